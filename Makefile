@@ -1,0 +1,45 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench render lock clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+help: ## Show what can be made
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(INSTALLED) ## Watch a model being offloaded and taken back, in about 90 s
+	@$(BIN)/python -m demo
+
+test: lint ## Run lint, types, layers and all tests
+	@tools/debian prometheus
+	$(BIN)/pytest --cov --cov-report=term $(PYTEST)
+
+lint: $(INSTALLED) ## Check style, types and layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(INSTALLED) ## Measure, as ratios against peers in the same run
+	@tools/debian nginx-light haproxy
+	$(BIN)/python -m benchmarks
+
+render: $(INSTALLED) ## Render again what is rendered: CRD, reference, protocol, golden files
+	$(BIN)/python -m tools.render
+
+lock: $(INSTALLED) ## Resolve the dependencies again and pin them by hash
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements/run.txt
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --group build --group dev --group demo pyproject.toml -o requirements/dev.txt
+
+clean: ## Remove what was made here
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* demo-run
+
+$(INSTALLED): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || tools/debian python3-venv
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
