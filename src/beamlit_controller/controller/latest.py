@@ -1,0 +1,33 @@
+"""Handing over the newest value: who is late sees the present, who sets an equal value tells nothing new."""
+
+import asyncio
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Latest(Generic[T]):
+    """A value with one or more readers. No queue can grow: a value that nobody came to see is replaced."""
+
+    def __init__(self, value: T) -> None:
+        self._value = value
+        self._changed = asyncio.Event()
+
+    @property
+    def value(self) -> T:
+        """Give the present value."""
+        return self._value
+
+    def set(self, value: T) -> None:
+        """Replace the value, and wake those who wait unless it is equal."""
+        if value == self._value:
+            return
+        self._value = value
+        woken, self._changed = self._changed, asyncio.Event()
+        woken.set()
+
+    async def other_than(self, seen: T) -> T:
+        """Wait until the value is another than the one seen, and give it."""
+        while self._value == seen:
+            await self._changed.wait()
+        return self._value

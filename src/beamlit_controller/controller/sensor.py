@@ -1,0 +1,41 @@
+"""Reading all signals of a model in one round, each metric from its own source, none able to hold up or break another."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from beamlit_controller.controller.ports import Inventory, Source
+from beamlit_controller.core import wording
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing, Reading, Signals
+from beamlit_controller.core.spec import MetricSpec, OffloadSpec
+
+Route = Callable[[OffloadSpec, MetricSpec], Source | Missing]
+"""Where a metric is read in this mode, or why it can't be."""
+
+
+class Sensor:
+    """Reads `Signals`; what can't be read in time is `Missing`."""
+
+    def __init__(self, *, route: Route, inventory: Inventory) -> None:
+        self._route = route
+        self._inventory = inventory
+
+    async def read(self, spec: OffloadSpec, *, at: datetime, deadline: timedelta) -> Signals:
+        """Read every metric of the spec at once."""
+        population = await self._inventory.survey(spec)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._read(spec, metric, at, deadline)) for metric in spec.metrics]
+        readings = tuple(task.result() for task in tasks)
+        return Signals(at, readings, population.pods, population.scale, population.local)
+
+    async def _read(self, spec: OffloadSpec, metric: MetricSpec, at: datetime, deadline: timedelta) -> Reading:
+        source = self._route(spec, metric)
+        if isinstance(source, Missing):
+            return source
+        try:
+            async with asyncio.timeout(deadline.total_seconds()):
+                return await source.read(spec, metric, at=at)
+        except TimeoutError:
+            message = f"no answer for {wording.name(metric)} within {deadline.total_seconds():g} s"
+            return Missing(Reason.TIMED_OUT, message)

@@ -1,0 +1,51 @@
+"""One loop per model: begun when its spec appears, told when it changes, ended when it goes."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from beamlit_controller.controller import loop
+from beamlit_controller.controller.latest import Latest
+from beamlit_controller.controller.loop import Parts
+from beamlit_controller.controller.ports import Memory, Provider
+from beamlit_controller.core.spec import ModelKey, OffloadSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A model's loop, and where it reads its spec."""
+
+    specs: Latest[OffloadSpec]
+    task: asyncio.Task[None]
+
+
+async def run(provider: Provider, parts: Parts, memory: Memory) -> None:
+    """Keep one loop running for every spec of the provider, until cancelled. A loop that dies ends them all."""
+    async with asyncio.TaskGroup() as group:
+        running: dict[ModelKey, Running] = {}
+        async for specs in provider.specs():
+            await _end(running, parts, wanted=specs)
+            for key, spec in specs.items():
+                if key in running:
+                    running[key].specs.set(spec)
+                else:
+                    running[key] = _begin(group, spec, parts, memory)
+
+
+def _begin(group: asyncio.TaskGroup, spec: OffloadSpec, parts: Parts, memory: Memory) -> Running:
+    specs = Latest(spec)
+    task = group.create_task(loop.run(specs, parts, previous=memory.recall(spec.key)), name=f"model {spec.key}")
+    return Running(specs, task)
+
+
+async def _end(running: dict[ModelKey, Running], parts: Parts, *, wanted: Mapping[ModelKey, OffloadSpec]) -> None:
+    """End the loops that are not wanted any more, and only then have the sinks forget their models."""
+    unwanted = [key for key in running if key not in wanted]
+    tasks = [running[key].task for key in unwanted]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    for key in unwanted:
+        del running[key]
+        for sink in parts.sinks:
+            sink.forget(key)

@@ -1,0 +1,277 @@
+"""What share of the requests goes to the remote, and why.
+
+`decide` is a pure function of what the user asked for, what was decided before, what the metrics say and the time.
+The rules: a raw metric over its target engages; only *demand* (`core.demand`) may release, and only as seen in samples
+that lie wholly after the last change. What can't be read changes nothing. When nothing but a try can tell whether
+offloading is still needed, there is a trial release, rarely.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+from beamlit_controller.core import demand, wording
+from beamlit_controller.core.demand import Share
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.spec import Behavior, OffloadSpec, OnMetricsLoss
+from beamlit_controller.core.verdict import Assessed, Judgement, Unread, Verdict
+
+LONGEST_RELEASE_WINDOW = timedelta(seconds=900)
+QUIET = timedelta(seconds=900)
+"""So long without a return after a release, and the release window is what the user wrote again."""
+FIRST_TRIAL = timedelta(seconds=600)
+LONGEST_TRIAL_WAIT = timedelta(seconds=3600)
+IDLE_LOOKING = frozenset({Reason.NO_SERIES, Reason.NOT_A_NUMBER})
+"""What a query may answer just because no request is served locally."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """Since when things have been as they are; None while they are not."""
+
+    over_since: datetime | None = None
+    under_since: datetime | None = None
+    stuck_since: datetime | None = None
+    unread_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Restraint:
+    """What earlier releases taught: when the last one was, and how long to wait before the next."""
+
+    released_at: datetime | None = None
+    trial: bool = False
+    release_window: timedelta = timedelta(0)
+    trial_wait: timedelta = FIRST_TRIAL
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The percentage in force, why, and since when; and all that the next decision needs to know of the past."""
+
+    percentage: int
+    reason: Reason
+    message: str
+    since: datetime
+    shares: tuple[Share, ...]
+    demand: Fraction | None = None
+    timers: Timers = Timers()
+    restraint: Restraint = Restraint()
+
+
+def begin(now: datetime) -> Decision:
+    """Give the state before the first decision: everything is served locally."""
+    return Decision(0, Reason.METRIC_BELOW_TARGET, "nothing was read yet", now, (Share(now, 0),))
+
+
+def decide(spec: OffloadSpec, previous: Decision | None, verdict: Verdict, now: datetime) -> Decision:
+    """Decide the percentage of requests for the remote."""
+    before = previous or begin(now)
+    if not spec.enabled:
+        return _reset(before, now, Reason.DISABLED, "spec.enabled is false: everything is served locally")
+    if not spec.metrics:
+        return _reset(before, now, Reason.NO_METRICS, "no metric is given: the share stays at 0")
+    before = replace(
+        _bounded(before, spec.behavior, now), demand=demand.seen(verdict, before.shares), restraint=_rested(before, now)
+    )
+    match verdict.judgement:
+        case Judgement.OVER:
+            return _over(before, spec.behavior, verdict, now)
+        case Judgement.UNKNOWN:
+            return _unknown(before, spec.behavior, verdict, now)
+        case Judgement.BETWEEN | Judgement.UNDER:
+            return _not_over(before, spec.behavior, verdict, now)
+
+
+def settled(metrics: tuple[Assessed | Unread, ...], change: datetime) -> bool:
+    """Tell whether every sample lies wholly after the change."""
+    return all(isinstance(metric, Assessed) and metric.since >= change for metric in metrics)
+
+
+def release_window(before: Decision, behavior: Behavior) -> timedelta:
+    """Give the time that demand has to stay low: the user's, or the longer one that a too early release taught."""
+    return max(behavior.release.stabilization_window, before.restraint.release_window)
+
+
+# Over: engage, or take the next step.
+
+
+def _over(before: Decision, behavior: Behavior, verdict: Verdict, now: datetime) -> Decision:
+    over_since = before.timers.over_since or now
+    held = replace(before, timers=Timers(over_since=over_since))
+    why = wording.comparison(_worst(verdict))
+    if before.percentage >= behavior.percentage:
+        return replace(held, reason=Reason.METRIC_ABOVE_TARGET, message=why)
+    if before.percentage == 0:
+        waited, window = now - over_since, behavior.engage.stabilization_window
+        if waited < window:
+            left = wording.seconds(window - waited)
+            return replace(held, reason=Reason.STABILIZING, message=f"{why}; offloads in {left} if it stays so")
+        held = replace(held, restraint=_taught(before, behavior, now))
+    elif not _may_step(before, behavior, verdict, now):
+        return replace(held, reason=Reason.METRIC_ABOVE_TARGET, message=f"{why}; the next step follows")
+    step = before.percentage + behavior.engage.step_percentage
+    return _moved(held, min(step, behavior.percentage), now, Reason.METRIC_ABOVE_TARGET, why)
+
+
+def _may_step(before: Decision, behavior: Behavior, verdict: Verdict, now: datetime) -> bool:
+    return now - before.since >= behavior.engage.period and settled(verdict.metrics, before.since)
+
+
+def _taught(before: Decision, behavior: Behavior, now: datetime) -> Restraint:
+    """Wait longer before the next release when the last one came back within two windows."""
+    restraint, window = before.restraint, release_window(before, behavior)
+    if restraint.released_at is None or now - restraint.released_at > _regret(window):
+        return restraint
+    if restraint.trial:
+        return replace(restraint, trial_wait=min(restraint.trial_wait * 2, LONGEST_TRIAL_WAIT))
+    longest = max(LONGEST_RELEASE_WINDOW, behavior.release.stabilization_window)
+    return replace(restraint, release_window=min(window * 2, longest))
+
+
+def _regret(window: timedelta) -> timedelta:
+    return 2 * window
+
+
+def _rested(before: Decision, now: datetime) -> Restraint:
+    """Forget what earlier releases taught when the last one has held for a quiet time."""
+    restraint = before.restraint
+    calm = before.percentage == 0 and restraint.released_at is not None and now - restraint.released_at >= QUIET
+    return Restraint() if calm else restraint
+
+
+# Not over: nothing to do, or demand decides about the release.
+
+
+def _not_over(before: Decision, behavior: Behavior, verdict: Verdict, now: datetime) -> Decision:
+    why = wording.readings(verdict.metrics)
+    if before.percentage == 0:
+        reason = Reason.PROBING if _on_trial(before, behavior, now) else Reason.METRIC_BELOW_TARGET
+        return replace(before, reason=reason, message=why, timers=Timers())
+    if not settled(verdict.metrics, before.since):
+        timers = Timers(stuck_since=before.timers.stuck_since or now)
+        message = f"{why}; waits for metrics measured after the last change"
+        return _or_trial(replace(before, timers=timers, reason=Reason.SETTLING, message=message), now)
+    low = before.demand is not None and before.demand <= 1 - Fraction(behavior.release.tolerance)
+    return _low(before, behavior, why, now) if low else _demanded(before, behavior, why, now)
+
+
+def _on_trial(before: Decision, behavior: Behavior, now: datetime) -> bool:
+    restraint = before.restraint
+    if not restraint.trial or restraint.released_at is None:
+        return False
+    return now - restraint.released_at <= _regret(release_window(before, behavior))
+
+
+def _low(before: Decision, behavior: Behavior, why: str, now: datetime) -> Decision:
+    under_since = before.timers.under_since or now
+    timers = Timers(under_since=under_since, stuck_since=before.timers.stuck_since)
+    held = replace(before, timers=timers)
+    stepping = _between_steps(before, behavior)
+    waited, window = now - under_since, release_window(before, behavior)
+    if not stepping and waited < window:
+        left = wording.seconds(window - waited)
+        return replace(held, reason=Reason.STABILIZING, message=f"{why}; releases in {left} if demand stays low")
+    if stepping and now - before.since < behavior.release.period:
+        return replace(held, reason=Reason.METRIC_BELOW_TARGET, message=f"{why}; the next step back follows")
+    percentage = max(before.percentage - behavior.release.step_percentage, 0)
+    return _moved(held, percentage, now, Reason.METRIC_BELOW_TARGET, why, trial=False)
+
+
+def _between_steps(before: Decision, behavior: Behavior) -> bool:
+    """Tell whether a release in steps has begun: the window is waited for once, before the first step."""
+    released_at = before.restraint.released_at
+    return released_at is not None and released_at == before.since and 0 < before.percentage < behavior.percentage
+
+
+def _demanded(before: Decision, behavior: Behavior, why: str, now: datetime) -> Decision:
+    timers = Timers(stuck_since=before.timers.stuck_since or now)
+    release_at = wording.percent(1 - Fraction(behavior.release.tolerance))
+    if before.demand is None:
+        said = "too little is served locally to see demand"
+    else:
+        said = f"demand is {wording.percent(before.demand)} of the target; releases at {release_at} or less"
+    held = replace(before, timers=timers, reason=Reason.DEMAND_ABOVE_TARGET, message=f"{why}; {said}")
+    return _or_trial(held, now)
+
+
+def _or_trial(held: Decision, now: datetime) -> Decision:
+    """Release on trial when nothing else has been possible for long."""
+    stuck_since, wait = held.timers.stuck_since, held.restraint.trial_wait
+    if stuck_since is None or now - stuck_since < wait:
+        return held
+    why = (
+        f"not over target for {wording.seconds(now - stuck_since)}: a trial release shows whether demand is still there"
+    )
+    return _moved(held, 0, now, Reason.PROBING, why, trial=True)
+
+
+# Unknown: hold.
+
+
+def _unknown(before: Decision, behavior: Behavior, verdict: Verdict, now: datetime) -> Decision:
+    unread = tuple(metric for metric in verdict.metrics if isinstance(metric, Unread))
+    nothing_read = len(unread) == len(verdict.metrics)
+    idle = before.percentage > 0 and all(metric.missing.reason in IDLE_LOOKING for metric in unread)
+    timers = replace(
+        before.timers,
+        unread_since=(before.timers.unread_since or now) if nothing_read else None,
+        stuck_since=(before.timers.stuck_since or now) if idle else None,
+    )
+    why = "; ".join(wording.loss(metric) for metric in unread)
+    held = replace(before, timers=timers, reason=Reason.METRICS_UNAVAILABLE, message=f"{why}; holds the share")
+    lost_for = now - timers.unread_since if timers.unread_since else timedelta(0)
+    if nothing_read and lost_for >= behavior.metrics_loss:
+        held = _lost(held, behavior, why, now)
+    return _or_trial(held, now) if held.percentage > 0 else held
+
+
+def _lost(held: Decision, behavior: Behavior, why: str, now: datetime) -> Decision:
+    match behavior.on_metrics_loss:
+        case OnMetricsLoss.HOLD:
+            return replace(held, reason=Reason.METRICS_LOST, message=f"{why}; onMetricsLoss is Hold")
+        case OnMetricsLoss.RELEASE:
+            return _moved(held, 0, now, Reason.METRICS_LOST, f"{why}; onMetricsLoss is Release")
+        case OnMetricsLoss.OFFLOAD:
+            return _moved(held, behavior.percentage, now, Reason.METRICS_LOST, f"{why}; onMetricsLoss is Offload")
+
+
+# Moving.
+
+
+def _moved(
+    held: Decision, percentage: int, now: datetime, reason: Reason, why: str, *, trial: bool | None = None
+) -> Decision:
+    """Put another percentage in force; `trial` tells a release (on trial or not) from other moves."""
+    said = replace(held, reason=reason, message=why)
+    if percentage == held.percentage:
+        return said
+    restraint = held.restraint if trial is None else replace(held.restraint, released_at=now, trial=trial)
+    return replace(
+        said,
+        percentage=percentage,
+        since=now,
+        shares=demand.remember(held.shares, now, percentage),
+        timers=replace(held.timers, under_since=None, stuck_since=None),
+        restraint=restraint,
+    )
+
+
+def _bounded(before: Decision, behavior: Behavior, now: datetime) -> Decision:
+    """Follow a changed `percentage` while offloading; what is reached in steps only ever falls here."""
+    if before.percentage == 0:
+        return before
+    in_steps = behavior.engage.step_percentage < behavior.percentage
+    wanted = min(before.percentage, behavior.percentage) if in_steps else behavior.percentage
+    releasing = _between_steps(before, behavior)
+    wanted = min(before.percentage, wanted) if releasing else wanted
+    return _moved(before, wanted, now, before.reason, before.message)
+
+
+def _reset(before: Decision, now: datetime, reason: Reason, why: str) -> Decision:
+    return replace(_moved(before, 0, now, reason, why), timers=Timers(), restraint=Restraint(), demand=None)
+
+
+def _worst(verdict: Verdict) -> Assessed:
+    read = [metric for metric in verdict.metrics if isinstance(metric, Assessed)]
+    return max(read, key=lambda metric: metric.ratio)

@@ -1,0 +1,43 @@
+"""Every reason that a condition, an event, a log line or a metric label can carry. Users search the docs for these."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a decision is what it is, or why a value could not be had."""
+
+    # Why the percentage is what it is.
+    METRIC_ABOVE_TARGET = "MetricAboveTarget"
+    METRIC_BELOW_TARGET = "MetricBelowTarget"
+    STABILIZING = "Stabilizing"
+    DEMAND_ABOVE_TARGET = "DemandAboveTarget"
+    SETTLING = "Settling"
+    RELEASED = "Released"
+    PROBING = "Probing"
+    METRICS_UNAVAILABLE = "MetricsUnavailable"
+    METRICS_LOST = "MetricsLost"
+    NO_METRICS = "NoMetrics"
+    DISABLED = "Disabled"
+
+    # Why a metric has no value.
+    CONNECTION_FAILED = "ConnectionFailed"
+    TIMED_OUT = "TimedOut"
+    TLS_FAILED = "TLSFailed"
+    CREDENTIALS_UNREADABLE = "CredentialsUnreadable"
+    HTTP_ERROR = "HTTPError"
+    REDIRECTED = "Redirected"
+    ANSWER_TOO_LARGE = "AnswerTooLarge"
+    MALFORMED_ANSWER = "MalformedAnswer"
+    QUERY_FAILED = "QueryFailed"
+    QUERY_WARNINGS = "QueryWarnings"
+    UNEXPECTED_RESULT_TYPE = "UnexpectedResultType"
+    NO_SERIES = "NoSeries"
+    NOT_A_NUMBER = "NotANumber"
+    INFINITE = "Infinite"
+    STALE = "Stale"
+    NO_PODS = "NoPods"
+    NO_READY_PODS = "NoReadyPods"
+    NO_REQUESTS = "NoRequests"
+    NO_REPLICAS = "NoReplicas"
+    UNSUPPORTED_METRIC = "UnsupportedMetric"
+    INTERNAL_ERROR = "InternalError"

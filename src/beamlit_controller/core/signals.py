@@ -1,0 +1,103 @@
+"""What was read: samples, or why there are none. A failure to read is a value here, never an exception and never 0."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from beamlit_controller.core.reason import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A value that could not be had, and why."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One value in thousandths, for an Object or External metric: `at` is its end, `window` the time it may cover before that."""
+
+    milli: int
+    at: datetime
+    window: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class PodSample:
+    """One pod's value in thousandths."""
+
+    pod: str
+    milli: int
+    at: datetime
+    window: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class PodSamples:
+    """The values of the pods that have one; `failures` says, per pod, why another has none."""
+
+    samples: tuple[PodSample, ...]
+    failures: tuple[tuple[str, Missing], ...] = ()
+
+
+Reading = Sample | PodSamples | Missing
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A pod's Ready condition: its status ("True", "False", "Unknown") and when it last changed."""
+
+    status: str
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container's requests in thousandths, by resource. `restartable` marks an init container that keeps running."""
+
+    name: str
+    requests: tuple[tuple[str, int], ...] = ()
+    restartable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """What the HPA's rules look at in a pod. A plain endpoint of a standalone model is a running, ready pod without requests."""
+
+    name: str
+    phase: str = "Running"
+    deleting: bool = False
+    ready: Ready | None = Ready("True")
+    started: datetime | None = None
+    containers: tuple[Container, ...] = ()
+    init_containers: tuple[Container, ...] = ()
+    requests: tuple[tuple[str, int], ...] = ()
+    overhead: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Replicas as the scale subresource has them: wanted, and there."""
+
+    spec_replicas: int
+    status_replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class LocalHealth:
+    """How many local endpoints are ready, of how many."""
+
+    ready: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """All that was read in one round: `readings` has one entry per metric of the spec, in its order."""
+
+    at: datetime
+    readings: tuple[Reading, ...]
+    pods: tuple[Pod, ...]
+    scale: Scale
+    local: LocalHealth

@@ -1,0 +1,258 @@
+"""Signals held against targets, as the HorizontalPodAutoscaler computes them.
+
+The ratio is its first one, over the pods that count: it is not damped with zeros for pods that are still loading,
+because while they load the others are overloaded. It is exact, and it comes from the truncated current value.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from fractions import Fraction
+
+from beamlit_controller.core import pods
+from beamlit_controller.core.pods import DEFAULT_GRACE, Grace, Groups
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing, Pod, PodSample, PodSamples, Reading, Sample, Scale, Signals
+from beamlit_controller.core.spec import (
+    AverageValue,
+    Behavior,
+    ContainerResourceMetric,
+    ExternalMetric,
+    MetricSpec,
+    ObjectMetric,
+    OffloadSpec,
+    PodsMetric,
+    ResourceMetric,
+    Utilization,
+    Value,
+)
+
+
+class Judgement(StrEnum):
+    """What the metrics say together."""
+
+    OVER = "over"
+    BETWEEN = "between"
+    UNDER = "under"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """What is reported as current, as in autoscaling/v2 MetricValueStatus; values in thousandths, utilization in percent."""
+
+    value: int | None = None
+    average_value: int | None = None
+    average_utilization: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    """One metric that could be read: `ratio` is current over target, and its samples lie between `since` and `until`."""
+
+    metric: MetricSpec
+    current: Current
+    ratio: Fraction
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """One metric that could not be read or computed."""
+
+    metric: MetricSpec
+    missing: Missing
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What all metrics say: `ratio` is the highest of those that could be read."""
+
+    judgement: Judgement
+    ratio: Fraction | None
+    metrics: tuple[Assessed | Unread, ...]
+
+
+def assess(spec: OffloadSpec, signals: Signals, grace: Grace = DEFAULT_GRACE) -> Verdict:
+    """Hold every reading against its metric's target, and judge them together.
+
+    Raises TypeError for a reading that is not of its metric's kind, ValueError for one too few or too many.
+    """
+    metrics = tuple(
+        _assess(metric, reading, signals, grace=grace)
+        for metric, reading in zip(spec.metrics, signals.readings, strict=True)
+    )
+    ratio = max((metric.ratio for metric in metrics if isinstance(metric, Assessed)), default=None)
+    return Verdict(_judge(metrics, ratio, spec.behavior), ratio, metrics)
+
+
+def _judge(metrics: Sequence[Assessed | Unread], highest: Fraction | None, behavior: Behavior) -> Judgement:
+    """Raise on any metric above its target, lower only if all could be read and all are low enough."""
+    if highest is not None and highest > 1 + Fraction(behavior.engage.tolerance):
+        return Judgement.OVER
+    if highest is None or any(isinstance(metric, Unread) for metric in metrics):
+        return Judgement.UNKNOWN
+    if highest <= 1 - Fraction(behavior.release.tolerance):
+        return Judgement.UNDER
+    return Judgement.BETWEEN
+
+
+def _assess(metric: MetricSpec, reading: Reading, signals: Signals, *, grace: Grace) -> Assessed | Unread:
+    match metric, reading:
+        case _, Missing():
+            return Unread(metric, reading)
+        case ((ResourceMetric() | ContainerResourceMetric() | PodsMetric()), PodSamples()):
+            return _assess_pods(metric, reading, signals, grace=grace)
+        case ((ObjectMetric() | ExternalMetric()), Sample()):
+            return _assess_value(metric, reading, signals.scale)
+        case _:
+            raise TypeError(f"{type(metric).__name__} was given a reading of type {type(reading).__name__}")
+
+
+def _assess_pods(
+    metric: ResourceMetric | ContainerResourceMetric | PodsMetric,
+    reading: PodSamples,
+    signals: Signals,
+    *,
+    grace: Grace,
+) -> Assessed | Unread:
+    resource = None if isinstance(metric, PodsMetric) else metric.name
+    counted = _counted(reading, signals, resource=resource, grace=grace)
+    if isinstance(counted, Missing):
+        return Unread(metric, counted)
+    match metric:
+        case PodsMetric():
+            return _average(metric, counted, milli=metric.target.milli)
+        case ResourceMetric():
+            return _assess_resource(metric, counted, signals.pods, container=None)
+        case ContainerResourceMetric():
+            return _assess_resource(metric, counted, signals.pods, container=metric.container)
+
+
+def _counted(
+    reading: PodSamples, signals: Signals, *, resource: str | None, grace: Grace
+) -> dict[str, PodSample] | Missing:
+    """Give the samples that count, by pod; also those of pods that are gone from the list."""
+    if not reading.samples:
+        return _no_values(reading)
+    if not signals.pods:
+        return Missing(Reason.NO_PODS, "expected the model's pods, its selector matches none")
+    samples = {sample.pod: sample for sample in reading.samples}
+    groups = pods.group(signals.pods, samples, resource=resource, now=signals.at, grace=grace)
+    left_out = {*groups.unready, *groups.ignored}
+    counted = {name: sample for name, sample in samples.items() if name not in left_out}
+    return counted or _none_counts(groups, reading)
+
+
+def _assess_resource(
+    metric: ResourceMetric | ContainerResourceMetric,
+    counted: Mapping[str, PodSample],
+    all_pods: Sequence[Pod],
+    *,
+    container: str | None,
+) -> Assessed | Unread:
+    match metric.target:
+        case AverageValue(milli):
+            return _average(metric, counted, milli=milli)
+        case Utilization(percent):
+            # A pod without a request spoils the percentage even where it does not count.
+            requested = pods.requests(all_pods, metric.name, container)
+            return _utilization(metric, counted, requested, percent=percent)
+
+
+def _utilization(
+    metric: ResourceMetric | ContainerResourceMetric,
+    counted: Mapping[str, PodSample],
+    requested: dict[str, int] | Missing,
+    *,
+    percent: int,
+) -> Assessed | Unread:
+    """Hold all that is used against all that is requested: total over total, not a mean of percentages."""
+    if isinstance(requested, Missing):
+        return Unread(metric, requested)
+    known = [sample for name, sample in counted.items() if name in requested]
+    reserved = sum(requested[sample.pod] for sample in known)
+    if not reserved:
+        return Unread(metric, _nothing_reserved(metric.name, known))
+    used = sum(sample.milli for sample in known)
+    utilization = _divide(100 * used, reserved)
+    current = Current(average_value=_divide(used, len(known)), average_utilization=utilization)
+    return _assessed(metric, current, Fraction(utilization, percent), known)
+
+
+def _average(
+    metric: ResourceMetric | ContainerResourceMetric | PodsMetric, counted: Mapping[str, PodSample], *, milli: int
+) -> Assessed:
+    samples = tuple(counted.values())
+    average = _divide(sum(sample.milli for sample in samples), len(samples))
+    return _assessed(metric, Current(average_value=average), Fraction(average, milli), samples)
+
+
+def _assessed(metric: MetricSpec, current: Current, ratio: Fraction, samples: Sequence[PodSample]) -> Assessed:
+    since = min(sample.at - sample.window for sample in samples)
+    until = max(sample.at for sample in samples)
+    return Assessed(metric, current, ratio, since, until)
+
+
+def _assess_value(metric: ObjectMetric | ExternalMetric, sample: Sample, scale: Scale) -> Assessed | Unread:
+    """Assess one value, as it is or per replica that is there."""
+    since, until = sample.at - sample.window, sample.at
+    match metric.target:
+        case Value(milli):
+            return Assessed(metric, Current(value=sample.milli), Fraction(sample.milli, milli), since, until)
+        case AverageValue(milli):
+            replicas = scale.status_replicas
+            if not replicas:
+                return Unread(metric, _no_replicas())
+            # Only what is shown is rounded, and up; the ratio is not.
+            current = Current(average_value=-(-sample.milli // replicas))
+            return Assessed(metric, current, Fraction(sample.milli, milli * replicas), since, until)
+
+
+def _divide(dividend: int, divisor: int) -> int:
+    """Divide and truncate toward zero, as Go does."""
+    quotient = abs(dividend) // abs(divisor)
+    return quotient if (dividend < 0) == (divisor < 0) else -quotient
+
+
+def _no_values(reading: PodSamples) -> Missing:
+    if not reading.failures:
+        return Missing(Reason.NO_SERIES, "expected a value of each pod, got an empty list")
+    (pod, first), *others = reading.failures
+    if not others:
+        return Missing(first.reason, f"{pod}: {first.message}")
+    return Missing(first.reason, f"none of {len(reading.failures)} pods has a value; {pod}: {first.message}")
+
+
+def _none_counts(groups: Groups, reading: PodSamples) -> Missing:
+    """Say why every pod with a value was left out."""
+    because = {
+        "not ready yet": groups.unready,
+        "without a value": groups.missing,
+        "terminating or failed": groups.ignored,
+    }
+    counts = ", ".join(f"{len(names)} {why} ({_some(names)})" for why, names in because.items() if names)
+    failure = next((f"; {pod}: {missing.message}" for pod, missing in reading.failures), "")
+    return Missing(Reason.NO_READY_PODS, f"expected a value of a ready pod, there is none: {counts}{failure}")
+
+
+def _some(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def _nothing_reserved(resource: str, known: Sequence[PodSample]) -> Missing:
+    if not known:
+        return Missing(Reason.NO_PODS, "expected values of the model's pods, got only those of others")
+    return Missing(
+        Reason.NO_REQUESTS,
+        f"averageUtilization needs pods that request {resource}; {_some([sample.pod for sample in known])} request 0: "
+        "set resources.requests, or use averageValue",
+    )
+
+
+def _no_replicas() -> Missing:
+    return Missing(
+        Reason.NO_REPLICAS, "averageValue is per replica, and there are none (status.replicas is 0): use value instead"
+    )

@@ -1,0 +1,84 @@
+"""How figures are said to people: `vllm:num_requests_waiting 12.5 per pod > 4`."""
+
+from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
+
+from beamlit_controller.core.spec import (
+    AverageValue,
+    ContainerResourceMetric,
+    ExternalMetric,
+    MetricSpec,
+    ObjectMetric,
+    PodsMetric,
+    ResourceMetric,
+    Target,
+    Utilization,
+    Value,
+)
+from beamlit_controller.core.verdict import Assessed, Unread
+
+
+def name(metric: MetricSpec) -> str:
+    """Name a metric as its users do."""
+    match metric:
+        case ResourceMetric():
+            return metric.name
+        case ContainerResourceMetric():
+            return f"{metric.name} of container {metric.container}"
+        case PodsMetric() | ExternalMetric():
+            return metric.metric.name
+        case ObjectMetric():
+            return f"{metric.metric.name} of {metric.described_object.kind}/{metric.described_object.name}"
+
+
+def target(wanted: Target) -> str:
+    """Say a target: `50%`, or `4`."""
+    match wanted:
+        case Utilization(percent):
+            return f"{percent}%"
+        case AverageValue(milli) | Value(milli):
+            return thousandths(milli)
+
+
+def current(metric: Assessed) -> str:
+    """Say the value that is held against the target, in the target's unit."""
+    match metric.metric.target:
+        case Utilization():
+            return f"{metric.current.average_utilization}%"
+        case AverageValue():
+            return thousandths(metric.current.average_value or 0)
+        case Value():
+            return thousandths(metric.current.value or 0)
+
+
+def comparison(metric: Assessed) -> str:
+    """Say the value beside its target: `cpu 71% > 50%`."""
+    sign = ">" if metric.ratio > 1 else "<=" if metric.ratio < 1 else "="
+    unit = " per pod" if isinstance(metric.metric.target, AverageValue) else ""
+    return f"{name(metric.metric)} {current(metric)}{unit} {sign} {target(metric.metric.target)}"
+
+
+def readings(metrics: tuple[Assessed | Unread, ...]) -> str:
+    """Say all values beside their targets, or why there are none."""
+    return "; ".join(comparison(each) if isinstance(each, Assessed) else loss(each) for each in metrics)
+
+
+def loss(metric: Unread) -> str:
+    """Say why a metric has no value."""
+    return f"{name(metric.metric)}: {metric.missing.message}"
+
+
+def thousandths(milli: int) -> str:
+    """Say thousandths as a plain decimal: 12500 is `12.5`."""
+    return f"{Decimal(milli) / 1000:f}"
+
+
+def percent(ratio: Fraction) -> str:
+    """Say a ratio as whole percent: 3/2 is `150%`."""
+    return f"{round(ratio * 100)}%"
+
+
+def seconds(span: timedelta) -> str:
+    """Say a time span in whole seconds, rounded up: `38 s`."""
+    return f"{-(-span // timedelta(seconds=1))} s"

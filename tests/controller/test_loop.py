@@ -1,0 +1,199 @@
+"""Loop, sensor and supervisor together, with sources and sinks that are plain objects, in virtual time."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from beamlit_controller.controller import loop, supervisor
+from beamlit_controller.controller.clock import SteadyClock
+from beamlit_controller.controller.latest import Latest
+from beamlit_controller.controller.loop import Parts
+from beamlit_controller.controller.ports import Population
+from beamlit_controller.controller.sensor import Sensor
+from beamlit_controller.core import decision
+from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.decision import Decision
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import LocalHealth, Missing, Reading, Scale
+from beamlit_controller.core.spec import Behavior, MetricSpec, ModelKey, OffloadSpec
+from beamlit_controller.core.verdict import Unread
+from builders import NOW, QUEUE, pods, sample, spec
+
+PERIOD = timedelta(seconds=5)
+OTHER = ModelKey("models", "mistral")
+
+pytestmark = pytest.mark.looptime
+
+
+@dataclass
+class Queue:
+    """A source that answers with a value, after a delay, or with an error."""
+
+    value: int = 5
+    delay: float = 0
+    error: Exception | None = None
+
+    async def read(self, spec: OffloadSpec, metric: MetricSpec, *, at: datetime) -> Reading:
+        await asyncio.sleep(self.delay)
+        if self.error is not None:
+            raise self.error
+        return sample(self.value, at=at, window=timedelta(0))
+
+
+class ThreePods:
+    async def survey(self, spec: OffloadSpec) -> Population:
+        return Population(pods(3), Scale(3, 3), LocalHealth(3, 3))
+
+
+@dataclass
+class Seen:
+    """A sink that keeps all."""
+
+    cycles: list[Cycle] = field(default_factory=list)
+    failures: list[tuple[ModelKey, Exception]] = field(default_factory=list)
+    forgotten: list[ModelKey] = field(default_factory=list)
+
+    def record(self, cycle: Cycle) -> None:
+        self.cycles.append(cycle)
+
+    def failed(self, key: ModelKey, error: Exception) -> None:
+        self.failures.append((key, error))
+
+    def forget(self, key: ModelKey) -> None:
+        self.forgotten.append(key)
+
+    def of(self, key: ModelKey) -> list[Cycle]:
+        return [cycle for cycle in self.cycles if cycle.spec.key == key]
+
+
+@dataclass
+class Folder:
+    """A provider that the test writes to."""
+
+    specs_now: Latest[Mapping[ModelKey, OffloadSpec]]
+
+    async def specs(self) -> AsyncIterator[Mapping[ModelKey, OffloadSpec]]:
+        seen = self.specs_now.value
+        yield seen
+        while True:
+            seen = await self.specs_now.other_than(seen)
+            yield seen
+
+
+class Remembered(dict[ModelKey, Decision]):
+    def recall(self, key: ModelKey) -> Decision | None:
+        return self.get(key)
+
+
+def parts(source: Queue | Missing, seen: Seen) -> Parts:
+    sensor = Sensor(route=lambda _spec, _metric: source, inventory=ThreePods())
+    return Parts(sensor, (seen,), SteadyClock(NOW), lambda _spec: PERIOD)
+
+
+async def for_seconds(seconds: float, *coroutines: Coroutine[Any, Any, None]) -> None:
+    """Run for some time, then end."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
+            for coroutine in coroutines:
+                group.create_task(coroutine)
+
+
+async def test_decides_at_once_and_then_once_a_period() -> None:
+    seen = Seen()
+
+    await for_seconds(61, loop.run(Latest(spec()), parts(Queue(), seen), previous=None))
+
+    assert seen.cycles[0].at == NOW
+    assert 13 <= len(seen.cycles) <= 14
+    assert all(cycle.lag < timedelta(milliseconds=1) for cycle in seen.cycles)
+
+
+async def test_a_changed_spec_is_acted_on_at_once() -> None:
+    seen, specs = Seen(), Latest(spec())
+
+    async def change() -> None:
+        await asyncio.sleep(0.1)
+        specs.set(spec(behavior=Behavior(percentage=10)))
+        await asyncio.sleep(0.01)
+        assert seen.cycles[-1].spec.behavior.percentage == 10
+
+    await for_seconds(1, loop.run(specs, parts(Queue(), seen), previous=None), change())
+
+
+async def test_goes_on_from_the_remembered_decision() -> None:
+    seen = Seen()
+    before = replace(decision.begin(NOW), percentage=100)
+
+    await for_seconds(1, loop.run(Latest(spec()), parts(Missing(Reason.TIMED_OUT, "no answer"), seen), previous=before))
+
+    assert seen.cycles[0].decision.percentage == 100
+
+
+async def test_a_slow_source_is_missing_and_costs_no_round() -> None:
+    seen = Seen()
+
+    await for_seconds(61, loop.run(Latest(spec()), parts(Queue(delay=3600), seen), previous=None))
+
+    assert len(seen.cycles) >= 12
+    unread = seen.cycles[0].verdict.metrics[0]
+    assert isinstance(unread, Unread)
+    assert unread.missing == Missing(Reason.TIMED_OUT, "no answer for queue within 4 s")
+
+
+async def test_an_unexpected_error_ends_the_round_and_nothing_else() -> None:
+    seen, source = Seen(), Queue(value=20)
+
+    async def fault() -> None:
+        await asyncio.sleep(12)
+        source.error = ValueError("boom")
+        await asyncio.sleep(20)
+        source.error = None
+
+    await for_seconds(60, loop.run(Latest(spec()), parts(source, seen), previous=None), fault())
+
+    assert 3 <= len(seen.failures) <= 5
+    assert seen.cycles[-1].at > NOW + timedelta(seconds=32)
+    assert {cycle.decision.percentage for cycle in seen.cycles} == {100}
+
+
+async def test_models_come_and_go() -> None:
+    seen = Seen()
+    one, two = spec(), spec(key=OTHER)
+    folder = Folder(Latest({one.key: one}))
+
+    async def change() -> None:
+        await asyncio.sleep(10)
+        folder.specs_now.set({one.key: one, two.key: two})
+        await asyncio.sleep(10)
+        folder.specs_now.set({two.key: two})
+        await asyncio.sleep(1)
+        count = len(seen.of(one.key))
+        await asyncio.sleep(30)
+        assert len(seen.of(one.key)) == count
+
+    await for_seconds(60, supervisor.run(folder, parts(Queue(), seen), Remembered()), change())
+
+    assert seen.forgotten == [one.key]
+    assert len(seen.of(OTHER)) >= 9
+
+
+async def test_a_poisoned_model_leaves_the_others_alone() -> None:
+    seen = Seen()
+    good, poisoned = spec(), spec(key=OTHER, metrics=(QUEUE, QUEUE))
+
+    def route(of: OffloadSpec, _metric: MetricSpec) -> Queue:
+        return Queue(error=RuntimeError("boom")) if of.key == OTHER else Queue()
+
+    together = replace(parts(Queue(), seen), sensor=Sensor(route=route, inventory=ThreePods()))
+    folder = Folder(Latest({good.key: good, OTHER: poisoned}))
+
+    await for_seconds(30, supervisor.run(folder, together, Remembered()))
+
+    assert len(seen.of(good.key)) >= 6
+    assert not seen.of(OTHER)
+    assert {key for key, _ in seen.failures} == {OTHER}

@@ -1,0 +1,386 @@
+"""The rules of the decision, case by case, and its laws."""
+
+import itertools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from beamlit_controller.core import decision
+from beamlit_controller.core.decision import Decision
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.spec import Behavior, OffloadSpec, OnMetricsLoss, Ramp
+from beamlit_controller.core.verdict import Judgement, Unread, Verdict
+from builders import NOW, QUEUE, missing, spec, verdict
+
+INSTANT = timedelta(0)
+HALF = spec(behavior=Behavior(percentage=50))
+STEPS = spec(
+    behavior=Behavior(
+        percentage=50,
+        engage=Ramp(timedelta(0), Decimal(0), 20, timedelta(seconds=15)),
+        release=Ramp(timedelta(seconds=60), Decimal("0.1"), 20, timedelta(seconds=15)),
+    )
+)
+
+Signal = Fraction | float | int | None
+
+
+@dataclass
+class Play:
+    """A model's decisions over time, the metric being played by the test; samples are fresh and instant unless told."""
+
+    spec: OffloadSpec = HALF
+    window: timedelta = INSTANT
+    now: datetime = NOW
+    last: Decision | None = None
+
+    def read(self, ratio: Signal, *, after: float = 5, reason: Reason = Reason.CONNECTION_FAILED) -> Decision:
+        self.now += timedelta(seconds=after)
+        seen = verdict(ratio, at=self.now, window=self.window) if ratio is not None else unread(reason)
+        self.last = decision.decide(self.spec, self.last, seen, self.now)
+        return self.last
+
+    def hold(
+        self, ratio: Signal, seconds: float, *, period: float = 5, reason: Reason = Reason.CONNECTION_FAILED
+    ) -> Decision:
+        for _ in range(int(seconds / period)):
+            self.read(ratio, after=period, reason=reason)
+        assert self.last is not None
+        return self.last
+
+
+def unread(reason: Reason = Reason.CONNECTION_FAILED) -> Verdict:
+    return Verdict(Judgement.UNKNOWN, None, (Unread(QUEUE, missing(reason)),))
+
+
+def test_starts_with_everything_local() -> None:
+    assert Play().read(0.5).percentage == 0
+
+
+def test_engages_at_once_when_a_metric_is_over_its_target() -> None:
+    decided = Play().read(1.5)
+
+    assert (decided.percentage, decided.reason) == (50, Reason.METRIC_ABOVE_TARGET)
+    assert decided.message == "queue 15 > 10"
+
+
+def test_does_not_engage_at_the_target_itself() -> None:
+    assert Play().read(1).percentage == 0
+
+
+def test_waits_for_the_engage_window_and_says_how_long() -> None:
+    ramp = Ramp(timedelta(seconds=30), Decimal(0), 100, timedelta(seconds=15))
+    play = Play(spec(behavior=Behavior(percentage=50, engage=ramp)))
+
+    first, later = play.read(1.5), play.hold(1.5, 30)
+
+    assert (first.percentage, first.reason) == (0, Reason.STABILIZING)
+    assert "offloads in 30 s" in first.message
+    assert later.percentage == 50
+
+
+def test_a_dip_below_the_target_begins_the_engage_window_anew() -> None:
+    ramp = Ramp(timedelta(seconds=30), Decimal(0), 100, timedelta(seconds=15))
+    play = Play(spec(behavior=Behavior(percentage=50, engage=ramp)))
+    play.hold(1.5, 25)
+    play.read(0.9)
+
+    assert play.hold(1.5, 25).percentage == 0
+
+
+def test_engages_in_steps_that_rise_only_while_over() -> None:
+    play = Play(STEPS)
+
+    assert play.read(1.5).percentage == 20
+    assert play.read(1.5).percentage == 20
+    assert play.hold(1.5, 10).percentage == 40
+    assert play.hold(0.9, 60).percentage == 40
+    assert play.hold(1.1, 20).percentage == 50
+
+
+def test_a_step_waits_for_a_sample_measured_after_the_last_one() -> None:
+    play = Play(STEPS, window=timedelta(seconds=60))
+    play.read(1.5)
+
+    assert play.hold(1.5, 55).percentage == 20
+    assert play.hold(1.5, 10).percentage == 40
+
+
+def test_holds_while_demand_is_over_target_though_the_metric_is_not() -> None:
+    play = Play()
+    play.read(1.6)
+
+    held = play.hold(0.8, 300)
+
+    assert (held.percentage, held.reason) == (50, Reason.DEMAND_ABOVE_TARGET)
+    assert held.demand == Fraction(8, 5)
+    assert "demand is 160% of the target; releases at 90% or less" in held.message
+
+
+def test_releases_when_demand_has_been_low_for_the_release_window() -> None:
+    play = Play()
+    play.read(1.6)
+
+    assert play.hold(0.4, 60).percentage == 50
+    released = play.read(0.4)
+
+    assert (released.percentage, released.reason) == (0, Reason.METRIC_BELOW_TARGET)
+
+
+def test_a_rise_of_demand_begins_the_release_window_anew() -> None:
+    play = Play()
+    play.read(1.6)
+    play.hold(0.4, 50)
+    play.read(0.6)
+
+    assert play.hold(0.4, 60).percentage == 50
+    assert play.read(0.4).percentage == 0
+
+
+def test_a_sample_from_before_the_change_releases_nothing() -> None:
+    play = Play(window=timedelta(seconds=90))
+    play.read(1.6)
+
+    held = play.hold(0.1, 85)
+
+    assert (held.percentage, held.reason) == (50, Reason.SETTLING)
+    assert play.hold(0.1, 70).percentage == 0
+
+
+def test_releases_in_steps_after_one_window() -> None:
+    play = Play(STEPS)
+    play.read(1.5)
+    play.hold(1.5, 40)
+    assert play.last is not None
+    assert play.last.percentage == 50
+
+    assert play.hold(0.1, 65).percentage == 30
+    assert play.hold(0.1, 15).percentage == 10
+    assert play.hold(0.1, 15).percentage == 0
+
+
+def test_a_return_within_two_windows_doubles_the_release_window() -> None:
+    play = Play()
+    play.read(1.6)
+    play.hold(0.4, 65)
+    play.read(1.6)
+
+    assert play.hold(0.4, 120).percentage == 50
+    assert play.read(0.4).percentage == 0
+
+
+def test_the_release_window_is_forgotten_after_a_quiet_time() -> None:
+    play = Play()
+    play.read(1.6)
+    play.hold(0.4, 65)
+    play.read(1.6)
+    play.hold(0.4, 125)
+    play.hold(0.4, 1000)
+    play.read(1.6)
+
+    assert play.hold(0.4, 65).percentage == 0
+
+
+def test_a_trial_release_ends_what_demand_cannot_be_seen_in() -> None:
+    play = Play(spec(behavior=Behavior(percentage=100)))
+    play.read(1.6)
+
+    assert play.hold(0, 600).percentage == 100
+    tried = play.read(0)
+
+    assert (tried.percentage, tried.reason) == (0, Reason.PROBING)
+    assert play.hold(0.1, 300).reason is Reason.METRIC_BELOW_TARGET
+
+
+def test_a_failed_trial_doubles_the_wait_for_the_next() -> None:
+    play = Play(spec(behavior=Behavior(percentage=100)))
+    play.read(1.6)
+    play.hold(0, 605)
+    play.read(1.6)
+
+    assert play.hold(0, 1200).percentage == 100
+    assert play.read(0).percentage == 0
+
+
+def test_a_query_that_is_empty_without_local_traffic_is_tried_too() -> None:
+    play = Play(spec(behavior=Behavior(percentage=100)))
+    play.read(1.6)
+
+    assert play.hold(None, 600, reason=Reason.NO_SERIES).percentage == 100
+    assert play.read(None, reason=Reason.NO_SERIES).percentage == 0
+
+
+def test_holds_the_last_decision_while_metrics_are_missing() -> None:
+    play = Play()
+    play.read(1.6)
+
+    held = play.hold(None, 3600)
+
+    assert (held.percentage, held.reason) == (50, Reason.METRICS_LOST)
+    assert held.message == "queue: prometheus:9090 refused the connection; onMetricsLoss is Hold"
+
+
+def test_a_metric_that_cannot_be_read_does_not_engage() -> None:
+    assert Play().hold(None, 3600).percentage == 0
+
+
+def test_metrics_loss_releases_when_told_to_and_not_before() -> None:
+    play = Play(spec(behavior=Behavior(percentage=50, on_metrics_loss=OnMetricsLoss.RELEASE)))
+    play.read(1.6)
+
+    assert play.hold(None, 60).percentage == 50
+    assert play.read(None).percentage == 0
+
+
+def test_metrics_loss_offloads_when_told_to() -> None:
+    play = Play(spec(behavior=Behavior(percentage=50, on_metrics_loss=OnMetricsLoss.OFFLOAD)))
+
+    assert play.hold(None, 60).percentage == 0
+    assert play.read(None).percentage == 50
+
+
+def test_a_partial_loss_raises_but_never_lowers() -> None:
+    two = replace(HALF, metrics=(QUEUE, QUEUE))
+    low = verdict(0.1, at=NOW + timedelta(hours=1), window=INSTANT)
+    high = verdict(1.5, at=NOW)
+    partly_high = Verdict(Judgement.OVER, high.ratio, (*high.metrics, *unread().metrics))
+    partly_low = Verdict(Judgement.UNKNOWN, low.ratio, (*low.metrics, *unread().metrics))
+
+    engaged = decision.decide(two, None, partly_high, NOW)
+    held = decision.decide(two, engaged, partly_low, NOW + timedelta(hours=1))
+
+    assert engaged.percentage == 50
+    assert (held.percentage, held.reason) == (50, Reason.METRICS_UNAVAILABLE)
+
+
+def test_a_disabled_model_offloads_nothing() -> None:
+    play = Play()
+    play.read(1.6)
+    play.spec = replace(HALF, enabled=False)
+
+    assert (play.read(1.6).percentage, play.read(1.6).reason) == (0, Reason.DISABLED)
+
+
+def test_without_metrics_nothing_is_offloaded() -> None:
+    decided = decision.decide(spec(metrics=()), None, Verdict(Judgement.UNKNOWN, None, ()), NOW)
+
+    assert (decided.percentage, decided.reason) == (0, Reason.NO_METRICS)
+
+
+def test_a_changed_percentage_is_followed_while_offloading() -> None:
+    play = Play()
+    play.read(1.6)
+    play.spec = spec(behavior=Behavior(percentage=80))
+    assert play.read(0.8).percentage == 80
+
+    play.spec = spec(behavior=Behavior(percentage=30))
+    assert play.read(0.8).percentage == 30
+
+
+def test_says_since_when() -> None:
+    play = Play()
+    play.read(1.6)
+    engaged_at = play.now
+
+    assert play.hold(0.9, 30).since == engaged_at
+
+
+# Laws.
+
+ratios = st.one_of(st.none(), st.fractions(min_value=0, max_value=4, max_denominator=20))
+histories = st.lists(ratios, min_size=1, max_size=400)
+behaviors = st.builds(
+    Behavior,
+    percentage=st.integers(0, 100),
+    engage=st.builds(
+        Ramp,
+        st.sampled_from([timedelta(0), timedelta(seconds=30)]),
+        st.sampled_from([Decimal(0), Decimal("0.1")]),
+        st.integers(1, 100),
+        st.just(timedelta(seconds=15)),
+    ),
+    on_metrics_loss=st.sampled_from(OnMetricsLoss),
+)
+
+
+def played(behavior: Behavior, ratios: Iterable[Signal], period: float = 5) -> list[Decision]:
+    play = Play(spec(behavior=behavior))
+    return [play.read(ratio, after=period) for ratio in ratios]
+
+
+@given(behaviors, histories)
+def test_the_share_stays_between_nothing_and_the_percentage(behavior: Behavior, history: list[Signal]) -> None:
+    assert all(0 <= decided.percentage <= behavior.percentage for decided in played(behavior, history))
+
+
+@given(behaviors, histories)
+def test_the_same_input_gives_the_same_output(behavior: Behavior, history: list[Signal]) -> None:
+    assert played(behavior, history) == played(behavior, history)
+
+
+@given(histories, st.fractions(0, 4, max_denominator=20), st.fractions(0, 4, max_denominator=20))
+def test_with_equal_history_a_higher_ratio_never_lowers_the_answer(
+    history: list[Signal], one: Fraction, other: Fraction
+) -> None:
+    low, high = sorted((one, other))
+    behavior = Behavior(percentage=50)
+
+    assert played(behavior, [*history, low])[-1].percentage <= played(behavior, [*history, high])[-1].percentage
+
+
+@given(st.lists(st.sampled_from([0, Fraction(1, 2), 2, None]), min_size=200, max_size=400))
+def test_whatever_the_metric_does_releases_are_a_window_apart(history: list[Signal]) -> None:
+    decided = played(Behavior(percentage=50), history)
+    releases = [now.since for before, now in itertools.pairwise(decided) if now.percentage < before.percentage]
+
+    assert all(later - sooner > timedelta(seconds=60) for sooner, later in itertools.pairwise(releases))
+
+
+# In closed loop: a pool whose load the share itself changes, seen through a delay.
+
+
+def closed_loop(
+    load: Callable[[float], float], *, delay: float, behavior: Behavior, seconds: int = 10_800
+) -> list[int]:
+    """Give the share every 5 s, for a metric that is the local load (1 being the target) `delay` seconds ago."""
+    play, shares = Play(spec(behavior=behavior)), [0]
+    steps = int(delay / 5)
+    local: list[float] = []
+    for tick in range(seconds // 5):
+        local.append(load(tick * 5) * (1 - shares[-1] / 100))
+        seen = Fraction(round(local[max(0, tick - steps)] * 1000), 1000)
+        play.now += timedelta(seconds=5)
+        sample = verdict(seen, at=play.now, window=timedelta(seconds=delay))
+        play.last = decision.decide(play.spec, play.last, sample, play.now)
+        shares.append(play.last.percentage)
+    return shares
+
+
+def changes(shares: list[int]) -> int:
+    return sum(before != after for before, after in itertools.pairwise(shares))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.sampled_from([0, 15, 30, 60]), st.sampled_from([20, 50, 80]), st.floats(1.1, 3))
+def test_a_lasting_load_is_offloaded_without_flapping(delay: float, percentage: int, height: float) -> None:
+    shares = closed_loop(lambda at: height if at > 600 else 0.3, delay=delay, behavior=Behavior(percentage=percentage))
+
+    assert changes(shares) <= 30
+    assert sum(share > 0 for share in shares) > 0.8 * len(shares)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.sampled_from([0, 15, 30, 60]), st.sampled_from([20, 50, 80, 100]))
+def test_offloading_ends_after_the_load_has_gone(delay: float, percentage: int) -> None:
+    shares = closed_loop(
+        lambda at: 2.0 if 600 < at < 4000 else 0.3, delay=delay, behavior=Behavior(percentage=percentage)
+    )
+
+    assert max(shares) == percentage
+    assert shares[-1] == 0
+    assert changes(shares) <= 30
