@@ -1,0 +1,265 @@
+"""The composition root: the parts of each mode, wired and run. Read `standalone` to see what talks to what."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import prometheus_client
+import structlog
+
+from beamlit_controller.api import settings as api_settings
+from beamlit_controller.api import standalone_rules
+from beamlit_controller.api.settings import Settings
+from beamlit_controller.controller import supervisor
+from beamlit_controller.controller.clock import SteadyClock
+from beamlit_controller.controller.loop import Parts
+from beamlit_controller.controller.ports import Source
+from beamlit_controller.controller.sensor import Route, Sensor
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing
+from beamlit_controller.core.spec import ExternalMetric, MetricSpec, ModelKey, OffloadSpec, PodsMetric
+from beamlit_controller.envoy import command, config
+from beamlit_controller.envoy.place import Place
+from beamlit_controller.envoy.shares import ShareServer
+from beamlit_controller.envoy.sink import ShareSink
+from beamlit_controller.prometheus.connection import BasicAuth, Connection, Tls
+from beamlit_controller.prometheus.source import PrometheusSource
+from beamlit_controller.scrape.source import ScrapeSource
+from beamlit_controller.standalone import sockets, state
+from beamlit_controller.standalone.folder import Folder
+from beamlit_controller.standalone.gateway import Shape
+from beamlit_controller.standalone.gateways import Gateways
+from beamlit_controller.standalone.inventory import Endpoints
+from beamlit_controller.standalone.memory import DecisionFiles
+from beamlit_controller.standalone.state import State
+from beamlit_controller.telemetry import web
+from beamlit_controller.telemetry.exposition import Exposition
+from beamlit_controller.telemetry.logs import LogSink
+from beamlit_controller.telemetry.metrics import MetricsSink
+from beamlit_controller.telemetry.models import ModelsSink, Surroundings
+from beamlit_controller.telemetry.pulse import Pulse
+from beamlit_controller.telemetry.web import Site
+
+log = structlog.get_logger()
+
+STUCK = timedelta(seconds=60)
+"""Without a round that ended well for so long, and for ten periods, the controller calls itself unhealthy."""
+WORKERS = min(os.cpu_count() or 1, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Standalone:
+    """What `run` is given on a machine without a cluster."""
+
+    settings: Settings
+    manifests: Path
+    state: Path
+
+
+async def standalone(given: Standalone) -> None:
+    """Run until SIGTERM or SIGINT; then drain, end the gateways and leave nothing behind. A second signal hurries."""
+    with state.locked(given.state) as place, _signals() as (stop, hurry):
+        async with AsyncExitStack() as resources:
+            gateways = await _serve(given, place, resources, stop)
+        log.info("stopping: gateways finish the requests in flight; a second signal ends them at once")
+        async with asyncio.TaskGroup() as group:
+            hurrying = group.create_task(_then(hurry, gateways.hurry))
+            await gateways.stop()
+            hurrying.cancel()
+        place.clear()
+
+
+async def _serve(given: Standalone, place: State, resources: AsyncExitStack, stop: asyncio.Event) -> Gateways:
+    """Wire the parts and run them until told to stop. A part that dies ends them all, and leaves the gateways serving."""
+    settings, clock = given.settings, SteadyClock()
+    listener = resources.enter_context(web.bind(str(settings.standalone.web_listen)))
+    folder = Folder(given.manifests, kept=place.manifests, parse=partial(standalone_rules.parse, settings=settings))
+    folder.read()
+
+    endpoints = _endpoints(settings)
+    prometheus = await _prometheus(settings, resources)
+    scrape = await resources.enter_async_context(ScrapeSource(endpoints.metrics_of))
+    sensor = Sensor(route=_route(prometheus, scrape), inventory=endpoints)
+
+    shares = ShareServer()
+    await resources.enter_async_context(
+        shares.serve(f"unix:{resources.enter_context(sockets.reachable(place.shares))}")
+    )
+    gateways = Gateways(place.gateways, Shape(partial(gateway_files, settings), _command))
+
+    memory = DecisionFiles(place.decisions)
+    site = _site(settings, clock, folder, gateways, shares)
+    sinks = (ShareSink(shares), memory, *site.sinks, LogSink())
+    parts = Parts(sensor, sinks, clock, partial(api_settings.period, settings=settings))
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(folder.run(), name="manifests"),
+            group.create_task(gateways.run(folder.specs), name="gateways"),
+            group.create_task(supervisor.run(folder, parts, memory), name="models"),
+            group.create_task(web.run(site.site, listener), name="web"),
+        ]
+        log.info("running", web=_where(listener), manifests=str(given.manifests), state=str(place.root))
+        await stop.wait()
+        for task in tasks:
+            task.cancel()
+    return gateways
+
+
+# Where metrics come from.
+
+
+def _route(prometheus: PrometheusSource | None, scrape: ScrapeSource) -> Route:
+    def route(spec: OffloadSpec, metric: MetricSpec) -> Source | Missing:
+        match metric:
+            case ExternalMetric() if prometheus is not None:
+                return prometheus
+            case PodsMetric() if spec.metric_service is not None:
+                return scrape
+            case _:
+                return Missing(Reason.UNSUPPORTED_METRIC, "there is no source for this metric without a cluster")
+
+    return route
+
+
+async def _prometheus(settings: Settings, resources: AsyncExitStack) -> PrometheusSource | None:
+    if settings.prometheus is None:
+        return None
+    given = settings.prometheus
+    tls = Tls(_path(given.tls.ca_file), _path(given.tls.cert_file), _path(given.tls.key_file), given.tls.server_name)
+    auth = BasicAuth(given.basic_auth.username, Path(given.basic_auth.password_file)) if given.basic_auth else None
+    connection = Connection(
+        address=given.url,
+        bearer_token_file=_path(given.bearer_token_file),
+        basic_auth=auth,
+        tls=tls,
+        headers=given.headers,
+        query_parameters=given.query_parameters,
+        timeout=given.timeout,
+        stale_after=given.stale_after,
+    )
+    return await resources.enter_async_context(PrometheusSource(connection))
+
+
+def _path(name: str | None) -> Path | None:
+    return Path(name) if name else None
+
+
+# The gateways.
+
+
+def gateway_files(settings: Settings, spec: OffloadSpec, directory: Path) -> dict[str, str]:
+    """Give a gateway's files. Its sockets are named from its own folder, where Envoy runs: no path is too long."""
+    given = settings.standalone
+    place = Place(
+        node=str(spec.key),
+        directory=str(directory),
+        front=str(given.listener(spec.key)),
+        stats=str(given.stats_listener(spec.key)),
+        admin="unix:admin.sock",
+        shares="unix:../../shares.sock",
+        local=_endpoints(settings).of(spec),
+        secrets=str(Path(given.secrets_directory or "secrets").absolute()),
+        access_log=given.access_log and str(Path(given.access_log).absolute()),
+    )
+    return config.files(spec, place)
+
+
+def _endpoints(settings: Settings) -> Endpoints:
+    return Endpoints({name: tuple(map(str, listed)) for name, listed in settings.standalone.services.items()})
+
+
+def _command(directory: Path) -> Sequence[str]:
+    return command.command(directory, concurrency=WORKERS)
+
+
+# What is shown.
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    site: Site
+    sinks: tuple[MetricsSink, ModelsSink, Pulse]
+
+
+def _site(settings: Settings, clock: SteadyClock, folder: Folder, gateways: Gateways, shares: ShareServer) -> _Shown:
+    registry = prometheus_client.CollectorRegistry()
+    exposition, metrics = Exposition(registry), MetricsSink(registry)
+    exposition.gauge(
+        "beamlit_manifest_problems",
+        "Mistakes in manifests; the last good version of each model stays in force.",
+        lambda: len(folder.manifests.problems),
+    )
+    exposition.gauge(
+        "beamlit_gateways_connected",
+        "Gateways that listen for the model's share.",
+        lambda: {key: shares.connected(key) for key in folder.manifests.specs},
+    )
+    exposition.counter(
+        "beamlit_gateway_restarts_total",
+        "Times that the model's gateway ended and was started again.",
+        lambda: {key: gateways.state(key).get("restarts", 0) for key in folder.manifests.specs},
+    )
+    models = ModelsSink(
+        clock,
+        Surroundings(
+            gateway=lambda key: _gateway(gateways, shares, key),
+            notices=lambda key: [
+                f"{notice.field}: {notice.message}"
+                for notice in folder.manifests.notices
+                if notice.where.endswith(str(key))
+            ],
+            problems=lambda: folder.manifests.problems,
+        ),
+    )
+    pulse = Pulse(clock, max(STUCK, settings.period * 10))
+    site = Site(
+        alive=pulse.alive,
+        ready=lambda: pulse.ready(folder.manifests.specs.keys(), gateways_down=gateways.waiting()),
+        exposition=exposition,
+        models=models,
+    )
+    return _Shown(site, (metrics, models, pulse))
+
+
+def _gateway(gateways: Gateways, shares: ShareServer, key: ModelKey) -> dict[str, Any]:
+    known = gateways.state(key)
+    return {**known, "connected": shares.connected(key) > 0} if known else {}
+
+
+def _where(listener: Any) -> str:  # noqa: ANN401 - a socket
+    host, port, *_ = listener.getsockname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+# Signals.
+
+
+@contextmanager
+def _signals() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
+    """Give two events: the first signal sets the one, the second the other."""
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def received() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, received)
+    try:
+        yield stop, hurry
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def _then(event: asyncio.Event, act: Callable[[], None]) -> None:
+    await event.wait()
+    act()

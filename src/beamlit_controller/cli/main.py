@@ -1,0 +1,209 @@
+"""The commands of `beamlit-controller`."""
+
+import asyncio
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+
+import cyclopts
+from cyclopts import Parameter
+
+from beamlit_controller.api import manifests as api_manifests
+from beamlit_controller.api import settings as api_settings
+from beamlit_controller.api import standalone_rules
+from beamlit_controller.api.manifests import Parsed
+from beamlit_controller.api.settings import Settings
+
+app = cyclopts.App(
+    name="beamlit-controller",
+    help="Serve a model on your own machines first, and send a share of its requests to a remote backend when a metric says so.",
+    version=version("beamlit-controller"),
+)
+
+Level = Literal["debug", "info", "warning", "error"]
+SettingsFile = Annotated[Path | None, Parameter(name="--settings")]
+
+
+@app.command
+def run(
+    *,
+    manifests: Path,
+    settings: SettingsFile = None,
+    state_dir: Path | None = None,
+    log_level: Level = "info",
+    log_format: Literal["auto", "json", "console"] = "auto",
+) -> None:
+    """Run the controller and its gateways on this machine, without a cluster.
+
+    Parameters
+    ----------
+    manifests
+        The folder of ModelDeployment manifests. It is watched: add, change and delete files as you like.
+    settings
+        The settings file: the chart's `config:` value.
+    state_dir
+        Where gateways and the last decisions are kept. Default: beamlit-controller in $XDG_STATE_HOME or ~/.local/state.
+    log_level
+        The least severe messages to print.
+    log_format
+        How messages are printed; auto is console at a terminal and JSON elsewhere.
+    """
+    from beamlit_controller import app as application  # noqa: PLC0415 - grpc and uvicorn are slow to import
+    from beamlit_controller.standalone.state import StateError  # noqa: PLC0415 - the same
+    from beamlit_controller.telemetry import logs  # noqa: PLC0415 - the same
+
+    logs.configure(log_level, json=None if log_format == "auto" else log_format == "json")
+    if not manifests.is_dir():
+        _fail(f"--manifests: expected a folder, got {manifests}")
+    given = application.Standalone(_settings(settings), manifests, state_dir or _default_state())
+    try:
+        asyncio.run(application.standalone(given))
+    except (StateError, OSError) as error:
+        _fail(str(error))
+
+
+@app.command
+def check(*files: Path, settings: SettingsFile = None, standalone: bool = False) -> None:
+    """Validate manifests and settings files without running anything. Exit code 1 means mistakes.
+
+    Parameters
+    ----------
+    files
+        Manifests. A settings file among them (it begins with `config:`) is checked too, and used if --settings is absent.
+    settings
+        The settings file that the manifests are checked against.
+    standalone
+        Refuse also what `run` can't do without a cluster.
+    """
+    texts = {path: _read(path) for path in files}
+    as_settings = [path for path, text in texts.items() if _is_settings(text)]
+    chosen = _settings(settings or (as_settings[0] if len(as_settings) == 1 else None))
+    read = standalone_rules.parse if standalone else api_manifests.parse
+    mistakes = 0
+    for path, text in texts.items():
+        found = _check_settings(text) if path in as_settings else _check_manifests(read(text, settings=chosen))
+        mistakes += found.count
+        for line in found.lines:
+            print(f"{path}: {line}")
+    sys.exit(1 if mistakes or not files else 0)
+
+
+@app.command
+def explain(
+    name: str,
+    *,
+    address: str = "http://127.0.0.1:8081",
+    output: Literal["table", "json"] = "table",
+    watch: bool = False,
+) -> None:
+    """Say what the running controller saw of a model, and why it decided so.
+
+    Parameters
+    ----------
+    name
+        NAME or NAMESPACE/NAME of the ModelDeployment.
+    address
+        Where the controller answers (config.standalone.webListen).
+    output
+        A table for people, or JSON.
+    watch
+        Show it again every second.
+    """
+    from beamlit_controller.cli import explain as explaining  # noqa: PLC0415 - the HTTP client is slow to import
+
+    sys.exit(asyncio.run(explaining.explain(name, address, output, watch=watch)))
+
+
+render = cyclopts.App(name="render", help="Print what a stage makes, without running anything.")
+app.command(render)
+
+
+@render.command
+def envoy(manifest: Path, *, settings: SettingsFile = None, name: str | None = None) -> None:
+    """Print the files that a model's gateway is started with.
+
+    Parameters
+    ----------
+    manifest
+        The manifest.
+    settings
+        The settings file.
+    name
+        NAMESPACE/NAME, where the manifest has several models.
+    """
+    from beamlit_controller import app as application  # noqa: PLC0415 - grpc is slow to import
+
+    chosen = _settings(settings)
+    parsed = standalone_rules.parse(_read(manifest), settings=chosen)
+    for problem in parsed.problems:
+        print(f"{manifest}: {problem}", file=sys.stderr)
+    specs = [spec for spec in parsed.specs if name in {None, str(spec.key), spec.key.name}]
+    if parsed.problems or len(specs) != 1:
+        known = ", ".join(str(spec.key) for spec in parsed.specs) or "none"
+        _fail(f"{manifest}: expected one valid model" + (f" {name}" if name else "") + f"; valid are: {known}")
+    for file, text in application.gateway_files(chosen, specs[0], Path("gateway").absolute()).items():
+        print(f"--- # {file}\n{text}", end="")
+
+
+@render.command
+def crd() -> None:
+    """Print the CustomResourceDefinition of ModelDeployment."""
+    from beamlit_controller.api import crd as definition  # noqa: PLC0415 - only this command needs it
+
+    print(definition.render(), end="")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+class _Found:
+    """What is wrong with a file, and what is worth knowing, line by line."""
+
+    def __init__(self, mistakes: list[str], notices: list[str]) -> None:
+        self.count = len(mistakes)
+        self.lines = [*mistakes, *(f"note: {notice}" for notice in notices)] or ["valid"]
+
+
+def _check_manifests(parsed: Parsed) -> _Found:
+    return _Found([str(each) for each in parsed.problems], [str(each) for each in parsed.notices])
+
+
+def _check_settings(text: str) -> _Found:
+    given = api_settings.parse(text)
+    return _Found([] if isinstance(given, Settings) else [str(each) for each in given], [])
+
+
+def _is_settings(text: str) -> bool:
+    return any(line.startswith("config:") for line in text.splitlines())
+
+
+def _settings(path: Path | None) -> Settings:
+    given = api_settings.parse(_read(path)) if path else Settings()
+    if isinstance(given, Settings):
+        return given
+    for mistake in given:
+        print(f"{path}: {mistake}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        _fail(f"{path}: {error.strerror}")
+    except UnicodeDecodeError as error:
+        _fail(f"{path}: is no UTF-8 text: {error.reason} at byte {error.start}")
+
+
+def _default_state() -> Path:
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "beamlit-controller"
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"beamlit-controller: {message}", file=sys.stderr)
+    sys.exit(1)

@@ -1,0 +1,72 @@
+"""The little that we ask of a running Envoy, through the admin socket in its folder."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from beamlit_controller.standalone import sockets
+
+TIMEOUT = 3.0
+
+
+class AdminError(Exception):
+    """Envoy's admin socket gave no usable answer."""
+
+
+class Admin:
+    """The admin interface behind a Unix socket."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    async def drain(self) -> None:
+        """Fail the health check, and have every connection closed after its present request."""
+        await self._request("POST", "/healthcheck/fail")
+        await self._request("POST", "/drain_listeners?graceful&skip_exit")
+
+    async def ready(self) -> bool:
+        """Tell whether Envoy is up and its listeners are taken in."""
+        try:
+            await self._request("GET", "/ready")
+        except AdminError:
+            return False
+        return True
+
+    async def active_requests(self) -> int:
+        """Count the clients' requests in flight, streams and websockets among them."""
+        answer = await self._request("GET", "/stats?format=json&filter=^http\\.front\\.downstream_rq_active$")
+        return sum(int(stat["value"]) for stat in _json(answer)["stats"] if "value" in stat)
+
+    async def listeners(self) -> dict[str, str]:
+        """Give each listener's name and the address that it really listens on."""
+        answer = await self._request("GET", "/listeners?format=json")
+        return {
+            listener["name"]: _address(listener["local_address"])
+            for listener in _json(answer).get("listener_statuses", [])
+        }
+
+    async def _request(self, method: str, path: str) -> httpx2.Response:
+        try:
+            with sockets.reachable(self._socket) as short:
+                transport = httpx2.AsyncHTTPTransport(uds=short, trust_env=False)
+                async with httpx2.AsyncClient(transport=transport, timeout=TIMEOUT, trust_env=False) as client:
+                    answer = await client.request(method, f"http://admin{path}")
+                    return answer.raise_for_status()
+        except (httpx2.HTTPError, OSError) as error:
+            raise AdminError(f"{method} {path}: {type(error).__name__} {error}") from error
+
+
+def _json(answer: httpx2.Response) -> Any:  # noqa: ANN401 - Envoy's own JSON, read on the spot
+    try:
+        return answer.json()
+    except ValueError as error:
+        raise AdminError(f"{answer.request.url.path}: no JSON") from error
+
+
+def _address(address: dict[str, Any]) -> str:
+    socket = address.get("socket_address")
+    if socket is None:
+        return ""
+    host = f"[{socket['address']}]" if ":" in socket["address"] else socket["address"]
+    return f"{host}:{socket['port_value']}"

@@ -1,0 +1,163 @@
+"""Manifests from a folder: read at the start, and again whenever anything in the folder changes.
+
+An editor may write, rename or truncate: any event only means "look again". What a broken file had when it last was
+good stays in force, across restarts too, since a copy of each good file is kept in the state folder.
+"""
+
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import watchfiles
+
+from beamlit_controller.api.manifests import Parsed
+from beamlit_controller.api.problems import Problem
+from beamlit_controller.controller.latest import Latest
+from beamlit_controller.core.spec import ModelKey, OffloadSpec
+
+SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+LARGEST = 1024 * 1024
+LOOK_AGAIN = 10_000
+"""Milliseconds after which the folder is read without an event: a lost event then costs no more than this."""
+DEBOUNCE = 200
+
+Parse = Callable[[str], Parsed]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file's good models, and what is wrong with the rest."""
+
+    specs: Mapping[ModelKey, OffloadSpec]
+    problems: tuple[Problem, ...] = ()
+    notices: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Manifests:
+    """All that the folder holds."""
+
+    specs: Mapping[ModelKey, OffloadSpec]
+    problems: tuple[Problem, ...] = ()
+    notices: tuple[Problem, ...] = ()
+
+
+class Folder:
+    """A `Provider` of the specs in a folder. `kept` is where the last good copies are."""
+
+    def __init__(self, path: Path, *, kept: Path, parse: Parse) -> None:
+        self._path = path
+        self._kept = kept
+        self._parse = parse
+        self._files: dict[str, tuple[bytes, File]] = {}
+        self._manifests = Latest(Manifests({}))
+
+    @property
+    def manifests(self) -> Manifests:
+        """Give what was read last."""
+        return self._manifests.value
+
+    async def run(self) -> None:
+        """Follow the folder until cancelled."""
+        self.read()
+        watch = watchfiles.awatch(
+            self._path, recursive=False, debounce=DEBOUNCE, rust_timeout=LOOK_AGAIN, yield_on_timeout=True
+        )
+        async for _ in watch:
+            self.read()
+
+    async def specs(self) -> AsyncIterator[Mapping[ModelKey, OffloadSpec]]:
+        """Give all valid specs, now and whenever one of them changed."""
+        seen = self._manifests.value
+        yield seen.specs
+        while True:
+            before, seen = seen, await self._manifests.other_than(seen)
+            if seen.specs != before.specs:
+                yield seen.specs
+
+    def read(self) -> None:
+        """Read the folder as it is now."""
+        paths = sorted(
+            path for path in self._path.iterdir() if path.suffix in SUFFIXES and not path.name.startswith(".")
+        )
+        self._files = {path.name: self._file(path) for path in paths if path.is_file()}
+        self._drop_copies()
+        self._manifests.set(_together({name: file for name, (_, file) in self._files.items()}))
+
+    def _file(self, path: Path) -> tuple[bytes, File]:
+        try:
+            content = _content(path)
+        except OSError as error:
+            problem = Problem(path.name, "", f"can't be read: {error.strerror}")
+            return b"", File(self._last_good(path.name).specs, (problem,))
+        before = self._files.get(path.name)
+        if before is not None and before[0] == content:
+            return before
+        return content, self._parsed(path.name, content)
+
+    def _parsed(self, name: str, content: bytes) -> File:
+        file = _understood(self._parse, name, content)
+        if not file.problems:
+            self._keep(name, content)
+            return file
+        return File({**self._last_good(name).specs, **file.specs}, file.problems, file.notices)
+
+    def _last_good(self, name: str) -> File:
+        if name in self._files:
+            return self._files[name][1]
+        try:
+            content = _content(self._kept / name)
+        except OSError:
+            return File({})
+        return _understood(self._parse, name, content)
+
+    def _keep(self, name: str, content: bytes) -> None:
+        self._kept.mkdir(parents=True, exist_ok=True)
+        temporary = self._kept / f".{name}.new"
+        temporary.write_bytes(content)
+        temporary.replace(self._kept / name)
+
+    def _drop_copies(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            for copy in self._kept.iterdir():
+                if copy.name not in self._files:
+                    copy.unlink(missing_ok=True)
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise OSError(0, f"it is larger than {LARGEST} bytes", os.fspath(path))
+    return content
+
+
+def _understood(parse: Parse, name: str, content: bytes) -> File:
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        return File({}, (Problem(name, "", f"is no UTF-8 text: {error.reason} at byte {error.start}"),))
+    parsed = parse(text)
+    return File({spec.key: spec for spec in parsed.specs}, _in(name, parsed.problems), _in(name, parsed.notices))
+
+
+def _in(name: str, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    return tuple(Problem(f"{name} {each.where}".strip(), each.field, each.message) for each in problems)
+
+
+def _together(files: Mapping[str, File]) -> Manifests:
+    """Merge the files; of two models with one name the first file's wins, and the other says so."""
+    specs: dict[ModelKey, OffloadSpec] = {}
+    origin: dict[ModelKey, str] = {}
+    problems: list[Problem] = []
+    for name, file in files.items():
+        problems += file.problems
+        for key, spec in file.specs.items():
+            if key in specs:
+                twice = f"{key} is given in {origin[key]} already; rename or remove one of them"
+                problems.append(Problem(name, "metadata.name", twice))
+            else:
+                specs[key], origin[key] = spec, name
+    return Manifests(specs, tuple(problems), tuple(notice for file in files.values() for notice in file.notices))

@@ -1,0 +1,70 @@
+"""The state folder: one controller at a time, and where each thing lies in it."""
+
+import contextlib
+import fcntl
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class StateError(Exception):
+    """The state folder can't be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The places in a state folder."""
+
+    root: Path
+
+    @property
+    def gateways(self) -> Path:
+        """One folder per gateway: its files, its admin socket and its log."""
+        return self.root / "gateways"
+
+    @property
+    def decisions(self) -> Path:
+        """One file per model: the decision to go on from."""
+        return self.root / "decisions"
+
+    @property
+    def manifests(self) -> Path:
+        """The last good copy of each manifest."""
+        return self.root / "manifests"
+
+    @property
+    def shares(self) -> Path:
+        """The socket where gateways ask for their share."""
+        return self.root / "shares.sock"
+
+    def clear(self) -> None:
+        """Remove all that is in the folder, and the folder itself if it is ours alone."""
+        for folder in (self.gateways, self.decisions, self.manifests):
+            shutil.rmtree(folder, ignore_errors=True)
+        self.shares.unlink(missing_ok=True)
+        (self.root / "lock").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.root.rmdir()
+
+
+@contextlib.contextmanager
+def locked(root: Path) -> Iterator[State]:
+    """Give the state folder to this process alone; StateError if another has it."""
+    root = root.absolute()
+    try:
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (root / "lock").open("w") as lock:
+            _lock(lock.fileno(), root)
+            yield State(root)
+    except OSError as error:
+        raise StateError(f"--state-dir: {root} can't be used: {error.strerror or error}") from error
+
+
+def _lock(descriptor: int, root: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise StateError(
+            f"--state-dir: another controller is running with {root}; stop it or name another folder"
+        ) from error

@@ -1,0 +1,77 @@
+"""Decisions survive in files."""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from beamlit_controller.core import cycle
+from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.decision import Decision
+from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.standalone.memory import DecisionFiles
+from builders import NOW, signals, spec
+
+KEY = ModelKey("models", "llama")
+
+
+def played(*values: int) -> list[Cycle]:
+    previous: Decision | None = None
+    cycles = []
+    for step, value in enumerate(values):
+        now = NOW + timedelta(seconds=5 * step)
+        cycles.append(cycle.run(spec(), signals(value=value, at=now), previous=previous, now=now))
+        previous = cycles[-1].decision
+    return cycles
+
+
+def test_a_recorded_decision_is_recalled_whole(tmp_path: Path) -> None:
+    *_, last = played(5, 20, 20, 8)
+
+    DecisionFiles(tmp_path).record(last)
+
+    assert DecisionFiles(tmp_path).recall(KEY) == last.decision
+
+
+def test_nothing_is_recalled_of_an_unknown_model(tmp_path: Path) -> None:
+    assert DecisionFiles(tmp_path).recall(KEY) is None
+
+
+def test_a_decision_that_says_nothing_new_is_not_written(tmp_path: Path) -> None:
+    files = DecisionFiles(tmp_path)
+    first, second = played(5, 6)
+    files.record(first)
+    (path,) = tmp_path.iterdir()
+    path.write_text("untouched")
+
+    files.record(second)
+
+    assert path.read_text() == "untouched"
+
+
+def test_a_file_that_cannot_be_understood_is_no_decision(tmp_path: Path) -> None:
+    files = DecisionFiles(tmp_path)
+    files.record(played(20)[0])
+    (path,) = tmp_path.iterdir()
+    path.write_text('{"percentage": 50')
+
+    assert DecisionFiles(tmp_path).recall(KEY) is None
+
+
+def test_a_forgotten_model_leaves_no_file(tmp_path: Path) -> None:
+    files = DecisionFiles(tmp_path)
+    files.record(played(20)[0])
+
+    files.forget(KEY)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_models_with_similar_names_are_kept_apart(tmp_path: Path) -> None:
+    files = DecisionFiles(tmp_path)
+    one = played(20)[0]
+    other = replace(one, spec=spec(key=ModelKey("models", "llama.b")))
+
+    files.record(one)
+    files.forget(other.spec.key)
+
+    assert files.recall(KEY) == one.decision
