@@ -85,7 +85,9 @@ async def _serve(given: Standalone, place: State, resources: AsyncExitStack, sto
 
     endpoints = _endpoints(settings)
     prometheus = await _prometheus(settings, resources)
-    scrape = await resources.enter_async_context(ScrapeSource(endpoints.metrics_of))
+    scrape = await resources.enter_async_context(
+        ScrapeSource(endpoints.metrics_of, timeout=settings.direct_period * 0.6)
+    )
     sensor = Sensor(route=_route(prometheus, scrape), inventory=endpoints)
 
     shares = ShareServer()
@@ -191,6 +193,7 @@ class _Shown:
 
 def _site(settings: Settings, clock: SteadyClock, folder: Folder, gateways: Gateways, shares: ShareServer) -> _Shown:
     registry = prometheus_client.CollectorRegistry()
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # it carries no annotation
     exposition, metrics = Exposition(registry), MetricsSink(registry)
     exposition.gauge(
         "beamlit_manifest_problems",
@@ -211,11 +214,7 @@ def _site(settings: Settings, clock: SteadyClock, folder: Folder, gateways: Gate
         clock,
         Surroundings(
             gateway=lambda key: _gateway(gateways, shares, key),
-            notices=lambda key: [
-                f"{notice.field}: {notice.message}"
-                for notice in folder.manifests.notices
-                if notice.where.endswith(str(key))
-            ],
+            notices=lambda key: folder.manifests.notices.get(key, ()),
             problems=lambda: folder.manifests.problems,
         ),
     )

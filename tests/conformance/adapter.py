@@ -5,9 +5,10 @@ It parses, filters and sums as sections 2, 3 and 8 of the HPA's semantics say, s
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import unquote
 
 from beamlit_controller.core import quantity
 from beamlit_controller.core.pods import Grace
@@ -168,7 +169,7 @@ def reading(wanted: MetricSpec, case: Case) -> Reading:
     """Read the answer that was recorded for a metric."""
     if not case.selector:
         return Missing(Reason.NO_PODS, "the scale has no selector")
-    answer = next((each for each in case.answers if _asks_for(each["request"], wanted)), None)
+    answer = _answer(wanted, case)
     if answer is None:
         return Missing(Reason.INTERNAL_ERROR, "the HPA asked for nothing")
     if answer["code"] != 200:
@@ -181,18 +182,29 @@ def reading(wanted: MetricSpec, case: Case) -> Reading:
         return Missing(Reason.MALFORMED_ANSWER, str(error))
 
 
+def without_answer(wanted: MetricSpec, case: Case) -> Case:
+    """Give the case for the metric after this one: each has a request of its own, in their order."""
+    used = _answer(wanted, case)
+    return replace(case, answers=tuple(each for each in case.answers if each is not used))
+
+
+def _answer(wanted: MetricSpec, case: Case) -> Json | None:
+    return next((each for each in case.answers if _asks_for(each["request"], wanted)), None)
+
+
 def _asks_for(request: str, wanted: MetricSpec) -> bool:
-    """Tell whether this is the request for a metric; good enough to tell the metrics of one HPA apart."""
-    path = request.removeprefix("GET ").partition("?")[0]
+    path = unquote(request.removeprefix("GET ").partition("?")[0])
     match wanted:
         case ResourceMetric() | ContainerResourceMetric():
             return path.startswith("/apis/metrics.k8s.io/")
         case PodsMetric():
-            return path.startswith("/apis/custom.metrics.k8s.io/") and f"/pods/%2A/{wanted.metric.name}" in path
+            return path.startswith("/apis/custom.metrics.k8s.io/") and path.endswith(f"/pods/*/{wanted.metric.name}")
         case ObjectMetric():
-            return path.startswith("/apis/custom.metrics.k8s.io/") and "/pods/%2A/" not in path
+            custom = path.startswith("/apis/custom.metrics.k8s.io/") and "/pods/*/" not in path
+            return custom and path.endswith(f"/{wanted.metric.name}")
         case ExternalMetric():
-            return path.startswith("/apis/external.metrics.k8s.io/")
+            external = path.startswith("/apis/external.metrics.k8s.io/")
+            return external and path.endswith(f"/{wanted.metric.name.lower()}")
 
 
 def _items(wanted: MetricSpec, items: Iterable[Json]) -> Reading:

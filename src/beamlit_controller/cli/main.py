@@ -113,7 +113,10 @@ def explain(
     """
     from beamlit_controller.cli import explain as explaining  # noqa: PLC0415 - the HTTP client is slow to import
 
-    sys.exit(asyncio.run(explaining.explain(name, address, output, watch=watch)))
+    try:
+        sys.exit(asyncio.run(explaining.explain(name, address, output, watch=watch)))
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 render = cyclopts.App(name="render", help="Print what a stage makes, without running anything.")

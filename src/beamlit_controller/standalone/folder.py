@@ -7,7 +7,7 @@ good stays in force, across restarts too, since a copy of each good file is kept
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import watchfiles
@@ -41,7 +41,7 @@ class Manifests:
 
     specs: Mapping[ModelKey, OffloadSpec]
     problems: tuple[Problem, ...] = ()
-    notices: tuple[Problem, ...] = ()
+    notices: Mapping[ModelKey, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Folder:
@@ -140,7 +140,7 @@ def _understood(parse: Parse, name: str, content: bytes) -> File:
     except UnicodeDecodeError as error:
         return File({}, (Problem(name, "", f"is no UTF-8 text: {error.reason} at byte {error.start}"),))
     parsed = parse(text)
-    return File({spec.key: spec for spec in parsed.specs}, _in(name, parsed.problems), _in(name, parsed.notices))
+    return File({spec.key: spec for spec in parsed.specs}, _in(name, parsed.problems), parsed.notices)
 
 
 def _in(name: str, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
@@ -160,4 +160,8 @@ def _together(files: Mapping[str, File]) -> Manifests:
                 problems.append(Problem(name, "metadata.name", twice))
             else:
                 specs[key], origin[key] = spec, name
-    return Manifests(specs, tuple(problems), tuple(notice for file in files.values() for notice in file.notices))
+    return Manifests(specs, tuple(problems), {key: _notices(files[name], key) for key, name in origin.items()})
+
+
+def _notices(file: File, key: ModelKey) -> tuple[str, ...]:
+    return tuple(f"{notice.field}: {notice.message}" for notice in file.notices if notice.where == str(key))

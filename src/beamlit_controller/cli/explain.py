@@ -1,0 +1,151 @@
+"""`explain NAME`: what the running controller saw of a model, what it decided, and why."""
+
+import asyncio
+import json
+import os
+import ssl
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import httpx2
+from pydantic import ValidationError
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from beamlit_controller.cli import screen
+from beamlit_controller.telemetry import printable
+from beamlit_controller.telemetry.views import ModelsView, ModelView, WaitingView
+
+TIMEOUT = 5.0
+EVERY = 1.0
+"""Seconds between two looks when watching."""
+NAMED = 30
+"""Names that a message lists."""
+
+Output = Literal["table", "json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the controller answered: as it came, and as it is understood."""
+
+    raw: dict[str, Any]
+    view: ModelsView
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Why there is nothing to show, and the exit code that says so to scripts."""
+
+    message: str
+    code: int
+
+
+async def explain(
+    name: str, address: str, output: Output = "table", *, watch: bool = False, console: Console | None = None
+) -> int:
+    """Print what the controller at `address` knows of the model `name` or `namespace/name`, and give the exit code.
+
+    0 if it was printed, 1 if the controller could not be asked, 2 if the name is unknown or names several models.
+    `watch` goes on until interrupted, through times when the controller does not answer.
+    """
+    out = console or Console()
+    async with httpx2.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
+        if watch:
+            return await _watch(client, name, address, output=output, out=out)
+        shown = await _look(client, name, address, output=output)
+    _put(shown, out)
+    return shown.code if isinstance(shown, Failed) else 0
+
+
+async def fetch(client: httpx2.AsyncClient, address: str) -> Answer | Failed:
+    """Ask a running controller for its models."""
+    url = f"{address.rstrip('/') if '://' in address else f'http://{address}'}/models"
+    try:
+        _ = urlsplit(url).port  # raises what the client would only find out while connecting
+        response = await client.get(url)
+    except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError, ValueError) as error:
+        return Failed(f"no answer from {url}: {_said(error)}; is the controller running, and is this its address?", 1)
+    if response.status_code != httpx2.codes.OK:
+        return Failed(f"expected the models from {url}, got status {response.status_code}: {response.text[:200]}", 1)
+    try:
+        return Answer(response.json(), ModelsView.model_validate_json(response.content))
+    except (ValidationError, ValueError) as error:
+        return Failed(f"expected a beamlit-controller at {url}, got something else: {str(error).splitlines()[0]}", 1)
+
+
+def pick(view: ModelsView, name: str) -> ModelView | WaitingView | Failed:
+    """Find a model by `name` or `namespace/name`."""
+    everything: list[ModelView | WaitingView] = [*view.models, *view.waiting]
+    found = [each for each in everything if name in {each.name, _key(each)}]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        return Failed(f"{name} is the name of several models: {_listed(found)}; write the namespace too", 2)
+    return Failed(f"no model {name}; the controller knows: {_listed(everything) or 'none'}", 2)
+
+
+async def _look(client: httpx2.AsyncClient, name: str, address: str, *, output: Output) -> RenderableType | Failed:
+    answer = await fetch(client, address)
+    if isinstance(answer, Failed):
+        return answer
+    model = pick(answer.view, name)
+    if isinstance(model, Failed):
+        return model
+    return _as_json(answer, model) if output == "json" else screen.show(answer.view, model)
+
+
+async def _watch(client: httpx2.AsyncClient, name: str, address: str, *, output: Output, out: Console) -> int:
+    if output == "json" or not out.is_terminal:
+        while True:
+            _put(await _look(client, name, address, output=output), out)
+            await asyncio.sleep(EVERY)
+    with Live(console=out, screen=True, auto_refresh=False) as live:
+        while True:
+            shown = await _look(client, name, address, output=output)
+            live.update(
+                Text(printable.line(shown.message), "bold red") if isinstance(shown, Failed) else shown, refresh=True
+            )
+            await asyncio.sleep(EVERY)
+
+
+def _put(shown: RenderableType | Failed, out: Console) -> None:
+    match shown:
+        case Failed():
+            Console(stderr=True).print(Text(printable.line(shown.message)), soft_wrap=True)
+        case str():
+            print(shown, file=out.file, flush=True)
+        case _:
+            out.print(shown)
+
+
+def _as_json(answer: Answer, model: ModelView | WaitingView) -> str:
+    """Give the model as it came, also with fields that this version does not know, and all mistakes beside it."""
+    raw = next(
+        each
+        for each in (*answer.raw["models"], *answer.raw["waiting"])
+        if (each["namespace"], each["name"]) == (model.namespace, model.name)
+    )
+    return json.dumps(raw | {"problems": answer.raw["problems"]}, indent=2)
+
+
+def _key(model: ModelView | WaitingView) -> str:
+    return f"{model.namespace}/{model.name}"
+
+
+def _listed(models: list[ModelView | WaitingView]) -> str:
+    names = sorted(_key(model) for model in models)
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _said(error: BaseException) -> str:
+    """Say what the system said, which the client's own words hide: `Connection refused`."""
+    inner = error.__cause__ or error.__context__
+    if inner is not None:
+        return _said(inner)
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno) if error.errno > 0 else error.strerror or str(error)  # below 0: of getaddrinfo
+    return str(error) or type(error).__name__

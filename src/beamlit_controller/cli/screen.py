@@ -1,0 +1,234 @@
+"""What `explain` shows of one model: one screen that somebody on call understands at a glance."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from beamlit_controller.telemetry import printable
+from beamlit_controller.telemetry.views import (
+    ChangeView,
+    MetricView,
+    MissingView,
+    ModelsView,
+    ModelView,
+    PodFailureView,
+    ProblemView,
+    WaitingView,
+)
+
+BAR = 10
+"""Cells of a ratio's bar; its left half is full when the target is reached."""
+LONGEST = 100
+"""Characters of a name, or of a past reason, before it is cut."""
+SHOWN = 5
+"""Changes and problems that are shown; `/models` has more."""
+LATE = 60
+"""Seconds after which a round is old enough to be noticed."""
+STATES = {"over": "bold yellow", "between": "cyan", "under": "green", "unreadable": "bold red"}
+
+
+def show(answer: ModelsView, model: ModelView | WaitingView) -> RenderableType:
+    """Give the screen of one model of the answer."""
+    parts = _waiting(answer, model) if isinstance(model, WaitingView) else _known(answer, model)
+    return Group(*parts)
+
+
+def _known(answer: ModelsView, model: ModelView) -> Iterator[RenderableType]:
+    yield from _head(model, answer.at)
+    if model.metrics:
+        yield Text()
+        yield _table(model.metrics)
+        yield from _losses(model.metrics)
+    yield from _section("What would change it", _points(model.outlook))
+    yield from _section("Last changes", _changes(model.changes, answer.at))
+    yield from _section("Gateway", [_gateway(model.gateway)] if model.gateway else ())
+    yield from _section("Notices", _points(model.notices))
+    yield from _section("Mistakes in manifests", _problems(answer.problems))
+
+
+def _waiting(answer: ModelsView, model: WaitingView) -> Iterator[RenderableType]:
+    failure = model.failure
+    yield _line((f"{model.namespace}/{model.name}", "bold"))
+    yield _line(("NO ROUND HAS ENDED WELL YET", "bold red"), f"  the last one ended {_ago(failure.at, answer.at)}")
+    yield _line(failure.error)
+    yield from _section("Mistakes in manifests", _problems(answer.problems))
+
+
+# What is, and why.
+
+
+def _head(model: ModelView, now: datetime) -> Iterator[Text]:
+    decision = model.decision
+    yield _line((f"{model.namespace}/{model.name}", "bold"), (f"  model {model.model}", "dim"))
+    yield _line(_state(model), f" since {_time(decision.since, now)}, {_ago(decision.since, now)}")
+    yield _line((decision.reason, "bold"), f": {decision.message}")
+    if model.failure:
+        said = f"the last round failed {_ago(model.failure.at, now)}: {model.failure.error}"
+        yield _line((said, "bold red"), " (what follows is of the last good one)")
+    late = (now - model.at).total_seconds() > LATE
+    yield _line((f"decided {_ago(model.at, now)}", "bold yellow" if late else "dim"), (_facts(model), "dim"))
+
+
+def _state(model: ModelView) -> tuple[str, str]:
+    percentage = model.decision.percentage
+    share = f"{percentage} % → {_host(model.remote)}"
+    if not model.enabled:
+        return "DISABLED, all is served locally", "bold magenta"
+    if model.dry_run:
+        return f"DRY RUN, would {f'offload {share}' if percentage else 'stay local'}", "bold cyan"
+    return (f"OFFLOADING {share}", "bold yellow") if percentage else ("LOCAL", "bold green")
+
+
+def _host(remote: str | None) -> str:
+    return urlsplit(remote).netloc if remote else "nowhere: there is no remote backend"
+
+
+def _facts(model: ModelView) -> str:
+    took = f", reading took {model.took_seconds * 1000:.0f} ms"
+    ready = f", {model.local.ready} of {model.local.total} local endpoints ready"
+    if not (model.enabled and model.metrics):
+        return took + ready
+    demand = model.decision.demand
+    return took + ready + (", demand can't be seen" if demand is None else f", demand {demand:.0%} of the target")
+
+
+# What was read.
+
+
+def _table(metrics: Sequence[MetricView]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=False)
+    table.add_column("METRIC", overflow="fold")
+    table.add_column("VALUE", justify="right", no_wrap=True)
+    table.add_column("TARGET", justify="right", no_wrap=True)
+    table.add_column("RATIO", no_wrap=True)
+    table.add_column("AGE", justify="right", no_wrap=True)
+    table.add_column("STATE", no_wrap=True)
+    for metric in metrics:
+        style = STATES[metric.state]
+        table.add_row(
+            _line(printable.short(_named(metric), LONGEST)),
+            _line(metric.value if metric.value is not None else "-"),
+            _line(f"{metric.target}/pod" if metric.target_type == "AverageValue" else metric.target),
+            Text("-") if metric.ratio is None else Text(f"{_bar(metric.ratio)} {metric.ratio:.0%}", style),
+            _line("-" if metric.age_seconds is None else _span(metric.age_seconds, units=1)),
+            _line((metric.state, style)),
+        )
+    return table
+
+
+def _named(metric: MetricView) -> str:
+    return f"{metric.name}{{{metric.selector}}}" if metric.selector else metric.name
+
+
+def _bar(ratio: float) -> str:
+    filled = min(max(int(ratio * BAR / 2), 0), BAR)
+    cells = "█" * filled + "·" * (BAR - filled)
+    return f"{cells[: BAR // 2]}|{cells[BAR // 2 :]}"
+
+
+def _losses(metrics: Sequence[MetricView]) -> Iterator[RenderableType]:
+    for metric in metrics:
+        if metric.missing is not None:
+            yield _loss(metric.name, metric.missing)
+        for pod in metric.pod_failures:
+            yield _loss(f"{metric.name} without {pod.pod}", pod)
+
+
+def _loss(what: str, why: MissingView | PodFailureView) -> RenderableType:
+    return _hanging("!", _line((f"{printable.short(what, LONGEST)}: {why.reason}", "red"), f": {why.message}"))
+
+
+# What else there is to know.
+
+
+def _section(title: str, body: Iterable[RenderableType]) -> Iterator[RenderableType]:
+    lines = tuple(body)
+    if lines:
+        yield Text()
+        yield Text(title, "bold")
+        yield from lines
+
+
+def _points(sentences: Iterable[str]) -> Iterator[RenderableType]:
+    return (_hanging("-", _line(sentence)) for sentence in sentences)
+
+
+def _changes(changes: Sequence[ChangeView], now: datetime) -> Iterator[RenderableType]:
+    if not changes:
+        return
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for _ in range(3):
+        table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for change in changes[:SHOWN]:
+        share = Text(f"{change.previous} → {change.percentage} %", "yellow" if change.percentage else "green")
+        why = _line((change.reason, "bold"), f": {printable.short(change.message, LONGEST)}")
+        table.add_row(Text(f"  {_time(change.at, now)}"), Text(_ago(change.at, now), "dim"), share, why)
+    yield table
+
+
+def _gateway(facts: Mapping[str, object]) -> RenderableType:
+    said = ", ".join(_fact(name, value) for name, value in facts.items() if value is not None)
+    down = False in {facts.get("ready"), facts.get("connected")}
+    return _hanging(" ", _line((said, "bold red" if down else "")))
+
+
+def _fact(name: str, value: object) -> str:
+    match value:
+        case bool():
+            return name if value else f"not {name}"
+        case Mapping():
+            return f"{name} {', '.join(_fact(str(part), inner) for part, inner in value.items())}"
+        case _:
+            return f"{name} {value}"
+
+
+def _problems(problems: Sequence[ProblemView]) -> Iterator[RenderableType]:
+    for problem in problems[:SHOWN]:
+        place = ": ".join(filter(None, (problem.where, problem.field)))
+        yield _hanging("!", _line((place, "red"), f": {problem.message}"))
+    if len(problems) > SHOWN:
+        yield _hanging(" ", Text(f"and {len(problems) - SHOWN} more"))
+
+
+# Words.
+
+
+def _hanging(mark: str, text: Text) -> Table:
+    row = Table.grid(padding=(0, 1, 0, 0))
+    row.add_column(no_wrap=True)
+    row.add_column(overflow="fold")
+    row.add_row(Text(f"  {mark}"), text)
+    return row
+
+
+def _line(*parts: str | tuple[str, str]) -> Text:
+    """Give text without markup and without control characters."""
+    styled = (part if isinstance(part, tuple) else (part, "") for part in parts)
+    return Text.assemble(*((printable.line(text), style) for text, style in styled))
+
+
+def _time(moment: datetime, now: datetime) -> str:
+    """Say a time of today as `12:00:00Z`, another with its date."""
+    day = "" if moment.date() == now.date() else "%Y-%m-%d "
+    return moment.strftime(f"{day}%H:%M:%SZ")
+
+
+def _ago(moment: datetime, now: datetime) -> str:
+    return f"{_span((now - moment).total_seconds())} ago"
+
+
+def _span(seconds: float, *, units: int = 2) -> str:
+    """Say a time span in its largest units: `0.4 s`, `38 s`, `3 min 20 s`, `2 d 4 h`."""
+    if seconds < 1:
+        return f"{int(max(seconds, 0) * 10) / 10} s"
+    left, said = int(seconds), []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        said.append((count, unit))
+    first = next(index for index, (count, _) in enumerate(said) if count)
+    return " ".join(f"{count} {unit}" for count, unit in said[first : first + units] if count)

@@ -1,0 +1,145 @@
+"""One round of one model as `/models` shows it: the values of the core turned into views."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+from beamlit_controller.core import wording
+from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.signals import PodSamples, Reading
+from beamlit_controller.core.spec import Behavior
+from beamlit_controller.core.verdict import Assessed, Unread
+from beamlit_controller.telemetry import outlook, readable
+from beamlit_controller.telemetry.views import (
+    ChangeView,
+    DecisionView,
+    FailureView,
+    LocalView,
+    MetricView,
+    MissingView,
+    ModelView,
+    PodFailureView,
+    State,
+    TimersView,
+    VerdictView,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """All that is known of a model at one moment; `changes` begin with the newest."""
+
+    cycle: Cycle
+    changes: Sequence[ChangeView]
+    failure: FailureView | None
+    gateway: Mapping[str, object]
+    notices: Sequence[str]
+
+
+def model(known: Known, now: datetime) -> ModelView:
+    """Give the view of one model."""
+    cycle, spec = known.cycle, known.cycle.spec
+    local = cycle.signals.local
+    return ModelView(
+        namespace=spec.key.namespace,
+        name=spec.key.name,
+        model=spec.model,
+        enabled=spec.enabled,
+        dry_run=spec.behavior.dry_run,
+        remote=readable.address(spec.remote) if spec.remote else None,
+        local=LocalView(ready=local.ready, total=local.total),
+        at=cycle.at,
+        took_seconds=cycle.took.total_seconds(),
+        lag_seconds=cycle.lag.total_seconds(),
+        metrics=tuple(_metrics(cycle, now)),
+        verdict=VerdictView(judgement=cycle.verdict.judgement, ratio=_number(cycle.verdict.ratio)),
+        decision=_decision(cycle),
+        timers=_timers(cycle, now),
+        outlook=outlook.sentences(cycle, now),
+        last_change=known.changes[0] if known.changes else None,
+        changes=tuple(known.changes),
+        failure=known.failure,
+        gateway=dict(known.gateway) or None,
+        notices=tuple(known.notices),
+        spec=readable.spec(spec),
+    )
+
+
+def change(cycle: Cycle) -> ChangeView | None:
+    """Give the change of the percentage that this round made, if it made one."""
+    before, decided = cycle.previous.percentage if cycle.previous else 0, cycle.decision
+    if before == decided.percentage:
+        return None
+    return ChangeView(
+        at=cycle.at, previous=before, percentage=decided.percentage, reason=decided.reason, message=decided.message
+    )
+
+
+def _metrics(cycle: Cycle, now: datetime) -> Iterator[MetricView]:
+    for metric, reading in zip(cycle.verdict.metrics, cycle.signals.readings, strict=True):
+        yield _metric(metric, reading, cycle.spec.behavior, now)
+
+
+def _metric(metric: Assessed | Unread, reading: Reading, behavior: Behavior, now: datetime) -> MetricView:
+    read = metric if isinstance(metric, Assessed) else None
+    missing = metric.missing if isinstance(metric, Unread) else None
+    wanted = metric.metric
+    return MetricView(
+        name=wording.name(wanted),
+        selector=readable.selector_of(wanted),
+        type=readable.TYPES[type(wanted)],
+        target_type=readable.TYPES[type(wanted.target)],
+        target=wording.target(wanted.target),
+        value=wording.current(read) if read else None,
+        ratio=_number(read.ratio) if read else None,
+        state=_state(read, behavior),
+        age_seconds=max(now - read.until, timedelta(0)).total_seconds() if read else None,
+        since=read.since if read else None,
+        until=read.until if read else None,
+        missing=MissingView(reason=missing.reason, message=missing.message) if missing else None,
+        pod_failures=tuple(_pod_failures(reading)),
+    )
+
+
+def _state(read: Assessed | None, behavior: Behavior) -> State:
+    if read is None:
+        return "unreadable"
+    if read.ratio > 1 + Fraction(behavior.engage.tolerance):
+        return "over"
+    return "under" if read.ratio <= 1 - Fraction(behavior.release.tolerance) else "between"
+
+
+def _pod_failures(reading: Reading) -> Iterator[PodFailureView]:
+    if isinstance(reading, PodSamples):
+        for pod, missing in reading.failures:
+            yield PodFailureView(pod=pod, reason=missing.reason, message=missing.message)
+
+
+def _decision(cycle: Cycle) -> DecisionView:
+    decided = cycle.decision
+    return DecisionView(
+        percentage=decided.percentage,
+        reason=decided.reason,
+        message=decided.message,
+        since=decided.since,
+        demand=_number(decided.demand),
+    )
+
+
+def _timers(cycle: Cycle, now: datetime) -> TimersView:
+    left = outlook.countdown(cycle, now)
+    return TimersView(
+        engages_in=_seconds(left.engage),
+        releases_in=_seconds(left.release),
+        trial_release_in=_seconds(left.trial_release),
+        metrics_lost_in=_seconds(left.metrics_lost),
+    )
+
+
+def _number(ratio: Fraction | None) -> float | None:
+    return None if ratio is None else float(ratio)
+
+
+def _seconds(span: timedelta | None) -> float | None:
+    return None if span is None else span.total_seconds()

@@ -1,0 +1,77 @@
+"""Our own metrics as Prometheus reads them: rendered on demand, one scrape at a time, off the event loop."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from beamlit_controller.core.spec import ModelKey
+
+MODEL_LABELS = ("namespace", "name")
+
+Read = Callable[[], float | Mapping[ModelKey, float]]
+"""One figure, or one per model."""
+
+
+class Exposition:
+    """What `/metrics` answers: all that is in the registry, and the figures that other parts of the program keep."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self._figures: list[_Figure] = []
+        self._one_at_a_time = asyncio.Lock()
+
+    def gauge(self, name: str, documentation: str, read: Read) -> None:
+        """Add a gauge whose value is asked of `read`, on the event loop, at every scrape."""
+        self._add(_Figure(GaugeMetricFamily, name, documentation, read))
+
+    def counter(self, name: str, documentation: str, read: Read) -> None:
+        """Add a counter whose value is asked of `read`, on the event loop, at every scrape."""
+        self._add(_Figure(CounterMetricFamily, name, documentation, read))
+
+    async def render(self, accept: str) -> tuple[bytes, str]:
+        """Give the exposition and its content type, OpenMetrics or text as the Accept header asks."""
+        async with self._one_at_a_time:
+            for figure in self._figures:
+                figure.refresh()
+            return await asyncio.to_thread(_rendered, self._registry, accept)
+
+    def _add(self, figure: "_Figure") -> None:
+        self._figures.append(figure)
+        self._registry.register(figure)
+
+
+class _Figure(Collector):
+    """A figure that somebody else keeps, as read at the last refresh."""
+
+    def __init__(
+        self, family: type[GaugeMetricFamily | CounterMetricFamily], name: str, documentation: str, read: Read
+    ) -> None:
+        self._family = family
+        self._name = name
+        self._documentation = documentation
+        self._read = read
+        self._values: float | Mapping[ModelKey, float] = {}
+
+    def refresh(self) -> None:
+        values = self._read()
+        self._values = dict(values) if isinstance(values, Mapping) else values
+
+    def collect(self) -> Iterable[Metric]:
+        if not isinstance(self._values, Mapping):
+            return (self._family(self._name, self._documentation, value=self._values),)
+        family = self._family(self._name, self._documentation, labels=MODEL_LABELS)
+        for key, value in self._values.items():
+            family.add_metric((key.namespace, key.name), value)
+        return (family,)
+
+
+def _rendered(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # a version in the header that is none
+        encode, content_type = generate_latest, CONTENT_TYPE_PLAIN_0_0_4
+    return encode(registry), content_type

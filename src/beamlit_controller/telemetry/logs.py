@@ -1,0 +1,155 @@
+"""Logs: one line per change, never one per round; JSON lines for machines, aligned text at a terminal."""
+
+import logging
+import sys
+from typing import Literal
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from beamlit_controller.core import wording
+from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.signals import Missing
+from beamlit_controller.core.spec import MetricSpec, ModelKey
+from beamlit_controller.core.verdict import Unread
+from beamlit_controller.telemetry import printable
+
+OURS = "beamlit_controller"
+Level = Literal["debug", "info", "warning", "error"]
+
+
+def configure(level: Level, json: bool | None = None) -> None:  # noqa: FBT001 - `configure("info", json=True)` reads well
+    """Send all logs to stderr, our own from `level` on and those of libraries from warnings on (all of them at debug).
+
+    `json` is one JSON object a line; without it that is what anything but a terminal gets. Every record is one line,
+    but for the traceback that follows an error at a terminal. Control characters are escaped in both.
+    """
+    as_json = not sys.stderr.isatty() if json is None else json
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(as_json=as_json)],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *_shared()],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+    logging.getLogger(OURS).setLevel(level.upper())
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_shared(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
+
+
+class LogSink:
+    """Logs what changed: decisions, metrics that can't be read or can again, rounds that failed or work again."""
+
+    def __init__(self) -> None:
+        self._log: structlog.stdlib.BoundLogger = structlog.get_logger(OURS)
+        self._missing: dict[ModelKey, dict[MetricSpec, Missing]] = {}
+        self._failures: dict[ModelKey, str] = {}
+
+    def record(self, cycle: Cycle) -> None:
+        """Log what this round changed."""
+        key = cycle.spec.key
+        if cycle.changed:
+            self._log_decision(cycle)
+        missing = {each.metric: each.missing for each in cycle.verdict.metrics if isinstance(each, Unread)}
+        if missing or key in self._missing:
+            self._log_metrics(cycle, missing)
+        if self._failures.pop(key, None) is not None:
+            self._log.info("round works again", model=str(key))
+
+    def failed(self, key: ModelKey, error: Exception) -> None:
+        """Log the error with its traceback, but not again while every round ends in the same."""
+        said = repr(error)
+        if self._failures.get(key) != said:
+            self._failures[key] = said
+            self._log.error("round failed", model=str(key), error=said, exc_info=error)
+
+    def forget(self, key: ModelKey) -> None:
+        """Log that the model is gone."""
+        self._missing.pop(key, None)
+        self._failures.pop(key, None)
+        self._log.info("model gone", model=str(key))
+
+    def _log_decision(self, cycle: Cycle) -> None:
+        decision = cycle.decision
+        self._log.info(
+            "decision changed",
+            model=str(cycle.spec.key),
+            percentage=decision.percentage,
+            previous=cycle.previous.percentage if cycle.previous else None,
+            reason=str(decision.reason),
+            message=decision.message,
+            **({"dry_run": True} if cycle.spec.behavior.dry_run else {}),
+        )
+
+    def _log_metrics(self, cycle: Cycle, missing: dict[MetricSpec, Missing]) -> None:
+        key = cycle.spec.key
+        before = self._missing.pop(key, {})
+        if missing:
+            self._missing[key] = missing
+        for metric, why in missing.items():
+            if metric not in before or before[metric].reason != why.reason:
+                said = {"reason": str(why.reason), "message": why.message}
+                self._log.warning("metric unavailable", model=str(key), metric=wording.name(metric), **said)
+        for metric in cycle.spec.metrics:
+            if metric in before and metric not in missing:
+                self._log.info("metric available again", model=str(key), metric=wording.name(metric))
+
+
+def _shared() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+
+
+def _rendering(*, as_json: bool) -> list[Processor]:
+    if as_json:
+        return [_ordered, structlog.processors.JSONRenderer()]
+    console = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
+    return [_escaped, console]
+
+
+def _ordered(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    first = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
+    return {**first, **event}
+
+
+def _escaped(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {key: _harmless(key, value) for key, value in event.items()}
+
+
+def _harmless(key: str, value: object) -> object:
+    if not isinstance(value, str):
+        return value  # the console shows its repr
+    match key:
+        case "exception":
+            return printable.lines(value)
+        case "event" | "level" | "timestamp":
+            return printable.line(value)
+        case _:
+            return value if printable.line(value) == value else _Quoted(value)
+
+
+class _Quoted:
+    """Text that the console shows as its repr; it decides by the blanks in it otherwise."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return repr(self._text)

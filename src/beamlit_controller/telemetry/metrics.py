@@ -1,0 +1,176 @@
+"""What Prometheus is told of every model.
+
+The sink keeps the last `Cycle` and a few counts per model; series are made of them when somebody scrapes. So a round
+costs next to nothing, and no series can outlive its value: what could not be read has none, what is forgotten is gone.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from beamlit_controller.core import wording
+from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import PodSamples
+from beamlit_controller.core.spec import AverageValue, ModelKey, Utilization, Value
+from beamlit_controller.core.verdict import Assessed, Unread
+from beamlit_controller.telemetry import printable
+from beamlit_controller.telemetry.exposition import MODEL_LABELS
+
+LONGEST_LABEL = 80
+DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+@dataclass(slots=True)
+class _Model:
+    """What is known of one model. `readable` is false once a round has failed: its last readings are none any more."""
+
+    cycle: Cycle | None = None
+    readable: bool = False
+    failed: int = 0
+    changes: Counter[Reason] = field(default_factory=Counter)
+    errors: Counter[Reason] = field(default_factory=Counter)
+
+
+class MetricsSink(Collector):
+    """Counts and keeps what the rounds tell, and gives it to the registry when it is asked."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._models: dict[ModelKey, _Model] = {}
+        self._duration = Histogram(
+            "beamlit_evaluation_duration_seconds",
+            "How long reading the signals of a round took.",
+            registry=registry,
+            buckets=DURATIONS,
+        )
+        self._lag = Histogram(
+            "beamlit_evaluation_lag_seconds",
+            "How late a round began.",
+            registry=registry,
+            buckets=DURATIONS,
+        )
+        registry.register(self)
+
+    def record(self, cycle: Cycle) -> None:
+        """Keep the round and count what it says."""
+        model = self._known(cycle.spec.key)
+        model.cycle, model.readable = cycle, True
+        if cycle.changed:
+            model.changes[cycle.decision.reason] += 1
+        for reason in _source_errors(cycle):
+            model.errors[reason] += 1
+        self._duration.observe(cycle.took.total_seconds())
+        self._lag.observe(cycle.lag.total_seconds())
+
+    def failed(self, key: ModelKey, error: Exception) -> None:  # noqa: ARG002 - the port's signature; logs tell the error
+        """Count the failed round; what was read before it is not shown any more."""
+        model = self._known(key)
+        model.failed += 1
+        model.readable = False
+
+    def forget(self, key: ModelKey) -> None:
+        """Drop all series of the model."""
+        self._models.pop(key, None)
+
+    def collect(self) -> Iterable[Metric]:
+        """Make the series. Called in another thread than the rest: it looks at copies."""
+        models = list(self._models.items())
+        yield GaugeMetricFamily("beamlit_models", "Models that are being decided for.", value=len(models))
+        yield from _shares(models)
+        yield from _metrics(models)
+        yield from _counts(models)
+
+    def _known(self, key: ModelKey) -> _Model:
+        model = self._models.get(key)
+        if model is None:
+            model = self._models[key] = _Model()
+        return model
+
+
+def _source_errors(cycle: Cycle) -> Iterator[Reason]:
+    for reading in cycle.signals.readings:
+        if isinstance(reading, PodSamples):
+            for _, missing in reading.failures:
+                yield missing.reason
+    for metric in cycle.verdict.metrics:
+        if isinstance(metric, Unread):
+            yield metric.missing.reason
+
+
+def _shares(models: list[tuple[ModelKey, _Model]]) -> Iterator[Metric]:
+    percentage = GaugeMetricFamily(
+        "beamlit_offload_percentage", "Percentage of the requests that goes to the remote.", labels=MODEL_LABELS
+    )
+    highest = GaugeMetricFamily(
+        "beamlit_highest_metric_ratio",
+        "Highest ratio of current value to target over all metrics.",
+        labels=MODEL_LABELS,
+    )
+    demand = GaugeMetricFamily(
+        "beamlit_demand_ratio",
+        "What the highest ratio would be if nothing were offloaded; absent while it can't be seen.",
+        labels=MODEL_LABELS,
+    )
+    for key, model in models:
+        cycle, labels = model.cycle, (key.namespace, key.name)
+        if cycle is None:
+            continue
+        percentage.add_metric(labels, cycle.decision.percentage)
+        if model.readable and cycle.verdict.ratio is not None:
+            highest.add_metric(labels, float(cycle.verdict.ratio))
+        if model.readable and cycle.decision.demand is not None:
+            demand.add_metric(labels, float(cycle.decision.demand))
+    return iter((percentage, highest, demand))
+
+
+def _metrics(models: list[tuple[ModelKey, _Model]]) -> Iterator[Metric]:
+    labels = (*MODEL_LABELS, "metric", "index")
+    value = GaugeMetricFamily("beamlit_metric_value", "Current value, in the unit of the target.", labels=labels)
+    target = GaugeMetricFamily("beamlit_metric_target", "Target value.", labels=labels)
+    ratio = GaugeMetricFamily("beamlit_metric_ratio", "Current value over target.", labels=labels)
+    for key, model in models:
+        for index, metric in enumerate(model.cycle.verdict.metrics if model.cycle and model.readable else ()):
+            if isinstance(metric, Assessed):
+                row = (key.namespace, key.name, printable.short(wording.name(metric.metric), LONGEST_LABEL), str(index))
+                current, wanted = _figures(metric)
+                value.add_metric(row, current)
+                target.add_metric(row, wanted)
+                ratio.add_metric(row, float(metric.ratio))
+    return iter((value, target, ratio))
+
+
+def _figures(metric: Assessed) -> tuple[float, float]:
+    """Give current value and target as numbers, in the target's unit."""
+    current = metric.current
+    match metric.metric.target:
+        case Utilization(percent):
+            return float(current.average_utilization or 0), float(percent)
+        case AverageValue(milli):
+            return (current.average_value or 0) / 1000, milli / 1000
+        case Value(milli):
+            return (current.value or 0) / 1000, milli / 1000
+
+
+def _counts(models: list[tuple[ModelKey, _Model]]) -> Iterator[Metric]:
+    by_reason = (*MODEL_LABELS, "reason")
+    changes = CounterMetricFamily(
+        "beamlit_decision_changes", "Changes of the percentage or its reason, by the new reason.", labels=by_reason
+    )
+    errors = CounterMetricFamily(
+        "beamlit_source_errors", "Metrics, or single pods of them, that could not be read.", labels=by_reason
+    )
+    failed = CounterMetricFamily(
+        "beamlit_rounds_failed", "Rounds that ended in an unexpected error; the share stayed.", labels=MODEL_LABELS
+    )
+    for key, model in models:
+        labels = (key.namespace, key.name)
+        for reason, count in list(model.changes.items()):
+            changes.add_metric((*labels, reason.value), count)
+        for reason, count in list(model.errors.items()):
+            errors.add_metric((*labels, reason.value), count)
+        failed.add_metric(labels, model.failed)
+    return iter((changes, errors, failed))

@@ -1,0 +1,124 @@
+"""What is known of every model, for people: the last round, the last changes, and what surrounds them."""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from beamlit_controller.api.problems import Problem
+from beamlit_controller.controller.ports import Clock
+from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.telemetry import account
+from beamlit_controller.telemetry.account import Known
+from beamlit_controller.telemetry.views import (
+    ChangeView,
+    FailureView,
+    ModelsView,
+    ProblemView,
+    WaitingView,
+)
+
+REMEMBERED = 20
+"""Changes kept per model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What others know: a model's gateway, what its author should know of the spec, and all mistakes with their place.
+
+    All are called on the event loop. A gateway is described by whatever its keeper tells of it; {} where there is none.
+    """
+
+    gateway: Callable[[ModelKey], Mapping[str, object]] = lambda _: {}
+    notices: Callable[[ModelKey], Sequence[str]] = lambda _: ()
+    problems: Callable[[], Sequence[Problem]] = lambda: ()
+
+
+@dataclass(slots=True)
+class _Model:
+    cycle: Cycle | None = None
+    failure: FailureView | None = None
+    changes: deque[ChangeView] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All that is known at one moment, as values: it may be turned into JSON in another thread."""
+
+    at: datetime
+    known: Sequence[Known]
+    waiting: Sequence[WaitingView]
+    problems: Sequence[Problem]
+
+
+class ModelsSink:
+    """Keeps each model's last round and last changes, in memory only."""
+
+    def __init__(self, clock: Clock, surroundings: Surroundings | None = None) -> None:
+        self._clock = clock
+        self._surroundings = surroundings or Surroundings()
+        self._models: dict[ModelKey, _Model] = {}
+
+    def record(self, cycle: Cycle) -> None:
+        """Keep the round, and the change it made."""
+        model = self._models.setdefault(cycle.spec.key, _Model())
+        model.cycle, model.failure = cycle, None
+        change = account.change(cycle)
+        if change is not None:
+            model.changes.appendleft(change)
+
+    def failed(self, key: ModelKey, error: Exception) -> None:
+        """Keep the error beside the last round that ended well."""
+        model = self._models.setdefault(key, _Model())
+        model.failure = FailureView(at=self._clock.now(), error=repr(error))
+
+    def forget(self, key: ModelKey) -> None:
+        """Drop the model."""
+        self._models.pop(key, None)
+
+    def keys(self) -> Sequence[ModelKey]:
+        """Give the models of which there is something to show, in order."""
+        return sorted(self._models)
+
+    def snapshot(self, only: ModelKey | None = None) -> Snapshot:
+        """Take what is known now of all models or of one. To be called on the event loop."""
+        chosen = sorted(self._models.items()) if only is None else [(only, self._models[only])]
+        return Snapshot(
+            at=self._clock.now(),
+            known=[self._known(key, model, model.cycle) for key, model in chosen if model.cycle],
+            waiting=[_waiting(key, model.failure) for key, model in chosen if not model.cycle and model.failure],
+            problems=list(self._surroundings.problems()),
+        )
+
+    def _known(self, key: ModelKey, model: _Model, cycle: Cycle) -> Known:
+        around = self._surroundings
+        return Known(cycle, tuple(model.changes), model.failure, around.gateway(key), around.notices(key))
+
+
+def as_json(snapshot: Snapshot) -> bytes:
+    """Give the answer of `/models`."""
+    return view(snapshot).model_dump_json().encode()
+
+
+def one_as_json(snapshot: Snapshot) -> bytes:
+    """Give the answer for the one model of the snapshot."""
+    whole = view(snapshot)
+    return (*whole.models, *whole.waiting)[0].model_dump_json().encode()
+
+
+def view(snapshot: Snapshot) -> ModelsView:
+    """Give all of the snapshot as views."""
+    return ModelsView(
+        at=snapshot.at,
+        models=tuple(account.model(known, snapshot.at) for known in snapshot.known),
+        waiting=tuple(snapshot.waiting),
+        problems=tuple(
+            ProblemView(where=problem.where, field=problem.field, message=problem.message)
+            for problem in snapshot.problems
+        ),
+    )
+
+
+def _waiting(key: ModelKey, failure: FailureView) -> WaitingView:
+    return WaitingView(namespace=key.namespace, name=key.name, failure=failure)

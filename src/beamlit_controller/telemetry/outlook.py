@@ -1,0 +1,114 @@
+"""What would change a decision, and when: the question that somebody on call asks next."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+from beamlit_controller.core import decision, wording
+from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.spec import AverageValue, MetricSpec, OnMetricsLoss
+from beamlit_controller.core.verdict import Judgement
+from beamlit_controller.telemetry import printable
+
+LONGEST = 60
+"""Characters of a query that a sentence repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Countdown:
+    """How long until each thing happens if all stays as it is; None for what is not on its way."""
+
+    engage: timedelta | None
+    release: timedelta | None
+    trial_release: timedelta | None
+    metrics_lost: timedelta | None
+
+
+def countdown(cycle: Cycle, now: datetime) -> Countdown:
+    """Give what is on its way."""
+    decided, behavior = cycle.decision, cycle.spec.behavior
+    timers, offloading = decided.timers, decided.percentage > 0
+    window = decision.release_window(decided, behavior)
+    return Countdown(
+        engage=None if offloading else _left(timers.over_since, behavior.engage.stabilization_window, now),
+        release=_left(timers.under_since, window, now) if offloading else None,
+        trial_release=_left(timers.stuck_since, decided.restraint.trial_wait, now) if offloading else None,
+        metrics_lost=_left(timers.unread_since, behavior.metrics_loss, now),
+    )
+
+
+def sentences(cycle: Cycle, now: datetime) -> tuple[str, ...]:
+    """Say what would change the decision, the likeliest first."""
+    spec = cycle.spec
+    if not spec.enabled:
+        return ("nothing, while spec.enabled is false",)
+    if not spec.metrics:
+        return ("nothing, until spec.offloadingConfig.metrics names a metric",)
+    left = countdown(cycle, now)
+    if cycle.decision.percentage > 0:
+        return (*_further(cycle), *_release(cycle, left), *_loss(cycle, left))
+    if spec.behavior.percentage == 0:
+        return ("nothing, while behavior.percentage is 0",)
+    return (*_engage(cycle, left), *_loss(cycle, left))
+
+
+def _left(since: datetime | None, span: timedelta, now: datetime) -> timedelta | None:
+    return None if since is None else max(since + span - now, timedelta(0))
+
+
+def _engage(cycle: Cycle, left: Countdown) -> Iterator[str]:
+    engage = cycle.spec.behavior.engage
+    share = min(engage.step_percentage, cycle.spec.behavior.percentage)
+    if left.engage is not None:
+        yield f"offloads {share} % in {wording.seconds(left.engage)} if a metric stays over its target"
+        return
+    limits = " or ".join(_limit(metric, 1 + Fraction(engage.tolerance)) for metric in cycle.spec.metrics)
+    window = engage.stabilization_window
+    lasting = f" for {wording.seconds(window)}" if window else ""
+    yield f"offloads {share} % when {limits}{lasting}"
+
+
+def _limit(metric: MetricSpec, ratio: Fraction) -> str:
+    unit = " per pod" if isinstance(metric.target, AverageValue) else ""
+    target = wording.target(metric.target)
+    beyond = target if ratio == 1 else f"{wording.percent(ratio)} of {target}"
+    return f"{printable.short(wording.name(metric), LONGEST)} > {beyond}{unit}"
+
+
+def _further(cycle: Cycle) -> Iterator[str]:
+    percentage, behavior = cycle.decision.percentage, cycle.spec.behavior
+    if percentage < behavior.percentage:
+        step = min(percentage + behavior.engage.step_percentage, behavior.percentage)
+        yield f"rises to {step} % if a metric, measured after the last change, is over its target"
+    elif cycle.verdict.judgement is Judgement.OVER:
+        yield f"no more than {percentage} % is offloaded: behavior.percentage says so"
+
+
+def _release(cycle: Cycle, left: Countdown) -> Iterator[str]:
+    decided, behavior = cycle.decision, cycle.spec.behavior
+    low = f"demand stays at {wording.percent(1 - Fraction(behavior.release.tolerance))} of the target or less"
+    stepping = behavior.release.step_percentage < decided.percentage
+    steps = f", by {behavior.release.step_percentage} points a step" if stepping else ""
+    if left.release is not None:
+        yield f"releases in {wording.seconds(left.release)} if {low}{steps}"
+    else:
+        window = wording.seconds(decision.release_window(decided, behavior))
+        seen = "can't be seen now" if decided.demand is None else f"is {wording.percent(decided.demand)} now"
+        yield f"releases when {low} for {window}{steps}; it {seen}"
+    if left.trial_release is not None:
+        yield f"in {wording.seconds(left.trial_release)} a trial release shows whether demand is still there"
+
+
+def _loss(cycle: Cycle, left: Countdown) -> Iterator[str]:
+    if left.metrics_lost is None:
+        return
+    behavior = cycle.spec.behavior
+    when = f"in {wording.seconds(left.metrics_lost)}, if still no metric can be read"
+    match behavior.on_metrics_loss:
+        case OnMetricsLoss.HOLD:
+            yield "stays as it is for as long as no metric can be read (onMetricsLoss is Hold)"
+        case OnMetricsLoss.RELEASE:
+            yield f"releases {when} (onMetricsLoss is Release)"
+        case OnMetricsLoss.OFFLOAD:
+            yield f"offloads {behavior.percentage} % {when} (onMetricsLoss is Offload)"

@@ -1,0 +1,83 @@
+"""Whether we do what we are for: rounds that end well, and a gateway for every model."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from beamlit_controller.controller.ports import Clock
+from beamlit_controller.core import wording
+from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.spec import ModelKey
+
+NAMED = 5
+"""Models that a sentence names before it only counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Whether all is well, and the reason in words."""
+
+    ok: bool
+    text: str
+
+
+class Pulse:
+    """Keeps when the last round of any model ended well, and which models have had one.
+
+    `bound` is the age at which the last good round says that something is stuck; it should span several periods.
+    """
+
+    def __init__(self, clock: Clock, bound: timedelta) -> None:
+        self._clock = clock
+        self._bound = bound
+        self._beat: datetime | None = None
+        self._expected_since: datetime | None = None
+        self._begun: set[ModelKey] = set()
+        self._known: set[ModelKey] = set()
+
+    def record(self, cycle: Cycle) -> None:
+        """Take note of a round that ended well."""
+        self._expect(cycle.spec.key)
+        self._begun.add(cycle.spec.key)
+        self._beat = self._clock.now()
+
+    def failed(self, key: ModelKey, error: Exception) -> None:  # noqa: ARG002 - the port's signature; logs tell the error
+        """Take note of a model whose round did not end well."""
+        self._expect(key)
+
+    def forget(self, key: ModelKey) -> None:
+        """Stop expecting rounds of the model."""
+        self._begun.discard(key)
+        self._known.discard(key)
+        if not self._known:
+            self._beat = self._expected_since = None
+
+    def alive(self) -> Check:
+        """Tell whether some round ended well within the bound; without models nothing is expected."""
+        if self._expected_since is None:
+            return Check(ok=True, text="no model to decide for")
+        age = self._clock.now() - (self._beat or self._expected_since)
+        said = f"the last round that ended well was {wording.seconds(age)} ago"
+        if self._beat is None:
+            said = f"no round has ended well in the {wording.seconds(age)} since the first one began"
+        if age > self._bound:
+            return Check(ok=False, text=f"{said}; at most {wording.seconds(self._bound)} are expected")
+        return Check(ok=True, text=said)
+
+    def ready(self, models: Collection[ModelKey], *, gateways_down: Iterable[ModelKey] = ()) -> Check:
+        """Tell whether each of these models has had its first round and no gateway is down."""
+        waiting = [key for key in models if key not in self._begun]
+        lacking = [
+            *([f"no round has ended well yet for {_list(waiting)}"] if waiting else []),
+            *([f"the gateway is down of {_list(down)}"] if (down := list(gateways_down)) else []),
+        ]
+        return Check(ok=not lacking, text="; ".join(lacking) or f"{len(models)} models, all decided for")
+
+    def _expect(self, key: ModelKey) -> None:
+        self._known.add(key)
+        self._expected_since = self._expected_since or self._clock.now()
+
+
+def _list(keys: Collection[ModelKey]) -> str:
+    named = ", ".join(str(key) for key in sorted(keys)[:NAMED])
+    return named if len(keys) <= NAMED else f"{named} and {len(keys) - NAMED} more"

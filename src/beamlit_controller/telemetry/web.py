@@ -1,0 +1,172 @@
+"""The web endpoints: health, readiness, metrics and models, for probes, Prometheus and people."""
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.telemetry import models
+from beamlit_controller.telemetry.exposition import Exposition
+from beamlit_controller.telemetry.models import ModelsSink
+from beamlit_controller.telemetry.pulse import Check
+
+INDEX = """\
+beamlit-controller
+
+/healthz                    200 while rounds end well
+/readyz                     200 once every model is decided for and every gateway is up
+/metrics                    our own metrics, as text or OpenMetrics
+/models                     what was seen and decided for every model, and mistakes in manifests, as JSON
+/models/NAMESPACE/NAME      the same for one model
+"""
+GRACE = 2
+"""Seconds that answers under way get when we end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the endpoints answer from."""
+
+    alive: Callable[[], Check]
+    ready: Callable[[], Check]
+    exposition: Exposition
+    models: ModelsSink
+
+
+def app(site: Site) -> Starlette:
+    """Give the application. It answers GET and HEAD; an error is JSON: `{"error": …}`."""
+    pages = _Pages(site)
+    return Starlette(
+        routes=[
+            Route("/", pages.index),
+            Route("/healthz", pages.healthz),
+            Route("/readyz", pages.readyz),
+            Route("/metrics", pages.metrics),
+            Route("/models", pages.models),
+            Route("/models/{namespace}/{name}", pages.model),
+        ],
+        exception_handlers={HTTPException: _refused, Exception: _broken},
+    )
+
+
+def bind(address: str) -> socket.socket:
+    """Give a socket that listens on `host:port`, `[::1]:port` or `:port`, or raise OSError that says what is wrong.
+
+    Port 0 takes any free one. Without a host, or with `::`, it listens on all addresses, IPv4 and IPv6.
+    """
+    host, port = _parsed(address)
+    try:
+        if host in {"", "::"} and socket.has_dualstack_ipv6():
+            return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        family, _, _, _, target = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server((str(target[0]), port), family=family)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot listen on {address}: {error.strerror or error}") from error
+
+
+async def run(site: Site, listener: socket.socket) -> None:
+    """Serve until cancelled; then answers under way are finished and the socket is closed."""
+    config = uvicorn.Config(
+        app(site),
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,  # longer than the usual scrape interval
+        timeout_graceful_shutdown=GRACE,
+    )
+    with listener:
+        await _Server(config).serve(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn's server without its hands on the signals: who runs us ends us by cancelling."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def main_loop(self) -> None:
+        try:
+            await super().main_loop()
+        except asyncio.CancelledError:
+            await self.shutdown()
+            raise
+
+
+class _Pages:
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._one_at_a_time = asyncio.Lock()
+
+    async def index(self, _: Request) -> Response:
+        return PlainTextResponse(INDEX)
+
+    async def healthz(self, _: Request) -> Response:
+        return _checked(self._site.alive())
+
+    async def readyz(self, _: Request) -> Response:
+        return _checked(self._site.ready())
+
+    async def metrics(self, request: Request) -> Response:
+        body, content_type = await self._site.exposition.render(request.headers.get("accept", ""))
+        return Response(body, headers={"content-type": content_type})
+
+    async def models(self, _: Request) -> Response:
+        async with self._one_at_a_time:
+            return _json(await asyncio.to_thread(models.as_json, self._site.models.snapshot()))
+
+    async def model(self, request: Request) -> Response:
+        key = ModelKey(request.path_params["namespace"], request.path_params["name"])
+        known = self._site.models.keys()
+        if key not in known:
+            names = ", ".join(str(each) for each in known) or "none"
+            return _error(404, f"no model {key}; known are: {names}")
+        return _json(models.one_as_json(self._site.models.snapshot(key)))
+
+
+def _parsed(address: str) -> tuple[str, int]:
+    host, colon, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
+    bare_ipv6 = ":" in host and not address.startswith("[")
+    if not colon or bare_ipv6 or not (port.isascii() and port.isdigit()) or int(port) > 65535:  # noqa: PLR2004 - the last port
+        raise OSError(f"cannot listen on {address!r}: expected host:port, [IPv6]:port or :port")
+    return host, int(port)
+
+
+def _checked(check: Check) -> Response:
+    return PlainTextResponse(f"{check.text}\n") if check.ok else _error(503, check.text)
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json")
+
+
+def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    body = json.dumps({"error": message}, ensure_ascii=False).encode()
+    return Response(body, status_code=status, headers=headers, media_type="application/json")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    said = f"{request.method} {request.url.path}: {error.detail}"
+    return _error(error.status_code, said, dict(error.headers or {}))
+
+
+async def _broken(_: Request, error: Exception) -> Response:
+    return _error(500, f"unexpected: {type(error).__name__}; the log has more")

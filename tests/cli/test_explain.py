@@ -1,0 +1,458 @@
+"""What `explain` shows and how it ends; the screens are made from rounds that were really decided."""
+
+import asyncio
+import io
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from inline_snapshot import snapshot
+from rich.console import Console
+
+from beamlit_controller.api.problems import Problem
+from beamlit_controller.cli import screen
+from beamlit_controller.cli.explain import Failed, explain, pick
+from beamlit_controller.core import cycle
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import PodSamples, Reading
+from beamlit_controller.core.spec import (
+    Behavior,
+    ExternalMetric,
+    LabelSelector,
+    MetricIdentifier,
+    ModelKey,
+    OffloadSpec,
+    Ramp,
+    RemoteBackend,
+    Scheme,
+    Value,
+)
+from beamlit_controller.telemetry import models
+from beamlit_controller.telemetry.models import ModelsSink, Surroundings
+from beamlit_controller.telemetry.views import ModelsView
+from builders import CPU, NOW, QUEUE, RUNNING, missing, pod_samples, sample, signals, spec
+from fakes import http
+from waiting import eventually
+
+SECOND = timedelta(seconds=1)
+HALF = Behavior(percentage=50)
+REMOTE = RemoteBackend(Scheme.HTTPS, "api.example.com", 443, "/models/llama")
+LLAMA = spec(model="llama-3-8b", remote=REMOTE, behavior=HALF)
+LATENCY = ExternalMetric(
+    MetricIdentifier(
+        'sum(rate(vllm:time_to_first_token_seconds_sum{namespace="models"}[1m])) / '
+        'sum(rate(vllm:time_to_first_token_seconds_count{namespace="models"}[1m]))'
+    ),
+    Value(2000),
+)
+
+
+@dataclass
+class World:
+    """A controller's memory, filled round by round; the clock stands where the last round was, or later."""
+
+    at: datetime = NOW
+    problems: list[Problem] = field(default_factory=list)
+    gateway: dict[str, object] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        around = Surroundings(lambda _: self.gateway, lambda _: self.notices, lambda: self.problems)
+        self.sink = ModelsSink(self, around)
+
+    def now(self) -> datetime:
+        return self.at
+
+    def rounds(self, whole: OffloadSpec, *rounds: tuple[Reading, ...], every: int = 60, ready: int = 3) -> "World":
+        previous = None
+        for readings in rounds:
+            self.at += every * SECOND
+            read = [_moved(reading, self.at) for reading in readings]
+            seen = signals(*read, at=self.at, ready=ready, total=3)
+            record = cycle.run(whole, seen, previous=previous, now=self.at, took=12 * SECOND / 1000)
+            self.sink.record(record)
+            previous = record.decision
+        self.at += SECOND
+        return self
+
+    @property
+    def document(self) -> bytes:
+        return models.as_json(self.sink.snapshot())
+
+    @property
+    def view(self) -> ModelsView:
+        return ModelsView.model_validate_json(self.document)
+
+
+def _moved(reading: Reading, at: datetime) -> Reading:
+    """Let a reading of the builders end at another time and cover nothing before it."""
+    match reading:
+        case PodSamples():
+            return replace(
+                reading, samples=tuple(replace(each, at=at, window=timedelta(0)) for each in reading.samples)
+            )
+        case _ if hasattr(reading, "window"):
+            return replace(reading, at=at, window=timedelta(0))
+        case _:
+            return reading
+
+
+def shown(world: World, name: str = "llama", width: int = 100) -> str:
+    model = pick(world.view, name)
+    assert not isinstance(model, Failed)
+    console = Console(width=width, file=io.StringIO(), color_system=None, force_terminal=False)
+    console.print(screen.show(world.view, model))
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
+
+
+def test_offloading_says_how_much_where_to_why_and_what_ends_it() -> None:
+    world = World(gateway={"pid": 4711, "ready": True, "restarts": 0, "listeners": {"main": "127.0.0.1:8080"}})
+    world.rounds(LLAMA, (sample(5),), (sample(25),), (sample("12.5"),))
+
+    assert shown(world) == snapshot("""\
+models/llama  model llama-3-8b
+OFFLOADING 50 % → api.example.com since 12:02:00Z, 1 min 1 s ago
+MetricAboveTarget: queue 12.5 > 10
+decided 1 s ago, reading took 12 ms, 3 of 3 local endpoints ready, demand 250% of the target
+
+METRIC  VALUE  TARGET  RATIO             AGE  STATE
+queue    12.5      10  █████|█···· 125%  1 s  over
+
+What would change it
+  - no more than 50 % is offloaded: behavior.percentage says so
+  - releases when demand stays at 90% of the target or less for 60 s; it is 250% now
+
+Last changes
+  12:02:00Z  1 min 1 s ago  0 → 50 %  MetricAboveTarget: queue 25 > 10
+
+Gateway
+    pid 4711, ready, restarts 0, listeners main 127.0.0.1:8080\
+""")
+
+
+def test_local_says_when_it_would_offload() -> None:
+    world = World().rounds(replace(LLAMA, metrics=(CPU, RUNNING)), (pod_samples("0.2", "0.3", "0.4"), pod_samples(9)))
+
+    assert shown(world) == snapshot("""\
+models/llama  model llama-3-8b
+LOCAL since 12:01:00Z, 1 s ago
+MetricBelowTarget: cpu 30% <= 50%; vllm:num_requests_running 9 per pod <= 10
+decided 1 s ago, reading took 12 ms, 3 of 3 local endpoints ready, demand 90% of the target
+
+METRIC                     VALUE  TARGET  RATIO            AGE  STATE
+cpu                          30%     50%  ███··|····· 60%  1 s  under
+vllm:num_requests_running      9  10/pod  ████·|····· 90%  1 s  under
+
+What would change it
+  - offloads 50 % when cpu > 50% or vllm:num_requests_running > 10 per pod\
+""")
+
+
+def test_metrics_that_can_not_be_read_and_pods_without_a_value_are_told_with_their_reasons() -> None:
+    selected = ExternalMetric(MetricIdentifier("queue", LabelSelector((("team", "search"),))), Value(10_000))
+    partly = PodSamples(pod_samples(4, 6).samples, (("worker-2", missing(Reason.TIMED_OUT, "no answer within 0.8 s")),))
+    lost = missing(Reason.NO_SERIES, 'no series queue{team="search"} in the last 300 s')
+    whole = replace(LLAMA, metrics=(selected, RUNNING, LATENCY))
+
+    world = World(notices=["spec.offloadingConfig.stickiness: accepted, not in effect yet"])
+    world.problems = [Problem("mistral.yaml models/mistral", "spec.modle", "no such field, did you mean model?")]
+    world.rounds(whole, (sample(5), partly, sample(1)), (lost, partly, sample("1.9")), ready=2)
+
+    assert shown(world) == snapshot("""\
+models/llama  model llama-3-8b
+LOCAL since 12:01:00Z, 1 min 1 s ago
+MetricsUnavailable: queue: no series queue{team="search"} in the last 300 s; holds the share
+decided 1 s ago, reading took 12 ms, 2 of 3 local endpoints ready, demand can't be seen
+
+METRIC                                             VALUE  TARGET  RATIO            AGE  STATE
+queue{team=search}                                     -      10  -                  -  unreadable
+vllm:num_requests_running                              5  10/pod  ██···|····· 50%  1 s  under
+sum(rate(vllm:time_to_first_token_seconds_sum{nam    1.9       2  ████·|····· 95%  1 s  between
+espace="models"}[1m])) /
+sum(rate(vllm:time_to_fir…
+  ! queue: NoSeries: no series queue{team="search"} in the last 300 s
+  ! vllm:num_requests_running without worker-2: TimedOut: no answer within 0.8 s
+
+What would change it
+  - offloads 50 % when queue > 10 or vllm:num_requests_running > 10 per pod or
+    sum(rate(vllm:time_to_first_token_seconds_sum{namespace="mo… > 2
+
+Notices
+  - spec.offloadingConfig.stickiness: accepted, not in effect yet
+
+Mistakes in manifests
+  ! mistral.yaml models/mistral: spec.modle: no such field, did you mean model?\
+""")
+
+
+def test_dry_run_is_plain_to_see() -> None:
+    engage = Ramp(30 * SECOND, Decimal("0.1"), 20, 15 * SECOND)
+    whole = replace(LLAMA, behavior=Behavior(percentage=50, engage=engage, dry_run=True))
+
+    assert shown(World().rounds(whole, (sample(20),), (sample(20),))) == snapshot("""\
+models/llama  model llama-3-8b
+DRY RUN, would offload 20 % → api.example.com since 12:02:00Z, 1 s ago
+MetricAboveTarget: queue 20 > 10
+decided 1 s ago, reading took 12 ms, 3 of 3 local endpoints ready, demand 200% of the target
+
+METRIC  VALUE  TARGET  RATIO             AGE  STATE
+queue      20      10  █████|█████ 200%  1 s  over
+
+What would change it
+  - rises to 40 % if a metric, measured after the last change, is over its target
+  - releases when demand stays at 90% of the target or less for 60 s; it is 200% now
+
+Last changes
+  12:02:00Z  1 s ago  0 → 20 %  MetricAboveTarget: queue 20 > 10\
+""")
+
+
+def test_disabled_is_plain_to_see() -> None:
+    assert shown(World().rounds(replace(LLAMA, enabled=False), (sample(20),))) == snapshot("""\
+models/llama  model llama-3-8b
+DISABLED, all is served locally since 12:01:00Z, 1 s ago
+Disabled: spec.enabled is false: everything is served locally
+decided 1 s ago, reading took 12 ms, 3 of 3 local endpoints ready
+
+METRIC  VALUE  TARGET  RATIO             AGE  STATE
+queue      20      10  █████|█████ 200%  1 s  over
+
+What would change it
+  - nothing, while spec.enabled is false\
+""")
+
+
+def test_a_failing_round_stands_above_all_else() -> None:
+    world = World().rounds(LLAMA, (sample(20),))
+    world.sink.failed(LLAMA.key, KeyError("unexpected"))
+    world.at += 90 * SECOND
+
+    assert shown(world).splitlines()[:5] == snapshot(
+        [
+            "models/llama  model llama-3-8b",
+            "OFFLOADING 50 % → api.example.com since 12:01:00Z, 1 min 31 s ago",
+            "MetricAboveTarget: queue 20 > 10",
+            "the last round failed 1 min 30 s ago: KeyError('unexpected') (what follows is of the last good one)",
+            "decided 1 min 31 s ago, reading took 12 ms, 3 of 3 local endpoints ready, demand 200% of the target",
+        ]
+    )
+
+
+def test_a_model_that_never_had_a_round_says_how_the_last_one_ended() -> None:
+    world = World()
+    world.sink.failed(LLAMA.key, KeyError("unexpected"))
+    world.at += 3 * SECOND
+
+    assert shown(world) == snapshot("""\
+models/llama
+NO ROUND HAS ENDED WELL YET  the last one ended 3 s ago
+KeyError('unexpected')\
+""")
+
+
+def test_what_foreign_servers_answer_neither_steers_the_terminal_nor_is_taken_for_markup() -> None:
+    world = World().rounds(LLAMA, (missing(Reason.MALFORMED_ANSWER, "<html>\x1b[2J\n[red]forged[/red] :smile:"),))
+
+    screenful = shown(world)
+
+    assert "\x1b" not in screenful
+    assert r"<html>\x1b[2J\n[red]forged[/red] :smile:" in screenful
+
+
+def test_many_mistakes_are_counted() -> None:
+    world = World(problems=[Problem(f"{n}.yaml", "spec", "expected a mapping") for n in range(12)])
+    world.rounds(LLAMA, (sample(5),))
+
+    assert shown(world).splitlines()[-2:] == ["  ! 4.yaml: spec: expected a mapping", "    and 7 more"]
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+def test_no_width_loses_the_state_of_a_metric_or_overflows(width: int) -> None:
+    world = World().rounds(replace(LLAMA, metrics=(QUEUE, LATENCY)), (sample(20), missing()))
+
+    lines = shown(world, width=width).splitlines()
+
+    assert max(len(line) for line in lines) <= width
+    text = " ".join(lines)
+    for word in ("OFFLOADING 50 %", "over", "unreadable") if width >= 80 else ("OFFLOADING 50 %",):
+        assert word in text
+
+
+def test_a_name_may_carry_its_namespace_and_has_to_where_it_is_not_alone() -> None:
+    world = World().rounds(LLAMA, (sample(5),)).rounds(replace(LLAMA, key=ModelKey("other", "llama")), (sample(5),))
+    world.rounds(replace(LLAMA, key=ModelKey("models", "mistral")), (sample(5),))
+    view = world.view
+
+    assert [pick(view, name).namespace for name in ("models/llama", "other/llama", "mistral")] == [
+        "models",
+        "other",
+        "models",
+    ]
+    assert pick(view, "llama") == Failed(
+        "llama is the name of several models: models/llama, other/llama; write the namespace too", 2
+    )
+    assert pick(view, "lama") == Failed(
+        "no model lama; the controller knows: models/llama, models/mistral, other/llama", 2
+    )
+    assert pick(World().view, "llama") == Failed("no model llama; the controller knows: none", 2)
+
+
+# Against a server.
+
+
+class Printed:
+    """A console whose output tests read."""
+
+    def __init__(self, *, terminal: bool = False) -> None:
+        self.file = io.StringIO()
+        self.console = Console(width=100, file=self.file, color_system=None, force_terminal=terminal, height=50)
+
+    @property
+    def text(self) -> str:
+        return self.file.getvalue()
+
+
+def controller(world: World) -> http.Respond:
+    async def respond(request: http.Request, writer: asyncio.StreamWriter) -> None:
+        answer = http.by_path(models=http.page(world.document, content_type="application/json"))
+        await answer(request, writer)
+
+    return respond
+
+
+async def test_a_running_controller_is_asked_and_its_answer_shown() -> None:
+    printed = Printed()
+    async with http.serve(controller(World().rounds(LLAMA, (sample(20),)))) as server:
+        code = await explain("llama", server.address, console=printed.console)
+
+    assert code == 0
+    assert "OFFLOADING 50 % → api.example.com" in printed.text
+
+
+@pytest.mark.parametrize("form", ["http://{}", "http://{}/"])
+async def test_the_address_may_be_a_url(form: str) -> None:
+    async with http.serve(controller(World().rounds(LLAMA, (sample(20),)))) as server:
+        assert await explain("llama", form.format(server.address), console=Printed().console) == 0
+
+
+async def test_json_is_the_model_as_it_came_with_the_mistakes_beside_it() -> None:
+    world = World(problems=[Problem("a.yaml", "spec", "x" * 300)]).rounds(LLAMA, (sample(20),))
+    document = json.loads(world.document)
+    document["models"][0]["fromLaterVersions"] = 1
+    printed = Printed()
+
+    async with http.serve(http.by_path(models=http.json(document))) as server:
+        code = await explain("models/llama", server.address, "json", console=printed.console)
+
+    assert code == 0
+    assert json.loads(printed.text) == document["models"][0] | {"problems": document["problems"]}
+
+
+async def test_an_unknown_name_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    async with http.serve(controller(World().rounds(LLAMA, (sample(20),)))) as server:
+        code = await explain("lama", server.address, console=Printed().console)
+
+    assert (code, capsys.readouterr().err) == (2, "no model lama; the controller knows: models/llama\n")
+
+
+async def test_a_controller_that_is_not_there_ends_with_1_and_what_was_tried(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with http.serve(http.page()) as server:
+        address = server.address
+
+    code = await explain("llama", address, console=Printed().console)
+
+    said = capsys.readouterr().err
+    assert code == 1
+    assert said == (
+        f"no answer from http://{address}/models: Connection refused; "
+        "is the controller running, and is this its address?\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (http.json({"error": "unexpected"}, status=500), 'got status 500: {"error": "unexpected"}'),
+        (http.page("<html>Grafana</html>"), "expected a beamlit-controller at"),
+        (http.json({"models": "none"}), "expected a beamlit-controller at"),
+        (http.json([]), "expected a beamlit-controller at"),
+        (http.redirect("http://elsewhere.example/"), "got status 302"),
+        (http.hang_up, "no answer from"),
+        (http.garbage, "no answer from"),
+        (http.page("x", content_encoding="gzip"), "expected a beamlit-controller at"),
+    ],
+    ids=["500", "html", "strange-models", "list", "redirect", "hang-up", "garbage", "no-gzip"],
+)
+async def test_whatever_else_answers_ends_with_1_in_words(
+    answer: http.Respond, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with http.serve(answer) as server:
+        code = await explain("llama", server.address, console=Printed().console)
+
+    assert code == 1
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("address", ["not an address", "http://", "127.0.0.1:99999", "ftp://127.0.0.1:1"])
+async def test_an_address_that_is_none_ends_with_1_in_words(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await explain("llama", address, console=Printed().console) == 1
+
+    assert capsys.readouterr().err.startswith("no answer from ")
+
+
+async def watched(printed: Printed, output: str, see: Callable[[World, http.Server], Awaitable[None]]) -> None:
+    """Watch a world until `see` has seen enough."""
+    world = World().rounds(LLAMA, (sample(5),))
+    async with http.serve(controller(world)) as server:
+        watching = asyncio.create_task(
+            explain("llama", server.address, output, watch=True, console=printed.console)  # type: ignore[arg-type]
+        )
+        try:
+            await see(world, server)
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
+    assert watching.cancelled()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+async def test_watching_shows_what_changes(terminal: bool) -> None:  # noqa: FBT001 - a parameter of the table
+    printed = Printed(terminal=terminal)
+
+    async def see(world: World, server: http.Server) -> None:
+        await eventually(lambda: "LOCAL" in printed.text)
+        world.rounds(LLAMA, (sample(20),))
+        await eventually(lambda: "OFFLOADING 50 %" in printed.text)
+
+    await watched(printed, "table", see)
+
+
+async def test_watching_lives_through_a_time_without_an_answer() -> None:
+    printed = Printed(terminal=True)
+
+    async def see(world: World, server: http.Server) -> None:
+        await eventually(lambda: "LOCAL" in printed.text)
+        good, server.respond = server.respond, http.hang_up
+        await eventually(lambda: "no answer from" in printed.text)
+        world.rounds(LLAMA, (sample(20),))
+        server.respond = good
+        await eventually(lambda: "OFFLOADING 50 %" in printed.text)
+
+    await watched(printed, "table", see)
+
+
+async def test_watching_as_json_prints_one_document_after_the_other() -> None:
+    printed = Printed()
+
+    async def see(world: World, server: http.Server) -> None:
+        await eventually(lambda: printed.text.count("\n}\n") >= 2)
+
+    await watched(printed, "json", see)
+
+    first, _, _ = printed.text.partition("\n}\n")
+    assert json.loads(first + "\n}")["name"] == "llama"

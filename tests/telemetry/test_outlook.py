@@ -1,0 +1,125 @@
+"""What would change a decision, in sentences."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from beamlit_controller.core import cycle
+from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.signals import Reading
+from beamlit_controller.core.spec import Behavior, ExternalMetric, MetricIdentifier, OnMetricsLoss, Value
+from beamlit_controller.telemetry import outlook
+from builders import CPU, NOW, QUEUE, RUNNING, missing, pod_samples, sample, signals, spec
+
+HALF = Behavior(percentage=50)
+SECOND = timedelta(seconds=1)
+
+
+def after(*readings: tuple[int, Reading | int], **changes: object) -> Cycle:
+    """Run a round at each of these seconds with one reading, and give the last."""
+    whole, previous, record = spec(**changes), None, None
+    for second, reading in readings:
+        at = NOW + second * SECOND
+        read = sample(reading, at=at, window=timedelta(0)) if isinstance(reading, int) else reading
+        record = cycle.run(whole, signals(read, at=at), previous=previous, now=at)
+        previous = record.decision
+    assert record is not None
+    return record
+
+
+def sentences(record: Cycle, later: int = 0) -> tuple[str, ...]:
+    return outlook.sentences(record, record.at + later * SECOND)
+
+
+def test_a_disabled_model_waits_for_its_author() -> None:
+    assert sentences(after((0, 20), enabled=False)) == ("nothing, while spec.enabled is false",)
+
+
+def test_so_does_one_without_metrics() -> None:
+    record = cycle.run(spec(metrics=()), replace(signals(), readings=()), previous=None, now=NOW)
+
+    assert sentences(record) == ("nothing, until spec.offloadingConfig.metrics names a metric",)
+
+
+def test_so_does_one_that_may_offload_nothing() -> None:
+    assert sentences(after((0, 5), behavior=Behavior(percentage=0))) == ("nothing, while behavior.percentage is 0",)
+
+
+def test_local_offloads_when_any_metric_is_over() -> None:
+    read = signals(sample(5), pod_samples(1, 1), pod_samples("0.1"))
+    record = cycle.run(spec(metrics=(QUEUE, RUNNING, CPU), behavior=HALF), read, previous=None, now=NOW)
+
+    assert sentences(record) == (
+        "offloads 50 % when queue > 10 or vllm:num_requests_running > 10 per pod or cpu > 50%",
+    )
+
+
+def test_a_tolerance_a_step_and_a_window_are_told() -> None:
+    engage = replace(HALF.engage, tolerance=Decimal("0.2"), step_percentage=20, stabilization_window=30 * SECOND)
+    record = after((0, 5), behavior=replace(HALF, engage=engage))
+
+    assert sentences(record) == ("offloads 20 % when queue > 120% of 10 for 30 s",)
+
+
+def test_a_window_that_has_begun_is_counted_down() -> None:
+    behavior = replace(HALF, engage=replace(HALF.engage, stabilization_window=30 * SECOND))
+    record = after((0, 20), (10, 20), behavior=behavior)
+
+    assert sentences(record, later=5) == ("offloads 50 % in 15 s if a metric stays over its target",)
+
+
+def test_long_queries_are_cut() -> None:
+    query = ExternalMetric(MetricIdentifier("sum(" + "x" * 500 + ")"), Value(1000))
+
+    (said,) = sentences(after((0, 0), metrics=(query,)))
+
+    assert len(said) < 120
+
+
+def test_offloading_all_that_is_allowed_says_so_and_how_it_ends() -> None:
+    assert sentences(after((0, 20), behavior=HALF)) == (
+        "no more than 50 % is offloaded: behavior.percentage says so",
+        "releases when demand stays at 90% of the target or less for 60 s; it is 200% now",
+    )
+
+
+def test_steps_are_told_both_ways() -> None:
+    behavior = replace(
+        HALF, engage=replace(HALF.engage, step_percentage=20), release=replace(HALF.release, step_percentage=10)
+    )
+
+    assert sentences(after((0, 20), behavior=behavior)) == (
+        "rises to 40 % if a metric, measured after the last change, is over its target",
+        "releases when demand stays at 90% of the target or less for 60 s, by 10 points a step; it is 200% now",
+    )
+
+
+def test_a_release_on_its_way_is_counted_down() -> None:
+    record = after((0, 20), (40, 0), behavior=HALF)
+
+    assert sentences(record, later=20) == ("releases in 40 s if demand stays at 90% of the target or less",)
+
+
+def test_demand_that_can_not_be_seen_ends_in_a_trial() -> None:
+    record = after((0, 20), (40, 9))
+
+    assert sentences(record, later=60) == (
+        "releases when demand stays at 90% of the target or less for 60 s; it can't be seen now",
+        "in 540 s a trial release shows whether demand is still there",
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        (OnMetricsLoss.HOLD, "stays as it is for as long as no metric can be read (onMetricsLoss is Hold)"),
+        (OnMetricsLoss.RELEASE, "releases in 60 s, if still no metric can be read (onMetricsLoss is Release)"),
+        (OnMetricsLoss.OFFLOAD, "offloads 50 % in 60 s, if still no metric can be read (onMetricsLoss is Offload)"),
+    ],
+)
+def test_a_loss_of_all_metrics_says_what_follows(policy: OnMetricsLoss, said: str) -> None:
+    record = after((0, 5), (5, missing()), behavior=replace(HALF, on_metrics_loss=policy))
+
+    assert sentences(record) == ("offloads 50 % when queue > 10", said)
