@@ -1,0 +1,1 @@
+"""What the workshop itself is made of: contracts for the layers, rendering."""

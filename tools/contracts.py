@@ -31,4 +31,4 @@ class OutsideContract(Contract):
             output.print_error(f"{self.source} is allowed {name} but does not import it")
 
     def _outside(self, imported: str) -> bool:
-        return imported.split(".")[0] != self.source.split(".")[0]
+        return imported.split(".", maxsplit=1)[0] != self.source.split(".")[0]

@@ -1,7 +1,5 @@
 """Render again what is rendered and committed: `make render`."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 from beamlit_controller.api import reference

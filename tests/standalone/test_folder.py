@@ -123,4 +123,4 @@ def test_notices_belong_to_their_model(path: Path) -> None:
 
     read.read()
 
-    assert read.manifests.notices[KEY] == ("spec.environment: accepted, not in effect yet: nothing is chosen by it",)
+    assert "spec.environment: accepted, not in effect yet: nothing is chosen by it" in read.manifests.notices[KEY]

@@ -1,0 +1,164 @@
+"""A real gateway: Envoy with the files that we render, in a folder of its own, on free ports."""
+
+import asyncio
+import json
+import re
+import socket
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from beamlit_controller.core.spec import OffloadSpec, RemoteBackend, Scheme
+from beamlit_controller.envoy import command, config
+from beamlit_controller.envoy.place import Place
+from beamlit_controller.envoy.shares import ShareServer
+from fakes import client
+from fakes.upstream import Upstream
+from waiting import eventually
+
+
+@dataclass
+class Gateway:
+    """A gateway that runs, and the share server that it listens to."""
+
+    spec: OffloadSpec
+    place: Place
+    folder: Path
+    process: asyncio.subprocess.Process
+    shares: ShareServer = field(default_factory=ShareServer)
+
+    @property
+    def front(self) -> str:
+        """Give the address that clients use."""
+        return self.place.front
+
+    async def offload(self, percentage: int) -> None:
+        """Set the share, and wait until it is in force."""
+        self.shares.set(self.spec.key, percentage)
+        await eventually(lambda: self._offloads(percentage))
+
+    async def admin(self, path: str) -> str:
+        """Ask the admin interface."""
+        return (await client.get(self.place.admin, path)).body.content.decode()
+
+    async def stat(self, name: str) -> int:
+        """Give one of Envoy's own counters or gauges."""
+        found = json.loads(await self.admin(f"/stats?format=json&filter=^{name.replace('.', '[.]')}$"))["stats"]
+        return sum(stat["value"] for stat in found)
+
+    async def requests(self) -> dict[tuple[str, str, str], int]:
+        """Give how many requests were counted, by side, route and code."""
+        page = await client.get(self.place.stats, "/stats/prometheus?filter=offload")
+        families = text_string_to_metric_families(page.body.content.decode())
+        return {
+            (sample.labels["side"], sample.labels["route"], sample.labels["code"]): int(sample.value)
+            for family in families
+            for sample in family.samples
+            if family.name == "envoy_offload_requests"
+        }
+
+    async def log(self, lines: int) -> list[dict[str, object]]:
+        """Wait until the access log has this many lines, and give them."""
+        path = self.folder / "access.log"
+        await eventually(lambda: path.exists() and path.read_text().count("\n") >= lines)
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    def rewrite(self, spec: OffloadSpec) -> None:
+        """Put the files of another spec in place of the present ones."""
+        write(config.files(spec, self.place), self.folder)
+
+    async def _offloads(self, percentage: int) -> bool:
+        entries = json.loads(await self.admin("/runtime"))["entries"]
+        # Envoy prints the fraction as protobuf's debug text, whose blanks vary on purpose.
+        return bool(
+            re.search(rf": {percentage * 10_000}\b", entries.get("offload.percentage", {}).get("final_value", ""))
+        )
+
+
+@asynccontextmanager
+async def gateway(
+    spec: OffloadSpec,
+    folder: Path,
+    *,
+    local: Iterable[Upstream | str] = (),
+    share: int | None = 0,
+    wait: float = 10,
+    **place: object,
+) -> AsyncIterator[Gateway]:
+    """Run a gateway until the block ends. Without a share there is no share server either."""
+    async with AsyncExitStack() as stack:
+        where = _place(spec, folder, local, **place)
+        write(config.files(spec, where), folder)
+        shares = ShareServer()
+        if share is not None:
+            shares.set(spec.key, share)
+            await stack.enter_async_context(shares.serve(where.shares))
+        process = await stack.enter_async_context(_envoy(folder))
+        await eventually(lambda: ready(where.stats), within=wait, what="the gateway is ready")
+        yield Gateway(spec, where, folder, process, shares)
+
+
+def to(server: Upstream, **changes: object) -> RemoteBackend:
+    """Give a remote that is this server."""
+    scheme = Scheme.HTTPS if server.tls else Scheme.HTTP
+    return RemoteBackend(**{"scheme": scheme, "host": "127.0.0.1", "port": server.port, **changes})
+
+
+def write(files: config.Files, folder: Path) -> None:
+    """Write the files that changed, each in one rename."""
+    for name, text in files.items():
+        path = folder / name
+        if not path.exists() or path.read_text() != text:
+            (folder / f".{name}").write_text(text)
+            (folder / f".{name}").rename(path)
+
+
+async def ready(stats: str) -> bool:
+    """Tell whether the gateway's own listener says that it is ready."""
+    try:
+        return (await client.get(stats, "/ready")).line[1] == "200"
+    except OSError:
+        return False
+
+
+def free_port() -> int:
+    """Give a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _place(spec: OffloadSpec, folder: Path, local: Iterable[Upstream | str], **changes: object) -> Place:
+    return Place(
+        **{
+            "node": str(spec.key),
+            "directory": str(folder),
+            "front": f"127.0.0.1:{free_port()}",
+            "stats": f"127.0.0.1:{free_port()}",
+            "admin": f"unix:{folder}/admin.sock",
+            "shares": f"unix:{folder}/shares.sock",
+            "local": tuple(server.address if isinstance(server, Upstream) else server for server in local),
+            "secrets": str(folder),
+            "access_log": str(folder / "access.log"),
+            **changes,
+        }
+    )
+
+
+@asynccontextmanager
+async def _envoy(folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    words = command.command(folder, concurrency=1, drain=timedelta(seconds=1))
+    with (folder / "envoy.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *words, "--file-flush-interval-msec", "50", stderr=log, cwd=folder
+        )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
