@@ -1,0 +1,178 @@
+"""Hosts and ports as text: read, checked, and held against what an operator allows. Nothing is resolved here."""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+from beamlit_controller.api import problems
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """A host and a port; an IPv6 address stands without its brackets."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse(text: str, *, default_port: int | None = None, lowest_port: int = 1) -> Address:
+    """Read `host:port`; without a default, the port is required. Raises ValueError with what was expected."""
+    host, colon, port = _split(text)
+    if colon:
+        return Address(_host(host), _port(port, lowest_port))
+    if default_port is None:
+        raise ValueError(f"expected host:port, got {problems.came(text)}: the port is missing")
+    return Address(_host(host), default_port)
+
+
+def parse_host(text: str) -> str:
+    """Read a host without a port, an IPv6 address with or without brackets. Raises ValueError."""
+    return _host(text if text.startswith("[") or ":" not in text else f"[{text}]")
+
+
+def parse_url(text: str, *, example: str) -> SplitResult:
+    """Read an absolute http(s) URL without credentials and fragment. Raises ValueError, never repeating the URL."""
+    try:
+        url = urlsplit(text)
+    except ValueError:
+        raise ValueError(f"expected a URL such as {example}") from None
+    if url.scheme not in {"http", "https"}:
+        raise ValueError(f"expected a URL that begins with http:// or https://, such as {example}")
+    if not _URL_TEXT.fullmatch(text):
+        raise ValueError("a URL has no blanks and no characters other than ASCII; percent-encode them")
+    if url.fragment:
+        raise ValueError("a URL here has no fragment: remove what begins with #")
+    if "@" not in url.netloc:
+        parse(url.netloc, default_port=port_of(url.scheme))
+    return url
+
+
+def port_of(scheme: str) -> int:
+    """Give the port that goes without saying."""
+    return 443 if scheme == "https" else 80
+
+
+def refusal(host: str, allowed: Iterable[str]) -> str | None:
+    """Tell why a remote host may not be used, or None. Loopback and link-local hosts need an entry without a `*`."""
+    patterns = tuple(allowed)
+    if any(_same(host, pattern) for pattern in patterns if "*" not in pattern):
+        return None
+    near = _nearby(host)
+    if near:
+        return f"{host} is {near}; config.allowedRemoteHosts would have to list it by itself"
+    if any(_globs(host, pattern) for pattern in patterns if "*" in pattern):
+        return None
+    return f"{host} is not among config.allowedRemoteHosts ({', '.join(patterns) or 'which is empty'})"
+
+
+def _split(text: str) -> tuple[str, str, str]:
+    match = _HOST_PORT.fullmatch(text)
+    if not match:
+        hint = "; an IPv6 address needs brackets, such as [::1]:8000" if text.count(":") > 1 else ""
+        raise ValueError(f"expected host:port, got {problems.came(text)}{hint}")
+    return match["host"], match["colon"] or "", match["port"] or ""
+
+
+def _host(text: str) -> str:
+    if text.startswith("["):
+        return _ipv6(text)
+    if not _HOSTNAME.fullmatch(text) or len(text) > _LONGEST_HOST:
+        raise ValueError(f"expected a host name or an IP address, got {problems.came(text)}{_host_hint(text)}")
+    if _NUMERIC_END.search(text):
+        return _ipv4(text)
+    return text.lower()
+
+
+def _host_hint(text: str) -> str:
+    if not text.isascii():
+        return "; write an international name in its ASCII form (xn--…)"
+    return "; remove the point at its end" if text.endswith(".") else ""
+
+
+def _ipv4(text: str) -> str:
+    """Read an address that resolvers would take for one too: other ways of writing it are refused, not interpreted."""
+    try:
+        return str(ipaddress.IPv4Address(text))
+    except ValueError:
+        raise ValueError(f"expected an IPv4 address as four decimal numbers, got {problems.came(text)}") from None
+
+
+def _ipv6(text: str) -> str:
+    try:
+        address = ipaddress.IPv6Address(text[1:-1])
+    except ValueError:
+        raise ValueError(f"expected an IPv6 address in brackets, got {problems.came(text)}") from None
+    if address.scope_id is not None:
+        raise ValueError(f"an IPv6 address has no zone here, got {problems.came(text)}")
+    return str(address)
+
+
+def _port(text: str, lowest: int) -> int:
+    if not _PORT.fullmatch(text) or not lowest <= int(text) <= _HIGHEST_PORT:
+        raise ValueError(f"expected a port from {lowest} to {_HIGHEST_PORT}, got {problems.came(text)}")
+    return int(text)
+
+
+def _nearby(host: str) -> str | None:
+    """Tell whether a host means this machine or its link."""
+    address = _address(host)
+    if address is None:
+        labels = host.rsplit(".", 2)
+        local = labels[-1] in _LOCAL_NAMES or ".".join(labels[-2:]) == "localhost.localdomain"
+        return "a name of this machine" if local else None
+    for each in (address, *_embedded(address)):
+        if each.is_loopback or each.is_unspecified:
+            return "a loopback address"
+        if each.is_link_local:
+            return "a link-local address, such as those of cloud metadata services"
+    return None
+
+
+def _embedded(address: IPAddress) -> Iterable[IPAddress]:
+    """Give the IPv4 addresses that an IPv6 one stands for: mapped, compatible, 6to4, NAT64."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return
+    for inner in (address.ipv4_mapped, address.sixtofour):
+        if inner:
+            yield inner
+    if address in _COMPATIBLE or address in _NAT64:
+        yield ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+
+
+def _address(host: str) -> IPAddress | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _same(host: str, pattern: str) -> bool:
+    try:
+        return host == parse_host(pattern)
+    except ValueError:
+        return False
+
+
+def _globs(host: str, pattern: str) -> bool:
+    expression = ".*".join(re.escape(part) for part in re.split(r"\*+", pattern.lower()))
+    return re.fullmatch(expression, host) is not None
+
+
+_HOST_PORT = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?:(?P<colon>:)(?P<port>[^:]*))?")
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOSTNAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII)
+_NUMERIC_END = re.compile(r"(?:^|\.)(?:[0-9]+|0[xX][0-9A-Fa-f]*)$", re.ASCII)
+_PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
+_URL_TEXT = re.compile(r"[!-~]+")
+_HIGHEST_PORT = 65535
+_LONGEST_HOST = 253
+_LOCAL_NAMES = {"localhost", "ip6-localhost", "ip6-loopback"}
+_COMPATIBLE = ipaddress.IPv6Network("::/96")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")

@@ -1,0 +1,145 @@
+"""The CustomResourceDefinition, rendered from the models."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from beamlit_controller.api import schema
+from beamlit_controller.api.metadata import LONGEST_NAME
+from beamlit_controller.api.schema import Schema
+from beamlit_controller.api.status_models import Status
+from beamlit_controller.api.v1alpha1 import GROUP, KIND, Spec
+
+_PLURAL = "modeldeployments"
+
+
+def render() -> str:
+    """Give the CRD as YAML."""
+    return "# Rendered from the models by `make render`.\n" + yaml.safe_dump(definition(), sort_keys=False, width=120)
+
+
+def definition() -> Schema:
+    """Give the CRD as JSON. Raises ValueError for what a structural schema can't express."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{_PLURAL}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "names": {
+                "kind": KIND,
+                "listKind": f"{KIND}List",
+                "plural": _PLURAL,
+                "singular": "modeldeployment",
+                "shortNames": ["md"],
+                "categories": ["beamlit"],
+            },
+            "scope": "Namespaced",
+            "versions": [_version()],
+        },
+    }
+
+
+def _version() -> Schema:
+    return {
+        "name": "v1alpha1",
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": [_column(*each) for each in _COLUMNS],
+        "schema": {"openAPIV3Schema": _root()},
+    }
+
+
+def _root() -> Schema:
+    return {
+        "type": "object",
+        "description": "A model that is served here first, and elsewhere when a metric says so.",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": structural(schema.of(Spec), "spec"),
+            "status": structural(schema.of(Status), "status"),
+        },
+        "x-kubernetes-validations": [
+            {
+                "rule": f"self.metadata.name.size() <= {LONGEST_NAME} && self.metadata.name.matches('^[a-z]([a-z0-9-]*[a-z0-9])?$')",
+                "message": f"the name has at most {LONGEST_NAME} lower-case letters, digits and '-', beginning with a letter",
+            }
+        ],
+    }
+
+
+def structural(node: Mapping[str, Any], at: str) -> Schema:
+    """Check that Kubernetes takes the node and all below it. Raises ValueError with the field that it would refuse."""
+    refused = ", ".join(_refused(node))
+    if refused:
+        raise ValueError(f"{at}: a structural schema can't have {refused}")
+    return {**node, **dict(_below(node, at))}
+
+
+def _below(node: Mapping[str, Any], at: str) -> Iterator[tuple[str, object]]:
+    if "properties" in node:
+        yield "properties", {name: structural(each, f"{at}.{name}") for name, each in node["properties"].items()}
+    for key in ("items", "additionalProperties"):
+        if key in node:
+            yield key, structural(node[key], f"{at}[]")
+
+
+def _refused(node: Mapping[str, Any]) -> Iterator[str]:
+    yield from (key for key in node if key not in _ALLOWED)
+    int_or_string = node.get("x-kubernetes-int-or-string") is True
+    if int_or_string and (node.get("anyOf") != [{"type": "integer"}, {"type": "string"}] or "type" in node):
+        yield "another type beside x-kubernetes-int-or-string"
+    if not int_or_string and "anyOf" in node:
+        yield "anyOf"
+    if not int_or_string and node.get("type") not in _TYPES:
+        yield f"type {node.get('type')}"
+    if "properties" in node and "additionalProperties" in node:
+        yield "properties beside additionalProperties"
+
+
+def _column(name: str, kind: str, path: str, description: str, priority: int) -> Schema:
+    column = {"name": name, "type": kind, "jsonPath": path, "description": description}
+    return {**column, "priority": priority} if priority else column
+
+
+_COLUMNS = (
+    ("MODEL", "string", ".spec.model", "The model's name.", 0),
+    ("OFFLOAD", "integer", ".status.offloading.percentage", "The percentage of requests that goes to the remote.", 0),
+    ("REASON", "string", ".status.offloading.reason", "Why.", 0),
+    ("LOCAL", "string", '.status.conditions[?(@.type=="LocalReady")].status', "Whether local servers are ready.", 0),
+    ("READY", "string", '.status.conditions[?(@.type=="Ready")].status', "Whether all is as asked for.", 0),
+    ("AGE", "date", ".metadata.creationTimestamp", "How old the resource is.", 0),
+    ("SINCE", "date", ".status.offloading.since", "When the percentage last changed.", 1),
+    ("REMOTE", "string", ".spec.offloadingConfig.remoteBackend.host", "Where the share of requests goes.", 1),
+    ("MESSAGE", "string", ".status.offloading.message", "Why, with the numbers in it.", 1),
+)
+_TYPES = {"object", "array", "string", "integer", "number", "boolean"}
+_ALLOWED = {
+    "type",
+    "description",
+    "default",
+    "enum",
+    "pattern",
+    "format",
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "maxProperties",
+    "properties",
+    "required",
+    "additionalProperties",
+    "items",
+    "anyOf",
+    "x-kubernetes-int-or-string",
+    "x-kubernetes-list-type",
+    "x-kubernetes-list-map-keys",
+    "x-kubernetes-validations",
+}

@@ -1,0 +1,50 @@
+"""`remoteBackend` as the core's value: the host with its port, the path with its variables filled in."""
+
+from datetime import timedelta
+
+from beamlit_controller.api import addresses, remote
+from beamlit_controller.core import spec
+from beamlit_controller.core.spec import Scheme
+
+
+def backend(given: remote.RemoteBackend, *, workspace: str, model: str) -> spec.RemoteBackend:
+    """Give the remote of a model. An IPv6 host stands without its brackets."""
+    address = addresses.parse(given.host, default_port=addresses.port_of(given.scheme))
+    return spec.RemoteBackend(
+        scheme=Scheme(given.scheme),
+        host=address.host,
+        port=address.port,
+        path_prefix=remote.fill_in(given.path_prefix, workspace=workspace, model=model),
+        headers_to_add=tuple(given.headers_to_add.items()),
+        model_name=given.model_name,
+        auth=_auth(given.auth_config),
+        tls=_tls(given.tls),
+        health_check=_health_check(given.health_check),
+        max_in_flight=given.max_in_flight,
+        forward_client_authorization=given.forward_client_authorization,
+    )
+
+
+def _auth(given: remote.AuthConfig | None) -> spec.OAuth | spec.ApiKey | None:
+    if given and given.oauth_config:
+        oauth = given.oauth_config
+        return spec.OAuth(oauth.client_id, _key(oauth.client_secret_ref), oauth.token_url, tuple(oauth.scopes))
+    if given and given.api_key_config:
+        key = given.api_key_config
+        usual = "Bearer " if key.header.lower() == "authorization" else ""
+        return spec.ApiKey(_key(key.secret_ref), key.header, usual if key.prefix is None else key.prefix)
+    return None
+
+
+def _key(given: remote.SecretKeySelector) -> spec.SecretKey:
+    return spec.SecretKey(given.name, given.key)
+
+
+def _tls(given: remote.TlsConfig | None) -> spec.Tls:
+    if given is None:
+        return spec.Tls()
+    return spec.Tls(_key(given.ca_secret_ref) if given.ca_secret_ref else None, given.server_name)
+
+
+def _health_check(given: remote.HealthCheck | None) -> spec.HealthCheck | None:
+    return spec.HealthCheck(given.path, timedelta(seconds=given.period_seconds)) if given else None

@@ -1,0 +1,163 @@
+"""Which fields are accepted without effect in this version, and what happens instead. Nothing is ignored silently."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from beamlit_controller.api.problems import Notice
+from beamlit_controller.core.spec import (
+    Gateway,
+    Mode,
+    OffloadSpec,
+    OnRemoteFailure,
+    Overflow,
+    RemoteBackend,
+    RoutingMode,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A field whose effect is still to come; `asked` tells whether a user set it to something other than its default."""
+
+    field: str
+    instead: str
+    asked: Callable[[OffloadSpec], bool]
+
+
+def not_in_effect(spec: OffloadSpec) -> tuple[Notice, ...]:
+    """Give the fields that were set and have no effect."""
+    return tuple(
+        Notice(pending.field, f"accepted, not in effect yet: {pending.instead}")
+        for pending in PENDING
+        if pending.asked(spec)
+    )
+
+
+def _remote(asked: Callable[[RemoteBackend], bool]) -> Callable[[OffloadSpec], bool]:
+    return lambda spec: spec.remote is not None and asked(spec.remote)
+
+
+_CONFIG = "spec.offloadingConfig"
+_REMOTE = f"{_CONFIG}.remoteBackend"
+_OVERFLOW = f"{_CONFIG}.overflow"
+_OVERFLOWS = Overflow()
+_GATEWAY = Gateway()
+
+PENDING: Final = (
+    Pending(
+        "metadata.annotations[offloading.beamlit.com/override]",
+        "the metrics decide the percentage",
+        lambda spec: spec.override is not None,
+    ),
+    Pending(
+        "spec.environment",
+        "nothing is chosen by it",
+        lambda spec: bool(spec.environment),
+    ),
+    Pending(
+        "spec.modelSourceRef",
+        "no workload is looked at; the servers are those of serviceRef",
+        lambda spec: spec.source is not None,
+    ),
+    Pending(
+        "spec.routing.mode",
+        "there is no Service without a cluster; clients use the address that the gateway listens at",
+        lambda spec: spec.routing is not RoutingMode.TAKEOVER,
+    ),
+    Pending(
+        f"{_REMOTE}.authConfig",
+        "DANGER, requests go to the remote WITHOUT A CREDENTIAL",
+        _remote(lambda remote: remote.auth is not None),
+    ),
+    Pending(
+        f"{_REMOTE}.modelName",
+        "the request's body goes to the remote with the model's name that the client wrote",
+        _remote(lambda remote: remote.model_name is not None),
+    ),
+    Pending(
+        f"{_REMOTE}.healthCheck",
+        "the remote is not probed, requests are sent to it even while it fails",
+        _remote(lambda remote: remote.health_check is not None),
+    ),
+    Pending(
+        f"{_REMOTE}.maxInFlight",
+        "there is NO LIMIT to the requests that are at the remote at once",
+        _remote(lambda remote: remote.max_in_flight is not None),
+    ),
+    Pending(
+        f"{_CONFIG}.preset",
+        "no metric comes from it; write them under metrics",
+        lambda spec: spec.preset is not None,
+    ),
+    Pending(
+        f"{_CONFIG}.behavior.mode",
+        "with Proportional too, all of percentage is offloaded while a metric is above its target, as with Fixed",
+        lambda spec: spec.behavior.mode is not Mode.FIXED,
+    ),
+    Pending(
+        f"{_CONFIG}.behavior.dryRun",
+        "DANGER, requests ARE SENT to the remote; enabled: false keeps them all",
+        lambda spec: spec.behavior.dry_run,
+    ),
+    Pending(
+        f"{_OVERFLOW}.onStatus",
+        "the client gets these answers from the local servers as they are",
+        lambda spec: spec.overflow.on_status != _OVERFLOWS.on_status,
+    ),
+    Pending(
+        f"{_OVERFLOW}.onUnavailable",
+        "with false too, requests without a local server to take them go to the remote",
+        lambda spec: spec.overflow.on_unavailable != _OVERFLOWS.on_unavailable,
+    ),
+    Pending(
+        f"{_OVERFLOW}.onReset",
+        "with false too, requests may go to the remote when local fails before answering",
+        lambda spec: spec.overflow.on_reset != _OVERFLOWS.on_reset,
+    ),
+    Pending(
+        f"{_OVERFLOW}.maxInFlightPerReplica",
+        "local servers get as many requests at once as the share leaves them",
+        lambda spec: spec.overflow.max_in_flight_per_replica is not None,
+    ),
+    Pending(
+        f"{_OVERFLOW}.maxRequestBytes",
+        "which requests are sent a second time does not depend on it",
+        lambda spec: spec.overflow.max_request_bytes != _OVERFLOWS.max_request_bytes,
+    ),
+    Pending(
+        f"{_CONFIG}.onRemoteFailure",
+        "with Fail too, a request that could not be sent to the remote may be answered locally",
+        lambda spec: spec.on_remote_failure is not OnRemoteFailure.LOCAL,
+    ),
+    Pending(
+        f"{_CONFIG}.stickiness",
+        "each request of a session chooses its side anew",
+        lambda spec: spec.stickiness is not None,
+    ),
+    Pending(
+        f"{_CONFIG}.allowOverride",
+        "the request header x-offload is not looked at",
+        lambda spec: spec.allow_override,
+    ),
+    Pending(
+        "spec.gateway.replicas",
+        "there is one gateway process",
+        lambda spec: spec.gateway.replicas != _GATEWAY.replicas,
+    ),
+    Pending(
+        "spec.gateway.resources",
+        "the gateway process has no limits of its own",
+        lambda spec: spec.gateway.resources != _GATEWAY.resources,
+    ),
+    Pending(
+        "spec.gateway.image",
+        "the gateway is the Envoy that is installed with the controller",
+        lambda spec: spec.gateway.image != _GATEWAY.image,
+    ),
+    Pending(
+        "spec.gateway.imagePullSecrets",
+        "no image is pulled",
+        lambda spec: spec.gateway.image_pull_secrets != _GATEWAY.image_pull_secrets,
+    ),
+)

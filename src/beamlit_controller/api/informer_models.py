@@ -1,0 +1,127 @@
+"""`metricInformer` of the settings file: where metrics are read, and how often."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+
+from beamlit_controller.api import addresses, scalars
+from beamlit_controller.api.model import Model
+from beamlit_controller.api.rules import AtMostOne, Mistake, Rule, Together, dig
+from beamlit_controller.api.scalars import Word
+
+EXAMPLE_ADDRESS = "my-local-prom:9090 or https://prometheus.example.com/prefix"
+DEFAULT_PERIOD_SECONDS = 5
+DIRECT_PERIOD_SECONDS = 1
+
+
+class BasicAuth(Model):
+    """User and password."""
+
+    username: Word = Field(description="The user.")
+    password_file: Word = Field(description="The file that has the password.")
+
+
+class ClientTls(Model):
+    """How the server's certificate is verified, and the one shown to it."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (Together("certFile", "keyFile"),)
+    ca_file: Word | None = Field(default=None, description="The authorities to trust, in PEM; the system's without it.")
+    cert_file: Word | None = Field(default=None, description="The certificate to show, in PEM.")
+    key_file: Word | None = Field(default=None, description="The key of that certificate, in PEM.")
+    server_name: Word | None = Field(default=None, description="The name to verify; the address's host without it.")
+
+
+def url_of(address: str) -> str:
+    """Give the URL without a final / of an address that is host:port or a URL. Raises ValueError."""
+    if "://" not in address:
+        if "@" in address:
+            raise ValueError("user and password don't belong in the address: basicAuth carries them")
+        if "/" in address:
+            raise ValueError("an address with a path begins with http:// or https://")
+        return f"http://{addresses.parse(address)}"
+    url = addresses.parse_url(address, example="http://my-local-prom:9090")
+    if "@" in url.netloc:
+        raise ValueError("user and password don't belong in the address: basicAuth carries them")
+    if url.query:
+        raise ValueError("an address has no ?: queryParameters carries what stands behind it")
+    return address.rstrip("/")
+
+
+def _address(text: str) -> str:
+    url_of(text)
+    return text
+
+
+class Prometheus(Model):
+    """Where Prometheus is, and how it is asked."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (AtMostOne(("bearerTokenFile", "basicAuth")),)
+    address: Annotated[str, AfterValidator(_address)] = Field(description=f"host:port or a URL: {EXAMPLE_ADDRESS}.")
+    bearer_token_file: Word | None = Field(default=None, description="The file that has a bearer token.")
+    basic_auth: BasicAuth | None = Field(default=None, description="User and password.")
+    tls: ClientTls | None = Field(default=None, description="How an https address is verified.")
+    headers: dict[str, str] = Field(default={}, description="Headers of each query, such as a tenant's X-Scope-OrgID.")
+    timeout_seconds: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] | None = Field(
+        default=None, description="How long an answer may take, below the period; four fifths of the period without it."
+    )
+    stale_after_seconds: Annotated[int, Field(ge=1, le=86400)] = Field(
+        default=90,
+        description="A series without a sample for so long has no value. More than Prometheus' scrape interval.",
+    )
+    query_parameters: dict[str, str] = Field(
+        default={}, description='Parameters of each query beside `query` and `time`, such as `dedup: "true"`.'
+    )
+
+    @classmethod
+    def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
+        """Add the headers, the parameters, and tls without https."""
+        yield from super().mistakes(given)
+        for name, value in _pairs(given.get("headers")):
+            mistake = _CREDENTIAL if name.lower() == "authorization" else scalars.header_mistake(name, value)
+            if mistake:
+                yield Mistake(("headers", name), mistake)
+        for name, _ in _pairs(given.get("queryParameters")):
+            if name in {"query", "time"}:
+                yield Mistake(("queryParameters", name), "the controller sets this one itself")
+        if "tls" in given and not str(given.get("address")).startswith("https://"):
+            yield Mistake(("tls",), "needs an address that begins with https://")
+
+
+_CREDENTIAL = "a credential does not belong here: bearerTokenFile or basicAuth take it from a file"
+
+
+class MetricInformer(Model):
+    """Where metrics are read, and how often."""
+
+    type: Literal["kubernetes", "prometheus"] = Field(
+        default="kubernetes",
+        description="Where External metrics are read: the Kubernetes metrics APIs, or Prometheus.",
+    )
+    period_seconds: Annotated[int, Field(ge=1, le=3600)] | None = Field(
+        default=None,
+        description="The time between two evaluations. Without it 5, and 1 for a model whose metrics are all read straight "
+        "from its servers.",
+    )
+    prometheus: Prometheus | None = Field(default=None, description="With type prometheus.")
+
+    @classmethod
+    def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
+        """Add that prometheus needs its address, and an answer before the next question."""
+        yield from super().mistakes(given)
+        if given.get("type") == "prometheus" and "prometheus" not in given:
+            yield Mistake(("prometheus",), "required with type prometheus: prometheus.address says where it is")
+        period, timeout = (
+            given.get("periodSeconds", DEFAULT_PERIOD_SECONDS),
+            dig(given, ("prometheus", "timeoutSeconds")),
+        )
+        if isinstance(period, int) and isinstance(timeout, int | float) and timeout >= period:
+            yield Mistake(
+                ("prometheus", "timeoutSeconds"), f"expected less than the period of {period} s, got {timeout}"
+            )
+
+
+def _pairs(given: object) -> Iterator[tuple[str, str]]:
+    for name, value in given.items() if isinstance(given, Mapping) else ():
+        if isinstance(name, str) and isinstance(value, str):
+            yield name, value

@@ -1,0 +1,108 @@
+"""YAML text with `ModelDeployment` documents as specs, with every mistake and notice told by document and name."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from beamlit_controller.api import documents, effect, problems, translate
+from beamlit_controller.api.documents import Document, Malformed
+from beamlit_controller.api.offloading import OffloadingConfig
+from beamlit_controller.api.problems import Problem
+from beamlit_controller.api.rules import dig
+from beamlit_controller.api.settings import Settings
+from beamlit_controller.api.translate import Accepted
+from beamlit_controller.api.v1alpha1 import API_VERSION, GROUP, KIND, Spec
+from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The valid models, the mistakes of the others, and what is worth knowing about the valid ones."""
+
+    specs: tuple[OffloadSpec, ...]
+    problems: tuple[Problem, ...] = ()
+    notices: tuple[Problem, ...] = ()
+
+
+def parse(text: str, *, settings: Settings) -> Parsed:
+    """Read every document of the text. Never raises: whatever came is a spec or a problem."""
+    accepted: dict[ModelKey, Accepted] = {}
+    found: list[Problem] = []
+    for document in documents.load(text):
+        outcome = _read(document, settings)
+        if not isinstance(outcome, Accepted):
+            where = _where(document)
+            found += (Problem(where, each.field, each.message) for each in outcome)
+        elif outcome.spec.key in accepted:
+            found.append(Problem(_where(document), "metadata.name", f"{outcome.spec.key} is there already, further up"))
+        else:
+            accepted[outcome.spec.key] = outcome
+    return Parsed(
+        tuple(each.spec for each in accepted.values()),
+        tuple(found),
+        tuple(notice for each in accepted.values() for notice in _notices(each)),
+    )
+
+
+def _read(document: Document | Malformed, settings: Settings) -> Accepted | tuple[Rejected, ...]:
+    match document:
+        case Malformed(message=message):
+            return (Rejected("", message),)
+        case Document(content=dict() as content):
+            strange = tuple(_not_ours(content))
+            return strange or translate.read(content, settings)
+        case Document(content=content):
+            return (Rejected("", f"expected a {KIND}, got {problems.kind(content)}"),)
+
+
+def _notices(accepted: Accepted) -> Iterator[Problem]:
+    for notice in (*accepted.notices, *effect.not_in_effect(accepted.spec)):
+        yield Problem(str(accepted.spec.key), notice.field, notice.message)
+
+
+def _not_ours(content: Mapping[object, object]) -> Iterator[Rejected]:
+    """Tell what a document is that is no `ModelDeployment`; then nothing else in it is looked at."""
+    kind, version = content.get("kind"), content.get("apiVersion")
+    if kind is None and version is None:
+        yield from _fragment(content)
+    elif kind == "List":
+        yield Rejected("kind", f"a List is not read; write each {KIND} as a document of its own, with --- between them")
+    elif isinstance(kind, str) and kind != KIND:
+        hint = problems.like(kind, [KIND])
+        yield Rejected("kind", f"expected {KIND}, got {problems.came(kind)}" + (f"; {hint}" if hint else ""))
+    elif isinstance(version, str) and version != API_VERSION and version.startswith(f"{GROUP}/"):
+        yield Rejected("apiVersion", f"expected {API_VERSION}, got {problems.came(version)}")
+
+
+def _fragment(content: Mapping[object, object]) -> Iterator[Rejected]:
+    """Say which lines have to stand above a piece of a manifest, such as documentation shows."""
+    header = f"apiVersion: {API_VERSION}, kind: {KIND}, metadata: {{name: …}}"
+    keys = [key for key in content if isinstance(key, str)]
+    if "config" in keys:
+        yield Rejected("", "this is a settings file, not a manifest: give it to --settings")
+    elif "spec" in keys:
+        yield Rejected("", f"only a part of a manifest: above spec, {header} is missing")
+    elif any(key in Spec.fields() for key in keys):
+        yield Rejected(
+            "", f"only a part of a manifest: {_listed(keys)} belongs below spec:, and above that {header} is missing"
+        )
+    elif any(key in OffloadingConfig.fields() for key in keys):
+        yield Rejected(
+            "",
+            f"only a part of a manifest: {_listed(keys)} belongs below spec: and offloadingConfig:, "
+            f"and above that {header} is missing",
+        )
+    else:
+        yield Rejected("", f"expected a {KIND}: {header} is missing")
+
+
+def _listed(keys: list[str]) -> str:
+    return ", ".join(key[:40] for key in keys[:5])
+
+
+def _where(document: Document | Malformed) -> str:
+    """Name a document by its number and, as far as they can be read, its namespace and name."""
+    content = document.content if isinstance(document, Document) else None
+    name, namespace = dig(content, ("metadata", "name")), dig(content, ("metadata", "namespace"))
+    if not isinstance(name, str):
+        return f"document {document.number}"
+    return f"document {document.number} ({namespace[:63] if isinstance(namespace, str) else 'default'}/{name[:63]})"

@@ -1,0 +1,68 @@
+"""`metadata` of a resource: its name, and the annotations that mean something here."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, Field, JsonValue
+
+from beamlit_controller.api import problems, scalars
+from beamlit_controller.api.model import Model
+from beamlit_controller.api.rules import Mistake
+from beamlit_controller.api.scalars import DnsLabel
+
+ANNOTATIONS: Final = "offloading.beamlit.com/"
+OVERRIDE: Final = f"{ANNOTATIONS}override"
+OVERRIDE_UNTIL: Final = f"{ANNOTATIONS}override-until"
+
+
+_NAME = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?", re.ASCII)
+LONGEST_NAME: Final = 55
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text) or len(text) > LONGEST_NAME:
+        raise ValueError(
+            f"expected at most {LONGEST_NAME} lower-case letters, digits and '-', beginning with a letter "
+            f"(Services NAME-local and NAME-gateway are named after it), got {problems.came(text)}"
+        )
+    return text
+
+
+class ObjectMeta(Model):
+    """The metadata that every Kubernetes object has; only what is read here is checked."""
+
+    name: Annotated[str, AfterValidator(_name)]
+    namespace: DnsLabel = "default"
+    labels: dict[str, str] = Field(default={})
+    annotations: dict[str, str] = Field(default={})
+    generation: Annotated[int, Field(ge=0)] = 0
+    generate_name: JsonValue = None
+    uid: JsonValue = None
+    resource_version: JsonValue = None
+    creation_timestamp: JsonValue = None
+    deletion_timestamp: JsonValue = None
+    deletion_grace_period_seconds: JsonValue = None
+    finalizers: JsonValue = None
+    owner_references: JsonValue = None
+    managed_fields: JsonValue = None
+    self_link: JsonValue = None
+
+    @classmethod
+    def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
+        """Add the override, which is an annotation and so always text."""
+        annotations = given.get("annotations")
+        for key, read in ((OVERRIDE, override), (OVERRIDE_UNTIL, scalars.instant)):
+            text = annotations.get(key) if isinstance(annotations, Mapping) else None
+            if isinstance(text, str):
+                try:
+                    read(text)
+                except ValueError as error:
+                    yield Mistake(("annotations", key), str(error))
+
+
+def override(text: str) -> int:
+    """Read the percentage of the annotation. Raises ValueError."""
+    if not re.fullmatch(r"[0-9]{1,3}", text, re.ASCII) or int(text) > 100:  # noqa: PLR2004 - percent
+        raise ValueError(f'expected a percentage from "0" to "100", got {problems.came(text)}')
+    return int(text)

@@ -1,0 +1,225 @@
+"""`metrics` as users write them: MetricSpec of autoscaling/v2, with its validation and its field paths."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+
+from beamlit_controller.api.model import Model
+from beamlit_controller.api.rules import Cel, MemberOfType, Mistake, Rule, TargetFields, dig
+from beamlit_controller.api.scalars import ApiVersion, DnsLabel, Kind, PositiveQuantity, QueryText, Word
+
+
+class LabelSelectorRequirement(Model):
+    """One condition on a label."""
+
+    key: Word = Field(description="The label.")
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(
+        description="How the label is held against the values; NotIn is also met where the label is absent."
+    )
+    values: list[Annotated[str, Field(max_length=1024)]] = Field(
+        default=[], max_length=100, description="The values of In and NotIn; empty with Exists and DoesNotExist."
+    )
+
+    @classmethod
+    def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
+        """Hold the values against the operator."""
+        operator, values = given.get("operator"), given.get("values")
+        if operator in {"In", "NotIn"} and not values:
+            yield Mistake(("values",), f"required with operator {operator}")
+        if operator in {"Exists", "DoesNotExist"} and values:
+            yield Mistake(("values",), f"may not be set with operator {operator}")
+
+
+class LabelSelector(Model):
+    """Which series (or objects) are meant: all that meet every condition."""
+
+    match_labels: dict[str, str] = Field(default={}, max_length=100, description="Labels and the value each must have.")
+    match_expressions: list[LabelSelectorRequirement] = Field(
+        default=[], max_length=100, description="Further conditions on labels."
+    )
+
+
+class MetricTarget(Model):
+    """The value that the metric is held against; above it, requests are offloaded."""
+
+    type: Literal["Utilization", "Value", "AverageValue"] = Field(
+        description="Which kind of target this is. As in the HPA, the field that is set counts, except for Object metrics."
+    )
+    value: PositiveQuantity | None = Field(default=None, description="The target for the metric as it is.")
+    average_value: PositiveQuantity | None = Field(
+        default=None, description="The target per pod (for Object and External: the metric divided by the replicas)."
+    )
+    average_utilization: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = Field(
+        default=None, description="The target in percent of what the pods request. Resource and ContainerResource only."
+    )
+
+
+def _metric_name(name: str) -> str:
+    if name in {".", ".."}:
+        raise ValueError(f"may not be '{name}'")
+    for character in "/%":
+        if character in name:
+            raise ValueError(f"may not contain '{character}'; only External metrics may have a PromQL query here")
+    return name
+
+
+class MetricIdentifier(Model):
+    """A metric's name, and which of its series."""
+
+    name: Annotated[Word, AfterValidator(_metric_name)] = Field(description="The name of the metric.")
+    selector: LabelSelector | None = Field(default=None, description="Which series of the metric; all without it.")
+
+
+class ExternalMetricIdentifier(Model):
+    """A metric's name, and which of its series; or a query."""
+
+    name: QueryText = Field(
+        description="The name of the metric. With `metricInformer.type: prometheus` also a PromQL query."
+    )
+    selector: LabelSelector | None = Field(
+        default=None, description="Which series of the metric; all without it. Not beside a PromQL query."
+    )
+    target: MetricTarget | None = Field(default=None, description="Accepted here instead of beside `metric`.")
+
+
+class CrossVersionObjectReference(Model):
+    """An object in the model's namespace."""
+
+    api_version: ApiVersion | None = Field(
+        default=None, description="The object's API version; the core group without it."
+    )
+    kind: Kind = Field(description="The object's kind.")
+    name: Annotated[Word, AfterValidator(_metric_name)] = Field(description="The object's name.")
+
+
+_PER_POD = TargetFields(("averageValue", "averageUtilization"), none_at="averageUtilization", both_at="averageValue")
+_PER_POD_VALUE = TargetFields(("averageValue",), none_at="averageValue")
+_ANY_VALUE = TargetFields(("value", "averageValue"), none_at="averageValue")
+_ONE_VALUE = TargetFields(("value", "averageValue"), none_at="averageValue", both_at="value", optional=True)
+_ONE_VALUE_BELOW_METRIC = TargetFields(
+    ("value", "averageValue"), none_at="averageValue", both_at="value", optional=True, place=("metric", "target")
+)
+
+
+class ResourceMetricSource(Model):
+    """A resource such as cpu, over all containers of each pod."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (_PER_POD,)
+    name: Word = Field(description="The resource, such as cpu or memory.")
+    target: MetricTarget = Field(description="averageUtilization or averageValue.")
+
+
+def _container_resource(name: str) -> str:
+    standard = name in {"cpu", "memory", "ephemeral-storage"} or name.startswith("hugepages-")
+    if not standard and not _QUALIFIED.fullmatch(name):
+        raise ValueError(
+            "must be a standard resource of containers (cpu, memory, ephemeral-storage, hugepages-…) "
+            f"or fully qualified such as nvidia.com/gpu, got {name}"
+        )
+    return name
+
+
+_QUALIFIED = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
+
+
+class ContainerResourceMetricSource(Model):
+    """A resource of one container in each pod."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (_PER_POD,)
+    name: Annotated[Word, AfterValidator(_container_resource)] = Field(
+        description="The resource: cpu, memory, or a qualified one such as nvidia.com/gpu."
+    )
+    container: DnsLabel = Field(description="The container's name.")
+    target: MetricTarget = Field(description="averageUtilization or averageValue.")
+
+
+class PodsMetricSource(Model):
+    """A metric that every pod has."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (_PER_POD_VALUE,)
+    metric: MetricIdentifier = Field(description="The metric. Read from the pods themselves with `metricServiceRef`.")
+    target: MetricTarget = Field(description="averageValue.")
+
+
+class ObjectMetricSource(Model):
+    """A metric of one other object in the namespace."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (_ANY_VALUE,)
+    described_object: CrossVersionObjectReference = Field(description="The object that the metric describes.")
+    metric: MetricIdentifier = Field(description="The metric.")
+    target: MetricTarget = Field(description="type Value with value, or type AverageValue with averageValue.")
+
+    @classmethod
+    def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
+        """Add that here, alone among the sources, `type` chooses the field; the HPA accepts others and never computes."""
+        yield from super().mistakes(given)
+        target = dig(given, ("target",))
+        if not isinstance(target, Mapping) or not ({"value", "averageValue"} & target.keys()):
+            return
+        wanted = {"Value": "value", "AverageValue": "averageValue"}
+        kind = target.get("type")
+        if kind == "Utilization":
+            yield Mistake(("target", "type"), "expected Value or AverageValue for an Object metric, got Utilization")
+        elif kind in wanted and wanted[kind] not in target:
+            yield Mistake(("target", wanted[kind]), f"required for an Object metric with target type {kind}")
+
+
+class _TargetBesideOrBelow:
+    """One of the two places has the target."""
+
+    def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
+        """Blame the second place when both are used."""
+        beside, below = dig(given, ("target",)) is not None, dig(given, ("metric", "target")) is not None
+        if beside and below:
+            yield Mistake(("metric", "target"), "may not be set beside external.target: write the target at one place")
+        if not beside and not below:
+            yield Mistake(("target",), "required, but not given")
+
+    def cel(self) -> Iterator[Cel]:
+        """Compare whether they are there."""
+        yield Cel("has(self.target) != has(self.metric.target)", "target stands beside metric, or below it, not both")
+
+
+class ExternalMetricSource(Model):
+    """A metric of no object in the cluster, or a PromQL query."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (_TargetBesideOrBelow(), _ONE_VALUE, _ONE_VALUE_BELOW_METRIC)
+    metric: ExternalMetricIdentifier = Field(description="The metric or query.")
+    target: MetricTarget | None = Field(
+        default=None, description="value or averageValue. Also accepted below `metric`."
+    )
+
+    @property
+    def chosen_target(self) -> MetricTarget:
+        """Give the target from whichever place it was written at."""
+        target = self.target or self.metric.target
+        assert target is not None, "the rules ask for one"  # noqa: S101 - states the rule for the type checker
+        return target
+
+
+class MetricSpec(Model):
+    """One metric and its target."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        MemberOfType(
+            (
+                ("Resource", "resource"),
+                ("ContainerResource", "containerResource"),
+                ("Pods", "pods"),
+                ("Object", "object"),
+                ("External", "external"),
+            )
+        ),
+    )
+    type: Literal["Resource", "ContainerResource", "Pods", "Object", "External"] = Field(
+        description="Which kind of metric; the field of that name describes it."
+    )
+    resource: ResourceMetricSource | None = Field(default=None, description="With type Resource.")
+    container_resource: ContainerResourceMetricSource | None = Field(
+        default=None, description="With type ContainerResource."
+    )
+    pods: PodsMetricSource | None = Field(default=None, description="With type Pods.")
+    object: ObjectMetricSource | None = Field(default=None, description="With type Object.")
+    external: ExternalMetricSource | None = Field(default=None, description="With type External.")

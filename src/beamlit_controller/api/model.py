@@ -1,0 +1,92 @@
+"""The base of everything that users write: strict, closed, and telling every mistake of a document at once.
+
+Pydantic stops at the first failing stage of a model: rules between fields are not looked at while a field is wrong.
+So each model checks unknown fields, empty fields and its rules on what was given, and adds pydantic's own findings.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, JsonValue, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from beamlit_controller.api import problems
+from beamlit_controller.api.rules import Mistake, Rule
+
+
+def _with_rules(schema: JsonDict, model: type[BaseModel]) -> None:
+    """Carry the rules between fields into the schema, as CEL."""
+    rules = model.rules if issubclass(model, Model) else ()
+    validations: list[JsonValue] = [{"rule": cel.rule, "message": cel.message} for rule in rules for cel in rule.cel()]
+    if validations:
+        schema["x-kubernetes-validations"] = validations
+
+
+class Model(BaseModel):
+    """A mapping with known fields, none of them null."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, alias_generator=to_camel, json_schema_extra=_with_rules
+    )
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @classmethod
+    def fields(cls) -> tuple[str, ...]:
+        """Give the names of the fields, as users write them."""
+        return tuple(field.alias or name for name, field in cls.model_fields.items())
+
+    @classmethod
+    def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
+        """Give the mistakes between fields; overridden where the declared rules don't suffice."""
+        for rule in cls.rules:
+            yield from rule.mistakes(given)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _every_mistake(cls, given: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if not isinstance(given, Mapping):
+            return handler(given)
+        empty = {key for key, value in given.items() if value is None}
+        known = {key: value for key, value in given.items() if key in cls.fields() and key not in empty}
+        found = [*cls._unknown(given), *cls._empty(empty), *cls.mistakes(known)]
+        try:
+            model = handler(known)
+        except ValidationError as error:
+            raise cls._all(found, error, empty) from None
+        if found:
+            raise cls._all(found, None, empty)
+        return model
+
+    @classmethod
+    def _unknown(cls, given: Mapping[object, object]) -> Iterator[Mistake]:
+        unknown = [key for key in given if key not in cls.fields()]
+        for key in unknown[:_MOST_UNKNOWN]:
+            yield Mistake((str(key),), problems.unknown_field(key, cls.fields()))
+        if len(unknown) > _MOST_UNKNOWN:
+            yield Mistake((), f"{len(unknown) - _MOST_UNKNOWN} more fields that are not known here")
+
+    @classmethod
+    def _empty(cls, empty: set[object]) -> Iterator[Mistake]:
+        for name in cls.fields():
+            if name in empty:
+                yield Mistake((name,), "nothing is given; write a value or remove the line")
+
+    @classmethod
+    def _all(cls, found: list[Mistake], error: ValidationError | None, empty: set[object]) -> ValidationError:
+        own = [_line(mistake) for mistake in found]
+        others = [
+            _line(Mistake(details["loc"], problems.worded(details)))
+            for details in (error.errors(include_url=False) if error else ())
+            if not (details["type"] == "missing" and details["loc"][0] in empty)
+        ]
+        return ValidationError.from_exception_data(cls.__name__, own + others)
+
+
+_MOST_UNKNOWN = 20
+
+
+def _line(mistake: Mistake) -> InitErrorDetails:
+    kind = PydanticCustomError("mistake", "{message}", {"message": mistake.message})
+    return InitErrorDetails(type=kind, loc=mistake.at, input=None)

@@ -1,0 +1,174 @@
+"""Mistakes and remarks about what a user wrote: where they are, and how they are worded."""
+
+import difflib
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic_core import ErrorDetails
+
+from beamlit_controller.core.spec import Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake: in which document (or file), in which field, and what was expected and what came."""
+
+    where: str
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.where, self.field, self.message) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something to know about what is valid, such as a field without effect."""
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.field else self.message
+
+
+def rejected(errors: Iterable[ErrorDetails], root: Sequence[str | int] = ()) -> tuple[Rejected, ...]:
+    """Turn pydantic's errors into ours."""
+    return tuple(Rejected(path((*root, *_shown(error["loc"]))), worded(error)) for error in errors)
+
+
+def path(location: Sequence[str | int]) -> str:
+    """Write a location as users do: `spec.offloadingConfig.metrics[1].resource.target`."""
+    text = ""
+    for part in location:
+        if isinstance(part, str) and _PLAIN_KEY.fullmatch(part):
+            text += f".{part}" if text else part
+        else:
+            text += f"[{str(part)[:_LONGEST_KEY]}]"
+    return text
+
+
+def worded(error: ErrorDetails) -> str:
+    """Say what was expected and what came."""
+    given, context = error["input"], error.get("ctx", {})
+    words = _WORDS.get(error["type"])
+    return words(given, context) if words else f"{error['msg']}, got {came(given)}"
+
+
+def unknown_field(name: object, known: Iterable[str]) -> str:
+    """Word the mistake of a field that is not there."""
+    return f"no such field, {nearest(str(name), known)}"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Name the known word that is most like this one, or all of them when none is: `did you mean percentage?`."""
+    names = sorted(known)
+    return like(word, names) or f"known here: {', '.join(names)}"
+
+
+def like(word: str, known: Iterable[str]) -> str:
+    """Name the known word that is most like this one; "" when none is."""
+    by_lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower()[:_LONGEST_KEY], by_lower, n=1)
+    return f"did you mean {by_lower[close[0]]}?" if close else ""
+
+
+def came(value: object) -> str:
+    """Show what came; of anything long or composed only its kind, so that no secret is ever repeated at length."""
+    match value:
+        case bool():
+            return json.dumps(value)
+        case int() | float() if not math.isfinite(value) or abs(value) > _LARGEST_SHOWN:
+            return "a number out of all bounds"
+        case int() | float():
+            return repr(value)
+        case str() if len(value) <= _LONGEST_SHOWN:
+            return json.dumps(value, ensure_ascii=False)
+        case _:
+            return kind(value)
+
+
+def kind(value: object) -> str:
+    """Name the kind of a value, in a user's words."""
+    return _KINDS.get(type(value), "something else")
+
+
+Context = Mapping[str, object]
+Words = Callable[[object, Context], str]
+
+
+def _bound(text: str, name: str) -> Words:
+    return lambda given, context: f"expected {text} {context[name]}, got {came(given)}"
+
+
+def _length(text: str, name: str) -> Words:
+    return lambda _, context: f"expected {text.format(context[name])}"
+
+
+def _composed(wanted: str) -> Words:
+    return lambda given, _: f"expected {wanted}, got {kind(given)}"
+
+
+def _scalar(wanted: str, unquoted: str) -> Words:
+    """Word a wrong type; what would be right without its quotes is told so."""
+
+    def words(given: object, _: Context) -> str:
+        quoted = isinstance(given, str) and re.fullmatch(unquoted, given, re.ASCII | re.IGNORECASE)
+        return f"expected {wanted}, got {came(given)}" + ("; remove the quotes" if quoted else "")
+
+    return words
+
+
+def _text(given: object, _: Context) -> str:
+    quotable = isinstance(given, bool | int | float)
+    return f"expected text, got {kind(given)}" + ("; put it in quotes" if quotable else "")
+
+
+def _one_of(given: object, context: Context) -> str:
+    known = re.findall(r"'([^']*)'", str(context["expected"]))
+    hint = like(given, known) if isinstance(given, str) else ""
+    return "; ".join(filter(None, (f"expected one of {', '.join(known)}, got {came(given)}", hint)))
+
+
+def _shown(location: Iterable[str | int]) -> tuple[str | int, ...]:
+    """Leave out what pydantic adds for the key of a mapping."""
+    return tuple(part for part in location if part != "[key]")
+
+
+_WORDS: Mapping[str, Words] = {
+    "mistake": lambda _, context: str(context["message"]),
+    "value_error": lambda _, context: str(context["error"]),
+    "missing": lambda _, __: "required, but not given",
+    "literal_error": _one_of,
+    "model_type": _composed("a mapping"),
+    "dict_type": _composed("a mapping"),
+    "list_type": _composed("a list"),
+    "string_type": _text,
+    "bool_type": _scalar("true or false", "true|false"),
+    "int_type": _scalar("a whole number", "[+-]?[0-9]{1,18}"),
+    "int_from_float": _scalar("a whole number", "(?!)"),
+    "float_type": _scalar("a number", r"[+-]?[0-9]{1,18}(\.[0-9]{1,18})?"),
+    "finite_number": _scalar("a finite number", "(?!)"),
+    "greater_than": _bound("more than", "gt"),
+    "greater_than_equal": _bound("at least", "ge"),
+    "less_than_equal": _bound("at most", "le"),
+    "string_too_long": _length("at most {} characters", "max_length"),
+    "too_short": _length("at least {} in the list", "min_length"),
+    "too_long": _length("at most {} entries", "max_length"),
+}
+_KINDS: Mapping[type, str] = {
+    type(None): "nothing",
+    dict: "a mapping",
+    list: "a list",
+    str: "text",
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+}
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
+_LONGEST_SHOWN = 60
+_LONGEST_KEY = 100
+_LARGEST_SHOWN = 10**30

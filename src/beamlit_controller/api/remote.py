@@ -1,0 +1,185 @@
+"""`remoteBackend` as users write it: where the share of requests goes, and what is put on them there."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import quote
+
+from pydantic import AfterValidator, Field
+
+from beamlit_controller.api import addresses, problems, scalars
+from beamlit_controller.api.model import Model
+from beamlit_controller.api.rules import Cel, MemberOfType, Mistake, Rule, dig
+from beamlit_controller.api.scalars import AtLeastOne, DnsName, RemoteHost, RequestPath, SecretKeyName, Token, Word
+
+
+class SecretKeySelector(Model):
+    """One key of a Secret in the model's namespace. Never its value."""
+
+    name: DnsName = Field(description="The Secret's name.")
+    key: SecretKeyName = Field(description="The key in the Secret.")
+
+
+def _token_url(text: str) -> str:
+    url = addresses.parse_url(text, example="https://login.example.com/oauth/token")
+    if "@" in url.netloc:
+        raise ValueError("user and password don't belong in a URL: clientId and clientSecretRef carry them")
+    return text
+
+
+class OAuthConfig(Model):
+    """OAuth2 client credentials, fetched and renewed by the gateway."""
+
+    client_id: Word = Field(description="The client's identifier.")
+    client_secret_ref: SecretKeySelector = Field(description="Where the client's secret is.")
+    token_url: Annotated[str, AfterValidator(_token_url), Field(max_length=2048)] = Field(
+        description="Where tokens are asked for. Its host must be among `allowedRemoteHosts`."
+    )
+    scopes: list[Annotated[str, *scalars.matching(r"[!#-\[\]-~]+", "a scope without blanks and quotes")]] = Field(
+        default=[], max_length=100, description="The scopes asked for."
+    )
+
+
+def _auth_header(name: str) -> str:
+    mistake = scalars.header_mistake(name, "")
+    if mistake:
+        raise ValueError(mistake)
+    return name
+
+
+class ApiKeyConfig(Model):
+    """A key sent with every request to the remote."""
+
+    secret_ref: SecretKeySelector = Field(description="Where the key is.")
+    header: Annotated[Token, AfterValidator(_auth_header)] = Field(
+        default="authorization", description="The header that carries the key."
+    )
+    prefix: Annotated[str, *scalars.matching(r"|[!-~][ -~]*", "visible ASCII text", longest=64)] | None = Field(
+        default=None, description='What stands before the key: "Bearer " for the header authorization, else nothing.'
+    )
+
+
+class AuthConfig(Model):
+    """How the gateway authenticates at the remote."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        MemberOfType((("none", None), ("oauth", "oauthConfig"), ("apiKey", "apiKeyConfig"))),
+    )
+    type: Literal["none", "oauth", "apiKey"] = Field(description="The kind of authentication.")
+    oauth_config: OAuthConfig | None = Field(default=None, description="With type oauth.")
+    api_key_config: ApiKeyConfig | None = Field(default=None, description="With type apiKey.")
+
+
+def _server_name(text: str) -> str:
+    return addresses.parse_host(text)
+
+
+class TlsConfig(Model):
+    """How the remote's certificate is verified. It always is."""
+
+    ca_secret_ref: SecretKeySelector | None = Field(
+        default=None, description="The certificates of the authority to trust, in PEM; the system's without it."
+    )
+    server_name: Annotated[Word, AfterValidator(_server_name)] | None = Field(
+        default=None, description="The name to ask for (SNI) and to verify; the host without it."
+    )
+
+
+class HealthCheck(Model):
+    """An active probe of the remote."""
+
+    path: RequestPath = Field(description="The path asked for; 200 is healthy.")
+    period_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(default=10, description="The time between probes.")
+
+
+def _path_prefix(text: str) -> str:
+    if not text.startswith("/"):
+        raise ValueError(f"must begin with /, got {problems.came(text)}")
+    if re.search(r"[\x00-\x20\x7f?#\\]", text):
+        raise ValueError("expected a path: no blanks, no control characters, no ?, # or \\")
+    if re.search(r"%(?![0-9A-Fa-f]{2})", text):
+        raise ValueError("a % must be followed by two hexadecimal digits")
+    for name in re.findall(r"\$(\{?\w*)", text):
+        if name not in _VARIABLES:
+            raise ValueError(f"there is no variable ${name}; $workspace (the namespace) and $model are filled in")
+    if {".", ".."} & set(text.split("/")):
+        raise ValueError("may not have . or .. between slashes")
+    return text
+
+
+def fill_in(prefix: str, *, workspace: str, model: str) -> str:
+    """Put the namespace and the model's name into a pathPrefix, percent-encode what a path can't have, drop the last /."""
+    values = {"workspace": workspace, "model": model}
+    parts = re.split(r"\$(workspace|model)(?!\w)", prefix)
+    filled = "".join(
+        quote(values[part], safe="/:@!&'()*+,;=") if index % 2 else quote(part, safe="/:@!&'()*+,;=%")
+        for index, part in enumerate(parts)
+    )
+    return filled.rstrip("/")
+
+
+_VARIABLES = {"workspace", "model"}
+
+
+class _TlsNeedsHttps:
+    """`tls` says how https is verified; beside http it would promise what is not there."""
+
+    def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
+        """Blame `tls`."""
+        if given.get("scheme") == "http" and "tls" in given:
+            yield Mistake(("tls",), "may not be set with scheme http: nothing is encrypted there")
+
+    def cel(self) -> Iterator[Cel]:
+        """Compare with the scheme, which has a default."""
+        yield Cel("!has(self.tls) || self.scheme == 'https'", "tls needs scheme https")
+
+
+class RemoteBackend(Model):
+    """Where the share of requests goes."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (_TlsNeedsHttps(),)
+    scheme: Literal["http", "https"] = Field(default="https", description="How the remote is spoken to.")
+    host: RemoteHost = Field(
+        description="host[:port]; an IPv6 address in brackets. Must be among `allowedRemoteHosts` of the settings."
+    )
+    path_prefix: Annotated[str, AfterValidator(_path_prefix), Field(max_length=1024)] = Field(
+        default="/",
+        description="Put before the path of each request. `$workspace` (the namespace) and `$model` are filled in.",
+    )
+    headers_to_add: dict[str, str] = Field(
+        default={},
+        max_length=100,
+        description="Headers set on each request to the remote. Credentials belong in `authConfig`.",
+    )
+    model_name: Word | None = Field(
+        default=None, description="The model's name at the remote, put into the request's body."
+    )
+    auth_config: AuthConfig | None = Field(default=None, description="How the gateway authenticates at the remote.")
+    tls: TlsConfig | None = Field(default=None, description="How the remote's certificate is verified.")
+    health_check: HealthCheck | None = Field(default=None, description="An active probe of the remote.")
+    max_in_flight: AtLeastOne | None = Field(
+        default=None, description="At most so many requests at the remote at once; more are served locally."
+    )
+    forward_client_authorization: bool = Field(
+        default=False, description="Let the client's authorization, cookie and x-api-key headers pass to the remote."
+    )
+
+    @classmethod
+    def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
+        """Add the headers, each blamed by its name."""
+        yield from super().mistakes(given)
+        seen = set[str]()
+        headers = dig(given, ("headersToAdd",))
+        for name, value in headers.items() if isinstance(headers, Mapping) else ():
+            if not isinstance(name, str) or not isinstance(value, str):
+                continue
+            mistake = _header_mistake(name, value)
+            if mistake or name.lower() in seen:
+                yield Mistake(("headersToAdd", name), mistake or "given twice: the names of headers have no case")
+            seen.add(name.lower())
+
+
+def _header_mistake(name: str, value: str) -> str | None:
+    if name.lower() in {"authorization", "proxy-authorization"}:
+        return "a credential does not belong into the resource: authConfig takes it from a Secret"
+    return scalars.header_mistake(name, value)

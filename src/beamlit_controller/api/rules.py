@@ -1,0 +1,158 @@
+"""Rules between fields, declared once: they find the mistakes here and are rendered as CEL for the API server."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """What is wrong, and where below the model that has the rule."""
+
+    at: tuple[str | int, ...]
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cel:
+    """One `x-kubernetes-validations` entry."""
+
+    rule: str
+    message: str
+
+
+class Rule(Protocol):
+    """A condition between the fields of one model."""
+
+    def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
+        """Give what is wrong; fields of a wrong type are somebody else's mistake."""
+        ...
+
+    def cel(self) -> Iterator[Cel]:
+        """Give the same as expressions of the Common Expression Language."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExactlyOne:
+    """One of the fields is set, and no other of them."""
+
+    names: tuple[str, ...]
+
+    def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
+        """Blame the model when none is set, the later fields when several are."""
+        there = [name for name in self.names if name in given]
+        if not there:
+            yield Mistake((), f"required: one of {', '.join(self.names)}")
+        for name in there[1:]:
+            yield Mistake((name,), f"may not be set beside {there[0]}: exactly one of {', '.join(self.names)}")
+
+    def cel(self) -> Iterator[Cel]:
+        """Count the fields that are there."""
+        listed = ", ".join(f"has(self.{name})" for name in self.names)
+        yield Cel(f"[{listed}].filter(there, there).size() == 1", f"exactly one of {', '.join(self.names)}")
+
+
+@dataclass(frozen=True, slots=True)
+class AtMostOne:
+    """No two of the fields are set."""
+
+    names: tuple[str, ...]
+
+    def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
+        """Blame all but the first."""
+        there = [name for name in self.names if name in given]
+        for name in there[1:]:
+            yield Mistake((name,), f"may not be set beside {there[0]}: at most one of {', '.join(self.names)}")
+
+    def cel(self) -> Iterator[Cel]:
+        """Count the fields that are there."""
+        listed = ", ".join(f"has(self.{name})" for name in self.names)
+        yield Cel(f"[{listed}].filter(there, there).size() <= 1", f"at most one of {', '.join(self.names)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Both fields are set, or neither."""
+
+    one: str
+    other: str
+
+    def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
+        """Blame the one that is missing."""
+        for there, missing in ((self.one, self.other), (self.other, self.one)):
+            if there in given and missing not in given:
+                yield Mistake((missing,), f"required beside {there}")
+
+    def cel(self) -> Iterator[Cel]:
+        """Compare whether they are there."""
+        yield Cel(f"has(self.{self.one}) == has(self.{self.other})", f"{self.one} and {self.other} go together")
+
+
+@dataclass(frozen=True, slots=True)
+class MemberOfType:
+    """`type` names the one member that is set (or none, for a type that has none); the pairs are (type, member)."""
+
+    pairs: tuple[tuple[str, str | None], ...]
+
+    def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
+        """Blame the member that is missing and the ones that don't belong; without a known type, say nothing."""
+        members = [member for _, member in self.pairs if member]
+        for kind, own in self.pairs:
+            if kind != given.get("type"):
+                continue
+            if own and own not in given:
+                yield Mistake((own,), f"required with type {kind}")
+            for member in members:
+                if member != own and member in given:
+                    yield Mistake((member,), f"may not be set with type {kind}" + (f", only {own}" if own else ""))
+
+    def cel(self) -> Iterator[Cel]:
+        """Hold each member against the type."""
+        for kind, member in self.pairs:
+            if member:
+                yield Cel(
+                    f"has(self.{member}) == (self.type == '{kind}')", f"{member} is set with type {kind}, and only then"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFields:
+    """The target has one of the fields; `none_at` and `both_at` are blamed as the HPA does, without `both_at` all may be set."""
+
+    fields: tuple[str, ...]
+    none_at: str
+    both_at: str | None = None
+    place: tuple[str, ...] = ("target",)
+    optional: bool = False
+
+    def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
+        """Look at the target, if there is a mapping."""
+        target = dig(given, self.place)
+        if not isinstance(target, Mapping):
+            return
+        there = [name for name in self.fields if target.get(name) is not None]
+        wanted = " or ".join(self.fields)
+        if not there:
+            yield Mistake((*self.place, self.none_at), f"required: this kind of metric needs {wanted}")
+        if len(there) > 1 and self.both_at:
+            yield Mistake((*self.place, self.both_at), f"may not set both {' and '.join(there)}")
+
+    def cel(self) -> Iterator[Cel]:
+        """Count the fields that are there."""
+        target = ".".join(("self", *self.place))
+        listed = ", ".join(f"has({target}.{name})" for name in self.fields)
+        bound = "== 1" if self.both_at else ">= 1"
+        guard = f"!has({target}) || " if self.optional else ""
+        exactly = "exactly one of" if self.both_at else "at least one of"
+        yield Cel(
+            f"{guard}[{listed}].filter(there, there).size() {bound}",
+            f"{'.'.join(self.place)} needs {exactly} {', '.join(self.fields)}",
+        )
+
+
+def dig(given: object, place: tuple[str, ...]) -> object:
+    """Follow the names down as long as there are mappings; None where there is nothing."""
+    for name in place:
+        given = given.get(name) if isinstance(given, Mapping) else None
+    return given

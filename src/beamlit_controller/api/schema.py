@@ -1,0 +1,58 @@
+"""The models as one plain schema tree: references put in place, null and titles gone, defaults only where they tell something."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+Schema = dict[str, Any]
+
+
+def of(model: type[BaseModel]) -> Schema:
+    """Give the schema of a model. An optional field is one that may be absent, never null."""
+    given = model.model_json_schema(by_alias=True)
+    return _plain(given, given.get("$defs", {}))
+
+
+def _plain(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
+    """Convert a node and all below it."""
+    node = _resolved(node, definitions)
+    schema = {key: value for key, value in node.items() if key not in _LEFT_OUT}
+    if "properties" in node:
+        schema["properties"] = {name: _plain(each, definitions) for name, each in node["properties"].items()}
+    # False closes a mapping; Kubernetes does that by itself, to every mapping with properties.
+    if isinstance(node.get("additionalProperties"), Mapping):
+        schema["additionalProperties"] = _plain(node["additionalProperties"], definitions)
+    if "items" in node:
+        schema["items"] = _plain(node["items"], definitions)
+    if "anyOf" in node:
+        schema["anyOf"] = [_plain(each, definitions) for each in node["anyOf"]]
+    default = _default(node)
+    return schema if default is None else {**schema, "default": default}
+
+
+def _resolved(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Put what a node refers to, and the one alternative to null, in its place; what stands beside it wins."""
+    if "$ref" in node:
+        beside = {key: value for key, value in node.items() if key != "$ref"}
+        return _resolved({**definitions[node["$ref"].removeprefix("#/$defs/")], **beside}, definitions)
+    alternatives = [each for each in node.get("anyOf", ()) if each.get("type") != "null"]
+    if len(alternatives) == 1:
+        beside = {key: value for key, value in node.items() if key != "anyOf"}
+        return _resolved({**alternatives[0], **beside}, definitions)
+    return {**node, "anyOf": alternatives} if alternatives else node
+
+
+def _default(node: Mapping[str, Any]) -> object:
+    """Give a default worth telling: not that of a mapping, whose fields have their own, and not an empty one."""
+    default = node.get("default")
+    if isinstance(default, list):
+        return [_without_null(each) for each in default] or None
+    return None if isinstance(default, Mapping) or default is None else default
+
+
+def _without_null(value: object) -> object:
+    return {key: each for key, each in value.items() if each is not None} if isinstance(value, Mapping) else value
+
+
+_LEFT_OUT = frozenset({"$defs", "title", "default", "properties", "additionalProperties", "items", "anyOf"})

@@ -1,0 +1,169 @@
+"""The settings, complete and valid, and what follows from them for one model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from pydantic import ValidationError
+
+from beamlit_controller.api import addresses, documents, informer_models, problems, settings_models
+from beamlit_controller.api.addresses import Address
+from beamlit_controller.api.documents import Malformed
+from beamlit_controller.api.remote import RemoteBackend
+from beamlit_controller.core.spec import ModelKey, OffloadSpec, PodsMetric, Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class BasicAuth:
+    """User, and the file that has the password."""
+
+    username: str
+    password_file: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTls:
+    """Files in PEM for verifying a server and for showing a certificate to it; None is the system's, or none."""
+
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    server_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prometheus:
+    """Where Prometheus is and how it is asked; `url` is http(s), with its path prefix, without a final slash."""
+
+    url: str
+    bearer_token_file: str | None = None
+    basic_auth: BasicAuth | None = None
+    tls: ClientTls = ClientTls()
+    headers: tuple[tuple[str, str], ...] = ()
+    timeout: timedelta = timedelta(seconds=4)
+    stale_after: timedelta = timedelta(seconds=90)
+    query_parameters: tuple[tuple[str, str], ...] = ()
+
+
+_ANY_PORT = Address("127.0.0.1", 0)
+_WEB = Address("127.0.0.1", 8081)
+
+
+@dataclass(frozen=True, slots=True)
+class Standalone:
+    """What a cluster would tell. Services and listeners are keyed by `namespace/name`; one listener alone is for any model."""
+
+    services: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
+    listen: Address | Mapping[str, Address] = field(default_factory=dict)
+    stats_listen: Address | Mapping[str, Address] = _ANY_PORT
+    web_listen: Address = _WEB
+    secrets_directory: str | None = None
+    access_log: str = ""
+
+    def endpoints(self, namespace: str, service: str) -> tuple[Address, ...] | None:
+        """Give the servers of a Service; None for one that is not listed."""
+        return self.services.get(f"{namespace}/{service}")
+
+    def listener(self, key: ModelKey) -> Address | None:
+        """Give where the model's gateway listens; None when nothing says so. Port 0 is any free port."""
+        return self.listen if isinstance(self.listen, Address) else self.listen.get(str(key))
+
+    def stats_listener(self, key: ModelKey) -> Address:
+        """Give where the model's gateway answers about itself. Port 0 is any free port."""
+        if isinstance(self.stats_listen, Address):
+            return self.stats_listen
+        return self.stats_listen.get(str(key), _ANY_PORT)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings. `prometheus` is None where External metrics come from the Kubernetes metrics APIs."""
+
+    prometheus: Prometheus | None = None
+    period: timedelta = timedelta(seconds=informer_models.DEFAULT_PERIOD_SECONDS)
+    direct_period: timedelta = timedelta(seconds=informer_models.DIRECT_PERIOD_SECONDS)
+    default_remote_backend: RemoteBackend | None = None
+    namespaces: tuple[str, ...] = ()
+    enable_leader_election: bool = True
+    allowed_remote_hosts: tuple[str, ...] = ("*",)
+    standalone: Standalone = Standalone()
+
+
+def parse(text: str) -> Settings | tuple[Rejected, ...]:
+    """Read a settings file, or give all its mistakes. An empty file is all defaults."""
+    loaded = list(documents.load(text))
+    unreadable = tuple(Rejected("", each.message) for each in loaded if isinstance(each, Malformed))
+    if unreadable:
+        return unreadable
+    if len(loaded) > 1:
+        return (Rejected("", f"expected one YAML document, got {len(loaded)}"),)
+    contents = [each.content for each in loaded if not isinstance(each, Malformed)] or [{}]
+    return read(contents[0])
+
+
+def read(content: object) -> Settings | tuple[Rejected, ...]:
+    """Read settings that have been YAML or JSON, or give all their mistakes."""
+    if isinstance(content, Mapping) and content.get("kind") == "ModelDeployment":
+        return (Rejected("", "this is a ModelDeployment; a settings file begins with `config:`"),)
+    try:
+        return _settings(settings_models.SettingsFile.model_validate(content).config)
+    except ValidationError as error:
+        return problems.rejected(error.errors(include_url=False))
+
+
+def period(spec: OffloadSpec, settings: Settings) -> timedelta:
+    """Give the time between two evaluations of a model; shorter when all its metrics are read straight from its servers."""
+    direct = spec.metric_service and spec.metrics and all(isinstance(metric, PodsMetric) for metric in spec.metrics)
+    return settings.direct_period if direct else settings.period
+
+
+def _settings(config: settings_models.Config) -> Settings:
+    informer = config.metric_informer
+    period = timedelta(seconds=informer.period_seconds or informer_models.DEFAULT_PERIOD_SECONDS)
+    direct = timedelta(seconds=informer.period_seconds or informer_models.DIRECT_PERIOD_SECONDS)
+    asked = informer.prometheus if informer.type == "prometheus" else None
+    return Settings(
+        prometheus=_prometheus(asked, period) if asked else None,
+        period=period,
+        direct_period=direct,
+        default_remote_backend=config.default_remote_backend,
+        namespaces=tuple(config.namespaces),
+        enable_leader_election=config.enable_leader_election,
+        allowed_remote_hosts=tuple(config.allowed_remote_hosts),
+        standalone=_standalone(config.standalone),
+    )
+
+
+def _prometheus(given: informer_models.Prometheus, period: timedelta) -> Prometheus:
+    auth, tls = given.basic_auth, given.tls or informer_models.ClientTls()
+    return Prometheus(
+        url=informer_models.url_of(given.address),
+        bearer_token_file=given.bearer_token_file,
+        basic_auth=BasicAuth(auth.username, auth.password_file) if auth else None,
+        tls=ClientTls(tls.ca_file, tls.cert_file, tls.key_file, tls.server_name),
+        headers=tuple(given.headers.items()),
+        timeout=timedelta(seconds=given.timeout_seconds) if given.timeout_seconds else period * 4 / 5,
+        stale_after=timedelta(seconds=given.stale_after_seconds),
+        query_parameters=tuple(given.query_parameters.items()),
+    )
+
+
+def _standalone(given: settings_models.Standalone) -> Standalone:
+    return Standalone(
+        services={name: tuple(map(addresses.parse, listed)) for name, listed in given.services.items()},
+        listen=_listeners(given.listen),
+        stats_listen=_listeners(given.stats_listen),
+        web_listen=_listener(given.web_listen),
+        secrets_directory=given.secrets_directory,
+        access_log=given.access_log,
+    )
+
+
+def _listeners(given: object) -> Address | Mapping[str, Address]:
+    if isinstance(given, str):
+        return _listener(given)
+    return {str(name): _listener(text) for name, text in given.items()} if isinstance(given, Mapping) else {}
+
+
+def _listener(text: str) -> Address:
+    return addresses.parse(text, lowest_port=0)

@@ -1,0 +1,146 @@
+"""The settings file as users write it: `config:`, the chart's value as it stands. The descriptions become the docs."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema
+
+from beamlit_controller.api import addresses, problems
+from beamlit_controller.api.informer_models import MetricInformer
+from beamlit_controller.api.model import Model
+from beamlit_controller.api.remote import RemoteBackend
+from beamlit_controller.api.rules import Mistake
+from beamlit_controller.api.scalars import DnsLabel, Word
+
+
+def _host_pattern(text: str) -> str:
+    if "*" not in text:
+        addresses.parse_host(text)
+    elif not re.fullmatch(r"[A-Za-z0-9_.:*-]+", text, re.ASCII):
+        raise ValueError(f"expected a host or a pattern such as *.example.com, got {problems.came(text)}")
+    return text
+
+
+def _endpoint(text: str) -> str:
+    addresses.parse(text)
+    return text
+
+
+def _listener(text: str) -> str:
+    addresses.parse(text, lowest_port=0)
+    return text
+
+
+_ADDRESS_SCHEMA = {"type": "string"}
+Endpoint = Annotated[str, AfterValidator(_endpoint), WithJsonSchema(_ADDRESS_SCHEMA)]
+Listener = Annotated[str, AfterValidator(_listener), WithJsonSchema(_ADDRESS_SCHEMA)]
+Listeners = Annotated[
+    JsonValue, WithJsonSchema({"anyOf": [_ADDRESS_SCHEMA, {"type": "object", "additionalProperties": _ADDRESS_SCHEMA}]})
+]
+
+
+class Standalone(Model):
+    """What a cluster would tell: used by `run` on a machine without one."""
+
+    services: dict[str, Annotated[list[Endpoint], Field(min_length=1, max_length=1000)]] = Field(
+        default={},
+        description="The servers of each Service, by `namespace/name` of the Service: a list of host:port.",
+    )
+    listen: Listeners | None = Field(
+        default=None,
+        description="Where the gateway listens: host:port by `namespace/name` of the ModelDeployment, or one host:port where "
+        "there is one model. Port 0 takes any free port.",
+    )
+    stats_listen: Listeners = Field(
+        default="127.0.0.1:0",
+        description="Where the gateway answers /ready and /stats/prometheus; written like `listen`.",
+    )
+    web_listen: Listener = Field(
+        default="127.0.0.1:8081", description="Where the controller answers /healthz, /readyz, /metrics and /models."
+    )
+    secrets_directory: Word | None = Field(
+        default=None, description="Where Secrets are: a Secret's key is the file DIRECTORY/NAME/KEY."
+    )
+    access_log: Annotated[str, Field(max_length=4096)] = Field(
+        default="", description="The file that the gateways log each request to, such as /dev/stdout; none without it."
+    )
+
+    @classmethod
+    def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
+        """Add the names of Services, and all about listeners."""
+        yield from super().mistakes(given)
+        services = given.get("services")
+        for name in services if isinstance(services, Mapping) else ():
+            yield from _bad_name("services", name)
+        for field in ("listen", "statsListen"):
+            if field in given:
+                yield from _listeners(field, given[field])
+
+
+def _listeners(field: str, given: object) -> Iterator[Mistake]:
+    if not isinstance(given, str | Mapping):
+        yield Mistake(
+            (field,), f"expected host:port, or a mapping of namespace/name to host:port, got {problems.kind(given)}"
+        )
+    for name, text in given.items() if isinstance(given, Mapping) else [(None, given)]:
+        if name is not None:
+            yield from _bad_name(field, name)
+        if isinstance(text, str):
+            try:
+                addresses.parse(text, lowest_port=0)
+            except ValueError as error:
+                yield Mistake((field,) if name is None else (field, str(name)), str(error))
+        elif name is not None:
+            yield Mistake((field, str(name)), f"expected host:port, got {problems.kind(text)}")
+    if isinstance(given, Mapping):
+        yield from _shared(field, given)
+
+
+def _shared(field: str, given: Mapping[Any, object]) -> Iterator[Mistake]:
+    first: dict[object, object] = {}
+    for name, text in given.items():
+        if isinstance(text, str) and not text.endswith(":0"):
+            if text in first:
+                yield Mistake((field, str(name)), f"the same address as {first[text]}; each model needs its own")
+            first.setdefault(text, name)
+
+
+def _bad_name(field: str, name: object) -> Iterator[Mistake]:
+    if not isinstance(name, str) or not re.fullmatch(_NAMESPACED, name, re.ASCII):
+        yield Mistake((field, str(name)), "expected namespace/name, such as default/llama")
+
+
+_NAMESPACED = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+
+
+class Config(Model):
+    """All settings."""
+
+    metric_informer: MetricInformer = Field(
+        default=MetricInformer(), description="Where metrics are read, and how often."
+    )
+    default_remote_backend: RemoteBackend | None = Field(
+        default=None,
+        description="Where requests go when a ModelDeployment has no remoteBackend; written like that field.",
+    )
+    namespaces: list[DnsLabel] = Field(
+        default=[], max_length=1000, description="The namespaces whose ModelDeployments are looked at; all without it."
+    )
+    enable_leader_election: bool = Field(
+        default=True, description="Let one of several replicas decide. In a cluster only."
+    )
+    allowed_remote_hosts: list[Annotated[str, AfterValidator(_host_pattern)]] = Field(
+        default=["*"],
+        max_length=1000,
+        description="The hosts that a ModelDeployment may name for its remote and its tokenUrl; `*` stands for any text. "
+        "Whoever may write a ModelDeployment can send requests, and with them prompts, to each of these: narrow it to the "
+        "hosts you use. Loopback and link-local addresses are refused unless an entry without `*` names them.",
+    )
+    standalone: Standalone = Field(default=Standalone(), description="What a cluster would tell, where there is none.")
+
+
+class SettingsFile(Model):
+    """The settings file: the chart's values, of which only `config` is read here."""
+
+    config: Config = Field(default=Config(), description="All settings.")

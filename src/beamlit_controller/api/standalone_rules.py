@@ -1,0 +1,117 @@
+"""What a model must be so that it runs without a cluster: each thing that only a cluster has is refused, with what to use instead."""
+
+from collections.abc import Iterator, Sequence
+
+from beamlit_controller.api import manifests
+from beamlit_controller.api.addresses import Address
+from beamlit_controller.api.manifests import Parsed
+from beamlit_controller.api.problems import Problem, like
+from beamlit_controller.api.settings import Settings
+from beamlit_controller.core.spec import (
+    ContainerResourceMetric,
+    ExternalMetric,
+    MetricSpec,
+    ObjectMetric,
+    OffloadSpec,
+    PodsMetric,
+    Rejected,
+    ResourceMetric,
+)
+
+_INSTEAD = "use a Pods metric with spec.metricServiceRef, or an External metric (a PromQL query, for one)"
+
+
+def parse(text: str, *, settings: Settings) -> Parsed:
+    """Read manifests as `manifests.parse` does, and refuse the models that can't run without a cluster."""
+    parsed = manifests.parse(text, settings=settings)
+    refused = {spec.key: standalone_problems(spec, settings) for spec in parsed.specs}
+    problems = (Problem(str(key), each.field, each.message) for key, found in refused.items() for each in found)
+    return Parsed(
+        tuple(spec for spec in parsed.specs if not refused[spec.key]),
+        (*parsed.problems, *problems),
+        parsed.notices,
+    )
+
+
+def standalone_problems(spec: OffloadSpec, settings: Settings) -> tuple[Rejected, ...]:
+    """Give what keeps the model from running on a machine without a cluster."""
+    return (
+        *_metrics(spec, settings),
+        *_service(spec, settings),
+        *_metric_service(spec, settings),
+        *_listener(spec, settings),
+        *_secrets(spec, settings),
+    )
+
+
+def shared_listeners(specs: Sequence[OffloadSpec], settings: Settings) -> tuple[Rejected, ...]:
+    """Give the models that would listen where another one does: `listen` as one address is for one model."""
+    listen, stats = settings.standalone.listen, settings.standalone.stats_listen
+    enough = len(specs) > 1
+    return tuple(
+        Rejected(f"config.standalone.{name}", f"{address} is for one model, and there are {len(specs)}; {_MAP_IT}")
+        for name, address in (("listen", listen), ("statsListen", stats))
+        if enough and isinstance(address, Address) and address.port
+    )
+
+
+_MAP_IT = "write a mapping of namespace/name to host:port"
+
+
+def _metrics(spec: OffloadSpec, settings: Settings) -> Iterator[Rejected]:
+    for index, metric in enumerate(spec.metrics):
+        why = _unreadable(metric, spec, settings)
+        if why:
+            yield Rejected(f"spec.offloadingConfig.metrics[{index}]", why)
+
+
+def _unreadable(metric: MetricSpec, spec: OffloadSpec, settings: Settings) -> str | None:
+    match metric:
+        case ResourceMetric() | ContainerResourceMetric():
+            return f"cpu, memory and the like are read from the Kubernetes metrics API, and there is no cluster here; {_INSTEAD}"
+        case ObjectMetric():
+            return f"Object metrics are read from the Kubernetes custom metrics API, and there is no cluster here; {_INSTEAD}"
+        case PodsMetric() if spec.metric_service is None:
+            return "without a cluster, Pods metrics are read from the servers themselves: spec.metricServiceRef has to say where"
+        case ExternalMetric() if settings.prometheus is None:
+            return (
+                "without a cluster, External metrics are asked of Prometheus: the settings need "
+                "config.metricInformer.type: prometheus, and config.metricInformer.prometheus.address"
+            )
+        case PodsMetric() | ExternalMetric():
+            return None
+
+
+def _service(spec: OffloadSpec, settings: Settings) -> Iterator[Rejected]:
+    if spec.service is None:
+        yield Rejected(
+            "spec.serviceRef", "required without a cluster: it names the servers in config.standalone.services"
+        )
+    else:
+        yield from _listed("spec.serviceRef.name", spec.key.namespace, spec.service.name, settings)
+
+
+def _metric_service(spec: OffloadSpec, settings: Settings) -> Iterator[Rejected]:
+    if spec.metric_service is not None:
+        yield from _listed("spec.metricServiceRef.name", spec.key.namespace, spec.metric_service.name, settings)
+
+
+def _listed(field: str, namespace: str, name: str, settings: Settings) -> Iterator[Rejected]:
+    services = settings.standalone.services
+    wanted = f"{namespace}/{name}"
+    if wanted not in services:
+        hint = like(wanted, services)
+        yield Rejected(field, f"{wanted} is not in config.standalone.services" + (f"; {hint}" if hint else ""))
+
+
+def _listener(spec: OffloadSpec, settings: Settings) -> Iterator[Rejected]:
+    if settings.standalone.listener(spec.key) is None:
+        yield Rejected("metadata.name", f"config.standalone.listen has no address for {spec.key}")
+
+
+def _secrets(spec: OffloadSpec, settings: Settings) -> Iterator[Rejected]:
+    if spec.remote and spec.remote.tls.ca and settings.standalone.secrets_directory is None:
+        yield Rejected(
+            "spec.offloadingConfig.remoteBackend.tls.caSecretRef",
+            "without a cluster, Secrets are files: config.standalone.secretsDirectory has to say where",
+        )

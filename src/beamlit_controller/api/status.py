@@ -1,0 +1,124 @@
+"""The status that users read, from the record of one round."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from beamlit_controller.core import quantity
+from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.decision import Decision
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.spec import (
+    ContainerResourceMetric,
+    ExternalMetric,
+    LabelSelector,
+    MetricIdentifier,
+    ObjectMetric,
+    PodsMetric,
+    ResourceMetric,
+)
+from beamlit_controller.core.verdict import Assessed, Current, Unread
+
+Json = dict[str, Any]
+
+
+def status(cycle: Cycle) -> Json:
+    """Give the status of a model as JSON.
+
+    The conditions have no `lastTransitionTime`: whoever writes them knows what they were before.
+    """
+    generation = cycle.spec.generation
+    return {
+        "observedGeneration": generation,
+        "offloading": _offloading(cycle.decision),
+        "currentMetrics": [metric(each) for each in cycle.verdict.metrics if isinstance(each, Assessed)],
+        "conditions": [
+            _condition("Offloading", generation, *_offloads(cycle.decision)),
+            _condition("MetricsAvailable", generation, *_available(cycle.verdict.metrics)),
+        ],
+    }
+
+
+def metric(assessed: Assessed) -> Json:
+    """Give a metric's current value as a MetricStatus of autoscaling/v2."""
+    current = _current(assessed.current)
+    match assessed.metric:
+        case ResourceMetric(name=name):
+            return {"type": "Resource", "resource": {"name": name, "current": current}}
+        case ContainerResourceMetric(name=name, container=container):
+            of_container = {"name": name, "container": container, "current": current}
+            return {"type": "ContainerResource", "containerResource": of_container}
+        case PodsMetric(metric=identifier):
+            return {"type": "Pods", "pods": {"metric": _identifier(identifier), "current": current}}
+        case ObjectMetric(metric=identifier, described_object=described):
+            reference = {"apiVersion": described.api_version, "kind": described.kind, "name": described.name}
+            whole = {"describedObject": reference, "metric": _identifier(identifier), "current": current}
+            return {"type": "Object", "object": whole}
+        case ExternalMetric(metric=identifier):
+            return {"type": "External", "external": {"metric": _identifier(identifier), "current": current}}
+
+
+def _offloading(decision: Decision) -> Json:
+    return {
+        "percentage": decision.percentage,
+        "reason": decision.reason.value,
+        "message": decision.message,
+        "since": instant(decision.since),
+    }
+
+
+def instant(moment: datetime) -> str:
+    """Write a time as Kubernetes does: RFC 3339, UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _offloads(decision: Decision) -> tuple[str, Reason, str]:
+    return "True" if decision.percentage else "False", decision.reason, decision.message
+
+
+def _available(metrics: Sequence[Assessed | Unread]) -> tuple[str, Reason, str]:
+    unread = [each for each in metrics if isinstance(each, Unread)]
+    if not metrics:
+        return "False", Reason.NO_METRICS, "no metric is given"
+    if not unread:
+        return "True", Reason.METRICS_READ, f"{len(metrics)} of {len(metrics)} metrics are read"
+    why = "; ".join(each.missing.message for each in unread)
+    message = f"{len(unread)} of {len(metrics)} metrics can't be read: {why}"
+    return "False", unread[0].missing.reason, message[:_LONGEST_MESSAGE]
+
+
+_LONGEST_MESSAGE = 32768
+
+
+def _condition(kind: str, generation: int, state: str, reason: Reason, message: str) -> Json:
+    return {
+        "type": kind,
+        "status": state,
+        "reason": reason.value,
+        "message": message,
+        "observedGeneration": generation,
+    }
+
+
+def _current(current: Current) -> Json:
+    """Leave out what the metric does not have; quantities are canonical."""
+    values: Mapping[str, object] = {
+        "value": None if current.value is None else quantity.format_milli(current.value),
+        "averageValue": None if current.average_value is None else quantity.format_milli(current.average_value),
+        "averageUtilization": current.average_utilization,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _identifier(identifier: MetricIdentifier) -> Json:
+    selector = {"selector": _selector(identifier.selector)} if identifier.selector else {}
+    return {"name": identifier.name, **selector}
+
+
+def _selector(selector: LabelSelector) -> Json:
+    expressions = [
+        {"key": each.key, "operator": each.operator.value} | ({"values": list(each.values)} if each.values else {})
+        for each in selector.match_expressions
+    ]
+    labels = {"matchLabels": dict(selector.match_labels)} if selector.match_labels else {}
+    return labels | ({"matchExpressions": expressions} if expressions else {})

@@ -1,0 +1,112 @@
+"""`status` as users read it: whether a model is offloading, how much, why and since when."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from beamlit_controller.api.metrics import CrossVersionObjectReference, MetricIdentifier
+from beamlit_controller.api.model import Model
+from beamlit_controller.api.scalars import Quantity
+
+
+class Offloading(Model):
+    """The decision in force."""
+
+    percentage: int = Field(ge=0, le=100, description="The percentage of requests that goes to the remote.")
+    reason: str = Field(max_length=1024, description="Why, as one word that the documentation explains.")
+    message: str = Field(max_length=32768, description="Why, with the numbers in it.")
+    since: str = Field(description="When the percentage last changed.", json_schema_extra={"format": "date-time"})
+
+
+class MetricValueStatus(Model):
+    """A current value."""
+
+    value: Quantity | None = Field(default=None, description="The metric as it is.")
+    average_value: Quantity | None = Field(default=None, description="The metric per pod.")
+    average_utilization: int | None = Field(default=None, description="In percent of what the pods request.")
+
+
+class ResourceMetricStatus(Model):
+    """A resource over all containers."""
+
+    name: str = Field(description="The resource.")
+    current: MetricValueStatus = Field(description="Its current value.")
+
+
+class ContainerResourceMetricStatus(Model):
+    """A resource of one container."""
+
+    name: str = Field(description="The resource.")
+    container: str = Field(description="The container.")
+    current: MetricValueStatus = Field(description="Its current value.")
+
+
+class PodsMetricStatus(Model):
+    """A metric that every pod has."""
+
+    metric: MetricIdentifier = Field(description="The metric.")
+    current: MetricValueStatus = Field(description="Its current value.")
+
+
+class ObjectMetricStatus(Model):
+    """A metric of one other object."""
+
+    described_object: CrossVersionObjectReference = Field(description="The object.")
+    metric: MetricIdentifier = Field(description="The metric.")
+    current: MetricValueStatus = Field(description="Its current value.")
+
+
+class ExternalIdentifier(MetricIdentifier):
+    """A metric's name or a PromQL query, and which of its series."""
+
+    name: str = Field(description="The metric or query.")
+
+
+class ExternalMetricStatus(Model):
+    """A metric of no object in the cluster, or a query."""
+
+    metric: ExternalIdentifier = Field(description="The metric.")
+    current: MetricValueStatus = Field(description="Its current value.")
+
+
+class MetricStatus(Model):
+    """The current value of one metric, as in autoscaling/v2."""
+
+    type: Literal["Resource", "ContainerResource", "Pods", "Object", "External"] = Field(
+        description="Which kind of metric; the field of that name has its value."
+    )
+    resource: ResourceMetricStatus | None = Field(default=None, description="With type Resource.")
+    container_resource: ContainerResourceMetricStatus | None = Field(
+        default=None, description="With type ContainerResource."
+    )
+    pods: PodsMetricStatus | None = Field(default=None, description="With type Pods.")
+    object: ObjectMetricStatus | None = Field(default=None, description="With type Object.")
+    external: ExternalMetricStatus | None = Field(default=None, description="With type External.")
+
+
+class Condition(Model):
+    """One thing that is so, or is not."""
+
+    type: str = Field(max_length=316, description="What it is about.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it is so.")
+    reason: str = Field(max_length=1024, description="Why, as one word that the documentation explains.")
+    message: str = Field(max_length=32768, description="Why, with the numbers in it.")
+    observed_generation: int = Field(default=0, ge=0, description="The generation that this was seen for.")
+    last_transition_time: str | None = Field(
+        default=None, description="When the status last changed.", json_schema_extra={"format": "date-time"}
+    )
+
+
+class Status(Model):
+    """What the controller saw and decided last."""
+
+    observed_generation: int = Field(default=0, ge=0, description="The generation of the resource that this is about.")
+    offloading: Offloading | None = Field(default=None, description="The decision in force.")
+    current_metrics: list[MetricStatus] = Field(
+        default=[], description="The current values of the metrics that can be read."
+    )
+    conditions: list[Condition] = Field(
+        default=[],
+        description="What is so: Ready, Offloading, MetricsAvailable, LocalReady, RemoteReady, GatewayReady, ServiceTaken.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )

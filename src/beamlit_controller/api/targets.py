@@ -1,0 +1,108 @@
+"""The metrics of a resource as the core's values: which field of a target counts, and what it is in thousandths."""
+
+from collections.abc import Iterator
+
+from beamlit_controller.api import metrics
+from beamlit_controller.api.metrics import MetricTarget
+from beamlit_controller.api.problems import Notice
+from beamlit_controller.core import quantity, spec
+from beamlit_controller.core.spec import AverageValue, Utilization, Value
+
+
+def metric(given: metrics.MetricSpec) -> spec.MetricSpec:
+    """Give the metric that a MetricSpec stands for. It has been checked: the member of its type is there."""
+    if given.resource:
+        return spec.ResourceMetric(given.resource.name, _per_pod(given.resource.target))
+    if given.container_resource:
+        source = given.container_resource
+        return spec.ContainerResourceMetric(source.name, source.container, _per_pod(source.target))
+    if given.pods:
+        return spec.PodsMetric(_identifier(given.pods.metric), AverageValue(_milli(given.pods.target.average_value)))
+    if given.object:
+        reference = given.object.described_object
+        described = spec.ObjectReference(reference.api_version or "v1", reference.kind, reference.name)
+        return spec.ObjectMetric(_identifier(given.object.metric), described, _by_type(given.object.target))
+    if given.external:
+        return spec.ExternalMetric(_identifier(given.external.metric), _total(given.external.chosen_target))
+    raise AssertionError("a checked MetricSpec has the member of its type")
+
+
+def notices(given: metrics.MetricSpec, field: str) -> Iterator[Notice]:
+    """Tell what of a target is rounded, or is set without counting."""
+    place, target = _target(given)
+    counts = _counting(metric(given).target)
+    for name, text in (("value", target.value), ("averageValue", target.average_value)):
+        if text is not None and name == counts:
+            yield from _rounded(f"{field}.{place}.{name}", text)
+        elif text is not None:
+            yield Notice(f"{field}.{place}.{name}", f"not looked at: {counts} is what counts here")
+    if target.average_utilization is not None and counts != "averageUtilization":
+        yield Notice(f"{field}.{place}.averageUtilization", f"not looked at: {counts} is what counts here")
+
+
+def _per_pod(target: MetricTarget) -> Utilization | AverageValue:
+    """Take averageValue if set, else averageUtilization; `type` is not looked at, as in the HPA."""
+    if target.average_value is not None:
+        return AverageValue(_milli(target.average_value))
+    return Utilization(target.average_utilization or 0)
+
+
+def _by_type(target: MetricTarget) -> Value | AverageValue:
+    return Value(_milli(target.value)) if target.type == "Value" else AverageValue(_milli(target.average_value))
+
+
+def _total(target: MetricTarget) -> Value | AverageValue:
+    """Take averageValue if set, else value; `type` is not looked at, as in the HPA."""
+    if target.average_value is not None:
+        return AverageValue(_milli(target.average_value))
+    return Value(_milli(target.value))
+
+
+def _milli(text: str | None) -> int:
+    return quantity.parse(text or "0").milli
+
+
+def _counting(target: spec.Target) -> str:
+    match target:
+        case Utilization():
+            return "averageUtilization"
+        case AverageValue():
+            return "averageValue"
+        case Value():
+            return "value"
+
+
+def _rounded(field: str, text: str) -> Iterator[Notice]:
+    exact = quantity.parse(text)
+    if exact.nano != exact.milli * 10**6:
+        yield Notice(field, f"{text} is finer than a thousandth; rounded to {quantity.format_milli(exact.milli)}")
+
+
+def _target(given: metrics.MetricSpec) -> tuple[str, MetricTarget]:
+    """Give the target and where it was written, below the metric."""
+    if given.external:
+        beside = given.external.target is not None
+        return "external.target" if beside else "external.metric.target", given.external.chosen_target
+    for name, source in (
+        ("resource", given.resource),
+        ("containerResource", given.container_resource),
+        ("pods", given.pods),
+        ("object", given.object),
+    ):
+        if source:
+            return f"{name}.target", source.target
+    raise AssertionError("a checked MetricSpec has the member of its type")
+
+
+def _identifier(given: metrics.MetricIdentifier | metrics.ExternalMetricIdentifier) -> spec.MetricIdentifier:
+    return spec.MetricIdentifier(given.name, _selector(given.selector) if given.selector else spec.LabelSelector())
+
+
+def _selector(given: metrics.LabelSelector) -> spec.LabelSelector:
+    return spec.LabelSelector(
+        tuple(sorted(given.match_labels.items())),
+        tuple(
+            spec.Requirement(each.key, spec.Operator(each.operator), tuple(each.values))
+            for each in given.match_expressions
+        ),
+    )

@@ -1,0 +1,171 @@
+"""A `ModelDeployment` as the core's `OffloadSpec`, complete and valid; or all its mistakes."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+from pydantic import ValidationError
+
+from beamlit_controller.api import destination, metadata, offloading, policy, problems, scalars, targets, v1alpha1
+from beamlit_controller.api.metadata import ANNOTATIONS, OVERRIDE, OVERRIDE_UNTIL
+from beamlit_controller.api.problems import Notice
+from beamlit_controller.api.settings import Settings
+from beamlit_controller.api.v1alpha1 import ModelDeployment
+from beamlit_controller.core import quantity, spec
+from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A valid resource, and what its author should know."""
+
+    spec: OffloadSpec
+    notices: tuple[Notice, ...] = ()
+
+
+def read(content: Mapping[str, object], settings: Settings) -> Accepted | tuple[Rejected, ...]:
+    """Check an object that has been YAML or JSON, and give what it says or all its mistakes. Its `status` is not read."""
+    given = {key: value for key, value in content.items() if key != "status"}
+    against_settings = tuple(policy.mistakes(given, settings))
+    try:
+        deployment = ModelDeployment.model_validate(given)
+    except ValidationError as error:
+        return (*problems.rejected(error.errors(include_url=False)), *against_settings)
+    if against_settings:
+        return against_settings
+    return Accepted(_spec(deployment, settings), tuple(_notices(deployment)))
+
+
+def _spec(deployment: ModelDeployment, settings: Settings) -> OffloadSpec:
+    about, given, config = deployment.metadata, deployment.spec, deployment.spec.offloading_config
+    model = given.model or about.name
+    backend = config.remote_backend or settings.default_remote_backend
+    return OffloadSpec(
+        key=ModelKey(about.namespace, about.name),
+        model=model,
+        metrics=tuple(map(targets.metric, config.metrics)),
+        behavior=_behavior(config.behavior),
+        remote=destination.backend(backend, workspace=about.namespace, model=model) if backend else None,
+        service=_service(given.service_ref),
+        metric_service=_metric_service(given.metric_service_ref),
+        source=_source(given.model_source_ref),
+        environment=given.environment,
+        enabled=given.enabled,
+        generation=about.generation,
+        routing=spec.RoutingMode(given.routing.mode),
+        preset=config.preset,
+        overflow=_overflow(config.overflow),
+        on_remote_failure=spec.OnRemoteFailure(config.on_remote_failure),
+        keep_local=tuple(map(_keep_local, config.keep_local or offloading.DEFAULT_KEEP_LOCAL)),
+        stickiness=_stickiness(config.stickiness),
+        allow_override=config.allow_override,
+        gateway=_gateway(given.gateway),
+        override=_override(about.annotations),
+    )
+
+
+def _behavior(given: offloading.Behavior) -> spec.Behavior:
+    return spec.Behavior(
+        percentage=given.percentage,
+        mode=spec.Mode(given.mode),
+        engage=_ramp(given.engage),
+        release=_ramp(given.release),
+        on_metrics_loss=spec.OnMetricsLoss(given.on_metrics_loss),
+        metrics_loss=timedelta(seconds=given.metrics_loss_seconds),
+        dry_run=given.dry_run,
+    )
+
+
+def _ramp(given: offloading.Ramp) -> spec.Ramp:
+    return spec.Ramp(
+        stabilization_window=timedelta(seconds=given.stabilization_window_seconds),
+        tolerance=Decimal(f"{quantity.parse(given.tolerance).nano}E-9").normalize(),
+        step_percentage=given.step_percentage,
+        period=timedelta(seconds=given.period_seconds),
+    )
+
+
+def _service(given: v1alpha1.ServiceRef | None) -> spec.ServiceRef | None:
+    return spec.ServiceRef(given.name, given.target_port) if given else None
+
+
+def _metric_service(given: v1alpha1.MetricServiceRef | None) -> spec.MetricServiceRef | None:
+    return spec.MetricServiceRef(given.name, given.target_port, given.path) if given else None
+
+
+def _source(given: v1alpha1.ModelSourceRef | None) -> spec.ObjectReference | None:
+    return spec.ObjectReference(given.api_version, given.kind, given.name) if given else None
+
+
+def _overflow(given: offloading.Overflow) -> spec.Overflow:
+    return spec.Overflow(
+        on_status=tuple(given.on_status),
+        on_unavailable=given.on_unavailable,
+        on_reset=given.on_reset,
+        max_in_flight_per_replica=given.max_in_flight_per_replica,
+        max_request_bytes=given.max_request_bytes,
+    )
+
+
+def _keep_local(given: offloading.KeepLocal) -> spec.KeepLocal:
+    if given.path_prefix is not None:
+        return spec.PathPrefix(given.path_prefix)
+    return spec.HeaderMatch(given.header or "", given.value or "")
+
+
+def _stickiness(given: offloading.Stickiness | None) -> spec.HeaderStickiness | spec.CookieStickiness | None:
+    if given is None:
+        return None
+    return spec.HeaderStickiness(given.header) if given.header else spec.CookieStickiness(given.cookie or "")
+
+
+def _gateway(given: v1alpha1.Gateway) -> spec.Gateway:
+    amounts = (("requests", given.resources.requests), ("limits", given.resources.limits))
+    return spec.Gateway(
+        replicas=given.replicas,
+        resources=tuple((which, name, amount) for which, of in amounts for name, amount in sorted(of.items())),
+        image=given.image,
+        image_pull_secrets=tuple(secret.name for secret in given.image_pull_secrets),
+        drain=timedelta(seconds=given.drain_seconds),
+    )
+
+
+def _override(annotations: Mapping[str, str]) -> spec.Override | None:
+    text, until = annotations.get(OVERRIDE), annotations.get(OVERRIDE_UNTIL)
+    if text is None:
+        return None
+    return spec.Override(metadata.override(text), None if until is None else scalars.instant(until))
+
+
+def _notices(deployment: ModelDeployment) -> Iterator[Notice]:
+    config = deployment.spec.offloading_config
+    for index, metric in enumerate(config.metrics):
+        yield from targets.notices(metric, f"spec.offloadingConfig.metrics[{index}]")
+    if not config.metrics:
+        yield Notice("spec.offloadingConfig.metrics", "no metric is given: nothing raises the share above 0")
+    if quantity.parse(config.behavior.release.tolerance).milli >= 1000:  # noqa: PLR2004 - thousandths
+        field = "spec.offloadingConfig.behavior.release.tolerance"
+        yield Notice(field, "with 1 or more, hardly any demand is low enough to release")
+    for name in config.remote_backend.headers_to_add if config.remote_backend else ():
+        if name.lower() in _CREDENTIALS:
+            field = f"spec.offloadingConfig.remoteBackend.headersToAdd.{name}"
+            yield Notice(field, "looks like a credential: everybody who may read this resource can read it here")
+    yield from _annotations(deployment.metadata.annotations)
+
+
+_CREDENTIALS = frozenset({"x-api-key", "api-key", "cookie", "x-auth-token"})
+
+
+def _annotations(annotations: Mapping[str, str]) -> Iterator[Notice]:
+    """Tell of annotations without effect. Not mistakes: a leftover must not keep an old override in force."""
+    for name in annotations:
+        if name.startswith(ANNOTATIONS) and name not in {OVERRIDE, OVERRIDE_UNTIL}:
+            hint = problems.nearest(name, (OVERRIDE, OVERRIDE_UNTIL))
+            yield Notice(
+                problems.path(("metadata", "annotations", name)), f"without effect: no such annotation, {hint}"
+            )
+    if OVERRIDE_UNTIL in annotations and OVERRIDE not in annotations:
+        yield Notice(
+            problems.path(("metadata", "annotations", OVERRIDE_UNTIL)), f"without effect: {OVERRIDE} is not there"
+        )

@@ -1,0 +1,117 @@
+"""`ModelDeployment` of deployment.beamlit.com/v1alpha1, as users write it. The descriptions become the CRD and the docs."""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, Field
+
+from beamlit_controller.api.metadata import ObjectMeta
+from beamlit_controller.api.model import Model
+from beamlit_controller.api.offloading import OffloadingConfig
+from beamlit_controller.api.scalars import ApiVersion, DnsLabel, DnsName, Kind, Port, Quantity, RequestPath, Word
+
+GROUP: Final = "deployment.beamlit.com"
+API_VERSION: Final = f"{GROUP}/v1alpha1"
+KIND: Final = "ModelDeployment"
+
+
+class ModelSourceRef(Model):
+    """The workload that serves the model: anything with a scale subresource."""
+
+    api_version: ApiVersion = Field(description="Such as apps/v1.")
+    kind: Kind = Field(description="Such as Deployment.")
+    name: DnsName = Field(description="Its name.")
+
+
+class ServiceRef(Model):
+    """The Service that clients use."""
+
+    name: DnsLabel = Field(description="The Service's name.")
+    target_port: Port = Field(description="The port of its pods, as a number or by name.")
+
+
+class MetricServiceRef(Model):
+    """Where the servers' own metrics are read."""
+
+    name: DnsLabel = Field(description="The Service's name.")
+    target_port: Port = Field(description="The port of its pods that has the metrics, as a number or by name.")
+    path: RequestPath = Field(default="/metrics", description="The path of the metrics.")
+
+
+class Routing(Model):
+    """How clients reach the gateway in a cluster."""
+
+    mode: Literal["Takeover", "Service"] = Field(
+        default="Takeover",
+        description="Takeover: the Service that clients use selects the gateway. Service: a Service NAME-gateway is added.",
+    )
+
+
+class Resources(Model):
+    """Requests and limits of the gateway's container."""
+
+    requests: dict[str, Quantity] = Field(default={}, max_length=20, description="What is reserved, by resource.")
+    limits: dict[str, Quantity] = Field(default={}, max_length=20, description="What is allowed at most, by resource.")
+
+
+class ImagePullSecret(Model):
+    """A Secret with the credentials of an image registry."""
+
+    name: DnsName = Field(description="The Secret's name.")
+
+
+class Gateway(Model):
+    """The gateway's own shape in a cluster."""
+
+    replicas: Annotated[int, Field(ge=1, le=100)] = Field(default=2, description="How many pods the gateway has.")
+    resources: Resources = Field(default=Resources(), description="Requests and limits of the gateway's container.")
+    image: Annotated[str, Field(max_length=1024)] = Field(
+        default="", description="The gateway's image; the controller's own without it."
+    )
+    image_pull_secrets: list[ImagePullSecret] = Field(
+        default=[],
+        max_length=20,
+        description="Secrets with credentials of image registries.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    drain_seconds: Annotated[int, Field(ge=0, le=86400)] = Field(
+        default=300, description="How long requests may go on when a gateway pod is stopped."
+    )
+
+
+def _model(text: str) -> str:
+    if {".", ".."} & set(text.split("/")):
+        raise ValueError("may not have . or .. between slashes: it stands in paths")
+    return text
+
+
+class Spec(Model):
+    """What is served, and when its requests go elsewhere."""
+
+    model: Annotated[Word, AfterValidator(_model)] | None = Field(
+        default=None, description="The model's name; `metadata.name` without it."
+    )
+    environment: Annotated[str, Field(max_length=253)] = Field(
+        default="", description="The environment that the model belongs to, for people to read."
+    )
+    enabled: bool = Field(default=True, description="With false, everything is served locally.")
+    model_source_ref: ModelSourceRef | None = Field(
+        default=None, description="The workload that serves the model: anything with a scale subresource."
+    )
+    service_ref: ServiceRef | None = Field(default=None, description="The Service that clients use.")
+    metric_service_ref: MetricServiceRef | None = Field(
+        default=None, description="Read Pods metrics straight from the servers behind this Service."
+    )
+    routing: Routing = Field(default=Routing(), description="How clients reach the gateway in a cluster.")
+    offloading_config: OffloadingConfig = Field(
+        default=OffloadingConfig(), description="When to offload, how much, and where to."
+    )
+    gateway: Gateway = Field(default=Gateway(), description="The gateway's own shape in a cluster.")
+
+
+class ModelDeployment(Model):
+    """A model that is served here first, and elsewhere when a metric says so."""
+
+    api_version: Literal["deployment.beamlit.com/v1alpha1"]
+    kind: Literal["ModelDeployment"]
+    metadata: ObjectMeta
+    spec: Spec
