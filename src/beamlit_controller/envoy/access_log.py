@@ -1,0 +1,87 @@
+"""What the gateway tells of each request: one line of JSON, and counters per side."""
+
+from beamlit_controller.envoy.messages import Message, extension
+from beamlit_controller.envoy.routes import PROBE_HEADER, SIDE
+
+# Why a request went where it went, from what its route was for and who answered. Costs as much as ten header lookups, so
+# the counters do without: there `side` and `route` tell the same.
+REASON = (
+    "%CEL(xds.upstream_host_metadata.filter_metadata['offload']['side'] == 'remote'"
+    " ? (xds.route_name == 'share' ? 'share' : 'unavailable')"
+    " : (xds.route_name == 'share' ? 'remote-failed' : xds.route_name == 'keep' ? 'kept' : 'local'))%"
+)
+
+# From the request's first byte to the first one of what the client was answered, whoever made that.
+FIRST_BYTE = "%COMMON_DURATION(DS_RX_BEG:DS_TX_BEG:ms)%"
+
+# Neither headers nor the query: both may carry what must not be written down.
+REQUEST = {
+    "time": "%START_TIME%",
+    "request_id": "%REQ(X-REQUEST-ID)%",
+    "method": "%REQ(:METHOD)%",
+    "path": "%PATH(NQ)%",
+    "protocol": "%PROTOCOL%",
+    "side": SIDE,
+    "route": "%ROUTE_NAME%",
+    "reason": REASON,
+    "code": "%RESPONSE_CODE%",
+    "details": "%RESPONSE_CODE_DETAILS%",
+    "flags": "%RESPONSE_FLAGS%",
+    "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+    "upstream": "%UPSTREAM_HOST%",
+    "duration_ms": "%DURATION%",
+    "first_byte_ms": FIRST_BYTE,
+    "bytes_received": "%BYTES_RECEIVED%",
+    "bytes_sent": "%BYTES_SENT%",
+}
+
+REMOTE_FAILURE = {
+    "time": "%START_TIME%",
+    "request_id": "%REQ(X-REQUEST-ID)%",
+    "remote_failure": "%RESPONSE_CODE_DETAILS%",
+    "flags": "%RESPONSE_FLAGS%",
+    "upstream": "%UPSTREAM_HOST%",
+    "transport": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+}
+
+# No route to the remote, no address of it, refused, closed, broken protocol, or timed out.
+FAILED = ["NC", "UH", "UF", "UC", "UR", "UPE", "UT"]
+
+
+def of_front(path: str) -> list[Message]:
+    """Give the front's access logs: counters always, a line per request if there is a file to write it to."""
+    probe = {"name": PROBE_HEADER, "present_match": True, "invert_match": True}
+    clients: Message = {"header_filter": {"header": probe}}
+    return [{**log, "filter": clients} for log in (_counters(), *_lines(path, REQUEST))]
+
+
+def of_hop(path: str) -> list[Message]:
+    """Give the hop's access log: a line for each attempt at the remote that failed, with the reason."""
+    return [{**log, "filter": {"response_flag_filter": {"flags": FAILED}}} for log in _lines(path, REMOTE_FAILURE)]
+
+
+def _counters() -> Message:
+    """Count requests and time them; Envoy's own counters charge a failover to the first cluster it tried."""
+    side = {"name": "side", "value_format": SIDE}
+    labels = [
+        side,
+        {"name": "route", "value_format": "%ROUTE_NAME%"},
+        {"name": "code", "value_format": "%RESPONSE_CODE%"},
+    ]
+    return extension(
+        "envoy.access_loggers.stats",
+        "envoy.extensions.access_loggers.stats.v3.Config",
+        stats_scope={"prefix": "offload"},
+        counters=[{"stat": {"name": "requests", "tags": labels}, "value_fixed": 1}],
+        histograms=[
+            {"stat": {"name": name, "tags": [side]}, "unit": "Milliseconds", "value_format": value}
+            for name, value in (("request_ms", "%DURATION%"), ("first_byte_ms", FIRST_BYTE))
+        ],
+    )
+
+
+def _lines(path: str, fields: dict[str, str]) -> list[Message]:
+    if not path:
+        return []
+    kind = "envoy.extensions.access_loggers.file.v3.FileAccessLog"
+    return [extension("envoy.access_loggers.file", kind, path=path, log_format={"json_format": fields})]

@@ -1,0 +1,144 @@
+"""What Envoy is started with: who it is, where its files lie, who tells it the share, and how it may be watched."""
+
+from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.envoy import addresses, routes, upstream
+from beamlit_controller.envoy.messages import Message, extension, headers_to_set
+from beamlit_controller.envoy.place import Place
+
+ADMIN = "admin"
+SHARES = "shares"
+
+# Envoy refuses regular expressions of more than 100 instructions by default. Ours name what must stay, and are linear.
+LIMITS: Message = {"re2.max_program_size.error_level": 50_000, "re2.max_program_size.warn_level": 50_000}
+
+# Far more than a gateway has, far fewer than would starve it.
+MOST_CONNECTIONS = extension(
+    "envoy.resource_monitors.global_downstream_max_connections",
+    "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+    max_active_downstream_connections=50_000,
+)
+
+ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to reach what is bound everywhere
+
+
+def bootstrap(key: ModelKey, place: Place) -> Message:
+    """Give the Bootstrap. Only a restart brings a change of it into force, so it holds what hardly changes."""
+    return {
+        "node": {"id": place.node, "cluster": "gateways"},
+        "admin": {"address": _only_ours(addresses.message(place.admin))},
+        "bootstrap_extensions": [
+            extension(
+                "envoy.bootstrap.internal_listener",
+                "envoy.extensions.bootstrap.internal_listener.v3.InternalListener",
+            )
+        ],
+        "dynamic_resources": {
+            "cds_config": place.watched("cds.json"),
+            "lds_config": place.watched("lds.json"),
+        },
+        "layered_runtime": {
+            "layers": [
+                {"name": "limits", "static_layer": LIMITS},
+                {"name": "share", "rtds_layer": _share(key)},
+            ]
+        },
+        "overload_manager": {"resource_monitors": [MOST_CONNECTIONS]},
+        # Without it what is scraped is up to 5 s old.
+        "stats_flush_on_admin": True,
+        "static_resources": {
+            "clusters": _clusters(place),
+            "listeners": [_stats(place)],
+        },
+    }
+
+
+def _only_ours(address: Message) -> Message:
+    """Let nobody else of this machine open the socket: Envoy sets the mode of pipes, whatever the umask."""
+    match address:
+        case {"pipe": dict() as pipe}:
+            return {"pipe": {**pipe, "mode": 0o600}}
+        case _:
+            return address
+
+
+def _share(key: ModelKey) -> Message:
+    """Ask the share server for this model's share; without an answer within a second, serve without it."""
+    service = {
+        "cluster_name": SHARES,
+        "retry_policy": {"retry_back_off": {"base_interval": "0.5s", "max_interval": "5s"}},
+    }
+    return {
+        "name": str(key),
+        "rtds_config": {
+            "resource_api_version": "V3",
+            "initial_fetch_timeout": "1s",
+            "api_config_source": {
+                "api_type": "GRPC",
+                "transport_api_version": "V3",
+                "set_node_on_first_message_only": True,
+                "grpc_services": [{"envoy_grpc": service}],
+            },
+        },
+    }
+
+
+def _clusters(place: Place) -> list[Message]:
+    own_front = _own_front(place)
+    return [
+        _static(ADMIN, place.admin),
+        *([_static(routes.FRONT, own_front)] if own_front else []),
+        _shares(place),
+    ]
+
+
+def _stats(place: Place) -> Message:
+    """Let others watch, and nothing else: the admin interface itself can stop Envoy."""
+    manager = extension(
+        "envoy.filters.network.http_connection_manager",
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix="stats",
+        request_headers_timeout="10s",
+        http_filters=[extension("envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router")],
+        route_config={
+            "name": "stats",
+            "virtual_hosts": [
+                {"name": "all", "domains": ["*"], "routes": [_get("/stats/prometheus", ADMIN), _ready(place)]}
+            ],
+        },
+    )
+    return {"name": "stats", "address": addresses.message(place.stats), "filter_chains": [{"filters": [manager]}]}
+
+
+def _ready(place: Place) -> Message:
+    """Answer `/ready` with what our own front answers: Envoy's is 200 even if the front could not be bound."""
+    if not _own_front(place):
+        return _get("/ready", ADMIN)
+    probe = headers_to_set([(routes.PROBE_HEADER, place.node)])
+    return {**_get("/ready", routes.FRONT, prefix_rewrite=routes.PROBE_PATH), "request_headers_to_add": probe}
+
+
+def _get(path: str, cluster: str, **rewrite: object) -> Message:
+    method = {"name": ":method", "string_match": {"exact": "GET"}}
+    return {"match": {"path": path, "headers": [method]}, "route": {"cluster": cluster, **rewrite}}
+
+
+def _own_front(place: Place) -> str:
+    """Give where our own front is reached as clients reach it; "" if its port is not known, being whatever is free."""
+    host, port = addresses.split(place.front)
+    return addresses.join(ANYWHERE.get(host, host), port) if port else ""
+
+
+def _shares(place: Place) -> Message:
+    # A share server that vanished without a word is noticed within 15 s, and asked again.
+    http2 = {"connection_keepalive": {"interval": "10s", "timeout": "5s"}}
+    speaks = upstream.protocols(explicit_http_config={"http2_protocol_options": http2})
+    return {**_static(SHARES, place.shares), "typed_extension_protocol_options": speaks}
+
+
+def _static(name: str, server: str) -> Message:
+    return {
+        "name": name,
+        **upstream.discovery([server], dns_lookup_family="V4_PREFERRED"),
+        "connect_timeout": "1s",
+        "load_assignment": upstream.load_assignment(name, [upstream.server(addresses.message(server))]),
+    }

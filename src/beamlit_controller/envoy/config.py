@@ -1,0 +1,60 @@
+"""The files that one gateway boots from and watches: a pure function of what the user asked for and where it stands."""
+
+import json
+
+from beamlit_controller.core.spec import OffloadSpec, Scheme
+from beamlit_controller.envoy import bootstrap, clusters, listeners, routes, tls
+from beamlit_controller.envoy.failover import REMOTE_HOP
+from beamlit_controller.envoy.messages import Message, typed
+from beamlit_controller.envoy.place import Place
+
+Files = dict[str, str]
+
+CLUSTER = "envoy.config.cluster.v3.Cluster"
+LISTENER = "envoy.config.listener.v3.Listener"
+TRUSTED = "envoy.extensions.transport_sockets.tls.v3.Secret"
+ROUTES = "envoy.config.route.v3.RouteConfiguration"
+
+
+def files(spec: OffloadSpec, place: Place) -> Files:
+    """Give name and text of every file, in the order to write them: what is referred to before what refers to it.
+
+    `bootstrap.json` is read once, at start. The others are read again when one is renamed into the folder, and the old
+    content stays in force where the new one is refused. Equal input gives equal text. What leads to the remote is there
+    even while offloading is off: only the routes say so, and requests that are under way there go on.
+    """
+    return {
+        "bootstrap.json": _text(bootstrap.bootstrap(spec.key, place)),
+        **_secrets(spec, place),
+        "cds.json": _resources(CLUSTER, clusters.all_of(spec, place)),
+        **{f"rds-{name}.json": _resources(ROUTES, [table]) for name, table in _route_tables(spec, place).items()},
+        "lds.json": _resources(LISTENER, _listeners(spec, place)),
+    }
+
+
+def _secrets(spec: OffloadSpec, place: Place) -> Files:
+    remote = spec.remote
+    if remote is None or remote.scheme is not Scheme.HTTPS:
+        return {}
+    return {tls.TRUST_FILE: _resources(TRUSTED, [tls.trust(remote, place)])}
+
+
+def _route_tables(spec: OffloadSpec, place: Place) -> dict[str, Message]:
+    """Give the tables by name; Envoy takes one from each file."""
+    tables = {routes.FRONT: routes.front(spec, place.node)}
+    if spec.remote is not None:
+        tables[REMOTE_HOP] = routes.remote_hop(spec.remote)
+    return tables
+
+
+def _listeners(spec: OffloadSpec, place: Place) -> list[Message]:
+    hop = [listeners.remote_hop(spec.remote, place)] if spec.remote else []
+    return [*hop, listeners.front(place)]
+
+
+def _resources(kind: str, messages: list[Message]) -> str:
+    return _text({"resources": [typed(kind, **message) for message in messages]})
+
+
+def _text(message: Message) -> str:
+    return json.dumps(message, indent=2, ensure_ascii=False) + "\n"

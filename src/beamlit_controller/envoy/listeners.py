@@ -1,0 +1,107 @@
+"""Where requests come in: the front for clients, the internal hop for what goes to the remote."""
+
+from beamlit_controller.core.spec import RemoteBackend
+from beamlit_controller.envoy import access_log, addresses, routes
+from beamlit_controller.envoy.failover import REMOTE_HOP
+from beamlit_controller.envoy.messages import Message, extension
+from beamlit_controller.envoy.place import Place
+
+# Never the remote's business, and our own.
+FOREIGN_PREFIXES = ("x-envoy-", "x-offload", "x-forwarded-")
+NEVER_FORWARDED = ("proxy-authorization",)
+CREDENTIALS = ("authorization", "cookie", "x-api-key", "api-key")
+
+# Nobody is trusted to steer Envoy by headers; without any range it would be whoever has a private address.
+NOBODY: Message = {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]}
+
+
+def front(place: Place) -> Message:
+    """Give the listener that clients connect to."""
+    manager = _connection_manager(
+        routes.FRONT,
+        place,
+        access_log=access_log.of_front(place.access_log),
+        # The address of who connected is appended to x-forwarded-for; what a proxy in front of us said is believed as
+        # little or as much as the model's servers believe it themselves.
+        use_remote_address=True,
+        xff_num_trusted_hops=1,
+        internal_address_config=NOBODY,
+        preserve_external_request_id=True,
+        # `/a/../metrics` is `/metrics`, or what must stay could be spelled so that it leaves.
+        normalize_path=True,
+        merge_slashes=True,
+        path_with_escaped_slashes_action="KEEP_UNCHANGED",
+        early_header_mutation_extensions=[_without(prefixes=("x-envoy-",))],
+    )
+    return {
+        "name": routes.FRONT,
+        "address": addresses.message(place.front),
+        # With it a second Envoy would silently share the port instead of failing to bind.
+        "enable_reuse_port": False,
+        "filter_chains": [{"filters": [manager]}],
+    }
+
+
+def remote_hop(remote: RemoteBackend, place: Place) -> Message:
+    """Give the internal listener that makes a client's request the remote's: only what is offloaded passes it.
+
+    It is a hop of its own because attempts of one request share their headers: changed any earlier, a request that
+    falls back to local would carry there what was meant for the remote.
+    """
+    withheld = NEVER_FORWARDED if remote.forward_client_authorization else (*NEVER_FORWARDED, *CREDENTIALS)
+    manager = _connection_manager(
+        REMOTE_HOP,
+        place,
+        access_log=access_log.of_hop(place.access_log),
+        use_remote_address=False,
+        generate_request_id=False,
+        scheme_header_transformation={"scheme_to_overwrite": remote.scheme.value},
+        early_header_mutation_extensions=[_without(*withheld, prefixes=FOREIGN_PREFIXES)],
+    )
+    return {"name": REMOTE_HOP, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
+
+
+def _connection_manager(name: str, place: Place, **options: object) -> Message:
+    return extension(
+        "envoy.filters.network.http_connection_manager",
+        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix=name,
+        rds={"route_config_name": name, "config_source": place.watched(f"rds-{name}.json")},
+        http_filters=[
+            extension(
+                "envoy.filters.http.router",
+                "envoy.extensions.filters.http.router.v3.Router",
+                suppress_envoy_headers=True,
+            )
+        ],
+        upgrade_configs=[{"upgrade_type": "websocket"}],
+        # Java's client offers h2c by default: declining is right, refusing is not.
+        http_protocol_options={"accept_http_10": True, "ignore_http_11_upgrade": [{"exact": "h2c"}]},
+        http2_protocol_options={"max_concurrent_streams": 1024, "allow_connect": True},
+        common_http_protocol_options={"idle_timeout": "3600s"},
+        # Long answers and long silence are usual in inference: only a stream that is silent for a quarter of an hour ends.
+        stream_idle_timeout="900s",
+        request_timeout="0s",
+        request_headers_timeout="10s",
+        server_header_transformation="PASS_THROUGH",
+        request_id_extension={"typed_config": _plain_request_ids()},
+        **options,
+    )
+
+
+def _plain_request_ids() -> Message:
+    """Leave a client's x-request-id as it is: Envoy would else write its trace decision into it."""
+    return {
+        "@type": "type.googleapis.com/envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig",
+        "pack_trace_reason": False,
+    }
+
+
+def _without(*names: str, prefixes: tuple[str, ...]) -> Message:
+    """Take these headers away before anything reads them."""
+    by_prefix = [{"remove_on_match": {"key_matcher": {"prefix": prefix, "ignore_case": True}}} for prefix in prefixes]
+    return extension(
+        "envoy.http.early_header_mutation.header_mutation",
+        "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+        mutations=[*by_prefix, *({"remove": name} for name in names)],
+    )

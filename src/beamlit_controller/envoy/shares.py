@@ -1,0 +1,177 @@
+"""The share server: tells every gateway its model's share, and again whenever it changes (xDS, RTDS, state of the world)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import grpc
+import structlog
+
+from beamlit_controller.controller.latest import Latest
+from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.envoy.routes import SHARE_KEY
+from beamlit_controller.envoy.rtds_pb2 import DiscoveryRequest, DiscoveryResponse, Runtime
+
+log = structlog.stdlib.get_logger(__name__)
+
+RUNTIME = "type.googleapis.com/envoy.service.runtime.v3.Runtime"
+SERVICE = "envoy.service.runtime.v3.RuntimeDiscoveryService"
+
+WHOLE = 100
+PATIENCE = 2.0
+
+OPTIONS = (
+    ("grpc.so_reuseport", 0),  # a second server must fail to bind, not share the port
+    ("grpc.max_receive_message_length", 1024 * 1024),
+    # Gateways ping every 10 s; by default that is taken for an attack.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_ping_strikes", 0),
+    # A gateway that vanished without a word is not counted for longer than a minute.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+
+class Stream(Protocol):
+    """What we use of grpc's ServicerContext."""
+
+    async def write(self, message: DiscoveryResponse) -> None:
+        """Send a response."""
+
+
+@dataclass(slots=True)
+class _Topic:
+    """One model: its share in percent, None while it is not known, and who listens."""
+
+    share: Latest[int | None] = field(default_factory=lambda: Latest(None))
+    streams: int = 0
+    refusals: int = 0
+
+
+class ShareServer:
+    """The present share of every model, served to the gateways that ask for it.
+
+    A gateway asks by its model's `namespace/name` and hears of no other. It is told the present share at once, and the
+    newest one whenever that changed; while a model's share is not known, nothing is said and the gateway keeps its last.
+    """
+
+    def __init__(self) -> None:
+        self._topics: dict[str, _Topic] = {}
+
+    def set(self, key: ModelKey, percentage: int) -> None:
+        """Make this the model's share, from 0 to 100; equal to the present one it is no news."""
+        if not 0 <= percentage <= WHOLE:
+            raise ValueError(f"{key}: expected a percentage from 0 to 100, got {percentage}")
+        self._topic(str(key)).share.set(percentage)
+
+    def forget(self, key: ModelKey) -> None:
+        """Know the model's share no more. Gateways that still run keep the last one."""
+        self._topic(str(key)).share.set(None)
+        self._drop_unused(str(key))
+
+    def connected(self, key: ModelKey) -> int:
+        """Tell how many gateways listen for the model's share."""
+        topic = self._topics.get(str(key))
+        return topic.streams if topic else 0
+
+    def refusals(self, key: ModelKey) -> int:
+        """Tell how many times a gateway refused what it was told (xDS: NACK)."""
+        topic = self._topics.get(str(key))
+        return topic.refusals if topic else 0
+
+    @asynccontextmanager
+    async def serve(self, address: str) -> AsyncIterator[str]:
+        """Serve at `host:port` or `unix:/path`, and give the address; port 0 takes a free one. OSError if it can't listen."""
+        server, closing = grpc.aio.server(options=OPTIONS), asyncio.Event()
+        server.add_generic_rpc_handlers((self._handler(closing),))
+        try:
+            port = server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise OSError(f"the share server can't listen at {address}: {error}") from error
+        await server.start()
+        try:
+            yield address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
+        finally:
+            # Streams end by themselves first: grpc prints a traceback for each that it has to cancel.
+            closing.set()
+            await server.stop(grace=PATIENCE)
+
+    def _handler(self, closing: asyncio.Event) -> grpc.GenericRpcHandler:
+        async def stream(requests: AsyncIterator[DiscoveryRequest], stream: Stream) -> None:
+            await self._serve_one(requests, stream, closing)
+
+        method = grpc.stream_stream_rpc_method_handler(
+            stream,
+            request_deserializer=DiscoveryRequest.FromString,
+            response_serializer=DiscoveryResponse.SerializeToString,
+        )
+        return grpc.method_handlers_generic_handler(SERVICE, {"StreamRuntime": method})
+
+    async def _serve_one(
+        self, requests: AsyncIterator[DiscoveryRequest], stream: Stream, closing: asyncio.Event
+    ) -> None:
+        """Serve one gateway until it goes, or we close."""
+        subscription = await anext(requests, None)
+        if subscription is None or not subscription.resource_names:
+            return
+        name = subscription.resource_names[0]
+        topic = self._topic(name)
+        topic.streams += 1
+        log.debug("gateway connected", model=name, node=subscription.node.id)
+        try:
+            await _first_of(_tell(name, topic, stream), _listen(name, topic, requests), closing.wait())
+        except* grpc.aio.InternalError:
+            # Told to a gateway that had just gone. If it is there after all, it asks again.
+            log.debug("gateway could not be told", model=name, node=subscription.node.id)
+        finally:
+            topic.streams -= 1
+            self._drop_unused(name)
+            log.debug("gateway disconnected", model=name, node=subscription.node.id)
+
+    def _topic(self, name: str) -> _Topic:
+        return self._topics.setdefault(name, _Topic())
+
+    def _drop_unused(self, name: str) -> None:
+        topic = self._topics[name]
+        if topic.share.value is None and not topic.streams:
+            del self._topics[name]
+
+
+async def _tell(name: str, topic: _Topic, stream: Stream) -> None:
+    """Tell the share whenever it is another than the one told last; a slow gateway hears the newest, not all of them."""
+    told: int | None = None
+    version = 0
+    while True:
+        told = await topic.share.other_than(told)
+        if told is not None:
+            version += 1
+            await stream.write(_response(name, told, version=str(version)))
+
+
+async def _listen(name: str, topic: _Topic, requests: AsyncIterator[DiscoveryRequest]) -> None:
+    """Take note of refusals until the gateway goes."""
+    async for answer in requests:
+        if answer.HasField("error_detail"):
+            topic.refusals += 1
+            log.warning("gateway refused its share", model=name, message=answer.error_detail.message)
+
+
+async def _first_of(*work: Coroutine[Any, Any, Any]) -> None:
+    """Do all of it at once until one part is done."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(part) for part in work]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+
+
+def _response(name: str, percentage: int, *, version: str) -> DiscoveryResponse:
+    response = DiscoveryResponse(version_info=version, type_url=RUNTIME, nonce=version)
+    runtime = Runtime(name=name)
+    # A fraction as Envoy's FractionalPercent; written in any other way it would silently count as 0.
+    runtime.layer.update({SHARE_KEY: {"numerator": percentage * 10_000, "denominator": "MILLION"}})
+    response.resources.add(type_url=RUNTIME, value=runtime.SerializeToString())
+    return response

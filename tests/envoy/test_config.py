@@ -1,0 +1,150 @@
+"""The rendered files, as a gallery: `pytest tests/envoy --inline-snapshot=fix,create` brings it up to date."""
+
+import json
+import subprocess
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from inline_snapshot import external_file
+
+import builders
+from beamlit_controller.core.spec import (
+    HeaderMatch,
+    OffloadSpec,
+    OnRemoteFailure,
+    Overflow,
+    PathPrefix,
+    RemoteBackend,
+    Scheme,
+    SecretKey,
+    Tls,
+)
+from beamlit_controller.envoy import command, config
+from beamlit_controller.envoy.place import Place
+from fakes.tls import Authority
+
+PLAIN = RemoteBackend(Scheme.HTTP, "10.0.0.9", 8080)
+PLACE = Place(
+    node="models/llama",
+    directory="/gateway",
+    front="0.0.0.0:8080",
+    stats="127.0.0.1:9902",
+    admin="unix:/gateway/admin.sock",
+    shares="unix:/gateway/shares.sock",
+    local=("10.0.0.1:8000", "10.0.0.2:8000"),
+    secrets="/secrets",
+)
+
+CASES: dict[str, tuple[OffloadSpec, Place]] = {
+    "plain": (builders.spec(remote=PLAIN), PLACE),
+    "https": (
+        builders.spec(
+            remote=RemoteBackend(
+                Scheme.HTTPS, "10.0.0.9", 8443, tls=Tls(SecretKey("remote-ca", "ca.crt"), "api.example.com")
+            ),
+        ),
+        PLACE,
+    ),
+    "headers": (
+        builders.spec(
+            remote=RemoteBackend(
+                Scheme.HTTPS,
+                "api.example.com",
+                443,
+                path_prefix="/models/llama/",
+                headers_to_add=(("x-team", "search"), ("x-share", "100%")),
+                forward_client_authorization=True,
+            ),
+        ),
+        replace(PLACE, access_log="/dev/stdout"),
+    ),
+    "keep_local": (
+        builders.spec(
+            remote=PLAIN,
+            keep_local=(
+                HeaderMatch("X-Data-Class", "restricted"),
+                HeaderMatch("x-data-class", "top secret"),
+                PathPrefix("/internal"),
+            ),
+        ),
+        PLACE,
+    ),
+    "failover": (
+        builders.spec(
+            remote=PLAIN,
+            overflow=Overflow(on_unavailable=False, on_reset=False, max_request_bytes=4096),
+            on_remote_failure=OnRemoteFailure.FAIL,
+        ),
+        PLACE,
+    ),
+    "no_remote": (builders.spec(), PLACE),
+    "names": (
+        builders.spec(remote=RemoteBackend(Scheme.HTTP, "fd00::9", 80)),
+        Place(
+            node="models/llama/gateway-0",
+            directory="/gateway",
+            front="[::]:8080",
+            stats="[::]:9902",
+            admin="127.0.0.1:9901",
+            shares="controller.system.svc:18000",
+            local=("llama-local.models.svc.cluster.local:8000", "[fd00::1]:8000"),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_renders(case: str) -> None:
+    spec, place = CASES[case]
+    files = config.files(spec, place)
+
+    for name, text in files.items():
+        assert text == external_file(f"golden/{case}/{name}", format=".txt")
+    assert sorted(files) == sorted(path.name for path in (Path(__file__).parent / "golden" / case).iterdir())
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("case", CASES)
+def test_envoy_takes_every_rendered_file(case: str, tmp_path: Path) -> None:
+    spec, place = CASES[case]
+    authority = Authority(tmp_path)
+    (tmp_path / "remote-ca").mkdir()
+    (tmp_path / "remote-ca" / "ca.crt").write_bytes(authority.cert.read_bytes())
+    place = replace(place, secrets=str(tmp_path), system_ca=str(authority.cert))
+
+    bootstrap = tmp_path / "bootstrap.json"
+    bootstrap.write_text(json.dumps(_in_one(config.files(spec, place))))
+    words = command.command(tmp_path, concurrency=1, drain=timedelta(seconds=1))
+    checked = subprocess.run([*words, "--mode", "validate"], capture_output=True, text=True, check=False)
+
+    assert checked.stdout.strip() == f"configuration '{bootstrap}' OK"
+    assert "deprecated" not in checked.stderr.lower()
+
+
+def test_equal_input_gives_equal_text() -> None:
+    assert [config.files(*case) for case in CASES.values()] == [config.files(*case) for case in CASES.values()]
+
+
+def _in_one(files: config.Files) -> dict[str, object]:
+    """Give a Bootstrap that holds all files itself: `--mode validate` does not look into others."""
+    content = {name: json.loads(text) for name, text in files.items()}
+    whole = content["bootstrap.json"]
+    del whole["dynamic_resources"]
+    whole["static_resources"]["clusters"] += _resources(content["cds.json"])
+    whole["static_resources"]["listeners"] += _resources(content["lds.json"])
+    for listener in whole["static_resources"]["listeners"]:
+        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        if rds := manager.pop("rds", None):
+            [manager["route_config"]] = _resources(content[f"rds-{rds['route_config_name']}.json"])
+    for cluster in whole["static_resources"]["clusters"]:
+        context = cluster.get("transport_socket", {}).get("typed_config", {}).get("common_tls_context", {})
+        if sds := context.pop("validation_context_sds_secret_config", None):
+            [secret] = _resources(content[f"sds-{sds['name']}.json"])
+            context["validation_context"] = secret["validation_context"]
+    return whole
+
+
+def _resources(file: dict[str, list[dict[str, object]]]) -> list[dict[str, object]]:
+    return [{key: value for key, value in resource.items() if key != "@type"} for resource in file["resources"]]

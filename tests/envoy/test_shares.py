@@ -1,0 +1,210 @@
+"""The share server, spoken to as Envoy speaks to it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+
+from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.envoy.rtds_pb2 import DiscoveryRequest, DiscoveryResponse, Node, Refusal, Runtime
+from beamlit_controller.envoy.shares import RUNTIME, ShareServer
+from waiting import eventually
+
+LLAMA = ModelKey("models", "llama")
+MISTRAL = ModelKey("models", "mistral")
+
+
+class Gateway:
+    """A gateway's stream."""
+
+    def __init__(self, call: grpc.aio.StreamStreamCall, name: str) -> None:
+        self._call = call
+        self._name = name
+
+    async def subscribe(self) -> None:
+        await self._call.write(
+            DiscoveryRequest(node=Node(id=f"{self._name}/gateway-0"), resource_names=[self._name], type_url=RUNTIME)
+        )
+
+    async def hears(self) -> DiscoveryResponse:
+        async with asyncio.timeout(5):
+            return await self._call.read()
+
+    async def share(self) -> dict[str, object]:
+        """Give the layer that is told next, and accept it."""
+        response = await self.hears()
+        await self._answer(response)
+        [resource] = response.resources
+        runtime = Runtime.FromString(resource.value)
+        assert (response.type_url, resource.type_url, runtime.name) == (RUNTIME, RUNTIME, self._name)
+        return {key: dict(value) for key, value in runtime.layer.items()}
+
+    async def refuses(self, message: str) -> None:
+        await self._answer(await self.hears(), error_detail=Refusal(code=3, message=message))
+
+    async def _answer(self, response: DiscoveryResponse, **refusal: object) -> None:
+        await self._call.write(
+            DiscoveryRequest(
+                version_info=response.version_info,
+                resource_names=[self._name],
+                type_url=RUNTIME,
+                response_nonce=response.nonce,
+                **refusal,
+            )
+        )
+
+
+async def test_tells_the_present_share_at_once_and_every_change_of_it() -> None:
+    shares = ShareServer()
+    shares.set(LLAMA, 50)
+    async with _served(shares) as address, _gateway(address) as gateway:
+        told = [await gateway.share()]
+        for percentage in (100, 0, 1):
+            shares.set(LLAMA, percentage)
+            told.append(await gateway.share())
+
+    assert told == [_layer(500_000), _layer(1_000_000), _layer(0), _layer(10_000)]
+
+
+async def test_an_equal_share_is_no_news_and_a_late_reader_sees_the_newest() -> None:
+    shares = ShareServer()
+    shares.set(LLAMA, 50)
+    async with _served(shares) as address, _gateway(address) as gateway:
+        await gateway.share()
+        shares.set(LLAMA, 50)
+        for percentage in range(60, 80):
+            shares.set(LLAMA, percentage)
+        told = await gateway.share()
+
+    assert told == _layer(790_000)
+
+
+async def test_says_nothing_of_a_model_whose_share_it_does_not_know() -> None:
+    shares = ShareServer()
+    shares.set(MISTRAL, 10)
+    async with _served(shares) as address, _gateway(address) as gateway, _gateway(address, MISTRAL) as other:
+        hearing = asyncio.create_task(gateway.share())
+        assert await other.share() == _layer(100_000)
+        await eventually(lambda: shares.connected(LLAMA))
+        assert not hearing.done()
+        shares.set(LLAMA, 70)
+        told = await hearing
+
+    assert told == _layer(700_000)
+
+
+async def test_a_gateway_hears_of_no_other_model() -> None:
+    shares = ShareServer()
+    async with _served(shares) as address, _gateway(address) as gateway, _gateway(address, MISTRAL) as other:
+        for percentage in (10, 20):
+            shares.set(MISTRAL, percentage)
+            assert await other.share() == _layer(percentage * 10_000)
+        shares.set(LLAMA, 30)
+        told = await gateway.share()
+
+    assert told == _layer(300_000)
+
+
+async def test_a_model_that_was_forgotten_is_told_of_again_when_it_is_known_again() -> None:
+    shares = ShareServer()
+    shares.set(LLAMA, 50)
+    async with _served(shares) as address, _gateway(address) as gateway:
+        await gateway.share()
+        shares.forget(LLAMA)
+        shares.set(MISTRAL, 5)
+        async with _gateway(address, MISTRAL) as other:
+            await other.share()
+        shares.set(LLAMA, 60)
+        told = await gateway.share()
+
+    assert told == _layer(600_000)
+
+
+async def test_a_gateway_that_comes_back_hears_the_present_share_at_once(tmp_path: Path) -> None:
+    address = f"unix:{tmp_path}/shares.sock"
+    shares, restarted = ShareServer(), ShareServer()
+    shares.set(LLAMA, 50)
+    restarted.set(LLAMA, 25)
+    async with shares.serve(address), _gateway(address) as gateway:
+        first = await gateway.share()
+    async with restarted.serve(address), _gateway(address) as gateway:
+        second = await gateway.share()
+
+    assert [first, second] == [_layer(500_000), _layer(250_000)]
+
+
+async def test_counts_who_listens_and_who_refused() -> None:
+    shares = ShareServer()
+    shares.set(LLAMA, 50)
+    async with _served(shares) as address:
+        assert (shares.connected(LLAMA), shares.refusals(LLAMA)) == (0, 0)
+        async with _gateway(address) as gateway, _gateway(address) as second:
+            await gateway.refuses("no such key")
+            await second.share()
+            await eventually(lambda: shares.refusals(LLAMA) == 1)
+            assert (shares.connected(LLAMA), shares.connected(MISTRAL)) == (2, 0)
+            # A refusal ends nothing: the next share is told as ever.
+            shares.set(LLAMA, 60)
+            assert await gateway.share() == _layer(600_000)
+        await eventually(lambda: shares.connected(LLAMA) == 0)
+
+
+async def test_serves_many_gateways_of_many_models() -> None:
+    shares = ShareServer()
+    keys = [ModelKey("models", f"model-{index}") for index in range(300)]
+    async with _served(shares) as address, asyncio.timeout(30), AsyncExitStack() as stack:
+        gateways = [await stack.enter_async_context(_gateway(address, key)) for key in keys]
+        for round_ in (1, 2, 3):
+            for index, key in enumerate(keys):
+                shares.set(key, (index + round_) % 100)
+            told = await asyncio.gather(*(gateway.share() for gateway in gateways))
+            assert told == [_layer((index + round_) % 100 * 10_000) for index in range(len(keys))]
+
+
+@pytest.mark.parametrize("percentage", [-1, 101])
+def test_refuses_what_is_no_percentage(percentage: int) -> None:
+    with pytest.raises(ValueError, match=r"models/llama: expected a percentage from 0 to 100"):
+        ShareServer().set(LLAMA, percentage)
+
+
+async def test_a_stream_that_asks_for_nothing_is_ended() -> None:
+    async with _served(ShareServer()) as address, grpc.aio.insecure_channel(address) as channel:
+        call = _call(channel)
+        await call.write(DiscoveryRequest(node=Node(id="nobody"), type_url=RUNTIME))
+
+        assert await call.read() is grpc.aio.EOF
+
+
+async def test_says_so_when_it_cannot_listen() -> None:
+    async with _served(ShareServer()) as address:
+        with pytest.raises(OSError, match=f"can't listen at {address}"):
+            async with ShareServer().serve(address):
+                pass
+
+
+def _layer(numerator: int) -> dict[str, object]:
+    return {"offload.percentage": {"numerator": numerator, "denominator": "MILLION"}}
+
+
+def _served(shares: ShareServer) -> object:
+    return shares.serve("127.0.0.1:0")
+
+
+@asynccontextmanager
+async def _gateway(address: str, key: ModelKey = LLAMA) -> AsyncIterator[Gateway]:
+    # A connection of its own, as a process of its own has: grpc would share one.
+    async with grpc.aio.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),)) as channel:
+        gateway = Gateway(_call(channel), str(key))
+        await gateway.subscribe()
+        yield gateway
+
+
+def _call(channel: grpc.aio.Channel) -> grpc.aio.StreamStreamCall:
+    return channel.stream_stream(
+        "/envoy.service.runtime.v3.RuntimeDiscoveryService/StreamRuntime",
+        request_serializer=DiscoveryRequest.SerializeToString,
+        response_deserializer=DiscoveryResponse.FromString,
+    )()
