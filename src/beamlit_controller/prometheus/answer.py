@@ -1,0 +1,222 @@
+"""What an answer of Prometheus means (https://prometheus.io/docs/prometheus/latest/querying/api/): a value, or why not.
+
+Nothing here guesses: an answer that is not exactly what was asked for is `Missing`, and never 0.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import ROUND_UP, Context, Decimal, FloatOperation, Inexact, InvalidOperation, Overflow
+from urllib.parse import urlsplit
+
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing, Sample
+
+LIMIT = 1024 * 1024
+"""The longest body, in decoded bytes, that is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer: `body` is decoded, and may end anywhere above `LIMIT`."""
+
+    status: int
+    body: bytes = b""
+    location: str = ""
+
+
+def read(answer: Answer, *, query: str, at: datetime, window: timedelta, hide: Iterable[str] = ()) -> Sample | Missing:
+    """Read the answer to an instant query evaluated at `at`: the sum of the vector's values, or the scalar.
+
+    The sample may lie anywhere in `window` before `at`. For a series that is known; for a query, and for a scalar,
+    Prometheus does not tell how old the samples are that it computed with. What is in `hide` is kept out of messages.
+    """
+    value = _value(answer, query=query, at=at, window=window)
+    if isinstance(value, Missing):
+        return replace(value, message=shown(value.message, hide=hide))
+    return Sample(_milli(value), at, window)
+
+
+def shown(text: str, *, hide: Iterable[str] = ()) -> str:
+    """Give what strangers wrote on one line, short, and without our secrets."""
+    for secret in hide:
+        text = text.replace(secret, "***")
+    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
+
+
+def _value(answer: Answer, *, query: str, at: datetime, window: timedelta) -> Decimal | Missing:
+    if 300 <= answer.status < 400:  # noqa: PLR2004 # the class of redirects, RFC 9110 section 15.4
+        return _redirected(answer)
+    if len(answer.body) > LIMIT:
+        message = f"status {answer.status} and more than {LIMIT} bytes: aggregate in the query"
+        return Missing(Reason.ANSWER_TOO_LARGE, message)
+    document = _document(answer.body)
+    if answer.status != 200 or _status(document) == "error":  # noqa: PLR2004 # OK
+        return _refused(answer, document)
+    if isinstance(document, Missing):
+        return document
+    total = _total(document, query=query, at=at, window=window)
+    if isinstance(total, Missing) and total.reason is Reason.MALFORMED_ANSWER:
+        return replace(total, message=f"{total.message}: {_excerpt(answer.body)}")
+    return total
+
+
+# The answer as a whole.
+
+
+def _redirected(answer: Answer) -> Missing:
+    try:
+        target = urlsplit(answer.location).hostname or "another path"
+    except ValueError:
+        target = "nowhere"
+    message = f"answered {answer.status} towards {target}: redirects are never followed, give the final address"
+    return Missing(Reason.REDIRECTED, message)
+
+
+def _document(body: bytes) -> object | Missing:
+    try:
+        document: object = json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_no_constant)
+    except RecursionError:
+        return Missing(Reason.MALFORMED_ANSWER, "expected JSON of Prometheus, got JSON nested too deeply")
+    except ValueError as error:
+        message = f"expected JSON of Prometheus ({error}), got: {_excerpt(body) or 'nothing'}"
+        return Missing(Reason.MALFORMED_ANSWER, message)
+    return document
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return document
+
+
+def _no_constant(constant: str) -> object:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _excerpt(body: bytes) -> str:
+    return body[:_EXCERPT].decode(errors="replace")
+
+
+def _status(document: object) -> object:
+    return document.get("status") if isinstance(document, dict) else None
+
+
+def _refused(answer: Answer, document: object) -> Missing:
+    match document:
+        case {"status": "error", "errorType": "timeout", "error": str(error)}:
+            return Missing(Reason.TIMED_OUT, f"Prometheus gave up: {error}")
+        case {"status": "error", "errorType": str(kind), "error": str(error)}:
+            return Missing(Reason.QUERY_FAILED, f"Prometheus refused, {kind}: {error}")
+        case _:
+            hint = _HINTS.get(answer.status) or _excerpt(answer.body) or "no more is said"
+            return Missing(Reason.HTTP_ERROR, f"expected status 200, got {answer.status}: {hint}")
+
+
+_HINTS = {
+    401: "it wants credentials; see bearerTokenFile and basicAuth",
+    403: "it refuses these credentials; see bearerTokenFile, basicAuth and headers",
+    404: "there is no Prometheus at this address; its path ends before /api/v1",
+}
+
+
+# The result in it.
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A time of evaluation in seconds since 1970, and a value as it was written."""
+
+    time: int | float
+    value: str
+
+
+def _total(document: object, *, query: str, at: datetime, window: timedelta) -> Decimal | Missing:
+    match document:
+        case {"status": "success", "warnings": warnings} if warnings:
+            return Missing(Reason.QUERY_WARNINGS, f"the result may not be whole: {warnings}")
+        case {"status": "success", "data": {"resultType": "vector", "result": []}}:
+            return Missing(Reason.NO_SERIES, f"there is no series for {query}")
+        case {"status": "success", "data": {"resultType": "vector", "result": [*series]}}:
+            return _sum([_pair_of_series(each) for each in series], at=at, window=window)
+        case {"status": "success", "data": {"resultType": "scalar", "result": pair}}:
+            return _sum([_pair(pair)], at=at, window=window)
+        case {"status": "success", "data": {"resultType": "matrix" | "string" as kind}}:
+            return Missing(Reason.UNEXPECTED_RESULT_TYPE, f"expected an instant vector or a scalar, got a {kind}")
+        case _:
+            return Missing(Reason.MALFORMED_ANSWER, "expected a result of Prometheus, got")
+
+
+def _pair_of_series(series: object) -> _Pair | Missing:
+    match series:
+        case {"metric": {}, "histogram": _}:
+            message = "expected numbers, got a native histogram; histogram_quantile makes one of it"
+            return Missing(Reason.UNEXPECTED_RESULT_TYPE, message)
+        case {"metric": {}, "value": pair}:
+            return _pair(pair)
+        case _:
+            return Missing(Reason.MALFORMED_ANSWER, "expected a value in each series, got")
+
+
+def _pair(pair: object) -> _Pair | Missing:
+    match pair:
+        case [int() | float() as time, str(value)] if not isinstance(time, bool):
+            return _Pair(time, value)
+        case _:
+            return Missing(Reason.MALFORMED_ANSWER, 'expected values as [time, "value"], got')
+
+
+def _sum(pairs: list[_Pair | Missing], *, at: datetime, window: timedelta) -> Decimal | Missing:
+    total = Decimal(0)
+    for pair in pairs:
+        number = pair if isinstance(pair, Missing) else _number(pair, at, window)
+        if isinstance(number, Missing):
+            among = f" in one of {len(pairs)} series" if len(pairs) > 1 else ""
+            return replace(number, message=number.message + among)
+        total = _EXACT.add(total, number)
+    return total
+
+
+def _number(pair: _Pair, at: datetime, window: timedelta) -> Decimal | Missing:
+    if not _is_of(pair, at, window):
+        message = f"asked for the time {at.timestamp():.3f}, answered for {str(pair.time)[:20]}; is a cache between?"
+        return Missing(Reason.STALE, message)
+    match pair.value.lower():
+        case "nan":
+            return Missing(Reason.NOT_A_NUMBER, "the value is NaN")
+        case "inf" | "+inf" | "-inf":
+            return Missing(Reason.INFINITE, f"the value is {pair.value}")
+        case _:
+            number = _decimal(pair.value)
+            return Missing(Reason.MALFORMED_ANSWER, "expected float64 values, got") if number is None else number
+
+
+def _is_of(pair: _Pair, at: datetime, window: timedelta) -> bool:
+    slack = window + timedelta(seconds=1)
+    return (at - slack).timestamp() <= pair.time <= (at + slack).timestamp()
+
+
+def _decimal(value: str) -> Decimal | None:
+    """Read a number exactly, if a float64 could hold it; an exponent of a billion would take a gigabyte to add."""
+    if len(value) > _LONGEST or not _NUMBER.fullmatch(value):
+        return None
+    number = Decimal(value)
+    return number if abs(number.adjusted()) <= _LONGEST else None
+
+
+def _milli(value: Decimal) -> int:
+    """Give thousandths, rounded away from zero as Kubernetes rounds quantities."""
+    return int(_EXACT.scaleb(value, 3).to_integral_value(ROUND_UP, _EXACT))
+
+
+_SHOWN = 300
+_EXCERPT = 4096
+
+# A float64 needs at most 326 characters and an exponent of 324; sums of such numbers are exact in 1,500 digits.
+_LONGEST = 400
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
+_EXACT = Context(prec=1500, traps=[FloatOperation, Inexact, InvalidOperation, Overflow])

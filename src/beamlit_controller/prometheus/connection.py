@@ -1,0 +1,158 @@
+"""How a Prometheus is spoken to: its address, credentials and certificates. Files are read whenever they are needed."""
+
+import base64
+import re
+import ssl
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import httpx2
+
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing
+
+
+@dataclass(frozen=True, slots=True)
+class BasicAuth:
+    """A user name, and the file with the password."""
+
+    username: str
+    password_file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Whom to trust (the system's authorities without `ca_file`), who we are, and the name to verify if not the host's."""
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    server_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Where a Prometheus is: `address` is an http or https URL, its path that under which `/api/v1/query` is found.
+
+    `timeout` is for one query in whole; a series without a sample younger than `stale_after` has no value.
+    Raises ValueError for what could never be sent.
+    """
+
+    address: str
+    bearer_token_file: Path | None = None
+    basic_auth: BasicAuth | None = None
+    tls: Tls = Tls()
+    headers: tuple[tuple[str, str], ...] = ()
+    query_parameters: tuple[tuple[str, str], ...] = ()
+    timeout: timedelta = timedelta(seconds=3)
+    stale_after: timedelta = timedelta(seconds=90)
+
+    def __post_init__(self) -> None:
+        url = _url(self.address)
+        if url.scheme not in {"http", "https"} or not url.host or url.userinfo or url.query or url.fragment:
+            raise ValueError("address: expected http(s)://host[:port][/path], without credentials, query and fragment")
+        if self.bearer_token_file and self.basic_auth:
+            raise ValueError("expected one of bearerTokenFile and basicAuth, got both")
+        for name, value in self.headers:
+            if not _HEADER_NAME.fullmatch(name) or not _is_header_value(value):
+                raise ValueError(f"headers: {name!r} can't be sent, expected visible ASCII")
+        if min(self.timeout, self.stale_after) <= timedelta(0):
+            raise ValueError("expected timeout and stale_after above 0")
+
+    @property
+    def url(self) -> httpx2.URL:
+        """Where instant queries are sent."""
+        return _url(f"{self.address.rstrip('/')}/api/v1/query")
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What may be a key, or is just a tenant's name: header and parameter values, but for the shortest."""
+        return tuple(value for _, value in (*self.headers, *self.query_parameters) if len(value) >= _SHORTEST_SECRET)
+
+    @property
+    def where(self) -> str:
+        """The host and port, for messages."""
+        return self.url.netloc.decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The value of the Authorization header, if one is wanted, and what must not be shown to anybody."""
+
+    authorization: str | None = None
+    secrets: tuple[str, ...] = ()
+
+
+def credentials(connection: Connection) -> Credentials | Missing:
+    """Read the token or the password as its file has it now."""
+    if connection.bearer_token_file:
+        token = _secret(connection.bearer_token_file)
+        if isinstance(token, Missing):
+            return token
+        if not _is_header_value(token):
+            return Missing(
+                Reason.CREDENTIALS_UNREADABLE, f"expected one line of ASCII in {connection.bearer_token_file}"
+            )
+        return Credentials(f"Bearer {token}", (token,))
+    if connection.basic_auth:
+        password = _secret(connection.basic_auth.password_file)
+        if isinstance(password, Missing):
+            return password
+        pair = base64.b64encode(f"{connection.basic_auth.username}:{password}".encode()).decode()
+        return Credentials(f"Basic {pair}", (pair, password))
+    return Credentials()
+
+
+def trust(tls: Tls) -> ssl.SSLContext | Missing:
+    """Load the certificates as their files have them now."""
+    try:
+        context = ssl.create_default_context(cafile=tls.ca_file) if tls.ca_file else _system_trust()
+        if tls.cert_file:
+            # Without a password OpenSSL would ask for one at the terminal, and wait.
+            context.load_cert_chain(tls.cert_file, tls.key_file, password="")
+    except (OSError, ValueError) as error:
+        files = ", ".join(str(file) for file in (tls.ca_file, tls.cert_file, tls.key_file) if file)
+        return Missing(Reason.TLS_FAILED, f"can't load {files or 'the system certificates'}: {error}")
+    return context
+
+
+def fingerprint(tls: Tls) -> tuple[tuple[int, int, int], ...]:
+    """Give something that changes when one of the certificates' files does."""
+    return tuple(_version(file) for file in (tls.ca_file, tls.cert_file, tls.key_file) if file)
+
+
+def _url(address: str) -> httpx2.URL:
+    try:
+        return httpx2.URL(address)
+    except httpx2.InvalidURL as error:
+        raise ValueError(f"address: expected http(s)://host[:port][/path]: {error}") from error
+
+
+def _secret(file: Path) -> str | Missing:
+    try:
+        secret = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        return Missing(Reason.CREDENTIALS_UNREADABLE, f"can't read {file}: {why}")
+    return secret or Missing(Reason.CREDENTIALS_UNREADABLE, f"expected a token or a password in {file}, it is empty")
+
+
+def _is_header_value(value: str) -> bool:
+    return value.isascii() and value.isprintable() and value == value.strip()
+
+
+def _system_trust() -> ssl.SSLContext:
+    return httpx2.create_ssl_context(trust_env=False)
+
+
+def _version(file: Path) -> tuple[int, int, int]:
+    try:
+        stat = file.stat()
+    except OSError:
+        return (0, 0, 0)
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+_SHORTEST_SECRET = 6
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

@@ -1,0 +1,202 @@
+"""The `Source` of External metrics: one instant query of a Prometheus for each reading."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+from weakref import WeakValueDictionary
+
+import httpx2
+
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing, Reading
+from beamlit_controller.core.spec import ExternalMetric, MetricSpec, ModelKey, OffloadSpec
+from beamlit_controller.prometheus import answer as answers
+from beamlit_controller.prometheus import connection as connections
+from beamlit_controller.prometheus import query as queries
+from beamlit_controller.prometheus.answer import Answer
+from beamlit_controller.prometheus.connection import Connection, Credentials
+
+
+class PrometheusSource:
+    """Asks one Prometheus; used as `async with`. Nothing is followed, nothing is taken from the environment.
+
+    Tokens, passwords and certificates are read from their files as they are at that moment, so they can be exchanged.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._transports = _Transports(connection)
+        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._places_of: WeakValueDictionary[ModelKey, asyncio.Semaphore] = WeakValueDictionary()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._transports.aclose()
+
+    async def read(self, spec: OffloadSpec, metric: MetricSpec, *, at: datetime) -> Reading:
+        """Ask for an External metric as of `at`; a `Missing` says where it was asked, and shows no credentials."""
+        if not isinstance(metric, ExternalMetric):
+            return Missing(Reason.UNSUPPORTED_METRIC, "Prometheus is asked for External metrics only")
+        query = queries.text(metric.metric, stale_after=self._connection.stale_after)
+        if isinstance(query, Missing):
+            return query
+        credentials = connections.credentials(self._connection)
+        if isinstance(credentials, Missing):
+            return credentials
+        request = _request(self._connection, credentials, query, at)
+        hide = (*credentials.secrets, *self._connection.secrets)
+        answer = await self._exchange(spec.key, request, hide)
+        if isinstance(answer, Answer):
+            window = self._connection.stale_after
+            reading = answers.read(answer, query=query, at=at, window=window, hide=hide)
+        else:
+            reading = answer
+        return self._located(reading) if isinstance(reading, Missing) else reading
+
+    async def _exchange(self, key: ModelKey, request: httpx2.Request, hide: tuple[str, ...]) -> Answer | Missing:
+        timeout = self._connection.timeout.total_seconds()
+        try:
+            async with asyncio.timeout(timeout), self._place(key):
+                transport = await self._transports.present()
+                if isinstance(transport, Missing):
+                    return transport
+                async with aclosing(await transport.handle_async_request(request)) as response:
+                    return await _answer(response)
+        except TimeoutError:
+            return Missing(Reason.TIMED_OUT, f"no whole answer within {timeout:g} s")
+        except (httpx2.HTTPError, OSError) as error:
+            return _failure(error, hide)
+
+    @asynccontextmanager
+    async def _place(self, key: ModelKey) -> AsyncIterator[None]:
+        """Wait for a place among all queries; a model with slow ones holds no more than its own few."""
+        places = self._places_of.setdefault(key, asyncio.Semaphore(_AT_ONCE_PER_MODEL))
+        async with places, self._places:
+            yield
+
+    def _located(self, missing: Missing) -> Missing:
+        return Missing(missing.reason, f"{self._connection.where}: {missing.message}")
+
+
+def _request(connection: Connection, credentials: Credentials, query: str, at: datetime) -> httpx2.Request:
+    headers = [*_HEADERS, *connection.headers]
+    if credentials.authorization:
+        headers.append(("authorization", credentials.authorization))
+    asked = {
+        "query": query,
+        "time": f"{at.timestamp():.3f}",
+        "timeout": queries.duration(connection.timeout),
+    }
+    extensions = _extensions(connection)
+    url = connection.url
+    if len(query.encode()) > _LONGEST_IN_URL:
+        url = url.copy_with(params=connection.query_parameters)
+        return httpx2.Request("POST", url, headers=headers, data=asked, extensions=extensions)
+    url = url.copy_with(params=(*connection.query_parameters, *asked.items()))
+    return httpx2.Request("GET", url, headers=headers, extensions=extensions)
+
+
+def _extensions(connection: Connection) -> dict[str, object]:
+    # The deadline is for the exchange in whole. A handshake has a time limit of its own below it, as the client leaves
+    # the socket open when it is cancelled in the middle of one.
+    timeouts = {"connect": _PART_FOR_HANDSHAKE * connection.timeout.total_seconds()}
+    named = {"sni_hostname": connection.tls.server_name} if connection.tls.server_name else {}
+    return {"timeout": timeouts, **named}
+
+
+async def _answer(response: httpx2.Response) -> Answer:
+    """Read an answer, but not much more of it than may be read; the body of a redirect says nothing."""
+    location = response.headers.get("location", "")
+    body = bytearray()
+    if not response.is_redirect:
+        async with aclosing(response.aiter_bytes()) as pieces:
+            async for piece in pieces:
+                body += piece
+                if len(body) > answers.LIMIT:
+                    break
+    return Answer(response.status_code, bytes(body), location)
+
+
+def _failure(error: Exception, hide: tuple[str, ...]) -> Missing:
+    said = answers.shown(str(error), hide=hide)
+    if isinstance(error, httpx2.TimeoutException):
+        return Missing(Reason.TIMED_OUT, "can't connect in time")
+    if broken := _tls_error(error):
+        return Missing(Reason.TLS_FAILED, answers.shown(broken.reason or str(broken)) + _verification(broken))
+    if isinstance(error, httpx2.DecodingError):
+        return Missing(Reason.MALFORMED_ANSWER, f"the body's encoding is broken: {said}")
+    if isinstance(error, httpx2.LocalProtocolError):
+        return Missing(Reason.CONNECTION_FAILED, "the request can't be sent as HTTP")
+    if isinstance(error, httpx2.ConnectError):
+        return Missing(Reason.CONNECTION_FAILED, f"can't connect: {said}")
+    return Missing(Reason.CONNECTION_FAILED, f"the connection broke: {said or type(error).__name__}")
+
+
+def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _verification(error: ssl.SSLError) -> str:
+    return f": {error.verify_message}" if isinstance(error, ssl.SSLCertVerificationError) else ""
+
+
+@dataclass(slots=True)
+class _Open:
+    fingerprint: object
+    transport: httpx2.AsyncHTTPTransport
+
+
+class _Transports:
+    """The connections, begun anew when the certificates' files change; the old ones may finish meanwhile."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._present: _Open | None = None
+        self._former: _Open | None = None
+
+    async def present(self) -> httpx2.AsyncHTTPTransport | Missing:
+        """Give the transport with the certificates as they are now."""
+        fingerprint = connections.fingerprint(self._connection.tls)
+        if self._present and self._present.fingerprint == fingerprint:
+            return self._present.transport
+        context = connections.trust(self._connection.tls)
+        if isinstance(context, Missing):
+            return context
+        transport = httpx2.AsyncHTTPTransport(verify=context, trust_env=False, limits=_LIMITS)
+        oldest, self._former, self._present = self._former, self._present, _Open(fingerprint, transport)
+        if oldest:
+            await oldest.transport.aclose()
+        return transport
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for each in (self._present, self._former):
+            if each:
+                await each.transport.aclose()
+        self._present = self._former = None
+
+
+_HEADERS = (
+    ("accept", "application/json"),
+    ("accept-encoding", "identity"),  # answers are small; what is packed all the same is unpacked up to the limit
+    ("user-agent", "beamlit-controller"),
+)
+_LONGEST_IN_URL = 2048
+_PART_FOR_HANDSHAKE = 0.4  # once for TCP, once for TLS
+_AT_ONCE = 64
+_AT_ONCE_PER_MODEL = 4
+
+# Servers and proxies close idle connections after 5 s or more: we do it first, so no query meets a closing one.
+# Each idle connection is looked at for each query, so there are only as many as keep a steady load from reconnecting.
+_LIMITS = httpx2.Limits(max_connections=_AT_ONCE, max_keepalive_connections=8, keepalive_expiry=4)

@@ -1,0 +1,174 @@
+"""One metric of one server, found on its page in the text format or in OpenMetrics.
+
+https://prometheus.io/docs/instrumenting/exposition_formats/ and https://prometheus.io/docs/specs/om/open_metrics_spec/
+
+Only the lines that may have the metric reach the parser, which is prometheus-client's. On a page such as vLLM gives
+(190 KB, 1,700 lines) a gauge of four series takes 0.2 ms; to parse the page takes 30 ms, as OpenMetrics 47 ms.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import ROUND_UP, Context, Decimal, Inexact, InvalidOperation, Overflow
+from itertools import islice
+from math import inf
+
+from prometheus_client import Metric
+from prometheus_client import parser as text_format
+from prometheus_client.openmetrics import parser as openmetrics
+from prometheus_client.samples import Sample
+
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing
+from beamlit_controller.core.spec import MetricIdentifier
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a server answered."""
+
+    body: bytes
+    content_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """The sum of the series in thousandths, rounded away from zero; `age` is that of the oldest, where pages tell it."""
+
+    milli: int
+    age: timedelta = timedelta(0)
+
+
+def total(page: Page, metric: MetricIdentifier, *, at: datetime, stale_after: timedelta) -> Total | Missing:
+    """Add up the series whose name stands on the page as it is in the metric, and whose labels its selector selects.
+
+    So a counter, or a part of a histogram, has its suffix: `requests_total`, `latency_seconds_count`.
+    """
+    if _is_foreign(page):
+        return Missing(Reason.MALFORMED_ANSWER, f"expected metrics, got {shown(page.content_type)}: {_excerpt(page)}")
+    samples = _samples(page, metric.name)
+    if isinstance(samples, Missing):
+        return samples
+    selected = [sample for sample in samples if metric.selector.matches(sample.labels)]
+    if not selected:
+        what = "with these labels" if samples else "of this name"
+        return Missing(Reason.NO_SERIES, f"there is no series {what} on the page")
+    return _repeated(selected) or _sum(selected, at=at, stale_after=stale_after)
+
+
+def shown(text: str) -> str:
+    """Give what strangers wrote on one line, and short."""
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())[:_SHOWN]
+
+
+def _excerpt(page: Page) -> str:
+    return shown(page.body[:4096].decode(errors="replace"))
+
+
+def _is_foreign(page: Page) -> bool:
+    media_type = page.content_type.partition(";")[0].strip().lower()
+    return media_type in _FOREIGN or page.body[:100].lstrip().startswith(b"<")
+
+
+def _samples(page: Page, name: str) -> list[Sample] | Missing:
+    """Parse the samples of this name."""
+    mentions = list(islice(_mentions(page.body, name), _MOST_MENTIONS + 1))
+    lines = [line for line in mentions if _may_have(line.lstrip(), name)]
+    if len(mentions) > _MOST_MENTIONS or len(lines) > _MOST_SERIES:
+        return Missing(Reason.ANSWER_TOO_LARGE, f"expected at most {_MOST_SERIES} series of this name")
+    if any(len(line) > _LONGEST_LINE for line in lines):
+        return Missing(Reason.MALFORMED_ANSWER, f"expected lines of at most {_LONGEST_LINE} bytes")
+    try:
+        return [sample for family in _parsed(page, name, lines) for sample in family.samples if sample.name == name]
+    except Exception as error:  # noqa: BLE001 # the parser reads what strangers wrote, and names no errors of its own
+        return Missing(Reason.MALFORMED_ANSWER, f"a line with this name can't be read: {shown(str(error))}")
+
+
+def _mentions(body: bytes, name: str) -> Iterator[bytes]:
+    """Find the lines in which the name stands anywhere: faster by far than to look at every line."""
+    written = _written(name)
+    position = body.find(written) if name else -1
+    while position >= 0:
+        end = body.find(b"\n", position)
+        end = len(body) if end < 0 else end
+        yield body[body.rfind(b"\n", 0, position) + 1 : end]
+        position = body.find(written, end)
+
+
+def _may_have(line: bytes, name: str) -> bool:
+    """Tell whether a line begins with the name, or with the brace in which it stands quoted."""
+    written = _written(name)
+    return line.startswith(b"{") or (line.startswith(written) and line[len(written) :][:1] in b" \t{")
+
+
+def _written(name: str) -> bytes:
+    """Give a name as pages have it: one with other characters than `a-zA-Z0-9_:` stands in quotes."""
+    return name.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"').encode(errors="replace")
+
+
+def _parsed(page: Page, name: str, lines: list[bytes]) -> Iterator[Metric]:
+    """Parse lines, without what is said of their types: the parser would rename counters, and look for whole families."""
+    if page.content_type.partition(";")[0].strip().lower() != "application/openmetrics-text":
+        yield from text_format.text_string_to_metric_families(b"\n".join(lines).decode())
+        return
+    if any(b" # " in line for line in lines):
+        lines = [*_type_with_exemplars(name), *lines]
+    written = b"\n".join([*lines, b"# EOF\n"]).decode()
+    yield from openmetrics.text_string_to_metric_families(written)  # type: ignore[no-untyped-call] # it has no annotations
+
+
+def _type_with_exemplars(name: str) -> list[bytes]:
+    """Give the type that OpenMetrics allows exemplars with."""
+    for suffix, kind in (("_total", "counter"), ("_bucket", "histogram")):
+        if name.endswith(suffix):
+            return [f"# TYPE {name.removesuffix(suffix)} {kind}".encode()]
+    return []
+
+
+def _repeated(samples: list[Sample]) -> Missing | None:
+    if len({frozenset(sample.labels.items()) for sample in samples}) == len(samples):
+        return None
+    return Missing(Reason.MALFORMED_ANSWER, "one series stands on the page more than once")
+
+
+def _sum(samples: list[Sample], *, at: datetime, stale_after: timedelta) -> Total | Missing:
+    value, oldest = Decimal(0), 0.0
+    for sample in samples:
+        age, number = _age(sample, at), _number(sample.value)
+        if isinstance(number, Missing):
+            return number
+        if not age <= stale_after.total_seconds():
+            return Missing(Reason.STALE, f"expected a sample younger than {stale_after}, got one of {age:.0f} s ago")
+        value, oldest = _EXACT.add(value, number), max(oldest, age)
+    milli = int(_EXACT.scaleb(value, 3).to_integral_value(ROUND_UP, _EXACT))
+    return Total(milli, timedelta(seconds=oldest))
+
+
+def _age(sample: Sample, at: datetime) -> float:
+    """Give a sample's age in seconds: 0 without a timestamp, infinite with one that is beyond all time."""
+    try:
+        return at.timestamp() - float(sample.timestamp) if sample.timestamp is not None else 0.0
+    except OverflowError:
+        return inf
+
+
+def _number(value: float) -> Decimal | Missing:
+    """Give the decimal number that was written, not the binary fraction next to it."""
+    if value != value:  # noqa: PLR0124 # NaN alone differs from itself; an int of a thousand digits has no isnan
+        return Missing(Reason.NOT_A_NUMBER, "the value is NaN")
+    if abs(value) > sys.float_info.max:  # whole numbers come as int, of any size
+        return Missing(Reason.INFINITE, "the value is infinite, or larger than a float64 can be")
+    return Decimal(repr(value))
+
+
+_FOREIGN = frozenset({"application/json", "application/vnd.google.protobuf", "text/html"})
+_SHOWN = 200
+
+# The parser's time grows with the square of a line's length; and no model server has thousands of series of one name.
+_LONGEST_LINE = 16 * 1024
+_MOST_SERIES = 5_000
+_MOST_MENTIONS = 50_000
+
+# Sums of float64 numbers are exact in 1,500 digits.
+_EXACT = Context(prec=1500, traps=[Inexact, InvalidOperation, Overflow])

@@ -1,0 +1,178 @@
+"""The `Source` of Pods metrics that asks the model servers themselves: each server's own page, all servers at once."""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Self
+
+import httpx2
+
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing, PodSample, PodSamples, Reading
+from beamlit_controller.core.spec import MetricSpec, ModelKey, OffloadSpec, PodsMetric
+from beamlit_controller.scrape import exposition
+from beamlit_controller.scrape.exposition import Page, Total
+
+LIMIT = 8 * 1024 * 1024
+"""The longest page, in decoded bytes, that is read."""
+
+
+class ScrapeSource:
+    """Reads Pods metrics from the servers; used as `async with`. Nothing is followed, nothing is taken from the environment.
+
+    `endpoints` tells a model's servers as `host:port`, which is also what their samples are called by. A server that has
+    not answered in whole within `timeout` has no sample, and a series whose page says that it is older than `stale_after`
+    has no value. Each page is fetched once a round, whatever the number of metrics that are on it.
+    """
+
+    def __init__(
+        self,
+        endpoints: Callable[[OffloadSpec], tuple[str, ...]],
+        *,
+        timeout: timedelta = timedelta(milliseconds=600),
+        stale_after: timedelta = timedelta(seconds=90),
+    ) -> None:
+        self._endpoints = endpoints
+        self._timeout = timeout
+        self._stale_after = stale_after
+        self._models: dict[ModelKey, _Model] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for model in self._models.values():
+            await model.keep(())
+        self._models.clear()
+
+    async def read(self, spec: OffloadSpec, metric: MetricSpec, *, at: datetime) -> Reading:
+        """Read a Pods metric from every server of the model; the servers that have no value are named with the reason."""
+        if not isinstance(metric, PodsMetric) or spec.metric_service is None:
+            message = "expected a Pods metric of a model with metricServiceRef"
+            return Missing(Reason.UNSUPPORTED_METRIC, message)
+        model = await self._model(spec.key, at)
+        async with model.turn:
+            if model.round != (spec, at) or metric not in model.readings:
+                model.readings = await self._round(model, spec, spec.metric_service.path, metric, at)
+                model.round = (spec, at)
+            return model.readings[metric]
+
+    async def _model(self, key: ModelKey, at: datetime) -> "_Model":
+        if key not in self._models:
+            self._models[key] = _Model(seen=at)
+            await self._forget_before(at - _FORGOTTEN_AFTER)
+        model = self._models[key]
+        model.seen = at
+        return model
+
+    async def _forget_before(self, when: datetime) -> None:
+        """Let go of models that nobody asked for since."""
+        for key, model in tuple(self._models.items()):
+            if model.seen < when and not model.turn.locked():
+                del self._models[key]
+                await model.keep(())
+
+    async def _round(
+        self, model: "_Model", spec: OffloadSpec, path: str, metric: PodsMetric, at: datetime
+    ) -> Mapping[PodsMetric, Reading]:
+        """Fetch all pages, and take from them all metrics of the model at once."""
+        metrics = dict.fromkeys((metric, *(each for each in spec.metrics if isinstance(each, PodsMetric))))
+        endpoints = tuple(dict.fromkeys(self._endpoints(spec)))
+        await model.keep(endpoints)
+        if not endpoints:
+            none = Missing(Reason.NO_PODS, "expected endpoints of the metricServiceRef, there are none")
+            return dict.fromkeys(metrics, none)
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(
+                    self._values(model.transport(endpoint), f"http://{endpoint}{path}", tuple(metrics), at)
+                )
+                for endpoint in endpoints
+            ]
+        values = dict(zip(endpoints, (task.result() for task in tasks), strict=True))
+        return {each: _samples({pod: found[each] for pod, found in values.items()}, at) for each in metrics}
+
+    async def _values(
+        self, transport: httpx2.AsyncHTTPTransport, url: str, metrics: tuple[PodsMetric, ...], at: datetime
+    ) -> Mapping[PodsMetric, Total | Missing]:
+        page = await self._fetch(transport, url)
+        if isinstance(page, Missing):
+            return dict.fromkeys(metrics, page)
+        return {each: exposition.total(page, each.metric, at=at, stale_after=self._stale_after) for each in metrics}
+
+    async def _fetch(self, transport: httpx2.AsyncHTTPTransport, url: str) -> Page | Missing:
+        timeout = self._timeout.total_seconds()
+        try:
+            async with asyncio.timeout(timeout):
+                request = httpx2.Request("GET", url, headers=_HEADERS)
+                async with aclosing(await transport.handle_async_request(request)) as response:
+                    return await _page(response)
+        except (TimeoutError, httpx2.TimeoutException):
+            return Missing(Reason.TIMED_OUT, f"no whole page within {timeout:g} s")
+        except httpx2.DecodingError as error:
+            return Missing(Reason.MALFORMED_ANSWER, f"the page's encoding is broken: {error}")
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            return Missing(Reason.CONNECTION_FAILED, exposition.shown(str(error) or type(error).__name__))
+
+
+async def _page(response: httpx2.Response) -> Page | Missing:
+    if 300 <= response.status_code < 400:  # noqa: PLR2004 # the class of redirects, RFC 9110 section 15.4
+        return Missing(Reason.REDIRECTED, f"answered {response.status_code}: redirects are never followed")
+    if response.status_code != 200:  # noqa: PLR2004 # OK
+        return Missing(Reason.HTTP_ERROR, f"expected status 200, got {response.status_code}")
+    body = bytearray()
+    async with aclosing(response.aiter_bytes()) as pieces:
+        async for piece in pieces:
+            body += piece
+            if len(body) > LIMIT:
+                return Missing(Reason.ANSWER_TOO_LARGE, f"expected at most {LIMIT} bytes, and more came")
+    return Page(bytes(body), response.headers.get("content-type", ""))
+
+
+def _samples(values: Mapping[str, Total | Missing], at: datetime) -> PodSamples:
+    read = {pod: value for pod, value in values.items() if isinstance(value, Total)}
+    return PodSamples(
+        tuple(PodSample(pod, value.milli, at, value.age) for pod, value in read.items()),
+        tuple((pod, value) for pod, value in values.items() if isinstance(value, Missing)),
+    )
+
+
+@dataclass(slots=True)
+class _Model:
+    """What is remembered of a model: the last round's readings, and a connection to each of its servers."""
+
+    seen: datetime
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    round: tuple[OffloadSpec, datetime] | None = None
+    readings: Mapping[PodsMetric, Reading] = field(default_factory=dict)
+    transports: dict[str, httpx2.AsyncHTTPTransport] = field(default_factory=dict)
+
+    def transport(self, endpoint: str) -> httpx2.AsyncHTTPTransport:
+        """Give a server's own transport: in one for all, each request would look at every idle connection."""
+        if endpoint not in self.transports:
+            self.transports[endpoint] = httpx2.AsyncHTTPTransport(verify=_NO_TLS, trust_env=False, limits=_LIMITS)
+        return self.transports[endpoint]
+
+    async def keep(self, endpoints: tuple[str, ...]) -> None:
+        """Close the connections to all other servers."""
+        for endpoint in self.transports.keys() - set(endpoints):
+            await self.transports.pop(endpoint).aclose()
+
+
+# The text format alone is asked for: its pages are read faster, and prometheus-client renames metrics with ":" in others.
+_HEADERS = (
+    ("accept", "text/plain;version=0.0.4,*/*;q=0.1"),
+    ("accept-encoding", "identity"),  # what is packed all the same is unpacked up to the limit
+    ("user-agent", "beamlit-controller"),
+)
+_FORGOTTEN_AFTER = timedelta(minutes=10)
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody: metrics are read over plain HTTP
+
+# uvicorn, and so vLLM, closes idle connections after 5 s: we do it first, so no request meets a closing one.
+_LIMITS = httpx2.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=4)

@@ -1,0 +1,283 @@
+"""What each answer of Prometheus means: a number only where there is exactly one meaning, else the reason."""
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from math import ceil, floor
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing, Sample
+from beamlit_controller.prometheus import answer
+from beamlit_controller.prometheus.answer import Answer
+
+AT = datetime(2026, 6, 1, 12, 0, 0, 250_000, tzinfo=UTC)
+WINDOW = timedelta(seconds=90)
+QUERY = "last_over_time(queue[90s])"
+
+
+def read(body: object, status: int = 200, *, location: str = "", hide: tuple[str, ...] = ()) -> Sample | Missing:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return answer.read(Answer(status, content, location), query=QUERY, at=AT, window=WINDOW, hide=hide)
+
+
+def success(result: object, kind: str = "vector", **more: object) -> dict[str, object]:
+    return {"status": "success", "data": {"resultType": kind, "result": result}, **more}
+
+
+def vector(*values: Any, at: float = AT.timestamp(), **more: object) -> dict[str, object]:  # noqa: ANN401 - odd ones too
+    return success([{"metric": {"pod": f"p{i}"}, "value": [at, value]} for i, value in enumerate(values)], **more)
+
+
+def milli(body: object) -> int:
+    reading = read(body)
+    assert isinstance(reading, Sample), reading
+    return reading.milli
+
+
+def reason(body: object, status: int = 200) -> Reason:
+    reading = read(body, status)
+    assert isinstance(reading, Missing), reading
+    return reading.reason
+
+
+def test_a_series_is_its_value() -> None:
+    assert read(vector("12.5")) == Sample(12_500, AT, WINDOW)
+
+
+def test_several_series_are_their_sum() -> None:
+    assert milli(vector("1", "2.5", "-0.5")) == 3_000
+
+
+def test_a_scalar_is_one_value() -> None:
+    assert milli(success([AT.timestamp(), "7"], "scalar")) == 7_000
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("0", 0), ("-0", 0), ("0.0001", 1), ("-0.0001", -1), ("0.0015", 2), ("1e+06", 10**9), ("5e-324", 1), (".5", 500)],
+)
+def test_thousandths_are_rounded_away_from_zero(value: str, expected: int) -> None:
+    assert milli(vector(value)) == expected
+
+
+def test_decimals_are_added_exactly() -> None:
+    assert milli(vector(*["0.1"] * 30)) == 3_000
+
+
+def test_the_largest_and_smallest_numbers_are_added_exactly() -> None:
+    assert milli(vector("1.7976931348623157e+308", "5e-324")) == 17976931348623157 * 10**295 + 1
+    assert milli(vector("1.7976931348623157e+308", "5e-324", "-1.7976931348623157e+308")) == 1
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=8))
+@example([1e308, 5e-324, -1e308])
+def test_any_numbers_are_added_exactly(values: list[float]) -> None:
+    total = sum(Fraction(repr(value)) for value in values) * 1000
+
+    assert milli(vector(*map(repr, values))) == (ceil(total) if total > 0 else floor(total))
+
+
+def test_infos_do_no_harm() -> None:
+    assert milli(vector("1", infos=["metric might not be a counter"], warnings=[])) == 1_000
+
+
+# What is no number says why.
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (vector(), Reason.NO_SERIES),
+        (vector("NaN"), Reason.NOT_A_NUMBER),
+        (vector("1", "NaN"), Reason.NOT_A_NUMBER),
+        (vector("+Inf"), Reason.INFINITE),
+        (vector("-Inf"), Reason.INFINITE),
+        (vector("1", "+Inf", "-Inf"), Reason.INFINITE),
+        (success([AT.timestamp(), "NaN"], "scalar"), Reason.NOT_A_NUMBER),
+        (vector("1", at=AT.timestamp() - 300), Reason.STALE),
+        (vector("1", at=AT.timestamp() + 300), Reason.STALE),
+        (success([{"metric": {}, "values": [[1, "1"]]}], "matrix"), Reason.UNEXPECTED_RESULT_TYPE),
+        (success([], "matrix"), Reason.UNEXPECTED_RESULT_TYPE),
+        (success([AT.timestamp(), "1"], "string"), Reason.UNEXPECTED_RESULT_TYPE),
+        (success([{"metric": {}, "histogram": [1, {"count": "3"}]}]), Reason.UNEXPECTED_RESULT_TYPE),
+        (vector("1", warnings=["2 of 3 stores did not answer"]), Reason.QUERY_WARNINGS),
+        (vector("1", warnings="odd"), Reason.QUERY_WARNINGS),
+        ({"status": "error", "errorType": "execution", "error": "many-to-many"}, Reason.QUERY_FAILED),
+        ({"status": "error", "errorType": "timeout", "error": "query timed out"}, Reason.TIMED_OUT),
+        ({"status": "error"}, Reason.HTTP_ERROR),
+    ],
+)
+def test_what_is_no_number_has_a_reason(body: object, expected: Reason) -> None:
+    assert reason(body) is expected
+
+
+MALFORMED = [
+    b"",
+    b"   ",
+    b"null",
+    b"[]",
+    b'"success"',
+    b"{}",
+    b'{"status":"success"}',
+    b"<!doctype html><title>Log in</title>",
+    b'{"status":"success","data":{"resultType":"vector","result":[',
+    b"\xff\xfe{}",
+    b"[" * 200_000,
+    b'{"a":' * 100_000,
+    b'{"status":"success","status":"success"}',
+    b"9" * 100_000,
+    success({}),
+    success(None),
+    success([[]]),
+    success([None]),
+    success([{"value": [AT.timestamp(), "1"]}]),
+    success([{"metric": {}}]),
+    success([{"metric": {}, "value": []}]),
+    success([{"metric": {}, "value": [AT.timestamp()]}]),
+    success([{"metric": {}, "value": [AT.timestamp(), "1", "2"]}]),
+    success([{"metric": {}, "value": [str(AT.timestamp()), "1"]}]),
+    success([{"metric": {}, "value": [True, "1"]}]),
+    success([{"metric": [], "value": [AT.timestamp(), "1"]}]),
+    success([], "scalar"),
+    success([], "brouhaha"),
+    {"status": "success", "data": {"resultType": None, "result": []}},
+    vector(1),
+    vector(None),
+    vector(""),
+    vector("1_000"),
+    vector("0x10"),
+    vector("\uff11"),
+    vector("12 "),
+    vector("1e"),
+    vector("sNaN"),
+    vector("1e999999999"),
+    vector("0e-999999999"),
+    vector("1e-5000"),
+    vector("9" * 5_000),
+    vector("1", "one"),
+]
+
+
+@pytest.mark.parametrize("body", MALFORMED, ids=[f"shape {number}" for number in range(len(MALFORMED))])
+def test_every_other_shape_is_malformed(body: object) -> None:
+    assert reason(body) is Reason.MALFORMED_ANSWER
+
+
+@pytest.mark.parametrize(("status", "hint"), [(401, "bearerTokenFile"), (403, "headers"), (404, "address")])
+def test_a_refusal_of_the_server_says_what_to_mend(status: int, hint: str) -> None:
+    refused = read(b"no", status)
+
+    assert isinstance(refused, Missing)
+    assert refused.reason is Reason.HTTP_ERROR
+    assert str(status) in refused.message
+    assert hint in refused.message
+
+
+@pytest.mark.parametrize("status", [100, 201, 204, 206, 400, 405, 418, 429, 500, 502, 503, 599])
+def test_every_other_status_is_an_error(status: int) -> None:
+    refused = read(vector("1"), status)
+
+    assert isinstance(refused, Missing)
+    assert refused.reason is Reason.HTTP_ERROR
+    assert str(status) in refused.message
+
+
+def test_a_mistake_in_the_query_is_shown() -> None:
+    document = {"status": "error", "errorType": "bad_data", "error": '1:5: parse error: unexpected ")"'}
+
+    refused = read(document, 400)
+
+    assert refused == Missing(Reason.QUERY_FAILED, 'Prometheus refused, bad_data: 1:5: parse error: unexpected ")"')
+
+
+def test_a_redirect_says_where_to_but_not_the_whole_address() -> None:
+    redirected = read(b"", 302, location="https://login.example.com/?state=secret")
+
+    assert isinstance(redirected, Missing)
+    assert redirected.reason is Reason.REDIRECTED
+    assert "login.example.com" in redirected.message
+    assert "secret" not in redirected.message
+    assert isinstance(read(b"", 301, location="http://[bad"), Missing)
+    assert isinstance(read(b"", 304), Missing)
+
+
+def test_a_long_body_is_too_large_even_if_it_begins_well() -> None:
+    body = json.dumps(vector("1")).encode() + b" " * answer.LIMIT
+
+    assert reason(body) is Reason.ANSWER_TOO_LARGE
+    assert milli(body[: answer.LIMIT]) == 1_000
+
+
+def test_messages_are_short_on_one_line_and_keep_secrets() -> None:
+    body = b"<html>\r\n\x1b[31m\x00 your token s3cret-token was refused " + b"x" * 10_000
+
+    refused = read(body, 500, hide=("s3cret-token",))
+
+    assert isinstance(refused, Missing)
+    assert refused.message.isprintable()
+    assert len(refused.message) < 400
+    assert "your token *** was refused" in refused.message
+
+
+def test_the_message_of_an_empty_answer_has_the_query() -> None:
+    empty = read(vector())
+
+    assert isinstance(empty, Missing)
+    assert QUERY in empty.message
+
+
+# Nothing that comes can stop or delay the round.
+
+
+@given(st.binary(max_size=200), st.integers(100, 599))
+def test_no_body_raises(body: bytes, status: int) -> None:
+    assert isinstance(read(body, status), Missing | Sample)
+
+
+documents = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=8), children, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(documents, st.sampled_from(["vector", "scalar", "matrix", "string", "other"]))
+def test_no_document_raises_and_only_numbers_are_numbers(result: object, kind: str) -> None:
+    reading = read(success(result, kind))
+
+    if isinstance(reading, Sample):
+        assert kind in {"vector", "scalar"}
+        assert result
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        vector(*["1e308", "5e-324"] * 7_500),
+        vector("1" * 900_000),
+        vector("1e" + "9" * 900_000),
+        b"[" * 1_000_000,
+        b"-" + b"1" * 1_000_000,
+        vector("1", at=10**4000),
+    ],
+    ids=["many", "long", "exponent", "deep", "digits", "time"],
+)
+def test_no_body_takes_long(body: object) -> None:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    began = time.process_time()
+
+    read(content)
+
+    assert time.process_time() - began < 1  # each takes some ten milliseconds; without the limits, minutes
+
+
+def test_the_rounding_agrees_with_decimal_arithmetic() -> None:
+    assert milli(vector("0.30000000000000004")) == 301
+    assert milli(vector("0.3")) == int(Decimal("0.3") * 1000)

@@ -1,0 +1,290 @@
+"""Model servers that have metrics, and every way in which one may not, over real sockets."""
+
+import asyncio
+import time
+import tracemalloc
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import builders
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing, PodSample, PodSamples, Reading
+from beamlit_controller.core.spec import (
+    AverageValue,
+    LabelSelector,
+    MetricIdentifier,
+    MetricServiceRef,
+    ModelKey,
+    OffloadSpec,
+    PodsMetric,
+)
+from beamlit_controller.scrape import source as scrape
+from beamlit_controller.scrape.source import ScrapeSource
+from fakes import http
+from waiting import eventually
+
+AT = builders.NOW
+SECOND = timedelta(seconds=1)
+
+
+def metric(name: str, **labels: str) -> PodsMetric:
+    return PodsMetric(MetricIdentifier(name, LabelSelector(tuple(labels.items()))), AverageValue(1_000))
+
+
+WAITING, RUNNING = metric("vllm:num_requests_waiting"), metric("vllm:num_requests_running")
+SPEC = builders.spec(metrics=(WAITING, RUNNING), metric_service=MetricServiceRef("llama", 8000))
+
+
+def page(waiting: float = 3, running: float = 8) -> http.Respond:
+    lines = f'vllm:num_requests_waiting{{engine="0"}} {waiting}\nvllm:num_requests_running{{engine="0"}} {running}\n'
+    return http.page(lines, content_type="text/plain; version=0.0.4")
+
+
+GOOD = page()
+
+
+def reader(*endpoints: str, **settings: Any) -> ScrapeSource:  # noqa: ANN401 - whatever a ScrapeSource takes
+    return ScrapeSource(lambda _: endpoints, **{"timeout": timedelta(milliseconds=300)} | settings)
+
+
+async def read(*endpoints: str, spec: OffloadSpec = SPEC, asked: PodsMetric = WAITING, **settings: Any) -> Reading:  # noqa: ANN401 - whatever a ScrapeSource takes
+    async with reader(*endpoints, **settings) as source:
+        return await source.read(spec, asked, at=AT)
+
+
+@asynccontextmanager
+async def servers(*answers: http.Respond) -> AsyncIterator[Sequence[http.Server]]:
+    async with AsyncExitStack() as running:
+        yield [await running.enter_async_context(http.serve(answer)) for answer in answers]
+
+
+async def test_reads_the_metric_from_each_server() -> None:
+    async with servers(page(3), page(4.5)) as (one, two):
+        reading = await read(one.address, two.address)
+
+    assert reading == PodSamples((PodSample(one.address, 3_000, AT), PodSample(two.address, 4_500, AT)))
+
+
+async def test_asks_for_the_path_and_the_text_format() -> None:
+    spec = replace(SPEC, metric_service=MetricServiceRef("llama", 8000, "/v1/metrics?model=a b"))
+    async with servers(GOOD) as (server,):
+        await read(server.address, spec=spec)
+
+    (request,) = server.requests
+    assert (request.method, request.target) == ("GET", "/v1/metrics?model=a%20b")
+    assert request.headers["accept"].startswith("text/plain;version=0.0.4")
+    assert "authorization" not in request.headers
+
+
+async def test_applies_the_selector() -> None:
+    lines = 'queue{model="a"} 1\nqueue{model="b"} 2\nqueue{model="b",engine="1"} 4\n'
+    async with servers(http.page(lines)) as (server,):
+        reading = await read(server.address, asked=metric("queue", model="b"))
+
+    assert reading == PodSamples((PodSample(server.address, 6_000, AT),))
+
+
+async def test_reads_openmetrics_if_a_server_speaks_only_that() -> None:
+    lines = f"# TYPE queue gauge\nqueue 3 {int(AT.timestamp()) - 4}\n# EOF\n"
+    async with servers(http.page(lines, content_type="application/openmetrics-text; version=1.0.0")) as (server,):
+        reading = await read(server.address, asked=metric("queue"))
+
+    assert reading == PodSamples((PodSample(server.address, 3_000, AT, timedelta(seconds=4)),))
+
+
+async def test_reads_gzip_if_a_server_insists() -> None:
+    async with servers(http.zipped(b"queue 3\n")) as (server,):
+        reading = await read(server.address, asked=metric("queue"))
+
+    assert reading == PodSamples((PodSample(server.address, 3_000, AT),))
+
+
+# What it can't read.
+
+
+async def test_other_metrics_are_not_for_it() -> None:
+    without = replace(SPEC, metric_service=None)
+    async with reader() as source:
+        readings = [await source.read(SPEC, builders.QUEUE, at=AT), await source.read(without, WAITING, at=AT)]
+
+    assert [reading.reason for reading in readings if isinstance(reading, Missing)] == [Reason.UNSUPPORTED_METRIC] * 2
+
+
+async def test_a_model_without_servers_has_no_pods() -> None:
+    reading = await read()
+
+    assert isinstance(reading, Missing)
+    assert reading.reason is Reason.NO_PODS
+
+
+BAD: dict[str, tuple[http.Respond, Reason]] = {
+    "empty": (http.page(), Reason.NO_SERIES),
+    "other metrics": (http.page("up 1\n"), Reason.NO_SERIES),
+    "NaN": (page(float("nan")), Reason.NOT_A_NUMBER),
+    "infinite": (http.page("vllm:num_requests_waiting +Inf\n"), Reason.INFINITE),
+    "stale": (http.page("vllm:num_requests_waiting 1 1000\n"), Reason.STALE),
+    "malformed": (http.page("vllm:num_requests_waiting three\n"), Reason.MALFORMED_ANSWER),
+    "HTML": (http.page("<html>Log in</html>", content_type="text/html"), Reason.MALFORMED_ANSWER),
+    "404": (http.page(status=404), Reason.HTTP_ERROR),
+    "503": (http.page("vllm:num_requests_waiting 1\n", status=503), Reason.HTTP_ERROR),
+    "redirect": (http.redirect("http://127.0.0.1:1/metrics"), Reason.REDIRECTED),
+    "large": (http.huge(9 * 1024**2), Reason.ANSWER_TOO_LARGE),
+    "endless": (http.endless(), Reason.ANSWER_TOO_LARGE),
+    "gzip bomb": (http.bomb(128 * 1024**2), Reason.ANSWER_TOO_LARGE),
+    "broken gzip": (http.page(b"certainly not gzip", content_encoding="gzip"), Reason.MALFORMED_ANSWER),
+    "slow": (http.drip(b" " * 1000, interval=0.05), Reason.TIMED_OUT),
+    "silent": (http.silence, Reason.TIMED_OUT),
+    "hung up": (http.hang_up, Reason.CONNECTION_FAILED),
+    "reset": (http.reset, Reason.CONNECTION_FAILED),
+    "no HTTP": (http.garbage, Reason.CONNECTION_FAILED),
+    "truncated": (http.truncated(b"vllm:num_requests_waiting 1\n", promised=100), Reason.CONNECTION_FAILED),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+async def test_a_server_without_a_value_is_named_with_its_reason_and_the_others_are_read(kind: str) -> None:
+    respond, reason = BAD[kind]
+    timeout = timedelta(seconds=5) if reason is Reason.ANSWER_TOO_LARGE else timedelta(milliseconds=300)
+    async with servers(GOOD, respond) as (good, bad), reader(good.address, bad.address, timeout=timeout) as source:
+        first = await source.read(SPEC, WAITING, at=AT)
+        bad.respond = GOOD
+        second = await source.read(SPEC, WAITING, at=AT + SECOND)
+
+    assert isinstance(first, PodSamples)
+    assert first.samples == (PodSample(good.address, 3_000, AT),)
+    assert [(pod, missing.reason) for pod, missing in first.failures] == [(bad.address, reason)]
+    assert isinstance(second, PodSamples)
+    assert [sample.milli for sample in second.samples] == [3_000, 3_000]
+
+
+async def test_no_redirect_is_followed() -> None:
+    async with servers(GOOD) as (elsewhere,), servers(http.redirect(f"http://{elsewhere.address}/")) as (server,):
+        await read(server.address)
+
+    assert elsewhere.connections == 0
+
+
+@pytest.mark.parametrize("endpoint", ["no-such-host.invalid:8000", "127.0.0.1:1", "[::1]:1", "not a host:1", "a:b", ""])
+async def test_an_endpoint_that_is_nowhere_is_a_failed_connection(endpoint: str) -> None:
+    async with servers(GOOD) as (good,):
+        reading = await read(good.address, endpoint, timeout=timedelta(seconds=2))
+
+    assert isinstance(reading, PodSamples)
+    assert len(reading.samples) == 1
+    ((pod, missing),) = reading.failures
+    assert pod == endpoint
+    assert missing.reason in {Reason.CONNECTION_FAILED, Reason.TIMED_OUT}
+
+
+async def test_dead_servers_delay_the_others_by_no_more_than_the_deadline() -> None:
+    async with servers(GOOD, *[http.silence] * 20) as (good, *dead):
+        began = time.monotonic()
+        reading = await read(good.address, *(server.address for server in dead), timeout=timedelta(milliseconds=200))
+
+    assert 0.2 <= time.monotonic() - began < 1
+    assert isinstance(reading, PodSamples)
+    assert len(reading.samples) == 1
+    assert len(reading.failures) == 20
+
+
+@pytest.mark.parametrize("kind", ["endless", "gzip bomb"])
+async def test_memory_stays_small_whatever_comes(kind: str) -> None:
+    respond, _ = BAD[kind]
+    async with servers(GOOD) as (server,), reader(server.address, timeout=timedelta(seconds=5)) as source:
+        await source.read(SPEC, WAITING, at=AT)
+        server.respond = respond
+        tracemalloc.start()
+        try:
+            await source.read(SPEC, WAITING, at=AT + SECOND)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert peak < 3 * scrape.LIMIT
+
+
+# One request a round.
+
+
+async def test_all_metrics_of_a_round_take_one_request_to_each_server() -> None:
+    async with servers(page(3, 8), page(4, 9)) as (one, two), reader(one.address, two.address) as source:
+        waiting, running = await asyncio.gather(source.read(SPEC, WAITING, at=AT), source.read(SPEC, RUNNING, at=AT))
+        again = await source.read(SPEC, WAITING, at=AT)
+
+    assert len(one.requests) == len(two.requests) == 1
+    assert isinstance(waiting, PodSamples)
+    assert isinstance(running, PodSamples)
+    assert [sample.milli for sample in waiting.samples] == [3_000, 4_000]
+    assert [sample.milli for sample in running.samples] == [8_000, 9_000]
+    assert again == waiting
+
+
+async def test_the_next_round_asks_again_over_the_same_connection() -> None:
+    async with servers(page(3)) as (server,), reader(server.address) as source:
+        await source.read(SPEC, WAITING, at=AT)
+        server.respond = page(5)
+        reading = await source.read(SPEC, WAITING, at=AT + SECOND)
+
+    assert isinstance(reading, PodSamples)
+    assert reading.samples[0].milli == 5_000
+    assert [request.connection for request in server.requests] == [1, 1]
+
+
+async def test_a_changed_spec_asks_again_in_the_same_round() -> None:
+    other = metric("vllm:num_requests_running", engine="0")
+    async with servers(GOOD) as (server,), reader(server.address) as source:
+        await source.read(SPEC, WAITING, at=AT)
+        changed = await source.read(replace(SPEC, metrics=(other,)), other, at=AT)
+
+    assert isinstance(changed, PodSamples)
+    assert changed.samples[0].milli == 8_000
+    assert len(server.requests) == 2
+
+
+async def test_models_do_not_share_their_pages() -> None:
+    other = replace(SPEC, key=ModelKey("models", "other"), metric_service=MetricServiceRef("llama", 8000, "/other"))
+    answers = http.by_path(metrics=page(1), other=page(2))
+    async with servers(answers) as (server,), reader(server.address) as source:
+        readings = await asyncio.gather(*(source.read(spec, WAITING, at=AT) for spec in (SPEC, other)))
+
+    assert [reading.samples[0].milli for reading in readings if isinstance(reading, PodSamples)] == [1_000, 2_000]
+
+
+async def test_a_reader_that_gave_up_does_not_take_the_others_with_it() -> None:
+    async with servers(http.silence) as (server,), reader(server.address, timeout=timedelta(seconds=5)) as source:
+        first = asyncio.create_task(source.read(SPEC, WAITING, at=AT))
+        await eventually(lambda: server.requests)
+        second = asyncio.create_task(source.read(SPEC, RUNNING, at=AT))
+        server.respond = GOOD
+        first.cancel()
+        reading = await second
+
+    assert first.cancelled()
+    assert isinstance(reading, PodSamples)
+    assert reading.samples[0].milli == 8_000
+
+
+async def test_servers_that_are_gone_are_let_go() -> None:
+    async with servers(GOOD, GOOD) as (one, two):
+        present = [one.address, two.address]
+        async with ScrapeSource(lambda _: tuple(present)) as source:
+            await source.read(SPEC, WAITING, at=AT)
+            present.remove(one.address)
+            await source.read(SPEC, WAITING, at=AT + SECOND)
+            await eventually(lambda: one.open_connections == 0)
+            assert two.open_connections == 1
+        await eventually(lambda: two.open_connections == 0)
+
+
+async def test_models_that_are_gone_are_let_go() -> None:
+    old, new = replace(SPEC, key=ModelKey("models", "old")), replace(SPEC, key=ModelKey("models", "new"))
+    async with servers(GOOD) as (server,), reader(server.address) as source:
+        await source.read(old, WAITING, at=AT)
+        await source.read(new, WAITING, at=AT + timedelta(hours=1))
+
+        await eventually(lambda: server.open_connections == 1)
