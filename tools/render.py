@@ -1,18 +1,28 @@
 """Render again what is rendered and committed: `make render`."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 from beamlit_controller.api import reference
 
 ROOT = Path(__file__).parent.parent
+PROTOCOL = ("-I.", "--python_out=.", "--pyi_out=.", "beamlit_controller/envoy/rtds.proto")
+SNAPSHOTS = ("tests/envoy", "tests/cli", "tests/telemetry", "tests/api", "-q", "--inline-snapshot=fix,create")
 
 
 def main() -> None:
-    """Write the CRD, the reference pages, the protocol's classes and the golden files."""
+    """Write the reference pages with the CRD, the protocol's classes, and the golden files of the tests."""
     for name, text in reference.render_all().items():
         path = ROOT / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+    _python("grpc_tools.protoc", *PROTOCOL, folder=ROOT / "src")
+    _python("pytest", *SNAPSHOTS, folder=ROOT)
+
+
+def _python(module: str, *arguments: str, folder: Path) -> None:
+    subprocess.run([sys.executable, "-m", module, *arguments], cwd=folder, check=True)  # noqa: S603 - our own commands
 
 
 if __name__ == "__main__":

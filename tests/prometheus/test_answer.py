@@ -133,6 +133,7 @@ MALFORMED = [
     b'{"a":' * 100_000,
     b'{"status":"success","status":"success"}',
     b"9" * 100_000,
+    b'{"status":"success","data":{"resultType":"scalar","result":[NaN,"1"]}}',
     success({}),
     success(None),
     success([[]]),

@@ -310,6 +310,15 @@ async def test_a_token_that_cannot_be_sent_is_missing(tmp_path: Path, written: s
     assert server.requests == []
 
 
+async def test_a_password_that_is_not_there_is_missing(tmp_path: Path) -> None:
+    async with http.serve(GOOD) as server:
+        reading = await read(server.address, basic_auth=BasicAuth("me", tmp_path / "password"))
+
+    assert isinstance(reading, Missing)
+    assert reading.reason is Reason.CREDENTIALS_UNREADABLE
+    assert server.requests == []
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_no_redirect_is_followed_and_no_credential_goes_there(tmp_path: Path, status: int) -> None:
     file = tmp_path / "token"
@@ -406,20 +415,22 @@ async def test_speaking_plain_http_to_tls_is_no_answer(authority: Authority) -> 
 async def test_follows_certificates_that_are_exchanged(tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     (tmp_path / "new").mkdir()
-    old, new = Authority(tmp_path / "old"), Authority(tmp_path / "new")
+    old, new = Authority(tmp_path / "old").cert.read_bytes(), Authority(tmp_path / "new")
+    right = new.cert.read_bytes()
     trusted = tmp_path / "ca.pem"
+    reasons = []
     async with http.serve(GOOD, tls=new.server("127.0.0.1")) as server:
         connection = Connection(f"https://{server.address}", tls=Tls(ca_file=trusted))
         async with PrometheusSource(connection) as source:
-            readings = []
-            for written in (None, b"not a certificate", old.cert.read_bytes(), new.cert.read_bytes()):
+            for written in (None, b"not a certificate", old, right, old, right, right):
                 if written is not None:
                     exchange(trusted, written)
-                readings.append(await source.read(SPEC, QUEUE, at=AT))
+                reading = await source.read(SPEC, QUEUE, at=AT)
+                reasons.append(reading.reason if isinstance(reading, Missing) else None)
+            await eventually(lambda: server.open_connections <= 2)
 
-    *refused, accepted = readings
-    assert [found.reason for found in refused if isinstance(found, Missing)] == [Reason.TLS_FAILED] * 3
-    assert isinstance(accepted, Sample)
+    refused = Reason.TLS_FAILED
+    assert reasons == [refused, refused, refused, None, refused, None, None]
 
 
 async def test_an_encrypted_key_is_missing_and_nobody_is_asked_for_a_password(authority: Authority) -> None:

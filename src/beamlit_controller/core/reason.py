@@ -19,6 +19,9 @@ class Reason(StrEnum):
     NO_METRICS = "NoMetrics"
     DISABLED = "Disabled"
 
+    # All metrics have a value.
+    METRICS_READ = "MetricsRead"
+
     # Why a metric has no value.
     CONNECTION_FAILED = "ConnectionFailed"
     TIMED_OUT = "TimedOut"

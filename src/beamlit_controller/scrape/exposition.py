@@ -3,7 +3,7 @@
 https://prometheus.io/docs/instrumenting/exposition_formats/ and https://prometheus.io/docs/specs/om/open_metrics_spec/
 
 Only the lines that may have the metric reach the parser, which is prometheus-client's. On a page such as vLLM gives
-(190 KB, 1,700 lines) a gauge of four series takes 0.2 ms; to parse the page takes 30 ms, as OpenMetrics 47 ms.
+(190 KB, 1,700 lines) a gauge of four series takes 0.1 ms; to parse the page takes 30 ms, as OpenMetrics 47 ms.
 """
 
 import sys

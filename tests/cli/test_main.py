@@ -1,0 +1,126 @@
+"""The commands as they are typed: what they print, and their exit codes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = Path(sys.executable).parent / "beamlit-controller"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+FRAGMENT_WITH_TABS = """\
+offloadingConfig:
+    behavior:
+      percentage: 50
+    metrics:
+      - type: External
+\t\t\t  external:
+\t\t\t    metric:
+\t\t\t      name: my_custom_metric_in_prom
+"""
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "settings"),
+    [
+        ("prometheus.yaml", "settings-prometheus.yaml"),
+        ("promql.yaml", "settings-prometheus.yaml"),
+        ("direct-vllm.yaml", "settings-standalone.yaml"),
+        ("demo.yaml", "demo-settings.yaml"),
+    ],
+)
+def test_the_examples_are_valid_without_a_cluster(manifest: str, settings: str) -> None:
+    checked = run("check", "--standalone", EXAMPLES / manifest, "--settings", EXAMPLES / settings)
+
+    assert (checked.returncode, checked.stdout) == (0, f"{EXAMPLES / manifest}: valid\n")
+
+
+def test_check_tells_all_mistakes_of_all_files(tmp_path: Path) -> None:
+    manifest, settings = tmp_path / "model.yaml", tmp_path / "settings.yaml"
+    text = (EXAMPLES / "prometheus.yaml").read_text()
+    manifest.write_text(text.replace("percentage: 50", "percentage: 150").replace("type: Value", "type: Valeu"))
+    settings.write_text("config:\n  metricInformr: {}\n")
+
+    checked = run("check", manifest, settings, "--settings", EXAMPLES / "settings-prometheus.yaml")
+
+    assert checked.returncode == 1
+    assert "spec.offloadingConfig.behavior.percentage: " in checked.stdout
+    assert "150" in checked.stdout
+    assert "Value" in checked.stdout
+    assert "metricInformer" in checked.stdout
+
+
+def test_check_says_what_to_mend_about_tabs(tmp_path: Path) -> None:
+    page = tmp_path / "page.yaml"
+    page.write_text(FRAGMENT_WITH_TABS)
+
+    checked = run("check", page)
+
+    assert checked.returncode == 1
+    assert "tab" in checked.stdout
+    assert "spaces" in checked.stdout
+
+
+def test_check_refuses_what_needs_a_cluster_and_says_what_to_use_instead() -> None:
+    manifest = EXAMPLES / "resource-cpu.yaml"
+
+    anywhere = run("check", manifest)
+    here = run("check", "--standalone", manifest, "--settings", EXAMPLES / "settings-standalone.yaml")
+
+    assert anywhere.returncode == 0
+    assert here.returncode == 1
+    assert "there is no cluster here; use a Pods metric with spec.metricServiceRef" in here.stdout
+
+
+def test_check_without_a_file_to_read_says_so(tmp_path: Path) -> None:
+    checked = run("check", tmp_path / "none.yaml")
+
+    assert checked.returncode == 1
+    assert "No such file" in checked.stderr
+
+
+def test_render_envoy_prints_every_file() -> None:
+    rendered = run("render", "envoy", EXAMPLES / "demo.yaml", "--settings", EXAMPLES / "demo-settings.yaml")
+
+    assert rendered.returncode == 0
+    files = dict(part.split("\n", 1) for part in rendered.stdout.split("--- # ")[1:])
+    assert {"bootstrap.json", "cds.json", "lds.json", "rds-front.json", "rds-remote_hop.json"} <= set(files)
+    assert all(json.loads(text) for text in files.values())
+
+
+def test_render_crd_prints_the_definition() -> None:
+    rendered = run("render", "crd")
+
+    assert rendered.returncode == 0
+    assert "name: modeldeployments.deployment.beamlit.com" in rendered.stdout
+
+
+def test_run_refuses_settings_with_mistakes(tmp_path: Path) -> None:
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("config:\n  standalone: {listen: 8000}\n")
+
+    ran = run("run", "--manifests", tmp_path, "--settings", settings, "--state-dir", tmp_path / "state")
+
+    assert ran.returncode == 1
+    assert "config.standalone.listen: expected host:port" in ran.stderr
+    assert not (tmp_path / "state").exists()
+
+
+def test_run_refuses_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    ran = run("run", "--manifests", tmp_path / "none")
+
+    assert ran.returncode == 1
+    assert "--manifests: expected a folder" in ran.stderr
+
+
+def test_explain_says_when_there_is_nobody_to_ask() -> None:
+    explained = run("explain", "llama", "--address", "http://127.0.0.1:9")
+
+    assert explained.returncode == 1
+    assert "http://127.0.0.1:9" in explained.stdout + explained.stderr
