@@ -105,7 +105,7 @@ async def test_prometheus_engages_at_the_threshold_and_releases(series: str, met
             after = await load.ask(running.front, requests=200)
 
     assert tally.good == 10_000
-    assert 4_900 <= tally.by("remote") <= 5_100
+    assert 4_800 <= tally.by("remote") <= 5_200  # four standard deviations; test_gateway_split holds it to one point
     assert after.by("local") == 200
 
 

@@ -9,7 +9,6 @@ from beamlit_controller.core.spec import (
     Gateway,
     Mode,
     OffloadSpec,
-    OnRemoteFailure,
     Overflow,
     RemoteBackend,
     RoutingMode,
@@ -106,29 +105,9 @@ PENDING: Final = (
         lambda spec: spec.overflow.on_status != _OVERFLOWS.on_status,
     ),
     Pending(
-        f"{_OVERFLOW}.onUnavailable",
-        "with false too, requests without a local server to take them go to the remote",
-        lambda spec: spec.overflow.on_unavailable != _OVERFLOWS.on_unavailable,
-    ),
-    Pending(
-        f"{_OVERFLOW}.onReset",
-        "with false too, requests may go to the remote when local fails before answering",
-        lambda spec: spec.overflow.on_reset != _OVERFLOWS.on_reset,
-    ),
-    Pending(
         f"{_OVERFLOW}.maxInFlightPerReplica",
         "local servers get as many requests at once as the share leaves them",
         lambda spec: spec.overflow.max_in_flight_per_replica is not None,
-    ),
-    Pending(
-        f"{_OVERFLOW}.maxRequestBytes",
-        "which requests are sent a second time does not depend on it",
-        lambda spec: spec.overflow.max_request_bytes != _OVERFLOWS.max_request_bytes,
-    ),
-    Pending(
-        f"{_CONFIG}.onRemoteFailure",
-        "with Fail too, a request that could not be sent to the remote may be answered locally",
-        lambda spec: spec.on_remote_failure is not OnRemoteFailure.LOCAL,
     ),
     Pending(
         f"{_CONFIG}.stickiness",

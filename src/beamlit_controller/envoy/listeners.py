@@ -6,9 +6,11 @@ from beamlit_controller.envoy.failover import REMOTE_HOP
 from beamlit_controller.envoy.messages import Message, extension
 from beamlit_controller.envoy.place import Place
 
-# Never the remote's business, and our own.
-FOREIGN_PREFIXES = ("x-envoy-", "x-offload", "x-forwarded-")
-NEVER_FORWARDED = ("proxy-authorization",)
+# Never the remote's business: what is said among proxies, and of the client's address.
+OURS = ("x-envoy-", "x-offload", "x-forwarded-")
+PRIVATE = ("proxy-authorization", "forwarded", "x-real-ip", "x-client-ip", "true-client-ip")
+
+# The client gave them to the local side; the spec may let them pass.
 CREDENTIALS = ("authorization", "cookie", "x-api-key", "api-key")
 
 # Nobody is trusted to steer Envoy by headers; without any range it would be whoever has a private address.
@@ -48,7 +50,7 @@ def remote_hop(remote: RemoteBackend, place: Place) -> Message:
     It is a hop of its own because attempts of one request share their headers: changed any earlier, a request that
     falls back to local would carry there what was meant for the remote.
     """
-    withheld = NEVER_FORWARDED if remote.forward_client_authorization else (*NEVER_FORWARDED, *CREDENTIALS)
+    withheld = PRIVATE if remote.forward_client_authorization else (*PRIVATE, *CREDENTIALS)
     manager = _connection_manager(
         REMOTE_HOP,
         place,
@@ -56,7 +58,7 @@ def remote_hop(remote: RemoteBackend, place: Place) -> Message:
         use_remote_address=False,
         generate_request_id=False,
         scheme_header_transformation={"scheme_to_overwrite": remote.scheme.value},
-        early_header_mutation_extensions=[_without(*withheld, prefixes=FOREIGN_PREFIXES)],
+        early_header_mutation_extensions=[_without(*withheld, prefixes=OURS)],
     )
     return {"name": REMOTE_HOP, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
 

@@ -17,9 +17,6 @@ PROBE_HEADER = "x-offload-probe"
 # Which side answered is told by the endpoint itself: neither a client nor a server can claim it.
 SIDE = "%UPSTREAM_METADATA(offload:side)%"
 
-# What a client may have sent for the local side's eyes only. Everything else about credentials is in `listeners`.
-CLIENT_ADDRESS = ("x-forwarded-for", "x-forwarded-proto", "forwarded", "x-real-ip", "x-client-ip", "true-client-ip")
-
 # What a response says about the remote's own name, which is not the name that the client asked.
 REMOTE_AUTHORITY = ("alt-svc", "strict-transport-security")
 
@@ -47,7 +44,8 @@ def remote_hop(remote: RemoteBackend) -> Message:
     host: Message = {
         "name": failover.REMOTE_HOP,
         "domains": ["*"],
-        "request_headers_to_remove": list(CLIENT_ADDRESS),
+        # What the client sent is taken away where the hop begins; this one Envoy itself has added since.
+        "request_headers_to_remove": ["x-forwarded-proto"],
         "request_headers_to_add": headers_to_set(remote.headers_to_add),
         "response_headers_to_remove": list(answers),
         "routes": [

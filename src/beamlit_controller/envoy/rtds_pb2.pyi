@@ -36,15 +36,7 @@ class DiscoveryRequest(_message.Message):
     type_url: str
     response_nonce: str
     error_detail: Refusal
-    def __init__(
-        self,
-        version_info: _Optional[str] = ...,
-        node: _Optional[_Union[Node, _Mapping]] = ...,
-        resource_names: _Optional[_Iterable[str]] = ...,
-        type_url: _Optional[str] = ...,
-        response_nonce: _Optional[str] = ...,
-        error_detail: _Optional[_Union[Refusal, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, version_info: _Optional[str] = ..., node: _Optional[_Union[Node, _Mapping]] = ..., resource_names: _Optional[_Iterable[str]] = ..., type_url: _Optional[str] = ..., response_nonce: _Optional[str] = ..., error_detail: _Optional[_Union[Refusal, _Mapping]] = ...) -> None: ...
 
 class DiscoveryResponse(_message.Message):
     __slots__ = ("version_info", "resources", "type_url", "nonce")
@@ -56,13 +48,7 @@ class DiscoveryResponse(_message.Message):
     resources: _containers.RepeatedCompositeFieldContainer[_any_pb2.Any]
     type_url: str
     nonce: str
-    def __init__(
-        self,
-        version_info: _Optional[str] = ...,
-        resources: _Optional[_Iterable[_Union[_any_pb2.Any, _Mapping]]] = ...,
-        type_url: _Optional[str] = ...,
-        nonce: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, version_info: _Optional[str] = ..., resources: _Optional[_Iterable[_Union[_any_pb2.Any, _Mapping]]] = ..., type_url: _Optional[str] = ..., nonce: _Optional[str] = ...) -> None: ...
 
 class Runtime(_message.Message):
     __slots__ = ("name", "layer")
@@ -70,6 +56,4 @@ class Runtime(_message.Message):
     LAYER_FIELD_NUMBER: _ClassVar[int]
     name: str
     layer: _struct_pb2.Struct
-    def __init__(
-        self, name: _Optional[str] = ..., layer: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...
-    ) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., layer: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...

@@ -21,6 +21,7 @@ SERVICE = "envoy.service.runtime.v3.RuntimeDiscoveryService"
 
 WHOLE = 100
 PATIENCE = 2.0
+"""Seconds that streams have to end when the server does."""
 
 OPTIONS = (
     ("grpc.so_reuseport", 0),  # a second server must fail to bind, not share the port
@@ -100,11 +101,11 @@ class ShareServer:
             await server.stop(grace=PATIENCE)
 
     def _handler(self, closing: asyncio.Event) -> grpc.GenericRpcHandler:
-        async def stream(requests: AsyncIterator[DiscoveryRequest], stream: Stream) -> None:
+        async def serve_one(requests: AsyncIterator[DiscoveryRequest], stream: Stream) -> None:
             await self._serve_one(requests, stream, closing)
 
         method = grpc.stream_stream_rpc_method_handler(
-            stream,
+            serve_one,
             request_deserializer=DiscoveryRequest.FromString,
             response_serializer=DiscoveryResponse.SerializeToString,
         )
