@@ -23,7 +23,7 @@ lint: $(INSTALLED) ## Check style, types and layers
 	$(BIN)/lint-imports
 
 bench: $(INSTALLED) ## Measure, as ratios against peers in the same run
-	@tools/debian nginx-light haproxy
+	@tools/debian wrk nginx-light haproxy
 	$(BIN)/python -m benchmarks
 
 render: $(INSTALLED) ## Render again what is rendered: CRD, reference, protocol, golden files
