@@ -79,7 +79,7 @@ class Gateway:
         self._adopt_or_start()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow(specs))
-            group.create_task(self._restart())
+            group.create_task(self._restart(specs))
             group.create_task(self._probe())
 
     async def stop(self, *, drain: float, hurry: asyncio.Event) -> None:
@@ -134,7 +134,7 @@ class Gateway:
         command = self._shape.command(self._directory)
         return Process.start(command, directory=self._directory, log=self._directory / "envoy.log")
 
-    async def _restart(self) -> None:
+    async def _restart(self, specs: Latest[OffloadSpec]) -> None:
         """Start the process again whenever it ends: at once the first time, then ever later while it ends soon."""
         wait, clock = 0.0, asyncio.get_running_loop()
         while self._process is not None:
@@ -145,9 +145,19 @@ class Gateway:
             self._restarts += 1
             wait = 0.0 if clock.time() - began > STEADY else wait
             log.warning("gateway ended, starting it again", model=str(self._key), after_seconds=wait)
+            self._process, wait = await self._started_again(specs, wait)
+            self._adopted = False
+
+    async def _started_again(self, specs: Latest[OffloadSpec], wait: float) -> tuple[Process, float]:
+        """Start the process, try after try, and give the time to wait should it end soon. Its folder may have been cleared away."""
+        while True:
             await asyncio.sleep(wait)
             wait = min(max(2 * wait, FIRST_WAIT), LONGEST_WAIT)
-            self._process, self._adopted = self._start(), False
+            try:
+                self._write(specs.value)
+                return self._start(), wait
+            except OSError as error:
+                log.error("gateway can't be started", model=str(self._key), error=str(error), again_in_seconds=wait)  # noqa: TRY400 - the message says all
 
     async def _probe(self) -> None:
         while True:

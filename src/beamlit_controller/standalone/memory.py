@@ -21,7 +21,6 @@ class DecisionFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._written: dict[ModelKey, Decision] = {}
-        folder.mkdir(parents=True, exist_ok=True)
 
     def recall(self, key: ModelKey) -> Decision | None:
         """Give the recorded decision; a file that can't be understood is none, and is said so."""
@@ -39,6 +38,7 @@ class DecisionFiles:
         if self._written.get(key) == lasting:
             return
         path = self._path(key)
+        self._folder.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".new")
         temporary.write_bytes(_DECISION.dump_json(cycle.decision))
         temporary.replace(path)
