@@ -16,7 +16,17 @@ _PLURAL = "modeldeployments"
 
 def render() -> str:
     """Give the CRD as YAML."""
-    return "# Rendered from the models by `make render`.\n" + yaml.safe_dump(definition(), sort_keys=False, width=120)
+    return "# Rendered from the models by `make render`.\n" + yaml.dump(
+        definition(), Dumper=_Dumper, sort_keys=False, width=120
+    )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes a value as often as it is used."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML's signature
+        """Take no value for an alias of another."""
+        return True
 
 
 def definition() -> Schema:

@@ -26,9 +26,9 @@ class LabelSelectorRequirement(Model):
     def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
         """Hold the values against the operator."""
         operator, values = given.get("operator"), given.get("values")
-        if operator in {"In", "NotIn"} and not values:
+        if operator in ("In", "NotIn") and not values:
             yield Mistake(("values",), f"required with operator {operator}")
-        if operator in {"Exists", "DoesNotExist"} and values:
+        if operator in ("Exists", "DoesNotExist") and values:
             yield Mistake(("values",), f"may not be set with operator {operator}")
 
 
@@ -158,12 +158,12 @@ class ObjectMetricSource(Model):
         target = dig(given, ("target",))
         if not isinstance(target, Mapping) or not ({"value", "averageValue"} & target.keys()):
             return
-        wanted = {"Value": "value", "AverageValue": "averageValue"}
-        kind = target.get("type")
-        if kind == "Utilization":
+        given_type = target.get("type")
+        if given_type == "Utilization":
             yield Mistake(("target", "type"), "expected Value or AverageValue for an Object metric, got Utilization")
-        elif kind in wanted and wanted[kind] not in target:
-            yield Mistake(("target", wanted[kind]), f"required for an Object metric with target type {kind}")
+        for kind, field in (("Value", "value"), ("AverageValue", "averageValue")):
+            if given_type == kind and field not in target:
+                yield Mistake(("target", field), f"required for an Object metric with target type {kind}")
 
 
 class _TargetBesideOrBelow:

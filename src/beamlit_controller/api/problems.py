@@ -71,8 +71,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def like(word: str, known: Iterable[str]) -> str:
     """Name the known word that is most like this one; "" when none is."""
-    by_lower = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower()[:_LONGEST_KEY], by_lower, n=1)
+    by_lower, given = {name.lower(): name for name in known}, word.lower()[:_LONGEST_KEY]
+    begun = [name for name in by_lower if len(given) >= _SHORTEST_BEGINNING and name.startswith(given)]
+    close = difflib.get_close_matches(given, by_lower, n=1) or (begun if len(begun) == 1 else [])
     return f"did you mean {by_lower[close[0]]}?" if close else ""
 
 
@@ -156,6 +157,7 @@ _WORDS: Mapping[str, Words] = {
     "greater_than_equal": _bound("at least", "ge"),
     "less_than_equal": _bound("at most", "le"),
     "string_too_long": _length("at most {} characters", "max_length"),
+    "string_pattern_mismatch": lambda _, context: f"expected text that matches {context['pattern']}",
     "too_short": _length("at least {} in the list", "min_length"),
     "too_long": _length("at most {} entries", "max_length"),
 }
@@ -171,4 +173,5 @@ _KINDS: Mapping[type, str] = {
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
 _LONGEST_SHOWN = 60
 _LONGEST_KEY = 100
+_SHORTEST_BEGINNING = 3
 _LARGEST_SHOWN = 10**30

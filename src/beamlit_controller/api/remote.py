@@ -54,7 +54,7 @@ class ApiKeyConfig(Model):
     header: Annotated[Token, AfterValidator(_auth_header)] = Field(
         default="authorization", description="The header that carries the key."
     )
-    prefix: Annotated[str, *scalars.matching(r"|[!-~][ -~]*", "visible ASCII text", longest=64)] | None = Field(
+    prefix: Annotated[str, Field(max_length=64, pattern="^[ -~]*$")] | None = Field(
         default=None, description='What stands before the key: "Bearer " for the header authorization, else nothing.'
     )
 

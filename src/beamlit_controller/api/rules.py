@@ -144,11 +144,9 @@ class TargetFields:
         listed = ", ".join(f"has({target}.{name})" for name in self.fields)
         bound = "== 1" if self.both_at else ">= 1"
         guard = f"!has({target}) || " if self.optional else ""
-        exactly = "exactly one of" if self.both_at else "at least one of"
-        yield Cel(
-            f"{guard}[{listed}].filter(there, there).size() {bound}",
-            f"{'.'.join(self.place)} needs {exactly} {', '.join(self.fields)}",
-        )
+        several = "exactly one of " if self.both_at else "at least one of "
+        needed = (several if len(self.fields) > 1 else "") + ", ".join(self.fields)
+        yield Cel(f"{guard}[{listed}].filter(there, there).size() {bound}", f"{'.'.join(self.place)} needs {needed}")
 
 
 def dig(given: object, place: tuple[str, ...]) -> object:

@@ -44,6 +44,7 @@ _QUANTITY_SCHEMA = {
 }
 _Quantity = Annotated[str, BeforeValidator(_quantity)]
 PositiveQuantity = Annotated[_Quantity, AfterValidator(_positive), WithJsonSchema(_QUANTITY_SCHEMA)]
+SignedQuantity = Annotated[_Quantity, WithJsonSchema(_QUANTITY_SCHEMA)]
 Quantity = Annotated[_Quantity, AfterValidator(_not_negative), WithJsonSchema(_QUANTITY_SCHEMA)]
 
 

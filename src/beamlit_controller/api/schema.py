@@ -17,7 +17,8 @@ def of(model: type[BaseModel]) -> Schema:
 def _plain(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
     """Convert a node and all below it."""
     node = _resolved(node, definitions)
-    schema = {key: value for key, value in node.items() if key not in _LEFT_OUT}
+    first = {key: node[key] for key in ("description", "type") if key in node}
+    schema = first | {key: value for key, value in node.items() if key not in _LEFT_OUT}
     if "properties" in node:
         schema["properties"] = {name: _plain(each, definitions) for name, each in node["properties"].items()}
     # False closes a mapping; Kubernetes does that by itself, to every mapping with properties.

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from beamlit_controller.api.metrics import CrossVersionObjectReference, MetricIdentifier
 from beamlit_controller.api.model import Model
-from beamlit_controller.api.scalars import Quantity
+from beamlit_controller.api.scalars import SignedQuantity
 
 
 class Offloading(Model):
@@ -21,8 +21,8 @@ class Offloading(Model):
 class MetricValueStatus(Model):
     """A current value."""
 
-    value: Quantity | None = Field(default=None, description="The metric as it is.")
-    average_value: Quantity | None = Field(default=None, description="The metric per pod.")
+    value: SignedQuantity | None = Field(default=None, description="The metric as it is.")
+    average_value: SignedQuantity | None = Field(default=None, description="The metric per pod.")
     average_utilization: int | None = Field(default=None, description="In percent of what the pods request.")
 
 

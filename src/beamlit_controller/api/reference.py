@@ -1,0 +1,196 @@
+"""The reference pages, rendered from the models, and all else that is rendered from them and committed."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from beamlit_controller.api import crd, effect, schema
+from beamlit_controller.api.metadata import LONGEST_NAME, OVERRIDE, OVERRIDE_UNTIL
+from beamlit_controller.api.schema import Schema
+from beamlit_controller.api.settings_models import SettingsFile
+from beamlit_controller.api.status_models import Status
+from beamlit_controller.api.v1alpha1 import API_VERSION, KIND, Spec
+
+
+def render_all() -> Mapping[str, str]:
+    """Give every committed file that is rendered from the models, by its path in the repository."""
+    return {
+        "docs/reference/modeldeployment-crd.yaml": crd.render(),
+        "docs/reference/modeldeployment.md": modeldeployment(),
+        "docs/reference/settings.md": settings(),
+    }
+
+
+def modeldeployment() -> str:
+    """Give the reference of `ModelDeployment` as Markdown."""
+    tables = [*_sections("spec", schema.of(Spec)), *_sections("status", schema.of(Status))]
+    return _page(_MODELDEPLOYMENT, tables)
+
+
+def settings() -> str:
+    """Give the reference of the settings file as Markdown."""
+    sections = _sections("config", schema.of(SettingsFile)["properties"]["config"])
+    return _page(_SETTINGS, (each for each in sections if not each.path.startswith("config.defaultRemoteBackend")))
+
+
+_RENDERED = "<!-- Rendered from the models by `make render`. -->"
+_MODELDEPLOYMENT = f"""# ModelDeployment
+
+{_RENDERED}
+
+```yaml
+apiVersion: {API_VERSION}
+kind: {KIND}
+metadata:
+  name: llama        # at most {LONGEST_NAME} lower-case letters, digits and '-', beginning with a letter
+  namespace: models  # "default" without it
+spec: …
+```
+
+Unknown fields, empty fields and values of another type are mistakes; all mistakes of a file are told at once.
+Two annotations set the percentage by hand: `{OVERRIDE}: "25"`, and
+`{OVERRIDE_UNTIL}` with the time (RFC 3339) at which that ends. They are accepted, not in effect
+yet.
+"""
+_SETTINGS = f"""# Settings
+
+{_RENDERED}
+
+One YAML file, given as `--settings FILE`: the `config` of the chart's values as it stands.
+
+```yaml
+config:
+  metricInformer:
+    type: prometheus
+    prometheus:
+      address: my-local-prom:9090
+```
+
+`defaultRemoteBackend` is written like [`remoteBackend`](modeldeployment.md#specoffloadingconfigremotebackend) of a
+`ModelDeployment`. Its host is the operator's own choice and need not be among `allowedRemoteHosts`.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """The fields of one mapping."""
+
+    path: str
+    node: Schema
+
+
+def _page(head: str, sections: Iterable[_Section]) -> str:
+    """Give a page with one table for each mapping; one that is the same as an earlier one refers to it."""
+    shown: dict[str, str] = {}
+    parts = [head]
+    repeated: tuple[str, ...] = ()
+    for section in sections:
+        if section.path.startswith(repeated):
+            continue
+        key = repr({name: each for name, each in section.node.items() if name != "description"})
+        parts.append(_table(section, shown.get(key)))
+        if key in shown:
+            repeated += (f"{section.path}.", f"{section.path}[")
+        shown.setdefault(key, section.path)
+    return "\n".join(parts)
+
+
+def _sections(path: str, node: Schema) -> Iterator[_Section]:
+    """Give a mapping and those below it, outer before inner."""
+    yield _Section(path, node)
+    for name, each in node["properties"].items():
+        inner, place = each, f"{path}.{name}"
+        while "items" in inner:
+            inner, place = inner["items"], f"{place}[]"
+        if "properties" in inner:
+            yield from _sections(place, inner)
+
+
+def _table(section: _Section, same_as: str | None) -> str:
+    node = section.node
+    head = f"## `{section.path}`\n\n{node.get('description', '')}\n"
+    if same_as:
+        return f"{head}\nThe same fields as [`{same_as}`](#{_anchor(same_as)}).\n"
+    required = node.get("required", ())
+    rows = [_row(f"{section.path}.{name}", name, each, name in required) for name, each in node["properties"].items()]
+    table = "\n".join(("| field | type | default | meaning |", "|---|---|---|---|", *rows))
+    rules = "".join(f"\n- {each['message']}" for each in node.get("x-kubernetes-validations", ()))
+    return f"{head}\n{table}\n" + (f"{rules}\n" if rules else "")
+
+
+def _row(path: str, name: str, node: Schema, required: bool) -> str:  # noqa: FBT001 - private, called once
+    default = "required" if required else _default(node)
+    meaning = node.get("description", "") + _pending(path)
+    return f"| `{name}` | {_type(node)} | {default} | {_cell(meaning)} |"
+
+
+def _pending(path: str) -> str:
+    found = next((each for each in effect.PENDING if each.field == path), None)
+    return f" *Accepted, not in effect yet: {found.instead}.*" if found else ""
+
+
+def _default(node: Schema) -> str:
+    default = node.get("default")
+    if default in (None, ""):
+        return ""
+    if isinstance(default, list):
+        return ", ".join(f"`{_plain(each)}`" for each in default)
+    return f"`{_plain(default)}`"
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {each}" for key, each in value.items())
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _type(node: Schema) -> str:
+    if node.get("x-kubernetes-int-or-string"):
+        return "port or its name" if node.get("maximum") else "quantity"
+    if "enum" in node:
+        return " or ".join(f"`{each}`" for each in node["enum"])
+    if "anyOf" in node:
+        return " or ".join(_type(each) for each in node["anyOf"])
+    return _TYPES[node["type"]](node)
+
+
+def _list(node: Schema) -> str:
+    return f"list of {_type(node['items'])}"
+
+
+def _mapping(node: Schema) -> str:
+    values = node.get("additionalProperties")
+    return f"mapping to {_type(values)}" if values else "mapping"
+
+
+def _text(node: Schema) -> str:
+    return "time" if node.get("format") == "date-time" else "text"
+
+
+def _integer(node: Schema) -> str:
+    return "whole number" + _range(node)
+
+
+_TYPES: Mapping[str, Callable[[Schema], str]] = {
+    "array": _list,
+    "object": _mapping,
+    "integer": _integer,
+    "number": lambda _: "number",
+    "boolean": lambda _: "`true` or `false`",
+    "string": _text,
+}
+
+
+def _range(node: Mapping[str, Any]) -> str:
+    low, high = node.get("minimum"), node.get("maximum")
+    if low is None:
+        return ""
+    return f", {low} or more" if high in (None, 2**31 - 1) else f", {low} to {high}"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _anchor(path: str) -> str:
+    return "".join(character for character in path.lower() if character.isalnum() or character in "-_")

@@ -1,0 +1,143 @@
+import pytest
+
+from beamlit_controller.api import addresses
+from beamlit_controller.api.addresses import Address
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("api.example.com", Address("api.example.com", 443)),
+        ("API.Example.com:8443", Address("api.example.com", 8443)),
+        ("10.0.0.1:1", Address("10.0.0.1", 1)),
+        ("[2001:DB8::1]:65535", Address("2001:db8::1", 65535)),
+        ("[::1]", Address("::1", 443)),
+        ("my_service", Address("my_service", 443)),
+    ],
+)
+def test_reads_hosts_with_and_without_a_port(text: str, expected: Address) -> None:
+    assert addresses.parse(text, default_port=443) == expected
+
+
+@pytest.mark.parametrize("text", ["api.example.com:8443", "[2001:db8::1]:1", "127.0.0.1:0"])
+def test_prints_what_it_read(text: str) -> None:
+    assert str(addresses.parse(text, lowest_port=0)) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":80",
+        "a:",
+        "a:0",
+        "a:65536",
+        "a:-1",
+        "a:+1",
+        "a:\u0661",
+        "a:1:2",
+        "::1",
+        "[::1",
+        "[::1]x",
+        "[1.2.3.4]",
+        "[fe80::1%eth0]:1",
+        "a b",
+        "a/b",
+        "a@b",
+        "-a",
+        "a-",
+        "a..b",
+        "a.",
+        ".a",
+        "ü.de",
+        "a\n",
+        "1.2.3",
+        "1.2.3.4.5",
+        "256.1.1.1",
+        "x" * 64,
+        ".".join(["x" * 60] * 5),
+    ],
+)
+def test_refuses_what_is_no_host_and_port(text: str) -> None:
+    with pytest.raises(ValueError, match=r"expected|no zone"):
+        addresses.parse(text, default_port=443)
+
+
+@pytest.mark.parametrize(
+    "text", ["2130706433", "0x7f000001", "0x7f.1", "127.1", "0177.0.0.1", "127.0.0.01", "017700000001"]
+)
+def test_refuses_other_ways_of_writing_an_address_than_four_decimal_numbers(text: str) -> None:
+    with pytest.raises(ValueError, match="four decimal numbers"):
+        addresses.parse(text, default_port=443)
+
+
+def test_says_that_the_port_is_missing_where_there_is_no_default() -> None:
+    with pytest.raises(ValueError, match="the port is missing"):
+        addresses.parse("my-local-prom")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.255.255.254",
+        "0.0.0.0",
+        "169.254.169.254",
+        "::1",
+        "::",
+        "fe80::1",
+        "::ffff:127.0.0.1",
+        "::ffff:7f00:1",
+        "::ffff:169.254.169.254",
+        "::127.0.0.1",
+        "2002:7f00:1::",
+        "64:ff9b::7f00:1",
+        "64:ff9b::a9fe:a9fe",
+        "localhost",
+        "LOCALHOST",
+        "a.localhost",
+        "localhost.localdomain",
+        "ip6-localhost",
+    ],
+)
+@pytest.mark.parametrize("allowed", [("*",), ("*.localhost", "127.*", "*:*", "local*"), ("example.com",)])
+def test_refuses_this_machine_and_its_link_unless_an_entry_names_it(host: str, allowed: tuple[str, ...]) -> None:
+    read = addresses.parse_host(host)
+
+    assert addresses.refusal(read, allowed)
+    assert addresses.refusal(read, (*allowed, host)) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("api.example.com", ("*",)),
+        ("api.example.com", ("*.example.com",)),
+        ("api.example.com", ("API.*",)),
+        ("api.example.com", ("other.com", "api.example.com")),
+        ("10.1.2.3", ("10.*",)),
+        ("2001:db8::1", ("[2001:db8::1]",)),
+        ("2001:db8::1", ("2001:0db8:0::1",)),
+        ("localhost.example.com", ("*",)),
+    ],
+)
+def test_allows_hosts_that_are_listed(host: str, allowed: tuple[str, ...]) -> None:
+    assert addresses.refusal(host, allowed) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("example.com", ("*.example.com",)),
+        ("evilexample.com", ("*.example.com",)),
+        ("api.example.com.evil.net", ("*.example.com", "api.example.com")),
+        ("apixexample.com", ("api.example.com",)),
+        ("a", ()),
+        ("abc", ("[a-c]*", "a?c")),
+    ],
+)
+def test_refuses_hosts_that_are_not_listed_and_names_the_list(host: str, allowed: tuple[str, ...]) -> None:
+    refusal = addresses.refusal(host, allowed)
+
+    assert refusal is not None
+    assert "config.allowedRemoteHosts" in refusal

@@ -1,0 +1,91 @@
+"""Nothing is ignored silently: what was set and has no effect is told, with what happens instead."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+
+from beamlit_controller.api import effect, manifests
+from beamlit_controller.api.manifests import Parsed
+from beamlit_controller.api.settings import Settings
+
+Read = Callable[..., Parsed]
+PENDING = "accepted, not in effect yet: "
+
+IN_EFFECT = {
+    "remoteBackend": {
+        "scheme": "https",
+        "host": "api.example.com",
+        "pathPrefix": "/$workspace/$model",
+        "headersToAdd": {"x-team": "search"},
+        "tls": {"caSecretRef": {"name": "ca", "key": "ca.crt"}, "serverName": "api.example.com"},
+        "forwardClientAuthorization": True,
+        "authConfig": {"type": "none"},
+    },
+    "metrics": [
+        {"type": "Pods", "pods": {"metric": {"name": "q"}, "target": {"type": "AverageValue", "averageValue": 4}}}
+    ],
+    "behavior": {
+        "percentage": 30,
+        "mode": "Fixed",
+        "engage": {"stabilizationWindowSeconds": 5, "tolerance": "0.1", "stepPercentage": 10, "periodSeconds": 5},
+        "release": {"stabilizationWindowSeconds": 5, "tolerance": "0.2", "stepPercentage": 10, "periodSeconds": 5},
+        "onMetricsLoss": "Offload",
+        "metricsLossSeconds": 10,
+        "dryRun": False,
+    },
+    "overflow": {"onStatus": [], "onUnavailable": False, "onReset": False, "maxRequestBytes": 3},
+    "onRemoteFailure": "Fail",
+    "keepLocal": [{"header": "a", "value": "b"}, {"pathPrefix": "/x"}],
+    "allowOverride": False,
+}
+
+
+def pending(parsed: Parsed) -> list[str]:
+    assert parsed.specs, parsed.problems
+    return [each.field for each in parsed.notices if each.message.startswith(PENDING)]
+
+
+def test_says_nothing_of_fields_in_effect_and_of_defaults_written_out(read: Read) -> None:
+    spec = {
+        "model": "m",
+        "enabled": True,
+        "serviceRef": {"name": "a", "targetPort": 80},
+        "metricServiceRef": {"name": "a", "targetPort": 80, "path": "/m"},
+        "routing": {"mode": "Takeover"},
+        "gateway": {"replicas": 2, "drainSeconds": 60, "image": "", "imagePullSecrets": [], "resources": {}},
+    }
+
+    assert pending(read(IN_EFFECT, spec=spec)) == []
+
+
+def test_tells_every_field_without_effect_that_was_set(full: dict[str, Any], prometheus: Settings) -> None:
+    parsed = manifests.parse(yaml.safe_dump(full), settings=prometheus)
+
+    assert pending(parsed) == [each.field for each in effect.PENDING]
+
+
+@pytest.mark.parametrize(
+    ("config", "field", "part"),
+    [
+        ({"behavior": {"dryRun": True}}, "behavior.dryRun", "requests ARE SENT to the remote"),
+        ({"allowOverride": True}, "allowOverride", "x-offload is not looked at"),
+        ({"overflow": {"onStatus": [503]}}, "overflow.onStatus", "the client gets these answers"),
+        (
+            {
+                "remoteBackend": {
+                    "host": "a.b",
+                    "authConfig": {"type": "apiKey", "apiKeyConfig": {"secretRef": {"name": "a", "key": "b"}}},
+                }
+            },
+            "remoteBackend.authConfig",
+            "WITHOUT A CREDENTIAL",
+        ),
+    ],
+)
+def test_says_what_happens_instead(read: Read, config: dict[str, Any], field: str, part: str) -> None:
+    parsed = read(config)
+
+    assert pending(parsed) == [f"spec.offloadingConfig.{field}"]
+    assert any(part in each.message for each in parsed.notices)

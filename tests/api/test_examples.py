@@ -1,0 +1,44 @@
+"""Every example is valid, and runs (or is refused) where its first lines say."""
+
+from pathlib import Path
+
+import pytest
+
+from beamlit_controller.api import manifests, standalone_rules
+from beamlit_controller.api import settings as settings_file
+from beamlit_controller.api.settings import Settings
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+WITH = {
+    "demo.yaml": "demo-settings.yaml",
+    "direct-vllm.yaml": "settings-standalone.yaml",
+    "prometheus.yaml": "settings-prometheus.yaml",
+    "promql.yaml": "settings-prometheus.yaml",
+}
+FOR_CLUSTERS = {"resource-cpu.yaml"}
+
+
+def settings(name: str) -> Settings:
+    parsed = settings_file.parse((EXAMPLES / name).read_text())
+    assert isinstance(parsed, Settings), parsed
+    return parsed
+
+
+def test_every_example_is_tried() -> None:
+    assert {path.name for path in EXAMPLES.iterdir()} == {*WITH, *WITH.values(), *FOR_CLUSTERS}
+
+
+@pytest.mark.parametrize("name", WITH)
+def test_runs_with_its_settings_and_all_of_it_is_in_effect(name: str) -> None:
+    parsed = standalone_rules.parse((EXAMPLES / name).read_text(), settings=settings(WITH[name]))
+
+    assert (parsed.problems, parsed.notices) == ((), ())
+    assert len(parsed.specs) == 1
+
+
+@pytest.mark.parametrize("name", sorted(FOR_CLUSTERS))
+def test_is_valid_for_a_cluster_and_refused_without_one(name: str) -> None:
+    text = (EXAMPLES / name).read_text()
+
+    assert manifests.parse(text, settings=Settings()).specs
+    assert standalone_rules.parse(text, settings=settings("settings-prometheus.yaml")).problems

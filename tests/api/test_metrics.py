@@ -1,0 +1,233 @@
+"""`metrics`: MetricSpec of autoscaling/v2, and what is our own about it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from beamlit_controller.api.manifests import Parsed
+from beamlit_controller.api.settings import Settings
+from beamlit_controller.core import spec
+from beamlit_controller.core.spec import AverageValue, MetricSpec, Utilization, Value
+
+Mistakes = Callable[..., dict[str, str]]
+Read = Callable[..., Parsed]
+
+
+def resource(**target: object) -> dict[str, Any]:
+    return {"type": "Resource", "resource": {"name": "cpu", "target": target}}
+
+
+def container(**target: object) -> dict[str, Any]:
+    source = {"name": "memory", "container": "main", "target": target}
+    return {"type": "ContainerResource", "containerResource": source}
+
+
+def pods(**target: object) -> dict[str, Any]:
+    return {"type": "Pods", "pods": {"metric": {"name": "q"}, "target": target}}
+
+
+def object_metric(**target: object) -> dict[str, Any]:
+    described = {"kind": "Service", "name": "llm"}
+    return {"type": "Object", "object": {"describedObject": described, "metric": {"name": "q"}, "target": target}}
+
+
+def external(name: str = "q", selector: object = None, **target: object) -> dict[str, Any]:
+    identifier = {"name": name, **({"selector": selector} if selector is not None else {})}
+    return {"type": "External", "external": {"metric": identifier, "target": target}}
+
+
+def only(parsed: Parsed) -> MetricSpec:
+    assert not parsed.problems, parsed.problems
+    (metric,) = parsed.specs[0].metrics
+    return metric
+
+
+@pytest.mark.parametrize(
+    ("metric", "target"),
+    [
+        (resource(type="Utilization", averageUtilization=50), Utilization(50)),
+        (resource(type="Utilization", averageValue="500m"), AverageValue(500)),
+        (resource(type="Value", averageUtilization=80, value="1"), Utilization(80)),
+        (container(type="AverageValue", averageValue="1Gi"), AverageValue(2**30 * 1000)),
+        (pods(type="AverageValue", averageValue=4), AverageValue(4000)),
+        (pods(type="Value", averageValue="4", value="9"), AverageValue(4000)),
+        (object_metric(type="Value", value="2k"), Value(2_000_000)),
+        (object_metric(type="Value", value="1", averageValue="2"), Value(1000)),
+        (object_metric(type="AverageValue", value="1", averageValue="2"), AverageValue(2000)),
+        (external(type="Value", value=10), Value(10_000)),
+        (external(type="Utilization", value="10"), Value(10_000)),
+        (external(type="Value", averageValue=0.5), AverageValue(500)),
+    ],
+)
+def test_the_target_field_that_counts_is_the_one_that_the_hpa_looks_at(
+    read: Read, metric: dict[str, Any], target: spec.Target
+) -> None:
+    assert only(read({"metrics": [metric]})).target == target
+
+
+def test_a_utilization_where_only_values_count_is_told(read: Read) -> None:
+    (notice,) = read({"metrics": [pods(type="AverageValue", averageValue=4, averageUtilization=3)]}).notices
+
+    assert notice.field == "spec.offloadingConfig.metrics[0].pods.target.averageUtilization"
+    assert notice.message == "not looked at: averageValue is what counts here"
+
+
+def test_fields_of_a_target_that_are_not_looked_at_are_told(read: Read) -> None:
+    parsed = read({"metrics": [resource(type="Value", averageUtilization=80, value="1")]})
+
+    assert [(each.field, each.message) for each in parsed.notices] == [
+        (
+            "spec.offloadingConfig.metrics[0].resource.target.value",
+            "not looked at: averageUtilization is what counts here",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("metric", "field", "part"),
+    [
+        (resource(averageUtilization=50), "resource.target.type", "required"),
+        (resource(type="Utilization"), "resource.target.averageUtilization", "required"),
+        (
+            resource(type="Utilization", averageUtilization=1, averageValue=1),
+            "resource.target.averageValue",
+            "may not set both",
+        ),
+        (resource(type="Utilization", averageUtilization=0), "resource.target.averageUtilization", "at least 1"),
+        (resource(type="Utilization", averageUtilization="50"), "resource.target.averageUtilization", "whole number"),
+        (resource(type="AverageValue", averageValue="-1"), "resource.target.averageValue", "must be positive"),
+        (resource(type="AverageValue", averageValue="5 Gi"), "resource.target.averageValue", "expected a quantity"),
+        (pods(type="Value", value=3), "pods.target.averageValue", "required"),
+        (object_metric(type="Value", averageValue=3), "object.target.value", "required for an Object metric"),
+        (object_metric(type="AverageValue", value=3), "object.target.averageValue", "required for an Object metric"),
+        (object_metric(type="Utilization", value=3), "object.target.type", "expected Value or AverageValue"),
+        (external(type="Value"), "external.target.averageValue", "required"),
+        (external(type="Value", value=1, averageValue=1), "external.target.value", "may not set both"),
+        (external("", type="Value", value=1), "external.metric.name", "required"),
+        (external(type="Value", value=float("inf")), "external.target.value", "expected a quantity"),
+        (
+            external(selector={"matchLabels": {"a": 1}}, type="Value", value=1),
+            "external.metric.selector.matchLabels.a",
+            "text",
+        ),
+        (
+            external(selector={"matchExpressions": [{"key": "a", "operator": "In"}]}, type="Value", value=1),
+            "external.metric.selector.matchExpressions[0].values",
+            "required with operator In",
+        ),
+        (
+            external(
+                selector={"matchExpressions": [{"key": "a", "operator": "Exists", "values": ["b"]}]},
+                type="Value",
+                value=1,
+            ),
+            "external.metric.selector.matchExpressions[0].values",
+            "may not be set with operator Exists",
+        ),
+        (
+            external(selector={"matchExpressions": [{"key": "a", "operator": "in"}]}, type="Value", value=1),
+            "external.metric.selector.matchExpressions[0].operator",
+            "did you mean In?",
+        ),
+        (external("..", type="Value", value=1), "external.metric.name", "may not be '..'"),
+        ({"type": "Externl"}, "type", "did you mean External?"),
+        ({"type": "Pods"}, "pods", "required with type Pods"),
+        ({}, "type", "required"),
+    ],
+)
+def test_mistakes_have_the_field_that_the_hpa_blames(
+    mistakes: Mistakes, metric: dict[str, Any], field: str, part: str
+) -> None:
+    found = mistakes({"metrics": [metric]})
+
+    assert list(found) == [f"metrics[0].{field}"]
+    assert part in found[f"metrics[0].{field}"]
+
+
+def test_the_target_of_an_external_metric_may_stand_below_metric(read: Read) -> None:
+    metric = {"name": "q", "target": {"type": "Value", "value": 10}}
+
+    assert only(read({"metrics": [{"type": "External", "external": {"metric": metric}}]})).target == Value(10_000)
+
+
+def test_the_target_of_an_external_metric_may_not_stand_at_both_places(mistakes: Mistakes) -> None:
+    target = {"type": "Value", "value": 10}
+    metric = {"type": "External", "external": {"metric": {"name": "q", "target": target}, "target": target}}
+
+    assert mistakes({"metrics": [metric]}) == {
+        "metrics[0].external.metric.target": "may not be set beside external.target: write the target at one place"
+    }
+
+
+def test_a_mistaken_target_below_metric_is_blamed_there(mistakes: Mistakes) -> None:
+    metric = {"type": "External", "external": {"metric": {"name": "q", "target": {"type": "Value"}}}}
+
+    assert list(mistakes({"metrics": [metric]})) == ["metrics[0].external.metric.target.averageValue"]
+
+
+QUERY = "sum(rate(http_requests_total{code=~'5..'}[1m]))\n  / 100 % 7"
+
+
+def test_with_prometheus_the_name_may_be_any_query(read: Read, prometheus: Settings) -> None:
+    metric = only(read({"metrics": [external(QUERY, type="Value", value=1)]}, settings=prometheus))
+
+    assert isinstance(metric, spec.ExternalMetric)
+    assert metric.metric.name == QUERY
+
+
+def test_without_prometheus_a_query_says_what_it_needs(mistakes: Mistakes) -> None:
+    found = mistakes({"metrics": [external(QUERY, type="Value", value=1)]})
+
+    assert "may not contain '/'" in found["metrics[0].external.metric.name"]
+    assert "config.metricInformer.type: prometheus" in found["metrics[0].external.metric.name"]
+
+
+def test_a_selector_beside_a_query_is_refused(mistakes: Mistakes, prometheus: Settings) -> None:
+    metric = external("up == 1", {"matchLabels": {"a": "b"}}, type="Value", value=1)
+
+    assert (
+        "write its labels there"
+        in mistakes({"metrics": [metric]}, settings=prometheus)["metrics[0].external.metric.selector"]
+    )
+    assert not mistakes(
+        {"metrics": [external("up", {"matchLabels": {"a": "b"}}, type="Value", value=1)]}, settings=prometheus
+    )
+    assert not mistakes({"metrics": [external("up == 1", {}, type="Value", value=1)]}, settings=prometheus)
+
+
+def test_a_target_finer_than_a_thousandth_is_rounded_away_from_zero_and_told(read: Read) -> None:
+    parsed = read({"metrics": [external(type="Value", value="0.0001")]})
+
+    assert only(parsed).target == Value(1)
+    (notice,) = parsed.notices
+    assert (notice.where, notice.field) == ("models/llama", "spec.offloadingConfig.metrics[0].external.target.value")
+    assert notice.message == "0.0001 is finer than a thousandth; rounded to 1m"
+
+
+@pytest.mark.parametrize(
+    ("given", "milli"), [(0.1, 100), (1e-3, 1), (1e22, 10**25), (3, 3000), ("1e3", 10**6), (" 5 ", 5000)]
+)
+def test_a_number_is_the_decimal_that_was_written(read: Read, given: object, milli: int) -> None:
+    assert only(read({"metrics": [external(type="Value", value=given)]})).target == Value(milli)
+
+
+def test_selectors_are_kept_whole(read: Read) -> None:
+    selector = {
+        "matchLabels": {"b": "2", "a": "1"},
+        "matchExpressions": [
+            {"key": "zone", "operator": "NotIn", "values": ["x", "y"]},
+            {"key": "c", "operator": "Exists"},
+        ],
+    }
+
+    metric = only(read({"metrics": [external(selector=selector, type="Value", value=1)]}))
+
+    assert isinstance(metric, spec.ExternalMetric)
+    assert metric.metric.selector == spec.LabelSelector(
+        (("a", "1"), ("b", "2")),
+        (
+            spec.Requirement("zone", spec.Operator.NOT_IN, ("x", "y")),
+            spec.Requirement("c", spec.Operator.EXISTS),
+        ),
+    )

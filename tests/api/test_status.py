@@ -1,0 +1,157 @@
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from fractions import Fraction
+
+import pytest
+
+from beamlit_controller.api import status
+from beamlit_controller.api.status_models import Status
+from beamlit_controller.core import cycle as core_cycle
+from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.decision import begin
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.spec import (
+    AverageValue,
+    ContainerResourceMetric,
+    ExternalMetric,
+    LabelSelector,
+    MetricIdentifier,
+    MetricSpec,
+    ObjectMetric,
+    ObjectReference,
+    Operator,
+    PodsMetric,
+    Requirement,
+    Utilization,
+    Value,
+)
+from beamlit_controller.core.verdict import Assessed, Current, Judgement, Unread, Verdict
+from builders import CPU, NOW, QUEUE, missing, signals, spec, verdict
+
+SELECTOR = LabelSelector((("a", "b"),), (Requirement("c", Operator.EXISTS), Requirement("d", Operator.IN, ("e",))))
+SELECTED = {
+    "matchLabels": {"a": "b"},
+    "matchExpressions": [{"key": "c", "operator": "Exists"}, {"key": "d", "operator": "In", "values": ["e"]}],
+}
+
+
+def cycle(judged: Verdict, **decision: object) -> Cycle:
+    model = spec(generation=7)
+    return Cycle(model, signals(), judged, replace(begin(NOW), **decision), None, NOW)
+
+
+def conditions(of: Cycle) -> dict[str, tuple[str, str]]:
+    return {each["type"]: (each["status"], each["reason"]) for each in status.status(of)["conditions"]}
+
+
+def test_tells_whether_how_much_why_and_since_when() -> None:
+    local = datetime(2026, 6, 1, 14, 0, 0, 999_999, tzinfo=timezone(timedelta(hours=2)))
+    round_ = cycle(verdict(2), percentage=50, reason=Reason.METRIC_ABOVE_TARGET, message="queue 20 > 10", since=local)
+
+    told = status.status(round_)
+
+    assert told["observedGeneration"] == 7
+    assert told["offloading"] == {
+        "percentage": 50,
+        "reason": "MetricAboveTarget",
+        "message": "queue 20 > 10",
+        "since": "2026-06-01T12:00:00Z",
+    }
+    assert told["conditions"][0] == {
+        "type": "Offloading",
+        "status": "True",
+        "reason": "MetricAboveTarget",
+        "message": "queue 20 > 10",
+        "observedGeneration": 7,
+    }
+
+
+def test_conditions_when_nothing_is_offloaded_and_all_is_read() -> None:
+    assert conditions(cycle(verdict("0.5"))) == {
+        "Offloading": ("False", "MetricBelowTarget"),
+        "MetricsAvailable": ("True", "MetricsRead"),
+    }
+
+
+def test_a_metric_that_cant_be_read_is_a_condition_and_has_no_current_value() -> None:
+    read = Assessed(CPU, Current(average_value=500, average_utilization=50), Fraction(1), NOW, NOW)
+    judged = Verdict(
+        Judgement.UNKNOWN, Fraction(1), (read, Unread(QUEUE, missing(Reason.TIMED_OUT, "no answer in 4 s")))
+    )
+
+    told = status.status(cycle(judged))
+
+    assert [each["type"] for each in told["currentMetrics"]] == ["Resource"]
+    assert told["conditions"][1] == {
+        "type": "MetricsAvailable",
+        "status": "False",
+        "reason": "TimedOut",
+        "message": "1 of 2 metrics can't be read: no answer in 4 s",
+        "observedGeneration": 7,
+    }
+
+
+def test_without_metrics_none_is_available() -> None:
+    assert conditions(cycle(Verdict(Judgement.UNKNOWN, None, ())))["MetricsAvailable"] == ("False", "NoMetrics")
+
+
+@pytest.mark.parametrize(
+    ("metric", "current", "expected"),
+    [
+        (
+            CPU,
+            Current(average_value=1500, average_utilization=71),
+            {
+                "type": "Resource",
+                "resource": {"name": "cpu", "current": {"averageValue": "1500m", "averageUtilization": 71}},
+            },
+        ),
+        (
+            ContainerResourceMetric("memory", "main", Utilization(5)),
+            Current(average_value=2_000_000, average_utilization=0),
+            {
+                "type": "ContainerResource",
+                "containerResource": {
+                    "name": "memory",
+                    "container": "main",
+                    "current": {"averageValue": "2k", "averageUtilization": 0},
+                },
+            },
+        ),
+        (
+            PodsMetric(MetricIdentifier("q", SELECTOR), AverageValue(4000)),
+            Current(average_value=0),
+            {"type": "Pods", "pods": {"metric": {"name": "q", "selector": SELECTED}, "current": {"averageValue": "0"}}},
+        ),
+        (
+            ObjectMetric(MetricIdentifier("q"), ObjectReference("v1", "Service", "llm"), Value(1)),
+            Current(value=-1),
+            {
+                "type": "Object",
+                "object": {
+                    "describedObject": {"apiVersion": "v1", "kind": "Service", "name": "llm"},
+                    "metric": {"name": "q"},
+                    "current": {"value": "-1m"},
+                },
+            },
+        ),
+        (
+            ExternalMetric(MetricIdentifier("sum(a) / sum(b)"), Value(1)),
+            Current(value=10_000),
+            {"type": "External", "external": {"metric": {"name": "sum(a) / sum(b)"}, "current": {"value": "10"}}},
+        ),
+    ],
+)
+def test_current_metrics_are_those_of_autoscaling_v2(metric: MetricSpec, current: Current, expected: object) -> None:
+    assert status.metric(Assessed(metric, current, Fraction(1), NOW, NOW)) == expected
+
+
+@pytest.mark.parametrize("ratio", [None, "0.5", 3])
+def test_what_is_written_is_what_the_crd_describes(ratio: object) -> None:
+    round_ = core_cycle.run(spec(generation=1), signals(), previous=None, now=NOW)
+
+    told = status.status(replace(round_, verdict=verdict(ratio)))
+    negative = Assessed(QUEUE, Current(value=-5), Fraction(0), NOW, NOW)
+    told["currentMetrics"].append(status.metric(negative))
+
+    Status.model_validate(told)

@@ -1,0 +1,259 @@
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beamlit_controller.api import manifests, remote
+from beamlit_controller.api.manifests import Parsed
+from beamlit_controller.api.settings import Settings
+from beamlit_controller.core.spec import (
+    ApiKey,
+    Behavior,
+    Gateway,
+    HeaderMatch,
+    HeaderStickiness,
+    MetricServiceRef,
+    Mode,
+    ModelKey,
+    OAuth,
+    ObjectReference,
+    OnMetricsLoss,
+    OnRemoteFailure,
+    Overflow,
+    Override,
+    PathPrefix,
+    Ramp,
+    RemoteBackend,
+    RoutingMode,
+    Scheme,
+    SecretKey,
+    ServiceRef,
+    Tls,
+)
+
+Read = Callable[..., Parsed]
+Mistakes = Callable[..., dict[str, str]]
+
+DEFAULTS = tuple(map(PathPrefix, ("/metrics", "/health", "/healthz", "/ready", "/v1/files")))
+
+
+def test_the_least_manifest_has_harmless_defaults(read: Read) -> None:
+    (spec,) = read().specs
+
+    assert spec.key == ModelKey("models", "llama")
+    assert spec.model == "llama"
+    assert spec.enabled
+    assert spec.behavior == Behavior()
+    assert spec.overflow == Overflow()
+    assert spec.keep_local == DEFAULTS
+    assert spec.remote == RemoteBackend(Scheme.HTTPS, "api.example.com", 443)
+    assert (spec.service, spec.metric_service, spec.source, spec.override, spec.preset) == (
+        None,
+        None,
+        None,
+        None,
+        None,
+    )
+
+
+def test_every_field_reaches_the_core(full: dict[str, Any], prometheus: Settings) -> None:
+    parsed = manifests.parse(yaml.safe_dump(full), settings=prometheus)
+
+    assert not parsed.problems
+    (spec,) = parsed.specs
+    assert (spec.key, spec.generation, spec.model) == (ModelKey("models", "llama"), 3, "meta-llama/Llama 3")
+    assert (spec.environment, spec.enabled, spec.preset) == ("production", True, "vllm")
+    assert spec.source == ObjectReference("apps/v1", "Deployment", "llama")
+    assert spec.service == ServiceRef("llama", 8000)
+    assert spec.metric_service == MetricServiceRef("llama-metrics", "http-metrics", "/metrics/all")
+    assert spec.routing is RoutingMode.SERVICE
+    assert spec.remote is not None
+    assert (spec.remote.host, spec.remote.port) == ("api.example.com", 8443)
+    assert spec.remote.path_prefix == "/models/meta-llama/Llama%203"
+    assert spec.remote.headers_to_add == (("x-team", "search"),)
+    assert spec.remote.model_name == "llama-3.1-8b-instruct"
+    secret = SecretKey("remote", "secret")
+    assert spec.remote.auth == OAuth("abc", secret, "https://login.example.com/token", ("inference",))
+    assert spec.remote.tls == Tls(SecretKey("remote-ca", "ca.crt"), "api.example.com")
+    assert spec.remote.health_check is not None
+    assert (spec.remote.health_check.path, spec.remote.health_check.period) == ("/health", timedelta(seconds=7))
+    assert (spec.remote.max_in_flight, spec.remote.forward_client_authorization) == (200, True)
+    assert len(spec.metrics) == 5
+    assert spec.behavior == Behavior(
+        percentage=40,
+        mode=Mode.PROPORTIONAL,
+        engage=Ramp(timedelta(seconds=5), Decimal("0.05"), 20, timedelta(seconds=10)),
+        release=Ramp(timedelta(seconds=90), Decimal("0.2"), 50, timedelta(seconds=30)),
+        on_metrics_loss=OnMetricsLoss.RELEASE,
+        metrics_loss=timedelta(seconds=45),
+        dry_run=True,
+    )
+    assert spec.overflow == Overflow(
+        on_status=(429, 503, 529),
+        on_unavailable=False,
+        on_reset=False,
+        max_in_flight_per_replica=16,
+        max_request_bytes=2 * 2**20,
+    )
+    assert spec.on_remote_failure is OnRemoteFailure.FAIL
+    assert spec.keep_local == (HeaderMatch("x-data-class", "restricted"), PathPrefix("/metrics"))
+    assert spec.stickiness == HeaderStickiness("x-session-id")
+    assert spec.allow_override
+    assert spec.gateway == Gateway(
+        3,
+        (("requests", "cpu", "500m"), ("limits", "memory", "1Gi")),
+        "registry.example.com/gateway:1",
+        ("registry",),
+        timedelta(seconds=600),
+    )
+    assert spec.override == Override(25, datetime(2026, 6, 1, 16, tzinfo=UTC))
+
+
+def test_the_default_remote_fills_in(read: Read, prometheus: Settings) -> None:
+    (spec,) = manifests.parse(_without_remote(), settings=prometheus).specs
+
+    assert spec.remote is not None
+    assert spec.remote.host == "default.example.com"
+
+
+def test_no_remote_at_all_is_a_mistake_that_names_both_places() -> None:
+    (problem,) = manifests.parse(_without_remote(), settings=Settings()).problems
+
+    assert problem.field == "spec.offloadingConfig.remoteBackend"
+    assert problem.message == "required: here, or for all models in the settings as config.defaultRemoteBackend"
+
+
+def test_a_model_that_is_not_enabled_needs_no_remote() -> None:
+    (spec,) = manifests.parse(_without_remote("\n  enabled: false"), settings=Settings()).specs
+
+    assert spec.remote is None
+    assert not spec.enabled
+
+
+def _without_remote(more: str = " {}") -> str:
+    return (
+        f"apiVersion: deployment.beamlit.com/v1alpha1\nkind: ModelDeployment\nmetadata: {{name: llama}}\nspec:{more}\n"
+    )
+
+
+@pytest.mark.parametrize("host", ["localhost:18443", "127.0.0.1", "[::1]:1", "[::ffff:127.0.0.1]", "169.254.169.254"])
+def test_this_machine_is_no_remote_unless_it_is_listed(mistakes: Mistakes, host: str) -> None:
+    bare = host.removesuffix(":18443").removesuffix(":1")
+
+    assert list(mistakes({"remoteBackend": {"host": host}})) == ["remoteBackend.host"]
+    assert not mistakes({"remoteBackend": {"host": host}}, settings=Settings(allowed_remote_hosts=("*", bare)))
+
+
+def test_a_token_is_only_asked_for_at_allowed_hosts(mistakes: Mistakes) -> None:
+    settings = Settings(allowed_remote_hosts=("api.example.com",))
+    oauth = {
+        "clientId": "a",
+        "clientSecretRef": {"name": "a", "key": "b"},
+        "tokenUrl": "https://login.evil.net:8443/token",
+    }
+    auth = {"type": "oauth", "oauthConfig": oauth}
+
+    found = mistakes({"remoteBackend": {"host": "api.example.com", "authConfig": auth}}, settings=settings)
+
+    assert list(found) == ["remoteBackend.authConfig.oauthConfig.tokenUrl"]
+    assert "login.evil.net is not among config.allowedRemoteHosts" in str(found)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://user:hunter2@login.example.com/", "ftp://x/", "https://", "x", "https://a b/", "https://[::1"]
+)
+def test_token_urls_that_are_refused(mistakes: Mistakes, url: str) -> None:
+    oauth = {"clientId": "a", "clientSecretRef": {"name": "a", "key": "b"}, "tokenUrl": url}
+
+    found = mistakes({"remoteBackend": {"host": "a.b", "authConfig": {"type": "oauth", "oauthConfig": oauth}}})
+
+    assert list(found) == ["remoteBackend.authConfig.oauthConfig.tokenUrl"]
+    assert "hunter2" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({}, ApiKey(SecretKey("a", "b"), "authorization", "Bearer ")),
+        ({"header": "Authorization", "prefix": ""}, ApiKey(SecretKey("a", "b"), "Authorization", "")),
+        ({"header": "x-api-key"}, ApiKey(SecretKey("a", "b"), "x-api-key", "")),
+        ({"header": "x-api-key", "prefix": "Key "}, ApiKey(SecretKey("a", "b"), "x-api-key", "Key ")),
+    ],
+)
+def test_an_api_key_has_the_prefix_that_its_header_usually_has(
+    read: Read, config: dict[str, str], expected: ApiKey
+) -> None:
+    auth = {"type": "apiKey", "apiKeyConfig": {"secretRef": {"name": "a", "key": "b"}, **config}}
+
+    (spec,) = read({"remoteBackend": {"host": "a.b", "authConfig": auth}}).specs
+
+    assert spec.remote is not None
+    assert spec.remote.auth == expected
+
+
+@pytest.mark.parametrize(
+    ("prefix", "model", "expected"),
+    [
+        ("/", "m", ""),
+        ("/v1/", "m", "/v1"),
+        ("/$workspace/$model", "llama", "/models/llama"),
+        ("/$workspace/$model", "org/llama 3?#%", "/models/org/llama%203%3F%23%25"),
+        ("/$model", "$workspace", "/%24workspace"),
+        ("/$model", "größe", "/gr%C3%B6%C3%9Fe"),
+        ("/a%20b/é/$workspace-x", "m", "/a%20b/%C3%A9/models-x"),
+    ],
+)
+def test_the_path_has_its_variables_filled_in_and_is_percent_encoded(prefix: str, model: str, expected: str) -> None:
+    assert remote.fill_in(prefix, workspace="models", model=model) == expected
+
+
+@given(st.text())
+def test_whatever_the_model_is_called_the_path_is_a_path(model: str) -> None:
+    filled = remote.fill_in("/a/$model/b", workspace="models", model=model.encode(errors="replace").decode())
+
+    assert filled.startswith("/a/")
+    assert filled.endswith("/b")
+    assert filled.isascii()
+    assert not set(filled) & set(' ?#\\\r\n\x00"<>^`{|}$')
+
+
+def test_a_model_name_cant_climb_out_of_its_path(mistakes: Mistakes) -> None:
+    assert list(mistakes(spec={"model": "a/../../b"})) == ["spec.model"]
+
+
+def test_an_empty_keep_local_is_the_default(read: Read) -> None:
+    (spec,) = read({"keepLocal": []}).specs
+
+    assert spec.keep_local == DEFAULTS
+
+
+@pytest.mark.parametrize("annotation", ["offloading.beamlit.com/overide", "offloading.beamlit.com/override-until"])
+def test_annotations_without_effect_are_told_and_block_nothing(read: Read, annotation: str) -> None:
+    parsed = read(metadata={"annotations": {annotation: "2026-06-01T18:00:00Z", "other.example.com/x": "y"}})
+
+    assert parsed.specs
+    told = [each for each in parsed.notices if each.field == f"metadata.annotations[{annotation}]"]
+    assert "without effect" in told[0].message
+
+
+def test_a_header_that_looks_like_a_credential_is_told(read: Read) -> None:
+    parsed = read({"remoteBackend": {"host": "a.b", "headersToAdd": {"X-Api-Key": "hunter2"}}})
+
+    assert any("looks like a credential" in each.message for each in parsed.notices)
+    assert "hunter2" not in str(parsed.notices)
+
+
+def test_without_a_metric_it_is_told_that_nothing_happens(read: Read) -> None:
+    assert any(each.message.startswith("no metric is given") for each in read().notices)
+
+
+@pytest.mark.parametrize(("tolerance", "told"), [("999m", False), ("1", True)])
+def test_a_release_tolerance_that_hardly_ever_releases_is_told(read: Read, tolerance: str, told: bool) -> None:  # noqa: FBT001 - a case
+    parsed = read({"behavior": {"release": {"tolerance": tolerance}}})
+
+    assert any(each.field.endswith("behavior.release.tolerance") for each in parsed.notices) is told
