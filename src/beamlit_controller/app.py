@@ -80,7 +80,12 @@ async def _serve(given: Standalone, place: State, resources: AsyncExitStack, sto
     """Wire the parts and run them until told to stop. A part that dies ends them all, and leaves the gateways serving."""
     settings, clock = given.settings, SteadyClock()
     listener = resources.enter_context(web.bind(str(settings.standalone.web_listen)))
-    folder = Folder(given.manifests, kept=place.manifests, parse=partial(standalone_rules.parse, settings=settings))
+    folder = Folder(
+        given.manifests,
+        kept=place.manifests,
+        parse=partial(standalone_rules.parse, settings=settings),
+        together=partial(standalone_rules.shared_listeners, settings=settings),
+    )
     folder.read()
 
     endpoints = _endpoints(settings)

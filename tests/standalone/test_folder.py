@@ -1,6 +1,7 @@
 """Manifests from a folder, with real files."""
 
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from beamlit_controller.api import manifests
 from beamlit_controller.api.settings import Settings
-from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
 from beamlit_controller.standalone.folder import Folder
 
 KEY = ModelKey("default", "llama")
@@ -29,8 +30,15 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "manifests"
 
 
+def together(specs: Sequence[OffloadSpec]) -> tuple[Rejected, ...]:
+    """Refuse a third model."""
+    return (Rejected("config", "two are enough"),) if len(specs) > 2 else ()
+
+
 def folder(path: Path) -> Folder:
-    return Folder(path, kept=path.parent / "kept", parse=partial(manifests.parse, settings=Settings()))
+    return Folder(
+        path, kept=path.parent / "kept", parse=partial(manifests.parse, settings=Settings()), together=together
+    )
 
 
 def percentages(read: Folder) -> dict[ModelKey, int]:
@@ -39,10 +47,10 @@ def percentages(read: Folder) -> dict[ModelKey, int]:
 
 
 def test_reads_yaml_and_json_and_nothing_else(path: Path) -> None:
-    for name in ("a.yaml", "b.yml", "c.json", "d.txt", ".e.yaml", "f.yaml~"):
+    for name in ("a.yaml", "c.json", "d.txt", ".e.yaml", "f.yaml~"):
         (path / name).write_text(manifest(name=name.strip(".")[0]))
 
-    assert [key.name for key in percentages(folder(path))] == ["a", "b", "c"]
+    assert [key.name for key in percentages(folder(path))] == ["a", "c"]
 
 
 def test_follows_changes_and_deletions(path: Path) -> None:
@@ -98,8 +106,18 @@ def test_the_first_of_two_models_with_one_name_wins_and_the_other_says_so(path: 
     assert percentages(read) == {KEY: 50}
     (problem,) = read.manifests.problems
     assert (
-        str(problem) == "b.yaml: metadata.name: default/llama is given in a.yaml already; rename or remove one of them"
+        str(problem)
+        == "b.yaml default/llama: metadata.name: default/llama is given in a.yaml already; rename or remove one of them"
     )
+
+
+def test_of_models_that_cannot_run_side_by_side_the_first_run_and_the_others_say_why(path: Path) -> None:
+    read = folder(path)
+    for name in ("a", "b", "c"):
+        (path / f"{name}.yml").write_text(manifest(name=name))
+
+    assert [key.name for key in percentages(read)] == ["a", "b"]
+    assert [str(problem) for problem in read.manifests.problems] == ["c.yml default/c: config: two are enough"]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ good stays in force, across restarts too, since a copy of each good file is kept
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import watchfiles
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.problems import Problem
 from beamlit_controller.controller.latest import Latest
-from beamlit_controller.core.spec import ModelKey, OffloadSpec
+from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 LARGEST = 1024 * 1024
@@ -24,6 +24,8 @@ LOOK_AGAIN = 10_000
 DEBOUNCE = 200
 
 Parse = Callable[[str], Parsed]
+Together = Callable[[Sequence[OffloadSpec]], Sequence[Rejected]]
+"""What keeps these models, each valid, from running side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +49,11 @@ class Manifests:
 class Folder:
     """A `Provider` of the specs in a folder. `kept` is where the last good copies are."""
 
-    def __init__(self, path: Path, *, kept: Path, parse: Parse) -> None:
+    def __init__(self, path: Path, *, kept: Path, parse: Parse, together: Together) -> None:
         self._path = path
         self._kept = kept
         self._parse = parse
+        self._together = together
         self._files: dict[str, tuple[bytes, File]] = {}
         self._manifests = Latest(Manifests({}))
 
@@ -84,7 +87,7 @@ class Folder:
         )
         self._files = {path.name: self._file(path) for path in paths if path.is_file()}
         self._drop_copies()
-        self._manifests.set(_together({name: file for name, (_, file) in self._files.items()}))
+        self._manifests.set(_merged({name: file for name, (_, file) in self._files.items()}, self._together))
 
     def _file(self, path: Path) -> tuple[bytes, File]:
         try:
@@ -147,20 +150,26 @@ def _in(name: str, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
     return tuple(Problem(f"{name} {each.where}".strip(), each.field, each.message) for each in problems)
 
 
-def _together(files: Mapping[str, File]) -> Manifests:
-    """Merge the files; of two models with one name the first file's wins, and the other says so."""
+def _merged(files: Mapping[str, File], together: Together) -> Manifests:
+    """Merge the files; of models that can't run side by side the first file's run, and the others say why not."""
     specs: dict[ModelKey, OffloadSpec] = {}
     origin: dict[ModelKey, str] = {}
     problems: list[Problem] = []
     for name, file in files.items():
         problems += file.problems
         for key, spec in file.specs.items():
-            if key in specs:
-                twice = f"{key} is given in {origin[key]} already; rename or remove one of them"
-                problems.append(Problem(name, "metadata.name", twice))
+            refused = _twice(key, origin) or together([*specs.values(), spec])
+            if refused:
+                problems += (Problem(f"{name} {key}", each.field, each.message) for each in refused)
             else:
                 specs[key], origin[key] = spec, name
     return Manifests(specs, tuple(problems), {key: _notices(files[name], key) for key, name in origin.items()})
+
+
+def _twice(key: ModelKey, origin: Mapping[ModelKey, str]) -> tuple[Rejected, ...]:
+    if key not in origin:
+        return ()
+    return (Rejected("metadata.name", f"{key} is given in {origin[key]} already; rename or remove one of them"),)
 
 
 def _notices(file: File, key: ModelKey) -> tuple[str, ...]:
