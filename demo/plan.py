@@ -1,0 +1,71 @@
+"""What the demo does to the servers: their capacity, the questions asked, and the load in phases."""
+
+from dataclasses import dataclass
+
+from demo.book import Phase
+from demo.engine import Capacity
+from demo.load import Question
+
+MODEL = "llama-3-8b"
+LOCAL_SERVERS = 2
+LOCAL = Capacity(slots=6, tokens_per_second=24, prefill_seconds=0.15)
+REMOTE = Capacity(slots=48, tokens_per_second=24, prefill_seconds=0.3)
+"""The remote has room for all, and is farther away."""
+
+PROMPT = "Tell me in a few words where this request is answered, and why. " * 27
+QUESTION = Question(model=MODEL, prompt=PROMPT, tokens=32)
+
+CALM_LOAD, PEAK_LOAD = 0.3, 1.6
+"""Requests per second, as a part of what the local servers can answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The phases of a run, in order: first without offloading, then with it."""
+
+    calm_without: Phase
+    peak_without: Phase
+    drain: Phase
+    """No new requests, until the queues are empty; its `seconds` are the most that is waited for that."""
+    calm_before: Phase
+    peak: Phase
+    calm_after: Phase
+    """As long as it takes until the share is released; its `seconds` are the most that is waited for that."""
+    look_back_seconds: float
+    """How long the calm goes on after the release."""
+
+    @property
+    def seconds(self) -> float:
+        """Give the time that a run takes, about."""
+        phases = (self.calm_without, self.peak_without, self.calm_before, self.peak)
+        draining = (PEAK_LOAD - 1) * self.peak_without.seconds
+        return (
+            sum(phase.seconds for phase in phases) + draining + BOOT_SECONDS + RELEASE_SECONDS + self.look_back_seconds
+        )
+
+
+BOOT_SECONDS = 5.0
+RELEASE_SECONDS = 14.0
+"""From the end of the peak until the share is released: the queue shrinks, then the release window passes."""
+LONGEST_RELEASE_SECONDS = 45.0
+LONGEST_DRAIN_SECONDS = 60.0
+
+
+def plan(scale: float) -> Plan:
+    """Give the plan; `scale` 1 makes it about 90 s long."""
+    calm, peak = CALM_LOAD * capacity(), PEAK_LOAD * capacity()
+    return Plan(
+        calm_without=Phase("calm-without", "low load", calm, 4 * scale, offloading=False),
+        peak_without=Phase("peak-without", "above capacity", peak, 15 * scale, offloading=False),
+        drain=Phase("drain", "queues empty", 0, LONGEST_DRAIN_SECONDS, offloading=False),
+        calm_before=Phase("calm-before", "low load", calm, 7 * scale, offloading=True),
+        peak=Phase("peak", "above capacity", peak, 28 * scale, offloading=True),
+        calm_after=Phase("calm-after", "low load again", calm, LONGEST_RELEASE_SECONDS, offloading=True),
+        look_back_seconds=5 * scale,
+    )
+
+
+def capacity() -> float:
+    """Give the requests per second that all local servers together can answer."""
+    service_seconds = LOCAL.prefill_seconds + (QUESTION.tokens - 1) / LOCAL.tokens_per_second
+    return LOCAL_SERVERS * LOCAL.slots / service_seconds

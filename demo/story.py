@@ -1,0 +1,92 @@
+"""The run from beginning to end: servers, the load without offloading, then controller and gateway and the same load."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import httpx2
+
+from demo import load, ports
+from demo.book import Book, Side, Stopwatch
+from demo.boot import Boot
+from demo.load import Load, Target
+from demo.place import Place
+from demo.plan import QUESTION, Plan
+from demo.ports import Ports
+from demo.watch import Watch
+
+ANSWER_SECONDS = 60.0
+"""How long requests that are under way at the end are waited for."""
+CALM_SEED, PEAK_SEED = 7, 11
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a run is played with."""
+
+    plan: Plan
+    place: Place
+    ports: Ports
+    book: Book
+    show: Callable[[float], None]
+    """Shows the book, at each look; it is told the time."""
+
+
+async def play(stage: Stage) -> None:
+    """Play the whole run, and write it in the book. Whatever happens, no process is left behind."""
+    trust = ssl.create_default_context(cafile=stage.place.tls.ca)
+    async with (
+        httpx2.AsyncClient(timeout=2, trust_env=False, verify=trust) as client,
+        AsyncExitStack() as processes,
+        _alongside() as alongside,
+    ):
+        boot = Boot(stage.place, stage.ports, client=client, processes=processes, alongside=alongside)
+        await boot.servers()
+        now = Stopwatch().seconds
+        async with load.sending(stage.book, QUESTION, now) as sending:
+            watch = _watch(stage, now, client)
+            alongside(watch.run(stage.show))
+            await _without_offloading(stage, sending)
+            await boot.controller()
+            await _with_offloading(stage, sending, watch)
+
+
+def _watch(stage: Stage, now: Callable[[], float], client: httpx2.AsyncClient) -> Watch:
+    controller, servers = ports.url(stage.ports.web), [ports.url(port) for port in stage.ports.local]
+    return Watch(stage.book, now=now, client=client, controller=controller, servers=servers)
+
+
+async def _without_offloading(stage: Stage, sending: Load) -> None:
+    plan = stage.plan
+    local = Target(tuple(ports.url(port) for port in stage.ports.local), Side.LOCAL)
+    await sending.run(plan.calm_without, local, seed=CALM_SEED)
+    await sending.run(plan.peak_without, local, seed=PEAK_SEED)
+    sending.begin(plan.drain)
+    await sending.finish(plan.drain.seconds)
+
+
+async def _with_offloading(stage: Stage, sending: Load, watch: Watch) -> None:
+    plan = stage.plan
+    gateway = Target((ports.url(stage.ports.gateway),))
+    await sending.run(plan.calm_before, gateway, seed=CALM_SEED)
+    await sending.run(plan.peak, gateway, seed=PEAK_SEED)
+    async with asyncio.TaskGroup() as group:
+        calm = group.create_task(sending.run(plan.calm_after, gateway, seed=CALM_SEED))
+        released = group.create_task(watch.until(lambda state: state.percentage == 0))
+        await asyncio.wait((calm, released), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((calm,), timeout=plan.look_back_seconds)
+        calm.cancel()
+        released.cancel()
+    await sending.finish(ANSWER_SECONDS)
+
+
+@asynccontextmanager
+async def _alongside() -> AsyncIterator[Callable[[Coroutine[None, None, None]], None]]:
+    """Give what runs a task until the block ends; an error in it ends the block."""
+    tasks: list[asyncio.Task[None]] = []
+    async with asyncio.TaskGroup() as group:
+        yield lambda work: tasks.append(group.create_task(work))
+        for task in tasks:
+            task.cancel()

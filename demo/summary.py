@@ -1,0 +1,117 @@
+"""What a run showed, in tables: latency with and without offloading over the same load, who answered, what changed."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from demo.book import Book, Change, Phase, Request, Side, percentile
+from demo.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """The latencies of some requests, in seconds; None where there were none."""
+
+    requests: int
+    first_p50: float | None
+    first_p95: float | None
+    first_most: float | None
+    total_p50: float | None
+    total_p95: float | None
+    local: int
+    remote: int
+    failed: int
+
+
+def tables(book: Book, plan: Plan) -> RenderableType:
+    """Give the summary."""
+    span, load = plan.peak_without.seconds, plan.peak.rate
+    same = f"The same {span:.0f} s of {load:.1f} requests/s, of which the local servers can answer {book.capacity:.1f}"
+    return Group(
+        Text(same, style="bold"),
+        _comparison(book, plan),
+        _sides(book),
+        Text("\nChanges of the share", style="bold"),
+        _changes(book.changes),
+    )
+
+
+def same_peak(book: Book, plan: Plan) -> tuple[tuple[Request, ...], tuple[Request, ...]]:
+    """Give the requests of the peak without offloading, and those of equally many seconds of the peak with it."""
+    span = plan.peak_without.seconds
+    return _first(book, plan.peak_without, span), _first(book, plan.peak, span)
+
+
+def _first(book: Book, phase: Phase, span: float) -> tuple[Request, ...]:
+    end = next((begun.at for begun in book.begun if begun.phase == phase), 0.0) + span
+    return tuple(request for request in book.requests if request.phase == phase.name and request.at < end)
+
+
+def latencies(requests: Iterable[Request]) -> Latencies:
+    """Compute the latencies of requests, and count who answered them."""
+    asked = tuple(requests)
+    answered = [request for request in asked if not request.failure]
+    first = [request.first_token for request in answered if request.first_token is not None]
+    total = [request.total for request in answered]
+    return Latencies(
+        requests=len(asked),
+        first_p50=percentile(first, 50),
+        first_p95=percentile(first, 95),
+        first_most=max(first, default=None),
+        total_p50=percentile(total, 50),
+        total_p95=percentile(total, 95),
+        local=sum(request.side is Side.LOCAL for request in answered),
+        remote=sum(request.side is Side.REMOTE for request in answered),
+        failed=len(asked) - len(answered),
+    )
+
+
+def _comparison(book: Book, plan: Plan) -> Table:
+    without, offloading = (latencies(requests) for requests in same_peak(book, plan))
+    table = Table()
+    table.add_column()
+    table.add_column("without offloading", justify="right")
+    table.add_column("with offloading", justify="right")
+    for label, value in ROWS:
+        table.add_row(label, value(without), value(offloading))
+    return table
+
+
+def _sides(book: Book) -> Text:
+    gateway = {begun.phase.name for begun in book.begun if begun.phase.offloading}
+    through = latencies(request for request in book.requests if request.phase in gateway)
+    return Text(
+        f"Through the gateway, over the whole run: {through.requests} requests, {through.local} answered locally, "
+        f"{through.remote} by the remote, {through.failed} failed."
+    )
+
+
+def _changes(changes: Iterable[Change]) -> Table:
+    table = Table()
+    table.add_column("at", justify="right")
+    table.add_column("to the remote", justify="right")
+    table.add_column("why")
+    for change in changes:
+        why = f"{change.reason}: {change.message}"
+        table.add_row(f"{change.at:.1f} s", f"{change.before} % → {change.after} %", Text(why))
+    return table
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f} s"
+
+
+ROWS: tuple[tuple[str, Callable[[Latencies], str]], ...] = (
+    ("time to first token, p50", lambda seen: _seconds(seen.first_p50)),
+    ("time to first token, p95", lambda seen: _seconds(seen.first_p95)),
+    ("time to first token, longest", lambda seen: _seconds(seen.first_most)),
+    ("whole answer, p50", lambda seen: _seconds(seen.total_p50)),
+    ("whole answer, p95", lambda seen: _seconds(seen.total_p95)),
+    ("requests", lambda seen: str(seen.requests)),
+    ("answered locally", lambda seen: str(seen.local)),
+    ("answered by the remote", lambda seen: str(seen.remote)),
+    ("failed", lambda seen: str(seen.failed)),
+)
