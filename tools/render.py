@@ -8,7 +8,15 @@ from beamlit_controller.api import reference
 
 ROOT = Path(__file__).parent.parent
 PROTOCOL = ("-I.", "--python_out=.", "--pyi_out=.", "beamlit_controller/envoy/rtds.proto")
-SNAPSHOTS = ("tests/golden", "tests/envoy", "tests/cli", "tests/telemetry", "tests/api", "-q", "--inline-snapshot=fix,create")
+SNAPSHOTS = (
+    "tests/golden",
+    "tests/envoy",
+    "tests/cli",
+    "tests/telemetry",
+    "tests/api",
+    "-q",
+    "--inline-snapshot=fix,create",
+)
 
 
 def main() -> None:

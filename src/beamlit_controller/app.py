@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ from beamlit_controller.telemetry.exposition import Exposition
 from beamlit_controller.telemetry.logs import LogSink
 from beamlit_controller.telemetry.metrics import MetricsSink
 from beamlit_controller.telemetry.models import ModelsSink, Surroundings
-from beamlit_controller.telemetry.pulse import Pulse
+from beamlit_controller.telemetry.pulse import Check, Pulse
 from beamlit_controller.telemetry.web import Site
 
 log = structlog.get_logger()
@@ -79,7 +80,7 @@ async def standalone(given: Standalone) -> None:
 async def _serve(given: Standalone, place: State, resources: AsyncExitStack, stop: asyncio.Event) -> Gateways:
     """Wire the parts and run them until told to stop. A part that dies ends them all, and leaves the gateways serving."""
     settings, clock = given.settings, SteadyClock()
-    listener = resources.enter_context(web.bind(str(settings.standalone.web_listen)))
+    listener = resources.enter_context(_bound(settings))
     folder = Folder(
         given.manifests,
         kept=place.manifests,
@@ -102,6 +103,7 @@ async def _serve(given: Standalone, place: State, resources: AsyncExitStack, sto
     gateways = Gateways(place.gateways, Shape(partial(gateway_files, settings), _command))
 
     memory = DecisionFiles(place.decisions)
+    memory.keep_only(folder.manifests.specs.keys())
     site = _site(settings, clock, folder, gateways, shares)
     sinks = (ShareSink(shares), memory, *site.sinks, LogSink())
     parts = Parts(sensor, sinks, clock, partial(api_settings.period, settings=settings))
@@ -118,6 +120,13 @@ async def _serve(given: Standalone, place: State, resources: AsyncExitStack, sto
         for task in tasks:
             task.cancel()
     return gateways
+
+
+def _bound(settings: Settings) -> socket.socket:
+    try:
+        return web.bind(str(settings.standalone.web_listen))
+    except OSError as error:
+        raise OSError(error.errno, f"config.standalone.webListen: {error.strerror or error}") from error
 
 
 # Where metrics come from.
@@ -226,11 +235,18 @@ def _site(settings: Settings, clock: SteadyClock, folder: Folder, gateways: Gate
     pulse = Pulse(clock, max(STUCK, settings.period * 10))
     site = Site(
         alive=pulse.alive,
-        ready=lambda: pulse.ready(folder.manifests.specs.keys(), gateways_down=gateways.waiting()),
+        ready=lambda: _ready(pulse, folder, gateways),
         exposition=exposition,
         models=models,
     )
     return _Shown(site, (metrics, models, pulse))
+
+
+def _ready(pulse: Pulse, folder: Folder, gateways: Gateways) -> Check:
+    """Tell whether all valid models are served; mistakes in manifests are counted in the text, and in a metric."""
+    check = pulse.ready(folder.manifests.specs.keys(), gateways_down=gateways.waiting())
+    mistakes = len(folder.manifests.problems)
+    return Check(check.ok, f"{check.text}; mistakes in manifests: {mistakes}, see /models") if mistakes else check
 
 
 def _gateway(gateways: Gateways, shares: ShareServer, key: ModelKey) -> dict[str, Any]:

@@ -78,6 +78,33 @@ def test_check_refuses_what_needs_a_cluster_and_says_what_to_use_instead() -> No
     assert "there is no cluster here; use a Pods metric with spec.metricServiceRef" in here.stdout
 
 
+def test_check_takes_folders_and_sees_models_that_share_an_address(tmp_path: Path) -> None:
+    manifests, settings = tmp_path / "manifests", tmp_path / "settings.yaml"
+    manifests.mkdir()
+    text = (EXAMPLES / "prometheus.yaml").read_text()
+    (manifests / "a.yaml").write_text(text)
+    (manifests / "b.yaml").write_text(text.replace("name: llama\n  namespace", "name: mistral\n  namespace"))
+    given = (EXAMPLES / "settings-prometheus.yaml").read_text()
+    settings.write_text(given.replace("listen:\n      default/llama: 127.0.0.1:8000", "listen: 127.0.0.1:8000"))
+
+    checked = run("check", "--standalone", manifests, "--settings", settings)
+
+    assert checked.returncode == 1
+    assert f"{manifests / 'b.yaml'}: valid" in checked.stdout
+    assert "config.standalone.listen: 127.0.0.1:8000 is for one model, and there are 2" in checked.stdout
+
+
+def test_check_finds_nothing_in_an_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text("")
+
+    checked = run("check", tmp_path / "empty.yaml")
+
+    assert (checked.returncode, checked.stdout) == (
+        1,
+        f"{tmp_path / 'empty.yaml'}: expected a ModelDeployment, got nothing\n",
+    )
+
+
 def test_check_without_a_file_to_read_says_so(tmp_path: Path) -> None:
     checked = run("check", tmp_path / "none.yaml")
 

@@ -137,9 +137,9 @@ class Controller:
 
 @asynccontextmanager
 async def controller(
-    manifest: object, *, local: list[str], prometheus: str | None = None, **standalone: object
+    manifest: object, *, local: list[str], prometheus: str | None = None, ready: bool = True, **standalone: object
 ) -> AsyncIterator[Controller]:
-    """Run a controller with one manifest; with a Prometheus it is asked every second."""
+    """Run a controller with one manifest, and wait for it unless it can't be ready; a Prometheus is asked every second."""
     with tempfile.TemporaryDirectory(prefix="controller-") as folder:
         running = Controller(Path(folder), f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")
         running.manifests.mkdir()
@@ -147,7 +147,7 @@ async def controller(
         settings = _settings(running, local, prometheus, standalone)
         (running.folder / "settings.yaml").write_text(json.dumps(settings))
         try:
-            await running.start()
+            await (running.start() if ready else running.launch())
             yield running
         finally:
             await running.end()

@@ -251,6 +251,7 @@ async def test_a_broken_manifest_leaves_the_last_good_one_in_force_also_after_a_
             good["spec"]["offloadingConfig"]["behavior"]["percentage"] = 500
             running.write(good)
             await eventually(lambda: problem(running, "spec.offloadingConfig.behavior.percentage"))
+            assert "manifest refused" in running.log
             assert (await running.model())["decision"]["percentage"] == 50
 
             await running.kill()
@@ -366,6 +367,27 @@ async def unread(running: Controller, reason: str) -> bool:
 
 async def over(running: Controller) -> bool:
     return (await running.model())["verdict"]["judgement"] == "over"
+
+
+async def test_a_gateway_whose_address_is_taken_says_so_and_serves_once_it_is_free() -> None:
+    async with upstream("remote") as remote, upstream("squatter") as squatter, model_server() as local:
+        local.metrics[QUEUE] = 0
+        taken = {"default/llama": squatter.address}
+        running_one = controller(
+            manifest(remote.address, WAITING, direct=True), local=[local.address], listen=taken, ready=False
+        )
+        async with running_one as running:
+            await eventually(lambda: "gateway can't listen" in running.log, what="the log says so")
+            assert f"cannot bind '{squatter.address}'" in running.log
+            assert not await ready(running)
+
+            await squatter.stop()
+            await eventually(lambda: ready(running), what="it serves")
+
+
+async def ready(running: Controller) -> bool:
+    async with httpx2.AsyncClient(trust_env=False) as web:
+        return (await web.get(f"http://{running.web}/readyz")).status_code == 200
 
 
 async def test_the_web_endpoints_answer_and_only_read() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
@@ -15,6 +16,8 @@ from beamlit_controller.api import settings as api_settings
 from beamlit_controller.api import standalone_rules
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.settings import Settings
+from beamlit_controller.core.spec import OffloadSpec
+from beamlit_controller.standalone.folder import SUFFIXES
 
 app = cyclopts.App(
     name="beamlit-controller",
@@ -71,23 +74,32 @@ def check(*files: Path, settings: SettingsFile = None, standalone: bool = False)
     Parameters
     ----------
     files
-        Manifests. A settings file among them (it begins with `config:`) is checked too, and used if --settings is absent.
+        Manifests, or folders of them. A settings file among them (it begins with `config:`) is checked too, and used if --settings is absent.
     settings
         The settings file that the manifests are checked against.
     standalone
         Refuse also what `run` can't do without a cluster.
     """
-    texts = {path: _read(path) for path in files}
+    texts = {path: _read(path) for path in _expanded(files)}
     as_settings = [path for path, text in texts.items() if _is_settings(text)]
     chosen = _settings(settings or (as_settings[0] if len(as_settings) == 1 else None))
     read = standalone_rules.parse if standalone else api_manifests.parse
     mistakes = 0
+    specs: list[OffloadSpec] = []
     for path, text in texts.items():
-        found = _check_settings(text) if path in as_settings else _check_manifests(read(text, settings=chosen))
+        if path in as_settings:
+            found = _check_settings(text)
+        else:
+            parsed = read(text, settings=chosen)
+            found = _check_manifests(parsed)
+            specs += parsed.specs
         mistakes += found.count
         for line in found.lines:
             print(f"{path}: {line}")
-    sys.exit(1 if mistakes or not files else 0)
+    for refused in standalone_rules.shared_listeners(specs, chosen) if standalone else ():
+        mistakes += 1
+        print(f"{settings}: {refused}")
+    sys.exit(1 if mistakes or not texts else 0)
 
 
 @app.command
@@ -172,12 +184,23 @@ class _Found:
 
 
 def _check_manifests(parsed: Parsed) -> _Found:
+    if not parsed.specs and not parsed.problems:
+        return _Found(["expected a ModelDeployment, got nothing"], [])
     return _Found([str(each) for each in parsed.problems], [str(each) for each in parsed.notices])
 
 
 def _check_settings(text: str) -> _Found:
     given = api_settings.parse(text)
     return _Found([] if isinstance(given, Settings) else [str(each) for each in given], [])
+
+
+def _expanded(paths: Sequence[Path]) -> list[Path]:
+    """Give the files, and for a folder the manifests in it."""
+    return [
+        file
+        for path in paths
+        for file in (sorted(each for each in path.iterdir() if each.suffix in SUFFIXES) if path.is_dir() else [path])
+    ]
 
 
 def _is_settings(text: str) -> bool:

@@ -46,6 +46,12 @@ class Admin:
             for listener in _json(answer).get("listener_statuses", [])
         }
 
+    async def refusal(self, listener: str) -> str:
+        """Say why a listener is not there; "" if Envoy has nothing to say about it."""
+        answer = await self._request("GET", "/config_dump?resource=dynamic_listeners")
+        known = (each for each in _json(answer).get("configs", []) if each.get("name") == listener)
+        return next((str(each["error_state"]["details"])[:300] for each in known if "error_state" in each), "")
+
     async def _request(self, method: str, path: str) -> httpx2.Response:
         try:
             with sockets.reachable(self._socket) as short:

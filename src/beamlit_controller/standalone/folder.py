@@ -10,12 +10,15 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import structlog
 import watchfiles
 
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.problems import Problem
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
+
+log = structlog.get_logger()
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 LARGEST = 1024 * 1024
@@ -87,7 +90,12 @@ class Folder:
         )
         self._files = {path.name: self._file(path) for path in paths if path.is_file()}
         self._drop_copies()
-        self._manifests.set(_merged({name: file for name, (_, file) in self._files.items()}, self._together))
+        before, after = (
+            self._manifests.value,
+            _merged({n: file for n, (_, file) in self._files.items()}, self._together),
+        )
+        _say(before, after)
+        self._manifests.set(after)
 
     def _file(self, path: Path) -> tuple[bytes, File]:
         try:
@@ -127,6 +135,20 @@ class Folder:
             for copy in self._kept.iterdir():
                 if copy.name not in self._files:
                     copy.unlink(missing_ok=True)
+
+
+def _say(before: Manifests, after: Manifests) -> None:
+    """Log the mistakes and notices that are new, and the files that have been mended."""
+    for problem in after.problems:
+        if problem not in before.problems:
+            log.warning("manifest refused", where=problem.where, field=problem.field, message=problem.message)
+    for problem in before.problems:
+        if problem not in after.problems:
+            log.info("manifest mended", where=problem.where, field=problem.field)
+    for key, notices in after.notices.items():
+        for notice in notices:
+            if notice not in before.notices.get(key, ()):
+                log.warning("manifest notice", model=str(key), message=notice)
 
 
 def _content(path: Path) -> bytes:

@@ -26,6 +26,7 @@ PROBE_PERIOD = 2.0
 BOOT_PROBE_PERIOD = 0.1
 TERM_PATIENCE = 10.0
 BOOTSTRAP = "bootstrap.json"
+FRONT = "front"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,11 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was last seen of a gateway: whether it answers, and the addresses of its listeners by name."""
+    """What was last seen of a gateway: whether it serves, the addresses of its listeners by name, and what keeps it from serving."""
 
     ready: bool = False
     listeners: tuple[tuple[str, str], ...] = ()
+    problem: str = ""
 
 
 class Gateway:
@@ -65,7 +67,8 @@ class Gateway:
             "ready": self._seen.ready,
             "adopted": self._adopted,
             "restarts": self._restarts,
-            "listeners": dict(self._seen.listeners),
+            "listeners": {name: address for name, address in self._seen.listeners if address},
+            "problem": self._seen.problem,
         }
 
     @property
@@ -80,7 +83,7 @@ class Gateway:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow(specs))
             group.create_task(self._restart(specs))
-            group.create_task(self._probe())
+            group.create_task(self._probe(specs))
 
     async def stop(self, *, drain: float, hurry: asyncio.Event) -> None:
         """Let requests in flight end, for at most `drain` seconds or until told to hurry; then end the process and its folder."""
@@ -102,12 +105,12 @@ class Gateway:
             seen = await specs.other_than(seen)
             self._write(seen)
 
-    def _write(self, spec: OffloadSpec) -> None:
-        """Write what changed, each file in one rename, which is also what Envoy watches for."""
+    def _write(self, spec: OffloadSpec, *, anew: bool = False) -> None:
+        """Write what changed, or all anew, each file in one rename, which is also what Envoy watches for."""
         self._directory.mkdir(parents=True, exist_ok=True)
         for name, text in self._shape.files(spec, self._directory).items():
             path = self._directory / name
-            if not path.exists() or path.read_text() != text:
+            if anew or not path.exists() or path.read_text() != text:
                 temporary = self._directory / f".{name}.new"
                 temporary.write_text(text)
                 temporary.replace(path)
@@ -144,7 +147,12 @@ class Gateway:
             self._seen = Seen()
             self._restarts += 1
             wait = 0.0 if clock.time() - began > STEADY else wait
-            log.warning("gateway ended, starting it again", model=str(self._key), after_seconds=wait)
+            log.warning(
+                "gateway ended, starting it again",
+                model=str(self._key),
+                after_seconds=wait,
+                its_log=str(self._directory / "envoy.log"),
+            )
             self._process, wait = await self._started_again(specs, wait)
             self._adopted = False
 
@@ -159,17 +167,24 @@ class Gateway:
             except OSError as error:
                 log.error("gateway can't be started", model=str(self._key), error=str(error), again_in_seconds=wait)  # noqa: TRY400 - the message says all
 
-    async def _probe(self) -> None:
+    async def _probe(self, specs: Latest[OffloadSpec]) -> None:
+        """Look at the gateway again and again, and have it try anew what it could not do, such as to listen at a taken port."""
         while True:
             before, self._seen = self._seen, await self._look()
             if before.ready != self._seen.ready:
                 log.info("gateway ready" if self._seen.ready else "gateway not ready", model=str(self._key))
-            await asyncio.sleep(PROBE_PERIOD if self._seen.ready else BOOT_PROBE_PERIOD)
+            if self._seen.problem and self._seen.problem != before.problem:
+                log.error("gateway can't listen", model=str(self._key), problem=self._seen.problem)
+            await asyncio.sleep(PROBE_PERIOD if self._seen.ready or self._seen.problem else BOOT_PROBE_PERIOD)
+            if self._seen.problem:
+                self._write(specs.value, anew=True)
 
     async def _look(self) -> Seen:
         try:
             listeners = tuple(sorted((await self._admin.listeners()).items()))
-            return Seen(await self._admin.ready() and "front" in dict(listeners), listeners)
+            if FRONT in dict(listeners):
+                return Seen(await self._admin.ready(), listeners)
+            return Seen(listeners=listeners, problem=await self._admin.refusal(FRONT))
         except AdminError:
             return Seen()
 

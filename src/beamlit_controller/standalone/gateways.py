@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core import spec as specification
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.standalone.gateway import Gateway, Shape
+
+log = structlog.get_logger()
 
 ORPHANS_DRAIN = specification.Gateway().drain.total_seconds()
 
@@ -83,6 +87,7 @@ class Gateways:
             kept = self._kept.pop(key)
             self._leave(group, key, self._end(kept))
         for key in self._left_behind() - set(wanted) - set(self._leaving):
+            log.info("gateway of an earlier run stops, its model is gone", model=str(key))
             gateway = Gateway(key, self._directory(key), self._shape)
             self._leave(group, key, gateway.stop(drain=ORPHANS_DRAIN, hurry=self._hurry))
 

@@ -1,5 +1,6 @@
 """Decisions remembered in files, one a model, so that a restarted controller goes on where it stopped."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,13 @@ class DecisionFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._written: dict[ModelKey, Decision] = {}
+
+    def keep_only(self, keys: Collection[ModelKey]) -> None:
+        """Remove what is recorded of other models: they went while nobody was looking."""
+        known = {self._path(key) for key in keys}
+        for path in self._folder.glob("*.json"):
+            if path not in known:
+                path.unlink()
 
     def recall(self, key: ModelKey) -> Decision | None:
         """Give the recorded decision; a file that can't be understood is none, and is said so."""

@@ -54,11 +54,12 @@ def locked(root: Path) -> Iterator[State]:
     root = root.absolute()
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with (root / "lock").open("w") as lock:
-            _lock(lock.fileno(), root)
-            yield State(root)
+        lock = (root / "lock").open("w")
     except OSError as error:
         raise StateError(f"--state-dir: {root} can't be used: {error.strerror or error}") from error
+    with lock:
+        _lock(lock.fileno(), root)
+        yield State(root)
 
 
 def _lock(descriptor: int, root: Path) -> None:

@@ -19,7 +19,7 @@ Level = Literal["debug", "info", "warning", "error"]
 
 
 def configure(level: Level, json: bool | None = None) -> None:  # noqa: FBT001 - `configure("info", json=True)` reads well
-    """Send all logs to stderr, our own from `level` on and those of libraries from warnings on (all of them at debug).
+    """Send all logs to stderr, our own from `level` on and those of libraries from warnings on.
 
     `json` is one JSON object a line; without it that is what anything but a terminal gets. Every record is one line,
     but for the traceback that follows an error at a terminal. Control characters are escaped in both.
@@ -34,7 +34,7 @@ def configure(level: Level, json: bool | None = None) -> None:  # noqa: FBT001 -
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+    root.setLevel(logging.WARNING)
     logging.getLogger(OURS).setLevel(level.upper())
     structlog.configure(
         processors=[
