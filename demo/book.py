@@ -123,7 +123,6 @@ class Book:
     ticks: list[Tick] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     in_flight: int = 0
-    ended: float | None = None
 
     @property
     def phase(self) -> Phase | None:

@@ -83,11 +83,11 @@ def _rates(axes: Axes, book: Book) -> None:
 
 
 def _share(axes: Axes, book: Book) -> None:
-    governed = [tick.at for tick in book.ticks if tick.state]
-    if governed:
-        at = [governed[0], *(change.at for change in book.changes), _end(book)]
-        share = [0, *(change.after for change in book.changes)]
-        axes.step(at, [*share, share[-1]], where="post", color=REMOTE, linewidth=2, label="share for the remote")
+    began = [tick.at for tick in book.ticks if tick.state][:1]
+    steps = [*((at, 0) for at in began), *((change.at, change.after) for change in book.changes)]
+    last = [(_end(book), share) for _, share in steps[-1:]]
+    at, shares = [at for at, _ in steps + last], [share for _, share in steps + last]
+    axes.step(at, shares, where="post", color=REMOTE, linewidth=2, label="share for the remote")
     axes.set_ylabel("percentage (%)")
     axes.set_ylim(0, 105)
     axes.yaxis.set_major_locator(MultipleLocator(50))
@@ -120,13 +120,18 @@ def _shade(axes: Axes, book: Book) -> None:
 
 def offloading(book: Book) -> list[tuple[float, float]]:
     """Give the spans of time while the share was above 0."""
-    ends = [*(change.at for change in book.changes[1:]), _end(book)]
-    return [(change.at, end) for change, end in zip(book.changes, ends, strict=False) if change.after > 0]
+    until = _untils([change.at for change in book.changes], book)
+    return [(change.at, end) for change, end in zip(book.changes, until, strict=True) if change.after > 0]
+
+
+def _untils(starts: list[float], book: Book) -> list[float]:
+    """Give the end of each span that lasts until the next one starts, the last until the run's end."""
+    return [*starts[1:], _end(book)][: len(starts)]
 
 
 def _phases(axes: Axes, book: Book) -> None:
     """Name the phases above the picture, and above them whether the gateway was there."""
-    ends = [*(begun.at for begun in book.begun[1:]), _end(book)]
+    ends = _untils([begun.at for begun in book.begun], book)
     spans = [(begun.phase, begun.at, end) for begun, end in zip(book.begun, ends, strict=True)]
     for phase, since, until in spans:
         if until - since > NARROW * _end(book):

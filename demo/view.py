@@ -9,7 +9,7 @@ from rich.text import Text
 
 from demo import bars
 from demo.bars import Axis, Levels, Stack
-from demo.book import Book, Side, State, Tick, smoothed
+from demo.book import Book, Side, Tick, smoothed
 
 LOCAL_COLOUR, REMOTE_COLOUR = "dodger_blue1", "dark_orange"
 LABEL_COLUMNS, FIGURE_COLUMNS = 16, 8
@@ -20,6 +20,9 @@ OTHER_ROWS = 17
 LEAST_ROWS, MOST_ROWS = 3, 24
 WHY_ROWS, LONG_WORD = 3, 12
 """Rows for the controller's words; a row may lose this much where a long word does not fit."""
+
+
+NO_CONTROLLER = "no controller runs yet: all requests go to the local servers"
 
 
 def frame(book: Book, *, now: float, seconds: float, width: int, height: int) -> RenderableType:
@@ -35,17 +38,8 @@ def frame(book: Book, *, now: float, seconds: float, width: int, height: int) ->
         Text(),
         _served(book),
         Text(),
-        why(book.ticks[-1].state if book.ticks else None, (width - LONG_WORD) * WHY_ROWS),
+        _why(book, (width - LONG_WORD) * WHY_ROWS),
     )
-
-
-def why(state: State | None, most: int) -> Text:
-    """Say in words what the controller decided and why, in so many characters at most."""
-    if state is None:
-        return Text("no controller runs yet: all requests go to the local servers", style="dim")
-    said = Text.assemble((f"{state.percentage} % to the remote", "bold"), f", {state.reason}: {state.message}")
-    said.truncate(most, overflow="ellipsis")
-    return said
 
 
 def _title(now: float, seconds: float) -> RenderableType:
@@ -150,3 +144,16 @@ def _served(book: Book) -> Text:
         (f"{book.in_flight} under way   ", "dim"),
         (f"{failed} failed", "bold red" if failed else "dim"),
     )
+
+
+def _why(book: Book, most: int) -> Text:
+    """Say in words what the controller decided and why, in so many characters at most."""
+    state = book.ticks[-1].state if book.ticks else None
+    if state is None:
+        gone = book.phase is not None and book.phase.offloading
+        return Text(
+            "the controller does not answer; the gateway keeps its share" if gone else NO_CONTROLLER, style="dim"
+        )
+    said = Text.assemble((f"{state.percentage} % to the remote", "bold"), f", {state.reason}: {state.message}")
+    said.truncate(most, overflow="ellipsis")
+    return said

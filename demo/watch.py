@@ -110,9 +110,9 @@ class Watch:
     async def _waiting(self) -> int | None:
         try:
             pages = [await self._client.get(f"{server}/metrics") for server in self._servers]
-        except httpx2.HTTPError:
+            return int(sum(_value(page.raise_for_status().text, QUEUE) for page in pages))
+        except (httpx2.HTTPError, ValueError):
             return None
-        return int(sum(_value(page.text, QUEUE) for page in pages))
 
 
 @dataclass(frozen=True, slots=True)
