@@ -276,7 +276,7 @@ def test_no_body_takes_long(body: object) -> None:
 
     read(content)
 
-    assert time.process_time() - began < 1  # each takes some ten milliseconds; without the limits, minutes
+    assert time.process_time() - began < 10  # each takes some ten milliseconds; without the limits, minutes
 
 
 def test_the_rounding_agrees_with_decimal_arithmetic() -> None:

@@ -296,7 +296,7 @@ def test_no_page_takes_long(page: bytes) -> None:
 
     total(page, "a")
 
-    assert time.process_time() - began < 2  # each takes some ten milliseconds; without the limits, minutes
+    assert time.process_time() - began < 10  # each takes some ten milliseconds; without the limits, minutes
 
 
 # Pages as prometheus-client writes them.
