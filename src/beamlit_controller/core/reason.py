@@ -12,7 +12,6 @@ class Reason(StrEnum):
     STABILIZING = "Stabilizing"
     DEMAND_ABOVE_TARGET = "DemandAboveTarget"
     SETTLING = "Settling"
-    RELEASED = "Released"
     PROBING = "Probing"
     METRICS_UNAVAILABLE = "MetricsUnavailable"
     METRICS_LOST = "MetricsLost"
