@@ -11,6 +11,7 @@ PROTOCOL = ("-I.", "--python_out=.", "--pyi_out=.", "beamlit_controller/envoy/rt
 SNAPSHOTS = (
     "tests/golden",
     "tests/envoy",
+    "tests/kubernetes",
     "tests/cli",
     "tests/telemetry",
     "tests/api",

@@ -66,7 +66,7 @@ class Standalone:
 
 async def standalone(given: Standalone) -> None:
     """Run until SIGTERM or SIGINT; then drain, end the gateways and leave nothing behind. A second signal hurries."""
-    with state.locked(given.state) as place, _signals() as (stop, hurry):
+    with state.locked(given.state) as place, signals() as (stop, hurry):
         async with AsyncExitStack() as resources:
             gateways = await _serve(given, place, resources, stop)
         log.info("stopping: gateways finish the requests in flight; a second signal ends them at once")
@@ -90,9 +90,11 @@ async def _serve(given: Standalone, place: State, resources: AsyncExitStack, sto
     folder.read()
 
     endpoints = _endpoints(settings)
-    prometheus = await _prometheus(settings, resources)
+    prometheus = await prometheus_source(settings, resources)
     scrape = await resources.enter_async_context(
-        ScrapeSource(endpoints.metrics_of, timeout=settings.direct_period * 0.6)
+        ScrapeSource(
+            lambda spec: {each: each for each in endpoints.metrics_of(spec)}, timeout=settings.direct_period * 0.6
+        )
     )
     sensor = Sensor(route=_route(prometheus, scrape), inventory=endpoints)
 
@@ -145,7 +147,8 @@ def _route(prometheus: PrometheusSource | None, scrape: ScrapeSource) -> Route:
     return route
 
 
-async def _prometheus(settings: Settings, resources: AsyncExitStack) -> PrometheusSource | None:
+async def prometheus_source(settings: Settings, resources: AsyncExitStack) -> PrometheusSource | None:
+    """Give the source of External metrics, where they are asked of Prometheus."""
     if settings.prometheus is None:
         return None
     given = settings.prometheus
@@ -263,7 +266,7 @@ def _where(listener: Any) -> str:  # noqa: ANN401 - a socket
 
 
 @contextmanager
-def _signals() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
+def signals() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
     """Give two events: the first signal sets the one, the second the other."""
     stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()

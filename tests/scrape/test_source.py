@@ -49,7 +49,7 @@ GOOD = page()
 
 
 def reader(*endpoints: str, **settings: Any) -> ScrapeSource:  # noqa: ANN401 - whatever a ScrapeSource takes
-    return ScrapeSource(lambda _: endpoints, **{"timeout": timedelta(seconds=10)} | settings)
+    return ScrapeSource(lambda _: {each: each for each in endpoints}, **{"timeout": timedelta(seconds=10)} | settings)
 
 
 async def read(*endpoints: str, spec: OffloadSpec = SPEC, asked: PodsMetric = WAITING, **settings: Any) -> Reading:  # noqa: ANN401 - whatever a ScrapeSource takes
@@ -272,7 +272,7 @@ async def test_a_reader_that_gave_up_does_not_take_the_others_with_it() -> None:
 async def test_servers_that_are_gone_are_let_go() -> None:
     async with servers(GOOD, GOOD) as (one, two):
         present = [one.address, two.address]
-        async with ScrapeSource(lambda _: tuple(present)) as source:
+        async with ScrapeSource(lambda _: {each: each for each in present}) as source:
             await source.read(SPEC, WAITING, at=AT)
             present.remove(one.address)
             await source.read(SPEC, WAITING, at=AT + SECOND)

@@ -16,6 +16,7 @@ from beamlit_controller.api import settings as api_settings
 from beamlit_controller.api import standalone_rules
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.settings import Settings
+from beamlit_controller.cli import in_cluster
 from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.standalone.folder import SUFFIXES
 
@@ -168,6 +169,11 @@ def crd() -> None:
     from beamlit_controller.api import crd as definition  # noqa: PLC0415 - only this command needs it
 
     print(definition.render(), end="")
+
+
+app.command(in_cluster.cluster)
+app.command(in_cluster.envoy)
+app.command(in_cluster.drain)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """What Envoy is started with: who it is, where its files lie, who tells it the share, and how it may be watched."""
 
 from beamlit_controller.core.spec import ModelKey
-from beamlit_controller.envoy import addresses, routes, upstream
+from beamlit_controller.envoy import addresses, routes, tls, upstream
 from beamlit_controller.envoy.messages import Message, extension, headers_to_set
 from beamlit_controller.envoy.place import Place
 
@@ -39,7 +39,7 @@ def bootstrap(key: ModelKey, place: Place) -> Message:
         "layered_runtime": {
             "layers": [
                 {"name": "limits", "static_layer": LIMITS},
-                {"name": "share", "rtds_layer": _share(key)},
+                {"name": "share", "rtds_layer": _share(key, place)},
             ]
         },
         "overload_manager": {"resource_monitors": [MOST_CONNECTIONS]},
@@ -61,12 +61,14 @@ def _only_ours(address: Message) -> Message:
             return address
 
 
-def _share(key: ModelKey) -> Message:
+def _share(key: ModelKey, place: Place) -> Message:
     """Ask the share server for this model's share; without an answer within a second, serve without it."""
     service = {
         "cluster_name": SHARES,
         "retry_policy": {"retry_back_off": {"base_interval": "0.5s", "max_interval": "5s"}},
     }
+    token = f"Bearer {place.shares_token}"
+    metadata = [{"key": "authorization", "value": token}] if place.shares_token else []
     return {
         "name": str(key),
         "rtds_config": {
@@ -76,7 +78,7 @@ def _share(key: ModelKey) -> Message:
                 "api_type": "GRPC",
                 "transport_api_version": "V3",
                 "set_node_on_first_message_only": True,
-                "grpc_services": [{"envoy_grpc": service}],
+                "grpc_services": [{"envoy_grpc": service, **({"initial_metadata": metadata} if metadata else {})}],
             },
         },
     }
@@ -132,7 +134,8 @@ def _shares(place: Place) -> Message:
     # A share server that vanished without a word is noticed within 15 s, and asked again.
     http2 = {"connection_keepalive": {"interval": "10s", "timeout": "5s"}}
     speaks = upstream.protocols(explicit_http_config={"http2_protocol_options": http2})
-    return {**_static(SHARES, place.shares), "typed_extension_protocol_options": speaks}
+    secured = {"transport_socket": tls.to_shares(place)} if place.shares_ca else {}
+    return {**_static(SHARES, place.shares), "typed_extension_protocol_options": speaks, **secured}
 
 
 def _static(name: str, server: str) -> Message:

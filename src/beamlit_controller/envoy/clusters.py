@@ -25,7 +25,7 @@ def local(place: Place, *, alone: bool) -> Message:
     servers = [upstream.server(addresses.message(text), side="local") for text in place.local]
     return {
         "name": LOCAL,
-        **upstream.discovery(place.local, dns_refresh_rate="1s", dns_jitter="0s", dns_lookup_family="V4_PREFERRED"),
+        **upstream.discovery(place.local, dns_refresh_rate="1s", dns_jitter="0s", dns_lookup_family="ALL"),
         # A server on the same network answers at once or is gone, and the next one is waiting.
         "connect_timeout": "0.25s",
         "lb_policy": "LEAST_REQUEST",

@@ -33,10 +33,12 @@ def files(spec: OffloadSpec, place: Place) -> Files:
 
 
 def _secrets(spec: OffloadSpec, place: Place) -> Files:
-    remote = spec.remote
-    if remote is None or remote.scheme is not Scheme.HTTPS:
-        return {}
-    return {tls.TRUST_FILE: _resources(TRUSTED, [tls.trust(remote, place)])}
+    found: Files = {}
+    if place.shares_ca:
+        found[tls.SHARES_TRUST_FILE] = _resources(TRUSTED, [tls.shares_trust(place)])
+    if spec.remote is not None and spec.remote.scheme is Scheme.HTTPS:
+        found[tls.TRUST_FILE] = _resources(TRUSTED, [tls.trust(spec.remote, place)])
+    return found
 
 
 def _route_tables(spec: OffloadSpec, place: Place) -> dict[str, Message]:

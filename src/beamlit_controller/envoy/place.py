@@ -14,6 +14,8 @@ class Place:
     watch; `admin` must be a unix socket or loopback. `shares` is the share server. `local` are the model's servers, by
     address or by DNS name. `directory` holds the rendered files and `secrets` the files `NAME/KEY`, as Envoy sees them.
     `access_log` is a file, or "" for none. `system_ca` is what a remote without a CA of its own is verified against.
+    `shares_ca` (PEM) is what the share server is verified against and `shares_token` what it is shown; without them it is
+    spoken to in the clear.
     """
 
     node: str
@@ -26,6 +28,8 @@ class Place:
     secrets: str = "secrets"
     access_log: str = ""
     system_ca: str = "/etc/ssl/certs/ca-certificates.crt"
+    shares_ca: str = ""
+    shares_token: str = ""
 
     def __post_init__(self) -> None:
         for text in (self.front, self.stats, self.admin, self.shares, *self.local):

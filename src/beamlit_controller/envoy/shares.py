@@ -13,6 +13,7 @@ from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.envoy.routes import SHARE_KEY
 from beamlit_controller.envoy.rtds_pb2 import DiscoveryRequest, DiscoveryResponse, Runtime
+from beamlit_controller.envoy.share_access import Certificate, Tokens
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -42,6 +43,9 @@ class Stream(Protocol):
     async def write(self, message: DiscoveryResponse) -> None:
         """Send a response."""
 
+    async def abort(self, code: grpc.StatusCode, details: str) -> None:
+        """End the stream with an error."""
+
 
 @dataclass(slots=True)
 class _Topic:
@@ -57,10 +61,12 @@ class ShareServer:
 
     A gateway asks by its model's `namespace/name` and hears of no other. It is told the present share at once, and the
     newest one whenever that changed; while a model's share is not known, nothing is said and the gateway keeps its last.
+    With `tokens` it has to show the one of its model.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tokens: Tokens | None = None) -> None:
         self._topics: dict[str, _Topic] = {}
+        self._tokens = tokens
 
     def set(self, key: ModelKey, percentage: int) -> None:
         """Make this the model's share, from 0 to 100; equal to the present one it is no news."""
@@ -84,12 +90,12 @@ class ShareServer:
         return topic.refusals if topic else 0
 
     @asynccontextmanager
-    async def serve(self, address: str) -> AsyncIterator[str]:
+    async def serve(self, address: str, certificate: Certificate | None = None) -> AsyncIterator[str]:
         """Serve at `host:port` or `unix:/path`, and give the address; port 0 takes a free one. OSError if it can't listen."""
         server, closing = grpc.aio.server(options=OPTIONS), asyncio.Event()
         server.add_generic_rpc_handlers((self._handler(closing),))
         try:
-            port = server.add_insecure_port(address)
+            port = _bind(server, address, certificate)
         except RuntimeError as error:
             raise OSError(f"the share server can't listen at {address}: {error}") from error
         await server.start()
@@ -101,8 +107,9 @@ class ShareServer:
             await server.stop(grace=PATIENCE)
 
     def _handler(self, closing: asyncio.Event) -> grpc.GenericRpcHandler:
-        async def serve_one(requests: AsyncIterator[DiscoveryRequest], stream: Stream) -> None:
-            await self._serve_one(requests, stream, closing)
+        async def serve_one(requests: AsyncIterator[DiscoveryRequest], stream: Any) -> None:  # noqa: ANN401 - of grpc
+            metadata = {str(key): str(value) for key, value in stream.invocation_metadata() or ()}
+            await self._serve_one(requests, stream, closing, shown=metadata.get("authorization", ""))
 
         method = grpc.stream_stream_rpc_method_handler(
             serve_one,
@@ -112,13 +119,17 @@ class ShareServer:
         return grpc.method_handlers_generic_handler(SERVICE, {"StreamRuntime": method})
 
     async def _serve_one(
-        self, requests: AsyncIterator[DiscoveryRequest], stream: Stream, closing: asyncio.Event
+        self, requests: AsyncIterator[DiscoveryRequest], stream: Stream, closing: asyncio.Event, *, shown: str
     ) -> None:
         """Serve one gateway until it goes, or we close."""
         subscription = await anext(requests, None)
         if subscription is None or not subscription.resource_names:
             return
         name = subscription.resource_names[0]
+        if self._tokens is not None and not self._tokens.accept(name, shown):
+            log.warning("gateway turned away: not the token of this model", model=name, node=subscription.node.id)
+            await stream.abort(grpc.StatusCode.PERMISSION_DENIED, "expected the token of this model")
+            return
         topic = self._topic(name)
         topic.streams += 1
         log.debug("gateway connected", model=name, node=subscription.node.id)
@@ -167,6 +178,12 @@ async def _first_of(*work: Coroutine[Any, Any, Any]) -> None:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()
+
+
+def _bind(server: Any, address: str, certificate: Certificate | None) -> int:  # noqa: ANN401 - of grpc
+    if certificate is None:
+        return int(server.add_insecure_port(address))
+    return int(server.add_secure_port(address, certificate.credentials()))
 
 
 def _response(name: str, percentage: int, *, version: str) -> DiscoveryResponse:

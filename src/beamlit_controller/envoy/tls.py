@@ -1,4 +1,4 @@
-"""TLS to the remote: its certificate is always verified, by one CA and for one name."""
+"""TLS to the remote and to the share server: a certificate is always verified, by one CA and for one name."""
 
 from beamlit_controller.core.spec import RemoteBackend
 from beamlit_controller.envoy import addresses
@@ -7,6 +7,8 @@ from beamlit_controller.envoy.place import Place
 
 TRUST = "remote_trust"
 TRUST_FILE = f"sds-{TRUST}.json"
+SHARES_TRUST = "shares_trust"
+SHARES_TRUST_FILE = f"sds-{SHARES_TRUST}.json"
 
 
 def transport_socket(backend: RemoteBackend, place: Place, alpn: list[str]) -> Message:
@@ -36,6 +38,39 @@ def trust(backend: RemoteBackend, place: Place) -> Message:
             "match_typed_subject_alt_names": [names],
         },
     }
+
+
+def to_shares(place: Place) -> Message:
+    """Give the transport socket to the share server."""
+    return extension(
+        "envoy.transport_sockets.tls",
+        "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+        sni=_share_server(place),
+        common_tls_context={
+            "tls_params": {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"},
+            "alpn_protocols": ["h2"],
+            "validation_context_sds_secret_config": {
+                "name": SHARES_TRUST,
+                "sds_config": place.watched(SHARES_TRUST_FILE),
+            },
+        },
+    )
+
+
+def shares_trust(place: Place) -> Message:
+    """Give the Secret of what the share server is verified against, so that Envoy follows when the CA is exchanged."""
+    return {
+        "name": SHARES_TRUST,
+        "validation_context": {
+            "trusted_ca": {"inline_string": place.shares_ca},
+            "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": _share_server(place)}}],
+        },
+    }
+
+
+def _share_server(place: Place) -> str:
+    host, _ = addresses.split(place.shares)
+    return host.rstrip(".")
 
 
 def _name(backend: RemoteBackend) -> str:

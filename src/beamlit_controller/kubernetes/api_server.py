@@ -6,8 +6,9 @@ certificates). Objects stay JSON: the few fields that we look at are parsed wher
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
+from copy import copy
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -60,6 +61,7 @@ class ApiServer:
         parameters = ConnectionParams(timeout=httpx2.Timeout(timeout), trust_env=False)
         self.namespace = config.namespace
         self._timeout = timeout
+        self._allowed: Callable[[], bool] = lambda: True
         self._client = AsyncClient(config, parameters)
         self._base = str(config.cluster.server or "").rstrip("/")
 
@@ -71,6 +73,12 @@ class ApiServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._client.__aexit__(kind, error, trace)
+
+    def guarded(self, allowed: Callable[[], bool]) -> Self:
+        """Give the same connection, over which nothing is written unless that is allowed at that very moment."""
+        twin = copy(self)
+        twin._allowed = allowed  # noqa: SLF001 - our own
+        return twin
 
     async def get(self, path: str, query: Query = ()) -> Json:
         """Get an object or a list."""
@@ -119,6 +127,8 @@ class ApiServer:
     async def _exchange(
         self, method: str, path: str, query: Query, content: object = None, *, kind: str = "application/json"
     ) -> Json:
+        if method != "GET" and not self._allowed():
+            raise ApiError(0, "NotLeading", f"{method} {path}: not written, another replica may lead")
         body = None if content is None else json.dumps(content).encode()
         headers = {"accept": "application/json", **({"content-type": kind} if body else {})}
         request = self._client.build_request(method, self._url(path, query), content=body, headers=headers)

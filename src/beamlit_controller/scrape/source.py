@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -24,14 +24,14 @@ LIMIT = 8 * 1024 * 1024
 class ScrapeSource:
     """Reads Pods metrics from the servers; used as `async with`. Nothing is followed, nothing is taken from the environment.
 
-    `endpoints` tells a model's servers as `host:port`, which is also what their samples are called by. A server that has
-    not answered in whole within `timeout` has no sample, and a series whose page says that it is older than `stale_after`
-    has no value. Each page is fetched once a round, whatever the number of metrics that are on it.
+    `endpoints` tells a model's servers: by `host:port`, what their samples are called by. A server that has not answered
+    in whole within `timeout` has no sample, and a series whose page says that it is older than `stale_after` has no value.
+    Each page is fetched once a round, whatever the number of metrics that are on it.
     """
 
     def __init__(
         self,
-        endpoints: Callable[[OffloadSpec], tuple[str, ...]],
+        endpoints: Callable[[OffloadSpec], Mapping[str, str]],
         *,
         timeout: timedelta = timedelta(milliseconds=600),
         stale_after: timedelta = timedelta(seconds=90),
@@ -83,7 +83,7 @@ class ScrapeSource:
     ) -> Mapping[PodsMetric, Reading]:
         """Fetch all pages, and take from them all metrics of the model at once."""
         metrics = dict.fromkeys((metric, *(each for each in spec.metrics if isinstance(each, PodsMetric))))
-        endpoints = tuple(dict.fromkeys(self._endpoints(spec)))
+        endpoints = self._endpoints(spec)
         await model.keep(endpoints)
         if not endpoints:
             none = Missing(Reason.NO_PODS, "expected endpoints of the metricServiceRef, there are none")
@@ -95,7 +95,7 @@ class ScrapeSource:
                 )
                 for endpoint in endpoints
             ]
-        values = dict(zip(endpoints, (task.result() for task in tasks), strict=True))
+        values = dict(zip(endpoints.values(), (task.result() for task in tasks), strict=True))
         return {each: _samples({pod: found[each] for pod, found in values.items()}, at) for each in metrics}
 
     async def _values(
@@ -159,7 +159,7 @@ class _Model:
             self.transports[endpoint] = httpx2.AsyncHTTPTransport(verify=_NO_TLS, trust_env=False, limits=_LIMITS)
         return self.transports[endpoint]
 
-    async def keep(self, endpoints: tuple[str, ...]) -> None:
+    async def keep(self, endpoints: Collection[str]) -> None:
         """Close the connections to all other servers."""
         for endpoint in self.transports.keys() - set(endpoints):
             await self.transports.pop(endpoint).aclose()

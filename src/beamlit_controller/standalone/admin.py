@@ -35,7 +35,14 @@ class Admin:
 
     async def active_requests(self) -> int:
         """Count the clients' requests in flight, streams and websockets among them."""
-        answer = await self._request("GET", "/stats?format=json&filter=^http\\.front\\.downstream_rq_active$")
+        return await self._gauge("downstream_rq_active")
+
+    async def active_connections(self) -> int:
+        """Count the clients' connections, those without a request among them."""
+        return await self._gauge("downstream_cx_active")
+
+    async def _gauge(self, name: str) -> int:
+        answer = await self._request("GET", f"/stats?format=json&filter=^http\\.front\\.{name}$")
         return sum(int(stat["value"]) for stat in _json(answer)["stats"] if "value" in stat)
 
     async def listeners(self) -> dict[str, str]:

@@ -1,0 +1,48 @@
+"""Who may ask the share server, and how it shows who it is: a token per model, and a certificate that may be exchanged."""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The tokens of all models, made of one key: a gateway knows its own and can make no other."""
+
+    key: bytes
+
+    def of(self, name: str) -> str:
+        """Give the token of a model, by `namespace/name`."""
+        return hmac.new(self.key, name.encode(), hashlib.sha256).hexdigest()
+
+    def accept(self, name: str, authorization: str) -> bool:
+        """Tell whether the Authorization header shows the token of the model."""
+        return hmac.compare_digest(f"Bearer {self.of(name)}".encode(), authorization.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The server's certificate chain and key, in PEM files: what is in them counts for every new connection."""
+
+    chain: Path
+    key: Path
+
+    def credentials(self) -> Any:  # noqa: ANN401 - of grpc, which carries no types
+        """Give the credentials for grpc. OSError if a file can't be read."""
+        first = self._configuration()
+        return grpc.dynamic_ssl_server_credentials(first, self._present, require_client_authentication=False)
+
+    def _configuration(self) -> Any:  # noqa: ANN401 - the same
+        pair = (self.key.read_bytes(), self.chain.read_bytes())
+        return grpc.ssl_server_certificate_configuration([pair])
+
+    def _present(self) -> Any:  # noqa: ANN401 - the same
+        """Give the present files; while they can't be read, grpc goes on with what it had."""
+        try:
+            return self._configuration()
+        except OSError:
+            return None

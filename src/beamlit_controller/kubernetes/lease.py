@@ -1,0 +1,176 @@
+"""Leader election with a Lease of coordination.k8s.io, as client-go does it, and a fence for what the leader writes.
+
+Times are the event loop's monotonic ones: nobody's clock is compared with another's. A lease that was seen to change is
+taken for held for its whole duration from then on; the holder itself counts from when it *sent* the renewal, and counts
+less. So a leader that was frozen knows that it is none any more before it writes.
+"""
+
+import asyncio
+import random
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from beamlit_controller.controller.latest import Latest
+from beamlit_controller.kubernetes.api_server import ApiError, ApiServer, Json
+from beamlit_controller.kubernetes.paths import LEASES
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+SOON = 0.1
+"""Seconds within which a lease that ran out is noticed; the fence knows at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How long a lease lasts when nobody renews it, how long its holder trusts it, and how often it is tried; in seconds."""
+
+    duration: float = 15
+    trust: float = 10
+    retry: float = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The lease as it was seen last, and when it was first seen so."""
+
+    version: str
+    holder: str
+    duration: float
+    since: float
+
+
+class Lease:
+    """One candidate for one lease. `leading` tells whether it holds it; `held` is the fence, to be asked before a write."""
+
+    def __init__(
+        self, server: ApiServer, *, namespace: str, name: str, identity: str, terms: Terms | None = None
+    ) -> None:
+        self.leading: Latest[bool] = Latest(value=False)
+        self.identity = identity
+        self._server = server
+        self._collection = LEASES.collection(namespace)
+        self._path = LEASES.path(namespace, name)
+        self._name = name
+        self._terms = terms or Terms()
+        self._seen: _Seen | None = None
+        self._until = float("-inf")
+        self._heard = float("-inf")
+
+    def heard_within(self, seconds: float) -> bool:
+        """Tell whether the API server answered for the lease lately."""
+        return asyncio.get_running_loop().time() - self._heard < seconds
+
+    def held(self) -> bool:
+        """Tell whether the lease is ours beyond doubt, at this very moment."""
+        return asyncio.get_running_loop().time() < self._until
+
+    async def run(self) -> None:
+        """Try to get the lease, and renew it, until cancelled; then give it up, so that another need not wait."""
+        try:
+            while True:
+                await self._try()
+                self.leading.set(self.held())
+                await self._pause()
+        finally:
+            self.leading.set(False)
+            self._until = float("-inf")
+            await self._release()
+
+    async def _pause(self) -> None:
+        """Wait for the next try; when the lease runs out meanwhile, say so at once."""
+        wait = self._terms.retry * (1 + 0.2 * random.random())  # noqa: S311 - spreads the candidates, guards nothing
+        left = self._until - asyncio.get_running_loop().time()
+        if self.leading.value and left < wait:
+            await asyncio.sleep(max(left, SOON))
+            self.leading.set(self.held())
+            return
+        await asyncio.sleep(wait)
+
+    async def _try(self) -> None:
+        began = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(self._terms.trust / 2):
+                taken = await self._take(began)
+        except (ApiError, TimeoutError) as error:
+            log.warning(
+                "lease not renewed" if self.leading.value else "lease not read", lease=self._name, error=str(error)
+            )
+            return
+        self._heard = asyncio.get_running_loop().time()
+        if taken:
+            self._until = began + self._terms.trust
+
+    async def _take(self, now: float) -> bool:
+        """Take or renew the lease if nobody else holds it. What is written goes over the very version that was read."""
+        try:
+            lease = await self._server.get(self._path)
+        except ApiError as error:
+            if error.code != 404:  # noqa: PLR2004 - Not Found
+                raise
+            return await self._written(self._server.create(self._collection, self._new()))
+        seen = self._look(lease, now)
+        if seen.holder not in {"", self.identity} and now < seen.since + seen.duration:
+            return False
+        return await self._written(self._server.replace(self._path, self._renewed(lease, seen.holder)))
+
+    async def _written(self, write: Any) -> bool:  # noqa: ANN401 - an awaitable of the server's answer
+        try:
+            lease = await write
+        except ApiError as error:
+            if error.code == 409:  # noqa: PLR2004 - Conflict: another candidate was faster
+                return False
+            raise
+        self._look(lease, asyncio.get_running_loop().time())
+        return True
+
+    def _look(self, lease: Json, now: float) -> _Seen:
+        """Note what the lease says; it counts from when it was first seen to say so."""
+        spec = lease.get("spec") or {}
+        version = str(lease["metadata"]["resourceVersion"])
+        if self._seen is None or self._seen.version != version:
+            duration = float(spec.get("leaseDurationSeconds") or self._terms.duration)
+            self._seen = _Seen(version, str(spec.get("holderIdentity") or ""), duration, now)
+        return self._seen
+
+    def _new(self) -> Json:
+        return {
+            "apiVersion": LEASES.api_version,
+            "kind": LEASES.kind,
+            "metadata": {"name": self._name},
+            "spec": {**self._term(), "acquireTime": _now(), "leaseTransitions": 0},
+        }
+
+    def _renewed(self, lease: Json, holder: str) -> Json:
+        spec = dict(lease.get("spec") or {})
+        if holder != self.identity:
+            spec |= {"acquireTime": _now(), "leaseTransitions": int(spec.get("leaseTransitions") or 0) + 1}
+        return {**lease, "spec": spec | self._term()}
+
+    def _term(self) -> Json:
+        return {
+            "holderIdentity": self.identity,
+            "leaseDurationSeconds": round(self._terms.duration),
+            "renewTime": _now(),
+        }
+
+    async def _release(self) -> None:
+        if self._seen is None or self._seen.holder != self.identity:
+            return
+        self._seen = replace(self._seen, holder="")
+        with suppress(ApiError, TimeoutError):
+            async with asyncio.timeout(self._terms.retry):
+                lease = await self._server.get(self._path)
+                if (lease.get("spec") or {}).get("holderIdentity") == self.identity:
+                    given_up = {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
+                    await self._server.replace(self._path, {**lease, "spec": {**lease["spec"], **given_up}})
+                    log.info("lease released", lease=self._name)
+
+
+def _now() -> str:
+    """Write the time as a MicroTime, for people: nothing is computed from it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,148 @@
+"""The ModelDeployments of the cluster: where specs come from, and what was decided before."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+
+import pydantic
+import structlog
+
+from beamlit_controller.api.translate import Accepted
+from beamlit_controller.controller.latest import Latest
+from beamlit_controller.core.decision import Decision
+from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
+from beamlit_controller.kubernetes.api_server import Json
+
+log = structlog.stdlib.get_logger(__name__)
+
+Read = Callable[[Mapping[str, object]], Accepted | tuple[Rejected, ...]]
+
+_DECISION = pydantic.TypeAdapter(Decision)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A ModelDeployment as the API server has it: what its author wrote, and the status that we wrote."""
+
+    key: ModelKey
+    uid: str
+    version: str
+    generation: int
+    content: Json = field(hash=False)
+    status: Json = field(hash=False)
+    deleting: bool = False
+
+    @property
+    def percentage(self) -> int | None:
+        """The percentage that is in force, if one was recorded."""
+        percentage = (self.status.get("offloading") or {}).get("percentage")
+        return percentage if isinstance(percentage, int) and 0 <= percentage <= 100 else None  # noqa: PLR2004 - percent
+
+
+def stored(content: Json) -> Stored:
+    """Keep of an object what is looked at."""
+    about = content["metadata"]
+    kept = {name: value for name, value in about.items() if name != "managedFields"}
+    written = {name: value for name, value in content.items() if name not in {"status", "metadata"}}
+    return Stored(
+        key=ModelKey(about["namespace"], about["name"]),
+        uid=about["uid"],
+        version=about["resourceVersion"],
+        generation=about.get("generation", 0),
+        content={**written, "metadata": kept},
+        status=content.get("status") or {},
+        deleting="deletionTimestamp" in about,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What is known of one ModelDeployment: the spec in force, if there is a valid one, and the mistakes in the present one."""
+
+    uid: str
+    spec: OffloadSpec | None
+    rejected: tuple[Rejected, ...] = ()
+    notices: tuple[str, ...] = ()
+    generation: int = 0
+
+
+class Models:
+    """A `Provider` and a `Memory` over what the watch sees. A spec that is refused leaves the last good one in force."""
+
+    def __init__(
+        self, read: Read, *, told: Callable[[ModelKey, Stored | None], None] = lambda _key, _stored: None
+    ) -> None:
+        self._read = read
+        self._told = told
+        self._stored: dict[ModelKey, Stored] = {}
+        self._models: dict[ModelKey, Model] = {}
+        self._written: dict[ModelKey, object] = {}
+        self.changes: Latest[int] = Latest(0)
+        self.spec_changes: Latest[int] = Latest(0)
+
+    def changed(self, place: tuple[str, str], seen: Stored | None) -> None:
+        """Take note of what the watch saw."""
+        key = ModelKey(*place)
+        if seen is None or seen.deleting:
+            self._drop(key)
+        else:
+            self._keep(key, seen)
+        self._told(key, self._stored.get(key))
+        self.changes.set(self.changes.value + 1)
+
+    @property
+    def models(self) -> Mapping[ModelKey, Model]:
+        """All that are there, valid or not."""
+        return self._models
+
+    def get(self, key: ModelKey) -> Stored | None:
+        """Give the object as it was seen last."""
+        return self._stored.get(key)
+
+    async def specs(self) -> AsyncIterator[Mapping[ModelKey, OffloadSpec]]:
+        """Give all specs in force, now and again whenever one of them changed."""
+        while True:
+            seen = self.spec_changes.value
+            yield {key: model.spec for key, model in self._models.items() if model.spec is not None}
+            await self.spec_changes.other_than(seen)
+
+    def recall(self, key: ModelKey) -> Decision | None:
+        """Give the decision that the status records, to go on from; what can't be understood is made of its percentage."""
+        status = self._stored[key].status if key in self._stored else {}
+        record = status.get("record")
+        if isinstance(record, str) and record:
+            try:
+                return _DECISION.validate_json(record)
+            except pydantic.ValidationError as error:
+                log.warning("recorded decision unreadable", model=str(key), error=str(error))
+        return None
+
+    def _keep(self, key: ModelKey, seen: Stored) -> None:
+        self._stored[key] = seen
+        about = seen.content["metadata"]
+        written = (seen.uid, seen.generation, about.get("annotations"), about.get("labels"))
+        if self._written.get(key) == written:
+            return
+        self._written[key] = written
+        self._models[key] = self._model(key, seen)
+        self.spec_changes.set(self.spec_changes.value + 1)
+
+    def _model(self, key: ModelKey, seen: Stored) -> Model:
+        before = self._models.get(key)
+        match self._read(seen.content):
+            case Accepted(spec, notices):
+                return Model(seen.uid, spec, notices=tuple(map(str, notices)), generation=seen.generation)
+            case rejected:
+                log.warning("spec refused", model=str(key), mistakes=[str(each) for each in rejected])
+                last_good = before.spec if before and before.uid == seen.uid else None
+                return Model(seen.uid, last_good, rejected=rejected, generation=seen.generation)
+
+    def _drop(self, key: ModelKey) -> None:
+        self._stored.pop(key, None)
+        self._written.pop(key, None)
+        if self._models.pop(key, None) is not None:
+            self.spec_changes.set(self.spec_changes.value + 1)
+
+
+def record(decision: Decision) -> str:
+    """Write a decision for `recall`."""
+    return _DECISION.dump_json(decision).decode()

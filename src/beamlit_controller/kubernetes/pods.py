@@ -1,0 +1,165 @@
+"""The pods of the cluster: of each only what is looked at, found by their labels.
+
+One watch serves all models, so memory is what counts: equal strings and equal containers are kept once.
+"""
+
+import sys
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from beamlit_controller.core import quantity
+from beamlit_controller.core.signals import Container, Pod, Ready
+from beamlit_controller.core.spec import LabelSelector, Operator
+
+Json = dict[str, Any]
+Place = tuple[str, str]
+
+T = TypeVar("T", bound=Hashable)
+
+Labels = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownPod:
+    """A pod as the HPA's rules look at it, and how it is found and reached."""
+
+    pod: Pod
+    labels: Labels
+    ip: str = ""
+    ports: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def ready(self) -> bool:
+        """Whether a Service sends requests to it."""
+        pod = self.pod
+        return pod.phase == "Running" and not pod.deleting and pod.ready is not None and pod.ready.status == "True"
+
+
+def parse(content: Json) -> KnownPod:
+    """Keep of a v1.Pod what is looked at. Raises ValueError, KeyError or TypeError for what the API server never sends."""
+    about, spec, status = content["metadata"], content.get("spec") or {}, content.get("status") or {}
+    containers, init_containers = _containers(spec.get("containers")), _containers(spec.get("initContainers"))
+    ready = next((each for each in status.get("conditions") or () if each["type"] == "Ready"), None)
+    pod = Pod(
+        name=about["name"],
+        phase=sys.intern(status.get("phase") or ""),
+        deleting=about.get("deletionTimestamp") is not None,
+        ready=Ready(sys.intern(ready["status"]), _time(ready.get("lastTransitionTime"))) if ready else None,
+        started=_time(status.get("startTime")),
+        containers=containers,
+        init_containers=init_containers,
+        requests=_amounts((spec.get("resources") or {}).get("requests")),
+        overhead=_amounts(spec.get("overhead")),
+    )
+    return KnownPod(pod, _labels(about.get("labels")), status.get("podIP") or "", _ports(spec))
+
+
+class Pods:
+    """All pods, by namespace and by each of their labels."""
+
+    def __init__(self) -> None:
+        self._pods: dict[Place, KnownPod] = {}
+        self._by_label: dict[tuple[str, str, str], set[str]] = {}
+        self._by_namespace: dict[str, set[str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._pods)
+
+    def changed(self, place: Place, seen: KnownPod | None) -> None:
+        """Take note of what the watch saw."""
+        before = self._pods.pop(place, None)
+        if before is not None and (seen is None or seen.labels != before.labels):
+            self._unlist(place, before)
+        if seen is not None:
+            if before is None or seen.labels != before.labels:
+                self._list(place, seen)
+            self._pods[place] = seen
+
+    def known(self, namespace: str, selector: LabelSelector) -> tuple[KnownPod, ...]:
+        """Give the pods of a namespace that the selector matches, by name."""
+        found = (self._pods[namespace, name] for name in self._candidates(namespace, selector))
+        matching = (known for known in found if selector.matches(dict(known.labels)))
+        return tuple(sorted(matching, key=lambda known: known.pod.name))
+
+    def select(self, namespace: str, selector: LabelSelector) -> tuple[Pod, ...]:
+        """Give the same as the core looks at them."""
+        return tuple(known.pod for known in self.known(namespace, selector))
+
+    def named_ports(self, namespace: str, selector: LabelSelector) -> Iterator[Mapping[str, int]]:
+        """Give the named ports of each of these pods that is not on its way out."""
+        return (dict(known.ports) for known in self.known(namespace, selector) if not known.pod.deleting)
+
+    def endpoints(self, namespace: str, selector: LabelSelector, port: int | str) -> Iterator[tuple[str, str, int]]:
+        """Give name, address and port number of each of these pods that is ready."""
+        for known in self.known(namespace, selector):
+            number = port if isinstance(port, int) else dict(known.ports).get(port)
+            if known.ready and known.ip and number is not None:
+                yield known.pod.name, known.ip, number
+
+    def _candidates(self, namespace: str, selector: LabelSelector) -> Iterable[str]:
+        """Give the shortest list of names that has all that match."""
+        pairs = [*selector.match_labels, *_single_values(selector)]
+        lists = [self._by_label.get((namespace, key, value), set()) for key, value in pairs]
+        return min(lists, key=len, default=self._by_namespace.get(namespace, set()))
+
+    def _list(self, place: Place, seen: KnownPod) -> None:
+        namespace, name = place
+        self._by_namespace.setdefault(namespace, set()).add(name)
+        for key, value in seen.labels:
+            self._by_label.setdefault((namespace, key, value), set()).add(name)
+
+    def _unlist(self, place: Place, before: KnownPod) -> None:
+        namespace, name = place
+        self._by_namespace[namespace].discard(name)
+        for key, value in before.labels:
+            names = self._by_label[namespace, key, value]
+            names.discard(name)
+            if not names:
+                del self._by_label[namespace, key, value]
+
+
+def _single_values(selector: LabelSelector) -> Iterator[tuple[str, str]]:
+    for each in selector.match_expressions:
+        if each.operator is Operator.IN and len(each.values) == 1:
+            yield each.key, each.values[0]
+
+
+def _labels(given: Json | None) -> Labels:
+    return _once(tuple(sorted((sys.intern(key), sys.intern(value)) for key, value in (given or {}).items())))
+
+
+def _containers(given: list[Json] | None) -> tuple[Container, ...]:
+    return _once(tuple(_container(each) for each in given or ()))
+
+
+def _container(given: Json) -> Container:
+    requests = _amounts((given.get("resources") or {}).get("requests"))
+    return Container(sys.intern(given["name"]), requests, restartable=given.get("restartPolicy") == "Always")
+
+
+def _amounts(given: Json | None) -> tuple[tuple[str, int], ...]:
+    return tuple((sys.intern(name), quantity.parse(str(amount)).milli) for name, amount in (given or {}).items())
+
+
+def _ports(spec: Json) -> tuple[tuple[str, int], ...]:
+    containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
+    listed = (port for container in containers for port in container.get("ports") or ())
+    return _once(tuple((sys.intern(port["name"]), int(port["containerPort"])) for port in listed if port.get("name")))
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _once(value: T) -> T:
+    """Give the first of all equal values, so that the others need not be kept."""
+    first: T = _first(value)
+    return first
+
+
+@lru_cache(maxsize=8192)
+def _first(value: Hashable) -> Any:  # noqa: ANN401 - what came in
+    return value

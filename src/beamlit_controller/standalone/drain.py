@@ -1,0 +1,35 @@
+"""Bringing an Envoy to its end without a lost request."""
+
+import asyncio
+from pathlib import Path
+
+import structlog
+
+from beamlit_controller.standalone.admin import Admin, AdminError
+
+log = structlog.stdlib.get_logger(__name__)
+
+PERIOD = 0.5
+IDLE_SECONDS = 50.0
+"""So long connections without a request may keep it: a client closes them when it is next told to, or never."""
+
+
+async def drain(socket: Path, *, least: float, most: float) -> None:
+    """Have connections closed after their present request, then wait until nothing is left: `least` to `most` seconds."""
+    clock, admin = asyncio.get_running_loop(), Admin(socket)
+    began = clock.time()
+    try:
+        await admin.drain()
+        while (spent := clock.time() - began) < most:
+            if spent >= least and await _is_empty(admin, idle_counts=spent < IDLE_SECONDS):
+                return
+            await asyncio.sleep(PERIOD)
+    except AdminError as error:
+        # Nobody is there to be drained.
+        log.warning("gateway not drained", error=str(error))
+
+
+async def _is_empty(admin: Admin, *, idle_counts: bool) -> bool:
+    if await admin.active_requests() > 0:
+        return False
+    return not idle_counts or await admin.active_connections() == 0

@@ -1,0 +1,146 @@
+"""The status and its conditions, from all that is known of a model."""
+
+from datetime import timedelta
+from typing import Any
+
+import builders
+from beamlit_controller.core import cycle
+from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import LocalHealth, Missing
+from beamlit_controller.core.spec import Rejected, RemoteBackend, Scheme
+from beamlit_controller.kubernetes import conditions
+from beamlit_controller.kubernetes.conditions import Known
+from beamlit_controller.kubernetes.gateways import GatewayState
+from beamlit_controller.kubernetes.models import Model
+
+Json = dict[str, Any]
+NOW = "2026-06-01T12:00:00Z"
+LATER = "2026-06-01T12:05:00Z"
+REMOTE = RemoteBackend(Scheme.HTTPS, "api.example.com", 443)
+SPEC = builders.spec(remote=REMOTE, generation=4)
+
+
+def known(**changes: Any) -> Known:  # noqa: ANN401 - whatever a Known takes
+    base = {
+        "model": Model("u1", SPEC, generation=4),
+        "gateway": GatewayState(wanted=2, ready=2),
+        "local": LocalHealth(2, 2),
+        "cycle": a_round(value=5),
+    }
+    return Known(**base | changes)
+
+
+def a_round(*, value: int) -> Cycle:
+    return cycle.run(SPEC, builders.signals(value=value), previous=None, now=builders.NOW)
+
+
+def of(kind: str, status: Json) -> Json:
+    return next(each for each in status["conditions"] if each["type"] == kind)
+
+
+def status(given: Known, before: Json | None = None, now: str = NOW) -> Json:
+    return conditions.status_of(given, before or {}, now)
+
+
+def test_a_model_that_is_as_asked_for_is_ready() -> None:
+    ready = of("Ready", status(known()))
+
+    assert (ready["status"], ready["reason"], ready["observedGeneration"]) == ("True", "AsAsked", 4)
+
+
+def test_every_condition_says_numbers_and_what_generation_it_saw() -> None:
+    for condition in status(known(autoscaler="models/llama"))["conditions"]:
+        assert condition["message"]
+        assert condition["observedGeneration"] == 4
+        assert condition["lastTransitionTime"] == NOW
+    assert of("GatewayReady", status(known()))["message"] == "2 of 2 gateway pods are ready"
+    assert of("LocalReady", status(known()))["message"] == "2 of 2 local pods are ready"
+
+
+def test_a_refused_spec_is_not_ready_and_says_every_mistake_and_what_stays_in_force() -> None:
+    mistakes = (Rejected("spec.model", "expected a name"), Rejected("spec.gateway.replicas", "expected 1 to 100"))
+    ready = of("Ready", status(known(model=Model("u1", SPEC, mistakes, generation=5))))
+
+    assert (ready["status"], ready["reason"]) == ("False", "SpecInvalid")
+    assert "spec.model: expected a name; spec.gateway.replicas" in ready["message"]
+    assert "last good one stays in force" in ready["message"]
+
+
+def test_what_stands_in_the_gateways_way_is_the_reason() -> None:
+    problem = Missing(Reason.SERVICE_NOT_FOUND, "spec.serviceRef: Service models/llama is not there")
+    ready = of("Ready", status(known(gateway=GatewayState(wanted=2, problem=problem))))
+
+    assert (ready["status"], ready["reason"], ready["message"]) == ("False", "ServiceNotFound", problem.message)
+
+
+def test_a_gateway_without_a_ready_pod_is_starting() -> None:
+    given = status(known(gateway=GatewayState(wanted=2, ready=0)))
+
+    assert of("GatewayReady", given)["reason"] == "GatewayStarting"
+    assert of("Ready", given)["status"] == "False"
+
+
+def test_without_a_remote_it_says_what_to_write() -> None:
+    remote = of("RemoteReady", status(known(model=Model("u1", builders.spec()))))
+
+    assert remote["status"] == "False"
+    assert "spec.offloadingConfig.remoteBackend" in remote["message"]
+
+
+def test_local_pods_that_are_not_ready_differ_from_none() -> None:
+    assert of("LocalReady", status(known(local=LocalHealth(0, 3))))["reason"] == "NoReadyPods"
+    assert of("LocalReady", status(known(local=LocalHealth(0, 0))))["reason"] == "NoPods"
+
+
+def test_an_autoscaler_on_the_same_workload_is_warned_of_with_what_to_do() -> None:
+    warned = of("AutoscalerInterference", status(known(autoscaler="models/llama")))
+
+    assert warned["status"] == "True"
+    for word in ("models/llama", "beamlit_demand_ratio", "1.25"):
+        assert word in warned["message"]
+    assert "AutoscalerInterference" not in [each["type"] for each in status(known())["conditions"]]
+
+
+def test_a_condition_keeps_its_time_until_its_status_turns() -> None:
+    first = status(known())
+
+    same = status(known(local=LocalHealth(1, 2)), first, LATER)
+    turned = status(known(local=LocalHealth(0, 2)), first, LATER)
+
+    assert of("LocalReady", same)["lastTransitionTime"] == NOW
+    assert of("LocalReady", turned)["lastTransitionTime"] == LATER
+
+
+def test_before_the_first_round_what_was_decided_earlier_is_kept() -> None:
+    before = status(known(cycle=a_round(value=25)))
+
+    after = status(known(cycle=None), before, LATER)
+
+    assert after["offloading"]["percentage"] == before["offloading"]["percentage"] == 100
+    assert after["record"] == before["record"]
+
+
+def test_figures_are_no_reason_to_write_at_once_and_decisions_are() -> None:
+    first = status(known(cycle=a_round(value=5)))
+    other_figure = status(known(cycle=a_round(value=6)), first)
+    other_decision = status(known(cycle=a_round(value=25)), first)
+
+    assert other_figure != first
+    assert conditions.essence(other_figure) == conditions.essence(first)
+    assert conditions.essence(other_decision) != conditions.essence(first)
+
+
+def test_a_recorded_decision_is_gone_on_from() -> None:
+    from beamlit_controller.kubernetes import models  # noqa: PLC0415 - said here what it is about
+
+    decided = a_round(value=25).decision
+    content = {
+        "metadata": {"namespace": "models", "name": "llama", "uid": "u1", "resourceVersion": "1"},
+        "status": {"record": models.record(decided)},
+    }
+    store = models.Models(lambda _: ())
+    store.changed(("models", "llama"), models.stored(content))
+
+    assert store.recall(SPEC.key) == decided
+    assert decided.since == builders.NOW + timedelta(0)
