@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench render lock clean
+.PHONY: help demo test assets lint bench render lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -12,9 +12,12 @@ help: ## Show what can be made
 demo: $(INSTALLED) ## Watch a model being offloaded and taken back, in about 90 s
 	@$(BIN)/python -m demo
 
-test: lint ## Run lint, types, layers and all tests
+test: lint assets ## Run lint, types, layers and all tests
 	@tools/debian prometheus
 	$(BIN)/pytest --cov --cov-report=term $(PYTEST)
+
+assets: $(INSTALLED) ## Build the Kubernetes of the tests, once, outside the checkout (a cold machine takes 20 min)
+	@$(BIN)/python -m tests.cluster.assets
 
 lint: $(INSTALLED) ## Check style, types and layers
 	$(BIN)/ruff check
