@@ -46,20 +46,23 @@ class Client:
             raise KubectlError(done.stderr.strip() or done.stdout.strip())
         return done.stdout
 
-    def apply(self, *objects: Mapping[str, object] | str, namespace: str = "default") -> None:
-        """Apply objects, or YAML, as a user does."""
+    def apply(self, *objects: Mapping[str, object] | str, namespace: str = "") -> None:
+        """Apply objects, or YAML, as a user does; without a namespace, where they say."""
         for each in objects:
-            self.kubectl("apply", "-n", namespace, "-f", "-", stdin=each)
+            self.kubectl("apply", *(["-n", namespace] if namespace else []), "-f", "-", stdin=each)
 
     def get(self, kind: str, name: str = "", *, namespace: str = "default") -> Json:
         """Get an object, or with no name a list."""
         found: Json = json.loads(self.kubectl("get", "-n", namespace, "-o", "json", kind, *([name] if name else [])))
         return found
 
+    def patch(self, kind: str, name: str, change: Mapping[str, object], *options: str, namespace: str) -> None:
+        """Merge fields into an object."""
+        self.kubectl("patch", "-n", namespace, kind, name, "--type=merge", "-p", json.dumps(change), *options)
+
     def set_status(self, kind: str, name: str, status: Mapping[str, object], *, namespace: str) -> None:
         """Write fields of a status, as the component would that is not there."""
-        patch = json.dumps({"status": status})
-        self.kubectl("patch", "-n", namespace, kind, name, "--subresource=status", "--type=merge", "-p", patch)
+        self.patch(kind, name, {"status": status}, "--subresource=status", namespace=namespace)
 
     def api_server(self, kubeconfig: Path | None = None) -> ApiServer:
         """Give our own connection, to be entered with `async with`."""

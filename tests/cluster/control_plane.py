@@ -39,7 +39,7 @@ class Place:
 class Options:
     """What is asked of it beyond being there."""
 
-    autoscaler_seconds: int = 2  # between two looks of a HorizontalPodAutoscaler; a user has 15
+    autoscaler_seconds: int = 1  # between two looks of a HorizontalPodAutoscaler; a user has 15
     api_server: Sequence[str] = ("--endpoint-reconciler-type=none",)  # it refuses to write 127.0.0.1 as an endpoint
     controllers: Sequence[str] = ()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from fakes.tls import Authority
+from fakes.tls import Authority, Pair
 
 ADMIN = "admin-token-of-the-tests"
 
@@ -16,13 +16,17 @@ class Credentials:
     def __init__(self, folder: Path, *, hosts: Sequence[str]) -> None:
         folder.mkdir()
         self._folder = folder
-        authority = Authority(folder)
-        self.ca = authority.cert
-        self.api_server = authority.issue("kubernetes.default.svc", "kubernetes.default", "localhost", *hosts)
-        self.front_proxy = authority.issue("front-proxy")
-        self.service_accounts = authority.issue("service-accounts")
+        self._authority = Authority(folder)
+        self.ca = self._authority.cert
+        self.api_server = self.issue("kubernetes.default.svc", "kubernetes.default", "localhost", *hosts)
+        self.front_proxy = self.issue("front-proxy")
+        self.service_accounts = self.issue("service-accounts")
         self.tokens = folder / "tokens.csv"
         self.tokens.write_text(f'{ADMIN},admin,admin,"system:masters"\n')
+
+    def issue(self, name: str, *others: str) -> Pair:
+        """Issue a certificate that the cluster's parts trust."""
+        return self._authority.issue(name, *others)
 
     def kubeconfig(self, name: str, *, server: str, token: str = ADMIN) -> Path:
         """Write a kubeconfig for a server (`host:port`) and a token."""

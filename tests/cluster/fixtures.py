@@ -12,9 +12,10 @@ from typing import NoReturn
 
 import pytest
 
-from cluster import assets, control_plane
+from cluster import assets, control_plane, metrics_api
 from cluster.assets import UnavailableError
 from cluster.control_plane import ControlPlane
+from cluster.metrics_api import MetricsApis
 
 WITHOUT = "there is no "
 KINDS = {"control_plane": "cluster"}
@@ -25,6 +26,13 @@ def _control_plane(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
     """Give a control plane: the real API server, etcd and controllers, without nodes."""
     with control_plane.running(tmp_path_factory.mktemp("control-plane"), _binaries(request.config)) as plane:
         yield plane
+
+
+@pytest.fixture(scope="session", name="metrics_apis")
+def _metrics_apis(control_plane: ControlPlane) -> Iterator[MetricsApis]:
+    """Give the metrics APIs of the control plane, with the values that tests set."""
+    with metrics_api.serving(control_plane) as apis:
+        yield apis
 
 
 @pytest.fixture
