@@ -58,6 +58,8 @@ BINARIES: Mapping[str, Binary] = {
     "metrics-server": Binary("metrics-server", "sigs.k8s.io/metrics-server/cmd/metrics-server"),
     "helm": Binary("helm", "helm.sh/helm/v3/cmd/helm"),
     "coredns": Binary("coredns", "."),
+    "pause": Binary("pause", "."),
+    "model": Binary("model", "."),
 }
 
 

@@ -64,6 +64,11 @@ class Client:
         """Write fields of a status, as the component would that is not there."""
         self.patch(kind, name, {"status": status}, "--subresource=status", namespace=namespace)
 
+    def rolled_out(self, workload: str, *, namespace: str, within: int = 180) -> None:
+        """Wait until all pods of a workload such as `deployment/model` are the newest and ready."""
+        told = f"--timeout={within}s"
+        self.kubectl("rollout", "status", workload, "-n", namespace, told, within=within + 10)
+
     def api_server(self, kubeconfig: Path | None = None) -> ApiServer:
         """Give our own connection, to be entered with `async with`."""
         return ApiServer(configuration(kubeconfig or self.kubeconfig))

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from cluster import processes
 from cluster.client import Client
 from cluster.credentials import ADMIN, Credentials
 from cluster.processes import Processes
@@ -48,13 +49,13 @@ class ControlPlane:
     """The three processes, which can be stopped and started again one by one, and the way in: `client`."""
 
     def __init__(
-        self, folder: Path, binaries: Mapping[str, Path], processes: Processes, *, place: Place, options: Options
+        self, folder: Path, binaries: Mapping[str, Path], held: Processes, *, place: Place, options: Options
     ) -> None:
         self._folder = folder
         self._binaries = binaries
         self._place = place
         self._options = options
-        self.processes = processes
+        self.processes = held
         self.credentials = Credentials(folder / "credentials", hosts=(place.host, "127.0.0.1", "10.96.0.1"))
         self.kubeconfig = self.credentials.kubeconfig("admin", server=f"{place.host}:{place.api_server}")
         self.client = Client(self.credentials, binaries["kubectl"], server=place.entrance)
@@ -174,10 +175,7 @@ class ControlPlane:
 @contextmanager
 def running(folder: Path, binaries: Mapping[str, Path], options: Options | None = None) -> Iterator[ControlPlane]:
     """Run a control plane on 127.0.0.1, with its data and its logs in a folder."""
-    processes = Processes(folder)
-    try:
-        plane = ControlPlane(folder, binaries, processes, place=Place.here(), options=options or Options())
+    with processes.held(folder) as held:
+        plane = ControlPlane(folder, binaries, held, place=Place.here(), options=options or Options())
         plane.start()
         yield plane
-    finally:
-        processes.kill()

@@ -12,13 +12,14 @@ from typing import NoReturn
 
 import pytest
 
-from cluster import assets, control_plane, metrics_api
+from cluster import assets, control_plane, metrics_api, node
 from cluster.assets import UnavailableError
 from cluster.control_plane import ControlPlane
 from cluster.metrics_api import MetricsApis
+from cluster.node import Node
 
 WITHOUT = "there is no "
-KINDS = {"control_plane": "cluster"}
+KINDS = {"control_plane": "cluster", "node": "node"}
 
 
 @pytest.fixture(scope="session", name="control_plane")
@@ -35,10 +36,28 @@ def _metrics_apis(control_plane: ControlPlane) -> Iterator[MetricsApis]:
         yield apis
 
 
+@pytest.fixture(scope="session", name="node")
+def _node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """Give a whole Kubernetes with a node that runs pods."""
+    if os.geteuid():
+        missing("node", "it takes root, for the namespaces and control groups of its pods")
+    if absent := node.absent_packages():
+        missing("node", f"there are no Debian packages {' '.join(absent)}; make test installs them")
+    with node.running(tmp_path_factory.mktemp("node"), _binaries(request.config, *node.BINARIES)) as whole:
+        yield whole
+
+
 @pytest.fixture
 def namespace(control_plane: ControlPlane) -> Iterator[str]:
     """Give a fresh namespace of the control plane."""
     with control_plane.client.namespace() as name:
+        yield name
+
+
+@pytest.fixture
+def node_namespace(node: Node) -> Iterator[str]:
+    """Give a fresh namespace of the whole cluster."""
+    with node.client.namespace() as name:
         yield name
 
 

@@ -10,6 +10,11 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 LAST_LINES = 40
+RUN_SECONDS = 120
+
+
+class CommandError(Exception):
+    """A command failed; the text is what it said."""
 
 
 class Processes:
@@ -32,6 +37,17 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def run(self, *command: str, within: float = RUN_SECONDS) -> str:
+        """Run a command to its end and give what it printed; raises CommandError."""
+        done = subprocess.run([*self._before, *command], capture_output=True, text=True, timeout=within, check=False)
+        if done.returncode:
+            raise CommandError(f"{' '.join(command)}: {(done.stderr or done.stdout).strip()}")
+        return done.stdout
+
+    def pid(self, name: str) -> int:
+        """Give the process id of what was started."""
+        return psutil.Process(self._running[name].pid).children()[0].pid
 
     def kill(self, *names: str) -> None:
         """End processes as a crash does, all at once; without names, all that run."""
@@ -63,7 +79,17 @@ class Processes:
         return f"{path}:\n" + "\n".join(path.read_text(errors="replace").splitlines()[-LAST_LINES:])
 
 
+@contextmanager
+def held(logs: Path, *, before: Sequence[str] = ()) -> Iterator[Processes]:
+    """Have processes until the block ends."""
+    processes = Processes(logs, before=before)
+    try:
+        yield processes
+    finally:
+        processes.kill()
+
+
 def _kill_what_it_holds(leash: int) -> None:
     with suppress(psutil.NoSuchProcess):
-        for child in psutil.Process(leash).children():
+        for child in psutil.Process(leash).children(recursive=True):
             child.kill()
