@@ -1,7 +1,9 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench render lock clean
+.PHONY: help demo test assets lint bench render lock clean
 
 PYTHON ?= python3
+# What a node takes, to run pods; without root none can be run.
+NODE := containerd runc containernetworking-plugins iptables iproute2 conntrack
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -12,9 +14,13 @@ help: ## Show what can be made
 demo: $(INSTALLED) ## Watch a model being offloaded and taken back, in about 90 s
 	@$(BIN)/python -m demo
 
-test: lint ## Run lint, types, layers and all tests
+test: lint assets ## Run lint, types, layers and all tests
 	@tools/debian prometheus
+	@[ "$$(id -u)" != 0 ] || tools/debian $(NODE)
 	$(BIN)/pytest --cov --cov-report=term $(PYTEST)
+
+assets: $(INSTALLED) ## Build the Kubernetes of the tests, once, outside the checkout (a cold machine takes 20 min)
+	@$(BIN)/python -m tests.cluster.assets
 
 lint: $(INSTALLED) ## Check style, types and layers
 	$(BIN)/ruff check

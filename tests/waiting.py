@@ -1,6 +1,7 @@
 """Waiting for the state of the world, with a deadline."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 
@@ -18,3 +19,11 @@ async def eventually(
             return
         assert loop.time() < deadline, f"not within {within} s: {what or reached}; last: {given!r}"
         await asyncio.sleep(every)
+
+
+def patiently(reached: Callable[[], object], *, within: float = 10, every: float = 0.1, what: str = "") -> None:
+    """Wait as `eventually` does, where there is no loop."""
+    deadline = time.monotonic() + within
+    while not (given := reached()):
+        assert time.monotonic() < deadline, f"not within {within} s: {what or reached}; last: {given!r}"
+        time.sleep(every)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import socket
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from beamlit_controller.envoy import command, config
 from beamlit_controller.envoy.place import Place
 from beamlit_controller.envoy.shares import ShareServer
 from fakes import client
+from fakes.ports import free_port
 from fakes.upstream import Upstream
 from waiting import eventually
 
@@ -123,13 +123,6 @@ async def ready(stats: str) -> bool:
         return (await client.get(stats, "/ready")).line[1] == "200"
     except OSError:
         return False
-
-
-def free_port() -> int:
-    """Give a port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _place(spec: OffloadSpec, folder: Path, local: Iterable[Upstream | str], **changes: object) -> Place:

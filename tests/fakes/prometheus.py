@@ -6,7 +6,6 @@ the same over `stop()` and `start()`.
 
 import asyncio
 import shutil
-import socket
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import httpx2
 
+from fakes.ports import free_port
 from waiting import eventually
 
 
@@ -85,7 +85,7 @@ async def prometheus(
     with tempfile.TemporaryDirectory(prefix="prometheus-") as name:
         folder = Path(name)
         (folder / "prometheus.yml").write_text(_configuration(scrape, interval) + config)
-        server = Prometheus(folder, _free_port())
+        server = Prometheus(folder, free_port())
         try:
             await server.start()
             yield server
@@ -100,10 +100,3 @@ scrape_configs:
 - job_name: test
   static_configs: [{{targets: {list(scrape)}}}]
 """
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port

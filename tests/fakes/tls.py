@@ -31,12 +31,12 @@ class Authority:
         self.cert = folder / f"{name}.pem"
         self.cert.write_bytes(self._signed(name, self._key.public_key(), usage, ()))
 
-    def issue(self, name: str, *, password: bytes | None = None) -> Pair:
-        """Issue a certificate for a host name or an address, its key encrypted if there is a password."""
+    def issue(self, name: str, *others: str, password: bytes | None = None) -> Pair:
+        """Issue a certificate for host names and addresses, its key encrypted if there is a password."""
         key = ec.generate_private_key(ec.SECP256R1())
         pair = Pair(self._folder / f"{name}.crt", self._folder / f"{name}.key")
         usage = x509.BasicConstraints(ca=False, path_length=None)
-        pair.cert.write_bytes(self._signed(name, key.public_key(), usage, (_subject(name),)))
+        pair.cert.write_bytes(self._signed(name, key.public_key(), usage, tuple(map(_subject, (name, *others)))))
         pair.key.write_bytes(_pem(key, password))
         return pair
 
@@ -63,7 +63,7 @@ class Authority:
             .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(hours=1))
-            .not_valid_after(now + timedelta(hours=1))
+            .not_valid_after(now + timedelta(days=1))
             .add_extension(usage, critical=True)
         )
         if names:

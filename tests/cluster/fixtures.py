@@ -1,0 +1,99 @@
+"""Fixtures that give a real Kubernetes, and what a run says when it has none.
+
+A test that asks for one is marked after it. Where it can't be had the tests are skipped and the end of the run says so, in
+so many words; with `CI=true` they fail.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from cluster import assets, control_plane, metrics_api, node
+from cluster.assets import UnavailableError
+from cluster.control_plane import ControlPlane
+from cluster.metrics_api import MetricsApis
+from cluster.node import Node
+
+WITHOUT = "there is no "
+KINDS = {"control_plane": "cluster", "node": "node"}
+
+
+@pytest.fixture(scope="session", name="control_plane")
+def _control_plane(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """Give a control plane: the real API server, etcd and controllers, without nodes."""
+    with control_plane.running(tmp_path_factory.mktemp("control-plane"), _binaries(request.config)) as plane:
+        yield plane
+
+
+@pytest.fixture(scope="session", name="metrics_apis")
+def _metrics_apis(control_plane: ControlPlane) -> Iterator[MetricsApis]:
+    """Give the metrics APIs of the control plane, with the values that tests set."""
+    with metrics_api.serving(control_plane) as apis:
+        yield apis
+
+
+@pytest.fixture(scope="session", name="node")
+def _node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """Give a whole Kubernetes with a node that runs pods."""
+    if os.geteuid():
+        missing("node", "it takes root, for the namespaces and control groups of its pods")
+    if absent := node.absent_packages():
+        missing("node", f"there are no Debian packages {' '.join(absent)}; make test installs them")
+    with node.running(tmp_path_factory.mktemp("node"), _binaries(request.config, *node.BINARIES)) as whole:
+        yield whole
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane) -> Iterator[str]:
+    """Give a fresh namespace of the control plane."""
+    with control_plane.client.namespace() as name:
+        yield name
+
+
+@pytest.fixture
+def node_namespace(node: Node) -> Iterator[str]:
+    """Give a fresh namespace of the whole cluster."""
+    with node.client.namespace() as name:
+        yield name
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for fixture, marker in KINDS.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(marker)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", ()) if report.longrepr]
+    reasons = [reason.removeprefix("Skipped: ") for reason in skipped if WITHOUT in reason]
+    if reasons:
+        terminalreporter.section("NOT TESTED HERE", sep="!", yellow=True, bold=True)
+    for reason in sorted(set(reasons)):
+        terminalreporter.write_line(f"{reasons.count(reason)} tests: {reason}", yellow=True, bold=True)
+
+
+def missing(what: str, why: object) -> NoReturn:
+    """Skip, or with CI=true fail, because something is not there."""
+    text = f"{WITHOUT}{what}: {why}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(text)
+    pytest.skip(text)
+
+
+def _binaries(config: pytest.Config, *names: str) -> dict[str, Path]:
+    try:
+        with _speaking(config):
+            return assets.need(*control_plane.BINARIES, *names)
+    except UnavailableError as error:
+        missing("Kubernetes", error)
+
+
+def _speaking(config: pytest.Config) -> AbstractContextManager[None]:
+    """Let be seen what is printed: building takes minutes."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    return capture.global_and_fixture_disabled() if capture else nullcontext()

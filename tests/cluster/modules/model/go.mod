@@ -1,0 +1,3 @@
+module model
+
+go 1.26

@@ -1,0 +1,54 @@
+"""Lets tests reach an address inside a network namespace: what connects to a port here is connected to it there.
+
+`python -m tests.cluster.relay PORT NAMESPACE HOST:PORT` listens on 127.0.0.1 before it enters the namespace, and a socket
+stays where it was made.
+"""
+
+import asyncio
+import ctypes
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+CLONE_NEWNET = 0x40000000
+PIECE = 64 * 1024
+
+
+async def relay(port: int, namespace: Path, target: str) -> None:
+    """Pass on whatever comes, both ways, until it is ended."""
+    host, _, there = target.rpartition(":")
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            other_reader, other_writer = await asyncio.open_connection(host, int(there))
+            await asyncio.gather(_copy(reader, other_writer), _copy(other_reader, writer))
+        writer.close()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", port)
+    enter_network(namespace)
+    await server.serve_forever()
+
+
+def enter_network(namespace: Path) -> None:
+    """Make the sockets of this thread from now on in another network namespace."""
+    descriptor = os.open(namespace, os.O_RDONLY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).setns(descriptor, CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), f"setns {namespace}")
+    finally:
+        os.close(descriptor)
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while piece := await reader.read(PIECE):
+            writer.write(piece)
+            await writer.drain()
+    with suppress(OSError):
+        if writer.can_write_eof():
+            writer.write_eof()
+
+
+if __name__ == "__main__":
+    asyncio.run(relay(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]))

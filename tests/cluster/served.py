@@ -1,0 +1,57 @@
+"""A model that runs: a Deployment of the tests' model server and the Service that clients use."""
+
+from typing import Any
+
+from cluster.node import MODEL
+
+Json = dict[str, Any]
+
+NAME = "model"
+LABELS = {"app": NAME}
+PORT = 8000
+
+
+def deployment(*, replicas: int = 2, cpu: str = "100m", arguments: tuple[str, ...] = ()) -> Json:
+    """Give a Deployment; `arguments` are the model server's, such as `-burn=20ms`."""
+    server = {
+        "name": "server",
+        "image": MODEL,
+        "imagePullPolicy": "Never",
+        "args": list(arguments),
+        "ports": [{"name": "http", "containerPort": PORT}],
+        "resources": {"requests": {"cpu": cpu, "memory": "32Mi"}},
+        "readinessProbe": {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": 1},
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": NAME},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": LABELS},
+            "template": {
+                "metadata": {"labels": LABELS},
+                "spec": {"containers": [server], "terminationGracePeriodSeconds": 30},
+            },
+        },
+    }
+
+
+def service(name: str = NAME, *, headless: bool = False) -> Json:
+    """Give a Service for its pods, on port 80."""
+    ports = [{"name": "http", "port": 80, "targetPort": "http"}]
+    spec = {"selector": LABELS, "ports": ports, **({"clusterIP": "None"} if headless else {})}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
+
+
+def autoscaler(*, percent: int, replicas: int = 2) -> Json:
+    """Give an autoscaler on CPU that keeps the replicas."""
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": NAME}
+    cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": percent}}
+    bounds = {"minReplicas": replicas, "maxReplicas": replicas}
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": NAME},
+        "spec": {"scaleTargetRef": target, **bounds, "metrics": [{"type": "Resource", "resource": cpu}]},
+    }

@@ -1,0 +1,108 @@
+"""The node of the tests: what the end-to-end tests may count on."""
+
+import json
+
+from cluster import served
+from cluster.configuration import DOMAIN, REMOTE
+from cluster.node import Node
+from fakes import client, load
+from waiting import eventually
+
+PATIENCE_SECONDS = 120
+
+
+def start(node: Node, namespace: str, *, arguments: tuple[str, ...] = ()) -> list[str]:
+    """Start a model of two pods, wait until they are ready, and give their names."""
+    node.client.apply(
+        served.deployment(arguments=arguments),
+        served.service(),
+        served.service("local", headless=True),
+        namespace=namespace,
+    )
+    node.client.rolled_out("deployment/model", namespace=namespace)
+    return sorted(pod["metadata"]["name"] for pod in node.client.get("pods", namespace=namespace)["items"])
+
+
+def service_address(node: Node, namespace: str) -> str:
+    return node.reach(f"{node.client.get('service', 'model', namespace=namespace)['spec']['clusterIP']}:80")
+
+
+async def answers(address: str) -> bool:
+    try:
+        return (await client.get(address)).line[1] == "200"
+    except OSError:
+        return False
+
+
+async def test_the_pods_behind_a_service_answer(node: Node, node_namespace: str) -> None:
+    pods = start(node, node_namespace)
+    address = service_address(node, node_namespace)
+    await eventually(lambda: answers(address), within=PATIENCE_SECONDS)
+
+    asked = [json.loads((await client.get(address)).body.content) for _ in range(40)]
+
+    assert sorted({answer["served_by"] for answer in asked}) == pods
+
+
+async def test_a_headless_service_resolves_to_the_pods_and_follows_them(node: Node, node_namespace: str) -> None:
+    start(node, node_namespace)
+
+    def resolved() -> set[str]:
+        found = node.inside.run("getent", "ahostsv4", f"local.{node_namespace}.svc.{DOMAIN}")
+        return {line.split()[0] for line in found.splitlines()}
+
+    def addresses() -> set[str]:
+        return {pod["status"]["podIP"] for pod in node.client.get("pods", namespace=node_namespace)["items"]}
+
+    await eventually(lambda: resolved() == addresses(), within=PATIENCE_SECONDS)
+    node.client.kubectl("scale", "deployment/model", "--replicas=3", "-n", node_namespace)
+    node.client.rolled_out("deployment/model", namespace=node_namespace)
+
+    await eventually(lambda: len(resolved()) == 3 and resolved() == addresses(), within=PATIENCE_SECONDS)
+
+
+async def test_the_autoscaler_reads_the_cpu_that_the_pods_use(node: Node, node_namespace: str) -> None:
+    start(node, node_namespace, arguments=("-burn=10ms",))
+    node.client.apply(served.autoscaler(percent=50), namespace=node_namespace)
+    address = service_address(node, node_namespace)
+    await eventually(lambda: answers(address), within=PATIENCE_SECONDS)
+
+    def utilization() -> int:
+        status = node.client.get("hpa", "model", namespace=node_namespace).get("status", {})
+        metrics = status.get("currentMetrics") or [{}]
+        return metrics[0].get("resource", {}).get("current", {}).get("averageUtilization", 0)
+
+    async with load.asking(address, connections=4) as tally:
+        await eventually(lambda: utilization() > 100, within=PATIENCE_SECONDS, every=1)
+
+    assert not tally.failed
+
+
+async def test_a_server_beside_the_cluster_answers_and_has_a_name(node: Node) -> None:
+    with node.model_beside("remote", port=9000) as remote:
+        address = node.reach(remote)
+        await eventually(lambda: answers(address), within=PATIENCE_SECONDS)
+
+        answer = json.loads((await client.get(address)).body.content)
+        named = node.inside.run("getent", "ahostsv4", REMOTE)
+
+    assert answer["served_by"] == "remote"
+    assert named.split()[0] == remote.split(":")[0]
+
+
+async def test_a_stream_goes_through_to_its_end(node: Node, node_namespace: str) -> None:
+    start(node, node_namespace)
+    address = service_address(node, node_namespace)
+    await eventually(lambda: answers(address), within=PATIENCE_SECONDS)
+
+    answer = await client.get(address, "/v1/completions?stream=2s")
+
+    events = answer.body.content.decode().split("\n\n")
+    assert events[-2] == "data: [DONE]"
+    assert len(events) > 15
+
+
+def test_the_room_has_no_way_out(node: Node) -> None:
+    links = json.loads(node.inside.run("ip", "-json", "link"))
+
+    assert {link["ifname"] for link in links if not link["ifname"].startswith("veth")} <= {"lo", "outside", "pods"}
