@@ -62,7 +62,7 @@ PENDING: Final = (
     Pending(
         "spec.routing.mode",
         "there is no Service without a cluster; clients use the address that the gateway listens at",
-        lambda spec: spec.routing is not RoutingMode.TAKEOVER,
+        lambda spec: spec.routing is not RoutingMode.SERVICE,
     ),
     Pending(
         f"{_REMOTE}.authConfig",

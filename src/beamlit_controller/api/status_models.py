@@ -105,8 +105,14 @@ class Status(Model):
     current_metrics: list[MetricStatus] = Field(
         default=[], description="The current values of the metrics that can be read."
     )
+    record: str | None = Field(
+        default=None,
+        max_length=65536,
+        description="What a controller goes on from that was started anew; for machines.",
+    )
     conditions: list[Condition] = Field(
         default=[],
-        description="What is so: Ready, Offloading, MetricsAvailable, LocalReady, RemoteReady, GatewayReady, ServiceTaken.",
+        description="What is so: Ready, Offloading, MetricsAvailable, LocalReady, RemoteReady, GatewayReady, "
+        "AutoscalerInterference.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

@@ -41,8 +41,9 @@ class Routing(Model):
     """How clients reach the gateway in a cluster."""
 
     mode: Literal["Takeover", "Service"] = Field(
-        default="Takeover",
-        description="Takeover: the Service that clients use selects the gateway. Service: a Service NAME-gateway is added.",
+        default="Service",
+        description="Service: a Service NAME-gateway is added. Takeover: the Service that clients use selects the gateway; "
+        "not in this version.",
     )
 
 

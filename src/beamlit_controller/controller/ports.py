@@ -7,7 +7,7 @@ from typing import Protocol
 
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
-from beamlit_controller.core.signals import LocalHealth, Pod, Reading, Scale
+from beamlit_controller.core.signals import LocalHealth, Missing, Pod, Reading, Scale
 from beamlit_controller.core.spec import MetricSpec, ModelKey, OffloadSpec
 
 
@@ -37,10 +37,10 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """The servers behind a model: pods, replicas, and how many are ready."""
+    """The servers behind a model: pods, replicas, and how many are ready. What can't be told is Missing."""
 
-    pods: tuple[Pod, ...]
-    scale: Scale
+    pods: tuple[Pod, ...] | Missing
+    scale: Scale | Missing
     local: LocalHealth
 
 

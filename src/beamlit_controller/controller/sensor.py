@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from beamlit_controller.controller.ports import Inventory, Source
+from beamlit_controller.controller.ports import Inventory, Population, Source
 from beamlit_controller.core import wording
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.signals import Missing, Reading, Signals
+from beamlit_controller.core.signals import LocalHealth, Missing, Reading, Signals
 from beamlit_controller.core.spec import MetricSpec, OffloadSpec
 
 Route = Callable[[OffloadSpec, MetricSpec], Source | Missing]
@@ -23,11 +23,19 @@ class Sensor:
 
     async def read(self, spec: OffloadSpec, *, at: datetime, deadline: timedelta) -> Signals:
         """Read every metric of the spec at once."""
-        population = await self._inventory.survey(spec)
         async with asyncio.TaskGroup() as group:
+            surveying = group.create_task(self._survey(spec, deadline))
             tasks = [group.create_task(self._read(spec, metric, at, deadline)) for metric in spec.metrics]
-        readings = tuple(task.result() for task in tasks)
+        population, readings = surveying.result(), tuple(task.result() for task in tasks)
         return Signals(at, readings, population.pods, population.scale, population.local)
+
+    async def _survey(self, spec: OffloadSpec, deadline: timedelta) -> Population:
+        try:
+            async with asyncio.timeout(deadline.total_seconds()):
+                return await self._inventory.survey(spec)
+        except TimeoutError:
+            unknown = Missing(Reason.TIMED_OUT, f"the model's pods were not told within {deadline.total_seconds():g} s")
+            return Population(unknown, unknown, LocalHealth(0, 0))
 
     async def _read(self, spec: OffloadSpec, metric: MetricSpec, at: datetime, deadline: timedelta) -> Reading:
         source = self._route(spec, metric)

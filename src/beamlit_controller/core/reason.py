@@ -42,6 +42,13 @@ class Reason(StrEnum):
     NO_REQUESTS = "NoRequests"
     NO_REPLICAS = "NoReplicas"
     UNSUPPORTED_METRIC = "UnsupportedMetric"
+    FORBIDDEN = "Forbidden"
+    METRICS_API_ABSENT = "MetricsAPIAbsent"
+    METRICS_API_UNAVAILABLE = "MetricsAPIUnavailable"
+    METRIC_NOT_FOUND = "MetricNotFound"
+    KIND_UNKNOWN = "KindUnknown"
+    NO_WORKLOAD = "NoWorkload"
+    INVALID_SELECTOR = "InvalidSelector"
     INTERNAL_ERROR = "InternalError"
 
     # Whether all is as asked for, in a cluster.

@@ -94,10 +94,13 @@ class LocalHealth:
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """All that was read in one round: `readings` has one entry per metric of the spec, in its order."""
+    """All that was read in one round: `readings` has one entry per metric of the spec, in its order.
+
+    Pods or a scale that can't be told are Missing: so are the metrics that need them, and no others.
+    """
 
     at: datetime
     readings: tuple[Reading, ...]
-    pods: tuple[Pod, ...]
-    scale: Scale
+    pods: tuple[Pod, ...] | Missing
+    scale: Scale | Missing
     local: LocalHealth

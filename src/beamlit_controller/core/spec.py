@@ -376,7 +376,7 @@ class OffloadSpec:
     environment: str = ""
     enabled: bool = True
     generation: int = 0
-    routing: RoutingMode = RoutingMode.TAKEOVER
+    routing: RoutingMode = RoutingMode.SERVICE
     preset: str | None = None
     overflow: Overflow = Overflow()
     on_remote_failure: OnRemoteFailure = OnRemoteFailure.LOCAL

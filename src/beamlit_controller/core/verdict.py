@@ -118,8 +118,10 @@ def _assess_pods(
     *,
     grace: Grace,
 ) -> Assessed | Unread:
+    if isinstance(signals.pods, Missing):
+        return Unread(metric, signals.pods)
     resource = None if isinstance(metric, PodsMetric) else metric.name
-    counted = _counted(reading, signals, resource=resource, grace=grace)
+    counted = _counted(reading, signals.pods, signals.at, resource=resource, grace=grace)
     if isinstance(counted, Missing):
         return Unread(metric, counted)
     match metric:
@@ -132,15 +134,15 @@ def _assess_pods(
 
 
 def _counted(
-    reading: PodSamples, signals: Signals, *, resource: str | None, grace: Grace
+    reading: PodSamples, all_pods: Sequence[Pod], now: datetime, *, resource: str | None, grace: Grace
 ) -> dict[str, PodSample] | Missing:
     """Give the samples that count, by pod; also those of pods that are gone from the list."""
     if not reading.samples:
         return _no_values(reading)
-    if not signals.pods:
+    if not all_pods:
         return Missing(Reason.NO_PODS, "expected the model's pods, its selector matches none")
     samples = {sample.pod: sample for sample in reading.samples}
-    groups = pods.group(signals.pods, samples, resource=resource, now=signals.at, grace=grace)
+    groups = pods.group(all_pods, samples, resource=resource, now=now, grace=grace)
     left_out = {*groups.unready, *groups.ignored}
     counted = {name: sample for name, sample in samples.items() if name not in left_out}
     return counted or _none_counts(groups, reading)
@@ -196,12 +198,14 @@ def _assessed(metric: MetricSpec, current: Current, ratio: Fraction, samples: Se
     return Assessed(metric, current, ratio, since, until)
 
 
-def _assess_value(metric: ObjectMetric | ExternalMetric, sample: Sample, scale: Scale) -> Assessed | Unread:
+def _assess_value(metric: ObjectMetric | ExternalMetric, sample: Sample, scale: Scale | Missing) -> Assessed | Unread:
     """Assess one value, as it is or per replica that is there."""
     since, until = sample.at - sample.window, sample.at
     match metric.target:
         case Value(milli):
             return Assessed(metric, Current(value=sample.milli), Fraction(sample.milli, milli), since, until)
+        case AverageValue() if isinstance(scale, Missing):
+            return Unread(metric, scale)
         case AverageValue(milli):
             replicas = scale.status_replicas
             if not replicas:

@@ -12,6 +12,7 @@ from copy import copy
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import urlencode
 
 import httpx2
 from lightkube.config.client_adapter import AsyncClient, ConnectionParams
@@ -139,7 +140,7 @@ class ApiServer:
         return _parsed(response.content)
 
     def _url(self, path: str, query: Query) -> str:
-        return f"{self._base}{path}" + (f"?{httpx2.QueryParams(list(query))}" if query else "")
+        return f"{self._base}{path}" + (f"?{urlencode(query)}" if query else "")
 
 
 _MANAGED: Query = (("fieldManager", FIELD_MANAGER),)

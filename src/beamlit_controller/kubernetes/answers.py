@@ -1,0 +1,117 @@
+"""What the metrics APIs answer, as readings. Pure. What is not as it should be is Missing, never 0."""
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from beamlit_controller.core import quantity
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing, PodSample, PodSamples, Reading, Sample
+
+Json = dict[str, Any]
+
+DEFAULT_WINDOW = timedelta(seconds=60)
+"""What the HPA takes for the window of a custom or external metric that names none."""
+
+
+def resource(answer: Json, name: str, container: str | None) -> Reading:
+    """Read a PodMetricsList (metrics.k8s.io/v1beta1): a resource of one container, or of all containers of each pod."""
+
+    def read(items: Sequence[Json]) -> Reading:
+        samples = [_usage(item, name, container) for item in items]
+        return PodSamples(tuple(sample for sample in samples if sample is not None))
+
+    return _read(answer, "resource", read)
+
+
+def pods(answer: Json) -> Reading:
+    """Read a MetricValueList (custom.metrics.k8s.io) with a value of each pod; of several of one pod the last counts."""
+
+    def read(items: Sequence[Json]) -> Reading:
+        samples = {item["describedObject"]["name"]: item for item in items}
+        return PodSamples(tuple(_of_pod(name, item) for name, item in samples.items()))
+
+    return _read(answer, "custom", read)
+
+
+def one_object(answer: Json) -> Reading:
+    """Read a MetricValueList (custom.metrics.k8s.io) with the one value of an object."""
+
+    def read(items: Sequence[Json]) -> Reading:
+        if len(items) != 1:
+            return Missing(Reason.MALFORMED_ANSWER, f"expected one value of the object, got {len(items)}")
+        return _sum(items)
+
+    return _read(answer, "custom", read)
+
+
+def external(answer: Json) -> Reading:
+    """Read an ExternalMetricValueList (external.metrics.k8s.io/v1beta1): the sum of all its values."""
+    return _read(answer, "external", _sum)
+
+
+def _read(answer: Json, which: str, read: Callable[[Sequence[Json]], Reading]) -> Reading:
+    items = answer.get("items")
+    if not items:
+        return Missing(
+            Reason.NO_SERIES, f"the {which} metrics API has no value of it: expected some, got an empty list"
+        )
+    try:
+        return read(items)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        said = f"{error!r}"[:_SHOWN]
+        return Missing(Reason.MALFORMED_ANSWER, f"the {which} metrics API answered what is no list of values: {said}")
+
+
+def _usage(item: Json, name: str, container: str | None) -> PodSample | None:
+    """Give the use of a pod; None where a container that counts, or all of them, lacks the resource."""
+    each = [entry["usage"] for entry in item.get("containers") or () if container in {None, entry["name"]}]
+    if not each or any(name not in usage for usage in each):
+        return None
+    used = sum(_milli(usage[name]) for usage in each)
+    return PodSample(item["metadata"]["name"], used, _time(item["timestamp"]), duration(item["window"]))
+
+
+def _of_pod(name: str, item: Json) -> PodSample:
+    return PodSample(name, _milli(item["value"]), _time(item["timestamp"]), _window(item))
+
+
+def _sum(items: Sequence[Json]) -> Sample:
+    until = max(_time(item["timestamp"]) for item in items)
+    return Sample(sum(_milli(item["value"]) for item in items), until, max(_window(item) for item in items))
+
+
+def _window(item: Json) -> timedelta:
+    seconds = item.get("windowSeconds", item.get("window"))
+    return DEFAULT_WINDOW if seconds is None else timedelta(seconds=seconds)
+
+
+def _milli(value: object) -> int:
+    return quantity.parse(str(value).strip()).milli
+
+
+def _time(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"expected a time with its zone, got {text!r}")
+    return moment
+
+
+_UNITS = {
+    "h": timedelta(hours=1),
+    "m": timedelta(minutes=1),
+    "s": timedelta(seconds=1),
+    "ms": timedelta(milliseconds=1),
+    "us": timedelta(microseconds=1),
+    "µs": timedelta(microseconds=1),
+}
+_SHOWN = 200
+
+
+def duration(text: str) -> timedelta:
+    """Read a duration as Go prints it: `30s`, `1m0s`, `17.5s`. Raises ValueError."""
+    if not re.fullmatch(r"(?:[0-9.]+(?:h|m|s|ms|us|µs))+|0", text):
+        raise ValueError(f"expected a duration such as 1m30s, got {text!r}")
+    parts = re.findall(r"([0-9.]+)([a-zµ]+)", text)
+    return sum((float(number) * _UNITS[unit] for number, unit in parts), timedelta(0))

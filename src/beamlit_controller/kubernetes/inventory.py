@@ -1,0 +1,43 @@
+"""Who the local servers are, in a cluster: the pods of the workload, its replicas, and how many are ready."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from beamlit_controller.controller.ports import Population
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import LocalHealth, Missing, Pod, Scale
+from beamlit_controller.core.spec import LabelSelector, OffloadSpec
+from beamlit_controller.kubernetes.scale import SOURCE, Workloads
+
+
+class PodStore(Protocol):
+    """Where pods are found."""
+
+    def select(self, namespace: str, selector: LabelSelector) -> tuple[Pod, ...]:
+        """Give the pods of a namespace that the selector matches."""
+        ...
+
+
+class ClusterInventory:
+    """An `Inventory` of what the cluster tells."""
+
+    def __init__(self, workloads: Workloads, pods: PodStore) -> None:
+        self._workloads = workloads
+        self._pods = pods
+
+    async def survey(self, spec: OffloadSpec) -> Population:
+        """Tell pods and replicas; what can't be told is Missing, and only the metrics that need it are."""
+        workload = await self._workloads.of(spec)
+        if isinstance(workload, Missing):
+            return Population(workload, workload, LocalHealth(0, 0))
+        pods = self._pods.select(spec.key.namespace, workload.pods.selector)
+        needs = f"{SOURCE}: an averageValue of this metric is per replica, and only a workload tells how many there are"
+        scale: Scale | Missing = workload.scale or Missing(Reason.NO_WORKLOAD, needs)
+        return Population(pods, scale, health(pods))
+
+
+def health(pods: Iterable[Pod]) -> LocalHealth:
+    """Count the pods that are there to stay, and those of them that are ready."""
+    present = [pod for pod in pods if not pod.deleting and pod.phase not in {"Failed", "Succeeded"}]
+    ready = [pod for pod in present if pod.phase == "Running" and pod.ready is not None and pod.ready.status == "True"]
+    return LocalHealth(len(ready), len(present))

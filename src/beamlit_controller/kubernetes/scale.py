@@ -1,0 +1,111 @@
+"""The scale subresource of a model's workload: how many replicas, and which pods."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing, Scale
+from beamlit_controller.core.spec import ModelKey, ObjectReference, OffloadSpec
+from beamlit_controller.kubernetes import failures, selectors
+from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
+from beamlit_controller.kubernetes.discovery import Discovery, Kind
+from beamlit_controller.kubernetes.selectors import PodSelector
+from beamlit_controller.kubernetes.services import Service
+
+Json = dict[str, Any]
+
+FRESH_SECONDS = 0.8
+"""An answer this young serves all metrics of a round, and not the next round."""
+SOURCE = "spec.modelSourceRef"
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Which pods serve a model; and its replicas, where a scale tells them."""
+
+    pods: PodSelector
+    scale: Scale | None
+
+
+class Workloads:
+    """Finds the workload of a model: by the scale of its `modelSourceRef`, else by the pods behind its Service."""
+
+    def __init__(self, server: ApiServer, discovery: Discovery, service: Callable[[str, str], Service | None]) -> None:
+        self._server = server
+        self._discovery = discovery
+        self._service = service
+        self._read: dict[ModelKey, tuple[float, ObjectReference, Workload | Missing]] = {}
+        self._turns: dict[ModelKey, asyncio.Lock] = {}
+
+    async def of(self, spec: OffloadSpec) -> Workload | Missing:
+        """Give a model's workload; one that can't be read is Missing, with what to do."""
+        if spec.source is None:
+            return self._behind_service(spec)
+        async with self._turns.setdefault(spec.key, asyncio.Lock()):
+            now = asyncio.get_running_loop().time()
+            kept = self._read.get(spec.key)
+            if kept is not None and now - kept[0] < FRESH_SECONDS and kept[1] == spec.source:
+                return kept[2]
+            found = await self._scaled(spec.key.namespace, spec.source)
+            self._read[spec.key] = (asyncio.get_running_loop().time(), spec.source, found)
+            return found
+
+    def forget(self, key: ModelKey) -> None:
+        """Drop what is remembered of a model."""
+        self._read.pop(key, None)
+        self._turns.pop(key, None)
+
+    def _behind_service(self, spec: OffloadSpec) -> Workload | Missing:
+        service = self._service(spec.key.namespace, spec.service.name) if spec.service else None
+        if service is None or not service.selector:
+            return Missing(
+                Reason.NO_WORKLOAD,
+                f"{SOURCE}: expected the workload that serves the model, or a Service with a selector",
+            )
+        return Workload(selectors.of_labels(service.selector), None)
+
+    async def _scaled(self, namespace: str, source: ObjectReference) -> Workload | Missing:
+        try:
+            kind = await self._discovery.kind(source.api_version, source.kind, exactly=True)
+            if isinstance(kind, Missing):
+                return Missing(kind.reason, f"{SOURCE}: {kind.message}")
+            answer = await self._server.get(path(kind, namespace, source.name))
+        except ApiError as error:
+            return _failure(error, source, namespace)
+        return read(answer, source)
+
+
+def path(kind: Kind, namespace: str, name: str) -> str:
+    """Give where a scale is read."""
+    return f"{kind.root}/namespaces/{quote(namespace, safe='')}/{kind.plural}/{quote(name, safe='')}/scale"
+
+
+def read(answer: Json, source: ObjectReference) -> Workload | Missing:
+    """Read a Scale (autoscaling/v1)."""
+    status, wanted = answer.get("status") or {}, answer.get("spec") or {}
+    text = status.get("selector")
+    which = f"{source.kind} {source.name}"
+    if not isinstance(text, str) or not text.strip():
+        return Missing(
+            Reason.INVALID_SELECTOR, f"{SOURCE}: the scale of {which} has no selector, so its pods can't be found"
+        )
+    try:
+        pods = selectors.parse(text)
+    except ValueError as error:
+        return Missing(
+            Reason.INVALID_SELECTOR, f"{SOURCE}: the scale of {which} has a selector that can't be read: {error}"
+        )
+    return Workload(pods, Scale(int(wanted.get("replicas") or 0), int(status.get("replicas") or 0)))
+
+
+def _failure(error: ApiError, source: ObjectReference, namespace: str) -> Missing:
+    if error.code == 404:  # noqa: PLR2004 - Not Found
+        group = source.api_version.rpartition("/")[0]
+        message = (
+            f"{SOURCE}: there is no {source.kind} {namespace}/{source.name} with a scale in {group or 'the core group'}"
+        )
+        return Missing(Reason.NO_WORKLOAD, message)
+    return failures.missing(error, doing=f"{SOURCE}: reading the scale of {source.kind} {namespace}/{source.name}")

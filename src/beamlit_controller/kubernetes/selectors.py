@@ -1,0 +1,74 @@
+"""Label selectors as Kubernetes writes them in a query: `a=1,q in (y,z),!k`. Pure."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from beamlit_controller.core.spec import LabelSelector, Operator, Requirement
+
+
+@dataclass(frozen=True, slots=True)
+class PodSelector:
+    """Which pods: as the API server is asked, and as it is matched here."""
+
+    text: str
+    selector: LabelSelector
+
+
+def write(selector: LabelSelector) -> str:
+    """Write a selector, sorted by key; the empty one is empty text."""
+    equal = [(key, f"{key}={value}") for key, value in selector.match_labels]
+    others = [(each.key, _requirement(each)) for each in selector.match_expressions]
+    return _joined([*equal, *others])
+
+
+def of_labels(labels: Iterable[tuple[str, str]]) -> PodSelector:
+    """Give the selector of these labels."""
+    selector = LabelSelector(match_labels=tuple(sorted(labels)))
+    return PodSelector(write(selector), selector)
+
+
+def parse(text: str) -> PodSelector:
+    """Read the text that a scale has as its selector. Raises ValueError that says what is wrong with it."""
+    terms = [_term(each) for each in re.split(r",(?![^()]*\))", text) if each.strip()]
+    selector = LabelSelector(match_expressions=tuple(requirement for requirement, _ in terms))
+    return PodSelector(_joined((requirement.key, written) for requirement, written in terms), selector)
+
+
+_TERM = re.compile(
+    r"(?P<absent>!)?\s*(?P<key>[A-Za-z0-9]([\w./-]*\w)?)\s*"
+    r"(?:(?P<equal>==?|!=)\s*(?P<value>[\w.-]*)|(?P<set>in|notin)\s*\((?P<values>[\w.,\s-]*)\))?",
+    re.ASCII,
+)
+
+
+def _term(text: str) -> tuple[Requirement, str]:
+    term = _TERM.fullmatch(text.strip())
+    if term is None or (term["absent"] and (term["equal"] or term["set"])):
+        raise ValueError(f"expected a label selector such as app=llama, got {text.strip()!r}")
+    key = term["key"]
+    if term["equal"]:
+        operator = Operator.NOT_IN if term["equal"] == "!=" else Operator.IN
+        return Requirement(key, operator, (term["value"],)), f"{key}{term['equal']}{term['value']}"
+    if term["set"]:
+        operator = Operator.IN if term["set"] == "in" else Operator.NOT_IN
+        requirement = Requirement(key, operator, tuple(value.strip() for value in term["values"].split(",")))
+    else:
+        requirement = Requirement(key, Operator.DOES_NOT_EXIST if term["absent"] else Operator.EXISTS)
+    return requirement, _requirement(requirement)
+
+
+def _requirement(given: Requirement) -> str:
+    match given.operator:
+        case Operator.IN:
+            return f"{given.key} in ({','.join(sorted(given.values))})"
+        case Operator.NOT_IN:
+            return f"{given.key} notin ({','.join(sorted(given.values))})"
+        case Operator.EXISTS:
+            return given.key
+        case Operator.DOES_NOT_EXIST:
+            return f"!{given.key}"
+
+
+def _joined(terms: Iterable[tuple[str, str]]) -> str:
+    return ",".join(written for _, written in sorted(terms, key=lambda term: term[0]))

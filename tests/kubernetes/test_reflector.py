@@ -1,0 +1,310 @@
+"""The reflector against scripted answers, in virtual time: every way in which a watch can break."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beamlit_controller.kubernetes.api_server import ApiError, Json, Query
+from beamlit_controller.kubernetes.reflector import Collection, Reflector
+
+pytestmark = pytest.mark.looptime
+
+THINGS = Collection("/api/v1/things", (("labelSelector", "app=x"),))
+
+
+def thing(name: str, version: int, value: str = "") -> Json:
+    return {"metadata": {"namespace": "n", "name": name, "resourceVersion": str(version)}, "value": value or name}
+
+
+def listed(*things: Json, version: int, following: str = "") -> Json:
+    about = {"resourceVersion": str(version), **({"continue": following} if following else {})}
+    return {"metadata": about, "items": list(things)}
+
+
+def event(kind: str, content: Json) -> str:
+    return json.dumps({"type": kind, "object": content})
+
+
+def bookmark(version: int) -> str:
+    return event("BOOKMARK", {"metadata": {"resourceVersion": str(version)}})
+
+
+def expired() -> str:
+    return event("ERROR", {"code": 410, "reason": "Expired", "message": "too old resource version"})
+
+
+Step = str | float | ApiError
+"""A line, a pause in seconds, or how the stream breaks."""
+
+
+@dataclass
+class Script:
+    """Answers lists and watches in order; when there is nothing left, it is silent."""
+
+    lists: list[Json | ApiError]
+    watches: list[list[Step] | ApiError] = field(default_factory=list)
+    asked: list[dict[str, str]] = field(default_factory=list)
+    watched: list[dict[str, str]] = field(default_factory=list)
+
+    async def get(self, path: str, query: Query = ()) -> Json:
+        assert path == THINGS.path
+        self.asked.append(dict(query))
+        answer = self.lists.pop(0) if len(self.lists) > 1 else self.lists[0]
+        if isinstance(answer, ApiError):
+            raise answer
+        return answer
+
+    @asynccontextmanager
+    async def stream(self, path: str, query: Query, *, silence: float) -> AsyncIterator[AsyncIterator[str]]:
+        self.watched.append(dict(query))
+        steps = self.watches.pop(0) if self.watches else [float("inf")]
+        if isinstance(steps, ApiError):
+            raise steps
+        yield self._lines(steps, silence)
+
+    async def _lines(self, steps: Iterable[Step], silence: float) -> AsyncIterator[str]:
+        for step in steps:
+            if isinstance(step, ApiError):
+                raise step
+            if isinstance(step, str):
+                yield step
+                continue
+            await asyncio.sleep(min(step, silence))
+            if step > silence:
+                raise ApiError(0, "Timeout", "silent")
+
+
+@asynccontextmanager
+async def running(script: Script) -> AsyncIterator[Reflector[str]]:
+    reflector = Reflector(script, THINGS, keep=lambda content: str(content["value"]))
+    task = asyncio.ensure_future(reflector.run())
+    try:
+        yield reflector
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def values(reflector: Reflector[str]) -> set[str]:
+    return set(reflector.items.values())
+
+
+async def test_a_list_in_chunks_is_taken_whole() -> None:
+    script = Script([listed(thing("a", 1), version=9, following="t"), listed(thing("b", 2), version=9)])
+    async with running(script) as reflector:
+        await reflector.wait_synced()
+
+        assert values(reflector) == {"a", "b"}
+        assert script.asked[1]["continue"] == "t"
+        assert {"labelSelector": "app=x", "limit": "500"}.items() <= script.asked[1].items()
+
+
+async def test_events_are_taken_in_and_the_next_stream_goes_on_from_the_last() -> None:
+    events = [event("ADDED", thing("b", 6)), event("MODIFIED", thing("a", 7, "A")), bookmark(12)]
+    script = Script([listed(thing("a", 1), version=5)], [events])
+    async with running(script) as reflector:
+        await asyncio.sleep(5)
+
+        assert values(reflector) == {"A", "b"}
+        assert [each["resourceVersion"] for each in script.watched] == ["5", "12"]
+        assert len(script.asked) == 1
+
+
+async def test_a_silent_watch_is_given_up_after_75_seconds_and_listed_anew() -> None:
+    script = Script([listed(version=5), listed(thing("a", 6), version=6)])
+    async with running(script) as reflector:
+        await reflector.wait_synced()
+        await asyncio.sleep(80)
+
+        assert values(reflector) == {"a"}
+
+
+async def test_bookmarks_keep_a_quiet_watch_alive() -> None:
+    quiet: list[Step] = [60.0, bookmark(6), 60.0, bookmark(7), 60.0, bookmark(8)]
+    script = Script([listed(version=5)], [quiet])
+    async with running(script):
+        await asyncio.sleep(170)
+
+        assert (len(script.asked), len(script.watched)) == (1, 1)
+
+
+@pytest.mark.parametrize("gone", [[expired()], ApiError(410, "Expired", "too old")], ids=["event", "status"])
+async def test_what_has_expired_is_listed_anew_and_what_went_meanwhile_is_told(gone: Any) -> None:  # noqa: ANN401
+    script = Script([listed(thing("a", 1), thing("b", 2), version=5), listed(thing("b", 2), version=9)], [gone])
+    told: list[tuple[str, str | None]] = []
+    reflector = Reflector(
+        script,
+        THINGS,
+        keep=lambda content: str(content["value"]),
+        changed=lambda place, item: told.append((place[1], item)),
+    )
+    task = asyncio.ensure_future(reflector.run())
+    await asyncio.sleep(10)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert told == [("a", "a"), ("b", "b"), ("a", None)]
+
+
+async def test_an_expired_continue_token_begins_the_list_anew() -> None:
+    script = Script(
+        [
+            listed(thing("a", 1), version=9, following="t"),
+            ApiError(410, "Expired", "continue token"),
+            listed(thing("a", 1), thing("b", 2), version=10),
+        ]
+    )
+    async with running(script) as reflector:
+        await asyncio.wait_for(reflector.wait_synced(), 10)
+
+        assert values(reflector) == {"a", "b"}
+
+
+async def test_while_lists_fail_the_old_items_stay_and_the_tries_get_rarer() -> None:
+    script = Script([listed(thing("a", 1), version=5), ApiError(0, "ConnectionFailed", "refused")], [[expired()]])
+    async with running(script) as reflector:
+        await asyncio.sleep(300)
+
+        assert values(reflector) == {"a"}
+        assert 8 <= len(script.asked) <= 25
+
+
+async def test_who_asks_for_patience_gets_it() -> None:
+    busy = ApiError(429, "TooManyRequests", "later", retry_after=20)
+    script = Script([busy, listed(version=5)])
+    async with running(script) as reflector:
+        began = asyncio.get_running_loop().time()
+
+        await reflector.wait_synced()
+
+        assert asyncio.get_running_loop().time() - began >= 20
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["no json", "{}", '{"type": "ADDED"}', '{"type": "ADDED", "object": {}}', '{"type": "ADDED", "object": []}'],
+)
+async def test_what_is_no_event_ends_the_watch_and_nothing_else(line: str) -> None:
+    script = Script([listed(thing("a", 1), version=5), listed(thing("a", 1), thing("b", 2), version=6)], [[line]])
+    async with running(script) as reflector:
+        await asyncio.sleep(30)
+
+        assert values(reflector) == {"a", "b"}
+
+
+async def test_an_object_that_can_not_be_read_ends_the_watch_and_nothing_else() -> None:
+    odd = event("ADDED", {"metadata": {"name": "odd", "resourceVersion": "6"}})
+    script = Script([listed(version=5), listed(thing("a", 1), version=6)], [[odd]])
+    async with running(script) as reflector:
+        await asyncio.sleep(30)
+
+        assert values(reflector) == {"a"}
+
+
+async def test_everything_is_listed_anew_every_ten_minutes() -> None:
+    steps: list[Step] = [60.0, bookmark(6)] * 20
+    script = Script([listed(thing("a", 1), version=5)], [list(steps), list(steps)])
+    async with running(script):
+        await asyncio.sleep(760)
+
+        assert len(script.asked) == 2
+
+
+async def test_the_age_is_that_of_the_last_sign_of_life() -> None:
+    script = Script([listed(version=5)], [[30.0, bookmark(6), 50.0]])
+    async with running(script) as reflector:
+        await asyncio.sleep(40)
+
+        assert 5 <= reflector.age() <= 15
+
+
+class World:
+    """A collection that changes, whose server drops, doubles and forgets."""
+
+    def __init__(self, script: list[tuple[str, int]]) -> None:
+        self.things: dict[str, Json] = {}
+        self.version = 1
+        self.history: list[tuple[int, str]] = []
+        self._script = script
+
+    async def get(self, path: str, query: Query = ()) -> Json:
+        return listed(*self.things.values(), version=self.version)
+
+    @asynccontextmanager
+    async def stream(self, path: str, query: Query, *, silence: float) -> AsyncIterator[AsyncIterator[str]]:
+        yield self._lines(int(dict(query)["resourceVersion"]))
+
+    def change(self, name: str) -> None:
+        self.version += 1
+        if name in self.things and self.version % 3 == 0:
+            self.history.append(
+                (self.version, event("DELETED", {**self.things.pop(name), **thing(name, self.version)}))
+            )
+            return
+        kind = "MODIFIED" if name in self.things else "ADDED"
+        self.things[name] = thing(name, self.version, f"{name}-{self.version}")
+        self.history.append((self.version, event(kind, self.things[name])))
+
+    async def _lines(self, since: int) -> AsyncIterator[str]:
+        """Tell what came since, with whatever the script has in store."""
+        trouble, number = self._script.pop(0) if self._script else ("", 0)
+        if trouble == "expired":
+            yield expired()
+            return
+        told = 0
+        while True:
+            for version, line in [each for each in self.history if each[0] > since]:
+                since = version
+                told += 1
+                yield line
+                if trouble == "doubled" and told <= number:
+                    yield line
+                if trouble == "torn" and told > number:
+                    raise ApiError(0, "ConnectionFailed", "torn")
+            await asyncio.sleep(0.5)
+            if trouble == "ended":
+                return
+
+
+TROUBLES = st.lists(
+    st.tuples(st.sampled_from(["", "expired", "doubled", "torn", "ended"]), st.integers(0, 3)), max_size=8
+)
+
+
+@given(TROUBLES, st.lists(st.sampled_from("abcd"), max_size=30))
+def test_whatever_happens_on_the_way_in_the_end_it_is_what_the_server_has(
+    troubles: list[tuple[str, int]], changes: list[str]
+) -> None:
+    async def scenario() -> None:
+        world = World(list(troubles))
+        reflector = Reflector(world, THINGS, keep=lambda content: str(content["value"]))
+        task = asyncio.ensure_future(reflector.run())
+        for name in changes:
+            world.change(name)
+            await asyncio.sleep(0.3)
+        await asyncio.sleep(120)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+        assert values(reflector) == {str(each["value"]) for each in world.things.values()}
+
+    with asyncio.Runner(loop_factory=_virtual) as runner:
+        runner.run(scenario())
+
+
+def _virtual() -> asyncio.AbstractEventLoop:
+    import looptime  # noqa: PLC0415 - only this test makes its own loop
+
+    class Loop(looptime.LoopTimeEventLoop, asyncio.SelectorEventLoop):
+        pass
+
+    loop = Loop()
+    loop.setup_looptime(start=0, end=100_000)
+    return loop
