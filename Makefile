@@ -2,8 +2,8 @@
 .PHONY: help demo test assets lint bench render lock clean
 
 PYTHON ?= python3
-# What a node takes, to run pods; without root none can be run.
-NODE := containerd runc containernetworking-plugins iptables iproute2 conntrack
+# What a node takes to run pods, and to build images for them; without root none can be run.
+NODE := containerd runc containernetworking-plugins iptables iproute2 conntrack debootstrap buildah
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)

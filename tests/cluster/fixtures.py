@@ -13,6 +13,7 @@ from typing import NoReturn
 import pytest
 
 from cluster import assets, control_plane, metrics_api, node
+from cluster import project_image as project_image_
 from cluster.assets import UnavailableError
 from cluster.control_plane import ControlPlane
 from cluster.metrics_api import MetricsApis
@@ -52,6 +53,18 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
     """Give a fresh namespace of the control plane."""
     with control_plane.client.namespace() as name:
         yield name
+
+
+@pytest.fixture(scope="session")
+def project_image(node: Node, request: pytest.FixtureRequest) -> str:
+    """Give the name of the project's own image, which the node has."""
+    try:
+        with _speaking(request.config):
+            archive = project_image_.need()
+    except UnavailableError as error:
+        missing("image of the project", error)
+    node.bring(archive)
+    return project_image_.IMAGE
 
 
 @pytest.fixture

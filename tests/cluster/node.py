@@ -32,7 +32,10 @@ PACKAGES: Mapping[str, str] = {
 }
 MODEL = "localhost/model:tests"
 START_SECONDS = 180
-OPTIONS = Options(autoscaler_seconds=15, api_server=("--enable-aggregator-routing=true",))
+OPTIONS = Options(
+    autoscaler_seconds=15,
+    api_server=("--enable-aggregator-routing=true", "--kubelet-preferred-address-types=InternalIP"),
+)
 SCRAPING = ("--metric-resolution=10s", "--kubelet-request-timeout=5s")
 
 
