@@ -36,6 +36,7 @@ PACKAGES: Mapping[str, str] = {
 MODEL = "localhost/model:tests"
 PREFIX = "beamlit-tests-node-"
 START_SECONDS = 180
+HELM_SECONDS = 600
 OPTIONS = Options(
     autoscaler_seconds=15,
     api_server=("--enable-aggregator-routing=true", "--kubelet-preferred-address-types=InternalIP"),
@@ -89,9 +90,16 @@ class Node:
         """Ask containerd for something. Raises CommandError."""
         return self.inside.run("ctr", f"--address={CONTAINERD}", "--namespace=k8s.io", *arguments)
 
-    def helm(self, *arguments: str) -> str:
+    def crash(self, pod: str, *, namespace: str) -> None:
+        """Kill the processes of a pod's containers, as a crash does; the kubelet starts them again."""
+        for container in self.client.get("pod", pod, namespace=namespace)["status"]["containerStatuses"]:
+            identity = container["containerID"].removeprefix("containerd://")
+            self.ctr("tasks", "kill", "--all", "--signal=SIGKILL", identity)
+
+    def helm(self, *arguments: str, within: float = HELM_SECONDS) -> str:
         """Run helm as the cluster's administrator. Raises CommandError."""
-        return self._outside.run(str(self._binaries["helm"]), f"--kubeconfig={self.client.kubeconfig}", *arguments)
+        command = (str(self._binaries["helm"]), f"--kubeconfig={self.client.kubeconfig}", *arguments)
+        return self._outside.run(*command, within=within)
 
     def reach(self, address: str) -> str:
         """Give an address on this machine that leads to one in there."""

@@ -22,14 +22,14 @@ class Processes:
 
     def __init__(self, logs: Path, *, before: Sequence[str] = ()) -> None:
         self.logs = logs
-        self._before = before
+        self.before = before
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, *command: str, environment: Mapping[str, str] | None = None) -> None:
         """Start a process; what it says goes to `NAME.log`, after what an earlier one of the name said."""
         with (self.logs / f"{name}.log").open("ab") as log:
             self._running[name] = subprocess.Popen(
-                [sys.executable, "-m", "demo.leash", *self._before, *command],
+                [sys.executable, "-m", "demo.leash", *self.before, *command],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.PIPE,
@@ -40,7 +40,7 @@ class Processes:
 
     def run(self, *command: str, within: float = RUN_SECONDS) -> str:
         """Run a command to its end and give what it printed; raises CommandError."""
-        done = subprocess.run([*self._before, *command], capture_output=True, text=True, timeout=within, check=False)
+        done = subprocess.run([*self.before, *command], capture_output=True, text=True, timeout=within, check=False)
         if done.returncode:
             raise CommandError(f"{' '.join(command)}: {(done.stderr or done.stdout).strip()}")
         return done.stdout
