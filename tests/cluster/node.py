@@ -5,15 +5,12 @@ images are brought in as archives, and pods name them with `imagePullPolicy: Nev
 """
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
-
-import psutil
 
 from cluster import cgroups, configuration, images, processes, room
 from cluster.configuration import CONTAINERD, NODE, PAUSE
@@ -34,7 +31,6 @@ PACKAGES: Mapping[str, str] = {
     "/usr/lib/cni/bridge": "containernetworking-plugins",
 }
 MODEL = "localhost/model:tests"
-PREFIX = "beamlit-tests-node-"
 START_SECONDS = 180
 HELM_SECONDS = 600
 OPTIONS = Options(
@@ -191,7 +187,7 @@ def running(logs: Path, binaries: Mapping[str, Path]) -> Iterator[Node]:
     """Run a node; what it keeps on disk goes with it, or with the next one if it was killed; its logs stay."""
     _remove_what_is_left()
     with (
-        TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-") as name,
+        TemporaryDirectory(prefix=processes.signed("node")) as name,
         cgroups.own() as cgroup,
         processes.held(logs) as outside,
         room.opened(Path(name), outside) as place,
@@ -202,6 +198,5 @@ def running(logs: Path, binaries: Mapping[str, Path]) -> Iterator[Node]:
 
 
 def _remove_what_is_left() -> None:
-    for folder in Path(gettempdir()).glob(f"{PREFIX}*"):
-        if not psutil.pid_exists(int(folder.name.removeprefix(PREFIX).split("-")[0])):
-            shutil.rmtree(folder, ignore_errors=True)
+    for folder in filter(processes.orphaned, Path(gettempdir()).iterdir()):
+        shutil.rmtree(folder, ignore_errors=True)

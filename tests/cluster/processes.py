@@ -1,5 +1,7 @@
 """The processes of a cluster: each on a leash, so that it ends when the tests do, however those end; each with a log."""
 
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +13,7 @@ import psutil
 ROOT = Path(__file__).resolve().parents[2]
 LAST_LINES = 40
 RUN_SECONDS = 120
+SIGNATURE = "beamlit-tests-"
 
 
 class CommandError(Exception):
@@ -77,6 +80,17 @@ class Processes:
         """Give the last lines of a log."""
         path = self.logs / f"{name}.log"
         return f"{path}:\n" + "\n".join(path.read_text(errors="replace").splitlines()[-LAST_LINES:])
+
+
+def signed(name: str) -> str:
+    """Give a name that tells whose something is, so that it can be taken away when its maker was killed."""
+    return f"{SIGNATURE}{name}-{os.getpid()}-"
+
+
+def orphaned(path: Path) -> bool:
+    """Tell whether the process that signed something is gone."""
+    signature = re.match(rf"{SIGNATURE}\w+-(\d+)-", path.name)
+    return bool(signature) and not psutil.pid_exists(int(signature[1]))
 
 
 @contextmanager
