@@ -1,9 +1,9 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test assets lint bench render lock clean
+.PHONY: help demo test assets cluster lint bench render lock clean
 
 PYTHON ?= python3
-# What a node takes, to run pods; without root none can be run.
-NODE := containerd runc containernetworking-plugins iptables iproute2 conntrack
+# What a node takes to run pods, and to build images for them; without root none can be run.
+NODE := containerd runc containernetworking-plugins iptables iproute2 conntrack debootstrap buildah
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -21,6 +21,10 @@ test: lint assets ## Run lint, types, layers and all tests
 
 assets: $(INSTALLED) ## Build the Kubernetes of the tests, once, outside the checkout (a cold machine takes 20 min)
 	@$(BIN)/python -m tests.cluster.assets
+
+cluster: assets ## Run the Kubernetes of the tests to try things on, until Ctrl-C (takes root)
+	@tools/debian $(NODE)
+	@PYTHONPATH=tests $(BIN)/python -m cluster $(CLUSTER)
 
 lint: $(INSTALLED) ## Check style, types and layers
 	$(BIN)/ruff check

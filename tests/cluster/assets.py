@@ -68,6 +68,12 @@ def need(*names: str) -> dict[str, Path]:
     return {name: _given(name) or _built(name) for name in names}
 
 
+def cache() -> Path:
+    """Give the folder for what takes long to make."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "beamlit-controller"
+
+
 def _given(name: str) -> Path | None:
     folder = os.environ.get("KUBEBUILDER_ASSETS")
     path = Path(folder) / name if folder else None
@@ -76,7 +82,7 @@ def _given(name: str) -> Path | None:
 
 def _built(name: str) -> Path:
     binary = BINARIES[name]
-    path = _cache() / f"{binary.module}-{_key(binary)}" / name
+    path = cache() / "assets" / f"{binary.module}-{_key(binary)}" / name
     if path.is_file():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,11 +113,6 @@ def _key(binary: Binary) -> str:
     for path in sorted((HERE / binary.module).iterdir()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "beamlit-controller" / "assets"
 
 
 def _go() -> str:

@@ -5,18 +5,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from cluster.processes import orphaned, signed
 from waiting import patiently
 
 ROOT = Path("/sys/fs/cgroup")
-PREFIX = "beamlit-tests-"
 
 
 @contextmanager
 def own() -> Iterator[str]:
     """Have a group in each hierarchy, after removing what earlier runs left; give its name."""
-    for left in {path.name for hierarchy in _hierarchies() for path in hierarchy.glob(f"{PREFIX}*")}:
+    for left in {path.name for hierarchy in _hierarchies() for path in hierarchy.iterdir() if orphaned(path)}:
         remove(left)
-    name = f"{PREFIX}{os.getpid()}"
+    name = signed("node")
     for hierarchy in _hierarchies():
         (hierarchy / name).mkdir()
     try:

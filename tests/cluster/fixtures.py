@@ -13,13 +13,14 @@ from typing import NoReturn
 import pytest
 
 from cluster import assets, control_plane, metrics_api, node
+from cluster import project_image as project_image_
 from cluster.assets import UnavailableError
 from cluster.control_plane import ControlPlane
 from cluster.metrics_api import MetricsApis
 from cluster.node import Node
 
 WITHOUT = "there is no "
-KINDS = {"control_plane": "cluster", "node": "node"}
+KINDS = {"control_plane": "cluster", "takes_root": "node"}
 
 
 @pytest.fixture(scope="session", name="control_plane")
@@ -36,11 +37,16 @@ def _metrics_apis(control_plane: ControlPlane) -> Iterator[MetricsApis]:
         yield apis
 
 
-@pytest.fixture(scope="session", name="node")
-def _node(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """Give a whole Kubernetes with a node that runs pods."""
+@pytest.fixture(scope="session")
+def takes_root() -> None:
+    """Have what namespaces and control groups take."""
     if os.geteuid():
         missing("node", "it takes root, for the namespaces and control groups of its pods")
+
+
+@pytest.fixture(scope="session", name="node")
+def _node(takes_root: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """Give a whole Kubernetes with a node that runs pods."""
     if absent := node.absent_packages():
         missing("node", f"there are no Debian packages {' '.join(absent)}; make test installs them")
     with node.running(tmp_path_factory.mktemp("node"), _binaries(request.config, *node.BINARIES)) as whole:
@@ -52,6 +58,18 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
     """Give a fresh namespace of the control plane."""
     with control_plane.client.namespace() as name:
         yield name
+
+
+@pytest.fixture(scope="session")
+def project_image(node: Node, request: pytest.FixtureRequest) -> str:
+    """Give the name of the project's own image, which the node has."""
+    try:
+        with _speaking(request.config):
+            archive = project_image_.need()
+    except UnavailableError as error:
+        missing("image of the project", error)
+    node.bring(archive)
+    return project_image_.IMAGE
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 from cluster import cgroups, configuration, images, processes, room
 from cluster.configuration import CONTAINERD, NODE, PAUSE
@@ -32,7 +32,11 @@ PACKAGES: Mapping[str, str] = {
 }
 MODEL = "localhost/model:tests"
 START_SECONDS = 180
-OPTIONS = Options(autoscaler_seconds=15, api_server=("--enable-aggregator-routing=true",))
+HELM_SECONDS = 600
+OPTIONS = Options(
+    autoscaler_seconds=15,
+    api_server=("--enable-aggregator-routing=true", "--kubelet-preferred-address-types=InternalIP"),
+)
 SCRAPING = ("--metric-resolution=10s", "--kubelet-request-timeout=5s")
 
 
@@ -82,9 +86,16 @@ class Node:
         """Ask containerd for something. Raises CommandError."""
         return self.inside.run("ctr", f"--address={CONTAINERD}", "--namespace=k8s.io", *arguments)
 
-    def helm(self, *arguments: str) -> str:
+    def crash(self, pod: str, *, namespace: str) -> None:
+        """Kill the processes of a pod's containers, as a crash does; the kubelet starts them again."""
+        for container in self.client.get("pod", pod, namespace=namespace)["status"]["containerStatuses"]:
+            identity = container["containerID"].removeprefix("containerd://")
+            self.ctr("tasks", "kill", "--all", "--signal=SIGKILL", identity)
+
+    def helm(self, *arguments: str, within: float = HELM_SECONDS) -> str:
         """Run helm as the cluster's administrator. Raises CommandError."""
-        return self._outside.run(str(self._binaries["helm"]), f"--kubeconfig={self.client.kubeconfig}", *arguments)
+        command = (str(self._binaries["helm"]), f"--kubeconfig={self.client.kubeconfig}", *arguments)
+        return self._outside.run(*command, within=within)
 
     def reach(self, address: str) -> str:
         """Give an address on this machine that leads to one in there."""
@@ -173,9 +184,10 @@ def absent_packages() -> list[str]:
 
 @contextmanager
 def running(logs: Path, binaries: Mapping[str, Path]) -> Iterator[Node]:
-    """Run a node; what it keeps on disk goes with it, its logs stay."""
+    """Run a node; what it keeps on disk goes with it, or with the next one if it was killed; its logs stay."""
+    _remove_what_is_left()
     with (
-        TemporaryDirectory(prefix="node-") as name,
+        TemporaryDirectory(prefix=processes.signed("node")) as name,
         cgroups.own() as cgroup,
         processes.held(logs) as outside,
         room.opened(Path(name), outside) as place,
@@ -183,3 +195,8 @@ def running(logs: Path, binaries: Mapping[str, Path]) -> Iterator[Node]:
         node = Node(Path(name), place, outside, cgroup=cgroup, binaries=binaries)
         node.start()
         yield node
+
+
+def _remove_what_is_left() -> None:
+    for folder in filter(processes.orphaned, Path(gettempdir()).iterdir()):
+        shutil.rmtree(folder, ignore_errors=True)

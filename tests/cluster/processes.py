@@ -1,5 +1,7 @@
 """The processes of a cluster: each on a leash, so that it ends when the tests do, however those end; each with a log."""
 
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +13,7 @@ import psutil
 ROOT = Path(__file__).resolve().parents[2]
 LAST_LINES = 40
 RUN_SECONDS = 120
+SIGNATURE = "beamlit-tests-"
 
 
 class CommandError(Exception):
@@ -22,14 +25,14 @@ class Processes:
 
     def __init__(self, logs: Path, *, before: Sequence[str] = ()) -> None:
         self.logs = logs
-        self._before = before
+        self.before = before
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, *command: str, environment: Mapping[str, str] | None = None) -> None:
         """Start a process; what it says goes to `NAME.log`, after what an earlier one of the name said."""
         with (self.logs / f"{name}.log").open("ab") as log:
             self._running[name] = subprocess.Popen(
-                [sys.executable, "-m", "demo.leash", *self._before, *command],
+                [sys.executable, "-m", "demo.leash", *self.before, *command],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.PIPE,
@@ -40,7 +43,7 @@ class Processes:
 
     def run(self, *command: str, within: float = RUN_SECONDS) -> str:
         """Run a command to its end and give what it printed; raises CommandError."""
-        done = subprocess.run([*self._before, *command], capture_output=True, text=True, timeout=within, check=False)
+        done = subprocess.run([*self.before, *command], capture_output=True, text=True, timeout=within, check=False)
         if done.returncode:
             raise CommandError(f"{' '.join(command)}: {(done.stderr or done.stdout).strip()}")
         return done.stdout
@@ -77,6 +80,17 @@ class Processes:
         """Give the last lines of a log."""
         path = self.logs / f"{name}.log"
         return f"{path}:\n" + "\n".join(path.read_text(errors="replace").splitlines()[-LAST_LINES:])
+
+
+def signed(name: str) -> str:
+    """Give a name that tells whose something is, so that it can be taken away when its maker was killed."""
+    return f"{SIGNATURE}{name}-{os.getpid()}-"
+
+
+def orphaned(path: Path) -> bool:
+    """Tell whether the process that signed something is gone."""
+    signature = re.match(rf"{SIGNATURE}\w+-(\d+)-", path.name)
+    return bool(signature) and not psutil.pid_exists(int(signature[1]))
 
 
 @contextmanager

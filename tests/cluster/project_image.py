@@ -1,0 +1,72 @@
+"""The project's own image, built from its Dockerfile on a base that was made here.
+
+`PYTHONPATH=tests python -m cluster.project_image` builds it and prints where its archive is.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from cluster import assets, base_image
+from cluster.base_image import buildah
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGE = "localhost/beamlit-controller:tests"
+CERTIFICATES = Path("/etc/ssl/certs")
+_ARGUMENT = re.compile(r"^ARG\s+(\w+)=(\S+)", re.MULTILINE | re.IGNORECASE)
+_FROM = re.compile(r"^FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", re.MULTILINE | re.IGNORECASE)
+
+
+def need() -> Path:
+    """Give the archive of the image, built if anything in it has changed. Raises UnavailableError."""
+    base = base_image.need()
+    for name in bases((ROOT / "Dockerfile").read_text()):
+        buildah("tag", base, name)
+    with TemporaryDirectory() as folder:
+        settings = Path(folder) / "pip.conf"
+        settings.write_text(_pip_settings())
+        lent = (f"--volume={settings}:/etc/pip.conf:ro", f"--volume={CERTIFICATES}:{CERTIFICATES}:ro")
+        buildah("bud", "--isolation=chroot", "--pull-never", "--layers", *lent, f"--tag={IMAGE}", str(ROOT))
+    return _archive(buildah("images", "--quiet", "--no-trunc", IMAGE).strip().removeprefix("sha256:"))
+
+
+def bases(dockerfile: str) -> list[str]:
+    """Give the images that a Dockerfile begins with, but for its own stages."""
+    arguments = dict(_ARGUMENT.findall(dockerfile))
+    found, stages = [], set()
+    for image, stage in _FROM.findall(dockerfile):
+        name = re.sub(r"\$\{?(\w+)\}?", lambda used: arguments.get(used[1], used[0]), image)
+        if name not in {*stages, "scratch", *found}:
+            found.append(name)
+        stages.add(stage)
+    return found
+
+
+def _archive(identity: str) -> Path:
+    """Give the image as a file, and remove that of an earlier one."""
+    folder = assets.cache() / "images"
+    path = folder / f"project-{identity[:16]}.tar"
+    if not path.exists():
+        for old in folder.glob("project-*.tar"):
+            old.unlink()
+        made = path.with_suffix(".new")
+        buildah("push", "--quiet", IMAGE, f"oci-archive:{made}:{IMAGE}")
+        made.rename(path)
+    return path
+
+
+def _pip_settings() -> str:
+    """Give this machine's way to the package index, as the build's pip needs it."""
+    listed = subprocess.run(
+        [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
+    ).stdout
+    settings = dict(re.findall(r"^(?:global|:env:)\.([\w-]+)='(.*)'$", listed, re.MULTILINE))
+    settings.pop("find-links", None)  # a folder of this machine
+    lines = [f"{key} = {value}" for key, value in settings.items()]
+    return "\n".join(["[global]", *lines, ""])
+
+
+if __name__ == "__main__":
+    print(need())  # noqa: T201 - what was asked for
