@@ -41,6 +41,7 @@ render: $(INSTALLED) ## Render again what is rendered: CRD, reference, protocol,
 
 lock: $(INSTALLED) ## Resolve the dependencies again and pin them by hash
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements/run.txt
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --group build -o requirements/build.txt
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --group build --group dev --group demo pyproject.toml -o requirements/dev.txt
 
 clean: ## Remove what was made here
