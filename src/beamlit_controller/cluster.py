@@ -7,8 +7,8 @@ brings back of `.status`, so that a new leader and all replicas tell the same.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -24,8 +24,9 @@ from beamlit_controller.controller.clock import SteadyClock
 from beamlit_controller.controller.loop import Parts
 from beamlit_controller.controller.ports import Source
 from beamlit_controller.controller.sensor import Route, Sensor
+from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import LocalHealth, Missing
-from beamlit_controller.core.spec import ExternalMetric, MetricSpec, ModelKey, OffloadSpec, PodsMetric
+from beamlit_controller.core.spec import ExternalMetric, MetricSpec, ModelKey, OffloadSpec, PodsMetric, Rejected
 from beamlit_controller.envoy import addresses, config, routes
 from beamlit_controller.envoy.place import Place
 from beamlit_controller.envoy.share_access import Certificate, Tokens
@@ -42,7 +43,7 @@ from beamlit_controller.kubernetes import (
     pods,
     services,
 )
-from beamlit_controller.kubernetes.api_server import ApiServer
+from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
 from beamlit_controller.kubernetes.autoscalers import Autoscalers
 from beamlit_controller.kubernetes.discovery import Discovery
 from beamlit_controller.kubernetes.gateway_objects import Envoy, Image
@@ -50,7 +51,7 @@ from beamlit_controller.kubernetes.gateways import Gateways
 from beamlit_controller.kubernetes.inventory import ClusterInventory
 from beamlit_controller.kubernetes.lease import Lease
 from beamlit_controller.kubernetes.metrics import MetricsApis
-from beamlit_controller.kubernetes.models import Model, Models, Stored
+from beamlit_controller.kubernetes.models import Model, Models, Read, Stored
 from beamlit_controller.kubernetes.owned import Owned
 from beamlit_controller.kubernetes.plan import Plan
 from beamlit_controller.kubernetes.pods import Pods
@@ -122,18 +123,7 @@ async def _serve(given: Cluster, resources: AsyncExitStack, stop: asyncio.Event)
 
     view = View(settings, shares)
     watches = view.watches(server)
-    keeper = Gateways(
-        guarded,
-        gateways.Surroundings(
-            models=view.models,
-            owned=view.owned,
-            service=view.services.get,
-            named_ports=view.pods.named_ports,
-            render=partial(rendered, given, tokens),
-            image=given.image,
-            changed=view.changed,
-        ),
-    )
+    keeper = Gateways(guarded, _surroundings(given, view, tokens))
     views = Views(keeper.state, view.local_health, view.autoscaler)
     statuses = Statuses(guarded, view.models, views, clock, identity=given.identity)
     view.to_wake, view.to_tell = keeper.wake, statuses.changed
@@ -187,6 +177,18 @@ async def _serve(given: Cluster, resources: AsyncExitStack, stop: asyncio.Event)
             await asyncio.wait(tasks) if tasks else None
 
 
+def _surroundings(given: Cluster, view: "View", tokens: Tokens) -> gateways.Surroundings:
+    return gateways.Surroundings(
+        models=view.models,
+        owned=view.owned,
+        service=view.services.get,
+        named_ports=view.pods.named_ports,
+        render=partial(rendered, given, tokens),
+        image=given.image,
+        changed=view.changed,
+    )
+
+
 async def _while_leading(lease: Lease, lead: Callable[[], Awaitable[None]]) -> None:
     """Lead whenever the lease is ours."""
     while True:
@@ -209,18 +211,65 @@ async def _shares(shares: ShareServer, where: ShareAddress, certificate: Certifi
         await asyncio.Event().wait()
 
 
+async def release(given: Cluster, deployment: str, *, within: float) -> None:
+    """Give everything back, before the controller is uninstalled: no gateway is left, and no request is lost.
+
+    The controller's own Deployment is scaled to nothing first, and its lease taken, so that nobody builds anew what is
+    removed here. Raises TimeoutError when it takes longer than `within` seconds.
+    """
+    async with ApiServer(api_server.configuration(given.kubeconfig)) as server, asyncio.timeout(within):
+        if deployment:
+            await server.merge(paths.DEPLOYMENTS.path(given.namespace, deployment, "scale"), {"spec": {"replicas": 0}})
+        lease = Lease(server, namespace=given.namespace, name=LEASE, identity=given.identity)
+        async with asyncio.TaskGroup() as group:
+            election = group.create_task(lease.run())
+            await lease.leading.other_than(seen=False)
+            await _released(given, server.guarded(lease.held))
+            election.cancel()
+
+
+async def _released(given: Cluster, server: ApiServer) -> None:
+    """Treat every model as disabled, until nothing of its gateway is there."""
+    view = View(given.settings, ShareServer(), read=lambda content: _disabled(translate.read(content, given.settings)))
+    watches = view.watches(server)
+    keeper = Gateways(server, _surroundings(given, view, Tokens(b"")))
+    view.to_wake = keeper.wake
+    async with asyncio.TaskGroup() as group:
+        watching = group.create_task(watches.run())
+        await watches.wait_synced()
+        keeping = group.create_task(keeper.run())
+        for key in tuple(view.models.models):
+            while not keeper.is_gone(key):
+                await view.owned.changes.other_than(view.owned.changes.value)
+            await _say_released(server, key)
+            log.info("released", model=str(key))
+        keeping.cancel()
+        watching.cancel()
+
+
+def _disabled(read: translate.Accepted | tuple[Rejected, ...]) -> translate.Accepted | tuple[Rejected, ...]:
+    return replace(read, spec=replace(read.spec, enabled=False)) if isinstance(read, translate.Accepted) else read
+
+
+async def _say_released(server: ApiServer, key: ModelKey) -> None:
+    said = {"percentage": 0, "reason": Reason.RELEASED.value, "message": "the controller was uninstalled"}
+    path = paths.MODEL_DEPLOYMENTS.path(key.namespace, key.name, "status")
+    with suppress(ApiError):  # the resource may be on its way out as well
+        await server.merge(path, {"status": {"offloading": said, "record": None}})
+
+
 # What is seen of the cluster.
 
 
 class View:
     """What the watches keep, and whom they wake."""
 
-    def __init__(self, settings: Settings, shares: ShareServer) -> None:
+    def __init__(self, settings: Settings, shares: ShareServer, read: Read | None = None) -> None:
         self._settings = settings
         self._shares = shares
         self.to_wake: Callable[[ModelKey], None] = lambda _: None
         self.to_tell: Callable[[ModelKey], None] = lambda _: None
-        self.models = Models(partial(translate.read, settings=settings), told=self._tell)
+        self.models = Models(read or partial(translate.read, settings=settings), told=self._tell)
         self.owned = Owned(self._gateway_changed)
         self.services = Services(self._service_changed)
         self.pods = Pods()

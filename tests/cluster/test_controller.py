@@ -1,6 +1,5 @@
 """The controller against the real API server: what a user applies, what comes of it, and what he is told."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +75,3 @@ async def test_an_applied_model_gets_its_gateway_and_decides_by_the_metrics_apis
             await eventually(lambda: percentage(client, namespace) == 0, within=LONG, what=one.log[-3000:])
             metrics_apis.values(namespace).external["queue"] = ["14"]
             await eventually(lambda: percentage(client, namespace) == 50, within=LONG)
-
-            told = status(client, namespace)
-            print(json.dumps(told, indent=1))
-            print(client.kubectl("get", "md", "-n", namespace, "-o", "wide"))
-            print(client.kubectl("describe", "md", "llama", "-n", namespace))
-            print(one.log)

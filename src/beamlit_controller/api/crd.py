@@ -118,7 +118,7 @@ def _column(name: str, kind: str, path: str, description: str, priority: int) ->
 
 
 _COLUMNS = (
-    ("MODEL", "string", ".spec.model", "The model's name.", 0),
+    ("MODEL", "string", ".status.model", "The model's name.", 0),
     ("OFFLOAD", "integer", ".status.offloading.percentage", "The percentage of requests that goes to the remote.", 0),
     ("REASON", "string", ".status.offloading.reason", "Why.", 0),
     ("LOCAL", "string", '.status.conditions[?(@.type=="LocalReady")].status', "Whether local servers are ready.", 0),

@@ -30,6 +30,7 @@ def status(cycle: Cycle) -> Json:
     generation = cycle.spec.generation
     return {
         "observedGeneration": generation,
+        "model": cycle.spec.model,
         "offloading": _offloading(cycle.decision),
         "currentMetrics": [metric(each) for each in cycle.verdict.metrics if isinstance(each, Assessed)],
         "conditions": [

@@ -101,6 +101,7 @@ class Status(Model):
     """What the controller saw and decided last."""
 
     observed_generation: int = Field(default=0, ge=0, description="The generation of the resource that this is about.")
+    model: str | None = Field(default=None, max_length=1024, description="The model's name, as it is in force.")
     offloading: Offloading | None = Field(default=None, description="The decision in force.")
     current_metrics: list[MetricStatus] = Field(
         default=[], description="The current values of the metrics that can be read."

@@ -85,6 +85,55 @@ def cluster(  # each is a thing of its own, and all but two have a default
         _fail(str(error))
 
 
+def release(
+    *,
+    namespace: Annotated[str, Parameter(env_var="POD_NAMESPACE")] = "default",
+    deployment: str = "",
+    settings: Path | None = None,
+    within_seconds: float = 600,
+    kubeconfig: Path | None = None,
+    log_level: Level = "info",
+) -> None:
+    """Give everything back before the controller is uninstalled: clients are led past the gateways, which are removed.
+
+    Parameters
+    ----------
+    namespace
+        Where the controller is.
+    deployment
+        The controller's Deployment, to be scaled to nothing first.
+    settings
+        The settings file of the controller.
+    within_seconds
+        How long it may take: gateways finish the requests in flight.
+    kubeconfig
+        How the API server is reached from outside of the cluster.
+    log_level
+        The least severe messages to print.
+    """
+    from beamlit_controller import cluster as application  # noqa: PLC0415 - grpc and uvicorn are slow to import
+    from beamlit_controller.kubernetes.api_server import ApiError  # noqa: PLC0415 - the same
+    from beamlit_controller.kubernetes.gateway_objects import Image  # noqa: PLC0415 - the same
+    from beamlit_controller.telemetry import logs  # noqa: PLC0415 - the same
+
+    logs.configure(log_level)
+    nowhere = application.ShareAddress("", "", Path())
+    given = application.Cluster(
+        settings=_settings(settings) if settings else Settings(),
+        identity=f"release-{os.uname().nodename}-{os.getpid()}",
+        namespace=namespace,
+        image=Image(""),
+        shares=nowhere,
+        kubeconfig=kubeconfig,
+    )
+    try:
+        asyncio.run(application.release(given, deployment, within=within_seconds))
+    except TimeoutError:
+        _fail(f"not everything was given back within {within_seconds:g} s; run it again")
+    except (ApiError, OSError) as error:
+        _fail(str(error))
+
+
 def envoy(*, directory: Path, concurrency: int = 2, log_level: str = "warning") -> None:
     """Become the Envoy of a gateway, which reads its files from a folder.
 

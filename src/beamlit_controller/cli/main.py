@@ -172,6 +172,7 @@ def crd() -> None:
 
 
 app.command(in_cluster.cluster)
+app.command(in_cluster.release)
 app.command(in_cluster.envoy)
 app.command(in_cluster.drain)
 

@@ -17,6 +17,7 @@ class Reason(StrEnum):
     METRICS_LOST = "MetricsLost"
     NO_METRICS = "NoMetrics"
     DISABLED = "Disabled"
+    RELEASED = "Released"
 
     # All metrics have a value.
     METRICS_READ = "MetricsRead"

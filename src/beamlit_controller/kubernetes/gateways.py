@@ -124,6 +124,12 @@ class Gateways:
             problem=worker.problem if worker else None,
         )
 
+    def is_gone(self, key: ModelKey) -> bool:
+        """Tell whether nothing of the gateway is left but the Service that leads straight to the model's pods."""
+        name = gateway_objects.gateway_name(key)
+        there = {(seen.resource, seen.name) for seen in self._around.owned.of(key)}
+        return there <= {(SERVICES, name)} and not self._around.owned.pods(key)
+
     def _deployment(self, key: ModelKey) -> Seen | None:
         return self._around.owned.get(DEPLOYMENTS, key.namespace, gateway_objects.gateway_name(key))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.kubernetes.gateway_objects import CONFIG_ANNOTATION, GATEWAY_LABEL
 from beamlit_controller.kubernetes.paths import Resource
@@ -101,6 +102,7 @@ class Owned:
     """The present objects of ours. `told` hears of the model whenever something of its changes."""
 
     def __init__(self, told: Callable[[ModelKey], None]) -> None:
+        self.changes: Latest[int] = Latest(0)
         self._told = told
         self._objects: dict[tuple[Resource, str, str], Seen] = {}
         self._pods: dict[ModelKey, dict[str, GatewayPod]] = {}
@@ -113,9 +115,8 @@ class Owned:
             known = self._objects.pop((resource, *place), None)
             if seen is not None:
                 self._objects[(resource, *place)] = seen
-            for each in {known.key if known else None, seen.key if seen else None} - {None}:
-                if each is not None:
-                    self._told(each)
+            for key in {each.key for each in (known, seen) if each is not None}:
+                self._tell(key)
 
         return take
 
@@ -128,7 +129,11 @@ class Owned:
             self._pod_keys[place] = key = seen.key
             self._pods.setdefault(seen.key, {})[seen.name] = seen
         if key is not None:
-            self._told(key)
+            self._tell(key)
+
+    def _tell(self, key: ModelKey) -> None:
+        self._told(key)
+        self.changes.set(self.changes.value + 1)
 
     def get(self, resource: Resource, namespace: str, name: str) -> Seen | None:
         """Give an object as it was seen last."""
