@@ -108,13 +108,13 @@ def test_without_metrics_none_is_available() -> None:
         ),
         (
             ContainerResourceMetric("memory", "main", Utilization(5)),
-            Current(average_value=2_000_000, average_utilization=0),
+            Current(average_value=2 * 1024**2 * 1000, average_utilization=0),
             {
                 "type": "ContainerResource",
                 "containerResource": {
                     "name": "memory",
                     "container": "main",
-                    "current": {"averageValue": "2k", "averageUtilization": 0},
+                    "current": {"averageValue": "2Mi", "averageUtilization": 0},
                 },
             },
         ),

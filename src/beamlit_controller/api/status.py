@@ -7,12 +7,14 @@ from typing import Any
 from beamlit_controller.core import quantity
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
+from beamlit_controller.core.quantity import Family
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import (
     ContainerResourceMetric,
     ExternalMetric,
     LabelSelector,
     MetricIdentifier,
+    MetricSpec,
     ObjectMetric,
     PodsMetric,
     ResourceMetric,
@@ -42,7 +44,7 @@ def status(cycle: Cycle) -> Json:
 
 def metric(assessed: Assessed) -> Json:
     """Give a metric's current value as a MetricStatus of autoscaling/v2."""
-    current = _current(assessed.current)
+    current = _current(assessed.current, _family(assessed.metric))
     match assessed.metric:
         case ResourceMetric(name=name):
             return {"type": "Resource", "resource": {"name": name, "current": current}}
@@ -101,11 +103,20 @@ def _condition(kind: str, generation: int, state: str, reason: Reason, message: 
     }
 
 
-def _current(current: Current) -> Json:
+def _family(metric: MetricSpec) -> Family:
+    """Tell how values are written: memory with powers of two, as the HPA and metrics-server do."""
+    match metric:
+        case ResourceMetric(name="memory") | ContainerResourceMetric(name="memory"):
+            return Family.BINARY
+        case _:
+            return Family.DECIMAL
+
+
+def _current(current: Current, family: Family) -> Json:
     """Leave out what the metric does not have; quantities are canonical."""
     values: Mapping[str, object] = {
-        "value": None if current.value is None else quantity.format_milli(current.value),
-        "averageValue": None if current.average_value is None else quantity.format_milli(current.average_value),
+        "value": None if current.value is None else quantity.format_milli(current.value, family),
+        "averageValue": None if current.average_value is None else quantity.format_milli(current.average_value, family),
         "averageUtilization": current.average_utilization,
     }
     return {name: value for name, value in values.items() if value is not None}
