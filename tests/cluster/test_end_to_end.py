@@ -1,13 +1,14 @@
 """The whole of it, as a user has it: the chart on a real node, a model, load, a remote outside of the cluster."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
-from cluster import chart, project_image, served
+from cluster import chart, monitoring, project_image, served
 from cluster.node import Node
 from cluster.room import ADDRESS
 from cluster.traffic import Traffic, flowing
@@ -115,27 +116,200 @@ async def answered(traffic: Traffic, count: int) -> None:
     await eventually(lambda: sum(traffic.answered.values()) - before >= count, within=PATIENCE, every=0.5)
 
 
+async def patched(node: Node, namespace: str, spec: Json) -> None:
+    await off_loop(lambda: node.client.patch("md", served.NAME, {"spec": spec}, namespace=namespace))
+
+
+async def restarted(node: Node, deployment: str, namespace: str) -> None:
+    """Roll a Deployment over, and wait until the last old pod is gone."""
+    before = await off_loop(lambda: pods(node, deployment, namespace))
+    await off_loop(lambda: node.client.kubectl("rollout", "restart", f"deployment/{deployment}", "-n", namespace))
+    await off_loop(lambda: node.client.rolled_out(f"deployment/{deployment}", namespace=namespace))
+
+    async def gone() -> bool:
+        return not before & await off_loop(lambda: pods(node, deployment, namespace))
+
+    await eventually(gone, within=PATIENCE, every=1, what=f"the old pods of {deployment} are gone")
+
+
+def pods(node: Node, deployment: str, namespace: str) -> set[str]:
+    listed = node.client.get("pods", namespace=namespace)["items"]
+    return {each["metadata"]["name"] for each in listed if each["metadata"]["name"].startswith(f"{deployment}-")}
+
+
+def leader(node: Node) -> str:
+    lease: Json = node.client.get("lease", chart.NAME, namespace=chart.NAMESPACE)
+    return str(lease["spec"]["holderIdentity"])
+
+
+async def utilizations(node: Node, namespace: str) -> tuple[int | None, int | None]:
+    """Give what the real autoscaler sees of the cpu, and what we see."""
+    autoscaler = await off_loop(lambda: node.client.get("hpa", served.NAME, namespace=namespace))
+    theirs = (autoscaler.get("status") or {}).get("currentMetrics") or [{}]
+    ours = (await status(node, namespace)).get("currentMetrics") or [{}]
+    return tuple(
+        (each[0].get("resource") or {}).get("current", {}).get("averageUtilization") for each in (theirs, ours)
+    )
+
+
 async def test_a_busy_model_is_offloaded_by_half_and_taken_back_and_no_request_fails(
     node: Node, node_namespace: str, remote: str
 ) -> None:
-    async with chart.installed(node), applied(node, node_namespace) as address:
-        async with flowing(address, rate=QUIET) as traffic:
-            await answered(traffic, 100)
-            assert traffic.by("remote") == 0
+    await chart.install(node)
+    async with applied(node, node_namespace) as address, flowing(address, rate=QUIET) as traffic:
+        node.client.apply(served.autoscaler(percent=1000), namespace=node_namespace)
+        await answered(traffic, 100)
+        assert traffic.by("remote") == 0
 
-            traffic.rate = BUSY
-            await reaches(node, node_namespace, 50)
-            await answered(traffic, 200)
-            before = traffic.answered.copy()
-            await answered(traffic, 5_000)
-            share = traffic.share(before)
+        traffic.rate = BUSY
+        await reaches(node, node_namespace, 50)
+        await answered(traffic, 200)
+        before = traffic.answered.copy()
+        await answered(traffic, 5_000)
+        share = traffic.share(before)
 
-            traffic.rate = QUIET
-            await reaches(node, node_namespace, 0)
-            await answered(traffic, 10)
-            before = traffic.answered.copy()
-            await answered(traffic, 40)
+        async def agree() -> bool:
+            theirs, ours = await utilizations(node, node_namespace)
+            return theirs is not None and theirs == ours
 
-        assert traffic.failed == [], chart.said(node)
-        assert abs(share - 50) <= 2
-        assert traffic.share(before) == 0
+        await eventually(agree, within=PATIENCE, every=1, what="the autoscaler's figure and ours are the same")
+        traffic.rate = QUIET
+        await reaches(node, node_namespace, 0)
+        await answered(traffic, 10)
+        after = traffic.answered.copy()
+        await answered(traffic, 40)
+        logged = chart.said(node)
+        await chart.uninstall(node)
+        await answered(traffic, 40)
+
+        left = await off_loop(lambda: pods(node, f"{served.NAME}-gateway", node_namespace))
+
+    assert traffic.failed == [], logged
+    assert abs(share - 50) <= 2
+    assert traffic.share(after) == 0
+    assert left == set()
+
+
+USERS_VALUES = {
+    "config": {"metricInformer": {"type": "prometheus", "prometheus": {"address": "my-local-prom:9090"}}},
+}
+
+
+async def test_the_same_by_a_metric_in_prometheus_with_the_users_values(
+    node: Node, node_namespace: str, remote: str
+) -> None:
+    in_flight = {
+        "type": "External",
+        "external": {
+            "metric": {
+                "name": "model_requests_in_flight",
+                "selector": {"matchLabels": {"job": "pods"}},
+                "target": {"type": "Value", "value": 2},
+            }
+        },
+    }
+    async with chart.installed(node, USERS_VALUES):
+        with monitoring.prometheus(node, scrape=f"{served.NAME}-local.{node_namespace}", port=served.PORT):
+            node.expose("my-local-prom", chart.NAMESPACE, port=9090, target=monitoring.PORT)
+            async with applied(node, node_namespace, metrics=[in_flight]) as address:
+                async with flowing(address, rate=20) as quiet:
+                    await answered(quiet, 100)
+                    assert quiet.by("remote") == 0
+                async with flowing(address, rate=20, streams=8) as busy:
+                    await reaches(node, node_namespace, 50)
+                    before = busy.answered.copy()
+                    await answered(busy, 400)
+                    share = busy.share(before)
+                await reaches(node, node_namespace, 0)
+                logged = chart.said(node)
+
+    assert quiet.failed == busy.failed == [], logged
+    assert busy.streams >= 8
+    assert abs(share - 50) <= 12  # of 400, that is five standard deviations
+
+
+ALWAYS_OVER = {
+    "type": "Resource",
+    "resource": {"name": "cpu", "target": {"type": "AverageValue", "averageValue": "1u"}},
+}
+
+
+async def test_rollouts_a_moved_remote_and_a_killed_leader_cost_no_request_and_no_stream(
+    node: Node, node_namespace: str, remote: str
+) -> None:
+    async with chart.installed(node), applied(node, node_namespace, metrics=[ALWAYS_OVER]) as address:
+        await reaches(node, node_namespace, 50)
+        async with flowing(address, rate=20, streams=6) as traffic:
+            await answered(traffic, 50)
+            await restarted(node, f"{served.NAME}-gateway", node_namespace)
+
+            with node.model_beside("other-remote", port=REMOTE_PORT + 1) as moved:
+                config = {"offloadingConfig": {"remoteBackend": {"host": moved}}}
+                await patched(node, node_namespace, config)
+                entrance = node.reach(moved)
+                await eventually(lambda: connects(entrance), within=PATIENCE)
+                await eventually(lambda: asked(entrance), within=PATIENCE, every=0.5, what="the other remote is asked")
+
+                await restarted(node, chart.NAME, chart.NAMESPACE)
+                await answered(traffic, 50)
+
+                killed = await off_loop(lambda: leader(node))
+                await off_loop(lambda: node.crash(killed, namespace=chart.NAMESPACE))
+                await patched(node, node_namespace, {"offloadingConfig": {"behavior": {"percentage": 40}}})
+                began = asyncio.get_running_loop().time()
+                await reaches(node, node_namespace, 40)
+                took = asyncio.get_running_loop().time() - began
+                await answered(traffic, 50)
+                traffic.end()
+                logged = chart.said(node)
+
+    assert traffic.failed == [], logged
+    assert traffic.streams >= 12
+    assert took <= 20
+
+
+async def asked(entrance: str) -> bool:
+    """Tell whether a model server has answered anything."""
+    answer = await client.get(entrance, "/metrics")
+    return b"model_requests_total 0\n" not in answer.body.content
+
+
+async def test_without_the_api_server_traffic_goes_on_and_a_restarted_gateway_serves(
+    node: Node, node_namespace: str, remote: str
+) -> None:
+    async with chart.installed(node), applied(node, node_namespace, metrics=[ALWAYS_OVER]) as address:
+        await reaches(node, node_namespace, 50)
+        gateways = await off_loop(lambda: node.client.get("pods", namespace=node_namespace))
+        one = next(each for each in gateways["items"] if "gateway" in each["metadata"]["name"])
+        direct = node.reach(f"{one['status']['podIP']}:{served.PORT}")
+        containers = [each["containerID"].removeprefix("containerd://") for each in one["status"]["containerStatuses"]]
+        await off_loop(node.control_plane.stop_api_server)
+        down_since = asyncio.get_running_loop().time()
+        try:
+            async with flowing(address, rate=20, streams=2) as traffic:
+                await answered(traffic, 600)
+            share = traffic.share(Counter())
+            for container in containers:
+                await off_loop(lambda each=container: node.ctr("tasks", "kill", "--all", "--signal=SIGKILL", each))
+            await eventually(lambda: serves(direct), within=60, every=0.5, what="the killed gateway serves again")
+            async with flowing(direct, rate=20) as restarted_one:
+                await answered(restarted_one, 200)
+            await asyncio.sleep(max(0, down_since + 120 - asyncio.get_running_loop().time()))
+        finally:
+            await off_loop(node.control_plane.start_api_server)
+        back = asyncio.get_running_loop().time()
+        await patched(node, node_namespace, {"offloadingConfig": {"behavior": {"percentage": 30}}})
+        await reaches(node, node_namespace, 30)
+        took = asyncio.get_running_loop().time() - back
+        logged = chart.said(node)
+
+    assert traffic.failed == restarted_one.failed == [], logged
+    assert abs(share - 50) <= 10  # of 600, that is five standard deviations
+    assert took <= 30
+
+
+async def serves(address: str) -> bool:
+    try:
+        return (await client.get(address)).line[1] == "200"
+    except (OSError, IndexError):
+        return False

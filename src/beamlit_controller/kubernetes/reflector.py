@@ -30,7 +30,7 @@ SILENCE = 75.0
 """Bookmarks come every minute: a watch that says nothing for longer is dead, whatever TCP thinks."""
 WATCH_SECONDS = 300
 RELIST_SECONDS = 600.0
-FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
+FIRST_WAIT, LONGEST_WAIT = 1.0, 10.0
 GONE = 410
 
 
