@@ -3,9 +3,11 @@
 `PYTHONPATH=tests python -m cluster.project_image` builds it and prints where its archive is.
 """
 
+import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +16,8 @@ from cluster.base_image import buildah
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "localhost/beamlit-controller:tests"
+KEPT_LAYERS = 40
+KEPT_SECONDS = 3600
 CERTIFICATES = Path("/etc/ssl/certs")
 _ARGUMENT = re.compile(r"^ARG\s+(\w+)=(\S+)", re.MULTILINE | re.IGNORECASE)
 _FROM = re.compile(r"^FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", re.MULTILINE | re.IGNORECASE)
@@ -22,14 +26,15 @@ _FROM = re.compile(r"^FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", re.MULTILINE
 def need() -> Path:
     """Give the archive of the image, built if anything in it has changed. Raises UnavailableError."""
     base = base_image.need()
+    _forget_old_builds()
     for name in bases((ROOT / "Dockerfile").read_text()):
         buildah("tag", base, name)
     with TemporaryDirectory() as folder:
-        settings = Path(folder) / "pip.conf"
+        settings, identity = Path(folder) / "pip.conf", Path(folder) / "identity"
         settings.write_text(_pip_settings())
         lent = (f"--volume={settings}:/etc/pip.conf:ro", f"--volume={CERTIFICATES}:{CERTIFICATES}:ro")
-        buildah("bud", "--isolation=chroot", "--pull-never", "--layers", *lent, f"--tag={IMAGE}", str(ROOT))
-    return _archive(buildah("images", "--quiet", "--no-trunc", IMAGE).strip().removeprefix("sha256:"))
+        buildah("bud", "--isolation=chroot", "--pull-never", "--layers", *lent, f"--iidfile={identity}", str(ROOT))
+        return _archive(identity.read_text().strip().removeprefix("sha256:"))
 
 
 def bases(dockerfile: str) -> list[str]:
@@ -44,16 +49,24 @@ def bases(dockerfile: str) -> list[str]:
     return found
 
 
+def _forget_old_builds() -> None:
+    """Keep the layers of some builds, which make the next one short, and not those of hundreds."""
+    if len(buildah("images", "--all", "--quiet").split()) > KEPT_LAYERS:
+        buildah("rmi", "--prune", "--force")
+
+
 def _archive(identity: str) -> Path:
-    """Give the image as a file, and remove that of an earlier one."""
+    """Give the image as a file, and remove those that nobody can be reading any more."""
     folder = assets.cache() / "images"
     path = folder / f"project-{identity[:16]}.tar"
     if not path.exists():
-        for old in folder.glob("project-*.tar"):
-            old.unlink()
-        made = path.with_suffix(".new")
-        buildah("push", "--quiet", IMAGE, f"oci-archive:{made}:{IMAGE}")
+        made = path.with_suffix(f".{os.getpid()}")
+        buildah("push", "--quiet", identity, f"oci-archive:{made}:{IMAGE}")
         made.rename(path)
+    path.touch()
+    for old in folder.glob("project-*"):
+        if time.time() - old.stat().st_mtime > KEPT_SECONDS:
+            old.unlink()
     return path
 
 

@@ -37,6 +37,26 @@ def deployment(*, replicas: int = 2, cpu: str = "100m", arguments: tuple[str, ..
     }
 
 
+def once(name: str, *, image: str, arguments: list[str]) -> Json:
+    """Give a pod that does something once, with no more rights than the strictest policy grants."""
+    security = {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    container = {
+        "name": "main",
+        "image": image,
+        "imagePullPolicy": "Never",
+        "args": arguments,
+        "securityContext": security,
+    }
+    spec = {"restartPolicy": "Never", "automountServiceAccountToken": False, "containers": [container]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+
+
 def service(name: str = NAME, *, headless: bool = False) -> Json:
     """Give a Service for its pods, on port 80."""
     ports = [{"name": "http", "port": 80, "targetPort": "http"}]

@@ -125,3 +125,17 @@ def test_the_room_has_no_way_out(node: Node) -> None:
     links = json.loads(node.inside.run("ip", "-json", "link"))
 
     assert {link["ifname"] for link in links if not link["ifname"].startswith("veth")} <= {"lo", "outside", "pods"}
+
+
+async def test_the_projects_image_runs_without_rights(node: Node, node_namespace: str, project_image: str) -> None:
+    level = "pod-security.kubernetes.io/enforce=restricted"
+    node.client.kubectl("label", "namespace", node_namespace, level)
+
+    node.client.apply(served.once("version", image=project_image, arguments=["--version"]), namespace=node_namespace)
+    await eventually(lambda: phase(node, node_namespace) == "Succeeded", within=PATIENCE_SECONDS)
+
+    assert node.client.kubectl("logs", "version", "-n", node_namespace).strip()
+
+
+def phase(node: Node, namespace: str) -> str:
+    return node.client.get("pod", "version", namespace=namespace)["status"]["phase"]
