@@ -66,11 +66,12 @@ def _read(answer: Json, which: str, read: Callable[[Sequence[Json]], Reading]) -
 
 def _usage(item: Json, name: str, container: str | None) -> PodSample | None:
     """Give the use of a pod; None where a container that counts, or all of them, lacks the resource."""
+    pod = item["metadata"]["name"]
     each = [entry["usage"] for entry in item.get("containers") or () if container in {None, entry["name"]}]
     if not each or any(name not in usage for usage in each):
         return None
     used = sum(_milli(usage[name]) for usage in each)
-    return PodSample(item["metadata"]["name"], used, _time(item["timestamp"]), duration(item["window"]))
+    return PodSample(pod, used, _time(item["timestamp"]), duration(item["window"]))
 
 
 def _of_pod(name: str, item: Json) -> PodSample:
