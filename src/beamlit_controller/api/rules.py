@@ -90,6 +90,22 @@ class Together:
 
 
 @dataclass(frozen=True, slots=True)
+class Immutable:
+    """The field keeps the value it was created with; only the API server knows what that was."""
+
+    name: str
+
+    def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:  # noqa: ARG002 - the protocol's signature
+        """Find none: a manifest alone has no past."""
+        yield from ()
+
+    def cel(self) -> Iterator[Cel]:
+        """Compare it with what it was (a transition rule: it is looked at in updates only)."""
+        message = f"{self.name} can't be changed: delete the resource and create another"
+        yield Cel(f"self.{self.name} == oldSelf.{self.name}", message)
+
+
+@dataclass(frozen=True, slots=True)
 class MemberOfType:
     """`type` names the one member that is set (or none, for a type that has none); the pairs are (type, member)."""
 

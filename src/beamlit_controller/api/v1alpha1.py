@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 from beamlit_controller.api.metadata import ObjectMeta
 from beamlit_controller.api.model import Model
 from beamlit_controller.api.offloading import OffloadingConfig
+from beamlit_controller.api.rules import Immutable
 from beamlit_controller.api.scalars import ApiVersion, DnsLabel, DnsName, Kind, Port, Quantity, RequestPath, Word
 
 GROUP: Final = "deployment.beamlit.com"
@@ -23,7 +24,9 @@ class ModelSourceRef(Model):
 
 
 class ServiceRef(Model):
-    """The Service that clients use."""
+    """The Service that clients use. It stays the same one: what was done to it has to be undone there."""
+
+    rules = (Immutable("name"),)
 
     name: DnsLabel = Field(description="The Service's name.")
     target_port: Port = Field(description="The port of its pods, as a number or by name.")
