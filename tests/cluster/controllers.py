@@ -4,6 +4,7 @@ import asyncio
 import json
 import secrets
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,17 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import yaml
 
-from beamlit_controller.api import crd
 from cluster.client import Client
-from cluster.control_plane import ControlPlane
 from fakes.controller import COMMAND
 from fakes.ports import free_port
 from fakes.tls import Authority
 from waiting import eventually
 
 Json = dict[str, Any]
-SYSTEM = "beamlit-system"
+CHART = Path(__file__).resolve().parents[2] / "chart"
+NAME, SYSTEM = "beamlit-controller", "beamlit-system"
+RIGHTS = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
 SHARE_SERVER = "beamlit-controller.beamlit-system.svc"
 
 
@@ -61,10 +63,17 @@ class Replica:
             return await self._process.wait()
 
     async def end(self) -> None:
-        """Kill it if it still runs."""
-        if self._process is not None and self._process.returncode is None:
+        """End it if it still runs: so that it gives up its lease, or else hard."""
+        if self._process is None or self._process.returncode is not None:
+            return
+        self._process.send_signal(signal.SIGCONT)
+        self._process.terminate()
+        try:
+            await self.ended()
+        except TimeoutError:
             self._process.kill()
             await self._process.wait()
+            raise
 
     async def answers(self, path: str) -> bool:
         """Tell whether it answers 200."""
@@ -86,14 +95,32 @@ class Replica:
         return "beamlit_leader 1.0" in await self.metrics()
 
 
-@asynccontextmanager
-async def installed(control_plane: ControlPlane, folder: Path) -> AsyncIterator[Client]:
-    """Have the resource and the controller's namespace there."""
-    client = control_plane.client
-    client.kubectl("apply", "--server-side", "-f", "-", stdin=crd.render())
-    client.kubectl("wait", "--for=condition=Established", "crd/modeldeployments.deployment.beamlit.com")
+def install(client: Client, helm: Path, values: Mapping[str, Any] | None = None) -> Path:
+    """Have the resource there, and the chart's service account with its rights; give its kubeconfig."""
     client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
-    yield client
+    rendered = subprocess.run(
+        [helm, "template", NAME, CHART, f"--namespace={SYSTEM}", "--kube-version=1.36.0", "--values=-"],
+        input=json.dumps(values or {}),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    wanted = [each for each in yaml.safe_load_all(rendered) if each and _is_right(each)]
+    client.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=yaml.safe_dump_all(wanted))
+    client.kubectl("wait", "--for=condition=Established", "crd/modeldeployments.deployment.beamlit.com")
+    return client.account_kubeconfig(NAME, namespace=SYSTEM)
+
+
+def uninstall(client: Client) -> None:
+    """Take the rights away again, in all namespaces."""
+    chart = "app.kubernetes.io/name=beamlit-controller"
+    client.kubectl("delete", "clusterrole,clusterrolebinding", "-l", chart)
+    client.kubectl("delete", "role,rolebinding", "-A", "-l", chart)
+
+
+def _is_right(content: Json) -> bool:
+    hook = "helm.sh/hook" in (content["metadata"].get("annotations") or {})
+    return not hook and (content["kind"] in RIGHTS or content["kind"] == "CustomResourceDefinition")
 
 
 def share_secrets(folder: Path) -> Path:

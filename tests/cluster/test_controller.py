@@ -1,23 +1,31 @@
-"""The controller against the real API server: what a user applies, what comes of it, and what he is told."""
+"""The controller against the real API server, with the chart's rights: what a user applies, and what comes of it."""
 
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-from cluster import controllers
+import pytest
+import pytest_asyncio
+
+from cluster import assets, controllers
 from cluster.client import Client
 from cluster.control_plane import ControlPlane
-from cluster.metrics_api import MetricsApis
+from cluster.controllers import Replica
+from cluster.metrics_api import MetricsApis, Values
 from waiting import eventually
 
 Json = dict[str, Any]
-LONG = 60
-SETTINGS = {"metricInformer": {"periodSeconds": 1}}
+LONG = 90
+SETTINGS = {"metricInformer": {"periodSeconds": 1}, "allowedRemoteHosts": ["api.example.com"]}
 SERVICE = {
     "apiVersion": "v1",
     "kind": "Service",
     "metadata": {"name": "llama"},
     "spec": {"selector": {"app": "llama"}, "ports": [{"name": "http", "port": 80, "targetPort": 8000}]},
 }
+GATEWAY = ("deployment", "configmap", "serviceaccount", "poddisruptionbudget")
 
 
 def model(**spec: Any) -> Json:  # noqa: ANN401 - whatever a spec has
@@ -36,42 +44,338 @@ def model(**spec: Any) -> Json:  # noqa: ANN401 - whatever a spec has
     }
 
 
-def status(client: Client, namespace: str) -> Json:
-    return client.get("modeldeployment", "llama", namespace=namespace).get("status") or {}
+class World:
+    """A namespace with a model in it, as its user and an onlooker see it."""
+
+    def __init__(self, client: Client, namespace: str, values: Values) -> None:
+        self.client = client
+        self.namespace = namespace
+        self.values = values
+
+    def queue(self, length: int) -> None:
+        self.values.external["queue"] = [str(length)]
+
+    def apply(self, *objects: Json) -> None:
+        self.client.apply(*objects, namespace=self.namespace)
+
+    def patch(self, change: Json) -> None:
+        self.client.patch("md", "llama", change, namespace=self.namespace)
+
+    def get(self, kind: str, name: str) -> Json:
+        return self.client.get(kind, name, namespace=self.namespace)
+
+    def status(self) -> Json:
+        return self.get("md", "llama").get("status") or {}
+
+    def condition(self, kind: str) -> Json:
+        found = [each for each in self.status().get("conditions") or () if each["type"] == kind]
+        return found[0] if found else {}
+
+    def percentage(self) -> int | None:
+        return (self.status().get("offloading") or {}).get("percentage")
+
+    def names(self, kind: str) -> set[str]:
+        return {each["metadata"]["name"] for each in self.client.get(kind, namespace=self.namespace)["items"]}
+
+    def versions(self) -> dict[str, str]:
+        """Give the resourceVersion of everything that is ours."""
+        ours = "app.kubernetes.io/managed-by=beamlit-controller"
+        kinds = ",".join((*GATEWAY, "service"))
+        listed = self.client.kubectl("get", kinds, "-n", self.namespace, "-l", ours, "-o", _VERSIONS)
+        return dict(line.split(" ") for line in listed.splitlines())
+
+    def events(self) -> set[tuple[str, str]]:
+        items = self.client.get("events.events.k8s.io", namespace=self.namespace)["items"]
+        return {(each["type"], each["reason"]) for each in items if each["regarding"]["kind"] == "ModelDeployment"}
+
+    async def reaches(self, percentage: int) -> None:
+        await eventually(lambda: self.percentage() == percentage, within=LONG, every=0.2, what=f"{percentage} %")
+
+    async def complete(self) -> None:
+        """Wait until all of the gateway is there."""
+        await eventually(lambda: len(self.versions()) == 6, within=LONG, every=0.2, what="six objects")
 
 
-def condition(client: Client, namespace: str, kind: str) -> Json:
-    found = [each for each in status(client, namespace).get("conditions") or () if each["type"] == kind]
-    return found[0] if found else {}
+_VERSIONS = 'jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.resourceVersion}{"\\n"}{end}'
 
 
-def percentage(client: Client, namespace: str) -> int | None:
-    return (status(client, namespace).get("offloading") or {}).get("percentage")
+@pytest.fixture(scope="module")
+def rights(control_plane: ControlPlane) -> Iterator[Path]:
+    yield controllers.install(control_plane.client, assets.need("helm")["helm"])
+    controllers.uninstall(control_plane.client)
 
 
-def make_gateway_ready(client: Client, namespace: str, count: int = 2) -> None:
-    """Say of the gateway what the kubelet and its Deployment would."""
-    ready = {"replicas": count, "readyReplicas": count, "updatedReplicas": count, "availableReplicas": count}
-    client.set_status("deployment", "llama-gateway", ready, namespace=namespace)
+@pytest.fixture
+def world(control_plane: ControlPlane, metrics_apis: MetricsApis, namespace: str) -> World:
+    world = World(control_plane.client, namespace, metrics_apis.values(namespace))
+    world.queue(4)
+    return world
 
 
-def names(client: Client, namespace: str, kind: str) -> set[str]:
-    return {each["metadata"]["name"] for each in client.get(kind, namespace=namespace)["items"]}
+@pytest_asyncio.fixture
+async def one(world: World, rights: Path, tmp_path: Path) -> AsyncIterator[Replica]:
+    replica = controllers.replica(world.client, tmp_path, "one", SETTINGS, rights)
+    async with controllers.running(replica):
+        yield replica
+    assert '"level": "error"' not in replica.log
 
 
-async def test_an_applied_model_gets_its_gateway_and_decides_by_the_metrics_apis(
-    control_plane: ControlPlane, metrics_apis: MetricsApis, namespace: str, tmp_path: Path
+async def test_an_applied_model_gets_its_gateway_and_is_decided_for_by_the_metrics_apis(
+    world: World, one: Replica
 ) -> None:
-    metrics_apis.values(namespace).external["queue"] = ["4"]
-    async with controllers.installed(control_plane, tmp_path) as client:
-        one = controllers.replica(client, tmp_path, "one", SETTINGS)
-        async with controllers.running(one):
-            client.apply(SERVICE, model(), namespace=namespace)
+    world.apply(SERVICE, model())
 
-            await eventually(lambda: "llama-gateway" in names(client, namespace, "deployment"), within=LONG)
-            await eventually(
-                lambda: {"llama-gateway", "llama-local"} <= names(client, namespace, "service"), within=LONG
-            )
-            await eventually(lambda: percentage(client, namespace) == 0, within=LONG, what=one.log[-3000:])
-            metrics_apis.values(namespace).external["queue"] = ["14"]
-            await eventually(lambda: percentage(client, namespace) == 50, within=LONG)
+    await world.complete()
+    await world.reaches(0)
+    world.queue(14)
+    await world.reaches(50)
+
+    service = world.get("service", "llama-gateway")["spec"]
+    assert service["ports"][0]["port"] == 80
+    assert world.get("service", "llama-local")["spec"]["selector"] == {"app": "llama"}
+    assert world.status()["currentMetrics"][0]["external"]["current"] == {"value": "14"}
+    assert world.condition("Offloading")["message"] == "queue 14 > 10"
+    await eventually(lambda: ("Normal", "MetricAboveTarget") in world.events(), within=LONG)
+
+
+async def test_what_the_deployment_says_of_its_pods_is_what_kubectl_waits_for(world: World, one: Replica) -> None:
+    world.apply(SERVICE, model())
+    await world.complete()
+    assert world.condition("Ready")["status"] == "False"
+
+    for pod in world.names("pod"):
+        ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+        world.client.set_status("pod", pod, ready, namespace=world.namespace)
+
+    world.client.kubectl("wait", "--for=condition=Ready", "md/llama", "-n", world.namespace, "--timeout=60s")
+    row = world.client.kubectl("get", "md", "llama", "-n", world.namespace, "--no-headers").split()
+    assert row[:6] == ["llama", "llama", "0", "MetricBelowTarget", "False", "True"]
+
+
+async def test_in_a_quiet_cluster_nothing_is_written(world: World, one: Replica) -> None:
+    """The lease is the clock: it is renewed every two seconds, whatever else happens."""
+    world.apply(SERVICE, model())
+    await world.complete()
+    await world.reaches(0)
+    before, status = world.versions(), world.get("md", "llama")["metadata"]["resourceVersion"]
+
+    for _ in range(5):
+        renewed = _lease(world.client)["renewTime"]
+        await eventually(lambda seen=renewed: _lease(world.client)["renewTime"] != seen, within=LONG)
+
+    assert world.versions() == before
+    assert world.get("md", "llama")["metadata"]["resourceVersion"] == status
+
+
+def _lease(client: Client) -> Json:
+    lease: Json = client.get("lease", "beamlit-controller", namespace=controllers.SYSTEM)["spec"]
+    return lease
+
+
+async def test_what_somebody_deletes_or_changes_is_put_right(world: World, one: Replica) -> None:
+    world.apply(SERVICE, model())
+    await world.complete()
+
+    world.client.kubectl("delete", "service", "llama-local", "-n", world.namespace)
+    world.client.patch("deployment", "llama-gateway", {"spec": {"replicas": 0}}, namespace=world.namespace)
+    world.client.patch("configmap", "llama-gateway", {"data": {"cds.json": "broken"}}, namespace=world.namespace)
+
+    await eventually(lambda: "llama-local" in world.names("service"), within=LONG)
+    await eventually(lambda: world.get("deployment", "llama-gateway")["spec"]["replicas"] == 2, within=LONG)
+    await eventually(lambda: world.get("configmap", "llama-gateway")["data"]["cds.json"] != "broken", within=LONG)
+
+
+async def test_an_object_of_that_name_that_is_not_ours_is_left_alone_and_told(world: World, one: Replica) -> None:
+    theirs = {**SERVICE, "metadata": {"name": "llama-local"}}
+    world.apply(SERVICE, theirs, model())
+
+    await eventually(lambda: world.condition("Ready").get("reason") == "NameTaken", within=LONG)
+
+    assert "llama-local" in world.condition("Ready")["message"]
+    assert "ownerReferences" not in world.get("service", "llama-local")["metadata"]
+    world.client.kubectl("delete", "service", "llama-local", "-n", world.namespace)
+    await world.complete()
+
+
+async def test_a_disabled_model_keeps_a_way_to_its_pods_and_nothing_else_of_ours(world: World, one: Replica) -> None:
+    world.queue(14)
+    world.apply(SERVICE, model())
+    await world.complete()
+    await world.reaches(50)
+
+    world.patch({"spec": {"enabled": False}})
+
+    await eventually(lambda: set(world.versions()) == {"Service/llama-gateway"}, within=LONG)
+    assert world.get("service", "llama-gateway")["spec"]["selector"] == {"app": "llama"}
+    await world.reaches(0)
+    assert world.status()["offloading"]["reason"] == "Disabled"
+    world.patch({"spec": {"enabled": True}})
+    await world.complete()
+
+
+async def test_a_deleted_model_leaves_nothing_of_ours(world: World, one: Replica) -> None:
+    world.apply(SERVICE, model())
+    await world.complete()
+
+    world.client.kubectl("delete", "md", "llama", "-n", world.namespace)
+
+    await eventually(lambda: world.versions() == {}, within=LONG)
+    assert "llama" in world.names("service")
+
+
+async def test_a_spec_that_the_settings_forbid_is_told_and_the_last_good_one_stays_in_force(
+    world: World, one: Replica
+) -> None:
+    world.queue(14)
+    world.apply(SERVICE, model())
+    await world.reaches(50)
+
+    world.patch(
+        {"spec": {"offloadingConfig": {"remoteBackend": {"host": "evil.example"}, "behavior": {"percentage": 90}}}}
+    )
+
+    await eventually(lambda: world.condition("Ready").get("reason") == "SpecInvalid", within=LONG)
+    assert "remoteBackend.host" in world.condition("Ready")["message"]
+    assert world.percentage() == 50
+    assert "evil.example" not in str(world.get("configmap", "llama-gateway")["data"])
+
+
+async def test_a_service_that_is_not_there_is_told_and_waited_for(world: World, one: Replica) -> None:
+    world.apply(model())
+    await eventually(lambda: world.condition("Ready").get("reason") == "ServiceNotFound", within=LONG)
+
+    world.apply(SERVICE)
+
+    await world.complete()
+
+
+async def test_taking_over_is_refused_with_what_to_write(world: World, one: Replica) -> None:
+    world.apply(SERVICE, model(routing={"mode": "Takeover"}))
+
+    await eventually(lambda: world.condition("Ready").get("reason") == "RoutingNotSupported", within=LONG)
+
+    assert "spec.routing.mode: expected Service" in world.condition("Ready")["message"]
+
+
+async def test_an_autoscaler_on_the_same_workload_is_warned_of(world: World, one: Replica) -> None:
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "llama"}
+    autoscaler = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "scaler"},
+        "spec": {"scaleTargetRef": target, "maxReplicas": 3},
+    }
+    world.apply(SERVICE, autoscaler, model(modelSourceRef=target))
+
+    await eventually(lambda: "scaler" in world.condition("AutoscalerInterference").get("message", ""), within=LONG)
+
+    world.client.kubectl("delete", "hpa", "scaler", "-n", world.namespace)
+    await eventually(lambda: world.condition("AutoscalerInterference") == {}, within=LONG)
+
+
+async def test_metrics_that_can_not_be_read_hold_the_share_and_say_why(
+    world: World, one: Replica, metrics_apis: MetricsApis
+) -> None:
+    world.queue(14)
+    world.apply(SERVICE, model())
+    await world.reaches(50)
+
+    world.values.external.clear()
+    await eventually(lambda: world.condition("MetricsAvailable").get("status") == "False", within=LONG)
+
+    assert world.percentage() == 50
+    assert world.condition("MetricsAvailable")["reason"] in {"NoSeries", "MetricNotFound"}
+
+
+@pytest_asyncio.fixture
+async def two(world: World, rights: Path, tmp_path: Path) -> AsyncIterator[tuple[Replica, Replica]]:
+    pair = tuple(controllers.replica(world.client, tmp_path, name, SETTINGS, rights) for name in ("first", "second"))
+    async with controllers.running(*pair):
+        world.queue(14)
+        world.apply(SERVICE, model())
+        await world.reaches(50)
+        yield pair[0], pair[1]
+
+
+async def test_a_killed_leader_is_followed_within_20_seconds_by_one_that_goes_on(
+    world: World, two: tuple[Replica, Replica]
+) -> None:
+    first, second = two
+    since = world.status()["offloading"]["since"]
+    assert await first.leads()
+
+    first.send(signal.SIGKILL)
+    killed = asyncio.get_running_loop().time()
+    await eventually(second.leads, within=LONG)
+    took = asyncio.get_running_loop().time() - killed
+    world.patch({"spec": {"offloadingConfig": {"behavior": {"percentage": 70}}}})
+    await world.reaches(70)
+
+    assert took <= 20
+    assert world.status()["offloading"]["since"] >= since
+
+
+async def test_a_leader_that_is_told_to_stop_hands_over_at_once(world: World, two: tuple[Replica, Replica]) -> None:
+    first, second = two
+
+    first.send(signal.SIGTERM)
+    assert await first.ended() == 0
+    stopped = asyncio.get_running_loop().time()
+    await eventually(second.leads, within=LONG)
+
+    assert asyncio.get_running_loop().time() - stopped <= 5
+    assert world.percentage() == 50
+
+
+async def test_a_frozen_leader_writes_nothing_when_it_goes_on(world: World, two: tuple[Replica, Replica]) -> None:
+    first, second = two
+    first.send(signal.SIGSTOP)
+    await eventually(second.leads, within=LONG)
+    world.patch({"spec": {"offloadingConfig": {"behavior": {"percentage": 70}}}})
+    await world.reaches(70)
+    written = _written(world)
+
+    first.send(signal.SIGCONT)
+    await eventually(lambda: _follows(first), within=LONG, what="the frozen leader follows")
+
+    assert _written(world) == written
+    assert world.percentage() == 70
+    assert await second.leads()
+
+
+def _written(world: World) -> tuple[str, dict[str, str]]:
+    """Name what was written last to the resource and to all that is ours."""
+    return world.get("md", "llama")["metadata"]["resourceVersion"], world.versions()
+
+
+async def _follows(replica: Replica) -> bool:
+    return not await replica.leads()
+
+
+async def test_every_replica_answers_and_only_one_decides(world: World, two: tuple[Replica, Replica]) -> None:
+    first, second = two
+
+    for replica in two:
+        assert await replica.answers("/healthz")
+        assert await replica.answers("/readyz")
+    assert "beamlit_offload_percentage{" in await first.metrics()
+    assert "beamlit_offload_percentage{" not in await second.metrics()
+
+
+async def test_limited_to_a_namespace_it_needs_no_right_elsewhere(
+    control_plane: ControlPlane, world: World, rights: Path, tmp_path: Path
+) -> None:
+    controllers.uninstall(control_plane.client)
+    settings = {**SETTINGS, "namespaces": [world.namespace]}
+    kubeconfig = controllers.install(control_plane.client, assets.need("helm")["helm"], {"config": settings})
+    try:
+        replica = controllers.replica(world.client, tmp_path, "limited", settings, kubeconfig)
+        async with controllers.running(replica):
+            world.apply(SERVICE, model())
+            await world.complete()
+            await world.reaches(0)
+    finally:
+        controllers.uninstall(control_plane.client)
+        controllers.install(control_plane.client, assets.need("helm")["helm"])
+
+    assert "forbidden" not in replica.log.lower()
