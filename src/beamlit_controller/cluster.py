@@ -396,7 +396,7 @@ def _site(  # noqa: PLR0917 - the composition root hands over all it has
     exposition.gauge(
         "beamlit_gateways_ready",
         "Ready pods of the model's gateway.",
-        lambda: {key: keeper.state(key).ready for key in view.models.models},
+        lambda: {key: state.ready for key in view.models.models if (state := keeper.state(key)).wanted},
     )
     exposition.gauge("beamlit_watch_age_seconds", "Since the quietest watch last heard something.", watches.age)
     surroundings = Surroundings(

@@ -1,0 +1,181 @@
+"""The chart through the real helm: what it installs, what it refuses, and that what is rendered of it is up to date."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from tools import chart as rendering
+
+from cluster import assets
+from cluster.control_plane import ControlPlane
+
+Json = dict[str, Any]
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "chart"
+KUBERNETES = "--kube-version=1.36.0"
+ALL = {
+    name: {"enabled": True}
+    for name in ("networkPolicy", "serviceMonitor", "podMonitor", "prometheusRule", "podDisruptionBudget")
+}
+USERS = yaml.safe_load((ROOT / "tests" / "api" / "data" / "page-settings.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def helm() -> Path:
+    return assets.need("helm")["helm"]
+
+
+def run(helm: Path, command: str, values: Json | None = None) -> subprocess.CompletedProcess[str]:
+    name = ["beamlit-controller"] if command == "template" else []
+    return subprocess.run(
+        [helm, command, *name, CHART, KUBERNETES, "--namespace=beamlit-system", "--values=-"],
+        input=json.dumps(values or {}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def template(helm: Path, values: Json | None = None) -> list[Json]:
+    done = run(helm, "template", values)
+    assert done.returncode == 0, done.stderr
+    return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+
+def of(kind: str, objects: list[Json]) -> list[Json]:
+    return [each for each in objects if each["kind"] == kind]
+
+
+def pods(objects: list[Json]) -> list[Json]:
+    return [each["spec"]["template"]["spec"] for each in objects if each["kind"] in {"Deployment", "Job"}]
+
+
+def rules(objects: list[Json]) -> list[Json]:
+    return [rule for each in objects if each["kind"] in {"Role", "ClusterRole"} for rule in each["rules"]]
+
+
+@pytest.mark.parametrize("name", rendering.render_all())
+def test_what_is_rendered_is_up_to_date(name: str) -> None:
+    assert (ROOT / name).read_text() == rendering.render_all()[name], "make render"
+
+
+def test_helm_finds_nothing_to_complain_of(helm: Path) -> None:
+    done = run(helm, "lint", ALL)
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_users_values_are_the_settings_as_they_stand(helm: Path) -> None:
+    (config,) = of("ConfigMap", template(helm, USERS))
+
+    settings = yaml.safe_load(config["data"]["settings.yaml"])["config"]
+
+    assert settings["metricInformer"] == USERS["config"]["metricInformer"]
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        ({"replica": 1}, "replica"),
+        ({"image": {"repo": "x"}}, "repo"),
+        ({"config": {"metricInformer": {"typ": "prometheus"}}}, "typ"),
+        ({"config": {"metricInformer": {"type": "graphite"}}}, "type"),
+        ({"config": {"metricInformer": {"type": "prometheus", "prometheus": {"adress": "a:1"}}}}, "adress"),
+        ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
+        ({"replicas": "two"}, "replicas"),
+    ],
+    ids=str,
+)
+def test_a_value_that_is_not_known_or_not_right_is_refused_by_name(helm: Path, values: Json, word: str) -> None:
+    done = run(helm, "template", values)
+
+    assert done.returncode != 0
+    assert word in done.stderr
+
+
+def test_all_pods_are_restricted(helm: Path) -> None:
+    for pod in pods(template(helm, ALL)):
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] > 0
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["containers"]:
+            security = container["securityContext"]
+            assert security["allowPrivilegeEscalation"] is False
+            assert security["readOnlyRootFilesystem"] is True
+            assert security["capabilities"] == {"drop": ["ALL"]}
+            assert {"requests", "limits"} <= container["resources"].keys()
+
+
+def test_no_right_reads_a_secret_or_everything(helm: Path) -> None:
+    for rule in rules(template(helm, ALL)):
+        assert "secrets" not in rule["resources"]
+        assert "*" not in rule["verbs"]
+        if "*" in rule["apiGroups"]:
+            assert (rule["resources"], rule["verbs"]) == (["*/scale"], ["get"])
+        if "*" in rule["resources"]:
+            assert rule["apiGroups"][0].endswith(".metrics.k8s.io")
+
+
+def test_every_right_says_what_needs_it() -> None:
+    texts = [(CHART / "templates" / name).read_text() for name in ("_helpers.tpl", "rbac.yaml", "release.yaml")]
+
+    for text in texts:
+        for before in re.findall(r"(.*)\n *- apiGroups:", text):
+            assert before.strip().startswith("#"), before
+
+
+def test_limited_to_namespaces_nothing_is_granted_elsewhere(helm: Path) -> None:
+    objects = template(helm, {"config": {"namespaces": ["one", "two"]}})
+
+    assert of("ClusterRole", objects) == of("ClusterRoleBinding", objects) == []
+    assert {each["metadata"]["namespace"] for each in of("Role", objects)} == {"beamlit-system", "one", "two"}
+    assert {each["metadata"]["namespace"] for each in of("RoleBinding", objects)} == {"beamlit-system", "one", "two"}
+
+
+def test_the_resource_stays_when_the_chart_goes_and_may_be_left_out(helm: Path) -> None:
+    (definition,) = of("CustomResourceDefinition", template(helm))
+
+    assert definition["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert of("CustomResourceDefinition", template(helm, {"crds": {"enabled": False}})) == []
+
+
+def test_everything_is_given_back_before_the_controller_goes(helm: Path) -> None:
+    (job,) = of("Job", template(helm))
+
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
+    assert job["spec"]["template"]["spec"]["containers"][0]["args"][0] == "release"
+    assert of("Job", template(helm, {"release": {"enabled": False}})) == []
+
+
+def test_another_setting_is_another_pod(helm: Path) -> None:
+    def checksum(values: Json) -> str:
+        (deployment,) = of("Deployment", template(helm, values))
+        return deployment["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
+
+    assert checksum({}) != checksum(USERS)
+
+
+def test_alerts_ask_for_metrics_that_there_are() -> None:
+    known = " ".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    text = (CHART / "templates" / "monitoring.yaml").read_text()
+
+    asked = set(re.findall(r"beamlit_\w+", text))
+
+    assert asked
+    for name in asked:
+        assert name.removesuffix("_total") in known, name
+
+
+def test_the_api_server_takes_all_of_it(helm: Path, control_plane: ControlPlane) -> None:
+    client = control_plane.client
+    native = [each for each in template(helm, ALL) if "monitoring.coreos.com" not in each["apiVersion"]]
+    client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "beamlit-system"}})
+
+    client.kubectl(
+        "apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump_all(native)
+    )
