@@ -230,7 +230,7 @@ async def test_the_same_by_a_metric_in_prometheus_with_the_users_values(
 
 ALWAYS_OVER = {
     "type": "Resource",
-    "resource": {"name": "cpu", "target": {"type": "AverageValue", "averageValue": "1u"}},
+    "resource": {"name": "memory", "target": {"type": "AverageValue", "averageValue": "1"}},
 }
 
 

@@ -205,8 +205,11 @@ class Gateways:
         )
         if self._around.owned.get(SERVICES, spec.key.namespace, service.name) is not None:
             await self._ensure(service, owner)
+        # While a gateway's pod finishes its requests it needs all the rest: without local pods to be found, they would leave.
+        ending = bool(self._around.owned.pods(spec.key))
         for seen in self._around.owned.of(spec.key):
-            if seen.owner == owner and (seen.resource, seen.name) != (SERVICES, service.name):
+            stays = (seen.resource, seen.name) == (SERVICES, service.name)
+            if seen.owner == owner and not stays and (seen.resource is DEPLOYMENTS or not ending):
                 await self._delete(seen)
 
     async def _delete(self, seen: Seen) -> None:
