@@ -74,6 +74,20 @@ async def test_a_round_is_shown_as_percentage_ratios_values_and_targets(
     assert scraped.get("beamlit_metric_ratio", QUEUE_LABELS) == 1.25
 
 
+async def test_what_is_offloaded_is_added_to_the_value_that_an_autoscaler_sees(
+    registry: CollectorRegistry, sink: MetricsSink
+) -> None:
+    engaged = one_round(signals(value=20), behavior=Behavior(percentage=50))
+    later = NOW + timedelta(minutes=2)
+    sink.record(one_round(signals(value=8, at=later), engaged.decision, behavior=Behavior(percentage=50)))
+
+    scraped = await scrape(registry)
+
+    assert scraped.get("beamlit_metric_value", QUEUE_LABELS) == 8
+    assert scraped.get("beamlit_metric_demand", QUEUE_LABELS) == 16
+    assert scraped.get("beamlit_demand_ratio", MODEL) == 1.6
+
+
 async def test_values_are_in_the_unit_of_their_target(registry: CollectorRegistry, sink: MetricsSink) -> None:
     sink.record(one_round(signals(pod_samples("0.7", "0.8", "0.6"), pod_samples(1, 2, 3)), metrics=(CPU, RUNNING)))
 
@@ -97,7 +111,12 @@ async def test_a_metric_that_can_not_be_read_has_no_series_and_counts_as_a_sourc
 
     scraped = await scrape(registry)
     assert scraped.names(metric="queue") == set()
-    assert scraped.names(metric="cpu") == {"beamlit_metric_value", "beamlit_metric_target", "beamlit_metric_ratio"}
+    assert scraped.names(metric="cpu") == {
+        "beamlit_metric_value",
+        "beamlit_metric_target",
+        "beamlit_metric_ratio",
+        "beamlit_metric_demand",
+    }
     assert scraped.get("beamlit_highest_metric_ratio", MODEL) == 0.2
     assert scraped.get("beamlit_demand_ratio", MODEL) is None
     assert scraped.get("beamlit_source_errors_total", MODEL | {"reason": "ConnectionFailed"}) == 1

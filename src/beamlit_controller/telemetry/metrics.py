@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from beamlit_controller.core import wording
+from beamlit_controller.core import demand, wording
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import PodSamples
@@ -132,15 +132,26 @@ def _metrics(models: list[tuple[ModelKey, _Model]]) -> Iterator[Metric]:
     value = GaugeMetricFamily("beamlit_metric_value", "Current value, in the unit of the target.", labels=labels)
     target = GaugeMetricFamily("beamlit_metric_target", "Target value.", labels=labels)
     ratio = GaugeMetricFamily("beamlit_metric_ratio", "Current value over target.", labels=labels)
+    wished = GaugeMetricFamily(
+        "beamlit_metric_demand",
+        "What the value would be if nothing were offloaded, to scale on; absent while it can't be seen.",
+        labels=labels,
+    )
     for key, model in models:
-        for index, metric in enumerate(model.cycle.verdict.metrics if model.cycle and model.readable else ()):
+        cycle = model.cycle
+        if cycle is None or not model.readable:
+            continue
+        for index, metric in enumerate(cycle.verdict.metrics):
             if isinstance(metric, Assessed):
                 row = (key.namespace, key.name, printable.short(wording.name(metric.metric), LONGEST_LABEL), str(index))
                 current, wanted = _figures(metric)
                 value.add_metric(row, current)
                 target.add_metric(row, wanted)
                 ratio.add_metric(row, float(metric.ratio))
-    return iter((value, target, ratio))
+                seen = demand.of(metric, cycle.decision.shares)
+                if seen is not None:
+                    wished.add_metric(row, float(seen) * wanted)
+    return iter((value, target, ratio, wished))
 
 
 def _figures(metric: Assessed) -> tuple[float, float]:
