@@ -45,7 +45,7 @@ capabilities: {drop: [ALL]}
 # The resource: watched by every replica.
 - apiGroups: [deployment.beamlit.com]
   resources: [modeldeployments]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # What was decided is recorded in the status.
 - apiGroups: [deployment.beamlit.com]
   resources: [modeldeployments/status]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cluster import processes
 from cluster.client import Client
@@ -36,6 +37,15 @@ class Place:
         return cls("127.0.0.1", port, free_port(), f"127.0.0.1:{port}")
 
 
+AUDITED = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived", "ResponseStarted"],
+    "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts:beamlit-system"]}, {"level": "None"}],
+}
+"""What is noted of requests: of the controller's, who asked for what."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What is asked of it beyond being there."""
@@ -52,6 +62,9 @@ class ControlPlane:
         self, folder: Path, binaries: Mapping[str, Path], held: Processes, *, place: Place, options: Options
     ) -> None:
         self._folder = folder
+        self._audit = folder / "audit.log"
+        self._policy = folder / "audit-policy.json"
+        self._policy.write_text(json.dumps(AUDITED))
         self._binaries = binaries
         self._place = place
         self._options = options
@@ -86,6 +99,13 @@ class ControlPlane:
         self.processes.start(API_SERVER, str(self._binaries[API_SERVER]), *self._api_server_flags())
         patiently(self._is_ready, within=START_SECONDS, what="the API server is ready")
 
+    def asked(self, account: str) -> Iterator[dict[str, Any]]:
+        """Give what a service account (`namespace:name`) has asked of the API server, as its audit log tells."""
+        for line in self._audit.read_text().splitlines():
+            event = json.loads(line)
+            if event["user"]["username"] == f"system:serviceaccount:{account}":
+                yield event
+
     def start_controllers(self) -> None:
         """Start the kube-controller-manager and wait until it works: until the service account it makes is there."""
         self.processes.start(CONTROLLERS, str(self._binaries[CONTROLLERS]), *self._controllers_flags())
@@ -117,6 +137,10 @@ class ControlPlane:
             f"--client-ca-file={given.ca}",
             f"--token-auth-file={given.tokens}",
             "--authorization-mode=RBAC",
+            # Who owns something has to be allowed to block the owner's deletion: some distributions ask for it.
+            "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
+            f"--audit-policy-file={self._policy}",
+            f"--audit-log-path={self._audit}",
             "--allow-privileged=true",
             "--service-cluster-ip-range=10.96.0.0/16",
             "--service-account-issuer=https://kubernetes.default.svc",

@@ -1,6 +1,7 @@
 """The controller against the real API server, with the chart's rights: what a user applies, and what comes of it."""
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -26,6 +27,13 @@ SERVICE = {
     "spec": {"selector": {"app": "llama"}, "ports": [{"name": "http", "port": 80, "targetPort": 8000}]},
 }
 GATEWAY = ("deployment", "configmap", "serviceaccount", "poddisruptionbudget")
+OWNED = (
+    ("", "services"),
+    ("", "configmaps"),
+    ("", "serviceaccounts"),
+    ("apps", "deployments"),
+    ("policy", "poddisruptionbudgets"),
+)
 
 
 def model(**spec: Any) -> Json:  # noqa: ANN401 - whatever a spec has
@@ -360,6 +368,96 @@ async def test_every_replica_answers_and_only_one_decides(world: World, two: tup
         assert await replica.answers("/readyz")
     assert "beamlit_offload_percentage{" in await first.metrics()
     assert "beamlit_offload_percentage{" not in await second.metrics()
+
+
+METRICS = [
+    {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}},
+    {"type": "Pods", "pods": {"metric": {"name": "running"}, "target": {"type": "AverageValue", "averageValue": 1}}},
+    {
+        "type": "Object",
+        "object": {
+            "metric": {"name": "hits"},
+            "describedObject": {"kind": "Service", "name": "llama"},
+            "target": {"type": "Value", "value": 1},
+        },
+    },
+    {"type": "External", "external": {"metric": {"name": "queue"}, "target": {"type": "Value", "value": 10}}},
+]
+IMPLIED = {
+    # The audit log has the patch that created an object; creating it was asked for as well.
+    *(("create", group, resource) for group, resource in OWNED),
+    # Asked for by an admission plugin, in the same request as the owner is named.
+    ("update", "deployment.beamlit.com", "modeldeployments/finalizers"),
+}
+
+
+async def test_every_right_is_used_and_none_is_missing(
+    control_plane: ControlPlane, world: World, rights: Path, tmp_path: Path
+) -> None:
+    source = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "llama"}
+    workload = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "llama"},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": "llama"}},
+            "template": {
+                "metadata": {"labels": {"app": "llama"}},
+                "spec": {"containers": [{"name": "server", "image": "model"}]},
+            },
+        },
+    }
+    config = {**model()["spec"]["offloadingConfig"], "metrics": METRICS}
+    replica = controllers.replica(world.client, tmp_path, "audited", SETTINGS, rights)
+    async with controllers.running(replica):
+        world.apply(SERVICE, workload, model(modelSourceRef=source, offloadingConfig=config))
+        await world.complete()
+        await eventually(lambda: world.condition("MetricsAvailable") != {}, within=LONG)
+        await eventually(lambda: "deployment.beamlit.com/config" in _annotations(world), within=LONG)
+        world.queue(14)
+        await world.reaches(50)
+        world.patch({"spec": {"enabled": False}})
+        for pod in world.names("pod"):
+            world.client.kubectl("delete", "pod", pod, "-n", world.namespace, "--force", "--grace-period=0")
+        await eventually(lambda: set(world.versions()) == {"Service/llama-gateway"}, within=LONG)
+
+    asked = [each for each in control_plane.asked(f"{controllers.SYSTEM}:{controllers.NAME}") if "objectRef" in each]
+    refused = {_right(event) for event in asked if event["responseStatus"]["code"] == 403}
+    used = {right for event in asked for right in _granted(_right(event))} | IMPLIED
+    assert refused == set()
+    assert {right for right in _given(world.client) if right not in used} == set()
+
+
+def _annotations(world: World) -> str:
+    pods = world.client.get("pods", namespace=world.namespace)["items"]
+    return str([each["metadata"].get("annotations") for each in pods if "gateway" in each["metadata"]["name"]])
+
+
+def _right(event: Json) -> tuple[str, str, str]:
+    about = event["objectRef"]
+    subresource = f"/{about['subresource']}" if "subresource" in about else ""
+    return event["verb"], about.get("apiGroup", ""), f"{about['resource']}{subresource}"
+
+
+def _granted(right: tuple[str, str, str]) -> set[tuple[str, str, str]]:
+    """Give the ways in which a rule may grant what was asked for."""
+    verb, group, resource = right
+    return {right, (verb, group, "*"), (verb, "*", f"*/{resource.partition('/')[2]}")}
+
+
+def _given(client: Client) -> set[tuple[str, str, str]]:
+    """Give every right that the chart grants the controller."""
+    ours = "app.kubernetes.io/name=beamlit-controller"
+    listed = json.loads(client.kubectl("get", "role,clusterrole", "-A", "-l", ours, "-o", "json"))["items"]
+    rules = [rule for each in listed for rule in each["rules"]]
+    return {
+        (verb, group, resource)
+        for rule in rules
+        for verb in rule["verbs"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
 
 
 async def test_limited_to_a_namespace_it_needs_no_right_elsewhere(
