@@ -67,4 +67,3 @@ class Reason(StrEnum):
     REMOTE_CONFIGURED = "RemoteConfigured"
     NO_REMOTE = "NoRemote"
     AUTOSCALER_FOUND = "AutoscalerFound"
-    NO_AUTOSCALER = "NoAutoscaler"
