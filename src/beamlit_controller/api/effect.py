@@ -9,7 +9,6 @@ from beamlit_controller.core.spec import (
     Gateway,
     Mode,
     OffloadSpec,
-    Overflow,
     RemoteBackend,
     RoutingMode,
 )
@@ -40,7 +39,6 @@ def _remote(asked: Callable[[RemoteBackend], bool]) -> Callable[[OffloadSpec], b
 _CONFIG = "spec.offloadingConfig"
 _REMOTE = f"{_CONFIG}.remoteBackend"
 _OVERFLOW = f"{_CONFIG}.overflow"
-_OVERFLOWS = Overflow()
 _GATEWAY = Gateway()
 
 PENDING: Final = (
@@ -65,24 +63,9 @@ PENDING: Final = (
         lambda spec: spec.routing is not RoutingMode.SERVICE,
     ),
     Pending(
-        f"{_REMOTE}.authConfig",
-        "DANGER, requests go to the remote WITHOUT A CREDENTIAL",
-        _remote(lambda remote: remote.auth is not None),
-    ),
-    Pending(
         f"{_REMOTE}.modelName",
         "the request's body goes to the remote with the model's name that the client wrote",
         _remote(lambda remote: remote.model_name is not None),
-    ),
-    Pending(
-        f"{_REMOTE}.healthCheck",
-        "the remote is not probed, requests are sent to it even while it fails",
-        _remote(lambda remote: remote.health_check is not None),
-    ),
-    Pending(
-        f"{_REMOTE}.maxInFlight",
-        "there is NO LIMIT to the requests that are at the remote at once",
-        _remote(lambda remote: remote.max_in_flight is not None),
     ),
     Pending(
         f"{_CONFIG}.preset",
@@ -98,11 +81,6 @@ PENDING: Final = (
         f"{_CONFIG}.behavior.dryRun",
         "DANGER, requests ARE SENT to the remote; enabled: false keeps them all",
         lambda spec: spec.behavior.dry_run,
-    ),
-    Pending(
-        f"{_OVERFLOW}.onStatus",
-        "the client gets these answers from the local servers as they are",
-        lambda spec: spec.overflow.on_status != _OVERFLOWS.on_status,
     ),
     Pending(
         f"{_OVERFLOW}.maxInFlightPerReplica",

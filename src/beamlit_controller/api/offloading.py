@@ -85,6 +85,10 @@ class Overflow(Model):
     max_in_flight_per_replica: AtLeastOne | None = Field(
         default=None, description="So many requests at once per local server; the next one goes to the remote."
     )
+    after_seconds: Annotated[int, Field(ge=1, le=3600)] | None = Field(
+        default=None,
+        description="When no byte of an answer has come from local for so long; local is told to stop. Off without it.",
+    )
     max_request_bytes: Annotated[int, Field(ge=0, le=2**30)] = Field(
         default=2**20, description="Requests with a larger body are not sent a second time."
     )

@@ -104,6 +104,7 @@ def _overflow(given: offloading.Overflow) -> spec.Overflow:
         on_unavailable=given.on_unavailable,
         on_reset=given.on_reset,
         max_in_flight_per_replica=given.max_in_flight_per_replica,
+        after=timedelta(seconds=given.after_seconds) if given.after_seconds is not None else None,
         max_request_bytes=given.max_request_bytes,
     )
 

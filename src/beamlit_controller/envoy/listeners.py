@@ -1,9 +1,11 @@
 """Where requests come in: the front for clients, the internal hop for what goes to the remote."""
 
+from collections.abc import Iterable
+
 from beamlit_controller.core.spec import RemoteBackend
-from beamlit_controller.envoy import access_log, addresses, routes
-from beamlit_controller.envoy.failover import REMOTE_HOP
-from beamlit_controller.envoy.messages import Message, extension
+from beamlit_controller.envoy import access_log, addresses, credentials, failover, routes
+from beamlit_controller.envoy.failover import LOCAL_HOP, REMOTE_HOP
+from beamlit_controller.envoy.messages import Message, extension, headers_to_set
 from beamlit_controller.envoy.place import Place
 
 # Never the remote's business: what is said among proxies, and of the client's address.
@@ -15,6 +17,10 @@ CREDENTIALS = ("authorization", "cookie", "x-api-key", "api-key")
 
 # Nobody is trusted to steer Envoy by headers; without any range it would be whoever has a private address.
 NOBODY: Message = {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]}
+
+
+RETRY_AFTER = "1"
+"""Seconds; about as long as it takes to find out that a server is back."""
 
 
 def front(place: Place) -> Message:
@@ -34,6 +40,7 @@ def front(place: Place) -> Message:
         merge_slashes=True,
         path_with_escaped_slashes_action="KEEP_UNCHANGED",
         early_header_mutation_extensions=[_without(prefixes=("x-envoy-",))],
+        local_reply_config={"mappers": [_later()]},
     )
     return {
         "name": routes.FRONT,
@@ -54,27 +61,68 @@ def remote_hop(remote: RemoteBackend, place: Place) -> Message:
     manager = _connection_manager(
         REMOTE_HOP,
         place,
+        filters=credentials.filters(remote, place),
         access_log=access_log.of_hop(place.access_log),
         use_remote_address=False,
         generate_request_id=False,
         scheme_header_transformation={"scheme_to_overwrite": remote.scheme.value},
+        local_reply_config={
+            "mappers": [
+                _marked(failover.REMOTE_MARK, failover.DECLINED, flags=("UO",)),
+                _marked(failover.REMOTE_MARK, failover.FAILED),
+            ]
+        },
         early_header_mutation_extensions=[_without(*withheld, prefixes=OURS)],
     )
     return {"name": REMOTE_HOP, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
 
 
-def _connection_manager(name: str, place: Place, **options: object) -> Message:
+def local_hop(place: Place) -> Message:
+    """Give the internal listener that tells why no local server answered; what passes it is as the client sent it."""
+    told = (("UH", "UF"), failover.UNAVAILABLE), (("UC", "UR", "UPE"), failover.RESET), (("UT",), failover.SLOW)
+    manager = _connection_manager(
+        LOCAL_HOP,
+        place,
+        use_remote_address=False,
+        generate_request_id=False,
+        local_reply_config={"mappers": [_marked(failover.LOCAL_MARK, mark, flags=flags) for flags, mark in told]},
+    )
+    return {"name": LOCAL_HOP, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
+
+
+def _marked(header: str, mark: str, *, flags: tuple[str, ...] = (), **rewrite: object) -> Message:
+    """Mark the answers that Envoy itself gives, those with one of the flags or all of them."""
+    given = {"runtime_key": "offload.none", "default_value": 400}
+    which: Message = (
+        {"response_flag_filter": {"flags": list(flags)}}
+        if flags
+        else {"status_code_filter": {"comparison": {"op": "GE", "value": given}}}
+    )
+    return {"filter": which, "headers_to_add": headers_to_set([(header, mark)]), **rewrite}
+
+
+def _later() -> Message:
+    """Tell clients for whom there is nobody that they may come again."""
+    unavailable = {"op": "EQ", "value": {"runtime_key": "offload.none", "default_value": 503}}
+    return {
+        "filter": {"status_code_filter": {"comparison": unavailable}},
+        "headers_to_add": headers_to_set([("retry-after", RETRY_AFTER)]),
+    }
+
+
+def _connection_manager(name: str, place: Place, *, filters: Iterable[Message] = (), **options: object) -> Message:
     return extension(
         "envoy.filters.network.http_connection_manager",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix=name,
         rds={"route_config_name": name, "config_source": place.watched(f"rds-{name}.json")},
         http_filters=[
+            *filters,
             extension(
                 "envoy.filters.http.router",
                 "envoy.extensions.filters.http.router.v3.Router",
                 suppress_envoy_headers=True,
-            )
+            ),
         ],
         upgrade_configs=[{"upgrade_type": "websocket"}],
         # Java's client offers h2c by default: declining is right, refusing is not.

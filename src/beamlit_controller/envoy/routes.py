@@ -4,6 +4,7 @@ from beamlit_controller.core.spec import OffloadSpec, RemoteBackend, Scheme
 from beamlit_controller.envoy import addresses, failover, keep
 from beamlit_controller.envoy.failover import Chain
 from beamlit_controller.envoy.messages import Message, extension, formatted_header, headers_to_set
+from beamlit_controller.envoy.place import Place
 
 FRONT = "front"
 REMOTE = "remote"
@@ -23,8 +24,8 @@ REMOTE_AUTHORITY = ("alt-svc", "strict-transport-security")
 DEFAULT_PORTS = {Scheme.HTTP: 80, Scheme.HTTPS: 443}
 
 
-def front(spec: OffloadSpec, node: str) -> Message:
-    """Give the front's RouteConfiguration: what must stay, then the share, then the rest. `node` is who answers probes."""
+def front(spec: OffloadSpec, place: Place) -> Message:
+    """Give the front's RouteConfiguration: what must stay, then the share, then the rest."""
     host: Message = {
         "name": FRONT,
         "domains": ["*"],
@@ -32,7 +33,8 @@ def front(spec: OffloadSpec, node: str) -> Message:
         # The probe's header is taken from all other requests, so that none can hide from the access log.
         "request_headers_to_remove": [PROBE_HEADER, "x-envoy-external-address"],
         "response_headers_to_add": formatted_header(SERVED_BY, SIDE),
-        **_table(spec, node),
+        "response_headers_to_remove": [failover.REMOTE_MARK, failover.LOCAL_MARK],
+        **_table(spec, place),
     }
     return {"name": FRONT, "virtual_hosts": [host]}
 
@@ -48,12 +50,29 @@ def remote_hop(remote: RemoteBackend) -> Message:
         "request_headers_to_remove": ["x-forwarded-proto"],
         "request_headers_to_add": headers_to_set(remote.headers_to_add),
         "response_headers_to_remove": list(answers),
+        "response_headers_to_add": formatted_header(failover.REMOTE_MARK, failover.ANSWERED),
         "routes": [
             _to_remote(remote, "upgrade", REMOTE_UPGRADE, match={"prefix": "/", "headers": upgrade}),
             _to_remote(remote, "remote", REMOTE, match={"prefix": "/"}),
         ],
     }
     return {"name": failover.REMOTE_HOP, "virtual_hosts": [host]}
+
+
+def local_hop(spec: OffloadSpec) -> Message:
+    """Give the local hop's RouteConfiguration: to a local server and, in time, to another."""
+    after = spec.overflow.after
+    # Envoy asks no more once the response has begun, so a stream may take as long as it likes.
+    first_byte: Message = {"per_try_timeout": f"{after.total_seconds():g}s"} if after is not None else {}
+    policy = {**failover.hop_retry_policy(spec), **first_byte}
+    host: Message = {
+        "name": failover.LOCAL_HOP,
+        "domains": ["*"],
+        "request_body_buffer_limit": spec.overflow.max_request_bytes,
+        "response_headers_to_add": formatted_header(failover.LOCAL_MARK, failover.ANSWERED),
+        "routes": [_route("local", {"prefix": "/"}, Chain(failover.LOCAL, policy))],
+    }
+    return {"name": failover.LOCAL_HOP, "virtual_hosts": [host]}
 
 
 def authority(remote: RemoteBackend) -> str:
@@ -86,9 +105,9 @@ def _probe(header: Message, *, status: int, text: str) -> Message:
     }
 
 
-def _table(spec: OffloadSpec, node: str) -> Message:
+def _table(spec: OffloadSpec, place: Place) -> Message:
     """Give the routes in their order; a matcher goes before them where headers tell what must stay."""
-    by_path = [*_probed(node), *_kept_by_path(spec), *_split(spec)]
+    by_path = [*_probed(place.node), *_kept_by_path(spec), *_split(spec, servers=place.servers)]
     kept = keep.headers(spec.keep_local) if remote_of(spec) is not None else None
     if kept is None:
         return {"routes": by_path}
@@ -108,7 +127,7 @@ def _kept_by_path(spec: OffloadSpec) -> list[Message]:
     return [_route("keep", match, failover.local_only(spec))]
 
 
-def _split(spec: OffloadSpec) -> list[Message]:
+def _split(spec: OffloadSpec, *, servers: int) -> list[Message]:
     if remote_of(spec) is None:
         return [_route("local", {"prefix": "/"}, failover.local_only(spec))]
     share: Message = {
@@ -116,8 +135,8 @@ def _split(spec: OffloadSpec) -> list[Message]:
         "runtime_key": SHARE_KEY,
     }
     return [
-        _route("share", {"prefix": "/", "runtime_fraction": share}, failover.remote_first(spec)),
-        _route("local", {"prefix": "/"}, failover.local_first(spec)),
+        _route("share", {"prefix": "/", "runtime_fraction": share}, failover.remote_first(spec, servers=servers)),
+        _route("local", {"prefix": "/"}, failover.local_first(spec, servers=servers)),
     ]
 
 
