@@ -2,14 +2,19 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 import builders
-from beamlit_controller.core.spec import HealthCheck, OnRemoteFailure, Scheme, SecretKey, Tls
-from fakes import client, load
+from beamlit_controller.core import remote_health
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.remote_health import Judged
+from beamlit_controller.core.spec import ApiKey, HealthCheck, OnRemoteFailure, Scheme, SecretKey, Tls
+from beamlit_controller.envoy import remote_stats
+from fakes import client, load, secrets
 from fakes.gateway import Gateway, free_port, gateway, to
 from fakes.tls import Authority
 from fakes.trouble import breaks_off, closes, hangs, says, takes
@@ -236,3 +241,50 @@ async def _served_by(gate: Gateway, side: str) -> bool:
 
 async def _nothing_runs(gate: Gateway) -> bool:
     return await gate.stat("cluster.remote.upstream_rq_active") == 0
+
+
+# What can be known from outside.
+
+
+CAUSES = {
+    "answers": (None, Reason.REMOTE_ANSWERS),
+    "401": (says(401), Reason.REMOTE_REFUSES_CREDENTIAL),
+    "429": (says(429), Reason.REMOTE_THROTTLES),
+    "500": (says(500), Reason.REMOTE_FAILS),
+    "closes": (closes, Reason.REMOTE_RESETS),
+    "refuses": (None, Reason.CONNECTION_FAILED),
+    "no address": (None, Reason.REMOTE_ADDRESS_UNKNOWN),
+    "no key": (None, Reason.CREDENTIALS_UNREADABLE),
+    "bad key": (None, Reason.CREDENTIALS_UNREADABLE),
+    "no TLS": (None, Reason.TIMED_OUT),
+    "expired": (None, Reason.REMOTE_CERTIFICATE_EXPIRED),
+    "wrong name": (None, Reason.REMOTE_CERTIFICATE_FOR_ANOTHER_NAME),
+    "unknown authority": (None, Reason.REMOTE_CERTIFICATE_UNTRUSTED),
+}
+
+
+@pytest.mark.parametrize("case", CAUSES)
+async def test_the_gateways_figures_tell_why_the_remote_fails(tmp_path: Path, case: str) -> None:
+    answer, reason = CAUSES[case]
+    trusted = Authority(tmp_path, "trusted")
+    key = {"no key": "", "bad key": "two\nlines"}.get(case, "good")
+    secrets.put(tmp_path, "remote", apiKey=key, ca=trusted.cert.read_bytes())
+    served = None
+    if case in TLS:
+        issuer = trusted if TLS[case][0] else Authority(tmp_path, "unknown")
+        served = issuer.server(TLS[case][1], expired=case == "expired")
+    async with upstream("local") as local, upstream("remote", answer, tls=served) as remote:
+        if case == "refuses":
+            await remote.stop()
+        backend = to(remote, auth=ApiKey(SecretKey("remote", "apiKey")))
+        if case == "no address":
+            backend = replace(backend, host="no-such-host.invalid")
+        if case in {*TLS, "no TLS"}:
+            backend = replace(backend, scheme=Scheme.HTTPS, tls=Tls(SecretKey("remote", "ca"), NAME))
+        async with gateway(builders.spec(remote=backend), tmp_path, local=[local], share=100) as gate:
+            served_by = (await client.get(gate.front)).header("x-offload-served-by")
+            page = await client.get(gate.place.stats, "/stats/prometheus")
+            judged = remote_health.judge(backend, Judged(), remote_stats.attempts(page.body.content.decode()))
+
+    assert judged.condition.reason is reason
+    assert served_by == ("remote" if reason is Reason.REMOTE_ANSWERS else "local")

@@ -35,17 +35,39 @@ REQUEST = {
     "bytes_sent": "%BYTES_SENT%",
 }
 
+# What came of an attempt at the remote, in few words: Envoy's own hold what a certificate says of itself.
+RESULT = (
+    "%CEL(response.code_details == 'via_upstream' ? 'answered'"
+    " : response.code_details.startsWith('downstream') ? 'client-gone'"
+    " : response.code_details.startsWith('no_healthy') ? 'no-server'"
+    " : response.code_details.contains('SAN_matcher') ? 'tls-name'"
+    " : response.code_details.contains('has_expired') ? 'tls-expired'"
+    " : response.code_details.contains('CERTIFICATE_VERIFY_FAILED') ? 'tls-untrusted'"
+    " : response.code_details.contains('TLS_error') ? 'tls'"
+    " : response.code_details.contains('overflow') ? 'full'"
+    " : response.code_details.contains('credential') || response.code_details == 'lua_response' ? 'credential'"
+    " : response.code_details.contains('timeout') ? 'timeout'"
+    " : response.code_details.contains('connection_failure') ? 'refused'"
+    " : 'reset')%"
+)
+
 REMOTE_FAILURE = {
     "time": "%START_TIME%",
     "request_id": "%REQ(X-REQUEST-ID)%",
     "remote_failure": "%RESPONSE_CODE_DETAILS%",
+    "result": RESULT,
     "flags": "%RESPONSE_FLAGS%",
     "upstream": "%UPSTREAM_HOST%",
     "transport": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
 }
 
-# No route to the remote, no address of it, refused, closed, broken protocol, or timed out.
-FAILED = ["NC", "UH", "UF", "UC", "UR", "UPE", "UT"]
+UNANSWERED = {
+    "extension_filter": extension(
+        "envoy.access_loggers.extension_filters.cel",
+        "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+        expression="response.code_details != 'via_upstream' && !response.code_details.startsWith('downstream')",
+    )
+}
 
 
 def of_front(path: str) -> list[Message]:
@@ -56,8 +78,8 @@ def of_front(path: str) -> list[Message]:
 
 
 def of_hop(path: str) -> list[Message]:
-    """Give the hop's access log: a line for each attempt at the remote that failed, with the reason."""
-    return [{**log, "filter": {"response_flag_filter": {"flags": FAILED}}} for log in _lines(path, REMOTE_FAILURE)]
+    """Give the hop's access logs: a counter always, a line for each attempt that got no answer if there is a file."""
+    return [_remote_counters(), *({**log, "filter": UNANSWERED} for log in _lines(path, REMOTE_FAILURE))]
 
 
 def _counters() -> Message:
@@ -77,6 +99,17 @@ def _counters() -> Message:
             {"stat": {"name": name, "tags": [side]}, "unit": "Milliseconds", "value_format": value}
             for name, value in (("request_ms", "%DURATION%"), ("first_byte_ms", FIRST_BYTE))
         ],
+    )
+
+
+def _remote_counters() -> Message:
+    """Count attempts at the remote by what came of them."""
+    labels = [{"name": "result", "value_format": RESULT}, {"name": "code", "value_format": "%RESPONSE_CODE%"}]
+    return extension(
+        "envoy.access_loggers.stats",
+        "envoy.extensions.access_loggers.stats.v3.Config",
+        stats_scope={"prefix": "offload"},
+        counters=[{"stat": {"name": "remote_attempts", "tags": labels}, "value_fixed": 1}],
     )
 
 

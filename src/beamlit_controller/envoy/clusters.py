@@ -65,7 +65,7 @@ def _remote(
 ) -> Message:
     server = addresses.join(backend.host, backend.port)
     secured: Message = (
-        {"transport_socket": tls.transport_socket(tls.name_of(backend), place, trust=tls.TRUST, alpn=alpn)}
+        {"transport_socket": tls.transport_socket(tls.name_of(backend), backend, place, trust=tls.TRUST, alpn=alpn)}
         if backend.scheme is Scheme.HTTPS
         else {}
     )

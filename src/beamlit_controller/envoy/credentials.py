@@ -21,7 +21,7 @@ function envoy_on_request(handle)
   local key = string.match(string.sub(value, #PREFIX + 1), "^%s*(.-)%s*$")
   if key == "" or string.find(key, "[%c\\128-\\255]") then
     headers:remove(HEADER)
-    handle:respond({{[":status"] = "503"}}, "the credential for the remote can't be used\\n")
+    handle:respond({{[":status"] = "401"}}, "the credential for the remote can't be used\\n")
   elseif PREFIX .. key ~= value then
     headers:replace(HEADER, PREFIX .. key)
   end
@@ -45,7 +45,7 @@ def secrets(backend: RemoteBackend, place: Place) -> dict[str, Message]:
     key = key_of(backend)
     if key is None:
         return {}
-    source: Message = {"filename": f"{place.secrets}/{key.name}/{key.key}"}
+    source: Message = {"filename": place.secret(key)}
     found: dict[str, Message] = {CREDENTIAL_FILE: {"name": CREDENTIAL, "generic_secret": {"secret": source}}}
     if isinstance(backend.auth, OAuth) and _secured(backend.auth):
         host = _token_host(backend.auth)
@@ -60,7 +60,9 @@ def clusters(backend: RemoteBackend, place: Place) -> list[Message]:
     host = _token_host(backend.auth)
     server = addresses.join(host, _token_port(backend.auth))
     secured: Message = (
-        {"transport_socket": tls.transport_socket(host, place, trust=tls.TOKEN_TRUST)} if _secured(backend.auth) else {}
+        {"transport_socket": tls.transport_socket(host, backend, place, trust=tls.TOKEN_TRUST)}
+        if _secured(backend.auth)
+        else {}
     )
     return [
         {
@@ -133,16 +135,4 @@ def _token(oauth: OAuth, place: Place) -> Message:
 
 
 def _reference(key: SecretKey, place: Place) -> Message:
-    """Refer to the rendered Secret; its file is read again when something is renamed into the folder that is mounted."""
-    source: Message = {
-        "path": f"{place.directory}/{CREDENTIAL_FILE}",
-        "watched_directory": {"path": f"{place.secrets}/{key.name}"},
-    }
-    return {
-        "name": CREDENTIAL,
-        "sds_config": {
-            "resource_api_version": "V3",
-            "initial_fetch_timeout": "1s",
-            "path_config_source": source,
-        },
-    }
+    return {"name": CREDENTIAL, "sds_config": place.watched_with(CREDENTIAL_FILE, key)}

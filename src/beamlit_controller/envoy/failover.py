@@ -20,6 +20,7 @@ REMOTE_MARK = "x-offload-remote"
 ANSWERED = "%RESPONSE_CODE%:%RESP(GRPC-STATUS)%"
 FAILED = "failed"
 DECLINED = "declined"
+WITHOUT_CREDENTIAL = "no-credential"
 
 # The same of the local hop.
 LOCAL_MARK = "x-offload-local"
@@ -108,7 +109,7 @@ def may_decline(remote: RemoteBackend) -> bool:
 
 
 def failed_remote(remote: RemoteBackend) -> str:
-    """Give the regular expression of the marks that tell that the remote failed a request."""
+    """Give the regular expression of the marks that tell that the remote was asked and failed."""
     refuses_us = not remote.forward_client_authorization or remote.auth is not None
     codes = (*REMOTE_CODES, *REFUSED_CODES) if refuses_us else REMOTE_CODES
     grpc = (*REMOTE_GRPC, *REFUSED_GRPC) if refuses_us else REMOTE_GRPC
@@ -134,8 +135,9 @@ def _marks(spec: OffloadSpec) -> list[Message]:
     ]
     marks = [header_matches(LOCAL_MARK, "|".join(local))] if local and hops_locally(spec) else []
     if spec.remote is not None and comes_back(spec):
-        failed = failed_remote(spec.remote) if spec.on_remote_failure is OnRemoteFailure.LOCAL else ""
-        marks.append(header_matches(REMOTE_MARK, f"{DECLINED}|{failed}" if failed else DECLINED))
+        failed = (WITHOUT_CREDENTIAL, failed_remote(spec.remote))
+        back = (DECLINED, *(failed if spec.on_remote_failure is OnRemoteFailure.LOCAL else ()))
+        marks.append(header_matches(REMOTE_MARK, "|".join(back)))
     return marks
 
 

@@ -68,8 +68,10 @@ def remote_hop(remote: RemoteBackend, place: Place) -> Message:
         scheme_header_transformation={"scheme_to_overwrite": remote.scheme.value},
         local_reply_config={
             "mappers": [
-                _marked(failover.REMOTE_MARK, failover.DECLINED, flags=("UO",)),
-                _marked(failover.REMOTE_MARK, failover.FAILED),
+                _marked(failover.REMOTE_MARK, failover.DECLINED, _flagged("UO")),
+                # Envoy's 401 would tell the client that something is wrong with its own credential.
+                _marked(failover.REMOTE_MARK, failover.WITHOUT_CREDENTIAL, _status("EQ", 401), status_code=503),
+                _marked(failover.REMOTE_MARK, failover.FAILED, _status("GE", 400)),
             ]
         },
         early_header_mutation_extensions=[_without(*withheld, prefixes=OURS)],
@@ -79,35 +81,42 @@ def remote_hop(remote: RemoteBackend, place: Place) -> Message:
 
 def local_hop(place: Place) -> Message:
     """Give the internal listener that tells why no local server answered; what passes it is as the client sent it."""
-    told = (("UH", "UF"), failover.UNAVAILABLE), (("UC", "UR", "UPE"), failover.RESET), (("UT",), failover.SLOW)
+    told = {
+        failover.UNAVAILABLE: _flagged("UH", "UF"),
+        failover.RESET: _flagged("UC", "UR", "UPE"),
+        failover.SLOW: _flagged("UT"),
+    }
     manager = _connection_manager(
         LOCAL_HOP,
         place,
         use_remote_address=False,
         generate_request_id=False,
-        local_reply_config={"mappers": [_marked(failover.LOCAL_MARK, mark, flags=flags) for flags, mark in told]},
+        local_reply_config={"mappers": [_marked(failover.LOCAL_MARK, mark, which) for mark, which in told.items()]},
     )
     return {"name": LOCAL_HOP, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
 
 
-def _marked(header: str, mark: str, *, flags: tuple[str, ...] = (), **rewrite: object) -> Message:
-    """Mark the answers that Envoy itself gives, those with one of the flags or all of them."""
-    given = {"runtime_key": "offload.none", "default_value": 400}
-    which: Message = (
-        {"response_flag_filter": {"flags": list(flags)}}
-        if flags
-        else {"status_code_filter": {"comparison": {"op": "GE", "value": given}}}
-    )
-    return {"filter": which, "headers_to_add": headers_to_set([(header, mark)]), **rewrite}
+def _marked(header: str, mark: str, which: Message, **rewrite: object) -> Message:
+    """Mark answers that Envoy itself gives."""
+    return {
+        "filter": which,
+        "headers_to_add": headers_to_set([(header, mark), ("retry-after", RETRY_AFTER)]),
+        **rewrite,
+    }
+
+
+def _flagged(*flags: str) -> Message:
+    return {"response_flag_filter": {"flags": list(flags)}}
+
+
+def _status(comparison: str, status: int) -> Message:
+    value = {"runtime_key": "offload.none", "default_value": status}
+    return {"status_code_filter": {"comparison": {"op": comparison, "value": value}}}
 
 
 def _later() -> Message:
     """Tell clients for whom there is nobody that they may come again."""
-    unavailable = {"op": "EQ", "value": {"runtime_key": "offload.none", "default_value": 503}}
-    return {
-        "filter": {"status_code_filter": {"comparison": unavailable}},
-        "headers_to_add": headers_to_set([("retry-after", RETRY_AFTER)]),
-    }
+    return {"filter": _status("EQ", 503), "headers_to_add": headers_to_set([("retry-after", RETRY_AFTER)])}
 
 
 def _connection_manager(name: str, place: Place, *, filters: Iterable[Message] = (), **options: object) -> Message:

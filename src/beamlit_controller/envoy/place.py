@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from beamlit_controller.core.spec import SecretKey
 from beamlit_controller.envoy import addresses
 from beamlit_controller.envoy.messages import Message
 
@@ -44,7 +45,19 @@ class Place:
         hosts = [text for text in self.local if not addresses.is_unix(text)]
         return len(self.local) if all(addresses.is_ip(addresses.split(host)[0]) for host in hosts) else 0
 
+    def secret(self, key: SecretKey) -> str:
+        """Give the file of a Secret's key."""
+        return f"{self._folder_of(key)}/{key.key}"
+
+    def watched_with(self, name: str, key: SecretKey) -> Message:
+        """Give the ConfigSource of a rendered file that refers to this key: read again whenever the key is exchanged."""
+        source = {"path": f"{self.directory}/{name}", "watched_directory": {"path": self._folder_of(key)}}
+        return {"resource_api_version": "V3", "initial_fetch_timeout": "1s", "path_config_source": source}
+
     def watched(self, name: str) -> Message:
         """Give the ConfigSource of a rendered file: read again whenever something is renamed into its folder."""
         source = {"path": f"{self.directory}/{name}", "watched_directory": {"path": self.directory}}
         return {"resource_api_version": "V3", "path_config_source": source}
+
+    def _folder_of(self, key: SecretKey) -> str:
+        return f"{self.secrets}/{key.name}"

@@ -10,8 +10,12 @@ TOKEN_TRUST = "token_trust"  # noqa: S105 - a name of what is trusted
 SHARES_TRUST = "shares_trust"
 
 
-def transport_socket(name: str, place: Place, *, trust: str, alpn: list[str] | None = None) -> Message:
+def transport_socket(
+    name: str, backend: RemoteBackend, place: Place, *, trust: str, alpn: list[str] | None = None
+) -> Message:
     """Give the transport socket to who has this name; without `alpn` the cluster offers the protocols that it speaks."""
+    ca = backend.tls.ca
+    source = place.watched_with(file_of(trust), ca) if ca else place.watched(file_of(trust))
     return extension(
         "envoy.transport_sockets.tls",
         "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
@@ -19,7 +23,7 @@ def transport_socket(name: str, place: Place, *, trust: str, alpn: list[str] | N
         common_tls_context={
             "tls_params": {"tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3"},
             "alpn_protocols": alpn or [],
-            "validation_context_sds_secret_config": {"name": trust, "sds_config": place.watched(file_of(trust))},
+            "validation_context_sds_secret_config": {"name": trust, "sds_config": source},
         },
     )
 
@@ -31,7 +35,7 @@ def trust_in(name: str, backend: RemoteBackend, place: Place, *, trust: str) -> 
     return {
         "name": trust,
         "validation_context": {
-            "trusted_ca": {"filename": f"{place.secrets}/{ca.name}/{ca.key}" if ca else place.system_ca},
+            "trusted_ca": {"filename": place.secret(ca) if ca else place.system_ca},
             "match_typed_subject_alt_names": [names],
         },
     }
