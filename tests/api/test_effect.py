@@ -23,6 +23,7 @@ IN_EFFECT = {
         "forwardClientAuthorization": True,
         "healthCheck": {"path": "/health", "periodSeconds": 10},
         "maxInFlight": 200,
+        "modelName": "llama-over-there",
         "authConfig": {"type": "apiKey", "apiKeyConfig": {"secretRef": {"name": "remote", "key": "apiKey"}}},
     },
     "metrics": [
@@ -37,10 +38,19 @@ IN_EFFECT = {
         "metricsLossSeconds": 10,
         "dryRun": False,
     },
-    "overflow": {"onStatus": [503], "onUnavailable": False, "onReset": False, "afterSeconds": 5, "maxRequestBytes": 3},
+    "overflow": {
+        "onStatus": [503],
+        "onUnavailable": False,
+        "onReset": False,
+        "maxInFlightPerReplica": 16,
+        "afterSeconds": 5,
+        "maxRequestBytes": 3,
+    },
     "onRemoteFailure": "Fail",
     "keepLocal": [{"header": "a", "value": "b"}, {"pathPrefix": "/x"}],
-    "allowOverride": False,
+    "mayLeave": [{"header": "a", "value": "c"}],
+    "stickiness": {"cookie": "sid"},
+    "allowOverride": True,
 }
 
 
@@ -72,7 +82,6 @@ def test_tells_every_field_without_effect_that_was_set(full: dict[str, Any], pro
     ("config", "field", "part"),
     [
         ({"behavior": {"dryRun": True}}, "behavior.dryRun", "requests ARE SENT to the remote"),
-        ({"allowOverride": True}, "allowOverride", "x-offload is not looked at"),
     ],
 )
 def test_says_what_happens_instead(read: Read, config: dict[str, Any], field: str, part: str) -> None:

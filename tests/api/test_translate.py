@@ -103,6 +103,7 @@ def test_every_field_reaches_the_core(full: dict[str, Any], prometheus: Settings
     )
     assert spec.on_remote_failure is OnRemoteFailure.FAIL
     assert spec.keep_local == (HeaderMatch("x-data-class", "restricted"), PathPrefix("/metrics"))
+    assert spec.may_leave == (HeaderMatch("x-data-class", "public"),)
     assert spec.stickiness == HeaderStickiness("x-session-id")
     assert spec.allow_override
     assert spec.gateway == Gateway(

@@ -12,7 +12,9 @@ from inline_snapshot import external_file
 import builders
 from beamlit_controller.core.spec import (
     ApiKey,
+    CookieStickiness,
     HeaderMatch,
+    HeaderStickiness,
     HealthCheck,
     OAuth,
     OffloadSpec,
@@ -121,6 +123,19 @@ CASES: dict[str, tuple[OffloadSpec, Place]] = {
         ),
         replace(PLACE, gateways=2),
     ),
+    "choices": (
+        builders.spec(
+            remote=PLAIN,
+            keep_local=(HeaderMatch("x-data-class", "restricted"),),
+            may_leave=(HeaderMatch("x-data-class", "public"), PathPrefix("/v1/embeddings")),
+            stickiness=HeaderStickiness("x-session-id"),
+            allow_override=True,
+        ),
+        PLACE,
+    ),
+    "cookie": (builders.spec(remote=PLAIN, stickiness=CookieStickiness("sid")), PLACE),
+    "cap": (builders.spec(remote=PLAIN, overflow=Overflow(max_in_flight_per_replica=16)), PLACE),
+    "model_name": (builders.spec(remote=replace(PLAIN, model_name='meta/"llama"')), PLACE),
     "no_remote": (builders.spec(), PLACE),
     "names": (
         builders.spec(remote=RemoteBackend(Scheme.HTTP, "fd00::9", 80)),

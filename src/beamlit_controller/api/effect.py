@@ -38,7 +38,6 @@ def _remote(asked: Callable[[RemoteBackend], bool]) -> Callable[[OffloadSpec], b
 
 _CONFIG = "spec.offloadingConfig"
 _REMOTE = f"{_CONFIG}.remoteBackend"
-_OVERFLOW = f"{_CONFIG}.overflow"
 _GATEWAY = Gateway()
 
 PENDING: Final = (
@@ -63,11 +62,6 @@ PENDING: Final = (
         lambda spec: spec.routing is not RoutingMode.SERVICE,
     ),
     Pending(
-        f"{_REMOTE}.modelName",
-        "the request's body goes to the remote with the model's name that the client wrote",
-        _remote(lambda remote: remote.model_name is not None),
-    ),
-    Pending(
         f"{_CONFIG}.preset",
         "no metric comes from it; write them under metrics",
         lambda spec: spec.preset is not None,
@@ -81,21 +75,6 @@ PENDING: Final = (
         f"{_CONFIG}.behavior.dryRun",
         "DANGER, requests ARE SENT to the remote; enabled: false keeps them all",
         lambda spec: spec.behavior.dry_run,
-    ),
-    Pending(
-        f"{_OVERFLOW}.maxInFlightPerReplica",
-        "local servers get as many requests at once as the share leaves them",
-        lambda spec: spec.overflow.max_in_flight_per_replica is not None,
-    ),
-    Pending(
-        f"{_CONFIG}.stickiness",
-        "each request of a session chooses its side anew",
-        lambda spec: spec.stickiness is not None,
-    ),
-    Pending(
-        f"{_CONFIG}.allowOverride",
-        "the request header x-offload is not looked at",
-        lambda spec: spec.allow_override,
     ),
     Pending(
         "spec.gateway.replicas",

@@ -382,6 +382,7 @@ class OffloadSpec:
     overflow: Overflow = Overflow()
     on_remote_failure: OnRemoteFailure = OnRemoteFailure.LOCAL
     keep_local: tuple[KeepLocal, ...] = ()
+    may_leave: tuple[KeepLocal, ...] = ()
     stickiness: HeaderStickiness | CookieStickiness | None = None
     allow_override: bool = False
     gateway: Gateway = Gateway()

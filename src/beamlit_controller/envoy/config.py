@@ -49,13 +49,13 @@ def _route_tables(spec: OffloadSpec, place: Place) -> dict[str, Message]:
     tables = {routes.FRONT: routes.front(spec, place)}
     if spec.remote is not None:
         tables[LOCAL_HOP] = routes.local_hop(spec)
-        tables[REMOTE_HOP] = routes.remote_hop(spec.remote)
+        tables[REMOTE_HOP] = routes.remote_hop(spec.remote, spec.overflow.max_request_bytes)
     return tables
 
 
 def _listeners(spec: OffloadSpec, place: Place) -> list[Message]:
     hops = [listeners.local_hop(place), listeners.remote_hop(spec.remote, place)] if spec.remote else []
-    return [*hops, listeners.front(place)]
+    return [*hops, listeners.front(spec, place)]
 
 
 def _resources(kind: str, messages: list[Message]) -> str:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from beamlit_controller.core.spec import RemoteBackend
-from beamlit_controller.envoy import access_log, addresses, credentials, failover, routes
+from beamlit_controller.core.spec import OffloadSpec, RemoteBackend
+from beamlit_controller.envoy import access_log, addresses, credentials, failover, model_name, routes, sessions
 from beamlit_controller.envoy.failover import LOCAL_HOP, REMOTE_HOP
 from beamlit_controller.envoy.messages import Message, extension, headers_to_set
 from beamlit_controller.envoy.place import Place
@@ -23,12 +23,14 @@ RETRY_AFTER = "1"
 """Seconds; about as long as it takes to find out that a server is back."""
 
 
-def front(place: Place) -> Message:
+def front(spec: OffloadSpec, place: Place) -> Message:
     """Give the listener that clients connect to."""
+    forged = (sessions.SESSION,) if spec.allow_override else (sessions.SESSION, routes.OVERRIDE)
     manager = _connection_manager(
         routes.FRONT,
         place,
-        access_log=access_log.of_front(place.access_log),
+        filters=sessions.filters(spec.stickiness),
+        access_log=access_log.of_front(place.access_log, spec.overflow),
         # The address of who connected is appended to x-forwarded-for; what a proxy in front of us said is believed as
         # little or as much as the model's servers believe it themselves.
         use_remote_address=True,
@@ -39,7 +41,7 @@ def front(place: Place) -> Message:
         normalize_path=True,
         merge_slashes=True,
         path_with_escaped_slashes_action="KEEP_UNCHANGED",
-        early_header_mutation_extensions=[_without(prefixes=("x-envoy-",))],
+        early_header_mutation_extensions=[_without(*forged, prefixes=("x-envoy-",))],
         local_reply_config={"mappers": [_later()]},
     )
     return {
@@ -61,7 +63,7 @@ def remote_hop(remote: RemoteBackend, place: Place) -> Message:
     manager = _connection_manager(
         REMOTE_HOP,
         place,
-        filters=credentials.filters(remote, place),
+        filters=[*model_name.filters(remote.model_name), *credentials.filters(remote, place)],
         access_log=access_log.of_hop(place.access_log),
         use_remote_address=False,
         generate_request_id=False,

@@ -1,5 +1,7 @@
 """Small programs that Envoy runs for us where it has no words for something."""
 
+import string
+
 from beamlit_controller.envoy.messages import Message, extension
 
 
@@ -14,4 +16,5 @@ def filter_of(source: str) -> Message:
 
 def text(value: str) -> str:
     """Give a literal of the program that means exactly these bytes."""
-    return '"' + "".join(f"\\{byte:03d}" if not chr(byte).isalnum() else chr(byte) for byte in value.encode()) + '"'
+    plain = (string.ascii_letters + string.digits).encode()
+    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03d}" for byte in value.encode()) + '"'
