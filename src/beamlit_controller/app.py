@@ -114,7 +114,7 @@ async def _serve(given: Standalone, place: State, resources: AsyncExitStack, sto
     memory = DecisionFiles(place.decisions)
     memory.keep_only(folder.manifests.specs.keys())
     site = _site(settings, clock, folder, gateways, shares)
-    sinks = (ShareSink(shares), memory, *site.sinks, LogSink())
+    sinks = (ShareSink(shares, gateways.attempts), memory, *site.sinks, LogSink())
     parts = Parts(sensor, sinks, clock, partial(api_settings.period, settings=settings))
 
     async with asyncio.TaskGroup() as group:

@@ -182,7 +182,7 @@ async def test_counts_what_was_kept_and_what_was_refused_for_it(tmp_path: Path) 
                 await _side(gate, "/", ("x-data-class", "restricted"))
             counted = await gate.requests()
 
-    kept = Counter({code: 0 for code in ("200", "503")})
+    kept = Counter(dict.fromkeys(("200", "503"), 0))
     for (_, route, code), count in counted.items():
         assert route == "keep"
         kept[code] += count

@@ -20,6 +20,9 @@ class Attempts:
     servers: int = 0
 
 
+NOTHING = Attempts()
+
+
 @dataclass(frozen=True, slots=True)
 class RemoteReady:
     """The condition: True, False or Unknown, and why."""
@@ -34,7 +37,7 @@ class Judged:
     """The condition, and the counters up to which it is known."""
 
     condition: RemoteReady = RemoteReady("Unknown", Reason.REMOTE_NOT_ASKED, "no request has gone to the remote yet")
-    attempts: Attempts = Attempts()
+    attempts: Attempts = NOTHING
 
 
 def judge(remote: RemoteBackend, previous: Judged, attempts: Attempts) -> Judged:
@@ -43,10 +46,10 @@ def judge(remote: RemoteBackend, previous: Judged, attempts: Attempts) -> Judged
     A remote that answers some requests is ready, and how many it fails is told. What was never sent there because as many
     as allowed are there already, or because a client left, says nothing.
     """
-    fresh = _fresh(previous.attempts, attempts)
+    counted = fresh(previous.attempts, attempts)
     failures: Counter[tuple[Reason, int]] = Counter()
     good = 0
-    for (result, code), count in fresh.items():
+    for (result, code), count in counted.items():
         cause = _cause(result, code, servers=attempts.servers)
         if cause is None:
             good += count if result == "answered" else 0
@@ -67,7 +70,7 @@ def all_together(several: Iterable[Attempts]) -> Attempts:
     return Attempts(tuple((result, code, count) for (result, code), count in sorted(counts.items())), servers)
 
 
-def _fresh(before: Attempts, after: Attempts) -> dict[tuple[str, int], int]:
+def fresh(before: Attempts, after: Attempts) -> dict[tuple[str, int], int]:
     """Give what was counted in between; counters that fell belong to a gateway that began anew."""
     old = {(result, code): count for result, code, count in before.counts}
     grown = {}

@@ -37,6 +37,7 @@ def local(place: Place, *, alone: bool) -> Message:
         **upstream.discovery(place.local, dns_refresh_rate="1s", dns_jitter="0s", dns_lookup_family="ALL"),
         # A server on the same network answers at once or is gone, and the next one is waiting.
         "connect_timeout": "0.25s",
+        "per_connection_buffer_limit_bytes": upstream.MOST_BUFFERED,
         "lb_policy": "LEAST_REQUEST",
         **panic,
         "circuit_breakers": upstream.UNLIMITED,
@@ -76,6 +77,7 @@ def _remote(
             [server], respect_dns_ttl=True, dns_lookup_family="ALL", all_addresses_in_single_endpoint=True
         ),
         "connect_timeout": "2s",
+        "per_connection_buffer_limit_bytes": upstream.MOST_BUFFERED,
         "circuit_breakers": _at_most(backend.max_in_flight, gateways=place.gateways),
         **(_probed(backend) if name == routes.REMOTE else {}),
         # What lies between forgets silent connections, and a stream may think for minutes.

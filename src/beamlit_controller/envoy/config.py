@@ -24,7 +24,7 @@ def files(spec: OffloadSpec, place: Place) -> Files:
     even while offloading is off: only the routes say so, and requests that are under way there go on.
     """
     return {
-        "bootstrap.json": _text(bootstrap.bootstrap(spec.key, place)),
+        "bootstrap.json": _text(bootstrap.bootstrap(spec, place)),
         **_secrets(spec, place),
         "cds.json": _resources(CLUSTER, clusters.all_of(spec, place)),
         **{f"rds-{name}.json": _resources(ROUTES, [table]) for name, table in _route_tables(spec, place).items()},

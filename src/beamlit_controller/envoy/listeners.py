@@ -3,7 +3,16 @@
 from collections.abc import Iterable
 
 from beamlit_controller.core.spec import OffloadSpec, RemoteBackend
-from beamlit_controller.envoy import access_log, addresses, credentials, failover, model_name, routes, sessions
+from beamlit_controller.envoy import (
+    access_log,
+    addresses,
+    credentials,
+    failover,
+    model_name,
+    routes,
+    sessions,
+    upstream,
+)
 from beamlit_controller.envoy.failover import LOCAL_HOP, REMOTE_HOP
 from beamlit_controller.envoy.messages import Message, extension, headers_to_set
 from beamlit_controller.envoy.place import Place
@@ -49,6 +58,8 @@ def front(spec: OffloadSpec, place: Place) -> Message:
         "address": addresses.message(place.front),
         # With it a second Envoy would silently share the port instead of failing to bind.
         "enable_reuse_port": False,
+        # What a client that reads slowly may leave with us.
+        "per_connection_buffer_limit_bytes": upstream.MOST_BUFFERED,
         "filter_chains": [{"filters": [manager]}],
     }
 
@@ -138,8 +149,14 @@ def _connection_manager(name: str, place: Place, *, filters: Iterable[Message] =
         upgrade_configs=[{"upgrade_type": "websocket"}],
         # Java's client offers h2c by default: declining is right, refusing is not.
         http_protocol_options={"accept_http_10": True, "ignore_http_11_upgrade": [{"exact": "h2c"}]},
-        http2_protocol_options={"max_concurrent_streams": 1024, "allow_connect": True},
-        common_http_protocol_options={"idle_timeout": "3600s"},
+        http2_protocol_options={
+            "max_concurrent_streams": 1024,
+            "allow_connect": True,
+            "initial_stream_window_size": 256 * 1024,
+            "initial_connection_window_size": 1024 * 1024,
+        },
+        max_request_headers_kb=60,
+        common_http_protocol_options={"idle_timeout": "3600s", "max_headers_count": 100},
         # Long answers and long silence are usual in inference: only a stream that is silent for a quarter of an hour ends.
         stream_idle_timeout="900s",
         request_timeout="0s",

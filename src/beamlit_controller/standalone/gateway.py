@@ -88,6 +88,11 @@ class Gateway:
         """Tell whether the gateway answered when it was last asked."""
         return self._seen.ready
 
+    @property
+    def attempts(self) -> Attempts:
+        """Give what the gateway counted of its requests to the remote when it was last asked."""
+        return self._remote.attempts
+
     async def keep(self, specs: Latest[OffloadSpec]) -> None:
         """Keep the gateway running as the spec says, until cancelled; the process is left running then."""
         self._write(specs.value)
