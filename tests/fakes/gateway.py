@@ -97,6 +97,7 @@ async def gateway(
     local: Iterable[Upstream | str] = (),
     share: int | None = 0,
     wait: float = 10,
+    workers: int = 1,
     **place: object,
 ) -> AsyncIterator[Gateway]:
     """Run a gateway until the block ends. Without a share there is no share server either."""
@@ -107,7 +108,7 @@ async def gateway(
         if share is not None:
             shares.set(spec.key, share)
             await stack.enter_async_context(shares.serve(where.shares))
-        process = await stack.enter_async_context(_envoy(folder))
+        process = await stack.enter_async_context(_envoy(folder, workers))
         await eventually(lambda: ready(where.stats), within=wait, what="the gateway is ready")
         yield Gateway(spec, where, folder, process, shares)
 
@@ -153,8 +154,8 @@ def _place(spec: OffloadSpec, folder: Path, local: Iterable[Upstream | str], **c
 
 
 @asynccontextmanager
-async def _envoy(folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    words = command.command(folder, concurrency=1, drain=timedelta(seconds=1))
+async def _envoy(folder: Path, workers: int) -> AsyncIterator[asyncio.subprocess.Process]:
+    words = command.command(folder, concurrency=workers, drain=timedelta(seconds=1))
     with (folder / "envoy.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *words, "--file-flush-interval-msec", "50", stderr=log, cwd=folder

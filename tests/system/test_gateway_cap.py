@@ -47,6 +47,19 @@ async def test_sends_what_is_above_the_cap_to_the_remote(tmp_path: Path, cap: in
     assert tally.by("local") > 0 < tally.by("remote")
 
 
+async def test_each_further_worker_may_let_one_more_through(tmp_path: Path) -> None:
+    busy = Busy()
+    async with upstream("local", busy) as local, upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote), overflow=Overflow(max_in_flight_per_replica=8))
+        async with gateway(spec, tmp_path, local=[local], workers=2) as gate:
+            await gate.cap(8)
+            tally = await load.ask(gate.front, requests=2000, connections=80)
+
+    assert tally.total == tally.good == 2000
+    assert 8 <= busy.most <= 8 + 1
+    assert tally.by("remote") > 0
+
+
 async def test_the_cap_changes_under_load_without_an_error(tmp_path: Path) -> None:
     busy = Busy()
     async with upstream("local", busy) as local, upstream("remote") as remote:

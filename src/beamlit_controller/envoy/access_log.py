@@ -67,7 +67,7 @@ def of_front(path: str, overflow: Overflow) -> list[Message]:
     reason = _reason("overflow" if overflow.on_status or overflow.after is not None else "unavailable")
     probe = {"name": PROBE_HEADER, "present_match": True, "invert_match": True}
     clients: Message = {"header_filter": {"header": probe}}
-    return [{**log, "filter": clients} for log in (_counters(reason), *_lines(path, {**REQUEST, "reason": reason}))]
+    return [{**log, "filter": clients} for log in (_counters(), *_lines(path, {**REQUEST, "reason": reason}))]
 
 
 def of_hop(path: str) -> list[Message]:
@@ -90,13 +90,14 @@ def _reason(passed_on: str) -> str:
     )
 
 
-def _counters(reason: str) -> Message:
+def _counters() -> Message:
     """Count requests and time them; Envoy's own counters charge a failover to the first cluster it tried."""
     side = {"name": "side", "value_format": SIDE}
     labels = [
         side,
         {"name": "route", "value_format": "%ROUTE_NAME%"},
-        {"name": "reason", "value_format": reason},
+        # Whom it was for: with the route and the side it tells what the reason of a line tells, at a tenth of the cost.
+        {"name": "chain", "value_format": "%UPSTREAM_CLUSTER_RAW%"},
         {"name": "code", "value_format": "%RESPONSE_CODE%"},
     ]
     return extension(
