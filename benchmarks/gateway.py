@@ -23,7 +23,8 @@ CONNECTIONS = 16
 RATE = 1000
 
 SCRIPT = """
-wrk.method, wrk.body = "POST", string.rep("x", {size})
+local head, tail = '{{"model":"model","prompt":"', '"}}'
+wrk.method, wrk.body = "POST", head .. string.rep("x", {size} - #head - #tail) .. tail
 wrk.headers["content-type"] = "application/json"
 {pace}
 done = function(summary, latency)
@@ -68,6 +69,9 @@ async def _peers() -> AsyncIterator[tuple[Path, Sequence[Peer]]]:
                 peers.bare_envoy(folder, port),
                 peers.gateway(folder, port, share=0),
                 peers.gateway(folder, port, share=50),
+                peers.gateway(folder, port, share=0, spec=peers.ALL_ON, named="all on"),
+                peers.gateway(folder, port, share=50, spec=peers.ALL_ON, named="all on"),
+                peers.gateway(folder, port, share=0, spec=peers.SLOW, named="and local hop"),
             )
         ]
         yield folder, (Peer("direct", port), *proxies)

@@ -4,12 +4,25 @@ import json
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import httpx2
 
-from beamlit_controller.core.spec import Behavior, ModelKey, OffloadSpec, RemoteBackend, Scheme
+from beamlit_controller.core.spec import (
+    ApiKey,
+    Behavior,
+    HeaderMatch,
+    HeaderStickiness,
+    ModelKey,
+    OffloadSpec,
+    Overflow,
+    PathPrefix,
+    RemoteBackend,
+    Scheme,
+    SecretKey,
+)
 from beamlit_controller.envoy import command, config
 from beamlit_controller.envoy.place import Place
 from beamlit_controller.envoy.shares import ShareServer
@@ -17,6 +30,29 @@ from benchmarks import machine
 
 SIZES = (1024, 64 * 1024)
 SERVED_BY = "x-offload-served-by"
+
+
+PLAIN = OffloadSpec(ModelKey("benchmarks", "model"), "model")
+ALL_ON = replace(
+    PLAIN,
+    remote=RemoteBackend(
+        Scheme.HTTP,
+        "127.0.0.1",
+        0,
+        headers_to_add=(("x-team", "search"),),
+        model_name="the-remotes-own-name",
+        auth=ApiKey(SecretKey("remote", "apiKey")),
+        max_in_flight=1000,
+    ),
+    overflow=Overflow(on_status=(429, 503, 529), max_in_flight_per_replica=1000),
+    keep_local=(HeaderMatch("x-data-class", "restricted"), PathPrefix("/metrics")),
+    may_leave=(PathPrefix("/"),),
+    stickiness=HeaderStickiness("x-session-id"),
+    allow_override=True,
+)
+"""Everything that can be switched on for a request, but for the local hop."""
+SLOW = replace(ALL_ON, overflow=replace(ALL_ON.overflow, after=timedelta(seconds=20)))
+"""And that too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +148,15 @@ async def bare_envoy(folder: Path, upstream: int) -> AsyncIterator[Peer]:
 
 
 @asynccontextmanager
-async def gateway(folder: Path, local: int, *, remote: int | None = None, share: int = 0) -> AsyncIterator[Peer]:
+async def gateway(
+    folder: Path, local: int, *, remote: int | None = None, share: int = 0, spec: OffloadSpec = PLAIN, named: str = ""
+) -> AsyncIterator[Peer]:
     """Run our gateway, access log off, with a share for a remote over plain HTTP; ready means that the share is in force."""
-    home, port = _home(folder, f"gateway-{share}"), machine.free_port()
-    spec = _spec(remote or local, share)
+    name = f"gateway, {named}{', ' if named else ''}share {share}"
+    home, port = _home(folder, name.replace(", ", "-").replace(" ", "-")), machine.free_port()
+    spec = _with_remote(spec, remote or local, share)
+    (home / "remote").mkdir()
+    (home / "remote" / "apiKey").write_text("a-key")
     place = Place(
         node=str(spec.key),
         directory=str(home),
@@ -124,21 +165,22 @@ async def gateway(folder: Path, local: int, *, remote: int | None = None, share:
         admin="unix:admin.sock",
         shares="unix:shares.sock",
         local=(f"127.0.0.1:{local}",),
+        secrets=str(home),
     )
-    for name, text in config.files(spec, place).items():
-        (home / name).write_text(text)
+    for file, text in config.files(spec, place).items():
+        (home / file).write_text(text)
     shares = ShareServer()
     shares.set(spec.key, share)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(shares.serve(f"unix:{home}/shares.sock"))
         process = await stack.enter_async_context(_envoy(home))
         await _in_force(port, share)
-        yield Peer(f"gateway, share {share}", port, process.pid)
+        yield Peer(name, port, process.pid)
 
 
-def _spec(remote: int, share: int) -> OffloadSpec:
-    backend = RemoteBackend(Scheme.HTTP, "127.0.0.1", remote)
-    return OffloadSpec(ModelKey("benchmarks", "model"), "model", remote=backend, behavior=Behavior(percentage=share))
+def _with_remote(spec: OffloadSpec, port: int, share: int) -> OffloadSpec:
+    backend = spec.remote or RemoteBackend(Scheme.HTTP, "127.0.0.1", port)
+    return replace(spec, remote=replace(backend, port=port), behavior=Behavior(percentage=share))
 
 
 async def _in_force(port: int, share: int) -> None:

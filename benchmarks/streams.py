@@ -39,6 +39,8 @@ async def main() -> None:
                 peers.bare_envoy(folder, port),
                 peers.gateway(folder, port, share=0),
                 peers.gateway(folder, port, share=100),
+                peers.gateway(folder, port, share=0, spec=peers.ALL_ON, named="all on"),
+                peers.gateway(folder, port, share=100, spec=peers.ALL_ON, named="all on"),
             )
         ]
         await _rounds((Peer("direct", port), *proxies))

@@ -26,7 +26,7 @@ from beamlit_controller.controller.sensor import Route, Sensor
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import ExternalMetric, MetricSpec, ModelKey, OffloadSpec, PodsMetric
-from beamlit_controller.envoy import command, config
+from beamlit_controller.envoy import command, config, credentials, remote_stats
 from beamlit_controller.envoy.place import Place
 from beamlit_controller.envoy.shares import ShareServer
 from beamlit_controller.envoy.sink import ShareSink
@@ -102,12 +102,19 @@ async def _serve(given: Standalone, place: State, resources: AsyncExitStack, sto
     await resources.enter_async_context(
         shares.serve(f"unix:{resources.enter_context(sockets.reachable(place.shares))}")
     )
-    gateways = Gateways(place.gateways, Shape(partial(gateway_files, settings), _command))
+    shape = Shape(
+        files=partial(gateway_files, settings),
+        command=_command,
+        secrets=partial(_secret_folders, settings),
+        figures=remote_stats.FILTER,
+        attempts=remote_stats.attempts,
+    )
+    gateways = Gateways(place.gateways, shape)
 
     memory = DecisionFiles(place.decisions)
     memory.keep_only(folder.manifests.specs.keys())
     site = _site(settings, clock, folder, gateways, shares)
-    sinks = (ShareSink(shares), memory, *site.sinks, LogSink())
+    sinks = (ShareSink(shares, gateways.attempts), memory, *site.sinks, LogSink())
     parts = Parts(sensor, sinks, clock, partial(api_settings.period, settings=settings))
 
     async with asyncio.TaskGroup() as group:
@@ -185,10 +192,19 @@ def gateway_files(settings: Settings, spec: OffloadSpec, directory: Path) -> dic
         admin="unix:admin.sock",
         shares="unix:../../shares.sock",
         local=_endpoints(settings).of(spec),
-        secrets=str(Path(given.secrets_directory or "secrets").absolute()),
+        secrets=str(_secrets(settings)),
         access_log=given.access_log and str(Path(given.access_log).absolute()),
     )
     return config.files(spec, place)
+
+
+def _secrets(settings: Settings) -> Path:
+    return Path(settings.standalone.secrets_directory or "secrets").absolute()
+
+
+def _secret_folders(settings: Settings, spec: OffloadSpec) -> Sequence[Path]:
+    keys = (credentials.key_of(spec.remote), spec.remote.tls.ca) if spec.remote else ()
+    return [_secrets(settings) / key.name for key in keys if key is not None]
 
 
 def _endpoints(settings: Settings) -> Endpoints:

@@ -98,10 +98,12 @@ def test_every_field_reaches_the_core(full: dict[str, Any], prometheus: Settings
         on_unavailable=False,
         on_reset=False,
         max_in_flight_per_replica=16,
+        after=timedelta(seconds=20),
         max_request_bytes=2 * 2**20,
     )
     assert spec.on_remote_failure is OnRemoteFailure.FAIL
     assert spec.keep_local == (HeaderMatch("x-data-class", "restricted"), PathPrefix("/metrics"))
+    assert spec.may_leave == (HeaderMatch("x-data-class", "public"),)
     assert spec.stickiness == HeaderStickiness("x-session-id")
     assert spec.allow_override
     assert spec.gateway == Gateway(

@@ -11,7 +11,12 @@ from inline_snapshot import external_file
 
 import builders
 from beamlit_controller.core.spec import (
+    ApiKey,
+    CookieStickiness,
     HeaderMatch,
+    HeaderStickiness,
+    HealthCheck,
+    OAuth,
     OffloadSpec,
     OnRemoteFailure,
     Overflow,
@@ -79,6 +84,58 @@ CASES: dict[str, tuple[OffloadSpec, Place]] = {
         ),
         PLACE,
     ),
+    "overflow": (
+        builders.spec(remote=PLAIN, overflow=Overflow(on_status=(429, 503, 529))),
+        replace(PLACE, local=("llama-local.models.svc:8000",)),
+    ),
+    "slow": (
+        builders.spec(remote=PLAIN, overflow=Overflow(on_status=(503,), after=timedelta(seconds=20))),
+        PLACE,
+    ),
+    "api_key": (
+        builders.spec(
+            remote=RemoteBackend(
+                Scheme.HTTPS, "api.example.com", 443, auth=ApiKey(SecretKey("remote", "apiKey"), "x-api-key", "")
+            )
+        ),
+        PLACE,
+    ),
+    "oauth": (
+        builders.spec(
+            remote=RemoteBackend(
+                Scheme.HTTPS,
+                "api.example.com",
+                443,
+                auth=OAuth("client", SecretKey("remote", "secret"), "https://login.example.com/token", ("infer",)),
+            )
+        ),
+        PLACE,
+    ),
+    "remote_limits": (
+        builders.spec(
+            remote=replace(
+                PLAIN,
+                max_in_flight=200,
+                path_prefix="/llama",
+                health_check=HealthCheck("/health", timedelta(seconds=10)),
+            ),
+            on_remote_failure=OnRemoteFailure.FAIL,
+        ),
+        replace(PLACE, gateways=2),
+    ),
+    "choices": (
+        builders.spec(
+            remote=PLAIN,
+            keep_local=(HeaderMatch("x-data-class", "restricted"),),
+            may_leave=(HeaderMatch("x-data-class", "public"), PathPrefix("/v1/embeddings")),
+            stickiness=HeaderStickiness("x-session-id"),
+            allow_override=True,
+        ),
+        PLACE,
+    ),
+    "cookie": (builders.spec(remote=PLAIN, stickiness=CookieStickiness("sid")), PLACE),
+    "cap": (builders.spec(remote=PLAIN, overflow=Overflow(max_in_flight_per_replica=16)), PLACE),
+    "model_name": (builders.spec(remote=replace(PLAIN, model_name='meta/"llama"')), PLACE),
     "no_remote": (builders.spec(), PLACE),
     "names": (
         builders.spec(remote=RemoteBackend(Scheme.HTTP, "fd00::9", 80)),
@@ -112,6 +169,9 @@ def test_envoy_takes_every_rendered_file(case: str, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     (tmp_path / "remote-ca").mkdir()
     (tmp_path / "remote-ca" / "ca.crt").write_bytes(authority.cert.read_bytes())
+    (tmp_path / "remote").mkdir()
+    for key in ("apiKey", "secret"):
+        (tmp_path / "remote" / key).write_text("of this test")
     place = replace(place, secrets=str(tmp_path), system_ca=str(authority.cert))
 
     bootstrap = tmp_path / "bootstrap.json"
@@ -138,12 +198,23 @@ def _in_one(files: config.Files) -> dict[str, object]:
         manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
         if rds := manager.pop("rds", None):
             [manager["route_config"]] = _resources(content[f"rds-{rds['route_config_name']}.json"])
+        for each in manager["http_filters"]:
+            _inline_credential(each["typed_config"].get("credential", {}).get("typed_config", {}))
+    credential = content.get("sds-remote_credential.json", {"resources": []})
+    whole["static_resources"]["secrets"] = _resources(credential)
     for cluster in whole["static_resources"]["clusters"]:
         context = cluster.get("transport_socket", {}).get("typed_config", {}).get("common_tls_context", {})
         if sds := context.pop("validation_context_sds_secret_config", None):
             [secret] = _resources(content[f"sds-{sds['name']}.json"])
             context["validation_context"] = secret["validation_context"]
     return whole
+
+
+def _inline_credential(credential: dict[str, object]) -> None:
+    """Refer to the static Secret of the same name."""
+    for reference in (credential.get("credential"), credential.get("client_credentials", {}).get("client_secret")):
+        if reference:
+            del reference["sds_config"]
 
 
 def _resources(file: dict[str, list[dict[str, object]]]) -> list[dict[str, object]]:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,9 +13,9 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 
 from beamlit_controller.core.spec import OffloadSpec, RemoteBackend, Scheme
-from beamlit_controller.envoy import command, config
+from beamlit_controller.envoy import caps, command, config
 from beamlit_controller.envoy.place import Place
-from beamlit_controller.envoy.shares import ShareServer
+from beamlit_controller.envoy.shares import Setting, ShareServer
 from fakes import client
 from fakes.ports import free_port
 from fakes.upstream import Upstream
@@ -41,6 +42,12 @@ class Gateway:
         self.shares.set(self.spec.key, percentage)
         await eventually(lambda: self._offloads(percentage))
 
+    async def cap(self, in_flight: int, percentage: int = 0) -> None:
+        """Bound the requests at local, and wait until that is in force."""
+        self.shares.set(self.spec.key, Setting(percentage, in_flight))
+        key = caps.key(caps.step(in_flight))
+        await eventually(lambda: self._is_whole(key))
+
     async def admin(self, path: str) -> str:
         """Ask the admin interface."""
         return (await client.get(self.place.admin, path)).body.content.decode()
@@ -54,12 +61,11 @@ class Gateway:
         """Give how many requests were counted, by side, route and code."""
         page = await client.get(self.place.stats, "/stats/prometheus?filter=offload")
         families = text_string_to_metric_families(page.body.content.decode())
-        return {
-            (sample.labels["side"], sample.labels["route"], sample.labels["code"]): int(sample.value)
-            for family in families
-            for sample in family.samples
-            if family.name == "envoy_offload_requests"
-        }
+        counted: Counter[tuple[str, str, str]] = Counter()
+        for family in families:
+            for sample in family.samples if family.name == "envoy_offload_requests" else ():
+                counted[sample.labels["side"], sample.labels["route"], sample.labels["code"]] += int(sample.value)
+        return dict(counted)
 
     async def log(self, lines: int) -> list[dict[str, object]]:
         """Wait until the access log has this many lines, and give them."""
@@ -70,6 +76,10 @@ class Gateway:
     def rewrite(self, spec: OffloadSpec) -> None:
         """Put the files of another spec in place of the present ones."""
         write(config.files(spec, self.place), self.folder)
+
+    async def _is_whole(self, key: str) -> bool:
+        entries = json.loads(await self.admin("/runtime"))["entries"]
+        return bool(re.search(r": 1000000\b", entries.get(key, {}).get("final_value", "")))
 
     async def _offloads(self, percentage: int) -> bool:
         entries = json.loads(await self.admin("/runtime"))["entries"]
@@ -87,6 +97,7 @@ async def gateway(
     local: Iterable[Upstream | str] = (),
     share: int | None = 0,
     wait: float = 10,
+    workers: int = 1,
     **place: object,
 ) -> AsyncIterator[Gateway]:
     """Run a gateway until the block ends. Without a share there is no share server either."""
@@ -97,7 +108,7 @@ async def gateway(
         if share is not None:
             shares.set(spec.key, share)
             await stack.enter_async_context(shares.serve(where.shares))
-        process = await stack.enter_async_context(_envoy(folder))
+        process = await stack.enter_async_context(_envoy(folder, workers))
         await eventually(lambda: ready(where.stats), within=wait, what="the gateway is ready")
         yield Gateway(spec, where, folder, process, shares)
 
@@ -143,8 +154,8 @@ def _place(spec: OffloadSpec, folder: Path, local: Iterable[Upstream | str], **c
 
 
 @asynccontextmanager
-async def _envoy(folder: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    words = command.command(folder, concurrency=1, drain=timedelta(seconds=1))
+async def _envoy(folder: Path, workers: int) -> AsyncIterator[asyncio.subprocess.Process]:
+    words = command.command(folder, concurrency=workers, drain=timedelta(seconds=1))
     with (folder / "envoy.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *words, "--file-flush-interval-msec", "50", stderr=log, cwd=folder

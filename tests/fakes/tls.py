@@ -31,18 +31,19 @@ class Authority:
         self.cert = folder / f"{name}.pem"
         self.cert.write_bytes(self._signed(name, self._key.public_key(), usage, ()))
 
-    def issue(self, name: str, *others: str, password: bytes | None = None) -> Pair:
+    def issue(self, name: str, *others: str, password: bytes | None = None, expired: bool = False) -> Pair:
         """Issue a certificate for host names and addresses, its key encrypted if there is a password."""
         key = ec.generate_private_key(ec.SECP256R1())
         pair = Pair(self._folder / f"{name}.crt", self._folder / f"{name}.key")
         usage = x509.BasicConstraints(ca=False, path_length=None)
-        pair.cert.write_bytes(self._signed(name, key.public_key(), usage, tuple(map(_subject, (name, *others)))))
+        names = tuple(map(_subject, (name, *others)))
+        pair.cert.write_bytes(self._signed(name, key.public_key(), usage, names, expired=expired))
         pair.key.write_bytes(_pem(key, password))
         return pair
 
-    def server(self, name: str, *, wants_client: bool = False) -> ssl.SSLContext:
+    def server(self, name: str, *, wants_client: bool = False, expired: bool = False) -> ssl.SSLContext:
         """Give the TLS side of a server that is called `name`."""
-        pair = self.issue(name)
+        pair = self.issue(name, expired=expired)
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=self.cert)
         context.load_cert_chain(pair.cert, pair.key)
         context.verify_mode = ssl.CERT_REQUIRED if wants_client else ssl.CERT_NONE
@@ -54,6 +55,8 @@ class Authority:
         key: ec.EllipticCurvePublicKey,
         usage: x509.BasicConstraints,
         names: tuple[x509.GeneralName, ...],
+        *,
+        expired: bool = False,
     ) -> bytes:
         now = datetime.now(UTC)
         builder = (
@@ -63,7 +66,7 @@ class Authority:
             .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(hours=1))
-            .not_valid_after(now + timedelta(days=1))
+            .not_valid_after(now + (timedelta(minutes=-1) if expired else timedelta(days=1)))
             .add_extension(usage, critical=True)
         )
         if names:

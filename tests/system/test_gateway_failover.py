@@ -109,7 +109,8 @@ async def test_local_answers_what_the_remote_does_not(tmp_path: Path, answer: ob
             tally = await load.ask(gate.front, requests=500)
 
     assert tally.answered == {("200", "local"): 500}
-    assert len(remote.requests) == (0 if answer is None else 500)
+    # Those that were under way when it was found out.
+    assert len(remote.requests) <= (0 if answer is None else 3 + 16)
 
 
 async def test_a_remote_without_an_address_is_passed_over(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ import pytest
 import websockets
 
 import builders
-from beamlit_controller.core.spec import RemoteBackend, Scheme, SecretKey, Tls
+from beamlit_controller.core.spec import Overflow, RemoteBackend, Scheme, SecretKey, Tls
 from fakes import client, http1
 from fakes.completions import completions
-from fakes.gateway import Gateway, free_port, gateway
+from fakes.gateway import Gateway, free_port, gateway, to
 from fakes.tls import Authority
 from fakes.upstream import Answer, Exchange, upstream
 
@@ -166,7 +166,26 @@ async def test_grpc_passes_with_its_streams_and_trailers(tmp_path: Path, side: s
     assert (unary, served_by, trailers["x-trailer"]) == (b"hello", side, "at the end")
     assert stream == [b"hello"] * 10
     assert both == [b"0", b"1", b"2"]
-    assert (refused.value.code(), refused.value.details()) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "the queue is full")
+    # A remote that is exhausted has failed; local is asked then, and here there is none.
+    wanted = grpc.StatusCode.RESOURCE_EXHAUSTED if side == "local" else grpc.StatusCode.UNAVAILABLE
+    assert refused.value.code() == wanted
+
+
+async def test_grpc_overflows_by_its_own_statuses(tmp_path: Path) -> None:
+    async with (
+        _grpc_server(tmp_path, tls=False) as full,
+        upstream("remote") as remote,
+        gateway(
+            builders.spec(remote=to(remote), overflow=Overflow(on_status=(429,))),
+            tmp_path,
+            local=[f"127.0.0.1:{full}"],
+        ) as gate,
+        grpc.aio.insecure_channel(gate.front) as channel,
+    ):
+        with pytest.raises(grpc.aio.AioRpcError):
+            await channel.unary_unary("/model/Refuse")(b"", timeout=10)
+
+    assert remote.connections == 1
 
 
 async def test_grpc_falls_back_to_local_too(tmp_path: Path) -> None:

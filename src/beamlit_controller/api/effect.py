@@ -9,7 +9,6 @@ from beamlit_controller.core.spec import (
     Gateway,
     Mode,
     OffloadSpec,
-    Overflow,
     RemoteBackend,
     RoutingMode,
 )
@@ -39,8 +38,6 @@ def _remote(asked: Callable[[RemoteBackend], bool]) -> Callable[[OffloadSpec], b
 
 _CONFIG = "spec.offloadingConfig"
 _REMOTE = f"{_CONFIG}.remoteBackend"
-_OVERFLOW = f"{_CONFIG}.overflow"
-_OVERFLOWS = Overflow()
 _GATEWAY = Gateway()
 
 PENDING: Final = (
@@ -65,26 +62,6 @@ PENDING: Final = (
         lambda spec: spec.routing is not RoutingMode.SERVICE,
     ),
     Pending(
-        f"{_REMOTE}.authConfig",
-        "DANGER, requests go to the remote WITHOUT A CREDENTIAL",
-        _remote(lambda remote: remote.auth is not None),
-    ),
-    Pending(
-        f"{_REMOTE}.modelName",
-        "the request's body goes to the remote with the model's name that the client wrote",
-        _remote(lambda remote: remote.model_name is not None),
-    ),
-    Pending(
-        f"{_REMOTE}.healthCheck",
-        "the remote is not probed, requests are sent to it even while it fails",
-        _remote(lambda remote: remote.health_check is not None),
-    ),
-    Pending(
-        f"{_REMOTE}.maxInFlight",
-        "there is NO LIMIT to the requests that are at the remote at once",
-        _remote(lambda remote: remote.max_in_flight is not None),
-    ),
-    Pending(
         f"{_CONFIG}.preset",
         "no metric comes from it; write them under metrics",
         lambda spec: spec.preset is not None,
@@ -100,33 +77,13 @@ PENDING: Final = (
         lambda spec: spec.behavior.dry_run,
     ),
     Pending(
-        f"{_OVERFLOW}.onStatus",
-        "the client gets these answers from the local servers as they are",
-        lambda spec: spec.overflow.on_status != _OVERFLOWS.on_status,
-    ),
-    Pending(
-        f"{_OVERFLOW}.maxInFlightPerReplica",
-        "local servers get as many requests at once as the share leaves them",
-        lambda spec: spec.overflow.max_in_flight_per_replica is not None,
-    ),
-    Pending(
-        f"{_CONFIG}.stickiness",
-        "each request of a session chooses its side anew",
-        lambda spec: spec.stickiness is not None,
-    ),
-    Pending(
-        f"{_CONFIG}.allowOverride",
-        "the request header x-offload is not looked at",
-        lambda spec: spec.allow_override,
-    ),
-    Pending(
         "spec.gateway.replicas",
         "there is one gateway process",
         lambda spec: spec.gateway.replicas != _GATEWAY.replicas,
     ),
     Pending(
         "spec.gateway.resources",
-        "the gateway process has no limits of its own",
+        "the gateway process has no limits of its own, but for a heap of nine tenths of the memory limit",
         lambda spec: spec.gateway.resources != _GATEWAY.resources,
     ),
     Pending(

@@ -85,6 +85,10 @@ class Overflow(Model):
     max_in_flight_per_replica: AtLeastOne | None = Field(
         default=None, description="So many requests at once per local server; the next one goes to the remote."
     )
+    after_seconds: Annotated[int, Field(ge=1, le=3600)] | None = Field(
+        default=None,
+        description="When no byte of an answer has come from local for so long; local is told to stop. Off without it.",
+    )
     max_request_bytes: Annotated[int, Field(ge=0, le=2**30)] = Field(
         default=2**20, description="Requests with a larger body are not sent a second time."
     )
@@ -98,8 +102,8 @@ def _comparable(value: str) -> str:
     return value
 
 
-class KeepLocal(Model):
-    """Requests that never leave, whatever happens."""
+class Requests(Model):
+    """Requests, told by a header or by the beginning of their path."""
 
     rules: ClassVar[tuple[Rule, ...]] = (ExactlyOne(("header", "pathPrefix")), Together("header", "value"))
     header: Token | None = Field(default=None, description="A request header.")
@@ -117,8 +121,7 @@ class KeepLocal(Model):
 
 
 DEFAULT_KEEP_LOCAL: Final = tuple(
-    KeepLocal.model_validate({"pathPrefix": path})
-    for path in ("/metrics", "/health", "/healthz", "/ready", "/v1/files")
+    Requests.model_validate({"pathPrefix": path}) for path in ("/metrics", "/health", "/healthz", "/ready", "/v1/files")
 )
 
 
@@ -154,10 +157,15 @@ class OffloadingConfig(Model):
     on_remote_failure: Literal["Local", "Fail"] = Field(
         default="Local", description="Whether local answers a request that the remote failed before its first byte."
     )
-    keep_local: list[KeepLocal] = Field(
+    keep_local: list[Requests] = Field(
         default=list(DEFAULT_KEEP_LOCAL),
         max_length=100,
         description="Requests that never leave, whatever happens. An empty list is taken for the default.",
+    )
+    may_leave: list[Requests] = Field(
+        default=[],
+        max_length=100,
+        description="If there are any, only such requests leave, and only if all values of the header are named here. `keepLocal` goes before.",
     )
     stickiness: Stickiness | None = Field(
         default=None, description="How the requests of one session are told, so that they stay on one side."

@@ -57,7 +57,8 @@ def _spec(deployment: ModelDeployment, settings: Settings) -> OffloadSpec:
         preset=config.preset,
         overflow=_overflow(config.overflow),
         on_remote_failure=spec.OnRemoteFailure(config.on_remote_failure),
-        keep_local=tuple(map(_keep_local, config.keep_local or offloading.DEFAULT_KEEP_LOCAL)),
+        keep_local=tuple(map(_requests, config.keep_local or offloading.DEFAULT_KEEP_LOCAL)),
+        may_leave=tuple(map(_requests, config.may_leave)),
         stickiness=_stickiness(config.stickiness),
         allow_override=config.allow_override,
         gateway=_gateway(given.gateway),
@@ -104,11 +105,12 @@ def _overflow(given: offloading.Overflow) -> spec.Overflow:
         on_unavailable=given.on_unavailable,
         on_reset=given.on_reset,
         max_in_flight_per_replica=given.max_in_flight_per_replica,
+        after=timedelta(seconds=given.after_seconds) if given.after_seconds is not None else None,
         max_request_bytes=given.max_request_bytes,
     )
 
 
-def _keep_local(given: offloading.KeepLocal) -> spec.KeepLocal:
+def _requests(given: offloading.Requests) -> spec.KeepLocal:
     if given.path_prefix is not None:
         return spec.PathPrefix(given.path_prefix)
     return spec.HeaderMatch(given.header or "", given.value or "")

@@ -67,3 +67,16 @@ class Reason(StrEnum):
     REMOTE_CONFIGURED = "RemoteConfigured"
     NO_REMOTE = "NoRemote"
     AUTOSCALER_FOUND = "AutoscalerFound"
+
+    # How the remote is.
+    REMOTE_ANSWERS = "RemoteAnswers"
+    REMOTE_NOT_ASKED = "RemoteNotAsked"
+    REMOTE_ADDRESS_UNKNOWN = "RemoteAddressUnknown"
+    REMOTE_UNHEALTHY = "RemoteUnhealthy"
+    REMOTE_CERTIFICATE_EXPIRED = "RemoteCertificateExpired"
+    REMOTE_CERTIFICATE_FOR_ANOTHER_NAME = "RemoteCertificateForAnotherName"
+    REMOTE_CERTIFICATE_UNTRUSTED = "RemoteCertificateUntrusted"
+    REMOTE_REFUSES_CREDENTIAL = "RemoteRefusesCredential"
+    REMOTE_THROTTLES = "RemoteThrottles"
+    REMOTE_FAILS = "RemoteFails"
+    REMOTE_RESETS = "RemoteResets"

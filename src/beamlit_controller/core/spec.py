@@ -302,12 +302,13 @@ class RoutingMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Overflow:
-    """When a single request that local could not take goes to the remote."""
+    """When a single request that local could not take goes to the remote; `after` is how long local may be silent."""
 
     on_status: tuple[int, ...] = ()
     on_unavailable: bool = True
     on_reset: bool = True
     max_in_flight_per_replica: int | None = None
+    after: timedelta | None = None
     max_request_bytes: int = 1024 * 1024
 
 
@@ -381,6 +382,7 @@ class OffloadSpec:
     overflow: Overflow = Overflow()
     on_remote_failure: OnRemoteFailure = OnRemoteFailure.LOCAL
     keep_local: tuple[KeepLocal, ...] = ()
+    may_leave: tuple[KeepLocal, ...] = ()
     stickiness: HeaderStickiness | CookieStickiness | None = None
     allow_override: bool = False
     gateway: Gateway = Gateway()

@@ -1,7 +1,7 @@
 """What Envoy is started with: who it is, where its files lie, who tells it the share, and how it may be watched."""
 
-from beamlit_controller.core.spec import ModelKey
-from beamlit_controller.envoy import addresses, routes, tls, upstream
+from beamlit_controller.core.spec import ModelKey, OffloadSpec
+from beamlit_controller.envoy import addresses, overload, routes, tls, upstream
 from beamlit_controller.envoy.messages import Message, extension, headers_to_set
 from beamlit_controller.envoy.place import Place
 
@@ -11,17 +11,10 @@ SHARES = "shares"
 # Envoy refuses regular expressions of more than 100 instructions by default. Ours name what must stay, and are linear.
 LIMITS: Message = {"re2.max_program_size.error_level": 50_000, "re2.max_program_size.warn_level": 50_000}
 
-# Far more than a gateway has, far fewer than would starve it.
-MOST_CONNECTIONS = extension(
-    "envoy.resource_monitors.global_downstream_max_connections",
-    "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-    max_active_downstream_connections=50_000,
-)
-
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to reach what is bound everywhere
 
 
-def bootstrap(key: ModelKey, place: Place) -> Message:
+def bootstrap(spec: OffloadSpec, place: Place) -> Message:
     """Give the Bootstrap. Only a restart brings a change of it into force, so it holds what hardly changes."""
     return {
         "node": {"id": place.node, "cluster": "gateways"},
@@ -39,10 +32,10 @@ def bootstrap(key: ModelKey, place: Place) -> Message:
         "layered_runtime": {
             "layers": [
                 {"name": "limits", "static_layer": LIMITS},
-                {"name": "share", "rtds_layer": _share(key, place)},
+                {"name": "share", "rtds_layer": _share(spec.key, place)},
             ]
         },
-        "overload_manager": {"resource_monitors": [MOST_CONNECTIONS]},
+        "overload_manager": overload.manager(spec.gateway),
         # Without it what is scraped is up to 5 s old.
         "stats_flush_on_admin": True,
         "static_resources": {

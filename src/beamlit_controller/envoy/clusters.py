@@ -1,60 +1,49 @@
 """Who answers requests: the model's own servers, and the remote behind its hop."""
 
-from beamlit_controller.core.spec import OffloadSpec, RemoteBackend, Scheme
-from beamlit_controller.envoy import addresses, failover, routes, tls, upstream
-from beamlit_controller.envoy.failover import LOCAL, REMOTE_HOP
-from beamlit_controller.envoy.messages import Message, extension
+from beamlit_controller.core.spec import OffloadSpec, OnRemoteFailure, RemoteBackend, Scheme
+from beamlit_controller.envoy import addresses, credentials, failover, routes, tls, upstream
+from beamlit_controller.envoy.failover import LOCAL, LOCAL_HOP, REMOTE_HOP
+from beamlit_controller.envoy.messages import Message, headers_to_set
 from beamlit_controller.envoy.place import Place
 
 
 def all_of(spec: OffloadSpec, place: Place) -> list[Message]:
     """Give every cluster that a route of this spec, or one that is about to be replaced by it, leads to."""
-    backend = spec.remote
-    chains = (failover.local_first(spec), failover.remote_first(spec))
+    chains = failover.chains(spec, servers=place.servers)
     return [
         local(place, alone=routes.remote_of(spec) is None),
-        *([remote_hop(), remote(backend, place), remote_upgrade(backend, place)] if backend else []),
+        *(_remote_side(spec, spec.remote, place) if spec.remote else []),
         *(chain.definition for chain in chains if chain.definition is not None),
+    ]
+
+
+def _remote_side(spec: OffloadSpec, backend: RemoteBackend, place: Place) -> list[Message]:
+    return [
+        upstream.hop(LOCAL_HOP, side="local"),
+        upstream.hop(REMOTE_HOP, side="remote", **_remote_ejections(spec, backend)),
+        remote(backend, place),
+        remote_upgrade(backend, place),
+        *credentials.clusters(backend, place),
     ]
 
 
 def local(place: Place, *, alone: bool) -> Message:
     """Give the model's own servers; `alone` tells that no other side answers when all of them fail."""
-    # With nobody else to ask, a server that failed is still the best guess. Else Envoy must see that there is none.
-    panic: Message = {} if alone else {"common_lb_config": {"healthy_panic_threshold": {"value": 0}}}
+    # With nobody else to ask, a server that failed is still the best guess.
+    panic: Message = {} if alone else {"common_lb_config": upstream.AS_IT_IS}
     servers = [upstream.server(addresses.message(text), side="local") for text in place.local]
     return {
         "name": LOCAL,
         **upstream.discovery(place.local, dns_refresh_rate="1s", dns_jitter="0s", dns_lookup_family="ALL"),
         # A server on the same network answers at once or is gone, and the next one is waiting.
         "connect_timeout": "0.25s",
+        "per_connection_buffer_limit_bytes": upstream.MOST_BUFFERED,
         "lb_policy": "LEAST_REQUEST",
         **panic,
         "circuit_breakers": upstream.UNLIMITED,
         "outlier_detection": _ejections(),
         "typed_extension_protocol_options": upstream.as_the_client(),
         "load_assignment": upstream.load_assignment(LOCAL, servers),
-    }
-
-
-def remote_hop() -> Message:
-    """Give the way into the internal listener."""
-    listener: Message = {"envoy_internal_address": {"server_listener_name": REMOTE_HOP}}
-    return {
-        "name": REMOTE_HOP,
-        "type": "STATIC",
-        "connect_timeout": "1s",
-        "circuit_breakers": upstream.UNLIMITED,
-        "typed_extension_protocol_options": upstream.as_the_client(),
-        "transport_socket": extension(
-            "envoy.transport_sockets.internal_upstream",
-            "envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport",
-            transport_socket=extension(
-                "envoy.transport_sockets.raw_buffer",
-                "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer",
-            ),
-        ),
-        "load_assignment": upstream.load_assignment(REMOTE_HOP, [upstream.server(listener, side="remote")]),
     }
 
 
@@ -77,7 +66,9 @@ def _remote(
 ) -> Message:
     server = addresses.join(backend.host, backend.port)
     secured: Message = (
-        {"transport_socket": tls.transport_socket(backend, place, alpn or [])} if backend.scheme is Scheme.HTTPS else {}
+        {"transport_socket": tls.transport_socket(tls.name_of(backend), backend, place, trust=tls.TRUST, alpn=alpn)}
+        if backend.scheme is Scheme.HTTPS
+        else {}
     )
     return {
         "name": name,
@@ -86,12 +77,44 @@ def _remote(
             [server], respect_dns_ttl=True, dns_lookup_family="ALL", all_addresses_in_single_endpoint=True
         ),
         "connect_timeout": "2s",
-        "circuit_breakers": upstream.UNLIMITED,
+        "per_connection_buffer_limit_bytes": upstream.MOST_BUFFERED,
+        "circuit_breakers": _at_most(backend.max_in_flight, gateways=place.gateways),
+        **(_probed(backend) if name == routes.REMOTE else {}),
         # What lies between forgets silent connections, and a stream may think for minutes.
         "upstream_connection_options": {"tcp_keepalive": {"keepalive_time": 60, "keepalive_interval": 10}},
         "typed_extension_protocol_options": speaks,
         **secured,
         "load_assignment": upstream.load_assignment(name, [upstream.server(addresses.message(server))]),
+    }
+
+
+def _at_most(requests: int | None, *, gateways: int) -> Message:
+    """Bound the requests at the remote, shared by the gateways; the hop turns away what is above it."""
+    return upstream.limits(max_requests=max(1, requests // gateways)) if requests is not None else upstream.UNLIMITED
+
+
+def _probed(backend: RemoteBackend) -> Message:
+    """Ask the remote how it is, where a path for that is given; while it is not well, nothing is sent there."""
+    check = backend.health_check
+    if check is None:
+        return {}
+    period = f"{check.period.total_seconds():g}s"
+    return {
+        "common_lb_config": upstream.AS_IT_IS,
+        "health_checks": [
+            {
+                "interval": period,
+                "no_traffic_interval": period,
+                "timeout": "5s",
+                "unhealthy_threshold": 2,
+                "healthy_threshold": 1,
+                "http_health_check": {
+                    "host": routes.authority(backend),
+                    "path": f"{backend.path_prefix.rstrip('/')}{check.path}",
+                    "request_headers_to_add": headers_to_set(backend.headers_to_add),
+                },
+            }
+        ],
     }
 
 
@@ -107,4 +130,27 @@ def _ejections() -> Message:
         "base_ejection_time": "1s",
         "max_ejection_time": "5s",
         "max_ejection_percent": 100,
+    }
+
+
+def _remote_ejections(spec: OffloadSpec, backend: RemoteBackend) -> Message:
+    """Leave the remote out for 5 to 30 s once it failed three requests in a row; then three more may try it.
+
+    What counts is what the chains say. Where a failing remote shall be the answer, and others still may be turned away
+    to local, nothing is left out: local would get it all.
+    """
+    if spec.on_remote_failure is OnRemoteFailure.FAIL and failover.may_decline(backend):
+        return {}
+    return {
+        "common_lb_config": upstream.AS_IT_IS,
+        "outlier_detection": {
+            "consecutive_5xx": 3,
+            "enforcing_consecutive_5xx": 100,
+            "enforcing_consecutive_gateway_failure": 0,
+            "enforcing_success_rate": 0,
+            "interval": "0.5s",
+            "base_ejection_time": "5s",
+            "max_ejection_time": "30s",
+            "max_ejection_percent": 100,
+        },
     }

@@ -3,8 +3,8 @@
 import json
 
 from beamlit_controller.core.spec import OffloadSpec, Scheme
-from beamlit_controller.envoy import bootstrap, clusters, listeners, routes, tls
-from beamlit_controller.envoy.failover import REMOTE_HOP
+from beamlit_controller.envoy import bootstrap, clusters, credentials, listeners, routes, tls
+from beamlit_controller.envoy.failover import LOCAL_HOP, REMOTE_HOP
 from beamlit_controller.envoy.messages import Message, typed
 from beamlit_controller.envoy.place import Place
 
@@ -12,7 +12,7 @@ Files = dict[str, str]
 
 CLUSTER = "envoy.config.cluster.v3.Cluster"
 LISTENER = "envoy.config.listener.v3.Listener"
-TRUSTED = "envoy.extensions.transport_sockets.tls.v3.Secret"
+CONFIDENTIAL = "envoy.extensions.transport_sockets.tls.v3.Secret"
 ROUTES = "envoy.config.route.v3.RouteConfiguration"
 
 
@@ -24,7 +24,7 @@ def files(spec: OffloadSpec, place: Place) -> Files:
     even while offloading is off: only the routes say so, and requests that are under way there go on.
     """
     return {
-        "bootstrap.json": _text(bootstrap.bootstrap(spec.key, place)),
+        "bootstrap.json": _text(bootstrap.bootstrap(spec, place)),
         **_secrets(spec, place),
         "cds.json": _resources(CLUSTER, clusters.all_of(spec, place)),
         **{f"rds-{name}.json": _resources(ROUTES, [table]) for name, table in _route_tables(spec, place).items()},
@@ -33,25 +33,29 @@ def files(spec: OffloadSpec, place: Place) -> Files:
 
 
 def _secrets(spec: OffloadSpec, place: Place) -> Files:
-    found: Files = {}
+    found: dict[str, Message] = {}
     if place.shares_ca:
-        found[tls.SHARES_TRUST_FILE] = _resources(TRUSTED, [tls.shares_trust(place)])
-    if spec.remote is not None and spec.remote.scheme is Scheme.HTTPS:
-        found[tls.TRUST_FILE] = _resources(TRUSTED, [tls.trust(spec.remote, place)])
-    return found
+        found[tls.file_of(tls.SHARES_TRUST)] = tls.shares_trust(place)
+    remote = spec.remote
+    if remote is not None and remote.scheme is Scheme.HTTPS:
+        found[tls.file_of(tls.TRUST)] = tls.trust_in(tls.name_of(remote), remote, place, trust=tls.TRUST)
+    if remote is not None:
+        found |= credentials.secrets(remote, place)
+    return {name: _resources(CONFIDENTIAL, [secret]) for name, secret in found.items()}
 
 
 def _route_tables(spec: OffloadSpec, place: Place) -> dict[str, Message]:
     """Give the tables by name; Envoy takes one from each file."""
-    tables = {routes.FRONT: routes.front(spec, place.node)}
+    tables = {routes.FRONT: routes.front(spec, place)}
     if spec.remote is not None:
-        tables[REMOTE_HOP] = routes.remote_hop(spec.remote)
+        tables[LOCAL_HOP] = routes.local_hop(spec)
+        tables[REMOTE_HOP] = routes.remote_hop(spec.remote, spec.overflow.max_request_bytes)
     return tables
 
 
 def _listeners(spec: OffloadSpec, place: Place) -> list[Message]:
-    hop = [listeners.remote_hop(spec.remote, place)] if spec.remote else []
-    return [*hop, listeners.front(place)]
+    hops = [listeners.local_hop(place), listeners.remote_hop(spec.remote, place)] if spec.remote else []
+    return [*hops, listeners.front(spec, place)]
 
 
 def _resources(kind: str, messages: list[Message]) -> str:

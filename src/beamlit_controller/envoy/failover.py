@@ -1,20 +1,41 @@
 """Who is asked when who was asked first did not answer: the only place that knows how one request tries several servers.
 
 Envoy's composite cluster gives every attempt of a request a cluster of its own, and the route's retry policy says what
-makes a next attempt. Nothing is tried again once a byte of the response has come.
+makes a next attempt. Nothing is tried again once a byte of the response has come. The policy is one for all attempts, so
+who answered must be in the answer: the hops mark theirs with a header, which no client sees.
 """
 
 from dataclasses import dataclass
 
-from beamlit_controller.core.spec import OffloadSpec, OnRemoteFailure
+from beamlit_controller.core.spec import OffloadSpec, OnRemoteFailure, RemoteBackend
 from beamlit_controller.envoy import upstream
 from beamlit_controller.envoy.messages import Message, extension
 
 LOCAL = "local"
+LOCAL_HOP = "local_hop"
 REMOTE_HOP = "remote_hop"
 
-# Bad gateway, service unavailable, gateway timeout; in gRPC, where the status is 200 in any case, UNAVAILABLE.
-GATEWAY_ERRORS = (502, 503, 504)
+# What the remote hop says about an answer: `CODE:GRPC-STATUS` of the remote, or what the hop has to say itself.
+REMOTE_MARK = "x-offload-remote"
+ANSWERED = "%RESPONSE_CODE%:%RESP(GRPC-STATUS)%"
+FAILED = "failed"
+DECLINED = "declined"
+WITHOUT_CREDENTIAL = "no-credential"
+
+# The same of the local hop.
+LOCAL_MARK = "x-offload-local"
+UNAVAILABLE = "unavailable"
+RESET = "reset"
+SLOW = "slow"
+
+# In gRPC the status is 200 in any case: these are 403, 429, 500, 503 and 401 there.
+REMOTE_CODES = ("429", "5[0-9][0-9]")
+REMOTE_GRPC = ("8", "13", "14")
+# Who sends a client's own credential can't tell a remote that refuses us from one that refuses this client.
+REFUSED_CODES = ("401", "403")
+REFUSED_GRPC = ("7", "16")
+
+GRPC_OF_STATUS = {429: ("resource-exhausted", 8), 503: ("unavailable", 14)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,34 +47,114 @@ class Chain:
     definition: Message | None = None
 
 
+def chains(spec: OffloadSpec, *, servers: int) -> tuple[Chain, ...]:
+    """Give every chain that a route of this spec, or one that is about to be replaced by it, leads to."""
+    return (local_first(spec, servers=servers), remote_first(spec, servers=servers))
+
+
 def local_only(spec: OffloadSpec) -> Chain:
     """Give the chain of requests that stay: one local server, then another."""
-    return Chain(LOCAL, _retry_policy(_local_failures(spec), retries=1))
+    return Chain(LOCAL, _retry_policy(_failures(spec), retries=1, statuses=spec.overflow.on_status))
 
 
-def local_first(spec: OffloadSpec) -> Chain:
-    """Give the chain of requests that begin locally: two local servers, then the remote, unless the spec forbids it."""
-    overflow = _remote(spec) if spec.overflow.on_unavailable else ()
-    return _chain("local_first", (LOCAL, LOCAL, *overflow), on=_local_failures(spec))
+def local_first(spec: OffloadSpec, *, servers: int) -> Chain:
+    """Give the chain of requests that begin locally: two local servers, the remote, and once more local if that fails.
+
+    `servers` is how many there are if that is known for sure, else 0: a single one is not asked twice in a row.
+    """
+    if not spec.remote or not overflows(spec):
+        return _chain("local_first", spec, (LOCAL,) * _tries(servers))
+    begin = (LOCAL_HOP,) if hops_locally(spec) else (LOCAL,) * _tries(servers)
+    return _chain("local_first", spec, (*begin, REMOTE_HOP, *((LOCAL,) if comes_back(spec) else ())))
 
 
-def remote_first(spec: OffloadSpec) -> Chain:
+def remote_first(spec: OffloadSpec, *, servers: int) -> Chain:
     """Give the chain of requests that are offloaded: the remote, then two local servers, unless the spec forbids it."""
-    fallback = () if _remote(spec) and spec.on_remote_failure is OnRemoteFailure.FAIL else (LOCAL, LOCAL)
-    return _chain("remote_first", (*_remote(spec), *fallback), on=_local_failures(spec), statuses=GATEWAY_ERRORS)
+    begin = (REMOTE_HOP,) if spec.remote else ()
+    return _chain("remote_first", spec, (*begin, *((LOCAL,) * _tries(servers) if comes_back(spec) else ())))
 
 
-def _remote(spec: OffloadSpec) -> tuple[str, ...]:
-    """Give the remote, if there is one. Chains exist without, too: a route that is about to go may still lead to them."""
-    return (REMOTE_HOP,) if spec.remote else ()
+def hop_retry_policy(spec: OffloadSpec) -> Message:
+    """Give the policy within the local hop: another server, but no second wait for one that is slow."""
+    on = "connect-failure,refused-stream,reset-before-request"
+    return _retry_policy(
+        on if spec.overflow.after is not None else _failures(spec), retries=1, statuses=spec.overflow.on_status
+    )
 
 
-def _local_failures(spec: OffloadSpec) -> str:
+def overflows(spec: OffloadSpec) -> bool:
+    """Tell whether a request that local did not answer may go to the remote."""
+    overflow = spec.overflow
+    return overflow.on_unavailable or overflow.on_reset or bool(overflow.on_status) or overflow.after is not None
+
+
+def hops_locally(spec: OffloadSpec) -> bool:
+    """Tell whether requests pass a local hop: it tells apart why no server answered, and costs what a hop costs."""
+    overflow = spec.overflow
+    return spec.remote is not None and (
+        overflow.after is not None or (not overflow.on_unavailable and (overflow.on_reset or bool(overflow.on_status)))
+    )
+
+
+def comes_back(spec: OffloadSpec) -> bool:
+    """Tell whether a request for the remote may be answered by local after all."""
+    if spec.remote is None or spec.on_remote_failure is OnRemoteFailure.LOCAL:
+        return True
+    return may_decline(spec.remote)
+
+
+def may_decline(remote: RemoteBackend) -> bool:
+    """Tell whether the hop may turn a request away without the remote having failed it."""
+    return remote.max_in_flight is not None or remote.model_name is not None
+
+
+def failed_remote(remote: RemoteBackend) -> str:
+    """Give the regular expression of the marks that tell that the remote was asked and failed."""
+    refuses_us = not remote.forward_client_authorization or remote.auth is not None
+    codes = (*REMOTE_CODES, *REFUSED_CODES) if refuses_us else REMOTE_CODES
+    grpc = (*REMOTE_GRPC, *REFUSED_GRPC) if refuses_us else REMOTE_GRPC
+    return f"{FAILED}|(?:{'|'.join(codes)}):.*|200:(?:{'|'.join(grpc)})"
+
+
+def _tries(servers: int) -> int:
+    return 1 if servers == 1 else 2
+
+
+def _failures(spec: OffloadSpec) -> str:
     """Give what makes a next attempt; `reset` also covers a server that closed after it had read the request."""
     return f"connect-failure,refused-stream,{'reset' if spec.overflow.on_reset else 'reset-before-request'}"
 
 
-def _chain(name: str, members: tuple[str, ...], *, on: str, statuses: tuple[int, ...] = ()) -> Chain:
+def _marks(spec: OffloadSpec) -> list[Message]:
+    """Give the answers of the hops that make a next attempt."""
+    local = [
+        *([_full(spec.overflow.on_status)] if spec.overflow.on_status else []),
+        *([UNAVAILABLE] if spec.overflow.on_unavailable else []),
+        *([RESET] if spec.overflow.on_reset else []),
+        *([SLOW] if spec.overflow.after is not None else []),
+    ]
+    marks = [header_matches(LOCAL_MARK, "|".join(local))] if local and hops_locally(spec) else []
+    if spec.remote is not None and comes_back(spec):
+        failed = (WITHOUT_CREDENTIAL, failed_remote(spec.remote))
+        back = (DECLINED, *(failed if spec.on_remote_failure is OnRemoteFailure.LOCAL else ()))
+        marks.append(header_matches(REMOTE_MARK, "|".join(back)))
+    return marks
+
+
+def _full(statuses: tuple[int, ...]) -> str:
+    codes, grpc = (
+        "|".join(map(str, statuses)),
+        [str(GRPC_OF_STATUS[each][1]) for each in statuses if each in GRPC_OF_STATUS],
+    )
+    return f"(?:{codes}):.*" + (f"|200:(?:{'|'.join(grpc)})" if grpc else "")
+
+
+def header_matches(name: str, regex: str) -> Message:
+    """Give the HeaderMatcher of a header whose whole value matches."""
+    return {"name": name, "string_match": {"safe_regex": {"regex": regex}}}
+
+
+def _chain(name: str, spec: OffloadSpec, members: tuple[str, ...]) -> Chain:
     """Give the chain that tries each member once, in order; a member without a usable server is passed over."""
     definition: Message = {
         "name": name,
@@ -66,16 +167,40 @@ def _chain(name: str, members: tuple[str, ...], *, on: str, statuses: tuple[int,
         ),
         # Retries are counted against the composite, not against its members.
         "circuit_breakers": upstream.UNLIMITED,
-        "typed_extension_protocol_options": upstream.as_the_client(),
+        "typed_extension_protocol_options": upstream.as_the_client(**_counted_as_errors(spec)),
     }
-    return Chain(name, _retry_policy(on, retries=len(members) - 1, statuses=statuses), definition)
+    policy = _retry_policy(
+        _failures(spec),
+        retries=len(members) - 1,
+        # An answer of the local hop may be its own: there the mark tells.
+        statuses=spec.overflow.on_status if LOCAL in members and LOCAL_HOP not in members else (),
+        marks=_marks(spec),
+    )
+    return Chain(name, policy, definition)
 
 
-def _retry_policy(on: str, *, retries: int, statuses: tuple[int, ...] = ()) -> Message:
-    by_status: Message = {"retriable_status_codes": list(statuses)} if statuses else {}
+def _counted_as_errors(spec: OffloadSpec) -> Message:
+    """Give what counts towards ejecting the remote; it is looked for here, not at the chain's members."""
+    if spec.remote is None:
+        return {}
+    headers = [header_matches(REMOTE_MARK, failed_remote(spec.remote))]
+    return {"outlier_detection": {"error_matcher": {"http_response_headers_match": {"headers": headers}}}}
+
+
+def _retry_policy(
+    on: str, *, retries: int, statuses: tuple[int, ...] = (), marks: list[Message] | None = None
+) -> Message:
+    grpc = [GRPC_OF_STATUS[status][0] for status in statuses if status in GRPC_OF_STATUS]
+    conditions = [
+        on,
+        *(["retriable-status-codes"] if statuses else []),
+        *grpc,
+        *(["retriable-headers"] if marks else []),
+    ]
     return {
-        "retry_on": f"{on},retriable-status-codes,unavailable" if statuses else on,
-        **by_status,
+        "retry_on": ",".join(conditions),
+        **({"retriable_status_codes": list(statuses)} if statuses else {}),
+        **({"retriable_headers": marks} if marks else {}),
         "num_retries": retries,
         "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.01s"},
         "retry_host_predicate": [

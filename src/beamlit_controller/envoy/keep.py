@@ -28,14 +28,40 @@ def path(rules: Sequence[KeepLocal]) -> Message | None:
     return {"safe_regex": {"regex": f"(?i)(?:{'|'.join((*below, CLIMBING))})"}}
 
 
-def headers(rules: Sequence[KeepLocal]) -> Message | None:
-    """Give the Matcher.Predicate of headers that make a request stay: by any of their values, or by being unreadable."""
+def predicate(rules: Sequence[KeepLocal], may_leave: Sequence[KeepLocal]) -> Message | None:
+    """Give the Matcher.Predicate of requests that must stay for what is in them, or for not being allowed to leave."""
+    kept = _kept(rules)
+    if may_leave:
+        kept.append({"not_matcher": _allowed(may_leave)})
+    return _any(kept) if kept else None
+
+
+def _kept(rules: Sequence[KeepLocal]) -> list[Message]:
+    """Match a header by any of its values, or by being unreadable."""
+    wanted = _by_header(rules)
+    return [predicate for name, values in wanted.items() for predicate in (has(name, values), _unreadable(name))]
+
+
+def _allowed(rules: Sequence[KeepLocal]) -> Message:
+    """Match what may leave: a header all of whose values are allowed, or a path as it stands in the rule."""
+    headers = [_has_only(name, values) for name, values in _by_header(rules).items()]
+    paths = [_literal(rule.prefix.rstrip("/")) for rule in rules if isinstance(rule, PathPrefix)]
+    straight = {"not_matcher": _header(":path", f"(?i){CLIMBING}")}
+    below = [_header(":path", rf"(?:{'|'.join(paths)})(?:[/?]\C*)?")] if paths else []
+    return {"and_matcher": {"predicate": [straight, _any([*headers, *below])]}}
+
+
+def _by_header(rules: Sequence[KeepLocal]) -> dict[str, list[str]]:
     wanted: dict[str, list[str]] = {}
     for rule in rules:
         if isinstance(rule, HeaderMatch):
             wanted.setdefault(rule.header.lower(), []).append(rule.value.strip())
-    predicates = [predicate for name, values in wanted.items() for predicate in (_has(name, values), _unreadable(name))]
-    return {"or_matcher": {"predicate": predicates}} if predicates else None
+    return wanted
+
+
+def _any(predicates: list[Message]) -> Message:
+    """Match any of them; Envoy wants two for an `or`."""
+    return predicates[0] if len(predicates) == 1 else {"or_matcher": {"predicate": predicates}}
 
 
 def _below(prefix: str) -> str:
@@ -46,9 +72,15 @@ def _below(prefix: str) -> str:
     return f"{SLASH}{SLASH.join(segments)}(?:(?:/|%2f|;).*)?"
 
 
-def _has(header: str, values: Iterable[str]) -> Message:
+def has(header: str, values: Iterable[str]) -> Message:
     """Match a header with any of the values among its comma-separated ones, sent once or several times."""
     return _header(header, rf"(?i)(?:\C*,)?[ \t]*(?:{'|'.join(_literal(value) for value in values)})[ \t]*(?:,\C*)?")
+
+
+def _has_only(header: str, values: Iterable[str]) -> Message:
+    """Match a header all of whose comma-separated values are among these."""
+    one = rf"[ \t]*(?:{'|'.join(_literal(value) for value in values)})[ \t]*"
+    return _header(header, rf"(?i){one}(?:,{one})*")
 
 
 def _unreadable(header: str) -> Message:

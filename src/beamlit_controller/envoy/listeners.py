@@ -1,9 +1,20 @@
 """Where requests come in: the front for clients, the internal hop for what goes to the remote."""
 
-from beamlit_controller.core.spec import RemoteBackend
-from beamlit_controller.envoy import access_log, addresses, routes
-from beamlit_controller.envoy.failover import REMOTE_HOP
-from beamlit_controller.envoy.messages import Message, extension
+from collections.abc import Iterable
+
+from beamlit_controller.core.spec import OffloadSpec, RemoteBackend
+from beamlit_controller.envoy import (
+    access_log,
+    addresses,
+    credentials,
+    failover,
+    model_name,
+    routes,
+    sessions,
+    upstream,
+)
+from beamlit_controller.envoy.failover import LOCAL_HOP, REMOTE_HOP
+from beamlit_controller.envoy.messages import Message, extension, headers_to_set
 from beamlit_controller.envoy.place import Place
 
 # Never the remote's business: what is said among proxies, and of the client's address.
@@ -17,12 +28,18 @@ CREDENTIALS = ("authorization", "cookie", "x-api-key", "api-key")
 NOBODY: Message = {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]}
 
 
-def front(place: Place) -> Message:
+RETRY_AFTER = "1"
+"""Seconds; about as long as it takes to find out that a server is back."""
+
+
+def front(spec: OffloadSpec, place: Place) -> Message:
     """Give the listener that clients connect to."""
+    forged = (sessions.SESSION,) if spec.allow_override else (sessions.SESSION, routes.OVERRIDE)
     manager = _connection_manager(
         routes.FRONT,
         place,
-        access_log=access_log.of_front(place.access_log),
+        filters=sessions.filters(spec.stickiness),
+        access_log=access_log.of_front(place.access_log, spec.overflow),
         # The address of who connected is appended to x-forwarded-for; what a proxy in front of us said is believed as
         # little or as much as the model's servers believe it themselves.
         use_remote_address=True,
@@ -33,13 +50,16 @@ def front(place: Place) -> Message:
         normalize_path=True,
         merge_slashes=True,
         path_with_escaped_slashes_action="KEEP_UNCHANGED",
-        early_header_mutation_extensions=[_without(prefixes=("x-envoy-",))],
+        early_header_mutation_extensions=[_without(*forged, prefixes=("x-envoy-",))],
+        local_reply_config={"mappers": [_later()]},
     )
     return {
         "name": routes.FRONT,
         "address": addresses.message(place.front),
         # With it a second Envoy would silently share the port instead of failing to bind.
         "enable_reuse_port": False,
+        # What a client that reads slowly may leave with us.
+        "per_connection_buffer_limit_bytes": upstream.MOST_BUFFERED,
         "filter_chains": [{"filters": [manager]}],
     }
 
@@ -54,33 +74,89 @@ def remote_hop(remote: RemoteBackend, place: Place) -> Message:
     manager = _connection_manager(
         REMOTE_HOP,
         place,
+        filters=[*model_name.filters(remote.model_name), *credentials.filters(remote, place)],
         access_log=access_log.of_hop(place.access_log),
         use_remote_address=False,
         generate_request_id=False,
         scheme_header_transformation={"scheme_to_overwrite": remote.scheme.value},
+        local_reply_config={
+            "mappers": [
+                _marked(failover.REMOTE_MARK, failover.DECLINED, _flagged("UO")),
+                # Envoy's 401 would tell the client that something is wrong with its own credential.
+                _marked(failover.REMOTE_MARK, failover.WITHOUT_CREDENTIAL, _status("EQ", 401), status_code=503),
+                _marked(failover.REMOTE_MARK, failover.FAILED, _status("GE", 400)),
+            ]
+        },
         early_header_mutation_extensions=[_without(*withheld, prefixes=OURS)],
     )
     return {"name": REMOTE_HOP, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
 
 
-def _connection_manager(name: str, place: Place, **options: object) -> Message:
+def local_hop(place: Place) -> Message:
+    """Give the internal listener that tells why no local server answered; what passes it is as the client sent it."""
+    told = {
+        failover.UNAVAILABLE: _flagged("UH", "UF"),
+        failover.RESET: _flagged("UC", "UR", "UPE"),
+        failover.SLOW: _flagged("UT"),
+    }
+    manager = _connection_manager(
+        LOCAL_HOP,
+        place,
+        use_remote_address=False,
+        generate_request_id=False,
+        local_reply_config={"mappers": [_marked(failover.LOCAL_MARK, mark, which) for mark, which in told.items()]},
+    )
+    return {"name": LOCAL_HOP, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
+
+
+def _marked(header: str, mark: str, which: Message, **rewrite: object) -> Message:
+    """Mark answers that Envoy itself gives."""
+    return {
+        "filter": which,
+        "headers_to_add": headers_to_set([(header, mark), ("retry-after", RETRY_AFTER)]),
+        **rewrite,
+    }
+
+
+def _flagged(*flags: str) -> Message:
+    return {"response_flag_filter": {"flags": list(flags)}}
+
+
+def _status(comparison: str, status: int) -> Message:
+    value = {"runtime_key": "offload.none", "default_value": status}
+    return {"status_code_filter": {"comparison": {"op": comparison, "value": value}}}
+
+
+def _later() -> Message:
+    """Tell clients for whom there is nobody that they may come again."""
+    return {"filter": _status("EQ", 503), "headers_to_add": headers_to_set([("retry-after", RETRY_AFTER)])}
+
+
+def _connection_manager(name: str, place: Place, *, filters: Iterable[Message] = (), **options: object) -> Message:
     return extension(
         "envoy.filters.network.http_connection_manager",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix=name,
         rds={"route_config_name": name, "config_source": place.watched(f"rds-{name}.json")},
         http_filters=[
+            *filters,
             extension(
                 "envoy.filters.http.router",
                 "envoy.extensions.filters.http.router.v3.Router",
                 suppress_envoy_headers=True,
-            )
+            ),
         ],
         upgrade_configs=[{"upgrade_type": "websocket"}],
         # Java's client offers h2c by default: declining is right, refusing is not.
         http_protocol_options={"accept_http_10": True, "ignore_http_11_upgrade": [{"exact": "h2c"}]},
-        http2_protocol_options={"max_concurrent_streams": 1024, "allow_connect": True},
-        common_http_protocol_options={"idle_timeout": "3600s"},
+        http2_protocol_options={
+            "max_concurrent_streams": 1024,
+            "allow_connect": True,
+            "initial_stream_window_size": 256 * 1024,
+            "initial_connection_window_size": 1024 * 1024,
+        },
+        max_request_headers_kb=60,
+        common_http_protocol_options={"idle_timeout": "3600s", "max_headers_count": 100},
         # Long answers and long silence are usual in inference: only a stream that is silent for a quarter of an hour ends.
         stream_idle_timeout="900s",
         request_timeout="0s",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from beamlit_controller.core.spec import SecretKey
 from beamlit_controller.envoy import addresses
 from beamlit_controller.envoy.messages import Message
 
@@ -13,9 +14,9 @@ class Place:
     Addresses are `host:port`, `[v6]:port` or `unix:/path`. `front` is where clients come in, `stats` where others may
     watch; `admin` must be a unix socket or loopback. `shares` is the share server. `local` are the model's servers, by
     address or by DNS name. `directory` holds the rendered files and `secrets` the files `NAME/KEY`, as Envoy sees them.
-    `access_log` is a file, or "" for none. `system_ca` is what a remote without a CA of its own is verified against.
-    `shares_ca` (PEM) is what the share server is verified against and `shares_token` what it is shown; without them it is
-    spoken to in the clear.
+    `access_log` is a file, or "" for none. `gateways` is how many of them share the model's requests. `system_ca` is what
+    a remote without a CA of its own is verified against. `shares_ca` (PEM) is what the share server is verified against
+    and `shares_token` what it is shown; without them it is spoken to in the clear.
     """
 
     node: str
@@ -27,6 +28,7 @@ class Place:
     local: tuple[str, ...] = ()
     secrets: str = "secrets"
     access_log: str = ""
+    gateways: int = 1
     system_ca: str = "/etc/ssl/certs/ca-certificates.crt"
     shares_ca: str = ""
     shares_token: str = ""
@@ -37,7 +39,25 @@ class Place:
         if not addresses.is_private(self.admin):
             raise ValueError(f"admin: expected a unix socket or a loopback address, got {self.admin}")
 
+    @property
+    def servers(self) -> int:
+        """Count the local servers if they are told by address; 0 if DNS will tell."""
+        hosts = [text for text in self.local if not addresses.is_unix(text)]
+        return len(self.local) if all(addresses.is_ip(addresses.split(host)[0]) for host in hosts) else 0
+
+    def secret(self, key: SecretKey) -> str:
+        """Give the file of a Secret's key."""
+        return f"{self._folder_of(key)}/{key.key}"
+
+    def watched_with(self, name: str, key: SecretKey) -> Message:
+        """Give the ConfigSource of a rendered file that refers to this key: read again whenever the key is exchanged."""
+        source = {"path": f"{self.directory}/{name}", "watched_directory": {"path": self._folder_of(key)}}
+        return {"resource_api_version": "V3", "initial_fetch_timeout": "1s", "path_config_source": source}
+
     def watched(self, name: str) -> Message:
         """Give the ConfigSource of a rendered file: read again whenever something is renamed into its folder."""
         source = {"path": f"{self.directory}/{name}", "watched_directory": {"path": self.directory}}
         return {"resource_api_version": "V3", "path_config_source": source}
+
+    def _folder_of(self, key: SecretKey) -> str:
+        return f"{self.secrets}/{key.name}"

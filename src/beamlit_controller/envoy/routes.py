@@ -1,15 +1,18 @@
 """Which way each request goes: the routes of the front, and the one route of the remote hop."""
 
-from beamlit_controller.core.spec import OffloadSpec, RemoteBackend, Scheme
-from beamlit_controller.envoy import addresses, failover, keep
+from beamlit_controller.core.spec import CookieStickiness, HeaderStickiness, OffloadSpec, RemoteBackend, Scheme
+from beamlit_controller.envoy import addresses, caps, failover, keep, model_name, sessions
 from beamlit_controller.envoy.failover import Chain
 from beamlit_controller.envoy.messages import Message, extension, formatted_header, headers_to_set
+from beamlit_controller.envoy.place import Place
 
 FRONT = "front"
 REMOTE = "remote"
 REMOTE_UPGRADE = "remote_upgrade"
 
 SHARE_KEY = "offload.percentage"
+SHARE: Message = {"default_value": {"numerator": 0, "denominator": "MILLION"}, "runtime_key": SHARE_KEY}
+OVERRIDE = "x-offload"
 SERVED_BY = "x-offload-served-by"
 PROBE_PATH = "/-/offload/ready"
 PROBE_HEADER = "x-offload-probe"
@@ -23,21 +26,22 @@ REMOTE_AUTHORITY = ("alt-svc", "strict-transport-security")
 DEFAULT_PORTS = {Scheme.HTTP: 80, Scheme.HTTPS: 443}
 
 
-def front(spec: OffloadSpec, node: str) -> Message:
-    """Give the front's RouteConfiguration: what must stay, then the share, then the rest. `node` is who answers probes."""
+def front(spec: OffloadSpec, place: Place) -> Message:
+    """Give the front's RouteConfiguration: what must stay, then the share, then the rest."""
     host: Message = {
         "name": FRONT,
         "domains": ["*"],
         "request_body_buffer_limit": spec.overflow.max_request_bytes,
         # The probe's header is taken from all other requests, so that none can hide from the access log.
-        "request_headers_to_remove": [PROBE_HEADER, "x-envoy-external-address"],
+        "request_headers_to_remove": [PROBE_HEADER, OVERRIDE, sessions.SESSION, "x-envoy-external-address"],
         "response_headers_to_add": formatted_header(SERVED_BY, SIDE),
-        **_table(spec, node),
+        "response_headers_to_remove": [failover.REMOTE_MARK, failover.LOCAL_MARK],
+        **_table(spec, place),
     }
     return {"name": FRONT, "virtual_hosts": [host]}
 
 
-def remote_hop(remote: RemoteBackend) -> Message:
+def remote_hop(remote: RemoteBackend, max_request_bytes: int) -> Message:
     """Give the hop's RouteConfiguration: the path, the host and the headers that the remote shall see."""
     upgrade = [{"name": "upgrade", "present_match": True}]
     answers = REMOTE_AUTHORITY if remote.forward_client_authorization else ("set-cookie", *REMOTE_AUTHORITY)
@@ -47,13 +51,31 @@ def remote_hop(remote: RemoteBackend) -> Message:
         # What the client sent is taken away where the hop begins; this one Envoy itself has added since.
         "request_headers_to_remove": ["x-forwarded-proto"],
         "request_headers_to_add": headers_to_set(remote.headers_to_add),
+        "request_body_buffer_limit": max_request_bytes,
         "response_headers_to_remove": list(answers),
+        "response_headers_to_add": formatted_header(failover.REMOTE_MARK, failover.ANSWERED),
         "routes": [
             _to_remote(remote, "upgrade", REMOTE_UPGRADE, match={"prefix": "/", "headers": upgrade}),
             _to_remote(remote, "remote", REMOTE, match={"prefix": "/"}),
         ],
     }
     return {"name": failover.REMOTE_HOP, "virtual_hosts": [host]}
+
+
+def local_hop(spec: OffloadSpec) -> Message:
+    """Give the local hop's RouteConfiguration: to a local server and, in time, to another."""
+    after = spec.overflow.after
+    # Envoy asks no more once the response has begun, so a stream may take as long as it likes.
+    first_byte: Message = {"per_try_timeout": f"{after.total_seconds():g}s"} if after is not None else {}
+    policy = {**failover.hop_retry_policy(spec), **first_byte}
+    host: Message = {
+        "name": failover.LOCAL_HOP,
+        "domains": ["*"],
+        "request_body_buffer_limit": spec.overflow.max_request_bytes,
+        "response_headers_to_add": formatted_header(failover.LOCAL_MARK, failover.ANSWERED),
+        "routes": [_route("local", {"prefix": "/"}, Chain(failover.LOCAL, policy))],
+    }
+    return {"name": failover.LOCAL_HOP, "virtual_hosts": [host]}
 
 
 def authority(remote: RemoteBackend) -> str:
@@ -86,39 +108,99 @@ def _probe(header: Message, *, status: int, text: str) -> Message:
     }
 
 
-def _table(spec: OffloadSpec, node: str) -> Message:
-    """Give the routes in their order; a matcher goes before them where headers tell what must stay."""
-    by_path = [*_probed(node), *_kept_by_path(spec), *_split(spec)]
-    kept = keep.headers(spec.keep_local) if remote_of(spec) is not None else None
-    if kept is None:
-        return {"routes": by_path}
-    stay = _action("envoy.config.route.v3.Route", **_route("keep", {"prefix": "/"}, failover.local_only(spec)))
-    others = _action("envoy.config.route.v3.RouteList", routes=by_path)
-    return {"matcher": {"matcher_list": {"matchers": [{"predicate": kept, "on_match": stay}]}, "on_no_match": others}}
+def _table(spec: OffloadSpec, place: Place) -> Message:
+    """Give the routes in their order; matchers go before them where headers choose among several lists."""
+    lists = _choices(spec, place)
+    otherwise = _list(spec, place, _split(spec, place))
+    if not lists:
+        return {"routes": otherwise}
+    matchers = [{"predicate": predicate, "on_match": _action(routes)} for predicate, routes in lists]
+    return {"matcher": {"matcher_list": {"matchers": matchers}, "on_no_match": _action(otherwise)}}
 
 
-def _action(kind: str, /, **fields: object) -> Message:
-    return {"action": extension("route", kind, **fields)}
+def _action(routes: list[Message]) -> Message:
+    return {"action": extension("routes", "envoy.config.route.v3.RouteList", routes=routes)}
 
 
-def _kept_by_path(spec: OffloadSpec) -> list[Message]:
-    match = keep.path(spec.keep_local)
-    if match is None or remote_of(spec) is None:
-        return []
-    return [_route("keep", match, failover.local_only(spec))]
+def _list(spec: OffloadSpec, place: Place, routes: list[Message]) -> list[Message]:
+    """Give a whole list of routes: whatever chose it, probes are answered and what must stay by its path stays."""
+    return [*_probed(place.node), *_kept(spec), *routes]
 
 
-def _split(spec: OffloadSpec) -> list[Message]:
+def _choices(spec: OffloadSpec, place: Place) -> list[tuple[Message, list[Message]]]:
+    """Give the predicates and the routes they lead to, the first that matches: what must stay, is asked for, is sticky."""
     if remote_of(spec) is None:
-        return [_route("local", {"prefix": "/"}, failover.local_only(spec))]
-    share: Message = {
-        "default_value": {"numerator": 0, "denominator": "MILLION"},
-        "runtime_key": SHARE_KEY,
-    }
+        return []
+    kept = keep.predicate(spec.keep_local, spec.may_leave)
     return [
-        _route("share", {"prefix": "/", "runtime_fraction": share}, failover.remote_first(spec)),
-        _route("local", {"prefix": "/"}, failover.local_first(spec)),
+        *([(kept, [*_probed(place.node), _stays("keep", {"prefix": "/"}, spec)])] if kept else []),
+        *(_asked_for(spec, place) if spec.allow_override else []),
+        *(_sticky(spec.stickiness, spec, place) if spec.stickiness else []),
     ]
+
+
+def _asked_for(spec: OffloadSpec, place: Place) -> list[tuple[Message, list[Message]]]:
+    here = _stays("forced", {"prefix": "/"}, spec)
+    there = _route("forced", {"prefix": "/"}, failover.remote_first(spec, servers=place.servers))
+    return [
+        (keep.has(OVERRIDE, ["local"]), _list(spec, place, [here])),
+        (keep.has(OVERRIDE, ["remote"]), _list(spec, place, [there])),
+    ]
+
+
+def _sticky(
+    stickiness: HeaderStickiness | CookieStickiness, spec: OffloadSpec, place: Place
+) -> list[tuple[Message, list[Message]]]:
+    there = _route("share", {"prefix": "/"}, failover.remote_first(spec, servers=place.servers))
+    return [
+        (sessions.offloaded(stickiness, SHARE), _list(spec, place, [there])),
+        (sessions.told(stickiness), _list(spec, place, _local(spec, place))),
+    ]
+
+
+def _kept(spec: OffloadSpec) -> list[Message]:
+    """Give the routes of what must stay: by its path, or because its body is too long to be written anew."""
+    if remote_of(spec) is None:
+        return []
+    match = keep.path(spec.keep_local)
+    renames = spec.remote is not None and spec.remote.model_name is not None
+    long = model_name.too_long(spec.overflow.max_request_bytes) if renames else []
+    return [
+        *([_stays("keep", match, spec)] if match is not None else []),
+        *(_stays("long", {"prefix": "/", "headers": headers}, spec) for headers in long),
+    ]
+
+
+def _split(spec: OffloadSpec, place: Place) -> list[Message]:
+    if remote_of(spec) is None:
+        return [_stays("local", {"prefix": "/"}, spec)]
+    share: Message = {"prefix": "/", "runtime_fraction": SHARE}
+    return [
+        _route("share", share, failover.remote_first(spec, servers=place.servers)),
+        *_local(spec, place),
+    ]
+
+
+def _local(spec: OffloadSpec, place: Place) -> list[Message]:
+    """Give the routes of what begins locally: one for each number of requests at once, of which one is in force."""
+    chain = failover.local_first(spec, servers=place.servers)
+    free = _route("local", {"prefix": "/"}, chain)
+    if spec.overflow.max_in_flight_per_replica is None:
+        return [free]
+    full = failover.remote_first(spec, servers=place.servers)
+    return [*(_capped(number, chain, full, on=number == caps.at_first(spec, place)) for number in caps.LADDER), free]
+
+
+def _capped(number: int, chain: Chain, full: Chain, *, on: bool) -> Message:
+    in_force: Message = {"runtime_key": caps.key(number), "default_value": {"numerator": 100 if on else 0}}
+    route = _route("local", {"prefix": "/", "runtime_fraction": in_force}, chain)
+    plugin = caps.choice(number, free=chain.cluster, full=full.cluster)
+    action: Message = {"timeout": "0s", "retry_policy": chain.retry_policy, "inline_cluster_specifier_plugin": plugin}
+    return {**route, "route": action}
+
+
+def _stays(name: str, match: Message, spec: OffloadSpec) -> Message:
+    return _route(name, match, failover.local_only(spec))
 
 
 def _route(name: str, match: Message, chain: Chain) -> Message:

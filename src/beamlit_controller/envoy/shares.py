@@ -11,6 +11,7 @@ import structlog
 
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.envoy import caps
 from beamlit_controller.envoy.routes import SHARE_KEY
 from beamlit_controller.envoy.rtds_pb2 import DiscoveryRequest, DiscoveryResponse, Runtime
 from beamlit_controller.envoy.share_access import Certificate, Tokens
@@ -47,11 +48,19 @@ class Stream(Protocol):
         """End the stream with an error."""
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What holds in a gateway: the share in percent, and how many requests it may have at local at once, if that is limited."""
+
+    percentage: int
+    in_flight: int | None = None
+
+
 @dataclass(slots=True)
 class _Topic:
-    """One model: its share in percent, None while it is not known, and who listens."""
+    """One model: what holds for it, None while it is not known, and who listens."""
 
-    share: Latest[int | None] = field(default_factory=lambda: Latest(None))
+    share: Latest[Setting | None] = field(default_factory=lambda: Latest(None))
     streams: int = 0
     refusals: int = 0
 
@@ -68,11 +77,12 @@ class ShareServer:
         self._topics: dict[str, _Topic] = {}
         self._tokens = tokens
 
-    def set(self, key: ModelKey, percentage: int) -> None:
-        """Make this the model's share, from 0 to 100; equal to the present one it is no news."""
-        if not 0 <= percentage <= WHOLE:
-            raise ValueError(f"{key}: expected a percentage from 0 to 100, got {percentage}")
-        self._topic(str(key)).share.set(percentage)
+    def set(self, key: ModelKey, setting: Setting | int) -> None:
+        """Make this hold for the model, or this share without a limit; equal to the present one it is no news."""
+        wanted = Setting(setting) if isinstance(setting, int) else setting
+        if not 0 <= wanted.percentage <= WHOLE:
+            raise ValueError(f"{key}: expected a percentage from 0 to 100, got {wanted.percentage}")
+        self._topic(str(key)).share.set(wanted)
 
     def forget(self, key: ModelKey) -> None:
         """Know the model's share no more. Gateways that still run keep the last one."""
@@ -154,7 +164,7 @@ class ShareServer:
 
 async def _tell(name: str, topic: _Topic, stream: Stream) -> None:
     """Tell the share whenever it is another than the one told last; a slow gateway hears the newest, not all of them."""
-    told: int | None = None
+    told: Setting | None = None
     version = 0
     while True:
         told = await topic.share.other_than(told)
@@ -186,10 +196,20 @@ def _bind(server: Any, address: str, certificate: Certificate | None) -> int:  #
     return int(server.add_secure_port(address, certificate.credentials()))
 
 
-def _response(name: str, percentage: int, *, version: str) -> DiscoveryResponse:
+def _response(name: str, setting: Setting, *, version: str) -> DiscoveryResponse:
     response = DiscoveryResponse(version_info=version, type_url=RUNTIME, nonce=version)
     runtime = Runtime(name=name)
-    # A fraction as Envoy's FractionalPercent; written in any other way it would silently count as 0.
-    runtime.layer.update({SHARE_KEY: {"numerator": percentage * 10_000, "denominator": "MILLION"}})
+    fractions = {SHARE_KEY: setting.percentage, **_caps(setting.in_flight)}
+    # As Envoy's FractionalPercent; written in any other way it would silently count as 0.
+    runtime.layer.update(
+        {key: {"numerator": percent * 10_000, "denominator": "MILLION"} for key, percent in fractions.items()}
+    )
     response.resources.add(type_url=RUNTIME, value=runtime.SerializeToString())
     return response
+
+
+def _caps(in_flight: int | None) -> dict[str, int]:
+    """Turn one step of the ladder on and the others off, or leave what the gateway began with."""
+    if in_flight is None:
+        return {}
+    return {caps.key(number): WHOLE if number == caps.step(in_flight) else 0 for number in caps.LADDER}

@@ -1,23 +1,60 @@
 """The sink that puts decisions in force."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from beamlit_controller.core import limits, remote_health, throttle
 from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.core.spec import ModelKey
-from beamlit_controller.envoy.shares import ShareServer
+from beamlit_controller.envoy.shares import Setting, ShareServer
+
+log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The most that the remote may get, and the counters up to which that is known."""
+
+    most: int = throttle.WHOLE
+    attempts: Attempts = remote_health.NOTHING
 
 
 class ShareSink:
-    """Tells the share server every decision; an equal one is no news there."""
+    """Tells the share server every decision; an equal one is no news there.
 
-    def __init__(self, shares: ShareServer) -> None:
+    Gateways share the limit of what is at local. `attempts` are those of all gateways of a model together: a remote that
+    answers 429 gets less than was decided, until it takes requests again.
+    """
+
+    def __init__(
+        self, shares: ShareServer, attempts: Callable[[ModelKey], Attempts] = lambda _: remote_health.NOTHING
+    ) -> None:
         self._shares = shares
+        self._attempts = attempts
+        self._seen: dict[ModelKey, _Seen] = {}
 
     def record(self, cycle: Cycle) -> None:
-        """Make the decision's percentage the model's share."""
-        self._shares.set(cycle.spec.key, cycle.decision.percentage)
+        """Make the decision's percentage the model's share, and bound what is at local by what is ready there."""
+        spec, percentage = cycle.spec, cycle.decision.percentage
+        gateways = max(1, self._shares.connected(spec.key))
+        in_flight = limits.in_flight(spec, ready=cycle.signals.local.ready, gateways=gateways)
+        self._shares.set(spec.key, Setting(min(percentage, self._most(spec.key, percentage)), in_flight))
 
     def failed(self, key: ModelKey, error: Exception) -> None:
         """Keep the last share."""
 
     def forget(self, key: ModelKey) -> None:
         """Know the model's share no more."""
+        self._seen.pop(key, None)
         self._shares.forget(key)
+
+    def _most(self, key: ModelKey, percentage: int) -> int:
+        before, attempts = self._seen.get(key, _Seen()), self._attempts(key)
+        most = throttle.most(before.most, percentage=percentage, before=before.attempts, after=attempts)
+        if most < before.most:
+            log.warning("remote answers 429, less is offloaded", model=str(key), most=most, decided=percentage)
+        self._seen[key] = _Seen(most, attempts)
+        return most

@@ -6,35 +6,36 @@ from beamlit_controller.envoy.messages import Message, extension
 from beamlit_controller.envoy.place import Place
 
 TRUST = "remote_trust"
-TRUST_FILE = f"sds-{TRUST}.json"
+TOKEN_TRUST = "token_trust"  # noqa: S105 - a name of what is trusted
 SHARES_TRUST = "shares_trust"
-SHARES_TRUST_FILE = f"sds-{SHARES_TRUST}.json"
 
 
-def transport_socket(backend: RemoteBackend, place: Place, alpn: list[str]) -> Message:
-    """Give the transport socket to the remote; without `alpn` the cluster offers the protocols that it speaks."""
-    name = _name(backend)
+def transport_socket(
+    name: str, backend: RemoteBackend, place: Place, *, trust: str, alpn: list[str] | None = None
+) -> Message:
+    """Give the transport socket to who has this name; without `alpn` the cluster offers the protocols that it speaks."""
+    ca = backend.tls.ca
+    source = place.watched_with(file_of(trust), ca) if ca else place.watched(file_of(trust))
     return extension(
         "envoy.transport_sockets.tls",
         "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
         sni="" if addresses.is_ip(name) else name,  # RFC 6066: no addresses in SNI
         common_tls_context={
             "tls_params": {"tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3"},
-            "alpn_protocols": alpn,
-            "validation_context_sds_secret_config": {"name": TRUST, "sds_config": place.watched(TRUST_FILE)},
+            "alpn_protocols": alpn or [],
+            "validation_context_sds_secret_config": {"name": trust, "sds_config": source},
         },
     )
 
 
-def trust(backend: RemoteBackend, place: Place) -> Message:
+def trust_in(name: str, backend: RemoteBackend, place: Place, *, trust: str) -> Message:
     """Give the Secret of what is trusted: a file of its own, so that Envoy follows when the CA's file is exchanged."""
-    name = _name(backend)
     ca = backend.tls.ca
     names: Message = {"san_type": "IP_ADDRESS" if addresses.is_ip(name) else "DNS", "matcher": {"exact": name}}
     return {
-        "name": TRUST,
+        "name": trust,
         "validation_context": {
-            "trusted_ca": {"filename": f"{place.secrets}/{ca.name}/{ca.key}" if ca else place.system_ca},
+            "trusted_ca": {"filename": place.secret(ca) if ca else place.system_ca},
             "match_typed_subject_alt_names": [names],
         },
     }
@@ -51,7 +52,7 @@ def to_shares(place: Place) -> Message:
             "alpn_protocols": ["h2"],
             "validation_context_sds_secret_config": {
                 "name": SHARES_TRUST,
-                "sds_config": place.watched(SHARES_TRUST_FILE),
+                "sds_config": place.watched(file_of(SHARES_TRUST)),
             },
         },
     )
@@ -68,10 +69,16 @@ def shares_trust(place: Place) -> Message:
     }
 
 
+def file_of(trust: str) -> str:
+    """Give the name of the file that says what is trusted."""
+    return f"sds-{trust}.json"
+
+
+def name_of(backend: RemoteBackend) -> str:
+    """Give the name that the remote must prove."""
+    return backend.tls.server_name or backend.host
+
+
 def _share_server(place: Place) -> str:
     host, _ = addresses.split(place.shares)
     return host.rstrip(".")
-
-
-def _name(backend: RemoteBackend) -> str:
-    return backend.tls.server_name or backend.host

@@ -7,17 +7,22 @@ from beamlit_controller.envoy.messages import Message, extension, typed
 
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
-# By default Envoy allows 1,024 requests and 3 retries at a time, and would refuse most failovers.
-UNLIMITED: Message = {
-    "thresholds": [
-        {
-            "max_connections": 1_000_000,
-            "max_pending_requests": 1_000_000,
-            "max_requests": 1_000_000,
-            "max_retries": 1_000_000,
-        }
-    ]
-}
+MANY = 1_000_000
+
+MOST_BUFFERED = 256 * 1024
+"""Bytes that wait on one connection, by default 1 MiB; what may be sent again is kept beside it."""
+
+# Envoy shall see that nobody is left instead of hoping, and at once: by default it waits a second for more news.
+AS_IT_IS: Message = {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"}
+
+
+def limits(*, max_requests: int = MANY) -> Message:
+    """Give circuit breakers. By default Envoy allows 1,024 requests and 3 retries at a time, and would refuse most failovers."""
+    others = dict.fromkeys(("max_connections", "max_pending_requests", "max_retries"), MANY)
+    return {"thresholds": [{**others, "max_requests": max_requests}]}
+
+
+UNLIMITED = limits()
 
 
 def protocols(**choice: object) -> Message:
@@ -25,10 +30,34 @@ def protocols(**choice: object) -> Message:
     return {HTTP_OPTIONS: typed(HTTP_OPTIONS, **choice)}
 
 
-def as_the_client() -> Message:
+def as_the_client(**options: object) -> Message:
     """Speak what the client speaks: HTTP/1.1, or HTTP/2 without TLS as gRPC does."""
     http2 = {"allow_connect": True}
-    return protocols(use_downstream_protocol_config={"http_protocol_options": {}, "http2_protocol_options": http2})
+    return protocols(
+        use_downstream_protocol_config={"http_protocol_options": {}, "http2_protocol_options": http2}, **options
+    )
+
+
+def hop(name: str, *, side: str, **fields: object) -> Message:
+    """Give the cluster that is the way into an internal listener of the same name."""
+    listener: Message = {"envoy_internal_address": {"server_listener_name": name}}
+    return {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "circuit_breakers": UNLIMITED,
+        "typed_extension_protocol_options": as_the_client(),
+        "transport_socket": extension(
+            "envoy.transport_sockets.internal_upstream",
+            "envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport",
+            transport_socket=extension(
+                "envoy.transport_sockets.raw_buffer",
+                "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer",
+            ),
+        ),
+        **fields,
+        "load_assignment": load_assignment(name, [server(listener, side=side)]),
+    }
 
 
 def discovery(servers: Iterable[str], **dns: object) -> Message:

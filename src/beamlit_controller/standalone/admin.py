@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 
@@ -44,6 +45,11 @@ class Admin:
     async def _gauge(self, name: str) -> int:
         answer = await self._request("GET", f"/stats?format=json&filter=^http\\.front\\.{name}$")
         return sum(int(stat["value"]) for stat in _json(answer)["stats"] if "value" in stat)
+
+    async def figures(self, only: str) -> str:
+        """Give the figures whose names match, as Prometheus reads them."""
+        answer = await self._request("GET", f"/stats/prometheus?filter={quote(only)}")
+        return answer.text
 
     async def listeners(self) -> dict[str, str]:
         """Give each listener's name and the address that it really listens on."""

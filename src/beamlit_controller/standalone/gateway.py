@@ -5,13 +5,15 @@ import contextlib
 import shutil
 import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from beamlit_controller.controller.latest import Latest
+from beamlit_controller.core import remote_health
+from beamlit_controller.core.remote_health import Attempts, Judged
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.standalone import process
 from beamlit_controller.standalone.admin import Admin, AdminError
@@ -31,10 +33,17 @@ FRONT = "front"
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a gateway is made of: its files by name, its command line (with the path of `bootstrap.json` as one argument)."""
+    """What a gateway is made of: its files by name, its command line (with the path of `bootstrap.json` as one argument).
+
+    `figures` names what is read of the gateway about its remote, and `attempts` understands it. `secrets` are
+    the folders without which Envoy refuses what leads to the remote: it can't watch what is not there.
+    """
 
     files: Callable[[OffloadSpec, Path], Mapping[str, str]]
     command: Callable[[Path], Sequence[str]]
+    secrets: Callable[[OffloadSpec], Sequence[Path]]
+    figures: str
+    attempts: Callable[[str], Attempts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,8 @@ class Gateway:
         self._restarts = 0
         self._adopted = False
         self._seen = Seen()
+        self._remote = Judged()
+        self._missing: frozenset[Path] = frozenset()
 
     @property
     def state(self) -> dict[str, Any]:
@@ -69,12 +80,18 @@ class Gateway:
             "restarts": self._restarts,
             "listeners": {name: address for name, address in self._seen.listeners if address},
             "problem": self._seen.problem,
+            "remote": asdict(self._remote.condition),
         }
 
     @property
     def ready(self) -> bool:
         """Tell whether the gateway answered when it was last asked."""
         return self._seen.ready
+
+    @property
+    def attempts(self) -> Attempts:
+        """Give what the gateway counted of its requests to the remote when it was last asked."""
+        return self._remote.attempts
 
     async def keep(self, specs: Latest[OffloadSpec]) -> None:
         """Keep the gateway running as the spec says, until cancelled; the process is left running then."""
@@ -176,7 +193,8 @@ class Gateway:
             if self._seen.problem and self._seen.problem != before.problem:
                 log.error("gateway can't listen", model=str(self._key), problem=self._seen.problem)
             await asyncio.sleep(PROBE_PERIOD if self._seen.ready or self._seen.problem else BOOT_PROBE_PERIOD)
-            if self._seen.problem:
+            await self._judge(specs.value)
+            if self._seen.problem or self._secrets_came(specs.value):
                 self._write(specs.value, anew=True)
 
     async def _look(self) -> Seen:
@@ -187,6 +205,32 @@ class Gateway:
             return Seen(listeners=listeners, problem=await self._admin.refusal(FRONT))
         except AdminError:
             return Seen()
+
+    async def _judge(self, spec: OffloadSpec) -> None:
+        """Find out how the remote is from what the gateway counted."""
+        if spec.remote is None:
+            self._remote = Judged()
+            return
+        with contextlib.suppress(AdminError):  # one that does not answer leaves what was known
+            page = await self._admin.figures(self._shape.figures)
+            before, self._remote = (
+                self._remote,
+                remote_health.judge(spec.remote, self._remote, self._shape.attempts(page)),
+            )
+            if before.condition.reason is not self._remote.condition.reason:
+                log.info(
+                    "remote changed",
+                    model=str(self._key),
+                    ready=self._remote.condition.status,
+                    reason=self._remote.condition.reason,
+                    message=self._remote.condition.message,
+                )
+
+    def _secrets_came(self, spec: OffloadSpec) -> bool:
+        """Tell whether a folder is there now that was not."""
+        folders = self._shape.secrets(spec)
+        before, self._missing = self._missing, frozenset(folder for folder in folders if not folder.is_dir())
+        return bool(before.intersection(folders) - self._missing)
 
     async def _drained(self) -> None:
         with contextlib.suppress(AdminError):  # one that does not answer has nothing to drain

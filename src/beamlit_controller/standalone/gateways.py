@@ -10,6 +10,7 @@ import structlog
 
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core import spec as specification
+from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.standalone.gateway import Gateway, Shape
 
@@ -66,6 +67,10 @@ class Gateways:
     def state(self, key: ModelKey) -> dict[str, Any]:
         """Tell what is known of a model's gateway, for people."""
         return self._kept[key].gateway.state if key in self._kept else {}
+
+    def attempts(self, key: ModelKey) -> Attempts:
+        """Give what a model's gateway counted of its requests to the remote."""
+        return self._kept[key].gateway.attempts if key in self._kept else Attempts()
 
     def waiting(self) -> tuple[ModelKey, ...]:
         """Name the models whose gateway does not answer."""

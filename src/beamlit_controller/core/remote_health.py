@@ -1,0 +1,150 @@
+"""Whether the remote can be used, judged by what came of the requests that gateways sent there."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.spec import ApiKey, OAuth, RemoteBackend
+
+UNAUTHORIZED = (401, 403)
+THROTTLED = 429
+ERROR = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Attempts at the remote since a gateway began, as (result, status code, count); `servers` is how many it has found."""
+
+    counts: tuple[tuple[str, int, int], ...] = ()
+    servers: int = 0
+
+
+NOTHING = Attempts()
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteReady:
+    """The condition: True, False or Unknown, and why."""
+
+    status: str
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The condition, and the counters up to which it is known."""
+
+    condition: RemoteReady = RemoteReady("Unknown", Reason.REMOTE_NOT_ASKED, "no request has gone to the remote yet")
+    attempts: Attempts = NOTHING
+
+
+def judge(remote: RemoteBackend, previous: Judged, attempts: Attempts) -> Judged:
+    """Judge by what is new; without anything new, what was known still holds.
+
+    A remote that answers some requests is ready, and how many it fails is told. What was never sent there because as many
+    as allowed are there already, or because a client left, says nothing.
+    """
+    counted = fresh(previous.attempts, attempts)
+    failures: Counter[tuple[Reason, int]] = Counter()
+    good = 0
+    for (result, code), count in counted.items():
+        cause = _cause(result, code, servers=attempts.servers)
+        if cause is None:
+            good += count if result == "answered" else 0
+        else:
+            failures[(cause, code if result == "answered" else 0)] += count
+    if not good and not failures:
+        return Judged(previous.condition, attempts)
+    return Judged(_condition(remote, good, failures), attempts)
+
+
+def all_together(several: Iterable[Attempts]) -> Attempts:
+    """Add up the attempts of several gateways."""
+    counts: Counter[tuple[str, int]] = Counter()
+    servers = 0
+    for each in several:
+        counts.update({(result, code): count for result, code, count in each.counts})
+        servers = max(servers, each.servers)
+    return Attempts(tuple((result, code, count) for (result, code), count in sorted(counts.items())), servers)
+
+
+def fresh(before: Attempts, after: Attempts) -> dict[tuple[str, int], int]:
+    """Give what was counted in between; counters that fell belong to a gateway that began anew."""
+    old = {(result, code): count for result, code, count in before.counts}
+    grown = {}
+    for result, code, count in after.counts:
+        known = old.get((result, code), 0)
+        grown[(result, code)] = count - known if count >= known else count
+    return {key: count for key, count in grown.items() if count}
+
+
+def _cause(result: str, code: int, *, servers: int) -> Reason | None:
+    if result == "answered":
+        return _cause_of_status(code)
+    if result == "no-server":
+        return Reason.REMOTE_UNHEALTHY if servers else Reason.REMOTE_ADDRESS_UNKNOWN
+    return _CAUSES.get(result)
+
+
+def _cause_of_status(code: int) -> Reason | None:
+    if code in UNAUTHORIZED:
+        return Reason.REMOTE_REFUSES_CREDENTIAL
+    if code == THROTTLED:
+        return Reason.REMOTE_THROTTLES
+    return Reason.REMOTE_FAILS if code >= ERROR else None
+
+
+_CAUSES = {
+    "tls-name": Reason.REMOTE_CERTIFICATE_FOR_ANOTHER_NAME,
+    "tls-expired": Reason.REMOTE_CERTIFICATE_EXPIRED,
+    "tls-untrusted": Reason.REMOTE_CERTIFICATE_UNTRUSTED,
+    "tls": Reason.TLS_FAILED,
+    "credential": Reason.CREDENTIALS_UNREADABLE,
+    "timeout": Reason.TIMED_OUT,
+    "refused": Reason.CONNECTION_FAILED,
+    "reset": Reason.REMOTE_RESETS,
+}
+
+
+def _condition(remote: RemoteBackend, good: int, failures: Counter[tuple[Reason, int]]) -> RemoteReady:
+    failed = failures.total()
+    if not failed:
+        return RemoteReady("True", Reason.REMOTE_ANSWERS, f"{remote.host} answered the last requests: {good} of {good}")
+    (cause, code), _ = failures.most_common(1)[0]
+    counted = f"{failed} of the last {good + failed} requests failed"
+    message = f"{_words(remote, cause, code)}; {counted}"
+    if good:
+        return RemoteReady("True", Reason.REMOTE_ANSWERS, message)
+    return RemoteReady("False", cause, message)
+
+
+def _words(remote: RemoteBackend, cause: Reason, code: int) -> str:
+    if cause is Reason.CREDENTIALS_UNREADABLE:
+        return _no_credential(remote)
+    name = remote.tls.server_name or remote.host
+    return _WORDS.get(cause, "{host} answers {code}").format(host=remote.host, name=name, code=code)
+
+
+_WORDS = {
+    Reason.REMOTE_ADDRESS_UNKNOWN: "DNS knows no address of {host}",
+    Reason.REMOTE_UNHEALTHY: "{host} does not pass its health check",
+    Reason.REMOTE_CERTIFICATE_EXPIRED: "the certificate of {host} has expired",
+    Reason.REMOTE_CERTIFICATE_FOR_ANOTHER_NAME: "the certificate of {host} is not for {name}",
+    Reason.REMOTE_CERTIFICATE_UNTRUSTED: "the certificate of {host} is of an authority that is not trusted",
+    Reason.TLS_FAILED: "no TLS with {host}",
+    Reason.TIMED_OUT: "no connection to {host} in time",
+    Reason.CONNECTION_FAILED: "{host} refuses the connection",
+    Reason.REMOTE_RESETS: "{host} closes before it answers",
+}
+
+
+def _no_credential(remote: RemoteBackend) -> str:
+    match remote.auth:
+        case ApiKey(secret=key):
+            return f"Secret {key.name}, key {key.key}: missing, empty, or not the text of a header"
+        case OAuth(client_secret=key, token_url=url):
+            return f"no token from {url}: it does not answer, or Secret {key.name}, key {key.key} is missing, empty or wrong"
+        case None:
+            return "the gateway can't be asked for a credential that the spec does not name"

@@ -1,0 +1,138 @@
+"""The credential that the remote is shown: put on by Envoy inside the remote hop, from files that Envoy reads itself."""
+
+from urllib.parse import urlsplit
+
+from beamlit_controller.core.spec import ApiKey, OAuth, RemoteBackend, SecretKey
+from beamlit_controller.envoy import addresses, lua, tls, upstream
+from beamlit_controller.envoy.messages import Message, extension
+from beamlit_controller.envoy.place import Place
+
+CREDENTIAL = "remote_credential"
+CREDENTIAL_FILE = f"sds-{CREDENTIAL}.json"
+TOKEN_SERVER = "token_server"  # noqa: S105 - a name
+
+# Nothing that would end a header, and something to show. A newline at the end of a file is no part of the key.
+CHECK = """
+local HEADER, PREFIX = {header}, {prefix}
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  local value = headers:get(HEADER)
+  if value == nil then return end
+  local key = string.match(string.sub(value, #PREFIX + 1), "^%s*(.-)%s*$")
+  if key == "" or string.find(key, "[%c\\128-\\255]") then
+    headers:remove(HEADER)
+    handle:respond({{[":status"] = "401"}}, "the credential for the remote can't be used\\n")
+  elseif PREFIX .. key ~= value then
+    headers:replace(HEADER, PREFIX .. key)
+  end
+end
+"""
+
+
+def filters(backend: RemoteBackend, place: Place) -> list[Message]:
+    """Give the HTTP filters that put the credential on; without one that can be used, the hop answers instead."""
+    match backend.auth:
+        case None:
+            return []
+        case ApiKey() as key:
+            return [_injector(_generic(key, place)), _check(key.header, key.prefix)]
+        case OAuth() as oauth:
+            return [_injector(_token(oauth, place)), _check("authorization", "Bearer ")]
+
+
+def secrets(backend: RemoteBackend, place: Place) -> dict[str, Message]:
+    """Give the Secrets by the file they belong in: each names a file, and never says what is in it."""
+    key = key_of(backend)
+    if key is None:
+        return {}
+    source: Message = {"filename": place.secret(key)}
+    found: dict[str, Message] = {CREDENTIAL_FILE: {"name": CREDENTIAL, "generic_secret": {"secret": source}}}
+    if isinstance(backend.auth, OAuth) and _secured(backend.auth):
+        host = _token_host(backend.auth)
+        found[tls.file_of(tls.TOKEN_TRUST)] = tls.trust_in(host, backend, place, trust=tls.TOKEN_TRUST)
+    return found
+
+
+def clusters(backend: RemoteBackend, place: Place) -> list[Message]:
+    """Give where tokens are asked for."""
+    if not isinstance(backend.auth, OAuth):
+        return []
+    host = _token_host(backend.auth)
+    server = addresses.join(host, _token_port(backend.auth))
+    secured: Message = (
+        {"transport_socket": tls.transport_socket(host, backend, place, trust=tls.TOKEN_TRUST)}
+        if _secured(backend.auth)
+        else {}
+    )
+    return [
+        {
+            "name": TOKEN_SERVER,
+            **upstream.discovery([server], respect_dns_ttl=True, dns_lookup_family="ALL"),
+            "connect_timeout": "2s",
+            **secured,
+            "load_assignment": upstream.load_assignment(TOKEN_SERVER, [upstream.server(addresses.message(server))]),
+        }
+    ]
+
+
+def key_of(backend: RemoteBackend) -> SecretKey | None:
+    """Give the key of the Secret that the credential comes from."""
+    match backend.auth:
+        case None:
+            return None
+        case ApiKey(secret=key) | OAuth(client_secret=key):
+            return key
+
+
+def _secured(oauth: OAuth) -> bool:
+    return urlsplit(oauth.token_url).scheme == "https"
+
+
+def _token_host(oauth: OAuth) -> str:
+    return str(urlsplit(oauth.token_url).hostname)
+
+
+def _token_port(oauth: OAuth) -> int:
+    return urlsplit(oauth.token_url).port or (443 if _secured(oauth) else 80)
+
+
+def _injector(credential: Message) -> Message:
+    return extension(
+        "envoy.filters.http.credential_injector",
+        "envoy.extensions.filters.http.credential_injector.v3.CredentialInjector",
+        overwrite=True,
+        credential=credential,
+    )
+
+
+def _check(header: str, prefix: str) -> Message:
+    return lua.filter_of(CHECK.format(header=lua.text(header.lower()), prefix=lua.text(prefix)))
+
+
+def _generic(key: ApiKey, place: Place) -> Message:
+    return extension(
+        "envoy.http.injected_credentials.generic",
+        "envoy.extensions.http.injected_credentials.generic.v3.Generic",
+        header=key.header,
+        header_value_prefix=key.prefix,
+        credential=_reference(key.secret, place),
+    )
+
+
+def _token(oauth: OAuth, place: Place) -> Message:
+    return extension(
+        "envoy.http.injected_credentials.oauth2",
+        "envoy.extensions.http.injected_credentials.oauth2.v3.OAuth2",
+        token_endpoint={"uri": oauth.token_url, "cluster": TOKEN_SERVER, "timeout": "5s"},
+        scopes=list(oauth.scopes),
+        token_fetch_retry_interval="2s",  # noqa: S106 - a duration
+        client_credentials={
+            "client_id": oauth.client_id,
+            "client_secret": _reference(oauth.client_secret, place),
+            "auth_type": "URL_ENCODED_BODY",
+        },
+    )
+
+
+def _reference(key: SecretKey, place: Place) -> Message:
+    return {"name": CREDENTIAL, "sds_config": place.watched_with(CREDENTIAL_FILE, key)}

@@ -1,0 +1,56 @@
+"""Sessions that stay on their side while the share changes."""
+
+from beamlit_controller.core.spec import CookieStickiness, HeaderStickiness
+from beamlit_controller.envoy import lua
+from beamlit_controller.envoy.messages import Message, extension
+
+SESSION = "x-offload-session"
+"""The header in which a cookie's value stands while the request is in the gateway."""
+
+COOKIE = """
+local NAME, HEADER = {name}, {header}
+function envoy_on_request(handle)
+  local cookies = handle:headers():get("cookie")
+  if cookies == nil then return end
+  for name, value in string.gmatch(cookies, "([^=;%s]+)%s*=%s*([^;]*)") do
+    if name == NAME and value ~= "" then
+      handle:headers():replace(HEADER, value)
+      handle:clearRouteCache()
+      return
+    end
+  end
+end
+"""
+
+
+def filters(stickiness: HeaderStickiness | CookieStickiness | None) -> list[Message]:
+    """Give the HTTP filter that finds the session where the route can't see it: in a cookie."""
+    if not isinstance(stickiness, CookieStickiness):
+        return []
+    return [lua.filter_of(COOKIE.format(name=lua.text(stickiness.cookie), header=lua.text(SESSION)))]
+
+
+def header(stickiness: HeaderStickiness | CookieStickiness) -> str:
+    """Give the header that tells sessions apart."""
+    return stickiness.header.lower() if isinstance(stickiness, HeaderStickiness) else SESSION
+
+
+def offloaded(stickiness: HeaderStickiness | CookieStickiness, share: Message) -> Message:
+    """Match the sessions below the share: the same ones as long as it stays, and more of them as it rises."""
+    chosen = extension(
+        "envoy.matching.matchers.runtime_fraction",
+        "envoy.extensions.matching.input_matchers.runtime_fraction.v3.RuntimeFraction",
+        runtime_fraction=share,
+    )
+    return {"single_predicate": {"input": _input(stickiness), "custom_match": chosen}}
+
+
+def told(stickiness: HeaderStickiness | CookieStickiness) -> Message:
+    """Match requests of any session."""
+    anything: Message = {"safe_regex": {"google_re2": {}, "regex": r"\C+"}}
+    return {"single_predicate": {"input": _input(stickiness), "value_match": anything}}
+
+
+def _input(stickiness: HeaderStickiness | CookieStickiness) -> Message:
+    kind = "envoy.type.matcher.v3.HttpRequestHeaderMatchInput"
+    return extension("session", kind, header_name=header(stickiness))

@@ -1,0 +1,27 @@
+"""How many requests may be at the local servers at once."""
+
+import pytest
+
+import builders
+from beamlit_controller.core import limits
+from beamlit_controller.core.spec import Overflow
+
+
+@pytest.mark.parametrize(
+    ("each", "ready", "gateways", "most"),
+    [
+        (16, 3, 1, 48),
+        (16, 3, 2, 24),
+        (16, 1, 3, 5),
+        (1, 1, 2, 1),
+        (16, 0, 2, 1),
+        (16, 3, 0, 48),
+        (None, 3, 2, None),
+    ],
+)
+def test_gateways_share_what_the_ready_servers_may_have(
+    each: int | None, ready: int, gateways: int, most: int | None
+) -> None:
+    spec = builders.spec(overflow=Overflow(max_in_flight_per_replica=each))
+
+    assert limits.in_flight(spec, ready=ready, gateways=gateways) == most

@@ -1,0 +1,52 @@
+"""What gateways are told of a round."""
+
+from dataclasses import replace
+
+import builders
+from beamlit_controller.core import cycle
+from beamlit_controller.core.remote_health import Attempts
+from beamlit_controller.core.spec import Behavior, ModelKey, Overflow
+from beamlit_controller.envoy.shares import Setting, ShareServer
+from beamlit_controller.envoy.sink import ShareSink
+
+
+class Told(ShareServer):
+    """A share server that remembers what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.settings: list[Setting | int] = []
+
+    def set(self, key: ModelKey, setting: Setting | int) -> None:
+        self.settings.append(setting)
+        super().set(key, setting)
+
+
+def round_of(spec: object, **signals: object) -> cycle.Cycle:
+    read = builders.signals(value=20, **signals)
+    return cycle.run(spec, read, previous=None, now=builders.NOW)
+
+
+def test_tells_the_share_and_the_limit_of_what_is_ready() -> None:
+    spec = builders.spec(behavior=Behavior(percentage=50), overflow=Overflow(max_in_flight_per_replica=16))
+    shares = Told()
+
+    ShareSink(shares).record(round_of(spec, ready=3))
+
+    assert shares.settings == [Setting(50, 48)]
+
+
+def test_offloads_less_while_the_remote_answers_429_and_more_again_after() -> None:
+    spec = builders.spec(behavior=Behavior(percentage=80))
+    shares, counted = Told(), {"good": 0, "refused": 0}
+    sink = ShareSink(
+        shares, lambda _: Attempts((("answered", 200, counted["good"]), ("answered", 429, counted["refused"])))
+    )
+
+    sink.record(round_of(spec))
+    counted["refused"] = 10
+    sink.record(round_of(spec))
+    counted["good"] = 10
+    sink.record(round_of(spec))
+
+    assert [replace(each).percentage for each in shares.settings] == [80, 40, 45]

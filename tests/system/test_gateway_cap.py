@@ -1,0 +1,120 @@
+"""The most requests at local at once: what is above goes to the remote without an error, and the number changes live."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+import builders
+from beamlit_controller.core.spec import Overflow
+from fakes import client, load
+from fakes.gateway import gateway, to
+from fakes.trouble import says, takes
+from fakes.upstream import Exchange, upstream
+from waiting import eventually
+
+pytestmark = pytest.mark.system
+
+
+class Busy:
+    """Answers after a while, and remembers the most it was busy with."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+
+    async def __call__(self, exchange: Exchange) -> None:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await asyncio.sleep(0.02)
+            await exchange.respond(b"here")
+        finally:
+            self.now -= 1
+
+
+@pytest.mark.parametrize("cap", [1, 4, 10])
+async def test_sends_what_is_above_the_cap_to_the_remote(tmp_path: Path, cap: int) -> None:
+    busy = Busy()
+    async with upstream("local", busy) as local, upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote), overflow=Overflow(max_in_flight_per_replica=cap))
+        async with gateway(spec, tmp_path, local=[local]) as gate:
+            await gate.cap(cap)
+            tally = await load.ask(gate.front, requests=1000, connections=10 * cap)
+
+    assert tally.total == tally.good == 1000
+    # One worker counts exactly.
+    assert busy.most == cap
+    assert tally.by("local") > 0 < tally.by("remote")
+
+
+async def test_each_further_worker_may_let_one_more_through(tmp_path: Path) -> None:
+    busy = Busy()
+    async with upstream("local", busy) as local, upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote), overflow=Overflow(max_in_flight_per_replica=8))
+        async with gateway(spec, tmp_path, local=[local], workers=2) as gate:
+            await gate.cap(8)
+            tally = await load.ask(gate.front, requests=2000, connections=80)
+
+    assert tally.total == tally.good == 2000
+    assert 8 <= busy.most <= 8 + 1
+    assert tally.by("remote") > 0
+
+
+async def test_the_cap_changes_under_load_without_an_error(tmp_path: Path) -> None:
+    busy = Busy()
+    async with upstream("local", busy) as local, upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote), overflow=Overflow(max_in_flight_per_replica=2))
+        async with (
+            gateway(spec, tmp_path, local=[local]) as gate,
+            load.asking(gate.front, connections=32) as tally,
+        ):
+            seen = []
+            for cap in (2, 16, 4, 24, 1):
+                await gate.cap(cap)
+                await _answers(tally, 50)
+                busy.most = 0
+                await _answers(tally, 100)
+                seen.append(busy.most)
+
+    assert tally.total == tally.good
+    assert seen == [2, 16, 4, 24, 1]
+
+
+async def test_a_gateway_without_a_controller_keeps_to_the_servers_it_knows(tmp_path: Path) -> None:
+    busy = Busy()
+    async with upstream("one", busy) as first, upstream("two", busy) as second, upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote), overflow=Overflow(max_in_flight_per_replica=4))
+        async with gateway(spec, tmp_path, local=[first, second], share=None) as gate:
+            tally = await load.ask(gate.front, requests=1000, connections=40)
+
+    assert tally.total == tally.good == 1000
+    assert busy.most == 8
+    assert tally.by("remote") > 0
+
+
+async def test_above_the_cap_local_answers_what_the_remote_fails(tmp_path: Path) -> None:
+    async with upstream("local", takes(0.02, b"local")) as local, upstream("remote", says(500)) as remote:
+        spec = builders.spec(remote=to(remote), overflow=Overflow(max_in_flight_per_replica=1))
+        async with gateway(spec, tmp_path, local=[local]) as gate:
+            tally = await load.ask(gate.front, requests=200, connections=8)
+
+    assert tally.answered == {("200", "local"): 200}
+
+
+async def test_what_was_sent_away_for_the_cap_is_called_overflow(tmp_path: Path) -> None:
+    async with upstream("local", takes(1, b"local")) as local, upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote), overflow=Overflow(max_in_flight_per_replica=1))
+        async with gateway(spec, tmp_path, local=[local]) as gate:
+            async with client.connect(gate.front) as slow:
+                await slow.send_head("GET / HTTP/1.1", ())
+                await eventually(lambda: local.requests)
+                await client.get(gate.front)
+                await slow.response()
+            lines = await gate.log(2)
+
+    assert [(line["side"], line["reason"]) for line in lines] == [("remote", "overflow"), ("local", "local")]
+
+
+async def _answers(tally: load.Tally, more: int) -> None:
+    done = tally.by("local") + more
+    await eventually(lambda: tally.by("local") >= done)

@@ -1,0 +1,71 @@
+"""What a gateway does with clients that ask for too much, and how little of it reaches anybody."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+import builders
+from beamlit_controller.core.spec import Gateway, Overflow
+from fakes import client
+from fakes.gateway import gateway, to
+from fakes.trouble import says
+from fakes.upstream import upstream
+from waiting import eventually
+
+pytestmark = pytest.mark.system
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [[("x-long", "a" * 100_000)], [(f"x-{number}", "a") for number in range(200)]],
+    ids=["too long", "too many"],
+)
+async def test_a_head_beyond_the_limits_is_refused_at_the_front(tmp_path: Path, headers: list[tuple[str, str]]) -> None:
+    async with (
+        upstream("local") as local,
+        upstream("remote") as remote,
+        gateway(builders.spec(remote=to(remote)), tmp_path, local=[local]) as gate,
+    ):
+        refused = await client.get(gate.front, headers=headers)
+        fine = await client.get(gate.front, headers=[("x-long", "a" * 40_000)])
+
+    assert (refused.line[1], fine.line[1]) == ("431", "200")
+    assert (len(local.requests), remote.connections) == (1, 0)
+
+
+@pytest.mark.parametrize("size", [900_000, 1024 * 1024])
+async def test_a_body_up_to_the_default_limit_is_replayed_in_whole(tmp_path: Path, size: int) -> None:
+    body = bytes(range(256)) * (size // 256)
+    async with upstream("full", says(503)) as full, upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote), overflow=Overflow(on_status=(503,)))
+        async with gateway(spec, tmp_path, local=[full]) as gate, client.connect(gate.front) as asker:
+            answer = await asker.post("/", body)
+
+    assert answer.line[1] == "200"
+    assert remote.requests[0].body.digest == full.requests[0].body.digest
+
+
+async def test_a_gateway_knows_how_much_of_its_memory_it_uses(tmp_path: Path) -> None:
+    spec = builders.spec(gateway=Gateway(resources=(("limits", "memory", "64Mi"),)))
+    async with upstream("local") as local, gateway(spec, tmp_path, local=[local]) as gate:
+        await eventually(lambda: gate.stat("overload.envoy.resource_monitors.fixed_heap.pressure"))
+        pressure = await gate.stat("overload.envoy.resource_monitors.fixed_heap.pressure")
+        actions = await gate.admin("/stats?filter=overload.*active")
+
+    assert 0 < pressure < 85
+    assert "stop_accepting_requests.active: 0" in actions
+
+
+async def test_a_client_that_never_ends_its_head_is_let_go(tmp_path: Path) -> None:
+    async with (
+        upstream("local") as local,
+        gateway(builders.spec(), tmp_path, local=[local]) as gate,
+        client.connect(gate.front) as slow,
+        asyncio.timeout(30),
+    ):
+        await slow.send(b"GET / HTTP/1.1\r\nhost: model.test\r\n")
+        answer = await slow.head()
+
+    assert answer.line[1] == "408"
+    assert local.connections == 0

@@ -1,0 +1,144 @@
+"""The model's name in the body: another at the remote, and not one other byte changed on either side."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+import builders
+from beamlit_controller.core.spec import Overflow
+from fakes import client, load
+from fakes.gateway import gateway, to
+from fakes.http1 import chunk
+from fakes.trouble import says
+from fakes.upstream import Exchange, upstream
+
+pytestmark = pytest.mark.system
+
+AS_JSON = ("content-type", "application/json")
+OVER_THERE = 'meta/llama-3.1 "8b" \\ caf\xe9'
+THERE = json.dumps(OVER_THERE, ensure_ascii=False).encode()
+
+RENAMED = {
+    "first": (b'{"model":"llama","n":1}', b'{"model":%s,"n":1}'),
+    "last, with blanks": (
+        b' \n{ "n" : 12345678901234567890.10,\t"model"\n: "llama" }\n',
+        b' \n{ "n" : 12345678901234567890.10,\t"model"\n: %s }\n',
+    ),
+    "behind nested ones": (
+        b'{"a":{"model":"in"},"b":[{"model":"in"},"model"],"c":"\\"model\\":","model":"llama"}',
+        b'{"a":{"model":"in"},"b":[{"model":"in"},"model"],"c":"\\"model\\":","model":%s}',
+    ),
+    "odd name": (b'{"model":"a\\"b\\\\","x":"model"}', b'{"model":%s,"x":"model"}'),
+    "empty name": (b'{"model":""}', b'{"model":%s}'),
+    "as a value before": (b'{"x":"model","model":"llama"}', b'{"x":"model","model":%s}'),
+}
+UNCHANGED = {
+    "no name": b'{"prompt":"hello"}',
+    "not at the top": b'{"a":{"model":"llama"}}',
+    "a list": b'[{"model":"llama"}]',
+    "a number": b'{"model":7}',
+    "null": b'{"model":null}',
+    "text": b"model",
+    "cut off": b'{"prompt":"hel',
+    "cut off in the name": b'{"model":"lla',
+    "empty object": b"{}",
+    "not UTF-8": b'{"x":"\xff\xfe\x00"}',
+    "nothing": b"",
+}
+
+
+async def test_the_remote_reads_its_own_name_and_every_other_byte_as_sent(tmp_path: Path) -> None:
+    async with upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote, model_name=OVER_THERE))
+        async with gateway(spec, tmp_path, share=100) as gate, client.connect(gate.front) as asker:
+            for sent, _ in RENAMED.values():
+                await asker.post("/v1/chat", sent, headers=[("Content-Type", "Application/JSON; charset=utf-8")])
+            for sent in UNCHANGED.values():
+                await asker.post("/v1/chat", sent, headers=[AS_JSON])
+            await asker.post("/v1/chat", b'{"model":"llama"}', headers=[("content-type", "text/plain")])
+            await asker.post("/v1/chat", b'{"model":"llama"}', headers=[AS_JSON, ("content-encoding", "br")])
+            await asker.get("/v1/models", headers=[AS_JSON])
+
+    got = [request.body.content for request in remote.requests]
+    assert got == [
+        *(wanted % THERE for _, wanted in RENAMED.values()),
+        *UNCHANGED.values(),
+        b'{"model":"llama"}',
+        b'{"model":"llama"}',
+        b"",
+    ]
+    assert [request.header("content-length") for request in remote.requests[:-1]] == [
+        str(len(each)) for each in got[:-1]
+    ]
+
+
+async def test_local_reads_the_clients_name_also_when_the_remote_was_asked_first(tmp_path: Path) -> None:
+    async with upstream("local") as local, upstream("remote", says(500)) as remote:
+        spec = builders.spec(remote=to(remote, model_name=OVER_THERE))
+        async with gateway(spec, tmp_path, local=[local], share=100) as gate, client.connect(gate.front) as asker:
+            await asker.post("/v1/chat", b'{"model":"llama"}', headers=[AS_JSON])
+
+    assert remote.requests[0].body.content == b'{"model":%s}' % THERE
+    assert local.requests[0].body.content == b'{"model":"llama"}'
+
+
+async def test_a_long_body_stays_and_is_never_refused_for_its_length(tmp_path: Path) -> None:
+    limit = 100_000
+    fits = b'{"model":"llama","prompt":"%s"}' % (b"x" * (limit - 31))
+    async with upstream("local") as local, upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote, model_name="m"), overflow=Overflow(max_request_bytes=limit))
+        async with gateway(spec, tmp_path, local=[local], share=100) as gate, client.connect(gate.front) as asker:
+            assert len(fits) <= limit
+            short = await asker.post("/", fits, headers=[AS_JSON])
+            long = await asker.post("/", fits + b" " * limit, headers=[AS_JSON])
+            other = await asker.post("/", b"x" * 10 * limit, headers=[("content-type", "audio/wav")])
+            await asker.send_head("POST / HTTP/1.1", [AS_JSON, ("transfer-encoding", "chunked")])
+            for piece in (fits, fits, b""):
+                await asker.send(chunk(piece))
+            untold = await asker.response()
+
+    assert [answer.line[1] for answer in (short, long, other, untold)] == ["200"] * 4
+    assert [answer.header("x-offload-served-by") for answer in (short, long, other, untold)] == [
+        "remote",
+        "local",
+        "remote",
+        "local",
+    ]
+    assert local.requests[1].body.content == fits + fits
+
+
+async def test_an_answer_streams_while_the_name_is_replaced(tmp_path: Path) -> None:
+    go_on = asyncio.Event()
+
+    async def streams(exchange: Exchange) -> None:
+        await exchange.begin(headers=[("content-type", "text/event-stream")])
+        await exchange.send(b"data: 1\n\n")
+        await go_on.wait()
+        await exchange.send(b"data: 2\n\n")
+        await exchange.send(b"")
+
+    async with upstream("remote", streams) as remote:
+        spec = builders.spec(remote=to(remote, model_name="m"))
+        async with gateway(spec, tmp_path, share=100) as gate, client.connect(gate.front) as asker, asyncio.timeout(20):
+            body = b'{"model":"llama","stream":true}'
+            await asker.send_head("POST / HTTP/1.1", [AS_JSON, ("content-length", str(len(body)))])
+            await asker.send(body)
+            await asker.head()
+            first = await asker.reader.readuntil(b"data: 1\n\n")
+            go_on.set()
+            rest = await asker.reader.readuntil(b"data: 2\n\n")
+
+    assert first.endswith(b"data: 1\n\n")
+    assert rest.endswith(b"data: 2\n\n")
+    assert remote.requests[0].body.content == b'{"model":"m","stream":true}'
+
+
+async def test_many_at_once_are_all_renamed(tmp_path: Path) -> None:
+    async with upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote, model_name="m"))
+        async with gateway(spec, tmp_path, share=100) as gate:
+            tally = await load.ask(gate.front, requests=500)
+
+    assert tally.answered == {("200", "remote"): 500}
