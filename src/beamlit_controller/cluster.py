@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlencode
 
 import prometheus_client
 import structlog
@@ -24,13 +25,14 @@ from beamlit_controller.controller.clock import SteadyClock
 from beamlit_controller.controller.loop import Parts
 from beamlit_controller.controller.ports import Source
 from beamlit_controller.controller.sensor import Route, Sensor
+from beamlit_controller.core import limits
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import LocalHealth, Missing
 from beamlit_controller.core.spec import ExternalMetric, MetricSpec, ModelKey, OffloadSpec, PodsMetric, Rejected
-from beamlit_controller.envoy import addresses, config, routes
+from beamlit_controller.envoy import addresses, config, remote_stats, routes
 from beamlit_controller.envoy.place import Place
 from beamlit_controller.envoy.share_access import Certificate, Tokens
-from beamlit_controller.envoy.shares import ShareServer
+from beamlit_controller.envoy.shares import Setting, ShareServer
 from beamlit_controller.kubernetes import (
     api_server,
     autoscalers,
@@ -55,6 +57,7 @@ from beamlit_controller.kubernetes.models import Model, Models, Read, Stored
 from beamlit_controller.kubernetes.owned import Owned
 from beamlit_controller.kubernetes.plan import Plan
 from beamlit_controller.kubernetes.pods import Pods
+from beamlit_controller.kubernetes.remotes import Figures, Remotes
 from beamlit_controller.kubernetes.scale import Workloads
 from beamlit_controller.kubernetes.services import Services
 from beamlit_controller.kubernetes.statuses import Statuses, Views
@@ -74,6 +77,7 @@ log = structlog.stdlib.get_logger()
 LEASE = "beamlit-controller"
 CERTIFICATE, KEY, AUTHORITY, TOKEN_KEY = "tls.crt", "tls.key", "ca.crt", "token.key"
 REACHABLE = 30.0
+BOUND_PERIOD = 2.0
 SILENT = 240.0
 """With the API server answering the lease, a watch that heard nothing for so many seconds is stuck."""
 
@@ -124,7 +128,9 @@ async def _serve(given: Cluster, resources: AsyncExitStack, stop: asyncio.Event)
     view = View(settings, shares)
     watches = view.watches(server)
     keeper = Gateways(guarded, _surroundings(given, view, tokens))
-    views = Views(keeper.state, view.local_health, view.autoscaler)
+    figures = Figures(f"/stats/prometheus?{urlencode({'filter': remote_stats.FILTER})}", remote_stats.attempts)
+    remotes = await resources.enter_async_context(Remotes(view.models, view.owned, figures, changed=view.changed))
+    views = Views(keeper.state, view.local_health, view.autoscaler, remotes.ready, remotes.most)
     statuses = Statuses(guarded, view.models, views, clock, identity=given.identity)
     view.to_wake, view.to_tell = keeper.wake, statuses.changed
 
@@ -152,6 +158,7 @@ async def _serve(given: Cluster, resources: AsyncExitStack, stop: asyncio.Event)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(keeper.run(), name="gateways")
+                group.create_task(remotes.run(), name="remotes")
                 group.create_task(statuses.run(), name="statuses")
                 group.create_task(supervisor.run(view.models, parts, view.models), name="models")
         finally:
@@ -165,6 +172,7 @@ async def _serve(given: Cluster, resources: AsyncExitStack, stop: asyncio.Event)
             group.create_task(watches.run(), name="watches"),
             group.create_task(web.run(site.site, listener), name="web"),
             group.create_task(_shares(shares, given.shares, certificate, watches), name="shares"),
+            group.create_task(view.bound(), name="limits"),
         ]
         election = group.create_task(lease.run(), name="lease") if settings.enable_leader_election else None
         leading = group.create_task(_while_leading(lease, lead) if election else lead(), name="leading")
@@ -317,7 +325,21 @@ class View:
         if stored is None:
             self._shares.forget(key)
         elif stored.percentage is not None:
-            self._shares.set(key, stored.percentage)
+            self._shares.set(key, Setting(stored.percentage, self._in_flight(key)))
+
+    async def bound(self) -> None:
+        """Keep what may be in flight at local in step with the pods that are ready, on either side of it; until cancelled."""
+        while True:
+            await asyncio.sleep(BOUND_PERIOD)
+            for key in self.models.models:
+                self._tell(key, self.models.get(key))
+
+    def _in_flight(self, key: ModelKey) -> int | None:
+        model = self.models.models.get(key)
+        if model is None or model.spec is None:
+            return None
+        gateways = sum(pod.ready for pod in self.owned.pods(key).values())
+        return limits.in_flight(model.spec, ready=self.local_health(model).ready, gateways=max(1, gateways))
 
     def _gateway_changed(self, key: ModelKey) -> None:
         self.to_wake(key)
@@ -360,6 +382,7 @@ def rendered(given: Cluster, tokens: Tokens, spec: OffloadSpec, plan: Plan) -> E
         shares=given.shares.reached_at,
         local=(f"{gateway_objects.local_name(spec.key)}.{spec.key.namespace}.svc.{given.domain}.:{plan.local_port}",),
         secrets=gateway_objects.SECRETS_DIRECTORY,
+        gateways=spec.gateway.replicas,
         shares_ca=(given.shares.secrets / AUTHORITY).read_text(),
         shares_token=tokens.of(str(spec.key)),
     )

@@ -13,6 +13,12 @@ class Offloading(Model):
     """The decision in force."""
 
     percentage: int = Field(ge=0, le=100, description="The percentage of requests that goes to the remote.")
+    at_most: int | None = Field(
+        default=None,
+        ge=0,
+        le=100,
+        description="The most that the remote takes, while it answers 429; less than decided is sent.",
+    )
     reason: str = Field(max_length=1024, description="Why, as one word that the documentation explains.")
     message: str = Field(max_length=32768, description="Why, with the numbers in it.")
     since: str = Field(description="When the percentage last changed.", json_schema_extra={"format": "date-time"})

@@ -6,8 +6,10 @@ from enum import StrEnum
 from typing import Any
 
 from beamlit_controller.api import status
+from beamlit_controller.core import throttle
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.remote_health import RemoteReady
 from beamlit_controller.core.signals import LocalHealth
 from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.kubernetes import models
@@ -23,13 +25,15 @@ BAD_WHEN_FALSE = frozenset({"Ready", "GatewayReady", "LocalReady", "MetricsAvail
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """All that is known of a model: `autoscaler` names a HorizontalPodAutoscaler on the same workload."""
+    """All that is known of a model: `autoscaler` scales the same workload, `most` is the most percent that the remote takes."""
 
     model: Model
     gateway: GatewayState
     local: LocalHealth
     autoscaler: str | None = None
     cycle: Cycle | None = None
+    remote: RemoteReady | None = None
+    most: int = throttle.WHOLE
 
 
 class State(StrEnum):
@@ -55,6 +59,8 @@ def status_of(known: Known, before: Mapping[str, Any], now: str) -> Json:
     decided = status.status(known.cycle) if known.cycle else {}
     given = [*decided.pop("conditions", ()), *(_written(each, known.model.generation) for each in _conditions(known))]
     rest = {"record": models.record(known.cycle.decision)} if known.cycle else _kept(before)
+    if "offloading" in decided and known.most < throttle.WHOLE:
+        decided["offloading"] = {**decided["offloading"], "atMost": known.most}
     return {
         **decided,
         **rest,
@@ -76,6 +82,7 @@ def essence(content: Mapping[str, Any]) -> object:
         content.get("observedGeneration"),
         offloading.get("percentage"),
         offloading.get("reason"),
+        offloading.get("atMost"),
         conditions,
     )
 
@@ -85,7 +92,7 @@ def _conditions(known: Known) -> Iterator[Condition]:
     gateway = _gateway(known.gateway)
     yield gateway
     yield _local(known.local)
-    yield _remote(spec)
+    yield _remote(spec, known.remote)
     yield _ready(known, gateway)
     if known.autoscaler and spec is not None:
         yield _autoscaler(known.autoscaler)
@@ -125,14 +132,14 @@ def _local(local: LocalHealth) -> Condition:
     return Condition("LocalReady", State.FALSE, Reason.NO_READY_PODS if local.total else Reason.NO_PODS, message)
 
 
-def _remote(spec: OffloadSpec | None) -> Condition:
+def _remote(spec: OffloadSpec | None, remote: RemoteReady | None) -> Condition:
     if spec is None or spec.remote is None:
         expected = "expected spec.offloadingConfig.remoteBackend or config.defaultRemoteBackend"
         return Condition("RemoteReady", State.FALSE, Reason.NO_REMOTE, f"nothing can leave: {expected}")
+    if remote is not None:
+        return Condition("RemoteReady", State(remote.status), remote.reason, remote.message)
     where = f"{spec.remote.scheme}://{spec.remote.host}:{spec.remote.port}"
-    return Condition(
-        "RemoteReady", State.UNKNOWN, Reason.REMOTE_CONFIGURED, f"requests leave to {where}; nothing probes it"
-    )
+    return Condition("RemoteReady", State.UNKNOWN, Reason.REMOTE_CONFIGURED, f"requests leave to {where}")
 
 
 def _autoscaler(name: str) -> Condition:

@@ -33,9 +33,10 @@ class Stored:
 
     @property
     def percentage(self) -> int | None:
-        """The percentage that is in force, if one was recorded."""
-        percentage = (self.status.get("offloading") or {}).get("percentage")
-        return percentage if isinstance(percentage, int) and 0 <= percentage <= 100 else None  # noqa: PLR2004 - percent
+        """The percentage that is in force, if one was recorded: what was decided, or the most that the remote takes."""
+        offloading = self.status.get("offloading") or {}
+        percentage, most = offloading.get("percentage"), offloading.get("atMost", 100)
+        return min(percentage, most) if isinstance(percentage, int) and 0 <= percentage <= 100 else None  # noqa: PLR2004 - percent
 
 
 def stored(content: Json) -> Stored:

@@ -41,6 +41,7 @@ class GatewayPod:
     ip: str
     ready: bool
     deleting: bool
+    stats_port: int = 0
 
 
 def parse(resource: Resource) -> Callable[[Json], Seen]:
@@ -76,7 +77,13 @@ def parse_pod(content: Json) -> GatewayPod:
         ip=status.get("podIP", ""),
         ready=conditions.get("Ready") == "True",
         deleting="deletionTimestamp" in about,
+        stats_port=_stats_port(content.get("spec") or {}),
     )
+
+
+def _stats_port(spec: Json) -> int:
+    ports = (port for container in spec.get("containers") or () for port in container.get("ports") or ())
+    return next((int(port["containerPort"]) for port in ports if port.get("name") == "stats"), 0)
 
 
 def owner(content: Json) -> str:

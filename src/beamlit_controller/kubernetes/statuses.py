@@ -19,6 +19,7 @@ from beamlit_controller.api.status import instant
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.controller.ports import Clock
 from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.remote_health import RemoteReady
 from beamlit_controller.core.signals import LocalHealth
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.kubernetes import conditions
@@ -39,11 +40,13 @@ LONGEST_NOTE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """What a status is made of beside the round: the gateway, the local pods, and an autoscaler on the same workload."""
+    """What a status is made of beside the round: the gateway, the local pods, an autoscaler on the same workload, the remote."""
 
     gateway: Callable[[ModelKey], GatewayState]
     local: Callable[[Model], LocalHealth]
     autoscaler: Callable[[Model], str | None]
+    remote: Callable[[ModelKey], RemoteReady | None]
+    most: Callable[[ModelKey], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,16 @@ class Statuses:
         if model is None or stored is None:
             return
         cycle = self._cycles.get(key)
-        known = Known(model, self._views.gateway(key), self._views.local(model), self._views.autoscaler(model), cycle)
+        views = self._views
+        known = Known(
+            model,
+            views.gateway(key),
+            views.local(model),
+            views.autoscaler(model),
+            cycle,
+            views.remote(key),
+            views.most(key),
+        )
         before = self._before(key, stored)
         wanted = conditions.status_of(known, before, instant(self._clock.now()))
         if self._waits(key, before, wanted):
