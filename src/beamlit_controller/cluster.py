@@ -17,8 +17,8 @@ import prometheus_client
 import structlog
 
 from beamlit_controller import app
+from beamlit_controller.api import effect, translate
 from beamlit_controller.api import settings as api_settings
-from beamlit_controller.api import translate
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.controller import supervisor
 from beamlit_controller.controller.clock import SteadyClock
@@ -255,6 +255,18 @@ async def _released(given: Cluster, server: ApiServer) -> None:
         watching.cancel()
 
 
+def read_spec(content: Mapping[str, object], settings: Settings) -> translate.Accepted | tuple[Rejected, ...]:
+    """Read a resource. What has no effect yet is told, but for a dry run: to ignore that would send requests away."""
+    read = translate.read(content, settings)
+    if not isinstance(read, translate.Accepted):
+        return read
+    if read.spec.behavior.dry_run:
+        return (
+            Rejected("spec.offloadingConfig.behavior.dryRun", "not in this version; enabled: false keeps all requests"),
+        )
+    return replace(read, notices=(*read.notices, *effect.not_in_effect(read.spec, cluster=True)))
+
+
 def _disabled(read: translate.Accepted | tuple[Rejected, ...]) -> translate.Accepted | tuple[Rejected, ...]:
     return replace(read, spec=replace(read.spec, enabled=False)) if isinstance(read, translate.Accepted) else read
 
@@ -277,7 +289,7 @@ class View:
         self._shares = shares
         self.to_wake: Callable[[ModelKey], None] = lambda _: None
         self.to_tell: Callable[[ModelKey], None] = lambda _: None
-        self.models = Models(read or partial(translate.read, settings=settings), told=self._tell)
+        self.models = Models(read or partial(read_spec, settings=settings), told=self._tell)
         self.owned = Owned(self._gateway_changed)
         self.services = Services(self._service_changed)
         self.pods = Pods()

@@ -265,6 +265,21 @@ async def test_taking_over_is_refused_with_what_to_write(world: World, one: Repl
     assert "spec.routing.mode: expected Service" in world.condition("Ready")["message"]
 
 
+async def test_what_has_no_effect_yet_is_told_and_a_dry_run_is_refused(world: World, one: Replica) -> None:
+    world.apply(SERVICE, model())
+    await world.complete()
+    for pod in world.names("pod"):
+        ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+        world.client.set_status("pod", pod, ready, namespace=world.namespace)
+
+    world.patch({"spec": {"offloadingConfig": {"behavior": {"mode": "Proportional"}}}})
+    await eventually(lambda: "Proportional" in world.condition("Ready").get("message", ""), within=LONG)
+    world.patch({"spec": {"offloadingConfig": {"behavior": {"dryRun": True}}}})
+
+    await eventually(lambda: world.condition("Ready").get("reason") == "SpecInvalid", within=LONG)
+    assert "behavior.dryRun" in world.condition("Ready")["message"]
+
+
 async def test_an_autoscaler_on_the_same_workload_is_warned_of(world: World, one: Replica) -> None:
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "llama"}
     autoscaler = {

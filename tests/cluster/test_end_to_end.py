@@ -1,6 +1,7 @@
 """The whole of it, as a user has it: the chart on a real node, a model, load, a remote outside of the cluster."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from cluster.node import Node
 from cluster.room import ADDRESS
 from cluster.traffic import Traffic, flowing
 from fakes import client
+from fakes.load import SERVED_BY
 from waiting import eventually
 
 Json = dict[str, Any]
@@ -311,3 +313,50 @@ async def serves(address: str) -> bool:
         return (await client.get(address)).line[1] == "200"
     except (OSError, IndexError):
         return False
+
+
+API_KEY = {"type": "apiKey", "apiKeyConfig": {"secretRef": {"name": "remote", "key": "apiKey"}}}
+
+
+def secret(key: str) -> Json:
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "remote"}, "stringData": {"apiKey": key}}
+
+
+async def test_a_credential_that_comes_late_and_is_exchanged_goes_to_the_remote_alone(
+    node: Node, node_namespace: str, remote: str
+) -> None:
+    backend = {"scheme": "http", "host": f"{ADDRESS}:{REMOTE_PORT}", "authConfig": API_KEY}
+    config = {"metrics": [ALWAYS_OVER], "remoteBackend": backend}
+    async with chart.installed(node), applied(node, node_namespace, **config) as address:
+        await reaches(node, node_namespace, 50)
+        async with flowing(address, rate=20) as traffic:
+            await answered(traffic, 200)
+            assert traffic.by("remote") == 0
+            await eventually(lambda: told(node, node_namespace, "CredentialsUnreadable"), within=PATIENCE, every=1)
+
+            node.client.apply(secret("first"), namespace=node_namespace)
+            await eventually(lambda: shown(address, "Bearer first"), within=PATIENCE, every=0.5)
+            await eventually(lambda: told(node, node_namespace, "RemoteAnswers"), within=PATIENCE, every=1)
+            node.client.apply(secret("second"), namespace=node_namespace)
+            await eventually(lambda: shown(address, "Bearer second"), within=PATIENCE, every=0.5)
+            await answered(traffic, 200)
+            logged = chart.said(node)
+
+    assert traffic.failed == [], logged
+    assert traffic.by("remote") > 0
+
+
+async def told(node: Node, namespace: str, reason: str) -> bool:
+    found = (await status(node, namespace)).get("conditions") or ()
+    return any(each["type"] == "RemoteReady" and each["reason"] == reason for each in found)
+
+
+async def shown(address: str, authorization: str) -> bool:
+    """Ask some times, and tell whether the remote answers and is shown this; the local side is shown the client's."""
+    for _ in range(20):
+        answer = await client.get(address, headers=[("authorization", "Bearer of-the-client")])
+        seen = json.loads(answer.body.content)["headers"].get("Authorization")
+        if answer.header(SERVED_BY) == "remote":
+            return seen == [authorization]
+        assert seen == ["Bearer of-the-client"]
+    return False

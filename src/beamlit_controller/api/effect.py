@@ -16,19 +16,23 @@ from beamlit_controller.core.spec import (
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A field whose effect is still to come; `asked` tells whether a user set it to something other than its default."""
+    """A field whose effect is still to come; `asked` tells whether a user set it to something other than its default.
+
+    `in_cluster` tells whether that is so in a cluster as well.
+    """
 
     field: str
     instead: str
     asked: Callable[[OffloadSpec], bool]
+    in_cluster: bool = False
 
 
-def not_in_effect(spec: OffloadSpec) -> tuple[Notice, ...]:
-    """Give the fields that were set and have no effect."""
+def not_in_effect(spec: OffloadSpec, *, cluster: bool = False) -> tuple[Notice, ...]:
+    """Give the fields that were set and have no effect, in a cluster or without one."""
     return tuple(
         Notice(pending.field, f"accepted, not in effect yet: {pending.instead}")
         for pending in PENDING
-        if pending.asked(spec)
+        if pending.asked(spec) and (pending.in_cluster or not cluster)
     )
 
 
@@ -45,6 +49,7 @@ PENDING: Final = (
         "metadata.annotations[offloading.beamlit.com/override]",
         "the metrics decide the percentage",
         lambda spec: spec.override is not None,
+        in_cluster=True,
     ),
     Pending(
         "spec.environment",
@@ -65,16 +70,19 @@ PENDING: Final = (
         f"{_CONFIG}.preset",
         "no metric comes from it; write them under metrics",
         lambda spec: spec.preset is not None,
+        in_cluster=True,
     ),
     Pending(
         f"{_CONFIG}.behavior.mode",
         "with Proportional too, all of percentage is offloaded while a metric is above its target, as with Fixed",
         lambda spec: spec.behavior.mode is not Mode.FIXED,
+        in_cluster=True,
     ),
     Pending(
         f"{_CONFIG}.behavior.dryRun",
         "DANGER, requests ARE SENT to the remote; enabled: false keeps them all",
         lambda spec: spec.behavior.dry_run,
+        in_cluster=True,
     ),
     Pending(
         "spec.gateway.replicas",

@@ -126,7 +126,9 @@ def _row(path: str, name: str, node: Schema, required: bool) -> str:  # noqa: FB
 
 def _pending(path: str) -> str:
     found = next((each for each in effect.PENDING if each.field == path), None)
-    return f" *Accepted, not in effect yet: {found.instead}.*" if found else ""
+    if found is None:
+        return ""
+    return f" *Accepted, not in effect {'yet' if found.in_cluster else 'without a cluster'}: {found.instead}.*"
 
 
 def _default(node: Schema) -> str:

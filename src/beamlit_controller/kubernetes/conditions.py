@@ -109,7 +109,8 @@ def _ready(known: Known, gateway: Condition) -> Condition:
         return Condition("Ready", State.TRUE, Reason.DISABLED, "spec.enabled is false: everything is served locally")
     if gateway.status is not State.TRUE:
         return Condition("Ready", State.FALSE, gateway.reason, gateway.message)
-    return Condition("Ready", State.TRUE, Reason.AS_ASKED, "all is as asked for")
+    notes = "".join(f"; note: {notice}" for notice in known.model.notices)
+    return Condition("Ready", State.TRUE, Reason.AS_ASKED, f"all is as asked for{notes}")
 
 
 def _gateway(state: GatewayState) -> Condition:
