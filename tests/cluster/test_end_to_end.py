@@ -108,6 +108,8 @@ async def applied(node: Node, namespace: str, **config: Any) -> AsyncIterator[st
     """Have a model and its gateway there, and give where clients find it."""
     node.client.apply(served.deployment(arguments=(BURN,)), served.service(), namespace=namespace)
     node.client.rolled_out(f"deployment/{served.NAME}", namespace=namespace)
+    # From here on only pods that need no privilege are let in: the gateway's.
+    node.client.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
     node.client.apply(model(namespace, **config))
     await ready(node, namespace)
     yield await gateway(node, namespace)

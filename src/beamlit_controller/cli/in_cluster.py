@@ -79,10 +79,13 @@ def cluster(  # each is a thing of its own, and all but two have a default
         kubeconfig=kubeconfig,
         domain=cluster_domain or _domain(Path("/etc/resolv.conf")),
     )
+    failure = ""
     try:
         asyncio.run(application.cluster(given))
-    except (ApiError, OSError) as error:
-        _fail(str(error))
+    except* (ApiError, OSError) as errors:
+        failure = _said(errors)
+    if failure:
+        _fail(failure)
 
 
 def release(
@@ -126,12 +129,15 @@ def release(
         shares=nowhere,
         kubeconfig=kubeconfig,
     )
+    failure = ""
     try:
         asyncio.run(application.release(given, deployment, within=within_seconds))
-    except TimeoutError:
-        _fail(f"not everything was given back within {within_seconds:g} s; run it again")
-    except (ApiError, OSError) as error:
-        _fail(str(error))
+    except* TimeoutError:
+        failure = f"not everything was given back within {within_seconds:g} s; run it again"
+    except* (ApiError, OSError) as errors:
+        failure = _said(errors)
+    if failure:
+        _fail(failure)
 
 
 def envoy(*, directory: Path, concurrency: int = 2, log_level: str = "warning") -> None:
@@ -189,6 +195,12 @@ def _domain(resolv_conf: Path) -> str:
     return next(
         (word.removeprefix("svc.").rstrip(".") for word in searched if word.startswith("svc.")), "cluster.local"
     )
+
+
+def _said(errors: BaseExceptionGroup[BaseException]) -> str:
+    """Give the texts of all errors, however deep in the group."""
+    texts = [_said(each) if isinstance(each, BaseExceptionGroup) else str(each) for each in errors.exceptions]
+    return "; ".join(texts)
 
 
 def _fail(message: str) -> NoReturn:
