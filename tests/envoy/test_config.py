@@ -30,6 +30,17 @@ from beamlit_controller.envoy import command, config
 from beamlit_controller.envoy.place import Place
 from fakes.tls import Authority
 
+CA = """-----BEGIN CERTIFICATE-----
+MIIBUzCB+6ADAgECAgEBMAoGCCqGSM49BAMCMCcxJTAjBgNVBAMMHGJlYW1saXQt
+Y29udHJvbGxlci1zaGFyZXMtY2EwIBcNMjYwMTAxMDAwMDAwWhgPMjEyNjAxMDEw
+MDAwMDBaMCcxJTAjBgNVBAMMHGJlYW1saXQtY29udHJvbGxlci1zaGFyZXMtY2Ew
+WTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAASzvqZpw50Gix83sLFFVQ6zuf9HyvuP
+vU859pdppFAfwprLc3IzGLzjoHd5v7v+oTV4sdyw4Uat+2C2sKKHYMLsoxYwFDAS
+BgNVHRMBAf8ECDAGAQH/AgEAMAoGCCqGSM49BAMCA0cAMEQCIC7m7yb0B35uCFc9
+2kMh7scM44OK/fNoFnLSrqohQRwHAiBOHl15PhekJYVKXqiZUEBiUkT4TXsU3hXF
+daIYyrxnVw==
+-----END CERTIFICATE-----
+"""
 PLAIN = RemoteBackend(Scheme.HTTP, "10.0.0.9", 8080)
 PLACE = Place(
     node="models/llama",
@@ -147,6 +158,22 @@ CASES: dict[str, tuple[OffloadSpec, Place]] = {
             admin="127.0.0.1:9901",
             shares="controller.system.svc:18000",
             local=("llama-local.models.svc.cluster.local:8000", "[fd00::1]:8000"),
+        ),
+    ),
+    "in_cluster": (
+        builders.spec(remote=PLAIN),
+        Place(
+            node="models/llama",
+            directory="/etc/gateway",
+            front="0.0.0.0:8000",
+            stats="0.0.0.0:9902",
+            admin="unix:/run/gateway/admin.sock",
+            shares="controller.system.svc:18000",
+            local=("llama-local.models.svc.cluster.local.:8000",),
+            secrets="/etc/gateway-secrets",
+            gateways=2,
+            shares_ca=CA,
+            shares_token="0123456789abcdef",
         ),
     ),
 }

@@ -10,7 +10,9 @@ import pytest
 
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.envoy.rtds_pb2 import DiscoveryRequest, DiscoveryResponse, Node, Refusal, Runtime
+from beamlit_controller.envoy.share_access import Certificate, Tokens
 from beamlit_controller.envoy.shares import RUNTIME, ShareServer
+from fakes.tls import Authority
 from waiting import eventually
 
 LLAMA = ModelKey("models", "llama")
@@ -67,6 +69,42 @@ async def test_tells_the_present_share_at_once_and_every_change_of_it() -> None:
             told.append(await gateway.share())
 
     assert told == [_layer(500_000), _layer(1_000_000), _layer(0), _layer(10_000)]
+
+
+TOKENS = Tokens(b"k" * 32)
+
+
+@pytest.mark.parametrize("token", ["", "Bearer ", f"Bearer {TOKENS.of(str(MISTRAL))}", TOKENS.of(str(LLAMA))])
+async def test_who_does_not_show_the_models_token_is_turned_away(token: str) -> None:
+    shares = ShareServer(TOKENS)
+    shares.set(LLAMA, 50)
+    async with _served(shares) as address, _gateway(address, token=token) as gateway:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await gateway.hears()
+
+    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert shares.connected(LLAMA) == 0
+
+
+async def test_over_tls_the_server_shows_its_certificate_and_hears_the_token(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "ca")
+    pair = authority.issue("localhost")
+    shares = ShareServer(TOKENS)
+    shares.set(LLAMA, 50)
+    async with shares.serve("localhost:0", Certificate(pair.cert, pair.key)) as address:
+        credentials = grpc.ssl_channel_credentials(authority.cert.read_bytes())
+        token = f"Bearer {TOKENS.of(str(LLAMA))}"
+        async with (
+            grpc.aio.secure_channel(address, credentials) as channel,
+            _gateway(address, channel=channel, token=token) as gateway,
+        ):
+            assert await gateway.share() == _layer(500_000)
+
+
+def test_a_models_token_is_its_own_and_the_same_in_every_replica() -> None:
+    assert Tokens(b"k" * 32).of("models/llama") == TOKENS.of("models/llama")
+    assert TOKENS.of("models/llama") != TOKENS.of("models/mistral")
+    assert Tokens(b"other" * 8).of("models/llama") != TOKENS.of("models/llama")
 
 
 async def test_an_equal_share_is_no_news_and_a_late_reader_sees_the_newest() -> None:
@@ -172,7 +210,7 @@ def test_refuses_what_is_no_percentage(percentage: int) -> None:
 
 async def test_a_stream_that_asks_for_nothing_is_ended() -> None:
     async with _served(ShareServer()) as address, grpc.aio.insecure_channel(address) as channel:
-        call = _call(channel)
+        call = _call(channel, "")
         await call.write(DiscoveryRequest(node=Node(id="nobody"), type_url=RUNTIME))
 
         assert await call.read() is grpc.aio.EOF
@@ -194,17 +232,20 @@ def _served(shares: ShareServer) -> object:
 
 
 @asynccontextmanager
-async def _gateway(address: str, key: ModelKey = LLAMA) -> AsyncIterator[Gateway]:
+async def _gateway(
+    address: str, key: ModelKey = LLAMA, *, channel: grpc.aio.Channel | None = None, token: str = ""
+) -> AsyncIterator[Gateway]:
     # A connection of its own, as a process of its own has: grpc would share one.
-    async with grpc.aio.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),)) as channel:
-        gateway = Gateway(_call(channel), str(key))
+    own = grpc.aio.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),))
+    async with own:
+        gateway = Gateway(_call(channel or own, token), str(key))
         await gateway.subscribe()
         yield gateway
 
 
-def _call(channel: grpc.aio.Channel) -> grpc.aio.StreamStreamCall:
+def _call(channel: grpc.aio.Channel, token: str) -> grpc.aio.StreamStreamCall:
     return channel.stream_stream(
         "/envoy.service.runtime.v3.RuntimeDiscoveryService/StreamRuntime",
         request_serializer=DiscoveryRequest.SerializeToString,
         response_deserializer=DiscoveryResponse.FromString,
-    )()
+    )(metadata=[("authorization", token)] if token else [])
