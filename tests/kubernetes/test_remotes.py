@@ -1,0 +1,131 @@
+"""How a remote is, by what its gateways' pods have counted."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import builders
+from beamlit_controller.api.translate import Accepted
+from beamlit_controller.core.remote_health import Attempts
+from beamlit_controller.core.spec import ModelKey, RemoteBackend, Scheme
+from beamlit_controller.kubernetes import models, owned
+from beamlit_controller.kubernetes.models import Models
+from beamlit_controller.kubernetes.owned import Owned
+from beamlit_controller.kubernetes.remotes import Figures, Remotes
+from fakes import http
+from waiting import eventually
+
+KEY = ModelKey("models", "llama")
+SPEC = builders.spec(remote=RemoteBackend(Scheme.HTTPS, "api.example.com", 443))
+
+
+def read(page: str) -> Attempts:
+    """Read `answered 200 5` lines."""
+    rows = (line.split() for line in page.splitlines())
+    return Attempts(tuple((result, int(code), int(count)) for result, code, count in rows), servers=1)
+
+
+class World:
+    """A model whose gateway pods are small servers."""
+
+    def __init__(self, stack: AsyncExitStack, percentage: int) -> None:
+        self._stack = stack
+        self.changed: list[ModelKey] = []
+        self.owned = Owned(lambda _: None)
+        self.models = Models(lambda _: Accepted(SPEC))
+        about = {"namespace": "models", "name": "llama", "uid": "u", "resourceVersion": "1"}
+        status = {"offloading": {"percentage": percentage}}
+        self.models.changed(("models", "llama"), models.stored({"metadata": about, "status": status}))
+
+    async def pod(self, name: str, page: http.Respond) -> http.Server:
+        server = await self._stack.enter_async_context(http.serve(page))
+        content = {
+            "metadata": {
+                "namespace": "models",
+                "name": name,
+                "uid": name,
+                "resourceVersion": "1",
+                "labels": {"deployment.beamlit.com/gateway": "llama"},
+            },
+            "spec": {"containers": [{"ports": [{"name": "stats", "containerPort": server.port}]}]},
+            "status": {"podIP": "127.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]},
+        }
+        self.owned.pod_changed(("models", name), owned.parse_pod(content))
+        return server
+
+
+@asynccontextmanager
+async def running(percentage: int = 50) -> AsyncIterator[tuple[World, Remotes, Any]]:
+    async with AsyncExitStack() as stack:
+        world = World(stack, percentage)
+        remotes = Remotes(world.models, world.owned, Figures("/figures", read), changed=world.changed.append)
+        await stack.enter_async_context(remotes)
+        yield world, remotes, lambda: remotes._look(KEY, SPEC.remote)  # noqa: SLF001 - one round, without waiting for it
+
+
+async def test_what_was_counted_before_says_nothing_and_what_is_new_does() -> None:
+    async with running() as (world, remotes, look):
+        pod = await world.pod("one", http.page("answered 500 9"))
+        await look()
+        assert str(remotes.ready(KEY)).startswith("RemoteReady(status='Unknown'")
+
+        pod.respond = http.page("answered 500 12")
+        await look()
+
+        condition = remotes.ready(KEY)
+        assert condition is not None
+        assert (condition.status, condition.reason.value) == ("False", "RemoteFails")
+        assert world.changed == [KEY]
+
+
+async def test_the_pods_of_a_gateway_are_counted_together_and_one_that_goes_takes_nothing_away() -> None:
+    async with running() as (world, remotes, look):
+        one = await world.pod("one", http.page("answered 200 0"))
+        await world.pod("two", http.page("answered 200 0"))
+        await look()
+        one.respond = http.page("answered 200 7")
+        await look()
+
+        world.owned.pod_changed(("models", "one"), None)
+        await look()
+
+        condition = remotes.ready(KEY)
+        assert condition is not None
+        assert (condition.status, condition.message) == ("True", "api.example.com answered the last requests: 7 of 7")
+
+
+async def test_a_pod_that_does_not_answer_leaves_what_was_known() -> None:
+    async with running() as (world, remotes, look):
+        pod = await world.pod("one", http.page("answered 200 0"))
+        await look()
+        pod.respond = http.page("answered 200 3")
+        await look()
+        known = remotes.ready(KEY)
+
+        for nonsense in (http.hang_up, http.page(status=503), http.redirect("/elsewhere")):
+            pod.respond = nonsense
+            await look()
+
+        assert remotes.ready(KEY) == known
+
+
+async def test_a_remote_that_answers_429_gets_less() -> None:
+    async with running(percentage=50) as (world, remotes, look):
+        pod = await world.pod("one", http.page("answered 429 0"))
+        await look()
+        pod.respond = http.page("answered 429 50\nanswered 200 50")
+        await look()
+
+        assert remotes.most(KEY) == 25
+
+
+async def test_it_asks_again_and_again() -> None:
+    async with running() as (world, remotes, _):
+        pod = await world.pod("one", http.page("answered 200 1"))
+        task = asyncio.ensure_future(remotes.run())
+        await eventually(lambda: len(pod.requests) >= 1)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+        assert pod.requests[0].target == "/figures"
