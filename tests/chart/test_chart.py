@@ -10,6 +10,8 @@ import pytest
 import yaml
 from tools import chart as rendering
 
+from beamlit_controller.api import settings
+from beamlit_controller.api.settings import Settings
 from cluster import assets
 from cluster.control_plane import ControlPlane
 
@@ -179,3 +181,12 @@ def test_the_api_server_takes_all_of_it(helm: Path, control_plane: ControlPlane)
     client.kubectl(
         "apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", "-", stdin=yaml.safe_dump_all(native)
     )
+
+
+def test_with_its_default_values_nothing_has_anywhere_to_go(helm: Path) -> None:
+    (config,) = of("ConfigMap", template(helm))
+
+    read = settings.parse(config["data"]["settings.yaml"])
+
+    assert isinstance(read, Settings)
+    assert read.default_remote_backend is None

@@ -72,7 +72,9 @@ class Reflector(Generic[T]):
         *,
         keep: Callable[[Json], T],
         changed: Callable[[Place, T | None], None] = lambda _place, _item: None,
+        silence: float = SILENCE,
     ) -> None:
+        self._silence = silence
         self.changes: Latest[int] = Latest(0)
         self._server = server
         self._collection = collection
@@ -188,7 +190,7 @@ class Reflector(Generic[T]):
             ("timeoutSeconds", str(round(_spread(WATCH_SECONDS)))),
         ]
         try:
-            async with self._server.stream(self._collection.path, query, silence=SILENCE) as lines:
+            async with self._server.stream(self._collection.path, query, silence=self._silence) as lines:
                 self._listen()
                 async for line in lines:
                     self._take(line)
