@@ -149,29 +149,33 @@ async def test_a_torn_watch_goes_on_and_misses_nothing(control_plane: ControlPla
 async def test_a_watch_that_is_silent_is_given_up_whatever_tcp_thinks(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    async with Wire(control_plane.client.server).laid() as wire:
-        async with watching(control_plane, namespace, through=wire, silence=2) as reflector:
-            wire.stall()
-            control_plane.client.apply(pod("one"), namespace=namespace)
-            before = wire.connections
-            await eventually(lambda: wire.connections > before, within=LONG, what="another connection is tried")
-            wire.go_on()
+    async with (
+        Wire(control_plane.client.server).laid() as wire,
+        watching(control_plane, namespace, through=wire, silence=2) as reflector,
+    ):
+        wire.stall()
+        control_plane.client.apply(pod("one"), namespace=namespace)
+        before = wire.connections
+        await eventually(lambda: wire.connections > before, within=LONG, what="another connection is tried")
+        wire.go_on()
 
-            await eventually(lambda: names(reflector)() == {"one"}, within=LONG)
+        await eventually(lambda: names(reflector)() == {"one"}, within=LONG)
 
 
 async def test_what_has_expired_meanwhile_is_listed_anew(control_plane: ControlPlane, namespace: str) -> None:
     client = control_plane.client
     client.apply(pod("gone"), pod("kept"), namespace=namespace)
-    async with Wire(client.server).laid() as wire:
-        async with watching(control_plane, namespace, through=wire, silence=2) as reflector:
-            await eventually(lambda: names(reflector)() == {"gone", "kept"}, within=LONG)
-            wire.stall()
-            client.kubectl("delete", "pod", "gone", "-n", namespace, "--force", "--grace-period=0")
-            client.apply(pod("new"), namespace=namespace)
-            control_plane.compact()
-            await asyncio.to_thread(control_plane.restart_api_server)
-            wire.tear()
-            wire.go_on()
+    async with (
+        Wire(client.server).laid() as wire,
+        watching(control_plane, namespace, through=wire, silence=2) as reflector,
+    ):
+        await eventually(lambda: names(reflector)() == {"gone", "kept"}, within=LONG)
+        wire.stall()
+        client.kubectl("delete", "pod", "gone", "-n", namespace, "--force", "--grace-period=0")
+        client.apply(pod("new"), namespace=namespace)
+        control_plane.compact()
+        await asyncio.to_thread(control_plane.restart_api_server)
+        wire.tear()
+        wire.go_on()
 
-            await eventually(lambda: names(reflector)() == {"kept", "new"}, within=LONG)
+        await eventually(lambda: names(reflector)() == {"kept", "new"}, within=LONG)
