@@ -210,6 +210,16 @@ def test_envoy_takes_every_rendered_file(case: str, tmp_path: Path) -> None:
     assert "deprecated" not in checked.stderr.lower()
 
 
+def test_no_change_but_of_a_cookie_replaces_the_front_and_ends_its_streams() -> None:
+    fronts = {
+        json.dumps(_resources(json.loads(config.files(spec, PLACE)["lds.json"]))[-1])
+        for name, (spec, _) in CASES.items()
+        if name not in {"headers", "names", "cookie"}
+    }
+
+    assert len(fronts) == 1
+
+
 def test_equal_input_gives_equal_text() -> None:
     assert [config.files(*case) for case in CASES.values()] == [config.files(*case) for case in CASES.values()]
 

@@ -94,7 +94,8 @@ async def test_a_full_local_and_a_failing_remote_give_what_local_can_give(
     assert {(each.line[1], each.body.content, each.header("x-offload-served-by")) for each in answers} == {
         ("503", b"full", "local")
     }
-    assert len(remote.requests) <= 3
+    # Three in a row, and what was sent before all of the gateway knew.
+    assert len(remote.requests) <= 3 + 3
 
 
 async def test_the_remotes_failure_after_an_overflow_is_the_answer_where_the_spec_wants_it(tmp_path: Path) -> None:
@@ -105,6 +106,41 @@ async def test_the_remotes_failure_after_an_overflow_is_the_answer_where_the_spe
 
     assert (answer.line[1], answer.body.content) == ("429", b"slow down")
     assert len(full.requests) == 1
+
+
+@pytest.mark.parametrize("share", [0, 100])
+async def test_a_status_of_the_remote_is_not_taken_for_a_full_local(tmp_path: Path, share: int) -> None:
+    """What is above maxInFlight comes back to local even with Fail; a 429 of the remote must not come with it."""
+    async with upstream("full", says(429, b"full")) as full, upstream("remote", says(429, b"slow down")) as remote:
+        spec = builders.spec(remote=to(remote, max_in_flight=10), overflow=FULL, on_remote_failure=OnRemoteFailure.FAIL)
+        async with gateway(spec, tmp_path, local=[full], share=share) as gate:
+            answer = await client.get(gate.front)
+
+    assert (answer.line[1], answer.body.content) == ("429", b"slow down")
+    assert len(full.requests) <= 2 * (share == 0)
+
+
+async def test_a_single_full_server_is_asked_once_for_what_must_stay(tmp_path: Path) -> None:
+    async with upstream("full", says(503)) as full, upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote), overflow=FULL)
+        async with gateway(spec, tmp_path, local=[full]) as gate:
+            answer = await client.get(gate.front, "/metrics")
+
+    assert (answer.line[1], len(full.requests), remote.connections) == ("503", 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("overflow", "reason"), [(FULL, "overflow"), (Overflow(), "unavailable")], ids=["by status", "by default"]
+)
+async def test_the_access_log_says_what_local_may_have_said(tmp_path: Path, overflow: Overflow, reason: str) -> None:
+    async with upstream("local") as local, upstream("remote") as remote:
+        await local.stop()
+        spec = builders.spec(remote=to(remote), overflow=overflow)
+        async with gateway(spec, tmp_path, local=[local]) as gate:
+            await client.get(gate.front)
+            [line] = await gate.log(1)
+
+    assert (line["side"], line["reason"]) == ("remote", reason)
 
 
 async def test_an_answer_that_has_begun_is_never_asked_for_again(tmp_path: Path) -> None:

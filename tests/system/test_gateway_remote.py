@@ -40,6 +40,8 @@ TLS = {
 }
 KNOWN = 3
 """Failures in a row that make a remote known to be bad."""
+LATER = 3
+"""Requests that may be sent before all of the gateway knows."""
 
 
 @pytest.mark.parametrize("answer", FAILS.values(), ids=FAILS)
@@ -53,7 +55,7 @@ async def test_local_answers_what_the_remote_fails_and_the_remote_is_left_alone(
 
     assert {(each.line[1], each.header("x-offload-served-by")) for each in answers} == {("200", "local")}
     assert not [name for each in answers for name, _ in each.headers if name in {"x-offload-remote", "x-offload-local"}]
-    assert len(remote.requests) == KNOWN
+    assert KNOWN <= len(remote.requests) <= KNOWN + LATER
     assert len(local.requests) == 50
 
 
@@ -75,7 +77,9 @@ async def test_a_remote_with_a_bad_certificate_gets_nothing_and_local_answers(tm
 
     assert tally.answered == {("200", "local"): 50}
     assert remote.requests == []
-    assert [told in str(line["transport"]) for line in lines if "remote_failure" in line] == [True] * KNOWN
+    failures = [line for line in lines if "remote_failure" in line]
+    assert KNOWN <= len(failures) <= KNOWN + LATER
+    assert all(told in str(line["transport"]) for line in failures)
 
 
 async def test_a_remote_without_an_address_costs_nothing(tmp_path: Path) -> None:
@@ -159,7 +163,7 @@ async def test_a_remote_that_always_fails_is_hardly_asked_and_asked_again_when_i
 
     assert tally.total == tally.good
     # Three, and those under way beside them, each time it is tried again: after 5 s, and 10 s later.
-    assert asked <= 2 * (KNOWN + 4)
+    assert asked <= 2 * (KNOWN + LATER + 4)
 
 
 @pytest.mark.parametrize("share", [0, 100])
@@ -184,8 +188,9 @@ async def test_what_fails_is_the_answer_where_the_spec_wants_it(tmp_path: Path) 
             answers = Counter([(await client.get(gate.front)).line[1] for _ in range(20)])
 
     # The remote's own answer until it is known to be bad, and then at once that there is nobody.
-    assert answers == {"500": KNOWN, "503": 20 - KNOWN}
-    assert (len(remote.requests), local.connections) == (KNOWN, 0)
+    assert KNOWN <= answers["500"] == len(remote.requests) <= KNOWN + LATER
+    assert answers["503"] == 20 - answers["500"]
+    assert local.connections == 0
 
 
 # Probes.

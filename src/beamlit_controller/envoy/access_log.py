@@ -1,8 +1,20 @@
 """What the gateway tells of each request: one line of JSON, and counters per side."""
 
-from beamlit_controller.core.spec import Overflow
+from beamlit_controller.envoy.failover import REMOTE_FIRST
 from beamlit_controller.envoy.messages import Message, extension
-from beamlit_controller.envoy.routes import PROBE_HEADER, SIDE
+from beamlit_controller.envoy.routes import PASSED_ON, PROBE_HEADER, SIDE
+
+# Why a request went where it went, from what its route was for, which servers for, and who answered. Costs as much as ten
+# header lookups. Of a request that local passed on, nothing is left to tell what local had said, but what it may have been.
+REASON = (
+    "%CEL(xds.route_name == 'forced' ? 'forced'"
+    " : xds.route_name == 'keep' || xds.route_name == 'long' ? 'kept'"
+    " : xds.upstream_host_metadata.filter_metadata['offload']['side'] == 'remote'"
+    " ? (xds.route_name == 'share' ? 'share'"
+    f" : xds.cluster_name == '{REMOTE_FIRST}' ? 'overflow'"
+    f" : xds.route_metadata.filter_metadata['offload']['{PASSED_ON}'])"
+    " : (xds.route_name == 'share' ? 'remote-failed' : 'local'))%"
+)
 
 # From the request's first byte to the first one of what the client was answered, whoever made that.
 FIRST_BYTE = "%COMMON_DURATION(DS_RX_BEG:DS_TX_BEG:ms)%"
@@ -16,6 +28,7 @@ REQUEST = {
     "protocol": "%PROTOCOL%",
     "side": SIDE,
     "route": "%ROUTE_NAME%",
+    "reason": REASON,
     "code": "%RESPONSE_CODE%",
     "details": "%RESPONSE_CODE_DETAILS%",
     "flags": "%RESPONSE_FLAGS%",
@@ -62,32 +75,16 @@ UNANSWERED = {
 }
 
 
-def of_front(path: str, overflow: Overflow) -> list[Message]:
+def of_front(path: str) -> list[Message]:
     """Give the front's access logs: counters always, a line per request if there is a file to write it to."""
-    reason = _reason("overflow" if overflow.on_status or overflow.after is not None else "unavailable")
     probe = {"name": PROBE_HEADER, "present_match": True, "invert_match": True}
     clients: Message = {"header_filter": {"header": probe}}
-    return [{**log, "filter": clients} for log in (_counters(), *_lines(path, {**REQUEST, "reason": reason}))]
+    return [{**log, "filter": clients} for log in (_counters(), *_lines(path, REQUEST))]
 
 
 def of_hop(path: str) -> list[Message]:
     """Give the hop's access logs: a counter always, a line for each attempt that got no answer if there is a file."""
     return [_remote_counters(), *({**log, "filter": UNANSWERED} for log in _lines(path, REMOTE_FAILURE))]
-
-
-def _reason(passed_on: str) -> str:
-    """Give the format of why a request went where it went: what its route was for, which servers for, and who answered.
-
-    Of a request that local passed on, nothing is left to tell what local had said: `passed_on` is what it may have been.
-    """
-    return (
-        "%CEL(xds.route_name == 'forced' ? 'forced'"
-        " : xds.route_name == 'keep' || xds.route_name == 'long' ? 'kept'"
-        " : xds.upstream_host_metadata.filter_metadata['offload']['side'] == 'remote'"
-        " ? (xds.route_name == 'share' ? 'share'"
-        f" : xds.cluster_name == 'remote_first' ? 'overflow' : '{passed_on}')"
-        " : (xds.route_name == 'share' ? 'remote-failed' : 'local'))%"
-    )
 
 
 def _counters() -> Message:

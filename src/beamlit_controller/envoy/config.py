@@ -48,7 +48,7 @@ def _route_tables(spec: OffloadSpec, place: Place) -> dict[str, Message]:
     """Give the tables by name; Envoy takes one from each file."""
     tables = {routes.FRONT: routes.front(spec, place)}
     if spec.remote is not None:
-        tables[LOCAL_HOP] = routes.local_hop(spec)
+        tables[LOCAL_HOP] = routes.local_hop(spec, place)
         tables[REMOTE_HOP] = routes.remote_hop(spec.remote, spec.overflow.max_request_bytes)
     return tables
 

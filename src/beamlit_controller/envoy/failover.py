@@ -14,6 +14,7 @@ from beamlit_controller.envoy.messages import Message, extension
 LOCAL = "local"
 LOCAL_HOP = "local_hop"
 REMOTE_HOP = "remote_hop"
+REMOTE_FIRST = "remote_first"
 
 # What the remote hop says about an answer: `CODE:GRPC-STATUS` of the remote, or what the hop has to say itself.
 REMOTE_MARK = "x-offload-remote"
@@ -52,9 +53,9 @@ def chains(spec: OffloadSpec, *, servers: int) -> tuple[Chain, ...]:
     return (local_first(spec, servers=servers), remote_first(spec, servers=servers))
 
 
-def local_only(spec: OffloadSpec) -> Chain:
+def local_only(spec: OffloadSpec, *, servers: int) -> Chain:
     """Give the chain of requests that stay: one local server, then another."""
-    return Chain(LOCAL, _retry_policy(_failures(spec), retries=1, statuses=spec.overflow.on_status))
+    return Chain(LOCAL, _retry_policy(_failures(spec), retries=1, statuses=_means_full(spec, servers)))
 
 
 def local_first(spec: OffloadSpec, *, servers: int) -> Chain:
@@ -71,15 +72,14 @@ def local_first(spec: OffloadSpec, *, servers: int) -> Chain:
 def remote_first(spec: OffloadSpec, *, servers: int) -> Chain:
     """Give the chain of requests that are offloaded: the remote, then two local servers, unless the spec forbids it."""
     begin = (REMOTE_HOP,) if spec.remote else ()
-    return _chain("remote_first", spec, (*begin, *((LOCAL,) * _tries(servers) if comes_back(spec) else ())))
+    return _chain(REMOTE_FIRST, spec, (*begin, *((LOCAL,) * _tries(servers) if comes_back(spec) else ())))
 
 
-def hop_retry_policy(spec: OffloadSpec) -> Message:
+def hop_retry_policy(spec: OffloadSpec, *, servers: int) -> Message:
     """Give the policy within the local hop: another server, but no second wait for one that is slow."""
-    on = "connect-failure,refused-stream,reset-before-request"
-    return _retry_policy(
-        on if spec.overflow.after is not None else _failures(spec), retries=1, statuses=spec.overflow.on_status
-    )
+    waits = spec.overflow.after is not None
+    on = "connect-failure,refused-stream,reset-before-request" if waits else _failures(spec)
+    return _retry_policy(on, retries=1, statuses=_means_full(spec, servers))
 
 
 def overflows(spec: OffloadSpec) -> bool:
@@ -91,9 +91,8 @@ def overflows(spec: OffloadSpec) -> bool:
 def hops_locally(spec: OffloadSpec) -> bool:
     """Tell whether requests pass a local hop: it tells apart why no server answered, and costs what a hop costs."""
     overflow = spec.overflow
-    return spec.remote is not None and (
-        overflow.after is not None or (not overflow.on_unavailable and (overflow.on_reset or bool(overflow.on_status)))
-    )
+    some_only = not overflow.on_unavailable and (overflow.on_reset or bool(overflow.on_status))
+    return spec.remote is not None and (overflow.after is not None or some_only or _remote_may_look_full(spec))
 
 
 def comes_back(spec: OffloadSpec) -> bool:
@@ -114,6 +113,17 @@ def failed_remote(remote: RemoteBackend) -> str:
     codes = (*REMOTE_CODES, *REFUSED_CODES) if refuses_us else REMOTE_CODES
     grpc = (*REMOTE_GRPC, *REFUSED_GRPC) if refuses_us else REMOTE_GRPC
     return f"{FAILED}|(?:{'|'.join(codes)}):.*|200:(?:{'|'.join(grpc)})"
+
+
+def _remote_may_look_full(spec: OffloadSpec) -> bool:
+    """Tell whether a status that means full at local shall be the answer if it is the remote's, though others come back."""
+    fails = spec.on_remote_failure is OnRemoteFailure.FAIL
+    return fails and bool(spec.overflow.on_status) and spec.remote is not None and may_decline(spec.remote)
+
+
+def _means_full(spec: OffloadSpec, servers: int) -> tuple[int, ...]:
+    """Give the statuses after which another server is asked; a single one would only be asked twice."""
+    return () if servers == 1 else spec.overflow.on_status
 
 
 def _tries(servers: int) -> int:
@@ -173,7 +183,9 @@ def _chain(name: str, spec: OffloadSpec, members: tuple[str, ...]) -> Chain:
         _failures(spec),
         retries=len(members) - 1,
         # An answer of the local hop may be its own: there the mark tells.
-        statuses=spec.overflow.on_status if LOCAL in members and LOCAL_HOP not in members else (),
+        statuses=()
+        if LOCAL_HOP in members or LOCAL not in members or _remote_may_look_full(spec)
+        else spec.overflow.on_status,
         marks=_marks(spec),
     )
     return Chain(name, policy, definition)

@@ -33,13 +33,12 @@ RETRY_AFTER = "1"
 
 
 def front(spec: OffloadSpec, place: Place) -> Message:
-    """Give the listener that clients connect to."""
-    forged = (sessions.SESSION,) if spec.allow_override else (sessions.SESSION, routes.OVERRIDE)
+    """Give the listener that clients connect to. It hardly depends on the spec: a change of it ends long streams."""
     manager = _connection_manager(
         routes.FRONT,
         place,
         filters=sessions.filters(spec.stickiness),
-        access_log=access_log.of_front(place.access_log, spec.overflow),
+        access_log=access_log.of_front(place.access_log),
         # The address of who connected is appended to x-forwarded-for; what a proxy in front of us said is believed as
         # little or as much as the model's servers believe it themselves.
         use_remote_address=True,
@@ -50,7 +49,7 @@ def front(spec: OffloadSpec, place: Place) -> Message:
         normalize_path=True,
         merge_slashes=True,
         path_with_escaped_slashes_action="KEEP_UNCHANGED",
-        early_header_mutation_extensions=[_without(*forged, prefixes=("x-envoy-",))],
+        early_header_mutation_extensions=[_without(sessions.SESSION, prefixes=("x-envoy-",))],
         local_reply_config={"mappers": [_later()]},
     )
     return {

@@ -13,6 +13,8 @@ REMOTE_UPGRADE = "remote_upgrade"
 SHARE_KEY = "offload.percentage"
 SHARE: Message = {"default_value": {"numerator": 0, "denominator": "MILLION"}, "runtime_key": SHARE_KEY}
 OVERRIDE = "x-offload"
+PASSED_ON = "passed_on"
+"""The metadata of a route: what it may have been that local said of a request which the remote then answered."""
 SERVED_BY = "x-offload-served-by"
 PROBE_PATH = "/-/offload/ready"
 PROBE_HEADER = "x-offload-probe"
@@ -62,12 +64,12 @@ def remote_hop(remote: RemoteBackend, max_request_bytes: int) -> Message:
     return {"name": failover.REMOTE_HOP, "virtual_hosts": [host]}
 
 
-def local_hop(spec: OffloadSpec) -> Message:
+def local_hop(spec: OffloadSpec, place: Place) -> Message:
     """Give the local hop's RouteConfiguration: to a local server and, in time, to another."""
     after = spec.overflow.after
     # Envoy asks no more once the response has begun, so a stream may take as long as it likes.
     first_byte: Message = {"per_try_timeout": f"{after.total_seconds():g}s"} if after is not None else {}
-    policy = {**failover.hop_retry_policy(spec), **first_byte}
+    policy = {**failover.hop_retry_policy(spec, servers=place.servers), **first_byte}
     host: Message = {
         "name": failover.LOCAL_HOP,
         "domains": ["*"],
@@ -124,7 +126,7 @@ def _action(routes: list[Message]) -> Message:
 
 def _list(spec: OffloadSpec, place: Place, routes: list[Message]) -> list[Message]:
     """Give a whole list of routes: whatever chose it, probes are answered and what must stay by its path stays."""
-    return [*_probed(place.node), *_kept(spec), *routes]
+    return [*_probed(place.node), *_kept(spec, place), *routes]
 
 
 def _choices(spec: OffloadSpec, place: Place) -> list[tuple[Message, list[Message]]]:
@@ -133,14 +135,14 @@ def _choices(spec: OffloadSpec, place: Place) -> list[tuple[Message, list[Messag
         return []
     kept = keep.predicate(spec.keep_local, spec.may_leave)
     return [
-        *([(kept, [*_probed(place.node), _stays("keep", {"prefix": "/"}, spec)])] if kept else []),
+        *([(kept, [*_probed(place.node), _stays("keep", {"prefix": "/"}, spec, place)])] if kept else []),
         *(_asked_for(spec, place) if spec.allow_override else []),
         *(_sticky(spec.stickiness, spec, place) if spec.stickiness else []),
     ]
 
 
 def _asked_for(spec: OffloadSpec, place: Place) -> list[tuple[Message, list[Message]]]:
-    here = _stays("forced", {"prefix": "/"}, spec)
+    here = _stays("forced", {"prefix": "/"}, spec, place)
     there = _route("forced", {"prefix": "/"}, failover.remote_first(spec, servers=place.servers))
     return [
         (keep.has(OVERRIDE, ["local"]), _list(spec, place, [here])),
@@ -158,7 +160,7 @@ def _sticky(
     ]
 
 
-def _kept(spec: OffloadSpec) -> list[Message]:
+def _kept(spec: OffloadSpec, place: Place) -> list[Message]:
     """Give the routes of what must stay: by its path, or because its body is too long to be written anew."""
     if remote_of(spec) is None:
         return []
@@ -166,14 +168,14 @@ def _kept(spec: OffloadSpec) -> list[Message]:
     renames = spec.remote is not None and spec.remote.model_name is not None
     long = model_name.too_long(spec.overflow.max_request_bytes) if renames else []
     return [
-        *([_stays("keep", match, spec)] if match is not None else []),
-        *(_stays("long", {"prefix": "/", "headers": headers}, spec) for headers in long),
+        *([_stays("keep", match, spec, place)] if match is not None else []),
+        *(_stays("long", {"prefix": "/", "headers": headers}, spec, place) for headers in long),
     ]
 
 
 def _split(spec: OffloadSpec, place: Place) -> list[Message]:
     if remote_of(spec) is None:
-        return [_stays("local", {"prefix": "/"}, spec)]
+        return [_stays("local", {"prefix": "/"}, spec, place)]
     share: Message = {"prefix": "/", "runtime_fraction": SHARE}
     return [
         _route("share", share, failover.remote_first(spec, servers=place.servers)),
@@ -184,23 +186,24 @@ def _split(spec: OffloadSpec, place: Place) -> list[Message]:
 def _local(spec: OffloadSpec, place: Place) -> list[Message]:
     """Give the routes of what begins locally: one for each number of requests at once, of which one is in force."""
     chain = failover.local_first(spec, servers=place.servers)
-    free = _route("local", {"prefix": "/"}, chain)
+    full = spec.overflow.on_status or spec.overflow.after is not None
+    passed_on = {"filter_metadata": {"offload": {PASSED_ON: "overflow" if full else "unavailable"}}}
+    free = {**_route("local", {"prefix": "/"}, chain), "metadata": passed_on}
     if spec.overflow.max_in_flight_per_replica is None:
         return [free]
-    full = failover.remote_first(spec, servers=place.servers)
-    return [*(_capped(number, chain, full, on=number == caps.at_first(spec, place)) for number in caps.LADDER), free]
+    capped = (_capped(free, number, chain, on=number == caps.at_first(spec, place)) for number in caps.LADDER)
+    return [*capped, free]
 
 
-def _capped(number: int, chain: Chain, full: Chain, *, on: bool) -> Message:
+def _capped(free: Message, number: int, chain: Chain, *, on: bool) -> Message:
     in_force: Message = {"runtime_key": caps.key(number), "default_value": {"numerator": 100 if on else 0}}
-    route = _route("local", {"prefix": "/", "runtime_fraction": in_force}, chain)
-    plugin = caps.choice(number, free=chain.cluster, full=full.cluster)
+    plugin = caps.choice(number, free=chain.cluster, full=failover.REMOTE_FIRST)
     action: Message = {"timeout": "0s", "retry_policy": chain.retry_policy, "inline_cluster_specifier_plugin": plugin}
-    return {**route, "route": action}
+    return {**free, "match": {"prefix": "/", "runtime_fraction": in_force}, "route": action}
 
 
-def _stays(name: str, match: Message, spec: OffloadSpec) -> Message:
-    return _route(name, match, failover.local_only(spec))
+def _stays(name: str, match: Message, spec: OffloadSpec, place: Place) -> Message:
+    return _route(name, match, failover.local_only(spec, servers=place.servers))
 
 
 def _route(name: str, match: Message, chain: Chain) -> Message:
