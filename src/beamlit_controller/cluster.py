@@ -394,6 +394,7 @@ def rendered(given: Cluster, tokens: Tokens, spec: OffloadSpec, plan: Plan) -> E
         shares=given.shares.reached_at,
         local=(f"{gateway_objects.local_name(spec.key)}.{spec.key.namespace}.svc.{given.domain}.:{plan.local_port}",),
         secrets=gateway_objects.SECRETS_DIRECTORY,
+        mounted=True,
         gateways=spec.gateway.replicas,
         shares_ca=(given.shares.secrets / AUTHORITY).read_text(),
         shares_token=tokens.of(str(spec.key)),

@@ -161,7 +161,7 @@ CASES: dict[str, tuple[OffloadSpec, Place]] = {
         ),
     ),
     "in_cluster": (
-        builders.spec(remote=PLAIN),
+        builders.spec(remote=replace(PLAIN, auth=ApiKey(SecretKey("remote", "apiKey")))),
         Place(
             node="models/llama",
             directory="/etc/gateway",
@@ -171,6 +171,7 @@ CASES: dict[str, tuple[OffloadSpec, Place]] = {
             shares="controller.system.svc:18000",
             local=("llama-local.models.svc.cluster.local.:8000",),
             secrets="/etc/gateway-secrets",
+            mounted=True,
             gateways=2,
             shares_ca=CA,
             shares_token="0123456789abcdef",
@@ -196,9 +197,10 @@ def test_envoy_takes_every_rendered_file(case: str, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     (tmp_path / "remote-ca").mkdir()
     (tmp_path / "remote-ca" / "ca.crt").write_bytes(authority.cert.read_bytes())
-    (tmp_path / "remote").mkdir()
+    (tmp_path / "remote" / "..data").mkdir(parents=True)
     for key in ("apiKey", "secret"):
-        (tmp_path / "remote" / key).write_text("of this test")
+        (tmp_path / "remote" / "..data" / key).write_text("of this test")
+        (tmp_path / "remote" / key).symlink_to(f"..data/{key}")
     place = replace(place, secrets=str(tmp_path), system_ca=str(authority.cert))
 
     bootstrap = tmp_path / "bootstrap.json"

@@ -13,7 +13,8 @@ class Place:
 
     Addresses are `host:port`, `[v6]:port` or `unix:/path`. `front` is where clients come in, `stats` where others may
     watch; `admin` must be a unix socket or loopback. `shares` is the share server. `local` are the model's servers, by
-    address or by DNS name. `directory` holds the rendered files and `secrets` the files `NAME/KEY`, as Envoy sees them.
+    address or by DNS name. `directory` holds the rendered files and `secrets` the files `NAME/KEY`, as Envoy sees them;
+    `mounted` tells that they are volumes of Kubernetes.
     `access_log` is a file, or "" for none. `gateways` is how many of them share the model's requests. `system_ca` is what
     a remote without a CA of its own is verified against. `shares_ca` (PEM) is what the share server is verified against
     and `shares_token` what it is shown; without them it is spoken to in the clear.
@@ -27,6 +28,7 @@ class Place:
     shares: str
     local: tuple[str, ...] = ()
     secrets: str = "secrets"
+    mounted: bool = False
     access_log: str = ""
     gateways: int = 1
     system_ca: str = "/etc/ssl/certs/ca-certificates.crt"
@@ -46,8 +48,12 @@ class Place:
         return len(self.local) if all(addresses.is_ip(addresses.split(host)[0]) for host in hosts) else 0
 
     def secret(self, key: SecretKey) -> str:
-        """Give the file of a Secret's key."""
-        return f"{self._folder_of(key)}/{key.key}"
+        """Give the file of a Secret's key.
+
+        In a volume of Kubernetes it is behind the link `..data`: that is exchanged in one step, and only after it come the
+        links to new keys, for which nobody would look again.
+        """
+        return f"{self._folder_of(key)}/..data/{key.key}" if self.mounted else f"{self._folder_of(key)}/{key.key}"
 
     def watched_with(self, name: str, key: SecretKey) -> Message:
         """Give the ConfigSource of a rendered file that refers to this key: read again whenever the key is exchanged."""
