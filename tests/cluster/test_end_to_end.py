@@ -91,7 +91,8 @@ async def ready(node: Node, namespace: str) -> None:
 async def gateway(node: Node, namespace: str) -> str:
     service = await off_loop(lambda: node.client.get("service", f"{served.NAME}-gateway", namespace=namespace))
     address = node.reach(f"{service['spec']['clusterIP']}:80")
-    await eventually(lambda: connects(address), within=PATIENCE)
+    # Ready is the gateway; that kube-proxy knows its Service takes a moment more.
+    await eventually(lambda: serves(address), within=PATIENCE)
     return address
 
 
@@ -169,7 +170,7 @@ async def test_a_busy_model_is_offloaded_by_half_and_taken_back_and_no_request_f
         await reaches(node, node_namespace, 50)
         await answered(traffic, 200)
         before = traffic.answered.copy()
-        await answered(traffic, 5_000)
+        await answered(traffic, 8_000)  # two points are 3.6 standard deviations
         share = traffic.share(before)
 
         async def agree() -> bool:

@@ -46,6 +46,8 @@ class Traffic:
                 connection = self._note(await connection.post("/v1/completions", b'{"prompt": "hello"}'), connection)
             except OSError as error:
                 self.failed.append(repr(error))
+                if connection is not None:
+                    connection.abort()
                 connection = None
             if connection is not None and not kept:
                 connection.abort()
