@@ -96,7 +96,7 @@ async def _serve(given: Standalone, place: State, resources: AsyncExitStack, sto
             lambda spec: {each: each for each in endpoints.metrics_of(spec)}, timeout=settings.direct_period * 0.6
         )
     )
-    sensor = Sensor(route=_route(prometheus, scrape), inventory=endpoints)
+    sensor = Sensor(route=route(prometheus, scrape, NO_SOURCE), inventory=endpoints)
 
     shares = ShareServer()
     await resources.enter_async_context(
@@ -141,17 +141,22 @@ def _bound(settings: Settings) -> socket.socket:
 # Where metrics come from.
 
 
-def _route(prometheus: PrometheusSource | None, scrape: ScrapeSource) -> Route:
-    def route(spec: OffloadSpec, metric: MetricSpec) -> Source | Missing:
+NO_SOURCE = Missing(Reason.UNSUPPORTED_METRIC, "there is no source for this metric without a cluster")
+
+
+def route(prometheus: PrometheusSource | None, scrape: ScrapeSource, others: Source | Missing) -> Route:
+    """Give where each metric is read: External ones in Prometheus if there is one, Pods straight from servers if asked for."""
+
+    def chosen(spec: OffloadSpec, metric: MetricSpec) -> Source | Missing:
         match metric:
             case ExternalMetric() if prometheus is not None:
                 return prometheus
             case PodsMetric() if spec.metric_service is not None:
                 return scrape
             case _:
-                return Missing(Reason.UNSUPPORTED_METRIC, "there is no source for this metric without a cluster")
+                return others
 
-    return route
+    return chosen
 
 
 async def prometheus_source(settings: Settings, resources: AsyncExitStack) -> PrometheusSource | None:

@@ -1,9 +1,9 @@
 """What the vectors record in Kubernetes' JSON, as the values that the core takes.
 
-It parses, filters and sums as sections 2, 3 and 8 of the HPA's semantics say, so that what is compared is the core.
+Answers, pods and selectors are read by what reads them from a real API server; the targets as section 8 of the HPA's
+semantics says.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -14,15 +14,10 @@ from beamlit_controller.core import quantity
 from beamlit_controller.core.pods import Grace
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import (
-    Container,
     LocalHealth,
     Missing,
     Pod,
-    PodSample,
-    PodSamples,
     Reading,
-    Ready,
-    Sample,
     Scale,
     Signals,
 )
@@ -42,11 +37,9 @@ from beamlit_controller.core.spec import (
     Utilization,
     Value,
 )
+from beamlit_controller.kubernetes import answers, pods, selectors
 
 Json = Mapping[str, Any]
-
-# What the metrics clients take for the window of a custom metric that names none.
-DEFAULT_WINDOW = 60
 
 
 class InexpressibleError(ValueError):
@@ -176,10 +169,7 @@ def reading(wanted: MetricSpec, case: Case) -> Reading:
         return Missing(Reason.HTTP_ERROR, f"HTTP {answer['code']}")
     if "body" not in answer:
         return Missing(Reason.MALFORMED_ANSWER, answer["text"])
-    try:
-        return _items(wanted, answer["body"].get("items") or ())
-    except (ValueError, KeyError) as error:
-        return Missing(Reason.MALFORMED_ANSWER, str(error))
+    return _items(wanted, answer["body"])
 
 
 def without_answer(wanted: MetricSpec, case: Case) -> Case:
@@ -207,48 +197,18 @@ def _asks_for(request: str, wanted: MetricSpec) -> bool:
             return external and path.endswith(f"/{wanted.metric.name.lower()}")
 
 
-def _items(wanted: MetricSpec, items: Iterable[Json]) -> Reading:
-    found = tuple(items)
+def _items(wanted: MetricSpec, answer: Json) -> Reading:
     match wanted:
-        case ResourceMetric() | ContainerResourceMetric():
-            container = wanted.container if isinstance(wanted, ContainerResourceMetric) else None
-            samples = [_usage(item, wanted.name, container) for item in found]
-            return _some(found, PodSamples(tuple(sample for sample in samples if sample is not None)))
+        case ResourceMetric():
+            return answers.resource(dict(answer), wanted.name, None)
+        case ContainerResourceMetric():
+            return answers.resource(dict(answer), wanted.name, wanted.container)
         case PodsMetric():
-            return _some(found, PodSamples(tuple(_of_pod(item) for item in found)))
-        case ObjectMetric() if len(found) != 1:
-            return Missing(Reason.MALFORMED_ANSWER, f"expected one result, got {len(found)}")
-        case ObjectMetric() | ExternalMetric():
-            return _some(found, _sum(found))
-
-
-def _some(items: tuple[Json, ...], reading: Reading) -> Reading:
-    return reading if items else Missing(Reason.NO_SERIES, "the list is empty")
-
-
-def _usage(item: Json, resource: str, container: str | None) -> PodSample | None:
-    """Give the use of a pod: of one container or of all; none where any of these lacks the resource."""
-    each = [entry["usage"] for entry in item.get("containers") or () if container in {None, entry["name"]}]
-    if not each or any(resource not in usage for usage in each):
-        return None
-    used = sum(_milli(usage[resource]) for usage in each)
-    return PodSample(item["metadata"]["name"], used, _time(item["timestamp"]), duration(item["window"]))
-
-
-def _of_pod(item: Json) -> PodSample:
-    return PodSample(item["describedObject"]["name"], _milli(item["value"]), _time(item["timestamp"]), _window(item))
-
-
-def _sum(items: tuple[Json, ...]) -> Reading:
-    if not items:
-        return Missing(Reason.NO_SERIES, "the list is empty")
-    until = max(_time(item["timestamp"]) for item in items)
-    return Sample(sum(_milli(item["value"]) for item in items), until, max(_window(item) for item in items))
-
-
-def _window(item: Json) -> timedelta:
-    seconds = item.get("windowSeconds", item.get("window"))
-    return timedelta(seconds=DEFAULT_WINDOW if seconds is None else seconds)
+            return answers.pods(dict(answer))
+        case ObjectMetric():
+            return answers.one_object(dict(answer))
+        case ExternalMetric():
+            return answers.external(dict(answer))
 
 
 # Pods.
@@ -256,59 +216,15 @@ def _window(item: Json) -> timedelta:
 
 def matching_pods(case: Case) -> tuple[Pod, ...]:
     """Give the pods of the cluster that are in the namespace and match the selector."""
-    requirements = [_parse_requirement(each) for each in re.split(r",(?![^(]*\))", case.selector) if each]
-    selector = LabelSelector(match_expressions=tuple(requirements))
+    selector = selectors.parse(case.selector).selector
     return tuple(
-        _pod(each)
+        pods.parse(dict(each)).pod
         for each in case.cluster
         if each["metadata"]["namespace"] == case.namespace and selector.matches(each["metadata"].get("labels", {}))
     )
 
 
-_TERM = re.compile(
-    r"(?P<absent>!)?(?P<key>[\w./-]+)\s*(?:(?P<equal>==?|!=)\s*(?P<value>[\w.-]*)"
-    r"|(?P<set>in|notin)\s*\((?P<values>[^)]*)\))?"
-)
-
-
-def _parse_requirement(text: str) -> Requirement:
-    term = _TERM.fullmatch(text.strip())
-    if term is None:
-        raise InexpressibleError(f"{text!r} is no selector")
-    if term["equal"]:
-        return Requirement(term["key"], Operator.NOT_IN if term["equal"] == "!=" else Operator.IN, (term["value"],))
-    if term["set"]:
-        values = tuple(value.strip() for value in term["values"].split(","))
-        return Requirement(term["key"], Operator.IN if term["set"] == "in" else Operator.NOT_IN, values)
-    return Requirement(term["key"], Operator.DOES_NOT_EXIST if term["absent"] else Operator.EXISTS)
-
-
-def _pod(given: Json) -> Pod:
-    spec, status = given.get("spec", {}), given.get("status", {})
-    ready = next((each for each in status.get("conditions", ()) if each["type"] == "Ready"), None)
-    return Pod(
-        name=given["metadata"]["name"],
-        phase=status.get("phase", ""),
-        deleting=given["metadata"].get("deletionTimestamp") is not None,
-        ready=Ready(ready["status"], _optional_time(ready.get("lastTransitionTime"))) if ready else None,
-        started=_optional_time(status.get("startTime")),
-        containers=tuple(_container(each) for each in spec.get("containers", ())),
-        init_containers=tuple(_container(each) for each in spec.get("initContainers", ())),
-        requests=_quantities(spec.get("resources", {}).get("requests")),
-        overhead=_quantities(spec.get("overhead")),
-    )
-
-
-def _container(given: Json) -> Container:
-    requests = _quantities(given.get("resources", {}).get("requests"))
-    return Container(given["name"], requests, restartable=given.get("restartPolicy") == "Always")
-
-
 # Scalars.
-
-
-def _quantities(given: Json | None) -> tuple[tuple[str, int], ...]:
-    return tuple((name, _milli(value)) for name, value in (given or {}).items())
 
 
 def _milli(value: str | float) -> int:
@@ -317,25 +233,3 @@ def _milli(value: str | float) -> int:
 
 def _time(text: str) -> datetime:
     return datetime.fromisoformat(text)
-
-
-def _optional_time(text: str | None) -> datetime | None:
-    return _time(text) if text else None
-
-
-_UNITS = {
-    "h": timedelta(hours=1),
-    "m": timedelta(minutes=1),
-    "s": timedelta(seconds=1),
-    "ms": timedelta(milliseconds=1),
-    "us": timedelta(microseconds=1),
-    "µs": timedelta(microseconds=1),
-}
-
-
-def duration(text: str) -> timedelta:
-    """Read a duration as Go prints it: `30s`, `1m0s`, `17.5s`."""
-    if not re.fullmatch(r"(?:[0-9.]+[a-zµ]+)+|0", text):
-        raise ValueError(f"expected a duration such as 1m30s, got {text!r}")
-    parts = re.findall(r"([0-9.]+)([a-zµ]+)", text)
-    return sum((float(number) * _UNITS[unit] for number, unit in parts), timedelta(0))

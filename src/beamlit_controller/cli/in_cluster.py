@@ -63,25 +63,26 @@ def cluster(  # each is a thing of its own, and all but two have a default
     log_format
         How messages are printed; auto is console at a terminal and JSON elsewhere.
     """
-    from beamlit_controller import cluster as application  # noqa: PLC0415 - grpc and uvicorn are slow to import
+    from beamlit_controller.cluster import run  # noqa: PLC0415 - grpc and uvicorn are slow to import
+    from beamlit_controller.cluster.given import Cluster, ShareAddress  # noqa: PLC0415 - the same
     from beamlit_controller.kubernetes.api_server import ApiError  # noqa: PLC0415 - the same
     from beamlit_controller.kubernetes.gateway_objects import Image  # noqa: PLC0415 - the same
     from beamlit_controller.telemetry import logs  # noqa: PLC0415 - the same
 
     logs.configure(log_level, json=None if log_format == "auto" else log_format == "json")
-    given = application.Cluster(
+    given = Cluster(
         settings=_settings(settings),
         identity=name or os.uname().nodename,
         namespace=namespace,
         image=Image(gateway_image, gateway_image_pull_policy),
-        shares=application.ShareAddress(shares_listen, shares_address, shares_secrets),
+        shares=ShareAddress(shares_listen, shares_address, shares_secrets),
         web_listen=web_listen,
         kubeconfig=kubeconfig,
         domain=cluster_domain or _domain(Path("/etc/resolv.conf")),
     )
     failure = ""
     try:
-        asyncio.run(application.cluster(given))
+        asyncio.run(run.cluster(given))
     except* (ApiError, OSError) as errors:
         failure = _said(errors)
     if failure:
@@ -114,14 +115,15 @@ def release(
     log_level
         The least severe messages to print.
     """
-    from beamlit_controller import cluster as application  # noqa: PLC0415 - grpc and uvicorn are slow to import
+    from beamlit_controller.cluster import release as releasing  # noqa: PLC0415 - grpc and uvicorn are slow to import
+    from beamlit_controller.cluster.given import Cluster, ShareAddress  # noqa: PLC0415 - the same
     from beamlit_controller.kubernetes.api_server import ApiError  # noqa: PLC0415 - the same
     from beamlit_controller.kubernetes.gateway_objects import Image  # noqa: PLC0415 - the same
     from beamlit_controller.telemetry import logs  # noqa: PLC0415 - the same
 
     logs.configure(log_level)
-    nowhere = application.ShareAddress("", "", Path())
-    given = application.Cluster(
+    nowhere = ShareAddress("", "", Path())
+    given = Cluster(
         settings=_settings(settings) if settings else Settings(),
         identity=f"release-{os.uname().nodename}-{os.getpid()}",
         namespace=namespace,
@@ -131,7 +133,7 @@ def release(
     )
     failure = ""
     try:
-        asyncio.run(application.release(given, deployment, within=within_seconds))
+        asyncio.run(releasing.release(given, deployment, within=within_seconds))
     except* TimeoutError:
         failure = f"not everything was given back within {within_seconds:g} s; run it again"
     except* (ApiError, OSError) as errors:

@@ -176,12 +176,12 @@ class Gateways:
         service = around.service(spec.key.namespace, spec.service.name) if spec.service else None
         pods = around.named_ports(spec.key.namespace, service.pods) if service and service.selector else ()
         place = plan.plan(spec, service, pods)
-        if isinstance(place, Missing):
-            # What is there goes on as it is: a Service that was deleted by mistake comes back.
-            return place
         if not spec.enabled:
             await self._stand_aside(spec, owner, place)
             return None
+        if isinstance(place, Missing):
+            # What is there goes on as it is: a Service that was deleted by mistake comes back.
+            return place
         envoy = around.render(spec, place)
         local = gateway_objects.local_service(spec, owner, selector=place.selector, port=place.local_port)
         gateway = gateway_objects.gateway(spec, owner, ports=place.ports, envoy=envoy, image=around.image)
@@ -198,17 +198,19 @@ class Gateways:
         there = self._around.owned.get(SERVICES, key.namespace, name)
         return there is None or any(pod.ready and not pod.deleting for pod in self._around.owned.pods(key).values())
 
-    async def _stand_aside(self, spec: OffloadSpec, owner: str, place: Plan) -> None:
-        """Lead clients of the gateway's Service straight to the pods, then remove the gateway."""
-        service = gateway_objects.direct_service(
-            spec, owner, selector=place.selector, port=place.local_port, ports=place.ports
-        )
-        if self._around.owned.get(SERVICES, spec.key.namespace, service.name) is not None:
-            await self._ensure(service, owner)
+    async def _stand_aside(self, spec: OffloadSpec, owner: str, place: Plan | Missing) -> None:
+        """Lead clients of the gateway's Service straight to the pods, if there are any, then remove the gateway."""
+        name = gateway_objects.gateway_name(spec.key)
+        there = self._around.owned.get(SERVICES, spec.key.namespace, name) is not None
+        if there and isinstance(place, Plan):
+            direct = gateway_objects.direct_service(
+                spec, owner, selector=place.selector, port=place.local_port, ports=place.ports
+            )
+            await self._ensure(direct, owner)
         # While a gateway's pod finishes its requests it needs all the rest: without local pods to be found, they would leave.
         ending = bool(self._around.owned.pods(spec.key))
         for seen in self._around.owned.of(spec.key):
-            stays = (seen.resource, seen.name) == (SERVICES, service.name)
+            stays = (seen.resource, seen.name) == (SERVICES, name)
             if seen.owner == owner and not stays and (seen.resource is DEPLOYMENTS or not ending):
                 await self._delete(seen)
 

@@ -1,0 +1,118 @@
+"""What is seen of the cluster: what the watches keep, and whom they wake."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+
+from beamlit_controller.api import effect, translate
+from beamlit_controller.api.settings import Settings
+from beamlit_controller.core import limits
+from beamlit_controller.core.signals import LocalHealth
+from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
+from beamlit_controller.envoy import addresses
+from beamlit_controller.envoy.shares import Setting, ShareServer
+from beamlit_controller.kubernetes import autoscalers, gateway_objects, inventory, models, owned, paths, pods, services
+from beamlit_controller.kubernetes.api_server import ApiServer
+from beamlit_controller.kubernetes.autoscalers import Autoscalers
+from beamlit_controller.kubernetes.models import Model, Models, Read, Stored
+from beamlit_controller.kubernetes.owned import Owned
+from beamlit_controller.kubernetes.pods import Pods
+from beamlit_controller.kubernetes.services import Services
+from beamlit_controller.kubernetes.watches import Watches
+
+BOUND_PERIOD = 2.0
+
+
+class View:
+    """What the watches keep, and whom they wake."""
+
+    def __init__(self, settings: Settings, shares: ShareServer, read: Read | None = None) -> None:
+        self._settings = settings
+        self._shares = shares
+        self.to_wake: Callable[[ModelKey], None] = lambda _: None
+        self.to_tell: Callable[[ModelKey], None] = lambda _: None
+        self.models = Models(read or partial(read_spec, settings=settings), told=self._tell)
+        self.owned = Owned(self._gateway_changed)
+        self.services = Services(self._service_changed)
+        self.pods = Pods()
+        self._autoscalers = Autoscalers()
+
+    def watches(self, server: ApiServer) -> Watches:
+        """Give all watches of the controller."""
+        watches = Watches(server, self._settings.namespaces)
+        ours = (("labelSelector", gateway_objects.MANAGED_SELECTOR),)
+        watches.add(paths.MODEL_DEPLOYMENTS, keep=models.stored, changed=self.models.changed)
+        watches.add(paths.SERVICES, keep=services.parse, changed=self.services.changed)
+        watches.add(paths.PODS, keep=pods.parse, changed=self.pods.changed)
+        watches.add(paths.PODS, keep=owned.parse_pod, changed=self.owned.pod_changed, query=ours)
+        watches.add(paths.HORIZONTAL_POD_AUTOSCALERS, keep=autoscalers.target, changed=self._autoscalers.changed)
+        for resource in gateway_objects.RESOURCES:
+            watches.add(resource, keep=owned.parse(resource), changed=self.owned.changed(resource), query=ours)
+        return watches
+
+    def changed(self, key: ModelKey) -> None:
+        """Have the model's status looked at."""
+        self.to_tell(key)
+
+    def local_health(self, model: Model) -> LocalHealth:
+        """Count the pods behind the model's Service."""
+        spec = model.spec
+        service = self.services.get(spec.key.namespace, spec.service.name) if spec and spec.service else None
+        if spec is None or service is None or not service.selector:
+            return LocalHealth(0, 0)
+        return inventory.health(self.pods.select(spec.key.namespace, service.pods))
+
+    def autoscaler(self, model: Model) -> str | None:
+        """Name the autoscaler of the model's workload."""
+        return self._autoscalers.of(model.spec.key, model.spec.source) if model.spec else None
+
+    def metric_endpoints(self, spec: OffloadSpec) -> Mapping[str, str]:
+        """Give the ready pods that have metrics: the name of each by its `host:port`."""
+        given = spec.metric_service
+        service = self.services.get(spec.key.namespace, given.name) if given else None
+        if given is None or service is None or not service.selector:
+            return {}
+        found = self.pods.endpoints(spec.key.namespace, service.pods, given.target_port)
+        return {addresses.join(host, port): name for name, host, port in found}
+
+    def _tell(self, key: ModelKey, stored: Stored | None) -> None:
+        if stored is None:
+            self._shares.forget(key)
+        elif stored.percentage is not None:
+            self._shares.set(key, Setting(stored.percentage, self._in_flight(key)))
+
+    async def bound(self) -> None:
+        """Keep what may be in flight at local in step with the pods that are ready, on either side of it; until cancelled."""
+        while True:
+            await asyncio.sleep(BOUND_PERIOD)
+            for key in self.models.models:
+                self._tell(key, self.models.get(key))
+
+    def _in_flight(self, key: ModelKey) -> int | None:
+        model = self.models.models.get(key)
+        if model is None or model.spec is None:
+            return None
+        gateways = sum(pod.ready for pod in self.owned.pods(key).values())
+        return limits.in_flight(model.spec, ready=self.local_health(model).ready, gateways=max(1, gateways))
+
+    def _gateway_changed(self, key: ModelKey) -> None:
+        self.to_wake(key)
+        self.to_tell(key)
+
+    def _service_changed(self, namespace: str, name: str) -> None:
+        for key, model in self.models.models.items():
+            if key.namespace == namespace and model.spec and model.spec.service and model.spec.service.name == name:
+                self.to_wake(key)
+
+
+def read_spec(content: Mapping[str, object], settings: Settings) -> translate.Accepted | tuple[Rejected, ...]:
+    """Read a resource. What has no effect yet is told, but for a dry run: to ignore that would send requests away."""
+    read = translate.read(content, settings)
+    if not isinstance(read, translate.Accepted):
+        return read
+    if read.spec.behavior.dry_run:
+        return (
+            Rejected("spec.offloadingConfig.behavior.dryRun", "not in this version; enabled: false keeps all requests"),
+        )
+    return replace(read, notices=(*read.notices, *effect.not_in_effect(read.spec, cluster=True)))
