@@ -433,8 +433,9 @@ async def test_every_right_is_used_and_none_is_missing(
         world.queue(14)
         await world.reaches(50)
         world.patch({"spec": {"enabled": False}})
-        for pod in world.names("pod"):
-            world.client.kubectl("delete", "pod", pod, "-n", world.namespace, "--force", "--grace-period=0")
+        await eventually(lambda: "llama-gateway" not in world.names("deployment"), within=LONG)
+        now = ("--force", "--grace-period=0", "--ignore-not-found")
+        world.client.kubectl("delete", "pod", "--all", "-n", world.namespace, *now)
         await eventually(lambda: set(world.versions()) == {"Service/llama-gateway"}, within=LONG)
 
     asked = [each for each in control_plane.asked(f"{controllers.SYSTEM}:{controllers.NAME}") if "objectRef" in each]

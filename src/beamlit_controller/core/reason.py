@@ -64,7 +64,6 @@ class Reason(StrEnum):
     GATEWAY_STARTING = "GatewayStarting"
     GATEWAY_REMOVED = "GatewayRemoved"
     PODS_READY = "PodsReady"
-    REMOTE_CONFIGURED = "RemoteConfigured"
     NO_REMOTE = "NoRemote"
     AUTOSCALER_FOUND = "AutoscalerFound"
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from beamlit_controller.api import status
-from beamlit_controller.core import throttle
+from beamlit_controller.core import remote_health, throttle
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.remote_health import RemoteReady
@@ -137,10 +137,8 @@ def _remote(spec: OffloadSpec | None, remote: RemoteReady | None) -> Condition:
     if spec is None or spec.remote is None:
         expected = "expected spec.offloadingConfig.remoteBackend or config.defaultRemoteBackend"
         return Condition("RemoteReady", State.FALSE, Reason.NO_REMOTE, f"nothing can leave: {expected}")
-    if remote is not None:
-        return Condition("RemoteReady", State(remote.status), remote.reason, remote.message)
-    where = f"{spec.remote.scheme}://{spec.remote.host}:{spec.remote.port}"
-    return Condition("RemoteReady", State.UNKNOWN, Reason.REMOTE_CONFIGURED, f"requests leave to {where}")
+    known = remote or remote_health.Judged().condition
+    return Condition("RemoteReady", State(known.status), known.reason, known.message)
 
 
 def _autoscaler(name: str) -> Condition:
