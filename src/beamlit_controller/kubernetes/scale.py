@@ -19,6 +19,7 @@ Json = dict[str, Any]
 
 FRESH_SECONDS = 0.8
 """An answer this young serves all metrics of a round, and not the next round."""
+FORGOTTEN_SECONDS = 600.0
 SOURCE = "spec.modelSourceRef"
 
 
@@ -44,6 +45,9 @@ class Workloads:
         """Give a model's workload; one that can't be read is Missing, with what to do."""
         if spec.source is None:
             return self._behind_service(spec)
+        now = asyncio.get_running_loop().time()
+        if spec.key not in self._turns:
+            self._forget_before(now - FORGOTTEN_SECONDS)
         async with self._turns.setdefault(spec.key, asyncio.Lock()):
             now = asyncio.get_running_loop().time()
             kept = self._read.get(spec.key)
@@ -53,10 +57,11 @@ class Workloads:
             self._read[spec.key] = (asyncio.get_running_loop().time(), spec.source, found)
             return found
 
-    def forget(self, key: ModelKey) -> None:
-        """Drop what is remembered of a model."""
-        self._read.pop(key, None)
-        self._turns.pop(key, None)
+    def _forget_before(self, when: float) -> None:
+        """Drop what is remembered of models that nobody asks for any more."""
+        for key, (at, _, _) in tuple(self._read.items()):
+            if at < when and not self._turns[key].locked():
+                del self._read[key], self._turns[key]
 
     def _behind_service(self, spec: OffloadSpec) -> Workload | Missing:
         service = self._service(spec.key.namespace, spec.service.name) if spec.service else None
