@@ -128,17 +128,23 @@ async def test_a_key_that_is_emptied_turns_the_remote_off(tmp_path: Path) -> Non
     assert len(remote.requests) == asked
 
 
-async def test_a_key_that_is_deleted_stays_in_force_where_it_was_read(tmp_path: Path) -> None:
+async def test_a_key_that_is_deleted_turns_the_remote_off_until_it_is_back(tmp_path: Path) -> None:
     mounted = Mounted(tmp_path, "remote")
     mounted.put(apiKey="good")
     async with upstream("local") as local, upstream("remote") as remote:
         spec = builders.spec(remote=to(remote, auth=ApiKey(KEY)))
         async with gateway(spec, tmp_path, local=[local], share=100) as gate:
+            assert await _served_by(gate, "remote")
             mounted.put(other="value")
-            await eventually(lambda: _could_not_read(gate))
+            await eventually(lambda: _served_by(gate, "local"))
+            asked = len(remote.requests)
             tally = await load.ask(gate.front, requests=50)
+            while_gone = len(remote.requests)
+            mounted.put(apiKey="good")
+            await eventually(lambda: _served_by(gate, "remote"), within=20)
 
-    assert tally.answered == {("200", "remote"): 50}
+    assert tally.answered == {("200", "local"): 50}
+    assert while_gone == asked
 
 
 async def test_a_key_that_is_not_there_yet_keeps_requests_local_until_it_is(tmp_path: Path) -> None:
@@ -309,7 +315,3 @@ async def _served_by(gate: Gateway, side: str) -> bool:
 async def _uses_another(gate: Gateway, remote: Upstream, token: str) -> bool:
     await client.get(gate.front)
     return _last(remote) not in {token, None}
-
-
-async def _could_not_read(gate: Gateway) -> bool:
-    return await gate.stat("sds.remote_credential.key_rotation_failed") > 0

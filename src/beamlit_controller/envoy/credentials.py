@@ -11,15 +11,22 @@ CREDENTIAL = "remote_credential"
 CREDENTIAL_FILE = f"sds-{CREDENTIAL}.json"
 TOKEN_SERVER = "token_server"  # noqa: S105 - a name
 
-# Nothing that would end a header, and something to show. A newline at the end of a file is no part of the key.
+# Nothing that would end a header, and something to show. A newline at the end of a file is no part of the key. Envoy goes on
+# with the last key that it read when its file is taken away, so the file is looked for each time.
 CHECK = """
-local HEADER, PREFIX = {header}, {prefix}
+local HEADER, PREFIX, FILE = {header}, {prefix}, {file}
+local function is_there()
+  local file = io.open(FILE, "r")
+  if file == nil then return false end
+  file:close()
+  return true
+end
 function envoy_on_request(handle)
   local headers = handle:headers()
   local value = headers:get(HEADER)
   if value == nil then return end
   local key = string.match(string.sub(value, #PREFIX + 1), "^%s*(.-)%s*$")
-  if key == "" or string.find(key, "[%c\\128-\\255]") then
+  if key == "" or string.find(key, "[%c\\128-\\255]") or not is_there() then
     headers:remove(HEADER)
     handle:respond({{[":status"] = "401"}}, "the credential for the remote can't be used\\n")
   elseif PREFIX .. key ~= value then
@@ -35,9 +42,10 @@ def filters(backend: RemoteBackend, place: Place) -> list[Message]:
         case None:
             return []
         case ApiKey() as key:
-            return [_injector(_generic(key, place)), _check(key.header, key.prefix)]
+            return [_injector(_generic(key, place)), _check(key.header, key.prefix, place.secret(key.secret))]
         case OAuth() as oauth:
-            return [_injector(_token(oauth, place)), _check("authorization", "Bearer ")]
+            file = place.secret(oauth.client_secret)
+            return [_injector(_token(oauth, place)), _check("authorization", "Bearer ", file)]
 
 
 def secrets(backend: RemoteBackend, place: Place) -> dict[str, Message]:
@@ -105,8 +113,9 @@ def _injector(credential: Message) -> Message:
     )
 
 
-def _check(header: str, prefix: str) -> Message:
-    return lua.filter_of(CHECK.format(header=lua.text(header.lower()), prefix=lua.text(prefix)))
+def _check(header: str, prefix: str, file: str) -> Message:
+    written = {"header": lua.text(header.lower()), "prefix": lua.text(prefix), "file": lua.text(file)}
+    return lua.filter_of(CHECK.format(**written))
 
 
 def _generic(key: ApiKey, place: Place) -> Message:
