@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,98 @@ def test_alerts_ask_for_metrics_that_there_are() -> None:
     assert asked
     for name in asked:
         assert name.removesuffix("_total") in known, name
+
+
+def test_a_models_namespace_is_not_taken_for_the_controllers(helm: Path) -> None:
+    (monitor,) = of("ServiceMonitor", template(helm, ALL))
+
+    assert [endpoint["honorLabels"] for endpoint in monitor["spec"]["endpoints"]] == [True]
+
+
+LEADER = {"beamlit_leader": "1x600"}
+RISING = "0+1x600"
+LLAMA, QWEN = '{namespace="models", name="llama"}', '{namespace="models", name="qwen"}'
+BY_REASON = '{namespace="models", name="llama", reason="MetricNotFound"}'
+OF_LLAMA = {"namespace": "models", "name": "llama"}
+
+
+@pytest.mark.parametrize(
+    ("alert", "labels", "series", "silent_at", "fires_at"),
+    [
+        ("BeamlitNobodyDecides", {}, {"beamlit_leader": "0x600"}, "1m", "3m"),
+        ("BeamlitNobodyDecides", {}, {"another": "1x600"}, "1m", "3m"),
+        (
+            "BeamlitMetricsUnreadable",
+            {**OF_LLAMA, "reason": "MetricNotFound"},
+            {f"beamlit_source_errors_total{BY_REASON}": RISING},
+            "9m",
+            "15m",
+        ),
+        ("BeamlitRoundsFail", OF_LLAMA, {f"beamlit_rounds_failed_total{LLAMA}": RISING}, "4m", "10m"),
+        (
+            "BeamlitGatewayDown",
+            OF_LLAMA,
+            {  # every replica tells it
+                'beamlit_gateways_ready{namespace="models", name="llama", pod="a"}': "0x600",
+                'beamlit_gateways_ready{namespace="models", name="llama", pod="b"}': "0x600",
+                f"beamlit_gateways_ready{QWEN}": "2x600",
+            },
+            "1m",
+            "3m",
+        ),
+        (
+            "BeamlitOffloadingForLong",
+            OF_LLAMA,
+            {f"beamlit_offload_percentage{LLAMA}": "50x600", f"beamlit_offload_percentage{QWEN}": "0x600"},
+            "5h",
+            "6h1m",
+        ),
+        (
+            "BeamlitOffloadingForLong",  # another replica leads after 200 minutes
+            OF_LLAMA,
+            {
+                'beamlit_offload_percentage{namespace="models", name="llama", pod="a"}': "50x199 stale",
+                'beamlit_offload_percentage{namespace="models", name="llama", pod="b"}': "_x200 50x400",
+            },
+            "5h",
+            "6h1m",
+        ),
+    ],
+)
+def test_an_alert_fires_alone_when_it_has_lasted_and_names_the_model(  # noqa: PLR0917 - a row of the table
+    helm: Path, tmp_path: Path, alert: str, labels: Json, series: Json, silent_at: str, fires_at: str
+) -> None:
+    (rule,) = of("PrometheusRule", template(helm, ALL))
+    rules = {each["alert"]: each for group in rule["spec"]["groups"] for each in group["rules"]}
+
+    said = rules[alert]["annotations"]["summary"]
+    told = re.sub(r"\{\{ \$labels\.(\w+) \}\}", lambda found: labels[found[1]], said)
+    carried = {**labels, **rules[alert]["labels"]}
+
+    leader = {} if alert == "BeamlitNobodyDecides" else LEADER
+    silent = [_expected(silent_at, name) for name in rules]
+    fires = [_expected(fires_at, name, (carried, told) if name == alert else None) for name in rules]
+    _check_rules(tmp_path, rule["spec"], {**leader, **series}, [*silent, *fires])
+
+
+def _expected(at: str, alert: str, firing: tuple[Json, str] | None = None) -> Json:
+    there = [{"exp_labels": firing[0], "exp_annotations": {"summary": firing[1]}}] if firing else []
+    return {"eval_time": at, "alertname": alert, "exp_alerts": there}
+
+
+def _check_rules(folder: Path, rules: Json, series: Json, expected: list[Json]) -> None:
+    (folder / "rules.yaml").write_text(yaml.safe_dump(rules))
+    given = [{"series": name, "values": values} for name, values in series.items()]
+    tests = [{"interval": "1m", "input_series": given, "alert_rule_test": expected}]
+    (folder / "tests.yaml").write_text(
+        yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": tests})
+    )
+    promtool = shutil.which("promtool")
+    assert promtool, "there is no promtool here; as root: apt-get install -y --no-install-recommends prometheus"
+    done = subprocess.run(
+        [promtool, "test", "rules", folder / "tests.yaml"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_api_server_takes_all_of_it(helm: Path, control_plane: ControlPlane) -> None:
