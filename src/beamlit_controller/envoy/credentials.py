@@ -11,10 +11,32 @@ CREDENTIAL = "remote_credential"
 CREDENTIAL_FILE = f"sds-{CREDENTIAL}.json"
 TOKEN_SERVER = "token_server"  # noqa: S105 - a name
 
-# Nothing that would end a header, and something to show. A newline at the end of a file is no part of the key. Envoy goes on
-# with the last key that it read when its file is taken away, so the file is looked for each time.
+# Read anew for each request for the remote, from a file in memory: so a key that comes late, is exchanged or taken away counts
+# at once. (Envoy's own way of reading Secrets goes on with the last one, and never looks again after a first look in vain.)
+# It is nothing that would end a header, and something to show. A newline at the end of a file is no part of the key.
+KEY = """
+local HEADER, PREFIX, FILE, MOST = {header}, {prefix}, {file}, 65536
+local function key()
+  local file = io.open(FILE, "r")
+  if file == nil then return "" end
+  local content = file:read(MOST)
+  file:close()
+  return string.match(content or "", "^%s*(.-)%s*$")
+end
+function envoy_on_request(handle)
+  local headers, found = handle:headers(), key()
+  headers:remove(HEADER)
+  if found == "" or string.find(found, "[%c\\128-\\255]") then
+    handle:respond({{[":status"] = "401"}}, "the credential for the remote can't be used\\n")
+  else
+    headers:add(HEADER, PREFIX .. found)
+  end
+end
+"""
+
+# A token is shown if it is one, and as long as the secret that it was fetched with is there.
 CHECK = """
-local HEADER, PREFIX, FILE = {header}, {prefix}, {file}
+local PREFIX, FILE = "Bearer ", {file}
 local function is_there()
   local file = io.open(FILE, "r")
   if file == nil then return false end
@@ -23,14 +45,12 @@ local function is_there()
 end
 function envoy_on_request(handle)
   local headers = handle:headers()
-  local value = headers:get(HEADER)
+  local value = headers:get("authorization")
   if value == nil then return end
-  local key = string.match(string.sub(value, #PREFIX + 1), "^%s*(.-)%s*$")
-  if key == "" or string.find(key, "[%c\\128-\\255]") or not is_there() then
-    headers:remove(HEADER)
+  local token = string.match(string.sub(value, #PREFIX + 1), "^%s*(.-)%s*$")
+  if token == "" or string.find(token, "[%c\\128-\\255]") or not is_there() then
+    headers:remove("authorization")
     handle:respond({{[":status"] = "401"}}, "the credential for the remote can't be used\\n")
-  elseif PREFIX .. key ~= value then
-    headers:replace(HEADER, PREFIX .. key)
   end
 end
 """
@@ -41,21 +61,21 @@ def filters(backend: RemoteBackend, place: Place) -> list[Message]:
     match backend.auth:
         case None:
             return []
-        case ApiKey() as key:
-            return [_injector(_generic(key, place)), _check(key.header, key.prefix, place.secret(key.secret))]
+        case ApiKey(secret=secret, header=header, prefix=prefix):
+            written = {"header": lua.text(header.lower()), "prefix": lua.text(prefix)}
+            return [lua.filter_of(KEY.format(**written, file=lua.text(place.secret(secret))))]
         case OAuth() as oauth:
-            file = place.secret(oauth.client_secret)
-            return [_injector(_token(oauth, place)), _check("authorization", "Bearer ", file)]
+            check = CHECK.format(file=lua.text(place.secret(oauth.client_secret)))
+            return [_injector(_token(oauth, place)), lua.filter_of(check)]
 
 
 def secrets(backend: RemoteBackend, place: Place) -> dict[str, Message]:
     """Give the Secrets by the file they belong in: each names a file, and never says what is in it."""
-    key = key_of(backend)
-    if key is None:
+    if not isinstance(backend.auth, OAuth):
         return {}
-    source: Message = {"filename": place.secret(key)}
+    source: Message = {"filename": place.secret(backend.auth.client_secret)}
     found: dict[str, Message] = {CREDENTIAL_FILE: {"name": CREDENTIAL, "generic_secret": {"secret": source}}}
-    if isinstance(backend.auth, OAuth) and _secured(backend.auth):
+    if _secured(backend.auth):
         host = _token_host(backend.auth)
         found[tls.file_of(tls.TOKEN_TRUST)] = tls.trust_in(host, backend, place, trust=tls.TOKEN_TRUST)
     return found
@@ -110,21 +130,6 @@ def _injector(credential: Message) -> Message:
         "envoy.extensions.filters.http.credential_injector.v3.CredentialInjector",
         overwrite=True,
         credential=credential,
-    )
-
-
-def _check(header: str, prefix: str, file: str) -> Message:
-    written = {"header": lua.text(header.lower()), "prefix": lua.text(prefix), "file": lua.text(file)}
-    return lua.filter_of(CHECK.format(**written))
-
-
-def _generic(key: ApiKey, place: Place) -> Message:
-    return extension(
-        "envoy.http.injected_credentials.generic",
-        "envoy.extensions.http.injected_credentials.generic.v3.Generic",
-        header=key.header,
-        header_value_prefix=key.prefix,
-        credential=_reference(key.secret, place),
     )
 
 
