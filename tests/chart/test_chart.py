@@ -101,6 +101,13 @@ def test_a_value_that_is_not_known_or_not_right_is_refused_by_name(helm: Path, v
     assert word in done.stderr
 
 
+def test_several_replicas_without_an_election_are_refused(helm: Path) -> None:
+    alone = {"config": {"enableLeaderElection": False}}
+
+    assert "enableLeaderElection" in run(helm, "template", {**alone, "replicas": 2}).stderr
+    assert run(helm, "template", {**alone, "replicas": 1}).returncode == 0
+
+
 def test_all_pods_are_restricted(helm: Path) -> None:
     for pod in pods(template(helm, ALL)):
         assert pod["securityContext"]["runAsNonRoot"] is True

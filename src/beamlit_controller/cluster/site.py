@@ -45,7 +45,11 @@ def site(  # noqa: PLR0917 - the composition root hands over all it has
     registry = prometheus_client.CollectorRegistry()
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # it carries no annotation
     exposition, metrics = Exposition(registry), MetricsSink(registry)
-    exposition.gauge("beamlit_leader", "Whether this replica decides.", lambda: float(lease.leading.value))
+    exposition.gauge(
+        "beamlit_leader",
+        "Whether this replica decides.",
+        lambda: float(lease.leading.value or not given.settings.enable_leader_election),
+    )
     exposition.gauge(
         "beamlit_gateways_connected",
         "Gateways that listen here for the model's share.",
