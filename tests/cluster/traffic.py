@@ -39,22 +39,28 @@ class Traffic:
     async def work(self, *, kept: bool) -> None:
         """Send one request after another."""
         connection: client.Client | None = None
-        while not self._over.is_set():
-            began = asyncio.get_running_loop().time()
-            try:
-                connection = connection or await client.open_to(self.address)
-                connection = self._note(await connection.post("/v1/completions", b'{"prompt": "hello"}'), connection)
-            except OSError as error:
-                self.failed.append(repr(error))
-                if connection is not None:
+        try:
+            while not self._over.is_set():
+                began = asyncio.get_running_loop().time()
+                connection = await self._ask(connection)
+                if connection is not None and not kept:
                     connection.abort()
-                connection = None
-            if connection is not None and not kept:
+                    connection = None
+                await self._pause(began + (KEPT + NEW) / self.rate)
+        finally:
+            if connection is not None:
                 connection.abort()
-                connection = None
-            await self._pause(began + (KEPT + NEW) / self.rate)
-        if connection is not None:
-            connection.abort()
+
+    async def _ask(self, connection: client.Client | None) -> client.Client | None:
+        """Send one request, and give the connection if it may be used again."""
+        try:
+            connection = connection or await client.open_to(self.address)
+            return self._note(await connection.post("/v1/completions", b'{"prompt": "hello"}'), connection)
+        except OSError as error:
+            self.failed.append(repr(error))
+            if connection is not None:
+                connection.abort()
+            return None
 
     async def stream(self) -> None:
         """Read one long stream after another, to the end."""
