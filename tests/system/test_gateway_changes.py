@@ -33,9 +33,11 @@ async def test_every_kind_of_change_is_taken_over_without_losing_a_request(tmp_p
             for spec in changes:
                 await _taken_over(gate, spec)
                 await eventually(lambda done=tally.total + 200: tally.total >= done)
+                if spec.remote is not None and spec.remote.path_prefix:
+                    # The hop's routes are a file of their own, which is read when Envoy comes to it.
+                    await eventually(lambda: two.requests[-1].line[1] == "/a/v1/completions")
 
     assert tally.total == tally.good
-    assert two.requests[-1].line[1] == "/a/v1/completions"
 
 
 @pytest.mark.parametrize(
