@@ -127,7 +127,7 @@ async def test_while_the_api_server_is_down_the_old_items_stay(control_plane: Co
     async with watching(control_plane, namespace) as reflector:
         await asyncio.to_thread(control_plane.stop_api_server)
         try:
-            await asyncio.sleep(3)  # several tries fail meanwhile
+            await eventually(lambda: reflector.age() > 3, within=LONG, what="several tries have failed")
 
             assert names(reflector)() == {"one"}
             assert reflector.synced
