@@ -15,6 +15,7 @@ from cluster.client import Client
 from cluster.control_plane import ControlPlane
 from cluster.controllers import Replica
 from cluster.metrics_api import MetricsApis, Values
+from fakes.controller import COMMAND
 from waiting import eventually
 
 Json = dict[str, Any]
@@ -476,6 +477,34 @@ def _given(client: Client) -> set[tuple[str, str, str]]:
         for group in rule["apiGroups"]
         for resource in rule["resources"]
     }
+
+
+async def test_everything_is_given_back_also_of_a_model_whose_remote_is_refused_by_now(
+    world: World, rights: Path, tmp_path: Path
+) -> None:
+    world.queue(14)
+    replica = controllers.replica(world.client, tmp_path, "last", SETTINGS, rights)
+    async with controllers.running(replica):
+        world.apply(SERVICE, model())
+        await world.complete()
+        await world.reaches(50)
+
+    forbidding = tmp_path / "forbidding.yaml"
+    forbidding.write_text("config: {allowedRemoteHosts: [other.example]}")
+    said = await asyncio.create_subprocess_exec(
+        str(COMMAND),
+        "release",
+        f"--namespace={controllers.SYSTEM}",
+        f"--settings={forbidding}",
+        f"--kubeconfig={rights}",
+        "--within-seconds=80",
+    )
+
+    assert await said.wait() == 0
+    assert set(world.versions()) == {"Service/llama-gateway"}
+    assert world.get("service", "llama-gateway")["spec"]["selector"] == {"app": "llama"}
+    assert world.status()["offloading"]["reason"] == "Released"
+    assert world.percentage() == 0
 
 
 async def test_limited_to_a_namespace_it_needs_no_right_elsewhere(

@@ -1,12 +1,14 @@
 """Giving everything back, before the controller is uninstalled."""
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
 import structlog
 
 from beamlit_controller.api import translate
+from beamlit_controller.api.settings import Settings
 from beamlit_controller.cluster import gateway
 from beamlit_controller.cluster.given import LEASE, Cluster
 from beamlit_controller.cluster.view import View
@@ -41,7 +43,7 @@ async def release(given: Cluster, deployment: str, *, within: float) -> None:
 
 async def _released(given: Cluster, server: ApiServer) -> None:
     """Treat every model as disabled, until nothing of its gateway is there."""
-    view = View(given.settings, ShareServer(), read=lambda content: _disabled(translate.read(content, given.settings)))
+    view = View(given.settings, ShareServer(), read=_disabled)
     watches = view.watches(server)
     keeper = Gateways(server, gateway.surroundings(given, view, Tokens(b"")))
     view.to_wake = keeper.wake
@@ -50,7 +52,7 @@ async def _released(given: Cluster, server: ApiServer) -> None:
         await watches.wait_synced()
         keeping = group.create_task(keeper.run())
         for key in tuple(view.models.models):
-            while view.models.models[key].spec is not None and not keeper.is_gone(key):
+            while key in view.models.models and not keeper.is_gone(key):
                 await view.owned.changes.other_than(view.owned.changes.value)
             await _say_released(server, key)
             log.info("released", model=str(key))
@@ -58,8 +60,16 @@ async def _released(given: Cluster, server: ApiServer) -> None:
         watching.cancel()
 
 
-def _disabled(read: translate.Accepted | tuple[Rejected, ...]) -> translate.Accepted | tuple[Rejected, ...]:
+def _disabled(content: Mapping[str, object]) -> translate.Accepted | tuple[Rejected, ...]:
+    """Read a model as disabled, by no settings: what it says of a remote that is refused by now keeps no gateway."""
+    spec = content.get("spec")
+    given = spec if isinstance(spec, Mapping) else {}
+    read = translate.read({**content, "spec": {**given, "offloadingConfig": NOWHERE}}, Settings())
     return replace(read, spec=replace(read.spec, enabled=False)) if isinstance(read, translate.Accepted) else read
+
+
+NOWHERE = {"remoteBackend": {"host": "released.invalid"}}
+"""A remote as every spec has to have one; nothing is sent there."""
 
 
 async def _say_released(server: ApiServer, key: ModelKey) -> None:
