@@ -177,6 +177,15 @@ CASES: dict[str, tuple[OffloadSpec, Place]] = {
             shares_token="0123456789abcdef",
         ),
     ),
+    "taken_over": (
+        builders.spec(remote=PLAIN, overflow=Overflow(after=timedelta(seconds=2), max_in_flight_per_replica=4)),
+        replace(
+            PLACE,
+            local=("llama-local.models.svc.cluster.local.:8000",),
+            passed=(("0.0.0.0:8001", "llama-local.models.svc.cluster.local.:8001"),),
+            by_client=True,
+        ),
+    ),
 }
 
 
@@ -237,7 +246,7 @@ def _in_one(files: config.Files) -> dict[str, object]:
         manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
         if rds := manager.pop("rds", None):
             [manager["route_config"]] = _resources(content[f"rds-{rds['route_config_name']}.json"])
-        for each in manager["http_filters"]:
+        for each in manager.get("http_filters", ()):
             _inline_credential(each["typed_config"].get("credential", {}).get("typed_config", {}))
     credential = content.get("sds-remote_credential.json", {"resources": []})
     whole["static_resources"]["secrets"] = _resources(credential)

@@ -66,12 +66,14 @@ async def connect(address: str) -> AsyncIterator[Client]:
         client.abort()
 
 
-async def open_to(address: str) -> Client:
-    """Connect to `host:port` or `unix:/path`, to be left with `abort`."""
+async def open_to(address: str, *, source: str = "") -> Client:
+    """Connect to `host:port` or `unix:/path`, to be left with `abort`; from an address of this machine if one is given."""
     if address.startswith("unix:"):
         return Client(*await asyncio.open_unix_connection(address.removeprefix("unix:"), limit=LONGEST_HEAD))
     host, _, port = address.rpartition(":")
-    return Client(*await asyncio.open_connection(host.strip("[]"), int(port), limit=LONGEST_HEAD))
+    origin = (source, 0) if source else None
+    streams = await asyncio.open_connection(host.strip("[]"), int(port), limit=LONGEST_HEAD, local_addr=origin)
+    return Client(*streams)
 
 
 async def get(

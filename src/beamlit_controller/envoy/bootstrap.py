@@ -2,6 +2,7 @@
 
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.envoy import addresses, overload, routes, tls, upstream
+from beamlit_controller.envoy.failover import LOCAL
 from beamlit_controller.envoy.messages import Message, extension, headers_to_set
 from beamlit_controller.envoy.place import Place
 
@@ -97,8 +98,14 @@ def _stats(place: Place) -> Message:
         route_config={
             "name": "stats",
             "virtual_hosts": [
-                {"name": "all", "domains": ["*"], "routes": [_get("/stats/prometheus", ADMIN), _ready(place)]}
+                {
+                    "name": "all",
+                    "domains": ["*"],
+                    "routes": [_get("/stats/prometheus", ADMIN), _ready(place), _reach()],
+                }
             ],
+            # The model's servers are not known when it boots.
+            "validate_clusters": False,
         },
     )
     return {"name": "stats", "address": addresses.message(place.stats), "filter_chains": [{"filters": [manager]}]}
@@ -110,6 +117,11 @@ def _ready(place: Place) -> Message:
         return _get("/ready", ADMIN)
     probe = headers_to_set([(routes.PROBE_HEADER, place.node)])
     return {**_get("/ready", routes.FRONT, prefix_rewrite=routes.PROBE_PATH), "request_headers_to_add": probe}
+
+
+def _reach() -> Message:
+    """Ask a local server for `/`, whatever it answers: who may look here learns whether it can be reached."""
+    return _get(routes.REACH_PATH, LOCAL, prefix_rewrite="/", timeout="2s")
 
 
 def _get(path: str, cluster: str, **rewrite: object) -> Message:

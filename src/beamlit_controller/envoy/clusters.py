@@ -1,7 +1,7 @@
 """Who answers requests: the model's own servers, and the remote behind its hop."""
 
 from beamlit_controller.core.spec import OffloadSpec, OnRemoteFailure, RemoteBackend, Scheme
-from beamlit_controller.envoy import addresses, credentials, failover, routes, tls, upstream
+from beamlit_controller.envoy import addresses, credentials, failover, listeners, routes, tls, upstream
 from beamlit_controller.envoy.failover import LOCAL, LOCAL_HOP, REMOTE_HOP
 from beamlit_controller.envoy.messages import Message, headers_to_set
 from beamlit_controller.envoy.place import Place
@@ -14,7 +14,25 @@ def all_of(spec: OffloadSpec, place: Place) -> list[Message]:
         local(place, alone=routes.remote_of(spec) is None),
         *(_remote_side(spec, spec.remote, place) if spec.remote else []),
         *(chain.definition for chain in chains if chain.definition is not None),
+        *(_passed(*each) for each in place.passed),
     ]
+
+
+def _passed(listen: str, server: str) -> Message:
+    """Give the model's own servers behind another port, of which the gateway understands nothing."""
+    name = listeners.passed_name(listen)
+    return {
+        "name": name,
+        **_found_by_dns(server),
+        "connect_timeout": "1s",
+        "lb_policy": "LEAST_REQUEST",
+        "circuit_breakers": upstream.UNLIMITED,
+        "load_assignment": upstream.load_assignment(name, [upstream.server(addresses.message(server))]),
+    }
+
+
+def _found_by_dns(*servers: str) -> Message:
+    return upstream.discovery(servers, dns_refresh_rate="1s", dns_jitter="0s", dns_lookup_family="ALL")
 
 
 def _remote_side(spec: OffloadSpec, backend: RemoteBackend, place: Place) -> list[Message]:
@@ -34,11 +52,11 @@ def local(place: Place, *, alone: bool) -> Message:
     servers = [upstream.server(addresses.message(text), side="local") for text in place.local]
     return {
         "name": LOCAL,
-        **upstream.discovery(place.local, dns_refresh_rate="1s", dns_jitter="0s", dns_lookup_family="ALL"),
+        **_found_by_dns(*place.local),
         # A server on the same network answers at once or is gone, and the next one is waiting.
         "connect_timeout": "0.25s",
         "per_connection_buffer_limit_bytes": upstream.MOST_BUFFERED,
-        "lb_policy": "LEAST_REQUEST",
+        "lb_policy": "RING_HASH" if place.by_client else "LEAST_REQUEST",
         **panic,
         "circuit_breakers": upstream.UNLIMITED,
         "outlier_detection": _ejections(),

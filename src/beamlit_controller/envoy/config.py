@@ -55,7 +55,8 @@ def _route_tables(spec: OffloadSpec, place: Place) -> dict[str, Message]:
 
 def _listeners(spec: OffloadSpec, place: Place) -> list[Message]:
     hops = [listeners.local_hop(place), listeners.remote_hop(spec.remote, place)] if spec.remote else []
-    return [*hops, listeners.front(spec, place)]
+    passed = (listeners.passed(listen) for listen, _ in place.passed)
+    return [*hops, listeners.front(spec, place), *passed]
 
 
 def _resources(kind: str, messages: list[Message]) -> str:

@@ -63,6 +63,31 @@ def front(spec: OffloadSpec, place: Place) -> Message:
     }
 
 
+def passed_name(listen: str) -> str:
+    """Name the listener and the cluster of a port that is passed through."""
+    return f"passed_{addresses.split(listen)[1]}"
+
+
+def passed(listen: str) -> Message:
+    """Give the listener of a port whose connections are passed through to the model's servers, whatever they say."""
+    proxy = extension(
+        "envoy.filters.network.tcp_proxy",
+        "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+        stat_prefix=passed_name(listen),
+        cluster=passed_name(listen),
+        # Without a gateway nothing ends a connection that is silent.
+        idle_timeout="0s",
+        max_connect_attempts=3,
+    )
+    return {
+        "name": passed_name(listen),
+        "address": addresses.message(listen),
+        "enable_reuse_port": False,
+        "per_connection_buffer_limit_bytes": upstream.MOST_BUFFERED,
+        "filter_chains": [{"filters": [proxy]}],
+    }
+
+
 def remote_hop(remote: RemoteBackend, place: Place) -> Message:
     """Give the internal listener that makes a client's request the remote's: only what is offloaded passes it.
 

@@ -17,7 +17,9 @@ class Place:
     `mounted` tells that they are volumes of Kubernetes.
     `access_log` is a file, or "" for none. `gateways` is how many of them share the model's requests. `system_ca` is what
     a remote without a CA of its own is verified against. `shares_ca` (PEM) is what the share server is verified against
-    and `shares_token` what it is shown; without them it is spoken to in the clear.
+    and `shares_token` what it is shown; without them it is spoken to in the clear. `passed` are further ports, each with
+    the servers behind it (by name), whose connections are passed through as they are. `by_client` tells that all requests
+    from one address go to the same local server, as long as it is there.
     """
 
     node: str
@@ -34,9 +36,18 @@ class Place:
     system_ca: str = "/etc/ssl/certs/ca-certificates.crt"
     shares_ca: str = ""
     shares_token: str = ""
+    passed: tuple[tuple[str, str], ...] = ()
+    by_client: bool = False
 
     def __post_init__(self) -> None:
-        for text in (self.front, self.stats, self.admin, self.shares, *self.local):
+        for text in (
+            self.front,
+            self.stats,
+            self.admin,
+            self.shares,
+            *self.local,
+            *(each for pair in self.passed for each in pair),
+        ):
             addresses.message(text)
         if not addresses.is_private(self.admin):
             raise ValueError(f"admin: expected a unix socket or a loopback address, got {self.admin}")

@@ -17,6 +17,10 @@ PASSED_ON = "passed_on"
 """The metadata of a route: what it may have been that local said of a request which the remote then answered."""
 SERVED_BY = "x-offload-served-by"
 PROBE_PATH = "/-/offload/ready"
+REACH_PATH = "/-/offload/reach"
+"""Where a gateway is asked, at its port for figures, to ask a local server for anything."""
+REACHED = "x-envoy-upstream-service-time"
+"""The header of answers to that which a server gave, and not Envoy for want of one."""
 PROBE_HEADER = "x-offload-probe"
 
 # Which side answered is told by the endpoint itself: neither a client nor a server can claim it.
@@ -75,7 +79,7 @@ def local_hop(spec: OffloadSpec, place: Place) -> Message:
         "domains": ["*"],
         "request_body_buffer_limit": spec.overflow.max_request_bytes,
         "response_headers_to_add": formatted_header(failover.LOCAL_MARK, failover.ANSWERED),
-        "routes": [_route("local", {"prefix": "/"}, Chain(failover.LOCAL, policy))],
+        "routes": [_route("local", {"prefix": "/"}, Chain(failover.LOCAL, policy), place)],
     }
     return {"name": failover.LOCAL_HOP, "virtual_hosts": [host]}
 
@@ -143,7 +147,7 @@ def _choices(spec: OffloadSpec, place: Place) -> list[tuple[Message, list[Messag
 
 def _asked_for(spec: OffloadSpec, place: Place) -> list[tuple[Message, list[Message]]]:
     here = _stays("forced", {"prefix": "/"}, spec, place)
-    there = _route("forced", {"prefix": "/"}, failover.remote_first(spec, servers=place.servers))
+    there = _route("forced", {"prefix": "/"}, failover.remote_first(spec, servers=place.servers), place)
     return [
         (keep.has(OVERRIDE, ["local"]), _list(spec, place, [here])),
         (keep.has(OVERRIDE, ["remote"]), _list(spec, place, [there])),
@@ -153,7 +157,7 @@ def _asked_for(spec: OffloadSpec, place: Place) -> list[tuple[Message, list[Mess
 def _sticky(
     stickiness: HeaderStickiness | CookieStickiness, spec: OffloadSpec, place: Place
 ) -> list[tuple[Message, list[Message]]]:
-    there = _route("share", {"prefix": "/"}, failover.remote_first(spec, servers=place.servers))
+    there = _route("share", {"prefix": "/"}, failover.remote_first(spec, servers=place.servers), place)
     return [
         (sessions.offloaded(stickiness, SHARE), _list(spec, place, [there])),
         (sessions.told(stickiness), _list(spec, place, _local(spec, place))),
@@ -178,7 +182,7 @@ def _split(spec: OffloadSpec, place: Place) -> list[Message]:
         return [_stays("local", {"prefix": "/"}, spec, place)]
     share: Message = {"prefix": "/", "runtime_fraction": SHARE}
     return [
-        _route("share", share, failover.remote_first(spec, servers=place.servers)),
+        _route("share", share, failover.remote_first(spec, servers=place.servers), place),
         *_local(spec, place),
     ]
 
@@ -188,27 +192,36 @@ def _local(spec: OffloadSpec, place: Place) -> list[Message]:
     chain = failover.local_first(spec, servers=place.servers)
     full = spec.overflow.on_status or spec.overflow.after is not None
     passed_on = {"filter_metadata": {"offload": {PASSED_ON: "overflow" if full else "unavailable"}}}
-    free = {**_route("local", {"prefix": "/"}, chain), "metadata": passed_on}
+    free = {**_route("local", {"prefix": "/"}, chain, place), "metadata": passed_on}
     if spec.overflow.max_in_flight_per_replica is None:
         return [free]
-    capped = (_capped(free, number, chain, on=number == caps.at_first(spec, place)) for number in caps.LADDER)
+    capped = (_capped(free, number, chain, place, on=number == caps.at_first(spec, place)) for number in caps.LADDER)
     return [*capped, free]
 
 
-def _capped(free: Message, number: int, chain: Chain, *, on: bool) -> Message:
+def _capped(free: Message, number: int, chain: Chain, place: Place, *, on: bool) -> Message:
     in_force: Message = {"runtime_key": caps.key(number), "default_value": {"numerator": 100 if on else 0}}
     plugin = caps.choice(number, free=chain.cluster, full=failover.REMOTE_FIRST)
     action: Message = {"timeout": "0s", "retry_policy": chain.retry_policy, "inline_cluster_specifier_plugin": plugin}
+    action |= BY_CLIENT if place.by_client else {}
     return {**free, "match": {"prefix": "/", "runtime_fraction": in_force}, "route": action}
 
 
 def _stays(name: str, match: Message, spec: OffloadSpec, place: Place) -> Message:
-    return _route(name, match, failover.local_only(spec, servers=place.servers))
+    return _route(name, match, failover.local_only(spec, servers=place.servers), place)
 
 
-def _route(name: str, match: Message, chain: Chain) -> Message:
+_LAST: Message = {"pattern": {"regex": r"^.*,\s*"}, "substitution": ""}
+BY_CLIENT: Message = {
+    "hash_policy": [{"header": {"header_name": "x-forwarded-for", "regex_rewrite": _LAST}, "terminal": True}]
+}
+"""Local servers are chosen by who connected: the last of x-forwarded-for, which the front has added, as the hops see it too."""
+
+
+def _route(name: str, match: Message, chain: Chain, place: Place) -> Message:
     # No timeout: a completion may stream for as long as it likes; silence is bounded by stream_idle_timeout.
-    action: Message = {"cluster": chain.cluster, "timeout": "0s", "retry_policy": chain.retry_policy}
+    sticky = BY_CLIENT if place.by_client else {}
+    action: Message = {"cluster": chain.cluster, "timeout": "0s", "retry_policy": chain.retry_policy, **sticky}
     return {"name": name, "match": match, "route": action}
 
 
