@@ -42,10 +42,10 @@ capabilities: {drop: [ALL]}
 
 {{- /* What the controller may do with the models' objects, wherever they are. Secrets are not among it. */}}
 {{- define "beamlit.rules" -}}
-# The resource: watched by every replica.
+# The resource: watched by every replica. While its Service is taken over it has a finalizer.
 - apiGroups: [deployment.beamlit.com]
   resources: [modeldeployments]
-  verbs: [list, watch]
+  verbs: [list, watch, patch]
 # What was decided is recorded in the status.
 - apiGroups: [deployment.beamlit.com]
   resources: [modeldeployments/status]
@@ -58,10 +58,14 @@ capabilities: {drop: [ALL]}
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch, patch]
-# The Services that clients use are read; a gateway has a ConfigMap, a service account and Services of its own.
+# The Services that clients use are taken over and given back; a gateway has a ConfigMap, a service account and Services of its own.
 - apiGroups: [""]
   resources: [services, configmaps, serviceaccounts]
   verbs: [get, list, watch, create, patch, delete]
+# Whom a Service leads to, before and after it was taken over.
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list]
 # The gateways themselves.
 - apiGroups: [apps]
   resources: [deployments]

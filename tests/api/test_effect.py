@@ -65,7 +65,7 @@ def test_says_nothing_of_fields_in_effect_and_of_defaults_written_out(read: Read
         "enabled": True,
         "serviceRef": {"name": "a", "targetPort": 80},
         "metricServiceRef": {"name": "a", "targetPort": 80, "path": "/m"},
-        "routing": {"mode": "Service"},
+        "routing": {"mode": "Takeover"},
         "gateway": {"replicas": 2, "drainSeconds": 60, "image": "", "imagePullSecrets": [], "resources": {}},
     }
 

@@ -71,7 +71,7 @@ def test_every_field_reaches_the_core(full: dict[str, Any], prometheus: Settings
     assert spec.source == ObjectReference("apps/v1", "Deployment", "llama")
     assert spec.service == ServiceRef("llama", 8000)
     assert spec.metric_service == MetricServiceRef("llama-metrics", "http-metrics", "/metrics/all")
-    assert spec.routing is RoutingMode.TAKEOVER
+    assert spec.routing is RoutingMode.SERVICE
     assert spec.remote is not None
     assert (spec.remote.host, spec.remote.port) == ("api.example.com", 8443)
     assert spec.remote.path_prefix == "/models/meta-llama/Llama%203"

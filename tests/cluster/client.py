@@ -82,7 +82,7 @@ class Client:
             patiently(lambda: self._has_account(made), within=DEADLINE_SECONDS, what=f"a service account in {made}")
             yield made
         finally:
-            self.kubectl("delete", "namespace", made, "--wait=false")
+            self.kubectl("delete", "namespace", made, "--wait=false", "--ignore-not-found")
 
     def account(
         self, name: str, *, namespace: str, rules: Sequence[Mapping[str, object]], everywhere: bool = False

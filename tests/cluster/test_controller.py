@@ -49,7 +49,12 @@ def model(**spec: Any) -> Json:  # noqa: ANN401 - whatever a spec has
         "apiVersion": "deployment.beamlit.com/v1alpha1",
         "kind": "ModelDeployment",
         "metadata": {"name": "llama"},
-        "spec": {"serviceRef": {"name": "llama", "targetPort": 8000}, "offloadingConfig": config, **spec},
+        "spec": {
+            "serviceRef": {"name": "llama", "targetPort": 8000},
+            "routing": {"mode": "Service"},
+            "offloadingConfig": config,
+            **spec,
+        },
     }
 
 
@@ -258,14 +263,6 @@ async def test_a_service_that_is_not_there_is_told_and_waited_for(world: World, 
     await world.complete()
 
 
-async def test_taking_over_is_refused_with_what_to_write(world: World, one: Replica) -> None:
-    world.apply(SERVICE, model(routing={"mode": "Takeover"}))
-
-    await eventually(lambda: world.condition("Ready").get("reason") == "RoutingNotSupported", within=LONG)
-
-    assert "spec.routing.mode: expected Service" in world.condition("Ready")["message"]
-
-
 async def test_what_has_no_effect_yet_is_told_and_a_dry_run_is_refused(world: World, one: Replica) -> None:
     world.apply(SERVICE, model())
     await world.complete()
@@ -433,7 +430,9 @@ async def test_every_right_is_used_and_none_is_missing(
         await eventually(lambda: "deployment.beamlit.com/config" in _annotations(world), within=LONG)
         world.queue(14)
         await world.reaches(50)
-        world.patch({"spec": {"enabled": False}})
+        # As if its Service had been taken over: that is given back, seen, and the model let go.
+        finalizers = {"finalizers": ["deployment.beamlit.com/give-back"]}
+        world.patch({"metadata": finalizers, "spec": {"enabled": False, "routing": {"mode": "Takeover"}}})
         await eventually(lambda: "llama-gateway" not in world.names("deployment"), within=LONG)
         now = ("--force", "--grace-period=0", "--ignore-not-found")
         world.client.kubectl("delete", "pod", "--all", "-n", world.namespace, *now)

@@ -3,14 +3,16 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 import builders
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.core.spec import OffloadSpec, RoutingMode, ServiceRef
-from beamlit_controller.kubernetes import services
+from beamlit_controller.core.spec import OffloadSpec, RemoteBackend, RoutingMode, Scheme, ServiceRef
+from beamlit_controller.kubernetes import selection, services
 from beamlit_controller.kubernetes.gateway_objects import Ports
 from beamlit_controller.kubernetes.plan import Plan, plan
-from beamlit_controller.kubernetes.services import Service
+from beamlit_controller.kubernetes.services import Service, ServicePort
 
 
 def spec(target_port: int | str = 8000, **changes: Any) -> OffloadSpec:  # noqa: ANN401 - whatever a spec takes
@@ -37,7 +39,8 @@ def refused(outcome: Plan | Missing, reason: Reason, *words: str) -> None:
 def test_the_gateway_listens_where_the_pods_do_and_is_called_by_the_services_port() -> None:
     place = plan(spec(), service(), ())
 
-    assert place == Plan({"app": "llama"}, 8000, Ports(front=8000, stats=9902, service=80), ipv6=False)
+    ports, labels = Ports(front=8000, stats=9902, service=80), (("app", selection.value_of("")),)
+    assert place == Plan({"app": "llama"}, 8000, ports, ipv6=False, labels=labels)
 
 
 def test_a_named_port_is_looked_up_in_the_pods() -> None:
@@ -78,7 +81,77 @@ def test_what_can_not_be_stood_before_is_refused_with_its_reason() -> None:
     refused(plan(spec(), ours, ()), Reason.SERVICE_UNSUITABLE, "round")
 
 
-def test_taking_over_is_refused_with_what_to_write_instead() -> None:
-    outcome = plan(spec(routing=RoutingMode.TAKEOVER), service(), ())
+def taking(service: Service, *pods: dict[str, int], target_port: int | str = 8000, **changes: Any) -> Plan | Missing:  # noqa: ANN401 - as `spec`
+    return plan(spec(target_port, routing=RoutingMode.TAKEOVER, **changes), service, pods, owner="u1")
 
-    refused(outcome, Reason.ROUTING_NOT_SUPPORTED, "spec.routing.mode", "Service", "Takeover")
+
+def with_ports(*ports: tuple[int, int | str]) -> Service:
+    return service(ports=tuple(ServicePort(f"p{port}", port, target) for port, target in ports))
+
+
+def test_who_takes_over_listens_wherever_the_service_leads_and_carries_its_keys() -> None:
+    place = taking(
+        with_ports((80, "web"), (81, "admin"), (9000, 9000)), {"web": 8000, "admin": 8001}, target_port="web"
+    )
+
+    assert isinstance(place, Plan)
+    assert (place.ports.front, place.ports.front_name) == (8000, "web")
+    assert place.ports.passed == (("admin", 8001), ("", 9000))
+    assert place.labels == (("app", selection.value_of("u1")),)
+
+
+def test_a_named_port_may_be_meant_by_its_number() -> None:
+    place = taking(with_ports((80, "web")), {"web": 8000}, target_port=8000)
+
+    assert isinstance(place, Plan)
+    assert place.ports.front_name == "web"
+
+
+def test_the_gateways_own_ports_give_way_to_those_of_the_service() -> None:
+    place = taking(with_ports((80, 8000), (81, "http"), (82, 9902)), {"http": 9000})
+
+    assert isinstance(place, Plan)
+    assert place.ports.front_name == "front"
+    assert place.ports.stats == 9903
+
+
+def test_clients_that_stick_to_a_pod_go_on_doing_so() -> None:
+    place = taking(service(by_client=True))
+
+    assert isinstance(place, Plan)
+    assert place.by_client
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"headless": True}, ("headless", "routing.mode: Service")),
+        ({"only_this_node": "internalTrafficPolicy"}, ("internalTrafficPolicy: Local", "expected Cluster")),
+        ({"unready_too": True}, ("publishNotReadyAddresses",)),
+        ({"ports": (ServicePort("dns", 53, 8000, "UDP"),)}, ("53", "UDP", "expected TCP")),
+        ({"selector": (("deployment.beamlit.com/gateway", "other"),)}, ("a label of ours",)),
+        ({"lost": True, "selector": ()}, ("write its selector",)),
+        ({"ports": (ServicePort("", 80, 9000),)}, ("no port that leads to 8000", "80 to 9000")),
+    ],
+)
+def test_what_can_not_be_taken_over_without_harm_is_refused(changes: dict[str, Any], words: tuple[str, ...]) -> None:
+    refused(taking(service(**changes)), Reason.SERVICE_UNSUITABLE, *words)
+
+
+@pytest.mark.parametrize(
+    "host", ["llama", "llama.models", "llama.models.svc", "LLAMA.models.svc.cluster.local.", "10.0.0.7"]
+)
+def test_a_remote_that_is_the_service_by_any_of_its_names_is_refused(host: str) -> None:
+    remote = RemoteBackend(scheme=Scheme.HTTP, host=host, port=80)
+
+    refused(taking(service(addresses=("10.0.0.7",)), remote=remote), Reason.SERVICE_UNSUITABLE, "the remote itself")
+
+
+def test_a_port_under_two_names_or_of_another_number_in_each_pod_is_refused() -> None:
+    twice = taking(with_ports((80, "web"), (81, "www")), {"web": 8000, "www": 8000}, target_port="web")
+    differs = taking(
+        with_ports((80, "web"), (81, "admin")), {"web": 1, "admin": 2}, {"web": 1, "admin": 3}, target_port="web"
+    )
+
+    refused(twice, Reason.SERVICE_UNSUITABLE, "two names")
+    refused(differs, Reason.SERVICE_UNSUITABLE, "2, 3", "admin")

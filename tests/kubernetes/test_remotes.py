@@ -48,7 +48,7 @@ class World:
                 "resourceVersion": "1",
                 "labels": {"deployment.beamlit.com/gateway": "llama"},
             },
-            "spec": {"containers": [{"ports": [{"name": "stats", "containerPort": server.port}]}]},
+            "spec": {"containers": [{"ports": [{"name": "offload-stats", "containerPort": server.port}]}]},
             "status": {"podIP": "127.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]},
         }
         self.owned.pod_changed(("models", name), owned.parse_pod(content))

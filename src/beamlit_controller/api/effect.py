@@ -64,7 +64,7 @@ PENDING: Final = (
     Pending(
         "spec.routing.mode",
         "there is no Service without a cluster; clients use the address that the gateway listens at",
-        lambda spec: spec.routing is not RoutingMode.SERVICE,
+        lambda spec: spec.routing is RoutingMode.SERVICE,
     ),
     Pending(
         f"{_CONFIG}.preset",

@@ -44,9 +44,9 @@ class Routing(Model):
     """How clients reach the gateway in a cluster."""
 
     mode: Literal["Takeover", "Service"] = Field(
-        default="Service",
-        description="Service: a Service NAME-gateway is added. Takeover: the Service that clients use selects the gateway; "
-        "not in this version.",
+        default="Takeover",
+        description="Takeover: the Service that clients use leads through the gateway, until it is given back. "
+        "Service: it is left alone, and a Service NAME-gateway is added.",
     )
 
 

@@ -1,7 +1,7 @@
 """Giving everything back, before the controller is uninstalled."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -9,9 +9,10 @@ import structlog
 
 from beamlit_controller.api import translate
 from beamlit_controller.api.settings import Settings
-from beamlit_controller.cluster import gateway
+from beamlit_controller.cluster import gateway, restore
 from beamlit_controller.cluster.given import LEASE, Cluster
 from beamlit_controller.cluster.view import View
+from beamlit_controller.controller.clock import SteadyClock
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import ModelKey, Rejected
 from beamlit_controller.envoy.share_access import Tokens
@@ -20,6 +21,7 @@ from beamlit_controller.kubernetes import api_server, paths
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
 from beamlit_controller.kubernetes.gateways import Gateways
 from beamlit_controller.kubernetes.lease import Lease
+from beamlit_controller.kubernetes.reach import Reach
 
 log = structlog.stdlib.get_logger()
 
@@ -37,15 +39,28 @@ async def release(given: Cluster, deployment: str, *, within: float) -> None:
         async with asyncio.TaskGroup() as group:
             election = group.create_task(lease.run())
             await lease.leading.other_than(seen=False)
-            await _released(given, server.guarded(lease.held))
+            namespaces = given.settings.namespaces or (None,)
+            if await restore.has_models(server, namespaces[0]):
+                await _released(given, server.guarded(lease.held))
+            else:
+                await _restored(server.guarded(lease.held), namespaces)
             election.cancel()
+
+
+async def _restored(server: ApiServer, namespaces: Sequence[str | None]) -> None:
+    """Give the Services back of models that went with their definition; what else was theirs went with them."""
+    for namespace in namespaces:
+        for well, said in await restore.services_of(server, namespace):
+            (log.info if well else log.warning)("released", service=said)
 
 
 async def _released(given: Cluster, server: ApiServer) -> None:
     """Treat every model as disabled, until nothing of its gateway is there."""
     view = View(given.settings, ShareServer(), read=_disabled)
     watches = view.watches(server)
-    keeper = Gateways(server, gateway.surroundings(given, view, Tokens(b"")))
+    reach = Reach(gateway.QUESTION)  # never asked: nothing is taken over here
+    takeovers = gateway.takeovers(server, view, reach, SteadyClock())
+    keeper = Gateways(server, gateway.surroundings(given, view, Tokens(b"")), takeovers)
     view.to_wake = keeper.wake
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(watches.run())

@@ -27,6 +27,7 @@ from beamlit_controller.kubernetes.gateways import Gateways
 from beamlit_controller.kubernetes.inventory import ClusterInventory
 from beamlit_controller.kubernetes.lease import Lease
 from beamlit_controller.kubernetes.metrics import MetricsApis
+from beamlit_controller.kubernetes.reach import Reach
 from beamlit_controller.kubernetes.remotes import Figures, Remotes
 from beamlit_controller.kubernetes.scale import Workloads
 from beamlit_controller.kubernetes.statuses import Statuses, Views
@@ -60,15 +61,17 @@ async def _serve(given: Cluster, resources: AsyncExitStack, stop: asyncio.Event)
 
     view = View(settings, shares)
     watches = view.watches(server)
-    keeper = Gateways(guarded, gateway.surroundings(given, view, tokens))
+    reach = await resources.enter_async_context(Reach(gateway.QUESTION))
+    takeovers = gateway.takeovers(guarded, view, reach, clock)
+    keeper = Gateways(guarded, gateway.surroundings(given, view, tokens), takeovers)
     figures = Figures(f"/stats/prometheus?{urlencode({'filter': remote_stats.FILTER})}", remote_stats.attempts)
     remotes = await resources.enter_async_context(Remotes(view.models, view.owned, figures, changed=view.changed))
     views = Views(keeper.state, view.local_health, view.autoscaler, remotes.ready, remotes.most)
     statuses = Statuses(guarded, view.models, views, clock, identity=given.identity)
-    view.to_wake, view.to_tell = keeper.wake, statuses.changed
+    view.to_wake, view.to_tell, view.to_read = keeper.wake, statuses.changed, statuses.readable
 
     discovery = Discovery(server)
-    workloads = Workloads(server, discovery, view.services.get)
+    workloads = Workloads(server, discovery, view.service)
     sensor = Sensor(
         route=app.route(
             await app.prometheus_source(settings, resources),

@@ -1,7 +1,7 @@
 """What is seen of the cluster: what the watches keep, and whom they wake."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -18,7 +18,7 @@ from beamlit_controller.kubernetes.autoscalers import Autoscalers
 from beamlit_controller.kubernetes.models import Model, Models, Read, Stored
 from beamlit_controller.kubernetes.owned import Owned
 from beamlit_controller.kubernetes.pods import Pods
-from beamlit_controller.kubernetes.services import Services
+from beamlit_controller.kubernetes.services import Service, Services
 from beamlit_controller.kubernetes.watches import Watches
 
 BOUND_PERIOD = 2.0
@@ -32,6 +32,7 @@ class View:
         self._shares = shares
         self.to_wake: Callable[[ModelKey], None] = lambda _: None
         self.to_tell: Callable[[ModelKey], None] = lambda _: None
+        self.to_read: Callable[[ModelKey], bool | None] = lambda _: None
         self.models = Models(read or partial(read_spec, settings=settings), told=self._tell)
         self.owned = Owned(self._gateway_changed)
         self.services = Services(self._service_changed)
@@ -45,7 +46,8 @@ class View:
         watches.add(paths.MODEL_DEPLOYMENTS, keep=models.stored, changed=self.models.changed)
         watches.add(paths.SERVICES, keep=services.parse, changed=self.services.changed)
         watches.add(paths.PODS, keep=pods.parse, changed=self.pods.changed)
-        watches.add(paths.PODS, keep=owned.parse_pod, changed=self.owned.pod_changed, query=ours)
+        gateways = (("labelSelector", gateway_objects.POD_SELECTOR),)
+        watches.add(paths.PODS, keep=owned.parse_pod, changed=self.owned.pod_changed, query=gateways)
         watches.add(paths.HORIZONTAL_POD_AUTOSCALERS, keep=autoscalers.target, changed=self._autoscalers.changed)
         for resource in gateway_objects.RESOURCES:
             watches.add(resource, keep=owned.parse(resource), changed=self.owned.changed(resource), query=ours)
@@ -55,10 +57,26 @@ class View:
         """Have the model's status looked at."""
         self.to_tell(key)
 
+    def service(self, namespace: str, name: str) -> Service | None:
+        """Give a Service as its user wrote it; where that is lost, as the gateway that has taken it knows it."""
+        found = self.services.get(namespace, name)
+        if found is None or not found.lost:
+            return found
+        locals_ = (
+            self.owned.get(paths.SERVICES, namespace, gateway_objects.local_name(key))
+            for key in self._using(namespace, name)
+        )
+        known = next((local.selector for local in locals_ if local is not None), ())
+        return services.found_again(found, dict(known))
+
+    def readable(self, key: ModelKey) -> bool | None:
+        """Tell whether the model's metrics could be read last."""
+        return self.to_read(key)
+
     def local_health(self, model: Model) -> LocalHealth:
         """Count the pods behind the model's Service."""
         spec = model.spec
-        service = self.services.get(spec.key.namespace, spec.service.name) if spec and spec.service else None
+        service = self.service(spec.key.namespace, spec.service.name) if spec and spec.service else None
         if spec is None or service is None or not service.selector:
             return LocalHealth(0, 0)
         return inventory.health(self.pods.select(spec.key.namespace, service.pods))
@@ -70,7 +88,7 @@ class View:
     def metric_endpoints(self, spec: OffloadSpec) -> Mapping[str, str]:
         """Give the ready pods that have metrics: the name of each by its `host:port`."""
         given = spec.metric_service
-        service = self.services.get(spec.key.namespace, given.name) if given else None
+        service = self.service(spec.key.namespace, given.name) if given else None
         if given is None or service is None or not service.selector:
             return {}
         found = self.pods.endpoints(spec.key.namespace, service.pods, given.target_port)
@@ -101,9 +119,14 @@ class View:
         self.to_tell(key)
 
     def _service_changed(self, namespace: str, name: str) -> None:
+        for key in self._using(namespace, name):
+            self.to_wake(key)
+
+    def _using(self, namespace: str, name: str) -> Iterator[ModelKey]:
+        """Give the models whose Service it is."""
         for key, model in self.models.models.items():
             if key.namespace == namespace and model.spec and model.spec.service and model.spec.service.name == name:
-                self.to_wake(key)
+                yield key
 
 
 def read_spec(content: Mapping[str, object], settings: Settings) -> translate.Accepted | tuple[Rejected, ...]:

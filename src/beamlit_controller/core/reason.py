@@ -57,7 +57,6 @@ class Reason(StrEnum):
     SPEC_INVALID = "SpecInvalid"
     SERVICE_NOT_FOUND = "ServiceNotFound"
     SERVICE_UNSUITABLE = "ServiceUnsuitable"
-    ROUTING_NOT_SUPPORTED = "RoutingNotSupported"
     NAME_TAKEN = "NameTaken"
     API_REFUSED = "APIRefused"
     GATEWAY_READY = "GatewayReady"
@@ -66,6 +65,15 @@ class Reason(StrEnum):
     PODS_READY = "PodsReady"
     NO_REMOTE = "NoRemote"
     AUTOSCALER_FOUND = "AutoscalerFound"
+
+    # Whether the Service that clients use leads through the gateway.
+    SERVICE_TAKEN = "ServiceTaken"
+    PODS_NOT_REACHED = "PodsNotReached"
+    GATEWAY_LOST = "GatewayLost"
+    SERVICE_HELD = "ServiceHeld"
+    SERVICE_CONTESTED = "ServiceContested"
+    TRIGGERS_UNREADABLE = "TriggersUnreadable"
+    ROUTING_BY_SERVICE = "RoutingByService"
 
     # How the remote is.
     REMOTE_ANSWERS = "RemoteAnswers"

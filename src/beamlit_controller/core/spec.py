@@ -377,7 +377,7 @@ class OffloadSpec:
     environment: str = ""
     enabled: bool = True
     generation: int = 0
-    routing: RoutingMode = RoutingMode.SERVICE
+    routing: RoutingMode = RoutingMode.TAKEOVER
     preset: str | None = None
     overflow: Overflow = Overflow()
     on_remote_failure: OnRemoteFailure = OnRemoteFailure.LOCAL

@@ -15,11 +15,12 @@ from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.kubernetes import models
 from beamlit_controller.kubernetes.gateways import GatewayState
 from beamlit_controller.kubernetes.models import Model
+from beamlit_controller.kubernetes.takeover import Step
 
 Json = dict[str, Any]
 
 LONGEST_MESSAGE = 32768
-BAD_WHEN_FALSE = frozenset({"Ready", "GatewayReady", "LocalReady", "MetricsAvailable", "RemoteReady"})
+BAD_WHEN_FALSE = frozenset({"Ready", "GatewayReady", "LocalReady", "MetricsAvailable", "RemoteReady", "ServiceTaken"})
 """What is worth a warning when it is not so."""
 
 
@@ -91,6 +92,8 @@ def _conditions(known: Known) -> Iterator[Condition]:
     spec = known.model.spec
     gateway = _gateway(known.gateway)
     yield gateway
+    if known.gateway.service is not None:
+        yield _service(known.gateway.service)
     yield _local(known.local)
     yield _remote(spec, known.remote)
     yield _ready(known, gateway)
@@ -109,6 +112,9 @@ def _ready(known: Known, gateway: Condition) -> Condition:
         return Condition("Ready", State.TRUE, Reason.DISABLED, "spec.enabled is false: everything is served locally")
     if gateway.status is not State.TRUE:
         return Condition("Ready", State.FALSE, gateway.reason, gateway.message)
+    service = known.gateway.service
+    if service is not None and not service.taken:
+        return Condition("Ready", State.FALSE, service.why.reason, service.why.message)
     notes = "".join(f"; note: {notice}" for notice in known.model.notices)
     return Condition("Ready", State.TRUE, Reason.AS_ASKED, f"all is as asked for{notes}")
 
@@ -124,6 +130,11 @@ def _gateway(state: GatewayState) -> Condition:
     if state.problem is not None:
         return Condition("GatewayReady", State.FALSE, state.problem.reason, state.problem.message)
     return Condition("GatewayReady", State.FALSE, Reason.GATEWAY_STARTING, message)
+
+
+def _service(step: Step) -> Condition:
+    state = State.TRUE if step.taken else State.FALSE
+    return Condition("ServiceTaken", state, step.why.reason, step.why.message)
 
 
 def _local(local: LocalHealth) -> Condition:

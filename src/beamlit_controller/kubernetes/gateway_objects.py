@@ -7,6 +7,7 @@ pods are all under our own domain: no selector of the user's matches them by acc
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from beamlit_controller.core.spec import ApiKey, ModelKey, OAuth, OffloadSpec, SecretKey
@@ -26,6 +27,10 @@ DOMAIN: Final = "deployment.beamlit.com"
 GATEWAY_LABEL: Final = f"{DOMAIN}/gateway"
 MANAGED: Final = {"app.kubernetes.io/managed-by": "beamlit-controller"}
 MANAGED_SELECTOR: Final = "app.kubernetes.io/managed-by=beamlit-controller"
+POD_SELECTOR: Final = GATEWAY_LABEL
+"""What finds the gateways' pods. Their other labels may be those by which the users' Services select."""
+STATS_NAME: Final = "offload-stats"
+"""The name of the port with the figures; a user's Service may have one called stats."""
 CONFIG_ANNOTATION: Final = f"{DOMAIN}/config"
 RESTART_ANNOTATION: Final = f"{DOMAIN}/restart-for"
 
@@ -40,17 +45,24 @@ USER: Final = 65532
 LEAST_DRAIN: Final = 12
 """Seconds that a gateway goes on serving after it was told to stop: so long may it take until nobody sends to it any more."""
 _UNPRIVILEGED: Final = 1024
+_NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _REQUESTS: Final = {"cpu": "100m", "memory": "128Mi"}
 _LIMITS: Final = {"memory": "512Mi"}
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where the gateway listens: for clients, and for who watches it. `service` is the port that clients use."""
+    """Where the gateway listens: for clients, and for who watches it. `service` is the port that clients use.
+
+    `front_name` is what the front's port is called; `passed` are name and number of those that are passed through as they
+    are ("" for no name).
+    """
 
     front: int
     stats: int
     service: int
+    front_name: str = "http"
+    passed: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +120,13 @@ def local_service(spec: OffloadSpec, owner: str, *, selector: Mapping[str, str],
     return _wanted(SERVICES, spec, local_name(spec.key), owner, {"spec": content})
 
 
-def gateway(spec: OffloadSpec, owner: str, *, ports: Ports, envoy: Envoy, image: Image) -> tuple[Wanted, ...]:
-    """Give the gateway's own objects, in the order to write them: what is referred to first. `owner` is the uid."""
+def gateway(  # each is a thing of its own
+    spec: OffloadSpec, owner: str, *, ports: Ports, envoy: Envoy, image: Image, labels: Mapping[str, str] = _NONE
+) -> tuple[Wanted, ...]:
+    """Give the gateway's own objects, in the order to write them: what is referred to first. `owner` is the uid.
+
+    `labels` are further ones of the pods, by which a Service that is taken over selects them.
+    """
     name = gateway_name(spec.key)
     selector = {GATEWAY_LABEL: spec.key.name}
     budget = {"maxUnavailable": 1, "selector": {"matchLabels": selector}, "unhealthyPodEvictionPolicy": "AlwaysAllow"}
@@ -117,7 +134,7 @@ def gateway(spec: OffloadSpec, owner: str, *, ports: Ports, envoy: Envoy, image:
         _wanted(SERVICE_ACCOUNTS, spec, name, owner, {"automountServiceAccountToken": False}),
         _wanted(CONFIG_MAPS, spec, name, owner, {"data": dict(envoy.files)}),
         _wanted(POD_DISRUPTION_BUDGETS, spec, name, owner, {"spec": budget}),
-        _wanted(DEPLOYMENTS, spec, name, owner, {"spec": _deployment(spec, ports, envoy, image)}),
+        _wanted(DEPLOYMENTS, spec, name, owner, {"spec": _deployment(spec, ports, envoy, image, labels)}),
     )
 
 
@@ -126,7 +143,7 @@ def gateway_service(spec: OffloadSpec, owner: str, *, ports: Ports) -> Wanted:
     content = {
         "selector": {GATEWAY_LABEL: spec.key.name},
         "ipFamilyPolicy": "PreferDualStack",
-        "ports": [{"name": "http", "port": ports.service, "targetPort": "http"}],
+        "ports": [{"name": "http", "port": ports.service, "targetPort": ports.front_name}],
     }
     return _wanted(SERVICES, spec, gateway_name(spec.key), owner, {"spec": content})
 
@@ -196,7 +213,7 @@ def _owner(key: ModelKey, uid: str) -> Json:
     }
 
 
-def _deployment(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image) -> Json:
+def _deployment(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image, labels: Mapping[str, str]) -> Json:
     selector = {GATEWAY_LABEL: spec.key.name}
     restart_for = config_digest({name: text for name, text in envoy.files.items() if name in envoy.restart_for})
     return {
@@ -205,7 +222,10 @@ def _deployment(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image) -> 
         # The next one is ready before the last one goes.
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
         "template": {
-            "metadata": {"labels": pod_labels(spec.key), "annotations": {RESTART_ANNOTATION: restart_for}},
+            "metadata": {
+                "labels": {**pod_labels(spec.key), **labels},
+                "annotations": {RESTART_ANNOTATION: restart_for},
+            },
             "spec": _pod(spec, ports, envoy, image),
         },
     }
@@ -213,7 +233,7 @@ def _deployment(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image) -> 
 
 def _pod(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image) -> Json:
     name = gateway_name(spec.key)
-    sysctls = [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}] if ports.front < _UNPRIVILEGED else []
+    sysctls = [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}] if _least(ports) < _UNPRIVILEGED else []
     return {
         "serviceAccountName": name,
         "automountServiceAccountToken": False,
@@ -245,6 +265,10 @@ def _pod(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image) -> Json:
     }
 
 
+def _least(ports: Ports) -> int:
+    return min(ports.front, *(number for _, number in ports.passed), _UNPRIVILEGED)
+
+
 def _container(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image) -> Json:
     header, value = envoy.probe_header
     mounts = [
@@ -265,16 +289,21 @@ def _container(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image) -> J
         "imagePullPolicy": image.pull_policy,
         "command": ["beamlit-controller", "envoy", "--directory", CONFIG_DIRECTORY],
         "ports": [
-            {"name": "http", "containerPort": ports.front},
-            {"name": "stats", "containerPort": ports.stats},
+            {"name": ports.front_name, "containerPort": ports.front},
+            {"name": STATS_NAME, "containerPort": ports.stats},
+            *({**({"name": name} if name else {}), "containerPort": number} for name, number in ports.passed),
         ],
         "readinessProbe": {
             # Through the front itself: Envoy's own /ready is 200 even when that could not be bound.
-            "httpGet": {"path": envoy.probe_path, "port": "http", "httpHeaders": [{"name": header, "value": value}]},
+            "httpGet": {
+                "path": envoy.probe_path,
+                "port": ports.front,
+                "httpHeaders": [{"name": header, "value": value}],
+            },
             "periodSeconds": 1,
             "failureThreshold": 3,
         },
-        "livenessProbe": {"tcpSocket": {"port": "stats"}, "periodSeconds": 10, "failureThreshold": 6},
+        "livenessProbe": {"tcpSocket": {"port": ports.stats}, "periodSeconds": 10, "failureThreshold": 6},
         "lifecycle": {"preStop": {"exec": {"command": _drain_command(spec)}}},
         "resources": _resources(spec),
         "securityContext": {

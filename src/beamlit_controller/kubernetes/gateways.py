@@ -13,7 +13,7 @@ import structlog
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.core.spec import LabelSelector, ModelKey, OffloadSpec
+from beamlit_controller.core.spec import LabelSelector, ModelKey, OffloadSpec, RoutingMode
 from beamlit_controller.kubernetes import gateway_objects, owned, plan
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer, Json
 from beamlit_controller.kubernetes.gateway_objects import CONFIG_ANNOTATION, Envoy, Image, Wanted
@@ -21,7 +21,9 @@ from beamlit_controller.kubernetes.models import Models
 from beamlit_controller.kubernetes.owned import GatewayPod, Owned, Seen
 from beamlit_controller.kubernetes.paths import DEPLOYMENTS, PODS, SERVICES
 from beamlit_controller.kubernetes.plan import NamedPorts, Plan
-from beamlit_controller.kubernetes.services import Service
+from beamlit_controller.kubernetes.services import Service, Services
+from beamlit_controller.kubernetes.takeover import Act, Step
+from beamlit_controller.kubernetes.takeovers import Case, Course, Takeovers
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -30,16 +32,20 @@ ATTEMPTS = 5
 FIRST_RETRY, LONGEST_RETRY = 1.0, 30.0
 LOOK_AGAIN = 300.0
 """Seconds after which a model's gateway is looked at even if nothing was heard."""
+WATCHED_EVERY = 10.0
+"""The same while it is watched what taking its Service over has done."""
+SHORTEST = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayState:
-    """How a model's gateway is: pods wanted and ready, and what stands in its way."""
+    """How a model's gateway is: pods wanted and ready, what stands in its way, and what is decided of its Service."""
 
     wanted: int = 0
     ready: int = 0
     enabled: bool = True
     problem: Missing | None = None
+    service: Step | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,7 @@ class Surroundings:
 
     models: Models
     owned: Owned
+    services: Services
     service: Callable[[str, str], Service | None]
     named_ports: Callable[[str, LabelSelector], NamedPorts]
     render: Callable[[OffloadSpec, Plan], Envoy]
@@ -71,6 +78,7 @@ class _Worker:
     task: asyncio.Task[None]
     woken: Latest[int]
     applied: dict[str, _Applied] = field(default_factory=dict)
+    course: Course = field(default_factory=Course)
     problem: Missing | None = None
 
 
@@ -81,9 +89,10 @@ class NameTakenError(Exception):
 class Gateways:
     """Keeps the gateways of all models, while we lead."""
 
-    def __init__(self, server: ApiServer, around: Surroundings) -> None:
+    def __init__(self, server: ApiServer, around: Surroundings, takeovers: Takeovers) -> None:
         self._server = server
         self._around = around
+        self._takeovers = takeovers
         self._workers: dict[ModelKey, _Worker] = {}
 
     async def run(self) -> None:
@@ -91,6 +100,7 @@ class Gateways:
         models = self._around.models
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._give_back_strays(), name="strays")
                 while True:
                     seen = models.spec_changes.value
                     for key in [key for key in self._workers if key not in models.models]:
@@ -122,13 +132,15 @@ class Gateways:
             ready=deployment.ready if deployment else 0,
             enabled=model.spec.enabled,
             problem=worker.problem if worker else None,
+            service=worker.course.step if worker and model.spec.routing is RoutingMode.TAKEOVER else None,
         )
 
     def is_gone(self, key: ModelKey) -> bool:
         """Tell whether nothing of the gateway is left but the Service that leads straight to the model's pods."""
-        name = gateway_objects.gateway_name(key)
-        there = {(seen.resource, seen.name) for seen in self._around.owned.of(key)}
-        return there <= {(SERVICES, name)} and not self._around.owned.pods(key)
+        around, name = self._around, gateway_objects.gateway_name(key)
+        there = {(seen.resource, seen.name) for seen in around.owned.of(key)}
+        taken = around.services.taken_by(key) or around.models.is_held(key)
+        return there <= {(SERVICES, name)} and not around.owned.pods(key) and not taken
 
     def _deployment(self, key: ModelKey) -> Seen | None:
         return self._around.owned.get(DEPLOYMENTS, key.namespace, gateway_objects.gateway_name(key))
@@ -153,50 +165,127 @@ class Gateways:
             again = problem is not None and problem.reason is Reason.API_REFUSED
             wait = min(wait * 2, LONGEST_RETRY) if again else FIRST_RETRY
             try:
-                async with asyncio.timeout(wait if again else LOOK_AGAIN):
+                async with asyncio.timeout(wait if again else _until_next(worker.course)):
                     await woken.other_than(seen)
             except TimeoutError:
                 continue
 
+    async def _give_back_strays(self) -> None:
+        """Give back what models that are gone had taken, whenever there is such a Service; until cancelled."""
+        around = self._around
+        while True:
+            seen = around.services.changes.value
+            known = {(key.namespace, key.name) for key in around.models.models}
+            strays = [each for each in around.services.taken() if (each.namespace, each.noted.taken_by) not in known]
+            try:
+                await self._takeovers.give_back_all(
+                    [each for each in strays if each.taken], "nobody of that name takes it over"
+                )
+            except ApiError as error:
+                log.warning("service not given back", code=error.code, error=error.message)
+                await asyncio.sleep(FIRST_RETRY)
+                continue
+            await around.services.changes.other_than(seen)
+
     async def _look(self, key: ModelKey) -> Missing | None:
         """Make the gateway what it should be; tell what stands in the way."""
         model = self._around.models.models.get(key)
-        if model is None or model.spec is None:
+        if model is None or (model.spec is None and not model.deleting):
             return None
         try:
+            if model.spec is None:
+                await self._takeovers.give_back_all(self._around.services.taken_by(key), "its model is deleted")
+                await self._takeovers.let_go(key, model.uid)
+                return None
             return await self._reconcile(model.spec, model.uid)
         except NameTakenError as error:
             return Missing(Reason.NAME_TAKEN, str(error))
         except ApiError as error:
+            if error.code == CONFLICT:
+                return None  # somebody was quicker: what he wrote will wake us
             log.warning("gateway not applied", model=str(key), code=error.code, error=error.message)
             return Missing(Reason.API_REFUSED, f"the API server refused: {error.message}")
 
     async def _reconcile(self, spec: OffloadSpec, owner: str) -> Missing | None:
-        around = self._around
-        service = around.service(spec.key.namespace, spec.service.name) if spec.service else None
-        pods = around.named_ports(spec.key.namespace, service.pods) if service and service.selector else ()
-        place = plan.plan(spec, service, pods)
+        around, key = self._around, spec.key
+        service = around.service(key.namespace, spec.service.name) if spec.service else None
+        named = around.named_ports(key.namespace, service.pods) if service and service.selector else ()
+        place = plan.plan(spec, service, named, owner=owner)
+        case = Case(spec, owner, service, place, tuple(around.owned.pods(key).values()))
+        step = await self._decided(case)
+        if step is not None and step.act in {Act.GIVE_BACK, Act.NOTE}:
+            await self._carry_out(case, step)
         if not spec.enabled:
-            await self._stand_aside(spec, owner, place)
-            return None
+            return await self._removed(case, step)
         if isinstance(place, Missing):
             # What is there goes on as it is: a Service that was deleted by mistake comes back.
             return place
-        envoy = around.render(spec, place)
-        local = gateway_objects.local_service(spec, owner, selector=place.selector, port=place.local_port)
-        gateway = gateway_objects.gateway(spec, owner, ports=place.ports, envoy=envoy, image=around.image)
-        for each in (local, *gateway):
-            await self._ensure(each, owner)
-        if self._stands(spec.key):
-            await self._ensure(gateway_objects.gateway_service(spec, owner, ports=place.ports), owner)
-        await self._touch(spec.key, gateway_objects.config_digest(envoy.files))
+        await self._ensure_all(spec, owner, place)
+        if step is not None and step.act is Act.TAKE:
+            await self._carry_out(case, step)
+        elif step is not None and not step.taken:
+            await self._takeovers.let_go(key, owner)
         return None
 
-    def _stands(self, key: ModelKey) -> bool:
-        """Tell whether clients may be sent to the gateway: a pod of it is ready, or they were sent there before."""
-        name = gateway_objects.gateway_name(key)
-        there = self._around.owned.get(SERVICES, key.namespace, name)
-        return there is None or any(pod.ready and not pod.deleting for pod in self._around.owned.pods(key).values())
+    async def _decided(self, case: Case) -> Step | None:
+        """Decide what becomes of the model's Service, and give back what else it has taken."""
+        key, service = case.spec.key, case.service
+        others = [each for each in self._around.services.taken_by(key) if service is None or each.name != service.name]
+        await self._takeovers.give_back_all(others, "its model has another Service")
+        worker = self._workers.get(key)
+        if worker is None:
+            return None
+        before = worker.course.step
+        step = await self._takeovers.look(worker.course, case)
+        if step is not None and (before is None or (before.taken, before.why) != (step.taken, step.why)):
+            self._around.changed(key)
+        return step
+
+    async def _carry_out(self, case: Case, step: Step) -> None:
+        worker = self._workers.get(case.spec.key)
+        if worker is not None:
+            await self._takeovers.carry_out(worker.course, case, step)
+
+    async def _removed(self, case: Case, step: Step | None) -> Missing | None:
+        """Take the gateway away, once no client is led to it any more."""
+        spec, owner = case.spec, case.owner
+        if step is not None and step.taken:
+            return step.why
+        if case.service is not None and step is None:
+            return None  # what was seen of the Service is older than what was written on it: the news will wake us
+        if spec.routing is RoutingMode.TAKEOVER:
+            await self._takeovers.away(case.service, case.pods)
+        await self._stand_aside(spec, owner, case.place)
+        worker = self._workers.get(spec.key)
+        if worker is not None and self._takeovers.has_left(worker.course, case):
+            await self._takeovers.let_go(spec.key, owner)
+        return None
+
+    async def _ensure_all(self, spec: OffloadSpec, owner: str, place: Plan) -> None:
+        """Have all of the gateway there."""
+        around = self._around
+        envoy = around.render(spec, place)
+        local = gateway_objects.local_service(spec, owner, selector=place.selector, port=place.local_port)
+        gateway = gateway_objects.gateway(
+            spec, owner, ports=place.ports, envoy=envoy, image=around.image, labels=dict(place.labels)
+        )
+        for each in (local, *gateway):
+            await self._ensure(each, owner)
+        if self._stands(spec):
+            await self._ensure(gateway_objects.gateway_service(spec, owner, ports=place.ports), owner)
+        await self._touch(spec.key, gateway_objects.config_digest(envoy.files))
+
+    def _stands(self, spec: OffloadSpec) -> bool:
+        """Tell whether there is a Service of the gateway's own, and clients may be sent there.
+
+        They may if a pod is ready, or they were sent there before. Where the user's Service is taken over there is none,
+        but one that was used before stays.
+        """
+        key = spec.key
+        there = self._around.owned.get(SERVICES, key.namespace, gateway_objects.gateway_name(key))
+        if there is None:
+            return spec.routing is RoutingMode.SERVICE
+        return any(pod.ready and not pod.deleting for pod in self._around.owned.pods(key).values())
 
     async def _stand_aside(self, spec: OffloadSpec, owner: str, place: Plan | Missing) -> None:
         """Lead clients of the gateway's Service straight to the pods, if there are any, then remove the gateway."""
@@ -270,6 +359,14 @@ class Gateways:
                 # It has changed or gone meanwhile: its next event wakes us.
                 if error.code not in {NOT_FOUND, CONFLICT}:
                     raise
+
+
+def _until_next(course: Course) -> float:
+    """Give the seconds until a model's gateway is looked at again, whatever is heard."""
+    again = course.step.again if course.step else None
+    if again is None and course.taken_at is not None:
+        return WATCHED_EVERY
+    return min(max(again.total_seconds(), SHORTEST), LOOK_AGAIN) if again is not None else LOOK_AGAIN
 
 
 def _as_applied(seen: Seen, before: _Applied) -> bool:

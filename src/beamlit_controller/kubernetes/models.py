@@ -1,7 +1,8 @@
 """The ModelDeployments of the cluster: where specs come from, and what was decided before."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 import pydantic
 import structlog
@@ -11,10 +12,14 @@ from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
 from beamlit_controller.kubernetes.api_server import Json
+from beamlit_controller.kubernetes.selection import DOMAIN
 
 log = structlog.stdlib.get_logger(__name__)
 
 Read = Callable[[Mapping[str, object]], Accepted | tuple[Rejected, ...]]
+
+FINALIZER: Final = f"{DOMAIN}/give-back"
+"""It is on a model as long as its Service is taken over."""
 
 _DECISION = pydantic.TypeAdapter(Decision)
 
@@ -30,6 +35,11 @@ class Stored:
     content: Json = field(hash=False)
     status: Json = field(hash=False)
     deleting: bool = False
+
+    @property
+    def held(self) -> bool:
+        """Tell whether it stays until its Service was given back."""
+        return FINALIZER in (self.content["metadata"].get("finalizers") or ())
 
     @property
     def percentage(self) -> int | None:
@@ -64,6 +74,7 @@ class Model:
     rejected: tuple[Rejected, ...] = ()
     notices: tuple[str, ...] = ()
     generation: int = 0
+    deleting: bool = False
 
 
 class Models:
@@ -83,7 +94,7 @@ class Models:
     def changed(self, place: tuple[str, str], seen: Stored | None) -> None:
         """Take note of what the watch saw."""
         key = ModelKey(*place)
-        if seen is None or seen.deleting:
+        if seen is None or (seen.deleting and not seen.held):
             self._drop(key)
         else:
             self._keep(key, seen)
@@ -106,6 +117,11 @@ class Models:
             yield {key: model.spec for key, model in self._models.items() if model.spec is not None}
             await self.spec_changes.other_than(seen)
 
+    def is_held(self, key: ModelKey) -> bool:
+        """Tell whether a model stays until its Service was given back."""
+        stored = self._stored.get(key)
+        return stored is not None and stored.held
+
     def recall(self, key: ModelKey) -> Decision | None:
         """Give the decision that the status records, to go on from; what can't be understood is made of its percentage."""
         status = self._stored[key].status if key in self._stored else {}
@@ -120,11 +136,12 @@ class Models:
     def _keep(self, key: ModelKey, seen: Stored) -> None:
         self._stored[key] = seen
         about = seen.content["metadata"]
-        written = (seen.uid, seen.generation, about.get("annotations"), about.get("labels"))
+        written = (seen.uid, seen.generation, about.get("annotations"), about.get("labels"), seen.deleting)
         if self._written.get(key) == written:
             return
         self._written[key] = written
-        self._models[key] = self._model(key, seen)
+        model = self._model(key, seen)
+        self._models[key] = _ending(model) if seen.deleting else model
         self.spec_changes.set(self.spec_changes.value + 1)
 
     def _model(self, key: ModelKey, seen: Stored) -> Model:
@@ -142,6 +159,11 @@ class Models:
         self._written.pop(key, None)
         if self._models.pop(key, None) is not None:
             self.spec_changes.set(self.spec_changes.value + 1)
+
+
+def _ending(model: Model) -> Model:
+    """Treat a model that is deleted as disabled, until its Service was given back."""
+    return replace(model, spec=replace(model.spec, enabled=False) if model.spec else None, deleting=True)
 
 
 def record(decision: Decision) -> str:

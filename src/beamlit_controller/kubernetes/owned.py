@@ -8,15 +8,19 @@ from typing import Any
 
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.spec import ModelKey
-from beamlit_controller.kubernetes.gateway_objects import CONFIG_ANNOTATION, GATEWAY_LABEL
-from beamlit_controller.kubernetes.paths import Resource
+from beamlit_controller.kubernetes.gateway_objects import CONFIG_ANNOTATION, GATEWAY_LABEL, STATS_NAME
+from beamlit_controller.kubernetes.paths import SERVICES, Resource
+from beamlit_controller.kubernetes.selection import Selector, is_ours
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An object of ours: `digest` names all of its content that somebody decided, `ready` is of Deployments."""
+    """An object of ours: `digest` names all of its content that somebody decided.
+
+    `ready` and `updated` are of Deployments, `selector` is of Services.
+    """
 
     key: ModelKey
     resource: Resource
@@ -27,11 +31,12 @@ class Seen:
     digest: str
     ready: int = 0
     updated: int = 0
+    selector: Selector = ()
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayPod:
-    """A pod of a gateway."""
+    """A pod of a gateway: `carries` are the labels by which a Service that is taken over selects it, `ports` its named ones."""
 
     key: ModelKey
     name: str
@@ -42,6 +47,8 @@ class GatewayPod:
     ready: bool
     deleting: bool
     stats_port: int = 0
+    carries: Selector = ()
+    ports: tuple[tuple[str, int], ...] = ()
 
 
 def parse(resource: Resource) -> Callable[[Json], Seen]:
@@ -59,6 +66,7 @@ def parse(resource: Resource) -> Callable[[Json], Seen]:
             digest=digest(content),
             ready=int(status.get("readyReplicas") or 0),
             updated=int(status.get("updatedReplicas") or 0),
+            selector=_selector(content) if resource is SERVICES else (),
         )
 
     return keep
@@ -68,6 +76,7 @@ def parse_pod(content: Json) -> GatewayPod:
     """Keep of a gateway's pod what is looked at."""
     about, status = content["metadata"], content.get("status") or {}
     conditions = {each["type"]: each["status"] for each in status.get("conditions") or ()}
+    ports = _ports(content.get("spec") or {})
     return GatewayPod(
         key=_key(about),
         name=about["name"],
@@ -77,13 +86,19 @@ def parse_pod(content: Json) -> GatewayPod:
         ip=status.get("podIP", ""),
         ready=conditions.get("Ready") == "True",
         deleting="deletionTimestamp" in about,
-        stats_port=_stats_port(content.get("spec") or {}),
+        stats_port=dict(ports).get(STATS_NAME, 0),
+        carries=tuple(sorted((key, value) for key, value in (about.get("labels") or {}).items() if is_ours(value))),
+        ports=ports,
     )
 
 
-def _stats_port(spec: Json) -> int:
+def _ports(spec: Json) -> tuple[tuple[str, int], ...]:
     ports = (port for container in spec.get("containers") or () for port in container.get("ports") or ())
-    return next((int(port["containerPort"]) for port in ports if port.get("name") == "stats"), 0)
+    return tuple((port.get("name", ""), int(port["containerPort"])) for port in ports)
+
+
+def _selector(content: Json) -> Selector:
+    return tuple(sorted(((content.get("spec") or {}).get("selector") or {}).items()))
 
 
 def owner(content: Json) -> str:

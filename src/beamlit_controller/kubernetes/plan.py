@@ -1,13 +1,14 @@
 """Where a model's gateway stands between its Service and its pods, or why it can't stand anywhere. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import OffloadSpec, RoutingMode
-from beamlit_controller.kubernetes import gateway_objects
-from beamlit_controller.kubernetes.gateway_objects import Ports
+from beamlit_controller.kubernetes import gateway_objects, selection
+from beamlit_controller.kubernetes.gateway_objects import STATS_NAME, Ports
 from beamlit_controller.kubernetes.services import Service
 
 STATS_PORT = 9902
@@ -15,42 +16,56 @@ STATS_PORT = 9902
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Whom the gateway serves: the labels and the port of the model's pods, and the ports of its own."""
+    """Whom the gateway serves: the labels and the port of the model's pods, and the ports of its own.
+
+    `by_client` tells that all requests of one client go to the same pod. `labels` are further labels of the gateway's pods.
+    """
 
     selector: Mapping[str, str]
     local_port: int
     ports: Ports
     ipv6: bool
+    by_client: bool = False
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 NamedPorts = Iterable[Mapping[str, int]]
 """The named ports of each pod behind the Service."""
 
+NOT_YET = frozenset({Reason.NO_PODS})
+"""What says that no place can be found yet, and not that there is none."""
 
-def plan(spec: OffloadSpec, service: Service | None, named_ports: NamedPorts) -> Plan | Missing:
-    """Find the gateway's place."""
+
+def plan(spec: OffloadSpec, service: Service | None, named_ports: NamedPorts, *, owner: str = "") -> Plan | Missing:
+    """Find the gateway's place. `owner` is the uid of the model."""
     refusal = _refusal(spec, service)
     if refusal is not None or service is None or spec.service is None:
         return refusal or Missing(Reason.SERVICE_NOT_FOUND, "spec.serviceRef: expected the Service that clients use")
+    pods = tuple(named_ports)
     wanted = spec.service.target_port
-    port = wanted if isinstance(wanted, int) else _numbered(wanted, named_ports)
+    port = _number(wanted, pods, "spec.serviceRef.targetPort")
     if isinstance(port, Missing):
         return port
-    stats = STATS_PORT if port != STATS_PORT else STATS_PORT + 1
-    ports = Ports(front=port, stats=stats, service=_service_port(service, {wanted, port}) or port)
-    return Plan(dict(service.selector), port, ports, service.ipv6)
+    # They are there in any case, so that to change the mode starts no pod anew.
+    labels = selection.taken(service.selector, selection.value_of(owner))
+    if spec.routing is RoutingMode.SERVICE:
+        ports = Ports(front=port, stats=_free({port}), service=_service_port(service, {wanted, port}) or port)
+        return Plan(dict(service.selector), port, ports, service.ipv6, labels=labels)
+    taken = _taken_ports(service, port, pods)
+    if isinstance(taken, Missing):
+        return taken
+    return Plan(dict(service.selector), port, taken, service.ipv6, service.by_client, labels)
 
 
 def _refusal(spec: OffloadSpec, service: Service | None) -> Missing | None:
-    if spec.routing is not RoutingMode.SERVICE:
-        expected = "spec.routing.mode: expected Service, this version does not take Services over yet"
-        return Missing(Reason.ROUTING_NOT_SUPPORTED, f"{expected}; got {spec.routing}")
     if spec.service is None:
         return Missing(Reason.SERVICE_NOT_FOUND, "spec.serviceRef: expected the Service that clients use, got none")
     where = f"spec.serviceRef: Service {spec.key.namespace}/{spec.service.name}"
     if service is None:
         return Missing(Reason.SERVICE_NOT_FOUND, f"{where} is not there")
     unsuitable = _unsuitable(spec, service)
+    if not unsuitable and spec.routing is RoutingMode.TAKEOVER:
+        unsuitable = next(_against_taking(spec, service), "")
     return Missing(Reason.SERVICE_UNSUITABLE, f"{where} {unsuitable}") if unsuitable else None
 
 
@@ -58,6 +73,8 @@ def _unsuitable(spec: OffloadSpec, service: Service) -> str:
     """Say why no gateway can stand before the Service's pods; "" if one can."""
     if service.type == "ExternalName":
         return "is an ExternalName: expected one that selects pods"
+    if service.lost:
+        return "selects a gateway, and nothing tells what it selected before: write its selector"
     if not service.selector:
         return "has no selector: expected one that selects pods"
     if service.pods.matches(gateway_objects.pod_labels(spec.key)):
@@ -66,17 +83,105 @@ def _unsuitable(spec: OffloadSpec, service: Service) -> str:
     return ""
 
 
-def _numbered(name: str, pods: NamedPorts) -> int | Missing:
-    """Give the number that all pods have for the name."""
-    numbers = sorted({ports[name] for ports in pods if name in ports})
+OTHERWISE = "or routing.mode: Service, which leaves it alone"
+
+
+def _against_taking(spec: OffloadSpec, service: Service) -> Iterator[str]:
+    """Say why the Service can't be taken over without harm."""
+    if service.headless:
+        yield f"is headless, so clients choose among its pods themselves: expected one with an address, {OTHERWISE}"
+    if service.only_this_node:
+        field = service.only_this_node
+        yield (
+            f"has {field}: Local, and a node without a gateway would drop its requests: expected Cluster, {OTHERWISE}"
+        )
+    if service.unready_too:
+        yield f"has publishNotReadyAddresses: true, so gateways would be asked before they are ready: expected false, {OTHERWISE}"
+    odd = next((port for port in service.ports if port.protocol != "TCP"), None)
+    if odd is not None:
+        yield f"has the port {odd.port} of protocol {odd.protocol}, which a gateway does not pass: expected TCP, {OTHERWISE}"
+    if gateway_objects.GATEWAY_LABEL in dict(service.selector):
+        yield f"selects by {gateway_objects.GATEWAY_LABEL}, a label of ours: expected another one, {OTHERWISE}"
+    if spec.remote is not None and _names(spec.remote.host, service):
+        yield f"is the remote itself ({spec.remote.host}): requests would go round; expected another remote"
+
+
+def _names(host: str, service: Service) -> bool:
+    """Tell whether a host is the Service: by one of its addresses, or by a name that the cluster's DNS completes."""
+    labels = host.rstrip(".").lower().split(".")
+    dns = [service.name, service.namespace, "svc"]
+    return host in service.addresses or labels in ([service.name], dns[:2]) or labels[: len(dns)] == dns
+
+
+def _number(wanted: int | str, pods: Iterable[Mapping[str, int]], where: str) -> int | Missing:
+    """Give the number of a port; of a name, the one that all pods have for it."""
+    if isinstance(wanted, int):
+        return wanted
+    numbers = sorted({ports[wanted] for ports in pods if wanted in ports})
     if not numbers:
-        return Missing(Reason.NO_PODS, f"spec.serviceRef.targetPort: no pod has a port named {name} yet")
+        return Missing(Reason.NO_PODS, f"{where}: no pod has a port named {wanted} yet")
     if len(numbers) > 1:
         listed = ", ".join(map(str, numbers))
-        message = f"spec.serviceRef.targetPort: expected one number for port {name} in all pods, got {listed}"
+        message = f"{where}: expected one number for port {wanted} in all pods, got {listed}"
         return Missing(Reason.SERVICE_UNSUITABLE, message)
     return numbers[0]
 
 
+def _taken_ports(service: Service, front: int, pods: Iterable[Mapping[str, int]]) -> Ports | Missing:
+    """Give the gateway all ports that the Service leads to: the front, and the others as they are."""
+    numbers: dict[int | str, int] = {}
+    for port in service.ports:
+        number = _number(port.target, pods, f"Service {service.name}, port {port.port}, targetPort")
+        if isinstance(number, Missing):
+            return number
+        numbers[port.target] = number
+    wrong = _wrong(service, front, numbers)
+    if wrong is not None:
+        return wrong
+    names = {number: target for target, number in numbers.items() if isinstance(target, str)}
+    passed = tuple((names.get(number, ""), number) for number in sorted(set(numbers.values()) - {front}))
+    clients = next(port.port for port in service.ports if numbers[port.target] == front)
+    stats = _free(set(numbers.values()))
+    return Ports(front, stats, clients, front_name=names.get(front, _other_than(names.values())), passed=passed)
+
+
+def _wrong(service: Service, front: int, numbers: Mapping[int | str, int]) -> Missing | None:
+    where = f"Service {service.namespace}/{service.name}"
+    if front not in numbers.values():
+        listed = ", ".join(f"{port.port} to {port.target}" for port in service.ports)
+        message = f"spec.serviceRef.targetPort: {where} has no port that leads to {front}, only {listed}"
+        return Missing(Reason.SERVICE_UNSUITABLE, message)
+    twice = next(_twice(numbers), None)
+    if twice is not None:
+        message = (
+            f"spec.serviceRef: {where} leads to port {twice} of the pods under two names: expected one, {OTHERWISE}"
+        )
+        return Missing(Reason.SERVICE_UNSUITABLE, message)
+    if STATS_NAME in numbers:
+        message = f"spec.serviceRef: {where} leads to a port named {STATS_NAME}, which is ours: expected another name"
+        return Missing(Reason.SERVICE_UNSUITABLE, message)
+    return None
+
+
+def _twice(numbers: Mapping[int | str, int]) -> Iterator[int]:
+    """Give the ports that go by more than one name; a container's port has only one."""
+    named = [number for target, number in numbers.items() if isinstance(target, str)]
+    yield from (number for number in named if named.count(number) > 1)
+
+
+def _other_than(names: Collection[str]) -> str:
+    """Name the front where the Service does not; one of the others may be called http."""
+    return next(name for name in ("http", "front", "gateway") if name not in names)
+
+
+def _free(taken: set[int]) -> int:
+    return next(port for port in count(STATS_PORT) if port not in taken)
+
+
 def _service_port(service: Service, targets: set[int | str]) -> int | None:
     return next((port.port for port in service.ports if port.target in targets), None)
+
+
+def is_refused(place: Plan | Missing) -> bool:
+    """Tell whether there is no place, and won't be one by waiting."""
+    return isinstance(place, Missing) and place.reason not in NOT_YET

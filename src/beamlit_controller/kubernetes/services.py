@@ -1,10 +1,13 @@
 """The users' Services, as far as they are looked at: whom they select, and which port leads where."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from beamlit_controller.core.spec import LabelSelector
+from beamlit_controller.controller.latest import Latest
+from beamlit_controller.core.spec import LabelSelector, ModelKey
+from beamlit_controller.kubernetes import selection
+from beamlit_controller.kubernetes.selection import Noted, Selector
 
 Json = dict[str, Any]
 
@@ -16,51 +19,94 @@ class ServicePort:
     name: str
     port: int
     target: int | str
+    protocol: str = "TCP"
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A Service. Without a selector somebody else says what is behind it."""
+    """A Service. Without a selector somebody else says what is behind it.
+
+    `selector` is what its user wrote, also while the Service is taken over; `present` is what is there. `lost` tells that
+    the user's can't be known any more from the Service itself. `addresses` are its own. `only_this_node` tells that a
+    policy keeps requests on the node where they are.
+    """
 
     namespace: str
     name: str
     uid: str
-    selector: tuple[tuple[str, str], ...]
+    selector: Selector
     ports: tuple[ServicePort, ...]
     type: str = "ClusterIP"
     headless: bool = False
     ipv6: bool = False
+    version: str = ""
+    present: Selector = ()
+    lost: bool = False
+    noted: Noted = selection.NOTHING
+    by_client: bool = False
+    only_this_node: str = ""
+    unready_too: bool = False
+    addresses: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def pods(self) -> LabelSelector:
-        """The selector as such."""
+        """The user's selector as such."""
         return LabelSelector(match_labels=self.selector)
+
+    @property
+    def taken(self) -> bool:
+        """Tell whether it selects gateways, or nothing, because somebody took it over."""
+        return any(selection.is_ours(value) for _, value in self.present)
 
 
 def parse(content: Json) -> Service:
     """Keep of a Service what is looked at."""
     about, spec = content["metadata"], content.get("spec") or {}
+    present = tuple(sorted((spec.get("selector") or {}).items()))
+    noted = selection.noted(about.get("annotations") or {})
+    meant = selection.meant(present, noted.original)
     return Service(
         namespace=about["namespace"],
         name=about["name"],
         uid=about["uid"],
-        selector=tuple(sorted((spec.get("selector") or {}).items())),
+        selector=meant or (),
         ports=tuple(_port(each) for each in spec.get("ports") or ()),
         type=spec.get("type", "ClusterIP"),
         headless=spec.get("clusterIP") == "None",
         ipv6="IPv6" in (spec.get("ipFamilies") or ()),
+        version=about.get("resourceVersion", ""),
+        present=present,
+        lost=meant is None,
+        noted=noted,
+        by_client=spec.get("sessionAffinity") == "ClientIP",
+        only_this_node=next((policy for policy in _POLICIES if spec.get(policy) == "Local"), ""),
+        unready_too=bool(spec.get("publishNotReadyAddresses")),
+        addresses=tuple(_addresses(content)),
     )
+
+
+_POLICIES = ("internalTrafficPolicy", "externalTrafficPolicy")
 
 
 def _port(given: Json) -> ServicePort:
     # The API server writes the default; 0 is what an ExternalName has.
-    return ServicePort(given.get("name", ""), given["port"], given.get("targetPort") or given["port"])
+    target = given.get("targetPort") or given["port"]
+    return ServicePort(given.get("name", ""), given["port"], target, given.get("protocol", "TCP"))
+
+
+def _addresses(content: Json) -> Iterator[str]:
+    spec, status = content.get("spec") or {}, content.get("status") or {}
+    yield from spec.get("clusterIPs") or ()
+    yield from spec.get("externalIPs") or ()
+    for each in (status.get("loadBalancer") or {}).get("ingress") or ():
+        yield from (each[name] for name in ("ip", "hostname") if each.get(name))
 
 
 class Services:
-    """The present Services. `told` hears of each that changed."""
+    """The present Services. `told` hears of each that changed, with the models that had and have it."""
 
     def __init__(self, told: Callable[[str, str], None]) -> None:
+        self.changes: Latest[int] = Latest(0)
         self._told = told
         self._services: dict[tuple[str, str], Service] = {}
 
@@ -71,7 +117,24 @@ class Services:
             self._services[place] = seen
         if seen != before:
             self._told(*place)
+            self.changes.set(self.changes.value + 1)
 
     def get(self, namespace: str, name: str) -> Service | None:
         """Give a Service as it was seen last."""
         return self._services.get((namespace, name))
+
+    def taken(self) -> tuple[Service, ...]:
+        """Give all that are taken over, or say that they were."""
+        return tuple(each for each in self._services.values() if each.taken or each.noted.taken_by)
+
+    def taken_by(self, key: ModelKey) -> tuple[Service, ...]:
+        """Give those that say that the model took them over."""
+        return tuple(
+            each for each in self.taken() if (each.namespace, each.noted.taken_by) == (key.namespace, key.name)
+        )
+
+
+def found_again(service: Service, selector: Mapping[str, str]) -> Service:
+    """Give a Service whose user's selector was lost with what is known of it from elsewhere."""
+    meant = selection.meant(service.present, tuple(sorted(selector.items())))
+    return replace(service, selector=meant, lost=False) if meant else service

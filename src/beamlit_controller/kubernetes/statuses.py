@@ -22,6 +22,7 @@ from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.remote_health import RemoteReady
 from beamlit_controller.core.signals import LocalHealth
 from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.core.verdict import Assessed
 from beamlit_controller.kubernetes import conditions
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer, Json
 from beamlit_controller.kubernetes.conditions import BAD_WHEN_FALSE, Known
@@ -85,6 +86,12 @@ class Statuses:
         """Drop the model; its status went with it."""
         self._cycles.pop(key, None)
         self._written.pop(key, None)
+
+    def readable(self, key: ModelKey) -> bool | None:
+        """Tell whether any metric of the model could be read last; None if none has been asked for."""
+        cycle = self._cycles.get(key)
+        metrics = cycle.verdict.metrics if cycle else ()
+        return any(isinstance(each, Assessed) for each in metrics) if metrics else None
 
     def changed(self, key: ModelKey) -> None:
         """Have the model's status looked at."""

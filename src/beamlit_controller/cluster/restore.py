@@ -1,0 +1,101 @@
+"""Giving Services back without a controller: for when it, its resources and its gateways may all be gone."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from beamlit_controller.kubernetes import api_server, gateway_objects, models, paths, selection, services
+from beamlit_controller.kubernetes.api_server import ApiError, ApiServer, Json
+from beamlit_controller.kubernetes.services import Service
+
+NOT_FOUND = 404
+Said = tuple[bool, str]
+"""Whether it went well, and what to tell."""
+
+
+async def restore(namespace: str | None, kubeconfig: Path | None = None) -> Sequence[Said]:
+    """Give back every Service of a namespace, or of all, that gateways have; tell what became of each. Raises ApiError.
+
+    A model's finalizer is taken off as well: it would wait for a controller.
+    """
+    async with ApiServer(api_server.configuration(kubeconfig)) as server:
+        said = await services_of(server, namespace)
+        return [*said, *[await _freed(server, each) for each in await _held(server, namespace)]]
+
+
+async def services_of(server: ApiServer, namespace: str | None) -> Sequence[Said]:
+    """Give back the Services alone."""
+    listed = (await server.get(paths.SERVICES.collection(namespace)))["items"]
+    found = [services.parse(each) for each in listed]
+    taken = [each for each in found if each.taken or each.noted.taken_by]
+    return [await _given_back(server, _known(each, listed)) for each in taken]
+
+
+async def has_models(server: ApiServer, namespace: str | None) -> bool:
+    """Tell whether the resource is defined."""
+    try:
+        await server.get(paths.MODEL_DEPLOYMENTS.collection(namespace), (("limit", "1"),))
+    except ApiError as error:
+        if error.code != NOT_FOUND:
+            raise
+        return False
+    return True
+
+
+async def _given_back(server: ApiServer, service: Service) -> Said:
+    name = f"Service {service.namespace}/{service.name}"
+    if service.lost:
+        return False, f"{name}: nothing tells what it selected before; write its spec.selector yourself"
+    patch = selection.to_give_back(service.version, service.present, service.selector)
+    try:
+        await server.merge(paths.SERVICES.path(service.namespace, service.name), patch)
+    except ApiError as error:
+        return False, f"{name}: {error.message}"
+    return True, f"{name} selects {','.join(f'{key}={value}' for key, value in service.selector)}"
+
+
+def _known(service: Service, listed: Sequence[Json]) -> Service:
+    """Give the Service with what a gateway's own Service knows of it, if it does not know itself any more."""
+    if not service.lost:
+        return service
+    locals_ = (each for each in listed if _is_local_of(each, service))
+    return services.found_again(service, next((each["spec"].get("selector") or {} for each in locals_), {}))
+
+
+def _is_local_of(content: Json, service: Service) -> bool:
+    about = content["metadata"]
+    model = (about.get("labels") or {}).get(gateway_objects.GATEWAY_LABEL)
+    taker = selection.value_of(next((each["uid"] for each in about.get("ownerReferences") or ()), ""))
+    return (
+        about["namespace"] == service.namespace
+        and about["name"] == f"{model}-local"
+        and (model == service.noted.taken_by or taker in dict(service.present).values())
+    )
+
+
+async def _held(server: ApiServer, namespace: str | None) -> list[Json]:
+    """Give the models with our finalizer; none where there is no such resource."""
+    try:
+        listed: list[Json] = (await server.get(paths.MODEL_DEPLOYMENTS.collection(namespace)))["items"]
+    except ApiError as error:
+        if error.code != NOT_FOUND:
+            raise
+        return []
+    return [each for each in listed if models.FINALIZER in _finalizers(each)]
+
+
+def _finalizers(content: Json) -> Iterator[str]:
+    yield from content["metadata"].get("finalizers") or ()
+
+
+async def _freed(server: ApiServer, model: Json) -> Said:
+    about = model["metadata"]
+    left = [each for each in _finalizers(model) if each != models.FINALIZER]
+    change = {"resourceVersion": about["resourceVersion"], "finalizers": left}
+    with suppress(ApiError):
+        await server.merge(paths.MODEL_DEPLOYMENTS.path(about["namespace"], about["name"]), {"metadata": change})
+        return True, f"ModelDeployment {about['namespace']}/{about['name']} may be deleted"
+    return (
+        False,
+        f"ModelDeployment {about['namespace']}/{about['name']}: its finalizer {models.FINALIZER} could not be removed",
+    )

@@ -1,0 +1,53 @@
+"""Whether the pods of a gateway really reach the model: each is asked to ask one of the model's pods."""
+
+import asyncio
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import httpx2
+
+from beamlit_controller.kubernetes.owned import GatewayPod
+
+PATIENCE = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a gateway pod is asked at its port for figures, and the header that only answers of a local pod have."""
+
+    path: str
+    header: str
+
+
+class Reach:
+    """Asks the pods of gateways; used as `async with`."""
+
+    def __init__(self, question: Question) -> None:
+        self._question = question
+        self._client = httpx2.AsyncClient(trust_env=False, timeout=PATIENCE, follow_redirects=False)
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.__aexit__(kind, error, trace)
+
+    async def of(self, pods: Iterable[GatewayPod]) -> Collection[str]:
+        """Give the uids of those that reach a pod of the model."""
+        asked = [pod for pod in pods if pod.ready and pod.ip and pod.stats_port]
+        answers = await asyncio.gather(*(self._reaches(pod) for pod in asked))
+        return {pod.uid for pod, reaches in zip(asked, answers, strict=True) if reaches}
+
+    async def _reaches(self, pod: GatewayPod) -> bool:
+        host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
+        url = f"http://{host}:{pod.stats_port}{self._question.path}"
+        try:
+            async with asyncio.timeout(PATIENCE), self._client.stream("GET", url) as answer:
+                return self._question.header in answer.headers
+        except (TimeoutError, httpx2.HTTPError, OSError):
+            return False

@@ -1,0 +1,211 @@
+"""Whether a Service is to be taken over, kept, or given back, from all that is known of it. Pure.
+
+Nothing is done twice and nothing from memory: what the Service itself says is where every decision begins, so that whoever
+comes after a crash goes on where the last one ended.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, auto
+
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing
+from beamlit_controller.kubernetes import selection
+from beamlit_controller.kubernetes.owned import GatewayPod
+from beamlit_controller.kubernetes.selection import Noted
+from beamlit_controller.kubernetes.services import Service
+
+NOT_READY = timedelta(seconds=10)
+"""How long no pod of the gateway may be ready before its Service is given back."""
+GONE = timedelta(seconds=2)
+"""The same where there is no pod that could become ready again."""
+WELL = timedelta(seconds=30)
+"""How long the gateway has to be ready before a Service that was given back for its sake is taken again."""
+REVERTS = 3
+WITHIN = timedelta(hours=1)
+"""After so many reverts in so long, the Service is left to whoever writes it."""
+
+
+class Act(Enum):
+    """What to write on the Service."""
+
+    NOTHING = auto()
+    TAKE = auto()
+    GIVE_BACK = auto()
+    NOTE = auto()
+    """Only what is noted on it changes: it has been given back by somebody else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known. `value` is the model's own, `others` those of other models that may have the Service.
+
+    `barred` says why the Service must not be taken at all, and `waits` why not yet. `down` is for how long no pod of the
+    gateway has been ready; `up` for how long all of them are since then, None if they never failed.
+    """
+
+    service: Service
+    key: str
+    value: str
+    pods: Collection[GatewayPod]
+    now: datetime
+    others: Collection[str] = ()
+    barred: Missing | None = None
+    waits: Missing | None = None
+    down: timedelta | None = None
+    up: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to do, why, and when to look again. `reverted` is when others took the Service back lately."""
+
+    act: Act
+    taken: bool
+    why: Missing
+    again: timedelta | None = None
+    reverted: tuple[datetime, ...] = ()
+
+
+def decide(facts: Facts) -> Step:
+    """Decide."""
+    return _kept(facts) if is_held(facts.service, facts.value) else _free(facts)
+
+
+def is_held(service: Service, value: str) -> bool:
+    """Tell whether the Service selects this gateway's pods and no others."""
+    return bool(service.present) and all(each == value for _, each in service.present)
+
+
+def selected(pod: GatewayPod, service: Service, value: str) -> bool:
+    """Tell whether the Service selects the pod once it is taken over."""
+    carried = dict(pod.carries)
+    return all(carried.get(key) == value for key, _ in service.selector)
+
+
+def offers(pod: GatewayPod, service: Service) -> bool:
+    """Tell whether each port of the Service leads somewhere in the pod."""
+    names, numbers = dict(pod.ports), {number for _, number in pod.ports}
+    return all(port.target in (numbers if isinstance(port.target, int) else names) for port in service.ports)
+
+
+def is_up(pod: GatewayPod, service: Service, value: str) -> bool:
+    """Tell whether the pod takes the requests of the Service, once that is taken over."""
+    return pod.ready and not pod.deleting and selected(pod, service, value)
+
+
+def _kept(facts: Facts) -> Step:
+    """Decide for a Service that is taken over."""
+    service, pods = facts.service, facts.pods
+    if service.lost:
+        unknown = (
+            f"Service {service.name} selects the gateway, and nothing tells what it selected before: write its selector"
+        )
+        return Step(Act.NOTHING, taken=True, why=Missing(Reason.SERVICE_UNSUITABLE, unknown))
+    if facts.barred is not None:
+        return Step(Act.GIVE_BACK, taken=False, why=facts.barred, reverted=service.noted.reverted)
+    if any(is_up(pod, service, facts.value) and not offers(pod, service) for pod in pods):
+        why = Missing(
+            Reason.GATEWAY_STARTING, "given back: a pod of the gateway does not serve all ports of the Service yet"
+        )
+        return Step(Act.GIVE_BACK, taken=False, why=why, reverted=service.noted.reverted)
+    failed = _failed(facts)
+    if failed is not None and facts.down is not None:
+        grace = NOT_READY if pods else GONE
+        if facts.down >= grace:
+            return Step(Act.GIVE_BACK, taken=False, why=failed, reverted=service.noted.reverted)
+        return Step(Act.NOTHING, taken=True, why=failed, again=grace - facts.down)
+    why = Missing(
+        Reason.SERVICE_TAKEN, f"Service {service.name} leads through the gateway; older connections end as they do"
+    )
+    noted = service.noted.original == service.selector and service.noted.taken_by == facts.key
+    return Step(Act.NOTHING if noted else Act.TAKE, taken=True, why=why, reverted=service.noted.reverted)
+
+
+def _free(facts: Facts) -> Step:
+    """Decide for a Service that is not ours now."""
+    service = facts.service
+    if any(value in facts.others for _, value in service.present):
+        return Step(Act.NOTHING, taken=False, why=facts.barred or _held_by_another(service))
+    reverted = _reverted(facts)
+    waits = facts.barred or _contested(service, reverted) or _failed(facts) or facts.waits or _recovering(facts)
+    if waits is None:
+        why = Missing(Reason.SERVICE_TAKEN, f"Service {service.name} is led through the gateway")
+        return Step(Act.TAKE, taken=True, why=why, reverted=reverted)
+    again = _again(facts, waits, reverted)
+    if service.taken:
+        act = Act.NOTHING if service.lost else Act.GIVE_BACK
+    else:
+        act = Act.NOTE if service.noted.taken_by or service.noted.reverted != reverted else Act.NOTHING
+    return Step(act, taken=False, why=waits, again=again, reverted=reverted)
+
+
+def _held_by_another(service: Service) -> Missing:
+    return Missing(Reason.SERVICE_HELD, f"Service {service.name} is still taken over by another ModelDeployment")
+
+
+def _reverted(facts: Facts) -> tuple[datetime, ...]:
+    """Give when others wrote back the selector that was there before, lately; one that is new is an edit, and no revert."""
+    service, noted = facts.service, facts.service.noted
+    now = (facts.now,) if noted.taken_by and not service.taken and service.present == noted.original else ()
+    return tuple(each for each in (*noted.reverted, *now) if each > facts.now - WITHIN)
+
+
+def _contested(service: Service, reverted: tuple[datetime, ...]) -> Missing | None:
+    if len(reverted) < REVERTS:
+        return None
+    until = min(reverted[-REVERTS:]) + WITHIN
+    return Missing(
+        Reason.SERVICE_CONTESTED,
+        f"others have written back the selector of Service {service.name} {len(reverted)} times within an hour, so it is "
+        f"left as they write it until {until:%H:%M} UTC: have them ignore spec.selector, then remove the annotation "
+        f"{selection.REVERTED}",
+    )
+
+
+def _failed(facts: Facts) -> Missing | None:
+    if facts.down is None:
+        return None
+    return Missing(Reason.GATEWAY_LOST, f"no pod of the gateway is ready since {facts.down.total_seconds():.0f} s")
+
+
+def _recovering(facts: Facts) -> Missing | None:
+    if facts.up is None or facts.up >= WELL:
+        return None
+    wanted = WELL.total_seconds()
+    message = f"the gateway failed; it has been ready for {facts.up.total_seconds():.0f} s of {wanted:.0f} s"
+    return Missing(Reason.GATEWAY_LOST, message)
+
+
+def _again(facts: Facts, waits: Missing, reverted: Iterable[datetime]) -> timedelta | None:
+    if waits.reason is Reason.SERVICE_CONTESTED:
+        return max(min(tuple(reverted)[-REVERTS:]) + WITHIN - facts.now, timedelta(seconds=1))
+    if facts.barred is None and facts.waits is None and facts.up is not None:
+        return WELL - facts.up
+    return timedelta(seconds=1) if facts.barred is None else None
+
+
+def noted(facts: Facts, step: Step) -> Noted:
+    """Give what is written on a Service that is taken."""
+    return Noted(facts.service.selector, facts.key, step.reverted)
+
+
+def readiness(
+    service: Service, pods: Collection[GatewayPod], value: str, *, wanted: int, reached: Collection[str]
+) -> Missing | None:
+    """Say what is missing until every pod of the gateway is ready, selected and has reached one of the model's pods."""
+    staying = [pod for pod in pods if not pod.deleting]
+    fit = [pod for pod in staying if is_up(pod, service, value) and offers(pod, service)]
+    if len(fit) < max(wanted, 1) or any(not pod.ready for pod in staying):
+        return Missing(
+            Reason.GATEWAY_STARTING, f"{len(fit)} of {wanted} gateway pods are ready for Service {service.name}"
+        )
+    far = sorted(pod.name for pod in fit if pod.uid not in reached)
+    if far:
+        return Missing(
+            Reason.PODS_NOT_REACHED,
+            f"{', '.join(far)} has not reached a ready pod of the model yet: none is ready, or a NetworkPolicy or a mesh "
+            "forbids the way to it, or the controller's to the gateway",
+        )
+    return None

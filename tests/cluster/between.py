@@ -1,0 +1,142 @@
+"""Who stands between the controller and the API server: kills it before or after a chosen write, and meddles with watches."""
+
+import asyncio
+import random
+import re
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from enum import Enum, auto
+
+UNCOUNTED = re.compile(r"/leases|/events|/status\b")
+"""Writes that only tell something."""
+LINE = 8 * 1024 * 1024
+
+
+class Meddling(Enum):
+    """What becomes of the lines of watches."""
+
+    NOT = auto()
+    DOUBLED = auto()
+    LATE = auto()
+    LOST = auto()
+    """The stream breaks off instead of every so manieth line."""
+
+
+class Between:
+    """Passes on requests to the API server, one per connection, in HTTP/1.0: bodies then end with the connection."""
+
+    def __init__(self, server: str, trust: ssl.SSLContext) -> None:
+        self.writes: list[str] = []
+        self.meddling = Meddling.NOT
+        self.kill: Callable[[], None] = lambda: None
+        self.struck = asyncio.Event()
+        self._server = server
+        self._trust = trust
+        self._strike: tuple[int, bool] | None = None
+        self._random = random.Random(7)
+        self._lines = 0
+        self._open: dict[asyncio.StreamWriter, asyncio.Future[None]] = {}
+
+    def strike(self, number: int, *, after: bool) -> None:
+        """Kill the controller before or after its write of this number, counted from now on."""
+        self.writes.clear()
+        self.struck.clear()
+        self._strike = (number, after)
+
+    def spare(self) -> bool:
+        """Kill it no more; tell whether it was killed."""
+        self._strike = None
+        return self.struck.is_set()
+
+    @asynccontextmanager
+    async def standing(self, listener: socket.socket) -> AsyncIterator[None]:
+        """Listen until the block ends."""
+        server = await asyncio.start_server(self._connected, sock=listener, limit=LINE)
+        try:
+            yield
+        finally:
+            server.close()
+            for writer, task in tuple(self._open.items()):
+                task.cancel()
+                writer.transport.abort()
+            await asyncio.gather(*self._open.values(), return_exceptions=True)
+            await asyncio.sleep(0)  # for the transports' own last steps
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(self._serve(reader, writer))
+        self._open[writer] = task
+        task.add_done_callback(lambda _: self._open.pop(writer))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._one(reader, writer)
+        finally:
+            writer.transport.abort()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            length = re.search(r"(?im)^content-length: (\d+)", head)
+            body = await reader.readexactly(int(length[1])) if length else b""
+            await self._pass(head, body, writer)
+            writer.close()
+            await writer.wait_closed()
+
+    async def _pass(self, head: str, body: bytes, writer: asyncio.StreamWriter) -> None:
+        line, _, rest = head.partition("\r\n")
+        method, path, _ = line.split(" ")
+        strike = self._counted(method, path)
+        if strike is False:
+            return
+        host, _, port = self._server.rpartition(":")
+        there, back = await asyncio.open_connection(host, int(port), ssl=self._trust, limit=LINE)
+        try:
+            kept = "".join(
+                f"{each}\r\n" for each in rest.split("\r\n") if each and not each.lower().startswith("connection:")
+            )
+            back.write(f"{method} {path} HTTP/1.0\r\n{kept}\r\n".encode() + body)
+            if "watch=" in path:
+                await self._watch(there, writer)
+                return
+            answer = await there.read()
+            if strike:
+                self._hit()
+                return
+            writer.write(answer)
+            await writer.drain()
+        finally:
+            back.transport.abort()
+
+    def _counted(self, method: str, path: str) -> bool | None:
+        """Count a write. False if the controller was killed before it, True if it is to be killed after it."""
+        if method == "GET" or UNCOUNTED.search(path):
+            return None
+        number = len(self.writes)
+        self.writes.append(f"{method} {path.partition('?')[0]}")
+        if self._strike is None or self._strike[0] != number:
+            return None
+        if self._strike[1]:
+            return True
+        self._hit()
+        return False
+
+    def _hit(self) -> None:
+        self._strike = None
+        self.kill()
+        self.struck.set()
+
+    async def _watch(self, there: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await there.readline():
+            event = line.startswith(b"{")
+            self._lines += event
+            if event and self.meddling is Meddling.LOST and self._lines % 5 == 0:
+                writer.transport.abort()
+                return
+            if event and self.meddling is Meddling.LATE:
+                await asyncio.sleep(self._random.uniform(0, 1))
+            writer.write(line * (2 if event and self.meddling is Meddling.DOUBLED else 1))
+            await writer.drain()

@@ -1,0 +1,487 @@
+"""Taking Services over and giving them back at a real API server, with whatever may go wrong in between.
+
+The pods are played, and so nothing fails but what we do wrong: at no moment may the Service lead nowhere.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from beamlit_controller.kubernetes import models, selection
+from cluster import assets, controllers, played, processes
+from cluster.between import Meddling
+from cluster.control_plane import ControlPlane
+from cluster.metrics_api import MetricsApis
+from cluster.played import Stage
+from fakes.controller import COMMAND
+from waiting import eventually
+
+Json = dict[str, Any]
+LONG = 90
+SETTINGS = {
+    "metricInformer": {"periodSeconds": 1},
+    "enableLeaderElection": False,
+    "allowedRemoteHosts": ["api.example.com"],
+}
+USERS = {"app": "llama", "tier": "web"}
+PORTS = [{"name": "http", "port": 80, "targetPort": 8000}]
+SERVICE: Json = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "llama"},
+    "spec": {"selector": USERS, "ports": PORTS},
+}
+MODEL: Json = {
+    "apiVersion": "deployment.beamlit.com/v1alpha1",
+    "kind": "ModelDeployment",
+    "metadata": {"name": "llama"},
+    "spec": {
+        "serviceRef": {"name": "llama", "targetPort": 8000},
+        "offloadingConfig": {
+            "behavior": {"percentage": 50},
+            "remoteBackend": {"scheme": "https", "host": "api.example.com"},
+            "metrics": [
+                {
+                    "type": "External",
+                    "external": {"metric": {"name": "queue"}, "target": {"type": "Value", "value": 10}},
+                }
+            ],
+        },
+    },
+}
+
+
+def pod(name: str) -> Json:
+    container = {"name": "server", "image": "model", "ports": [{"name": "http", "containerPort": 8000}]}
+    labels = {**USERS, "pod": name}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": labels},
+        "spec": {"containers": [container]},
+    }
+
+
+@pytest.fixture(scope="module")
+def rights(control_plane: ControlPlane) -> Iterator[str]:
+    controllers.install(control_plane.client, assets.need("helm")["helm"])
+    account = ("create", "token", controllers.NAME, "-n", controllers.SYSTEM, "--duration=24h")
+    yield control_plane.client.kubectl(*account).strip()
+    controllers.uninstall(control_plane.client)
+
+
+@pytest_asyncio.fixture
+async def stage(  # noqa: PLR0917 - fixtures
+    control_plane: ControlPlane,
+    takes_root: None,
+    metrics_apis: MetricsApis,
+    namespace: str,
+    rights: str,
+    tmp_path: Path,
+) -> AsyncIterator[Stage]:
+    metrics_apis.values(namespace).external["queue"] = ["4"]
+    with TemporaryDirectory(prefix=processes.signed("played")) as folder, processes.held(tmp_path) as outside:
+        async with played.staged(
+            control_plane, namespace, Path(folder), outside, token=rights, settings=SETTINGS
+        ) as stage:
+            control_plane.client.apply(SERVICE, pod("llama-1"), pod("llama-2"), namespace=namespace)
+            await eventually(lambda: len(stage.led_to) == 2, within=LONG, what="the Service leads to the model")
+            yield stage
+
+
+def service(stage: Stage, name: str = "llama") -> Json:
+    found: Json = stage.client.get("service", name, namespace=stage.namespace)
+    return found
+
+
+def selector(stage: Stage) -> Json:
+    found: Json = service(stage)["spec"]["selector"]
+    return found
+
+
+def annotations(stage: Stage) -> Json:
+    return service(stage)["metadata"].get("annotations") or {}
+
+
+def is_taken(stage: Stage) -> bool:
+    return all(selection.is_ours(value) for value in selector(stage).values())
+
+
+def is_back(stage: Stage) -> bool:
+    return selector(stage) == USERS and not is_marked(stage)
+
+
+def is_marked(stage: Stage) -> bool:
+    return bool({selection.ORIGINAL, selection.TAKEN_BY} & set(annotations(stage)))
+
+
+def gateways(stage: Stage) -> int:
+    listed = stage.client.get("pods", namespace=stage.namespace)["items"]
+    return sum("-gateway-" in each["metadata"]["name"] for each in listed)
+
+
+def condition(stage: Stage, name: str = "llama") -> tuple[str, str]:
+    found = stage.client.get("md", name, namespace=stage.namespace).get("status") or {}
+    taken = [each for each in found.get("conditions") or () if each["type"] == "ServiceTaken"]
+    return (taken[0]["status"], taken[0]["reason"]) if taken else ("", "")
+
+
+def finalizers(stage: Stage, name: str = "llama") -> list[str]:
+    found: list[str] = stage.client.get("md", name, namespace=stage.namespace)["metadata"].get("finalizers") or []
+    return found
+
+
+async def becomes(what: Callable[[Stage], object], stage: Stage, within: float = LONG) -> None:
+    name = getattr(what, "__name__", str(what))
+    await eventually(
+        lambda: what(stage), within=within, every=0.1, what=f"{name}\n{stage.inside.said(played.CONTROLLER)}"
+    )
+
+
+async def waiting(stage: Stage, *arguments: str) -> None:
+    """Run kubectl while it waits for something that takes this process, too: pods are played here."""
+    await asyncio.to_thread(stage.client.kubectl, *arguments, f"--timeout={LONG}s", within=LONG + 10)
+
+
+async def taken(stage: Stage) -> None:
+    """Have the model applied, and its Service taken over."""
+    stage.start()
+    stage.client.apply(MODEL, namespace=stage.namespace)
+    await becomes(is_taken, stage)
+    await becomes(lambda stage: condition(stage) == ("True", "ServiceTaken"), stage)
+
+
+async def test_a_service_is_taken_over_in_one_write_that_stores_what_it_was(stage: Stage) -> None:
+    await taken(stage)
+
+    assert set(selector(stage)) == set(USERS)
+    assert json.loads(annotations(stage)[selection.ORIGINAL]) == USERS
+    assert annotations(stage)[selection.TAKEN_BY] == "llama"
+    assert finalizers(stage) == [models.FINALIZER]
+    assert stage.client.get("service", "llama-local", namespace=stage.namespace)["spec"]["selector"] == USERS
+    assert sum("services/llama" in each and "local" not in each for each in stage.between.writes) == 1
+    assert stage.outages == []
+
+
+@pytest.mark.parametrize("way", ["enabled: false", "routing.mode: Service", "deletion"])
+async def test_a_service_is_given_back_before_its_gateway_goes(stage: Stage, way: str) -> None:
+    await taken(stage)
+
+    def change(spec: Json) -> None:
+        stage.client.patch("md", "llama", {"spec": spec}, namespace=stage.namespace)
+
+    match way:
+        case "enabled: false":
+            change({"enabled": False})
+        case "routing.mode: Service":
+            change({"routing": {"mode": "Service"}})
+        case _:
+            await waiting(stage, "delete", "md", "llama", "-n", stage.namespace)
+
+    await becomes(is_back, stage)
+    if way != "routing.mode: Service":
+        await becomes(lambda stage: gateways(stage) == 0, stage)
+    if way != "deletion":
+        await becomes(lambda stage: not finalizers(stage), stage)
+    assert stage.outages == []
+
+
+async def test_it_is_not_taken_before_the_gateways_have_reached_the_model(stage: Stage) -> None:
+    stage.reaching = False
+    stage.start()
+    stage.client.apply(MODEL, namespace=stage.namespace)
+    await becomes(lambda stage: condition(stage) == ("False", "PodsNotReached"), stage)
+    assert is_back(stage)
+
+    stage.reaching = True
+
+    await becomes(is_taken, stage)
+
+
+async def test_a_gateway_that_fails_loses_the_service_and_gets_it_again_when_it_is_well(stage: Stage) -> None:
+    await taken(stage)
+
+    stage.ready = False
+    loop = asyncio.get_running_loop()
+    await eventually(lambda: not stage.led_to, within=LONG)  # all gateways at once: that is not our doing
+    failed = loop.time()
+    await becomes(is_back, stage)
+    took = loop.time() - failed
+    await becomes(lambda stage: condition(stage) == ("False", "GatewayLost"), stage)
+    stage.outages.clear()
+    stage.ready = True
+
+    await becomes(is_taken, stage)
+    assert took < 15
+    assert loop.time() - failed > 30
+    assert stage.outages == []
+
+
+async def test_somebody_who_applies_the_manifest_again_and_again_gets_the_service(stage: Stage) -> None:
+    await taken(stage)
+
+    async def reverted() -> bool:
+        stage.client.apply(SERVICE, namespace=stage.namespace)
+        return condition(stage) == ("False", "ServiceContested")
+
+    await eventually(reverted, within=LONG, every=1, what="contested")
+    stage.client.apply(SERVICE, namespace=stage.namespace)
+    await becomes(is_back, stage)
+    marks = annotations(stage)[selection.REVERTED]
+    await becomes(lambda stage: not finalizers(stage), stage)
+
+    assert marks.count(",") == 2
+    assert stage.outages == []
+    stage.client.kubectl("annotate", "service", "llama", "-n", stage.namespace, f"{selection.REVERTED}-")
+    await becomes(is_taken, stage)
+
+
+async def test_a_manifest_applied_on_the_servers_side_without_force_is_refused_and_with_force_a_revert(
+    stage: Stage,
+) -> None:
+    await taken(stage)
+
+    def applied(*how: str) -> str:
+        return stage.client.kubectl("apply", "-n", stage.namespace, "--server-side", *how, "-f", "-", stdin=SERVICE)
+
+    with pytest.raises(Exception, match="conflict"):
+        applied("--field-manager=flux")
+    assert is_taken(stage)
+    applied("--field-manager=flux", "--force-conflicts")
+
+    await becomes(lambda stage: is_taken(stage) and selection.REVERTED in annotations(stage), stage)
+    assert stage.outages == []
+
+
+async def test_an_edit_of_the_selector_becomes_what_is_given_back(stage: Stage) -> None:
+    await taken(stage)
+
+    stage.client.patch(
+        "service", "llama", {"spec": {"selector": {"tier": None, "pod": "llama-1"}}}, namespace=stage.namespace
+    )
+
+    wanted = {"app": "llama", "pod": "llama-1"}
+    await becomes(lambda stage: json.loads(annotations(stage).get(selection.ORIGINAL, "{}")) == wanted, stage)
+    await becomes(is_taken, stage)
+    stage.client.patch("md", "llama", {"spec": {"enabled": False}}, namespace=stage.namespace)
+    await becomes(lambda stage: selector(stage) == wanted, stage)
+    assert selection.REVERTED not in annotations(stage)
+
+
+async def test_of_two_models_on_one_service_the_older_has_it_and_then_the_other(stage: Stage) -> None:
+    await taken(stage)
+    second = {**MODEL, "metadata": {"name": "second"}}
+    stage.client.apply(second, namespace=stage.namespace)
+    await becomes(lambda stage: condition(stage, "second") == ("False", "ServiceHeld"), stage)
+    mine = selector(stage)
+
+    await waiting(stage, "delete", "md", "llama", "-n", stage.namespace)
+
+    await becomes(lambda stage: is_taken(stage) and selector(stage) != mine, stage)
+    assert annotations(stage)[selection.TAKEN_BY] == "second"
+    assert stage.outages == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"internalTrafficPolicy": "Local"}, "internalTrafficPolicy: Local"),
+        ({"publishNotReadyAddresses": True}, "publishNotReadyAddresses"),
+        ({"ports": [*PORTS, {"name": "dns", "port": 53, "protocol": "UDP"}]}, "UDP"),
+    ],
+)
+async def test_a_service_that_becomes_unsuitable_is_given_back_with_the_reason(
+    stage: Stage, change: Json, words: str
+) -> None:
+    await taken(stage)
+
+    stage.client.patch("service", "llama", {"spec": change}, namespace=stage.namespace)
+
+    await becomes(is_back, stage)
+    await becomes(lambda stage: condition(stage) == ("False", "ServiceUnsuitable"), stage)
+    said = stage.client.get("md", "llama", namespace=stage.namespace)["status"]["conditions"]
+    assert any(words in each["message"] for each in said)
+    assert stage.outages == []
+
+
+async def test_a_namespace_that_is_deleted_goes(stage: Stage) -> None:
+    await taken(stage)
+
+    await waiting(stage, "delete", "namespace", stage.namespace)
+
+
+async def test_a_model_that_went_without_giving_back_is_found_out(stage: Stage) -> None:
+    await taken(stage)
+    stage.kill()
+    stage.client.patch("md", "llama", {"metadata": {"finalizers": None}}, namespace=stage.namespace)
+    stage.client.kubectl("delete", "md", "llama", "-n", stage.namespace)
+
+    stage.start()
+
+    await becomes(is_back, stage)
+
+
+DOCUMENTED = (Path(__file__).resolve().parents[2] / "docs/takeover.md").read_text()
+ONE_LINE = (
+    'kubectl patch service llama --type=merge -p "{\\"spec\\":{\\"selector\\":$(kubectl get service llama '
+    "-o jsonpath='{.metadata.annotations.deployment\\.beamlit\\.com/original-selector}')}}\""
+)
+
+
+async def test_without_a_controller_one_line_of_kubectl_gives_the_service_back(
+    control_plane: ControlPlane, stage: Stage
+) -> None:
+    await taken(stage)
+    stage.kill()
+    kubectl = f"{assets.need('kubectl')['kubectl']} --kubeconfig={stage.client.kubeconfig} -n {stage.namespace}"
+
+    done = await asyncio.create_subprocess_shell(ONE_LINE.replace("kubectl", kubectl))
+
+    assert await done.wait() == 0
+    assert selector(stage) == USERS
+    assert ONE_LINE.replace("service llama", "service NAME") in DOCUMENTED
+
+
+async def test_without_a_controller_restore_gives_all_services_of_a_namespace_back(stage: Stage) -> None:
+    await taken(stage)
+    stage.kill()
+
+    async def restored(*arguments: str) -> tuple[int, str]:
+        line = (str(COMMAND), "restore", f"--kubeconfig={stage.client.kubeconfig}", *arguments)
+        ran = await asyncio.create_subprocess_exec(
+            *line, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        said, _ = await ran.communicate()
+        return ran.returncode or 0, said.decode()
+
+    code, said = await restored("--namespace", stage.namespace)
+    assert (code, is_back(stage), finalizers(stage)) == (0, True, [])
+    assert f"Service {stage.namespace}/llama selects app=llama,tier=web" in said
+    again = await restored("--namespace", stage.namespace)
+    assert again == (0, f"no Service of {stage.namespace} is taken over\n")
+    assert (await restored())[0] == 1
+
+
+async def test_what_a_service_was_is_known_even_if_its_annotation_is_lost(stage: Stage) -> None:
+    await taken(stage)
+    stage.kill()
+    stage.client.kubectl("annotate", "service", "llama", "-n", stage.namespace, f"{selection.ORIGINAL}-")
+
+    stage.start()
+
+    await becomes(lambda stage: json.loads(annotations(stage).get(selection.ORIGINAL, "{}")) == USERS, stage)
+    stage.client.patch("md", "llama", {"spec": {"enabled": False}}, namespace=stage.namespace)
+    await becomes(is_back, stage)
+
+
+async def survived(stage: Stage, number: int, change: Callable[[], Awaitable[None]], *, after: bool) -> bool:
+    """Make a change with a controller that is killed at its write of this number, and started again; tell whether it was."""
+
+    async def again() -> None:
+        await stage.between.struck.wait()
+        stage.start()
+
+    stage.between.strike(number, after=after)
+    restarting = asyncio.ensure_future(again())
+    await change()
+    died = stage.between.spare()
+    if died:
+        await restarting
+    else:
+        restarting.cancel()
+    return died
+
+
+async def swept(stage: Stage, change: Callable[[], Awaitable[None]], undo: Callable[[], Awaitable[None]]) -> int:
+    """Make the change with a controller that dies before and after each of its writes; give how many writes it was."""
+    number, died = -1, True
+    while died:
+        number += 1
+        for after in (False, True):
+            died = await survived(stage, number, change, after=after)
+            await undo()
+            assert stage.outages == [], (number, after)
+    return number
+
+
+async def test_killed_at_any_write_of_taking_over_or_giving_back_it_ends_right_and_the_service_always_led_somewhere(
+    stage: Stage,
+) -> None:
+    stage.start()
+
+    async def take() -> None:
+        stage.client.apply(MODEL, namespace=stage.namespace)
+        await becomes(is_taken, stage)
+        await becomes(lambda stage: finalizers(stage) == [models.FINALIZER], stage)
+
+    async def give_back() -> None:
+        stage.client.kubectl("delete", "md", "llama", "-n", stage.namespace, "--wait=false")
+        await becomes(is_gone, stage)
+
+    writes = await swept(stage, take, give_back)
+    await take()
+    back = await swept(stage, give_back, take)
+
+    assert writes >= 8
+    assert back >= 3
+
+
+def is_gone(stage: Stage) -> bool:
+    """Tell whether nothing is left of the model and its gateway."""
+    ours = "deployment.beamlit.com/gateway"
+    left = stage.client.kubectl(
+        "get", "md,deployment,configmap,service,pod", "-n", stage.namespace, "-o", "name", "-l", ours
+    )
+    models_ = stage.client.kubectl("get", "md", "-n", stage.namespace, "-o", "name")
+    return is_back(stage) and not left.strip() and not models_.strip()
+
+
+async def test_killed_at_any_write_of_an_update_it_ends_right(stage: Stage) -> None:
+    await taken(stage)
+    selectors = ({**USERS}, {"app": "llama", "pod": "llama-1"})
+    turn = 0
+
+    async def edit() -> None:
+        nonlocal turn
+        turn += 1
+        wanted = selectors[turn % 2]
+        gone = {key: None for key in (*USERS, "pod") if key not in wanted}
+        stage.client.patch("service", "llama", {"spec": {"selector": {**gone, **wanted}}}, namespace=stage.namespace)
+
+        def is_new(stage: Stage) -> bool:
+            return is_taken(stage) and json.loads(annotations(stage)[selection.ORIGINAL]) == wanted
+
+        await becomes(is_new, stage)
+
+    async def is_quiet() -> None:
+        before = -1
+
+        def nothing_written() -> bool:
+            nonlocal before
+            now, earlier = len(stage.between.writes), before
+            before = now
+            return now == earlier and is_taken(stage) and condition(stage) == ("True", "ServiceTaken")
+
+        await eventually(nothing_written, within=LONG, every=1, what="nothing more is written")
+
+    assert await swept(stage, edit, is_quiet) >= 3
+
+
+@pytest.mark.parametrize("meddling", [Meddling.DOUBLED, Meddling.LATE, Meddling.LOST])
+async def test_with_watch_events_doubled_late_or_lost_it_ends_right(stage: Stage, meddling: Meddling) -> None:
+    stage.between.meddling = meddling
+    stage.start()
+
+    for _ in range(3):
+        stage.client.apply(MODEL, namespace=stage.namespace)
+        await becomes(is_taken, stage)
+        stage.client.kubectl("delete", "md", "llama", "-n", stage.namespace, "--wait=false")
+        await becomes(is_gone, stage)
+
+    assert stage.outages == []
