@@ -5,6 +5,7 @@ own, where the controller runs too.
 """
 
 import asyncio
+import signal
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Mapping
@@ -12,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
@@ -28,7 +30,7 @@ from fakes.controller import COMMAND
 Json = dict[str, Any]
 PODS_NETWORK = "10.77"
 STATS, LOOKS_EVERY = 9902, 0.05
-CONTROLLER, NODE = "controller", "played"
+CONTROLLER, OTHER, NODE = "controller", "other-controller", "played"
 
 
 class Stage:
@@ -45,7 +47,8 @@ class Stage:
         self._room = place
         self._addresses = 10
         self._endpoints: dict[tuple[str, str], frozenset[str]] = {}
-        self._command: tuple[str, ...] = ()
+        self.settings: dict[str, Any] = {}
+        self._folder = Path()
 
     @property
     def inside(self) -> Processes:
@@ -60,21 +63,29 @@ class Stage:
         users = [{"name": "controller", "user": {"token": token}}]
         content = {"apiVersion": "v1", "kind": "Config", "clusters": clusters, "users": users, "contexts": contexts}
         config.write_text(yaml.safe_dump({**content, "current-context": "tests"}))
-        replica = controllers.replica(self.client, folder, CONTROLLER, settings, config)
-        self._command = (str(COMMAND), "cluster", *replica.arguments)
+        self._folder, self.settings = folder, dict(settings)
 
-    def start(self) -> None:
-        """Start the controller, or start it again."""
-        self.inside.start(CONTROLLER, *self._command)
+    def start(self, name: str = CONTROLLER) -> None:
+        """Start a replica of the controller, or start it again."""
+        config = self._folder / "controller.kubeconfig"
+        replica = controllers.replica(self.client, self._folder, name, self.settings, config)
+        self.inside.start(name, str(COMMAND), "cluster", *replica.arguments)
 
     def kill(self) -> None:
         """Kill it."""
         self.inside.kill(CONTROLLER)
 
+    def send(self, number: signal.Signals, name: str = CONTROLLER) -> None:
+        """Send a signal to a replica."""
+        first = psutil.Process(self.inside.pid(name))
+        for each in (first, *first.children(recursive=True)):
+            each.send_signal(number)
+
     def end(self) -> None:
-        """End it if it runs."""
-        with suppress(KeyError):
-            self.kill()
+        """End all replicas that run."""
+        for name in (CONTROLLER, OTHER):
+            with suppress(KeyError):
+                self.inside.kill(name)
 
     async def play(self) -> None:
         """Let pods run, become ready or not, and end; until cancelled."""

@@ -5,6 +5,7 @@ The pods are played, and so nothing fails but what we do wrong: at no moment may
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +24,7 @@ from fakes.controller import COMMAND
 from waiting import eventually
 
 Json = dict[str, Any]
-LONG = 90
+LONG, FROZEN = 90, 60
 SETTINGS = {
     "metricInformer": {"periodSeconds": 1},
     "enableLeaderElection": False,
@@ -378,6 +379,37 @@ async def test_what_a_service_was_is_known_even_if_its_annotation_is_lost(stage:
     await becomes(lambda stage: json.loads(annotations(stage).get(selection.ORIGINAL, "{}")) == USERS, stage)
     stage.client.patch("md", "llama", {"spec": {"enabled": False}}, namespace=stage.namespace)
     await becomes(is_back, stage)
+
+
+async def test_a_leader_that_was_frozen_writes_nothing_more_when_it_goes_on(stage: Stage) -> None:
+    stage.settings["enableLeaderElection"] = True
+    await taken(stage)
+    stage.send(signal.SIGSTOP)
+    frozen = asyncio.get_running_loop().time()
+    stage.start(played.OTHER)
+    stage.client.patch("md", "llama", {"spec": {"enabled": False}}, namespace=stage.namespace)
+    await becomes(is_back, stage)
+    await becomes(lambda stage: not finalizers(stage), stage)
+    stage.client.patch("md", "llama", {"spec": {"enabled": True}}, namespace=stage.namespace)
+    await becomes(is_taken, stage)
+    await becomes(lambda stage: condition(stage) == ("True", "ServiceTaken"), stage)
+    await eventually(lambda: asyncio.get_running_loop().time() - frozen >= FROZEN, within=LONG, every=1)
+    before = service(stage)["metadata"]["resourceVersion"]
+    stage.between.writes.clear()
+
+    stage.send(signal.SIGCONT)
+
+    await eventually(lambda: "not leading any more" in stage.inside.said(played.CONTROLLER), within=LONG, every=0.5)
+    stage.client.patch(
+        "md",
+        "llama",
+        {"spec": {"offloadingConfig": {"remoteBackend": {"pathPrefix": "/noticed"}}}},
+        namespace=stage.namespace,
+    )
+    await eventually(lambda: any("configmaps" in each for each in stage.between.writes), within=LONG, every=0.5)
+    assert not any("services" in each for each in stage.between.writes)
+    assert service(stage)["metadata"]["resourceVersion"] == before
+    assert stage.outages == []
 
 
 async def survived(stage: Stage, number: int, change: Callable[[], Awaitable[None]], *, after: bool) -> bool:
