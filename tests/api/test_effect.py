@@ -81,7 +81,7 @@ def test_tells_every_field_without_effect_that_was_set(full: dict[str, Any], pro
 @pytest.mark.parametrize(
     ("config", "field", "part"),
     [
-        ({"behavior": {"dryRun": True}}, "behavior.dryRun", "requests ARE SENT to the remote"),
+        ({"behavior": {"mode": "Proportional"}}, "behavior.mode", "all of percentage is offloaded"),
     ],
 )
 def test_says_what_happens_instead(read: Read, config: dict[str, Any], field: str, part: str) -> None:

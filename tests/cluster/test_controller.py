@@ -263,7 +263,7 @@ async def test_a_service_that_is_not_there_is_told_and_waited_for(world: World, 
     await world.complete()
 
 
-async def test_what_has_no_effect_yet_is_told_and_a_dry_run_is_refused(world: World, one: Replica) -> None:
+async def test_what_has_no_effect_yet_is_told(world: World, one: Replica) -> None:
     world.apply(SERVICE, model())
     await world.complete()
     for pod in world.names("pod"):
@@ -271,11 +271,47 @@ async def test_what_has_no_effect_yet_is_told_and_a_dry_run_is_refused(world: Wo
         world.client.set_status("pod", pod, ready, namespace=world.namespace)
 
     world.patch({"spec": {"offloadingConfig": {"behavior": {"mode": "Proportional"}}}})
+
     await eventually(lambda: "Proportional" in world.condition("Ready").get("message", ""), within=LONG)
+
+
+async def test_a_dry_run_shows_what_it_would_do_and_sends_nothing(world: World, one: Replica) -> None:
+    world.queue(14)
+    world.apply(SERVICE, model())
+    await world.reaches(50)
+
     world.patch({"spec": {"offloadingConfig": {"behavior": {"dryRun": True}}}})
 
-    await eventually(lambda: world.condition("Ready").get("reason") == "SpecInvalid", within=LONG)
-    assert "behavior.dryRun" in world.condition("Ready")["message"]
+    await world.reaches(0)
+    assert world.status()["offloading"]["message"].startswith("dry run, would offload 50%: ")
+    assert world.condition("Offloading")["status"] == "False"
+
+
+async def test_a_person_overrides_the_metrics_and_takes_it_back(world: World, rights: Path, one: Replica) -> None:
+    async def override(*arguments: str) -> tuple[int, str]:
+        line = (str(COMMAND), "override", "llama", *arguments, f"--namespace={world.namespace}")
+        kubeconfig = f"--kubeconfig={world.client.kubeconfig}"
+        ran = await asyncio.create_subprocess_exec(
+            *line, kubeconfig, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        said, _ = await ran.communicate()
+        return ran.returncode or 0, said.decode()
+
+    world.apply(SERVICE, model())
+    await world.reaches(0)
+
+    code, said = await override("25%", "--for=1h", "--reason=a rehearsal", "--author=ada")
+    await world.reaches(25)
+    offloading = world.status()["offloading"]
+    assert (code, offloading["reason"]) == (0, "Overridden")
+    assert "by ada, a rehearsal" in offloading["message"]
+    assert "25 %" in said
+
+    assert (await override("--clear"))[0] == 0
+    await eventually(lambda: world.status()["offloading"]["reason"] != "Overridden", within=LONG, every=0.2)
+    assert (await override("250%"))[0] == 1
+    assert (await override("25", "--for=soon"))[0] == 1
+    assert (await override())[0] == 1
 
 
 async def test_an_autoscaler_on_the_same_workload_is_warned_of(world: World, one: Replica) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from beamlit_controller.core import decision
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.spec import Behavior, OffloadSpec, OnMetricsLoss, Ramp
+from beamlit_controller.core.spec import Behavior, OffloadSpec, OnMetricsLoss, Override, Ramp
 from beamlit_controller.core.verdict import Judgement, Unread, Verdict
 from builders import NOW, QUEUE, missing, spec, verdict
 
@@ -384,3 +384,61 @@ def test_offloading_ends_after_the_load_has_gone(delay: float, percentage: int) 
     assert max(shares) == percentage
     assert shares[-1] == 0
     assert changes(shares) <= 30
+
+
+def test_a_percentage_set_by_hand_wins_over_the_metrics_and_is_shown_as_the_reason() -> None:
+    until = NOW + timedelta(hours=1)
+    play = Play(spec=spec(behavior=Behavior(percentage=50), override=Override(25, until, "ada", "a rehearsal")))
+
+    quiet, busy, unknown = play.read(0.1), play.read(3), play.read(None)
+
+    assert {each.percentage for each in (quiet, busy, unknown)} == {25}
+    assert {each.reason for each in (quiet, busy, unknown)} == {Reason.OVERRIDDEN}
+    assert quiet.message == "set to 25 % by hand until 2026-06-01 13:00:00 UTC, by ada, a rehearsal"
+    assert quiet.since == unknown.since
+
+
+def test_a_percentage_set_by_hand_ends_by_itself_and_low_demand_is_taken_back_at_once() -> None:
+    play = Play(spec=spec(behavior=Behavior(percentage=50), override=Override(25, NOW + timedelta(seconds=60))))
+    assert play.hold(0.1, 55).percentage == 25
+
+    assert play.read(0.1).percentage == 0
+
+
+def test_after_a_percentage_set_by_hand_high_demand_goes_on_as_the_spec_says() -> None:
+    play = Play(spec=spec(behavior=Behavior(percentage=50), override=Override(80, NOW + timedelta(seconds=60))))
+    play.hold(0.5, 55)
+
+    assert play.read(0.5).percentage == 50
+
+
+def test_nothing_leaves_by_hand_either_as_long_as_that_is_said() -> None:
+    play = Play(spec=spec(behavior=Behavior(percentage=50), override=Override(0)))
+
+    assert play.hold(9, 3600).percentage == 0
+    play.spec = HALF
+    assert play.read(9).percentage == 50
+
+
+def test_a_dry_run_decides_all_the_same_and_sends_nothing() -> None:
+    play = Play(spec=spec(behavior=Behavior(percentage=50, dry_run=True)))
+
+    busy = play.read(1.5)
+    assert (busy.percentage, busy.sent, busy.reason) == (50, 0, Reason.METRIC_ABOVE_TARGET)
+    still = play.hold(1.5, 300)
+    assert (still.percentage, still.demand) == (50, Fraction(3, 2))  # nothing was taken away from local
+    calm = play.hold(0.5, 120)
+    assert (calm.percentage, calm.sent) == (0, 0)
+
+
+def test_a_dry_run_that_ends_begins_to_send_and_one_that_begins_takes_back() -> None:
+    play = Play(spec=spec(behavior=Behavior(percentage=50, dry_run=True)))
+    play.hold(1.5, 60)
+
+    play.spec = HALF
+    sent = play.read(1.5)
+    play.spec = spec(behavior=Behavior(percentage=50, dry_run=True))
+    taken_back = play.read(0.8)
+
+    assert (sent.percentage, sent.sent, sent.shares[-1].percentage) == (50, 50, 50)
+    assert (taken_back.percentage, taken_back.sent, taken_back.shares[-1].percentage) == (50, 0, 0)

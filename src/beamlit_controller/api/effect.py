@@ -46,12 +46,6 @@ _GATEWAY = Gateway()
 
 PENDING: Final = (
     Pending(
-        "metadata.annotations[offloading.beamlit.com/override]",
-        "the metrics decide the percentage",
-        lambda spec: spec.override is not None,
-        in_cluster=True,
-    ),
-    Pending(
         "spec.environment",
         "nothing is chosen by it",
         lambda spec: bool(spec.environment),
@@ -76,12 +70,6 @@ PENDING: Final = (
         f"{_CONFIG}.behavior.mode",
         "with Proportional too, all of percentage is offloaded while a metric is above its target, as with Fixed",
         lambda spec: spec.behavior.mode is not Mode.FIXED,
-        in_cluster=True,
-    ),
-    Pending(
-        f"{_CONFIG}.behavior.dryRun",
-        "DANGER, requests ARE SENT to the remote; enabled: false keeps them all",
-        lambda spec: spec.behavior.dry_run,
         in_cluster=True,
     ),
     Pending(

@@ -14,6 +14,10 @@ from beamlit_controller.api.scalars import DnsLabel
 ANNOTATIONS: Final = "offloading.beamlit.com/"
 OVERRIDE: Final = f"{ANNOTATIONS}override"
 OVERRIDE_UNTIL: Final = f"{ANNOTATIONS}override-until"
+OVERRIDE_AUTHOR: Final = f"{ANNOTATIONS}override-author"
+OVERRIDE_REASON: Final = f"{ANNOTATIONS}override-reason"
+OVERRIDES: Final = (OVERRIDE, OVERRIDE_UNTIL, OVERRIDE_AUTHOR, OVERRIDE_REASON)
+LONGEST_WORD = 200
 
 
 _NAME = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?", re.ASCII)

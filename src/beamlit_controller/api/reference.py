@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from beamlit_controller.api import crd, effect, schema
-from beamlit_controller.api.metadata import LONGEST_NAME, OVERRIDE, OVERRIDE_UNTIL
+from beamlit_controller.api.metadata import LONGEST_NAME, OVERRIDE, OVERRIDE_AUTHOR, OVERRIDE_REASON, OVERRIDE_UNTIL
 from beamlit_controller.api.schema import Schema
 from beamlit_controller.api.settings_models import SettingsFile
 from beamlit_controller.api.status_models import Status
@@ -49,8 +49,8 @@ spec: …
 
 Unknown fields, empty fields and values of another type are mistakes; all mistakes of a file are told at once.
 Two annotations set the percentage by hand: `{OVERRIDE}: "25"`, and
-`{OVERRIDE_UNTIL}` with the time (RFC 3339) at which that ends. They are accepted, not in effect
-yet.
+`{OVERRIDE_UNTIL}` with the time (RFC 3339) at which that ends. `{OVERRIDE_AUTHOR}` and
+`{OVERRIDE_REASON}` are shown beside it.
 """
 _SETTINGS = f"""# Settings
 

@@ -63,9 +63,9 @@ def metric(assessed: Assessed) -> Json:
 
 def _offloading(decision: Decision) -> Json:
     return {
-        "percentage": decision.percentage,
+        "percentage": decision.sent,
         "reason": decision.reason.value,
-        "message": decision.message,
+        "message": _said(decision),
         "since": instant(decision.since),
     }
 
@@ -76,7 +76,12 @@ def instant(moment: datetime) -> str:
 
 
 def _offloads(decision: Decision) -> tuple[str, Reason, str]:
-    return "True" if decision.percentage else "False", decision.reason, decision.message
+    return "True" if decision.sent else "False", decision.reason, _said(decision)
+
+
+def _said(decision: Decision) -> str:
+    would = f"dry run, would offload {decision.percentage}%: " if decision.dry and decision.percentage else ""
+    return f"{would or ('dry run: ' if decision.dry else '')}{decision.message}"
 
 
 def _available(metrics: Sequence[Assessed | Unread]) -> tuple[str, Reason, str]:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pydantic import ValidationError
 
 from beamlit_controller.api import destination, metadata, offloading, policy, problems, scalars, targets, v1alpha1
-from beamlit_controller.api.metadata import ANNOTATIONS, OVERRIDE, OVERRIDE_UNTIL
+from beamlit_controller.api.metadata import ANNOTATIONS, OVERRIDE, OVERRIDE_AUTHOR, OVERRIDE_REASON, OVERRIDE_UNTIL
 from beamlit_controller.api.problems import Notice
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.api.v1alpha1 import ModelDeployment
@@ -137,7 +137,12 @@ def _override(annotations: Mapping[str, str]) -> spec.Override | None:
     text, until = annotations.get(OVERRIDE), annotations.get(OVERRIDE_UNTIL)
     if text is None:
         return None
-    return spec.Override(metadata.override(text), None if until is None else scalars.instant(until))
+    return spec.Override(
+        metadata.override(text),
+        None if until is None else scalars.instant(until),
+        author=annotations.get(OVERRIDE_AUTHOR, "")[: metadata.LONGEST_WORD],
+        reason=annotations.get(OVERRIDE_REASON, "")[: metadata.LONGEST_WORD],
+    )
 
 
 def _notices(deployment: ModelDeployment) -> Iterator[Notice]:
@@ -162,8 +167,8 @@ _CREDENTIALS = frozenset({"x-api-key", "api-key", "cookie", "x-auth-token"})
 def _annotations(annotations: Mapping[str, str]) -> Iterator[Notice]:
     """Tell of annotations without effect. Not mistakes: a leftover must not keep an old override in force."""
     for name in annotations:
-        if name.startswith(ANNOTATIONS) and name not in {OVERRIDE, OVERRIDE_UNTIL}:
-            hint = problems.nearest(name, (OVERRIDE, OVERRIDE_UNTIL))
+        if name.startswith(ANNOTATIONS) and name not in metadata.OVERRIDES:
+            hint = problems.nearest(name, metadata.OVERRIDES)
             yield Notice(
                 problems.path(("metadata", "annotations", name)), f"without effect: no such annotation, {hint}"
             )

@@ -178,6 +178,53 @@ def restore(
         sys.exit(1)
 
 
+def override(
+    name: str,
+    percentage: str = "",
+    *,
+    namespace: Annotated[str, Parameter(alias="-n")] = "default",
+    lasting: Annotated[str, Parameter(name="--for")] = "",
+    reason: str = "",
+    author: Annotated[str, Parameter(env_var="USER")] = "",
+    clear: Annotated[bool, Parameter(negative="")] = False,
+    kubeconfig: Path | None = None,
+) -> None:
+    """Set the percentage of a model in the cluster by hand, whatever its metrics say.
+
+    Without a cluster, write the same annotations into the manifest.
+
+    Parameters
+    ----------
+    name
+        The ModelDeployment.
+    percentage
+        From 0 to 100, such as 25 or 25%.
+    namespace
+        Where it is.
+    lasting
+        How long, such as 90s, 30m, 2h or 1d; until it is cleared without it.
+    reason
+        Why: shown wherever the percentage is.
+    author
+        Who says so; you, without it.
+    clear
+        Let the metrics decide again.
+    kubeconfig
+        How the API server is reached.
+    """
+    from beamlit_controller.cluster import overriding  # noqa: PLC0415 - the HTTP client is slow to import
+    from beamlit_controller.kubernetes.api_server import ApiError  # noqa: PLC0415 - the same
+
+    if clear == bool(percentage):
+        _fail("expected a percentage or --clear, and not both")
+    try:
+        wanted = None if clear else overriding.wanted(percentage, lasting, author=author, reason=reason)
+        asyncio.run(overriding.override(namespace, name, wanted, kubeconfig))
+    except (ApiError, ValueError) as error:
+        _fail(str(error))
+    print(f"{namespace}/{name}: {wanted or 'the metrics decide again'}")
+
+
 def envoy(*, directory: Path, concurrency: int = 2, log_level: str = "warning") -> None:
     """Become the Envoy of a gateway, which reads its files from a folder.
 

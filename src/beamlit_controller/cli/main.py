@@ -174,6 +174,7 @@ def crd() -> None:
 app.command(in_cluster.cluster)
 app.command(in_cluster.release)
 app.command(in_cluster.restore)
+app.command(in_cluster.override)
 app.command(in_cluster.envoy)
 app.command(in_cluster.drain)
 

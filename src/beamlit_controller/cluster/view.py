@@ -130,12 +130,8 @@ class View:
 
 
 def read_spec(content: Mapping[str, object], settings: Settings) -> translate.Accepted | tuple[Rejected, ...]:
-    """Read a resource. What has no effect yet is told, but for a dry run: to ignore that would send requests away."""
+    """Read a resource. What has no effect yet is told."""
     read = translate.read(content, settings)
     if not isinstance(read, translate.Accepted):
         return read
-    if read.spec.behavior.dry_run:
-        return (
-            Rejected("spec.offloadingConfig.behavior.dryRun", "not in this version; enabled: false keeps all requests"),
-        )
     return replace(read, notices=(*read.notices, *effect.not_in_effect(read.spec, cluster=True)))

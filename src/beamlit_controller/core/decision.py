@@ -7,13 +7,13 @@ offloading is still needed, there is a trial release, rarely.
 """
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 from beamlit_controller.core import demand, wording
 from beamlit_controller.core.demand import Share
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.spec import Behavior, OffloadSpec, OnMetricsLoss
+from beamlit_controller.core.spec import Behavior, OffloadSpec, OnMetricsLoss, Override
 from beamlit_controller.core.verdict import Assessed, Judgement, Unread, Verdict
 
 LONGEST_RELEASE_WINDOW = timedelta(seconds=900)
@@ -47,7 +47,10 @@ class Restraint:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The percentage in force, why, and since when; and all that the next decision needs to know of the past."""
+    """The percentage in force, why, and since when; and all that the next decision needs to know of the past.
+
+    With `dry` it is what would be in force: nothing is sent to the remote, and `shares` are 0.
+    """
 
     percentage: int
     reason: Reason
@@ -57,6 +60,12 @@ class Decision:
     demand: Fraction | None = None
     timers: Timers = Timers()
     restraint: Restraint = Restraint()
+    dry: bool = False
+
+    @property
+    def sent(self) -> int:
+        """Give the percentage that really goes to the remote."""
+        return 0 if self.dry else self.percentage
 
 
 def begin(now: datetime) -> Decision:
@@ -66,14 +75,15 @@ def begin(now: datetime) -> Decision:
 
 def decide(spec: OffloadSpec, previous: Decision | None, verdict: Verdict, now: datetime) -> Decision:
     """Decide the percentage of requests for the remote."""
-    before = previous or begin(now)
+    before = _as_sent(previous or begin(now), now, dry=spec.behavior.dry_run)
     if not spec.enabled:
         return _reset(before, now, Reason.DISABLED, "spec.enabled is false: everything is served locally")
+    if spec.override is not None and _in_force(spec.override, now):
+        return _by_hand(spec.override, before, now)
     if not spec.metrics:
         return _reset(before, now, Reason.NO_METRICS, "no metric is given: the share stays at 0")
-    before = replace(
-        _bounded(before, spec.behavior, now), demand=demand.seen(verdict, before.shares), restraint=_rested(before, now)
-    )
+    known = replace(before, demand=demand.seen(verdict, before.shares), restraint=_rested(before, now))
+    before = _bounded(_after_override(known, spec.behavior, now), spec.behavior, now)
     match verdict.judgement:
         case Judgement.OVER:
             return _over(before, spec.behavior, verdict, now)
@@ -91,6 +101,38 @@ def settled(metrics: tuple[Assessed | Unread, ...], change: datetime) -> bool:
 def release_window(before: Decision, behavior: Behavior) -> timedelta:
     """Give the time that demand has to stay low: the user's, or the longer one that a too early release taught."""
     return max(behavior.release.stabilization_window, before.restraint.release_window)
+
+
+# By hand, or dry.
+
+
+def _in_force(override: Override, now: datetime) -> bool:
+    return override.until is None or now < override.until
+
+
+def _by_hand(override: Override, before: Decision, now: datetime) -> Decision:
+    """Do what a person says; what is remembered of the metrics begins anew afterwards."""
+    until = f" until {override.until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if override.until else ""
+    why = "".join(f", {said}" for said in (override.author and f"by {override.author}", override.reason) if said)
+    message = f"set to {override.percentage} % by hand{until}{why}"
+    moved = _moved(before, override.percentage, now, Reason.OVERRIDDEN, message)
+    return replace(moved, timers=Timers(), restraint=Restraint(), demand=None)
+
+
+def _after_override(before: Decision, behavior: Behavior, now: datetime) -> Decision:
+    """Take back at once what only a person's word kept away, if demand is seen to be low; else as ever."""
+    if before.reason is not Reason.OVERRIDDEN or before.demand is None:
+        return before
+    low = before.demand <= 1 - Fraction(behavior.release.tolerance)
+    return _moved(before, 0, now, Reason.METRIC_BELOW_TARGET, "the override has ended") if low else before
+
+
+def _as_sent(before: Decision, now: datetime, *, dry: bool) -> Decision:
+    """Go on from a decision that was in force, or only shown, as one that is the other from now on."""
+    if before.dry == dry:
+        return before
+    turned = replace(before, dry=dry)
+    return replace(turned, since=now, shares=demand.remember(before.shares, now, turned.sent), timers=Timers())
 
 
 # Over: engage, or take the next step.
@@ -251,7 +293,7 @@ def _moved(
         said,
         percentage=percentage,
         since=now,
-        shares=demand.remember(held.shares, now, percentage),
+        shares=demand.remember(held.shares, now, 0 if held.dry else percentage),
         timers=replace(held.timers, under_since=None, stuck_since=None),
         restraint=restraint,
     )

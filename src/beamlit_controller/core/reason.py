@@ -16,6 +16,7 @@ class Reason(StrEnum):
     METRICS_UNAVAILABLE = "MetricsUnavailable"
     METRICS_LOST = "MetricsLost"
     NO_METRICS = "NoMetrics"
+    OVERRIDDEN = "Overridden"
     DISABLED = "Disabled"
     RELEASED = "Released"
 

@@ -200,10 +200,12 @@ class Behavior:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A percentage set by a person, until a time or until it is taken away."""
+    """A percentage set by a person, until a time or until it is taken away; who it was, and why."""
 
     percentage: int
     until: datetime | None = None
+    author: str = ""
+    reason: str = ""
 
 
 # Where requests go.

@@ -38,7 +38,7 @@ class ShareSink:
 
     def record(self, cycle: Cycle) -> None:
         """Make the decision's percentage the model's share, and bound what is at local by what is ready there."""
-        spec, percentage = cycle.spec, cycle.decision.percentage
+        spec, percentage = cycle.spec, cycle.decision.sent
         gateways = max(1, self._shares.connected(spec.key))
         in_flight = limits.in_flight(spec, ready=cycle.signals.local.ready, gateways=gateways)
         self._shares.set(spec.key, Setting(min(percentage, self._most(spec.key, percentage)), in_flight))

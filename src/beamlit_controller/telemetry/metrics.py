@@ -115,16 +115,23 @@ def _shares(models: list[tuple[ModelKey, _Model]]) -> Iterator[Metric]:
         "What the highest ratio would be if nothing were offloaded; absent while it can't be seen.",
         labels=MODEL_LABELS,
     )
+    would = GaugeMetricFamily(
+        "beamlit_dry_run_percentage",
+        "Percentage of requests that would go to the remote if it were no dry run.",
+        labels=MODEL_LABELS,
+    )
     for key, model in models:
         cycle, labels = model.cycle, (key.namespace, key.name)
         if cycle is None:
             continue
-        percentage.add_metric(labels, cycle.decision.percentage)
+        percentage.add_metric(labels, cycle.decision.sent)
+        if cycle.decision.dry:
+            would.add_metric(labels, cycle.decision.percentage)
         if model.readable and cycle.verdict.ratio is not None:
             highest.add_metric(labels, float(cycle.verdict.ratio))
         if model.readable and cycle.decision.demand is not None:
             demand.add_metric(labels, float(cycle.decision.demand))
-    return iter((percentage, highest, demand))
+    return iter((percentage, would, highest, demand))
 
 
 def _metrics(models: list[tuple[ModelKey, _Model]]) -> Iterator[Metric]:

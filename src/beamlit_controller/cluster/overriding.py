@@ -1,0 +1,58 @@
+"""Setting a percentage by hand: the annotations of a ModelDeployment that say so."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from beamlit_controller.api import metadata
+from beamlit_controller.api.metadata import LONGEST_WORD, OVERRIDE, OVERRIDE_AUTHOR, OVERRIDE_REASON, OVERRIDE_UNTIL
+from beamlit_controller.kubernetes import api_server, paths
+from beamlit_controller.kubernetes.api_server import ApiServer
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be written."""
+
+    percentage: int
+    until: datetime | None
+    author: str
+    reason: str
+
+    def __str__(self) -> str:
+        until = f" until {self.until:%Y-%m-%d %H:%M:%S} UTC" if self.until else " until it is cleared"
+        return f"{self.percentage} %{until}"
+
+
+def wanted(percentage: str, lasting: str, *, author: str = "", reason: str = "", now: datetime | None = None) -> Wanted:
+    """Read what a person says. Raises ValueError."""
+    until = (now or datetime.now(UTC)) + _span(lasting) if lasting else None
+    return Wanted(
+        metadata.override(percentage.strip().removesuffix("%").strip()),
+        until,
+        author[:LONGEST_WORD],
+        reason[:LONGEST_WORD],
+    )
+
+
+async def override(namespace: str, name: str, wanted: Wanted | None, kubeconfig: Path | None) -> None:
+    """Write it, or without it take away what is there. Raises ApiError."""
+    annotations: dict[str, str | None] = {
+        OVERRIDE: str(wanted.percentage) if wanted else None,
+        OVERRIDE_UNTIL: f"{wanted.until:%Y-%m-%dT%H:%M:%SZ}" if wanted and wanted.until else None,
+        OVERRIDE_AUTHOR: (wanted.author or None) if wanted else None,
+        OVERRIDE_REASON: (wanted.reason or None) if wanted else None,
+    }
+    async with ApiServer(api_server.configuration(kubeconfig)) as server:
+        path = paths.MODEL_DEPLOYMENTS.path(namespace, name)
+        await server.merge(path, {"metadata": {"annotations": annotations}})
+
+
+def _span(text: str) -> timedelta:
+    found = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", text.strip(), re.ASCII)
+    if found is None:
+        raise ValueError(f"--for: expected a time such as 90s, 30m, 2h or 1d, got {text!r}")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
