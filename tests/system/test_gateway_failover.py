@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import builders
-from beamlit_controller.core.spec import OnRemoteFailure, Overflow
+from beamlit_controller.core.spec import Behavior, OnRemoteFailure, Overflow
 from fakes import client, load
 from fakes.gateway import free_port, gateway, to
 from fakes.upstream import Exchange, upstream
@@ -190,12 +190,21 @@ async def test_the_remotes_failure_is_the_answer_where_the_spec_wants_it(tmp_pat
     assert local.connections == 0
 
 
-async def test_everything_stays_without_a_remote_or_while_offloading_is_off(tmp_path: Path) -> None:
+async def test_everything_stays_without_a_remote_while_offloading_is_off_and_in_a_dry_run(tmp_path: Path) -> None:
     async with upstream("local") as local, upstream("remote") as remote:
-        for name, spec in {"none": builders.spec(), "off": builders.spec(remote=to(remote), enabled=False)}.items():
+        dry = Behavior(dry_run=True)
+        specs = {
+            "none": builders.spec(),
+            "off": builders.spec(remote=to(remote), enabled=False),
+            "dry": builders.spec(remote=to(remote), behavior=dry),
+        }
+        for name, spec in specs.items():
             (tmp_path / name).mkdir()
             async with gateway(spec, tmp_path / name, local=[local], share=100) as gate:
                 tally = await load.ask(gate.front, requests=100)
                 assert tally.answered == {("200", "local"): 100}
+                await local.stop()
+                assert (await client.get(gate.front)).line[1] == "503"
+                await local.start()
 
     assert remote.connections == 0

@@ -92,7 +92,7 @@ def authority(remote: RemoteBackend) -> str:
 
 def remote_of(spec: OffloadSpec) -> RemoteBackend | None:
     """Give the remote, if requests may leave at all."""
-    return spec.remote if spec.enabled else None
+    return spec.remote if spec.enabled and not spec.behavior.dry_run else None
 
 
 def _probed(node: str) -> list[Message]:
