@@ -23,6 +23,8 @@ from beamlit_controller.kubernetes.gateways import Gateways
 from beamlit_controller.kubernetes.lease import Lease
 from beamlit_controller.kubernetes.reach import Reach
 
+LOOKS_EVERY = 0.5
+
 log = structlog.stdlib.get_logger()
 
 
@@ -68,7 +70,10 @@ async def _released(given: Cluster, server: ApiServer) -> None:
         keeping = group.create_task(keeper.run())
         for key in tuple(view.models.models):
             while key in view.models.models and not keeper.is_gone(key):
-                await view.owned.changes.other_than(view.owned.changes.value)
+                # It is not only its objects that have to be gone.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOKS_EVERY):
+                        await view.owned.changes.other_than(view.owned.changes.value)
             await _say_released(server, key)
             log.info("released", model=str(key))
         keeping.cancel()

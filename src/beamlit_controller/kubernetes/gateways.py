@@ -175,17 +175,30 @@ class Gateways:
         around = self._around
         while True:
             seen = around.services.changes.value
-            known = {(key.namespace, key.name) for key in around.models.models}
-            strays = [each for each in around.services.taken() if (each.namespace, each.noted.taken_by) not in known]
             try:
-                await self._takeovers.give_back_all(
-                    [each for each in strays if each.taken], "nobody of that name takes it over"
-                )
+                await self._takeovers.give_back_all(self._strays(), "nobody has it any more")
             except ApiError as error:
                 log.warning("service not given back", code=error.code, error=error.message)
                 await asyncio.sleep(FIRST_RETRY)
                 continue
             await around.services.changes.other_than(seen)
+
+    def _strays(self) -> list[Service]:
+        """Give the Services that are taken over, and that no model has, nor any worker looks after."""
+        around = self._around
+        models = {(key.namespace, key.name) for key in around.models.models}
+        theirs = {
+            (key.namespace, model.spec.service.name)
+            for key, model in around.models.models.items()
+            if model.spec is not None and model.spec.service is not None
+        }
+        return [
+            each
+            for each in around.services.taken()
+            if each.taken
+            and (each.namespace, each.noted.taken_by) not in models
+            and (each.namespace, each.name) not in theirs
+        ]
 
     async def _look(self, key: ModelKey) -> Missing | None:
         """Make the gateway what it should be; tell what stands in the way."""
