@@ -473,6 +473,7 @@ async def test_every_right_is_used_and_none_is_missing(
         now = ("--force", "--grace-period=0", "--ignore-not-found")
         world.client.kubectl("delete", "pod", "--all", "-n", world.namespace, *now)
         await eventually(lambda: set(world.versions()) == {"Service/llama-gateway"}, within=LONG)
+        await eventually(lambda: not world.get("md", "llama")["metadata"].get("finalizers"), within=LONG)
 
     asked = [each for each in control_plane.asked(f"{controllers.SYSTEM}:{controllers.NAME}") if "objectRef" in each]
     # In other tests' namespaces, which are on their way out, nothing may be created any more.

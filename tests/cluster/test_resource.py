@@ -262,4 +262,4 @@ def test_defaults_are_filled_in(client: Client, namespace: str) -> None:
 
     assert spec["offloadingConfig"]["behavior"]["percentage"] == 100
     assert spec["gateway"]["replicas"] == 2
-    assert spec["routing"]["mode"] == "Service"
+    assert spec["routing"]["mode"] == "Takeover"

@@ -29,6 +29,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 SEEN_WITHIN = 10.0
 LOOKS_EVERY = 0.1
+NOT_FOUND = 404
 LEAVING = timedelta(seconds=60)
 """How much longer than it may drain a pod of a gateway may take to go."""
 UNREADABLE = timedelta(seconds=60)
@@ -115,8 +116,22 @@ class Takeovers:
 
     async def let_go(self, key: ModelKey, owner: str) -> None:
         """Take the finalizer off, if it is there: nothing is taken any more."""
-        if self._around.models.is_held(key):
-            await self._apply(key, owner, [])
+        stored = self._around.models.get(key)
+        if stored is None or not stored.held:
+            return
+        # Whoever put it there: what is applied on the server's side would only take back what we applied.
+        there = list(stored.content["metadata"]["finalizers"])
+        where = "/metadata/finalizers"
+        operations = (
+            {"op": "test", "path": "/metadata/uid", "value": owner},
+            {"op": "test", "path": where, "value": there},
+            {"op": "replace", "path": where, "value": [each for each in there if each != FINALIZER]},
+        )
+        try:
+            await self._server.patch(MODEL_DEPLOYMENTS.path(key.namespace, key.name), operations)
+        except ApiError as error:
+            if error.code != NOT_FOUND:
+                raise
 
     async def away(self, service: Service | None, pods: Collection[GatewayPod]) -> None:
         """See that the Service leads to no pod of the gateway any more, before that is taken away. Raises ApiError."""
@@ -160,11 +175,11 @@ class Takeovers:
     async def _hold(self, key: ModelKey, owner: str) -> None:
         """Have the model stay until its Service was given back."""
         if not self._around.models.is_held(key):
-            await self._apply(key, owner, [FINALIZER])
+            await self._apply(key, owner)
 
-    async def _apply(self, key: ModelKey, owner: str, finalizers: list[str]) -> None:
+    async def _apply(self, key: ModelKey, owner: str) -> None:
         # With the uid nothing is created where the model has gone meanwhile.
-        about = {"name": key.name, "namespace": key.namespace, "uid": owner, "finalizers": finalizers}
+        about = {"name": key.name, "namespace": key.namespace, "uid": owner, "finalizers": [FINALIZER]}
         content = {"apiVersion": MODEL_DEPLOYMENTS.api_version, "kind": MODEL_DEPLOYMENTS.kind, "metadata": about}
         await self._server.apply(MODEL_DEPLOYMENTS.path(key.namespace, key.name), content)
 
