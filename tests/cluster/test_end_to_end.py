@@ -89,12 +89,25 @@ async def ready(node: Node, namespace: str) -> None:
     await off_loop(lambda: node.client.rolled_out(f"deployment/{served.NAME}-gateway", namespace=namespace))
 
 
-async def gateway(node: Node, namespace: str) -> str:
-    service = await off_loop(lambda: node.client.get("service", f"{served.NAME}-gateway", namespace=namespace))
+async def entrance(node: Node, namespace: str) -> str:
+    """Give where clients find the model: its Service, which is theirs."""
+    service = await off_loop(lambda: node.client.get("service", served.NAME, namespace=namespace))
     address = node.reach(f"{service['spec']['clusterIP']}:80")
-    # Ready is the gateway; that kube-proxy knows its Service takes a moment more.
+    # That kube-proxy knows the Service takes a moment.
     await eventually(lambda: serves(address), within=PATIENCE)
     return address
+
+
+async def deployed(node: Node, namespace: str) -> str:
+    """Have the model there as it was before, and give where clients find it."""
+    await off_loop(
+        lambda: node.client.apply(served.deployment(arguments=(BURN,)), served.service(), namespace=namespace)
+    )
+    await off_loop(lambda: node.client.rolled_out(f"deployment/{served.NAME}", namespace=namespace))
+    # From here on only pods that need no privilege are let in: the gateway's.
+    restricted = "pod-security.kubernetes.io/enforce=restricted"
+    await off_loop(lambda: node.client.kubectl("label", "namespace", namespace, restricted))
+    return await entrance(node, namespace)
 
 
 async def connects(address: str) -> bool:
@@ -108,13 +121,10 @@ async def connects(address: str) -> bool:
 @asynccontextmanager
 async def applied(node: Node, namespace: str, **config: Any) -> AsyncIterator[str]:  # noqa: ANN401 - as `model` takes it
     """Have a model and its gateway there, and give where clients find it."""
-    node.client.apply(served.deployment(arguments=(BURN,)), served.service(), namespace=namespace)
-    node.client.rolled_out(f"deployment/{served.NAME}", namespace=namespace)
-    # From here on only pods that need no privilege are let in: the gateway's.
-    node.client.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+    address = await deployed(node, namespace)
     node.client.apply(model(namespace, **config))
     await ready(node, namespace)
-    yield await gateway(node, namespace)
+    yield address
 
 
 async def settled_share(traffic: Traffic, expected: float, *, within: float, count: int = 5_000) -> float:
@@ -175,37 +185,45 @@ async def utilizations(node: Node, namespace: str) -> tuple[int | None, int | No
 async def test_a_busy_model_is_offloaded_by_half_and_taken_back_and_no_request_fails(
     node: Node, node_namespace: str, remote: str
 ) -> None:
-    await chart.install(node)
-    async with applied(node, node_namespace) as address, flowing(address, rate=QUIET) as traffic:
-        node.client.apply(served.autoscaler(percent=1000), namespace=node_namespace)
-        await answered(traffic, 100)
-        assert traffic.by("remote") == 0
+    address = await deployed(node, node_namespace)
+    async with flowing(address, rate=QUIET) as all_along:
+        await chart.install(node)
+        node.client.apply(model(node_namespace), served.autoscaler(percent=1000), namespace=node_namespace)
+        await ready(node, node_namespace)
+        # Connections from before go on past the gateway, so what is measured comes over others.
+        async with flowing(address, rate=QUIET) as traffic:
+            await answered(traffic, 100)
+            assert traffic.by("remote") == 0
 
-        traffic.rate = BUSY
-        await reaches(node, node_namespace, 50)
-        await answered(traffic, 200)
-        share = await settled_share(traffic, 50, within=2)
+            traffic.rate = BUSY
+            await reaches(node, node_namespace, 50)
+            await answered(traffic, 200)
+            share = await settled_share(traffic, 50, within=2)
 
-        async def agree() -> bool:
-            theirs, ours = await utilizations(node, node_namespace)
-            return theirs is not None and theirs == ours
+            async def agree() -> bool:
+                theirs, ours = await utilizations(node, node_namespace)
+                return theirs is not None and theirs == ours
 
-        await eventually(agree, within=PATIENCE, every=1, what="the autoscaler's figure and ours are the same")
-        traffic.rate = QUIET
-        await reaches(node, node_namespace, 0)
-        await answered(traffic, 10)
-        after = traffic.answered.copy()
-        await answered(traffic, 40)
-        logged = chart.said(node)
-        await chart.uninstall(node)
-        await answered(traffic, 40)
+            await eventually(agree, within=PATIENCE, every=1, what="the autoscaler's figure and ours are the same")
+            traffic.rate = QUIET
+            await reaches(node, node_namespace, 0)
+            await answered(traffic, 10)
+            after = traffic.answered.copy()
+            await answered(traffic, 40)
+            logged = chart.said(node)
+            await chart.uninstall(node)
+            await answered(traffic, 40)
 
         left = await off_loop(lambda: pods(node, f"{served.NAME}-gateway", node_namespace))
+        service = await off_loop(lambda: node.client.get("service", served.NAME, namespace=node_namespace))
+        kept = await off_loop(lambda: node.client.get("md", served.NAME, namespace=node_namespace))
 
-    assert traffic.failed == [], logged
+    assert all_along.failed == traffic.failed == [], logged
     assert abs(share - 50) <= 2
     assert traffic.share(after) == 0
     assert left == set()
+    assert service["spec"]["selector"] == served.LABELS
+    assert not kept["metadata"].get("finalizers")
 
 
 USERS_VALUES = {
@@ -256,8 +274,8 @@ async def test_rollouts_a_moved_remote_and_a_killed_leader_cost_no_request_and_n
     node: Node, node_namespace: str, remote: str
 ) -> None:
     with node.model_beside("other-remote", port=REMOTE_PORT + 1) as moved:
-        entrance = node.reach(moved)
-        await eventually(lambda: connects(entrance), within=PATIENCE)
+        there = node.reach(moved)
+        await eventually(lambda: connects(there), within=PATIENCE)
         async with chart.installed(node), applied(node, node_namespace, metrics=[ALWAYS_OVER]) as address:
             await reaches(node, node_namespace, 50)
             async with flowing(address, rate=20, streams=6) as traffic:
@@ -265,7 +283,7 @@ async def test_rollouts_a_moved_remote_and_a_killed_leader_cost_no_request_and_n
                 await restarted(node, f"{served.NAME}-gateway", node_namespace)
 
                 await patched(node, node_namespace, {"offloadingConfig": {"remoteBackend": {"host": moved}}})
-                await eventually(lambda: asked(entrance), within=PATIENCE, every=0.5, what="the other remote is asked")
+                await eventually(lambda: asked(there), within=PATIENCE, every=0.5, what="the other remote is asked")
 
                 await restarted(node, chart.NAME, chart.NAMESPACE)
                 await answered(traffic, 50)
@@ -379,3 +397,128 @@ async def shown(address: str, authorization: str) -> bool:
             return seen == [authorization]
         assert seen == ["Bearer of-the-client"]
     return False
+
+
+TIMES = 50
+
+
+async def test_fifty_times_taken_over_and_given_back_under_load_and_no_request_fails(
+    node: Node, node_namespace: str, remote: str
+) -> None:
+    took: list[float] = []
+    gave: list[float] = []
+    async with chart.installed(node), applied(node, node_namespace, metrics=[ALWAYS_OVER]) as address:
+        await reaches(node, node_namespace, 50)
+        async with flowing(address, rate=40, streams=2) as traffic:
+            for _ in range(TIMES):
+                gave.append(await routed(node, node_namespace, "Service", taken=False))
+                took.append(await routed(node, node_namespace, "Takeover", taken=True))
+            await answered(traffic, 100)
+        logged = chart.said(node)
+
+    assert traffic.failed == [], logged
+    assert traffic.by("remote") > 0
+    # Now and then a busy machine takes its time with kubectl itself.
+    assert (sorted(took)[-5] <= 10, max(took) <= 30) == (True, True), took
+    assert (sorted(gave)[-5] <= 3, max(gave) <= 30) == (True, True), gave
+
+
+async def routed(node: Node, namespace: str, mode: str, *, taken: bool) -> float:
+    """Choose a mode, wait until the Service's endpoints are the gateway's or the model's, and give the seconds to the swap."""
+    began = asyncio.get_running_loop().time()
+    await patched(node, namespace, {"routing": {"mode": mode}})
+    await eventually(lambda: is_taken(node, namespace, taken=taken), within=PATIENCE, every=0.05)
+    took = asyncio.get_running_loop().time() - began
+    await eventually(lambda: leads_to_gateways(node, namespace, taken=taken), within=PATIENCE, every=0.1)
+    return took
+
+
+async def is_taken(node: Node, namespace: str, *, taken: bool = True) -> bool:
+    service = await off_loop(lambda: node.client.get("service", served.NAME, namespace=namespace))
+    return bool(service["spec"]["selector"] == served.LABELS) != taken
+
+
+async def leads_to_gateways(node: Node, namespace: str, *, taken: bool) -> bool:
+    """Tell whether the Service leads to gateways and to nobody else, or to the model and to nobody else."""
+    of_service = ("-l", f"kubernetes.io/service-name={served.NAME}", "-o", "json")
+    listed = await off_loop(lambda: node.client.kubectl("get", "endpointslices", "-n", namespace, *of_service))
+    endpoints = [each for slice_ in json.loads(listed)["items"] for each in slice_.get("endpoints") or ()]
+    led = {"-gateway-" in each["targetRef"]["name"] for each in endpoints if each["conditions"]["ready"]}
+    return led == {taken}
+
+
+async def test_without_any_gateway_pod_the_service_is_back_within_ten_seconds(
+    node: Node, node_namespace: str, remote: str
+) -> None:
+    async with chart.installed(node), applied(node, node_namespace, metrics=[ALWAYS_OVER]) as address:
+        gateways = await off_loop(lambda: pods(node, f"{served.NAME}-gateway", node_namespace))
+        # Nothing can be started here any more: the gateways that go do not come back.
+        quota = {
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {"name": "no-pods"},
+            "spec": {"hard": {"pods": "0"}},
+        }
+        await off_loop(lambda: node.client.apply(quota, namespace=node_namespace))
+        forced = ("delete", "pod", "-n", node_namespace, "--force", "--grace-period=0", *gateways)
+        await off_loop(lambda: node.client.kubectl(*forced))
+        began = asyncio.get_running_loop().time()
+        await eventually(lambda: is_taken(node, node_namespace, taken=False), within=PATIENCE, every=0.1)
+        took = asyncio.get_running_loop().time() - began
+        await eventually(lambda: serves(address), within=PATIENCE)
+        async with flowing(address, rate=40) as traffic:
+            await answered(traffic, 100)
+            await off_loop(lambda: node.client.kubectl("delete", "resourcequota", "no-pods", "-n", node_namespace))
+            await eventually(lambda: is_taken(node, node_namespace), within=PATIENCE, every=1)
+            await answered(traffic, 100)
+        logged = chart.said(node)
+
+    assert took <= 10
+    assert traffic.failed == [], logged
+
+
+async def test_uninstalled_in_any_order_nothing_is_left_and_traffic_never_stops(
+    node: Node, node_namespace: str, remote: str
+) -> None:
+    async def resource_first() -> None:
+        await off_loop(lambda: node.client.kubectl("delete", "md", served.NAME, "-n", node_namespace, within=PATIENCE))
+        await chart.uninstall(node)
+
+    async def definition_first() -> None:
+        crd = "crd/modeldeployments.deployment.beamlit.com"
+        await off_loop(lambda: node.client.kubectl("delete", crd, f"--timeout={PATIENCE}s", within=PATIENCE + 10))
+        await chart.uninstall(node)
+
+    address = await deployed(node, node_namespace)
+    async with flowing(address, rate=40, streams=1) as traffic:
+        for order in (resource_first, definition_first):
+            await chart.install(node)
+            node.client.apply(model(node_namespace, metrics=[ALWAYS_OVER]))
+            await ready(node, node_namespace)
+            await order()
+            await eventually(lambda: nothing_left(node, node_namespace), within=PATIENCE, every=1, what=order.__name__)
+        await answered(traffic, 100)
+
+        # The namespace last of all: it goes even though something of it is still taken over.
+        await chart.install(node)
+        node.client.apply(model(node_namespace, metrics=[ALWAYS_OVER]))
+        await ready(node, node_namespace)
+    gone = ("delete", "namespace", node_namespace, f"--timeout={PATIENCE}s")
+    await off_loop(lambda: node.client.kubectl(*gone, within=PATIENCE + 10))
+    await chart.uninstall(node)
+
+    assert traffic.failed == []
+
+
+async def nothing_left(node: Node, namespace: str) -> bool:
+    """Tell whether nothing of ours is in the namespace, and the Service is as it was."""
+    kinds = "deployment,configmap,service,pod,serviceaccount,poddisruptionbudget"
+    ours = ("get", kinds, "-n", namespace, "-l", "deployment.beamlit.com/gateway", "-o", "name")
+    left = await off_loop(lambda: node.client.kubectl(*ours))
+    service = await off_loop(lambda: node.client.get("service", served.NAME, namespace=namespace))
+    marks = service["metadata"].get("annotations") or {}
+    return (
+        not left.strip()
+        and service["spec"]["selector"] == served.LABELS
+        and not any("beamlit" in each for each in marks)
+    )

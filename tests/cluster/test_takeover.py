@@ -219,7 +219,7 @@ async def test_a_gateway_that_fails_loses_the_service_and_gets_it_again_when_it_
     stage.ready = True
 
     await becomes(is_taken, stage)
-    assert took < 15
+    assert took < 20  # ten seconds of patience, and what a busy machine takes
     assert loop.time() - failed > 30
     assert stage.outages == []
 
