@@ -83,7 +83,9 @@ def written(seen: Service, step: Step, known: Facts) -> Service:
     if step.act is Act.NOTHING:
         return seen
     if step.act is Act.TAKE:
-        patch = selection.to_take(seen.version, seen.present, seen.selector, takeover.noted(known, step), OURS)
+        patch = selection.to_take(
+            seen.version, seen.present, seen.selector, Noted(known.service.selector, known.key, step.reverted), OURS
+        )
     else:
         patch = selection.to_give_back(seen.version, seen.present, seen.selector, step.reverted)
     annotations = {name: value for name, value in patch["metadata"]["annotations"].items() if value is not None}

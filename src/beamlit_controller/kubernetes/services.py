@@ -103,7 +103,7 @@ def _addresses(content: Json) -> Iterator[str]:
 
 
 class Services:
-    """The present Services. `told` hears of each that changed, with the models that had and have it."""
+    """The present Services. `told` hears of each that changed."""
 
     def __init__(self, told: Callable[[str, str], None]) -> None:
         self.changes: Latest[int] = Latest(0)

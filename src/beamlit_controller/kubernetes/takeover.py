@@ -13,7 +13,6 @@ from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.kubernetes import selection
 from beamlit_controller.kubernetes.owned import GatewayPod
-from beamlit_controller.kubernetes.selection import Noted
 from beamlit_controller.kubernetes.services import Service
 
 NOT_READY = timedelta(seconds=10)
@@ -184,11 +183,6 @@ def _again(facts: Facts, waits: Missing, reverted: Iterable[datetime]) -> timede
     if facts.barred is None and facts.waits is None and facts.up is not None:
         return WELL - facts.up
     return timedelta(seconds=1) if facts.barred is None else None
-
-
-def noted(facts: Facts, step: Step) -> Noted:
-    """Give what is written on a Service that is taken."""
-    return Noted(facts.service.selector, facts.key, step.reverted)
 
 
 def readiness(
