@@ -25,15 +25,19 @@ class Meddling(Enum):
 
 
 class Between:
-    """Passes on requests to the API server, one per connection, in HTTP/1.0: bodies then end with the connection."""
+    """Passes on requests to the API server, one per connection, in HTTP/1.0: bodies then end with the connection.
 
-    def __init__(self, server: str, trust: ssl.SSLContext) -> None:
+    `writes` are those to one namespace: what other tests left behind is not counted.
+    """
+
+    def __init__(self, server: str, trust: ssl.SSLContext, namespace: str) -> None:
         self.writes: list[str] = []
         self.meddling = Meddling.NOT
         self.kill: Callable[[], None] = lambda: None
         self.struck = asyncio.Event()
         self._server = server
         self._trust = trust
+        self._ours = f"/namespaces/{namespace}/"
         self._strike: tuple[int, bool] | None = None
         self._random = random.Random(7)
         self._lines = 0
@@ -113,7 +117,7 @@ class Between:
 
     def _counted(self, method: str, path: str) -> bool | None:
         """Count a write. False if the controller was killed before it, True if it is to be killed after it."""
-        if method == "GET" or UNCOUNTED.search(path):
+        if method == "GET" or UNCOUNTED.search(path) or self._ours not in path:
             return None
         number = len(self.writes)
         self.writes.append(f"{method} {path.partition('?')[0]}")
