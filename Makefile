@@ -17,7 +17,7 @@ demo: $(INSTALLED) ## Watch a model being offloaded and taken back, in about 90 
 test: lint assets ## Run lint, types, layers and all tests
 	@tools/debian prometheus
 	@[ "$$(id -u)" != 0 ] || tools/debian $(NODE)
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder --cov --cov-report=term $(PYTEST)
+	$(BIN)/pytest -n 2 --cov --cov-report=term $(PYTEST)
 
 assets: $(INSTALLED) ## Build the Kubernetes of the tests, once, outside the checkout (a cold machine takes 20 min)
 	@$(BIN)/python -m tests.cluster.assets

@@ -79,28 +79,11 @@ def node_namespace(node: Node) -> Iterator[str]:
         yield name
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for fixture, marker in KINDS.items():
-            if fixture in _asked_for(item):
+            if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(marker)
-    if hasattr(config, "workerinput"):
-        _share_out(items)
-
-
-def _share_out(items: list[pytest.Item]) -> None:
-    """Tell processes that run at the same time what belongs together: a file, and all that is on the one node.
-
-    What mostly waits comes first, so that what computes does not disturb what is measured on the node.
-    """
-    for item in items:
-        group = "node" if "node" in _asked_for(item) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: ("node" not in _asked_for(item), "control_plane" not in _asked_for(item)))
-
-
-def _asked_for(item: pytest.Item) -> tuple[str, ...]:
-    return tuple(getattr(item, "fixturenames", ()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -20,9 +20,11 @@ async def relay(port: int, namespace: Path, target: str) -> None:
     host, _, there = target.rpartition(":")
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
+        try:
             other_reader, other_writer = await asyncio.open_connection(host, int(there))
             await asyncio.gather(_copy(reader, other_writer), _copy(other_reader, writer))
+        except OSError as error:
+            print(f"no connection to {target}: {error}", file=sys.stderr, flush=True)  # noqa: T201 - its log
         writer.close()
 
     server = await asyncio.start_server(connected, "127.0.0.1", port)
