@@ -39,14 +39,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Lanes:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put what waits first where tests are shared out. Raises UsageError for a test on the node outside of its lane."""
-    for item in items:
-        if NODE in getattr(item, "fixturenames", ()) and lane(item.nodeid) != NODE:
-            raise pytest.UsageError(f"{item.nodeid} asks for the node: name its file in {__name__}.ON_THE_NODE")
-    if hasattr(config, "workerinput"):
-        items.sort(key=_place)
-
-
-def _place(item: pytest.Item) -> tuple[bool, bool]:
     """Put first what mostly waits, so that what computes does not disturb what is measured on the node."""
-    return lane(item.nodeid) != NODE, "control_plane" not in getattr(item, "fixturenames", ())
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: (lane(item.nodeid) != NODE, "control_plane" not in asked_for(item)))
+
+
+def asked_for(item: pytest.Item) -> tuple[str, ...]:
+    """Give the fixtures that a test is given, and those that they take."""
+    return tuple(getattr(item, "fixturenames", ()))
