@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-pytest_plugins = ["cluster.fixtures", "lanes"]
+pytest_plugins = ["cluster.fixtures"]
 
 # Machines are shared: how long an example takes says nothing.
 hypothesis.settings.register_profile("patient", deadline=None)

@@ -39,6 +39,7 @@ class Between:
         self._trust = trust
         self._ours = f"/namespaces/{namespace}/"
         self._strike: tuple[int, bool] | None = None
+        self._striking = False
         self._random = random.Random(7)
         self._lines = 0
         self._open: dict[asyncio.StreamWriter, asyncio.Future[None]] = {}
@@ -47,11 +48,13 @@ class Between:
         """Kill the controller before or after its write of this number, counted from now on."""
         self.writes.clear()
         self.struck.clear()
-        self._strike = (number, after)
+        self._strike, self._striking = (number, after), False
 
-    def spare(self) -> bool:
-        """Kill it no more; tell whether it was killed."""
+    async def spare(self) -> bool:
+        """Kill it no more; tell whether it was killed. A write that is on its way is waited for: it kills yet."""
         self._strike = None
+        if self._striking:
+            await self.struck.wait()
         return self.struck.is_set()
 
     @asynccontextmanager
@@ -107,13 +110,13 @@ class Between:
                 await self._watch(there, writer)
                 return
             answer = await there.read()
-            if strike:
-                self._hit()
-                return
-            writer.write(answer)
-            await writer.drain()
+            if not strike:
+                writer.write(answer)
+                await writer.drain()
         finally:
             back.transport.abort()
+            if strike:
+                self._hit()
 
     def _counted(self, method: str, path: str) -> bool | None:
         """Count a write. False if the controller was killed before it, True if it is to be killed after it."""
@@ -124,6 +127,7 @@ class Between:
         if self._strike is None or self._strike[0] != number:
             return None
         if self._strike[1]:
+            self._striking = True
             return True
         self._hit()
         return False

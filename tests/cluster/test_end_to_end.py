@@ -17,6 +17,8 @@ from fakes import client
 from fakes.load import SERVED_BY
 from waiting import eventually
 
+pytestmark = pytest.mark.alone
+
 Json = dict[str, Any]
 
 PATIENCE = 240

@@ -2,11 +2,15 @@
 
 import json
 
+import pytest
+
 from cluster import monitoring, served
 from cluster.configuration import DOMAIN, REMOTE
 from cluster.node import Node
 from fakes import client, load
 from waiting import eventually
+
+pytestmark = pytest.mark.alone
 
 PATIENCE_SECONDS = 120
 

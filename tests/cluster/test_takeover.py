@@ -422,7 +422,7 @@ async def survived(stage: Stage, number: int, change: Callable[[], Awaitable[Non
     stage.between.strike(number, after=after)
     restarting = asyncio.ensure_future(again())
     await change()
-    died = stage.between.spare()
+    died = await stage.between.spare()
     if died:
         await restarting
     else:
