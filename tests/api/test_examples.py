@@ -12,6 +12,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 WITH = {
     "demo.yaml": "demo-settings.yaml",
     "direct-vllm.yaml": "settings-standalone.yaml",
+    "preset-vllm.yaml": "settings-standalone.yaml",
     "prometheus.yaml": "settings-prometheus.yaml",
     "promql.yaml": "settings-prometheus.yaml",
 }

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from beamlit_controller.api import manifests, remote
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.settings import Settings
+from beamlit_controller.core import wording
 from beamlit_controller.core.spec import (
     ApiKey,
     Behavior,
@@ -52,8 +53,7 @@ def test_the_least_manifest_has_harmless_defaults(read: Read) -> None:
     assert spec.overflow == Overflow()
     assert spec.keep_local == DEFAULTS
     assert spec.remote == RemoteBackend(Scheme.HTTPS, "api.example.com", 443)
-    assert (spec.service, spec.metric_service, spec.source, spec.override, spec.preset) == (
-        None,
+    assert (spec.service, spec.metric_service, spec.source, spec.override) == (
         None,
         None,
         None,
@@ -67,7 +67,7 @@ def test_every_field_reaches_the_core(full: dict[str, Any], prometheus: Settings
     assert not parsed.problems
     (spec,) = parsed.specs
     assert (spec.key, spec.generation, spec.model) == (ModelKey("models", "llama"), 3, "meta-llama/Llama 3")
-    assert (spec.environment, spec.enabled, spec.preset) == ("production", True, "vllm")
+    assert (spec.environment, spec.enabled) == ("production", True)
     assert spec.source == ObjectReference("apps/v1", "Deployment", "llama")
     assert spec.service == ServiceRef("llama", 8000)
     assert spec.metric_service == MetricServiceRef("llama-metrics", "http-metrics", "/metrics/all")
@@ -83,7 +83,7 @@ def test_every_field_reaches_the_core(full: dict[str, Any], prometheus: Settings
     assert spec.remote.health_check is not None
     assert (spec.remote.health_check.path, spec.remote.health_check.period) == ("/health", timedelta(seconds=7))
     assert (spec.remote.max_in_flight, spec.remote.forward_client_authorization) == (200, True)
-    assert len(spec.metrics) == 5
+    assert [wording.name(metric) for metric in spec.metrics[5:]] == ["vllm:kv_cache_usage_perc"]
     assert spec.behavior == Behavior(
         percentage=40,
         mode=Mode.PROPORTIONAL,

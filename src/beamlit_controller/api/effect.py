@@ -61,12 +61,6 @@ PENDING: Final = (
         lambda spec: spec.routing is RoutingMode.SERVICE,
     ),
     Pending(
-        f"{_CONFIG}.preset",
-        "no metric comes from it; write them under metrics",
-        lambda spec: spec.preset is not None,
-        in_cluster=True,
-    ),
-    Pending(
         f"{_CONFIG}.behavior.mode",
         "with Proportional too, all of percentage is offloaded while a metric is above its target, as with Fixed",
         lambda spec: spec.behavior.mode is not Mode.FIXED,

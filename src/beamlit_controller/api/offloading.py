@@ -5,7 +5,6 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field
 
-from beamlit_controller.api import scalars
 from beamlit_controller.api.metrics import MetricSpec
 from beamlit_controller.api.model import Model
 from beamlit_controller.api.remote import RemoteBackend
@@ -139,8 +138,10 @@ class OffloadingConfig(Model):
     remote_backend: RemoteBackend | None = Field(
         default=None, description="Where the share of requests goes; `defaultRemoteBackend` of the settings without it."
     )
-    preset: Annotated[str, *scalars.matching(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", "a name", longest=63)] | None = Field(
-        default=None, description="Metrics and targets for a known model server, instead of or beside `metrics`."
+    preset: Literal["vllm", "sglang", "tgi", "triton", "ray-serve", "llamacpp"] | None = Field(
+        default=None,
+        description="Metrics and targets for a known model server, instead of or beside `metrics`; "
+        "one of the same name there goes before. They are read from the servers: `metricServiceRef` says where.",
     )
     metrics: list[MetricSpec] = Field(
         default=[],

@@ -90,6 +90,30 @@ class Together:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """A field of a member asks for a field beside that member; `why` tells what for."""
+
+    member: str
+    asking: str
+    needed: str
+    why: str
+
+    def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
+        """Blame the field that is missing."""
+        member = given.get(self.member)
+        if isinstance(member, Mapping) and member.get(self.asking) is not None and self.needed not in given:
+            yield Mistake((self.needed,), self._message())
+
+    def cel(self) -> Iterator[Cel]:
+        """Look whether the one is there, and then the other."""
+        asked = f"has(self.{self.member}) && has(self.{self.member}.{self.asking})"
+        yield Cel(f"!({asked}) || has(self.{self.needed})", f"{self.needed}: {self._message()}")
+
+    def _message(self) -> str:
+        return f"required beside {self.member}.{self.asking}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
 class Immutable:
     """The field keeps the value it was created with; only the API server knows what that was."""
 

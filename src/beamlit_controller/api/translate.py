@@ -7,7 +7,17 @@ from decimal import Decimal
 
 from pydantic import ValidationError
 
-from beamlit_controller.api import destination, metadata, offloading, policy, problems, scalars, targets, v1alpha1
+from beamlit_controller.api import (
+    destination,
+    metadata,
+    offloading,
+    policy,
+    presets,
+    problems,
+    scalars,
+    targets,
+    v1alpha1,
+)
 from beamlit_controller.api.metadata import ANNOTATIONS, OVERRIDE, OVERRIDE_AUTHOR, OVERRIDE_REASON, OVERRIDE_UNTIL
 from beamlit_controller.api.problems import Notice
 from beamlit_controller.api.settings import Settings
@@ -44,7 +54,7 @@ def _spec(deployment: ModelDeployment, settings: Settings) -> OffloadSpec:
     return OffloadSpec(
         key=ModelKey(about.namespace, about.name),
         model=model,
-        metrics=tuple(map(targets.metric, config.metrics)),
+        metrics=_metrics(config),
         behavior=_behavior(config.behavior),
         remote=destination.backend(backend, workspace=about.namespace, model=model) if backend else None,
         service=_service(given.service_ref),
@@ -54,7 +64,6 @@ def _spec(deployment: ModelDeployment, settings: Settings) -> OffloadSpec:
         enabled=given.enabled,
         generation=about.generation,
         routing=spec.RoutingMode(given.routing.mode),
-        preset=config.preset,
         overflow=_overflow(config.overflow),
         on_remote_failure=spec.OnRemoteFailure(config.on_remote_failure),
         keep_local=tuple(map(_requests, config.keep_local or offloading.DEFAULT_KEEP_LOCAL)),
@@ -64,6 +73,12 @@ def _spec(deployment: ModelDeployment, settings: Settings) -> OffloadSpec:
         gateway=_gateway(given.gateway),
         override=_override(about.annotations),
     )
+
+
+def _metrics(config: offloading.OffloadingConfig) -> tuple[spec.MetricSpec, ...]:
+    """Give what was written, and after it what the preset stands for: places in messages count what was written."""
+    written = tuple(map(targets.metric, config.metrics))
+    return (*written, *presets.metrics(config.preset, written)) if config.preset else written
 
 
 def _behavior(given: offloading.Behavior) -> spec.Behavior:
@@ -149,7 +164,7 @@ def _notices(deployment: ModelDeployment) -> Iterator[Notice]:
     config = deployment.spec.offloading_config
     for index, metric in enumerate(config.metrics):
         yield from targets.notices(metric, f"spec.offloadingConfig.metrics[{index}]")
-    if not config.metrics:
+    if not config.metrics and not config.preset:
         yield Notice("spec.offloadingConfig.metrics", "no metric is given: nothing raises the share above 0")
     if quantity.parse(config.behavior.release.tolerance).milli >= 1000:  # noqa: PLR2004 - thousandths
         field = "spec.offloadingConfig.behavior.release.tolerance"

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 from beamlit_controller.api.metadata import ObjectMeta
 from beamlit_controller.api.model import Model
 from beamlit_controller.api.offloading import OffloadingConfig
-from beamlit_controller.api.rules import Immutable
+from beamlit_controller.api.rules import Beside, Immutable
 from beamlit_controller.api.scalars import ApiVersion, DnsLabel, DnsName, Kind, Port, Quantity, RequestPath, Word
 
 GROUP: Final = "deployment.beamlit.com"
@@ -90,6 +90,8 @@ def _model(text: str) -> str:
 
 class Spec(Model):
     """What is served, and when its requests go elsewhere."""
+
+    rules = (Beside("offloadingConfig", "preset", "metricServiceRef", "its metrics are read from the servers"),)
 
     model: Annotated[Word, AfterValidator(_model)] | None = Field(
         default=None, description="The model's name; `metadata.name` without it."

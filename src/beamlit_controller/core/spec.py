@@ -380,7 +380,6 @@ class OffloadSpec:
     enabled: bool = True
     generation: int = 0
     routing: RoutingMode = RoutingMode.TAKEOVER
-    preset: str | None = None
     overflow: Overflow = Overflow()
     on_remote_failure: OnRemoteFailure = OnRemoteFailure.LOCAL
     keep_local: tuple[KeepLocal, ...] = ()
