@@ -2,7 +2,7 @@ import re
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from beamlit_controller.core import quantity
@@ -135,11 +135,13 @@ def test_prints_thousandths(milli: int, family: Family, text: str) -> None:
 
 
 @given(quantities)
+@example(Quantity(3_125_000 * 10**9, Family.BINARY))
 def test_what_is_printed_reads_the_same(amount: Quantity) -> None:
+    """A plain number says nothing of its family: 3125000 bytes, which no 1024 divides, read as 3125k, as in Kubernetes."""
     text = str(amount)
 
     assert quantity.parse(text) == amount
-    assert str(quantity.parse(text)) == text
+    assert str(quantity.parse(text)) == text or text.removeprefix("-").isdigit()
 
 
 @given(quantities)
