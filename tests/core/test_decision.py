@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from beamlit_controller.core import decision
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.spec import Behavior, OffloadSpec, OnMetricsLoss, Override, Ramp
+from beamlit_controller.core.spec import Behavior, Mode, OffloadSpec, OnMetricsLoss, Override, Ramp
 from beamlit_controller.core.verdict import Judgement, Unread, Verdict
 from builders import NOW, QUEUE, missing, spec, verdict
 
@@ -194,7 +194,7 @@ def test_a_trial_release_ends_what_demand_cannot_be_seen_in() -> None:
     tried = play.read(0)
 
     assert (tried.percentage, tried.reason) == (0, Reason.PROBING)
-    assert play.hold(0.1, 300).reason is Reason.METRIC_BELOW_TARGET
+    assert play.hold(0.1, 305).reason is Reason.METRIC_BELOW_TARGET
 
 
 def test_a_failed_trial_doubles_the_wait_for_the_next() -> None:
@@ -442,3 +442,137 @@ def test_a_dry_run_that_ends_begins_to_send_and_one_that_begins_takes_back() -> 
 
     assert (sent.percentage, sent.sent, sent.shares[-1].percentage) == (50, 50, 50)
     assert (taken_back.percentage, taken_back.sent, taken_back.shares[-1].percentage) == (50, 0, 0)
+
+
+# Proportional: the share that keeps the metric at its target.
+
+PROPORTIONAL = Behavior(percentage=90, mode=Mode.PROPORTIONAL)
+
+
+def test_the_proportional_share_is_what_demand_wants_and_a_little_more() -> None:
+    assert Play(spec(behavior=PROPORTIONAL)).read(Fraction(11, 10)).percentage == 15  # 1 - 1/1.1 are 10 %
+
+
+def test_the_proportional_share_rises_by_twenty_points_for_each_sample_after_the_last_change() -> None:
+    play = Play(spec(behavior=PROPORTIONAL), window=timedelta(seconds=30))
+
+    assert play.read(3).percentage == 20
+    assert play.hold(3, 25).percentage == 20
+    assert play.read(3).percentage == 40
+
+
+def test_the_proportional_share_waits_while_a_backlog_shrinks() -> None:
+    play = Play(spec(behavior=PROPORTIONAL))
+    play.read(3)
+
+    shrinking = [play.read(ratio, after=15).percentage for ratio in (2.5, 2, 1.5)]
+    play.read(1.5, after=15)
+
+    assert shrinking == [20, 20, 20]
+    assert play.last is not None
+    assert play.last.percentage == 40
+
+
+def test_the_proportional_share_rises_although_another_metric_is_lost() -> None:
+    two = replace(spec(behavior=PROPORTIONAL), metrics=(QUEUE, QUEUE))
+    last: Decision | None = None
+    for second in (0, 20):
+        now = NOW + timedelta(seconds=second)
+        high = verdict(3, at=now, window=INSTANT)
+        last = decision.decide(two, last, replace(high, metrics=(*high.metrics, *unread().metrics)), now)
+
+    assert last is not None
+    assert last.percentage == 40
+
+
+def test_a_few_requests_stay_or_nothing_could_be_seen() -> None:
+    play = Play(spec(behavior=replace(PROPORTIONAL, percentage=100)))
+
+    assert play.hold(50, 300).percentage == 95
+
+
+def test_the_proportional_share_stays_while_it_fits_the_demand() -> None:
+    play = Play(spec(behavior=PROPORTIONAL))
+    play.hold(3, 90)
+    assert play.last is not None
+    at = play.last.percentage
+
+    held = play.hold(Fraction(95, 100), 300)
+
+    assert (held.percentage, held.reason) == (at, Reason.DEMAND_ABOVE_TARGET)
+    assert held.message == "queue 9.5 <= 10; demand is 950% of the target, and the share fits it"
+
+
+def test_the_proportional_share_falls_carefully_at_first_and_faster_while_nothing_speaks_against_it() -> None:
+    play = Play(spec(behavior=PROPORTIONAL))
+    for ratio in (3, 3, 3, 3):
+        play.read(ratio, after=15)
+
+    shares = [play.read(0).percentage for _ in range(80)]
+
+    assert [share for share, _ in itertools.groupby(shares)] == [80, 70, 50, 10, 0]
+    assert shares.count(70) == 13  # a window of a minute, from the first sample after the change
+
+
+def test_after_a_fall_that_was_too_soon_the_share_returns_in_one_go_and_waits_longer() -> None:
+    play = Play(spec(behavior=PROPORTIONAL))
+    for ratio in (3, 3, 3, 3):
+        play.read(ratio, after=15)
+    assert play.hold(0, 150).percentage == 50
+
+    assert play.read(4).percentage == 80
+    assert play.hold(0, 175).percentage == 80
+    assert play.hold(0, 15).percentage == 70
+
+
+def test_a_proportional_trial_is_a_step() -> None:
+    play = Play(spec(behavior=PROPORTIONAL))
+    play.read(Fraction(5, 4))
+    assert play.last is not None
+    at = play.last.percentage
+
+    tried = play.hold(Fraction(9, 10), 605)
+
+    assert (tried.percentage, tried.reason) == (at - 10, Reason.PROBING)
+
+
+def test_a_lowered_percentage_and_a_change_of_mode_are_followed() -> None:
+    play = Play(HALF)
+    play.read(3)
+    play.spec = spec(behavior=PROPORTIONAL)
+    assert play.read(Fraction(9, 10)).percentage == 50
+
+    play.spec = spec(behavior=replace(PROPORTIONAL, percentage=30))
+    assert play.read(Fraction(9, 10)).percentage == 30
+
+    play.spec = HALF
+    assert play.read(Fraction(9, 10)).percentage == 50
+
+
+@given(behaviors, histories)
+def test_the_proportional_share_stays_within_its_bounds(behavior: Behavior, history: list[Signal]) -> None:
+    proportional = replace(behavior, mode=Mode.PROPORTIONAL)
+
+    decided = played(proportional, history)
+
+    assert all(0 <= each.percentage <= min(behavior.percentage, 95) for each in decided)
+    assert decided == played(proportional, history)
+
+
+@given(histories, st.fractions(0, 4, max_denominator=20), st.fractions(0, 4, max_denominator=20))
+def test_with_equal_history_a_higher_ratio_never_lowers_the_proportional_answer(
+    history: list[Signal], one: Fraction, other: Fraction
+) -> None:
+    low, high = sorted((one, other))
+
+    lower, higher = (played(PROPORTIONAL, [*history, ratio])[-1] for ratio in (low, high))
+
+    assert lower.percentage <= higher.percentage
+
+
+@given(st.lists(st.sampled_from([0, Fraction(1, 2), 2, None]), min_size=200, max_size=400))
+def test_whatever_the_metric_does_steps_down_are_a_window_apart(history: list[Signal]) -> None:
+    decided = played(PROPORTIONAL, history)
+    falls = [now.since for before, now in itertools.pairwise(decided) if now.percentage < before.percentage]
+
+    assert all(later - sooner > timedelta(seconds=60) for sooner, later in itertools.pairwise(falls))

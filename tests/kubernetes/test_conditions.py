@@ -1,15 +1,18 @@
 """The status and its conditions, from all that is known of a model."""
 
+from dataclasses import replace
 from datetime import timedelta
+from fractions import Fraction
 from typing import Any
 
 import builders
 from beamlit_controller.core import cycle
 from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.decision import Trend
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import LocalHealth, Missing
 from beamlit_controller.core.spec import Rejected, RemoteBackend, Scheme
-from beamlit_controller.kubernetes import conditions
+from beamlit_controller.kubernetes import conditions, models
 from beamlit_controller.kubernetes.conditions import Known
 from beamlit_controller.kubernetes.gateways import GatewayState
 from beamlit_controller.kubernetes.models import Model
@@ -131,9 +134,14 @@ def test_figures_are_no_reason_to_write_at_once_and_decisions_are() -> None:
     assert conditions.essence(other_decision) != conditions.essence(first)
 
 
-def test_a_recorded_decision_is_gone_on_from() -> None:
-    from beamlit_controller.kubernetes import models  # noqa: PLC0415 - said here what it is about
+def test_a_record_does_not_change_with_every_sample_of_the_same() -> None:
+    first = a_round(value=5).decision
+    later = replace(first, trend=Trend(Fraction(1, 2), builders.NOW + timedelta(seconds=15)))
 
+    assert models.record(first) == models.record(later)
+
+
+def test_a_recorded_decision_is_gone_on_from() -> None:
     decided = a_round(value=25).decision
     content = {
         "metadata": {"namespace": "models", "name": "llama", "uid": "u1", "resourceVersion": "1"},
@@ -142,5 +150,5 @@ def test_a_recorded_decision_is_gone_on_from() -> None:
     store = models.Models(lambda _: ())
     store.changed(("models", "llama"), models.stored(content))
 
-    assert store.recall(SPEC.key) == decided
+    assert store.recall(SPEC.key) == replace(decided, trend=None)
     assert decided.since == builders.NOW + timedelta(0)

@@ -9,7 +9,7 @@ import pytest
 from beamlit_controller.core import cycle
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.signals import Reading
-from beamlit_controller.core.spec import Behavior, ExternalMetric, MetricIdentifier, OnMetricsLoss, Value
+from beamlit_controller.core.spec import Behavior, ExternalMetric, MetricIdentifier, Mode, OnMetricsLoss, Value
 from beamlit_controller.telemetry import outlook
 from builders import CPU, NOW, QUEUE, RUNNING, missing, pod_samples, sample, signals, spec
 
@@ -123,3 +123,33 @@ def test_a_loss_of_all_metrics_says_what_follows(policy: OnMetricsLoss, said: st
     record = after((0, 5), (5, missing()), behavior=replace(HALF, on_metrics_loss=policy))
 
     assert sentences(record) == ("offloads 50 % when queue > 10", said)
+
+
+PROPORTIONAL = replace(HALF, mode=Mode.PROPORTIONAL)
+
+
+def test_proportional_offloads_what_keeps_the_metric_at_its_target() -> None:
+    assert sentences(after((0, 5), behavior=PROPORTIONAL)) == (
+        "offloads what keeps the metric at its target, 20 % at most at first, when queue > 10",
+    )
+
+
+def test_proportional_rises_by_steps_and_falls_when_less_is_enough() -> None:
+    assert sentences(after((0, 12), (15, 9), behavior=PROPORTIONAL)) == (
+        "rises to at most 40 % if a metric, measured after the last change, is over its target",
+        "falls when 10 points less are enough for 60 s; demand is 112% of the target now",
+        "in 600 s a trial with 10 % shows whether demand is still there",
+    )
+
+
+def test_proportional_says_what_it_falls_to_and_when() -> None:
+    record = after((0, 12), (15, 5), (35, 5), behavior=PROPORTIONAL)
+
+    assert record.decision.message == "queue 5 <= 10; falls to 10 % in 40 s if demand stays low"
+    assert sentences(record)[1] == "falls to 10 % in 40 s if demand stays as low; it is 62% of the target now"
+
+
+def test_proportional_keeps_a_few_requests() -> None:
+    record = after(*((second, 90) for second in range(0, 90, 15)), behavior=replace(PROPORTIONAL, percentage=100))
+
+    assert sentences(record)[0] == "no more than 95 % is offloaded: the rest stays, so that demand can be seen"

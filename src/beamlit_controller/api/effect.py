@@ -1,4 +1,4 @@
-"""Which fields are accepted without effect in this version, and what happens instead. Nothing is ignored silently."""
+"""Which fields have no effect without a cluster, and what happens instead. Nothing is ignored silently."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,41 +7,29 @@ from typing import Final
 from beamlit_controller.api.problems import Notice
 from beamlit_controller.core.spec import (
     Gateway,
-    Mode,
     OffloadSpec,
-    RemoteBackend,
     RoutingMode,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A field whose effect is still to come; `asked` tells whether a user set it to something other than its default.
-
-    `in_cluster` tells whether that is so in a cluster as well.
-    """
+    """A field whose effect is still to come; `asked` tells whether a user set it to something other than its default."""
 
     field: str
     instead: str
     asked: Callable[[OffloadSpec], bool]
-    in_cluster: bool = False
 
 
-def not_in_effect(spec: OffloadSpec, *, cluster: bool = False) -> tuple[Notice, ...]:
-    """Give the fields that were set and have no effect, in a cluster or without one."""
+def not_in_effect(spec: OffloadSpec) -> tuple[Notice, ...]:
+    """Give the fields that were set and have no effect without a cluster."""
     return tuple(
         Notice(pending.field, f"accepted, not in effect yet: {pending.instead}")
         for pending in PENDING
-        if pending.asked(spec) and (pending.in_cluster or not cluster)
+        if pending.asked(spec)
     )
 
 
-def _remote(asked: Callable[[RemoteBackend], bool]) -> Callable[[OffloadSpec], bool]:
-    return lambda spec: spec.remote is not None and asked(spec.remote)
-
-
-_CONFIG = "spec.offloadingConfig"
-_REMOTE = f"{_CONFIG}.remoteBackend"
 _GATEWAY = Gateway()
 
 PENDING: Final = (
@@ -59,12 +47,6 @@ PENDING: Final = (
         "spec.routing.mode",
         "there is no Service without a cluster; clients use the address that the gateway listens at",
         lambda spec: spec.routing is RoutingMode.SERVICE,
-    ),
-    Pending(
-        f"{_CONFIG}.behavior.mode",
-        "with Proportional too, all of percentage is offloaded while a metric is above its target, as with Fixed",
-        lambda spec: spec.behavior.mode is not Mode.FIXED,
-        in_cluster=True,
     ),
     Pending(
         "spec.gateway.replicas",

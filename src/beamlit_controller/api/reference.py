@@ -128,7 +128,7 @@ def _pending(path: str) -> str:
     found = next((each for each in effect.PENDING if each.field == path), None)
     if found is None:
         return ""
-    return f" *Accepted, not in effect {'yet' if found.in_cluster else 'without a cluster'}: {found.instead}.*"
+    return f" *Accepted, not in effect without a cluster: {found.instead}.*"
 
 
 def _default(node: Schema) -> str:

@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 
-from beamlit_controller.api import effect, translate
+from beamlit_controller.api import translate
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.core import limits
 from beamlit_controller.core.signals import LocalHealth
-from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
+from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.envoy import addresses
 from beamlit_controller.envoy.shares import Setting, ShareServer
 from beamlit_controller.kubernetes import autoscalers, gateway_objects, inventory, models, owned, paths, pods, services
@@ -33,7 +32,7 @@ class View:
         self.to_wake: Callable[[ModelKey], None] = lambda _: None
         self.to_tell: Callable[[ModelKey], None] = lambda _: None
         self.to_read: Callable[[ModelKey], bool | None] = lambda _: None
-        self.models = Models(read or partial(read_spec, settings=settings), told=self._tell)
+        self.models = Models(read or partial(translate.read, settings=settings), told=self._tell)
         self.owned = Owned(self._gateway_changed)
         self.services = Services(self._service_changed)
         self.pods = Pods()
@@ -127,11 +126,3 @@ class View:
         for key, model in self.models.models.items():
             if key.namespace == namespace and model.spec and model.spec.service and model.spec.service.name == name:
                 yield key
-
-
-def read_spec(content: Mapping[str, object], settings: Settings) -> translate.Accepted | tuple[Rejected, ...]:
-    """Read a resource. What has no effect yet is told."""
-    read = translate.read(content, settings)
-    if not isinstance(read, translate.Accepted):
-        return read
-    return replace(read, notices=(*read.notices, *effect.not_in_effect(read.spec, cluster=True)))

@@ -4,19 +4,29 @@
 The rules: a raw metric over its target engages; only *demand* (`core.demand`) may release, and only as seen in samples
 that lie wholly after the last change. What can't be read changes nothing. When nothing but a try can tell whether
 offloading is still needed, there is a trial release, rarely.
+
+In Fixed mode the share is `percentage` or on its way there; in Proportional mode it is what `core.proportional` says.
 """
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import demand, wording
+from beamlit_controller.core import demand, proportional, wording
 from beamlit_controller.core.demand import Share
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.spec import Behavior, OffloadSpec, OnMetricsLoss, Override
+from beamlit_controller.core.spec import Behavior, Mode, OffloadSpec, OnMetricsLoss, Override
 from beamlit_controller.core.verdict import Assessed, Judgement, Unread, Verdict
 
 LONGEST_RELEASE_WINDOW = timedelta(seconds=900)
+LONGEST_FALL_WINDOW = timedelta(seconds=1800)
+"""The same for the first step down in Proportional mode."""
+SOON = timedelta(seconds=300)
+"""A return within two windows, or so soon, shows that a release came too early; after a fall, one within `QUIET`."""
+LONGER_FALL = 3
+"""By so much it grows; a fall goes in steps, so a too early one costs more changes than a too early release."""
+LESS = Fraction(98, 100)
+"""A sample of less than so much of the one before is falling."""
 QUIET = timedelta(seconds=900)
 """So long without a return after a release, and the release window is what the user wrote again."""
 FIRST_TRIAL = timedelta(seconds=600)
@@ -37,12 +47,24 @@ class Timers:
 
 @dataclass(frozen=True, slots=True)
 class Restraint:
-    """What earlier releases taught: when the last one was, and how long to wait before the next."""
+    """What earlier releases taught: when the last one was, how long to wait before the next, how far it may fall."""
 
     released_at: datetime | None = None
     trial: bool = False
     release_window: timedelta = timedelta(0)
     trial_wait: timedelta = FIRST_TRIAL
+    fall: int = proportional.FALL
+    top: int = 0
+    """The share that the last fall began at: if that was too soon, it is returned to in one go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """The highest ratio of the last sample, when that sample ended, and whether it is less than the one before."""
+
+    ratio: Fraction
+    until: datetime
+    falling: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +82,7 @@ class Decision:
     demand: Fraction | None = None
     timers: Timers = Timers()
     restraint: Restraint = Restraint()
+    trend: Trend | None = None
     dry: bool = False
 
     @property
@@ -82,7 +105,12 @@ def decide(spec: OffloadSpec, previous: Decision | None, verdict: Verdict, now: 
         return _by_hand(spec.override, before, now)
     if not spec.metrics:
         return _reset(before, now, Reason.NO_METRICS, "no metric is given: the share stays at 0")
-    known = replace(before, demand=demand.seen(verdict, before.shares), restraint=_rested(before, now))
+    known = replace(
+        before,
+        demand=demand.seen(verdict, before.shares),
+        restraint=_rested(before, now),
+        trend=_followed(before.trend, verdict),
+    )
     before = _bounded(_after_override(known, spec.behavior, now), spec.behavior, now)
     match verdict.judgement:
         case Judgement.OVER:
@@ -99,8 +127,34 @@ def settled(metrics: tuple[Assessed | Unread, ...], change: datetime) -> bool:
 
 
 def release_window(before: Decision, behavior: Behavior) -> timedelta:
-    """Give the time that demand has to stay low: the user's, or the longer one that a too early release taught."""
-    return max(behavior.release.stabilization_window, before.restraint.release_window)
+    """Give the time that demand has to stay low: the user's, or the longer one that a too early release taught.
+
+    A step down in Proportional mode that nothing spoke against is followed by the next after the user's.
+    """
+    following = behavior.mode is Mode.PROPORTIONAL and before.restraint.released_at == before.since
+    return behavior.release.stabilization_window if following else _patience(before, behavior)
+
+
+def highest(behavior: Behavior) -> int:
+    """Give the highest percentage that may be decided."""
+    return proportional.most(behavior) if behavior.mode is Mode.PROPORTIONAL else behavior.percentage
+
+
+def next_step(before: Decision, demanded: Fraction, behavior: Behavior) -> int:
+    """Give the percentage that follows while a metric is over its target."""
+    if behavior.mode is Mode.PROPORTIONAL:
+        return proportional.raised(before.percentage, demanded, behavior, known=before.restraint.top)
+    return min(before.percentage + behavior.engage.step_percentage, behavior.percentage)
+
+
+def relaxed(before: Decision, behavior: Behavior) -> int:
+    """Give the percentage that the demand would let this one fall to; the same one if it doesn't."""
+    if before.demand is None:
+        return before.percentage
+    if behavior.mode is Mode.PROPORTIONAL:
+        return proportional.lowered(before.percentage, before.demand, behavior, fall=before.restraint.fall)
+    low = before.demand <= 1 - Fraction(behavior.release.tolerance)
+    return max(before.percentage - behavior.release.step_percentage, 0) if low else before.percentage
 
 
 # By hand, or dry.
@@ -135,51 +189,71 @@ def _as_sent(before: Decision, now: datetime, *, dry: bool) -> Decision:
     return replace(turned, since=now, shares=demand.remember(before.shares, now, turned.sent), timers=Timers())
 
 
+def _followed(trend: Trend | None, verdict: Verdict) -> Trend | None:
+    if verdict.ratio is None:
+        return trend
+    ratio, until = verdict.ratio, _worst(verdict).until
+    if trend is None:
+        return Trend(ratio, until)
+    return Trend(ratio, until, ratio < LESS * trend.ratio) if until > trend.until else trend
+
+
 # Over: engage, or take the next step.
 
 
 def _over(before: Decision, behavior: Behavior, verdict: Verdict, now: datetime) -> Decision:
     over_since = before.timers.over_since or now
     held = replace(before, timers=Timers(over_since=over_since))
-    why = wording.comparison(_worst(verdict))
-    if before.percentage >= behavior.percentage:
+    worst = _worst(verdict)
+    why = wording.comparison(worst)
+    if before.percentage >= highest(behavior):
         return replace(held, reason=Reason.METRIC_ABOVE_TARGET, message=why)
     if before.percentage == 0:
         waited, window = now - over_since, behavior.engage.stabilization_window
         if waited < window:
             left = wording.seconds(window - waited)
             return replace(held, reason=Reason.STABILIZING, message=f"{why}; offloads in {left} if it stays so")
-        held = replace(held, restraint=_taught(before, behavior, now))
-    elif not _may_step(before, behavior, verdict, now):
+    elif not _may_step(before, behavior, worst, now):
         return replace(held, reason=Reason.METRIC_ABOVE_TARGET, message=f"{why}; the next step follows")
-    step = before.percentage + behavior.engage.step_percentage
-    return _moved(held, min(step, behavior.percentage), now, Reason.METRIC_ABOVE_TARGET, why)
+    held = replace(held, restraint=_taught(before, behavior, now))
+    demanded = demand.of(worst, before.shares) or worst.ratio
+    return _moved(held, next_step(held, demanded, behavior), now, Reason.METRIC_ABOVE_TARGET, why)
 
 
-def _may_step(before: Decision, behavior: Behavior, verdict: Verdict, now: datetime) -> bool:
-    return now - before.since >= behavior.engage.period and settled(verdict.metrics, before.since)
+def _may_step(before: Decision, behavior: Behavior, worst: Assessed, now: datetime) -> bool:
+    """Tell whether the last step has had its time, is seen in the metric, and isn't enough: a backlog takes time to shrink."""
+    enough = behavior.mode is Mode.PROPORTIONAL and before.trend is not None and before.trend.falling
+    return now - before.since >= behavior.engage.period and settled((worst,), before.since) and not enough
 
 
 def _taught(before: Decision, behavior: Behavior, now: datetime) -> Restraint:
-    """Wait longer before the next release when the last one came back within two windows."""
-    restraint, window = before.restraint, release_window(before, behavior)
-    if restraint.released_at is None or now - restraint.released_at > _regret(window):
-        return restraint
-    if restraint.trial:
+    """Wait longer before the next release when the last one came back too soon; each teaches once."""
+    restraint = replace(before.restraint, released_at=None, trial=False, fall=proportional.FALL)
+    released_at, patience = before.restraint.released_at, _patience(before, behavior)
+    if released_at is None or now - released_at > _regret(before, behavior):
+        return replace(restraint, top=0)
+    if before.restraint.trial:
         return replace(restraint, trial_wait=min(restraint.trial_wait * 2, LONGEST_TRIAL_WAIT))
-    longest = max(LONGEST_RELEASE_WINDOW, behavior.release.stabilization_window)
-    return replace(restraint, release_window=min(window * 2, longest))
+    longest = LONGEST_FALL_WINDOW if behavior.mode is Mode.PROPORTIONAL else LONGEST_RELEASE_WINDOW
+    longer = patience * (LONGER_FALL if behavior.mode is Mode.PROPORTIONAL else 2)
+    return replace(restraint, release_window=min(longer, max(longest, behavior.release.stabilization_window)))
 
 
-def _regret(window: timedelta) -> timedelta:
-    return 2 * window
+def _patience(before: Decision, behavior: Behavior) -> timedelta:
+    return max(behavior.release.stabilization_window, before.restraint.release_window)
+
+
+def _regret(before: Decision, behavior: Behavior) -> timedelta:
+    """Give the time after a release within which a return shows that it came too soon."""
+    twice = 2 * _patience(before, behavior)
+    return max(twice, QUIET if behavior.mode is Mode.PROPORTIONAL else SOON)
 
 
 def _rested(before: Decision, now: datetime) -> Restraint:
     """Forget what earlier releases taught when the last one has held for a quiet time."""
-    restraint = before.restraint
-    calm = before.percentage == 0 and restraint.released_at is not None and now - restraint.released_at >= QUIET
-    return Restraint() if calm else restraint
+    released_at = before.restraint.released_at
+    calm = released_at is not None and now - released_at >= QUIET
+    return Restraint() if calm and before.since == released_at else before.restraint
 
 
 # Not over: nothing to do, or demand decides about the release.
@@ -193,19 +267,22 @@ def _not_over(before: Decision, behavior: Behavior, verdict: Verdict, now: datet
     if not settled(verdict.metrics, before.since):
         timers = Timers(stuck_since=before.timers.stuck_since or now)
         message = f"{why}; waits for metrics measured after the last change"
-        return _or_trial(replace(before, timers=timers, reason=Reason.SETTLING, message=message), now)
-    low = before.demand is not None and before.demand <= 1 - Fraction(behavior.release.tolerance)
-    return _low(before, behavior, why, now) if low else _demanded(before, behavior, why, now)
+        return _or_trial(replace(before, timers=timers, reason=Reason.SETTLING, message=message), behavior, now)
+    target = relaxed(before, behavior)
+    if target < before.percentage:
+        return _low(before, behavior, why, now, target=target)
+    return _demanded(before, behavior, why, now)
 
 
 def _on_trial(before: Decision, behavior: Behavior, now: datetime) -> bool:
     restraint = before.restraint
     if not restraint.trial or restraint.released_at is None:
         return False
-    return now - restraint.released_at <= _regret(release_window(before, behavior))
+    return now - restraint.released_at <= _regret(before, behavior)
 
 
-def _low(before: Decision, behavior: Behavior, why: str, now: datetime) -> Decision:
+def _low(before: Decision, behavior: Behavior, why: str, now: datetime, *, target: int) -> Decision:
+    """Go to the target, which is lower, when demand has been low for long enough."""
     under_since = before.timers.under_since or now
     timers = Timers(under_since=under_since, stuck_since=before.timers.stuck_since)
     held = replace(before, timers=timers)
@@ -213,15 +290,17 @@ def _low(before: Decision, behavior: Behavior, why: str, now: datetime) -> Decis
     waited, window = now - under_since, release_window(before, behavior)
     if not stepping and waited < window:
         left = wording.seconds(window - waited)
-        return replace(held, reason=Reason.STABILIZING, message=f"{why}; releases in {left} if demand stays low")
+        what = f"falls to {target} %" if behavior.mode is Mode.PROPORTIONAL else "releases"
+        return replace(held, reason=Reason.STABILIZING, message=f"{why}; {what} in {left} if demand stays low")
     if stepping and now - before.since < behavior.release.period:
         return replace(held, reason=Reason.METRIC_BELOW_TARGET, message=f"{why}; the next step back follows")
-    percentage = max(before.percentage - behavior.release.step_percentage, 0)
-    return _moved(held, percentage, now, Reason.METRIC_BELOW_TARGET, why, trial=False)
+    return _moved(held, target, now, Reason.METRIC_BELOW_TARGET, why, trial=False)
 
 
 def _between_steps(before: Decision, behavior: Behavior) -> bool:
     """Tell whether a release in steps has begun: the window is waited for once, before the first step."""
+    if behavior.mode is Mode.PROPORTIONAL:
+        return False
     released_at = before.restraint.released_at
     return released_at is not None and released_at == before.since and 0 < before.percentage < behavior.percentage
 
@@ -231,21 +310,24 @@ def _demanded(before: Decision, behavior: Behavior, why: str, now: datetime) -> 
     release_at = wording.percent(1 - Fraction(behavior.release.tolerance))
     if before.demand is None:
         said = "too little is served locally to see demand"
+    elif behavior.mode is Mode.PROPORTIONAL:
+        said = f"demand is {wording.percent(before.demand)} of the target, and the share fits it"
     else:
         said = f"demand is {wording.percent(before.demand)} of the target; releases at {release_at} or less"
     held = replace(before, timers=timers, reason=Reason.DEMAND_ABOVE_TARGET, message=f"{why}; {said}")
-    return _or_trial(held, now)
+    return _or_trial(held, behavior, now)
 
 
-def _or_trial(held: Decision, now: datetime) -> Decision:
-    """Release on trial when nothing else has been possible for long."""
+def _or_trial(held: Decision, behavior: Behavior, now: datetime) -> Decision:
+    """Release on trial, in Proportional mode by a step, when nothing else has been possible for long."""
     stuck_since, wait = held.timers.stuck_since, held.restraint.trial_wait
     if stuck_since is None or now - stuck_since < wait:
         return held
     why = (
         f"not over target for {wording.seconds(now - stuck_since)}: a trial release shows whether demand is still there"
     )
-    return _moved(held, 0, now, Reason.PROBING, why, trial=True)
+    tried = max(held.percentage - held.restraint.fall, 0) if behavior.mode is Mode.PROPORTIONAL else 0
+    return _moved(held, tried, now, Reason.PROBING, why, trial=True)
 
 
 # Unknown: hold.
@@ -265,7 +347,7 @@ def _unknown(before: Decision, behavior: Behavior, verdict: Verdict, now: dateti
     lost_for = now - timers.unread_since if timers.unread_since else timedelta(0)
     if nothing_read and lost_for >= behavior.metrics_loss:
         held = _lost(held, behavior, why, now)
-    return _or_trial(held, now) if held.percentage > 0 else held
+    return _or_trial(held, behavior, now) if held.percentage > 0 else held
 
 
 def _lost(held: Decision, behavior: Behavior, why: str, now: datetime) -> Decision:
@@ -275,7 +357,7 @@ def _lost(held: Decision, behavior: Behavior, why: str, now: datetime) -> Decisi
         case OnMetricsLoss.RELEASE:
             return _moved(held, 0, now, Reason.METRICS_LOST, f"{why}; onMetricsLoss is Release")
         case OnMetricsLoss.OFFLOAD:
-            return _moved(held, behavior.percentage, now, Reason.METRICS_LOST, f"{why}; onMetricsLoss is Offload")
+            return _moved(held, highest(behavior), now, Reason.METRICS_LOST, f"{why}; onMetricsLoss is Offload")
 
 
 # Moving.
@@ -288,7 +370,10 @@ def _moved(
     said = replace(held, reason=reason, message=why)
     if percentage == held.percentage:
         return said
-    restraint = held.restraint if trial is None else replace(held.restraint, released_at=now, trial=trial)
+    restraint = held.restraint
+    if trial is not None:
+        top = restraint.top if restraint.released_at == held.since else held.percentage
+        restraint = replace(restraint, released_at=now, trial=trial, fall=min(restraint.fall * 2, 100), top=top)
     return replace(
         said,
         percentage=percentage,
@@ -303,8 +388,8 @@ def _bounded(before: Decision, behavior: Behavior, now: datetime) -> Decision:
     """Follow a changed `percentage` while offloading; what is reached in steps only ever falls here."""
     if before.percentage == 0:
         return before
-    in_steps = behavior.engage.step_percentage < behavior.percentage
-    wanted = min(before.percentage, behavior.percentage) if in_steps else behavior.percentage
+    in_steps = behavior.mode is Mode.PROPORTIONAL or behavior.engage.step_percentage < behavior.percentage
+    wanted = min(before.percentage, highest(behavior)) if in_steps else behavior.percentage
     releasing = _between_steps(before, behavior)
     wanted = min(before.percentage, wanted) if releasing else wanted
     return _moved(before, wanted, now, before.reason, before.message)

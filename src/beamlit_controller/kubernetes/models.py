@@ -167,5 +167,5 @@ def _ending(model: Model) -> Model:
 
 
 def record(decision: Decision) -> str:
-    """Write a decision for `recall`."""
-    return _DECISION.dump_json(decision).decode()
+    """Write a decision for `recall`, without what every sample changes: a status at rest is not written again."""
+    return _DECISION.dump_json(replace(decision, trend=None)).decode()

@@ -66,4 +66,4 @@ class DecisionFiles:
 
 def _lasting(decision: Decision) -> Decision:
     """Leave out what changes from round to round and is of no use after a restart."""
-    return replace(decision, message="", demand=None)
+    return replace(decision, message="", demand=None, trend=None)

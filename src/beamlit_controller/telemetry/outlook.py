@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import decision, wording
+from beamlit_controller.core import decision, proportional, wording
 from beamlit_controller.core.cycle import Cycle
-from beamlit_controller.core.spec import AverageValue, MetricSpec, OnMetricsLoss
+from beamlit_controller.core.spec import AverageValue, Behavior, MetricSpec, Mode, OnMetricsLoss
 from beamlit_controller.core.verdict import Judgement
 from beamlit_controller.telemetry import printable
 
@@ -59,14 +59,21 @@ def _left(since: datetime | None, span: timedelta, now: datetime) -> timedelta |
 
 def _engage(cycle: Cycle, left: Countdown) -> Iterator[str]:
     engage = cycle.spec.behavior.engage
-    share = min(engage.step_percentage, cycle.spec.behavior.percentage)
+    share = _first_share(cycle.spec.behavior)
     if left.engage is not None:
-        yield f"offloads {share} % in {wording.seconds(left.engage)} if a metric stays over its target"
+        yield f"offloads {share} in {wording.seconds(left.engage)} if a metric stays over its target"
         return
     limits = " or ".join(_limit(metric, 1 + Fraction(engage.tolerance)) for metric in cycle.spec.metrics)
     window = engage.stabilization_window
     lasting = f" for {wording.seconds(window)}" if window else ""
-    yield f"offloads {share} % when {limits}{lasting}"
+    yield f"offloads {share} when {limits}{lasting}"
+
+
+def _first_share(behavior: Behavior) -> str:
+    step = min(behavior.engage.step_percentage, decision.highest(behavior))
+    if behavior.mode is Mode.PROPORTIONAL:
+        return f"what keeps the metric at its target, {min(step, proportional.RISE)} % at most at first,"
+    return f"{step} %"
 
 
 def _limit(metric: MetricSpec, ratio: Fraction) -> str:
@@ -78,15 +85,25 @@ def _limit(metric: MetricSpec, ratio: Fraction) -> str:
 
 def _further(cycle: Cycle) -> Iterator[str]:
     percentage, behavior = cycle.decision.percentage, cycle.spec.behavior
-    if percentage < behavior.percentage:
-        step = min(percentage + behavior.engage.step_percentage, behavior.percentage)
-        yield f"rises to {step} % if a metric, measured after the last change, is over its target"
+    highest = decision.highest(behavior)
+    if percentage < highest:
+        known = cycle.decision.restraint.top - percentage
+        rise = max(known, proportional.RISE) if behavior.mode is Mode.PROPORTIONAL else highest
+        step = min(percentage + min(rise, behavior.engage.step_percentage), highest)
+        most = "at most " if behavior.mode is Mode.PROPORTIONAL else ""
+        yield f"rises to {most}{step} % if a metric, measured after the last change, is over its target"
     elif cycle.verdict.judgement is Judgement.OVER:
-        yield f"no more than {percentage} % is offloaded: behavior.percentage says so"
+        why = "behavior.percentage says so"
+        if highest < behavior.percentage:
+            why = "the rest stays, so that demand can be seen"
+        yield f"no more than {percentage} % is offloaded: {why}"
 
 
 def _release(cycle: Cycle, left: Countdown) -> Iterator[str]:
     decided, behavior = cycle.decision, cycle.spec.behavior
+    if behavior.mode is Mode.PROPORTIONAL:
+        yield from _fall(cycle, left)
+        return
     low = f"demand stays at {wording.percent(1 - Fraction(behavior.release.tolerance))} of the target or less"
     stepping = behavior.release.step_percentage < decided.percentage
     steps = f", by {behavior.release.step_percentage} points a step" if stepping else ""
@@ -100,6 +117,20 @@ def _release(cycle: Cycle, left: Countdown) -> Iterator[str]:
         yield f"in {wording.seconds(left.trial_release)} a trial release shows whether demand is still there"
 
 
+def _fall(cycle: Cycle, left: Countdown) -> Iterator[str]:
+    decided, behavior = cycle.decision, cycle.spec.behavior
+    seen = "can't be seen now" if decided.demand is None else f"is {wording.percent(decided.demand)} of the target now"
+    if left.release is not None:
+        target = decision.relaxed(decided, behavior)
+        yield f"falls to {target} % in {wording.seconds(left.release)} if demand stays as low; it {seen}"
+    else:
+        window = wording.seconds(decision.release_window(decided, behavior))
+        yield f"falls when {proportional.FALL} points less are enough for {window}; demand {seen}"
+    if left.trial_release is not None:
+        tried = max(decided.percentage - decided.restraint.fall, 0)
+        yield f"in {wording.seconds(left.trial_release)} a trial with {tried} % shows whether demand is still there"
+
+
 def _loss(cycle: Cycle, left: Countdown) -> Iterator[str]:
     if left.metrics_lost is None:
         return
@@ -111,4 +142,4 @@ def _loss(cycle: Cycle, left: Countdown) -> Iterator[str]:
         case OnMetricsLoss.RELEASE:
             yield f"releases {when} (onMetricsLoss is Release)"
         case OnMetricsLoss.OFFLOAD:
-            yield f"offloads {behavior.percentage} % {when} (onMetricsLoss is Offload)"
+            yield f"offloads {decision.highest(behavior)} % {when} (onMetricsLoss is Offload)"
