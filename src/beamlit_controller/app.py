@@ -163,10 +163,14 @@ async def prometheus_source(settings: Settings, resources: AsyncExitStack) -> Pr
     """Give the source of External metrics, where they are asked of Prometheus."""
     if settings.prometheus is None:
         return None
-    given = settings.prometheus
+    return await resources.enter_async_context(PrometheusSource(connection(settings.prometheus)))
+
+
+def connection(given: api_settings.Prometheus) -> Connection:
+    """Give how a Prometheus is spoken to."""
     tls = Tls(_path(given.tls.ca_file), _path(given.tls.cert_file), _path(given.tls.key_file), given.tls.server_name)
     auth = BasicAuth(given.basic_auth.username, Path(given.basic_auth.password_file)) if given.basic_auth else None
-    connection = Connection(
+    return Connection(
         address=given.url,
         bearer_token_file=_path(given.bearer_token_file),
         basic_auth=auth,
@@ -176,7 +180,6 @@ async def prometheus_source(settings: Settings, resources: AsyncExitStack) -> Pr
         timeout=given.timeout,
         stale_after=given.stale_after,
     )
-    return await resources.enter_async_context(PrometheusSource(connection))
 
 
 def _path(name: str | None) -> Path | None:

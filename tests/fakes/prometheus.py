@@ -79,11 +79,16 @@ class Prometheus:
 
 @asynccontextmanager
 async def prometheus(
-    *, scrape: Sequence[str] = (), interval: str = "1s", config: str = ""
+    *, scrape: Sequence[str] = (), interval: str = "1s", config: str = "", history: str = ""
 ) -> AsyncIterator[Prometheus]:
-    """Run a Prometheus that scrapes these targets; `config` is more YAML for its configuration file."""
+    """Run a Prometheus that scrapes these targets; `config` is more YAML for its configuration file.
+
+    `history` is OpenMetrics text with times: what it is to remember from before.
+    """
     with tempfile.TemporaryDirectory(prefix="prometheus-") as name:
         folder = Path(name)
+        if history:
+            await _remember(folder, history)
         (folder / "prometheus.yml").write_text(_configuration(scrape, interval) + config)
         server = Prometheus(folder, free_port())
         try:
@@ -91,6 +96,18 @@ async def prometheus(
             yield server
         finally:
             await server.stop(kill=True)
+
+
+async def _remember(folder: Path, history: str) -> None:
+    """Make the blocks that a Prometheus would have written."""
+    (folder / "history").write_text(history)
+    made = await asyncio.create_subprocess_exec(
+        *("promtool", "tsdb", "create-blocks-from", "openmetrics", folder / "history", folder / "data"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await made.communicate()
+    assert made.returncode == 0, said.decode()
 
 
 def _configuration(scrape: Sequence[str], interval: str) -> str:

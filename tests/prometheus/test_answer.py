@@ -282,3 +282,43 @@ def test_no_body_takes_long(body: object) -> None:
 def test_the_rounding_agrees_with_decimal_arithmetic() -> None:
     assert milli(vector("0.30000000000000004")) == 301
     assert milli(vector("0.3")) == int(Decimal("0.3") * 1000)
+
+
+def ranged(body: object, status: int = 200, *, limit: int = answer.LIMIT) -> dict[float, int | None] | Missing:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return answer.read_range(Answer(status, content), query=QUERY, limit=limit)
+
+
+def matrix(*series: list[list[object]], **more: object) -> dict[str, object]:
+    return success([{"metric": {"pod": f"p{i}"}, "values": pairs} for i, pairs in enumerate(series)], "matrix", **more)
+
+
+def test_a_range_is_summed_at_each_time() -> None:
+    found = ranged(matrix([[15, "1.5"], [30, "2"]], [[30, "0.25"], [45, "1"]]))
+
+    assert found == {15: 1500, 30: 2250, 45: 1000}
+
+
+def test_a_range_has_no_value_where_one_of_its_series_is_no_number() -> None:
+    assert ranged(matrix([[15, "1"], [30, "NaN"], [45, "+Inf"]], [[30, "1"]])) == {15: 1000, 30: None, 45: None}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "reason"),
+    [
+        (matrix(), 200, Reason.NO_SERIES),
+        (matrix([[15, "1"]], warnings=["half of it"]), 200, Reason.QUERY_WARNINGS),
+        (vector("1"), 200, Reason.MALFORMED_ANSWER),
+        (matrix([[15, 1]]), 200, Reason.MALFORMED_ANSWER),
+        (success([{"metric": {}, "histograms": []}], "matrix"), 200, Reason.UNEXPECTED_RESULT_TYPE),
+        ({"status": "error", "errorType": "bad_data", "error": "no"}, 400, Reason.QUERY_FAILED),
+        (b"<html>", 200, Reason.MALFORMED_ANSWER),
+        (matrix([[15, "1"]] * 100), 200, Reason.ANSWER_TOO_LARGE),
+    ],
+)
+def test_a_range_that_is_none_is_told_why(body: object, status: int, reason: Reason) -> None:
+    found = ranged(body, status, limit=1000)
+
+    assert isinstance(found, Missing)
+    assert found.reason is reason
+    assert found.message

@@ -1,16 +1,13 @@
 """Setting a percentage by hand: the annotations of a ModelDeployment that say so."""
 
-import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
-from beamlit_controller.api import metadata
+from beamlit_controller.api import metadata, spans
 from beamlit_controller.api.metadata import LONGEST_WORD, OVERRIDE, OVERRIDE_AUTHOR, OVERRIDE_REASON, OVERRIDE_UNTIL
 from beamlit_controller.kubernetes import api_server, paths
 from beamlit_controller.kubernetes.api_server import ApiServer
-
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +26,7 @@ class Wanted:
 
 def wanted(percentage: str, lasting: str, *, author: str = "", reason: str = "", now: datetime | None = None) -> Wanted:
     """Read what a person says. Raises ValueError."""
-    until = (now or datetime.now(UTC)) + _span(lasting) if lasting else None
+    until = (now or datetime.now(UTC)) + spans.read(lasting, "--for") if lasting else None
     return Wanted(
         metadata.override(percentage.strip().removesuffix("%").strip()),
         until,
@@ -49,10 +46,3 @@ async def override(namespace: str, name: str, wanted: Wanted | None, kubeconfig:
     async with ApiServer(api_server.configuration(kubeconfig)) as server:
         path = paths.MODEL_DEPLOYMENTS.path(namespace, name)
         await server.merge(path, {"metadata": {"annotations": annotations}})
-
-
-def _span(text: str) -> timedelta:
-    found = re.fullmatch(r"([1-9][0-9]{0,5})([smhd])", text.strip(), re.ASCII)
-    if found is None:
-        raise ValueError(f"--for: expected a time such as 90s, 30m, 2h or 1d, got {text!r}")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})

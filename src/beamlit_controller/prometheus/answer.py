@@ -39,6 +39,20 @@ def read(answer: Answer, *, query: str, at: datetime, window: timedelta, hide: I
     return Sample(_milli(value), at, window)
 
 
+def read_range(
+    answer: Answer, *, query: str, hide: Iterable[str] = (), limit: int = LIMIT
+) -> dict[float, int | None] | Missing:
+    """Read the answer to a range query: for each time (seconds since 1970) the sum of the series, in thousandths.
+
+    It is None where one of them is no finite number. What is in `hide` is kept out of messages.
+    """
+    document = _whole(answer, limit)
+    totals = document if isinstance(document, Missing) else _totals(document, query=query)
+    if isinstance(totals, Missing):
+        return replace(totals, message=shown(totals.message, hide=hide))
+    return {time: None if total is None else _milli(total) for time, total in totals.items()}
+
+
 def shown(text: str, *, hide: Iterable[str] = ()) -> str:
     """Give what strangers wrote on one line, short, and without our secrets."""
     for secret in hide:
@@ -48,20 +62,26 @@ def shown(text: str, *, hide: Iterable[str] = ()) -> str:
 
 
 def _value(answer: Answer, *, query: str, at: datetime, window: timedelta) -> Decimal | Missing:
-    if 300 <= answer.status < 400:  # noqa: PLR2004 # the class of redirects, RFC 9110 section 15.4
-        return _redirected(answer)
-    if len(answer.body) > LIMIT:
-        message = f"status {answer.status} and more than {LIMIT} bytes: aggregate in the query"
-        return Missing(Reason.ANSWER_TOO_LARGE, message)
-    document = _document(answer.body)
-    if answer.status != 200 or _status(document) == "error":  # noqa: PLR2004 # OK
-        return _refused(answer, document)
+    document = _whole(answer, LIMIT)
     if isinstance(document, Missing):
         return document
     total = _total(document, query=query, at=at, window=window)
     if isinstance(total, Missing) and total.reason is Reason.MALFORMED_ANSWER:
         return replace(total, message=f"{total.message}: {_excerpt(answer.body)}")
     return total
+
+
+def _whole(answer: Answer, limit: int) -> object | Missing:
+    """Give the document of an answer that is one."""
+    if 300 <= answer.status < 400:  # noqa: PLR2004 # the class of redirects, RFC 9110 section 15.4
+        return _redirected(answer)
+    if len(answer.body) > limit:
+        message = f"status {answer.status} and more than {limit} bytes: aggregate in the query"
+        return Missing(Reason.ANSWER_TOO_LARGE, message)
+    document = _document(answer.body)
+    if answer.status != 200 or _status(document) == "error":  # noqa: PLR2004 # OK
+        return _refused(answer, document)
+    return document
 
 
 # The answer as a whole.
@@ -149,6 +169,35 @@ def _total(document: object, *, query: str, at: datetime, window: timedelta) -> 
             return Missing(Reason.UNEXPECTED_RESULT_TYPE, f"expected an instant vector or a scalar, got a {kind}")
         case _:
             return Missing(Reason.MALFORMED_ANSWER, "expected a result of Prometheus, got")
+
+
+def _totals(document: object, *, query: str) -> dict[float, Decimal | None] | Missing:
+    match document:
+        case {"status": "success", "warnings": warnings} if warnings:
+            return Missing(Reason.QUERY_WARNINGS, f"the result may not be whole: {warnings}")
+        case {"status": "success", "data": {"resultType": "matrix", "result": []}}:
+            return Missing(Reason.NO_SERIES, f"there is no series for {query}")
+        case {"status": "success", "data": {"resultType": "matrix", "result": [*series]}}:
+            return _sums(series)
+        case _:
+            return Missing(Reason.MALFORMED_ANSWER, "expected a range of Prometheus, got another answer")
+
+
+def _sums(series: list[object]) -> dict[float, Decimal | None] | Missing:
+    totals: dict[float, Decimal | None] = {}
+    for each in series:
+        match each:
+            case {"metric": {}, "values": [*pairs]}:
+                for number in map(_pair, pairs):
+                    if isinstance(number, Missing):
+                        return replace(number, message=f"{number.message} another")
+                    before = totals.get(number.time, Decimal(0))
+                    value = _decimal(number.value)
+                    totals[number.time] = None if before is None or value is None else _EXACT.add(before, value)
+            case _:
+                message = "expected numbers in each series; histogram_quantile makes one of a native histogram"
+                return Missing(Reason.UNEXPECTED_RESULT_TYPE, message)
+    return totals
 
 
 def _pair_of_series(series: object) -> _Pair | Missing:

@@ -66,6 +66,11 @@ class Connection:
         return _url(f"{self.address.rstrip('/')}/api/v1/query")
 
     @property
+    def range_url(self) -> httpx2.URL:
+        """Where range queries are sent."""
+        return _url(f"{self.address.rstrip('/')}/api/v1/query_range")
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """What may be a key, or is just a tenant's name: header and parameter values, but for the shortest."""
         return tuple(value for _, value in (*self.headers, *self.query_parameters) if len(value) >= _SHORTEST_SECRET)

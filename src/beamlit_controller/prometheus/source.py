@@ -2,10 +2,10 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 from weakref import WeakValueDictionary
@@ -20,6 +20,28 @@ from beamlit_controller.prometheus import connection as connections
 from beamlit_controller.prometheus import query as queries
 from beamlit_controller.prometheus.answer import Answer
 from beamlit_controller.prometheus.connection import Connection, Credentials
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A time span in steps, both its ends among them."""
+
+    since: datetime
+    until: datetime
+    step: timedelta
+
+    def pieces(self, steps: int) -> Iterator["Span"]:
+        """Cut it into spans of at most so many steps."""
+        since = self.since
+        while since <= self.until:
+            until = min(since + (steps - 1) * self.step, self.until)
+            yield Span(since, until, self.step)
+            since += steps * self.step
+
+    @property
+    def times(self) -> tuple[datetime, ...]:
+        """Give every step."""
+        return tuple(self.since + number * self.step for number in range((self.until - self.since) // self.step + 1))
 
 
 class PrometheusSource:
@@ -44,15 +66,14 @@ class PrometheusSource:
 
     async def read(self, spec: OffloadSpec, metric: MetricSpec, *, at: datetime) -> Reading:
         """Ask for an External metric as of `at`; a `Missing` says where it was asked, and shows no credentials."""
-        if not isinstance(metric, ExternalMetric):
-            return Missing(Reason.UNSUPPORTED_METRIC, "Prometheus is asked for External metrics only")
-        query = queries.text(metric.metric, stale_after=self._connection.stale_after)
+        query = self.query(metric)
         if isinstance(query, Missing):
             return query
         credentials = connections.credentials(self._connection)
         if isinstance(credentials, Missing):
             return credentials
-        request = _request(self._connection, credentials, query, at)
+        asked = {"query": query, "time": f"{at.timestamp():.3f}"}
+        request = _request(self._connection, self._connection.url, credentials, asked)
         hide = (*credentials.secrets, *self._connection.secrets)
         answer = await self._exchange(spec.key, request, hide)
         if isinstance(answer, Answer):
@@ -62,7 +83,46 @@ class PrometheusSource:
             reading = answer
         return self._located(reading) if isinstance(reading, Missing) else reading
 
-    async def _exchange(self, key: ModelKey, request: httpx2.Request, hide: tuple[str, ...]) -> Answer | Missing:
+    def query(self, metric: MetricSpec) -> str | Missing:
+        """Give the PromQL that an External metric is asked by."""
+        if not isinstance(metric, ExternalMetric):
+            return Missing(Reason.UNSUPPORTED_METRIC, "Prometheus is asked for External metrics only")
+        return queries.text(metric.metric, stale_after=self._connection.stale_after)
+
+    async def history(self, key: ModelKey, query: str, span: Span) -> dict[datetime, int | None] | Missing:
+        """Ask for what a query gave over a span, in thousandths at each step, and None where it was no number.
+
+        What had no value is left out. Prometheus answers for 11,000 steps at once, so a long span takes several queries.
+        """
+        credentials = connections.credentials(self._connection)
+        if isinstance(credentials, Missing):
+            return credentials
+        hide = (*credentials.secrets, *self._connection.secrets)
+        values: dict[datetime, int | None] = {}
+        nothing = Missing(Reason.NO_SERIES, f"there is no series for {query}")
+        for piece in span.pieces(_STEPS_AT_ONCE):
+            asked = {
+                "query": query,
+                "start": f"{piece.since.timestamp():.3f}",
+                "end": f"{piece.until.timestamp():.3f}",
+                "step": f"{piece.step.total_seconds():.3f}",
+            }
+            request = _request(self._connection, self._connection.range_url, credentials, asked)
+            answer = await self._exchange(key, request, hide, limit=_LONGEST_HISTORY)
+            found = (
+                answers.read_range(answer, query=query, hide=hide, limit=_LONGEST_HISTORY)
+                if isinstance(answer, Answer)
+                else answer
+            )
+            if not isinstance(found, Missing):
+                values |= {datetime.fromtimestamp(time, UTC): value for time, value in found.items()}
+            elif found.reason is not Reason.NO_SERIES:
+                return self._located(found)
+        return values or self._located(nothing)
+
+    async def _exchange(
+        self, key: ModelKey, request: httpx2.Request, hide: tuple[str, ...], *, limit: int = answers.LIMIT
+    ) -> Answer | Missing:
         timeout = self._connection.timeout.total_seconds()
         try:
             async with asyncio.timeout(timeout), self._place(key):
@@ -70,7 +130,7 @@ class PrometheusSource:
                 if isinstance(transport, Missing):
                     return transport
                 async with aclosing(await transport.handle_async_request(request)) as response:
-                    return await _answer(response)
+                    return await _answer(response, limit)
         except TimeoutError:
             return Missing(Reason.TIMED_OUT, f"no whole answer within {timeout:g} s")
         except (httpx2.HTTPError, OSError) as error:
@@ -87,18 +147,15 @@ class PrometheusSource:
         return Missing(missing.reason, f"{self._connection.where}: {missing.message}")
 
 
-def _request(connection: Connection, credentials: Credentials, query: str, at: datetime) -> httpx2.Request:
+def _request(
+    connection: Connection, url: httpx2.URL, credentials: Credentials, asked: dict[str, str]
+) -> httpx2.Request:
     headers = [*_HEADERS, *connection.headers]
     if credentials.authorization:
         headers.append(("authorization", credentials.authorization))
-    asked = {
-        "query": query,
-        "time": f"{at.timestamp():.3f}",
-        "timeout": queries.duration(connection.timeout),
-    }
+    asked = {**asked, "timeout": queries.duration(connection.timeout)}
     extensions = _extensions(connection)
-    url = connection.url
-    if len(query.encode()) > _LONGEST_IN_URL:
+    if len(asked["query"].encode()) > _LONGEST_IN_URL:
         url = url.copy_with(params=connection.query_parameters)
         return httpx2.Request("POST", url, headers=headers, data=asked, extensions=extensions)
     url = url.copy_with(params=(*connection.query_parameters, *asked.items()))
@@ -113,7 +170,7 @@ def _extensions(connection: Connection) -> dict[str, object]:
     return {"timeout": timeouts, **named}
 
 
-async def _answer(response: httpx2.Response) -> Answer:
+async def _answer(response: httpx2.Response, limit: int) -> Answer:
     """Read an answer, but not much more of it than may be read; the body of a redirect says nothing."""
     location = response.headers.get("location", "")
     body = bytearray()
@@ -121,7 +178,7 @@ async def _answer(response: httpx2.Response) -> Answer:
         async with aclosing(response.aiter_bytes()) as pieces:
             async for piece in pieces:
                 body += piece
-                if len(body) > answers.LIMIT:
+                if len(body) > limit:
                     break
     return Answer(response.status_code, bytes(body), location)
 
@@ -193,6 +250,8 @@ _HEADERS = (
     ("user-agent", "beamlit-controller"),
 )
 _LONGEST_IN_URL = 2048
+_STEPS_AT_ONCE = 10_000
+_LONGEST_HISTORY = 64 * 1024 * 1024
 _PART_FOR_HANDSHAKE = 0.4  # once for TCP, once for TLS
 _AT_ONCE = 64
 _AT_ONCE_PER_MODEL = 4

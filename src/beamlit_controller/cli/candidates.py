@@ -1,0 +1,107 @@
+"""What is rehearsed: a model as its manifest has it, and the same with other values, as `--set` says."""
+
+import copy
+import json
+import re
+from collections.abc import Iterator, Mapping, MutableMapping, MutableSequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from beamlit_controller.api import documents, manifests
+from beamlit_controller.api.documents import Document
+from beamlit_controller.api.rules import dig
+from beamlit_controller.api.settings import Settings
+from beamlit_controller.api.v1alpha1 import Spec
+from beamlit_controller.core.spec import MetricSpec, ModelKey, OffloadSpec, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to decide, and what it is called."""
+
+    name: str
+    spec: OffloadSpec
+    plain: bool = False
+
+
+def read(text: str, settings: Settings, *, name: str | None, sets: list[str]) -> list[Candidate]:
+    """Give the model as written, with each of `sets`, and by the plain rule. Raises ValueError with every mistake."""
+    parsed = manifests.parse(text, settings=settings)
+    specs = [spec for spec in parsed.specs if name in {None, str(spec.key), spec.key.name}]
+    if len(specs) != 1:
+        valid = ", ".join(str(spec.key) for spec in parsed.specs) or "none"
+        wanted = f"expected one valid model{f' {name}' if name else ''}; valid are: {valid}"
+        raise ValueError("\n".join([*map(str, parsed.problems), wanted]))
+    (spec,) = specs
+    if not spec.metrics:
+        raise ValueError(f"{spec.key}: it has no metrics, so there is nothing to decide by")
+    content = _content(text, spec.key)
+    others = [Candidate(change, _changed(content, change, settings, spec)) for change in sets]
+    return [Candidate("as written", spec), *others, Candidate("plain rule", spec, plain=True)]
+
+
+def _content(text: str, key: ModelKey) -> Mapping[str, Any]:
+    for document in documents.load(text):
+        content = document.content if isinstance(document, Document) else None
+        place = (dig(content, ("metadata", "namespace")) or "default", dig(content, ("metadata", "name")))
+        if place == (key.namespace, key.name) and isinstance(content, dict):
+            return content
+    raise ValueError(f"{key}: not found")  # it was parsed from there
+
+
+def _changed(content: Mapping[str, Any], change: str, settings: Settings, before: OffloadSpec) -> OffloadSpec:
+    """Give the model with the fields that `change` names, such as `behavior.percentage=30,behavior.mode=Proportional`."""
+    copied = copy.deepcopy(dict(content))
+    for assignment in change.split(","):
+        path, equals, value = assignment.partition("=")
+        if not equals or not path.strip():
+            raise ValueError(f"--set {change}: expected FIELD=VALUE, got {assignment!r}")
+        _put(copied, list(_steps(path.strip(), change)), _value(value, change), change)
+    parsed = manifests.parse(json.dumps(copied), settings=settings)
+    if parsed.problems or not parsed.specs:
+        raise ValueError("\n".join(f"--set {change}: {problem}" for problem in parsed.problems))
+    (spec,) = parsed.specs
+    if list(map(_identity, spec.metrics)) != list(map(_identity, before.metrics)):
+        raise ValueError(f"--set {change}: expected the same metrics with other targets, got other metrics")
+    return spec
+
+
+def _identity(metric: MetricSpec) -> MetricSpec:
+    return replace(metric, target=Value(0))  # type: ignore[arg-type]  # only compared, and only with each other
+
+
+def _steps(path: str, change: str) -> Iterator[str | int]:
+    """Give the way to a field: below spec.offloadingConfig, unless it begins with a field of spec."""
+    names = path.removeprefix("spec.").split(".")
+    first = names[0].partition("[")[0]
+    yield "spec"
+    if first not in Spec.fields():
+        yield "offloadingConfig"
+    for name in names:
+        found = re.fullmatch(r"([A-Za-z]+)(?:\[([0-9]{1,3})\])?", name, re.ASCII)
+        if found is None:
+            raise ValueError(f"--set {change}: expected a field such as behavior.percentage, got {path!r}")
+        yield found[1]
+        if found[2]:
+            yield int(found[2])
+
+
+def _put(content: dict[str, Any], steps: list[str | int], value: object, change: str) -> None:
+    place: Any = content
+    for step, following in zip(steps, [*steps[1:], None], strict=True):
+        here = value if following is None else ([] if isinstance(following, int) else {})
+        match place, step:
+            case MutableMapping(), str():
+                place[step] = here if following is None or place.get(step) is None else place[step]
+            case MutableSequence(), int() if step < len(place):
+                place[step] = here if following is None else place[step]
+            case _:
+                raise ValueError(f"--set {change}: there is no {step} in what the manifest has at this place")
+        place = place[step]
+
+
+def _value(text: str, change: str) -> object:
+    (document, *_) = [*documents.load(text or '""'), None]
+    if not isinstance(document, Document):
+        raise ValueError(f"--set {change}: expected a value, got {text!r}")  # noqa: TRY004 - a user's mistake
+    return document.content

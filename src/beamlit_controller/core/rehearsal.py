@@ -1,0 +1,242 @@
+"""What would have been decided: recorded metrics, played through the code that decides live.
+
+The recording is taken for demand: what the metrics were while nothing was offloaded. What the controller would have read
+is then what `core.demand` makes of it backwards, the recorded value times the local share over the time that a sample
+covers. A queue in truth shrinks faster than that when requests leave, so a rehearsal rather offloads too long than too
+short.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+from beamlit_controller.core import cycle, demand, verdict
+from beamlit_controller.core.decision import Decision
+from beamlit_controller.core.demand import Share
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import (
+    Container,
+    LocalHealth,
+    Missing,
+    Pod,
+    PodSample,
+    PodSamples,
+    Reading,
+    Ready,
+    Sample,
+    Scale,
+    Signals,
+)
+from beamlit_controller.core.spec import (
+    ContainerResourceMetric,
+    ExternalMetric,
+    MetricSpec,
+    ObjectMetric,
+    OffloadSpec,
+    ResourceMetric,
+    Utilization,
+)
+from beamlit_controller.core.verdict import Judgement, Verdict
+
+FLAP = timedelta(minutes=5)
+"""A move that takes back another one so soon is a flap."""
+LONGEST_ROW = 10
+"""A row counts until the next one, but not longer than so many usual steps: a hole in the recording is no time at all."""
+POD = "recorded"
+_REQUESTED = 1_000_000
+"""What the pod of a rehearsal requests, in thousandths: a percentage of it loses nothing."""
+_GAP = Missing(Reason.NO_SERIES, "nothing was recorded at this time")
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What was measured: for each time, in order and at least one, a value for each metric of the spec, in thousandths or None.
+
+    A value is what the target is held against (a percentage for a utilization); of an Object or External metric it is
+    what its source gives, which for averageValue is still to be divided by `replicas`. `rates` are requests per second.
+    """
+
+    times: tuple[datetime, ...]
+    values: tuple[tuple[int | None, ...], ...]
+    rates: tuple[float | None, ...] = ()
+    replicas: int = 1
+
+    @property
+    def lasting(self) -> tuple[float, ...]:
+        """Give for how many seconds each row counts."""
+        gaps = [(after - before).total_seconds() for before, after in itertools.pairwise(self.times)]
+        usual = sorted(gaps)[len(gaps) // 2] if gaps else 0.0
+        return (*(min(gap, LONGEST_ROW * usual) for gap in gaps), usual)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One move of the share."""
+
+    at: datetime
+    previous: int
+    percentage: int
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What came of it, a value for each row; `ratios` as they would have been seen, 1 being the target."""
+
+    recording: Recording
+    percentages: tuple[int, ...]
+    ratios: tuple[float | None, ...]
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A course in a few numbers. Times are in seconds; requests are None when nobody recorded them."""
+
+    seconds: float
+    offloading: float
+    over: float
+    """With a metric over its target, as it would have been seen."""
+    changes: int
+    flaps: int
+    most: int
+    mean: float
+    """The mean percentage over all the time."""
+    requests: float | None = None
+    offloaded: float | None = None
+
+
+def rehearse(spec: OffloadSpec, recording: Recording, *, window: timedelta, plain: bool = False) -> Course:
+    """Decide at each time of the recording. `window` is the time that one sample covers.
+
+    It is decided as if the model were enabled, in force and in nobody's hands. With `plain` by the plain rule, for
+    comparison: the whole percentage while a metric is over its target, else nothing.
+    """
+    behavior = replace(spec.behavior, dry_run=False)
+    asked = replace(spec, enabled=True, override=None, behavior=behavior)
+    stage = _Stage(asked, recording, window)
+    decide = stage.plainly if plain else stage.ruled
+    percentages: list[int] = []
+    ratios: list[Fraction | None] = []
+    changes: list[Change] = []
+    before = 0
+    for row, at in enumerate(recording.times):
+        moved, seen = decide(row, at)
+        if moved.percentage != before:
+            changes.append(Change(at, before, moved.percentage, moved.reason, moved.message))
+        before = moved.percentage
+        percentages.append(moved.percentage)
+        ratios.append(seen.ratio)
+    return Course(recording, tuple(percentages), tuple(map(_number, ratios)), tuple(changes))
+
+
+def demands(spec: OffloadSpec, recording: Recording) -> tuple[float | None, ...]:
+    """Give the highest ratio of each row as it was recorded, 1 being the target."""
+    stage = _Stage(spec, recording, timedelta(0))
+    return tuple(_number(stage.recorded(row, at)) for row, at in enumerate(recording.times))
+
+
+def figures(course: Course) -> Figures:
+    """Sum a course up."""
+    lasting = course.recording.lasting
+    whole = sum(lasting)
+    shares = course.percentages
+    rates = course.recording.rates
+    served = [(rate or 0) * span for rate, span in zip(rates, lasting, strict=True)] if rates else None
+    return Figures(
+        seconds=whole,
+        offloading=sum(span for span, share in zip(lasting, shares, strict=True) if share),
+        over=sum(span for span, ratio in zip(lasting, course.ratios, strict=True) if ratio is not None and ratio > 1),
+        changes=len(course.changes),
+        flaps=sum(_takes_back(first, second) for first, second in itertools.pairwise(course.changes)),
+        most=max(shares, default=0),
+        mean=sum(span * share for span, share in zip(lasting, shares, strict=True)) / whole if whole else 0.0,
+        requests=None if served is None else sum(served),
+        offloaded=None
+        if served is None
+        else sum(count * share / 100 for count, share in zip(served, shares, strict=True)),
+    )
+
+
+def _takes_back(first: Change, second: Change) -> bool:
+    turned = (first.percentage > first.previous) != (second.percentage > second.previous)
+    return turned and second.at - first.at <= FLAP
+
+
+class _Stage:
+    """One recording, read with the share that is in force."""
+
+    def __init__(self, spec: OffloadSpec, recording: Recording, window: timedelta) -> None:
+        self._spec = spec
+        self._recording = recording
+        self._window = window
+        self._pod = _pod(spec.metrics, recording.times[0])
+        self._scale = Scale(recording.replicas, recording.replicas)
+        self._last: Decision | None = None
+        self._shares: tuple[Share, ...] = ()
+
+    def ruled(self, row: int, at: datetime) -> tuple[Decision, Verdict]:
+        """Decide as it is decided live."""
+        shares = self._last.shares if self._last else ()
+        ran = cycle.run(self._spec, self._signals(row, at, shares), previous=self._last, now=at)
+        self._last = ran.decision
+        return ran.decision, ran.verdict
+
+    def plainly(self, row: int, at: datetime) -> tuple[Decision, Verdict]:
+        """Decide by the metric alone."""
+        seen = verdict.assess(self._spec, self._signals(row, at, self._shares))
+        over = seen.judgement is Judgement.OVER
+        percentage = self._spec.behavior.percentage if over else 0
+        if not self._shares or self._shares[-1].percentage != percentage:
+            self._shares = demand.remember(self._shares, at, percentage)
+        reason = Reason.METRIC_ABOVE_TARGET if over else Reason.METRIC_BELOW_TARGET
+        return Decision(percentage, reason, "", at, self._shares), seen
+
+    def recorded(self, row: int, at: datetime) -> Fraction | None:
+        """Give the highest ratio without any offloading."""
+        return verdict.assess(self._spec, self._signals(row, at, ())).ratio
+
+    def _signals(self, row: int, at: datetime, shares: Sequence[Share]) -> Signals:
+        local = demand.local_fraction(shares, at - self._window, at) if shares else Fraction(1)
+        values = self._recording.values[row]
+        readings = tuple(
+            self._reading(metric, value, at, local) for metric, value in zip(self._spec.metrics, values, strict=True)
+        )
+        return Signals(at, readings, (self._pod,), self._scale, LocalHealth(1, 1))
+
+    def _reading(self, metric: MetricSpec, value: int | None, at: datetime, local: Fraction) -> Reading:
+        if value is None:
+            return _GAP
+        left = int(value * local)
+        if isinstance(metric, ObjectMetric | ExternalMetric):
+            return Sample(left, at, self._window)
+        if isinstance(metric.target, Utilization):
+            left = _used(metric, left, self._pod)
+        return PodSamples((PodSample(POD, left, at, self._window),))
+
+
+def _pod(metrics: Sequence[MetricSpec], began: datetime) -> Pod:
+    """Give the one pod that stands for all: it has whatever containers and requests the metrics speak of."""
+    long_ago = began - timedelta(days=1)
+    names = {each.container for each in metrics if isinstance(each, ContainerResourceMetric)} or {POD}
+    resources = {each.name for each in metrics if isinstance(each, ResourceMetric | ContainerResourceMetric)}
+    requested = tuple((resource, _REQUESTED) for resource in sorted(resources))
+    return Pod(
+        POD,
+        ready=Ready("True", long_ago),
+        started=long_ago,
+        containers=tuple(Container(name, requested) for name in sorted(names)),
+    )
+
+
+def _used(metric: MetricSpec, milli: int, pod: Pod) -> int:
+    """Turn thousandths of a percent of the requests into thousandths of the resource, rounded up as they are cut later."""
+    requesting = 1 if isinstance(metric, ContainerResourceMetric) else len(pod.containers)
+    return -(-milli * requesting * _REQUESTED // 100_000)
+
+
+def _number(ratio: Fraction | None) -> float | None:
+    return None if ratio is None else float(ratio)

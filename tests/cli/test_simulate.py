@@ -1,0 +1,194 @@
+"""`simulate` as it is typed, on a CSV file: tables, JSON, pictures, and what it says about mistakes."""
+
+import csv
+import json
+import subprocess
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from builders import NOW
+from cli.test_main import EXAMPLES, run
+
+PROMETHEUS = EXAMPLES / "prometheus.yaml"
+METRIC = "my_custom_metric_in_prom"
+BUSY = [*[4] * 40, *[16] * 36, *[4] * 164]
+
+
+def written(folder: Path, values: Sequence[object] = BUSY, *, rate: object = "", name: str = METRIC) -> Path:
+    """Write a recording, a value every 15 s."""
+    path = folder / "recorded.csv"
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["time", name, *(["requests"] if rate else [])])
+        for number, value in enumerate(values):
+            at = f"{NOW + number * timedelta(seconds=15):%Y-%m-%dT%H:%M:%SZ}"
+            rows.writerow([at, value, *([rate] if rate else [])])
+    return path
+
+
+def simulated(*arguments: object, manifest: Path = PROMETHEUS) -> dict[str, Any]:
+    ran = run("simulate", manifest, *arguments, "--output", "json")
+    assert ran.returncode == 0, ran.stderr
+    document: dict[str, Any] = json.loads(ran.stdout)
+    return document
+
+
+def refused(*arguments: object, manifest: Path = PROMETHEUS) -> str:
+    ran: subprocess.CompletedProcess[str] = run("simulate", manifest, *arguments)
+    assert ran.returncode == 1
+    assert ran.stdout == ""
+    assert "Traceback" not in ran.stderr
+    return ran.stderr
+
+
+def test_a_recording_is_rehearsed_beside_other_values(tmp_path: Path) -> None:
+    recorded = written(tmp_path, rate=10)
+    proportional = "behavior.mode=Proportional,behavior.percentage=90"
+
+    done = simulated("--csv", recorded, "--set", "behavior.percentage=30", "--set", proportional, "--price", "0.01")
+
+    alone, as_written, thirty, kept, plain = done["courses"]
+    names = [each["name"] for each in done["courses"]]
+    assert names == ["nothing offloaded", "as written", "behavior.percentage=30", proportional, "plain rule"]
+    assert (done["samples"], done["since"]) == (240, "2026-06-01T12:00:00Z")
+    assert (alone["over"], alone["changes"], alone["cost"]) == (36 * 15, 0, 0)
+    assert [share["percentage"] for share in as_written["shares"]] == [50, 0]
+    assert as_written["shares"][0]["at"] == "2026-06-01T12:10:00Z"
+    assert as_written["offloaded"] == pytest.approx(as_written["offloading"] * 10 * 0.5)
+    assert as_written["cost"] == pytest.approx(as_written["offloaded"] * 0.01)
+    assert thirty["most"] == 30
+    assert 0 < kept["over"] < alone["over"] / 2
+    assert plain["changes"] > 3 * as_written["changes"]
+
+
+def test_the_table_names_figures_and_changes(tmp_path: Path) -> None:
+    ran = run("simulate", PROMETHEUS, "--csv", written(tmp_path))
+
+    assert ran.returncode == 0
+    assert "default/llama: my_custom_metric_in_prom (target 10)" in ran.stdout
+    assert "as written" in ran.stdout
+    assert "0 % -> 50 %" in ran.stdout
+    assert "50 % -> 0 %" in ran.stdout
+    assert "requests" not in ran.stdout.split("Changes")[0]
+
+
+def test_the_pictures_are_what_their_names_say_and_the_page_needs_nothing_else(tmp_path: Path) -> None:
+    png, svg, page = (tmp_path / f"picture.{kind}" for kind in ("png", "svg", "html"))
+
+    simulated("--csv", written(tmp_path), "--picture", png, "--picture", svg, "--picture", page)
+
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert "as written: 2 changes" in "".join(ET.fromstring(svg.read_text()).itertext())  # noqa: S314 - our own
+    assert "as written" in page.read_text()
+    assert all(
+        f'{outside}="http' not in page.read_text().replace('xmlns:xlink="http', "") for outside in ("src", "href")
+    )
+
+
+def test_a_utilization_is_recorded_in_percent(tmp_path: Path) -> None:
+    done = simulated("--csv", written(tmp_path, [30, 80], name="cpu"), manifest=EXAMPLES / "resource-cpu.yaml")
+
+    assert done["courses"][0]["over"] == 15
+
+
+def test_a_target_may_be_another_and_a_metric_may_not(tmp_path: Path) -> None:
+    recorded = written(tmp_path)
+
+    done = simulated("--csv", recorded, "--set", "metrics[0].external.target.value=20")
+
+    assert done["courses"][2]["changes"] == 0
+    said = refused("--csv", recorded, "--set", "metrics[0].external.metric.name=another")
+    assert "expected the same metrics with other targets" in said
+
+
+def test_empty_cells_and_seconds_since_1970_are_understood(tmp_path: Path) -> None:
+    path = tmp_path / "recorded.csv"
+    path.write_text(f"time,{METRIC}\n1780315200,20\n1780315215,\n1780315230.5,3\n")
+
+    done = simulated("--csv", path)
+
+    assert (done["since"], done["samples"]) == ("2026-06-01T12:00:00Z", 3)
+    assert done["incomplete"] == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("", "expected a column time in the first line, got nothing"),
+        ("time,queue\n", f"expected a column {METRIC} or metrics[0] in the first line, got time, queue"),
+        (f"time,{METRIC}\n", "expected a row below the header, got none"),
+        (f"time,{METRIC}\n1,2\n\n3\n", "line 4: expected 2 cells, got 1"),
+        (f"time,{METRIC}\n1,many\n", f"line 2, {METRIC}: expected a number from 0 to 1e15, or nothing, got 'many'"),
+        (f"time,{METRIC}\n1,-2\n", "from 0 to 1e15"),
+        (f"time,{METRIC}\n1,NaN\n", "from 0 to 1e15"),
+        (f"time,{METRIC}\n5,1\n5,2\n", "line 3, time: expected a time after the one before it, got 5"),
+        (f"time,{METRIC}\nyesterday,1\n", "line 2, time: expected a time such as"),
+        (f"time,{METRIC}\n,1\n", "line 2, time: expected a time, got nothing"),
+        (f"time,{METRIC}\n1e300,1\n", "line 2, time: expected a time such as"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_with_its_place(tmp_path: Path, lines: str, said: str) -> None:
+    path = tmp_path / "recorded.csv"
+    path.write_text(lines)
+
+    assert said in refused("--csv", path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--set", "behavior.percentage"], "--set behavior.percentage: expected FIELD=VALUE"),
+        (["--set", "behavior.percentag=3"], "behavior.percentag"),
+        (["--set", "behavior.percentage=300"], "--set behavior.percentage=300: "),
+        (["--set", "metrics[7].external=1"], "there is no 7"),
+        (["--set", "beh aviour=1"], "expected a field such as behavior.percentage"),
+        (["--price", "1"], "--price: expected the requests per second beside it"),
+        (["--since", "a week"], "--since: expected a time such as 90s"),
+        (["--step", "0s"], "--step: expected a time such as 90s"),
+        (["--until", "today"], "RFC 3339"),
+        (["--picture", "drawing.pdf"], "--picture: expected a name that ends in .png, .svg, .html"),
+        (["--name", "other"], "expected one valid model other; valid are: default/llama"),
+        (["--prometheus", "127.0.0.1:9"], "--csv: expected no --prometheus"),
+    ],
+)
+def test_a_mistake_is_said_and_nothing_is_printed_beside_it(tmp_path: Path, arguments: list[str], said: str) -> None:
+    assert said in refused("--csv", written(tmp_path, [4, 16]), *arguments)
+
+
+def test_a_recording_has_to_come_from_somewhere(tmp_path: Path) -> None:
+    assert "expected --prometheus ADDRESS, --csv FILE, or --settings" in refused()
+    assert "no-such-file" in refused("--csv", tmp_path / "no-such-file")
+    assert "can't connect" in refused("--prometheus", "127.0.0.1:9")
+    assert "--query: expected METRIC=PROMQL" in refused("--prometheus", "127.0.0.1:9", "--query", "x")
+    cpu = refused("--prometheus", "127.0.0.1:9", manifest=EXAMPLES / "resource-cpu.yaml")
+    assert "say by --query 'cpu=PROMQL'" in cpu
+
+
+def test_a_model_without_metrics_has_nothing_to_rehearse(tmp_path: Path) -> None:
+    content = yaml.safe_load(PROMETHEUS.read_text())
+    del content["spec"]["offloadingConfig"]["metrics"]
+    bare = tmp_path / "bare.yaml"
+    bare.write_text(yaml.safe_dump(content))
+
+    assert "it has no metrics" in refused("--csv", written(tmp_path), manifest=bare)
+
+
+def test_an_average_of_one_value_wants_the_replicas(tmp_path: Path) -> None:
+    manifest = tmp_path / "average.yaml"
+    manifest.write_text(
+        PROMETHEUS.read_text()
+        .replace("type: Value", "type: AverageValue")
+        .replace("            value: 10", "            averageValue: 10")
+    )
+    recorded = written(tmp_path, [30, 50])
+
+    assert "--replicas: my_custom_metric_in_prom is held against an average per replica" in refused(
+        "--csv", recorded, manifest=manifest
+    )
+    assert simulated("--csv", recorded, "--replicas", "4", manifest=manifest)["courses"][0]["over"] == 15

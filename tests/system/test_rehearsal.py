@@ -1,0 +1,91 @@
+"""A day of history in a real Prometheus, played through the code that decides."""
+
+import asyncio
+import json
+import math
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.test_main import COMMAND, EXAMPLES
+from fakes.prometheus import prometheus
+
+STEP = 15
+NIGHT, RUSH = 4, 16
+HOLE = range(2000, 2400)
+"""Steps that nothing was recorded in."""
+
+
+def day(*, until: datetime) -> str:
+    """Write a day of one series: quiet, two hours of rush, and a hole; and of the requests per second."""
+    began = int((until - timedelta(days=1)).timestamp())
+    steps = range(24 * 3600 // STEP + 1)
+    queue = [
+        f'my_custom_metric_in_prom{{my_label="value"}} {value(step)} {began + STEP * step}'
+        for step in steps
+        if step not in HOLE
+    ]
+    other = [f'my_custom_metric_in_prom{{my_label="other"}} 1000 {began + STEP * step}' for step in steps]
+    rate = [f"served 10 {began + STEP * step}" for step in steps]
+    return "\n".join(["# TYPE my_custom_metric_in_prom gauge", *queue, *other, "# TYPE served gauge", *rate, "# EOF\n"])
+
+
+def value(step: int) -> float:
+    rush = 2880 <= step < 2880 + 480
+    return RUSH if rush else NIGHT + math.sin(step / 50)
+
+
+async def simulated(*arguments: object) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        *map(str, (COMMAND, "simulate", *arguments)), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, errors = await asyncio.wait_for(process.communicate(), 60)
+    return process.returncode or 0, out.decode(), errors.decode()
+
+
+async def test_a_day_is_replayed_as_it_was(tmp_path: Path) -> None:
+    until = datetime(2026, 6, 2, tzinfo=UTC)
+    past = ("--since", "24h", "--until", "2026-06-02T00:00:00Z", "--rate", "served")
+    manifest, page = EXAMPLES / "prometheus.yaml", tmp_path / "page.html"
+    async with prometheus(history=day(until=until)) as server:
+        asked = (manifest, "--prometheus", server.address, *past, "--output", "json", "--picture", page)
+        code, out, errors = await simulated(*asked)
+        unknown = manifest.read_text().replace("my_custom_metric_in_prom", "no_such_metric")
+        (tmp_path / "unknown.yaml").write_text(unknown)
+        nothing = await simulated(tmp_path / "unknown.yaml", "--prometheus", server.address, *past)
+        queried = await simulated(
+            EXAMPLES / "resource-cpu.yaml",
+            "--prometheus",
+            server.address,
+            *past,
+            "--output",
+            "json",
+            "--query",
+            'cpu=my_custom_metric_in_prom{my_label="value"} * 10',
+        )
+
+    assert code == 0, errors
+    done: dict[str, Any] = json.loads(out)
+    alone, as_written, plain = done["courses"]
+    assert (done["since"], done["until"]) == ("2026-06-01T00:00:00Z", "2026-06-02T00:00:00Z")
+    assert done["samples"] == 24 * 3600 // STEP + 1
+    # A series counts for 90 s after its last sample, so the hole is that much shorter.
+    assert done["incomplete"] * done["samples"] == len(HOLE) - 90 // STEP
+    # For the same reason the rush is seen exactly as long as it was: its last sample is followed by another.
+    assert alone["over"] == 480 * STEP
+    assert alone["requests"] == pytest.approx(10 * 24 * 3600, rel=0.001)
+    first, *_, last = as_written["shares"]
+    assert (first["at"], first["percentage"]) == ("2026-06-01T12:00:00Z", 50)
+    assert last["percentage"] == 0
+    assert "2026-06-01T14:00:00Z" < last["at"] < "2026-06-01T14:10:00Z"
+    assert as_written["over"] < alone["over"] / 5
+    assert plain["changes"] > 10 * as_written["changes"]
+    assert "<svg" in page.read_text()
+
+    assert nothing[0] == 1
+    assert "there is no series for" in nothing[2]
+    assert "no_such_metric" in nothing[2]
+    assert queried[0] == 0, queried[2]
+    assert json.loads(queried[1])["courses"][0]["over"] == 480 * STEP
