@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from beamlit_controller.telemetry import logs
-from benchmarks import assess, evaluation, gateway, machine, pods, push, reaction, streams
+from benchmarks import assess, decisions, evaluation, gateway, machine, pods, push, reaction, streams
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "gateway": lambda: asyncio.run(gateway.main()),
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "push": lambda: asyncio.run(push.main()),
     "evaluation": lambda: asyncio.run(evaluation.main()),
     "assess": assess.main,
+    "decisions": decisions.main,
     "pods": pods.main,
 }
 PACKAGES = {"nginx": "nginx-light", "haproxy": "haproxy", "wrk": "wrk"}

@@ -3,10 +3,17 @@
 from beamlit_controller.core.spec import ModelKey, ObjectReference
 from beamlit_controller.kubernetes.api_server import Json
 
+ON_DEMAND = ("beamlit_demand_ratio", "beamlit_metric_demand")
+"""Our own series. An autoscaler that has one of them sees what is offloaded: of several metrics the highest counts."""
 
-def target(content: Json) -> ObjectReference:
-    """Keep of an autoscaler what it scales."""
-    given = (content.get("spec") or {}).get("scaleTargetRef") or {}
+
+def target(content: Json) -> ObjectReference | None:
+    """Keep of an autoscaler what it scales, unless it scales on demand: then it does no harm."""
+    spec = content.get("spec") or {}
+    externals = (each.get("external") or {} for each in spec.get("metrics") or ())
+    if any(name in str(external.get("metric")) for external in externals for name in ON_DEMAND):
+        return None
+    given = spec.get("scaleTargetRef") or {}
     return ObjectReference(given.get("apiVersion", ""), given.get("kind", ""), given.get("name", ""))
 
 
