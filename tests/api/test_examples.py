@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from beamlit_controller.api import manifests, standalone_rules
 from beamlit_controller.api import settings as settings_file
 from beamlit_controller.api.settings import Settings
+from fakes import http
+from fakes.prometheus import prometheus
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 WITH = {
@@ -17,6 +20,8 @@ WITH = {
     "promql.yaml": "settings-prometheus.yaml",
 }
 FOR_CLUSTERS = {"resource-cpu.yaml"}
+AUTOSCALERS = {"autoscaler.yaml", "keda.yaml"}
+"""Not ours to read. The first one scales in tests/cluster/test_autoscaling.py; of the other the query is tried."""
 
 
 def settings(name: str) -> Settings:
@@ -26,7 +31,15 @@ def settings(name: str) -> Settings:
 
 
 def test_every_example_is_tried() -> None:
-    assert {path.name for path in EXAMPLES.iterdir()} == {*WITH, *WITH.values(), *FOR_CLUSTERS}
+    assert {path.name for path in EXAMPLES.iterdir()} == {*WITH, *WITH.values(), *FOR_CLUSTERS, *AUTOSCALERS}
+
+
+async def test_keda_is_shown_a_query_that_prometheus_answers() -> None:
+    keda = yaml.safe_load((EXAMPLES / "keda.yaml").read_text())
+    page = http.page('beamlit_demand_ratio{namespace="models",name="llama"} 1.6\n')
+    async with http.serve(page) as exporter, prometheus(scrape=[exporter.address]) as server:
+        query = keda["spec"]["triggers"][0]["metadata"]["query"]
+        await server.scraped(query)
 
 
 @pytest.mark.parametrize("name", WITH)
