@@ -125,11 +125,11 @@ What would change it
   - no more than 50 % is offloaded: behavior.percentage says so
   - releases when demand stays at 90% of the target or less for 60 s; it is 250% now
 
-Last changes
-  12:02:00Z  1 min 1 s ago  0 → 50 %  MetricAboveTarget: queue 25 > 10
-
 Gateway
-    pid 4711, ready, restarts 0, listeners main 127.0.0.1:8080\
+    pid 4711, ready, restarts 0, listeners main 127.0.0.1:8080
+
+Last changes
+  12:02:00Z  1 min 1 s ago  0 → 50 %  MetricAboveTarget: queue 25 > 10\
 """)
 
 

@@ -90,6 +90,12 @@ class Replica:
         async with httpx2.AsyncClient(trust_env=False) as client:
             return (await client.get(f"http://{self.web}/metrics")).raise_for_status().text
 
+    async def models(self) -> list[Json]:
+        """Give what it knows of its models."""
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            found: list[Json] = (await client.get(f"http://{self.web}/models")).raise_for_status().json()["models"]
+        return found
+
     async def leads(self) -> bool:
         """Tell whether it is the leader."""
         return "beamlit_leader 1.0" in await self.metrics()

@@ -368,8 +368,10 @@ async def test_a_killed_leader_is_followed_within_20_seconds_by_one_that_goes_on
     world.patch({"spec": {"offloadingConfig": {"behavior": {"percentage": 70}}}})
     await world.reaches(70)
 
+    (known,) = [each for each in await second.models() if each["namespace"] == world.namespace]
     assert took <= 20
     assert world.status()["offloading"]["since"] >= since
+    assert [(change["previous"], change["percentage"]) for change in known["changes"]] == [(50, 70), (0, 50)]
 
 
 async def test_a_leader_that_is_told_to_stop_hands_over_at_once(world: World, two: tuple[Replica, Replica]) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beamlit_controller.core import decision
-from beamlit_controller.core.decision import Decision
+from beamlit_controller.core.decision import REMEMBERED, Decision
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import Behavior, Mode, OffloadSpec, OnMetricsLoss, Override, Ramp
 from beamlit_controller.core.verdict import Judgement, Unread, Verdict
@@ -316,6 +316,17 @@ def played(behavior: Behavior, ratios: Iterable[Signal], period: float = 5) -> l
 @given(behaviors, histories)
 def test_the_share_stays_between_nothing_and_the_percentage(behavior: Behavior, history: list[Signal]) -> None:
     assert all(0 <= decided.percentage <= behavior.percentage for decided in played(behavior, history))
+
+
+@given(behaviors, histories)
+def test_the_history_has_the_last_changes_and_no_more(behavior: Behavior, history: list[Signal]) -> None:
+    decisions = played(behavior, history)
+    shares = [0, *(decided.percentage for decided in decisions)]
+    moves = [pair for pair in itertools.pairwise(shares) if pair[0] != pair[1]]
+
+    kept = decisions[-1].history if decisions else ()
+
+    assert [(change.previous, change.percentage) for change in kept] == moves[-REMEMBERED:]
 
 
 @given(behaviors, histories)

@@ -206,6 +206,7 @@ async def test_a_killed_controller_leaves_envoy_serving_and_the_next_goes_on() -
     assert (without.good, without.total) == (2_000, 2_000)
     assert 900 <= without.by("remote") <= 1_100
     assert (resumed["decision"]["percentage"], resumed["decision"]["since"]) == (50, since)
+    assert [(change["percentage"], change["at"]) for change in resumed["changes"]] == [(50, since)]
     assert resumed["metrics"][0]["missing"]["reason"] == "NoSeries"
     assert tally.failed == []
     assert tally.good == tally.total

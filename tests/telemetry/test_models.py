@@ -10,12 +10,12 @@ import pytest
 from beamlit_controller.api.problems import Problem
 from beamlit_controller.controller.ports import Clock
 from beamlit_controller.core import cycle
-from beamlit_controller.core.decision import Decision
+from beamlit_controller.core.decision import REMEMBERED, Decision
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import PodSamples, Signals
 from beamlit_controller.core.spec import Behavior, ModelKey, RemoteBackend, Scheme
 from beamlit_controller.telemetry import models
-from beamlit_controller.telemetry.models import REMEMBERED, ModelsSink, Surroundings
+from beamlit_controller.telemetry.models import ModelsSink, Surroundings
 from beamlit_controller.telemetry.views import ModelsView
 from builders import CPU, NOW, QUEUE, RUNNING, missing, pod_samples, sample, signals, spec
 
@@ -143,13 +143,14 @@ def test_a_model_that_never_changed_has_no_last_change(clock: Settable) -> None:
     assert (only(sink)["lastChange"], only(sink)["changes"]) == (None, [])
 
 
-def test_a_restored_decision_is_no_change(clock: Settable) -> None:
+def test_a_restored_decision_brings_its_changes_and_is_none_itself(clock: Settable) -> None:
     before = told(ModelsSink(clock), signals(value=20))
     sink = ModelsSink(clock)
 
     told(sink, signals(value=20, at=NOW + SECOND), before)
 
-    assert (only(sink)["decision"]["percentage"], only(sink)["changes"]) == (100, [])
+    assert only(sink)["decision"]["percentage"] == 100
+    assert [(change["previous"], change["percentage"]) for change in only(sink)["changes"]] == [(0, 100)]
 
 
 def test_only_the_latest_changes_are_kept(clock: Settable) -> None:

@@ -25,7 +25,7 @@ BAR = 10
 LONGEST = 100
 """Characters of a name, or of a past reason, before it is cut."""
 SHOWN = 5
-"""Changes and problems that are shown; `/models` has more."""
+"""Problems that are shown; `/models` has more."""
 LATE = 60
 """Seconds after which a round is old enough to be noticed."""
 STATES = {"over": "bold yellow", "between": "cyan", "under": "green", "unreadable": "bold red"}
@@ -44,10 +44,11 @@ def _known(answer: ModelsView, model: ModelView) -> Iterator[RenderableType]:
         yield _table(model.metrics)
         yield from _losses(model.metrics)
     yield from _section("What would change it", _points(model.outlook))
-    yield from _section("Last changes", _changes(model.changes, answer.at))
     yield from _section("Gateway", [_gateway(model.gateway)] if model.gateway else ())
     yield from _section("Notices", _points(model.notices))
     yield from _section("Mistakes in manifests", _problems(answer.problems))
+    # The longest comes last: a screen that is too short loses the oldest changes.
+    yield from _section("Last changes", _changes(model.changes, answer.at))
 
 
 def _waiting(answer: ModelsView, model: WaitingView) -> Iterator[RenderableType]:
@@ -164,7 +165,7 @@ def _changes(changes: Sequence[ChangeView], now: datetime) -> Iterator[Renderabl
     for _ in range(3):
         table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for change in changes[:SHOWN]:
+    for change in changes:
         share = Text(f"{change.previous} → {change.percentage} %", "yellow" if change.percentage else "green")
         why = _line((change.reason, "bold"), f": {printable.short(change.message, LONGEST)}")
         table.add_row(Text(f"  {_time(change.at, now)}"), Text(_ago(change.at, now), "dim"), share, why)

@@ -20,7 +20,8 @@ from beamlit_controller.api.status import instant
 from beamlit_controller.cli import candidates, recorded
 from beamlit_controller.cli.candidates import Candidate
 from beamlit_controller.core import rehearsal, wording
-from beamlit_controller.core.rehearsal import Change, Course, Figures, Recording
+from beamlit_controller.core.decision import Change
+from beamlit_controller.core.rehearsal import Course, Figures, Recording
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import AverageValue, ExternalMetric, MetricSpec, ObjectMetric, OffloadSpec
 from beamlit_controller.prometheus.source import PrometheusSource, Span

@@ -31,6 +31,10 @@ QUIET = timedelta(seconds=900)
 """So long without a return after a release, and the release window is what the user wrote again."""
 FIRST_TRIAL = timedelta(seconds=600)
 LONGEST_TRIAL_WAIT = timedelta(seconds=3600)
+REMEMBERED = 20
+"""Changes in the history."""
+LONGEST_WHY = 200
+"""Characters of what a change in the history says."""
 IDLE_LOOKING = frozenset({Reason.NO_SERIES, Reason.NOT_A_NUMBER})
 """What a query may answer just because no request is served locally."""
 
@@ -68,10 +72,21 @@ class Trend:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """One move of the percentage, and why."""
+
+    at: datetime
+    previous: int
+    percentage: int
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """The percentage in force, why, and since when; and all that the next decision needs to know of the past.
 
-    With `dry` it is what would be in force: nothing is sent to the remote, and `shares` are 0.
+    `history` has the last changes, the latest at its end: nothing is decided by it, people ask for it. With `dry` it is what would be in force: nothing is sent to the remote, and `shares` are 0.
     """
 
     percentage: int
@@ -84,6 +99,7 @@ class Decision:
     restraint: Restraint = Restraint()
     trend: Trend | None = None
     dry: bool = False
+    history: tuple[Change, ...] = ()
 
     @property
     def sent(self) -> int:
@@ -381,7 +397,13 @@ def _moved(
         shares=demand.remember(held.shares, now, 0 if held.dry else percentage),
         timers=replace(held.timers, under_since=None, stuck_since=None),
         restraint=restraint,
+        history=(*held.history, _told(held, percentage, now, reason, why))[-REMEMBERED:],
     )
+
+
+def _told(held: Decision, percentage: int, now: datetime, reason: Reason, why: str) -> Change:
+    said = why if len(why) <= LONGEST_WHY else f"{why[:LONGEST_WHY]}…"
+    return Change(now, held.percentage, percentage, reason, said)
 
 
 def _bounded(before: Decision, behavior: Behavior, now: datetime) -> Decision:

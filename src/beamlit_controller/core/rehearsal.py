@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 
 from beamlit_controller.core import cycle, demand, verdict
-from beamlit_controller.core.decision import Decision
+from beamlit_controller.core.decision import Change, Decision
 from beamlit_controller.core.demand import Share
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import (
@@ -69,17 +69,6 @@ class Recording:
         gaps = [(after - before).total_seconds() for before, after in itertools.pairwise(self.times)]
         usual = sorted(gaps)[len(gaps) // 2] if gaps else 0.0
         return (*(min(gap, LONGEST_ROW * usual) for gap in gaps), usual)
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One move of the share."""
-
-    at: datetime
-    previous: int
-    percentage: int
-    reason: Reason
-    message: str
 
 
 @dataclass(frozen=True, slots=True)

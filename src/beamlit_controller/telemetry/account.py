@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from beamlit_controller.core import wording
 from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.decision import Change
 from beamlit_controller.core.signals import PodSamples, Reading
 from beamlit_controller.core.spec import Behavior
 from beamlit_controller.core.verdict import Assessed, Unread
@@ -28,10 +29,9 @@ from beamlit_controller.telemetry.views import (
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """All that is known of a model at one moment; `changes` begin with the newest."""
+    """All that is known of a model at one moment."""
 
     cycle: Cycle
-    changes: Sequence[ChangeView]
     failure: FailureView | None
     gateway: Mapping[str, object]
     notices: Sequence[str]
@@ -41,6 +41,7 @@ def model(known: Known, now: datetime) -> ModelView:
     """Give the view of one model."""
     cycle, spec = known.cycle, known.cycle.spec
     local = cycle.signals.local
+    changes = tuple(_change(change) for change in reversed(cycle.decision.history))
     return ModelView(
         namespace=spec.key.namespace,
         name=spec.key.name,
@@ -57,8 +58,8 @@ def model(known: Known, now: datetime) -> ModelView:
         decision=_decision(cycle),
         timers=_timers(cycle, now),
         outlook=outlook.sentences(cycle, now),
-        last_change=known.changes[0] if known.changes else None,
-        changes=tuple(known.changes),
+        last_change=changes[0] if changes else None,
+        changes=changes,
         failure=known.failure,
         gateway=dict(known.gateway) or None,
         notices=tuple(known.notices),
@@ -66,13 +67,13 @@ def model(known: Known, now: datetime) -> ModelView:
     )
 
 
-def change(cycle: Cycle) -> ChangeView | None:
-    """Give the change of the percentage that this round made, if it made one."""
-    before, decided = cycle.previous.percentage if cycle.previous else 0, cycle.decision
-    if before == decided.percentage:
-        return None
+def _change(change: Change) -> ChangeView:
     return ChangeView(
-        at=cycle.at, previous=before, percentage=decided.percentage, reason=decided.reason, message=decided.message
+        at=change.at,
+        previous=change.previous,
+        percentage=change.percentage,
+        reason=change.reason,
+        message=change.message,
     )
 
 

@@ -1,8 +1,7 @@
 """What is known of every model, for people: the last round, the last changes, and what surrounds them."""
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from beamlit_controller.api.problems import Problem
@@ -12,15 +11,11 @@ from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.telemetry import account
 from beamlit_controller.telemetry.account import Known
 from beamlit_controller.telemetry.views import (
-    ChangeView,
     FailureView,
     ModelsView,
     ProblemView,
     WaitingView,
 )
-
-REMEMBERED = 20
-"""Changes kept per model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +34,6 @@ class Surroundings:
 class _Model:
     cycle: Cycle | None = None
     failure: FailureView | None = None
-    changes: deque[ChangeView] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +47,7 @@ class Snapshot:
 
 
 class ModelsSink:
-    """Keeps each model's last round and last changes, in memory only."""
+    """Keeps each model's last round, in memory only; the last changes are part of the decision."""
 
     def __init__(self, clock: Clock, surroundings: Surroundings | None = None) -> None:
         self._clock = clock
@@ -61,12 +55,8 @@ class ModelsSink:
         self._models: dict[ModelKey, _Model] = {}
 
     def record(self, cycle: Cycle) -> None:
-        """Keep the round, and the change it made."""
-        model = self._models.setdefault(cycle.spec.key, _Model())
-        model.cycle, model.failure = cycle, None
-        change = account.change(cycle)
-        if change is not None:
-            model.changes.appendleft(change)
+        """Keep the round."""
+        self._models[cycle.spec.key] = _Model(cycle)
 
     def failed(self, key: ModelKey, error: Exception) -> None:
         """Keep the error beside the last round that ended well."""
@@ -93,7 +83,7 @@ class ModelsSink:
 
     def _known(self, key: ModelKey, model: _Model, cycle: Cycle) -> Known:
         around = self._surroundings
-        return Known(cycle, tuple(model.changes), model.failure, around.gateway(key), around.notices(key))
+        return Known(cycle, model.failure, around.gateway(key), around.notices(key))
 
 
 def as_json(snapshot: Snapshot) -> bytes:
