@@ -1,16 +1,19 @@
 """Nothing is ignored silently: what was set and has no effect is told, with what happens instead."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from beamlit_controller.api import effect, manifests
+from beamlit_controller.api import effect, manifests, standalone_rules
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.settings import Settings
+from beamlit_controller.api.settings import parse as parse_settings
 
 Read = Callable[..., Parsed]
-PENDING = "accepted, not in effect yet: "
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PENDING = "has no effect without a cluster: "
 
 IN_EFFECT = {
     "remoteBackend": {
@@ -55,7 +58,9 @@ IN_EFFECT = {
 
 def pending(parsed: Parsed) -> list[str]:
     assert parsed.specs, parsed.problems
-    return [each.field for each in parsed.notices if each.message.startswith(PENDING)]
+    told = [each for spec in parsed.specs for each in effect.not_in_effect(spec)]
+    assert all(each.message.startswith(PENDING) for each in told)
+    return [each.field for each in told]
 
 
 def test_says_nothing_of_fields_in_effect_and_of_defaults_written_out(read: Read) -> None:
@@ -77,8 +82,16 @@ def test_tells_every_field_without_effect_that_was_set(full: dict[str, Any], pro
     assert pending(parsed) == [each.field for each in effect.PENDING]
 
 
-def test_says_what_happens_instead(read: Read) -> None:
-    parsed = read(spec={"routing": {"mode": "Service"}})
+def test_says_what_happens_instead_without_a_cluster_and_nothing_in_one() -> None:
+    example = yaml.safe_load((EXAMPLES / "prometheus.yaml").read_text())
+    example["spec"]["routing"] = {"mode": "Service"}
+    settings = parse_settings((EXAMPLES / "settings-prometheus.yaml").read_text())
+    assert isinstance(settings, Settings)
+    text = yaml.safe_dump(example)
 
-    assert pending(parsed) == ["spec.routing.mode"]
-    assert any("clients use the address that the gateway listens at" in each.message for each in parsed.notices)
+    without, within = standalone_rules.parse(text, settings=settings), manifests.parse(text, settings=settings)
+
+    (notice,) = without.notices
+    assert str(notice).startswith(f"default/llama: spec.routing.mode: {PENDING}there is no Service")
+    assert "clients use the address that the gateway listens at" in notice.message
+    assert within.notices == ()

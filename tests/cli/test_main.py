@@ -151,3 +151,23 @@ def test_explain_says_when_there_is_nobody_to_ask() -> None:
 
     assert explained.returncode == 1
     assert "http://127.0.0.1:9" in explained.stdout + explained.stderr
+
+
+def test_check_tells_a_target_that_its_metric_can_never_reach(tmp_path: Path) -> None:
+    manifest = tmp_path / "model.yaml"
+    text = (EXAMPLES / "direct-vllm.yaml").read_text()
+    manifest.write_text(text.replace("vllm:num_requests_waiting", "vllm:kv_cache_usage_perc"))
+
+    checked = run("check", manifest)
+
+    assert checked.returncode == 1
+    assert "vllm:kv_cache_usage_perc is a fraction and never above 1; its target is 5" in checked.stdout
+
+
+def test_check_says_that_a_prometheus_is_not_there() -> None:
+    checked = run("check", EXAMPLES / "prometheus.yaml", "--prometheus", "127.0.0.1:9")
+    mistyped = run("check", EXAMPLES / "prometheus.yaml", "--prometheus", "127.0.0.1:9", "--since", "long")
+
+    assert (checked.returncode, mistyped.returncode) == (1, 1)
+    assert "can't connect" in checked.stdout
+    assert "--since: expected a time such as 90s" in mistyped.stdout

@@ -124,6 +124,19 @@ def test_before_the_first_round_what_was_decided_earlier_is_kept() -> None:
     assert after["record"] == before["record"]
 
 
+def test_a_trigger_that_never_was_read_is_told() -> None:
+    previous = None
+    for minutes in (0, 5):
+        now = builders.NOW + timedelta(minutes=minutes)
+        ran = cycle.run(SPEC, builders.signals(builders.missing(), at=now), previous=previous, now=now)
+        previous = ran.decision
+
+    told = of("TriggerReachable", status(known(cycle=ran)))
+
+    assert (told["status"], told["reason"]) == ("False", "MetricNeverSeen")
+    assert of("TriggerReachable", status(known()))["status"] == "True"
+
+
 def test_figures_are_no_reason_to_write_at_once_and_decisions_are() -> None:
     first = status(known(cycle=a_round(value=5)))
     other_figure = status(known(cycle=a_round(value=6)), first)

@@ -136,9 +136,9 @@ def test_what_is_no_manifest_at_all_is_said(path: Path, content: bytes, said: st
 def test_notices_belong_to_their_model(path: Path) -> None:
     read = folder(path)
     document = json.loads(manifest())
-    document["spec"]["environment"] = "production"
     (path / "a.yaml").write_text(json.dumps(document))
 
     read.read()
 
-    assert "spec.environment: accepted, not in effect yet: nothing is chosen by it" in read.manifests.notices[KEY]
+    (notice,) = read.manifests.notices[KEY]
+    assert notice.startswith("spec.offloadingConfig.metrics: no metric is given")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from cli.test_main import COMMAND, EXAMPLES
 from fakes.prometheus import prometheus
@@ -38,8 +39,12 @@ def value(step: int) -> float:
 
 
 async def simulated(*arguments: object) -> tuple[int, str, str]:
+    return await ran("simulate", *arguments)
+
+
+async def ran(*arguments: object) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
-        *map(str, (COMMAND, "simulate", *arguments)), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *map(str, (COMMAND, *arguments)), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     out, errors = await asyncio.wait_for(process.communicate(), 60)
     return process.returncode or 0, out.decode(), errors.decode()
@@ -89,3 +94,64 @@ async def test_a_day_is_replayed_as_it_was(tmp_path: Path) -> None:
     assert "no_such_metric" in nothing[2]
     assert queried[0] == 0, queried[2]
     assert json.loads(queried[1])["courses"][0]["over"] == 480 * STEP
+
+
+def unreadable(text: str) -> str:
+    content = yaml.safe_load(text)
+    content["spec"]["offloadingConfig"]["metrics"][0]["external"]["metric"] = {"name": "sum("}
+    return yaml.safe_dump(content)
+
+
+async def test_triggers_that_could_never_have_worked_are_told_before_anything_is_applied(tmp_path: Path) -> None:
+    """The rush is 160 % of the target for two hours, and the history ends with it being over for long."""
+    until = datetime.now(UTC).replace(microsecond=0)
+    text = (EXAMPLES / "prometheus.yaml").read_text()
+    patient = "percentage: 50\n      engage: {stabilizationWindowSeconds: 3600}"
+    tried = {
+        "as it is": text,
+        "another name": text.replace("my_custom_metric_in_prom", "no_such_metric"),
+        "another label": text.replace('my_label: "value"', 'my_label: "values"'),
+        "too high": text.replace("value: 10", "value: 100"),
+        "too patient": text.replace("percentage: 50", patient).replace("value: 10", "value: 4"),
+        "no query": unreadable(text),
+    }
+    said = {}
+    async with prometheus(history=day(until=until)) as server:
+        for name, content in tried.items():
+            path = tmp_path / f"{name}.yaml"
+            path.write_text(content)
+            code, out, _ = await ran("check", path, "--prometheus", server.address, "--since", "1d")
+            said[name] = (code, out.removeprefix(f"{path}: ").strip())
+
+    metrics = "default/llama: spec.offloadingConfig.metrics"
+    assert said["as it is"] == (0, "valid")
+    assert said["another name"][0] == 1
+    assert said["another name"][1].startswith(f"{metrics}[0]: never seen in 1 d: last_over_time(no_such_metric")
+    assert said["another label"][0] == 1
+    assert "the selector matches no series of my_custom_metric_in_prom, which has others" in said["another label"][1]
+    assert said["too high"] == (
+        0,
+        f"note: {metrics}: the highest in 1 d was 16% of the target: nothing would have been offloaded",
+    )
+    assert said["no query"][0] == 1
+    assert "Prometheus refused, bad_data" in said["no query"][1]
+    assert said["too patient"] == (0, "valid")
+
+
+async def test_a_metric_that_is_never_over_for_the_window_is_told(tmp_path: Path) -> None:
+    """Around 4, by a wave of ten minutes."""
+    text = (EXAMPLES / "prometheus.yaml").read_text()
+    path = tmp_path / "patient.yaml"
+    path.write_text(
+        text.replace("percentage: 50", "percentage: 50\n      engage: {stabilizationWindowSeconds: 3600}").replace(
+            "value: 10", "value: 4"
+        )
+    )
+    until = datetime.now(UTC).replace(microsecond=0)
+    calm = "\n".join(line for line in day(until=until).splitlines() if f" {RUSH} " not in line) + "\n"
+    async with prometheus(history=calm) as server:
+        code, out, _ = await ran("check", path, "--prometheus", server.address, "--since", "1d")
+
+    assert code == 1
+    assert "behavior.engage.stabilizationWindowSeconds: the highest in 1 d was 125% of the target" in out
+    assert "but it was never above it for 3600 s" in out

@@ -14,7 +14,7 @@ from beamlit_controller.core.spec import (
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A field whose effect is still to come; `asked` tells whether a user set it to something other than its default."""
+    """A field that only a cluster gives an effect; `asked` tells whether a user set it to something other than its default."""
 
     field: str
     instead: str
@@ -24,7 +24,7 @@ class Pending:
 def not_in_effect(spec: OffloadSpec) -> tuple[Notice, ...]:
     """Give the fields that were set and have no effect without a cluster."""
     return tuple(
-        Notice(pending.field, f"accepted, not in effect yet: {pending.instead}")
+        Notice(pending.field, f"has no effect without a cluster: {pending.instead}")
         for pending in PENDING
         if pending.asked(spec)
     )

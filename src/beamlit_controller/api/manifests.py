@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from beamlit_controller.api import documents, effect, problems, translate
+from beamlit_controller.api import documents, problems, translate
 from beamlit_controller.api.documents import Document, Malformed
 from beamlit_controller.api.offloading import OffloadingConfig
 from beamlit_controller.api.problems import Problem
@@ -55,7 +55,7 @@ def _read(document: Document | Malformed, settings: Settings) -> Accepted | tupl
 
 
 def _notices(accepted: Accepted) -> Iterator[Problem]:
-    for notice in (*accepted.notices, *effect.not_in_effect(accepted.spec)):
+    for notice in accepted.notices:
         yield Problem(str(accepted.spec.key), notice.field, notice.message)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from beamlit_controller.api import manifests
+from beamlit_controller.api import effect, manifests
 from beamlit_controller.api.addresses import Address
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.problems import Problem, like
@@ -22,15 +22,20 @@ _INSTEAD = "use a Pods metric with spec.metricServiceRef, or an External metric 
 
 
 def parse(text: str, *, settings: Settings) -> Parsed:
-    """Read manifests as `manifests.parse` does, and refuse the models that can't run without a cluster."""
+    """Read manifests as `manifests.parse` does, refuse the models that can't run without a cluster, and say what has no effect."""
     parsed = manifests.parse(text, settings=settings)
     refused = {spec.key: standalone_problems(spec, settings) for spec in parsed.specs}
     problems = (Problem(str(key), each.field, each.message) for key, found in refused.items() for each in found)
     return Parsed(
         tuple(spec for spec in parsed.specs if not refused[spec.key]),
         (*parsed.problems, *problems),
-        parsed.notices,
+        (*parsed.notices, *(notice for spec in parsed.specs for notice in _notices(spec))),
     )
+
+
+def _notices(spec: OffloadSpec) -> Iterator[Problem]:
+    for notice in effect.not_in_effect(spec):
+        yield Problem(str(spec.key), notice.field, notice.message)
 
 
 def standalone_problems(spec: OffloadSpec, settings: Settings) -> tuple[Rejected, ...]:

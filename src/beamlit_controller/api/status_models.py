@@ -119,7 +119,7 @@ class Status(Model):
     )
     conditions: list[Condition] = Field(
         default=[],
-        description="What is so: Ready, Offloading, MetricsAvailable, LocalReady, RemoteReady, GatewayReady, "
-        "AutoscalerInterference.",
+        description="What is so: Ready, Offloading, MetricsAvailable, TriggerReachable, LocalReady, RemoteReady, "
+        "GatewayReady, AutoscalerInterference.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,7 @@ from beamlit_controller.api import settings as api_settings
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.cli import in_cluster
+from beamlit_controller.core import trigger
 from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.standalone.folder import SUFFIXES
 
@@ -71,7 +73,13 @@ def run(
 
 
 @app.command
-def check(*files: Path, settings: SettingsFile = None, standalone: bool = False) -> None:
+def check(
+    *files: Path,
+    settings: SettingsFile = None,
+    standalone: bool = False,
+    prometheus: str | None = None,
+    since: str = "7d",
+) -> None:
     """Validate manifests and settings files without running anything. Exit code 1 means mistakes.
 
     Parameters
@@ -82,6 +90,10 @@ def check(*files: Path, settings: SettingsFile = None, standalone: bool = False)
         The settings file that the manifests are checked against.
     standalone
         Refuse also what `run` can't do without a cluster.
+    prometheus
+        The address of a Prometheus: refuse also External metrics that it has never seen, or that could never make a model offload.
+    since
+        How far back, such as 24h or 7d.
     """
     texts = {path: _read(path) for path in _expanded(files)}
     as_settings = [path for path, text in texts.items() if _is_settings(text)]
@@ -94,7 +106,7 @@ def check(*files: Path, settings: SettingsFile = None, standalone: bool = False)
             found = _check_settings(text)
         else:
             parsed = read(text, settings=chosen)
-            found = _check_manifests(parsed)
+            found = _check_manifests(parsed, [_triggers(spec, chosen, prometheus, since) for spec in parsed.specs])
             specs += parsed.specs
         mistakes += found.count
         for line in found.lines:
@@ -265,10 +277,26 @@ class _Found:
         self.lines = [*mistakes, *(f"note: {notice}" for notice in notices)] or ["valid"]
 
 
-def _check_manifests(parsed: Parsed) -> _Found:
+def _check_manifests(parsed: Parsed, triggers: Sequence[tuple[list[str], list[str]]]) -> _Found:
     if not parsed.specs and not parsed.problems:
         return _Found(["expected a ModelDeployment, got nothing"], [])
-    return _Found([str(each) for each in parsed.problems], [str(each) for each in parsed.notices])
+    mistakes = [*map(str, parsed.problems), *(each for mistakes, _ in triggers for each in mistakes)]
+    return _Found(mistakes, [*map(str, parsed.notices), *(each for _, notices in triggers for each in notices)])
+
+
+def _triggers(spec: OffloadSpec, settings: Settings, address: str | None, since: str) -> tuple[list[str], list[str]]:
+    """Tell mistakes and notices: what can't work whatever the metrics are, and with a Prometheus what can't as they were."""
+    impossible = trigger.out_of_reach(spec)
+    if impossible is not None or address is None:
+        return [f"{spec.key}: {impossible}"] if impossible else [], []
+    from beamlit_controller.cli import reach, simulate  # noqa: PLC0415 - the HTTP client is slow to import
+
+    try:
+        span = simulate.span(spans.read(since, "--since"), None, timedelta(minutes=1))
+        found = asyncio.run(reach.look(spec, simulate.prometheus(settings, address), span))
+    except ValueError as error:
+        return [str(error)], []
+    return [f"{spec.key}: {each}" for each in found.mistakes], [f"{spec.key}: {each}" for each in found.notices]
 
 
 def _check_settings(text: str) -> _Found:

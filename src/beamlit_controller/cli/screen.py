@@ -17,6 +17,7 @@ from beamlit_controller.telemetry.views import (
     ModelView,
     PodFailureView,
     ProblemView,
+    TriggerView,
     WaitingView,
 )
 
@@ -28,6 +29,7 @@ SHOWN = 5
 """Problems that are shown; `/models` has more."""
 LATE = 60
 """Seconds after which a round is old enough to be noticed."""
+DOUBTFUL = {"MetricNeverSeen", "TargetNeverReached", "TargetOutOfReach"}
 STATES = {"over": "bold yellow", "between": "cyan", "under": "green", "unreadable": "bold red"}
 
 
@@ -44,6 +46,7 @@ def _known(answer: ModelsView, model: ModelView) -> Iterator[RenderableType]:
         yield _table(model.metrics)
         yield from _losses(model.metrics)
     yield from _section("What would change it", _points(model.outlook))
+    yield from _trigger(model.trigger)
     yield from _section("Gateway", [_gateway(model.gateway)] if model.gateway else ())
     yield from _section("Notices", _points(model.notices))
     yield from _section("Mistakes in manifests", _problems(answer.problems))
@@ -141,6 +144,15 @@ def _losses(metrics: Sequence[MetricView]) -> Iterator[RenderableType]:
 
 def _loss(what: str, why: MissingView | PodFailureView) -> RenderableType:
     return _hanging("!", _line((f"{printable.short(what, LONGEST)}: {why.reason}", "red"), f": {why.message}"))
+
+
+def _trigger(trigger: TriggerView | None) -> Iterator[RenderableType]:
+    """Say that a trigger can't work, or may not."""
+    if trigger is None or trigger.reason not in DOUBTFUL:
+        return
+    style = "red" if trigger.reachable is False else "yellow"
+    yield Text()
+    yield _hanging("!", _line((trigger.reason, style), f": {trigger.message}"))
 
 
 # What else there is to know.

@@ -118,14 +118,14 @@ def _recording(spec: OffloadSpec, settings: Settings, past: Past) -> Recording:
     replicas = past.replicas or 1
     if past.csv is not None:
         return recorded.read(past.csv, spec.metrics, replicas=replicas)
-    return asyncio.run(_asked(spec, _prometheus(settings, past.prometheus), past, replicas))
+    return asyncio.run(_asked(spec, prometheus(settings, past.prometheus), past, replicas))
 
 
 def _is_divided(metric: MetricSpec) -> bool:
     return isinstance(metric, ObjectMetric | ExternalMetric) and isinstance(metric.target, AverageValue)
 
 
-def _prometheus(settings: Settings, address: str | None) -> Prometheus:
+def prometheus(settings: Settings, address: str | None) -> Prometheus:
     """Give the Prometheus to ask: that of the settings, at another address if one is given."""
     if address is None:
         if settings.prometheus is None:

@@ -1,12 +1,13 @@
 """The stages in order, and the record of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from beamlit_controller.core import decision, verdict
+from beamlit_controller.core import decision, trigger, verdict
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.signals import Signals
 from beamlit_controller.core.spec import OffloadSpec
+from beamlit_controller.core.trigger import Trigger
 from beamlit_controller.core.verdict import Verdict
 
 
@@ -22,6 +23,13 @@ class Cycle:
     at: datetime
     took: timedelta = timedelta(0)
     lag: timedelta = timedelta(0)
+
+    @property
+    def trigger(self) -> Trigger | None:
+        """Tell whether the metrics can make the model offload at all; None while it is disabled."""
+        if not self.spec.enabled or self.decision.sight is None:
+            return None
+        return trigger.judge(self.spec, self.decision.sight, self.verdict, self.at)
 
     @property
     def changed(self) -> bool:
@@ -41,7 +49,9 @@ def run(
     took: timedelta = timedelta(0),
     lag: timedelta = timedelta(0),
 ) -> Cycle:
-    """Assess, decide, and record both."""
+    """Assess, decide, remember what was seen, and record all of it."""
     judged = verdict.assess(spec, signals)
     decided = decision.decide(spec, previous, judged, now)
+    before = previous or decided
+    decided = replace(decided, sight=trigger.look(before.sight, spec, judged, before.shares, now))
     return Cycle(spec, signals, judged, decided, previous, now, took, lag)

@@ -16,6 +16,7 @@ from beamlit_controller.core import demand, proportional, wording
 from beamlit_controller.core.demand import Share
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import Behavior, Mode, OffloadSpec, OnMetricsLoss, Override
+from beamlit_controller.core.trigger import Sight
 from beamlit_controller.core.verdict import Assessed, Judgement, Unread, Verdict
 
 LONGEST_RELEASE_WINDOW = timedelta(seconds=900)
@@ -86,7 +87,8 @@ class Change:
 class Decision:
     """The percentage in force, why, and since when; and all that the next decision needs to know of the past.
 
-    `history` has the last changes, the latest at its end: nothing is decided by it, people ask for it. With `dry` it is what would be in force: nothing is sent to the remote, and `shares` are 0.
+    `history` has the last changes, the latest at its end, and `sight` what was seen of the metrics: nothing is decided
+    by them, people ask for them. With `dry` it is what would be in force: nothing is sent to the remote, and `shares` are 0.
     """
 
     percentage: int
@@ -100,6 +102,7 @@ class Decision:
     trend: Trend | None = None
     dry: bool = False
     history: tuple[Change, ...] = ()
+    sight: Sight | None = None
 
     @property
     def sent(self) -> int:

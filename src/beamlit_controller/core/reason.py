@@ -23,6 +23,12 @@ class Reason(StrEnum):
     # All metrics have a value.
     METRICS_READ = "MetricsRead"
 
+    # Whether the metrics can make a model offload at all.
+    TARGET_REACHED = "TargetReached"
+    TARGET_NEVER_REACHED = "TargetNeverReached"
+    TARGET_OUT_OF_REACH = "TargetOutOfReach"
+    METRIC_NEVER_SEEN = "MetricNeverSeen"
+
     # Why a metric has no value.
     CONNECTION_FAILED = "ConnectionFailed"
     TIMED_OUT = "TimedOut"

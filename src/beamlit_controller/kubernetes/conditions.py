@@ -12,6 +12,7 @@ from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.remote_health import RemoteReady
 from beamlit_controller.core.signals import LocalHealth
 from beamlit_controller.core.spec import OffloadSpec
+from beamlit_controller.core.trigger import Trigger
 from beamlit_controller.kubernetes import models
 from beamlit_controller.kubernetes.gateways import GatewayState
 from beamlit_controller.kubernetes.models import Model
@@ -20,7 +21,9 @@ from beamlit_controller.kubernetes.takeover import Step
 Json = dict[str, Any]
 
 LONGEST_MESSAGE = 32768
-BAD_WHEN_FALSE = frozenset({"Ready", "GatewayReady", "LocalReady", "MetricsAvailable", "RemoteReady", "ServiceTaken"})
+BAD_WHEN_FALSE = frozenset(
+    {"Ready", "GatewayReady", "LocalReady", "MetricsAvailable", "RemoteReady", "ServiceTaken", "TriggerReachable"}
+)
 """What is worth a warning when it is not so."""
 
 
@@ -96,6 +99,9 @@ def _conditions(known: Known) -> Iterator[Condition]:
         yield _service(known.gateway.service)
     yield _local(known.local)
     yield _remote(spec, known.remote)
+    found = known.cycle.trigger if known.cycle else None
+    if found is not None:
+        yield _trigger(found)
     yield _ready(known, gateway)
     if known.autoscaler and spec is not None:
         yield _autoscaler(known.autoscaler)
@@ -161,6 +167,11 @@ def _autoscaler(name: str) -> Condition:
         "away and offloading may never end. Let it scale on the metric beamlit_demand_ratio, or give offloading a target of "
         "at least 1.25 times its own",
     )
+
+
+def _trigger(found: Trigger) -> Condition:
+    state = {True: State.TRUE, False: State.FALSE, None: State.UNKNOWN}[found.reachable]
+    return Condition("TriggerReachable", state, found.reason, found.message)
 
 
 def _written(condition: Condition, generation: int) -> Json:

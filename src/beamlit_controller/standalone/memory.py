@@ -21,7 +21,7 @@ class DecisionFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._written: dict[ModelKey, Decision] = {}
+        self._written: dict[ModelKey, object] = {}
 
     def keep_only(self, keys: Collection[ModelKey]) -> None:
         """Remove what is recorded of other models: they went while nobody was looking."""
@@ -64,6 +64,8 @@ class DecisionFiles:
         return self._folder / f"{key.namespace}.{key.name}.json"
 
 
-def _lasting(decision: Decision) -> Decision:
-    """Leave out what changes from round to round and is of no use after a restart."""
-    return replace(decision, message="", demand=None, trend=None)
+def _lasting(decision: Decision) -> object:
+    """Leave out what changes from round to round and is of little use after a restart; of a metric, that it was read and reached."""
+    seen = decision.sight.metrics if decision.sight else ()
+    reached = [(metric.name, metric.highest is not None, (metric.highest or 0) > 1) for metric in seen]
+    return replace(decision, message="", demand=None, trend=None, sight=None), reached

@@ -23,6 +23,7 @@ from beamlit_controller.telemetry.views import (
     PodFailureView,
     State,
     TimersView,
+    TriggerView,
     VerdictView,
 )
 
@@ -58,6 +59,7 @@ def model(known: Known, now: datetime) -> ModelView:
         decision=_decision(cycle),
         timers=_timers(cycle, now),
         outlook=outlook.sentences(cycle, now),
+        trigger=_trigger(cycle),
         last_change=changes[0] if changes else None,
         changes=changes,
         failure=known.failure,
@@ -65,6 +67,13 @@ def model(known: Known, now: datetime) -> ModelView:
         notices=tuple(known.notices),
         spec=readable.spec(spec),
     )
+
+
+def _trigger(cycle: Cycle) -> TriggerView | None:
+    found = cycle.trigger
+    if found is None:
+        return None
+    return TriggerView(reachable=found.reachable, reason=found.reason, message=found.message)
 
 
 def _change(change: Change) -> ChangeView:

@@ -77,6 +77,14 @@ class TimersView(View):
     metrics_lost_in: float | None
 
 
+class TriggerView(View):
+    """Whether the metrics can make the model offload at all; None while that can't be told."""
+
+    reachable: bool | None
+    reason: str
+    message: str
+
+
 class ChangeView(View):
     """One change of the percentage."""
 
@@ -119,6 +127,7 @@ class ModelView(View):
     decision: DecisionView
     timers: TimersView
     outlook: tuple[str, ...]
+    trigger: TriggerView | None = None
     last_change: ChangeView | None
     changes: tuple[ChangeView, ...]
     failure: FailureView | None

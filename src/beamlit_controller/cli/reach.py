@@ -1,0 +1,93 @@
+"""Whether triggers can work, as far as a Prometheus remembers: what `check --prometheus` finds before anything is applied."""
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+from beamlit_controller import app as application
+from beamlit_controller.api.settings import Prometheus
+from beamlit_controller.core import rehearsal, wording
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.rehearsal import Recording
+from beamlit_controller.core.signals import Missing
+from beamlit_controller.core.spec import AverageValue, ExternalMetric, LabelSelector, OffloadSpec, Rejected
+from beamlit_controller.prometheus.source import PrometheusSource, Span
+
+METRICS = "spec.offloadingConfig.metrics"
+Column = dict[datetime, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What can't work, and what is worth knowing."""
+
+    mistakes: tuple[Rejected, ...] = ()
+    notices: tuple[Rejected, ...] = ()
+
+
+async def look(spec: OffloadSpec, given: Prometheus, span: Span) -> Found:
+    """Ask what the metrics of a model were, and hold them against what is to be decided by them."""
+    async with AsyncExitStack() as resources:
+        source = await resources.enter_async_context(PrometheusSource(application.connection(given)))
+        columns = [await _column(source, spec, number, span) for number in range(len(spec.metrics))]
+    mistakes = tuple(column for column in columns if isinstance(column, Rejected))
+    known = {number: column for number, column in enumerate(columns) if isinstance(column, dict)}
+    skipped = tuple(_skipped(spec, number) for number, column in enumerate(columns) if column is None)
+    if mistakes or not known:
+        return Found(mistakes, skipped)
+    tried = replace(spec, metrics=tuple(spec.metrics[number] for number in known))
+    return _rehearsed(tried, tuple(known.values()), given.stale_after, span, skipped)
+
+
+def _skipped(spec: OffloadSpec, number: int) -> Rejected:
+    metric = spec.metrics[number]
+    why = "held against an average per replica" if isinstance(metric, ExternalMetric) else "no External metric"
+    message = f"{wording.name(metric)} is {why}: Prometheus was not asked for it; see `simulate`"
+    return Rejected(f"{METRICS}[{number}]", message)
+
+
+async def _column(source: PrometheusSource, spec: OffloadSpec, number: int, span: Span) -> Column | Rejected | None:
+    """Give the values of a metric, what is wrong with it, or None if Prometheus alone can't tell."""
+    metric, field = spec.metrics[number], f"{METRICS}[{number}]"
+    if not isinstance(metric, ExternalMetric) or isinstance(metric.target, AverageValue):
+        return None
+    query = source.query(metric)
+    found = query if isinstance(query, Missing) else await source.history(spec.key, query, span)
+    if not isinstance(found, Missing):
+        numbers = any(value is not None for value in found.values())
+        return found if numbers else Rejected(field, f"{wording.name(metric)} was never a number in {_said(span)}")
+    if found.reason is not Reason.NO_SERIES:
+        return Rejected(field, found.message)
+    bare = replace(metric, metric=replace(metric.metric, selector=LabelSelector()))
+    unselected = source.query(bare)
+    if metric.metric.selector and isinstance(unselected, str):
+        others = await source.history(spec.key, unselected, span)
+        if not isinstance(others, Missing):
+            return Rejected(field, f"the selector matches no series of {metric.metric.name}, which has others: {query}")
+    return Rejected(field, f"never seen in {_said(span)}: {query}")
+
+
+def _rehearsed(
+    spec: OffloadSpec, columns: tuple[Column, ...], window: timedelta, span: Span, skipped: tuple[Rejected, ...]
+) -> Found:
+    values = tuple(tuple(column.get(at) for column in columns) for at in span.times)
+    recording = Recording(span.times, values)
+    highest = max((demand for demand in rehearsal.demands(spec, recording) if demand is not None), default=0.0)
+    said = f"the highest in {_said(span)} was {wording.percent(Fraction(highest))} of the target"
+    engage = spec.behavior.engage
+    if highest <= 1 + engage.tolerance:
+        beyond = f" (with engage.tolerance {engage.tolerance})" if engage.tolerance else ""
+        message = f"{said}{beyond}: nothing would have been offloaded"
+        return Found(notices=(*skipped, Rejected(METRICS, message)))
+    course = rehearsal.rehearse(spec, recording, window=window)
+    if not course.changes and spec.behavior.percentage:
+        lasting = wording.seconds(engage.stabilization_window)
+        message = f"{said}, but it was never above it for {lasting}: nothing would have been offloaded"
+        return Found((Rejected("spec.offloadingConfig.behavior.engage.stabilizationWindowSeconds", message),), skipped)
+    return Found(notices=skipped)
+
+
+def _said(span: Span) -> str:
+    hours = (span.until - span.since) // timedelta(hours=1)
+    return f"{hours // 24} d" if hours % 24 == 0 else f"{hours} h"

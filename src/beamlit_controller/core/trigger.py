@@ -1,0 +1,135 @@
+"""Triggers that can't work: a metric that was never read, a target beyond what its metric can be, or has ever been.
+
+What was seen is remembered beside the decision, so a restart doesn't begin anew; another spec does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+
+from beamlit_controller.core import demand, wording
+from beamlit_controller.core.demand import Share
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.spec import Behavior, MetricSpec, OffloadSpec, Utilization
+from beamlit_controller.core.verdict import Assessed, Unread, Verdict
+
+PATIENCE = timedelta(minutes=5)
+"""So long a metric may take to be read for the first time: pods start, servers load."""
+LONG = timedelta(days=1)
+"""A target that wasn't reached for so long may be too high."""
+FRACTIONS = frozenset(
+    {
+        "vllm:kv_cache_usage_perc",
+        "vllm:gpu_cache_usage_perc",
+        "vllm:cpu_cache_usage_perc",
+        "sglang:token_usage",
+        "sglang:cache_hit_rate",
+        "llamacpp:kv_cache_usage_ratio",
+    }
+)
+"""Metrics of model servers that are never above 1, whatever their names say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One metric, and the highest demand that was seen in it, 1 being the target; None if it was never read."""
+
+    name: str
+    highest: Fraction | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What was seen since a spec came into force."""
+
+    since: datetime
+    generation: int
+    metrics: tuple[Seen, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """Whether the metrics can make a model offload: True, False, or None while that can't be told. And why."""
+
+    reason: Reason
+    message: str
+    reachable: bool | None
+
+
+def look(
+    before: Sight | None, spec: OffloadSpec, verdict: Verdict, shares: Sequence[Share], now: datetime
+) -> Sight | None:
+    """Add what a round saw. The shares tell what a metric would have been without offloading."""
+    if not spec.enabled:
+        return before
+    names = tuple(wording.name(metric) for metric in spec.metrics)
+    known = before
+    if known is None or (known.generation, tuple(each.name for each in known.metrics)) != (spec.generation, names):
+        known = Sight(now, spec.generation, tuple(map(Seen, names)))
+    seen = tuple(_higher(each, metric, shares) for each, metric in zip(known.metrics, verdict.metrics, strict=True))
+    return known if seen == known.metrics else Sight(known.since, known.generation, seen)
+
+
+def judge(spec: OffloadSpec, sight: Sight, verdict: Verdict, now: datetime) -> Trigger:
+    """Tell whether the triggers can work, the surest first."""
+    if not spec.metrics:
+        return Trigger(Reason.NO_METRICS, "no metric is given: nothing is ever offloaded", reachable=False)
+    impossible = out_of_reach(spec)
+    if impossible is not None:
+        return Trigger(Reason.TARGET_OUT_OF_REACH, impossible, reachable=False)
+    since = f"since {sight.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    unseen = _unseen(sight, verdict) if now - sight.since >= PATIENCE else None
+    if unseen is not None:
+        return Trigger(Reason.METRIC_NEVER_SEEN, f"never read {since}: {wording.loss(unseen)}", reachable=False)
+    return _reached(spec.behavior, sight, since, lasting=now - sight.since)
+
+
+def _unseen(sight: Sight, verdict: Verdict) -> Unread | None:
+    for each, metric in zip(sight.metrics, verdict.metrics, strict=True):
+        if each.highest is None and isinstance(metric, Unread):
+            return metric
+    return None
+
+
+def _reached(behavior: Behavior, sight: Sight, since: str, *, lasting: timedelta) -> Trigger:
+    read = [(each.highest, each.name) for each in sight.metrics if each.highest is not None]
+    if not read:
+        return Trigger(Reason.METRIC_NEVER_SEEN, "nothing was read yet", reachable=None)
+    highest, name = max(read)
+    said = f"the highest {since} was {wording.percent(highest)} of the target ({name})"
+    if highest > 1 + Fraction(behavior.engage.tolerance):
+        return Trigger(Reason.TARGET_REACHED, said, reachable=True)
+    if lasting >= LONG:
+        doubt = f"{said}: if the servers were full meanwhile, it is too high"
+        return Trigger(Reason.TARGET_NEVER_REACHED, doubt, reachable=None)
+    return Trigger(Reason.METRICS_READ, said, reachable=True)
+
+
+def out_of_reach(spec: OffloadSpec) -> str | None:
+    """Say what no value of a metric could ever do; None if nothing is known to be impossible."""
+    found = [beyond for metric in spec.metrics if (beyond := _beyond(metric, spec.behavior))]
+    if found:
+        return "; ".join(found)
+    tolerance = spec.behavior.release.tolerance
+    if tolerance >= 1:
+        return f"release.tolerance is {tolerance}: demand would have to be 0 or less, so only a trial ever releases"
+    return None
+
+
+def _beyond(metric: MetricSpec, behavior: Behavior) -> str | None:
+    target, name = metric.target, wording.name(metric)
+    if isinstance(target, Utilization) or name not in FRACTIONS:
+        return None
+    limit = target.milli * (1 + Fraction(behavior.engage.tolerance))
+    if limit < 1000:  # noqa: PLR2004 - thousandths of the highest value
+        return None
+    return f"{name} is a fraction and never above 1; its target is {wording.thousandths(target.milli)}, expected such as 0.8"
+
+
+def _higher(seen: Seen, metric: Assessed | Unread, shares: Sequence[Share]) -> Seen:
+    if isinstance(metric, Unread):
+        return seen
+    wanted = demand.of(metric, shares)
+    ratio = metric.ratio if wanted is None else max(metric.ratio, wanted)
+    return seen if seen.highest is not None and ratio <= seen.highest else Seen(seen.name, ratio)

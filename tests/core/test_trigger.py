@@ -1,0 +1,147 @@
+"""Triggers that can't work are told, and those that can are left in peace."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beamlit_controller.core import cycle
+from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Reading
+from beamlit_controller.core.spec import (
+    AverageValue,
+    Behavior,
+    MetricIdentifier,
+    OffloadSpec,
+    PodsMetric,
+    Ramp,
+)
+from beamlit_controller.core.trigger import Trigger
+from builders import NOW, QUEUE, missing, pod_samples, sample, signals, spec
+
+NOTHING = missing(Reason.NO_SERIES, "there is no series for queue")
+MINUTE = timedelta(minutes=1)
+
+
+def played(asked: OffloadSpec, *readings: tuple[timedelta, Reading], last: Cycle | None = None) -> Cycle:
+    """Run a round at each time after `NOW`."""
+    for after, reading in readings:
+        fresh = replace(reading, at=NOW + after) if hasattr(reading, "at") else reading
+        previous = last.decision if last else None
+        last = cycle.run(asked, signals(fresh, at=NOW + after), previous=previous, now=NOW + after)
+    assert last is not None
+    return last
+
+
+def told(ran: Cycle) -> Trigger:
+    assert ran.trigger is not None
+    return ran.trigger
+
+
+def test_a_metric_over_its_target_shows_that_it_can_be() -> None:
+    found = told(played(spec(), (0 * MINUTE, sample(14)), (2000 * MINUTE, sample(1))))
+
+    assert (found.reachable, found.reason) == (True, Reason.TARGET_REACHED)
+    assert found.message == "the highest since 2026-06-01 12:00 UTC was 140% of the target (queue)"
+
+
+def test_a_metric_that_is_never_read_is_told_after_a_while() -> None:
+    asked = spec()
+
+    early = told(played(asked, (0 * MINUTE, NOTHING), (4 * MINUTE, NOTHING)))
+    late = told(played(asked, (0 * MINUTE, NOTHING), (5 * MINUTE, NOTHING)))
+
+    assert (early.reachable, early.reason) == (None, Reason.METRIC_NEVER_SEEN)
+    assert (late.reachable, late.reason) == (False, Reason.METRIC_NEVER_SEEN)
+    assert "there is no series for queue" in late.message
+
+
+def test_one_that_was_read_once_is_only_lost() -> None:
+    found = told(played(spec(), (0 * MINUTE, sample(3)), (60 * MINUTE, NOTHING)))
+
+    assert (found.reachable, found.reason) == (True, Reason.METRICS_READ)
+
+
+def test_one_of_several_that_is_never_read_is_told_although_the_others_are() -> None:
+    other = replace(QUEUE, metric=MetricIdentifier("other"))
+    asked = spec(metrics=(QUEUE, other))
+    first = cycle.run(asked, replace(signals(sample(3)), readings=(sample(3), NOTHING)), previous=None, now=NOW)
+    later = NOW + 6 * MINUTE
+    read = replace(signals(sample(3, at=later), at=later), readings=(sample(30, at=later), NOTHING))
+
+    found = told(cycle.run(asked, read, previous=first.decision, now=later))
+
+    assert (found.reachable, found.reason) == (False, Reason.METRIC_NEVER_SEEN)
+    assert "other: " in found.message
+
+
+def test_a_target_that_was_not_reached_for_a_day_is_doubted() -> None:
+    calm = [(hour * 60 * MINUTE, sample(4)) for hour in range(25)]
+
+    found = told(played(spec(), *calm))
+
+    assert (found.reachable, found.reason) == (None, Reason.TARGET_NEVER_REACHED)
+    assert "was 40% of the target (queue)" in found.message
+
+
+def test_what_was_offloaded_counts_as_seen() -> None:
+    """The metric is at its target with half of the requests gone: twice the target is what came."""
+    asked = spec(behavior=Behavior(percentage=50))
+
+    found = told(played(asked, (0 * MINUTE, sample(14)), (4 * MINUTE, sample(10))))
+
+    assert "was 200% of the target" in found.message
+
+
+def test_another_spec_begins_anew() -> None:
+    before = played(spec(), (0 * MINUTE, sample(14)))
+
+    found = told(played(spec(generation=2), (MINUTE, sample(3)), last=before))
+
+    assert "the highest since 2026-06-01 12:01 UTC was 30%" in found.message
+
+
+@pytest.mark.parametrize(
+    ("target", "tolerance", "reachable"),
+    [("0.8", "0", True), ("80", "0", False), ("1", "0", False), ("0.9", "0.2", False)],
+)
+def test_a_fraction_can_not_be_over_one(target: str, tolerance: str, reachable: bool) -> None:  # noqa: FBT001
+    cache = PodsMetric(MetricIdentifier("vllm:kv_cache_usage_perc"), AverageValue(int(1000 * Decimal(target))))
+    engage = Ramp(timedelta(0), Decimal(tolerance), 100, timedelta(seconds=15))
+    asked = spec(metrics=(cache,), behavior=Behavior(engage=engage))
+
+    found = told(cycle.run(asked, signals(pod_samples("0.5")), previous=None, now=NOW))
+
+    assert found.reachable is reachable
+    assert reachable or (found.reason, "never above 1" in found.message) == (Reason.TARGET_OUT_OF_REACH, True)
+
+
+def test_a_tolerance_that_never_releases_is_told() -> None:
+    release = Ramp(timedelta(0), Decimal(1), 100, timedelta(seconds=15))
+
+    found = told(played(spec(behavior=Behavior(release=release)), (0 * MINUTE, sample(3))))
+
+    assert (found.reachable, found.reason) == (False, Reason.TARGET_OUT_OF_REACH)
+    assert found.message.startswith("release.tolerance is 1")
+
+
+def test_without_metrics_nothing_is_ever_offloaded_and_disabled_nothing_is_said() -> None:
+    none = spec(metrics=())
+    empty = replace(signals(sample(3)), readings=())
+
+    assert told(cycle.run(none, empty, previous=None, now=NOW)).reason is Reason.NO_METRICS
+    assert played(spec(enabled=False), (0 * MINUTE, sample(3))).trigger is None
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=30))
+def test_the_highest_is_never_forgotten(values: list[int]) -> None:
+    asked = spec(behavior=Behavior(percentage=0))
+    ran = played(asked, *((number * MINUTE, sample(value)) for number, value in enumerate(values)))
+
+    assert ran.decision.sight is not None
+    assert ran.decision.sight.metrics[0].highest == Fraction(max(values), 10)
