@@ -39,6 +39,7 @@ from beamlit_controller.standalone.gateway import Shape
 from beamlit_controller.standalone.gateways import Gateways
 from beamlit_controller.standalone.inventory import Endpoints
 from beamlit_controller.standalone.memory import DecisionFiles
+from beamlit_controller.standalone.overrides import Overrides
 from beamlit_controller.standalone.state import State
 from beamlit_controller.telemetry import web
 from beamlit_controller.telemetry.exposition import Exposition
@@ -74,6 +75,7 @@ async def standalone(given: Standalone) -> None:
             hurrying = group.create_task(_then(hurry, gateways.hurry))
             await gateways.stop()
             hurrying.cancel()
+        DecisionFiles(place.decisions).rest(SteadyClock().now())
         place.clear()
 
 
@@ -81,13 +83,16 @@ async def _serve(given: Standalone, place: State, resources: AsyncExitStack, sto
     """Wire the parts and run them until told to stop. A part that dies ends them all, and leaves the gateways serving."""
     settings, clock = given.settings, SteadyClock()
     listener = resources.enter_context(_bound(settings))
+    overrides = Overrides(place.overrides)
     folder = Folder(
         given.manifests,
         kept=place.manifests,
         parse=partial(standalone_rules.parse, settings=settings),
         together=partial(standalone_rules.shared_listeners, settings=settings),
+        overrides=overrides,
     )
     folder.read()
+    overrides.keep_only(folder.manifests.specs.keys())
 
     endpoints = _endpoints(settings)
     prometheus = await prometheus_source(settings, resources)

@@ -107,6 +107,15 @@ class Controller:
         """Give what is known of the model's first metric."""
         return (await self.model())["metrics"][0]
 
+    async def override(self, *arguments: str) -> tuple[int, str]:
+        """Run the command that sets a percentage by hand; give its exit code and what it said."""
+        line = (str(COMMAND), "override", *arguments, f"--state-dir={self.state}")
+        command = await asyncio.create_subprocess_exec(
+            *line, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        said, _ = await command.communicate()
+        return command.returncode or 0, said.decode()
+
     def gateway_pids(self) -> list[int]:
         """Give the gateway's processes."""
         found = process.find(str(self.state / "gateways" / "default.llama" / "bootstrap.json"))

@@ -9,8 +9,10 @@ import pytest
 
 from beamlit_controller.api import manifests
 from beamlit_controller.api.settings import Settings
-from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
+from beamlit_controller.core.spec import ModelKey, OffloadSpec, Override, Rejected
 from beamlit_controller.standalone.folder import Folder
+from beamlit_controller.standalone.overrides import Overrides
+from builders import NOW
 
 KEY = ModelKey("default", "llama")
 
@@ -37,7 +39,11 @@ def together(specs: Sequence[OffloadSpec]) -> tuple[Rejected, ...]:
 
 def folder(path: Path) -> Folder:
     return Folder(
-        path, kept=path.parent / "kept", parse=partial(manifests.parse, settings=Settings()), together=together
+        path,
+        kept=path.parent / "kept",
+        parse=partial(manifests.parse, settings=Settings()),
+        together=together,
+        overrides=Overrides(path.parent / "overrides"),
     )
 
 
@@ -142,3 +148,36 @@ def test_notices_belong_to_their_model(path: Path) -> None:
 
     (notice,) = read.manifests.notices[KEY]
     assert notice.startswith("spec.offloadingConfig.metrics: no metric is given")
+
+
+def test_what_was_set_by_hand_goes_before_the_manifest_until_it_is_taken_away(path: Path) -> None:
+    read = folder(path)
+    document = json.loads(manifest())
+    document["metadata"]["annotations"] = {"offloading.beamlit.com/override": "10"}
+    (path / "a.yaml").write_text(json.dumps(document))
+    hands = Overrides(path.parent / "overrides")
+
+    hands.put(KEY, Override(25, NOW, "ada", "a rehearsal"))
+    read.read()
+    by_hand = read.manifests.specs[KEY].override
+    hands.put(KEY, None)
+    hands.put(KEY, None)
+    read.read()
+
+    assert by_hand == Override(25, NOW, "ada", "a rehearsal")
+    assert read.manifests.specs[KEY].override == Override(10)
+
+
+def test_what_was_set_by_hand_and_can_not_be_understood_changes_nothing(path: Path) -> None:
+    read = folder(path)
+    (path / "a.yaml").write_text(manifest())
+    hands = Overrides(path.parent / "overrides")
+    hands.put(KEY, Override(25))
+    (file,) = hands.folder.iterdir()
+    file.write_text('{"percentage": "all"}')
+
+    read.read()
+
+    assert read.manifests.specs[KEY].override is None
+    hands.keep_only([])
+    assert list(hands.folder.iterdir()) == []

@@ -75,3 +75,25 @@ def test_models_with_similar_names_are_kept_apart(tmp_path: Path) -> None:
     files.forget(other.spec.key)
 
     assert files.recall(KEY) == one.decision
+
+
+def test_at_rest_only_the_history_is_kept(tmp_path: Path) -> None:
+    files = DecisionFiles(tmp_path)
+    *_, last = played(5, 20, 20)
+    files.record(last)
+
+    files.rest(NOW)
+
+    rested = DecisionFiles(tmp_path).recall(KEY)
+    assert rested is not None
+    assert (rested.percentage, rested.history) == (0, last.decision.history)
+    assert rested.sight == last.decision.sight
+
+
+def test_at_rest_nothing_is_kept_of_a_model_without_a_history(tmp_path: Path) -> None:
+    files = DecisionFiles(tmp_path)
+    files.record(played(5)[0])
+
+    files.rest(NOW)
+
+    assert list(tmp_path.iterdir()) == []

@@ -34,13 +34,24 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
 
 def test_clearing_leaves_nothing_behind(tmp_path: Path) -> None:
     with state.locked(tmp_path / "state") as place:
-        for folder in (place.gateways, place.decisions, place.manifests):
+        for folder in (place.gateways, place.decisions, place.manifests, place.overrides):
             folder.mkdir()
+        for folder in (place.gateways, place.manifests):
             (folder / "file").write_text("")
         place.shares.write_text("")
         place.clear()
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_clearing_keeps_the_history_and_what_was_set_by_hand(tmp_path: Path) -> None:
+    with state.locked(tmp_path / "state") as place:
+        for folder in (place.decisions, place.overrides):
+            folder.mkdir()
+            (folder / "default.llama.json").write_text("")
+        place.clear()
+
+    assert {path.name for path in place.root.iterdir()} == {"decisions", "overrides"}
 
 
 def test_clearing_keeps_what_is_not_ours(tmp_path: Path) -> None:

@@ -239,6 +239,33 @@ async def test_sigterm_lets_requests_end_and_leaves_nothing_behind() -> None:
         assert not running.state.exists()
 
 
+async def test_a_person_s_word_and_the_history_outlive_a_restart() -> None:
+    async with (
+        upstream("remote") as remote,
+        model_server(vllm__num_requests_waiting=0) as local,
+        controller(manifest(remote.address, WAITING, direct=True), local=[local.address]) as running,
+    ):
+        said = await running.override("llama", "25%", "--for=1h", "--reason=a rehearsal", "--author=ada")
+        await running.reaches(25)
+        unknown = await running.override("gemma", "25%")
+
+        running.terminate()
+        assert await running.ended() == 0
+        await running.start()
+        await running.reaches(25)
+        resumed = await running.model()
+
+        cleared = await running.override("llama", "--clear")
+        await running.reaches(0)
+
+    assert (said[0], cleared[0], unknown[0]) == (0, 0, 1)
+    assert "default/llama: 25 % until" in said[1]
+    assert "no model default/gemma; there are: default/llama" in unknown[1]
+    assert resumed["decision"]["reason"] == "Overridden"
+    assert "by ada, a rehearsal" in resumed["decision"]["message"]
+    assert [change["percentage"] for change in resumed["changes"]] == [25, 25]
+
+
 def asked(server: Upstream, path: str) -> bool:
     return any(request.line[1] == path for request in server.requests)
 

@@ -10,6 +10,9 @@ from cyclopts import Parameter
 
 from beamlit_controller.api import settings as api_settings
 from beamlit_controller.api.settings import Settings
+from beamlit_controller.core.spec import ModelKey, Override
+from beamlit_controller.standalone.overrides import Overrides
+from beamlit_controller.standalone.state import State
 
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -188,10 +191,9 @@ def override(
     author: Annotated[str, Parameter(env_var="USER")] = "",
     clear: Annotated[bool, Parameter(negative="")] = False,
     kubeconfig: Path | None = None,
+    state_dir: Path | None = None,
 ) -> None:
-    """Set the percentage of a model in the cluster by hand, whatever its metrics say.
-
-    Without a cluster, write the same annotations into the manifest.
+    """Set the percentage of a model by hand, whatever its metrics say: in the cluster, or with --state-dir here.
 
     Parameters
     ----------
@@ -211,6 +213,8 @@ def override(
         Let the metrics decide again.
     kubeconfig
         How the API server is reached.
+    state_dir
+        The state folder of the controller that `run` runs on this machine.
     """
     from beamlit_controller.cluster import overriding  # noqa: PLC0415 - the HTTP client is slow to import
     from beamlit_controller.kubernetes.api_server import ApiError  # noqa: PLC0415 - the same
@@ -219,10 +223,22 @@ def override(
         _fail("expected a percentage or --clear, and not both")
     try:
         wanted = None if clear else overriding.wanted(percentage, lasting, author=author, reason=reason)
-        asyncio.run(overriding.override(namespace, name, wanted, kubeconfig))
-    except (ApiError, ValueError) as error:
+        if state_dir is not None:
+            _override_here(state_dir, ModelKey(namespace, name), wanted.as_spec if wanted else None)
+        else:
+            asyncio.run(overriding.override(namespace, name, wanted, kubeconfig))
+    except (ApiError, OSError, ValueError) as error:
         _fail(str(error))
     print(f"{namespace}/{name}: {wanted or 'the metrics decide again'}")
+
+
+def _override_here(state_dir: Path, key: ModelKey, override: Override | None) -> None:
+    """Write it where the controller on this machine looks. Raises ValueError and OSError."""
+    place = State(state_dir)
+    known = sorted(path.stem.replace(".", "/", 1) for path in place.decisions.glob("*.json"))
+    if str(key) not in known:
+        raise ValueError(f"{state_dir}: no model {key}; there are: {', '.join(known) or 'none'}")
+    Overrides(place.overrides).put(key, override)
 
 
 def envoy(*, directory: Path, concurrency: int = 2, log_level: str = "warning") -> None:

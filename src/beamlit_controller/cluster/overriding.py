@@ -6,6 +6,7 @@ from pathlib import Path
 
 from beamlit_controller.api import metadata, spans
 from beamlit_controller.api.metadata import LONGEST_WORD, OVERRIDE, OVERRIDE_AUTHOR, OVERRIDE_REASON, OVERRIDE_UNTIL
+from beamlit_controller.core.spec import Override
 from beamlit_controller.kubernetes import api_server, paths
 from beamlit_controller.kubernetes.api_server import ApiServer
 
@@ -18,6 +19,11 @@ class Wanted:
     until: datetime | None
     author: str
     reason: str
+
+    @property
+    def as_spec(self) -> Override:
+        """Give it as it is in a spec."""
+        return Override(self.percentage, self.until, self.author, self.reason)
 
     def __str__(self) -> str:
         until = f" until {self.until:%Y-%m-%d %H:%M:%S} UTC" if self.until else " until it is cleared"

@@ -7,7 +7,7 @@ good stays in force, across restarts too, since a copy of each good file is kept
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
@@ -17,6 +17,7 @@ from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.problems import Problem
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
+from beamlit_controller.standalone.overrides import Overrides
 
 log = structlog.get_logger()
 
@@ -50,10 +51,11 @@ class Manifests:
 
 
 class Folder:
-    """A `Provider` of the specs in a folder. `kept` is where the last good copies are."""
+    """A `Provider` of the specs in a folder, with what was set by hand. `kept` is where the last good copies are."""
 
-    def __init__(self, path: Path, *, kept: Path, parse: Parse, together: Together) -> None:
+    def __init__(self, path: Path, *, kept: Path, parse: Parse, together: Together, overrides: Overrides) -> None:
         self._path = path
+        self._overrides = overrides
         self._kept = kept
         self._parse = parse
         self._together = together
@@ -67,9 +69,14 @@ class Folder:
 
     async def run(self) -> None:
         """Follow the folder until cancelled."""
+        self._overrides.folder.mkdir(parents=True, exist_ok=True)
         self.read()
         watch = watchfiles.awatch(
-            self._path, recursive=False, debounce=DEBOUNCE, rust_timeout=LOOK_AGAIN, yield_on_timeout=True
+            *(self._path, self._overrides.folder),
+            recursive=False,
+            debounce=DEBOUNCE,
+            rust_timeout=LOOK_AGAIN,
+            yield_on_timeout=True,
         )
         async for _ in watch:
             self.read()
@@ -90,10 +97,9 @@ class Folder:
         )
         self._files = {path.name: self._file(path) for path in paths if path.is_file()}
         self._drop_copies()
-        before, after = (
-            self._manifests.value,
-            _merged({n: file for n, (_, file) in self._files.items()}, self._together),
-        )
+        before = self._manifests.value
+        merged = _merged({n: file for n, (_, file) in self._files.items()}, self._together)
+        after = replace(merged, specs=self._overrides.over(merged.specs))
         _say(before, after)
         self._manifests.set(after)
 

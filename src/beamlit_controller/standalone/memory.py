@@ -1,12 +1,15 @@
 """Decisions remembered in files, one a model, so that a restarted controller goes on where it stopped."""
 
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pydantic
 import structlog
 
+from beamlit_controller.core import decision
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.spec import ModelKey
@@ -45,12 +48,19 @@ class DecisionFiles:
         key, lasting = cycle.spec.key, _lasting(cycle.decision)
         if self._written.get(key) == lasting:
             return
-        path = self._path(key)
         self._folder.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".new")
-        temporary.write_bytes(_DECISION.dump_json(cycle.decision))
-        temporary.replace(path)
+        _write(self._path(key), cycle.decision)
         self._written[key] = lasting
+
+    def rest(self, now: datetime) -> None:
+        """Let the next controller begin anew, the gateways being gone, and keep only what people ask for: the history."""
+        for path in self._folder.glob("*.json"):
+            with suppress(OSError, pydantic.ValidationError):
+                last = _DECISION.validate_json(path.read_bytes())
+                if last.history:
+                    _write(path, replace(decision.begin(now), history=last.history, sight=last.sight))
+                else:
+                    path.unlink()
 
     def failed(self, key: ModelKey, error: Exception) -> None:
         """Keep what is recorded."""
@@ -64,8 +74,14 @@ class DecisionFiles:
         return self._folder / f"{key.namespace}.{key.name}.json"
 
 
-def _lasting(decision: Decision) -> object:
+def _write(path: Path, decided: Decision) -> None:
+    temporary = path.with_suffix(".new")
+    temporary.write_bytes(_DECISION.dump_json(decided))
+    temporary.replace(path)
+
+
+def _lasting(decided: Decision) -> object:
     """Leave out what changes from round to round and is of little use after a restart; of a metric, that it was read and reached."""
-    seen = decision.sight.metrics if decision.sight else ()
+    seen = decided.sight.metrics if decided.sight else ()
     reached = [(metric.name, metric.highest is not None, (metric.highest or 0) > 1) for metric in seen]
-    return replace(decision, message="", demand=None, trend=None, sight=None), reached
+    return replace(decided, message="", demand=None, trend=None, sight=None), reached

@@ -34,18 +34,24 @@ class State:
         return self.root / "manifests"
 
     @property
+    def overrides(self) -> Path:
+        """One file per model whose percentage was set by hand."""
+        return self.root / "overrides"
+
+    @property
     def shares(self) -> Path:
         """The socket where gateways ask for their share."""
         return self.root / "shares.sock"
 
     def clear(self) -> None:
-        """Remove all that is in the folder, and the folder itself if it is ours alone."""
-        for folder in (self.gateways, self.decisions, self.manifests):
+        """Remove what was for running, and the folders that are empty then: the history and what was set by hand stay."""
+        for folder in (self.gateways, self.manifests):
             shutil.rmtree(folder, ignore_errors=True)
         self.shares.unlink(missing_ok=True)
         (self.root / "lock").unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self.root.rmdir()
+        for folder in (self.decisions, self.overrides, self.root):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 @contextlib.contextmanager
