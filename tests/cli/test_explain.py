@@ -456,3 +456,15 @@ async def test_watching_as_json_prints_one_document_after_the_other() -> None:
 
     first, _, _ = printed.text.partition("\n}\n")
     assert json.loads(first + "\n}")["name"] == "llama"
+
+
+def test_a_trigger_that_never_was_read_is_said() -> None:
+    world = World().rounds(LLAMA, (missing(),), (missing(),), every=300)
+
+    assert "! MetricNeverSeen: never read since 2026-06-01 12:05 UTC: queue: prometheus:9090 refused" in shown(world)
+
+
+def test_nothing_is_said_of_a_trigger_that_works() -> None:
+    world = World().rounds(LLAMA, (sample(25),), (sample(5),), every=300)
+
+    assert "TargetReached" not in shown(world)

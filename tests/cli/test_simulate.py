@@ -150,6 +150,7 @@ def test_what_is_wrong_with_a_file_is_said_with_its_place(tmp_path: Path, lines:
         (["--set", "beh aviour=1"], "expected a field such as behavior.percentage"),
         (["--price", "1"], "--price: expected the requests per second beside it"),
         (["--since", "a week"], "--since: expected a time such as 90s"),
+        (["--since", "999999d"], "--since: expected at most 500,000 steps"),
         (["--step", "0s"], "--step: expected a time such as 90s"),
         (["--until", "today"], "RFC 3339"),
         (["--picture", "drawing.pdf"], "--picture: expected a name that ends in .png, .svg, .html"),

@@ -157,13 +157,13 @@ def simulate(  # each is a thing of its own, and all but the file have a default
     until: str | None = None,
     step: str = "15s",
     csv: Path | None = None,
-    query: list[str] | None = None,
+    query: Annotated[list[str] | None, Parameter(negative="")] = None,
     rate: str | None = None,
     replicas: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
     alternatives: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
     price: Annotated[float | None, Parameter(validator=validators.Number(gte=0))] = None,
     output: Literal["table", "json"] = "table",
-    picture: list[Path] | None = None,
+    picture: Annotated[list[Path] | None, Parameter(negative="")] = None,
 ) -> None:
     """Play recorded metrics through the code that decides, and say what would have been offloaded.
 

@@ -31,6 +31,7 @@ POD_WINDOW = timedelta(seconds=30)
 """What a sample of the Kubernetes metrics APIs covers."""
 TIMEOUT = timedelta(seconds=60)
 """For one query of a history."""
+MOST_STEPS = 500_000
 LATEST = 20
 """Changes that the table names."""
 ASSUMED = (
@@ -279,7 +280,11 @@ def _change(change: Change) -> dict[str, Any]:
 
 
 def span(since: timedelta, until: datetime | None, step: timedelta) -> Span:
-    """Give the steps of a span that ends at a time, or now; they are whole multiples of a step."""
+    """Give the steps of a span that ends at a time, or now; they are whole multiples of a step. Raises ValueError."""
+    if since // step > MOST_STEPS:
+        raise ValueError(
+            f"--since: expected at most {MOST_STEPS:,} steps, got {since // step:,}; choose a longer --step"
+        )
     end = until or datetime.now(UTC)
     last = datetime.fromtimestamp(end.timestamp() // step.total_seconds() * step.total_seconds(), UTC)
     return Span(last - since // step * step, last, step)
