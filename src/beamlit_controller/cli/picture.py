@@ -15,6 +15,7 @@ from matplotlib.typing import RcKeyType
 
 from beamlit_controller.cli import simulate
 from beamlit_controller.cli.simulate import Played, Rehearsal
+from beamlit_controller.telemetry import printable
 
 DEMAND, SEEN, TARGET = "#3b3b3a", "#9db8d9", "#b3261e"
 SHARES = ("#eb6834", "#2a78d6", "#7a4fb5", "#2e8b57")
@@ -24,6 +25,7 @@ POINTS = 1500
 """More than so many would fall on the same dots: of each group the least and the most are drawn."""
 HIGHEST = 400
 """Percent of the target that are drawn at most."""
+LONGEST_TITLE = 120
 STYLE: dict[RcKeyType, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -33,6 +35,7 @@ STYLE: dict[RcKeyType, Any] = {
     "axes.axisbelow": True,
     "grid.color": GRID,
     "legend.frameon": False,
+    "text.parse_math": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "beamlit-controller",
 }
@@ -133,7 +136,9 @@ def _metric(axes: Axes, done: Rehearsal) -> None:
     axes.axhline(100, color=TARGET, linewidth=1.2, linestyle=(0, (4, 3)), label="target")
     axes.set_ylim(0, highest)
     axes.set_ylabel("highest metric\n(% of its target)")
-    axes.set_title(simulate.head(done)[0], loc="left", fontsize=10, weight="bold", pad=26)
+    axes.set_title(
+        printable.short(simulate.head(done)[0], LONGEST_TITLE), loc="left", fontsize=10, weight="bold", pad=26
+    )
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0)
 
 
@@ -146,7 +151,8 @@ def _share(axes: Axes, played: Played, colour: str) -> None:
     axes.set_yticks([0, 50, 100])
     axes.set_ylabel("share (%)")
     figures = played.figures
-    said = f"{played.candidate.name}: {figures.changes} changes, mean share {figures.mean:.1f} %"
+    name = printable.short(played.candidate.name, LONGEST_TITLE)
+    said = f"{name}: {figures.changes} changes, mean share {figures.mean:.1f} %"
     axes.set_title(said, loc="left", fontsize=9)
 
 
