@@ -92,7 +92,6 @@ async def _serve(given: Standalone, place: State, resources: AsyncExitStack, sto
         overrides=overrides,
     )
     folder.read()
-    overrides.keep_only(folder.manifests.specs.keys())
 
     endpoints = _endpoints(settings)
     prometheus = await prometheus_source(settings, resources)
@@ -117,7 +116,9 @@ async def _serve(given: Standalone, place: State, resources: AsyncExitStack, sto
     gateways = Gateways(place.gateways, shape)
 
     memory = DecisionFiles(place.decisions)
-    memory.keep_only(folder.manifests.specs.keys())
+    if not folder.manifests.problems:  # else a model may only be missing until its manifest is mended
+        memory.keep_only(folder.manifests.specs.keys())
+        overrides.keep_only(folder.manifests.specs.keys())
     site = _site(settings, clock, folder, gateways, shares)
     sinks = (ShareSink(shares, gateways.attempts), memory, *site.sinks, LogSink())
     parts = Parts(sensor, sinks, clock, partial(api_settings.period, settings=settings))

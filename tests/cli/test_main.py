@@ -156,12 +156,13 @@ def test_explain_says_when_there_is_nobody_to_ask() -> None:
 def test_check_tells_a_target_that_its_metric_can_never_reach(tmp_path: Path) -> None:
     manifest = tmp_path / "model.yaml"
     text = (EXAMPLES / "direct-vllm.yaml").read_text()
-    manifest.write_text(text.replace("vllm:num_requests_waiting", "vllm:kv_cache_usage_perc"))
+    fraction = text.replace("vllm:num_requests_waiting", "vllm:kv_cache_usage_perc")
+    manifest.write_text(fraction.replace("averageValue: 5", "averageValue: 80"))
 
     checked = run("check", manifest)
 
     assert checked.returncode == 1
-    assert "vllm:kv_cache_usage_perc is a fraction and never above 1; its target is 5" in checked.stdout
+    assert "vllm:kv_cache_usage_perc is a fraction from 0 to 1: expected a target such as 0.8, got 80" in checked.stdout
 
 
 def test_check_says_that_a_prometheus_is_not_there() -> None:

@@ -119,7 +119,37 @@ def test_a_target_may_be_another_and_a_metric_may_not(tmp_path: Path) -> None:
 
     assert done["courses"][2]["changes"] == 0
     said = refused("--csv", recorded, "--set", "metrics[0].external.metric.name=another")
-    assert "expected the same metrics with other targets" in said
+    assert "expected the same metrics with other values of their targets" in said
+
+
+def test_the_kind_of_a_target_may_not_be_another(tmp_path: Path) -> None:
+    to = {"type": "AverageValue", "averageValue": 5, "value": "null"}
+    change = ",".join(f"metrics[0].external.target.{field}={value}" for field, value in to.items())
+
+    assert "or kinds of targets" in refused("--csv", written(tmp_path), "--set", change)
+
+
+def test_times_of_another_zone_are_shown_in_utc(tmp_path: Path) -> None:
+    path = tmp_path / "recorded.csv"
+    path.write_text(f"time,{METRIC}\n2026-06-01T13:00:00+05:00,4\n")
+
+    ran = run("simulate", PROMETHEUS, "--csv", path)
+
+    assert "2026-06-01 08:00 to 2026-06-01 08:00 UTC" in ran.stdout
+
+
+def test_a_query_with_brackets_and_slashes_is_shown_as_it_is(tmp_path: Path) -> None:
+    """No settings are needed to say that it is PromQL: it was recorded."""
+    query = 'sum(a{b=~"[/]v",c=~"[a-z]+"}) / sum(d)'
+    content = yaml.safe_load(PROMETHEUS.read_text())
+    content["spec"]["offloadingConfig"]["metrics"][0]["external"]["metric"] = {"name": query}
+    manifest = tmp_path / "query.yaml"
+    manifest.write_text(yaml.safe_dump(content))
+
+    ran = run("simulate", manifest, "--csv", written(tmp_path, [4, 16], name=query))
+
+    assert ran.returncode == 0, ran.stderr
+    assert query in " ".join(ran.stdout.split())
 
 
 def test_empty_cells_and_seconds_since_1970_are_understood(tmp_path: Path) -> None:
@@ -145,6 +175,7 @@ def test_empty_cells_and_seconds_since_1970_are_understood(tmp_path: Path) -> No
         (f"time,{METRIC}\n5,1\n5,2\n", "line 3, time: expected a time after the one before it, got 5"),
         (f"time,{METRIC}\nyesterday,1\n", "line 2, time: expected a time such as"),
         (f"time,{METRIC}\n,1\n", "line 2, time: expected a time, got nothing"),
+        ("{" * 200_000, "no CSV in UTF-8"),
         (f"time,{METRIC}\n1e300,1\n", "line 2, time: expected a time such as"),
     ],
 )
@@ -166,6 +197,7 @@ def test_what_is_wrong_with_a_file_is_said_with_its_place(tmp_path: Path, lines:
         (["--price", "1"], "--price: expected the requests per second beside it"),
         (["--since", "a week"], "--since: expected a time such as 90s"),
         (["--since", "999999d"], "--since: expected at most 500,000 steps"),
+        (["--until", "0001-01-02T00:00:00Z"], "--since: expected a time that a calendar has"),
         (["--step", "0s"], "--step: expected a time such as 90s"),
         (["--until", "today"], "RFC 3339"),
         (["--picture", "drawing.pdf"], "--picture: expected a name that ends in .png, .svg, .html"),
@@ -182,6 +214,8 @@ def test_a_recording_has_to_come_from_somewhere(tmp_path: Path) -> None:
     assert "no-such-file" in refused("--csv", tmp_path / "no-such-file")
     assert "can't connect" in refused("--prometheus", "127.0.0.1:9")
     assert "--query: expected METRIC=PROMQL" in refused("--prometheus", "127.0.0.1:9", "--query", "x")
+    typo = refused("--prometheus", "127.0.0.1:9", "--query", "typo=up")
+    assert f"--query typo: expected one of the metrics metrics[0], {METRIC}" in typo
     cpu = refused("--prometheus", "127.0.0.1:9", manifest=EXAMPLES / "resource-cpu.yaml")
     assert "say by --query 'cpu=PROMQL'" in cpu
 

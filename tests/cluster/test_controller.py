@@ -263,16 +263,17 @@ async def test_a_service_that_is_not_there_is_told_and_waited_for(world: World, 
     await world.complete()
 
 
-async def test_what_has_no_effect_yet_is_told(world: World, one: Replica) -> None:
+async def test_what_is_worth_knowing_of_a_spec_is_told(world: World, one: Replica) -> None:
     world.apply(SERVICE, model())
     await world.complete()
     for pod in world.names("pod"):
         ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
         world.client.set_status("pod", pod, ready, namespace=world.namespace)
 
-    world.patch({"spec": {"offloadingConfig": {"behavior": {"mode": "Proportional"}}}})
+    world.patch({"spec": {"offloadingConfig": {"behavior": {"release": {"tolerance": "1"}}}}})
 
-    await eventually(lambda: "Proportional" in world.condition("Ready").get("message", ""), within=LONG)
+    await eventually(lambda: "hardly any demand is low" in world.condition("Ready").get("message", ""), within=LONG)
+    assert world.condition("TriggerReachable")["reason"] == "MetricsRead"
 
 
 async def test_a_dry_run_shows_what_it_would_do_and_sends_nothing(world: World, one: Replica) -> None:

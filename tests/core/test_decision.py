@@ -587,3 +587,30 @@ def test_whatever_the_metric_does_steps_down_are_a_window_apart(history: list[Si
     falls = [now.since for before, now in itertools.pairwise(decided) if now.percentage < before.percentage]
 
     assert all(later - sooner > timedelta(seconds=60) for sooner, later in itertools.pairwise(falls))
+
+
+def test_an_override_that_ends_raises_nothing_that_no_metric_asks_for() -> None:
+    """A quarter by hand, then metrics that can't be read, or are in between: never half of it."""
+    for after in (None, Fraction(7, 10)):
+        play = Play(replace(HALF, override=Override(25, NOW + timedelta(seconds=60))))
+        play.hold(0.5, 60)
+
+        ended = play.hold(after, 120)
+
+        assert ended.percentage <= 25
+        assert [change.percentage for change in ended.history] in ([25], [25, 0])
+
+
+def test_an_override_that_ends_is_followed_up_by_a_metric_that_is_over() -> None:
+    play = Play(replace(HALF, override=Override(25, NOW + timedelta(seconds=60))))
+    play.hold(2, 60)
+
+    assert play.hold(2, 60).percentage == 50
+
+
+def test_a_higher_percentage_is_followed_at_once_while_offloading() -> None:
+    play = Play()
+    play.hold(2, 30)
+    play.spec = spec(behavior=Behavior(percentage=70))
+
+    assert play.read(0.8).percentage == 70

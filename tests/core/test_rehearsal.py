@@ -132,6 +132,10 @@ def test_a_hole_in_the_recording_is_no_time_at_all() -> None:
     assert sum(holed.lasting) == 4 * 15 + 10 * 15 + 15
 
 
+def test_a_hole_with_rows_is_hardly_any_time_either() -> None:
+    assert sum(recording(20, *[None] * 1000, 20).lasting) == 12 * 15
+
+
 def test_one_row_is_a_recording() -> None:
     course = rehearsal.rehearse(spec(behavior=HALF), recording(20), window=WINDOW)
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from beamlit_controller.api.settings import Settings
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Override, Rejected
 from beamlit_controller.standalone.folder import Folder
 from beamlit_controller.standalone.overrides import Overrides
-from builders import NOW
 
+LATER = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
 KEY = ModelKey("default", "llama")
 
 
@@ -157,24 +158,42 @@ def test_what_was_set_by_hand_goes_before_the_manifest_until_it_is_taken_away(pa
     (path / "a.yaml").write_text(json.dumps(document))
     hands = Overrides(path.parent / "overrides")
 
-    hands.put(KEY, Override(25, NOW, "ada", "a rehearsal"))
+    hands.put(KEY, Override(25, LATER, "ada", "a rehearsal"))
     read.read()
     by_hand = read.manifests.specs[KEY].override
     hands.put(KEY, None)
     hands.put(KEY, None)
     read.read()
 
-    assert by_hand == Override(25, NOW, "ada", "a rehearsal")
+    assert by_hand == Override(25, LATER, "ada", "a rehearsal")
     assert read.manifests.specs[KEY].override == Override(10)
 
 
-def test_what_was_set_by_hand_and_can_not_be_understood_changes_nothing(path: Path) -> None:
+def test_what_was_set_by_hand_and_has_ended_leaves_the_manifest_in_force(path: Path) -> None:
+    read = folder(path)
+    document = json.loads(manifest())
+    document["metadata"]["annotations"] = {"offloading.beamlit.com/override": "10"}
+    (path / "a.yaml").write_text(json.dumps(document))
+    hands = Overrides(path.parent / "overrides")
+    hands.put(KEY, Override(25, datetime.now(UTC) - timedelta(seconds=1)))
+
+    read.read()
+
+    assert read.manifests.specs[KEY].override == Override(10)
+    assert list(hands.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['{"percentage": "all"}', '{"percentage": 400}', "{", '{"percentage": 5, "until": "2026-06-01T12:00:00"}'],
+)
+def test_what_was_set_by_hand_and_can_not_be_understood_changes_nothing(path: Path, content: str) -> None:
     read = folder(path)
     (path / "a.yaml").write_text(manifest())
     hands = Overrides(path.parent / "overrides")
     hands.put(KEY, Override(25))
     (file,) = hands.folder.iterdir()
-    file.write_text('{"percentage": "all"}')
+    file.write_text(content)
 
     read.read()
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from beamlit_controller.core import cycle
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
+from beamlit_controller.core.demand import Share
+from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.standalone.memory import DecisionFiles
 from builders import NOW, signals, spec
@@ -14,7 +16,7 @@ from builders import NOW, signals, spec
 KEY = ModelKey("models", "llama")
 
 
-def played(*values: int) -> list[Cycle]:
+def played(*values: int | str) -> list[Cycle]:
     previous: Decision | None = None
     cycles = []
     for step, value in enumerate(values):
@@ -38,7 +40,7 @@ def test_nothing_is_recalled_of_an_unknown_model(tmp_path: Path) -> None:
 
 def test_a_decision_that_says_nothing_new_is_not_written(tmp_path: Path) -> None:
     files = DecisionFiles(tmp_path)
-    first, second = played(5, 6)
+    first, second = played("5.1", "5.2")
     files.record(first)
     (path,) = tmp_path.iterdir()
     path.write_text("untouched")
@@ -86,7 +88,11 @@ def test_at_rest_only_the_history_is_kept(tmp_path: Path) -> None:
 
     rested = DecisionFiles(tmp_path).recall(KEY)
     assert rested is not None
-    assert (rested.percentage, rested.history) == (0, last.decision.history)
+    assert (rested.percentage, rested.shares) == (0, (Share(NOW, 0),))
+    assert [(change.percentage, change.reason) for change in rested.history] == [
+        (100, Reason.METRIC_ABOVE_TARGET),
+        (0, Reason.RELEASED),
+    ]
     assert rested.sight == last.decision.sight
 
 

@@ -263,7 +263,7 @@ async def test_a_person_s_word_and_the_history_outlive_a_restart() -> None:
     assert "no model default/gemma; there are: default/llama" in unknown[1]
     assert resumed["decision"]["reason"] == "Overridden"
     assert "by ada, a rehearsal" in resumed["decision"]["message"]
-    assert [change["percentage"] for change in resumed["changes"]] == [25, 25]
+    assert [change["percentage"] for change in resumed["changes"]] == [25, 0, 25]
 
 
 def asked(server: Upstream, path: str) -> bool:

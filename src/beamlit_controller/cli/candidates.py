@@ -12,7 +12,7 @@ from beamlit_controller.api.documents import Document
 from beamlit_controller.api.rules import dig
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.api.v1alpha1 import Spec
-from beamlit_controller.core.spec import MetricSpec, ModelKey, OffloadSpec, Value
+from beamlit_controller.core.spec import MetricSpec, ModelKey, OffloadSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +57,19 @@ def _changed(content: Mapping[str, Any], change: str, settings: Settings, before
         if not equals or not path.strip():
             raise ValueError(f"--set {change}: expected FIELD=VALUE, got {assignment!r}")
         _put(copied, list(_steps(path.strip(), change)), _value(value, change), change)
-    parsed = manifests.parse(json.dumps(copied), settings=settings)
+    parsed = manifests.parse(json.dumps(_without_nulls(copied)), settings=settings)
     if parsed.problems or not parsed.specs:
         raise ValueError("\n".join(f"--set {change}: {problem}" for problem in parsed.problems))
     (spec,) = parsed.specs
     if list(map(_identity, spec.metrics)) != list(map(_identity, before.metrics)):
-        raise ValueError(f"--set {change}: expected the same metrics with other targets, got other metrics")
+        raise ValueError(
+            f"--set {change}: expected the same metrics with other values of their targets, got other metrics or kinds of targets"
+        )
     return spec
 
 
 def _identity(metric: MetricSpec) -> MetricSpec:
-    return replace(metric, target=Value(0))  # type: ignore[arg-type]  # only compared, and only with each other
+    return replace(metric, target=type(metric.target)(0))  # type: ignore[arg-type]  # its own kind of target
 
 
 def _steps(path: str, change: str) -> Iterator[str | int]:
@@ -100,7 +102,20 @@ def _put(content: dict[str, Any], steps: list[str | int], value: object, change:
         place = place[step]
 
 
+def _without_nulls(content: Any) -> Any:  # noqa: ANN401 - any part of a manifest
+    match content:
+        case dict():
+            return {name: _without_nulls(each) for name, each in content.items() if each is not None}
+        case list():
+            return [_without_nulls(each) for each in content]
+        case _:
+            return content
+
+
 def _value(text: str, change: str) -> object:
+    """Read a value; null takes the field away."""
+    if text.strip() == "null":
+        return None
     (document, *_) = [*documents.load(text or '""'), None]
     if not isinstance(document, Document):
         raise ValueError(f"--set {change}: expected a value, got {text!r}")  # noqa: TRY004 - a user's mistake

@@ -235,6 +235,8 @@ def override(
 def _override_here(state_dir: Path, key: ModelKey, override: Override | None) -> None:
     """Write it where the controller on this machine looks. Raises ValueError and OSError."""
     place = State(state_dir)
+    if not place.decisions.is_dir():
+        raise ValueError(f"--state-dir: expected the state folder of a controller that has decided, got {state_dir}")
     known = sorted(path.stem.replace(".", "/", 1) for path in place.decisions.glob("*.json"))
     if str(key) not in known:
         raise ValueError(f"{state_dir}: no model {key}; there are: {', '.join(known) or 'none'}")

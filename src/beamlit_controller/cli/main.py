@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -30,6 +31,8 @@ app = cyclopts.App(
 )
 
 Level = Literal["debug", "info", "warning", "error"]
+FINE, COARSE = timedelta(seconds=5), timedelta(minutes=1)
+"""Between two samples of a history that is checked."""
 PICTURES = (".png", ".svg", ".html")
 SettingsFile = Annotated[Path | None, Parameter(name="--settings")]
 
@@ -97,7 +100,7 @@ def check(
     """
     texts = {path: _read(path) for path in _expanded(files)}
     as_settings = [path for path, text in texts.items() if _is_settings(text)]
-    chosen = _settings(settings or (as_settings[0] if len(as_settings) == 1 else None))
+    chosen = _asking(_settings(settings or (as_settings[0] if len(as_settings) == 1 else None)), prometheus)
     read = standalone_rules.parse if standalone else api_manifests.parse
     mistakes = 0
     specs: list[OffloadSpec] = []
@@ -284,6 +287,18 @@ def _check_manifests(parsed: Parsed, triggers: Sequence[tuple[list[str], list[st
     return _Found(mistakes, [*map(str, parsed.notices), *(each for _, notices in triggers for each in notices)])
 
 
+def _asking(settings: Settings, address: str | None) -> Settings:
+    """Give settings with the Prometheus that is to be asked: a PromQL query is then a metric."""
+    if address is None:
+        return settings
+    from beamlit_controller.cli import simulate  # noqa: PLC0415 - the HTTP client is slow to import
+
+    try:
+        return replace(settings, prometheus=simulate.prometheus(settings, address))
+    except ValueError as error:
+        _fail(f"--prometheus: {error}")
+
+
 def _triggers(spec: OffloadSpec, settings: Settings, address: str | None, since: str) -> tuple[list[str], list[str]]:
     """Tell mistakes and notices: what can't work whatever the metrics are, and with a Prometheus what can't as they were."""
     impossible = trigger.out_of_reach(spec)
@@ -292,7 +307,9 @@ def _triggers(spec: OffloadSpec, settings: Settings, address: str | None, since:
     from beamlit_controller.cli import reach, simulate  # noqa: PLC0415 - the HTTP client is slow to import
 
     try:
-        span = simulate.span(spans.read(since, "--since"), None, timedelta(minutes=1))
+        # As fine as what is looked for: being over the target for as long as the window.
+        window = spec.behavior.engage.stabilization_window or COARSE
+        span = simulate.span(spans.read(since, "--since"), None, min(max(window, FINE), COARSE))
         found = asyncio.run(reach.look(spec, simulate.prometheus(settings, address), span))
     except ValueError as error:
         return [str(error)], []

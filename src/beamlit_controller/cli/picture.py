@@ -117,7 +117,9 @@ def _figure(done: Rehearsal) -> Figure:
     locator = AutoDateLocator(maxticks=12)  # type: ignore[no-untyped-call]
     shares[-1].xaxis.set_major_locator(locator)
     shares[-1].xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
-    shares[-1].set_xlim(done.recording.times[0], done.recording.times[-1])
+    times = done.recording.times
+    if len(times) > 1:
+        shares[-1].set_xlim(times[0], times[-1])
     shares[-1].set_xlabel("UTC")
     return figure
 

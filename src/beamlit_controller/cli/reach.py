@@ -89,5 +89,7 @@ def _rehearsed(
 
 
 def _said(span: Span) -> str:
-    hours = (span.until - span.since) // timedelta(hours=1)
-    return f"{hours // 24} d" if hours % 24 == 0 else f"{hours} h"
+    minutes = (span.until - span.since) // timedelta(minutes=1)
+    if minutes % 60:
+        return f"{minutes} min"
+    return f"{minutes // 1440} d" if minutes % 1440 == 0 else f"{minutes // 60} h"

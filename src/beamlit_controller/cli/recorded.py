@@ -21,12 +21,19 @@ LARGEST = Decimal(10) ** 15
 
 def read(path: Path, metrics: Sequence[MetricSpec], *, replicas: int) -> Recording:
     """Read the file. An empty cell is a value that was not there. Raises ValueError and OSError."""
+    try:
+        return _read(path, metrics, replicas)
+    except (csv.Error, UnicodeDecodeError, OverflowError) as error:
+        raise ValueError(f"{path}: no CSV in UTF-8: {error}") from None
+
+
+def _read(path: Path, metrics: Sequence[MetricSpec], replicas: int) -> Recording:
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file)
         header = [name.strip() for name in next(rows, [])]
         time = _place(path, header, TIME)
-        columns = [_place(path, header, wording.name(metric), f"metrics[{at}]") for at, metric in enumerate(metrics)]
-        rate = header.index(RATE) if RATE in header else None
+        columns = [_place(path, header, f"metrics[{at}]", wording.name(metric)) for at, metric in enumerate(metrics)]
+        rate = header.index(RATE) if RATE in header and header.index(RATE) not in columns else None
         times: list[datetime] = []
         values: list[tuple[int | None, ...]] = []
         rates: list[float | None] = []
@@ -63,19 +70,17 @@ def _place(path: Path, header: Sequence[str], *names: str) -> int:
         if name in header:
             return header.index(name)
     got = ", ".join(header) or "nothing"
-    raise ValueError(f"{path}: expected a column {' or '.join(names)} in the first line, got {got}")
+    wanted = " or ".join(reversed(names))
+    raise ValueError(f"{path}: expected a column {wanted} in the first line, got {got}")
 
 
 def _rows(path: Path, rows: Iterator[list[str]], header: Sequence[str]) -> Iterator[_Row]:
-    try:
-        for line, cells in enumerate(rows, start=2):
-            place = f"{path}, line {line}"
-            if cells and len(cells) != len(header):
-                raise ValueError(f"{place}: expected {len(header)} cells, got {len(cells)}")
-            if cells:
-                yield _Row(place, header, cells)
-    except csv.Error as error:
-        raise ValueError(f"{path}: no CSV: {error}") from None
+    for line, cells in enumerate(rows, start=2):
+        place = f"{path}, line {line}"
+        if cells and len(cells) != len(header):
+            raise ValueError(f"{place}: expected {len(header)} cells, got {len(cells)}")
+        if cells:
+            yield _Row(place, header, cells)
 
 
 def _after(times: Sequence[datetime], row: _Row, column: int) -> datetime:
@@ -92,7 +97,7 @@ def _moment(text: str) -> datetime:
     try:
         return datetime.fromtimestamp(float(text), UTC)
     except (ValueError, OverflowError, OSError):
-        return scalars.instant(text)
+        return scalars.instant(text).astimezone(UTC)
 
 
 def _milli(text: str) -> int:

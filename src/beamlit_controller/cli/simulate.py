@@ -93,7 +93,7 @@ def simulate(
     text: str, settings: Settings, past: Past, *, name: str | None, sets: list[str], price: float | None
 ) -> Rehearsal:
     """Rehearse a model. Raises ValueError and OSError."""
-    listed = candidates.read(text, settings, name=name, sets=sets)
+    listed = candidates.read(text, _readable(settings, past), name=name, sets=sets)
     spec = listed[0].spec
     recording = _recording(spec, settings, past)
     if price is not None and not recording.rates:
@@ -111,11 +111,22 @@ def simulate(
 # The recording.
 
 
+def _readable(settings: Settings, past: Past) -> Settings:
+    """Give settings by which a PromQL query is a metric: it is what was recorded, wherever that is."""
+    if settings.prometheus is not None:
+        return settings
+    return replace(settings, prometheus=Prometheus("") if past.csv else prometheus(settings, past.prometheus))
+
+
 def _recording(spec: OffloadSpec, settings: Settings, past: Past) -> Recording:
     divided = [metric for metric in spec.metrics if _is_divided(metric)]
     if divided and past.replicas is None:
         name = wording.name(divided[0])
         raise ValueError(f"--replicas: {name} is held against an average per replica: say of how many")
+    names = {known for at, metric in enumerate(spec.metrics) for known in (wording.name(metric), f"metrics[{at}]")}
+    unknown = sorted(past.queries.keys() - names)
+    if unknown:
+        raise ValueError(f"--query {unknown[0]}: expected one of the metrics {', '.join(sorted(names))}")
     replicas = past.replicas or 1
     if past.csv is not None:
         return recorded.read(past.csv, spec.metrics, replicas=replicas)
@@ -158,7 +169,7 @@ async def _column(source: PrometheusSource, spec: OffloadSpec, query: str, span:
 
 def _query(source: PrometheusSource, metric: MetricSpec, number: int, given: Mapping[str, str]) -> str:
     name = wording.name(metric)
-    chosen = given.get(name) or given.get(f"metrics[{number}]") or source.query(metric)
+    chosen = given.get(f"metrics[{number}]") or given.get(name) or source.query(metric)
     if isinstance(chosen, str):
         return chosen
     raise ValueError(
@@ -200,7 +211,7 @@ def table(done: Rehearsal) -> Table:
     for column in figures:
         made.add_column(column.replace(" ", "\n"), justify="right", no_wrap=True)
     for row in cells(done):
-        made.add_row(row[0].replace(",", ",\n"), *row[1:])
+        made.add_row(*(Text(cell) for cell in (row[0].replace(",", ",\n"), *row[1:])))
     return made
 
 
@@ -241,7 +252,8 @@ def _lines(done: Rehearsal) -> list[RenderableType]:
     made = Table.grid(padding=(0, 2))
     for change in changes[-LATEST:]:
         moved = f"{change.previous} % -> {change.percentage} %"
-        made.add_row(f"{change.at:%Y-%m-%d %H:%M:%S}", moved, printable.line(f"{change.reason}: {change.message}"))
+        why = printable.line(f"{change.reason}: {change.message}")
+        made.add_row(Text(f"{change.at:%Y-%m-%d %H:%M:%S}"), Text(moved), Text(why))
     return [Text(title), made, Text()]
 
 
@@ -282,12 +294,14 @@ def _change(change: Change) -> dict[str, Any]:
 def span(since: timedelta, until: datetime | None, step: timedelta) -> Span:
     """Give the steps of a span that ends at a time, or now; they are whole multiples of a step. Raises ValueError."""
     if since // step > MOST_STEPS:
-        raise ValueError(
-            f"--since: expected at most {MOST_STEPS:,} steps, got {since // step:,}; choose a longer --step"
-        )
+        most = f"{MOST_STEPS:,} steps of {step.total_seconds():g} s"
+        raise ValueError(f"--since: expected at most {most}, got {since // step:,}")
     end = until or datetime.now(UTC)
-    last = datetime.fromtimestamp(end.timestamp() // step.total_seconds() * step.total_seconds(), UTC)
-    return Span(last - since // step * step, last, step)
+    try:
+        last = datetime.fromtimestamp(end.timestamp() // step.total_seconds() * step.total_seconds(), UTC)
+        return Span(last - since // step * step, last, step)
+    except OverflowError:
+        raise ValueError(f"--since: expected a time that a calendar has, got {since} before {end}") from None
 
 
 def put(done: Rehearsal, output: Output, pictures: Sequence[Path]) -> None:

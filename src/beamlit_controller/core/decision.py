@@ -115,6 +115,12 @@ def begin(now: datetime) -> Decision:
     return Decision(0, Reason.METRIC_BELOW_TARGET, "nothing was read yet", now, (Share(now, 0),))
 
 
+def rested(last: Decision, now: datetime) -> Decision:
+    """Give the state to begin with after a stop that ended the gateways: local, with the history and what was seen."""
+    stopped = _moved(last, 0, now, Reason.RELEASED, "the controller was stopped")
+    return replace(begin(now), history=stopped.history, sight=last.sight)
+
+
 def decide(spec: OffloadSpec, previous: Decision | None, verdict: Verdict, now: datetime) -> Decision:
     """Decide the percentage of requests for the remote."""
     before = _as_sent(previous or begin(now), now, dry=spec.behavior.dry_run)
@@ -159,6 +165,13 @@ def highest(behavior: Behavior) -> int:
     return proportional.most(behavior) if behavior.mode is Mode.PROPORTIONAL else behavior.percentage
 
 
+def returns_to(before: Decision, behavior: Behavior, now: datetime) -> int:
+    """Give the share that is gone back to in one go if the last fall turns out to have been too early; else 0."""
+    released_at = before.restraint.released_at
+    soon = released_at is not None and now - released_at <= _regret(before, behavior)
+    return before.restraint.top if soon else 0
+
+
 def next_step(before: Decision, demanded: Fraction, behavior: Behavior) -> int:
     """Give the percentage that follows while a metric is over its target."""
     if behavior.mode is Mode.PROPORTIONAL:
@@ -194,10 +207,11 @@ def _by_hand(override: Override, before: Decision, now: datetime) -> Decision:
 
 def _after_override(before: Decision, behavior: Behavior, now: datetime) -> Decision:
     """Take back at once what only a person's word kept away, if demand is seen to be low; else as ever."""
-    if before.reason is not Reason.OVERRIDDEN or before.demand is None:
+    if before.reason is not Reason.OVERRIDDEN:
         return before
-    low = before.demand <= 1 - Fraction(behavior.release.tolerance)
-    return _moved(before, 0, now, Reason.METRIC_BELOW_TARGET, "the override has ended") if low else before
+    ended = replace(before, message="the override has ended")
+    low = before.demand is not None and before.demand <= 1 - Fraction(behavior.release.tolerance)
+    return _moved(ended, 0, now, Reason.METRIC_BELOW_TARGET, ended.message) if low else ended
 
 
 def _as_sent(before: Decision, now: datetime, *, dry: bool) -> Decision:
@@ -410,13 +424,14 @@ def _told(held: Decision, percentage: int, now: datetime, reason: Reason, why: s
 
 
 def _bounded(before: Decision, behavior: Behavior, now: datetime) -> Decision:
-    """Follow a changed `percentage` while offloading; what is reached in steps only ever falls here."""
+    """Follow a changed `percentage` while offloading; what is reached in steps, or was set by hand, only ever falls here."""
     if before.percentage == 0:
         return before
     in_steps = behavior.mode is Mode.PROPORTIONAL or behavior.engage.step_percentage < behavior.percentage
     wanted = min(before.percentage, highest(behavior)) if in_steps else behavior.percentage
-    releasing = _between_steps(before, behavior)
-    wanted = min(before.percentage, wanted) if releasing else wanted
+    by_hand = bool(before.history) and before.history[-1].reason is Reason.OVERRIDDEN
+    if by_hand or _between_steps(before, behavior):
+        wanted = min(before.percentage, wanted)
     return _moved(before, wanted, now, before.reason, before.message)
 
 

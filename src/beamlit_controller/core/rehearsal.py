@@ -7,7 +7,7 @@ short.
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -68,7 +68,15 @@ class Recording:
         """Give for how many seconds each row counts."""
         gaps = [(after - before).total_seconds() for before, after in itertools.pairwise(self.times)]
         usual = sorted(gaps)[len(gaps) // 2] if gaps else 0.0
-        return (*(min(gap, LONGEST_ROW * usual) for gap in gaps), usual)
+        spans = (*(min(gap, LONGEST_ROW * usual) for gap in gaps), usual)
+        return tuple(span if known else 0.0 for span, known in zip(spans, self._known(), strict=True))
+
+    def _known(self) -> Iterator[bool]:
+        """Tell of each row whether it counts: of a hole with nothing in it, the first ones do."""
+        empty = 0
+        for values in self.values:
+            empty = empty + 1 if all(value is None for value in values) else 0
+            yield empty <= LONGEST_ROW
 
 
 @dataclass(frozen=True, slots=True)

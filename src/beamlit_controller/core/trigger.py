@@ -1,23 +1,25 @@
 """Triggers that can't work: a metric that was never read, a target beyond what its metric can be, or has ever been.
 
-What was seen is remembered beside the decision, so a restart doesn't begin anew; another spec does.
+What was seen is remembered beside the decision, so a crash doesn't begin anew; another spec does.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 from beamlit_controller.core import demand, wording
 from beamlit_controller.core.demand import Share
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.spec import Behavior, MetricSpec, OffloadSpec, Utilization
+from beamlit_controller.core.spec import Behavior, MetricSpec, OffloadSpec, PodsMetric
 from beamlit_controller.core.verdict import Assessed, Unread, Verdict
 
 PATIENCE = timedelta(minutes=5)
 """So long a metric may take to be read for the first time: pods start, servers load."""
 LONG = timedelta(days=1)
 """A target that wasn't reached for so long may be too high."""
+MOST_RANKS = 16
+"""A server reports its fractions per rank, and those of a pod are added up."""
 FRACTIONS = frozenset(
     {
         "vllm:kv_cache_usage_perc",
@@ -28,14 +30,15 @@ FRACTIONS = frozenset(
         "llamacpp:kv_cache_usage_ratio",
     }
 )
-"""Metrics of model servers that are never above 1, whatever their names say."""
+"""Metrics of model servers that are from 0 to 1 for each rank, whatever their names say."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One metric, and the highest demand that was seen in it, 1 being the target; None if it was never read."""
+    """One metric with its target, and the highest demand that was seen in it; None if it was never read."""
 
     name: str
+    target: str
     highest: Fraction | None = None
 
 
@@ -63,12 +66,16 @@ def look(
     """Add what a round saw. The shares tell what a metric would have been without offloading."""
     if not spec.enabled:
         return before
-    names = tuple(wording.name(metric) for metric in spec.metrics)
+    new = tuple(Seen(wording.name(metric), wording.target(metric.target)) for metric in spec.metrics)
     known = before
-    if known is None or (known.generation, tuple(each.name for each in known.metrics)) != (spec.generation, names):
-        known = Sight(now, spec.generation, tuple(map(Seen, names)))
+    if known is None or (known.generation, *_named(known.metrics)) != (spec.generation, *_named(new)):
+        known = Sight(now, spec.generation, new)
     seen = tuple(_higher(each, metric, shares) for each, metric in zip(known.metrics, verdict.metrics, strict=True))
     return known if seen == known.metrics else Sight(known.since, known.generation, seen)
+
+
+def _named(metrics: Sequence[Seen]) -> Iterator[tuple[str, str]]:
+    return ((metric.name, metric.target) for metric in metrics)
 
 
 def judge(spec: OffloadSpec, sight: Sight, verdict: Verdict, now: datetime) -> Trigger:
@@ -81,7 +88,9 @@ def judge(spec: OffloadSpec, sight: Sight, verdict: Verdict, now: datetime) -> T
     since = f"since {sight.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     unseen = _unseen(sight, verdict) if now - sight.since >= PATIENCE else None
     if unseen is not None:
-        return Trigger(Reason.METRIC_NEVER_SEEN, f"never read {since}: {wording.loss(unseen)}", reachable=False)
+        others = any(each.highest is not None for each in sight.metrics)
+        message = f"never read {since}: {wording.loss(unseen)}"
+        return Trigger(Reason.METRIC_NEVER_SEEN, message, reachable=None if others else False)
     return _reached(spec.behavior, sight, since, lasting=now - sight.since)
 
 
@@ -108,23 +117,17 @@ def _reached(behavior: Behavior, sight: Sight, since: str, *, lasting: timedelta
 
 def out_of_reach(spec: OffloadSpec) -> str | None:
     """Say what no value of a metric could ever do; None if nothing is known to be impossible."""
-    found = [beyond for metric in spec.metrics if (beyond := _beyond(metric, spec.behavior))]
-    if found:
-        return "; ".join(found)
-    tolerance = spec.behavior.release.tolerance
-    if tolerance >= 1:
-        return f"release.tolerance is {tolerance}: demand would have to be 0 or less, so only a trial ever releases"
-    return None
+    found = [beyond for metric in spec.metrics if (beyond := _beyond(metric))]
+    return "; ".join(found) or None
 
 
-def _beyond(metric: MetricSpec, behavior: Behavior) -> str | None:
-    target, name = metric.target, wording.name(metric)
-    if isinstance(target, Utilization) or name not in FRACTIONS:
+def _beyond(metric: MetricSpec) -> str | None:
+    if not isinstance(metric, PodsMetric) or metric.metric.name not in FRACTIONS:
         return None
-    limit = target.milli * (1 + Fraction(behavior.engage.tolerance))
-    if limit < 1000:  # noqa: PLR2004 - thousandths of the highest value
+    milli = metric.target.milli
+    if milli <= 1000 * MOST_RANKS:
         return None
-    return f"{name} is a fraction and never above 1; its target is {wording.thousandths(target.milli)}, expected such as 0.8"
+    return f"{metric.metric.name} is a fraction from 0 to 1: expected a target such as 0.8, got {wording.thousandths(milli)}"
 
 
 def _higher(seen: Seen, metric: Assessed | Unread, shares: Sequence[Share]) -> Seen:
@@ -132,4 +135,4 @@ def _higher(seen: Seen, metric: Assessed | Unread, shares: Sequence[Share]) -> S
         return seen
     wanted = demand.of(metric, shares)
     ratio = metric.ratio if wanted is None else max(metric.ratio, wanted)
-    return seen if seen.highest is not None and ratio <= seen.highest else Seen(seen.name, ratio)
+    return seen if seen.highest is not None and ratio <= seen.highest else replace(seen, highest=ratio)

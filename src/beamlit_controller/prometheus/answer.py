@@ -191,6 +191,8 @@ def _sums(series: list[object]) -> dict[float, Decimal | None] | Missing:
                 for number in map(_pair, pairs):
                     if isinstance(number, Missing):
                         return replace(number, message=f"{number.message} another")
+                    if not 0 <= number.time <= _LATEST:
+                        return Missing(Reason.MALFORMED_ANSWER, f"expected a time, got {str(number.time)[:20]}")
                     before = totals.get(number.time, Decimal(0))
                     value = _decimal(number.value)
                     totals[number.time] = None if before is None or value is None else _EXACT.add(before, value)
@@ -263,6 +265,8 @@ def _milli(value: Decimal) -> int:
 
 
 _SHOWN = 300
+_LATEST = 2**37
+"""Seconds since 1970 that a calendar has."""
 _EXCERPT = 4096
 
 # A float64 needs at most 326 characters and an exponent of 324; sums of such numbers are exact in 1,500 digits.

@@ -16,6 +16,9 @@ from beamlit_controller.core.spec import ModelKey
 
 log = structlog.get_logger()
 
+STEPS = 20
+"""A highest ratio is written again when it has grown by so small a part of the target."""
+
 _DECISION = pydantic.TypeAdapter(Decision)
 
 
@@ -58,7 +61,7 @@ class DecisionFiles:
             with suppress(OSError, pydantic.ValidationError):
                 last = _DECISION.validate_json(path.read_bytes())
                 if last.history:
-                    _write(path, replace(decision.begin(now), history=last.history, sight=last.sight))
+                    _write(path, decision.rested(last, now))
                 else:
                     path.unlink()
 
@@ -81,7 +84,7 @@ def _write(path: Path, decided: Decision) -> None:
 
 
 def _lasting(decided: Decision) -> object:
-    """Leave out what changes from round to round and is of little use after a restart; of a metric, that it was read and reached."""
+    """Leave out what changes from round to round and is of little use after a restart, and of a highest ratio its last digits."""
     seen = decided.sight.metrics if decided.sight else ()
-    reached = [(metric.name, metric.highest is not None, (metric.highest or 0) > 1) for metric in seen]
+    reached = [None if metric.highest is None else int(metric.highest * STEPS) for metric in seen]
     return replace(decided, message="", demand=None, trend=None, sight=None), reached

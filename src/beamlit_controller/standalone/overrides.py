@@ -5,6 +5,7 @@ They go before the annotations of a manifest, end by themselves, and outlive the
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pydantic
@@ -43,16 +44,29 @@ class Overrides:
         known = {self._path(key) for key in keys}
         for path in self.folder.glob("*.json"):
             if path not in known:
+                log.info("override removed: there is no such model any more", file=path.name)
                 path.unlink(missing_ok=True)
 
     def _over(self, key: ModelKey, spec: OffloadSpec) -> OffloadSpec:
         try:
-            return replace(spec, override=_OVERRIDE.validate_json(self._path(key).read_bytes()))
+            override = self._read(key)
         except FileNotFoundError:
             return spec
-        except (OSError, pydantic.ValidationError) as error:
+        except (OSError, ValueError) as error:
             log.warning("override unreadable", model=str(key), error=str(error))
             return spec
+        if override.until is not None and override.until <= datetime.now(UTC):
+            self._path(key).unlink(missing_ok=True)
+            return spec
+        return replace(spec, override=override)
+
+    def _read(self, key: ModelKey) -> Override:
+        override = _OVERRIDE.validate_json(self._path(key).read_bytes())
+        if not 0 <= override.percentage <= 100:  # noqa: PLR2004 - percent
+            raise ValueError(f"expected a percentage from 0 to 100, got {override.percentage}")
+        if override.until is not None and override.until.tzinfo is None:
+            raise ValueError(f"expected an end with its offset from UTC, got {override.until}")
+        return override
 
     def _path(self, key: ModelKey) -> Path:
         return self.folder / f"{key.namespace}.{key.name}.json"

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from beamlit_controller.core import decision, proportional, wording
 from beamlit_controller.core.cycle import Cycle
-from beamlit_controller.core.spec import AverageValue, Behavior, MetricSpec, Mode, OnMetricsLoss
+from beamlit_controller.core.spec import AverageValue, MetricSpec, Mode, OnMetricsLoss
 from beamlit_controller.core.verdict import Judgement
 from beamlit_controller.telemetry import printable
 
@@ -59,7 +59,7 @@ def _left(since: datetime | None, span: timedelta, now: datetime) -> timedelta |
 
 def _engage(cycle: Cycle, left: Countdown) -> Iterator[str]:
     engage = cycle.spec.behavior.engage
-    share = _first_share(cycle.spec.behavior)
+    share = _first_share(cycle)
     if left.engage is not None:
         yield f"offloads {share} in {wording.seconds(left.engage)} if a metric stays over its target"
         return
@@ -69,10 +69,12 @@ def _engage(cycle: Cycle, left: Countdown) -> Iterator[str]:
     yield f"offloads {share} when {limits}{lasting}"
 
 
-def _first_share(behavior: Behavior) -> str:
+def _first_share(cycle: Cycle) -> str:
+    behavior = cycle.spec.behavior
     step = min(behavior.engage.step_percentage, decision.highest(behavior))
     if behavior.mode is Mode.PROPORTIONAL:
-        return f"what keeps the metric at its target, {min(step, proportional.RISE)} % at most at first,"
+        rise = max(proportional.RISE, decision.returns_to(cycle.decision, behavior, cycle.at))
+        return f"what keeps the metric at its target, {min(step, rise)} % at most at first,"
     return f"{step} %"
 
 
@@ -87,7 +89,7 @@ def _further(cycle: Cycle) -> Iterator[str]:
     percentage, behavior = cycle.decision.percentage, cycle.spec.behavior
     highest = decision.highest(behavior)
     if percentage < highest:
-        known = cycle.decision.restraint.top - percentage
+        known = decision.returns_to(cycle.decision, behavior, cycle.at) - percentage
         rise = max(known, proportional.RISE) if behavior.mode is Mode.PROPORTIONAL else highest
         step = min(percentage + min(rise, behavior.engage.step_percentage), highest)
         most = "at most " if behavior.mode is Mode.PROPORTIONAL else ""
