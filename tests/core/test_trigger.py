@@ -19,10 +19,11 @@ from beamlit_controller.core.spec import (
     MetricIdentifier,
     OffloadSpec,
     PodsMetric,
+    Utilization,
     Value,
 )
 from beamlit_controller.core.trigger import Trigger
-from builders import NOW, QUEUE, missing, pod_samples, sample, signals, spec
+from builders import CPU, NOW, QUEUE, container, missing, pod, pod_samples, sample, signals, spec
 
 NOTHING = missing(Reason.NO_SERIES, "there is no series for queue")
 MINUTE = timedelta(minutes=1)
@@ -121,6 +122,23 @@ def test_the_fractions_of_all_servers_may_add_up() -> None:
     total = replace(QUEUE, metric=MetricIdentifier("vllm:kv_cache_usage_perc"), target=Value(80_000))
 
     assert told(cycle.run(spec(metrics=(total,)), signals(sample(3)), previous=None, now=NOW)).reachable
+
+
+@pytest.mark.parametrize(
+    ("limit", "percent", "reachable"), [(1, 100, False), (1, 99, True), (2, 150, True), (None, 500, True)]
+)
+def test_limits_keep_a_utilization_down(limit: int | None, percent: int, reachable: bool) -> None:  # noqa: FBT001
+    """The pod requests one cpu."""
+    main = replace(container("main"), limits=(("cpu", 1000 * limit),) if limit else ())
+    asked = spec(metrics=(replace(CPU, target=Utilization(percent)),))
+    read = replace(signals(cpu=60), pods=tuple(pod(f"worker-{number}", containers=(main,)) for number in range(3)))
+
+    found = told(cycle.run(asked, read, previous=None, now=NOW))
+
+    assert found.reachable is reachable
+    assert (
+        reachable or found.message == "cpu can't be above 100% of what is requested, for the limits; its target is 100%"
+    )
 
 
 def test_another_target_begins_anew() -> None:

@@ -22,7 +22,7 @@ def content(name: str = "one", *, ready: str = "True", phase: str = "Running", *
         "spec": {
             "containers": [
                 {"name": "main", "resources": {"requests": {"cpu": "250m", "memory": "1Gi"}}, "ports": ports},
-                {"name": "log"},
+                {"name": "log", "resources": {"limits": {"cpu": "2"}}},
             ],
             "initContainers": [
                 {"name": "sidecar", "restartPolicy": "Always", "resources": {"requests": {"cpu": "1n"}}}
@@ -49,7 +49,10 @@ def store(*contents: Json) -> Pods:
 def test_keeps_what_the_rules_look_at() -> None:
     pod = pods.parse(content()).pod
 
-    assert pod.containers == (Container("main", (("cpu", 250), ("memory", 2**30 * 1000))), Container("log"))
+    assert pod.containers == (
+        Container("main", (("cpu", 250), ("memory", 2**30 * 1000))),
+        Container("log", limits=(("cpu", 2000),)),
+    )
     assert pod.init_containers == (Container("sidecar", (("cpu", 1),), restartable=True),)
     assert pod.overhead == (("cpu", 10),)
     assert pod.ready is not None

@@ -29,7 +29,7 @@ class Cycle:
         """Tell whether the metrics can make the model offload at all; None while it is disabled."""
         if not self.spec.enabled or self.decision.sight is None:
             return None
-        return trigger.judge(self.spec, self.decision.sight, self.verdict, self.at)
+        return trigger.judge(self.spec, self.decision.sight, self.signals, self.verdict)
 
     @property
     def changed(self) -> bool:

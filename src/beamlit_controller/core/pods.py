@@ -71,6 +71,13 @@ def requests(pods: Iterable[Pod], resource: str, container: str | None = None) -
     return requested
 
 
+def kept_running(pod: Pod) -> tuple[Container, ...]:
+    """Give the containers that run as long as the pod does."""
+    if not pod.init_containers:
+        return pod.containers
+    return (*pod.containers, *(container for container in pod.init_containers if container.restartable))
+
+
 # The resources that count when they are requested for a pod as a whole; huge pages have their size in the name.
 _POD_LEVEL = ("cpu", "memory")
 _HUGE_PAGES = "hugepages-"
@@ -91,9 +98,9 @@ def _began_before_ready(sample: PodSample, ready: Ready) -> bool:
 
 
 def _of_container(pod: Pod, resource: str, name: str) -> int | Missing:
-    found = next((container for container in _kept_running(pod) if container.name == name), None)
+    found = next((container for container in kept_running(pod) if container.name == name), None)
     if found is None:
-        has = ", ".join(container.name for container in _kept_running(pod)) or "none"
+        has = ", ".join(container.name for container in kept_running(pod)) or "none"
         return Missing(
             Reason.NO_REQUESTS,
             f"averageUtilization needs a container {name} in every pod; {pod.name} has {has}",
@@ -112,7 +119,7 @@ def _of_pod(pod: Pod, resource: str) -> int | Missing:
     if any(_counts_for_whole_pod(name) for name, _ in pod.requests):
         return _of_whole_pod(pod, resource)
     total = 0
-    for container in _kept_running(pod):
+    for container in kept_running(pod):
         milli = _quantity(container.requests, resource)
         if milli is None:
             return Missing(
@@ -154,12 +161,6 @@ def _of_all_containers(pod: Pod, resource: str) -> int | None:
 
 def _counts_for_whole_pod(resource: str) -> bool:
     return resource in _POD_LEVEL or resource.startswith(_HUGE_PAGES)
-
-
-def _kept_running(pod: Pod) -> tuple[Container, ...]:
-    if not pod.init_containers:
-        return pod.containers
-    return (*pod.containers, *(container for container in pod.init_containers if container.restartable))
 
 
 def _quantity(requested: tuple[tuple[str, int], ...], resource: str) -> int | None:

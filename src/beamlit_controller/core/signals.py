@@ -54,11 +54,12 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container's requests in thousandths, by resource. `restartable` marks an init container that keeps running."""
+    """A container's requests and limits in thousandths, by resource. `restartable` marks an init container that keeps running."""
 
     name: str
     requests: tuple[tuple[str, int], ...] = ()
     restartable: bool = False
+    limits: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,19 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import demand, wording
+from beamlit_controller.core import demand, pods, wording
 from beamlit_controller.core.demand import Share
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.spec import Behavior, MetricSpec, OffloadSpec, PodsMetric
+from beamlit_controller.core.signals import Missing, Pod, Signals
+from beamlit_controller.core.spec import (
+    Behavior,
+    ContainerResourceMetric,
+    MetricSpec,
+    OffloadSpec,
+    PodsMetric,
+    ResourceMetric,
+    Utilization,
+)
 from beamlit_controller.core.verdict import Assessed, Unread, Verdict
 
 PATIENCE = timedelta(minutes=5)
@@ -78,11 +87,14 @@ def _named(metrics: Sequence[Seen]) -> Iterator[tuple[str, str]]:
     return ((metric.name, metric.target) for metric in metrics)
 
 
-def judge(spec: OffloadSpec, sight: Sight, verdict: Verdict, now: datetime) -> Trigger:
+def judge(spec: OffloadSpec, sight: Sight, signals: Signals, verdict: Verdict) -> Trigger:
     """Tell whether the triggers can work, the surest first."""
+    now = signals.at
     if not spec.metrics:
         return Trigger(Reason.NO_METRICS, "no metric is given: nothing is ever offloaded", reachable=False)
-    impossible = out_of_reach(spec)
+    all_pods = () if isinstance(signals.pods, Missing) else signals.pods
+    limited = (_limited(metric, all_pods, spec.behavior) for metric in spec.metrics)
+    impossible = out_of_reach(spec) or next(filter(None, limited), None)
     if impossible is not None:
         return Trigger(Reason.TARGET_OUT_OF_REACH, impossible, reachable=False)
     since = f"since {sight.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
@@ -128,6 +140,34 @@ def _beyond(metric: MetricSpec) -> str | None:
     if milli <= 1000 * MOST_RANKS:
         return None
     return f"{metric.metric.name} is a fraction from 0 to 1: expected a target such as 0.8, got {wording.thousandths(milli)}"
+
+
+def _limited(metric: MetricSpec, all_pods: Sequence[Pod], behavior: Behavior) -> str | None:
+    """Say that the limits of the pods keep a utilization at or below its target, as they do where they are the requests."""
+    if not isinstance(metric, ResourceMetric | ContainerResourceMetric) or not isinstance(metric.target, Utilization):
+        return None
+    most = _most(metric, all_pods)
+    if most is None or most > metric.target.percent * (1 + Fraction(behavior.engage.tolerance)):
+        return None
+    name = wording.name(metric)
+    return f"{name} can't be above {int(most)}% of what is requested, for the limits; its target is {metric.target.percent}%"
+
+
+def _most(metric: ResourceMetric | ContainerResourceMetric, all_pods: Sequence[Pod]) -> Fraction | None:
+    """Give the highest utilization that limits allow, in percent; None where something has no limit."""
+    requested = limit = 0
+    for pod in all_pods:
+        if pod.requests:
+            return None
+        for container in pods.kept_running(pod):
+            if isinstance(metric, ContainerResourceMetric) and container.name != metric.container:
+                continue
+            amounts = dict(container.requests).get(metric.name), dict(container.limits).get(metric.name)
+            if not all(amounts):
+                return None
+            requested += amounts[0] or 0
+            limit += amounts[1] or 0
+    return Fraction(100 * limit, requested) if requested else None
 
 
 def _higher(seen: Seen, metric: Assessed | Unread, shares: Sequence[Share]) -> Seen:

@@ -136,8 +136,13 @@ def _containers(given: list[Json] | None) -> tuple[Container, ...]:
 
 
 def _container(given: Json) -> Container:
-    requests = _amounts((given.get("resources") or {}).get("requests"))
-    return Container(sys.intern(given["name"]), requests, restartable=given.get("restartPolicy") == "Always")
+    resources = given.get("resources") or {}
+    return Container(
+        sys.intern(given["name"]),
+        _amounts(resources.get("requests")),
+        restartable=given.get("restartPolicy") == "Always",
+        limits=_amounts(resources.get("limits")),
+    )
 
 
 def _amounts(given: Json | None) -> tuple[tuple[str, int], ...]:
