@@ -9,7 +9,15 @@ import pytest
 from beamlit_controller.core import cycle
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.signals import Reading
-from beamlit_controller.core.spec import Behavior, ExternalMetric, MetricIdentifier, Mode, OnMetricsLoss, Value
+from beamlit_controller.core.spec import (
+    Behavior,
+    ExternalMetric,
+    MetricIdentifier,
+    Mode,
+    OnMetricsLoss,
+    Override,
+    Value,
+)
 from beamlit_controller.telemetry import outlook
 from builders import CPU, NOW, QUEUE, RUNNING, missing, pod_samples, sample, signals, spec
 
@@ -35,6 +43,13 @@ def sentences(record: Cycle, later: int = 0) -> tuple[str, ...]:
 
 def test_a_disabled_model_waits_for_its_author() -> None:
     assert sentences(after((0, 20), enabled=False)) == ("nothing, while spec.enabled is false",)
+
+
+def test_an_override_says_when_it_ends() -> None:
+    for_a_minute = after((0, 20), override=Override(25, NOW + 60 * SECOND))
+
+    assert sentences(for_a_minute, later=10) == ("the override ends in 50 s; the metrics decide then",)
+    assert sentences(after((0, 20), override=Override(25))) == ("nothing, until the override is cleared",)
 
 
 def test_so_does_one_without_metrics() -> None:

@@ -185,7 +185,7 @@ def _changes(changes: Sequence[ChangeView], now: datetime) -> Iterator[Renderabl
 
 
 def _gateway(facts: Mapping[str, object]) -> RenderableType:
-    said = ", ".join(_fact(name, value) for name, value in facts.items() if value is not None)
+    said = ", ".join(_fact(name, value) for name, value in facts.items() if value is not None and value != "")
     down = False in {facts.get("ready"), facts.get("connected")}
     return _hanging(" ", _line((said, "bold red" if down else "")))
 

@@ -7,7 +7,8 @@ from fractions import Fraction
 
 from beamlit_controller.core import decision, proportional, wording
 from beamlit_controller.core.cycle import Cycle
-from beamlit_controller.core.spec import AverageValue, MetricSpec, Mode, OnMetricsLoss
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.spec import AverageValue, MetricSpec, Mode, OnMetricsLoss, Override
 from beamlit_controller.core.verdict import Judgement
 from beamlit_controller.telemetry import printable
 
@@ -43,6 +44,8 @@ def sentences(cycle: Cycle, now: datetime) -> tuple[str, ...]:
     spec = cycle.spec
     if not spec.enabled:
         return ("nothing, while spec.enabled is false",)
+    if cycle.decision.reason is Reason.OVERRIDDEN and spec.override is not None:
+        return (_ends(spec.override, now),)
     if not spec.metrics:
         return ("nothing, until spec.offloadingConfig.metrics names a metric",)
     left = countdown(cycle, now)
@@ -51,6 +54,12 @@ def sentences(cycle: Cycle, now: datetime) -> tuple[str, ...]:
     if spec.behavior.percentage == 0:
         return ("nothing, while behavior.percentage is 0",)
     return (*_engage(cycle, left), *_loss(cycle, left))
+
+
+def _ends(override: Override, now: datetime) -> str:
+    if override.until is None:
+        return "nothing, until the override is cleared"
+    return f"the override ends in {wording.seconds(max(override.until - now, timedelta(0)))}; the metrics decide then"
 
 
 def _left(since: datetime | None, span: timedelta, now: datetime) -> timedelta | None:
