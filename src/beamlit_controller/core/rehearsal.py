@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import cycle, demand, verdict
+from beamlit_controller.core import decision, demand, verdict
 from beamlit_controller.core.decision import Change, Decision
 from beamlit_controller.core.demand import Share
 from beamlit_controller.core.reason import Reason
@@ -178,9 +178,9 @@ class _Stage:
     def ruled(self, row: int, at: datetime) -> tuple[Decision, Verdict]:
         """Decide as it is decided live."""
         shares = self._last.shares if self._last else ()
-        ran = cycle.run(self._spec, self._signals(row, at, shares), previous=self._last, now=at)
-        self._last = ran.decision
-        return ran.decision, ran.verdict
+        seen = verdict.assess(self._spec, self._signals(row, at, shares))
+        self._last = decision.decide(self._spec, self._last, seen, at)
+        return self._last, seen
 
     def plainly(self, row: int, at: datetime) -> tuple[Decision, Verdict]:
         """Decide by the metric alone."""
