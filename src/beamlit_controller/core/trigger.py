@@ -13,13 +13,16 @@ from beamlit_controller.core.demand import Share
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, Pod, Signals
 from beamlit_controller.core.spec import (
+    AverageValue,
     Behavior,
     ContainerResourceMetric,
     MetricSpec,
     OffloadSpec,
     PodsMetric,
     ResourceMetric,
+    Target,
     Utilization,
+    Value,
 )
 from beamlit_controller.core.verdict import Assessed, Unread, Verdict
 
@@ -75,12 +78,23 @@ def look(
     """Add what a round saw. The shares tell what a metric would have been without offloading."""
     if not spec.enabled:
         return before
-    new = tuple(Seen(wording.name(metric), wording.target(metric.target)) for metric in spec.metrics)
+    new = tuple(Seen(wording.name(metric), _kind(metric.target)) for metric in spec.metrics)
     known = before
     if known is None or (known.generation, *_named(known.metrics)) != (spec.generation, *_named(new)):
         known = Sight(now, spec.generation, new)
     seen = tuple(_higher(each, metric, shares) for each, metric in zip(known.metrics, verdict.metrics, strict=True))
     return known if seen == known.metrics else Sight(known.since, known.generation, seen)
+
+
+def _kind(target: Target) -> str:
+    """Write a target so that another one is told from it."""
+    match target:
+        case Utilization(percent):
+            return f"{percent}%"
+        case AverageValue(milli):
+            return f"{milli}m per replica"
+        case Value(milli):
+            return f"{milli}m"
 
 
 def _named(metrics: Sequence[Seen]) -> Iterator[tuple[str, str]]:
