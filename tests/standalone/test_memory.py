@@ -50,6 +50,22 @@ def test_a_decision_that_says_nothing_new_is_not_written(tmp_path: Path) -> None
     assert path.read_text() == "untouched"
 
 
+def test_a_higher_ratio_is_written_but_not_with_every_round(tmp_path: Path) -> None:
+    files = DecisionFiles(tmp_path)
+    rounds = played(1, *range(1, 8), *[7] * 20)
+
+    writes = 0
+    for ran in rounds:
+        before = [path.stat().st_mtime_ns for path in tmp_path.iterdir()]
+        files.record(ran)
+        writes += [path.stat().st_mtime_ns for path in tmp_path.iterdir()] != before
+    recalled = DecisionFiles(tmp_path).recall(KEY)
+
+    assert writes == 2
+    assert recalled is not None
+    assert recalled.sight == rounds[-1].decision.sight
+
+
 def test_a_file_that_cannot_be_understood_is_no_decision(tmp_path: Path) -> None:
     files = DecisionFiles(tmp_path)
     files.record(played(20)[0])

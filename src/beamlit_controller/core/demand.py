@@ -30,6 +30,8 @@ def local_fraction(shares: Sequence[Share], since: datetime, until: datetime) ->
 
     The first share is taken to have been in force before its time too. `shares` are ordered and not empty.
     """
+    if len(shares) == 1:
+        return 1 - Fraction(shares[0].percentage, 100)
     if since >= until:
         return _local_at(shares, until)
     moments = [since, *(share.at for share in shares if since < share.at < until), until]

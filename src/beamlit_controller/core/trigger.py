@@ -187,6 +187,7 @@ def _most(metric: ResourceMetric | ContainerResourceMetric, all_pods: Sequence[P
 def _higher(seen: Seen, metric: Assessed | Unread, shares: Sequence[Share]) -> Seen:
     if isinstance(metric, Unread):
         return seen
-    wanted = demand.of(metric, shares)
-    ratio = metric.ratio if wanted is None else max(metric.ratio, wanted)
+    ratio = metric.ratio
+    if any(share.percentage for share in shares):
+        ratio = max(ratio, demand.of(metric, shares) or ratio)
     return seen if seen.highest is not None and ratio <= seen.highest else replace(seen, highest=ratio)

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pydantic
@@ -18,8 +18,19 @@ log = structlog.get_logger()
 
 STEPS = 20
 """A highest ratio is written again when it has grown by so small a part of the target."""
+EVERY = timedelta(minutes=1)
+"""But not more often than this."""
 
 _DECISION = pydantic.TypeAdapter(Decision)
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What a file says, as far as it matters for whether to write again, and when it was written."""
+
+    lasting: Decision
+    highest: tuple[int | None, ...]
+    at: datetime
 
 
 class DecisionFiles:
@@ -27,7 +38,7 @@ class DecisionFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._written: dict[ModelKey, object] = {}
+        self._written: dict[ModelKey, _Written] = {}
 
     def keep_only(self, keys: Collection[ModelKey]) -> None:
         """Remove what is recorded of other models: they went while nobody was looking."""
@@ -48,12 +59,16 @@ class DecisionFiles:
 
     def record(self, cycle: Cycle) -> None:
         """Write the decision if it says anything new."""
-        key, lasting = cycle.spec.key, _lasting(cycle.decision)
-        if self._written.get(key) == lasting:
-            return
+        key, decided = cycle.spec.key, cycle.decision
+        lasting, highest = _lasting(decided), _highest(decided)
+        before = self._written.get(key)
+        if before is not None and before.lasting == lasting:
+            waits = cycle.at - before.at < EVERY
+            if waits or before.highest == highest:
+                return
         self._folder.mkdir(parents=True, exist_ok=True)
-        _write(self._path(key), cycle.decision)
-        self._written[key] = lasting
+        _write(self._path(key), decided)
+        self._written[key] = _Written(lasting, highest, cycle.at)
 
     def rest(self, now: datetime) -> None:
         """Let the next controller begin anew, the gateways being gone, and keep only what people ask for: the history."""
@@ -83,8 +98,12 @@ def _write(path: Path, decided: Decision) -> None:
     temporary.replace(path)
 
 
-def _lasting(decided: Decision) -> object:
-    """Leave out what changes from round to round and is of little use after a restart, and of a highest ratio its last digits."""
+def _lasting(decided: Decision) -> Decision:
+    """Leave out what changes from round to round and is of little use after a restart."""
+    return replace(decided, message="", demand=None, trend=None, sight=None)
+
+
+def _highest(decided: Decision) -> tuple[int | None, ...]:
+    """Give the highest ratios without their last digits."""
     seen = decided.sight.metrics if decided.sight else ()
-    reached = [None if metric.highest is None else int(metric.highest * STEPS) for metric in seen]
-    return replace(decided, message="", demand=None, trend=None, sight=None), reached
+    return tuple(None if each.highest is None else int(each.highest * STEPS) for each in seen)
