@@ -1,0 +1,118 @@
+"""What the endpoint slice controller does: the addresses of the pods that a Service selects, by where its ports lead."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Final
+
+from fakes.api_deployments import is_ready
+from fakes.api_kinds import ENDPOINT_SLICE, Json, RefusedError, collection_of, path_of
+from fakes.api_rules import is_terminating
+from fakes.api_server import FakeApiServer
+
+WHO: Final = "kube-controller-manager"
+NAME_LABEL: Final = "kubernetes.io/service-name"
+MANAGED_LABEL: Final = "endpointslice.kubernetes.io/managed-by"
+MANAGED_BY: Final = "endpointslice-controller.k8s.io"
+
+
+def keep(server: FakeApiServer) -> None:
+    """Bring the slices of every Service up to date."""
+    for service in server.all("services"):
+        if service["spec"].get("selector") and not is_terminating(service):
+            _keep(server, service)
+
+
+def _keep(server: FakeApiServer, service: Json) -> None:
+    wanted = {each["metadata"]["name"]: each for each in _slices(server, service)}
+    there = {each["metadata"]["name"]: each for each in _present(server, service)}
+    for name, content in wanted.items():
+        if name not in there:
+            _create(server, content)
+        elif any(there[name][field] != content[field] for field in ("endpoints", "ports")):
+            server.act(
+                WHO, "replace", path_of(content), {**there[name], **content, "metadata": there[name]["metadata"]}
+            )
+    for name in there.keys() - wanted.keys():
+        server.act(WHO, "delete", path_of(there[name]), {})
+
+
+def _create(server: FakeApiServer, content: Json) -> None:
+    try:
+        server.act(WHO, "create", collection_of(content), content)
+    except RefusedError as error:
+        if error.code != 403:
+            raise
+
+
+def _present(server: FakeApiServer, service: Json) -> list[Json]:
+    about = service["metadata"]
+    uid = about["uid"]
+    slices = server.all(ENDPOINT_SLICE.resource, about["namespace"])
+    return [each for each in slices if uid in {owner["uid"] for owner in each["metadata"].get("ownerReferences") or ()}]
+
+
+def _slices(server: FakeApiServer, service: Json) -> Iterator[Json]:
+    """Give one slice for each set of ports that the pods have; without pods one that is empty."""
+    groups: dict[str, list[Json]] = {}
+    for pod in _selected(server, service):
+        groups.setdefault(json.dumps(_ports(service, pod)), []).append(_endpoint(service, pod))
+    if not groups:
+        yield _slice(service, None, None)
+    for ports, endpoints in groups.items():
+        yield _slice(service, json.loads(ports), endpoints)
+
+
+def _selected(server: FakeApiServer, service: Json) -> Iterator[Json]:
+    selector = service["spec"]["selector"].items()
+    for pod in server.all("pods", service["metadata"]["namespace"]):
+        labels = pod["metadata"].get("labels") or {}
+        if selector <= labels.items() and pod["status"].get("podIP"):
+            yield pod
+
+
+def _ports(service: Json, pod: Json) -> list[Json]:
+    found = ((port, _number(port["targetPort"], pod)) for port in service["spec"]["ports"])
+    return [
+        {"name": port.get("name", ""), "port": number, "protocol": port["protocol"]}
+        for port, number in found
+        if number is not None
+    ]
+
+
+def _number(target: int | str, pod: Json) -> int | None:
+    if isinstance(target, int):
+        return target
+    ports = (port for container in pod["spec"]["containers"] for port in container.get("ports") or ())
+    return next((port["containerPort"] for port in ports if port.get("name") == target), None)
+
+
+def _endpoint(service: Json, pod: Json) -> Json:
+    about, ending = pod["metadata"], is_terminating(pod)
+    serving = is_ready(pod)
+    ready = bool(service["spec"].get("publishNotReadyAddresses")) or (serving and not ending)
+    return {
+        "addresses": [pod["status"]["podIP"]],
+        "conditions": {"ready": ready, "serving": serving, "terminating": ending},
+        "nodeName": pod["spec"].get("nodeName", ""),
+        "targetRef": {"kind": "Pod", "namespace": about["namespace"], "name": about["name"], "uid": about["uid"]},
+    }
+
+
+def _slice(service: Json, ports: list[Json] | None, endpoints: list[Json] | None) -> Json:
+    about = service["metadata"]
+    digest = hashlib.sha256(f"{about['uid']}{ports}".encode()).hexdigest()[:5]
+    owner = {"apiVersion": "v1", "kind": "Service", "name": about["name"], "uid": about["uid"]}
+    return {
+        "apiVersion": ENDPOINT_SLICE.api_version,
+        "kind": ENDPOINT_SLICE.kind,
+        "metadata": {
+            "name": f"{about['name']}-{digest}",
+            "namespace": about["namespace"],
+            "labels": {**(about.get("labels") or {}), NAME_LABEL: about["name"], MANAGED_LABEL: MANAGED_BY},
+            "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": True}],
+        },
+        "addressType": "IPv4",
+        "endpoints": endpoints,
+        "ports": ports,
+    }
