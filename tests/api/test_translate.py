@@ -243,6 +243,41 @@ def test_annotations_without_effect_are_told_and_block_nothing(read: Read, annot
     assert "without effect" in told[0].message
 
 
+@pytest.mark.parametrize(
+    ("annotations", "part"),
+    [
+        ({"offloading.beamlit.com/override": "101"}, 'expected a percentage from "0" to "100", got "101"'),
+        ({"offloading.beamlit.com/override": "25%"}, "expected a percentage"),
+        ({"offloading.beamlit.com/override": "-1"}, "expected a percentage"),
+        ({"offloading.beamlit.com/override": ""}, "expected a percentage"),
+        ({"offloading.beamlit.com/override": "\u0665"}, "expected a percentage"),
+        ({"offloading.beamlit.com/override": "9" * 100_000}, "expected a percentage"),
+        ({"offloading.beamlit.com/override-until": "tomorrow"}, "RFC 3339"),
+        ({"offloading.beamlit.com/override-until": "2026-06-01T18:00:00"}, "RFC 3339"),
+        ({"offloading.beamlit.com/override-until": "2026-13-01T18:00:00Z"}, "RFC 3339"),
+    ],
+)
+def test_an_override_that_can_not_be_read_is_ignored_and_told_and_the_spec_counts(
+    read: Read, annotations: dict[str, str], part: str
+) -> None:
+    parsed = read(metadata={"annotations": annotations})
+
+    (spec,) = parsed.specs
+    (name,) = annotations
+    told = [each for each in parsed.notices if each.field == f"metadata.annotations[{name}]"]
+    assert spec.override is None
+    assert part in told[0].message
+    assert len(told[0].message) < 1000
+
+
+def test_an_end_that_can_not_be_read_never_makes_an_override_last_for_ever(read: Read) -> None:
+    annotations = {"offloading.beamlit.com/override": "25", "offloading.beamlit.com/override-until": "tomorow"}
+
+    (spec,) = read(metadata={"annotations": annotations}).specs
+
+    assert spec.override is None
+
+
 def test_a_header_that_looks_like_a_credential_is_told(read: Read) -> None:
     parsed = read({"remoteBackend": {"host": "a.b", "headersToAdd": {"X-Api-Key": "hunter2"}}})
 

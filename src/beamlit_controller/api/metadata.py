@@ -1,15 +1,15 @@
 """`metadata` of a resource: its name, and the annotations that mean something here."""
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final
+from collections.abc import Mapping
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, JsonValue
 
 from beamlit_controller.api import problems, scalars
 from beamlit_controller.api.model import Model
-from beamlit_controller.api.rules import Mistake
 from beamlit_controller.api.scalars import DnsLabel
+from beamlit_controller.core.spec import Rejected
 
 ANNOTATIONS: Final = "offloading.beamlit.com/"
 OVERRIDE: Final = f"{ANNOTATIONS}override"
@@ -52,21 +52,20 @@ class ObjectMeta(Model):
     managed_fields: JsonValue = None
     self_link: JsonValue = None
 
-    @classmethod
-    def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
-        """Add the override, which is an annotation and so always text."""
-        annotations = given.get("annotations")
-        for key, read in ((OVERRIDE, override), (OVERRIDE_UNTIL, scalars.instant)):
-            text = annotations.get(key) if isinstance(annotations, Mapping) else None
-            if isinstance(text, str):
-                try:
-                    read(text)
-                except ValueError as error:
-                    yield Mistake(("annotations", key), str(error))
-
 
 def override(text: str) -> int:
     """Read the percentage of the annotation. Raises ValueError."""
     if not re.fullmatch(r"[0-9]{1,3}", text, re.ASCII) or int(text) > 100:  # noqa: PLR2004 - percent
         raise ValueError(f'expected a percentage from "0" to "100", got {problems.came(text)}')
     return int(text)
+
+
+def mistaken_override(annotations: Mapping[str, str]) -> Rejected | None:
+    """Say what is wrong with the annotations of an override; such an override is ignored, and the spec counts all the same."""
+    for key, read in ((OVERRIDE, override), (OVERRIDE_UNTIL, scalars.instant)):
+        if key in annotations:
+            try:
+                read(annotations[key])
+            except ValueError as error:
+                return Rejected(problems.path(("metadata", "annotations", key)), str(error))
+    return None

@@ -28,10 +28,11 @@ from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A valid resource, and what its author should know."""
+    """A valid resource, what its author should know, and why its override annotations are ignored, if they are."""
 
     spec: OffloadSpec
     notices: tuple[Notice, ...] = ()
+    override_ignored: Rejected | None = None
 
 
 def read(content: Mapping[str, object], settings: Settings) -> Accepted | tuple[Rejected, ...]:
@@ -44,7 +45,8 @@ def read(content: Mapping[str, object], settings: Settings) -> Accepted | tuple[
         return (*problems.rejected(error.errors(include_url=False)), *against_settings)
     if against_settings:
         return against_settings
-    return Accepted(_spec(deployment, settings), tuple(_notices(deployment)))
+    ignored = metadata.mistaken_override(deployment.metadata.annotations)
+    return Accepted(_spec(deployment, settings), tuple(_notices(deployment, ignored)), ignored)
 
 
 def _spec(deployment: ModelDeployment, settings: Settings) -> OffloadSpec:
@@ -150,7 +152,7 @@ def _gateway(given: v1alpha1.Gateway) -> spec.Gateway:
 
 def _override(annotations: Mapping[str, str]) -> spec.Override | None:
     text, until = annotations.get(OVERRIDE), annotations.get(OVERRIDE_UNTIL)
-    if text is None:
+    if text is None or metadata.mistaken_override(annotations) is not None:
         return None
     return spec.Override(
         metadata.override(text),
@@ -160,8 +162,10 @@ def _override(annotations: Mapping[str, str]) -> spec.Override | None:
     )
 
 
-def _notices(deployment: ModelDeployment) -> Iterator[Notice]:
+def _notices(deployment: ModelDeployment, override_ignored: Rejected | None) -> Iterator[Notice]:
     config = deployment.spec.offloading_config
+    if override_ignored is not None:
+        yield Notice(override_ignored.field, f"the override is ignored: {override_ignored.message}")
     for index, metric in enumerate(config.metrics):
         yield from targets.notices(metric, f"spec.offloadingConfig.metrics[{index}]")
     if not config.metrics and not config.preset:

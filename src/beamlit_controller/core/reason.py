@@ -62,6 +62,7 @@ class Reason(StrEnum):
     # Whether all is as asked for, in a cluster.
     AS_ASKED = "AsAsked"
     SPEC_INVALID = "SpecInvalid"
+    OVERRIDE_INVALID = "OverrideInvalid"
     SERVICE_NOT_FOUND = "ServiceNotFound"
     SERVICE_UNSUITABLE = "ServiceUnsuitable"
     NAME_TAKEN = "NameTaken"
@@ -75,6 +76,7 @@ class Reason(StrEnum):
 
     # Whether the Service that clients use leads through the gateway.
     SERVICE_TAKEN = "ServiceTaken"
+    SERVICE_SWITCHING = "ServiceSwitching"
     PODS_NOT_REACHED = "PodsNotReached"
     GATEWAY_LOST = "GatewayLost"
     SERVICE_HELD = "ServiceHeld"
