@@ -13,25 +13,28 @@ from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import LocalHealth, Missing
 from beamlit_controller.core.spec import Rejected, RemoteBackend, Scheme
 from beamlit_controller.kubernetes import conditions, models
-from beamlit_controller.kubernetes.conditions import Known
-from beamlit_controller.kubernetes.gateways import GatewayState
+from beamlit_controller.kubernetes.conditions import ModelState
 from beamlit_controller.kubernetes.models import Model
+from beamlit_controller.kubernetes.snapshot import GatewayState, ServiceState
 
 Json = dict[str, Any]
 NOW = "2026-06-01T12:00:00Z"
 LATER = "2026-06-01T12:05:00Z"
 REMOTE = RemoteBackend(Scheme.HTTPS, "api.example.com", 443)
 SPEC = builders.spec(remote=REMOTE, generation=4)
+LEADS = ServiceState(taken=True, why=Missing(Reason.SERVICE_TAKEN, "Service llama leads through the gateway"))
+SWITCHING = ServiceState(taken=False, why=Missing(Reason.SERVICE_SWITCHING, "its endpoints are not the gateway's yet"))
+HELD = Missing(Reason.SERVICE_HELD, "Service llama is taken over by ModelDeployment first, which is older")
 
 
-def known(**changes: Any) -> Known:  # noqa: ANN401 - whatever a Known takes
+def known(**changes: Any) -> ModelState:  # noqa: ANN401 - whatever a ModelState takes
     base = {
         "model": Model("u1", SPEC, generation=4),
-        "gateway": GatewayState(wanted=2, ready=2),
+        "gateway": GatewayState(wanted=2, ready=2, service=LEADS),
         "local": LocalHealth(2, 2),
         "cycle": a_round(value=5),
     }
-    return Known(**base | changes)
+    return ModelState(**base | changes)
 
 
 def a_round(*, value: int) -> Cycle:
@@ -42,7 +45,7 @@ def of(kind: str, status: Json) -> Json:
     return next(each for each in status["conditions"] if each["type"] == kind)
 
 
-def status(given: Known, before: Json | None = None, now: str = NOW) -> Json:
+def status(given: ModelState, before: Json | None = None, now: str = NOW) -> Json:
     return conditions.status_of(given, before or {}, now)
 
 
@@ -161,7 +164,58 @@ def test_a_recorded_decision_is_gone_on_from() -> None:
         "status": {"record": models.record(decided)},
     }
     store = models.Models(lambda _: ())
-    store.changed(("models", "llama"), models.stored(content))
+    store.changed(SPEC.key, models.stored(content))
 
     assert store.recall(SPEC.key) == replace(decided, trend=None)
     assert decided.since == builders.NOW + timedelta(0)
+
+
+def test_a_model_is_not_ready_before_its_service_was_seen_to_lead_to_the_gateway() -> None:
+    for service in (None, SWITCHING):
+        given = status(known(gateway=GatewayState(wanted=2, ready=2, service=service, takeover=True)))
+
+        assert (of("Ready", given)["status"], of("Ready", given)["reason"]) == ("False", "ServiceSwitching")
+    assert of("ServiceTaken", given)["status"] == "False"
+
+
+def test_a_service_that_can_not_be_given_back_is_taken_and_says_who_refused_it() -> None:
+    refused = Missing(Reason.API_REFUSED, "it can't be given back: the API server refused: forbidden")
+    service = ServiceState(taken=True, why=refused)
+    given = status(known(gateway=GatewayState(wanted=2, ready=2, service=service, takeover=True)))
+
+    assert (of("ServiceTaken", given)["status"], of("ServiceTaken", given)["reason"]) == ("True", "APIRefused")
+
+
+def test_a_model_whose_service_another_one_has_offloads_nothing_and_has_no_gateway() -> None:
+    before = status(known(cycle=a_round(value=25)))
+
+    given = status(known(gateway=GatewayState(absent=HELD), cycle=None), before, LATER)
+
+    assert given["offloading"] == {
+        "percentage": 0,
+        "reason": "ServiceHeld",
+        "message": HELD.message,
+        "since": LATER,
+    }
+    assert "record" not in given
+    for kind in ("Ready", "GatewayReady", "Offloading"):
+        assert (of(kind, given)["status"], of(kind, given)["reason"]) == ("False", "ServiceHeld")
+    again = status(known(gateway=GatewayState(absent=HELD), cycle=None), given, "2026-06-01T13:00:00Z")
+    assert conditions.equal(given, again)
+
+
+def test_an_override_that_is_ignored_is_a_condition_of_its_own() -> None:
+    mistake = Rejected("metadata.annotations", 'expected a percentage from "0" to "100", got "150"')
+    given = status(known(model=Model("u1", SPEC, generation=4, override_ignored=mistake)))
+
+    assert (of("OverrideValid", given)["status"], of("OverrideValid", given)["reason"]) == ("False", "OverrideInvalid")
+    assert "150" in of("OverrideValid", given)["message"]
+    assert of("Ready", given)["status"] == "True"
+
+
+def test_very_many_mistakes_leave_room_for_what_is_in_force() -> None:
+    mistakes = tuple(Rejected(f"spec.metrics[{number}]", "x" * 1000) for number in range(100))
+    message = of("Ready", status(known(model=Model("u1", SPEC, mistakes))))["message"]
+
+    assert len(message) <= conditions.LONGEST_MESSAGE
+    assert message.endswith("(the last good one stays in force)")

@@ -24,7 +24,7 @@ from beamlit_controller.core.spec import (
     Tls,
 )
 from beamlit_controller.kubernetes import gateway_objects
-from beamlit_controller.kubernetes.gateway_objects import Envoy, Image, Ports, Wanted
+from beamlit_controller.kubernetes.gateway_objects import DesiredObject, Envoy, Image, Ports
 
 SPEC = builders.spec(service=ServiceRef("llama", 8000), routing=RoutingMode.SERVICE)
 ENVOY = Envoy({"bootstrap.json": "{}", "cds.json": "{}"}, "/-/offload/ready", ("x-offload-probe", "models/llama"))
@@ -56,7 +56,7 @@ CASES: dict[str, tuple[OffloadSpec, Ports]] = {
 }
 
 
-def objects(spec: OffloadSpec, ports: Ports = PORTS, envoy: Envoy = ENVOY) -> tuple[Wanted, ...]:
+def objects(spec: OffloadSpec, ports: Ports = PORTS, envoy: Envoy = ENVOY) -> tuple[DesiredObject, ...]:
     return (
         gateway_objects.local_service(spec, "u1", selector={"app": "llama"}, port=8000),
         *gateway_objects.gateway(spec, "u1", ports=ports, envoy=envoy, image=Image("beamlit-controller:1")),
@@ -73,7 +73,7 @@ def test_renders(case: str) -> None:
     assert text == external_file(str(Path(__file__).parent / "golden" / f"{case}.json"))
 
 
-def deployment(spec: OffloadSpec, **given: Any) -> Wanted:  # noqa: ANN401 - whatever `objects` takes
+def deployment(spec: OffloadSpec, **given: Any) -> DesiredObject:  # noqa: ANN401 - whatever `objects` takes
     return next(each for each in objects(spec, **given) if each.resource.kind == "Deployment")
 
 

@@ -7,17 +7,19 @@ from typing import Any
 
 import builders
 from beamlit_controller.api.translate import Accepted
+from beamlit_controller.controller.changes import Changes
 from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.core.spec import ModelKey, RemoteBackend, Scheme
 from beamlit_controller.kubernetes import models, owned
 from beamlit_controller.kubernetes.models import Models
 from beamlit_controller.kubernetes.owned import Owned
-from beamlit_controller.kubernetes.remotes import Figures, Remotes
+from beamlit_controller.kubernetes.remotes import GatewayStats, Remotes
 from fakes import http
 from waiting import eventually
 
 KEY = ModelKey("models", "llama")
-SPEC = builders.spec(remote=RemoteBackend(Scheme.HTTPS, "api.example.com", 443))
+REMOTE = RemoteBackend(Scheme.HTTPS, "api.example.com", 443)
+SPEC = builders.spec(remote=REMOTE)
 
 
 def read(page: str) -> Attempts:
@@ -31,12 +33,13 @@ class World:
 
     def __init__(self, stack: AsyncExitStack, percentage: int) -> None:
         self._stack = stack
-        self.changed: list[ModelKey] = []
+        self.changes: Changes[ModelKey] = Changes()
+        self.changed = self.changes.subscribe()
         self.owned = Owned(lambda _: None)
         self.models = Models(lambda _: Accepted(SPEC))
         about = {"namespace": "models", "name": "llama", "uid": "u", "resourceVersion": "1"}
         status = {"offloading": {"percentage": percentage}}
-        self.models.changed(("models", "llama"), models.stored({"metadata": about, "status": status}))
+        self.models.changed(KEY, models.stored({"metadata": about, "status": status}))
 
     async def pod(self, name: str, page: http.Respond) -> http.Server:
         server = await self._stack.enter_async_context(http.serve(page))
@@ -59,9 +62,9 @@ class World:
 async def running(percentage: int = 50) -> AsyncIterator[tuple[World, Remotes, Any]]:
     async with AsyncExitStack() as stack:
         world = World(stack, percentage)
-        remotes = Remotes(world.models, world.owned, Figures("/figures", read), changed=world.changed.append)
+        remotes = Remotes(world.models, world.owned, GatewayStats("/stats", read), world.changes)
         await stack.enter_async_context(remotes)
-        yield world, remotes, lambda: remotes._look(KEY, SPEC.remote)  # noqa: SLF001 - one round, without waiting for it
+        yield world, remotes, lambda: remotes.look(KEY, REMOTE)
 
 
 async def test_what_was_counted_before_says_nothing_and_what_is_new_does() -> None:
@@ -76,7 +79,7 @@ async def test_what_was_counted_before_says_nothing_and_what_is_new_does() -> No
         condition = remotes.ready(KEY)
         assert condition is not None
         assert (condition.status, condition.reason.value) == ("False", "RemoteFails")
-        assert world.changed == [KEY]
+        assert await world.changed.keys() == (KEY,)
 
 
 async def test_the_pods_of_a_gateway_are_counted_together_and_one_that_goes_takes_nothing_away() -> None:
@@ -120,12 +123,49 @@ async def test_a_remote_that_answers_429_gets_less() -> None:
         assert remotes.most(KEY) == 25
 
 
+async def test_a_gateway_that_answers_what_its_reader_fails_at_ends_nobody_elses_turn() -> None:
+    def fails(page: str) -> Attempts:
+        raise RecursionError(page)
+
+    async with AsyncExitStack() as stack:
+        world = World(stack, 50)
+        pod = await world.pod("one", http.page("answered 200 1"))
+        remotes = await stack.enter_async_context(
+            Remotes(world.models, world.owned, GatewayStats("/stats", fails), world.changes)
+        )
+        task = asyncio.ensure_future(remotes.run())
+        await eventually(lambda: remotes.failures, within=30)
+
+        assert not task.done()
+        assert pod.requests
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_before_any_gateway_was_asked_the_remote_is_as_the_last_leader_wrote() -> None:
+    async with running() as (world, remotes, _):
+        condition = {
+            "type": "RemoteReady",
+            "status": "False",
+            "reason": "RemoteFails",
+            "message": "api.example.com answers 500",
+            "observedGeneration": 0,
+        }
+        about = {"namespace": "models", "name": "llama", "uid": "u", "resourceVersion": "2"}
+        world.models.changed(KEY, models.stored({"metadata": about, "status": {"conditions": [condition]}}))
+
+        known = remotes.ready(KEY)
+
+        assert known is not None
+        assert (known.status, known.reason.value) == ("False", "RemoteFails")
+
+
 async def test_it_asks_again_and_again() -> None:
     async with running() as (world, remotes, _):
         pod = await world.pod("one", http.page("answered 200 1"))
         task = asyncio.ensure_future(remotes.run())
-        await eventually(lambda: len(pod.requests) >= 1)
+        await eventually(lambda: len(pod.requests) >= 1, within=30)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-        assert pod.requests[0].target == "/figures"
+        assert pod.requests[0].target == "/stats"

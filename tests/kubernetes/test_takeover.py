@@ -13,7 +13,7 @@ from beamlit_controller.kubernetes import selection, services, takeover
 from beamlit_controller.kubernetes.owned import GatewayPod
 from beamlit_controller.kubernetes.selection import Noted
 from beamlit_controller.kubernetes.services import Service
-from beamlit_controller.kubernetes.takeover import Act, Facts, Step, decide
+from beamlit_controller.kubernetes.takeover import Action, Observation, TakeoverDecision, decide
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 OURS, OTHERS = selection.value_of("u1"), selection.value_of("u2")
@@ -69,20 +69,22 @@ def service(
     )
 
 
-def facts(seen: Service, **changes: Any) -> Facts:  # noqa: ANN401 - whatever is known
-    return Facts(**{"service": seen, "key": "llama", "value": OURS, "pods": (pod(), pod("two")), "now": NOW} | changes)
+def observed(seen: Service, **changes: Any) -> Observation:  # noqa: ANN401 - whatever is known
+    return Observation(
+        **{"service": seen, "key": "llama", "value": OURS, "pods": (pod(), pod("two")), "now": NOW} | changes
+    )
 
 
-def acts(seen: Service, **changes: Any) -> tuple[Act, Reason]:  # noqa: ANN401 - as `facts`
-    step = decide(facts(seen, **changes))
-    return step.act, step.why.reason
+def acts(seen: Service, **changes: Any) -> tuple[Action, Reason]:  # noqa: ANN401 - as `observed`
+    step = decide(observed(seen, **changes))
+    return step.action, step.why.reason
 
 
-def written(seen: Service, step: Step, known: Facts) -> Service:
+def written(seen: Service, step: TakeoverDecision, known: Observation) -> Service:
     """Give the Service after what was decided was written on it."""
-    if step.act is Act.NOTHING:
+    if step.action is Action.NOTHING:
         return seen
-    if step.act is Act.TAKE:
+    if step.action is Action.TAKE:
         patch = selection.to_take(
             seen.version, seen.present, seen.selector, Noted(known.service.selector, known.key, step.reverted), OURS
         )
@@ -95,9 +97,9 @@ def written(seen: Service, step: Step, known: Facts) -> Service:
 
 
 def test_a_free_service_is_taken_once_the_gateway_is_ready() -> None:
-    assert acts(service()) == (Act.TAKE, Reason.SERVICE_TAKEN)
-    assert acts(service(), waits=NOT_READY) == (Act.NOTHING, Reason.GATEWAY_STARTING)
-    assert acts(service(), barred=DISABLED) == (Act.NOTHING, Reason.DISABLED)
+    assert acts(service()) == (Action.TAKE, Reason.SERVICE_TAKEN)
+    assert acts(service(), waits=NOT_READY) == (Action.NOTHING, Reason.GATEWAY_STARTING)
+    assert acts(service(), barred=DISABLED) == (Action.NOTHING, Reason.DISABLED)
 
 
 def test_the_new_selector_has_exactly_the_keys_of_the_users_and_values_that_only_gateways_carry() -> None:
@@ -110,137 +112,137 @@ def test_the_new_selector_has_exactly_the_keys_of_the_users_and_values_that_only
 
 def test_one_write_stores_what_it_replaces_and_the_way_back_gives_exactly_that() -> None:
     seen = service()
-    known = facts(seen)
+    known = observed(seen)
 
     taken = written(seen, decide(known), known)
     assert (taken.present, taken.selector, taken.noted) == (TAKEN, USERS, NOTED)
 
-    known = facts(taken, barred=DISABLED)
+    known = observed(taken, barred=DISABLED)
     back = written(taken, decide(known), known)
     assert (back.present, back.noted) == (USERS, selection.NOTHING)
 
 
 def test_a_taken_service_is_left_as_it_is() -> None:
-    step = decide(facts(service(TAKEN, NOTED)))
+    step = decide(observed(service(TAKEN, NOTED)))
 
-    assert (step.act, step.taken, step.why.reason) == (Act.NOTHING, True, Reason.SERVICE_TAKEN)
+    assert (step.action, step.taken, step.why.reason) == (Action.NOTHING, True, Reason.SERVICE_TAKEN)
 
 
 def test_nothing_that_is_only_unknown_gives_a_service_back() -> None:
-    assert acts(service(TAKEN, NOTED), waits=NOT_READY) == (Act.NOTHING, Reason.SERVICE_TAKEN)
+    assert acts(service(TAKEN, NOTED), waits=NOT_READY) == (Action.NOTHING, Reason.SERVICE_TAKEN)
 
 
 def test_what_was_noted_is_written_again_if_somebody_changed_it() -> None:
-    assert acts(service(TAKEN, Noted(USERS, "other"))) == (Act.TAKE, Reason.SERVICE_TAKEN)
+    assert acts(service(TAKEN, Noted(USERS, "other"))) == (Action.TAKE, Reason.SERVICE_TAKEN)
 
 
 @pytest.mark.parametrize("barred", [DISABLED, Missing(Reason.SERVICE_UNSUITABLE, "it is headless")])
 def test_a_service_that_must_not_be_taken_is_given_back(barred: Missing) -> None:
-    assert acts(service(TAKEN, NOTED), barred=barred) == (Act.GIVE_BACK, barred.reason)
+    assert acts(service(TAKEN, NOTED), barred=barred) == (Action.GIVE_BACK, barred.reason)
 
 
 def test_a_gateway_that_is_not_ready_has_ten_seconds_and_one_that_is_gone_two() -> None:
     taken, unready = service(TAKEN, NOTED), (pod(ready=False),)
 
-    assert acts(taken, pods=unready, down=seconds(9.9)) == (Act.NOTHING, Reason.GATEWAY_LOST)
-    assert acts(taken, pods=unready, down=seconds(10)) == (Act.GIVE_BACK, Reason.GATEWAY_LOST)
-    assert acts(taken, pods=(), down=seconds(1.9)) == (Act.NOTHING, Reason.GATEWAY_LOST)
-    assert acts(taken, pods=(), down=seconds(2)) == (Act.GIVE_BACK, Reason.GATEWAY_LOST)
+    assert acts(taken, pods=unready, down=seconds(9.9)) == (Action.NOTHING, Reason.GATEWAY_LOST)
+    assert acts(taken, pods=unready, down=seconds(10)) == (Action.GIVE_BACK, Reason.GATEWAY_LOST)
+    assert acts(taken, pods=(), down=seconds(1.9)) == (Action.NOTHING, Reason.GATEWAY_LOST)
+    assert acts(taken, pods=(), down=seconds(2)) == (Action.GIVE_BACK, Reason.GATEWAY_LOST)
 
 
 def test_while_it_is_waited_it_is_looked_again_in_time() -> None:
-    assert decide(facts(service(TAKEN, NOTED), pods=(pod(ready=False),), down=seconds(4))).again == seconds(6)
-    assert decide(facts(service(), up=seconds(12))).again == seconds(18)
+    assert decide(observed(service(TAKEN, NOTED), pods=(pod(ready=False),), down=seconds(4))).again == seconds(6)
+    assert decide(observed(service(), up=seconds(12))).again == seconds(18)
 
 
 def test_after_it_failed_a_gateway_gets_the_service_again_after_thirty_seconds_of_health() -> None:
-    assert acts(service(), up=seconds(29.9)) == (Act.NOTHING, Reason.GATEWAY_LOST)
-    assert acts(service(), up=seconds(30)) == (Act.TAKE, Reason.SERVICE_TAKEN)
+    assert acts(service(), up=seconds(29.9)) == (Action.NOTHING, Reason.GATEWAY_LOST)
+    assert acts(service(), up=seconds(30)) == (Action.TAKE, Reason.SERVICE_TAKEN)
 
 
 def test_a_pod_without_one_of_the_services_ports_gives_the_service_back_at_once() -> None:
     old = pod(ports=(("http", 8000),))
 
-    assert acts(service(TAKEN, NOTED, target=9000), pods=(old,)) == (Act.GIVE_BACK, Reason.GATEWAY_STARTING)
-    assert acts(service(TAKEN, NOTED, target="admin"), pods=(old,)) == (Act.GIVE_BACK, Reason.GATEWAY_STARTING)
-    assert acts(service(TAKEN, NOTED, target="http"), pods=(old,)) == (Act.NOTHING, Reason.SERVICE_TAKEN)
+    assert acts(service(TAKEN, NOTED, target=9000), pods=(old,)) == (Action.GIVE_BACK, Reason.GATEWAY_STARTING)
+    assert acts(service(TAKEN, NOTED, target="admin"), pods=(old,)) == (Action.GIVE_BACK, Reason.GATEWAY_STARTING)
+    assert acts(service(TAKEN, NOTED, target="http"), pods=(old,)) == (Action.NOTHING, Reason.SERVICE_TAKEN)
 
 
 def test_a_selector_with_a_gateways_value_is_never_taken_for_the_users() -> None:
     mixed = service((("app", OURS), ("tier", "db")), NOTED)
 
     assert mixed.selector == (("app", "llama"), ("tier", "db"))
-    known = facts(mixed)
+    known = observed(mixed)
     taken = written(mixed, decide(known), known)
     assert (taken.present, taken.selector) == (TAKEN, mixed.selector)
-    known = facts(mixed, waits=NOT_READY)
+    known = observed(mixed, waits=NOT_READY)
     assert written(mixed, decide(known), known).present == mixed.selector
 
 
 def test_what_somebody_took_whom_nobody_knows_is_given_back_or_taken_with_what_was_there() -> None:
     strange = service((("app", OTHERS), ("tier", OTHERS)), NOTED)
 
-    assert acts(strange, waits=NOT_READY)[0] is Act.GIVE_BACK
-    known = facts(strange)
+    assert acts(strange, waits=NOT_READY)[0] is Action.GIVE_BACK
+    known = observed(strange)
     assert written(strange, decide(known), known).selector == USERS
 
 
 def test_what_another_model_still_has_is_not_touched() -> None:
     theirs = service((("app", OTHERS), ("tier", OTHERS)), Noted(USERS, "other"))
 
-    assert acts(theirs, others={OTHERS}) == (Act.NOTHING, Reason.SERVICE_HELD)
-    assert acts(theirs, others={OTHERS}, barred=DISABLED) == (Act.NOTHING, Reason.DISABLED)
+    assert acts(theirs, others={OTHERS}) == (Action.NOTHING, Reason.SERVICE_HELD)
+    assert acts(theirs, others={OTHERS}, barred=DISABLED) == (Action.NOTHING, Reason.DISABLED)
 
 
 def test_what_is_lost_is_never_made_up() -> None:
     lost = service(TAKEN)
 
     assert (lost.lost, lost.selector) == (True, ())
-    assert acts(lost, barred=DISABLED)[0] is Act.NOTHING
-    assert acts(service((("app", OTHERS),)), barred=Missing(Reason.SERVICE_UNSUITABLE, "lost"))[0] is Act.NOTHING
+    assert acts(lost, barred=DISABLED)[0] is Action.NOTHING
+    assert acts(service((("app", OTHERS),)), barred=Missing(Reason.SERVICE_UNSUITABLE, "lost"))[0] is Action.NOTHING
     found = services.found_again(lost, dict(USERS))
-    assert acts(found, barred=DISABLED)[0] is Act.GIVE_BACK
+    assert acts(found, barred=DISABLED)[0] is Action.GIVE_BACK
 
 
 def test_an_edit_is_the_users_new_selector_and_no_revert() -> None:
     edited = service((("app", "llama-2"), ("tier", "web")), NOTED)
 
-    step = decide(facts(edited))
+    step = decide(observed(edited))
 
-    assert (step.act, step.reverted) == (Act.TAKE, ())
+    assert (step.action, step.reverted) == (Action.TAKE, ())
 
 
 def test_after_three_reverts_in_an_hour_the_service_is_left_to_who_writes_it() -> None:
-    seen, known = service(), facts(service())
+    seen, known = service(), observed(service())
     for minute in range(3):
-        known = facts(seen, now=NOW + timedelta(minutes=minute))
+        known = observed(seen, now=NOW + timedelta(minutes=minute))
         step = decide(known)
-        assert step.act is Act.TAKE
+        assert step.action is Action.TAKE
         taken = written(seen, step, known)
         seen = service(USERS, taken.noted)  # somebody applies the manifest: the annotations stay
 
-    late = facts(seen, now=NOW + timedelta(minutes=3))
+    late = observed(seen, now=NOW + timedelta(minutes=3))
     step = decide(late)
-    assert (step.act, step.taken, step.why.reason) == (Act.NOTE, False, Reason.SERVICE_CONTESTED)
+    assert (step.action, step.taken, step.why.reason) == (Action.NOTE, False, Reason.SERVICE_CONTESTED)
     noted = written(seen, step, late)
     assert (noted.present, noted.noted.taken_by, len(noted.noted.reverted)) == (USERS, "", 3)
-    assert acts(noted, now=NOW + timedelta(minutes=4)) == (Act.NOTHING, Reason.SERVICE_CONTESTED)
+    assert acts(noted, now=NOW + timedelta(minutes=4)) == (Action.NOTHING, Reason.SERVICE_CONTESTED)
 
 
 def test_an_hour_after_the_reverts_or_once_they_are_forgotten_it_is_tried_again() -> None:
     reverted = tuple(NOW - timedelta(minutes=each) for each in (50, 40, 30))
     contested = service(USERS, Noted(reverted=reverted))
 
-    step = decide(facts(contested))
+    step = decide(observed(contested))
     assert (step.why.reason, step.again) == (Reason.SERVICE_CONTESTED, timedelta(minutes=10))
-    assert acts(contested, now=NOW + timedelta(minutes=10))[0] is Act.TAKE
-    assert acts(service())[0] is Act.TAKE
+    assert acts(contested, now=NOW + timedelta(minutes=10))[0] is Action.TAKE
+    assert acts(service())[0] is Action.TAKE
 
 
 def test_traces_of_what_was_taken_are_wiped_off_when_it_is_not_to_be_taken_again() -> None:
     reverted = service(USERS, NOTED)
 
-    assert acts(reverted, barred=DISABLED) == (Act.NOTE, Reason.DISABLED)
+    assert acts(reverted, barred=DISABLED) == (Action.NOTE, Reason.DISABLED)
 
 
 def test_a_gateway_is_ready_when_all_of_its_pods_are_and_have_reached_the_model() -> None:

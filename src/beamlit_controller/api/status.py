@@ -42,6 +42,11 @@ def status(cycle: Cycle) -> Json:
     }
 
 
+def bounded(status: Json) -> Json:
+    """TEMPORARY."""
+    return status
+
+
 def metric(assessed: Assessed) -> Json:
     """Give a metric's current value as a MetricStatus of autoscaling/v2."""
     current = _current(assessed.current, _family(assessed.metric))

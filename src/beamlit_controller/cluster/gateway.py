@@ -1,64 +1,63 @@
-"""What a gateway's Envoy reads in its pod, and what the gateways' keeper is given."""
+"""What a gateway's Envoy reads in its pod."""
 
-from functools import partial
+from collections.abc import Mapping
+
+import structlog
 
 from beamlit_controller.cluster.given import AUTHORITY, Cluster
-from beamlit_controller.cluster.view import View
-from beamlit_controller.controller.ports import Clock
 from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.envoy import config, routes
 from beamlit_controller.envoy.place import Place
 from beamlit_controller.envoy.share_access import Tokens
 from beamlit_controller.kubernetes import gateway_objects
-from beamlit_controller.kubernetes.api_server import ApiServer
 from beamlit_controller.kubernetes.gateway_objects import Envoy
-from beamlit_controller.kubernetes.gateways import Surroundings
 from beamlit_controller.kubernetes.plan import Plan
-from beamlit_controller.kubernetes.reach import Question, Reach
-from beamlit_controller.kubernetes.takeovers import Around, Takeovers
+from beamlit_controller.kubernetes.reach import Question
 
-
-def surroundings(given: Cluster, view: View, tokens: Tokens) -> Surroundings:
-    """Give what the keeper looks things up in."""
-    return Surroundings(
-        models=view.models,
-        owned=view.owned,
-        services=view.services,
-        service=view.service,
-        named_ports=view.pods.named_ports,
-        render=partial(rendered, given, tokens),
-        image=given.image,
-        changed=view.changed,
-    )
-
-
-def takeovers(server: ApiServer, view: View, reach: Reach, clock: Clock) -> Takeovers:
-    """Give what takes Services over."""
-    return Takeovers(server, Around(view.models, view.services, reach, view.readable, clock))
-
+log = structlog.stdlib.get_logger(__name__)
 
 QUESTION = Question(routes.REACH_PATH, routes.REACHED)
 """What a gateway is asked to learn whether it reaches the model."""
 
 
-def rendered(given: Cluster, tokens: Tokens, spec: OffloadSpec, plan: Plan) -> Envoy:
-    """Give what a gateway's Envoy reads in its pod."""
-    anywhere = "[::]" if plan.ipv6 else "0.0.0.0"  # noqa: S104 - a pod's own addresses
-    local = f"{gateway_objects.local_name(spec.key)}.{spec.key.namespace}.svc.{given.domain}."
-    place = Place(
-        node=str(spec.key),
-        directory=gateway_objects.CONFIG_DIRECTORY,
-        front=f"{anywhere}:{plan.ports.front}",
-        stats=f"{anywhere}:{plan.ports.stats}",
-        admin=f"unix:{gateway_objects.ADMIN_SOCKET}",
-        shares=given.shares.reached_at,
-        local=(f"{local}:{plan.local_port}",),
-        passed=tuple((f"{anywhere}:{number}", f"{local}:{number}") for _, number in plan.ports.passed),
-        by_client=plan.by_client,
-        secrets=gateway_objects.SECRETS_DIRECTORY,
-        mounted=True,
-        gateways=spec.gateway.replicas,
-        shares_ca=(given.shares.secrets / AUTHORITY).read_text(),
-        shares_token=tokens.of(str(spec.key)),
-    )
-    return Envoy(config.files(spec, place), routes.PROBE_PATH, (routes.PROBE_HEADER, place.node))
+class EnvoyFiles:
+    """Renders the files of gateways. A CA that can't be read for a moment is the one that was read last."""
+
+    def __init__(self, given: Cluster, tokens: Tokens) -> None:
+        self._given = given
+        self._tokens = tokens
+        self._ca = (given.shares.secrets / AUTHORITY).read_text()
+
+    def revision(self) -> str:
+        """Give the CA by which gateways know the controller; it may be exchanged while we run."""
+        try:
+            self._ca = (self._given.shares.secrets / AUTHORITY).read_text()
+        except (OSError, ValueError) as error:
+            log.warning("CA not read, the last one stays", error=str(error))
+        return self._ca
+
+    def render(self, spec: OffloadSpec, place: Plan) -> Envoy:
+        """Give the files of one gateway."""
+        given = self._place(spec, place)
+        files: Mapping[str, str] = config.files(spec, given)
+        return Envoy(files, routes.PROBE_PATH, (routes.PROBE_HEADER, given.node))
+
+    def _place(self, spec: OffloadSpec, place: Plan) -> Place:
+        anywhere = "[::]" if place.ipv6 else "0.0.0.0"  # noqa: S104 - a pod's own addresses
+        local = f"{gateway_objects.local_name(spec.key)}.{spec.key.namespace}.svc.{self._given.domain}."
+        return Place(
+            node=str(spec.key),
+            directory=gateway_objects.CONFIG_DIRECTORY,
+            front=f"{anywhere}:{place.ports.front}",
+            stats=f"{anywhere}:{place.ports.stats}",
+            admin=f"unix:{gateway_objects.ADMIN_SOCKET}",
+            shares=self._given.shares.reached_at,
+            local=(f"{local}:{place.local_port}",),
+            passed=tuple((f"{anywhere}:{number}", f"{local}:{number}") for _, number in place.ports.passed),
+            by_client=place.by_client,
+            secrets=gateway_objects.SECRETS_DIRECTORY,
+            mounted=True,
+            gateways=spec.gateway.replicas,
+            shares_ca=self._ca,
+            shares_token=self._tokens.of(str(spec.key)),
+        )

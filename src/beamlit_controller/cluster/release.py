@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 import structlog
 
@@ -11,17 +10,23 @@ from beamlit_controller.api import translate
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.cluster import gateway, restore
 from beamlit_controller.cluster.given import LEASE, Cluster
-from beamlit_controller.cluster.view import View
+from beamlit_controller.controller.changes import Changes
 from beamlit_controller.controller.clock import SteadyClock
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.spec import ModelKey, Rejected
-from beamlit_controller.envoy.share_access import Tokens
-from beamlit_controller.envoy.shares import ShareServer
+from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
 from beamlit_controller.kubernetes import api_server, paths
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
-from beamlit_controller.kubernetes.gateways import Gateways
+from beamlit_controller.kubernetes.gateway_objects import Envoy
+from beamlit_controller.kubernetes.last_good import LastGood
 from beamlit_controller.kubernetes.lease import Lease
+from beamlit_controller.kubernetes.observation import Observer
+from beamlit_controller.kubernetes.plan import Plan
 from beamlit_controller.kubernetes.reach import Reach
+from beamlit_controller.kubernetes.reconcile import GatewayPass
+from beamlit_controller.kubernetes.reconciler import Reconciler
+from beamlit_controller.kubernetes.snapshot import GatewayState, Snapshot
+from beamlit_controller.kubernetes.status_writer import WrittenStatus
+from beamlit_controller.kubernetes.store import Store
 
 LOOKS_EVERY = 0.5
 
@@ -57,35 +62,65 @@ async def _restored(server: ApiServer, namespaces: Sequence[str | None]) -> None
 
 
 async def _released(given: Cluster, server: ApiServer) -> None:
-    """Treat every model as disabled, until nothing of its gateway is there."""
-    view = View(given.settings, ShareServer(), read=_disabled)
-    watches = view.watches(server)
-    reach = Reach(gateway.QUESTION)  # never asked: nothing is taken over here
-    takeovers = gateway.takeovers(server, view, reach, SteadyClock())
-    keeper = Gateways(server, gateway.surroundings(given, view, Tokens(b"")), takeovers)
-    view.to_wake = keeper.wake
+    """Treat every model as one that is deleted, until nothing of its gateway is there."""
+    store = Store(_anywhere, Changes(), withdrawn=True)
+    watches = store.watches(server, given.settings.namespaces)
+    reconciler = _reconciler(given, server, store)
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(watches.run())
         await watches.wait_synced()
-        keeping = group.create_task(keeper.run())
-        for key in tuple(view.models.models):
-            while key in view.models.models and not keeper.is_gone(key):
-                # It is not only its objects that have to be gone.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(LOOKS_EVERY):
-                        await view.owned.changes.other_than(view.owned.changes.value)
-            await _say_released(server, key)
-            log.info("released", model=str(key))
-        keeping.cancel()
-        watching.cancel()
+        running = [watching, group.create_task(LastGood(server, store).run()), group.create_task(reconciler.run())]
+        async with asyncio.TaskGroup() as each:
+            for key in store.model_keys():
+                each.create_task(_gone(server, store, key))
+        for task in running:
+            task.cancel()
 
 
-def _disabled(content: Mapping[str, object]) -> translate.Accepted | tuple[Rejected, ...]:
-    """Read a model as disabled, by no settings: what it says of a remote that is refused by now keeps no gateway."""
+def _reconciler(given: Cluster, server: ApiServer, store: Store) -> Reconciler:
+    observer = Observer(Reach(gateway.QUESTION), SteadyClock(), lambda _: None)
+    passes = GatewayPass(server, NoFiles(), observer, image=given.image)
+    return Reconciler(server, store, gateway=passes, status=NoStatus())
+
+
+class NoStatus:
+    """Nothing is told on the way; what became of each model is told at its end."""
+
+    async def report(self, seen: Snapshot, gateway: GatewayState, last: WrittenStatus | None) -> WrittenStatus | None:  # noqa: ARG002 - as the Protocol has it
+        """Tell nothing."""
+        return last
+
+
+class NoFiles:
+    """No gateway is built while everything is given back."""
+
+    def revision(self) -> str:
+        """Give nothing."""
+        return ""
+
+    def render(self, spec: OffloadSpec, place: Plan) -> Envoy:
+        """Refuse."""
+        raise NotImplementedError(f"{spec.key}: no gateway is built while everything is given back, at {place}")
+
+
+async def _gone(server: ApiServer, store: Store, key: ModelKey) -> None:
+    """Wait until nothing of a model's gateway is left, and say so in its status."""
+    changes = store.changes.subscribe()
+    while store.models.get(key) is not None and not store.is_gone(key):
+        # It is not only its objects that have to be gone: pods may still finish.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOKS_EVERY):
+                await changes.keys()
+    store.changes.unsubscribe(changes)
+    await _say_released(server, key)
+    log.info("released", model=str(key))
+
+
+def _anywhere(content: Mapping[str, object]) -> translate.Accepted | tuple[Rejected, ...]:
+    """Read a model by no settings: what it says of a remote that is refused by now keeps no gateway."""
     spec = content.get("spec")
     given = spec if isinstance(spec, Mapping) else {}
-    read = translate.read({**content, "spec": {**given, "offloadingConfig": NOWHERE}}, Settings())
-    return replace(read, spec=replace(read.spec, enabled=False)) if isinstance(read, translate.Accepted) else read
+    return translate.read({**content, "spec": {**given, "offloadingConfig": NOWHERE}}, Settings())
 
 
 NOWHERE = {"remoteBackend": {"host": "released.invalid"}}

@@ -1,17 +1,18 @@
 """What a replica shows of itself: health, metrics and models."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import prometheus_client
 
 from beamlit_controller import app
 from beamlit_controller.cluster.given import Cluster
-from beamlit_controller.cluster.view import View
-from beamlit_controller.controller.clock import SteadyClock
+from beamlit_controller.controller.ports import Clock
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.envoy.shares import ShareServer
-from beamlit_controller.kubernetes.gateways import Gateways
 from beamlit_controller.kubernetes.lease import Lease
+from beamlit_controller.kubernetes.reconciler import Reconciler
+from beamlit_controller.kubernetes.store import Store, notices
 from beamlit_controller.kubernetes.watches import Watches
 from beamlit_controller.telemetry.exposition import Exposition
 from beamlit_controller.telemetry.metrics import MetricsSink
@@ -32,52 +33,76 @@ class Shown:
     sinks: tuple[MetricsSink, ModelsSink, Pulse]
 
 
-def site(  # noqa: PLR0917 - the composition root hands over all it has
-    given: Cluster,
-    clock: SteadyClock,
-    view: View,
-    keeper: Gateways,
-    shares: ShareServer,
-    watches: Watches,
-    lease: Lease,
-) -> Shown:
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where what is shown is read."""
+
+    store: Store
+    reconciler: Reconciler
+    shares: ShareServer
+    watches: Watches
+    lease: Lease
+
+
+def site(given: Cluster, clock: Clock, sources: Sources) -> Shown:
     """Wire what is shown."""
     registry = prometheus_client.CollectorRegistry()
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # it carries no annotation
     exposition, metrics = Exposition(registry), MetricsSink(registry)
-    exposition.gauge(
-        "beamlit_leader",
-        "Whether this replica decides.",
-        lambda: float(lease.leading.value or not given.settings.enable_leader_election),
-    )
-    exposition.gauge(
-        "beamlit_gateways_connected",
-        "Gateways that listen here for the model's share.",
-        lambda: {key: shares.connected(key) for key in view.models.models},
-    )
-    exposition.gauge(
-        "beamlit_gateways_ready",
-        "Ready pods of the model's gateway.",
-        lambda: {key: state.ready for key in view.models.models if (state := keeper.state(key)).wanted},
-    )
-    exposition.gauge("beamlit_watch_age_seconds", "Since the quietest watch last heard something.", watches.age)
+    _expose(exposition, given, sources)
+    store = sources.store
     surroundings = Surroundings(
-        gateway=lambda key: _gateway(keeper, shares, key),
-        notices=lambda key: view.models.models[key].notices if key in view.models.models else (),
+        gateway=lambda key: _gateway(sources.reconciler, sources.shares, key),
+        notices=lambda key: notices(store.models.models, key),
     )
     shown = ModelsSink(clock, surroundings)
     pulse = Pulse(clock, max(app.STUCK, given.settings.period * 10))
     site = Site(
-        alive=lambda: _alive(pulse, watches, lease),
-        ready=lambda: _ready(watches),
+        alive=lambda: _alive(pulse, sources.watches, sources.lease),
+        ready=lambda: _ready(sources.watches),
         exposition=exposition,
         models=shown,
     )
     return Shown(site, (metrics, shown, pulse))
 
 
-def _gateway(keeper: Gateways, shares: ShareServer, key: ModelKey) -> dict[str, object]:
-    state = keeper.state(key)
+def _expose(exposition: Exposition, given: Cluster, sources: Sources) -> None:
+    store, reconciler, shares = sources.store, sources.reconciler, sources.shares
+    elects = given.settings.enable_leader_election
+    exposition.gauge(
+        "beamlit_leader", "Whether this replica decides.", lambda: float(sources.lease.leading.value or not elects)
+    )
+    exposition.gauge(
+        "beamlit_gateways_connected",
+        "Gateways that listen here for the model's share.",
+        lambda: {key: shares.connected(key) for key in store.model_keys()},
+    )
+    exposition.gauge(
+        "beamlit_gateways_ready",
+        "Ready pods of the model's gateway.",
+        lambda: {key: state.ready for key in store.model_keys() if (state := reconciler.state(key)).wanted},
+    )
+    exposition.gauge("beamlit_watch_age_seconds", "Since the quietest watch last heard something.", sources.watches.age)
+    exposition.counter(
+        "beamlit_reconcile_errors_total",
+        "Passes over a model that failed, by the API server's reason or InternalError; each is tried again.",
+        lambda: _labelled(((reason,), count) for reason, count in reconciler.failures.items()),
+        labels=("reason",),
+    )
+    exposition.counter(
+        "beamlit_objects_skipped_total",
+        "Objects that a watch saw and that could not be kept.",
+        lambda: _labelled(sources.watches.skipped().items()),
+        labels=("kind", "reason"),
+    )
+
+
+def _labelled(counts: Iterable[tuple[tuple[str, ...], float]]) -> dict[tuple[str, ...], float]:
+    return dict(counts)
+
+
+def _gateway(reconciler: Reconciler, shares: ShareServer, key: ModelKey) -> dict[str, object]:
+    state = reconciler.state(key)
     return {"wanted": state.wanted, "ready": state.ready, "connected": shares.connected(key) > 0}
 
 

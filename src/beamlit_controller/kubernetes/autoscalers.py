@@ -1,5 +1,7 @@
 """The HorizontalPodAutoscalers of the cluster: which workload each scales."""
 
+from dataclasses import replace
+
 from beamlit_controller.core.spec import ModelKey, ObjectReference
 from beamlit_controller.kubernetes.api_server import Json
 
@@ -34,10 +36,19 @@ class Autoscalers:
             self._names[place] = seen
             self._targets.setdefault(_key(namespace, seen), set()).add(name)
 
+    def target(self, place: tuple[str, str]) -> ObjectReference | None:
+        """Give what an autoscaler was last seen to scale."""
+        return self._names.get(place)
+
     def of(self, key: ModelKey, source: ObjectReference | None) -> str | None:
         """Name the autoscaler of a model's workload."""
         names = self._targets.get(_key(key.namespace, source)) if source else None
         return f"{key.namespace}/{min(names)}" if names else None
+
+
+def versionless(reference: ObjectReference) -> ObjectReference:
+    """Give a workload by group, kind and name: the version says nothing."""
+    return replace(reference, api_version=reference.api_version.rpartition("/")[0])
 
 
 def _key(namespace: str, reference: ObjectReference) -> tuple[str, str, str, str]:

@@ -1,34 +1,42 @@
-"""What is so with one ModelDeployment: its conditions, from all that is known of it. Pure."""
+"""The status of one ModelDeployment, from all that is known of it: what is so, not what was asked for. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from beamlit_controller.api import status
 from beamlit_controller.core import remote_health, throttle
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.remote_health import RemoteReady
-from beamlit_controller.core.signals import LocalHealth
-from beamlit_controller.core.spec import OffloadSpec
+from beamlit_controller.core.signals import LocalHealth, Missing
+from beamlit_controller.core.spec import OffloadSpec, Rejected
 from beamlit_controller.core.trigger import Trigger
 from beamlit_controller.kubernetes import models
-from beamlit_controller.kubernetes.gateways import GatewayState
 from beamlit_controller.kubernetes.models import Model
-from beamlit_controller.kubernetes.takeover import Step
+from beamlit_controller.kubernetes.snapshot import GatewayState, ServiceState
 
 Json = dict[str, Any]
 
-LONGEST_MESSAGE = 32768
-BAD_WHEN_FALSE = frozenset(
-    {"Ready", "GatewayReady", "LocalReady", "MetricsAvailable", "RemoteReady", "ServiceTaken", "TriggerReachable"}
+LONGEST_MESSAGE: Final = 32768
+BAD_WHEN_FALSE: Final = frozenset(
+    {
+        "Ready",
+        "GatewayReady",
+        "LocalReady",
+        "MetricsAvailable",
+        "OverrideValid",
+        "RemoteReady",
+        "ServiceTaken",
+        "TriggerReachable",
+    }
 )
 """What is worth a warning when it is not so."""
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class ModelState:
     """All that is known of a model: `autoscaler` scales the same workload, `most` is the most percent that the remote takes."""
 
     model: Model
@@ -58,24 +66,15 @@ class Condition:
     message: str
 
 
-def status_of(known: Known, before: Mapping[str, Any], now: str) -> Json:
+def status_of(known: ModelState, before: Mapping[str, Any], now: str) -> Json:
     """Give the whole status. `before` is the one that is there: what did not change keeps the time it last did."""
-    decided = status.status(known.cycle) if known.cycle else {}
+    decided = _decided(known, before, now)
     given = [*decided.pop("conditions", ()), *(_written(each, known.model.generation) for each in _conditions(known))]
-    rest = {"record": models.record(known.cycle.decision)} if known.cycle else _kept(before)
-    if "offloading" in decided and known.most < throttle.WHOLE:
-        decided["offloading"] = {**decided["offloading"], "atMost": known.most}
     return {
         **decided,
-        **rest,
         "observedGeneration": known.model.generation,
         "conditions": [_dated(each, before.get("conditions") or (), now) for each in given],
     }
-
-
-def _kept(before: Mapping[str, Any]) -> Json:
-    """Keep what was decided before, as long as this process has not decided anything."""
-    return {name: before[name] for name in ("offloading", "currentMetrics", "record") if name in before}
 
 
 def essence(content: Mapping[str, Any]) -> object:
@@ -91,45 +90,109 @@ def essence(content: Mapping[str, Any]) -> object:
     )
 
 
-def _conditions(known: Known) -> Iterator[Condition]:
+def equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Tell whether two statuses say the same; conditions are known by their type, in whatever order they come."""
+    return _unordered(one) == _unordered(other)
+
+
+def _unordered(content: Mapping[str, Any]) -> Json:
+    return {**content, "conditions": {each["type"]: each for each in content.get("conditions") or ()}}
+
+
+# What was decided.
+
+
+def _decided(known: ModelState, before: Mapping[str, Any], now: str) -> Json:
+    absent = known.gateway.absent
+    if absent is not None and absent.reason is Reason.SERVICE_HELD:
+        return _offloads_nothing(known, absent, before, now)
+    if known.cycle is None:
+        # What was decided before this process began stays in force until it decides anew.
+        kept = {name: before[name] for name in ("model", "offloading", "record") if name in before}
+        conditions = [_undated(each) for each in before.get("conditions") or () if each["type"] in _OF_DECISIONS]
+        return {**kept, "currentMetrics": before.get("currentMetrics") or [], "conditions": conditions}
+    decided = status.status(known.cycle)
+    if known.most < throttle.WHOLE:
+        decided["offloading"] = {**decided["offloading"], "atMost": known.most}
+    return {**decided, "record": models.record(known.cycle.decision)}
+
+
+_OF_DECISIONS = ("Offloading", "MetricsAvailable", "TriggerReachable")
+
+
+def _undated(condition: Mapping[str, Any]) -> Json:
+    return {name: value for name, value in condition.items() if name != "lastTransitionTime"}
+
+
+def _offloads_nothing(known: ModelState, why: Missing, before: Mapping[str, Any], now: str) -> Json:
+    """Give the decision of a model whose Service another one has: nothing of its own is offloaded."""
+    last = before.get("offloading") or {}
+    same = (last.get("percentage"), last.get("reason")) == (0, why.reason.value)
+    since = last["since"] if same and "since" in last else now
+    offloading = {"percentage": 0, "reason": why.reason.value, "message": why.message, "since": since}
+    condition = Condition("Offloading", State.FALSE, why.reason, why.message)
+    said = [_written(condition, known.model.generation)]
+    return {"offloading": offloading, "currentMetrics": [], "conditions": said}
+
+
+# What is so.
+
+
+def _conditions(known: ModelState) -> Iterator[Condition]:
     spec = known.model.spec
     gateway = _gateway(known.gateway)
     yield gateway
-    if known.gateway.service is not None:
+    if known.gateway.takeover and known.gateway.service is not None:
         yield _service(known.gateway.service)
     yield _local(known.local)
     yield _remote(spec, known.remote)
     found = known.cycle.trigger if known.cycle else None
     if found is not None:
         yield _trigger(found)
+    if known.model.override_ignored is not None:
+        yield _override_ignored(known.model.override_ignored)
     yield _ready(known, gateway)
     if known.autoscaler and spec is not None:
         yield _autoscaler(known.autoscaler)
 
 
-def _ready(known: Known, gateway: Condition) -> Condition:
+def _ready(known: ModelState, gateway: Condition) -> Condition:
+    state = known.gateway
     if known.model.rejected:
-        mistakes = "; ".join(map(str, known.model.rejected))
-        kept = "the last good one stays in force" if known.model.spec else "there is no earlier one to go on with"
-        return Condition("Ready", State.FALSE, Reason.SPEC_INVALID, f"{mistakes} ({kept})")
-    if known.gateway.problem is not None:
-        return Condition("Ready", State.FALSE, known.gateway.problem.reason, known.gateway.problem.message)
-    if not known.gateway.enabled:
-        return Condition("Ready", State.TRUE, Reason.DISABLED, "spec.enabled is false: everything is served locally")
+        return _refused_spec(known.model)
+    if state.problem is not None:
+        return Condition("Ready", State.FALSE, state.problem.reason, state.problem.message)
+    if state.absent is not None:
+        ready = State.TRUE if state.absent.reason is Reason.DISABLED else State.FALSE
+        return Condition("Ready", ready, state.absent.reason, state.absent.message)
     if gateway.status is not State.TRUE:
         return Condition("Ready", State.FALSE, gateway.reason, gateway.message)
-    service = known.gateway.service
-    if service is not None and not service.taken:
-        return Condition("Ready", State.FALSE, service.why.reason, service.why.message)
+    if state.service is None or not state.service.taken:
+        why = state.service.why if state.service else _UNSEEN
+        return Condition("Ready", State.FALSE, why.reason, why.message)
     notes = "".join(f"; note: {notice}" for notice in known.model.notices)
     return Condition("Ready", State.TRUE, Reason.AS_ASKED, f"all is as asked for{notes}")
 
 
+_UNSEEN = Missing(Reason.SERVICE_SWITCHING, "the Service that clients use was not seen to lead to the gateway yet")
+
+
+def _refused_spec(model: Model) -> Condition:
+    mistakes = "; ".join(map(str, model.rejected))
+    kept = "the last good one stays in force" if model.spec else "there is no earlier one to go on with"
+    # The end of the message says what is in force, however long the mistakes are.
+    message = f"{mistakes[: LONGEST_MESSAGE - 100]} ({kept})"
+    return Condition("Ready", State.FALSE, Reason.SPEC_INVALID, message)
+
+
+def _override_ignored(mistake: Rejected) -> Condition:
+    return Condition("OverrideValid", State.FALSE, Reason.OVERRIDE_INVALID, f"the override is ignored: {mistake}")
+
+
 def _gateway(state: GatewayState) -> Condition:
-    if not state.enabled:
-        return Condition(
-            "GatewayReady", State.FALSE, Reason.GATEWAY_REMOVED, "spec.enabled is false: there is no gateway"
-        )
+    if state.absent is not None:
+        reason = Reason.GATEWAY_REMOVED if state.absent.reason is Reason.DISABLED else state.absent.reason
+        return Condition("GatewayReady", State.FALSE, reason, f"there is no gateway: {state.absent.message}")
     message = f"{state.ready} of {state.wanted} gateway pods are ready"
     if state.ready:
         return Condition("GatewayReady", State.TRUE, Reason.GATEWAY_READY, message)
@@ -138,9 +201,9 @@ def _gateway(state: GatewayState) -> Condition:
     return Condition("GatewayReady", State.FALSE, Reason.GATEWAY_STARTING, message)
 
 
-def _service(step: Step) -> Condition:
-    state = State.TRUE if step.taken else State.FALSE
-    return Condition("ServiceTaken", state, step.why.reason, step.why.message)
+def _service(service: ServiceState) -> Condition:
+    state = State.TRUE if service.taken else State.FALSE
+    return Condition("ServiceTaken", state, service.why.reason, service.why.message)
 
 
 def _local(local: LocalHealth) -> Condition:
@@ -172,6 +235,9 @@ def _autoscaler(name: str) -> Condition:
 def _trigger(found: Trigger) -> Condition:
     state = {True: State.TRUE, False: State.FALSE, None: State.UNKNOWN}[found.reachable]
     return Condition("TriggerReachable", state, found.reason, found.message)
+
+
+# How it is written.
 
 
 def _written(condition: Condition, generation: int) -> Json:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
+from beamlit_controller.core import quantity
 from beamlit_controller.core.spec import ApiKey, ModelKey, OAuth, OffloadSpec, SecretKey
 from beamlit_controller.kubernetes.paths import (
     CONFIG_MAPS,
@@ -32,6 +33,7 @@ POD_SELECTOR: Final = GATEWAY_LABEL
 STATS_NAME: Final = "offload-stats"
 """The name of the port with the figures; a user's Service may have one called stats."""
 CONFIG_ANNOTATION: Final = f"{DOMAIN}/config"
+APPLIED_ANNOTATION: Final = f"{DOMAIN}/applied"
 RESTART_ANNOTATION: Final = f"{DOMAIN}/restart-for"
 
 CONFIG_DIRECTORY: Final = "/etc/gateway"
@@ -84,8 +86,8 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """One object as it should be."""
+class DesiredObject:
+    """One object as it should be; `digest` names all of its content, and is written on it."""
 
     resource: Resource
     namespace: str
@@ -109,7 +111,7 @@ def local_name(key: ModelKey) -> str:
     return f"{key.name}-local"
 
 
-def local_service(spec: OffloadSpec, owner: str, *, selector: Mapping[str, str], port: int) -> Wanted:
+def local_service(spec: OffloadSpec, owner: str, *, selector: Mapping[str, str], port: int) -> DesiredObject:
     """Give the headless Service that finds the ready pods of the model, by DNS."""
     content = {
         "clusterIP": "None",
@@ -117,45 +119,55 @@ def local_service(spec: OffloadSpec, owner: str, *, selector: Mapping[str, str],
         "ipFamilyPolicy": "PreferDualStack",
         "ports": [{"name": "http", "port": port, "targetPort": port}],
     }
-    return _wanted(SERVICES, spec, local_name(spec.key), owner, {"spec": content})
+    return _desired(SERVICES, spec, local_name(spec.key), owner, {"spec": content})
 
 
 def gateway(  # each is a thing of its own
-    spec: OffloadSpec, owner: str, *, ports: Ports, envoy: Envoy, image: Image, labels: Mapping[str, str] = _NONE
-) -> tuple[Wanted, ...]:
+    spec: OffloadSpec,
+    owner: str,
+    *,
+    ports: Ports,
+    envoy: Envoy,
+    image: Image,
+    labels: Mapping[str, str] = _NONE,
+    notes: Mapping[str, str] = _NONE,
+) -> tuple[DesiredObject, ...]:
     """Give the gateway's own objects, in the order to write them: what is referred to first. `owner` is the uid.
 
-    `labels` are further ones of the pods, by which a Service that is taken over selects them.
+    `labels` are further ones of the pods, by which a Service that is taken over selects them. `notes` are further keys of
+    the ConfigMap, which Envoy does not read.
     """
     name = gateway_name(spec.key)
     selector = {GATEWAY_LABEL: spec.key.name}
     budget = {"maxUnavailable": 1, "selector": {"matchLabels": selector}, "unhealthyPodEvictionPolicy": "AlwaysAllow"}
     return (
-        _wanted(SERVICE_ACCOUNTS, spec, name, owner, {"automountServiceAccountToken": False}),
-        _wanted(CONFIG_MAPS, spec, name, owner, {"data": dict(envoy.files)}),
-        _wanted(POD_DISRUPTION_BUDGETS, spec, name, owner, {"spec": budget}),
-        _wanted(DEPLOYMENTS, spec, name, owner, {"spec": _deployment(spec, ports, envoy, image, labels)}),
+        _desired(SERVICE_ACCOUNTS, spec, name, owner, {"automountServiceAccountToken": False}),
+        _desired(CONFIG_MAPS, spec, name, owner, {"data": {**envoy.files, **notes}}),
+        _desired(POD_DISRUPTION_BUDGETS, spec, name, owner, {"spec": budget}),
+        _desired(DEPLOYMENTS, spec, name, owner, {"spec": _deployment(spec, ports, envoy, image, labels)}),
     )
 
 
-def gateway_service(spec: OffloadSpec, owner: str, *, ports: Ports) -> Wanted:
+def gateway_service(spec: OffloadSpec, owner: str, *, ports: Ports) -> DesiredObject:
     """Give the Service that clients use where their own is left alone."""
     content = {
         "selector": {GATEWAY_LABEL: spec.key.name},
         "ipFamilyPolicy": "PreferDualStack",
         "ports": [{"name": "http", "port": ports.service, "targetPort": ports.front_name}],
     }
-    return _wanted(SERVICES, spec, gateway_name(spec.key), owner, {"spec": content})
+    return _desired(SERVICES, spec, gateway_name(spec.key), owner, {"spec": content})
 
 
-def direct_service(spec: OffloadSpec, owner: str, *, selector: Mapping[str, str], port: int, ports: Ports) -> Wanted:
+def direct_service(
+    spec: OffloadSpec, owner: str, *, selector: Mapping[str, str], port: int, ports: Ports
+) -> DesiredObject:
     """Give that Service leading straight to the model's pods: who uses it is served while there is no gateway."""
     content = {
         "selector": dict(selector),
         "ipFamilyPolicy": "PreferDualStack",
         "ports": [{"name": "http", "port": ports.service, "targetPort": port}],
     }
-    return _wanted(SERVICES, spec, gateway_name(spec.key), owner, {"spec": content})
+    return _desired(SERVICES, spec, gateway_name(spec.key), owner, {"spec": content})
 
 
 def pod_labels(key: ModelKey) -> dict[str, str]:
@@ -186,8 +198,8 @@ def secret_keys(spec: OffloadSpec) -> tuple[SecretKey, ...]:
     return tuple(sorted(found, key=lambda key: (key.name, key.key)))
 
 
-def _wanted(resource: Resource, spec: OffloadSpec, name: str, owner: str, content: Json) -> Wanted:
-    whole = {
+def _desired(resource: Resource, spec: OffloadSpec, name: str, owner: str, content: Json) -> DesiredObject:
+    whole: Json = {
         "apiVersion": resource.api_version,
         "kind": resource.kind,
         "metadata": {
@@ -198,8 +210,9 @@ def _wanted(resource: Resource, spec: OffloadSpec, name: str, owner: str, conten
         },
         **content,
     }
-    digest = hashlib.sha256(repr(whole).encode()).hexdigest()
-    return Wanted(resource, spec.key.namespace, name, whole, digest)
+    digest = hashlib.sha256(repr(whole).encode()).hexdigest()[:16]
+    whole["metadata"]["annotations"] = {APPLIED_ANNOTATION: digest}
+    return DesiredObject(resource, spec.key.namespace, name, whole, digest)
 
 
 def _owner(key: ModelKey, uid: str) -> Json:
@@ -327,7 +340,7 @@ def _drain_seconds(spec: OffloadSpec) -> int:
 def _resources(spec: OffloadSpec) -> Json:
     given: dict[str, dict[str, str]] = {"requests": dict(_REQUESTS), "limits": dict(_LIMITS)}
     for which, resource, amount in spec.gateway.resources:
-        given[which][resource] = amount
+        given[which][resource] = str(quantity.parse(amount))  # as the API server writes it back
     return given
 
 

@@ -1,4 +1,8 @@
-"""The ModelDeployments of the cluster: where specs come from, and what was decided before."""
+"""The ModelDeployments of the cluster: the spec in force of each, and what was decided for it before.
+
+A spec that is refused leaves the last good one in force. That one is kept here while the process runs, and stored beside
+the gateway (see `last_good`), from where a process that was started anew recalls it.
+"""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,6 +24,7 @@ Read = Callable[[Mapping[str, object]], Accepted | tuple[Rejected, ...]]
 
 FINALIZER: Final = f"{DOMAIN}/give-back"
 """It is on a model as long as its Service is taken over."""
+WHOLE: Final = 100
 
 _DECISION = pydantic.TypeAdapter(Decision)
 
@@ -38,15 +43,20 @@ class Stored:
 
     @property
     def held(self) -> bool:
-        """Tell whether it stays until its Service was given back."""
+        """Tell whether our finalizer is on it."""
         return FINALIZER in (self.content["metadata"].get("finalizers") or ())
+
+    @property
+    def created(self) -> str:
+        """Give its creationTimestamp, which sorts as text; "" if there is none."""
+        return str(self.content["metadata"].get("creationTimestamp") or "")
 
     @property
     def percentage(self) -> int | None:
         """The percentage that is in force, if one was recorded: what was decided, or the most that the remote takes."""
         offloading = self.status.get("offloading") or {}
-        percentage, most = offloading.get("percentage"), offloading.get("atMost", 100)
-        return min(percentage, most) if isinstance(percentage, int) and 0 <= percentage <= 100 else None  # noqa: PLR2004 - percent
+        percentage, most = offloading.get("percentage"), offloading.get("atMost", WHOLE)
+        return min(percentage, most) if isinstance(percentage, int) and 0 <= percentage <= WHOLE else None
 
 
 def stored(content: Json) -> Stored:
@@ -66,8 +76,20 @@ def stored(content: Json) -> Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class Good:
+    """A spec that was accepted, as it was written, and its generation."""
+
+    spec: Json = field(hash=False)
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
-    """What is known of one ModelDeployment: the spec in force, if there is a valid one, and the mistakes in the present one."""
+    """What is known of one ModelDeployment.
+
+    `spec` is the one in force, if any was ever valid, and `good` the text it was made of; `rejected` are the mistakes in
+    the present one. `recalled` tells that a last good spec was looked for where the gateway keeps it.
+    """
 
     uid: str
     spec: OffloadSpec | None
@@ -75,31 +97,25 @@ class Model:
     notices: tuple[str, ...] = ()
     generation: int = 0
     deleting: bool = False
+    good: Good | None = None
+    override_ignored: Rejected | None = None
+    recalled: bool = False
+
+    @property
+    def awaits_recall(self) -> bool:
+        """Tell whether a last good spec may be known elsewhere, and was not looked for yet."""
+        return self.spec is None and bool(self.rejected) and not self.recalled
 
 
 class Models:
-    """A `Provider` and a `Memory` over what the watch sees. A spec that is refused leaves the last good one in force."""
+    """A `Memory` over what the watch sees, and the specs in force."""
 
-    def __init__(
-        self, read: Read, *, told: Callable[[ModelKey, Stored | None], None] = lambda _key, _stored: None
-    ) -> None:
+    def __init__(self, read: Read, *, withdrawn: bool = False) -> None:
         self._read = read
-        self._told = told
+        self._withdrawn = withdrawn
         self._stored: dict[ModelKey, Stored] = {}
         self._models: dict[ModelKey, Model] = {}
         self._written: dict[ModelKey, object] = {}
-        self.changes: Latest[int] = Latest(0)
-        self.spec_changes: Latest[int] = Latest(0)
-
-    def changed(self, place: tuple[str, str], seen: Stored | None) -> None:
-        """Take note of what the watch saw."""
-        key = ModelKey(*place)
-        if seen is None or (seen.deleting and not seen.held):
-            self._drop(key)
-        else:
-            self._keep(key, seen)
-        self._told(key, self._stored.get(key))
-        self.changes.set(self.changes.value + 1)
 
     @property
     def models(self) -> Mapping[ModelKey, Model]:
@@ -110,60 +126,103 @@ class Models:
         """Give the object as it was seen last."""
         return self._stored.get(key)
 
-    async def specs(self) -> AsyncIterator[Mapping[ModelKey, OffloadSpec]]:
-        """Give all specs in force, now and again whenever one of them changed."""
-        while True:
-            seen = self.spec_changes.value
-            yield {key: model.spec for key, model in self._models.items() if model.spec is not None}
-            await self.spec_changes.other_than(seen)
+    def changed(self, key: ModelKey, seen: Stored | None) -> None:
+        """Take note of what the watch saw."""
+        if seen is None or (seen.deleting and not seen.held):
+            for known in (self._stored, self._written, self._models):
+                known.pop(key, None)
+            return
+        self._stored[key] = seen
+        about = seen.content["metadata"]
+        written = (seen.uid, seen.generation, about.get("annotations"), about.get("labels"), seen.deleting)
+        if self._written.get(key) != written:
+            self._written[key] = written
+            self._models[key] = self._model(key, seen)
 
-    def is_held(self, key: ModelKey) -> bool:
-        """Tell whether a model stays until its Service was given back."""
-        stored = self._stored.get(key)
-        return stored is not None and stored.held
+    def remember(self, key: ModelKey, uid: str, good: Good | None) -> None:
+        """Put the last good spec in force that was found for a model whose present one is refused, or note that there is none."""
+        model, seen = self._models.get(key), self._stored.get(key)
+        if model is not None and seen is not None and model.uid == uid and model.awaits_recall:
+            recalled = self._refused(replace(model, good=good, recalled=True), seen, model.rejected)
+            self._models[key] = self._ended(recalled, seen)
 
     def recall(self, key: ModelKey) -> Decision | None:
-        """Give the decision that the status records, to go on from; what can't be understood is made of its percentage."""
-        status = self._stored[key].status if key in self._stored else {}
-        record = status.get("record")
+        """Give the decision that the status records, to go on from; None if there is none, or none that can be understood."""
+        record = self._stored[key].status.get("record") if key in self._stored else None
         if isinstance(record, str) and record:
             try:
                 return _DECISION.validate_json(record)
             except pydantic.ValidationError as error:
-                log.warning("recorded decision unreadable", model=str(key), error=str(error))
+                log.warning("recorded decision unreadable", model=str(key), error=str(error)[:200])
         return None
 
-    def _keep(self, key: ModelKey, seen: Stored) -> None:
-        self._stored[key] = seen
-        about = seen.content["metadata"]
-        written = (seen.uid, seen.generation, about.get("annotations"), about.get("labels"), seen.deleting)
-        if self._written.get(key) == written:
-            return
-        self._written[key] = written
-        model = self._model(key, seen)
-        self._models[key] = _ending(model) if seen.deleting else model
-        self.spec_changes.set(self.spec_changes.value + 1)
-
     def _model(self, key: ModelKey, seen: Stored) -> Model:
-        before = self._models.get(key)
-        match self._read(seen.content):
-            case Accepted(spec, notices):
-                return Model(seen.uid, spec, notices=tuple(map(str, notices)), generation=seen.generation)
+        known = self._models.get(key)
+        before = known if known and known.uid == seen.uid else None
+        match self._understood(seen.content):
+            case Accepted(spec, notices, ignored):
+                good = Good(seen.content.get("spec") or {}, seen.generation)
+                texts = tuple(map(str, notices))
+                model = Model(
+                    seen.uid, spec, notices=texts, generation=seen.generation, good=good, override_ignored=ignored
+                )
             case rejected:
-                log.warning("spec refused", model=str(key), mistakes=[str(each) for each in rejected])
-                last_good = before.spec if before and before.uid == seen.uid else None
-                return Model(seen.uid, last_good, rejected=rejected, generation=seen.generation)
+                log.warning("spec refused", model=str(key), mistakes=[str(each)[:500] for each in rejected[:10]])
+                model = self._refused(before or Model(seen.uid, None), seen, rejected)
+        return self._ended(model, seen)
 
-    def _drop(self, key: ModelKey) -> None:
-        self._stored.pop(key, None)
-        self._written.pop(key, None)
-        if self._models.pop(key, None) is not None:
-            self.spec_changes.set(self.spec_changes.value + 1)
+    def _refused(self, before: Model, seen: Stored, rejected: tuple[Rejected, ...]) -> Model:
+        """Give the model with its last good spec, under its present annotations."""
+        model = Model(seen.uid, None, rejected, generation=seen.generation, recalled=before.recalled)
+        if before.good is None:
+            return model
+        about = {**seen.content["metadata"], "generation": before.good.generation}
+        match self._understood({**seen.content, "metadata": about, "spec": before.good.spec}):
+            case Accepted(spec, _, ignored):
+                return replace(model, spec=spec, good=before.good, override_ignored=ignored)
+            case _:
+                return model
+
+    def _ended(self, model: Model, seen: Stored) -> Model:
+        """Treat a model that is deleted as disabled, until its Service was given back."""
+        if not seen.deleting and not self._withdrawn:
+            return model
+        return replace(model, spec=replace(model.spec, enabled=False) if model.spec else None, deleting=True)
+
+    def _understood(self, content: Json) -> Accepted | tuple[Rejected, ...]:
+        """Read an object; one that the reader itself fails at is refused, as a mistake in it would be."""
+        try:
+            return self._read(content)
+        except Exception as error:
+            log.exception(
+                "spec not read", model=f"{content['metadata'].get('namespace')}/{content['metadata'].get('name')}"
+            )
+            return (Rejected("spec", f"can't be read: {type(error).__name__}"),)
 
 
-def _ending(model: Model) -> Model:
-    """Treat a model that is deleted as disabled, until its Service was given back."""
-    return replace(model, spec=replace(model.spec, enabled=False) if model.spec else None, deleting=True)
+class Specs:
+    """A `Provider` of the specs that are decided for."""
+
+    def __init__(self) -> None:
+        self._specs: dict[ModelKey, OffloadSpec] = {}
+        self._changes: Latest[int] = Latest(0)
+
+    def put(self, key: ModelKey, spec: OffloadSpec | None) -> None:
+        """Decide for this spec from now on, or for none of the model."""
+        if self._specs.get(key) == spec:
+            return
+        if spec is None:
+            del self._specs[key]
+        else:
+            self._specs[key] = spec
+        self._changes.set(self._changes.value + 1)
+
+    async def specs(self) -> AsyncIterator[Mapping[ModelKey, OffloadSpec]]:
+        """Give all specs, now and again whenever one of them changed."""
+        while True:
+            seen = self._changes.value
+            yield dict(self._specs)
+            await self._changes.other_than(seen)
 
 
 def record(decision: Decision) -> str:

@@ -68,6 +68,10 @@ class Pods:
     def __len__(self) -> int:
         return len(self._pods)
 
+    def get(self, place: Place) -> KnownPod | None:
+        """Give a pod as it was seen last."""
+        return self._pods.get(place)
+
     def changed(self, place: Place, seen: KnownPod | None) -> None:
         """Take note of what the watch saw."""
         before = self._pods.pop(place, None)

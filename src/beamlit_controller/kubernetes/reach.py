@@ -49,5 +49,5 @@ class Reach:
         try:
             async with asyncio.timeout(PATIENCE), self._client.stream("GET", url) as answer:
                 return self._question.header in answer.headers
-        except (TimeoutError, httpx2.HTTPError, OSError):
+        except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError):
             return False

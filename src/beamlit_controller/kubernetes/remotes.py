@@ -1,30 +1,44 @@
-"""How every model's remote is, by what its gateways have counted: each ready gateway pod is asked for its own figures."""
+"""How every model's remote is, by what its gateways have counted: each ready gateway pod is asked for its own stats.
+
+Every model is asked for on its own: a gateway that answers nonsense, or not at all, is nobody else's delay. A model whose
+gateways have not been asked yet is as its status says, so that a new leader does not forget what the last one knew.
+"""
 
 import asyncio
+import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from itertools import islice
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import httpx2
+import structlog
 
+from beamlit_controller.controller.changes import Changes
 from beamlit_controller.core import remote_health, throttle
+from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.remote_health import Attempts, Judged, RemoteReady
 from beamlit_controller.core.spec import ModelKey, RemoteBackend
-from beamlit_controller.kubernetes.models import Models
+from beamlit_controller.kubernetes.models import Models, Stored
 from beamlit_controller.kubernetes.owned import GatewayPod, Owned
 
-PERIOD = 5.0
-PATIENCE = 2.0
-LONGEST_PAGE = 1024 * 1024
-AT_ONCE = 32
+log = structlog.stdlib.get_logger(__name__)
+
+PERIOD: Final = 5.0
+SPREAD: Final = 0.8
+"""The part of a period over which the models are spread."""
+PATIENCE: Final = 2.0
+LONGEST_PAGE: Final = 1024 * 1024
+MOST_ASKED: Final = 32
+"""Pods of one gateway that are asked at once."""
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """Where a gateway tells its figures, and what understands them."""
+class GatewayStats:
+    """Where a gateway tells its stats, and what understands them."""
 
     path: str
     read: Callable[[str], Attempts]
@@ -34,23 +48,25 @@ class Figures:
 class _Remote:
     """What is known of one: what each pod had counted, all that was counted since, and what follows from it."""
 
+    judged: Judged
     pods: dict[str, Attempts] = field(default_factory=dict)
     counted: Counter[tuple[str, int]] = field(default_factory=Counter)
-    judged: Judged = field(default_factory=Judged)
     most: int = throttle.WHOLE
 
 
 class Remotes:
-    """Asks the gateways while we lead; used as `async with`. `changed` hears of the model whose remote is another way now."""
+    """Asks the gateways while we lead; used as `async with`. A remote that is another way now is a change of its model."""
 
-    def __init__(self, models: Models, owned: Owned, figures: Figures, *, changed: Callable[[ModelKey], None]) -> None:
+    def __init__(self, models: Models, owned: Owned, stats: GatewayStats, changes: Changes[ModelKey]) -> None:
         self._models = models
         self._owned = owned
-        self._figures = figures
-        self._changed = changed
+        self._stats = stats
+        self._changes = changes
         self._remotes: dict[ModelKey, _Remote] = {}
-        self._places = asyncio.Semaphore(AT_ONCE)
-        self._client = httpx2.AsyncClient(trust_env=False, timeout=PATIENCE, follow_redirects=False)
+        self._asking: set[ModelKey] = set()
+        self.failures = 0
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=200)
+        self._client = httpx2.AsyncClient(trust_env=False, timeout=PATIENCE, follow_redirects=False, limits=limits)
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
@@ -63,31 +79,48 @@ class Remotes:
 
     async def run(self) -> None:
         """Ask again and again, until cancelled."""
-        while True:
-            wanted = {
-                key: model.spec.remote
-                for key, model in self._models.models.items()
-                if model.spec is not None and model.spec.remote is not None
-            }
-            self._remotes = {key: remote for key, remote in self._remotes.items() if key in wanted}
-            async with asyncio.TaskGroup() as group:
+        async with asyncio.TaskGroup() as group:
+            while True:
+                wanted = dict(self._wanted())
+                self._remotes = {key: remote for key, remote in self._remotes.items() if key in wanted}
                 for key, backend in wanted.items():
-                    group.create_task(self._look(key, backend))
-            await asyncio.sleep(PERIOD)
+                    if key not in self._asking:  # one that is slow is not asked again meanwhile
+                        self._asking.add(key)
+                        group.create_task(self._guarded_look(key, backend), name=f"stats {key}")
+                await asyncio.sleep(PERIOD)
 
     def ready(self, key: ModelKey) -> RemoteReady | None:
         """Tell how a model's remote is, if anything is known."""
-        return self._remotes[key].judged.condition if key in self._remotes else None
+        return self._remotes[key].judged.condition if key in self._remotes else _recorded(self._models.get(key))
 
     def most(self, key: ModelKey) -> int:
         """Tell the most percent that a model's remote takes: less than all of it while it answers 429."""
         return self._remotes[key].most if key in self._remotes else throttle.WHOLE
 
-    async def _look(self, key: ModelKey, backend: RemoteBackend) -> None:
-        remote = self._remotes.setdefault(key, _Remote())
-        pods = [pod for pod in self._owned.pods(key).values() if pod.ready and pod.ip and pod.stats_port]
+    def _wanted(self) -> Iterator[tuple[ModelKey, RemoteBackend]]:
+        for key, model in self._models.models.items():
+            if model.spec is not None and model.spec.remote is not None:
+                yield key, model.spec.remote
+
+    async def _guarded_look(self, key: ModelKey, backend: RemoteBackend) -> None:
+        """Look at one model's remote, at some moment of the period. Never raises."""
+        try:
+            await asyncio.sleep(PERIOD * SPREAD * random.random())  # noqa: S311 - spreads requests, guards nothing
+            await self.look(key, backend)
+        except Exception as error:  # noqa: BLE001 - what one gateway says must not end the others' turn
+            self.failures += 1
+            log.warning("stats of a gateway not understood", model=str(key), error=repr(error)[:200])
+        finally:
+            self._asking.discard(key)
+
+    async def look(self, key: ModelKey, backend: RemoteBackend) -> None:
+        """Ask the model's gateway pods, and judge by what is new."""
+        ready = (pod for pod in self._owned.pods(key).values() if pod.ready and pod.ip and pod.stats_port)
+        pods = list(islice(ready, MOST_ASKED))
         answers = await asyncio.gather(*(self._ask(pod) for pod in pods))
         known = {pod.uid: answer for pod, answer in zip(pods, answers, strict=True) if answer is not None}
+        remote = self._remotes.get(key) or _Remote(Judged(_recorded(self._models.get(key)) or Judged().condition))
+        self._remotes[key] = remote
         before = _whole(remote, servers=0)
         for uid, attempts in known.items():
             # What a pod had counted before it was first seen belongs to an earlier leader's time.
@@ -103,20 +136,31 @@ class Remotes:
         percentage = (stored.percentage if stored else None) or 0
         remote.most = throttle.most(most, percentage=percentage, before=before, after=after)
         if (said.status, said.reason, most) != (*_essence(remote.judged.condition), remote.most):
-            self._changed(key)
+            self._changes.publish(key)
 
     async def _ask(self, pod: GatewayPod) -> Attempts | None:
-        """Ask one pod; None if it does not answer."""
+        """Ask one pod; None if it does not answer, or nothing that can be understood."""
         host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
         try:
-            async with self._places, asyncio.timeout(PATIENCE):
-                request = self._client.build_request("GET", f"http://{host}:{pod.stats_port}{self._figures.path}")
+            async with asyncio.timeout(PATIENCE):
+                request = self._client.build_request("GET", f"http://{host}:{pod.stats_port}{self._stats.path}")
                 async with aclosing(await self._client.send(request, stream=True)) as response:
-                    return (
-                        self._figures.read(await _page(response)) if response.status_code == httpx2.codes.OK else None
-                    )
-        except (TimeoutError, httpx2.HTTPError, OSError):
+                    if response.status_code != httpx2.codes.OK:
+                        return None
+                    return self._stats.read(await _page(response))
+        except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError):
             return None
+
+
+def _recorded(stored: Stored | None) -> RemoteReady | None:
+    """Give how the remote is by the status that an earlier leader wrote for the same spec."""
+    for each in (stored.status.get("conditions") or ()) if stored else ():
+        if each.get("type") == "RemoteReady" and stored and each.get("observedGeneration") == stored.generation:
+            try:
+                return RemoteReady(str(each["status"]), Reason(each["reason"]), str(each["message"]))
+            except (KeyError, ValueError):
+                return None
+    return None
 
 
 async def _page(response: httpx2.Response) -> str:
@@ -126,7 +170,7 @@ async def _page(response: httpx2.Response) -> str:
             body += piece
             if len(body) > LONGEST_PAGE:
                 break
-    return body.decode(errors="replace")
+    return body[:LONGEST_PAGE].decode(errors="replace")
 
 
 def _whole(remote: _Remote, *, servers: int) -> Attempts:

@@ -24,9 +24,11 @@ WELL = timedelta(seconds=30)
 REVERTS = 3
 WITHIN = timedelta(hours=1)
 """After so many reverts in so long, the Service is left to whoever writes it."""
+SKEW = timedelta(minutes=5)
+"""A revert noted further ahead of our clock than this was not noted by any controller, and does not count."""
 
 
-class Act(Enum):
+class Action(Enum):
     """What to write on the Service."""
 
     NOTHING = auto()
@@ -37,7 +39,7 @@ class Act(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Observation:
     """What is known. `value` is the model's own, `others` those of other models that may have the Service.
 
     `barred` says why the Service must not be taken at all, and `waits` why not yet. `down` is for how long no pod of the
@@ -57,19 +59,22 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What to do, why, and when to look again. `reverted` is when others took the Service back lately."""
+class TakeoverDecision:
+    """What to write, why, and when to look again. `reverted` is when others took the Service back lately.
 
-    act: Act
+    `taken` tells whether the Service is meant to lead through the gateway once that is written.
+    """
+
+    action: Action
     taken: bool
     why: Missing
     again: timedelta | None = None
     reverted: tuple[datetime, ...] = ()
 
 
-def decide(facts: Facts) -> Step:
+def decide(seen: Observation) -> TakeoverDecision:
     """Decide."""
-    return _kept(facts) if is_held(facts.service, facts.value) else _free(facts)
+    return _kept(seen) if is_held(seen.service, seen.value) else _free(seen)
 
 
 def is_held(service: Service, value: str) -> bool:
@@ -94,61 +99,63 @@ def is_up(pod: GatewayPod, service: Service, value: str) -> bool:
     return pod.ready and not pod.deleting and selected(pod, service, value)
 
 
-def _kept(facts: Facts) -> Step:
-    """Decide for a Service that is taken over."""
-    service, pods = facts.service, facts.pods
+def _kept(seen: Observation) -> TakeoverDecision:
+    """Decide for a Service that selects the gateway."""
+    service, pods = seen.service, seen.pods
     if service.lost:
         unknown = (
             f"Service {service.name} selects the gateway, and nothing tells what it selected before: write its selector"
         )
-        return Step(Act.NOTHING, taken=True, why=Missing(Reason.SERVICE_UNSUITABLE, unknown))
-    if facts.barred is not None:
-        return Step(Act.GIVE_BACK, taken=False, why=facts.barred, reverted=service.noted.reverted)
-    if any(is_up(pod, service, facts.value) and not offers(pod, service) for pod in pods):
+        return TakeoverDecision(Action.NOTHING, taken=True, why=Missing(Reason.SERVICE_UNSUITABLE, unknown))
+    if seen.barred is not None:
+        return TakeoverDecision(Action.GIVE_BACK, taken=False, why=seen.barred, reverted=service.noted.reverted)
+    if any(is_up(pod, service, seen.value) and not offers(pod, service) for pod in pods):
         why = Missing(
             Reason.GATEWAY_STARTING, "given back: a pod of the gateway does not serve all ports of the Service yet"
         )
-        return Step(Act.GIVE_BACK, taken=False, why=why, reverted=service.noted.reverted)
-    failed = _failed(facts)
-    if failed is not None and facts.down is not None:
+        return TakeoverDecision(Action.GIVE_BACK, taken=False, why=why, reverted=service.noted.reverted)
+    failed = _failed(seen)
+    if failed is not None and seen.down is not None:
         grace = NOT_READY if pods else GONE
-        if facts.down >= grace:
-            return Step(Act.GIVE_BACK, taken=False, why=failed, reverted=service.noted.reverted)
-        return Step(Act.NOTHING, taken=True, why=failed, again=grace - facts.down)
+        if seen.down >= grace:
+            return TakeoverDecision(Action.GIVE_BACK, taken=False, why=failed, reverted=service.noted.reverted)
+        return TakeoverDecision(Action.NOTHING, taken=True, why=failed, again=grace - seen.down)
     why = Missing(
         Reason.SERVICE_TAKEN, f"Service {service.name} leads through the gateway; older connections end as they do"
     )
-    noted = service.noted.original == service.selector and service.noted.taken_by == facts.key
-    return Step(Act.NOTHING if noted else Act.TAKE, taken=True, why=why, reverted=service.noted.reverted)
+    noted = service.noted.original == service.selector and service.noted.taken_by == seen.key
+    return TakeoverDecision(
+        Action.NOTHING if noted else Action.TAKE, taken=True, why=why, reverted=service.noted.reverted
+    )
 
 
-def _free(facts: Facts) -> Step:
+def _free(seen: Observation) -> TakeoverDecision:
     """Decide for a Service that is not ours now."""
-    service = facts.service
-    if any(value in facts.others for _, value in service.present):
-        return Step(Act.NOTHING, taken=False, why=facts.barred or _held_by_another(service))
-    reverted = _reverted(facts)
-    waits = facts.barred or _contested(service, reverted) or _failed(facts) or facts.waits or _recovering(facts)
+    service = seen.service
+    if any(value in seen.others for _, value in service.present):
+        return TakeoverDecision(Action.NOTHING, taken=False, why=seen.barred or _held_by_another(service))
+    reverted = _reverted(seen)
+    waits = seen.barred or _contested(service, reverted) or _failed(seen) or seen.waits or _recovering(seen)
     if waits is None:
         why = Missing(Reason.SERVICE_TAKEN, f"Service {service.name} is led through the gateway")
-        return Step(Act.TAKE, taken=True, why=why, reverted=reverted)
-    again = _again(facts, waits, reverted)
+        return TakeoverDecision(Action.TAKE, taken=True, why=why, reverted=reverted)
+    again = _again(seen, waits, reverted)
     if service.taken:
-        act = Act.NOTHING if service.lost else Act.GIVE_BACK
+        act = Action.NOTHING if service.lost else Action.GIVE_BACK
     else:
-        act = Act.NOTE if service.noted.taken_by or service.noted.reverted != reverted else Act.NOTHING
-    return Step(act, taken=False, why=waits, again=again, reverted=reverted)
+        act = Action.NOTE if service.noted.taken_by or service.noted.reverted != reverted else Action.NOTHING
+    return TakeoverDecision(act, taken=False, why=waits, again=again, reverted=reverted)
 
 
 def _held_by_another(service: Service) -> Missing:
     return Missing(Reason.SERVICE_HELD, f"Service {service.name} is still taken over by another ModelDeployment")
 
 
-def _reverted(facts: Facts) -> tuple[datetime, ...]:
+def _reverted(seen: Observation) -> tuple[datetime, ...]:
     """Give when others wrote back the selector that was there before, lately; one that is new is an edit, and no revert."""
-    service, noted = facts.service, facts.service.noted
-    now = (facts.now,) if noted.taken_by and not service.taken and service.present == noted.original else ()
-    return tuple(each for each in (*noted.reverted, *now) if each > facts.now - WITHIN)
+    service, noted = seen.service, seen.service.noted
+    now = (seen.now,) if noted.taken_by and not service.taken and service.present == noted.original else ()
+    return tuple(each for each in (*noted.reverted, *now) if seen.now - WITHIN < each <= seen.now + SKEW)
 
 
 def _contested(service: Service, reverted: tuple[datetime, ...]) -> Missing | None:
@@ -163,26 +170,26 @@ def _contested(service: Service, reverted: tuple[datetime, ...]) -> Missing | No
     )
 
 
-def _failed(facts: Facts) -> Missing | None:
-    if facts.down is None:
+def _failed(seen: Observation) -> Missing | None:
+    if seen.down is None:
         return None
-    return Missing(Reason.GATEWAY_LOST, f"no pod of the gateway is ready since {facts.down.total_seconds():.0f} s")
+    return Missing(Reason.GATEWAY_LOST, f"no pod of the gateway is ready since {seen.down.total_seconds():.0f} s")
 
 
-def _recovering(facts: Facts) -> Missing | None:
-    if facts.up is None or facts.up >= WELL:
+def _recovering(seen: Observation) -> Missing | None:
+    if seen.up is None or seen.up >= WELL:
         return None
     wanted = WELL.total_seconds()
-    message = f"the gateway failed; it has been ready for {facts.up.total_seconds():.0f} s of {wanted:.0f} s"
+    message = f"the gateway failed; it has been ready for {seen.up.total_seconds():.0f} s of {wanted:.0f} s"
     return Missing(Reason.GATEWAY_LOST, message)
 
 
-def _again(facts: Facts, waits: Missing, reverted: Iterable[datetime]) -> timedelta | None:
+def _again(seen: Observation, waits: Missing, reverted: Iterable[datetime]) -> timedelta | None:
     if waits.reason is Reason.SERVICE_CONTESTED:
-        return max(min(tuple(reverted)[-REVERTS:]) + WITHIN - facts.now, timedelta(seconds=1))
-    if facts.barred is None and facts.waits is None and facts.up is not None:
-        return WELL - facts.up
-    return timedelta(seconds=1) if facts.barred is None else None
+        return max(min(tuple(reverted)[-REVERTS:]) + WITHIN - seen.now, timedelta(seconds=1))
+    if seen.barred is None and seen.waits is None and seen.up is not None:
+        return WELL - seen.up
+    return timedelta(seconds=1) if seen.barred is None else None
 
 
 def readiness(

@@ -1,7 +1,7 @@
 """Our own metrics as Prometheus reads them: rendered on demand, one scrape at a time, off the event loop."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder, generate_latest
@@ -12,8 +12,9 @@ from beamlit_controller.core.spec import ModelKey
 
 MODEL_LABELS = ("namespace", "name")
 
-Read = Callable[[], float | Mapping[ModelKey, float]]
-"""One figure, or one per model."""
+Values = float | Mapping[ModelKey, float] | Mapping[tuple[str, ...], float]
+Read = Callable[[], Values]
+"""One figure, or one per model or per other labels."""
 
 
 class Exposition:
@@ -24,13 +25,13 @@ class Exposition:
         self._figures: list[_Figure] = []
         self._one_at_a_time = asyncio.Lock()
 
-    def gauge(self, name: str, documentation: str, read: Read) -> None:
+    def gauge(self, name: str, documentation: str, read: Read, *, labels: Sequence[str] = MODEL_LABELS) -> None:
         """Add a gauge whose value is asked of `read`, on the event loop, at every scrape."""
-        self._add(_Figure(GaugeMetricFamily, name, documentation, read))
+        self._add(_Figure(GaugeMetricFamily, name, documentation, read, labels))
 
-    def counter(self, name: str, documentation: str, read: Read) -> None:
+    def counter(self, name: str, documentation: str, read: Read, *, labels: Sequence[str] = MODEL_LABELS) -> None:
         """Add a counter whose value is asked of `read`, on the event loop, at every scrape."""
-        self._add(_Figure(CounterMetricFamily, name, documentation, read))
+        self._add(_Figure(CounterMetricFamily, name, documentation, read, labels))
 
     async def render(self, accept: str) -> tuple[bytes, str]:
         """Give the exposition and its content type, OpenMetrics or text as the Accept header asks."""
@@ -48,13 +49,19 @@ class _Figure(Collector):
     """A figure that somebody else keeps, as read at the last refresh."""
 
     def __init__(
-        self, family: type[GaugeMetricFamily | CounterMetricFamily], name: str, documentation: str, read: Read
+        self,
+        family: type[GaugeMetricFamily | CounterMetricFamily],
+        name: str,
+        documentation: str,
+        read: Read,
+        labels: Sequence[str],
     ) -> None:
         self._family = family
         self._name = name
         self._documentation = documentation
         self._read = read
-        self._values: float | Mapping[ModelKey, float] = {}
+        self._labels = labels
+        self._values: Values = {}
 
     def refresh(self) -> None:
         values = self._read()
@@ -63,9 +70,9 @@ class _Figure(Collector):
     def collect(self) -> Iterable[Metric]:
         if not isinstance(self._values, Mapping):
             return (self._family(self._name, self._documentation, value=self._values),)
-        family = self._family(self._name, self._documentation, labels=MODEL_LABELS)
+        family = self._family(self._name, self._documentation, labels=self._labels)
         for key, value in self._values.items():
-            family.add_metric((key.namespace, key.name), value)
+            family.add_metric((key.namespace, key.name) if isinstance(key, ModelKey) else key, value)
         return (family,)
 
 

@@ -1,0 +1,125 @@
+"""The parts of the cluster mode, wired. Read `build` to see what talks to what."""
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import urlencode
+
+from beamlit_controller import app
+from beamlit_controller.api import translate
+from beamlit_controller.cluster import gateway, site
+from beamlit_controller.cluster.gateway import EnvoyFiles
+from beamlit_controller.cluster.given import LEASE, TOKEN_KEY, Cluster
+from beamlit_controller.cluster.site import Shown
+from beamlit_controller.cluster.weights import Weights
+from beamlit_controller.controller.changes import Changes
+from beamlit_controller.controller.clock import SteadyClock
+from beamlit_controller.controller.ports import Clock
+from beamlit_controller.controller.sensor import Sensor
+from beamlit_controller.envoy import remote_stats
+from beamlit_controller.envoy.share_access import Tokens
+from beamlit_controller.envoy.shares import ShareServer
+from beamlit_controller.kubernetes import api_server
+from beamlit_controller.kubernetes.api_server import ApiServer
+from beamlit_controller.kubernetes.discovery import Discovery
+from beamlit_controller.kubernetes.endpoints import MetricEndpoints
+from beamlit_controller.kubernetes.inventory import ClusterInventory
+from beamlit_controller.kubernetes.last_good import LastGood
+from beamlit_controller.kubernetes.lease import Lease
+from beamlit_controller.kubernetes.metrics import MetricsApis
+from beamlit_controller.kubernetes.observation import Observer, Reaches
+from beamlit_controller.kubernetes.orphans import Orphans
+from beamlit_controller.kubernetes.reach import Reach
+from beamlit_controller.kubernetes.reconcile import GatewayPass
+from beamlit_controller.kubernetes.reconciler import Reconciler
+from beamlit_controller.kubernetes.remotes import GatewayStats, Remotes
+from beamlit_controller.kubernetes.rounds import Rounds
+from beamlit_controller.kubernetes.scale import Workloads
+from beamlit_controller.kubernetes.status_writer import StatusWriter
+from beamlit_controller.kubernetes.store import Store
+from beamlit_controller.kubernetes.watches import Watches
+from beamlit_controller.scrape.source import ScrapeSource
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything that runs in a replica."""
+
+    clock: Clock
+    lease: Lease
+    store: Store
+    watches: Watches
+    shares: ShareServer
+    weights: Weights
+    last_good: LastGood
+    sensor: Sensor
+    rounds: Rounds
+    remotes: Remotes
+    reconciler: Reconciler
+    orphans: Orphans
+    shown: Shown
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What is there beside the API server: the time, metrics, and gateways that can be asked."""
+
+    clock: Clock
+    sensor: Sensor
+    reach: Reaches
+    remotes: Remotes
+
+
+async def build(given: Cluster, resources: AsyncExitStack) -> Parts:
+    """Wire all parts. What has to be closed again is left to `resources`."""
+    server = await resources.enter_async_context(ApiServer(api_server.configuration(given.kubeconfig)))
+    store = Store(partial(translate.read, settings=given.settings), Changes())
+    stats = GatewayStats(f"/stats/prometheus?{urlencode({'filter': remote_stats.FILTER})}", remote_stats.attempts)
+    outside = Outside(
+        clock=SteadyClock(),
+        sensor=await _sensor(given, server, store, resources),
+        reach=await resources.enter_async_context(Reach(gateway.QUESTION)),
+        remotes=await resources.enter_async_context(Remotes(store.models, store.owned, stats, store.changes)),
+    )
+    return compose(given, server, store, outside)
+
+
+def compose(given: Cluster, server: ApiServer, store: Store, outside: Outside) -> Parts:
+    """Wire all parts around an API server, what is known of it, and what else there is."""
+    lease = Lease(server, namespace=given.namespace, name=LEASE, identity=given.identity)
+    guarded = server.guarded(lease.held) if given.settings.enable_leader_election else server
+    tokens = Tokens((given.shares.secrets / TOKEN_KEY).read_bytes())
+    shares = ShareServer(tokens)
+    watches = store.watches(server, given.settings.namespaces)
+    rounds = Rounds(store.changes)
+    observer = Observer(outside.reach, outside.clock, rounds.readable)
+    writer = StatusWriter(guarded, outside.clock, rounds=rounds, remotes=outside.remotes, identity=given.identity)
+    passes = GatewayPass(guarded, EnvoyFiles(given, tokens), observer, image=given.image)
+    reconciler = Reconciler(guarded, store, gateway=passes, status=writer)
+    return Parts(
+        clock=outside.clock,
+        lease=lease,
+        store=store,
+        watches=watches,
+        shares=shares,
+        weights=Weights(store, shares),
+        last_good=LastGood(server, store),
+        sensor=outside.sensor,
+        rounds=rounds,
+        remotes=outside.remotes,
+        reconciler=reconciler,
+        orphans=Orphans(guarded, store),
+        shown=site.site(given, outside.clock, site.Sources(store, reconciler, shares, watches, lease)),
+    )
+
+
+async def _sensor(given: Cluster, server: ApiServer, store: Store, resources: AsyncExitStack) -> Sensor:
+    """Wire what reads the metrics."""
+    settings = given.settings
+    discovery = Discovery(server)
+    workloads = Workloads(server, discovery, store.service)
+    endpoints = MetricEndpoints(store)
+    scrape = await resources.enter_async_context(ScrapeSource(endpoints.of, timeout=settings.direct_period * 0.6))
+    prometheus = await app.prometheus_source(settings, resources)
+    route = app.route(prometheus, scrape, MetricsApis(server, discovery, workloads))
+    return Sensor(route=route, inventory=ClusterInventory(workloads, store.pods))

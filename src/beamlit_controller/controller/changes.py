@@ -1,0 +1,49 @@
+"""Which keys changed, told to everybody who listens. A listener that is late hears of each key once."""
+
+import asyncio
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+
+class Subscription(Generic[K]):
+    """The keys that changed since the last look. It never holds a key twice, so it can't outgrow the number of keys."""
+
+    def __init__(self) -> None:
+        self._keys: dict[K, None] = {}
+        self._any = asyncio.Event()
+
+    def add(self, key: K) -> None:
+        """Note that a key changed."""
+        self._keys[key] = None
+        self._any.set()
+
+    async def keys(self) -> tuple[K, ...]:
+        """Wait until at least one key changed; give all that did, the earliest first, and forget them."""
+        await self._any.wait()
+        self._any.clear()
+        keys, self._keys = tuple(self._keys), {}
+        return keys
+
+
+class Changes(Generic[K]):
+    """Where changes are published. The publisher knows no listener, and no listener can hold it up."""
+
+    def __init__(self) -> None:
+        self._subscriptions: list[Subscription[K]] = []
+
+    def publish(self, key: K) -> None:
+        """Tell every subscription that a key changed. Returns at once."""
+        for each in self._subscriptions:
+            each.add(key)
+
+    def subscribe(self) -> Subscription[K]:
+        """Listen from now on."""
+        subscription: Subscription[K] = Subscription()
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription[K]) -> None:
+        """Stop listening."""
+        self._subscriptions.remove(subscription)

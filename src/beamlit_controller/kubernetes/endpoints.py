@@ -1,0 +1,22 @@
+"""Where the model servers' own metrics are read in a cluster."""
+
+from collections.abc import Mapping
+
+from beamlit_controller.core.spec import OffloadSpec
+from beamlit_controller.kubernetes.store import Store
+
+
+class MetricEndpoints:
+    """The ready pods behind each model's `metricServiceRef`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def of(self, spec: OffloadSpec) -> Mapping[str, str]:
+        """Give the ready pods that have metrics: the name of each by its `host:port`."""
+        given = spec.metric_service
+        service = self._store.service(spec.key.namespace, given.name) if given else None
+        if given is None or service is None or not service.selector:
+            return {}
+        found = self._store.pods.endpoints(spec.key.namespace, service.pods, given.target_port)
+        return {f"[{host}]:{port}" if ":" in host else f"{host}:{port}": name for name, host, port in found}

@@ -1,0 +1,85 @@
+"""The Events that tell what changed from one status to the next. Pure, but for their names and times."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import uuid4
+
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.kubernetes.api_server import Json
+from beamlit_controller.kubernetes.conditions import BAD_WHEN_FALSE
+from beamlit_controller.kubernetes.models import Stored
+from beamlit_controller.kubernetes.paths import EVENTS, MODEL_DEPLOYMENTS
+
+CONTROLLER: Final = "deployment.beamlit.com/controller"
+LONGEST_NOTE: Final = 1000
+ON_THE_WAY: Final = frozenset(
+    {Reason.GATEWAY_STARTING, Reason.SERVICE_SWITCHING, Reason.PODS_NOT_REACHED, Reason.SERVICE_TAKEN, Reason.NO_PODS}
+)
+"""Why a model is not ready yet, without anything being wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusEvent:
+    """One thing that is worth telling."""
+
+    action: str
+    reason: str
+    note: str
+    warning: bool = False
+
+
+def between(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[StatusEvent]:
+    """Give what is worth telling: another percentage, each condition that turned, and what else keeps a model from being ready.
+
+    A first status tells only that last thing.
+    """
+    was, offloading = before.get("offloading") or {}, now.get("offloading") or {}
+    percentage = offloading.get("percentage")
+    if percentage is not None and percentage != was.get("percentage", 0):
+        note = f"{percentage}% of the requests go to the remote, {was.get('percentage', 0)}% did before: {offloading['message']}"
+        yield StatusEvent("Offload" if percentage else "Release", offloading["reason"], note)
+    known = {each["type"]: (each["status"], each["reason"]) for each in before.get("conditions") or ()}
+    for condition in now.get("conditions") or ():
+        if _is_told(condition, known.get(condition["type"])):
+            kind, state = condition["type"], condition["status"]
+            bad = (kind in BAD_WHEN_FALSE) == (state == "False")
+            yield StatusEvent(kind, condition["reason"], f"{kind} is {state}: {condition['message']}", warning=bad)
+
+
+def content(event: StatusEvent, stored: Stored, *, identity: str, now: datetime) -> Json:
+    """Give the Event as the API server takes it."""
+    key = stored.key
+    regarding = {
+        "apiVersion": MODEL_DEPLOYMENTS.api_version,
+        "kind": MODEL_DEPLOYMENTS.kind,
+        "namespace": key.namespace,
+        "name": key.name,
+        "uid": stored.uid,
+        "resourceVersion": stored.version,
+    }
+    return {
+        "apiVersion": EVENTS.api_version,
+        "kind": EVENTS.kind,
+        "metadata": {"name": f"{key.name}.{uuid4().hex[:16]}", "namespace": key.namespace},
+        "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "reportingController": CONTROLLER,
+        "reportingInstance": identity,
+        "action": event.action,
+        "reason": event.reason,
+        "regarding": regarding,
+        "note": event.note[:LONGEST_NOTE],
+        "type": "Warning" if event.warning else "Normal",
+    }
+
+
+def _is_told(condition: Mapping[str, Any], known: tuple[str, str] | None) -> bool:
+    kind, now = condition["type"], (condition["status"], condition["reason"])
+    if kind == "Offloading" or known == now:
+        return False
+    if kind == "Ready" and now[0] == "False":
+        return now[1] not in ON_THE_WAY if known is None or known[0] == "False" else True
+    if kind == "OverrideValid":
+        return True
+    return known is not None and known[0] != now[0]

@@ -1,0 +1,38 @@
+"""Which models are concerned by a thing: a Service, a label, a workload."""
+
+from collections.abc import Hashable, Iterable
+from typing import Generic, TypeVar
+
+from beamlit_controller.core.spec import ModelKey
+
+T = TypeVar("T", bound=Hashable)
+
+
+class Index(Generic[T]):
+    """The models of each thing, and the things of each model."""
+
+    def __init__(self) -> None:
+        self._keys: dict[T, dict[ModelKey, None]] = {}
+        self._things: dict[ModelKey, tuple[T, ...]] = {}
+
+    def put(self, key: ModelKey, things: Iterable[T]) -> None:
+        """Have the model concerned by these things, and by no others."""
+        wanted = tuple(things)
+        if self._things.get(key, ()) == wanted:
+            return
+        for thing in self._things.pop(key, ()):
+            self._drop(thing, key)
+        if wanted:
+            self._things[key] = wanted
+        for thing in wanted:
+            self._keys.setdefault(thing, {})[key] = None
+
+    def keys(self, thing: T) -> tuple[ModelKey, ...]:
+        """Name the models that the thing concerns."""
+        return tuple(self._keys.get(thing, ()))
+
+    def _drop(self, thing: T, key: ModelKey) -> None:
+        keys = self._keys.get(thing, {})
+        keys.pop(key, None)
+        if not keys:
+            self._keys.pop(thing, None)

@@ -1,0 +1,96 @@
+"""The last good spec of each model, stored beside its gateway, so that it stays in force over a restart.
+
+It lies in the gateway's ConfigMap, owned by the model, and is validated like any other text when it is read again: whoever
+may write there may write the ModelDeployment as well, and gains nothing by it. It is looked for when a model is refused
+and this process has seen no good spec of it.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import structlog
+
+from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.kubernetes import gateway_objects, owned
+from beamlit_controller.kubernetes.api_server import ApiError, ApiServer, Json
+from beamlit_controller.kubernetes.models import Good
+from beamlit_controller.kubernetes.paths import CONFIG_MAPS
+from beamlit_controller.kubernetes.store import Store
+
+log = structlog.stdlib.get_logger(__name__)
+
+FILE: Final = "last-good-spec.json"
+LARGEST: Final = 256 * 1024
+"""A spec larger than this is not stored: a ConfigMap holds 1 MiB, and Envoy's files come first."""
+NOT_FOUND: Final = 404
+AGAIN: Final = 5.0
+
+
+def notes(good: Good | None) -> Mapping[str, str]:
+    """Give what is to be stored beside the gateway's files."""
+    if good is None:
+        return {}
+    text = json.dumps({"generation": good.generation, "spec": good.spec}, sort_keys=True)
+    return {FILE: text} if len(text.encode()) <= LARGEST else {}
+
+
+def understood(config_map: Json, uid: str) -> Good | None:
+    """Read what was stored for the model of this uid; None if nothing usable is there."""
+    text = (config_map.get("data") or {}).get(FILE)
+    if owned.owner(config_map) != uid or not isinstance(text, str) or len(text) > LARGEST:
+        return None
+    try:
+        content = json.loads(text)
+        spec, generation = content["spec"], content["generation"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return Good(spec, generation) if isinstance(spec, dict) and isinstance(generation, int) else None
+
+
+class LastGood:
+    """Recalls the last good specs of refused models. Every replica runs it: what the leader decides for, others serve."""
+
+    def __init__(self, server: ApiServer, store: Store) -> None:
+        self._server = server
+        self._store = store
+
+    async def run(self) -> None:
+        """Recall whenever a model is refused, until cancelled."""
+        changes = self._store.changes.subscribe()
+        try:
+            for key in self._store.model_keys():
+                changes.add(key)
+            while True:
+                failed = [key for key in await changes.keys() if not await self._recall(key)]
+                if failed:
+                    await asyncio.sleep(AGAIN)
+                for key in failed:
+                    changes.add(key)
+        finally:
+            self._store.changes.unsubscribe(changes)
+
+    async def _recall(self, key: ModelKey) -> bool:
+        """Look for the model's last good spec, if it needs one; tell whether there is an answer."""
+        model = self._store.models.models.get(key)
+        if model is None or not model.awaits_recall:
+            return True
+        try:
+            content = await self._server.get(CONFIG_MAPS.path(key.namespace, gateway_objects.gateway_name(key)))
+        except ApiError as error:
+            if error.code != NOT_FOUND:
+                log.warning("last good spec not read", model=str(key), code=error.code, error=error.message[:200])
+                return False
+            content = {"metadata": {}}
+        self._store.remember(key, model.uid, next(_goods(content, model.uid), None))
+        return True
+
+
+def _goods(config_map: Json, uid: str) -> Iterator[Good]:
+    try:
+        good = understood(config_map, uid)
+    except (KeyError, TypeError, AttributeError):
+        return
+    if good is not None:
+        yield good

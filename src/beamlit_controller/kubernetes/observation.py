@@ -1,0 +1,94 @@
+"""What is known of a model's Service when it is decided whether the gateway takes it over."""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+from datetime import timedelta
+from itertools import islice
+from typing import Final, Protocol
+
+from beamlit_controller.controller.ports import Clock
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing
+from beamlit_controller.core.spec import ModelKey, OffloadSpec, RoutingMode
+from beamlit_controller.kubernetes import plan, selection, snapshot, takeover, takeover_memory
+from beamlit_controller.kubernetes.owned import GatewayPod
+from beamlit_controller.kubernetes.services import Service
+from beamlit_controller.kubernetes.snapshot import Snapshot
+from beamlit_controller.kubernetes.takeover import Observation
+from beamlit_controller.kubernetes.takeover_memory import TakeoverMemory
+
+MOST_ASKED: Final = 100
+"""Pods of one gateway that are asked at once whether they reach the model."""
+
+
+class Reaches(Protocol):
+    """Who knows whether gateway pods reach the model."""
+
+    async def of(self, pods: Iterable[GatewayPod]) -> Collection[str]:
+        """Give the uids of those that reach a pod of the model."""
+        ...
+
+
+class Observer:
+    """Gathers what a takeover is decided by. `readable` tells whether a model's metrics could be read last."""
+
+    def __init__(self, reach: Reaches, clock: Clock, readable: Callable[[ModelKey], bool | None]) -> None:
+        self._reach = reach
+        self._clock = clock
+        self._readable = readable
+
+    async def observe(
+        self, seen: Snapshot, memory: TakeoverMemory, spec: OffloadSpec, service: Service
+    ) -> TakeoverMemory:
+        """Give the memory with what was decided by what is known now."""
+        now = asyncio.get_running_loop().time()
+        memory = takeover_memory.with_pods(memory, service, seen.pods, value=seen.value, now=now)
+        readable = self._readable(spec.key)
+        memory = takeover_memory.with_metrics(memory, readable=readable, generation=spec.generation, now=now)
+        barred = _barred(seen, memory, spec, service)
+        waits = seen.plan if isinstance(seen.plan, Missing) and barred is None else None
+        if waits is None and barred is None and not takeover.is_held(service, seen.value):
+            memory = await self._asked(seen, memory, service)
+            wanted = spec.gateway.replicas
+            waits = takeover.readiness(service, seen.pods, seen.value, wanted=wanted, reached=memory.reached)
+        observation = Observation(
+            service=service,
+            key=spec.key.name,
+            value=seen.value,
+            pods=seen.pods,
+            now=self._clock.now(),
+            others={selection.value_of(each.uid) for each in seen.rivals},
+            barred=barred,
+            waits=waits,
+            down=_since(memory.down_since, now),
+            up=_since(memory.up_since, now),
+        )
+        return replace(memory, decision=takeover.decide(observation))
+
+    def taken(self, seen: Snapshot, memory: TakeoverMemory, service: Service, *, version: int) -> TakeoverMemory:
+        """Give the memory with the Service written to lead to the gateway."""
+        now, anew = asyncio.get_running_loop().time(), not takeover.is_held(service, seen.value)
+        return takeover_memory.taken(memory, version=version, anew=anew, readable=self._readable(seen.key), now=now)
+
+    async def _asked(self, seen: Snapshot, memory: TakeoverMemory, service: Service) -> TakeoverMemory:
+        """Ask the pods that are up and have not reached the model yet."""
+        known = memory.reached & {pod.uid for pod in seen.pods}
+        up = (pod for pod in seen.pods if takeover.is_up(pod, service, seen.value) and pod.uid not in known)
+        return replace(memory, reached=known | set(await self._reach.of(islice(up, MOST_ASKED))))
+
+
+def _barred(seen: Snapshot, memory: TakeoverMemory, spec: OffloadSpec, service: Service) -> Missing | None:
+    """Say why the Service must not be taken over, or not any longer."""
+    if not spec.enabled:
+        return Missing(Reason.DISABLED, f"Service {service.name} leads straight to the model's pods")
+    if spec.routing is not RoutingMode.TAKEOVER:
+        return Missing(Reason.ROUTING_BY_SERVICE, f"spec.routing.mode is {spec.routing}: the Service is left alone")
+    if isinstance(seen.plan, Missing) and plan.is_refused(seen.plan):
+        return seen.plan
+    absent = snapshot.absence(spec, seen)
+    return absent or takeover_memory.harm(memory, service, generation=spec.generation)
+
+
+def _since(began: float | None, now: float) -> timedelta | None:
+    return None if began is None else timedelta(seconds=now - began)

@@ -1,0 +1,53 @@
+"""Services that are taken over, and whose model is gone: each is given back, and one that can't be holds up no other."""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from beamlit_controller.controller.latest import Latest
+from beamlit_controller.kubernetes import service_switch
+from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
+from beamlit_controller.kubernetes.services import Service
+from beamlit_controller.kubernetes.store import Store
+
+log = structlog.stdlib.get_logger(__name__)
+
+FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0
+LOOK_AGAIN: Final = 300.0
+
+
+class Orphans:
+    """Gives orphans back while we lead."""
+
+    def __init__(self, server: ApiServer, store: Store) -> None:
+        self._server = server
+        self._store = store
+
+    async def run(self) -> None:
+        """Give back whatever is found, whenever a Service changed, until cancelled."""
+        changes: Latest[int] = self._store.services.changes
+        wait = FIRST_RETRY
+        while True:
+            seen = changes.value
+            found = self._store.orphans()
+            failed = [service for service in found if not await self._given_back(service)]
+            wait = min(wait * 2, LONGEST_RETRY) if failed else FIRST_RETRY
+            try:
+                async with asyncio.timeout(wait if failed else LOOK_AGAIN):
+                    await changes.other_than(seen)
+            except TimeoutError:
+                continue
+
+    async def _given_back(self, service: Service) -> bool:
+        """Give one back; tell whether there is nothing left to do for it now."""
+        name = f"{service.namespace}/{service.name}"
+        try:
+            await service_switch.give_back_all(self._server, [service], "nobody has it any more")
+        except ApiError as error:
+            log.warning("service not given back", service=name, code=error.code, error=error.message[:200])
+            return False
+        except Exception as error:
+            log.exception("service not given back", service=name, error=repr(error)[:200])
+            return False
+        return True

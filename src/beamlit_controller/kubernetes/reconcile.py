@@ -1,0 +1,288 @@
+"""One pass over one model: what the watches show → what is to be → the Service's takeover → the gateway's objects.
+
+The order is what keeps requests from being lost: the gateway is there before the Service leads to it, and the Service is
+given back, and seen to lead past the gateway, before that is removed. Whatever can't be done now is done in a later pass,
+which begins again from what is there.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final, Protocol
+
+import structlog
+
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing
+from beamlit_controller.core.spec import OffloadSpec, RoutingMode
+from beamlit_controller.kubernetes import (
+    desired,
+    gateway_objects,
+    last_good,
+    service_switch,
+    snapshot,
+    takeover_memory,
+)
+from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
+from beamlit_controller.kubernetes.applier import Applier
+from beamlit_controller.kubernetes.desired import GatewayObjects
+from beamlit_controller.kubernetes.gateway_objects import CONFIG_ANNOTATION, Envoy, Image
+from beamlit_controller.kubernetes.observation import Observer
+from beamlit_controller.kubernetes.paths import PODS, SERVICES
+from beamlit_controller.kubernetes.plan import Plan
+from beamlit_controller.kubernetes.snapshot import ServiceState, Snapshot
+from beamlit_controller.kubernetes.takeover import Action, TakeoverDecision
+from beamlit_controller.kubernetes.takeover_memory import TakeoverMemory
+
+log = structlog.stdlib.get_logger(__name__)
+
+NOT_FOUND, CONFLICT = 404, 409
+LOOK_AGAIN: Final = 300.0
+"""Seconds after which a model's gateway is looked at even if nothing was heard."""
+WATCHED_EVERY: Final = 10.0
+"""The same while it is watched what taking its Service over has done."""
+SHORTEST: Final = 0.2
+CHECKS, CHECKED_EVERY = 4, 0.1
+LONGEST_CHECK: Final = 5.0
+LEAVING: Final = timedelta(seconds=60)
+"""How much longer than it may drain a pod of a gateway may take to go."""
+
+
+class Renderer(Protocol):
+    """What gives Envoy's files. `revision` names all that they are made of beside spec and plan."""
+
+    def revision(self) -> str:
+        """Name what the files are made of beside spec and plan."""
+        ...
+
+    def render(self, spec: OffloadSpec, place: Plan) -> Envoy:
+        """Give the files. Takes milliseconds of CPU."""
+        ...
+
+
+@dataclass(slots=True)
+class WorkerState:
+    """What one model's worker knows of its last passes.
+
+    `problem` is what stood in the way, `service` where the clients' Service was seen to lead, `confirmed` the uid of the
+    Service whose endpoints were seen to be the gateway's.
+    """
+
+    applier: Applier
+    takeover: TakeoverMemory = field(default_factory=TakeoverMemory)
+    problem: Missing | None = None
+    service: ServiceState | None = None
+    confirmed: str = ""
+    unconfirmed: int = 0
+    rendered: tuple[object, GatewayObjects] | None = None
+
+
+class GatewayPass:
+    """Makes one model's gateway and its Service what they should be, as far as that can be done now."""
+
+    def __init__(self, server: ApiServer, renderer: Renderer, observer: Observer, *, image: Image) -> None:
+        self._server = server
+        self._renderer = renderer
+        self._observer = observer
+        self._image = image
+        self._one_at_a_time = asyncio.Lock()
+
+    async def run(self, seen: Snapshot, state: WorkerState) -> float:
+        """Do what can be done now, and give the seconds until the next pass. Raises ApiError and NameTakenError."""
+        state.problem = None
+        spec = seen.model.spec
+        if spec is None:
+            return await self._without_spec(seen, state)
+        others = [each for each in seen.taken if seen.service is None or each.name != seen.service.name]
+        await service_switch.give_back_all(self._server, others, "its model has another Service")
+        decision = await self._decided(seen, state, spec)
+        if decision is not None and decision.action in {Action.GIVE_BACK, Action.NOTE}:
+            await self._given_back(seen, state, decision)
+        if snapshot.absence(spec, seen) is not None:
+            return await self._removed(seen, state, spec, decision)
+        if isinstance(seen.plan, Missing):
+            # What is there goes on as it is: a Service that was deleted by mistake comes back.
+            state.problem = seen.plan
+            return await self._confirmed(seen, state, spec, decision)
+        await self._applied(seen, state, spec, seen.plan)
+        if decision is not None and decision.action is Action.TAKE:
+            await self._taken(seen, state, decision)
+        elif decision is not None and not decision.taken:
+            await service_switch.let_go(self._server, seen.stored)
+        return await self._confirmed(seen, state, spec, decision)
+
+    async def _without_spec(self, seen: Snapshot, state: WorkerState) -> float:
+        """Leave a model alone that never had a valid spec; of one that is deleted give back and remove whatever there is."""
+        if seen.model.deleting:
+            await service_switch.give_back_all(self._server, seen.taken, "its model is deleted")
+            for each in desired.removable(seen):
+                await state.applier.delete(each)
+            await service_switch.let_go(self._server, seen.stored)
+        return LOOK_AGAIN
+
+    # The Service that clients use.
+
+    async def _decided(self, seen: Snapshot, state: WorkerState, spec: OffloadSpec) -> TakeoverDecision | None:
+        """Decide what becomes of the Service. None if there is none, or what was seen of it is older than what we wrote."""
+        service = seen.service
+        if service is None:
+            missing = Missing(Reason.SERVICE_NOT_FOUND, "there is no Service to lead through the gateway")
+            state.service = ServiceState(taken=False, why=missing)
+            return None
+        if int(service.version or 0) < state.takeover.version:
+            return None
+        state.takeover = await self._observer.observe(seen, state.takeover, spec, service)
+        decision = state.takeover.decision
+        if decision is not None and not decision.taken and decision.action in {Action.NOTHING, Action.NOTE}:
+            state.service = ServiceState(taken=False, why=decision.why)
+        return decision
+
+    async def _given_back(self, seen: Snapshot, state: WorkerState, decision: TakeoverDecision) -> None:
+        if seen.service is None:
+            return
+        try:
+            version = await service_switch.give_back(self._server, seen.service, reverted=decision.reverted)
+        except ApiError as error:
+            if decision.action is Action.GIVE_BACK and error.code != CONFLICT:
+                state.service = ServiceState(taken=True, why=_refused("it can't be given back", error))
+            raise
+        state.takeover = takeover_memory.given_back(state.takeover, version=version)
+        state.service, state.confirmed = ServiceState(taken=False, why=decision.why), ""
+        if decision.action is Action.GIVE_BACK:
+            log.info(
+                "service given back", model=str(seen.key), service=seen.service.name, reason=decision.why.reason.value
+            )
+
+    async def _taken(self, seen: Snapshot, state: WorkerState, decision: TakeoverDecision) -> None:
+        if seen.service is None:
+            return
+        try:
+            version = await service_switch.take(self._server, seen.stored, seen.service, reverted=decision.reverted)
+        except ApiError as error:
+            if error.code != CONFLICT:
+                state.service = ServiceState(taken=bool(state.confirmed), why=_refused("it can't be taken over", error))
+            raise
+        state.takeover = self._observer.taken(seen, state.takeover, seen.service, version=version)
+        log.info("service taken over", model=str(seen.key), service=seen.service.name)
+
+    async def _confirmed(
+        self, seen: Snapshot, state: WorkerState, spec: OffloadSpec, decision: TakeoverDecision | None
+    ) -> float:
+        """See whether the Service that clients use leads to the gateway, and say so only then."""
+        where = _entrance(seen, spec, decision)
+        if where is None:
+            return _until_next(state)
+        name, uid = where
+        if state.confirmed != uid and await self._leads_to_gateway(seen, name):
+            state.confirmed, state.unconfirmed = uid, 0
+        if state.confirmed == uid:
+            why = decision.why if decision and spec.routing is RoutingMode.TAKEOVER else _AS_ASKED
+            state.service = ServiceState(taken=True, why=why)
+            return _until_next(state)
+        state.unconfirmed += 1
+        message = f"Service {name} is written; its endpoints are not the gateway's yet"
+        state.service = ServiceState(taken=False, why=Missing(Reason.SERVICE_SWITCHING, message))
+        return min(SHORTEST * 2.0 ** min(state.unconfirmed, 10), LONGEST_CHECK)
+
+    async def _leads_to_gateway(self, seen: Snapshot, name: str) -> bool:
+        if not any(pod.ready for pod in seen.pods):
+            return False
+        for check in range(CHECKS):
+            await asyncio.sleep(CHECKED_EVERY if check else 0)
+            if await service_switch.leads_to(self._server, seen.key.namespace, name, seen.pods):
+                return True
+        return False
+
+    # The gateway.
+
+    async def _applied(self, seen: Snapshot, state: WorkerState, spec: OffloadSpec, place: Plan) -> None:
+        """Have all of the gateway there."""
+        gateway = await self._rendered(seen, state, spec, place)
+        wanted = [*gateway.objects, *([gateway.entrance] if desired.has_entrance(spec, seen) else [])]
+        for each in wanted:
+            await state.applier.ensure(each, desired.find(seen, each.resource, each.name))
+        await self._touched(seen, gateway.config)
+
+    async def _rendered(self, seen: Snapshot, state: WorkerState, spec: OffloadSpec, place: Plan) -> GatewayObjects:
+        """Give the gateway's objects; rendered anew only when something that they are made of changed."""
+        made_of = (spec, place, seen.model.good, self._renderer.revision())
+        if state.rendered is not None and state.rendered[0] == made_of:
+            return state.rendered[1]
+        async with self._one_at_a_time:
+            # Whoever waits for the loop comes between two models, however many are to be rendered.
+            await asyncio.sleep(0)
+            envoy = self._renderer.render(spec, place)
+            notes = last_good.notes(seen.model.good)
+            made = desired.gateway(spec, seen.stored.uid, place, envoy, image=self._image, notes=notes)
+        state.rendered = (made_of, made)
+        return made
+
+    async def _touched(self, seen: Snapshot, config: str) -> None:
+        """Annotate pods that have an older configuration: their kubelet then looks at once, not after a minute."""
+        for pod in seen.pods:
+            if pod.deleting or pod.config == config:
+                continue
+            about = {"annotations": {CONFIG_ANNOTATION: config}, "resourceVersion": pod.version}
+            try:
+                await self._server.merge(PODS.path(seen.key.namespace, pod.name), {"metadata": about})
+            except ApiError as error:
+                # It has changed or gone meanwhile: its next event wakes us.
+                if error.code not in {NOT_FOUND, CONFLICT}:
+                    raise
+
+    async def _removed(
+        self, seen: Snapshot, state: WorkerState, spec: OffloadSpec, decision: TakeoverDecision | None
+    ) -> float:
+        """Take the gateway away, once no client is led to it any more."""
+        if decision is not None and decision.taken:
+            state.problem = decision.why
+            return _until_next(state)
+        if seen.service is not None and decision is None:
+            return (
+                LOOK_AGAIN  # what was seen of the Service is older than what was written on it: the news will wake us
+            )
+        if not await self._is_bypassed(seen, spec):
+            return SHORTEST
+        direct = desired.bypass(spec, seen)
+        if direct is not None:
+            await state.applier.ensure(direct, desired.find(seen, direct.resource, direct.name))
+        for each in desired.removable(seen):
+            await state.applier.delete(each)
+        now = asyncio.get_running_loop().time()
+        state.takeover = takeover_memory.leaving(state.takeover, seen.pods, now=now)
+        began = state.takeover.leaving_since
+        longest = (spec.gateway.drain + LEAVING).total_seconds()
+        if began is None or now - began > longest:
+            await service_switch.let_go(self._server, seen.stored)
+            return LOOK_AGAIN
+        return max(SHORTEST, longest - (now - began))
+
+    async def _is_bypassed(self, seen: Snapshot, spec: OffloadSpec) -> bool:
+        service = seen.service
+        if spec.routing is not RoutingMode.TAKEOVER or service is None or not seen.pods:
+            return True
+        return await service_switch.leads_past(self._server, seen.key.namespace, service.name, seen.pods)
+
+
+_AS_ASKED = Missing(Reason.ROUTING_BY_SERVICE, "the gateway's own Service leads to it")
+
+
+def _entrance(seen: Snapshot, spec: OffloadSpec, decision: TakeoverDecision | None) -> tuple[str, str] | None:
+    """Give name and uid of the Service by which clients are to reach the gateway; None while there is none, or it is not to."""
+    if spec.routing is RoutingMode.TAKEOVER:
+        leads = decision is not None and decision.taken
+        return (seen.service.name, seen.service.uid) if seen.service is not None and leads else None
+    own = desired.find(seen, SERVICES, gateway_objects.gateway_name(spec.key))
+    return (own.name, own.uid) if own is not None else None
+
+
+def _refused(what: str, error: ApiError) -> Missing:
+    return Missing(Reason.API_REFUSED, f"{what}: the API server refused: {error.message}")
+
+
+def _until_next(state: WorkerState) -> float:
+    decision = state.takeover.decision
+    again = decision.again if decision else None
+    if again is None:
+        return WATCHED_EVERY if state.takeover.taken_at is not None else LOOK_AGAIN
+    return min(max(again.total_seconds(), SHORTEST), LOOK_AGAIN)

@@ -1,0 +1,200 @@
+"""A queue keyed by model, and one worker per model: snapshot → gateway and Service → status, in that order.
+
+Whatever goes wrong in a worker becomes that model's condition, is counted, and is tried again with backoff and jitter;
+nothing else notices. What the watches show is looked at when it changed, or when the last pass asked for it: a round of
+decisions costs no more than a look at the status. A worker ends when its model is gone.
+"""
+
+import asyncio
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import structlog
+
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing
+from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.kubernetes import snapshot
+from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
+from beamlit_controller.kubernetes.applier import Applier, NameTakenError
+from beamlit_controller.kubernetes.reconcile import GatewayPass, WorkerState
+from beamlit_controller.kubernetes.snapshot import GatewayState, Snapshot
+from beamlit_controller.kubernetes.status_writer import WrittenStatus
+from beamlit_controller.kubernetes.store import Store
+
+log = structlog.stdlib.get_logger(__name__)
+
+CONFLICT, NOT_FOUND = 409, 404
+FIRST_RETRY, LONGEST_RETRY = 1.0, 30.0
+NAME_TAKEN_RETRY: Final = 10.0
+LOOK_AGAIN: Final = 300.0
+SHORTEST: Final = 0.01
+SHOWN: Final = 500
+
+
+@dataclass(slots=True)
+class Worker:
+    """One model's worker: what wakes it, and what it knows. `uid` is the object's: one that is created anew begins anew."""
+
+    uid: str
+    state: WorkerState
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    inputs: object = None
+    due: float = 0.0
+    failures: int = 0
+    status: WrittenStatus | None = None
+    status_retry: float | None = None
+    status_failures: int = 0
+
+
+class Reports(Protocol):
+    """Who tells how a model is."""
+
+    async def report(self, seen: Snapshot, gateway: GatewayState, last: WrittenStatus | None) -> WrittenStatus | None:
+        """Tell it, unless it was told; give what was told last. Raises ApiError."""
+        ...
+
+
+class Reconciler:
+    """Keeps all models as they should be, while we lead."""
+
+    def __init__(self, server: ApiServer, store: Store, *, gateway: GatewayPass, status: Reports) -> None:
+        self.failures: Counter[str] = Counter()
+        self._server = server
+        self._store = store
+        self._gateway = gateway
+        self._status = status
+        self._workers: dict[ModelKey, Worker] = {}
+
+    async def run(self) -> None:
+        """Keep one worker per model, and wake those that something changed for, until cancelled."""
+        changes = self._store.changes.subscribe()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for key in self._store.model_keys():
+                    self._wake(group, key)
+                while True:
+                    for key in await changes.keys():
+                        self._wake(group, key)
+        finally:
+            self._store.changes.unsubscribe(changes)
+            self._workers.clear()
+
+    def state(self, key: ModelKey) -> GatewayState:
+        """Tell how a model's gateway is."""
+        seen = self._store.snapshot(key)
+        return self._state(seen, self._workers.get(key)) if seen else GatewayState()
+
+    def _wake(self, group: asyncio.TaskGroup, key: ModelKey) -> None:
+        worker = self._workers.get(key)
+        if worker is not None:
+            worker.woken.set()
+        elif self._store.models.get(key) is not None:
+            worker = self._workers[key] = self._new(key)
+            group.create_task(self._work(key, worker), name=f"reconcile {key}")
+
+    def _new(self, key: ModelKey) -> Worker:
+        stored = self._store.models.get(key)
+        uid = stored.uid if stored else ""
+        return Worker(uid, WorkerState(Applier(self._server, uid)))
+
+    async def _work(self, key: ModelKey, worker: Worker) -> None:
+        """Pass whenever woken, and when the last pass asked for it, until the model is gone."""
+        while True:
+            worker.woken.clear()
+            seen = self._store.snapshot(key)
+            if seen is None or seen.stored.uid != worker.uid:
+                break
+            wait = await self._guarded_pass(seen, worker)
+            try:
+                async with asyncio.timeout(wait):
+                    await worker.woken.wait()
+            except TimeoutError:
+                continue
+        del self._workers[key]
+        if seen is not None:
+            # The same name, another object: nothing that was known of the old one counts.
+            self._store.changes.publish(key)
+
+    async def _guarded_pass(self, seen: Snapshot, worker: Worker) -> float:
+        """Pass once, and give the seconds until the next time. Never raises."""
+        try:
+            return await self._pass(seen, worker)
+        except Exception as error:  # noqa: BLE001 - the one place where what nobody expected of a model ends
+            self._unexpected(seen.key, error, known=False)
+            return _backoff(1)
+
+    async def _pass(self, seen: Snapshot, worker: Worker) -> float:
+        if seen.model.awaits_recall:
+            return LOOK_AGAIN  # until it is known whether there is a last good spec, nothing true can be said
+        now = asyncio.get_running_loop().time()
+        if worker.inputs != seen.inputs or now >= worker.due:
+            worker.inputs = seen.inputs
+            worker.due = now + await self._kept(seen, worker)
+        now = asyncio.get_running_loop().time()
+        if worker.status_retry is None or now >= worker.status_retry:
+            worker.status_retry = await self._told(seen, worker)
+        retry = worker.status_retry
+        now = asyncio.get_running_loop().time()
+        return max(SHORTEST, (worker.due if retry is None else min(worker.due, retry)) - now)
+
+    async def _kept(self, seen: Snapshot, worker: Worker) -> float:
+        """Make the gateway and the Service what they should be; give the seconds until that is to be looked at again."""
+        before = worker.state.problem
+        try:
+            again = await self._gateway.run(seen, worker.state)
+        except NameTakenError as error:
+            worker.state.problem = Missing(Reason.NAME_TAKEN, str(error))
+            return NAME_TAKEN_RETRY
+        except ApiError as error:
+            return self._refused(seen.key, worker, error, before)
+        except Exception as error:  # noqa: BLE001 - it becomes the model's condition
+            worker.state.problem = Missing(Reason.INTERNAL_ERROR, f"unexpected: {error!r}"[:SHOWN])
+            self._unexpected(seen.key, error, known=worker.state.problem == before)
+            worker.failures += 1
+            return _backoff(worker.failures)
+        worker.failures = 0
+        return again
+
+    def _refused(self, key: ModelKey, worker: Worker, error: ApiError, before: Missing | None) -> float:
+        worker.failures += 1
+        if error.code == CONFLICT:
+            # Somebody was quicker: what they wrote will wake us.
+            worker.state.problem = before
+            return _backoff(worker.failures)
+        worker.state.problem = Missing(Reason.API_REFUSED, f"the API server refused: {error.message}"[:SHOWN])
+        if worker.state.problem != before:
+            log.warning("gateway not applied", model=str(key), code=error.code, error=error.message[:SHOWN])
+        self.failures[error.reason or "Unknown"] += 1
+        return max(_backoff(worker.failures), error.retry_after or 0.0)
+
+    async def _told(self, seen: Snapshot, worker: Worker) -> float | None:
+        """Write the status; give the time at which a write that failed is to be tried again."""
+        try:
+            worker.status = await self._status.report(seen, self._state(seen, worker), worker.status)
+        except ApiError as error:
+            worker.status_failures += 1
+            if error.code != NOT_FOUND:
+                self.failures[error.reason or "Unknown"] += 1
+                log.warning("status not written", model=str(seen.key), code=error.code, error=error.message[:SHOWN])
+            return asyncio.get_running_loop().time() + _backoff(worker.status_failures)
+        worker.status_failures = 0
+        return None
+
+    @staticmethod
+    def _state(seen: Snapshot, worker: Worker | None) -> GatewayState:
+        problem, service = (worker.state.problem, worker.state.service) if worker else (None, None)
+        return snapshot.gateway_state(seen, problem=problem, service=service)
+
+    def _unexpected(self, key: ModelKey, error: Exception, *, known: bool) -> None:
+        """Count what nobody expected, and log where it came from once."""
+        self.failures[Reason.INTERNAL_ERROR.value] += 1
+        log.error("reconciling failed", model=str(key), error=repr(error)[:SHOWN], exc_info=None if known else error)
+
+
+def _backoff(failures: int) -> float:
+    """Give the seconds until the next try: ever longer, and never the same for all."""
+    longest = min(FIRST_RETRY * 2.0 ** min(failures - 1, 10), LONGEST_RETRY)
+    return longest * (0.8 + 0.4 * random.random())  # noqa: S311 - spreads retries, guards nothing

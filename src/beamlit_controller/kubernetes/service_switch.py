@@ -1,0 +1,104 @@
+"""What is written to lead a Service through the gateway and back, and how its endpoints are seen.
+
+In order: the finalizer, which has the Service given back before the model is gone; one write on the Service, over the
+version that was seen, which also stores what it was; its endpoints, until they are the gateway's. On the way back the same
+from the end. Every function raises ApiError for what the API server refuses.
+"""
+
+from collections.abc import Collection, Iterator
+from datetime import datetime
+
+import structlog
+
+from beamlit_controller.kubernetes import owned, selection
+from beamlit_controller.kubernetes.api_server import ApiError, ApiServer, Json
+from beamlit_controller.kubernetes.models import FINALIZER, Stored
+from beamlit_controller.kubernetes.owned import GatewayPod
+from beamlit_controller.kubernetes.paths import ENDPOINT_SLICES, MODEL_DEPLOYMENTS, SERVICES
+from beamlit_controller.kubernetes.services import Service
+
+log = structlog.stdlib.get_logger(__name__)
+
+NOT_FOUND = 404
+
+
+async def take(server: ApiServer, stored: Stored, service: Service, *, reverted: Collection[datetime]) -> int:
+    """Lead the Service to the gateway's pods, and give the version that it then has."""
+    if not stored.held:
+        await _hold(server, stored)
+    value = selection.value_of(stored.uid)
+    noted = selection.Noted(service.selector, stored.key.name, tuple(reverted))
+    patch = selection.to_take(service.version, service.present, service.selector, noted, value)
+    return await _write(server, service, patch)
+
+
+async def give_back(server: ApiServer, service: Service, *, reverted: Collection[datetime] = ()) -> int:
+    """Have the Service select again what its user wrote, and give the version that it then has."""
+    patch = selection.to_give_back(service.version, service.present, service.selector, reverted)
+    return await _write(server, service, patch)
+
+
+async def give_back_all(server: ApiServer, services: Collection[Service], why: str) -> None:
+    """Give back Services that nobody has any right to have taken."""
+    for service in services:
+        name = f"{service.namespace}/{service.name}"
+        if service.lost:
+            log.warning("service can't be given back: what it selected is not known", service=name)
+            continue
+        await give_back(server, service)
+        log.info("service given back", service=name, reason=why)
+
+
+async def let_go(server: ApiServer, stored: Stored) -> None:
+    """Remove the finalizer, if it is there: nothing is taken any more."""
+    if not stored.held:
+        return
+    # Whoever put it there: what is applied on the server's side would only take back what we applied.
+    there = list(stored.content["metadata"]["finalizers"])
+    where = "/metadata/finalizers"
+    operations = (
+        {"op": "test", "path": "/metadata/uid", "value": stored.uid},
+        {"op": "test", "path": where, "value": there},
+        {"op": "replace", "path": where, "value": [each for each in there if each != FINALIZER]},
+    )
+    try:
+        await server.patch(MODEL_DEPLOYMENTS.path(stored.key.namespace, stored.key.name), operations)
+    except ApiError as error:
+        if error.code != NOT_FOUND:
+            raise
+
+
+async def leads_to(server: ApiServer, namespace: str, name: str, pods: Collection[GatewayPod]) -> bool:
+    """Tell whether the Service has ready endpoints, and all of them are the gateway's."""
+    found = await _endpoints(server, namespace, name)
+    return bool(found) and found <= {pod.ip for pod in pods if pod.ip}
+
+
+async def leads_past(server: ApiServer, namespace: str, name: str, pods: Collection[GatewayPod]) -> bool:
+    """Tell whether none of the Service's ready endpoints is the gateway's."""
+    return not await _endpoints(server, namespace, name) & {pod.ip for pod in pods if pod.ip}
+
+
+async def _hold(server: ApiServer, stored: Stored) -> None:
+    """Have the model stay until its Service was given back."""
+    key = stored.key
+    # With the uid nothing is created where the model has gone meanwhile.
+    about = {"name": key.name, "namespace": key.namespace, "uid": stored.uid, "finalizers": [FINALIZER]}
+    content = {"apiVersion": MODEL_DEPLOYMENTS.api_version, "kind": MODEL_DEPLOYMENTS.kind, "metadata": about}
+    await server.apply(MODEL_DEPLOYMENTS.path(key.namespace, key.name), content)
+
+
+async def _write(server: ApiServer, service: Service, patch: Json) -> int:
+    return owned.version(await server.merge(SERVICES.path(service.namespace, service.name), patch))
+
+
+async def _endpoints(server: ApiServer, namespace: str, name: str) -> set[str]:
+    query = (("labelSelector", f"kubernetes.io/service-name={name}"),)
+    return set(_ready_addresses(await server.get(ENDPOINT_SLICES.collection(namespace), query)))
+
+
+def _ready_addresses(slices: Json) -> Iterator[str]:
+    for each in slices.get("items") or ():
+        for endpoint in each.get("endpoints") or ():
+            if (endpoint.get("conditions") or {}).get("ready") is not False:
+                yield from endpoint.get("addresses") or ()

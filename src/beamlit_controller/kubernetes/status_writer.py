@@ -1,0 +1,122 @@
+"""Writes one model's status, and the Events that tell its changes.
+
+A decision is in force once it is recorded: every replica serves the gateways what it reads from the status. A change is
+written at once, figures at most every half minute, and what is equal not at all. Each status goes over the version of the
+object that was seen, so that of two leaders the late one is refused. It is called by the model's own worker: a write that
+is slow, or refused, delays no other model.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from beamlit_controller.api import status as api_status
+from beamlit_controller.api.status import instant
+from beamlit_controller.controller.ports import Clock
+from beamlit_controller.kubernetes import conditions, events
+from beamlit_controller.kubernetes.api_server import ApiError, ApiServer, Json
+from beamlit_controller.kubernetes.conditions import ModelState
+from beamlit_controller.kubernetes.events import StatusEvent
+from beamlit_controller.kubernetes.models import Stored
+from beamlit_controller.kubernetes.paths import EVENTS, MODEL_DEPLOYMENTS
+from beamlit_controller.kubernetes.remotes import Remotes
+from beamlit_controller.kubernetes.rounds import Rounds
+from beamlit_controller.kubernetes.snapshot import GatewayState, Snapshot
+
+log = structlog.stdlib.get_logger(__name__)
+
+REFRESH: Final = 30.0
+"""Seconds between two writes of nothing but figures."""
+FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenStatus:
+    """What was written last, what the API server made of it (it fills in defaults), and when, by the monotonic clock."""
+
+    version: int
+    status: Json
+    became: Json
+    at: float
+
+
+class StatusWriter:
+    """Writes statuses, each over what its worker wrote last."""
+
+    def __init__(self, server: ApiServer, clock: Clock, *, rounds: Rounds, remotes: Remotes, identity: str) -> None:
+        self._server = server
+        self._clock = clock
+        self._rounds = rounds
+        self._remotes = remotes
+        self._identity = identity
+
+    async def report(self, seen: Snapshot, gateway: GatewayState, last: WrittenStatus | None) -> WrittenStatus | None:
+        """Write the status unless it is there, or may wait; give what was written last. Raises ApiError."""
+        stored, before = seen.stored, _before(seen.stored, last)
+        known = self._known(seen, gateway)
+        wanted = api_status.bounded(conditions.status_of(known, before, instant(self._clock.now())))
+        if conditions.equal(before, wanted) or _may_wait(before, wanted, last):
+            return last
+        made = await self._applied(stored, wanted, last)
+        for event in events.between(before, wanted):
+            await self._tell(stored, event)
+        return made
+
+    def _known(self, seen: Snapshot, gateway: GatewayState) -> ModelState:
+        return ModelState(
+            model=seen.model,
+            gateway=gateway,
+            local=seen.local,
+            autoscaler=seen.autoscaler,
+            cycle=self._rounds.last(seen.key),
+            remote=self._remotes.ready(seen.key),
+            most=self._remotes.most(seen.key),
+        )
+
+    async def _applied(self, stored: Stored, wanted: Json, last: WrittenStatus | None) -> WrittenStatus:
+        key = stored.key
+        version = str(last.version) if last and int(stored.version) < last.version else stored.version
+        try:
+            made = await self._over(stored, version, wanted)
+        except ApiError as error:
+            if error.code != CONFLICT:
+                raise
+            # Its author, or the API server, was quicker than our watch. Whether we still lead is asked at each write.
+            live = await self._server.get(MODEL_DEPLOYMENTS.path(key.namespace, key.name))
+            if live["metadata"]["uid"] != stored.uid:
+                raise
+            made = await self._over(stored, live["metadata"]["resourceVersion"], wanted)
+        now = asyncio.get_running_loop().time()
+        return WrittenStatus(int(made["metadata"]["resourceVersion"]), wanted, made.get("status") or {}, now)
+
+    async def _over(self, stored: Stored, version: str, wanted: Json) -> Json:
+        key = stored.key
+        about = {"name": key.name, "namespace": key.namespace, "resourceVersion": version}
+        content = {"apiVersion": MODEL_DEPLOYMENTS.api_version, "kind": MODEL_DEPLOYMENTS.kind, "metadata": about}
+        path = MODEL_DEPLOYMENTS.path(key.namespace, key.name, "status")
+        return await self._server.apply(path, {**content, "status": wanted})
+
+    async def _tell(self, stored: Stored, event: StatusEvent) -> None:
+        """Create an Event. It is for people: one that is lost is not tried again."""
+        content = events.content(event, stored, identity=self._identity, now=self._clock.now())
+        try:
+            await self._server.create(EVENTS.collection(stored.key.namespace), content)
+        except ApiError as error:
+            # In a namespace that is being deleted nothing can be created, and nobody reads there any more.
+            say = log.debug if error.code in {FORBIDDEN, NOT_FOUND} and "terminat" in error.message else log.warning
+            say("event not created", model=str(stored.key), reason=event.reason, error=error.message[:200])
+
+
+def _before(stored: Stored, last: WrittenStatus | None) -> Mapping[str, Any]:
+    """Give the status that is there: what was written, unless somebody else has written since."""
+    ours = last is not None and (int(stored.version) < last.version or stored.status == last.became)
+    return last.status if last and ours else stored.status
+
+
+def _may_wait(before: Mapping[str, Any], wanted: Json, last: WrittenStatus | None) -> bool:
+    """Tell whether only figures differ, and some were written lately."""
+    recent = last is not None and asyncio.get_running_loop().time() - last.at < REFRESH
+    return recent and conditions.essence(before) == conditions.essence(wanted)

@@ -1,0 +1,244 @@
+"""What is known of the cluster: caches that the watches fill, and indexes. It decides nothing and writes nothing.
+
+`changes` names each model that something was seen to change for: its own object, its Service, the pods behind it, the
+gateway's objects and pods, another model on the same Service, an autoscaler of the same workload. Only those are woken.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from beamlit_controller.controller.changes import Changes
+from beamlit_controller.core.signals import LocalHealth
+from beamlit_controller.core.spec import ModelKey, ObjectReference, OffloadSpec, RoutingMode
+from beamlit_controller.kubernetes import (
+    autoscalers,
+    gateway_objects,
+    inventory,
+    models,
+    owned,
+    paths,
+    plan,
+    pods,
+    services,
+    snapshot,
+)
+from beamlit_controller.kubernetes.api_server import ApiServer
+from beamlit_controller.kubernetes.autoscalers import Autoscalers
+from beamlit_controller.kubernetes.index import Index
+from beamlit_controller.kubernetes.models import Good, Model, Models, Read, Specs, Stored
+from beamlit_controller.kubernetes.owned import Owned
+from beamlit_controller.kubernetes.pods import KnownPod, Pods
+from beamlit_controller.kubernetes.services import Service, Services
+from beamlit_controller.kubernetes.snapshot import Rival, Snapshot
+from beamlit_controller.kubernetes.watches import Watches
+
+Place = tuple[str, str]
+
+OURS: Final = (("labelSelector", gateway_objects.MANAGED_SELECTOR),)
+GATEWAY_PODS: Final = (("labelSelector", gateway_objects.POD_SELECTOR),)
+
+
+class Store:
+    """The caches and indexes, and who is concerned by a change."""
+
+    def __init__(self, read: Read, changes: Changes[ModelKey], *, withdrawn: bool = False) -> None:
+        """Keep nothing yet. With `withdrawn` every model counts as one that is being deleted."""
+        self.changes = changes
+        self.models = Models(read, withdrawn=withdrawn)
+        self.specs = Specs()
+        self.owned = Owned(changes.publish)
+        self.services = Services(self._service_changed)
+        self.pods = Pods()
+        self._autoscalers = Autoscalers()
+        self._by_service: Index[Place] = Index()
+        self._by_label: Index[tuple[str, str, str]] = Index()
+        self._by_workload: Index[tuple[str, ObjectReference]] = Index()
+
+    def watches(self, server: ApiServer, namespaces: Iterable[str] = ()) -> Watches:
+        """Give all watches of the controller, which fill the caches."""
+        watches = Watches(server, tuple(namespaces))
+        watches.add(paths.MODEL_DEPLOYMENTS, keep=models.stored, changed=self.model_changed)
+        watches.add(paths.SERVICES, keep=services.parse, changed=self.services.changed)
+        watches.add(paths.PODS, keep=pods.parse, changed=self.pod_changed)
+        watches.add(paths.PODS, keep=owned.parse_pod, changed=self.owned.pod_changed, query=GATEWAY_PODS)
+        watches.add(paths.HORIZONTAL_POD_AUTOSCALERS, keep=autoscalers.target, changed=self.autoscaler_changed)
+        for resource in gateway_objects.RESOURCES:
+            watches.add(resource, keep=owned.parse(resource), changed=self.owned.changed(resource), query=OURS)
+        return watches
+
+    # What the watches tell.
+
+    def model_changed(self, place: Place, seen: Stored | None) -> None:
+        """Take note of a ModelDeployment."""
+        key = ModelKey(*place)
+        before = self._service_name(key)
+        self.models.changed(key, seen)
+        self._model_changed(key, before)
+
+    def remember(self, key: ModelKey, uid: str, good: Good | None) -> None:
+        """Put a last good spec in force that was found beside the gateway, or note that there is none."""
+        before = self._service_name(key)
+        self.models.remember(key, uid, good)
+        self._model_changed(key, before)
+
+    def pod_changed(self, place: Place, seen: KnownPod | None) -> None:
+        """Take note of a pod."""
+        before = self.pods.get(place)
+        self.pods.changed(place, seen)
+        for key in sorted({*self._models_of(place[0], before), *self._models_of(place[0], seen)}):
+            self.changes.publish(key)
+
+    def autoscaler_changed(self, place: Place, seen: ObjectReference | None) -> None:
+        """Take note of a HorizontalPodAutoscaler."""
+        before = self._autoscalers.target(place)
+        self._autoscalers.changed(place, seen)
+        for target in (before, seen):
+            if target is not None:
+                for key in self._by_workload.keys((place[0], autoscalers.versionless(target))):
+                    self.changes.publish(key)
+
+    # What is known.
+
+    def model_keys(self) -> tuple[ModelKey, ...]:
+        """Name all models."""
+        return tuple(self.models.models)
+
+    def snapshot(self, key: ModelKey) -> Snapshot | None:
+        """Give all that is known of a model; None if it is gone."""
+        stored, model = self.models.get(key), self.models.models.get(key)
+        if stored is None or model is None:
+            return None
+        common = Snapshot(
+            stored,
+            model,
+            taken=self.services.taken_by(key),
+            objects=self.owned.of(key),
+            pods=tuple(self.owned.pods(key).values()),
+        )
+        return common if model.spec is None else self._with_spec(common, model.spec)
+
+    def service(self, namespace: str, name: str) -> Service | None:
+        """Give a Service as its user wrote it; where that is lost, as the gateway that has taken it knows it."""
+        found = self.services.get(namespace, name)
+        if found is None or not found.lost:
+            return found
+        locals_ = (
+            self.owned.get(paths.SERVICES, namespace, gateway_objects.local_name(key))
+            for key in self._by_service.keys((namespace, name))
+        )
+        known = next((local.selector for local in locals_ if local is not None), ())
+        return services.found_again(found, dict(known))
+
+    def local_health(self, spec: OffloadSpec) -> LocalHealth:
+        """Count the pods behind the model's Service."""
+        service = self.service(spec.key.namespace, spec.service.name) if spec.service else None
+        return self._health(spec, service)
+
+    def is_gone(self, key: ModelKey) -> bool:
+        """Tell whether nothing of a gateway is left but the Service that leads straight to the model's pods."""
+        stored = self.models.get(key)
+        entrance = (paths.SERVICES, gateway_objects.gateway_name(key))
+        objects = {(each.resource, each.name) for each in self.owned.of(key)}
+        held = stored is not None and stored.held
+        return objects <= {entrance} and not self.owned.pods(key) and not self.services.taken_by(key) and not held
+
+    def orphans(self) -> tuple[Service, ...]:
+        """Give the Services that are taken over, and that no model has or names."""
+        return tuple(
+            each
+            for each in self.services.taken()
+            if each.taken
+            and ModelKey(each.namespace, each.noted.taken_by) not in self.models.models
+            and not self._by_service.keys((each.namespace, each.name))
+        )
+
+    # Who is concerned.
+
+    def _model_changed(self, key: ModelKey, service_before: str | None) -> None:
+        model = self.models.models.get(key)
+        spec = model.spec if model else None
+        self._by_service.put(key, [(key.namespace, spec.service.name)] if spec and spec.service else [])
+        workload = [(key.namespace, autoscalers.versionless(spec.source))] if spec and spec.source else []
+        self._by_workload.put(key, workload)
+        self._concerns_pods(key, spec)
+        for name in {service_before, self._service_name(key)} - {None}:
+            for other in self._by_service.keys((key.namespace, str(name))):
+                self._decided_for(other)
+                self.changes.publish(other)
+        self._decided_for(key)
+        self.changes.publish(key)
+
+    def _service_changed(self, namespace: str, name: str) -> None:
+        for key in self._by_service.keys((namespace, name)):
+            model = self.models.models.get(key)
+            self._concerns_pods(key, model.spec if model else None)
+            self.changes.publish(key)
+
+    def _concerns_pods(self, key: ModelKey, spec: OffloadSpec | None) -> None:
+        """Index the model by one label of the pods behind its Services; whoever has that label is compared in full."""
+        names = {each.name for each in (spec.service, spec.metric_service) if each} if spec else set()
+        found = [self.service(key.namespace, name) for name in sorted(names)]
+        self._by_label.put(key, [(key.namespace, *each.selector[0]) for each in found if each and each.selector])
+
+    def _models_of(self, namespace: str, pod: KnownPod | None) -> Iterator[ModelKey]:
+        for label, value in pod.labels if pod else ():
+            yield from self._by_label.keys((namespace, label, value))
+
+    def _decided_for(self, key: ModelKey) -> None:
+        found = self.snapshot(key)
+        self.specs.put(key, snapshot.in_force(found) if found else None)
+
+    def _service_name(self, key: ModelKey) -> str | None:
+        model = self.models.models.get(key)
+        return model.spec.service.name if model and model.spec and model.spec.service else None
+
+    # Of one model.
+
+    def _with_spec(self, common: Snapshot, spec: OffloadSpec) -> Snapshot:
+        namespace = spec.key.namespace
+        service = self.service(namespace, spec.service.name) if spec.service else None
+        named = self.pods.named_ports(namespace, service.pods) if service and service.selector else ()
+        rivals = tuple(self._rivals(spec.key, service)) if service else ()
+        return Snapshot(
+            stored=common.stored,
+            model=common.model,
+            service=service,
+            plan=plan.plan(spec, service, named, owner=common.stored.uid),
+            taken=common.taken,
+            objects=common.objects,
+            pods=common.pods,
+            rivals=rivals,
+            elder=_elder(common.stored, spec, rivals),
+            local=self._health(spec, service),
+            autoscaler=self._autoscalers.of(spec.key, spec.source),
+        )
+
+    def _health(self, spec: OffloadSpec, service: Service | None) -> LocalHealth:
+        if service is None or not service.selector:
+            return LocalHealth(0, 0)
+        return inventory.health(self.pods.select(spec.key.namespace, service.pods))
+
+    def _rivals(self, key: ModelKey, service: Service) -> Iterator[Rival]:
+        for other in self._by_service.keys((service.namespace, service.name)):
+            model, stored = self.models.models.get(other), self.models.get(other)
+            if other != key and model is not None and stored is not None:
+                yield Rival(other, stored.uid, stored.created, _wants(model))
+
+
+def _wants(model: Model) -> bool:
+    return model.spec is not None and model.spec.enabled and model.spec.routing is RoutingMode.TAKEOVER
+
+
+def _elder(stored: Stored, spec: OffloadSpec, rivals: Iterable[Rival]) -> ModelKey | None:
+    """Name the model that has the Service instead of this one: the oldest of those that want it."""
+    if not spec.enabled or spec.routing is not RoutingMode.TAKEOVER:
+        return None
+    older = [
+        each for each in rivals if each.wants and (each.created, each.key.name) < (stored.created, stored.key.name)
+    ]
+    return min(older, key=lambda each: (each.created, each.key.name)).key if older else None
+
+
+def notices(models: Mapping[ModelKey, Model], key: ModelKey) -> tuple[str, ...]:
+    """Give what the author of a model should know of its spec."""
+    return models[key].notices if key in models else ()

@@ -1,0 +1,94 @@
+"""What one model's worker remembers of its Service between two passes. Pure: every change is a new value.
+
+Durations are counted by the monotonic clock, so that a step of the wall clock neither gives a Service back nor keeps it.
+A new leader begins without a memory: how long something has lasted is counted anew, and what the Service itself says is
+all that counts.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import Final
+
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing
+from beamlit_controller.kubernetes import takeover
+from beamlit_controller.kubernetes.owned import GatewayPod
+from beamlit_controller.kubernetes.services import Service
+from beamlit_controller.kubernetes.takeover import TakeoverDecision
+
+UNREADABLE: Final = 60.0
+BLAMED: Final = 120.0
+"""Metrics that can't be read any more within so many seconds after a Service was taken, and stay so, are the taking's fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeoverMemory:
+    """What was decided last, and since when things are as they are, in seconds of the monotonic clock.
+
+    `version` is that of the Service as it was written last: what was seen before says nothing. `reached` are the uids of
+    gateway pods that have reached the model. `harmful` is the generation of the spec whose metrics could not be read once
+    the Service was taken.
+    """
+
+    decision: TakeoverDecision | None = None
+    version: int = 0
+    reached: frozenset[str] = frozenset()
+    down_since: float | None = None
+    up_since: float | None = None
+    taken_at: float | None = None
+    unreadable_since: float | None = None
+    leaving_since: float | None = None
+    harmful: int | None = None
+
+
+def with_pods(
+    memory: TakeoverMemory, service: Service, pods: Collection[GatewayPod], *, value: str, now: float
+) -> TakeoverMemory:
+    """Note since when no pod of the gateway is ready for a Service that leads to it, and since when one is again."""
+    held = takeover.is_held(service, value)
+    down, up = memory.down_since, memory.up_since
+    ready = any(takeover.is_up(pod, service, value) for pod in pods)
+    if not ready and (held or down is not None):
+        down, up = down if down is not None else now, None
+    elif ready and down is not None:
+        down, up = None, now
+    return replace(memory, down_since=down, up_since=None if held else up)
+
+
+def with_metrics(memory: TakeoverMemory, *, readable: bool | None, generation: int, now: float) -> TakeoverMemory:
+    """Note whether the metrics can still be read once the Service was taken, and for which spec they can't."""
+    if memory.taken_at is None:
+        return memory
+    since = None if readable else memory.unreadable_since if memory.unreadable_since is not None else now
+    blamed = since is not None and since - memory.taken_at < BLAMED and now - since >= UNREADABLE
+    return replace(memory, unreadable_since=since, harmful=generation if blamed else memory.harmful)
+
+
+def harm(memory: TakeoverMemory, service: Service, *, generation: int) -> Missing | None:
+    """Say so if the metrics of this spec could not be read any more soon after the Service was taken over."""
+    if memory.harmful != generation:
+        return None
+    return Missing(
+        Reason.TRIGGERS_UNREADABLE,
+        f"since Service {service.name} had been taken over no metric could be read, so it was given back: "
+        "read them elsewhere than through this Service; it is tried again when the spec changes",
+    )
+
+
+def taken(memory: TakeoverMemory, *, version: int, anew: bool, readable: bool | None, now: float) -> TakeoverMemory:
+    """Note that the Service was written to lead to the gateway; `anew` tells that it did not before."""
+    if not anew:
+        return replace(memory, version=version)
+    # Only metrics that could be read before can be lost by it.
+    return replace(memory, version=version, taken_at=now if readable else None, unreadable_since=None)
+
+
+def given_back(memory: TakeoverMemory, *, version: int) -> TakeoverMemory:
+    """Note that the Service was written to lead to the model's own pods."""
+    return replace(memory, version=version, taken_at=None)
+
+
+def leaving(memory: TakeoverMemory, pods: Collection[GatewayPod], *, now: float) -> TakeoverMemory:
+    """Note since when the gateway's last pods are on their way out; nothing once they are gone."""
+    began = memory.leaving_since if memory.leaving_since is not None else now
+    return replace(memory, leaving_since=began if pods else None)

@@ -1,0 +1,167 @@
+"""Replicas of the controller as they are wired, on a fake API server in virtual time.
+
+All of the cluster mode runs but for what needs a network: metrics are numbers that a test sets, gateways say what it tells
+them to, and nobody listens.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Collection, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from beamlit_controller.api import translate
+from beamlit_controller.api.settings import Settings
+from beamlit_controller.cluster import parts, run
+from beamlit_controller.cluster.given import Cluster, ShareAddress
+from beamlit_controller.cluster.parts import Outside, Parts
+from beamlit_controller.controller.changes import Changes
+from beamlit_controller.controller.ports import Population
+from beamlit_controller.controller.sensor import Sensor
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.remote_health import RemoteReady
+from beamlit_controller.core.signals import LocalHealth, Missing, Reading, Sample, Scale
+from beamlit_controller.core.spec import MetricSpec, ModelKey, OffloadSpec
+from beamlit_controller.kubernetes.gateway_objects import Image
+from beamlit_controller.kubernetes.owned import GatewayPod
+from beamlit_controller.kubernetes.store import Store
+from fakes.api_faults import CrashedError
+from fakes.api_server import FakeApiServer
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Metrics:
+    """What every model's metric is, in whole units; None where it can't be read. It is the source and the inventory."""
+
+    values: dict[ModelKey, int | None] = field(default_factory=dict)
+    default: int | None = 4
+
+    async def read(self, spec: OffloadSpec, metric: MetricSpec, *, at: datetime) -> Reading:
+        value = self.values.get(spec.key, self.default)
+        return Missing(Reason.NO_SERIES, "there is none") if value is None else Sample(value * 1000, at)
+
+    async def survey(self, spec: OffloadSpec) -> Population:
+        return Population((), Scale(1, 1), LocalHealth(1, 1))
+
+
+@dataclass
+class Gateways:
+    """What gateways say when they are asked."""
+
+    reach: bool = True
+
+    async def of(self, pods: Iterable[GatewayPod]) -> Collection[str]:
+        return {pod.uid for pod in pods} if self.reach else set()
+
+
+class Remotes:
+    """Nothing was ever sent to a remote."""
+
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+    def ready(self, key: ModelKey) -> RemoteReady | None:
+        return None
+
+    def most(self, key: ModelKey) -> int:
+        return 100
+
+
+@dataclass
+class Replica:
+    """One replica that runs."""
+
+    name: str
+    parts: Parts
+    task: asyncio.Task[None]
+
+    def percentage(self, name: str, namespace: str = "models") -> int | None:
+        """Give what its gateways are told."""
+        topic = self.parts.shares._topics.get(f"{namespace}/{name}")  # noqa: SLF001 - nobody listens here
+        return topic.share.value.percentage if topic and topic.share.value else None
+
+    async def end(self) -> None:
+        """End it as a kill does: nothing of it goes on."""
+        self.task.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await self.task
+
+
+class World:
+    """A fake API server, and the replicas on it."""
+
+    def __init__(self, server: FakeApiServer, settings: Settings, secrets: Path) -> None:
+        self.server = server
+        self.metrics = Metrics()
+        self.gateways = Gateways()
+        self.replicas: list[Replica] = []
+        self.settings = settings
+        self._secrets = secrets
+
+    def given(self, name: str) -> Cluster:
+        """Give what a replica is given."""
+        shares = ShareAddress("127.0.0.1:0", "controller.system.svc:18000", self._secrets)
+        return Cluster(self.settings, name, "system", Image("gateway:test"), shares)
+
+    def compose(self, name: str) -> tuple[Cluster, Parts]:
+        """Wire a replica, and run nothing of it."""
+        given, server = self.given(name), self.server.connect(name)
+        store = Store(partial(translate.read, settings=self.settings), Changes())
+        sensor = Sensor(route=lambda *_: self.metrics, inventory=self.metrics)
+        outside = Outside(self.server.clock, sensor, self.gateways, Remotes())
+        return given, parts.compose(given, server, store, outside)
+
+    def start(self, name: str = "one") -> Replica:
+        """Start a replica."""
+        given, composed = self.compose(name)
+        replica = Replica(name, composed, asyncio.ensure_future(_run(given, composed)))
+        self.replicas.append(replica)
+        return replica
+
+    async def end(self) -> None:
+        """End all replicas; AssertionError if one of them ended by itself, in another way than by a crash that was asked for."""
+        for each in self.replicas:
+            failed = each.task.exception() if each.task.done() and not each.task.cancelled() else None
+            await each.end()
+            assert failed is None or _is_crash(failed), repr(failed)
+
+
+async def _run(given: Cluster, composed: Parts) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(composed.watches.run())
+        await composed.watches.wait_synced()
+        group.create_task(composed.last_good.run())
+        group.create_task(composed.weights.run())
+        lead = partial(run.lead, given, composed)
+        if given.settings.enable_leader_election:
+            group.create_task(composed.lease.run())
+            group.create_task(run.while_leading(composed.lease, lead))
+        else:
+            group.create_task(lead())
+
+
+def _is_crash(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_crash(each) for each in error.exceptions)
+    return isinstance(error, CrashedError)
+
+
+@asynccontextmanager
+async def world(server: FakeApiServer | None = None, **settings: object) -> AsyncIterator[World]:
+    """Give a world without any replica yet."""
+    with tempfile.TemporaryDirectory() as folder:
+        secrets = Path(folder)
+        (secrets / "ca.crt").write_text("the CA")
+        (secrets / "token.key").write_bytes(b"k" * 32)
+        base = {"enable_leader_election": False}
+        given = World(server or FakeApiServer("models", "others", "system"), Settings(**{**base, **settings}), secrets)
+        try:
+            yield given
+        finally:
+            await given.end()

@@ -1,0 +1,538 @@
+"""The controller on a fake API server in virtual time: what becomes of a model, and what of the others meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.kubernetes import selection
+from fakes import api_faults, api_users
+from fakes.api_controllers import Controllers
+from fakes.api_server import FakeApiServer
+from fakes.replica import World, world
+from waiting import eventually
+
+pytestmark = pytest.mark.looptime
+
+Json = dict[str, Any]
+LONG = 120
+
+
+def service(name: str = "llama", namespace: str = "models") -> Json:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": 8000}]},
+    }
+
+
+def workload(name: str = "llama", namespace: str = "models", replicas: int = 2) -> Json:
+    container = {"name": "server", "image": "model", "ports": [{"name": "http", "containerPort": 8000}]}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}},
+        },
+    }
+
+
+def model(name: str = "llama", namespace: str = "models", *, about: Json | None = None, **spec: Any) -> Json:  # noqa: ANN401 - whatever a spec has
+    config = {
+        "behavior": {"percentage": 50},
+        "remoteBackend": {"scheme": "https", "host": "api.example.com"},
+        "metrics": [
+            {"type": "External", "external": {"metric": {"name": "queue"}, "target": {"type": "Value", "value": 10}}}
+        ],
+    }
+    return {
+        "apiVersion": "deployment.beamlit.com/v1alpha1",
+        "kind": "ModelDeployment",
+        "metadata": {"name": name, "namespace": namespace, **(about or {})},
+        "spec": {
+            "serviceRef": {"name": name, "targetPort": 8000},
+            "offloadingConfig": config,
+            "gateway": {"drainSeconds": 12},
+            **spec,
+        },
+    }
+
+
+class Seen:
+    """What a user sees of one model."""
+
+    def __init__(self, server: FakeApiServer, name: str = "llama", namespace: str = "models") -> None:
+        self.server, self.name, self.namespace = server, name, namespace
+
+    @property
+    def object(self) -> Json:
+        return self.server.find("deployment.beamlit.com/v1alpha1", "ModelDeployment", self.namespace, self.name) or {}
+
+    @property
+    def status(self) -> Json:
+        given: Json = self.object.get("status") or {}
+        return given
+
+    @property
+    def percentage(self) -> int | None:
+        return (self.status.get("offloading") or {}).get("percentage")
+
+    def condition(self, kind: str) -> tuple[str, str]:
+        found = [each for each in self.status.get("conditions") or () if each["type"] == kind]
+        return (found[0]["status"], found[0]["reason"]) if found else ("", "")
+
+    def message(self, kind: str) -> str:
+        return next(each["message"] for each in self.status["conditions"] if each["type"] == kind)
+
+    @property
+    def events(self) -> list[tuple[str, str]]:
+        found = self.server.all("events.events.k8s.io", self.namespace)
+        return [(each["type"], each["reason"]) for each in found if each["regarding"]["name"] == self.name]
+
+    @property
+    def selector(self) -> Json:
+        found = self.server.find("v1", "Service", self.namespace, self.name) or {}
+        given: Json = (found.get("spec") or {}).get("selector") or {}
+        return given
+
+    @property
+    def taken(self) -> bool:
+        return bool(self.selector) and all(selection.is_ours(value) for value in self.selector.values())
+
+    @property
+    def ready(self) -> bool:
+        return self.condition("Ready")[0] == "True"
+
+
+@asynccontextmanager
+async def serving(**settings: object) -> AsyncIterator[tuple[World, Controllers]]:
+    """Give a world with a cluster's own controllers, and one workload with its Service."""
+    async with world(**settings) as given, Controllers(given.server).running() as controllers:
+        for each in (workload(), service()):
+            api_users.put(given.server, each)
+        yield given, controllers
+
+
+async def becomes(what: Any, within: float = LONG) -> None:  # noqa: ANN401 - anything to ask
+    await eventually(what, within=within, every=0.05)
+
+
+async def test_a_model_gets_its_gateway_and_its_service_leads_through_it() -> None:
+    async with serving() as (given, _):
+        given.start()
+        api_users.put(given.server, model())
+        seen = Seen(given.server)
+
+        await becomes(lambda: seen.ready)
+
+        assert seen.taken
+        assert seen.condition("ServiceTaken") == ("True", "ServiceTaken")
+        given.metrics.default = 14
+        await becomes(lambda: seen.percentage == 50)
+        assert given.replicas[0].percentage("llama") == 50
+
+
+async def test_nothing_is_said_to_lead_through_the_gateway_before_it_was_seen_to() -> None:
+    async with serving() as (given, controllers):
+        controllers.delays.endpoints = 30
+        given.start()
+        api_users.put(given.server, model())
+        seen = Seen(given.server)
+        await becomes(lambda: seen.taken)
+
+        await becomes(lambda: seen.condition("ServiceTaken") == ("False", "ServiceSwitching"))
+        assert not seen.ready
+
+        await becomes(lambda: seen.ready)
+        assert seen.condition("ServiceTaken") == ("True", "ServiceTaken")
+        addresses = _addresses(given.server)
+        pods = {each["status"]["podIP"] for each in _gateway_pods(given.server)}
+        assert addresses
+        assert addresses <= pods
+
+
+def _gateway_pods(server: FakeApiServer) -> list[Json]:
+    return [each for each in server.all("pods", "models") if "-gateway-" in each["metadata"]["name"]]
+
+
+def _addresses(server: FakeApiServer, name: str = "llama") -> set[str]:
+    slices = server.all("endpointslices.discovery.k8s.io", "models")
+    mine = [each for each in slices if each["metadata"]["labels"].get("kubernetes.io/service-name") == name]
+    ready = (
+        endpoint
+        for each in mine
+        for endpoint in each.get("endpoints") or ()
+        if (endpoint.get("conditions") or {}).get("ready") is not False
+    )
+    return {address for endpoint in ready for address in endpoint["addresses"]}
+
+
+async def test_a_write_of_the_service_that_is_refused_shows_on_the_very_condition() -> None:
+    async with serving() as (given, _):
+        given.server.faults.refuse("merge", "*/services/llama", api_faults.forbidden())
+        given.start()
+        api_users.put(given.server, model())
+        seen = Seen(given.server)
+
+        await becomes(lambda: seen.condition("ServiceTaken") == ("False", "APIRefused"))
+
+        assert seen.condition("Ready") == ("False", "APIRefused")
+        assert not seen.taken
+        assert ("Warning", "APIRefused") in seen.events
+        given.server.faults.clear()
+        await becomes(lambda: seen.ready)
+
+
+async def test_a_service_that_can_not_be_given_back_is_said_to_be_taken_still() -> None:
+    async with serving() as (given, _):
+        given.start()
+        api_users.put(given.server, model())
+        seen = Seen(given.server)
+        await becomes(lambda: seen.ready)
+
+        given.server.faults.refuse("merge", "*/services/llama", api_faults.forbidden())
+        api_users.merge(given.server, model(), {"spec": {"enabled": False}})
+
+        await becomes(lambda: seen.condition("ServiceTaken") == ("True", "APIRefused"))
+        assert _gateway_pods(given.server)
+        given.server.faults.clear()
+        await becomes(lambda: not seen.taken)
+        await becomes(lambda: not _gateway_pods(given.server))
+
+
+async def test_what_is_refused_is_tried_again_ever_more_rarely_while_rounds_go_on() -> None:
+    async with serving() as (given, _):
+        given.server.faults.refuse("apply", "*/configmaps/*", api_faults.forbidden())
+        given.start()
+        api_users.put(given.server, model())
+        seen = Seen(given.server)
+        await becomes(lambda: seen.condition("Ready") == ("False", "APIRefused"))
+        began = asyncio.get_running_loop().time()
+
+        await asyncio.sleep(600)
+
+        tries = [each for each in given.server.writes(since=began) if "configmaps" in each.asked.path]
+        assert 15 <= len(tries) <= 40
+        given.metrics.default = 14
+        await becomes(lambda: seen.percentage == 50, within=10)
+
+
+async def test_a_model_that_is_refused_from_the_start_hears_why() -> None:
+    async with serving(allowed_remote_hosts=("*.ok.example",)) as (given, _):
+        given.start()
+        api_users.put(given.server, model())
+        seen = Seen(given.server)
+
+        await becomes(lambda: seen.condition("Ready") == ("False", "SpecInvalid"))
+
+        assert "remoteBackend.host" in seen.message("Ready")
+        assert "there is no earlier one" in seen.message("Ready")
+        assert ("Warning", "SpecInvalid") in seen.events
+        assert not _gateway_pods(given.server)
+
+
+async def refused_spec(given: World, seen: Seen) -> None:
+    """Have a model offload, and then its spec refused by what only the controller checks."""
+    given.metrics.default = 14
+    api_users.put(given.server, model())
+    await becomes(lambda: seen.ready and seen.percentage == 50)
+    wrong = {"spec": {"offloadingConfig": {"remoteBackend": {"host": "evil.example"}, "behavior": {"percentage": 90}}}}
+    api_users.merge(given.server, model(), wrong)
+    await becomes(lambda: seen.condition("Ready") == ("False", "SpecInvalid"))
+
+
+ALLOWED = ("api.example.com",)
+
+
+async def test_the_last_good_spec_stays_in_force_after_the_controller_was_started_anew() -> None:
+    async with serving(allowed_remote_hosts=ALLOWED) as (given, _):
+        first, seen = given.start(), Seen(given.server)
+        await refused_spec(given, seen)
+        assert "the last good one stays in force" in seen.message("Ready")
+        await first.end()
+
+        given.start("two")
+        await asyncio.sleep(30)
+
+        assert "the last good one stays in force" in seen.message("Ready")
+        assert seen.percentage == 50
+        given.metrics.default = 1
+        await becomes(lambda: seen.percentage == 0, within=600)
+        assert "evil.example" not in str(given.server.all("configmaps", "models"))
+
+
+async def test_a_last_good_spec_that_somebody_else_put_there_counts_for_nothing() -> None:
+    async with serving(allowed_remote_hosts=ALLOWED) as (given, _):
+        first, seen = given.start(), Seen(given.server)
+        await refused_spec(given, seen)
+        await first.end()
+        config = given.server.find("v1", "ConfigMap", "models", "llama-gateway")
+        assert config is not None
+        for text in ("[" * 100_000, '{"spec": 1, "generation": 1}', "null", '{"spec": {}, "generation": "x"}'):
+            api_users.merge(given.server, config, {"data": {"last-good-spec.json": text}})
+            replica = given.start("two")
+
+            await becomes(lambda: "there is no earlier one" in seen.message("Ready"))
+
+            assert seen.percentage == 50
+            await replica.end()
+
+
+async def test_a_mistyped_override_is_a_condition_and_nothing_else() -> None:
+    async with serving() as (given, _):
+        given.start()
+        api_users.put(given.server, model())
+        seen = Seen(given.server)
+        await becomes(lambda: seen.ready)
+
+        api_users.merge(
+            given.server, model(), {"metadata": {"annotations": {"offloading.beamlit.com/override": "150"}}}
+        )
+
+        await becomes(lambda: seen.condition("OverrideValid") == ("False", "OverrideInvalid"))
+        assert seen.ready
+        assert ("Warning", "OverrideInvalid") in seen.events
+        given.metrics.default = 14
+        await becomes(lambda: seen.percentage == 50)
+        api_users.merge(given.server, model(), {"metadata": {"annotations": {"offloading.beamlit.com/override": "15"}}})
+        await becomes(lambda: seen.percentage == 15)
+        assert seen.condition("OverrideValid") == ("", "")
+
+
+async def test_a_second_model_on_a_service_offloads_nothing_and_runs_no_gateway_until_it_is_its_turn() -> None:
+    async with serving() as (given, _):
+        given.metrics.default = 14
+        given.start()
+        api_users.put(given.server, model())
+        first, second = Seen(given.server), Seen(given.server, "second")
+        await becomes(lambda: first.ready)
+        await asyncio.sleep(2)
+        other = model("second", serviceRef={"name": "llama", "targetPort": 8000})
+
+        api_users.put(given.server, other)
+        await becomes(lambda: second.condition("Ready") == ("False", "ServiceHeld"))
+        await asyncio.sleep(60)
+
+        assert second.percentage == 0
+        assert second.condition("Offloading") == ("False", "ServiceHeld")
+        assert second.condition("GatewayReady") == ("False", "ServiceHeld")
+        assert not [each for each in _gateway_pods(given.server) if each["metadata"]["name"].startswith("second")]
+        assert not [
+            each for each in given.server.all("deployments.apps", "models") if "second" in str(each["metadata"])
+        ]
+        assert not [each for each in second.events if each[1] == "MetricAboveTarget"]
+        api_users.delete(given.server, model())
+        await becomes(lambda: second.ready and second.percentage == 50, within=300)
+        assert first.taken
+
+
+async def test_one_slow_status_write_delays_no_other_model() -> None:
+    async with serving() as (given, _):
+        for each in (workload("other"), service("other"), model(), model("other")):
+            api_users.put(given.server, each)
+        given.start()
+        one, other = Seen(given.server), Seen(given.server, "other")
+        await becomes(lambda: one.ready and other.ready)
+
+        given.server.faults.hang("apply", "*/modeldeployments/llama/status")
+        given.metrics.default = 14
+        began = asyncio.get_running_loop().time()
+
+        await becomes(lambda: other.percentage == 50)
+        assert asyncio.get_running_loop().time() - began < 8  # one period
+        assert one.percentage == 0
+        given.server.faults.clear()
+        await becomes(lambda: one.percentage == 50)
+
+
+async def test_a_status_that_was_refused_is_written_again_without_any_other_news() -> None:
+    async with serving(allowed_remote_hosts=("*.ok.example",)) as (given, _):
+        given.server.faults.refuse("apply", "*/status", api_faults.broken(), times=3)
+        given.start()
+        api_users.put(given.server, model())
+        seen = Seen(given.server)
+
+        await becomes(lambda: seen.condition("Ready") == ("False", "SpecInvalid"))
+
+
+async def test_an_annotation_on_one_model_wakes_that_one_only() -> None:
+    async with serving(period=timedelta(hours=1)) as (given, _):  # rounds are changes of their own
+        names = [f"m{number}" for number in range(8)]
+        for name in names:
+            for each in (service(name), model(name, routing={"mode": "Service"})):
+                api_users.put(given.server, each)
+        replica = given.start()
+        await asyncio.sleep(30)
+        snapshots: list[str] = []
+        take = replica.parts.store.snapshot
+
+        def taken(key: ModelKey) -> Any:  # noqa: ANN401 - what a snapshot is
+            snapshots.append(key.name)
+            return take(key)
+
+        replica.parts.store.snapshot = taken
+        api_users.merge(given.server, model("m3"), {"metadata": {"annotations": {"x": "y"}}})
+        await becomes(lambda: "m3" in snapshots, within=1)
+
+        assert set(snapshots) == {"m3"}
+
+
+async def test_what_goes_wrong_with_one_model_is_its_condition_and_no_other_notices() -> None:
+    async with serving() as (given, _):
+        for each in (workload("other"), service("other")):
+            api_users.put(given.server, each)
+        replica = given.start()
+        files = replica.parts.reconciler._gateway._renderer  # noqa: SLF001 - the one that is broken here
+        render = files.render
+
+        def broken(spec: Any, place: Any) -> Any:  # noqa: ANN401 - as the real one
+            if spec.key.name == "llama":
+                raise RecursionError("too deep")
+            return render(spec, place)
+
+        files.render = broken
+        for each in (model(), model("other")):
+            api_users.put(given.server, each)
+        one, other = Seen(given.server), Seen(given.server, "other")
+
+        await becomes(lambda: one.condition("Ready") == ("False", "InternalError"))
+        await becomes(lambda: other.ready)
+
+        assert "too deep" in one.message("Ready")
+        assert replica.parts.reconciler.failures["InternalError"]
+        files.render = render
+        await becomes(lambda: one.ready)
+
+
+async def test_in_ten_quiet_minutes_nothing_is_written() -> None:
+    async with serving() as (given, _):
+        given.start()
+        api_users.put(given.server, model())
+        seen = Seen(given.server)
+        await becomes(lambda: seen.ready)
+        await asyncio.sleep(60)
+        began = asyncio.get_running_loop().time()
+
+        await asyncio.sleep(600)
+
+        assert [each.line for each in given.server.writes(since=began)] == []
+
+
+async def test_a_new_leader_writes_nothing_where_all_is_as_it_should_be() -> None:
+    async with serving() as (given, _):
+        first = given.start()
+        api_users.put(given.server, model(gateway={"resources": {"limits": {"cpu": "1000m", "memory": "1024Mi"}}}))
+        seen = Seen(given.server)
+        await becomes(lambda: seen.ready)
+        await asyncio.sleep(60)
+        await first.end()
+        began = asyncio.get_running_loop().time()
+
+        given.start("two")
+        await asyncio.sleep(900)  # twice longer than any list lasts
+
+        assert [each.line for each in given.server.writes(since=began)] == []
+        assert seen.ready
+
+
+async def test_a_model_that_is_created_anew_under_its_name_gets_a_gateway_of_its_own() -> None:
+    async with serving() as (given, _):
+        given.start()
+        api_users.put(given.server, model())
+        seen = Seen(given.server)
+        await becomes(lambda: seen.ready)
+        before = dict(seen.selector)
+
+        api_users.delete(given.server, model())
+        await becomes(lambda: not seen.object)
+        api_users.put(given.server, model())
+
+        await becomes(lambda: seen.ready)
+        assert seen.selector != before
+
+
+async def test_a_deleted_model_gives_its_service_back_and_goes() -> None:
+    async with serving() as (given, _):
+        given.start()
+        api_users.put(given.server, model())
+        seen = Seen(given.server)
+        await becomes(lambda: seen.ready)
+
+        api_users.delete(given.server, model())
+
+        await becomes(lambda: not seen.object)
+        assert seen.selector == {"app": "llama"}
+        await becomes(lambda: not _gateway_pods(given.server))
+
+
+async def test_a_model_that_was_never_valid_can_be_deleted() -> None:
+    async with serving(allowed_remote_hosts=("*.ok.example",)) as (given, _):
+        given.start()
+        held = {"finalizers": ["deployment.beamlit.com/give-back"]}
+        api_users.put(given.server, model(about=held))
+        seen = Seen(given.server)
+        await becomes(lambda: seen.condition("Ready") == ("False", "SpecInvalid"))
+
+        api_users.delete(given.server, model())
+
+        await becomes(lambda: not seen.object)
+
+
+async def test_a_service_whose_model_is_gone_is_given_back_and_a_hostile_one_holds_up_no_other() -> None:
+    async with serving() as (given, _):
+        for name, original in (("llama", '{"app": "llama"}'), ("a", '{"bad key!!": "x"}')):
+            stray = service(name)
+            key = "app" if name == "llama" else "bad key!!"
+            stray["spec"]["selector"] = {key: "beamlit-gateway-0000000000000001"}
+            notes = {selection.ORIGINAL: original, selection.TAKEN_BY: "ghost"}
+            api_users.put(given.server, {**stray, "metadata": {**stray["metadata"], "annotations": notes}})
+        given.server.faults.refuse("merge", "*/services/a", api_faults.broken())
+
+        given.start()
+
+        await becomes(lambda: Seen(given.server).selector == {"app": "llama"})
+
+
+async def test_of_two_replicas_one_decides_and_both_tell_the_gateways_the_same() -> None:
+    async with serving(enable_leader_election=True) as (given, _):
+        given.metrics.default = 14
+        one, two = given.start("one"), given.start("two")
+        api_users.put(given.server, model())
+        seen = Seen(given.server)
+
+        await becomes(lambda: seen.ready and seen.percentage == 50)
+
+        await becomes(lambda: one.percentage("llama") == two.percentage("llama") == 50)
+        leaders = {each.asked.client for each in given.server.writes() if "status" in each.asked.path}
+        assert len(leaders) == 1
+
+
+async def test_a_leader_that_is_cut_off_is_followed_by_one_that_goes_on() -> None:
+    async with serving(enable_leader_election=True) as (given, _):
+        given.metrics.default = 14
+        given.start("one")
+        api_users.put(given.server, model())
+        seen = Seen(given.server)
+        await becomes(lambda: seen.ready and seen.percentage == 50)
+        since = seen.status["offloading"]["since"]
+
+        given.server.cut_off.add("one")
+        given.start("two")
+        given.metrics.default = 1
+
+        await becomes(lambda: seen.percentage == 0, within=600)
+        assert seen.status["offloading"]["since"] > since
+        began = asyncio.get_running_loop().time()
+        given.server.cut_off.clear()
+        await asyncio.sleep(60)
+        assert {each.asked.client for each in given.server.writes(since=began) if "leases" not in each.asked.path} <= {
+            "two"
+        }

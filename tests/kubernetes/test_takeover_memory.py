@@ -1,0 +1,103 @@
+"""What a worker remembers of its Service: for how long the gateway has been down, and whether taking it over did harm."""
+
+from dataclasses import replace
+
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.kubernetes import selection, services, takeover_memory
+from beamlit_controller.kubernetes.owned import GatewayPod
+from beamlit_controller.kubernetes.services import Service
+from beamlit_controller.kubernetes.takeover_memory import TakeoverMemory
+
+VALUE = selection.value_of("u1")
+POD = GatewayPod(
+    key=ModelKey("models", "llama"),
+    name="one",
+    uid="one",
+    version="1",
+    config="",
+    ip="10.0.0.1",
+    ready=True,
+    deleting=False,
+    carries=(("app", VALUE),),
+)
+DOWN = replace(POD, ready=False)
+
+
+def service(value: str) -> Service:
+    noted = {selection.ORIGINAL: '{"app":"llama"}', selection.TAKEN_BY: "llama"} if value == VALUE else {}
+    about = {"namespace": "models", "name": "llama", "uid": "s1", "resourceVersion": "1", "annotations": noted}
+    ports = [{"port": 80, "targetPort": 8000}]
+    return services.parse({"metadata": about, "spec": {"selector": {"app": value}, "ports": ports}})
+
+
+HELD, FREE = service(VALUE), service("llama")
+
+
+def with_metrics(memory: TakeoverMemory, at: float, *, readable: bool, generation: int = 1) -> TakeoverMemory:
+    return takeover_memory.with_metrics(memory, readable=readable, generation=generation, now=at)
+
+
+def with_pods(memory: TakeoverMemory, seen: Service, pod: GatewayPod, at: float) -> TakeoverMemory:
+    return takeover_memory.with_pods(memory, seen, [pod], value=VALUE, now=at)
+
+
+def test_a_gateway_that_is_down_is_down_since_it_was_first_seen_so() -> None:
+    first = with_pods(TakeoverMemory(), HELD, DOWN, 100)
+
+    later = with_pods(first, HELD, DOWN, 110)
+
+    assert (later.down_since, later.up_since) == (100, None)
+
+
+def test_a_gateway_is_down_at_the_very_beginning_of_the_clock_too() -> None:
+    assert with_pods(TakeoverMemory(), HELD, DOWN, 0).down_since == 0
+    assert with_pods(with_pods(TakeoverMemory(), HELD, DOWN, 0), HELD, DOWN, 5).down_since == 0
+
+
+def test_a_gateway_that_came_back_is_up_since_then_until_it_has_the_service_again() -> None:
+    down = with_pods(TakeoverMemory(), HELD, DOWN, 100)
+
+    up = with_pods(down, FREE, POD, 130)
+
+    assert (up.down_since, up.up_since) == (None, 130)
+    assert with_pods(up, HELD, POD, 170).up_since is None
+
+
+def test_a_gateway_without_the_service_that_never_failed_is_not_down() -> None:
+    assert with_pods(TakeoverMemory(), FREE, DOWN, 100).down_since is None
+
+
+def test_metrics_that_stay_unreadable_since_the_takeover_are_its_fault_until_the_spec_changes() -> None:
+    taken = takeover_memory.taken(TakeoverMemory(), version=2, anew=True, readable=True, now=0)
+
+    soon = with_metrics(taken, 5, readable=False)
+    blamed = with_metrics(soon, 66, readable=False)
+
+    assert takeover_memory.harm(soon, HELD, generation=1) is None
+    found = takeover_memory.harm(with_metrics(blamed, 600, readable=True), HELD, generation=1)
+    assert found is not None
+    assert found.reason is Reason.TRIGGERS_UNREADABLE
+    assert takeover_memory.harm(blamed, HELD, generation=2) is None
+
+
+def test_metrics_that_can_be_read_again_or_are_lost_much_later_are_no_fault_of_it() -> None:
+    taken = takeover_memory.taken(TakeoverMemory(), version=2, anew=True, readable=True, now=0)
+    again = with_metrics(with_metrics(taken, 5, readable=False), 50, readable=True)
+
+    much_later = with_metrics(with_metrics(again, 300, readable=False), 400, readable=False)
+
+    assert takeover_memory.harm(much_later, HELD, generation=1) is None
+
+
+def test_metrics_that_could_not_be_read_before_are_no_fault_of_it() -> None:
+    taken = takeover_memory.taken(TakeoverMemory(), version=2, anew=True, readable=False, now=0)
+
+    assert with_metrics(with_metrics(taken, 5, readable=False), 66, readable=False).harmful is None
+
+
+def test_a_last_pod_that_leaves_is_remembered_until_it_is_gone() -> None:
+    leaving = takeover_memory.leaving(takeover_memory.leaving(TakeoverMemory(), [POD], now=7), [POD], now=9)
+
+    assert leaving.leaving_since == 7
+    assert takeover_memory.leaving(leaving, [], now=11).leaving_since is None
