@@ -212,3 +212,55 @@ def test_any_text_is_a_quantity_or_a_value_error(text: str) -> None:
         return
 
     assert quantity.parse(str(amount)) == amount
+
+
+@pytest.mark.parametrize(
+    ("text", "milli"),
+    [
+        ("10e99", 10**103),
+        ("1e100", 10**103),
+        ("1e1000", 10**103),
+        ("-1e100", -(10**103)),
+        ("1e-9", 1),
+        ("1e-999999999", 1),
+        ("1E18", 10**21),
+        ("1E", 10**21),
+        (".5", 500),
+        ("-.5Ki", -512_000),
+        ("1e+5", 10**8),
+        ("0e999999999", 0),
+        ("1e" + "9" * 5000, 10**103),
+        ("9" * 5000, 10**103),
+        ("9" * 99, int("9" * 99) * 1000),
+        ("0" * 5000 + "7", 7000),
+        ("7." + "0" * 5000, 7000),
+        ("7." + "0" * 5000 + "1", 7001),
+        ("1" + "0" * 5000 + "e-5000", 1000),
+        ("999Ei", 999 * 2**60 * 1000),
+    ],
+)
+def test_reads_whatever_the_api_server_stores_up_to_a_bound(text: str, milli: int) -> None:
+    """A pod that requests 1e100 bytes is kept by the API server as `10e99`."""
+    assert quantity.stored(text).milli == milli
+
+
+@given(quantities)
+def test_what_is_stored_is_exact_wherever_a_user_may_write_it(amount: Quantity) -> None:
+    assert quantity.stored(str(amount)) == quantity.parse(str(amount))
+
+
+@given(
+    st.text(max_size=300)
+    | st.text("0123456789.eE+-numkMGTPi", max_size=300)
+    | st.from_regex(r"[+-]?[0-9]{1,40}(\.[0-9]{0,40})?([eE][+-]?[0-9]{1,12}|Ki|Ei|m|n)?", fullmatch=True)
+)
+def test_any_stored_text_is_a_bounded_quantity_or_a_short_value_error(text: str) -> None:
+    try:
+        amount = quantity.stored(text)
+    except ValueError as error:
+        said = str(error)
+    else:
+        said = str(amount)
+        assert abs(amount.nano) <= 10**109
+
+    assert len(said) < 300

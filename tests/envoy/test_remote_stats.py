@@ -1,5 +1,9 @@
 """What is read of a gateway's figures."""
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.envoy import remote_stats
 
@@ -22,3 +26,47 @@ def test_reads_attempts_and_how_many_servers_there_are() -> None:
 
 def test_reads_nothing_where_nothing_was_counted() -> None:
     assert remote_stats.attempts("") == Attempts()
+
+
+def test_every_result_that_gateways_count_is_known() -> None:
+    assert {"answered", "client-gone", "no-server", "tls", "tls-untrusted", "credential", "full", "reset"} <= (
+        remote_stats.RESULTS
+    )
+
+
+HOSTILE = [
+    'envoy_offload_remote_attempts{code="²",result="answered"} 1',
+    'envoy_offload_remote_attempts{code="200",result="answered"} ' + "9" * 5000,
+    'envoy_offload_remote_attempts{code="200",result="answered"} ٣',
+    'envoy_offload_remote_attempts{code="999",result="whatever"} 3',
+    'envoy_offload_remote_attempts{code="' + "2" * 5000 + '",result="answered"} 1',
+    "envoy_offload_remote_attempts{" + 'a="b",' * 10_000 + "} 1",
+    'envoy_cluster_membership_total{envoy_cluster_name="remote"} ' + "9" * 5000,
+]
+
+
+@pytest.mark.parametrize("line", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_line_that_no_gateway_of_ours_writes_spoils_none_of_the_others(line: str) -> None:
+    """A gateway's image is its user's choice, and one line such as these ended the controller."""
+    attempts = remote_stats.attempts(f"{line}\n{PAGE}")
+
+    assert attempts.servers == 1
+    assert {(result, code) for result, code, _ in attempts.counts} <= {
+        ("answered", 0),
+        ("answered", 200),
+        ("client-gone", 0),
+        ("tls-expired", 503),
+    }
+
+
+@given(st.text(max_size=2000) | st.lists(st.sampled_from([*HOSTILE, *PAGE.splitlines()]), max_size=20).map("\n".join))
+def test_no_page_raises_and_what_is_read_is_bounded(page: str) -> None:
+    attempts = remote_stats.attempts(page)
+
+    assert all(0 <= code < 600 and result in remote_stats.RESULTS for result, code, _ in attempts.counts)
+
+
+def test_of_a_page_of_any_number_of_series_only_so_many_are_kept() -> None:
+    page = "".join(f'envoy_offload_remote_attempts{{code="200",result="x{n}"}} 1\n' for n in range(50_000)) + PAGE
+
+    assert len(remote_stats.attempts(page).counts) <= remote_stats.MOST_SERIES

@@ -104,9 +104,36 @@ def test_named_ports_are_those_of_pods_that_stay() -> None:
 
 
 @pytest.mark.parametrize("broken", [{}, {"metadata": {}}, {"metadata": {"name": "a"}, "spec": {"containers": [{}]}}])
-def test_what_is_no_pod_is_an_error_of_the_parser(broken: Json) -> None:
-    with pytest.raises((KeyError, TypeError, ValueError)):
-        pods.parse(broken)
+def test_what_a_pod_lacks_counts_as_missing(broken: Json) -> None:
+    known = pods.parse(broken)
+
+    assert not known.ready
+    assert all(container == Container("") for container in known.pod.containers)
+
+
+@pytest.mark.parametrize(
+    ("amount", "milli"),
+    [("10e99", 10**103), ("1e-9", 1), ("1E18", 10**21), ("9" * 5000, 10**103), (".5Gi", 2**29 * 1000)],
+)
+def test_a_quantity_is_read_as_the_api_server_stores_it(amount: str, milli: int) -> None:
+    """A pod that requested 1e100 of memory broke the watch of all pods of the cluster."""
+    stored = content()
+    stored["spec"]["containers"] = [{"name": "main", "resources": {"requests": {"memory": amount, "cpu": "1"}}}]
+
+    known = pods.parse(stored)
+
+    assert known.pod.containers == (Container("main", (("memory", milli), ("cpu", 1000))),)
+
+
+@pytest.mark.parametrize("amount", ["many", "", "²", None, [], {"a": 1}])
+def test_an_amount_that_can_not_be_read_costs_nothing_but_itself(amount: object) -> None:
+    stored = content()
+    stored["spec"]["containers"] = [{"name": "main", "resources": {"requests": {"memory": amount, "cpu": "1"}}}]
+
+    requests = dict(pods.parse(stored).pod.containers[0].requests)
+
+    assert requests["cpu"] == 1000
+    assert requests.get("memory", 0) == 0
 
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])

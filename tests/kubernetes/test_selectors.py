@@ -51,3 +51,28 @@ def test_a_selector_of_a_scale_is_asked_for_in_its_canonical_form(text: str, wri
 def test_what_is_no_selector_is_refused_with_what_came(text: str) -> None:
     with pytest.raises(ValueError, match="expected a label selector"):
         selectors.parse(text)
+
+
+def test_a_selector_of_many_values_is_read_in_linear_time_up_to_a_length() -> None:
+    """A Deployment whose selector had 30,000 values held up the whole controller for many seconds."""
+    values = ",".join(f"v{number:05x}" for number in range(1000))
+    longest = f"app in ({values})"
+
+    assert selectors.parse(longest).text == longest
+    for text in (f"app in ({values * 30})", "a," * 5000, "(" * 10_000, "a in (" * 2000):
+        with pytest.raises(ValueError, match="expected a label selector of at most 8192 characters") as raised:
+            selectors.parse(text)
+        assert len(str(raised.value)) < 200
+
+
+@given(st.text("ab=!,() in.\u00b2", max_size=300))
+def test_any_text_is_a_selector_or_a_short_value_error(text: str) -> None:
+    try:
+        read = selectors.parse(text)
+    except ValueError as error:
+        said = str(error)
+    else:
+        said = ""
+        assert selectors.parse(read.text).selector.matches({}) == read.selector.matches({})
+
+    assert len(said) < 400

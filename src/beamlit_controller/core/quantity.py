@@ -62,6 +62,22 @@ def parse(text: str) -> Quantity:
     return Quantity(-nano if sign == "-" else nano, family)
 
 
+def stored(text: str) -> Quantity:
+    """Read a quantity as the API server stores it: of any length and exponent, at most 1e100 either way.
+
+    Whoever may create a pod may write `1e100` or a thousand digits, and the API server keeps them; `parse` is for what a
+    user of ours writes and refuses such amounts. Takes linear time. Raises ValueError for what is no quantity.
+    """
+    match = _GRAMMAR.fullmatch(text)
+    if not match or not (match["whole"] or match["fraction"]):
+        raise ValueError(f"expected a quantity such as 500m, 1.5 or 2Gi, got {text[:_SHOWN]!r}")
+    sign, whole, fraction, exponent, suffix = match.group("sign", "whole", "fraction", "exponent", "suffix")
+    power = _bounded_power(exponent)
+    numerator, family = (_NANO, Family.EXPONENT) if exponent else _known(suffix, text)
+    nano = min(_scaled(whole, fraction or "", power, numerator=numerator), _TOO_MUCH)
+    return Quantity(-nano if sign == "-" else nano, family)
+
+
 def format_milli(milli: int, family: Family = Family.DECIMAL) -> str:
     """Print thousandths canonically: 1500 is `1500m`, 2000 is `2`; with the binary family 1048576000 is `1Mi`."""
     return str(Quantity(milli * _NANO_PER_MILLI, family))
@@ -73,7 +89,12 @@ _NANO_PER_MILLI = 10**6
 # Keeps every amount within what a float can show, and an exponent of a billion from being computed.
 _MAX_LENGTH = 128
 _MAX_EXPONENT = 99
+_SHOWN = 20
 _TOO_MUCH = _NANO * 10**100
+
+_LONG_EXPONENT = 7
+_DIGITS = 110
+"""Digits before or after the point beyond which an amount is more than 1e100, or less than a nano-unit."""
 
 _DECIMAL_SUFFIXES = ("n", "u", "m", "", "k", "M", "G", "T", "P", "E")
 _BINARY_SUFFIXES = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
@@ -103,6 +124,37 @@ def _suffix(suffix: str, text: str) -> tuple[int, int, Family]:
         raise _unreadable(text, f"there is no suffix {suffix!r}" + (f", did you mean {near!r}?" if near else ""))
     nano, family = _SUFFIXES[suffix]
     return nano, 1, family
+
+
+def _bounded_power(exponent: str | None) -> int:
+    """Read an exponent; beyond a million either way it makes no difference any more."""
+    digits = (exponent or "").lstrip("+-").lstrip("0")
+    power = int(digits or "0") if len(digits) < _LONG_EXPONENT else 10**_LONG_EXPONENT
+    return -power if (exponent or "").startswith("-") else power
+
+
+def _known(suffix: str, text: str) -> tuple[int, Family]:
+    if suffix not in _SUFFIXES:
+        raise ValueError(f"expected a quantity such as 500m, 1.5 or 2Gi, got {text[:_SHOWN]!r}")
+    return _SUFFIXES[suffix]
+
+
+def _scaled(whole: str, fraction: str, power: int, *, numerator: int) -> int:
+    """Give nano-units, rounded away from zero. Only as many digits are computed with as can matter."""
+    digits = (whole + fraction).lstrip("0")
+    if not digits:
+        return 0
+    point = len(digits) - len(fraction) + power
+    if point > _DIGITS:
+        return _TOO_MUCH
+    if point < -_DIGITS:
+        return 1
+    kept = digits[: 2 * _DIGITS]
+    # What is cut off lies below a nano-unit: it only rounds up.
+    rest = int(bool(digits[2 * _DIGITS :].strip("0")))
+    shift = point - len(kept)
+    value = (int(kept) * 10 + rest) * numerator
+    return _divide_away_from_zero(value * 10 ** max(shift, 0), 10 ** (1 + max(-shift, 0)))
 
 
 def _divide_away_from_zero(dividend: int, divisor: int) -> int:

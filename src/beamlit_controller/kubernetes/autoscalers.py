@@ -1,8 +1,10 @@
 """The HorizontalPodAutoscalers of the cluster: which workload each scales."""
 
 from dataclasses import replace
+from collections.abc import Iterator
 
 from beamlit_controller.core.spec import ModelKey, ObjectReference
+from beamlit_controller.kubernetes import fields
 from beamlit_controller.kubernetes.api_server import Json
 
 ON_DEMAND = ("beamlit_demand_ratio", "beamlit_metric_demand")
@@ -11,12 +13,20 @@ ON_DEMAND = ("beamlit_demand_ratio", "beamlit_metric_demand")
 
 def target(content: Json) -> ObjectReference | None:
     """Keep of an autoscaler what it scales, unless it scales on demand: then it does no harm."""
-    spec = content.get("spec") or {}
-    externals = (each.get("external") or {} for each in spec.get("metrics") or ())
-    if any(name in str(external.get("metric")) for external in externals for name in ON_DEMAND):
+    spec = fields.mapping(content.get("spec"))
+    externals = (fields.mapping(each.get("external")) for each in fields.mappings(spec.get("metrics")))
+    said = (each for external in externals for each in _said(fields.mapping(external.get("metric"))))
+    if any(ours in each for each in said for ours in ON_DEMAND):
         return None
-    given = spec.get("scaleTargetRef") or {}
-    return ObjectReference(given.get("apiVersion", ""), given.get("kind", ""), given.get("name", ""))
+    given = fields.mapping(spec.get("scaleTargetRef"))
+    return ObjectReference(*(fields.text(given.get(part)) for part in ("apiVersion", "kind", "name")))
+
+
+def _said(metric: Json) -> Iterator[str]:
+    """Give all that a metric is called by: its name, and the labels of its selector."""
+    yield fields.text(metric.get("name"))
+    for _, value in fields.pairs(fields.mapping(metric.get("selector")).get("matchLabels")):
+        yield value
 
 
 class Autoscalers:
@@ -31,7 +41,10 @@ class Autoscalers:
         namespace, name = place
         before = self._names.pop(place, None)
         if before is not None:
-            self._targets[_key(namespace, before)].discard(name)
+            names = self._targets[_key(namespace, before)]
+            names.discard(name)
+            if not names:
+                del self._targets[_key(namespace, before)]
         if seen is not None:
             self._names[place] = seen
             self._targets.setdefault(_key(namespace, seen), set()).add(name)

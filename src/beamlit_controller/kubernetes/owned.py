@@ -2,17 +2,23 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.kubernetes import fields
 from beamlit_controller.kubernetes.gateway_objects import CONFIG_ANNOTATION, GATEWAY_LABEL, STATS_NAME
-from beamlit_controller.kubernetes.paths import SERVICES, Resource
+from beamlit_controller.kubernetes.paths import CONFIG_MAPS, SERVICES, Resource
 from beamlit_controller.kubernetes.selection import Selector, is_ours
 
 Json = dict[str, Any]
+
+
+METADATA_ONLY = frozenset({CONFIG_MAPS})
+"""Kinds that are watched without their content: anybody may write a ConfigMap of 1 MB with our label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +61,17 @@ def parse(resource: Resource) -> Callable[[Json], Seen]:
     """Give what keeps of an object what is looked at."""
 
     def keep(content: Json) -> Seen:
-        about, status = content["metadata"], content.get("status") or {}
+        about, status = fields.mapping(content.get("metadata")), fields.mapping(content.get("status"))
         return Seen(
             key=_key(about),
             resource=resource,
-            name=about["name"],
-            uid=about["uid"],
+            name=fields.text(about.get("name")),
+            uid=fields.text(about.get("uid")),
             owner=owner(content),
             version=version(content),
             digest=digest(content),
-            ready=int(status.get("readyReplicas") or 0),
-            updated=int(status.get("updatedReplicas") or 0),
+            ready=fields.whole(status.get("readyReplicas")),
+            updated=fields.whole(status.get("updatedReplicas")),
             selector=_selector(content) if resource is SERVICES else (),
         )
 
@@ -74,50 +80,80 @@ def parse(resource: Resource) -> Callable[[Json], Seen]:
 
 def parse_pod(content: Json) -> GatewayPod:
     """Keep of a gateway's pod what is looked at."""
-    about, status = content["metadata"], content.get("status") or {}
-    conditions = {each["type"]: each["status"] for each in status.get("conditions") or ()}
-    ports = _ports(content.get("spec") or {})
+    about, status = fields.mapping(content.get("metadata")), fields.mapping(content.get("status"))
+    ports = _ports(fields.mapping(content.get("spec")))
     return GatewayPod(
         key=_key(about),
-        name=about["name"],
-        uid=about["uid"],
-        version=about["resourceVersion"],
-        config=(about.get("annotations") or {}).get(CONFIG_ANNOTATION, ""),
-        ip=status.get("podIP", ""),
-        ready=conditions.get("Ready") == "True",
-        deleting="deletionTimestamp" in about,
+        name=fields.text(about.get("name")),
+        uid=fields.text(about.get("uid")),
+        version=fields.text(about.get("resourceVersion")),
+        config=fields.annotation(about, CONFIG_ANNOTATION, longest=_LONGEST_DIGEST),
+        ip=fields.text(status.get("podIP")),
+        ready=_is_ready(status),
+        deleting=about.get("deletionTimestamp") is not None,
         stats_port=dict(ports).get(STATS_NAME, 0),
-        carries=tuple(sorted((key, value) for key, value in (about.get("labels") or {}).items() if is_ours(value))),
+        carries=tuple((key, value) for key, value in fields.pairs(about.get("labels")) if is_ours(value)),
         ports=ports,
     )
 
 
+def _is_ready(status: Json) -> bool:
+    conditions = {
+        fields.text(each.get("type")): each.get("status") for each in fields.mappings(status.get("conditions"))
+    }
+    return conditions.get("Ready") == "True"
+
+
 def _ports(spec: Json) -> tuple[tuple[str, int], ...]:
-    ports = (port for container in spec.get("containers") or () for port in container.get("ports") or ())
-    return tuple((port.get("name", ""), int(port["containerPort"])) for port in ports)
+    containers = fields.mappings(spec.get("containers"))
+    ports = (port for container in containers for port in fields.mappings(container.get("ports")))
+    return tuple((fields.text(port.get("name")), fields.whole(port.get("containerPort"))) for port in ports)
 
 
 def _selector(content: Json) -> Selector:
-    return tuple(sorted(((content.get("spec") or {}).get("selector") or {}).items()))
+    return fields.pairs(fields.mapping(content.get("spec")).get("selector"))
 
 
 def owner(content: Json) -> str:
     """Give the uid of the controller that the object names, "" if it names none."""
-    references = content["metadata"].get("ownerReferences") or ()
-    return next((each["uid"] for each in references if each.get("controller")), "")
+    references = fields.mappings(fields.mapping(content.get("metadata")).get("ownerReferences"))
+    return next((fields.text(each.get("uid")) for each in references if each.get("controller")), "")
 
 
 def version(content: Json) -> int:
-    """Give the resourceVersion, which is an integer that grows with every write of the kind."""
-    return int(content["metadata"]["resourceVersion"])
+    """Give the resourceVersion, which is an integer that grows with every write of the kind. Raises ValueError."""
+    text = fields.text(fields.mapping(content.get("metadata")).get("resourceVersion"))
+    if not _VERSION.fullmatch(text):
+        raise ValueError(f"expected a resourceVersion, got {text[:_SHOWN]!r}")
+    return int(text)
 
 
 def digest(content: Json) -> str:
-    """Name what was decided of an object: all but its status, and what the API server notes about writes."""
-    about = content["metadata"]
-    decided = {name: value for name, value in content.items() if name not in {"metadata", "status"}}
+    """Name what was decided of an object: all but its status, and what the API server notes about writes.
+
+    Items of a list carry no `apiVersion` and `kind`, while watch events and the answer of an apply do: they don't count.
+    """
+    about = fields.mapping(content.get("metadata"))
+    decided = {name: value for name, value in content.items() if name not in _NOT_DECIDED}
     decided["metadata"] = {name: about.get(name) for name in ("labels", "ownerReferences")}
     return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
+
+
+def unchanged(seen: Seen, *, version: int, digest: str) -> bool:
+    """Tell whether an object is still as an apply left it, by the version and the digest of the apply's answer.
+
+    An older version that the watch still has to outgrow says nothing. Of `METADATA_ONLY` kinds no digest is known: any
+    other version than that of the apply means that the object has to be read and compared.
+    """
+    if seen.version <= version:
+        return True
+    return seen.resource not in METADATA_ONLY and seen.digest == digest
+
+
+_NOT_DECIDED = frozenset({"apiVersion", "kind", "metadata", "status"})
+_VERSION = re.compile(r"[0-9]{1,19}")
+_LONGEST_DIGEST = 256
+_SHOWN = 40
 
 
 class Owned:
@@ -147,6 +183,8 @@ class Owned:
         key = self._pod_keys.pop(place, None)
         if key is not None:
             self._pods[key].pop(place[1], None)
+            if not self._pods[key]:
+                del self._pods[key]
         if seen is not None:
             self._pod_keys[place] = key = seen.key
             self._pods.setdefault(seen.key, {})[seen.name] = seen
@@ -171,4 +209,5 @@ class Owned:
 
 
 def _key(about: Json) -> ModelKey:
-    return ModelKey(about["namespace"], (about.get("labels") or {}).get(GATEWAY_LABEL, ""))
+    labels = fields.mapping(about.get("labels"))
+    return ModelKey(fields.text(about.get("namespace")), fields.text(labels.get(GATEWAY_LABEL)))

@@ -6,13 +6,13 @@ One watch serves all models, so memory is what counts: equal strings and equal c
 import sys
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
 from beamlit_controller.core import quantity
 from beamlit_controller.core.signals import Container, Pod, Ready
 from beamlit_controller.core.spec import LabelSelector, Operator
+from beamlit_controller.kubernetes import fields
 
 Json = dict[str, Any]
 Place = tuple[str, str]
@@ -39,22 +39,27 @@ class KnownPod:
 
 
 def parse(content: Json) -> KnownPod:
-    """Keep of a v1.Pod what is looked at. Raises ValueError, KeyError or TypeError for what the API server never sends."""
-    about, spec, status = content["metadata"], content.get("spec") or {}, content.get("status") or {}
-    containers, init_containers = _containers(spec.get("containers")), _containers(spec.get("initContainers"))
-    ready = next((each for each in status.get("conditions") or () if each["type"] == "Ready"), None)
+    """Keep of a v1.Pod what is looked at. A field that is not as it should be counts as missing."""
+    about, spec, status = (fields.mapping(content.get(part)) for part in ("metadata", "spec", "status"))
     pod = Pod(
-        name=about["name"],
-        phase=sys.intern(status.get("phase") or ""),
+        name=fields.text(about.get("name")),
+        phase=sys.intern(fields.text(status.get("phase"))),
         deleting=about.get("deletionTimestamp") is not None,
-        ready=Ready(sys.intern(ready["status"]), _time(ready.get("lastTransitionTime"))) if ready else None,
-        started=_time(status.get("startTime")),
-        containers=containers,
-        init_containers=init_containers,
-        requests=_amounts((spec.get("resources") or {}).get("requests")),
+        ready=_ready(status),
+        started=fields.time(status.get("startTime")),
+        containers=_containers(spec.get("containers")),
+        init_containers=_containers(spec.get("initContainers")),
+        requests=_amounts(fields.mapping(spec.get("resources")).get("requests")),
         overhead=_amounts(spec.get("overhead")),
     )
-    return KnownPod(pod, _labels(about.get("labels")), status.get("podIP") or "", _ports(spec))
+    return KnownPod(pod, _labels(about.get("labels")), fields.text(status.get("podIP")), _ports(spec))
+
+
+def _ready(status: Json) -> Ready | None:
+    found = next((each for each in fields.mappings(status.get("conditions")) if each.get("type") == "Ready"), None)
+    if found is None:
+        return None
+    return Ready(sys.intern(fields.text(found.get("status"))), fields.time(found.get("lastTransitionTime")))
 
 
 class Pods:
@@ -131,36 +136,42 @@ def _single_values(selector: LabelSelector) -> Iterator[tuple[str, str]]:
             yield each.key, each.values[0]
 
 
-def _labels(given: Json | None) -> Labels:
-    return _once(tuple(sorted((sys.intern(key), sys.intern(value)) for key, value in (given or {}).items())))
+def _labels(given: object) -> Labels:
+    return _once(tuple((sys.intern(key), sys.intern(value)) for key, value in fields.pairs(given)))
 
 
-def _containers(given: list[Json] | None) -> tuple[Container, ...]:
-    return _once(tuple(_container(each) for each in given or ()))
+def _containers(given: object) -> tuple[Container, ...]:
+    return _once(tuple(_container(each) for each in fields.mappings(given)))
 
 
 def _container(given: Json) -> Container:
-    resources = given.get("resources") or {}
+    resources = fields.mapping(given.get("resources"))
     return Container(
-        sys.intern(given["name"]),
+        sys.intern(fields.text(given.get("name"))),
         _amounts(resources.get("requests")),
         restartable=given.get("restartPolicy") == "Always",
         limits=_amounts(resources.get("limits")),
     )
 
 
-def _amounts(given: Json | None) -> tuple[tuple[str, int], ...]:
-    return tuple((sys.intern(name), quantity.parse(str(amount)).milli) for name, amount in (given or {}).items())
+def _amounts(given: object) -> tuple[tuple[str, int], ...]:
+    read = ((name, _milli(amount)) for name, amount in fields.mapping(given).items())
+    return tuple((sys.intern(name), milli) for name, milli in read if milli is not None)
+
+
+def _milli(amount: object) -> int | None:
+    """Read an amount; one that can't be read counts as not given."""
+    try:
+        return quantity.stored(amount).milli if isinstance(amount, str) else fields.whole(amount) * 1000
+    except ValueError:
+        return None
 
 
 def _ports(spec: Json) -> tuple[tuple[str, int], ...]:
-    containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
-    listed = (port for container in containers for port in container.get("ports") or ())
-    return _once(tuple((sys.intern(port["name"]), int(port["containerPort"])) for port in listed if port.get("name")))
-
-
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
+    containers = (each for part in ("containers", "initContainers") for each in fields.mappings(spec.get(part)))
+    listed = (port for container in containers for port in fields.mappings(container.get("ports")))
+    named = ((fields.text(port.get("name")), fields.whole(port.get("containerPort"))) for port in listed)
+    return _once(tuple((sys.intern(name), number) for name, number in named if name and number))
 
 
 def _once(value: T) -> T:

@@ -8,8 +8,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+
+from beamlit_controller.kubernetes import fields
 
 Json = dict[str, Any]
 Selector = tuple[tuple[str, str], ...]
@@ -21,6 +23,13 @@ REVERTED: Final = f"{DOMAIN}/reverted-at"
 
 PREFIX: Final = "beamlit-gateway-"
 _DIGITS = 16
+
+LONGEST_SELECTOR = 32 * 1024
+"""Characters: far more than the labels of any Service."""
+LONGEST_NAME = 253
+LONGEST_TIMES = 1024
+MOST_TIMES = 32
+OLDEST, SKEW = timedelta(days=1), timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +54,25 @@ def is_ours(value: str) -> bool:
     return value.startswith(PREFIX)
 
 
-def noted(annotations: Mapping[str, str]) -> Noted:
-    """Read what a Service says of itself; what can't be understood is not there."""
+def noted(annotations: Mapping[str, Any]) -> Noted:
+    """Read what a Service says of itself; what can't be understood is not there.
+
+    Whoever may write the Service may write anything here: what is longer than anything we write is not read at all.
+    """
     return Noted(
-        original=_selector(annotations.get(ORIGINAL, "")),
-        taken_by=annotations.get(TAKEN_BY, ""),
-        reverted=tuple(sorted(_times(annotations.get(REVERTED, "")))),
+        original=_selector(_bounded(annotations.get(ORIGINAL), LONGEST_SELECTOR)),
+        taken_by=_bounded(annotations.get(TAKEN_BY), LONGEST_NAME),
+        reverted=tuple(sorted(_times(_bounded(annotations.get(REVERTED), LONGEST_TIMES)))),
     )
+
+
+def recent(reverted: Iterable[datetime], now: datetime) -> tuple[datetime, ...]:
+    """Give the times that may be true: none in the future, none of more than a day ago."""
+    return tuple(each for each in reverted if now - OLDEST <= each <= now + SKEW)
+
+
+def _bounded(given: object, longest: int) -> str:
+    return given if isinstance(given, str) and len(given) <= longest else ""
 
 
 def meant(present: Selector, original: Selector) -> Selector | None:
@@ -91,7 +112,7 @@ def _patch(version: str, present: Selector, wanted: Selector, annotations: Json)
 def _selector(text: str) -> Selector:
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return ()
     if not isinstance(found, dict) or not all(
         isinstance(value, str) and not is_ours(value) for value in found.values()
@@ -101,12 +122,9 @@ def _selector(text: str) -> Selector:
 
 
 def _times(text: str) -> Iterable[datetime]:
-    for each in filter(None, text.split(",")):
-        try:
-            time = datetime.fromisoformat(each.strip())
-        except ValueError:
-            continue
-        yield time if time.tzinfo else time.replace(tzinfo=UTC)
+    """Read times; those with which nothing can be computed are dropped, as are all but the newest few."""
+    read = (fields.time(each) for each in text.split(","))
+    return sorted(each for each in read if each is not None)[-MOST_TIMES:]
 
 
 def _written(times: Iterable[datetime]) -> str | None:

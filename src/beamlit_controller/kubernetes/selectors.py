@@ -1,7 +1,7 @@
 """Label selectors as Kubernetes writes them in a query: `a=1,q in (y,z),!k`. Pure."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from beamlit_controller.core.spec import LabelSelector, Operator, Requirement
@@ -29,12 +29,32 @@ def of_labels(labels: Iterable[tuple[str, str]]) -> PodSelector:
 
 
 def parse(text: str) -> PodSelector:
-    """Read the text that a scale has as its selector. Raises ValueError that says what is wrong with it."""
-    terms = [_term(each) for each in re.split(r",(?![^()]*\))", text) if each.strip()]
+    """Read the text that a scale has as its selector. Raises ValueError that says what is wrong with it.
+
+    Its author may have written as much as an object holds: it takes linear time, and a length that no query could carry
+    is refused.
+    """
+    if len(text) > LONGEST:
+        raise ValueError(f"expected a label selector of at most {LONGEST} characters, got {len(text)}")
+    terms = [_term(each) for each in _split(text) if each.strip()]
     selector = LabelSelector(match_expressions=tuple(requirement for requirement, _ in terms))
     return PodSelector(_joined((requirement.key, written) for requirement, written in terms), selector)
 
 
+def _split(text: str) -> Iterator[str]:
+    """Split at the commas outside of parentheses."""
+    begin, inside = 0, False
+    for found in _MARKS.finditer(text):
+        if found[0] == "," and not inside:
+            yield text[begin : found.start()]
+            begin = found.end()
+        inside = found[0] == "(" or (inside and found[0] == ",")
+    yield text[begin:]
+
+
+LONGEST = 8 * 1024
+"""Characters: selectors are asked for in a URL, and API servers and proxies take no longer ones."""
+_MARKS = re.compile(r"[(),]")
 _TERM = re.compile(
     r"(?P<absent>!)?\s*(?P<key>[A-Za-z0-9]([\w./-]*\w)?)\s*"
     r"(?:(?P<equal>==?|!=)\s*(?P<value>[\w.-]*)|(?P<set>in|notin)\s*\((?P<values>[\w.,\s-]*)\))?",
@@ -45,7 +65,7 @@ _TERM = re.compile(
 def _term(text: str) -> tuple[Requirement, str]:
     term = _TERM.fullmatch(text.strip())
     if term is None or (term["absent"] and (term["equal"] or term["set"])):
-        raise ValueError(f"expected a label selector such as app=llama, got {text.strip()!r}")
+        raise ValueError(f"expected a label selector such as app=llama, got {_shown(text.strip())!r}")
     key = term["key"]
     if term["equal"]:
         operator = Operator.NOT_IN if term["equal"] == "!=" else Operator.IN
@@ -56,6 +76,13 @@ def _term(text: str) -> tuple[Requirement, str]:
     else:
         requirement = Requirement(key, Operator.DOES_NOT_EXIST if term["absent"] else Operator.EXISTS)
     return requirement, _requirement(requirement)
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+_SHOWN = 100
 
 
 def _requirement(given: Requirement) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.spec import LabelSelector, ModelKey
-from beamlit_controller.kubernetes import selection
+from beamlit_controller.kubernetes import fields, selection
 from beamlit_controller.kubernetes.selection import Noted, Selector
 
 Json = dict[str, Any]
@@ -60,21 +60,21 @@ class Service:
 
 
 def parse(content: Json) -> Service:
-    """Keep of a Service what is looked at."""
-    about, spec = content["metadata"], content.get("spec") or {}
-    present = tuple(sorted((spec.get("selector") or {}).items()))
-    noted = selection.noted(about.get("annotations") or {})
+    """Keep of a Service what is looked at. A field that is not as it should be counts as missing."""
+    about, spec = fields.mapping(content.get("metadata")), fields.mapping(content.get("spec"))
+    present = fields.pairs(spec.get("selector"))
+    noted = selection.noted(fields.mapping(about.get("annotations")))
     meant = selection.meant(present, noted.original)
     return Service(
-        namespace=about["namespace"],
-        name=about["name"],
-        uid=about["uid"],
+        namespace=fields.text(about.get("namespace")),
+        name=fields.text(about.get("name")),
+        uid=fields.text(about.get("uid")),
         selector=meant or (),
-        ports=tuple(_port(each) for each in spec.get("ports") or ()),
-        type=spec.get("type", "ClusterIP"),
+        ports=tuple(port for each in fields.mappings(spec.get("ports")) if (port := _port(each)) is not None),
+        type=fields.text(spec.get("type"), "ClusterIP"),
         headless=spec.get("clusterIP") == "None",
-        ipv6="IPv6" in (spec.get("ipFamilies") or ()),
-        version=about.get("resourceVersion", ""),
+        ipv6="IPv6" in fields.texts(spec.get("ipFamilies")),
+        version=fields.text(about.get("resourceVersion")),
         present=present,
         lost=meant is None,
         noted=noted,
@@ -88,18 +88,21 @@ def parse(content: Json) -> Service:
 _POLICIES = ("internalTrafficPolicy", "externalTrafficPolicy")
 
 
-def _port(given: Json) -> ServicePort:
+def _port(given: Json) -> ServicePort | None:
+    number = fields.whole(given.get("port"))
+    if not number:
+        return None
     # The API server writes the default; 0 is what an ExternalName has.
-    target = given.get("targetPort") or given["port"]
-    return ServicePort(given.get("name", ""), given["port"], target, given.get("protocol", "TCP"))
+    target = fields.text(given.get("targetPort")) or fields.whole(given.get("targetPort")) or number
+    return ServicePort(fields.text(given.get("name")), number, target, fields.text(given.get("protocol"), "TCP"))
 
 
 def _addresses(content: Json) -> Iterator[str]:
-    spec, status = content.get("spec") or {}, content.get("status") or {}
-    yield from spec.get("clusterIPs") or ()
-    yield from spec.get("externalIPs") or ()
-    for each in (status.get("loadBalancer") or {}).get("ingress") or ():
-        yield from (each[name] for name in ("ip", "hostname") if each.get(name))
+    spec, status = fields.mapping(content.get("spec")), fields.mapping(content.get("status"))
+    yield from fields.texts(spec.get("clusterIPs"))
+    yield from fields.texts(spec.get("externalIPs"))
+    for each in fields.mappings(fields.mapping(status.get("loadBalancer")).get("ingress")):
+        yield from filter(None, (fields.text(each.get(name)) for name in ("ip", "hostname")))
 
 
 class Services:

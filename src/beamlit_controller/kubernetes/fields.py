@@ -1,0 +1,70 @@
+"""Fields of objects whose types nobody has checked: a field that is missing, null or of another type is empty. Pure.
+
+Parsers of watched objects are built of these, so that one odd object never raises and costs only what it leaves out.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+Json = dict[str, Any]
+Pairs = tuple[tuple[str, str], ...]
+
+_LARGEST = 2**63 - 1
+_LONGEST_TIME = 64
+YEARS = range(2000, 2200)
+"""Times of other years are mistakes: nothing that is computed from them makes sense, and it may overflow."""
+
+
+def mapping(given: object) -> Json:
+    """Give an object's fields."""
+    return given if isinstance(given, dict) else {}
+
+
+def mappings(given: object) -> Iterator[Json]:
+    """Give the objects in a list."""
+    return (each for each in given if isinstance(each, dict)) if isinstance(given, list) else iter(())
+
+
+def texts(given: object) -> Iterator[str]:
+    """Give the strings in a list."""
+    return (each for each in given if isinstance(each, str)) if isinstance(given, list) else iter(())
+
+
+def text(given: object, default: str = "") -> str:
+    """Give a string; an empty one is the default."""
+    return given if isinstance(given, str) and given else default
+
+
+def whole(given: object) -> int:
+    """Give an int64."""
+    fits = isinstance(given, int) and not isinstance(given, bool) and abs(given) <= _LARGEST
+    return int(given) if fits else 0  # type: ignore[call-overload] # `fits` says so
+
+
+def pairs(given: object) -> Pairs:
+    """Give labels or annotations, sorted."""
+    return tuple(sorted((key, value) for key, value in mapping(given).items() if isinstance(value, str)))
+
+
+def time(given: object) -> datetime | None:
+    """Give a time as RFC 3339 has it, in UTC unless it says otherwise."""
+    if not isinstance(given, str) or len(given) > _LONGEST_TIME:
+        return None
+    try:
+        moment = datetime.fromisoformat(given.strip())
+    except ValueError:
+        return None
+    return sane(moment)
+
+
+def sane(moment: datetime) -> datetime | None:
+    """Give a time that can be computed with, aware of its zone; None for other times."""
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return aware if aware.year in YEARS else None
+
+
+def annotation(about: Mapping[str, object], name: str, *, longest: int) -> str:
+    """Give an annotation of an object's metadata; one that is longer than it can rightly be is not read."""
+    value = mapping(about.get("annotations")).get(name)
+    return value if isinstance(value, str) and len(value) <= longest else ""
