@@ -17,8 +17,9 @@ import psutil
 import yaml
 
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
+from beamlit_controller.kubernetes.chunks import Collection
 from beamlit_controller.kubernetes.paths import ENDPOINT_SLICES, PODS
-from beamlit_controller.kubernetes.reflector import Collection, Reflector
+from beamlit_controller.kubernetes.reflector import Reflector
 from cluster import controllers, room
 from cluster.between import Between
 from cluster.control_plane import ControlPlane

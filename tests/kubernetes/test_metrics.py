@@ -24,7 +24,7 @@ from beamlit_controller.core.spec import (
     ServiceRef,
     Value,
 )
-from beamlit_controller.kubernetes.api_server import ApiServer
+from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
 from beamlit_controller.kubernetes.discovery import Discovery
 from beamlit_controller.kubernetes.inventory import ClusterInventory
 from beamlit_controller.kubernetes.metrics import MetricsApis
@@ -82,9 +82,23 @@ def status(code: int, reason: str = "", message: str = "no") -> http.Respond:
 
 
 @asynccontextmanager
+async def discovery(answers: Answers) -> AsyncIterator[Discovery]:
+    async with connected(answers) as (_, client):
+        yield Discovery(client)
+
+
+@asynccontextmanager
 async def serving(
     answers: Answers, service: Service | None = None
 ) -> AsyncIterator[tuple[http.Server, MetricsApis, Workloads]]:
+    async with connected(answers) as (server, client):
+        found = Discovery(client)
+        workloads = Workloads(client, found, lambda _namespace, _name: service)
+        yield server, MetricsApis(client, found, workloads), workloads
+
+
+@asynccontextmanager
+async def connected(answers: Answers) -> AsyncIterator[tuple[http.Server, ApiServer]]:
     async def respond(request: http.Request, writer: Any) -> None:  # noqa: ANN401 - as `http.Respond` has it
         await answers.get(request.target, status(404, "NotFound", "the server could not find the requested resource"))(
             request, writer
@@ -93,9 +107,7 @@ async def serving(
     async with http.serve(respond) as server:
         config = KubeConfig.from_one(cluster=Cluster(server=f"http://{server.address}"), user=User()).get()
         async with ApiServer(config, timeout=0.5) as client:
-            found = Discovery(client)
-            workloads = Workloads(client, found, lambda _namespace, _name: service)
-            yield server, MetricsApis(client, found, workloads), workloads
+            yield server, client
 
 
 async def read(answers: Answers, metric: MetricSpec = builders.CPU, spec: OffloadSpec = SPEC) -> Reading:
@@ -256,3 +268,69 @@ async def test_without_a_workload_the_pods_are_those_of_the_service_and_replicas
 
 async def test_without_either_it_is_told_what_to_write() -> None:
     missing((await survey(WORKLOAD, builders.spec())).pods, Reason.NO_WORKLOAD, "spec.modelSourceRef")
+
+
+async def test_one_path_of_discovery_that_hangs_holds_up_no_other() -> None:
+    async def hang(request: http.Request, writer: Any) -> None:  # noqa: ANN401 - as `http.Respond` has it
+        await asyncio.Event().wait()
+
+    async with discovery({**WORKLOAD, "/apis": hang}) as found, asyncio.TaskGroup() as group:
+        hanging = [group.create_task(_failure(found.serves("x"))) for _ in range(20)]
+        kind = await found.kind("apps/v1", "Deployment", exactly=True)
+        assert not any(each.done() for each in hanging)
+
+    assert not isinstance(kind, Missing)
+    assert [each.result() for each in hanging] == ["Timeout"] * 20
+
+
+@pytest.mark.parametrize("failure", [status(500), status(403, "Forbidden")], ids=[500, 403])
+async def test_all_who_wait_for_discovery_share_one_failure(failure: http.Respond) -> None:
+    asked: list[str] = []
+
+    async def fail(request: http.Request, writer: Any) -> None:  # noqa: ANN401 - as `http.Respond` has it
+        asked.append(request.target)
+        await failure(request, writer)
+
+    async with discovery({"/apis": fail}) as found:
+        await asyncio.gather(*(_failure(found.serves("x")) for _ in range(20)))
+
+    assert asked == ["/apis"]
+
+
+async def _failure(asked: Any) -> str:  # noqa: ANN401 - an awaitable
+    try:
+        await asked
+    except ApiError as error:
+        return error.reason
+    return ""
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"status": [], "spec": 7},
+        {"status": {"selector": "app=llama", "replicas": "many"}, "spec": {"replicas": None}},
+        {"status": {"selector": "app=llama", "replicas": 10**400}, "spec": {"replicas": -1}},
+        {"status": {"selector": "app in (" + ",".join(map(str, range(30_000))) + ")"}},
+        {"status": {"selector": ["app=llama"]}},
+    ],
+    ids=range(5),
+)
+async def test_an_odd_scale_is_no_replicas_or_is_told(odd: object) -> None:
+    found = await survey({**WORKLOAD, SCALE: http.json(odd)})
+
+    assert isinstance(found.scale, Missing) or found.scale == Scale(0, 0)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"groups": "many"},
+        {"groups": [1, None, {"name": 5}, {"name": "custom.metrics.k8s.io", "versions": 3, "preferredVersion": []}]},
+    ],
+    ids=range(2),
+)
+async def test_odd_groups_are_none(odd: object) -> None:
+    reading = await read({**WORKLOAD, "/apis": http.json(odd)}, RUNNING)
+
+    missing(reading, Reason.METRICS_API_ABSENT)

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beamlit_controller.kubernetes.api_server import ApiError, Json, Query
-from beamlit_controller.kubernetes.reflector import Collection, Reflector
+from beamlit_controller.kubernetes import chunks
+from beamlit_controller.kubernetes.api_server import LONGEST, TOO_LARGE, ApiError, Json, Query
+from beamlit_controller.kubernetes.chunks import Collection
+from beamlit_controller.kubernetes.reflector import Reflector
 
 pytestmark = pytest.mark.looptime
 
@@ -40,7 +43,7 @@ def expired() -> str:
     return event("ERROR", {"code": 410, "reason": "Expired", "message": "too old resource version"})
 
 
-Step = str | float | ApiError
+Step = str | float | Exception
 """A line, a pause in seconds, or how the stream breaks."""
 
 
@@ -53,7 +56,7 @@ class Script:
     asked: list[dict[str, str]] = field(default_factory=list)
     watched: list[dict[str, str]] = field(default_factory=list)
 
-    async def get(self, path: str, query: Query = ()) -> Json:
+    async def get(self, path: str, query: Query = (), *, most: int = LONGEST, metadata_only: bool = False) -> Json:
         assert path == THINGS.path
         self.asked.append(dict(query))
         answer = self.lists.pop(0) if len(self.lists) > 1 else self.lists[0]
@@ -62,7 +65,9 @@ class Script:
         return answer
 
     @asynccontextmanager
-    async def stream(self, path: str, query: Query, *, silence: float) -> AsyncIterator[AsyncIterator[str]]:
+    async def stream(
+        self, path: str, query: Query, *, silence: float, metadata_only: bool = False
+    ) -> AsyncIterator[AsyncIterator[str]]:
         self.watched.append(dict(query))
         steps = self.watches.pop(0) if self.watches else [float("inf")]
         if isinstance(steps, ApiError):
@@ -71,7 +76,7 @@ class Script:
 
     async def _lines(self, steps: Iterable[Step], silence: float) -> AsyncIterator[str]:
         for step in steps:
-            if isinstance(step, ApiError):
+            if isinstance(step, Exception):
                 raise step
             if isinstance(step, str):
                 yield step
@@ -82,8 +87,8 @@ class Script:
 
 
 @asynccontextmanager
-async def running(script: Script) -> AsyncIterator[Reflector[str]]:
-    reflector = Reflector(script, THINGS, keep=lambda content: str(content["value"]))
+async def running(script: Script, collection: Collection = THINGS, **how: Any) -> AsyncIterator[Reflector[str]]:  # noqa: ANN401 - of the reflector
+    reflector = Reflector(script, collection, **{"keep": lambda content: str(content["value"]), **how})
     task = asyncio.ensure_future(reflector.run())
     try:
         yield reflector
@@ -103,7 +108,7 @@ async def test_a_list_in_chunks_is_taken_whole() -> None:
 
         assert values(reflector) == {"a", "b"}
         assert script.asked[1]["continue"] == "t"
-        assert {"labelSelector": "app=x", "limit": "500"}.items() <= script.asked[1].items()
+        assert {"labelSelector": "app=x", "limit": "128"}.items() <= script.asked[1].items()
 
 
 async def test_events_are_taken_in_and_the_next_stream_goes_on_from_the_last() -> None:
@@ -189,23 +194,193 @@ async def test_who_asks_for_patience_gets_it() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["no json", "{}", '{"type": "ADDED"}', '{"type": "ADDED", "object": {}}', '{"type": "ADDED", "object": []}'],
+    [
+        "no json",
+        "{}",
+        '{"type": "ADDED"}',
+        '{"type": "ADDED", "object": {}}',
+        '{"type": "ADDED", "object": []}',
+        '{"type": 1, "object": {}}',
+        '{"type": "ADDED", "object": ' + '{"a":' * 20_000,
+        '{"type": "ADDED", "object": {"metadata": null}}',
+        '{"type": "MODIFIED", "object": {"metadata": {"name": ["a"], "resourceVersion": 7}}}',
+        '{"type": "DELETED", "object": {"metadata": {}}}',
+    ],
+    ids=range(10),
 )
-async def test_what_is_no_event_ends_the_watch_and_nothing_else(line: str) -> None:
-    script = Script([listed(thing("a", 1), version=5), listed(thing("a", 1), thing("b", 2), version=6)], [[line]])
+async def test_what_is_no_event_costs_nothing_but_itself(line: str) -> None:
+    events = [line, event("ADDED", thing("b", 7)), float("inf")]
+    script = Script([listed(thing("a", 1), version=5)], [events])
+    async with running(script) as reflector:
+        await asyncio.sleep(30)
+
+        assert values(reflector) == {"a", "b"}
+        assert (len(script.asked), len(script.watched)) == (1, 1)
+
+
+async def test_a_watch_that_says_nothing_but_what_is_no_event_is_listed_anew() -> None:
+    page = ["<html>", "sorry"]
+    script = Script([listed(thing("a", 1), version=5), listed(thing("a", 1), thing("b", 2), version=6)], [page])
     async with running(script) as reflector:
         await asyncio.sleep(30)
 
         assert values(reflector) == {"a", "b"}
 
 
-async def test_an_object_that_can_not_be_read_ends_the_watch_and_nothing_else() -> None:
-    odd = event("ADDED", {"metadata": {"name": "odd", "resourceVersion": "6"}})
-    script = Script([listed(version=5), listed(thing("a", 1), version=6)], [[odd]])
+ODD = {"metadata": {"namespace": "n", "name": "odd", "resourceVersion": "6"}}
+
+
+async def test_an_object_that_can_not_be_read_is_skipped_and_the_watch_goes_on() -> None:
+    events = [event("ADDED", ODD), event("ADDED", thing("b", 7)), float("inf")]
+    script = Script([listed(thing("a", 1), version=5)], [events])
     async with running(script) as reflector:
         await asyncio.sleep(30)
 
+        assert values(reflector) == {"a", "b"}
+        assert len(script.asked) == 1
+        assert reflector.skips.counts == {("things", "Unreadable"): 1}
+
+
+async def test_a_list_with_objects_that_can_not_be_read_is_complete_without_them() -> None:
+    items = [ODD, thing("a", 1), {"metadata": None}, {}, "x", None, {"metadata": {"name": 7}}]
+    script = Script([{"metadata": {"resourceVersion": "5"}, "items": items}])
+    async with running(script) as reflector:
+        await asyncio.wait_for(reflector.wait_synced(), 5)
+
         assert values(reflector) == {"a"}
+        assert reflector.skips.counts == {("things", "Unreadable"): 1, ("things", "Unnamed"): 5}
+
+
+def failing(content: Json) -> str:
+    match content.get("value"):
+        case "deep":
+            raise RecursionError("too deep")
+        case "large":
+            raise OverflowError("too large")
+        case str(value):
+            return value
+        case _:
+            raise KeyError("value")
+
+
+@pytest.mark.parametrize(("keep_last", "stays"), [(False, {"b"}), (True, {"a", "b"})])
+@pytest.mark.parametrize("value", ["deep", "large"])
+async def test_an_object_that_became_unreadable_is_dropped_unless_the_last_state_is_to_stay(
+    value: str, *, keep_last: bool, stays: set[str]
+) -> None:
+    spoilt = thing("a", 6, value)
+    script = Script(
+        [listed(thing("a", 1), version=5), listed(spoilt, thing("b", 7), version=8)],
+        [[event("MODIFIED", spoilt), event("ADDED", thing("b", 7)), float("inf")]],
+    )
+    async with running(script, Collection(THINGS.path, keep_last=keep_last), keep=failing) as reflector:
+        await asyncio.sleep(30)
+        before = values(reflector)
+        await asyncio.sleep(100)
+
+        assert len(script.asked) == 2
+        assert before == values(reflector) == stays
+
+
+async def test_who_fails_over_one_object_is_told_of_all_others() -> None:
+    told: list[tuple[str, str | None]] = []
+
+    def changed(place: tuple[str, str], item: str | None) -> None:
+        told.append((place[1], item))
+        if item == "bad":
+            raise RecursionError("told too much")
+
+    script = Script(
+        [listed(thing("a", 1, "bad"), thing("b", 2), version=5)],
+        [[event("MODIFIED", thing("b", 6, "bad")), event("ADDED", thing("c", 7)), float("inf")]],
+    )
+    async with running(script, changed=changed) as reflector:
+        await asyncio.sleep(30)
+
+        assert values(reflector) == {"c"}
+        assert told == [("a", "bad"), ("a", None), ("b", "b"), ("b", "bad"), ("b", None), ("c", "c")]
+        assert reflector.skips.counts == {("things", "Refused"): 2}
+
+
+async def test_an_object_is_logged_once_per_version() -> None:
+    again = {"metadata": {**ODD["metadata"], "resourceVersion": "9"}}
+    script = Script(
+        [listed(ODD, version=6), listed(ODD, version=7), listed(again, version=9)], [[expired()], [expired()]]
+    )
+    with structlog.testing.capture_logs() as logs:
+        async with running(script) as reflector:
+            await asyncio.sleep(30)
+
+            assert reflector.skips.counts["things", "Unreadable"] == 3
+    assert len([each for each in logs if each["event"] == "object skipped"]) == 2
+
+
+async def test_what_breaks_in_an_unforeseen_way_is_begun_again() -> None:
+    script = Script(
+        [listed(thing("a", 1), version=5)], [[RuntimeError("odd")], [event("ADDED", thing("b", 6)), float("inf")]]
+    )
+    async with running(script) as reflector:
+        await asyncio.sleep(30)
+
+        assert values(reflector) == {"a", "b"}
+
+
+async def test_an_item_that_became_nothing_while_nobody_watched_is_gone() -> None:
+    script = Script([listed(thing("a", 1), version=5), listed(thing("a", 6, "gone"), version=6)], [[expired()]])
+    keep = {"a": "a", "gone": None}.__getitem__
+    async with running(script, keep=lambda content: keep(content["value"])) as reflector:
+        await asyncio.sleep(30)
+
+        assert not values(reflector)
+
+
+async def test_a_watch_that_is_silent_is_no_warning() -> None:
+    script = Script([listed(version=5)])
+    with structlog.testing.capture_logs() as logs:
+        async with running(script):
+            await asyncio.sleep(200)
+
+    assert {(each["event"], each["log_level"]) for each in logs} == {("watch begun anew", "info")}
+
+
+@dataclass
+class Heavy:
+    """A collection whose objects are large: no answer may have more bytes than was allowed."""
+
+    weights: list[int]
+    largest: int = 0
+
+    async def get(self, path: str, query: Query = (), *, most: int = LONGEST, metadata_only: bool = False) -> Json:
+        asked = dict(query)
+        begin = int(asked.get("continue", "0"))
+        end = min(begin + int(asked["limit"]), len(self.weights))
+        size = sum(self.weights[begin:end])
+        if size > most:
+            raise ApiError(0, TOO_LARGE, "too large")
+        self.largest = max(self.largest, size)
+        things = [thing(f"t{number}", number) for number in range(begin, end)]
+        return listed(*things, version=9, following=str(end) if end < len(self.weights) else "")
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, query: Query, *, silence: float, metadata_only: bool = False
+    ) -> AsyncIterator[AsyncIterator[str]]:
+        raise ApiError(0, "ConnectionFailed", "refused")
+        yield
+
+
+@pytest.mark.parametrize("weight", [100, 1024 * 1024, 9 * 1024 * 1024])
+async def test_no_chunk_of_a_list_is_larger_than_its_bound(weight: int) -> None:
+    """260 ConfigMaps of 1 MB took the controller past its memory limit, in chunks of 500."""
+    server = Heavy([100] * 300 + [weight] * 260 + [100] * 300)
+    reflector = Reflector(server, THINGS, keep=lambda content: str(content["value"]))
+    task = asyncio.ensure_future(reflector.run())
+    await asyncio.wait_for(reflector.wait_synced(), 60)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert len(reflector.items) == 860
+    assert server.largest <= max(chunks.MOST_BYTES, weight)
 
 
 async def test_everything_is_listed_anew_every_ten_minutes() -> None:
@@ -234,11 +409,13 @@ class World:
         self.history: list[tuple[int, str]] = []
         self._script = script
 
-    async def get(self, path: str, query: Query = ()) -> Json:
+    async def get(self, path: str, query: Query = (), *, most: int = LONGEST, metadata_only: bool = False) -> Json:
         return listed(*self.things.values(), version=self.version)
 
     @asynccontextmanager
-    async def stream(self, path: str, query: Query, *, silence: float) -> AsyncIterator[AsyncIterator[str]]:
+    async def stream(
+        self, path: str, query: Query, *, silence: float, metadata_only: bool = False
+    ) -> AsyncIterator[AsyncIterator[str]]:
         yield self._lines(int(dict(query)["resourceVersion"]))
 
     def change(self, name: str) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 from beamlit_controller.core import quantity
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, PodSample, PodSamples, Reading, Sample
+from beamlit_controller.kubernetes import fields
 
 Json = dict[str, Any]
 
+LONGEST_WINDOW = timedelta(days=1)
 DEFAULT_WINDOW = timedelta(seconds=60)
 """What the HPA takes for the window of a custom or external metric that names none."""
 
@@ -29,7 +31,7 @@ def pods(answer: Json) -> Reading:
     """Read a MetricValueList (custom.metrics.k8s.io) with a value of each pod; of several of one pod the last counts."""
 
     def read(items: Sequence[Json]) -> Reading:
-        samples = {item["describedObject"]["name"]: item for item in items}
+        samples = {_name(item["describedObject"]): item for item in items}
         return PodSamples(tuple(_of_pod(name, item) for name, item in samples.items()))
 
     return _read(answer, "custom", read)
@@ -59,14 +61,14 @@ def _read(answer: Json, which: str, read: Callable[[Sequence[Json]], Reading]) -
         )
     try:
         return read(items)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         said = f"{error!r}"[:_SHOWN]
         return Missing(Reason.MALFORMED_ANSWER, f"the {which} metrics API answered what is no list of values: {said}")
 
 
 def _usage(item: Json, name: str, container: str | None) -> PodSample | None:
     """Give the use of a pod; None where a container that counts, or all of them, lacks the resource."""
-    pod = item["metadata"]["name"]
+    pod = _name(item["metadata"])
     each = [entry["usage"] for entry in item.get("containers") or () if container in {None, entry["name"]}]
     if not each or any(name not in usage for usage in each):
         return None
@@ -85,7 +87,20 @@ def _sum(items: Sequence[Json]) -> Sample:
 
 def _window(item: Json) -> timedelta:
     seconds = item.get("windowSeconds", item.get("window"))
-    return DEFAULT_WINDOW if seconds is None else timedelta(seconds=seconds)
+    return DEFAULT_WINDOW if seconds is None else _sane(timedelta(seconds=seconds))
+
+
+def _sane(window: timedelta) -> timedelta:
+    if not timedelta(0) <= window <= LONGEST_WINDOW:
+        raise ValueError(f"expected a window of at most {LONGEST_WINDOW}, got {window}")
+    return window
+
+
+def _name(about: Json) -> str:
+    name = about["name"]
+    if not isinstance(name, str):
+        raise TypeError(f"expected a name, got a {type(name).__name__}")
+    return name
 
 
 def _milli(value: object) -> int:
@@ -94,7 +109,7 @@ def _milli(value: object) -> int:
 
 def _time(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
+    if moment.tzinfo is None or fields.sane(moment) is None:
         raise ValueError(f"expected a time with its zone, got {text!r}")
     return moment
 
@@ -112,7 +127,7 @@ _SHOWN = 200
 
 def duration(text: str) -> timedelta:
     """Read a duration as Go prints it: `30s`, `1m0s`, `17.5s`. Raises ValueError."""
-    if not re.fullmatch(r"(?:[0-9.]+(?:h|m|s|ms|us|µs))+|0", text):
-        raise ValueError(f"expected a duration such as 1m30s, got {text!r}")
+    if len(text) > _SHOWN or not re.fullmatch(r"(?:[0-9.]+(?:h|m|s|ms|us|µs))+|0", text):
+        raise ValueError(f"expected a duration such as 1m30s, got {text[:_SHOWN]!r}")
     parts = re.findall(r"([0-9.]+)([a-zµ]+)", text)
-    return sum((float(number) * _UNITS[unit] for number, unit in parts), timedelta(0))
+    return _sane(sum((float(number) * _UNITS[unit] for number, unit in parts), timedelta(0)))

@@ -19,10 +19,17 @@ from lightkube.config.client_adapter import AsyncClient, ConnectionParams
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.core.exceptions import ConfigError
 
+from beamlit_controller.kubernetes import lines
+
 Json = dict[str, Any]
 Query = Sequence[tuple[str, str]]
 
 FIELD_MANAGER: Final = "beamlit-controller"
+
+LONGEST: Final = 16 * 1024 * 1024
+"""The most bytes of an answer, or of one event. An object has less: etcd takes 1.5 MB, and escapes in JSON are 6 for 1."""
+TOO_LARGE: Final = "AnswerTooLarge"
+"""The `reason` of an answer with more bytes than was allowed."""
 
 
 class ApiError(Exception):
@@ -81,9 +88,10 @@ class ApiServer:
         twin._allowed = allowed  # noqa: SLF001 - our own
         return twin
 
-    async def get(self, path: str, query: Query = ()) -> Json:
-        """Get an object or a list."""
-        return await self._exchange("GET", path, query)
+    async def get(self, path: str, query: Query = (), *, most: int = LONGEST, metadata_only: bool = False) -> Json:
+        """Get an object or a list: at most so many bytes, and only its metadata if that is enough."""
+        accept = _ONLY_METADATA.format("PartialObjectMetadataList") if metadata_only else _JSON
+        return await self._exchange("GET", path, query, accept=accept, most=most)
 
     async def create(self, path: str, content: Mapping[str, object]) -> Json:
         """Create an object in a collection."""
@@ -116,34 +124,81 @@ class ApiServer:
         )
 
     @asynccontextmanager
-    async def stream(self, path: str, query: Query, *, silence: float) -> AsyncIterator[AsyncIterator[str]]:
-        """Open a watch and give its lines; ApiError when nothing came for `silence` seconds, or the connection broke."""
+    async def stream(
+        self, path: str, query: Query, *, silence: float, metadata_only: bool = False
+    ) -> AsyncIterator[AsyncIterator[str]]:
+        """Open a watch and give its lines; ApiError when nothing came for `silence` seconds, or the connection broke.
+
+        Of a line that is too long only the beginning is given.
+        """
         timeout = httpx2.Timeout(self._timeout, read=silence)
-        request = self._client.build_request("GET", self._url(path, query), timeout=timeout)
+        accept = _ONLY_METADATA.format("PartialObjectMetadata") if metadata_only else _JSON
+        request = self._client.build_request(
+            "GET", self._url(path, query), timeout=timeout, headers={"accept": accept, **_PLAIN}
+        )
         async with _mapped(), aclosing(await self._client.send(request, stream=True)) as response:
             if response.is_error:
-                raise _refusal(response.status_code, await response.aread(), response.headers)
-            yield response.aiter_lines()
+                raise _refusal(response.status_code, await _beginning(response), response.headers)
+            yield lines.read(response.aiter_bytes(), longest=LONGEST)
 
     async def _exchange(
-        self, method: str, path: str, query: Query, content: object = None, *, kind: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        content: object = None,
+        *,
+        kind: str = "application/json",
+        accept: str = "application/json",
+        most: int = LONGEST,
     ) -> Json:
         if method != "GET" and not self._allowed():
             raise ApiError(0, "NotLeading", f"{method} {path}: not written, another replica may lead")
         body = None if content is None else json.dumps(content).encode()
-        headers = {"accept": "application/json", **({"content-type": kind} if body else {})}
+        headers = {"accept": accept, **_PLAIN, **({"content-type": kind} if body else {})}
         request = self._client.build_request(method, self._url(path, query), content=body, headers=headers)
-        async with _mapped(), asyncio.timeout(self._timeout):
-            response = await self._client.send(request)
-        if response.is_error or response.is_redirect:
-            raise _refusal(response.status_code, response.content, response.headers)
-        return _parsed(response.content)
+        async with (
+            _mapped(),
+            asyncio.timeout(self._timeout),
+            aclosing(await self._client.send(request, stream=True)) as response,
+        ):
+            if response.is_error or response.is_redirect:
+                raise _refusal(response.status_code, await _beginning(response), response.headers)
+            answer = await _body(response, most)
+        return _parsed(answer)
 
     def _url(self, path: str, query: Query) -> str:
         return f"{self._base}{path}" + (f"?{urlencode(query)}" if query else "")
 
 
 _MANAGED: Query = (("fieldManager", FIELD_MANAGER),)
+_JSON = "application/json"
+_ONLY_METADATA = "application/json;as={};g=meta.k8s.io;v=v1,application/json"
+# A megabyte of one letter is a kilobyte compressed: it would be there whole before it could be counted.
+_PLAIN = {"accept-encoding": "identity"}
+
+
+async def _body(response: httpx2.Response, most: int) -> bytes:
+    """Give an answer's body, unless it is too large."""
+    body = await _up_to(response, most)
+    if len(body) > most:
+        raise ApiError(0, TOO_LARGE, f"expected an answer of at most {most} bytes, got more")
+    return body
+
+
+async def _beginning(response: httpx2.Response) -> bytes:
+    """Give what explains a refusal; what is longer than that is not read."""
+    return (await _up_to(response, _LONGEST_REFUSAL))[:_LONGEST_REFUSAL]
+
+
+async def _up_to(response: httpx2.Response, most: int) -> bytes:
+    body = bytearray()
+    async with aclosing(response.aiter_bytes()) as pieces:
+        async for piece in pieces:
+            body += piece
+            if len(body) > most:
+                break
+    return bytes(body)
 
 
 @asynccontextmanager
@@ -166,16 +221,22 @@ def _refusal(code: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
     try:
         status = json.loads(body)
         reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         reason, message = "", body[:_SHOWN].decode(errors="replace").strip()
-    after = headers.get("retry-after", "")
-    return ApiError(code, reason, message or f"HTTP {code}", float(after) if after.isdecimal() else None)
+    said = message[:_LONGEST_MESSAGE] or f"HTTP {code}"
+    return ApiError(code, reason[:_SHOWN], said, _patience(headers.get("retry-after", "")))
+
+
+def _patience(after: str) -> float | None:
+    """Read a Retry-After; nobody is waited for any longer than a few minutes."""
+    seconds = after.isascii() and after.isdecimal() and len(after) < _LONGEST_SECONDS
+    return min(float(after), _LONGEST_PATIENCE) if seconds else None
 
 
 def _parsed(body: bytes) -> Json:
     try:
         content = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ApiError(0, "MalformedAnswer", f"expected JSON, got {body[:_SHOWN]!r}") from error
     if not isinstance(content, dict):
         raise ApiError(0, "MalformedAnswer", f"expected a JSON object, got {body[:_SHOWN]!r}")
@@ -183,3 +244,7 @@ def _parsed(body: bytes) -> Json:
 
 
 _SHOWN = 200
+_LONGEST_REFUSAL = 64 * 1024
+_LONGEST_MESSAGE = 4096
+_LONGEST_SECONDS = 10
+_LONGEST_PATIENCE = 300.0

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
+from beamlit_controller.kubernetes import fields
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
 
 Json = dict[str, Any]
@@ -15,6 +16,9 @@ CUSTOM = "custom.metrics.k8s.io"
 KNOWN_CUSTOM_VERSIONS = ("v1beta2", "v1beta1")
 FRESH_SECONDS = 30.0
 LASTING_SECONDS = 600.0
+FAILED_SECONDS = 0.5
+"""All who waited for an answer share its failure; who comes later asks again."""
+REMEMBERED = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +40,13 @@ class Kind:
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    at: float
-    value: Any
+@dataclass(slots=True)
+class _Asked:
+    """What is known of one path: who asks for it does so alone, and all who waited get the same, be it a failure."""
+
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    at: float = float("-inf")
+    value: Json | ApiError = field(default_factory=dict)
 
 
 class Discovery:
@@ -47,8 +54,7 @@ class Discovery:
 
     def __init__(self, server: ApiServer) -> None:
         self._server = server
-        self._kept: dict[str, _Kept] = {}
-        self._turn = asyncio.Lock()
+        self._asked: dict[str, _Asked] = {}
 
     async def custom_metrics_version(self) -> str | Missing:
         """Give the version of custom.metrics.k8s.io to ask. Raises ApiError."""
@@ -78,12 +84,11 @@ class Discovery:
 
     async def _preferred(self, group: str) -> str:
         found = next((each for each in await self._groups() if each.get("name") == group), {})
-        return str((found.get("preferredVersion") or {}).get("version") or "")
+        return fields.text(fields.mapping(found.get("preferredVersion")).get("version"))
 
     async def _groups(self) -> Sequence[Mapping[str, Any]]:
         answer = await self._get("/apis", FRESH_SECONDS)
-        groups = answer.get("groups")
-        return groups if isinstance(groups, list) else []
+        return list(fields.mappings(answer.get("groups")))
 
     async def _resources(self, root: str) -> Sequence[Mapping[str, Any]]:
         try:
@@ -92,16 +97,28 @@ class Discovery:
             if error.code == 404:  # noqa: PLR2004 - Not Found: the group or version is not served
                 return []
             raise
-        return [each for each in answer.get("resources") or () if "name" in each and "kind" in each]
+        found = fields.mappings(answer.get("resources"))
+        return [each for each in found if fields.text(each.get("name")) and fields.text(each.get("kind"))]
 
     async def _get(self, path: str, lasting: float) -> Json:
-        async with self._turn:
-            now = asyncio.get_running_loop().time()
-            kept = self._kept.get(path)
-            if kept is None or now - kept.at > lasting:
-                kept = self._kept[path] = _Kept(now, await self._server.get(path))
-            value: Json = kept.value
-            return value
+        """Give what is at a path, asked for now or lately. A path that is slow or fails holds up no other."""
+        if path not in self._asked and len(self._asked) >= REMEMBERED:
+            self._asked = {each: asked for each, asked in self._asked.items() if asked.turn.locked()}
+        asked = self._asked.setdefault(path, _Asked())
+        async with asked.turn:
+            age = asyncio.get_running_loop().time() - asked.at
+            if age > (FAILED_SECONDS if isinstance(asked.value, ApiError) else lasting):
+                asked.value = await self._answer(path)
+                asked.at = asyncio.get_running_loop().time()
+            if isinstance(asked.value, ApiError):
+                raise asked.value
+            return asked.value
+
+    async def _answer(self, path: str) -> Json | ApiError:
+        try:
+            return await self._server.get(path)
+        except ApiError as error:
+            return error
 
 
 def choose_version(groups: Sequence[Mapping[str, Any]]) -> str | None:
@@ -109,6 +126,6 @@ def choose_version(groups: Sequence[Mapping[str, Any]]) -> str | None:
     found = next((group for group in groups if group.get("name") == CUSTOM), None)
     if found is None:
         return None
-    preferred = (found.get("preferredVersion") or {}).get("version")
-    served = [each.get("version") for each in found.get("versions") or ()]
+    preferred = fields.mapping(found.get("preferredVersion")).get("version")
+    served = [each.get("version") for each in fields.mappings(found.get("versions"))]
     return next((str(version) for version in (preferred, *served) if version in KNOWN_CUSTOM_VERSIONS), None)

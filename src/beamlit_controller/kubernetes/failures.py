@@ -11,6 +11,7 @@ FORBIDDEN, NOT_FOUND, UNAVAILABLE = 403, 404, 503
 _WITHOUT_ANSWER = {
     "Timeout": Reason.TIMED_OUT,
     "MalformedAnswer": Reason.MALFORMED_ANSWER,
+    "AnswerTooLarge": Reason.ANSWER_TOO_LARGE,
 }
 _INSTALL = {
     "metrics.k8s.io": "install metrics-server",

@@ -42,7 +42,8 @@ class MetricsApis:
         self._server = server
         self._discovery = discovery
         self._workloads = workloads
-        self._places = asyncio.Semaphore(AT_ONCE)
+        # Each API has places of its own: one that hangs takes none from the others.
+        self._places = {group: asyncio.Semaphore(AT_ONCE) for group in (RESOURCE, CUSTOM, EXTERNAL)}
         self._lists: dict[tuple[str, str], _Shared] = {}
 
     async def read(self, spec: OffloadSpec, metric: MetricSpec, *, at: datetime) -> Reading:  # noqa: ARG002 - the API has no time
@@ -132,7 +133,7 @@ class MetricsApis:
 
     async def _ask(self, path: str, query: Query, right: Right) -> Json | Missing:
         try:
-            async with self._places:
+            async with self._places[right.group]:
                 return await self._server.get(path, query)
         except ApiError as error:
             return await self._failure(error, right)

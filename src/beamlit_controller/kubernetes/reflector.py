@@ -3,63 +3,39 @@
 What breaks is begun again: a stream that ends or is torn goes on from the last version seen, one whose version has
 expired is listed anew, and errors are waited out, ever longer. A copy is never emptied by an error: the old items stay
 until a new list is complete, and what that does not have is then told as gone.
+
+An object that can't be kept ends nothing: it alone is skipped, counted and logged once. Its older state is dropped, because
+nobody may rely on what is known to be out of date, unless the collection says otherwise.
 """
 
 import asyncio
-import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import structlog
 
 from beamlit_controller.controller.latest import Latest
-from beamlit_controller.kubernetes.api_server import ApiError, Json, Query
+from beamlit_controller.kubernetes import fields, listed
+from beamlit_controller.kubernetes.api_server import ApiError, Json
+from beamlit_controller.kubernetes.chunks import GONE, Chunks, Collection, ExpiredError, Server
+from beamlit_controller.kubernetes.listed import MalformedError, Place
+from beamlit_controller.kubernetes.skips import Skip, Skips
 
 log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
-Place = tuple[str, str]
-"""Namespace (empty for what has none) and name."""
-
-CHUNK = 500
 SILENCE = 75.0
 """Bookmarks come every minute: a watch that says nothing for longer is dead, whatever TCP thinks."""
 WATCH_SECONDS = 300
 RELIST_SECONDS = 600.0
 FIRST_WAIT, LONGEST_WAIT = 1.0, 10.0
-GONE = 410
 
 
-class Server(Protocol):
-    """What is asked of the API server."""
-
-    async def get(self, path: str, query: Query = ()) -> Json:
-        """Get a list."""
-        ...
-
-    def stream(self, path: str, query: Query, *, silence: float) -> Any:  # noqa: ANN401 - an async context of lines
-        """Open a watch."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Collection:
-    """What is watched: a path such as `/api/v1/pods`, and selectors."""
-
-    path: str
-    query: Query = ()
-
-
-class ExpiredError(Exception):
-    """The version to go on from is not known any more."""
-
-
-class MalformedError(Exception):
-    """The server said something that is no event."""
+class SilentError(Exception):
+    """A watch said nothing for too long."""
 
 
 class Reflector(Generic[T]):
@@ -73,7 +49,9 @@ class Reflector(Generic[T]):
         keep: Callable[[Json], T],
         changed: Callable[[Place, T | None], None] = lambda _place, _item: None,
         silence: float = SILENCE,
+        skips: Skips | None = None,
     ) -> None:
+        self.skips = skips or Skips()
         self._silence = silence
         self.changes: Latest[int] = Latest(0)
         self._server = server
@@ -82,6 +60,7 @@ class Reflector(Generic[T]):
         self._changed = changed
         self._items: dict[Place, T] = {}
         self._version = ""
+        self._chunks = Chunks(server, collection, heard=self._listen)
         self._synced: Latest[bool] = Latest(value=False)
         self._heard = float("-inf")
 
@@ -113,10 +92,10 @@ class Reflector(Generic[T]):
                 await self._follow()
                 wait = FIRST_WAIT
                 continue
-            except ExpiredError:
-                log.debug("watch expired", path=self._collection.path)
+            except (ExpiredError, SilentError) as error:
+                log.info("watch begun anew", path=self._collection.path, why=str(error))
                 failure = None
-            except (ApiError, MalformedError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever breaks one watch, the others go on
                 failure = error
             # Something was heard in between: this is a new trouble, not the old one going on.
             wait = FIRST_WAIT if self._heard > heard else min(wait * 2, LONGEST_WAIT)
@@ -128,42 +107,37 @@ class Reflector(Generic[T]):
             await asyncio.sleep(_spread(FIRST_WAIT))
             return
         asked = getattr(failure, "retry_after", None) or 0.0
-        log.warning("watch broken", path=self._collection.path, error=str(failure), again_in_seconds=max(wait, asked))
+        said = str(failure) or type(failure).__name__
+        log.warning("watch broken", path=self._collection.path, error=said, again_in_seconds=max(wait, asked))
         await asyncio.sleep(max(_spread(wait), asked))
 
     # Listing.
 
     async def _list(self) -> None:
         """Take a whole list, chunk by chunk, and only then put it in place of what was there."""
-        listed: dict[Place, T] = {}
-        query = [*self._collection.query, ("limit", str(CHUNK))]
-        answer = await self._chunk(query)
-        while True:
-            listed |= {_place(item): self._kept(item) for item in _items(answer)}
-            following = (answer.get("metadata") or {}).get("continue")
-            if not following:
-                break
-            answer = await self._chunk([*query, ("continue", following)])
-        self._version = _version(answer)
-        self._replace(listed)
+        kept: dict[Place, T | None] = {}
+        following: str | None = ""
+        while following is not None:
+            self._version, following = self._take_chunk(await self._chunks.get(following), kept)
+        self._replace(kept)
         self._synced.set(True)
 
-    async def _chunk(self, query: Query) -> Json:
-        try:
-            answer = await self._server.get(self._collection.path, query)
-        except ApiError as error:
-            if error.code == GONE:
-                raise ExpiredError from error
-            raise
-        self._listen()
-        return answer
+    def _take_chunk(self, answer: Json, kept: dict[Place, T | None]) -> tuple[str, str | None]:
+        """Keep what is looked at of a chunk, so that the chunk itself can go; give the version, and what continues it."""
+        for each in listed.items(answer):
+            read = self._read(each)
+            if read is not None:
+                kept[read[0]] = read[1]
+        version = listed.version(answer)
+        if not version:
+            raise MalformedError("expected a list with a resourceVersion")
+        return version, listed.following(answer) or None
 
-    def _replace(self, listed: Mapping[Place, T]) -> None:
-        gone = [place for place in self._items if place not in listed]
-        for place in gone:
+    def _replace(self, kept: Mapping[Place, T | None]) -> None:
+        for place in [each for each in self._items if kept.get(each) is None]:
             self._put(place, None)
-        for place, item in listed.items():
-            if self._items.get(place) != item:
+        for place, item in kept.items():
+            if item is not None and self._items.get(place) != item:
                 self._put(place, item)
 
     # Watching.
@@ -189,80 +163,99 @@ class Reflector(Generic[T]):
             ("resourceVersion", self._version),
             ("timeoutSeconds", str(round(_spread(WATCH_SECONDS)))),
         ]
+        path, only = self._collection.path, self._collection.metadata_only
+        opened = False
         try:
-            async with self._server.stream(self._collection.path, query, silence=self._silence) as lines:
+            async with self._server.stream(path, query, silence=self._silence, metadata_only=only) as lines:
+                opened = True
                 self._listen()
-                async for line in lines:
-                    self._take(line)
+                await self._take_all(lines)
         except ApiError as error:
             if error.code == GONE:
-                raise ExpiredError from error
+                raise ExpiredError("the version to go on from has expired") from error
+            if opened and error.reason == "Timeout":
+                raise SilentError("it was silent for too long") from error
             raise
 
-    def _take(self, line: str) -> None:
-        """Take one event in."""
+    async def _take_all(self, lines: AsyncIterator[str]) -> None:
+        understood = [self._take(line) async for line in lines]
+        if understood and not any(understood):
+            raise MalformedError("expected watch events, got none among what came")
+
+    def _take(self, line: str) -> bool:
+        """Take one event in; False if it is none. What can't be understood costs one object, not the watch."""
         self._listen()
-        kind, content = _event(line)
+        event = listed.event(line)
+        if event is None:
+            self.skips.add(self._collection.kind, Skip.UNDECODABLE, why=line[:_SHOWN])
+            return False
+        kind, content = event
         if kind == "ERROR":
-            if content.get("code") == GONE:
-                raise ExpiredError
-            raise ApiError(int(content.get("code") or 0), str(content.get("reason")), str(content.get("message")))
-        self._version = _version(content)
+            raise _refused(content)
+        # The next stream goes on after this event, whatever becomes of its object.
+        self._version = listed.version(content) or self._version
         if kind in {"ADDED", "MODIFIED"}:
-            self._put(_place(content), self._kept(content))
+            self._put_read(self._read(content))
         elif kind == "DELETED":
-            self._put(_place(content), None)
-
-    def _kept(self, content: Json) -> T:
-        try:
-            return self._keep(content)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise MalformedError(f"expected an object as the API server makes them: {error!r}") from error
-
-    def _put(self, place: Place, item: T | None) -> None:
-        if item is None:
-            self._items.pop(place, None)
-        else:
-            self._items[place] = item
-        self._changed(place, item)
-        self.changes.set(self.changes.value + 1)
+            self._put_read((place, None) if (place := listed.place(content)) else None)
+        return True
 
     def _listen(self) -> None:
         self._heard = asyncio.get_running_loop().time()
 
+    # Keeping.
 
-def _event(line: str) -> tuple[str, Json]:
-    try:
-        event = json.loads(line)
-        return str(event["type"]), dict(event["object"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise MalformedError(f"expected a watch event, got {line[:200]!r}") from error
+    def _read(self, given: object) -> tuple[Place, T | None] | None:
+        """Give an object's place and what is kept of it, if anything. None if it is unknown which object it is."""
+        content = fields.mapping(given)
+        place = listed.place(content)
+        if place is None:
+            self.skips.add(self._collection.kind, Skip.UNNAMED, version=listed.version(content))
+            return None
+        try:
+            return place, self._keep(content)
+        except Exception as error:  # noqa: BLE001 - whatever an object makes its parser do, it costs that object alone
+            self._skip(Skip.UNREADABLE, place, listed.version(content), error)
+            return place, self._items.get(place) if self._collection.keep_last else None
+
+    def _put_read(self, read: tuple[Place, T | None] | None) -> None:
+        if read is not None:
+            self._put(*read)
+
+    def _put(self, place: Place, item: T | None) -> None:
+        before = self._items.pop(place, None)
+        if item is not None:
+            self._items[place] = item
+        try:
+            self._changed(place, item)
+        except Exception as error:  # noqa: BLE001 - the same: who is told of an object may fail over that object
+            self._skip(Skip.REFUSED, place, "", error)
+            self._fall_back(place, before if self._collection.keep_last else None)
+        self.changes.set(self.changes.value + 1)
+
+    def _fall_back(self, place: Place, item: T | None) -> None:
+        """Forget an object that could not be told of, or go on with what was there before."""
+        self._items.pop(place, None)
+        if item is not None:
+            self._items[place] = item
+        with suppress(Exception):
+            self._changed(place, item)
+
+    def _skip(self, reason: Skip, place: Place, version: str, error: Exception) -> None:
+        self.skips.add(self._collection.kind, reason, place=place, version=version, why=repr(error))
 
 
-def _items(answer: Json) -> list[Json]:
-    items = answer.get("items")
-    if items is None:
-        return []
-    if not isinstance(items, list):
-        raise MalformedError("expected a list with items")
-    return items
-
-
-def _place(content: Json) -> Place:
-    try:
-        about = content["metadata"]
-        return str(about.get("namespace", "")), str(about["name"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise MalformedError("expected an object with metadata") from error
-
-
-def _version(content: Json) -> str:
-    try:
-        return str(content["metadata"]["resourceVersion"])
-    except (KeyError, TypeError) as error:
-        raise MalformedError("expected a resourceVersion") from error
+def _refused(status: Json) -> Exception:
+    """Give what the Status in an ERROR event means."""
+    code = fields.whole(status.get("code"))
+    if code == GONE:
+        return ExpiredError("the version to go on from has expired")
+    return ApiError(code, fields.text(status.get("reason")), fields.text(status.get("message"))[:_SHOWN])
 
 
 def _spread(seconds: float) -> float:
     """Spread replicas and watches, so that they don't all come at once."""
     return seconds * (0.8 + 0.4 * random.random())  # noqa: S311 - guards nothing
+
+
+_SHOWN = 200

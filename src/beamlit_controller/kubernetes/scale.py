@@ -9,7 +9,7 @@ from urllib.parse import quote
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, Scale
 from beamlit_controller.core.spec import ModelKey, ObjectReference, OffloadSpec
-from beamlit_controller.kubernetes import failures, selectors
+from beamlit_controller.kubernetes import failures, fields, selectors
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
 from beamlit_controller.kubernetes.discovery import Discovery, Kind
 from beamlit_controller.kubernetes.selectors import PodSelector
@@ -90,7 +90,7 @@ def path(kind: Kind, namespace: str, name: str) -> str:
 
 def read(answer: Json, source: ObjectReference) -> Workload | Missing:
     """Read a Scale (autoscaling/v1)."""
-    status, wanted = answer.get("status") or {}, answer.get("spec") or {}
+    status, wanted = fields.mapping(answer.get("status")), fields.mapping(answer.get("spec"))
     text = status.get("selector")
     which = f"{source.kind} {source.name}"
     if not isinstance(text, str) or not text.strip():
@@ -103,7 +103,7 @@ def read(answer: Json, source: ObjectReference) -> Workload | Missing:
         return Missing(
             Reason.INVALID_SELECTOR, f"{SOURCE}: the scale of {which} has a selector that can't be read: {error}"
         )
-    return Workload(pods, Scale(int(wanted.get("replicas") or 0), int(status.get("replicas") or 0)))
+    return Workload(pods, Scale(*(max(0, fields.whole(each.get("replicas"))) for each in (wanted, status))))
 
 
 def _failure(error: ApiError, source: ObjectReference, namespace: str) -> Missing:

@@ -1,15 +1,21 @@
 """All watches of the controller, run together: in every namespace, or in those that it was given."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from beamlit_controller.kubernetes.api_server import ApiServer, Json, Query
-from beamlit_controller.kubernetes.paths import Resource
-from beamlit_controller.kubernetes.reflector import Collection, Reflector
+from beamlit_controller.kubernetes.chunks import Collection
+from beamlit_controller.kubernetes.paths import MODEL_DEPLOYMENTS, Resource
+from beamlit_controller.kubernetes.reflector import Reflector
+from beamlit_controller.kubernetes.skips import Skips
 
 T = TypeVar("T")
 Place = tuple[str, str]
+
+
+_KEEP_LAST = frozenset({MODEL_DEPLOYMENTS})
+"""A ModelDeployment that can't be read any more is not taken for deleted: its gateway serves clients."""
 
 
 class Watches:
@@ -19,6 +25,7 @@ class Watches:
         self._server = server
         self._namespaces: Sequence[str | None] = tuple(namespaces) or (None,)
         self._reflectors: list[Reflector[Any]] = []
+        self._skips = Skips()
 
     def add(
         self,
@@ -27,11 +34,21 @@ class Watches:
         keep: Callable[[Json], T],
         changed: Callable[[Place, T | None], None],
         query: Query = (),
+        metadata_only: bool = False,
     ) -> None:
-        """Watch a resource. `changed` is told of every object, and None when it went."""
+        """Watch a resource. `changed` is told of every object, and None when it went.
+
+        With `metadata_only` the objects come without their content: for kinds whose objects may be large.
+        """
+        keep_last = resource in _KEEP_LAST
         for namespace in self._namespaces:
-            collection = Collection(resource.collection(namespace), query)
-            self._reflectors.append(Reflector(self._server, collection, keep=keep, changed=changed))
+            path = resource.collection(namespace)
+            collection = Collection(path, query, metadata_only=metadata_only, keep_last=keep_last)
+            self._reflectors.append(Reflector(self._server, collection, keep=keep, changed=changed, skips=self._skips))
+
+    def skipped(self) -> Mapping[tuple[str, str], int]:
+        """Give how many times objects were skipped, by kind (its plural name) and reason."""
+        return self._skips.counts
 
     async def run(self) -> None:
         """Watch until cancelled."""

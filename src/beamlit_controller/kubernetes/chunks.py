@@ -1,0 +1,79 @@
+"""Lists in chunks that are bounded in bytes: where objects are large, a chunk has fewer of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from beamlit_controller.kubernetes.api_server import LONGEST, TOO_LARGE, ApiError, Json, Query
+
+MOST_OBJECTS, FIRST_OBJECTS = 500, 64
+MOST_BYTES = 4 * 1024 * 1024
+GONE = 410
+
+
+class Server(Protocol):
+    """What is asked of the API server."""
+
+    async def get(self, path: str, query: Query = (), *, most: int, metadata_only: bool) -> Json:
+        """Get a list; `AnswerTooLarge` if it has more than `most` bytes."""
+        ...
+
+    def stream(self, path: str, query: Query, *, silence: float, metadata_only: bool) -> Any:  # noqa: ANN401 - an async context of lines
+        """Open a watch."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """What is watched: a path such as `/api/v1/pods`, and selectors.
+
+    With `metadata_only` the API server leaves out all but the objects' metadata. With `keep_last` an object that can't be
+    read any more stays as it was.
+    """
+
+    path: str
+    query: Query = ()
+    metadata_only: bool = False
+    keep_last: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The plural name of what is watched."""
+        return self.path.rpartition("/")[2]
+
+
+class ExpiredError(Exception):
+    """The version to go on from is not known any more."""
+
+
+class Chunks:
+    """Gets the chunks of one collection; `heard` is told of each answer."""
+
+    def __init__(self, server: Server, collection: Collection, *, heard: Callable[[], None]) -> None:
+        self._server = server
+        self._collection = collection
+        self._heard = heard
+        self._limit = FIRST_OBJECTS
+
+    async def get(self, following: str) -> Json:
+        """Get the chunk that follows, of fewer objects while they are too large together."""
+        while True:
+            try:
+                answer = await self._get(self._limit, following)
+            except ApiError as error:
+                if error.code == GONE:
+                    raise ExpiredError("the list has expired") from error
+                if error.reason != TOO_LARGE or self._limit == 1:
+                    raise
+                self._limit = max(1, self._limit // 4)
+                continue
+            self._heard()
+            self._limit = min(MOST_OBJECTS, self._limit * 2)
+            return answer
+
+    async def _get(self, limit: int, following: str) -> Json:
+        given = self._collection
+        query = [*given.query, ("limit", str(limit)), *([("continue", following)] if following else [])]
+        # One object alone can't be cut, but etcd bounds it.
+        most = MOST_BYTES if limit > 1 else LONGEST
+        return await self._server.get(given.path, query, most=most, metadata_only=given.metadata_only)

@@ -1,0 +1,56 @@
+"""Objects that can't be kept: skipped one by one, counted by kind and reason, and logged once per version of each."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+import structlog
+
+log = structlog.stdlib.get_logger(__name__)
+
+Place = tuple[str, str]
+
+
+class Skip(StrEnum):
+    """Why an object was skipped."""
+
+    UNDECODABLE = "Undecodable"
+    """The event is no JSON, nested too deeply or too long: nobody knows which object it was about."""
+    UNNAMED = "Unnamed"
+    """It has no name."""
+    UNREADABLE = "Unreadable"
+    """What it holds can't be read."""
+    REFUSED = "Refused"
+    """It was read, but whoever was told of it failed."""
+
+
+class Skips:
+    """How many objects were skipped, and which of them were logged already."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._logged: OrderedDict[tuple[str, ...], None] = OrderedDict()
+
+    @property
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        """Give how often objects were skipped, by kind and reason. An object that stays as it is counts with every list."""
+        return MappingProxyType(self._counts)
+
+    def add(self, kind: str, reason: Skip, *, place: Place = ("", ""), version: str = "", why: str = "") -> None:
+        """Count a skipped object, and log it unless this version of it was logged before."""
+        self._counts[kind, reason.value] += 1
+        named = (kind, reason.value, *(each[:_LONGEST_NAME] for each in (*place, version or why)))
+        if named in self._logged:
+            return
+        self._logged[named] = None
+        if len(self._logged) > REMEMBERED:
+            self._logged.popitem(last=False)
+        log.warning(
+            "object skipped", kind=kind, reason=reason.value, namespace=named[2], name=named[3], error=why[:_SHOWN]
+        )
+
+
+REMEMBERED = 10_000
+_LONGEST_NAME = 253
+_SHOWN = 200
