@@ -7,11 +7,13 @@ from pathlib import Path
 
 import grpc
 import pytest
+import structlog
 
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.envoy.rtds_pb2 import DiscoveryRequest, DiscoveryResponse, Node, Refusal, Runtime
 from beamlit_controller.envoy.share_access import Certificate, Tokens
 from beamlit_controller.envoy.shares import RUNTIME, ShareServer
+from beamlit_controller.envoy.waiting_room import WaitingRoom
 from fakes.tls import Authority
 from waiting import eventually
 
@@ -78,12 +80,61 @@ TOKENS = Tokens(b"k" * 32)
 async def test_who_does_not_show_the_models_token_is_turned_away(token: str) -> None:
     shares = ShareServer(TOKENS)
     shares.set(LLAMA, 50)
-    async with _served(shares) as address, _gateway(address, token=token) as gateway:
+    async with _served(shares) as address:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await gateway.hears()
+            async with _gateway(address, token=token) as gateway:
+                await gateway.hears()
 
     assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
     assert shares.connected(LLAMA) == 0
+
+
+async def test_without_a_token_a_stream_ends_before_it_has_said_anything() -> None:
+    async with _served(ShareServer(TOKENS)) as address, grpc.aio.insecure_channel(address) as channel:
+        for token in ("", "Bearer x", f"bearer {TOKENS.of(str(LLAMA))}", f"Bearer {TOKENS.of(str(LLAMA))} "):
+            assert await _code(_call(channel, token)) is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_who_says_nothing_is_turned_away_after_a_while() -> None:
+    shares = ShareServer(TOKENS, waiting=WaitingRoom(patience=0.2))
+    async with _served(shares) as address, grpc.aio.insecure_channel(address) as channel:
+        assert await _code(_call(channel, f"Bearer {'0' * 64}")) is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_strangers_who_say_nothing_are_few_and_keep_no_gateway_out() -> None:
+    """Streams without a first message were kept for ever: 20,000 of them took 351 MiB."""
+    waiting = WaitingRoom[DiscoveryRequest](patience=60, most=10)
+    shares = ShareServer(TOKENS, waiting=waiting)
+    shares.set(LLAMA, 50)
+    own = (("grpc.use_local_subchannel_pool", 1),)
+    async with _served(shares) as address, AsyncExitStack() as stack:
+        channels = [await stack.enter_async_context(grpc.aio.insecure_channel(address, options=own)) for _ in range(4)]
+        strangers = [_call(channel, f"Bearer {'0' * 64}") for channel in channels for _ in range(10)]
+        ends = [asyncio.ensure_future(stranger.code()) for stranger in strangers]
+        await eventually(lambda: sum(each.done() for each in ends) >= 30)
+
+        assert len(waiting) == 10
+        async with _gateway(address, token=f"Bearer {TOKENS.of(str(LLAMA))}") as gateway:
+            assert await gateway.share() == _layer(500_000)
+        for each in (*strangers, *ends):
+            each.cancel()
+
+
+async def test_a_long_name_of_a_stranger_is_logged_in_part_and_once() -> None:
+    async with _served(ShareServer(TOKENS)) as address, grpc.aio.insecure_channel(address) as channel:
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(20):
+                call = _call(channel, f"Bearer {'0' * 64}")
+                await call.write(DiscoveryRequest(resource_names=["m" * 100_000], node=Node(id="X" * 100_000)))
+                assert await _code(call) is grpc.StatusCode.PERMISSION_DENIED
+
+    [line] = [each for each in logs if each["log_level"] == "warning"]
+    assert len(str(line)) < 500
+
+
+async def _code(call: grpc.aio.StreamStreamCall) -> grpc.StatusCode:
+    async with asyncio.timeout(5):
+        return await call.code()
 
 
 async def test_over_tls_the_server_shows_its_certificate_and_hears_the_token(tmp_path: Path) -> None:

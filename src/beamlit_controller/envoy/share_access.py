@@ -2,11 +2,14 @@
 
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
+
+_TOKEN = re.compile(r"Bearer [0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,11 @@ class Tokens:
     def of(self, name: str) -> str:
         """Give the token of a model, by `namespace/name`."""
         return hmac.new(self.key, name.encode(), hashlib.sha256).hexdigest()
+
+    @staticmethod
+    def is_one(authorization: str) -> bool:
+        """Tell whether the Authorization header shows a token at all, of whatever model."""
+        return _TOKEN.fullmatch(authorization) is not None
 
     def accept(self, name: str, authorization: str) -> bool:
         """Tell whether the Authorization header shows the token of the model."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import grpc
 import structlog
@@ -14,7 +14,9 @@ from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.envoy import caps
 from beamlit_controller.envoy.routes import SHARE_KEY
 from beamlit_controller.envoy.rtds_pb2 import DiscoveryRequest, DiscoveryResponse, Runtime
+from beamlit_controller.envoy.seldom import LONGEST, Seldom
 from beamlit_controller.envoy.share_access import Certificate, Tokens
+from beamlit_controller.envoy.waiting_room import WaitingRoom
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -25,9 +27,16 @@ WHOLE = 100
 PATIENCE = 2.0
 """Seconds that streams have to end when the server does."""
 
+LONGEST_NAME = 63 + 1 + 253
+"""Characters of `namespace/name`."""
+MOST_STREAMS = 5_000
 OPTIONS = (
     ("grpc.so_reuseport", 0),  # a second server must fail to bind, not share the port
-    ("grpc.max_receive_message_length", 1024 * 1024),
+    # Envoy tells all its extensions in its first message.
+    ("grpc.max_receive_message_length", 512 * 1024),
+    ("grpc.max_metadata_size", 8 * 1024),
+    # A gateway has one stream on its connection.
+    ("grpc.max_concurrent_streams", 16),
     # Gateways ping every 10 s; by default that is taken for an attack.
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
@@ -44,8 +53,9 @@ class Stream(Protocol):
     async def write(self, message: DiscoveryResponse) -> None:
         """Send a response."""
 
-    async def abort(self, code: grpc.StatusCode, details: str) -> None:
-        """End the stream with an error."""
+    async def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
+        """End the stream with an error, which is raised."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +83,11 @@ class ShareServer:
     With `tokens` it has to show the one of its model.
     """
 
-    def __init__(self, tokens: Tokens | None = None) -> None:
+    def __init__(self, tokens: Tokens | None = None, *, waiting: WaitingRoom[DiscoveryRequest] | None = None) -> None:
         self._topics: dict[str, _Topic] = {}
         self._tokens = tokens
+        self._waiting = WaitingRoom[DiscoveryRequest]() if waiting is None else waiting
+        self._seldom = Seldom()
 
     def set(self, key: ModelKey, setting: Setting | int) -> None:
         """Make this hold for the model, or this share without a limit; equal to the present one it is no news."""
@@ -102,7 +114,8 @@ class ShareServer:
     @asynccontextmanager
     async def serve(self, address: str, certificate: Certificate | None = None) -> AsyncIterator[str]:
         """Serve at `host:port` or `unix:/path`, and give the address; port 0 takes a free one. OSError if it can't listen."""
-        server, closing = grpc.aio.server(options=OPTIONS), asyncio.Event()
+        server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=MOST_STREAMS)
+        closing = asyncio.Event()
         server.add_generic_rpc_handlers((self._handler(closing),))
         try:
             port = _bind(server, address, certificate)
@@ -132,26 +145,53 @@ class ShareServer:
         self, requests: AsyncIterator[DiscoveryRequest], stream: Stream, closing: asyncio.Event, *, shown: str
     ) -> None:
         """Serve one gateway until it goes, or we close."""
-        subscription = await anext(requests, None)
+        if self._tokens is not None and not self._tokens.is_one(shown):
+            self._seldom.warn("gateway turned away: without a token")
+            await stream.abort(grpc.StatusCode.PERMISSION_DENIED, "expected the token of a model")
+        subscription = await self._first(requests, stream)
         if subscription is None or not subscription.resource_names:
             return
-        name = subscription.resource_names[0]
-        if self._tokens is not None and not self._tokens.accept(name, shown):
-            log.warning("gateway turned away: not the token of this model", model=name, node=subscription.node.id)
+        name, node = subscription.resource_names[0], subscription.node.id[:LONGEST]
+        if len(name) > LONGEST_NAME or (self._tokens is not None and not self._tokens.accept(name, shown)):
+            self._seldom.warn("gateway turned away: not the token of this model", model=name, node=node)
             await stream.abort(grpc.StatusCode.PERMISSION_DENIED, "expected the token of this model")
-            return
+        await self._serve_model(name, requests, stream, closing, node=node)
+
+    async def _first(self, requests: AsyncIterator[DiscoveryRequest], stream: Stream) -> DiscoveryRequest | None:
+        try:
+            return await self._waiting.first(requests)
+        except TimeoutError:
+            self._seldom.warn("gateway turned away: it said nothing")
+            await stream.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "expected the model's name at once")
+
+    async def _serve_model(
+        self,
+        name: str,
+        requests: AsyncIterator[DiscoveryRequest],
+        stream: Stream,
+        closing: asyncio.Event,
+        *,
+        node: str,
+    ) -> None:
         topic = self._topic(name)
         topic.streams += 1
-        log.debug("gateway connected", model=name, node=subscription.node.id)
+        log.debug("gateway connected", model=name, node=node)
         try:
-            await _first_of(_tell(name, topic, stream), _listen(name, topic, requests), closing.wait())
+            await _first_of(_tell(name, topic, stream), self._listen(name, topic, requests), closing.wait())
         except* grpc.aio.InternalError:
             # Told to a gateway that had just gone. If it is there after all, it asks again.
-            log.debug("gateway could not be told", model=name, node=subscription.node.id)
+            log.debug("gateway could not be told", model=name, node=node)
         finally:
             topic.streams -= 1
             self._drop_unused(name)
-            log.debug("gateway disconnected", model=name, node=subscription.node.id)
+            log.debug("gateway disconnected", model=name, node=node)
+
+    async def _listen(self, name: str, topic: _Topic, requests: AsyncIterator[DiscoveryRequest]) -> None:
+        """Take note of refusals until the gateway goes."""
+        async for answer in requests:
+            if answer.HasField("error_detail"):
+                topic.refusals += 1
+                self._seldom.warn("gateway refused its share", model=name, message=answer.error_detail.message)
 
     def _topic(self, name: str) -> _Topic:
         return self._topics.setdefault(name, _Topic())
@@ -171,14 +211,6 @@ async def _tell(name: str, topic: _Topic, stream: Stream) -> None:
         if told is not None:
             version += 1
             await stream.write(_response(name, told, version=str(version)))
-
-
-async def _listen(name: str, topic: _Topic, requests: AsyncIterator[DiscoveryRequest]) -> None:
-    """Take note of refusals until the gateway goes."""
-    async for answer in requests:
-        if answer.HasField("error_detail"):
-            topic.refusals += 1
-            log.warning("gateway refused its share", model=name, message=answer.error_detail.message)
 
 
 async def _first_of(*work: Coroutine[Any, Any, Any]) -> None:

@@ -1,0 +1,38 @@
+"""Streams that have not said yet who they are: each may wait only so long, and there may be only so many."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+PATIENCE = 5.0
+MOST = 256
+
+
+class WaitingRoom(Generic[T]):
+    """Waits for first messages. Where there are too many, the one that has waited longest goes: gateways speak at once."""
+
+    def __init__(self, patience: float = PATIENCE, most: int = MOST) -> None:
+        self._patience = patience
+        self._most = most
+        self._waiting: dict[asyncio.Timeout, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    async def first(self, messages: AsyncIterator[T]) -> T | None:
+        """Give the first message, None if the stream ends without one. Raises TimeoutError if it takes too long."""
+        async with asyncio.timeout(self._patience) as deadline:
+            self._waiting[deadline] = None
+            try:
+                self._make_room()
+                return await anext(messages, None)
+            finally:
+                self._waiting.pop(deadline, None)
+
+    def _make_room(self) -> None:
+        if len(self._waiting) > self._most:
+            oldest = next(iter(self._waiting))
+            del self._waiting[oldest]
+            oldest.reschedule(asyncio.get_running_loop().time())
