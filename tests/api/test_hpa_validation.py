@@ -12,7 +12,7 @@ from beamlit_controller.api.manifests import Parsed
 Read = Callable[..., Parsed]
 
 VECTORS = json.loads((Path(__file__).parents[1] / "conformance" / "vectors.json").read_text())["validationVectors"]
-APPLICABLE = [each for each in VECTORS if "metrics" in each["spec"]]
+APPLICABLE = [each for each in VECTORS if each["spec"].get("metrics")]
 NOT_APPLICABLE = {
     "val-062": "an HPA without metrics gets cpu 80 %; a model without metrics is not offloaded by one",
     "val-063": "minReplicas",
@@ -40,7 +40,7 @@ def test_every_vector_is_replayed_or_listed() -> None:
 
 @pytest.mark.parametrize("vector", APPLICABLE, ids=lambda vector: f"{vector['id']} {vector['note']}")
 def test_agrees_with_the_api_server(read: Read, vector: dict[str, Any]) -> None:
-    theirs = {(each["field"].removeprefix("spec."), each["type"]) for each in vector["errors"]}
+    theirs = {(each["field"].removeprefix("spec."), each["type"]) for each in vector.get("errors") or ()}
 
     parsed = read({"metrics": vector["spec"]["metrics"]})
 

@@ -1,7 +1,7 @@
 """What the vectors record in Kubernetes' JSON, as the values that the core takes.
 
 Answers, pods and selectors are read by what reads them from a real API server; the targets as section 8 of the HPA's
-semantics says.
+semantics says. A field that is absent, null or empty is not set: encoders differ in which of the three they write.
 """
 
 from collections.abc import Iterable, Mapping
@@ -61,19 +61,25 @@ class Case:
 
 def case(given: Json, defaults: Json) -> Case:
     """Read the `in` of a vector over the defaults of its file."""
-    config = given.get("config", defaults["config"])
+    config = given.get("config") or defaults["config"]
     return Case(
-        now=_time(given.get("now", defaults["now"])),
-        namespace=given.get("namespace", defaults["namespace"]),
-        selector=given.get("selector", defaults["selector"]),
+        now=_time(given.get("now") or defaults["now"]),
+        namespace=given.get("namespace") or defaults["namespace"],
+        selector=_selector(given, defaults),
         grace=Grace(
             timedelta(seconds=config["cpuInitializationPeriodSeconds"]),
             timedelta(seconds=config["initialReadinessDelaySeconds"]),
         ),
-        scale=Scale(given["specReplicas"], given["statusReplicas"]),
-        cluster=tuple(given["pods"]),
-        answers=tuple(given["api"]),
+        scale=Scale(given.get("specReplicas") or 0, given.get("statusReplicas") or 0),
+        cluster=tuple(given.get("pods") or ()),
+        answers=tuple(given.get("api") or ()),
     )
+
+
+def _selector(given: Json, defaults: Json) -> str:
+    """Give the selector of the scale. The one field with a default whose empty value says something: there is none."""
+    selector = given.get("selector")
+    return (defaults.get("selector") or "") if selector is None else str(selector)
 
 
 def signals(case: Case, readings: Iterable[Reading]) -> Signals:
@@ -87,72 +93,82 @@ def signals(case: Case, readings: Iterable[Reading]) -> Signals:
 
 def metric(given: Json) -> MetricSpec:
     """Read a MetricSpec. Raises InexpressibleError where the HPA could not evaluate it either."""
-    try:
-        return _metric(given)
-    except KeyError as error:
-        raise InexpressibleError(f"{error} is not set") from error
-
-
-def _metric(given: Json) -> MetricSpec:
-    match given["type"]:
+    match given.get("type"):
         case "Resource":
-            source = given["resource"]
-            return ResourceMetric(source["name"], _resource_target(source["target"]))
+            source = _set(given, "resource")
+            return ResourceMetric(_set(source, "name"), _resource_target(source))
         case "ContainerResource":
-            source = given["containerResource"]
-            return ContainerResourceMetric(source["name"], source["container"], _resource_target(source["target"]))
+            source = _set(given, "containerResource")
+            return ContainerResourceMetric(_set(source, "name"), _set(source, "container"), _resource_target(source))
         case "Pods":
-            source = given["pods"]
-            return PodsMetric(_identifier(source["metric"]), AverageValue(_milli(source["target"]["averageValue"])))
+            source = _set(given, "pods")
+            target = AverageValue(_milli(_set(_set(source, "target"), "averageValue")))
+            return PodsMetric(_identifier(source), target)
         case "Object":
-            source = given["object"]
-            described = source["describedObject"]
-            reference = ObjectReference(described.get("apiVersion", ""), described["kind"], described["name"])
-            return ObjectMetric(_identifier(source["metric"]), reference, _object_target(source["target"]))
+            source = _set(given, "object")
+            return ObjectMetric(_identifier(source), _reference(source), _object_target(source))
         case "External":
-            source = given["external"]
-            return ExternalMetric(_identifier(source["metric"]), _external_target(source["target"]))
+            source = _set(given, "external")
+            return ExternalMetric(_identifier(source), _external_target(source))
         case other:
             raise InexpressibleError(f"unknown type {other!r}")
 
 
-def _resource_target(target: Json) -> Utilization | AverageValue:
-    if "averageValue" in target:
+def _set(given: Json, name: str) -> Any:  # noqa: ANN401 - whatever JSON has there
+    if not is_set(given, name):
+        raise InexpressibleError(f"{name} is not set")
+    return given[name]
+
+
+def is_set(given: Json, name: str) -> bool:
+    """Tell whether a field is there and has something in it; 0 is something."""
+    return given.get(name) not in (None, "", [], {})
+
+
+def _resource_target(source: Json) -> Utilization | AverageValue:
+    target = _set(source, "target")
+    if is_set(target, "averageValue"):
         return AverageValue(_milli(target["averageValue"]))
-    if "averageUtilization" in target:
-        return Utilization(target["averageUtilization"])
-    raise InexpressibleError("neither averageUtilization nor averageValue is set")
+    return Utilization(_set(target, "averageUtilization"))
 
 
-def _object_target(target: Json) -> Value | AverageValue:
-    if target["type"] == "Value" and "value" in target:
-        return Value(_milli(target["value"]))
-    if target["type"] == "AverageValue" and "averageValue" in target:
+def _object_target(source: Json) -> Value | AverageValue:
+    target = _set(source, "target")
+    match target.get("type"):
+        case "Value":
+            return Value(_milli(_set(target, "value")))
+        case "AverageValue":
+            return AverageValue(_milli(_set(target, "averageValue")))
+        case other:
+            raise InexpressibleError(f"an object has no target of the type {other!r}")
+
+
+def _external_target(source: Json) -> Value | AverageValue:
+    target = _set(source, "target")
+    if is_set(target, "averageValue"):
         return AverageValue(_milli(target["averageValue"]))
-    raise InexpressibleError(f"type {target['type']} without the field of that name")
+    return Value(_milli(_set(target, "value")))
 
 
-def _external_target(target: Json) -> Value | AverageValue:
-    if "averageValue" in target:
-        return AverageValue(_milli(target["averageValue"]))
-    if "value" in target:
-        return Value(_milli(target["value"]))
-    raise InexpressibleError("neither value nor averageValue is set")
+def _reference(source: Json) -> ObjectReference:
+    described = _set(source, "describedObject")
+    return ObjectReference(described.get("apiVersion") or "", _set(described, "kind"), _set(described, "name"))
 
 
-def _identifier(given: Json) -> MetricIdentifier:
+def _identifier(source: Json) -> MetricIdentifier:
+    given = _set(source, "metric")
     selector = given.get("selector") or {}
-    labels = tuple(selector.get("matchLabels", {}).items())
-    expressions = tuple(_requirement(each) for each in selector.get("matchExpressions", ()))
-    return MetricIdentifier(given["name"], LabelSelector(labels, expressions))
+    labels = tuple((selector.get("matchLabels") or {}).items())
+    expressions = tuple(_requirement(each) for each in selector.get("matchExpressions") or ())
+    return MetricIdentifier(_set(given, "name"), LabelSelector(labels, expressions))
 
 
 def _requirement(given: Json) -> Requirement:
     try:
-        operator = Operator(given["operator"])
+        operator = Operator(_set(given, "operator"))
     except ValueError as error:
         raise InexpressibleError(f"{given['operator']!r} is no operator") from error
-    return Requirement(given["key"], operator, tuple(given.get("values", ())))
+    return Requirement(_set(given, "key"), operator, tuple(given.get("values") or ()))
 
 
 # Readings: the recorded answers (section 3).
@@ -167,8 +183,8 @@ def reading(wanted: MetricSpec, case: Case) -> Reading:
         return Missing(Reason.INTERNAL_ERROR, "the HPA asked for nothing")
     if answer["code"] != 200:
         return Missing(Reason.HTTP_ERROR, f"HTTP {answer['code']}")
-    if "body" not in answer:
-        return Missing(Reason.MALFORMED_ANSWER, answer["text"])
+    if not is_set(answer, "body"):
+        return Missing(Reason.MALFORMED_ANSWER, answer.get("text") or "an answer without a body")
     return _items(wanted, answer["body"])
 
 
@@ -220,7 +236,7 @@ def matching_pods(case: Case) -> tuple[Pod, ...]:
     return tuple(
         pods.parse(dict(each)).pod
         for each in case.cluster
-        if each["metadata"]["namespace"] == case.namespace and selector.matches(each["metadata"].get("labels", {}))
+        if each["metadata"]["namespace"] == case.namespace and selector.matches(each["metadata"].get("labels") or {})
     )
 
 

@@ -34,9 +34,10 @@ def test_a_pod_uses_the_sum_of_its_containers_each_rounded_up() -> None:
     assert (sample.milli, sample.window) == (158, timedelta(seconds=15))
 
 
-def test_a_pod_with_a_container_that_lacks_the_resource_has_no_value() -> None:
+@pytest.mark.parametrize("log", [{"usage": {"memory": "1Ki"}}, {"usage": {}}, {"usage": None}, {}])
+def test_a_pod_with_a_container_that_lacks_the_resource_has_no_value(log: Json) -> None:
     lacking = usage("two", main="1")
-    lacking["containers"].append({"name": "log", "usage": {"memory": "1Ki"}})
+    lacking["containers"].append({"name": "log", **log})
 
     reading = answers.resource({"items": [usage(main="1"), lacking, usage("three")]}, "cpu", None)
 

@@ -69,7 +69,7 @@ def _read(answer: Json, which: str, read: Callable[[Sequence[Json]], Reading]) -
 def _usage(item: Json, name: str, container: str | None) -> PodSample | None:
     """Give the use of a pod; None where a container that counts, or all of them, lacks the resource."""
     pod = _name(item["metadata"])
-    each = [entry["usage"] for entry in item.get("containers") or () if container in {None, entry["name"]}]
+    each = [entry.get("usage") or {} for entry in item.get("containers") or () if container in {None, entry["name"]}]
     if not each or any(name not in usage for usage in each):
         return None
     used = sum(_milli(usage[name]) for usage in each)
