@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 
 async def eventually(
-    reached: Callable[[], object | Awaitable[object]], *, within: float = 10, every: float = 0.02, what: str = ""
+    reached: Callable[[], object | Awaitable[object]], *, within: float = 60, every: float = 0.02, what: str = ""
 ) -> None:
     """Wait until `reached` gives something true; AssertionError says what it gave last."""
     loop = asyncio.get_running_loop()
@@ -21,7 +21,7 @@ async def eventually(
         await asyncio.sleep(every)
 
 
-def patiently(reached: Callable[[], object], *, within: float = 10, every: float = 0.1, what: str = "") -> None:
+def patiently(reached: Callable[[], object], *, within: float = 60, every: float = 0.1, what: str = "") -> None:
     """Wait as `eventually` does, where there is no loop."""
     deadline = time.monotonic() + within
     while not (given := reached()):

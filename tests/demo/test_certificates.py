@@ -14,7 +14,7 @@ async def shake_hands(server: ssl.SSLContext, client: ssl.SSLContext, name: str)
     async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
 
-    async with asyncio.timeout(10), await asyncio.start_server(hang_up, "127.0.0.1", 0, ssl=server) as listener:
+    async with asyncio.timeout(60), await asyncio.start_server(hang_up, "127.0.0.1", 0, ssl=server) as listener:
         port = listener.sockets[0].getsockname()[1]
         _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client, server_hostname=name)
         writer.close()

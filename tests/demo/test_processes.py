@@ -25,7 +25,7 @@ def printed(log: Path) -> int | None:
 
 @pytest.mark.parametrize("script", [LEAVES_A_CHILD, "setsid sleep 1000 & echo $!; wait"])
 async def test_the_end_of_the_block_ends_a_process_and_its_children(script: str, tmp_path: Path) -> None:
-    async with asyncio.timeout(20), children.running("shell", ["sh", "-c", script], logs=tmp_path) as child:
+    async with asyncio.timeout(60), children.running("shell", ["sh", "-c", script], logs=tmp_path) as child:
         await eventually(lambda: printed(child.log))
         grandchild = psutil.Process(printed(child.log))
 
@@ -35,7 +35,7 @@ async def test_the_end_of_the_block_ends_a_process_and_its_children(script: str,
 async def test_a_process_that_ends_too_early_is_told_with_what_it_said_and_takes_its_orphans_along(
     tmp_path: Path,
 ) -> None:
-    async with asyncio.timeout(20), children.running("shell", ["sh", "-c", ABANDONS_A_CHILD], logs=tmp_path) as child:
+    async with asyncio.timeout(60), children.running("shell", ["sh", "-c", ABANDONS_A_CHILD], logs=tmp_path) as child:
         with pytest.raises(ChildEndedError, match=r"shell ended with code 3; the end of .*shell\.log") as ended:
             await child.stays()
 
@@ -44,7 +44,7 @@ async def test_a_process_that_ends_too_early_is_told_with_what_it_said_and_takes
 
 
 async def test_a_process_killed_by_a_signal_is_told_as_a_shell_does(tmp_path: Path) -> None:
-    async with asyncio.timeout(20), children.running("shell", ["sh", "-c", "kill -9 $$"], logs=tmp_path) as child:
+    async with asyncio.timeout(60), children.running("shell", ["sh", "-c", "kill -9 $$"], logs=tmp_path) as child:
         with pytest.raises(ChildEndedError, match="code 137"):
             await child.stays()
 

@@ -119,7 +119,7 @@ async def test_works_on_as_many_requests_as_it_has_slots_and_lets_the_others_wai
 ) -> None:
     url = await serve(server.application("llama", ENDLESS))
 
-    async with asyncio.timeout(20), asking(client, url), asking(client, url):
+    async with asyncio.timeout(60), asking(client, url), asking(client, url):
         await shows(client, url, running=2, waiting=0)
         async with asking(client, url), asking(client, url), asking(client, url):
             await shows(client, url, running=2, waiting=3)
@@ -135,7 +135,7 @@ async def test_serves_in_the_order_of_arrival(serve: Serve, client: httpx2.Async
         await client.post(f"{url}/v1/chat/completions", json=ask(5, stream=True))
         order.append(number)
 
-    async with asyncio.timeout(20), asking(client, url, tokens=100), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asking(client, url, tokens=100), asyncio.TaskGroup() as group:
         await shows(client, url, running=1)
         for number in range(4):
             group.create_task(one(number))
@@ -147,7 +147,7 @@ async def test_serves_in_the_order_of_arrival(serve: Serve, client: httpx2.Async
 async def test_a_client_that_leaves_gives_its_slot_and_its_place_free(serve: Serve, client: httpx2.AsyncClient) -> None:
     url = await serve(server.application("llama", ENDLESS))
 
-    async with asyncio.timeout(20), asking(client, url):
+    async with asyncio.timeout(60), asking(client, url):
         async with asking(client, url):
             async with asking(client, url):
                 await shows(client, url, running=2, waiting=1)
@@ -158,7 +158,7 @@ async def test_a_client_that_leaves_gives_its_slot_and_its_place_free(serve: Ser
 async def test_cache_usage_is_the_part_that_requests_in_work_fill(serve: Serve, client: httpx2.AsyncClient) -> None:
     url = await serve(server.application("llama", Capacity(2, 100, 0, context_tokens=104)))
 
-    async with asyncio.timeout(20), asking(client, url, tokens=100) as one, asking(client, url, tokens=100) as other:
+    async with asyncio.timeout(60), asking(client, url, tokens=100) as one, asking(client, url, tokens=100) as other:
         seen = [(await values(client, url))[CACHE] for _ in range(20)]
         await asyncio.gather(one.aread(), other.aread())
 
@@ -187,7 +187,7 @@ async def test_the_first_token_of_a_queued_request_is_late_by_its_wait(
 ) -> None:
     url = await serve(server.application("llama", Capacity(slots=1, tokens_per_second=100, prefill_seconds=0)))
 
-    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
         for _ in range(3):
             group.create_task(client.post(f"{url}/v1/chat/completions", json=ask(40, stream=True)))
 

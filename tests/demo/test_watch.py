@@ -38,7 +38,7 @@ def told(*queues: int) -> bytes:
 
 @asynccontextmanager
 async def watching(book: Book, controller: str, *servers: str) -> AsyncIterator[Watch]:
-    async with asyncio.timeout(20), httpx2.AsyncClient(trust_env=False, timeout=2) as client:
+    async with asyncio.timeout(60), httpx2.AsyncClient(trust_env=False, timeout=60) as client:
         urls = [f"http://{server}" for server in servers]
         watch = Watch(book, now=Stopwatch().seconds, client=client, controller=f"http://{controller}", servers=urls)
         task = asyncio.create_task(watch.run(lambda _: None))

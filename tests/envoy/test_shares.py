@@ -34,7 +34,7 @@ class Gateway:
         )
 
     async def hears(self) -> DiscoveryResponse:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return await self._call.read()
 
     async def share(self) -> dict[str, object]:
@@ -244,7 +244,7 @@ async def test_counts_who_listens_and_who_refused() -> None:
 async def test_serves_many_gateways_of_many_models() -> None:
     shares = ShareServer()
     keys = [ModelKey("models", f"model-{index}") for index in range(300)]
-    async with _served(shares) as address, asyncio.timeout(30), AsyncExitStack() as stack:
+    async with _served(shares) as address, asyncio.timeout(60), AsyncExitStack() as stack:
         gateways = [await stack.enter_async_context(_gateway(address, key)) for key in keys]
         for round_ in (1, 2, 3):
             for index, key in enumerate(keys):

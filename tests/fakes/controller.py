@@ -53,7 +53,7 @@ class Controller:
     async def start(self) -> None:
         """Start the command, and wait until it says that it is ready."""
         await self.launch()
-        await eventually(self._ready, within=30, what="the controller is ready")
+        await eventually(self._ready, within=60, what="the controller is ready")
 
     async def launch(self) -> None:
         """Start the command."""
@@ -82,7 +82,7 @@ class Controller:
     async def ended(self) -> int:
         """Wait for its end, and give the exit code."""
         assert self._process is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             return await self._process.wait()
 
     async def answer(self) -> dict[str, Any]:

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import json
 import os
-import time
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,7 +26,8 @@ from waiting import eventually
 AT = builders.NOW
 SPEC = builders.spec()
 SOON = timedelta(milliseconds=300)  # for what never answers
-PATIENT = timedelta(seconds=10)  # for what does, however busy the machine is
+LATE = timedelta(seconds=5)  # for what never answers, and then does
+PATIENT = timedelta(seconds=60)  # for what does, however busy the machine is
 
 
 def metric(name: str = "queue", **labels: str) -> ExternalMetric:
@@ -49,13 +49,13 @@ GOOD = http.json(vector("12.5"))
 
 async def read(address: str, asked: ExternalMetric = QUEUE, **connection: Any) -> Reading:  # noqa: ANN401 - whatever the fields of Connection take
     url = address if "://" in address else f"http://{address}"
-    async with PrometheusSource(Connection(url, **connection)) as source:
+    async with PrometheusSource(Connection(url, **{"timeout": PATIENT} | connection)) as source:
         return await source.read(SPEC, asked, at=AT)
 
 
 async def missing(respond: http.Respond, **connection: Any) -> Missing:  # noqa: ANN401 - whatever the fields of Connection take
     async with http.serve(respond) as server:
-        reading = await read(server.address, **{"timeout": PATIENT} | connection)
+        reading = await read(server.address, **connection)
     assert isinstance(reading, Missing), reading
     assert server.address in reading.message
     return reading
@@ -75,7 +75,7 @@ async def test_asks_for_the_metric_at_the_time_of_the_round() -> None:
         "dedup": "true",
         "query": 'last_over_time(queue{model="llama"}[90s])',
         "time": f"{AT.timestamp():.3f}",
-        "timeout": "3s",
+        "timeout": "60s",
     }
 
 
@@ -115,7 +115,10 @@ async def test_refuses_what_it_cannot_ask_without_asking() -> None:
 
 
 async def test_keeps_the_connection_for_the_next_round() -> None:
-    async with http.serve(GOOD) as server, PrometheusSource(Connection(f"http://{server.address}")) as source:
+    async with (
+        http.serve(GOOD) as server,
+        PrometheusSource(Connection(f"http://{server.address}", timeout=PATIENT)) as source,
+    ):
         for _ in range(3):
             await source.read(SPEC, QUEUE, at=AT)
 
@@ -144,7 +147,7 @@ async def test_takes_no_proxy_and_no_credentials_from_the_environment(
 async def test_returns_no_cookies() -> None:
     async with (
         http.serve(http.json(vector("1"), set_cookie="a=b")) as server,
-        PrometheusSource(Connection(f"http://{server.address}")) as source,
+        PrometheusSource(Connection(f"http://{server.address}", timeout=PATIENT)) as source,
     ):
         for _ in range(2):
             await source.read(SPEC, QUEUE, at=AT)
@@ -218,10 +221,11 @@ async def test_a_bad_answer_is_missing_with_its_reason(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", BAD)
 async def test_a_bad_answer_does_not_spoil_the_next(kind: str) -> None:
-    respond, _ = BAD[kind]
+    respond, reason = BAD[kind]
+    timeout = LATE if reason is Reason.TIMED_OUT else PATIENT
     async with (
         http.serve(respond) as server,
-        PrometheusSource(Connection(f"http://{server.address}", timeout=timedelta(seconds=2))) as source,
+        PrometheusSource(Connection(f"http://{server.address}", timeout=timeout)) as source,
     ):
         assert isinstance(await source.read(SPEC, QUEUE, at=AT), Missing)
         server.respond = GOOD
@@ -248,17 +252,18 @@ async def test_an_unknown_host_is_a_failed_connection() -> None:
 
 @pytest.mark.parametrize("respond", [http.drip(b" " * 1000, interval=0.02), http.silence], ids=["drip", "silence"])
 async def test_the_deadline_is_for_the_whole_exchange(respond: http.Respond) -> None:
-    began = time.monotonic()
+    answer = await missing(respond, timeout=timedelta(milliseconds=200))
 
-    await missing(respond, timeout=timedelta(milliseconds=200))
-
-    assert time.monotonic() - began < 10  # the drip alone would take 20 s
+    assert answer.reason is Reason.TIMED_OUT  # of each byte the drip would be in time, and its end no JSON
 
 
 @pytest.mark.parametrize("kind", ["1 GB", "endless", "gzip bomb"])
 async def test_memory_stays_small_whatever_comes(kind: str) -> None:
     respond, _ = BAD[kind]
-    async with http.serve(GOOD) as server, PrometheusSource(Connection(f"http://{server.address}")) as source:
+    async with (
+        http.serve(GOOD) as server,
+        PrometheusSource(Connection(f"http://{server.address}", timeout=PATIENT)) as source,
+    ):
         await source.read(SPEC, QUEUE, at=AT)
         server.respond = respond
         tracemalloc.start()
@@ -278,7 +283,7 @@ async def test_sends_the_bearer_token_as_its_file_has_it_now(tmp_path: Path) -> 
     file = tmp_path / "token"
     async with (
         http.serve(GOOD) as server,
-        PrometheusSource(Connection(f"http://{server.address}", bearer_token_file=file)) as source,
+        PrometheusSource(Connection(f"http://{server.address}", bearer_token_file=file, timeout=PATIENT)) as source,
     ):
         for token in ("first\n", "second"):
             file.write_text(token)
@@ -421,7 +426,7 @@ async def test_follows_certificates_that_are_exchanged(tmp_path: Path) -> None:
     trusted = tmp_path / "ca.pem"
     reasons = []
     async with http.serve(GOOD, tls=new.server("127.0.0.1")) as server:
-        connection = Connection(f"https://{server.address}", tls=Tls(ca_file=trusted))
+        connection = Connection(f"https://{server.address}", tls=Tls(ca_file=trusted), timeout=PATIENT)
         async with PrometheusSource(connection) as source:
             for written in (None, b"not a certificate", old, right, old, right, right):
                 if written is not None:
@@ -457,7 +462,7 @@ def exchange(file: Path, content: bytes) -> None:
 async def test_slow_queries_of_one_model_do_not_hold_up_another() -> None:
     slow, quick = replace(SPEC, key=ModelKey("models", "slow")), replace(SPEC, key=ModelKey("models", "quick"))
     async with http.serve(slow_if("slow")) as server:
-        connection = Connection(f"http://{server.address}", timeout=timedelta(seconds=2))
+        connection = Connection(f"http://{server.address}", timeout=PATIENT)
         async with PrometheusSource(connection) as source, asyncio.TaskGroup() as group:
             waiting = [group.create_task(source.read(slow, metric("slow"), at=AT)) for _ in range(200)]
             await eventually(lambda: len(server.requests) > 0)
@@ -469,9 +474,11 @@ async def test_slow_queries_of_one_model_do_not_hold_up_another() -> None:
 
 
 async def test_a_thousand_readings_use_few_connections() -> None:
-    async with http.serve(GOOD) as server, PrometheusSource(Connection(f"http://{server.address}")) as source:
+    async with http.serve(GOOD) as server:
+        connection = Connection(f"http://{server.address}", timeout=PATIENT)
         specs = [replace(SPEC, key=ModelKey("models", f"m{i}")) for i in range(1000)]
-        readings = await asyncio.gather(*(source.read(spec, QUEUE, at=AT) for spec in specs))
+        async with PrometheusSource(connection) as source:
+            readings = await asyncio.gather(*(source.read(spec, QUEUE, at=AT) for spec in specs))
 
     assert all(isinstance(reading, Sample) for reading in readings)
     assert server.most_open <= 64
@@ -480,7 +487,7 @@ async def test_a_thousand_readings_use_few_connections() -> None:
 async def test_a_reading_that_is_cancelled_leaves_no_connection_behind() -> None:
     async with (
         http.serve(http.silence) as server,
-        PrometheusSource(Connection(f"http://{server.address}")) as source,
+        PrometheusSource(Connection(f"http://{server.address}", timeout=PATIENT)) as source,
     ):
         for _ in range(100):
             with pytest.raises(TimeoutError):

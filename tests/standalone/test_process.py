@@ -38,7 +38,7 @@ async def test_the_end_of_a_child_and_of_an_adopted_process_is_seen(tmp_path: Pa
     (adopted,) = process.find(mark)
 
     adopted.send(signal.SIGTERM)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await adopted.exited()
         await child.exited()
 

@@ -62,7 +62,7 @@ async def test_a_client_that_never_ends_its_head_is_let_go(tmp_path: Path) -> No
         upstream("local") as local,
         gateway(builders.spec(), tmp_path, local=[local]) as gate,
         client.connect(gate.front) as slow,
-        asyncio.timeout(30),
+        asyncio.timeout(60),
     ):
         await slow.send(b"GET / HTTP/1.1\r\nhost: model.test\r\n")
         answer = await slow.head()

@@ -121,7 +121,7 @@ async def test_an_answer_streams_while_the_name_is_replaced(tmp_path: Path) -> N
 
     async with upstream("remote", streams) as remote:
         spec = builders.spec(remote=to(remote, model_name="m"))
-        async with gateway(spec, tmp_path, share=100) as gate, client.connect(gate.front) as asker, asyncio.timeout(20):
+        async with gateway(spec, tmp_path, share=100) as gate, client.connect(gate.front) as asker, asyncio.timeout(60):
             body = b'{"model":"llama","stream":true}'
             await asker.send_head("POST / HTTP/1.1", [AS_JSON, ("content-length", str(len(body)))])
             await asker.send(body)

