@@ -1,11 +1,9 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test assets cluster lint bench render lock clean
+.PHONY: help demo check test packages assets cluster lint bench render lock clean
 
 PYTHON ?= python3
 # What a node takes to run pods, and to build images for them; without root none can be run.
 NODE := containerd runc containernetworking-plugins iptables iproute2 conntrack debootstrap buildah
-# A selection may leave one of the two runs without tests.
-SELECTED = $(if $(PYTEST),|| [ $$? = 5 ])
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -16,11 +14,15 @@ help: ## Show what can be made
 demo: $(INSTALLED) ## Watch a model being offloaded and taken back, in about 90 s
 	@$(BIN)/python -m demo
 
-test: lint assets ## Run lint, types, layers and all tests
+check: $(INSTALLED) ## Run lint, types, layers and the tests that take neither root nor Go (5 min)
+	@$(BIN)/python -m tools.lanes check $(PYTEST)
+
+test: $(INSTALLED) ## Run all of that and every other test (20 min)
+	@$(BIN)/python -m tools.lanes test $(PYTEST)
+
+packages: ## Install the Debian packages of the tests, or say the one line that does
 	@tools/debian prometheus
 	@[ "$$(id -u)" != 0 ] || tools/debian $(NODE)
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not alone" --cov --cov-report= $(PYTEST) $(SELECTED)
-	$(BIN)/pytest -m alone --cov --cov-append --cov-report=term $(PYTEST) $(SELECTED)
 
 assets: $(INSTALLED) ## Build the Kubernetes of the tests, once, outside the checkout (a cold machine takes 20 min)
 	@$(BIN)/python -m tests.cluster.assets
@@ -48,7 +50,7 @@ lock: $(INSTALLED) ## Resolve the dependencies again and pin them by hash
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --group build --group dev --group demo pyproject.toml -o requirements/dev.txt
 
 clean: ## Remove what was made here
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* demo-run
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* demo-run
 
 $(INSTALLED): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12" >&2; exit 1; }

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from tools import chart as rendering
 
+from absence import missing
 from beamlit_controller.api import settings
 from beamlit_controller.api.settings import Settings
-from cluster import assets
 from cluster.control_plane import ControlPlane
 
 Json = dict[str, Any]
@@ -26,11 +26,6 @@ ALL = {
     for name in ("networkPolicy", "serviceMonitor", "podMonitor", "prometheusRule", "podDisruptionBudget")
 }
 USERS = yaml.safe_load((ROOT / "tests" / "api" / "data" / "page-settings.yaml").read_text())
-
-
-@pytest.fixture(scope="module")
-def helm() -> Path:
-    return assets.need("helm")["helm"]
 
 
 def run(helm: Path, command: str, values: Json | None = None) -> subprocess.CompletedProcess[str]:
@@ -265,8 +260,7 @@ def _check_rules(folder: Path, rules: Json, series: Json, expected: list[Json]) 
     (folder / "tests.yaml").write_text(
         yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": tests})
     )
-    promtool = shutil.which("promtool")
-    assert promtool, "there is no promtool here; as root: apt-get install -y --no-install-recommends prometheus"
+    promtool = shutil.which("promtool") or missing("prometheus", "make test installs it as root")
     done = subprocess.run(
         [promtool, "test", "rules", folder / "tests.yaml"], capture_output=True, text=True, check=False
     )

@@ -8,10 +8,10 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
+from absence import WITHOUT, missing
 from cluster import assets, control_plane, metrics_api, node
 from cluster import project_image as project_image_
 from cluster.assets import UnavailableError
@@ -19,14 +19,15 @@ from cluster.control_plane import ControlPlane
 from cluster.metrics_api import MetricsApis
 from cluster.node import Node
 
-WITHOUT = "there is no "
-KINDS = {"control_plane": "cluster", "takes_root": "node"}
+KINDS = {"control_plane": "cluster", "helm": "cluster", "takes_root": "node"}
 
 
 @pytest.fixture(scope="session", name="control_plane")
 def _control_plane(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """Give a control plane: the real API server, etcd and controllers, without nodes."""
-    with control_plane.running(tmp_path_factory.mktemp("control-plane"), _binaries(request.config)) as plane:
+    with control_plane.running(
+        tmp_path_factory.mktemp("control-plane"), _binaries(request.config, *control_plane.BINARIES)
+    ) as plane:
         yield plane
 
 
@@ -35,6 +36,12 @@ def _metrics_apis(control_plane: ControlPlane) -> Iterator[MetricsApis]:
     """Give the metrics APIs of the control plane, with the values that tests set."""
     with metrics_api.serving(control_plane) as apis:
         yield apis
+
+
+@pytest.fixture(scope="session")
+def helm(request: pytest.FixtureRequest) -> Path:
+    """Give helm, which is built as Kubernetes is."""
+    return _binaries(request.config, "helm")["helm"]
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +56,9 @@ def _node(takes_root: None, request: pytest.FixtureRequest, tmp_path_factory: py
     """Give a whole Kubernetes with a node that runs pods."""
     if absent := node.absent_packages():
         missing("node", f"there are no Debian packages {' '.join(absent)}; make test installs them")
-    with node.running(tmp_path_factory.mktemp("node"), _binaries(request.config, *node.BINARIES)) as whole:
+    with node.running(
+        tmp_path_factory.mktemp("node"), _binaries(request.config, *control_plane.BINARIES, *node.BINARIES)
+    ) as whole:
         yield whole
 
 
@@ -79,11 +88,15 @@ def node_namespace(node: Node) -> Iterator[str]:
         yield name
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        asked = getattr(item, "fixturenames", ())
         for fixture, marker in KINDS.items():
-            if fixture in getattr(item, "fixturenames", ()):
+            if fixture in asked:
                 item.add_marker(marker)
+        if "takes_root" in asked:
+            item.add_marker(pytest.mark.xdist_group("node"))  # one node is enough of them
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -95,18 +108,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"{reasons.count(reason)} tests: {reason}", yellow=True, bold=True)
 
 
-def missing(what: str, why: object) -> NoReturn:
-    """Skip, or with CI=true fail, because something is not there."""
-    text = f"{WITHOUT}{what}: {why}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(text)
-    pytest.skip(text)
-
-
 def _binaries(config: pytest.Config, *names: str) -> dict[str, Path]:
     try:
         with _speaking(config):
-            return assets.need(*control_plane.BINARIES, *names)
+            return assets.need(*names)
     except UnavailableError as error:
         missing("Kubernetes", error)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx2
 
+from absence import missing
 from fakes.ports import free_port
 from waiting import eventually
 
@@ -28,8 +29,7 @@ class Prometheus:
     async def start(self) -> None:
         """Start it and wait until it answers queries."""
         assert self._process is None
-        binary = shutil.which("prometheus")
-        assert binary, "there is no prometheus here; as root: apt-get install -y --no-install-recommends prometheus"
+        binary = shutil.which("prometheus") or missing("prometheus", "make test installs it as root")
         with (self._folder / "log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 binary,
@@ -40,7 +40,7 @@ class Prometheus:
                 stdout=log,
                 stderr=log,
             )
-        await eventually(self._is_ready, within=30, what="Prometheus is ready")
+        await eventually(self._is_ready, within=60, what="Prometheus is ready")
 
     async def stop(self, *, kill: bool = False) -> None:
         """End it, at once if it is to be killed."""
@@ -53,7 +53,7 @@ class Prometheus:
             else:
                 process.terminate()
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await process.wait()
         except TimeoutError:
             process.kill()

@@ -1,0 +1,55 @@
+"""The versions of Python that pyproject.toml names: where they are on this machine, and an environment for each."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PIP = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps")
+
+Command = tuple[str, ...]
+
+
+def supported(text: str) -> tuple[str, ...]:
+    """Give the versions that the classifiers of a pyproject.toml name."""
+    return tuple(re.findall(r'"Programming Language :: Python :: (\d+\.\d+)"', text))
+
+
+def find(version: str) -> Path | None:
+    """Give an interpreter of a version: the one on PATH, or one of pyenv's."""
+    return next(filter(_works, _candidates(version)), None)
+
+
+def environment(version: str) -> Path:
+    """Give the interpreter of the environment for a version, which `made` makes."""
+    return ROOT / f".venv-{version}" / "bin" / "python"
+
+
+def made(version: str, interpreter: Path) -> Iterator[Command]:
+    """Give the commands that make the environment; none if it is there and up to date."""
+    python, done = str(environment(version)), environment(version).parents[1] / ".installed"
+    if _is_newer(done, than=(ROOT / "requirements" / "dev.txt", ROOT / "pyproject.toml")):
+        return
+    yield str(interpreter), "-m", "venv", str(environment(version).parents[1])
+    yield python, *PIP, "--require-hashes", "-r", "requirements/dev.txt"
+    yield python, *PIP, "--no-build-isolation", "--editable", "."
+    yield "touch", str(done)
+
+
+def _candidates(version: str) -> Iterator[Path]:
+    if named := shutil.which(f"python{version}"):
+        yield Path(named)
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    yield from sorted(root.glob(f"versions/{version}.*/bin/python{version}"), reverse=True)
+
+
+def _works(interpreter: Path) -> bool:
+    """Tell whether it runs: pyenv puts commands on PATH that only name the versions it has."""
+    return subprocess.run([interpreter, "-c", "import ensurepip"], capture_output=True, check=False).returncode == 0  # noqa: S603 - found on this machine
+
+
+def _is_newer(path: Path, *, than: Iterable[Path]) -> bool:
+    return path.exists() and all(path.stat().st_mtime >= each.stat().st_mtime for each in than)
