@@ -127,11 +127,38 @@ def test_no_right_reads_a_secret_or_everything(helm: Path) -> None:
 
 
 def test_every_right_says_what_needs_it() -> None:
-    texts = [(CHART / "templates" / name).read_text() for name in ("_helpers.tpl", "rbac.yaml", "release.yaml")]
+    texts = [
+        (CHART / "templates" / name).read_text()
+        for name in ("_helpers.tpl", "rbac.yaml", "release.yaml", "userroles.yaml")
+    ]
 
     for text in texts:
         for before in re.findall(r"(.*)\n *- apiGroups:", text):
             assert before.strip().startswith("#"), before
+
+
+AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
+READ, WRITE = {"get", "list", "watch"}, {"create", "update", "patch", "delete", "deletecollection"}
+
+
+@pytest.mark.parametrize(("role", "verbs"), [("view", READ), ("edit", READ | WRITE), ("admin", READ | WRITE)])
+def test_the_clusters_own_roles_get_what_their_name_says_of_models(helm: Path, role: str, verbs: set[str]) -> None:
+    (found,) = [each for each in user_roles(template(helm)) if f"{AGGREGATE}{role}" in each["metadata"]["labels"]]
+
+    granted = {(resource, verb) for rule in found["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
+    models = {("modeldeployments", verb) for verb in verbs}
+    assert granted == models | {("modeldeployments/status", verb) for verb in READ}
+    assert {group for rule in found["rules"] for group in rule["apiGroups"]} == {"deployment.beamlit.com"}
+    assert found["metadata"]["name"] == f"beamlit-controller-{role}"
+
+
+@pytest.mark.parametrize("values", [{"userRoles": {"enabled": False}}, {"config": {"namespaces": ["models"]}}], ids=str)
+def test_without_user_roles_the_clusters_own_stay_as_they_are(helm: Path, values: Json) -> None:
+    assert user_roles(template(helm, values)) == []
+
+
+def user_roles(objects: list[Json]) -> list[Json]:
+    return [each for each in of("ClusterRole", objects) if AGGREGATE in str(each["metadata"]["labels"])]
 
 
 def test_limited_to_namespaces_nothing_is_granted_elsewhere(helm: Path) -> None:

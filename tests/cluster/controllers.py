@@ -24,6 +24,8 @@ Json = dict[str, Any]
 CHART = Path(__file__).resolve().parents[2] / "chart"
 NAME, SYSTEM = "beamlit-controller", "beamlit-system"
 RIGHTS = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
+PEOPLES = "rbac.authorization.k8s.io/aggregate-to-"
+"""The label of the roles that are not the controller's: they are added to those that people have."""
 SHARE_SERVER = "beamlit-controller.beamlit-system.svc"
 
 
