@@ -95,7 +95,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture, marker in KINDS.items():
             if fixture in asked:
                 item.add_marker(marker)
-        if "takes_root" in asked:
+        if "node" in asked:
             item.add_marker(pytest.mark.xdist_group("node"))  # one node is enough of them
 
 

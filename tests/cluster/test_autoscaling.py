@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from cluster import assets, controllers
+from cluster import controllers
 from cluster.control_plane import ControlPlane
 from cluster.metrics_api import MetricsApis
 from cluster.scaled import NAME, ScaledModel
@@ -80,7 +80,7 @@ class Pool:
 
 
 async def test_replicas_grow_and_then_the_offload_ends(
-    control_plane: ControlPlane, metrics_apis: MetricsApis, namespace: str, tmp_path: Path
+    control_plane: ControlPlane, metrics_apis: MetricsApis, rights: Path, namespace: str, tmp_path: Path
 ) -> None:
     client = control_plane.client
     model = ScaledModel(client, namespace, metrics_apis.values(namespace))
@@ -91,7 +91,6 @@ async def test_replicas_grow_and_then_the_offload_ends(
         "metadata": {"name": NAME},
         "spec": {"selector": {"app": NAME}, "ports": [{"port": 80, "targetPort": 8000}]},
     }
-    rights = controllers.install(client, assets.need("helm")["helm"])
     model.create([], replicas=2)
     client.kubectl("delete", "hpa", NAME, "-n", namespace)
     client.apply(service, deployed(), autoscaler(), namespace=namespace)
@@ -108,4 +107,3 @@ async def test_replicas_grow_and_then_the_offload_ends(
     assert pool.replicas() * TARGET > LOAD
     assert int(model.values.external["queue"][0].removesuffix("m")) < 1000 * TARGET
     assert "AutoscalerInterference" not in {each["type"] for each in pool.status()["conditions"]}
-    controllers.uninstall(client)

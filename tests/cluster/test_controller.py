@@ -1,134 +1,31 @@
-"""The controller against the real API server, with the chart's rights: what a user applies, and what comes of it."""
+"""The controller against the real API server, with the chart's rights: what a user applies, and what comes of it.
+
+One controller serves all tests here, each of which has a namespace of its own.
+"""
 
 import asyncio
-import json
-import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from cluster import assets, controllers
-from cluster.client import Client
+from cluster import controllers
 from cluster.control_plane import ControlPlane
 from cluster.controllers import Replica
-from cluster.metrics_api import MetricsApis, Values
+from cluster.metrics_api import MetricsApis
+from cluster.world import LONG, SERVICE, SETTINGS, World, lease, model
 from fakes.controller import COMMAND
 from waiting import eventually
 
-Json = dict[str, Any]
-LONG = 90
-SETTINGS = {"metricInformer": {"periodSeconds": 1}, "allowedRemoteHosts": ["api.example.com"]}
-SERVICE = {
-    "apiVersion": "v1",
-    "kind": "Service",
-    "metadata": {"name": "llama"},
-    "spec": {"selector": {"app": "llama"}, "ports": [{"name": "http", "port": 80, "targetPort": 8000}]},
-}
-GATEWAY = ("deployment", "configmap", "serviceaccount", "poddisruptionbudget")
-OWNED = (
-    ("", "services"),
-    ("", "configmaps"),
-    ("", "serviceaccounts"),
-    ("apps", "deployments"),
-    ("policy", "poddisruptionbudgets"),
-)
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-def model(**spec: Any) -> Json:  # noqa: ANN401 - whatever a spec has
-    config = {
-        "behavior": {"percentage": 50},
-        "remoteBackend": {"scheme": "https", "host": "api.example.com"},
-        "metrics": [
-            {"type": "External", "external": {"metric": {"name": "queue"}, "target": {"type": "Value", "value": 10}}}
-        ],
-    }
-    return {
-        "apiVersion": "deployment.beamlit.com/v1alpha1",
-        "kind": "ModelDeployment",
-        "metadata": {"name": "llama"},
-        "spec": {
-            "serviceRef": {"name": "llama", "targetPort": 8000},
-            "routing": {"mode": "Service"},
-            "offloadingConfig": config,
-            **spec,
-        },
-    }
-
-
-class World:
-    """A namespace with a model in it, as its user and an onlooker see it."""
-
-    def __init__(self, client: Client, namespace: str, values: Values) -> None:
-        self.client = client
-        self.namespace = namespace
-        self.values = values
-
-    def queue(self, length: int) -> None:
-        self.values.external["queue"] = [str(length)]
-
-    def apply(self, *objects: Json) -> None:
-        self.client.apply(*objects, namespace=self.namespace)
-
-    def patch(self, change: Json) -> None:
-        self.client.patch("md", "llama", change, namespace=self.namespace)
-
-    def get(self, kind: str, name: str) -> Json:
-        return self.client.get(kind, name, namespace=self.namespace)
-
-    def status(self) -> Json:
-        return self.get("md", "llama").get("status") or {}
-
-    def condition(self, kind: str) -> Json:
-        found = [each for each in self.status().get("conditions") or () if each["type"] == kind]
-        return found[0] if found else {}
-
-    def percentage(self) -> int | None:
-        return (self.status().get("offloading") or {}).get("percentage")
-
-    def names(self, kind: str) -> set[str]:
-        return {each["metadata"]["name"] for each in self.client.get(kind, namespace=self.namespace)["items"]}
-
-    def versions(self) -> dict[str, str]:
-        """Give the resourceVersion of everything that is ours."""
-        ours = "app.kubernetes.io/managed-by=beamlit-controller"
-        kinds = ",".join((*GATEWAY, "service"))
-        listed = self.client.kubectl("get", kinds, "-n", self.namespace, "-l", ours, "-o", _VERSIONS)
-        return dict(line.split(" ") for line in listed.splitlines())
-
-    def events(self) -> set[tuple[str, str]]:
-        items = self.client.get("events.events.k8s.io", namespace=self.namespace)["items"]
-        return {(each["type"], each["reason"]) for each in items if each["regarding"]["kind"] == "ModelDeployment"}
-
-    async def reaches(self, percentage: int) -> None:
-        await eventually(lambda: self.percentage() == percentage, within=LONG, every=0.2, what=f"{percentage} %")
-
-    async def complete(self) -> None:
-        """Wait until all of the gateway is there."""
-        await eventually(lambda: len(self.versions()) == 6, within=LONG, every=0.2, what="six objects")
-
-
-_VERSIONS = 'jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.resourceVersion}{"\\n"}{end}'
-
-
-@pytest.fixture(scope="module")
-def rights(control_plane: ControlPlane) -> Iterator[Path]:
-    yield controllers.install(control_plane.client, assets.need("helm")["helm"])
-    controllers.uninstall(control_plane.client)
-
-
-@pytest.fixture
-def world(control_plane: ControlPlane, metrics_apis: MetricsApis, namespace: str) -> World:
-    world = World(control_plane.client, namespace, metrics_apis.values(namespace))
-    world.queue(4)
-    return world
-
-
-@pytest_asyncio.fixture
-async def one(world: World, rights: Path, tmp_path: Path) -> AsyncIterator[Replica]:
-    replica = controllers.replica(world.client, tmp_path, "one", SETTINGS, rights)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def one(
+    control_plane: ControlPlane, metrics_apis: MetricsApis, rights: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Replica]:
+    replica = controllers.replica(control_plane.client, tmp_path_factory.mktemp("one"), "one", SETTINGS, rights)
     async with controllers.running(replica):
         yield replica
     assert '"level": "error"' not in replica.log
@@ -174,16 +71,11 @@ async def test_in_a_quiet_cluster_nothing_is_written(world: World, one: Replica)
     before, status = world.versions(), world.get("md", "llama")["metadata"]["resourceVersion"]
 
     for _ in range(5):
-        renewed = _lease(world.client)["renewTime"]
-        await eventually(lambda seen=renewed: _lease(world.client)["renewTime"] != seen, within=LONG)
+        renewed = lease(world.client)["renewTime"]
+        await eventually(lambda seen=renewed: lease(world.client)["renewTime"] != seen, within=LONG)
 
     assert world.versions() == before
     assert world.get("md", "llama")["metadata"]["resourceVersion"] == status
-
-
-def _lease(client: Client) -> Json:
-    lease: Json = client.get("lease", "beamlit-controller", namespace=controllers.SYSTEM)["spec"]
-    return lease
 
 
 async def test_what_somebody_deletes_or_changes_is_put_right(world: World, one: Replica) -> None:
@@ -343,223 +235,3 @@ async def test_metrics_that_can_not_be_read_hold_the_share_and_say_why(
 
     assert world.percentage() == 50
     assert world.condition("MetricsAvailable")["reason"] in {"NoSeries", "MetricNotFound"}
-
-
-@pytest_asyncio.fixture
-async def two(world: World, rights: Path, tmp_path: Path) -> AsyncIterator[tuple[Replica, Replica]]:
-    pair = tuple(controllers.replica(world.client, tmp_path, name, SETTINGS, rights) for name in ("first", "second"))
-    async with controllers.running(*pair):
-        world.queue(14)
-        world.apply(SERVICE, model())
-        await world.reaches(50)
-        yield pair[0], pair[1]
-
-
-async def test_a_killed_leader_is_followed_within_20_seconds_by_one_that_goes_on(
-    world: World, two: tuple[Replica, Replica]
-) -> None:
-    first, second = two
-    since = world.status()["offloading"]["since"]
-    assert await first.leads()
-
-    first.send(signal.SIGKILL)
-    killed = asyncio.get_running_loop().time()
-    await eventually(second.leads, within=LONG)
-    took = asyncio.get_running_loop().time() - killed
-    world.patch({"spec": {"offloadingConfig": {"behavior": {"percentage": 70}}}})
-    await world.reaches(70)
-
-    (known,) = [each for each in await second.models() if each["namespace"] == world.namespace]
-    assert took <= 20
-    assert world.status()["offloading"]["since"] >= since
-    assert [(change["previous"], change["percentage"]) for change in known["changes"]] == [(50, 70), (0, 50)]
-
-
-async def test_a_leader_that_is_told_to_stop_hands_over_at_once(world: World, two: tuple[Replica, Replica]) -> None:
-    first, second = two
-
-    first.send(signal.SIGTERM)
-    assert await first.ended() == 0
-    stopped = asyncio.get_running_loop().time()
-    await eventually(second.leads, within=LONG)
-
-    assert asyncio.get_running_loop().time() - stopped <= 5
-    assert world.percentage() == 50
-
-
-async def test_a_frozen_leader_writes_nothing_when_it_goes_on(world: World, two: tuple[Replica, Replica]) -> None:
-    first, second = two
-    first.send(signal.SIGSTOP)
-    await eventually(second.leads, within=LONG)
-    world.patch({"spec": {"offloadingConfig": {"behavior": {"percentage": 70}}}})
-    await world.reaches(70)
-    written = _written(world)
-
-    first.send(signal.SIGCONT)
-    await eventually(lambda: _follows(first), within=LONG, what="the frozen leader follows")
-
-    assert _written(world) == written
-    assert world.percentage() == 70
-    assert await second.leads()
-
-
-def _written(world: World) -> tuple[str, dict[str, str]]:
-    """Name what was written last to the resource and to all that is ours."""
-    return world.get("md", "llama")["metadata"]["resourceVersion"], world.versions()
-
-
-async def _follows(replica: Replica) -> bool:
-    return not await replica.leads()
-
-
-async def test_every_replica_answers_and_only_one_decides(world: World, two: tuple[Replica, Replica]) -> None:
-    first, second = two
-
-    for replica in two:
-        assert await replica.answers("/healthz")
-        assert await replica.answers("/readyz")
-    assert "beamlit_offload_percentage{" in await first.metrics()
-    assert "beamlit_offload_percentage{" not in await second.metrics()
-
-
-METRICS = [
-    {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}},
-    {"type": "Pods", "pods": {"metric": {"name": "running"}, "target": {"type": "AverageValue", "averageValue": 1}}},
-    {
-        "type": "Object",
-        "object": {
-            "metric": {"name": "hits"},
-            "describedObject": {"kind": "Service", "name": "llama"},
-            "target": {"type": "Value", "value": 1},
-        },
-    },
-    {"type": "External", "external": {"metric": {"name": "queue"}, "target": {"type": "Value", "value": 10}}},
-]
-IMPLIED = {
-    # The audit log has the patch that created an object; creating it was asked for as well.
-    *(("create", group, resource) for group, resource in OWNED),
-    # Asked for by an admission plugin, in the same request as the owner is named.
-    ("update", "deployment.beamlit.com", "modeldeployments/finalizers"),
-}
-
-
-async def test_every_right_is_used_and_none_is_missing(
-    control_plane: ControlPlane, world: World, rights: Path, tmp_path: Path
-) -> None:
-    source = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "llama"}
-    workload = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "llama"},
-        "spec": {
-            "replicas": 1,
-            "selector": {"matchLabels": {"app": "llama"}},
-            "template": {
-                "metadata": {"labels": {"app": "llama"}},
-                "spec": {"containers": [{"name": "server", "image": "model"}]},
-            },
-        },
-    }
-    config = {**model()["spec"]["offloadingConfig"], "metrics": METRICS}
-    replica = controllers.replica(world.client, tmp_path, "audited", SETTINGS, rights)
-    async with controllers.running(replica):
-        world.apply(SERVICE, workload, model(modelSourceRef=source, offloadingConfig=config))
-        await world.complete()
-        await eventually(lambda: world.condition("MetricsAvailable") != {}, within=LONG)
-        await eventually(lambda: "deployment.beamlit.com/config" in _annotations(world), within=LONG)
-        world.queue(14)
-        await world.reaches(50)
-        # As if its Service had been taken over: that is given back, seen, and the model let go.
-        finalizers = {"finalizers": ["deployment.beamlit.com/give-back"]}
-        world.patch({"metadata": finalizers, "spec": {"enabled": False, "routing": {"mode": "Takeover"}}})
-        await eventually(lambda: "llama-gateway" not in world.names("deployment"), within=LONG)
-        now = ("--force", "--grace-period=0", "--ignore-not-found")
-        world.client.kubectl("delete", "pod", "--all", "-n", world.namespace, *now)
-        await eventually(lambda: set(world.versions()) == {"Service/llama-gateway"}, within=LONG)
-        await eventually(lambda: not world.get("md", "llama")["metadata"].get("finalizers"), within=LONG)
-
-    asked = [each for each in control_plane.asked(f"{controllers.SYSTEM}:{controllers.NAME}") if "objectRef" in each]
-    # In other tests' namespaces, which are on their way out, nothing may be created any more.
-    here = [each for each in asked if each["objectRef"].get("namespace") in {world.namespace, controllers.SYSTEM, None}]
-    refused = {_right(event) for event in here if event["responseStatus"]["code"] == 403}
-    used = {right for event in asked for right in _granted(_right(event))} | IMPLIED
-    assert refused == set()
-    assert {right for right in _given(world.client) if right not in used} == set()
-
-
-def _annotations(world: World) -> str:
-    pods = world.client.get("pods", namespace=world.namespace)["items"]
-    return str([each["metadata"].get("annotations") for each in pods if "gateway" in each["metadata"]["name"]])
-
-
-def _right(event: Json) -> tuple[str, str, str]:
-    about = event["objectRef"]
-    subresource = f"/{about['subresource']}" if "subresource" in about else ""
-    return event["verb"], about.get("apiGroup", ""), f"{about['resource']}{subresource}"
-
-
-def _granted(right: tuple[str, str, str]) -> set[tuple[str, str, str]]:
-    """Give the ways in which a rule may grant what was asked for."""
-    verb, group, resource = right
-    return {right, (verb, group, "*"), (verb, "*", f"*/{resource.partition('/')[2]}")}
-
-
-def _given(client: Client) -> set[tuple[str, str, str]]:
-    """Give every right that the chart grants the controller."""
-    ours = "app.kubernetes.io/name=beamlit-controller"
-    listed = json.loads(client.kubectl("get", "role,clusterrole", "-A", "-l", ours, "-o", "json"))["items"]
-    rules = [rule for each in listed if controllers.PEOPLES not in str(each["metadata"]) for rule in each["rules"]]
-    return {
-        (verb, group, resource)
-        for rule in rules
-        for verb in rule["verbs"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-    }
-
-
-async def test_everything_is_given_back_also_of_a_model_whose_remote_is_refused_by_now(
-    world: World, rights: Path, tmp_path: Path
-) -> None:
-    world.queue(14)
-    replica = controllers.replica(world.client, tmp_path, "last", SETTINGS, rights)
-    async with controllers.running(replica):
-        world.apply(SERVICE, model())
-        await world.complete()
-        await world.reaches(50)
-
-    forbidding = tmp_path / "forbidding.yaml"
-    forbidding.write_text("config: {allowedRemoteHosts: [other.example]}")
-    said = await asyncio.create_subprocess_exec(
-        str(COMMAND),
-        "release",
-        f"--namespace={controllers.SYSTEM}",
-        f"--settings={forbidding}",
-        f"--kubeconfig={rights}",
-        "--within-seconds=80",
-    )
-
-    assert await said.wait() == 0
-    assert set(world.versions()) == {"Service/llama-gateway"}
-    assert world.get("service", "llama-gateway")["spec"]["selector"] == {"app": "llama"}
-    assert world.status()["offloading"]["reason"] == "Released"
-    assert world.percentage() == 0
-
-
-async def test_limited_to_a_namespace_it_needs_no_right_elsewhere(
-    control_plane: ControlPlane, world: World, rights: Path, tmp_path: Path
-) -> None:
-    controllers.uninstall(control_plane.client)
-    settings = {**SETTINGS, "namespaces": [world.namespace]}
-    kubeconfig = controllers.install(control_plane.client, assets.need("helm")["helm"], {"config": settings})
-    try:
-        replica = controllers.replica(world.client, tmp_path, "limited", settings, kubeconfig)
-        async with controllers.running(replica):
-            world.apply(SERVICE, model())
-            await world.complete()
-            await world.reaches(0)
-    finally:
-        controllers.uninstall(control_plane.client)
-        controllers.install(control_plane.client, assets.need("helm")["helm"])
-
-    assert "forbidden" not in replica.log.lower()

@@ -70,8 +70,8 @@ def pod(name: str) -> Json:
 
 
 @pytest.fixture(scope="module")
-def rights(control_plane: ControlPlane) -> Iterator[str]:
-    controllers.install(control_plane.client, assets.need("helm")["helm"])
+def rights(control_plane: ControlPlane, helm: Path) -> Iterator[str]:
+    controllers.install(control_plane.client, helm)
     account = ("create", "token", controllers.NAME, "-n", controllers.SYSTEM, "--duration=24h")
     yield control_plane.client.kubectl(*account).strip()
     controllers.uninstall(control_plane.client)
@@ -209,18 +209,15 @@ async def test_a_gateway_that_fails_loses_the_service_and_gets_it_again_when_it_
     await taken(stage)
 
     stage.ready = False
-    loop = asyncio.get_running_loop()
     await eventually(lambda: not stage.led_to, within=LONG)  # all gateways at once: that is not our doing
-    failed = loop.time()
+    failed = asyncio.get_running_loop().time()
     await becomes(is_back, stage)
-    took = loop.time() - failed
     await becomes(lambda stage: condition(stage) == ("False", "GatewayLost"), stage)
     stage.outages.clear()
     stage.ready = True
 
     await becomes(is_taken, stage)
-    assert took < 20  # ten seconds of patience, and what a busy machine takes
-    assert loop.time() - failed > 30
+    assert asyncio.get_running_loop().time() - failed > 30
     assert stage.outages == []
 
 

@@ -68,10 +68,28 @@ class Authority:
             .not_valid_before(now - timedelta(hours=1))
             .not_valid_after(now + (timedelta(minutes=-1) if expired else timedelta(days=1)))
             .add_extension(usage, critical=True)
+            .add_extension(_uses(ca=usage.ca), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            # From Python 3.13 on, whoever verifies wants to find this.
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def _uses(*, ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not ca,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _subject(name: str) -> x509.GeneralName:

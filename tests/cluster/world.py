@@ -1,0 +1,101 @@
+"""A namespace with a model in it, as its user and an onlooker see it."""
+
+from typing import Any
+
+from cluster import controllers
+from cluster.client import Client
+from cluster.metrics_api import Values
+from waiting import eventually
+
+Json = dict[str, Any]
+LONG = 90
+SETTINGS = {"metricInformer": {"periodSeconds": 1}, "allowedRemoteHosts": ["api.example.com"]}
+SERVICE = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "llama"},
+    "spec": {"selector": {"app": "llama"}, "ports": [{"name": "http", "port": 80, "targetPort": 8000}]},
+}
+GATEWAY = ("deployment", "configmap", "serviceaccount", "poddisruptionbudget")
+
+
+def model(**spec: Any) -> Json:  # noqa: ANN401 - whatever a spec has
+    config = {
+        "behavior": {"percentage": 50},
+        "remoteBackend": {"scheme": "https", "host": "api.example.com"},
+        "metrics": [
+            {"type": "External", "external": {"metric": {"name": "queue"}, "target": {"type": "Value", "value": 10}}}
+        ],
+    }
+    return {
+        "apiVersion": "deployment.beamlit.com/v1alpha1",
+        "kind": "ModelDeployment",
+        "metadata": {"name": "llama"},
+        "spec": {
+            "serviceRef": {"name": "llama", "targetPort": 8000},
+            "routing": {"mode": "Service"},
+            "offloadingConfig": config,
+            **spec,
+        },
+    }
+
+
+class World:
+    """The user of a namespace, who has a model in it, and an onlooker."""
+
+    def __init__(self, client: Client, namespace: str, values: Values) -> None:
+        self.client = client
+        self.namespace = namespace
+        self.values = values
+
+    def queue(self, length: int) -> None:
+        self.values.external["queue"] = [str(length)]
+
+    def apply(self, *objects: Json) -> None:
+        self.client.apply(*objects, namespace=self.namespace)
+
+    def patch(self, change: Json) -> None:
+        self.client.patch("md", "llama", change, namespace=self.namespace)
+
+    def get(self, kind: str, name: str) -> Json:
+        return self.client.get(kind, name, namespace=self.namespace)
+
+    def status(self) -> Json:
+        return self.get("md", "llama").get("status") or {}
+
+    def condition(self, kind: str) -> Json:
+        found = [each for each in self.status().get("conditions") or () if each["type"] == kind]
+        return found[0] if found else {}
+
+    def percentage(self) -> int | None:
+        return (self.status().get("offloading") or {}).get("percentage")
+
+    def names(self, kind: str) -> set[str]:
+        return {each["metadata"]["name"] for each in self.client.get(kind, namespace=self.namespace)["items"]}
+
+    def versions(self) -> dict[str, str]:
+        """Give the resourceVersion of everything that is ours."""
+        ours = "app.kubernetes.io/managed-by=beamlit-controller"
+        kinds = ",".join((*GATEWAY, "service"))
+        listed = self.client.kubectl("get", kinds, "-n", self.namespace, "-l", ours, "-o", _VERSIONS)
+        return dict(line.split(" ") for line in listed.splitlines())
+
+    def events(self) -> set[tuple[str, str]]:
+        items = self.client.get("events.events.k8s.io", namespace=self.namespace)["items"]
+        return {(each["type"], each["reason"]) for each in items if each["regarding"]["kind"] == "ModelDeployment"}
+
+    async def reaches(self, percentage: int) -> None:
+        await eventually(lambda: self.percentage() == percentage, within=LONG, every=0.2, what=f"{percentage} %")
+
+    async def complete(self) -> None:
+        """Wait until all of the gateway is there."""
+        await eventually(lambda: len(self.versions()) == 6, within=LONG, every=0.2, what="six objects")
+
+
+_VERSIONS = 'jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.resourceVersion}{"\\n"}{end}'
+
+
+def lease(client: Client) -> Json:
+    """Give what the replicas agree on: which of them leads."""
+    found: Json = client.get("lease", "beamlit-controller", namespace=controllers.SYSTEM)["spec"]
+    return found
