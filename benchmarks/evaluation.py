@@ -20,7 +20,7 @@ from pathlib import Path
 import prometheus_client
 
 from beamlit_controller.controller import supervisor
-from beamlit_controller.controller.clock import SteadyClock
+from beamlit_controller.controller.clock import AnchoredClock
 from beamlit_controller.controller.loop import Parts
 from beamlit_controller.controller.sensor import Sensor
 from beamlit_controller.core.cycle import Cycle
@@ -131,7 +131,7 @@ class _Lags:
 
 
 async def _control(count: int, decisions: Path) -> None:
-    clock, lags, memory = SteadyClock(), _Lags(), DecisionFiles(decisions)
+    clock, lags, memory = AnchoredClock(), _Lags(), DecisionFiles(decisions)
     answers, endpoints = _Answers(), Endpoints({"models/llama": ("127.0.0.1:8000", "127.0.0.1:8001")})
     pulse, models = Pulse(clock, timedelta(minutes=1)), ModelsSink(clock)
     metrics = MetricsSink(prometheus_client.CollectorRegistry())

@@ -19,7 +19,7 @@ from beamlit_controller.api import settings as api_settings
 from beamlit_controller.api import standalone_rules
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.controller import supervisor
-from beamlit_controller.controller.clock import SteadyClock
+from beamlit_controller.controller.clock import AnchoredClock
 from beamlit_controller.controller.loop import Parts
 from beamlit_controller.controller.ports import Source
 from beamlit_controller.controller.sensor import Route, Sensor
@@ -75,13 +75,13 @@ async def standalone(given: Standalone) -> None:
             hurrying = group.create_task(_then(hurry, gateways.hurry))
             await gateways.stop()
             hurrying.cancel()
-        DecisionFiles(place.decisions).rest(SteadyClock().now())
+        DecisionFiles(place.decisions).rest(AnchoredClock().now())
         place.clear()
 
 
 async def _serve(given: Standalone, place: State, resources: AsyncExitStack, stop: asyncio.Event) -> Gateways:
     """Wire the parts and run them until told to stop. A part that dies ends them all, and leaves the gateways serving."""
-    settings, clock = given.settings, SteadyClock()
+    settings, clock = given.settings, AnchoredClock()
     listener = resources.enter_context(_bound(settings))
     overrides = Overrides(place.overrides)
     folder = Folder(
@@ -238,7 +238,7 @@ class _Shown:
     sinks: tuple[MetricsSink, ModelsSink, Pulse]
 
 
-def _site(settings: Settings, clock: SteadyClock, folder: Folder, gateways: Gateways, shares: ShareServer) -> _Shown:
+def _site(settings: Settings, clock: AnchoredClock, folder: Folder, gateways: Gateways, shares: ShareServer) -> _Shown:
     registry = prometheus_client.CollectorRegistry()
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # it carries no annotation
     exposition, metrics = Exposition(registry), MetricsSink(registry)

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from beamlit_controller.controller import loop, supervisor
-from beamlit_controller.controller.clock import SteadyClock
+from beamlit_controller.controller.clock import AnchoredClock
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.controller.loop import Parts
 from beamlit_controller.controller.ports import Population
 from beamlit_controller.controller.sensor import Sensor
 from beamlit_controller.core import decision
 from beamlit_controller.core.cycle import Cycle
-from beamlit_controller.core.decision import Decision
+from beamlit_controller.core.decision import Decision, Timers
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import LocalHealth, Missing, Reading, Scale
 from beamlit_controller.core.spec import Behavior, MetricSpec, ModelKey, OffloadSpec
@@ -26,6 +26,7 @@ from builders import NOW, QUEUE, pods, sample, spec
 
 PERIOD = timedelta(seconds=5)
 OTHER = ModelKey("models", "mistral")
+PATIENT = Behavior(engage=replace(Behavior().engage, stabilization_window=timedelta(seconds=30)))
 
 pytestmark = pytest.mark.looptime
 
@@ -90,9 +91,21 @@ class Remembered(dict[ModelKey, Decision]):
         return self.get(key)
 
 
-def parts(source: Queue | Missing, seen: Seen) -> Parts:
+class Wall:
+    """A wall clock that begins at NOW, runs with the loop, and can be set."""
+
+    def __init__(self) -> None:
+        self._time = asyncio.get_running_loop().time
+        self._began = self._time()
+        self.ahead = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return NOW + timedelta(seconds=self._time() - self._began) + self.ahead
+
+
+def parts(source: Queue | Missing, seen: Seen, wall: Wall | None = None) -> Parts:
     sensor = Sensor(route=lambda _spec, _metric: source, inventory=ThreePods())
-    return Parts(sensor, (seen,), SteadyClock(NOW), lambda _spec: PERIOD)
+    return Parts(sensor, (seen,), AnchoredClock(wall or Wall()), lambda _spec: PERIOD)
 
 
 async def for_seconds(seconds: float, *coroutines: Coroutine[Any, Any, None]) -> None:
@@ -197,3 +210,51 @@ async def test_a_poisoned_model_leaves_the_others_alone() -> None:
     assert len(seen.of(good.key)) >= 6
     assert not seen.of(OTHER)
     assert {key for key, _ in seen.failures} == {OTHER}
+
+
+HOURS = [timedelta(hours=hours) for hours in (-100, -1, 1, 100)]
+
+
+@pytest.mark.parametrize("step", HOURS)
+async def test_rounds_come_once_a_period_and_on_time_though_the_clock_is_set(step: timedelta) -> None:
+    seen, wall = Seen(), Wall()
+
+    async def set_clock() -> None:
+        await asyncio.sleep(31)
+        wall.ahead = step
+
+    await for_seconds(61, loop.run(Latest(spec()), parts(Queue(), seen, wall), previous=None), set_clock())
+
+    assert 13 <= len(seen.cycles) <= 14
+    assert all(timedelta(0) <= cycle.lag < timedelta(milliseconds=1) for cycle in seen.cycles)
+    assert all(cycle.took == timedelta(0) for cycle in seen.cycles)
+    assert seen.cycles[-1].signals.at > NOW + step + timedelta(seconds=50)
+
+
+@pytest.mark.parametrize("step", HOURS)
+async def test_a_window_lasts_as_long_as_it_should_though_the_clock_is_set_within_it(step: timedelta) -> None:
+    seen, wall = Seen(), Wall()
+    patient = spec(behavior=PATIENT)
+
+    async def set_clock() -> None:
+        await asyncio.sleep(12)
+        wall.ahead = step
+
+    running = loop.run(Latest(patient), parts(Queue(value=20), seen, wall), previous=None)
+    await for_seconds(50, running, set_clock())
+
+    engaged = next(cycle.at for cycle in seen.cycles if cycle.decision.percentage == 100)
+    assert timedelta(seconds=30) <= engaged - step - NOW <= timedelta(seconds=36)
+
+
+async def test_a_decision_of_a_clock_that_went_ahead_is_gone_on_from_as_of_now() -> None:
+    """A window would have lasted until the old clock's time came."""
+    seen = Seen()
+    later = NOW + timedelta(days=1)
+    patient = spec(behavior=PATIENT)
+    before = replace(decision.begin(later), timers=Timers(over_since=later))
+
+    await for_seconds(50, loop.run(Latest(patient), parts(Queue(value=20), seen), previous=before))
+
+    engaged = next(cycle.at for cycle in seen.cycles if cycle.decision.percentage == 100)
+    assert timedelta(seconds=30) <= engaged - NOW <= timedelta(seconds=36)

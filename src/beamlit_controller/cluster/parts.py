@@ -13,7 +13,7 @@ from beamlit_controller.cluster.given import LEASE, TOKEN_KEY, Cluster
 from beamlit_controller.cluster.site import Shown
 from beamlit_controller.cluster.weights import Weights
 from beamlit_controller.controller.changes import Changes
-from beamlit_controller.controller.clock import SteadyClock
+from beamlit_controller.controller.clock import AnchoredClock
 from beamlit_controller.controller.ports import Clock
 from beamlit_controller.controller.sensor import Sensor
 from beamlit_controller.envoy import remote_stats
@@ -76,7 +76,7 @@ async def build(given: Cluster, resources: AsyncExitStack) -> Parts:
     store = Store(partial(translate.read, settings=given.settings), Changes())
     stats = GatewayStats(f"/stats/prometheus?{urlencode({'filter': remote_stats.FILTER})}", remote_stats.attempts)
     outside = Outside(
-        clock=SteadyClock(),
+        clock=AnchoredClock(),
         sensor=await _sensor(given, server, store, resources),
         reach=await resources.enter_async_context(Reach(gateway.QUESTION)),
         remotes=await resources.enter_async_context(Remotes(store.models, store.owned, stats, store.changes)),

@@ -11,7 +11,7 @@ from beamlit_controller.api.settings import Settings
 from beamlit_controller.cluster import gateway, restore
 from beamlit_controller.cluster.given import LEASE, Cluster
 from beamlit_controller.controller.changes import Changes
-from beamlit_controller.controller.clock import SteadyClock
+from beamlit_controller.controller.clock import AnchoredClock
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
 from beamlit_controller.kubernetes import api_server, paths
@@ -78,7 +78,7 @@ async def _released(given: Cluster, server: ApiServer) -> None:
 
 
 def _reconciler(given: Cluster, server: ApiServer, store: Store) -> Reconciler:
-    observer = Observer(Reach(gateway.QUESTION), SteadyClock(), lambda _: None)
+    observer = Observer(Reach(gateway.QUESTION), AnchoredClock(), lambda _: None)
     passes = GatewayPass(server, NoFiles(), observer, image=given.image)
     return Reconciler(server, store, gateway=passes, status=NoStatus())
 

@@ -1,4 +1,8 @@
-"""The loop of one model: read the spec, read the signals, run the cycle, tell the sinks, wait. The loop is the retry."""
+"""The loop of one model: read the spec, read the signals, run the cycle, tell the sinks, wait. The loop is the retry.
+
+Rounds come by the loop's monotonic clock, decisions are stamped by the wall clock. When that is set, the moments of the
+last decision move with it, so no window ends early or late.
+"""
 
 import asyncio
 import random
@@ -6,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from beamlit_controller.controller.clock import PARTED
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.controller.ports import Clock, Sink
 from beamlit_controller.controller.sensor import Sensor
-from beamlit_controller.core import cycle
+from beamlit_controller.core import cycle, moments
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.spec import OffloadSpec
@@ -28,44 +33,72 @@ class Parts:
     period: Callable[[OffloadSpec], timedelta]
 
 
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The last decision, and the wall-clock time at which the loop's clock was at 0 when it was made."""
+
+    decision: Decision | None
+    origin: datetime
+
+
 async def run(specs: Latest[OffloadSpec], parts: Parts, *, previous: Decision | None) -> None:
     """Decide for one model, once a period and at once when its spec changes, until cancelled."""
-    due = parts.clock.now()
+    now = parts.clock.now()
+    last = Last(previous and moments.no_later(previous, now), _origin(now))
+    due = _seconds()
     spread = random.random()  # noqa: S311 - spreads models over the period, guards nothing
     while True:
         spec = specs.value
-        previous = await _round(spec, parts, previous=previous, due=due)
-        period = parts.period(spec)
-        due = max(due + period * spread, parts.clock.now())
+        last = await _round(spec, parts, last, due=due)
+        due = max(due + parts.period(spec).total_seconds() * spread, _seconds())
         spread = 1.0
-        due = await _wait(specs, spec, parts.clock, until=due)
+        due = await _wait(specs, spec, until=due)
 
 
-async def _round(spec: OffloadSpec, parts: Parts, *, previous: Decision | None, due: datetime) -> Decision | None:
+async def _round(spec: OffloadSpec, parts: Parts, last: Last, *, due: float) -> Last:
     """Run one round. An error that nobody expected ends here: the share stays, and the next round tries again."""
     try:
-        record = await _observe(spec, parts, previous=previous, due=due)
+        record = await _observe(spec, parts, last, due=due)
         for sink in parts.sinks:
             sink.record(record)
     except Exception as error:  # noqa: BLE001 - the one place where a model's unexpected error must not end the others
         for sink in parts.sinks:
             sink.failed(spec.key, error)
-        return previous
-    return record.decision
+        return last
+    return Last(record.decision, _origin(record.at))
 
 
-async def _observe(spec: OffloadSpec, parts: Parts, *, previous: Decision | None, due: datetime) -> Cycle:
-    began = parts.clock.now()
-    signals = await parts.sensor.read(spec, at=began, deadline=parts.period(spec) * DEADLINE)
-    now = parts.clock.now()
-    return cycle.run(spec, signals, previous=previous, now=now, took=now - began, lag=began - due)
+async def _observe(spec: OffloadSpec, parts: Parts, last: Last, *, due: float) -> Cycle:
+    began = _seconds()
+    signals = await parts.sensor.read(spec, at=parts.clock.now(), deadline=parts.period(spec) * DEADLINE)
+    now, took, lag = parts.clock.now(), _seconds() - began, began - due
+    previous = _in_step(last, now)
+    return cycle.run(
+        spec, signals, previous=previous, now=now, took=timedelta(seconds=took), lag=timedelta(seconds=lag)
+    )
 
 
-async def _wait(specs: Latest[OffloadSpec], seen: OffloadSpec, clock: Clock, *, until: datetime) -> datetime:
+def _in_step(last: Last, now: datetime) -> Decision | None:
+    """Give the last decision with its moments by the clock as it is now."""
+    step = _origin(now) - last.origin
+    if last.decision is None or abs(step) <= PARTED:
+        return last.decision
+    return moments.no_later(moments.moved(last.decision, step), now)
+
+
+async def _wait(specs: Latest[OffloadSpec], seen: OffloadSpec, *, until: float) -> float:
     """Wait for the next round, and tell when it is due: as planned, or now because the spec changed."""
     try:
-        async with asyncio.timeout((until - clock.now()).total_seconds()):
+        async with asyncio.timeout_at(until):
             await specs.other_than(seen)
     except TimeoutError:
         return until
-    return clock.now()
+    return _seconds()
+
+
+def _seconds() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _origin(now: datetime) -> datetime:
+    return now - timedelta(seconds=_seconds())

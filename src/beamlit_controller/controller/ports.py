@@ -12,7 +12,7 @@ from beamlit_controller.core.spec import MetricSpec, ModelKey, OffloadSpec
 
 
 class Clock(Protocol):
-    """The time, as an aware datetime that never goes back."""
+    """The time, as an aware datetime: for timestamps. It goes back only when the wall clock was set back (`controller.clock`)."""
 
     def now(self) -> datetime:
         """Tell the time."""
