@@ -29,6 +29,8 @@ beamlit-controller
 /models                     what was seen and decided for every model, and mistakes in manifests, as JSON
 /models/NAMESPACE/NAME      the same for one model
 """
+TICK = 1.0
+"""Seconds; uvicorn itself wakes ten times as often, which is most of what an idle controller would cost."""
 GRACE = 2
 """Seconds that answers under way get when we end."""
 
@@ -102,7 +104,9 @@ class _Server(uvicorn.Server):
 
     async def main_loop(self) -> None:
         try:
-            await super().main_loop()
+            while not self.should_exit:
+                await self.on_tick(0)  # renews the date that answers carry
+                await asyncio.sleep(TICK)
         except asyncio.CancelledError:
             await self.shutdown()
             raise
