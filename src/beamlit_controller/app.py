@@ -35,11 +35,11 @@ from beamlit_controller.prometheus.source import PrometheusSource
 from beamlit_controller.scrape.source import ScrapeSource
 from beamlit_controller.standalone import sockets, state
 from beamlit_controller.standalone.folder import Folder
-from beamlit_controller.standalone.gateway import Shape
 from beamlit_controller.standalone.gateways import Gateways
 from beamlit_controller.standalone.inventory import Endpoints
 from beamlit_controller.standalone.memory import DecisionFiles
 from beamlit_controller.standalone.overrides import Overrides
+from beamlit_controller.standalone.shape import Shape
 from beamlit_controller.standalone.state import State
 from beamlit_controller.telemetry import web
 from beamlit_controller.telemetry.exposition import Exposition
@@ -66,24 +66,43 @@ class Standalone:
 
 
 async def standalone(given: Standalone) -> None:
-    """Run until SIGTERM or SIGINT; then drain, end the gateways and leave nothing behind. A second signal hurries."""
+    """Run until SIGTERM or SIGINT; then drain, end the gateways and leave nothing behind. A second signal hurries.
+
+    A part that dies before ends the process, and leaves the gateways serving for the next one. Raises StateError and OSError.
+    """
     with state.locked(given.state) as place, signals() as (stop, hurry):
-        async with AsyncExitStack() as resources:
-            gateways = await _serve(given, place, resources, stop)
+        clock, gateways = AnchoredClock(), Gateways(place.gateways, _shape(given.settings))
+        try:
+            async with AsyncExitStack() as resources:
+                await _serve(given, place, clock=clock, gateways=gateways, resources=resources, stop=stop)
+        except Exception:
+            if not stop.is_set():
+                raise
+            log.exception("a part ended badly while stopping")
         log.info("stopping: gateways finish the requests in flight; a second signal ends them at once")
         async with asyncio.TaskGroup() as group:
             hurrying = group.create_task(_then(hurry, gateways.hurry))
-            await gateways.stop()
-            hurrying.cancel()
-        DecisionFiles(place.decisions).rest(AnchoredClock().now())
+            try:
+                await gateways.stop()
+            finally:
+                hurrying.cancel()
+        DecisionFiles(place.decisions).rest(clock.now())
         place.clear()
 
 
-async def _serve(given: Standalone, place: State, resources: AsyncExitStack, stop: asyncio.Event) -> Gateways:
+async def _serve(
+    given: Standalone,
+    place: State,
+    *,
+    clock: AnchoredClock,
+    gateways: Gateways,
+    resources: AsyncExitStack,
+    stop: asyncio.Event,
+) -> None:
     """Wire the parts and run them until told to stop. A part that dies ends them all, and leaves the gateways serving."""
-    settings, clock = given.settings, AnchoredClock()
+    settings = given.settings
     listener = resources.enter_context(_bound(settings))
-    overrides = Overrides(place.overrides)
+    overrides = Overrides(place.overrides, clock)
     folder = Folder(
         given.manifests,
         kept=place.manifests,
@@ -106,20 +125,12 @@ async def _serve(given: Standalone, place: State, resources: AsyncExitStack, sto
     await resources.enter_async_context(
         shares.serve(f"unix:{resources.enter_context(sockets.reachable(place.shares))}")
     )
-    shape = Shape(
-        files=partial(gateway_files, settings),
-        command=_command,
-        secrets=partial(_secret_folders, settings),
-        figures=remote_stats.FILTER,
-        attempts=remote_stats.attempts,
-    )
-    gateways = Gateways(place.gateways, shape)
 
     memory = DecisionFiles(place.decisions)
     if not folder.manifests.problems:  # else a model may only be missing until its manifest is mended
         memory.keep_only(folder.manifests.specs.keys())
         overrides.keep_only(folder.manifests.specs.keys())
-    site = _site(settings, clock, folder, gateways, shares)
+    site = _site(settings, clock, folder=folder, gateways=gateways, shares=shares, memory=memory)
     sinks = (ShareSink(shares, gateways.attempts), memory, *site.sinks, LogSink())
     parts = Parts(sensor, sinks, clock, partial(api_settings.period, settings=settings))
 
@@ -134,7 +145,6 @@ async def _serve(given: Standalone, place: State, resources: AsyncExitStack, sto
         await stop.wait()
         for task in tasks:
             task.cancel()
-    return gateways
 
 
 def _bound(settings: Settings) -> socket.socket:
@@ -195,6 +205,16 @@ def _path(name: str | None) -> Path | None:
 # The gateways.
 
 
+def _shape(settings: Settings) -> Shape:
+    return Shape(
+        files=partial(gateway_files, settings),
+        command=_command,
+        secrets=partial(_secret_folders, settings),
+        figures=remote_stats.FILTER,
+        attempts=remote_stats.attempts,
+    )
+
+
 def gateway_files(settings: Settings, spec: OffloadSpec, directory: Path) -> dict[str, str]:
     """Give a gateway's files. Its sockets are named from its own folder, where Envoy runs: no path is too long."""
     given = settings.standalone
@@ -238,7 +258,15 @@ class _Shown:
     sinks: tuple[MetricsSink, ModelsSink, Pulse]
 
 
-def _site(settings: Settings, clock: AnchoredClock, folder: Folder, gateways: Gateways, shares: ShareServer) -> _Shown:
+def _site(
+    settings: Settings,
+    clock: AnchoredClock,
+    *,
+    folder: Folder,
+    gateways: Gateways,
+    shares: ShareServer,
+    memory: DecisionFiles,
+) -> _Shown:
     registry = prometheus_client.CollectorRegistry()
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # it carries no annotation
     exposition, metrics = Exposition(registry), MetricsSink(registry)
@@ -257,12 +285,17 @@ def _site(settings: Settings, clock: AnchoredClock, folder: Folder, gateways: Ga
         "Times that the model's gateway ended and was started again.",
         lambda: {key: gateways.state(key).get("restarts", 0) for key in folder.manifests.specs},
     )
+    exposition.counter(
+        "beamlit_gateway_faults_total",
+        "What went wrong with the model's gateway, each failed retry included; /models says what.",
+        lambda: {key: gateways.faults(key) for key in folder.manifests.specs},
+    )
     models = ModelsSink(
         clock,
         Surroundings(
             gateway=lambda key: _gateway(gateways, shares, key),
             notices=lambda key: folder.manifests.notices.get(key, ()),
-            problems=lambda: folder.manifests.problems,
+            problems=lambda: (*folder.manifests.problems, *memory.problems),
         ),
     )
     pulse = Pulse(clock, max(STUCK, settings.period * 10))

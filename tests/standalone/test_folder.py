@@ -1,7 +1,12 @@
 """Manifests from a folder, with real files."""
 
+import asyncio
 import json
-from collections.abc import Sequence
+import os
+import resource
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -11,8 +16,10 @@ import pytest
 from beamlit_controller.api import manifests
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Override, Rejected
+from beamlit_controller.standalone import overrides
 from beamlit_controller.standalone.folder import Folder
 from beamlit_controller.standalone.overrides import Overrides
+from waiting import eventually
 
 LATER = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
 KEY = ModelKey("default", "llama")
@@ -38,13 +45,27 @@ def together(specs: Sequence[OffloadSpec]) -> tuple[Rejected, ...]:
     return (Rejected("config", "two are enough"),) if len(specs) > 2 else ()
 
 
+@dataclass
+class Now:
+    """A clock that stands still."""
+
+    time: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def now(self) -> datetime:
+        return self.time
+
+
+def by_hand(path: Path, clock: Now | None = None) -> Overrides:
+    return Overrides(path.parent / "overrides", clock or Now())
+
+
 def folder(path: Path) -> Folder:
     return Folder(
         path,
         kept=path.parent / "kept",
         parse=partial(manifests.parse, settings=Settings()),
         together=together,
-        overrides=Overrides(path.parent / "overrides"),
+        overrides=by_hand(path),
     )
 
 
@@ -156,16 +177,16 @@ def test_what_was_set_by_hand_goes_before_the_manifest_until_it_is_taken_away(pa
     document = json.loads(manifest())
     document["metadata"]["annotations"] = {"offloading.beamlit.com/override": "10"}
     (path / "a.yaml").write_text(json.dumps(document))
-    hands = Overrides(path.parent / "overrides")
+    hands = path.parent / "overrides"
 
-    hands.put(KEY, Override(25, LATER, "ada", "a rehearsal"))
+    overrides.put(hands, KEY, Override(25, LATER, "ada", "a rehearsal"))
     read.read()
-    by_hand = read.manifests.specs[KEY].override
-    hands.put(KEY, None)
-    hands.put(KEY, None)
+    in_force = read.manifests.specs[KEY].override
+    overrides.put(hands, KEY, None)
+    overrides.put(hands, KEY, None)
     read.read()
 
-    assert by_hand == Override(25, LATER, "ada", "a rehearsal")
+    assert in_force == Override(25, LATER, "ada", "a rehearsal")
     assert read.manifests.specs[KEY].override == Override(10)
 
 
@@ -174,13 +195,13 @@ def test_what_was_set_by_hand_and_has_ended_leaves_the_manifest_in_force(path: P
     document = json.loads(manifest())
     document["metadata"]["annotations"] = {"offloading.beamlit.com/override": "10"}
     (path / "a.yaml").write_text(json.dumps(document))
-    hands = Overrides(path.parent / "overrides")
-    hands.put(KEY, Override(25, datetime.now(UTC) - timedelta(seconds=1)))
+    hands = path.parent / "overrides"
+    overrides.put(hands, KEY, Override(25, datetime.now(UTC) - timedelta(seconds=1)))
 
     read.read()
 
     assert read.manifests.specs[KEY].override == Override(10)
-    assert list(hands.folder.iterdir()) == []
+    assert list(hands.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -190,13 +211,255 @@ def test_what_was_set_by_hand_and_has_ended_leaves_the_manifest_in_force(path: P
 def test_what_was_set_by_hand_and_can_not_be_understood_changes_nothing(path: Path, content: str) -> None:
     read = folder(path)
     (path / "a.yaml").write_text(manifest())
-    hands = Overrides(path.parent / "overrides")
-    hands.put(KEY, Override(25))
-    (file,) = hands.folder.iterdir()
+    hands = path.parent / "overrides"
+    overrides.put(hands, KEY, Override(25))
+    (file,) = hands.iterdir()
     file.write_text(content)
 
     read.read()
 
     assert read.manifests.specs[KEY].override is None
-    hands.keep_only([])
-    assert list(hands.folder.iterdir()) == []
+    by_hand(path).keep_only([])
+    assert list(hands.iterdir()) == []
+
+
+# A folder that is away, replaced, or can't be read.
+
+
+@contextmanager
+def away(path: Path) -> Iterator[None]:
+    path.rename(path.with_name("elsewhere"))
+    yield
+    path.with_name("elsewhere").rename(path)
+
+
+@contextmanager
+def a_file_instead(path: Path) -> Iterator[None]:
+    with away(path):
+        path.write_text("no folder")
+        yield
+        path.unlink()
+
+
+@contextmanager
+def no_descriptors(_: Path) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@contextmanager
+def a_loop(path: Path) -> Iterator[None]:
+    with away(path):
+        path.symlink_to(path)
+        yield
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        (away, "No such file"),
+        (a_file_instead, "Not a directory"),
+        (no_descriptors, "Too many open files"),
+        (a_loop, "symbolic links"),
+    ],
+)
+def test_a_folder_that_can_not_be_read_is_a_problem_and_its_models_stay(path: Path, trouble: object, said: str) -> None:
+    assert callable(trouble)
+    read = folder(path)
+    (path / "a.yaml").write_text(manifest(50))
+    read.read()
+
+    with trouble(path):
+        during = percentages(read)
+        problems = [str(problem) for problem in read.manifests.problems]
+
+    assert during == {KEY: 50}
+    assert any(said in problem and "stays in force" in problem for problem in problems)
+    assert percentages(read) == {KEY: 50}
+    assert read.manifests.problems == ()
+
+
+def test_a_folder_that_can_not_be_read_at_the_start_has_the_models_of_the_run_before(path: Path) -> None:
+    (path / "a.yaml").write_text(manifest(50))
+    folder(path).read()
+
+    with away(path):
+        next_run = folder(path)
+        assert percentages(next_run) == {KEY: 50}
+        assert len(next_run.manifests.problems) == 1
+
+    assert percentages(next_run) == {KEY: 50}
+    assert next_run.manifests.problems == ()
+
+
+async def test_while_nothing_could_be_read_yet_nobody_is_told_that_there_are_no_models(path: Path) -> None:
+    read = folder(path)
+    specs = read.specs()
+    with away(path):
+        read.read()
+        asking = asyncio.ensure_future(anext(specs))
+        await asyncio.sleep(0)
+        assert not asking.done()
+    (path / "a.yaml").write_text(manifest(50))
+
+    read.read()
+
+    assert [key.name for key in await asking] == ["llama"]
+
+
+@pytest.mark.parametrize("kind", ["dangling", "gone wrong"])
+def test_a_file_that_can_not_be_read_any_more_leaves_its_last_good_version(path: Path, kind: str) -> None:
+    read = folder(path)
+    file = path / "a.yaml"
+    file.write_text(manifest(50))
+    (path / "b.yaml").write_text(manifest(20, "mistral"))
+    read.read()
+
+    file.unlink()
+    file.symlink_to(path / "nowhere" if kind == "dangling" else file)
+
+    assert percentages(read) == {KEY: 50, ModelKey("default", "mistral"): 20}
+    (problem,) = read.manifests.problems
+    assert problem.where == "a.yaml"
+
+
+def test_a_pipe_is_no_manifest_and_blocks_nobody(path: Path) -> None:
+    os.mkfifo(path / "a.yaml")
+    (path / "b.yaml").write_text(manifest(20))
+
+    assert percentages(folder(path)) == {KEY: 20}
+
+
+def test_an_error_that_nobody_expected_of_a_file_is_its_problem_alone(path: Path) -> None:
+    def parse(text: str) -> manifests.Parsed:
+        if "mistral" in text:
+            raise RecursionError("deep")
+        return manifests.parse(text, settings=Settings())
+
+    (path / "a.yaml").write_text(manifest(50))
+    (path / "b.yaml").write_text(manifest(20, "mistral"))
+    read = Folder(path, kept=path.parent / "kept", parse=parse, together=together, overrides=by_hand(path))
+
+    assert percentages(read) == {KEY: 50}
+    assert [str(problem) for problem in read.manifests.problems] == [
+        "b.yaml: can't be understood: RecursionError: deep"
+    ]
+
+
+def test_a_copy_that_can_not_be_kept_is_a_problem_and_is_kept_later(path: Path) -> None:
+    read = folder(path)
+    (path.parent / "kept").write_text("no folder")
+    (path / "a.yaml").write_text(manifest(50))
+
+    assert percentages(read) == {KEY: 50}
+    (problem,) = read.manifests.problems
+    assert "can't be kept" in problem.message
+    (path.parent / "kept").unlink()
+    read.read()
+
+    assert not read.manifests.problems
+    assert [copy.name for copy in (path.parent / "kept").iterdir()] == ["a.yaml"]
+
+
+def test_a_copy_that_somebody_removed_is_kept_again(path: Path) -> None:
+    read = folder(path)
+    (path / "a.yaml").write_text(manifest(50))
+    read.read()
+    (path.parent / "kept" / "a.yaml").unlink()
+
+    read.read()
+
+    assert (path.parent / "kept" / "a.yaml").exists()
+
+
+@asynccontextmanager
+async def followed(read: Folder) -> AsyncIterator[None]:
+    task = asyncio.create_task(read.run())
+    try:
+        yield
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+
+
+def moved(path: Path, name: str) -> None:
+    path.rename(path.with_name(name))
+
+
+def linked(path: Path, **percentages: int) -> None:
+    """Make a folder for each, and of the path a link to the first."""
+    for name, percentage in percentages.items():
+        (path.parent / name).mkdir()
+        (path.parent / name / "a.yaml").write_text(manifest(percentage))
+    path.rmdir()
+    path.symlink_to(next(iter(percentages)))
+
+
+async def test_a_folder_that_is_swapped_as_a_whole_is_followed(path: Path) -> None:
+    """It ended the controller, and the new folder was never looked at."""
+    read = folder(path)
+    (path / "a.yaml").write_text(manifest(50))
+    following = path.with_name("new")
+    following.mkdir()
+    (following / "a.yaml").write_text(manifest(20))
+
+    async with followed(read):
+        await eventually(lambda: percentages_now(read) == {KEY: 50})
+        moved(path, "old")
+        await eventually(lambda: len(read.manifests.problems) == 1)
+        assert percentages_now(read) == {KEY: 50}
+
+        moved(following, path.name)
+        await eventually(lambda: percentages_now(read) == {KEY: 20} and not read.manifests.problems)
+        (path / "a.yaml").write_text(manifest(30))
+        await eventually(lambda: percentages_now(read) == {KEY: 30})
+        (path / "a.yaml").unlink()
+        await eventually(lambda: percentages_now(read) == {})
+
+
+async def test_a_link_that_is_turned_to_another_folder_is_followed(path: Path) -> None:
+    linked(path, one=50, two=20)
+    read = folder(path)
+
+    async with followed(read):
+        await eventually(lambda: percentages_now(read) == {KEY: 50})
+        (path.parent / "turned").symlink_to("two")
+        (path.parent / "turned").replace(path)
+        await eventually(lambda: percentages_now(read) == {KEY: 20})
+
+
+def percentages_now(read: Folder) -> dict[ModelKey, int]:
+    return {key: spec.behavior.percentage for key, spec in read.manifests.specs.items()}
+
+
+@pytest.mark.parametrize("trouble", [away, a_file_instead, no_descriptors])
+def test_what_was_set_by_hand_stays_while_it_can_not_be_read_until_it_ends(path: Path, trouble: object) -> None:
+    assert callable(trouble)
+    clock = Now()
+    read = Folder(
+        path,
+        kept=path.parent / "kept",
+        parse=partial(manifests.parse, settings=Settings()),
+        together=together,
+        overrides=by_hand(path, clock),
+    )
+    (path / "a.yaml").write_text(manifest())
+    hands = path.parent / "overrides"
+    overrides.put(hands, KEY, Override(25, LATER))
+    read.read()
+
+    with trouble(hands):
+        read.read()
+        during = read.manifests.specs[KEY].override
+        said = read.manifests.problems
+        clock.time = LATER
+        read.read()
+        ended = read.manifests.specs[KEY].override
+
+    assert during == Override(25, LATER)
+    assert said
+    assert ended is None

@@ -1,5 +1,6 @@
 """Decisions survive in files."""
 
+import shutil
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -119,3 +120,44 @@ def test_at_rest_nothing_is_kept_of_a_model_without_a_history(tmp_path: Path) ->
     files.rest(NOW)
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_decision_that_can_not_be_written_ends_no_round_and_is_written_later(tmp_path: Path) -> None:
+    """A full disk kept every round from being told to anybody."""
+    folder = tmp_path / "decisions"
+    folder.write_text("no folder")
+    files = DecisionFiles(folder)
+    first, second = played(20, 20)
+
+    files.record(first)
+    said = [str(problem) for problem in files.problems]
+    files.forget(KEY)
+    files.record(first)
+    folder.unlink()
+    files.record(second)
+
+    assert len(said) == 1
+    assert said[0].startswith("models/llama: the decision can't be kept for the next start: ")
+    assert files.problems == ()
+    assert DecisionFiles(folder).recall(KEY) == second.decision
+
+
+def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    files = DecisionFiles(tmp_path / "state" / "decisions")
+    first, second = played(5, 20)
+    files.record(first)
+    shutil.rmtree(tmp_path / "state")
+
+    files.record(second)
+
+    assert files.recall(KEY) == second.decision
+
+
+def test_after_the_clock_was_set_back_it_is_written_as_soon_as_it_says_something_new(tmp_path: Path) -> None:
+    files = DecisionFiles(tmp_path)
+    rounds = played(1, 2)
+    files.record(rounds[0])
+
+    files.record(replace(rounds[1], at=NOW - timedelta(hours=1)))
+
+    assert files.recall(KEY) == rounds[1].decision

@@ -5,6 +5,8 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
+
 from beamlit_controller.standalone import process
 from beamlit_controller.standalone.process import Process
 from waiting import eventually
@@ -64,3 +66,32 @@ async def test_what_it_prints_is_in_its_log(tmp_path: Path) -> None:
 
     assert (tmp_path / "log").read_text() == "hello\n"
     child.close()
+
+
+async def test_after_its_context_it_runs_on_and_no_signal_reaches_anybody(tmp_path: Path) -> None:
+    async with start(tmp_path, str(tmp_path / "mark")) as child:
+        await eventually(lambda: "here" in (tmp_path / "log").read_text())
+
+    child.send(signal.SIGKILL)
+    child.close()
+
+    assert child.closed
+    (running,) = process.find(str(tmp_path / "mark"))
+    async with running:
+        running.send(signal.SIGKILL)
+        assert await running.exited() == "was killed by signal 9"
+
+
+async def test_one_that_is_not_watched_any_more_can_not_be_waited_for(tmp_path: Path) -> None:
+    child = start(tmp_path, "mark")
+    child.send(signal.SIGKILL)
+    await child.exited()
+    child.close()
+
+    with pytest.raises(ValueError, match="not watched"):
+        await child.exited()
+
+
+async def test_how_it_ended_is_told(tmp_path: Path) -> None:
+    async with Process.start([sys.executable, "-c", "exit(3)"], directory=tmp_path, log=tmp_path / "log") as child:
+        assert await child.exited() == "exited with status 3"

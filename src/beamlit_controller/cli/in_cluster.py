@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from beamlit_controller.api import settings as api_settings
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.core.spec import ModelKey, Override
-from beamlit_controller.standalone.overrides import Overrides
+from beamlit_controller.standalone import overrides
 from beamlit_controller.standalone.state import State
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -240,7 +240,7 @@ def _override_here(state_dir: Path, key: ModelKey, override: Override | None) ->
     known = sorted(path.stem.replace(".", "/", 1) for path in place.decisions.glob("*.json"))
     if str(key) not in known:
         raise ValueError(f"{state_dir}: no model {key}; there are: {', '.join(known) or 'none'}")
-    Overrides(place.overrides).put(key, override)
+    overrides.put(place.overrides, key, override)
 
 
 def envoy(*, directory: Path, concurrency: int = 2, log_level: str = "warning") -> None:

@@ -1,14 +1,21 @@
 """The little that we ask of a running Envoy, through the admin socket in its folder."""
 
+import asyncio
+import ssl
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx2
 
 from beamlit_controller.standalone import sockets
 
+T = TypeVar("T")
+
 TIMEOUT = 3.0
+"""Seconds for a whole answer."""
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody; a default one for each request costs 40 ms
 
 
 class AdminError(Exception):
@@ -16,10 +23,15 @@ class AdminError(Exception):
 
 
 class Admin:
-    """The admin interface behind a Unix socket."""
+    """The admin interface behind a Unix socket. Each request makes its own connection: Envoy and its folder come and go."""
 
     def __init__(self, socket: Path) -> None:
         self._socket = socket
+
+    @property
+    def directory(self) -> Path:
+        """Give the folder of the socket."""
+        return self._socket.parent
 
     async def drain(self) -> None:
         """Fail the health check, and have every connection closed after its present request."""
@@ -44,7 +56,7 @@ class Admin:
 
     async def _gauge(self, name: str) -> int:
         answer = await self._request("GET", f"/stats?format=json&filter=^http\\.front\\.{name}$")
-        return sum(int(stat["value"]) for stat in _json(answer)["stats"] if "value" in stat)
+        return _read(answer, lambda page: sum(int(stat["value"]) for stat in page["stats"] if "value" in stat))
 
     async def figures(self, only: str) -> str:
         """Give the figures whose names match, as Prometheus reads them."""
@@ -54,33 +66,43 @@ class Admin:
     async def listeners(self) -> dict[str, str]:
         """Give each listener's name and the address that it really listens on."""
         answer = await self._request("GET", "/listeners?format=json")
-        return {
-            listener["name"]: _address(listener["local_address"])
-            for listener in _json(answer).get("listener_statuses", [])
-        }
+        return _read(answer, _listeners)
 
     async def refusal(self, listener: str) -> str:
         """Say why a listener is not there; "" if Envoy has nothing to say about it."""
         answer = await self._request("GET", "/config_dump?resource=dynamic_listeners")
-        known = (each for each in _json(answer).get("configs", []) if each.get("name") == listener)
-        return next((str(each["error_state"]["details"])[:300] for each in known if "error_state" in each), "")
+        return _read(answer, lambda page: _refusal(page, listener))
 
     async def _request(self, method: str, path: str) -> httpx2.Response:
         try:
             with sockets.reachable(self._socket) as short:
-                transport = httpx2.AsyncHTTPTransport(uds=short, trust_env=False)
-                async with httpx2.AsyncClient(transport=transport, timeout=TIMEOUT, trust_env=False) as client:
+                transport = httpx2.AsyncHTTPTransport(uds=short, verify=_NO_TLS, trust_env=False)
+                async with (
+                    asyncio.timeout(TIMEOUT),
+                    httpx2.AsyncClient(transport=transport, timeout=TIMEOUT, trust_env=False) as client,
+                ):
                     answer = await client.request(method, f"http://admin{path}")
                     return answer.raise_for_status()
         except (httpx2.HTTPError, OSError) as error:
             raise AdminError(f"{method} {path}: {type(error).__name__} {error}") from error
 
 
-def _json(answer: httpx2.Response) -> Any:  # noqa: ANN401 - Envoy's own JSON, read on the spot
+def _read(answer: httpx2.Response, take: Callable[[Any], T]) -> T:
+    """Take something from Envoy's own JSON; AdminError if it is not what Envoy writes."""
     try:
-        return answer.json()
-    except ValueError as error:
-        raise AdminError(f"{answer.request.url.path}: no JSON") from error
+        return take(answer.json())
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise AdminError(f"{answer.request.url.path}: not understood: {type(error).__name__} {error}") from error
+
+
+def _listeners(page: Any) -> dict[str, str]:  # noqa: ANN401 - Envoy's own JSON
+    statuses = page.get("listener_statuses", [])
+    return {listener["name"]: _address(listener["local_address"]) for listener in statuses}
+
+
+def _refusal(page: Any, listener: str) -> str:  # noqa: ANN401 - Envoy's own JSON
+    known = (each for each in page.get("configs", []) if each.get("name") == listener)
+    return next((str(each["error_state"]["details"])[:300] for each in known if "error_state" in each), "")
 
 
 def _address(address: dict[str, Any]) -> str:

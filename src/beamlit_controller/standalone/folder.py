@@ -1,31 +1,35 @@
 """Manifests from a folder: read at the start, and again whenever anything in the folder changes.
 
-An editor may write, rename or truncate: any event only means "look again". What a broken file had when it last was
-good stays in force, across restarts too, since a copy of each good file is kept in the state folder.
+The folder is looked at by its path several times a second, so it may be a mount, be replaced as a whole, or be away for
+a moment. What a file, or the folder, had when it last could be read and was good stays in force, across restarts too,
+since a copy of each good file is kept in the state folder.
 """
 
-import contextlib
+import asyncio
 import os
+import stat
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
-import watchfiles
 
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.problems import Problem
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
+from beamlit_controller.standalone import files
 from beamlit_controller.standalone.overrides import Overrides
+from beamlit_controller.standalone.trouble import said
 
 log = structlog.get_logger()
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 LARGEST = 1024 * 1024
-LOOK_AGAIN = 10_000
-"""Milliseconds after which the folder is read without an event: a lost event then costs no more than this."""
-DEBOUNCE = 200
+LOOK = 0.5
+"""Seconds between two looks at the folder. Files are read once two looks have seen the same: nobody is writing then."""
+READ_ANYWAY = 10.0
+"""Seconds after which all files are read though nothing seems to have changed."""
 
 Parse = Callable[[str], Parsed]
 Together = Callable[[Sequence[OffloadSpec]], Sequence[Rejected]]
@@ -48,6 +52,8 @@ class Manifests:
     specs: Mapping[ModelKey, OffloadSpec]
     problems: tuple[Problem, ...] = ()
     notices: Mapping[ModelKey, tuple[str, ...]] = field(default_factory=dict)
+    known: bool = True
+    """Whether anything could be read yet, now or by an earlier run: else nobody knows which models there should be."""
 
 
 class Folder:
@@ -59,8 +65,9 @@ class Folder:
         self._kept = kept
         self._parse = parse
         self._together = together
-        self._files: dict[str, tuple[bytes, File]] = {}
-        self._manifests = Latest(Manifests({}))
+        self._files: dict[str, tuple[bytes | None, File]] = {}
+        self._manifests = Latest(Manifests({}, known=False))
+        self._uncopied: dict[str, str] = {}
 
     @property
     def manifests(self) -> Manifests:
@@ -69,21 +76,22 @@ class Folder:
 
     async def run(self) -> None:
         """Follow the folder until cancelled."""
-        self._overrides.folder.mkdir(parents=True, exist_ok=True)
-        self.read()
-        watch = watchfiles.awatch(
-            *(self._path, self._overrides.folder),
-            recursive=False,
-            debounce=DEBOUNCE,
-            rust_timeout=LOOK_AGAIN,
-            yield_on_timeout=True,
-        )
-        async for _ in watch:
-            self.read()
+        seen = done = self._signature()
+        since = READ_ANYWAY
+        while True:
+            if since >= READ_ANYWAY:
+                self.read()
+                done, since = seen, 0.0
+            await asyncio.sleep(LOOK)
+            before, seen, since = seen, self._signature(), since + LOOK
+            if seen == before and seen != done:
+                since = READ_ANYWAY
 
     async def specs(self) -> AsyncIterator[Mapping[ModelKey, OffloadSpec]]:
         """Give all valid specs, now and whenever one of them changed."""
         seen = self._manifests.value
+        while not seen.known:
+            seen = await self._manifests.other_than(seen)
         yield seen.specs
         while True:
             before, seen = seen, await self._manifests.other_than(seen)
@@ -91,26 +99,55 @@ class Folder:
                 yield seen.specs
 
     def read(self) -> None:
-        """Read the folder as it is now."""
-        paths = sorted(
-            path for path in self._path.iterdir() if path.suffix in SUFFIXES and not path.name.startswith(".")
-        )
-        self._files = {path.name: self._file(path) for path in paths if path.is_file()}
-        self._drop_copies()
-        before = self._manifests.value
-        merged = _merged({n: file for n, (_, file) in self._files.items()}, self._together)
-        after = replace(merged, specs=self._overrides.over(merged.specs))
-        _say(before, after)
+        """Read the folder as it is now. What can't be read is a problem, and what was read of it before stays in force."""
+        try:
+            after = self._read()
+        except Exception as error:  # noqa: BLE001 - shown, and tried again; the models run on as they are
+            problem = Problem(str(self._path), "", f"can't be taken in: {said(error)}")
+            after = replace(self._manifests.value, problems=(problem,))
+        _say(self._manifests.value, after)
         self._manifests.set(after)
 
-    def _file(self, path: Path) -> tuple[bytes, File]:
+    def _read(self) -> Manifests:
+        problems = self._read_files()
+        merged = _merged({name: file for name, (_, file) in self._files.items()}, self._together)
+        specs, unread = self._overrides.over(merged.specs)
+        copies = (Problem(name, "", why) for name, why in self._uncopied.items())
+        known = self._manifests.value.known or bool(self._files) or not problems
+        return replace(merged, specs=specs, problems=(*problems, *merged.problems, *copies, *unread), known=known)
+
+    def _read_files(self) -> tuple[Problem, ...]:
+        try:
+            paths = candidates(self._path)
+        except OSError as error:
+            self._files = self._files or self._copies()
+            why = f"the folder can't be read: {error.strerror or error}; what was read last stays in force"
+            return (Problem(str(self._path), "", why),)
+        self._files = {path.name: self._file(path) for path in paths}
+        self._drop_copies()
+        return ()
+
+    def _copies(self) -> dict[str, tuple[bytes | None, File]]:
+        """Give what an earlier run read last."""
+        try:
+            names = sorted(path.name for path in self._kept.iterdir() if not path.name.startswith("."))
+        except OSError:
+            return {}
+        return {name: (None, self._last_good(name)) for name in names}
+
+    def _signature(self) -> Sequence[object]:
+        """Give what changes whenever a file does, as far as that can be seen without reading."""
+        return (*_stamps(self._path), *_stamps(self._overrides.folder))
+
+    def _file(self, path: Path) -> tuple[bytes | None, File]:
         try:
             content = _content(path)
         except OSError as error:
-            problem = Problem(path.name, "", f"can't be read: {error.strerror}")
-            return b"", File(self._last_good(path.name).specs, (problem,))
+            problem = Problem(path.name, "", f"can't be read: {error.strerror or error}")
+            return None, File(self._last_good(path.name).specs, (problem,))
         before = self._files.get(path.name)
         if before is not None and before[0] == content:
+            self._keep_again(path.name, content, before[1])
             return before
         return content, self._parsed(path.name, content)
 
@@ -131,16 +168,59 @@ class Folder:
         return _understood(self._parse, name, content)
 
     def _keep(self, name: str, content: bytes) -> None:
-        self._kept.mkdir(parents=True, exist_ok=True)
-        temporary = self._kept / f".{name}.new"
-        temporary.write_bytes(content)
-        temporary.replace(self._kept / name)
+        try:
+            self._kept.mkdir(parents=True, exist_ok=True)
+            files.replace(self._kept / name, content)
+        except OSError as error:
+            self._uncopied[name] = f"a copy for the next start can't be kept: {error.strerror or error}"
+        else:
+            self._uncopied.pop(name, None)
+
+    def _keep_again(self, name: str, content: bytes, file: File) -> None:
+        """Keep a copy that could not be kept before, or that somebody took away."""
+        if not file.problems and (name in self._uncopied or not (self._kept / name).exists()):
+            self._keep(name, content)
 
     def _drop_copies(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        self._uncopied = {name: why for name, why in self._uncopied.items() if name in self._files}
+        try:
             for copy in self._kept.iterdir():
                 if copy.name not in self._files:
                     copy.unlink(missing_ok=True)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            log.warning("copies of old manifests can't be removed", error=str(error))
+
+
+def _stamps(folder: Path) -> Sequence[object]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((entry.name, *_stamp(entry)) for entry in entries if Path(entry.name).suffix in SUFFIXES)
+    except OSError as error:
+        return (error.errno,)
+
+
+def _stamp(entry: os.DirEntry[str]) -> tuple[int, ...]:
+    try:
+        found = entry.stat()
+    except OSError as error:
+        return (error.errno or 0,)
+    return (found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size)
+
+
+def candidates(folder: Path) -> list[Path]:
+    """Give the files that may be manifests, those among them that can't be read too. Raises OSError for the folder."""
+    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))  # noqa: PTH208 - names are wanted
+    return [path for path in map(folder.joinpath, names) if path.suffix in SUFFIXES and _may_be_file(path)]
+
+
+def _may_be_file(path: Path) -> bool:
+    """Tell whether it is a file, or nobody can tell; one that went since it was listed is none."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return os.path.lexists(path)
 
 
 def _say(before: Manifests, after: Manifests) -> None:
@@ -158,7 +238,10 @@ def _say(before: Manifests, after: Manifests) -> None:
 
 
 def _content(path: Path) -> bytes:
-    with path.open("rb") as file:
+    # A pipe that took a file's place would block us for ever.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 - a descriptor
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(0, "it is no regular file", os.fspath(path))
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
         raise OSError(0, f"it is larger than {LARGEST} bytes", os.fspath(path))
@@ -170,7 +253,10 @@ def _understood(parse: Parse, name: str, content: bytes) -> File:
         text = content.decode()
     except UnicodeDecodeError as error:
         return File({}, (Problem(name, "", f"is no UTF-8 text: {error.reason} at byte {error.start}"),))
-    parsed = parse(text)
+    try:
+        parsed = parse(text)
+    except Exception as error:  # noqa: BLE001 - one file's error must not end the others
+        return File({}, (Problem(name, "", f"can't be understood: {said(error)[:200]}"),))
     return File({spec.key: spec for spec in parsed.specs}, _in(name, parsed.problems), parsed.notices)
 
 
@@ -186,7 +272,7 @@ def _merged(files: Mapping[str, File], together: Together) -> Manifests:
     for name, file in files.items():
         problems += file.problems
         for key, spec in file.specs.items():
-            refused = _twice(key, origin) or together([*specs.values(), spec])
+            refused = _twice(key, origin) or _apart(together, [*specs.values(), spec])
             if refused:
                 problems += (Problem(f"{name} {key}", each.field, each.message) for each in refused)
             else:
@@ -198,6 +284,13 @@ def _twice(key: ModelKey, origin: Mapping[ModelKey, str]) -> tuple[Rejected, ...
     if key not in origin:
         return ()
     return (Rejected("metadata.name", f"{key} is given in {origin[key]} already; rename or remove one of them"),)
+
+
+def _apart(together: Together, specs: Sequence[OffloadSpec]) -> Sequence[Rejected]:
+    try:
+        return together(specs)
+    except Exception as error:  # noqa: BLE001 - one model's error must not end the others
+        return (Rejected("spec", f"can't be checked beside the others: {said(error)[:200]}"),)
 
 
 def _notices(file: File, key: ModelKey) -> tuple[str, ...]:

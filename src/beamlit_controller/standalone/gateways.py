@@ -12,7 +12,9 @@ from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core import spec as specification
 from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
-from beamlit_controller.standalone.gateway import Gateway, Shape
+from beamlit_controller.standalone.gateway import Gateway
+from beamlit_controller.standalone.shape import Shape
+from beamlit_controller.standalone.trouble import said
 
 log = structlog.get_logger()
 
@@ -35,7 +37,8 @@ class Gateways:
         self._folder = folder
         self._shape = shape
         self._kept: dict[ModelKey, Kept] = {}
-        self._leaving: dict[ModelKey, asyncio.Task[None]] = {}
+        self._leaving: dict[ModelKey, asyncio.Task[object]] = {}
+        self._drains: dict[ModelKey, float] = {}
         self._hurry = asyncio.Event()
 
     async def run(self, specs: Callable[[], AsyncIterator[Mapping[ModelKey, OffloadSpec]]]) -> None:
@@ -44,21 +47,23 @@ class Gateways:
             async for wanted in specs():
                 self._end_unwanted(group, wanted)
                 for key, spec in wanted.items():
+                    self._drains[key] = spec.gateway.drain.total_seconds()
                     if key in self._kept:
                         self._kept[key].specs.set(spec)
                     else:
                         self._kept[key] = self._begin(group, spec)
 
     async def stop(self) -> None:
-        """Drain and end every gateway."""
+        """Drain and end every gateway, whatever happens to the others; OSError names those that could not be ended."""
+        gateways = {key: kept.gateway for key, kept in self._kept.items()}
+        for key in self._left_behind() - set(gateways):
+            gateways[key] = Gateway(key, self._directory(key), self._shape)
         async with asyncio.TaskGroup() as group:
-            for kept in self._kept.values():
-                drain = kept.specs.value.gateway.drain.total_seconds()
-                group.create_task(kept.gateway.stop(drain=drain, hurry=self._hurry))
-            for key in self._left_behind() - set(self._kept):
-                gateway = Gateway(key, self._directory(key), self._shape)
-                group.create_task(gateway.stop(drain=0, hurry=self._hurry))
+            tasks = {key: group.create_task(self._stopped(key, gateway)) for key, gateway in gateways.items()}
         self._kept.clear()
+        running = [str(key) for key, task in tasks.items() if not task.result()]
+        if running:
+            raise OSError(f"gateways that could not be stopped, and may be running still: {', '.join(running)}")
 
     def hurry(self) -> None:
         """Stop waiting for requests in flight."""
@@ -67,6 +72,10 @@ class Gateways:
     def state(self, key: ModelKey) -> dict[str, Any]:
         """Tell what is known of a model's gateway, for people."""
         return self._kept[key].gateway.state if key in self._kept else {}
+
+    def faults(self, key: ModelKey) -> int:
+        """Count what went wrong with a model's gateway, each failed retry included."""
+        return self._kept[key].gateway.faults if key in self._kept else 0
 
     def attempts(self, key: ModelKey) -> Attempts:
         """Give what a model's gateway counted of its requests to the remote."""
@@ -93,10 +102,9 @@ class Gateways:
             self._leave(group, key, self._end(kept))
         for key in self._left_behind() - set(wanted) - set(self._leaving):
             log.info("gateway of an earlier run stops, its model is gone", model=str(key))
-            gateway = Gateway(key, self._directory(key), self._shape)
-            self._leave(group, key, gateway.stop(drain=ORPHANS_DRAIN, hurry=self._hurry))
+            self._leave(group, key, self._stopped(key, Gateway(key, self._directory(key), self._shape)))
 
-    def _leave(self, group: asyncio.TaskGroup, key: ModelKey, stopping: Coroutine[Any, Any, None]) -> None:
+    def _leave(self, group: asyncio.TaskGroup, key: ModelKey, stopping: Coroutine[Any, Any, object]) -> None:
         task = group.create_task(stopping, name=f"gateway {key} leaves")
         self._leaving[key] = task
         task.add_done_callback(lambda _: self._leaving.pop(key, None))
@@ -104,13 +112,26 @@ class Gateways:
     async def _end(self, kept: Kept) -> None:
         kept.task.cancel()
         await asyncio.wait((kept.task,))
-        await kept.gateway.stop(drain=kept.specs.value.gateway.drain.total_seconds(), hurry=self._hurry)
+        await self._stopped(kept.specs.value.key, kept.gateway)
+
+    async def _stopped(self, key: ModelKey, gateway: Gateway) -> bool:
+        """Drain and end a gateway, and tell whether that was possible. One that was not is tried again when anything changes."""
+        try:
+            await gateway.stop(drain=self._drains.get(key, ORPHANS_DRAIN), hurry=self._hurry)
+        except Exception as error:  # noqa: BLE001 - one gateway's error must not keep the others from being ended
+            log.error("gateway could not be stopped", model=str(key), error=said(error))  # noqa: TRY400 - the message says all
+            return False
+        return True
 
     def _left_behind(self) -> set[ModelKey]:
         """Name the models that have a folder: an earlier controller's, or ours."""
-        if not self._folder.is_dir():
+        try:
+            names = [path.name.partition(".") for path in self._folder.iterdir() if path.is_dir()]
+        except FileNotFoundError:
             return set()
-        names = (path.name.partition(".") for path in self._folder.iterdir() if path.is_dir())
+        except OSError as error:
+            log.warning("gateways of an earlier run can't be looked for", error=str(error))
+            return set()
         return {ModelKey(namespace, name) for namespace, _, name in names}
 
     def _directory(self, key: ModelKey) -> Path:

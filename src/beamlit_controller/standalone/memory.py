@@ -1,4 +1,7 @@
-"""Decisions remembered in files, one a model, so that a restarted controller goes on where it stopped."""
+"""Decisions remembered in files, one a model, so that a restarted controller goes on where it stopped.
+
+What can't be written is shown as a problem and written with the next round: it never ends a round, nor the process.
+"""
 
 from collections.abc import Collection
 from contextlib import suppress
@@ -9,10 +12,12 @@ from pathlib import Path
 import pydantic
 import structlog
 
+from beamlit_controller.api.problems import Problem
 from beamlit_controller.core import decision
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.standalone import files
 
 log = structlog.get_logger()
 
@@ -39,13 +44,22 @@ class DecisionFiles:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._written: dict[ModelKey, _Written] = {}
+        self._failures: dict[ModelKey, str] = {}
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Tell which decisions could not be written."""
+        return tuple(
+            Problem(str(key), "", f"the decision can't be kept for the next start: {why}")
+            for key, why in self._failures.items()
+        )
 
     def keep_only(self, keys: Collection[ModelKey]) -> None:
         """Remove what is recorded of other models: they went while nobody was looking."""
         known = {self._path(key) for key in keys}
         for path in self._folder.glob("*.json"):
             if path not in known:
-                path.unlink()
+                _remove(path)
 
     def recall(self, key: ModelKey) -> Decision | None:
         """Give the recorded decision; a file that can't be understood is none, and is said so."""
@@ -63,12 +77,24 @@ class DecisionFiles:
         lasting, highest = _lasting(decided), _highest(decided)
         before = self._written.get(key)
         if before is not None and before.lasting == lasting:
-            waits = cycle.at - before.at < EVERY
+            waits = timedelta(0) <= cycle.at - before.at < EVERY
             if waits or before.highest == highest:
                 return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        _write(self._path(key), decided)
-        self._written[key] = _Written(lasting, highest, cycle.at)
+        if self._wrote(key, decided):
+            self._written[key] = _Written(lasting, highest, cycle.at)
+
+    def _wrote(self, key: ModelKey, decided: Decision) -> bool:
+        try:
+            _write(self._path(key), decided)
+        except OSError as error:
+            why = error.strerror or str(error)
+            if self._failures.get(key) != why:
+                log.error("decision can't be written", model=str(key), error=why)  # noqa: TRY400 - the message says all
+            self._failures[key] = why
+            return False
+        if self._failures.pop(key, None):
+            log.info("decision written again", model=str(key))
+        return True
 
     def rest(self, now: datetime) -> None:
         """Let the next controller begin anew, the gateways being gone, and keep only what people ask for: the history."""
@@ -86,16 +112,23 @@ class DecisionFiles:
     def forget(self, key: ModelKey) -> None:
         """Remove the model's file."""
         self._written.pop(key, None)
-        self._path(key).unlink(missing_ok=True)
+        self._failures.pop(key, None)
+        _remove(self._path(key))
 
     def _path(self, key: ModelKey) -> Path:
         return self._folder / f"{key.namespace}.{key.name}.json"
 
 
 def _write(path: Path, decided: Decision) -> None:
-    temporary = path.with_suffix(".new")
-    temporary.write_bytes(_DECISION.dump_json(decided))
-    temporary.replace(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.replace(path, _DECISION.dump_json(decided))
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("recorded decision can't be removed", file=str(path), error=str(error))
 
 
 def _lasting(decided: Decision) -> Decision:

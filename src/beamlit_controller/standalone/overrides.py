@@ -3,70 +3,110 @@
 They go before the annotations of a manifest, end by themselves, and outlive the controller.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+import os
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pydantic
 import structlog
 
+from beamlit_controller.api.problems import Problem
+from beamlit_controller.controller.ports import Clock
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Override
+from beamlit_controller.standalone import files
 
 log = structlog.get_logger()
 
 _OVERRIDE = pydantic.TypeAdapter(Override)
 
 
-@dataclass(frozen=True, slots=True)
 class Overrides:
-    """The files."""
+    """The files. What could be read last stays in force while a file, or the folder, can't be read."""
 
-    folder: Path
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self.folder = folder
+        self._clock = clock
+        self._last: dict[ModelKey, Override] = {}
 
-    def put(self, key: ModelKey, override: Override | None) -> None:
-        """Set a percentage, or take it away. Raises OSError."""
-        path = self._path(key)
-        if override is None:
-            path.unlink(missing_ok=True)
-            return
-        self.folder.mkdir(exist_ok=True)
-        temporary = path.with_suffix(".new")
-        temporary.write_bytes(_OVERRIDE.dump_json(override))
-        temporary.replace(path)
-
-    def over(self, specs: Mapping[ModelKey, OffloadSpec]) -> dict[ModelKey, OffloadSpec]:
-        """Give the specs with what was set by hand."""
-        return {key: self._over(key, spec) for key, spec in specs.items()}
+    def over(self, specs: Mapping[ModelKey, OffloadSpec]) -> tuple[dict[ModelKey, OffloadSpec], tuple[Problem, ...]]:
+        """Give the specs with what was set by hand, and what could not be read."""
+        problems: list[Problem] = []
+        away = self._away()
+        if away:
+            problems.append(Problem(str(self.folder), "", away))
+        else:
+            for key in specs:
+                problems += self._read(key)
+        self._last = {key: last for key, last in self._last.items() if key in specs and self._lasts(key, last)}
+        return {key: self._over(key, spec) for key, spec in specs.items()}, tuple(problems)
 
     def keep_only(self, keys: Collection[ModelKey]) -> None:
         """Remove those of other models."""
-        known = {self._path(key) for key in keys}
-        for path in self.folder.glob("*.json"):
-            if path not in known:
-                log.info("override removed: there is no such model any more", file=path.name)
-                path.unlink(missing_ok=True)
+        known = {path(self.folder, key) for key in keys}
+        for each in self.folder.glob("*.json"):
+            if each not in known:
+                log.info("override removed: there is no such model any more", file=each.name)
+                _remove(each)
+
+    def _away(self) -> str:
+        """Say why the folder can't be read. It is made by the first `override`: without one, only what was read can miss it."""
+        try:
+            os.listdir(self.folder)  # noqa: PTH208 - its being readable is what counts
+        except FileNotFoundError:
+            return "the folder is gone; what was set by hand stays in force" if self._last else ""
+        except OSError as error:
+            return f"the folder can't be read: {error.strerror or error}; what was read last stays in force"
+        return ""
+
+    def _read(self, key: ModelKey) -> Iterator[Problem]:
+        file = path(self.folder, key)
+        try:
+            self._last[key] = _understood(file.read_bytes())
+        except FileNotFoundError:
+            self._last.pop(key, None)
+        except (OSError, ValueError, OverflowError) as error:
+            why = (
+                error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())[:200]
+            )
+            yield Problem(file.name, "", f"override of {key} can't be read: {why}")
+
+    def _lasts(self, key: ModelKey, override: Override) -> bool:
+        """Tell whether an override has not ended yet; the file of one that has is removed."""
+        if override.until is None or override.until > self._clock.now():
+            return True
+        _remove(path(self.folder, key))
+        return False
 
     def _over(self, key: ModelKey, spec: OffloadSpec) -> OffloadSpec:
-        try:
-            override = self._read(key)
-        except FileNotFoundError:
-            return spec
-        except (OSError, ValueError) as error:
-            log.warning("override unreadable", model=str(key), error=str(error))
-            return spec
-        if override.until is not None and override.until <= datetime.now(UTC):
-            self._path(key).unlink(missing_ok=True)
-            return spec
-        return replace(spec, override=override)
+        return replace(spec, override=self._last[key]) if key in self._last else spec
 
-    def _read(self, key: ModelKey) -> Override:
-        override = _OVERRIDE.validate_json(self._path(key).read_bytes())
-        if not 0 <= override.percentage <= 100:  # noqa: PLR2004 - percent
-            raise ValueError(f"expected a percentage from 0 to 100, got {override.percentage}")
-        if override.until is not None and override.until.tzinfo is None:
-            raise ValueError(f"expected an end with its offset from UTC, got {override.until}")
-        return override
 
-    def _path(self, key: ModelKey) -> Path:
-        return self.folder / f"{key.namespace}.{key.name}.json"
+def put(folder: Path, key: ModelKey, override: Override | None) -> None:
+    """Set a percentage, or take it away. Raises OSError."""
+    if override is None:
+        path(folder, key).unlink(missing_ok=True)
+        return
+    folder.mkdir(exist_ok=True)
+    files.replace(path(folder, key), _OVERRIDE.dump_json(override))
+
+
+def path(folder: Path, key: ModelKey) -> Path:
+    """Give the file of a model's override."""
+    return folder / f"{key.namespace}.{key.name}.json"
+
+
+def _understood(content: bytes) -> Override:
+    override = _OVERRIDE.validate_json(content)
+    if not 0 <= override.percentage <= 100:  # noqa: PLR2004 - percent
+        raise ValueError(f"expected a percentage from 0 to 100, got {override.percentage}")
+    if override.until is not None and override.until.tzinfo is None:
+        raise ValueError(f"expected an end with its offset from UTC, got {override.until}")
+    return override
+
+
+def _remove(file: Path) -> None:
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("override can't be removed", file=str(file), error=str(error))

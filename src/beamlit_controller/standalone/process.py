@@ -7,17 +7,21 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Self
 
 PROC = Path("/proc")
 
 
 class Process:
-    """A running process, ours by birth or by adoption. The pidfd makes sure that no signal hits a later owner of the pid."""
+    """A running process, ours by birth or by adoption. The pidfd makes sure that no signal hits a later owner of the pid.
+
+    As a context manager it gives up watching at the end; the process runs on. Signals sent after that reach nobody.
+    """
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self._descriptor = os.pidfd_open(pid)
+        self._descriptor: int | None = os.pidfd_open(pid)
 
     @classmethod
     def start(cls, command: Sequence[str], *, directory: Path, log: Path) -> Self:
@@ -34,43 +38,61 @@ class Process:
         child.returncode = 0  # reaped by `exited`, through the pidfd, as an adopted one would be
         return cls(child.pid)
 
-    async def exited(self) -> None:
-        """Wait until the process has ended."""
-        loop = asyncio.get_running_loop()
-        ended = asyncio.Event()
-        loop.add_reader(self._descriptor, ended.set)
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def closed(self) -> bool:
+        """Tell whether we have given up watching."""
+        return self._descriptor is None
+
+    async def exited(self) -> str:
+        """Wait until the process has ended, and say how; "" if it was not our child."""
+        if self._descriptor is None:
+            raise ValueError(f"process {self.pid} is not watched any more")
+        descriptor, loop, ended = self._descriptor, asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(descriptor, ended.set)
         try:
             await ended.wait()
         finally:
-            loop.remove_reader(self._descriptor)
-        self._reap()
+            loop.remove_reader(descriptor)
+        return _reaped(descriptor)
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal; one that has ended already gets none."""
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._descriptor, number)
+        """Send a signal; a process that has ended, or that is not watched any more, gets none."""
+        if self._descriptor is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._descriptor, number)
 
     def close(self) -> None:
         """Give up watching; the process runs on."""
-        os.close(self._descriptor)
-
-    def _reap(self) -> None:
-        with contextlib.suppress(ChildProcessError):
-            os.waitid(os.P_PIDFD, self._descriptor, os.WEXITED | os.WNOHANG)
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def find(argument: str) -> list[Process]:
-    """Give the running processes of this user that have this argument, whole, on their command line."""
-    found = []
-    for entry in PROC.iterdir():
-        if entry.name.isdigit() and _has(entry, argument):
-            with contextlib.suppress(ProcessLookupError):
-                process = Process(int(entry.name))
-                # The pid may have changed hands before the pidfd was open: look again now that it can't.
-                if _has(entry, argument):
-                    found.append(process)
-                else:
-                    process.close()
+    """Give the running processes of this user that have this argument, whole, on their command line. Raises OSError."""
+    found: list[Process] = []
+    try:
+        for entry in PROC.iterdir():
+            if entry.name.isdigit() and _has(entry, argument):
+                with contextlib.suppress(ProcessLookupError):
+                    process = Process(int(entry.name))
+                    # The pid may have changed hands before the pidfd was open: look again now that it can't.
+                    if _has(entry, argument):
+                        found.append(process)
+                    else:
+                        process.close()
+    except OSError:
+        for process in found:
+            process.close()
+        raise
     return found
 
 
@@ -78,6 +100,16 @@ def _has(entry: Path, argument: str) -> bool:
     try:
         if entry.stat().st_uid != os.getuid():
             return False
-        return argument.encode() in (entry / "cmdline").read_bytes().split(b"\0")
-    except OSError:
+        return os.fsencode(argument) in (entry / "cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return False
+
+
+def _reaped(descriptor: int) -> str:
+    with contextlib.suppress(ChildProcessError):
+        result = os.waitid(os.P_PIDFD, descriptor, os.WEXITED | os.WNOHANG)
+        if result is not None and result.si_code == os.CLD_EXITED:
+            return f"exited with status {result.si_status}"
+        if result is not None:
+            return f"was killed by signal {result.si_status}"
+    return ""

@@ -47,8 +47,9 @@ class State:
         """Remove what was for running, and the folders that are empty then: the history and what was set by hand stay."""
         for folder in (self.gateways, self.manifests):
             shutil.rmtree(folder, ignore_errors=True)
-        self.shares.unlink(missing_ok=True)
-        (self.root / "lock").unlink(missing_ok=True)
+        for file in (self.shares, self.root / "lock"):
+            with contextlib.suppress(OSError):
+                file.unlink()
         for folder in (self.decisions, self.overrides, self.root):
             with contextlib.suppress(OSError):
                 folder.rmdir()

@@ -1,0 +1,28 @@
+"""How long to wait before the next try: longer with each failure, and never the same for all."""
+
+import random
+
+JITTER = 0.25
+
+
+class Backoff:
+    """Waits that double from `first` to `longest` seconds, each a quarter longer or shorter by chance."""
+
+    def __init__(self, first: float, longest: float, *, at_once: bool = False) -> None:
+        self._first = first
+        self._longest = longest
+        self._at_once = at_once
+        self._tries = 0
+
+    def reset(self) -> None:
+        """Begin again with the shortest wait."""
+        self._tries = 0
+
+    def next(self) -> float:
+        """Give the seconds to wait after one more failure; with `at_once` the first try comes without a wait."""
+        doubled = self._tries - (1 if self._at_once else 0)
+        self._tries += 1
+        if doubled < 0:
+            return 0.0
+        wait = min(self._first * 2.0 ** min(doubled, 30), self._longest)
+        return wait * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads retries, guards nothing

@@ -1,0 +1,51 @@
+"""What Envoy's log says about its end."""
+
+import os
+import re
+from pathlib import Path
+
+LARGEST = 4 * 1024 * 1024
+"""Bytes; a longer log is set aside when Envoy is started again."""
+READ = 16 * 1024
+LINES = 2
+LONGEST = 400
+"""Characters of the reason."""
+_SEVERE = re.compile(r"\[(?:critical|error)\]")
+_PREFIX = re.compile(r"^(?:\[[^\]]*\]\s*){1,5}")
+_LAST_WORDS = re.compile(r"^exiting$")
+
+
+def rotate(path: Path) -> None:
+    """Set a long log aside, over the one that was set aside before."""
+    try:
+        if path.stat().st_size > LARGEST:
+            path.replace(path.with_suffix(".log.old"))
+    except FileNotFoundError:
+        return
+
+
+def size(path: Path) -> int:
+    """Give the log's size, 0 if there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def reason(path: Path, *, since: int) -> str:
+    """Give the last severe messages written after the first `since` bytes, or the last lines if none is severe."""
+    lines = [line for line in _tail(path, since).splitlines() if line.strip()]
+    severe = [line for line in lines if _SEVERE.search(line)]
+    words = [_PREFIX.sub("", line).strip() for line in severe or lines]
+    told = dict.fromkeys(word for word in words if word and not _LAST_WORDS.match(word))
+    return "; ".join("".join(c if c.isprintable() else " " for c in each) for each in list(told)[-LINES:])[:LONGEST]
+
+
+def _tail(path: Path, since: int) -> str:
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(since if since <= end else 0, end - READ))
+            return file.read(READ).decode(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,135 @@
+"""What a running Envoy says of itself, asked again and again: whether it serves, where it listens, how its remote is."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from beamlit_controller.controller.latest import Latest
+from beamlit_controller.core import remote_health
+from beamlit_controller.core.remote_health import Judged
+from beamlit_controller.core.spec import ModelKey, OffloadSpec
+from beamlit_controller.standalone.admin import Admin, AdminError
+from beamlit_controller.standalone.shape import BOOTSTRAP, Shape
+from beamlit_controller.standalone.trouble import Fault, Troubles, said
+
+log = structlog.get_logger()
+
+PERIOD = 2.0
+BOOT_PERIOD = 0.1
+LOOK_EVERY = 5
+"""Probes from one whole look at a gateway that is well to the next; in between only its remote is asked for."""
+BOOT = 10.0
+"""Seconds that Envoy may take until it answers; silence after that is a fault."""
+FRONT = "front"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was last seen of a gateway: whether it serves, and the addresses of its listeners by name."""
+
+    ready: bool = False
+    listeners: tuple[tuple[str, str], ...] = ()
+
+
+class Probe:
+    """Asks one gateway's Envoy. What is wrong with its answers is a fault of this gateway, and the next probe asks again."""
+
+    def __init__(self, key: ModelKey, admin: Admin, troubles: Troubles, shape: Shape) -> None:
+        self._key = key
+        self._admin = admin
+        self._troubles = troubles
+        self._shape = shape
+        self._missing: frozenset[Path] = frozenset()
+        self.seen = Seen()
+        self.remote = Judged()
+
+    def lost(self) -> None:
+        """Take note that the process has ended, or is not watched any more."""
+        self.seen = Seen()
+        self._troubles.clear(Fault.ADMIN, Fault.LISTENER, Fault.REMOTE)
+
+    async def run(self, specs: Latest[OffloadSpec]) -> AsyncIterator[bool]:
+        """Probe until cancelled; True each time that Envoy should be given all its files again."""
+        clock = asyncio.get_running_loop()
+        began, skipped = clock.time(), LOOK_EVERY
+        while True:
+            booting = clock.time() - began < BOOT
+            skipped += 1
+            if skipped >= LOOK_EVERY or not self._well():
+                self._show(await self._looked(booting=booting))
+                skipped = 0
+            patient = self.seen.ready or not booting or self._troubles.has(Fault.LISTENER)
+            await asyncio.sleep(PERIOD if patient else BOOT_PERIOD)
+            if self.seen.ready and not await self._judged(specs.value):
+                skipped = LOOK_EVERY
+            yield self._troubles.has(Fault.LISTENER) or self._secrets_came(specs.value)
+
+    def _well(self) -> bool:
+        return self.seen.ready and not self._troubles.has(Fault.ADMIN) and not self._troubles.has(Fault.LISTENER)
+
+    def _show(self, seen: Seen) -> None:
+        before, self.seen = self.seen, seen
+        if before.ready != seen.ready:
+            log.info("gateway ready" if seen.ready else "gateway not ready", model=str(self._key))
+
+    async def _looked(self, *, booting: bool) -> Seen:
+        try:
+            seen, refusal = await self._look()
+        except Exception as error:  # noqa: BLE001 - whatever it answers, it is asked again
+            if not booting or not isinstance(error, AdminError):
+                self._troubles.add(Fault.ADMIN, self._silence(error))
+            return Seen()
+        self._troubles.clear(Fault.ADMIN)
+        if seen.ready or not booting:
+            self._troubles.clear(Fault.PROCESS)
+        if refusal:
+            self._troubles.add(Fault.LISTENER, refusal)
+        else:
+            self._troubles.clear(Fault.LISTENER)
+        return seen
+
+    async def _look(self) -> tuple[Seen, str]:
+        listeners = tuple(sorted((await self._admin.listeners()).items()))
+        if FRONT in dict(listeners):
+            return Seen(await self._admin.ready(), listeners), ""
+        return Seen(listeners=listeners), await self._admin.refusal(FRONT)
+
+    def _silence(self, error: Exception) -> str:
+        directory = self._admin.directory
+        if (directory / BOOTSTRAP).exists():
+            return said(error)
+        return f"{directory} was removed: Envoy serves on with what it has, and changes reach it after a restart"
+
+    async def _judged(self, spec: OffloadSpec) -> bool:
+        """Find out how the remote is from what the gateway counted, which leaves what was known if it can't be read."""
+        if spec.remote is None:
+            self.remote = Judged()
+            return True
+        try:
+            page = await self._admin.figures(self._shape.figures)
+            judged = remote_health.judge(spec.remote, self.remote, self._shape.attempts(page))
+        except AdminError:
+            return False
+        except Exception as error:  # noqa: BLE001 - whatever it answers, it is asked again
+            self._troubles.add(Fault.REMOTE, said(error))
+            return False
+        self._troubles.clear(Fault.REMOTE)
+        before, self.remote = self.remote, judged
+        if before.condition.reason is not judged.condition.reason:
+            log.info(
+                "remote changed",
+                model=str(self._key),
+                ready=judged.condition.status,
+                reason=judged.condition.reason,
+                message=judged.condition.message,
+            )
+        return True
+
+    def _secrets_came(self, spec: OffloadSpec) -> bool:
+        """Tell whether a folder is there now that was not."""
+        folders = self._shape.secrets(spec)
+        before, self._missing = self._missing, frozenset(folder for folder in folders if not folder.is_dir())
+        return bool(before.intersection(folders) - self._missing)

@@ -1,0 +1,25 @@
+"""What the gateways of a machine are made of."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from beamlit_controller.core.remote_health import Attempts
+from beamlit_controller.core.spec import OffloadSpec
+
+BOOTSTRAP = "bootstrap.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a gateway is made of: its files by name, its command line (with the path of `bootstrap.json` as one argument).
+
+    `figures` names what is read of the gateway about its remote, and `attempts` understands it. `secrets` are
+    the folders without which Envoy refuses what leads to the remote: it can't watch what is not there.
+    """
+
+    files: Callable[[OffloadSpec, Path], Mapping[str, str]]
+    command: Callable[[Path], Sequence[str]]
+    secrets: Callable[[OffloadSpec], Sequence[Path]]
+    figures: str
+    attempts: Callable[[str], Attempts]

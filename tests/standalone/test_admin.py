@@ -1,0 +1,43 @@
+"""Envoy's admin socket, whatever sits behind it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from beamlit_controller.standalone.admin import Admin, AdminError
+
+ODD = ["", "{", "[]", "3", '{"listener_statuses": 3}', '{"listener_statuses": [{"name": {}}]}', "[" * 100_000]
+
+
+@asynccontextmanager
+async def answering(folder: Path, body: str) -> AsyncIterator[Admin]:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body.encode()))
+        writer.close()
+
+    async with await asyncio.start_unix_server(answer, folder / "admin.sock"):
+        yield Admin(folder / "admin.sock")
+
+
+@pytest.mark.parametrize("body", ODD, ids=range(len(ODD)))
+async def test_an_answer_that_envoy_never_gives_is_an_admin_error(body: str, tmp_path: Path) -> None:
+    async with answering(tmp_path, body) as admin:
+        for ask in (admin.listeners, admin.active_requests):
+            with pytest.raises(AdminError):
+                await ask()
+
+
+async def test_listeners_are_named_with_their_addresses(tmp_path: Path) -> None:
+    body = '{"listener_statuses": [{"name": "front", "local_address": {"socket_address": {"address": "::1", "port_value": 80}}}]}'
+
+    async with answering(tmp_path, body) as admin:
+        assert await admin.listeners() == {"front": "[::1]:80"}
+
+
+async def test_a_socket_that_is_not_there_is_an_admin_error(tmp_path: Path) -> None:
+    with pytest.raises(AdminError):
+        await Admin(tmp_path / "gone" / "admin.sock").listeners()
