@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import cyclopts
+import structlog
 from cyclopts import Parameter, validators
 
 from beamlit_controller.api import manifests as api_manifests
@@ -22,7 +23,7 @@ from beamlit_controller.api.settings import Settings
 from beamlit_controller.cli import in_cluster
 from beamlit_controller.core import trigger
 from beamlit_controller.core.spec import OffloadSpec
-from beamlit_controller.standalone.folder import SUFFIXES
+from beamlit_controller.standalone.folder import candidates
 
 app = cyclopts.App(
     name="beamlit-controller",
@@ -62,7 +63,6 @@ def run(
         How messages are printed; auto is console at a terminal and JSON elsewhere.
     """
     from beamlit_controller import app as application  # noqa: PLC0415 - grpc and uvicorn are slow to import
-    from beamlit_controller.standalone.state import StateError  # noqa: PLC0415 - the same
     from beamlit_controller.telemetry import logs  # noqa: PLC0415 - the same
 
     logs.configure(log_level, json=None if log_format == "auto" else log_format == "json")
@@ -71,8 +71,8 @@ def run(
     given = application.Standalone(_settings(settings), manifests, state_dir or _default_state())
     try:
         asyncio.run(application.standalone(given))
-    except (StateError, OSError) as error:
-        _fail(str(error))
+    except Exception as error:  # noqa: BLE001 - whatever it was, people get a sentence; the traceback is in the log
+        _ended(error)
 
 
 @app.command
@@ -99,8 +99,13 @@ def check(
         How far back, such as 24h or 7d.
     """
     texts = {path: _read(path) for path in _expanded(files)}
+    if not texts:
+        _fail("expected manifests, folders of them, or settings files; got " + (", ".join(map(str, files)) or "none"))
     as_settings = [path for path, text in texts.items() if _is_settings(text)]
-    chosen = _asking(_settings(settings or (as_settings[0] if len(as_settings) == 1 else None)), prometheus)
+    if settings is None and 1 < len(as_settings) < len(texts):
+        _fail(f"--settings: name the one to check against; there are {', '.join(map(str, as_settings))}")
+    settings = settings or (as_settings[0] if len(as_settings) == 1 else None)
+    chosen = _asking(_settings(settings), prometheus)
     read = standalone_rules.parse if standalone else api_manifests.parse
     mistakes = 0
     specs: list[OffloadSpec] = []
@@ -117,7 +122,7 @@ def check(
     for refused in standalone_rules.shared_listeners(specs, chosen) if standalone else ():
         mistakes += 1
         print(f"{settings}: {refused}")
-    sys.exit(1 if mistakes or not texts else 0)
+    sys.exit(1 if mistakes else 0)
 
 
 @app.command
@@ -340,11 +345,14 @@ def _pictures(paths: Sequence[Path]) -> Sequence[Path]:
 
 def _expanded(paths: Sequence[Path]) -> list[Path]:
     """Give the files, and for a folder the manifests in it."""
-    return [
-        file
-        for path in paths
-        for file in (sorted(each for each in path.iterdir() if each.suffix in SUFFIXES) if path.is_dir() else [path])
-    ]
+    return [file for path in paths for file in (_listed(path) if path.is_dir() else [path])]
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return candidates(folder)
+    except OSError as error:
+        _fail(f"{folder}: {error.strerror}")
 
 
 def _is_settings(text: str) -> bool:
@@ -372,6 +380,16 @@ def _read(path: Path) -> str:
 def _default_state() -> Path:
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(base) / "beamlit-controller"
+
+
+def _ended(error: Exception) -> NoReturn:
+    """Say in one line what ended the controller; what nobody expected has its traceback in the log."""
+    from beamlit_controller.standalone import trouble  # noqa: PLC0415 - only for this
+    from beamlit_controller.standalone.state import StateError  # noqa: PLC0415 - only for this
+
+    if not isinstance(error, StateError | OSError):
+        structlog.get_logger().error("ended by an error that nobody expected", exc_info=error)
+    _fail(trouble.said(error))
 
 
 def _fail(message: str) -> NoReturn:
