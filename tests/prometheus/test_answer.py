@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, Sample
 from beamlit_controller.prometheus import answer
-from beamlit_controller.prometheus.answer import Answer
+from beamlit_controller.prometheus.answer import Answer, Range
 
 AT = datetime(2026, 6, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 WINDOW = timedelta(seconds=90)
@@ -51,8 +51,8 @@ def test_a_series_is_its_value() -> None:
     assert read(vector("12.5")) == Sample(12_500, AT, WINDOW)
 
 
-def test_several_series_are_their_sum() -> None:
-    assert milli(vector("1", "2.5", "-0.5")) == 3_000
+def test_several_series_are_their_sum_and_it_is_told_how_many_they_were() -> None:
+    assert read(vector("1", "2.5", "-0.5")) == Sample(3_000, AT, WINDOW, series=3)
 
 
 def test_a_scalar_is_one_value() -> None:
@@ -86,6 +86,94 @@ def test_any_numbers_are_added_exactly(values: list[float]) -> None:
 
 def test_infos_do_no_harm() -> None:
     assert milli(vector("1", infos=["metric might not be a counter"], warnings=[])) == 1_000
+
+
+MONOTONICITY = (
+    "PromQL info: input to histogram_quantile needed to be fixed for monotonicity "
+    "(see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile) for metric name"
+)
+
+# Notes of level info as they came in `warnings`, and where they were reported.
+HARMLESS = {
+    "prometheus/prometheus#14135, 2.52 and before": [f'{MONOTONICITY} ""'],
+    "prometheus/prometheus#13671, rate alone": [
+        'PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "queue" (1:6)'
+    ],
+    "prometheus/prometheus#12945, histograms": [
+        'PromQL info: metric might not be a counter, name does not end in _total/_sum/_count: "latency" (1:20)'
+    ],
+    "prometheus/prometheus#16553, two at once": [f'{MONOTONICITY} "series"', f'{MONOTONICITY} ""'],
+    "prometheus/prometheus#15578, with details": [
+        f'{MONOTONICITY} "series_1", from buckets 2.5 to 100, with a max diff of 10, over 3 samples (1:4)'
+    ],
+    "thanos-io/thanos#8278": [f'{MONOTONICITY} "" (1:25)'],
+    "thanos-io/thanos#7597, more than have room": [f'{MONOTONICITY} ""'] * 10 + ["7 more info annotations omitted"],
+    "grafana/mimir, native histograms": [
+        'PromQL info: input to histogram_quantile has NaN observations, result is NaN for metric name "a" (1:25)'
+    ],
+}
+
+# What says that a part is missing or wrong, by the product that says so.
+PARTIAL: dict[str, dict[str, object]] = {
+    "Prometheus, remote read": {"warnings": ["remote_read: remote server returned HTTP status 500"]},
+    "Prometheus, a real warning": {"warnings": ["PromQL warning: quantile value should be between 0 and 1, got 95"]},
+    "Prometheus, warnings left out": {"warnings": [f'{MONOTONICITY} ""', "3 more warning annotations omitted"]},
+    "Prometheus, which ones were left out is not told": {
+        "warnings": [f'{MONOTONICITY} ""', "3 more annotations omitted"]
+    },
+    "Thanos, a store is down": {
+        "warnings": [
+            "receive series from Addr: 10.0.0.7:10901: rpc error: code = Unavailable desc = connection refused"
+        ]
+    },
+    "Thanos, no store": {"warnings": ["No StoreAPIs matched for this query"]},
+    "Thanos, both kinds": {"warnings": [f'{MONOTONICITY} ""', "failed to receive any data in 5s from sidecar"]},
+    "Cortex, cortexproject/cortex#6526": {"warnings": ["Query result may contain partial data"]},
+    "Mimir": {"warnings": ["the query exceeded the maximum number of chunks (err-mimir-max-chunks-per-query)"]},
+    "Amazon, as Cortex": {"warnings": ["query result may contain partial data"], "infos": []},
+    "Google": {"warnings": ["Some data was not available for this query"], "infos": []},
+    "Azure": {"warnings": ["Partial response: a shard did not answer"]},
+    "M3": {"warnings": ["m3db exceeded query limit: results not exhaustive"]},
+    "VictoriaMetrics, VictoriaMetrics/VictoriaMetrics#4721": {"isPartial": True},
+    "VictoriaMetrics, odd": {"isPartial": "true"},
+    "no list": {"warnings": {"PromQL info: ": 1}},
+    "no text": {"warnings": [{"level": "info"}]},
+}
+
+
+@pytest.mark.parametrize("warnings", HARMLESS.values(), ids=HARMLESS)
+def test_a_note_of_level_info_is_no_warning_wherever_it_stands(warnings: list[str]) -> None:
+    assert milli(vector("3", warnings=warnings)) == 3_000
+    assert milli(vector("3", warnings=[], infos=warnings, isPartial=False)) == 3_000
+    assert ranged(matrix([[15, "3"]], warnings=warnings)) == Range({15: 3_000})
+
+
+@pytest.mark.parametrize("said", PARTIAL.values(), ids=PARTIAL)
+def test_an_answer_that_may_not_be_whole_is_no_value(said: dict[str, object]) -> None:
+    assert reason(vector("3", **said)) is Reason.QUERY_WARNINGS
+    partial = ranged(matrix([[15, "3"]], **said))
+    assert isinstance(partial, Missing)
+    assert partial.reason is Reason.QUERY_WARNINGS
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        # Amazon API Gateway style, Google and Azure: none of them is the error document of Prometheus.
+        b'{"message":"Missing Authentication Token"}',
+        b'{"error":{"code":401,"message":"Missing Authentication Token","status":"UNAUTHENTICATED"}}',
+        b'{"error":{"code":"AuthenticationFailed","message":"Missing Authentication Token"}}',
+        b"Missing Authentication Token",
+        b"<html><h1>Missing Authentication Token</h1></html>",
+    ],
+)
+def test_a_refusal_has_the_servers_own_words(body: bytes) -> None:
+    refused = read(body, 403)
+
+    assert isinstance(refused, Missing)
+    assert refused.reason is Reason.HTTP_ERROR
+    assert "Missing Authentication Token" in refused.message
+    assert "bearerTokenFile" in refused.message
 
 
 # What is no number says why.
@@ -284,7 +372,7 @@ def test_the_rounding_agrees_with_decimal_arithmetic() -> None:
     assert milli(vector("0.3")) == int(Decimal("0.3") * 1000)
 
 
-def ranged(body: object, status: int = 200, *, limit: int = answer.LIMIT) -> dict[float, int | None] | Missing:
+def ranged(body: object, status: int = 200, *, limit: int = answer.LIMIT) -> Range | Missing:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     return answer.read_range(Answer(status, content), query=QUERY, limit=limit)
 
@@ -296,11 +384,13 @@ def matrix(*series: list[list[object]], **more: object) -> dict[str, object]:
 def test_a_range_is_summed_at_each_time() -> None:
     found = ranged(matrix([[15, "1.5"], [30, "2"]], [[30, "0.25"], [45, "1"]]))
 
-    assert found == {15: 1500, 30: 2250, 45: 1000}
+    assert found == Range({15: 1500, 30: 2250, 45: 1000}, series=2)
 
 
 def test_a_range_has_no_value_where_one_of_its_series_is_no_number() -> None:
-    assert ranged(matrix([[15, "1"], [30, "NaN"], [45, "+Inf"]], [[30, "1"]])) == {15: 1000, 30: None, 45: None}
+    found = ranged(matrix([[15, "1"], [30, "NaN"], [45, "+Inf"]], [[30, "1"]]))
+
+    assert found == Range({15: 1000, 30: None, 45: None}, series=2)
 
 
 @pytest.mark.parametrize(

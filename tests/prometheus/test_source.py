@@ -159,19 +159,19 @@ async def test_returns_no_cookies() -> None:
 
 
 @pytest.mark.parametrize(
-    ("respond", "milli"),
+    ("respond", "milli", "series"),
     [
-        (http.json(vector("1", "2", "0.5")), 3_500),
-        (http.json(result([AT.timestamp(), "4"], "scalar")), 4_000),
-        (http.json(vector("1", infos=["PromQL info"])), 1_000),
-        (http.zipped(json.dumps(vector("7")).encode()), 7_000),
-        (http.drip(json.dumps(vector("3")).encode(), interval=0), 3_000),
+        (http.json(vector("1", "2", "0.5")), 3_500, 3),
+        (http.json(result([AT.timestamp(), "4"], "scalar")), 4_000, 1),
+        (http.json(vector("1", infos=["PromQL info"])), 1_000, 1),
+        (http.zipped(json.dumps(vector("7")).encode()), 7_000, 1),
+        (http.drip(json.dumps(vector("3")).encode(), interval=0), 3_000, 1),
     ],
     ids=["vector", "scalar", "infos", "gzip", "bytewise"],
 )
-async def test_reads_the_value(respond: http.Respond, milli: int) -> None:
+async def test_reads_the_value(respond: http.Respond, milli: int, series: int) -> None:
     async with http.serve(respond) as server:
-        assert await read(server.address) == Sample(milli, AT, timedelta(seconds=90))
+        assert await read(server.address) == Sample(milli, AT, timedelta(seconds=90), series)
 
 
 # Answers without one: the reason is told, and nothing is raised.

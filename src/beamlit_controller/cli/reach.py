@@ -12,7 +12,7 @@ from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.rehearsal import Recording
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import AverageValue, ExternalMetric, LabelSelector, OffloadSpec, Rejected
-from beamlit_controller.prometheus.source import PrometheusSource, Span
+from beamlit_controller.prometheus.source import History, PrometheusSource, Span
 
 METRICS = "spec.offloadingConfig.metrics"
 Column = dict[datetime, int | None]
@@ -32,12 +32,19 @@ async def look(spec: OffloadSpec, given: Prometheus, span: Span) -> Found:
         source = await resources.enter_async_context(PrometheusSource(application.connection(given)))
         columns = [await _column(source, spec, number, span) for number in range(len(spec.metrics))]
     mistakes = tuple(column for column in columns if isinstance(column, Rejected))
-    known = {number: column for number, column in enumerate(columns) if isinstance(column, dict)}
+    known = {number: column for number, column in enumerate(columns) if isinstance(column, History)}
     skipped = tuple(_skipped(spec, number) for number, column in enumerate(columns) if column is None)
+    told = (*skipped, *(_added_up(spec, number, each.series) for number, each in known.items() if each.series > 1))
     if mistakes or not known:
-        return Found(mistakes, skipped)
+        return Found(mistakes, told)
     tried = replace(spec, metrics=tuple(spec.metrics[number] for number in known))
-    return _rehearsed(tried, tuple(known.values()), given.stale_after, span, skipped)
+    return _rehearsed(tried, tuple(each.values for each in known.values()), given.stale_after, span, told)
+
+
+def _added_up(spec: OffloadSpec, number: int, series: int) -> Rejected:
+    name = wording.name(spec.metrics[number])
+    message = f"{series} series of {name} are added up; if that is not meant, aggregate in the query: max(…), avg(…)"
+    return Rejected(f"{METRICS}[{number}]", message)
 
 
 def _skipped(spec: OffloadSpec, number: int) -> Rejected:
@@ -47,7 +54,7 @@ def _skipped(spec: OffloadSpec, number: int) -> Rejected:
     return Rejected(f"{METRICS}[{number}]", message)
 
 
-async def _column(source: PrometheusSource, spec: OffloadSpec, number: int, span: Span) -> Column | Rejected | None:
+async def _column(source: PrometheusSource, spec: OffloadSpec, number: int, span: Span) -> History | Rejected | None:
     """Give the values of a metric, what is wrong with it, or None if Prometheus alone can't tell."""
     metric, field = spec.metrics[number], f"{METRICS}[{number}]"
     if not isinstance(metric, ExternalMetric) or isinstance(metric.target, AverageValue):
@@ -55,7 +62,7 @@ async def _column(source: PrometheusSource, spec: OffloadSpec, number: int, span
     query = source.query(metric)
     found = query if isinstance(query, Missing) else await source.history(spec.key, query, span)
     if not isinstance(found, Missing):
-        numbers = any(value is not None for value in found.values())
+        numbers = any(value is not None for value in found.values.values())
         return found if numbers else Rejected(field, f"{wording.name(metric)} was never a number in {_said(span)}")
     if found.reason is not Reason.NO_SERIES:
         return Rejected(field, found.message)

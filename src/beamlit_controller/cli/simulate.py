@@ -163,7 +163,7 @@ async def _asked(spec: OffloadSpec, given: Prometheus, past: Past, replicas: int
 async def _column(source: PrometheusSource, spec: OffloadSpec, query: str, span: Span) -> dict[datetime, int | None]:
     values = await source.history(spec.key, query, span)
     if not isinstance(values, Missing):
-        return values
+        return values.values
     raise ValueError(f"{values.message} ({values.reason}, from {instant(span.since)} to {instant(span.until)})")
 
 

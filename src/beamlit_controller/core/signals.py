@@ -16,11 +16,15 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One value in thousandths, for an Object or External metric: `at` is its end, `window` the time it may cover before that."""
+    """One value in thousandths, for an Object or External metric: `at` is its end, `window` the time it may cover before that.
+
+    `series` is how many series were added up to it.
+    """
 
     milli: int
     at: datetime
     window: timedelta = timedelta(0)
+    series: int = 1
 
 
 @dataclass(frozen=True, slots=True)

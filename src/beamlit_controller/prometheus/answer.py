@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, Sample
+from beamlit_controller.prometheus import notes
 
 LIMIT = 1024 * 1024
 """The longest body, in decoded bytes, that is read."""
@@ -36,21 +37,28 @@ def read(answer: Answer, *, query: str, at: datetime, window: timedelta, hide: I
     value = _value(answer, query=query, at=at, window=window)
     if isinstance(value, Missing):
         return replace(value, message=shown(value.message, hide=hide))
-    return Sample(_milli(value), at, window)
+    return Sample(_milli(value.total), at, window, value.series)
 
 
-def read_range(
-    answer: Answer, *, query: str, hide: Iterable[str] = (), limit: int = LIMIT
-) -> dict[float, int | None] | Missing:
-    """Read the answer to a range query: for each time (seconds since 1970) the sum of the series, in thousandths.
+@dataclass(frozen=True, slots=True)
+class Range:
+    """For each time (seconds since 1970) the sum of the series, in thousandths, and the highest number of series in one sum.
 
-    It is None where one of them is no finite number. What is in `hide` is kept out of messages.
+    The sum is None where one of them is no finite number.
     """
+
+    values: dict[float, int | None]
+    series: int = 1
+
+
+def read_range(answer: Answer, *, query: str, hide: Iterable[str] = (), limit: int = LIMIT) -> Range | Missing:
+    """Read the answer to a range query. What is in `hide` is kept out of messages."""
     document = _whole(answer, limit)
     totals = document if isinstance(document, Missing) else _totals(document, query=query)
     if isinstance(totals, Missing):
         return replace(totals, message=shown(totals.message, hide=hide))
-    return {time: None if total is None else _milli(total) for time, total in totals.items()}
+    sums = {time: None if total is None else _milli(total) for time, (total, _) in totals.items()}
+    return Range(sums, max((series for _, series in totals.values()), default=1))
 
 
 def shown(text: str, *, hide: Iterable[str] = ()) -> str:
@@ -61,7 +69,7 @@ def shown(text: str, *, hide: Iterable[str] = ()) -> str:
     return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
 
 
-def _value(answer: Answer, *, query: str, at: datetime, window: timedelta) -> Decimal | Missing:
+def _value(answer: Answer, *, query: str, at: datetime, window: timedelta) -> "_Sum | Missing":
     document = _whole(answer, LIMIT)
     if isinstance(document, Missing):
         return document
@@ -133,8 +141,10 @@ def _refused(answer: Answer, document: object) -> Missing:
         case {"status": "error", "errorType": str(kind), "error": str(error)}:
             return Missing(Reason.QUERY_FAILED, f"Prometheus refused, {kind}: {error}")
         case _:
-            hint = _HINTS.get(answer.status) or _excerpt(answer.body) or "no more is said"
-            return Missing(Reason.HTTP_ERROR, f"expected status 200, got {answer.status}: {hint}")
+            hint, said = _HINTS.get(answer.status), _excerpt(answer.body).strip()
+            told = f"it says: {said}" if hint and said else said
+            why = "; ".join(filter(None, (hint, told))) or "no more is said"
+            return Missing(Reason.HTTP_ERROR, f"expected status 200, got {answer.status}: {why}")
 
 
 _HINTS = {
@@ -155,10 +165,18 @@ class _Pair:
     value: str
 
 
-def _total(document: object, *, query: str, at: datetime, window: timedelta) -> Decimal | Missing:
+@dataclass(frozen=True, slots=True)
+class _Sum:
+    """What several series add up to, and how many they are."""
+
+    total: Decimal
+    series: int
+
+
+def _total(document: object, *, query: str, at: datetime, window: timedelta) -> _Sum | Missing:
+    if incomplete := notes.incomplete(document):
+        return Missing(Reason.QUERY_WARNINGS, incomplete)
     match document:
-        case {"status": "success", "warnings": warnings} if warnings:
-            return Missing(Reason.QUERY_WARNINGS, f"the result may not be whole: {warnings}")
         case {"status": "success", "data": {"resultType": "vector", "result": []}}:
             return Missing(Reason.NO_SERIES, f"there is no series for {query}")
         case {"status": "success", "data": {"resultType": "vector", "result": [*series]}}:
@@ -171,10 +189,10 @@ def _total(document: object, *, query: str, at: datetime, window: timedelta) -> 
             return Missing(Reason.MALFORMED_ANSWER, "expected a result of Prometheus, got")
 
 
-def _totals(document: object, *, query: str) -> dict[float, Decimal | None] | Missing:
+def _totals(document: object, *, query: str) -> dict[float, tuple[Decimal | None, int]] | Missing:
+    if incomplete := notes.incomplete(document):
+        return Missing(Reason.QUERY_WARNINGS, incomplete)
     match document:
-        case {"status": "success", "warnings": warnings} if warnings:
-            return Missing(Reason.QUERY_WARNINGS, f"the result may not be whole: {warnings}")
         case {"status": "success", "data": {"resultType": "matrix", "result": []}}:
             return Missing(Reason.NO_SERIES, f"there is no series for {query}")
         case {"status": "success", "data": {"resultType": "matrix", "result": [*series]}}:
@@ -183,9 +201,9 @@ def _totals(document: object, *, query: str) -> dict[float, Decimal | None] | Mi
             return Missing(Reason.MALFORMED_ANSWER, "expected a range of Prometheus, got another answer")
 
 
-def _sums(series: list[object]) -> dict[float, Decimal | None] | Missing:
-    totals: dict[float, Decimal | None] = {}
-    for each in series:
+def _sums(given: list[object]) -> dict[float, tuple[Decimal | None, int]] | Missing:
+    totals: dict[float, tuple[Decimal | None, int]] = {}
+    for each in given:
         match each:
             case {"metric": {}, "values": [*pairs]}:
                 for number in map(_pair, pairs):
@@ -193,9 +211,10 @@ def _sums(series: list[object]) -> dict[float, Decimal | None] | Missing:
                         return replace(number, message=f"{number.message} another")
                     if not 0 <= number.time <= _LATEST:
                         return Missing(Reason.MALFORMED_ANSWER, f"expected a time, got {str(number.time)[:20]}")
-                    before = totals.get(number.time, Decimal(0))
+                    before, series = totals.get(number.time, (Decimal(0), 0))
                     value = _decimal(number.value)
-                    totals[number.time] = None if before is None or value is None else _EXACT.add(before, value)
+                    added = None if before is None or value is None else _EXACT.add(before, value)
+                    totals[number.time] = added, series + 1
             case _:
                 message = "expected numbers in each series; histogram_quantile makes one of a native histogram"
                 return Missing(Reason.UNEXPECTED_RESULT_TYPE, message)
@@ -221,7 +240,7 @@ def _pair(pair: object) -> _Pair | Missing:
             return Missing(Reason.MALFORMED_ANSWER, 'expected values as [time, "value"], got')
 
 
-def _sum(pairs: list[_Pair | Missing], *, at: datetime, window: timedelta) -> Decimal | Missing:
+def _sum(pairs: list[_Pair | Missing], *, at: datetime, window: timedelta) -> _Sum | Missing:
     total = Decimal(0)
     for pair in pairs:
         number = pair if isinstance(pair, Missing) else _number(pair, at, window)
@@ -229,7 +248,7 @@ def _sum(pairs: list[_Pair | Missing], *, at: datetime, window: timedelta) -> De
             among = f" in one of {len(pairs)} series" if len(pairs) > 1 else ""
             return replace(number, message=number.message + among)
         total = _EXACT.add(total, number)
-    return total
+    return _Sum(total, len(pairs))
 
 
 def _number(pair: _Pair, at: datetime, window: timedelta) -> Decimal | Missing:

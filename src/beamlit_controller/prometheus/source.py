@@ -23,6 +23,17 @@ from beamlit_controller.prometheus.connection import Connection, Credentials
 
 
 @dataclass(frozen=True, slots=True)
+class History:
+    """What a query gave over a span, in thousandths, and None where it was no number; what had no value is left out.
+
+    `series` is the highest number of series that were added up at one time.
+    """
+
+    values: dict[datetime, int | None]
+    series: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """A time span in steps, both its ends among them."""
 
@@ -89,16 +100,17 @@ class PrometheusSource:
             return Missing(Reason.UNSUPPORTED_METRIC, "Prometheus is asked for External metrics only")
         return queries.text(metric.metric, stale_after=self._connection.stale_after)
 
-    async def history(self, key: ModelKey, query: str, span: Span) -> dict[datetime, int | None] | Missing:
-        """Ask for what a query gave over a span, in thousandths at each step, and None where it was no number.
+    async def history(self, key: ModelKey, query: str, span: Span) -> History | Missing:
+        """Ask for what a query gave at each step of a span.
 
-        What had no value is left out. Prometheus answers for 11,000 steps at once, so a long span takes several queries.
+        Prometheus answers for 11,000 steps at once, so a long span takes several queries.
         """
         credentials = connections.credentials(self._connection)
         if isinstance(credentials, Missing):
             return credentials
         hide = (*credentials.secrets, *self._connection.secrets)
         values: dict[datetime, int | None] = {}
+        series = 1
         nothing = Missing(Reason.NO_SERIES, f"there is no series for {query}")
         for piece in span.pieces(_STEPS_AT_ONCE):
             asked = {
@@ -115,10 +127,11 @@ class PrometheusSource:
                 else answer
             )
             if not isinstance(found, Missing):
-                values |= {datetime.fromtimestamp(time, UTC): value for time, value in found.items()}
+                values |= {datetime.fromtimestamp(time, UTC): value for time, value in found.values.items()}
+                series = max(series, found.series)
             elif found.reason is not Reason.NO_SERIES:
                 return self._located(found)
-        return values or self._located(nothing)
+        return History(values, series) if values else self._located(nothing)
 
     async def _exchange(
         self, key: ModelKey, request: httpx2.Request, hide: tuple[str, ...], *, limit: int = answers.LIMIT
