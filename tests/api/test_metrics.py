@@ -179,8 +179,105 @@ def test_with_prometheus_the_name_may_be_any_query(read: Read, prometheus: Setti
 def test_without_prometheus_a_query_says_what_it_needs(mistakes: Mistakes) -> None:
     found = mistakes({"metrics": [external(QUERY, type="Value", value=1)]})
 
-    assert "may not contain '/'" in found["metrics[0].external.metric.name"]
+    assert "may not contain '('" in found["metrics[0].external.metric.name"]
     assert "config.metricInformer.type: prometheus" in found["metrics[0].external.metric.name"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sum(queue)",
+        'queue{a="b"}',
+        "rate(x[1m])",
+        "queue > 10",
+        "a + b",
+        "a/b",
+        "100%",
+        "..",
+    ],
+)
+def test_the_kubernetes_informer_takes_no_query(mistakes: Mistakes, name: str) -> None:
+    (message,) = mistakes({"metrics": [external(name, type="Value", value=1)]}).values()
+
+    assert "config.metricInformer.type: prometheus" in message
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "s0-prometheus",
+        "datadogmetric@default:nginx-requests",
+        "pubsub.googleapis.com|subscription|num_undelivered_messages",
+        "kubernetes.io|container|accelerator|duty_cycle",
+        "vllm:num_requests_waiting",
+        "http.server.active_requests",
+    ],
+)
+def test_the_kubernetes_informer_takes_every_name_that_adapters_have(mistakes: Mistakes, name: str) -> None:
+    assert not mistakes({"metrics": [external(name, type="Value", value=1)]})
+
+
+# kubernetes/kubernetes#81976 and kubernetes-sigs/prometheus-adapter#364: the API server refuses the whole request.
+NO_SELECTOR = {
+    "a slash": {"matchLabels": {"model_name": "meta-llama/Llama-3.1-8B"}},
+    "a blank": {"matchLabels": {"pool": "a b"}},
+    "a colon": {"matchLabels": {"image": "vllm:latest"}},
+    "a long value": {"matchLabels": {"a": "x" * 64}},
+    "a dash at its end": {"matchLabels": {"a": "b-"}},
+    "a strange label": {"matchLabels": {"a b": "c"}},
+    "two slashes": {"matchLabels": {"a/b/c": "d"}},
+    "an expression": {"matchExpressions": [{"key": "m", "operator": "In", "values": ["ok", "meta-llama/Llama"]}]},
+    "an expression's label": {"matchExpressions": [{"key": "m:n", "operator": "Exists"}]},
+}
+
+
+@pytest.mark.parametrize("selector", NO_SELECTOR.values(), ids=NO_SELECTOR)
+def test_a_metrics_api_takes_only_labels_of_kubernetes(
+    mistakes: Mistakes, prometheus: Settings, selector: dict[str, Any]
+) -> None:
+    ours = pods(type="AverageValue", averageValue="1")
+    ours["pods"]["metric"]["selector"] = selector
+    external_one = external("q", selector, type="Value", value=1)
+    straight = {"metricServiceRef": {"name": "a", "targetPort": 80}}
+
+    assert all("the metrics API takes" in message for message in mistakes({"metrics": [external_one, ours]}).values())
+    assert len(mistakes({"metrics": [external_one, ours]})) == 2
+    assert not mistakes({"metrics": [external_one]}, settings=prometheus)
+    assert not mistakes({"metrics": [ours]}, spec=straight)
+
+
+def test_a_query_is_looked_at_where_prometheus_is_asked(read: Read, mistakes: Mistakes, prometheus: Settings) -> None:
+    broken, told = external("sum(x", type="Value", value=1), external("sum(x) > 1", type="Value", value=1)
+
+    parsed = read({"metrics": [told]}, settings=prometheus)
+
+    assert "is not closed" in mistakes({"metrics": [broken]}, settings=prometheus)["metrics[0].external.metric.name"]
+    assert not parsed.problems
+    assert "is a filter" in parsed.notices[0].message
+    assert parsed.notices[0].field == "spec.offloadingConfig.metrics[0].external.metric.name"
+
+
+OUTDATED: dict[str, tuple[dict[str, Any], str]] = {
+    "pods": ({"type": "Pods", "pods": {"metricName": "a", "targetAverageValue": "1k"}}, "target.averageValue"),
+    "resource": (
+        {"type": "Resource", "resource": {"name": "cpu", "targetAverageUtilization": 50}},
+        "averageUtilization",
+    ),
+    "value": ({"type": "Resource", "resource": {"name": "cpu", "targetAverageValue": "1"}}, "target.averageValue"),
+    "object": ({"type": "Object", "object": {"metricName": "a", "targetValue": "2k"}}, "target.value"),
+    "external": ({"type": "External", "external": {"metricName": "a", "targetValue": 30}}, "target.value"),
+    "selector": ({"type": "External", "external": {"metricName": "a", "metricSelector": {}}}, "metric.selector"),
+}
+
+
+@pytest.mark.parametrize(("metric", "now"), OUTDATED.values(), ids=OUTDATED)
+def test_a_field_of_an_older_autoscaler_is_named_with_what_it_became(
+    mistakes: Mistakes, metric: dict[str, Any], now: str
+) -> None:
+    messages = [message for message in mistakes({"metrics": [metric]}).values() if "autoscaling/v2beta1" in message]
+
+    assert any(now in message for message in messages)
+    assert all("beamlit-controller convert" in message for message in messages)
 
 
 def test_a_selector_beside_a_query_is_refused(mistakes: Mistakes, prometheus: Settings) -> None:

@@ -4,10 +4,10 @@ Looked at on what was given, so that these mistakes are told together with those
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from beamlit_controller.api import addresses
+from beamlit_controller.api import addresses, problems, promql
 from beamlit_controller.api.rules import dig
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.core.spec import Rejected
@@ -21,7 +21,12 @@ def mistakes(given: Mapping[str, object], settings: Settings) -> Iterator[Reject
     yield from _no_remote(given, settings)
     yield from _host(given, settings)
     yield from _token_url(given, settings)
-    yield from _external_names(given, settings)
+    yield from _metrics(given, settings)
+
+
+def is_series_name(name: str) -> bool:
+    """Tell whether an External metric's name is that of a series; every other one is a PromQL query."""
+    return _SERIES_NAME.fullmatch(name) is not None
 
 
 def _no_remote(given: Mapping[str, object], settings: Settings) -> Iterator[Rejected]:
@@ -53,31 +58,74 @@ def _token_url(given: Mapping[str, object], settings: Settings) -> Iterator[Reje
         yield Rejected(f"{_REMOTE}.authConfig.oauthConfig.tokenUrl", refusal)
 
 
-def _external_names(given: Mapping[str, object], settings: Settings) -> Iterator[Rejected]:
-    metrics = dig(given, ("spec", "offloadingConfig", "metrics"))
-    for index, each in enumerate(metrics if isinstance(metrics, list) else ()):
-        identifier = _mapping(dig(each, ("external", "metric")))
-        name, field = identifier.get("name"), f"{_METRICS}[{index}].external.metric"
-        if not isinstance(name, str) or not name:
-            continue
-        if settings.prometheus is None:
-            yield from _not_asked_of_prometheus(name, f"{field}.name")
-        elif _selects(identifier.get("selector")) and not _SERIES_NAME.fullmatch(name):
-            yield Rejected(
-                f"{field}.selector",
-                "goes with the name of a metric, and this is a PromQL query: write its labels there",
-            )
+def _metrics(given: Mapping[str, object], settings: Settings) -> Iterator[Rejected]:
+    listed = dig(given, ("spec", "offloadingConfig", "metrics"))
+    for index, each in enumerate(listed if isinstance(listed, list) else ()):
+        field = f"{_METRICS}[{index}]"
+        external, straight = _identifier(each, "external"), "metricServiceRef" in _mapping(given.get("spec"))
+        if settings.prometheus is not None:
+            yield from _asked_of_prometheus(external, f"{field}.external.metric")
+        else:
+            yield from _asked_of_kubernetes(external, f"{field}.external.metric")
+        for kind in ("object",) if straight else ("object", "pods"):
+            yield from _selector(_identifier(each, kind).get("selector"), f"{field}.{kind}.metric.selector")
 
 
-def _not_asked_of_prometheus(name: str, field: str) -> Iterator[Rejected]:
-    wrong = next((f"contain '{character}'" for character in "/%" if character in name), None)
+def _identifier(metric: object, kind: str) -> Mapping[str, object]:
+    return _mapping(dig(metric, (kind, "metric")))
+
+
+def _asked_of_prometheus(identifier: Mapping[str, object], field: str) -> Iterator[Rejected]:
+    name = identifier.get("name")
+    if not isinstance(name, str) or not name or is_series_name(name):
+        return
+    if _selects(identifier.get("selector")):
+        yield Rejected(
+            f"{field}.selector", "goes with the name of a metric, and this is a PromQL query: write its labels there"
+        )
+    for mistake in promql.mistakes(name):
+        yield Rejected(f"{field}.name", mistake)
+
+
+def _asked_of_kubernetes(identifier: Mapping[str, object], field: str) -> Iterator[Rejected]:
+    name = identifier.get("name")
+    if not isinstance(name, str):
+        return
+    wrong = next((f"contain '{character}'" for character in name if character in "/%" or character in _PROMQL), None)
     wrong = f"be '{name}'" if name in {".", ".."} else wrong
     if wrong:
         yield Rejected(
-            field,
-            f"may not {wrong}: the external metrics API has no such names; "
-            "a PromQL query needs config.metricInformer.type: prometheus in the settings",
+            f"{field}.name",
+            f"may not {wrong}: External metrics are read from the external metrics API here, which has no such names; "
+            "a PromQL query needs config.metricInformer.type: prometheus in the settings (for check: --settings FILE)",
         )
+    yield from _selector(identifier.get("selector"), f"{field}.selector")
+
+
+def _selector(selector: object, field: str) -> Iterator[Rejected]:
+    """Hold a selector against what the API server takes as one: it refuses the whole request otherwise."""
+    for label, value in _mapping(dig(selector, ("matchLabels",))).items():
+        yield from _label(label, [value], f"{field}.matchLabels")
+    expressions = dig(selector, ("matchExpressions",))
+    for index, each in enumerate(expressions if isinstance(expressions, list) else ()):
+        values = dig(each, ("values",))
+        at = f"{field}.matchExpressions[{index}]"
+        yield from _label(dig(each, ("key",)), values if isinstance(values, list) else [], at)
+
+
+def _label(label: object, values: Sequence[object], field: str) -> Iterator[Rejected]:
+    if isinstance(label, str) and not _LABEL.fullmatch(label):
+        yield Rejected(field, f"the metrics API takes no label {problems.came(label)} in a selector; {_INSTEAD}")
+    for value in values:
+        if isinstance(value, str) and not _LABEL_VALUE.fullmatch(value):
+            message = f"the metrics API takes label values of at most 63 letters, digits, '-', '_' and '.', got {problems.came(value)}"
+            yield Rejected(field, f"{message}; {_INSTEAD}")
+
+
+_INSTEAD = (
+    "let the adapter write the label in another way, read Pods metrics from the servers (metricServiceRef), "
+    "or ask Prometheus (config.metricInformer.type: prometheus)"
+)
 
 
 def _selects(selector: object) -> bool:
@@ -89,3 +137,11 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 
 _SERIES_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
+
+_PROMQL = frozenset("(){}[]<>=\"'` \t\n")
+"""What stands in queries, and in no name of a metrics API."""
+
+# As k8s.io/apimachinery's labels.Requirement checks them.
+_NAME = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
+_LABEL = re.compile(rf"([a-z0-9]([a-z0-9.-]{{0,251}}[a-z0-9])?/)?{_NAME}", re.ASCII)
+_LABEL_VALUE = re.compile(rf"({_NAME})?", re.ASCII)

@@ -4,7 +4,7 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic_core import ErrorDetails
@@ -58,9 +58,23 @@ def worded(error: ErrorDetails) -> str:
     return words(given, context) if words else f"{error['msg']}, got {came(given)}"
 
 
-def unknown_field(name: object, known: Iterable[str]) -> str:
+def unknown_field(name: object, known: Collection[str]) -> str:
     """Word the mistake of a field that is not there."""
+    if (outdated := _OUTDATED.get(str(name))) and outdated.partition(".")[0] in known:
+        return f"autoscaling/v2beta1 had this field; since v2 it is {outdated}: `beamlit-controller convert FILE` rewrites it"
     return f"no such field, {nearest(str(name), known)}"
+
+
+# Fields of autoscaling/v2beta1, and what they became.
+_OUTDATED = {
+    "metricName": "metric.name",
+    "metricSelector": "metric.selector",
+    "selector": "metric.selector",
+    "targetValue": "target.value",
+    "targetAverageValue": "target.averageValue",
+    "targetAverageUtilization": "target.averageUtilization",
+    "averageValue": "target.averageValue",
+}
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ from beamlit_controller.api import (
     policy,
     presets,
     problems,
+    promql,
     scalars,
     targets,
     v1alpha1,
@@ -46,7 +47,8 @@ def read(content: Mapping[str, object], settings: Settings) -> Accepted | tuple[
     if against_settings:
         return against_settings
     ignored = metadata.mistaken_override(deployment.metadata.annotations)
-    return Accepted(_spec(deployment, settings), tuple(_notices(deployment, ignored)), ignored)
+    notices = (*_notices(deployment, ignored), *_queries(deployment, settings))
+    return Accepted(_spec(deployment, settings), notices, ignored)
 
 
 def _spec(deployment: ModelDeployment, settings: Settings) -> OffloadSpec:
@@ -178,6 +180,15 @@ def _notices(deployment: ModelDeployment, override_ignored: Rejected | None) -> 
             field = f"spec.offloadingConfig.remoteBackend.headersToAdd.{name}"
             yield Notice(field, "looks like a credential: everybody who may read this resource can read it here")
     yield from _annotations(deployment.metadata.annotations)
+
+
+def _queries(deployment: ModelDeployment, settings: Settings) -> Iterator[Notice]:
+    """Tell what PromQL queries may do that their author did not mean."""
+    for index, metric in enumerate(deployment.spec.offloading_config.metrics):
+        name = metric.external.metric.name if metric.external and settings.prometheus else ""
+        if name and not policy.is_series_name(name):
+            for remark in promql.notices(name):
+                yield Notice(f"spec.offloadingConfig.metrics[{index}].external.metric.name", remark)
 
 
 _CREDENTIALS = frozenset({"x-api-key", "api-key", "cookie", "x-auth-token"})

@@ -1,0 +1,188 @@
+"""What is wrong with a PromQL query, and what is worth knowing about it, before anybody is asked.
+
+Only what no server can read is a mistake. The parser is Prometheus' grammar; VictoriaMetrics reads more than that, so what the
+parser can't read is told and not refused: Prometheus itself has the last word.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+import promql_parser
+from promql_parser import (
+    AggModifierType,
+    AggregateExpr,
+    BinaryExpr,
+    Call,
+    Expr,
+    MatrixSelector,
+    NumberLiteral,
+    ParenExpr,
+    StringLiteral,
+    SubqueryExpr,
+    UnaryExpr,
+    VectorSelector,
+)
+
+Labels = frozenset[str]
+
+
+def mistakes(query: str) -> Iterator[str]:
+    """Give what no Prometheus can read: a variable that nobody fills in, and what is not closed."""
+    plain = _STRING.sub(_blank, query)
+    for place in _STRING.finditer(query):
+        if query[: place.start()].rstrip().endswith(("=", "~")) and (variable := _IN_STRING.search(place[0])):
+            yield _VARIABLE.format(variable[0])
+    for variable in _VARIABLES.finditer(plain):
+        yield _VARIABLE.format(variable[0])
+    if unclosed := _unclosed(plain):
+        yield f"{unclosed}, so this is no PromQL"
+
+
+def notices(query: str) -> Iterator[str]:
+    """Give what a valid query may do that its author did not mean."""
+    if len(_STRUCTURE.findall(_STRING.sub(_blank, query))) > _MOST_STRUCTURE:
+        return
+    try:
+        parsed = promql_parser.parse(query)
+    except ValueError as error:
+        yield f"can't be read as PromQL ({error}); Prometheus has the last word: `check --prometheus ADDRESS` asks it"
+        return
+    yield from _remarks(parsed)
+
+
+def _remarks(parsed: Expr) -> Iterator[str]:
+    if filtered := _filter(parsed):
+        yield (
+            f"`{filtered} …` is a filter: where it is not so there is no series, and so no value instead of a low one; "
+            f"write the query without it, or `{filtered} bool …` for 0 and 1"
+        )
+    if any(each.offset for each in _walk(parsed) if isinstance(each, VectorSelector | SubqueryExpr)):
+        yield "`offset` reads the past: what happens now is seen only after that time"
+    if any(each.at for each in _walk(parsed) if isinstance(each, VectorSelector | SubqueryExpr)):
+        yield "`@` reads one fixed time, whatever happens now"
+    if _labels(parsed) != frozenset():
+        yield "may give several series, which are added up; say what is meant by sum(…), max(…) or avg(…) around it"
+
+
+# In the text alone.
+
+
+def _blank(found: re.Match[str]) -> str:
+    return " " * len(found[0])
+
+
+def _unclosed(plain: str) -> str | None:
+    """Name the first bracket or quote that has no partner; strings and comments are blanks in `plain`."""
+    opened: list[tuple[str, int]] = []
+    for place, character in enumerate(plain, start=1):
+        if character in "\"'`":
+            return f"the string that begins at character {place} is not closed"
+        if character in _CLOSING:
+            opened.append((character, place))
+        elif character in _CLOSING.values() and (not opened or _CLOSING[opened.pop()[0]] != character):
+            return f"the {character} at character {place} closes nothing"
+    return f"the {opened[-1][0]} at character {opened[-1][1]} is not closed" if opened else None
+
+
+# In what was parsed.
+
+
+def _children(parsed: Expr) -> tuple[Expr, ...]:
+    match parsed:
+        case AggregateExpr() | ParenExpr() | UnaryExpr() | SubqueryExpr():
+            return (parsed.expr,)
+        case BinaryExpr():
+            return (parsed.lhs, parsed.rhs)
+        case Call():
+            return tuple(parsed.args)
+        case MatrixSelector():
+            return (parsed.vector_selector,)
+        case _:
+            return ()
+
+
+def _walk(parsed: Expr) -> Iterator[Expr]:
+    yield parsed
+    for child in _children(parsed):
+        yield from _walk(child)
+
+
+def _filter(parsed: Expr) -> str | None:
+    """Give the first comparison that filters, unless `or` puts a value in the place of what it takes away."""
+    if isinstance(parsed, BinaryExpr):
+        if str(parsed.op) == "or" and not _filter(parsed.rhs):
+            return None
+        returns_bool = parsed.modifier is not None and parsed.modifier.return_bool
+        if str(parsed.op) in _COMPARISONS and not returns_bool:
+            return str(parsed.op)
+    return next(filter(None, map(_filter, _children(parsed))), None)
+
+
+def _labels(parsed: Expr) -> Labels | None:
+    """Give the labels that tell the series of a result apart: none for one series, None where that is not known."""
+    match parsed:
+        case NumberLiteral() | StringLiteral():
+            return frozenset()
+        case ParenExpr() | UnaryExpr() | SubqueryExpr():
+            return _labels(parsed.expr)
+        case AggregateExpr():
+            return _grouped(parsed)
+        case BinaryExpr():
+            return _joined(parsed)
+        case Call():
+            return _called(parsed)
+        case _:
+            return None
+
+
+def _grouped(parsed: AggregateExpr) -> Labels | None:
+    if str(parsed.op) in _KEEP_SERIES:
+        return _labels(parsed.expr)
+    by = parsed.modifier
+    named = frozenset({"value"}) if str(parsed.op) == "count_values" else frozenset()
+    if by is None:
+        return named
+    there = _labels(parsed.expr)
+    if by.type == AggModifierType.By:
+        return named | (frozenset(by.labels) if there is None else there & frozenset(by.labels))
+    return None if there is None else named | (there - frozenset(by.labels))
+
+
+def _joined(parsed: BinaryExpr) -> Labels | None:
+    left, right = _labels(parsed.lhs), _labels(parsed.rhs)
+    if str(parsed.op) == "or":
+        return None if left is None or right is None else left | right
+    if str(parsed.op) in {"and", "unless"} or (parsed.modifier and parsed.modifier.group_labels is not None):
+        return left
+    return left if right == frozenset() else right if left == frozenset() else _narrower(left, right)
+
+
+def _narrower(left: Labels | None, right: Labels | None) -> Labels | None:
+    return right if left is None else left if right is None else left & right
+
+
+def _called(parsed: Call) -> Labels | None:
+    name = parsed.func.name
+    if name in _ONE_SERIES:
+        return frozenset()
+    if name in {"label_replace", "label_join"}:
+        return None
+    found = [_labels(each) for each in parsed.args if not isinstance(each, NumberLiteral | StringLiteral)]
+    labels = found[0] if found else frozenset()
+    return labels - {"le"} if labels is not None and name == "histogram_quantile" else labels
+
+
+_CLOSING: Final = {"(": ")", "[": "]", "{": "}"}
+_COMPARISONS: Final = frozenset({">", "<", ">=", "<=", "==", "!="})
+_KEEP_SERIES: Final = frozenset({"topk", "bottomk", "limitk", "limit_ratio"})
+_ONE_SERIES: Final = frozenset({"scalar", "vector", "time", "pi", "absent", "absent_over_time"})
+
+_VARIABLE: Final = "{} is a variable of a dashboard or a template, and nobody fills it in here: write its value"
+_STRING: Final = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`|#[^\n]*""", re.DOTALL)
+_VARIABLES: Final = re.compile(r"\$\{?\w*\}?|\[\[|\{\{|<<")
+_IN_STRING: Final = re.compile(r"\$\{?[A-Za-z_]\w*\}?|\[\[\w+\]\]|\{\{|<<")
+
+# The parser calls itself, and a stack that overflows ends the process: more than this is no query that a person wrote.
+_STRUCTURE: Final = re.compile(r"[-+*/%^(\[<>=!@]|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
+_MOST_STRUCTURE: Final = 300

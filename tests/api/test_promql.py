@@ -1,0 +1,147 @@
+"""What `check` says of a query, before anybody is asked: real queries of real people, and where they are from."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from beamlit_controller.api import promql
+
+# Nothing to say: each gives one series at all times, or nobody could know better.
+GOOD = {
+    "vllm production stack": 'sum(vllm:num_requests_waiting{namespace="default",model_name="llama3"})',
+    "lines": 'sum(\n  vllm:num_requests_waiting{app="llm"}\n)  # all of them',
+    "quantile": 'histogram_quantile(0.95, sum by (le) (rate(vllm:time_to_first_token_seconds_bucket{a="b"}[1m])))',
+    "ratio": "sum(rate(errors_total[5m])) / sum(rate(requests_total[5m]))",
+    "kept alive": "sum(queue > 10) or vector(0)",
+    "kept alive by on": 'sum(queue{a="b"} > 10) or on() vector(0)',
+    "bool": "sum(queue > bool 10)",
+    "scalar": "scalar(max(queue))",
+    "clamped": "clamp_max(avg(queue), 10)",
+    "a subquery": "max_over_time(sum(queue)[5m:30s])",
+    "the end of a regular expression": 'sum(queue{model=~"llama.*$|mixtral$"})',
+    "label_replace with groups": 'sum(label_replace(queue, "a", "$1-${name}", "b", "(.*)(?P<name>x)"))',
+    "brackets in strings": "max(queue{a=\"(\",b='[',c=`{`})",
+    "a comment with a bracket": "max(queue) # (the queue",
+    "a number": "42",
+    "two sums": "max(a) + on() sum(b)",
+    "count of values": "count(queue)",
+    "kedacore/keda#1881": (
+        'sum(kube_pod_status_phase{namespace="n",phase="Running"}) / '
+        'sum(kube_pod_status_phase{namespace="n",phase="Running",pod=~"workload2.*"})'
+    ),
+    "kedacore/keda#4148": (
+        '((sum(rate(container_cpu_usage_seconds_total{container=~".*checkoutservice" }[60s])))/ '
+        '(sum(kube_pod_container_resource_requests{resource="cpu", container=~".*checkoutservice"}) )*100)'
+    ),
+    "kedacore/keda#6549": 'sum(rate(nginx_ingress_controller_requests{namespace="ingress-nginx"}[1m])) * 60\n',
+    "grafana/grafana#53248": '(count(count by(cpu) (node_cpu_seconds_total{job="qnap-node"})))',
+    "absent": "absent(queue)",
+}
+
+# What no Prometheus can read.
+BROKEN = {
+    "Grafana's interval": ("sum(rate(x[$__rate_interval]))", "$__rate_interval"),
+    "Grafana's interval in braces": ("sum(rate(x[${__interval}]))", "${__interval}"),
+    "Grafana's range": ("sum(increase(x[$__range]))", "$__range"),
+    "a variable in a label": ('sum(x{model_name="$model_name"})', "$model_name"),
+    "a variable in braces in a label": ('sum(x{model_name=~"${model_name:regex}"})', "${model_name"),
+    "a variable of old Grafana": ('sum(x{model_name="[[model]]"})', "[[model]]"),
+    "a template of prometheus-adapter": ("sum(<<.Series>>{<<.LabelMatchers>>}) by (<<.GroupBy>>)", "<<"),
+    "a template of Helm": ("sum(x) / {{ .Values.replicas }}", "{{"),
+    "a template of Helm in a label": ('sum(x{ns="{{ .Release.Namespace }}"})', "{{"),
+    "grafana/grafana#15168": (
+        'sum(changes(process_start_time_seconds{ instance=~"$instance"}[$__interval]))',
+        "$instance",
+    ),
+    "grafana/grafana#44542": ("rate(node_cpu_seconds_total[$__rate_interval])", "$__rate_interval"),
+    "canonical/grafana-k8s-operator#495": ('avg(x{job="$job"}) by (job $grouping)', "$grouping"),
+    "not closed": ("sum(rate(x[1m])", "( at character 4 is not closed"),
+    "closed twice": ("sum(rate(x[1m])))", ") at character 17 closes nothing"),
+    "crossed": ("sum(rate(x[1m)])", "closes nothing"),
+    "a brace": ('sum(x{a="b")', "closes nothing"),
+    "a quote": ('sum(x{a="b})', "string that begins at character 9 is not closed"),
+}
+
+# What is valid, and does not do what its author thinks.
+TOLD = {
+    # kedacore/keda#3065: an empty result where 0 was meant.
+    "an alert's expression": ("sum(vllm:num_requests_waiting) > 10", "is a filter"),
+    "a filter within": ("sum(queue > 10)", "is a filter"),
+    "a filter in parentheses": ("(sum(queue) >= 10)", "is a filter"),
+    "equality": ("max(up) == 1", "is a filter"),
+    "difference": ("max(queue) != 0", "is a filter"),
+    "a filter on the right": ("max(queue) and max(up) > 0", "is a filter"),
+    "the other way round": ("10 < max(queue)", "is a filter"),
+    "a filter in a function": ("clamp_min(max(queue) > 10, 1)", "is a filter"),
+    # kubernetes-monitoring/kubernetes-mixin#855: pairs of Prometheus double every series.
+    "labels without aggregation": ('vllm:num_requests_waiting{namespace="default"}', "several series"),
+    "a quantile for each pod": ("histogram_quantile(0.95, sum by (le, pod) (rate(x_bucket[1m])))", "several series"),
+    "a quantile of everything": ("histogram_quantile(0.95, rate(x_bucket[1m]))", "several series"),
+    "a rate": ("rate(requests_total[5m])", "several series"),
+    "by pod": ("sum by (pod) (queue)", "several series"),
+    "without": ("max without (instance) (queue)", "several series"),
+    "topk": ("topk(1, queue)", "several series"),
+    "a ratio by labels": ("rate(a[5m]) / rate(b[5m])", "several series"),
+    "count_values": ('count_values("v", queue)', "several series"),
+    "kedacore/keda#702": (
+        'rabbitmq_queue_messages{queue="1"}\n/\nrabbitmq_queue_consumers{queue="1"}',
+        "several series",
+    ),
+    "kedacore/keda#5781": ('count(container_cpu_cfs_throttled_periods_total{a="b"}) by (container)', "several series"),
+    "kedacore/keda#5432": ('kaka_query{topic="event.x-y.v1"} offset 2m', "`offset`"),
+    "offset": ("sum(queue offset 5m)", "`offset`"),
+    "offset in a range": ("sum(rate(requests_total[5m] offset 1h))", "`offset`"),
+    "offset of a subquery": ("max_over_time(sum(queue)[5m:1m] offset 1m)", "`offset`"),
+    "negative offset": ("sum(queue offset -5m)", "`offset`"),
+    "a fixed time": ("sum(queue @ 1609746000)", "`@`"),
+    # MetricsQL, which VictoriaMetrics reads and Prometheus doesn't; and what people mistype.
+    "WITH": ("WITH (q = queue) sum(q)", "Prometheus has the last word"),
+    "limit": ("sum(queue) limit 5", "Prometheus has the last word"),
+    "median_over_time": ("sum(median_over_time(queue[5m]))", "Prometheus has the last word"),
+    "no range": ("sum(rate(requests_total))", "Prometheus has the last word"),
+    "an OpenTelemetry name": ("http.server.active_requests", "Prometheus has the last word"),
+}
+
+
+@pytest.mark.parametrize("query", GOOD.values(), ids=GOOD)
+def test_of_a_good_query_nothing_is_said(query: str) -> None:
+    assert not [*promql.mistakes(query), *promql.notices(query)]
+
+
+@pytest.mark.parametrize(("query", "named"), BROKEN.values(), ids=BROKEN)
+def test_what_no_prometheus_can_read_is_a_mistake_that_names_it(query: str, named: str) -> None:
+    assert any(named in mistake for mistake in promql.mistakes(query))
+
+
+@pytest.mark.parametrize(("query", "said"), TOLD.values(), ids=TOLD)
+def test_what_is_valid_but_seldom_meant_is_told_and_not_refused(query: str, said: str) -> None:
+    assert not [*promql.mistakes(query)]
+    assert any(said in notice for notice in promql.notices(query))
+
+
+Shape = Callable[[int], str]
+DEEP: dict[str, Shape] = {
+    "parentheses": lambda n: "(" * n + "1" + ")" * n,
+    "signs": lambda n: "-" * n + "x",
+    "sums": lambda n: "+".join(["x"] * n),
+    "powers": lambda n: "^".join(["x"] * n),
+    "functions": lambda n: "sum(" * n + "x" + ")" * n,
+    "sets": lambda n: " or ".join(["x"] * n),
+    "brackets": lambda n: "[" * n,
+    "quotes": lambda n: '"' * n,
+    "backslashes": lambda n: 'x{a="' + "\\" * n,
+    "labels": lambda n: "x{" + ",".join(f'a{i}="b"' for i in range(n)) + "}",
+}
+
+
+@pytest.mark.parametrize("count", [290, 5_000])
+@pytest.mark.parametrize("shape", DEEP.values(), ids=DEEP)
+def test_no_query_ends_the_process_or_takes_long(shape: Shape, count: int) -> None:
+    """The parser is native code that calls itself: a stack that overflows there is no exception."""
+    began = time.process_time()
+
+    found = [*promql.mistakes(shape(count)[:16384]), *promql.notices(shape(count)[:16384])]
+
+    assert all(isinstance(each, str) for each in found)
+    assert time.process_time() - began < 5
