@@ -8,7 +8,7 @@ import pytest
 from beamlit_controller.api import presets
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.offloading import OffloadingConfig
-from beamlit_controller.core.spec import AverageValue, MetricIdentifier, PodsMetric
+from beamlit_controller.core.spec import Aggregation, AverageValue, MetricIdentifier, PodsMetric
 
 Read = Callable[..., Parsed]
 HERE: dict[str, Any] = {
@@ -37,9 +37,49 @@ def test_metrics_beside_a_preset_come_first_and_one_of_the_same_name_goes_before
     (spec,) = read({"preset": "vllm", "metrics": [{"type": "Pods", "pods": own}]}, spec=HERE).specs
 
     assert spec.metrics == (
-        PodsMetric(MetricIdentifier("vllm:num_requests_waiting"), AverageValue(2000)),
-        PodsMetric(MetricIdentifier("vllm:kv_cache_usage_perc"), AverageValue(800)),
+        PodsMetric(MetricIdentifier("vllm:num_requests_waiting"), AverageValue(2000), Aggregation.MEAN),
+        presets.PRESETS["vllm"][1],
     )
+
+
+def test_a_metric_of_ones_own_replaces_the_presets_by_any_of_its_names(read: Read) -> None:
+    own = {"metric": {"name": "vllm:gpu_cache_usage_perc"}, "target": {"type": "AverageValue", "averageValue": "0.5"}}
+    (spec,) = read({"preset": "vllm", "metrics": [{"type": "Pods", "pods": own}]}, spec=HERE).specs
+
+    assert [metric.metric.name for metric in spec.metrics if isinstance(metric, PodsMetric)] == [
+        "vllm:gpu_cache_usage_perc",
+        "vllm:num_requests_waiting",
+    ]
+
+
+@pytest.mark.parametrize("chosen", ["Sum", "Mean", "Max", "Min"])
+def test_the_aggregation_of_ones_own_metric_is_as_written(read: Read, chosen: str) -> None:
+    own = {"metric": {"name": "a", "aggregation": chosen}, "target": {"type": "AverageValue", "averageValue": "2"}}
+    (spec,) = read({"metrics": [{"type": "Pods", "pods": own}]}, spec=HERE).specs
+
+    assert spec.metrics == (PodsMetric(MetricIdentifier("a"), AverageValue(2000), Aggregation(chosen)),)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("queue", Aggregation.SUM),
+        ("vllm:kv_cache_usage_perc", Aggregation.MEAN),
+        ("vllm:gpu_cache_usage_perc", Aggregation.MEAN),
+        ("sglang:token_usage", Aggregation.MEAN),
+        ("tgi_queue_size", Aggregation.SUM),
+    ],
+)
+def test_without_a_word_a_fraction_of_a_preset_is_a_mean_and_all_else_a_sum(name: str, expected: Aggregation) -> None:
+    assert presets.aggregation(name) is expected
+
+
+def test_an_aggregation_has_no_effect_where_an_adapter_gives_one_value_for_each_pod(read: Read) -> None:
+    own = {"metric": {"name": "a", "aggregation": "Max"}, "target": {"type": "AverageValue", "averageValue": "2"}}
+    (notice,) = read({"metrics": [{"type": "Pods", "pods": own}]}).notices
+
+    assert notice.field == "spec.offloadingConfig.metrics[0].pods.metric.aggregation"
+    assert "metricServiceRef" in notice.message
 
 
 def test_a_preset_that_is_not_there_is_answered_with_the_nearest(read: Read) -> None:
@@ -47,7 +87,8 @@ def test_a_preset_that_is_not_there_is_answered_with_the_nearest(read: Read) -> 
 
     assert problem.field == "spec.offloadingConfig.preset"
     assert problem.message == (
-        'expected one of vllm, sglang, tgi, triton, ray-serve, llamacpp, got "vlm"; did you mean vllm?'
+        "expected one of vllm, sglang, tgi, tei, triton, triton-trtllm, trtllm, nim, lmdeploy, ray-serve, llamacpp, dcgm, "
+        'got "vlm"; did you mean vllm?'
     )
 
 

@@ -46,6 +46,33 @@ def unread(metric: MetricSpec, read: Signals) -> Missing:
     return outcome.missing
 
 
+@pytest.mark.parametrize(
+    ("optional", "absent", "expected"),
+    [
+        (True, missing(Reason.NO_SERIES), Judgement.UNDER),
+        (False, missing(Reason.NO_SERIES), Judgement.UNKNOWN),
+        (True, missing(Reason.TIMED_OUT), Judgement.UNKNOWN),
+        (True, missing(Reason.NOT_A_NUMBER), Judgement.UNKNOWN),
+    ],
+)
+def test_a_metric_that_a_version_of_the_server_lacks_leaves_it_to_the_others(
+    optional: bool,  # noqa: FBT001 - a case of the table
+    absent: Missing,
+    expected: Judgement,
+) -> None:
+    lacking = replace(RUNNING, optional=optional)
+
+    seen = verdict.assess(spec(metrics=(QUEUE, lacking)), signals(sample(1), absent))
+
+    assert seen.judgement is expected
+
+
+def test_where_no_metric_at_all_is_there_nothing_is_known() -> None:
+    lacking = replace(RUNNING, optional=True)
+
+    assert verdict.assess(spec(metrics=(lacking,)), signals(missing(Reason.NO_SERIES))).judgement is Judgement.UNKNOWN
+
+
 # One metric.
 
 

@@ -14,7 +14,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 import builders
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.core.spec import LabelSelector, MetricIdentifier, Operator, Requirement
+from beamlit_controller.core.spec import Aggregation, LabelSelector, MetricIdentifier, Operator, Requirement
 from beamlit_controller.scrape import exposition
 from beamlit_controller.scrape.exposition import Page, Total
 
@@ -46,11 +46,17 @@ requests 5
 
 
 def total(
-    page: str | bytes, name: str, selector: LabelSelector = EVERYTHING, *, content_type: str = TEXT
+    page: str | bytes,
+    name: str,
+    selector: LabelSelector = EVERYTHING,
+    *,
+    content_type: str = TEXT,
+    aggregation: Aggregation = Aggregation.SUM,
 ) -> Total | Missing:
     body = page.encode() if isinstance(page, str) else page
     metric = MetricIdentifier(name, selector)
-    return exposition.total(Page(body, content_type), metric, at=AT, stale_after=timedelta(seconds=90))
+    page_ = Page(body, content_type)
+    return exposition.total(page_, metric, at=AT, stale_after=timedelta(seconds=90), aggregation=aggregation)
 
 
 def milli(found: Total | Missing) -> int:
@@ -87,6 +93,46 @@ def test_only_the_series_that_the_selector_selects() -> None:
 
     assert milli(total(VLLM, "vllm:num_requests_waiting", labels(engine="0"))) == 3_000
     assert milli(total(VLLM, "vllm:num_requests_waiting", second)) == 4_500
+
+
+ENGINES = "".join(f'cache{{engine="{number}"}} {value}\n' for number, value in enumerate((0.15, 0.25, 0.9, -0.1)))
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "expected"),
+    [(Aggregation.SUM, 1_200), (Aggregation.MEAN, 300), (Aggregation.MAX, 900), (Aggregation.MIN, -100)],
+)
+def test_the_series_of_one_server_are_aggregated_as_asked(aggregation: Aggregation, expected: int) -> None:
+    found = exposition.total(
+        Page(ENGINES.encode(), TEXT),
+        MetricIdentifier("cache"),
+        at=AT,
+        stale_after=timedelta(seconds=90),
+        aggregation=aggregation,
+    )
+
+    assert milli(found) == expected
+
+
+def test_a_mean_is_rounded_away_from_zero_and_none_of_the_largest_numbers_is_lost() -> None:
+    thirds = 'a{e="0"} 1\na{e="1"} 0\na{e="2"} 0\n'
+    largest = 'a{e="0"} 1.7976931348623157e+308\na{e="1"} 1.7976931348623157e+308\n'
+
+    assert milli(total(thirds, "a", aggregation=Aggregation.MEAN)) == 334
+    assert milli(total(thirds.replace(" 1", " -1"), "a", aggregation=Aggregation.MEAN)) == -334
+    assert milli(total(largest, "a", aggregation=Aggregation.MEAN)) == 17976931348623157 * 10**295
+
+
+def first(page: str, *names: str) -> Total | Missing:
+    identifiers = map(MetricIdentifier, names)
+    return exposition.first(Page(page.encode(), TEXT), identifiers, at=AT, stale_after=timedelta(seconds=90))
+
+
+def test_the_first_name_that_is_there_counts_and_the_newest_is_told_where_none_is() -> None:
+    assert milli(first("new 1\nold 2\n", "new", "old")) == 1_000
+    assert milli(first("old 2\n", "new", "old")) == 2_000
+    assert reason(first("new NaN\nold 2\n", "new", "old")) is Reason.NOT_A_NUMBER
+    assert reason(first("other 2\n", "new", "old")) is Reason.NO_SERIES
 
 
 @pytest.mark.parametrize(

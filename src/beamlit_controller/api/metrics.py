@@ -72,6 +72,16 @@ class MetricIdentifier(Model):
     selector: LabelSelector | None = Field(default=None, description="Which series of the metric; all without it.")
 
 
+class PodsMetricIdentifier(MetricIdentifier):
+    """A metric that every pod has, and which of its series."""
+
+    aggregation: Literal["Sum", "Mean", "Max", "Min"] | None = Field(
+        default=None,
+        description="What the series of one server are together, where there are several, such as one for each rank. Sum by "
+        "default, and Mean for the metrics of presets that are fractions. Only with `metricServiceRef`.",
+    )
+
+
 class ExternalMetricIdentifier(Model):
     """A metric's name, and which of its series; or a query."""
 
@@ -139,7 +149,9 @@ class PodsMetricSource(Model):
     """A metric that every pod has."""
 
     rules: ClassVar[tuple[Rule, ...]] = (_PER_POD_VALUE,)
-    metric: MetricIdentifier = Field(description="The metric. Read from the pods themselves with `metricServiceRef`.")
+    metric: PodsMetricIdentifier = Field(
+        description="The metric. Read from the pods themselves with `metricServiceRef`."
+    )
     target: MetricTarget = Field(description="averageValue.")
 
 

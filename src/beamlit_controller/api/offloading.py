@@ -138,7 +138,23 @@ class OffloadingConfig(Model):
     remote_backend: RemoteBackend | None = Field(
         default=None, description="Where the share of requests goes; `defaultRemoteBackend` of the settings without it."
     )
-    preset: Literal["vllm", "sglang", "tgi", "triton", "ray-serve", "llamacpp"] | None = Field(
+    preset: (
+        Literal[
+            "vllm",
+            "sglang",
+            "tgi",
+            "tei",
+            "triton",
+            "triton-trtllm",
+            "trtllm",
+            "nim",
+            "lmdeploy",
+            "ray-serve",
+            "llamacpp",
+            "dcgm",
+        ]
+        | None
+    ) = Field(
         default=None,
         description="Metrics and targets for a known model server, instead of or beside `metrics`; "
         "one of the same name there goes before. They are read from the servers: `metricServiceRef` says where.",

@@ -3,7 +3,14 @@
 from collections.abc import Mapping
 from typing import Final
 
-from beamlit_controller.core.spec import AverageValue, MetricIdentifier, MetricSpec, PodsMetric
+from beamlit_controller.core.spec import (
+    Aggregation,
+    AverageValue,
+    LabelSelector,
+    MetricIdentifier,
+    MetricSpec,
+    PodsMetric,
+)
 
 
 def metrics(preset: str, written: tuple[MetricSpec, ...]) -> tuple[MetricSpec, ...]:
@@ -12,20 +19,78 @@ def metrics(preset: str, written: tuple[MetricSpec, ...]) -> tuple[MetricSpec, .
     Raises KeyError for a preset that is not there.
     """
     names = {metric.metric.name for metric in written if isinstance(metric, PodsMetric)}
-    return tuple(metric for metric in PRESETS[preset] if metric.metric.name not in names)
+    return tuple(metric for metric in PRESETS[preset] if not names & set(_names(metric)))
 
 
-def _mean(name: str, *, milli: int) -> PodsMetric:
-    return PodsMetric(MetricIdentifier(name), AverageValue(milli))
+def aggregation(name: str) -> Aggregation:
+    """Give how a metric's series are aggregated: as the preset does that has a metric of this name, else by their sum."""
+    known = (each for preset in PRESETS.values() for each in preset if name in _names(each))
+    return next((each.aggregation for each in known), Aggregation.SUM)
 
 
-# Names as the servers' own code has them. A queue is what tells saturation first; 5 waiting requests per server and
-# 80 % of the memory for keys and values are where the field's routers and autoscalers begin.
+def is_added_up_fraction(name: str) -> bool:
+    """Tell whether a metric whose series are added up is a fraction, by its name."""
+    return name.lower().endswith(_FRACTIONS) and aggregation(name) is Aggregation.SUM
+
+
+def _names(metric: PodsMetric) -> tuple[str, ...]:
+    return tuple(each.name for each in (metric.metric, *metric.alternatives))
+
+
+def _sum(*names: str, milli: int) -> PodsMetric:
+    """Give a metric with one target for the server: requests that wait anywhere in it."""
+    return _metric(names, milli, Aggregation.SUM)
+
+
+def _mean(*names: str, milli: int) -> PodsMetric:
+    """Give a metric with one target for each engine of the server, whatever their number: a fraction, or an engine's queue."""
+    return _metric(names, milli, Aggregation.MEAN)
+
+
+def _metric(names: tuple[str, ...], milli: int, together: Aggregation) -> PodsMetric:
+    first, *others = map(MetricIdentifier, names)
+    return PodsMetric(first, AverageValue(milli), together, tuple(others), optional=True)
+
+
+def _labelled(name: str, label: str, value: str, *, milli: int) -> PodsMetric:
+    """Give a metric of which a label says what it is."""
+    identifier = MetricIdentifier(name, LabelSelector(((label, value),)))
+    return PodsMetric(identifier, AverageValue(milli), Aggregation.MEAN, optional=True)
+
+
+# Names as the servers' own code has them, the newest first. A queue is what tells saturation first; 5 waiting requests per
+# engine and 80 % of the memory for keys and values are where the field's routers and autoscalers begin.
 PRESETS: Final[Mapping[str, tuple[PodsMetric, ...]]] = {
-    "vllm": (_mean("vllm:num_requests_waiting", milli=5000), _mean("vllm:kv_cache_usage_perc", milli=800)),
-    "sglang": (_mean("sglang:num_queue_reqs", milli=5000), _mean("sglang:token_usage", milli=800)),
-    "tgi": (_mean("tgi_queue_size", milli=5000),),
-    "triton": (_mean("nv_inference_pending_request_count", milli=5000),),
-    "ray-serve": (_mean("ray_serve_deployment_queued_queries", milli=5000),),
-    "llamacpp": (_mean("llamacpp:requests_deferred", milli=1000),),
+    "vllm": (
+        _mean("vllm:num_requests_waiting", milli=5000),
+        _mean("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", milli=800),
+    ),
+    "sglang": (
+        _mean("sglang:num_queue_reqs", "sglang_num_queue_reqs", milli=5000),
+        _mean("sglang:token_usage", "sglang_token_usage", milli=800),
+    ),
+    "tgi": (_sum("tgi_queue_size", milli=5000),),
+    "tei": (_sum("te_queue_size", milli=5000),),
+    "triton": (_sum("nv_inference_pending_request_count", milli=5000),),
+    "triton-trtllm": (
+        _labelled("nv_trt_llm_request_metrics", "request_type", "waiting", milli=5000),
+        _labelled("nv_trt_llm_kv_cache_block_metrics", "kv_cache_block_type", "fraction", milli=800),
+    ),
+    "trtllm": (
+        _mean("trtllm_num_requests_waiting", milli=5000),
+        _mean("trtllm_kv_cache_utilization", milli=800),
+    ),
+    "nim": (
+        _mean("num_requests_waiting", "vllm:num_requests_waiting", milli=5000),
+        _mean("gpu_cache_usage_perc", "vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", milli=800),
+    ),
+    "lmdeploy": (
+        _mean("lmdeploy:num_requests_waiting", milli=5000),
+        _mean("lmdeploy:gpu_cache_usage_perc", milli=800),
+    ),
+    "ray-serve": (_sum("ray_serve_deployment_queued_queries", "ray_serve_router_num_queued_requests", milli=5000),),
+    "llamacpp": (_sum("llamacpp:requests_deferred", milli=1000),),
+    "dcgm": (_mean("DCGM_FI_DEV_GPU_UTIL", milli=95000),),
 }
+
+_FRACTIONS: Final = ("_perc", "_percent", "_percentage", "_ratio", "_usage", "_utilization", "_util", "_fraction")

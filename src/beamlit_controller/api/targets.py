@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from beamlit_controller.api import metrics
+from beamlit_controller.api import metrics, presets
 from beamlit_controller.api.metrics import MetricTarget
 from beamlit_controller.api.problems import Notice
 from beamlit_controller.core import quantity, spec
@@ -17,7 +17,10 @@ def metric(given: metrics.MetricSpec) -> spec.MetricSpec:
         source = given.container_resource
         return spec.ContainerResourceMetric(source.name, source.container, _per_pod(source.target))
     if given.pods:
-        return spec.PodsMetric(_identifier(given.pods.metric), AverageValue(_milli(given.pods.target.average_value)))
+        name, chosen = given.pods.metric.name, given.pods.metric.aggregation
+        aggregation = spec.Aggregation(chosen) if chosen else presets.aggregation(name)
+        target = AverageValue(_milli(given.pods.target.average_value))
+        return spec.PodsMetric(_identifier(given.pods.metric), target, aggregation)
     if given.object:
         reference = given.object.described_object
         described = spec.ObjectReference(reference.api_version or "v1", reference.kind, reference.name)

@@ -47,7 +47,7 @@ def read(content: Mapping[str, object], settings: Settings) -> Accepted | tuple[
     if against_settings:
         return against_settings
     ignored = metadata.mistaken_override(deployment.metadata.annotations)
-    notices = (*_notices(deployment, ignored), *_queries(deployment, settings))
+    notices = (*_notices(deployment, ignored), *_aggregations(deployment), *_queries(deployment, settings))
     return Accepted(_spec(deployment, settings), notices, ignored)
 
 
@@ -180,6 +180,22 @@ def _notices(deployment: ModelDeployment, override_ignored: Rejected | None) -> 
             field = f"spec.offloadingConfig.remoteBackend.headersToAdd.{name}"
             yield Notice(field, "looks like a credential: everybody who may read this resource can read it here")
     yield from _annotations(deployment.metadata.annotations)
+
+
+def _aggregations(deployment: ModelDeployment) -> Iterator[Notice]:
+    """Tell of aggregations without effect, and of names that look like fractions and are added up."""
+    straight = deployment.spec.metric_service_ref is not None
+    for index, metric in enumerate(deployment.spec.offloading_config.metrics):
+        identifier = metric.pods.metric if metric.pods else None
+        field = f"spec.offloadingConfig.metrics[{index}].pods.metric.aggregation"
+        if identifier and identifier.aggregation and not straight:
+            yield Notice(field, "no effect without spec.metricServiceRef: the adapter gives one value for each pod")
+        elif (
+            identifier and straight and identifier.aggregation is None and presets.is_added_up_fraction(identifier.name)
+        ):
+            yield Notice(
+                field, "several series of one server are added up, and by its name this is a fraction: say Mean or Max"
+            )
 
 
 def _queries(deployment: ModelDeployment, settings: Settings) -> Iterator[Notice]:

@@ -129,12 +129,28 @@ class ContainerResourceMetric:
     target: Utilization | AverageValue
 
 
+class Aggregation(StrEnum):
+    """What the series that one server has of a metric are together: its ranks, engines, models."""
+
+    SUM = "Sum"
+    MEAN = "Mean"
+    MAX = "Max"
+    MIN = "Min"
+
+
 @dataclass(frozen=True, slots=True)
 class PodsMetric:
-    """A custom metric that every pod has."""
+    """A custom metric that every pod has.
+
+    Read from the servers, `alternatives` are its names in other versions of a server: the first that is on the page counts.
+    An `optional` one that is on no page leaves the decision to the other metrics.
+    """
 
     metric: MetricIdentifier
     target: AverageValue
+    aggregation: Aggregation = Aggregation.SUM
+    alternatives: tuple[MetricIdentifier, ...] = ()
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)

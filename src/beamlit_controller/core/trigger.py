@@ -13,6 +13,7 @@ from beamlit_controller.core.demand import Share
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, Pod, Signals
 from beamlit_controller.core.spec import (
+    Aggregation,
     AverageValue,
     Behavior,
     ContainerResourceMetric,
@@ -40,6 +41,9 @@ FRACTIONS = frozenset(
         "sglang:token_usage",
         "sglang:cache_hit_rate",
         "llamacpp:kv_cache_usage_ratio",
+        "lmdeploy:gpu_cache_usage_perc",
+        "trtllm_kv_cache_utilization",
+        "gpu_cache_usage_perc",
     }
 )
 """Metrics of model servers that are from 0 to 1 for each rank, whatever their names say."""
@@ -151,7 +155,7 @@ def _beyond(metric: MetricSpec) -> str | None:
     if not isinstance(metric, PodsMetric) or metric.metric.name not in FRACTIONS:
         return None
     milli = metric.target.milli
-    if milli <= 1000 * MOST_RANKS:
+    if milli <= 1000 * (MOST_RANKS if metric.aggregation is Aggregation.SUM else 1):
         return None
     return f"{metric.metric.name} is a fraction from 0 to 1: expected a target such as 0.8, got {wording.thousandths(milli)}"
 

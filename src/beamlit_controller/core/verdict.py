@@ -92,11 +92,17 @@ def _judge(metrics: Sequence[Assessed | Unread], highest: Fraction | None, behav
     """Raise on any metric above its target, lower only if all could be read and all are low enough."""
     if highest is not None and highest > 1 + Fraction(behavior.engage.tolerance):
         return Judgement.OVER
-    if highest is None or any(isinstance(metric, Unread) for metric in metrics):
+    if highest is None or any(isinstance(metric, Unread) and not _is_absent(metric) for metric in metrics):
         return Judgement.UNKNOWN
     if highest <= 1 - Fraction(behavior.release.tolerance):
         return Judgement.UNDER
     return Judgement.BETWEEN
+
+
+def _is_absent(unread: Unread) -> bool:
+    """Tell whether a metric is one of several that a version of the server may lack, and this version does."""
+    metric = unread.metric
+    return isinstance(metric, PodsMetric) and metric.optional and unread.missing.reason is Reason.NO_SERIES
 
 
 def _assess(metric: MetricSpec, reading: Reading, signals: Signals, *, grace: Grace) -> Assessed | Unread:

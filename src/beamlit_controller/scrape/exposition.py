@@ -7,12 +7,14 @@ Only the lines that may have the metric reach the parser, which is prometheus-cl
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import ROUND_UP, Context, Decimal, Inexact, InvalidOperation, Overflow
+from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
+from fractions import Fraction
+from functools import reduce
 from itertools import islice
-from math import inf
+from math import ceil, inf
 
 from prometheus_client import Metric
 from prometheus_client import parser as text_format
@@ -21,7 +23,7 @@ from prometheus_client.samples import Sample
 
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.core.spec import MetricIdentifier
+from beamlit_controller.core.spec import Aggregation, MetricIdentifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +36,39 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """The sum of the series in thousandths, rounded away from zero; `age` is that of the oldest, where pages tell it."""
+    """What the series are together, in thousandths, rounded away from zero; `age` is that of the oldest, where pages tell it."""
 
     milli: int
     age: timedelta = timedelta(0)
 
 
-def total(page: Page, metric: MetricIdentifier, *, at: datetime, stale_after: timedelta) -> Total | Missing:
-    """Add up the series whose name stands on the page as it is in the metric, and whose labels its selector selects.
+def first(
+    page: Page,
+    metrics: Iterable[MetricIdentifier],
+    *,
+    at: datetime,
+    stale_after: timedelta,
+    aggregation: Aggregation = Aggregation.SUM,
+) -> Total | Missing:
+    """Give the first of several names that the page has: versions of a server differ in them."""
+    missing = Missing(Reason.NO_SERIES, "expected a metric's name, got none")
+    for number, metric in enumerate(metrics):
+        found = total(page, metric, at=at, stale_after=stale_after, aggregation=aggregation)
+        if isinstance(found, Total) or found.reason is not Reason.NO_SERIES:
+            return found
+        missing = missing if number else found
+    return missing
+
+
+def total(
+    page: Page,
+    metric: MetricIdentifier,
+    *,
+    at: datetime,
+    stale_after: timedelta,
+    aggregation: Aggregation = Aggregation.SUM,
+) -> Total | Missing:
+    """Aggregate the series whose name stands on the page as it is in the metric, and whose labels its selector selects.
 
     So a counter, or a part of a histogram, has its suffix: `requests_total`, `latency_seconds_count`.
     """
@@ -54,7 +81,7 @@ def total(page: Page, metric: MetricIdentifier, *, at: datetime, stale_after: ti
     if not selected:
         what = "with these labels" if samples else "of this name"
         return Missing(Reason.NO_SERIES, f"there is no series {what} on the page")
-    return _repeated(selected) or _sum(selected, at=at, stale_after=stale_after)
+    return _repeated(selected) or _together(selected, aggregation, at=at, stale_after=stale_after)
 
 
 def shown(text: str) -> str:
@@ -132,17 +159,37 @@ def _repeated(samples: list[Sample]) -> Missing | None:
     return Missing(Reason.MALFORMED_ANSWER, "one series stands on the page more than once")
 
 
-def _sum(samples: list[Sample], *, at: datetime, stale_after: timedelta) -> Total | Missing:
-    value, oldest = Decimal(0), 0.0
+def _together(
+    samples: list[Sample], aggregation: Aggregation, *, at: datetime, stale_after: timedelta
+) -> Total | Missing:
+    values, oldest = [], 0.0
     for sample in samples:
         age, number = _age(sample, at), _number(sample.value)
         if isinstance(number, Missing):
             return number
         if not age <= stale_after.total_seconds():
             return Missing(Reason.STALE, f"expected a sample younger than {stale_after}, got one of {age:.0f} s ago")
-        value, oldest = _EXACT.add(value, number), max(oldest, age)
-    milli = int(_EXACT.scaleb(value, 3).to_integral_value(ROUND_UP, _EXACT))
-    return Total(milli, timedelta(seconds=oldest))
+        oldest = max(oldest, age)
+        values.append(number)
+    return Total(_milli(values, aggregation), timedelta(seconds=oldest))
+
+
+def _milli(values: list[Decimal], aggregation: Aggregation) -> int:
+    value = _aggregate(values, aggregation)
+    milli = ceil(abs(value) * 1000)
+    return milli if value >= 0 else -milli
+
+
+def _aggregate(values: list[Decimal], aggregation: Aggregation) -> Fraction:
+    match aggregation:
+        case Aggregation.SUM:
+            return Fraction(reduce(_EXACT.add, values))
+        case Aggregation.MEAN:
+            return Fraction(reduce(_EXACT.add, values)) / len(values)
+        case Aggregation.MAX:
+            return Fraction(max(values))
+        case Aggregation.MIN:
+            return Fraction(min(values))
 
 
 def _age(sample: Sample, at: datetime) -> float:

@@ -104,7 +104,11 @@ class ScrapeSource:
         page = await self._fetch(transport, url)
         if isinstance(page, Missing):
             return dict.fromkeys(metrics, page)
-        return {each: exposition.total(page, each.metric, at=at, stale_after=self._stale_after) for each in metrics}
+        return {each: self._total(page, each, at) for each in metrics}
+
+    def _total(self, page: Page, metric: PodsMetric, at: datetime) -> Total | Missing:
+        names = (metric.metric, *metric.alternatives)
+        return exposition.first(page, names, at=at, stale_after=self._stale_after, aggregation=metric.aggregation)
 
     async def _fetch(self, transport: httpx2.AsyncHTTPTransport, url: str) -> Page | Missing:
         timeout = self._timeout.total_seconds()
