@@ -172,3 +172,24 @@ def test_check_says_that_a_prometheus_is_not_there() -> None:
     assert (checked.returncode, mistyped.returncode) == (1, 1)
     assert "can't connect" in checked.stdout
     assert "--since: expected a time such as 90s" in mistyped.stdout
+
+
+def test_convert_prints_a_manifest_and_tells_the_rest_apart(tmp_path: Path) -> None:
+    converted = run("convert", EXAMPLES / "keda.yaml")
+    manifest = tmp_path / "model.yaml"
+    manifest.write_text(
+        converted.stdout.replace("    metrics:", "    remoteBackend: {host: api.example.com}\n    metrics:")
+    )
+
+    checked = run("check", manifest, "--settings", EXAMPLES / "settings-prometheus.yaml")
+
+    assert converted.returncode == 0
+    assert "serverAddress" in converted.stderr
+    assert (checked.returncode, checked.stdout) == (0, f"{manifest}: valid\n")
+
+
+def test_convert_tells_by_its_exit_code_that_something_was_left_out() -> None:
+    converted = run("convert", EXAMPLES / "settings-prometheus.yaml")
+
+    assert (converted.returncode, converted.stdout) == (1, "")
+    assert "expected a ModelDeployment, a HorizontalPodAutoscaler or a ScaledObject" in converted.stderr

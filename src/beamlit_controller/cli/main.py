@@ -225,6 +225,22 @@ def simulate(  # each is a thing of its own, and all but the file have a default
         _fail(str(error))
 
 
+@app.command
+def convert(file: Path) -> None:
+    """Print a HorizontalPodAutoscaler of any version, a ScaledObject (KEDA) or an older manifest as a ModelDeployment.
+
+    What has no equal is told on standard error. Exit code 1 means that something could not be converted.
+
+    Parameters
+    ----------
+    file
+        The file; it may have several documents.
+    """
+    from beamlit_controller.cli import convert as converting  # noqa: PLC0415 - only this command needs it
+
+    sys.exit(converting.convert(file, _read(file)))
+
+
 render = cyclopts.App(name="render", help="Print what a stage makes, without running anything.")
 app.command(render)
 

@@ -1,0 +1,137 @@
+"""Autoscalers and older manifests as a `ModelDeployment`: what has an equal here, and a note for what has none."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from beamlit_controller.api import documents, hpa, keda, problems
+from beamlit_controller.api.documents import Document
+from beamlit_controller.api.metrics import MetricSpec
+from beamlit_controller.api.problems import Problem
+from beamlit_controller.api.rules import dig
+from beamlit_controller.api.v1alpha1 import API_VERSION, KIND
+from beamlit_controller.core.spec import Rejected
+
+Json = dict[str, Any]
+METRICS = "spec.offloadingConfig.metrics"
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What a document became, None for one that became nothing; and what is to be known, by document."""
+
+    manifest: Json | None
+    notes: tuple[Problem, ...] = ()
+
+
+def convert(text: str) -> Iterator[Conversion]:
+    """Convert each document of a text. Never raises: what can't be read is a note."""
+    for document in documents.load(text):
+        if not isinstance(document, Document):
+            yield Conversion(None, (Problem(f"document {document.number}", "", document.message),))
+            continue
+        for content in _items(document.content):
+            yield _convert(content, f"document {document.number}")
+
+
+def _items(content: object) -> list[object]:
+    items = dig(content, ("items",))
+    return items if isinstance(items, list) and str(dig(content, ("kind",))).endswith("List") else [content]
+
+
+def _convert(content: object, where: str) -> Conversion:
+    if not isinstance(content, Mapping):
+        return Conversion(None, (Problem(where, "", f"expected a mapping, got {problems.kind(content)}"),))
+    kind = content.get("kind")
+    place = f"{where} ({kind} {dig(content, ('metadata', 'name'))})"[:200]
+    try:
+        match kind:
+            case "HorizontalPodAutoscaler":
+                return _autoscaler(content, place)
+            case "ScaledObject":
+                return _scaled(content, place)
+            case _ if kind == KIND:
+                return _deployment(content, place)
+            case _:
+                known = f"a {KIND}, a HorizontalPodAutoscaler or a ScaledObject"
+                return Conversion(None, (Problem(where, "kind", f"expected {known}, got {problems.came(kind)}"),))
+    except ValueError as error:
+        return Conversion(None, (Problem(place, "", str(error)),))
+
+
+def _autoscaler(content: Mapping[str, Any], place: str) -> Conversion:
+    metrics = hpa.metrics(content)
+    notes = [
+        Problem(place, f"spec.{name}", said)
+        for name, said in _REPLICAS.items()
+        if dig(content, ("spec", name)) is not None
+    ]
+    return _made(content, metrics, place, notes)
+
+
+def _scaled(content: Mapping[str, Any], place: str) -> Conversion:
+    found = list(keda.triggers(content))
+    notes = [Problem(place, each.field, each.message) for one in found for each in one.notes]
+    notes += [Problem(place, each.field, each.message) for each in keda.notes(content)]
+    return _made(content, [one.metric for one in found if one.metric], place, notes)
+
+
+def _made(content: Mapping[str, Any], metrics: list[Json], place: str, notes: list[Problem]) -> Conversion:
+    if not metrics:
+        return Conversion(None, (*notes, Problem(place, "spec", "there is no metric in it that has an equal here")))
+    metadata = {name: dig(content, ("metadata", name)) for name in ("name", "namespace")}
+    source = _workload(dig(content, ("spec", "scaleTargetRef")))
+    config = {"metrics": metrics}
+    manifest = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {name: value for name, value in metadata.items() if value is not None},
+        "spec": {**({"modelSourceRef": source} if source else {}), "offloadingConfig": config},
+    }
+    missing = Problem(
+        place, "spec.offloadingConfig.remoteBackend", "to be written: where requests go; and spec.serviceRef"
+    )
+    return Conversion(manifest, (*notes, *_mistakes(metrics, place), missing))
+
+
+def _workload(given: object) -> Json | None:
+    """Give what is scaled; KEDA means a Deployment where it says no more."""
+    name = dig(given, ("name",)) or dig(given, ("deploymentName",))
+    if not isinstance(name, str):
+        return None
+    api_version, kind = dig(given, ("apiVersion",)) or "apps/v1", dig(given, ("kind",)) or "Deployment"
+    return {"apiVersion": api_version, "kind": kind, "name": name}
+
+
+def _deployment(content: Mapping[str, Any], place: str) -> Conversion:
+    """Rewrite the metrics of a manifest that has fields of older autoscalers."""
+    given = dig(content, ("spec", "offloadingConfig", "metrics"))
+    metrics = [hpa.metric(each) for each in given] if isinstance(given, list) else []
+    manifest = {name: value for name, value in content.items() if name != "status"}
+    if metrics:
+        config = {**content["spec"]["offloadingConfig"], "metrics": metrics}
+        manifest = {**manifest, "apiVersion": API_VERSION, "spec": {**content["spec"], "offloadingConfig": config}}
+    return Conversion(manifest, tuple(_mistakes(metrics, place)))
+
+
+def _mistakes(metrics: list[Json], place: str) -> Iterator[Problem]:
+    """Tell what of it `check` will refuse."""
+    for index, metric in enumerate(metrics):
+        found: tuple[Rejected, ...] = ()
+        try:
+            MetricSpec.model_validate(metric)
+        except ValidationError as error:
+            found = problems.rejected(error.errors(include_url=False), ("spec", "offloadingConfig", "metrics", index))
+        yield from (Problem(place, each.field, each.message) for each in found)
+        if "beamlit_" in str(metric.get("external", "")):
+            said = "it is made of this controller's own metrics: to offload by it would be circular"
+            yield Problem(place, f"{METRICS}[{index}]", said)
+
+
+_REPLICAS = {
+    "minReplicas": "replicas stay with the autoscaler; nothing here scales",
+    "maxReplicas": "replicas stay with the autoscaler; nothing here scales",
+    "behavior": "it is about replicas; offloadingConfig.behavior is about the share",
+}

@@ -1,0 +1,82 @@
+"""Metrics of a HorizontalPodAutoscaler of any version, as autoscaling/v2 writes them."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from beamlit_controller.api.rules import dig
+
+Json = dict[str, Any]
+ALPHA = "autoscaling.alpha.kubernetes.io/metrics"
+"""The annotation in which autoscaling/v1 keeps what it has no fields for."""
+
+
+def metrics(autoscaler: Mapping[str, Any]) -> list[Json]:
+    """Give all metrics of an autoscaler. Raises ValueError for what can't be read."""
+    spec = autoscaler.get("spec")
+    given = dig(spec, ("metrics",))
+    found = [metric(each) for each in given] if isinstance(given, list) else []
+    percent = dig(spec, ("targetCPUUtilizationPercentage",))
+    if percent is not None:
+        found.append(
+            {"type": "Resource", "resource": {"name": "cpu", "target": _target("averageUtilization", percent)}}
+        )
+    return [*found, *map(metric, _annotated(autoscaler))]
+
+
+def metric(given: object) -> Json:
+    """Give one metric as autoscaling/v2 has it; one that is so already stays as it is. Raises ValueError."""
+    if not isinstance(given, Mapping):
+        raise ValueError("expected a mapping for each metric")  # noqa: TRY004 - a user's mistake
+    kind = str(given.get("type", ""))
+    member = kind[:1].lower() + kind[1:]
+    source = given.get(member)
+    return {"type": kind, member: _source(member, source) if isinstance(source, Mapping) else source}
+
+
+def _annotated(autoscaler: Mapping[str, Any]) -> list[object]:
+    text = dig(autoscaler, ("metadata", "annotations", ALPHA))
+    if not isinstance(text, str):
+        return []
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError(f"metadata.annotations[{ALPHA}]: expected a list in JSON") from None
+    return found if isinstance(found, list) else []
+
+
+def _source(member: str, given: Mapping[str, Any]) -> Json:
+    """Move the fields of v2beta1 to where v2 has them."""
+    source = {name: value for name, value in given.items() if name not in _OLD}
+    if member == "object" and isinstance(given.get("target"), Mapping) and "kind" in given["target"]:
+        source["describedObject"] = source.pop("target")
+    identifier = {name: given[old] for old, name in (_SELECTORS if "metricName" in given else ()) if old in given}
+    if identifier:
+        source["metric"] = identifier
+    targets = dict(_targets(given))
+    if targets:
+        source["target"] = targets
+    return source
+
+
+def _targets(given: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+    found = [(new, given[old]) for old, new in _TARGETS.items() if old in given]
+    # v2beta1 writes both for an Object metric, and then the average counts.
+    chosen = next((each for each in found if each[0] != "value"), found[0] if found else None)
+    if chosen:
+        yield from _target(*chosen).items()
+
+
+def _target(field: str, value: object) -> Json:
+    return {"type": _TYPES[field], field: value}
+
+
+_TARGETS = {
+    "targetAverageUtilization": "averageUtilization",
+    "targetAverageValue": "averageValue",
+    "averageValue": "averageValue",
+    "targetValue": "value",
+}
+_SELECTORS = (("metricName", "name"), ("metricSelector", "selector"), ("selector", "selector"))
+_OLD = frozenset({*_TARGETS, *(name for name, _ in _SELECTORS)})
+_TYPES = {"averageUtilization": "Utilization", "averageValue": "AverageValue", "value": "Value"}

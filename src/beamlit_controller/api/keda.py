@@ -1,0 +1,121 @@
+"""Triggers of a ScaledObject (KEDA) as metrics, with a note for each of its words that has no equal here."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from beamlit_controller.api.problems import Notice
+from beamlit_controller.api.rules import dig
+
+Json = dict[str, Any]
+INFORMER = "config.metricInformer"
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """One trigger, and what there is to know; no metric where there is none like it."""
+
+    metric: Json | None
+    notes: tuple[Notice, ...] = ()
+
+
+def triggers(scaled: Mapping[str, Any]) -> Iterator[Trigger]:
+    """Give the metric of each trigger."""
+    given = dig(scaled, ("spec", "triggers"))
+    for index, each in enumerate(given if isinstance(given, list) else ()):
+        yield trigger(each, f"spec.triggers[{index}]")
+
+
+def trigger(given: object, field: str) -> Trigger:
+    """Give the metric of one trigger."""
+    kind = dig(given, ("type",))
+    metadata = dig(given, ("metadata",))
+    words = dict(metadata) if isinstance(metadata, Mapping) else {}
+    trigger = dict(given) if isinstance(given, Mapping) else {}
+    match kind:
+        case "prometheus":
+            return Trigger(_query(trigger, words), tuple(_noted(trigger, words, field)))
+        case "cpu" | "memory":
+            return Trigger(_resource(kind, trigger, words), tuple(_activation(words, field)))
+        case _:
+            said = f"no equal of a trigger of type {kind}: have Prometheus scrape it, and write a query as an External metric"
+            return Trigger(None, (Notice(field, said),))
+
+
+def notes(scaled: Mapping[str, Any]) -> Iterator[Notice]:
+    """Tell what else a ScaledObject says, and where it is said here."""
+    spec = scaled.get("spec")
+    for name, said in _ELSEWHERE.items():
+        if dig(spec, tuple(name.split("."))) is not None:
+            yield Notice(f"spec.{name}", said)
+
+
+def _query(trigger: Json, words: Json) -> Json:
+    by_value = trigger.get("metricType") == "Value"
+    field, kind = ("value", "Value") if by_value else ("averageValue", "AverageValue")
+    target = {"type": kind, field: _text(words.get("threshold", ""))}
+    return {"type": "External", "external": {"metric": {"name": _text(words.get("query", ""))}, "target": target}}
+
+
+def _noted(trigger: Json, words: Json, field: str) -> Iterator[Notice]:
+    place = f"{field}.metadata"
+    if address := words.get("serverAddress"):
+        said = f"for all models, in the settings: {INFORMER} {{type: prometheus, prometheus: {{address: {_text(address)[:200]}}}}}"
+        yield Notice(f"{place}.serverAddress", said)
+    if _text(words.get("ignoreNullValues", "true")).lower() != "false":
+        said = "KEDA takes a query without a result for 0; here it is no value, and the share stays. Add `or vector(0)` for 0"
+        yield Notice(f"{place}.ignoreNullValues", said)
+    for name, said in _SETTINGS.items():
+        if name in words:
+            yield Notice(f"{place}.{name}", f"for all models, in the settings: {INFORMER}.prometheus.{said}")
+    if "authenticationRef" in trigger:
+        said = f"no equal of a TriggerAuthentication: {INFORMER}.prometheus.bearerTokenFile, basicAuth or tls of the settings"
+        yield Notice(f"{field}.authenticationRef", said)
+    yield from _activation(words, field)
+
+
+def _activation(words: Json, field: str) -> Iterator[Notice]:
+    for name in ("activationThreshold", "activationValue"):
+        if name in words:
+            yield Notice(f"{field}.metadata.{name}", "no equal: it tells when to scale from zero")
+
+
+def _resource(name: str, trigger: Json, words: Json) -> Json:
+    by_value = (trigger.get("metricType") or words.get("type")) == "AverageValue"
+    value = words.get("value", "")
+    number = int(value) if not by_value and _text(value).isdigit() and len(_text(value)) < _DIGITS else _text(value)
+    field, kind = ("averageValue", "AverageValue") if by_value else ("averageUtilization", "Utilization")
+    target = {"type": kind, field: number}
+    if container := words.get("containerName"):
+        return {
+            "type": "ContainerResource",
+            "containerResource": {"name": name, "container": container, "target": target},
+        }
+    return {"type": "Resource", "resource": {"name": name, "target": target}}
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value).strip()
+
+
+_DIGITS = 10
+_SETTINGS = {
+    "customHeaders": "headers",
+    "cortexOrgID": "headers, as X-Scope-OrgID",
+    "namespace": 'queryParameters, as {namespace: "…"}',
+    "queryParameters": "queryParameters",
+    "authModes": "bearerTokenFile, basicAuth or tls",
+    "unsafeSsl": "tls.caFile: certificates are always verified",
+    "awsRegion": "bearerTokenFile is there; requests are not signed (SigV4): put a signing proxy between",
+    "timeout": "timeoutSeconds",
+}
+_ELSEWHERE = {
+    "pollingInterval": f"for all models, in the settings: {INFORMER}.periodSeconds",
+    "cooldownPeriod": "see offloadingConfig.behavior.release.stabilizationWindowSeconds, which is for the share",
+    "fallback": "see offloadingConfig.behavior.onMetricsLoss",
+    "advanced.scalingModifiers": "no equal of a formula: write it into one query",
+    "advanced.horizontalPodAutoscalerConfig.behavior": "it is about replicas; offloadingConfig.behavior is about the share",
+    "minReplicaCount": "replicas stay with KEDA; nothing here scales",
+    "maxReplicaCount": "replicas stay with KEDA; nothing here scales",
+    "idleReplicaCount": "replicas stay with KEDA; nothing here scales",
+}

@@ -1,0 +1,329 @@
+"""Autoscalers and older manifests, as they are found in public repositories, as ModelDeployments."""
+
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beamlit_controller.api import conversion, manifests
+from beamlit_controller.api.conversion import Conversion
+from beamlit_controller.api.settings import Settings
+
+KEDA = """
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata: {name: vllm, namespace: serving}
+spec:
+  scaleTargetRef: {name: vllm}
+  pollingInterval: 15
+  cooldownPeriod: 360
+  minReplicaCount: 1
+  fallback: {failureThreshold: 3, replicas: 2}
+  advanced:
+    scalingModifiers: {formula: "(a + b) / 2"}
+    horizontalPodAutoscalerConfig: {behavior: {scaleDown: {stabilizationWindowSeconds: 300}}}
+  triggers:
+  - type: prometheus
+    metricType: Value
+    metadata:
+      serverAddress: http://prometheus.monitoring:9090
+      threshold: '5'
+      activationThreshold: "1"
+      customHeaders: X-Client-Id=cid
+      query: |
+        sum(vllm:num_requests_waiting{namespace="default",model_name="llama3"})
+    authenticationRef: {name: creds}
+  - type: prometheus
+    metadata: {serverAddress: "http://p:9090", threshold: "0.8", ignoreNullValues: "false", query: avg(cache)}
+  - type: cpu
+    metricType: Utilization
+    metadata: {value: "60"}
+  - type: memory
+    metricType: AverageValue
+    metadata: {value: 500Mi, containerName: main}
+  - type: kafka
+    metadata: {topic: t}
+"""
+
+
+def one(text: str) -> Conversion:
+    (made,) = conversion.convert(text)
+    return made
+
+
+def metrics(text: str) -> list[dict[str, Any]]:
+    manifest = one(text).manifest
+    assert manifest is not None
+    given: list[dict[str, Any]] = manifest["spec"]["offloadingConfig"]["metrics"]
+    return given
+
+
+def notes(text: str) -> dict[str, str]:
+    return {note.field: note.message for note in one(text).notes}
+
+
+def hpa(version: str, spec: dict[str, Any], **metadata: Any) -> str:  # noqa: ANN401 - whatever metadata has
+    target = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "llm"}
+    document = {
+        "apiVersion": f"autoscaling/{version}",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "llm", **metadata},
+        "spec": {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 9, **spec},
+    }
+    return yaml.safe_dump(document)
+
+
+def test_the_triggers_of_a_scaled_object_are_metrics() -> None:
+    assert metrics(KEDA) == [
+        {
+            "type": "External",
+            "external": {
+                "metric": {"name": 'sum(vllm:num_requests_waiting{namespace="default",model_name="llama3"})'},
+                "target": {"type": "Value", "value": "5"},
+            },
+        },
+        {
+            "type": "External",
+            "external": {"metric": {"name": "avg(cache)"}, "target": {"type": "AverageValue", "averageValue": "0.8"}},
+        },
+        {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}}},
+        {
+            "type": "ContainerResource",
+            "containerResource": {
+                "name": "memory",
+                "container": "main",
+                "target": {"type": "AverageValue", "averageValue": "500Mi"},
+            },
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ("spec.triggers[0].metadata.serverAddress", "http://prometheus.monitoring:9090"),
+        ("spec.triggers[0].metadata.ignoreNullValues", "or vector(0)"),
+        ("spec.triggers[0].metadata.activationThreshold", "no equal"),
+        ("spec.triggers[0].metadata.customHeaders", "headers"),
+        ("spec.triggers[0].authenticationRef", "bearerTokenFile"),
+        ("spec.triggers[4]", "no equal of a trigger of type kafka"),
+        ("spec.pollingInterval", "periodSeconds"),
+        ("spec.cooldownPeriod", "stabilizationWindowSeconds"),
+        ("spec.fallback", "onMetricsLoss"),
+        ("spec.advanced.scalingModifiers", "no equal"),
+        ("spec.advanced.horizontalPodAutoscalerConfig.behavior", "replicas"),
+        ("spec.minReplicaCount", "replicas stay with KEDA"),
+        ("spec.offloadingConfig.remoteBackend", "to be written"),
+    ],
+)
+def test_every_word_of_a_scaled_object_without_an_equal_is_told(field: str, said: str) -> None:
+    assert said in notes(KEDA)[field]
+
+
+def test_what_keda_takes_for_an_error_is_not_told_twice() -> None:
+    assert "spec.triggers[1].metadata.ignoreNullValues" not in notes(KEDA)
+
+
+def test_the_workload_is_the_source_of_the_model() -> None:
+    made = one(KEDA).manifest
+    older = KEDA.replace("scaleTargetRef: {name: vllm}", "scaleTargetRef: {deploymentName: vllm}")
+
+    assert made is not None
+    assert made["metadata"] == {"name": "vllm", "namespace": "serving"}
+    assert made["spec"]["modelSourceRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "vllm"}
+    assert one(older).manifest == made
+
+
+RESOURCE = {
+    "type": "Resource",
+    "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}},
+}
+PODS = {
+    "type": "Pods",
+    "pods": {"metric": {"name": "packets"}, "target": {"type": "AverageValue", "averageValue": "1k"}},
+}
+OBJECT = {
+    "type": "Object",
+    "object": {
+        "describedObject": {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "name": "main-route"},
+        "metric": {"name": "hits"},
+        "target": {"type": "Value", "value": "2k"},
+    },
+}
+EXTERNAL = {
+    "type": "External",
+    "external": {
+        "metric": {"name": "queue", "selector": {"matchLabels": {"queue": "tasks"}}},
+        "target": {"type": "AverageValue", "averageValue": 30},
+    },
+}
+OLD: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "resource": ({"type": "Resource", "resource": {"name": "cpu", "targetAverageUtilization": 50}}, RESOURCE),
+    "pods": ({"type": "Pods", "pods": {"metricName": "packets", "targetAverageValue": "1k"}}, PODS),
+    "pods with a selector": (
+        {"type": "Pods", "pods": {"metricName": "a", "selector": {"matchLabels": {"b": "c"}}, "targetAverageValue": 1}},
+        {
+            "type": "Pods",
+            "pods": {
+                "metric": {"name": "a", "selector": {"matchLabels": {"b": "c"}}},
+                "target": {"type": "AverageValue", "averageValue": 1},
+            },
+        },
+    ),
+    "object": (
+        {
+            "type": "Object",
+            "object": {
+                "metricName": "hits",
+                "target": {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "name": "main-route"},
+                "targetValue": "2k",
+            },
+        },
+        OBJECT,
+    ),
+    "external": (
+        {
+            "type": "External",
+            "external": {
+                "metricName": "queue",
+                "metricSelector": {"matchLabels": {"queue": "tasks"}},
+                "targetAverageValue": 30,
+            },
+        },
+        EXTERNAL,
+    ),
+    "container": (
+        {
+            "type": "ContainerResource",
+            "containerResource": {"name": "cpu", "container": "a", "targetAverageValue": "1"},
+        },
+        {
+            "type": "ContainerResource",
+            "containerResource": {
+                "name": "cpu",
+                "container": "a",
+                "target": {"type": "AverageValue", "averageValue": "1"},
+            },
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), OLD.values(), ids=OLD)
+def test_a_metric_of_v2beta1_is_written_as_in_v2(old: dict[str, Any], new: dict[str, Any]) -> None:
+    assert metrics(hpa("v2beta1", {"metrics": [old]})) == [new]
+    assert metrics(yaml.safe_dump(deployment([old]))) == [new]
+
+
+@pytest.mark.parametrize("new", [RESOURCE, PODS, OBJECT, EXTERNAL])
+def test_a_metric_of_v2_stays_as_it_is(new: dict[str, Any]) -> None:
+    assert metrics(hpa("v2", {"metrics": [new]})) == [new]
+    assert metrics(hpa("v2beta2", {"metrics": [new]})) == [new]
+
+
+def test_v1_has_a_percentage_and_an_annotation() -> None:
+    alpha = {
+        "autoscaling.alpha.kubernetes.io/metrics": '[{"type":"Pods","pods":{"metricName":"packets","targetAverageValue":"1k"}}]'
+    }
+
+    assert metrics(hpa("v1", {"targetCPUUtilizationPercentage": 50}, annotations=alpha)) == [RESOURCE, PODS]
+
+
+def deployment(given: list[dict[str, Any]]) -> dict[str, Any]:
+    config = {"remoteBackend": {"host": "api.example.com"}, "metrics": given}
+    return {
+        "apiVersion": "deployment.beamlit.com/v1alpha1",
+        "kind": "ModelDeployment",
+        "metadata": {"name": "llama"},
+        "spec": {"offloadingConfig": config},
+    }
+
+
+def test_what_was_converted_is_valid_once_a_remote_is_written(prometheus: Settings) -> None:
+    """With a default remote in the settings nothing is missing."""
+    everything = hpa("v2beta1", {"metrics": [old for old, _ in OLD.values()]})
+    for text in (KEDA, everything):
+        manifest = one(text).manifest
+
+        parsed = manifests.parse(yaml.safe_dump(manifest), settings=prometheus)
+
+        assert not parsed.problems
+        assert len(parsed.specs) == 1
+
+
+def test_lists_and_several_documents_are_converted_each() -> None:
+    listed = {"apiVersion": "v1", "kind": "List", "items": [yaml.safe_load(KEDA), yaml.safe_load(KEDA)]}
+
+    made = list(conversion.convert(f"{yaml.safe_dump(listed)}\n---\n{KEDA}"))
+
+    assert len(made) == 3
+    assert all(each.manifest for each in made)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "kind: Service\nmetadata: {name: a}\n",
+            "expected a ModelDeployment, a HorizontalPodAutoscaler or a ScaledObject",
+        ),
+        ("- a\n", "expected a mapping"),
+        ("a: [", "not YAML"),
+        (hpa("v2", {}), "no metric in it"),
+        (hpa("v2", {"metrics": ["cpu"]}), "expected a mapping for each metric"),
+        (hpa("v1", {}, annotations={"autoscaling.alpha.kubernetes.io/metrics": "{"}), "expected a list in JSON"),
+    ],
+)
+def test_what_can_not_be_converted_says_why(text: str, said: str) -> None:
+    made = one(text)
+
+    assert made.manifest is None
+    assert any(said in str(note) for note in made.notes)
+
+
+def test_what_check_would_refuse_is_told() -> None:
+    unfilled = KEDA.replace("'5'", "'{{ .Values.threshold }}'")
+
+    assert any("spec.offloadingConfig.metrics[0].external.target.value" in field for field in notes(unfilled))
+
+
+def test_the_controllers_own_metrics_are_no_reason_to_offload() -> None:
+    own = KEDA.replace("avg(cache)", "max(beamlit_demand_ratio)")
+
+    assert "circular" in notes(own)["spec.offloadingConfig.metrics[1]"]
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+words = st.fixed_dictionaries(
+    {"kind": st.sampled_from(["HorizontalPodAutoscaler", "ScaledObject", "ModelDeployment"])},
+    optional={
+        "metadata": values | st.fixed_dictionaries({"annotations": values}),
+        "spec": values
+        | st.fixed_dictionaries(
+            {},
+            optional={
+                "metrics": values
+                | st.lists(st.fixed_dictionaries({"type": st.just("Pods"), "pods": values}), max_size=2),
+                "triggers": values
+                | st.lists(
+                    st.fixed_dictionaries({"type": st.sampled_from(["prometheus", "cpu"]), "metadata": values}),
+                    max_size=2,
+                ),
+                "scaleTargetRef": values,
+                "offloadingConfig": st.fixed_dictionaries({"metrics": values}),
+            },
+        ),
+    },
+)
+
+
+@given(words)
+def test_nothing_that_comes_raises(document: dict[str, Any]) -> None:
+    for made in conversion.convert(yaml.safe_dump(document)):
+        assert made.manifest is not None or made.notes
