@@ -12,11 +12,15 @@ from typing import Any
 import pytest
 import yaml
 
+import builders
+from beamlit_controller.cli import recorded
+from beamlit_controller.core.spec import ExternalMetric, MetricIdentifier, Value
 from builders import NOW
 from cli.test_main import EXAMPLES, run
 
 PROMETHEUS = EXAMPLES / "prometheus.yaml"
 METRIC = "my_custom_metric_in_prom"
+IN_PROM = ExternalMetric(MetricIdentifier(METRIC), Value(10_000))
 BUSY = [*[4] * 40, *[16] * 36, *[4] * 164]
 
 
@@ -162,6 +166,91 @@ def test_empty_cells_and_seconds_since_1970_are_understood(tmp_path: Path) -> No
     assert done["incomplete"] == pytest.approx(1 / 3)
 
 
+# The same three samples, 15 s apart, as people have them; and what is said about each.
+EXPORTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "Grafana": (
+        '"Time","Value"\n2026-06-01 12:00:00,20\n2026-06-01 12:00:15,\n2026-06-01 12:00:30,3\n',
+        ("the column Value was taken for", "without a zone"),
+    ),
+    "Grafana, with the series' name": (
+        f'"Time","{METRIC}{{pod=""a"", job=""b""}}"\n2026-06-01 12:00:00,20\n2026-06-01 12:00:15,\n2026-06-01 12:00:30,3\n',
+        ("without a zone",),
+    ),
+    "Grafana, two series": (
+        f'"Time","{METRIC}{{pod=""a""}}","{METRIC}{{pod=""b""}}"\n2026-06-01 12:00:00,15,5\n2026-06-01 12:00:15,,\n2026-06-01 12:00:30,3,\n',
+        ("2 columns of my_custom_metric_in_prom were added up",),
+    ),
+    "Grafana, a legend": (
+        '"Time","Requests that wait"\n2026-06-01 12:00:00,20\n2026-06-01 12:00:15,\n2026-06-01 12:00:30,3\n',
+        ("the column Requests that wait was taken for",),
+    ),
+    "Grafana, for Excel": (
+        f'sep=,\r\n"Time","{METRIC}"\r\n2026-06-01 12:00:00.000,20\r\n2026-06-01 12:00:15.000,\r\n2026-06-01 12:00:30.000,3\r\n',
+        ("without a zone",),
+    ),
+    "Grafana's API": (
+        f"Time,{METRIC}\n1780315200000,20\n1780315215000,\n1780315230000,3\n",
+        ("milliseconds since 1970",),
+    ),
+    "nanoseconds": (
+        f"timestamp,{METRIC}\n1780315200000000000,20\n1780315215000000000,\n1780315230000000000,3\n",
+        ("nanoseconds since 1970",),
+    ),
+    "seconds as floats": (f"time,{METRIC}\n1.7803152e9,20\n1780315215.0,\n1780315230,3\n", ()),
+    "a zone behind a blank": (
+        f"time,{METRIC}\n2026-06-01 14:00:00+02:00,20\n2026-06-01 14:00:15+02:00,\n2026-06-01 12:00:30 UTC,3\n",
+        (),
+    ),
+    "NaN": (
+        f"time,{METRIC}\n1780315200,20\n1780315215,NaN\n1780315230,3\n",
+        ("1 cells were no numbers",),
+    ),
+    "null": (f"time,{METRIC}\n1780315200,20\n1780315215,null\n1780315230,3\n", ("1 cells were no numbers",)),
+    "infinite": (f"time,{METRIC}\n1780315200,20\n1780315215,+Inf\n1780315230,3\n", ("1 cells were no numbers",)),
+    "newest first": (
+        f"time,{METRIC}\n1780315230,3\n1780315215,\n1780315200,20\n",
+        ("the newest row stands first",),
+    ),
+    "in no order": (
+        f"time,{METRIC}\n1780315215,\n1780315230,3\n1780315200,20\n",
+        ("sorted by their times",),
+    ),
+    "a time twice": (
+        f"time,{METRIC}\n1780315200,99\n1780315200,20\n1780315215,\n1780315230,3\n",
+        ("1 rows had the time of another",),
+    ),
+    "semicolons": (f"Time;{METRIC}\n1780315200;20\n1780315215;\n1780315230;3\n", ()),
+    "tabs": (f"Time\t{METRIC}\n1780315200\t20\n1780315215\t\n1780315230\t3\n", ()),
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize(("lines", "said"), EXPORTS.values(), ids=EXPORTS)
+def test_what_others_export_is_read_and_what_was_made_of_it_is_told(
+    tmp_path: Path, lines: str, said: tuple[str, ...], encoding: str
+) -> None:
+    path = tmp_path / "recorded.csv"
+    path.write_bytes(lines.encode(encoding))
+
+    read = recorded.read(path, builders.spec(metrics=(IN_PROM,)).metrics, replicas=1)
+
+    assert read.recording.times == tuple(NOW + number * timedelta(seconds=15) for number in range(3))
+    assert read.recording.values == ((20_000,), (None,), (3_000,))
+    assert all(any(each in note for note in read.notes) for each in said)
+    assert bool(read.notes) == bool(said)
+
+
+def test_what_was_made_of_a_file_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "recorded.csv"
+    path.write_text(EXPORTS["Grafana"][0])
+
+    shown = run("simulate", PROMETHEUS, "--csv", path)
+
+    assert shown.returncode == 0, shown.stderr
+    assert "The file: times without a zone were taken for UTC." in shown.stdout
+    assert simulated("--csv", path)["notes"]
+
+
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
@@ -171,8 +260,10 @@ def test_empty_cells_and_seconds_since_1970_are_understood(tmp_path: Path) -> No
         (f"time,{METRIC}\n1,2\n\n3\n", "line 4: expected 2 cells, got 1"),
         (f"time,{METRIC}\n1,many\n", f"line 2, {METRIC}: expected a number from 0 to 1e15, or nothing, got 'many'"),
         (f"time,{METRIC}\n1,-2\n", "from 0 to 1e15"),
-        (f"time,{METRIC}\n1,NaN\n", "from 0 to 1e15"),
-        (f"time,{METRIC}\n5,1\n5,2\n", "line 3, time: expected a time after the one before it, got 5"),
+        (f"time,{METRIC}\n1,1.2 K\n", "export it unformatted"),
+        (f"Time,{METRIC}\n01/06/2026,1\n", "line 2, Time: expected a time such as"),
+        (f"time,{METRIC},{METRIC}_max\n1,2,3\n1,2\n", "line 3: expected 3 cells, got 2"),
+        ("time,other,third\n1,2,3\n", f"expected a column {METRIC} or metrics[0]"),
         (f"time,{METRIC}\nyesterday,1\n", "line 2, time: expected a time such as"),
         (f"time,{METRIC}\n,1\n", "line 2, time: expected a time, got nothing"),
         ("{" * 200_000, "no CSV in UTF-8"),

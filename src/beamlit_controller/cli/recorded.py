@@ -1,103 +1,205 @@
-"""A recording read from a CSV file: a column `time`, one for each metric, and maybe `requests` (per second)."""
+"""A recording in a CSV file: a time, a column for each metric and maybe the requests per second, a row for each sample.
+
+Also as others export it: Grafana's panels, times in milliseconds or without a zone, the newest first. What was made of it is told.
+"""
 
 import csv
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import ROUND_UP, Decimal, InvalidOperation
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
-from beamlit_controller.api import scalars
+from beamlit_controller.cli import moments
 from beamlit_controller.core import wording
 from beamlit_controller.core.rehearsal import Recording
 from beamlit_controller.core.spec import MetricSpec
 
 T = TypeVar("T")
 
-TIME, RATE = "time", "requests"
+TIMES, RATE = ("time", "timestamp", "date", "datetime", "ts"), "requests"
 LARGEST = Decimal(10) ** 15
+MISSING = frozenset({"", "nan", "null", "none", "nil", "n/a", "na", "-", "undefined", "inf", "+inf", "-inf"})
 
 
-def read(path: Path, metrics: Sequence[MetricSpec], *, replicas: int) -> Recording:
-    """Read the file. An empty cell is a value that was not there. Raises ValueError and OSError."""
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What was recorded, and what was made of the file to read it."""
+
+    recording: Recording
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    at: datetime
+    values: tuple[int | None, ...]
+    rate: float | None
+
+
+def read(path: Path, metrics: Sequence[MetricSpec], *, replicas: int) -> Recorded:
+    """Read the file. A cell that is empty or no number is a value that was not there. Raises ValueError and OSError."""
     try:
         return _read(path, metrics, replicas)
-    except (csv.Error, UnicodeDecodeError, OverflowError) as error:
+    except (csv.Error, UnicodeError, OverflowError) as error:
         raise ValueError(f"{path}: no CSV in UTF-8: {error}") from None
 
 
-def _read(path: Path, metrics: Sequence[MetricSpec], replicas: int) -> Recording:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.reader(file)
-        header = [name.strip() for name in next(rows, [])]
-        time = _place(path, header, TIME)
-        columns = [_place(path, header, f"metrics[{at}]", wording.name(metric)) for at, metric in enumerate(metrics)]
-        rate = header.index(RATE) if RATE in header and header.index(RATE) not in columns else None
-        times: list[datetime] = []
-        values: list[tuple[int | None, ...]] = []
-        rates: list[float | None] = []
-        for row in _rows(path, rows, header):
-            times.append(_after(times, row, time))
-            values.append(tuple(row.read(column, _milli) for column in columns))
-            rates.append(None if rate is None else row.read(rate, _rate))
-    if not times:
+def _read(path: Path, metrics: Sequence[MetricSpec], replicas: int) -> Recorded:
+    with path.open(encoding=_encoding(path), newline="") as file:
+        told = _Told()
+        first, rows = _rows(file)
+        table = _Table(path, [name.strip() for name in first], told)
+        columns = [table.columns(metric, number, len(metrics)) for number, metric in enumerate(metrics)]
+        rate = table.rate(columns)
+        samples = [table.sample(row, columns, rate) for row in table.rows(rows)]
+    if not samples:
         raise ValueError(f"{path}: expected a row below the header, got none")
-    return Recording(tuple(times), tuple(values), () if rate is None else tuple(rates), replicas)
+    ordered = _ordered(samples, told)
+    times, values = tuple(each.at for each in ordered), tuple(each.values for each in ordered)
+    rates = () if rate is None else tuple(each.rate for each in ordered)
+    return Recorded(Recording(times, values, rates, replicas), tuple(told.lines()))
+
+
+def _encoding(path: Path) -> str:
+    """Tell the encoding by its mark; spreadsheets write UTF-16."""
+    with path.open("rb") as file:
+        return "utf-16" if file.read(2) in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
+
+
+def _rows(file: Iterator[str]) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """Give the header and the numbered rows below it. `sep=;` in the first line, or the header itself, tells what is between."""
+    line, number = next(file, ""), 1
+    between = line.strip().strip('"').removeprefix("sep=") if line.lstrip('"').startswith("sep=") else ""
+    if between:
+        line, number = next(file, ""), 2
+    delimiter = between[:1] or next((each for each in ";\t" if each in line and "," not in line), ",")
+    rows = csv.reader(chain([line], file), delimiter=delimiter)
+    header = next(rows, [])
+    return header, ((rows.line_num + number - 1, row) for row in rows)
+
+
+def _ordered(samples: list[_Sample], told: "_Told") -> list[_Sample]:
+    """Give the samples by their times; of several at one time the last."""
+    times = [each.at for each in samples]
+    if times != sorted(times):
+        newest_first = times == sorted(times, reverse=True)
+        told.say(
+            "the newest row stands first: read from its end" if newest_first else "rows were sorted by their times"
+        )
+        samples = samples[::-1] if newest_first else sorted(samples, key=lambda each: each.at)
+    last = {each.at: each for each in samples}
+    told.count(len(samples) - len(last), "rows had the time of another: the last one counts")
+    return list(last.values())
+
+
+@dataclass(slots=True)
+class _Told:
+    """What was made of the file, each thing once."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    said: dict[str, None] = field(default_factory=dict)
+
+    def say(self, text: str) -> None:
+        self.said[text] = None
+
+    def count(self, number: int, text: str) -> None:
+        self.counts[text] += number
+
+    def lines(self) -> Iterator[str]:
+        yield from self.said
+        yield from (f"{number} {text}" for text, number in self.counts.items() if number)
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
     place: str
-    header: Sequence[str]
     cells: Sequence[str]
 
-    def read(self, column: int, parse: Callable[[str], T]) -> T | None:
-        """Read a cell, None where it is empty. Raises ValueError, which says where."""
-        text = self.cells[column].strip()
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    path: Path
+    header: Sequence[str]
+    told: _Told
+
+    @property
+    def time(self) -> int:
+        """Find the column of the times."""
+        lowered = [name.lower() for name in self.header]
+        found = next((lowered.index(name) for name in TIMES if name in lowered), None)
+        if found is None:
+            raise self._expected("time")
+        return found
+
+    def columns(self, metric: MetricSpec, number: int, count: int) -> tuple[int, ...]:
+        """Find the columns of a metric: by its name, by the names of its series, or the only one that there is."""
+        name = wording.name(metric)
+        time = self.time
+        for exact in (f"metrics[{number}]", name):
+            if exact in self.header:
+                return (self.header.index(exact),)
+        others = [at for at, each in enumerate(self.header) if at != time and each.lower() != RATE]
+        series = [at for at in others if self.header[at].startswith(f"{name}{{")]
+        if len(series) > 1:
+            self.told.say(f"{len(series)} columns of {name} were added up, as series are")
+        if series:
+            return tuple(series)
+        if count == 1 and len(others) == 1 and self._may_be_any(others[0]):
+            self.told.say(f"the column {self.header[others[0]][:_SHOWN]} was taken for {name}")
+            return (others[0],)
+        raise self._expected(f"{name} or metrics[{number}]")
+
+    def rate(self, columns: Sequence[tuple[int, ...]]) -> int | None:
+        """Find the column of the requests per second."""
+        found = self.header.index(RATE) if RATE in self.header else -1
+        return None if found < 0 or any(found in each for each in columns) else found
+
+    def rows(self, rows: Iterator[tuple[int, list[str]]]) -> Iterator[_Row]:
+        """Give the rows that are not empty. Raises ValueError for one that is shorter or longer than the header."""
+        for line, cells in rows:
+            place = f"{self.path}, line {line}"
+            if cells and len(cells) != len(self.header):
+                raise ValueError(f"{place}: expected {len(self.header)} cells, got {len(cells)}")
+            if cells:
+                yield _Row(place, cells)
+
+    def sample(self, row: _Row, columns: Sequence[tuple[int, ...]], rate: int | None) -> _Sample:
+        """Read a row."""
+        at, zone = self._parsed(row, self.time, moments.parse) or (None, None)
+        if at is None:
+            raise ValueError(f"{row.place}, {self.header[self.time]}: expected a time, got nothing")
+        if zone:
+            self.told.say(zone)
+        values = tuple(self._sum(row, places) for places in columns)
+        return _Sample(at, values, None if rate is None else self._parsed(row, rate, _rate))
+
+    def _sum(self, row: _Row, places: tuple[int, ...]) -> int | None:
+        """Add up the series that have a value; None if none has."""
+        values = [value for place in places if (value := self._parsed(row, place, _milli)) is not None]
+        return sum(values) if values else None
+
+    def _parsed(self, row: _Row, column: int, parse: Callable[[str], T]) -> T | None:
+        text = row.cells[column].strip()
+        if text.lower() in MISSING:
+            self.told.count(bool(text), "cells were no numbers (NaN, null and the like): values that were not there")
+            return None
         try:
-            return parse(text) if text else None
+            return parse(text)
         except ValueError as error:
-            raise self.wrong(column, str(error)) from None
+            raise ValueError(f"{row.place}, {self.header[column]}: {error}") from None
 
-    def wrong(self, column: int, message: str) -> ValueError:
-        """Say what is wrong with a cell."""
-        return ValueError(f"{self.place}, {self.header[column]}: {message}")
+    def _may_be_any(self, column: int) -> bool:
+        """Tell whether a column has a general name, or one with labels or of several words, as panels give it."""
+        name = self.header[column]
+        return name.lower() in _GENERAL or not name.isidentifier()
 
-
-def _place(path: Path, header: Sequence[str], *names: str) -> int:
-    for name in names:
-        if name in header:
-            return header.index(name)
-    got = ", ".join(header) or "nothing"
-    wanted = " or ".join(reversed(names))
-    raise ValueError(f"{path}: expected a column {wanted} in the first line, got {got}")
-
-
-def _rows(path: Path, rows: Iterator[list[str]], header: Sequence[str]) -> Iterator[_Row]:
-    for line, cells in enumerate(rows, start=2):
-        place = f"{path}, line {line}"
-        if cells and len(cells) != len(header):
-            raise ValueError(f"{place}: expected {len(header)} cells, got {len(cells)}")
-        if cells:
-            yield _Row(place, header, cells)
-
-
-def _after(times: Sequence[datetime], row: _Row, column: int) -> datetime:
-    at = row.read(column, _moment)
-    if at is None:
-        raise row.wrong(column, "expected a time, got nothing")
-    if times and at <= times[-1]:
-        raise row.wrong(column, f"expected a time after the one before it, got {row.cells[column]}")
-    return at
-
-
-def _moment(text: str) -> datetime:
-    """Read a time in RFC 3339, or in seconds since 1970."""
-    try:
-        return datetime.fromtimestamp(float(text), UTC)
-    except (ValueError, OverflowError, OSError):
-        return scalars.instant(text).astimezone(UTC)
+    def _expected(self, wanted: str) -> ValueError:
+        got = ", ".join(self.header) or "nothing"
+        return ValueError(f"{self.path}: expected a column {wanted} in the first line, got {got[:_SHOWN]}")
 
 
 def _milli(text: str) -> int:
@@ -114,5 +216,10 @@ def _number(text: str) -> Decimal:
     except InvalidOperation:
         number = Decimal("NaN")
     if not number.is_finite() or not 0 <= number <= LARGEST:
-        raise ValueError(f"expected a number from 0 to 1e15, or nothing, got {text[:40]!r}")
+        formatted = "; export it unformatted" if any(map(str.isdigit, text)) and not text.startswith("-") else ""
+        raise ValueError(f"expected a number from 0 to 1e15, or nothing, got {text[:40]!r}{formatted}")
     return number
+
+
+_GENERAL = frozenset({"value", "metric", "series", "a"})
+_SHOWN = 200

@@ -19,6 +19,7 @@ from beamlit_controller.api.settings import Prometheus, Settings
 from beamlit_controller.api.status import instant
 from beamlit_controller.cli import candidates, recorded
 from beamlit_controller.cli.candidates import Candidate
+from beamlit_controller.cli.recorded import Recorded
 from beamlit_controller.core import rehearsal, wording
 from beamlit_controller.core.decision import Change
 from beamlit_controller.core.rehearsal import Course, Figures, Recording
@@ -72,6 +73,7 @@ class Rehearsal:
     demands: tuple[float | None, ...]
     played: tuple[Played, ...]
     price: float | None
+    notes: tuple[str, ...] = ()
 
     @property
     def alone(self) -> Figures:
@@ -95,7 +97,8 @@ def simulate(
     """Rehearse a model. Raises ValueError and OSError."""
     listed = candidates.read(text, _readable(settings, past), name=name, sets=sets)
     spec = listed[0].spec
-    recording = _recording(spec, settings, past)
+    made = _recording(spec, settings, past)
+    recording = made.recording
     if price is not None and not recording.rates:
         raise ValueError("--price: expected the requests per second beside it: --rate, or a column `requests` in --csv")
     window = settings.prometheus.stale_after if settings.prometheus else Prometheus("").stale_after
@@ -105,7 +108,8 @@ def simulate(
     for candidate in listed:
         course = rehearsal.rehearse(candidate.spec, recording, window=window, plain=candidate.plain)
         played.append(Played(candidate, course, rehearsal.figures(course)))
-    return Rehearsal(spec, recording, rehearsal.demands(spec, recording), tuple(played), price)
+    demands = rehearsal.demands(spec, recording)
+    return Rehearsal(spec, recording, demands, tuple(played), price, made.notes)
 
 
 # The recording.
@@ -118,7 +122,7 @@ def _readable(settings: Settings, past: Past) -> Settings:
     return replace(settings, prometheus=Prometheus("") if past.csv else prometheus(settings, past.prometheus))
 
 
-def _recording(spec: OffloadSpec, settings: Settings, past: Past) -> Recording:
+def _recording(spec: OffloadSpec, settings: Settings, past: Past) -> Recorded:
     divided = [metric for metric in spec.metrics if _is_divided(metric)]
     if divided and past.replicas is None:
         name = wording.name(divided[0])
@@ -130,7 +134,7 @@ def _recording(spec: OffloadSpec, settings: Settings, past: Past) -> Recording:
     replicas = past.replicas or 1
     if past.csv is not None:
         return recorded.read(past.csv, spec.metrics, replicas=replicas)
-    return asyncio.run(_asked(spec, prometheus(settings, past.prometheus), past, replicas))
+    return Recorded(asyncio.run(_asked(spec, prometheus(settings, past.prometheus), past, replicas)))
 
 
 def _is_divided(metric: MetricSpec) -> bool:
@@ -200,6 +204,7 @@ def head(done: Rehearsal) -> list[str]:
     return [
         printable.line(f"{done.spec.key}: {metrics}"),
         f"{times[0]:%Y-%m-%d %H:%M} to {times[-1]:%Y-%m-%d %H:%M} UTC, {len(times):,} samples{gaps}{counted}",
+        *(printable.line(f"The file: {note}.") for note in done.notes),
     ]
 
 
@@ -278,6 +283,7 @@ def as_json(done: Rehearsal) -> str:
                 for each in done.played
             ),
         ],
+        "notes": list(done.notes),
         "assumed": ASSUMED,
     }
     return json.dumps(document, indent=2)

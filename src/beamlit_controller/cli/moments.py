@@ -1,0 +1,53 @@
+"""Times as recordings have them: RFC 3339, the same with a blank and without a zone, or a number since 1970 in any unit."""
+
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+
+from beamlit_controller.api import scalars
+
+UNZONED = "times without a zone were taken for UTC"
+
+
+def parse(text: str) -> tuple[datetime, str]:
+    """Read a time, and say what was assumed about it, if anything. Raises ValueError."""
+    number = _number(text)
+    if number is not None:
+        seconds, said = _seconds(number)
+        try:
+            return datetime.fromtimestamp(float(seconds), UTC), said
+        except (ValueError, OverflowError, OSError):
+            return scalars.instant(text).astimezone(UTC), ""
+    return _written(text)
+
+
+def _written(text: str) -> tuple[datetime, str]:
+    try:
+        read = datetime.fromisoformat(text.replace(" UTC", "Z"))
+    except ValueError:
+        return scalars.instant(text).astimezone(UTC), ""
+    if read.tzinfo is None:
+        return read.replace(tzinfo=UTC), UNZONED
+    return read.astimezone(UTC), ""
+
+
+def _number(text: str) -> Decimal | None:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _seconds(number: Decimal) -> tuple[Decimal, str]:
+    """Tell the unit by the size: in seconds, 10^11 is in the year 5138."""
+    for least, per_second, name in _UNITS:
+        if number >= least:
+            return number / per_second, f"times were taken for {name} since 1970"
+    return number, ""
+
+
+_UNITS = (
+    (10**17, 10**9, "nanoseconds"),
+    (10**14, 10**6, "microseconds"),
+    (10**11, 10**3, "milliseconds"),
+)
