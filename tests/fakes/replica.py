@@ -7,7 +7,7 @@ them to, and nobody listens.
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Collection, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -89,8 +89,7 @@ class Replica:
     async def end(self) -> None:
         """End it as a kill does: nothing of it goes on."""
         self.task.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await self.task
+        await asyncio.gather(self.task, return_exceptions=True)
 
 
 class World:
@@ -127,6 +126,7 @@ class World:
     async def end(self) -> None:
         """End all replicas; AssertionError if one of them ended by itself, in another way than by a crash that was asked for."""
         for each in self.replicas:
+            await asyncio.wait([each.task], timeout=0)
             failed = each.task.exception() if each.task.done() and not each.task.cancelled() else None
             await each.end()
             assert failed is None or _is_crash(failed), repr(failed)

@@ -12,7 +12,7 @@ from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.kubernetes import selection
 from fakes import api_faults, api_users
 from fakes.api_controllers import Controllers
-from fakes.api_server import FakeApiServer
+from fakes.objects_of_models import Seen, addresses, gateway_pods, model, service, workload
 from fakes.replica import World, world
 from waiting import eventually
 
@@ -20,96 +20,6 @@ pytestmark = pytest.mark.looptime
 
 Json = dict[str, Any]
 LONG = 120
-
-
-def service(name: str = "llama", namespace: str = "models") -> Json:
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": 8000}]},
-    }
-
-
-def workload(name: str = "llama", namespace: str = "models", replicas: int = 2) -> Json:
-    container = {"name": "server", "image": "model", "ports": [{"name": "http", "containerPort": 8000}]}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": {"app": name}},
-            "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}},
-        },
-    }
-
-
-def model(name: str = "llama", namespace: str = "models", *, about: Json | None = None, **spec: Any) -> Json:  # noqa: ANN401 - whatever a spec has
-    config = {
-        "behavior": {"percentage": 50},
-        "remoteBackend": {"scheme": "https", "host": "api.example.com"},
-        "metrics": [
-            {"type": "External", "external": {"metric": {"name": "queue"}, "target": {"type": "Value", "value": 10}}}
-        ],
-    }
-    return {
-        "apiVersion": "deployment.beamlit.com/v1alpha1",
-        "kind": "ModelDeployment",
-        "metadata": {"name": name, "namespace": namespace, **(about or {})},
-        "spec": {
-            "serviceRef": {"name": name, "targetPort": 8000},
-            "offloadingConfig": config,
-            "gateway": {"drainSeconds": 12},
-            **spec,
-        },
-    }
-
-
-class Seen:
-    """What a user sees of one model."""
-
-    def __init__(self, server: FakeApiServer, name: str = "llama", namespace: str = "models") -> None:
-        self.server, self.name, self.namespace = server, name, namespace
-
-    @property
-    def object(self) -> Json:
-        return self.server.find("deployment.beamlit.com/v1alpha1", "ModelDeployment", self.namespace, self.name) or {}
-
-    @property
-    def status(self) -> Json:
-        given: Json = self.object.get("status") or {}
-        return given
-
-    @property
-    def percentage(self) -> int | None:
-        return (self.status.get("offloading") or {}).get("percentage")
-
-    def condition(self, kind: str) -> tuple[str, str]:
-        found = [each for each in self.status.get("conditions") or () if each["type"] == kind]
-        return (found[0]["status"], found[0]["reason"]) if found else ("", "")
-
-    def message(self, kind: str) -> str:
-        return next(each["message"] for each in self.status["conditions"] if each["type"] == kind)
-
-    @property
-    def events(self) -> list[tuple[str, str]]:
-        found = self.server.all("events.events.k8s.io", self.namespace)
-        return [(each["type"], each["reason"]) for each in found if each["regarding"]["name"] == self.name]
-
-    @property
-    def selector(self) -> Json:
-        found = self.server.find("v1", "Service", self.namespace, self.name) or {}
-        given: Json = (found.get("spec") or {}).get("selector") or {}
-        return given
-
-    @property
-    def taken(self) -> bool:
-        return bool(self.selector) and all(selection.is_ours(value) for value in self.selector.values())
-
-    @property
-    def ready(self) -> bool:
-        return self.condition("Ready")[0] == "True"
 
 
 @asynccontextmanager
@@ -153,26 +63,10 @@ async def test_nothing_is_said_to_lead_through_the_gateway_before_it_was_seen_to
 
         await becomes(lambda: seen.ready)
         assert seen.condition("ServiceTaken") == ("True", "ServiceTaken")
-        addresses = _addresses(given.server)
-        pods = {each["status"]["podIP"] for each in _gateway_pods(given.server)}
-        assert addresses
-        assert addresses <= pods
-
-
-def _gateway_pods(server: FakeApiServer) -> list[Json]:
-    return [each for each in server.all("pods", "models") if "-gateway-" in each["metadata"]["name"]]
-
-
-def _addresses(server: FakeApiServer, name: str = "llama") -> set[str]:
-    slices = server.all("endpointslices.discovery.k8s.io", "models")
-    mine = [each for each in slices if each["metadata"]["labels"].get("kubernetes.io/service-name") == name]
-    ready = (
-        endpoint
-        for each in mine
-        for endpoint in each.get("endpoints") or ()
-        if (endpoint.get("conditions") or {}).get("ready") is not False
-    )
-    return {address for endpoint in ready for address in endpoint["addresses"]}
+        found = addresses(given.server)
+        pods = {each["status"]["podIP"] for each in gateway_pods(given.server)}
+        assert found
+        assert found <= pods
 
 
 async def test_a_write_of_the_service_that_is_refused_shows_on_the_very_condition() -> None:
@@ -202,10 +96,10 @@ async def test_a_service_that_can_not_be_given_back_is_said_to_be_taken_still() 
         api_users.merge(given.server, model(), {"spec": {"enabled": False}})
 
         await becomes(lambda: seen.condition("ServiceTaken") == ("True", "APIRefused"))
-        assert _gateway_pods(given.server)
+        assert gateway_pods(given.server)
         given.server.faults.clear()
         await becomes(lambda: not seen.taken)
-        await becomes(lambda: not _gateway_pods(given.server))
+        await becomes(lambda: not gateway_pods(given.server))
 
 
 async def test_what_is_refused_is_tried_again_ever_more_rarely_while_rounds_go_on() -> None:
@@ -236,7 +130,7 @@ async def test_a_model_that_is_refused_from_the_start_hears_why() -> None:
         assert "remoteBackend.host" in seen.message("Ready")
         assert "there is no earlier one" in seen.message("Ready")
         assert ("Warning", "SpecInvalid") in seen.events
-        assert not _gateway_pods(given.server)
+        assert not gateway_pods(given.server)
 
 
 async def refused_spec(given: World, seen: Seen) -> None:
@@ -324,7 +218,7 @@ async def test_a_second_model_on_a_service_offloads_nothing_and_runs_no_gateway_
         assert second.percentage == 0
         assert second.condition("Offloading") == ("False", "ServiceHeld")
         assert second.condition("GatewayReady") == ("False", "ServiceHeld")
-        assert not [each for each in _gateway_pods(given.server) if each["metadata"]["name"].startswith("second")]
+        assert not [each for each in gateway_pods(given.server) if each["metadata"]["name"].startswith("second")]
         assert not [
             each for each in given.server.all("deployments.apps", "models") if "second" in str(each["metadata"])
         ]
@@ -470,7 +364,7 @@ async def test_a_deleted_model_gives_its_service_back_and_goes() -> None:
 
         await becomes(lambda: not seen.object)
         assert seen.selector == {"app": "llama"}
-        await becomes(lambda: not _gateway_pods(given.server))
+        await becomes(lambda: not gateway_pods(given.server))
 
 
 async def test_a_model_that_was_never_valid_can_be_deleted() -> None:

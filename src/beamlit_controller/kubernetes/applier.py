@@ -40,7 +40,7 @@ class Applier:
     async def ensure(self, desired: DesiredObject, seen: Seen | None) -> None:
         """Have the object there as desired; `seen` is what the watch shows. Raises ApiError and NameTakenError."""
         before = self.applied.get(desired.path)
-        if before and seen and before.desired == desired.digest and _unchanged(seen, before):
+        if before and seen and before.desired == desired.digest and _is_as_left(seen, before):
             return
         live = await self._ensured(desired, ATTEMPTS)
         self.applied[desired.path] = Applied(desired.digest, owned.version(live), owned.digest(live))
@@ -100,9 +100,8 @@ def _is_empty(value: object) -> bool:
     return value is None or (isinstance(value, str | list | dict) and not value)
 
 
-def _unchanged(seen: Seen, before: Applied) -> bool:
-    """Tell whether nobody changed the object since; what was seen before it was applied says nothing."""
-    return seen.version < before.version or seen.digest == before.digest
+def _is_as_left(seen: Seen, before: Applied) -> bool:
+    return owned.unchanged(seen, version=before.version, digest=before.digest)
 
 
 def _over(content: Json, live: Json | None) -> Json:

@@ -1,7 +1,7 @@
 """The HorizontalPodAutoscalers of the cluster: which workload each scales."""
 
-from dataclasses import replace
 from collections.abc import Iterator
+from dataclasses import replace
 
 from beamlit_controller.core.spec import ModelKey, ObjectReference
 from beamlit_controller.kubernetes import fields

@@ -163,6 +163,7 @@ class Owned:
         self.changes: Latest[int] = Latest(0)
         self._told = told
         self._objects: dict[tuple[Resource, str, str], Seen] = {}
+        self._of: dict[ModelKey, dict[tuple[Resource, str], Seen]] = {}
         self._pods: dict[ModelKey, dict[str, GatewayPod]] = {}
         self._pod_keys: dict[tuple[str, str], ModelKey] = {}
 
@@ -171,12 +172,21 @@ class Owned:
 
         def take(place: tuple[str, str], seen: Seen | None) -> None:
             known = self._objects.pop((resource, *place), None)
+            if known is not None:
+                self._forget(known)
             if seen is not None:
                 self._objects[(resource, *place)] = seen
+                self._of.setdefault(seen.key, {})[resource, seen.name] = seen
             for key in {each.key for each in (known, seen) if each is not None}:
                 self._tell(key)
 
         return take
+
+    def _forget(self, known: Seen) -> None:
+        objects = self._of[known.key]
+        objects.pop((known.resource, known.name), None)
+        if not objects:
+            del self._of[known.key]
 
     def pod_changed(self, place: tuple[str, str], seen: GatewayPod | None) -> None:
         """Take note of what the watch of the gateways' pods saw."""
@@ -201,7 +211,7 @@ class Owned:
 
     def of(self, key: ModelKey) -> tuple[Seen, ...]:
         """Give all objects of a model."""
-        return tuple(seen for seen in self._objects.values() if seen.key == key)
+        return tuple(self._of.get(key, {}).values())
 
     def pods(self, key: ModelKey) -> Mapping[str, GatewayPod]:
         """Give the pods of a model's gateway, by name."""

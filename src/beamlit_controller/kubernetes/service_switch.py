@@ -19,7 +19,7 @@ from beamlit_controller.kubernetes.services import Service
 
 log = structlog.stdlib.get_logger(__name__)
 
-NOT_FOUND = 404
+NOT_FOUND, CONFLICT, INVALID = 404, 409, 422
 
 
 async def take(server: ApiServer, stored: Stored, service: Service, *, reverted: Collection[datetime]) -> int:
@@ -64,6 +64,8 @@ async def let_go(server: ApiServer, stored: Stored) -> None:
     try:
         await server.patch(MODEL_DEPLOYMENTS.path(stored.key.namespace, stored.key.name), operations)
     except ApiError as error:
+        if error.code == INVALID:  # a test of the patch failed: somebody else was quicker
+            raise ApiError(CONFLICT, "Conflict", error.message) from error
         if error.code != NOT_FOUND:
             raise
 

@@ -112,12 +112,17 @@ class Services:
         self.changes: Latest[int] = Latest(0)
         self._told = told
         self._services: dict[tuple[str, str], Service] = {}
+        self._taken: dict[tuple[str, str], dict[str, Service]] = {}
 
     def changed(self, place: tuple[str, str], seen: Service | None) -> None:
         """Take note of what the watch saw."""
         before = self._services.pop(place, None)
+        if before is not None:
+            self._taken.get(_taker(before), {}).pop(before.name, None)
         if seen is not None:
             self._services[place] = seen
+            if seen.taken or seen.noted.taken_by:
+                self._taken.setdefault(_taker(seen), {})[seen.name] = seen
         if seen != before:
             self._told(*place)
             self.changes.set(self.changes.value + 1)
@@ -128,13 +133,15 @@ class Services:
 
     def taken(self) -> tuple[Service, ...]:
         """Give all that are taken over, or say that they were."""
-        return tuple(each for each in self._services.values() if each.taken or each.noted.taken_by)
+        return tuple(each for services in self._taken.values() for each in services.values())
 
     def taken_by(self, key: ModelKey) -> tuple[Service, ...]:
         """Give those that say that the model took them over."""
-        return tuple(
-            each for each in self.taken() if (each.namespace, each.noted.taken_by) == (key.namespace, key.name)
-        )
+        return tuple(self._taken.get((key.namespace, key.name), {}).values())
+
+
+def _taker(service: Service) -> tuple[str, str]:
+    return service.namespace, service.noted.taken_by
 
 
 def found_again(service: Service, selector: Mapping[str, str]) -> Service:

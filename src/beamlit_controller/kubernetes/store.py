@@ -63,7 +63,13 @@ class Store:
         watches.add(paths.PODS, keep=owned.parse_pod, changed=self.owned.pod_changed, query=GATEWAY_PODS)
         watches.add(paths.HORIZONTAL_POD_AUTOSCALERS, keep=autoscalers.target, changed=self.autoscaler_changed)
         for resource in gateway_objects.RESOURCES:
-            watches.add(resource, keep=owned.parse(resource), changed=self.owned.changed(resource), query=OURS)
+            watches.add(
+                resource,
+                keep=owned.parse(resource),
+                changed=self.owned.changed(resource),
+                query=OURS,
+                metadata_only=resource in owned.METADATA_ONLY,
+            )
         return watches
 
     # What the watches tell.

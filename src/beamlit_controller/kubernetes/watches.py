@@ -68,7 +68,3 @@ class Watches:
     def age(self) -> float:
         """Give the seconds since the quietest watch last gave a sign of life."""
         return max((reflector.age() for reflector in self._reflectors), default=0)
-
-    def skipped(self) -> dict[tuple[str, str], int]:
-        """TEMPORARY."""
-        return {}
