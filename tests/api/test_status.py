@@ -2,13 +2,16 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from fractions import Fraction
 
+import pydantic
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from beamlit_controller.api import status
-from beamlit_controller.api.status_models import Status
+from beamlit_controller.api.status_models import LONGEST_MESSAGE, LONGEST_RECORD, Status
 from beamlit_controller.core import cycle as core_cycle
 from beamlit_controller.core.cycle import Cycle
-from beamlit_controller.core.decision import begin
+from beamlit_controller.core.decision import Change, Decision, begin
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import (
     AverageValue,
@@ -155,3 +158,93 @@ def test_what_is_written_is_what_the_crd_describes(ratio: object) -> None:
     told["currentMetrics"].append(status.metric(negative))
 
     Status.model_validate(told)
+
+
+def record_of(decision: Decision) -> str:
+    return pydantic.TypeAdapter(Decision).dump_json(decision).decode()
+
+
+def long_decision(**lengths: int) -> Decision:
+    changes = tuple(Change(NOW, 0, 50, Reason.RELEASED, "c" * lengths.get("change", 10)) for _ in range(20))
+    return replace(begin(NOW), percentage=50, message="m" * lengths.get("message", 10), history=changes)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "history"),
+    [({"change": 100}, 20), ({"change": 4000}, 0), ({"message": 70_000}, 0), ({"message": 70_000, "change": 4000}, 0)],
+    ids=["short", "long history", "long message", "both"],
+)
+def test_a_record_that_is_too_long_loses_what_is_least_missed_and_stays_readable(
+    lengths: dict[str, int], history: int
+) -> None:
+    """Three long PromQL queries made a status that the API server refused for ever."""
+    written = status.bounded({"record": record_of(long_decision(**lengths))})
+
+    assert len(written["record"]) <= LONGEST_RECORD
+    read = pydantic.TypeAdapter(Decision).validate_json(written["record"])
+    assert (read.percentage, len(read.history), read.since) == (50, history, NOW)
+
+
+def test_a_record_that_can_not_be_shortened_is_left_empty() -> None:
+    assert status.bounded({"record": "[" * 100_000}) == {"record": ""}
+
+
+def test_every_field_of_a_status_is_cut_to_what_the_crd_allows() -> None:
+    long = "x" * 100_000
+    condition = {"type": "Ready", "status": "True", "reason": long, "message": long, "observedGeneration": -1}
+    whole = {
+        "model": long,
+        "observedGeneration": 10**30,
+        "offloading": {
+            "percentage": 300,
+            "atMost": -5,
+            "reason": long,
+            "message": long,
+            "since": "2026-06-01T12:00:00Z",
+        },
+        "currentMetrics": [
+            {
+                "type": "Resource",
+                "resource": {"name": "cpu", "current": {"value": "10e99", "averageUtilization": 10**40}},
+            },
+            {"type": "Pods", "pods": {"metric": {"name": ""}, "current": {"value": "many"}}},
+            {"type": "Other"},
+        ],
+        "conditions": [condition, {"type": "Broken", "status": "Maybe", "reason": "x", "message": "x"}],
+    }
+
+    written = status.bounded(whole)
+
+    assert written["offloading"] == {
+        "percentage": 100,
+        "atMost": 0,
+        "reason": long[:1024],
+        "message": long[:LONGEST_MESSAGE],
+        "since": "2026-06-01T12:00:00Z",
+    }
+    assert (len(written["model"]), written["observedGeneration"]) == (1024, 2**63 - 1)
+    assert [each["type"] for each in written["currentMetrics"]] == ["Resource", "Pods"]
+    assert written["currentMetrics"][0]["resource"]["current"] == {"value": "10e99", "averageUtilization": 2**63 - 1}
+    assert [each["type"] for each in written["conditions"]] == ["Ready"]
+    assert written["conditions"][0]["observedGeneration"] == 0
+
+
+def test_a_status_within_its_bounds_is_written_as_it_is() -> None:
+    told = status.status(cycle(verdict(2), percentage=50, reason=Reason.METRIC_ABOVE_TARGET, message="queue 20 > 10"))
+
+    assert status.bounded(told) == told
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=50),
+    lambda each: st.lists(each) | st.dictionaries(st.text(max_size=20), each),
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["model", "offloading", "currentMetrics", "record", "conditions", "x"]), ANY_JSON)
+)
+def test_whatever_stands_in_a_status_it_is_bounded_without_an_error(any_status: dict[str, object]) -> None:
+    once = status.bounded(any_status)
+
+    assert repr(status.bounded(once)) == repr(once)

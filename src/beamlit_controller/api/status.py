@@ -1,9 +1,13 @@
 """The status that users read, from the record of one round."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
+from beamlit_controller.api import bounds, schema
+from beamlit_controller.api.status_models import LONGEST_MESSAGE, LONGEST_RECORD, Status
 from beamlit_controller.core import quantity
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
@@ -42,9 +46,43 @@ def status(cycle: Cycle) -> Json:
     }
 
 
-def bounded(status: Json) -> Json:
-    """TEMPORARY."""
-    return status
+def bounded(status: Mapping[str, object]) -> Json:
+    """Give a status as the API server takes it: every field within what the CRD allows. It is to be called last.
+
+    A status that is too large would be refused, and with it the decision would never come into force. Messages are cut. A
+    record that is too long loses what nothing is decided by, then what is least missed after a restart.
+    """
+    record = status.get("record")
+    short = {**status, "record": _short(record)} if isinstance(record, str) else status
+    fitting = bounds.fit(short, _schema())
+    return dict(fitting) if isinstance(fitting, Mapping) else {}
+
+
+@cache
+def _schema() -> Json:
+    return schema.of(Status)
+
+
+def _short(record: str) -> str:
+    """Leave out of a record what is least missed, until it is short enough; empty if nothing of it can stay."""
+    if len(record) <= LONGEST_RECORD:
+        return record
+    try:
+        kept = json.loads(record)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(kept, dict):
+        return ""
+    dropped: Json
+    for dropped in ({"trend": None}, {"sight": None}, {"history": []}, {"message": str(kept.get("message"))[:_LITTLE]}):
+        kept |= dropped
+        written = json.dumps(kept, ensure_ascii=False, separators=(",", ":"))
+        if len(written) <= LONGEST_RECORD:
+            return written
+    return ""
+
+
+_LITTLE = 1024
 
 
 def metric(assessed: Assessed) -> Json:
@@ -97,10 +135,7 @@ def _available(metrics: Sequence[Assessed | Unread]) -> tuple[str, Reason, str]:
         return "True", Reason.METRICS_READ, f"{len(metrics)} of {len(metrics)} metrics are read"
     why = "; ".join(each.missing.message for each in unread)
     message = f"{len(unread)} of {len(metrics)} metrics can't be read: {why}"
-    return "False", unread[0].missing.reason, message[:_LONGEST_MESSAGE]
-
-
-_LONGEST_MESSAGE = 32768
+    return "False", unread[0].missing.reason, message[:LONGEST_MESSAGE]
 
 
 def _condition(kind: str, generation: int, state: str, reason: Reason, message: str) -> Json:

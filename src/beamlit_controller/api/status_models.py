@@ -1,12 +1,15 @@
 """`status` as users read it: whether a model is offloading, how much, why and since when."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from beamlit_controller.api.metrics import CrossVersionObjectReference, MetricIdentifier
 from beamlit_controller.api.model import Model
 from beamlit_controller.api.scalars import SignedQuantity
+
+LONGEST_MESSAGE: Final = 32_768
+LONGEST_RECORD: Final = 65_536
 
 
 class Offloading(Model):
@@ -20,7 +23,7 @@ class Offloading(Model):
         description="The most that the remote takes, while it answers 429; less than decided is sent.",
     )
     reason: str = Field(max_length=1024, description="Why, as one word that the documentation explains.")
-    message: str = Field(max_length=32768, description="Why, with the numbers in it.")
+    message: str = Field(max_length=LONGEST_MESSAGE, description="Why, with the numbers in it.")
     since: str = Field(description="When the percentage last changed.", json_schema_extra={"format": "date-time"})
 
 
@@ -96,7 +99,7 @@ class Condition(Model):
     type: str = Field(max_length=316, description="What it is about.")
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it is so.")
     reason: str = Field(max_length=1024, description="Why, as one word that the documentation explains.")
-    message: str = Field(max_length=32768, description="Why, with the numbers in it.")
+    message: str = Field(max_length=LONGEST_MESSAGE, description="Why, with the numbers in it.")
     observed_generation: int = Field(default=0, ge=0, description="The generation that this was seen for.")
     last_transition_time: str | None = Field(
         default=None, description="When the status last changed.", json_schema_extra={"format": "date-time"}
@@ -114,7 +117,7 @@ class Status(Model):
     )
     record: str | None = Field(
         default=None,
-        max_length=65536,
+        max_length=LONGEST_RECORD,
         description="What a controller goes on from that was started anew; for machines.",
     )
     conditions: list[Condition] = Field(

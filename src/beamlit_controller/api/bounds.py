@@ -1,0 +1,71 @@
+"""Values cut to what a schema allows, so that the API server takes what is written."""
+
+import re
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any, Final
+
+Schema = Mapping[str, Any]
+
+INT64: Final = 2**63 - 1
+
+
+class _Unfit:
+    """Stands for a value that can't be made to fit."""
+
+
+UNFIT: Final = _Unfit()
+
+
+def fit(value: object, schema: Schema) -> object:
+    """Give the value with long texts cut, numbers held within their bounds, and left out what can't be made to fit.
+
+    A mapping without one of its required fields is left out as a whole; `UNFIT` if that is all of it.
+    """
+    if not _is_of(value, schema):
+        return UNFIT
+    match value:
+        case str():
+            return _text(value, schema)
+        case int() if not isinstance(value, bool):
+            return max(schema.get("minimum", -INT64), min(schema.get("maximum", INT64), value))
+        case list() | tuple():
+            return _some(value, schema)
+        case Mapping():
+            return _fields(value, schema)
+        case _:
+            return value
+
+
+def _is_of(value: object, schema: Schema) -> bool:
+    """Tell whether the value is of the schema's type; null never is, and a bool is no integer."""
+    wanted = _TYPES.get(schema.get("type", ""), object)
+    return value is not None and isinstance(value, wanted) and not (wanted is int and isinstance(value, bool))
+
+
+_TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
+    "string": str,
+    "integer": int,
+    "boolean": bool,
+    "array": (list, tuple),
+    "object": Mapping,
+}
+
+
+def _text(value: str, schema: Schema) -> object:
+    cut = value[: schema.get("maxLength")]
+    if len(cut) < schema.get("minLength", 0) or cut not in schema.get("enum", (cut,)):
+        return UNFIT
+    return cut if re.search(schema.get("pattern", ""), cut) else UNFIT
+
+
+def _some(values: list[object] | tuple[object, ...], schema: Schema) -> list[object]:
+    fitting = (fit(each, schema.get("items", {})) for each in values)
+    return list(islice((each for each in fitting if each is not UNFIT), schema.get("maxItems")))
+
+
+def _fields(value: Mapping[str, object], schema: Schema) -> object:
+    known, others = schema.get("properties", {}), schema.get("additionalProperties", {})
+    fitting = ((name, fit(each, known.get(name, others))) for name, each in value.items())
+    kept = dict(islice(((name, each) for name, each in fitting if each is not UNFIT), schema.get("maxProperties")))
+    return kept if all(name in kept for name in schema.get("required", ())) else UNFIT
