@@ -1,0 +1,1 @@
+"""Strategies for Hypothesis that several tests share."""
