@@ -104,6 +104,16 @@ class Node:
         self._outside.start(f"relay-{port}", sys.executable, *relay)
         return f"127.0.0.1:{port}"
 
+    def entrance(self, service: str, namespace: str, *, port: int = 80) -> str:
+        """Give an address on this machine that leads to a Service, as soon as the Service leads somewhere.
+
+        Nobody may connect earlier. What connects to a Service that kube-proxy has no rule for leaves an entry without NAT in
+        the kernel's table of connections; for 120 s it swallows every later connection from the same port.
+        """
+        address = self.client.get("service", service, namespace=namespace)["spec"]["clusterIP"]
+        patiently(lambda: self._leads(address), within=START_SECONDS, what=f"kube-proxy leads {service} somewhere")
+        return self.reach(f"{address}:{port}")
+
     def expose(self, name: str, namespace: str, *, port: int, target: int) -> None:
         """Make a Service that leads to a process beside the pods."""
         self.client.apply(*configuration.service_to(name, namespace, port=port, target=target))
@@ -165,6 +175,10 @@ class Node:
         nodes = self.client.get("nodes")["items"]
         conditions = [each for node in nodes for each in node["status"].get("conditions", ())]
         return any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
+
+    def _leads(self, address: str) -> bool:
+        rules = self.inside.run("iptables-save", "-t", "nat").splitlines()
+        return any(rule.startswith("-A KUBE-SERVICES ") and f" -d {address}/32 " in rule for rule in rules)
 
     def _image(self, name: str, image: str) -> Path:
         files = {name: self._binaries[name]}

@@ -6,9 +6,11 @@ stays where it was made.
 
 import asyncio
 import ctypes
+import errno
 import os
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 CLONE_NEWNET = 0x40000000
@@ -20,16 +22,24 @@ async def relay(port: int, namespace: Path, target: str) -> None:
     host, _, there = target.rpartition(":")
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, peer = writer.get_extra_info("peername")
         try:
             other_reader, other_writer = await asyncio.open_connection(host, int(there))
             await asyncio.gather(_copy(reader, other_writer), _copy(other_reader, writer))
         except OSError as error:
-            print(f"no connection to {target}: {error}", file=sys.stderr, flush=True)  # noqa: T201 - its log
+            line = failed(datetime.now(UTC), peer, target, error)
+            print(line, file=sys.stderr, flush=True)  # noqa: T201 - its log
         writer.close()
 
     server = await asyncio.start_server(connected, "127.0.0.1", port)
     enter_network(namespace)
     await server.serve_forever()
+
+
+def failed(now: datetime, peer: int, target: str, error: OSError) -> str:
+    """Say what failed: when, for the client on which port, and with which errno."""
+    code = errno.errorcode.get(error.errno or 0, "?")
+    return f"{now.isoformat(timespec='milliseconds')} client port {peer}, no connection to {target}: {code} {error}"
 
 
 def enter_network(namespace: Path) -> None:

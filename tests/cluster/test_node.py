@@ -27,10 +27,6 @@ def start(node: Node, namespace: str, *, arguments: tuple[str, ...] = ()) -> lis
     return sorted(pod["metadata"]["name"] for pod in node.client.get("pods", namespace=namespace)["items"])
 
 
-def service_address(node: Node, namespace: str) -> str:
-    return node.reach(f"{node.client.get('service', 'model', namespace=namespace)['spec']['clusterIP']}:80")
-
-
 async def answers(address: str) -> bool:
     try:
         return int((await client.get(address)).line[1]) < 400
@@ -40,7 +36,7 @@ async def answers(address: str) -> bool:
 
 async def test_the_pods_behind_a_service_answer(node: Node, node_namespace: str) -> None:
     pods = start(node, node_namespace)
-    address = service_address(node, node_namespace)
+    address = node.entrance("model", node_namespace)
     await eventually(lambda: answers(address), within=PATIENCE_SECONDS)
     answered: set[str] = set()
 
@@ -71,7 +67,7 @@ async def test_a_headless_service_resolves_to_the_pods_and_follows_them(node: No
 async def test_the_autoscaler_reads_the_cpu_that_the_pods_use(node: Node, node_namespace: str) -> None:
     start(node, node_namespace, arguments=("-burn=10ms",))
     node.client.apply(served.autoscaler(percent=50), namespace=node_namespace)
-    address = service_address(node, node_namespace)
+    address = node.entrance("model", node_namespace)
     await eventually(lambda: answers(address), within=PATIENCE_SECONDS)
 
     def utilization() -> int:
@@ -90,8 +86,7 @@ async def test_prometheus_beside_the_cluster_scrapes_the_pods_and_is_a_service(n
 
     with monitoring.prometheus(node, scrape=f"local.{node_namespace}", port=served.PORT):
         node.expose("my-local-prom", node_namespace, port=9090, target=monitoring.PORT)
-        host = node.client.get("service", "my-local-prom", namespace=node_namespace)["spec"]["clusterIP"]
-        address = node.reach(f"{host}:9090")
+        address = node.entrance("my-local-prom", node_namespace, port=9090)
         await eventually(lambda: answers(address), within=PATIENCE_SECONDS)
 
         async def scraped() -> bool:
@@ -115,7 +110,7 @@ async def test_a_server_beside_the_cluster_answers_and_has_a_name(node: Node) ->
 
 async def test_a_stream_goes_through_to_its_end(node: Node, node_namespace: str) -> None:
     start(node, node_namespace)
-    address = service_address(node, node_namespace)
+    address = node.entrance("model", node_namespace)
     await eventually(lambda: answers(address), within=PATIENCE_SECONDS)
 
     answer = await client.get(address, "/v1/completions?stream=2s")
