@@ -193,3 +193,63 @@ def test_convert_tells_by_its_exit_code_that_something_was_left_out() -> None:
 
     assert (converted.returncode, converted.stdout) == (1, "")
     assert "expected a ModelDeployment, a HorizontalPodAutoscaler or a ScaledObject" in converted.stderr
+
+
+def test_check_names_the_settings_file_that_it_found_among_the_files(tmp_path: Path) -> None:
+    text = (EXAMPLES / "prometheus.yaml").read_text()
+    (tmp_path / "a.yaml").write_text(text)
+    (tmp_path / "b.yaml").write_text(text.replace("name: llama\n  namespace", "name: mistral\n  namespace"))
+    settings = tmp_path / "settings.yaml"
+    given = (EXAMPLES / "settings-prometheus.yaml").read_text()
+    settings.write_text(given.replace("listen:\n      default/llama: 127.0.0.1:8000", "listen: 127.0.0.1:8000"))
+
+    checked = run("check", tmp_path / "a.yaml", tmp_path / "b.yaml", settings, "--standalone")
+
+    assert checked.returncode == 1
+    assert f"{settings}: config.standalone.listen: 127.0.0.1:8000 is for one model" in checked.stdout
+
+
+def test_check_asks_which_of_two_settings_files_counts(tmp_path: Path) -> None:
+    for name in ("one.yaml", "two.yaml"):
+        (tmp_path / name).write_text("config: {}\n")
+
+    alone = run("check", tmp_path / "one.yaml", tmp_path / "two.yaml")
+    beside = run("check", EXAMPLES / "resource-cpu.yaml", tmp_path / "one.yaml", tmp_path / "two.yaml")
+
+    assert alone.returncode == 0
+    assert beside.returncode == 1
+    assert "--settings: name the one to check against" in beside.stderr
+
+
+def test_check_without_anything_to_check_says_so(tmp_path: Path) -> None:
+    nothing, empty = run("check"), run("check", tmp_path)
+
+    assert (nothing.returncode, empty.returncode) == (1, 1)
+    assert "expected manifests, folders of them, or settings files; got none" in nothing.stderr
+    assert str(tmp_path) in empty.stderr
+
+
+def test_check_takes_of_a_folder_what_run_takes(tmp_path: Path) -> None:
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / ".hidden.yaml").write_text("kind: [")
+    (tmp_path / "a.yaml").write_text((EXAMPLES / "resource-cpu.yaml").read_text())
+
+    checked = run("check", tmp_path)
+
+    assert (checked.returncode, checked.stdout) == (0, f"{tmp_path / 'a.yaml'}: valid\n")
+
+
+def test_run_says_in_one_line_why_it_can_not_run(tmp_path: Path) -> None:
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "shares.sock").mkdir()
+    settings = tmp_path / "settings.yaml"
+    settings.write_text('config: {standalone: {webListen: "127.0.0.1:0"}}')
+
+    failed = run(
+        "run", "--manifests", tmp_path / "manifests", "--settings", settings, "--state-dir", tmp_path / "state"
+    )
+
+    assert failed.returncode == 1
+    assert failed.stderr.splitlines()[-1].startswith("beamlit-controller: the share server can't listen")
+    assert "Traceback" not in failed.stderr

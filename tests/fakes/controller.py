@@ -31,6 +31,11 @@ class Controller:
     _process: asyncio.subprocess.Process | None = None
 
     @property
+    def pid(self) -> int | None:
+        """Give the process that runs now."""
+        return self._process.pid if self._process else None
+
+    @property
     def manifests(self) -> Path:
         """Give the folder of manifests."""
         return self.folder / "manifests"

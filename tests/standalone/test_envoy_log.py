@@ -11,10 +11,21 @@ CASES = {
     "the severe lines": (
         f"""\
 {AT}[warning][main] [source/a.cc:1] a warning
-{AT}[critical][main] [source/server/server.cc:414] error initializing configuration: cannot bind '127.0.0.1:9'
+{AT}[error][config] [source/listener_manager_impl.cc:1405] listener 'stats' failed: cannot bind '127.0.0.1:9': in use
+{AT}[critical][main] [source/server/server.cc:449] error `cannot bind '127.0.0.1:9'` in 'goo.gle/debugstr    
+  /state/gateways/default.llama/bootstrap.json'
 {AT}[info][main] [source/server/server.cc:1] exiting
+""",  # noqa: W291 - as Envoy writes it
+        "listener 'stats' failed: cannot bind '127.0.0.1:9': in use",
+    ),
+    "what failed, not where in its code": (
+        f"""\
+{AT}[critical][assert] [source/common/filesystem/inotify/watcher_impl.cc:26] assert failure: inotify_fd_ >= 0.
+{AT}[error][envoy_bug] [./source/common/common/assert.h:66] #0 UNKNOWN [0x560ba7fc622c]
+{AT}[critical][backtrace] [./source/server/backtrace.h:129] Caught Aborted, suspect faulting address 0x3ea
+{AT}[critical][backtrace] [./source/server/backtrace.h:114] #0: [0x7f4f7e349050]
 """,
-        "error initializing configuration: cannot bind '127.0.0.1:9'",
+        "assert failure: inotify_fd_ >= 0.",
     ),
     "the last lines where none is severe": ("one\ntwo\nthree\n", "two; three"),
     "each only once": (f"{AT}[error][main] a\n{AT}[error][main] a\n", "a"),

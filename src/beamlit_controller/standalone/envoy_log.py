@@ -10,7 +10,8 @@ READ = 16 * 1024
 LINES = 2
 LONGEST = 400
 """Characters of the reason."""
-_SEVERE = re.compile(r"\[(?:critical|error)\]")
+_SEVERE = re.compile(r"\[(?:critical|error)\](?!\[(?:backtrace|envoy_bug)\])(?!.*goo\.gle/debug)")
+"""Not the stack, nor what repeats an error in protobuf's words, which are others each time."""
 _PREFIX = re.compile(r"^(?:\[[^\]]*\]\s*){1,5}")
 _LAST_WORDS = re.compile(r"^exiting$")
 
