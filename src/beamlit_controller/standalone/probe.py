@@ -1,6 +1,7 @@
 """What a running Envoy says of itself, asked again and again: whether it serves, where it listens, how its remote is."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,5 +132,6 @@ class Probe:
     def _secrets_came(self, spec: OffloadSpec) -> bool:
         """Tell whether a folder is there now that was not."""
         folders = self._shape.secrets(spec)
-        before, self._missing = self._missing, frozenset(folder for folder in folders if not folder.is_dir())
+        gone = (each for each in folders if not os.path.isdir(each))  # noqa: PTH112 - Path.is_dir raises where it may not look
+        before, self._missing = self._missing, frozenset(gone)
         return bool(before.intersection(folders) - self._missing)
