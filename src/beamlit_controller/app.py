@@ -116,7 +116,9 @@ async def _serve(
     prometheus = await prometheus_source(settings, resources)
     scrape = await resources.enter_async_context(
         ScrapeSource(
-            lambda spec: {each: each for each in endpoints.metrics_of(spec)}, timeout=settings.direct_period * 0.6
+            lambda spec: {each: each for each in endpoints.metrics_of(spec)},
+            secrets=settings.secret_file,
+            timeout=settings.direct_period * 0.6,
         )
     )
     sensor = Sensor(route=route(prometheus, scrape, NO_SOURCE), inventory=endpoints)

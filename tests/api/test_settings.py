@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from beamlit_controller.api import settings as settings_file
 from beamlit_controller.api.addresses import Address
 from beamlit_controller.api.manifests import Parsed
-from beamlit_controller.api.settings import BasicAuth, ClientTls, Prometheus, Settings
-from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.api.settings import BasicAuth, ClientTls, Prometheus, Settings, Standalone
+from beamlit_controller.core.spec import ModelKey, SecretKey
 
 Read = Callable[..., Parsed]
 FULL: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "data" / "settings-full.yaml").read_text())
@@ -254,3 +254,12 @@ def test_any_one_field_replaced_by_junk_gives_settings_or_mistakes(data: st.Data
     parsed = settings_file.read(document)
 
     assert isinstance(parsed, Settings) or all(each.message for each in parsed)
+
+
+def test_secrets_for_metrics_are_files_by_namespace_or_those_of_the_machine() -> None:
+    key, secret = ModelKey("models", "llama"), SecretKey("servers", "token")
+    mounted, machine = Settings(metric_secrets="/mounted"), Settings(standalone=Standalone(secrets_directory="/here"))
+
+    assert mounted.secret_file(key, secret) == Path("/mounted/models/servers/token")
+    assert machine.secret_file(key, secret) == Path("/here/servers/token")
+    assert Settings().secret_file(key, secret) is None

@@ -127,3 +127,24 @@ def test_one_address_is_for_one_model(read: Read, listen: Address, count: int, f
     found = standalone_rules.shared_listeners(read().specs * count, settings)
 
     assert [each.field for each in found] == fields
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"bearerTokenSecretRef": {"name": "key", "key": "token"}},
+        {"basicAuth": {"username": "u", "passwordSecretRef": {"name": "key", "key": "password"}}},
+        {"scheme": "https", "tls": {"caSecretRef": {"name": "trust", "key": "ca.crt"}}},
+    ],
+)
+def test_secrets_for_metrics_have_to_be_somewhere(read: Read, wanted: dict[str, Any]) -> None:
+    service = {"metricServiceRef": {**METRIC_SERVICE["metricServiceRef"], **wanted}}
+    (spec,) = read({"metrics": [QUEUE]}, spec={**SERVICE, **service}).specs
+    somewhere = replace(SETTINGS, standalone=replace(SERVERS, secrets_directory="secrets"))
+
+    (refused,) = standalone_rules.standalone_problems(spec, SETTINGS)
+
+    assert refused.field == "spec.metricServiceRef"
+    assert "secretsDirectory" in refused.message
+    assert not standalone_rules.standalone_problems(spec, somewhere)
+    assert not standalone_rules.standalone_problems(spec, replace(SETTINGS, metric_secrets="/secrets"))

@@ -14,6 +14,7 @@ from beamlit_controller.api.settings import Settings
 from beamlit_controller.core import wording
 from beamlit_controller.core.spec import (
     ApiKey,
+    BasicCredential,
     Behavior,
     Gateway,
     HeaderMatch,
@@ -70,7 +71,15 @@ def test_every_field_reaches_the_core(full: dict[str, Any], prometheus: Settings
     assert (spec.environment, spec.enabled) == ("production", True)
     assert spec.source == ObjectReference("apps/v1", "Deployment", "llama")
     assert spec.service == ServiceRef("llama", 8000)
-    assert spec.metric_service == MetricServiceRef("llama-metrics", "http-metrics", "/metrics/all")
+    assert spec.metric_service == MetricServiceRef(
+        "llama-metrics",
+        "http-metrics",
+        "/metrics/all",
+        (("model", "llama"),),
+        Scheme.HTTPS,
+        Tls(SecretKey("servers", "ca.crt"), "llama.models.svc"),
+        BasicCredential("beamlit", SecretKey("servers", "password")),
+    )
     assert spec.routing is RoutingMode.SERVICE
     assert spec.remote is not None
     assert (spec.remote.host, spec.remote.port) == ("api.example.com", 8443)

@@ -104,6 +104,12 @@ class MetricInformer(Model):
         "from its servers.",
     )
     prometheus: Prometheus | None = Field(default=None, description="With type prometheus.")
+    secrets_directory: Word | None = Field(
+        default=None,
+        description="Where the Secrets are that a `metricServiceRef` names: a Secret's key is the file "
+        "DIRECTORY/NAMESPACE/NAME/KEY. The controller asks the API server for none: mount the ones that it may read. "
+        "Without a cluster, by default `standalone.secretsDirectory`.",
+    )
 
     @classmethod
     def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:

@@ -121,7 +121,7 @@ def fill_in(prefix: str, *, workspace: str, model: str) -> str:
 _VARIABLES = {"workspace", "model"}
 
 
-class _TlsNeedsHttps:
+class TlsNeedsHttps:
     """`tls` says how https is verified; beside http it would promise what is not there."""
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
@@ -137,7 +137,7 @@ class _TlsNeedsHttps:
 class RemoteBackend(Model):
     """Where the share of requests goes."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (_TlsNeedsHttps(),)
+    rules: ClassVar[tuple[Rule, ...]] = (TlsNeedsHttps(),)
     scheme: Literal["http", "https"] = Field(default="https", description="How the remote is spoken to.")
     host: RemoteHost = Field(
         description="host[:port]; an IPv6 address in brackets. Must be among `allowedRemoteHosts` of the settings."

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 
 from pydantic import ValidationError
 
@@ -10,7 +11,7 @@ from beamlit_controller.api import addresses, documents, informer_models, proble
 from beamlit_controller.api.addresses import Address
 from beamlit_controller.api.documents import Malformed
 from beamlit_controller.api.remote import RemoteBackend
-from beamlit_controller.core.spec import ModelKey, OffloadSpec, PodsMetric, Rejected
+from beamlit_controller.core.spec import ModelKey, OffloadSpec, PodsMetric, Rejected, SecretKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,14 @@ class Settings:
     enable_leader_election: bool = True
     allowed_remote_hosts: tuple[str, ...] = ("*",)
     standalone: Standalone = Standalone()
+    metric_secrets: str | None = None
+
+    def secret_file(self, key: ModelKey, secret: SecretKey) -> Path | None:
+        """Give the file that has a Secret's key, for reading metrics; None where no setting says where Secrets are."""
+        if self.metric_secrets is not None:
+            return Path(self.metric_secrets) / key.namespace / secret.name / secret.key
+        directory = self.standalone.secrets_directory
+        return Path(directory) / secret.name / secret.key if directory is not None else None
 
 
 def parse(text: str) -> Settings | tuple[Rejected, ...]:
@@ -131,6 +140,7 @@ def _settings(config: settings_models.Config) -> Settings:
         enable_leader_election=config.enable_leader_election,
         allowed_remote_hosts=tuple(config.allowed_remote_hosts),
         standalone=_standalone(config.standalone),
+        metric_secrets=informer.secrets_directory,
     )
 
 

@@ -120,3 +120,14 @@ def _secrets(spec: OffloadSpec, settings: Settings) -> Iterator[Rejected]:
             "spec.offloadingConfig.remoteBackend.tls.caSecretRef",
             "without a cluster, Secrets are files: config.standalone.secretsDirectory has to say where",
         )
+    if _reads_secrets(spec) and not (settings.standalone.secrets_directory or settings.metric_secrets):
+        yield Rejected(
+            "spec.metricServiceRef",
+            "without a cluster, Secrets are files: config.standalone.secretsDirectory has to say where",
+        )
+
+
+def _reads_secrets(spec: OffloadSpec) -> bool:
+    """Tell whether the controller itself needs a Secret, to read the servers' metrics."""
+    service = spec.metric_service
+    return service is not None and bool(service.credential or service.tls.ca)

@@ -20,7 +20,9 @@ from beamlit_controller.api import (
     v1alpha1,
 )
 from beamlit_controller.api.metadata import ANNOTATIONS, OVERRIDE, OVERRIDE_AUTHOR, OVERRIDE_REASON, OVERRIDE_UNTIL
+from beamlit_controller.api.metric_service import MetricServiceRef, MetricTls
 from beamlit_controller.api.problems import Notice
+from beamlit_controller.api.remote import SecretKeySelector
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.api.v1alpha1 import ModelDeployment
 from beamlit_controller.core import quantity, spec
@@ -110,8 +112,29 @@ def _service(given: v1alpha1.ServiceRef | None) -> spec.ServiceRef | None:
     return spec.ServiceRef(given.name, given.target_port) if given else None
 
 
-def _metric_service(given: v1alpha1.MetricServiceRef | None) -> spec.MetricServiceRef | None:
-    return spec.MetricServiceRef(given.name, given.target_port, given.path) if given else None
+def _metric_service(given: MetricServiceRef | None) -> spec.MetricServiceRef | None:
+    if given is None:
+        return None
+    tls = given.tls or MetricTls()
+    return spec.MetricServiceRef(
+        name=given.name,
+        target_port=given.target_port,
+        path=given.path,
+        query=tuple(given.query.items()),
+        scheme=spec.Scheme(given.scheme),
+        tls=spec.Tls(_secret(tls.ca_secret_ref) if tls.ca_secret_ref else None, tls.server_name),
+        credential=_credential(given),
+    )
+
+
+def _credential(given: MetricServiceRef) -> spec.SecretKey | spec.BasicCredential | None:
+    if given.basic_auth:
+        return spec.BasicCredential(given.basic_auth.username, _secret(given.basic_auth.password_secret_ref))
+    return _secret(given.bearer_token_secret_ref) if given.bearer_token_secret_ref else None
+
+
+def _secret(given: SecretKeySelector) -> spec.SecretKey:
+    return spec.SecretKey(given.name, given.key)
 
 
 def _source(given: v1alpha1.ModelSourceRef | None) -> spec.ObjectReference | None:

@@ -5,10 +5,11 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field
 
 from beamlit_controller.api.metadata import ObjectMeta
+from beamlit_controller.api.metric_service import MetricServiceRef
 from beamlit_controller.api.model import Model
 from beamlit_controller.api.offloading import OffloadingConfig
 from beamlit_controller.api.rules import Beside, Immutable
-from beamlit_controller.api.scalars import ApiVersion, DnsLabel, DnsName, Kind, Port, Quantity, RequestPath, Word
+from beamlit_controller.api.scalars import ApiVersion, DnsLabel, DnsName, Kind, Port, Quantity, Word
 
 GROUP: Final = "deployment.beamlit.com"
 API_VERSION: Final = f"{GROUP}/v1alpha1"
@@ -30,14 +31,6 @@ class ServiceRef(Model):
 
     name: DnsLabel = Field(description="The Service's name.")
     target_port: Port = Field(description="The port of its pods, as a number or by name.")
-
-
-class MetricServiceRef(Model):
-    """Where the servers' own metrics are read."""
-
-    name: DnsLabel = Field(description="The Service's name.")
-    target_port: Port = Field(description="The port of its pods that has the metrics, as a number or by name.")
-    path: RequestPath = Field(default="/metrics", description="The path of the metrics.")
 
 
 class Routing(Model):

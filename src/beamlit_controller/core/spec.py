@@ -303,12 +303,24 @@ class ServiceRef:
 
 
 @dataclass(frozen=True, slots=True)
+class BasicCredential:
+    """A user, and the key of the Secret that has the password."""
+
+    username: str
+    password: SecretKey
+
+
+@dataclass(frozen=True, slots=True)
 class MetricServiceRef:
-    """Where the servers' own metrics are read."""
+    """Where the servers' own metrics are read, and how; `credential` is a bearer token, or a user with a password."""
 
     name: str
     target_port: int | str
     path: str = "/metrics"
+    query: tuple[tuple[str, str], ...] = ()
+    scheme: Scheme = Scheme.HTTP
+    tls: Tls = Tls()
+    credential: SecretKey | BasicCredential | None = None
 
 
 class RoutingMode(StrEnum):

@@ -13,8 +13,10 @@ import httpx2
 
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, PodSample, PodSamples, Reading
-from beamlit_controller.core.spec import MetricSpec, ModelKey, OffloadSpec, PodsMetric
+from beamlit_controller.core.spec import MetricServiceRef, MetricSpec, ModelKey, OffloadSpec, PodsMetric
+from beamlit_controller.scrape import access as accesses
 from beamlit_controller.scrape import exposition
+from beamlit_controller.scrape.access import Access, SecretFile, Trust
 from beamlit_controller.scrape.exposition import Page, Total
 
 LIMIT = 8 * 1024 * 1024
@@ -26,6 +28,7 @@ class ScrapeSource:
 
     `endpoints` tells a model's servers: by `host:port`, what their samples are called by. A server that has not answered
     in whole within `timeout` has no sample, and a series whose page says that it is older than `stale_after` has no value.
+    `secrets` tells the files of Secrets; they are read each round, so they can be exchanged.
     Each page is fetched once a round, whatever the number of metrics that are on it.
     """
 
@@ -33,10 +36,12 @@ class ScrapeSource:
         self,
         endpoints: Callable[[OffloadSpec], Mapping[str, str]],
         *,
+        secrets: SecretFile = lambda _key, _secret: None,
         timeout: timedelta = timedelta(milliseconds=600),
         stale_after: timedelta = timedelta(seconds=90),
     ) -> None:
         self._endpoints = endpoints
+        self._secrets = secrets
         self._timeout = timeout
         self._stale_after = stale_after
         self._models: dict[ModelKey, _Model] = {}
@@ -59,7 +64,7 @@ class ScrapeSource:
         model = await self._model(spec.key, at)
         async with model.turn:
             if model.round != (spec, at) or metric not in model.readings:
-                model.readings = await self._round(model, spec, spec.metric_service.path, metric, at)
+                model.readings = await self._round(model, spec, spec.metric_service, metric, at)
                 model.round = (spec, at)
             return model.readings[metric]
 
@@ -79,7 +84,7 @@ class ScrapeSource:
                 await model.keep(())
 
     async def _round(
-        self, model: "_Model", spec: OffloadSpec, path: str, metric: PodsMetric, at: datetime
+        self, model: "_Model", spec: OffloadSpec, service: MetricServiceRef, metric: PodsMetric, at: datetime
     ) -> Mapping[PodsMetric, Reading]:
         """Fetch all pages, and take from them all metrics of the model at once."""
         metrics = dict.fromkeys((metric, *(each for each in spec.metrics if isinstance(each, PodsMetric))))
@@ -88,20 +93,30 @@ class ScrapeSource:
         if not endpoints:
             none = Missing(Reason.NO_PODS, "expected endpoints of the metricServiceRef, there are none")
             return dict.fromkeys(metrics, none)
+        how = accesses.access(spec.key, service, self._secrets)
+        if isinstance(how, Missing):
+            return dict.fromkeys(metrics, how)
+        trust = accesses.trust(spec.key, service, self._secrets, before=model.trust)
+        if isinstance(trust, Missing):
+            return dict.fromkeys(metrics, trust)
+        await model.rely_on(trust)
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(
-                    self._values(model.transport(endpoint), f"http://{endpoint}{path}", tuple(metrics), at)
-                )
+                group.create_task(self._values(model.transport(endpoint), endpoint, how, tuple(metrics), at))
                 for endpoint in endpoints
             ]
         values = dict(zip(endpoints.values(), (task.result() for task in tasks), strict=True))
         return {each: _samples({pod: found[each] for pod, found in values.items()}, at) for each in metrics}
 
     async def _values(
-        self, transport: httpx2.AsyncHTTPTransport, url: str, metrics: tuple[PodsMetric, ...], at: datetime
+        self,
+        transport: httpx2.AsyncHTTPTransport,
+        endpoint: str,
+        how: Access,
+        metrics: tuple[PodsMetric, ...],
+        at: datetime,
     ) -> Mapping[PodsMetric, Total | Missing]:
-        page = await self._fetch(transport, url)
+        page = await self._fetch(transport, endpoint, how)
         if isinstance(page, Missing):
             return dict.fromkeys(metrics, page)
         return {each: self._total(page, each, at) for each in metrics}
@@ -110,26 +125,45 @@ class ScrapeSource:
         names = (metric.metric, *metric.alternatives)
         return exposition.first(page, names, at=at, stale_after=self._stale_after, aggregation=metric.aggregation)
 
-    async def _fetch(self, transport: httpx2.AsyncHTTPTransport, url: str) -> Page | Missing:
+    async def _fetch(self, transport: httpx2.AsyncHTTPTransport, endpoint: str, how: Access) -> Page | Missing:
         timeout = self._timeout.total_seconds()
         try:
             async with asyncio.timeout(timeout):
-                request = httpx2.Request("GET", url, headers=_HEADERS)
+                named = {"sni_hostname": how.server_name} if how.server_name else {}
+                headers = (*_HEADERS, *how.headers)
+                request = httpx2.Request("GET", how.url(endpoint), headers=headers, extensions=named)
                 async with aclosing(await transport.handle_async_request(request)) as response:
-                    return await _page(response)
+                    return await _page(response, how.hide)
         except (TimeoutError, httpx2.TimeoutException):
             return Missing(Reason.TIMED_OUT, f"no whole page within {timeout:g} s")
         except httpx2.DecodingError as error:
             return Missing(Reason.MALFORMED_ANSWER, f"the page's encoding is broken: {error}")
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+            if broken := _tls_error(error):
+                return Missing(
+                    Reason.TLS_FAILED, exposition.shown(broken.reason or str(broken)) + _verification(broken)
+                )
             return Missing(Reason.CONNECTION_FAILED, exposition.shown(str(error) or type(error).__name__))
 
 
-async def _page(response: httpx2.Response) -> Page | Missing:
+def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _verification(error: ssl.SSLError) -> str:
+    return f": {error.verify_message}" if isinstance(error, ssl.SSLCertVerificationError) else ""
+
+
+async def _page(response: httpx2.Response, hide: tuple[str, ...]) -> Page | Missing:
     if 300 <= response.status_code < 400:  # noqa: PLR2004 # the class of redirects, RFC 9110 section 15.4
         return Missing(Reason.REDIRECTED, f"answered {response.status_code}: redirects are never followed")
     if response.status_code != 200:  # noqa: PLR2004 # OK
-        return Missing(Reason.HTTP_ERROR, f"expected status 200, got {response.status_code}")
+        hint = _HINTS.get(response.status_code, "")
+        said = await _said(response, hide)
+        why = "".join(f"; {each}" for each in (hint, f"it says: {said}" if said else "") if each)
+        return Missing(Reason.HTTP_ERROR, f"expected status 200, got {response.status_code}{why}")
     body = bytearray()
     async with aclosing(response.aiter_bytes()) as pieces:
         async for piece in pieces:
@@ -137,6 +171,20 @@ async def _page(response: httpx2.Response) -> Page | Missing:
             if len(body) > LIMIT:
                 return Missing(Reason.ANSWER_TOO_LARGE, f"expected at most {LIMIT} bytes, and more came")
     return Page(bytes(body), response.headers.get("content-type", ""))
+
+
+async def _said(response: httpx2.Response, hide: tuple[str, ...]) -> str:
+    """Give the beginning of what a server says about its refusal, without our secrets."""
+    body = bytearray()
+    async with aclosing(response.aiter_bytes()) as pieces:
+        async for piece in pieces:
+            body += piece[:_LONGEST_EXCUSE]
+            if len(body) >= _LONGEST_EXCUSE:
+                break
+    text = body.decode(errors="replace")
+    for secret in hide:
+        text = text.replace(secret, "***")
+    return exposition.shown(text[: _LONGEST_EXCUSE // 2])
 
 
 def _samples(values: Mapping[str, Total | Missing], at: datetime) -> PodSamples:
@@ -156,11 +204,20 @@ class _Model:
     round: tuple[OffloadSpec, datetime] | None = None
     readings: Mapping[PodsMetric, Reading] = field(default_factory=dict)
     transports: dict[str, httpx2.AsyncHTTPTransport] = field(default_factory=dict)
+    trust: Trust | None = None
+
+    async def rely_on(self, trust: Trust) -> None:
+        """Close the connections that were made by another trust."""
+        if self.trust is not None and trust is not self.trust:
+            await self.keep(())
+        self.trust = trust
 
     def transport(self, endpoint: str) -> httpx2.AsyncHTTPTransport:
         """Give a server's own transport: in one for all, each request would look at every idle connection."""
         if endpoint not in self.transports:
-            self.transports[endpoint] = httpx2.AsyncHTTPTransport(verify=_NO_TLS, trust_env=False, limits=_LIMITS)
+            assert self.trust is not None, "relied on before"  # noqa: S101 - states the order for the type checker
+            verify = self.trust.context
+            self.transports[endpoint] = httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, limits=_LIMITS)
         return self.transports[endpoint]
 
     async def keep(self, endpoints: Collection[str]) -> None:
@@ -176,7 +233,11 @@ _HEADERS = (
     ("user-agent", "beamlit-controller"),
 )
 _FORGOTTEN_AFTER = timedelta(minutes=10)
-_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody: metrics are read over plain HTTP
+_LONGEST_EXCUSE = 1024
+_HINTS = {
+    401: "it wants a credential: see metricServiceRef.bearerTokenSecretRef and basicAuth",
+    403: "it refuses the credential: see metricServiceRef.bearerTokenSecretRef and basicAuth",
+}
 
 # uvicorn, and so vLLM, closes idle connections after 5 s: we do it first, so no request meets a closing one.
 _LIMITS = httpx2.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=4)

@@ -1,0 +1,131 @@
+"""How servers are read: the URL, the credential and the trust. Secrets are files, read anew each time, so they can be exchanged."""
+
+import base64
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+import httpx2
+
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing
+from beamlit_controller.core.spec import BasicCredential, MetricServiceRef, ModelKey, Scheme, SecretKey
+
+SecretFile = Callable[[ModelKey, SecretKey], Path | None]
+"""The file that has a key of a Secret in the model's namespace; None where Secrets are not at hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a request to a server is made of; `hide` is shown to nobody."""
+
+    scheme: str
+    target: str
+    headers: tuple[tuple[str, str], ...] = ()
+    server_name: str | None = None
+    hide: tuple[str, ...] = ()
+
+    def url(self, endpoint: str) -> str:
+        """Give the URL of a server's page."""
+        return f"{self.scheme}://{endpoint}{self.target}"
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The authorities to verify servers by; another `version` is another trust."""
+
+    context: ssl.SSLContext
+    version: object = None
+
+
+def access(key: ModelKey, service: MetricServiceRef, file: SecretFile) -> Access | Missing:
+    """Give how the servers of a model are asked, with the credential as its file has it now."""
+    authorization = _authorization(key, service, file)
+    if isinstance(authorization, Missing):
+        return authorization
+    header, hide = authorization
+    headers = (("authorization", header),) if header else ()
+    return Access(service.scheme, _target(service), headers, service.tls.server_name, hide)
+
+
+def trust(key: ModelKey, service: MetricServiceRef, file: SecretFile, *, before: Trust | None) -> Trust | Missing:
+    """Give the trust of a model; the one before where nothing has changed since."""
+    if service.scheme is not Scheme.HTTPS:
+        return before if before and before.version == "none" else Trust(_NOBODY, "none")
+    if service.tls.ca is None:
+        return before if before and before.version == "system" else Trust(_system(), "system")
+    path = file(key, service.tls.ca)
+    if path is None:
+        return _no_secrets(service.tls.ca)
+    version = _version(path)
+    if before and before.version == version:
+        return before
+    try:
+        return Trust(ssl.create_default_context(cafile=path), version)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error) or "it has no certificate"
+        return Missing(Reason.TLS_FAILED, f"can't load key {service.tls.ca.key} of Secret {service.tls.ca.name}: {why}")
+
+
+def _authorization(key: ModelKey, service: MetricServiceRef, file: SecretFile) -> tuple[str, tuple[str, ...]] | Missing:
+    credential = service.credential
+    if credential is None:
+        return "", ()
+    reference = credential.password if isinstance(credential, BasicCredential) else credential
+    secret = _secret(key, reference, file)
+    if isinstance(secret, Missing):
+        return secret
+    if isinstance(credential, BasicCredential):
+        pair = base64.b64encode(f"{credential.username}:{secret}".encode()).decode()
+        return f"Basic {pair}", (pair, secret)
+    if not secret.isascii() or not secret.isprintable():
+        return Missing(Reason.CREDENTIALS_UNREADABLE, f"expected one line of ASCII in {_said(reference)}")
+    return f"Bearer {secret}", (secret,)
+
+
+def _secret(key: ModelKey, reference: SecretKey, file: SecretFile) -> str | Missing:
+    path = file(key, reference)
+    if path is None:
+        return _no_secrets(reference)
+    try:
+        with path.open("rb") as opened:
+            secret = opened.read(_LONGEST_SECRET).decode().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        return Missing(Reason.CREDENTIALS_UNREADABLE, f"can't read {_said(reference)}: {why}")
+    return secret or Missing(
+        Reason.CREDENTIALS_UNREADABLE, f"expected a token or a password in {_said(reference)}, it is empty"
+    )
+
+
+def _said(reference: SecretKey) -> str:
+    return f"key {reference.key} of Secret {reference.name}"
+
+
+def _no_secrets(reference: SecretKey) -> Missing:
+    message = f"can't read {_said(reference)}: config.metricInformer.secretsDirectory has to say where Secrets are"
+    return Missing(Reason.CREDENTIALS_UNREADABLE, message)
+
+
+def _target(service: MetricServiceRef) -> str:
+    if not service.query:
+        return service.path
+    return f"{service.path}{'&' if '?' in service.path else '?'}{urlencode(service.query)}"
+
+
+def _version(path: Path) -> object:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+def _system() -> ssl.SSLContext:
+    return httpx2.create_ssl_context(trust_env=False)
+
+
+_NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without an authority: for plain HTTP
+_LONGEST_SECRET = 64 * 1024
