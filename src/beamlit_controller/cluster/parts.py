@@ -119,7 +119,9 @@ async def _sensor(given: Cluster, server: ApiServer, store: Store, resources: As
     discovery = Discovery(server)
     workloads = Workloads(server, discovery, store.service)
     endpoints = MetricEndpoints(store)
-    scrape = await resources.enter_async_context(ScrapeSource(endpoints.of, secrets=settings.secret_file, timeout=settings.direct_period * 0.6))
+    scrape = await resources.enter_async_context(
+        ScrapeSource(endpoints.of, secrets=settings.secret_file, timeout=settings.direct_period * 0.6)
+    )
     prometheus = await app.prometheus_source(settings, resources)
     route = app.route(prometheus, scrape, MetricsApis(server, discovery, workloads))
     return Sensor(route=route, inventory=ClusterInventory(workloads, store.pods))
