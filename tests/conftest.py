@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 
 import hypothesis
@@ -10,7 +11,9 @@ pytest_plugins = ["cluster.fixtures"]
 
 # Machines are shared: how long an example takes says nothing.
 hypothesis.settings.register_profile("patient", deadline=None)
-hypothesis.settings.load_profile("patient")
+# What one Python has looked at in depth, the others need not.
+hypothesis.settings.register_profile("brief", deadline=None, max_examples=10)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "patient"))
 
 
 @pytest.fixture(scope="session", autouse=True)

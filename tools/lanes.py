@@ -24,17 +24,22 @@ NO_TESTS = 5
 """What pytest exits with if nothing was selected."""
 
 PARALLEL = ("-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder")
-FAST = "not cluster and not node"
+FAST = "not cluster and not node and not long"
 PURE = f"{FAST} and not system"
+BRIEF = ("env", "HYPOTHESIS_PROFILE=brief")
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """Commands that run one after another, and then perhaps a pytest of an interpreter. `absent` says why it can't run."""
+    """Commands that run one after another, and then perhaps a pytest of an interpreter.
+
+    `before` is what that command begins with, such as `env`; `absent` says why the lane can't run.
+    """
 
     name: str
     commands: tuple[Command, ...] = ()
     tests: Command = ()
+    before: Command = ()
     absent: str = ""
 
 
@@ -111,9 +116,8 @@ def _on(version: str) -> Lane:
     name, interpreter = f"tests on Python {version}, without other programs", pythons.find(version)
     if interpreter is None:
         return Lane(name, absent=f"there is no Python {version} here")
-    return Lane(
-        name, tuple(pythons.made(version, interpreter)), (str(pythons.environment(version)), *PARALLEL, "-m", PURE)
-    )
+    python = str(pythons.environment(version))
+    return Lane(name, tuple(pythons.made(version, interpreter)), (python, *PARALLEL, "-m", PURE), BRIEF)
 
 
 def run(lane: Lane, selection: Sequence[str] = ()) -> Outcome:
@@ -122,7 +126,7 @@ def run(lane: Lane, selection: Sequence[str] = ()) -> Outcome:
     began = time.monotonic()
     count = sum((_command(each) for each in lane.commands), Count())
     if lane.tests:
-        count += _tests(lane.tests, selection)
+        count += _tests(lane, selection)
     return Outcome(lane, count, time.monotonic() - began)
 
 
@@ -130,11 +134,11 @@ def _command(command: Command) -> Count:
     return Count(failed=1) if _exit_code(command) else Count(passed=1)
 
 
-def _tests(command: Command, selection: Sequence[str]) -> Count:
-    python, *options = command
+def _tests(lane: Lane, selection: Sequence[str]) -> Count:
+    python, *options = lane.tests
     with TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        code = _exit_code((python, "-m", "pytest", *options, f"--junitxml={report}", *selection))
+        code = _exit_code((*lane.before, python, "-m", "pytest", *options, f"--junitxml={report}", *selection))
         count = counted(report)
     if code == 0 or (code == NO_TESTS and selection) or count.failed:
         return count

@@ -8,6 +8,8 @@ from benchmarks.pool import FIXED, LOADS, PROPORTIONAL, Course, Kind, Loop, Scal
 from beamlit_controller.core.spec import Behavior
 from benchmarks import pool
 
+pytestmark = pytest.mark.long
+
 DELAYS = (0, 15, 30, 60)
 LASTING = ("step", "ramp", "day", "day with noise")
 HOSTILE = ("bursts", "adversary")

@@ -18,6 +18,8 @@ from beamlit_controller.core.spec import ExternalMetric, MetricIdentifier, Value
 from builders import NOW
 from cli.test_main import EXAMPLES, run
 
+pytestmark = pytest.mark.long  # each starts a process that simulates
+
 PROMETHEUS = EXAMPLES / "prometheus.yaml"
 METRIC = "my_custom_metric_in_prom"
 IN_PROM = ExternalMetric(MetricIdentifier(METRIC), Value(10_000))

@@ -7,6 +7,8 @@ import pytest
 from tools import lanes, pythons
 from tools.lanes import Count, Lane, Outcome
 
+pytestmark = pytest.mark.system
+
 
 def having(folder: Path, content: str) -> Lane:
     (folder / "test_it.py").write_text(content)

@@ -7,10 +7,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from cli.test_main import COMMAND, EXAMPLES
 from fakes.prometheus import prometheus
+
+pytestmark = [pytest.mark.system, pytest.mark.long]
 
 STEP = 15
 NIGHT, RUSH = 4, 16
