@@ -14,6 +14,7 @@ from fakes.prometheus import prometheus
 EXAMPLES = Path(__file__).parents[2] / "examples"
 WITH = {
     "demo.yaml": "demo-settings.yaml",
+    "direct-llamacpp-key.yaml": "settings-standalone.yaml",
     "direct-vllm.yaml": "settings-standalone.yaml",
     "preset-vllm.yaml": "settings-standalone.yaml",
     "prometheus.yaml": "settings-prometheus.yaml",

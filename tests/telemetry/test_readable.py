@@ -53,6 +53,9 @@ def test_metrics_and_targets_are_named_as_in_the_hpa() -> None:
             "type": "Pods",
             "metric": {"name": "vllm:num_requests_running", "selector": {"matchLabels": [], "matchExpressions": []}},
             "target": {"type": "AverageValue", "averageValue": "10"},
+            "aggregation": "Sum",
+            "alternatives": [],
+            "optional": False,
         },
         {
             "type": "Object",

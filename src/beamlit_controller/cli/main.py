@@ -193,6 +193,7 @@ def simulate(  # each is a thing of its own, and all but the file have a default
         The time between two samples. It is decided once per sample.
     csv
         A file instead: columns `time` (RFC 3339, or seconds since 1970), one named after each metric, and maybe `requests` per second.
+        Grafana's export is read too.
     query
         METRIC=PROMQL, for a metric that Prometheus can't be asked for by itself: its value in the unit of its target. May be repeated.
     rate
