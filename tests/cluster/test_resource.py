@@ -63,6 +63,9 @@ AUTH = {
     "oauthConfig": {"clientId": "a", "clientSecretRef": {"name": "s", "key": "k"}, "tokenUrl": "https://a.example/t"}
 }
 KEY = {"apiKeyConfig": {"secretRef": {"name": "s", "key": "k"}}}
+SERVERS = {"name": "a", "targetPort": 80}
+SECRET = {"name": "s", "key": "k"}
+BASIC = {"username": "u", "passwordSecretRef": SECRET}
 
 # Each rule between fields: objects that meet it, and objects that don't.
 RULES: dict[str, tuple[list[Json], list[Json]]] = {
@@ -91,8 +94,21 @@ RULES: dict[str, tuple[list[Json], list[Json]]] = {
         [model((f"{CONFIG}.stickiness", {})), model((f"{CONFIG}.stickiness", {"cookie": "c", "header": "h"}))],
     ),
     "tls needs scheme https": (
-        [model((REMOTE, {"scheme": "https", "host": "a.example", "tls": {"serverName": "b.example"}}))],
-        [model((REMOTE, {"scheme": "http", "host": "a.example", "tls": {"serverName": "b.example"}}))],
+        [
+            model((REMOTE, {"scheme": "https", "host": "a.example", "tls": {"serverName": "b.example"}})),
+            model(("spec.metricServiceRef", {**SERVERS, "scheme": "https", "tls": {"serverName": "b.example"}})),
+        ],
+        [
+            model((REMOTE, {"scheme": "http", "host": "a.example", "tls": {"serverName": "b.example"}})),
+            model(("spec.metricServiceRef", {**SERVERS, "tls": {"serverName": "b.example"}})),
+        ],
+    ),
+    "at most one of bearerTokenSecretRef, basicAuth": (
+        [
+            model(("spec.metricServiceRef", {**SERVERS, "bearerTokenSecretRef": SECRET})),
+            model(("spec.metricServiceRef", {**SERVERS, "basicAuth": BASIC})),
+        ],
+        [model(("spec.metricServiceRef", {**SERVERS, "bearerTokenSecretRef": SECRET, "basicAuth": BASIC}))],
     ),
     "oauthConfig is set with type oauth": (
         [model((REMOTE, {"host": "a.example", "authConfig": {"type": "oauth", **AUTH}}))],
