@@ -100,9 +100,9 @@ async def test_a_day_is_replayed_as_it_was(tmp_path: Path) -> None:
     assert json.loads(queried[1])["courses"][0]["over"] == 480 * STEP
 
 
-def unreadable(text: str) -> str:
+def asking(text: str, query: str) -> str:
     content = yaml.safe_load(text)
-    content["spec"]["offloadingConfig"]["metrics"][0]["external"]["metric"] = {"name": "sum("}
+    content["spec"]["offloadingConfig"]["metrics"][0]["external"]["metric"] = {"name": query}
     return yaml.safe_dump(content)
 
 
@@ -117,7 +117,8 @@ async def test_triggers_that_could_never_have_worked_are_told_before_anything_is
         "another label": text.replace('my_label: "value"', 'my_label: "values"'),
         "too high": text.replace("value: 10", "value: 100"),
         "too patient": text.replace("percentage: 50", patient).replace("value: 10", "value: 4"),
-        "no query": unreadable(text),
+        "no query": asking(text, "sum(up) limit 5"),
+        "not closed": asking(text, "sum("),
     }
     said = {}
     async with prometheus(history=day(until=until)) as server:
@@ -139,6 +140,8 @@ async def test_triggers_that_could_never_have_worked_are_told_before_anything_is
     )
     assert said["no query"][0] == 1
     assert "Prometheus refused, bad_data" in said["no query"][1]
+    assert said["not closed"][0] == 1
+    assert "the ( at character 4 is not closed" in said["not closed"][1]
     assert said["too patient"] == (0, "valid")
 
 
