@@ -54,9 +54,7 @@ async def test_what_the_deployment_says_of_its_pods_is_what_kubectl_waits_for(wo
     await world.complete()
     assert world.condition("Ready")["status"] == "False"
 
-    for pod in world.names("pod"):
-        ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
-        world.client.set_status("pod", pod, ready, namespace=world.namespace)
+    await world.play_pods()
 
     world.client.kubectl("wait", "--for=condition=Ready", "md/llama", "-n", world.namespace, "--timeout=60s")
     row = world.client.kubectl("get", "md", "llama", "-n", world.namespace, "--no-headers").split()
@@ -158,9 +156,7 @@ async def test_a_service_that_is_not_there_is_told_and_waited_for(world: World, 
 async def test_what_is_worth_knowing_of_a_spec_is_told(world: World, one: Replica) -> None:
     world.apply(SERVICE, model())
     await world.complete()
-    for pod in world.names("pod"):
-        ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
-        world.client.set_status("pod", pod, ready, namespace=world.namespace)
+    await world.play_pods()
 
     world.patch({"spec": {"offloadingConfig": {"behavior": {"release": {"tolerance": "1"}}}}})
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from beamlit_controller.kubernetes.paths import PODS
 from cluster import controllers
 from cluster.client import Client
 from cluster.metrics_api import Values
@@ -16,6 +17,7 @@ SERVICE = {
     "metadata": {"name": "llama"},
     "spec": {"selector": {"app": "llama"}, "ports": [{"name": "http", "port": 80, "targetPort": 8000}]},
 }
+NODE = "played"
 GATEWAY = ("deployment", "configmap", "serviceaccount", "poddisruptionbudget")
 
 
@@ -83,6 +85,20 @@ class World:
     def events(self) -> set[tuple[str, str]]:
         items = self.client.get("events.events.k8s.io", namespace=self.namespace)["items"]
         return {(each["type"], each["reason"]) for each in items if each["regarding"]["kind"] == "ModelDeployment"}
+
+    async def play_pods(self) -> None:
+        """Have all pods of the namespace run on a node that is none, ready and with an address."""
+        self.client.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})
+        async with self.client.api_server() as server:
+            for number, name in enumerate(sorted(self.names("pod"))):
+                if not self.get("pod", name)["spec"].get("nodeName"):
+                    target = {"apiVersion": "v1", "kind": "Node", "name": NODE}
+                    binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
+                    await server.create(PODS.path(self.namespace, name, "binding"), binding)
+                address = f"10.77.0.{number + 1}"
+                ready = [{"type": "Ready", "status": "True"}]
+                status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "conditions": ready}
+                self.client.set_status("pod", name, status, namespace=self.namespace)
 
     async def reaches(self, percentage: int) -> None:
         await eventually(lambda: self.percentage() == percentage, within=LONG, every=0.2, what=f"{percentage} %")

@@ -1,0 +1,160 @@
+"""What one tenant writes in a namespace of its own must cost no other tenant anything: at the real API server.
+
+The controller is the one that the chart gives its rights to; each stranger writes what the API server accepts of a user who
+may edit a namespace. Afterwards a model in another namespace is decided for as before, and a controller that is started
+anew becomes ready.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster import controllers
+from cluster.controllers import Replica
+from cluster.world import LONG, SERVICE, SETTINGS, World, lease, model
+from waiting import eventually
+
+Json = dict[str, Any]
+SELECTION = "deployment.beamlit.com"
+
+
+def service(annotations: Json) -> Json:
+    return {**SERVICE, "metadata": {"name": "web", "annotations": annotations}}
+
+
+def pod(amount: str) -> Json:
+    asked = {"requests": {"memory": amount}, "limits": {"memory": amount}}
+    containers = [{"name": "a", "image": "a", "resources": asked}]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": f"p{abs(hash(amount))}"},
+        "spec": {"containers": containers},
+    }
+
+
+def wide_selector() -> Json:
+    values = [f"v{number:05x}" for number in range(30_000)]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "llama"},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchExpressions": [{"key": "app", "operator": "In", "values": values}]},
+            "template": {
+                "metadata": {"labels": {"app": values[0]}},
+                "spec": {"containers": [{"name": "a", "image": "a"}]},
+            },
+        },
+    }
+
+
+CPU = {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}}
+TARGET = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "llama"}
+LATE = ",".join(["9999-12-31T23:59:59+00:00"] * 3)
+STRANGERS: dict[str, Callable[[], list[Json]]] = {
+    "a selector that is deeper than any parser": lambda: [service({f"{SELECTION}/original-selector": "[" * 100_000})],
+    "reverts at the end of all time": lambda: [
+        {**SERVICE, "metadata": {"name": "llama", "annotations": {f"{SELECTION}/reverted-at": LATE}}},
+        model(routing={"mode": "Takeover"}),
+    ],
+    "amounts that no machine has": lambda: [pod(amount) for amount in ("1e100", "1e300", "1e-9", "5E18", "0.1e120")],
+    "a selector of thirty thousand values": lambda: [
+        wide_selector(),
+        SERVICE,
+        model(
+            modelSourceRef=TARGET,
+            offloadingConfig={"remoteBackend": {"host": "api.example.com"}, "metrics": [CPU]},
+        ),
+    ],
+    "an override of a hundred thousand digits": lambda: [
+        SERVICE,
+        {
+            **model(),
+            "metadata": {"name": "llama", "annotations": {"offloading.beamlit.com/override": "9" * 100_000}},
+        },
+    ],
+    "lines and separators of every kind": lambda: [service({"a": "\u0085\u2028\u2029\u202e\x0b\x0c" * 1000})],
+}
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+async def test_what_a_stranger_writes_stops_nobody(world: World, rights: Path, tmp_path: Path, stranger: str) -> None:
+    first = controllers.replica(world.client, tmp_path, "one", SETTINGS, rights)
+    async with controllers.running(first):
+        world.apply(SERVICE, model())
+        await world.reaches(0)
+        with world.client.namespace() as elsewhere:
+            text = json.dumps({"apiVersion": "v1", "kind": "List", "items": STRANGERS[stranger]()})
+            world.client.kubectl("apply", "--server-side", "-n", elsewhere, "-f", "-", stdin=text)
+
+            world.queue(14)
+            await world.reaches(50)
+
+            assert await first.answers("/healthz")
+            await _started_anew(world, rights, tmp_path)
+
+
+async def _started_anew(world: World, rights: Path, folder: Path) -> None:
+    second: Replica = controllers.replica(world.client, folder, "two", SETTINGS, rights)
+    async with controllers.running(second):
+        assert await second.answers("/healthz")
+
+
+async def test_a_model_that_is_refused_from_the_start_hears_why(world: World, rights: Path, tmp_path: Path) -> None:
+    replica = controllers.replica(world.client, tmp_path, "one", SETTINGS, rights)
+    async with controllers.running(replica):
+        config = {"remoteBackend": {"host": "evil.example"}, "metrics": []}
+
+        world.apply(SERVICE, model(offloadingConfig=config))
+
+        await eventually(lambda: world.condition("Ready").get("reason") == "SpecInvalid", within=LONG)
+        assert "remoteBackend.host" in world.condition("Ready")["message"]
+        await eventually(lambda: ("Warning", "SpecInvalid") in world.events(), within=LONG)
+
+
+async def test_the_last_good_spec_stays_in_force_for_a_controller_that_is_started_anew(
+    world: World, rights: Path, tmp_path: Path
+) -> None:
+    world.queue(14)
+    async with controllers.running(controllers.replica(world.client, tmp_path, "one", SETTINGS, rights)):
+        world.apply(SERVICE, model())
+        release = {"stabilizationWindowSeconds": 5}
+        world.patch({"spec": {"offloadingConfig": {"behavior": {"release": release}}}})
+        await world.reaches(50)
+        world.patch({"spec": {"offloadingConfig": {"remoteBackend": {"host": "evil.example"}}}})
+        await eventually(lambda: world.condition("Ready").get("reason") == "SpecInvalid", within=LONG)
+
+    world.queue(1)
+    async with controllers.running(controllers.replica(world.client, tmp_path, "two", SETTINGS, rights)):
+        await eventually(lambda: world.percentage() == 0, within=LONG)
+
+        assert "the last good one stays in force" in world.condition("Ready")["message"]
+
+
+async def test_a_new_leader_writes_nothing_where_all_is_as_it_should_be(
+    world: World, rights: Path, tmp_path: Path
+) -> None:
+    async with controllers.running(controllers.replica(world.client, tmp_path, "one", SETTINGS, rights)):
+        world.apply(SERVICE, model(gateway={"resources": {"limits": {"cpu": "1000m", "memory": "1024Mi"}}}))
+        await world.complete()
+        await world.play_pods()
+        world.client.kubectl("wait", "--for=condition=Ready", "md/llama", "-n", world.namespace, "--timeout=60s")
+        # Figures are written every half minute.
+        await eventually(lambda: "2 of 2" in world.condition("GatewayReady")["message"], within=LONG)
+    before, resource = world.versions(), world.get("md", "llama")["metadata"]["resourceVersion"]
+
+    second = controllers.replica(world.client, tmp_path, "two", SETTINGS, rights)
+    async with controllers.running(second):
+        await eventually(second.leads, within=LONG)
+        await eventually(second.models, within=LONG, what="it has decided")
+        for _ in range(5):
+            renewed = lease(world.client)["renewTime"]
+            await eventually(lambda seen=renewed: lease(world.client)["renewTime"] != seen, within=LONG)
+
+        assert world.versions() == before
+        assert world.get("md", "llama")["metadata"]["resourceVersion"] == resource
