@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from beamlit_controller.telemetry import logs
-from benchmarks import assess, decisions, evaluation, gateway, machine, pods, push, reaction, streams
+from benchmarks import assess, decisions, evaluation, gateway, machine, pods, push, reaction, reconcile, streams
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "gateway": lambda: asyncio.run(gateway.main()),
@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "reaction": lambda: asyncio.run(reaction.main()),
     "push": lambda: asyncio.run(push.main()),
     "evaluation": lambda: asyncio.run(evaluation.main()),
+    "reconcile": lambda: asyncio.run(reconcile.main()),
     "assess": assess.main,
     "decisions": decisions.main,
     "pods": pods.main,
