@@ -46,7 +46,7 @@ ALL_ON = replace(
     ),
     overflow=Overflow(on_status=(429, 503, 529), max_in_flight_per_replica=1000),
     keep_local=(HeaderMatch("x-data-class", "restricted"), PathPrefix("/metrics")),
-    may_leave=(PathPrefix("/"),),
+    may_leave=(PathPrefix("/", ("GET", "POST")),),
     stickiness=HeaderStickiness("x-session-id"),
     allow_override=True,
 )

@@ -111,7 +111,7 @@ async def _first(front: str, side: str, *, streak: int = 1) -> float:
     async with asyncio.timeout(30):
         while count < streak:
             asked = time.monotonic()
-            writer.write(b"GET / HTTP/1.1\r\nhost: benchmark\r\n\r\n")
+            writer.write(b"POST / HTTP/1.1\r\nhost: benchmark\r\ncontent-length: 0\r\n\r\n")
             head = await reader.readuntil(b"\r\n\r\n")
             await reader.readexactly(2)
             served = f"x-offload-served-by: {side}".encode() in head

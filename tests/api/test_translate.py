@@ -41,8 +41,6 @@ from beamlit_controller.core.spec import (
 Read = Callable[..., Parsed]
 Mistakes = Callable[..., dict[str, str]]
 
-DEFAULTS = tuple(map(PathPrefix, ("/metrics", "/health", "/healthz", "/ready", "/v1/files")))
-
 
 def test_the_least_manifest_has_harmless_defaults(read: Read) -> None:
     (spec,) = read().specs
@@ -52,7 +50,7 @@ def test_the_least_manifest_has_harmless_defaults(read: Read) -> None:
     assert spec.enabled
     assert spec.behavior == Behavior()
     assert spec.overflow == Overflow()
-    assert spec.keep_local == DEFAULTS
+    assert spec.keep_local == ()
     assert spec.remote == RemoteBackend(Scheme.HTTPS, "api.example.com", 443)
     assert (spec.service, spec.metric_service, spec.source, spec.override) == (
         None,
@@ -237,10 +235,12 @@ def test_a_model_name_cant_climb_out_of_its_path(mistakes: Mistakes) -> None:
     assert list(mistakes(spec={"model": "a/../../b"})) == ["spec.model"]
 
 
-def test_an_empty_keep_local_is_the_default(read: Read) -> None:
-    (spec,) = read({"keepLocal": []}).specs
+def test_a_path_that_may_leave_names_its_methods(read: Read) -> None:
+    rules = [{"pathPrefix": "/v1/models", "methods": ["GET", "HEAD"]}, {"pathPrefix": "/v1/chat"}]
 
-    assert spec.keep_local == DEFAULTS
+    (spec,) = read({"mayLeave": rules}).specs
+
+    assert spec.may_leave == (PathPrefix("/v1/models", ("GET", "HEAD")), PathPrefix("/v1/chat"))
 
 
 @pytest.mark.parametrize("annotation", ["offloading.beamlit.com/overide", "offloading.beamlit.com/override-until"])

@@ -190,6 +190,22 @@ def test_tls_needs_https(mistakes: Mistakes) -> None:
         ({"header": "a b", "value": "y"}, {".header": "expected a name as RFC 9110 allows it"}),
         ({"header": "x", "value": "a,b"}, {".value": "expected one value: no comma"}),
         ({"pathPrefix": "metrics"}, {".pathPrefix": "expected a path that begins with /"}),
+        # What could never match.
+        ({"pathPrefix": "/v1/chat?private=1"}, {".pathPrefix": "a rule has no query"}),
+        ({"pathPrefix": "/v1/private%2Ddata"}, {".pathPrefix": "write the character itself"}),
+        ({"pathPrefix": "/v1%2fprivate"}, {".pathPrefix": "write the character itself"}),
+        ({"pathPrefix": "/a%2"}, {".pathPrefix": "a % must be followed by two hexadecimal digits"}),
+        ({"pathPrefix": "/a\\b"}, {".pathPrefix": "write single slashes"}),
+        ({"pathPrefix": "/a//b"}, {".pathPrefix": "write single slashes"}),
+        ({"pathPrefix": "/q/../w"}, {".pathPrefix": "may not have . or .. between slashes"}),
+        ({"pathPrefix": "/q/."}, {".pathPrefix": "may not have . or .. between slashes"}),
+        ({"header": "Cookie", "value": "a=b"}, {".header": "one header carries all cookies of a client"}),
+        ({"header": "Host", "value": "a.test"}, {".header": "clients write a host with and without its port"}),
+        ({"header": "connection", "value": "close"}, {".header": "it belongs to one connection"}),
+        ({"header": "Upgrade", "value": "websocket"}, {".header": "it belongs to one connection"}),
+        ({"header": "X-Envoy-Original", "value": "a"}, {".header": "the gateway removes it"}),
+        ({"header": "x-offload-session", "value": "a"}, {".header": "the gateway removes it"}),
+        ({"header": "x_data_class", "value": "a"}, {".header": "the gateway refuses requests with _"}),
     ],
 )
 def test_keep_local_entries_have_a_header_with_value_or_a_path(
@@ -199,6 +215,24 @@ def test_keep_local_entries_have_a_header_with_value_or_a_path(
 
     assert found.keys() == {f"keepLocal[0]{field}" for field in expected}
     assert all(found[f"keepLocal[0]{field}"].startswith(message) for field, message in expected.items())
+
+
+def test_methods_go_with_a_path_that_may_leave(mistakes: Mistakes) -> None:
+    found = mistakes({"mayLeave": [{"header": "x", "value": "y", "methods": ["GET"]}]})
+
+    assert list(found) == ["mayLeave[0].methods"]
+    assert list(mistakes({"mayLeave": [{"pathPrefix": "/", "methods": ["get"]}]})) == ["mayLeave[0].methods[0]"]
+    assert list(mistakes({"keepLocal": [{"pathPrefix": "/a", "methods": ["GET"]}]})) == ["keepLocal[0].methods"]
+
+
+@pytest.mark.parametrize("field", ["keepLocal", "mayLeave"])
+def test_rules_that_are_too_much_for_envoy_are_refused(mistakes: Mistakes, field: str) -> None:
+    rules = [{"pathPrefix": f"/{number}" + "!" * 400} for number in range(30)]
+
+    found = mistakes({field: rules})
+
+    assert list(found) == [field]
+    assert not mistakes({field: rules[:20]})
 
 
 @pytest.mark.parametrize("stickiness", [{}, {"header": "a", "cookie": "b"}])

@@ -341,7 +341,7 @@ async def test_without_the_api_server_traffic_goes_on_and_a_restarted_gateway_se
 
 async def serves(address: str) -> bool:
     try:
-        return (await client.get(address)).line[1] == "200"
+        return (await client.ask(address)).line[1] == "200"
     except (OSError, IndexError):
         return False
 
@@ -385,7 +385,7 @@ async def told(node: Node, namespace: str, reason: str) -> bool:
 async def shown(address: str, authorization: str) -> bool:
     """Ask some times, and tell whether the remote answers and is shown this; the local side is shown the client's."""
     for _ in range(20):
-        answer = await client.get(address, headers=[("authorization", "Bearer of-the-client")])
+        answer = await client.ask(address, headers=[("authorization", "Bearer of-the-client")])
         seen = json.loads(answer.body.content)["headers"].get("Authorization")
         if answer.header(SERVED_BY) == "remote":
             return seen == [authorization]

@@ -67,7 +67,7 @@ class Traffic:
         while not self._over.is_set():
             try:
                 async with client.connect(self.address) as connection:
-                    answer = await connection.get(f"/v1/chat?stream={STREAM_SECONDS}s&burn=0s")
+                    answer = await connection.ask(f"/v1/chat?stream={STREAM_SECONDS}s&burn=0s")
                 if not answer.body.content.rstrip().endswith(b"[DONE]"):
                     self.failed.append("a stream that ended early")
                 self.streams += 1

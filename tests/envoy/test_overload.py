@@ -5,15 +5,22 @@ import pytest
 from beamlit_controller.core.spec import Gateway
 from beamlit_controller.envoy import overload
 
+LIMITED = (("limits", "memory", "1G"),)
+
 
 @pytest.mark.parametrize(
-    ("resources", "heap"),
+    ("resources", "in_container", "heap"),
     [
-        ((), 1024**3),
-        ((("requests", "memory", "256Mi"), ("limits", "cpu", "2")), 1024**3),
-        ((("limits", "memory", "512Mi"),), 512 * 1024**2 * 9 // 10),
-        ((("limits", "memory", "1G"),), 900_000_000),
+        ((), False, 1024**3),
+        ((("requests", "memory", "256Mi"), ("limits", "cpu", "2")), False, 1024**3),
+        (LIMITED, False, 900_000_000),
+        (LIMITED, True, 900_000_000),
+        # The container has a limit even where the spec has none.
+        ((), True, 512 * 1024**2 * 9 // 10),
+        ((("limits", "cpu", "2"),), True, 512 * 1024**2 * 9 // 10),
     ],
 )
-def test_takes_nine_tenths_of_the_limit_or_one_gibibyte(resources: tuple[tuple[str, str, str], ...], heap: int) -> None:
-    assert overload.heap(Gateway(resources=resources)) == heap
+def test_takes_nine_tenths_of_the_limit_that_is_in_force(
+    resources: tuple[tuple[str, str, str], ...], *, in_container: bool, heap: int
+) -> None:
+    assert overload.heap(Gateway(resources=resources), in_container=in_container) == heap

@@ -22,6 +22,10 @@ class Client:
         await self.send_head(f"{method} {path} HTTP/1.1", headers)
         return await self.response()
 
+    async def ask(self, path: str = "/", *, headers: Iterable[tuple[str, str]] = ()) -> Message:
+        """Send a POST with an empty body, which may be offloaded by default, and read the response."""
+        return await self.post(path, b"", headers=headers)
+
     async def post(self, path: str, body: bytes, *, headers: Iterable[tuple[str, str]] = ()) -> Message:
         """Send a request with a body, and read the response."""
         await self.send_head(f"POST {path} HTTP/1.1", (*headers, ("content-length", str(len(body)))))
@@ -82,3 +86,9 @@ async def get(
     """Send one request on a connection of its own."""
     async with connect(address) as client:
         return await client.get(path, headers=headers, method=method)
+
+
+async def ask(address: str, path: str = "/", *, headers: Iterable[tuple[str, str]] = ()) -> Message:
+    """Send one POST with an empty body on a connection of its own."""
+    async with connect(address) as client:
+        return await client.ask(path, headers=headers)

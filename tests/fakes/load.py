@@ -61,7 +61,9 @@ async def _worker(address: str, tally: Tally, more) -> None:  # noqa: ANN001 - a
         try:
             if connection is None:
                 connection = await client.open_to(address)
-            answer = await connection.post("/v1/completions", b'{"prompt": "hello"}')
+            answer = await connection.post(
+                "/v1/completions", b'{"prompt": "hello"}', headers=[("content-type", "application/json")]
+            )
         except OSError as error:
             tally.failed.append(repr(error))
             connection = None

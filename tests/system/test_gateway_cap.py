@@ -106,9 +106,9 @@ async def test_what_was_sent_away_for_the_cap_is_called_overflow(tmp_path: Path)
         spec = builders.spec(remote=to(remote), overflow=Overflow(max_in_flight_per_replica=1))
         async with gateway(spec, tmp_path, local=[local]) as gate:
             async with client.connect(gate.front) as slow:
-                await slow.send_head("GET / HTTP/1.1", ())
+                await slow.send_head("POST / HTTP/1.1", (("content-length", "0"),))
                 await eventually(lambda: local.requests)
-                await client.get(gate.front)
+                await client.ask(gate.front)
                 await slow.response()
             lines = await gate.log(2)
 

@@ -110,7 +110,7 @@ async def test_asking_for_the_remote_is_no_promise_that_it_answers(
     async with upstream("local") as local, upstream("remote", says(500)) as remote:
         spec = builders.spec(remote=to(remote), allow_override=True, on_remote_failure=policy)
         async with gateway(spec, tmp_path, local=[local]) as gate:
-            answer = await client.get(gate.front, headers=(("x-offload", "remote"),))
+            answer = await client.ask(gate.front, headers=(("x-offload", "remote"),))
 
     assert answer.line[1] == status
     assert len(remote.requests) == 1
@@ -193,10 +193,10 @@ async def test_counts_what_was_kept_and_what_was_refused_for_it(tmp_path: Path) 
 async def _sides(gate: Gateway, told: object) -> dict[str, str | None]:
     async with client.connect(gate.front) as asker:
         return {
-            session: (await asker.get("/", headers=[told(session)])).header("x-offload-served-by")
+            session: (await asker.ask("/", headers=[told(session)])).header("x-offload-served-by")
             for session in SESSIONS
         }
 
 
 async def _side(gate: Gateway, path: str, *headers: tuple[str, str]) -> str | None:
-    return (await client.get(gate.front, path, headers=headers)).header("x-offload-served-by")
+    return (await client.ask(gate.front, path, headers=headers)).header("x-offload-served-by")

@@ -48,7 +48,7 @@ async def test_the_remote_gets_the_key_and_nothing_of_the_clients(
         upstream("remote") as remote,
         gateway(builders.spec(remote=to(remote, auth=key)), tmp_path, share=100) as gate,
     ):
-        answer = await client.get(gate.front, headers=CLIENTS_OWN)
+        answer = await client.ask(gate.front, headers=CLIENTS_OWN)
 
     assert answer.header("x-offload-served-by") == "remote"
     assert [value for name, value in remote.requests[0].headers if name == header] == [sent]
@@ -63,9 +63,9 @@ async def test_neither_side_sees_the_others_credential_whichever_way_a_request_g
             for answers in ((says(503), None), (None, says(401)), (None, says(500)), (says(503), says(503))):
                 local.answer, remote.answer = (each or says_ok for each in answers)
                 for _ in range(20):
-                    await client.get(gate.front, "/v1/chat", headers=CLIENTS_OWN)
+                    await client.ask(gate.front, "/v1/chat", headers=CLIENTS_OWN)
             await local.stop()
-            await client.get(gate.front, headers=CLIENTS_OWN)
+            await client.ask(gate.front, headers=CLIENTS_OWN)
             dump = await gate.admin("/config_dump?include_eds") + await gate.admin("/stats")
             logs = (tmp_path / "access.log").read_text() + (tmp_path / "envoy.log").read_text()
 
@@ -166,7 +166,7 @@ async def test_without_a_usable_key_a_failure_is_the_gateways_own_where_the_spec
     async with upstream("local") as local, upstream("remote") as remote:
         spec = builders.spec(remote=to(remote, auth=ApiKey(KEY)), on_remote_failure=OnRemoteFailure.FAIL)
         async with gateway(spec, tmp_path, local=[local], share=100) as gate:
-            answer = await client.get(gate.front, headers=CLIENTS_OWN)
+            answer = await client.ask(gate.front, headers=CLIENTS_OWN)
 
     assert (answer.line[1], answer.header("retry-after")) == ("503", "1")
     assert (local.connections, remote.connections) == (0, 0)
@@ -309,9 +309,9 @@ def _texts(folder: Path) -> list[str]:
 
 
 async def _served_by(gate: Gateway, side: str) -> bool:
-    return (await client.get(gate.front)).header("x-offload-served-by") == side
+    return (await client.ask(gate.front)).header("x-offload-served-by") == side
 
 
 async def _uses_another(gate: Gateway, remote: Upstream, token: str) -> bool:
-    await client.get(gate.front)
+    await client.ask(gate.front)
     return _last(remote) not in {token, None}

@@ -27,8 +27,8 @@ async def test_a_head_beyond_the_limits_is_refused_at_the_front(tmp_path: Path, 
         upstream("remote") as remote,
         gateway(builders.spec(remote=to(remote)), tmp_path, local=[local]) as gate,
     ):
-        refused = await client.get(gate.front, headers=headers)
-        fine = await client.get(gate.front, headers=[("x-long", "a" * 40_000)])
+        refused = await client.ask(gate.front, headers=headers)
+        fine = await client.ask(gate.front, headers=[("x-long", "a" * 40_000)])
 
     assert (refused.line[1], fine.line[1]) == ("431", "200")
     assert (len(local.requests), remote.connections) == (1, 0)

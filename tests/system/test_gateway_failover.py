@@ -82,7 +82,7 @@ async def test_a_local_server_that_never_answers_the_door_is_passed_over(tmp_pat
         upstream("remote") as remote,
         gateway(builders.spec(remote=to(remote)), tmp_path, local=["192.0.2.1:9"]) as gate,
     ):
-        answer = await client.get(gate.front)
+        answer = await client.ask(gate.front)
 
     assert (answer.line[1], answer.header("x-offload-served-by")) == ("200", "remote")
 
@@ -130,7 +130,7 @@ async def test_nothing_is_asked_again_after_the_first_byte_of_an_answer(tmp_path
         gateway(builders.spec(remote=to(remote)), tmp_path, local=[local], share=share) as gate,
     ):
         with pytest.raises(ConnectionError):
-            await client.get(gate.front)
+            await client.ask(gate.front)
 
     assert len(local.requests) + len(remote.requests) == 1
 
@@ -140,7 +140,7 @@ async def test_both_sides_down_is_told_at_once(tmp_path: Path) -> None:
     async with upstream("remote") as remote:
         await remote.stop()
         async with gateway(builders.spec(remote=to(remote)), tmp_path, local=[gone], share=50) as gate:
-            answers = Counter([(await client.get(gate.front)).line[1] for _ in range(20)])
+            answers = Counter([(await client.ask(gate.front)).line[1] for _ in range(20)])
 
     assert answers == {"503": 20}
 
@@ -163,7 +163,7 @@ async def test_nothing_leaves_for_being_refused_where_the_spec_forbids_it(tmp_pa
     async with upstream("remote") as remote:
         spec = builders.spec(remote=to(remote), overflow=Overflow(on_unavailable=False))
         async with gateway(spec, tmp_path) as gate:
-            answers = Counter([(await client.get(gate.front)).line[1] for _ in range(20)])
+            answers = Counter([(await client.ask(gate.front)).line[1] for _ in range(20)])
 
     assert answers == {"503": 20}
     assert remote.connections == 0
@@ -173,7 +173,7 @@ async def test_a_request_that_local_may_have_begun_is_asked_again_only_where_the
     async with upstream("local", closes) as local, upstream("remote") as remote:
         spec = builders.spec(remote=to(remote), overflow=Overflow(on_reset=False))
         async with gateway(spec, tmp_path, local=[local]) as gate:
-            answer = await client.get(gate.front)
+            answer = await client.ask(gate.front)
 
     assert answer.line[1] == "503"
     assert len(local.requests) == 1
@@ -184,7 +184,7 @@ async def test_the_remotes_failure_is_the_answer_where_the_spec_wants_it(tmp_pat
     async with upstream("local") as local, upstream("remote", overloaded) as remote:
         spec = builders.spec(remote=to(remote), on_remote_failure=OnRemoteFailure.FAIL)
         async with gateway(spec, tmp_path, local=[local], share=100) as gate:
-            answer = await client.get(gate.front)
+            answer = await client.ask(gate.front)
 
     assert (answer.line[1], answer.body.content) == ("503", b"full")
     assert local.connections == 0
@@ -204,7 +204,7 @@ async def test_everything_stays_without_a_remote_while_offloading_is_off_and_in_
                 tally = await load.ask(gate.front, requests=100)
                 assert tally.answered == {("200", "local"): 100}
                 await local.stop()
-                assert (await client.get(gate.front)).line[1] == "503"
+                assert (await client.ask(gate.front)).line[1] == "503"
                 await local.start()
 
     assert remote.connections == 0

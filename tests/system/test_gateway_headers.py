@@ -48,10 +48,12 @@ async def test_the_remote_sees_its_own_path_host_and_headers_and_nothing_of_the_
             await _ask(gate.front, "/v1/chat?debug=1", *CREDENTIALS, *PRIVATE, *HARMLESS)
 
     seen = remote.requests[0]
-    assert seen.line == ("GET", "/models/llama/v1/chat?debug=1", "HTTP/1.1")
+    assert seen.line == ("POST", "/models/llama/v1/chat?debug=1", "HTTP/1.1")
     assert sorted(seen.headers) == sorted(
         (
             ("host", remote.address),
+            ("content-length", "0"),
+            ("x-offload-hops", "1"),
             *(header for header in HARMLESS if header[0] != "x-custom"),
             *added,
         )
@@ -76,8 +78,8 @@ async def test_the_local_side_sees_what_the_client_sent(tmp_path: Path) -> None:
             await _ask(gate.front, "/v1/chat?debug=1", *sent)
 
     seen = local.requests[0]
-    assert seen.line == ("GET", "/v1/chat?debug=1", "HTTP/1.1")
-    assert {header for header in seen.headers if header[0] != "x-forwarded-for"} == set(sent)
+    assert seen.line == ("POST", "/v1/chat?debug=1", "HTTP/1.1")
+    assert {header for header in seen.headers if header[0] != "x-forwarded-for"} == {*sent, ("content-length", "0")}
     assert seen.header("x-forwarded-for")
 
 
@@ -189,4 +191,4 @@ async def test_an_offer_of_h2c_is_declined_not_refused(tmp_path: Path) -> None:
 
 
 async def _ask(address: str, path: str, *headers: tuple[str, str]) -> Message:
-    return await client.get(address, path, headers=headers)
+    return await client.ask(address, path, headers=headers)

@@ -28,23 +28,77 @@ STAYS = (
     "/metrics;of=this",
     "/a%2f..%2fmetrics",
     "/a%5C..%5Cmetrics",
+    # A dot segment beside an encoded slash or a parameter: servers resolve it in different ways.
+    "/x/..%2fmetrics",
+    "/..%2fmetrics",
+    "/.%2fmetrics",
+    "/x/..%5cmetrics",
+    "/v1/x/..%2ffiles/a",
+    "/v1/chat/..;/files",
+    "/v1/chat/..%3b/files",
+    # What is encoded twice may be decoded twice.
+    "/%256detrics",
+    "/v1/chat%252f..%252ffiles",
+    "/v1;a=b/files",
+    "/v1/files%3ba=b",
     "/v1/files",
     "/v1//files/file-1/content",
     "/v1%2Ffiles",
     "/health",
     "/healthz",
     "/ready",
+    "/v1/metrics",
+    # Objects, weights, sessions and accounts of one server.
+    "/v1/batches",
+    "/openai/v1/batches/batch-1/cancel",
+    "/v1/responses/resp-1/cancel",
+    "/v1/messages/batches",
+    "/v1/load_lora_adapter",
+    "/update_weights_from_disk",
+    "/flush_cache",
+    "/open_session",
+    "/sleep",
+    "/v2/repository/models/llama/load",
+    "/v2/models/llama/config",
+    "/v2/models/llama/versions/1/trace/setting",
+    "/inference.GRPCInferenceService/RepositoryModelLoad",
+    "/slots/0?action=save",
+    "/models/load",
+    "/api/pull",
+    "/api/blobs/sha256:0",
+    "/-/routes",
+    "/key/generate",
+    "/user/new",
+    "/tokenize",
 )
 LEAVES = (
     "/",
     "/metricsfoo",
     "/v1/filesystem",
-    "/v1/metrics",
     "/healthzz",
-    "/readyz",
     "/v1/models/org%2Fmodel",
     "/..a",
+    "/v1/chat/completions",
+    "/v1/completions",
+    "/v1/responses",
+    "/v1/messages",
+    "/v1/embeddings",
+    "/v1/audio/transcriptions",
+    "/v1/images/generations",
+    "/v1/rerank",
+    "/v1/models/llama:predict",
+    "/v2/models/llama/infer",
+    "/v2/models/llama/versions/1/generate_stream",
+    "/inference.GRPCInferenceService/ModelInfer",
+    "/v1beta/models/gemini:generateContent",
+    "/openai/deployments/gpt/chat/completions?api-version=1",
+    "/api/chat",
+    "/api/generate",
+    "/generate",
+    "/completion",
+    "/invocations",
 )
+METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", "PURGE")
 
 KEPT = (
     (("x-data-class", "restricted"),),
@@ -88,7 +142,22 @@ async def test_paths_of_the_servers_themselves_stay(tmp_path: Path) -> None:
     assert whole == "local"
 
 
-async def test_rules_of_the_user_take_the_place_of_the_defaults(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", METHODS)
+async def test_every_method_but_post_stays(tmp_path: Path, method: str) -> None:
+    async with (
+        upstream("local") as local,
+        upstream("remote") as remote,
+        gateway(builders.spec(remote=to(remote)), tmp_path, local=[local], share=100) as gate,
+        client.connect(gate.front) as asker,
+    ):
+        await asker.send_head(f"{method} /v1/chat/completions HTTP/1.1", ())
+        answer = await asker.head()
+
+    assert answer.header("x-offload-served-by") == "local"
+    assert remote.connections == 0
+
+
+async def test_rules_of_the_user_add_to_the_defaults(tmp_path: Path) -> None:
     rules = (HeaderMatch("X-Data-Class", "Restricted"), HeaderMatch("x-tenant", "a.b*"), PathPrefix("/internal/"))
     async with upstream("local") as local, upstream("remote") as remote:
         spec = builders.spec(remote=to(remote), keep_local=rules)
@@ -99,7 +168,59 @@ async def test_rules_of_the_user_take_the_place_of_the_defaults(tmp_path: Path) 
 
     assert kept == ["local"] * len(KEPT)
     assert sent_away == ["remote"] * len(SENT_AWAY)
-    assert paths == ["local", "local", "remote", "remote"]
+    assert paths == ["local", "local", "remote", "local"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "path"),
+    [
+        ("/v1/models/private:predict", "/v1/models/private%3Apredict"),
+        ("/v1/models/private:predict", "/v1/models/private%3apredict/x"),
+        ("/a(b)", "/a%28b%29"),
+        ("/a@b,c;d+e&f=g!$*'", "/a%40b%2Cc%3Bd%2Be%26f%3Dg%21%24%2A%27"),
+        ("/a|b^{c}", "/a|b^{c}"),
+        ("/a|b^{c}", "/a%7Cb%5E%7Bc%7D"),
+        ("/a%20b", "/A%20B"),
+        ("/a/*", "/a/%2A"),
+    ],
+)
+async def test_a_path_stays_in_every_encoding_of_it(tmp_path: Path, rule: str, path: str) -> None:
+    async with upstream("local") as local, upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote), keep_local=(PathPrefix(rule),))
+        async with gateway(spec, tmp_path, local=[local], share=100) as gate:
+            side = await _side(gate, path)
+            other = await _side(gate, "/a/b")
+
+    assert side == "local"
+    assert other == "remote"
+
+
+async def test_a_header_with_an_underscore_is_refused(tmp_path: Path) -> None:
+    async with upstream("local") as local, upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote), keep_local=(HeaderMatch("x-data-class", "restricted"),))
+        async with gateway(spec, tmp_path, local=[local], share=100) as gate:
+            answer = await client.ask(gate.front, headers=(("x_data_class", "restricted"),))
+
+    assert answer.line[1] == "400"
+    assert not local.requests
+    assert not remote.requests
+
+
+async def test_a_rule_lets_other_methods_and_a_path_that_stays_by_default_leave(tmp_path: Path) -> None:
+    rules = (PathPrefix("/v1/models", ("GET",)), PathPrefix("/v1/files", ("GET", "POST")), PathPrefix("/v1"))
+    async with upstream("local") as local, upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote), may_leave=rules)
+        async with gateway(spec, tmp_path, local=[local], share=100) as gate:
+            named = [await _side(gate, path) for path in ("/v1/chat", "/v1/files/a")]
+            got = [
+                (await client.get(gate.front, path)).header("x-offload-served-by")
+                for path in ("/v1/models", "/v1/files")
+            ]
+            unnamed = [await _side(gate, path) for path in ("/v1/batches", "/v2/x", "/v1/chat/..%2f..%2fx")]
+            other = (await client.get(gate.front, "/v1/chat")).header("x-offload-served-by")
+
+    assert named == got == ["remote", "remote"]
+    assert [*unnamed, other] == ["local"] * 4
 
 
 async def test_a_rule_for_the_root_keeps_everything(tmp_path: Path) -> None:
@@ -119,7 +240,7 @@ async def test_a_request_that_must_stay_is_refused_rather_than_sent_away(tmp_pat
         gateway(builders.spec(remote=to(remote)), tmp_path, local=[local], share=100) as gate,
     ):
         await local.stop()
-        answers = [(await client.get(gate.front, "/metrics")).line[1] for _ in range(10)]
+        answers = [(await client.ask(gate.front, "/metrics")).line[1] for _ in range(10)]
         nowhere = await _side(gate, "/v1/chat")
 
     assert set(answers) == {"503"}
@@ -137,7 +258,7 @@ async def test_a_request_that_must_stay_tries_another_local_server(tmp_path: Pat
         upstream("remote") as remote,
         gateway(builders.spec(remote=to(remote)), tmp_path, local=[bad, good], share=100) as gate,
     ):
-        answers = [(await client.get(gate.front, "/metrics")).line[1] for _ in range(50)]
+        answers = [(await client.ask(gate.front, "/metrics")).line[1] for _ in range(50)]
         counted = await gate.requests()
 
     assert set(answers) == {"200"}
@@ -147,4 +268,4 @@ async def test_a_request_that_must_stay_tries_another_local_server(tmp_path: Pat
 
 
 async def _side(gate: Gateway, path: str, *headers: tuple[str, str]) -> str | None:
-    return (await client.get(gate.front, path, headers=headers)).header("x-offload-served-by")
+    return (await client.ask(gate.front, path, headers=headers)).header("x-offload-served-by")

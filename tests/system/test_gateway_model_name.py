@@ -32,21 +32,44 @@ RENAMED = {
     ),
     "odd name": (b'{"model":"a\\"b\\\\","x":"model"}', b'{"model":%s,"x":"model"}'),
     "empty name": (b'{"model":""}', b'{"model":%s}'),
+    "twice": (b'{"model":"llama","a":1,"model":"gpt-5"}', b'{"model":%s,"a":1,"model":%s}'),
+    "escaped": (
+        b'{"\\u006dodel":"gpt-5","\\u006D\\u006f\\u0064el":"x"}',
+        b'{"\\u006dodel":%s,"\\u006D\\u006f\\u0064el":%s}',
+    ),
+    "in other letters": (b'{"model":"llama","Model":"gpt-5"}', b'{"model":%s,"Model":%s}'),
     "as a value before": (b'{"x":"model","model":"llama"}', b'{"x":"model","model":%s}'),
 }
 UNCHANGED = {
     "no name": b'{"prompt":"hello"}',
     "not at the top": b'{"a":{"model":"llama"}}',
+    "empty object": b"{}",
+    "not UTF-8": b'{"x":"\xff\xfe\x00"}',
+    "nothing": b"",
+}
+UNREADABLE = {
     "a list": b'[{"model":"llama"}]',
     "a number": b'{"model":7}',
     "null": b'{"model":null}',
     "text": b"model",
     "cut off": b'{"prompt":"hel',
     "cut off in the name": b'{"model":"lla',
-    "empty object": b"{}",
-    "not UTF-8": b'{"x":"\xff\xfe\x00"}',
-    "nothing": b"",
+    "never closed": b'{"model":"llama"',
+    "a byte order mark": b'\xef\xbb\xbf{"model":"llama"}',
+    "UTF-16": '{"model":"llama"}'.encode("utf-16"),
+    "in one of two": b'{"model":"llama","model":["gpt-5"]}',
 }
+OTHER_TYPES = (
+    (),
+    (("content-type", "text/plain"),),
+    (("content-type", "application/x-www-form-urlencoded"),),
+    (("content-type", "multipart/form-data; boundary=a"),),
+    (("content-type", "application/vnd.api+json"),),
+    (("content-type", "application/json; charset=utf-16"),),
+    (("content-type", "application/json"), ("content-type", "text/plain")),
+    (AS_JSON, ("content-encoding", "br")),
+    (AS_JSON, ("content-encoding", "identity")),
+)
 
 
 async def test_the_remote_reads_its_own_name_and_every_other_byte_as_sent(tmp_path: Path) -> None:
@@ -57,21 +80,25 @@ async def test_the_remote_reads_its_own_name_and_every_other_byte_as_sent(tmp_pa
                 await asker.post("/v1/chat", sent, headers=[("Content-Type", "Application/JSON; charset=utf-8")])
             for sent in UNCHANGED.values():
                 await asker.post("/v1/chat", sent, headers=[AS_JSON])
-            await asker.post("/v1/chat", b'{"model":"llama"}', headers=[("content-type", "text/plain")])
-            await asker.post("/v1/chat", b'{"model":"llama"}', headers=[AS_JSON, ("content-encoding", "br")])
-            await asker.get("/v1/models", headers=[AS_JSON])
 
     got = [request.body.content for request in remote.requests]
     assert got == [
-        *(wanted % THERE for _, wanted in RENAMED.values()),
+        *(wanted.replace(b"%s", THERE) for _, wanted in RENAMED.values()),
         *UNCHANGED.values(),
-        b'{"model":"llama"}',
-        b'{"model":"llama"}',
-        b"",
     ]
-    assert [request.header("content-length") for request in remote.requests[:-1]] == [
-        str(len(each)) for each in got[:-1]
-    ]
+    assert [request.header("content-length") for request in remote.requests] == [str(len(each)) for each in got]
+
+
+async def test_a_body_whose_name_cant_be_replaced_for_sure_stays(tmp_path: Path) -> None:
+    async with upstream("local") as local, upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote, model_name=OVER_THERE))
+        async with gateway(spec, tmp_path, local=[local], share=100) as gate, client.connect(gate.front) as asker:
+            answers = [await asker.post("/v1/chat", sent, headers=[AS_JSON]) for sent in UNREADABLE.values()]
+            answers += [await asker.post("/v1/chat", b'{"model":"a"}', headers=headers) for headers in OTHER_TYPES]
+
+    assert {answer.line[1] for answer in answers} == {"200"}
+    assert not remote.requests
+    assert [request.body.content for request in local.requests[: len(UNREADABLE)]] == [*UNREADABLE.values()]
 
 
 async def test_local_reads_the_clients_name_also_when_the_remote_was_asked_first(tmp_path: Path) -> None:
@@ -103,10 +130,10 @@ async def test_a_long_body_stays_and_is_never_refused_for_its_length(tmp_path: P
     assert [answer.header("x-offload-served-by") for answer in (short, long, other, untold)] == [
         "remote",
         "local",
-        "remote",
+        "local",
         "local",
     ]
-    assert local.requests[1].body.content == fits + fits
+    assert local.requests[2].body.content == fits + fits
 
 
 async def test_an_answer_streams_while_the_name_is_replaced(tmp_path: Path) -> None:

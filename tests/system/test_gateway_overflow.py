@@ -54,7 +54,7 @@ async def test_an_error_that_does_not_mean_full_is_the_answer(tmp_path: Path) ->
     async with upstream("local", says(500, b"mine")) as local, upstream("remote") as remote:
         spec = builders.spec(remote=to(remote), overflow=FULL)
         async with gateway(spec, tmp_path, local=[local]) as gate:
-            answer = await client.get(gate.front)
+            answer = await client.ask(gate.front)
 
     assert (answer.line[1], answer.body.content, answer.header("x-offload-served-by")) == ("500", b"mine", "local")
     assert remote.connections == 0
@@ -89,7 +89,7 @@ async def test_a_full_local_and_a_failing_remote_give_what_local_can_give(
             await remote.stop()
         spec = builders.spec(remote=to(remote), overflow=FULL)
         async with gateway(spec, tmp_path, local=[full]) as gate:
-            answers = [await client.get(gate.front) for _ in range(20)]
+            answers = [await client.ask(gate.front) for _ in range(20)]
 
     assert {(each.line[1], each.body.content, each.header("x-offload-served-by")) for each in answers} == {
         ("503", b"full", "local")
@@ -102,7 +102,7 @@ async def test_the_remotes_failure_after_an_overflow_is_the_answer_where_the_spe
     async with upstream("full", says(503)) as full, upstream("remote", says(429, b"slow down")) as remote:
         spec = builders.spec(remote=to(remote), overflow=FULL, on_remote_failure=OnRemoteFailure.FAIL)
         async with gateway(spec, tmp_path, local=[full]) as gate:
-            answer = await client.get(gate.front)
+            answer = await client.ask(gate.front)
 
     assert (answer.line[1], answer.body.content) == ("429", b"slow down")
     assert len(full.requests) == 1
@@ -114,7 +114,7 @@ async def test_a_status_of_the_remote_is_not_taken_for_a_full_local(tmp_path: Pa
     async with upstream("full", says(429, b"full")) as full, upstream("remote", says(429, b"slow down")) as remote:
         spec = builders.spec(remote=to(remote, max_in_flight=10), overflow=FULL, on_remote_failure=OnRemoteFailure.FAIL)
         async with gateway(spec, tmp_path, local=[full], share=share) as gate:
-            answer = await client.get(gate.front)
+            answer = await client.ask(gate.front)
 
     assert (answer.line[1], answer.body.content) == ("429", b"slow down")
     assert len(full.requests) <= 2 * (share == 0)
@@ -124,7 +124,7 @@ async def test_a_single_full_server_is_asked_once_for_what_must_stay(tmp_path: P
     async with upstream("full", says(503)) as full, upstream("remote") as remote:
         spec = builders.spec(remote=to(remote), overflow=FULL)
         async with gateway(spec, tmp_path, local=[full]) as gate:
-            answer = await client.get(gate.front, "/metrics")
+            answer = await client.ask(gate.front, "/metrics")
 
     assert (answer.line[1], len(full.requests), remote.connections) == ("503", 1, 0)
 
@@ -137,7 +137,7 @@ async def test_the_access_log_says_what_local_may_have_said(tmp_path: Path, over
         await local.stop()
         spec = builders.spec(remote=to(remote), overflow=overflow)
         async with gateway(spec, tmp_path, local=[local]) as gate:
-            await client.get(gate.front)
+            await client.ask(gate.front)
             [line] = await gate.log(1)
 
     assert (line["side"], line["reason"]) == ("remote", reason)
@@ -148,7 +148,7 @@ async def test_an_answer_that_has_begun_is_never_asked_for_again(tmp_path: Path)
         spec = builders.spec(remote=to(remote), overflow=Overflow(on_status=(503,), after=timedelta(seconds=5)))
         async with gateway(spec, tmp_path, local=[local]) as gate:
             with pytest.raises(ConnectionError):
-                await client.get(gate.front)
+                await client.ask(gate.front)
 
     assert (len(local.requests), remote.connections) == (1, 0)
 
@@ -178,7 +178,7 @@ async def test_an_answer_that_has_begun_may_take_its_time(tmp_path: Path) -> Non
     async with upstream("local", streams) as local, upstream("remote") as remote:
         spec = builders.spec(remote=to(remote), overflow=Overflow(after=timedelta(seconds=1)))
         async with gateway(spec, tmp_path, local=[local]) as gate:
-            answer = await client.get(gate.front)
+            answer = await client.ask(gate.front)
 
     assert (answer.body.content, remote.connections) == (b"0123456789", 0)
 
@@ -187,7 +187,7 @@ async def test_a_slow_local_answers_after_all_if_the_remote_fails(tmp_path: Path
     async with upstream("local", takes(1.5, b"late")) as local, upstream("remote", says(500)) as remote:
         spec = builders.spec(remote=to(remote), overflow=Overflow(after=timedelta(seconds=1)))
         async with gateway(spec, tmp_path, local=[local]) as gate:
-            answer = await client.get(gate.front)
+            answer = await client.ask(gate.front)
 
     assert (answer.line[1], answer.body.content) == ("200", b"late")
     assert (len(local.requests), len(remote.requests)) == (2, 1)
@@ -231,7 +231,7 @@ async def test_only_what_the_spec_names_leaves(tmp_path: Path, overflow: Overflo
                 await local.stop()
             spec = builders.spec(remote=to(remote), overflow=overflow)
             async with gateway(spec, tmp_path / name, local=[local]) as gate:
-                answers = {(await client.get(gate.front)).line[1] for _ in range(10)}
+                answers = {(await client.ask(gate.front)).line[1] for _ in range(10)}
         assert answers == ({"200"} if remote.requests else {"503"})
         left |= {name} if remote.requests else set()
 

@@ -51,7 +51,7 @@ async def test_local_answers_what_the_remote_fails_and_the_remote_is_left_alone(
         upstream("remote", answer) as remote,
         gateway(builders.spec(remote=to(remote)), tmp_path, local=[local], share=100) as gate,
     ):
-        answers = [await client.get(gate.front) for _ in range(50)]
+        answers = [await client.ask(gate.front) for _ in range(50)]
 
     assert {(each.line[1], each.header("x-offload-served-by")) for each in answers} == {("200", "local")}
     assert not [name for each in answers for name, _ in each.headers if name in {"x-offload-remote", "x-offload-local"}]
@@ -101,7 +101,7 @@ async def test_what_the_remote_says_about_the_request_is_the_answer(tmp_path: Pa
         upstream("remote", refuses) as remote,
         gateway(builders.spec(remote=to(remote)), tmp_path, local=[local], share=100) as gate,
     ):
-        answers = [await client.get(gate.front) for _ in range(10)]
+        answers = [await client.ask(gate.front) for _ in range(10)]
 
     assert {(each.line[1], each.body.content) for each in answers} == {(status[:3], b"the remote's")}
     assert (len(remote.requests), local.connections) == (10, 0)
@@ -112,7 +112,7 @@ async def test_whom_the_remote_refuses_with_a_credential_of_his_own_hears_of_it(
     async with upstream("local") as local, upstream("remote", says(status)) as remote:
         backend = to(remote, forward_client_authorization=True)
         async with gateway(builders.spec(remote=backend), tmp_path, local=[local], share=100) as gate:
-            answers = [(await client.get(gate.front)).line[1] for _ in range(10)]
+            answers = [(await client.ask(gate.front)).line[1] for _ in range(10)]
 
     assert answers == [str(status)] * 10
     assert (len(remote.requests), local.connections) == (10, 0)
@@ -124,7 +124,7 @@ async def test_a_slow_remote_is_waited_for(tmp_path: Path) -> None:
         upstream("remote", takes(3, b"late")) as remote,
         gateway(builders.spec(remote=to(remote)), tmp_path, local=[local], share=100) as gate,
     ):
-        answer = await client.get(gate.front)
+        answer = await client.ask(gate.front)
 
     assert (answer.body.content, local.connections) == (b"late", 0)
 
@@ -136,7 +136,7 @@ async def test_an_answer_of_the_remote_that_has_begun_is_never_asked_for_again(t
         gateway(builders.spec(remote=to(remote)), tmp_path, local=[local], share=100) as gate,
     ):
         with pytest.raises(ConnectionError):
-            await client.get(gate.front)
+            await client.ask(gate.front)
 
     assert (len(remote.requests), local.connections) == (1, 0)
 
@@ -175,7 +175,7 @@ async def test_both_sides_bad_is_told_at_once_with_a_time_to_come_again(tmp_path
     ):
         # Of 20 answers that each wait for a side to come back, not even the second would be there by then.
         async with asyncio.timeout(60):
-            answers = [await client.get(gate.front) for _ in range(20)]
+            answers = [await client.ask(gate.front) for _ in range(20)]
 
     assert {(each.line[1], each.header("retry-after")) for each in answers} == {("503", "1")}
 
@@ -184,7 +184,7 @@ async def test_what_fails_is_the_answer_where_the_spec_wants_it(tmp_path: Path) 
     async with upstream("local") as local, upstream("remote", says(500, b"broken")) as remote:
         spec = builders.spec(remote=to(remote), on_remote_failure=OnRemoteFailure.FAIL)
         async with gateway(spec, tmp_path, local=[local], share=100) as gate:
-            answers = Counter([(await client.get(gate.front)).line[1] for _ in range(20)])
+            answers = Counter([(await client.ask(gate.front)).line[1] for _ in range(20)])
 
     # The remote's own answer until it is known to be bad, and then at once that there is nobody.
     assert KNOWN <= answers["500"] == len(remote.requests) <= KNOWN + LATER
@@ -226,21 +226,21 @@ async def test_local_serves_what_is_above_the_most_at_the_remote(tmp_path: Path,
         async with gateway(spec, tmp_path, local=[local], share=100) as gate:
             waiting = [await client.open_to(gate.front) for _ in range(4)]
             for each in waiting:
-                await each.send_head("GET /wait HTTP/1.1", ())
+                await each.send_head("POST /wait HTTP/1.1", (("content-length", "0"),))
             await eventually(lambda: len(remote.requests) == 4)
             tally = await load.ask(gate.front, requests=100)
             for each in waiting:
                 each.abort()
             await eventually(lambda: _nothing_runs(gate))
             remote.answer = takes(0, b"remote")
-            again = await client.get(gate.front)
+            again = await client.ask(gate.front)
 
     assert tally.answered == {("200", "local"): 100}
     assert again.header("x-offload-served-by") == "remote"
 
 
 async def _served_by(gate: Gateway, side: str) -> bool:
-    return (await client.get(gate.front)).header("x-offload-served-by") == side
+    return (await client.ask(gate.front)).header("x-offload-served-by") == side
 
 
 async def _nothing_runs(gate: Gateway) -> bool:
@@ -286,7 +286,7 @@ async def test_the_gateways_figures_tell_why_the_remote_fails(tmp_path: Path, ca
         if case in {*TLS, "no TLS"}:
             backend = replace(backend, scheme=Scheme.HTTPS, tls=Tls(SecretKey("remote", "ca"), NAME))
         async with gateway(builders.spec(remote=backend), tmp_path, local=[local], share=100) as gate:
-            served_by = (await client.get(gate.front)).header("x-offload-served-by")
+            served_by = (await client.ask(gate.front)).header("x-offload-served-by")
             page = await client.get(gate.place.stats, "/stats/prometheus")
             judged = remote_health.judge(backend, Judged(), remote_stats.attempts(page.body.content.decode()))
 

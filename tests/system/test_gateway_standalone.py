@@ -41,7 +41,7 @@ async def test_a_secret_that_comes_later_turns_the_remote_on_and_what_is_wrong_i
         )
         async with running_with as running:
             await local.stop()
-            without = await client.get(running.front)
+            without = await client.ask(running.front)
             (tmp_path / "secrets").mkdir()
             secrets.put(tmp_path / "secrets", "remote", apiKey="")
             await eventually(lambda: _remote(running, "CredentialsUnreadable"), within=60)
@@ -55,5 +55,5 @@ async def test_a_secret_that_comes_later_turns_the_remote_on_and_what_is_wrong_i
 
 
 async def _remote(running: Controller, reason: str) -> bool:
-    await client.get(running.front)
+    await client.ask(running.front)
     return (await running.model())["gateway"]["remote"]["reason"] == reason

@@ -41,7 +41,7 @@ async def test_events_arrive_one_by_one_as_they_are_sent(tmp_path: Path, side: s
         await exchange.send(b"")
 
     async with _gateway(tmp_path, side, answer) as gate, client.connect(gate.front) as asker:
-        await asker.send_head("GET /events HTTP/1.1", ())
+        await asker.send_head("POST /events HTTP/1.1", (("content-length", "0"),))
         head = await asker.head()
         async with asyncio.timeout(60):
             events = 0
@@ -113,7 +113,7 @@ async def test_a_client_that_goes_away_is_seen_upstream(tmp_path: Path, side: st
         client.connect(gate.front) as asker,
         asyncio.timeout(60),
     ):
-        await asker.send_head("GET /events HTTP/1.1", ())
+        await asker.send_head("POST /events HTTP/1.1", (("content-length", "0"),))
         if begun:
             await asker.head()
         await asked.wait()

@@ -32,7 +32,7 @@ async def test_speaks_to_the_name_it_verifies(tmp_path: Path, authority: Authori
     async with upstream("remote", tls=served) as remote:
         backend = to(remote, tls=Tls(OWN_CA, NAME))
         async with gateway(builders.spec(remote=backend), tmp_path, share=100) as gate:
-            answer = await client.get(gate.front, "/v1/chat")
+            answer = await client.ask(gate.front, "/v1/chat")
 
     assert (answer.line[1], answer.header("x-offload-served-by")) == ("200", "remote")
     assert names == [NAME]
@@ -45,7 +45,7 @@ async def test_verifies_the_host_where_no_other_name_is_given(tmp_path: Path, au
     async with upstream("remote", tls=served) as remote:
         backend = to(remote, host="localhost", tls=Tls(OWN_CA))
         async with gateway(builders.spec(remote=backend), tmp_path, share=100) as gate:
-            answer = await client.get(gate.front)
+            answer = await client.ask(gate.front)
 
     assert (answer.line[1], names) == ("200", ["localhost"])
     assert remote.requests[0].header("host") == f"localhost:{remote.port}"
@@ -58,7 +58,7 @@ async def test_verifies_an_address_by_address_and_names_nobody(tmp_path: Path, a
         upstream("remote", tls=served) as remote,
         gateway(builders.spec(remote=to(remote, tls=Tls(OWN_CA))), tmp_path, share=100) as gate,
     ):
-        answer = await client.get(gate.front)
+        answer = await client.ask(gate.front)
 
     assert (answer.line[1], names) == ("200", [None])
 
@@ -67,7 +67,7 @@ async def test_takes_a_wildcard_for_the_names_it_covers(tmp_path: Path, authorit
     async with upstream("remote", tls=authority.server("*.example.test")) as remote:
         backend = to(remote, tls=Tls(OWN_CA, NAME))
         async with gateway(builders.spec(remote=backend), tmp_path, share=100) as gate:
-            answer = await client.get(gate.front)
+            answer = await client.ask(gate.front)
 
     assert answer.line[1] == "200"
 
@@ -76,9 +76,9 @@ async def test_trusts_the_systems_authorities_where_the_spec_names_none(tmp_path
     async with upstream("remote", tls=authority.server("127.0.0.1")) as remote:
         spec = builders.spec(remote=to(remote))
         async with gateway(spec, tmp_path, share=100, system_ca=str(authority.cert)) as gate:
-            trusted = await client.get(gate.front)
+            trusted = await client.ask(gate.front)
         async with upstream("local") as local, gateway(spec, tmp_path, local=[local], share=100) as gate:
-            unknown = await client.get(gate.front)
+            unknown = await client.ask(gate.front)
 
     assert [answer.header("x-offload-served-by") for answer in (trusted, unknown)] == ["remote", "local"]
     assert len(remote.requests) == 1
@@ -114,7 +114,7 @@ async def test_an_old_tls_is_not_spoken(tmp_path: Path, authority: Authority) ->
     async with upstream("local") as local, upstream("remote", tls=served) as remote:
         backend = to(remote, tls=Tls(OWN_CA, NAME))
         async with gateway(builders.spec(remote=backend), tmp_path, local=[local], share=100) as gate:
-            answer = await client.get(gate.front)
+            answer = await client.ask(gate.front)
             lines = await gate.log(2)
 
     assert answer.header("x-offload-served-by") == "local"
@@ -125,7 +125,7 @@ async def test_a_new_authority_is_trusted_without_a_restart(tmp_path: Path, auth
     async with upstream("local") as local, upstream("remote", tls=authority.server(NAME)) as remote:
         backend = to(remote, tls=Tls(OWN_CA, NAME))
         async with gateway(builders.spec(remote=backend), tmp_path, local=[local], share=100) as gate:
-            await client.get(gate.front)
+            await client.ask(gate.front)
             await remote.stop()
             remote.tls = _authority(tmp_path, "next").server(NAME)
             await remote.start()
@@ -161,4 +161,4 @@ def _exchange(new: Path, place: Path) -> None:
 
 
 async def _served_by(front: str, side: str) -> bool:
-    return (await client.get(front)).header("x-offload-served-by") == side
+    return (await client.ask(front)).header("x-offload-served-by") == side

@@ -28,16 +28,16 @@ async def test_the_access_log_tells_where_each_request_went_and_why_and_no_secre
         upstream("remote") as remote,
         gateway(builders.spec(remote=to(remote)), tmp_path, local=[local]) as gate,
     ):
-        await client.get(gate.front, "/v1/models?key=hush", headers=secrets)
+        await client.ask(gate.front, "/v1/models?key=hush", headers=secrets)
         await gate.offload(100)
-        await client.get(gate.front, "/v1/models")
-        await client.get(gate.front, "/metrics")
+        await client.ask(gate.front, "/v1/models")
+        await client.ask(gate.front, "/metrics")
         await remote.stop()
-        await client.get(gate.front, "/v1/models")
+        await client.ask(gate.front, "/v1/models")
         await gate.offload(0)
         await remote.start()
         await local.stop()
-        await client.get(gate.front, "/v1/models")
+        await client.ask(gate.front, "/v1/models")
         requests = [line for line in await gate.log(6) if "remote_failure" not in line]
         text = (tmp_path / "access.log").read_text()
 
@@ -72,11 +72,11 @@ async def test_counts_every_request_by_side_route_and_code(tmp_path: Path) -> No
         gateway(builders.spec(remote=to(remote)), tmp_path, local=[local], access_log="") as gate,
     ):
         for _ in range(3):
-            await client.get(gate.front)
+            await client.ask(gate.front)
         await gate.offload(100)
         for _ in range(2):
-            await client.get(gate.front)
-        await client.get(gate.front, "/metrics")
+            await client.ask(gate.front)
+        await client.ask(gate.front, "/metrics")
         counted = await gate.requests()
         page = (await client.get(gate.place.stats, "/stats/prometheus")).body.content.decode()
 
@@ -97,7 +97,7 @@ async def test_probes_are_not_counted_and_no_client_can_pass_for_one(tmp_path: P
     ):
         probe = await client.get(gate.front, "/-/offload/ready", headers=(("x-offload-probe", gate.place.node),))
         other = await client.get(gate.front, "/-/offload/ready", headers=(("x-offload-probe", "another"),))
-        disguised = await client.get(gate.front, "/v1/models", headers=(("x-offload-probe", gate.place.node),))
+        disguised = await client.ask(gate.front, "/v1/models", headers=(("x-offload-probe", gate.place.node),))
         unmarked = await client.get(gate.front, "/-/offload/ready")
         counted = await gate.requests()
         lines = await gate.log(2)
@@ -160,7 +160,7 @@ async def test_is_not_ready_while_another_has_its_port(tmp_path: Path) -> None:
             with pytest.raises(AssertionError, match="the gateway is ready"):
                 async with gateway(other, tmp_path / "second", local=[], front=port, wait=1):
                     pass
-            answer = await client.get(first.front)
+            answer = await client.ask(first.front)
 
     assert answer.body.content == b"local"
 
@@ -172,7 +172,7 @@ async def test_can_listen_on_whatever_ports_are_free(tmp_path: Path) -> None:
     ):
         statuses = json.loads(await gate.admin("/listeners?format=json"))["listener_statuses"]
         ports = {status["name"]: status["local_address"]["socket_address"]["port_value"] for status in statuses}
-        answer = await client.get(f"127.0.0.1:{ports['front']}")
+        answer = await client.ask(f"127.0.0.1:{ports['front']}")
 
     assert answer.body.content == b"local"
 

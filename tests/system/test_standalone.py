@@ -67,7 +67,7 @@ NESTED = {
 
 
 async def served(running: Controller, side: str) -> bool:
-    answer = await client.get(running.front, "/")
+    answer = await client.ask(running.front, "/")
     return answer.header(load.SERVED_BY) == side
 
 
@@ -174,7 +174,7 @@ async def test_a_killed_envoy_comes_back_with_the_share() -> None:
 
 async def answers(running: Controller) -> bool:
     try:
-        return (await client.get(running.front, "/")).line[1] == "200"
+        return (await client.ask(running.front, "/")).line[1] == "200"
     except OSError:
         return False
 
@@ -226,7 +226,7 @@ async def test_sigterm_lets_requests_end_and_leaves_nothing_behind() -> None:
         controller(manifest(remote.address, WAITING, direct=True), local=[local.address]) as running,
     ):
         async with asyncio.TaskGroup() as group:
-            request = group.create_task(client.get(running.front, "/slow"))
+            request = group.create_task(client.ask(running.front, "/slow"))
             await eventually(lambda: asked(local, "/slow"))
 
             running.terminate()

@@ -92,7 +92,10 @@ def test_a_whole_spec_is_json_with_seconds_texts_and_references() -> None:
     }
     assert shown["remote"]["headersToAdd"] == {"x-team": "search", "x-tier": "a"}
     assert shown["remote"]["auth"]["secret"] == {"name": "remote", "key": "apiKey"}
-    assert shown["keepLocal"] == [{"header": "x-data-class", "value": "restricted"}, {"prefix": "/metrics"}]
+    assert shown["keepLocal"] == [
+        {"header": "x-data-class", "value": "restricted"},
+        {"prefix": "/metrics", "methods": []},
+    ]
 
 
 def test_what_is_no_value_of_the_core_is_refused() -> None:

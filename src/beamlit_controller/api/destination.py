@@ -22,6 +22,8 @@ def backend(given: remote.RemoteBackend, *, workspace: str, model: str) -> spec.
         health_check=_health_check(given.health_check),
         max_in_flight=given.max_in_flight,
         forward_client_authorization=given.forward_client_authorization,
+        headers_to_remove=tuple(given.headers_to_remove),
+        query_to_remove=tuple(given.query_to_remove),
     )
 
 

@@ -1,15 +1,17 @@
 """`offloadingConfig` as users write it: when to offload, how much, and where to."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
+from beamlit_controller.api import requests
 from beamlit_controller.api.metrics import MetricSpec
 from beamlit_controller.api.model import Model
 from beamlit_controller.api.remote import RemoteBackend
-from beamlit_controller.api.rules import ExactlyOne, Mistake, Rule, Together
-from beamlit_controller.api.scalars import AtLeastOne, Percentage, Quantity, RequestPath, Token, Window, Word
+from beamlit_controller.api.requests import LeavingRequests, Requests
+from beamlit_controller.api.rules import ExactlyOne, Mistake, Rule
+from beamlit_controller.api.scalars import AtLeastOne, Percentage, Quantity, Token, Window
 
 
 class Ramp(Model):
@@ -93,37 +95,6 @@ class Overflow(Model):
     )
 
 
-def _comparable(value: str) -> str:
-    if "," in value or value != value.strip():
-        raise ValueError(
-            "expected one value: no comma, no blank at its beginning or end (each value is compared by itself)"
-        )
-    return value
-
-
-class Requests(Model):
-    """Requests, told by a header or by the beginning of their path."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (ExactlyOne(("header", "pathPrefix")), Together("header", "value"))
-    header: Token | None = Field(default=None, description="A request header.")
-    value: Annotated[Word, AfterValidator(_comparable)] | None = Field(
-        default=None, description="The header's value; compared without case, with each of several values."
-    )
-    path_prefix: RequestPath | None = Field(default=None, description="The beginning of the request's path.")
-
-    @classmethod
-    def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
-        """Blame a lone `value` once: it asks for a header, not for one of header and pathPrefix."""
-        found = tuple(super().mistakes(given))
-        lone_value = "value" in given and "header" not in given and "pathPrefix" not in given
-        yield from (mistake for mistake in found if not (lone_value and mistake.at == ()))
-
-
-DEFAULT_KEEP_LOCAL: Final = tuple(
-    Requests.model_validate({"pathPrefix": path}) for path in ("/metrics", "/health", "/healthz", "/ready", "/v1/files")
-)
-
-
 class Stickiness(Model):
     """How the requests of one session are told, so that they stay on one side."""
 
@@ -175,14 +146,16 @@ class OffloadingConfig(Model):
         default="Local", description="Whether local answers a request that the remote failed before its first byte."
     )
     keep_local: list[Requests] = Field(
-        default=list(DEFAULT_KEEP_LOCAL),
-        max_length=100,
-        description="Requests that never leave, whatever happens. An empty list is taken for the default.",
-    )
-    may_leave: list[Requests] = Field(
         default=[],
         max_length=100,
-        description="If there are any, only such requests leave, and only if all values of the header are named here. `keepLocal` goes before.",
+        description="Requests that never leave, whatever happens. They add to those that stay by default: every method but POST, "
+        "and the health, operator, administration and stateful paths of model servers.",
+    )
+    may_leave: list[LeavingRequests] = Field(
+        default=[],
+        max_length=100,
+        description="If there are any, only such requests leave, and only if all values of the header are named here. "
+        "A path that stays by default, or another method, leaves if a rule names it. `keepLocal` goes before.",
     )
     stickiness: Stickiness | None = Field(
         default=None, description="How the requests of one session are told, so that they stay on one side."
@@ -190,3 +163,10 @@ class OffloadingConfig(Model):
     allow_override: bool = Field(
         default=False, description="Honour the request header `x-offload: local` or `x-offload: remote`."
     )
+
+    @classmethod
+    def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
+        """Add the rules for requests, where they are too many for Envoy."""
+        yield from super().mistakes(given)
+        yield from requests.too_long(given, "keepLocal")
+        yield from requests.too_long(given, "mayLeave")

@@ -134,6 +134,12 @@ class TlsNeedsHttps:
         yield Cel("!has(self.tls) || self.scheme == 'https'", "tls needs scheme https")
 
 
+def _removable(name: str) -> str:
+    if name.lower() in scalars.FRAMING_HEADERS:
+        raise ValueError(f"{name} can't be removed: the gateway makes it for each connection")
+    return name
+
+
 class RemoteBackend(Model):
     """Where the share of requests goes."""
 
@@ -161,7 +167,21 @@ class RemoteBackend(Model):
         default=None, description="At most so many requests at the remote at once; more are served locally."
     )
     forward_client_authorization: bool = Field(
-        default=False, description="Let the client's authorization, cookie and x-api-key headers pass to the remote."
+        default=False,
+        description="Let the client's own credentials pass to the remote: authorization, cookie, x-api-key and the like.",
+    )
+    headers_to_remove: list[Annotated[Token, AfterValidator(_removable)]] = Field(
+        default=[],
+        max_length=100,
+        description="Request headers that the remote shall not see, beside those that it never does.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    query_to_remove: list[Word] = Field(
+        default=[],
+        max_length=100,
+        description="Query parameters that the remote shall not see, beside those that carry credentials; "
+        "their case, - and _ make no difference.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
     )
 
     @classmethod

@@ -141,22 +141,37 @@ def header_mistake(name: str, value: str) -> str | None:
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _NOT_IN_VALUES = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _FRAMING = "it belongs to the connection, which the gateway makes"
+_OF_CONNECTION = (
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+)
+_NOT_TO_MATCH: Mapping[str, str] = {
+    "host": "clients write a host with and without its port",
+    "cookie": "one header carries all cookies of a client",
+    **dict.fromkeys(_OF_CONNECTION, "it belongs to one connection and is not passed on"),
+}
 _NOT_TO_ADD: Mapping[str, str] = {
     "host": "the host is set by remoteBackend.host",
-    **dict.fromkeys(
-        (
-            "connection",
-            "content-length",
-            "keep-alive",
-            "proxy-connection",
-            "te",
-            "trailer",
-            "transfer-encoding",
-            "upgrade",
-        ),
-        _FRAMING,
-    ),
+    **dict.fromkeys(_OF_CONNECTION, _FRAMING),
 }
+
+
+def unmatchable_header(name: str) -> str | None:
+    """Tell why a rule can't tell requests by this header, or None."""
+    lower = name.lower()
+    if "_" in lower:
+        return "the gateway refuses requests with _ in the name of a header, so this would never match"
+    if lower.startswith(("x-envoy-", "x-offload")):
+        return "the gateway removes it from what clients send, so this would never match"
+    if lower in _NOT_TO_MATCH:
+        return f"{_NOT_TO_MATCH[lower]}; a rule can't rely on it"
+    return None
 
 
 def _remote_host(text: str) -> str:
@@ -207,3 +222,5 @@ def instant(text: str) -> datetime:
 
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+FRAMING_HEADERS: Final = frozenset({"host", *_OF_CONNECTION})

@@ -23,6 +23,7 @@ from beamlit_controller.api.metadata import ANNOTATIONS, OVERRIDE, OVERRIDE_AUTH
 from beamlit_controller.api.metric_service import MetricServiceRef, MetricTls
 from beamlit_controller.api.problems import Notice
 from beamlit_controller.api.remote import SecretKeySelector
+from beamlit_controller.api.requests import LeavingRequests, Requests
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.api.v1alpha1 import ModelDeployment
 from beamlit_controller.core import quantity, spec
@@ -72,7 +73,7 @@ def _spec(deployment: ModelDeployment, settings: Settings) -> OffloadSpec:
         routing=spec.RoutingMode(given.routing.mode),
         overflow=_overflow(config.overflow),
         on_remote_failure=spec.OnRemoteFailure(config.on_remote_failure),
-        keep_local=tuple(map(_requests, config.keep_local or offloading.DEFAULT_KEEP_LOCAL)),
+        keep_local=tuple(map(_requests, config.keep_local)),
         may_leave=tuple(map(_requests, config.may_leave)),
         stickiness=_stickiness(config.stickiness),
         allow_override=config.allow_override,
@@ -152,9 +153,10 @@ def _overflow(given: offloading.Overflow) -> spec.Overflow:
     )
 
 
-def _requests(given: offloading.Requests) -> spec.KeepLocal:
+def _requests(given: Requests) -> spec.KeepLocal:
     if given.path_prefix is not None:
-        return spec.PathPrefix(given.path_prefix)
+        methods = tuple(given.methods) if isinstance(given, LeavingRequests) else ()
+        return spec.PathPrefix(given.path_prefix, methods)
     return spec.HeaderMatch(given.header or "", given.value or "")
 
 

@@ -292,6 +292,8 @@ class RemoteBackend:
     health_check: HealthCheck | None = None
     max_in_flight: int | None = None
     forward_client_authorization: bool = False
+    headers_to_remove: tuple[str, ...] = ()
+    query_to_remove: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,9 +361,10 @@ class HeaderMatch:
 
 @dataclass(frozen=True, slots=True)
 class PathPrefix:
-    """The beginning of a request's path."""
+    """The beginning of a request's path; with methods, only of requests with one of them."""
 
     prefix: str
+    methods: tuple[str, ...] = ()
 
 
 KeepLocal = HeaderMatch | PathPrefix
@@ -379,6 +382,10 @@ class CookieStickiness:
     """Sessions are told apart by a cookie."""
 
     cookie: str
+
+
+DEFAULT_MEMORY_LIMIT = "512Mi"
+"""The memory limit of a gateway's container in a cluster where the spec gives none."""
 
 
 @dataclass(frozen=True, slots=True)

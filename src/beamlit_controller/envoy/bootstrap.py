@@ -10,7 +10,7 @@ ADMIN = "admin"
 SHARES = "shares"
 
 # Envoy refuses regular expressions of more than 100 instructions by default. Ours name what must stay, and are linear.
-LIMITS: Message = {"re2.max_program_size.error_level": 50_000, "re2.max_program_size.warn_level": 50_000}
+LIMITS: Message = {"re2.max_program_size.error_level": 200_000, "re2.max_program_size.warn_level": 200_000}
 
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to reach what is bound everywhere
 
@@ -36,7 +36,7 @@ def bootstrap(spec: OffloadSpec, place: Place) -> Message:
                 {"name": "share", "rtds_layer": _share(spec.key, place)},
             ]
         },
-        "overload_manager": overload.manager(spec.gateway),
+        "overload_manager": overload.manager(spec.gateway, in_container=place.mounted),
         # Without it what is scraped is up to 5 s old.
         "stats_flush_on_admin": True,
         "static_resources": {

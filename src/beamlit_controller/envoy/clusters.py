@@ -60,7 +60,10 @@ def local(place: Place, *, alone: bool) -> Message:
         **panic,
         "circuit_breakers": upstream.UNLIMITED,
         "outlier_detection": _ejections(),
-        "typed_extension_protocol_options": upstream.as_the_client(),
+        # Servers close idle connections after 2 to 5 s, and what is sent at that moment is lost.
+        "typed_extension_protocol_options": upstream.as_the_client(
+            common_http_protocol_options={"idle_timeout": "1.5s"}
+        ),
         "load_assignment": upstream.load_assignment(LOCAL, servers),
     }
 

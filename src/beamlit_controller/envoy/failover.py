@@ -33,7 +33,7 @@ SLOW = "slow"
 REMOTE_CODES = ("429", "5[0-9][0-9]")
 REMOTE_GRPC = ("8", "13", "14")
 # Who sends a client's own credential can't tell a remote that refuses us from one that refuses this client.
-REFUSED_CODES = ("401", "403")
+REFUSED_CODES = ("401", "402", "403")
 REFUSED_GRPC = ("7", "16")
 
 GRPC_OF_STATUS = {429: ("resource-exhausted", 8), 503: ("unavailable", 14)}

@@ -1,39 +1,36 @@
 """Requests that must stay, as matches that err on the side of staying."""
 
-import re
 from collections.abc import Iterable, Sequence
 
 from beamlit_controller.core.spec import HeaderMatch, KeepLocal, PathPrefix
+from beamlit_controller.envoy import paths, stateful
 from beamlit_controller.envoy.messages import Message, extension
-
-# What says something about these very servers, or belongs to state that only they have.
-DEFAULTS = tuple(PathPrefix(path) for path in ("/metrics", "/health", "/healthz", "/ready", "/v1/files"))
-
-# A slash as it may be spelled so that a server still takes it for one.
-SLASH = "(?:/|%2f)+"
-
-# A `..` that is left once Envoy has resolved the path stands behind an encoded slash: it leads anywhere, so it stays.
-CLIMBING = r".*(?:%2f|%5c)\.\.?(?:(?:/|%2f|%5c).*)?"
+from beamlit_controller.envoy.paths import literal
 
 # Any bytes at all, and those that can be read for sure: printable ASCII without quotes, not only blanks and commas.
 ANYTHING = r"\C*"
 READABLE = r"[ \t!#-~]*[!#-+\--~][ \t!#-~]*"
 
-
-def path(rules: Sequence[KeepLocal]) -> Message | None:
-    """Give the RouteMatch of paths that must stay: `/metrics` and `/metrics/a`, not `/metricsfoo`; in any letters."""
-    below = [_below(rule.prefix) for rule in rules or DEFAULTS if isinstance(rule, PathPrefix)]
-    if not below:
-        return None
-    return {"safe_regex": {"regex": f"(?i)(?:{'|'.join((*below, CLIMBING))})"}}
+OFFLOADED = "x-offload-hops"
+"""Set on what goes to a remote. If that is a gateway of ours too, it sends the request no further: no loops."""
 
 
-def predicate(rules: Sequence[KeepLocal], may_leave: Sequence[KeepLocal]) -> Message | None:
-    """Give the Matcher.Predicate of requests that must stay for what is in them, or for not being allowed to leave."""
-    kept = _kept(rules)
-    if may_leave:
-        kept.append({"not_matcher": _allowed(may_leave)})
-    return _any(kept) if kept else None
+def predicate(rules: Sequence[KeepLocal], may_leave: Sequence[KeepLocal]) -> Message:
+    """Give the Matcher.Predicate of requests that must stay: by a rule, by default, or for not being allowed to leave."""
+    # Anything else is refused by Envoy, or read in different ways.
+    odd = _not(_header(":path", "[!-~]*"))
+    own = [paths.below(rule.prefix) for rule in rules if isinstance(rule, PathPrefix)]
+    allowed = _any([*_allowed(may_leave)]) if may_leave else _inference()
+    return _any(
+        [
+            _not(allowed),
+            odd,
+            _header(OFFLOADED, ANYTHING),
+            *_kept(rules),
+            _path(f"(?i)(?:{'|'.join((*own, paths.AMBIGUOUS))})"),
+            *_stateful(may_leave),
+        ]
+    )
 
 
 def _kept(rules: Sequence[KeepLocal]) -> list[Message]:
@@ -42,13 +39,33 @@ def _kept(rules: Sequence[KeepLocal]) -> list[Message]:
     return [predicate for name, values in wanted.items() for predicate in (has(name, values), _unreadable(name))]
 
 
-def _allowed(rules: Sequence[KeepLocal]) -> Message:
+def _stateful(may_leave: Sequence[KeepLocal]) -> list[Message]:
+    """Match what stays by default, but for those paths of it that a rule names."""
+    named = [
+        paths.exactly(rule.prefix) for rule in may_leave if isinstance(rule, PathPrefix) and stateful.holds(rule.prefix)
+    ]
+    match = _path(f"(?i)(?:{stateful.PATHS})")
+    return [_all([match, _not(_header(":path", "|".join(named)))]) if named else match]
+
+
+def _allowed(rules: Sequence[KeepLocal]) -> Iterable[Message]:
     """Match what may leave: a header all of whose values are allowed, or a path as it stands in the rule."""
-    headers = [_has_only(name, values) for name, values in _by_header(rules).items()]
-    paths = [_literal(rule.prefix.rstrip("/")) for rule in rules if isinstance(rule, PathPrefix)]
-    straight = {"not_matcher": _header(":path", f"(?i){CLIMBING}")}
-    below = [_header(":path", rf"(?:{'|'.join(paths)})(?:[/?]\C*)?")] if paths else []
-    return {"and_matcher": {"predicate": [straight, _any([*headers, *below])]}}
+    for name, values in _by_header(rules).items():
+        yield _all([_has_only(name, values), _inference()])
+    for rule in rules:
+        if isinstance(rule, PathPrefix):
+            method = _method(rule.methods) if rule.methods else _inference()
+            yield _all([_header(":path", paths.exactly(rule.prefix)), method])
+
+
+def _inference() -> Message:
+    """Match POST and WebSocket upgrades: inference is nothing else."""
+    upgrade = _header("upgrade", r"(?i)[ \t]*websocket[ \t]*")
+    return _any([_method(("POST",)), _all([_method(("GET",)), upgrade])])
+
+
+def _method(methods: Sequence[str]) -> Message:
+    return _header(":method", "|".join(methods))
 
 
 def _by_header(rules: Sequence[KeepLocal]) -> dict[str, list[str]]:
@@ -64,30 +81,32 @@ def _any(predicates: list[Message]) -> Message:
     return predicates[0] if len(predicates) == 1 else {"or_matcher": {"predicate": predicates}}
 
 
-def _below(prefix: str) -> str:
-    segments = [_literal(segment) for segment in prefix.split("/") if segment]
-    if not segments:
-        return ".*"
-    # `;` begins path parameters, which many servers take off before they route.
-    return f"{SLASH}{SLASH.join(segments)}(?:(?:/|%2f|;).*)?"
+def _all(predicates: list[Message]) -> Message:
+    return {"and_matcher": {"predicate": predicates}}
+
+
+def _not(predicate: Message) -> Message:
+    return {"not_matcher": predicate}
 
 
 def has(header: str, values: Iterable[str]) -> Message:
     """Match a header with any of the values among its comma-separated ones, sent once or several times."""
-    return _header(header, rf"(?i)(?:\C*,)?[ \t]*(?:{'|'.join(_literal(value) for value in values)})[ \t]*(?:,\C*)?")
+    return _header(header, rf"(?i)(?:\C*,)?[ \t]*(?:{'|'.join(literal(value) for value in values)})[ \t]*(?:,\C*)?")
 
 
 def _has_only(header: str, values: Iterable[str]) -> Message:
     """Match a header all of whose comma-separated values are among these."""
-    one = rf"[ \t]*(?:{'|'.join(_literal(value) for value in values)})[ \t]*"
+    one = rf"[ \t]*(?:{'|'.join(literal(value) for value in values)})[ \t]*"
     return _header(header, rf"(?i){one}(?:,{one})*")
 
 
 def _unreadable(header: str) -> Message:
     """Match a header that is there but can't be read: empty, quoted, or with bytes that are not printable ASCII."""
-    return {
-        "and_matcher": {"predicate": [_header(header, ANYTHING), {"not_matcher": _header(header, READABLE)}]},
-    }
+    return _all([_header(header, ANYTHING), _not(_header(header, READABLE))])
+
+
+def _path(regex: str) -> Message:
+    return _header(":path", f"{regex}{paths.QUERY}")
 
 
 def _header(name: str, regex: str) -> Message:
@@ -95,8 +114,3 @@ def _header(name: str, regex: str) -> Message:
     value = extension("header", "envoy.type.matcher.v3.HttpRequestHeaderMatchInput", header_name=name)
     matched: Message = {"safe_regex": {"google_re2": {}, "regex": regex}}
     return {"single_predicate": {"input": value, "value_match": matched}}
-
-
-def _literal(text: str) -> str:
-    """Give a regular expression that matches exactly this text, in RE2's syntax."""
-    return re.sub(r"[^A-Za-z0-9_]", lambda found: f"\\x{{{ord(found.group()):x}}}", text)

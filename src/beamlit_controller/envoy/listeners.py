@@ -7,29 +7,19 @@ from beamlit_controller.envoy import (
     access_log,
     addresses,
     credentials,
-    failover,
     model_name,
+    private,
+    replies,
     routes,
     sessions,
     upstream,
 )
 from beamlit_controller.envoy.failover import LOCAL_HOP, REMOTE_HOP
-from beamlit_controller.envoy.messages import Message, extension, headers_to_set
+from beamlit_controller.envoy.messages import Message, extension
 from beamlit_controller.envoy.place import Place
-
-# Never the remote's business: what is said among proxies, and of the client's address.
-OURS = ("x-envoy-", "x-offload", "x-forwarded-")
-PRIVATE = ("proxy-authorization", "forwarded", "x-real-ip", "x-client-ip", "true-client-ip")
-
-# The client gave them to the local side; the spec may let them pass.
-CREDENTIALS = ("authorization", "cookie", "x-api-key", "api-key")
 
 # Nobody is trusted to steer Envoy by headers; without any range it would be whoever has a private address.
 NOBODY: Message = {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]}
-
-
-RETRY_AFTER = "1"
-"""Seconds; about as long as it takes to find out that a server is back."""
 
 
 def front(spec: OffloadSpec, place: Place) -> Message:
@@ -50,7 +40,7 @@ def front(spec: OffloadSpec, place: Place) -> Message:
         merge_slashes=True,
         path_with_escaped_slashes_action="KEEP_UNCHANGED",
         early_header_mutation_extensions=[_without(sessions.SESSION, prefixes=("x-envoy-",))],
-        local_reply_config={"mappers": [_later()]},
+        local_reply_config=replies.of_front(),
     )
     return {
         "name": routes.FRONT,
@@ -94,69 +84,39 @@ def remote_hop(remote: RemoteBackend, place: Place) -> Message:
     It is a hop of its own because attempts of one request share their headers: changed any earlier, a request that
     falls back to local would carry there what was meant for the remote.
     """
-    withheld = PRIVATE if remote.forward_client_authorization else (*PRIVATE, *CREDENTIALS)
     manager = _connection_manager(
         REMOTE_HOP,
         place,
-        filters=[*model_name.filters(remote.model_name), *credentials.filters(remote, place)],
+        filters=[
+            *private.filters(remote),
+            *model_name.filters(remote.model_name),
+            *credentials.filters(remote, place),
+        ],
         access_log=access_log.of_hop(place.access_log),
         use_remote_address=False,
         generate_request_id=False,
         scheme_header_transformation={"scheme_to_overwrite": remote.scheme.value},
-        local_reply_config={
-            "mappers": [
-                _marked(failover.REMOTE_MARK, failover.DECLINED, _flagged("UO")),
-                # Envoy's 401 would tell the client that something is wrong with its own credential.
-                _marked(failover.REMOTE_MARK, failover.WITHOUT_CREDENTIAL, _status("EQ", 401), status_code=503),
-                _marked(failover.REMOTE_MARK, failover.FAILED, _status("GE", 400)),
-            ]
-        },
-        early_header_mutation_extensions=[_without(*withheld, prefixes=OURS)],
+        local_reply_config=replies.of_remote_hop(),
+        early_header_mutation_extensions=[private.withheld(remote)],
     )
     return {"name": REMOTE_HOP, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
 
 
 def local_hop(place: Place) -> Message:
     """Give the internal listener that tells why no local server answered; what passes it is as the client sent it."""
-    told = {
-        failover.UNAVAILABLE: _flagged("UH", "UF"),
-        failover.RESET: _flagged("UC", "UR", "UPE"),
-        failover.SLOW: _flagged("UT"),
-    }
     manager = _connection_manager(
         LOCAL_HOP,
         place,
         use_remote_address=False,
         generate_request_id=False,
-        local_reply_config={"mappers": [_marked(failover.LOCAL_MARK, mark, which) for mark, which in told.items()]},
+        local_reply_config=replies.of_local_hop(),
     )
     return {"name": LOCAL_HOP, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
 
 
-def _marked(header: str, mark: str, which: Message, **rewrite: object) -> Message:
-    """Mark answers that Envoy itself gives."""
-    return {
-        "filter": which,
-        "headers_to_add": headers_to_set([(header, mark), ("retry-after", RETRY_AFTER)]),
-        **rewrite,
-    }
-
-
-def _flagged(*flags: str) -> Message:
-    return {"response_flag_filter": {"flags": list(flags)}}
-
-
-def _status(comparison: str, status: int) -> Message:
-    value = {"runtime_key": "offload.none", "default_value": status}
-    return {"status_code_filter": {"comparison": {"op": comparison, "value": value}}}
-
-
-def _later() -> Message:
-    """Tell clients for whom there is nobody that they may come again."""
-    return {"filter": _status("EQ", 503), "headers_to_add": headers_to_set([("retry-after", RETRY_AFTER)])}
-
-
 def _connection_manager(name: str, place: Place, *, filters: Iterable[Message] = (), **options: object) -> Message:
+    # Servers may take `x_data_class` for `x-data-class`; a rule would not.
+    underscores = {"headers_with_underscores_action": "REJECT_REQUEST"} if name == routes.FRONT else {}
     return extension(
         "envoy.filters.network.http_connection_manager",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -174,13 +134,13 @@ def _connection_manager(name: str, place: Place, *, filters: Iterable[Message] =
         # Java's client offers h2c by default: declining is right, refusing is not.
         http_protocol_options={"accept_http_10": True, "ignore_http_11_upgrade": [{"exact": "h2c"}]},
         http2_protocol_options={
-            "max_concurrent_streams": 1024,
+            "max_concurrent_streams": 100,
             "allow_connect": True,
-            "initial_stream_window_size": 256 * 1024,
+            "initial_stream_window_size": 64 * 1024,
             "initial_connection_window_size": 1024 * 1024,
         },
         max_request_headers_kb=60,
-        common_http_protocol_options={"idle_timeout": "3600s", "max_headers_count": 100},
+        common_http_protocol_options={"idle_timeout": "3600s", "max_headers_count": 100, **underscores},
         # Long answers and long silence are usual in inference: only a stream that is silent for a quarter of an hour ends.
         stream_idle_timeout="900s",
         request_timeout="0s",

@@ -1,7 +1,7 @@
 """What a gateway does before it has too much: of connections, and of memory."""
 
 from beamlit_controller.core import quantity
-from beamlit_controller.core.spec import Gateway
+from beamlit_controller.core.spec import DEFAULT_MEMORY_LIMIT, Gateway
 from beamlit_controller.envoy.messages import Message, extension
 
 DEFAULT_HEAP = 1024**3
@@ -12,13 +12,22 @@ OF_LIMIT = 9
 MOST_CONNECTIONS = 50_000
 
 
-def manager(gateway: Gateway) -> Message:
-    """Give the OverloadManager: first it gives memory back, then it keeps no connections, then it answers 503."""
+# Streams that hold 64 KiB or more are the ones to end first.
+TRACKED_FROM = 16
+
+
+def manager(gateway: Gateway, *, in_container: bool) -> Message:
+    """Give the OverloadManager.
+
+    First it gives memory back, then it ends the streams that hold most, keeps no connections, and answers 503.
+    """
     return {
-        "refresh_interval": "0.25s",
-        "resource_monitors": [_heap(gateway), _connections()],
+        "refresh_interval": "0.1s",
+        "resource_monitors": [_heap(heap(gateway, in_container=in_container)), _connections()],
+        "buffer_factory_config": {"minimum_account_to_track_power_of_two": TRACKED_FROM},
         "actions": [
-            _above(0.85, "envoy.overload_actions.shrink_heap"),
+            _above(0.80, "envoy.overload_actions.shrink_heap"),
+            _scaled(0.85, 0.95, "envoy.overload_actions.reset_high_memory_stream"),
             _above(0.90, "envoy.overload_actions.disable_http_keepalive"),
             _above(0.95, "envoy.overload_actions.stop_accepting_requests"),
             _above(0.98, "envoy.overload_actions.stop_accepting_connections"),
@@ -26,17 +35,18 @@ def manager(gateway: Gateway) -> Message:
     }
 
 
-def heap(gateway: Gateway) -> int:
-    """Give the bytes that Envoy may use: what its container's limit leaves, else 1 GiB."""
-    limits = [amount for which, name, amount in gateway.resources if (which, name) == ("limits", "memory")]
+def heap(gateway: Gateway, *, in_container: bool) -> int:
+    """Give the bytes that Envoy may use: what its container's limit leaves; outside of one and without a limit, 1 GiB."""
+    given = [amount for which, name, amount in gateway.resources if (which, name) == ("limits", "memory")]
+    limits = given or ([DEFAULT_MEMORY_LIMIT] if in_container else [])
     return quantity.parse(limits[0]).milli // 1000 * OF_LIMIT // 10 if limits else DEFAULT_HEAP
 
 
-def _heap(gateway: Gateway) -> Message:
+def _heap(most: int) -> Message:
     return extension(
         "envoy.resource_monitors.fixed_heap",
         "envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig",
-        max_heap_size_bytes=heap(gateway),
+        max_heap_size_bytes=most,
     )
 
 
@@ -51,3 +61,9 @@ def _connections() -> Message:
 def _above(part: float, action: str) -> Message:
     trigger = {"name": "envoy.resource_monitors.fixed_heap", "threshold": {"value": part}}
     return {"name": action, "triggers": [trigger]}
+
+
+def _scaled(start: float, full: float, action: str) -> Message:
+    """Do more of it the closer the heap comes to `full`."""
+    scaled = {"scaling_threshold": start, "saturation_threshold": full}
+    return {"name": action, "triggers": [{"name": "envoy.resource_monitors.fixed_heap", "scaled": scaled}]}

@@ -56,9 +56,9 @@ def remote_hop(remote: RemoteBackend, max_request_bytes: int) -> Message:
         "domains": ["*"],
         # What the client sent is taken away where the hop begins; this one Envoy itself has added since.
         "request_headers_to_remove": ["x-forwarded-proto"],
-        "request_headers_to_add": headers_to_set(remote.headers_to_add),
+        "request_headers_to_add": headers_to_set((*remote.headers_to_add, (keep.OFFLOADED, "1"))),
         "request_body_buffer_limit": max_request_bytes,
-        "response_headers_to_remove": list(answers),
+        "response_headers_to_remove": [*answers, failover.LOCAL_MARK, SERVED_BY],
         "response_headers_to_add": formatted_header(failover.REMOTE_MARK, failover.ANSWERED),
         "routes": [
             _to_remote(remote, "upgrade", REMOTE_UPGRADE, match={"prefix": "/", "headers": upgrade}),
@@ -129,8 +129,8 @@ def _action(routes: list[Message]) -> Message:
 
 
 def _list(spec: OffloadSpec, place: Place, routes: list[Message]) -> list[Message]:
-    """Give a whole list of routes: whatever chose it, probes are answered and what must stay by its path stays."""
-    return [*_probed(place.node), *_kept(spec, place), *routes]
+    """Give a whole list of routes: whatever chose it, probes are answered and what can't be written anew stays."""
+    return [*_probed(place.node), *_long(spec, place), *routes]
 
 
 def _choices(spec: OffloadSpec, place: Place) -> list[tuple[Message, list[Message]]]:
@@ -139,7 +139,7 @@ def _choices(spec: OffloadSpec, place: Place) -> list[tuple[Message, list[Messag
         return []
     kept = keep.predicate(spec.keep_local, spec.may_leave)
     return [
-        *([(kept, [*_probed(place.node), _stays("keep", {"prefix": "/"}, spec, place)])] if kept else []),
+        (kept, [*_probed(place.node), _stays("keep", {"prefix": "/"}, spec, place)]),
         *(_asked_for(spec, place) if spec.allow_override else []),
         *(_sticky(spec.stickiness, spec, place) if spec.stickiness else []),
     ]
@@ -164,17 +164,12 @@ def _sticky(
     ]
 
 
-def _kept(spec: OffloadSpec, place: Place) -> list[Message]:
-    """Give the routes of what must stay: by its path, or because its body is too long to be written anew."""
-    if remote_of(spec) is None:
+def _long(spec: OffloadSpec, place: Place) -> list[Message]:
+    """Give the routes of what stays because the model's name in it can't be replaced."""
+    if spec.remote is None or spec.remote.model_name is None or remote_of(spec) is None:
         return []
-    match = keep.path(spec.keep_local)
-    renames = spec.remote is not None and spec.remote.model_name is not None
-    long = model_name.too_long(spec.overflow.max_request_bytes) if renames else []
-    return [
-        *([_stays("keep", match, spec, place)] if match is not None else []),
-        *(_stays("long", {"prefix": "/", "headers": headers}, spec, place) for headers in long),
-    ]
+    long = model_name.unmapped(spec.overflow.max_request_bytes)
+    return [_stays("long", {"prefix": "/", "headers": headers}, spec, place) for headers in long]
 
 
 def _split(spec: OffloadSpec, place: Place) -> list[Message]:

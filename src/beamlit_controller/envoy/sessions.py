@@ -7,16 +7,26 @@ from beamlit_controller.envoy.messages import Message, extension
 SESSION = "x-offload-session"
 """The header in which a cookie's value stands while the request is in the gateway."""
 
+# Every step looks at each byte once, however long and odd the cookies are.
 COOKIE = """
 local NAME, HEADER = {name}, {header}
+local function trimmed(text, first, last)
+  while first <= last and string.find(text, "^%s", first) do first = first + 1 end
+  while last >= first and string.find(text, "^%s", last) do last = last - 1 end
+  return string.sub(text, first, last)
+end
 function envoy_on_request(handle)
   local cookies = handle:headers():get("cookie")
   if cookies == nil then return end
-  for name, value in string.gmatch(cookies, "([^=;%s]+)%s*=%s*([^;]*)") do
-    if name == NAME and value ~= "" then
-      handle:headers():replace(HEADER, value)
-      handle:clearRouteCache()
-      return
+  for cookie in string.gmatch(cookies, "[^;]+") do
+    local sign = string.find(cookie, "=", 1, true)
+    if sign ~= nil and trimmed(cookie, 1, sign - 1) == NAME then
+      local value = trimmed(cookie, sign + 1, #cookie)
+      if value ~= "" then
+        handle:headers():replace(HEADER, value)
+        handle:clearRouteCache()
+        return
+      end
     end
   end
 end

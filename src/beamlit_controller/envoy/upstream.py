@@ -9,7 +9,7 @@ HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 MANY = 1_000_000
 
-MOST_BUFFERED = 256 * 1024
+MOST_BUFFERED = 32 * 1024
 """Bytes that wait on one connection, by default 1 MiB; what may be sent again is kept beside it."""
 
 # Envoy shall see that nobody is left instead of hoping, and at once: by default it waits a second for more news.

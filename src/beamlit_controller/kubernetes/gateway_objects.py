@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from beamlit_controller.core import quantity
-from beamlit_controller.core.spec import ApiKey, ModelKey, OAuth, OffloadSpec, SecretKey
+from beamlit_controller.core.spec import DEFAULT_MEMORY_LIMIT, ApiKey, ModelKey, OAuth, OffloadSpec, SecretKey
 from beamlit_controller.kubernetes.paths import (
     CONFIG_MAPS,
     DEPLOYMENTS,
@@ -49,7 +49,7 @@ LEAST_DRAIN: Final = 12
 _UNPRIVILEGED: Final = 1024
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 _REQUESTS: Final = {"cpu": "100m", "memory": "128Mi"}
-_LIMITS: Final = {"memory": "512Mi"}
+_LIMITS: Final = {"memory": DEFAULT_MEMORY_LIMIT}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        _raise_descriptors(child.pid)
         child.returncode = 0  # reaped by `exited`, through the pidfd, as an adopted one would be
         return cls(child.pid)
 
@@ -113,3 +115,10 @@ def _reaped(descriptor: int) -> str:
         if result is not None:
             return f"was killed by signal {result.si_status}"
     return ""
+
+
+def _raise_descriptors(pid: int) -> None:
+    """Let the process open as many files as it is allowed to: shells and services give 1,024, a connection takes two."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))

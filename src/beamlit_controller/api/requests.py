@@ -1,0 +1,113 @@
+"""Rules for single requests as users write them: by a header, or by the beginning of the path."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+
+from beamlit_controller.api import problems, scalars
+from beamlit_controller.api.model import Model
+from beamlit_controller.api.rules import Cel, ExactlyOne, Mistake, Rule, Together
+from beamlit_controller.api.scalars import RequestPath, Token, Word
+
+Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
+
+
+def _comparable(value: str) -> str:
+    if "," in value or value != value.strip():
+        raise ValueError(
+            "expected one value: no comma, no blank at its beginning or end (each value is compared by itself)"
+        )
+    return value
+
+
+def _matchable_header(name: str) -> str:
+    reason = scalars.unmatchable_header(name)
+    if reason:
+        raise ValueError(reason)
+    return name
+
+
+def _matchable_path(text: str) -> str:
+    """Take a path that requests can have once the gateway has normalized theirs; refuse what would never match."""
+    if "?" in text:
+        raise ValueError("a rule has no query: it would never match")
+    if "\\" in text or "//" in text:
+        raise ValueError(
+            "write single slashes: the gateway turns \\ into / and merges slashes, so this would never match"
+        )
+    if {".", ".."} & set(text.split("/")):
+        raise ValueError("may not have . or .. between slashes: the gateway resolves them, so this would never match")
+    for encoded in re.findall(r"%(?![0-9A-Fa-f]{2})|%[0-9A-Fa-f]{2}", text):
+        if encoded == "%":
+            raise ValueError("a % must be followed by two hexadecimal digits")
+        if "!" <= chr(int(encoded[1:], 16)) <= "~":
+            raise ValueError(
+                f"write the character itself, not {problems.came(encoded)}: a rule matches it in either form"
+            )
+    return text
+
+
+class _MethodsNeedPath:
+    """`methods` say which requests of a path may leave; a header is no path."""
+
+    def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
+        """Blame `methods`."""
+        if "methods" in given and "pathPrefix" not in given:
+            yield Mistake(("methods",), "only beside pathPrefix: a header rule never widens what may leave")
+
+    def cel(self) -> Iterator[Cel]:
+        """Look whether the path is there."""
+        yield Cel("!has(self.methods) || has(self.pathPrefix)", "methods go with pathPrefix")
+
+
+class Requests(Model):
+    """Requests, told by a header or by the beginning of their path."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (ExactlyOne(("header", "pathPrefix")), Together("header", "value"))
+    header: Annotated[Token, AfterValidator(_matchable_header)] | None = Field(
+        default=None, description="A request header."
+    )
+    value: Annotated[Word, AfterValidator(_comparable)] | None = Field(
+        default=None, description="The header's value; compared without case, with each of several values."
+    )
+    path_prefix: Annotated[RequestPath, AfterValidator(_matchable_path)] | None = Field(
+        default=None, description="The beginning of the request's path, up to a slash or the end."
+    )
+
+    @classmethod
+    def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
+        """Blame a lone `value` once: it asks for a header, not for one of header and pathPrefix."""
+        found = tuple(super().mistakes(given))
+        lone_value = "value" in given and "header" not in given and "pathPrefix" not in given
+        yield from (mistake for mistake in found if not (lone_value and mistake.at == ()))
+
+
+class LeavingRequests(Requests):
+    """Requests that may leave; a path may name its methods."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (*Requests.rules, _MethodsNeedPath())
+    methods: list[Method] = Field(
+        default=[],
+        max_length=7,
+        description="The methods with which requests for this path may leave; by default POST, and WebSocket upgrades.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+
+
+LONGEST_RULES = 8192
+"""Characters of all rules of one list: Envoy refuses regular expressions that are too large."""
+
+
+def too_long(given: Mapping[Any, object], field: str) -> Iterator[Mistake]:
+    """Blame a list whose rules are longer, added up, than Envoy takes."""
+    rules = given.get(field)
+    length = sum(_length(rule) for rule in rules) if isinstance(rules, list) else 0
+    if length > LONGEST_RULES:
+        yield Mistake((field,), f"expected rules of at most {LONGEST_RULES} characters in all, got {length}")
+
+
+def _length(rule: object) -> int:
+    texts = (rule.get("value"), rule.get("pathPrefix")) if isinstance(rule, Mapping) else ()
+    return sum(len(text) for text in texts if isinstance(text, str))

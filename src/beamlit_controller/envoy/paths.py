@@ -1,0 +1,90 @@
+r"""Paths as model servers read them, in regular expressions that RE2 and Python's `re` take alike.
+
+Envoy resolves `/./`, `/../` and `\`, merges slashes and decodes letters, digits and `-._~`. What it leaves encoded, a
+server may still decode, so every other character is matched in both forms.
+"""
+
+import re
+from collections.abc import Sequence
+
+PLAIN = re.compile(r"[A-Za-z0-9._~-]")
+
+# A slash as it may be spelled so that a server still takes it for one.
+_SLASH = r"(?:/|\x5c|%2f|%5c)"
+
+# `;` begins path parameters, which many servers take off before they route.
+_PARAMETER = r"(?:;|%3b)"
+_PARAMETERS = rf"(?:{_PARAMETER}[^/?]*)?"
+_BETWEEN = rf"(?:{_SLASH}{_PARAMETERS})+"
+
+QUERY = r"(?:\?\C*)?"
+
+_DOTS = r"(?:\.|%2e){1,2}"
+_EDGE = rf"(?:{_SLASH}|{_PARAMETER})"
+AMBIGUOUS = rf"[^?]*(?:{_EDGE}{_DOTS}(?:{_EDGE}[^?]*)?|%25[0-9a-f]{{2}}[^?]*|%c[01][^?]*|%u[^?]*)"
+"""Paths that servers read in different ways: a dot segment beside an encoded slash or `;`, or characters encoded twice."""
+
+# In what versions and below what names the same interface is found: `/v1`, `/openai/v1`, `/api`.
+_BASE = rf"(?:(?:openai|api|v[0-9][a-z0-9]*){_PARAMETERS}{_BETWEEN})*"
+
+
+def below(prefix: str) -> str:
+    """Match this path and what is below it, in every spelling; to be used without case."""
+    segments = _segments(prefix)
+    return rf"{_BETWEEN}{segments}{_REST}" if segments else r"[^?]*"
+
+
+def resources(names: Sequence[str]) -> str:
+    """Match paths of a server's interface, whatever its version: `files`, `models/*/config`; `responses/` is only what is below."""
+    whole = "|".join(_segments(name, anything="*") for name in names if not name.endswith("/"))
+    below = "|".join(_segments(name) for name in names if name.endswith("/"))
+    return rf"{_BETWEEN}{_BASE}(?:(?:{whole}){_REST}|(?:{below}){_PARAMETERS}{_SLASH}[^?]*)"
+
+
+def exactly(prefix: str) -> str:
+    """Match this path and what is below it as it is written: what may leave gets no benefit of the doubt."""
+    return rf"{''.join(_as_written(each) for each in _pieces(prefix.rstrip('/')))}(?:[/?]\C*)?"
+
+
+_REST = rf"(?:{_EDGE}[^?]*)?"
+
+
+def _segments(path: str, *, anything: str = "") -> str:
+    """Match these segments; `anything` is the one that stands for any."""
+    segments = [
+        "[^/?]+" if each == anything else "".join(map(_spelled, _pieces(each))) for each in path.split("/") if each
+    ]
+    return rf"{_PARAMETERS}{_BETWEEN}".join(segments)
+
+
+def _pieces(text: str) -> list[str]:
+    """Give the characters; one that is percent-encoded stays whole."""
+    return re.findall(r"%[0-9A-Fa-f]{2}|.", text)
+
+
+def _spelled(piece: str) -> str:
+    if len(piece) > 1 or PLAIN.fullmatch(piece):
+        return literal(piece)
+    return rf"(?:{literal(piece)}|%{ord(piece):02x})"
+
+
+# Envoy encodes them itself.
+_ENCODED = '"<>^`{|}'
+
+
+def _as_written(piece: str) -> str:
+    if len(piece) > 1 or piece in _ENCODED:
+        digits = piece[1:] if len(piece) > 1 else f"{ord(piece):02x}"
+        encoded = "%" + "".join(f"[{digit.lower()}{digit.upper()}]" for digit in digits)
+        return encoded if len(piece) > 1 else rf"(?:{literal(piece)}|{encoded})"
+    return literal(piece)
+
+
+def literal(text: str) -> str:
+    """Give a regular expression that matches exactly this text."""
+    return re.sub(r"[^A-Za-z0-9_]", _escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    number = ord(found.group())
+    return rf"\x{number:02x}" if number <= 0xFF else rf"\x{{{number:x}}}"  # noqa: PLR2004 - two digits

@@ -1,0 +1,210 @@
+"""What a client may send that is not the remote's business: its credentials, who it is, and where it comes from."""
+
+from beamlit_controller.core.spec import RemoteBackend
+from beamlit_controller.envoy import lua
+from beamlit_controller.envoy.messages import Message, extension
+
+# What is said among proxies, of the client's address, and by a proxy that has authenticated the client.
+OURS = ("x-envoy-", "x-offload", "x-forwarded-")
+OF_PROXIES = (
+    "cf-access-",
+    "cf-connecting-ip",
+    "x-amzn-oidc-",
+    "x-amzn-mtls-",
+    "x-auth-request-",
+    "x-goog-iap-",
+    "x-goog-authenticated-user-",
+    "x-ms-client-principal",
+    "x-ms-token-aad-",
+    "x-pomerium-",
+    "x-ssl-client-",
+    "ssl-client-",
+)
+PRIVATE = (
+    "proxy-authorization",
+    "forwarded",
+    "x-real-ip",
+    "x-client-ip",
+    "true-client-ip",
+    "fastly-client-ip",
+    "x-cluster-client-ip",
+    "x-original-forwarded-for",
+    "x-azure-clientip",
+    "client-cert",
+    "client-cert-chain",
+    "x-client-cert",
+    "remote-user",
+    "x-remote-user",
+    "x-remote-group",
+    "x-webauth-user",
+)
+
+# The client gave them to the local side; the spec may let them pass.
+CREDENTIALS = (
+    "cookie",
+    "dpop",
+    "openai-organization",
+    "openai-project",
+    "x-goog-user-project",
+    "x-auth-email",
+    "signature",
+    "signature-input",
+)
+# By name, whoever invented it: `x-litellm-api-key`, `helicone-auth`, `ocp-apim-subscription-key`, `x-amz-security-token`.
+CREDENTIAL = (
+    "(?i)(?:.*[-_.])?(?:auth|authorization|authentication|token|accesstoken|idtoken|jwt|assertion|secret|password|passwd"
+    "|credentials?|api[-_]?key|(?:access|auth|functions|master|private|sas|secret|subscription|user|virtual)[-_]?key)"
+)
+
+# Compared in lower case without `-` and `_`.
+QUERY = (
+    "accesskey",
+    "accesskeyid",
+    "accesstoken",
+    "apikey",
+    "apitoken",
+    "auth",
+    "authkey",
+    "authorization",
+    "authtoken",
+    "awsaccesskeyid",
+    "bearer",
+    "bearertoken",
+    "clientsecret",
+    "code",
+    "credential",
+    "credentials",
+    "idtoken",
+    "jwt",
+    "key",
+    "oauthtoken",
+    "ocpapimsubscriptionkey",
+    "passwd",
+    "password",
+    "refreshtoken",
+    "secret",
+    "secretkey",
+    "sessiontoken",
+    "sig",
+    "signature",
+    "subscriptionkey",
+    "token",
+    "xamzcredential",
+    "xamzsecuritytoken",
+    "xamzsignature",
+    "xapikey",
+    "xgoogapikey",
+    "xgoogcredential",
+    "xgoogsignature",
+)
+
+REMOVE = """
+local REMOVED = {{{names}}}
+local FORWARDS = {forwards}
+local PROTOCOL = "sec-websocket-protocol"
+local SECRET = {{"bearer", "token", "key", "auth", "jwt", "secret", "organization", "project"}}
+
+local function plain(name)
+  name = string.gsub(name, "%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)
+  return (string.gsub(string.lower(name), "[-_+%s%[%]]", ""))
+end
+
+local function without(query)
+  local kept = {{}}
+  for mark, piece in string.gmatch("&" .. query, "([&;])([^&;]*)") do
+    if not REMOVED[plain(string.match(piece, "^[^=]*"))] then
+      kept[#kept + 1] = mark .. piece
+    end
+  end
+  return string.sub(table.concat(kept), 2)
+end
+
+local function harmless(protocol)
+  local lower = string.lower(protocol)
+  if #lower > 64 or string.sub(lower, 1, 2) == "ey" then return false end
+  for _, word in ipairs(SECRET) do
+    if string.find(lower, word, 1, true) then return false end
+  end
+  return true
+end
+
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  local path, query = string.match(headers:get(":path"), "^([^?]*)%?(.*)$")
+  if path ~= nil then
+    local kept = without(query)
+    headers:replace(":path", kept == "" and path or path .. "?" .. kept)
+  end
+  local protocols = headers:get(PROTOCOL)
+  if protocols == nil or FORWARDS then return end
+  local kept = {{}}
+  for index = 0, headers:getNumValues(PROTOCOL) - 1 do
+    for protocol in string.gmatch(headers:getAtIndex(PROTOCOL, index), "[^%s,]+") do
+      if harmless(protocol) then kept[#kept + 1] = protocol end
+    end
+  end
+  headers:remove(PROTOCOL)
+  if #kept > 0 then headers:add(PROTOCOL, table.concat(kept, ", ")) end
+end
+"""
+
+# Orders to a proxy. (`x-accel-buffering` only tells one not to wait, as streams do.)
+ORDERS = (
+    "x-envoy-",
+    "x-accel-redirect",
+    "x-accel-limit",
+    "x-accel-expires",
+    "x-accel-charset",
+    "x-sendfile",
+    "x-reproxy-",
+)
+
+
+def withheld(remote: RemoteBackend) -> Message:
+    """Give the early header mutation that takes away what the remote shall not see, before anything reads it."""
+    forwards = remote.forward_client_authorization
+    names = (*PRIVATE, *(() if forwards else CREDENTIALS), *remote.headers_to_remove)
+    patterns = () if forwards else (_matching({"safe_regex": {"regex": CREDENTIAL}}),)
+    prefixes = (_matching({"prefix": prefix, "ignore_case": True}) for prefix in (*OURS, *OF_PROXIES))
+    return extension(
+        "envoy.http.early_header_mutation.header_mutation",
+        "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+        mutations=[*prefixes, *patterns, *({"remove": name.lower()} for name in names)],
+    )
+
+
+def filters(remote: RemoteBackend) -> list[Message]:
+    """Give the HTTP filters that take away the same of the query, of WebSocket protocols and of trailers, and answers' hints."""
+    forwards = remote.forward_client_authorization
+    own = (_plain(name) for name in remote.query_to_remove)
+    names = dict.fromkeys((*(() if forwards else QUERY), *own))
+    listed = ", ".join(f"[{lua.text(name)}] = true" for name in names)
+    return [
+        lua.filter_of(REMOVE.format(names=listed, forwards="true" if forwards else "false")),
+        _mutation(remote),
+    ]
+
+
+def _mutation(remote: RemoteBackend) -> Message:
+    orders = [_matching({"prefix": prefix, "ignore_case": True}) for prefix in ORDERS]
+    ours = _matching({"prefix": "x-offload", "ignore_case": True})
+    trailers = [{"remove": name} for name in ("alt-svc", "strict-transport-security")]
+    cookies = [] if remote.forward_client_authorization else [{"remove": "set-cookie"}]
+    return extension(
+        "envoy.filters.http.header_mutation",
+        "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+        mutations={
+            # Nobody who speaks inference sends any; they would pass beside all that is taken away above.
+            "request_trailers_mutations": [_matching({"safe_regex": {"regex": ".*"}})],
+            "response_mutations": orders,
+            "response_trailers_mutations": [*orders, ours, *trailers, *cookies],
+        },
+    )
+
+
+def _matching(matcher: Message) -> Message:
+    return {"remove_on_match": {"key_matcher": matcher}}
+
+
+def _plain(name: str) -> str:
+    return name.lower().translate({ord(each): None for each in "-_+[] "})

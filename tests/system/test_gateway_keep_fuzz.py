@@ -1,0 +1,183 @@
+"""What arrives at the remote, held against a plain model of the rules: 20,000 requests that are spelled in odd ways."""
+
+import asyncio
+import random
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+import builders
+from beamlit_controller.core.spec import HeaderMatch, PathPrefix
+from fakes import client
+from fakes.gateway import gateway, to
+from fakes.upstream import upstream
+
+pytestmark = pytest.mark.system
+
+REQUESTS = 20_000
+CLIENTS = 8
+SEED = 20_260_601
+
+METHODS = ("POST",) * 9 + ("GET", "PUT", "DELETE", "OPTIONS", "post")
+PIECES = (
+    *("/",) * 8,
+    *(
+        "//",
+        "/./",
+        "/../",
+        "\\",
+        "%2f",
+        "%2F",
+        "%5c",
+        "%252f",
+        "/..;/",
+        "/..%2f",
+        "%2e%2e/",
+        "/.%2e/",
+        "/;/",
+        ";a=b",
+        ";",
+        "%3b",
+    ),
+    *("metrics", "METRICS", "%6detrics", "m%65trics", "%256detrics", "v1", "files", "fil%65s", "responses", "batches"),
+    *("internal", "private:predict", "private%3Apredict", "private%3apredict", "private%253apredict"),
+    *(
+        "chat",
+        "completions",
+        "x",
+        "a.b",
+        "..a",
+        ".",
+        "..",
+        "?",
+        "?x=/metrics",
+        "%20",
+        "%00",
+        "%ff",
+        "é",
+        "-",
+        "api",
+        "openai",
+    ),
+)
+CLASSES = ("restricted", "Restricted", "public", "public, restricted", "restrictedly", "", '"restricted"', "\xff")
+KEPT_PATHS = ("/internal", "/v1/private:predict")
+STATEFUL = ("metrics", "files", "batches", "responses/")
+BASES = {"v1", "api", "openai"}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, told by its number in a header."""
+
+    method: str
+    path: str
+    classes: tuple[str, ...]
+
+
+def requests() -> list[Request]:
+    draw = random.Random(SEED)
+    made = []
+    for _ in range(REQUESTS):
+        path = "/" + "".join(draw.choices(PIECES, k=draw.randint(1, 7)))
+        classes = tuple(draw.choices(CLASSES, k=draw.choice((0, 0, 0, 1, 2))))
+        made.append(Request(draw.choice(METHODS), path, classes))
+    return made
+
+
+def must_stay(request: Request) -> bool:
+    """Tell whether the rules keep the request, as the strictest reader of it would say."""
+    return (
+        request.method != "POST"
+        or (bool(request.classes) and _restricted(",".join(request.classes)))
+        or any(map(_is_kept, _readings(request.path)))
+    )
+
+
+def _restricted(value: str) -> bool:
+    words = [word.strip().lower() for word in value.split(",")]
+    return "restricted" in words or '"' in value or "\xff" in value or not any(words)
+
+
+def _is_kept(segments: tuple[str, ...]) -> bool:
+    path = "/" + "/".join(segments)
+    own = any(path == rule or path.startswith(f"{rule}/") for rule in KEPT_PATHS)
+    rest = list(segments)
+    while rest and rest[0] in BASES:
+        rest.pop(0)
+    first = rest[:1]
+    return own or first in (["metrics"], ["files"], ["batches"]) or (first == ["responses"] and len(rest) > 1)
+
+
+def _readings(path: str) -> set[tuple[str, ...]]:
+    """Give the path as servers read it: decoded or not, once or twice, parameters taken off before or after dots are resolved."""
+    path = path.partition("?")[0]
+    decoded = [path, unquote(path), unquote(unquote(path))]
+    return {_segments(each, parameters=parameters) for each in decoded for parameters in (True, False)}
+
+
+def _segments(path: str, *, parameters: bool) -> tuple[str, ...]:
+    resolved: list[str] = []
+    for segment in re.split(r"[/\\]+", path.lower()):
+        plain = segment.partition(";")[0] if parameters else segment
+        if plain == "..":
+            del resolved[-1:]
+        elif plain not in ("", "."):
+            resolved.append(plain)
+    return tuple(segment.partition(";")[0] for segment in resolved)
+
+
+async def test_nothing_arrives_at_the_remote_that_the_rules_keep(tmp_path: Path) -> None:
+    made = requests()
+    rules = (HeaderMatch("x-data-class", "restricted"), *map(PathPrefix, KEPT_PATHS))
+    async with upstream("local") as local, upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote), keep_local=rules)
+        async with gateway(spec, tmp_path, local=[local], share=100) as gate:
+            share = -(-REQUESTS // CLIENTS)
+            await asyncio.gather(
+                *(
+                    _send(gate.front, made, range(start, min(start + share, REQUESTS)))
+                    for start in range(0, REQUESTS, share)
+                )
+            )
+        # Both sides get the path as Envoy has resolved it.
+        arrived = {
+            number: replace(made[number], path=request.line[1])
+            for request in remote.requests
+            for number in (int(request.header("x-number") or -1),)
+        }
+
+    leaked = [request for request in arrived.values() if must_stay(request)]
+    plain = {number for number, request in enumerate(made) if _is_plain(request) and not must_stay(request)}
+    assert not leaked
+    assert len(plain) > 100
+    assert plain <= arrived.keys()
+
+
+def _is_plain(request: Request) -> bool:
+    return (
+        request.method == "POST" and re.fullmatch(r"(?:/[a-z0-9]+)+", request.path) is not None and not request.classes
+    )
+
+
+async def _send(front: str, made: list[Request], numbers: range) -> None:
+    asker = await client.open_to(front)
+    for number in numbers:
+        request = made[number]
+        headers = [
+            ("x-number", str(number)),
+            ("content-length", "0"),
+            *(("x-data-class", each) for each in request.classes),
+        ]
+        try:
+            await asker.send_head(f"{request.method} {request.path} HTTP/1.1", headers)
+            answer = await asker.response()
+        except ConnectionError:
+            answer = None
+        if answer is None or answer.header("connection") == "close":
+            asker.abort()
+            asker = await client.open_to(front)
+    asker.abort()

@@ -1,0 +1,195 @@
+"""What a client says that is not the remote's business: it stays here, wherever it stands in the request."""
+
+from pathlib import Path
+
+import pytest
+
+import builders
+from fakes import client
+from fakes.gateway import gateway, to
+from fakes.upstream import Exchange, upstream
+
+pytestmark = pytest.mark.system
+
+SECRETS = (
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "x-api-key",
+    "api-key",
+    "apikey",
+    "x-goog-api-key",
+    "x-goog-iap-jwt-assertion",
+    "x-goog-authenticated-user-email",
+    "x-amz-security-token",
+    "x-amzn-oidc-accesstoken",
+    "x-amzn-oidc-data",
+    "ocp-apim-subscription-key",
+    "x-functions-key",
+    "x-auth-token",
+    "x-access-token",
+    "x-id-token",
+    "private-token",
+    "cf-access-jwt-assertion",
+    "cf-access-client-secret",
+    "cf-aig-authorization",
+    "cf-connecting-ip",
+    "x-auth-request-access-token",
+    "x-auth-request-email",
+    "x-ms-token-aad-access-token",
+    "x-ms-client-principal",
+    "x-litellm-api-key",
+    "helicone-auth",
+    "x-portkey-virtual-key",
+    "dpop",
+    "openai-organization",
+    "openai-project",
+    "x-forwarded-access-token",
+    "x-forwarded-client-cert",
+    "X-Some-New-Vendor-Api-Key",
+    "signature",
+)
+HARMLESS = (
+    ("anthropic-version", "2023-06-01"),
+    ("anthropic-beta", "a"),
+    ("openai-beta", "b"),
+    ("api-version", "1"),
+    ("idempotency-key", "one"),
+    ("x-session-id", "s"),
+    ("x-max-tokens", "5"),
+    ("x-request-id", "r"),
+    ("authority-of", "x"),
+)
+
+
+async def test_credentials_of_clients_stay_whatever_they_are_called(tmp_path: Path) -> None:
+    async with (
+        upstream("local") as local,
+        upstream("remote") as remote,
+        gateway(builders.spec(remote=to(remote)), tmp_path, local=[local], share=100) as gate,
+    ):
+        await client.ask(gate.front, headers=(*((name, "hush") for name in SECRETS), *HARMLESS))
+
+    [seen] = remote.requests
+    assert "hush" not in str(seen.headers)
+    assert set(HARMLESS) <= set(seen.headers)
+
+
+@pytest.mark.parametrize(
+    ("sent", "arrives"),
+    [
+        ("/v1/chat?api-version=1&key=hush", "/v1/chat?api-version=1"),
+        ("/v1/chat?key=hush", "/v1/chat"),
+        ("/v1/chat?API_KEY=hush&a=1", "/v1/chat?a=1"),
+        ("/v1/chat?a=1;b=%20&api-key=hush;c=2", "/v1/chat?a=1;b=%20;c=2"),
+        ("/v1/chat?%6bey=hush&x=%2f", "/v1/chat?x=%2f"),
+        ("/v1/chat?access_token=hush&X-Amz-Signature=hush&sig=hush", "/v1/chat"),
+        ("/v1/chat?monkey=1&keys=2&a=key=3&", "/v1/chat?monkey=1&keys=2&a=key=3&"),
+        ("/v1/chat?", "/v1/chat"),
+        ("/v1/chat?key&key[]=hush&b", "/v1/chat?b"),
+    ],
+)
+async def test_credentials_in_the_query_stay_and_the_rest_is_untouched(tmp_path: Path, sent: str, arrives: str) -> None:
+    async with (
+        upstream("local") as local,
+        upstream("remote") as remote,
+        gateway(builders.spec(remote=to(remote)), tmp_path, local=[local], share=100) as gate,
+    ):
+        await client.ask(gate.front, sent)
+        await gate.offload(0)
+        await client.ask(gate.front, sent)
+
+    assert [request.line[1] for request in remote.requests] == [arrives]
+    assert [request.line[1] for request in local.requests] == [sent]
+
+
+async def test_a_user_adds_headers_and_parameters_to_the_list(tmp_path: Path) -> None:
+    async with upstream("local") as local, upstream("remote") as remote:
+        target = to(remote, headers_to_remove=("X-Team",), query_to_remove=("user-id",))
+        async with gateway(builders.spec(remote=target), tmp_path, local=[local], share=100) as gate:
+            await client.ask(
+                gate.front, "/?user_id=hush&a=1&key=hush", headers=(("x-team", "hush"), ("x-api-key", "hush"))
+            )
+
+    [seen] = remote.requests
+    assert seen.line[1] == "/?a=1"
+    assert "hush" not in str(seen.headers)
+
+
+async def test_what_is_forwarded_by_choice_passes_but_for_what_proxies_and_the_user_say(tmp_path: Path) -> None:
+    async with upstream("local") as local, upstream("remote") as remote:
+        target = to(remote, forward_client_authorization=True, headers_to_remove=("x-team",))
+        async with gateway(builders.spec(remote=target), tmp_path, local=[local], share=100) as gate:
+            names = (
+                "authorization",
+                "x-api-key",
+                "cookie",
+                "x-goog-api-key",
+                "x-team",
+                "x-forwarded-for",
+                "cf-access-token",
+            )
+            await client.ask(gate.front, "/?key=mine", headers=[(name, "a=b") for name in names])
+
+    [seen] = remote.requests
+    passed = {name for name, value in seen.headers if value == "a=b"}
+    assert passed == {"authorization", "x-api-key", "cookie", "x-goog-api-key"}
+    assert seen.line[1] == "/?key=mine"
+
+
+async def test_keys_in_websocket_protocols_stay(tmp_path: Path) -> None:
+    protocols = "realtime, openai-insecure-api-key.hush, openai-beta.realtime-v1, openai-organization.hush"
+    upgrade = (
+        ("connection", "upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-key", "x"),
+        ("sec-websocket-version", "13"),
+    )
+    async with (
+        upstream("local") as local,
+        upstream("remote") as remote,
+        gateway(builders.spec(remote=to(remote)), tmp_path, local=[local], share=100) as gate,
+    ):
+        await client.get(gate.front, "/v1/realtime", headers=(*upgrade, ("sec-websocket-protocol", protocols)))
+
+    [seen] = remote.requests
+    assert seen.header("sec-websocket-protocol") == "realtime, openai-beta.realtime-v1"
+    assert seen.header("sec-websocket-key") == "x"
+
+
+async def test_the_remote_gives_no_orders(tmp_path: Path) -> None:
+    async def orders(exchange: Exchange) -> None:
+        names = ("x-accel-redirect", "x-envoy-ratelimited", "x-envoy-immediate-health-check-fail", "x-sendfile")
+        marks = (("x-offload-local", "unavailable"), ("x-offload-served-by", "local"), ("x-accel-buffering", "no"))
+        await exchange.respond(b"remote", headers=(*((name, "/secret") for name in names), *marks))
+
+    async with (
+        upstream("local") as local,
+        upstream("remote", orders) as remote,
+        gateway(builders.spec(remote=to(remote)), tmp_path, local=[local], share=100) as gate,
+    ):
+        answer = await client.ask(gate.front)
+
+    assert answer.body.content == b"remote"
+    assert not local.requests
+    assert answer.header("x-offload-served-by") == "remote"
+    assert answer.header("x-accel-buffering") == "no"
+    assert "/secret" not in str(answer.headers)
+
+
+@pytest.mark.parametrize("header", [(), (("x-envoy-ratelimited", "true"),)])
+async def test_a_remote_that_limits_us_is_replaced_by_local_whatever_it_says_beside(
+    tmp_path: Path, header: tuple[tuple[str, str], ...]
+) -> None:
+    async def limited(exchange: Exchange) -> None:
+        await exchange.respond(b"", status="429 Too Many Requests", headers=header)
+
+    async with (
+        upstream("local") as local,
+        upstream("remote", limited) as remote,
+        gateway(builders.spec(remote=to(remote)), tmp_path, local=[local], share=100) as gate,
+    ):
+        answer = await client.ask(gate.front)
+
+    assert answer.body.content == b"local"
+    assert remote.requests
