@@ -45,7 +45,7 @@ _ITEMS: Final = {
     "ports": ("port", "protocol"),
 }
 _CUSTOM: Final = {"conditions", "ownerReferences", "finalizers"}
-_ATOMIC: Final = {("f:spec", "f:selector"), ("f:endpoints",)}
+_ATOMIC: Final[frozenset[Path]] = frozenset({("f:spec", "f:selector"), ("f:endpoints",)})
 _IDENTITY: Final = {
     ("f:apiVersion",),
     ("f:kind",),
@@ -67,11 +67,37 @@ _IDENTITY: Final = {
 }
 
 
-def owned(content: Json) -> frozenset[Path]:
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Which lists of a kind have items of their own, and which mappings are one value."""
+
+    custom: bool
+    atomic: frozenset[Path]
+
+    def keys(self, path: Path) -> tuple[str, ...] | None:
+        """Give by what the items of the list at a path are told apart; None for a list that is one value."""
+        name = path[-1].removeprefix("f:") if path else ""
+        if self.custom and name not in _CUSTOM:
+            return None
+        if name == "ports" and any(element.startswith("k:") for element in path):
+            return ("containerPort", "protocol")
+        return _ITEMS.get(name)
+
+
+def shape(content: Json) -> Shape:
+    """Give the shape of an object as the API server has it."""
+    return Shape(_is_custom(content), _ATOMIC)
+
+
+def client_shape(content: Json) -> Shape:
+    """Give the shape of an object as kubectl has it when it applies by itself."""
+    return Shape(_is_custom(content), frozenset())
+
+
+def owned(content: Json, of: Shape | None = None) -> frozenset[Path]:
     """Give the paths of all fields that somebody can own."""
-    return frozenset(
-        path for path in _paths(content, _is_custom(content)) if path[:2] not in _IDENTITY and path[:1] not in _IDENTITY
-    )
+    found = _paths(content, of or shape(content))
+    return frozenset(path for path in found if path[:2] not in _IDENTITY and path[:1] not in _IDENTITY)
 
 
 def changed(before: Json, after: Json) -> frozenset[Path]:
@@ -81,45 +107,36 @@ def changed(before: Json, after: Json) -> frozenset[Path]:
 
 def at(content: Json, path: Path) -> Any:  # noqa: ANN401 - any value
     """Give what is at a path; the mere presence of an item of a list."""
-    custom, node, walked = _is_custom(content), content, ()
-    for element in path:
-        walked = (*walked, element)
-        node = _step(node, element, keys(walked[:-1], custom=custom))
+    of, node = shape(content), content
+    for number, element in enumerate(path):
+        node = _step(node, element, of.keys(path[:number]))
         if node is MISSING:
             return MISSING
     return True if path and path[-1].startswith("k:") else node
 
 
-def merged(live: Any, applied: Any, path: Path = (), *, custom: bool) -> Any:  # noqa: ANN401 - any values
+def merged(live: Any, applied: Any, of: Shape, path: Path = ()) -> Any:  # noqa: ANN401 - any values
     """Lay what is applied over what is there."""
-    if isinstance(live, dict) and isinstance(applied, dict) and path not in _ATOMIC:
-        over = {
-            name: merged(live.get(name), each, (*path, f"f:{name}"), custom=custom) for name, each in applied.items()
-        }
+    if isinstance(live, dict) and isinstance(applied, dict) and path not in of.atomic:
+        over = {name: merged(live.get(name), each, of, (*path, f"f:{name}")) for name, each in applied.items()}
         return {**live, **over}
-    names = keys(path, custom=custom)
+    names = of.keys(path)
     if names is None or not isinstance(live, list) or not isinstance(applied, list):
         return deepcopy(applied)
     if names is SET:
         return [*live, *(each for each in applied if each not in live)]
-    return _items_merged(live, applied, path, names, custom=custom)
+    there = {_element(each, names): each for each in live}
+    for each in applied:
+        element = _element(each, names)
+        there[element] = merged(there.get(element), each, of, (*path, element))
+    return list(there.values())
 
 
-def without(content: Json, path: Path) -> Json:
+def without(content: Json, path: Path, of: Shape | None = None) -> Json:
     """Give the object without what is at a path, and without the mappings and lists that this leaves empty."""
     whole = deepcopy(content)
-    _remove(whole, path, (), custom=_is_custom(content))
+    _remove(whole, path, of or shape(content))
     return whole
-
-
-def keys(path: Path, *, custom: bool) -> tuple[str, ...] | None:
-    """Give by what the items of the list at a path are told apart; None for a list that is one value."""
-    name = path[-1].removeprefix("f:") if path else ""
-    if custom and name not in _CUSTOM:
-        return None
-    if name == "ports" and any(element.startswith("k:") for element in path):
-        return ("containerPort", "protocol")
-    return _ITEMS.get(name)
 
 
 def rendered(owners: Iterable[Owner], api_version: str) -> list[Json]:
@@ -153,17 +170,17 @@ def _is_custom(content: Json) -> bool:
     return str(content.get("apiVersion", "")).startswith("deployment.beamlit.com/")
 
 
-def _paths(node: Any, custom: bool, path: Path = ()) -> Iterator[Path]:  # noqa: ANN401, FBT001 - any value
-    names = keys(path, custom=custom)
-    if isinstance(node, dict) and node and path not in _ATOMIC:
+def _paths(node: Any, of: Shape, path: Path = ()) -> Iterator[Path]:  # noqa: ANN401 - any value
+    names = of.keys(path)
+    if isinstance(node, dict) and node and path not in of.atomic:
         for name, each in node.items():
-            yield from _paths(each, custom, (*path, f"f:{name}"))
+            yield from _paths(each, of, (*path, f"f:{name}"))
     elif isinstance(node, list) and node and names is not None:
         for each in node:
             item = (*path, _element(each, names))
             yield item
             if isinstance(each, dict):
-                yield from _paths(each, custom, item)
+                yield from _paths(each, of, item)
     elif path:
         yield path
 
@@ -185,23 +202,13 @@ def _step(node: Any, element: str, names: tuple[str, ...] | None) -> Any:  # noq
     return next((each for each in node if _element(each, names) == element), MISSING)
 
 
-def _items_merged(
-    live: list[Any], applied: list[Any], path: Path, names: tuple[str, ...], *, custom: bool
-) -> list[Any]:
-    there = {_element(each, names): each for each in live}
-    for each in applied:
-        element = _element(each, names)
-        there[element] = merged(there.get(element), each, (*path, element), custom=custom)
-    return list(there.values())
-
-
-def _remove(node: Any, path: Path, walked: Path, *, custom: bool) -> None:  # noqa: ANN401 - any value
-    element, names = path[0], keys(walked, custom=custom)
-    child = _step(node, element, names)
+def _remove(node: Any, path: Path, of: Shape, walked: Path = ()) -> None:  # noqa: ANN401 - any value
+    element = path[0]
+    child = _step(node, element, of.keys(walked))
     if child is MISSING:
         return
     if len(path) > 1:
-        _remove(child, path[1:], (*walked, element), custom=custom)
+        _remove(child, path[1:], of, (*walked, element))
         if child not in ({}, []):
             return
     if element.startswith("f:"):

@@ -41,17 +41,22 @@ def collisions(live: Held, wanted: Json, manager: Manager) -> tuple[tuple[Owner,
 
 def refusal(at: Address, found: tuple[tuple[Owner, Path], ...]) -> RefusedError:
     """Say with whom an apply collides."""
-    one = f"conflict with {_named(*found[0], at)}"
-    listed = "".join(f"\n- {_named(owner, path, at)}" for owner, path in found)
-    said = one if len(found) == 1 else f"conflicts with:{listed}"
-    counted = "1 conflict" if len(found) == 1 else f"{len(found)} conflicts"
-    return RefusedError(409, "Conflict", f"Apply failed with {counted}: {said}")
+    if len(found) == 1:
+        owner, path = found[0]
+        said = f"1 conflict: conflict with {_named(owner, at)}: {api_fields.shown(path)}"
+        return RefusedError(409, "Conflict", f"Apply failed with {said}")
+    names = sorted({_named(owner, at) for owner, _ in found})
+    listed = (
+        "\n".join([f"conflicts with {name}:", *(f"- {api_fields.shown(p)}" for o, p in found if _named(o, at) == name)])
+        for name in names
+    )
+    return RefusedError(409, "Conflict", f"Apply failed with {len(found)} conflicts: {chr(10).join(listed)}")
 
 
-def _named(owner: Owner, path: Path, at: Address) -> str:
+def _named(owner: Owner, at: Address) -> str:
     by = f' with subresource "{owner.subresource}"' if owner.subresource else ""
     using = "" if owner.operation == "Apply" else f" using {at.kind.api_version}"
-    return f'"{owner.manager}"{by}{using}: {api_fields.shown(path)}'
+    return f'"{owner.manager}"{by}{using}'
 
 
 def dropped(live: Held, wanted: Json, manager: Manager) -> tuple[Path, ...]:

@@ -1,10 +1,11 @@
 """Patches as the API server reads them: a merge patch, a JSON patch, and kubectl's three-way apply."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
 from fakes import api_fields
+from fakes.api_fields import Path
 from fakes.api_kinds import Json, RefusedError
 
 
@@ -34,13 +35,19 @@ def operate(content: Json, operations: Sequence[Json]) -> Json:
 
 def three_way(last: Json, wanted: Json, live: Json) -> Json:
     """Lay what is wanted over what is there, without what was wanted last and is not any more."""
+    of = api_fields.client_shape(wanted)
+    kept = api_fields.owned(wanted, of)
     whole = live
-    dropped = api_fields.owned(last) - api_fields.owned(wanted)
-    for path in sorted(dropped, key=len):
-        if not any(each[: len(path)] == path for each in api_fields.owned(wanted)):
-            whole = api_fields.without(whole, path)
-    laid: Json = api_fields.merged(whole, wanted, custom="beamlit.com/" in str(wanted["apiVersion"]))
+    for path in {_topmost(each, kept) for each in api_fields.owned(last, of) - kept}:
+        whole = api_fields.without(whole, path, of) if path else whole
+    laid: Json = api_fields.merged(whole, wanted, of)
     return laid
+
+
+def _topmost(path: Path, kept: Collection[Path]) -> Path:
+    """Give the shortest beginning of a path below which nothing is kept, empty if there is none."""
+    beginnings = (path[: number + 1] for number in range(len(path)))
+    return next((each for each in beginnings if not any(other[: len(each)] == each for other in kept)), ())
 
 
 def _operated(whole: Json, operation: Json) -> Json:
@@ -56,9 +63,7 @@ def _operated(whole: Json, operation: Json) -> Json:
     if name == "remove":
         _drop(whole, parts)
         return whole
-    if name == "replace":
-        _at(whole, parts)
-    elif name != "add":
+    if name not in {"add", "replace"}:
         raise ValueError(f"unexpected operation {name}")
     return _put(whole, parts, deepcopy(operation["value"]), insert=name == "add")
 

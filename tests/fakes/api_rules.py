@@ -1,9 +1,10 @@
 """What the API server checks before it writes, and which part of an object a path may write."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from fakes import api_kinds, api_schema
-from fakes.api_kinds import DEPLOYMENT, MODEL_DEPLOYMENT, NAMESPACE, POD, SERVICE, Address, Json, RefusedError
+from fakes.api_kinds import DEPLOYMENT, MODEL_DEPLOYMENT, POD, SERVICE, Address, Json, RefusedError
 
 _FIXED: Final = (
     "name",
@@ -27,24 +28,40 @@ def same_place(at: Address, wanted: Json) -> None:
         raise RefusedError(400, "BadRequest", why)
 
 
-def same_object(at: Address, there: Json, wanted: Json) -> None:
-    """Refuse a write over another object, or over another version of it."""
+def same_object(at: Address, there: Json, wanted: Json, *, whole: bool) -> None:
+    """Refuse a write over another object, or over another version of it. By way of `status` no uid is looked at."""
     same_place(at, wanted)
     about = there["metadata"]
-    if wanted.get("uid") and wanted["uid"] != about["uid"]:
-        why = f"Precondition failed: UID in precondition: {wanted['uid']}, UID in object meta: {about['uid']}"
-        raise api_kinds.conflict(at, why)
+    if wanted.get("uid") and wanted["uid"] != about["uid"] and not at.subresource:
+        raise _other(at, about["uid"], wanted["uid"], whole=whole)
     if wanted.get("resourceVersion") and wanted["resourceVersion"] != about["resourceVersion"]:
         raise api_kinds.conflict(at, api_kinds.MODIFIED)
 
 
+def _other(at: Address, there: str, meant: str, *, whole: bool) -> RefusedError:
+    if not whole:
+        return api_kinds.invalid(at, f'metadata.uid: Invalid value: "{meant}": field is immutable')
+    where = f"{at.kind.group}/{at.kind.plural}" if at.kind.custom else at.kind.plural
+    why = (
+        f"StorageError: invalid object, Code: 4, Key: /registry/{where}/{at.namespace}/{at.name}, ResourceVersion: 0, "
+        f"AdditionalErrorMsg: Precondition failed: UID in precondition: {meant}, UID in object meta: {there}"
+    )
+    return api_kinds.conflict(at, why)
+
+
 def preconditions(at: Address, there: Json, asked: Json) -> None:
     """Refuse to delete another object than the one that is meant."""
-    for name, shown in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+    for name, shown, end in (
+        ("uid", "UID", "deleted and then recreated"),
+        ("resourceVersion", "ResourceVersion", "modified"),
+    ):
         meant, found = asked.get(name), there["metadata"][name]
         if meant is not None and meant != found:
-            why = f"Precondition failed: {shown} in precondition: {meant}, {shown} in object meta: {found}"
-            raise api_kinds.conflict(at, why)
+            why = f"the {shown} in the precondition ({meant}) does not match the {shown} in record ({found})"
+            said = f"{why}. The object might have been {end}"
+            raise RefusedError(
+                409, "Conflict", f'Operation cannot be fulfilled on {at.kind.qualified} "{at.name}": {said}'
+            )
 
 
 def deleted(at: Address, content: Json) -> Json:
@@ -82,14 +99,19 @@ def about(at: Address, there: Json, whole: Json) -> Json:
     given = {name: each for name, each in wanted.items() if name not in {*_FIXED, "managedFields", "resourceVersion"}}
     more = set(given.get("finalizers") or ()) - set(before.get("finalizers") or ())
     if more and "deletionTimestamp" in before:
-        why = f"no new finalizers can be added if the object is being deleted, found new finalizers {sorted(more)}"
+        why = f"no new finalizers can be added if the object is being deleted, found new finalizers {_listed(more)}"
         raise api_kinds.invalid(at, f"metadata.finalizers: Forbidden: {why}")
     return {**given, **kept}
 
 
+def _listed(names: Iterable[str]) -> str:
+    quoted = ", ".join(f'"{name}"' for name in sorted(names))
+    return f"[]string{{{quoted}}}"
+
+
 def check(at: Address, after: Json) -> None:
     """Refuse an object that is not valid."""
-    found = list(api_schema.mistakes(api_schema.SCHEMA, after)) if at.kind is MODEL_DEPLOYMENT else []
+    found = list(api_schema.refused(after)) if at.kind is MODEL_DEPLOYMENT else []
     if len(at.name) > NAME_LENGTH:
         found.append(f'metadata.name: Invalid value: "{at.name}": must be no more than {NAME_LENGTH} bytes')
     if at.kind is DEPLOYMENT:
@@ -125,12 +147,13 @@ def scale(content: Json) -> Json:
     meta = content["metadata"]
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
     selector = (content["spec"].get("selector") or {}).get("matchLabels") or {}
+    replicas = content["spec"].get("replicas")
     joined = ",".join(f"{name}={value}" for name, value in sorted(selector.items()))
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {name: meta[name] for name in kept if name in meta},
-        "spec": {"replicas": content["spec"].get("replicas", 0)},
+        "spec": {"replicas": replicas} if replicas else {},
         "status": {"replicas": (content.get("status") or {}).get("replicas", 0), "selector": joined},
     }
 
@@ -138,6 +161,3 @@ def scale(content: Json) -> Json:
 def is_terminating(content: Json) -> bool:
     """Tell whether an object is on its way out."""
     return "deletionTimestamp" in content["metadata"]
-
-
-NAMESPACES: Final = NAMESPACE.resource

@@ -3,6 +3,7 @@
 It is the schema that the definition is rendered from. Rules between fields (CEL) are not evaluated.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -29,14 +30,36 @@ def filled(schema: Json, value: Any, *, root: bool = True) -> Any:  # noqa: ANN4
     return {**whole, "metadata": value["metadata"]} if root else whole
 
 
+def refused(content: Json) -> list[str]:
+    """Give what the API server refuses of an object, in its words."""
+    found = list(mistakes(SCHEMA, content))
+    return [*found, _UNCHECKED] if any(word in each for each in found for word in _BLOCKING) else found
+
+
+_BLOCKING: Final = ("Too long", "Too many", "Unsupported value", "Required value", "must be of type")
+_UNCHECKED: Final = (
+    "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; "
+    "correct the existing errors to complete validation"
+)
+
+
 def mistakes(schema: Json, value: Any, at: str = "") -> Iterator[str]:  # noqa: ANN401 - any value
     """Give what the API server would refuse, in its words."""
     wrong = _type(schema, value)
     if wrong:
-        yield f'{at or "<nil>"}: Invalid value: "{wrong}": {at} in body must be of type {schema["type"]}: "{wrong}"'
+        told = f'{_inside(at)} must be of type {schema["type"]}: "{wrong}"'
+        yield f'{at or "<nil>"}: Invalid value: "{wrong}": {told}'
         return
-    yield from (f"{at}: {each}" for each in (*_text(schema, value), *_size(schema, value), *_enum(schema, value)))
+    inside = _inside(at)
+    yield from (
+        f"{at}: {each}"
+        for each in (*_text(schema, value, inside), *_size(schema, value, inside), *_enum(schema, value))
+    )
     yield from _below(schema, value, at)
+
+
+def _inside(at: str) -> str:
+    return f"{at.removeprefix('status.')} in body"
 
 
 def _type(schema: Json, value: Any) -> str:  # noqa: ANN401 - any value
@@ -57,17 +80,17 @@ _TYPES: Final[Mapping[str, Any]] = {
 }
 
 
-def _text(schema: Json, value: Any) -> Iterator[str]:  # noqa: ANN401 - any value
+def _text(schema: Json, value: Any, inside: str) -> Iterator[str]:  # noqa: ANN401 - any value
     if not isinstance(value, str):
         return
     if len(value) > schema.get("maxLength", len(value)):
         yield f"Too long: may not be more than {schema['maxLength']} bytes"
     if len(value) < schema.get("minLength", 0):
-        yield f'Invalid value: "{value}": should be at least {schema["minLength"]} chars long'
+        yield f'Invalid value: "{value}": {inside} should be at least {schema["minLength"]} chars long'
     if "pattern" in schema and not re.search(schema["pattern"], value):
         yield f"Invalid value: \"{value}\": should match '{schema['pattern']}'"
     if schema.get("format") == "date-time" and not _is_instant(value):
-        yield f'Invalid value: "{value}": must be of type date-time: "{value}"'
+        yield f'Invalid value: "{value}": {inside} must be of type date-time: "{value}"'
 
 
 def _is_instant(text: str) -> bool:
@@ -77,16 +100,16 @@ def _is_instant(text: str) -> bool:
         return False
 
 
-def _size(schema: Json, value: Any) -> Iterator[str]:  # noqa: ANN401 - any value
+def _size(schema: Json, value: Any, inside: str) -> Iterator[str]:  # noqa: ANN401 - any value
     if isinstance(value, int | float) and not isinstance(value, bool):
         if value < schema.get("minimum", value):
-            yield f"Invalid value: {value}: should be greater than or equal to {schema['minimum']}"
+            yield f"Invalid value: {value}: {inside} should be greater than or equal to {schema['minimum']}"
         if value > schema.get("maximum", value):
-            yield f"Invalid value: {value}: should be less than or equal to {schema['maximum']}"
+            yield f"Invalid value: {value}: {inside} should be less than or equal to {schema['maximum']}"
     if isinstance(value, list) and len(value) > schema.get("maxItems", len(value)):
         yield f"Too many: {len(value)}: must have at most {schema['maxItems']} items"
     if isinstance(value, list) and len(value) < schema.get("minItems", 0):
-        yield f"Invalid value: {len(value)}: should have at least {schema['minItems']} items"
+        yield f"Invalid value: {len(value)}: {inside} should have at least {schema['minItems']} items"
     if isinstance(value, Mapping) and len(value) > schema.get("maxProperties", len(value)):
         yield f"Too many: {len(value)}: must have at most {schema['maxProperties']} items"
 
@@ -121,5 +144,5 @@ def _twice(schema: Json, value: list[Any], at: str) -> Iterator[str]:
     for number, each in enumerate(value if names else ()):
         key = {name: each.get(name) for name in names}
         if key in seen:
-            yield f"{at}[{number}]: Duplicate value: {key}"
+            yield f"{at}[{number}]: Duplicate value: {json.dumps(key, separators=(',', ':'))}"
         seen.append(key)

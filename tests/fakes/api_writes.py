@@ -41,7 +41,7 @@ class Writes:
         if not version and not at.kind.unconditional:
             why = "metadata.resourceVersion: Invalid value: 0: must be specified for an update"
             raise api_kinds.invalid(at, why)
-        return self._updated(at, before, content, manager)
+        return self._updated(at, before, content, manager, whole=True)
 
     def merge(self, at: Address, patch: Json, manager: str) -> Json:
         """Merge fields into an object. Raises RefusedError."""
@@ -64,7 +64,7 @@ class Writes:
         found = api_owners.collisions(before, content, who)
         if found and not force:
             raise api_owners.refusal(at, found)
-        laid = api_fields.merged(before.content, content, custom=at.kind.custom)
+        laid = api_fields.merged(before.content, content, api_fields.shape(content))
         for path in api_owners.dropped(before, content, who):
             laid = api_fields.without(laid, path)
         after = self._admitted(at, before, laid)
@@ -90,13 +90,11 @@ class Writes:
 
     def _created_by_apply(self, at: Address, content: Json, who: Manager) -> Json:
         about = content.get("metadata") or {}
+        if at.subresource:
+            raise api_kinds.not_found(at)
         if about.get("uid"):
             why = f"uid mismatch: the provided object specified uid {about['uid']}, and no existing object was found"
             raise api_kinds.conflict(at, why)
-        if at.subresource:
-            raise api_kinds.not_found(at)
-        if about.get("resourceVersion"):
-            raise api_kinds.conflict(at, api_kinds.MODIFIED)
         after = self._new(at, content)
         return self._put(at, after, api_owners.applied(None, after, content, who))
 
@@ -108,7 +106,7 @@ class Writes:
             "uid": str(uuid.uuid5(_UIDS, str(next(self._numbers)))),
         }
         about |= {"creationTimestamp": self._instant(), **({"namespace": at.namespace} if at.kind.namespaced else {})}
-        about.pop("managedFields", None)
+        about = {name: each for name, each in about.items() if name not in {"managedFields", "resourceVersion"}}
         if at.kind.counted:
             about["generation"] = 1
         kept = {name: each for name, each in content.items() if name != "status" or not at.kind.has_status}
@@ -140,16 +138,16 @@ class Writes:
         """Give what a patch is carried out on."""
         return api_rules.scale(before.content) if at.subresource == "scale" else before.content
 
-    def _updated(self, at: Address, before: Held, content: Json, manager: str) -> Json:
-        after = self._admitted(at, before, content)
+    def _updated(self, at: Address, before: Held, content: Json, manager: str, *, whole: bool = False) -> Json:
+        after = self._admitted(at, before, content, whole=whole)
         return self._keep(at, before, after, api_owners.updated(before, after, self._manager(at, manager)))
 
-    def _admitted(self, at: Address, before: Held, content: Json) -> Json:
+    def _admitted(self, at: Address, before: Held, content: Json, *, whole: bool = False) -> Json:
         """Give what becomes of the object: only what the path may write, filled in and checked."""
         wanted, there = content.get("metadata") or {}, before.content
-        api_rules.same_object(at, there, wanted)
-        whole = api_rules.written(at, there, content)
-        after = api_defaults.fill(at.kind, {**whole, "metadata": api_rules.about(at, there, whole)})
+        api_rules.same_object(at, there, wanted, whole=whole)
+        laid = api_rules.written(at, there, content)
+        after = api_defaults.fill(at.kind, {**laid, "metadata": api_rules.about(at, there, laid)})
         api_rules.check(at, after)
         api_rules.immutable(at, there, after)
         return _counted(at, there, after)
