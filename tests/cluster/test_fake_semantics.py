@@ -9,8 +9,8 @@ import pytest
 from beamlit_controller.api import crd
 from cluster.client import Client
 from cluster.control_plane import ControlPlane
-from fakes import api_semantics
-from fakes.api_semantics import Play, World
+from fakes import semantics
+from fakes.semantics.world import Play, World
 
 Json = dict[str, Any]
 
@@ -27,7 +27,7 @@ async def kubectl_apply(client: Client, namespace: str, content: Json) -> None:
     await asyncio.to_thread(client.apply, content, namespace=namespace)
 
 
-@pytest.mark.parametrize("play", api_semantics.TABLE, ids=lambda play: play.so)
+@pytest.mark.parametrize("play", semantics.TABLE, ids=lambda play: play.so)
 async def test_the_real_server_answers_as_the_fake_is_held_to(client: Client, namespace: str, play: Play) -> None:
     async with client.api_server() as api:
         given = await play.play(World(api, namespace, partial(kubectl_apply, client, namespace)))
@@ -42,6 +42,6 @@ async def test_the_real_server_forgets_versions_as_the_fake(
     control_plane.restart_api_server()
 
     async with client.api_server() as api:
-        given = await api_semantics.EXPIRED.play(World(api, namespace, partial(kubectl_apply, client, namespace)))
+        given = await semantics.EXPIRED.play(World(api, namespace, partial(kubectl_apply, client, namespace)))
 
-    assert given == api_semantics.EXPIRED.gives
+    assert given == semantics.EXPIRED.gives

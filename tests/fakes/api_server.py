@@ -7,7 +7,7 @@ headers, deadlines and errors are the real ones. What is not a client's request 
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -18,7 +18,7 @@ from lightkube.config.kubeconfig import KubeConfig
 from beamlit_controller.kubernetes.api_server import ApiServer
 from fakes import api_kinds, api_watches
 from fakes.api_faults import Act, CrashedError, Faults, Rule
-from fakes.api_kinds import NAMESPACE, Json, RefusedError
+from fakes.api_kinds import Json, RefusedError
 from fakes.api_requests import Answers, Asked, parsed
 from fakes.api_store import Store
 from fakes.api_watches import Watched
@@ -218,12 +218,6 @@ class _Lines(httpx2.AsyncByteStream):
         await self._lines.aclose()  # type: ignore[attr-defined] - a generator
 
 
-def ready(pods: Iterable[Json]) -> int:
-    """Count the pods that are ready."""
-    conditions = ({c["type"]: c["status"] for c in (pod.get("status") or {}).get("conditions") or ()} for pod in pods)
-    return sum(each.get("Ready") == "True" for each in conditions)
-
-
 _HERE = "http://api.invalid"
 _NOWHERE = {
     "clusters": [{"name": "c", "cluster": {"server": _HERE}}],
@@ -231,4 +225,3 @@ _NOWHERE = {
     "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": "default"}}],
     "current-context": "x",
 }
-NAMESPACES = NAMESPACE.resource

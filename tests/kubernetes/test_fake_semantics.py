@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from fakes import api_semantics, api_users
-from fakes.api_semantics import Play, World
+from fakes import api_users, semantics
 from fakes.api_server import FakeApiServer
+from fakes.semantics.world import Play, World
 
 Json = dict[str, Any]
 
@@ -21,7 +21,7 @@ def world(server: FakeApiServer) -> World:
     return World(server.connect(), "models", kubectl_apply)
 
 
-@pytest.mark.parametrize("play", api_semantics.TABLE, ids=lambda play: play.so)
+@pytest.mark.parametrize("play", semantics.TABLE, ids=lambda play: play.so)
 async def test_the_fake_server_answers_as_the_real_one(play: Play) -> None:
     server = FakeApiServer()
 
@@ -34,6 +34,6 @@ async def test_the_fake_server_forgets_versions_as_the_real_one() -> None:
     server = FakeApiServer()
     server.store.compact()
 
-    given = await api_semantics.EXPIRED.play(world(server))
+    given = await semantics.EXPIRED.play(world(server))
 
-    assert given == api_semantics.EXPIRED.gives
+    assert given == semantics.EXPIRED.gives
