@@ -85,8 +85,16 @@ def line(kind: str, content: Json) -> bytes:
 
 def bookmark(at: Address, version: int) -> bytes:
     """Write the event that only says how far the watch is."""
-    about = {"resourceVersion": str(version), "creationTimestamp": None}
+    about = {"resourceVersion": str(version)}
     return line("BOOKMARK", {"kind": at.kind.kind, "apiVersion": at.kind.api_version, "metadata": about})
+
+
+def partial(content: Json) -> Json:
+    """Give an object or a list with metadata only."""
+    if "items" not in content:
+        return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": content["metadata"]}
+    named = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1"}
+    return {**named, "metadata": content["metadata"], "items": [partial(each) for each in content["items"]]}
 
 
 def _item(at: Address, content: Json) -> Json:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from fakes import api_kinds, api_rules
+from fakes import api_kinds, api_lists, api_rules
 from fakes.api_kinds import KINDS, Address, Json, RefusedError
 from fakes.api_lists import Lists
 from fakes.api_store import Store
@@ -25,6 +25,8 @@ class Asked:
     body: Any = None
     manager: str = ""
     client: str = ""
+    partial: bool = False
+    """Whether only the metadata of objects is asked for."""
 
     @property
     def writes(self) -> bool:
@@ -48,7 +50,9 @@ class Answers:
         if served is not None:
             return served
         at = api_kinds.address(asked.path)
-        return self._read(at, asked) if asked.verb == "get" else self._write(at, asked)
+        if asked.verb != "get":
+            return self._write(at, asked)
+        return api_lists.partial(self._read(at, asked)) if asked.partial else self._read(at, asked)
 
     def _read(self, at: Address, asked: Asked) -> Json:
         if not at.name:

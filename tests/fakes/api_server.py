@@ -6,6 +6,7 @@ headers, deadlines and errors are the real ones. What is not a client's request 
 
 import asyncio
 import json
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -80,6 +81,17 @@ class FakeApiServer:
         whole = json.loads(json.dumps(body))
         answer: Json = json.loads(json.dumps(self.answers.give(Asked(verb, path, query, whole, manager, manager))))
         return answer
+
+    def plant(self, content: Json) -> None:
+        """Put an object there as it is, whatever the server would make of it; it has to say what and where it is."""
+        held = self.store.get(api_kinds.of(content).key)
+        uid = (
+            held.content["metadata"]["uid"]
+            if held
+            else str(uuid.uuid5(uuid.UUID(int=1), repr(api_kinds.of(content).key)))
+        )
+        about = {"creationTimestamp": self.clock.now().isoformat(), **content["metadata"], "uid": uid}
+        self.store.put(api_kinds.of(content).key, {**content, "metadata": about}, ())
 
     def find(self, api_version: str, kind: str, namespace: str, name: str) -> Json | None:
         """Give an object as it is now, None if it is not there."""
@@ -191,19 +203,25 @@ class _Transport(httpx2.AsyncBaseTransport):
         verb, body = parsed(request.method, request.headers.get("content-type", ""), await request.aread())
         verb = "watch" if query.get("watch") == "true" else verb
         path = request.url.raw_path.decode().partition("?")[0]
-        asked = Asked(verb, path, query, body, query.get("fieldManager") or self._client, self._client)
+        partial = "as=PartialObjectMetadata" in request.headers.get("accept", "")
+        manager = query.get("fieldManager") or self._client
+        asked = Asked(verb, path, query, body, manager, self._client, partial)
         try:
             if verb == "watch":
                 return httpx2.Response(200, stream=await self._watch(asked, request))
             answer = await self._server.exchange(asked)
         except RefusedError as error:
             after = {} if error.retry_after is None else {"retry-after": str(error.retry_after)}
-            return httpx2.Response(error.code, json=error.status(), headers=after)
-        return httpx2.Response(200, json=answer)
+            return _response(error.code, error.status(), **after)
+        return _response(200, answer)
 
     async def _watch(self, asked: Asked, request: httpx2.Request) -> "_Lines":
         silence = float(request.extensions["timeout"]["read"])
         return _Lines(await api_watches.opened(self._server, asked, silence))
+
+
+def _response(code: int, content: Json, **headers: str) -> httpx2.Response:
+    return httpx2.Response(code, content=json.dumps(content), headers={"content-type": "application/json", **headers})
 
 
 class _Lines(httpx2.AsyncByteStream):

@@ -10,7 +10,7 @@ import httpx2
 
 from fakes import api_kinds, api_lists, api_selectors
 from fakes.api_faults import Act
-from fakes.api_kinds import Address
+from fakes.api_kinds import Address, Json
 from fakes.api_requests import Asked
 from fakes.api_selectors import Test
 
@@ -59,11 +59,15 @@ class _Watch:
                 return lines
             self.version = change.version
             told = api_lists.told(change, self.at, self.test)
-            lines += [api_lists.line(*told)] if told else []
+            lines += [self.line(*told)] if told else []
         if now >= self.marked + BOOKMARKS and asked.query.get("allowWatchBookmarks") == "true":
             self.marked = now
             lines.append(api_lists.bookmark(self.at, self.version))
         return lines
+
+    def line(self, kind: str, content: Json) -> bytes:
+        """Write an event, with as much of the object as is asked for."""
+        return api_lists.line(kind, api_lists.partial(content) if self.watched.asked.partial else content)
 
     def until(self) -> float:
         """Give when to look again, whatever happens."""
@@ -101,7 +105,7 @@ async def _lines(watch: _Watch) -> AsyncGenerator[bytes]:
         if not began:
             for content in server.store.of(watch.at.kind.resource, watch.at.namespace):
                 if watch.test(content):
-                    yield api_lists.line("ADDED", content)
+                    yield watch.line("ADDED", content)
             watch.version = server.store.version
         heard = _now()
         while _now() < watch.ends:

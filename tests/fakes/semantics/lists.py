@@ -112,6 +112,28 @@ async def _watched_from_now(world: World) -> object:
     return [(kind, each["metadata"]["name"]) for kind, each in events]
 
 
+async def _metadata_only(world: World) -> object:
+    await world.create(LEASES)
+    listed = await _partial(world, LEASES.collection(world.namespace), "PartialObjectMetadataList")
+    single = await _partial(world, world.path(LEASES), "PartialObjectMetadata")
+    path = f"{LEASES.collection(world.namespace)}?watch=true&timeoutSeconds=1"
+    event = await _partial(world, path, "PartialObjectMetadata")
+    item = listed["items"][0]
+    return [
+        (each.get("kind"), each.get("apiVersion"), sorted(each)) for each in (listed, item, single, event["object"])
+    ]
+
+
+async def _partial(world: World, path: str, kind: str) -> Json:
+    """Ask as the client will that needs no more than metadata, and give the answer or its first line."""
+    client = world.api._client  # noqa: SLF001 - for another header
+    accept = {"accept": f"application/json;as={kind};g=meta.k8s.io;v=v1"}
+    request = client.build_request("GET", f"{world.api._base}{path}", headers=accept)  # noqa: SLF001 - the same
+    answer = await client.send(request)
+    given: Json = json.loads(answer.content.splitlines()[0])
+    return given
+
+
 async def _expired(world: World) -> object:
     ((kind, status),) = await _events(world, CONFIG_MAPS, ("resourceVersion", "1"), count=1)
     said = re.sub(r"\d+", "#", status["message"])
@@ -171,6 +193,14 @@ TABLE = (
         ),
     ),
     Play("a watch of no version tells first what is there", _watched_from_now, [("ADDED", "a")]),
+    Play(
+        "metadata alone can be asked for",
+        _metadata_only,
+        [
+            ("PartialObjectMetadataList", "meta.k8s.io/v1", ["apiVersion", "items", "kind", "metadata"]),
+            *[("PartialObjectMetadata", "meta.k8s.io/v1", ["apiVersion", "kind", "metadata"])] * 3,
+        ],
+    ),
     Play("a watch ends when its time is up", _ends, []),
 )
 EXPIRED = Play(
