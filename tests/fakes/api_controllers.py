@@ -4,12 +4,12 @@ Each looks at the whole store after every change and does what is due, after the
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from fakes import api_deployments, api_endpoints
-from fakes.api_kinds import NAMESPACE, POD, Json, of, path_of
+from fakes.api_kinds import NAMESPACE, POD, SERVICE, Json, of, path_of
 from fakes.api_rules import is_terminating
 from fakes.api_server import FakeApiServer
 
@@ -31,9 +31,15 @@ class Delays:
 
 
 class Controllers:
-    """The controllers of one server, while `running`. `is_ready` may be replaced, followed by `look`, to have pods fail."""
+    """The controllers of one server, while `running`. `is_ready` may be replaced, followed by `look`, to have pods fail.
 
-    def __init__(self, server: FakeApiServer, delays: Delays | None = None) -> None:
+    With `namespaces` they leave all others alone: what is planted there need not be what the server would store.
+    """
+
+    def __init__(
+        self, server: FakeApiServer, delays: Delays | None = None, *, namespaces: Collection[str] = ()
+    ) -> None:
+        self._namespaces_only = frozenset(namespaces)
         self.delays = delays or Delays()
         self.is_ready: Callable[[Json], bool] = lambda _: True
         self._server = server
@@ -81,16 +87,22 @@ class Controllers:
         }
         return given.get(part, 0.0)
 
+    def _all(self, resource: str) -> list[Json]:
+        return [each for each in self._server.all(resource) if self._minds(each["metadata"].get("namespace", ""))]
+
+    def _minds(self, namespace: str) -> bool:
+        return not self._namespaces_only or namespace in self._namespaces_only
+
     # Pods.
 
     def _deployments(self) -> None:
-        for deployment in self._server.all("deployments.apps"):
+        for deployment in self._all("deployments.apps"):
             if not is_terminating(deployment):
                 api_deployments.keep(self._server, deployment)
 
     def _pods(self) -> float | None:
         """Start and end pods; give the seconds until the next one is due."""
-        return min(filter(None, map(self._pod, self._server.all(POD.resource))), default=None)
+        return min(filter(None, map(self._pod, self._all(POD.resource))), default=None)
 
     def _pod(self, pod: Json) -> float | None:
         about, now = pod["metadata"], asyncio.get_running_loop().time()
@@ -137,12 +149,12 @@ class Controllers:
     # The rest.
 
     def _endpoints(self) -> None:
-        api_endpoints.keep(self._server)
+        api_endpoints.keep(self._server, self._all(SERVICE.resource))
 
     def _owned(self) -> None:
         """Delete what has owners of which none is there any more."""
         there = {content["metadata"]["uid"] for _, content in self._server.store.all()}
-        for _, content in self._server.store.all():
+        for content in (each for key, each in self._server.store.all() if self._minds(key[1])):
             owners = {each["uid"] for each in content["metadata"].get("ownerReferences") or ()}
             if owners and not owners & there and not is_terminating(content):
                 self._delete(content)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from fakes.api_deployments import is_ready
@@ -16,9 +16,9 @@ MANAGED_LABEL: Final = "endpointslice.kubernetes.io/managed-by"
 MANAGED_BY: Final = "endpointslice-controller.k8s.io"
 
 
-def keep(server: FakeApiServer) -> None:
-    """Bring the slices of every Service up to date."""
-    for service in server.all("services"):
+def keep(server: FakeApiServer, services: Iterable[Json]) -> None:
+    """Bring the slices of Services up to date."""
+    for service in services:
         if service["spec"].get("selector") and not is_terminating(service):
             _keep(server, service)
 
