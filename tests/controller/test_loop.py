@@ -247,6 +247,16 @@ async def test_a_window_lasts_as_long_as_it_should_though_the_clock_is_set_withi
     assert timedelta(seconds=30) <= engaged - step - NOW <= timedelta(seconds=36)
 
 
+async def test_a_recorded_decision_whose_times_make_no_sense_is_decided_anew_and_ends_nothing() -> None:
+    seen = Seen()
+    naive = replace(decision.begin(NOW), since=datetime(2026, 1, 1))  # noqa: DTZ001 - a time without a zone is the point
+
+    await for_seconds(1, loop.run(Latest(spec()), parts(Queue(), seen), previous=naive))
+
+    assert seen.cycles
+    assert seen.cycles[0].previous is None
+
+
 async def test_a_decision_of_a_clock_that_went_ahead_is_gone_on_from_as_of_now() -> None:
     """A window would have lasted until the old clock's time came."""
     seen = Seen()

@@ -44,7 +44,7 @@ class Last:
 async def run(specs: Latest[OffloadSpec], parts: Parts, *, previous: Decision | None) -> None:
     """Decide for one model, once a period and at once when its spec changes, until cancelled."""
     now = parts.clock.now()
-    last = Last(previous and moments.no_later(previous, now), _origin(now))
+    last = Last(_recalled(previous, now), _origin(now))
     due = _seconds()
     spread = random.random()  # noqa: S311 - spreads models over the period, guards nothing
     while True:
@@ -53,6 +53,18 @@ async def run(specs: Latest[OffloadSpec], parts: Parts, *, previous: Decision | 
         due = max(due + parts.period(spec).total_seconds() * spread, _seconds())
         spread = 1.0
         due = await _wait(specs, spec, until=due)
+
+
+def _recalled(previous: Decision | None, now: datetime) -> Decision | None:
+    """Give what was decided before this process began; None where its moments make no sense, so that it is decided anew."""
+    try:
+        return previous and moments.no_later(previous, now)
+    except (
+        TypeError,
+        ValueError,
+        OverflowError,
+    ):  # times without a zone, say: whoever may write a status may write those
+        return None
 
 
 async def _round(spec: OffloadSpec, parts: Parts, last: Last, *, due: float) -> Last:
