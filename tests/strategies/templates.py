@@ -42,7 +42,7 @@ TEMPLATES: Final[dict[str, Json]] = {
         "metadata": _about(
             finalizers=["deployment.beamlit.com/give-back"],
             annotations={
-                "offloading.beamlit.com/override": "25%",
+                "offloading.beamlit.com/override": "25",
                 "offloading.beamlit.com/override-until": "2026-06-01T12:00:00Z",
                 "offloading.beamlit.com/override-author": "a",
                 "offloading.beamlit.com/override-reason": "r",

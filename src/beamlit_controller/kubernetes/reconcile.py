@@ -133,7 +133,8 @@ class GatewayPass:
             return None
         state.takeover = await self._observer.observe(seen, state.takeover, spec, service)
         decision = state.takeover.decision
-        if decision is not None and not decision.taken and decision.action in {Action.NOTHING, Action.NOTE}:
+        left_alone = decision is not None and not decision.taken and decision.action in {Action.NOTHING, Action.NOTE}
+        if decision is not None and left_alone and spec.routing is RoutingMode.TAKEOVER:
             state.service = ServiceState(taken=False, why=decision.why)
         return decision
 
