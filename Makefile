@@ -14,10 +14,10 @@ help: ## Show what can be made
 demo: $(INSTALLED) ## Watch a model being offloaded and taken back, in about 90 s
 	@$(BIN)/python -m demo
 
-check: $(INSTALLED) ## Run lint, types, layers and the tests that take neither root nor Go (5 min)
+check: $(INSTALLED) ## Run lint, types, layers and the tests that take neither root nor Go, on each Python
 	@$(BIN)/python -m tools.lanes check $(PYTEST)
 
-test: $(INSTALLED) ## Run all of that and every other test (20 min)
+test: $(INSTALLED) ## Run lint, types, layers and every test
 	@$(BIN)/python -m tools.lanes test $(PYTEST)
 
 packages: ## Install the Debian packages of the tests, or say the one line that does

@@ -87,14 +87,13 @@ def checks() -> Iterator[Lane]:
 
 
 def everything() -> Iterator[Lane]:
-    """Give all lanes. Coverage is added up over those of this Python."""
+    """Give what runs every test on this Python; `checks` has the other Pythons. Coverage is added up over the lanes."""
     yield lint()
     yield Lane("what tests run on", (("make", "--silent", "packages"), ("make", "--silent", "assets")))
     cover = ("--cov", "--cov-append", "--cov-report=")
     erase = (sys.executable, "-m", "coverage", "erase")
     yield Lane(f"tests on Python {HERE}", (erase,), (sys.executable, *PARALLEL, "-m", "not alone", *cover))
     yield Lane("tests with nothing beside them", tests=(sys.executable, "-m", "alone", *cover))
-    yield from on_other_pythons()
     yield Lane("coverage", ((sys.executable, "-m", "coverage", "report"),))
 
 
