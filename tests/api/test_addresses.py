@@ -98,6 +98,17 @@ def test_says_that_the_port_is_missing_where_there_is_no_default() -> None:
         "a.localhost",
         "localhost.localdomain",
         "ip6-localhost",
+        "localhost6",
+        "llama",
+        "metadata.google.internal",
+        "llama.other.svc",
+        "llama.other.svc.cluster.local",
+        "a.b.cluster.local",
+        "fd00:ec2::254",
+        "100.100.100.200",
+        "168.63.129.16",
+        "192.0.0.192",
+        "64:ff9b:1::a9fe:a9fe",
     ],
 )
 @pytest.mark.parametrize("allowed", [("*",), ("*.localhost", "127.*", "*:*", "local*"), ("example.com",)])

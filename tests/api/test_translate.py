@@ -303,3 +303,23 @@ def test_a_release_tolerance_that_hardly_ever_releases_is_told(read: Read, toler
     parsed = read({"behavior": {"release": {"tolerance": tolerance}}})
 
     assert any(each.field.endswith("behavior.release.tolerance") for each in parsed.notices) is told
+
+
+def test_a_header_rule_says_what_it_cant_promise(read: Read) -> None:
+    kept = {"header": "x-data-class", "value": "restricted"}
+
+    alone = read({"keepLocal": [kept]}).notices
+    with_allow_list = read({"keepLocal": [kept], "mayLeave": [{"header": "X-Data-Class", "value": "public"}]}).notices
+
+    [notice] = [each for each in alone if "keepLocal" in each.field]
+    assert notice.field == "spec.offloadingConfig.keepLocal[0].header"
+    assert "mayLeave" in notice.message
+    assert not [each for each in with_allow_list if "keepLocal" in each.field]
+
+
+def test_a_credential_in_the_clear_is_told(read: Read) -> None:
+    auth = {"type": "apiKey", "apiKeyConfig": {"secretRef": {"name": "a", "key": "b"}}}
+
+    parsed = read({"remoteBackend": {"host": "api.example.com", "scheme": "http", "authConfig": auth}})
+
+    assert "spec.offloadingConfig.remoteBackend.scheme" in [each.field for each in parsed.notices]

@@ -53,7 +53,7 @@ async def test_the_access_log_tells_where_each_request_went_and_why_and_no_secre
     assert first["upstream"] == local.address
     assert {key: first[key] for key in ("request_id", "method", "path", "protocol", "code", "bytes_sent", "flags")} == {
         "request_id": "request-1",
-        "method": "GET",
+        "method": "POST",
         "path": "/v1/models",
         "protocol": "HTTP/1.1",
         "code": 200,

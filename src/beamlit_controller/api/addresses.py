@@ -124,14 +124,28 @@ def _nearby(host: str) -> str | None:
     """Tell whether a host means this machine or its link."""
     address = _address(host)
     if address is None:
-        labels = host.rsplit(".", 2)
-        local = labels[-1] in _LOCAL_NAMES or ".".join(labels[-2:]) == "localhost.localdomain"
-        return "a name of this machine" if local else None
+        return _near_name(host.lower())
     for each in (address, *_embedded(address)):
         if each.is_loopback or each.is_unspecified:
             return "a loopback address"
         if each.is_link_local:
             return "a link-local address, such as those of cloud metadata services"
+        if each in _METADATA:
+            return "an address of a cloud's metadata service"
+    return None
+
+
+def _near_name(host: str) -> str | None:
+    """Tell whether a name means this machine, or one that only this network or cluster knows."""
+    labels = host.split(".")
+    if labels[-1] in _LOCAL_NAMES or labels[-2:] == ["localhost", "localdomain"]:
+        return "a name of this machine"
+    if len(labels) == 1:
+        return "a name without a domain, which means whatever this machine's resolver makes of it"
+    if "svc" in labels[2:3] or labels[-2:] == ["cluster", "local"]:
+        return "a name of a Service of this cluster"
+    if labels[-1] == "internal":
+        return "a name of this network, such as those of cloud metadata services"
     return None
 
 
@@ -142,7 +156,7 @@ def _embedded(address: IPAddress) -> Iterable[IPAddress]:
     for inner in (address.ipv4_mapped, address.sixtofour):
         if inner:
             yield inner
-    if address in _COMPATIBLE or address in _NAT64:
+    if any(address in network for network in (_COMPATIBLE, _NAT64, _LOCAL_NAT64)):
         yield ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
 
 
@@ -173,6 +187,13 @@ _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _URL_TEXT = re.compile(r"[!-~]+")
 _HIGHEST_PORT = 65535
 _LONGEST_HOST = 253
-_LOCAL_NAMES = {"localhost", "ip6-localhost", "ip6-loopback"}
+_LOCAL_NAMES = {"localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback"}
+_METADATA = frozenset(
+    map(
+        ipaddress.ip_address,
+        ("fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
+    )
+)
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")

@@ -204,6 +204,8 @@ def _notices(deployment: ModelDeployment, override_ignored: Rejected | None) -> 
         if name.lower() in _CREDENTIALS:
             field = f"spec.offloadingConfig.remoteBackend.headersToAdd.{name}"
             yield Notice(field, "looks like a credential: everybody who may read this resource can read it here")
+    yield from _hidden(config)
+    yield from _in_the_clear(config)
     yield from _annotations(deployment.metadata.annotations)
 
 
@@ -230,6 +232,28 @@ def _queries(deployment: ModelDeployment, settings: Settings) -> Iterator[Notice
         if name and not policy.is_series_name(name):
             for remark in promql.notices(name):
                 yield Notice(f"spec.offloadingConfig.metrics[{index}].external.metric.name", remark)
+
+
+def _hidden(config: offloading.OffloadingConfig) -> Iterator[Notice]:
+    """Tell what a header rule can't promise: HTTP drops a header that the client names in `Connection`."""
+    told = {rule.header.lower() for rule in config.may_leave if rule.header}
+    for index, rule in enumerate(config.keep_local):
+        if rule.header and rule.header.lower() not in told:
+            yield Notice(
+                f"spec.offloadingConfig.keepLocal[{index}].header",
+                "a hostile client can hide a header; where that matters, name the values that may leave in mayLeave",
+            )
+
+
+def _in_the_clear(config: offloading.OffloadingConfig) -> Iterator[Notice]:
+    remote = config.remote_backend
+    if remote and remote.auth_config and remote.auth_config.type != "none" and remote.scheme == "http":
+        field = "spec.offloadingConfig.remoteBackend.scheme"
+        yield Notice(field, "with http, the credential can be read on the way")
+    oauth = remote.auth_config.oauth_config if remote and remote.auth_config else None
+    if oauth and oauth.token_url.startswith("http://"):
+        field = "spec.offloadingConfig.remoteBackend.authConfig.oauthConfig.tokenUrl"
+        yield Notice(field, "with http, the client's secret can be read on the way")
 
 
 _CREDENTIALS = frozenset({"x-api-key", "api-key", "cookie", "x-auth-token"})
