@@ -89,6 +89,13 @@ RULES: dict[str, tuple[list[Json], list[Json]]] = {
         [model((f"{CONFIG}.keepLocal", [{"header": "x", "value": "y"}]))],
         [model((f"{CONFIG}.keepLocal", [{"header": "x"}]))],
     ),
+    "methods go with pathPrefix": (
+        [
+            model((f"{CONFIG}.mayLeave", [{"pathPrefix": "/v1/models", "methods": ["GET"]}])),
+            model((f"{CONFIG}.mayLeave", [{"header": "x", "value": "y"}])),
+        ],
+        [model((f"{CONFIG}.mayLeave", [{"header": "x", "value": "y", "methods": ["GET"]}]))],
+    ),
     "exactly one of header, cookie": (
         [model((f"{CONFIG}.stickiness", {"cookie": "c"})), model((f"{CONFIG}.stickiness", {"header": "h"}))],
         [model((f"{CONFIG}.stickiness", {})), model((f"{CONFIG}.stickiness", {"cookie": "c", "header": "h"}))],

@@ -59,7 +59,9 @@ class _MethodsNeedPath:
 
     def cel(self) -> Iterator[Cel]:
         """Look whether the path is there."""
-        yield Cel("!has(self.methods) || has(self.pathPrefix)", "methods go with pathPrefix")
+        yield Cel(
+            "!has(self.methods) || self.methods.size() == 0 || has(self.pathPrefix)", "methods go with pathPrefix"
+        )
 
 
 class Requests(Model):
