@@ -248,12 +248,8 @@ def _in_one(files: config.Files) -> dict[str, object]:
             [manager["route_config"]] = _resources(content[f"rds-{rds['route_config_name']}.json"])
         for each in manager.get("http_filters", ()):
             _inline_credential(each["typed_config"].get("credential", {}).get("typed_config", {}))
-    whole["static_resources"]["secrets"] = [
-        secret
-        for name, file in content.items()
-        if name.startswith("sds-remote_credential")
-        for secret in _resources(file)
-    ]
+    credential = content.get("sds-remote_credential.json", {"resources": []})
+    whole["static_resources"]["secrets"] = _resources(credential)
     for cluster in whole["static_resources"]["clusters"]:
         context = cluster.get("transport_socket", {}).get("typed_config", {}).get("common_tls_context", {})
         if sds := context.pop("validation_context_sds_secret_config", None):

@@ -1,7 +1,7 @@
 """Who answers requests: the model's own servers, and the remote behind its hop."""
 
 from beamlit_controller.core.spec import OffloadSpec, OnRemoteFailure, RemoteBackend, Scheme
-from beamlit_controller.envoy import addresses, credentials, failover, identity, listeners, routes, tls, upstream
+from beamlit_controller.envoy import addresses, credentials, failover, listeners, routes, tls, upstream
 from beamlit_controller.envoy.failover import LOCAL, LOCAL_HOP, REMOTE_HOP
 from beamlit_controller.envoy.messages import Message, headers_to_set
 from beamlit_controller.envoy.place import Place
@@ -38,9 +38,7 @@ def _found_by_dns(*servers: str) -> Message:
 def _remote_side(spec: OffloadSpec, backend: RemoteBackend, place: Place) -> list[Message]:
     return [
         upstream.hop(LOCAL_HOP, side="local"),
-        upstream.hop(
-            identity.named(REMOTE_HOP, backend), stat_name=REMOTE_HOP, side="remote", **_remote_ejections(spec, backend)
-        ),
+        upstream.hop(REMOTE_HOP, side="remote", **_remote_ejections(spec, backend)),
         remote(backend, place),
         remote_upgrade(backend, place),
         *credentials.clusters(backend, place),
@@ -93,10 +91,8 @@ def _remote(
         if backend.scheme is Scheme.HTTPS
         else {}
     )
-    own_name = identity.named(name, backend)
     return {
-        "name": own_name,
-        "alt_stat_name": name,
+        "name": name,
         # One address at a time, taken anew for each connection: balancers move, and open streams should not.
         **upstream.discovery(
             [server], respect_dns_ttl=True, dns_lookup_family="ALL", all_addresses_in_single_endpoint=True
@@ -109,7 +105,7 @@ def _remote(
         "upstream_connection_options": {"tcp_keepalive": {"keepalive_time": 60, "keepalive_interval": 10}},
         "typed_extension_protocol_options": speaks,
         **secured,
-        "load_assignment": upstream.load_assignment(own_name, [upstream.server(addresses.message(server))]),
+        "load_assignment": upstream.load_assignment(name, [upstream.server(addresses.message(server))]),
     }
 
 

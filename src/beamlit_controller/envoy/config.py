@@ -3,7 +3,7 @@
 import json
 
 from beamlit_controller.core.spec import OffloadSpec, Scheme
-from beamlit_controller.envoy import bootstrap, clusters, credentials, identity, listeners, routes, tls
+from beamlit_controller.envoy import bootstrap, clusters, credentials, listeners, routes, tls
 from beamlit_controller.envoy.failover import LOCAL_HOP, REMOTE_HOP
 from beamlit_controller.envoy.messages import Message, typed
 from beamlit_controller.envoy.place import Place
@@ -49,9 +49,7 @@ def _route_tables(spec: OffloadSpec, place: Place) -> dict[str, Message]:
     tables = {routes.FRONT: routes.front(spec, place)}
     if spec.remote is not None:
         tables[LOCAL_HOP] = routes.local_hop(spec, place)
-        tables[identity.named(REMOTE_HOP, spec.remote)] = routes.remote_hop(
-            spec.remote, spec.overflow.max_request_bytes
-        )
+        tables[REMOTE_HOP] = routes.remote_hop(spec.remote, spec.overflow.max_request_bytes)
     return tables
 
 

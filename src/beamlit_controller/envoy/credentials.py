@@ -3,11 +3,12 @@
 from urllib.parse import urlsplit
 
 from beamlit_controller.core.spec import ApiKey, OAuth, RemoteBackend, SecretKey
-from beamlit_controller.envoy import addresses, identity, lua, tls, upstream
+from beamlit_controller.envoy import addresses, lua, tls, upstream
 from beamlit_controller.envoy.messages import Message, extension
 from beamlit_controller.envoy.place import Place
 
 CREDENTIAL = "remote_credential"
+CREDENTIAL_FILE = f"sds-{CREDENTIAL}.json"
 TOKEN_SERVER = "token_server"  # noqa: S105 - a name
 
 # Read anew for each request for the remote, from a file in memory: so a key that comes late, is exchanged or taken away counts
@@ -65,7 +66,7 @@ def filters(backend: RemoteBackend, place: Place) -> list[Message]:
             return [lua.filter_of(KEY.format(**written, file=lua.text(place.secret(secret))))]
         case OAuth() as oauth:
             check = CHECK.format(file=lua.text(place.secret(oauth.client_secret)))
-            return [_injector(_token(oauth, backend, place)), lua.filter_of(check)]
+            return [_injector(_token(oauth, place)), lua.filter_of(check)]
 
 
 def secrets(backend: RemoteBackend, place: Place) -> dict[str, Message]:
@@ -73,9 +74,7 @@ def secrets(backend: RemoteBackend, place: Place) -> dict[str, Message]:
     if not isinstance(backend.auth, OAuth):
         return {}
     source: Message = {"filename": place.secret(backend.auth.client_secret)}
-    found: dict[str, Message] = {
-        _file(backend): {"name": identity.named(CREDENTIAL, backend), "generic_secret": {"secret": source}}
-    }
+    found: dict[str, Message] = {CREDENTIAL_FILE: {"name": CREDENTIAL, "generic_secret": {"secret": source}}}
     if _secured(backend.auth):
         host = _token_host(backend.auth)
         found[tls.file_of(tls.TOKEN_TRUST)] = tls.trust_in(host, backend, place, trust=tls.TOKEN_TRUST)
@@ -93,15 +92,13 @@ def clusters(backend: RemoteBackend, place: Place) -> list[Message]:
         if _secured(backend.auth)
         else {}
     )
-    name = identity.named(TOKEN_SERVER, backend)
     return [
         {
-            "name": name,
-            "alt_stat_name": TOKEN_SERVER,
+            "name": TOKEN_SERVER,
             **upstream.discovery([server], respect_dns_ttl=True, dns_lookup_family="ALL"),
             "connect_timeout": "2s",
             **secured,
-            "load_assignment": upstream.load_assignment(name, [upstream.server(addresses.message(server))]),
+            "load_assignment": upstream.load_assignment(TOKEN_SERVER, [upstream.server(addresses.message(server))]),
         }
     ]
 
@@ -136,25 +133,20 @@ def _injector(credential: Message) -> Message:
     )
 
 
-def _token(oauth: OAuth, backend: RemoteBackend, place: Place) -> Message:
+def _token(oauth: OAuth, place: Place) -> Message:
     return extension(
         "envoy.http.injected_credentials.oauth2",
         "envoy.extensions.http.injected_credentials.oauth2.v3.OAuth2",
-        token_endpoint={"uri": oauth.token_url, "cluster": identity.named(TOKEN_SERVER, backend), "timeout": "5s"},
+        token_endpoint={"uri": oauth.token_url, "cluster": TOKEN_SERVER, "timeout": "5s"},
         scopes=list(oauth.scopes),
         token_fetch_retry_interval="2s",  # noqa: S106 - a duration
         client_credentials={
             "client_id": oauth.client_id,
-            "client_secret": _reference(oauth.client_secret, backend, place),
+            "client_secret": _reference(oauth.client_secret, place),
             "auth_type": "URL_ENCODED_BODY",
         },
     )
 
 
-def _reference(key: SecretKey, backend: RemoteBackend, place: Place) -> Message:
-    source = place.watched_with(_file(backend), key)
-    return {"name": identity.named(CREDENTIAL, backend), "sds_config": source}
-
-
-def _file(backend: RemoteBackend) -> str:
-    return f"sds-{identity.named(CREDENTIAL, backend)}.json"
+def _reference(key: SecretKey, place: Place) -> Message:
+    return {"name": CREDENTIAL, "sds_config": place.watched_with(CREDENTIAL_FILE, key)}

@@ -8,7 +8,7 @@ who answered must be in the answer: the hops mark theirs with a header, which no
 from dataclasses import dataclass
 
 from beamlit_controller.core.spec import OffloadSpec, OnRemoteFailure, RemoteBackend
-from beamlit_controller.envoy import identity, upstream
+from beamlit_controller.envoy import upstream
 from beamlit_controller.envoy.messages import Message, extension
 
 LOCAL = "local"
@@ -66,14 +66,12 @@ def local_first(spec: OffloadSpec, *, servers: int) -> Chain:
     if not spec.remote or not overflows(spec):
         return _chain("local_first", spec, (LOCAL,) * _tries(servers))
     begin = (LOCAL_HOP,) if hops_locally(spec) else (LOCAL,) * _tries(servers)
-    return _chain(
-        "local_first", spec, (*begin, identity.named(REMOTE_HOP, spec.remote), *((LOCAL,) if comes_back(spec) else ()))
-    )
+    return _chain("local_first", spec, (*begin, REMOTE_HOP, *((LOCAL,) if comes_back(spec) else ())))
 
 
 def remote_first(spec: OffloadSpec, *, servers: int) -> Chain:
     """Give the chain of requests that are offloaded: the remote, then two local servers, unless the spec forbids it."""
-    begin = (identity.named(REMOTE_HOP, spec.remote),) if spec.remote else ()
+    begin = (REMOTE_HOP,) if spec.remote else ()
     return _chain(REMOTE_FIRST, spec, (*begin, *((LOCAL,) * _tries(servers) if comes_back(spec) else ())))
 
 

@@ -7,7 +7,6 @@ from beamlit_controller.envoy import (
     access_log,
     addresses,
     credentials,
-    identity,
     model_name,
     private,
     replies,
@@ -85,11 +84,9 @@ def remote_hop(remote: RemoteBackend, place: Place) -> Message:
     It is a hop of its own because attempts of one request share their headers: changed any earlier, a request that
     falls back to local would carry there what was meant for the remote.
     """
-    name = identity.named(REMOTE_HOP, remote)
     manager = _connection_manager(
-        name,
+        REMOTE_HOP,
         place,
-        stat_prefix=REMOTE_HOP,
         filters=[
             *private.filters(remote),
             *model_name.filters(remote.model_name),
@@ -102,7 +99,7 @@ def remote_hop(remote: RemoteBackend, place: Place) -> Message:
         local_reply_config=replies.of_remote_hop(),
         early_header_mutation_extensions=[private.withheld(remote)],
     )
-    return {"name": name, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
+    return {"name": REMOTE_HOP, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
 
 
 def local_hop(place: Place) -> Message:
@@ -117,15 +114,13 @@ def local_hop(place: Place) -> Message:
     return {"name": LOCAL_HOP, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
 
 
-def _connection_manager(
-    name: str, place: Place, *, filters: Iterable[Message] = (), stat_prefix: str = "", **options: object
-) -> Message:
+def _connection_manager(name: str, place: Place, *, filters: Iterable[Message] = (), **options: object) -> Message:
     # Servers may take `x_data_class` for `x-data-class`; a rule would not.
     underscores = {"headers_with_underscores_action": "REJECT_REQUEST"} if name == routes.FRONT else {}
     return extension(
         "envoy.filters.network.http_connection_manager",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        stat_prefix=stat_prefix or name,
+        stat_prefix=name,
         rds={"route_config_name": name, "config_source": place.watched(f"rds-{name}.json")},
         http_filters=[
             *filters,

@@ -1,7 +1,7 @@
 """Which way each request goes: the routes of the front, and the one route of the remote hop."""
 
 from beamlit_controller.core.spec import CookieStickiness, HeaderStickiness, OffloadSpec, RemoteBackend, Scheme
-from beamlit_controller.envoy import addresses, caps, failover, identity, keep, model_name, sessions
+from beamlit_controller.envoy import addresses, caps, failover, keep, model_name, sessions
 from beamlit_controller.envoy.failover import Chain
 from beamlit_controller.envoy.messages import Message, extension, formatted_header, headers_to_set
 from beamlit_controller.envoy.place import Place
@@ -49,11 +49,10 @@ def front(spec: OffloadSpec, place: Place) -> Message:
 
 def remote_hop(remote: RemoteBackend, max_request_bytes: int) -> Message:
     """Give the hop's RouteConfiguration: the path, the host and the headers that the remote shall see."""
-    name = identity.named(failover.REMOTE_HOP, remote)
     upgrade = [{"name": "upgrade", "present_match": True}]
     answers = REMOTE_AUTHORITY if remote.forward_client_authorization else ("set-cookie", *REMOTE_AUTHORITY)
     host: Message = {
-        "name": name,
+        "name": failover.REMOTE_HOP,
         "domains": ["*"],
         # What the client sent is taken away where the hop begins; this one Envoy itself has added since.
         "request_headers_to_remove": ["x-forwarded-proto"],
@@ -66,7 +65,7 @@ def remote_hop(remote: RemoteBackend, max_request_bytes: int) -> Message:
             _to_remote(remote, "remote", REMOTE, match={"prefix": "/"}),
         ],
     }
-    return {"name": name, "virtual_hosts": [host]}
+    return {"name": failover.REMOTE_HOP, "virtual_hosts": [host]}
 
 
 def local_hop(spec: OffloadSpec, place: Place) -> Message:
@@ -222,11 +221,7 @@ def _route(name: str, match: Message, chain: Chain, place: Place) -> Message:
 
 
 def _to_remote(remote: RemoteBackend, name: str, cluster: str, *, match: Message) -> Message:
-    action: Message = {
-        "cluster": identity.named(cluster, remote),
-        "timeout": "0s",
-        "host_rewrite_literal": authority(remote),
-    }
+    action: Message = {"cluster": cluster, "timeout": "0s", "host_rewrite_literal": authority(remote)}
     prefix = remote.path_prefix.rstrip("/")
     if prefix:
         action["prefix_rewrite"] = f"{prefix}/"

@@ -38,12 +38,11 @@ def as_the_client(**options: object) -> Message:
     )
 
 
-def hop(name: str, *, side: str, stat_name: str = "", **fields: object) -> Message:
+def hop(name: str, *, side: str, **fields: object) -> Message:
     """Give the cluster that is the way into an internal listener of the same name."""
     listener: Message = {"envoy_internal_address": {"server_listener_name": name}}
     return {
         "name": name,
-        **({"alt_stat_name": stat_name} if stat_name else {}),
         "type": "STATIC",
         "connect_timeout": "1s",
         "circuit_breakers": UNLIMITED,
