@@ -84,8 +84,8 @@ def status(code: int, reason: str = "", message: str = "no") -> http.Respond:
 
 
 @asynccontextmanager
-async def discovery(answers: Answers) -> AsyncIterator[Discovery]:
-    async with connected(answers) as (_, client):
+async def discovery(answers: Answers, *, within: float = PATIENT) -> AsyncIterator[Discovery]:
+    async with connected(answers, within=within) as (_, client):
         yield Discovery(client)
 
 
@@ -280,7 +280,7 @@ async def test_one_path_of_discovery_that_hangs_holds_up_no_other() -> None:
     async def hang(request: http.Request, writer: Any) -> None:  # noqa: ANN401 - as `http.Respond` has it
         await asyncio.Event().wait()
 
-    async with discovery({**WORKLOAD, "/apis": hang}) as found, asyncio.TaskGroup() as group:
+    async with discovery({**WORKLOAD, "/apis": hang}, within=10) as found, asyncio.TaskGroup() as group:
         hanging = [group.create_task(_failure(found.serves("x"))) for _ in range(20)]
         kind = await found.kind("apps/v1", "Deployment", exactly=True)
         assert not any(each.done() for each in hanging)
