@@ -19,8 +19,9 @@ def rights(control_plane: ControlPlane, helm: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def world(control_plane: ControlPlane, metrics_apis: MetricsApis, namespace: str) -> World:
-    """Give a fresh namespace, with a queue that calls for nothing."""
+def world(control_plane: ControlPlane, metrics_apis: MetricsApis, namespace: str) -> Iterator[World]:
+    """Give a fresh namespace, with a queue that calls for nothing; no pod outlives it."""
     world = World(control_plane.client, namespace, metrics_apis.values(namespace))
     world.queue(4)
-    return world
+    yield world
+    world.remove_pods()

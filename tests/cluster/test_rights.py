@@ -71,8 +71,7 @@ async def test_every_right_is_used_and_none_is_missing(
         finalizers = {"finalizers": ["deployment.beamlit.com/give-back"]}
         world.patch({"metadata": finalizers, "spec": {"enabled": False, "routing": {"mode": "Takeover"}}})
         await eventually(lambda: "llama-gateway" not in world.names("deployment"), within=LONG)
-        now = ("--force", "--grace-period=0", "--ignore-not-found")
-        world.client.kubectl("delete", "pod", "--all", "-n", world.namespace, *now)
+        world.remove_pods()
         await eventually(lambda: set(world.versions()) == {"Service/llama-gateway"}, within=LONG)
         await eventually(lambda: not world.get("md", "llama")["metadata"].get("finalizers"), within=LONG)
 

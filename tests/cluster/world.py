@@ -100,6 +100,11 @@ class World:
                 status = {"phase": "Running", "podIP": address, "podIPs": [{"ip": address}], "conditions": ready}
                 self.client.set_status("pod", name, status, namespace=self.namespace)
 
+    def remove_pods(self) -> None:
+        """Remove all pods at once: no kubelet ends those that were played, and a model is gone after its pods."""
+        now = ("--force", "--grace-period=0", "--ignore-not-found")
+        self.client.kubectl("delete", "pod", "--all", "-n", self.namespace, *now)
+
     async def reaches(self, percentage: int) -> None:
         await eventually(lambda: self.percentage() == percentage, within=LONG, every=0.2, what=f"{percentage} %")
 
