@@ -40,15 +40,19 @@ class Between:
         self._ours = f"/namespaces/{namespace}/"
         self._strike: tuple[int, bool] | None = None
         self._striking = False
+        self._of = ""
         self._random = random.Random(7)
         self._lines = 0
         self._open: dict[asyncio.StreamWriter, asyncio.Future[None]] = {}
 
-    def strike(self, number: int, *, after: bool) -> None:
-        """Kill the controller before or after its write of this number, counted from now on."""
+    def strike(self, number: int, *, after: bool, of: str = "") -> None:
+        """Kill the controller before or after its write of this number, counted from now on.
+
+        `of` counts only writes of one resource, by its plural.
+        """
         self.writes.clear()
         self.struck.clear()
-        self._strike, self._striking = (number, after), False
+        self._strike, self._striking, self._of = (number, after), False, of
 
     async def spare(self) -> bool:
         """Kill it no more; tell whether it was killed. A write that is on its way is waited for: it kills yet."""
@@ -122,9 +126,10 @@ class Between:
         """Count a write. False if the controller was killed before it, True if it is to be killed after it."""
         if method == "GET" or UNCOUNTED.search(path) or self._ours not in path:
             return None
-        number = len(self.writes)
+        counted = not self._of or f"/{self._of}/" in path
+        number = sum(not self._of or f"/{self._of}/" in each for each in self.writes)
         self.writes.append(f"{method} {path.partition('?')[0]}")
-        if self._strike is None or self._strike[0] != number:
+        if self._strike is None or not counted or self._strike[0] != number:
             return None
         if self._strike[1]:
             self._striking = True
