@@ -23,7 +23,9 @@ HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 NO_TESTS = 5
 """What pytest exits with if nothing was selected."""
 
-PARALLEL = ("-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder")
+SLOWEST = ("--durations=25", "--durations-min=5")
+"""What to look at when the tests get slow."""
+PARALLEL = ("-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder", *SLOWEST)
 FAST = "not cluster and not node and not long"
 PURE = f"{FAST} and not system"
 BRIEF = ("env", "HYPOTHESIS_PROFILE=brief")
@@ -93,7 +95,7 @@ def everything() -> Iterator[Lane]:
     cover = ("--cov", "--cov-append", "--cov-report=")
     erase = (sys.executable, "-m", "coverage", "erase")
     yield Lane(f"tests on Python {HERE}", (erase,), (sys.executable, *PARALLEL, "-m", "not alone", *cover))
-    yield Lane("tests with nothing beside them", tests=(sys.executable, "-m", "alone", *cover))
+    yield Lane("tests with nothing beside them", tests=(sys.executable, *SLOWEST, "-m", "alone", *cover))
     yield Lane("coverage", ((sys.executable, "-m", "coverage", "report"),))
 
 
