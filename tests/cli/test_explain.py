@@ -14,7 +14,7 @@ from rich.console import Console
 
 from beamlit_controller.api.problems import Problem
 from beamlit_controller.cli import screen
-from beamlit_controller.cli.explain import Failed, explain, pick
+from beamlit_controller.cli.explain import Failed, pick, report
 from beamlit_controller.core import cycle
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import PodSamples, Reading
@@ -326,7 +326,7 @@ def controller(world: World) -> http.Respond:
 async def test_a_running_controller_is_asked_and_its_answer_shown() -> None:
     printed = Printed()
     async with http.serve(controller(World().rounds(LLAMA, (sample(20),)))) as server:
-        code = await explain("llama", server.address, console=printed.console)
+        code = await report("llama", server.address, console=printed.console)
 
     assert code == 0
     assert "OFFLOADING 50 % → api.example.com" in printed.text
@@ -335,7 +335,7 @@ async def test_a_running_controller_is_asked_and_its_answer_shown() -> None:
 @pytest.mark.parametrize("form", ["http://{}", "http://{}/"])
 async def test_the_address_may_be_a_url(form: str) -> None:
     async with http.serve(controller(World().rounds(LLAMA, (sample(20),)))) as server:
-        assert await explain("llama", form.format(server.address), console=Printed().console) == 0
+        assert await report("llama", form.format(server.address), console=Printed().console) == 0
 
 
 async def test_json_is_the_model_as_it_came_with_the_mistakes_beside_it() -> None:
@@ -345,7 +345,7 @@ async def test_json_is_the_model_as_it_came_with_the_mistakes_beside_it() -> Non
     printed = Printed()
 
     async with http.serve(http.by_path(models=http.json(document))) as server:
-        code = await explain("models/llama", server.address, "json", console=printed.console)
+        code = await report("models/llama", server.address, "json", console=printed.console)
 
     assert code == 0
     assert json.loads(printed.text) == document["models"][0] | {"problems": document["problems"]}
@@ -353,7 +353,7 @@ async def test_json_is_the_model_as_it_came_with_the_mistakes_beside_it() -> Non
 
 async def test_an_unknown_name_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     async with http.serve(controller(World().rounds(LLAMA, (sample(20),)))) as server:
-        code = await explain("lama", server.address, console=Printed().console)
+        code = await report("lama", server.address, console=Printed().console)
 
     assert (code, capsys.readouterr().err) == (2, "no model lama; the controller knows: models/llama\n")
 
@@ -364,7 +364,7 @@ async def test_a_controller_that_is_not_there_ends_with_1_and_what_was_tried(
     async with http.serve(http.page()) as server:
         address = server.address
 
-    code = await explain("llama", address, console=Printed().console)
+    code = await report("llama", address, console=Printed().console)
 
     said = capsys.readouterr().err
     assert code == 1
@@ -392,7 +392,7 @@ async def test_whatever_else_answers_ends_with_1_in_words(
     answer: http.Respond, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with http.serve(answer) as server:
-        code = await explain("llama", server.address, console=Printed().console)
+        code = await report("llama", server.address, console=Printed().console)
 
     assert code == 1
     assert said in capsys.readouterr().err
@@ -400,7 +400,7 @@ async def test_whatever_else_answers_ends_with_1_in_words(
 
 @pytest.mark.parametrize("address", ["not an address", "http://", "127.0.0.1:99999", "ftp://127.0.0.1:1"])
 async def test_an_address_that_is_none_ends_with_1_in_words(address: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert await explain("llama", address, console=Printed().console) == 1
+    assert await report("llama", address, console=Printed().console) == 1
 
     assert capsys.readouterr().err.startswith("no answer from ")
 
@@ -410,7 +410,7 @@ async def watched(printed: Printed, output: str, see: Callable[[World, http.Serv
     world = World().rounds(LLAMA, (sample(5),))
     async with http.serve(controller(world)) as server:
         watching = asyncio.create_task(
-            explain("llama", server.address, output, watch=True, console=printed.console)  # type: ignore[arg-type]
+            report("llama", server.address, output, watch=True, console=printed.console)  # type: ignore[arg-type]
         )
         try:
             await see(world, server)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from beamlit_controller.cli import in_cluster
+from beamlit_controller.cli import cluster
 
 COMMAND = Path(sys.executable).parent / "beamlit-controller"
 
@@ -73,4 +73,4 @@ def test_the_clusters_domain_is_what_pods_search(tmp_path: Path, text: str, doma
     file = tmp_path / "resolv.conf"
     file.write_text(text)
 
-    assert in_cluster._domain(file) == domain  # noqa: SLF001 - no command prints it
+    assert cluster._domain(file) == domain  # noqa: SLF001 - no command prints it

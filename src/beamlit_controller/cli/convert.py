@@ -6,9 +6,23 @@ from pathlib import Path
 import yaml
 
 from beamlit_controller.api import conversion
+from beamlit_controller.cli import inputs
 
 
-def convert(path: Path, text: str) -> int:
+def convert(file: Path) -> None:
+    """Print a HorizontalPodAutoscaler of any version, a ScaledObject (KEDA) or an older manifest as a ModelDeployment.
+
+    What has no equal is told on standard error. Exit code 1 means that something could not be converted.
+
+    Parameters
+    ----------
+    file
+        The file; it may have several documents.
+    """
+    sys.exit(_converted(file, inputs.read(file)))
+
+
+def _converted(path: Path, text: str) -> int:
     """Print what the documents became, and give the exit code: 1 if one of them became nothing."""
     made = list(conversion.convert(text))
     for each in made:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import ssl
+import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -43,7 +44,33 @@ class Failed:
     code: int
 
 
-async def explain(
+def explain(
+    name: str,
+    *,
+    address: str = "http://127.0.0.1:8081",
+    output: Output = "table",
+    watch: bool = False,
+) -> None:
+    """Say what the running controller saw of a model, and why it decided so.
+
+    Parameters
+    ----------
+    name
+        NAME or NAMESPACE/NAME of the ModelDeployment.
+    address
+        Where the controller answers (config.standalone.webListen).
+    output
+        A table for people, or JSON.
+    watch
+        Show it again every second.
+    """
+    try:
+        sys.exit(asyncio.run(report(name, address, output, watch=watch)))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+async def report(
     name: str, address: str, output: Output = "table", *, watch: bool = False, console: Console | None = None
 ) -> int:
     """Print what the controller at `address` knows of the model `name` or `namespace/name`, and give the exit code.

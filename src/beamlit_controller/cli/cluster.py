@@ -1,0 +1,98 @@
+"""`cluster`: the controller in a cluster, as the chart runs it."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from beamlit_controller.cli import inputs
+from beamlit_controller.cli.inputs import Format, Level
+
+
+def cluster(  # each is a thing of its own, and all but two have a default
+    *,
+    settings: Path,
+    shares_address: Annotated[str, Parameter(env_var="SHARES_ADDRESS")],
+    gateway_image: Annotated[str, Parameter(env_var="GATEWAY_IMAGE")],
+    gateway_image_pull_policy: Annotated[
+        Literal["Always", "IfNotPresent", "Never"], Parameter(env_var="GATEWAY_IMAGE_PULL_POLICY")
+    ] = "IfNotPresent",
+    name: Annotated[str, Parameter(env_var="POD_NAME")] = "",
+    namespace: Annotated[str, Parameter(env_var="POD_NAMESPACE")] = "default",
+    shares_listen: str = "[::]:18000",
+    shares_secrets: Path = Path("/etc/beamlit/shares"),
+    web_listen: str = ":8081",
+    cluster_domain: Annotated[str, Parameter(env_var="CLUSTER_DOMAIN")] = "",
+    kubeconfig: Path | None = None,
+    log_level: Level = "info",
+    log_format: Format = "auto",
+) -> None:
+    """Run the controller in a cluster. The Helm chart does it.
+
+    Parameters
+    ----------
+    settings
+        The settings file: the chart's `config:` value.
+    shares_address
+        Where gateways find the share server, as NAME.NAMESPACE.svc:PORT; its certificate has that name.
+    gateway_image
+        The image that gateways run: the controller's own.
+    gateway_image_pull_policy
+        How it is pulled.
+    name
+        Who this replica is among the others; the host's name without it.
+    namespace
+        Where the lease is kept.
+    shares_listen
+        Where the share server listens.
+    shares_secrets
+        The folder with the share server's `tls.crt`, `tls.key`, `ca.crt`, and with `token.key`.
+    web_listen
+        Where /healthz, /readyz, /metrics and /models are answered.
+    cluster_domain
+        The domain of the cluster's DNS; as /etc/resolv.conf says without it.
+    kubeconfig
+        How the API server is reached from outside of the cluster.
+    log_level
+        The least severe messages to print.
+    log_format
+        How messages are printed; auto is console at a terminal and JSON elsewhere.
+    """
+    from beamlit_controller.cluster import run  # noqa: PLC0415 - grpc and uvicorn are slow to import
+    from beamlit_controller.cluster.given import Cluster, ShareAddress  # noqa: PLC0415 - the same
+    from beamlit_controller.kubernetes.api_server import ApiError  # noqa: PLC0415 - the same
+    from beamlit_controller.kubernetes.gateway_objects import Image  # noqa: PLC0415 - the same
+    from beamlit_controller.telemetry import logs  # noqa: PLC0415 - the same
+
+    logs.configure(log_level, json=None if log_format == "auto" else log_format == "json")
+    given = Cluster(
+        settings=inputs.settings(settings),
+        identity=name or os.uname().nodename,
+        namespace=namespace,
+        image=Image(gateway_image, gateway_image_pull_policy),
+        shares=ShareAddress(shares_listen, shares_address, shares_secrets),
+        web_listen=web_listen,
+        kubeconfig=kubeconfig,
+        domain=cluster_domain or _domain(Path("/etc/resolv.conf")),
+    )
+    failure = ""
+    try:
+        asyncio.run(run.cluster(given))
+    except* (ApiError, OSError) as errors:
+        failure = inputs.said(errors)
+    if failure:
+        inputs.fail(failure)
+
+
+def _domain(resolv_conf: Path) -> str:
+    """Find the cluster's domain: pods search `svc.DOMAIN`."""
+    try:
+        text = resolv_conf.read_text(encoding="utf-8")
+    except OSError:
+        text = ""
+    searched = [word for line in text.splitlines() if line.startswith("search") for word in line.split()[1:]]
+    return next(
+        (word.removeprefix("svc.").rstrip(".") for word in searched if word.startswith("svc.")), "cluster.local"
+    )

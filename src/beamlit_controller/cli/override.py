@@ -1,0 +1,74 @@
+"""`override`: the percentage of a model, set by hand."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from beamlit_controller.cli import inputs
+from beamlit_controller.core.spec import ModelKey, Override
+from beamlit_controller.standalone import overrides
+from beamlit_controller.standalone.state import State
+
+
+def override(
+    name: str,
+    percentage: str = "",
+    *,
+    namespace: Annotated[str, Parameter(alias="-n")] = "default",
+    lasting: Annotated[str, Parameter(name="--for")] = "",
+    reason: str = "",
+    author: Annotated[str, Parameter(env_var="USER")] = "",
+    clear: Annotated[bool, Parameter(negative="")] = False,
+    kubeconfig: Path | None = None,
+    state_dir: Path | None = None,
+) -> None:
+    """Set the percentage of a model by hand, whatever its metrics say: in the cluster, or with --state-dir here.
+
+    Parameters
+    ----------
+    name
+        The ModelDeployment.
+    percentage
+        From 0 to 100, such as 25 or 25%.
+    namespace
+        Where it is.
+    lasting
+        How long, such as 90s, 30m, 2h or 1d; until it is cleared without it.
+    reason
+        Why: shown wherever the percentage is.
+    author
+        Who says so; you, without it.
+    clear
+        Let the metrics decide again.
+    kubeconfig
+        How the API server is reached.
+    state_dir
+        The state folder of the controller that `run` runs on this machine.
+    """
+    from beamlit_controller.cluster import overriding  # noqa: PLC0415 - the HTTP client is slow to import
+    from beamlit_controller.kubernetes.api_server import ApiError  # noqa: PLC0415 - the same
+
+    if clear == bool(percentage):
+        inputs.fail("expected a percentage or --clear, and not both")
+    try:
+        wanted = None if clear else overriding.wanted(percentage, lasting, author=author, reason=reason)
+        if state_dir is not None:
+            _override_here(state_dir, ModelKey(namespace, name), wanted.as_spec if wanted else None)
+        else:
+            asyncio.run(overriding.override(namespace, name, wanted, kubeconfig))
+    except (ApiError, OSError, ValueError) as error:
+        inputs.fail(str(error))
+    print(f"{namespace}/{name}: {wanted or 'the metrics decide again'}")
+
+
+def _override_here(state_dir: Path, key: ModelKey, override: Override | None) -> None:
+    """Write it where the controller on this machine looks. Raises ValueError and OSError."""
+    place = State(state_dir)
+    if not place.decisions.is_dir():
+        raise ValueError(f"--state-dir: expected the state folder of a controller that has decided, got {state_dir}")
+    known = sorted(path.stem.replace(".", "/", 1) for path in place.decisions.glob("*.json"))
+    if str(key) not in known:
+        raise ValueError(f"{state_dir}: no model {key}; there are: {', '.join(known) or 'none'}")
+    overrides.put(place.overrides, key, override)

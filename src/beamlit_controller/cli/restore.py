@@ -1,0 +1,46 @@
+"""`restore`: Services are given back without a controller."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from beamlit_controller.cli import inputs
+
+
+def restore(
+    *,
+    namespace: Annotated[str, Parameter(alias="-n")] = "",
+    all_namespaces: Annotated[bool, Parameter(name="--all", negative="")] = False,
+    kubeconfig: Path | None = None,
+) -> None:
+    """Give back Services that gateways have taken over, without a controller: each selects again what its user wrote.
+
+    Stop the controller first, or it takes them over again.
+
+    Parameters
+    ----------
+    namespace
+        Whose Services are given back.
+    all_namespaces
+        Give back those of all namespaces.
+    kubeconfig
+        How the API server is reached.
+    """
+    from beamlit_controller.cluster import restore as restoring  # noqa: PLC0415 - the HTTP client is slow to import
+    from beamlit_controller.kubernetes.api_server import ApiError  # noqa: PLC0415 - the same
+
+    if bool(namespace) == all_namespaces:
+        inputs.fail("expected --namespace NAME or --all, and not both")
+    try:
+        said = asyncio.run(restoring.restore(namespace or None, kubeconfig))
+    except ApiError as error:
+        inputs.fail(error.message)
+    for well, text in said:
+        print(text, file=sys.stdout if well else sys.stderr)
+    if not said:
+        print(f"no Service {f'of {namespace} ' if namespace else ''}is taken over")
+    if not all(well for well, _ in said):
+        sys.exit(1)
