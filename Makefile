@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo check test packages assets cluster lint bench render lock clean
+.PHONY: help demo check test coverage packages assets cluster lint bench render lock clean
 
 PYTHON ?= python3
 # What a node takes to run pods, and to build images for them; without root none can be run.
@@ -14,11 +14,14 @@ help: ## Show what can be made
 demo: $(INSTALLED) ## Watch a model being offloaded and taken back, in about 90 s
 	@$(BIN)/python -m demo
 
-check: $(INSTALLED) ## Run lint, types, layers and the tests that take neither root nor Go, on each Python
+check: $(INSTALLED) ## Run lint, types, layers and the tests that run no other program, on each Python
 	@$(BIN)/python -m tools.lanes check $(PYTEST)
 
 test: $(INSTALLED) ## Run lint, types, layers and every test
 	@$(BIN)/python -m tools.lanes test $(PYTEST)
+
+coverage: $(INSTALLED) ## Tell which lines no test runs that takes neither root nor Go
+	@$(BIN)/python -m tools.lanes coverage $(PYTEST)
 
 packages: ## Install the Debian packages of the tests, or say the one line that does
 	@tools/debian prometheus

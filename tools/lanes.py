@@ -1,8 +1,8 @@
-"""Run the lanes of `make check` or `make test`, each to its end whatever became of the others, and sum them up.
+"""Run the lanes of `make check`, `make test` or `make coverage`, each to its end whatever became of the others, and sum them up.
 
 A lane is a list of commands. A test run counts its tests, by the report that pytest writes; any other command counts as one.
 
-`python -m tools.lanes check|test [SELECTION …]` passes the selection to every pytest.
+`python -m tools.lanes check|test|coverage [SELECTION …]` passes the selection to every pytest.
 """
 
 import os
@@ -75,27 +75,31 @@ class Outcome:
 
 def main(which: str, selection: Sequence[str]) -> int:
     """Run the lanes, print the summary and give the exit code."""
-    lanes = tuple(checks() if which == "check" else everything())
+    lanes = tuple(LANES[which]())
     outcomes = [run(lane, selection) for lane in lanes]
     print("\n" + "\n".join(summary(outcomes)), flush=True)  # noqa: T201 - what it is for
     return exit_code(outcomes)
 
 
 def checks() -> Iterator[Lane]:
-    """Give what takes neither root nor Go."""
+    """Give what runs no other program, on each Python, with few examples of a property."""
     yield lint()
-    yield Lane(f"tests on Python {HERE}", tests=(sys.executable, *PARALLEL, "-m", FAST))
+    yield Lane(f"tests on Python {HERE}", tests=(sys.executable, *PARALLEL, "-m", PURE), before=BRIEF)
     yield from on_other_pythons()
 
 
 def everything() -> Iterator[Lane]:
-    """Give what runs every test on this Python; `checks` has the other Pythons. Coverage is added up over the lanes."""
+    """Give what runs every test on this Python; `checks` has the other Pythons."""
     yield lint()
     yield Lane("what tests run on", (("make", "--silent", "packages"), ("make", "--silent", "assets")))
-    cover = ("--cov", "--cov-append", "--cov-report=")
-    erase = (sys.executable, "-m", "coverage", "erase")
-    yield Lane(f"tests on Python {HERE}", (erase,), (sys.executable, *PARALLEL, "-m", "not alone", *cover))
-    yield Lane("tests with nothing beside them", tests=(sys.executable, *SLOWEST, "-m", "alone", *cover))
+    yield Lane(f"tests on Python {HERE}", tests=(sys.executable, *PARALLEL, "-m", "not alone"))
+    yield Lane("tests with nothing beside them", tests=(sys.executable, *SLOWEST, "-m", "alone"))
+
+
+def coverage() -> Iterator[Lane]:
+    """Give what tells which lines no test runs that takes neither root nor Go."""
+    cover = ("--cov", "--cov-report=")
+    yield Lane("tests with coverage", tests=(sys.executable, *PARALLEL, "-m", FAST, *cover))
     yield Lane("coverage", ((sys.executable, "-m", "coverage", "report"),))
 
 
@@ -119,6 +123,9 @@ def _on(version: str) -> Lane:
         return Lane(name, absent=f"there is no Python {version} here")
     python = str(pythons.environment(version))
     return Lane(name, tuple(pythons.made(version, interpreter)), (python, *PARALLEL, "-m", PURE), BRIEF)
+
+
+LANES = {"check": checks, "test": everything, "coverage": coverage}
 
 
 def run(lane: Lane, selection: Sequence[str] = ()) -> Outcome:
