@@ -63,13 +63,21 @@ class LastGood:
             for key in self._store.model_keys():
                 changes.add(key)
             while True:
-                failed = [key for key in await changes.keys() if not await self._recall(key)]
+                failed = [key for key in await changes.keys() if not await self._attempt(key)]
                 if failed:
                     await asyncio.sleep(AGAIN)
                 for key in failed:
                     changes.add(key)
         finally:
             self._store.changes.unsubscribe(changes)
+
+    async def _attempt(self, key: ModelKey) -> bool:
+        """Recall for one model. What nobody expected of it is logged and tried again; the others have their turn."""
+        try:
+            return await self._recall(key)
+        except Exception as error:
+            log.exception("last good spec not recalled", model=str(key), error=repr(error)[:200])
+            return False
 
     async def _recall(self, key: ModelKey) -> bool:
         """Look for the model's last good spec, if it needs one; tell whether there is an answer."""
