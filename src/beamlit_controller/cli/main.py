@@ -37,6 +37,7 @@ app.command(restore.restore)
 app.command(override.override)
 app.command(envoy.envoy)
 app.command(drain.drain)
+app.command("beamlit_controller.cli.top:top", help="Show all models of the running controller in one table, live.")
 
 
 def main() -> None:
