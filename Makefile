@@ -24,7 +24,7 @@ coverage: $(INSTALLED) ## Tell which lines no test runs that takes neither root 
 	@$(BIN)/python -m tools.lanes coverage $(PYTEST)
 
 packages: ## Install the Debian packages of the tests, or say the one line that does
-	@tools/debian prometheus
+	@tools/debian prometheus chromium
 	@[ "$$(id -u)" != 0 ] || tools/debian $(NODE)
 
 assets: $(INSTALLED) ## Build the Kubernetes of the tests, once, outside the checkout (a cold machine takes 20 min)

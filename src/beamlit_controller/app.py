@@ -46,6 +46,7 @@ from beamlit_controller.telemetry.exposition import Exposition
 from beamlit_controller.telemetry.logs import LogSink
 from beamlit_controller.telemetry.metrics import MetricsSink
 from beamlit_controller.telemetry.models import ModelsSink, Surroundings
+from beamlit_controller.telemetry.page import Access
 from beamlit_controller.telemetry.pulse import Check, Pulse
 from beamlit_controller.telemetry.web import Site
 
@@ -306,6 +307,7 @@ def _site(
         ready=lambda: _ready(pulse, folder, gateways),
         exposition=exposition,
         models=models,
+        access=Access(settings.page, (settings.standalone.web_listen.host, *settings.page_hosts)),
     )
     return _Shown(site, (metrics, models, pulse))
 

@@ -89,6 +89,8 @@ class Settings:
     allowed_remote_hosts: tuple[str, ...] = ("*",)
     standalone: Standalone = Standalone()
     metric_secrets: str | None = None
+    page: bool = True
+    page_hosts: tuple[str, ...] = ()
 
     def secret_file(self, key: ModelKey, secret: SecretKey) -> Path | None:
         """Give the file that has a Secret's key, for reading metrics; None where no setting says where Secrets are."""
@@ -141,6 +143,8 @@ def _settings(config: settings_models.Config) -> Settings:
         allowed_remote_hosts=tuple(config.allowed_remote_hosts),
         standalone=_standalone(config.standalone),
         metric_secrets=informer.secrets_directory,
+        page=config.page.enabled,
+        page_hosts=tuple(config.page.hosts),
     )
 
 

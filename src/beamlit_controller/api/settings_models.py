@@ -114,6 +114,19 @@ def _bad_name(field: str, name: object) -> Iterator[Mistake]:
 _NAMESPACED = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
 
+class Page(Model):
+    """The controller's page at `/`, read-only, where it answers /models."""
+
+    enabled: bool = Field(default=True, description="Whether there is a page; /models is there in any case.")
+    hosts: list[Annotated[str, AfterValidator(_host_pattern)]] = Field(
+        default=[],
+        max_length=100,
+        description="The names, or patterns such as *.example.com, under which browsers reach the page and /models. IP "
+        "addresses, this machine's own name, names without a dot and names that no public DNS has (*.local, *.lan, *.internal, "
+        "*.svc) need not be listed; any other Host is refused.",
+    )
+
+
 class Config(Model):
     """All settings."""
 
@@ -137,6 +150,7 @@ class Config(Model):
         "Whoever may write a ModelDeployment can send requests, and with them prompts, to each of these: narrow it to the "
         "hosts you use. Loopback and link-local addresses are refused unless an entry without `*` names them.",
     )
+    page: Page = Field(default=Page(), description="The page that shows all models, and who may ask for it.")
     standalone: Standalone = Field(default=Standalone(), description="What a cluster would tell, where there is none.")
 
 

@@ -11,7 +11,7 @@ from beamlit_controller.core.decision import Change
 from beamlit_controller.core.signals import PodSamples, Reading
 from beamlit_controller.core.spec import Behavior
 from beamlit_controller.core.verdict import Assessed, Unread
-from beamlit_controller.telemetry import outlook, readable
+from beamlit_controller.telemetry import outlook, policy, readable
 from beamlit_controller.telemetry.views import (
     ChangeView,
     DecisionView,
@@ -65,6 +65,7 @@ def model(known: Known, now: datetime) -> ModelView:
         failure=known.failure,
         gateway=dict(known.gateway) or None,
         notices=tuple(known.notices),
+        policy=policy.sentences(spec),
         spec=readable.spec(spec),
     )
 

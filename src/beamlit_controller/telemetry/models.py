@@ -1,7 +1,7 @@
 """What is known of every model, for people: the last round, the last changes, and what surrounds them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from beamlit_controller.api.problems import Problem
@@ -10,8 +10,11 @@ from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.telemetry import account
 from beamlit_controller.telemetry.account import Known
+from beamlit_controller.telemetry.history import History
 from beamlit_controller.telemetry.views import (
     FailureView,
+    HistoryView,
+    MinuteView,
     ModelsView,
     ProblemView,
     WaitingView,
@@ -34,6 +37,7 @@ class Surroundings:
 class _Model:
     cycle: Cycle | None = None
     failure: FailureView | None = None
+    history: History = field(default_factory=History)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,9 @@ class ModelsSink:
 
     def record(self, cycle: Cycle) -> None:
         """Keep the round."""
-        self._models[cycle.spec.key] = _Model(cycle)
+        history = self._models[cycle.spec.key].history if cycle.spec.key in self._models else History()
+        history.record(cycle)
+        self._models[cycle.spec.key] = _Model(cycle, history=history)
 
     def failed(self, key: ModelKey, error: Exception) -> None:
         """Keep the error beside the last round that ended well."""
@@ -70,6 +76,15 @@ class ModelsSink:
     def keys(self) -> Sequence[ModelKey]:
         """Give the models of which there is something to show, in order."""
         return sorted(self._models)
+
+    def history(self, key: ModelKey) -> HistoryView:
+        """Give the last hours of a model that `keys` names."""
+        minutes = self._models[key].history.minutes
+        return HistoryView(
+            minutes=tuple(
+                MinuteView(begin=each.begin, percentage=each.percentage, ratio=each.ratio) for each in minutes
+            )
+        )
 
     def snapshot(self, only: ModelKey | None = None) -> Snapshot:
         """Take what is known now of all models or of one. To be called on the event loop."""

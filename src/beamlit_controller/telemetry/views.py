@@ -133,6 +133,7 @@ class ModelView(View):
     failure: FailureView | None
     gateway: dict[str, object] | None
     notices: tuple[str, ...]
+    policy: tuple[str, ...] = ()
     spec: dict[str, object]
 
 
@@ -150,6 +151,20 @@ class ProblemView(View):
     where: str
     field: str
     message: str
+
+
+class MinuteView(View):
+    """One minute: the percentage at its end, and the highest ratio in it."""
+
+    begin: datetime
+    percentage: int
+    ratio: float | None
+
+
+class HistoryView(View):
+    """The last hours of one model; a minute without a round is not there."""
+
+    minutes: tuple[MinuteView, ...]
 
 
 class ModelsView(View):

@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import uvicorn
 from starlette.applications import Starlette
@@ -15,9 +15,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from beamlit_controller.core.spec import ModelKey
-from beamlit_controller.telemetry import models
+from beamlit_controller.telemetry import models, page, printable
 from beamlit_controller.telemetry.exposition import Exposition
 from beamlit_controller.telemetry.models import ModelsSink
+from beamlit_controller.telemetry.page import Access, Handler
 from beamlit_controller.telemetry.pulse import Check
 
 INDEX = """\
@@ -28,9 +29,13 @@ beamlit-controller
 /metrics                    our own metrics, as text or OpenMetrics
 /models                     what was seen and decided for every model, and mistakes in manifests, as JSON
 /models/NAMESPACE/NAME      the same for one model
+/models/NAMESPACE/NAME/history  its share and highest metric over the last hours
+
+A browser gets a page here that shows all of it, unless config.page.enabled is false.
 """
 TICK = 1.0
 """Seconds; uvicorn itself wakes ten times as often, which is most of what an idle controller would cost."""
+LONGEST_HOST = 100
 GRACE = 2
 """Seconds that answers under way get when we end."""
 
@@ -43,6 +48,7 @@ class Site:
     ready: Callable[[], Check]
     exposition: Exposition
     models: ModelsSink
+    access: Access = field(default_factory=Access)
 
 
 def app(site: Site) -> Starlette:
@@ -50,12 +56,14 @@ def app(site: Site) -> Starlette:
     pages = _Pages(site)
     return Starlette(
         routes=[
-            Route("/", pages.index),
+            Route("/", pages.checked(pages.index)),
             Route("/healthz", pages.healthz),
             Route("/readyz", pages.readyz),
             Route("/metrics", pages.metrics),
-            Route("/models", pages.models),
-            Route("/models/{namespace}/{name}", pages.model),
+            Route("/models", pages.checked(pages.models)),
+            Route("/models/{namespace}/{name}", pages.checked(pages.model)),
+            Route("/models/{namespace}/{name}/history", pages.checked(pages.history)),
+            *(Route(f"/page/{name}", pages.checked(page.static(name))) for name in page.FILES if site.access.page),
         ],
         exception_handlers={HTTPException: _refused, Exception: _broken},
     )
@@ -117,8 +125,21 @@ class _Pages:
         self._site = site
         self._one_at_a_time = asyncio.Lock()
 
-    async def index(self, _: Request) -> Response:
-        return PlainTextResponse(INDEX)
+    def checked(self, answer: Handler) -> Handler:
+        """Refuse what was sent to a name that is not ours; probes and scrapes are not asked."""
+
+        async def checked(request: Request) -> Response:
+            host = request.headers.get("host", "")
+            if self._site.access.allows(host):
+                return await answer(request)
+            return _error(421, f"Host {printable.short(host, LONGEST_HOST)!r} is refused: list it in config.page.hosts")
+
+        return checked
+
+    async def index(self, request: Request) -> Response:
+        if self._site.access.page and page.wants_html(request):
+            return page.index()
+        return PlainTextResponse(INDEX, headers={"vary": "accept"})
 
     async def healthz(self, _: Request) -> Response:
         return _checked(self._site.alive())
@@ -135,12 +156,25 @@ class _Pages:
             return _json(await asyncio.to_thread(models.as_json, self._site.models.snapshot()))
 
     async def model(self, request: Request) -> Response:
-        key = ModelKey(request.path_params["namespace"], request.path_params["name"])
-        known = self._site.models.keys()
+        key, known = _key(request), self._site.models.keys()
         if key not in known:
-            names = ", ".join(str(each) for each in known) or "none"
-            return _error(404, f"no model {key}; known are: {names}")
+            return _unknown(key, known)
         return _json(models.one_as_json(self._site.models.snapshot(key)))
+
+    async def history(self, request: Request) -> Response:
+        key, known = _key(request), self._site.models.keys()
+        if key not in known:
+            return _unknown(key, known)
+        return _json(self._site.models.history(key).model_dump_json().encode())
+
+
+def _unknown(key: ModelKey, known: Sequence[ModelKey]) -> Response:
+    names = ", ".join(str(each) for each in known) or "none"
+    return _error(404, f"no model {key}; known are: {names}")
+
+
+def _key(request: Request) -> ModelKey:
+    return ModelKey(request.path_params["namespace"], request.path_params["name"])
 
 
 def _parsed(address: str) -> tuple[str, int]:

@@ -1,0 +1,46 @@
+"""What the page draws: a model's share and highest metric over the last hours, minute by minute, in memory only."""
+
+from collections import deque
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from beamlit_controller.core.cycle import Cycle
+
+MINUTES = 360
+"""So many minutes are kept. At a thousand models that is some tens of megabytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """One minute: the share at its end, and the highest ratio of any metric in it; None if none could be read."""
+
+    begin: datetime
+    percentage: int
+    ratio: float | None
+
+
+class History:
+    """The last minutes of one model."""
+
+    def __init__(self) -> None:
+        self._minutes: deque[Minute] = deque(maxlen=MINUTES)
+
+    def record(self, cycle: Cycle) -> None:
+        """Add the round to its minute; a clock that was set back adds to the last one."""
+        ratio = None if cycle.verdict.ratio is None else float(cycle.verdict.ratio)
+        now = Minute(cycle.at.replace(second=0, microsecond=0), cycle.decision.percentage, ratio)
+        last = self._minutes[-1] if self._minutes else None
+        if last is not None and now.begin <= last.begin:
+            self._minutes[-1] = replace(last, percentage=now.percentage, ratio=_highest(last.ratio, ratio))
+        else:
+            self._minutes.append(now)
+
+    @property
+    def minutes(self) -> tuple[Minute, ...]:
+        """Give the minutes, the oldest first; minutes without a round are left out."""
+        return tuple(self._minutes)
+
+
+def _highest(one: float | None, other: float | None) -> float | None:
+    known = [each for each in (one, other) if each is not None]
+    return max(known, default=None)

@@ -1,0 +1,123 @@
+"""A model's policy in words: what its author asked for, sentence by sentence."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from beamlit_controller.core import wording
+from beamlit_controller.core.spec import (
+    AverageValue,
+    Behavior,
+    CookieStickiness,
+    MetricSpec,
+    Mode,
+    OffloadSpec,
+    OnMetricsLoss,
+    OnRemoteFailure,
+    Overflow,
+    Ramp,
+)
+from beamlit_controller.telemetry import printable
+
+LONGEST = 120
+"""Characters of a name or query that a sentence repeats."""
+WHOLE = 100
+
+
+def sentences(spec: OffloadSpec) -> tuple[str, ...]:
+    """Say when the model offloads, how much, when it takes requests back, and what happens to single requests."""
+    if not spec.enabled:
+        return ("The model is disabled: all requests are served locally.",)
+    if spec.remote is None:
+        return ("There is no remote backend: all requests are served locally.",)
+    return (*_share(spec), *_overflow(spec.overflow), *_rest(spec))
+
+
+def _share(spec: OffloadSpec) -> Iterator[str]:
+    behavior = spec.behavior
+    if behavior.dry_run:
+        yield "Dry run: everything is decided and shown, and nothing is sent to the remote."
+    if behavior.percentage == 0:
+        yield "The metrics move no share of the requests: behavior.percentage is 0."
+    elif not spec.metrics:
+        yield "No metric is given, so no share of the requests moves."
+    else:
+        yield f"Offload {_amount(behavior)} when {_limits(spec.metrics, behavior.engage)}."
+        yield _release(behavior)
+        yield _loss(behavior)
+
+
+def _amount(behavior: Behavior) -> str:
+    match behavior.mode:
+        case Mode.FIXED:
+            engage = behavior.engage
+            steps = f", in steps of {engage.step_percentage} %," if engage.step_percentage < behavior.percentage else ""
+            return f"{behavior.percentage} % of the requests{steps}"
+        case Mode.PROPORTIONAL:
+            return f"the share that keeps the metric at its target, {behavior.percentage} % at most,"
+        case other:
+            return f"up to {behavior.percentage} % of the requests (mode {other})"
+
+
+def _limits(metrics: tuple[MetricSpec, ...], engage: Ramp) -> str:
+    ratio = 1 + Fraction(engage.tolerance)
+    limits = " or ".join(_limit(metric, ratio) for metric in metrics)
+    lasting = f" for {wording.seconds(engage.stabilization_window)}" if engage.stabilization_window else ""
+    return limits + lasting
+
+
+def _limit(metric: MetricSpec, ratio: Fraction) -> str:
+    unit = " per replica" if isinstance(metric.target, AverageValue) else ""
+    target = wording.target(metric.target)
+    beyond = target if ratio == 1 else f"{wording.percent(ratio)} of {target}"
+    return f"{printable.short(wording.name(metric), LONGEST)} is above {beyond}{unit}"
+
+
+def _release(behavior: Behavior) -> str:
+    ramp = behavior.release
+    low = wording.percent(1 - Fraction(ramp.tolerance))
+    steps = f", in steps of {ramp.step_percentage} %" if ramp.step_percentage < WHOLE else ""
+    return (
+        f"Take them back when demand stays at {low} of the target or less "
+        f"for {wording.seconds(ramp.stabilization_window)}{steps}."
+    )
+
+
+def _loss(behavior: Behavior) -> str:
+    match behavior.on_metrics_loss:
+        case OnMetricsLoss.HOLD:
+            return "While no metric can be read, keep the share as it is."
+        case OnMetricsLoss.RELEASE:
+            return f"When no metric can be read for {wording.seconds(behavior.metrics_loss)}, serve everything locally."
+        case OnMetricsLoss.OFFLOAD:
+            return f"When no metric can be read for {wording.seconds(behavior.metrics_loss)}, offload."
+
+
+def _overflow(overflow: Overflow) -> Iterator[str]:
+    if overflow.max_in_flight_per_replica is not None:
+        most = overflow.max_in_flight_per_replica
+        yield f"Serve at most {most} requests at once per local replica; excess requests go to the remote."
+    if overflow.on_status:
+        codes = " or ".join(map(str, overflow.on_status))
+        yield f"A request that local servers answer with {codes} goes to the remote."
+    if overflow.on_unavailable:
+        yield "A request that no local server accepts goes to the remote."
+    if overflow.after is not None:
+        yield f"A request that local servers have not begun to answer after {wording.seconds(overflow.after)} goes to the remote."
+
+
+def _rest(spec: OffloadSpec) -> Iterator[str]:
+    if spec.remote is not None and spec.remote.max_in_flight is not None:
+        yield f"Send at most {spec.remote.max_in_flight} requests at once to the remote per gateway."
+    if spec.on_remote_failure is OnRemoteFailure.LOCAL:
+        yield "A request that the remote fails is served locally."
+    else:
+        yield "A request that the remote fails is answered with its error."
+    if spec.stickiness is not None:
+        kind, name = (
+            ("cookie", spec.stickiness.cookie)
+            if isinstance(spec.stickiness, CookieStickiness)
+            else ("header", spec.stickiness.header)
+        )
+        yield f"Requests with the same {kind} {name} stay on the same side."
+    if spec.allow_override:
+        yield "Clients may choose the side with the header x-offload."

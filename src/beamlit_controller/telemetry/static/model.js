@@ -1,0 +1,172 @@
+// One model: what is served where and why, for a person who was just woken.
+
+import { ratio, share } from "./chart.js";
+import { ago, el, list, percent, span, table, time } from "./dom.js";
+
+const LATE = 60; // seconds after which a round is old enough to be noticed
+
+export function key(model) {
+  return `${model.namespace}/${model.name}`;
+}
+
+// How much a model needs a person, the most first.
+export const RANKS = { failing: "failing", blind: "without metrics", offloading: "offloading", local: "local", disabled: "disabled" };
+
+export function rank(model, now) {
+  if (trouble(model, now)) return "failing";
+  if (!model.enabled) return "disabled";
+  if (model.metrics.some((metric) => metric.missing)) return "blind";
+  return model.decision.percentage && !model.dryRun ? "offloading" : "local";
+}
+
+export function trouble(model, now) {
+  if (!model.decision) return `no round has ended well yet: ${model.failure.error}`;
+  if (model.failure) return `the last round failed: ${model.failure.error}`;
+  const old = (new Date(now) - new Date(model.at)) / 1000;
+  return old > LATE ? `no round for ${span(old)}` : gatewayTrouble(model.gateway ?? {});
+}
+
+function gatewayTrouble(gateway) {
+  if (gateway.problem) return String(gateway.problem);
+  const down = ["ready", "connected"].filter((name) => gateway[name] === false);
+  if (down.length) return `the gateway is not ${down.join(" and not ")}`;
+  const remote = gateway.remote ?? {};
+  return remote.status === "False" ? `${remote.reason}: ${remote.message}` : "";
+}
+
+export function state(model) {
+  if (!model.decision) return "No round yet";
+  if (!model.enabled) return "Disabled";
+  const { percentage } = model.decision;
+  if (model.dryRun) return `Dry run: would offload ${percentage} %`;
+  return percentage ? `Offloading ${percentage} %` : "Local";
+}
+
+export function highest(model) {
+  const read = (model.metrics ?? []).filter((metric) => metric.ratio !== null);
+  const metric = read.reduce((most, each) => (most && most.ratio >= each.ratio ? most : each), null);
+  return metric ? `${metric.name} ${metric.value} of ${metric.target} (${percent(metric.ratio)})` : "–";
+}
+
+export function host(address) {
+  try {
+    return new URL(address).host;
+  } catch {
+    return address ? String(address) : "–";
+  }
+}
+
+export function details(model, minutes, { now, width }) {
+  if (!model.decision) return [el("h2", {}, key(model)), el("p", { class: "failing" }, trouble(model, now))];
+  return [
+    el("h2", {}, key(model)),
+    el("p", { class: "faint" }, `model ${model.model}, ${model.local.ready} of ${model.local.total} local replicas ready`),
+    present(model, now),
+    el("h3", {}, "The last hours"),
+    share(minutes, width),
+    ratio(minutes, width),
+    metrics(model),
+    el("div", { class: "columns" },
+      part("What would change it", model.outlook),
+      part("The policy", model.policy),
+      remote(model),
+      part("Notices", model.notices)),
+    changes(model, now),
+    gateway(model.gateway),
+  ];
+}
+
+// What is, and why.
+
+function present(model, now) {
+  const { decision } = model;
+  const wrong = trouble(model, now);
+  return [
+    wrong && el("p", { class: "failing" }, wrong),
+    el("p", { class: "now" }, el("span", { class: rank(model, now) }, state(model)),
+      decision.percentage ? ` to ${host(model.remote)}` : "", " since ", time(decision.since, now), ` (${ago(decision.since, now)})`),
+    el("p", {}, el("strong", {}, decision.reason), `: ${decision.message}`),
+    model.enabled && !model.dryRun && split(decision.percentage),
+  ].filter(Boolean);
+}
+
+function split(percentage) {
+  const words = `By decision ${100 - percentage} % of the requests go to local servers first, ${percentage} % to the remote.`;
+  return [
+    el("svg", { class: "bar", viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" },
+      el("rect", { class: "fill-local", width: 100 - percentage, height: 8 }),
+      el("rect", { class: "fill-remote", x: 100 - percentage, width: percentage, height: 8 })),
+    el("p", { class: "faint" }, words),
+  ];
+}
+
+// What was read.
+
+function metrics(model) {
+  if (!model.metrics.length) return el("p", { class: "faint" }, "No metrics.");
+  const rows = model.metrics.map((metric) => ({ cells: [named(metric), metric.value ?? "–", wanted(metric), bar(metric), aged(metric), said(metric)] }));
+  return table("Metrics against their targets", ["Metric", "Value", "Target", "Of the target", "Age", "State"], rows);
+}
+
+function named(metric) {
+  return metric.selector ? `${metric.name}{${metric.selector}}` : metric.name;
+}
+
+function wanted(metric) {
+  return metric.targetType === "AverageValue" ? `${metric.target} per replica` : metric.target;
+}
+
+function bar(metric) {
+  if (metric.ratio === null) return "–";
+  return [
+    percent(metric.ratio),
+    el("svg", { class: "small", viewBox: "0 0 200 8", preserveAspectRatio: "none", "aria-hidden": "true" },
+      el("rect", { class: "fill-none", width: 200, height: 8 }),
+      el("rect", { class: metric.ratio > 1 ? "fill-remote" : "fill-local", width: Math.min(Math.max(metric.ratio, 0), 2) * 100, height: 8 }),
+      el("line", { class: "target", x1: 100, x2: 100, y1: 0, y2: 8 })),
+  ];
+}
+
+function aged(metric) {
+  return metric.ageSeconds === null ? "–" : span(metric.ageSeconds);
+}
+
+function said(metric) {
+  if (metric.missing) return el("span", { class: "lost" }, `${metric.missing.reason}: ${metric.missing.message}`);
+  const lost = metric.podFailures.length;
+  return lost ? `${metric.state}, without ${lost} of its replicas` : metric.state;
+}
+
+// What surrounds it.
+
+function part(title, sentences) {
+  return sentences?.length ? el("div", {}, el("h3", {}, title), list(sentences)) : null;
+}
+
+function remote(model) {
+  const known = model.gateway?.remote;
+  if (!model.remote) return null;
+  const style = known?.status === "False" ? "failing" : null;
+  return el("div", {}, el("h3", {}, "The remote"), el("p", {}, model.remote),
+    known ? el("p", { class: style }, el("strong", {}, String(known.reason)), `: ${known.message}`) : null);
+}
+
+function changes(model, now) {
+  if (!model.changes.length) return el("p", { class: "faint" }, "The share has not changed yet.");
+  const rows = model.changes.map((each) => ({
+    cells: [time(each.at, now), `${each.previous} → ${each.percentage} %`, [el("strong", {}, each.reason), `: ${each.message}`]],
+  }));
+  return table("The last decisions", ["When", "Share", "Why"], rows);
+}
+
+function gateway(facts) {
+  const known = Object.entries(facts ?? {}).filter(([name, value]) => name !== "remote" && value !== null && value !== "");
+  if (!known.length) return null;
+  return [el("h3", {}, "The gateway"), el("p", {}, known.map(([name, value]) => fact(name, value)).join(", "))];
+}
+
+function fact(name, value) {
+  if (typeof value === "boolean") return value ? name : `not ${name}`;
+  if (typeof value === "object") return Object.entries(value).map(([part, inner]) => fact(part, inner)).join(", ");
+  return `${name} ${value}`;
+}

@@ -1,0 +1,279 @@
+"""The page at `/`: what is sent to whom, and what a real browser makes of it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import httpx2
+import pytest
+from prometheus_client import CollectorRegistry
+
+from beamlit_controller.api.problems import Problem
+from beamlit_controller.controller.ports import Clock
+from beamlit_controller.core import cycle
+from beamlit_controller.core.decision import Decision
+from beamlit_controller.core.spec import (
+    Behavior,
+    ExternalMetric,
+    MetricIdentifier,
+    ModelKey,
+    OffloadSpec,
+    RemoteBackend,
+    Scheme,
+    Value,
+)
+from beamlit_controller.telemetry import page, web
+from beamlit_controller.telemetry.exposition import Exposition
+from beamlit_controller.telemetry.models import ModelsSink, Surroundings
+from beamlit_controller.telemetry.page import Access
+from beamlit_controller.telemetry.pulse import Check
+from beamlit_controller.telemetry.web import Site
+from builders import NOW, QUEUE, missing, sample, signals, spec
+from fakes.browser import browser
+from waiting import eventually
+
+WELL = Check(ok=True, text="all is well")
+BROWSER = {"accept": "text/html,application/xhtml+xml"}
+LLAMA = spec(
+    remote=RemoteBackend(Scheme.HTTPS, "api.example.com", 443, "/models/llama"), behavior=Behavior(percentage=50)
+)
+FORGED = "<img src=x onerror=\"document.title='forged'\"><script>document.title='forged'</script>"
+
+
+@dataclass
+class Controller:
+    """A site that is served, which learns of rounds."""
+
+    models: ModelsSink
+    url: str
+    task: asyncio.Task[None]
+
+    def tell(
+        self, name: str, value: int | None = 5, whole: OffloadSpec = LLAMA, previous: Decision | None = None
+    ) -> Decision:
+        at = self.models.snapshot().at
+        read = missing() if value is None else sample(value, at=at, window=timedelta(0))
+        model = replace(whole, key=ModelKey("models", name))
+        record = cycle.run(model, signals(read, at=at), previous=previous, now=at)
+        self.models.record(record)
+        return record.decision
+
+    def client(self, **headers: str) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(base_url=self.url, headers=headers, trust_env=False)
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    clock: Clock,
+    access: Access | None = None,
+    *,
+    gateways: Mapping[str, Mapping[str, object]] | None = None,
+    problems: tuple[Problem, ...] = (),
+    address: str = "127.0.0.1:0",
+) -> AsyncIterator[Controller]:
+    around = Surroundings(gateway=lambda key: (gateways or {}).get(key.name, {}), problems=lambda: problems)
+    models = ModelsSink(clock, around)
+    site = Site(lambda: WELL, lambda: WELL, Exposition(CollectorRegistry()), models, access or Access())
+    listener = web.bind(address)
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(web.run(site, listener))
+        yield Controller(models, url, task)
+        task.cancel()
+
+
+# What is sent to whom.
+
+
+async def test_a_browser_gets_the_page_and_curl_a_list_of_endpoints(clock: Clock) -> None:
+    async with serving(clock) as controller, controller.client() as client:
+        shown = await client.get("/", headers=BROWSER)
+        listed = await client.get("/")
+
+    assert shown.headers["content-type"] == "text/html; charset=utf-8"
+    assert listed.headers["content-type"] == "text/plain; charset=utf-8"
+    assert shown.headers["vary"] == listed.headers["vary"] == "accept"
+
+
+async def test_the_page_names_nothing_that_is_not_served_here_and_may_load_nothing_else(clock: Clock) -> None:
+    async with serving(clock) as controller, controller.client() as client:
+        shown = await client.get("/", headers=BROWSER)
+        files = [await client.get(f"/page/{name}") for name in page.FILES]
+
+    assert [file.status_code for file in files] == [200] * len(page.FILES)
+    for answer in (shown, *files):
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "unsafe" not in answer.headers["content-security-policy"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "https://" not in answer.text
+        assert "innerHTML" not in answer.text
+
+
+async def test_without_the_page_a_browser_gets_the_list_and_no_file_is_served(clock: Clock) -> None:
+    async with serving(clock, Access(page=False)) as controller, controller.client() as client:
+        assert (await client.get("/", headers=BROWSER)).headers["content-type"] == "text/plain; charset=utf-8"
+        assert (await client.get("/page/page.js")).status_code == 404
+        assert (await client.get("/models")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1:8081",
+        "10.0.0.7",
+        "[::1]:8081",
+        "localhost:8081",
+        "LOCALHOST",
+        "gpu-box:8081",
+        "gpu-box.lan",
+        "beamlit-controller.beamlit-system.svc:8081",
+        "beamlit-controller.beamlit-system.svc.cluster.local.",
+        "models.example.com:443",
+        "a.apps.example.com",
+    ],
+)
+def test_names_of_ours_are_answered(host: str) -> None:
+    assert Access(hosts=("models.example.com", "*.apps.example.com")).allows(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        ":8081",
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example:8081",
+        "beamlit-controller.beamlit-system.svc.evil.example",
+        "evil-models.example.com",
+        "[::1",
+        "evil.example/.svc",
+        "evil.example#.localhost",
+        "localhost@evil.example",
+    ],
+)
+def test_a_foreign_name_is_not_ours(host: str) -> None:
+    assert not Access(hosts=("models.example.com",)).allows(host)
+
+
+async def test_a_foreign_host_sees_neither_page_nor_models_while_probes_and_scrapes_are_answered(clock: Clock) -> None:
+    async with serving(clock) as controller, controller.client(host="evil.example:8081") as client:
+        controller.tell("llama")
+        answers = {
+            path: await client.get(path)
+            for path in ("/", "/page/page.js", "/models", "/models/models/llama", "/models/models/llama/history")
+        }
+        probed = [(await client.get(path)).status_code for path in ("/healthz", "/readyz", "/metrics")]
+
+    assert {answer.status_code for answer in answers.values()} == {421}
+    assert answers["/models"].json() == {
+        "error": "Host 'evil.example:8081' is refused: list it in config.page.hosts",
+    }
+    assert probed == [200, 200, 200]
+
+
+async def test_the_history_of_a_model_is_a_minute_each_and_of_an_unknown_one_a_404(clock: Clock) -> None:
+    async with serving(clock) as controller, controller.client() as client:
+        controller.tell("llama", 25)
+        known = await client.get("/models/models/llama/history")
+        unknown = await client.get("/models/models/other/history")
+
+    assert known.json() == {"minutes": [{"begin": f"{NOW:%Y-%m-%dT%H:%M:%SZ}", "percentage": 50, "ratio": 2.5}]}
+    assert (unknown.status_code, unknown.json()) == (
+        404,
+        {"error": "no model models/other; known are: models/llama"},
+    )
+
+
+# In a browser.
+
+
+@pytest.mark.system
+async def test_it_shows_the_worst_first_and_whatever_comes_from_outside_as_text(clock: Clock, tmp_path: Path) -> None:
+    remote = {"status": "False", "reason": "RemoteFails", "message": FORGED}
+    problem = Problem(f"{FORGED}.yaml", "spec", FORGED)
+    async with (
+        serving(clock, gateways={"worse": {"remote": remote, "problem": ""}}, problems=(problem,)) as controller,
+        browser(tmp_path) as tab,
+    ):
+        controller.tell("fine", whole=replace(LLAMA, metrics=(ExternalMetric(MetricIdentifier(FORGED), Value(9000)),)))
+        controller.tell("worse", 25)
+        controller.models.failed(ModelKey("models", FORGED), KeyError(FORGED))
+
+        await tab.open(f"{controller.url}/#models%2Fworse")
+        await eventually(lambda: tab.text("#model h2"), what="the model is shown")
+
+        assert (await tab.text("#summary")).startswith("3 models: 2 failing, 1 local")
+        rows = await tab.evaluate("[...document.querySelectorAll('#fleet tbody th')].map((each) => each.innerText)")
+        assert rows == [f"models/{FORGED}", "models/worse", "models/fine"]
+        shown = await tab.text("#model")
+        for words in ("Offloading 50 % to api.example.com", "queue 25 > 10", f"RemoteFails: {FORGED}", "The policy"):
+            assert words in shown
+        assert await tab.evaluate("document.querySelectorAll('img, main script').length") == 0
+        assert "forged" not in await tab.evaluate("document.title")
+        assert tab.complaints == []
+
+
+@pytest.mark.system
+async def test_it_follows_by_itself_keeps_the_focus_and_tells_when_nobody_answers(clock: Clock, tmp_path: Path) -> None:
+    async with browser(tmp_path) as tab:
+        async with serving(clock) as controller:
+            controller.tell("a")
+            controller.tell("b")
+            await tab.open(controller.url)
+            await eventually(lambda: tab.text("#fleet tbody"), what="the models are shown")
+            for _ in range(3):  # the link past the page, then that of each model
+                await tab.press("Tab")
+            await tab.press("Enter")
+            await eventually(lambda: tab.text("#model h2"), what="the model is shown")
+
+            controller.tell("b", 25)
+
+            await eventually(lambda: _says(tab.text("#model"), "Offloading 50 %"))
+            assert await tab.evaluate("document.activeElement.id") == "model"
+            assert await tab.evaluate("location.hash") == "#models%2Fb"
+            address = controller.url.removeprefix("http://")
+        await eventually(lambda: _says(tab.text("#summary"), "No answer from the controller"))
+        assert "Offloading 50 %" in await tab.text("#model")
+
+        async with serving(clock, address=address) as controller:
+            controller.tell("c")
+
+            await eventually(lambda: _says(tab.text("#summary"), "1 model: 1 local"))
+            assert "No answer" not in await tab.text("#summary")
+
+
+@pytest.mark.system
+async def test_it_fits_a_phone_is_dark_where_asked_for_and_has_words_for_who_does_not_see_it(
+    clock: Clock, tmp_path: Path
+) -> None:
+    long = ExternalMetric(MetricIdentifier("sum_of_" + "very_" * 30 + "long"), Value(1000))
+    async with serving(clock) as controller, browser(tmp_path) as tab:
+        decided = controller.tell("llama", 25, replace(LLAMA, metrics=(QUEUE,)))
+        clock.forward(60)
+        controller.tell("llama", 25, replace(LLAMA, metrics=(QUEUE,)), decided)
+        controller.tell("x" * 60, whole=replace(LLAMA, metrics=(long,)))
+        await tab.resize(360, dark=True)
+
+        await tab.open(f"{controller.url}/#models%2Fllama")
+        await eventually(lambda: tab.evaluate("document.querySelector('figure') !== null"), what="a line is drawn")
+
+        assert await tab.evaluate("document.documentElement.scrollWidth") <= 360
+        dark = await tab.evaluate("getComputedStyle(document.body).backgroundColor")
+        await tab.resize(1200)
+        assert await tab.evaluate("document.documentElement.scrollWidth") <= 1200
+        assert await tab.evaluate("getComputedStyle(document.body).backgroundColor") != dark
+        heard = await tab.heard()
+        assert ("heading", "models/llama") in heard
+        assert ("link", "models/llama") in heard
+        assert ("table", "Metrics against their targets") in heard
+        assert any(role == "image" and name.startswith("Share for the remote: between 50 %") for role, name in heard)
+        assert ("columnheader", "Highest metric") in heard
+        assert "status" in {role for role, _ in heard}
+
+
+async def _says(text: Awaitable[str], words: str) -> bool:
+    return words in await text

@@ -1,0 +1,101 @@
+"""A model's policy as sentences."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from beamlit_controller.core.spec import (
+    Behavior,
+    CookieStickiness,
+    HeaderStickiness,
+    Mode,
+    OffloadSpec,
+    OnMetricsLoss,
+    OnRemoteFailure,
+    Overflow,
+    Ramp,
+    RemoteBackend,
+    Scheme,
+)
+from beamlit_controller.telemetry import policy
+from builders import QUEUE, RUNNING, spec
+
+REMOTE = RemoteBackend(Scheme.HTTPS, "api.example.com", 443)
+QUIET = Overflow(on_unavailable=False)
+LLAMA = spec(remote=REMOTE, behavior=Behavior(percentage=50), overflow=QUIET, on_remote_failure=OnRemoteFailure.FAIL)
+SECOND = timedelta(seconds=1)
+
+
+def behaving(**changes: object) -> OffloadSpec:
+    return replace(LLAMA, behavior=replace(LLAMA.behavior, **changes))
+
+
+def test_a_plain_model_says_when_how_much_and_when_not_any_more() -> None:
+    assert policy.sentences(LLAMA) == (
+        "Offload 50 % of the requests when queue is above 10.",
+        "Take them back when demand stays at 90% of the target or less for 60 s.",
+        "While no metric can be read, keep the share as it is.",
+        "A request that the remote fails is answered with its error.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("whole", "sentence"),
+    [
+        (replace(LLAMA, enabled=False), "The model is disabled: all requests are served locally."),
+        (replace(LLAMA, remote=None), "There is no remote backend: all requests are served locally."),
+        (replace(LLAMA, metrics=()), "No metric is given, so no share of the requests moves."),
+        (behaving(percentage=0), "The metrics move no share of the requests: behavior.percentage is 0."),
+        (behaving(dry_run=True), "Dry run: everything is decided and shown, and nothing is sent to the remote."),
+        (
+            replace(behaving(mode=Mode.PROPORTIONAL), metrics=(QUEUE, RUNNING)),
+            (
+                "Offload the share that keeps the metric at its target, 50 % at most, when queue is above 10 "
+                "or vllm:num_requests_running is above 10 per replica."
+            ),
+        ),
+        (
+            behaving(engage=Ramp(30 * SECOND, Decimal("0.1"), 20, 15 * SECOND)),
+            "Offload 50 % of the requests, in steps of 20 %, when queue is above 110% of 10 for 30 s.",
+        ),
+        (
+            behaving(on_metrics_loss=OnMetricsLoss.RELEASE),
+            "When no metric can be read for 60 s, serve everything locally.",
+        ),
+        (behaving(on_metrics_loss=OnMetricsLoss.OFFLOAD), "When no metric can be read for 60 s, offload."),
+        (
+            replace(LLAMA, overflow=replace(QUIET, max_in_flight_per_replica=4)),
+            "Serve at most 4 requests at once per local replica; excess requests go to the remote.",
+        ),
+        (
+            replace(LLAMA, overflow=replace(QUIET, on_status=(429, 503))),
+            "A request that local servers answer with 429 or 503 goes to the remote.",
+        ),
+        (
+            replace(LLAMA, overflow=replace(QUIET, after=5 * SECOND)),
+            "A request that local servers have not begun to answer after 5 s goes to the remote.",
+        ),
+        (replace(LLAMA, overflow=Overflow()), "A request that no local server accepts goes to the remote."),
+        (
+            replace(LLAMA, remote=replace(REMOTE, max_in_flight=8)),
+            "Send at most 8 requests at once to the remote per gateway.",
+        ),
+        (
+            replace(LLAMA, on_remote_failure=OnRemoteFailure.LOCAL),
+            "A request that the remote fails is served locally.",
+        ),
+        (
+            replace(LLAMA, stickiness=CookieStickiness("chat")),
+            "Requests with the same cookie chat stay on the same side.",
+        ),
+        (
+            replace(LLAMA, stickiness=HeaderStickiness("x-chat")),
+            "Requests with the same header x-chat stay on the same side.",
+        ),
+        (replace(LLAMA, allow_override=True), "Clients may choose the side with the header x-offload."),
+    ],
+)
+def test_whatever_else_was_asked_for_is_a_sentence(whole: OffloadSpec, sentence: str) -> None:
+    assert sentence in policy.sentences(whole)
