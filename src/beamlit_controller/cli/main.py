@@ -38,6 +38,10 @@ app.command(override.override)
 app.command(envoy.envoy)
 app.command(drain.drain)
 app.command("beamlit_controller.cli.top:top", help="Show all models of the running controller in one table, live.")
+app.command(
+    "beamlit_controller.cli.history:history", help="Print the last changes of a model's share, each with its reason."
+)
+app.command("beamlit_controller.cli.completion:completion", help="Print the completion script of a shell.")
 
 
 def main() -> None:

@@ -1,0 +1,61 @@
+"""`history NAME`: the last changes of a model's share, and why."""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+
+import httpx2
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from beamlit_controller.cli import explain
+from beamlit_controller.cli.explain import Failed
+from beamlit_controller.telemetry import printable
+from beamlit_controller.telemetry.views import ChangeView, WaitingView
+
+
+def history(name: str, *, address: str = "http://127.0.0.1:8081") -> None:
+    """Print the last changes of a model's share, the latest first, each with its reason.
+
+    Parameters
+    ----------
+    name
+        NAME or NAMESPACE/NAME of the ModelDeployment.
+    address
+        Where the controller answers (config.standalone.webListen).
+    """
+    sys.exit(asyncio.run(tell(name, address, Console())))
+
+
+async def tell(name: str, address: str, console: Console) -> int:
+    """Print them at a console, and give the exit code: 1 if nobody answered, 2 if the name is unknown or several's."""
+    async with httpx2.AsyncClient(timeout=explain.TIMEOUT, trust_env=False) as client:
+        answer = await explain.fetch(client, address)
+    found = answer if isinstance(answer, Failed) else explain.pick(answer.view, name)
+    match found:
+        case Failed():
+            Console(stderr=True).print(Text(printable.line(found.message)), soft_wrap=True)
+            return found.code
+        case WaitingView():
+            console.print(Text(f"no round has ended well yet: {printable.line(found.failure.error)}"))
+        case _:
+            console.print(_table(found.changes) if found.changes else Text("the share has not changed yet"))
+    return 0
+
+
+def _table(changes: tuple[ChangeView, ...]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for title in ("WHEN", "SHARE", "REASON"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("WHY", overflow="fold")
+    for change in changes:
+        table.add_row(*_cells(change))
+    return table
+
+
+def _cells(change: ChangeView) -> Iterator[Text]:
+    yield Text(f"{change.at:%Y-%m-%d %H:%M:%SZ}")
+    yield Text(f"{change.previous} → {change.percentage} %", "yellow" if change.percentage else "green")
+    yield Text(printable.line(change.reason), "bold")
+    yield Text(printable.line(change.message))

@@ -1,0 +1,151 @@
+"""`kubectl offload …`: the commands for a cluster, which reach the replica that decides by themselves."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import cyclopts
+from cyclopts import Parameter
+
+from beamlit_controller.cli import main as everything
+
+NAME: Final = "beamlit-controller"
+"""The name of the lease that the replica that decides holds, and of the Deployment."""
+PORT: Final = 8081
+
+app = cyclopts.App(
+    name="kubectl offload",
+    help="See and overrule what beamlit-controller does in a cluster.",
+    version=version("beamlit-controller"),
+)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How kubectl reaches the controller.
+
+    Parameters
+    ----------
+    controller_namespace
+        The namespace of the controller.
+    context
+        The kubeconfig context; the current one by default.
+    kubeconfig
+        The kubeconfig file; kubectl's own choice by default.
+    """
+
+    controller_namespace: str = "beamlit-system"
+    context: str = ""
+    kubeconfig: Path | None = None
+
+    @property
+    def command(self) -> Sequence[str]:
+        """Give kubectl with the options that lead to the controller's namespace."""
+        context = (f"--context={self.context}",) if self.context else ()
+        kubeconfig = (f"--kubeconfig={self.kubeconfig}",) if self.kubeconfig else ()
+        return ("kubectl", *context, *kubeconfig, f"--namespace={self.controller_namespace}")
+
+
+HERE: Final = Reached()
+
+
+@app.command
+def explain(
+    name: str,
+    *,
+    output: Literal["table", "json"] = "table",
+    watch: Annotated[bool, Parameter(negative="")] = False,
+    reached: Reached = HERE,
+) -> None:
+    """Say what the controller saw of a model, and why it decided so.
+
+    Parameters
+    ----------
+    name
+        NAME or NAMESPACE/NAME of the ModelDeployment.
+    output
+        A table for people, or JSON.
+    watch
+        Show it again every second.
+    """
+    _run(["explain", name, "--output", output, *(["--watch"] if watch else [])], reached)
+
+
+@app.command
+def top(*, once: Annotated[bool, Parameter(negative="")] = False, reached: Reached = HERE) -> None:
+    """Show all models in one table, live, those that need you first.
+
+    Parameters
+    ----------
+    once
+        Print the table once and end.
+    """
+    _run(["top", *(["--once"] if once else [])], reached)
+
+
+@app.command
+def history(name: str, *, reached: Reached = HERE) -> None:
+    """Print the last changes of a model's share, the latest first, each with its reason.
+
+    Parameters
+    ----------
+    name
+        NAME or NAMESPACE/NAME of the ModelDeployment.
+    """
+    _run(["history", name], reached)
+
+
+app.command(everything.app["override"].default_command, name="override")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _run(command: Sequence[str], reached: Reached) -> None:
+    with _forwarded(reached) as port:
+        everything.app([*command, "--address", f"127.0.0.1:{port}"])
+
+
+@contextmanager
+def _forwarded(reached: Reached) -> Iterator[int]:
+    """Forward a free port of this machine to the replica that decides, and give the port."""
+    command = [*reached.command, "port-forward", _replica(reached), f":{PORT}"]
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - kubectl, with options of its user
+    except OSError as error:
+        sys.exit(f"kubectl offload: kubectl can't be run: {error.strerror}")
+    try:
+        yield _port(process)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _replica(reached: Reached) -> str:
+    """Name the pod that holds the lease; where there is no lease, there is one replica only."""
+    command = [*reached.command, "get", "lease", NAME, "--ignore-not-found", "--output=jsonpath={.spec.holderIdentity}"]
+    try:
+        asked = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 - the same
+    except OSError as error:
+        sys.exit(f"kubectl offload: kubectl can't be run: {error.strerror}")
+    if asked.returncode:
+        sys.exit(asked.returncode)
+    return f"pod/{asked.stdout.strip()}" if asked.stdout.strip() else f"deployment/{NAME}"
+
+
+def _port(process: subprocess.Popen[str]) -> int:
+    """Read from kubectl which port it took; it has told on standard error why it did not."""
+    said = process.stdout.readline() if process.stdout else ""
+    found = re.search(r"127\.0\.0\.1:(\d+) ->", said)
+    if found is None:
+        sys.exit(process.wait(10) or 1)
+    return int(found[1])

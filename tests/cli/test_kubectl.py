@@ -1,0 +1,148 @@
+"""`kubectl offload …`, `history` and `completion` as they are typed, with a kubectl that notes how it was called."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from beamlit_controller.core import cycle
+from beamlit_controller.core.spec import Behavior, ModelKey
+from beamlit_controller.telemetry import models
+from beamlit_controller.telemetry.models import ModelsSink
+from builders import NOW, sample, signals, spec
+from fakes import http
+
+BIN = Path(sys.executable).parent
+KUBECTL = """\
+#!/bin/sh
+echo "$@" >> {folder}/calls
+case "$*" in
+  *"get lease"*) printf %s "{leader}"; exit {status} ;;
+  *port-forward*) echo "Forwarding from 127.0.0.1:{port} -> 8081"; exec sleep 60 ;;
+esac
+"""
+
+
+@dataclass(frozen=True)
+class Clock:
+    at: datetime = NOW
+
+    def now(self) -> datetime:
+        return self.at
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int | None
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class World:
+    """A controller, and a kubectl that leads to it."""
+
+    folder: Path
+    address: str
+
+    @property
+    def calls(self) -> list[str]:
+        return (self.folder / "calls").read_text().splitlines()
+
+    async def run(self, command: str, *arguments: str) -> Ended:
+        process = await asyncio.create_subprocess_exec(
+            BIN / command,
+            *arguments,
+            env=os.environ | {"PATH": f"{self.folder}:{os.environ['PATH']}", "COLUMNS": "120"},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await asyncio.wait_for(process.communicate(), 60)
+        return Ended(process.returncode, out.decode(), err.decode())
+
+
+def document() -> bytes:
+    """Give what a controller answers that has offloaded `models/llama` and taken it back."""
+    sink, previous = ModelsSink(Clock()), None
+    whole = spec(key=ModelKey("models", "llama"), behavior=Behavior(percentage=50))
+    for minute, value in enumerate((25, 1, 1, 1)):
+        at = NOW + timedelta(minutes=minute)
+        record = cycle.run(whole, signals(sample(value, at=at, window=timedelta(0)), at=at), previous=previous, now=at)
+        previous = record.decision
+        sink.record(record)
+    return models.as_json(sink.snapshot())
+
+
+@asynccontextmanager
+async def world(folder: Path, *, leader: str = "beamlit-controller-7d9", status: int = 0) -> AsyncIterator[World]:
+    respond = http.by_path(models=http.page(document(), content_type="application/json"))
+    async with http.serve(respond) as server:
+        script = folder / "kubectl"
+        script.write_text(KUBECTL.format(folder=folder, leader=leader, status=status, port=server.port))
+        script.chmod(0o755)
+        yield World(folder, server.address)
+
+
+async def test_it_asks_the_replica_that_leads(tmp_path: Path) -> None:
+    async with world(tmp_path) as here:
+        ended = await here.run("kubectl-offload", "top", "--context", "prod", "--controller-namespace", "ops")
+
+    assert (ended.code, ended.err) == (0, "")
+    assert "models/llama" in ended.out
+    assert here.calls[-1] == "--context=prod --namespace=ops port-forward pod/beamlit-controller-7d9 :8081"
+
+
+async def test_without_a_lease_it_asks_the_only_replica(tmp_path: Path) -> None:
+    async with world(tmp_path, leader="") as here:
+        ended = await here.run("kubectl-offload", "explain", "llama")
+
+    assert ended.code == 0
+    assert ended.out.startswith("models/llama")
+    assert here.calls[-1] == "--namespace=beamlit-system port-forward deployment/beamlit-controller :8081"
+
+
+async def test_it_ends_as_kubectl_does_when_the_cluster_does_not_answer(tmp_path: Path) -> None:
+    async with world(tmp_path, status=7) as here:
+        ended = await here.run("kubectl-offload", "top")
+
+    assert (ended.code, len(here.calls)) == (7, 1)
+
+
+async def test_the_exit_code_is_that_of_the_command(tmp_path: Path) -> None:
+    async with world(tmp_path) as here:
+        ended = await here.run("kubectl-offload", "history", "mistral")
+
+    assert ended.code == 2
+    assert "no model mistral; the controller knows: models/llama" in ended.err
+
+
+async def test_the_history_has_the_latest_change_first_with_its_reason(tmp_path: Path) -> None:
+    async with world(tmp_path) as here:
+        ended = await here.run("beamlit-controller", "history", "llama", "--address", here.address)
+
+    lines = [line.split() for line in ended.out.splitlines()]
+    assert ended.code == 0
+    assert [line[2:5] for line in lines[1:]] == [["50", "→", "0"], ["0", "→", "50"]]
+    assert "MetricAboveTarget queue 25 > 10" in " ".join(lines[-1])
+
+
+@pytest.mark.parametrize(("typed", "offered"), [("to", "top"), ("hist", "history"), ("simul", "simulate")])
+async def test_bash_completes_commands_with_what_completion_prints(tmp_path: Path, typed: str, offered: str) -> None:
+    script = tmp_path / "completion"
+    async with world(tmp_path) as here:
+        printed = await here.run("beamlit-controller", "completion", "bash")
+    script.write_text(printed.out)
+    asked = f'source {script}; COMP_WORDS=(beamlit-controller {typed}); COMP_CWORD=1; _beamlit_controller; echo "${{COMPREPLY[@]}}"'
+
+    process = await asyncio.create_subprocess_exec("bash", "-c", asked, stdout=asyncio.subprocess.PIPE)
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
+
+    assert out.decode().split() == [offered]
