@@ -37,6 +37,7 @@ app.command(restore.restore)
 app.command(override.override)
 app.command(envoy.envoy)
 app.command(drain.drain)
+app.command("beamlit_controller.cli.init:init", help="Write a manifest and settings for one model on this machine.")
 app.command("beamlit_controller.cli.top:top", help="Show all models of the running controller in one table, live.")
 app.command(
     "beamlit_controller.cli.history:history", help="Print the last changes of a model's share, each with its reason."

@@ -1,0 +1,149 @@
+"""`init`: a folder with all that `run` needs for one model on this machine."""
+
+import getpass
+import os
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+from cyclopts import Parameter, validators
+
+from beamlit_controller.api.presets import PRESETS
+from beamlit_controller.cli import scaffold
+from beamlit_controller.cli.scaffold import KEY, NO_PRESET, Plan
+
+
+def init(
+    folder: Path = Path("beamlit"),
+    *,
+    local: str = "",
+    remote: str = "",
+    preset: str = "",
+    name: str = "model",
+    listen: str = "127.0.0.1:8080",
+    web_listen: str = "127.0.0.1:8081",
+    in_flight: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+    remote_key: Path | None = None,
+    remote_model: str = "",
+    systemd: Annotated[bool, Parameter(negative="")] = False,
+    compose: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Write a manifest and settings for one model on this machine. At a terminal it asks for what is not given.
+
+    Parameters
+    ----------
+    folder
+        Where to write; it is made if it is not there. No file is ever overwritten.
+    local
+        host:port of the model server; of several servers, with commas between them.
+    remote
+        The base URL of the remote, such as https://api.example.com.
+    preset
+        The kind of the model server, such as vllm or llamacpp; none to read no metrics.
+    name
+        The name of the model.
+    listen
+        Where the gateway listens for clients.
+    web_listen
+        Where the controller answers: its page, its metrics, and explain and top.
+    in_flight
+        How many requests one local server takes at once; excess requests go to the remote.
+    remote_key
+        A file with the API key of the remote. It is copied, readable by you alone.
+    remote_model
+        The model's name at the remote, if it is another one there.
+    systemd
+        Write a systemd unit too.
+    compose
+        Write a compose file too.
+    """
+    asks = sys.stdin.isatty()
+    try:
+        key = remote_key.read_text(encoding="utf-8").strip() if remote_key else ""
+        local = _given(local, "--local", "host:port of the model server", asks=asks)
+        preset = scaffold.known_preset(_given(preset, "--preset", _kinds(), asks=asks))
+        remote = _given(remote, "--remote", "base URL of the remote", asks=asks)
+        if asks and not remote_key:
+            key = getpass.getpass("API key of the remote (empty for none): ").strip()
+        plan = Plan(
+            folder=folder.absolute(),
+            local=tuple(local.split(",")),
+            remote=remote,
+            preset=preset,
+            name=name,
+            listen=listen,
+            web_listen=web_listen,
+            remote_model=remote_model,
+            has_key=bool(key),
+            most_in_flight=in_flight,
+        )
+        _write(plan, _texts(plan, systemd=systemd, compose=compose), key)
+    except (ValueError, OSError) as error:
+        _fail(str(error))
+    _say(plan, systemd=systemd, compose=compose)
+
+
+def _kinds() -> str:
+    return f"kind of the model server ({', '.join(PRESETS)}, {NO_PRESET})"
+
+
+def _given(value: str, flag: str, what: str, *, asks: bool, ask: Callable[[str], str] = input) -> str:
+    """Give the value, or ask for it. Raises ValueError where there is neither."""
+    given = value or (ask(f"{what}: ").strip() if asks else "")
+    if not given:
+        raise ValueError(f"{flag}: expected the {what}, got nothing")
+    return given
+
+
+def _texts(plan: Plan, *, systemd: bool, compose: bool) -> Mapping[Path, str]:
+    texts = scaffold.files(plan)
+    if systemd:
+        texts[plan.folder / "beamlit-controller.service"] = scaffold.systemd(plan, _program())
+    if compose:
+        user = f"{os.getuid()}:{os.getgid()}"
+        texts[plan.folder / "compose.yaml"] = scaffold.compose(plan, version("beamlit-controller"), user)
+    return texts
+
+
+def _program() -> str:
+    """Give the path of this command, of the environment that it is installed in."""
+    return str(Path(sys.executable).parent / "beamlit-controller")
+
+
+def _write(plan: Plan, texts: Mapping[Path, str], key: str) -> None:
+    """Write everything, or nothing if a file is there already. Raises ValueError and OSError."""
+    secret = plan.folder / KEY
+    there = [path for path in (*texts, *([secret] if key else [])) if os.path.lexists(path)]
+    if there:
+        raise ValueError(f"already there, and not overwritten: {', '.join(map(str, there))}")
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _new(path, text, 0o644)
+    if key:
+        secret.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _new(secret, key, 0o600)
+
+
+def _new(path: Path, text: str, mode: int) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _say(plan: Plan, *, systemd: bool, compose: bool) -> None:
+    print(f"Written to {plan.folder}. Check it, run it, and send requests to http://{plan.listen}:\n")
+    print(
+        f"  beamlit-controller check --standalone {shlex.quote(str(plan.manifest))} {shlex.quote(str(plan.settings))}"
+    )
+    print(f"  {shlex.join(plan.command('beamlit-controller'))}")
+    if systemd:
+        print(f"  systemctl --user enable --now {shlex.quote(str(plan.folder / 'beamlit-controller.service'))}")
+    if compose:
+        print(f"  docker compose --file {shlex.quote(str(plan.folder / 'compose.yaml'))} up --detach --build")
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"beamlit-controller: {message}", file=sys.stderr)
+    sys.exit(1)

@@ -1,0 +1,232 @@
+"""What `init` writes: manifest, settings, systemd unit and compose file, as text. They are read back before they are given."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from beamlit_controller.api import addresses, standalone_rules
+from beamlit_controller.api import settings as api_settings
+from beamlit_controller.api.presets import PRESETS
+from beamlit_controller.api.settings import Settings
+
+NO_PRESET = "none"
+KEY = Path("secrets/remote/api-key")
+SECONDS = 330
+"""How long a stop may take: gateways finish the requests in flight, for at most 300 s by default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a user wants served, as it was typed; `folder` is absolute."""
+
+    folder: Path
+    local: Sequence[str]
+    remote: str
+    preset: str
+    name: str = "model"
+    listen: str = "127.0.0.1:8080"
+    web_listen: str = "127.0.0.1:8081"
+    remote_model: str = ""
+    has_key: bool = False
+    most_in_flight: int | None = None
+
+    @property
+    def manifests(self) -> Path:
+        """Give the folder of manifests."""
+        return self.folder / "manifests"
+
+    @property
+    def manifest(self) -> Path:
+        """Give the manifest's place."""
+        return self.manifests / f"{self.name}.yaml"
+
+    @property
+    def settings(self) -> Path:
+        """Give the settings' place."""
+        return self.folder / "settings.yaml"
+
+    def command(self, program: str) -> Sequence[str]:
+        """Give the command that runs what was written."""
+        return (
+            program,
+            *("run", "--manifests", str(self.manifests), "--settings", str(self.settings)),
+            *("--state-dir", str(self.folder / "state")),
+        )
+
+
+def files(plan: Plan) -> dict[Path, str]:
+    """Give manifest and settings by their place. Raises ValueError, with every mistake, for what could not be run."""
+    if plan.listen in map(local, plan.local):
+        raise ValueError(f"listen: the model server itself is at {plan.listen}; name another address")
+    settings, manifest = _settings(plan), _manifest(plan)
+    mistakes = list(_mistakes(settings, manifest))
+    if mistakes:
+        raise ValueError("\n".join(mistakes))
+    return {plan.settings: settings, plan.manifest: manifest}
+
+
+def local(text: str) -> str:
+    """Read a local server's host:port, also from a URL that was pasted. Raises ValueError."""
+    given = text.strip()
+    if given.startswith("https://"):
+        raise ValueError(f"local servers are spoken to over http, got {given}")
+    return str(addresses.parse(urlsplit(given).netloc if given.startswith("http://") else given))
+
+
+def _mistakes(settings: str, manifest: str) -> Iterator[str]:
+    parsed = api_settings.parse(settings)
+    if isinstance(parsed, Settings):
+        yield from map(str, standalone_rules.parse(manifest, settings=parsed).problems)
+    else:
+        yield from map(str, parsed)
+
+
+# The settings.
+
+
+def _settings(plan: Plan) -> str:
+    host = _remote(plan.remote)["host"]
+    bare = addresses.parse(host, default_port=443).host
+    servers = ", ".join(_quoted(local(each)) for each in plan.local)
+    return f"""\
+# Settings of beamlit-controller. What else there is: docs/reference/settings.md
+config:
+  allowedRemoteHosts: [{_quoted(bare)}] # nothing is ever sent to any other host
+  standalone:
+    services:
+      default/{plan.name}: [{servers}] # the model servers
+    listen:
+      default/{plan.name}: {_quoted(plan.listen)} # clients send their requests here
+    webListen: {_quoted(plan.web_listen)} # the page, /metrics, and what explain and top ask
+    secretsDirectory: {_quoted(str(plan.folder / "secrets"))} # a Secret's key is the file secrets/NAME/KEY
+"""
+
+
+# The manifest.
+
+
+def _manifest(plan: Plan) -> str:
+    metrics = f"\n  metricServiceRef: {_service(plan)} # the servers' own /metrics" if plan.preset != NO_PRESET else ""
+    return f"""\
+# Local first; what local servers have no room for goes to the remote. Followed while the controller runs: edit it at will.
+apiVersion: deployment.beamlit.com/v1alpha1
+kind: ModelDeployment
+metadata:
+  name: {plan.name}
+  namespace: default
+spec:
+  serviceRef: {_service(plan)}{metrics}
+  offloadingConfig:
+    remoteBackend:
+{_indented(_backend(plan), 6)}
+{_indented(_when(plan), 4)}
+"""
+
+
+def _service(plan: Plan) -> str:
+    port = addresses.parse(local(plan.local[0])).port
+    return f"{{name: {plan.name}, targetPort: {port}}}"
+
+
+def _backend(plan: Plan) -> Iterator[str]:
+    for field, value in _remote(plan.remote).items():
+        yield f"{field}: {_quoted(value)}"
+    if plan.remote_model:
+        yield f"modelName: {_quoted(plan.remote_model)} # the model's name at the remote"
+    if plan.has_key:
+        yield f"authConfig: {{type: apiKey, apiKeyConfig: {{secretRef: {{name: {KEY.parent.name}, key: {KEY.name}}}}}}}"
+
+
+def _when(plan: Plan) -> Iterator[str]:
+    yield "overflow:"
+    if plan.most_in_flight is not None:
+        yield f"  maxInFlightPerReplica: {plan.most_in_flight} # requests at once per local server; excess ones go to the remote"
+    yield "  onStatus: [429, 503] # what a local server turns away goes to the remote"
+    if plan.preset == NO_PRESET:
+        yield "behavior: {percentage: 0} # no metric moves a share of the requests"
+    else:
+        yield f"preset: {plan.preset} # metrics and targets that fit the server"
+        yield "behavior: {percentage: 50} # the share for the remote while a metric is above its target"
+
+
+def _remote(text: str) -> Mapping[str, str]:
+    """Read the remote's URL as fields of remoteBackend. A final /v1 is what clients send anyway."""
+    given = text.strip() if "://" in text else f"https://{text.strip()}"
+    url = addresses.parse_url(given, example="https://api.example.com")
+    if "@" in url.netloc:
+        raise ValueError("remote: a URL with a user or password is refused; give the API key apart")
+    path = re.sub(r"/v1$", "", url.path.rstrip("/"))
+    fields = {"scheme": url.scheme, "host": url.netloc}
+    return fields | ({"pathPrefix": path} if path else {})
+
+
+def known_preset(text: str) -> str:
+    """Read the name of a preset, or `none`. Raises ValueError."""
+    if text not in {NO_PRESET, *PRESETS}:
+        raise ValueError(f"expected one of {', '.join(PRESETS)} or {NO_PRESET}, got {text!r}")
+    return text
+
+
+# How it is started with the machine.
+
+
+def systemd(plan: Plan, program: str) -> str:
+    """Give a systemd unit, for the system or for a user."""
+    command = " ".join(_unit_word(word) for word in plan.command(program))
+    return f"""\
+[Unit]
+Description=beamlit-controller: local models first, a remote when they are saturated
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+Type=exec
+ExecStart={command}
+Restart=on-failure
+RestartSec=1
+# Only the controller is told to stop: it lets the gateways finish first. If it dies, they serve on and the next one adopts them.
+KillMode=process
+TimeoutStopSec={SECONDS}
+LimitNOFILE=65536
+NoNewPrivileges=yes
+
+[Install]
+WantedBy=default.target
+"""
+
+
+def compose(plan: Plan, version: str, user: str) -> str:
+    """Give a compose file. It uses the host's network, so that the addresses in the settings mean the same."""
+    command = json.dumps(plan.command("beamlit-controller"))
+    return f"""\
+services:
+  beamlit-controller:
+    build:
+      dockerfile_inline: |
+        FROM python:3.12-slim
+        RUN pip install --no-cache-dir beamlit-controller=={version}
+    command: {command}
+    network_mode: host
+    user: {_quoted(user)}
+    volumes: [{_quoted(f"{plan.folder}:{plan.folder}")}]
+    init: true
+    stop_grace_period: {SECONDS}s
+    restart: unless-stopped
+"""
+
+
+def _unit_word(word: str) -> str:
+    escaped = word.replace("%", "%%").replace("$", "$$")
+    return f'"{escaped}"' if re.search(r"\s", escaped) else escaped
+
+
+def _indented(lines: Iterator[str], by: int) -> str:
+    return "\n".join(" " * by + line for line in lines)
+
+
+def _quoted(text: str) -> str:
+    """Write text as YAML, of which JSON is a part."""
+    return json.dumps(text)

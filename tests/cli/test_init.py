@@ -1,0 +1,221 @@
+"""`init` as it is typed: what it writes, what it asks, and what it refuses. What it wrote is run."""
+
+import asyncio
+import configparser
+import os
+import pty
+import shlex
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from beamlit_controller.api import presets
+from beamlit_controller.cli import scaffold
+from fakes import client, load
+from fakes.controller import Controller
+from fakes.model_server import model_server
+from fakes.ports import free_port
+from fakes.upstream import upstream
+
+COMMAND = Path(sys.executable).parent / "beamlit-controller"
+GIVEN = {"--local": "127.0.0.1:8000", "--remote": "https://api.example.com", "--preset": "vllm", "--name": "llama"}
+
+
+def init(folder: Path, *more: str, **changes: str | None) -> subprocess.CompletedProcess[str]:
+    """Run it with the usual flags; a change to None leaves one out."""
+    flags = GIVEN | {f"--{name.replace('_', '-')}": value for name, value in changes.items()}
+    words = [word for flag, value in flags.items() if value is not None for word in (flag, value)]
+    return typed("init", str(folder), *words, *more)
+
+
+def typed(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def printed_check(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    """Run the check that it printed."""
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("  beamlit-controller check")]
+    return typed(*shlex.split(line)[1:])
+
+
+def written(folder: Path) -> tuple[dict[str, object], dict[str, object]]:
+    """Give the config and the spec."""
+    config = yaml.safe_load((folder / "settings.yaml").read_text())["config"]
+    (manifest,) = (folder / "manifests").iterdir()
+    return config, yaml.safe_load(manifest.read_text())["spec"]
+
+
+@pytest.mark.parametrize("preset", [*presets.PRESETS, scaffold.NO_PRESET])
+def test_what_is_given_for_any_server_is_valid(tmp_path: Path, preset: str) -> None:
+    plan = scaffold.Plan(tmp_path, ("127.0.0.1:8000",), "https://api.example.com", preset)
+
+    texts = scaffold.files(plan)
+
+    assert set(texts) == {plan.settings, plan.manifest}
+
+
+def test_what_it_wrote_is_valid_by_the_check_that_it_prints(tmp_path: Path) -> None:
+    done = init(tmp_path / "a folder", "--in-flight", "4", local="http://127.0.0.1:8000,127.0.0.1:8001")
+
+    checked = printed_check(done)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert checked.returncode == 0
+    assert [line.rpartition(": ")[2] for line in checked.stdout.splitlines()] == ["valid", "valid"]
+    config, spec = written(tmp_path / "a folder")
+    assert config["standalone"]["services"] == {"default/llama": ["127.0.0.1:8000", "127.0.0.1:8001"]}
+    assert config["allowedRemoteHosts"] == ["api.example.com"]
+    assert spec["offloadingConfig"]["overflow"]["maxInFlightPerReplica"] == 4
+
+
+@pytest.mark.parametrize(
+    ("remote", "backend"),
+    [
+        ("api.example.com", {"scheme": "https", "host": "api.example.com"}),
+        ("https://api.example.com/v1/", {"scheme": "https", "host": "api.example.com"}),
+        ("https://example.com/openai/v1", {"scheme": "https", "host": "example.com", "pathPrefix": "/openai"}),
+        ("http://127.0.0.1:9000", {"scheme": "http", "host": "127.0.0.1:9000"}),
+        ("https://[2001:db8::1]:8443", {"scheme": "https", "host": "[2001:db8::1]:8443"}),
+    ],
+)
+def test_the_remote_is_taken_as_providers_write_it(tmp_path: Path, remote: str, backend: dict[str, str]) -> None:
+    plan = scaffold.Plan(tmp_path, ("127.0.0.1:8000",), remote, "vllm")
+
+    spec = yaml.safe_load(scaffold.files(plan)[plan.manifest])["spec"]
+
+    assert spec["offloadingConfig"]["remoteBackend"] == backend
+
+
+def test_the_key_of_the_remote_is_for_its_owner_alone_and_nowhere_else(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("sk-secret\n")
+
+    done = init(tmp_path / "b", "--systemd", "--compose", remote_key=str(key), remote_model="gpt-x")
+
+    place = tmp_path / "b/secrets/remote/api-key"
+    assert place.read_text() == "sk-secret"
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    others = [path for path in (tmp_path / "b").rglob("*") if path.is_file() and path != place]
+    assert "sk-secret" not in done.stdout + "".join(path.read_text() for path in others)
+    assert printed_check(done).returncode == 0
+    assert written(tmp_path / "b")[1]["offloadingConfig"]["remoteBackend"]["modelName"] == "gpt-x"
+
+
+def test_no_file_is_overwritten_and_nothing_is_written_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text("config: {}\n")
+
+    done = init(tmp_path)
+
+    assert done.returncode == 1
+    assert done.stderr == f"beamlit-controller: already there, and not overwritten: {tmp_path / 'settings.yaml'}\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["settings.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"local": ("127.0.0.1",)}, "expected host:port, got"),
+        ({"local": ("https://127.0.0.1:8000",)}, "local servers are spoken to over http"),
+        ({"local": ("127.0.0.1:8080",)}, "listen: the model server itself is at 127.0.0.1:8080; name another address"),
+        ({"remote": "ftp://example.com"}, "expected a URL that begins with http:// or https://"),
+        ({"remote": "https://user:secret@example.com"}, "remote: a URL with a user or password is refused"),
+        ({"remote": "http://"}, "expected"),
+        ({"remote": 'https://example.com/"]\n#'}, "expected|characters"),
+        ({"name": "Not a name"}, "expected"),
+        ({"name": "../llama"}, "expected"),
+        ({"listen": "8080"}, "expected host:port"),
+    ],
+)
+def test_what_could_not_be_run_is_refused_in_words(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    plan = replace(scaffold.Plan(tmp_path, ("127.0.0.1:8000",), "https://api.example.com", "vllm"), **changes)
+
+    with pytest.raises(ValueError, match=message) as raised:
+        scaffold.files(plan)
+
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"local": None}, "--local: expected the host:port of the model server, got nothing"),
+        ({"preset": "vlm"}, "expected one of vllm, "),
+        ({"remote_key": "/does/not/exist"}, "No such file"),
+    ],
+)
+def test_nothing_is_written_of_what_is_refused(tmp_path: Path, changes: dict[str, str | None], message: str) -> None:
+    done = init(tmp_path / "b", **changes)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "b").exists()
+
+
+def test_at_a_terminal_it_asks_for_what_is_missing(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    words = [COMMAND, "init", str(tmp_path / "b"), "--name", "llama"]
+    with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True) as asked:
+        os.close(theirs)
+        with os.fdopen(ours, "r+b", buffering=0) as terminal:
+            terminal.write(b"127.0.0.1:8000\nllamacpp\nhttps://api.example.com\n")
+            said = b""
+            while b"API key" not in said:
+                said += terminal.read(4096)
+            terminal.write(b"sk-secret\n")
+            code = asked.wait(60)
+
+    assert code == 0
+    assert written(tmp_path / "b")[1]["offloadingConfig"]["preset"] == "llamacpp"
+    assert (tmp_path / "b/secrets/remote/api-key").read_text() == "sk-secret"
+
+
+def test_the_unit_starts_this_command_and_stops_only_the_controller(tmp_path: Path) -> None:
+    init(tmp_path / "a folder", "--systemd")
+
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str
+    unit.read(tmp_path / "a folder/beamlit-controller.service")
+    command = shlex.split(unit["Service"]["ExecStart"])
+    assert command[0] == str(COMMAND)
+    assert f"{tmp_path}/a folder/settings.yaml" in command
+    assert unit["Service"]["KillMode"] == "process"
+
+
+def test_the_compose_file_runs_the_same_as_whoever_wrote_it(tmp_path: Path) -> None:
+    init(tmp_path / "b", "--compose")
+
+    (service,) = yaml.safe_load((tmp_path / "b/compose.yaml").read_text())["services"].values()
+    assert service["command"][:3] == ["beamlit-controller", "run", "--manifests"]
+    assert service["network_mode"] == "host"
+    assert service["user"] == f"{os.getuid()}:{os.getgid()}"
+    assert service["volumes"] == [f"{tmp_path}/b:{tmp_path}/b"]
+
+
+@pytest.mark.system
+async def test_what_it_wrote_runs_serves_locally_and_offloads(tmp_path: Path) -> None:
+    front, web = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    async with upstream("remote") as remote, model_server(vllm__num_requests_waiting=0) as local:
+        place = {"local": local.address, "remote": f"http://{remote.address}", "listen": front, "web_listen": web}
+        done = await asyncio.to_thread(init, tmp_path / "b", **place)
+        assert done.returncode == 0, done.stderr
+        running = Controller(tmp_path / "b", front, web)
+        await running.start()
+        first = await client.ask(front, "/v1/chat/completions")
+        local.metrics["vllm:num_requests_waiting"] = 50
+        await running.reaches(50)
+        tally = await load.ask(front, requests=50)
+        running.terminate()
+        code = await running.ended()
+
+    assert first.header(load.SERVED_BY) == "local"
+    assert tally.good == 50
+    assert tally.by("remote") > 0
+    assert code == 0
