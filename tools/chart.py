@@ -16,7 +16,7 @@ CHART = ROOT / "chart"
 BEGIN, END = "<!-- values: rendered by `make render` -->", "<!-- end of values -->"
 Schema = dict[str, Any]
 
-FREE = frozenset({"nodeSelector", "affinity", "podAnnotations", "podLabels", "resources"})
+FREE = frozenset({"nodeSelector", "affinity", "annotations", "labels", "podAnnotations", "podLabels", "resources"})
 """Values that are Kubernetes' own: whatever is in them is checked by the API server."""
 
 
@@ -68,7 +68,7 @@ def _of_value(value: object, path: str, described: Mapping[str, str]) -> Schema:
     said = {"description": described[path]} if path in described else {}
     name = path.rpartition(".")[2]
     match value:
-        case Mapping() if name in FREE or (name == "labels" and not value) or name == "annotations":
+        case Mapping() if name in FREE:
             return {**said, "type": "object"}
         case Mapping():
             below = {key: _of_value(each, f"{path}.{key}", described) for key, each in value.items()}

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from beamlit_controller.api import reference
-from tools import chart
+from tools import chart, dashboards
 
 ROOT = Path(__file__).parent.parent
 PROTOCOL = ("-I.", "--python_out=.", "--pyi_out=.", "beamlit_controller/envoy/rtds.proto")
@@ -23,7 +23,7 @@ SNAPSHOTS = (
 
 def main() -> None:
     """Write the reference pages with the CRD, the protocol's classes, and the golden files of the tests."""
-    for name, text in {**reference.render_all(), **chart.render_all()}.items():
+    for name, text in {**reference.render_all(), **chart.render_all(), **dashboards.render_all()}.items():
         path = ROOT / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -104,3 +104,10 @@ capabilities: {drop: [ALL]}
 helm.sh/hook: pre-delete
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
+
+{{/* The annotation that leads from an alert to its section of docs/monitoring.md. */}}
+{{- define "beamlit.runbook" -}}
+{{- with (index . 0).Values.prometheusRule.runbookUrl -}}
+runbook_url: {{ printf "%s#%s" . (index $ 1) | quote }}
+{{- end }}
+{{- end }}

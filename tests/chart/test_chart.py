@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from tools import chart as rendering
+from tools import dashboards
 
 from absence import missing
 from beamlit_controller.api import settings
@@ -23,7 +24,10 @@ CHART = ROOT / "chart"
 KUBERNETES = "--kube-version=1.36.0"
 ALL = {
     name: {"enabled": True}
-    for name in ("networkPolicy", "serviceMonitor", "podMonitor", "prometheusRule", "podDisruptionBudget")
+    for name in (
+        *("networkPolicy", "serviceMonitor", "podMonitor", "prometheusRule", "podDisruptionBudget"),
+        "dashboards",
+    )
 }
 USERS = yaml.safe_load((ROOT / "tests" / "api" / "data" / "page-settings.yaml").read_text())
 
@@ -116,6 +120,21 @@ def test_all_pods_are_restricted(helm: Path) -> None:
             assert {"requests", "limits"} <= container["resources"].keys()
 
 
+def test_the_dashboards_come_as_they_are_rendered_with_the_label_that_grafana_looks_for(helm: Path) -> None:
+    given = {"dashboards": {"enabled": True, "labels": {"team": "search"}}}
+    found = [each for each in template(helm, given) if "grafana_dashboard" in each["metadata"].get("labels", {})]
+
+    assert {name: text for each in found for name, text in each["data"].items()} == {
+        path.rpartition("/")[2]: text.rstrip("\n") for path, text in dashboards.render_all().items()
+    }
+    assert all(each["metadata"]["labels"]["team"] == "search" for each in found)
+
+
+def test_what_is_committed_of_the_dashboards_is_what_is_rendered() -> None:
+    for path, text in dashboards.render_all().items():
+        assert (ROOT / path).read_text(encoding="utf-8") == text
+
+
 def test_no_right_reads_a_secret_or_everything(helm: Path) -> None:
     for rule in rules(template(helm, ALL)):
         assert "secrets" not in rule["resources"]
@@ -192,15 +211,15 @@ def test_another_setting_is_another_pod(helm: Path) -> None:
     assert checksum({}) != checksum(USERS)
 
 
-def test_alerts_ask_for_metrics_that_there_are() -> None:
+def test_alerts_and_dashboards_ask_for_metrics_that_there_are() -> None:
     known = " ".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
-    text = (CHART / "templates" / "monitoring.yaml").read_text()
+    rules = re.findall(r"(?m)^ +expr: (.+)$", (CHART / "templates" / "monitoring.yaml").read_text())
 
-    asked = set(re.findall(r"beamlit_\w+", text))
+    asked = set(re.findall(r"beamlit_\w+", " ".join((*rules, *dashboards.queries()))))
 
     assert asked
     for name in asked:
-        assert name.removesuffix("_total") in known, name
+        assert re.sub("_(total|bucket)$", "", name) in known, name
 
 
 def test_a_models_namespace_is_not_taken_for_the_controllers(helm: Path) -> None:
@@ -273,6 +292,18 @@ def test_an_alert_fires_alone_when_it_has_lasted_and_names_the_model(  # noqa: P
     silent = [_expected(silent_at, name) for name in rules]
     fires = [_expected(fires_at, name, (carried, told) if name == alert else None) for name in rules]
     _check_rules(tmp_path, rule["spec"], {**leader, **series}, [*silent, *fires])
+
+
+def test_with_a_place_for_the_runbooks_every_alert_leads_to_a_section_of_its_own(helm: Path) -> None:
+    given = {"prometheusRule": {"enabled": True, "runbookUrl": "https://docs.example/monitoring"}}
+    (rule,) = of("PrometheusRule", template(helm, given))
+
+    page = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    sections = {title.lower() for title in re.findall(r"(?m)^### (\w+)$", page)}
+    alerts = [each for group in rule["spec"]["groups"] for each in group["rules"]]
+    assert {each["alert"].lower() for each in alerts} == sections
+    for alert in alerts:
+        assert alert["annotations"]["runbook_url"] == f"https://docs.example/monitoring#{alert['alert'].lower()}"
 
 
 def _expected(at: str, alert: str, firing: tuple[Json, str] | None = None) -> Json:

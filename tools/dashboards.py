@@ -1,0 +1,336 @@
+"""The Grafana dashboards: one of all models, one of a single model. `make render` writes them to chart/dashboards.
+
+A dashboard is a list of panels, each with PromQL for what it shows; where a panel stands follows from its place in the
+list. The datasource is a variable, so that a file can be imported anywhere. Gateways' series carry the model as
+`namespace` and `name`, as the chart's PodMonitor has it.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Json = dict[str, Any]
+
+SCHEMA_VERSION = 39
+COLUMNS = 24
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+FLEET, MODEL = "beamlit-fleet", "beamlit-model"
+ONE = 'namespace="$namespace", name="$name"'
+ANY = 'namespace=~"$namespace"'
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """PromQL, and how each of its series is called."""
+
+    expr: str
+    legend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One picture. `kind` is Grafana's panel type, `unit` its name of a unit, `says` what a reader has to know."""
+
+    title: str
+    says: str
+    queries: tuple[Query, ...]
+    kind: str = "timeseries"
+    unit: str = "short"
+    width: int = 12
+    height: int = 8
+    alarming: float | None = None
+    """The value from which on it is red."""
+
+
+def render_all() -> Mapping[str, str]:
+    """Give every dashboard, by its path in the repository."""
+    return {
+        "chart/dashboards/fleet.json": _text(fleet()),
+        "chart/dashboards/model.json": _text(model()),
+    }
+
+
+def queries() -> tuple[str, ...]:
+    """Give the PromQL of all panels."""
+    return tuple(query.expr for panel in (*FLEET_PANELS, *MODEL_PANELS) for query in panel.queries)
+
+
+def fleet() -> Json:
+    """Give the dashboard of all models."""
+    variables = [
+        _datasource(),
+        _variable("namespace", "label_values(beamlit_offload_percentage, namespace)", several=True),
+    ]
+    return _dashboard(FLEET, "beamlit: all models", FLEET_PANELS, variables)
+
+
+def model() -> Json:
+    """Give the dashboard of one model."""
+    variables = [
+        _datasource(),
+        _variable("namespace", "label_values(beamlit_offload_percentage, namespace)"),
+        _variable("name", 'label_values(beamlit_offload_percentage{namespace="$namespace"}, name)'),
+    ]
+    return _dashboard(MODEL, "beamlit: one model", MODEL_PANELS, variables)
+
+
+FLEET_PANELS = (
+    Panel("Models", "Models that are decided for.", (Query("max(beamlit_models)"),), kind="stat", width=4, height=4),
+    Panel(
+        "Offloading now",
+        "Models of which a share of the requests goes to the remote.",
+        (Query(f"count(max by (namespace, name) (beamlit_offload_percentage{{{ANY}}}) > 0) or vector(0)"),),
+        kind="stat",
+        width=5,
+        height=4,
+    ),
+    Panel(
+        "Without a gateway",
+        "Models whose gateway has no ready pod. Their clients get no answer, or go straight to the local pods.",
+        (Query(f"count(max by (namespace, name) (beamlit_gateways_ready{{{ANY}}}) == 0) or vector(0)"),),
+        kind="stat",
+        width=5,
+        height=4,
+        alarming=1,
+    ),
+    Panel(
+        "Metrics unreadable",
+        "Models of which a metric could not be read in the last five minutes. Their share stays as it is.",
+        (
+            Query(
+                f"count(sum by (namespace, name) (increase(beamlit_source_errors_total{{{ANY}}}[5m])) > 0) or vector(0)"
+            ),
+        ),
+        kind="stat",
+        width=5,
+        height=4,
+        alarming=1,
+    ),
+    Panel(
+        "Deciding",
+        "Replicas that lead: 1. With 0 nobody decides, and gateways keep their last share.",
+        (Query("sum(beamlit_leader)"),),
+        kind="stat",
+        width=5,
+        height=4,
+    ),
+    Panel(
+        "Share for the remote",
+        "The percentage of requests that is sent to the remote, by model.",
+        (Query(f"max by (namespace, name) (beamlit_offload_percentage{{{ANY}}})", "{{namespace}}/{{name}}"),),
+        unit="percent",
+    ),
+    Panel(
+        "Highest metric over its target",
+        "1 is the target: above it a model engages.",
+        (Query(f"max by (namespace, name) (beamlit_highest_metric_ratio{{{ANY}}})", "{{namespace}}/{{name}}"),),
+        unit="percentunit",
+        alarming=1,
+    ),
+    Panel(
+        "Requests by the side that answered",
+        "As the gateways count them: local servers, the remote, or the gateway itself.",
+        (Query(f"sum by (side) (rate(envoy_offload_requests{{{ANY}}}[$__rate_interval]))", "{{side}}"),),
+        unit="reqps",
+    ),
+    Panel(
+        "Answers with a 5xx",
+        "By model and by the side that gave them.",
+        (
+            Query(
+                f'sum by (namespace, name, side) (rate(envoy_offload_requests{{{ANY}, code=~"5.."}}[$__rate_interval])) > 0',
+                "{{namespace}}/{{name}} {{side}}",
+            ),
+        ),
+        unit="reqps",
+    ),
+    Panel(
+        "Changes of decisions",
+        "By the new reason; docs/reasons.md says what each means.",
+        (Query(f"sum by (reason) (increase(beamlit_decision_changes_total{{{ANY}}}[5m]))", "{{reason}}"),),
+    ),
+    Panel(
+        "How late rounds begin",
+        "The 99th percentile over all models. A controller that has too little CPU is late.",
+        (
+            Query(
+                "histogram_quantile(0.99, sum by (le) (rate(beamlit_evaluation_lag_seconds_bucket[$__rate_interval])))",
+                "p99",
+            ),
+        ),
+        unit="s",
+    ),
+)
+
+MODEL_PANELS = (
+    Panel(
+        "Share for the remote",
+        "What was decided. In a dry run, what would have been.",
+        (
+            Query(f"max(beamlit_offload_percentage{{{ONE}}})", "share"),
+            Query(f"max(beamlit_dry_run_percentage{{{ONE}}})", "dry run"),
+        ),
+        unit="percent",
+    ),
+    Panel(
+        "Metrics over their targets, and demand",
+        "1 is the target. Demand is what the metrics would be without offloading: only it may release.",
+        (
+            Query(f"max by (metric) (beamlit_metric_ratio{{{ONE}}})", "{{metric}}"),
+            Query(f"max(beamlit_demand_ratio{{{ONE}}})", "demand"),
+        ),
+        unit="percentunit",
+        alarming=1,
+    ),
+    Panel(
+        "Requests by the side that answered",
+        "As the gateways count them: local servers, the remote, or the gateway itself.",
+        (Query(f"sum by (side) (rate(envoy_offload_requests{{{ONE}}}[$__rate_interval]))", "{{side}}"),),
+        unit="reqps",
+    ),
+    Panel(
+        "Why requests went to the remote",
+        "For the share, for the cap on requests in flight, because local did not answer, or because the client forced it.",
+        (
+            Query(
+                f'sum(rate(envoy_offload_requests{{{ONE}, side="remote", route="share"}}[$__rate_interval]))', "share"
+            ),
+            Query(
+                f'sum(rate(envoy_offload_requests{{{ONE}, side="remote", route="local", chain="remote_first"}}'
+                "[$__rate_interval]))",
+                "cap",
+            ),
+            Query(
+                f'sum(rate(envoy_offload_requests{{{ONE}, side="remote", route="local", chain="local_first"}}'
+                "[$__rate_interval]))",
+                "overflow or unavailable",
+            ),
+            Query(
+                f'sum(rate(envoy_offload_requests{{{ONE}, side="remote", route="forced"}}[$__rate_interval]))', "forced"
+            ),
+        ),
+        unit="reqps",
+    ),
+    Panel(
+        "Time to the first byte, p95",
+        "By the side that answered.",
+        (
+            Query(
+                f"histogram_quantile(0.95, sum by (side, le) (rate(envoy_offload_first_byte_ms_bucket{{{ONE}}}"
+                "[$__rate_interval])))",
+                "{{side}}",
+            ),
+        ),
+        unit="ms",
+    ),
+    Panel(
+        "Local requests in flight",
+        "Summed over the gateways.",
+        (Query(f'sum(envoy_cluster_upstream_rq_active{{{ONE}, envoy_cluster_name="local"}})', "in flight"),),
+    ),
+    Panel(
+        "Answers with a 4xx or 5xx",
+        "By side and code.",
+        (
+            Query(
+                f'sum by (side, code) (rate(envoy_offload_requests{{{ONE}, code=~"[45].."}}[$__rate_interval])) > 0',
+                "{{side}} {{code}}",
+            ),
+        ),
+        unit="reqps",
+    ),
+    Panel(
+        "Attempts at the remote",
+        "By what came of them.",
+        (
+            Query(
+                f"sum by (result) (rate(envoy_offload_remote_attempts{{{ONE}}}[$__rate_interval]))",
+                "{{result}}",
+            ),
+        ),
+        unit="reqps",
+    ),
+    Panel(
+        "Changes of decisions",
+        "By the new reason; docs/reasons.md says what each means.",
+        (Query(f"sum by (reason) (increase(beamlit_decision_changes_total{{{ONE}}}[5m]))", "{{reason}}"),),
+    ),
+    Panel(
+        "Metrics that could not be read",
+        "By reason. The share stays as it is meanwhile.",
+        (Query(f"sum by (reason) (increase(beamlit_source_errors_total{{{ONE}}}[5m]))", "{{reason}}"),),
+    ),
+)
+
+
+def _dashboard(uid: str, title: str, panels: Sequence[Panel], variables: Sequence[Json]) -> Json:
+    other = {FLEET: MODEL, MODEL: FLEET}[uid]
+    return {
+        "uid": uid,
+        "title": title,
+        "tags": ["beamlit"],
+        "schemaVersion": SCHEMA_VERSION,
+        "editable": True,
+        "refresh": "30s",
+        "time": {"from": "now-6h", "to": "now"},
+        "graphTooltip": 1,
+        "links": [{"title": other, "type": "link", "url": f"/d/{other}", "keepTime": True}],
+        "templating": {"list": list(variables)},
+        "panels": _placed(panels),
+    }
+
+
+def _placed(panels: Sequence[Panel]) -> list[Json]:
+    placed, x, y, row = [], 0, 0, 0
+    for number, panel in enumerate(panels, start=1):
+        if x + panel.width > COLUMNS:
+            x, y, row = 0, y + row, 0
+        placed.append(_panel(panel, number, {"x": x, "y": y, "w": panel.width, "h": panel.height}))
+        x, row = x + panel.width, max(row, panel.height)
+    return placed
+
+
+def _panel(panel: Panel, number: int, place: Json) -> Json:
+    steps: list[Json] = [{"color": "green", "value": None}]
+    if panel.alarming is not None:
+        steps.append({"color": "red", "value": panel.alarming})
+    defaults: Json = {"unit": panel.unit, "min": 0, "thresholds": {"mode": "absolute", "steps": steps}}
+    if panel.alarming is not None and panel.kind == "timeseries":
+        defaults["custom"] = {"thresholdsStyle": {"mode": "line"}}
+    return {
+        "id": number,
+        "type": panel.kind,
+        "title": panel.title,
+        "description": panel.says,
+        "datasource": DATASOURCE,
+        "gridPos": place,
+        "fieldConfig": {"defaults": defaults, "overrides": []},
+        "targets": [_target(query, index) for index, query in enumerate(panel.queries)],
+    }
+
+
+def _target(query: Query, index: int) -> Json:
+    return {"refId": chr(ord("A") + index), "datasource": DATASOURCE, "expr": query.expr, "legendFormat": query.legend}
+
+
+def _datasource() -> Json:
+    return {"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus"}
+
+
+def _variable(name: str, query: str, *, several: bool = False) -> Json:
+    every = {"multi": True, "includeAll": True, "allValue": ".*", "current": {"text": "All", "value": "$__all"}}
+    return {
+        "name": name,
+        "label": name.capitalize(),
+        "type": "query",
+        "datasource": DATASOURCE,
+        "query": {"query": query, "refId": name},
+        "refresh": 2,
+        "sort": 1,
+        **(every if several else {}),
+    }
+
+
+def _text(dashboard: Json) -> str:
+    return json.dumps(dashboard, indent=2) + "\n"
