@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import structlog
 
 from beamlit_controller.api import settings as api_settings
 from beamlit_controller.api import standalone_rules
+from beamlit_controller.api.problems import Problem
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.controller import supervisor
 from beamlit_controller.controller.clock import AnchoredClock
@@ -35,6 +37,7 @@ from beamlit_controller.prometheus.source import PrometheusSource
 from beamlit_controller.scrape.source import ScrapeSource
 from beamlit_controller.standalone import sockets, state
 from beamlit_controller.standalone.folder import Folder
+from beamlit_controller.standalone.following import SettingsFile, hangups
 from beamlit_controller.standalone.gateways import Gateways
 from beamlit_controller.standalone.inventory import Endpoints
 from beamlit_controller.standalone.memory import DecisionFiles
@@ -64,18 +67,31 @@ class Standalone:
     settings: Settings
     manifests: Path
     state: Path
+    settings_file: Path | None = None
 
 
 async def standalone(given: Standalone) -> None:
     """Run until SIGTERM or SIGINT; then drain, end the gateways and leave nothing behind. A second signal hurries.
 
+    Other settings, and SIGHUP, start this program anew in the same process: the gateways serve on and are adopted.
     A part that dies before ends the process, and leaves the gateways serving for the next one. Raises StateError and OSError.
     """
-    with state.locked(given.state) as place, signals() as (stop, hurry):
+    if await _until_stopped(given):
+        return
+    log.info("starting anew with the settings as they are now; the gateways serve on")
+    os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - what we were started as
+
+
+async def _until_stopped(given: Standalone) -> bool:
+    """Tell whether it is the end; else everything but the gateways has been given back, to be started anew."""
+    with state.locked(given.state) as place, signals() as (stop, hurry), hangups(stop) as asked:
         clock, gateways = AnchoredClock(), Gateways(place.gateways, _shape(given.settings))
+        until = Until(stop, asked, SettingsFile(given.settings_file, given.settings))
         try:
             async with AsyncExitStack() as resources:
-                await _serve(given, place, clock=clock, gateways=gateways, resources=resources, stop=stop)
+                await _serve(given, place, clock=clock, gateways=gateways, resources=resources, until=until)
+            if not stop.is_set():
+                return False
         except Exception:
             if not stop.is_set():
                 raise
@@ -89,6 +105,16 @@ async def standalone(given: Standalone) -> None:
                 hurrying.cancel()
         DecisionFiles(place.decisions).rest(clock.now())
         place.clear()
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Until:
+    """What ends serving: being told to stop, or a reason to start anew."""
+
+    stop: asyncio.Event
+    asked: asyncio.Event
+    settings: SettingsFile
 
 
 async def _serve(
@@ -98,9 +124,9 @@ async def _serve(
     clock: AnchoredClock,
     gateways: Gateways,
     resources: AsyncExitStack,
-    stop: asyncio.Event,
+    until: Until,
 ) -> None:
-    """Wire the parts and run them until told to stop. A part that dies ends them all, and leaves the gateways serving."""
+    """Wire the parts and run them until told to stop or to start anew. A part that dies ends them all, and leaves the gateways serving."""
     settings = given.settings
     listener = resources.enter_context(_bound(settings))
     overrides = Overrides(place.overrides, clock)
@@ -133,7 +159,11 @@ async def _serve(
     if not folder.manifests.problems:  # else a model may only be missing until its manifest is mended
         memory.keep_only(folder.manifests.specs.keys())
         overrides.keep_only(folder.manifests.specs.keys())
-    site = _site(settings, clock, folder=folder, gateways=gateways, shares=shares, memory=memory)
+
+    def problems() -> Sequence[Problem]:
+        return (*until.settings.problems, *folder.manifests.problems, *memory.problems)
+
+    site = _site(settings, clock, folder=folder, gateways=gateways, shares=shares, problems=problems)
     sinks = (ShareSink(shares, gateways.attempts), memory, *site.sinks, LogSink())
     parts = Parts(sensor, sinks, clock, partial(api_settings.period, settings=settings))
 
@@ -145,8 +175,9 @@ async def _serve(
             group.create_task(web.run(site.site, listener), name="web"),
         ]
         log.info("running", web=_where(listener), manifests=str(given.manifests), state=str(place.root))
-        await stop.wait()
-        for task in tasks:
+        ends = [group.create_task(until.stop.wait()), group.create_task(until.settings.changed(until.asked))]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for task in (*tasks, *ends):
             task.cancel()
 
 
@@ -268,7 +299,7 @@ def _site(
     folder: Folder,
     gateways: Gateways,
     shares: ShareServer,
-    memory: DecisionFiles,
+    problems: Callable[[], Sequence[Problem]],
 ) -> _Shown:
     registry = prometheus_client.CollectorRegistry()
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # it carries no annotation
@@ -298,7 +329,7 @@ def _site(
         Surroundings(
             gateway=lambda key: _gateway(gateways, shares, key),
             notices=lambda key: folder.manifests.notices.get(key, ()),
-            problems=lambda: (*folder.manifests.problems, *memory.problems),
+            problems=problems,
         ),
     )
     pulse = Pulse(clock, max(STUCK, settings.period * 10))

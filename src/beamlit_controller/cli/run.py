@@ -26,7 +26,7 @@ def run(
     manifests
         The folder of ModelDeployment manifests. It is watched: add, change and delete files as you like.
     settings
-        The settings file: the chart's `config:` value.
+        The settings file: the chart's `config:` value. It is watched too: while a change is wrong, the last good one is in force.
     state_dir
         Where gateways and the last decisions are kept. Default: beamlit-controller in $XDG_STATE_HOME or ~/.local/state.
     log_level
@@ -40,7 +40,7 @@ def run(
     logs.configure(log_level, json=None if log_format == "auto" else log_format == "json")
     if not manifests.is_dir():
         inputs.fail(f"--manifests: expected a folder, got {manifests}")
-    given = application.Standalone(inputs.settings(settings), manifests, state_dir or _default_state())
+    given = application.Standalone(inputs.settings(settings), manifests, state_dir or _default_state(), settings)
     try:
         asyncio.run(application.standalone(given))
     except Exception as error:  # noqa: BLE001 - whatever it was, people get a sentence; the traceback is in the log

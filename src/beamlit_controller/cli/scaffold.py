@@ -185,6 +185,8 @@ Wants=network-online.target
 [Service]
 Type=exec
 ExecStart={command}
+# Starts anew with new settings, or another version of the package; the gateways serve on.
+ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure
 RestartSec=1
 # Only the controller is told to stop: it lets the gateways finish first. If it dies, they serve on and the next one adopts them.

@@ -1,0 +1,122 @@
+"""The settings file, followed: other settings are a reason to start anew, broken ones are told and change nothing."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import structlog
+
+from beamlit_controller.api import settings as api_settings
+from beamlit_controller.api.problems import Problem
+from beamlit_controller.api.settings import Settings
+
+log = structlog.get_logger()
+
+LOOK = 0.5
+"""Seconds between two looks at the file."""
+
+
+class SettingsFile:
+    """Looks at the file by its path, and tells when it has other settings than those in force; None is never changed."""
+
+    def __init__(self, path: Path | None, in_force: Settings) -> None:
+        self._path = path
+        self._in_force = in_force
+        self._problems: tuple[Problem, ...] = ()
+
+    @property
+    def problems(self) -> Sequence[Problem]:
+        """Give what is wrong with the file as it is now; the settings in force are the last good ones."""
+        return self._problems
+
+    async def changed(self, asked: asyncio.Event) -> None:
+        """Wait until other, valid settings are there, or until somebody asks while those that are there are valid."""
+        seen = done = _stamp(self._path)
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK):
+                    await asked.wait()
+            before, seen = seen, _stamp(self._path)
+            settled = seen == before and seen != done
+            if not (asked.is_set() or settled):
+                continue
+            done = seen
+            if self._calls_for_a_start(asked=asked.is_set()):
+                return
+            asked.clear()
+
+    def _calls_for_a_start(self, *, asked: bool) -> bool:
+        if self._path is None:
+            return asked
+        found = _read(self._path)
+        if isinstance(found, Settings):
+            self._say(())
+            return asked or found != self._in_force
+        self._say(found)
+        return False
+
+    def _say(self, problems: tuple[Problem, ...]) -> None:
+        """Log the mistakes that are new, and that there is none any more."""
+        for problem in problems:
+            if problem not in self._problems:
+                log.warning("settings refused", where=problem.where, field=problem.field, message=problem.message)
+        if self._problems and not problems:
+            log.info("settings mended", where=str(self._path))
+        self._problems = problems
+
+
+@contextlib.contextmanager
+def hangups(stop: asyncio.Event) -> Iterator[asyncio.Event]:
+    """Give an event that SIGHUP sets, except where the terminal has gone that we were started in: that sets `stop`.
+
+    Where SIGHUP is ignored, as with nohup, it stays ignored.
+    """
+    asked, loop, had_terminal = asyncio.Event(), asyncio.get_running_loop(), _has_terminal()
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        yield asked
+        return
+
+    def received() -> None:
+        (stop if had_terminal and not _has_terminal() else asked).set()
+
+    loop.add_signal_handler(signal.SIGHUP, received)
+    try:
+        yield asked
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+def _read(path: Path) -> Settings | tuple[Problem, ...]:
+    try:
+        found = api_settings.parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        return (Problem(str(path), "", f"can't be read: {error.strerror or error}"),)
+    except UnicodeDecodeError as error:
+        return (Problem(str(path), "", f"is no UTF-8 text: {error.reason} at byte {error.start}"),)
+    except Exception as error:  # noqa: BLE001 - whatever is in the file, the settings in force stay
+        return (Problem(str(path), "", f"can't be read: {error!r}"),)
+    return (
+        found if isinstance(found, Settings) else tuple(Problem(str(path), each.field, each.message) for each in found)
+    )
+
+
+def _stamp(path: Path | None) -> object:
+    if path is None:
+        return None
+    try:
+        status = path.stat()
+    except OSError as error:
+        return error.errno
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _has_terminal() -> bool:
+    """Tell whether this process has a controlling terminal, which it loses when the terminal is closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True

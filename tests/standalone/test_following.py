@@ -1,0 +1,120 @@
+"""The settings file, followed, in virtual time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from beamlit_controller.api import settings as api_settings
+from beamlit_controller.api.settings import Settings
+from beamlit_controller.standalone.following import SettingsFile
+
+pytestmark = pytest.mark.looptime
+
+GOOD = "config:\n  standalone:\n    listen: 127.0.0.1:8000\n"
+OTHER = "config:\n  standalone:\n    listen: 127.0.0.1:9000\n"
+
+
+@dataclass
+class Followed:
+    """A file that is followed."""
+
+    path: Path
+    file: SettingsFile
+    asked: asyncio.Event
+    task: asyncio.Task[None]
+
+    async def write(self, text: str | bytes) -> None:
+        """Put text in place, and let the file be looked at some times."""
+        new = self.path.with_name("new")
+        new.write_bytes(text if isinstance(text, bytes) else text.encode())
+        new.rename(self.path)
+        await asyncio.sleep(5)
+
+    @property
+    def messages(self) -> list[str]:
+        return [f"{problem.field}: {problem.message}" for problem in self.file.problems]
+
+
+def written(path: Path) -> Path:
+    path.write_text(GOOD)
+    return path
+
+
+@asynccontextmanager
+async def followed(path: Path) -> AsyncIterator[Followed]:
+    in_force, asked = api_settings.parse(GOOD), asyncio.Event()
+    assert isinstance(in_force, Settings)
+    file = SettingsFile(written(path), in_force)
+    task = asyncio.create_task(file.changed(asked))
+    await asyncio.sleep(5)
+    yield Followed(path, file, asked, task)
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_other_settings_are_a_reason_to_start_anew(tmp_path: Path) -> None:
+    async with followed(tmp_path / "settings.yaml") as it:
+        await it.write(OTHER)
+
+        assert it.task.done()
+
+
+async def test_the_same_settings_written_otherwise_are_none(tmp_path: Path) -> None:
+    async with followed(tmp_path / "settings.yaml") as it:
+        await it.write(f"# a comment\n{GOOD}")
+
+        assert not it.task.done()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("config:\n  standalone:\n    lisen: x\n", "lisen"),
+        ("config: [\n", "YAML"),
+        (b"\xff\xfe", "is no UTF-8 text"),
+        ("[" * 100_000, ""),
+    ],
+)
+async def test_what_is_wrong_is_told_until_it_is_mended_and_changes_nothing(
+    tmp_path: Path, text: str | bytes, message: str
+) -> None:
+    async with followed(tmp_path / "settings.yaml") as it:
+        await it.write(text)
+
+        assert it.file.problems
+        assert message in it.messages[0]
+        assert not it.task.done()
+
+        await it.write(GOOD)
+
+        assert not it.file.problems
+        assert not it.task.done()
+
+
+async def test_a_file_that_went_is_told_and_taken_up_when_it_is_back(tmp_path: Path) -> None:
+    async with followed(tmp_path / "settings.yaml") as it:
+        it.path.unlink()
+        await asyncio.sleep(5)
+        assert it.messages == [": can't be read: No such file or directory"]
+
+        await it.write(OTHER)
+
+        assert it.task.done()
+
+
+async def test_who_asks_gets_a_new_start_unless_the_settings_are_wrong(tmp_path: Path) -> None:
+    async with followed(tmp_path / "settings.yaml") as it:
+        await it.write("config: 1\n")
+        it.asked.set()
+        await asyncio.sleep(5)
+        assert not it.task.done()
+        await it.write(GOOD)
+
+        it.asked.set()
+        await asyncio.sleep(5)
+
+        assert it.task.done()
