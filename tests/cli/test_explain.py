@@ -188,6 +188,13 @@ Mistakes in manifests
 """)
 
 
+def test_a_failure_of_the_only_server_is_told_once() -> None:
+    lost = missing(Reason.CONNECTION_FAILED, "refused the connection")
+    world = World().rounds(replace(LLAMA, metrics=(RUNNING,)), (PodSamples((), (("127.0.0.1:9", lost),)),))
+
+    assert sum("ConnectionFailed: " in line for line in shown(world).splitlines()) == 1
+
+
 def test_dry_run_is_plain_to_see() -> None:
     engage = Ramp(30 * SECOND, Decimal("0.1"), 20, 15 * SECOND)
     whole = replace(LLAMA, behavior=Behavior(percentage=50, engage=engage, dry_run=True))

@@ -15,7 +15,7 @@ from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Signals
-from beamlit_controller.core.spec import Behavior, ModelKey
+from beamlit_controller.core.spec import Behavior, ModelKey, Override
 from beamlit_controller.telemetry import logs
 from beamlit_controller.telemetry.logs import LogSink
 from builders import CPU, NOW, QUEUE, missing, pod_samples, sample, signals, spec
@@ -73,6 +73,20 @@ def test_a_decision_is_logged_with_its_model_percentage_reason_and_message(capsy
     )
 
 
+def test_what_a_person_set_is_told_also_where_the_share_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("info", json=True)
+    sink = LogSink()
+    local = cycle.run(spec(), signals(), previous=None, now=NOW)
+    sink.record(local)
+
+    sink.record(cycle.run(spec(override=Override(0)), signals(), previous=local.decision, now=NOW + SECOND))
+
+    assert [(line["event"], line["reason"]) for line in lines(capsys)] == [
+        ("decision changed", "MetricBelowTarget"),
+        ("reason changed", "Overridden"),
+    ]
+
+
 def test_rounds_that_change_nothing_are_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("debug", json=True)
     sink = LogSink()
@@ -86,8 +100,10 @@ def test_rounds_that_change_nothing_are_not_logged(capsys: pytest.CaptureFixture
     assert lines(capsys) == []
 
 
-def test_another_reason_for_the_same_percentage_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure("info", json=True)
+def test_another_reason_for_the_same_percentage_is_logged_for_debugging_as_what_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.configure("debug", json=True)
     sink = LogSink()
     behavior = Behavior(engage=replace(Behavior().engage, stabilization_window=30 * SECOND))
     first = one_round(signals(value=5), behavior=behavior)
@@ -95,9 +111,9 @@ def test_another_reason_for_the_same_percentage_is_logged(capsys: pytest.Capture
 
     sink.record(one_round(signals(value=20, at=NOW + SECOND), first.decision, behavior=behavior))
 
-    assert [(line["previous"], line["percentage"], line["reason"]) for line in lines(capsys)] == [
-        (None, 0, "MetricBelowTarget"),
-        (0, 0, "Stabilizing"),
+    assert [(line["event"], line["level"], line["reason"]) for line in lines(capsys)] == [
+        ("decision changed", "info", "MetricBelowTarget"),
+        ("reason changed", "debug", "Stabilizing"),
     ]
 
 

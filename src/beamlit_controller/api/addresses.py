@@ -34,6 +34,8 @@ def parse(text: str, *, default_port: int | None = None, lowest_port: int = 1) -
 
 def parse_host(text: str) -> str:
     """Read a host without a port, an IPv6 address with or without brackets. Raises ValueError."""
+    if "://" in text or text.count(":") == 1 or "]:" in text:
+        raise ValueError(f"expected a host alone, without scheme and port, got {problems.came(text)}")
     return _host(text if text.startswith("[") or ":" not in text else f"[{text}]")
 
 

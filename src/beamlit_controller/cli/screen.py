@@ -139,6 +139,12 @@ def _losses(metrics: Sequence[MetricView]) -> Iterator[RenderableType]:
         if metric.missing is not None:
             yield _loss(metric.name, metric.missing)
         for pod in metric.pod_failures:
+            if (
+                metric.missing is not None
+                and pod.reason == metric.missing.reason
+                and pod.message in metric.missing.message
+            ):
+                continue  # said already
             yield _loss(f"{metric.name} without {pod.pod}", pod)
 
 

@@ -9,12 +9,15 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from beamlit_controller.core import wording
 from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import MetricSpec, ModelKey
 from beamlit_controller.core.verdict import Unread
 from beamlit_controller.telemetry import printable
 
 OURS = "beamlit_controller"
+TOLD = frozenset({Reason.OVERRIDDEN, Reason.DISABLED, Reason.METRICS_LOST})
+"""Reasons that are told when they begin and end, also where the share stays; others come and go with the metrics."""
 Level = Literal["debug", "info", "warning", "error"]
 
 
@@ -80,12 +83,15 @@ class LogSink:
         self._log.info("model gone", model=str(key))
 
     def _log_decision(self, cycle: Cycle) -> None:
-        decision = cycle.decision
-        self._log.info(
-            "decision changed",
+        decision, before = cycle.decision, cycle.previous
+        moved = before is None or before.percentage != decision.percentage
+        told = moved or not TOLD.isdisjoint({decision.reason, before.reason if before else decision.reason})
+        self._log.log(
+            logging.INFO if told else logging.DEBUG,
+            "decision changed" if moved else "reason changed",
             model=str(cycle.spec.key),
             percentage=decision.percentage,
-            previous=cycle.previous.percentage if cycle.previous else None,
+            previous=before.percentage if before else None,
             reason=str(decision.reason),
             message=decision.message,
             **({"dry_run": True} if cycle.spec.behavior.dry_run else {}),
