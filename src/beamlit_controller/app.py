@@ -37,7 +37,7 @@ from beamlit_controller.prometheus.source import PrometheusSource
 from beamlit_controller.scrape.source import ScrapeSource
 from beamlit_controller.standalone import sockets, state
 from beamlit_controller.standalone.folder import Folder
-from beamlit_controller.standalone.following import SettingsFile, hangups
+from beamlit_controller.standalone.following import FollowedSettings, hangups
 from beamlit_controller.standalone.gateways import Gateways
 from beamlit_controller.standalone.inventory import Endpoints
 from beamlit_controller.standalone.memory import DecisionFiles
@@ -49,7 +49,7 @@ from beamlit_controller.telemetry.exposition import Exposition
 from beamlit_controller.telemetry.logs import LogSink
 from beamlit_controller.telemetry.metrics import MetricsSink
 from beamlit_controller.telemetry.models import ModelsSink, Surroundings
-from beamlit_controller.telemetry.page import Access
+from beamlit_controller.telemetry.page import PageAccess
 from beamlit_controller.telemetry.pulse import Check, Pulse
 from beamlit_controller.telemetry.web import Site
 
@@ -86,7 +86,7 @@ async def _until_stopped(given: Standalone) -> bool:
     """Tell whether it is the end; else everything but the gateways has been given back, to be started anew."""
     with state.locked(given.state) as place, signals() as (stop, hurry), hangups(stop) as asked:
         clock, gateways = AnchoredClock(), Gateways(place.gateways, _shape(given.settings))
-        until = Until(stop, asked, SettingsFile(given.settings_file, given.settings))
+        until = Until(stop, asked, FollowedSettings(given.settings_file, given.settings))
         try:
             async with AsyncExitStack() as resources:
                 await _serve(given, place, clock=clock, gateways=gateways, resources=resources, until=until)
@@ -114,7 +114,7 @@ class Until:
 
     stop: asyncio.Event
     asked: asyncio.Event
-    settings: SettingsFile
+    settings: FollowedSettings
 
 
 async def _serve(
@@ -338,7 +338,7 @@ def _site(
         ready=lambda: _ready(pulse, folder, gateways),
         exposition=exposition,
         models=models,
-        access=Access(settings.page, (settings.standalone.web_listen.host, *settings.page_hosts)),
+        access=PageAccess(settings.page, (settings.standalone.web_listen.host, *settings.page_hosts)),
     )
     return _Shown(site, (metrics, models, pulse))
 

@@ -54,11 +54,11 @@ def written(folder: Path) -> tuple[dict[str, object], dict[str, object]]:
 
 @pytest.mark.parametrize("preset", [*presets.PRESETS, scaffold.NO_PRESET])
 def test_what_is_given_for_any_server_is_valid(tmp_path: Path, preset: str) -> None:
-    plan = scaffold.Plan(tmp_path, ("127.0.0.1:8000",), "https://api.example.com", preset)
+    setup = scaffold.Setup(tmp_path, ("127.0.0.1:8000",), "https://api.example.com", preset)
 
-    texts = scaffold.files(plan)
+    texts = scaffold.files(setup)
 
-    assert set(texts) == {plan.settings, plan.manifest}
+    assert set(texts) == {setup.settings, setup.manifest}
 
 
 def test_what_it_wrote_is_valid_by_the_check_that_it_prints(tmp_path: Path) -> None:
@@ -86,9 +86,9 @@ def test_what_it_wrote_is_valid_by_the_check_that_it_prints(tmp_path: Path) -> N
     ],
 )
 def test_the_remote_is_taken_as_providers_write_it(tmp_path: Path, remote: str, backend: dict[str, str]) -> None:
-    plan = scaffold.Plan(tmp_path, ("127.0.0.1:8000",), remote, "vllm")
+    setup = scaffold.Setup(tmp_path, ("127.0.0.1:8000",), remote, "vllm")
 
-    spec = yaml.safe_load(scaffold.files(plan)[plan.manifest])["spec"]
+    spec = yaml.safe_load(scaffold.files(setup)[setup.manifest])["spec"]
 
     assert spec["offloadingConfig"]["remoteBackend"] == backend
 
@@ -134,10 +134,10 @@ def test_no_file_is_overwritten_and_nothing_is_written_beside_it(tmp_path: Path)
     ],
 )
 def test_what_could_not_be_run_is_refused_in_words(tmp_path: Path, changes: dict[str, object], message: str) -> None:
-    plan = replace(scaffold.Plan(tmp_path, ("127.0.0.1:8000",), "https://api.example.com", "vllm"), **changes)
+    setup = replace(scaffold.Setup(tmp_path, ("127.0.0.1:8000",), "https://api.example.com", "vllm"), **changes)
 
     with pytest.raises(ValueError, match=message) as raised:
-        scaffold.files(plan)
+        scaffold.files(setup)
 
     assert "secret" not in str(raised.value)
 

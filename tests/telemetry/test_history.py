@@ -3,46 +3,46 @@
 from datetime import datetime, timedelta
 
 from beamlit_controller.core import cycle
-from beamlit_controller.telemetry.history import MINUTES, History, Minute
+from beamlit_controller.telemetry.history import MINUTES, HistoryMinute, ShareHistory
 from builders import NOW, missing, sample, signals, spec
 
 SECOND = timedelta(seconds=1)
 
 
-def told(history: History, at: datetime, value: int | None = 5) -> None:
+def told(history: ShareHistory, at: datetime, value: int | None = 5) -> None:
     read = missing() if value is None else sample(value, at=at, window=timedelta(0))
     history.record(cycle.run(spec(), signals(read, at=at), previous=None, now=at))
 
 
 def test_a_minute_has_its_last_share_and_its_highest_ratio() -> None:
-    history = History()
+    history = ShareHistory()
 
     told(history, NOW, 25)
     told(history, NOW + 30 * SECOND, 5)
     told(history, NOW + 60 * SECOND, 8)
 
-    assert history.minutes == (Minute(NOW, 0, 2.5), Minute(NOW + 60 * SECOND, 0, 0.8))
+    assert history.minutes == (HistoryMinute(NOW, 0, 2.5), HistoryMinute(NOW + 60 * SECOND, 0, 0.8))
 
 
 def test_a_minute_without_any_value_has_no_ratio() -> None:
-    history = History()
+    history = ShareHistory()
 
     told(history, NOW, None)
 
-    assert history.minutes == (Minute(NOW, 0, None),)
+    assert history.minutes == (HistoryMinute(NOW, 0, None),)
 
 
 def test_a_clock_that_was_set_back_makes_no_second_line() -> None:
-    history = History()
+    history = ShareHistory()
 
     told(history, NOW, 5)
     told(history, NOW - 3600 * SECOND, 25)
 
-    assert history.minutes == (Minute(NOW, 100, 2.5),)
+    assert history.minutes == (HistoryMinute(NOW, 100, 2.5),)
 
 
 def test_only_the_last_hours_are_kept() -> None:
-    history = History()
+    history = ShareHistory()
 
     for minute in range(MINUTES + 10):
         told(history, NOW + 60 * minute * SECOND)

@@ -28,7 +28,7 @@ from beamlit_controller.core.spec import (
 from beamlit_controller.telemetry import page, web
 from beamlit_controller.telemetry.exposition import Exposition
 from beamlit_controller.telemetry.models import ModelsSink, Surroundings
-from beamlit_controller.telemetry.page import Access
+from beamlit_controller.telemetry.page import PageAccess
 from beamlit_controller.telemetry.pulse import Check
 from beamlit_controller.telemetry.web import Site
 from builders import NOW, QUEUE, missing, sample, signals, spec
@@ -68,7 +68,7 @@ class Controller:
 @contextlib.asynccontextmanager
 async def serving(
     clock: Clock,
-    access: Access | None = None,
+    access: PageAccess | None = None,
     *,
     gateways: Mapping[str, Mapping[str, object]] | None = None,
     problems: tuple[Problem, ...] = (),
@@ -76,7 +76,7 @@ async def serving(
 ) -> AsyncIterator[Controller]:
     around = Surroundings(gateway=lambda key: (gateways or {}).get(key.name, {}), problems=lambda: problems)
     models = ModelsSink(clock, around)
-    site = Site(lambda: WELL, lambda: WELL, Exposition(CollectorRegistry()), models, access or Access())
+    site = Site(lambda: WELL, lambda: WELL, Exposition(CollectorRegistry()), models, access or PageAccess())
     listener = web.bind(address)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     async with asyncio.TaskGroup() as group:
@@ -113,7 +113,7 @@ async def test_the_page_names_nothing_that_is_not_served_here_and_may_load_nothi
 
 
 async def test_without_the_page_a_browser_gets_the_list_and_no_file_is_served(clock: Clock) -> None:
-    async with serving(clock, Access(page=False)) as controller, controller.client() as client:
+    async with serving(clock, PageAccess(page=False)) as controller, controller.client() as client:
         assert (await client.get("/", headers=BROWSER)).headers["content-type"] == "text/plain; charset=utf-8"
         assert (await client.get("/page/page.js")).status_code == 404
         assert (await client.get("/models")).status_code == 200
@@ -136,7 +136,7 @@ async def test_without_the_page_a_browser_gets_the_list_and_no_file_is_served(cl
     ],
 )
 def test_names_of_ours_are_answered(host: str) -> None:
-    assert Access(hosts=("models.example.com", "*.apps.example.com")).allows(host)
+    assert PageAccess(hosts=("models.example.com", "*.apps.example.com")).allows(host)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_names_of_ours_are_answered(host: str) -> None:
     ],
 )
 def test_a_foreign_name_is_not_ours(host: str) -> None:
-    assert not Access(hosts=("models.example.com",)).allows(host)
+    assert not PageAccess(hosts=("models.example.com",)).allows(host)
 
 
 async def test_a_foreign_host_sees_neither_page_nor_models_while_probes_and_scrapes_are_answered(clock: Clock) -> None:

@@ -13,7 +13,7 @@ from cyclopts import Parameter, validators
 
 from beamlit_controller.api.presets import PRESETS
 from beamlit_controller.cli import scaffold
-from beamlit_controller.cli.scaffold import KEY, NO_PRESET, Plan
+from beamlit_controller.cli.scaffold import KEY, NO_PRESET, Setup
 
 
 def init(
@@ -68,7 +68,7 @@ def init(
         remote = _given(remote, "--remote", "base URL of the remote", asks=asks)
         if asks and not remote_key:
             key = getpass.getpass("API key of the remote (empty for none): ").strip()
-        plan = Plan(
+        setup = Setup(
             folder=folder.absolute(),
             local=tuple(local.split(",")),
             remote=remote,
@@ -80,10 +80,10 @@ def init(
             has_key=bool(key),
             most_in_flight=in_flight,
         )
-        _write(plan, _texts(plan, systemd=systemd, compose=compose), key)
+        _write(setup, _texts(setup, systemd=systemd, compose=compose), key)
     except (ValueError, OSError) as error:
         _fail(str(error))
-    _say(plan, systemd=systemd, compose=compose)
+    _say(setup, systemd=systemd, compose=compose)
 
 
 def _kinds() -> str:
@@ -98,13 +98,13 @@ def _given(value: str, flag: str, what: str, *, asks: bool, ask: Callable[[str],
     return given
 
 
-def _texts(plan: Plan, *, systemd: bool, compose: bool) -> Mapping[Path, str]:
-    texts = scaffold.files(plan)
+def _texts(setup: Setup, *, systemd: bool, compose: bool) -> Mapping[Path, str]:
+    texts = scaffold.files(setup)
     if systemd:
-        texts[plan.folder / "beamlit-controller.service"] = scaffold.systemd(plan, _program())
+        texts[setup.folder / "beamlit-controller.service"] = scaffold.systemd(setup, _program())
     if compose:
         user = f"{os.getuid()}:{os.getgid()}"
-        texts[plan.folder / "compose.yaml"] = scaffold.compose(plan, version("beamlit-controller"), user)
+        texts[setup.folder / "compose.yaml"] = scaffold.compose(setup, version("beamlit-controller"), user)
     return texts
 
 
@@ -113,9 +113,9 @@ def _program() -> str:
     return str(Path(sys.executable).parent / "beamlit-controller")
 
 
-def _write(plan: Plan, texts: Mapping[Path, str], key: str) -> None:
+def _write(setup: Setup, texts: Mapping[Path, str], key: str) -> None:
     """Write everything, or nothing if a file is there already. Raises ValueError and OSError."""
-    secret = plan.folder / KEY
+    secret = setup.folder / KEY
     there = [path for path in (*texts, *([secret] if key else [])) if os.path.lexists(path)]
     if there:
         raise ValueError(f"already there, and not overwritten: {', '.join(map(str, there))}")
@@ -132,16 +132,16 @@ def _new(path: Path, text: str, mode: int) -> None:
         file.write(text)
 
 
-def _say(plan: Plan, *, systemd: bool, compose: bool) -> None:
-    print(f"Written to {plan.folder}. Check it, run it, and send requests to http://{plan.listen}:\n")
+def _say(setup: Setup, *, systemd: bool, compose: bool) -> None:
+    print(f"Written to {setup.folder}. Check it, run it, and send requests to http://{setup.listen}:\n")
     print(
-        f"  beamlit-controller check --standalone {shlex.quote(str(plan.manifest))} {shlex.quote(str(plan.settings))}"
+        f"  beamlit-controller check --standalone {shlex.quote(str(setup.manifest))} {shlex.quote(str(setup.settings))}"
     )
-    print(f"  {shlex.join(plan.command('beamlit-controller'))}")
+    print(f"  {shlex.join(setup.command('beamlit-controller'))}")
     if systemd:
-        print(f"  systemctl --user enable --now {shlex.quote(str(plan.folder / 'beamlit-controller.service'))}")
+        print(f"  systemctl --user enable --now {shlex.quote(str(setup.folder / 'beamlit-controller.service'))}")
     if compose:
-        print(f"  docker compose --file {shlex.quote(str(plan.folder / 'compose.yaml'))} up --detach --build")
+        print(f"  docker compose --file {shlex.quote(str(setup.folder / 'compose.yaml'))} up --detach --build")
 
 
 def _fail(message: str) -> NoReturn:

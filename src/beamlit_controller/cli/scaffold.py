@@ -19,7 +19,7 @@ SECONDS = 330
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Setup:
     """What a user wants served, as it was typed; `folder` is absolute."""
 
     folder: Path
@@ -57,15 +57,15 @@ class Plan:
         )
 
 
-def files(plan: Plan) -> dict[Path, str]:
+def files(setup: Setup) -> dict[Path, str]:
     """Give manifest and settings by their place. Raises ValueError, with every mistake, for what could not be run."""
-    if plan.listen in map(local, plan.local):
-        raise ValueError(f"listen: the model server itself is at {plan.listen}; name another address")
-    settings, manifest = _settings(plan), _manifest(plan)
+    if setup.listen in map(local, setup.local):
+        raise ValueError(f"listen: the model server itself is at {setup.listen}; name another address")
+    settings, manifest = _settings(setup), _manifest(setup)
     mistakes = list(_mistakes(settings, manifest))
     if mistakes:
         raise ValueError("\n".join(mistakes))
-    return {plan.settings: settings, plan.manifest: manifest}
+    return {setup.settings: settings, setup.manifest: manifest}
 
 
 def local(text: str) -> str:
@@ -87,68 +87,70 @@ def _mistakes(settings: str, manifest: str) -> Iterator[str]:
 # The settings.
 
 
-def _settings(plan: Plan) -> str:
-    host = _remote(plan.remote)["host"]
+def _settings(setup: Setup) -> str:
+    host = _remote(setup.remote)["host"]
     bare = addresses.parse(host, default_port=443).host
-    servers = ", ".join(_quoted(local(each)) for each in plan.local)
+    servers = ", ".join(_quoted(local(each)) for each in setup.local)
     return f"""\
 # Settings of beamlit-controller. What else there is: docs/reference/settings.md
 config:
   allowedRemoteHosts: [{_quoted(bare)}] # nothing is ever sent to any other host
   standalone:
     services:
-      default/{plan.name}: [{servers}] # the model servers
+      default/{setup.name}: [{servers}] # the model servers
     listen:
-      default/{plan.name}: {_quoted(plan.listen)} # clients send their requests here
-    webListen: {_quoted(plan.web_listen)} # the page, /metrics, and what explain and top ask
-    secretsDirectory: {_quoted(str(plan.folder / "secrets"))} # a Secret's key is the file secrets/NAME/KEY
+      default/{setup.name}: {_quoted(setup.listen)} # clients send their requests here
+    webListen: {_quoted(setup.web_listen)} # the page, /metrics, and what explain and top ask
+    secretsDirectory: {_quoted(str(setup.folder / "secrets"))} # a Secret's key is the file secrets/NAME/KEY
 """
 
 
 # The manifest.
 
 
-def _manifest(plan: Plan) -> str:
-    metrics = f"\n  metricServiceRef: {_service(plan)} # the servers' own /metrics" if plan.preset != NO_PRESET else ""
+def _manifest(setup: Setup) -> str:
+    metrics = (
+        f"\n  metricServiceRef: {_service(setup)} # the servers' own /metrics" if setup.preset != NO_PRESET else ""
+    )
     return f"""\
 # Local first; what local servers have no room for goes to the remote. Followed while the controller runs: edit it at will.
 apiVersion: deployment.beamlit.com/v1alpha1
 kind: ModelDeployment
 metadata:
-  name: {plan.name}
+  name: {setup.name}
   namespace: default
 spec:
-  serviceRef: {_service(plan)}{metrics}
+  serviceRef: {_service(setup)}{metrics}
   offloadingConfig:
     remoteBackend:
-{_indented(_backend(plan), 6)}
-{_indented(_when(plan), 4)}
+{_indented(_backend(setup), 6)}
+{_indented(_when(setup), 4)}
 """
 
 
-def _service(plan: Plan) -> str:
-    port = addresses.parse(local(plan.local[0])).port
-    return f"{{name: {plan.name}, targetPort: {port}}}"
+def _service(setup: Setup) -> str:
+    port = addresses.parse(local(setup.local[0])).port
+    return f"{{name: {setup.name}, targetPort: {port}}}"
 
 
-def _backend(plan: Plan) -> Iterator[str]:
-    for field, value in _remote(plan.remote).items():
+def _backend(setup: Setup) -> Iterator[str]:
+    for field, value in _remote(setup.remote).items():
         yield f"{field}: {_quoted(value)}"
-    if plan.remote_model:
-        yield f"modelName: {_quoted(plan.remote_model)} # the model's name at the remote"
-    if plan.has_key:
+    if setup.remote_model:
+        yield f"modelName: {_quoted(setup.remote_model)} # the model's name at the remote"
+    if setup.has_key:
         yield f"authConfig: {{type: apiKey, apiKeyConfig: {{secretRef: {{name: {KEY.parent.name}, key: {KEY.name}}}}}}}"
 
 
-def _when(plan: Plan) -> Iterator[str]:
+def _when(setup: Setup) -> Iterator[str]:
     yield "overflow:"
-    if plan.most_in_flight is not None:
-        yield f"  maxInFlightPerReplica: {plan.most_in_flight} # requests at once per local server; excess ones go to the remote"
+    if setup.most_in_flight is not None:
+        yield f"  maxInFlightPerReplica: {setup.most_in_flight} # requests at once per local server; excess ones go to the remote"
     yield "  onStatus: [429, 503] # what a local server turns away goes to the remote"
-    if plan.preset == NO_PRESET:
+    if setup.preset == NO_PRESET:
         yield "behavior: {percentage: 0} # no metric moves a share of the requests"
     else:
-        yield f"preset: {plan.preset} # metrics and targets that fit the server"
+        yield f"preset: {setup.preset} # metrics and targets that fit the server"
         yield "behavior: {percentage: 50} # the share for the remote while a metric is above its target"
 
 
@@ -173,9 +175,9 @@ def known_preset(text: str) -> str:
 # How it is started with the machine.
 
 
-def systemd(plan: Plan, program: str) -> str:
+def systemd(setup: Setup, program: str) -> str:
     """Give a systemd unit, for the system or for a user."""
-    command = " ".join(_unit_word(word) for word in plan.command(program))
+    command = " ".join(_unit_word(word) for word in setup.command(program))
     return f"""\
 [Unit]
 Description=beamlit-controller: local models first, a remote when they are saturated
@@ -200,9 +202,9 @@ WantedBy=default.target
 """
 
 
-def compose(plan: Plan, version: str, user: str) -> str:
+def compose(setup: Setup, version: str, user: str) -> str:
     """Give a compose file. It uses the host's network, so that the addresses in the settings mean the same."""
-    command = json.dumps(plan.command("beamlit-controller"))
+    command = json.dumps(setup.command("beamlit-controller"))
     return f"""\
 services:
   beamlit-controller:
@@ -213,7 +215,7 @@ services:
     command: {command}
     network_mode: host
     user: {_quoted(user)}
-    volumes: [{_quoted(f"{plan.folder}:{plan.folder}")}]
+    volumes: [{_quoted(f"{setup.folder}:{setup.folder}")}]
     init: true
     stop_grace_period: {SECONDS}s
     restart: unless-stopped

@@ -17,7 +17,7 @@ from beamlit_controller.kubernetes.watches import Watches
 from beamlit_controller.telemetry.exposition import Exposition
 from beamlit_controller.telemetry.metrics import MetricsSink
 from beamlit_controller.telemetry.models import ModelsSink, Surroundings
-from beamlit_controller.telemetry.page import Access
+from beamlit_controller.telemetry.page import PageAccess
 from beamlit_controller.telemetry.pulse import Check, Pulse
 from beamlit_controller.telemetry.web import Site
 
@@ -63,7 +63,7 @@ def site(given: Cluster, clock: Clock, sources: Sources) -> Shown:
         ready=lambda: _ready(sources.watches),
         exposition=exposition,
         models=shown,
-        access=Access(given.settings.page, given.settings.page_hosts),
+        access=PageAccess(given.settings.page, given.settings.page_hosts),
     )
     return Shown(site, (metrics, shown, pulse))
 

@@ -19,7 +19,7 @@ LOOK = 0.5
 """Seconds between two looks at the file."""
 
 
-class SettingsFile:
+class FollowedSettings:
     """Looks at the file by its path, and tells when it has other settings than those in force; None is never changed."""
 
     def __init__(self, path: Path | None, in_force: Settings) -> None:

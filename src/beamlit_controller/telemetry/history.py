@@ -11,7 +11,7 @@ MINUTES = 360
 
 
 @dataclass(frozen=True, slots=True)
-class Minute:
+class HistoryMinute:
     """One minute: the share at its end, and the highest ratio of any metric in it; None if none could be read."""
 
     begin: datetime
@@ -19,16 +19,16 @@ class Minute:
     ratio: float | None
 
 
-class History:
+class ShareHistory:
     """The last minutes of one model."""
 
     def __init__(self) -> None:
-        self._minutes: deque[Minute] = deque(maxlen=MINUTES)
+        self._minutes: deque[HistoryMinute] = deque(maxlen=MINUTES)
 
     def record(self, cycle: Cycle) -> None:
         """Add the round to its minute; a clock that was set back adds to the last one."""
         ratio = None if cycle.verdict.ratio is None else float(cycle.verdict.ratio)
-        now = Minute(cycle.at.replace(second=0, microsecond=0), cycle.decision.percentage, ratio)
+        now = HistoryMinute(cycle.at.replace(second=0, microsecond=0), cycle.decision.percentage, ratio)
         last = self._minutes[-1] if self._minutes else None
         if last is not None and now.begin <= last.begin:
             self._minutes[-1] = replace(last, percentage=now.percentage, ratio=_highest(last.ratio, ratio))
@@ -36,7 +36,7 @@ class History:
             self._minutes.append(now)
 
     @property
-    def minutes(self) -> tuple[Minute, ...]:
+    def minutes(self) -> tuple[HistoryMinute, ...]:
         """Give the minutes, the oldest first; minutes without a round are left out."""
         return tuple(self._minutes)
 

@@ -10,7 +10,7 @@ from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.telemetry import account
 from beamlit_controller.telemetry.account import Known
-from beamlit_controller.telemetry.history import History
+from beamlit_controller.telemetry.history import ShareHistory
 from beamlit_controller.telemetry.views import (
     FailureView,
     HistoryView,
@@ -37,7 +37,7 @@ class Surroundings:
 class _Model:
     cycle: Cycle | None = None
     failure: FailureView | None = None
-    history: History = field(default_factory=History)
+    history: ShareHistory = field(default_factory=ShareHistory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class ModelsSink:
 
     def record(self, cycle: Cycle) -> None:
         """Keep the round."""
-        history = self._models[cycle.spec.key].history if cycle.spec.key in self._models else History()
+        history = self._models[cycle.spec.key].history if cycle.spec.key in self._models else ShareHistory()
         history.record(cycle)
         self._models[cycle.spec.key] = _Model(cycle, history=history)
 

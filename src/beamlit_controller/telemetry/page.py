@@ -40,7 +40,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class PageAccess:
     """Whether there is a page, and which names it answers to besides IP addresses and names that no public DNS has."""
 
     page: bool = True

@@ -18,7 +18,7 @@ from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.telemetry import models, page, printable
 from beamlit_controller.telemetry.exposition import Exposition
 from beamlit_controller.telemetry.models import ModelsSink
-from beamlit_controller.telemetry.page import Access, Handler
+from beamlit_controller.telemetry.page import Handler, PageAccess
 from beamlit_controller.telemetry.pulse import Check
 
 INDEX = """\
@@ -48,7 +48,7 @@ class Site:
     ready: Callable[[], Check]
     exposition: Exposition
     models: ModelsSink
-    access: Access = field(default_factory=Access)
+    access: PageAccess = field(default_factory=PageAccess)
 
 
 def app(site: Site) -> Starlette:
