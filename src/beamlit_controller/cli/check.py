@@ -3,9 +3,10 @@
 import asyncio
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from beamlit_controller.api import manifests as api_manifests
 from beamlit_controller.api import settings as api_settings
@@ -17,6 +18,9 @@ from beamlit_controller.cli.inputs import SettingsFile
 from beamlit_controller.core import trigger
 from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.standalone.folder import candidates
+
+if TYPE_CHECKING:
+    from beamlit_controller.prometheus.source import Span
 
 FINE, COARSE = timedelta(seconds=5), timedelta(minutes=1)
 """Between two samples of a history that is checked."""
@@ -46,46 +50,53 @@ def check(
     """
     texts = {path: inputs.read(path) for path in _expanded(files)}
     if not texts:
-        inputs.fail(
-            "expected manifests, folders of them, or settings files; got " + (", ".join(map(str, files)) or "none")
-        )
+        wanted = "expected manifests, folders of them, or settings files"
+        inputs.fail(f"{wanted}; got {', '.join(map(str, files)) or 'none'}")
     as_settings = [path for path, text in texts.items() if _is_settings(text)]
-    if settings is None and 1 < len(as_settings) < len(texts):
-        inputs.fail(f"--settings: name the one to check against; there are {', '.join(map(str, as_settings))}")
-    settings = settings or (as_settings[0] if len(as_settings) == 1 else None)
-    chosen = _asking(inputs.settings(settings), prometheus)
+    settings = settings or _chosen(as_settings, len(texts))
+    asked = _Asked(_asking(inputs.settings(settings), prometheus), prometheus is not None, since)
     read = standalone_rules.parse if standalone else api_manifests.parse
+    parsed = {path: read(text, settings=asked.settings) for path, text in texts.items() if path not in as_settings}
     mistakes = 0
-    specs: list[OffloadSpec] = []
     for path, text in texts.items():
-        if path in as_settings:
-            found = _check_settings(text)
-        else:
-            parsed = read(text, settings=chosen)
-            found = _check_manifests(parsed, [_triggers(spec, chosen, prometheus, since) for spec in parsed.specs])
-            specs += parsed.specs
-        mistakes += found.count
+        found = _manifests(parsed[path], asked) if path in parsed else _settings(text)
+        mistakes += len(found.mistakes)
         for line in found.lines:
             print(f"{path}: {line}")
-    for refused in standalone_rules.shared_listeners(specs, chosen) if standalone else ():
+    specs = [spec for each in parsed.values() for spec in each.specs]
+    for refused in standalone_rules.shared_listeners(specs, asked.settings) if standalone else ():
         mistakes += 1
         print(f"{settings}: {refused}")
     sys.exit(1 if mistakes else 0)
 
 
+@dataclass(frozen=True, slots=True)
 class _Found:
-    """What is wrong with a file, and what is worth knowing, line by line."""
+    """What is wrong with a file or a model, and what is worth knowing."""
 
-    def __init__(self, mistakes: list[str], notices: list[str]) -> None:
-        self.count = len(mistakes)
-        self.lines = [*mistakes, *(f"note: {notice}" for notice in notices)] or ["valid"]
+    mistakes: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Give what is printed of a file."""
+        return (*self.mistakes, *(f"note: {notice}" for notice in self.notices)) or ("valid",)
 
 
-def _check_manifests(parsed: Parsed, triggers: Sequence[tuple[list[str], list[str]]]) -> _Found:
-    if not parsed.specs and not parsed.problems:
-        return _Found(["expected a ModelDeployment, got nothing"], [])
-    mistakes = [*map(str, parsed.problems), *(each for mistakes, _ in triggers for each in mistakes)]
-    return _Found(mistakes, [*map(str, parsed.notices), *(each for _, notices in triggers for each in notices)])
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What manifests are checked against; `past` tells whether its Prometheus is asked as well, as far back as `since`."""
+
+    settings: Settings
+    past: bool
+    since: str
+
+
+def _chosen(as_settings: Sequence[Path], files: int) -> Path | None:
+    """Give the settings file to check against, where the given files have one."""
+    if 1 < len(as_settings) < files:
+        inputs.fail(f"--settings: name the one to check against; there are {', '.join(map(str, as_settings))}")
+    return as_settings[0] if len(as_settings) == 1 else None
 
 
 def _asking(settings: Settings, address: str | None) -> Settings:
@@ -100,26 +111,45 @@ def _asking(settings: Settings, address: str | None) -> Settings:
         inputs.fail(f"--prometheus: {error}")
 
 
-def _triggers(spec: OffloadSpec, settings: Settings, address: str | None, since: str) -> tuple[list[str], list[str]]:
-    """Tell mistakes and notices: what can't work whatever the metrics are, and with a Prometheus what can't as they were."""
+def _settings(text: str) -> _Found:
+    given = api_settings.parse(text)
+    return _Found() if isinstance(given, Settings) else _Found(tuple(map(str, given)))
+
+
+def _manifests(parsed: Parsed, asked: _Asked) -> _Found:
+    if not parsed.specs and not parsed.problems:
+        return _Found(("expected a ModelDeployment, got nothing",))
+    triggers = [_triggers(spec, asked) for spec in parsed.specs]
+    return _Found(
+        (*map(str, parsed.problems), *(each for found in triggers for each in found.mistakes)),
+        (*map(str, parsed.notices), *(each for found in triggers for each in found.notices)),
+    )
+
+
+def _triggers(spec: OffloadSpec, asked: _Asked) -> _Found:
+    """Tell what can't work whatever the metrics are, and with a Prometheus what can't as they were."""
     impossible = trigger.out_of_reach(spec)
-    if impossible is not None or address is None:
-        return [f"{spec.key}: {impossible}"] if impossible else [], []
-    from beamlit_controller.cli import reach, simulate  # noqa: PLC0415 - the HTTP client is slow to import
+    if impossible is not None:
+        return _Found((f"{spec.key}: {impossible}",))
+    if not asked.past or asked.settings.prometheus is None:
+        return _Found()
+    from beamlit_controller.cli import reach  # noqa: PLC0415 - the HTTP client is slow to import
 
     try:
-        # As fine as what is looked for: being over the target for as long as the window.
-        window = spec.behavior.engage.stabilization_window or COARSE
-        span = simulate.span(spans.read(since, "--since"), None, min(max(window, FINE), COARSE))
-        found = asyncio.run(reach.look(spec, simulate.prometheus(settings, address), span))
+        found = asyncio.run(reach.look(spec, asked.settings.prometheus, _span(spec, asked.since)))
     except ValueError as error:
-        return [str(error)], []
-    return [f"{spec.key}: {each}" for each in found.mistakes], [f"{spec.key}: {each}" for each in found.notices]
+        return _Found((str(error),))
+    return _Found(
+        tuple(f"{spec.key}: {each}" for each in found.mistakes), tuple(f"{spec.key}: {each}" for each in found.notices)
+    )
 
 
-def _check_settings(text: str) -> _Found:
-    given = api_settings.parse(text)
-    return _Found([] if isinstance(given, Settings) else [str(each) for each in given], [])
+def _span(spec: OffloadSpec, since: str) -> "Span":
+    """Give steps as fine as what is looked for: being over the target for as long as the window. Raises ValueError."""
+    from beamlit_controller.cli import simulate  # noqa: PLC0415 - the HTTP client is slow to import
+
+    window = spec.behavior.engage.stabilization_window or COARSE
+    return simulate.span(spans.read(since, "--since"), None, min(max(window, FINE), COARSE))
 
 
 def _expanded(paths: Sequence[Path]) -> list[Path]:
