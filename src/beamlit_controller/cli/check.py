@@ -54,7 +54,7 @@ def check(
         inputs.fail(f"{wanted}; got {', '.join(map(str, files)) or 'none'}")
     as_settings = [path for path, text in texts.items() if _is_settings(text)]
     settings = settings or _chosen(as_settings, len(texts))
-    asked = _Asked(_asking(inputs.settings(settings), prometheus), prometheus is not None, since)
+    asked = _Against(_asking(inputs.settings(settings), prometheus), prometheus is not None, since)
     read = standalone_rules.parse if standalone else api_manifests.parse
     parsed = {path: read(text, settings=asked.settings) for path, text in texts.items() if path not in as_settings}
     mistakes = 0
@@ -84,7 +84,7 @@ class _Found:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Against:
     """What manifests are checked against; `past` tells whether its Prometheus is asked as well, as far back as `since`."""
 
     settings: Settings
@@ -116,7 +116,7 @@ def _settings(text: str) -> _Found:
     return _Found() if isinstance(given, Settings) else _Found(tuple(map(str, given)))
 
 
-def _manifests(parsed: Parsed, asked: _Asked) -> _Found:
+def _manifests(parsed: Parsed, asked: _Against) -> _Found:
     if not parsed.specs and not parsed.problems:
         return _Found(("expected a ModelDeployment, got nothing",))
     triggers = [_triggers(spec, asked) for spec in parsed.specs]
@@ -126,7 +126,7 @@ def _manifests(parsed: Parsed, asked: _Asked) -> _Found:
     )
 
 
-def _triggers(spec: OffloadSpec, asked: _Asked) -> _Found:
+def _triggers(spec: OffloadSpec, asked: _Against) -> _Found:
     """Tell what can't work whatever the metrics are, and with a Prometheus what can't as they were."""
     impossible = trigger.out_of_reach(spec)
     if impossible is not None:
