@@ -58,9 +58,9 @@ capabilities: {drop: [ALL]}
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch, patch]
-# The Services that clients use are taken over and given back; a gateway has a ConfigMap, a service account and Services of its own.
+# The Services that clients use are taken over and given back; a gateway has a ConfigMap and Services of its own.
 - apiGroups: [""]
-  resources: [services, configmaps, serviceaccounts]
+  resources: [services, configmaps]
   verbs: [get, list, watch, create, patch, delete]
 # Whom a Service leads to, before and after it was taken over.
 - apiGroups: [discovery.k8s.io]
@@ -69,6 +69,10 @@ capabilities: {drop: [ALL]}
 # The gateways themselves.
 - apiGroups: [apps]
   resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+# Where a gateway may connect to is bounded.
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]
 # While nodes are drained, a gateway keeps a pod.
 - apiGroups: [policy]

@@ -34,6 +34,7 @@ def prometheus() -> Settings:
         {
             "metricInformer": {"type": "prometheus", "prometheus": {"address": "my-local-prom:9090"}},
             "defaultRemoteBackend": {"host": "default.example.com"},
+            "allowedGatewayImages": ["registry.example.com/*"],
         }
     )
 

@@ -495,7 +495,7 @@ async def test_uninstalled_in_any_order_nothing_is_left_and_traffic_never_stops(
 
 async def nothing_left(node: Node, namespace: str) -> bool:
     """Tell whether nothing of ours is in the namespace, and the Service is as it was."""
-    kinds = "deployment,configmap,service,pod,serviceaccount,poddisruptionbudget"
+    kinds = "deployment,configmap,service,pod,networkpolicy,poddisruptionbudget"
     ours = ("get", kinds, "-n", namespace, "-l", "deployment.beamlit.com/gateway", "-o", "name")
     left = await off_loop(lambda: node.client.kubectl(*ours))
     service = await off_loop(lambda: node.client.get("service", served.NAME, namespace=namespace))

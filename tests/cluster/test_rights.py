@@ -16,8 +16,8 @@ Json = dict[str, Any]
 OWNED = (
     ("", "services"),
     ("", "configmaps"),
-    ("", "serviceaccounts"),
     ("apps", "deployments"),
+    ("networking.k8s.io", "networkpolicies"),
     ("policy", "poddisruptionbudgets"),
 )
 METRICS = [

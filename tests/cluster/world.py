@@ -18,7 +18,7 @@ SERVICE = {
     "spec": {"selector": {"app": "llama"}, "ports": [{"name": "http", "port": 80, "targetPort": 8000}]},
 }
 NODE = "played"
-GATEWAY = ("deployment", "configmap", "serviceaccount", "poddisruptionbudget")
+GATEWAY = ("deployment", "configmap", "networkpolicy", "poddisruptionbudget")
 
 
 def model(**spec: Any) -> Json:  # noqa: ANN401 - whatever a spec has

@@ -1,5 +1,6 @@
 """The objects of a gateway, as a gallery: `pytest tests/kubernetes --inline-snapshot=fix,create` brings it up to date."""
 
+import ipaddress
 import json
 from dataclasses import replace
 from datetime import timedelta
@@ -10,6 +11,7 @@ import pytest
 from inline_snapshot import external_file
 
 import builders
+from beamlit_controller.api.gateway_bounds import DENIED_NETWORKS
 from beamlit_controller.core.spec import (
     ApiKey,
     Gateway,
@@ -23,8 +25,10 @@ from beamlit_controller.core.spec import (
     ServiceRef,
     Tls,
 )
-from beamlit_controller.kubernetes import gateway_objects
+from beamlit_controller.kubernetes import desired, gateway_objects
+from beamlit_controller.kubernetes.egress import Egress
 from beamlit_controller.kubernetes.gateway_objects import DesiredObject, Envoy, Image, Ports
+from beamlit_controller.kubernetes.plan import Plan
 
 SPEC = builders.spec(service=ServiceRef("llama", 8000), routing=RoutingMode.SERVICE)
 ENVOY = Envoy({"bootstrap.json": "{}", "cds.json": "{}"}, "/-/offload/ready", ("x-offload-probe", "models/llama"))
@@ -57,10 +61,12 @@ CASES: dict[str, tuple[OffloadSpec, Ports]] = {
 
 
 def objects(spec: OffloadSpec, ports: Ports = PORTS, envoy: Envoy = ENVOY) -> tuple[DesiredObject, ...]:
+    place = Plan({"app": "llama"}, 8000, ports, ipv6=False)
+    image, egress = Image("beamlit-controller:1"), Egress(DENIED_NETWORKS, "beamlit-system")
+    made = desired.gateway(spec, "u1", place, envoy, image=image, notes={}, egress=egress)
     return (
-        gateway_objects.local_service(spec, "u1", selector={"app": "llama"}, port=8000),
-        *gateway_objects.gateway(spec, "u1", ports=ports, envoy=envoy, image=Image("beamlit-controller:1")),
-        gateway_objects.gateway_service(spec, "u1", ports=ports),
+        *made.objects,
+        made.entrance,
     )
 
 
@@ -117,6 +123,76 @@ def test_a_pod_has_time_to_drain() -> None:
     command = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
 
     assert pod["terminationGracePeriodSeconds"] > int(command[command.index("--most-seconds") + 1])
+
+
+def policy(*denied: str) -> Any:  # noqa: ANN401 - JSON
+    image, place = Image("beamlit-controller:1"), Plan({"app": "llama"}, 8000, PORTS, ipv6=False)
+    made = desired.gateway(SPEC, "u1", place, ENVOY, image=image, notes={}, egress=Egress(denied, "beamlit-system"))
+    return next(each.content["spec"] for each in made.objects if each.resource.kind == "NetworkPolicy")
+
+
+def blocks(*denied: str) -> list[Any]:
+    peers = policy(*denied)["egress"][1]["to"]
+    return [peer["ipBlock"] for peer in peers if "ipBlock" in peer]
+
+
+def test_a_gateway_may_connect_anywhere_but_to_denied_networks() -> None:
+    denied = ("169.254.0.0/16", "fe80::/10", "100.100.100.200/32")
+
+    allowed = blocks(*denied)
+
+    assert allowed == [
+        {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16", "100.100.100.200/32"]},
+        {"cidr": "::/0", "except": ["fe80::/10"]},
+    ]
+
+
+def test_a_gateway_always_reaches_dns_its_models_pods_and_the_controller() -> None:
+    dns, others = policy("0.0.0.0/0", "::/0")["egress"]
+
+    assert {port["port"] for port in dns["ports"]} == {53}
+    assert "to" not in dns
+    assert others["to"] == [
+        {"podSelector": {}},
+        {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "beamlit-system"}},
+            "podSelector": {"matchLabels": {"app.kubernetes.io/name": "beamlit-controller"}},
+        },
+    ]
+
+
+def test_where_a_whole_family_is_denied_the_other_stays() -> None:
+    assert blocks("0.0.0.0/0") == [{"cidr": "::/0"}]
+
+
+def test_with_no_network_denied_a_gateway_may_connect_anywhere() -> None:
+    assert policy()["egress"] == [{}]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "169.254.169.254",
+        "169.254.170.2",
+        "100.100.100.200",
+        "168.63.129.16",
+        "192.0.0.192",
+        "fd00:ec2::254",
+        "fd00:ec2::23",
+        "fd20:ce::254",
+        "fe80::a9fe:a9fe",
+        "64:ff9b::169.254.169.254",
+        "64:ff9b::100.100.100.200",
+        "64:ff9b::168.63.129.16",
+        "64:ff9b::192.0.0.192",
+    ],
+)
+def test_by_default_no_gateway_connects_to_a_metadata_service(address: str) -> None:
+    at = ipaddress.ip_address(address)
+
+    denied = [ipaddress.ip_network(each) for block in blocks(*DENIED_NETWORKS) for each in block["except"]]
+
+    assert any(at in each for each in denied)
 
 
 def test_everything_is_owned_by_the_model() -> None:

@@ -62,7 +62,7 @@ WATCHES = {
     "our deployments": _ours(paths.DEPLOYMENTS),
     "our config maps": _ours(paths.CONFIG_MAPS),
     "our budgets": _ours(paths.POD_DISRUPTION_BUDGETS),
-    "our accounts": _ours(paths.SERVICE_ACCOUNTS),
+    "our network policies": _ours(paths.NETWORK_POLICIES),
 }
 TOTAL = ["services", "pods", "gateways", "autoscalers"]
 """Those whose parser never raises."""

@@ -546,3 +546,15 @@ def test_a_connection_that_could_never_work_is_refused_at_once(build: Callable[[
         build()
 
     assert "s3cret" not in str(refused.value)
+
+
+async def test_models_of_each_namespace_ask_as_their_own() -> None:
+    headers, parameters = (("X-Scope-OrgID", "team-$namespace"),), (("namespace", "$namespace"),)
+    async with http.serve(GOOD) as server:
+        connection = Connection(f"http://{server.address}", headers=headers, query_parameters=parameters)
+        async with PrometheusSource(connection) as source:
+            for namespace in ("models", "research"):
+                await source.read(replace(SPEC, key=ModelKey(namespace, "llama")), QUEUE, at=AT)
+
+    assert [each.headers["x-scope-orgid"] for each in server.requests] == ["team-models", "team-research"]
+    assert [each.asked["namespace"] for each in server.requests] == ["models", "research"]

@@ -126,7 +126,10 @@ TEMPLATES: Final[dict[str, Json]] = {
         "status": {"readyReplicas": 2, "updatedReplicas": 2, "conditions": [dict(_CONDITION)]},
     },
     "PodDisruptionBudget": {"metadata": _about(), "spec": {"minAvailable": "50%"}, "status": {"currentHealthy": 1}},
-    "ServiceAccount": {"metadata": _about(), "automountServiceAccountToken": False},
+    "NetworkPolicy": {
+        "metadata": _about(),
+        "spec": {"podSelector": {}, "egress": [{"to": [{"ipBlock": {"cidr": "::/0", "except": ["fe80::/10"]}}]}]},
+    },
     "EndpointSlice": {
         "metadata": _about(),
         "addressType": "IPv4",

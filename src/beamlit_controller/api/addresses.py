@@ -2,7 +2,8 @@
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
@@ -127,12 +128,16 @@ def _nearby(host: str) -> str | None:
     address = _address(host)
     if address is None:
         return _near_name(host.lower())
+    return _near_address(address)
+
+
+def _near_address(address: IPAddress) -> str | None:
     for each in (address, *_embedded(address)):
         if each.is_loopback or each.is_unspecified:
             return "a loopback address"
         if each.is_link_local:
             return "a link-local address, such as those of cloud metadata services"
-        if each in _METADATA:
+        if any(each in network for network in _METADATA):
             return "an address of a cloud's metadata service"
     return None
 
@@ -148,7 +153,17 @@ def _near_name(host: str) -> str | None:
         return "a name of a Service of this cluster"
     if labels[-1] == "internal":
         return "a name of this network, such as those of cloud metadata services"
-    return None
+    if any(labels[-len(domain) :] == domain for domain in _ANY_ADDRESS):
+        return "a name of a service whose names mean any address that is written in them"
+    near = next(filter(None, map(_near_address, _written_in(host))), None)
+    return f"a name with {near} in it" if near else None
+
+
+def _written_in(host: str) -> Iterator[IPAddress]:
+    """Give the IPv4 addresses that stand in a name, with points or dashes: wildcard DNS resolves to them."""
+    for found in _QUAD.finditer(host):
+        with suppress(ValueError):
+            yield ipaddress.IPv4Address(".".join(found.groups()))
 
 
 def _embedded(address: IPAddress) -> Iterable[IPAddress]:
@@ -192,10 +207,15 @@ _LONGEST_HOST = 253
 _LOCAL_NAMES = {"localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback"}
 _METADATA = frozenset(
     map(
-        ipaddress.ip_address,
-        ("fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
+        ipaddress.ip_network,
+        ("fd00:ec2::/32", "fd20:ce::/64", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
     )
 )
+_ANY_ADDRESS = tuple(
+    each.split(".")
+    for each in ("nip.io", "sslip.io", "xip.io", "traefik.me", "localtest.me", "lvh.me", "vcap.me", "lacolhost.com")
+)
+_QUAD = re.compile(r"(?<![0-9])([0-9]{1,3})[.-]([0-9]{1,3})[.-]([0-9]{1,3})[.-]([0-9]{1,3})(?![0-9])", re.ASCII)
 _COMPATIBLE = ipaddress.IPv6Network("::/96")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")

@@ -61,7 +61,11 @@ class Prometheus(Model):
     bearer_token_file: Word | None = Field(default=None, description="The file that has a bearer token.")
     basic_auth: BasicAuth | None = Field(default=None, description="User and password.")
     tls: ClientTls | None = Field(default=None, description="How an https address is verified.")
-    headers: dict[str, str] = Field(default={}, description="Headers of each query, such as a tenant's X-Scope-OrgID.")
+    headers: dict[str, str] = Field(
+        default={},
+        description="Headers of each query, such as a tenant's X-Scope-OrgID. `$namespace` in a value stands for the model's "
+        "namespace.",
+    )
     timeout_seconds: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] | None = Field(
         default=None, description="How long an answer may take, below the period; four fifths of the period without it."
     )
@@ -70,7 +74,19 @@ class Prometheus(Model):
         description="A series without a sample for so long has no value. More than Prometheus' scrape interval.",
     )
     query_parameters: dict[str, str] = Field(
-        default={}, description='Parameters of each query beside `query` and `time`, such as `dedup: "true"`.'
+        default={},
+        description='Parameters of each query beside `query` and `time`, such as `dedup: "true"`. `$namespace` in a value '
+        "stands for the model's namespace.",
+    )
+    allow_queries: bool = Field(
+        default=True,
+        description="Whether the name of an External metric may be a PromQL query. A query can read the series of every "
+        "tenant that this Prometheus answers for; with false, only names of metrics with a selector are accepted.",
+    )
+    namespace_label: Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", max_length=256)] | None = Field(
+        default=None,
+        description="The label that has to have the model's namespace as its value in each series that is read, such as "
+        "`namespace`. Needs `allowQueries: false`: what a query reads can't be narrowed.",
     )
 
     @classmethod
@@ -84,6 +100,10 @@ class Prometheus(Model):
         for name, _ in _pairs(given.get("queryParameters")):
             if name in {"query", "time"}:
                 yield Mistake(("queryParameters", name), "the controller sets this one itself")
+        if given.get("namespaceLabel") is not None and given.get("allowQueries") is not False:
+            yield Mistake(
+                ("namespaceLabel",), "needs allowQueries: false, or a query reads other namespaces all the same"
+            )
         if "tls" in given and not str(given.get("address")).startswith("https://"):
             yield Mistake(("tls",), "needs an address that begins with https://")
 

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from beamlit_controller.api import addresses, problems, promql
+from beamlit_controller.api import addresses, gateway_policy, problems, promql
 from beamlit_controller.api.rules import dig
-from beamlit_controller.api.settings import Settings
+from beamlit_controller.api.settings import Prometheus, Settings
 from beamlit_controller.core.spec import Rejected
 
 _REMOTE = "spec.offloadingConfig.remoteBackend"
@@ -22,6 +22,7 @@ def mistakes(given: Mapping[str, object], settings: Settings) -> Iterator[Reject
     yield from _host(given, settings)
     yield from _token_url(given, settings)
     yield from _metrics(given, settings)
+    yield from gateway_policy.mistakes(given, settings.gateways)
 
 
 def is_series_name(name: str) -> bool:
@@ -64,7 +65,7 @@ def _metrics(given: Mapping[str, object], settings: Settings) -> Iterator[Reject
         field = f"{_METRICS}[{index}]"
         external, straight = _identifier(each, "external"), "metricServiceRef" in _mapping(given.get("spec"))
         if settings.prometheus is not None:
-            yield from _asked_of_prometheus(external, f"{field}.external.metric")
+            yield from _asked_of_prometheus(external, f"{field}.external.metric", settings.prometheus)
         else:
             yield from _asked_of_kubernetes(external, f"{field}.external.metric")
         for kind in ("object",) if straight else ("object", "pods"):
@@ -75,9 +76,13 @@ def _identifier(metric: object, kind: str) -> Mapping[str, object]:
     return _mapping(dig(metric, (kind, "metric")))
 
 
-def _asked_of_prometheus(identifier: Mapping[str, object], field: str) -> Iterator[Rejected]:
+def _asked_of_prometheus(identifier: Mapping[str, object], field: str, prometheus: Prometheus) -> Iterator[Rejected]:
     name = identifier.get("name")
     if not isinstance(name, str) or not name or is_series_name(name):
+        return
+    if not prometheus.allow_queries:
+        message = f"expected the name of a metric, got {problems.came(name)}; config.metricInformer.prometheus.allowQueries is false"
+        yield Rejected(f"{field}.name", message)
         return
     if _selects(identifier.get("selector")):
         yield Rejected(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from beamlit_controller.api import addresses, documents, informer_models, problems, settings_models
+from beamlit_controller.api import addresses, documents, gateway_bounds, informer_models, problems, settings_models
 from beamlit_controller.api.addresses import Address
 from beamlit_controller.api.documents import Malformed
 from beamlit_controller.api.remote import RemoteBackend
@@ -44,6 +44,8 @@ class Prometheus:
     timeout: timedelta = timedelta(seconds=4)
     stale_after: timedelta = timedelta(seconds=90)
     query_parameters: tuple[tuple[str, str], ...] = ()
+    allow_queries: bool = True
+    namespace_label: str | None = None
 
 
 _ANY_PORT = Address("127.0.0.1", 0)
@@ -77,6 +79,21 @@ class Standalone:
 
 
 @dataclass(frozen=True, slots=True)
+class GatewayBounds:
+    """What authors of ModelDeployments may ask of gateways in a cluster, and where gateways may not connect to.
+
+    `images` and `secrets` are patterns. `replicas` is the highest number, `resources` the largest amounts, by resource;
+    None is no bound.
+    """
+
+    images: tuple[str, ...] = ()
+    replicas: int | None = gateway_bounds.MOST_REPLICAS
+    resources: tuple[tuple[str, str], ...] | None = gateway_bounds.MOST_RESOURCES
+    secrets: tuple[str, ...] = ("*",)
+    denied_networks: tuple[str, ...] = gateway_bounds.DENIED_NETWORKS
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings. `prometheus` is None where External metrics come from the Kubernetes metrics APIs."""
 
@@ -87,6 +104,7 @@ class Settings:
     namespaces: tuple[str, ...] = ()
     enable_leader_election: bool = True
     allowed_remote_hosts: tuple[str, ...] = ("*",)
+    gateways: GatewayBounds = GatewayBounds()
     standalone: Standalone = Standalone()
     metric_secrets: str | None = None
     page: bool = True
@@ -141,10 +159,21 @@ def _settings(config: settings_models.Config) -> Settings:
         namespaces=tuple(config.namespaces),
         enable_leader_election=config.enable_leader_election,
         allowed_remote_hosts=tuple(config.allowed_remote_hosts),
+        gateways=_bounds(config),
         standalone=_standalone(config.standalone),
         metric_secrets=informer.secrets_directory,
         page=config.page.enabled,
         page_hosts=tuple(config.page.hosts),
+    )
+
+
+def _bounds(config: settings_models.Config) -> GatewayBounds:
+    return GatewayBounds(
+        images=tuple(config.allowed_gateway_images),
+        replicas=config.max_gateway_replicas,
+        resources=tuple(config.max_gateway_resources.items()),
+        secrets=tuple(config.allowed_secret_names),
+        denied_networks=tuple(config.denied_gateway_networks),
     )
 
 
@@ -159,6 +188,8 @@ def _prometheus(given: informer_models.Prometheus, period: timedelta) -> Prometh
         timeout=timedelta(seconds=given.timeout_seconds) if given.timeout_seconds else period * 4 / 5,
         stale_after=timedelta(seconds=given.stale_after_seconds),
         query_parameters=tuple(given.query_parameters.items()),
+        allow_queries=given.allow_queries,
+        namespace_label=given.namespace_label,
     )
 
 

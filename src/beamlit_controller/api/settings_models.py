@@ -6,12 +6,13 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema
 
-from beamlit_controller.api import addresses, problems
+from beamlit_controller.api import addresses, gateway_bounds, problems
+from beamlit_controller.api.gateway_bounds import ImagePattern, Network, SecretPattern
 from beamlit_controller.api.informer_models import MetricInformer
 from beamlit_controller.api.model import Model
 from beamlit_controller.api.remote import RemoteBackend
 from beamlit_controller.api.rules import Mistake
-from beamlit_controller.api.scalars import DnsLabel, Word
+from beamlit_controller.api.scalars import DnsLabel, Quantity, Word
 
 
 def _host_pattern(text: str) -> str:
@@ -147,8 +148,39 @@ class Config(Model):
         default=["*"],
         max_length=1000,
         description="The hosts that a ModelDeployment may name for its remote and its tokenUrl; `*` stands for any text. "
-        "Whoever may write a ModelDeployment can send requests, and with them prompts, to each of these: narrow it to the "
-        "hosts you use. Loopback and link-local addresses are refused unless an entry without `*` names them.",
+        "Set it first: whoever may write a ModelDeployment can send requests, and with them prompts, to each of these. "
+        "Hosts that mean this machine, its link, a metadata service or a name that only this network or cluster knows are "
+        "refused unless an entry without `*` names them.",
+    )
+    allowed_gateway_images: list[ImagePattern] = Field(
+        max_length=1000,
+        default=[],
+        description="The images that a ModelDeployment may name for its gateway; `*` stands for any text. By default none: "
+        "gateways run the controller's own image.",
+    )
+    max_gateway_replicas: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=gateway_bounds.MOST_REPLICAS,
+        description="The most pods that a ModelDeployment may ask for its gateway.",
+    )
+    max_gateway_resources: dict[str, Quantity] = Field(
+        max_length=20,
+        default=dict(gateway_bounds.MOST_RESOURCES),
+        description="The largest request and limit of each resource that a ModelDeployment may ask for its gateway's "
+        "container. A resource that is not listed can't be asked for.",
+    )
+    allowed_secret_names: list[SecretPattern] = Field(
+        max_length=1000,
+        default=["*"],
+        description="The Secrets that a ModelDeployment may name, by name; `*` stands for any text. Whoever may write a "
+        "ModelDeployment can send each of these, of its own namespace, to its remote. With `offload-*`, whoever writes a "
+        "Secret opts it in by its name.",
+    )
+    denied_gateway_networks: list[Network] = Field(
+        max_length=1000,
+        default=list(gateway_bounds.DENIED_NETWORKS),
+        description="The networks that no gateway may connect to, by a NetworkPolicy beside each gateway; the list takes "
+        "the place of the default one, and an empty list lets gateways connect anywhere. DNS, pods of the model's "
+        "namespace and the controller can always be reached.",
     )
     page: Page = Field(default=Page(), description="The page that shows all models, and who may ask for it.")
     standalone: Standalone = Field(default=Standalone(), description="What a cluster would tell, where there is none.")

@@ -1,7 +1,7 @@
 """A `ModelDeployment` as the core's `OffloadSpec`, complete and valid; or all its mistakes."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -61,7 +61,7 @@ def _spec(deployment: ModelDeployment, settings: Settings) -> OffloadSpec:
     return OffloadSpec(
         key=ModelKey(about.namespace, about.name),
         model=model,
-        metrics=_metrics(config),
+        metrics=_metrics(config, label=_namespace_label(settings), namespace=about.namespace),
         behavior=_behavior(config.behavior),
         remote=destination.backend(backend, workspace=about.namespace, model=model) if backend else None,
         service=_service(given.service_ref),
@@ -82,10 +82,23 @@ def _spec(deployment: ModelDeployment, settings: Settings) -> OffloadSpec:
     )
 
 
-def _metrics(config: offloading.OffloadingConfig) -> tuple[spec.MetricSpec, ...]:
+def _metrics(config: offloading.OffloadingConfig, *, label: str | None, namespace: str) -> tuple[spec.MetricSpec, ...]:
     """Give what was written, and after it what the preset stands for: places in messages count what was written."""
-    written = tuple(map(targets.metric, config.metrics))
+    written = tuple(_narrowed(targets.metric(each), label, namespace) for each in config.metrics)
     return (*written, *presets.metrics(config.preset, written)) if config.preset else written
+
+
+def _namespace_label(settings: Settings) -> str | None:
+    return settings.prometheus.namespace_label if settings.prometheus else None
+
+
+def _narrowed(metric: spec.MetricSpec, label: str | None, namespace: str) -> spec.MetricSpec:
+    """Have a series of Prometheus carry the model's namespace. All matchers have to hold, so one of the author's own adds to it."""
+    if label is None or not isinstance(metric, spec.ExternalMetric):
+        return metric
+    selector = metric.metric.selector
+    labels = (*selector.match_labels, (label, namespace))
+    return replace(metric, metric=replace(metric.metric, selector=replace(selector, match_labels=labels)))
 
 
 def _behavior(given: offloading.Behavior) -> spec.Behavior:

@@ -22,6 +22,7 @@ from beamlit_controller.envoy.shares import ShareServer
 from beamlit_controller.kubernetes import api_server
 from beamlit_controller.kubernetes.api_server import ApiServer
 from beamlit_controller.kubernetes.discovery import Discovery
+from beamlit_controller.kubernetes.egress import Egress
 from beamlit_controller.kubernetes.endpoints import MetricEndpoints
 from beamlit_controller.kubernetes.inventory import ClusterInventory
 from beamlit_controller.kubernetes.last_good import LastGood
@@ -94,7 +95,8 @@ def compose(given: Cluster, server: ApiServer, store: Store, outside: Outside) -
     rounds = Rounds(store.changes)
     observer = Observer(outside.reach, outside.clock, rounds.readable)
     writer = StatusWriter(guarded, outside.clock, rounds=rounds, remotes=outside.remotes, identity=given.identity)
-    passes = GatewayPass(guarded, EnvoyFiles(given, tokens), observer, image=given.image)
+    egress = Egress(given.settings.gateways.denied_networks, given.namespace)
+    passes = GatewayPass(guarded, EnvoyFiles(given, tokens), observer, image=given.image, egress=egress)
     reconciler = Reconciler(guarded, store, gateway=passes, status=writer)
     return Parts(
         clock=outside.clock,

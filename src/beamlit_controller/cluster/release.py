@@ -7,7 +7,7 @@ from contextlib import suppress
 import structlog
 
 from beamlit_controller.api import translate
-from beamlit_controller.api.settings import Settings
+from beamlit_controller.api.settings import GatewayBounds, Settings
 from beamlit_controller.cluster import gateway, restore
 from beamlit_controller.cluster.given import LEASE, Cluster
 from beamlit_controller.controller.changes import Changes
@@ -16,6 +16,7 @@ from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
 from beamlit_controller.kubernetes import api_server, paths
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
+from beamlit_controller.kubernetes.egress import Egress
 from beamlit_controller.kubernetes.gateway_objects import Envoy
 from beamlit_controller.kubernetes.last_good import LastGood
 from beamlit_controller.kubernetes.lease import Lease
@@ -79,7 +80,7 @@ async def _released(given: Cluster, server: ApiServer) -> None:
 
 def _reconciler(given: Cluster, server: ApiServer, store: Store) -> Reconciler:
     observer = Observer(Reach(gateway.QUESTION), AnchoredClock(), lambda _: None)
-    passes = GatewayPass(server, NoFiles(), observer, image=given.image)
+    passes = GatewayPass(server, NoFiles(), observer, image=given.image, egress=Egress())
     return Reconciler(server, store, gateway=passes, status=NoStatus())
 
 
@@ -120,11 +121,12 @@ def _anywhere(content: Mapping[str, object]) -> translate.Accepted | tuple[Rejec
     """Read a model by no settings: what it says of a remote that is refused by now keeps no gateway."""
     spec = content.get("spec")
     given = spec if isinstance(spec, Mapping) else {}
-    return translate.read({**content, "spec": {**given, "offloadingConfig": NOWHERE}}, Settings())
+    return translate.read({**content, "spec": {**given, "offloadingConfig": NOWHERE}}, UNBOUNDED)
 
 
 NOWHERE = {"remoteBackend": {"host": "released.invalid"}}
 """A remote as every spec has to have one; nothing is sent there."""
+UNBOUNDED = Settings(gateways=GatewayBounds(images=("*",), replicas=None, resources=None))
 
 
 async def _say_released(server: ApiServer, key: ModelKey) -> None:

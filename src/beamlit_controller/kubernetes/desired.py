@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from beamlit_controller.core.spec import OffloadSpec, RoutingMode
-from beamlit_controller.kubernetes import gateway_objects
+from beamlit_controller.kubernetes import egress as egress_policy
+from beamlit_controller.kubernetes import gateway_deployment, gateway_objects
+from beamlit_controller.kubernetes.egress import Egress
 from beamlit_controller.kubernetes.gateway_objects import DesiredObject, Envoy, Image
 from beamlit_controller.kubernetes.owned import Seen
 from beamlit_controller.kubernetes.paths import DEPLOYMENTS, SERVICES
@@ -22,15 +24,27 @@ class GatewayObjects:
 
 
 def gateway(
-    spec: OffloadSpec, owner: str, place: Plan, envoy: Envoy, *, image: Image, notes: Mapping[str, str]
+    spec: OffloadSpec,
+    owner: str,
+    place: Plan,
+    envoy: Envoy,
+    *,
+    image: Image,
+    notes: Mapping[str, str],
+    egress: Egress,
 ) -> GatewayObjects:
-    """Give the gateway's objects, in the order to write them: what is referred to first."""
-    local = gateway_objects.local_service(spec, owner, selector=place.selector, port=place.local_port)
-    others = gateway_objects.gateway(
-        spec, owner, ports=place.ports, envoy=envoy, image=image, labels=dict(place.labels), notes=notes
+    """Give the gateway's objects, in the order to write them: what is referred to, and what bounds it, first."""
+    objects = (
+        gateway_objects.local_service(spec, owner, selector=place.selector, port=place.local_port),
+        egress_policy.network_policy(spec, owner, egress=egress),
+        gateway_objects.config_map(spec, owner, files=envoy.files, notes=notes),
+        gateway_objects.disruption_budget(spec, owner),
+        gateway_deployment.deployment(
+            spec, owner, ports=place.ports, envoy=envoy, image=image, labels=dict(place.labels)
+        ),
     )
     entrance = gateway_objects.gateway_service(spec, owner, ports=place.ports)
-    return GatewayObjects((local, *others), entrance, gateway_objects.config_digest(envoy.files))
+    return GatewayObjects(objects, entrance, gateway_objects.config_digest(envoy.files))
 
 
 def has_entrance(spec: OffloadSpec, seen: Snapshot) -> bool:

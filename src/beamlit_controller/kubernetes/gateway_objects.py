@@ -5,19 +5,17 @@ pods are all under our own domain: no selector of the user's matches them by acc
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Final
 
-from beamlit_controller.core import quantity
-from beamlit_controller.core.spec import DEFAULT_MEMORY_LIMIT, ApiKey, ModelKey, OAuth, OffloadSpec, SecretKey
+from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.kubernetes.paths import (
     CONFIG_MAPS,
     DEPLOYMENTS,
     MODEL_DEPLOYMENTS,
+    NETWORK_POLICIES,
     POD_DISRUPTION_BUDGETS,
-    SERVICE_ACCOUNTS,
     SERVICES,
     Resource,
 )
@@ -41,15 +39,8 @@ RUN_DIRECTORY: Final = "/run/gateway"
 SECRETS_DIRECTORY: Final = "/etc/gateway-secrets"
 ADMIN_SOCKET: Final = f"{RUN_DIRECTORY}/admin.sock"
 
-RESOURCES: Final = (CONFIG_MAPS, DEPLOYMENTS, POD_DISRUPTION_BUDGETS, SERVICE_ACCOUNTS, SERVICES)
+RESOURCES: Final = (CONFIG_MAPS, DEPLOYMENTS, NETWORK_POLICIES, POD_DISRUPTION_BUDGETS, SERVICES)
 """What a gateway is made of."""
-USER: Final = 65532
-LEAST_DRAIN: Final = 12
-"""Seconds that a gateway goes on serving after it was told to stop: so long may it take until nobody sends to it any more."""
-_UNPRIVILEGED: Final = 1024
-_NONE: Final[Mapping[str, str]] = MappingProxyType({})
-_REQUESTS: Final = {"cpu": "100m", "memory": "128Mi"}
-_LIMITS: Final = {"memory": DEFAULT_MEMORY_LIMIT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,43 +110,32 @@ def local_service(spec: OffloadSpec, owner: str, *, selector: Mapping[str, str],
         "ipFamilyPolicy": "PreferDualStack",
         "ports": [{"name": "http", "port": port, "targetPort": port}],
     }
-    return _desired(SERVICES, spec, local_name(spec.key), owner, {"spec": content})
+    return desired_object(SERVICES, spec, local_name(spec.key), owner, {"spec": content})
 
 
-def gateway(  # each is a thing of its own
-    spec: OffloadSpec,
-    owner: str,
-    *,
-    ports: Ports,
-    envoy: Envoy,
-    image: Image,
-    labels: Mapping[str, str] = _NONE,
-    notes: Mapping[str, str] = _NONE,
-) -> tuple[DesiredObject, ...]:
-    """Give the gateway's own objects, in the order to write them: what is referred to first. `owner` is the uid.
+def config_map(spec: OffloadSpec, owner: str, *, files: Mapping[str, str], notes: Mapping[str, str]) -> DesiredObject:
+    """Give the ConfigMap with Envoy's files. `notes` are further keys of it, which Envoy does not read."""
+    return desired_object(CONFIG_MAPS, spec, gateway_name(spec.key), owner, {"data": {**files, **notes}})
 
-    `labels` are further ones of the pods, by which a Service that is taken over selects them. `notes` are further keys of
-    the ConfigMap, which Envoy does not read.
-    """
-    name = gateway_name(spec.key)
-    selector = {GATEWAY_LABEL: spec.key.name}
-    budget = {"maxUnavailable": 1, "selector": {"matchLabels": selector}, "unhealthyPodEvictionPolicy": "AlwaysAllow"}
-    return (
-        _desired(SERVICE_ACCOUNTS, spec, name, owner, {"automountServiceAccountToken": False}),
-        _desired(CONFIG_MAPS, spec, name, owner, {"data": {**envoy.files, **notes}}),
-        _desired(POD_DISRUPTION_BUDGETS, spec, name, owner, {"spec": budget}),
-        _desired(DEPLOYMENTS, spec, name, owner, {"spec": _deployment(spec, ports, envoy, image, labels)}),
-    )
+
+def disruption_budget(spec: OffloadSpec, owner: str) -> DesiredObject:
+    """Give the PodDisruptionBudget: one gateway pod at a time is evicted, and a pod that is not ready always."""
+    content = {
+        "maxUnavailable": 1,
+        "selector": {"matchLabels": pod_selector(spec.key)},
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+    }
+    return desired_object(POD_DISRUPTION_BUDGETS, spec, gateway_name(spec.key), owner, {"spec": content})
 
 
 def gateway_service(spec: OffloadSpec, owner: str, *, ports: Ports) -> DesiredObject:
     """Give the Service that clients use where their own is left alone."""
     content = {
-        "selector": {GATEWAY_LABEL: spec.key.name},
+        "selector": pod_selector(spec.key),
         "ipFamilyPolicy": "PreferDualStack",
         "ports": [{"name": "http", "port": ports.service, "targetPort": ports.front_name}],
     }
-    return _desired(SERVICES, spec, gateway_name(spec.key), owner, {"spec": content})
+    return desired_object(SERVICES, spec, gateway_name(spec.key), owner, {"spec": content})
 
 
 def direct_service(
@@ -167,7 +147,12 @@ def direct_service(
         "ipFamilyPolicy": "PreferDualStack",
         "ports": [{"name": "http", "port": ports.service, "targetPort": port}],
     }
-    return _desired(SERVICES, spec, gateway_name(spec.key), owner, {"spec": content})
+    return desired_object(SERVICES, spec, gateway_name(spec.key), owner, {"spec": content})
+
+
+def pod_selector(key: ModelKey) -> dict[str, str]:
+    """Give the labels that select the gateway's pods."""
+    return {GATEWAY_LABEL: key.name}
 
 
 def pod_labels(key: ModelKey) -> dict[str, str]:
@@ -183,22 +168,8 @@ def config_digest(files: Mapping[str, str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def secret_keys(spec: OffloadSpec) -> tuple[SecretKey, ...]:
-    """Give the keys of Secrets that the gateway mounts, each once, in order."""
-    remote = spec.remote
-    found: set[SecretKey] = set()
-    if remote is not None:
-        match remote.auth:
-            case OAuth(client_secret=key) | ApiKey(secret=key):
-                found.add(key)
-            case None:
-                pass
-        if remote.tls.ca is not None:
-            found.add(remote.tls.ca)
-    return tuple(sorted(found, key=lambda key: (key.name, key.key)))
-
-
-def _desired(resource: Resource, spec: OffloadSpec, name: str, owner: str, content: Json) -> DesiredObject:
+def desired_object(resource: Resource, spec: OffloadSpec, name: str, owner: str, content: Json) -> DesiredObject:
+    """Give an object of the gateway: with our labels, owned by its ModelDeployment, and with its digest on it."""
     whole: Json = {
         "apiVersion": resource.api_version,
         "kind": resource.kind,
@@ -224,141 +195,3 @@ def _owner(key: ModelKey, uid: str) -> Json:
         "controller": True,
         "blockOwnerDeletion": True,
     }
-
-
-def _deployment(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image, labels: Mapping[str, str]) -> Json:
-    selector = {GATEWAY_LABEL: spec.key.name}
-    restart_for = config_digest({name: text for name, text in envoy.files.items() if name in envoy.restart_for})
-    return {
-        "replicas": spec.gateway.replicas,
-        "selector": {"matchLabels": selector},
-        # The next one is ready before the last one goes.
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-        "template": {
-            "metadata": {
-                "labels": {**pod_labels(spec.key), **labels},
-                "annotations": {RESTART_ANNOTATION: restart_for},
-            },
-            "spec": _pod(spec, ports, envoy, image),
-        },
-    }
-
-
-def _pod(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image) -> Json:
-    name = gateway_name(spec.key)
-    sysctls = [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}] if _least(ports) < _UNPRIVILEGED else []
-    return {
-        "serviceAccountName": name,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": _drain_seconds(spec) + 15,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-            **({"sysctls": sysctls} if sysctls else {}),
-        },
-        "topologySpreadConstraints": [
-            {
-                "maxSkew": 1,
-                "topologyKey": "kubernetes.io/hostname",
-                "whenUnsatisfiable": "ScheduleAnyway",
-                "labelSelector": {"matchLabels": {GATEWAY_LABEL: spec.key.name}},
-            }
-        ],
-        "imagePullSecrets": [{"name": secret} for secret in spec.gateway.image_pull_secrets],
-        "containers": [_container(spec, ports, envoy, image)],
-        "volumes": [
-            {"name": "config", "configMap": {"name": name}},
-            {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
-            *_secret_volumes(spec),
-        ],
-    }
-
-
-def _least(ports: Ports) -> int:
-    return min(ports.front, *(number for _, number in ports.passed), _UNPRIVILEGED)
-
-
-def _container(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image) -> Json:
-    header, value = envoy.probe_header
-    mounts = [
-        {"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": True},
-        {"name": "run", "mountPath": RUN_DIRECTORY},
-        *(
-            {
-                "name": volume["name"],
-                "mountPath": f"{SECRETS_DIRECTORY}/{volume['secret']['secretName']}",
-                "readOnly": True,
-            }
-            for volume in _secret_volumes(spec)
-        ),
-    ]
-    return {
-        "name": "envoy",
-        "image": spec.gateway.image or image.name,
-        "imagePullPolicy": image.pull_policy,
-        "command": ["beamlit-controller", "envoy", "--directory", CONFIG_DIRECTORY],
-        "ports": [
-            {"name": ports.front_name, "containerPort": ports.front},
-            {"name": STATS_NAME, "containerPort": ports.stats},
-            *({**({"name": name} if name else {}), "containerPort": number} for name, number in ports.passed),
-        ],
-        "readinessProbe": {
-            # Through the front itself: Envoy's own /ready is 200 even when that could not be bound.
-            "httpGet": {
-                "path": envoy.probe_path,
-                "port": ports.front,
-                "httpHeaders": [{"name": header, "value": value}],
-            },
-            "periodSeconds": 1,
-            "failureThreshold": 3,
-        },
-        "livenessProbe": {"tcpSocket": {"port": ports.stats}, "periodSeconds": 10, "failureThreshold": 6},
-        "lifecycle": {"preStop": {"exec": {"command": _drain_command(spec)}}},
-        "resources": _resources(spec),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volumeMounts": mounts,
-    }
-
-
-def _drain_command(spec: OffloadSpec) -> list[str]:
-    least, most = str(LEAST_DRAIN), str(_drain_seconds(spec))
-    return ["beamlit-controller", "drain", "--admin", ADMIN_SOCKET, "--least-seconds", least, "--most-seconds", most]
-
-
-def _drain_seconds(spec: OffloadSpec) -> int:
-    return max(round(spec.gateway.drain.total_seconds()), LEAST_DRAIN)
-
-
-def _resources(spec: OffloadSpec) -> Json:
-    given: dict[str, dict[str, str]] = {"requests": dict(_REQUESTS), "limits": dict(_LIMITS)}
-    for which, resource, amount in spec.gateway.resources:
-        given[which][resource] = str(quantity.parse(amount))  # as the API server writes it back
-    return given
-
-
-def _secret_volumes(spec: OffloadSpec) -> list[Json]:
-    """Mount the keys that are referred to, and no others; a missing one stops no pod: requests are then served locally."""
-    keys = secret_keys(spec)
-    return [
-        {
-            "name": f"secret-{number}",
-            "secret": {
-                "secretName": name,
-                "optional": True,
-                "items": [{"key": key.key, "path": key.key} for key in keys if key.name == name],
-            },
-        }
-        for number, name in enumerate(_once(key.name for key in keys))
-    ]
-
-
-def _once(names: Iterator[str]) -> list[str]:
-    return list(dict.fromkeys(names))

@@ -26,6 +26,7 @@ from beamlit_controller.kubernetes import (
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
 from beamlit_controller.kubernetes.applier import Applier
 from beamlit_controller.kubernetes.desired import GatewayObjects
+from beamlit_controller.kubernetes.egress import Egress
 from beamlit_controller.kubernetes.gateway_objects import CONFIG_ANNOTATION, Envoy, Image
 from beamlit_controller.kubernetes.observation import Observer
 from beamlit_controller.kubernetes.paths import PODS, SERVICES
@@ -80,11 +81,14 @@ class WorkerState:
 class GatewayPass:
     """Makes one model's gateway and its Service what they should be, as far as that can be done now."""
 
-    def __init__(self, server: ApiServer, renderer: Renderer, observer: Observer, *, image: Image) -> None:
+    def __init__(
+        self, server: ApiServer, renderer: Renderer, observer: Observer, *, image: Image, egress: Egress
+    ) -> None:
         self._server = server
         self._renderer = renderer
         self._observer = observer
         self._image = image
+        self._egress = egress
         self._one_at_a_time = asyncio.Lock()
 
     async def run(self, seen: Snapshot, state: WorkerState) -> float:
@@ -214,7 +218,9 @@ class GatewayPass:
             await asyncio.sleep(0)
             envoy = self._renderer.render(spec, place)
             notes = last_good.notes(seen.model.good)
-            made = desired.gateway(spec, seen.stored.uid, place, envoy, image=self._image, notes=notes)
+            made = desired.gateway(
+                spec, seen.stored.uid, place, envoy, image=self._image, notes=notes, egress=self._egress
+            )
         state.rendered = (made_of, made)
         return made
 

@@ -3,14 +3,17 @@
 import base64
 import re
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 import httpx2
 
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
+
+NAMESPACE: Final = "$namespace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class Tls:
 class Connection:
     """Where a Prometheus is: `address` is an http or https URL, its path that under which `/api/v1/query` is found.
 
+    `$namespace` in the value of a header or a query parameter stands for the namespace that is asked for.
     `timeout` is for one query in whole; a series without a sample younger than `stale_after` has no value.
     Raises ValueError for what could never be sent.
     """
@@ -59,6 +63,12 @@ class Connection:
                 raise ValueError(f"headers: {name!r} can't be sent, expected visible ASCII")
         if min(self.timeout, self.stale_after) <= timedelta(0):
             raise ValueError("expected timeout and stale_after above 0")
+
+    def asked_for(self, namespace: str) -> "Connection":
+        """Give the connection as the models of one namespace ask by it."""
+        headers = tuple((name, value.replace(NAMESPACE, namespace)) for name, value in self.headers)
+        parameters = tuple((name, value.replace(NAMESPACE, namespace)) for name, value in self.query_parameters)
+        return replace(self, headers=headers, query_parameters=parameters)
 
     @property
     def url(self) -> httpx2.URL:

@@ -84,8 +84,9 @@ class PrometheusSource:
         if isinstance(credentials, Missing):
             return credentials
         asked = {"query": query, "time": f"{at.timestamp():.3f}"}
-        request = _request(self._connection, self._connection.url, credentials, asked)
-        hide = (*credentials.secrets, *self._connection.secrets)
+        connection = self._connection.asked_for(spec.key.namespace)
+        request = _request(connection, connection.url, credentials, asked)
+        hide = (*credentials.secrets, *connection.secrets)
         answer = await self._exchange(spec.key, request, hide)
         if isinstance(answer, Answer):
             window = self._connection.stale_after
@@ -108,7 +109,8 @@ class PrometheusSource:
         credentials = connections.credentials(self._connection)
         if isinstance(credentials, Missing):
             return credentials
-        hide = (*credentials.secrets, *self._connection.secrets)
+        connection = self._connection.asked_for(key.namespace)
+        hide = (*credentials.secrets, *connection.secrets)
         values: dict[datetime, int | None] = {}
         series = 1
         nothing = Missing(Reason.NO_SERIES, f"there is no series for {query}")
@@ -119,7 +121,7 @@ class PrometheusSource:
                 "end": f"{piece.until.timestamp():.3f}",
                 "step": f"{piece.step.total_seconds():.3f}",
             }
-            request = _request(self._connection, self._connection.range_url, credentials, asked)
+            request = _request(connection, connection.range_url, credentials, asked)
             answer = await self._exchange(key, request, hide, limit=_LONGEST_HISTORY)
             found = (
                 answers.read_range(answer, query=query, hide=hide, limit=_LONGEST_HISTORY)

@@ -1,0 +1,92 @@
+"""What the settings allow a resource to ask of its gateway: images, replicas, resources, Secrets.
+
+Looked at on what was given, like the rest of the settings' policy.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from beamlit_controller.api import problems
+from beamlit_controller.api.rules import dig
+from beamlit_controller.api.settings import GatewayBounds
+from beamlit_controller.core import quantity
+from beamlit_controller.core.spec import Rejected
+
+_GATEWAY = "spec.gateway"
+
+
+def mistakes(given: Mapping[str, object], bounds: GatewayBounds) -> Iterator[Rejected]:
+    """Give what the settings don't allow of a gateway; what is wrong by itself is not repeated."""
+    yield from _image(dig(given, ("spec", "gateway", "image")), bounds)
+    yield from _replicas(dig(given, ("spec", "gateway", "replicas")), bounds)
+    yield from _resources(dig(given, ("spec", "gateway", "resources")), bounds)
+    yield from _secrets(given, bounds)
+
+
+def _image(image: object, bounds: GatewayBounds) -> Iterator[Rejected]:
+    if isinstance(image, str) and image and not _matches(image, bounds.images):
+        listed = ", ".join(bounds.images) or "which is empty: the controller's own image only"
+        message = f"expected an image of config.allowedGatewayImages ({listed}), got {problems.came(image)}"
+        yield Rejected(f"{_GATEWAY}.image", message)
+
+
+def _replicas(replicas: object, bounds: GatewayBounds) -> Iterator[Rejected]:
+    if isinstance(replicas, int) and bounds.replicas is not None and replicas > bounds.replicas:
+        message = f"expected at most {bounds.replicas}, by config.maxGatewayReplicas, got {replicas}"
+        yield Rejected(f"{_GATEWAY}.replicas", message)
+
+
+def _resources(resources: object, bounds: GatewayBounds) -> Iterator[Rejected]:
+    if bounds.resources is None:
+        return
+    most = dict(bounds.resources)
+    for which in ("requests", "limits"):
+        amounts = dig(resources, (which,))
+        for name, amount in amounts.items() if isinstance(amounts, Mapping) else ():
+            wrong = _too_much(amount, most.get(name)) if name in most else _not_listed(name, most)
+            if wrong:
+                yield Rejected(problems.path(("spec", "gateway", "resources", which, str(name))), wrong)
+
+
+def _not_listed(name: object, most: Iterable[str]) -> str:
+    listed = ", ".join(most) or "which is empty"
+    return f"expected a resource of config.maxGatewayResources ({listed}), got {problems.came(name)}"
+
+
+def _too_much(amount: object, most: str | None) -> str:
+    try:
+        larger = isinstance(amount, str) and quantity.parse(amount).nano > quantity.parse(most or "0").nano
+    except ValueError:  # told by the resource's own rules
+        return ""
+    return f"expected at most {most}, by config.maxGatewayResources, got {problems.came(amount)}" if larger else ""
+
+
+def _secrets(given: Mapping[str, object], bounds: GatewayBounds) -> Iterator[Rejected]:
+    for place in _SECRETS:
+        name = dig(given, (*place, "name"))
+        if isinstance(name, str) and name and not _matches(name, bounds.secrets):
+            yield Rejected(f"{problems.path(place)}.name", _refused_secret(name, bounds.secrets))
+
+
+def _refused_secret(name: str, allowed: tuple[str, ...]) -> str:
+    listed = ", ".join(allowed) or "which is empty"
+    return (
+        f"expected a Secret whose name is allowed by config.allowedSecretNames ({listed}), got {problems.came(name)}; "
+        "have its content in a Secret of such a name"
+    )
+
+
+def _matches(text: str, patterns: Iterable[str]) -> bool:
+    return any(re.fullmatch(".*".join(map(re.escape, re.split(r"\*+", each))), text) for each in patterns)
+
+
+_BACKEND = ("spec", "offloadingConfig", "remoteBackend")
+_SERVICE = ("spec", "metricServiceRef")
+_SECRETS = (
+    (*_BACKEND, "authConfig", "apiKeyConfig", "secretRef"),
+    (*_BACKEND, "authConfig", "oauthConfig", "clientSecretRef"),
+    (*_BACKEND, "tls", "caSecretRef"),
+    (*_SERVICE, "bearerTokenSecretRef"),
+    (*_SERVICE, "basicAuth", "passwordSecretRef"),
+    (*_SERVICE, "tls", "caSecretRef"),
+)

@@ -1,0 +1,195 @@
+"""The Deployment that runs a model's gateway: its pod, what that may do, and what of Secrets it mounts. Pure."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from beamlit_controller.core import quantity
+from beamlit_controller.core.spec import DEFAULT_MEMORY_LIMIT, ApiKey, OAuth, OffloadSpec, SecretKey
+from beamlit_controller.kubernetes import gateway_objects
+from beamlit_controller.kubernetes.gateway_objects import (
+    ADMIN_SOCKET,
+    CONFIG_DIRECTORY,
+    RESTART_ANNOTATION,
+    RUN_DIRECTORY,
+    SECRETS_DIRECTORY,
+    STATS_NAME,
+    DesiredObject,
+    Envoy,
+    Image,
+    Ports,
+)
+from beamlit_controller.kubernetes.paths import DEPLOYMENTS
+
+Json = dict[str, Any]
+
+USER: Final = 65532
+LEAST_DRAIN: Final = 12
+"""Seconds that a gateway goes on serving after it was told to stop: so long may it take until nobody sends to it any more."""
+_UNPRIVILEGED: Final = 1024
+_REQUESTS: Final = {"cpu": "25m", "memory": "48Mi"}
+"""Somewhat more than a gateway uses under light load (4m, 20Mi)."""
+_LIMITS: Final = {"memory": DEFAULT_MEMORY_LIMIT}
+
+
+def deployment(  # each is a thing of its own
+    spec: OffloadSpec, owner: str, *, ports: Ports, envoy: Envoy, image: Image, labels: Mapping[str, str]
+) -> DesiredObject:
+    """Give the Deployment. `labels` are further ones of the pods, by which a Service that is taken over selects them."""
+    content = _deployment(spec, ports, envoy, image, labels)
+    name = gateway_objects.gateway_name(spec.key)
+    return gateway_objects.desired_object(DEPLOYMENTS, spec, name, owner, {"spec": content})
+
+
+def secret_keys(spec: OffloadSpec) -> tuple[SecretKey, ...]:
+    """Give the keys of Secrets that the gateway mounts, each once, in order."""
+    remote = spec.remote
+    found: set[SecretKey] = set()
+    if remote is not None:
+        match remote.auth:
+            case OAuth(client_secret=key) | ApiKey(secret=key):
+                found.add(key)
+            case None:
+                pass
+        if remote.tls.ca is not None:
+            found.add(remote.tls.ca)
+    return tuple(sorted(found, key=lambda key: (key.name, key.key)))
+
+
+def _deployment(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image, labels: Mapping[str, str]) -> Json:
+    selector = gateway_objects.pod_selector(spec.key)
+    restart_for = gateway_objects.config_digest(
+        {name: text for name, text in envoy.files.items() if name in envoy.restart_for}
+    )
+    return {
+        "replicas": spec.gateway.replicas,
+        "selector": {"matchLabels": selector},
+        # The next one is ready before the last one goes.
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+        "template": {
+            "metadata": {
+                "labels": {**gateway_objects.pod_labels(spec.key), **labels},
+                "annotations": {RESTART_ANNOTATION: restart_for},
+            },
+            "spec": _pod(spec, ports, envoy, image),
+        },
+    }
+
+
+def _pod(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image) -> Json:
+    sysctls = [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}] if _least(ports) < _UNPRIVILEGED else []
+    return {
+        # The default account needs no object of ours, and no token of it is mounted.
+        "serviceAccountName": "default",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": _drain_seconds(spec) + 15,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+            **({"sysctls": sysctls} if sysctls else {}),
+        },
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": gateway_objects.pod_selector(spec.key)},
+            }
+        ],
+        "imagePullSecrets": [{"name": secret} for secret in spec.gateway.image_pull_secrets],
+        "containers": [_container(spec, ports, envoy, image)],
+        "volumes": [
+            {"name": "config", "configMap": {"name": gateway_objects.gateway_name(spec.key)}},
+            {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
+            *_secret_volumes(spec),
+        ],
+    }
+
+
+def _least(ports: Ports) -> int:
+    return min(ports.front, *(number for _, number in ports.passed), _UNPRIVILEGED)
+
+
+def _container(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image) -> Json:
+    header, value = envoy.probe_header
+    mounts = [
+        {"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": True},
+        {"name": "run", "mountPath": RUN_DIRECTORY},
+        *(
+            {
+                "name": volume["name"],
+                "mountPath": f"{SECRETS_DIRECTORY}/{volume['secret']['secretName']}",
+                "readOnly": True,
+            }
+            for volume in _secret_volumes(spec)
+        ),
+    ]
+    return {
+        "name": "envoy",
+        "image": spec.gateway.image or image.name,
+        "imagePullPolicy": image.pull_policy,
+        "command": ["beamlit-controller", "envoy", "--directory", CONFIG_DIRECTORY],
+        "ports": [
+            {"name": ports.front_name, "containerPort": ports.front},
+            {"name": STATS_NAME, "containerPort": ports.stats},
+            *({**({"name": name} if name else {}), "containerPort": number} for name, number in ports.passed),
+        ],
+        "readinessProbe": {
+            # Through the front itself: Envoy's own /ready is 200 even when that could not be bound.
+            "httpGet": {
+                "path": envoy.probe_path,
+                "port": ports.front,
+                "httpHeaders": [{"name": header, "value": value}],
+            },
+            "periodSeconds": 1,
+            "failureThreshold": 3,
+        },
+        "livenessProbe": {"tcpSocket": {"port": ports.stats}, "periodSeconds": 10, "failureThreshold": 6},
+        "lifecycle": {"preStop": {"exec": {"command": _drain_command(spec)}}},
+        "resources": _resources(spec),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": mounts,
+    }
+
+
+def _drain_command(spec: OffloadSpec) -> list[str]:
+    least, most = str(LEAST_DRAIN), str(_drain_seconds(spec))
+    return ["beamlit-controller", "drain", "--admin", ADMIN_SOCKET, "--least-seconds", least, "--most-seconds", most]
+
+
+def _drain_seconds(spec: OffloadSpec) -> int:
+    return max(round(spec.gateway.drain.total_seconds()), LEAST_DRAIN)
+
+
+def _resources(spec: OffloadSpec) -> Json:
+    given: dict[str, dict[str, str]] = {"requests": dict(_REQUESTS), "limits": dict(_LIMITS)}
+    for which, resource, amount in spec.gateway.resources:
+        given[which][resource] = str(quantity.parse(amount))  # as the API server writes it back
+    return given
+
+
+def _secret_volumes(spec: OffloadSpec) -> list[Json]:
+    """Mount the keys that are referred to, and no others; a missing one stops no pod: requests are then served locally."""
+    keys = secret_keys(spec)
+    return [
+        {
+            "name": f"secret-{number}",
+            "secret": {
+                "secretName": name,
+                "optional": True,
+                "items": [{"key": key.key, "path": key.key} for key in keys if key.name == name],
+            },
+        }
+        for number, name in enumerate(_once(key.name for key in keys))
+    ]
+
+
+def _once(names: Iterator[str]) -> list[str]:
+    return list(dict.fromkeys(names))
