@@ -25,7 +25,12 @@ KUBERNETES = "--kube-version=1.36.0"
 ALL = {
     name: {"enabled": True}
     for name in (
-        *("networkPolicy", "serviceMonitor", "podMonitor", "prometheusRule", "podDisruptionBudget"),
+        "admissionPolicies",
+        "networkPolicy",
+        "serviceMonitor",
+        "podMonitor",
+        "prometheusRule",
+        "podDisruptionBudget",
         "dashboards",
     )
 }
@@ -143,6 +148,45 @@ def test_no_right_reads_a_secret_or_everything(helm: Path) -> None:
             assert (rule["resources"], rule["verbs"]) == (["*/scale"], ["get"])
         if "*" in rule["resources"]:
             assert rule["apiGroups"][0].endswith(".metrics.k8s.io")
+
+
+def test_admission_policies_are_about_the_charts_own_accounts_and_may_be_left_out(helm: Path) -> None:
+    objects = template(helm, ALL)
+
+    policies = of("ValidatingAdmissionPolicy", objects)
+    accounts = [
+        f"system:serviceaccount:beamlit-system:{name}" for name in ("beamlit-controller", "beamlit-controller-release")
+    ]
+    for policy in policies:
+        (condition,) = policy["spec"]["matchConditions"]
+        assert condition["expression"] == f"request.userInfo.username in {accounts}"
+    bound = {each["spec"]["policyName"] for each in of("ValidatingAdmissionPolicyBinding", objects)}
+    assert bound == {each["metadata"]["name"] for each in policies} != set()
+    assert of("ValidatingAdmissionPolicy", template(helm, {"admissionPolicies": {"enabled": False}})) == []
+
+
+def test_a_right_to_change_an_object_is_narrowed_by_an_admission_policy(helm: Path) -> None:
+    objects = template(helm, ALL)
+    (granted,) = [each for each in of("ClusterRole", objects) if each["metadata"]["name"].endswith("-models")]
+
+    changed = {
+        resource
+        for rule in granted["rules"]
+        for resource in rule["resources"]
+        if "patch" in rule["verbs"] and not resource.endswith("/status")
+    }
+    narrowed = {
+        resource
+        for policy in of("ValidatingAdmissionPolicy", objects)
+        for rule in policy["spec"]["matchConstraints"]["resourceRules"]
+        for resource in rule["resources"]
+    }
+
+    assert changed == narrowed
+
+
+def test_no_right_touches_service_accounts(helm: Path) -> None:
+    assert not [rule for rule in rules(template(helm, ALL)) if "serviceaccounts" in rule["resources"]]
 
 
 def test_every_right_says_what_needs_it() -> None:

@@ -23,7 +23,15 @@ from waiting import eventually
 Json = dict[str, Any]
 CHART = Path(__file__).resolve().parents[2] / "chart"
 NAME, SYSTEM = "beamlit-controller", "beamlit-system"
-RIGHTS = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
+RIGHTS = (
+    "ServiceAccount",
+    "Role",
+    "RoleBinding",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+)
 PEOPLES = "rbac.authorization.k8s.io/aggregate-to-"
 """The label of the roles that are not the controller's: they are added to those that people have."""
 SHARE_SERVER = "beamlit-controller.beamlit-system.svc"
@@ -87,6 +95,12 @@ class Replica:
             except httpx2.HTTPError:
                 return False
 
+    def peak_mebibytes(self) -> int:
+        """Give the most memory that it ever held."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return int(next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1]) // 1024
+
     async def metrics(self) -> str:
         """Give its own metrics."""
         async with httpx2.AsyncClient(trust_env=False) as client:
@@ -108,7 +122,7 @@ def install(client: Client, helm: Path, values: Mapping[str, Any] | None = None)
     client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
     rendered = subprocess.run(
         [helm, "template", NAME, CHART, f"--namespace={SYSTEM}", "--kube-version=1.36.0", "--values=-"],
-        input=json.dumps(values or {}),
+        input=json.dumps({"admissionPolicies": {"enabled": True}, **(values or {})}),
         capture_output=True,
         text=True,
         check=True,
@@ -122,7 +136,8 @@ def install(client: Client, helm: Path, values: Mapping[str, Any] | None = None)
 def uninstall(client: Client) -> None:
     """Take the rights away again, in all namespaces."""
     chart = "app.kubernetes.io/name=beamlit-controller"
-    client.kubectl("delete", "clusterrole,clusterrolebinding", "-l", chart)
+    policies = "validatingadmissionpolicy,validatingadmissionpolicybinding"
+    client.kubectl("delete", f"clusterrole,clusterrolebinding,{policies}", "-l", chart)
     client.kubectl("delete", "role,rolebinding", "-A", "-l", chart)
 
 

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from beamlit_controller.kubernetes.paths import CONFIG_MAPS
 from cluster import controllers
 from cluster.controllers import Replica
 from cluster.world import LONG, SERVICE, SETTINGS, World, lease, model
+from fakes import http
 from waiting import eventually
 
 Json = dict[str, Any]
@@ -103,6 +105,73 @@ async def _started_anew(world: World, rights: Path, folder: Path) -> None:
     second: Replica = controllers.replica(world.client, folder, "two", SETTINGS, rights)
     async with controllers.running(second):
         assert await second.answers("/healthz")
+
+
+ATTEMPTS = 'envoy_offload_remote_attempts{{result="answered",code="{}"}} {}\n'
+PAGES = {
+    "a code that is a digit and no number": http.page(ATTEMPTS.format("²", 1).encode()),
+    "a count of five thousand digits": http.page(ATTEMPTS.format(200, "9" * 5000).encode()),
+    "a page that never ends": http.endless(),
+    "a redirect": http.redirect("http://169.254.169.254/"),
+    "a page that is no text": http.page(b"\xff\x00" * 100_000),
+}
+
+
+def gateway_of_its_own(port: int) -> Json:
+    ports = [{"name": "offload-stats", "containerPort": port}]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "rogue", "labels": {"deployment.beamlit.com/gateway": "llama"}},
+        "spec": {"containers": [{"name": "a", "image": "a", "ports": ports}], "terminationGracePeriodSeconds": 0},
+    }
+
+
+RUNNING = {
+    "phase": "Running",
+    "podIP": "127.0.0.1",
+    "podIPs": [{"ip": "127.0.0.1"}],
+    "conditions": [{"type": "Ready", "status": "True"}],
+}
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_what_a_gateway_of_a_strangers_own_says_stops_nobody(
+    world: World, rights: Path, tmp_path: Path, page: str
+) -> None:
+    first = controllers.replica(world.client, tmp_path, "one", SETTINGS, rights)
+    async with http.serve(PAGES[page]) as server, controllers.running(first):
+        world.apply(SERVICE, model())
+        await world.reaches(0)
+        with world.client.namespace() as elsewhere:
+            world.client.apply(SERVICE, model(), gateway_of_its_own(server.port), namespace=elsewhere)
+            world.client.set_status("pod", "rogue", RUNNING, namespace=elsewhere)
+            await eventually(lambda: len(server.requests) >= 2, within=LONG, what="its page was read twice")
+
+            world.queue(14)
+            await world.reaches(50)
+
+            assert await first.answers("/healthz")
+            await _started_anew(world, rights, tmp_path)
+
+
+async def test_large_config_maps_with_our_label_cost_a_new_controller_no_memory(
+    world: World, rights: Path, tmp_path: Path
+) -> None:
+    before = controllers.replica(world.client, tmp_path, "before", SETTINGS, rights)
+    async with controllers.running(before):
+        least = before.peak_mebibytes()
+    with world.client.namespace() as elsewhere:
+        async with world.client.api_server() as server:
+            for number in range(80):
+                about = {"name": f"c{number}", "labels": {"app.kubernetes.io/managed-by": "beamlit-controller"}}
+                content = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": about, "data": {"a": "x" * 1_000_000}}
+                await server.create(CONFIG_MAPS.collection(elsewhere), content)
+
+        after = controllers.replica(world.client, tmp_path, "after", SETTINGS, rights)
+        async with controllers.running(after):
+            # Whole, they would be 80 MB of text before anything is made of it.
+            assert after.peak_mebibytes() < least + 40
 
 
 async def test_a_model_that_is_refused_from_the_start_hears_why(world: World, rights: Path, tmp_path: Path) -> None:

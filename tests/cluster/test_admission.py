@@ -1,0 +1,186 @@
+"""What the controller's token is worth at the real API server: no more than what the controller does."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster import controllers
+from cluster.client import Client, KubectlError
+from cluster.control_plane import ControlPlane
+
+Json = dict[str, Any]
+GATEWAY = "deployment.beamlit.com/gateway"
+OWNER = {"apiVersion": "deployment.beamlit.com/v1alpha1", "kind": "ModelDeployment", "name": "llama", "uid": "u"}
+SECURE = {"allowPrivilegeEscalation": False}
+
+
+def about(**more: object) -> Json:
+    return {"name": "llama-gateway", "ownerReferences": [OWNER], **more}
+
+
+def deployment(metadata: Json | None = None, container: Json | None = None, **pod: Any) -> Json:  # noqa: ANN401 - a pod's
+    labels = {GATEWAY: "llama"}
+    spec = {
+        "automountServiceAccountToken": False,
+        "securityContext": {"runAsNonRoot": True},
+        "containers": [{"name": "envoy", "image": "a", "securityContext": SECURE, **(container or {})}],
+        **pod,
+    }
+    template = {"metadata": {"labels": labels}, "spec": spec}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata or about(),
+        "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template},
+    }
+
+
+def config_map(metadata: Json) -> Json:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"a": "b"}}
+
+
+def service(**more: object) -> Json:
+    spec = {"selector": {"app": "mine"}, "ports": [{"port": 80, "targetPort": 80}], **more}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "mine"}, "spec": spec}
+
+
+def pod(image: str = "a", **metadata: Any) -> Json:  # noqa: ANN401 - whatever metadata has
+    containers = [{"name": "a", "image": image}]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "mine", **metadata},
+        "spec": {"containers": containers, "automountServiceAccountToken": False},
+    }
+
+
+class Token:
+    """Somebody who has the controller's token, in the namespace of a tenant who has a few objects there."""
+
+    def __init__(self, client: Client, kubeconfig: Path, namespace: str) -> None:
+        self.client = client
+        self.namespace = namespace
+        self._kubeconfig = kubeconfig
+
+    def tries(self, *arguments: str, given: Json | None = None) -> str:
+        """Do something, and give what the API server said against it."""
+        try:
+            self.client.kubectl("-n", self.namespace, *arguments, stdin=given, kubeconfig=self._kubeconfig)
+        except KubectlError as error:
+            return str(error)
+        return ""
+
+    def applies(self, given: Json) -> str:
+        return self.tries("apply", "--server-side", "--force-conflicts", "--validate=false", "-f", "-", given=given)
+
+
+@pytest.fixture(scope="module")
+def token(control_plane: ControlPlane, rights: Path) -> Iterator[Token]:
+    client = control_plane.client
+    with client.namespace() as namespace:
+        client.apply(
+            service(),
+            config_map({"name": "mine"}),
+            deployment({"name": "mine"}),
+            pod(),
+            pod(name="gateway", labels={GATEWAY: "llama"}),
+            namespace=namespace,
+        )
+        yield Token(client, rights, namespace)
+
+
+DENIED = "denied request"
+FORBIDDEN: dict[str, Callable[[Token], str]] = {
+    "a ConfigMap that no model owns": lambda token: token.applies(config_map({"name": "llama-gateway"})),
+    "a ConfigMap of another name": lambda token: token.applies(config_map(about(name="aws-auth"))),
+    "somebody's ConfigMap": lambda token: token.applies(config_map(about(name="mine"))),
+    "deleting somebody's ConfigMap": lambda token: token.tries("delete", "configmap", "mine"),
+    "deleting somebody's Deployment": lambda token: token.tries("delete", "deployment", "mine"),
+    "somebody's Deployment": lambda token: token.applies(deployment(about(name="mine"))),
+    "a pod with the node's files": lambda token: token.applies(
+        deployment(volumes=[{"name": "root", "hostPath": {"path": "/"}}])
+    ),
+    "a pod with a token": lambda token: token.applies(deployment(automountServiceAccountToken=True)),
+    "a pod with a projected token": lambda token: token.applies(
+        deployment(volumes=[{"name": "a", "projected": {"sources": [{"serviceAccountToken": {"path": "a"}}]}}])
+    ),
+    "a pod of another account": lambda token: token.applies(deployment(serviceAccountName="admin")),
+    "a pod in the node's network": lambda token: token.applies(deployment(hostNetwork=True)),
+    "a pod in the node's processes": lambda token: token.applies(deployment(hostPID=True)),
+    "a pod as root": lambda token: token.applies(deployment(securityContext={})),
+    "a privileged pod": lambda token: token.applies(deployment(container={"securityContext": {"privileged": True}})),
+    "a pod with capabilities": lambda token: token.applies(
+        deployment(container={"securityContext": {**SECURE, "capabilities": {"add": ["NET_ADMIN"]}}})
+    ),
+    "a pod with somebody's ConfigMap": lambda token: token.applies(
+        deployment(volumes=[{"name": "a", "configMap": {"name": "mine"}}])
+    ),
+    "a pod with a container before": lambda token: token.applies(
+        deployment(initContainers=[{"name": "b", "image": "a", "securityContext": SECURE}])
+    ),
+    "another image in somebody's pod": lambda token: token.tries(
+        "patch", "pod", "mine", "-p", '{"spec": {"containers": [{"name": "a", "image": "evil"}]}}'
+    ),
+    "another image in a gateway's pod": lambda token: token.tries(
+        "patch", "pod", "gateway", "-p", '{"spec": {"containers": [{"name": "a", "image": "evil"}]}}'
+    ),
+    "annotations of somebody's pod": lambda token: token.tries("annotate", "pod", "mine", "a=b"),
+    "labels of a gateway's pod": lambda token: token.tries("label", "pod", "gateway", "app=mine"),
+    "a Service of its own": lambda token: token.applies({**service(), "metadata": {"name": "other"}}),
+    "a Service that leads out of the cluster": lambda token: token.tries(
+        "patch", "service", "mine", "-p", '{"spec": {"type": "ExternalName", "externalName": "evil.example"}}'
+    ),
+    "somebody's address": lambda token: token.tries(
+        "patch", "service", "mine", "-p", '{"spec": {"externalIPs": ["192.0.2.1"]}}'
+    ),
+    "another port": lambda token: token.tries(
+        "patch",
+        "service",
+        "mine",
+        "--type=json",
+        "-p",
+        '[{"op": "replace", "path": "/spec/ports/0/targetPort", "value": 1}]',
+    ),
+    "deleting somebody's Service": lambda token: token.tries("delete", "service", "mine"),
+}
+ALLOWED: dict[str, Callable[[Token], str]] = {
+    "a gateway's ConfigMap": lambda token: token.applies(config_map(about())),
+    "a gateway": lambda token: token.applies(deployment()),
+    "annotations of a gateway's pod": lambda token: token.tries("annotate", "pod", "gateway", "a=b"),
+    "the selector of a Service": lambda token: token.tries(
+        "patch",
+        "service",
+        "mine",
+        "-p",
+        '{"metadata": {"annotations": {"a": "b"}}, "spec": {"selector": {"app": "b"}}}',
+    ),
+}
+
+
+@pytest.mark.parametrize("deed", FORBIDDEN)
+def test_the_token_is_no_good_for(token: Token, deed: str) -> None:
+    assert DENIED in FORBIDDEN[deed](token)
+
+
+@pytest.mark.parametrize("deed", ALLOWED)
+def test_the_token_is_good_for(token: Token, deed: str) -> None:
+    assert ALLOWED[deed](token) == ""
+
+
+def test_nobody_else_is_concerned(token: Token) -> None:
+    token.client.apply(deployment({"name": "own"}, hostNetwork=True), namespace=token.namespace)
+
+    assert token.client.get("deployment", "own", namespace=token.namespace)
+
+
+def test_the_policies_have_nothing_that_the_api_server_warns_of(control_plane: ControlPlane, rights: Path) -> None:
+    assert rights.exists()
+    listed = control_plane.client.get("validatingadmissionpolicy")
+
+    ours = [each for each in listed["items"] if each["metadata"]["name"].startswith(controllers.NAME)]
+
+    assert len(ours) == 5
+    for each in ours:
+        assert each.get("status", {}).get("typeChecking", {}).get("expressionWarnings", []) == []
