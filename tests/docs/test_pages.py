@@ -1,0 +1,169 @@
+"""Every YAML and every command of the pages for users does what it is shown for; every link leads somewhere."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from beamlit_controller.api import manifests, settings
+from beamlit_controller.api.offloading import OffloadingConfig
+from beamlit_controller.api.settings import Settings
+from beamlit_controller.api.v1alpha1 import Spec
+from beamlit_controller.cli.main import app
+from beamlit_controller.core.reason import Reason
+from docs import pages
+from docs.pages import ROOT, Block
+
+REMOTE = {"remoteBackend": {"host": "api.example.com"}}
+OTHERS_FIELDS = {"ignoreDifferences", "syncPolicy"}
+"""Fields of Argo CD's Application."""
+OF_A_SERVICE = {"spec.selector"}
+
+
+def words(command: str) -> list[str]:
+    return shlex.split(command)
+
+
+COMMANDS = [(str(block), command) for block in pages.blocks("sh") for command in block.commands]
+OURS = [words(command)[1:] for _, command in COMMANDS if Path(words(command)[0]).name == "beamlit-controller"]
+
+
+def test_blocks_of_code_are_yaml_or_commands_or_only_to_look_at() -> None:
+    assert {block.language for block in pages.blocks()} == {"yaml", "sh", ""}
+
+
+@pytest.mark.parametrize("block", pages.blocks("yaml"), ids=str)
+def test_yaml_is_valid_as_it_stands(block: Block) -> None:
+    content = yaml.safe_load(block.text)
+
+    refused = mistakes(content, block.text)
+
+    assert refused == ()
+
+
+def mistakes(content: dict[str, Any], text: str) -> tuple[object, ...]:
+    """Try a piece of YAML as what its fields say that it is."""
+    keys = set(content)
+    if keys == {"config"}:
+        read = settings.parse(text)
+        return () if isinstance(read, Settings) else read
+    if "kind" in keys:
+        return manifests.parse(text, settings=Settings()).problems
+    if keys <= set(Spec.fields()):
+        return manifests.parse(around(content), settings=Settings()).problems
+    if keys <= set(OffloadingConfig.fields()):
+        return manifests.parse(around({"offloadingConfig": REMOTE | content}), settings=Settings()).problems
+    return tuple(foreign(content))
+
+
+def around(spec: dict[str, Any]) -> str:
+    """Write a manifest around a piece of its spec."""
+    about = {"apiVersion": "deployment.beamlit.com/v1alpha1", "kind": "ModelDeployment", "metadata": {"name": "llama"}}
+    whole = {"serviceRef": {"name": "llama", "targetPort": 8000}, "offloadingConfig": REMOTE, **spec}
+    return yaml.safe_dump({**about, "spec": whole})
+
+
+def foreign(content: dict[str, Any]) -> list[str]:
+    """Give the fields that neither an object of Kubernetes, nor Argo CD's, nor the rules of prometheus-adapter have."""
+    known = {"apiVersion", "kind", "metadata", "spec", "externalRules"}
+    strange = [key for key in content if key not in known]
+    spec = content.get("spec", {})
+    return strange + [key for key in spec if key not in {"selector", *OTHERS_FIELDS}]
+
+
+@pytest.mark.parametrize("line", OURS, ids=" ".join)
+def test_our_own_commands_take_what_the_page_gives_them(line: list[str]) -> None:
+    command, bound, _ = app.parse_args(line, exit_on_error=False, print_error=False)
+
+    assert command.__name__ == line[0]
+    assert bound.arguments
+
+
+@pytest.mark.parametrize(("where", "command"), COMMANDS, ids=[f"{where} {command}" for where, command in COMMANDS])
+def test_other_commands_name_only_what_there_is(where: str, command: str) -> None:
+    program, *rest = words(command)
+
+    match Path(program).name:
+        case "make":
+            targets = [word for word in rest if "=" not in word]
+            assert set(targets) <= set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+        case "kubectl":
+            files = [word for word in rest if word.endswith(".yaml") and "/" in word]
+            kinds = [word for word in rest if word.startswith("modeldeployment")]
+            assert all((ROOT / file).exists() for file in files)
+            assert all(re.fullmatch(r"modeldeployments?(\.deployment\.beamlit\.com)?(/\w+)?", kind) for kind in kinds)
+        case "helm":
+            assert rest[0] in {"install", "upgrade", "uninstall"}
+            assert rest[0] == "uninstall" or (ROOT / rest[2] / "Chart.yaml").exists()
+        case name:
+            assert name in {"beamlit-controller", "prek"}, where
+
+
+@pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_a_file_and_a_heading(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)]*))?\)", pages.prose(page))
+
+    broken = [link for link in links if not leads(page, *link)]
+
+    assert broken == []
+
+
+def leads(page: Path, path: str, heading: str) -> bool:
+    target = (page.parent / path).resolve() if path else page
+    return target.exists() and (not heading or heading in anchors(target))
+
+
+def anchors(page: Path) -> set[str]:
+    """Give the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_reason_is_explained() -> None:
+    listed = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", (ROOT / "docs" / "reasons.md").read_text(), re.MULTILINE)
+
+    explained = {name for names in listed for name in re.findall(r"\w+", names)}
+
+    assert {each.value for each in Reason} - explained == set()
+
+
+def test_metrics_that_pages_name_are_published() -> None:
+    source = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    named = {name for page in pages.PAGES for name in re.findall(r"\bbeamlit_(\w+)", page.read_text())}
+
+    unknown = {name for name in named if name.removesuffix("_total") not in source}
+
+    assert unknown - {"controller"} == set()
+
+
+FIELD = re.compile(
+    r"`((?:spec|config|behavior|overflow|remoteBackend|offloadingConfig|stickiness|routing|gateway|standalone"
+    r"|metricInformer|metricServiceRef)(?:\.[a-zA-Z]+)+)(?:: [^`]*)?`"
+)
+
+
+@pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_fields_that_a_page_names_are_there(page: Path) -> None:
+    known = fields()
+
+    strange = [
+        name for name in FIELD.findall(pages.prose(page)) if not any(f".{path}".endswith(f".{name}") for path in known)
+    ]
+
+    assert set(strange) <= OF_A_SERVICE
+
+
+def fields() -> set[str]:
+    """Give the path of every field of the resource and of the settings, as the reference lists them."""
+    texts = [(ROOT / "docs" / "reference" / name).read_text() for name in ("modeldeployment.md", "settings.md")]
+    found: set[str] = set()
+    for text in texts:
+        for section in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+            path = section.split("`")[1] if section.startswith("`") else ""
+            found |= {
+                f"{path}.{name}".replace("[]", "") for name in re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+            }
+    return found
