@@ -1,0 +1,83 @@
+"""The tour of the README, walked: its manifest and its settings, checked, run, explained and overruled by its commands."""
+
+import asyncio
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from docs import pages
+from docs.pages import ROOT
+from fakes import client
+from fakes.controller import COMMAND, Controller, controller
+from fakes.model_server import model_server
+from waiting import eventually
+
+README = ROOT / "README.md"
+
+
+def block(beginning: str) -> str:
+    (found,) = (each.text for each in pages.blocks("yaml") if each.page == README and each.text.startswith(beginning))
+    return found
+
+
+def command(name: str) -> list[str]:
+    lines = (shlex.split(line) for each in pages.blocks("sh") if each.page == README for line in each.commands)
+    (found,) = (line[1:] for line in lines if line[0].endswith("beamlit-controller") and line[1] == name)
+    return found
+
+
+async def run(arguments: list[str], folder: Path) -> tuple[int | None, str]:
+    process = await asyncio.create_subprocess_exec(
+        COMMAND, *arguments, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    async with asyncio.timeout(60):
+        said, _ = await process.communicate()
+    return process.returncode, said.decode()
+
+
+async def test_check_finds_the_manifest_and_the_settings_of_the_tour_valid(tmp_path: Path) -> None:
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "manifests" / "llama.yaml").write_text(block("apiVersion"))
+    (tmp_path / "settings.yaml").write_text(block("config"))
+
+    code, said = await run(command("check"), tmp_path)
+
+    assert (code, said) == (0, "manifests/llama.yaml: valid\n")
+
+
+async def test_settings_for_a_cluster_are_values_of_the_chart() -> None:
+    values = yaml.safe_load((ROOT / "chart" / "values.yaml").read_text())
+
+    assert set(yaml.safe_load(block("config"))) <= set(values)
+
+
+@pytest.mark.system
+async def test_run_serves_locally_and_explain_and_override_do_what_the_tour_says() -> None:
+    manifest = block("apiVersion").replace("api.example.com", "localhost")
+    async with (
+        model_server(vllm__num_requests_waiting=2) as local,
+        controller(manifest, local=[local.address]) as running,
+    ):
+        await eventually(lambda: is_served_by(running, "local"), within=20, what="the gateway answers")
+
+        code, explained = await run(
+            [*without("--watch", command("explain")), f"--address=http://{running.web}"], running.folder
+        )
+        assert code == 0, explained
+        assert "vllm:num_requests_waiting 2 per pod <= 5" in explained
+
+        code, said = await run([*command("override")[:-1], str(running.state)], running.folder)
+        assert code == 0, said
+        await running.reaches(25)
+        assert "a rehearsal" in (await running.model())["decision"]["message"]
+
+
+def without(option: str, arguments: list[str]) -> list[str]:
+    return [each for each in arguments if each != option]
+
+
+async def is_served_by(running: Controller, side: str) -> bool:
+    answer = await client.ask(running.front, "/")
+    return answer.header("x-offload-served-by") == side
