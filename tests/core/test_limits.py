@@ -1,5 +1,7 @@
 """How many requests may be at the local servers at once."""
 
+from fractions import Fraction
+
 import pytest
 
 import builders
@@ -12,16 +14,16 @@ from beamlit_controller.core.spec import Overflow
     [
         (16, 3, 1, 48),
         (16, 3, 2, 24),
-        (16, 1, 3, 5),
-        (1, 1, 2, 1),
-        (16, 0, 2, 1),
+        (16, 1, 3, Fraction(16, 3)),
+        (1, 1, 2, Fraction(1, 2)),
+        (16, 0, 2, Fraction(1, 2)),
         (16, 3, 0, 48),
         (None, 3, 2, None),
     ],
 )
 def test_gateways_share_what_the_ready_servers_may_have(
-    each: int | None, ready: int, gateways: int, most: int | None
+    each: int | None, ready: int, gateways: int, most: Fraction | int | None
 ) -> None:
     spec = builders.spec(overflow=Overflow(max_in_flight_per_replica=each))
 
-    assert limits.in_flight(spec, ready=ready, gateways=gateways) == most
+    assert limits.in_flight(spec, None, ready=ready, gateways=gateways) == most

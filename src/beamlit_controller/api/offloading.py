@@ -55,9 +55,9 @@ class Behavior(Model):
     percentage: Percentage = Field(
         default=100, description="The percentage of requests to offload when a metric is above its target."
     )
-    mode: Literal["Fixed", "Proportional"] = Field(
+    mode: Literal["Fixed", "Proportional", "Adaptive"] = Field(
         default="Fixed",
-        description="Fixed: all of `percentage`. Proportional: the share that keeps the metric at its target, at most `percentage`.",
+        description="Fixed: all of `percentage`. Proportional: the share that keeps the metric at its target, at most `percentage`. Adaptive: the metric sizes how many requests local has in flight, and the excess leaves, at most `percentage` of all.",
     )
     engage: Engage = Field(default=Engage(), description="How the share rises.")
     release: Release = Field(default=Release(), description="How the share falls.")

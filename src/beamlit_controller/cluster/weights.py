@@ -51,4 +51,5 @@ class Weights:
             return None
         gateways = sum(pod.ready for pod in self._store.owned.pods(key).values())
         ready = self._store.local_health(model.spec).ready
-        return limits.in_flight(model.spec, ready=ready, gateways=max(1, gateways))
+        most = limits.in_flight(model.spec, None, ready=ready, gateways=max(1, gateways))
+        return None if most is None else int(most)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import demand, proportional, wording
+from beamlit_controller.core import adaptive, demand, proportional, wording
+from beamlit_controller.core.adaptive import Learned
 from beamlit_controller.core.demand import Share
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import Behavior, Mode, OffloadSpec, OnMetricsLoss, Override
@@ -89,6 +90,8 @@ class Decision:
 
     `history` has the last changes, the latest at its end, and `sight` what was seen of the metrics: nothing is decided
     by them, people ask for them. With `dry` it is what would be in force: nothing is sent to the remote, and `shares` are 0.
+    In Adaptive mode `percentage` is the part of the requests that may leave, `cap` how many local requests may be in flight
+    per ready replica before they do (None is no limit), and `learned` what the next cap follows from.
     """
 
     percentage: int
@@ -103,6 +106,8 @@ class Decision:
     dry: bool = False
     history: tuple[Change, ...] = ()
     sight: Sight | None = None
+    cap: Fraction | None = None
+    learned: Learned = adaptive.NOTHING
 
     @property
     def sent(self) -> int:

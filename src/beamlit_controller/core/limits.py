@@ -1,12 +1,14 @@
 """How many requests may be at the local servers at once."""
 
+from fractions import Fraction
+
 from beamlit_controller.core.spec import OffloadSpec
 
 
-def in_flight(spec: OffloadSpec, *, ready: int, gateways: int) -> int | None:
-    """Give the most for each gateway, so that all together it is about the spec's number for every ready server.
+def in_flight(spec: OffloadSpec, cap: Fraction | None, *, ready: int, gateways: int) -> Fraction | None:
+    """Give the most for each gateway, so that all together it is the smaller of the spec's number and the cap per ready server.
 
-    None where the spec sets no limit. Each gateway lets at least one through, for it counts by itself.
+    None where neither limits anything. All gateways together let at least one through, for something has to be tried.
     """
-    each = spec.overflow.max_in_flight_per_replica
-    return None if each is None else max(1, each * ready // max(1, gateways))
+    limits = [Fraction(each) for each in (spec.overflow.max_in_flight_per_replica, cap) if each is not None]
+    return max(Fraction(1), min(limits) * ready) / max(1, gateways) if limits else None

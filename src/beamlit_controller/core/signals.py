@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.reason import Reason
 
 
@@ -46,6 +47,8 @@ class PodSamples:
 
 
 Reading = Sample | PodSamples | Missing
+
+NOT_ASKED = Missing(Reason.NO_SERIES, "no gateway was asked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,8 @@ class LocalHealth:
 class Signals:
     """All that was read in one round: `readings` has one entry per metric of the spec, in its order.
 
-    Pods or a scale that can't be told are Missing: so are the metrics that need them, and no others.
+    Pods or a scale that can't be told are Missing: so are the metrics that need them, and no others. `flow` is what the
+    gateways saw of the requests since the round before.
     """
 
     at: datetime
@@ -109,3 +113,4 @@ class Signals:
     pods: tuple[Pod, ...] | Missing
     scale: Scale | Missing
     local: LocalHealth
+    flow: Flow | Missing = NOT_ASKED

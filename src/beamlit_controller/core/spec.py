@@ -177,10 +177,11 @@ MetricSpec = ResourceMetric | ContainerResourceMetric | PodsMetric | ObjectMetri
 
 
 class Mode(StrEnum):
-    """How the share follows the metric."""
+    """What follows the metric: the share of the requests, or how many local may have in flight."""
 
     FIXED = "Fixed"
     PROPORTIONAL = "Proportional"
+    ADAPTIVE = "Adaptive"
 
 
 class OnMetricsLoss(StrEnum):

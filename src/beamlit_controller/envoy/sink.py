@@ -40,8 +40,11 @@ class ShareSink:
         """Make the decision's percentage the model's share, and bound what is at local by what is ready there."""
         spec, percentage = cycle.spec, cycle.decision.sent
         gateways = max(1, self._shares.connected(spec.key))
-        in_flight = limits.in_flight(spec, ready=cycle.signals.local.ready, gateways=gateways)
-        self._shares.set(spec.key, Setting(min(percentage, self._most(spec.key, percentage)), in_flight))
+        in_flight = limits.in_flight(spec, cycle.decision.cap, ready=cycle.signals.local.ready, gateways=gateways)
+        self._shares.set(
+            spec.key,
+            Setting(min(percentage, self._most(spec.key, percentage)), None if in_flight is None else int(in_flight)),
+        )
 
     def failed(self, key: ModelKey, error: Exception) -> None:
         """Keep the last share."""
