@@ -1,16 +1,241 @@
-"""How many local requests may be in flight per ready replica, learned from a metric that is late."""
+"""How many local requests may be in flight per ready replica, learned from a metric that is late.
 
-from dataclasses import dataclass
-from datetime import datetime
+Each sample of the metric, with the requests that were in flight while it was taken, is a point of the curve that the
+servers have: how the ratio grows with what is in flight. The cap goes to where that curve meets the target.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+from beamlit_controller.core.flow import Flow
+
+MEMORY = timedelta(seconds=150)
+SPANS = 60
+GRAIN = timedelta(seconds=2)
+GOAL = Fraction(80, 100)
+SLACK = Fraction(30, 100)
+LOW = Fraction(70, 100)
+FLAT = Fraction(15, 100)
+FIRST_STEP = Fraction(10, 100)
+LONGEST_STEP = Fraction(25, 100)
+MOST_FALLS, MOST_CLIMBS = 4, 5
+LEAST_FALL = Fraction(11, 10)
+LEAST, MOST = Fraction(1, 2), Fraction(100_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What the gateways saw per ready replica in a short time: the mean in flight, and counts over all replicas."""
+
+    since: datetime
+    until: datetime
+    in_flight: Fraction
+    served: int
+    sent: int
+    overflowed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A ratio, and how many requests were in flight per replica while it was measured."""
+
+    in_flight: Fraction
+    ratio: Fraction
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
     """What the next cap follows from."""
 
+    cap: Fraction | None = None
+    """None until the metric was over its target for the first time."""
     changed_at: datetime | None = None
     """When the cap last changed."""
+    judged_until: datetime | None = None
+    """The end of the last sample that was looked at."""
+    climbs: int = 0
+    """Raises since the cap was last lowered."""
+    over: Fraction | None = None
+    falls: int = 0
+    slope: Fraction | None = None
+    """By how much the ratio grows with one request more in flight per replica."""
+    last: Point | None = None
+    calm: Point | None = None
+    """The highest number in flight, lately, that the metric was within its target with."""
+    recent: tuple[Span, ...] = ()
 
 
 NOTHING = Learned()
 """Nothing was learned yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The worst ratio of a round, and the time that it covers."""
+
+    ratio: Fraction
+    since: datetime
+    until: datetime
+
+
+def lasting(learned: Learned) -> Learned:
+    """Leave out what every round changes, and what is worth nothing after a restart."""
+    return replace(learned, judged_until=None, last=None, calm=None, recent=())
+
+
+def trusted(learned: Learned) -> Learned:
+    """Give what was recalled if it can be true, else nothing."""
+    cap, slope = learned.cap, learned.slope
+    possible = (cap is None or LEAST <= cap <= MOST) and (slope is None or 0 < slope <= MOST)
+    bounded = learned.climbs >= 0 and 0 <= learned.falls <= MOST_FALLS and len(learned.recent) <= SPANS
+    return learned if possible and bounded else NOTHING
+
+
+def remaining(learned: Learned, since: datetime, until: datetime) -> Fraction | None:
+    """Give the part of the requests that local served in a time; None if no gateway told."""
+    spans = [each for each in learned.recent if each.until > since and each.since < until]
+    served, sent = sum(each.served for each in spans), sum(each.sent for each in spans)
+    return Fraction(served, served + sent) if served + sent else None
+
+
+def saw(learned: Learned, flow: Flow, *, ready: int) -> Learned:
+    """Add what the gateways saw since the round before."""
+    each = max(1, ready)
+    now = Fraction(flow.in_flight, each)
+    span = Span(flow.since, flow.until, now, flow.served, flow.sent, flow.overflowed)
+    kept = [each for each in learned.recent if each.until > flow.until - MEMORY][-SPANS + 1 :]
+    return replace(learned, recent=(*kept, span))
+
+
+def follow(learned: Learned, sample: Sample, now: datetime) -> Learned:
+    """Learn from a sample: the cap that follows is in what is given back."""
+    if learned.judged_until is not None and sample.until <= learned.judged_until:
+        return learned
+    levels = _levels(sample, learned.recent)
+    looked = replace(learned, judged_until=sample.until)
+    if not levels:
+        return looked
+    point = _point(sample, levels)
+    noted = _noted(looked, point)
+    if learned.cap is None:
+        return _changed(noted, _first(learned.calm, point), now) if sample.ratio > 1 else noted
+    if learned.changed_at is not None and sample.since < learned.changed_at:
+        return noted
+    bound = any(each.overflowed for each in _within(sample, learned.recent))
+    wanted, taught = _wanted(learned.cap, noted, point, bound=bound, levels=levels)
+    return _changed(taught, wanted, now)
+
+
+def _changed(learned: Learned, cap: Fraction, now: datetime) -> Learned:
+    cap = min(MOST, max(LEAST, _rounded(cap)))
+    return learned if cap == learned.cap else replace(learned, cap=cap, changed_at=now)
+
+
+def _within(sample: Sample, recent: tuple[Span, ...]) -> tuple[Span, ...]:
+    return tuple(each for each in recent if each.until > sample.since and each.since < sample.until)
+
+
+def _levels(sample: Sample, recent: tuple[Span, ...]) -> tuple[Fraction, ...]:
+    ends = tuple(each.in_flight for each in recent if sample.since <= each.until <= sample.until)
+    return ends or tuple(each.in_flight for each in recent if each.until >= sample.since)[:1]
+
+
+def _point(sample: Sample, levels: tuple[Fraction, ...]) -> Point:
+    return Point(_rounded(sum(levels, Fraction(0)) / len(levels)), Fraction(round(sample.ratio * 1000), 1000))
+
+
+def _noted(learned: Learned, point: Point) -> Learned:
+    last, slope = learned.last, learned.slope
+    if last is not None and min(last.ratio, point.ratio) > 2 * FLAT:
+        across, up = point.in_flight - last.in_flight, point.ratio - last.ratio
+        if (
+            abs(across) >= max(Fraction(1), point.in_flight * Fraction(15, 100))
+            and abs(up) > Fraction(1, 10)
+            and up / across > 0
+        ):
+            found = up / across
+            slope = found if slope is None else (slope + found) / 2 if found > slope else (slope * 9 + found) / 10
+            slope = Fraction(round(slope * 10000), 10000) or None
+    calm = learned.calm
+    if point.ratio <= 1 and (calm is None or point.in_flight >= calm.in_flight * Fraction(9, 10)):
+        calm = point
+    elif point.ratio <= 1 and calm is not None:
+        calm = replace(calm, in_flight=_rounded(calm.in_flight * Fraction(97, 100)))
+    return replace(learned, last=point, slope=slope, calm=calm)
+
+
+def _first(calm: Point | None, point: Point) -> Fraction:
+    """Give the first cap: between what was well and what is too much, where the target is on the way."""
+    if calm is not None and calm.in_flight < point.in_flight and calm.ratio < point.ratio:
+        part = (1 - calm.ratio) / (point.ratio - calm.ratio)
+        return calm.in_flight + part * (point.in_flight - calm.in_flight)
+    return point.in_flight / Fraction(round(1000 * float(point.ratio) ** (1 / 3)), 1000)
+
+
+def _wanted(
+    cap: Fraction, learned: Learned, point: Point, *, bound: bool, levels: tuple[Fraction, ...]
+) -> tuple[Fraction, Learned]:
+    """Give the cap that a sample speaks for, and what it taught."""
+    if learned.slope is None:
+        return _blindly(cap, learned, point, bound=bound)
+    slope = max(learned.slope, point.ratio / (max(levels) or 1))
+    knee = _knee(levels, point.ratio / slope)
+    aim = _aim(knee, slope)
+    if point.ratio > 1:
+        return _lowered(cap, learned, point, aim) if aim < cap else (cap, learned)
+    learned = replace(learned, over=None, falls=0)
+    if bound and point.ratio <= FLAT and knee >= cap - GOAL / slope / 2:
+        return cap + min(_stride(cap, learned), 2**learned.climbs / slope), _climbed(learned)
+    if bound and aim > cap + min(SLACK / slope, max(cap / 20, Fraction(1, 4))):
+        return min(cap + _stride(cap, learned), aim), learned
+    return cap, learned
+
+
+def _aim(knee: Fraction, slope: Fraction) -> Fraction:
+    """Give the number in flight that is a little below the one at which the metric is at its target."""
+    full = knee + 1 / slope
+    return full - min((1 - GOAL) / slope, full / 25)
+
+
+def _lowered(cap: Fraction, learned: Learned, point: Point, aim: Fraction) -> tuple[Fraction, Learned]:
+    """Lower the cap, at first no further than if the ratio went with it; further each time that the ratio stayed."""
+    stuck = learned.over is not None and point.ratio > learned.over * Fraction(9, 10)
+    falls = min(learned.falls + 1, MOST_FALLS) if stuck else 0
+    least = cap / min(max(point.ratio, LEAST_FALL) ** (2**falls), Fraction(3))
+    return max(least, aim), replace(learned, climbs=0, falls=falls, over=point.ratio)
+
+
+def _climbed(learned: Learned) -> Learned:
+    return replace(learned, climbs=min(learned.climbs + 1, MOST_CLIMBS))
+
+
+def _blindly(cap: Fraction, learned: Learned, point: Point, *, bound: bool) -> tuple[Fraction, Learned]:
+    """Go by the ratio alone while the slope is not known."""
+    if point.ratio > 1:
+        draining = point.in_flight > cap * Fraction(115, 100) + Fraction(1, 2)
+        return (cap, learned) if draining else _lowered(cap, learned, point, Fraction(0))
+    learned = replace(learned, over=None, falls=0)
+    if not bound or point.ratio >= LOW or point.in_flight < cap * Fraction(85, 100) - Fraction(1, 2):
+        return cap, learned
+    return cap + _stride(cap, learned), _climbed(learned)
+
+
+def _stride(cap: Fraction, learned: Learned) -> Fraction:
+    return cap * min(LONGEST_STEP, FIRST_STEP * Fraction(3, 2) ** learned.climbs) + Fraction(1, 4)
+
+
+def _knee(levels: tuple[Fraction, ...], waiting: Fraction) -> Fraction:
+    """Give the number in flight from which the ratio grows, if so many above it, in the mean, make the ratio that was seen."""
+    ordered = sorted(levels, reverse=True)
+    above = Fraction(0)
+    for count, (level, following) in enumerate(zip(ordered, [*ordered[1:], Fraction(0)], strict=True), 1):
+        above += level
+        knee = (above - waiting * len(levels)) / count
+        if knee >= following:
+            return knee
+    return max(Fraction(0), (above - waiting * len(levels)) / len(levels))
+
+
+def _rounded(number: Fraction) -> Fraction:
+    return Fraction(round(number * 100), 100)

@@ -51,7 +51,7 @@ def run(
 ) -> Cycle:
     """Assess, decide, remember what was seen, and record all of it."""
     judged = verdict.assess(spec, signals)
-    decided = decision.decide(spec, previous, judged, now)
+    decided = decision.decide(spec, previous, judged, now, flow=signals.flow, ready=signals.local.ready)
     before = previous or decided
     decided = replace(decided, sight=trigger.look(before.sight, spec, judged, before.shares, now))
     return Cycle(spec, signals, judged, decided, previous, now, took, lag)

@@ -8,17 +8,19 @@ offloading is still needed, there is a trial release, rarely.
 In Fixed mode the share is `percentage` or on its way there; in Proportional mode it is what `core.proportional` says.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import adaptive, demand, proportional, wording
-from beamlit_controller.core.adaptive import Learned
-from beamlit_controller.core.demand import Share
+from beamlit_controller.core import adaptive, capped, demand, proportional, wording
+from beamlit_controller.core.decided import REMEMBERED, Change, Decision, Restraint, Timers, Trend, begin, moved
+from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import NOT_ASKED, Missing
 from beamlit_controller.core.spec import Behavior, Mode, OffloadSpec, OnMetricsLoss, Override
-from beamlit_controller.core.trigger import Sight
 from beamlit_controller.core.verdict import Assessed, Judgement, Unread, Verdict
+
+__all__ = ["REMEMBERED", "Change", "Decision", "Restraint", "Timers", "Trend", "begin", "decide"]
 
 LONGEST_RELEASE_WINDOW = timedelta(seconds=900)
 LONGEST_FALL_WINDOW = timedelta(seconds=1800)
@@ -31,110 +33,43 @@ LESS = Fraction(98, 100)
 """A sample of less than so much of the one before is falling."""
 QUIET = timedelta(seconds=900)
 """So long without a return after a release, and the release window is what the user wrote again."""
-FIRST_TRIAL = timedelta(seconds=600)
 LONGEST_TRIAL_WAIT = timedelta(seconds=3600)
-REMEMBERED = 20
-"""Changes in the history."""
-LONGEST_WHY = 200
-"""Characters of what a change in the history says."""
 IDLE_LOOKING = frozenset({Reason.NO_SERIES, Reason.NOT_A_NUMBER})
 """What a query may answer just because no request is served locally."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timers:
-    """Since when things have been as they are; None while they are not."""
-
-    over_since: datetime | None = None
-    under_since: datetime | None = None
-    stuck_since: datetime | None = None
-    unread_since: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Restraint:
-    """What earlier releases taught: when the last one was, how long to wait before the next, how far it may fall."""
-
-    released_at: datetime | None = None
-    trial: bool = False
-    release_window: timedelta = timedelta(0)
-    trial_wait: timedelta = FIRST_TRIAL
-    fall: int = proportional.FALL
-    top: int = 0
-    """The share that the last fall began at: if that was too soon, it is returned to in one go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trend:
-    """The highest ratio of the last sample, when that sample ended, and whether it is less than the one before."""
-
-    ratio: Fraction
-    until: datetime
-    falling: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One move of the percentage, and why."""
-
-    at: datetime
-    previous: int
-    percentage: int
-    reason: Reason
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The percentage in force, why, and since when; and all that the next decision needs to know of the past.
-
-    `history` has the last changes, the latest at its end, and `sight` what was seen of the metrics: nothing is decided
-    by them, people ask for them. With `dry` it is what would be in force: nothing is sent to the remote, and `shares` are 0.
-    In Adaptive mode `percentage` is the part of the requests that may leave, `cap` how many local requests may be in flight
-    per ready replica before they do (None is no limit), and `learned` what the next cap follows from.
-    """
-
-    percentage: int
-    reason: Reason
-    message: str
-    since: datetime
-    shares: tuple[Share, ...]
-    demand: Fraction | None = None
-    timers: Timers = Timers()
-    restraint: Restraint = Restraint()
-    trend: Trend | None = None
-    dry: bool = False
-    history: tuple[Change, ...] = ()
-    sight: Sight | None = None
-    cap: Fraction | None = None
-    learned: Learned = adaptive.NOTHING
-
-    @property
-    def sent(self) -> int:
-        """Give the percentage that really goes to the remote."""
-        return 0 if self.dry else self.percentage
-
-
-def begin(now: datetime) -> Decision:
-    """Give the state before the first decision: everything is served locally."""
-    return Decision(0, Reason.METRIC_BELOW_TARGET, "nothing was read yet", now, (Share(now, 0),))
-
-
 def rested(last: Decision, now: datetime) -> Decision:
     """Give the state to begin with after a stop that ended the gateways: local, with the history and what was seen."""
-    stopped = _moved(last, 0, now, Reason.RELEASED, "the controller was stopped")
+    stopped = moved(last, 0, now, Reason.RELEASED, "the controller was stopped")
     return replace(begin(now), history=stopped.history, sight=last.sight)
 
 
-def decide(spec: OffloadSpec, previous: Decision | None, verdict: Verdict, now: datetime) -> Decision:
-    """Decide the percentage of requests for the remote."""
+def decide(
+    spec: OffloadSpec,
+    previous: Decision | None,
+    verdict: Verdict,
+    now: datetime,
+    *,
+    flow: Flow | Missing = NOT_ASKED,
+    ready: int = 1,
+) -> Decision:
+    """Decide the percentage of requests for the remote, and in Adaptive mode the cap of what local has in flight."""
     before = _as_sent(previous or begin(now), now, dry=spec.behavior.dry_run)
+    before = _in_mode(before, spec.behavior, now)
     if not spec.enabled:
         return _reset(before, now, Reason.DISABLED, "spec.enabled is false: everything is served locally")
     if spec.override is not None and _in_force(spec.override, now):
-        return _by_hand(spec.override, before, now)
+        by_hand = _by_hand(spec.override, before, now)
+        return capped.forced(by_hand) if spec.behavior.mode is Mode.ADAPTIVE else by_hand
     if not spec.metrics:
         return _reset(before, now, Reason.NO_METRICS, "no metric is given: the share stays at 0")
+    if spec.behavior.mode is Mode.ADAPTIVE:
+        return capped.decide(spec, before, verdict, now, local=capped.Local(flow, ready))
+    return _shared(spec, before, verdict, now)
+
+
+def _shared(spec: OffloadSpec, before: Decision, verdict: Verdict, now: datetime) -> Decision:
+    """Decide the share of Fixed and Proportional mode."""
     known = replace(
         before,
         demand=demand.seen(verdict, before.shares),
@@ -206,8 +141,8 @@ def _by_hand(override: Override, before: Decision, now: datetime) -> Decision:
     until = f" until {override.until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if override.until else ""
     why = "".join(f", {said}" for said in (override.author and f"by {override.author}", override.reason) if said)
     message = f"set to {override.percentage} % by hand{until}{why}"
-    moved = _moved(before, override.percentage, now, Reason.OVERRIDDEN, message)
-    return replace(moved, timers=Timers(), restraint=Restraint(), demand=None)
+    overridden = moved(before, override.percentage, now, Reason.OVERRIDDEN, message)
+    return replace(overridden, timers=Timers(), restraint=Restraint(), demand=None)
 
 
 def _after_override(before: Decision, behavior: Behavior, now: datetime) -> Decision:
@@ -216,7 +151,7 @@ def _after_override(before: Decision, behavior: Behavior, now: datetime) -> Deci
         return before
     ended = replace(before, message="the override has ended")
     low = before.demand is not None and before.demand <= 1 - Fraction(behavior.release.tolerance)
-    return _moved(ended, 0, now, Reason.METRIC_BELOW_TARGET, ended.message) if low else ended
+    return moved(ended, 0, now, Reason.METRIC_BELOW_TARGET, ended.message) if low else ended
 
 
 def _as_sent(before: Decision, now: datetime, *, dry: bool) -> Decision:
@@ -225,6 +160,14 @@ def _as_sent(before: Decision, now: datetime, *, dry: bool) -> Decision:
         return before
     turned = replace(before, dry=dry)
     return replace(turned, since=now, shares=demand.remember(before.shares, now, turned.sent), timers=Timers())
+
+
+def _in_mode(before: Decision, behavior: Behavior, now: datetime) -> Decision:
+    """Leave what was decided in Adaptive mode behind in the others."""
+    if behavior.mode is Mode.ADAPTIVE or (before.cap is None and before.learned == adaptive.NOTHING):
+        return before
+    left = moved(before, 0, now, before.reason, "behavior.mode is no longer Adaptive")
+    return replace(left, cap=None, learned=adaptive.NOTHING)
 
 
 def _followed(trend: Trend | None, verdict: Verdict) -> Trend | None:
@@ -255,7 +198,7 @@ def _over(before: Decision, behavior: Behavior, verdict: Verdict, now: datetime)
         return replace(held, reason=Reason.METRIC_ABOVE_TARGET, message=f"{why}; the next step follows")
     held = replace(held, restraint=_taught(before, behavior, now))
     demanded = demand.of(worst, before.shares) or worst.ratio
-    return _moved(held, next_step(held, demanded, behavior), now, Reason.METRIC_ABOVE_TARGET, why)
+    return moved(held, next_step(held, demanded, behavior), now, Reason.METRIC_ABOVE_TARGET, why)
 
 
 def _may_step(before: Decision, behavior: Behavior, worst: Assessed, now: datetime) -> bool:
@@ -332,7 +275,7 @@ def _low(before: Decision, behavior: Behavior, why: str, now: datetime, *, targe
         return replace(held, reason=Reason.STABILIZING, message=f"{why}; {what} in {left} if demand stays low")
     if stepping and now - before.since < behavior.release.period:
         return replace(held, reason=Reason.METRIC_BELOW_TARGET, message=f"{why}; the next step back follows")
-    return _moved(held, target, now, Reason.METRIC_BELOW_TARGET, why, trial=False)
+    return moved(held, target, now, Reason.METRIC_BELOW_TARGET, why, trial=False)
 
 
 def _between_steps(before: Decision, behavior: Behavior) -> bool:
@@ -365,7 +308,7 @@ def _or_trial(held: Decision, behavior: Behavior, now: datetime) -> Decision:
         f"not over target for {wording.seconds(now - stuck_since)}: a trial release shows whether demand is still there"
     )
     tried = max(held.percentage - held.restraint.fall, 0) if behavior.mode is Mode.PROPORTIONAL else 0
-    return _moved(held, tried, now, Reason.PROBING, why, trial=True)
+    return moved(held, tried, now, Reason.PROBING, why, trial=True)
 
 
 # Unknown: hold.
@@ -393,39 +336,12 @@ def _lost(held: Decision, behavior: Behavior, why: str, now: datetime) -> Decisi
         case OnMetricsLoss.HOLD:
             return replace(held, reason=Reason.METRICS_LOST, message=f"{why}; onMetricsLoss is Hold")
         case OnMetricsLoss.RELEASE:
-            return _moved(held, 0, now, Reason.METRICS_LOST, f"{why}; onMetricsLoss is Release")
+            return moved(held, 0, now, Reason.METRICS_LOST, f"{why}; onMetricsLoss is Release")
         case OnMetricsLoss.OFFLOAD:
-            return _moved(held, highest(behavior), now, Reason.METRICS_LOST, f"{why}; onMetricsLoss is Offload")
+            return moved(held, highest(behavior), now, Reason.METRICS_LOST, f"{why}; onMetricsLoss is Offload")
 
 
-# Moving.
-
-
-def _moved(
-    held: Decision, percentage: int, now: datetime, reason: Reason, why: str, *, trial: bool | None = None
-) -> Decision:
-    """Put another percentage in force; `trial` tells a release (on trial or not) from other moves."""
-    said = replace(held, reason=reason, message=why)
-    if percentage == held.percentage:
-        return said
-    restraint = held.restraint
-    if trial is not None:
-        top = restraint.top if restraint.released_at == held.since else held.percentage
-        restraint = replace(restraint, released_at=now, trial=trial, fall=min(restraint.fall * 2, 100), top=top)
-    return replace(
-        said,
-        percentage=percentage,
-        since=now,
-        shares=demand.remember(held.shares, now, 0 if held.dry else percentage),
-        timers=replace(held.timers, under_since=None, stuck_since=None),
-        restraint=restraint,
-        history=(*held.history, _told(held, percentage, now, reason, why))[-REMEMBERED:],
-    )
-
-
-def _told(held: Decision, percentage: int, now: datetime, reason: Reason, why: str) -> Change:
-    said = why if len(why) <= LONGEST_WHY else f"{why[:LONGEST_WHY]}…"
-    return Change(now, held.percentage, percentage, reason, said)
+# Following a changed spec.
 
 
 def _bounded(before: Decision, behavior: Behavior, now: datetime) -> Decision:
@@ -437,11 +353,18 @@ def _bounded(before: Decision, behavior: Behavior, now: datetime) -> Decision:
     by_hand = bool(before.history) and before.history[-1].reason is Reason.OVERRIDDEN
     if by_hand or _between_steps(before, behavior):
         wanted = min(before.percentage, wanted)
-    return _moved(before, wanted, now, before.reason, before.message)
+    return moved(before, wanted, now, before.reason, before.message)
 
 
 def _reset(before: Decision, now: datetime, reason: Reason, why: str) -> Decision:
-    return replace(_moved(before, 0, now, reason, why), timers=Timers(), restraint=Restraint(), demand=None)
+    return replace(
+        moved(before, 0, now, reason, why),
+        timers=Timers(),
+        restraint=Restraint(),
+        demand=None,
+        cap=None,
+        learned=adaptive.NOTHING,
+    )
 
 
 def _worst(verdict: Verdict) -> Assessed:

@@ -8,7 +8,10 @@ from beamlit_controller.core.spec import OffloadSpec
 def in_flight(spec: OffloadSpec, cap: Fraction | None, *, ready: int, gateways: int) -> Fraction | None:
     """Give the most for each gateway, so that all together it is the smaller of the spec's number and the cap per ready server.
 
-    None where neither limits anything. All gateways together let at least one through, for something has to be tried.
+    None where neither limits anything. A cap of 0 lets nothing through that may leave; otherwise all gateways together let at
+    least one through, for something has to be tried.
     """
+    if cap == 0:
+        return Fraction(0)
     limits = [Fraction(each) for each in (spec.overflow.max_in_flight_per_replica, cap) if each is not None]
     return max(Fraction(1), min(limits) * ready) / max(1, gateways) if limits else None

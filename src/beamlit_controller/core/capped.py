@@ -1,0 +1,122 @@
+"""The decision in Adaptive mode: which part of the requests may leave, and how many local may have in flight before they do.
+
+The share is `percentage` from the moment that there is a cap, and what really leaves is what the cap turns away. Where
+requests have to leave whatever local could take (an override, metrics that are lost), the cap is 0.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from fractions import Fraction
+
+from beamlit_controller.core import adaptive, wording
+from beamlit_controller.core.adaptive import Learned
+from beamlit_controller.core.decided import Decision, Restraint, Timers, moved
+from beamlit_controller.core.flow import Flow
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing
+from beamlit_controller.core.spec import Behavior, OffloadSpec, OnMetricsLoss
+from beamlit_controller.core.verdict import Assessed, Judgement, Unread, Verdict
+
+NO_ROOM = Fraction(0)
+"""The cap that every request which may leave does not fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What is known of the local servers: what the gateways saw of their requests, and how many are ready."""
+
+    flow: Flow | Missing
+    ready: int
+
+
+def decide(spec: OffloadSpec, before: Decision, verdict: Verdict, now: datetime, *, local: Local) -> Decision:
+    """Follow the worst metric with the cap; hold it while one can't be read."""
+    held = replace(before, learned=_seen(spec, before.learned, local), restraint=Restraint(), trend=None)
+    if verdict.judgement is Judgement.UNKNOWN:
+        return _unknown(held, spec.behavior, verdict, now)
+    held = replace(held, timers=replace(held.timers, unread_since=None, under_since=None, stuck_since=None))
+    return _known(held, spec, verdict, now)
+
+
+def forced(decision: Decision) -> Decision:
+    """Make the whole share leave, whatever was learned."""
+    return replace(decision, cap=NO_ROOM)
+
+
+def _seen(spec: OffloadSpec, learned: Learned, local: Local) -> Learned:
+    """Add what was seen; begin with the limit that the user wrote, and never go above it."""
+    known = adaptive.trusted(learned)
+    if isinstance(local.flow, Flow):
+        known = adaptive.saw(known, local.flow, ready=local.ready)
+    return _limited(spec, known)
+
+
+def _limited(spec: OffloadSpec, learned: Learned) -> Learned:
+    most = spec.overflow.max_in_flight_per_replica
+    above = most is not None and (learned.cap is None or learned.cap > most)
+    return replace(learned, cap=Fraction(most)) if above and most is not None else learned
+
+
+def _known(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime) -> Decision:
+    behavior, worst = spec.behavior, _worst(verdict.metrics)
+    over = verdict.judgement is Judgement.OVER
+    over_since = (held.timers.over_since or now) if over else None
+    held = replace(held, timers=replace(held.timers, over_since=over_since), demand=_demand(held.learned, worst))
+    window = behavior.engage.stabilization_window
+    if over_since is not None and held.learned.cap is None and now - over_since < window:
+        left = wording.seconds(window - (now - over_since))
+        message = f"{wording.comparison(worst)}; limits the requests in flight in {left} if it stays so"
+        return _in_force(held, behavior, now, reason=Reason.STABILIZING, message=message)
+    ratio = worst.ratio / (1 + Fraction(behavior.engage.tolerance))
+    learned = adaptive.follow(held.learned, adaptive.Sample(ratio, worst.since, worst.until), now)
+    learned = _limited(spec, learned)
+    reason = Reason.METRIC_ABOVE_TARGET if over else Reason.METRIC_BELOW_TARGET
+    why = wording.comparison(worst) if over else wording.readings(verdict.metrics)
+    return _in_force(replace(held, learned=learned), behavior, now, reason=reason, message=f"{why}; {_said(learned)}")
+
+
+def _in_force(held: Decision, behavior: Behavior, now: datetime, *, reason: Reason, message: str) -> Decision:
+    cap = held.learned.cap
+    decided = moved(held, 0 if cap is None else behavior.percentage, now, reason, message)
+    return replace(decided, cap=cap, shares=held.shares)
+
+
+def _said(learned: Learned) -> str:
+    if learned.cap is None:
+        return "nothing limits the requests in flight yet"
+    return f"at most {float(learned.cap):.4g} requests in flight per ready replica"
+
+
+def _demand(learned: Learned, worst: Assessed) -> Fraction | None:
+    local = adaptive.remaining(learned, worst.since, worst.until)
+    return worst.ratio / local if local else None
+
+
+def _unknown(held: Decision, behavior: Behavior, verdict: Verdict, now: datetime) -> Decision:
+    unread = tuple(metric for metric in verdict.metrics if isinstance(metric, Unread))
+    nothing_read = len(unread) == len(verdict.metrics)
+    unread_since = (held.timers.unread_since or now) if nothing_read else None
+    held = replace(held, timers=Timers(unread_since=unread_since), demand=None)
+    why = "; ".join(wording.loss(metric) for metric in unread)
+    if unread_since is not None and now - unread_since >= behavior.metrics_loss:
+        return _lost(held, behavior, why, now)
+    message = f"{why}; {_said(held.learned)} until it is read again"
+    return _in_force(held, behavior, now, reason=Reason.METRICS_UNAVAILABLE, message=message)
+
+
+def _lost(held: Decision, behavior: Behavior, why: str, now: datetime) -> Decision:
+    message, shares = f"{why}; onMetricsLoss is {behavior.on_metrics_loss.value}", held.shares
+    match behavior.on_metrics_loss:
+        case OnMetricsLoss.HOLD:
+            return _in_force(held, behavior, now, reason=Reason.METRICS_LOST, message=message)
+        case OnMetricsLoss.RELEASE:
+            released = moved(held, 0, now, Reason.METRICS_LOST, message)
+            return replace(released, cap=None, shares=shares)
+        case OnMetricsLoss.OFFLOAD:
+            return forced(moved(held, behavior.percentage, now, Reason.METRICS_LOST, message))
+
+
+def _worst(metrics: Sequence[Assessed | Unread]) -> Assessed:
+    read = [metric for metric in metrics if isinstance(metric, Assessed)]
+    return max(read, key=lambda metric: metric.ratio)

@@ -1,0 +1,123 @@
+"""What was decided: the percentage and the cap in force, why, and what the next decision needs to know of the past."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+from beamlit_controller.core import adaptive, demand, proportional
+from beamlit_controller.core.adaptive import Learned
+from beamlit_controller.core.demand import Share
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.trigger import Sight
+
+FIRST_TRIAL = timedelta(seconds=600)
+REMEMBERED = 20
+"""Changes in the history."""
+LONGEST_WHY = 200
+"""Characters of what a change in the history says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timers:
+    """Since when things have been as they are; None while they are not."""
+
+    over_since: datetime | None = None
+    under_since: datetime | None = None
+    stuck_since: datetime | None = None
+    unread_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Restraint:
+    """What earlier releases taught: when the last one was, how long to wait before the next, how far it may fall."""
+
+    released_at: datetime | None = None
+    trial: bool = False
+    release_window: timedelta = timedelta(0)
+    trial_wait: timedelta = FIRST_TRIAL
+    fall: int = proportional.FALL
+    top: int = 0
+    """The share that the last fall began at: if that was too soon, it is returned to in one go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """The highest ratio of the last sample, when that sample ended, and whether it is less than the one before."""
+
+    ratio: Fraction
+    until: datetime
+    falling: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One move of the percentage, and why."""
+
+    at: datetime
+    previous: int
+    percentage: int
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The percentage in force, why, and since when; and all that the next decision needs to know of the past.
+
+    `history` has the last changes, the latest at its end, and `sight` what was seen of the metrics: nothing is decided
+    by them, people ask for them. With `dry` it is what would be in force: nothing is sent to the remote, and `shares` are 0.
+    In Adaptive mode `percentage` is the part of the requests that may leave, `cap` how many local requests may be in flight
+    per ready replica before they do (None is no limit), and `learned` what the next cap follows from.
+    """
+
+    percentage: int
+    reason: Reason
+    message: str
+    since: datetime
+    shares: tuple[Share, ...]
+    demand: Fraction | None = None
+    timers: Timers = Timers()
+    restraint: Restraint = Restraint()
+    trend: Trend | None = None
+    dry: bool = False
+    history: tuple[Change, ...] = ()
+    sight: Sight | None = None
+    cap: Fraction | None = None
+    learned: Learned = adaptive.NOTHING
+
+    @property
+    def sent(self) -> int:
+        """Give the percentage that really goes to the remote."""
+        return 0 if self.dry else self.percentage
+
+
+def begin(now: datetime) -> Decision:
+    """Give the state before the first decision: everything is served locally."""
+    return Decision(0, Reason.METRIC_BELOW_TARGET, "nothing was read yet", now, (Share(now, 0),))
+
+
+def moved(
+    held: Decision, percentage: int, now: datetime, reason: Reason, why: str, *, trial: bool | None = None
+) -> Decision:
+    """Put another percentage in force; `trial` tells a release (on trial or not) from other moves."""
+    said = replace(held, reason=reason, message=why)
+    if percentage == held.percentage:
+        return said
+    restraint = held.restraint
+    if trial is not None:
+        top = restraint.top if restraint.released_at == held.since else held.percentage
+        restraint = replace(restraint, released_at=now, trial=trial, fall=min(restraint.fall * 2, 100), top=top)
+    return replace(
+        said,
+        percentage=percentage,
+        since=now,
+        shares=demand.remember(held.shares, now, 0 if held.dry else percentage),
+        timers=replace(held.timers, under_since=None, stuck_since=None),
+        restraint=restraint,
+        history=(*held.history, _told(held, percentage, now, reason, why))[-REMEMBERED:],
+    )
+
+
+def _told(held: Decision, percentage: int, now: datetime, reason: Reason, why: str) -> Change:
+    said = why if len(why) <= LONGEST_WHY else f"{why[:LONGEST_WHY]}…"
+    return Change(now, held.percentage, percentage, reason, said)
