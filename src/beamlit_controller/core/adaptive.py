@@ -15,8 +15,10 @@ SPANS = 60
 GRAIN = timedelta(seconds=2)
 GOAL = Fraction(80, 100)
 SLACK = Fraction(30, 100)
-LOW = Fraction(70, 100)
+LOW = Fraction(80, 100)
 FLAT = Fraction(15, 100)
+RISES = Fraction(30, 100)
+STEEPER = Fraction(115, 100)
 FIRST_STEP = Fraction(10, 100)
 LONGEST_STEP = Fraction(25, 100)
 MOST_FALLS, MOST_CLIMBS = 4, 5
@@ -58,6 +60,8 @@ class Learned:
     """Raises since the cap was last lowered."""
     over: Fraction | None = None
     falls: int = 0
+    top: Fraction | None = None
+    """The cap that was lowered last: it was too high."""
     slope: Fraction | None = None
     """By how much the ratio grows with one request more in flight per replica."""
     last: Point | None = None
@@ -146,23 +150,39 @@ def _point(sample: Sample, levels: tuple[Fraction, ...]) -> Point:
 
 
 def _noted(learned: Learned, point: Point) -> Learned:
-    last, slope = learned.last, learned.slope
-    if last is not None and min(last.ratio, point.ratio) > 2 * FLAT:
-        across, up = point.in_flight - last.in_flight, point.ratio - last.ratio
-        if (
-            abs(across) >= max(Fraction(1), point.in_flight * Fraction(15, 100))
-            and abs(up) > Fraction(1, 10)
-            and up / across > 0
-        ):
-            found = up / across
-            slope = found if slope is None else (slope + found) / 2 if found > slope else (slope * 9 + found) / 10
-            slope = Fraction(round(slope * 10000), 10000) or None
-    calm = learned.calm
-    if point.ratio <= 1 and (calm is None or point.in_flight >= calm.in_flight * Fraction(9, 10)):
-        calm = point
-    elif point.ratio <= 1 and calm is not None:
-        calm = replace(calm, in_flight=_rounded(calm.in_flight * Fraction(97, 100)))
-    return replace(learned, last=point, slope=slope, calm=calm)
+    """Remember a point of the curve, and what it tells of the slope together with the one before."""
+    found = _slope(learned.last, point)
+    slope = learned.slope if found is None else _blended(learned.slope, found)
+    return replace(learned, last=point, slope=slope, calm=_calmer(learned.calm, point))
+
+
+def _slope(last: Point | None, point: Point) -> Fraction | None:
+    """Give the slope between two points that are both in the part of the curve that rises, and not too near to each other."""
+    if last is None or min(last.ratio, point.ratio) < RISES:
+        return None
+    across, up = point.in_flight - last.in_flight, point.ratio - last.ratio
+    apart = abs(across) >= max(Fraction(1), point.in_flight / 20) and abs(up) > Fraction(1, 10)
+    return up / across if apart and up / across > 0 else None
+
+
+def _blended(slope: Fraction | None, found: Fraction) -> Fraction:
+    """Follow a steeper slope sooner: samples that cover a change look flatter than it is."""
+    if slope is None:
+        mixed = found
+    elif found > slope:
+        mixed = (slope + found) / 2
+    else:
+        mixed = (slope * 9 + found) / 10
+    return max(Fraction(1, 10_000), min(Fraction(round(mixed * 10_000), 10_000), MOST))
+
+
+def _calmer(calm: Point | None, point: Point) -> Point | None:
+    """Give the highest number in flight that was well; an old one counts less and less."""
+    if point.ratio > 1:
+        return calm
+    if calm is None or point.in_flight >= calm.in_flight * Fraction(9, 10):
+        return point
+    return replace(calm, in_flight=_rounded(calm.in_flight * Fraction(97, 100)))
 
 
 def _first(calm: Point | None, point: Point) -> Fraction:
@@ -183,12 +203,13 @@ def _wanted(
     knee = _knee(levels, point.ratio / slope)
     aim = _aim(knee, slope)
     if point.ratio > 1:
+        aim = _aim(_knee(levels, point.ratio / (slope * STEEPER)), slope * STEEPER)
         return _lowered(cap, learned, point, aim) if aim < cap else (cap, learned)
     learned = replace(learned, over=None, falls=0)
     if bound and point.ratio <= FLAT and knee >= cap - GOAL / slope / 2:
-        return cap + min(_stride(cap, learned), 2**learned.climbs / slope), _climbed(learned)
-    if bound and aim > cap + min(SLACK / slope, max(cap / 20, Fraction(1, 4))):
-        return min(cap + _stride(cap, learned), aim), learned
+        return _raised(cap, learned, cap + 2**learned.climbs / slope)
+    if bound and point.ratio < LOW and aim > cap + min(SLACK / slope, max(cap / 20, Fraction(1, 4))):
+        return _raised(cap, learned, aim)
     return cap, learned
 
 
@@ -200,25 +221,33 @@ def _aim(knee: Fraction, slope: Fraction) -> Fraction:
 
 def _lowered(cap: Fraction, learned: Learned, point: Point, aim: Fraction) -> tuple[Fraction, Learned]:
     """Lower the cap, at first no further than if the ratio went with it; further each time that the ratio stayed."""
-    stuck = learned.over is not None and point.ratio > learned.over * Fraction(9, 10)
+    stuck = learned.over is not None and abs(point.ratio / learned.over - 1) <= Fraction(1, 10)
     falls = min(learned.falls + 1, MOST_FALLS) if stuck else 0
     least = cap / min(max(point.ratio, LEAST_FALL) ** (2**falls), Fraction(3))
-    return max(least, aim), replace(learned, climbs=0, falls=falls, over=point.ratio)
+    return max(least, aim), replace(learned, climbs=0, falls=falls, over=point.ratio, top=cap)
 
 
-def _climbed(learned: Learned) -> Learned:
-    return replace(learned, climbs=min(learned.climbs + 1, MOST_CLIMBS))
+def _raised(cap: Fraction, learned: Learned, wanted: Fraction) -> tuple[Fraction, Learned]:
+    """Raise the cap in longer and longer steps, but towards one that was too high only by halves, each time less so."""
+    top = learned.top if learned.top is not None and learned.top > cap * Fraction(21, 20) else None
+    highest = MOST if top is None else (cap + top) / 2
+    climbed = replace(
+        learned,
+        climbs=min(learned.climbs + 1, MOST_CLIMBS),
+        top=None if top is None else _rounded(top * Fraction(11, 10)),
+    )
+    return min(wanted, cap + _stride(cap, learned), highest), climbed
 
 
 def _blindly(cap: Fraction, learned: Learned, point: Point, *, bound: bool) -> tuple[Fraction, Learned]:
     """Go by the ratio alone while the slope is not known."""
     if point.ratio > 1:
-        draining = point.in_flight > cap * Fraction(115, 100) + Fraction(1, 2)
+        draining = point.in_flight > cap * Fraction(105, 100) + Fraction(1, 2)
         return (cap, learned) if draining else _lowered(cap, learned, point, Fraction(0))
     learned = replace(learned, over=None, falls=0)
     if not bound or point.ratio >= LOW or point.in_flight < cap * Fraction(85, 100) - Fraction(1, 2):
         return cap, learned
-    return cap + _stride(cap, learned), _climbed(learned)
+    return _raised(cap, learned, MOST)
 
 
 def _stride(cap: Fraction, learned: Learned) -> Fraction:
