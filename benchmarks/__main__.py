@@ -10,7 +10,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from beamlit_controller.telemetry import logs
-from benchmarks import assess, decisions, evaluation, gateway, machine, pods, push, reaction, reconcile, streams
+from benchmarks import (
+    adaptive,
+    assess,
+    decisions,
+    evaluation,
+    gateway,
+    machine,
+    pods,
+    push,
+    reaction,
+    reconcile,
+    streams,
+)
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "gateway": lambda: asyncio.run(gateway.main()),
@@ -20,6 +32,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "evaluation": lambda: asyncio.run(evaluation.main()),
     "reconcile": lambda: asyncio.run(reconcile.main()),
     "assess": assess.main,
+    "adaptive": adaptive.main,
     "decisions": decisions.main,
     "pods": pods.main,
 }

@@ -90,10 +90,11 @@ def lasting(learned: Learned) -> Learned:
 
 def trusted(learned: Learned) -> Learned:
     """Give what was recalled if it can be true, else nothing."""
-    cap, slope = learned.cap, learned.slope
-    possible = (cap is None or LEAST <= cap <= MOST) and (slope is None or 0 < slope <= MOST)
-    bounded = learned.climbs >= 0 and 0 <= learned.falls <= MOST_FALLS and len(learned.recent) <= SPANS
-    return learned if possible and bounded else NOTHING
+    numbers = (learned.slope, learned.over, learned.top)
+    possible = all(number is None or 0 < number <= 2 * MOST for number in numbers)
+    counted = 0 <= learned.climbs <= MOST_CLIMBS and 0 <= learned.falls <= MOST_FALLS
+    within = learned.cap is None or LEAST <= learned.cap <= MOST
+    return learned if possible and counted and within and len(learned.recent) <= SPANS else NOTHING
 
 
 def remaining(learned: Learned, since: datetime, until: datetime) -> Fraction | None:
@@ -224,7 +225,7 @@ def _lowered(cap: Fraction, learned: Learned, point: Point, aim: Fraction) -> tu
     stuck = learned.over is not None and abs(point.ratio / learned.over - 1) <= Fraction(1, 10)
     falls = min(learned.falls + 1, MOST_FALLS) if stuck else 0
     least = cap / min(max(point.ratio, LEAST_FALL) ** (2**falls), Fraction(3))
-    return max(least, aim), replace(learned, climbs=0, falls=falls, over=point.ratio, top=cap)
+    return max(least, aim), replace(learned, climbs=0, falls=falls, over=min(point.ratio, MOST), top=cap)
 
 
 def _raised(cap: Fraction, learned: Learned, wanted: Fraction) -> tuple[Fraction, Learned]:
@@ -234,7 +235,7 @@ def _raised(cap: Fraction, learned: Learned, wanted: Fraction) -> tuple[Fraction
     climbed = replace(
         learned,
         climbs=min(learned.climbs + 1, MOST_CLIMBS),
-        top=None if top is None else _rounded(top * Fraction(11, 10)),
+        top=None if top is None else min(MOST, _rounded(top * Fraction(11, 10))),
     )
     return min(wanted, cap + _stride(cap, learned), highest), climbed
 

@@ -1,0 +1,112 @@
+"""The rules for what leaves, played request by request, beside each other: one table.
+
+`python -m benchmarks adaptive`. Nothing here depends on the machine.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from fractions import Fraction
+
+from beamlit_controller.core import decision
+from beamlit_controller.core.decision import Decision
+from beamlit_controller.core.signals import NOT_ASKED
+from beamlit_controller.core.spec import Behavior, ExternalMetric, MetricIdentifier, Mode, ModelKey, OffloadSpec, Value
+from beamlit_controller.core.verdict import Assessed, Current, Judgement, Unread, Verdict
+from benchmarks import adaptive_plant
+from benchmarks.adaptive_loads import LOADS, SHIFTS
+from benchmarks.adaptive_plant import START, Metric, Plant, Result, Round, Rule, Setting, exact
+
+METRIC = ExternalMetric(MetricIdentifier("load"), Value(1000))
+ADAPTIVE = Behavior(mode=Mode.ADAPTIVE)
+DELAYS = (1, 15, 45, 60)
+LOW = Fraction(9, 10)
+
+
+class Product:
+    """The code that decides, as a rule of the plant."""
+
+    def __init__(self, behavior: Behavior) -> None:
+        self._spec = OffloadSpec(ModelKey("simulated", "plant"), "plant", metrics=(METRIC,), behavior=behavior)
+        self.last: Decision | None = None
+
+    def __call__(self, seen: Round) -> Setting:
+        """Decide, and give what is in force."""
+        now = START + timedelta(seconds=seen.at)
+        verdict = _verdict(seen)
+        self.last = decision.decide(self._spec, self.last, verdict, now, flow=seen.flow, ready=seen.ready)
+        return Setting(self.last.sent, None if self.last.cap is None else float(self.last.cap))
+
+
+def plain(seen: Round) -> Setting:
+    """Send 60 % while the metric is over its target, else nothing."""
+    return Setting(60 if seen.ratio is not None and seen.ratio > 1 else 0)
+
+
+def knowing(plant: Plant) -> Rule:
+    """Give a cap that is right for the servers as they are at the beginning, and stays."""
+    cap = plant.right(0)
+    return lambda _: Setting(100, cap)
+
+
+def following(plant: Plant) -> Rule:
+    """Give the cap that is right at every moment: nobody can know it."""
+    return lambda seen: Setting(100, plant.right(seen.at))
+
+
+RULES: dict[str, Callable[[Plant], Rule]] = {
+    "plain rule": lambda _: plain,
+    "Fixed, 60 %": lambda _: Product(Behavior(percentage=60)),
+    "Proportional": lambda _: Product(Behavior(percentage=95, mode=Mode.PROPORTIONAL)),
+    "static cap": knowing,
+    "Adaptive": lambda _: Product(ADAPTIVE),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Worst:
+    """The worst of several courses."""
+
+    over: float = 0.0
+    needless: float = 0.0
+    sent: float = 0.0
+    wait: float = 0.0
+
+    def with_(self, result: Result) -> "Worst":
+        """Add a course."""
+        return Worst(
+            max(self.over, result.far_over),
+            max(self.needless, result.wasted),
+            max(self.sent, result.sent),
+            max(self.wait, result.wait(0.95)),
+        )
+
+
+def main() -> None:
+    print("\n".join(table()))
+
+
+def table() -> Iterator[str]:
+    """Give the figures as Markdown: each is the worst over the delays, at constant capacity and while it is halved on the way."""
+    yield "| metric | load | capacity | rule | far over | needless | sent | p95 wait |"
+    yield "|---|---|---|---|--:|--:|--:|--:|"
+    shifts = {"constant": adaptive_plant.always, "halved": SHIFTS["halved"]}
+    for metric, name, (shift, capacity) in itertools.product((Metric.QUEUE, Metric.SLOTS), LOADS, shifts.items()):
+        for rule, built in RULES.items():
+            worst = Worst()
+            for delay in DELAYS:
+                plant = Plant(LOADS[name], metric=metric, delay=delay, capacity=capacity)
+                worst = worst.with_(adaptive_plant.run(plant, built(plant)))
+            figures = f"{worst.over:.0%} | {worst.needless:.0%} | {worst.sent:.0%} | {worst.wait:.1f} s"
+            yield f"| {metric} | {name} | {shift} | {rule} | {figures.replace('%', ' %')} |"
+
+
+def _verdict(seen: Round) -> Verdict:
+    if seen.ratio is None:
+        return Verdict(Judgement.UNKNOWN, None, (Unread(METRIC, NOT_ASKED),))
+    ratio = exact(seen.ratio)
+    since, until = (START + timedelta(seconds=at) for at in (seen.since, seen.until))
+    judged = Judgement.OVER if ratio > 1 else Judgement.UNDER if ratio <= LOW else Judgement.BETWEEN
+    read = Assessed(METRIC, Current(value=round(1000 * ratio)), ratio, since, until)
+    return Verdict(judged, ratio, (read,))

@@ -1,0 +1,253 @@
+"""Adaptive mode: what is decided about the cap, and what never happens whatever is seen."""
+
+import itertools
+from dataclasses import replace
+from datetime import timedelta
+from fractions import Fraction
+
+import pydantic
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beamlit_controller.core import adaptive, decision, limits
+from beamlit_controller.core.adaptive import Learned
+from beamlit_controller.core.decision import Decision
+from beamlit_controller.core.flow import Flow
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.spec import Behavior, Mode, OffloadSpec, OnMetricsLoss, Overflow, Override
+from builders import NOW, spec, verdict
+
+PERIOD = timedelta(seconds=5)
+ADAPTIVE = Behavior(percentage=80, mode=Mode.ADAPTIVE)
+RECORDED = pydantic.TypeAdapter(Decision)
+
+RATIOS = st.integers(0, 500).map(lambda hundredths: Fraction(hundredths, 100))
+ROUNDS = st.lists(st.tuples(RATIOS, st.integers(0, 400), st.integers(0, 50)), min_size=1, max_size=60)
+
+
+def flow(in_flight: int, overflowed: int, *, at: int, served: int = 20) -> Flow:
+    until = NOW + PERIOD * at
+    return Flow(until - PERIOD, until, in_flight, in_flight, served, overflowed, overflowed)
+
+
+def played(
+    rounds: list[tuple[Fraction | float | None, int, int]],
+    *,
+    asked: OffloadSpec | None = None,
+    previous: Decision | None = None,
+    since: int = 0,
+    ready: int = 2,
+    late: timedelta = timedelta(0),
+) -> list[Decision]:
+    """Decide round by round: a ratio that covers the last five seconds, what is in flight then, and what overflowed."""
+    asked = asked or spec(behavior=ADAPTIVE)
+    decisions = []
+    for step, (ratio, in_flight, overflowed) in enumerate(rounds, since):
+        at = NOW + PERIOD * step
+        seen = verdict(ratio, at=at, age=late, window=PERIOD)
+        told = flow(in_flight, overflowed, at=step)
+        previous = decision.decide(asked, previous, seen, at, flow=told, ready=ready)
+        decisions.append(previous)
+    return decisions
+
+
+def test_nothing_may_leave_until_the_metric_was_over_its_target() -> None:
+    decided = played([(0.0, 4, 0), (0.9, 16, 0), (1.0, 20, 0)])
+
+    assert {(each.percentage, each.cap) for each in decided} == {(0, None)}
+
+
+def test_the_first_sample_over_the_target_sets_a_cap_below_what_was_in_flight() -> None:
+    decided = played([(0.0, 8, 0), (4.0, 32, 0)])[-1]
+
+    assert decided.percentage == 80
+    assert decided.reason is Reason.METRIC_ABOVE_TARGET
+    assert decided.cap is not None
+    assert 4 <= decided.cap < 16
+
+
+def test_a_cap_that_binds_while_nothing_waits_is_raised() -> None:
+    first, *_, last = played([(4.0, 32, 0), *[(0.0, 8, 9)] * 12])
+
+    assert first.cap is not None
+    assert last.cap is not None
+    assert last.cap > 6
+
+
+def test_a_cap_that_does_not_bind_stays() -> None:
+    first, *others = played([(4.0, 32, 0), *[(0.0, 3, 0)] * 12])
+
+    assert {each.cap for each in others} == {first.cap}
+
+
+def test_a_sample_from_before_the_last_change_changes_nothing() -> None:
+    before = played([(4.0, 32, 0)])[-1]
+    old = verdict(4, at=NOW + PERIOD, age=PERIOD / 2, window=PERIOD)
+
+    after = decision.decide(spec(behavior=ADAPTIVE), before, old, NOW + PERIOD, flow=flow(32, 9, at=1), ready=2)
+
+    assert after.cap == before.cap
+
+
+def test_it_begins_with_the_limit_that_the_user_wrote_and_never_goes_above_it() -> None:
+    asked = spec(behavior=ADAPTIVE, overflow=Overflow(max_in_flight_per_replica=6))
+
+    decided = played([(0.0, 2, 0), *[(0.0, 12, 9)] * 12], asked=asked)
+
+    assert {(each.percentage, each.cap) for each in decided} == {(80, Fraction(6))}
+
+
+def test_the_stabilization_window_comes_before_the_first_cap() -> None:
+    engage = replace(ADAPTIVE.engage, stabilization_window=timedelta(seconds=10))
+    asked = spec(behavior=replace(ADAPTIVE, engage=engage))
+
+    decided = played([(4.0, 32, 0)] * 3, asked=asked)
+
+    assert [each.percentage for each in decided] == [0, 0, 80]
+    assert decided[0].reason is Reason.STABILIZING
+
+
+def test_disabled_everything_learned_is_forgotten() -> None:
+    before = played([(4.0, 32, 0)])[-1]
+
+    after = played([(4.0, 32, 0)], asked=spec(behavior=ADAPTIVE, enabled=False), previous=before, since=1)[-1]
+
+    assert (after.percentage, after.cap, after.learned) == (0, None, adaptive.NOTHING)
+
+
+def test_an_override_beats_the_cap_and_leaves_what_was_learned() -> None:
+    before = played([(4.0, 32, 0)])[-1]
+    by_hand = spec(behavior=ADAPTIVE, override=Override(25))
+
+    during = played([(4.0, 32, 0)], asked=by_hand, previous=before, since=1)[-1]
+    after = played([(0.0, 2, 0)], previous=during, since=2)[-1]
+
+    assert (during.percentage, during.cap, during.reason) == (25, 0, Reason.OVERRIDDEN)
+    assert (after.percentage, after.cap) == (80, before.cap)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "share", "capped"),
+    [(OnMetricsLoss.HOLD, 80, True), (OnMetricsLoss.RELEASE, 0, False), (OnMetricsLoss.OFFLOAD, 80, False)],
+)
+def test_metrics_that_are_lost_freeze_the_cap_and_then_do_as_asked(
+    wanted: OnMetricsLoss, share: int, *, capped: bool
+) -> None:
+    asked = spec(behavior=replace(ADAPTIVE, on_metrics_loss=wanted))
+    before = played([(4.0, 32, 0)], asked=asked)[-1]
+
+    lost = played([(None, 32, 9)] * 14, asked=asked, previous=before, since=1)
+    found = played([(0.5, 4, 0)], asked=asked, previous=lost[-1], since=15)[-1]
+
+    assert {each.cap for each in lost[:11]} == {before.cap}
+    assert lost[-1].percentage == share
+    assert (lost[-1].cap == before.cap) == capped
+    assert (found.percentage, found.cap) == (80, before.cap)
+
+
+def test_another_mode_begins_without_what_was_learned() -> None:
+    before = played([(4.0, 32, 0)])[-1]
+
+    after = played([(0.5, 4, 0)], asked=spec(behavior=Behavior()), previous=before, since=1)[-1]
+
+    assert (after.percentage, after.cap, after.learned) == (0, None, adaptive.NOTHING)
+
+
+def test_what_is_recorded_is_what_is_gone_on_from() -> None:
+    before = played([(0.0, 8, 0), (4.0, 32, 0), (3.0, 26, 4), (0.0, 8, 9)])[-1]
+    kept = replace(before, learned=adaptive.lasting(before.learned))
+
+    recalled = RECORDED.validate_json(RECORDED.dump_json(kept))
+
+    assert recalled == kept
+    assert recalled.learned.cap == before.cap
+    assert recalled.learned.recent == ()
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        Learned(cap=Fraction(-1)),
+        Learned(cap=Fraction(10**30)),
+        Learned(cap=Fraction(4), slope=Fraction(0)),
+        Learned(cap=Fraction(4), slope=Fraction(10**30)),
+        Learned(cap=Fraction(4), climbs=10**9),
+        Learned(cap=Fraction(4), falls=10**9),
+        Learned(cap=Fraction(4), over=Fraction(0)),
+        Learned(cap=Fraction(4), top=Fraction(-4)),
+    ],
+)
+def test_a_recalled_state_that_can_not_be_true_is_dropped(hostile: Learned) -> None:
+    before = replace(decision.begin(NOW), learned=hostile, cap=hostile.cap, percentage=80)
+
+    after = played([(0.5, 4, 0)], previous=before)[-1]
+
+    assert (after.percentage, after.cap) == (0, None)
+
+
+def test_replicas_that_come_are_given_as_much_as_those_that_were_there() -> None:
+    decided = played([(4.0, 32, 0)])[-1]
+
+    two, four = (limits.in_flight(spec(), decided.cap, ready=ready, gateways=2) for ready in (2, 4))
+
+    assert two is not None
+    assert four == 2 * two
+
+
+@given(ROUNDS, st.integers(1, 100))
+def test_the_cap_and_the_share_stay_within_their_bounds(rounds: list[tuple[Fraction, int, int]], most: int) -> None:
+    asked = spec(behavior=replace(ADAPTIVE, percentage=most))
+
+    for decided in played(list(rounds), asked=asked):
+        assert decided.percentage in {0, most}
+        assert (decided.percentage == 0) == (decided.cap is None)
+        assert decided.cap is None or adaptive.LEAST <= decided.cap <= adaptive.MOST
+        assert len(decided.learned.recent) <= adaptive.SPANS
+
+
+@given(ROUNDS, RATIOS, RATIOS, st.integers(0, 400), st.integers(0, 50))
+def test_a_higher_ratio_never_gives_a_higher_cap(
+    rounds: list[tuple[Fraction, int, int]], one: Fraction, other: Fraction, in_flight: int, overflowed: int
+) -> None:
+    before = replace(played(list(rounds))[-1])
+    learned = replace(before.learned, last=None)
+    before = replace(before, learned=learned)
+
+    low, high = (
+        played([(ratio, in_flight, overflowed)], previous=before, since=len(rounds))[-1].cap
+        for ratio in sorted((one, other))
+    )
+
+    assert high is not None or low is None
+    assert low is None or (high is not None and high <= low)
+
+
+@given(ROUNDS)
+def test_with_a_metric_that_is_late_the_cap_changes_once_in_the_time_that_it_is_late(
+    rounds: list[tuple[Fraction, int, int]],
+) -> None:
+    late = timedelta(seconds=15)
+
+    caps = [each.cap for each in played(list(rounds), late=late)]
+
+    changed = [step for step in range(1, len(caps)) if caps[step] != caps[step - 1]]
+    assert all((after - before) * PERIOD >= late + PERIOD for before, after in itertools.pairwise(changed))
+
+
+@given(ROUNDS)
+def test_in_a_dry_run_the_same_is_decided_and_nothing_is_sent(rounds: list[tuple[Fraction, int, int]]) -> None:
+    dry = played(list(rounds), asked=spec(behavior=replace(ADAPTIVE, dry_run=True)))
+    real = played(list(rounds))
+
+    assert [each.cap for each in dry] == [each.cap for each in real]
+    assert {each.sent for each in dry} == {0}
+
+
+@given(ROUNDS)
+def test_a_metric_that_is_lost_never_moves_the_cap(rounds: list[tuple[Fraction, int, int]]) -> None:
+    before = played(list(rounds))[-1]
+
+    lost = played([(None, 400, 50)] * 20, previous=before, since=len(rounds))
+
+    assert {each.cap for each in lost} == {before.cap}
