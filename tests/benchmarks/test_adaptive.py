@@ -1,0 +1,85 @@
+"""Adaptive mode in closed loop, request by request: near a cap that somebody knew, and over its target seldom."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+from benchmarks.adaptive import ADAPTIVE, Product, following
+from benchmarks.adaptive_loads import LOADS, SHIFTS
+from benchmarks.adaptive_plant import Metric, Plant, Result, Service
+
+from benchmarks import adaptive_plant
+
+pytestmark = pytest.mark.long
+
+SMALL = Plant(LOADS["step"])
+
+
+def played(plant: Plant) -> tuple[Result, Result]:
+    """Give what Adaptive mode makes of servers, and what the cap does that is right at every moment."""
+    return adaptive_plant.run(plant, Product(ADAPTIVE)), adaptive_plant.run(plant, following(plant))
+
+
+@pytest.mark.parametrize(("load", "delay"), list(itertools.product(LOADS, (1, 15, 45, 60))))
+def test_at_constant_capacity_it_is_near_a_cap_that_somebody_knew(load: str, delay: int) -> None:
+    plant = replace(SMALL, load=LOADS[load], delay=delay)
+
+    learned, known = played(plant)
+
+    assert learned.far_over <= 0.05
+    assert learned.wasted <= 0.03
+    assert abs(learned.sent - known.sent) <= 0.03
+
+
+@pytest.mark.parametrize(
+    ("load", "shift", "delay"),
+    list(itertools.product(("step", "day", "bursts of minutes", "staircase"), SHIFTS, (15, 60))),
+)
+def test_a_capacity_that_changes_is_learned_anew(load: str, shift: str, delay: int) -> None:
+    plant = replace(SMALL, load=LOADS[load], capacity=SHIFTS[shift], delay=delay)
+
+    learned, known = played(plant)
+
+    assert learned.far_over <= 0.10
+    assert learned.wasted <= 0.05
+    assert abs(learned.sent - known.sent) <= 0.03
+
+
+@pytest.mark.parametrize(("replicas", "slots"), [(1, 1), (8, 1), (1, 64), (4, 16)])
+@pytest.mark.parametrize("service", Service)
+def test_it_learns_for_servers_of_any_size(replicas: int, slots: int, service: Service) -> None:
+    plant = replace(SMALL, first=replicas, slots=slots, mean=replicas * slots / 6, service=service)
+
+    learned, known = played(plant)
+
+    assert learned.far_over <= 0.05
+    assert learned.wasted <= 0.03
+    assert abs(learned.sent - known.sent) <= 0.03
+
+
+@pytest.mark.parametrize("delay", [1, 60])
+def test_slots_in_use_teach_it_too(delay: int) -> None:
+    plant = replace(SMALL, load=LOADS["day"], metric=Metric.SLOTS, delay=delay)
+
+    learned, known = played(plant)
+
+    assert learned.wasted <= 0.03
+    assert abs(learned.sent - known.sent) <= 0.06
+
+
+def test_with_an_autoscaler_on_true_demand_replicas_come_and_the_remote_empties() -> None:
+    plant = replace(SMALL, scaler=True, seconds=3000)
+
+    learned, _ = played(plant)
+    alone, _ = played(replace(plant, scaler=False))
+
+    assert learned.replicas > plant.first
+    assert learned.sent < alone.sent / 2
+
+
+def test_a_part_of_the_requests_that_may_leave_bounds_what_leaves() -> None:
+    plant = replace(SMALL, most=20)
+
+    learned, _ = played(plant)
+
+    assert learned.sent <= 0.21
