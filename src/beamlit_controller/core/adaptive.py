@@ -11,14 +11,20 @@ from fractions import Fraction
 from beamlit_controller.core.flow import Flow
 
 MEMORY = timedelta(seconds=150)
+"""So old a metric may be."""
+GRAIN = timedelta(seconds=3)
 SPANS = 60
-GRAIN = timedelta(seconds=2)
-GOAL = Fraction(80, 100)
+REST = timedelta(seconds=15)
+"""Between two changes of the cap, however fresh the metric is."""
+GOAL = Fraction(70, 100)
 SLACK = Fraction(30, 100)
 LOW = Fraction(80, 100)
 FLAT = Fraction(15, 100)
 RISES = Fraction(30, 100)
-STEEPER = Fraction(115, 100)
+STEEPER = Fraction(108, 100)
+STEEP = 2
+LOW_WHERE_STEEP = Fraction(45, 100)
+CLEARLY = Fraction(12, 10)
 FIRST_STEP = Fraction(10, 100)
 LONGEST_STEP = Fraction(25, 100)
 MOST_FALLS, MOST_CLIMBS = 4, 5
@@ -105,12 +111,24 @@ def remaining(learned: Learned, since: datetime, until: datetime) -> Fraction | 
 
 
 def saw(learned: Learned, flow: Flow, *, ready: int) -> Learned:
-    """Add what the gateways saw since the round before."""
-    each = max(1, ready)
-    now = Fraction(flow.in_flight, each)
-    span = Span(flow.since, flow.until, now, flow.served, flow.sent, flow.overflowed)
-    kept = [each for each in learned.recent if each.until > flow.until - MEMORY][-SPANS + 1 :]
-    return replace(learned, recent=(*kept, span))
+    """Add what the gateways saw since the round before; very short times are put together."""
+    level = Fraction(max(0, flow.in_flight), max(1, ready))
+    span = Span(flow.since, flow.until, level, max(0, flow.served), max(0, flow.sent), max(0, flow.overflowed))
+    kept = [each for each in learned.recent if flow.until - MEMORY < each.until <= flow.since]
+    if kept and kept[-1].until - kept[-1].since < GRAIN:
+        span = _joined(kept.pop(), span)
+    return replace(learned, recent=(*kept[-SPANS + 1 :], span))
+
+
+def _joined(one: Span, other: Span) -> Span:
+    return Span(
+        one.since,
+        other.until,
+        _rounded((one.in_flight + other.in_flight) / 2),
+        one.served + other.served,
+        one.sent + other.sent,
+        one.overflowed + other.overflowed,
+    )
 
 
 def follow(learned: Learned, sample: Sample, now: datetime) -> Learned:
@@ -124,8 +142,12 @@ def follow(learned: Learned, sample: Sample, now: datetime) -> Learned:
     point = _point(sample, levels)
     noted = _noted(looked, point)
     if learned.cap is None:
-        return _changed(noted, _first(learned.calm, point), now) if sample.ratio > 1 else noted
-    if learned.changed_at is not None and sample.since < learned.changed_at:
+        return (
+            _changed(noted, _first(learned.calm, replace(point, in_flight=max(levels))), now)
+            if sample.ratio > 1
+            else noted
+        )
+    if learned.changed_at is not None and (sample.since < learned.changed_at or now - learned.changed_at < REST):
         return noted
     bound = any(each.overflowed for each in _within(sample, learned.recent))
     wanted, taught = _wanted(learned.cap, noted, point, bound=bound, levels=levels)
@@ -142,8 +164,8 @@ def _within(sample: Sample, recent: tuple[Span, ...]) -> tuple[Span, ...]:
 
 
 def _levels(sample: Sample, recent: tuple[Span, ...]) -> tuple[Fraction, ...]:
-    ends = tuple(each.in_flight for each in recent if sample.since <= each.until <= sample.until)
-    return ends or tuple(each.in_flight for each in recent if each.until >= sample.since)[:1]
+    """Give what was in flight during a sample, at the ends of the times that were looked at; one that is short has its surroundings."""
+    return tuple(each.in_flight for each in recent if sample.since <= each.until <= sample.until + GRAIN)
 
 
 def _point(sample: Sample, levels: tuple[Fraction, ...]) -> Point:
@@ -152,29 +174,26 @@ def _point(sample: Sample, levels: tuple[Fraction, ...]) -> Point:
 
 def _noted(learned: Learned, point: Point) -> Learned:
     """Remember a point of the curve, and what it tells of the slope together with the one before."""
-    found = _slope(learned.last, point)
-    slope = learned.slope if found is None else _blended(learned.slope, found)
+    slope = _sloping(learned.slope, learned.last, point)
     return replace(learned, last=point, slope=slope, calm=_calmer(learned.calm, point))
 
 
-def _slope(last: Point | None, point: Point) -> Fraction | None:
-    """Give the slope between two points that are both in the part of the curve that rises, and not too near to each other."""
+def _sloping(slope: Fraction | None, last: Point | None, point: Point) -> Fraction | None:
+    """Give the slope with what two points tell that are both where the curve rises, and not too near to each other.
+
+    Two that are far apart count most, of two others the steeper one: samples that cover a change look flatter than it is.
+    """
     if last is None or min(last.ratio, point.ratio) < RISES:
-        return None
+        return slope
     across, up = point.in_flight - last.in_flight, point.ratio - last.ratio
-    apart = abs(across) >= max(Fraction(1), point.in_flight / 20) and abs(up) > Fraction(1, 10)
-    return up / across if apart and up / across > 0 else None
-
-
-def _blended(slope: Fraction | None, found: Fraction) -> Fraction:
-    """Follow a steeper slope sooner: samples that cover a change look flatter than it is."""
-    if slope is None:
-        mixed = found
-    elif found > slope:
-        mixed = (slope + found) / 2
-    else:
-        mixed = (slope * 9 + found) / 10
-    return max(Fraction(1, 10_000), min(Fraction(round(mixed * 10_000), 10_000), MOST))
+    if abs(across) < max(Fraction(1), point.in_flight / 20) or abs(up) <= Fraction(1, 10) or up / across <= 0:
+        return slope
+    found = up / across
+    if slope is not None:
+        far = abs(across) >= point.in_flight / 5
+        weight = Fraction(1, 2) if far else Fraction(1, 4) if found > slope else Fraction(1, 10)
+        found = slope + weight * (found - slope)
+    return max(Fraction(1, 10_000), min(Fraction(round(found * 10_000), 10_000), MOST))
 
 
 def _calmer(calm: Point | None, point: Point) -> Point | None:
@@ -187,11 +206,17 @@ def _calmer(calm: Point | None, point: Point) -> Point | None:
 
 
 def _first(calm: Point | None, point: Point) -> Fraction:
-    """Give the first cap: between what was well and what is too much, where the target is on the way."""
-    if calm is not None and calm.in_flight < point.in_flight and calm.ratio < point.ratio:
-        part = (1 - calm.ratio) / (point.ratio - calm.ratio)
-        return calm.in_flight + part * (point.in_flight - calm.in_flight)
-    return point.in_flight / Fraction(round(1000 * float(point.ratio) ** (1 / 3)), 1000)
+    """Give the first cap: between what was well and what is too much, where the target is on the way.
+
+    A curve that is flat at first and then steep meets its target later than a straight line, but not much later than twice.
+    """
+    root = Fraction(round(1000 * float(point.ratio) ** (1 / 3)), 1000)
+    if calm is None or calm.in_flight >= point.in_flight or calm.ratio >= point.ratio:
+        return point.in_flight / root
+    part = (1 - calm.ratio) / (point.ratio - calm.ratio)
+    straight = calm.in_flight + part * (point.in_flight - calm.in_flight)
+    bent = point.in_flight / root if point.ratio > CLEARLY else straight
+    return min(max(straight, bent), 2 * straight)
 
 
 def _wanted(
@@ -209,7 +234,11 @@ def _wanted(
     learned = replace(learned, over=None, falls=0)
     if bound and point.ratio <= FLAT and knee >= cap - GOAL / slope / 2:
         return _raised(cap, learned, cap + 2**learned.climbs / slope)
-    if bound and point.ratio < LOW and aim > cap + min(SLACK / slope, max(cap / 20, Fraction(1, 4))):
+    if (
+        bound
+        and point.ratio < (LOW if slope * cap < STEEP else LOW_WHERE_STEEP)
+        and aim > cap + min(SLACK / slope, max(cap / 20, Fraction(1, 4)))
+    ):
         return _raised(cap, learned, aim)
     return cap, learned
 
