@@ -53,6 +53,15 @@ def test_the_plain_rule_swings_on_the_same_recording() -> None:
     assert rehearsal.figures(course).flaps > 10
 
 
+def test_adaptive_is_played_as_a_cap_that_has_been_learned() -> None:
+    asked = spec(behavior=Behavior(percentage=60, mode=Mode.ADAPTIVE))
+
+    course = rehearsal.rehearse(asked, recording(3, 20, 100, None, 3), window=WINDOW)
+
+    assert course.percentages == (0, 50, 60, 0, 0)
+    assert course.ratios[1] == 1
+
+
 @given(st.lists(st.none() | st.integers(0, 40), min_size=1, max_size=60), st.sampled_from(Mode))
 def test_no_recording_leads_out_of_bounds(values: list[int | None], mode: Mode) -> None:
     asked = spec(behavior=Behavior(percentage=70, mode=mode))

@@ -24,7 +24,7 @@ from beamlit_controller.core import rehearsal, wording
 from beamlit_controller.core.decision import Change
 from beamlit_controller.core.rehearsal import Course, Figures, Recording
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.core.spec import AverageValue, ExternalMetric, MetricSpec, ObjectMetric, OffloadSpec
+from beamlit_controller.core.spec import AverageValue, ExternalMetric, MetricSpec, Mode, ObjectMetric, OffloadSpec
 from beamlit_controller.prometheus.source import PrometheusSource, Span
 from beamlit_controller.telemetry import printable
 
@@ -205,7 +205,14 @@ def head(done: Rehearsal) -> list[str]:
         printable.line(f"{done.spec.key}: {metrics}"),
         f"{times[0]:%Y-%m-%d %H:%M} to {times[-1]:%Y-%m-%d %H:%M} UTC, {len(times):,} samples{gaps}{counted}",
         *(printable.line(f"The file: {note}.") for note in done.notes),
+        *([_LEARNED] if any(each.candidate.spec.behavior.mode is Mode.ADAPTIVE for each in done.played) else []),
     ]
+
+
+_LEARNED = (
+    "Adaptive: as with a cap that has been learned, and a metric that grows with the load. A recording doesn't tell what was "
+    "in flight, so neither how long learning takes nor what a queue hides can be known."
+)
 
 
 def table(done: Rehearsal) -> Table:

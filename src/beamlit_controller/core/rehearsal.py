@@ -7,6 +7,7 @@ short.
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -33,6 +34,7 @@ from beamlit_controller.core.spec import (
     ContainerResourceMetric,
     ExternalMetric,
     MetricSpec,
+    Mode,
     ObjectMetric,
     OffloadSpec,
     ResourceMetric,
@@ -110,12 +112,14 @@ def rehearse(spec: OffloadSpec, recording: Recording, *, window: timedelta, plai
     """Decide at each time of the recording. `window` is the time that one sample covers.
 
     It is decided as if the model were enabled, in force and in nobody's hands. With `plain` by the plain rule, for
-    comparison: the whole percentage while a metric is over its target, else nothing.
+    comparison: the whole percentage while a metric is over its target, else nothing. In Adaptive mode, as recordings don't
+    tell what was in flight, as with a cap that has been learned: at once what the metric is above its target by.
     """
     behavior = replace(spec.behavior, dry_run=False)
     asked = replace(spec, enabled=True, override=None, behavior=behavior)
     stage = _Stage(asked, recording, window)
-    decide = stage.plainly if plain else stage.ruled
+    fitted = asked.behavior.mode is Mode.ADAPTIVE
+    decide = stage.plainly if plain else stage.fitted if fitted else stage.ruled
     percentages: list[int] = []
     ratios: list[Fraction | None] = []
     changes: list[Change] = []
@@ -181,6 +185,15 @@ class _Stage:
         seen = verdict.assess(self._spec, self._signals(row, at, shares))
         self._last = decision.decide(self._spec, self._last, seen, at)
         return self._last, seen
+
+    def fitted(self, row: int, at: datetime) -> tuple[Decision, Verdict]:
+        """Send what is above the target, at most the percentage."""
+        seen = verdict.assess(self._spec, self._signals(row, at, ()))
+        above = 1 - 1 / seen.ratio if seen.ratio is not None and seen.ratio > 1 else Fraction(0)
+        percentage = min(math.ceil(100 * above), self._spec.behavior.percentage)
+        left = None if seen.ratio is None else seen.ratio * (100 - percentage) / 100
+        reason = Reason.METRIC_ABOVE_TARGET if percentage else Reason.METRIC_BELOW_TARGET
+        return Decision(percentage, reason, "", at, (Share(at, percentage),)), replace(seen, ratio=left)
 
     def plainly(self, row: int, at: datetime) -> tuple[Decision, Verdict]:
         """Decide by the metric alone."""
