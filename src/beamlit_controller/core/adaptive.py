@@ -143,9 +143,7 @@ def follow(learned: Learned, sample: Sample, now: datetime) -> Learned:
     noted = _noted(looked, point)
     if learned.cap is None:
         return (
-            _changed(noted, _first(learned.calm, replace(point, in_flight=max(levels))), now)
-            if sample.ratio > 1
-            else noted
+            _changed(noted, _first(learned.calm, _at_most(point, sample, levels)), now) if sample.ratio > 1 else noted
         )
     if learned.changed_at is not None and (sample.since < learned.changed_at or now - learned.changed_at < REST):
         return noted
@@ -203,6 +201,12 @@ def _calmer(calm: Point | None, point: Point) -> Point | None:
     if calm is None or point.in_flight >= calm.in_flight * Fraction(9, 10):
         return point
     return replace(calm, in_flight=_rounded(calm.in_flight * Fraction(97, 100)))
+
+
+def _at_most(point: Point, sample: Sample, levels: tuple[Fraction, ...]) -> Point:
+    """Take the highest number in flight around a sample of a moment: which of them it saw can't be told."""
+    momentary = sample.until - sample.since < GRAIN
+    return replace(point, in_flight=max(levels)) if momentary else point
 
 
 def _first(calm: Point | None, point: Point) -> Fraction:
