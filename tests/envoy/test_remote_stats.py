@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beamlit_controller.core.remote_health import Attempts
+from beamlit_controller.core.traffic import Counted
 from beamlit_controller.envoy import remote_stats
 
 PAGE = """\
@@ -70,3 +71,59 @@ def test_of_a_page_of_any_number_of_series_only_so_many_are_kept() -> None:
     page = "".join(f'envoy_offload_remote_attempts{{code="200",result="x{n}"}} 1\n' for n in range(50_000)) + PAGE
 
     assert len(remote_stats.attempts(page).counts) <= remote_stats.MOST_SERIES
+
+
+TRAFFIC = """\
+envoy_cluster_upstream_rq_active{envoy_cluster_name="local"} 3
+envoy_cluster_upstream_rq_active{envoy_cluster_name="remote"} 70
+envoy_cluster_upstream_rq_pending_active{envoy_cluster_name="local"} 1
+envoy_offload_requests{chain="local_first",code="200",route="local",side="local"} 10
+envoy_offload_requests{chain="local",code="200",route="keep",side="local"} 2
+envoy_offload_requests{chain="remote_first",code="200",route="share",side="remote"} 5
+envoy_offload_requests{chain="remote_first",code="200",route="local",side="remote"} 7
+envoy_offload_requests{chain="local_first",code="200",route="local",side="remote"} 4
+envoy_offload_requests{chain="remote_first",code="200",route="forced",side="remote"} 1
+envoy_offload_requests{chain="local_first",code="503",route="local",side="-"} 6
+envoy_offload_first_byte_ms_bucket{side="local",le="0.5"} 0
+envoy_offload_first_byte_ms_sum{side="local"} 1234.5
+envoy_offload_first_byte_ms_count{side="local"} 12
+"""
+
+
+def test_reads_which_side_answered_and_why_the_others_left() -> None:
+    assert remote_stats.traffic(TRAFFIC) == Counted(
+        in_flight=4,
+        local=12,
+        kept=2,
+        share=5,
+        overflow=7,
+        unavailable=4,
+        forced=1,
+        unanswered=6,
+        local_first_bytes=12,
+        local_first_byte_ms=1234,
+    )
+
+
+@given(st.text(max_size=2000) | st.lists(st.sampled_from(TRAFFIC.splitlines()), max_size=20).map("\n".join))
+def test_no_page_raises_and_no_count_of_requests_is_below_zero(page: str) -> None:
+    counted = remote_stats.traffic(page)
+
+    assert counted.in_flight >= 0
+    assert counted.remote >= 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'envoy_offload_requests{side="local"} ' + "9" * 5000,
+        'envoy_offload_requests{side="local"} -3',
+        'envoy_offload_requests{side="local"} NaN',
+        'envoy_offload_first_byte_ms_sum{side="local"} 1e400',
+        'envoy_cluster_upstream_rq_active{envoy_cluster_name="local"} ' + "9" * 5000,
+        "envoy_offload_requests{" + 'a="b",' * 10_000 + "} 1",
+    ],
+    ids=range(6),
+)
+def test_a_count_that_is_none_spoils_no_other(line: str) -> None:
+    assert remote_stats.traffic(f"{line}\n{TRAFFIC}") == remote_stats.traffic(TRAFFIC)

@@ -4,10 +4,11 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from fractions import Fraction
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -15,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from beamlit_controller.core.spec import OffloadSpec, RemoteBackend, Scheme
 from beamlit_controller.envoy import caps, command, config
 from beamlit_controller.envoy.place import Place
+from beamlit_controller.envoy.routes import SHARE_KEY
 from beamlit_controller.envoy.shares import Setting, ShareServer
 from fakes import client
 from fakes.ports import free_port
@@ -42,11 +44,14 @@ class Gateway:
         self.shares.set(self.spec.key, percentage)
         await eventually(lambda: self._offloads(percentage))
 
-    async def cap(self, in_flight: int, percentage: int = 0) -> None:
+    async def cap(self, in_flight: Fraction | int, percentage: int = 0, *, by_cap: bool = False) -> None:
         """Bound the requests at local, and wait until that is in force."""
-        self.shares.set(self.spec.key, Setting(percentage, in_flight))
-        key = caps.key(caps.step(in_flight))
-        await eventually(lambda: self._is_whole(key))
+        setting = Setting(percentage, Fraction(in_flight), by_cap)
+        self.shares.set(self.spec.key, setting)
+        first, last = (0, percentage) if by_cap else (percentage, caps.WHOLE)
+        parts = caps.numerators(setting.in_flight, first=first * caps.PERCENT, last=last * caps.PERCENT)
+        keys = {SHARE_KEY if number == 0 else caps.key(number): part for number, part in parts.items()}
+        await eventually(lambda: self._are_set(keys))
 
     async def admin(self, path: str) -> str:
         """Ask the admin interface."""
@@ -77,9 +82,11 @@ class Gateway:
         """Put the files of another spec in place of the present ones."""
         write(config.files(spec, self.place), self.folder)
 
-    async def _is_whole(self, key: str) -> bool:
+    async def _are_set(self, keys: Mapping[str, int]) -> bool:
         entries = json.loads(await self.admin("/runtime"))["entries"]
-        return bool(re.search(r": 1000000\b", entries.get(key, {}).get("final_value", "")))
+        # Envoy prints the fraction as protobuf's debug text, whose blanks vary on purpose.
+        set_to = {key: re.search(r"number_value:\s*(\d+)", entries.get(key, {}).get("final_value", "")) for key in keys}
+        return all(int(set_to[key][1] if set_to[key] else 0) == part for key, part in keys.items())
 
     async def _offloads(self, percentage: int) -> bool:
         entries = json.loads(await self.admin("/runtime"))["entries"]

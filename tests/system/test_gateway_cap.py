@@ -1,12 +1,15 @@
 """The most requests at local at once: what is above goes to the remote without an error, and the number changes live."""
 
 import asyncio
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 import builders
-from beamlit_controller.core.spec import Overflow
+from beamlit_controller.core.spec import Behavior, Mode, Overflow
+from beamlit_controller.envoy import caps
+from beamlit_controller.envoy.shares import Setting
 from fakes import client, load
 from fakes.gateway import gateway, to
 from fakes.trouble import says, takes
@@ -113,6 +116,74 @@ async def test_what_was_sent_away_for_the_cap_is_called_overflow(tmp_path: Path)
             lines = await gate.log(2)
 
     assert [(line["side"], line["reason"]) for line in lines] == [("remote", "overflow"), ("local", "local")]
+
+
+ADAPTIVE = Behavior(mode=Mode.ADAPTIVE)
+
+
+@pytest.mark.parametrize("cap", [Fraction(5, 2), Fraction(9), Fraction(27, 2)])
+async def test_under_a_cap_between_two_steps_no_more_is_in_flight_than_the_upper_one(
+    tmp_path: Path, cap: Fraction
+) -> None:
+    busy = Busy()
+    async with upstream("local", busy) as local, upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote), behavior=ADAPTIVE)
+        async with gateway(spec, tmp_path, local=[local]) as gate:
+            await gate.cap(cap, 100, by_cap=True)
+            tally = await load.ask(gate.front, requests=1500, connections=60)
+
+    _, high = caps.around(cap)
+    assert tally.total == tally.good == 1500
+    assert busy.most == high
+
+
+async def test_a_cap_below_one_sends_a_part_away_whatever_is_in_flight(tmp_path: Path) -> None:
+    async with upstream("local") as local, upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote), behavior=ADAPTIVE)
+        async with gateway(spec, tmp_path, local=[local]) as gate:
+            await gate.cap(Fraction(1, 4), 100, by_cap=True)
+            tally = await load.ask(gate.front, requests=1000, connections=1)
+
+    assert tally.total == tally.good == 1000
+    # 250 are expected; the deviation is 14.
+    assert 170 < tally.by("local") < 330
+
+
+async def test_in_adaptive_mode_the_percentage_bounds_what_leaves_and_the_rest_stays(tmp_path: Path) -> None:
+    busy = Busy()
+    async with upstream("local", busy) as local, upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote), behavior=Behavior(percentage=30, mode=Mode.ADAPTIVE))
+        async with gateway(spec, tmp_path, local=[local]) as gate:
+            await gate.cap(1, 30, by_cap=True)
+            tally = await load.ask(gate.front, requests=1000, connections=20)
+
+    assert tally.total == tally.good == 1000
+    # 300 are expected, for one is always in flight; the deviation is 14.
+    assert 220 < tally.by("remote") < 380
+    assert busy.most > 1
+
+
+async def test_in_adaptive_mode_nothing_leaves_while_there_is_no_cap(tmp_path: Path) -> None:
+    async with upstream("local", Busy()) as local, upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote), behavior=ADAPTIVE)
+        async with gateway(spec, tmp_path, local=[local]) as gate:
+            gate.shares.set(spec.key, Setting(100, None, by_cap=True))
+            tally = await load.ask(gate.front, requests=500, connections=40)
+
+    assert tally.answered == {("200", "local"): 500}
+
+
+async def test_a_gateway_keeps_its_cap_when_the_controller_is_gone(tmp_path: Path) -> None:
+    busy = Busy()
+    async with upstream("local", busy) as local, upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote), behavior=ADAPTIVE)
+        async with gateway(spec, tmp_path, local=[local], share=None) as gate:
+            async with gate.shares.serve(gate.place.shares):
+                await gate.cap(3, 100, by_cap=True)
+            tally = await load.ask(gate.front, requests=500, connections=30)
+
+    assert tally.total == tally.good == 500
+    assert busy.most == 3
 
 
 async def _answers(tally: load.Tally, more: int) -> None:

@@ -107,10 +107,20 @@ def metric(assessed: Assessed) -> Json:
 def _offloading(decision: Decision) -> Json:
     return {
         "percentage": decision.sent,
+        **_cap(decision),
         "reason": decision.reason.value,
         "message": _said(decision),
         "since": instant(decision.since),
     }
+
+
+def _cap(decision: Decision) -> Json:
+    if decision.cap is None or decision.dry:
+        return {}
+    return {"inFlightPerReplica": f"{min(float(decision.cap), _MOST_IN_FLIGHT):.3f}".rstrip("0").rstrip(".")}
+
+
+_MOST_IN_FLIGHT = 999_999_999
 
 
 def instant(moment: datetime) -> str:

@@ -10,6 +10,7 @@ from beamlit_controller.api.scalars import SignedQuantity
 
 LONGEST_MESSAGE: Final = 32_768
 LONGEST_RECORD: Final = 65_536
+IN_FLIGHT: Final = r"^[0-9]{1,9}([.][0-9]{1,3})?$"
 
 
 class Offloading(Model):
@@ -21,6 +22,12 @@ class Offloading(Model):
         ge=0,
         le=100,
         description="The most that the remote takes, while it answers 429; less than decided is sent.",
+    )
+    in_flight_per_replica: str | None = Field(
+        default=None,
+        pattern=IN_FLIGHT,
+        max_length=32,
+        description="In Adaptive mode: the most local requests in flight per ready replica; the excess goes to the remote.",
     )
     reason: str = Field(max_length=1024, description="Why, as one word that the documentation explains.")
     message: str = Field(max_length=LONGEST_MESSAGE, description="Why, with the numbers in it.")

@@ -1,13 +1,16 @@
-"""What the gateways are told: the percentage that `.status` records, and how many requests may be at local at once.
+"""What the gateways are told: the percentage and the cap that `.status` records, shared by the gateways that are ready.
 
 Every replica tells it, from what its own watch shows, so that all tell the same and a new leader changes nothing.
 """
 
+from fractions import Fraction
+
 import structlog
 
 from beamlit_controller.core import limits
-from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.envoy.shares import Setting, ShareServer
+from beamlit_controller.kubernetes.models import Stored
 from beamlit_controller.kubernetes.store import Store
 
 log = structlog.stdlib.get_logger(__name__)
@@ -43,13 +46,16 @@ class Weights:
         if stored is None:
             self._shares.forget(key)
         elif stored.percentage is not None:
-            self._shares.set(key, Setting(stored.percentage, self._in_flight(key)))
+            self._shares.set(key, self._setting(stored, stored.percentage))
 
-    def _in_flight(self, key: ModelKey) -> int | None:
-        model = self._store.models.models.get(key)
-        if model is None or model.spec is None or model.spec.overflow.max_in_flight_per_replica is None:
-            return None
-        gateways = sum(pod.ready for pod in self._store.owned.pods(key).values())
-        ready = self._store.local_health(model.spec).ready
-        most = limits.in_flight(model.spec, None, ready=ready, gateways=max(1, gateways))
-        return None if most is None else int(most)
+    def _setting(self, stored: Stored, percentage: int) -> Setting:
+        model = self._store.models.models.get(stored.key)
+        if model is None or model.spec is None:
+            return Setting(percentage)
+        by_cap = limits.leaves_by_cap(model.spec, stored.cap, stored.reason)
+        return Setting(percentage, self._in_flight(model.spec, stored.cap if by_cap else None), by_cap)
+
+    def _in_flight(self, spec: OffloadSpec, cap: Fraction | None) -> Fraction | None:
+        gateways = sum(pod.ready for pod in self._store.owned.pods(spec.key).values())
+        ready = self._store.local_health(spec).ready
+        return limits.in_flight(spec, cap, ready=ready, gateways=gateways)

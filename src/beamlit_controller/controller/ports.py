@@ -7,6 +7,7 @@ from typing import Protocol
 
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
+from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.signals import LocalHealth, Missing, Pod, Reading, Scale
 from beamlit_controller.core.spec import MetricSpec, ModelKey, OffloadSpec
 
@@ -49,6 +50,14 @@ class Inventory(Protocol):
 
     async def survey(self, spec: OffloadSpec) -> Population:
         """Tell the model's pods and replicas."""
+        ...
+
+
+class Flows(Protocol):
+    """Who knows what the gateways saw of a model's requests."""
+
+    def flow(self, spec: OffloadSpec) -> Flow | Missing:
+        """Tell what they saw since this was last asked. Returns at once, and never raises."""
         ...
 
 

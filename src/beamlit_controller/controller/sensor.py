@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from beamlit_controller.controller.ports import Inventory, Population, Source
+from beamlit_controller.controller.ports import Flows, Inventory, Population, Source
 from beamlit_controller.core import wording
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.signals import LocalHealth, Missing, Reading, Signals
+from beamlit_controller.core.signals import NOT_ASKED, LocalHealth, Missing, Reading, Signals
 from beamlit_controller.core.spec import MetricSpec, OffloadSpec
 
 Route = Callable[[OffloadSpec, MetricSpec], Source | Missing]
@@ -17,9 +17,10 @@ Route = Callable[[OffloadSpec, MetricSpec], Source | Missing]
 class Sensor:
     """Reads `Signals`; what can't be read in time is `Missing`."""
 
-    def __init__(self, *, route: Route, inventory: Inventory) -> None:
+    def __init__(self, *, route: Route, inventory: Inventory, flows: Flows | None = None) -> None:
         self._route = route
         self._inventory = inventory
+        self._flows = flows
 
     async def read(self, spec: OffloadSpec, *, at: datetime, deadline: timedelta) -> Signals:
         """Read every metric of the spec at once."""
@@ -27,7 +28,8 @@ class Sensor:
             surveying = group.create_task(self._survey(spec, deadline))
             tasks = [group.create_task(self._read(spec, metric, at, deadline)) for metric in spec.metrics]
         population, readings = surveying.result(), tuple(task.result() for task in tasks)
-        return Signals(at, readings, population.pods, population.scale, population.local)
+        flow = self._flows.flow(spec) if self._flows is not None else NOT_ASKED
+        return Signals(at, readings, population.pods, population.scale, population.local, flow)
 
     async def _survey(self, spec: OffloadSpec, deadline: timedelta) -> Population:
         try:

@@ -1,10 +1,13 @@
 """The most requests that are at the local servers at once, as routes of which one is in force.
 
-A number can't be told to Envoy's routes while they run, but whether a route is in force can: there is one for each step
-of a ladder, and the share server turns one of them on.
+A number can't be told to Envoy's routes while they run, but for how many requests a route is in force can: there is one
+for each step of a ladder, and the share server turns on the two steps around the number, each for a part of the requests.
+What is in flight therefore stays at or below the upper step, and on average between the two.
 """
 
-from beamlit_controller.core.spec import OffloadSpec
+from fractions import Fraction
+
+from beamlit_controller.core.spec import Mode, OffloadSpec
 from beamlit_controller.envoy import lua
 from beamlit_controller.envoy.failover import LOCAL
 from beamlit_controller.envoy.messages import Message, extension
@@ -12,6 +15,10 @@ from beamlit_controller.envoy.place import Place
 
 LADDER: tuple[int, ...] = (*range(1, 8), *(part * 2**power for power in range(1, 10) for part in range(4, 8)), 4096)
 """The numbers there are: none is more than a fourth above the one before."""
+
+WHOLE = 100
+PERCENT = 10_000
+"""A hundredth, in millionths."""
 
 # Envoy's workers look at the same number, and each may let one more through.
 CHOICE = """
@@ -25,9 +32,26 @@ end
 """
 
 
-def step(most: int) -> int:
-    """Give the largest number of the ladder that is not above this one."""
-    return max(number for number in LADDER if number <= max(1, most))
+def numerators(most: Fraction | None, *, first: int, last: int) -> dict[int, int]:
+    """Give the runtime numerator (of a million) of every route, by its number; 0 is the route that sends requests away.
+
+    Envoy draws one number per request and compares it with each route in turn. Those below `first` leave, those up to
+    `last` are judged by the two steps around `most`, in the proportion in which it lies between them; no other request
+    is judged. Below the first step that means that some leave without being judged.
+    """
+    off = {0: first, **dict.fromkeys(LADDER, 0)}
+    if most is None:
+        return off
+    low, high = around(most)
+    part = (most - low) / (high - low) if high > low else Fraction(0)
+    middle = last - round((last - first) * part)
+    return off | {low: middle} | ({high: last} if part else {})
+
+
+def around(most: Fraction) -> tuple[int, int]:
+    """Give the step that is not above this number, and the next one; the last step twice where there is none above."""
+    low = max(number for number in (0, *LADDER) if number <= most) if most > 0 else 0
+    return low, next((number for number in LADDER if number > low), low)
 
 
 def key(number: int) -> str:
@@ -35,10 +59,20 @@ def key(number: int) -> str:
     return f"offload.in_flight.{number}"
 
 
-def at_first(spec: OffloadSpec, place: Place) -> int | None:
-    """Give the number that holds until a share server tells another: known where the servers are."""
+def at_first(spec: OffloadSpec, place: Place) -> dict[int, int]:
+    """Give the numerators that hold until a share server tells others: the user's limit, where the servers are known."""
     each = spec.overflow.max_in_flight_per_replica
-    return step(max(1, each * place.servers // place.gateways)) if each is not None and place.servers else None
+    known = Fraction(max(1, each * place.servers // place.gateways)) if each is not None and place.servers else None
+    return numerators(known, first=0, last=_most_that_leave(spec) * PERCENT)
+
+
+def are_needed(spec: OffloadSpec) -> bool:
+    """Tell whether this spec limits, or may come to limit, what is in flight at local."""
+    return spec.overflow.max_in_flight_per_replica is not None or spec.behavior.mode is Mode.ADAPTIVE
+
+
+def _most_that_leave(spec: OffloadSpec) -> int:
+    return spec.behavior.percentage if spec.behavior.mode is Mode.ADAPTIVE else WHOLE
 
 
 def choice(limit: int, *, free: str, full: str) -> Message:

@@ -1,14 +1,20 @@
-"""What a gateway's `/stats/prometheus` says of its attempts at the remote."""
+"""What a gateway's `/stats/prometheus` says of its requests, and of its attempts at the remote."""
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from itertools import islice
 
 from beamlit_controller.core.remote_health import Attempts
+from beamlit_controller.core.traffic import Counted
 from beamlit_controller.envoy.access_log import RESULT
+from beamlit_controller.envoy.failover import LOCAL, REMOTE_FIRST
 from beamlit_controller.envoy.routes import REMOTE
 
-FILTER = "offload[.]remote_attempts|^cluster[.]remote[.]membership_total"
+FILTER = (
+    "offload[.](remote_attempts|requests|first_byte_ms)"
+    "|^cluster[.](remote[.]membership_total|local[.]upstream_rq_(active|pending_active))"
+)
 """The `filter` of the page that has all that is read here."""
 
 LONGEST_PAGE = 1024 * 1024
@@ -22,6 +28,16 @@ _COUNTER = re.compile(
 _GAUGE = re.compile(
     rf'^envoy_cluster_membership_total\{{envoy_cluster_name="{REMOTE}"\}} ([0-9]{{1,9}})\r?$', re.MULTILINE
 )
+_SERIES = re.compile(
+    r"^envoy_offload_(requests|first_byte_ms_sum|first_byte_ms_count)\{([^}\n]{0,512})\} ([0-9]{1,15})(?:\.[0-9]{1,9})?"
+    r"(?: -?[0-9]{1,15})?\r?$",
+    re.MULTILINE,
+)
+_IN_FLIGHT = re.compile(
+    rf'^envoy_cluster_upstream_rq_(?:active|pending_active)\{{envoy_cluster_name="{LOCAL}"\}} ([0-9]{{1,9}})\r?$',
+    re.MULTILINE,
+)
+_FIRST_BYTES = {"first_byte_ms_sum": "first_byte_ms", "first_byte_ms_count": "first_bytes"}
 _LABEL = re.compile(r'([a-z_]{1,64})="([^"]{0,128})"')
 RESULTS = frozenset(re.findall(r"[?:] '([a-z-]+)'", RESULT))
 """All that a gateway of ours counts; whatever else a page has would only grow what is kept of it."""
@@ -43,3 +59,34 @@ def attempts(page: str) -> Attempts:
     servers = _GAUGE.search(start)
     listed = sorted((result, code, count) for (result, code), count in counts.items())
     return Attempts(tuple(listed), int(servers[1]) if servers else 0)
+
+
+def traffic(page: str) -> Counted:
+    """Read what came of the requests of clients, and how many are in flight at local. Never raises."""
+    start = page[:LONGEST_PAGE]
+    counts: Counter[str] = Counter()
+    for found in islice(_SERIES.finditer(start), MOST_SERIES):
+        counts.update(_counted(found[1], dict(_LABEL.findall(found[2])), int(found[3])))
+    in_flight = sum(int(found[1]) for found in islice(_IN_FLIGHT.finditer(start), 2))
+    return Counted(in_flight=in_flight, **counts)
+
+
+def _counted(name: str, labels: Mapping[str, str], count: int) -> dict[str, int]:
+    side = labels.get("side", "")
+    if name in _FIRST_BYTES:
+        return {f"{side}_{_FIRST_BYTES[name]}": count} if side in {"local", "remote"} else {}
+    match side:
+        case "local":
+            kept = labels.get("route") in {"keep", "long"}
+            return {"local": count, **({"kept": count} if kept else {})}
+        case "remote":
+            return {_why(labels.get("route", ""), labels.get("chain", "")): count}
+        case _:
+            return {"unanswered": count}
+
+
+def _why(route: str, chain: str) -> str:
+    """Tell why a request left, from what its route was for and which servers for; as the access log's reason does."""
+    if route in {"share", "forced"}:
+        return route
+    return "overflow" if chain == REMOTE_FIRST else "unavailable"

@@ -183,19 +183,20 @@ def _split(spec: OffloadSpec, place: Place) -> list[Message]:
 
 
 def _local(spec: OffloadSpec, place: Place) -> list[Message]:
-    """Give the routes of what begins locally: one for each number of requests at once, of which one is in force."""
+    """Give the routes of what begins locally: one for each limit of what is in flight, of which two at most are in force."""
     chain = failover.local_first(spec, servers=place.servers)
     full = spec.overflow.on_status or spec.overflow.after is not None
     passed_on = {"filter_metadata": {"offload": {PASSED_ON: "overflow" if full else "unavailable"}}}
     free = {**_route("local", {"prefix": "/"}, chain, place), "metadata": passed_on}
-    if spec.overflow.max_in_flight_per_replica is None:
+    if not caps.are_needed(spec):
         return [free]
-    capped = (_capped(free, number, chain, place, on=number == caps.at_first(spec, place)) for number in caps.LADDER)
-    return [*capped, free]
+    at_first = caps.at_first(spec, place)
+    return [*(_capped(free, number, chain, place, numerator=at_first[number]) for number in caps.LADDER), free]
 
 
-def _capped(free: Message, number: int, chain: Chain, place: Place, *, on: bool) -> Message:
-    in_force: Message = {"runtime_key": caps.key(number), "default_value": {"numerator": 100 if on else 0}}
+def _capped(free: Message, number: int, chain: Chain, place: Place, *, numerator: int) -> Message:
+    default: Message = {"numerator": numerator, "denominator": "MILLION"}
+    in_force: Message = {"runtime_key": caps.key(number), "default_value": default}
     plugin = caps.choice(number, free=chain.cluster, full=failover.REMOTE_FIRST)
     action: Message = {"timeout": "0s", "retry_policy": chain.retry_policy, "inline_cluster_specifier_plugin": plugin}
     action |= BY_CLIENT if place.by_client else {}

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any, NoReturn, Protocol
 
 import grpc
@@ -23,7 +24,6 @@ log = structlog.stdlib.get_logger(__name__)
 RUNTIME = "type.googleapis.com/envoy.service.runtime.v3.Runtime"
 SERVICE = "envoy.service.runtime.v3.RuntimeDiscoveryService"
 
-WHOLE = 100
 PATIENCE = 2.0
 """Seconds that streams have to end when the server does."""
 
@@ -60,10 +60,14 @@ class Stream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What holds in a gateway: the share in percent, and how many requests it may have at local at once, if that is limited."""
+    """What holds in a gateway: the share in percent, and how many requests it may have at local at once, if that is limited.
+
+    With `by_cap` requests leave only because of that limit, and the percentage bounds how many of them may.
+    """
 
     percentage: int
-    in_flight: int | None = None
+    in_flight: Fraction | None = None
+    by_cap: bool = False
 
 
 @dataclass(slots=True)
@@ -92,7 +96,7 @@ class ShareServer:
     def set(self, key: ModelKey, setting: Setting | int) -> None:
         """Make this hold for the model, or this share without a limit; equal to the present one it is no news."""
         wanted = Setting(setting) if isinstance(setting, int) else setting
-        if not 0 <= wanted.percentage <= WHOLE:
+        if not 0 <= wanted.percentage <= caps.WHOLE:
             raise ValueError(f"{key}: expected a percentage from 0 to 100, got {wanted.percentage}")
         self._topic(str(key)).share.set(wanted)
 
@@ -231,17 +235,19 @@ def _bind(server: Any, address: str, certificate: Certificate | None) -> int:  #
 def _response(name: str, setting: Setting, *, version: str) -> DiscoveryResponse:
     response = DiscoveryResponse(version_info=version, type_url=RUNTIME, nonce=version)
     runtime = Runtime(name=name)
-    fractions = {SHARE_KEY: setting.percentage, **_caps(setting.in_flight)}
     # As Envoy's FractionalPercent; written in any other way it would silently count as 0.
     runtime.layer.update(
-        {key: {"numerator": percent * 10_000, "denominator": "MILLION"} for key, percent in fractions.items()}
+        {key: {"numerator": part, "denominator": "MILLION"} for key, part in _numerators(setting).items()}
     )
     response.resources.add(type_url=RUNTIME, value=runtime.SerializeToString())
     return response
 
 
-def _caps(in_flight: int | None) -> dict[str, int]:
-    """Turn one step of the ladder on and the others off, or leave what the gateway began with."""
-    if in_flight is None:
-        return {}
-    return {caps.key(number): WHOLE if number == caps.step(in_flight) else 0 for number in caps.LADDER}
+def _numerators(setting: Setting) -> dict[str, int]:
+    """Give what each runtime key is set to; without a limit to speak of, gateways keep the one they began with."""
+    share = setting.percentage * caps.PERCENT
+    if setting.in_flight is None and not setting.by_cap:
+        return {SHARE_KEY: share}
+    first, last = (0, share) if setting.by_cap else (share, caps.WHOLE * caps.PERCENT)
+    parts = caps.numerators(setting.in_flight, first=first, last=last)
+    return {SHARE_KEY: parts.pop(0), **{caps.key(number): part for number, part in parts.items()}}

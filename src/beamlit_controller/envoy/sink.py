@@ -7,8 +7,9 @@ import structlog
 
 from beamlit_controller.core import limits, remote_health, throttle
 from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.remote_health import Attempts
-from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.envoy.shares import Setting, ShareServer
 
 log = structlog.stdlib.get_logger(__name__)
@@ -38,13 +39,13 @@ class ShareSink:
 
     def record(self, cycle: Cycle) -> None:
         """Make the decision's percentage the model's share, and bound what is at local by what is ready there."""
-        spec, percentage = cycle.spec, cycle.decision.sent
+        self._shares.set(cycle.spec.key, self._setting(cycle.spec, cycle.decision, ready=cycle.signals.local.ready))
+
+    def _setting(self, spec: OffloadSpec, decided: Decision, *, ready: int) -> Setting:
+        by_cap = limits.leaves_by_cap(spec, decided.cap, decided.reason)
         gateways = max(1, self._shares.connected(spec.key))
-        in_flight = limits.in_flight(spec, cycle.decision.cap, ready=cycle.signals.local.ready, gateways=gateways)
-        self._shares.set(
-            spec.key,
-            Setting(min(percentage, self._most(spec.key, percentage)), None if in_flight is None else int(in_flight)),
-        )
+        in_flight = limits.in_flight(spec, decided.cap if by_cap else None, ready=ready, gateways=gateways)
+        return Setting(min(decided.sent, self._most(spec.key, decided.sent)), in_flight, by_cap)
 
     def failed(self, key: ModelKey, error: Exception) -> None:
         """Keep the last share."""

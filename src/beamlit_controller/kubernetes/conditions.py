@@ -86,6 +86,7 @@ def essence(content: Mapping[str, Any]) -> object:
         offloading.get("percentage"),
         offloading.get("reason"),
         offloading.get("atMost"),
+        offloading.get("inFlightPerReplica"),
         conditions,
     )
 

@@ -4,13 +4,16 @@ A spec that is refused leaves the last good one in force. That one is kept here 
 the gateway (see `last_good`), from where a process that was started anew recalls it.
 """
 
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Final
 
 import pydantic
 import structlog
 
+from beamlit_controller.api.status_models import IN_FLIGHT
 from beamlit_controller.api.translate import Accepted
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core import adaptive
@@ -27,6 +30,7 @@ FINALIZER: Final = f"{DOMAIN}/give-back"
 """It is on a model as long as its Service is taken over."""
 WHOLE: Final = 100
 
+_CAP: Final = re.compile(IN_FLIGHT)
 _DECISION = pydantic.TypeAdapter(Decision)
 
 
@@ -58,6 +62,17 @@ class Stored:
         offloading = self.status.get("offloading") or {}
         percentage, most = offloading.get("percentage"), offloading.get("atMost", WHOLE)
         return min(percentage, most) if isinstance(percentage, int) and 0 <= percentage <= WHOLE else None
+
+    @property
+    def cap(self) -> Fraction | None:
+        """The recorded limit of local requests in flight per replica; None if there is none, or none that we wrote."""
+        written = (self.status.get("offloading") or {}).get("inFlightPerReplica")
+        return Fraction(written) if isinstance(written, str) and _CAP.fullmatch(written) else None
+
+    @property
+    def reason(self) -> str:
+        """The recorded reason; "" if there is none."""
+        return str((self.status.get("offloading") or {}).get("reason") or "")
 
 
 def stored(content: Json) -> Stored:
