@@ -23,6 +23,7 @@ from beamlit_controller.api.settings import Settings
 from beamlit_controller.controller import supervisor
 from beamlit_controller.controller.clock import AnchoredClock
 from beamlit_controller.controller.loop import Parts
+from beamlit_controller.controller.meters import Meters
 from beamlit_controller.controller.ports import Source
 from beamlit_controller.controller.sensor import Route, Sensor
 from beamlit_controller.core.reason import Reason
@@ -85,11 +86,15 @@ async def standalone(given: Standalone) -> None:
 async def _until_stopped(given: Standalone) -> bool:
     """Tell whether it is the end; else everything but the gateways has been given back, to be started anew."""
     with state.locked(given.state) as place, signals() as (stop, hurry), hangups(stop) as asked:
-        clock, gateways = AnchoredClock(), Gateways(place.gateways, _shape(given.settings))
+        clock = AnchoredClock()
+        meters = Meters(clock)
+        gateways = Gateways(place.gateways, _shape(given.settings, meters))
         until = Until(stop, asked, FollowedSettings(given.settings_file, given.settings))
         try:
             async with AsyncExitStack() as resources:
-                await _serve(given, place, clock=clock, gateways=gateways, resources=resources, until=until)
+                await _serve(
+                    given, place, clock=clock, gateways=gateways, meters=meters, resources=resources, until=until
+                )
             if not stop.is_set():
                 return False
         except Exception:
@@ -123,6 +128,7 @@ async def _serve(
     *,
     clock: AnchoredClock,
     gateways: Gateways,
+    meters: Meters,
     resources: AsyncExitStack,
     until: Until,
 ) -> None:
@@ -148,7 +154,7 @@ async def _serve(
             timeout=settings.direct_period * 0.6,
         )
     )
-    sensor = Sensor(route=route(prometheus, scrape, NO_SOURCE), inventory=endpoints)
+    sensor = Sensor(route=route(prometheus, scrape, NO_SOURCE), inventory=endpoints, flows=meters)
 
     shares = ShareServer()
     await resources.enter_async_context(
@@ -163,8 +169,8 @@ async def _serve(
     def problems() -> Sequence[Problem]:
         return (*until.settings.problems, *folder.manifests.problems, *memory.problems)
 
-    site = _site(settings, clock, folder=folder, gateways=gateways, shares=shares, problems=problems)
-    sinks = (ShareSink(shares, gateways.attempts), memory, *site.sinks, LogSink())
+    site = _site(settings, clock, folder=folder, gateways=gateways, meters=meters, shares=shares, problems=problems)
+    sinks = (ShareSink(shares, gateways.attempts), memory, *site.sinks, meters, LogSink())
     parts = Parts(sensor, sinks, clock, partial(api_settings.period, settings=settings))
 
     async with asyncio.TaskGroup() as group:
@@ -239,13 +245,15 @@ def _path(name: str | None) -> Path | None:
 # The gateways.
 
 
-def _shape(settings: Settings) -> Shape:
+def _shape(settings: Settings, meters: Meters) -> Shape:
     return Shape(
         files=partial(gateway_files, settings),
         command=_command,
         secrets=partial(_secret_folders, settings),
         figures=remote_stats.FILTER,
         attempts=remote_stats.attempts,
+        traffic=remote_stats.traffic,
+        seen=lambda key, counted: meters.feed(key, {"gateway": counted}),
     )
 
 
@@ -298,12 +306,13 @@ def _site(
     *,
     folder: Folder,
     gateways: Gateways,
+    meters: Meters,
     shares: ShareServer,
     problems: Callable[[], Sequence[Problem]],
 ) -> _Shown:
     registry = prometheus_client.CollectorRegistry()
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # it carries no annotation
-    exposition, metrics = Exposition(registry), MetricsSink(registry)
+    exposition, metrics = Exposition(registry), MetricsSink(registry, meters.minute)
     exposition.gauge(
         "beamlit_manifest_problems",
         "Mistakes in manifests; the last good version of each model stays in force.",
@@ -329,6 +338,7 @@ def _site(
         Surroundings(
             gateway=lambda key: _gateway(gateways, shares, key),
             notices=lambda key: folder.manifests.notices.get(key, ()),
+            minute=meters.minute,
             problems=problems,
         ),
     )

@@ -30,6 +30,7 @@ from beamlit_controller.core.spec import (
     Scheme,
     Value,
 )
+from beamlit_controller.core.traffic import Counted, Minute
 from beamlit_controller.telemetry import models
 from beamlit_controller.telemetry.models import ModelsSink, Surroundings
 from beamlit_controller.telemetry.views import ModelsView
@@ -58,9 +59,12 @@ class World:
     problems: list[Problem] = field(default_factory=list)
     gateway: dict[str, object] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+    minute: Minute | None = None
 
     def __post_init__(self) -> None:
-        around = Surroundings(lambda _: self.gateway, lambda _: self.notices, lambda: self.problems)
+        around = Surroundings(
+            lambda _: self.gateway, lambda _: self.notices, lambda: self.problems, lambda _: self.minute
+        )
         self.sink = ModelsSink(self, around)
 
     def now(self) -> datetime:
@@ -475,3 +479,22 @@ def test_nothing_is_said_of_a_trigger_that_works() -> None:
     world = World().rounds(LLAMA, (sample(25),), (sample(5),), every=300)
 
     assert "TargetReached" not in shown(world)
+
+
+@pytest.mark.parametrize(
+    ("seen", "state"),
+    [
+        (Counted(local=60, overflow=20), "OFFLOADING 25 % of the last minute → api.example.com"),
+        (Counted(unavailable=60), "REMOTE, all of the last minute → api.example.com"),
+        (Counted(local=60), "LOCAL"),
+    ],
+)
+def test_where_requests_really_went_is_said_and_not_only_the_share(seen: Counted, state: str) -> None:
+    """With local dead all requests went to the remote, and what was shown was LOCAL."""
+    world = World(minute=Minute(timedelta(seconds=60), seen))
+    world.rounds(LLAMA, (sample(2),))
+
+    lines = shown(world).splitlines()
+
+    assert lines[1].startswith(f"{state} since ")
+    assert lines[3].startswith("last minute: ")

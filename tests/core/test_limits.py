@@ -6,8 +6,7 @@ import pytest
 
 import builders
 from beamlit_controller.core import limits
-from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.spec import Behavior, Mode, Overflow
+from beamlit_controller.core.spec import Overflow
 
 
 @pytest.mark.parametrize(
@@ -40,21 +39,3 @@ def test_of_the_users_limit_and_the_learned_cap_the_smaller_counts(
     spec = builders.spec(overflow=Overflow(max_in_flight_per_replica=given))
 
     assert limits.in_flight(spec, cap, ready=2, gateways=1) == most
-
-
-@pytest.mark.parametrize(
-    ("mode", "cap", "reason", "by_cap"),
-    [
-        (Mode.ADAPTIVE, Fraction(3), Reason.METRIC_ABOVE_TARGET, True),
-        (Mode.ADAPTIVE, None, Reason.METRIC_BELOW_TARGET, True),
-        (Mode.ADAPTIVE, Fraction(3), Reason.OVERRIDDEN, False),
-        (Mode.ADAPTIVE, Fraction(0), Reason.METRIC_ABOVE_TARGET, False),
-        (Mode.FIXED, Fraction(3), Reason.METRIC_ABOVE_TARGET, False),
-    ],
-)
-def test_only_in_adaptive_mode_and_not_by_hand_does_the_cap_say_which_requests_leave(
-    mode: Mode, cap: Fraction | None, reason: Reason, *, by_cap: bool
-) -> None:
-    spec = builders.spec(behavior=Behavior(mode=mode))
-
-    assert limits.leaves_by_cap(spec, cap, reason) is by_cap

@@ -1,14 +1,18 @@
 """What gateways counted, added up."""
 
 from datetime import timedelta
+from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import builders
 from beamlit_controller.core import traffic
 from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
+from beamlit_controller.core.spec import Behavior, Mode
 from beamlit_controller.core.traffic import Counted, Meter
 from builders import NOW
 
@@ -104,6 +108,24 @@ def test_the_last_minute_forgets_what_was_before_it() -> None:
     seen = traffic.minute(meter, NOW)
 
     assert seen == traffic.Minute(timedelta(seconds=60), Counted(in_flight=2, local=120, share=12))
+
+
+@pytest.mark.parametrize(
+    ("mode", "cap", "reason", "by_cap"),
+    [
+        (Mode.ADAPTIVE, Fraction(3), Reason.METRIC_ABOVE_TARGET, True),
+        (Mode.ADAPTIVE, None, Reason.METRIC_BELOW_TARGET, True),
+        (Mode.ADAPTIVE, Fraction(3), Reason.OVERRIDDEN, False),
+        (Mode.ADAPTIVE, Fraction(0), Reason.METRIC_ABOVE_TARGET, False),
+        (Mode.FIXED, Fraction(3), Reason.METRIC_ABOVE_TARGET, False),
+    ],
+)
+def test_only_in_adaptive_mode_and_not_by_hand_does_the_cap_say_which_requests_leave(
+    mode: Mode, cap: Fraction | None, reason: Reason, *, by_cap: bool
+) -> None:
+    spec = builders.spec(behavior=Behavior(mode=mode))
+
+    assert traffic.leaves_by_cap(spec, cap, reason) is by_cap
 
 
 COUNTS = st.builds(Counted, *[st.integers(0, 10**15)] * 4)

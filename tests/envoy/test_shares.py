@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from fractions import Fraction
 from pathlib import Path
 
 import grpc
@@ -10,9 +11,10 @@ import pytest
 import structlog
 
 from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.envoy import caps
 from beamlit_controller.envoy.rtds_pb2 import DiscoveryRequest, DiscoveryResponse, Node, Refusal, Runtime
 from beamlit_controller.envoy.share_access import Certificate, Tokens
-from beamlit_controller.envoy.shares import RUNTIME, ShareServer
+from beamlit_controller.envoy.shares import RUNTIME, Setting, ShareServer
 from beamlit_controller.envoy.waiting_room import WaitingRoom
 from fakes.tls import Authority
 from waiting import eventually
@@ -71,6 +73,31 @@ async def test_tells_the_present_share_at_once_and_every_change_of_it() -> None:
             told.append(await gateway.share())
 
     assert told == [_layer(500_000), _layer(1_000_000), _layer(0), _layer(10_000)]
+
+
+async def test_a_cap_is_told_as_the_steps_around_it_and_no_cap_as_none_of_them() -> None:
+    shares = ShareServer()
+    shares.set(LLAMA, Setting(50, Fraction(7, 2)))
+    async with _served(shares) as address, _gateway(address) as gateway:
+        shared = await gateway.share()
+        shares.set(LLAMA, Setting(50, Fraction(7, 2), by_cap=True))
+        bounded = await gateway.share()
+        shares.set(LLAMA, Setting(50, None, by_cap=True))
+        unlimited = await gateway.share()
+
+    assert _on(shared) == {
+        "offload.percentage": 500_000,
+        "offload.in_flight.3": 750_000,
+        "offload.in_flight.4": 1_000_000,
+    }
+    assert _on(bounded) == {"offload.in_flight.3": 250_000, "offload.in_flight.4": 500_000}
+    assert _on(unlimited) == {}
+    assert len(unlimited) == 1 + len(caps.LADDER)
+
+
+def _on(layer: dict[str, object]) -> dict[str, int]:
+    parts = {key: int(value["numerator"]) for key, value in layer.items() if isinstance(value, dict)}
+    return {key: part for key, part in parts.items() if part}
 
 
 TOKENS = Tokens(b"k" * 32)

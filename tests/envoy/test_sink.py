@@ -1,11 +1,13 @@
 """What gateways are told of a round."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import builders
 from beamlit_controller.core import cycle
+from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.remote_health import Attempts
-from beamlit_controller.core.spec import Behavior, ModelKey, Overflow
+from beamlit_controller.core.spec import Behavior, Mode, ModelKey, Overflow
 from beamlit_controller.envoy.shares import Setting, ShareServer
 from beamlit_controller.envoy.sink import ShareSink
 
@@ -50,3 +52,22 @@ def test_offloads_less_while_the_remote_answers_429_and_more_again_after() -> No
     sink.record(round_of(spec))
 
     assert [replace(each).percentage for each in shares.settings] == [80, 40, 45]
+
+
+def test_in_adaptive_mode_the_cap_is_told_and_the_percentage_bounds_it() -> None:
+    spec = builders.spec(behavior=Behavior(percentage=80, mode=Mode.ADAPTIVE))
+    shares, played = Told(), round_of(spec, ready=2)
+
+    ShareSink(shares).record(replace(played, decision=replace(played.decision, percentage=80, cap=Fraction(17, 5))))
+
+    assert shares.settings == [Setting(80, Fraction(34, 5), by_cap=True)]
+
+
+def test_by_hand_the_percentage_itself_leaves_and_the_learned_cap_judges_nothing() -> None:
+    spec = builders.spec(behavior=Behavior(mode=Mode.ADAPTIVE))
+    shares, played = Told(), round_of(spec)
+    by_hand = replace(played.decision, percentage=25, cap=Fraction(3), reason=Reason.OVERRIDDEN)
+
+    ShareSink(shares).record(replace(played, decision=by_hand))
+
+    assert shares.settings == [Setting(25)]

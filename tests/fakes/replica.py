@@ -20,6 +20,7 @@ from beamlit_controller.cluster import parts, run
 from beamlit_controller.cluster.given import Cluster, ShareAddress
 from beamlit_controller.cluster.parts import Outside, Parts
 from beamlit_controller.controller.changes import Changes
+from beamlit_controller.controller.meters import Meters
 from beamlit_controller.controller.ports import Population
 from beamlit_controller.controller.sensor import Sensor
 from beamlit_controller.core.reason import Reason
@@ -113,7 +114,7 @@ class World:
         given, server = self.given(name), self.server.connect(name)
         store = Store(partial(translate.read, settings=self.settings), Changes())
         sensor = Sensor(route=lambda *_: self.metrics, inventory=self.metrics)
-        outside = Outside(self.server.clock, sensor, self.gateways, Remotes())
+        outside = Outside(self.server.clock, sensor, self.gateways, Remotes(), Meters(self.server.clock))
         return given, parts.compose(given, server, store, outside)
 
     def start(self, name: str = "one") -> Replica:

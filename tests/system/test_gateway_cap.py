@@ -3,15 +3,18 @@
 import asyncio
 from fractions import Fraction
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 import builders
 from beamlit_controller.core.spec import Behavior, Mode, Overflow
-from beamlit_controller.envoy import caps
+from beamlit_controller.core.traffic import Counted
+from beamlit_controller.envoy import caps, remote_stats
 from beamlit_controller.envoy.shares import Setting
 from fakes import client, load
-from fakes.gateway import gateway, to
+from fakes.gateway import Gateway, gateway, to
+from fakes.ports import free_port
 from fakes.trouble import says, takes
 from fakes.upstream import Exchange, upstream
 from waiting import eventually
@@ -189,3 +192,43 @@ async def test_a_gateway_keeps_its_cap_when_the_controller_is_gone(tmp_path: Pat
 async def _answers(tally: load.Tally, more: int) -> None:
     done = tally.by("local") + more
     await eventually(lambda: tally.by("local") >= done)
+
+
+async def test_a_gateways_own_figures_tell_what_came_of_the_requests_and_what_is_in_flight(tmp_path: Path) -> None:
+    async with upstream("local", takes(1, b"local")) as local, upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote), behavior=ADAPTIVE)
+        async with gateway(spec, tmp_path, local=[local]) as gate:
+            await gate.cap(1, 100, by_cap=True)
+            async with client.connect(gate.front) as slow:
+                await slow.send_head("POST / HTTP/1.1", (("content-length", "0"),))
+                await eventually(lambda: local.requests)
+                await client.ask(gate.front)
+                during = await _traffic(gate)
+                await slow.response()
+            await eventually(lambda: _is_idle(gate))
+            after = await _traffic(gate)
+
+    assert (during.in_flight, during.overflow, during.local) == (1, 1, 0)
+    assert (after.in_flight, after.overflow, after.local, after.unavailable) == (0, 1, 1, 0)
+    assert after.local_first_bytes == after.remote_first_bytes == 1
+
+
+async def test_when_local_is_down_the_figures_say_that_it_was(tmp_path: Path) -> None:
+    async with upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote), behavior=ADAPTIVE)
+        async with gateway(spec, tmp_path, local=[f"127.0.0.1:{free_port()}"]) as gate:
+            await load.ask(gate.front, requests=20, connections=2)
+            seen = await _traffic(gate)
+
+    assert (seen.unavailable, seen.remote, seen.local, seen.in_flight) == (20, 20, 0, 0)
+
+
+async def _traffic(gate: Gateway) -> Counted:
+    """Read the figures as the controller does."""
+    page = await client.get(gate.place.stats, f"/stats/prometheus?filter={quote(remote_stats.FILTER)}")
+    return remote_stats.traffic(page.body.content.decode())
+
+
+async def _is_idle(gate: Gateway) -> bool:
+    seen = await _traffic(gate)
+    return seen.local == 1 and seen.in_flight == 0

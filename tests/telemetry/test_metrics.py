@@ -14,6 +14,7 @@ from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import PodSamples, Signals
 from beamlit_controller.core.spec import Behavior, ExternalMetric, MetricIdentifier, ModelKey, Value
+from beamlit_controller.core.traffic import Counted, Minute
 from beamlit_controller.telemetry.exposition import Exposition
 from beamlit_controller.telemetry.metrics import LONGEST_LABEL, MetricsSink
 from builders import CPU, NOW, QUEUE, RUNNING, missing, pod_samples, sample, signals, spec
@@ -273,3 +274,21 @@ async def test_whatever_else_is_asked_for_gets_the_text_format(
 
     assert content_type.startswith("text/plain; version=0.0.4")
     assert Scraped(body.decode()).get("beamlit_offload_percentage", MODEL) == 100
+
+
+async def test_what_came_of_the_requests_is_told_per_side_and_by_why_they_left(registry: CollectorRegistry) -> None:
+    seen = Minute(
+        timedelta(seconds=50),
+        Counted(in_flight=3, local=75, overflow=25, remote_first_bytes=5, remote_first_byte_ms=10_000),
+    )
+    sink = MetricsSink(registry, lambda _: seen)
+    sink.record(one_round(signals(value=2)))
+
+    scraped = await scrape(registry)
+
+    assert scraped.get("beamlit_requests_per_second", MODEL | {"side": "local"}) == 1.5
+    assert scraped.get("beamlit_requests_per_second", MODEL | {"side": "remote"}) == 0.5
+    assert scraped.get("beamlit_sent_ratio", MODEL | {"reason": "overflow"}) == 0.25
+    assert scraped.get("beamlit_first_byte_seconds", MODEL | {"side": "remote"}) == 2
+    assert scraped.get("beamlit_first_byte_seconds", MODEL | {"side": "local"}) is None
+    assert scraped.get("beamlit_local_in_flight", MODEL) == 3

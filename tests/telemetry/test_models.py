@@ -14,6 +14,7 @@ from beamlit_controller.core.decision import REMEMBERED, Decision
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import PodSamples, Signals
 from beamlit_controller.core.spec import Behavior, ModelKey, RemoteBackend, Scheme
+from beamlit_controller.core.traffic import Counted, Minute
 from beamlit_controller.telemetry import models
 from beamlit_controller.telemetry.models import ModelsSink, Surroundings
 from beamlit_controller.telemetry.views import ModelsView
@@ -62,6 +63,7 @@ def test_a_model_is_shown_with_what_was_read_judged_and_decided(clock: Settable)
         "message": "queue 20 > 10",
         "since": "2026-06-01T12:00:00Z",
         "demand": 2.0,
+        "cap": None,
     }
     assert model["metrics"] == [
         {
@@ -264,3 +266,16 @@ def test_who_reads_the_answer_with_our_views_gets_the_same(clock: Settable) -> N
     read = ModelsView.model_validate_json(models.as_json(sink.snapshot()))
 
     assert read == models.view(sink.snapshot())
+
+
+def test_what_really_happened_is_shown_beside_what_was_decided(clock: Settable) -> None:
+    """With everything sent away because local was down, all that was shown was a share of 0."""
+    seen = Minute(timedelta(seconds=60), Counted(in_flight=0, unavailable=120))
+    sink = ModelsSink(clock, Surroundings(minute=lambda _: seen))
+    told(sink, signals(value=2, ready=0, total=1))
+
+    traffic = only(sink)["traffic"]
+
+    assert (traffic["localPerSecond"], traffic["remotePerSecond"], traffic["sent"]) == (0, 2, 1)
+    assert traffic["left"] == {"share": 0, "overflow": 0, "unavailable": 1, "forced": 0}
+    assert traffic["text"].startswith("0/s local, 2/s remote: 100 % went to the remote (100 % unavailable)")

@@ -119,7 +119,15 @@ def _column(name: str, kind: str, path: str, description: str, priority: int) ->
 
 _COLUMNS = (
     ("MODEL", "string", ".status.model", "The model's name.", 0),
-    ("OFFLOAD", "integer", ".status.offloading.percentage", "The percentage of requests that goes to the remote.", 0),
+    (
+        "OFFLOAD",
+        "integer",
+        ".status.offloading.percentage",
+        "The percentage of requests that goes, or in Adaptive mode may go, to the remote.",
+        0,
+    ),
+    ("REMOTE%", "integer", ".status.requests.remotePercentage", "The percentage that really went there lately.", 0),
+    ("CAP", "string", ".status.offloading.inFlightPerReplica", "The most requests in flight per ready replica.", 1),
     ("REASON", "string", ".status.offloading.reason", "Why.", 0),
     ("LOCAL", "string", '.status.conditions[?(@.type=="LocalReady")].status', "Whether local servers are ready.", 0),
     ("READY", "string", '.status.conditions[?(@.type=="Ready")].status', "Whether all is as asked for.", 0),

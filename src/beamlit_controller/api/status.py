@@ -8,6 +8,7 @@ from typing import Any
 
 from beamlit_controller.api import bounds, schema
 from beamlit_controller.api.status_models import LONGEST_MESSAGE, LONGEST_RECORD, Status
+from beamlit_controller.core import minute as minutes
 from beamlit_controller.core import quantity
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
@@ -23,6 +24,7 @@ from beamlit_controller.core.spec import (
     PodsMetric,
     ResourceMetric,
 )
+from beamlit_controller.core.traffic import Minute
 from beamlit_controller.core.verdict import Assessed, Current, Unread
 
 Json = dict[str, Any]
@@ -43,6 +45,16 @@ def status(cycle: Cycle) -> Json:
             _condition("Offloading", generation, *_offloads(cycle.decision)),
             _condition("MetricsAvailable", generation, *_available(cycle.verdict.metrics)),
         ],
+    }
+
+
+def requests(minute: Minute, cycle: Cycle) -> Json:
+    """Give what came of the requests in the last minute, in whole percent and in a sentence."""
+    seen, limit = minutes.split(minute), minutes.limit(cycle)
+    return {
+        "remotePercentage": round(100 * seen.sent),
+        "inFlight": seen.in_flight,
+        "message": minutes.said(seen, limit),
     }
 
 

@@ -34,6 +34,14 @@ class Offloading(Model):
     since: str = Field(description="When the percentage last changed.", json_schema_extra={"format": "date-time"})
 
 
+class Requests(Model):
+    """What came of the requests in the last minute, as the gateways counted it."""
+
+    remote_percentage: int = Field(ge=0, le=100, description="The percentage that the remote answered, for any reason.")
+    in_flight: int = Field(ge=0, description="Local requests in flight.")
+    message: str = Field(max_length=1024, description="Requests per second of each side, and why requests left.")
+
+
 class MetricValueStatus(Model):
     """A current value."""
 
@@ -119,6 +127,7 @@ class Status(Model):
     observed_generation: int = Field(default=0, ge=0, description="The generation of the resource that this is about.")
     model: str | None = Field(default=None, max_length=1024, description="The model's name, as it is in force.")
     offloading: Offloading | None = Field(default=None, description="The decision in force.")
+    requests: Requests | None = Field(default=None, description="What came of the requests in the last minute.")
     current_metrics: list[MetricStatus] = Field(
         default=[], description="The current values of the metrics that can be read."
     )

@@ -70,6 +70,8 @@ def _head(model: ModelView, now: datetime) -> Iterator[Text]:
     yield _line((f"{model.namespace}/{model.name}", "bold"), (f"  model {model.model}", "dim"))
     yield _line(_state(model), f" since {_time(decision.since, now)}, {_ago(decision.since, now)}")
     yield _line((decision.reason, "bold"), f": {decision.message}")
+    if model.traffic is not None:
+        yield _line(("last minute", "bold"), f": {model.traffic.text}")
     if model.failure:
         said = f"the last round failed {_ago(model.failure.at, now)}: {model.failure.error}"
         yield _line((said, "bold red"), " (what follows is of the last good one)")
@@ -84,7 +86,24 @@ def _state(model: ModelView) -> tuple[str, str]:
         return "DISABLED, all is served locally", "bold magenta"
     if model.dry_run:
         return f"DRY RUN, would {f'offload {share}' if percentage else 'stay local'}", "bold cyan"
+    if model.decision.cap is not None or (not percentage and _sent(model)):
+        return _seen(model), "bold yellow" if _sent(model) else "bold green"
     return (f"OFFLOADING {share}", "bold yellow") if percentage else ("LOCAL", "bold green")
+
+
+def _seen(model: ModelView) -> str:
+    """Say where requests really went: what decides is the cap, or that local could not answer."""
+    sent, host = _sent(model), _host(model.remote)
+    if sent >= ALMOST_ALL:
+        return f"REMOTE, all of the last minute → {host}"
+    return f"OFFLOADING {100 * sent:.2g} % of the last minute → {host}" if sent else "LOCAL"
+
+
+def _sent(model: ModelView) -> float:
+    return model.traffic.sent if model.traffic is not None else 0.0
+
+
+ALMOST_ALL = 0.995
 
 
 def _host(remote: str | None) -> str:

@@ -14,6 +14,7 @@ from beamlit_controller.cluster.site import Shown
 from beamlit_controller.cluster.weights import Weights
 from beamlit_controller.controller.changes import Changes
 from beamlit_controller.controller.clock import AnchoredClock
+from beamlit_controller.controller.meters import Meters
 from beamlit_controller.controller.ports import Clock
 from beamlit_controller.controller.sensor import Sensor
 from beamlit_controller.envoy import remote_stats
@@ -69,16 +70,21 @@ class Outside:
     sensor: Sensor
     reach: Reaches
     remotes: Remotes
+    meters: Meters
 
 
 async def build(given: Cluster, resources: AsyncExitStack) -> Parts:
     """Wire all parts. What has to be closed again is left to `resources`."""
     server = await resources.enter_async_context(ApiServer(api_server.configuration(given.kubeconfig)))
     store = Store(partial(translate.read, settings=given.settings), Changes())
-    stats = GatewayStats(f"/stats/prometheus?{urlencode({'filter': remote_stats.FILTER})}", remote_stats.attempts)
+    clock = AnchoredClock()
+    meters = Meters(clock)
+    path = f"/stats/prometheus?{urlencode({'filter': remote_stats.FILTER})}"
+    stats = GatewayStats(path, remote_stats.attempts, remote_stats.traffic, meters.feed)
     outside = Outside(
-        clock=AnchoredClock(),
-        sensor=await _sensor(given, server, store, resources),
+        clock=clock,
+        meters=meters,
+        sensor=await _sensor(given, server, store, resources, meters=meters),
         reach=await resources.enter_async_context(Reach(gateway.QUESTION)),
         remotes=await resources.enter_async_context(Remotes(store.models, store.owned, stats, store.changes)),
     )
@@ -94,7 +100,14 @@ def compose(given: Cluster, server: ApiServer, store: Store, outside: Outside) -
     watches = store.watches(server, given.settings.namespaces)
     rounds = Rounds(store.changes)
     observer = Observer(outside.reach, outside.clock, rounds.readable)
-    writer = StatusWriter(guarded, outside.clock, rounds=rounds, remotes=outside.remotes, identity=given.identity)
+    writer = StatusWriter(
+        guarded,
+        outside.clock,
+        rounds=rounds,
+        remotes=outside.remotes,
+        minute=outside.meters.minute,
+        identity=given.identity,
+    )
     egress = Egress(given.settings.gateways.denied_networks, given.namespace)
     passes = GatewayPass(guarded, EnvoyFiles(given, tokens), observer, image=given.image, egress=egress)
     reconciler = Reconciler(guarded, store, gateway=passes, status=writer)
@@ -111,11 +124,13 @@ def compose(given: Cluster, server: ApiServer, store: Store, outside: Outside) -
         remotes=outside.remotes,
         reconciler=reconciler,
         orphans=Orphans(guarded, store),
-        shown=site.site(given, outside.clock, site.Sources(store, reconciler, shares, watches, lease)),
+        shown=site.site(given, outside.clock, site.Sources(store, reconciler, shares, watches, lease, outside.meters)),
     )
 
 
-async def _sensor(given: Cluster, server: ApiServer, store: Store, resources: AsyncExitStack) -> Sensor:
+async def _sensor(
+    given: Cluster, server: ApiServer, store: Store, resources: AsyncExitStack, *, meters: Meters
+) -> Sensor:
     """Wire what reads the metrics."""
     settings = given.settings
     discovery = Discovery(server)
@@ -126,4 +141,4 @@ async def _sensor(given: Cluster, server: ApiServer, store: Store, resources: As
     )
     prometheus = await app.prometheus_source(settings, resources)
     route = app.route(prometheus, scrape, MetricsApis(server, discovery, workloads))
-    return Sensor(route=route, inventory=ClusterInventory(workloads, store.pods))
+    return Sensor(route=route, inventory=ClusterInventory(workloads, store.pods), flows=meters)

@@ -7,7 +7,8 @@ import prometheus_client
 
 from beamlit_controller import app
 from beamlit_controller.cluster.given import Cluster
-from beamlit_controller.controller.ports import Clock
+from beamlit_controller.controller.meters import Meters
+from beamlit_controller.controller.ports import Clock, Sink
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.envoy.shares import ShareServer
 from beamlit_controller.kubernetes.lease import Lease
@@ -31,7 +32,7 @@ class Shown:
     """The endpoints, and the sinks that feed them."""
 
     site: Site
-    sinks: tuple[MetricsSink, ModelsSink, Pulse]
+    sinks: tuple[Sink, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +44,20 @@ class Sources:
     shares: ShareServer
     watches: Watches
     lease: Lease
+    meters: Meters
 
 
 def site(given: Cluster, clock: Clock, sources: Sources) -> Shown:
     """Wire what is shown."""
     registry = prometheus_client.CollectorRegistry()
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # it carries no annotation
-    exposition, metrics = Exposition(registry), MetricsSink(registry)
+    exposition, metrics = Exposition(registry), MetricsSink(registry, sources.meters.minute)
     _expose(exposition, given, sources)
     store = sources.store
     surroundings = Surroundings(
         gateway=lambda key: _gateway(sources.reconciler, sources.shares, key),
         notices=lambda key: notices(store.models.models, key),
+        minute=sources.meters.minute,
     )
     shown = ModelsSink(clock, surroundings)
     pulse = Pulse(clock, max(app.STUCK, given.settings.period * 10))
@@ -65,7 +68,7 @@ def site(given: Cluster, clock: Clock, sources: Sources) -> Shown:
         models=shown,
         access=PageAccess(given.settings.page, given.settings.page_hosts),
     )
-    return Shown(site, (metrics, shown, pulse))
+    return Shown(site, (metrics, shown, pulse, sources.meters))
 
 
 def _expose(exposition: Exposition, given: Cluster, sources: Sources) -> None:

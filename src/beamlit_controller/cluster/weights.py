@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import structlog
 
-from beamlit_controller.core import limits
+from beamlit_controller.core import limits, traffic
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.envoy.shares import Setting, ShareServer
 from beamlit_controller.kubernetes.models import Stored
@@ -52,7 +52,7 @@ class Weights:
         model = self._store.models.models.get(stored.key)
         if model is None or model.spec is None:
             return Setting(percentage)
-        by_cap = limits.leaves_by_cap(model.spec, stored.cap, stored.reason)
+        by_cap = traffic.leaves_by_cap(model.spec, stored.cap, stored.reason)
         return Setting(percentage, self._in_flight(model.spec, stored.cap if by_cap else None), by_cap)
 
     def _in_flight(self, spec: OffloadSpec, cap: Fraction | None) -> Fraction | None:

@@ -1,10 +1,11 @@
 """What the gateways of every model counted, kept for the decisions and for people."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 
 from beamlit_controller.controller.ports import Clock
-from beamlit_controller.core import limits, traffic
+from beamlit_controller.core import traffic
+from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
@@ -12,7 +13,7 @@ from beamlit_controller.core.traffic import Counted, Meter, Minute
 
 
 class Meters:
-    """A `Flows` of what gateways are heard to say."""
+    """A `Flows` of what gateways are heard to say; also a `Sink`, to hear which models are gone."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -25,7 +26,7 @@ class Meters:
 
     def flow(self, spec: OffloadSpec) -> Flow | Missing:
         """Give what the gateways saw of the model's requests since they were asked about last."""
-        meter, by_cap = self._meters.get(spec.key, Meter()), limits.leaves_by_cap(spec, None, "")
+        meter, by_cap = self._meters.get(spec.key, Meter()), traffic.leaves_by_cap(spec, None, "")
         seen = traffic.flow(meter, self._told.get(spec.key), self._clock.now(), by_cap=by_cap)
         if isinstance(seen, Flow):
             self._told[spec.key] = seen.until
@@ -35,8 +36,13 @@ class Meters:
         """Give what came of the model's requests in the last minute, if that is known."""
         return traffic.minute(self._meters.get(key, Meter()), self._clock.now())
 
-    def keep_only(self, keys: Collection[ModelKey]) -> None:
-        """Forget all other models."""
-        for known in (self._meters, self._told):
-            for key in [key for key in known if key not in keys]:
-                del known[key]
+    def record(self, cycle: Cycle) -> None:
+        """Learn nothing from a round."""
+
+    def failed(self, key: ModelKey, error: Exception) -> None:
+        """Learn nothing from a round."""
+
+    def forget(self, key: ModelKey) -> None:
+        """Drop what was counted of a model that is gone."""
+        self._meters.pop(key, None)
+        self._told.pop(key, None)

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
+from fractions import Fraction
 
 from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import NOT_ASKED, Missing
+from beamlit_controller.core.spec import Mode, OffloadSpec
 
 MINUTE = timedelta(seconds=60)
 STALE = timedelta(seconds=30)
@@ -68,6 +70,14 @@ class Minute:
 
     span: timedelta
     counted: Counted
+
+
+def leaves_by_cap(spec: OffloadSpec, cap: Fraction | None, reason: str) -> bool:
+    """Tell whether requests leave only because of the cap, so that the percentage is the most that may.
+
+    Otherwise the percentage leaves in any case: in the other modes, by hand, or where nothing may be in flight.
+    """
+    return spec.behavior.mode is Mode.ADAPTIVE and reason != Reason.OVERRIDDEN and cap != 0
 
 
 def fed(meter: Meter, answers: Mapping[str, Counted | None], now: datetime) -> Meter:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from beamlit_controller.core import limits, remote_health, throttle
+from beamlit_controller.core import limits, remote_health, throttle, traffic
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.remote_health import Attempts
@@ -42,7 +42,7 @@ class ShareSink:
         self._shares.set(cycle.spec.key, self._setting(cycle.spec, cycle.decision, ready=cycle.signals.local.ready))
 
     def _setting(self, spec: OffloadSpec, decided: Decision, *, ready: int) -> Setting:
-        by_cap = limits.leaves_by_cap(spec, decided.cap, decided.reason)
+        by_cap = traffic.leaves_by_cap(spec, decided.cap, decided.reason)
         gateways = max(1, self._shares.connected(spec.key))
         in_flight = limits.in_flight(spec, decided.cap if by_cap else None, ready=ready, gateways=gateways)
         return Setting(min(decided.sent, self._most(spec.key, decided.sent)), in_flight, by_cap)

@@ -12,6 +12,7 @@ from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.remote_health import RemoteReady
 from beamlit_controller.core.signals import LocalHealth, Missing
 from beamlit_controller.core.spec import OffloadSpec, Rejected
+from beamlit_controller.core.traffic import Minute
 from beamlit_controller.core.trigger import Trigger
 from beamlit_controller.kubernetes import models
 from beamlit_controller.kubernetes.models import Model
@@ -37,7 +38,10 @@ BAD_WHEN_FALSE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """All that is known of a model: `autoscaler` scales the same workload, `most` is the most percent that the remote takes."""
+    """All that is known of a model: `autoscaler` scales the same workload, `most` is the most percent that the remote takes.
+
+    `minute` is what came of its requests in the last one.
+    """
 
     model: Model
     gateway: GatewayState
@@ -46,6 +50,7 @@ class ModelState:
     cycle: Cycle | None = None
     remote: RemoteReady | None = None
     most: int = throttle.WHOLE
+    minute: Minute | None = None
 
 
 class State(StrEnum):
@@ -115,7 +120,8 @@ def _decided(known: ModelState, before: Mapping[str, Any], now: str) -> Json:
     decided = status.status(known.cycle)
     if known.most < throttle.WHOLE:
         decided["offloading"] = {**decided["offloading"], "atMost": known.most}
-    return {**decided, "record": models.record(known.cycle.decision)}
+    requests = {"requests": status.requests(known.minute, known.cycle)} if known.minute is not None else {}
+    return {**decided, **requests, "record": models.record(known.cycle.decision)}
 
 
 _OF_DECISIONS = ("Offloading", "MetricsAvailable", "TriggerReachable")

@@ -7,7 +7,7 @@ gateways have not been asked yet is as its status says, so that a new leader doe
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -18,10 +18,11 @@ import httpx2
 import structlog
 
 from beamlit_controller.controller.changes import Changes
-from beamlit_controller.core import remote_health, throttle
+from beamlit_controller.core import remote_health, throttle, traffic
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.remote_health import Attempts, Judged, RemoteReady
 from beamlit_controller.core.spec import ModelKey, RemoteBackend
+from beamlit_controller.core.traffic import Counted
 from beamlit_controller.kubernetes.models import Models, Stored
 from beamlit_controller.kubernetes.owned import GatewayPod, Owned
 
@@ -38,10 +39,20 @@ MOST_ASKED: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class GatewayStats:
-    """Where a gateway tells its stats, and what understands them."""
+    """Where a gateway tells its stats, what understands them, and who is told what came of the requests, by pod."""
 
     path: str
     read: Callable[[str], Attempts]
+    traffic: Callable[[str], Counted] = lambda _: traffic.NOTHING
+    seen: Callable[[ModelKey, Mapping[str, Counted | None]], None] = lambda _key, _answers: None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What one pod told."""
+
+    attempts: Attempts
+    counted: Counted
 
 
 @dataclass(slots=True)
@@ -118,7 +129,9 @@ class Remotes:
         ready = (pod for pod in self._owned.pods(key).values() if pod.ready and pod.ip and pod.stats_port)
         pods = list(islice(ready, MOST_ASKED))
         answers = await asyncio.gather(*(self._ask(pod) for pod in pods))
-        known = {pod.uid: answer for pod, answer in zip(pods, answers, strict=True) if answer is not None}
+        known = {pod.uid: answer.attempts for pod, answer in zip(pods, answers, strict=True) if answer is not None}
+        counted = {pod.uid: answer.counted if answer else None for pod, answer in zip(pods, answers, strict=True)}
+        self._stats.seen(key, counted)
         remote = self._remotes.get(key) or _Remote(Judged(_recorded(self._models.get(key)) or Judged().condition))
         self._remotes[key] = remote
         before = _whole(remote, servers=0)
@@ -138,7 +151,7 @@ class Remotes:
         if (said.status, said.reason, most) != (*_essence(remote.judged.condition), remote.most):
             self._changes.publish(key)
 
-    async def _ask(self, pod: GatewayPod) -> Attempts | None:
+    async def _ask(self, pod: GatewayPod) -> _Answer | None:
         """Ask one pod; None if it does not answer, or nothing that can be understood."""
         host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
         try:
@@ -147,7 +160,8 @@ class Remotes:
                 async with aclosing(await self._client.send(request, stream=True)) as response:
                     if response.status_code != httpx2.codes.OK:
                         return None
-                    return self._stats.read(await _page(response))
+                    page = await _page(response)
+                    return _Answer(self._stats.read(page), self._stats.traffic(page))
         except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError):
             return None
 

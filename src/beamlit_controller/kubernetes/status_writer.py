@@ -7,7 +7,7 @@ is slow, or refused, delays no other model.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +16,8 @@ import structlog
 from beamlit_controller.api import status as api_status
 from beamlit_controller.api.status import instant
 from beamlit_controller.controller.ports import Clock
+from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.core.traffic import Minute
 from beamlit_controller.kubernetes import conditions, events
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer, Json
 from beamlit_controller.kubernetes.conditions import ModelState
@@ -46,11 +48,21 @@ class WrittenStatus:
 class StatusWriter:
     """Writes statuses, each over what its worker wrote last."""
 
-    def __init__(self, server: ApiServer, clock: Clock, *, rounds: Rounds, remotes: Remotes, identity: str) -> None:
+    def __init__(
+        self,
+        server: ApiServer,
+        clock: Clock,
+        *,
+        rounds: Rounds,
+        remotes: Remotes,
+        minute: Callable[[ModelKey], Minute | None],
+        identity: str,
+    ) -> None:
         self._server = server
         self._clock = clock
         self._rounds = rounds
         self._remotes = remotes
+        self._minute = minute
         self._identity = identity
 
     async def report(self, seen: Snapshot, gateway: GatewayState, last: WrittenStatus | None) -> WrittenStatus | None:
@@ -74,6 +86,7 @@ class StatusWriter:
             cycle=self._rounds.last(seen.key),
             remote=self._remotes.ready(seen.key),
             most=self._remotes.most(seen.key),
+            minute=self._minute(seen.key),
         )
 
     async def _applied(self, stored: Stored, wanted: Json, last: WrittenStatus | None) -> WrittenStatus:

@@ -112,7 +112,9 @@ class Probe:
         try:
             page = await self._admin.figures(self._shape.figures)
             judged = remote_health.judge(spec.remote, self.remote, self._shape.attempts(page))
+            self._shape.seen(self._key, self._shape.traffic(page))
         except AdminError:
+            self._shape.seen(self._key, None)
             return False
         except Exception as error:  # noqa: BLE001 - whatever it answers, it is asked again
             self._troubles.add(Fault.REMOTE, said(error))

@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from beamlit_controller.core import traffic
 from beamlit_controller.core.remote_health import Attempts
-from beamlit_controller.core.spec import OffloadSpec
+from beamlit_controller.core.spec import ModelKey, OffloadSpec
+from beamlit_controller.core.traffic import Counted
 
 BOOTSTRAP = "bootstrap.json"
 
@@ -14,7 +16,8 @@ BOOTSTRAP = "bootstrap.json"
 class Shape:
     """What a gateway is made of: its files by name, its command line (with the path of `bootstrap.json` as one argument).
 
-    `figures` names what is read of the gateway about its remote, and `attempts` understands it. `secrets` are
+    `figures` names what is read of the gateway's counts, `attempts` and `traffic` understand it, and `seen` is told what came
+    of the requests, or None for a gateway that does not answer. `secrets` are
     the folders without which Envoy refuses what leads to the remote: it can't watch what is not there.
     """
 
@@ -23,3 +26,5 @@ class Shape:
     secrets: Callable[[OffloadSpec], Sequence[Path]]
     figures: str
     attempts: Callable[[str], Attempts]
+    traffic: Callable[[str], Counted] = lambda _: traffic.NOTHING
+    seen: Callable[[ModelKey, Counted | None], None] = lambda _key, _counted: None

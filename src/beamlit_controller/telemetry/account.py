@@ -5,17 +5,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 
+from beamlit_controller.core import minute as minutes
 from beamlit_controller.core import wording
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Change
 from beamlit_controller.core.signals import PodSamples, Reading
 from beamlit_controller.core.spec import Behavior
+from beamlit_controller.core.traffic import Minute
 from beamlit_controller.core.verdict import Assessed, Unread
 from beamlit_controller.telemetry import outlook, policy, readable
 from beamlit_controller.telemetry.views import (
     ChangeView,
     DecisionView,
     FailureView,
+    LeftView,
     LocalView,
     MetricView,
     MissingView,
@@ -23,6 +26,7 @@ from beamlit_controller.telemetry.views import (
     PodFailureView,
     State,
     TimersView,
+    TrafficView,
     TriggerView,
     VerdictView,
 )
@@ -36,6 +40,7 @@ class Known:
     failure: FailureView | None
     gateway: Mapping[str, object]
     notices: Sequence[str]
+    minute: Minute | None = None
 
 
 def model(known: Known, now: datetime) -> ModelView:
@@ -60,6 +65,7 @@ def model(known: Known, now: datetime) -> ModelView:
         timers=_timers(cycle, now),
         outlook=outlook.sentences(cycle, now),
         trigger=_trigger(cycle),
+        traffic=_traffic(known.minute, cycle) if known.minute else None,
         last_change=changes[0] if changes else None,
         changes=changes,
         failure=known.failure,
@@ -67,6 +73,23 @@ def model(known: Known, now: datetime) -> ModelView:
         notices=tuple(known.notices),
         policy=policy.sentences(spec),
         spec=readable.spec(spec),
+    )
+
+
+def _traffic(minute: Minute, cycle: Cycle) -> TrafficView:
+    seen, limit = minutes.split(minute), minutes.limit(cycle)
+    return TrafficView(
+        local_per_second=seen.local,
+        remote_per_second=seen.remote,
+        sent=seen.sent,
+        left=LeftView(**dict(seen.left)),
+        kept=seen.kept,
+        unanswered=seen.unanswered,
+        in_flight=seen.in_flight,
+        in_flight_limit=_number(limit),
+        local_first_byte_ms=seen.local_first_byte_ms,
+        remote_first_byte_ms=seen.remote_first_byte_ms,
+        text=minutes.said(seen, limit),
     )
 
 
@@ -135,6 +158,7 @@ def _decision(cycle: Cycle) -> DecisionView:
         message=decided.message,
         since=decided.since,
         demand=_number(decided.demand),
+        cap=_number(decided.cap),
     )
 
 

@@ -5,7 +5,7 @@ costs next to nothing, and no series can outlive its value: what could not be re
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Histogram
@@ -17,8 +17,9 @@ from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import PodSamples
 from beamlit_controller.core.spec import AverageValue, ModelKey, Utilization, Value
+from beamlit_controller.core.traffic import Minute
 from beamlit_controller.core.verdict import Assessed, Unread
-from beamlit_controller.telemetry import printable
+from beamlit_controller.telemetry import printable, requests
 from beamlit_controller.telemetry.exposition import MODEL_LABELS
 
 LONGEST_LABEL = 80
@@ -30,6 +31,7 @@ class _Model:
     """What is known of one model. `readable` is false once a round has failed: its last readings are none any more."""
 
     cycle: Cycle | None = None
+    minute: Minute | None = None
     readable: bool = False
     failed: int = 0
     changes: Counter[Reason] = field(default_factory=Counter)
@@ -39,7 +41,10 @@ class _Model:
 class MetricsSink(Collector):
     """Counts and keeps what the rounds tell, and gives it to the registry when it is asked."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, minute: Callable[[ModelKey], Minute | None] = lambda _: None
+    ) -> None:
+        self._minute = minute
         self._models: dict[ModelKey, _Model] = {}
         self._duration = Histogram(
             "beamlit_evaluation_duration_seconds",
@@ -59,6 +64,7 @@ class MetricsSink(Collector):
         """Keep the round and count what it says."""
         model = self._known(cycle.spec.key)
         model.cycle, model.readable = cycle, True
+        model.minute = self._minute(cycle.spec.key)
         if cycle.changed:
             model.changes[cycle.decision.reason] += 1
         for reason in _source_errors(cycle):
@@ -83,6 +89,7 @@ class MetricsSink(Collector):
         yield from _shares(models)
         yield from _metrics(models)
         yield from _counts(models)
+        yield from requests.series((key, model.cycle, model.minute) for key, model in models if model.cycle)
 
     def _known(self, key: ModelKey) -> _Model:
         model = self._models.get(key)

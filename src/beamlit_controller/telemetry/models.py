@@ -8,6 +8,7 @@ from beamlit_controller.api.problems import Problem
 from beamlit_controller.controller.ports import Clock
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.core.traffic import Minute
 from beamlit_controller.telemetry import account
 from beamlit_controller.telemetry.account import Known
 from beamlit_controller.telemetry.history import ShareHistory
@@ -23,7 +24,7 @@ from beamlit_controller.telemetry.views import (
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What others know: a model's gateway, what its author should know of the spec, and all mistakes with their place.
+    """What others know: a model's gateway, what its author should know, its requests, and all mistakes with their place.
 
     All are called on the event loop. A gateway is described by whatever its keeper tells of it; {} where there is none.
     """
@@ -31,6 +32,7 @@ class Surroundings:
     gateway: Callable[[ModelKey], Mapping[str, object]] = lambda _: {}
     notices: Callable[[ModelKey], Sequence[str]] = lambda _: ()
     problems: Callable[[], Sequence[Problem]] = lambda: ()
+    minute: Callable[[ModelKey], Minute | None] = lambda _: None
 
 
 @dataclass(slots=True)
@@ -98,7 +100,7 @@ class ModelsSink:
 
     def _known(self, key: ModelKey, model: _Model, cycle: Cycle) -> Known:
         around = self._surroundings
-        return Known(cycle, model.failure, around.gateway(key), around.notices(key))
+        return Known(cycle, model.failure, around.gateway(key), around.notices(key), around.minute(key))
 
 
 def as_json(snapshot: Snapshot) -> bytes:

@@ -59,13 +59,17 @@ class VerdictView(View):
 
 
 class DecisionView(View):
-    """The percentage in force, why, and since when; `demand` is None where it can't be seen."""
+    """The percentage in force, why, and since when; `demand` is None where it can't be seen.
+
+    `cap` is the learned limit of local requests in flight per ready replica; with it, `percentage` bounds what leaves.
+    """
 
     percentage: int
     reason: str
     message: str
     since: datetime
     demand: float | None
+    cap: float | None = None
 
 
 class TimersView(View):
@@ -109,6 +113,35 @@ class LocalView(View):
     total: int
 
 
+class LeftView(View):
+    """The parts of all requests that went to the remote, by why."""
+
+    share: float
+    overflow: float
+    unavailable: float
+    forced: float
+
+
+class TrafficView(View):
+    """What came of the requests in the last minute, as the gateways counted it.
+
+    Parts are of all requests, where 1 is all. `in_flight_limit` is None where nothing limits what local has in flight, and
+    first bytes are None where there was none.
+    """
+
+    local_per_second: float
+    remote_per_second: float
+    sent: float
+    left: LeftView
+    kept: float
+    unanswered: float
+    in_flight: int
+    in_flight_limit: float | None
+    local_first_byte_ms: float | None
+    remote_first_byte_ms: float | None
+    text: str
+
+
 class ModelView(View):
     """One model: its last round, what it would take to decide otherwise, and what surrounds it."""
 
@@ -128,6 +161,7 @@ class ModelView(View):
     timers: TimersView
     outlook: tuple[str, ...]
     trigger: TriggerView | None = None
+    traffic: TrafficView | None = None
     last_change: ChangeView | None
     changes: tuple[ChangeView, ...]
     failure: FailureView | None

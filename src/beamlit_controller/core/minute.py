@@ -1,0 +1,74 @@
+"""What came of a model's requests in the last minute, as numbers and in a sentence."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from beamlit_controller.core import limits, traffic
+from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.traffic import Minute
+
+WHY = ("share", "overflow", "unavailable", "forced")
+"""Why a request leaves: by the percentage, for the cap, because local was down, failed or refused, or as its client asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Requests per second on each side, the parts of all that left by why, that were kept and that nobody answered.
+
+    First bytes are the mean time to the first one, in milliseconds; None where there was none.
+    """
+
+    local: float
+    remote: float
+    left: tuple[tuple[str, float], ...]
+    kept: float
+    unanswered: float
+    in_flight: int
+    local_first_byte_ms: float | None
+    remote_first_byte_ms: float | None
+
+    @property
+    def sent(self) -> float:
+        """Give the part of all requests that left."""
+        return sum(part for _, part in self.left)
+
+
+def split(minute: Minute) -> Split:
+    """Give the numbers of a minute; without a request all parts are 0."""
+    seen, seconds = minute.counted, max(minute.span.total_seconds(), 0.001)
+    whole = max(1, seen.local + seen.remote + seen.unanswered)
+    return Split(
+        local=seen.local / seconds,
+        remote=seen.remote / seconds,
+        left=tuple((why, getattr(seen, why) / whole) for why in WHY),
+        kept=seen.kept / whole,
+        unanswered=seen.unanswered / whole,
+        in_flight=seen.in_flight,
+        local_first_byte_ms=_mean(seen.local_first_byte_ms, seen.local_first_bytes),
+        remote_first_byte_ms=_mean(seen.remote_first_byte_ms, seen.remote_first_bytes),
+    )
+
+
+def limit(cycle: Cycle) -> Fraction | None:
+    """Give how many local requests may be in flight at all ready servers together; None where nothing limits them."""
+    spec, decided = cycle.spec, cycle.decision
+    by_cap = traffic.leaves_by_cap(spec, decided.cap, decided.reason)
+    cap = decided.cap if by_cap else None
+    return limits.in_flight(spec, cap, ready=cycle.signals.local.ready, gateways=1)
+
+
+def said(split: Split, limit: Fraction | None) -> str:
+    """Say it in a sentence; `limit` is how many local requests may be in flight."""
+    why = ", ".join(f"{_percent(part)} {name}" for name, part in split.left if part)
+    sent = f"{_percent(split.sent)} went to the remote" + (f" ({why})" if why else "")
+    none = f"; {_percent(split.unanswered)} unanswered" if split.unanswered else ""
+    most = f" of at most {float(limit):.4g}" if limit is not None else ""
+    return f"{split.local:.3g}/s local, {split.remote:.3g}/s remote: {sent}{none}; {split.in_flight}{most} in flight at local"
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:.3g} %"
+
+
+def _mean(total: int, count: int) -> float | None:
+    return total / count if count else None

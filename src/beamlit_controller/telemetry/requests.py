@@ -1,0 +1,77 @@
+"""What Prometheus is told of a model's requests in the last minute: rates per side, what left and why, what is in flight."""
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+
+from beamlit_controller.core import minute
+from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.minute import Split
+from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.core.traffic import Minute
+from beamlit_controller.telemetry.exposition import MODEL_LABELS
+
+Row = tuple[ModelKey, Cycle, Minute | None]
+
+
+def series(rows: Iterable[Row]) -> Iterator[Metric]:
+    """Make the series; what is not known has none."""
+    known = list(rows)
+    splits = [((key.namespace, key.name), minute.split(seen)) for key, _, seen in known if seen is not None]
+    return iter((_rates(splits), _left(splits), _first_bytes(splits), _in_flight(splits), _caps(known)))
+
+
+def _rates(splits: list[tuple[tuple[str, str], Split]]) -> Metric:
+    family = GaugeMetricFamily(
+        "beamlit_requests_per_second",
+        "Requests per second that each side answered in the last minute.",
+        labels=(*MODEL_LABELS, "side"),
+    )
+    for labels, split in splits:
+        family.add_metric((*labels, "local"), split.local)
+        family.add_metric((*labels, "remote"), split.remote)
+    return family
+
+
+def _left(splits: list[tuple[tuple[str, str], Split]]) -> Metric:
+    family = GaugeMetricFamily(
+        "beamlit_sent_ratio",
+        "Part of all requests of the last minute that the remote answered, by why they left.",
+        labels=(*MODEL_LABELS, "reason"),
+    )
+    for labels, split in splits:
+        for why, part in split.left:
+            family.add_metric((*labels, why), part)
+    return family
+
+
+def _first_bytes(splits: list[tuple[tuple[str, str], Split]]) -> Metric:
+    family = GaugeMetricFamily(
+        "beamlit_first_byte_seconds",
+        "Mean time to the first byte of the response in the last minute, per side.",
+        labels=(*MODEL_LABELS, "side"),
+    )
+    for labels, split in splits:
+        for side, took in (("local", split.local_first_byte_ms), ("remote", split.remote_first_byte_ms)):
+            if took is not None:
+                family.add_metric((*labels, side), took / 1000)
+    return family
+
+
+def _in_flight(splits: list[tuple[tuple[str, str], Split]]) -> Metric:
+    family = GaugeMetricFamily("beamlit_local_in_flight", "Local requests in flight.", labels=MODEL_LABELS)
+    for labels, split in splits:
+        family.add_metric(labels, split.in_flight)
+    return family
+
+
+def _caps(rows: list[Row]) -> Metric:
+    family = GaugeMetricFamily(
+        "beamlit_in_flight_cap",
+        "In Adaptive mode: the most local requests in flight per ready replica; absent while there is no limit.",
+        labels=MODEL_LABELS,
+    )
+    for key, cycle, _ in rows:
+        if cycle.decision.cap is not None:
+            family.add_metric((key.namespace, key.name), float(cycle.decision.cap))
+    return family
