@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -145,7 +145,7 @@ async def _serve(
     )
     folder.read()
 
-    endpoints = _endpoints(settings)
+    endpoints = _endpoints(settings, gateways.ejected)
     prometheus = await prometheus_source(settings, resources)
     scrape = await resources.enter_async_context(
         ScrapeSource(
@@ -283,8 +283,8 @@ def _secret_folders(settings: Settings, spec: OffloadSpec) -> Sequence[Path]:
     return [_secrets(settings) / key.name for key in keys if key is not None]
 
 
-def _endpoints(settings: Settings) -> Endpoints:
-    return Endpoints({name: tuple(map(str, listed)) for name, listed in settings.standalone.services.items()})
+def _endpoints(settings: Settings, ejected: Callable[[ModelKey], Collection[str]] = lambda _: frozenset()) -> Endpoints:
+    return Endpoints({name: tuple(map(str, listed)) for name, listed in settings.standalone.services.items()}, ejected)
 
 
 def _command(directory: Path) -> Sequence[str]:

@@ -45,7 +45,7 @@ def test_is_a_crd_with_the_names_that_users_type() -> None:
     (version,) = definition["spec"]["versions"]
     assert version["subresources"] == {"status": {}}
     columns = [column["name"] for column in version["additionalPrinterColumns"] if "priority" not in column]
-    assert columns == ["MODEL", "OFFLOAD", "REASON", "LOCAL", "READY", "AGE"]
+    assert columns == ["MODEL", "OFFLOAD", "REMOTE%", "REASON", "LOCAL", "READY", "AGE"]
 
 
 def test_is_structural_through_and_through() -> None:
@@ -78,7 +78,7 @@ def test_every_field_of_the_spec_is_described() -> None:
             "spec.offloadingConfig.behavior.percentage",
             {"type": "integer", "default": 100, "minimum": 0, "maximum": 100},
         ),
-        ("spec.offloadingConfig.behavior.mode", {"enum": ["Fixed", "Proportional"], "default": "Fixed"}),
+        ("spec.offloadingConfig.behavior.mode", {"enum": ["Fixed", "Proportional", "Adaptive"], "default": "Fixed"}),
         ("spec.offloadingConfig.behavior.release.tolerance", {"x-kubernetes-int-or-string": True, "default": "0.1"}),
         ("spec.serviceRef.targetPort", {"x-kubernetes-int-or-string": True, "minimum": 1, "maximum": 65535}),
         ("spec.offloadingConfig.overflow.onStatus", {"x-kubernetes-list-type": "set"}),

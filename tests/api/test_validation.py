@@ -27,7 +27,7 @@ def test_many_unknown_fields_are_cut_short(mistakes: Mistakes) -> None:
 def test_unknown_values_name_the_nearest_known_one(mistakes: Mistakes) -> None:
     found = mistakes({"behavior": {"mode": "fixed", "onMetricsLoss": 3}})
 
-    assert found["behavior.mode"] == 'expected one of Fixed, Proportional, got "fixed"; did you mean Fixed?'
+    assert found["behavior.mode"] == 'expected one of Fixed, Proportional, Adaptive, got "fixed"; did you mean Fixed?'
     assert found["behavior.onMetricsLoss"] == "expected one of Hold, Release, Offload, got 3"
 
 

@@ -12,6 +12,7 @@ from beamlit_controller.core.spec import Behavior, Mode, Overflow
 from beamlit_controller.core.traffic import Counted
 from beamlit_controller.envoy import caps, remote_stats
 from beamlit_controller.envoy.shares import Setting
+from beamlit_controller.standalone.admin import Admin
 from fakes import client, load
 from fakes.gateway import Gateway, gateway, to
 from fakes.ports import free_port
@@ -232,3 +233,23 @@ async def _traffic(gate: Gateway) -> Counted:
 async def _is_idle(gate: Gateway) -> bool:
     seen = await _traffic(gate)
     return seen.local == 1 and seen.in_flight == 0
+
+
+async def test_a_server_that_refuses_is_told_as_ejected_and_the_others_are_not(tmp_path: Path) -> None:
+    dead = f"127.0.0.1:{free_port()}"
+    async with upstream("local") as local, upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote), behavior=ADAPTIVE)
+        async with (
+            gateway(spec, tmp_path, local=[local, dead]) as gate,
+            load.asking(gate.front, connections=4) as tally,
+        ):
+            admin = Admin(tmp_path / "admin.sock")
+            await eventually(lambda: _is_ejected(admin, dead))
+            ejected = await admin.ejected("local")
+
+    assert local.address not in ejected
+    assert tally.total == tally.good
+
+
+async def _is_ejected(admin: Admin, server: str) -> bool:
+    return server in await admin.ejected("local")

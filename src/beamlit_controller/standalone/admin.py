@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -63,6 +63,11 @@ class Admin:
         answer = await self._request("GET", f"/stats/prometheus?filter={quote(only)}")
         return answer.text
 
+    async def ejected(self, cluster: str) -> frozenset[str]:
+        """Give the servers of a cluster that Envoy leaves out for now, each by address and by name."""
+        answer = await self._request("GET", "/clusters?format=json")
+        return _read(answer, lambda page: frozenset(_ejected(page, cluster)))
+
     async def listeners(self) -> dict[str, str]:
         """Give each listener's name and the address that it really listens on."""
         answer = await self._request("GET", "/listeners?format=json")
@@ -98,6 +103,14 @@ def _read(answer: httpx2.Response, take: Callable[[Any], T]) -> T:
 def _listeners(page: Any) -> dict[str, str]:  # noqa: ANN401 - Envoy's own JSON
     statuses = page.get("listener_statuses", [])
     return {listener["name"]: _address(listener["local_address"]) for listener in statuses}
+
+
+def _ejected(page: Any, cluster: str) -> Iterator[str]:  # noqa: ANN401 - Envoy's own JSON
+    clusters = (each for each in page.get("cluster_statuses", []) if each.get("name") == cluster)
+    for host in (host for each in clusters for host in each.get("host_statuses", [])):
+        if host.get("health_status", {}).get("failed_outlier_check"):
+            yield _address(host["address"])
+            yield f"{host.get('hostname', '')}:{host['address'].get('socket_address', {}).get('port_value', '')}"
 
 
 def _refusal(page: Any, listener: str) -> str:  # noqa: ANN401 - Envoy's own JSON

@@ -77,6 +77,11 @@ class Gateway:
         """Give what the gateway counted of its requests to the remote when it was last asked."""
         return self._probe.remote.attempts
 
+    @property
+    def ejected(self) -> frozenset[str]:
+        """Give the local servers that the gateway leaves out, because they refused or failed."""
+        return self._probe.ejected
+
     async def keep(self, specs: Latest[OffloadSpec]) -> None:
         """Keep the gateway running as the spec says, until cancelled; the process is left running then."""
         backoff, clock = Backoff(FIRST_WAIT, LONGEST_WAIT, at_once=True), asyncio.get_running_loop()

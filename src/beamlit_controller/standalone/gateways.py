@@ -81,6 +81,10 @@ class Gateways:
         """Give what a model's gateway counted of its requests to the remote."""
         return self._kept[key].gateway.attempts if key in self._kept else Attempts()
 
+    def ejected(self, key: ModelKey) -> frozenset[str]:
+        """Give the local servers that a model's gateway leaves out, because they refused or failed."""
+        return self._kept[key].gateway.ejected if key in self._kept else frozenset()
+
     def waiting(self) -> tuple[ModelKey, ...]:
         """Name the models whose gateway does not answer."""
         return tuple(key for key, kept in self._kept.items() if not kept.gateway.ready)

@@ -1,23 +1,29 @@
 """Who the local servers are, where no cluster tells: the endpoints of `standalone.services`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from beamlit_controller.controller.ports import Population
-from beamlit_controller.core.signals import LocalHealth, Pod, Scale
-from beamlit_controller.core.spec import OffloadSpec
+from beamlit_controller.core.signals import LocalHealth, Pod, Ready, Scale
+from beamlit_controller.core.spec import ModelKey, OffloadSpec
 
 
 class Endpoints:
-    """An `Inventory` of the settings' endpoints: each counts as one running, ready pod."""
+    """An `Inventory` of the settings' endpoints: each is a running pod, ready unless the gateway ejected it."""
 
-    def __init__(self, services: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        services: Mapping[str, Sequence[str]],
+        ejected: Callable[[ModelKey], Collection[str]] = lambda _: frozenset(),
+    ) -> None:
         self._services = services
+        self._ejected = ejected
 
     async def survey(self, spec: OffloadSpec) -> Population:
         """Tell the endpoints as pods; their number is the number of replicas."""
-        serving = self.metrics_of(spec) or self.of(spec)
-        count = len(serving)
-        return Population(tuple(Pod(name) for name in serving), Scale(count, count), LocalHealth(count, count))
+        down, serving = self._ejected(spec.key), self.of(spec)
+        pods = tuple(_pod(name, down) for name in self.metrics_of(spec) or serving)
+        served = [name not in down for name in serving or (pod.name for pod in pods)]
+        return Population(pods, Scale(len(pods), len(pods)), LocalHealth(sum(served), len(served)))
 
     def of(self, spec: OffloadSpec) -> tuple[str, ...]:
         """Give the `host:port` of every endpoint that serves requests."""
@@ -29,3 +35,7 @@ class Endpoints:
 
     def _named(self, spec: OffloadSpec, name: str | None) -> tuple[str, ...]:
         return tuple(self._services.get(f"{spec.key.namespace}/{name}", ())) if name else ()
+
+
+def _pod(name: str, down: Collection[str]) -> Pod:
+    return Pod(name, ready=Ready("False")) if name in down else Pod(name)

@@ -25,6 +25,7 @@ LOOK_EVERY = 5
 BOOT = 10.0
 """Seconds that Envoy may take until it answers; silence after that is a fault."""
 FRONT = "front"
+LOCAL = "local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,11 @@ class Probe:
         self._missing: frozenset[Path] = frozenset()
         self.seen = Seen()
         self.remote = Judged()
+        self.ejected: frozenset[str] = frozenset()
 
     def lost(self) -> None:
         """Take note that the process has ended, or is not watched any more."""
-        self.seen = Seen()
+        self.seen, self.ejected = Seen(), frozenset()
         self._troubles.clear(Fault.ADMIN, Fault.LISTENER, Fault.REMOTE)
 
     async def run(self, specs: Latest[OffloadSpec]) -> AsyncIterator[bool]:
@@ -113,6 +115,7 @@ class Probe:
             page = await self._admin.figures(self._shape.figures)
             judged = remote_health.judge(spec.remote, self.remote, self._shape.attempts(page))
             self._shape.seen(self._key, self._shape.traffic(page))
+            self.ejected = await self._admin.ejected(LOCAL)
         except AdminError:
             self._shape.seen(self._key, None)
             return False
