@@ -36,7 +36,7 @@ from beamlit_controller.envoy.sink import ShareSink
 from beamlit_controller.prometheus.connection import BasicAuth, Connection, Tls
 from beamlit_controller.prometheus.source import PrometheusSource
 from beamlit_controller.scrape.source import ScrapeSource
-from beamlit_controller.standalone import sockets, state
+from beamlit_controller.standalone import process, sockets, state
 from beamlit_controller.standalone.folder import Folder
 from beamlit_controller.standalone.following import FollowedSettings, hangups
 from beamlit_controller.standalone.gateways import Gateways
@@ -270,6 +270,7 @@ def gateway_files(settings: Settings, spec: OffloadSpec, directory: Path) -> dic
         local=_endpoints(settings).of(spec),
         secrets=str(_secrets(settings)),
         access_log=given.access_log and str(Path(given.access_log).absolute()),
+        descriptors=process.most_descriptors(),
     )
     return config.files(spec, place)
 

@@ -24,3 +24,13 @@ def test_takes_nine_tenths_of_the_limit_that_is_in_force(
     resources: tuple[tuple[str, str, str], ...], *, in_container: bool, heap: int
 ) -> None:
     assert overload.heap(Gateway(resources=resources), in_container=in_container) == heap
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "connections"),
+    [(0, 50_000), (-1, 50_000), (1_048_576, 50_000), (4096, 1948), (1024, 412), (100, 1)],
+)
+def test_takes_no_more_connections_than_there_are_descriptors_for_both_sides(
+    descriptors: int, connections: int
+) -> None:
+    assert overload.most_connections(descriptors) == connections

@@ -24,15 +24,10 @@ from waiting import eventually
 pytestmark = pytest.mark.system
 
 NAME = "api.example.test"
-FAILS = {
-    "401": says(401),
-    "403": says(403),
-    "429": says(429),
-    "500": says(500),
-    "503": says(503),
-    "529": says(529),
-    "closes": closes,
-}
+FAILS = {"503": says(503), "closes": closes}
+"""What is not about the request."""
+REFUSES = {"401": says(401), "403": says(403), "429": says(429), "500": says(500), "529": says(529)}
+"""What may be about one client's requests."""
 TLS = {
     "expired": (True, NAME, "expired"),
     "wrong name": (True, "other.test", "SAN_matcher"),
@@ -57,6 +52,24 @@ async def test_local_answers_what_the_remote_fails_and_the_remote_is_left_alone(
     assert not [name for each in answers for name, _ in each.headers if name in {"x-offload-remote", "x-offload-local"}]
     assert KNOWN <= len(remote.requests) <= KNOWN + LATER
     assert len(local.requests) == 50
+
+
+@pytest.mark.parametrize("answer", REFUSES.values(), ids=REFUSES)
+async def test_a_remote_that_refuses_all_requests_of_a_while_is_left_alone(tmp_path: Path, answer: Answer) -> None:
+    async with (
+        upstream("local") as local,
+        upstream("remote", answer) as remote,
+        gateway(builders.spec(remote=to(remote)), tmp_path, local=[local], share=100) as gate,
+        load.asking(gate.front, connections=2) as tally,
+    ):
+        await eventually(lambda: _left_out(gate), within=30)
+        known = len(remote.requests)
+        since = tally.by("local")
+        await eventually(lambda: tally.by("local") >= since + 200, within=30)
+        asked = len(remote.requests) - known
+
+    assert tally.good == tally.total
+    assert asked <= LATER
 
 
 @pytest.mark.parametrize("case", TLS)
@@ -145,7 +158,7 @@ async def test_a_remote_that_always_fails_is_hardly_asked_and_asked_again_when_i
     fails = True
 
     async def answer(exchange: Exchange) -> None:
-        await (says(500)(exchange) if fails else exchange.respond(b"remote"))
+        await (says(503)(exchange) if fails else exchange.respond(b"remote"))
 
     async with upstream("local") as local, upstream("remote", answer) as remote:
         spec = builders.spec(remote=to(remote))
@@ -154,7 +167,7 @@ async def test_a_remote_that_always_fails_is_hardly_asked_and_asked_again_when_i
             load.asking(gate.front, connections=4) as tally,
         ):
             clock = asyncio.get_running_loop()
-            await eventually(lambda: len(remote.requests) >= KNOWN)
+            await eventually(lambda: _left_out(gate), within=30)
             known, since = len(remote.requests), clock.time()
             await eventually(lambda: clock.time() - since > 12, within=60)
             asked = len(remote.requests) - known
@@ -186,9 +199,8 @@ async def test_what_fails_is_the_answer_where_the_spec_wants_it(tmp_path: Path) 
         async with gateway(spec, tmp_path, local=[local], share=100) as gate:
             answers = Counter([(await client.ask(gate.front)).line[1] for _ in range(20)])
 
-    # The remote's own answer until it is known to be bad, and then at once that there is nobody.
-    assert KNOWN <= answers["500"] == len(remote.requests) <= KNOWN + LATER
-    assert answers["503"] == 20 - answers["500"]
+    assert answers == {"500": 20}
+    assert len(remote.requests) == 20
     assert local.connections == 0
 
 
@@ -241,6 +253,10 @@ async def test_local_serves_what_is_above_the_most_at_the_remote(tmp_path: Path,
 
 async def _served_by(gate: Gateway, side: str) -> bool:
     return (await client.ask(gate.front)).header("x-offload-served-by") == side
+
+
+async def _left_out(gate: Gateway) -> bool:
+    return await gate.stat("cluster.remote_hop.outlier_detection.ejections_active") == 1
 
 
 async def _nothing_runs(gate: Gateway) -> bool:

@@ -110,6 +110,33 @@ async def test_probes_are_not_counted_and_no_client_can_pass_for_one(tmp_path: P
     assert [line["path"] for line in lines] == ["/v1/models", "/-/offload/ready"]
 
 
+async def test_no_client_hides_a_refused_request_from_log_and_counters(tmp_path: Path) -> None:
+    headers = (("x-offload-probe", "q"), ("connection", "upgrade"), ("upgrade", "odd"), ("content-length", "0"))
+    async with upstream("local") as local, gateway(builders.spec(), tmp_path, local=[local]) as gate:
+        async with client.connect(gate.front) as asker:
+            await asker.send_head("POST /v1/chat HTTP/1.1", headers)
+            refused = await asker.head()
+        counted = await gate.requests()
+        [line] = await gate.log(1)
+
+    assert refused.line[1] == "403"
+    assert (line["path"], line["code"]) == ("/v1/chat", 403)
+    assert sum(counted.values()) == 1
+
+
+async def test_nothing_of_a_stranger_passes_the_listener_for_figures(tmp_path: Path) -> None:
+    headers = (("authorization", "Bearer mine"), ("x-envoy-upstream-alt-stat-name", "odd"), ("cookie", "a=b"))
+    async with upstream("local") as local, gateway(builders.spec(), tmp_path, local=[local]) as gate:
+        reached = await client.get(gate.place.stats, "/-/offload/reach", headers=headers)
+        with_query = await client.get(gate.place.stats, "/-/offload/reach?a=b", headers=headers)
+        [request] = local.requests
+
+    assert (reached.line[1], with_query.line[1]) == ("200", "404")
+    assert reached.header("x-envoy-upstream-service-time") is not None
+    assert request.line[1] == "/"
+    assert {name for name, _ in request.headers}.isdisjoint({name for name, _ in headers})
+
+
 async def test_strangers_may_read_the_figures_and_nothing_else(tmp_path: Path) -> None:
     async with (
         upstream("local") as local,

@@ -24,6 +24,7 @@ def backend(given: remote.RemoteBackend, *, workspace: str, model: str) -> spec.
         forward_client_authorization=given.forward_client_authorization,
         headers_to_remove=tuple(given.headers_to_remove),
         query_to_remove=tuple(given.query_to_remove),
+        on_status=spec.REMOTE_FAILURES if given.on_status is None else tuple(given.on_status),
     )
 
 

@@ -184,6 +184,14 @@ class RemoteBackend(Model):
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
 
+    on_status: list[Annotated[int, Field(ge=400, le=599)]] | None = Field(
+        default=None,
+        max_length=100,
+        description="Remote answers that are failures, after which local is asked (`onRemoteFailure: Local`); by default "
+        "401, 402, 403, 408, 429 and every 5xx. Add 404 if the remote does not have each model.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+
     @classmethod
     def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
         """Add the headers, each blamed by its name."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import ApiKey, OAuth, RemoteBackend
 
-UNAUTHORIZED = (401, 403)
+UNAUTHORIZED = (401, 402, 403)
 THROTTLED = 429
 ERROR = 500
 

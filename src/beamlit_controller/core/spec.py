@@ -278,6 +278,10 @@ class HealthCheck:
     period: timedelta
 
 
+REMOTE_FAILURES = (401, 402, 403, 408, 429, *range(500, 600))
+"""The answers of a remote after which local is asked by default."""
+
+
 @dataclass(frozen=True, slots=True)
 class RemoteBackend:
     """Where the share of requests goes. `path_prefix` has its `$workspace` and `$model` filled in; it is "" or starts with "/"."""
@@ -295,6 +299,7 @@ class RemoteBackend:
     forward_client_authorization: bool = False
     headers_to_remove: tuple[str, ...] = ()
     query_to_remove: tuple[str, ...] = ()
+    on_status: tuple[int, ...] = REMOTE_FAILURES
 
 
 @dataclass(frozen=True, slots=True)

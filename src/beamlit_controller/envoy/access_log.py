@@ -2,7 +2,7 @@
 
 from beamlit_controller.envoy.failover import REMOTE_FIRST
 from beamlit_controller.envoy.messages import Message, extension
-from beamlit_controller.envoy.routes import PASSED_ON, PROBE_HEADER, SIDE
+from beamlit_controller.envoy.routes import PASSED_ON, PROBE_HEADER, PROBE_PATH, SIDE
 
 # Why a request went where it went, from what its route was for, which servers for, and who answered. Costs as much as ten
 # header lookups. Of a request that local passed on, nothing is left to tell what local had said, but what it may have been.
@@ -77,8 +77,11 @@ UNANSWERED = {
 
 def of_front(path: str) -> list[Message]:
     """Give the front's access logs: counters always, a line per request if there is a file to write it to."""
-    probe = {"name": PROBE_HEADER, "present_match": True, "invert_match": True}
-    clients: Message = {"header_filter": {"header": probe}}
+    # Both, or a client could hide what is refused before the header is taken from it.
+    unprobed = {"name": PROBE_HEADER, "present_match": True, "invert_match": True}
+    elsewhere = {"name": ":path", "string_match": {"exact": PROBE_PATH}, "invert_match": True}
+    either = [{"header_filter": {"header": header}} for header in (unprobed, elsewhere)]
+    clients: Message = {"or_filter": {"filters": either}}
     return [{**log, "filter": clients} for log in (_counters(), *_lines(path, REQUEST))]
 
 

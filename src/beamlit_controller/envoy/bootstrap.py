@@ -36,7 +36,7 @@ def bootstrap(spec: OffloadSpec, place: Place) -> Message:
                 {"name": "share", "rtds_layer": _share(spec.key, place)},
             ]
         },
-        "overload_manager": overload.manager(spec.gateway, in_container=place.mounted),
+        "overload_manager": overload.manager(spec.gateway, in_container=place.mounted, descriptors=place.descriptors),
         # Without it what is scraped is up to 5 s old.
         "stats_flush_on_admin": True,
         "static_resources": {
@@ -94,6 +94,8 @@ def _stats(place: Place) -> Message:
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix="stats",
         request_headers_timeout="10s",
+        request_timeout="10s",
+        early_header_mutation_extensions=[_no_headers()],
         http_filters=[extension("envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router")],
         route_config={
             "name": "stats",
@@ -111,6 +113,16 @@ def _stats(place: Place) -> Message:
     return {"name": "stats", "address": addresses.message(place.stats), "filter_chains": [{"filters": [manager]}]}
 
 
+def _no_headers() -> Message:
+    """Take every header away: none is needed here, and none of them is for a local server."""
+    headers = {"remove_on_match": {"key_matcher": {"safe_regex": {"regex": "[^:].*"}}}}
+    return extension(
+        "envoy.http.early_header_mutation.header_mutation",
+        "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+        mutations=[headers],
+    )
+
+
 def _ready(place: Place) -> Message:
     """Answer `/ready` with what our own front answers: Envoy's is 200 even if the front could not be bound."""
     if not _own_front(place):
@@ -121,7 +133,10 @@ def _ready(place: Place) -> Message:
 
 def _reach() -> Message:
     """Ask a local server for `/`, whatever it answers: who may look here learns whether it can be reached."""
-    return _get(routes.REACH_PATH, LOCAL, prefix_rewrite="/", timeout="2s")
+    route = _get(routes.REACH_PATH, LOCAL, prefix_rewrite="/", timeout="2s")
+    method = {"name": ":method", "string_match": {"exact": "GET"}}
+    without_query = {"name": ":path", "string_match": {"exact": routes.REACH_PATH}}
+    return {**route, "match": {"path": routes.REACH_PATH, "headers": [method, without_query]}}
 
 
 def _get(path: str, cluster: str, **rewrite: object) -> Message:

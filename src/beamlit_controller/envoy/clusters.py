@@ -1,8 +1,8 @@
 """Who answers requests: the model's own servers, and the remote behind its hop."""
 
-from beamlit_controller.core.spec import OffloadSpec, OnRemoteFailure, RemoteBackend, Scheme
-from beamlit_controller.envoy import addresses, credentials, failover, listeners, routes, tls, upstream
-from beamlit_controller.envoy.failover import LOCAL, LOCAL_HOP, REMOTE_HOP
+from beamlit_controller.core.spec import OffloadSpec, RemoteBackend, Scheme
+from beamlit_controller.envoy import addresses, answers, credentials, failover, listeners, routes, tls, upstream
+from beamlit_controller.envoy.failover import LOCAL, LOCAL_HOP, REMOTE_ANYWAY, REMOTE_HOP
 from beamlit_controller.envoy.messages import Message, headers_to_set
 from beamlit_controller.envoy.place import Place
 
@@ -37,8 +37,9 @@ def _found_by_dns(*servers: str) -> Message:
 
 def _remote_side(spec: OffloadSpec, backend: RemoteBackend, place: Place) -> list[Message]:
     return [
-        upstream.hop(LOCAL_HOP, side="local"),
-        upstream.hop(REMOTE_HOP, side="remote", **_remote_ejections(spec, backend)),
+        upstream.hop(LOCAL_HOP, LOCAL_HOP, side="local"),
+        upstream.hop(REMOTE_HOP, REMOTE_HOP, side="remote", **_remote_ejections(spec)),
+        upstream.hop(REMOTE_ANYWAY, REMOTE_HOP, side="remote"),
         remote(backend, place),
         remote_upgrade(backend, place),
         *credentials.clusters(backend, place),
@@ -62,7 +63,7 @@ def local(place: Place, *, alone: bool) -> Message:
         "outlier_detection": _ejections(),
         # Servers close idle connections after 2 to 5 s, and what is sent at that moment is lost.
         "typed_extension_protocol_options": upstream.as_the_client(
-            common_http_protocol_options={"idle_timeout": "1.5s"}
+            common_http_protocol_options={"idle_timeout": "1.5s"}, http_filters=answers.stripped()
         ),
         "load_assignment": upstream.load_assignment(LOCAL, servers),
     }
@@ -154,21 +155,25 @@ def _ejections() -> Message:
     }
 
 
-def _remote_ejections(spec: OffloadSpec, backend: RemoteBackend) -> Message:
-    """Leave the remote out for 5 to 30 s once it failed three requests in a row; then three more may try it.
+def _remote_ejections(spec: OffloadSpec) -> Message:
+    """Leave the remote out for 5 to 30 s, for those whom local can answer.
 
-    What counts is what the chains say. Where a failing remote shall be the answer, and others still may be turned away
-    to local, nothing is left out: local would get it all.
+    Three times in a row no answer, or 502 to 504, is enough. Other failures may be those of one client's requests: they
+    count when they are all that came of half a second in which there were ten or more.
     """
-    if spec.on_remote_failure is OnRemoteFailure.FAIL and failover.may_decline(backend):
+    if not failover.may_be_left_out(spec):
         return {}
     return {
         "common_lb_config": upstream.AS_IT_IS,
         "outlier_detection": {
-            "consecutive_5xx": 3,
-            "enforcing_consecutive_5xx": 100,
-            "enforcing_consecutive_gateway_failure": 0,
+            "enforcing_consecutive_5xx": 0,
+            "consecutive_gateway_failure": 3,
+            "enforcing_consecutive_gateway_failure": 100,
             "enforcing_success_rate": 0,
+            "enforcing_failure_percentage": 100,
+            "failure_percentage_threshold": 100,
+            "failure_percentage_minimum_hosts": 1,
+            "failure_percentage_request_volume": 10,
             "interval": "0.5s",
             "base_ejection_time": "5s",
             "max_ejection_time": "30s",

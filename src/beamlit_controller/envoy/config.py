@@ -1,5 +1,6 @@
 """The files that one gateway boots from and watches: a pure function of what the user asked for and where it stands."""
 
+import hashlib
 import json
 
 from beamlit_controller.core.spec import OffloadSpec, Scheme
@@ -60,7 +61,10 @@ def _listeners(spec: OffloadSpec, place: Place) -> list[Message]:
 
 
 def _resources(kind: str, messages: list[Message]) -> str:
-    return _text({"resources": [typed(kind, **message) for message in messages]})
+    resources = [typed(kind, **message) for message in messages]
+    # Envoy tells the version that it has in force, so that what it refused can be noticed.
+    version = hashlib.sha256(json.dumps(resources).encode()).hexdigest()[:16]
+    return _text({"version_info": version, "resources": resources})
 
 
 def _text(message: Message) -> str:

@@ -7,13 +7,15 @@ who answered must be in the answer: the hops mark theirs with a header, which no
 
 from dataclasses import dataclass
 
-from beamlit_controller.core.spec import OffloadSpec, OnRemoteFailure, RemoteBackend
-from beamlit_controller.envoy import upstream
+from beamlit_controller.core.spec import REMOTE_FAILURES, OffloadSpec, OnRemoteFailure, RemoteBackend
+from beamlit_controller.envoy import answers, upstream
 from beamlit_controller.envoy.messages import Message, extension
 
 LOCAL = "local"
 LOCAL_HOP = "local_hop"
 REMOTE_HOP = "remote_hop"
+REMOTE_ANYWAY = "remote_hop_anyway"
+"""The way to the remote for those whom local has nothing to give: open while the remote is left out, too."""
 REMOTE_FIRST = "remote_first"
 
 # What the remote hop says about an answer: `CODE:GRPC-STATUS` of the remote, or what the hop has to say itself.
@@ -29,12 +31,12 @@ UNAVAILABLE = "unavailable"
 RESET = "reset"
 SLOW = "slow"
 
-# In gRPC the status is 200 in any case: these are 403, 429, 500, 503 and 401 there.
-REMOTE_CODES = ("429", "5[0-9][0-9]")
-REMOTE_GRPC = ("8", "13", "14")
+# In gRPC the status is 200 in any case.
+REMOTE_GRPC = {401: 16, 403: 7, 429: 8, 500: 13, 503: 14}
 # Who sends a client's own credential can't tell a remote that refuses us from one that refuses this client.
-REFUSED_CODES = ("401", "402", "403")
-REFUSED_GRPC = ("7", "16")
+REFUSED = (401, 402, 403)
+THROTTLED = 429
+SERVER_ERRORS = frozenset(range(500, 600))
 
 GRPC_OF_STATUS = {429: ("resource-exhausted", 8), 503: ("unavailable", 14)}
 
@@ -66,13 +68,19 @@ def local_first(spec: OffloadSpec, *, servers: int) -> Chain:
     if not spec.remote or not overflows(spec):
         return _chain("local_first", spec, (LOCAL,) * _tries(servers))
     begin = (LOCAL_HOP,) if hops_locally(spec) else (LOCAL,) * _tries(servers)
-    return _chain("local_first", spec, (*begin, REMOTE_HOP, *((LOCAL,) if comes_back(spec) else ())))
+    return _chain("local_first", spec, (*begin, REMOTE_ANYWAY, *((LOCAL,) if comes_back(spec) else ())))
 
 
 def remote_first(spec: OffloadSpec, *, servers: int) -> Chain:
-    """Give the chain of requests that are offloaded: the remote, then two local servers, unless the spec forbids it."""
-    begin = (REMOTE_HOP,) if spec.remote else ()
-    return _chain(REMOTE_FIRST, spec, (*begin, *((LOCAL,) * _tries(servers) if comes_back(spec) else ())))
+    """Give the chain of requests that are offloaded: the remote, then two local servers, unless the spec forbids it.
+
+    Where both fail, the remote is asked once more: it may have been left out. Then it is local's answer.
+    """
+    local = (LOCAL,) * _tries(servers) if comes_back(spec) else ()
+    if spec.remote is None:
+        return _chain(REMOTE_FIRST, spec, local)
+    last = (REMOTE_ANYWAY, LOCAL) if may_be_left_out(spec) and overflows(spec) else ()
+    return _chain(REMOTE_FIRST, spec, (REMOTE_HOP, *local, *last))
 
 
 def hop_retry_policy(spec: OffloadSpec, *, servers: int) -> Message:
@@ -107,12 +115,35 @@ def may_decline(remote: RemoteBackend) -> bool:
     return remote.max_in_flight is not None or remote.model_name is not None
 
 
+def may_be_left_out(spec: OffloadSpec) -> bool:
+    """Tell whether the remote is left out for a while when it fails: only where local answers in its place."""
+    return spec.remote is not None and spec.on_remote_failure is OnRemoteFailure.LOCAL
+
+
 def failed_remote(remote: RemoteBackend) -> str:
     """Give the regular expression of the marks that tell that the remote was asked and failed."""
-    refuses_us = not remote.forward_client_authorization or remote.auth is not None
-    codes = (*REMOTE_CODES, *REFUSED_CODES) if refuses_us else REMOTE_CODES
-    grpc = (*REMOTE_GRPC, *REFUSED_GRPC) if refuses_us else REMOTE_GRPC
-    return f"{FAILED}|(?:{'|'.join(codes)}):.*|200:(?:{'|'.join(grpc)})"
+    codes = remote.on_status
+    if codes == REMOTE_FAILURES and not _refuses_us(remote):
+        codes = tuple(code for code in codes if code not in REFUSED)
+    return _failed(codes)
+
+
+def broken_remote(remote: RemoteBackend) -> str:
+    """Give the regular expression of the marks that count towards leaving the remote out: what may be wrong with it itself."""
+    counted = {*(REFUSED if _refuses_us(remote) else ()), THROTTLED, *SERVER_ERRORS}
+    return _failed(tuple(code for code in remote.on_status if code in counted))
+
+
+def _refuses_us(remote: RemoteBackend) -> bool:
+    return not remote.forward_client_authorization or remote.auth is not None
+
+
+def _failed(codes: tuple[int, ...]) -> str:
+    every = SERVER_ERRORS.issubset(codes)
+    written = [str(code) for code in codes if not (every and code in SERVER_ERRORS)]
+    told = "|".join((*written, *(("5[0-9][0-9]",) if every else ())))
+    grpc = "|".join(str(number) for code, number in REMOTE_GRPC.items() if code in codes)
+    return "|".join((FAILED, *((f"(?:{told}):.*",) if told else ()), *((f"200:(?:{grpc})",) if grpc else ())))
 
 
 def _remote_may_look_full(spec: OffloadSpec) -> bool:
@@ -143,11 +174,11 @@ def _marks(spec: OffloadSpec) -> list[Message]:
         *([RESET] if spec.overflow.on_reset else []),
         *([SLOW] if spec.overflow.after is not None else []),
     ]
-    marks = [header_matches(LOCAL_MARK, "|".join(local))] if local and hops_locally(spec) else []
+    marks = [_marked(LOCAL_MARK, "local", "|".join(local))] if local and hops_locally(spec) else []
     if spec.remote is not None and comes_back(spec):
         failed = (WITHOUT_CREDENTIAL, failed_remote(spec.remote))
         back = (DECLINED, *(failed if spec.on_remote_failure is OnRemoteFailure.LOCAL else ()))
-        marks.append(header_matches(REMOTE_MARK, "|".join(back)))
+        marks.append(_marked(REMOTE_MARK, "remote", "|".join(back)))
     return marks
 
 
@@ -159,9 +190,9 @@ def _full(statuses: tuple[int, ...]) -> str:
     return f"(?:{codes}):.*" + (f"|200:(?:{'|'.join(grpc)})" if grpc else "")
 
 
-def header_matches(name: str, regex: str) -> Message:
-    """Give the HeaderMatcher of a header whose whole value matches."""
-    return {"name": name, "string_match": {"safe_regex": {"regex": regex}}}
+def _marked(name: str, hop: str, regex: str) -> Message:
+    """Give the HeaderMatcher of a mark that this hop has made, and nobody behind it or beside it."""
+    return {"name": name, "string_match": {"safe_regex": {"regex": f"{hop}/(?:{regex})"}}}
 
 
 def _chain(name: str, spec: OffloadSpec, members: tuple[str, ...]) -> Chain:
@@ -177,7 +208,9 @@ def _chain(name: str, spec: OffloadSpec, members: tuple[str, ...]) -> Chain:
         ),
         # Retries are counted against the composite, not against its members.
         "circuit_breakers": upstream.UNLIMITED,
-        "typed_extension_protocol_options": upstream.as_the_client(**_counted_as_errors(spec)),
+        "typed_extension_protocol_options": upstream.as_the_client(
+            http_filters=answers.signed(REMOTE_MARK, LOCAL_MARK), **_counted_as_errors(spec)
+        ),
     }
     policy = _retry_policy(
         _failures(spec),
@@ -195,7 +228,7 @@ def _counted_as_errors(spec: OffloadSpec) -> Message:
     """Give what counts towards ejecting the remote; it is looked for here, not at the chain's members."""
     if spec.remote is None:
         return {}
-    headers = [header_matches(REMOTE_MARK, failed_remote(spec.remote))]
+    headers = [_marked(REMOTE_MARK, "remote", broken_remote(spec.remote))]
     return {"outlier_detection": {"error_matcher": {"http_response_headers_match": {"headers": headers}}}}
 
 

@@ -21,6 +21,9 @@ from beamlit_controller.envoy.place import Place
 # Nobody is trusted to steer Envoy by headers; without any range it would be whoever has a private address.
 NOBODY: Message = {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]}
 
+# From the first byte of a request to the last one of its body, however it trickles; answers take as long as they like.
+BODY_TIMEOUT = "300s"
+
 
 def front(spec: OffloadSpec, place: Place) -> Message:
     """Give the listener that clients connect to. It hardly depends on the spec: a change of it ends long streams."""
@@ -143,7 +146,7 @@ def _connection_manager(name: str, place: Place, *, filters: Iterable[Message] =
         common_http_protocol_options={"idle_timeout": "3600s", "max_headers_count": 100, **underscores},
         # Long answers and long silence are usual in inference: only a stream that is silent for a quarter of an hour ends.
         stream_idle_timeout="900s",
-        request_timeout="0s",
+        request_timeout=BODY_TIMEOUT if name == routes.FRONT else "0s",
         request_headers_timeout="10s",
         server_header_transformation="PASS_THROUGH",
         request_id_extension={"typed_config": _plain_request_ids()},

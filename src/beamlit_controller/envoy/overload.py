@@ -10,20 +10,22 @@ OF_LIMIT = 9
 
 # Far more than a gateway has, far fewer than would starve it.
 MOST_CONNECTIONS = 50_000
+SPARE = 200
+"""Descriptors that are not connections of clients or for them: listeners, files, probes, whoever watches."""
 
 
 # Streams that hold 64 KiB or more are the ones to end first.
 TRACKED_FROM = 16
 
 
-def manager(gateway: Gateway, *, in_container: bool) -> Message:
+def manager(gateway: Gateway, *, in_container: bool, descriptors: int = 0) -> Message:
     """Give the OverloadManager.
 
     First it gives memory back, then it ends the streams that hold most, keeps no connections, and answers 503.
     """
     return {
         "refresh_interval": "0.1s",
-        "resource_monitors": [_heap(heap(gateway, in_container=in_container)), _connections()],
+        "resource_monitors": [_heap(heap(gateway, in_container=in_container)), _connections(descriptors)],
         "buffer_factory_config": {"minimum_account_to_track_power_of_two": TRACKED_FROM},
         "actions": [
             _above(0.80, "envoy.overload_actions.shrink_heap"),
@@ -50,11 +52,16 @@ def _heap(most: int) -> Message:
     )
 
 
-def _connections() -> Message:
+def most_connections(descriptors: int) -> int:
+    """Give how many clients may be connected at once: each may take a second descriptor, for its request's server."""
+    return min(MOST_CONNECTIONS, max(1, (descriptors - SPARE) // 2)) if descriptors > 0 else MOST_CONNECTIONS
+
+
+def _connections(descriptors: int) -> Message:
     return extension(
         "envoy.resource_monitors.global_downstream_max_connections",
         "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-        max_active_downstream_connections=MOST_CONNECTIONS,
+        max_active_downstream_connections=most_connections(descriptors),
     )
 
 

@@ -19,7 +19,8 @@ class Place:
     a remote without a CA of its own is verified against. `shares_ca` (PEM) is what the share server is verified against
     and `shares_token` what it is shown; without them it is spoken to in the clear. `passed` are further ports, each with
     the servers behind it (by name), whose connections are passed through as they are. `by_client` tells that all requests
-    from one address go to the same local server, as long as it is there.
+    from one address go to the same local server, as long as it is there. `descriptors` is how many files Envoy may have
+    open, 0 if that is not known.
     """
 
     node: str
@@ -38,6 +39,7 @@ class Place:
     shares_token: str = ""
     passed: tuple[tuple[str, str], ...] = ()
     by_client: bool = False
+    descriptors: int = 0
 
     def __post_init__(self) -> None:
         for text in (

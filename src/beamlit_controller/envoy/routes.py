@@ -78,6 +78,7 @@ def local_hop(spec: OffloadSpec, place: Place) -> Message:
         "name": failover.LOCAL_HOP,
         "domains": ["*"],
         "request_body_buffer_limit": spec.overflow.max_request_bytes,
+        "response_headers_to_remove": [failover.REMOTE_MARK],
         "response_headers_to_add": formatted_header(failover.LOCAL_MARK, failover.ANSWERED),
         "routes": [_route("local", {"prefix": "/"}, Chain(failover.LOCAL, policy), place)],
     }

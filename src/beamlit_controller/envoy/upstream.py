@@ -38,9 +38,9 @@ def as_the_client(**options: object) -> Message:
     )
 
 
-def hop(name: str, *, side: str, **fields: object) -> Message:
-    """Give the cluster that is the way into an internal listener of the same name."""
-    listener: Message = {"envoy_internal_address": {"server_listener_name": name}}
+def hop(name: str, listener: str, *, side: str, **fields: object) -> Message:
+    """Give the cluster that is a way into an internal listener."""
+    address: Message = {"envoy_internal_address": {"server_listener_name": listener}}
     return {
         "name": name,
         "type": "STATIC",
@@ -56,7 +56,7 @@ def hop(name: str, *, side: str, **fields: object) -> Message:
             ),
         ),
         **fields,
-        "load_assignment": load_assignment(name, [server(listener, side=side)]),
+        "load_assignment": load_assignment(name, [server(address, side=side, hop=side)]),
     }
 
 
@@ -72,7 +72,8 @@ def load_assignment(name: str, servers: Iterable[Message]) -> Message:
     return {"cluster_name": name, "endpoints": [{"lb_endpoints": list(servers)}]}
 
 
-def server(address: Message, *, side: str = "") -> Message:
-    """Give an LbEndpoint, marked with the side that it is on."""
-    marked = {"metadata": {"filter_metadata": {"offload": {"side": side}}}} if side else {}
+def server(address: Message, *, side: str = "", hop: str = "") -> Message:
+    """Give an LbEndpoint, marked with the side that it is on, and whether it is that side's hop."""
+    marks = {"side": side, **({"hop": hop} if hop else {})}
+    marked = {"metadata": {"filter_metadata": {"offload": marks}}} if side else {}
     return {"endpoint": {"address": address}, **marked}

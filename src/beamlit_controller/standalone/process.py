@@ -117,8 +117,14 @@ def _reaped(descriptor: int) -> str:
     return ""
 
 
+def most_descriptors() -> int:
+    """Give how many files a process that we start may have open."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return hard
+
+
 def _raise_descriptors(pid: int) -> None:
     """Let the process open as many files as it is allowed to: shells and services give 1,024, a connection takes two."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    hard = most_descriptors()
     with contextlib.suppress(ProcessLookupError, PermissionError):
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
