@@ -68,6 +68,13 @@ class Admin:
         answer = await self._request("GET", "/clusters?format=json")
         return _read(answer, lambda page: frozenset(_ejected(page, cluster)))
 
+    async def texts(self, only: str) -> dict[str, str]:
+        """Give the stats that are texts and whose names match."""
+        answer = await self._request("GET", f"/stats?format=json&type=TextReadouts&filter={quote(only)}")
+        return _read(
+            answer, lambda page: {str(stat["name"]): str(stat["value"]) for stat in page["stats"] if "name" in stat}
+        )
+
     async def listeners(self) -> dict[str, str]:
         """Give each listener's name and the address that it really listens on."""
         answer = await self._request("GET", "/listeners?format=json")

@@ -13,6 +13,7 @@ LONGEST = 400
 _SEVERE = re.compile(r"\[(?:critical|error)\](?!\[(?:backtrace|envoy_bug)\])(?!.*goo\.gle/debug)")
 """Not the stack, nor what repeats an error in protobuf's words, which are others each time."""
 _PREFIX = re.compile(r"^(?:\[[^\]]*\]\s*){1,5}")
+_REFUSED = re.compile(r"update (?:rejected|failure): ")
 _LAST_WORDS = re.compile(r"^exiting$")
 
 
@@ -40,6 +41,16 @@ def reason(path: Path, *, since: int) -> str:
     words = [_PREFIX.sub("", line).strip() for line in severe or lines]
     told = dict.fromkeys(word for word in words if word and not _LAST_WORDS.match(word))
     return "; ".join("".join(c if c.isprintable() else " " for c in each) for each in list(told)[-LINES:])[:LONGEST]
+
+
+def refusal(path: Path, *, since: int) -> str:
+    """Give the last message of a refused file written after the first `since` bytes; "" if there is none."""
+    refused = [line for line in _tail(path, since).splitlines() if _REFUSED.search(line)]
+    return (
+        "".join(c if c.isprintable() else " " for c in _PREFIX.sub("", refused[-1]).strip())[:LONGEST]
+        if refused
+        else ""
+    )
 
 
 def _tail(path: Path, since: int) -> str:

@@ -18,6 +18,7 @@ from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.standalone import envoy_log, files, process
+from beamlit_controller.standalone.accepted import Accepted
 from beamlit_controller.standalone.admin import Admin, AdminError
 from beamlit_controller.standalone.backoff import Backoff
 from beamlit_controller.standalone.probe import Probe
@@ -45,6 +46,7 @@ class Gateway:
         self._admin = Admin(directory / "admin.sock")
         self._troubles = Troubles(key)
         self._probe = Probe(key, self._admin, self._troubles, shape)
+        self._accepted = Accepted(self._admin, self._troubles, shape, self._log)
         self._pid: int | None = None
         self._restarts = 0
         self._adopted = False
@@ -54,7 +56,7 @@ class Gateway:
         """Tell what is known of the gateway, for people."""
         return {
             "pid": self._pid,
-            "ready": self._probe.seen.ready,
+            "ready": self.ready,
             "adopted": self._adopted,
             "restarts": self._restarts,
             "listeners": {name: address for name, address in self._probe.seen.listeners if address},
@@ -64,8 +66,8 @@ class Gateway:
 
     @property
     def ready(self) -> bool:
-        """Tell whether the gateway answered when it was last asked."""
-        return self._probe.seen.ready
+        """Tell whether the gateway answered when it was last asked, with what it was given."""
+        return self._probe.seen.ready and not self._accepted.refused
 
     @property
     def faults(self) -> int:
@@ -125,6 +127,7 @@ class Gateway:
             finally:
                 self._pid = None
                 self._probe.lost()
+                self._accepted.lost()
         self._restarts += 1
         why = envoy_log.reason(self._log, since=since)
         self._troubles.add(Fault.PROCESS, f"Envoy {how or 'ended'}{why and f': {why}'}; all of it is in {self._log}")
@@ -150,7 +153,8 @@ class Gateway:
 
     async def _watched(self, running: Process, specs: Latest[OffloadSpec]) -> str:
         async with asyncio.TaskGroup() as group:
-            tasks = (group.create_task(self._follow(specs)), group.create_task(self._look_after(specs)))
+            work = (self._follow(specs), self._look_after(specs), self._accepted.run(specs))
+            tasks = [group.create_task(each) for each in work]
             how = await running.exited()
             for task in tasks:
                 task.cancel()
@@ -171,7 +175,9 @@ class Gateway:
 
     def _write(self, spec: OffloadSpec, *, anew: bool = False) -> bool:
         try:
-            files.write(self._directory, self._shape.files(spec, self._directory), anew=anew)
+            given = self._shape.files(spec, self._directory)
+            files.write(self._directory, given, anew=anew)
+            self._accepted.wrote(given)
         except Exception as error:  # noqa: BLE001 - shown, and tried again; Envoy serves on with what it has
             self._troubles.add(Fault.FILES, f"{said(error)}; the gateway serves on with what it has")
             return False

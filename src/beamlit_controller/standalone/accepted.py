@@ -1,0 +1,105 @@
+"""Whether Envoy has taken the files that were written for it: a file that it refuses leaves what was in force before."""
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from beamlit_controller.controller.latest import Latest
+from beamlit_controller.core.spec import OffloadSpec
+from beamlit_controller.standalone import envoy_log
+from beamlit_controller.standalone.admin import Admin, AdminError
+from beamlit_controller.standalone.shape import Shape
+from beamlit_controller.standalone.trouble import Fault, Troubles
+
+PERIOD = 0.2
+LONG_PERIOD = 5.0
+GRACE = 5.0
+"""Seconds that Envoy may take to read a file; then it has refused it."""
+_ROUTES = re.compile(r"rds-(\w+)\.json")
+_STATS = {"cds.json": "cluster_manager.cds.version_text", "lds.json": "listener_manager.lds.version_text"}
+
+Versions = tuple[tuple[str, str, str], ...]
+
+
+def versions(files: Mapping[str, str]) -> Versions:
+    """Give (file, stat, version) for each file of which Envoy tells the version that is in force."""
+    found = []
+    for name, text in files.items():
+        stat = _stat(name)
+        version = json.loads(text).get("version_info") if stat else None
+        if stat and version:
+            found.append((name, stat, str(version)))
+    return tuple(found)
+
+
+def _stat(name: str) -> str | None:
+    routes = _ROUTES.fullmatch(name)
+    return f"http.{routes[1]}.rds.{routes[1]}.version_text" if routes else _STATS.get(name)
+
+
+class Accepted:
+    """Compares what one gateway was given with what it has in force. What it refused is a fault, in Envoy's words."""
+
+    def __init__(self, admin: Admin, troubles: Troubles, shape: Shape, log: Path) -> None:
+        self._admin = admin
+        self._troubles = troubles
+        self._shape = shape
+        self._log = log
+        self._since = 0
+        self._written: Latest[Versions] = Latest(())
+
+    @property
+    def refused(self) -> bool:
+        """Tell whether Envoy serves with something else than what it was given last."""
+        return self._troubles.has(Fault.REFUSED)
+
+    def wrote(self, files: Mapping[str, str]) -> None:
+        """Take note of what was written."""
+        given = versions(files)
+        if given != self._written.value:
+            self._since = envoy_log.size(self._log)
+            self._written.set(given)
+
+    def lost(self) -> None:
+        """Take note that the process has ended: the next one takes the files anew."""
+        self._troubles.clear(Fault.REFUSED)
+
+    async def run(self, specs: Latest[OffloadSpec]) -> None:
+        """Look after each change until Envoy has taken it, until cancelled."""
+        while True:
+            given = self._written.value
+            await self._until_taken(given, specs)
+            await self._written.other_than(given)
+
+    async def _until_taken(self, given: Versions, specs: Latest[OffloadSpec]) -> None:
+        clock = asyncio.get_running_loop()
+        until = clock.time() + GRACE
+        while given == self._written.value:
+            missing = await self._missing(given)
+            if missing == ():
+                self._troubles.clear(Fault.REFUSED)
+                return
+            late = clock.time() > until
+            if missing and late and not _without_folder(self._shape.secrets(specs.value)):
+                self._troubles.add(Fault.REFUSED, self._said(missing))
+            await asyncio.sleep(LONG_PERIOD if late else PERIOD)
+
+    async def _missing(self, given: Versions) -> tuple[str, ...] | None:
+        """Give the files that are not in force; None if Envoy does not tell, which is another fault."""
+        try:
+            known = await self._admin.texts("version_text$")
+        except AdminError:
+            return None
+        return tuple(name for name, stat, version in given if known.get(stat) != version)
+
+    def _said(self, missing: Sequence[str]) -> str:
+        words = envoy_log.refusal(self._log, since=self._since) or envoy_log.refusal(self._log, since=0)
+        return f"Envoy has not taken {', '.join(missing)}{words and f': {words}'}; it serves on with what it had before"
+
+
+def _without_folder(folders: Sequence[Path]) -> bool:
+    """Tell whether a secret is not there yet: until it comes, Envoy refuses what leads to the remote, as it should."""
+    return not all(os.path.isdir(each) for each in folders)  # noqa: PTH112 - Path.is_dir raises where it may not look
