@@ -49,12 +49,13 @@ class Accepted:
         self._shape = shape
         self._log = log
         self._since = 0
+        self._begun = False
         self._written: Latest[Versions] = Latest(())
 
     @property
-    def refused(self) -> bool:
-        """Tell whether Envoy serves with something else than what it was given last."""
-        return self._troubles.has(Fault.REFUSED)
+    def serves(self) -> bool:
+        """Tell whether this process has taken what it was given at its start, and has refused nothing since."""
+        return self._begun and not self._troubles.has(Fault.REFUSED)
 
     def wrote(self, files: Mapping[str, str]) -> None:
         """Take note of what was written."""
@@ -65,6 +66,7 @@ class Accepted:
 
     def lost(self) -> None:
         """Take note that the process has ended: the next one takes the files anew."""
+        self._begun = False
         self._troubles.clear(Fault.REFUSED)
 
     async def run(self, specs: Latest[OffloadSpec]) -> None:
@@ -80,15 +82,23 @@ class Accepted:
         while given == self._written.value:
             missing = await self._missing(given)
             if missing == ():
-                self._troubles.clear(Fault.REFUSED)
+                self._taken()
                 return
             late = clock.time() > until
-            if missing and late and not _without_folder(self._shape.secrets(specs.value)):
+            if missing and _without_folder(self._shape.secrets(specs.value)):
+                self._taken()
+            elif missing and late:
                 self._troubles.add(Fault.REFUSED, self._said(missing))
             await asyncio.sleep(LONG_PERIOD if late else PERIOD)
 
+    def _taken(self) -> None:
+        self._begun = True
+        self._troubles.clear(Fault.REFUSED)
+
     async def _missing(self, given: Versions) -> tuple[str, ...] | None:
         """Give the files that are not in force; None if Envoy does not tell, which is another fault."""
+        if not given:
+            return ()
         try:
             known = await self._admin.texts("version_text$")
         except AdminError:

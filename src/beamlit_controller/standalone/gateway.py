@@ -67,7 +67,7 @@ class Gateway:
     @property
     def ready(self) -> bool:
         """Tell whether the gateway answered when it was last asked, with what it was given."""
-        return self._probe.seen.ready and not self._accepted.refused
+        return self._probe.seen.ready and self._accepted.serves
 
     @property
     def faults(self) -> int:
