@@ -122,7 +122,7 @@ def install(client: Client, helm: Path, values: Mapping[str, Any] | None = None)
     client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
     rendered = subprocess.run(
         [helm, "template", NAME, CHART, f"--namespace={SYSTEM}", "--kube-version=1.36.0", "--values=-"],
-        input=json.dumps({"admissionPolicies": {"enabled": True}, **(values or {})}),
+        input=json.dumps(values or {}),
         capture_output=True,
         text=True,
         check=True,
