@@ -5,6 +5,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from inline_snapshot import snapshot
@@ -130,6 +131,20 @@ def test_what_servers_answer_does_not_steer_the_terminal() -> None:
     assert r"[red]\x1b[2J\nforged" in lines[3]
 
 
+def test_what_leaves_without_a_decision_is_shown_where_gateways_count_it() -> None:
+    view = models.view(Fleet().add("llama").sink.snapshot())
+    traffic = SimpleNamespace(sent=0.447, local_per_second=2.2, remote_per_second=1.84)
+    counted = view.model_copy(update={"models": (view.models[0].model_copy(update={"traffic": traffic}),)})
+
+    console_ = console(terminal=False)
+    console_.print(fleet.show(counted, 130))
+
+    screen = console_.file.getvalue()
+    assert "1 offloading" in screen
+    assert "LOCAL, 45 % LEFT" in screen
+    assert "2.2/s local, 1.8/s remote" in screen
+
+
 def test_no_models_are_said_to_be_none() -> None:
     assert shown(Fleet())[2] == "no models"
 
@@ -142,7 +157,7 @@ def answering(world: Fleet) -> http.Respond:
 
 
 def console(*, terminal: bool) -> Console:
-    return Console(width=100, height=30, file=io.StringIO(), color_system=None, force_terminal=terminal)
+    return Console(width=130, height=30, file=io.StringIO(), color_system=None, force_terminal=terminal)
 
 
 async def test_elsewhere_than_at_a_terminal_it_prints_once() -> None:

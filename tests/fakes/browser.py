@@ -115,6 +115,7 @@ async def browser(folder: Path) -> AsyncIterator[Page]:
             listening = asyncio.create_task(page.listen())
             yield page
             listening.cancel()
+            await asyncio.wait([listening])
     finally:
         with suppress(ProcessLookupError):
             process.kill()

@@ -218,6 +218,26 @@ async def test_it_shows_the_worst_first_and_whatever_comes_from_outside_as_text(
 
 
 @pytest.mark.system
+async def test_what_leaves_without_a_decision_is_shown_where_gateways_count_it(clock: Clock, tmp_path: Path) -> None:
+    traffic = '{sent: 0.447, localPerSecond: 2.2, remotePerSecond: 1.84, inFlight: 4, inFlightLimit: 4, text: "cap"}'
+    async with serving(clock) as controller, browser(tmp_path) as tab:
+        controller.tell("llama")
+        await tab.open(controller.url)
+        await eventually(lambda: tab.text("#model h2"), what="the model is shown")
+
+        shown = await tab.evaluate(f"""(async () => {{
+            const {{ details, state }} = await import("/page/model.js");
+            const answer = await (await fetch("models")).json();
+            const model = {{ ...answer.models[0], traffic: {traffic} }};
+            const all = details(model, [], {{ now: answer.at, width: 500 }}).flat(9).filter(Boolean);
+            return [state(model), all.map((each) => each.textContent).join(" ")];
+        }})()""")
+
+    assert shown[0] == "Local first, 45 % went to the remote"
+    assert "2.2 requests a second local, 1.8 remote; 4 of at most 4 in flight locally. cap" in shown[1]
+
+
+@pytest.mark.system
 async def test_it_follows_by_itself_keeps_the_focus_and_tells_when_nobody_answers(clock: Clock, tmp_path: Path) -> None:
     async with browser(tmp_path) as tab:
         async with serving(clock) as controller:

@@ -57,6 +57,7 @@ class Line:
     ready: str = "-"
     remote: str = "-"
     since: str = "-"
+    requests: str = "-"
 
 
 def show(answer: ModelsView, width: int, height: int | None = None) -> RenderableType:
@@ -97,6 +98,7 @@ def _line(model: ModelView, now: datetime) -> Line:
         ready=f"{model.local.ready}/{model.local.total}",
         remote=urlsplit(model.remote).netloc if model.remote else "-",
         since=_span((now - model.decision.since).total_seconds()),
+        requests=_requests(model),
     )
 
 
@@ -108,7 +110,18 @@ def rank(model: ModelView, now: datetime) -> Rank:
         return Rank.DISABLED
     if any(metric.missing for metric in model.metrics):
         return Rank.BLIND
-    return Rank.OFFLOADING if model.decision.percentage and not model.dry_run else Rank.LOCAL
+    return Rank.OFFLOADING if (model.decision.percentage and not model.dry_run) or left(model) else Rank.LOCAL
+
+
+def left(model: ModelView) -> int:
+    """Give the percentage of the last minute's requests that the remote answered; 0 where nobody counted."""
+    traffic = getattr(model, "traffic", None)
+    return round(traffic.sent * 100) if traffic else 0
+
+
+def _requests(model: ModelView) -> str:
+    traffic = getattr(model, "traffic", None)
+    return f"{traffic.local_per_second:.1f}/s local, {traffic.remote_per_second:.1f}/s remote" if traffic else "-"
 
 
 def gateway_problem(model: ModelView) -> str:
@@ -144,7 +157,9 @@ def _state(model: ModelView) -> str:
         return "DISABLED"
     if model.dry_run:
         return f"DRY RUN {percentage} %"
-    return f"OFFLOADING {percentage} %" if percentage else "LOCAL"
+    if percentage:
+        return f"OFFLOADING {percentage} %"
+    return f"LOCAL, {left(model)} % LEFT" if left(model) else "LOCAL"
 
 
 def _metric(metric: MetricView) -> str:
@@ -212,6 +227,8 @@ def _columns(lines: Sequence[Line], width: int) -> Iterator[Column]:
     yield Column("READY", [_text(line.ready) for line in lines], whole=True)
     if width >= REMOTE_FROM:
         yield Column("REMOTE", [_text(line.remote, "dim") for line in lines])
+    if width >= METRIC_FROM and any(line.requests != "-" for line in lines):
+        yield Column("REQUESTS", [_text(line.requests) for line in lines], whole=True)
     if width >= METRIC_FROM:
         yield Column("HIGHEST METRIC", [_text(line.metric) for line in lines])
     yield Column("WHY", [_text(line.why, WORDS[line.rank][1] if line.rank <= Rank.BLIND else "") for line in lines])

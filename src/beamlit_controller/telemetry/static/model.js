@@ -16,7 +16,7 @@ export function rank(model, now) {
   if (trouble(model, now)) return "failing";
   if (!model.enabled) return "disabled";
   if (model.metrics.some((metric) => metric.missing)) return "blind";
-  return model.decision.percentage && !model.dryRun ? "offloading" : "local";
+  return (model.decision.percentage && !model.dryRun) || left(model) ? "offloading" : "local";
 }
 
 export function trouble(model, now) {
@@ -39,7 +39,13 @@ export function state(model) {
   if (!model.enabled) return "Disabled";
   const { percentage } = model.decision;
   if (model.dryRun) return `Dry run: would offload ${percentage} %`;
-  return percentage ? `Offloading ${percentage} %` : "Local";
+  if (percentage) return `Offloading ${percentage} %`;
+  return left(model) ? `Local first, ${left(model)} % went to the remote` : "Local";
+}
+
+// The percentage of the last minute's requests that the remote answered, for whatever reason; 0 where nobody counted.
+function left(model) {
+  return Math.round((model.traffic?.sent ?? 0) * 100);
 }
 
 export function highest(model) {
@@ -86,12 +92,28 @@ function present(model, now) {
     el("p", { class: "now" }, el("span", { class: rank(model, now) }, state(model)),
       decision.percentage ? ` to ${host(model.remote)}` : "", " since ", time(decision.since, now), ` (${ago(decision.since, now)})`),
     el("p", {}, el("strong", {}, decision.reason), `: ${decision.message}`),
-    model.enabled && !model.dryRun && split(decision.percentage),
+    model.enabled && !model.dryRun && (model.traffic ? counted(model) : decided(decision.percentage)),
   ].filter(Boolean);
 }
 
-function split(percentage) {
-  const words = `By decision ${100 - percentage} % of the requests go to local servers first, ${percentage} % to the remote.`;
+function decided(percentage) {
+  return split(percentage, `By decision ${100 - percentage} % of the requests go to local servers first, ${percentage} % to the remote.`);
+}
+
+function counted(model) {
+  const { localPerSecond, remotePerSecond, inFlight, inFlightLimit, text } = model.traffic;
+  const limit = typeof inFlightLimit === "number" ? ` of at most ${round(inFlightLimit)}` : "";
+  return split(left(model), [
+    `In the last minute: ${round(localPerSecond)} requests a second local, ${round(remotePerSecond)} remote; ${inFlight}${limit} in flight locally. `,
+    text ?? "",
+  ]);
+}
+
+function round(number) {
+  return Math.round(number * 10) / 10;
+}
+
+function split(percentage, words) {
   return [
     el("svg", { class: "bar", viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" },
       el("rect", { class: "fill-local", width: 100 - percentage, height: 8 }),
