@@ -94,6 +94,28 @@ def test_what_is_installed_initialises_checks_and_runs(built: Built, tmp_path: P
     assert script.status_code == 200
 
 
+def test_the_page_s_commands_write_what_the_page_s_check_accepts(built: Built, tmp_path: Path) -> None:
+    page = (ROOT / "docs/on-one-machine.md").read_text()
+    commands = [
+        line for line in page.splitlines() if line.startswith(("beamlit-controller init", "beamlit-controller check"))
+    ]
+
+    ended = [
+        subprocess.run(
+            ["sh", "-c", f"PATH={built.environment}/bin:$PATH; {command}"],
+            cwd=tmp_path,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        for command in commands
+    ]
+
+    assert [each.returncode for each in ended] == [0, 0], ended
+
+
 def test_all_commands_are_there(built: Built) -> None:
     version = built.run("beamlit-controller", "--version").strip()
 
