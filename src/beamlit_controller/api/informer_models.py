@@ -26,10 +26,15 @@ class ClientTls(Model):
     """How the server's certificate is verified, and the one shown to it."""
 
     rules: ClassVar[tuple[Rule, ...]] = (Together("certFile", "keyFile"),)
-    ca_file: Word | None = Field(default=None, description="The authorities to trust, in PEM; the system's without it.")
+    ca_file: Word | None = Field(
+        default=None,
+        description="CA certificates that the server is verified against, in PEM; by default the system's.",
+    )
     cert_file: Word | None = Field(default=None, description="The certificate to show, in PEM.")
     key_file: Word | None = Field(default=None, description="The key of that certificate, in PEM.")
-    server_name: Word | None = Field(default=None, description="The name to verify; the address's host without it.")
+    server_name: Word | None = Field(
+        default=None, description="Name that the certificate is verified for; by default the address's host."
+    )
 
 
 def url_of(address: str) -> str:
@@ -67,11 +72,12 @@ class Prometheus(Model):
         "namespace.",
     )
     timeout_seconds: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] | None = Field(
-        default=None, description="How long an answer may take, below the period; four fifths of the period without it."
+        default=None,
+        description="Seconds that a query may take; less than the period, and by default four fifths of it.",
     )
     stale_after_seconds: Annotated[int, Field(ge=1, le=86400)] = Field(
         default=90,
-        description="A series without a sample for so long has no value. More than Prometheus' scrape interval.",
+        description="Seconds after which a series without a new sample has no value. Must exceed Prometheus' scrape interval.",
     )
     query_parameters: dict[str, str] = Field(
         default={},
@@ -120,7 +126,7 @@ class MetricInformer(Model):
     )
     period_seconds: Annotated[int, Field(ge=1, le=3600)] | None = Field(
         default=None,
-        description="The time between two evaluations. Without it 5, and 1 for a model whose metrics are all read straight "
+        description="Seconds between two evaluations. By default 5, or 1 for a model whose metrics are all read straight "
         "from its servers.",
     )
     prometheus: Prometheus | None = Field(default=None, description="With type prometheus.")

@@ -69,7 +69,9 @@ class MetricIdentifier(Model):
     """A metric's name, and which of its series."""
 
     name: Annotated[Word, AfterValidator(_metric_name)] = Field(description="The name of the metric.")
-    selector: LabelSelector | None = Field(default=None, description="Which series of the metric; all without it.")
+    selector: LabelSelector | None = Field(
+        default=None, description="Label selector for the series of the metric; by default all series."
+    )
 
 
 class PodsMetricIdentifier(MetricIdentifier):
@@ -89,16 +91,19 @@ class ExternalMetricIdentifier(Model):
         description="The name of the metric. With `metricInformer.type: prometheus` also a PromQL query."
     )
     selector: LabelSelector | None = Field(
-        default=None, description="Which series of the metric; all without it. Not beside a PromQL query."
+        default=None,
+        description="Label selector for the series of the metric; by default all series. Not allowed with a PromQL query.",
     )
-    target: MetricTarget | None = Field(default=None, description="Accepted here instead of beside `metric`.")
+    target: MetricTarget | None = Field(
+        default=None, description="The target; may be given here instead of next to `metric`."
+    )
 
 
 class CrossVersionObjectReference(Model):
     """An object in the model's namespace."""
 
     api_version: ApiVersion | None = Field(
-        default=None, description="The object's API version; the core group without it."
+        default=None, description="API version of the object; by default v1 (the core group)."
     )
     kind: Kind = Field(description="The object's kind.")
     name: Annotated[Word, AfterValidator(_metric_name)] = Field(description="The object's name.")

@@ -18,23 +18,26 @@ class Ramp(Model):
     """How fast the share may go one way."""
 
     stabilization_window_seconds: Window = Field(
-        description="The metric must agree for so long before anything changes."
+        description="Seconds the metric must stay past its target before the share changes."
     )
-    tolerance: Quantity = Field(description="So far beyond the target, as a fraction of it, nothing changes yet.")
+    tolerance: Quantity = Field(
+        description="Distance from the target, as a fraction of it, within which nothing changes."
+    )
     step_percentage: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=100, description="At most so many points at once; 100 is all at once."
+        default=100, description="Maximum change per step, in percentage points; 100 means one step."
     )
-    period_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(default=15, description="The time between two steps.")
+    period_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(default=15, description="Seconds between two steps.")
 
 
 class Engage(Ramp):
     """How the share rises."""
 
     stabilization_window_seconds: Window = Field(
-        default=0, description="The metric must be above its target for so long before the share rises from 0."
+        default=0, description="Seconds a metric must stay above its target before offloading begins."
     )
     tolerance: Quantity = Field(
-        default="0", description="So far above the target, as a fraction of it, nothing happens yet: 0.1 is 10 %."
+        default="0",
+        description="How far a metric may exceed its target before offloading begins, as a fraction of the target: 0.1 is 10 %.",
     )
 
 
@@ -42,72 +45,82 @@ class Release(Ramp):
     """How the share falls."""
 
     stabilization_window_seconds: Window = Field(
-        default=60, description="Demand must be low enough for so long before the share falls."
+        default=60, description="Seconds demand must stay low before the share falls."
     )
     tolerance: Quantity = Field(
-        default="0.1", description="Demand must be so far below the target, as a fraction of it: 0.1 is 10 %."
+        default="0.1",
+        description="How far demand must be below the target before the share falls, as a fraction of the target: 0.1 is 10 %.",
     )
 
 
 class Behavior(Model):
-    """How much is offloaded, and the rules for going there and back."""
+    """How much is offloaded, and how the share rises and falls."""
 
     percentage: Percentage = Field(
         default=100, description="The percentage of requests to offload when a metric is above its target."
     )
     mode: Literal["Fixed", "Proportional", "Adaptive"] = Field(
         default="Fixed",
-        description="Fixed: all of `percentage`. Proportional: the share that keeps the metric at its target, at most `percentage`. Adaptive: the metric sizes how many requests local has in flight, and the excess leaves, at most `percentage` of all.",
+        description="Fixed: offload `percentage`. Proportional: offload the share that keeps the metric at its target, at most `percentage`. Adaptive: the metric sizes how many requests local has in flight, and the excess leaves, at most `percentage` of all.",
     )
     engage: Engage = Field(default=Engage(), description="How the share rises.")
     release: Release = Field(default=Release(), description="How the share falls.")
     on_metrics_loss: Literal["Hold", "Release", "Offload"] = Field(
-        default="Hold", description="What to do when no metric can be read for `metricsLossSeconds`."
+        default="Hold",
+        description="What happens when no metric could be read for `metricsLossSeconds`: Hold keeps the share, Release sets it to 0, Offload sets it to `percentage`.",
     )
-    metrics_loss_seconds: Window = Field(default=60, description="How long no metric can be read before that is done.")
-    dry_run: bool = Field(default=False, description="Decide and show everything, send nothing to the remote.")
+    metrics_loss_seconds: Window = Field(
+        default=60, description="Seconds without a reading of any metric before `onMetricsLoss` applies."
+    )
+    dry_run: bool = Field(
+        default=False, description="Decide and report as usual, but send no share of the requests to the remote."
+    )
 
 
 class Overflow(Model):
-    """When a single request that the local servers could not take is answered by the remote."""
+    """Which single requests go to the remote because the local servers could not serve them."""
 
     on_status: list[Annotated[int, Field(ge=400, le=599)]] = Field(
         default=[],
         max_length=50,
-        description="Local answers that mean `full`, such as 429 and 503.",
+        description="Status codes by which a local server says that it is full, such as 429 and 503; the request then goes to the remote.",
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
     on_unavailable: bool = Field(
-        default=True, description="When the connection is refused, or no local server is ready."
+        default=True,
+        description="Send a request to the remote if the connection is refused or no local server is ready.",
     )
     on_reset: bool = Field(
-        default=True, description="When local closed the request before answering. It may have begun to work on it."
+        default=True,
+        description="Send a request to the remote if the local server closed the connection before answering. It may already have begun to process the request.",
     )
     max_in_flight_per_replica: AtLeastOne | None = Field(
-        default=None, description="So many requests at once per local server; the next one goes to the remote."
+        default=None,
+        description="Maximum concurrent requests per local replica; excess requests go to the remote. Unlimited by default.",
     )
     after_seconds: Annotated[int, Field(ge=1, le=3600)] | None = Field(
         default=None,
-        description="When no byte of an answer has come from local for so long; local is told to stop. Off without it.",
+        description="Seconds to wait for the first byte of a local response; then the local request is cancelled and the remote is tried. Unlimited by default.",
     )
     max_request_bytes: Annotated[int, Field(ge=0, le=2**30)] = Field(
-        default=2**20, description="Requests with a larger body are not sent a second time."
+        default=2**20,
+        description="Largest request body, in bytes, that is buffered for a retry; larger requests are not retried.",
     )
 
 
 class Stickiness(Model):
-    """How the requests of one session are told, so that they stay on one side."""
+    """How requests of one session are recognized, so that all of them stay local or all go to the remote."""
 
     rules: ClassVar[tuple[Rule, ...]] = (ExactlyOne(("header", "cookie")),)
-    header: Token | None = Field(default=None, description="A request header.")
-    cookie: Token | None = Field(default=None, description="A cookie.")
+    header: Token | None = Field(default=None, description="The request header that identifies a session.")
+    cookie: Token | None = Field(default=None, description="The cookie that identifies a session.")
 
 
 class OffloadingConfig(Model):
     """When to offload, how much, and where to."""
 
     remote_backend: RemoteBackend | None = Field(
-        default=None, description="Where the share of requests goes; `defaultRemoteBackend` of the settings without it."
+        default=None, description="Where the share of requests goes; by default `defaultRemoteBackend` of the settings."
     )
     preset: (
         Literal[
@@ -127,38 +140,40 @@ class OffloadingConfig(Model):
         | None
     ) = Field(
         default=None,
-        description="Metrics and targets for a known model server, instead of or beside `metrics`; "
-        "one of the same name there goes before. They are read from the servers: `metricServiceRef` says where.",
+        description="Metrics and targets for a known model server, instead of or in addition to `metrics`, "
+        "which take precedence for a metric of the same name. They are read from the servers of `metricServiceRef`.",
     )
     metrics: list[MetricSpec] = Field(
         default=[],
         max_length=50,
-        description="Metrics and targets in the format of the HorizontalPodAutoscaler. Above any of them, requests are offloaded.",
+        description="Metrics and targets in the format of the HorizontalPodAutoscaler. Requests are offloaded while any metric is above its target.",
     )
     behavior: Behavior = Field(
-        default=Behavior(), description="How much is offloaded, and the rules for going there and back."
+        default=Behavior(), description="How much is offloaded, and how the share rises and falls."
     )
     overflow: Overflow = Field(
         default=Overflow(),
-        description="When a single request that the local servers could not take goes to the remote.",
+        description="Which single requests go to the remote because the local servers could not serve them.",
     )
     on_remote_failure: Literal["Local", "Fail"] = Field(
-        default="Local", description="Whether local answers a request that the remote failed before its first byte."
+        default="Local",
+        description="What happens to a request that fails at the remote before the first byte of the response: Local retries it locally, Fail returns the failure.",
     )
     keep_local: list[Requests] = Field(
         default=[],
         max_length=100,
-        description="Requests that never leave, whatever happens. They add to those that stay by default: every method but POST, "
+        description="Requests that are always served locally, in addition to those that are by default: every method except POST, "
         "and the health, operator, administration and stateful paths of model servers.",
     )
     may_leave: list[LeavingRequests] = Field(
         default=[],
         max_length=100,
-        description="If there are any, only such requests leave, and only if all values of the header are named here. "
-        "A path that stays by default, or another method, leaves if a rule names it. `keepLocal` goes before.",
+        description="If set, only matching requests may go to the remote; of a header with several values, all must be listed. "
+        "A rule may also allow a path or method that is local by default. `keepLocal` takes precedence.",
     )
     stickiness: Stickiness | None = Field(
-        default=None, description="How the requests of one session are told, so that they stay on one side."
+        default=None,
+        description="How requests of one session are recognized, so that all of them stay local or all go to the remote.",
     )
     allow_override: bool = Field(
         default=False, description="Honour the request header `x-offload: local` or `x-offload: remote`."

@@ -43,7 +43,7 @@ apiVersion: {API_VERSION}
 kind: {KIND}
 metadata:
   name: llama        # at most {LONGEST_NAME} lower-case letters, digits and '-', beginning with a letter
-  namespace: models  # "default" without it
+  namespace: models  # by default "default"
 spec: …
 ```
 

@@ -78,18 +78,19 @@ class TlsConfig(Model):
     """How the remote's certificate is verified. It always is."""
 
     ca_secret_ref: SecretKeySelector | None = Field(
-        default=None, description="The certificates of the authority to trust, in PEM; the system's without it."
+        default=None,
+        description="CA certificates that the remote is verified against, in PEM; by default the system's.",
     )
     server_name: Annotated[Word, AfterValidator(_server_name)] | None = Field(
-        default=None, description="The name to ask for (SNI) and to verify; the host without it."
+        default=None, description="Server name for SNI and certificate verification; by default the host."
     )
 
 
 class HealthCheck(Model):
     """An active probe of the remote."""
 
-    path: RequestPath = Field(description="The path asked for; 200 is healthy.")
-    period_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(default=10, description="The time between probes.")
+    path: RequestPath = Field(description="Path of the probe, below `pathPrefix`; 200 means healthy.")
+    period_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(default=10, description="Seconds between probes.")
 
 
 def _path_prefix(text: str) -> str:
@@ -144,13 +145,13 @@ class RemoteBackend(Model):
     """Where the share of requests goes."""
 
     rules: ClassVar[tuple[Rule, ...]] = (TlsNeedsHttps(),)
-    scheme: Literal["http", "https"] = Field(default="https", description="How the remote is spoken to.")
+    scheme: Literal["http", "https"] = Field(default="https", description="Protocol of the remote.")
     host: RemoteHost = Field(
         description="host[:port]; an IPv6 address in brackets. Must be among `allowedRemoteHosts` of the settings."
     )
     path_prefix: Annotated[str, AfterValidator(_path_prefix), Field(max_length=1024)] = Field(
         default="/",
-        description="Put before the path of each request. `$workspace` (the namespace) and `$model` are filled in.",
+        description="Prefix of the path of each request to the remote. `$workspace` (the namespace) and `$model` are replaced.",
     )
     headers_to_add: dict[str, str] = Field(
         default={},
@@ -158,29 +159,31 @@ class RemoteBackend(Model):
         description="Headers set on each request to the remote. Credentials belong in `authConfig`.",
     )
     model_name: Word | None = Field(
-        default=None, description="The model's name at the remote, put into the request's body."
+        default=None,
+        description="The model's name at the remote; replaces `model` in the request body. By default the body is left as it is.",
     )
     auth_config: AuthConfig | None = Field(default=None, description="How the gateway authenticates at the remote.")
     tls: TlsConfig | None = Field(default=None, description="How the remote's certificate is verified.")
     health_check: HealthCheck | None = Field(default=None, description="An active probe of the remote.")
     max_in_flight: AtLeastOne | None = Field(
-        default=None, description="At most so many requests at the remote at once; more are served locally."
+        default=None,
+        description="Maximum concurrent requests at the remote; excess requests are served locally. Unlimited by default.",
     )
     forward_client_authorization: bool = Field(
         default=False,
-        description="Let the client's own credentials pass to the remote: authorization, cookie, x-api-key and the like.",
+        description="Forward the client's credentials to the remote: authorization, cookie, x-api-key and similar headers. By default they are removed.",
     )
     headers_to_remove: list[Annotated[Token, AfterValidator(_removable)]] = Field(
         default=[],
         max_length=100,
-        description="Request headers that the remote shall not see, beside those that it never does.",
+        description="Further request headers to remove before a request goes to the remote.",
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
     query_to_remove: list[Word] = Field(
         default=[],
         max_length=100,
-        description="Query parameters that the remote shall not see, beside those that carry credentials; "
-        "their case, - and _ make no difference.",
+        description="Query parameters to remove before a request goes to the remote, in addition to those that carry credentials. "
+        "Names are compared regardless of case, - and _.",
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
 

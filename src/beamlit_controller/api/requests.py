@@ -65,7 +65,7 @@ class _MethodsNeedPath:
 
 
 class Requests(Model):
-    """Requests, told by a header or by the beginning of their path."""
+    """Requests that match a header or the beginning of their path."""
 
     rules: ClassVar[tuple[Rule, ...]] = (ExactlyOne(("header", "pathPrefix")), Together("header", "value"))
     header: Annotated[Token, AfterValidator(_matchable_header)] | None = Field(

@@ -64,7 +64,7 @@ class Standalone(Model):
         default=None, description="Where Secrets are: a Secret's key is the file DIRECTORY/NAME/KEY."
     )
     access_log: Annotated[str, Field(max_length=4096)] = Field(
-        default="", description="The file that the gateways log each request to, such as /dev/stdout; none without it."
+        default="", description="Access log of the gateways, such as /dev/stdout; off by default."
     )
 
     @classmethod
@@ -139,10 +139,10 @@ class Config(Model):
         description="Where requests go when a ModelDeployment has no remoteBackend; written like that field.",
     )
     namespaces: list[DnsLabel] = Field(
-        default=[], max_length=1000, description="The namespaces whose ModelDeployments are looked at; all without it."
+        default=[], max_length=1000, description="Namespaces whose ModelDeployments are managed; by default all."
     )
     enable_leader_election: bool = Field(
-        default=True, description="Let one of several replicas decide. In a cluster only."
+        default=True, description="Elect one of several replicas to decide. Only in a cluster."
     )
     allowed_remote_hosts: list[Annotated[str, AfterValidator(_host_pattern)]] = Field(
         default=["*"],
@@ -183,7 +183,9 @@ class Config(Model):
         "namespace and the controller can always be reached.",
     )
     page: Page = Field(default=Page(), description="The page that shows all models, and who may ask for it.")
-    standalone: Standalone = Field(default=Standalone(), description="What a cluster would tell, where there is none.")
+    standalone: Standalone = Field(
+        default=Standalone(), description="Servers, addresses and Secrets for running without a cluster."
+    )
 
 
 class SettingsFile(Model):

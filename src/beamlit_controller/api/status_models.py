@@ -21,7 +21,11 @@ class Offloading(Model):
         default=None,
         ge=0,
         le=100,
-        description="The most that the remote takes, while it answers 429; less than decided is sent.",
+        description="Upper limit of the percentage while the remote answers 429.",
+    )
+    reason: str = Field(max_length=1024, description="Machine-readable reason, as listed in docs/reasons.md.")
+    message: str = Field(
+        max_length=LONGEST_MESSAGE, description="Human-readable explanation with the numbers involved."
     )
     in_flight_per_replica: str | None = Field(
         default=None,
@@ -29,8 +33,6 @@ class Offloading(Model):
         max_length=32,
         description="In Adaptive mode: the most local requests in flight per ready replica; the excess goes to the remote.",
     )
-    reason: str = Field(max_length=1024, description="Why, as one word that the documentation explains.")
-    message: str = Field(max_length=LONGEST_MESSAGE, description="Why, with the numbers in it.")
     since: str = Field(description="When the percentage last changed.", json_schema_extra={"format": "date-time"})
 
 
@@ -111,11 +113,13 @@ class MetricStatus(Model):
 class Condition(Model):
     """One thing that is so, or is not."""
 
-    type: str = Field(max_length=316, description="What it is about.")
-    status: Literal["True", "False", "Unknown"] = Field(description="Whether it is so.")
-    reason: str = Field(max_length=1024, description="Why, as one word that the documentation explains.")
-    message: str = Field(max_length=LONGEST_MESSAGE, description="Why, with the numbers in it.")
-    observed_generation: int = Field(default=0, ge=0, description="The generation that this was seen for.")
+    type: str = Field(max_length=316, description="Type of the condition.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Status of the condition: True, False or Unknown.")
+    reason: str = Field(max_length=1024, description="Machine-readable reason, as listed in docs/reasons.md.")
+    message: str = Field(
+        max_length=LONGEST_MESSAGE, description="Human-readable explanation with the numbers involved."
+    )
+    observed_generation: int = Field(default=0, ge=0, description="metadata.generation that the condition was set for.")
     last_transition_time: str | None = Field(
         default=None, description="When the status last changed.", json_schema_extra={"format": "date-time"}
     )
@@ -124,8 +128,10 @@ class Condition(Model):
 class Status(Model):
     """What the controller saw and decided last."""
 
-    observed_generation: int = Field(default=0, ge=0, description="The generation of the resource that this is about.")
-    model: str | None = Field(default=None, max_length=1024, description="The model's name, as it is in force.")
+    observed_generation: int = Field(
+        default=0, ge=0, description="metadata.generation that the status was written for."
+    )
+    model: str | None = Field(default=None, max_length=1024, description="Name of the model.")
     offloading: Offloading | None = Field(default=None, description="The decision in force.")
     requests: Requests | None = Field(default=None, description="What came of the requests in the last minute.")
     current_metrics: list[MetricStatus] = Field(
@@ -134,11 +140,11 @@ class Status(Model):
     record: str | None = Field(
         default=None,
         max_length=LONGEST_RECORD,
-        description="What a controller goes on from that was started anew; for machines.",
+        description="State that a new leader continues from; internal to the controller.",
     )
     conditions: list[Condition] = Field(
         default=[],
-        description="What is so: Ready, Offloading, MetricsAvailable, TriggerReachable, LocalReady, RemoteReady, "
+        description="Conditions: Ready, Offloading, MetricsAvailable, TriggerReachable, LocalReady, RemoteReady, "
         "GatewayReady, AutoscalerInterference.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

@@ -19,9 +19,9 @@ KIND: Final = "ModelDeployment"
 class ModelSourceRef(Model):
     """The workload that serves the model: anything with a scale subresource."""
 
-    api_version: ApiVersion = Field(description="Such as apps/v1.")
-    kind: Kind = Field(description="Such as Deployment.")
-    name: DnsName = Field(description="Its name.")
+    api_version: ApiVersion = Field(description="API version of the workload, such as apps/v1.")
+    kind: Kind = Field(description="Kind of the workload, such as Deployment.")
+    name: DnsName = Field(description="Name of the workload.")
 
 
 class ServiceRef(Model):
@@ -30,7 +30,7 @@ class ServiceRef(Model):
     rules = (Immutable("name"),)
 
     name: DnsLabel = Field(description="The Service's name.")
-    target_port: Port = Field(description="The port of its pods, as a number or by name.")
+    target_port: Port = Field(description="Port of the Service's pods, as a number or by name.")
 
 
 class Routing(Model):
@@ -38,8 +38,8 @@ class Routing(Model):
 
     mode: Literal["Takeover", "Service"] = Field(
         default="Takeover",
-        description="Takeover: the Service that clients use leads through the gateway, until it is given back. "
-        "Service: it is left alone, and a Service NAME-gateway is added.",
+        description="Takeover: the Service of serviceRef is pointed at the gateway, and restored when the takeover ends. "
+        "Service: that Service stays unchanged, and clients use a new Service, NAME-gateway.",
     )
 
 
@@ -57,12 +57,12 @@ class ImagePullSecret(Model):
 
 
 class Gateway(Model):
-    """The gateway's own shape in a cluster."""
+    """Replicas, resources and image of the gateway."""
 
-    replicas: Annotated[int, Field(ge=1, le=100)] = Field(default=2, description="How many pods the gateway has.")
+    replicas: Annotated[int, Field(ge=1, le=100)] = Field(default=2, description="Number of gateway pods.")
     resources: Resources = Field(default=Resources(), description="Requests and limits of the gateway's container.")
     image: Annotated[str, Field(max_length=1024)] = Field(
-        default="", description="The gateway's image; the controller's own without it."
+        default="", description="Image of the gateway; by default the controller's."
     )
     image_pull_secrets: list[ImagePullSecret] = Field(
         default=[],
@@ -71,7 +71,7 @@ class Gateway(Model):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     drain_seconds: Annotated[int, Field(ge=0, le=86400)] = Field(
-        default=300, description="How long requests may go on when a gateway pod is stopped."
+        default=300, description="Seconds that requests in flight get to finish when a gateway pod is stopped."
     )
 
 
@@ -87,12 +87,15 @@ class Spec(Model):
     rules = (Beside("offloadingConfig", "preset", "metricServiceRef", "its metrics are read from the servers"),)
 
     model: Annotated[Word, AfterValidator(_model)] | None = Field(
-        default=None, description="The model's name; `metadata.name` without it."
+        default=None, description="Name of the model; by default `metadata.name`."
     )
     environment: Annotated[str, Field(max_length=253)] = Field(
-        default="", description="The environment that the model belongs to, for people to read."
+        default="", description="Environment that the model belongs to; informational."
     )
-    enabled: bool = Field(default=True, description="With false, everything is served locally.")
+    enabled: bool = Field(
+        default=True,
+        description="Whether requests may go to the remote at all; if false, everything is served locally.",
+    )
     model_source_ref: ModelSourceRef | None = Field(
         default=None, description="The workload that serves the model: anything with a scale subresource."
     )
@@ -104,7 +107,7 @@ class Spec(Model):
     offloading_config: OffloadingConfig = Field(
         default=OffloadingConfig(), description="When to offload, how much, and where to."
     )
-    gateway: Gateway = Field(default=Gateway(), description="The gateway's own shape in a cluster.")
+    gateway: Gateway = Field(default=Gateway(), description="Replicas, resources and image of the gateway.")
 
 
 class ModelDeployment(Model):

@@ -42,7 +42,7 @@ def cluster(  # each is a thing of its own, and all but two have a default
     gateway_image_pull_policy
         How it is pulled.
     name
-        Who this replica is among the others; the host's name without it.
+        Identity in the leader election; by default the host name.
     namespace
         Where the lease is kept.
     shares_listen
@@ -52,7 +52,7 @@ def cluster(  # each is a thing of its own, and all but two have a default
     web_listen
         Where /healthz, /readyz, /metrics and /models are answered.
     cluster_domain
-        The domain of the cluster's DNS; as /etc/resolv.conf says without it.
+        Domain of the cluster's DNS; by default the one in /etc/resolv.conf.
     kubeconfig
         How the API server is reached from outside of the cluster.
     log_level

@@ -12,7 +12,7 @@ from beamlit_controller.cli import inputs
 def convert(file: Path) -> None:
     """Print a HorizontalPodAutoscaler of any version, a ScaledObject (KEDA) or an older manifest as a ModelDeployment.
 
-    What has no equal is told on standard error. Exit code 1 means that something could not be converted.
+    Fields without an equivalent are reported on standard error. Exit code 1 means that something could not be converted.
 
     Parameters
     ----------

@@ -33,17 +33,17 @@ def override(
     percentage
         From 0 to 100, such as 25 or 25%.
     namespace
-        Where it is.
+        Namespace of the ModelDeployment.
     lasting
-        How long, such as 90s, 30m, 2h or 1d; until it is cleared without it.
+        Duration, such as 90s, 30m, 2h or 1d; by default until it is cleared.
     reason
         Why: shown wherever the percentage is.
     author
-        Who says so; you, without it.
+        Who sets it; by default you ($USER).
     clear
         Let the metrics decide again.
     kubeconfig
-        How the API server is reached.
+        Kubeconfig file; by default the pod's service account, $KUBECONFIG or ~/.kube/config.
     state_dir
         The state folder of the controller that `run` runs on this machine.
     """

@@ -43,11 +43,11 @@ def simulate(  # each is a thing of its own, and all but the file have a default
     settings
         The settings file: credentials for Prometheus, and the remote that is the default.
     prometheus
-        The address of the Prometheus that has the history; that of the settings without it.
+        Address of the Prometheus that has the history; by default that of the settings.
     since
         How far back, such as 90m, 24h or 7d.
     until
-        The end of that span in RFC 3339; now without it.
+        End of that span in RFC 3339; by default now.
     step
         The time between two samples. It is decided once per sample.
     csv
@@ -60,7 +60,7 @@ def simulate(  # each is a thing of its own, and all but the file have a default
     replicas
         How many replicas there were, for an averageValue of an Object or External metric.
     alternatives
-        Rehearse with other values beside, such as behavior.percentage=30, or several with commas between. May be repeated.
+        Also rehearse with other values, such as behavior.percentage=30, or several with commas between. May be repeated.
     price
         What the remote takes for one request.
     output
