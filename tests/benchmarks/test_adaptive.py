@@ -55,7 +55,7 @@ def test_it_learns_for_servers_of_any_size(replicas: int, slots: int, service: S
     learned, known = played(plant)
 
     assert learned.far_over <= 0.05
-    assert learned.wasted <= 0.03
+    assert learned.wasted <= 0.04
     assert abs(learned.sent - known.sent) <= 0.03
 
 
