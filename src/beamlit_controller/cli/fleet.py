@@ -115,12 +115,11 @@ def rank(model: ModelView, now: datetime) -> Rank:
 
 def left(model: ModelView) -> int:
     """Give the percentage of the last minute's requests that the remote answered; 0 where nobody counted."""
-    traffic = getattr(model, "traffic", None)
-    return round(traffic.sent * 100) if traffic else 0
+    return round(model.traffic.sent * 100) if model.traffic else 0
 
 
 def _requests(model: ModelView) -> str:
-    traffic = getattr(model, "traffic", None)
+    traffic = model.traffic
     return f"{traffic.local_per_second:.1f}/s local, {traffic.remote_per_second:.1f}/s remote" if traffic else "-"
 
 

@@ -245,7 +245,7 @@ def _not_over(before: Decision, behavior: Behavior, verdict: Verdict, now: datet
     if before.percentage == 0:
         reason = Reason.PROBING if _on_trial(before, behavior, now) else Reason.METRIC_BELOW_TARGET
         return replace(before, reason=reason, message=why, timers=Timers())
-    if not settled(verdict.metrics, before.since):
+    if not settled(verdict.present, before.since):
         timers = Timers(stuck_since=before.timers.stuck_since or now)
         message = f"{why}; waits for metrics measured after the last change"
         return _or_trial(replace(before, timers=timers, reason=Reason.SETTLING, message=message), behavior, now)

@@ -42,7 +42,7 @@ def local_fraction(shares: Sequence[Share], since: datetime, until: datetime) ->
 
 def seen(verdict: Verdict, shares: Sequence[Share]) -> Fraction | None:
     """Give the highest demand over all metrics, 1 being the target; None if it can't be seen in one of them."""
-    demands = [of(metric, shares) for metric in verdict.metrics]
+    demands = [of(metric, shares) for metric in verdict.present]
     known = [demand for demand in demands if demand is not None]
     return max(known) if known and len(known) == len(demands) else None
 

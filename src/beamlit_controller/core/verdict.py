@@ -74,6 +74,11 @@ class Verdict:
     ratio: Fraction | None
     metrics: tuple[Assessed | Unread, ...]
 
+    @property
+    def present(self) -> tuple[Assessed | Unread, ...]:
+        """Give the metrics without those that this version of the server lacks: they neither hold nor release a share."""
+        return tuple(each for each in self.metrics if isinstance(each, Assessed) or not _is_absent(each))
+
 
 def assess(spec: OffloadSpec, signals: Signals, grace: Grace = DEFAULT_GRACE) -> Verdict:
     """Hold every reading against its metric's target, and judge them together.

@@ -2,7 +2,7 @@
 
 A number can't be told to Envoy's routes while they run, but for how many requests a route is in force can: there is one
 for each step of a ladder, and the share server turns on the two steps around the number, each for a part of the requests.
-What is in flight therefore stays at or below the upper step, and on average between the two.
+What is in flight therefore stays at or below the upper step.
 """
 
 from fractions import Fraction

@@ -54,8 +54,8 @@ def _amount(behavior: Behavior) -> str:
             return f"{behavior.percentage} % of the requests{steps}"
         case Mode.PROPORTIONAL:
             return f"the share that keeps the metric at its target, {behavior.percentage} % at most,"
-        case other:
-            return f"up to {behavior.percentage} % of the requests (mode {other})"
+        case Mode.ADAPTIVE:
+            return f"the requests that local has no room for, {behavior.percentage} % of all at most,"
 
 
 def _limits(metrics: tuple[MetricSpec, ...], engage: Ramp) -> str:
