@@ -88,7 +88,7 @@ def test_answers_of_prometheus(document: Any, status: int) -> None:  # noqa: ANN
     answer = Answer(status, json.dumps(document).encode())
 
     assert isinstance(prometheus.read(answer, query="up", at=NOW, window=MINUTE), Sample | Missing)
-    assert isinstance(prometheus.read_range(answer, query="up"), dict | Missing)
+    assert isinstance(prometheus.read_range(answer, query="up"), prometheus.Range | Missing)
 
 
 @EXAMPLES
