@@ -24,9 +24,6 @@ from typing import Any
 
 from beamlit_controller.api import translate
 from beamlit_controller.api.settings import Settings
-from beamlit_controller.cluster import parts, run
-from beamlit_controller.cluster.given import Cluster, ShareAddress
-from beamlit_controller.cluster.parts import Outside
 from beamlit_controller.controller.changes import Changes
 from beamlit_controller.controller.clock import AnchoredClock
 from beamlit_controller.controller.ports import Population
@@ -40,6 +37,9 @@ from beamlit_controller.kubernetes.gateway_objects import CONFIG_ANNOTATION, Ima
 from beamlit_controller.kubernetes.owned import GatewayPod
 from beamlit_controller.kubernetes.store import Store
 from beamlit_controller.telemetry import logs
+from beamlit_controller.wiring import cluster, cluster_parts
+from beamlit_controller.wiring.cluster_options import Cluster, ShareAddress
+from beamlit_controller.wiring.cluster_parts import Outside
 from benchmarks import machine
 
 Json = dict[str, Any]
@@ -240,7 +240,7 @@ async def _lead(count: int, folder: Path) -> None:
     store = Store(partial(translate.read, settings=given.settings), Changes())
     server, metrics, watched = Objects(store), Metrics(), Watched()
     outside = Outside(AnchoredClock(), Sensor(route=lambda *_: metrics, inventory=metrics), Quiet(), Quiet())  # type: ignore[arg-type] # in their stead
-    composed = parts.compose(given, server, store, outside)  # type: ignore[arg-type] # in its stead
+    composed = cluster_parts.compose(given, server, store, outside)  # type: ignore[arg-type] # in its stead
     shown = replace(composed.shown, sinks=(*composed.shown.sinks, watched))
     composed = replace(composed, watches=Nothing(), shown=shown)
     for number in range(count):
@@ -248,7 +248,7 @@ async def _lead(count: int, folder: Path) -> None:
             server.put(path, content)
     stalling = asyncio.create_task(watched.stalled())
     began = time.perf_counter()
-    leading = asyncio.create_task(run.lead(given, composed))
+    leading = asyncio.create_task(cluster.lead(given, composed))
     await _settled(server, leading)
     figures = {"start": time.perf_counter() - began, "start_stall": machine.quantile(watched.stalls, 0.99)}
 

@@ -16,9 +16,6 @@ from typing import Any
 
 from beamlit_controller.api import translate
 from beamlit_controller.api.settings import Settings
-from beamlit_controller.cluster import parts, run
-from beamlit_controller.cluster.given import Cluster, ShareAddress
-from beamlit_controller.cluster.parts import Outside, Parts
 from beamlit_controller.controller.changes import Changes
 from beamlit_controller.controller.meters import Meters
 from beamlit_controller.controller.ports import Population
@@ -30,6 +27,9 @@ from beamlit_controller.core.spec import MetricSpec, ModelKey, OffloadSpec
 from beamlit_controller.kubernetes.gateway_objects import Image
 from beamlit_controller.kubernetes.owned import GatewayPod
 from beamlit_controller.kubernetes.store import Store
+from beamlit_controller.wiring import cluster, cluster_parts
+from beamlit_controller.wiring.cluster_options import Cluster, ShareAddress
+from beamlit_controller.wiring.cluster_parts import Outside, Parts
 from fakes.api_faults import CrashedError
 from fakes.api_server import FakeApiServer
 
@@ -115,7 +115,7 @@ class World:
         store = Store(partial(translate.read, settings=self.settings), Changes())
         sensor = Sensor(route=lambda *_: self.metrics, inventory=self.metrics)
         outside = Outside(self.server.clock, sensor, self.gateways, Remotes(), Meters(self.server.clock))
-        return given, parts.compose(given, server, store, outside)
+        return given, cluster_parts.compose(given, server, store, outside)
 
     def start(self, name: str = "one") -> Replica:
         """Start a replica."""
@@ -139,10 +139,10 @@ async def _run(given: Cluster, composed: Parts) -> None:
         await composed.watches.wait_synced()
         group.create_task(composed.last_good.run())
         group.create_task(composed.weights.run())
-        lead = partial(run.lead, given, composed)
+        lead = partial(cluster.lead, given, composed)
         if given.settings.enable_leader_election:
             group.create_task(composed.lease.run())
-            group.create_task(run.while_leading(composed.lease, lead))
+            group.create_task(cluster.while_leading(composed.lease, lead))
         else:
             group.create_task(lead())
 

@@ -60,11 +60,11 @@ def cluster(  # each is a thing of its own, and all but two have a default
     log_format
         How messages are printed; auto is console at a terminal and JSON elsewhere.
     """
-    from beamlit_controller.cluster import run  # noqa: PLC0415 - grpc and uvicorn are slow to import
-    from beamlit_controller.cluster.given import Cluster, ShareAddress  # noqa: PLC0415 - the same
     from beamlit_controller.kubernetes.api_server import ApiError  # noqa: PLC0415 - the same
     from beamlit_controller.kubernetes.gateway_objects import Image  # noqa: PLC0415 - the same
     from beamlit_controller.telemetry import logs  # noqa: PLC0415 - the same
+    from beamlit_controller.wiring import cluster as cluster_mode  # noqa: PLC0415 - grpc and uvicorn are slow to import
+    from beamlit_controller.wiring.cluster_options import Cluster, ShareAddress  # noqa: PLC0415 - the same
 
     logs.configure(log_level, json=None if log_format == "auto" else log_format == "json")
     given = Cluster(
@@ -79,7 +79,7 @@ def cluster(  # each is a thing of its own, and all but two have a default
     )
     failure = ""
     try:
-        asyncio.run(run.cluster(given))
+        asyncio.run(cluster_mode.cluster(given))
     except* (ApiError, OSError) as errors:
         failure = inputs.said(errors)
     if failure:

@@ -47,8 +47,8 @@ def override(
     state_dir
         The state folder of the controller that `run` runs on this machine.
     """
-    from beamlit_controller.cluster import overriding  # noqa: PLC0415 - the HTTP client is slow to import
     from beamlit_controller.kubernetes.api_server import ApiError  # noqa: PLC0415 - the same
+    from beamlit_controller.wiring import override as overriding  # noqa: PLC0415 - the HTTP client is slow to import
 
     if clear == bool(percentage):
         inputs.fail("expected a percentage or --clear, and not both")

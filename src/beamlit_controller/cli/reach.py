@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller import app as application
 from beamlit_controller.api.settings import Prometheus
 from beamlit_controller.core import rehearsal, wording
 from beamlit_controller.core.reason import Reason
@@ -13,6 +12,7 @@ from beamlit_controller.core.rehearsal import Recording
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import AverageValue, ExternalMetric, LabelSelector, OffloadSpec, Rejected
 from beamlit_controller.prometheus.source import History, PrometheusSource, Span
+from beamlit_controller.wiring import common
 
 METRICS = "spec.offloadingConfig.metrics"
 Column = dict[datetime, int | None]
@@ -29,7 +29,7 @@ class Found:
 async def look(spec: OffloadSpec, given: Prometheus, span: Span) -> Found:
     """Ask what the metrics of a model were, and hold them against what is to be decided by them."""
     async with AsyncExitStack() as resources:
-        source = await resources.enter_async_context(PrometheusSource(application.connection(given)))
+        source = await resources.enter_async_context(PrometheusSource(common.connection(given)))
         columns = [await _column(source, spec, number, span) for number in range(len(spec.metrics))]
     mistakes = tuple(column for column in columns if isinstance(column, Rejected))
     known = {number: column for number, column in enumerate(columns) if isinstance(column, History)}

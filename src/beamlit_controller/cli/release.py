@@ -38,11 +38,11 @@ def release(
     log_level
         The least severe messages to print.
     """
-    from beamlit_controller.cluster import release as releasing  # noqa: PLC0415 - grpc and uvicorn are slow to import
-    from beamlit_controller.cluster.given import Cluster, ShareAddress  # noqa: PLC0415 - the same
     from beamlit_controller.kubernetes.api_server import ApiError  # noqa: PLC0415 - the same
     from beamlit_controller.kubernetes.gateway_objects import Image  # noqa: PLC0415 - the same
     from beamlit_controller.telemetry import logs  # noqa: PLC0415 - the same
+    from beamlit_controller.wiring import release as releasing  # noqa: PLC0415 - grpc and uvicorn are slow to import
+    from beamlit_controller.wiring.cluster_options import Cluster, ShareAddress  # noqa: PLC0415 - the same
 
     logs.configure(log_level)
     nowhere = ShareAddress("", "", Path())

@@ -25,7 +25,7 @@ def envoy(manifest: Path, *, settings: SettingsFile = None, name: str | None = N
     name
         NAMESPACE/NAME, where the manifest has several models.
     """
-    from beamlit_controller import app as application  # noqa: PLC0415 - grpc is slow to import
+    from beamlit_controller.wiring import standalone as application  # noqa: PLC0415 - grpc is slow to import
 
     chosen = inputs.settings(settings)
     parsed = standalone_rules.parse(inputs.read(manifest), settings=chosen)

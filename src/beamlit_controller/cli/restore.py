@@ -29,8 +29,8 @@ def restore(
     kubeconfig
         How the API server is reached.
     """
-    from beamlit_controller.cluster import restore as restoring  # noqa: PLC0415 - the HTTP client is slow to import
     from beamlit_controller.kubernetes.api_server import ApiError  # noqa: PLC0415 - the same
+    from beamlit_controller.wiring import restore as restoring  # noqa: PLC0415 - the HTTP client is slow to import
 
     if bool(namespace) == all_namespaces:
         inputs.fail("expected --namespace NAME or --all, and not both")

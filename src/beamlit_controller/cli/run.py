@@ -34,8 +34,8 @@ def run(
     log_format
         How messages are printed; auto is console at a terminal and JSON elsewhere.
     """
-    from beamlit_controller import app as application  # noqa: PLC0415 - grpc and uvicorn are slow to import
     from beamlit_controller.telemetry import logs  # noqa: PLC0415 - the same
+    from beamlit_controller.wiring import standalone as application  # noqa: PLC0415 - grpc and uvicorn are slow to import
 
     logs.configure(log_level, json=None if log_format == "auto" else log_format == "json")
     if not manifests.is_dir():

@@ -13,7 +13,6 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from beamlit_controller import app as application
 from beamlit_controller.api import informer_models
 from beamlit_controller.api.settings import Prometheus, Settings
 from beamlit_controller.api.status import instant
@@ -27,6 +26,7 @@ from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import AverageValue, ExternalMetric, MetricSpec, Mode, ObjectMetric, OffloadSpec
 from beamlit_controller.prometheus.source import PrometheusSource, Span
 from beamlit_controller.telemetry import printable
+from beamlit_controller.wiring import common
 
 POD_WINDOW = timedelta(seconds=30)
 """What a sample of the Kubernetes metrics APIs covers."""
@@ -153,7 +153,7 @@ def prometheus(settings: Settings, address: str | None) -> Prometheus:
 
 async def _asked(spec: OffloadSpec, given: Prometheus, past: Past, replicas: int) -> Recording:
     async with AsyncExitStack() as resources:
-        source = await resources.enter_async_context(PrometheusSource(application.connection(given)))
+        source = await resources.enter_async_context(PrometheusSource(common.connection(given)))
         queries = [_query(source, metric, at, past.queries) for at, metric in enumerate(spec.metrics)]
         columns = [await _column(source, spec, query, past.span) for query in queries]
         rates = await _column(source, spec, past.rate, past.span) if past.rate else None

@@ -8,8 +8,6 @@ import structlog
 
 from beamlit_controller.api import translate
 from beamlit_controller.api.settings import GatewayBounds, Settings
-from beamlit_controller.cluster import gateway, restore
-from beamlit_controller.cluster.given import LEASE, Cluster
 from beamlit_controller.controller.changes import Changes
 from beamlit_controller.controller.clock import AnchoredClock
 from beamlit_controller.core.reason import Reason
@@ -28,6 +26,8 @@ from beamlit_controller.kubernetes.reconciler import Reconciler
 from beamlit_controller.kubernetes.snapshot import GatewayState, Snapshot
 from beamlit_controller.kubernetes.status_writer import WrittenStatus
 from beamlit_controller.kubernetes.store import Store
+from beamlit_controller.wiring import gateway_files, restore
+from beamlit_controller.wiring.cluster_options import LEASE, Cluster
 
 LOOKS_EVERY = 0.5
 
@@ -79,7 +79,7 @@ async def _released(given: Cluster, server: ApiServer) -> None:
 
 
 def _reconciler(given: Cluster, server: ApiServer, store: Store) -> Reconciler:
-    observer = Observer(Reach(gateway.QUESTION), AnchoredClock(), lambda _: None)
+    observer = Observer(Reach(gateway_files.QUESTION), AnchoredClock(), lambda _: None)
     passes = GatewayPass(server, NoFiles(), observer, image=given.image, egress=Egress())
     return Reconciler(server, store, gateway=passes, status=NoStatus())
 

@@ -1,14 +1,12 @@
-"""The composition root: the parts of each mode, wired and run. Read `standalone` to see what talks to what."""
+"""The standalone mode, wired and run. Read `_serve` to see what talks to what."""
 
 import asyncio
 import os
-import signal
 import socket
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,17 +22,12 @@ from beamlit_controller.controller import supervisor
 from beamlit_controller.controller.clock import AnchoredClock
 from beamlit_controller.controller.loop import Parts
 from beamlit_controller.controller.meters import Meters
-from beamlit_controller.controller.ports import Source
-from beamlit_controller.controller.sensor import Route, Sensor
-from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.signals import Missing
-from beamlit_controller.core.spec import ExternalMetric, MetricSpec, ModelKey, OffloadSpec, PodsMetric
+from beamlit_controller.controller.sensor import Sensor
+from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.envoy import command, config, credentials, remote_stats
 from beamlit_controller.envoy.place import Place
 from beamlit_controller.envoy.shares import ShareServer
 from beamlit_controller.envoy.sink import ShareSink
-from beamlit_controller.prometheus.connection import BasicAuth, Connection, Tls
-from beamlit_controller.prometheus.source import PrometheusSource
 from beamlit_controller.scrape.source import ScrapeSource
 from beamlit_controller.standalone import process, sockets, state
 from beamlit_controller.standalone.folder import Folder
@@ -53,11 +46,10 @@ from beamlit_controller.telemetry.models import ModelsSink, Surroundings
 from beamlit_controller.telemetry.page import PageAccess
 from beamlit_controller.telemetry.pulse import Check, Pulse
 from beamlit_controller.telemetry.web import Site
+from beamlit_controller.wiring.common import NO_SOURCE, STUCK, prometheus_source, route, signals
 
 log = structlog.get_logger()
 
-STUCK = timedelta(seconds=60)
-"""Without a round that ended well for so long, and for ten periods, the controller calls itself unhealthy."""
 WORKERS = min(os.cpu_count() or 1, 4)
 
 
@@ -194,54 +186,6 @@ def _bound(settings: Settings) -> socket.socket:
         raise OSError(error.errno, f"config.standalone.webListen: {error.strerror or error}") from error
 
 
-# Where metrics come from.
-
-
-NO_SOURCE = Missing(Reason.UNSUPPORTED_METRIC, "there is no source for this metric without a cluster")
-
-
-def route(prometheus: PrometheusSource | None, scrape: ScrapeSource, others: Source | Missing) -> Route:
-    """Give where each metric is read: External ones in Prometheus if there is one, Pods straight from servers if asked for."""
-
-    def chosen(spec: OffloadSpec, metric: MetricSpec) -> Source | Missing:
-        match metric:
-            case ExternalMetric() if prometheus is not None:
-                return prometheus
-            case PodsMetric() if spec.metric_service is not None:
-                return scrape
-            case _:
-                return others
-
-    return chosen
-
-
-async def prometheus_source(settings: Settings, resources: AsyncExitStack) -> PrometheusSource | None:
-    """Give the source of External metrics, where they are asked of Prometheus."""
-    if settings.prometheus is None:
-        return None
-    return await resources.enter_async_context(PrometheusSource(connection(settings.prometheus)))
-
-
-def connection(given: api_settings.Prometheus) -> Connection:
-    """Give how a Prometheus is spoken to."""
-    tls = Tls(_path(given.tls.ca_file), _path(given.tls.cert_file), _path(given.tls.key_file), given.tls.server_name)
-    auth = BasicAuth(given.basic_auth.username, Path(given.basic_auth.password_file)) if given.basic_auth else None
-    return Connection(
-        address=given.url,
-        bearer_token_file=_path(given.bearer_token_file),
-        basic_auth=auth,
-        tls=tls,
-        headers=given.headers,
-        query_parameters=given.query_parameters,
-        timeout=given.timeout,
-        stale_after=given.stale_after,
-    )
-
-
-def _path(name: str | None) -> Path | None:
-    return Path(name) if name else None
-
-
 # The gateways.
 
 
@@ -369,27 +313,6 @@ def _gateway(gateways: Gateways, shares: ShareServer, key: ModelKey) -> dict[str
 def _where(listener: Any) -> str:  # noqa: ANN401 - a socket
     host, port, *_ = listener.getsockname()
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-# Signals.
-
-
-@contextmanager
-def signals() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
-    """Give two events: the first signal sets the one, the second the other."""
-    stop, hurry = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def received() -> None:
-        (hurry if stop.is_set() else stop).set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, received)
-    try:
-        yield stop, hurry
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
 
 
 async def _then(event: asyncio.Event, act: Callable[[], None]) -> None:

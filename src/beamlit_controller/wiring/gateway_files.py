@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import structlog
 
-from beamlit_controller.cluster.given import AUTHORITY, Cluster
 from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.envoy import config, routes
 from beamlit_controller.envoy.place import Place
@@ -13,6 +12,7 @@ from beamlit_controller.kubernetes import gateway_objects
 from beamlit_controller.kubernetes.gateway_objects import Envoy
 from beamlit_controller.kubernetes.plan import Plan
 from beamlit_controller.kubernetes.reach import Question
+from beamlit_controller.wiring.cluster_options import AUTHORITY, Cluster
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -9,11 +9,7 @@ from typing import Any
 
 import structlog
 
-from beamlit_controller import app
 from beamlit_controller.api import settings as api_settings
-from beamlit_controller.cluster import parts as composed
-from beamlit_controller.cluster.given import CERTIFICATE, KEY, Cluster, ShareAddress
-from beamlit_controller.cluster.parts import Parts
 from beamlit_controller.controller import supervisor
 from beamlit_controller.controller.loop import Parts as LoopParts
 from beamlit_controller.envoy.share_access import Certificate
@@ -22,13 +18,17 @@ from beamlit_controller.kubernetes.lease import Lease
 from beamlit_controller.kubernetes.watches import Watches
 from beamlit_controller.telemetry import web
 from beamlit_controller.telemetry.logs import LogSink
+from beamlit_controller.wiring import cluster_parts as composed
+from beamlit_controller.wiring import common
+from beamlit_controller.wiring.cluster_options import CERTIFICATE, KEY, Cluster, ShareAddress
+from beamlit_controller.wiring.cluster_parts import Parts
 
 log = structlog.stdlib.get_logger()
 
 
 async def cluster(given: Cluster) -> None:
     """Run until SIGTERM or SIGINT; then stop deciding, give up the lease, and leave the gateways serving."""
-    with app.signals() as (stop, _):
+    with common.signals() as (stop, _):
         async with AsyncExitStack() as resources:
             await _serve(given, resources, stop)
     log.info("stopped: gateways serve on with their last share")

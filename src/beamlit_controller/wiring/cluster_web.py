@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 import prometheus_client
 
-from beamlit_controller import app
-from beamlit_controller.cluster.given import Cluster
 from beamlit_controller.controller.meters import Meters
 from beamlit_controller.controller.ports import Clock, Sink
 from beamlit_controller.core.spec import ModelKey
@@ -21,6 +19,8 @@ from beamlit_controller.telemetry.models import ModelsSink, Surroundings
 from beamlit_controller.telemetry.page import PageAccess
 from beamlit_controller.telemetry.pulse import Check, Pulse
 from beamlit_controller.telemetry.web import Site
+from beamlit_controller.wiring import common
+from beamlit_controller.wiring.cluster_options import Cluster
 
 REACHABLE = 30.0
 SILENT = 240.0
@@ -60,7 +60,7 @@ def site(given: Cluster, clock: Clock, sources: Sources) -> Shown:
         minute=sources.meters.minute,
     )
     shown = ModelsSink(clock, surroundings)
-    pulse = Pulse(clock, max(app.STUCK, given.settings.period * 10))
+    pulse = Pulse(clock, max(common.STUCK, given.settings.period * 10))
     site = Site(
         alive=lambda: _alive(pulse, sources.watches, sources.lease),
         ready=lambda: _ready(sources.watches),

@@ -5,13 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlencode
 
-from beamlit_controller import app
 from beamlit_controller.api import translate
-from beamlit_controller.cluster import gateway, site
-from beamlit_controller.cluster.gateway import EnvoyFiles
-from beamlit_controller.cluster.given import LEASE, TOKEN_KEY, Cluster
-from beamlit_controller.cluster.site import Shown
-from beamlit_controller.cluster.weights import Weights
 from beamlit_controller.controller.changes import Changes
 from beamlit_controller.controller.clock import AnchoredClock
 from beamlit_controller.controller.meters import Meters
@@ -41,6 +35,11 @@ from beamlit_controller.kubernetes.status_writer import StatusWriter
 from beamlit_controller.kubernetes.store import Store
 from beamlit_controller.kubernetes.watches import Watches
 from beamlit_controller.scrape.source import ScrapeSource
+from beamlit_controller.wiring import cluster_web, common, gateway_files
+from beamlit_controller.wiring.cluster_options import LEASE, TOKEN_KEY, Cluster
+from beamlit_controller.wiring.cluster_web import Shown
+from beamlit_controller.wiring.gateway_files import EnvoyFiles
+from beamlit_controller.wiring.weights import Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ async def build(given: Cluster, resources: AsyncExitStack) -> Parts:
         clock=clock,
         meters=meters,
         sensor=await _sensor(given, server, store, resources, meters=meters),
-        reach=await resources.enter_async_context(Reach(gateway.QUESTION)),
+        reach=await resources.enter_async_context(Reach(gateway_files.QUESTION)),
         remotes=await resources.enter_async_context(Remotes(store.models, store.owned, stats, store.changes)),
     )
     return compose(given, server, store, outside)
@@ -124,7 +123,9 @@ def compose(given: Cluster, server: ApiServer, store: Store, outside: Outside) -
         remotes=outside.remotes,
         reconciler=reconciler,
         orphans=Orphans(guarded, store),
-        shown=site.site(given, outside.clock, site.Sources(store, reconciler, shares, watches, lease, outside.meters)),
+        shown=cluster_web.site(
+            given, outside.clock, cluster_web.Sources(store, reconciler, shares, watches, lease, outside.meters)
+        ),
     )
 
 
@@ -139,6 +140,6 @@ async def _sensor(
     scrape = await resources.enter_async_context(
         ScrapeSource(endpoints.of, secrets=settings.secret_file, timeout=settings.direct_period * 0.6)
     )
-    prometheus = await app.prometheus_source(settings, resources)
-    route = app.route(prometheus, scrape, MetricsApis(server, discovery, workloads))
+    prometheus = await common.prometheus_source(settings, resources)
+    route = common.route(prometheus, scrape, MetricsApis(server, discovery, workloads))
     return Sensor(route=route, inventory=ClusterInventory(workloads, store.pods), flows=meters)

@@ -1,0 +1,83 @@
+"""What both modes are wired with: where metrics are read, when a controller is unhealthy, and the signals that stop it."""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from beamlit_controller.api import settings as api_settings
+from beamlit_controller.api.settings import Settings
+from beamlit_controller.controller.ports import Source
+from beamlit_controller.controller.sensor import Route
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing
+from beamlit_controller.core.spec import ExternalMetric, MetricSpec, OffloadSpec, PodsMetric
+from beamlit_controller.prometheus.connection import BasicAuth, Connection, Tls
+from beamlit_controller.prometheus.source import PrometheusSource
+from beamlit_controller.scrape.source import ScrapeSource
+
+STUCK = timedelta(seconds=60)
+"""Without a round that ended well for so long, and for ten periods, the controller calls itself unhealthy."""
+NO_SOURCE = Missing(Reason.UNSUPPORTED_METRIC, "there is no source for this metric without a cluster")
+
+
+def route(prometheus: PrometheusSource | None, scrape: ScrapeSource, others: Source | Missing) -> Route:
+    """Give where each metric is read: External ones in Prometheus if there is one, Pods straight from servers if asked for."""
+
+    def chosen(spec: OffloadSpec, metric: MetricSpec) -> Source | Missing:
+        match metric:
+            case ExternalMetric() if prometheus is not None:
+                return prometheus
+            case PodsMetric() if spec.metric_service is not None:
+                return scrape
+            case _:
+                return others
+
+    return chosen
+
+
+async def prometheus_source(settings: Settings, resources: AsyncExitStack) -> PrometheusSource | None:
+    """Give the source of External metrics, where they are asked of Prometheus."""
+    if settings.prometheus is None:
+        return None
+    return await resources.enter_async_context(PrometheusSource(connection(settings.prometheus)))
+
+
+def connection(given: api_settings.Prometheus) -> Connection:
+    """Give how a Prometheus is spoken to."""
+    tls = Tls(_path(given.tls.ca_file), _path(given.tls.cert_file), _path(given.tls.key_file), given.tls.server_name)
+    auth = BasicAuth(given.basic_auth.username, Path(given.basic_auth.password_file)) if given.basic_auth else None
+    return Connection(
+        address=given.url,
+        bearer_token_file=_path(given.bearer_token_file),
+        basic_auth=auth,
+        tls=tls,
+        headers=given.headers,
+        query_parameters=given.query_parameters,
+        timeout=given.timeout,
+        stale_after=given.stale_after,
+    )
+
+
+def _path(name: str | None) -> Path | None:
+    return Path(name) if name else None
+
+
+@contextmanager
+def signals() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
+    """Give two events: the first signal sets the one, the second the other."""
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def received() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, received)
+    try:
+        yield stop, hurry
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
