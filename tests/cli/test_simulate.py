@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 import builders
-from beamlit_controller.cli import recorded
 from beamlit_controller.core.spec import ExternalMetric, MetricIdentifier, Value
+from beamlit_controller.rehearsal import recorded
 from builders import NOW
 from cli.test_main import EXAMPLES, run
 

@@ -103,10 +103,10 @@ def _asking(settings: Settings, address: str | None) -> Settings:
     """Give settings with the Prometheus that is to be asked: a PromQL query is then a metric."""
     if address is None:
         return settings
-    from beamlit_controller.cli import simulate  # noqa: PLC0415 - the HTTP client is slow to import
+    from beamlit_controller.rehearsal import simulation  # noqa: PLC0415 - the HTTP client is slow to import
 
     try:
-        return replace(settings, prometheus=simulate.prometheus(settings, address))
+        return replace(settings, prometheus=simulation.prometheus(settings, address))
     except ValueError as error:
         inputs.fail(f"--prometheus: {error}")
 
@@ -133,10 +133,10 @@ def _triggers(spec: OffloadSpec, asked: _Against) -> _Found:
         return _Found((f"{spec.key}: {impossible}",))
     if not asked.past or asked.settings.prometheus is None:
         return _Found()
-    from beamlit_controller.cli import reach  # noqa: PLC0415 - the HTTP client is slow to import
+    from beamlit_controller.rehearsal import reachability  # noqa: PLC0415 - the HTTP client is slow to import
 
     try:
-        found = asyncio.run(reach.look(spec, asked.settings.prometheus, _span(spec, asked.since)))
+        found = asyncio.run(reachability.look(spec, asked.settings.prometheus, _span(spec, asked.since)))
     except ValueError as error:
         return _Found((str(error),))
     return _Found(
@@ -146,10 +146,10 @@ def _triggers(spec: OffloadSpec, asked: _Against) -> _Found:
 
 def _span(spec: OffloadSpec, since: str) -> "Span":
     """Give steps as fine as what is looked for: being over the target for as long as the window. Raises ValueError."""
-    from beamlit_controller.cli import simulate  # noqa: PLC0415 - the HTTP client is slow to import
+    from beamlit_controller.rehearsal import simulation  # noqa: PLC0415 - the HTTP client is slow to import
 
     window = spec.behavior.engage.stabilization_window or COARSE
-    return simulate.span(spans.read(since, "--since"), None, min(max(window, FINE), COARSE))
+    return simulation.span(spans.read(since, "--since"), None, min(max(window, FINE), COARSE))
 
 
 def _expanded(paths: Sequence[Path]) -> list[Path]:

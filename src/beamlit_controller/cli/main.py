@@ -16,7 +16,7 @@ from beamlit_controller.cli import (
     render,
     restore,
     run,
-    simulate_command,
+    simulate,
 )
 
 app = cyclopts.App(
@@ -28,7 +28,7 @@ app = cyclopts.App(
 app.command(run.run)
 app.command(check.check)
 app.command(explain.explain)
-app.command(simulate_command.simulate)
+app.command(simulate.simulate)
 app.command(convert.convert)
 app.command(render.render)
 app.command(cluster.cluster)

@@ -13,10 +13,10 @@ from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
-from beamlit_controller.cli import moments
 from beamlit_controller.core import wording
-from beamlit_controller.core.rehearsal import Recording
+from beamlit_controller.core.replay import Recording
 from beamlit_controller.core.spec import MetricSpec
+from beamlit_controller.rehearsal import timestamps
 
 T = TypeVar("T")
 
@@ -169,7 +169,7 @@ class _Table:
 
     def sample(self, row: _Row, columns: Sequence[tuple[int, ...]], rate: int | None) -> _Sample:
         """Read a row."""
-        at, zone = self._parsed(row, self.time, moments.parse) or (None, None)
+        at, zone = self._parsed(row, self.time, timestamps.parse) or (None, None)
         if at is None:
             raise ValueError(f"{row.place}, {self.header[self.time]}: expected a time, got nothing")
         if zone:

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 
 from beamlit_controller.api.settings import Prometheus
-from beamlit_controller.core import rehearsal, wording
+from beamlit_controller.core import replay, wording
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.rehearsal import Recording
+from beamlit_controller.core.replay import Recording
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import AverageValue, ExternalMetric, LabelSelector, OffloadSpec, Rejected
 from beamlit_controller.prometheus.source import History, PrometheusSource, Span
@@ -80,14 +80,14 @@ def _rehearsed(
 ) -> Found:
     values = tuple(tuple(column.get(at) for column in columns) for at in span.times)
     recording = Recording(span.times, values)
-    highest = max((demand for demand in rehearsal.demands(spec, recording) if demand is not None), default=0.0)
+    highest = max((demand for demand in replay.demands(spec, recording) if demand is not None), default=0.0)
     said = f"the highest in {_said(span)} was {wording.percent(Fraction(highest))} of the target"
     engage = spec.behavior.engage
     if highest <= 1 + engage.tolerance:
         beyond = f" (with engage.tolerance {engage.tolerance})" if engage.tolerance else ""
         message = f"{said}{beyond}: nothing would have been offloaded"
         return Found(notices=(*skipped, Rejected(METRICS, message)))
-    course = rehearsal.rehearse(spec, recording, window=window)
+    course = replay.rehearse(spec, recording, window=window)
     if not course.changes and spec.behavior.percentage:
         lasting = wording.seconds(engage.stabilization_window)
         message = f"{said}, but it was never above it for {lasting}: nothing would have been offloaded"

@@ -5,9 +5,9 @@ from typing import Any
 
 import builders
 from beamlit_controller.api.settings import Prometheus
-from beamlit_controller.cli import reach
-from beamlit_controller.cli.reach import Found
 from beamlit_controller.prometheus.source import Span
+from beamlit_controller.rehearsal import reachability
+from beamlit_controller.rehearsal.reachability import Found
 from fakes import http
 
 UNTIL = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -21,7 +21,7 @@ async def look(*values: str, **more: Any) -> Found:  # noqa: ANN401 - what a ser
     series = [{"metric": {"pod": f"p{i}"}, "values": [[at, value] for at in times]} for i, value in enumerate(values)]
     answer = {"status": "success", "data": {"resultType": "matrix", "result": series}, **more}
     async with http.serve(http.json(answer)) as server:
-        return await reach.look(builders.spec(), Prometheus(f"http://{server.address}"), SPAN)
+        return await reachability.look(builders.spec(), Prometheus(f"http://{server.address}"), SPAN)
 
 
 async def test_several_series_are_counted() -> None:

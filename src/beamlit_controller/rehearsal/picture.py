@@ -13,8 +13,8 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
 
-from beamlit_controller.cli import simulate
-from beamlit_controller.cli.simulate import Played, Rehearsal
+from beamlit_controller.rehearsal import report
+from beamlit_controller.rehearsal.simulation import Played, Rehearsal
 from beamlit_controller.telemetry import printable
 
 DEMAND, SEEN, TARGET = "#3b3b3a", "#9db8d9", "#b3261e"
@@ -63,10 +63,10 @@ def svg(done: Rehearsal) -> str:
 
 def page(done: Rehearsal) -> str:
     """Give one page with all of it, which needs nothing beside itself."""
-    title, *rest = map(html.escape, simulate.head(done))
+    title, *rest = map(html.escape, report.head(done))
     drawn = svg(done)
-    rows = "\n".join(_row(row) for row in simulate.cells(done))
-    header = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in simulate.header(done))
+    rows = "\n".join(_row(row) for row in report.cells(done))
+    header = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in report.header(done))
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -85,7 +85,7 @@ def page(done: Rehearsal) -> str:
 {rows}
 </tbody>
 </table>
-<p class="note">{html.escape(simulate.ASSUMED)}</p>
+<p class="note">{html.escape(report.ASSUMED)}</p>
 </body>
 </html>
 """
@@ -138,9 +138,7 @@ def _metric(axes: Axes, done: Rehearsal) -> None:
     axes.axhline(100, color=TARGET, linewidth=1.2, linestyle=(0, (4, 3)), label="target")
     axes.set_ylim(0, highest)
     axes.set_ylabel("highest metric\n(% of its target)")
-    axes.set_title(
-        printable.short(simulate.head(done)[0], LONGEST_TITLE), loc="left", fontsize=10, weight="bold", pad=26
-    )
+    axes.set_title(printable.short(report.head(done)[0], LONGEST_TITLE), loc="left", fontsize=10, weight="bold", pad=26)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0)
 
 

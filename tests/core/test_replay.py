@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beamlit_controller.core import rehearsal
+from beamlit_controller.core import replay
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.rehearsal import Recording
+from beamlit_controller.core.replay import Recording
 from beamlit_controller.core.spec import (
     AverageValue,
     Behavior,
@@ -35,7 +35,7 @@ def recording(*values: float | None, rates: tuple[float, ...] = ()) -> Recording
 
 def test_a_share_follows_the_demand_and_goes_when_it_is_gone() -> None:
     """Twice the target for 10 min: half of it is offloaded all the time, though the metric falls to its target."""
-    course = rehearsal.rehearse(spec(behavior=HALF), recording(*[20] * 40, *[3] * 40), window=WINDOW)
+    course = replay.rehearse(spec(behavior=HALF), recording(*[20] * 40, *[3] * 40), window=WINDOW)
 
     assert course.percentages[0] == 50
     assert set(course.percentages[:40]) == {50}
@@ -47,16 +47,16 @@ def test_a_share_follows_the_demand_and_goes_when_it_is_gone() -> None:
 
 
 def test_the_plain_rule_swings_on_the_same_recording() -> None:
-    course = rehearsal.rehearse(spec(behavior=HALF), recording(*[18] * 40), window=WINDOW, plain=True)
+    course = replay.rehearse(spec(behavior=HALF), recording(*[18] * 40), window=WINDOW, plain=True)
 
     assert len(course.changes) > 10
-    assert rehearsal.figures(course).flaps > 10
+    assert replay.figures(course).flaps > 10
 
 
 def test_adaptive_is_played_as_a_cap_that_has_been_learned() -> None:
     asked = spec(behavior=Behavior(percentage=60, mode=Mode.ADAPTIVE))
 
-    course = rehearsal.rehearse(asked, recording(3, 20, 100, None, 3), window=WINDOW)
+    course = replay.rehearse(asked, recording(3, 20, 100, None, 3), window=WINDOW)
 
     assert course.percentages == (0, 50, 60, 0, 0)
     assert course.ratios[1] == 1
@@ -65,15 +65,15 @@ def test_adaptive_is_played_as_a_cap_that_has_been_learned() -> None:
 @given(st.lists(st.none() | st.integers(0, 40), min_size=1, max_size=60), st.sampled_from(Mode))
 def test_no_recording_leads_out_of_bounds(values: list[int | None], mode: Mode) -> None:
     asked = spec(behavior=Behavior(percentage=70, mode=mode))
-    course = rehearsal.rehearse(asked, recording(*values), window=WINDOW)
+    course = replay.rehearse(asked, recording(*values), window=WINDOW)
 
     assert all(0 <= share <= 70 for share in course.percentages)
     assert len(course.percentages) == len(course.ratios) == len(values)
-    assert course == rehearsal.rehearse(asked, recording(*values), window=WINDOW)
+    assert course == replay.rehearse(asked, recording(*values), window=WINDOW)
 
 
 def test_where_nothing_was_recorded_the_share_is_held() -> None:
-    course = rehearsal.rehearse(spec(behavior=HALF), recording(20, 20, *[None] * 20, 3), window=WINDOW)
+    course = replay.rehearse(spec(behavior=HALF), recording(20, 20, *[None] * 20, 3), window=WINDOW)
 
     assert set(course.percentages[1:22]) == {50}
     assert course.ratios[5] is None
@@ -89,7 +89,7 @@ def test_where_nothing_was_recorded_the_share_is_held() -> None:
     ids=["disabled", "overridden", "dry run"],
 )
 def test_it_is_rehearsed_as_if_it_were_in_force(asked: dict[str, object]) -> None:
-    course = rehearsal.rehearse(spec(**{"behavior": HALF} | asked), recording(20, 20), window=WINDOW)
+    course = replay.rehearse(spec(**{"behavior": HALF} | asked), recording(20, 20), window=WINDOW)
 
     assert course.percentages == (50, 50)
 
@@ -106,26 +106,26 @@ def test_it_is_rehearsed_as_if_it_were_in_force(asked: dict[str, object]) -> Non
     ids=["utilization", "average of a resource", "of a container", "pods", "value"],
 )
 def test_every_kind_of_metric_is_held_against_its_target(metric: MetricSpec, value: float, ratio: float) -> None:
-    assert rehearsal.demands(spec(metrics=(metric,)), recording(value)) == (ratio,)
+    assert replay.demands(spec(metrics=(metric,)), recording(value)) == (ratio,)
 
 
 def test_a_resource_beside_one_of_a_container() -> None:
     metrics = (CPU, *(ContainerResourceMetric("cpu", name, Utilization(50)) for name in ("server", "proxy")))
     both = Recording((NOW,), ((60_000, 40_000, 80_000),))
 
-    assert rehearsal.demands(spec(metrics=metrics), both) == (1.6,)
+    assert replay.demands(spec(metrics=metrics), both) == (1.6,)
 
 
 def test_a_value_is_divided_by_the_replicas_for_an_average() -> None:
     asked = spec(metrics=(replace(QUEUE, target=AverageValue(10_000)),))
 
-    assert rehearsal.demands(asked, replace(recording(60), replicas=4)) == (1.5,)
+    assert replay.demands(asked, replace(recording(60), replicas=4)) == (1.5,)
 
 
 def test_the_figures_sum_a_course_up() -> None:
-    course = rehearsal.rehearse(spec(behavior=HALF), recording(5, 20, 20, 20, rates=(2, 10, 10, 10)), window=WINDOW)
+    course = replay.rehearse(spec(behavior=HALF), recording(5, 20, 20, 20, rates=(2, 10, 10, 10)), window=WINDOW)
 
-    found = rehearsal.figures(course)
+    found = replay.figures(course)
 
     assert (found.seconds, found.offloading, found.changes, found.flaps, found.most) == (60, 45, 1, 0, 50)
     assert found.over == pytest.approx(30)  # a sample of 30 s shows what the share has done after as many
@@ -146,14 +146,14 @@ def test_a_hole_with_rows_is_hardly_any_time_either() -> None:
 
 
 def test_one_row_is_a_recording() -> None:
-    course = rehearsal.rehearse(spec(behavior=HALF), recording(20), window=WINDOW)
+    course = replay.rehearse(spec(behavior=HALF), recording(20), window=WINDOW)
 
     assert course.percentages == (50,)
-    assert rehearsal.figures(course).mean == 0.0
+    assert replay.figures(course).mean == 0.0
 
 
 def test_times_are_those_of_the_recording() -> None:
     began: datetime = NOW + 2 * STEP
-    course = rehearsal.rehearse(spec(behavior=HALF), recording(5, 5, 20), window=WINDOW)
+    course = replay.rehearse(spec(behavior=HALF), recording(5, 5, 20), window=WINDOW)
 
     assert course.changes[0].at == began

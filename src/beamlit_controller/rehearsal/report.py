@@ -1,0 +1,133 @@
+"""What a rehearsal came to, as a table for people and as JSON for programs."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from beamlit_controller.api.status import instant
+from beamlit_controller.core import wording
+from beamlit_controller.core.decision import Change
+from beamlit_controller.core.replay import Figures
+from beamlit_controller.core.spec import Mode
+from beamlit_controller.rehearsal.simulation import _LEARNED, Rehearsal
+from beamlit_controller.telemetry import printable
+
+LATEST = 20
+"""Changes that the table names."""
+ASSUMED = (
+    "Taken for granted: nothing was offloaded while this was recorded, and a metric follows the local share of the "
+    "requests. It is decided once per sample."
+)
+
+
+def show(done: Rehearsal) -> RenderableType:
+    """Give the table for people."""
+    return Group(*(Text(line) for line in head(done)), Text(), table(done), Text(), *_lines(done), Text(ASSUMED, "dim"))
+
+
+def head(done: Rehearsal) -> list[str]:
+    """Say what was rehearsed."""
+    times = done.recording.times
+    metrics = ", ".join(f"{wording.name(each)} (target {wording.target(each.target)})" for each in done.spec.metrics)
+    gaps = f", {100 * done.gaps:.1f} % of them incomplete" if done.gaps else ""
+    requests = done.alone.requests
+    counted = f", {requests:,.0f} requests" if requests is not None else ""
+    return [
+        printable.line(f"{done.spec.key}: {metrics}"),
+        f"{times[0]:%Y-%m-%d %H:%M} to {times[-1]:%Y-%m-%d %H:%M} UTC, {len(times):,} samples{gaps}{counted}",
+        *(printable.line(f"The file: {note}.") for note in done.notes),
+        *([_LEARNED] if any(each.candidate.spec.behavior.mode is Mode.ADAPTIVE for each in done.played) else []),
+    ]
+
+
+def table(done: Rehearsal) -> Table:
+    """Give one row for each way to decide."""
+    first, *figures = header(done)
+    made = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    made.add_column(first, overflow="fold")
+    for column in figures:
+        made.add_column(column.replace(" ", "\n"), justify="right", no_wrap=True)
+    for row in cells(done):
+        made.add_row(*(Text(cell) for cell in (row[0].replace(",", ",\n"), *row[1:])))
+    return made
+
+
+def header(done: Rehearsal) -> list[str]:
+    """Give the names of the columns."""
+    counted = ["requests moved"] if done.recording.rates else []
+    priced = ["cost"] if done.price is not None else []
+    return ["", "offloads (time)", "mean share", "changes", "flaps", "over target", *counted, *priced]
+
+
+def cells(done: Rehearsal) -> list[list[str]]:
+    """Give the rows: nothing offloaded, as written, with each other value, and by the plain rule."""
+    rows = [("nothing offloaded", done.alone), *((each.candidate.name, each.figures) for each in done.played)]
+    return [[printable.line(name), *_cells(done, figures)] for name, figures in rows]
+
+
+def _cells(done: Rehearsal, figures: Figures) -> list[str]:
+    whole = figures.seconds or 1.0
+    cost = done.cost(figures)
+    return [
+        f"{100 * figures.offloading / whole:.1f} %",
+        f"{figures.mean:.1f} %",
+        str(figures.changes),
+        str(figures.flaps),
+        f"{100 * figures.over / whole:.1f} %",
+        *([] if figures.offloaded is None else [f"{figures.offloaded:,.0f}"]),
+        *([] if cost is None else [f"{cost:,.2f}"]),
+    ]
+
+
+def _lines(done: Rehearsal) -> list[RenderableType]:
+    """Name the last changes of the model as written."""
+    changes = done.played[0].course.changes
+    if not changes:
+        return [Text("As written, the share would never have changed."), Text()]
+    left_out = len(changes) - LATEST
+    title = f"The last {LATEST} of {len(changes)} changes, as written:" if left_out > 0 else "Changes, as written:"
+    made = Table.grid(padding=(0, 2))
+    for change in changes[-LATEST:]:
+        moved = f"{change.previous} % -> {change.percentage} %"
+        why = printable.line(f"{change.reason}: {change.message}")
+        made.add_row(Text(f"{change.at:%Y-%m-%d %H:%M:%S}"), Text(moved), Text(why))
+    return [Text(title), made, Text()]
+
+
+def as_json(done: Rehearsal) -> str:
+    """Give all of it for programs: times in RFC 3339, spans in seconds, shares in percent."""
+    times = done.recording.times
+    document: dict[str, Any] = {
+        "namespace": done.spec.key.namespace,
+        "name": done.spec.key.name,
+        "since": instant(times[0]),
+        "until": instant(times[-1]),
+        "samples": len(times),
+        "incomplete": done.gaps,
+        "courses": [
+            {"name": "nothing offloaded", **_numbers(done, done.alone), "shares": []},
+            *(
+                {
+                    "name": each.candidate.name,
+                    **_numbers(done, each.figures),
+                    "shares": [_change(change) for change in each.course.changes],
+                }
+                for each in done.played
+            ),
+        ],
+        "notes": list(done.notes),
+        "assumed": ASSUMED,
+    }
+    return json.dumps(document, indent=2)
+
+
+def _numbers(done: Rehearsal, figures: Figures) -> dict[str, Any]:
+    return {**asdict(figures), "cost": done.cost(figures)}
+
+
+def _change(change: Change) -> dict[str, Any]:
+    return {**asdict(change), "at": instant(change.at)}
