@@ -39,10 +39,10 @@ from beamlit_controller.envoy.sink import ShareSink
 from beamlit_controller.standalone.inventory import Endpoints
 from beamlit_controller.standalone.memory import DecisionFiles
 from beamlit_controller.telemetry import logs
+from beamlit_controller.telemetry.liveness import Pulse
 from beamlit_controller.telemetry.logs import LogSink
 from beamlit_controller.telemetry.metrics import MetricsSink
 from beamlit_controller.telemetry.models import ModelsSink
-from beamlit_controller.telemetry.pulse import Pulse
 from benchmarks import machine
 
 COUNTS = (1_000, 5_000)

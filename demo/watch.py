@@ -10,7 +10,7 @@ import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 
-from beamlit_controller.telemetry.views import ModelsView, ModelView
+from beamlit_controller.api.models_view import ModelsView, ModelView
 from demo import book as account
 from demo.book import Book, Change, Side, State, Tick
 

@@ -12,6 +12,7 @@ import pytest
 from inline_snapshot import snapshot
 from rich.console import Console
 
+from beamlit_controller.api.models_view import ModelsView
 from beamlit_controller.api.problems import Problem
 from beamlit_controller.cli import screen
 from beamlit_controller.cli.explain import Failed, pick, report
@@ -33,7 +34,6 @@ from beamlit_controller.core.spec import (
 from beamlit_controller.core.traffic import Counted, Minute
 from beamlit_controller.telemetry import models
 from beamlit_controller.telemetry.models import ModelsSink, Surroundings
-from beamlit_controller.telemetry.views import ModelsView
 from builders import CPU, NOW, QUEUE, RUNNING, missing, pod_samples, sample, signals, spec
 from fakes import http
 from waiting import eventually

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from beamlit_controller.api.models_view import ModelsView
 from beamlit_controller.api.problems import Problem
 from beamlit_controller.controller.ports import Clock
 from beamlit_controller.core import cycle
@@ -17,7 +18,6 @@ from beamlit_controller.core.spec import Behavior, ModelKey, RemoteBackend, Sche
 from beamlit_controller.core.traffic import Counted, Minute
 from beamlit_controller.telemetry import models
 from beamlit_controller.telemetry.models import ModelsSink, Surroundings
-from beamlit_controller.telemetry.views import ModelsView
 from builders import CPU, NOW, QUEUE, RUNNING, missing, pod_samples, sample, signals, spec
 
 KEY = ModelKey("models", "llama")

@@ -27,9 +27,9 @@ from beamlit_controller.core.spec import (
 )
 from beamlit_controller.telemetry import page, web
 from beamlit_controller.telemetry.exposition import Exposition
+from beamlit_controller.telemetry.liveness import Check
 from beamlit_controller.telemetry.models import ModelsSink, Surroundings
 from beamlit_controller.telemetry.page import PageAccess
-from beamlit_controller.telemetry.pulse import Check
 from beamlit_controller.telemetry.web import Site
 from builders import NOW, QUEUE, missing, sample, signals, spec
 from fakes.browser import browser

@@ -20,9 +20,9 @@ from beamlit_controller.core import cycle
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.telemetry import web
 from beamlit_controller.telemetry.exposition import Exposition
+from beamlit_controller.telemetry.liveness import Check
 from beamlit_controller.telemetry.metrics import MetricsSink
 from beamlit_controller.telemetry.models import ModelsSink
-from beamlit_controller.telemetry.pulse import Check
 from beamlit_controller.telemetry.web import Site
 from builders import NOW, missing, signals, spec
 from waiting import eventually

@@ -15,9 +15,9 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from beamlit_controller.api.models_view import ModelsView, ModelView, WaitingView
 from beamlit_controller.cli import screen
-from beamlit_controller.telemetry import printable
-from beamlit_controller.telemetry.views import ModelsView, ModelView, WaitingView
+from beamlit_controller.core import printable
 
 TIMEOUT = 5.0
 EVERY = 1.0

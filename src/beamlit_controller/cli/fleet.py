@@ -11,8 +11,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from beamlit_controller.telemetry import printable
-from beamlit_controller.telemetry.views import MetricView, ModelsView, ModelView, WaitingView
+from beamlit_controller.api.models_view import MetricView, ModelsView, ModelView, WaitingView
+from beamlit_controller.core import printable
 
 LATE = 60
 """Seconds after which a round is old enough to be noticed."""

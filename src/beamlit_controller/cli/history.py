@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from beamlit_controller.api.models_view import ChangeView, WaitingView
 from beamlit_controller.cli import explain
 from beamlit_controller.cli.explain import Failed
-from beamlit_controller.telemetry import printable
-from beamlit_controller.telemetry.views import ChangeView, WaitingView
+from beamlit_controller.core import printable
 
 
 def history(name: str, *, address: str = "http://127.0.0.1:8081") -> None:

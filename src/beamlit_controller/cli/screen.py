@@ -8,8 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from beamlit_controller.telemetry import printable
-from beamlit_controller.telemetry.views import (
+from beamlit_controller.api.models_view import (
     ChangeView,
     MetricView,
     MissingView,
@@ -20,6 +19,7 @@ from beamlit_controller.telemetry.views import (
     TriggerView,
     WaitingView,
 )
+from beamlit_controller.core import printable
 
 BAR = 10
 """Cells of a ratio's bar; its left half is full when the target is reached."""

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from beamlit_controller.cli import explain, fleet
 from beamlit_controller.cli.explain import Answer, Failed
-from beamlit_controller.telemetry import printable
+from beamlit_controller.core import printable
 
 EVERY = 1.0
 """Seconds between two looks."""

@@ -13,9 +13,9 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
 
+from beamlit_controller.core import printable
 from beamlit_controller.rehearsal import report
 from beamlit_controller.rehearsal.simulation import Played, Rehearsal
-from beamlit_controller.telemetry import printable
 
 DEMAND, SEEN, TARGET = "#3b3b3a", "#9db8d9", "#b3261e"
 SHARES = ("#eb6834", "#2a78d6", "#7a4fb5", "#2e8b57")

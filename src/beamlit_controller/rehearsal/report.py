@@ -9,12 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from beamlit_controller.api.status import instant
-from beamlit_controller.core import wording
+from beamlit_controller.core import printable, wording
 from beamlit_controller.core.decision import Change
 from beamlit_controller.core.replay import Figures
 from beamlit_controller.core.spec import Mode
 from beamlit_controller.rehearsal.simulation import _LEARNED, Rehearsal
-from beamlit_controller.telemetry import printable
 
 LATEST = 20
 """Changes that the table names."""

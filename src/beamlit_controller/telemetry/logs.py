@@ -7,13 +7,12 @@ from typing import Literal
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from beamlit_controller.core import wording
+from beamlit_controller.core import printable, wording
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import MetricSpec, ModelKey
 from beamlit_controller.core.verdict import Unread
-from beamlit_controller.telemetry import printable
 
 OURS = "beamlit_controller"
 TOLD = frozenset({Reason.OVERRIDDEN, Reason.DISABLED, Reason.METRICS_LOST})

@@ -12,14 +12,14 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from beamlit_controller.core import demand, wording
+from beamlit_controller.core import demand, printable, wording
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import PodSamples
 from beamlit_controller.core.spec import AverageValue, ModelKey, Utilization, Value
 from beamlit_controller.core.traffic import Minute
 from beamlit_controller.core.verdict import Assessed, Unread
-from beamlit_controller.telemetry import printable, requests
+from beamlit_controller.telemetry import requests
 from beamlit_controller.telemetry.exposition import MODEL_LABELS
 
 LONGEST_LABEL = 80

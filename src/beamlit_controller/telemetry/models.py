@@ -4,15 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from beamlit_controller.api.problems import Problem
-from beamlit_controller.controller.ports import Clock
-from beamlit_controller.core.cycle import Cycle
-from beamlit_controller.core.spec import ModelKey
-from beamlit_controller.core.traffic import Minute
-from beamlit_controller.telemetry import account
-from beamlit_controller.telemetry.account import Known
-from beamlit_controller.telemetry.history import ShareHistory
-from beamlit_controller.telemetry.views import (
+from beamlit_controller.api import model_view
+from beamlit_controller.api.model_view import Known
+from beamlit_controller.api.models_view import (
     FailureView,
     HistoryView,
     MinuteView,
@@ -20,6 +14,12 @@ from beamlit_controller.telemetry.views import (
     ProblemView,
     WaitingView,
 )
+from beamlit_controller.api.problems import Problem
+from beamlit_controller.controller.ports import Clock
+from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.core.traffic import Minute
+from beamlit_controller.telemetry.history import ShareHistory
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def view(snapshot: Snapshot) -> ModelsView:
     """Give all of the snapshot as views."""
     return ModelsView(
         at=snapshot.at,
-        models=tuple(account.model(known, snapshot.at) for known in snapshot.known),
+        models=tuple(model_view.model(known, snapshot.at) for known in snapshot.known),
         waiting=tuple(snapshot.waiting),
         problems=tuple(
             ProblemView(where=problem.where, field=problem.field, message=problem.message)

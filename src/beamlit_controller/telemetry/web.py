@@ -14,12 +14,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from beamlit_controller.core import printable
 from beamlit_controller.core.spec import ModelKey
-from beamlit_controller.telemetry import models, page, printable
+from beamlit_controller.telemetry import models, page
 from beamlit_controller.telemetry.exposition import Exposition
+from beamlit_controller.telemetry.liveness import Check
 from beamlit_controller.telemetry.models import ModelsSink
 from beamlit_controller.telemetry.page import Handler, PageAccess
-from beamlit_controller.telemetry.pulse import Check
 
 INDEX = """\
 beamlit-controller

@@ -14,10 +14,10 @@ from beamlit_controller.kubernetes.reconciler import Reconciler
 from beamlit_controller.kubernetes.store import Store, notices
 from beamlit_controller.kubernetes.watches import Watches
 from beamlit_controller.telemetry.exposition import Exposition
+from beamlit_controller.telemetry.liveness import Check, Pulse
 from beamlit_controller.telemetry.metrics import MetricsSink
 from beamlit_controller.telemetry.models import ModelsSink, Surroundings
 from beamlit_controller.telemetry.page import PageAccess
-from beamlit_controller.telemetry.pulse import Check, Pulse
 from beamlit_controller.telemetry.web import Site
 from beamlit_controller.wiring import common
 from beamlit_controller.wiring.cluster_options import Cluster

@@ -40,11 +40,11 @@ from beamlit_controller.standalone.shape import Shape
 from beamlit_controller.standalone.state import State
 from beamlit_controller.telemetry import web
 from beamlit_controller.telemetry.exposition import Exposition
+from beamlit_controller.telemetry.liveness import Check, Pulse
 from beamlit_controller.telemetry.logs import LogSink
 from beamlit_controller.telemetry.metrics import MetricsSink
 from beamlit_controller.telemetry.models import ModelsSink, Surroundings
 from beamlit_controller.telemetry.page import PageAccess
-from beamlit_controller.telemetry.pulse import Check, Pulse
 from beamlit_controller.telemetry.web import Site
 from beamlit_controller.wiring.common import NO_SOURCE, STUCK, prometheus_source, route, signals
 

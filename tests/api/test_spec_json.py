@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from beamlit_controller.api import spec_json
 from beamlit_controller.core.spec import (
     ApiKey,
     AverageValue,
@@ -25,7 +26,6 @@ from beamlit_controller.core.spec import (
     Utilization,
     Value,
 )
-from beamlit_controller.telemetry import readable
 from builders import CPU, QUEUE, RUNNING, spec
 
 
@@ -39,7 +39,7 @@ def test_metrics_and_targets_are_named_as_in_the_hpa() -> None:
         QUEUE,
     )
 
-    shown = [readable.plain(metric) for metric in metrics]
+    shown = [spec_json.plain(metric) for metric in metrics]
 
     assert shown == [
         {"type": "Resource", "name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}},
@@ -81,7 +81,7 @@ def test_a_whole_spec_is_json_with_seconds_texts_and_references() -> None:
     )
     whole = spec(remote=remote, keep_local=(HeaderMatch("x-data-class", "restricted"), PathPrefix("/metrics")))
 
-    shown = json.loads(json.dumps(readable.spec(whole)))
+    shown = json.loads(json.dumps(spec_json.spec(whole)))
 
     assert shown["key"] == {"namespace": "models", "name": "llama"}
     assert shown["behavior"]["release"] == {
@@ -104,7 +104,7 @@ def test_what_is_no_value_of_the_core_is_refused() -> None:
         inside: object
 
     with pytest.raises(TypeError, match="expected a value of the core"):
-        readable.plain(Odd(object()))
+        spec_json.plain(Odd(object()))
 
 
 def test_a_selector_is_said_as_kubectl_writes_it() -> None:
@@ -120,8 +120,8 @@ def test_a_selector_is_said_as_kubectl_writes_it() -> None:
 
     metric = ExternalMetric(MetricIdentifier("queue", chosen), Value(1000))
 
-    assert readable.selector_of(metric) == "app=llama,zone=a,tier in (gold,silver),env notin (test),gpu,!spot"
-    assert readable.selector_of(QUEUE) == readable.selector_of(CPU) == ""
+    assert spec_json.selector_of(metric) == "app=llama,zone=a,tier in (gold,silver),env notin (test),gpu,!spot"
+    assert spec_json.selector_of(QUEUE) == spec_json.selector_of(CPU) == ""
 
 
 @pytest.mark.parametrize(
@@ -134,9 +134,9 @@ def test_a_selector_is_said_as_kubectl_writes_it() -> None:
     ],
 )
 def test_a_remote_is_said_as_its_url(remote: RemoteBackend, address: str) -> None:
-    assert readable.address(remote) == address
+    assert spec_json.address(remote) == address
 
 
 def test_every_kind_of_metric_and_target_has_a_name() -> None:
-    assert readable.plain(Utilization(50)) == {"type": "Utilization", "averageUtilization": 50}
-    assert readable.plain(timedelta(minutes=1)) == 60.0
+    assert spec_json.plain(Utilization(50)) == {"type": "Utilization", "averageUtilization": 50}
+    assert spec_json.plain(timedelta(minutes=1)) == 60.0

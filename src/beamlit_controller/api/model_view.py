@@ -5,16 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import minute as minutes
-from beamlit_controller.core import wording
-from beamlit_controller.core.cycle import Cycle
-from beamlit_controller.core.decision import Change
-from beamlit_controller.core.signals import PodSamples, Reading
-from beamlit_controller.core.spec import Behavior
-from beamlit_controller.core.traffic import Minute
-from beamlit_controller.core.verdict import Assessed, Unread
-from beamlit_controller.telemetry import outlook, policy, readable
-from beamlit_controller.telemetry.views import (
+from beamlit_controller.api import policy_text, spec_json
+from beamlit_controller.api.models_view import (
     ChangeView,
     DecisionView,
     FailureView,
@@ -30,6 +22,14 @@ from beamlit_controller.telemetry.views import (
     TriggerView,
     VerdictView,
 )
+from beamlit_controller.core import minute as minutes
+from beamlit_controller.core import preview, wording
+from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.decision import Change
+from beamlit_controller.core.signals import PodSamples, Reading
+from beamlit_controller.core.spec import Behavior
+from beamlit_controller.core.traffic import Minute
+from beamlit_controller.core.verdict import Assessed, Unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def model(known: Known, now: datetime) -> ModelView:
         model=spec.model,
         enabled=spec.enabled,
         dry_run=spec.behavior.dry_run,
-        remote=readable.address(spec.remote) if spec.remote else None,
+        remote=spec_json.address(spec.remote) if spec.remote else None,
         local=LocalView(ready=local.ready, total=local.total),
         at=cycle.at,
         took_seconds=cycle.took.total_seconds(),
@@ -63,7 +63,7 @@ def model(known: Known, now: datetime) -> ModelView:
         verdict=VerdictView(judgement=cycle.verdict.judgement, ratio=_number(cycle.verdict.ratio)),
         decision=_decision(cycle),
         timers=_timers(cycle, now),
-        outlook=outlook.sentences(cycle, now),
+        outlook=preview.sentences(cycle, now),
         trigger=_trigger(cycle),
         traffic=_traffic(known.minute, cycle) if known.minute else None,
         last_change=changes[0] if changes else None,
@@ -71,8 +71,8 @@ def model(known: Known, now: datetime) -> ModelView:
         failure=known.failure,
         gateway=dict(known.gateway) or None,
         notices=tuple(known.notices),
-        policy=policy.sentences(spec),
-        spec=readable.spec(spec),
+        policy=policy_text.sentences(spec),
+        spec=spec_json.spec(spec),
     )
 
 
@@ -121,9 +121,9 @@ def _metric(metric: Assessed | Unread, reading: Reading, behavior: Behavior, now
     wanted = metric.metric
     return MetricView(
         name=wording.name(wanted),
-        selector=readable.selector_of(wanted),
-        type=readable.TYPES[type(wanted)],
-        target_type=readable.TYPES[type(wanted.target)],
+        selector=spec_json.selector_of(wanted),
+        type=spec_json.TYPES[type(wanted)],
+        target_type=spec_json.TYPES[type(wanted.target)],
         target=wording.target(wanted.target),
         value=wording.current(read) if read else None,
         ratio=_number(read.ratio) if read else None,
@@ -163,7 +163,7 @@ def _decision(cycle: Cycle) -> DecisionView:
 
 
 def _timers(cycle: Cycle, now: datetime) -> TimersView:
-    left = outlook.countdown(cycle, now)
+    left = preview.countdown(cycle, now)
     return TimersView(
         engages_in=_seconds(left.engage),
         releases_in=_seconds(left.release),

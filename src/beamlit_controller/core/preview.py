@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import decision, proportional, wording
+from beamlit_controller.core import decision, printable, proportional, wording
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import AverageValue, MetricSpec, Mode, OnMetricsLoss, Override
 from beamlit_controller.core.verdict import Judgement
-from beamlit_controller.telemetry import printable
 
 LONGEST = 60
 """Characters of a query that a sentence repeats."""

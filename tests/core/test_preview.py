@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from beamlit_controller.core import cycle
+from beamlit_controller.core import cycle, preview
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.signals import Reading
 from beamlit_controller.core.spec import (
@@ -18,7 +18,6 @@ from beamlit_controller.core.spec import (
     Override,
     Value,
 )
-from beamlit_controller.telemetry import outlook
 from builders import CPU, NOW, QUEUE, RUNNING, missing, pod_samples, sample, signals, spec
 
 HALF = Behavior(percentage=50)
@@ -38,7 +37,7 @@ def after(*readings: tuple[int, Reading | int], **changes: object) -> Cycle:
 
 
 def sentences(record: Cycle, later: int = 0) -> tuple[str, ...]:
-    return outlook.sentences(record, record.at + later * SECOND)
+    return preview.sentences(record, record.at + later * SECOND)
 
 
 def test_a_disabled_model_waits_for_its_author() -> None:

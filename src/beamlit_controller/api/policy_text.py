@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from fractions import Fraction
 
-from beamlit_controller.core import wording
+from beamlit_controller.core import printable, wording
 from beamlit_controller.core.spec import (
     AverageValue,
     Behavior,
@@ -16,7 +16,6 @@ from beamlit_controller.core.spec import (
     Overflow,
     Ramp,
 )
-from beamlit_controller.telemetry import printable
 
 LONGEST = 120
 """Characters of a name or query that a sentence repeats."""

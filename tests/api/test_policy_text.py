@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from beamlit_controller.api import policy_text
 from beamlit_controller.core.spec import (
     Behavior,
     CookieStickiness,
@@ -19,7 +20,6 @@ from beamlit_controller.core.spec import (
     RemoteBackend,
     Scheme,
 )
-from beamlit_controller.telemetry import policy
 from builders import QUEUE, RUNNING, spec
 
 REMOTE = RemoteBackend(Scheme.HTTPS, "api.example.com", 443)
@@ -33,7 +33,7 @@ def behaving(**changes: object) -> OffloadSpec:
 
 
 def test_a_plain_model_says_when_how_much_and_when_not_any_more() -> None:
-    assert policy.sentences(LLAMA) == (
+    assert policy_text.sentences(LLAMA) == (
         "Offload 50 % of the requests when queue is above 10.",
         "Take them back when demand stays at 90% of the target or less for 60 s.",
         "While no metric can be read, keep the share as it is.",
@@ -98,4 +98,4 @@ def test_a_plain_model_says_when_how_much_and_when_not_any_more() -> None:
     ],
 )
 def test_whatever_else_was_asked_for_is_a_sentence(whole: OffloadSpec, sentence: str) -> None:
-    assert sentence in policy.sentences(whole)
+    assert sentence in policy_text.sentences(whole)

@@ -9,7 +9,7 @@ from beamlit_controller.controller.ports import Clock
 from beamlit_controller.core import cycle
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.spec import ModelKey
-from beamlit_controller.telemetry.pulse import Check, Pulse
+from beamlit_controller.telemetry.liveness import Check, Pulse
 from builders import NOW, signals, spec
 
 LLAMA, MISTRAL = ModelKey("models", "llama"), ModelKey("models", "mistral")
