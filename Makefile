@@ -28,11 +28,11 @@ packages: ## Install the Debian packages of the tests, or say the one line that 
 	@[ "$$(id -u)" != 0 ] || tools/debian $(NODE)
 
 assets: $(INSTALLED) ## Build the Kubernetes of the tests, once, outside the checkout (a cold machine takes 20 min)
-	@$(BIN)/python -m tests.cluster.assets
+	@$(BIN)/python -m tests.kube.assets
 
 cluster: assets ## Run the Kubernetes of the tests to try things on, until Ctrl-C (takes root)
 	@tools/debian $(NODE)
-	@PYTHONPATH=tests $(BIN)/python -m cluster $(CLUSTER)
+	@PYTHONPATH=tests $(BIN)/python -m kube $(CLUSTER)
 
 lint: $(INSTALLED) ## Check style, types and layers
 	$(BIN)/ruff check

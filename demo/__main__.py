@@ -15,12 +15,12 @@ from rich.text import Text
 
 from demo import outcome, picture, place, ports, screen, story, summary
 from demo import plan as plans
-from demo.book import Book
 from demo.boot import NotUpError
 from demo.children import ROOT, ChildEndedError
 from demo.place import Place
 from demo.plan import Plan
 from demo.ports import DEFAULT_BASE, HIGHEST_BASE, Ports
+from demo.recorder import Recorder
 from demo.story import Stage
 
 FOLDER, PICTURE = ROOT / "demo-run", "offloading.png"
@@ -78,7 +78,7 @@ class Run:
 
 
 def _run(console: Console, run: Run, *, plain: bool) -> int:
-    book = Book(plans.capacity())
+    book = Recorder(plans.capacity())
     try:
         with screen.shown(book, console, seconds=run.plan.seconds, plain=plain) as show:
             asyncio.run(_played(Stage(run.plan, run.place, run.ports, book, show)))
@@ -114,13 +114,13 @@ def _each(errors: ExceptionGroup[Exception]) -> Iterator[Exception]:
             yield error
 
 
-def _draw(book: Book, plan: Plan, output: Path) -> None:
+def _draw(book: Recorder, plan: Plan, output: Path) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     picture.draw(book, plan, output)
     print(f"\nThe picture of the run: {output.resolve()}")
 
 
-def _verdict(console: Console, book: Book, logs: Path) -> int:
+def _verdict(console: Console, book: Recorder, logs: Path) -> int:
     unmet = outcome.shortcomings(book)
     if not unmet:
         console.print(Text("Offloading began and ended, and no request failed.", style="bold green"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rich.style import Style
 from rich.text import Text
 
-from demo.book import Tick
+from demo.recorder import Tick
 
 EIGHTHS = " ▁▂▃▄▅▆▇█"
 STEPS = len(EIGHTHS) - 1

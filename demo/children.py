@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo import leash
+from demo import process_guard
 
 ROOT = Path(__file__).resolve().parent.parent
-LEASH_PATIENCE_SECONDS = leash.PATIENCE_SECONDS + leash.LAST_PATIENCE_SECONDS + 2.0
+LEASH_PATIENCE_SECONDS = process_guard.PATIENCE_SECONDS + process_guard.LAST_PATIENCE_SECONDS + 2.0
 LAST_LINES = 15
 
 
@@ -39,7 +39,7 @@ async def running(name: str, command: Sequence[str], *, logs: Path) -> AsyncIter
     log = logs / f"{name}.log"
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "demo.leash", *command),
+            *(sys.executable, "-m", "demo.process_guard", *command),
             cwd=ROOT,
             stdin=asyncio.subprocess.PIPE,
             stdout=output,

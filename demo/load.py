@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx2
 
-from demo.book import Begun, Book, Phase, Request, Side
+from demo.recorder import Begun, Phase, Recorder, Request, Side
 
 SERVED_BY = "x-offload-served-by"
 PATIENCE = httpx2.Timeout(10, read=120, pool=None)
@@ -51,7 +51,7 @@ class Load:
 
     def __init__(
         self,
-        book: Book,
+        book: Recorder,
         question: Question,
         *,
         now: Callable[[], float],
@@ -155,7 +155,7 @@ class _Said:
 
 
 @asynccontextmanager
-async def sending(book: Book, question: Question, now: Callable[[], float]) -> AsyncIterator[Load]:
+async def sending(book: Recorder, question: Question, now: Callable[[], float]) -> AsyncIterator[Load]:
     """Give a load that writes in the book, with the times that `now` tells; the block's end waits for the requests under way, an error cancels them."""
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
     async with (

@@ -2,17 +2,17 @@
 
 from collections import Counter
 
-from demo.book import Book, Side
+from demo.recorder import Recorder, Side
 
 MOST_KINDS = 3
 
 
-def shortcomings(book: Book) -> tuple[str, ...]:
+def shortcomings(book: Recorder) -> tuple[str, ...]:
     """Tell what was not met, one sentence each: offloading began, offloading ended, no request failed. Nothing is good."""
     return (*_began(book), *_ended(book), *_failed(book))
 
 
-def _began(book: Book) -> tuple[str, ...]:
+def _began(book: Recorder) -> tuple[str, ...]:
     if not any(change.after > 0 for change in book.changes):
         return ("offloading did not begin: the percentage stayed at 0",)
     if book.served(Side.REMOTE) == 0:
@@ -20,13 +20,13 @@ def _began(book: Book) -> tuple[str, ...]:
     return ()
 
 
-def _ended(book: Book) -> tuple[str, ...]:
+def _ended(book: Recorder) -> tuple[str, ...]:
     if book.changes and (left := book.changes[-1].after) > 0:
         return (f"offloading did not end: the percentage was still {left} when the run was over",)
     return ()
 
 
-def _failed(book: Book) -> tuple[str, ...]:
+def _failed(book: Recorder) -> tuple[str, ...]:
     failures = book.failures()
     if not book.requests:
         return ("no request was sent",)

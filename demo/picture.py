@@ -11,8 +11,8 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator
 from matplotlib.typing import RcKeyType
 
 from demo import summary
-from demo.book import SMOOTHED_TICKS, Book, Request, Side, smoothed
 from demo.plan import Plan
+from demo.recorder import SMOOTHED_TICKS, Recorder, Request, Side, smoothed
 
 LOCAL, REMOTE, LOAD, QUEUE = "#2a78d6", "#eb6834", "#3b3b3a", "#7a4fb5"
 GREY, SHADE, GRID = "#6b6a66", "#fdeadf", "#e4e3df"
@@ -39,7 +39,7 @@ STYLE: dict[RcKeyType, Any] = {
 }
 
 
-def draw(book: Book, plan: Plan, path: Path) -> None:
+def draw(book: Recorder, plan: Plan, path: Path) -> None:
     """Write the picture to a file; the ending of its name (`.png`, `.svg`) tells the format."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=SIZE_INCHES, layout="constrained")
@@ -60,7 +60,7 @@ def draw(book: Book, plan: Plan, path: Path) -> None:
         figure.savefig(path, dpi=DOTS_PER_INCH)
 
 
-def _found(book: Book, plan: Plan) -> str:
+def _found(book: Recorder, plan: Plan) -> str:
     without, offloading = (summary.latencies(requests).first_p95 for requests in summary.same_peak(book, plan))
     if without is None or offloading is None:
         return "no request of the peak was answered"
@@ -68,7 +68,7 @@ def _found(book: Book, plan: Plan) -> str:
     return f"{span}: p95 of the time to first token {without:.2f} s without offloading, {offloading:.2f} s with it"
 
 
-def _rates(axes: Axes, book: Book) -> None:
+def _rates(axes: Axes, book: Recorder) -> None:
     ticks = smoothed(book.ticks)
     at = [tick.at for tick in ticks]
     sides = [tick.local for tick in ticks], [tick.remote for tick in ticks]
@@ -82,7 +82,7 @@ def _rates(axes: Axes, book: Book) -> None:
     axes.set_ylim(0)
 
 
-def _share(axes: Axes, book: Book) -> None:
+def _share(axes: Axes, book: Recorder) -> None:
     began = [tick.at for tick in book.ticks if tick.state][:1]
     steps = [*((at, 0) for at in began), *((change.at, change.after) for change in book.changes)]
     last = [(_end(book), share) for _, share in steps[-1:]]
@@ -93,7 +93,7 @@ def _share(axes: Axes, book: Book) -> None:
     axes.yaxis.set_major_locator(MultipleLocator(50))
 
 
-def _queue(axes: Axes, book: Book) -> None:
+def _queue(axes: Axes, book: Recorder) -> None:
     seen = [tick for tick in book.ticks if tick.waiting is not None]
     at, waiting = [tick.at for tick in seen], [tick.waiting or 0 for tick in seen]
     axes.fill_between(at, waiting, step="post", color=QUEUE, alpha=0.85, linewidth=0, label="waiting for a slot")
@@ -110,7 +110,7 @@ def _latency(axes: Axes, requests: list[Request]) -> None:
     axes.set_ylim(0)
 
 
-def _shade(axes: Axes, book: Book) -> None:
+def _shade(axes: Axes, book: Recorder) -> None:
     """Shade the time while requests were offloaded, and mark where each phase began."""
     for since, until in offloading(book):
         axes.axvspan(since, until, color=SHADE, zorder=0)
@@ -118,18 +118,18 @@ def _shade(axes: Axes, book: Book) -> None:
         axes.axvline(begun.at, color=GREY, linewidth=0.8, linestyle=":")
 
 
-def offloading(book: Book) -> list[tuple[float, float]]:
+def offloading(book: Recorder) -> list[tuple[float, float]]:
     """Give the spans of time while the share was above 0."""
     until = _untils([change.at for change in book.changes], book)
     return [(change.at, end) for change, end in zip(book.changes, until, strict=True) if change.after > 0]
 
 
-def _untils(starts: list[float], book: Book) -> list[float]:
+def _untils(starts: list[float], book: Recorder) -> list[float]:
     """Give the end of each span that lasts until the next one starts, the last until the run's end."""
     return [*starts[1:], _end(book)][: len(starts)]
 
 
-def _phases(axes: Axes, book: Book) -> None:
+def _phases(axes: Axes, book: Recorder) -> None:
     """Name the phases above the picture, and above them whether the gateway was there."""
     ends = _untils([begun.at for begun in book.begun], book)
     spans = [(begun.phase, begun.at, end) for begun, end in zip(book.begun, ends, strict=True)]
@@ -157,5 +157,5 @@ def _above(axes: Axes, text: str, at: float, *, rows: float, weight: str = "norm
     )
 
 
-def _end(book: Book) -> float:
+def _end(book: Recorder) -> float:
     return max([1.0, *(tick.at for tick in book.ticks)])

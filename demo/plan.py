@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from demo.book import Phase
 from demo.engine import Capacity
 from demo.load import Question
+from demo.recorder import Phase
 
 MODEL = "llama-3-8b"
 LOCAL_SERVERS = 2

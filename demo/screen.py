@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 
 from demo import view
-from demo.book import Book, State, Tick
+from demo.recorder import Recorder, State, Tick
 
 LINE_SECONDS = 5.0
 Show = Callable[[float], None]
@@ -16,7 +16,7 @@ Show = Callable[[float], None]
 
 
 @contextmanager
-def shown(book: Book, console: Console, *, seconds: float, plain: bool) -> Iterator[Show]:
+def shown(book: Recorder, console: Console, *, seconds: float, plain: bool) -> Iterator[Show]:
     """Give what shows the book as it is; on a terminal it is there until the block ends."""
     if plain or not console.is_terminal or console.is_dumb_terminal or "CI" in os.environ:
         yield Lines(book, console).show
@@ -34,7 +34,7 @@ def shown(book: Book, console: Console, *, seconds: float, plain: bool) -> Itera
 class Lines:
     """Plain lines: one every few seconds, and one for each new phase and each new decision."""
 
-    def __init__(self, book: Book, console: Console) -> None:
+    def __init__(self, book: Recorder, console: Console) -> None:
         self._book = book
         self._console = console
         self._phases = 0

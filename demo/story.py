@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import httpx2
 
 from demo import load, ports
-from demo.book import Book, Side, Stopwatch
 from demo.boot import Boot
 from demo.load import Load, Target
 from demo.place import Place
 from demo.plan import QUESTION, Plan
 from demo.ports import Ports
+from demo.recorder import Recorder, Side, Stopwatch
 from demo.watch import Watch
 
 ANSWER_SECONDS = 60.0
@@ -29,7 +29,7 @@ class Stage:
     plan: Plan
     place: Place
     ports: Ports
-    book: Book
+    book: Recorder
     show: Callable[[float], None]
     """Shows the book, at each look; it is told the time."""
 

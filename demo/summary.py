@@ -7,8 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from demo.book import Book, Change, Phase, Request, Side, percentile
 from demo.plan import Plan
+from demo.recorder import Change, Phase, Recorder, Request, Side, percentile
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Latencies:
     failed: int
 
 
-def tables(book: Book, plan: Plan) -> RenderableType:
+def tables(book: Recorder, plan: Plan) -> RenderableType:
     """Give the summary."""
     span, load = plan.peak_without.seconds, plan.peak.rate
     same = f"The same {span:.0f} s of {load:.1f} requests/s, of which the local servers can answer {book.capacity:.1f}"
@@ -39,13 +39,13 @@ def tables(book: Book, plan: Plan) -> RenderableType:
     )
 
 
-def same_peak(book: Book, plan: Plan) -> tuple[tuple[Request, ...], tuple[Request, ...]]:
+def same_peak(book: Recorder, plan: Plan) -> tuple[tuple[Request, ...], tuple[Request, ...]]:
     """Give the requests of the peak without offloading, and those of equally many seconds of the peak with it."""
     span = plan.peak_without.seconds
     return _first(book, plan.peak_without, span), _first(book, plan.peak, span)
 
 
-def _first(book: Book, phase: Phase, span: float) -> tuple[Request, ...]:
+def _first(book: Recorder, phase: Phase, span: float) -> tuple[Request, ...]:
     end = next((begun.at for begun in book.begun if begun.phase == phase), 0.0) + span
     return tuple(request for request in book.requests if request.phase == phase.name and request.at < end)
 
@@ -69,7 +69,7 @@ def latencies(requests: Iterable[Request]) -> Latencies:
     )
 
 
-def _comparison(book: Book, plan: Plan) -> Table:
+def _comparison(book: Recorder, plan: Plan) -> Table:
     without, offloading = (latencies(requests) for requests in same_peak(book, plan))
     table = Table()
     table.add_column()
@@ -80,7 +80,7 @@ def _comparison(book: Book, plan: Plan) -> Table:
     return table
 
 
-def _sides(book: Book) -> Text:
+def _sides(book: Recorder) -> Text:
     gateway = {begun.phase.name for begun in book.begun if begun.phase.offloading}
     through = latencies(request for request in book.requests if request.phase in gateway)
     return Text(

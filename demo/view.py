@@ -9,7 +9,7 @@ from rich.text import Text
 
 from demo import bars
 from demo.bars import Axis, Levels, Stack
-from demo.book import Book, Side, Tick, smoothed
+from demo.recorder import Recorder, Side, Tick, smoothed
 
 LOCAL_COLOUR, REMOTE_COLOUR = "dodger_blue1", "dark_orange"
 LABEL_COLUMNS, FIGURE_COLUMNS = 16, 8
@@ -25,7 +25,7 @@ WHY_ROWS, LONG_WORD = 3, 12
 NO_CONTROLLER = "no controller runs yet: all requests go to the local servers"
 
 
-def frame(book: Book, *, now: float, seconds: float, width: int, height: int) -> RenderableType:
+def frame(book: Recorder, *, now: float, seconds: float, width: int, height: int) -> RenderableType:
     """Draw the run so far for a terminal of that size; `seconds` is how long it will take, about."""
     axis = bars.axis(max(seconds, now), width - GUTTER - MARGIN)
     rows = min(max(height - OTHER_ROWS, LEAST_ROWS), MOST_ROWS)
@@ -51,13 +51,13 @@ def _title(now: float, seconds: float) -> RenderableType:
     return grid
 
 
-def _phase(book: Book) -> Text:
+def _phase(book: Recorder) -> Text:
     if book.phase is None:
         return Text("starting", style="dim")
     return Text.assemble(("▸ ", "bold"), str(book.phase))
 
 
-def _answered(book: Book, axis: Axis, rows: int) -> Iterator[Text]:
+def _answered(book: Recorder, axis: Axis, rows: int) -> Iterator[Text]:
     """Draw what each side answered per second, over the time axis."""
     ticks = smoothed(book.ticks)
     local = axis.mean(ticks, lambda tick: tick.local)
@@ -72,7 +72,7 @@ def _answered(book: Book, axis: Axis, rows: int) -> Iterator[Text]:
     yield Text(" " * GUTTER + axis.figures(), style="dim")
 
 
-def _legend(book: Book) -> Text:
+def _legend(book: Recorder) -> Text:
     return Text.assemble(
         "answered/s   ",
         ("■", LOCAL_COLOUR),
@@ -95,7 +95,7 @@ class _Line:
     top: Callable[[Levels], float]
 
 
-def _lines(book: Book, axis: Axis) -> Iterator[Text]:
+def _lines(book: Recorder, axis: Axis) -> Iterator[Text]:
     for line in LINES:
         levels = axis.mean(book.ticks, line.value)
         now = line.value(book.ticks[-1]) if book.ticks else None
@@ -134,7 +134,7 @@ LINES = (
 )
 
 
-def _served(book: Book) -> Text:
+def _served(book: Recorder) -> Text:
     failed = len(book.failures())
     return Text.assemble(
         ("■", LOCAL_COLOUR),
@@ -146,7 +146,7 @@ def _served(book: Book) -> Text:
     )
 
 
-def _why(book: Book, most: int) -> Text:
+def _why(book: Recorder, most: int) -> Text:
     """Say in words what the controller decided and why, in so many characters at most."""
     state = book.ticks[-1].state if book.ticks else None
     if state is None:

@@ -11,8 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 
 from beamlit_controller.api.models_view import ModelsView, ModelView
-from demo import book as account
-from demo.book import Book, Change, Side, State, Tick
+from demo import recorder as account
+from demo.recorder import Change, Recorder, Side, State, Tick
 
 LOOK_SECONDS = 0.25
 """A tick is a second; the controller is asked more often, so that a change is shown soon."""
@@ -26,7 +26,7 @@ class Watch:
 
     def __init__(
         self,
-        book: Book,
+        book: Recorder,
         *,
         now: Callable[[], float],
         client: httpx2.AsyncClient,

@@ -4,8 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from beamlit_controller.api import reference
-from tools import chart, dashboards
+from tools import chart, dashboards, reference
 
 ROOT = Path(__file__).parent.parent
 PROTOCOL = ("-I.", "--python_out=.", "--pyi_out=.", "beamlit_controller/envoy/rtds.proto")

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 import yaml
+from tools import reference
 
-from beamlit_controller.api import crd, reference, schema
+from beamlit_controller.api import crd, schema
 from beamlit_controller.api.v1alpha1 import Spec
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from tools import dashboards
 from absence import missing
 from beamlit_controller.api import settings
 from beamlit_controller.api.settings import Settings
-from cluster.control_plane import ControlPlane
+from kube.control_plane import ControlPlane
 
 Json = dict[str, Any]
 

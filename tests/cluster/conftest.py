@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from cluster import controllers
-from cluster.control_plane import ControlPlane
-from cluster.metrics_api import MetricsApis
-from cluster.world import World
+from kube import controllers
+from kube.control_plane import ControlPlane
+from kube.metrics_api import MetricsApis
+from kube.world import World
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from cluster import controllers
-from cluster.client import Client, KubectlError
-from cluster.control_plane import ControlPlane
+from kube import controllers
+from kube.client import Client, KubectlError
+from kube.control_plane import ControlPlane
 
 Json = dict[str, Any]
 GATEWAY = "deployment.beamlit.com/gateway"

@@ -6,10 +6,10 @@ from typing import Any
 
 import yaml
 
-from cluster import controllers
-from cluster.control_plane import ControlPlane
-from cluster.metrics_api import MetricsApis
-from cluster.scaled import NAME, ScaledModel
+from kube import controllers
+from kube.control_plane import ControlPlane
+from kube.metrics_api import MetricsApis
+from kube.scaled import NAME, ScaledModel
 from waiting import eventually
 
 Json = dict[str, Any]

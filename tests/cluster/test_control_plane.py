@@ -3,7 +3,7 @@
 import pytest
 
 from beamlit_controller.kubernetes.api_server import ApiError
-from cluster.control_plane import ControlPlane
+from kube.control_plane import ControlPlane
 from waiting import eventually
 
 MODEL = {

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from cluster import controllers
-from cluster.control_plane import ControlPlane
-from cluster.controllers import Replica
-from cluster.metrics_api import MetricsApis
-from cluster.world import LONG, SERVICE, SETTINGS, World, lease, model
 from fakes.controller import COMMAND
+from kube import controllers
+from kube.control_plane import ControlPlane
+from kube.controllers import Replica
+from kube.metrics_api import MetricsApis
+from kube.world import LONG, SERVICE, SETTINGS, World, lease, model
 from waiting import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from cluster import chart, monitoring, project_image, served
-from cluster.node import Node
-from cluster.room import ADDRESS
-from cluster.traffic import Traffic, flowing
 from fakes import client
 from fakes.load import SERVED_BY
+from kube import chart, model_service, monitoring, project_image
+from kube.netns import ADDRESS
+from kube.node import Node
+from kube.traffic import Traffic, flowing
 from waiting import eventually
 
 pytestmark = pytest.mark.alone
@@ -46,10 +46,10 @@ def model(namespace: str, **config: Any) -> Json:  # noqa: ANN401 - whatever an 
     return {
         "apiVersion": "deployment.beamlit.com/v1alpha1",
         "kind": "ModelDeployment",
-        "metadata": {"name": served.NAME, "namespace": namespace},
+        "metadata": {"name": model_service.NAME, "namespace": namespace},
         "spec": {
-            "modelSourceRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": served.NAME},
-            "serviceRef": {"name": served.NAME, "targetPort": "http"},
+            "modelSourceRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": model_service.NAME},
+            "serviceRef": {"name": model_service.NAME, "targetPort": "http"},
             "offloadingConfig": {
                 "remoteBackend": {"scheme": "http", "host": f"{ADDRESS}:{REMOTE_PORT}"},
                 "behavior": {"percentage": 50},
@@ -65,7 +65,7 @@ async def off_loop(work: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever i
 
 
 async def status(node: Node, namespace: str) -> Json:
-    found = await off_loop(lambda: node.client.get("modeldeployment", served.NAME, namespace=namespace))
+    found = await off_loop(lambda: node.client.get("modeldeployment", model_service.NAME, namespace=namespace))
     given: Json = found.get("status") or {}
     return given
 
@@ -82,18 +82,18 @@ async def ready(node: Node, namespace: str) -> None:
     wait = (
         "wait",
         "--for=condition=Ready",
-        f"modeldeployment/{served.NAME}",
+        f"modeldeployment/{model_service.NAME}",
         "-n",
         namespace,
         f"--timeout={PATIENCE}s",
     )
     await off_loop(lambda: node.client.kubectl(*wait, within=PATIENCE + 10))
-    await off_loop(lambda: node.client.rolled_out(f"deployment/{served.NAME}-gateway", namespace=namespace))
+    await off_loop(lambda: node.client.rolled_out(f"deployment/{model_service.NAME}-gateway", namespace=namespace))
 
 
 async def entrance(node: Node, namespace: str) -> str:
     """Give where clients find the model: its Service, which is theirs."""
-    address: str = await off_loop(lambda: node.entrance(served.NAME, namespace))
+    address: str = await off_loop(lambda: node.entrance(model_service.NAME, namespace))
     await eventually(lambda: serves(address), within=PATIENCE)
     return address
 
@@ -101,9 +101,11 @@ async def entrance(node: Node, namespace: str) -> str:
 async def deployed(node: Node, namespace: str) -> str:
     """Have the model there as it was before, and give where clients find it."""
     await off_loop(
-        lambda: node.client.apply(served.deployment(arguments=(BURN,)), served.service(), namespace=namespace)
+        lambda: node.client.apply(
+            model_service.deployment(arguments=(BURN,)), model_service.service(), namespace=namespace
+        )
     )
-    await off_loop(lambda: node.client.rolled_out(f"deployment/{served.NAME}", namespace=namespace))
+    await off_loop(lambda: node.client.rolled_out(f"deployment/{model_service.NAME}", namespace=namespace))
     # From here on only pods that need no privilege are let in: the gateway's.
     restricted = "pod-security.kubernetes.io/enforce=restricted"
     await off_loop(lambda: node.client.kubectl("label", "namespace", namespace, restricted))
@@ -147,7 +149,7 @@ async def answered(traffic: Traffic, count: int) -> None:
 
 
 async def patched(node: Node, namespace: str, spec: Json) -> None:
-    await off_loop(lambda: node.client.patch("md", served.NAME, {"spec": spec}, namespace=namespace))
+    await off_loop(lambda: node.client.patch("md", model_service.NAME, {"spec": spec}, namespace=namespace))
 
 
 async def restarted(node: Node, deployment: str, namespace: str) -> None:
@@ -174,7 +176,7 @@ def leader(node: Node) -> str:
 
 async def utilizations(node: Node, namespace: str) -> tuple[int | None, int | None]:
     """Give what the real autoscaler sees of the cpu, and what we see."""
-    autoscaler = await off_loop(lambda: node.client.get("hpa", served.NAME, namespace=namespace))
+    autoscaler = await off_loop(lambda: node.client.get("hpa", model_service.NAME, namespace=namespace))
     theirs = (autoscaler.get("status") or {}).get("currentMetrics") or [{}]
     ours = (await status(node, namespace)).get("currentMetrics") or [{}]
     return tuple(
@@ -188,7 +190,7 @@ async def test_a_busy_model_is_offloaded_by_half_and_taken_back_and_no_request_f
     address = await deployed(node, node_namespace)
     async with flowing(address, rate=QUIET) as all_along:
         await chart.install(node)
-        node.client.apply(model(node_namespace), served.autoscaler(percent=1000), namespace=node_namespace)
+        node.client.apply(model(node_namespace), model_service.autoscaler(percent=1000), namespace=node_namespace)
         await ready(node, node_namespace)
         # Connections from before go on past the gateway, so what is measured comes over others.
         async with flowing(address, rate=QUIET) as traffic:
@@ -214,15 +216,15 @@ async def test_a_busy_model_is_offloaded_by_half_and_taken_back_and_no_request_f
             await chart.uninstall(node)
             await answered(traffic, 40)
 
-        left = await off_loop(lambda: pods(node, f"{served.NAME}-gateway", node_namespace))
-        service = await off_loop(lambda: node.client.get("service", served.NAME, namespace=node_namespace))
-        kept = await off_loop(lambda: node.client.get("md", served.NAME, namespace=node_namespace))
+        left = await off_loop(lambda: pods(node, f"{model_service.NAME}-gateway", node_namespace))
+        service = await off_loop(lambda: node.client.get("service", model_service.NAME, namespace=node_namespace))
+        kept = await off_loop(lambda: node.client.get("md", model_service.NAME, namespace=node_namespace))
 
     assert all_along.failed == traffic.failed == [], logged
     assert abs(share - 50) <= 2
     assert traffic.share(after) == 0
     assert left == set()
-    assert service["spec"]["selector"] == served.LABELS
+    assert service["spec"]["selector"] == model_service.LABELS
     assert not kept["metadata"].get("finalizers")
 
 
@@ -245,7 +247,9 @@ async def test_the_same_by_a_metric_in_prometheus_with_the_users_values(
         },
     }
     async with chart.installed(node, USERS_VALUES):
-        with monitoring.prometheus(node, scrape=f"{served.NAME}-local.{node_namespace}", port=served.PORT):
+        with monitoring.prometheus(
+            node, scrape=f"{model_service.NAME}-local.{node_namespace}", port=model_service.PORT
+        ):
             node.expose("my-local-prom", chart.NAMESPACE, port=9090, target=monitoring.PORT)
             async with applied(node, node_namespace, metrics=[in_flight]) as address:
                 async with flowing(address, rate=20) as quiet:
@@ -280,7 +284,7 @@ async def test_rollouts_a_moved_remote_and_a_killed_leader_cost_no_request_and_n
             await reaches(node, node_namespace, 50)
             async with flowing(address, rate=20, streams=6) as traffic:
                 await answered(traffic, 50)
-                await restarted(node, f"{served.NAME}-gateway", node_namespace)
+                await restarted(node, f"{model_service.NAME}-gateway", node_namespace)
 
                 await patched(node, node_namespace, {"offloadingConfig": {"remoteBackend": {"host": moved}}})
                 await eventually(lambda: asked(there), within=PATIENCE, every=0.5, what="the other remote is asked")
@@ -312,7 +316,7 @@ async def test_without_the_api_server_traffic_goes_on_and_a_restarted_gateway_se
         await reaches(node, node_namespace, 50)
         gateways = await off_loop(lambda: node.client.get("pods", namespace=node_namespace))
         one = next(each for each in gateways["items"] if "gateway" in each["metadata"]["name"])
-        direct = node.reach(f"{one['status']['podIP']}:{served.PORT}")
+        direct = node.reach(f"{one['status']['podIP']}:{model_service.PORT}")
         containers = [each["containerID"].removeprefix("containerd://") for each in one["status"]["containerStatuses"]]
         await off_loop(node.control_plane.stop_api_server)
         down_since = asyncio.get_running_loop().time()
@@ -420,13 +424,13 @@ async def routed(node: Node, namespace: str, mode: str, *, taken: bool) -> None:
 
 
 async def is_taken(node: Node, namespace: str, *, taken: bool = True) -> bool:
-    service = await off_loop(lambda: node.client.get("service", served.NAME, namespace=namespace))
-    return bool(service["spec"]["selector"] == served.LABELS) != taken
+    service = await off_loop(lambda: node.client.get("service", model_service.NAME, namespace=namespace))
+    return bool(service["spec"]["selector"] == model_service.LABELS) != taken
 
 
 async def leads_to_gateways(node: Node, namespace: str, *, taken: bool) -> bool:
     """Tell whether the Service leads to gateways and to nobody else, or to the model and to nobody else."""
-    of_service = ("-l", f"kubernetes.io/service-name={served.NAME}", "-o", "json")
+    of_service = ("-l", f"kubernetes.io/service-name={model_service.NAME}", "-o", "json")
     listed = await off_loop(lambda: node.client.kubectl("get", "endpointslices", "-n", namespace, *of_service))
     endpoints = [each for slice_ in json.loads(listed)["items"] for each in slice_.get("endpoints") or ()]
     led = {"-gateway-" in each["targetRef"]["name"] for each in endpoints if each["conditions"]["ready"]}
@@ -437,7 +441,7 @@ async def test_without_any_gateway_pod_the_service_is_given_back_and_taken_again
     node: Node, node_namespace: str, remote: str
 ) -> None:
     async with chart.installed(node), applied(node, node_namespace, metrics=[ALWAYS_OVER]) as address:
-        gateways = await off_loop(lambda: pods(node, f"{served.NAME}-gateway", node_namespace))
+        gateways = await off_loop(lambda: pods(node, f"{model_service.NAME}-gateway", node_namespace))
         # Nothing can be started here any more: the gateways that go do not come back.
         quota = {
             "apiVersion": "v1",
@@ -464,7 +468,9 @@ async def test_uninstalled_in_any_order_nothing_is_left_and_traffic_never_stops(
     node: Node, node_namespace: str, remote: str
 ) -> None:
     async def resource_first() -> None:
-        await off_loop(lambda: node.client.kubectl("delete", "md", served.NAME, "-n", node_namespace, within=PATIENCE))
+        await off_loop(
+            lambda: node.client.kubectl("delete", "md", model_service.NAME, "-n", node_namespace, within=PATIENCE)
+        )
         await chart.uninstall(node)
 
     async def definition_first() -> None:
@@ -498,10 +504,10 @@ async def nothing_left(node: Node, namespace: str) -> bool:
     kinds = "deployment,configmap,service,pod,networkpolicy,poddisruptionbudget"
     ours = ("get", kinds, "-n", namespace, "-l", "deployment.beamlit.com/gateway", "-o", "name")
     left = await off_loop(lambda: node.client.kubectl(*ours))
-    service = await off_loop(lambda: node.client.get("service", served.NAME, namespace=namespace))
+    service = await off_loop(lambda: node.client.get("service", model_service.NAME, namespace=namespace))
     marks = service["metadata"].get("annotations") or {}
     return (
         not left.strip()
-        and service["spec"]["selector"] == served.LABELS
+        and service["spec"]["selector"] == model_service.LABELS
         and not any("beamlit" in each for each in marks)
     )

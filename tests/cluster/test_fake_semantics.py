@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from beamlit_controller.api import crd
-from cluster.client import Client
-from cluster.control_plane import ControlPlane
 from fakes import semantics
 from fakes.semantics.world import Play, World
+from kube.client import Client
+from kube.control_plane import ControlPlane
 
 Json = dict[str, Any]
 

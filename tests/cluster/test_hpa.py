@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from cluster import beside
-from cluster.beside import Ours
-from cluster.control_plane import ControlPlane
-from cluster.metrics_api import CUSTOM, MetricsApis
-from cluster.scaled import NAME, ScaledModel
+from kube import shadow_controller
+from kube.control_plane import ControlPlane
+from kube.metrics_api import CUSTOM, MetricsApis
+from kube.scaled import NAME, ScaledModel
+from kube.shadow_controller import Ours
 from waiting import eventually
 
 Json = dict[str, Any]
@@ -71,7 +71,7 @@ AUTOSCALER = "system:serviceaccount:kube-system:horizontal-pod-autoscaler"
 @pytest.fixture
 async def ours(model: ScaledModel) -> AsyncIterator[Ours]:
     """Give our view of the same model."""
-    async with beside.looking(model.client, model.namespace, NAME, METRICS) as looking:
+    async with shadow_controller.looking(model.client, model.namespace, NAME, METRICS) as looking:
         yield looking
 
 
@@ -225,7 +225,7 @@ async def test_the_older_custom_metrics_are_read_alike(model: ScaledModel, metri
         return any("/custom.metrics.k8s.io/v1beta1/" in each for each in asked)
 
     with metrics_apis.without(CUSTOM):
-        async with beside.looking(model.client, model.namespace, NAME, METRICS) as ours:
+        async with shadow_controller.looking(model.client, model.namespace, NAME, METRICS) as ours:
             await eventually(asks_the_older, within=90, every=0.5, what="the autoscaler asks for the older metrics")
             said = await agreed(model, ours, unlike=[])
 

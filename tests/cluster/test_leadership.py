@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest_asyncio
 
-from cluster import controllers
-from cluster.controllers import Replica
-from cluster.world import LONG, SERVICE, SETTINGS, World, lease, model
+from kube import controllers
+from kube.controllers import Replica
+from kube.world import LONG, SERVICE, SETTINGS, World, lease, model
 from waiting import eventually
 
 

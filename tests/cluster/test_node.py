@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from cluster import monitoring, served
-from cluster.configuration import DOMAIN, REMOTE
-from cluster.node import Node
 from fakes import client, load
+from kube import model_service, monitoring
+from kube.configuration import DOMAIN, REMOTE
+from kube.node import Node
 from waiting import eventually
 
 pytestmark = pytest.mark.alone
@@ -18,9 +18,9 @@ PATIENCE_SECONDS = 120
 def start(node: Node, namespace: str, *, arguments: tuple[str, ...] = ()) -> list[str]:
     """Start a model of two pods, wait until they are ready, and give their names."""
     node.client.apply(
-        served.deployment(arguments=arguments),
-        served.service(),
-        served.service("local", headless=True),
+        model_service.deployment(arguments=arguments),
+        model_service.service(),
+        model_service.service("local", headless=True),
         namespace=namespace,
     )
     node.client.rolled_out("deployment/model", namespace=namespace)
@@ -66,7 +66,7 @@ async def test_a_headless_service_resolves_to_the_pods_and_follows_them(node: No
 
 async def test_the_autoscaler_reads_the_cpu_that_the_pods_use(node: Node, node_namespace: str) -> None:
     start(node, node_namespace, arguments=("-burn=10ms",))
-    node.client.apply(served.autoscaler(percent=50), namespace=node_namespace)
+    node.client.apply(model_service.autoscaler(percent=50), namespace=node_namespace)
     address = node.entrance("model", node_namespace)
     await eventually(lambda: answers(address), within=PATIENCE_SECONDS)
 
@@ -84,7 +84,7 @@ async def test_the_autoscaler_reads_the_cpu_that_the_pods_use(node: Node, node_n
 async def test_prometheus_beside_the_cluster_scrapes_the_pods_and_is_a_service(node: Node, node_namespace: str) -> None:
     start(node, node_namespace)
 
-    with monitoring.prometheus(node, scrape=f"local.{node_namespace}", port=served.PORT):
+    with monitoring.prometheus(node, scrape=f"local.{node_namespace}", port=model_service.PORT):
         node.expose("my-local-prom", node_namespace, port=9090, target=monitoring.PORT)
         address = node.entrance("my-local-prom", node_namespace, port=9090)
         await eventually(lambda: answers(address), within=PATIENCE_SECONDS)
@@ -130,7 +130,9 @@ async def test_the_projects_image_runs_without_rights(node: Node, node_namespace
     level = "pod-security.kubernetes.io/enforce=restricted"
     node.client.kubectl("label", "namespace", node_namespace, level)
 
-    node.client.apply(served.once("version", image=project_image, arguments=["--version"]), namespace=node_namespace)
+    node.client.apply(
+        model_service.once("version", image=project_image, arguments=["--version"]), namespace=node_namespace
+    )
     await eventually(lambda: phase(node, node_namespace) == "Succeeded", within=PATIENCE_SECONDS)
 
     assert node.client.kubectl("logs", "version", "-n", node_namespace).strip()

@@ -1,4 +1,4 @@
-from cluster.project_image import bases
+from kube.project_image import bases
 
 
 def test_a_dockerfile_begins_with_the_images_that_are_no_stages_of_its_own() -> None:

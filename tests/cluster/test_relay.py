@@ -3,7 +3,7 @@
 import errno
 from datetime import UTC, datetime
 
-from cluster import relay
+from kube import relay
 
 
 def test_a_connection_that_failed_is_told_with_its_time_its_port_and_its_errno() -> None:

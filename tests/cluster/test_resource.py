@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from beamlit_controller.api import crd
-from cluster.client import Client, KubectlError
-from cluster.control_plane import ControlPlane
+from kube.client import Client, KubectlError
+from kube.control_plane import ControlPlane
 
 Json = dict[str, Any]
 

@@ -5,11 +5,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from cluster import controllers
-from cluster.client import Client
-from cluster.control_plane import ControlPlane
-from cluster.world import LONG, SERVICE, SETTINGS, World, model
 from fakes.controller import COMMAND
+from kube import controllers
+from kube.client import Client
+from kube.control_plane import ControlPlane
+from kube.world import LONG, SERVICE, SETTINGS, World, model
 from waiting import eventually
 
 Json = dict[str, Any]

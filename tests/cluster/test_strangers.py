@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from beamlit_controller.kubernetes.paths import CONFIG_MAPS
-from cluster import controllers
-from cluster.controllers import Replica
-from cluster.world import LONG, SERVICE, SETTINGS, World, lease, model
 from fakes import http
+from kube import controllers
+from kube.controllers import Replica
+from kube.world import LONG, SERVICE, SETTINGS, World, lease, model
 from waiting import eventually
 
 Json = dict[str, Any]

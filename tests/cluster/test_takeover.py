@@ -15,12 +15,12 @@ import pytest
 import pytest_asyncio
 
 from beamlit_controller.kubernetes import models, selection
-from cluster import assets, controllers, played, processes
-from cluster.between import Meddling
-from cluster.control_plane import ControlPlane
-from cluster.metrics_api import MetricsApis
-from cluster.played import Stage
 from fakes.controller import COMMAND
+from kube import assets, controllers, processes, simulated_node
+from kube.control_plane import ControlPlane
+from kube.fault_proxy import Injection
+from kube.metrics_api import MetricsApis
+from kube.simulated_node import Stage
 from waiting import eventually
 
 Json = dict[str, Any]
@@ -88,7 +88,7 @@ async def stage(  # noqa: PLR0917 - fixtures
 ) -> AsyncIterator[Stage]:
     metrics_apis.values(namespace).external["queue"] = ["4"]
     with TemporaryDirectory(prefix=processes.signed("played")) as folder, processes.held(tmp_path) as outside:
-        async with played.staged(
+        async with simulated_node.staged(
             control_plane, namespace, Path(folder), outside, token=rights, settings=SETTINGS
         ) as stage:
             control_plane.client.apply(SERVICE, pod("llama-1"), pod("llama-2"), namespace=namespace)
@@ -141,7 +141,7 @@ def finalizers(stage: Stage, name: str = "llama") -> list[str]:
 async def becomes(what: Callable[[Stage], object], stage: Stage, within: float = LONG) -> None:
     name = getattr(what, "__name__", str(what))
     await eventually(
-        lambda: what(stage), within=within, every=0.1, what=f"{name}\n{stage.inside.said(played.CONTROLLER)}"
+        lambda: what(stage), within=within, every=0.1, what=f"{name}\n{stage.inside.said(simulated_node.CONTROLLER)}"
     )
 
 
@@ -383,7 +383,7 @@ async def test_a_leader_that_was_frozen_writes_nothing_more_when_it_goes_on(stag
     await taken(stage)
     stage.send(signal.SIGSTOP)
     frozen = asyncio.get_running_loop().time()
-    stage.start(played.OTHER)
+    stage.start(simulated_node.OTHER)
     stage.client.patch("md", "llama", {"spec": {"enabled": False}}, namespace=stage.namespace)
     await becomes(is_back, stage)
     await becomes(lambda stage: not finalizers(stage), stage)
@@ -396,7 +396,9 @@ async def test_a_leader_that_was_frozen_writes_nothing_more_when_it_goes_on(stag
 
     stage.send(signal.SIGCONT)
 
-    await eventually(lambda: "not leading any more" in stage.inside.said(played.CONTROLLER), within=LONG, every=0.5)
+    await eventually(
+        lambda: "not leading any more" in stage.inside.said(simulated_node.CONTROLLER), within=LONG, every=0.5
+    )
     stage.client.patch(
         "md",
         "llama",
@@ -505,8 +507,8 @@ async def test_killed_at_the_write_of_an_update_it_ends_right(stage: Stage) -> N
     assert await swept(stage, edit, is_quiet) >= 1
 
 
-@pytest.mark.parametrize("meddling", [Meddling.DOUBLED, Meddling.LATE, Meddling.LOST])
-async def test_with_watch_events_doubled_late_or_lost_it_ends_right(stage: Stage, meddling: Meddling) -> None:
+@pytest.mark.parametrize("meddling", [Injection.DOUBLED, Injection.LATE, Injection.LOST])
+async def test_with_watch_events_doubled_late_or_lost_it_ends_right(stage: Stage, meddling: Injection) -> None:
     stage.between.meddling = meddling
     stage.start()
 

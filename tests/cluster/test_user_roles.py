@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster import controllers
-from cluster.client import Client, KubectlError
-from cluster.control_plane import ControlPlane
+from kube import controllers
+from kube.client import Client, KubectlError
+from kube.control_plane import ControlPlane
 from waiting import patiently
 
 MODELS = "modeldeployments.deployment.beamlit.com"

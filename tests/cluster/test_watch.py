@@ -8,7 +8,7 @@ from typing import Any
 from beamlit_controller.kubernetes import pods
 from beamlit_controller.kubernetes.paths import PODS
 from beamlit_controller.kubernetes.reflector import SILENCE, Collection, Reflector
-from cluster.control_plane import ControlPlane
+from kube.control_plane import ControlPlane
 from waiting import eventually
 
 LONG = 90

@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import httpx2
 import pytest
 import uvicorn
-from demo.book import Begun, Book, Change, Request, Side, State, Tick
 from demo.plan import Plan
+from demo.recorder import Begun, Change, Recorder, Request, Side, State, Tick
 from starlette.types import ASGIApp
 
 from demo import plan as plans
@@ -57,9 +57,9 @@ def plan() -> Plan:
 
 
 @pytest.fixture
-def book(plan: Plan) -> Book:
+def book(plan: Plan) -> Recorder:
     """A run as it should be: 20 s without the gateway, then 60 s with it, of which 20 to 50 were offloaded."""
-    book = Book(capacity=8)
+    book = Recorder(capacity=8)
     phases = [
         (plan.calm_without, 0),
         (plan.peak_without, 5),

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from demo.book import Book, Phase, Request, Side, Stopwatch
 from demo.load import Load, Question, Target
+from demo.recorder import Phase, Recorder, Request, Side, Stopwatch
 
 from demo import load
 from fakes import http
@@ -27,14 +27,14 @@ def answered_by(side: str, body: str = TOKEN * 2 + END) -> Respond:
 
 
 @asynccontextmanager
-async def sending(book: Book) -> AsyncIterator[Load]:
+async def sending(book: Recorder) -> AsyncIterator[Load]:
     async with asyncio.timeout(60), load.sending(book, QUESTION, Stopwatch().seconds) as sender:
         yield sender
 
 
-async def sent(respond: Respond, *, side: Side | None = None) -> Book:
+async def sent(respond: Respond, *, side: Side | None = None) -> Recorder:
     """Give the account of a short phase against one server."""
-    book = Book(capacity=1)
+    book = Recorder(capacity=1)
     async with http.serve(respond) as server, sending(book) as sender:
         await sender.run(phase(), Target((f"http://{server.address}",), side), seed=1)
         await sender.finish(10)
@@ -84,7 +84,7 @@ async def test_what_is_not_a_whole_answer_has_failed(respond: Respond, failure: 
 async def test_a_refused_connection_is_a_failure() -> None:
     async with http.serve(http.page()) as server:
         gone = f"http://{server.address}"
-    book = Book(capacity=1)
+    book = Recorder(capacity=1)
 
     async with sending(book) as sender:
         await sender.run(phase(), Target((gone,)), seed=1)
@@ -101,7 +101,7 @@ async def test_a_slow_answer_is_slow_and_delays_no_other_request() -> None:
         await held.wait()
         await answered_by("local")(request, writer)
 
-    book = Book(capacity=1)
+    book = Recorder(capacity=1)
     async with http.serve(late) as server, sending(book) as sender:
         await sender.run(phase(), Target((f"http://{server.address}",)), seed=1)
         assert book.in_flight == len(book.came) == len(list(load.arrivals(phase(), 1)))
@@ -115,7 +115,7 @@ async def test_a_slow_answer_is_slow_and_delays_no_other_request() -> None:
 
 
 async def test_latencies_count_from_when_a_request_was_due() -> None:
-    book = Book(capacity=1)
+    book = Recorder(capacity=1)
     now = Stopwatch().seconds
 
     async with (
@@ -132,7 +132,7 @@ async def test_latencies_count_from_when_a_request_was_due() -> None:
 
 
 async def test_what_is_not_answered_in_the_end_has_failed() -> None:
-    book = Book(capacity=1)
+    book = Recorder(capacity=1)
 
     async with http.serve(http.silence) as server, sending(book) as sender:
         await sender.run(phase(), Target((f"http://{server.address}",)), seed=1)
@@ -143,7 +143,7 @@ async def test_what_is_not_answered_in_the_end_has_failed() -> None:
 
 
 async def test_of_two_servers_the_one_with_fewer_requests_under_way_is_asked() -> None:
-    book = Book(capacity=1)
+    book = Recorder(capacity=1)
 
     async with http.serve(http.silence) as stuck, http.serve(answered_by("local")) as quick, sending(book) as sender:
         await sender.run(phase(), Target((f"http://{stuck.address}", f"http://{quick.address}")), seed=1)

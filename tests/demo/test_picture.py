@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from demo.book import Book, Change
 from demo.plan import Plan
+from demo.recorder import Change, Recorder
 
 from demo import picture
 
 
-def test_writes_a_png(book: Book, plan: Plan, tmp_path: Path) -> None:
+def test_writes_a_png(book: Recorder, plan: Plan, tmp_path: Path) -> None:
     picture.draw(book, plan, tmp_path / "run.png")
 
     content = (tmp_path / "run.png").read_bytes()
@@ -17,14 +17,14 @@ def test_writes_a_png(book: Book, plan: Plan, tmp_path: Path) -> None:
     assert len(content) > 20_000
 
 
-def test_writes_an_svg(book: Book, plan: Plan, tmp_path: Path) -> None:
+def test_writes_an_svg(book: Recorder, plan: Plan, tmp_path: Path) -> None:
     picture.draw(book, plan, tmp_path / "run.svg")
 
     assert "<svg" in (tmp_path / "run.svg").read_text()
 
 
 def test_draws_a_run_that_was_over_at_once(plan: Plan, tmp_path: Path) -> None:
-    picture.draw(Book(capacity=8), plan, tmp_path / "run.png")
+    picture.draw(Recorder(capacity=8), plan, tmp_path / "run.png")
 
     assert (tmp_path / "run.png").exists()
 
@@ -39,7 +39,7 @@ def test_draws_a_run_that_was_over_at_once(plan: Plan, tmp_path: Path) -> None:
     ],
 )
 def test_shades_the_time_while_the_share_was_above_0(
-    book: Book, shares: list[tuple[float, int]], spans: list[tuple[float, float]]
+    book: Recorder, shares: list[tuple[float, int]], spans: list[tuple[float, float]]
 ) -> None:
     book.changes = [Change(at, 0, after, "MetricAboveTarget", "why") for at, after in shares]
 

@@ -51,7 +51,7 @@ async def test_a_process_killed_by_a_signal_is_told_as_a_shell_does(tmp_path: Pa
 
 HOLDER = """
 import subprocess, sys, time
-subprocess.Popen([sys.executable, "-m", "demo.leash", *sys.argv[1:]], stdin=subprocess.PIPE)
+subprocess.Popen([sys.executable, "-m", "demo.process_guard", *sys.argv[1:]], stdin=subprocess.PIPE)
 time.sleep(1000)
 """
 

@@ -2,21 +2,21 @@
 
 from dataclasses import replace
 
-from demo.book import Book, Phase, Request, Side, percentile
 from demo.plan import Plan
+from demo.recorder import Phase, Recorder, Request, Side, percentile
 from rich.console import Console
 
 from demo import summary
 
 
-def said(book: Book, plan: Plan) -> str:
+def said(book: Recorder, plan: Plan) -> str:
     console = Console(width=100, record=True, file=None, quiet=False, force_terminal=False)
     with console.capture() as captured:
         console.print(summary.tables(book, plan))
     return captured.get()
 
 
-def test_the_peaks_are_compared_over_equally_many_seconds(book: Book, plan: Plan) -> None:
+def test_the_peaks_are_compared_over_equally_many_seconds(book: Recorder, plan: Plan) -> None:
     without, offloading = summary.same_peak(book, plan)
 
     assert {request.phase for request in without} == {plan.peak_without.name}
@@ -50,7 +50,7 @@ def test_percentiles_are_values_that_were_seen() -> None:
     assert percentile([], 50) is None
 
 
-def test_the_tables_say_latencies_side_by_side_and_each_change_with_its_time(book: Book, plan: Plan) -> None:
+def test_the_tables_say_latencies_side_by_side_and_each_change_with_its_time(book: Recorder, plan: Plan) -> None:
     lines = said(book, plan).splitlines()
 
     (p95,) = [line for line in lines if "first token, p95" in line]
@@ -59,12 +59,12 @@ def test_the_tables_say_latencies_side_by_side_and_each_change_with_its_time(boo
     assert any("70.0 s" in line and "50 % → 0 %" in line for line in lines)
 
 
-def test_requests_are_counted_by_side_only_where_there_was_a_choice(book: Book, plan: Plan) -> None:
+def test_requests_are_counted_by_side_only_where_there_was_a_choice(book: Recorder, plan: Plan) -> None:
     assert "120 requests, 60 answered locally, 60 by the remote, 0 failed" in " ".join(said(book, plan).split())
 
 
 def test_a_run_that_was_over_at_once_has_tables_too(plan: Plan) -> None:
-    assert "without offloading" in said(Book(capacity=8), plan)
+    assert "without offloading" in said(Recorder(capacity=8), plan)
 
 
 def test_a_phase_is_named_with_its_load(plan: Plan) -> None:

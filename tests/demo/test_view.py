@@ -4,8 +4,8 @@ import io
 
 import pytest
 from demo.bars import Axis, Stack
-from demo.book import Begun, Book, State, Tick
 from demo.plan import Plan
+from demo.recorder import Begun, Recorder, State, Tick
 from rich.console import Console
 
 from demo import bars, screen, view
@@ -13,7 +13,7 @@ from demo import bars, screen, view
 BLUE, ORANGE = view.LOCAL_COLOUR, view.REMOTE_COLOUR
 
 
-def drawn(book: Book, *, width: int, height: int, now: float = 80) -> list[str]:
+def drawn(book: Recorder, *, width: int, height: int, now: float = 80) -> list[str]:
     console = Console(width=width, height=height, force_terminal=False, color_system=None)
     with console.capture() as captured:
         console.print(view.frame(book, now=now, seconds=88, width=width, height=height))
@@ -21,7 +21,7 @@ def drawn(book: Book, *, width: int, height: int, now: float = 80) -> list[str]:
 
 
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (140, 40), (200, 60)])
-def test_the_picture_fits_the_terminal(book: Book, width: int, height: int) -> None:
+def test_the_picture_fits_the_terminal(book: Recorder, width: int, height: int) -> None:
     book.ticks[-1] = _with(book.ticks[-1], State(50, "DemandAboveTarget", "vllm:kv_cache_usage_perc " * 40))
 
     lines = drawn(book, width=width, height=height)
@@ -30,7 +30,7 @@ def test_the_picture_fits_the_terminal(book: Book, width: int, height: int) -> N
     assert max(map(len, lines)) <= width
 
 
-def test_the_picture_says_phase_share_reason_and_who_answered(book: Book) -> None:
+def test_the_picture_says_phase_share_reason_and_who_answered(book: Recorder) -> None:
     book.ticks = book.ticks[:60]
 
     said = "\n".join(drawn(book, width=100, height=30, now=60))
@@ -43,16 +43,16 @@ def test_the_picture_says_phase_share_reason_and_who_answered(book: Book) -> Non
 
 
 def test_a_run_that_has_just_begun_can_be_drawn() -> None:
-    assert any("no controller runs yet" in line for line in drawn(Book(capacity=8), width=80, height=24, now=0))
+    assert any("no controller runs yet" in line for line in drawn(Recorder(capacity=8), width=80, height=24, now=0))
 
 
-def test_a_controller_that_is_gone_is_told(book: Book) -> None:
+def test_a_controller_that_is_gone_is_told(book: Recorder) -> None:
     book.ticks[-1] = _with(book.ticks[-1], None)
 
     assert any("the controller does not answer" in line for line in drawn(book, width=80, height=24))
 
 
-def test_a_run_that_takes_longer_than_planned_still_fits(book: Book) -> None:
+def test_a_run_that_takes_longer_than_planned_still_fits(book: Recorder) -> None:
     book.ticks.append(_with(book.ticks[-1], None, at=400))
 
     assert max(map(len, drawn(book, width=80, height=24, now=400))) <= 80
@@ -91,9 +91,9 @@ def test_the_axis_is_as_fine_as_the_width_allows() -> None:
     assert Axis(30, 2).figures() == "0         20        40 s"
 
 
-def test_without_a_terminal_there_are_lines_for_phases_decisions_and_figures(book: Book, plan: Plan) -> None:
+def test_without_a_terminal_there_are_lines_for_phases_decisions_and_figures(book: Recorder, plan: Plan) -> None:
     output = io.StringIO()
-    growing = Book(capacity=8)
+    growing = Recorder(capacity=8)
     growing.begun = [Begun(plan.calm_before, 20)]
 
     with screen.shown(growing, Console(file=output, width=80), seconds=88, plain=False) as show:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx2
 import pytest
-from demo.book import Book, Request, Side, State, Stopwatch
+from demo.recorder import Recorder, Request, Side, State, Stopwatch
 from demo.watch import Watch
 
 import builders
@@ -39,7 +39,7 @@ def told(*queues: int) -> bytes:
 
 
 @asynccontextmanager
-async def watching(book: Book, controller: str, *servers: str) -> AsyncIterator[Watch]:
+async def watching(book: Recorder, controller: str, *servers: str) -> AsyncIterator[Watch]:
     async with asyncio.timeout(WITHIN), httpx2.AsyncClient(trust_env=False, timeout=WITHIN) as client:
         urls = [f"http://{server}" for server in servers]
         watch = Watch(book, now=Stopwatch().seconds, client=client, controller=f"http://{controller}", servers=urls)
@@ -49,7 +49,7 @@ async def watching(book: Book, controller: str, *servers: str) -> AsyncIterator[
 
 
 async def test_reads_the_controllers_state_and_its_changes_with_their_times() -> None:
-    book = Book(capacity=8)
+    book = Recorder(capacity=8)
 
     async with (
         http.serve(http.by_path(models=http.page(told(5, 15)))) as controller,
@@ -64,7 +64,7 @@ async def test_reads_the_controllers_state_and_its_changes_with_their_times() ->
 
 
 async def test_a_tick_has_queues_rates_and_latencies() -> None:
-    book = Book(capacity=8)
+    book = Recorder(capacity=8)
     book.came = [0.1, 0.2, 0.3]
     book.requests = [Request("peak", 0.0, side, 0.1, 0.4) for side in (Side.LOCAL, Side.LOCAL, Side.REMOTE)]
 
@@ -91,7 +91,7 @@ async def test_a_tick_has_queues_rates_and_latencies() -> None:
     ids=["html", "error", "hang-up", "other-json"],
 )
 async def test_a_controller_that_does_not_tell_is_not_there(answer: http.Respond) -> None:
-    book = Book(capacity=8)
+    book = Recorder(capacity=8)
 
     async with http.serve(answer) as controller, watching(book, controller.address, controller.address):
         await eventually(lambda: book.ticks)

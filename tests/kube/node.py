@@ -12,12 +12,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
-from cluster import cgroups, configuration, images, processes, room
-from cluster.configuration import CONTAINERD, NODE, PAUSE
-from cluster.control_plane import ControlPlane, Options, Place
-from cluster.processes import CommandError, Processes
-from cluster.room import ADDRESS, Room
 from fakes.ports import free_port
+from kube import cgroups, configuration, images, netns, processes
+from kube.configuration import CONTAINERD, NODE, PAUSE
+from kube.control_plane import ControlPlane, Options, Place
+from kube.netns import ADDRESS, NetworkNamespace
+from kube.processes import CommandError, Processes
 from waiting import patiently
 
 BINARIES = ("kube-scheduler", "kubelet", "kube-proxy", "metrics-server", "coredns", "helm", "pause", "model")
@@ -48,7 +48,7 @@ class Node:
     """
 
     def __init__(
-        self, folder: Path, place: Room, outside: Processes, *, cgroup: str, binaries: Mapping[str, Path]
+        self, folder: Path, place: NetworkNamespace, outside: Processes, *, cgroup: str, binaries: Mapping[str, Path]
     ) -> None:
         self._folder = folder
         self._room = place
@@ -100,7 +100,7 @@ class Node:
     def reach(self, address: str) -> str:
         """Give an address on this machine that leads to one in there."""
         port = free_port()
-        relay = ("-m", "tests.cluster.relay", str(port), str(self._room.network), address)
+        relay = ("-m", "tests.kube.relay", str(port), str(self._room.network), address)
         self._outside.start(f"relay-{port}", sys.executable, *relay)
         return f"127.0.0.1:{port}"
 
@@ -204,7 +204,7 @@ def running(logs: Path, binaries: Mapping[str, Path]) -> Iterator[Node]:
         TemporaryDirectory(prefix=processes.signed("node")) as name,
         cgroups.own() as cgroup,
         processes.held(logs) as outside,
-        room.opened(Path(name), outside) as place,
+        netns.opened(Path(name), outside) as place,
     ):
         node = Node(Path(name), place, outside, cgroup=cgroup, binaries=binaries)
         node.start()

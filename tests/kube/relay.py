@@ -1,6 +1,6 @@
 """Lets tests reach an address inside a network namespace: what connects to a port here is connected to it there.
 
-`python -m tests.cluster.relay PORT NAMESPACE HOST:PORT` listens on 127.0.0.1 before it enters the namespace, and a socket
+`python -m tests.kube.relay PORT NAMESPACE HOST:PORT` listens on 127.0.0.1 before it enters the namespace, and a socket
 stays where it was made.
 """
 

@@ -20,13 +20,13 @@ from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
 from beamlit_controller.kubernetes.chunks import Collection
 from beamlit_controller.kubernetes.paths import ENDPOINT_SLICES, PODS
 from beamlit_controller.kubernetes.reflector import Reflector
-from cluster import controllers, room
-from cluster.between import Between
-from cluster.control_plane import ControlPlane
-from cluster.processes import Processes
-from cluster.relay import enter_network
-from cluster.room import ADDRESS, Room
 from fakes.controller import COMMAND
+from kube import controllers, netns
+from kube.control_plane import ControlPlane
+from kube.fault_proxy import FaultProxy
+from kube.netns import ADDRESS, NetworkNamespace
+from kube.processes import Processes
+from kube.relay import enter_network
 
 Json = dict[str, Any]
 PODS_NETWORK = "10.77"
@@ -37,7 +37,9 @@ CONTROLLER, OTHER, NODE = "controller", "other-controller", "played"
 class Stage:
     """A namespace on a control plane, whose pods are played, and a controller that is started and killed at will."""
 
-    def __init__(self, plane: ControlPlane, namespace: str, server: ApiServer, place: Room, between: Between) -> None:
+    def __init__(
+        self, plane: ControlPlane, namespace: str, server: ApiServer, place: NetworkNamespace, between: FaultProxy
+    ) -> None:
         self.client = plane.client
         self.namespace = namespace
         self.between = between
@@ -185,7 +187,7 @@ def _ready_addresses(content: Json) -> frozenset[str]:
     return frozenset(address for each in ready for address in each["addresses"])
 
 
-def listening(place: Room, address: str, port: int) -> socket.socket:
+def listening(place: NetworkNamespace, address: str, port: int) -> socket.socket:
     """Listen in the room, from here."""
     here = Path("/proc/thread-self/ns/net")
     with here.open("rb") as back:
@@ -202,12 +204,12 @@ async def staged(
 ) -> AsyncIterator[Stage]:
     """Set the stage: the network, who stands between, the played pods. The controller is not started yet."""
     async with AsyncExitStack() as resources:
-        place = resources.enter_context(room.opened(folder, outside))
+        place = resources.enter_context(netns.opened(folder, outside))
         plane.client.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})
         place.inside.run("ip", "route", "add", "local", f"{PODS_NETWORK}.0.0/16", "dev", "lo")
         server = await resources.enter_async_context(plane.client.api_server())
         trust = ssl.create_default_context(cafile=str(plane.credentials.ca))
-        between = Between(plane.client.server, trust, namespace)
+        between = FaultProxy(plane.client.server, trust, namespace)
         stage = Stage(plane, namespace, server, place, between)
         entrance, stats = listening(place, ADDRESS, 0), listening(place, "0.0.0.0", STATS)
         stage.prepare(folder, token, entrance.getsockname()[1], settings)

@@ -32,7 +32,7 @@ class Processes:
         """Start a process; what it says goes to `NAME.log`, after what an earlier one of the name said."""
         with (self.logs / f"{name}.log").open("ab") as log:
             self._running[name] = subprocess.Popen(
-                [sys.executable, "-m", "demo.leash", *self.before, *command],
+                [sys.executable, "-m", "demo.process_guard", *self.before, *command],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.PIPE,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from beamlit_controller.kubernetes.api_server import ApiServer, configuration
-from cluster.credentials import Credentials
+from kube.credentials import Credentials
 from waiting import patiently
 
 Json = dict[str, Any]

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster import processes
-from cluster.client import Client
-from cluster.credentials import ADMIN, Credentials
-from cluster.processes import Processes
 from fakes.ports import free_port
+from kube import processes
+from kube.client import Client
+from kube.credentials import ADMIN, Credentials
+from kube.processes import Processes
 from waiting import patiently
 
 BINARIES = ("etcd", "kube-apiserver", "kube-controller-manager", "kubectl")

@@ -1,6 +1,6 @@
 """Runs a command, and ends it and all it started when told to, or when the one who holds the other end is gone.
 
-`python -m demo.leash COMMAND…` runs until the command ends, a SIGTERM comes, or its standard input closes: the kernel
+`python -m demo.process_guard COMMAND…` runs until the command ends, a SIGTERM comes, or its standard input closes: the kernel
 closes that when the demo dies, however it dies. The command gets SIGTERM; what is left after some patience, SIGKILL.
 """
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from cluster.room import ADDRESS
+from kube.netns import ADDRESS
 
 Json = dict[str, Any]
 

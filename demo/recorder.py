@@ -112,7 +112,7 @@ class Tick:
 
 
 @dataclass(slots=True)
-class Book:
+class Recorder:
     """The account, as it grows."""
 
     capacity: float

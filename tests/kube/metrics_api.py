@@ -18,9 +18,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from cluster.client import Client
-from cluster.control_plane import ControlPlane
 from fakes.ports import free_port
+from kube.client import Client
+from kube.control_plane import ControlPlane
 from waiting import patiently
 
 Json = dict[str, Any]

@@ -4,7 +4,7 @@ A binary is kept in a folder named after what it was built from (its module's `g
 version and the flags), so another version is another folder and nothing has to be cleaned. `KUBEBUILDER_ASSETS` names a
 folder whose binaries are taken as they are, as users of envtest expect.
 
-`python -m tests.cluster.assets [NAME …]` builds what is missing, everything by default, and prints where it is. Where it
+`python -m tests.kube.assets [NAME …]` builds what is missing, everything by default, and prints where it is. Where it
 can't, it says why; only with `CI=true` is that a failure, since the tests say once more what they could not do.
 """
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cluster.node import MODEL
+from kube.node import MODEL
 
 Json = dict[str, Any]
 

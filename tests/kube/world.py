@@ -3,9 +3,9 @@
 from typing import Any
 
 from beamlit_controller.kubernetes.paths import PODS
-from cluster import controllers
-from cluster.client import Client
-from cluster.metrics_api import Values
+from kube import controllers
+from kube.client import Client
+from kube.metrics_api import Values
 from waiting import eventually
 
 Json = dict[str, Any]

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 
-from cluster import processes
-from cluster.processes import Processes
+from kube import processes
+from kube.processes import Processes
 from waiting import patiently
 
 ADDRESS = "172.31.255.1"
@@ -24,7 +24,7 @@ DEADLINE_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class NetworkNamespace:
     """The room: `inside` starts processes in it, `network` is the file that stands for its network."""
 
     inside: Processes
@@ -32,7 +32,7 @@ class Room:
 
 
 @contextmanager
-def opened(folder: Path, outside: Processes) -> Iterator[Room]:
+def opened(folder: Path, outside: Processes) -> Iterator[NetworkNamespace]:
     """Open a room that keeps its files in a folder; it is gone when the block ends."""
     ready = folder / "ready"
     unshared = ("--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation=private")
@@ -43,7 +43,7 @@ def opened(folder: Path, outside: Processes) -> Iterator[Room]:
     first = psutil.Process(outside.pid("room")).children()[0].pid
     enter = ("nsenter", f"--target={first}", "--net", "--mount", "--pid")
     with processes.held(outside.logs, before=enter) as inside:
-        yield Room(inside, Path(f"/proc/{first}/ns/net"))
+        yield NetworkNamespace(inside, Path(f"/proc/{first}/ns/net"))
         outside.kill("room")
 
 

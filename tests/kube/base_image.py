@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cluster import assets
-from cluster.assets import UnavailableError
+from kube import assets
+from kube.assets import UnavailableError
 
 INCLUDED = ("python3", "python3-venv", "ca-certificates")
 USELESS = ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale")

@@ -14,10 +14,10 @@ from typing import Any
 import httpx2
 import yaml
 
-from cluster.client import Client
 from fakes.controller import COMMAND
 from fakes.ports import free_port
 from fakes.tls import Authority
+from kube.client import Client
 from waiting import eventually
 
 Json = dict[str, Any]

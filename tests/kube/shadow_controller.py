@@ -21,7 +21,7 @@ from beamlit_controller.kubernetes.metrics import MetricsApis
 from beamlit_controller.kubernetes.pods import Pods
 from beamlit_controller.kubernetes.scale import Workloads
 from beamlit_controller.kubernetes.watches import Watches
-from cluster.client import Client
+from kube.client import Client
 
 Json = dict[str, Any]
 

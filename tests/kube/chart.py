@@ -8,8 +8,8 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
-from cluster import project_image
-from cluster.node import Node
+from kube import project_image
+from kube.node import Node
 
 CHART = Path(__file__).resolve().parents[2] / "chart"
 NAME, NAMESPACE = "beamlit-controller", "beamlit-system"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cluster.client import Client
-from cluster.metrics_api import Values
+from kube.client import Client
+from kube.metrics_api import Values
 from waiting import patiently
 
 Json = dict[str, Any]

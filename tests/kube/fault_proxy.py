@@ -14,7 +14,7 @@ UNCOUNTED = re.compile(r"/leases|/events|/status\b")
 LINE = 8 * 1024 * 1024
 
 
-class Meddling(Enum):
+class Injection(Enum):
     """What becomes of the lines of watches."""
 
     NOT = auto()
@@ -24,7 +24,7 @@ class Meddling(Enum):
     """The stream breaks off instead of every so manieth line."""
 
 
-class Between:
+class FaultProxy:
     """Passes on requests to the API server, one per connection, in HTTP/1.0: bodies then end with the connection.
 
     `writes` are those to one namespace: what other tests left behind is not counted.
@@ -32,7 +32,7 @@ class Between:
 
     def __init__(self, server: str, trust: ssl.SSLContext, namespace: str) -> None:
         self.writes: list[str] = []
-        self.meddling = Meddling.NOT
+        self.meddling = Injection.NOT
         self.kill: Callable[[], None] = lambda: None
         self.struck = asyncio.Event()
         self._server = server
@@ -146,10 +146,10 @@ class Between:
         while line := await there.readline():
             event = line.startswith(b"{")
             self._lines += event
-            if event and self.meddling is Meddling.LOST and self._lines % 5 == 0:
+            if event and self.meddling is Injection.LOST and self._lines % 5 == 0:
                 writer.transport.abort()
                 return
-            if event and self.meddling is Meddling.LATE:
+            if event and self.meddling is Injection.LATE:
                 await asyncio.sleep(self._random.uniform(0, 1))
-            writer.write(line * (2 if event and self.meddling is Meddling.DOUBLED else 1))
+            writer.write(line * (2 if event and self.meddling is Injection.DOUBLED else 1))
             await writer.drain()

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from absence import WITHOUT, missing
-from cluster import assets, control_plane, metrics_api, node
-from cluster import project_image as project_image_
-from cluster.assets import UnavailableError
-from cluster.control_plane import ControlPlane
-from cluster.metrics_api import MetricsApis
-from cluster.node import Node
+from kube import assets, control_plane, metrics_api, node
+from kube import project_image as project_image_
+from kube.assets import UnavailableError
+from kube.control_plane import ControlPlane
+from kube.metrics_api import MetricsApis
+from kube.node import Node
 
 KINDS = {"control_plane": "cluster", "helm": "cluster", "takes_root": "node"}
 

@@ -1,6 +1,6 @@
 """The project's own image, built from its Dockerfile on a base that was made here.
 
-`PYTHONPATH=tests python -m cluster.project_image` builds it and prints where its archive is.
+`PYTHONPATH=tests python -m kube.project_image` builds it and prints where its archive is.
 """
 
 import os
@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cluster import assets, base_image
-from cluster.base_image import buildah
+from kube import assets, base_image
+from kube.base_image import buildah
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "localhost/beamlit-controller:tests"

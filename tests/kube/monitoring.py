@@ -6,9 +6,9 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cluster.configuration import DOMAIN
-from cluster.node import Node
-from cluster.room import ADDRESS
+from kube.configuration import DOMAIN
+from kube.netns import ADDRESS
+from kube.node import Node
 from waiting import patiently
 
 PORT = 9090

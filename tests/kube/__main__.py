@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cluster import assets, control_plane, node, project_image
-from cluster.node import Node
+from kube import assets, control_plane, node, project_image
+from kube.node import Node
 
 
 def main(options: list[str]) -> None:

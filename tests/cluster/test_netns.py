@@ -5,7 +5,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cluster.processes import ROOT
+from kube.processes import ROOT
 from waiting import eventually
 
 OPENS_A_ROOM = """

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from cluster.processes import orphaned, signed
+from kube.processes import orphaned, signed
 from waiting import patiently
 
 ROOT = Path("/sys/fs/cgroup")

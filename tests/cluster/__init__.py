@@ -1,1 +1,0 @@
-"""A real Kubernetes for the tests, from package registries alone: how it is built and started, and the tests against it."""
