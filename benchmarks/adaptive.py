@@ -12,13 +12,13 @@ from fractions import Fraction
 from beamlit_controller.core import decision
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.signals import NOT_ASKED
-from beamlit_controller.core.spec import Behavior, ExternalMetric, MetricIdentifier, Mode, ModelKey, OffloadSpec, Value
+from beamlit_controller.core.spec import Behavior, ExternalMetric, Mode, ModelKey, OffloadSpec, SeriesSelector, Value
 from beamlit_controller.core.verdict import Assessed, Current, Judgement, Unread, Verdict
 from benchmarks import adaptive_plant
 from benchmarks.adaptive_loads import LOADS, SHIFTS
 from benchmarks.adaptive_plant import START, Metric, Plant, Result, Round, Rule, Setting, exact
 
-METRIC = ExternalMetric(MetricIdentifier("load"), Value(1000))
+METRIC = ExternalMetric(SeriesSelector("load"), Value(1000))
 ADAPTIVE = Behavior(mode=Mode.ADAPTIVE)
 DELAYS = (1, 15, 45, 60)
 LOW = Fraction(9, 10)

@@ -23,11 +23,11 @@ from beamlit_controller.core.signals import (
 )
 from beamlit_controller.core.spec import (
     AverageValue,
-    MetricIdentifier,
     ModelKey,
     OffloadSpec,
     PodsMetric,
     ResourceMetric,
+    SeriesSelector,
     Utilization,
 )
 
@@ -59,7 +59,7 @@ def main(models: int = 10_000, pods: int = 10) -> None:
 
 def spec(model: int) -> OffloadSpec:
     cpu = ResourceMetric("cpu", Utilization(50))
-    running = PodsMetric(MetricIdentifier("vllm:num_requests_running"), AverageValue(10_000))
+    running = PodsMetric(SeriesSelector("vllm:num_requests_running"), AverageValue(10_000))
     return OffloadSpec(ModelKey("models", f"model-{model}"), f"model-{model}", metrics=(cpu, running))
 
 

@@ -21,17 +21,17 @@ import prometheus_client
 
 from beamlit_controller.controller import supervisor
 from beamlit_controller.controller.clock import AnchoredClock
-from beamlit_controller.controller.loop import Parts
+from beamlit_controller.controller.loop import LoopDependencies
 from beamlit_controller.controller.sensor import Sensor
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.signals import Sample
 from beamlit_controller.core.spec import (
     ExternalMetric,
-    MetricIdentifier,
+    LocalService,
     MetricSpec,
     ModelKey,
     OffloadSpec,
-    ServiceRef,
+    SeriesSelector,
     Value,
 )
 from beamlit_controller.envoy.shares import ShareServer
@@ -39,7 +39,7 @@ from beamlit_controller.envoy.sink import ShareSink
 from beamlit_controller.standalone.inventory import Endpoints
 from beamlit_controller.standalone.memory import DecisionFiles
 from beamlit_controller.telemetry import logs
-from beamlit_controller.telemetry.liveness import Pulse
+from beamlit_controller.telemetry.liveness import Liveness
 from beamlit_controller.telemetry.logs import LogSink
 from beamlit_controller.telemetry.metrics import MetricsSink
 from beamlit_controller.telemetry.models import ModelsSink
@@ -50,7 +50,7 @@ PERIOD = timedelta(seconds=5)
 WARM_UP = 8
 SECONDS = 20
 
-METRIC = ExternalMetric(MetricIdentifier("queue"), Value(10_000))
+METRIC = ExternalMetric(SeriesSelector("queue"), Value(10_000))
 KEPT_LAG = 0.15  # seconds, p99, at 1,000 models
 KEPT_RSS = 150  # MiB, at 1,000 models
 
@@ -94,7 +94,7 @@ class _Known:
     def __init__(self, count: int) -> None:
         keys = [ModelKey("models", f"model-{i}") for i in range(count)]
         self._specs = {
-            key: OffloadSpec(key, key.name, metrics=(METRIC,), service=ServiceRef("llama", 8000)) for key in keys
+            key: OffloadSpec(key, key.name, metrics=(METRIC,), service=LocalService("llama", 8000)) for key in keys
         }
 
     async def specs(self) -> AsyncIterator[Mapping[ModelKey, OffloadSpec]]:
@@ -133,10 +133,10 @@ class _Lags:
 async def _control(count: int, decisions: Path) -> None:
     clock, lags, memory = AnchoredClock(), _Lags(), DecisionFiles(decisions)
     answers, endpoints = _Answers(), Endpoints({"models/llama": ("127.0.0.1:8000", "127.0.0.1:8001")})
-    pulse, models = Pulse(clock, timedelta(minutes=1)), ModelsSink(clock)
+    pulse, models = Liveness(clock, timedelta(minutes=1)), ModelsSink(clock)
     metrics = MetricsSink(prometheus_client.CollectorRegistry())
     sinks = (ShareSink(ShareServer()), memory, metrics, models, pulse, LogSink(), lags)
-    parts = Parts(Sensor(route=lambda *_: answers, inventory=endpoints), sinks, clock, lambda _: PERIOD)
+    parts = LoopDependencies(Sensor(route=lambda *_: answers, inventory=endpoints), sinks, clock, lambda _: PERIOD)
     task = asyncio.create_task(supervisor.run(_Known(count), parts, memory))
     await _unless_ended(task, WARM_UP)
     lags.seconds.clear()

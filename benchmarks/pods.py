@@ -12,7 +12,7 @@ import time
 
 import psutil
 
-from beamlit_controller.core.spec import LabelSelector
+from beamlit_controller.core.spec import Selector
 from beamlit_controller.kubernetes import pods
 
 PER_MODEL = 20
@@ -50,7 +50,7 @@ def _lookups(store: pods.Pods, count: int, way: str) -> str:
         return ""
     began = time.process_time()
     for number in range(LOOKUPS):
-        chosen = LabelSelector((("app", f"model-{number % (count // PER_MODEL)}"),))
+        chosen = Selector((("app", f"model-{number % (count // PER_MODEL)}"),))
         assert len(store.select("models", chosen)) == PER_MODEL
     return f", {(time.process_time() - began) / LOOKUPS * 1e6:.0f} us to find the {PER_MODEL} of a model"
 

@@ -17,14 +17,14 @@ from fractions import Fraction
 
 from beamlit_controller.core import decision
 from beamlit_controller.core.decision import Decision
-from beamlit_controller.core.spec import Behavior, ExternalMetric, MetricIdentifier, Mode, ModelKey, OffloadSpec, Value
+from beamlit_controller.core.spec import Behavior, ExternalMetric, Mode, ModelKey, OffloadSpec, SeriesSelector, Value
 from beamlit_controller.core.verdict import Assessed, Current, Judgement, Verdict
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
 PERIOD = 5
 """Seconds between two decisions."""
 THREE_HOURS = 10_800
-METRIC = ExternalMetric(MetricIdentifier("load"), Value(1000))
+METRIC = ExternalMetric(SeriesSelector("load"), Value(1000))
 
 PROPORTIONAL = Behavior(percentage=95, mode=Mode.PROPORTIONAL)
 FIXED = Behavior(percentage=60)

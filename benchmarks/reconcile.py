@@ -26,7 +26,7 @@ from beamlit_controller.api import translate
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.controller.changes import Changes
 from beamlit_controller.controller.clock import AnchoredClock
-from beamlit_controller.controller.ports import Population
+from beamlit_controller.controller.ports import WorkloadSnapshot
 from beamlit_controller.controller.sensor import Sensor
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.signals import LocalHealth, Sample, Scale
@@ -38,8 +38,8 @@ from beamlit_controller.kubernetes.owned import GatewayPod
 from beamlit_controller.kubernetes.store import Store
 from beamlit_controller.telemetry import logs
 from beamlit_controller.wiring import cluster, cluster_parts
-from beamlit_controller.wiring.cluster_options import Cluster, ShareAddress
-from beamlit_controller.wiring.cluster_parts import Outside
+from beamlit_controller.wiring.cluster_options import ClusterOptions, RtdsAddress
+from beamlit_controller.wiring.cluster_parts import Surroundings
 from benchmarks import machine
 
 Json = dict[str, Any]
@@ -176,9 +176,9 @@ class Metrics:
         await asyncio.sleep(random.uniform(0.002, 0.008))
         return Sample(4_000, at)
 
-    async def survey(self, spec: OffloadSpec) -> Population:  # noqa: ARG002 - the port's signature
+    async def survey(self, spec: OffloadSpec) -> WorkloadSnapshot:  # noqa: ARG002 - the port's signature
         """Give one replica."""
-        return Population((), Scale(1, 1), LocalHealth(1, 1))
+        return WorkloadSnapshot((), Scale(1, 1), LocalHealth(1, 1))
 
 
 class Quiet:
@@ -234,12 +234,12 @@ class Watched:
 async def _lead(count: int, folder: Path) -> None:
     (folder / "ca.crt").write_text("the CA")
     (folder / "token.key").write_bytes(b"k" * 32)
-    given = Cluster(
-        Settings(enable_leader_election=False), "bench", "system", Image("gateway"), ShareAddress("", "x.svc:1", folder)
+    given = ClusterOptions(
+        Settings(enable_leader_election=False), "bench", "system", Image("gateway"), RtdsAddress("", "x.svc:1", folder)
     )
     store = Store(partial(translate.read, settings=given.settings), Changes())
     server, metrics, watched = Objects(store), Metrics(), Watched()
-    outside = Outside(AnchoredClock(), Sensor(route=lambda *_: metrics, inventory=metrics), Quiet(), Quiet())  # type: ignore[arg-type] # in their stead
+    outside = Surroundings(AnchoredClock(), Sensor(route=lambda *_: metrics, inventory=metrics), Quiet(), Quiet())  # type: ignore[arg-type] # in their stead
     composed = cluster_parts.compose(given, server, store, outside)  # type: ignore[arg-type] # in its stead
     shown = replace(composed.shown, sinks=(*composed.shown.sinks, watched))
     composed = replace(composed, watches=Nothing(), shown=shown)

@@ -23,11 +23,11 @@ from beamlit_controller.core.signals import (
 from beamlit_controller.core.spec import (
     AverageValue,
     ExternalMetric,
-    MetricIdentifier,
     ModelKey,
     OffloadSpec,
     PodsMetric,
     ResourceMetric,
+    SeriesSelector,
     Utilization,
     Value,
 )
@@ -39,8 +39,8 @@ NOW = datetime(2026, 6, 1, 12, 0, 0, tzinfo=UTC)
 AGE = timedelta(0)
 WINDOW = timedelta(seconds=30)
 
-QUEUE = ExternalMetric(MetricIdentifier("queue"), Value(10_000))
-RUNNING = PodsMetric(MetricIdentifier("vllm:num_requests_running"), AverageValue(10_000))
+QUEUE = ExternalMetric(SeriesSelector("queue"), Value(10_000))
+RUNNING = PodsMetric(SeriesSelector("vllm:num_requests_running"), AverageValue(10_000))
 CPU = ResourceMetric("cpu", Utilization(50))
 
 

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from beamlit_controller.core.signals import Missing, PodSamples, Sample
-from beamlit_controller.core.spec import LabelSelector, MetricIdentifier, ObjectReference
+from beamlit_controller.core.spec import ObjectReference, Selector, SeriesSelector
 from beamlit_controller.envoy import remote_stats
 from beamlit_controller.kubernetes import answers, discovery, fields, scale
 from beamlit_controller.prometheus import answer as prometheus
-from beamlit_controller.prometheus.answer import Answer
+from beamlit_controller.prometheus.answer import HttpAnswer
 from beamlit_controller.scrape import exposition
 from beamlit_controller.scrape.exposition import Page, Total
 from builders import NOW
@@ -85,7 +85,7 @@ def test_api_groups(answer: dict[str, Any]) -> None:
 @EXAMPLES
 @given(hostile.like(TEMPLATES["Vector"]) | hostile.like(TEMPLATES["Matrix"]), st.sampled_from([200, 400, 503]))
 def test_answers_of_prometheus(document: Any, status: int) -> None:  # noqa: ANN401 - JSON
-    answer = Answer(status, json.dumps(document).encode())
+    answer = HttpAnswer(status, json.dumps(document).encode())
 
     assert isinstance(prometheus.read(answer, query="up", at=NOW, window=MINUTE), Sample | Missing)
     assert isinstance(prometheus.read_range(answer, query="up"), prometheus.Range | Missing)
@@ -94,7 +94,7 @@ def test_answers_of_prometheus(document: Any, status: int) -> None:  # noqa: ANN
 @EXAMPLES
 @given(st.binary(max_size=500) | st.sampled_from([b"[" * 100_000, b'{"a":' * 50_000, b"", b"\xff"]))
 def test_answers_of_what_is_no_prometheus(body: bytes) -> None:
-    assert isinstance(prometheus.read(Answer(200, body), query="up", at=NOW, window=MINUTE), Missing)
+    assert isinstance(prometheus.read(HttpAnswer(200, body), query="up", at=NOW, window=MINUTE), Missing)
 
 
 STATS = (
@@ -129,7 +129,7 @@ EXPOSED = (
     st.sampled_from(["text/plain", "application/openmetrics-text; version=1.0.0", "", "x" * 5000]),
 )
 def test_expositions_of_model_servers(page: str, content_type: str) -> None:
-    metric = MetricIdentifier("queue", LabelSelector())
+    metric = SeriesSelector("queue", Selector())
 
     total = exposition.total(Page(page.encode(errors="replace"), content_type), metric, at=NOW, stale_after=MINUTE)
 

@@ -321,7 +321,7 @@ def test_selectors_are_kept_whole(read: Read) -> None:
     metric = only(read({"metrics": [external(selector=selector, type="Value", value=1)]}))
 
     assert isinstance(metric, spec.ExternalMetric)
-    assert metric.metric.selector == spec.LabelSelector(
+    assert metric.metric.selector == spec.Selector(
         (("a", "1"), ("b", "2")),
         (
             spec.Requirement("zone", spec.Operator.NOT_IN, ("x", "y")),

@@ -8,7 +8,7 @@ import pytest
 from beamlit_controller.api import presets
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.offloading import OffloadingConfig
-from beamlit_controller.core.spec import Aggregation, AverageValue, MetricIdentifier, PodsMetric
+from beamlit_controller.core.spec import Aggregation, AverageValue, PodsMetric, SeriesSelector
 
 Read = Callable[..., Parsed]
 HERE: dict[str, Any] = {
@@ -37,7 +37,7 @@ def test_metrics_beside_a_preset_come_first_and_one_of_the_same_name_goes_before
     (spec,) = read({"preset": "vllm", "metrics": [{"type": "Pods", "pods": own}]}, spec=HERE).specs
 
     assert spec.metrics == (
-        PodsMetric(MetricIdentifier("vllm:num_requests_waiting"), AverageValue(2000), Aggregation.MEAN),
+        PodsMetric(SeriesSelector("vllm:num_requests_waiting"), AverageValue(2000), Aggregation.MEAN),
         presets.PRESETS["vllm"][1],
     )
 
@@ -57,7 +57,7 @@ def test_the_aggregation_of_ones_own_metric_is_as_written(read: Read, chosen: st
     own = {"metric": {"name": "a", "aggregation": chosen}, "target": {"type": "AverageValue", "averageValue": "2"}}
     (spec,) = read({"metrics": [{"type": "Pods", "pods": own}]}, spec=HERE).specs
 
-    assert spec.metrics == (PodsMetric(MetricIdentifier("a"), AverageValue(2000), Aggregation(chosen)),)
+    assert spec.metrics == (PodsMetric(SeriesSelector("a"), AverageValue(2000), Aggregation(chosen)),)
 
 
 @pytest.mark.parametrize(

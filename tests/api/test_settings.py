@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from beamlit_controller.api import settings as settings_file
 from beamlit_controller.api.addresses import Address
 from beamlit_controller.api.manifests import Parsed
-from beamlit_controller.api.settings import BasicAuth, ClientTls, Prometheus, Settings, Standalone
+from beamlit_controller.api.settings import BasicAuth, ClientTls, PrometheusSettings, Settings, StandaloneSettings
 from beamlit_controller.core.spec import ModelKey, SecretKey
 
 Read = Callable[..., Parsed]
@@ -55,7 +55,7 @@ def test_every_field_is_read() -> None:
 
     assert isinstance(parsed, Settings)
     key = ModelKey("default", "llama")
-    assert parsed.prometheus == Prometheus(
+    assert parsed.prometheus == PrometheusSettings(
         url="https://prom.example.com/prefix",
         basic_auth=BasicAuth("u", "/p"),
         tls=ClientTls("/ca", "/c", "/k", "prom"),
@@ -263,7 +263,10 @@ def test_any_one_field_replaced_by_junk_gives_settings_or_mistakes(data: st.Data
 
 def test_secrets_for_metrics_are_files_by_namespace_or_those_of_the_machine() -> None:
     key, secret = ModelKey("models", "llama"), SecretKey("servers", "token")
-    mounted, machine = Settings(metric_secrets="/mounted"), Settings(standalone=Standalone(secrets_directory="/here"))
+    mounted, machine = (
+        Settings(metric_secrets="/mounted"),
+        Settings(standalone=StandaloneSettings(secrets_directory="/here")),
+    )
 
     assert mounted.secret_file(key, secret) == Path("/mounted/models/servers/token")
     assert machine.secret_file(key, secret) == Path("/here/servers/token")

@@ -13,8 +13,6 @@ from beamlit_controller.core.spec import (
     ContainerResourceMetric,
     ExternalMetric,
     HeaderMatch,
-    LabelSelector,
-    MetricIdentifier,
     ObjectMetric,
     ObjectReference,
     Operator,
@@ -23,6 +21,8 @@ from beamlit_controller.core.spec import (
     Requirement,
     Scheme,
     SecretKey,
+    Selector,
+    SeriesSelector,
     Utilization,
     Value,
 )
@@ -35,7 +35,7 @@ def test_metrics_and_targets_are_named_as_in_the_hpa() -> None:
         CPU,
         ContainerResourceMetric("memory", "server", AverageValue(2**30 * 1000)),
         RUNNING,
-        ObjectMetric(MetricIdentifier("depth"), deployment, Value(1500)),
+        ObjectMetric(SeriesSelector("depth"), deployment, Value(1500)),
         QUEUE,
     )
 
@@ -108,7 +108,7 @@ def test_what_is_no_value_of_the_core_is_refused() -> None:
 
 
 def test_a_selector_is_said_as_kubectl_writes_it() -> None:
-    chosen = LabelSelector(
+    chosen = Selector(
         (("app", "llama"), ("zone", "a")),
         (
             Requirement("tier", Operator.IN, ("gold", "silver")),
@@ -118,7 +118,7 @@ def test_a_selector_is_said_as_kubectl_writes_it() -> None:
         ),
     )
 
-    metric = ExternalMetric(MetricIdentifier("queue", chosen), Value(1000))
+    metric = ExternalMetric(SeriesSelector("queue", chosen), Value(1000))
 
     assert spec_json.selector_of(metric) == "app=llama,zone=a,tier in (gold,silver),env notin (test),gpu,!spot"
     assert spec_json.selector_of(QUEUE) == spec_json.selector_of(CPU) == ""

@@ -10,11 +10,13 @@ import yaml
 from beamlit_controller.api import standalone_rules
 from beamlit_controller.api.addresses import Address
 from beamlit_controller.api.manifests import Parsed
-from beamlit_controller.api.settings import Settings, Standalone
+from beamlit_controller.api.settings import Settings, StandaloneSettings
 
 Read = Callable[..., Parsed]
 
-SERVERS = Standalone(services={"models/llama": (Address("127.0.0.1", 8001),)}, listen=Address("127.0.0.1", 8000))
+SERVERS = StandaloneSettings(
+    services={"models/llama": (Address("127.0.0.1", 8001),)}, listen=Address("127.0.0.1", 8000)
+)
 SETTINGS = Settings(standalone=SERVERS)
 SERVICE = {"serviceRef": {"name": "llama", "targetPort": 80}}
 METRIC_SERVICE = {"metricServiceRef": {"name": "llama", "targetPort": 80}}

@@ -17,21 +17,21 @@ from beamlit_controller.core.spec import (
     AverageValue,
     ContainerResourceMetric,
     ExternalMetric,
-    LabelSelector,
-    MetricIdentifier,
     MetricSpec,
     ObjectMetric,
     ObjectReference,
     Operator,
     PodsMetric,
     Requirement,
+    Selector,
+    SeriesSelector,
     Utilization,
     Value,
 )
 from beamlit_controller.core.verdict import Assessed, Current, Judgement, Unread, Verdict
 from builders import CPU, NOW, QUEUE, missing, signals, spec, verdict
 
-SELECTOR = LabelSelector((("a", "b"),), (Requirement("c", Operator.EXISTS), Requirement("d", Operator.IN, ("e",))))
+SELECTOR = Selector((("a", "b"),), (Requirement("c", Operator.EXISTS), Requirement("d", Operator.IN, ("e",))))
 SELECTED = {
     "matchLabels": {"a": "b"},
     "matchExpressions": [{"key": "c", "operator": "Exists"}, {"key": "d", "operator": "In", "values": ["e"]}],
@@ -122,12 +122,12 @@ def test_without_metrics_none_is_available() -> None:
             },
         ),
         (
-            PodsMetric(MetricIdentifier("q", SELECTOR), AverageValue(4000)),
+            PodsMetric(SeriesSelector("q", SELECTOR), AverageValue(4000)),
             Current(average_value=0),
             {"type": "Pods", "pods": {"metric": {"name": "q", "selector": SELECTED}, "current": {"averageValue": "0"}}},
         ),
         (
-            ObjectMetric(MetricIdentifier("q"), ObjectReference("v1", "Service", "llm"), Value(1)),
+            ObjectMetric(SeriesSelector("q"), ObjectReference("v1", "Service", "llm"), Value(1)),
             Current(value=-1),
             {
                 "type": "Object",
@@ -139,7 +139,7 @@ def test_without_metrics_none_is_available() -> None:
             },
         ),
         (
-            ExternalMetric(MetricIdentifier("sum(a) / sum(b)"), Value(1)),
+            ExternalMetric(SeriesSelector("sum(a) / sum(b)"), Value(1)),
             Current(value=10_000),
             {"type": "External", "external": {"metric": {"name": "sum(a) / sum(b)"}, "current": {"value": "10"}}},
         ),

@@ -16,10 +16,11 @@ from beamlit_controller.core.spec import (
     ApiKey,
     BasicCredential,
     Behavior,
-    Gateway,
+    GatewaySpec,
     HeaderMatch,
     HeaderStickiness,
-    MetricServiceRef,
+    LocalService,
+    MetricService,
     Mode,
     ModelKey,
     OAuth,
@@ -31,11 +32,10 @@ from beamlit_controller.core.spec import (
     PathPrefix,
     Ramp,
     RemoteBackend,
+    RemoteTls,
     RoutingMode,
     Scheme,
     SecretKey,
-    ServiceRef,
-    Tls,
 )
 
 Read = Callable[..., Parsed]
@@ -68,14 +68,14 @@ def test_every_field_reaches_the_core(full: dict[str, Any], prometheus: Settings
     assert (spec.key, spec.generation, spec.model) == (ModelKey("models", "llama"), 3, "meta-llama/Llama 3")
     assert (spec.environment, spec.enabled) == ("production", True)
     assert spec.source == ObjectReference("apps/v1", "Deployment", "llama")
-    assert spec.service == ServiceRef("llama", 8000)
-    assert spec.metric_service == MetricServiceRef(
+    assert spec.service == LocalService("llama", 8000)
+    assert spec.metric_service == MetricService(
         "llama-metrics",
         "http-metrics",
         "/metrics/all",
         (("model", "llama"),),
         Scheme.HTTPS,
-        Tls(SecretKey("servers", "ca.crt"), "llama.models.svc"),
+        RemoteTls(SecretKey("servers", "ca.crt"), "llama.models.svc"),
         BasicCredential("beamlit", SecretKey("servers", "password")),
     )
     assert spec.routing is RoutingMode.SERVICE
@@ -86,7 +86,7 @@ def test_every_field_reaches_the_core(full: dict[str, Any], prometheus: Settings
     assert spec.remote.model_name == "llama-3.1-8b-instruct"
     secret = SecretKey("remote", "secret")
     assert spec.remote.auth == OAuth("abc", secret, "https://login.example.com/token", ("inference",))
-    assert spec.remote.tls == Tls(SecretKey("remote-ca", "ca.crt"), "api.example.com")
+    assert spec.remote.tls == RemoteTls(SecretKey("remote-ca", "ca.crt"), "api.example.com")
     assert spec.remote.health_check is not None
     assert (spec.remote.health_check.path, spec.remote.health_check.period) == ("/health", timedelta(seconds=7))
     assert (spec.remote.max_in_flight, spec.remote.forward_client_authorization) == (200, True)
@@ -113,7 +113,7 @@ def test_every_field_reaches_the_core(full: dict[str, Any], prometheus: Settings
     assert spec.may_leave == (HeaderMatch("x-data-class", "public"),)
     assert spec.stickiness == HeaderStickiness("x-session-id")
     assert spec.allow_override
-    assert spec.gateway == Gateway(
+    assert spec.gateway == GatewaySpec(
         3,
         (("requests", "cpu", "500m"), ("limits", "memory", "1Gi")),
         "registry.example.com/gateway:1",

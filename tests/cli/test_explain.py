@@ -22,18 +22,18 @@ from beamlit_controller.core.signals import PodSamples, Reading
 from beamlit_controller.core.spec import (
     Behavior,
     ExternalMetric,
-    LabelSelector,
-    MetricIdentifier,
     ModelKey,
     OffloadSpec,
     Ramp,
     RemoteBackend,
     Scheme,
+    Selector,
+    SeriesSelector,
     Value,
 )
 from beamlit_controller.core.traffic import Counted, Minute
 from beamlit_controller.telemetry import models
-from beamlit_controller.telemetry.models import ModelsSink, Surroundings
+from beamlit_controller.telemetry.models import ModelDetails, ModelsSink
 from builders import CPU, NOW, QUEUE, RUNNING, missing, pod_samples, sample, signals, spec
 from fakes import http
 from waiting import eventually
@@ -43,7 +43,7 @@ HALF = Behavior(percentage=50)
 REMOTE = RemoteBackend(Scheme.HTTPS, "api.example.com", 443, "/models/llama")
 LLAMA = spec(model="llama-3-8b", remote=REMOTE, behavior=HALF)
 LATENCY = ExternalMetric(
-    MetricIdentifier(
+    SeriesSelector(
         'sum(rate(vllm:time_to_first_token_seconds_sum{namespace="models"}[1m])) / '
         'sum(rate(vllm:time_to_first_token_seconds_count{namespace="models"}[1m]))'
     ),
@@ -62,7 +62,7 @@ class World:
     minute: Minute | None = None
 
     def __post_init__(self) -> None:
-        around = Surroundings(
+        around = ModelDetails(
             lambda _: self.gateway, lambda _: self.notices, lambda: self.problems, lambda _: self.minute
         )
         self.sink = ModelsSink(self, around)
@@ -156,7 +156,7 @@ What would change it
 
 
 def test_metrics_that_can_not_be_read_and_pods_without_a_value_are_told_with_their_reasons() -> None:
-    selected = ExternalMetric(MetricIdentifier("queue", LabelSelector((("team", "search"),))), Value(10_000))
+    selected = ExternalMetric(SeriesSelector("queue", Selector((("team", "search"),))), Value(10_000))
     partly = PodSamples(pod_samples(4, 6).samples, (("worker-2", missing(Reason.TIMED_OUT, "no answer within 0.8 s")),))
     lost = missing(Reason.NO_SERIES, 'no series queue{team="search"} in the last 300 s')
     whole = replace(LLAMA, metrics=(selected, RUNNING, LATENCY))

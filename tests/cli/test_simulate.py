@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import builders
-from beamlit_controller.core.spec import ExternalMetric, MetricIdentifier, Value
+from beamlit_controller.core.spec import ExternalMetric, SeriesSelector, Value
 from beamlit_controller.rehearsal import recorded
 from builders import NOW
 from cli.test_main import EXAMPLES, run
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.long  # each starts a process that simulates
 
 PROMETHEUS = EXAMPLES / "prometheus.yaml"
 METRIC = "my_custom_metric_in_prom"
-IN_PROM = ExternalMetric(MetricIdentifier(METRIC), Value(10_000))
+IN_PROM = ExternalMetric(SeriesSelector(METRIC), Value(10_000))
 BUSY = [*[4] * 40, *[16] * 36, *[4] * 164]
 
 

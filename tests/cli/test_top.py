@@ -17,7 +17,7 @@ from beamlit_controller.core import cycle
 from beamlit_controller.core.signals import Reading
 from beamlit_controller.core.spec import Behavior, ModelKey, OffloadSpec, RemoteBackend, Scheme
 from beamlit_controller.telemetry import models
-from beamlit_controller.telemetry.models import ModelsSink, Surroundings
+from beamlit_controller.telemetry.models import ModelDetails, ModelsSink
 from builders import NOW, missing, sample, signals, spec
 from fakes import http
 from waiting import eventually
@@ -43,7 +43,7 @@ class Fleet:
 
     def __init__(self, *, later: float = 0, problems: Sequence[Problem] = ()) -> None:
         self.gateways: dict[ModelKey, Mapping[str, object]] = {}
-        around = Surroundings(gateway=lambda key: self.gateways.get(key, UP), problems=lambda: problems)
+        around = ModelDetails(gateway=lambda key: self.gateways.get(key, UP), problems=lambda: problems)
         self.sink = ModelsSink(Clock(NOW + timedelta(seconds=later)), around)
 
     def add(self, name: str, *readings: Reading, whole: OffloadSpec = LLAMA, **gateway: object) -> "Fleet":

@@ -25,8 +25,6 @@ from beamlit_controller.core.spec import (
     AverageValue,
     ContainerResourceMetric,
     ExternalMetric,
-    LabelSelector,
-    MetricIdentifier,
     MetricSpec,
     ObjectMetric,
     ObjectReference,
@@ -34,6 +32,8 @@ from beamlit_controller.core.spec import (
     PodsMetric,
     Requirement,
     ResourceMetric,
+    Selector,
+    SeriesSelector,
     Utilization,
     Value,
 )
@@ -155,12 +155,12 @@ def _reference(source: Json) -> ObjectReference:
     return ObjectReference(described.get("apiVersion") or "", _set(described, "kind"), _set(described, "name"))
 
 
-def _identifier(source: Json) -> MetricIdentifier:
+def _identifier(source: Json) -> SeriesSelector:
     given = _set(source, "metric")
     selector = given.get("selector") or {}
     labels = tuple((selector.get("matchLabels") or {}).items())
     expressions = tuple(_requirement(each) for each in selector.get("matchExpressions") or ())
-    return MetricIdentifier(_set(given, "name"), LabelSelector(labels, expressions))
+    return SeriesSelector(_set(given, "name"), Selector(labels, expressions))
 
 
 def _requirement(given: Json) -> Requirement:

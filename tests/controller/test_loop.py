@@ -12,8 +12,8 @@ import pytest
 from beamlit_controller.controller import loop, supervisor
 from beamlit_controller.controller.clock import AnchoredClock
 from beamlit_controller.controller.latest import Latest
-from beamlit_controller.controller.loop import Parts
-from beamlit_controller.controller.ports import Population
+from beamlit_controller.controller.loop import LoopDependencies
+from beamlit_controller.controller.ports import WorkloadSnapshot
 from beamlit_controller.controller.sensor import Sensor
 from beamlit_controller.core import decision
 from beamlit_controller.core.cycle import Cycle
@@ -47,8 +47,8 @@ class Queue:
 
 
 class ThreePods:
-    async def survey(self, spec: OffloadSpec) -> Population:
-        return Population(pods(3), Scale(3, 3), LocalHealth(3, 3))
+    async def survey(self, spec: OffloadSpec) -> WorkloadSnapshot:
+        return WorkloadSnapshot(pods(3), Scale(3, 3), LocalHealth(3, 3))
 
 
 @dataclass
@@ -103,9 +103,9 @@ class Wall:
         return NOW + timedelta(seconds=self._time() - self._began) + self.ahead
 
 
-def parts(source: Queue | Missing, seen: Seen, wall: Wall | None = None) -> Parts:
+def parts(source: Queue | Missing, seen: Seen, wall: Wall | None = None) -> LoopDependencies:
     sensor = Sensor(route=lambda _spec, _metric: source, inventory=ThreePods())
-    return Parts(sensor, (seen,), AnchoredClock(wall or Wall()), lambda _spec: PERIOD)
+    return LoopDependencies(sensor, (seen,), AnchoredClock(wall or Wall()), lambda _spec: PERIOD)
 
 
 async def for_seconds(seconds: float, *coroutines: Coroutine[Any, Any, None]) -> None:

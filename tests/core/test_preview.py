@@ -12,10 +12,10 @@ from beamlit_controller.core.signals import Reading
 from beamlit_controller.core.spec import (
     Behavior,
     ExternalMetric,
-    MetricIdentifier,
     Mode,
     OnMetricsLoss,
     Override,
+    SeriesSelector,
     Value,
 )
 from builders import CPU, NOW, QUEUE, RUNNING, missing, pod_samples, sample, signals, spec
@@ -85,7 +85,7 @@ def test_a_window_that_has_begun_is_counted_down() -> None:
 
 
 def test_long_queries_are_cut() -> None:
-    query = ExternalMetric(MetricIdentifier("sum(" + "x" * 500 + ")"), Value(1000))
+    query = ExternalMetric(SeriesSelector("sum(" + "x" * 500 + ")"), Value(1000))
 
     (said,) = sentences(after((0, 0), metrics=(query,)))
 

@@ -7,7 +7,7 @@ import pytest
 from beamlit_controller.core import remote_health
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.remote_health import Attempts, Judged
-from beamlit_controller.core.spec import ApiKey, OAuth, RemoteBackend, Scheme, SecretKey, Tls
+from beamlit_controller.core.spec import ApiKey, OAuth, RemoteBackend, RemoteTls, Scheme, SecretKey
 
 REMOTE = RemoteBackend(Scheme.HTTPS, "api.example.com", 443, auth=ApiKey(SecretKey("remote", "apiKey")))
 
@@ -69,7 +69,9 @@ def test_names_the_key_and_the_place_of_tokens() -> None:
 
 
 def test_says_the_name_that_was_asked_for() -> None:
-    message = judged(("tls-name", 503, 1), remote=replace(REMOTE, tls=Tls(server_name="inner.test"))).condition.message
+    message = judged(
+        ("tls-name", 503, 1), remote=replace(REMOTE, tls=RemoteTls(server_name="inner.test"))
+    ).condition.message
 
     assert "the certificate of api.example.com is not for inner.test" in message
 

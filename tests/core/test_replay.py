@@ -50,7 +50,7 @@ def test_the_plain_rule_swings_on_the_same_recording() -> None:
     course = replay.rehearse(spec(behavior=HALF), recording(*[18] * 40), window=WINDOW, plain=True)
 
     assert len(course.changes) > 10
-    assert replay.figures(course).flaps > 10
+    assert replay.stats_of(course).flaps > 10
 
 
 def test_adaptive_is_played_as_a_cap_that_has_been_learned() -> None:
@@ -125,7 +125,7 @@ def test_a_value_is_divided_by_the_replicas_for_an_average() -> None:
 def test_the_figures_sum_a_course_up() -> None:
     course = replay.rehearse(spec(behavior=HALF), recording(5, 20, 20, 20, rates=(2, 10, 10, 10)), window=WINDOW)
 
-    found = replay.figures(course)
+    found = replay.stats_of(course)
 
     assert (found.seconds, found.offloading, found.changes, found.flaps, found.most) == (60, 45, 1, 0, 50)
     assert found.over == pytest.approx(30)  # a sample of 30 s shows what the share has done after as many
@@ -149,7 +149,7 @@ def test_one_row_is_a_recording() -> None:
     course = replay.rehearse(spec(behavior=HALF), recording(20), window=WINDOW)
 
     assert course.percentages == (50,)
-    assert replay.figures(course).mean == 0.0
+    assert replay.stats_of(course).mean == 0.0
 
 
 def test_times_are_those_of_the_recording() -> None:

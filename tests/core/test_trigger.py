@@ -16,9 +16,9 @@ from beamlit_controller.core.signals import Reading
 from beamlit_controller.core.spec import (
     AverageValue,
     Behavior,
-    MetricIdentifier,
     OffloadSpec,
     PodsMetric,
+    SeriesSelector,
     Utilization,
     Value,
 )
@@ -69,7 +69,7 @@ def test_one_that_was_read_once_is_only_lost() -> None:
 
 
 def test_one_of_several_that_is_never_read_is_told_although_the_others_are() -> None:
-    other = replace(QUEUE, metric=MetricIdentifier("other"))
+    other = replace(QUEUE, metric=SeriesSelector("other"))
     asked = spec(metrics=(QUEUE, other))
     first = cycle.run(asked, replace(signals(sample(3)), readings=(sample(3), NOTHING)), previous=None, now=NOW)
     later = NOW + 6 * MINUTE
@@ -110,7 +110,7 @@ def test_another_spec_begins_anew() -> None:
 @pytest.mark.parametrize(("target", "reachable"), [("0.8", True), ("2", True), ("80", False)])
 def test_a_fraction_of_a_server_is_no_percentage(target: str, reachable: bool) -> None:  # noqa: FBT001
     """A few ranks in a pod may add up to more than 1, but not to 80."""
-    cache = PodsMetric(MetricIdentifier("vllm:kv_cache_usage_perc"), AverageValue(int(1000 * Decimal(target))))
+    cache = PodsMetric(SeriesSelector("vllm:kv_cache_usage_perc"), AverageValue(int(1000 * Decimal(target))))
 
     found = told(cycle.run(spec(metrics=(cache,)), signals(pod_samples("0.5")), previous=None, now=NOW))
 
@@ -119,7 +119,7 @@ def test_a_fraction_of_a_server_is_no_percentage(target: str, reachable: bool) -
 
 
 def test_the_fractions_of_all_servers_may_add_up() -> None:
-    total = replace(QUEUE, metric=MetricIdentifier("vllm:kv_cache_usage_perc"), target=Value(80_000))
+    total = replace(QUEUE, metric=SeriesSelector("vllm:kv_cache_usage_perc"), target=Value(80_000))
 
     assert told(cycle.run(spec(metrics=(total,)), signals(sample(3)), previous=None, now=NOW)).reachable
 

@@ -17,12 +17,12 @@ from beamlit_controller.core.spec import (
     Behavior,
     ContainerResourceMetric,
     ExternalMetric,
-    MetricIdentifier,
     MetricSpec,
     ObjectMetric,
     ObjectReference,
     PodsMetric,
     ResourceMetric,
+    SeriesSelector,
     Utilization,
     Value,
 )
@@ -30,8 +30,8 @@ from beamlit_controller.core.verdict import Assessed, Current, Judgement, Unread
 from builders import CPU, NOW, QUEUE, RUNNING, container, missing, pod, pod_samples, pods, sample, signals, spec
 
 SECOND = timedelta(seconds=1)
-HITS = ObjectMetric(MetricIdentifier("hits"), ObjectReference("v1", "Service", "llm"), Value(10_000))
-PER_REPLICA = ExternalMetric(MetricIdentifier("queue"), AverageValue(10_000))
+HITS = ObjectMetric(SeriesSelector("hits"), ObjectReference("v1", "Service", "llm"), Value(10_000))
+PER_REPLICA = ExternalMetric(SeriesSelector("queue"), AverageValue(10_000))
 
 
 def assessed(metric: MetricSpec, read: Signals) -> Assessed:
@@ -366,13 +366,13 @@ def of_pods(values: list[int], metric: MetricSpec, request: int = 1000) -> Fract
 
 
 def running(target: int) -> PodsMetric:
-    return PodsMetric(MetricIdentifier("running"), AverageValue(target))
+    return PodsMetric(SeriesSelector("running"), AverageValue(target))
 
 
 @given(st.integers(-(10**15), 10**15), targets, factors, st.integers(1, 100))
 def test_scaling_a_value_and_its_target_changes_nothing(value: int, target: int, factor: int, replicas: int) -> None:
     def ratio(make: Callable[[int], Value | AverageValue], by: int) -> Fraction:
-        metric = ExternalMetric(MetricIdentifier("queue"), make(target * by))
+        metric = ExternalMetric(SeriesSelector("queue"), make(target * by))
         scale = Scale(replicas, replicas)
         return assessed(metric, signals(sample(Fraction(value * by, 1000)), scale=scale)).ratio
 

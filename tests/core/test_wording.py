@@ -8,10 +8,10 @@ import pytest
 from beamlit_controller.core import wording
 from beamlit_controller.core.spec import (
     ContainerResourceMetric,
-    MetricIdentifier,
     MetricSpec,
     ObjectMetric,
     ObjectReference,
+    SeriesSelector,
     Utilization,
     Value,
 )
@@ -19,7 +19,7 @@ from beamlit_controller.core.verdict import Assessed, Current, Unread
 from builders import CPU, NOW, QUEUE, RUNNING, missing
 
 PROXY = ContainerResourceMetric("cpu", "proxy", Utilization(50))
-HITS = ObjectMetric(MetricIdentifier("hits"), ObjectReference("networking.k8s.io/v1", "Ingress", "front"), Value(2500))
+HITS = ObjectMetric(SeriesSelector("hits"), ObjectReference("networking.k8s.io/v1", "Ingress", "front"), Value(2500))
 
 
 @pytest.mark.parametrize(

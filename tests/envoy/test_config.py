@@ -22,9 +22,9 @@ from beamlit_controller.core.spec import (
     Overflow,
     PathPrefix,
     RemoteBackend,
+    RemoteTls,
     Scheme,
     SecretKey,
-    Tls,
 )
 from beamlit_controller.envoy import command, config
 from beamlit_controller.envoy.place import Place
@@ -58,7 +58,7 @@ CASES: dict[str, tuple[OffloadSpec, Place]] = {
     "https": (
         builders.spec(
             remote=RemoteBackend(
-                Scheme.HTTPS, "10.0.0.9", 8443, tls=Tls(SecretKey("remote-ca", "ca.crt"), "api.example.com")
+                Scheme.HTTPS, "10.0.0.9", 8443, tls=RemoteTls(SecretKey("remote-ca", "ca.crt"), "api.example.com")
             ),
         ),
         PLACE,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from beamlit_controller.core.spec import Gateway
+from beamlit_controller.core.spec import GatewaySpec
 from beamlit_controller.envoy import overload
 
 LIMITED = (("limits", "memory", "1G"),)
@@ -23,7 +23,7 @@ LIMITED = (("limits", "memory", "1G"),)
 def test_takes_nine_tenths_of_the_limit_that_is_in_force(
     resources: tuple[tuple[str, str, str], ...], *, in_container: bool, heap: int
 ) -> None:
-    assert overload.heap(Gateway(resources=resources), in_container=in_container) == heap
+    assert overload.heap(GatewaySpec(resources=resources), in_container=in_container) == heap
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from beamlit_controller.api import translate
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.controller.changes import Changes
 from beamlit_controller.controller.meters import Meters
-from beamlit_controller.controller.ports import Population
+from beamlit_controller.controller.ports import WorkloadSnapshot
 from beamlit_controller.controller.sensor import Sensor
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.remote_health import RemoteReady
@@ -28,8 +28,8 @@ from beamlit_controller.kubernetes.gateway_objects import Image
 from beamlit_controller.kubernetes.owned import GatewayPod
 from beamlit_controller.kubernetes.store import Store
 from beamlit_controller.wiring import cluster, cluster_parts
-from beamlit_controller.wiring.cluster_options import Cluster, ShareAddress
-from beamlit_controller.wiring.cluster_parts import Outside, Parts
+from beamlit_controller.wiring.cluster_options import ClusterOptions, RtdsAddress
+from beamlit_controller.wiring.cluster_parts import ReplicaParts, Surroundings
 from fakes.api_faults import CrashedError
 from fakes.api_server import FakeApiServer
 
@@ -47,8 +47,8 @@ class Metrics:
         value = self.values.get(spec.key, self.default)
         return Missing(Reason.NO_SERIES, "there is none") if value is None else Sample(value * 1000, at)
 
-    async def survey(self, spec: OffloadSpec) -> Population:
-        return Population((), Scale(1, 1), LocalHealth(1, 1))
+    async def survey(self, spec: OffloadSpec) -> WorkloadSnapshot:
+        return WorkloadSnapshot((), Scale(1, 1), LocalHealth(1, 1))
 
 
 @dataclass
@@ -79,7 +79,7 @@ class Replica:
     """One replica that runs."""
 
     name: str
-    parts: Parts
+    parts: ReplicaParts
     task: asyncio.Task[None]
 
     def percentage(self, name: str, namespace: str = "models") -> int | None:
@@ -104,17 +104,17 @@ class World:
         self.settings = settings
         self._secrets = secrets
 
-    def given(self, name: str) -> Cluster:
+    def given(self, name: str) -> ClusterOptions:
         """Give what a replica is given."""
-        shares = ShareAddress("127.0.0.1:0", "controller.system.svc:18000", self._secrets)
-        return Cluster(self.settings, name, "system", Image("gateway:test"), shares)
+        shares = RtdsAddress("127.0.0.1:0", "controller.system.svc:18000", self._secrets)
+        return ClusterOptions(self.settings, name, "system", Image("gateway:test"), shares)
 
-    def compose(self, name: str) -> tuple[Cluster, Parts]:
+    def compose(self, name: str) -> tuple[ClusterOptions, ReplicaParts]:
         """Wire a replica, and run nothing of it."""
         given, server = self.given(name), self.server.connect(name)
         store = Store(partial(translate.read, settings=self.settings), Changes())
         sensor = Sensor(route=lambda *_: self.metrics, inventory=self.metrics)
-        outside = Outside(self.server.clock, sensor, self.gateways, Remotes(), Meters(self.server.clock))
+        outside = Surroundings(self.server.clock, sensor, self.gateways, Remotes(), Meters(self.server.clock))
         return given, cluster_parts.compose(given, server, store, outside)
 
     def start(self, name: str = "one") -> Replica:
@@ -133,7 +133,7 @@ class World:
             assert failed is None or _is_crash(failed), repr(failed)
 
 
-async def _run(given: Cluster, composed: Parts) -> None:
+async def _run(given: ClusterOptions, composed: ReplicaParts) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(composed.watches.run())
         await composed.watches.wait_synced()

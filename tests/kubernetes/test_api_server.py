@@ -14,7 +14,7 @@ from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.kubernetes import lines, owned
 from beamlit_controller.kubernetes.api_server import LONGEST, ApiError, ApiServer
 from beamlit_controller.kubernetes.chunks import Collection
-from beamlit_controller.kubernetes.owned import Seen
+from beamlit_controller.kubernetes.owned import ManagedObject
 from beamlit_controller.kubernetes.paths import CONFIG_MAPS
 from beamlit_controller.kubernetes.reflector import Reflector
 from fakes import http
@@ -137,7 +137,7 @@ async def test_config_maps_are_watched_without_what_they_hold() -> None:
     assert all("as=PartialObjectMetadata" in each.headers["accept"] for each in server.requests)
 
 
-async def _listed(reflector: Reflector[Seen]) -> list[Seen]:
+async def _listed(reflector: Reflector[ManagedObject]) -> list[ManagedObject]:
     task = asyncio.ensure_future(reflector.run())
     async with asyncio.timeout(60):
         await reflector.wait_synced()

@@ -14,7 +14,7 @@ from beamlit_controller.core.signals import LocalHealth, Missing
 from beamlit_controller.core.spec import Rejected, RemoteBackend, Scheme
 from beamlit_controller.kubernetes import conditions, models
 from beamlit_controller.kubernetes.conditions import ModelState
-from beamlit_controller.kubernetes.models import Model
+from beamlit_controller.kubernetes.models import KnownModel
 from beamlit_controller.kubernetes.snapshot import GatewayState, ServiceState
 
 Json = dict[str, Any]
@@ -29,7 +29,7 @@ HELD = Missing(Reason.SERVICE_HELD, "Service llama is taken over by ModelDeploym
 
 def known(**changes: Any) -> ModelState:  # noqa: ANN401 - whatever a ModelState takes
     base = {
-        "model": Model("u1", SPEC, generation=4),
+        "model": KnownModel("u1", SPEC, generation=4),
         "gateway": GatewayState(wanted=2, ready=2, service=LEADS),
         "local": LocalHealth(2, 2),
         "cycle": a_round(value=5),
@@ -66,7 +66,7 @@ def test_every_condition_says_numbers_and_what_generation_it_saw() -> None:
 
 def test_a_refused_spec_is_not_ready_and_says_every_mistake_and_what_stays_in_force() -> None:
     mistakes = (Rejected("spec.model", "expected a name"), Rejected("spec.gateway.replicas", "expected 1 to 100"))
-    ready = of("Ready", status(known(model=Model("u1", SPEC, mistakes, generation=5))))
+    ready = of("Ready", status(known(model=KnownModel("u1", SPEC, mistakes, generation=5))))
 
     assert (ready["status"], ready["reason"]) == ("False", "SpecInvalid")
     assert "spec.model: expected a name; spec.gateway.replicas" in ready["message"]
@@ -88,7 +88,7 @@ def test_a_gateway_without_a_ready_pod_is_starting() -> None:
 
 
 def test_without_a_remote_it_says_what_to_write() -> None:
-    remote = of("RemoteReady", status(known(model=Model("u1", builders.spec()))))
+    remote = of("RemoteReady", status(known(model=KnownModel("u1", builders.spec()))))
 
     assert remote["status"] == "False"
     assert "spec.offloadingConfig.remoteBackend" in remote["message"]
@@ -206,7 +206,7 @@ def test_a_model_whose_service_another_one_has_offloads_nothing_and_has_no_gatew
 
 def test_an_override_that_is_ignored_is_a_condition_of_its_own() -> None:
     mistake = Rejected("metadata.annotations", 'expected a percentage from "0" to "100", got "150"')
-    given = status(known(model=Model("u1", SPEC, generation=4, override_ignored=mistake)))
+    given = status(known(model=KnownModel("u1", SPEC, generation=4, override_ignored=mistake)))
 
     assert (of("OverrideValid", given)["status"], of("OverrideValid", given)["reason"]) == ("False", "OverrideInvalid")
     assert "150" in of("OverrideValid", given)["message"]
@@ -215,7 +215,7 @@ def test_an_override_that_is_ignored_is_a_condition_of_its_own() -> None:
 
 def test_very_many_mistakes_leave_room_for_what_is_in_force() -> None:
     mistakes = tuple(Rejected(f"spec.metrics[{number}]", "x" * 1000) for number in range(100))
-    message = of("Ready", status(known(model=Model("u1", SPEC, mistakes))))["message"]
+    message = of("Ready", status(known(model=KnownModel("u1", SPEC, mistakes))))["message"]
 
     assert len(message) <= conditions.LONGEST_MESSAGE
     assert message.endswith("(the last good one stays in force)")

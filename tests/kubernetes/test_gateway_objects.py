@@ -14,23 +14,23 @@ import builders
 from beamlit_controller.api.gateway_bounds import DENIED_NETWORKS
 from beamlit_controller.core.spec import (
     ApiKey,
-    Gateway,
-    LabelSelector,
+    GatewaySpec,
+    LocalService,
     ModelKey,
     OffloadSpec,
     RemoteBackend,
+    RemoteTls,
     RoutingMode,
     Scheme,
     SecretKey,
-    ServiceRef,
-    Tls,
+    Selector,
 )
 from beamlit_controller.kubernetes import desired, gateway_objects
 from beamlit_controller.kubernetes.egress import Egress
 from beamlit_controller.kubernetes.gateway_objects import DesiredObject, Envoy, Image, Ports
 from beamlit_controller.kubernetes.plan import Plan
 
-SPEC = builders.spec(service=ServiceRef("llama", 8000), routing=RoutingMode.SERVICE)
+SPEC = builders.spec(service=LocalService("llama", 8000), routing=RoutingMode.SERVICE)
 ENVOY = Envoy({"bootstrap.json": "{}", "cds.json": "{}"}, "/-/offload/ready", ("x-offload-probe", "models/llama"))
 PORTS = Ports(front=8000, stats=9902, service=80)
 REMOTE = RemoteBackend(
@@ -38,7 +38,7 @@ REMOTE = RemoteBackend(
     "api.example.com",
     443,
     auth=ApiKey(SecretKey("remote", "apiKey")),
-    tls=Tls(ca=SecretKey("remote", "ca.crt")),
+    tls=RemoteTls(ca=SecretKey("remote", "ca.crt")),
 )
 
 CASES: dict[str, tuple[OffloadSpec, Ports]] = {
@@ -47,7 +47,7 @@ CASES: dict[str, tuple[OffloadSpec, Ports]] = {
         replace(
             SPEC,
             remote=REMOTE,
-            gateway=Gateway(
+            gateway=GatewaySpec(
                 replicas=3,
                 resources=(("requests", "cpu", "1"), ("limits", "memory", "1Gi")),
                 image="registry.example/envoy:1",
@@ -85,7 +85,7 @@ def deployment(spec: OffloadSpec, **given: Any) -> DesiredObject:  # noqa: ANN40
 
 def test_equal_input_gives_an_equal_digest_and_other_input_another() -> None:
     assert [each.digest for each in objects(SPEC)] == [each.digest for each in objects(SPEC)]
-    assert deployment(SPEC).digest != deployment(replace(SPEC, gateway=Gateway(replicas=3))).digest
+    assert deployment(SPEC).digest != deployment(replace(SPEC, gateway=GatewaySpec(replicas=3))).digest
 
 
 def test_only_what_is_read_at_start_rolls_the_pods() -> None:
@@ -98,7 +98,7 @@ def test_only_what_is_read_at_start_rolls_the_pods() -> None:
 
 def test_no_selector_of_a_model_matches_the_gateways_pods() -> None:
     for selector in (("app", "llama"), ("app.kubernetes.io/name", "llama"), ("app.kubernetes.io/instance", "llama")):
-        assert not LabelSelector((selector,)).matches(gateway_objects.pod_labels(ModelKey("models", "llama")))
+        assert not Selector((selector,)).matches(gateway_objects.pod_labels(ModelKey("models", "llama")))
 
 
 def test_the_pod_has_no_token_no_root_and_only_the_keys_that_are_named() -> None:

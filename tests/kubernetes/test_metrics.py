@@ -15,13 +15,13 @@ from beamlit_controller.core.signals import LocalHealth, Missing, PodSamples, Re
 from beamlit_controller.core.spec import (
     AverageValue,
     ExternalMetric,
-    MetricIdentifier,
+    LocalService,
     MetricSpec,
     ObjectMetric,
     ObjectReference,
     OffloadSpec,
     PodsMetric,
-    ServiceRef,
+    SeriesSelector,
     Value,
 )
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
@@ -41,9 +41,9 @@ LATE, PATIENT = 5, 60
 """Seconds for what never answers, and for what does, however busy the machine is."""
 SOURCE = ObjectReference("apps/v1", "Deployment", "llama")
 SPEC = builders.spec(source=SOURCE, metrics=(builders.CPU,))
-RUNNING = PodsMetric(MetricIdentifier("running"), AverageValue(1000))
-OF_SERVICE = ObjectMetric(MetricIdentifier("hits"), ObjectReference("v1", "Service", "llama"), Value(1000))
-QUEUE = ExternalMetric(MetricIdentifier("Queue Depth|x"), Value(1000))
+RUNNING = PodsMetric(SeriesSelector("running"), AverageValue(1000))
+OF_SERVICE = ObjectMetric(SeriesSelector("hits"), ObjectReference("v1", "Service", "llama"), Value(1000))
+QUEUE = ExternalMetric(SeriesSelector("Queue Depth|x"), Value(1000))
 SCALE = "/apis/apps/v1/namespaces/models/deployments/llama/scale"
 POD_METRICS = "/apis/metrics.k8s.io/v1beta1/namespaces/models/pods?labelSelector=app%3Dllama"
 
@@ -180,7 +180,7 @@ async def test_a_kind_that_is_not_served_is_told() -> None:
     described = ObjectReference("example.com/v1", "Pool", "a")
 
     missing(
-        await read(WORKLOAD, ObjectMetric(MetricIdentifier("hits"), described, Value(1))), Reason.KIND_UNKNOWN, "Pool"
+        await read(WORKLOAD, ObjectMetric(SeriesSelector("hits"), described, Value(1))), Reason.KIND_UNKNOWN, "Pool"
     )
 
 
@@ -266,7 +266,7 @@ async def test_a_workload_of_a_kind_that_is_not_served_is_told() -> None:
 async def test_without_a_workload_the_pods_are_those_of_the_service_and_replicas_are_not_known() -> None:
     service = Service("models", "llama", "u", (("app", "llama"),), ())
 
-    population = await survey(WORKLOAD, builders.spec(service=ServiceRef("llama", 8000)), service)
+    population = await survey(WORKLOAD, builders.spec(service=LocalService("llama", 8000)), service)
 
     assert population.pods == ()
     missing(population.scale, Reason.NO_WORKLOAD, "spec.modelSourceRef")

@@ -3,7 +3,7 @@
 import pytest
 
 from beamlit_controller.kubernetes import owned
-from beamlit_controller.kubernetes.owned import METADATA_ONLY, Owned, Seen
+from beamlit_controller.kubernetes.owned import METADATA_ONLY, ManagedObject, ManagedObjects
 from beamlit_controller.kubernetes.paths import CONFIG_MAPS, SERVICES
 from beamlit_controller.kubernetes.selection import PREFIX
 
@@ -18,7 +18,7 @@ ABOUT = {
 ITEM = {"metadata": ABOUT, "spec": {"selector": {"app": "llama"}}, "status": {"loadBalancer": {}}}
 
 
-def seen(resource: object = SERVICES, version: int = 41, **changes: object) -> Seen:
+def seen(resource: object = SERVICES, version: int = 41, **changes: object) -> ManagedObject:
     content = {**ITEM, "metadata": {**ABOUT, "resourceVersion": str(version)}, **changes}
     return owned.parse(resource)(content)
 
@@ -76,7 +76,7 @@ def test_a_gateways_pod_with_odd_fields_is_one_that_is_not_ready() -> None:
 
 
 def test_pods_that_went_leave_nothing_behind() -> None:
-    kept = Owned(lambda _: None)
+    kept = ManagedObjects(lambda _: None)
     pod = owned.parse_pod({"metadata": ABOUT})
 
     kept.pod_changed(("models", "llama-local"), pod)

@@ -8,7 +8,7 @@ import pytest
 import builders
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.core.spec import OffloadSpec, RemoteBackend, RoutingMode, Scheme, ServiceRef
+from beamlit_controller.core.spec import LocalService, OffloadSpec, RemoteBackend, RoutingMode, Scheme
 from beamlit_controller.kubernetes import selection, services
 from beamlit_controller.kubernetes.gateway_objects import Ports
 from beamlit_controller.kubernetes.plan import Plan, plan
@@ -17,7 +17,7 @@ from beamlit_controller.kubernetes.services import Service, ServicePort
 
 def spec(target_port: int | str = 8000, **changes: Any) -> OffloadSpec:  # noqa: ANN401 - whatever a spec takes
     return builders.spec(
-        **{"service": ServiceRef("llama", target_port), "routing": RoutingMode.SERVICE} | changes,
+        **{"service": LocalService("llama", target_port), "routing": RoutingMode.SERVICE} | changes,
     )
 
 

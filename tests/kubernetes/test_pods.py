@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beamlit_controller.core.signals import Container, Pod
-from beamlit_controller.core.spec import LabelSelector, Operator, Requirement
+from beamlit_controller.core.spec import Operator, Requirement, Selector
 from beamlit_controller.kubernetes import pods
 from beamlit_controller.kubernetes.pods import KnownPod, Pods
 
 Json = dict[str, Any]
-APP = LabelSelector((("app", "llama"),))
+APP = Selector((("app", "llama"),))
 
 
 def content(name: str = "one", *, ready: str = "True", phase: str = "Running", **changes: Any) -> Json:  # noqa: ANN401
@@ -80,7 +80,7 @@ def test_a_pod_whose_labels_change_is_found_by_the_new_ones_only() -> None:
     kept.changed(("models", "one"), pods.parse(moved))
 
     assert kept.select("models", APP) == ()
-    assert [pod.name for pod in kept.select("models", LabelSelector((("app", "other"),)))] == ["one"]
+    assert [pod.name for pod in kept.select("models", Selector((("app", "other"),)))] == ["one"]
 
 
 def test_pods_of_another_namespace_are_not_found() -> None:
@@ -140,7 +140,7 @@ NAMES = st.sampled_from(["a", "b", "c", "d"])
 LABELS = st.dictionaries(st.sampled_from(["app", "tier"]), st.sampled_from(["x", "y"]))
 CHANGES = st.lists(st.tuples(st.sampled_from(["n", "m"]), NAMES, st.none() | LABELS), max_size=25)
 SELECTORS = st.builds(
-    LabelSelector,
+    Selector,
     st.dictionaries(st.sampled_from(["app", "tier"]), st.sampled_from(["x", "y"])).map(lambda it: tuple(it.items())),
     st.lists(
         st.builds(
@@ -155,7 +155,7 @@ SELECTORS = st.builds(
 
 
 @given(CHANGES, SELECTORS)
-def test_finding_pods_is_the_same_as_looking_at_all_of_them(changes: list[Any], selector: LabelSelector) -> None:
+def test_finding_pods_is_the_same_as_looking_at_all_of_them(changes: list[Any], selector: Selector) -> None:
     kept, present = Pods(), {}
     for namespace, name, labels in changes:
         place = (namespace, name)

@@ -12,7 +12,7 @@ from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.core.spec import ModelKey, RemoteBackend, Scheme
 from beamlit_controller.kubernetes import models, owned
 from beamlit_controller.kubernetes.models import Models
-from beamlit_controller.kubernetes.owned import Owned
+from beamlit_controller.kubernetes.owned import ManagedObjects
 from beamlit_controller.kubernetes.remotes import GatewayStats, Remotes
 from fakes import http
 from waiting import eventually
@@ -35,7 +35,7 @@ class World:
         self._stack = stack
         self.changes: Changes[ModelKey] = Changes()
         self.changed = self.changes.subscribe()
-        self.owned = Owned(lambda _: None)
+        self.owned = ManagedObjects(lambda _: None)
         self.models = Models(lambda _: Accepted(SPEC))
         about = {"namespace": "models", "name": "llama", "uid": "u", "resourceVersion": "1"}
         status = {"offloading": {"percentage": percentage}}

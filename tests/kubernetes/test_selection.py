@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beamlit_controller.kubernetes import selection
-from beamlit_controller.kubernetes.selection import Noted
+from beamlit_controller.kubernetes.selection import SelectorAnnotations
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -17,19 +17,20 @@ NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 )
 def test_an_original_selector_that_is_none_is_not_there(text: str) -> None:
     """One Service with 100 kB of `[` ended the controller, and every replacement."""
-    assert selection.noted({selection.ORIGINAL: text}) == Noted()
+    assert selection.noted({selection.ORIGINAL: text}) == SelectorAnnotations()
 
 
 def test_annotations_that_are_longer_than_any_of_ours_are_not_read() -> None:
     long = dict.fromkeys((selection.ORIGINAL, selection.TAKEN_BY, selection.REVERTED), "x" * 200000)
 
-    assert selection.noted(long) == Noted()
+    assert selection.noted(long) == SelectorAnnotations()
 
 
 @pytest.mark.parametrize("given", [None, 1, [], {}, True])
 def test_annotations_of_another_type_are_not_there(given: object) -> None:
     assert (
-        selection.noted(dict.fromkeys((selection.ORIGINAL, selection.TAKEN_BY, selection.REVERTED), given)) == Noted()
+        selection.noted(dict.fromkeys((selection.ORIGINAL, selection.TAKEN_BY, selection.REVERTED), given))
+        == SelectorAnnotations()
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beamlit_controller.core.spec import LabelSelector, Operator, Requirement
+from beamlit_controller.core.spec import Operator, Requirement, Selector
 from beamlit_controller.kubernetes import selectors
 
 KEYS = st.sampled_from(["app", "tier", "example.com/role", "a"])
@@ -16,14 +16,14 @@ REQUIREMENTS = st.one_of(
     st.builds(Requirement, KEYS, st.sampled_from([Operator.EXISTS, Operator.DOES_NOT_EXIST])),
 )
 SELECTORS = st.builds(
-    LabelSelector,
+    Selector,
     st.dictionaries(KEYS, VALUES).map(lambda labels: tuple(labels.items())),
     st.lists(REQUIREMENTS, max_size=4).map(tuple),
 )
 
 
 @given(SELECTORS, st.dictionaries(KEYS, VALUES))
-def test_what_is_written_reads_as_what_matches_the_same(selector: LabelSelector, labels: dict[str, str]) -> None:
+def test_what_is_written_reads_as_what_matches_the_same(selector: Selector, labels: dict[str, str]) -> None:
     read = selectors.parse(selectors.write(selector)).selector
 
     assert read.matches(labels) == selector.matches(labels)

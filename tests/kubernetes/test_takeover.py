@@ -11,7 +11,7 @@ from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.kubernetes import selection, services, takeover
 from beamlit_controller.kubernetes.owned import GatewayPod
-from beamlit_controller.kubernetes.selection import Noted
+from beamlit_controller.kubernetes.selection import SelectorAnnotations
 from beamlit_controller.kubernetes.services import Service
 from beamlit_controller.kubernetes.takeover import Action, Observation, TakeoverDecision, decide
 
@@ -19,7 +19,7 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 OURS, OTHERS = selection.value_of("u1"), selection.value_of("u2")
 USERS = (("app", "llama"), ("tier", "web"))
 TAKEN = (("app", OURS), ("tier", OURS))
-NOTED = Noted(USERS, "llama")
+NOTED = SelectorAnnotations(USERS, "llama")
 NOT_READY = Missing(Reason.GATEWAY_STARTING, "1 of 2 gateway pods are ready")
 DISABLED = Missing(Reason.DISABLED, "spec.enabled is false")
 
@@ -46,7 +46,10 @@ def pod(name: str = "one", **changes: Any) -> GatewayPod:  # noqa: ANN401 - what
 
 
 def service(
-    present: selection.Selector = USERS, noted: Noted = selection.NOTHING, *, target: int | str = 8000
+    present: selection.SelectorLabels = USERS,
+    noted: SelectorAnnotations = selection.NOTHING,
+    *,
+    target: int | str = 8000,
 ) -> Service:
     annotations = {
         selection.ORIGINAL: selection.to_take("", (), noted.original, noted, OURS)["metadata"]["annotations"][
@@ -86,7 +89,11 @@ def written(seen: Service, step: TakeoverDecision, known: Observation) -> Servic
         return seen
     if step.action is Action.TAKE:
         patch = selection.to_take(
-            seen.version, seen.present, seen.selector, Noted(known.service.selector, known.key, step.reverted), OURS
+            seen.version,
+            seen.present,
+            seen.selector,
+            SelectorAnnotations(known.service.selector, known.key, step.reverted),
+            OURS,
         )
     else:
         patch = selection.to_give_back(seen.version, seen.present, seen.selector, step.reverted)
@@ -133,7 +140,7 @@ def test_nothing_that_is_only_unknown_gives_a_service_back() -> None:
 
 
 def test_what_was_noted_is_written_again_if_somebody_changed_it() -> None:
-    assert acts(service(TAKEN, Noted(USERS, "other"))) == (Action.TAKE, Reason.SERVICE_TAKEN)
+    assert acts(service(TAKEN, SelectorAnnotations(USERS, "other"))) == (Action.TAKE, Reason.SERVICE_TAKEN)
 
 
 @pytest.mark.parametrize("barred", [DISABLED, Missing(Reason.SERVICE_UNSUITABLE, "it is headless")])
@@ -188,7 +195,7 @@ def test_what_somebody_took_whom_nobody_knows_is_given_back_or_taken_with_what_w
 
 
 def test_what_another_model_still_has_is_not_touched() -> None:
-    theirs = service((("app", OTHERS), ("tier", OTHERS)), Noted(USERS, "other"))
+    theirs = service((("app", OTHERS), ("tier", OTHERS)), SelectorAnnotations(USERS, "other"))
 
     assert acts(theirs, others={OTHERS}) == (Action.NOTHING, Reason.SERVICE_HELD)
     assert acts(theirs, others={OTHERS}, barred=DISABLED) == (Action.NOTHING, Reason.DISABLED)
@@ -231,7 +238,7 @@ def test_after_three_reverts_in_an_hour_the_service_is_left_to_who_writes_it() -
 
 def test_an_hour_after_the_reverts_or_once_they_are_forgotten_it_is_tried_again() -> None:
     reverted = tuple(NOW - timedelta(minutes=each) for each in (50, 40, 30))
-    contested = service(USERS, Noted(reverted=reverted))
+    contested = service(USERS, SelectorAnnotations(reverted=reverted))
 
     step = decide(observed(contested))
     assert (step.why.reason, step.again) == (Reason.SERVICE_CONTESTED, timedelta(minutes=10))

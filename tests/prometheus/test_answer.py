@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, Sample
 from beamlit_controller.prometheus import answer
-from beamlit_controller.prometheus.answer import Answer, Range
+from beamlit_controller.prometheus.answer import HttpAnswer, Range
 
 AT = datetime(2026, 6, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 WINDOW = timedelta(seconds=90)
@@ -24,7 +24,7 @@ QUERY = "last_over_time(queue[90s])"
 
 def read(body: object, status: int = 200, *, location: str = "", hide: tuple[str, ...] = ()) -> Sample | Missing:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return answer.read(Answer(status, content, location), query=QUERY, at=AT, window=WINDOW, hide=hide)
+    return answer.read(HttpAnswer(status, content, location), query=QUERY, at=AT, window=WINDOW, hide=hide)
 
 
 def success(result: object, kind: str = "vector", **more: object) -> dict[str, object]:
@@ -374,7 +374,7 @@ def test_the_rounding_agrees_with_decimal_arithmetic() -> None:
 
 def ranged(body: object, status: int = 200, *, limit: int = answer.LIMIT) -> Range | Missing:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return answer.read_range(Answer(status, content), query=QUERY, limit=limit)
+    return answer.read_range(HttpAnswer(status, content), query=QUERY, limit=limit)
 
 
 def matrix(*series: list[list[object]], **more: object) -> dict[str, object]:

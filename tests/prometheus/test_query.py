@@ -9,19 +9,19 @@ from hypothesis import strategies as st
 
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.core.spec import LabelSelector, MetricIdentifier, Operator, Requirement
+from beamlit_controller.core.spec import Operator, Requirement, Selector, SeriesSelector
 from beamlit_controller.prometheus import query
 
 STALE_AFTER = timedelta(seconds=90)
-EVERYTHING = LabelSelector()
+EVERYTHING = Selector()
 
 
-def selector(*expressions: Requirement, **labels: str) -> LabelSelector:
-    return LabelSelector(tuple(labels.items()), expressions)
+def selector(*expressions: Requirement, **labels: str) -> Selector:
+    return Selector(tuple(labels.items()), expressions)
 
 
-def text(name: str, chosen: LabelSelector = EVERYTHING, stale_after: timedelta = STALE_AFTER) -> str | Missing:
-    return query.text(MetricIdentifier(name, chosen), stale_after=stale_after)
+def text(name: str, chosen: Selector = EVERYTHING, stale_after: timedelta = STALE_AFTER) -> str | Missing:
+    return query.text(SeriesSelector(name, chosen), stale_after=stale_after)
 
 
 @pytest.mark.parametrize("name", ["up", "vllm:num_requests_waiting", "_x", ":x", "A1", "job:errors:rate5m"])
@@ -51,7 +51,7 @@ def test_escapes_what_would_end_a_string() -> None:
 
 
 def test_quotes_label_names_that_only_prometheus_3_knows() -> None:
-    chosen = LabelSelector((("app.kubernetes.io/name", "llama"),))
+    chosen = Selector((("app.kubernetes.io/name", "llama"),))
 
     assert text("up", chosen) == 'last_over_time(up{"app.kubernetes.io/name"="llama"}[90s])'
 

@@ -16,8 +16,8 @@ import pytest
 import builders
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, Reading, Sample
-from beamlit_controller.core.spec import ExternalMetric, LabelSelector, MetricIdentifier, ModelKey, Value
-from beamlit_controller.prometheus.connection import BasicAuth, Connection, Tls
+from beamlit_controller.core.spec import ExternalMetric, ModelKey, Selector, SeriesSelector, Value
+from beamlit_controller.prometheus.connection import Connection, HttpBasicAuth, TlsFiles
 from beamlit_controller.prometheus.source import PrometheusSource
 from fakes import http
 from fakes.tls import Authority
@@ -31,7 +31,7 @@ PATIENT = timedelta(seconds=60)  # for what does, however busy the machine is
 
 
 def metric(name: str = "queue", **labels: str) -> ExternalMetric:
-    return ExternalMetric(MetricIdentifier(name, LabelSelector(tuple(labels.items()))), Value(10_000))
+    return ExternalMetric(SeriesSelector(name, Selector(tuple(labels.items()))), Value(10_000))
 
 
 def vector(*values: str, **more: object) -> dict[str, object]:
@@ -296,7 +296,7 @@ async def test_sends_user_and_password(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("pässword: 1\n")
     async with http.serve(GOOD) as server:
-        await read(server.address, basic_auth=BasicAuth("me", file))
+        await read(server.address, basic_auth=HttpBasicAuth("me", file))
 
     scheme, _, pair = server.requests[0].headers["authorization"].partition(" ")
     assert (scheme, base64.b64decode(pair).decode()) == ("Basic", "me:pässword: 1")
@@ -318,7 +318,7 @@ async def test_a_token_that_cannot_be_sent_is_missing(tmp_path: Path, written: s
 
 async def test_a_password_that_is_not_there_is_missing(tmp_path: Path) -> None:
     async with http.serve(GOOD) as server:
-        reading = await read(server.address, basic_auth=BasicAuth("me", tmp_path / "password"))
+        reading = await read(server.address, basic_auth=HttpBasicAuth("me", tmp_path / "password"))
 
     assert isinstance(reading, Missing)
     assert reading.reason is Reason.CREDENTIALS_UNREADABLE
@@ -345,7 +345,7 @@ async def test_a_server_that_repeats_our_credentials_does_not_get_them_shown(tmp
     echo = http.echo(status=500)
 
     by_token = await missing(echo, bearer_token_file=file, headers=(("x-api-key", "k3y-k3y-k3y"),))
-    by_password = await missing(echo, basic_auth=BasicAuth("me", file), query_parameters=(("key", "p4rameter"),))
+    by_password = await missing(echo, basic_auth=HttpBasicAuth("me", file), query_parameters=(("key", "p4rameter"),))
 
     for found in (by_token, by_password):
         assert "***" in found.message
@@ -363,14 +363,14 @@ def authority(tmp_path: Path) -> Authority:
 
 async def test_trusts_its_own_authority(authority: Authority) -> None:
     async with http.serve(GOOD, tls=authority.server("127.0.0.1")) as server:
-        reading = await read(f"https://{server.address}", tls=Tls(ca_file=authority.cert))
+        reading = await read(f"https://{server.address}", tls=TlsFiles(ca_file=authority.cert))
 
     assert isinstance(reading, Sample)
 
 
 async def test_verifies_the_name_that_was_given(authority: Authority) -> None:
     async with http.serve(GOOD, tls=authority.server("prometheus.internal")) as server:
-        tls = Tls(ca_file=authority.cert)
+        tls = TlsFiles(ca_file=authority.cert)
         named = await read(f"https://{server.address}", tls=replace(tls, server_name="prometheus.internal"))
         unnamed = await read(f"https://{server.address}", tls=tls)
 
@@ -392,7 +392,7 @@ async def test_refuses_who_is_not_trusted(authority: Authority) -> None:
 async def test_shows_its_own_certificate(authority: Authority) -> None:
     pair = authority.issue("controller")
     async with http.serve(GOOD, tls=authority.server("127.0.0.1", wants_client=True)) as server:
-        tls = Tls(ca_file=authority.cert)
+        tls = TlsFiles(ca_file=authority.cert)
         known = await read(f"https://{server.address}", tls=replace(tls, cert_file=pair.cert, key_file=pair.key))
         unknown = await read(f"https://{server.address}", tls=tls)
 
@@ -426,7 +426,7 @@ async def test_follows_certificates_that_are_exchanged(tmp_path: Path) -> None:
     trusted = tmp_path / "ca.pem"
     reasons = []
     async with http.serve(GOOD, tls=new.server("127.0.0.1")) as server:
-        connection = Connection(f"https://{server.address}", tls=Tls(ca_file=trusted), timeout=PATIENT)
+        connection = Connection(f"https://{server.address}", tls=TlsFiles(ca_file=trusted), timeout=PATIENT)
         async with PrometheusSource(connection) as source:
             for written in (None, b"not a certificate", old, right, old, right, right):
                 if written is not None:
@@ -442,7 +442,7 @@ async def test_follows_certificates_that_are_exchanged(tmp_path: Path) -> None:
 async def test_an_encrypted_key_is_missing_and_nobody_is_asked_for_a_password(authority: Authority) -> None:
     pair = authority.issue("controller", password=b"unknown")
     async with http.serve(GOOD, tls=authority.server("127.0.0.1")) as server:
-        tls = Tls(ca_file=authority.cert, cert_file=pair.cert, key_file=pair.key)
+        tls = TlsFiles(ca_file=authority.cert, cert_file=pair.cert, key_file=pair.key)
         reading = await read(f"https://{server.address}", tls=tls)
 
     assert isinstance(reading, Missing)
@@ -523,7 +523,7 @@ def slow_if(word: str) -> http.Respond:
         lambda: Connection("http://prom", headers=(("a", "ü"),)),
         lambda: Connection("http://prom", timeout=timedelta(0)),
         lambda: Connection("http://prom", stale_after=timedelta(seconds=-1)),
-        lambda: Connection("http://prom", bearer_token_file=Path("a"), basic_auth=BasicAuth("b", Path("c"))),
+        lambda: Connection("http://prom", bearer_token_file=Path("a"), basic_auth=HttpBasicAuth("b", Path("c"))),
     ],
     ids=[
         "bare",

@@ -13,21 +13,21 @@ from beamlit_controller.core.signals import Missing, PodSample, PodSamples, Read
 from beamlit_controller.core.spec import (
     AverageValue,
     BasicCredential,
-    MetricIdentifier,
-    MetricServiceRef,
+    MetricService,
     ModelKey,
     PodsMetric,
+    RemoteTls,
     Scheme,
     SecretKey,
-    Tls,
+    SeriesSelector,
 )
 from beamlit_controller.scrape.source import ScrapeSource
 from fakes import http
 from fakes.tls import Authority
 
 AT = builders.NOW
-QUEUE = PodsMetric(MetricIdentifier("queue"), AverageValue(1_000))
-PLAIN = MetricServiceRef("llama", 8000)
+QUEUE = PodsMetric(SeriesSelector("queue"), AverageValue(1_000))
+PLAIN = MetricService("llama", 8000)
 TOKEN, PASSWORD, CA = SecretKey("key", "token"), SecretKey("key", "password"), SecretKey("trust", "ca.crt")
 SPEC = builders.spec(metrics=(QUEUE,), metric_service=PLAIN)
 PAGE = http.page("queue 3\n")
@@ -64,7 +64,7 @@ def source(secrets: Secrets, *endpoints: str) -> ScrapeSource:
     )
 
 
-async def read(secrets: Secrets, endpoint: str, service: MetricServiceRef) -> Reading:
+async def read(secrets: Secrets, endpoint: str, service: MetricService) -> Reading:
     async with source(secrets, endpoint) as reader:
         return await reader.read(replace(SPEC, metric_service=service), QUEUE, at=AT)
 
@@ -166,8 +166,8 @@ async def test_a_server_without_metrics_says_what_to_start_it_with(secrets: Secr
 # TLS.
 
 
-def over_tls(server_name: str | None = "llama.models.svc") -> MetricServiceRef:
-    return replace(PLAIN, scheme=Scheme.HTTPS, tls=Tls(CA, server_name))
+def over_tls(server_name: str | None = "llama.models.svc") -> MetricService:
+    return replace(PLAIN, scheme=Scheme.HTTPS, tls=RemoteTls(CA, server_name))
 
 
 async def test_a_server_is_verified_by_its_authority_and_the_name_given(secrets: Secrets, authority: Authority) -> None:

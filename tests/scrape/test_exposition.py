@@ -14,7 +14,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 import builders
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.core.spec import Aggregation, LabelSelector, MetricIdentifier, Operator, Requirement
+from beamlit_controller.core.spec import Aggregation, Operator, Requirement, Selector, SeriesSelector
 from beamlit_controller.scrape import exposition
 from beamlit_controller.scrape.exposition import Page, Total
 
@@ -22,7 +22,7 @@ AT = builders.NOW
 SECONDS = int(AT.timestamp())
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-EVERYTHING = LabelSelector()
+EVERYTHING = Selector()
 
 VLLM = r"""
 # HELP vllm:num_requests_waiting Number of requests waiting to be processed.
@@ -48,13 +48,13 @@ requests 5
 def total(
     page: str | bytes,
     name: str,
-    selector: LabelSelector = EVERYTHING,
+    selector: Selector = EVERYTHING,
     *,
     content_type: str = TEXT,
     aggregation: Aggregation = Aggregation.SUM,
 ) -> Total | Missing:
     body = page.encode() if isinstance(page, str) else page
-    metric = MetricIdentifier(name, selector)
+    metric = SeriesSelector(name, selector)
     page_ = Page(body, content_type)
     return exposition.total(page_, metric, at=AT, stale_after=timedelta(seconds=90), aggregation=aggregation)
 
@@ -69,8 +69,8 @@ def reason(found: Total | Missing) -> Reason:
     return found.reason
 
 
-def labels(**wanted: str) -> LabelSelector:
-    return LabelSelector(tuple(wanted.items()))
+def labels(**wanted: str) -> Selector:
+    return Selector(tuple(wanted.items()))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_adds_up_the_series_of_the_name_as_it_stands_on_the_page(name: str, expe
 
 
 def test_only_the_series_that_the_selector_selects() -> None:
-    second = LabelSelector((), (Requirement("engine", Operator.NOT_IN, ("0",)),))
+    second = Selector((), (Requirement("engine", Operator.NOT_IN, ("0",)),))
 
     assert milli(total(VLLM, "vllm:num_requests_waiting", labels(engine="0"))) == 3_000
     assert milli(total(VLLM, "vllm:num_requests_waiting", second)) == 4_500
@@ -105,7 +105,7 @@ ENGINES = "".join(f'cache{{engine="{number}"}} {value}\n' for number, value in e
 def test_the_series_of_one_server_are_aggregated_as_asked(aggregation: Aggregation, expected: int) -> None:
     found = exposition.total(
         Page(ENGINES.encode(), TEXT),
-        MetricIdentifier("cache"),
+        SeriesSelector("cache"),
         at=AT,
         stale_after=timedelta(seconds=90),
         aggregation=aggregation,
@@ -124,7 +124,7 @@ def test_a_mean_is_rounded_away_from_zero_and_none_of_the_largest_numbers_is_los
 
 
 def first(page: str, *names: str) -> Total | Missing:
-    identifiers = map(MetricIdentifier, names)
+    identifiers = map(SeriesSelector, names)
     return exposition.first(Page(page.encode(), TEXT), identifiers, at=AT, stale_after=timedelta(seconds=90))
 
 

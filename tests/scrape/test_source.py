@@ -15,12 +15,12 @@ from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, PodSample, PodSamples, Reading
 from beamlit_controller.core.spec import (
     AverageValue,
-    LabelSelector,
-    MetricIdentifier,
-    MetricServiceRef,
+    MetricService,
     ModelKey,
     OffloadSpec,
     PodsMetric,
+    Selector,
+    SeriesSelector,
 )
 from beamlit_controller.scrape import source as scrape
 from beamlit_controller.scrape.source import ScrapeSource
@@ -34,11 +34,11 @@ PATIENT = timedelta(seconds=60)  # for what does, however busy the machine is
 
 
 def metric(name: str, **labels: str) -> PodsMetric:
-    return PodsMetric(MetricIdentifier(name, LabelSelector(tuple(labels.items()))), AverageValue(1_000))
+    return PodsMetric(SeriesSelector(name, Selector(tuple(labels.items()))), AverageValue(1_000))
 
 
 WAITING, RUNNING = metric("vllm:num_requests_waiting"), metric("vllm:num_requests_running")
-SPEC = builders.spec(metrics=(WAITING, RUNNING), metric_service=MetricServiceRef("llama", 8000))
+SPEC = builders.spec(metrics=(WAITING, RUNNING), metric_service=MetricService("llama", 8000))
 
 
 def page(waiting: float = 3, running: float = 8) -> http.Respond:
@@ -72,7 +72,7 @@ async def test_reads_the_metric_from_each_server() -> None:
 
 
 async def test_asks_for_the_path_and_the_text_format() -> None:
-    spec = replace(SPEC, metric_service=MetricServiceRef("llama", 8000, "/v1/metrics?model=a b"))
+    spec = replace(SPEC, metric_service=MetricService("llama", 8000, "/v1/metrics?model=a b"))
     async with servers(GOOD) as (server,):
         await read(server.address, spec=spec)
 
@@ -260,7 +260,7 @@ async def test_a_changed_spec_asks_again_in_the_same_round() -> None:
 
 
 async def test_models_do_not_share_their_pages() -> None:
-    other = replace(SPEC, key=ModelKey("models", "other"), metric_service=MetricServiceRef("llama", 8000, "/other"))
+    other = replace(SPEC, key=ModelKey("models", "other"), metric_service=MetricService("llama", 8000, "/other"))
     answers = http.by_path(metrics=page(1), other=page(2))
     async with servers(answers) as (server,), reader(server.address) as source:
         readings = await asyncio.gather(*(source.read(spec, WAITING, at=AT) for spec in (SPEC, other)))

@@ -15,7 +15,7 @@ from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.standalone import process
 from beamlit_controller.standalone.gateway import Gateway
 from beamlit_controller.standalone.gateways import Gateways
-from beamlit_controller.standalone.shape import BOOTSTRAP, Shape
+from beamlit_controller.standalone.shape import BOOTSTRAP, GatewayTemplate
 from waiting import eventually
 
 LLAMA, MISTRAL = ModelKey("default", "llama"), ModelKey("default", "mistral")
@@ -32,13 +32,15 @@ def written(_: OffloadSpec, __: Path) -> Mapping[str, str]:
 
 def shape(
     script: str | Callable[[Path], str], *, files: Callable[[OffloadSpec, Path], Mapping[str, str]] = written
-) -> Shape:
+) -> GatewayTemplate:
     """Give gateways that are a script of the shell."""
 
     def command(directory: Path) -> Sequence[str]:
         return ["/bin/sh", "-c", script if isinstance(script, str) else script(directory), str(directory / BOOTSTRAP)]
 
-    return Shape(files=files, command=command, secrets=lambda _: [], figures="", attempts=lambda _: Attempts())
+    return GatewayTemplate(
+        files=files, command=command, secrets=lambda _: [], figures="", attempts=lambda _: Attempts()
+    )
 
 
 def pids(directory: Path) -> list[int]:

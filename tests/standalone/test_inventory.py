@@ -2,10 +2,10 @@
 
 import builders
 from beamlit_controller.core.signals import LocalHealth, Ready
-from beamlit_controller.core.spec import MetricServiceRef, ServiceRef
+from beamlit_controller.core.spec import LocalService, MetricService
 from beamlit_controller.standalone.inventory import Endpoints
 
-SPEC = builders.spec(service=ServiceRef("llama", 8000))
+SPEC = builders.spec(service=LocalService("llama", 8000))
 SERVICES = {"models/llama": ("127.0.0.1:8000", "127.0.0.1:8001")}
 
 
@@ -26,7 +26,7 @@ async def test_without_a_word_of_the_gateway_every_endpoint_is_ready() -> None:
 
 
 async def test_servers_are_counted_where_they_serve_and_metrics_where_they_are_read() -> None:
-    spec = builders.spec(service=ServiceRef("llama", 8000), metric_service=MetricServiceRef("metrics", 9000))
+    spec = builders.spec(service=LocalService("llama", 8000), metric_service=MetricService("metrics", 9000))
     services = {**SERVICES, "models/metrics": ("127.0.0.1:9000",)}
 
     found = await Endpoints(services, lambda _: {"127.0.0.1:8000"}).survey(spec)

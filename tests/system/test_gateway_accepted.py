@@ -15,7 +15,7 @@ from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.envoy import command, config, remote_stats
 from beamlit_controller.envoy.place import Place
 from beamlit_controller.standalone.gateway import Gateway
-from beamlit_controller.standalone.shape import Shape
+from beamlit_controller.standalone.shape import GatewayTemplate
 from fakes import client
 from fakes.ports import free_port
 from fakes.upstream import upstream
@@ -33,7 +33,7 @@ BAD = "bad"
 """The environment of specs of which Envoy shall refuse a file."""
 
 
-def shape(local: str, front: str, case: str) -> Shape:
+def shape(local: str, front: str, case: str) -> GatewayTemplate:
     """Give real gateways; of a spec that is marked as bad, one file is such that Envoy refuses it."""
     name, good, bad = REFUSED[case]
 
@@ -46,7 +46,7 @@ def shape(local: str, front: str, case: str) -> Shape:
         marked = given[name].replace('"version_info": "', '"version_info": "other-', 1)
         return {**given, name: marked.replace(good, bad)}
 
-    return Shape(
+    return GatewayTemplate(
         files=files,
         command=lambda directory: command.command(directory, concurrency=1, drain=timedelta(seconds=1)),
         secrets=lambda _: [],

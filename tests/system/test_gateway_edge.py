@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import builders
-from beamlit_controller.core.spec import Gateway, Overflow
+from beamlit_controller.core.spec import GatewaySpec, Overflow
 from fakes import client
 from fakes.gateway import gateway, to
 from fakes.trouble import says
@@ -47,7 +47,7 @@ async def test_a_body_up_to_the_default_limit_is_replayed_in_whole(tmp_path: Pat
 
 
 async def test_a_gateway_knows_how_much_of_its_memory_it_uses(tmp_path: Path) -> None:
-    spec = builders.spec(gateway=Gateway(resources=(("limits", "memory", "64Mi"),)))
+    spec = builders.spec(gateway=GatewaySpec(resources=(("limits", "memory", "64Mi"),)))
     async with upstream("local") as local, gateway(spec, tmp_path, local=[local]) as gate:
         await eventually(lambda: gate.stat("overload.envoy.resource_monitors.fixed_heap.pressure"))
         pressure = await gate.stat("overload.envoy.resource_monitors.fixed_heap.pressure")

@@ -12,7 +12,7 @@ import builders
 from beamlit_controller.core import remote_health
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.remote_health import Judged
-from beamlit_controller.core.spec import ApiKey, HealthCheck, OnRemoteFailure, Scheme, SecretKey, Tls
+from beamlit_controller.core.spec import ApiKey, HealthCheck, OnRemoteFailure, RemoteTls, Scheme, SecretKey
 from beamlit_controller.envoy import remote_stats
 from fakes import client, load, secrets
 from fakes.gateway import Gateway, free_port, gateway, to
@@ -83,7 +83,7 @@ async def test_a_remote_with_a_bad_certificate_gets_nothing_and_local_answers(tm
         upstream("local") as local,
         upstream("remote", tls=issuer.server(name, expired=case == "expired")) as remote,
     ):
-        backend = to(remote, scheme=Scheme.HTTPS, tls=Tls(SecretKey("remote", "ca.crt"), NAME))
+        backend = to(remote, scheme=Scheme.HTTPS, tls=RemoteTls(SecretKey("remote", "ca.crt"), NAME))
         async with gateway(builders.spec(remote=backend), tmp_path, local=[local], share=100) as gate:
             tally = await load.ask(gate.front, requests=50, connections=1)
             lines = await gate.log(50 + KNOWN)
@@ -300,7 +300,7 @@ async def test_the_gateways_figures_tell_why_the_remote_fails(tmp_path: Path, ca
         if case == "no address":
             backend = replace(backend, host="no-such-host.invalid")
         if case in {*TLS, "no TLS"}:
-            backend = replace(backend, scheme=Scheme.HTTPS, tls=Tls(SecretKey("remote", "ca"), NAME))
+            backend = replace(backend, scheme=Scheme.HTTPS, tls=RemoteTls(SecretKey("remote", "ca"), NAME))
         async with gateway(builders.spec(remote=backend), tmp_path, local=[local], share=100) as gate:
             served_by = (await client.ask(gate.front)).header("x-offload-served-by")
             page = await client.get(gate.place.stats, "/stats/prometheus")

@@ -14,7 +14,7 @@ import pytest
 import websockets
 
 import builders
-from beamlit_controller.core.spec import Overflow, RemoteBackend, Scheme, SecretKey, Tls
+from beamlit_controller.core.spec import Overflow, RemoteBackend, RemoteTls, Scheme, SecretKey
 from fakes import client, http1
 from fakes.completions import completions
 from fakes.gateway import Gateway, free_port, gateway, to
@@ -260,7 +260,7 @@ async def _gateway(folder: Path, side: str, answer: Answer) -> AsyncIterator[Gat
 
 @asynccontextmanager
 async def _gateway_to(folder: Path, side: str, port: int) -> AsyncIterator[Gateway]:
-    trust = Tls(SecretKey("remote", "ca.crt"), NAME)
+    trust = RemoteTls(SecretKey("remote", "ca.crt"), NAME)
     there = RemoteBackend(Scheme.HTTPS, "127.0.0.1", port if side == "remote" else 9, tls=trust)
     local = [f"127.0.0.1:{port}"] if side == "local" else []
     async with gateway(builders.spec(remote=there), folder, local=local, share=100 * (side == "remote")) as gate:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import builders
-from beamlit_controller.core.spec import Scheme, SecretKey, Tls
+from beamlit_controller.core.spec import RemoteTls, Scheme, SecretKey
 from fakes import client, load
 from fakes.gateway import gateway, to
 from fakes.tls import Authority
@@ -30,7 +30,7 @@ async def test_speaks_to_the_name_it_verifies(tmp_path: Path, authority: Authori
     served, names = authority.server(NAME), []
     served.sni_callback = lambda _, name, __: names.append(name)
     async with upstream("remote", tls=served) as remote:
-        backend = to(remote, tls=Tls(OWN_CA, NAME))
+        backend = to(remote, tls=RemoteTls(OWN_CA, NAME))
         async with gateway(builders.spec(remote=backend), tmp_path, share=100) as gate:
             answer = await client.ask(gate.front, "/v1/chat")
 
@@ -43,7 +43,7 @@ async def test_verifies_the_host_where_no_other_name_is_given(tmp_path: Path, au
     served, names = authority.server("localhost"), []
     served.sni_callback = lambda _, name, __: names.append(name)
     async with upstream("remote", tls=served) as remote:
-        backend = to(remote, host="localhost", tls=Tls(OWN_CA))
+        backend = to(remote, host="localhost", tls=RemoteTls(OWN_CA))
         async with gateway(builders.spec(remote=backend), tmp_path, share=100) as gate:
             answer = await client.ask(gate.front)
 
@@ -56,7 +56,7 @@ async def test_verifies_an_address_by_address_and_names_nobody(tmp_path: Path, a
     served.sni_callback = lambda _, name, __: names.append(name)
     async with (
         upstream("remote", tls=served) as remote,
-        gateway(builders.spec(remote=to(remote, tls=Tls(OWN_CA))), tmp_path, share=100) as gate,
+        gateway(builders.spec(remote=to(remote, tls=RemoteTls(OWN_CA))), tmp_path, share=100) as gate,
     ):
         answer = await client.ask(gate.front)
 
@@ -65,7 +65,7 @@ async def test_verifies_an_address_by_address_and_names_nobody(tmp_path: Path, a
 
 async def test_takes_a_wildcard_for_the_names_it_covers(tmp_path: Path, authority: Authority) -> None:
     async with upstream("remote", tls=authority.server("*.example.test")) as remote:
-        backend = to(remote, tls=Tls(OWN_CA, NAME))
+        backend = to(remote, tls=RemoteTls(OWN_CA, NAME))
         async with gateway(builders.spec(remote=backend), tmp_path, share=100) as gate:
             answer = await client.ask(gate.front)
 
@@ -96,7 +96,7 @@ async def test_a_remote_that_is_not_who_it_should_be_gets_nothing(tmp_path: Path
     ours, theirs = _authority(tmp_path, "ours"), Authority(tmp_path, "theirs")
     served = {"unknown authority": theirs.server(NAME), "wrong name": ours.server("other.test"), "no TLS": None}[case]
     async with upstream("local") as local, upstream("remote", tls=served) as remote:
-        backend = to(remote, scheme=Scheme.HTTPS, tls=Tls(OWN_CA, NAME))
+        backend = to(remote, scheme=Scheme.HTTPS, tls=RemoteTls(OWN_CA, NAME))
         async with gateway(builders.spec(remote=backend), tmp_path, local=[local], share=100) as gate:
             tally = await load.ask(gate.front, requests=10, connections=10)
             lines = await gate.log(20)
@@ -112,7 +112,7 @@ async def test_an_old_tls_is_not_spoken(tmp_path: Path, authority: Authority) ->
     with pytest.deprecated_call():
         served.maximum_version = ssl.TLSVersion.TLSv1_1
     async with upstream("local") as local, upstream("remote", tls=served) as remote:
-        backend = to(remote, tls=Tls(OWN_CA, NAME))
+        backend = to(remote, tls=RemoteTls(OWN_CA, NAME))
         async with gateway(builders.spec(remote=backend), tmp_path, local=[local], share=100) as gate:
             answer = await client.ask(gate.front)
             lines = await gate.log(2)
@@ -123,7 +123,7 @@ async def test_an_old_tls_is_not_spoken(tmp_path: Path, authority: Authority) ->
 
 async def test_a_new_authority_is_trusted_without_a_restart(tmp_path: Path, authority: Authority) -> None:
     async with upstream("local") as local, upstream("remote", tls=authority.server(NAME)) as remote:
-        backend = to(remote, tls=Tls(OWN_CA, NAME))
+        backend = to(remote, tls=RemoteTls(OWN_CA, NAME))
         async with gateway(builders.spec(remote=backend), tmp_path, local=[local], share=100) as gate:
             await client.ask(gate.front)
             await remote.stop()
@@ -137,7 +137,7 @@ async def test_local_serves_until_the_authoritys_certificate_is_there(tmp_path: 
     there = tmp_path / "remote" / OWN_CA.key
     there.unlink()
     async with upstream("local") as local, upstream("remote", tls=authority.server(NAME)) as remote:
-        backend = to(remote, tls=Tls(OWN_CA, NAME))
+        backend = to(remote, tls=RemoteTls(OWN_CA, NAME))
         async with gateway(builders.spec(remote=backend), tmp_path, local=[local], share=100) as gate:
             tally = await load.ask(gate.front, requests=20)
             assert remote.connections == 0

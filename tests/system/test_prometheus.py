@@ -13,10 +13,10 @@ from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, Reading, Sample
 from beamlit_controller.core.spec import (
     ExternalMetric,
-    LabelSelector,
-    MetricIdentifier,
     Operator,
     Requirement,
+    Selector,
+    SeriesSelector,
     Value,
 )
 from beamlit_controller.prometheus.connection import Connection
@@ -109,15 +109,15 @@ async def server() -> AsyncIterator[Prometheus]:
 async def ask(
     server: Prometheus,
     name: str,
-    selector: LabelSelector = builders.QUEUE.metric.selector,
+    selector: Selector = builders.QUEUE.metric.selector,
     **connection: Any,  # noqa: ANN401 - whatever the fields of Connection take
 ) -> Reading:
     async with PrometheusSource(Connection(f"http://{server.address}", **{"timeout": PATIENT} | connection)) as source:
         return await read(source, name, selector)
 
 
-async def read(source: PrometheusSource, name: str, selector: LabelSelector) -> Reading:
-    metric = ExternalMetric(MetricIdentifier(name, selector), Value(1_000))
+async def read(source: PrometheusSource, name: str, selector: Selector) -> Reading:
+    metric = ExternalMetric(SeriesSelector(name, selector), Value(1_000))
     return await source.read(SPEC, metric, at=datetime.now(UTC))
 
 
@@ -132,7 +132,7 @@ def reason(reading: Reading) -> Reason:
 
 
 async def test_sums_the_series_of_a_name_and_its_labels(server: Prometheus) -> None:
-    llama = LabelSelector((("model_name", "llama"),))
+    llama = Selector((("model_name", "llama"),))
 
     assert milli(await ask(server, "queue:waiting")) == 107_500
     assert milli(await ask(server, "queue:waiting", llama)) == 7_500
@@ -153,16 +153,16 @@ async def test_sums_the_series_of_a_name_and_its_labels(server: Prometheus) -> N
 async def test_expressions_mean_what_they_mean_in_kubernetes(
     server: Prometheus, requirement: Requirement, expected: int
 ) -> None:
-    assert milli(await ask(server, "queue:waiting", LabelSelector((), (requirement,)))) == expected
+    assert milli(await ask(server, "queue:waiting", Selector((), (requirement,)))) == expected
 
 
 async def test_every_value_means_exactly_itself(server: Prometheus) -> None:
     everything = sum(range(1, len(VALUES) + 1))
     async with PrometheusSource(Connection(f"http://{server.address}", timeout=PATIENT)) as source:
         for number, value in enumerate(VALUES, 1):
-            equal = LabelSelector((("v", value),))
-            among = LabelSelector((), (Requirement("v", Operator.IN, (value, "not there")),))
-            without = LabelSelector((), (Requirement("v", Operator.NOT_IN, (value, "not there")),))
+            equal = Selector((("v", value),))
+            among = Selector((), (Requirement("v", Operator.IN, (value, "not there")),))
+            without = Selector((), (Requirement("v", Operator.NOT_IN, (value, "not there")),))
 
             assert milli(await read(source, "nasty", equal)) == number * 1000, value
             assert milli(await read(source, "nasty", among)) == number * 1000, value
@@ -170,7 +170,7 @@ async def test_every_value_means_exactly_itself(server: Prometheus) -> None:
 
 
 async def test_long_lists_of_values_are_asked_too(server: Prometheus) -> None:
-    selector = LabelSelector((), (Requirement("v", Operator.IN, tuple(VALUES) * 10),))
+    selector = Selector((), (Requirement("v", Operator.IN, tuple(VALUES) * 10),))
 
     assert milli(await ask(server, "nasty", selector)) == sum(range(1, len(VALUES) + 1)) * 1000
 
@@ -225,7 +225,7 @@ async def test_a_sample_older_than_stale_after_is_no_value(server: Prometheus) -
 
 async def test_an_address_that_is_no_prometheus_says_so(server: Prometheus) -> None:
     async with PrometheusSource(Connection(f"http://{server.address}/prefix", timeout=PATIENT)) as source:
-        elsewhere = await read(source, "nasty", LabelSelector())
+        elsewhere = await read(source, "nasty", Selector())
 
     assert isinstance(elsewhere, Missing)
     assert elsewhere.reason is Reason.HTTP_ERROR
@@ -268,11 +268,11 @@ async def test_goes_on_where_it_was_when_prometheus_comes_back() -> None:
     async with http.serve(http.page("queue 3\n")) as exporter, prometheus(scrape=[exporter.address]) as server:
         await server.scraped("queue")
         async with PrometheusSource(Connection(f"http://{server.address}", timeout=PATIENT)) as source:
-            before = await read(source, "queue", LabelSelector())
+            before = await read(source, "queue", Selector())
             await server.stop(kill=True)
-            during = await read(source, "queue", LabelSelector())
+            during = await read(source, "queue", Selector())
             await server.start()
-            after = await read(source, "queue", LabelSelector())
+            after = await read(source, "queue", Selector())
 
     assert milli(before) == 3_000
     assert reason(during) is Reason.CONNECTION_FAILED

@@ -9,7 +9,7 @@ from beamlit_controller.controller.ports import Clock
 from beamlit_controller.core import cycle
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.spec import ModelKey
-from beamlit_controller.telemetry.liveness import Check, Pulse
+from beamlit_controller.telemetry.liveness import Check, Liveness
 from builders import NOW, signals, spec
 
 LLAMA, MISTRAL = ModelKey("models", "llama"), ModelKey("models", "mistral")
@@ -20,21 +20,21 @@ class Settable(Clock, Protocol):
 
 
 @pytest.fixture
-def pulse(clock: Settable) -> Pulse:
-    return Pulse(clock, timedelta(seconds=30))
+def pulse(clock: Settable) -> Liveness:
+    return Liveness(clock, timedelta(seconds=30))
 
 
 def good(key: ModelKey = LLAMA) -> Cycle:
     return cycle.run(spec(key=key), signals(), previous=None, now=NOW)
 
 
-def test_it_is_alive_without_any_model(pulse: Pulse, clock: Settable) -> None:
+def test_it_is_alive_without_any_model(pulse: Liveness, clock: Settable) -> None:
     clock.forward(3600)
 
     assert pulse.alive() == Check(ok=True, text="no model to decide for")
 
 
-def test_it_is_alive_while_a_round_of_any_model_ended_well_within_the_bound(pulse: Pulse, clock: Settable) -> None:
+def test_it_is_alive_while_a_round_of_any_model_ended_well_within_the_bound(pulse: Liveness, clock: Settable) -> None:
     pulse.failed(MISTRAL, RuntimeError())
     clock.forward(20)
     pulse.record(good())
@@ -43,7 +43,7 @@ def test_it_is_alive_while_a_round_of_any_model_ended_well_within_the_bound(puls
     assert pulse.alive() == Check(ok=True, text="the last round that ended well was 30 s ago")
 
 
-def test_it_is_not_when_the_last_good_round_is_older(pulse: Pulse, clock: Settable) -> None:
+def test_it_is_not_when_the_last_good_round_is_older(pulse: Liveness, clock: Settable) -> None:
     pulse.record(good())
     clock.forward(31)
     pulse.failed(LLAMA, RuntimeError())
@@ -53,7 +53,7 @@ def test_it_is_not_when_the_last_good_round_is_older(pulse: Pulse, clock: Settab
     )
 
 
-def test_it_is_not_when_no_round_ever_ended_well(pulse: Pulse, clock: Settable) -> None:
+def test_it_is_not_when_no_round_ever_ended_well(pulse: Liveness, clock: Settable) -> None:
     clock.forward(100)
     pulse.failed(LLAMA, RuntimeError())
     assert pulse.alive().ok
@@ -66,7 +66,7 @@ def test_it_is_not_when_no_round_ever_ended_well(pulse: Pulse, clock: Settable) 
     )
 
 
-def test_models_that_are_gone_are_not_expected_any_more(pulse: Pulse, clock: Settable) -> None:
+def test_models_that_are_gone_are_not_expected_any_more(pulse: Liveness, clock: Settable) -> None:
     pulse.record(good())
     clock.forward(3600)
     pulse.forget(LLAMA)
@@ -77,7 +77,7 @@ def test_models_that_are_gone_are_not_expected_any_more(pulse: Pulse, clock: Set
     assert pulse.alive().ok
 
 
-def test_it_is_ready_once_every_model_had_its_round(pulse: Pulse) -> None:
+def test_it_is_ready_once_every_model_had_its_round(pulse: Liveness) -> None:
     pulse.record(good())
     assert pulse.ready([LLAMA, MISTRAL]) == Check(ok=False, text="no round has ended well yet for models/mistral")
 
@@ -86,13 +86,13 @@ def test_it_is_ready_once_every_model_had_its_round(pulse: Pulse) -> None:
     assert pulse.ready([LLAMA, MISTRAL]) == Check(ok=True, text="2 models, all decided for")
 
 
-def test_a_round_that_failed_does_not_make_it_ready(pulse: Pulse) -> None:
+def test_a_round_that_failed_does_not_make_it_ready(pulse: Liveness) -> None:
     pulse.failed(LLAMA, RuntimeError())
 
     assert not pulse.ready([LLAMA]).ok
 
 
-def test_it_is_not_ready_while_a_gateway_is_down(pulse: Pulse) -> None:
+def test_it_is_not_ready_while_a_gateway_is_down(pulse: Liveness) -> None:
     pulse.record(good())
 
     check = pulse.ready([LLAMA, MISTRAL], gateways_down=[LLAMA])
@@ -100,7 +100,7 @@ def test_it_is_not_ready_while_a_gateway_is_down(pulse: Pulse) -> None:
     assert check.text == "no round has ended well yet for models/mistral; the gateway is down of models/llama"
 
 
-def test_of_many_models_only_some_are_named(pulse: Pulse) -> None:
+def test_of_many_models_only_some_are_named(pulse: Liveness) -> None:
     check = pulse.ready([ModelKey("models", f"m{n}") for n in range(1000)])
 
     assert check.text == (

@@ -13,7 +13,7 @@ from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import PodSamples, Signals
-from beamlit_controller.core.spec import Behavior, ExternalMetric, MetricIdentifier, ModelKey, Value
+from beamlit_controller.core.spec import Behavior, ExternalMetric, ModelKey, SeriesSelector, Value
 from beamlit_controller.core.traffic import Counted, Minute
 from beamlit_controller.telemetry.exposition import Exposition
 from beamlit_controller.telemetry.metrics import LONGEST_LABEL, MetricsSink
@@ -188,7 +188,7 @@ async def test_long_queries_are_cut_and_told_apart_by_their_index(
     registry: CollectorRegistry, sink: MetricsSink
 ) -> None:
     query = f'sum(rate(requests{{path="{"x" * 5000}"}}[1m]))'
-    metrics = tuple(ExternalMetric(MetricIdentifier(f"{query} > {n}"), Value(1000)) for n in range(2))
+    metrics = tuple(ExternalMetric(SeriesSelector(f"{query} > {n}"), Value(1000)) for n in range(2))
     sink.record(one_round(signals(sample(1), sample(2)), metrics=metrics))
 
     scraped = await scrape(registry)

@@ -17,7 +17,7 @@ from beamlit_controller.core.signals import PodSamples, Signals
 from beamlit_controller.core.spec import Behavior, ModelKey, RemoteBackend, Scheme
 from beamlit_controller.core.traffic import Counted, Minute
 from beamlit_controller.telemetry import models
-from beamlit_controller.telemetry.models import ModelsSink, Surroundings
+from beamlit_controller.telemetry.models import ModelDetails, ModelsSink
 from builders import CPU, NOW, QUEUE, RUNNING, missing, pod_samples, sample, signals, spec
 
 KEY = ModelKey("models", "llama")
@@ -213,7 +213,7 @@ def test_models_are_in_order_and_one_can_be_had_alone(clock: Settable) -> None:
 def test_what_surrounds_a_model_is_asked_for_when_somebody_looks(clock: Settable) -> None:
     gateways: dict[ModelKey, dict[str, object]] = {}
     mistakes: list[Problem] = []
-    around = Surroundings(
+    around = ModelDetails(
         gateway=lambda key: gateways.get(key, {}),
         notices=lambda key: (f"{key} is noticed",),
         problems=lambda: mistakes,
@@ -271,7 +271,7 @@ def test_who_reads_the_answer_with_our_views_gets_the_same(clock: Settable) -> N
 def test_what_really_happened_is_shown_beside_what_was_decided(clock: Settable) -> None:
     """With everything sent away because local was down, all that was shown was a share of 0."""
     seen = Minute(timedelta(seconds=60), Counted(in_flight=0, unavailable=120))
-    sink = ModelsSink(clock, Surroundings(minute=lambda _: seen))
+    sink = ModelsSink(clock, ModelDetails(minute=lambda _: seen))
     told(sink, signals(value=2, ready=0, total=1))
 
     traffic = only(sink)["traffic"]

@@ -18,19 +18,19 @@ from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.spec import (
     Behavior,
     ExternalMetric,
-    MetricIdentifier,
     ModelKey,
     OffloadSpec,
     RemoteBackend,
     Scheme,
+    SeriesSelector,
     Value,
 )
 from beamlit_controller.telemetry import page, web
 from beamlit_controller.telemetry.exposition import Exposition
 from beamlit_controller.telemetry.liveness import Check
-from beamlit_controller.telemetry.models import ModelsSink, Surroundings
+from beamlit_controller.telemetry.models import ModelDetails, ModelsSink
 from beamlit_controller.telemetry.page import PageAccess
-from beamlit_controller.telemetry.web import Site
+from beamlit_controller.telemetry.web import WebEndpoints
 from builders import NOW, QUEUE, missing, sample, signals, spec
 from fakes.browser import browser
 from waiting import eventually
@@ -74,9 +74,9 @@ async def serving(
     problems: tuple[Problem, ...] = (),
     address: str = "127.0.0.1:0",
 ) -> AsyncIterator[Controller]:
-    around = Surroundings(gateway=lambda key: (gateways or {}).get(key.name, {}), problems=lambda: problems)
+    around = ModelDetails(gateway=lambda key: (gateways or {}).get(key.name, {}), problems=lambda: problems)
     models = ModelsSink(clock, around)
-    site = Site(lambda: WELL, lambda: WELL, Exposition(CollectorRegistry()), models, access or PageAccess())
+    site = WebEndpoints(lambda: WELL, lambda: WELL, Exposition(CollectorRegistry()), models, access or PageAccess())
     listener = web.bind(address)
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     async with asyncio.TaskGroup() as group:
@@ -199,7 +199,7 @@ async def test_it_shows_the_worst_first_and_whatever_comes_from_outside_as_text(
         serving(clock, gateways={"worse": {"remote": remote, "problem": ""}}, problems=(problem,)) as controller,
         browser(tmp_path) as tab,
     ):
-        controller.tell("fine", whole=replace(LLAMA, metrics=(ExternalMetric(MetricIdentifier(FORGED), Value(9000)),)))
+        controller.tell("fine", whole=replace(LLAMA, metrics=(ExternalMetric(SeriesSelector(FORGED), Value(9000)),)))
         controller.tell("worse", 25)
         controller.models.failed(ModelKey("models", FORGED), KeyError(FORGED))
 
@@ -270,7 +270,7 @@ async def test_it_follows_by_itself_keeps_the_focus_and_tells_when_nobody_answer
 async def test_it_fits_a_phone_is_dark_where_asked_for_and_has_words_for_who_does_not_see_it(
     clock: Clock, tmp_path: Path
 ) -> None:
-    long = ExternalMetric(MetricIdentifier("sum_of_" + "very_" * 30 + "long"), Value(1000))
+    long = ExternalMetric(SeriesSelector("sum_of_" + "very_" * 30 + "long"), Value(1000))
     async with serving(clock) as controller, browser(tmp_path) as tab:
         decided = controller.tell("llama", 25, replace(LLAMA, metrics=(QUEUE,)))
         clock.forward(60)

@@ -23,7 +23,7 @@ from beamlit_controller.telemetry.exposition import Exposition
 from beamlit_controller.telemetry.liveness import Check
 from beamlit_controller.telemetry.metrics import MetricsSink
 from beamlit_controller.telemetry.models import ModelsSink
-from beamlit_controller.telemetry.web import Site
+from beamlit_controller.telemetry.web import WebEndpoints
 from builders import NOW, missing, signals, spec
 from waiting import eventually
 
@@ -40,7 +40,7 @@ class Health:
 class Served:
     """A site that is served, what it is made of, and a client of it."""
 
-    site: Site
+    site: WebEndpoints
     health: Health
     metrics: MetricsSink
     client: httpx2.AsyncClient
@@ -57,7 +57,7 @@ class Served:
 @contextlib.asynccontextmanager
 async def serving(clock: Clock, address: str = "127.0.0.1:0") -> AsyncIterator[Served]:
     health, registry = Health(), CollectorRegistry()
-    site = Site(lambda: health.alive, lambda: health.ready, Exposition(registry), ModelsSink(clock))
+    site = WebEndpoints(lambda: health.alive, lambda: health.ready, Exposition(registry), ModelsSink(clock))
     listener = web.bind(address)
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -251,7 +251,7 @@ async def test_an_answer_under_way_is_finished_when_it_ends(clock: Clock) -> Non
 
 
 async def test_it_closes_the_socket_when_cancelled_before_it_began(clock: Clock) -> None:
-    site = Site(Check, Check, Exposition(CollectorRegistry()), ModelsSink(clock))
+    site = WebEndpoints(Check, Check, Exposition(CollectorRegistry()), ModelsSink(clock))
     listener = web.bind("127.0.0.1:0")
     task = asyncio.create_task(web.run(site, listener))
     await asyncio.sleep(0)

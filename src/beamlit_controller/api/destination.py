@@ -7,7 +7,7 @@ from beamlit_controller.core import spec
 from beamlit_controller.core.spec import Scheme
 
 
-def backend(given: remote.RemoteBackend, *, workspace: str, model: str) -> spec.RemoteBackend:
+def backend(given: remote.RemoteBackendConfig, *, workspace: str, model: str) -> spec.RemoteBackend:
     """Give the remote of a model. An IPv6 host stands without its brackets."""
     address = addresses.parse(given.host, default_port=addresses.port_of(given.scheme))
     return spec.RemoteBackend(
@@ -43,11 +43,11 @@ def _key(given: remote.SecretKeySelector) -> spec.SecretKey:
     return spec.SecretKey(given.name, given.key)
 
 
-def _tls(given: remote.TlsConfig | None) -> spec.Tls:
+def _tls(given: remote.TlsConfig | None) -> spec.RemoteTls:
     if given is None:
-        return spec.Tls()
-    return spec.Tls(_key(given.ca_secret_ref) if given.ca_secret_ref else None, given.server_name)
+        return spec.RemoteTls()
+    return spec.RemoteTls(_key(given.ca_secret_ref) if given.ca_secret_ref else None, given.server_name)
 
 
-def _health_check(given: remote.HealthCheck | None) -> spec.HealthCheck | None:
+def _health_check(given: remote.HealthCheckConfig | None) -> spec.HealthCheck | None:
     return spec.HealthCheck(given.path, timedelta(seconds=given.period_seconds)) if given else None

@@ -6,7 +6,7 @@ from typing import Final
 
 from beamlit_controller.api.problems import Notice
 from beamlit_controller.core.spec import (
-    Gateway,
+    GatewaySpec,
     OffloadSpec,
     RoutingMode,
 )
@@ -30,7 +30,7 @@ def not_in_effect(spec: OffloadSpec) -> tuple[Notice, ...]:
     )
 
 
-_GATEWAY = Gateway()
+_GATEWAY = GatewaySpec()
 
 PENDING: Final = (
     Pending(

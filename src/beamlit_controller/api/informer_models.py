@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from beamlit_controller.api import addresses, scalars
-from beamlit_controller.api.model import Model
+from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.rules import AtMostOne, Mistake, Rule, Together, dig
 from beamlit_controller.api.scalars import Word
 
@@ -15,14 +15,14 @@ DEFAULT_PERIOD_SECONDS = 5
 DIRECT_PERIOD_SECONDS = 1
 
 
-class BasicAuth(Model):
+class BasicAuthConfig(StrictModel):
     """User and password."""
 
     username: Word = Field(description="The user.")
     password_file: Word = Field(description="The file that has the password.")
 
 
-class ClientTls(Model):
+class ClientTlsConfig(StrictModel):
     """How the server's certificate is verified, and the one shown to it."""
 
     rules: ClassVar[tuple[Rule, ...]] = (Together("certFile", "keyFile"),)
@@ -58,14 +58,14 @@ def _address(text: str) -> str:
     return text
 
 
-class Prometheus(Model):
+class PrometheusConfig(StrictModel):
     """Where Prometheus is, and how it is asked."""
 
     rules: ClassVar[tuple[Rule, ...]] = (AtMostOne(("bearerTokenFile", "basicAuth")),)
     address: Annotated[str, AfterValidator(_address)] = Field(description=f"host:port or a URL: {EXAMPLE_ADDRESS}.")
     bearer_token_file: Word | None = Field(default=None, description="The file that has a bearer token.")
-    basic_auth: BasicAuth | None = Field(default=None, description="User and password.")
-    tls: ClientTls | None = Field(default=None, description="How an https address is verified.")
+    basic_auth: BasicAuthConfig | None = Field(default=None, description="User and password.")
+    tls: ClientTlsConfig | None = Field(default=None, description="How an https address is verified.")
     headers: dict[str, str] = Field(
         default={},
         description="Headers of each query, such as a tenant's X-Scope-OrgID. `$namespace` in a value stands for the model's "
@@ -117,7 +117,7 @@ class Prometheus(Model):
 _CREDENTIAL = "a credential does not belong here: bearerTokenFile or basicAuth take it from a file"
 
 
-class MetricInformer(Model):
+class MetricInformer(StrictModel):
     """Where metrics are read, and how often."""
 
     type: Literal["kubernetes", "prometheus"] = Field(
@@ -129,7 +129,7 @@ class MetricInformer(Model):
         description="Seconds between two evaluations. By default 5, or 1 for a model whose metrics are all read straight "
         "from its servers.",
     )
-    prometheus: Prometheus | None = Field(default=None, description="With type prometheus.")
+    prometheus: PrometheusConfig | None = Field(default=None, description="With type prometheus.")
     secrets_directory: Word | None = Field(
         default=None,
         description="Where the Secrets are that a `metricServiceRef` names: a Secret's key is the file "

@@ -12,21 +12,21 @@ INFORMER = "config.metricInformer"
 
 
 @dataclass(frozen=True, slots=True)
-class Trigger:
+class ConvertedTrigger:
     """One trigger, and what there is to know; no metric where there is none like it."""
 
     metric: Json | None
     notes: tuple[Notice, ...] = ()
 
 
-def triggers(scaled: Mapping[str, Any]) -> Iterator[Trigger]:
+def triggers(scaled: Mapping[str, Any]) -> Iterator[ConvertedTrigger]:
     """Give the metric of each trigger."""
     given = dig(scaled, ("spec", "triggers"))
     for index, each in enumerate(given if isinstance(given, list) else ()):
         yield trigger(each, f"spec.triggers[{index}]")
 
 
-def trigger(given: object, field: str) -> Trigger:
+def trigger(given: object, field: str) -> ConvertedTrigger:
     """Give the metric of one trigger."""
     kind = dig(given, ("type",))
     metadata = dig(given, ("metadata",))
@@ -34,12 +34,12 @@ def trigger(given: object, field: str) -> Trigger:
     trigger = dict(given) if isinstance(given, Mapping) else {}
     match kind:
         case "prometheus":
-            return Trigger(_query(trigger, words), tuple(_noted(trigger, words, field)))
+            return ConvertedTrigger(_query(trigger, words), tuple(_noted(trigger, words, field)))
         case "cpu" | "memory":
-            return Trigger(_resource(kind, trigger, words), tuple(_activation(words, field)))
+            return ConvertedTrigger(_resource(kind, trigger, words), tuple(_activation(words, field)))
         case _:
             said = f"no equal of a trigger of type {kind}: have Prometheus scrape it, and write a query as an External metric"
-            return Trigger(None, (Notice(field, said),))
+            return ConvertedTrigger(None, (Notice(field, said),))
 
 
 def notes(scaled: Mapping[str, Any]) -> Iterator[Notice]:

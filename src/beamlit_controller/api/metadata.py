@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field, JsonValue
 
 from beamlit_controller.api import problems, scalars
-from beamlit_controller.api.model import Model
+from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.scalars import DnsLabel
 from beamlit_controller.core.spec import Rejected
 
@@ -33,7 +33,7 @@ def _name(text: str) -> str:
     return text
 
 
-class ObjectMeta(Model):
+class ObjectMeta(StrictModel):
     """The metadata that every Kubernetes object has; only what is read here is checked."""
 
     name: Annotated[str, AfterValidator(_name)]

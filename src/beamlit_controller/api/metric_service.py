@@ -5,20 +5,20 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from beamlit_controller.api import addresses
-from beamlit_controller.api.model import Model
+from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.remote import SecretKeySelector, TlsNeedsHttps
 from beamlit_controller.api.rules import AtMostOne, Rule
 from beamlit_controller.api.scalars import DnsLabel, Port, RequestPath, Word
 
 
-class MetricBasicAuth(Model):
+class MetricBasicAuth(StrictModel):
     """User and password."""
 
     username: Word = Field(description="The user.")
     password_secret_ref: SecretKeySelector = Field(description="Where the password is.")
 
 
-class MetricTls(Model):
+class MetricTls(StrictModel):
     """How the servers' certificates are verified. They always are."""
 
     ca_secret_ref: SecretKeySelector | None = Field(
@@ -30,7 +30,7 @@ class MetricTls(Model):
     )
 
 
-class MetricServiceRef(Model):
+class MetricServiceRef(StrictModel):
     """Where the servers' own metrics are read."""
 
     rules: ClassVar[tuple[Rule, ...]] = (TlsNeedsHttps(), AtMostOne(("bearerTokenSecretRef", "basicAuth")))

@@ -6,12 +6,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from beamlit_controller.api.model import Model
+from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.rules import Cel, MemberOfType, Mistake, Rule, TargetFields, dig
 from beamlit_controller.api.scalars import ApiVersion, DnsLabel, Kind, PositiveQuantity, QueryText, Word
 
 
-class LabelSelectorRequirement(Model):
+class LabelSelectorRequirement(StrictModel):
     """One condition on a label."""
 
     key: Word = Field(description="The label.")
@@ -32,7 +32,7 @@ class LabelSelectorRequirement(Model):
             yield Mistake(("values",), f"may not be set with operator {operator}")
 
 
-class LabelSelector(Model):
+class LabelSelector(StrictModel):
     """Which series (or objects) are meant: all that meet every condition."""
 
     match_labels: dict[str, str] = Field(default={}, max_length=100, description="Labels and the value each must have.")
@@ -41,7 +41,7 @@ class LabelSelector(Model):
     )
 
 
-class MetricTarget(Model):
+class MetricTarget(StrictModel):
     """The value that the metric is held against; above it, requests are offloaded."""
 
     type: Literal["Utilization", "Value", "AverageValue"] = Field(
@@ -65,7 +65,7 @@ def _metric_name(name: str) -> str:
     return name
 
 
-class MetricIdentifier(Model):
+class MetricIdentifier(StrictModel):
     """A metric's name, and which of its series."""
 
     name: Annotated[Word, AfterValidator(_metric_name)] = Field(description="The name of the metric.")
@@ -84,7 +84,7 @@ class PodsMetricIdentifier(MetricIdentifier):
     )
 
 
-class ExternalMetricIdentifier(Model):
+class ExternalMetricIdentifier(StrictModel):
     """A metric's name, and which of its series; or a query."""
 
     name: QueryText = Field(
@@ -99,7 +99,7 @@ class ExternalMetricIdentifier(Model):
     )
 
 
-class CrossVersionObjectReference(Model):
+class CrossVersionObjectReference(StrictModel):
     """An object in the model's namespace."""
 
     api_version: ApiVersion | None = Field(
@@ -118,7 +118,7 @@ _ONE_VALUE_BELOW_METRIC = TargetFields(
 )
 
 
-class ResourceMetricSource(Model):
+class ResourceMetricSource(StrictModel):
     """A resource such as cpu, over all containers of each pod."""
 
     rules: ClassVar[tuple[Rule, ...]] = (_PER_POD,)
@@ -139,7 +139,7 @@ def _container_resource(name: str) -> str:
 _QUALIFIED = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", re.ASCII)
 
 
-class ContainerResourceMetricSource(Model):
+class ContainerResourceMetricSource(StrictModel):
     """A resource of one container in each pod."""
 
     rules: ClassVar[tuple[Rule, ...]] = (_PER_POD,)
@@ -150,7 +150,7 @@ class ContainerResourceMetricSource(Model):
     target: MetricTarget = Field(description="averageUtilization or averageValue.")
 
 
-class PodsMetricSource(Model):
+class PodsMetricSource(StrictModel):
     """A metric that every pod has."""
 
     rules: ClassVar[tuple[Rule, ...]] = (_PER_POD_VALUE,)
@@ -160,7 +160,7 @@ class PodsMetricSource(Model):
     target: MetricTarget = Field(description="averageValue.")
 
 
-class ObjectMetricSource(Model):
+class ObjectMetricSource(StrictModel):
     """A metric of one other object in the namespace."""
 
     rules: ClassVar[tuple[Rule, ...]] = (_ANY_VALUE,)
@@ -199,7 +199,7 @@ class _TargetBesideOrBelow:
         yield Cel("has(self.target) != has(self.metric.target)", "target stands beside metric, or below it, not both")
 
 
-class ExternalMetricSource(Model):
+class ExternalMetricSource(StrictModel):
     """A metric of no object in the cluster, or a PromQL query."""
 
     rules: ClassVar[tuple[Rule, ...]] = (_TargetBesideOrBelow(), _ONE_VALUE, _ONE_VALUE_BELOW_METRIC)
@@ -216,7 +216,7 @@ class ExternalMetricSource(Model):
         return target
 
 
-class MetricSpec(Model):
+class MetricSpec(StrictModel):
     """One metric and its target."""
 
     rules: ClassVar[tuple[Rule, ...]] = (

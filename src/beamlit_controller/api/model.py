@@ -18,13 +18,13 @@ from beamlit_controller.api.rules import Mistake, Rule
 
 def _with_rules(schema: JsonDict, model: type[BaseModel]) -> None:
     """Carry the rules between fields into the schema, as CEL."""
-    rules = model.rules if issubclass(model, Model) else ()
+    rules = model.rules if issubclass(model, StrictModel) else ()
     validations: list[JsonValue] = [{"rule": cel.rule, "message": cel.message} for rule in rules for cel in rule.cel()]
     if validations:
         schema["x-kubernetes-validations"] = validations
 
 
-class Model(BaseModel):
+class StrictModel(BaseModel):
     """A mapping with known fields, none of them null."""
 
     model_config = ConfigDict(

@@ -12,11 +12,11 @@ from beamlit_controller.api.models_view import (
     FailureView,
     LeftView,
     LocalView,
+    MetricState,
     MetricView,
     MissingView,
     ModelView,
     PodFailureView,
-    State,
     TimersView,
     TrafficView,
     TriggerView,
@@ -33,7 +33,7 @@ from beamlit_controller.core.verdict import Assessed, Unread
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownModelState:
     """All that is known of a model at one moment."""
 
     cycle: Cycle
@@ -43,7 +43,7 @@ class Known:
     minute: Minute | None = None
 
 
-def model(known: Known, now: datetime) -> ModelView:
+def model(known: KnownModelState, now: datetime) -> ModelView:
     """Give the view of one model."""
     cycle, spec = known.cycle, known.cycle.spec
     local = cycle.signals.local
@@ -136,7 +136,7 @@ def _metric(metric: Assessed | Unread, reading: Reading, behavior: Behavior, now
     )
 
 
-def _state(read: Assessed | None, behavior: Behavior) -> State:
+def _state(read: Assessed | None, behavior: Behavior) -> MetricState:
     if read is None:
         return "unreadable"
     if read.ratio > 1 + Fraction(behavior.engage.tolerance):

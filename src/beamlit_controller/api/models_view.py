@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-State = Literal["over", "between", "under", "unreadable"]
+MetricState = Literal["over", "between", "under", "unreadable"]
 
 
 class View(BaseModel):
@@ -43,7 +43,7 @@ class MetricView(View):
     target: str
     value: str | None
     ratio: float | None
-    state: State
+    state: MetricState
     age_seconds: float | None
     since: datetime | None
     until: datetime | None

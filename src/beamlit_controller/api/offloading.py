@@ -7,14 +7,14 @@ from pydantic import Field
 
 from beamlit_controller.api import requests
 from beamlit_controller.api.metrics import MetricSpec
-from beamlit_controller.api.model import Model
-from beamlit_controller.api.remote import RemoteBackend
+from beamlit_controller.api.model import StrictModel
+from beamlit_controller.api.remote import RemoteBackendConfig
 from beamlit_controller.api.requests import LeavingRequests, Requests
 from beamlit_controller.api.rules import ExactlyOne, Mistake, Rule
 from beamlit_controller.api.scalars import AtLeastOne, Percentage, Quantity, Token, Window
 
 
-class Ramp(Model):
+class RampConfig(StrictModel):
     """How fast the share may go one way."""
 
     stabilization_window_seconds: Window = Field(
@@ -29,7 +29,7 @@ class Ramp(Model):
     period_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(default=15, description="Seconds between two steps.")
 
 
-class Engage(Ramp):
+class Engage(RampConfig):
     """How the share rises."""
 
     stabilization_window_seconds: Window = Field(
@@ -41,7 +41,7 @@ class Engage(Ramp):
     )
 
 
-class Release(Ramp):
+class Release(RampConfig):
     """How the share falls."""
 
     stabilization_window_seconds: Window = Field(
@@ -53,7 +53,7 @@ class Release(Ramp):
     )
 
 
-class Behavior(Model):
+class BehaviorConfig(StrictModel):
     """How much is offloaded, and how the share rises and falls."""
 
     percentage: Percentage = Field(
@@ -77,7 +77,7 @@ class Behavior(Model):
     )
 
 
-class Overflow(Model):
+class OverflowConfig(StrictModel):
     """Which single requests go to the remote because the local servers could not serve them."""
 
     on_status: list[Annotated[int, Field(ge=400, le=599)]] = Field(
@@ -108,7 +108,7 @@ class Overflow(Model):
     )
 
 
-class Stickiness(Model):
+class Stickiness(StrictModel):
     """How requests of one session are recognized, so that all of them stay local or all go to the remote."""
 
     rules: ClassVar[tuple[Rule, ...]] = (ExactlyOne(("header", "cookie")),)
@@ -116,10 +116,10 @@ class Stickiness(Model):
     cookie: Token | None = Field(default=None, description="The cookie that identifies a session.")
 
 
-class OffloadingConfig(Model):
+class OffloadingConfig(StrictModel):
     """When to offload, how much, and where to."""
 
-    remote_backend: RemoteBackend | None = Field(
+    remote_backend: RemoteBackendConfig | None = Field(
         default=None, description="Where the share of requests goes; by default `defaultRemoteBackend` of the settings."
     )
     preset: (
@@ -148,11 +148,11 @@ class OffloadingConfig(Model):
         max_length=50,
         description="Metrics and targets in the format of the HorizontalPodAutoscaler. Requests are offloaded while any metric is above its target.",
     )
-    behavior: Behavior = Field(
-        default=Behavior(), description="How much is offloaded, and how the share rises and falls."
+    behavior: BehaviorConfig = Field(
+        default=BehaviorConfig(), description="How much is offloaded, and how the share rises and falls."
     )
-    overflow: Overflow = Field(
-        default=Overflow(),
+    overflow: OverflowConfig = Field(
+        default=OverflowConfig(),
         description="Which single requests go to the remote because the local servers could not serve them.",
     )
     on_remote_failure: Literal["Local", "Fail"] = Field(

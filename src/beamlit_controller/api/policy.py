@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from beamlit_controller.api import addresses, gateway_policy, problems, promql
 from beamlit_controller.api.rules import dig
-from beamlit_controller.api.settings import Prometheus, Settings
+from beamlit_controller.api.settings import PrometheusSettings, Settings
 from beamlit_controller.core.spec import Rejected
 
 _REMOTE = "spec.offloadingConfig.remoteBackend"
@@ -76,7 +76,9 @@ def _identifier(metric: object, kind: str) -> Mapping[str, object]:
     return _mapping(dig(metric, (kind, "metric")))
 
 
-def _asked_of_prometheus(identifier: Mapping[str, object], field: str, prometheus: Prometheus) -> Iterator[Rejected]:
+def _asked_of_prometheus(
+    identifier: Mapping[str, object], field: str, prometheus: PrometheusSettings
+) -> Iterator[Rejected]:
     name = identifier.get("name")
     if not isinstance(name, str) or not name or is_series_name(name):
         return

@@ -6,10 +6,10 @@ from typing import Final
 from beamlit_controller.core.spec import (
     Aggregation,
     AverageValue,
-    LabelSelector,
-    MetricIdentifier,
     MetricSpec,
     PodsMetric,
+    Selector,
+    SeriesSelector,
 )
 
 
@@ -48,13 +48,13 @@ def _mean(*names: str, milli: int) -> PodsMetric:
 
 
 def _metric(names: tuple[str, ...], milli: int, together: Aggregation) -> PodsMetric:
-    first, *others = map(MetricIdentifier, names)
+    first, *others = map(SeriesSelector, names)
     return PodsMetric(first, AverageValue(milli), together, tuple(others), optional=True)
 
 
 def _labelled(name: str, label: str, value: str, *, milli: int) -> PodsMetric:
     """Give a metric of which a label says what it is."""
-    identifier = MetricIdentifier(name, LabelSelector(((label, value),)))
+    identifier = SeriesSelector(name, Selector(((label, value),)))
     return PodsMetric(identifier, AverageValue(milli), Aggregation.MEAN, optional=True)
 
 

@@ -8,12 +8,12 @@ from urllib.parse import quote
 from pydantic import AfterValidator, Field
 
 from beamlit_controller.api import addresses, problems, scalars
-from beamlit_controller.api.model import Model
+from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.rules import Cel, MemberOfType, Mistake, Rule, dig
 from beamlit_controller.api.scalars import AtLeastOne, DnsName, RemoteHost, RequestPath, SecretKeyName, Token, Word
 
 
-class SecretKeySelector(Model):
+class SecretKeySelector(StrictModel):
     """One key of a Secret in the model's namespace. Never its value."""
 
     name: DnsName = Field(description="The Secret's name.")
@@ -27,7 +27,7 @@ def _token_url(text: str) -> str:
     return text
 
 
-class OAuthConfig(Model):
+class OAuthConfig(StrictModel):
     """OAuth2 client credentials, fetched and renewed by the gateway."""
 
     client_id: Word = Field(description="The client's identifier.")
@@ -47,7 +47,7 @@ def _auth_header(name: str) -> str:
     return name
 
 
-class ApiKeyConfig(Model):
+class ApiKeyConfig(StrictModel):
     """A key sent with every request to the remote."""
 
     secret_ref: SecretKeySelector = Field(description="Where the key is.")
@@ -59,7 +59,7 @@ class ApiKeyConfig(Model):
     )
 
 
-class AuthConfig(Model):
+class AuthConfig(StrictModel):
     """How the gateway authenticates at the remote."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -74,7 +74,7 @@ def _server_name(text: str) -> str:
     return addresses.parse_host(text)
 
 
-class TlsConfig(Model):
+class TlsConfig(StrictModel):
     """How the remote's certificate is verified. It always is."""
 
     ca_secret_ref: SecretKeySelector | None = Field(
@@ -86,7 +86,7 @@ class TlsConfig(Model):
     )
 
 
-class HealthCheck(Model):
+class HealthCheckConfig(StrictModel):
     """An active probe of the remote."""
 
     path: RequestPath = Field(description="Path of the probe, below `pathPrefix`; 200 means healthy.")
@@ -141,7 +141,7 @@ def _removable(name: str) -> str:
     return name
 
 
-class RemoteBackend(Model):
+class RemoteBackendConfig(StrictModel):
     """Where the share of requests goes."""
 
     rules: ClassVar[tuple[Rule, ...]] = (TlsNeedsHttps(),)
@@ -164,7 +164,7 @@ class RemoteBackend(Model):
     )
     auth_config: AuthConfig | None = Field(default=None, description="How the gateway authenticates at the remote.")
     tls: TlsConfig | None = Field(default=None, description="How the remote's certificate is verified.")
-    health_check: HealthCheck | None = Field(default=None, description="An active probe of the remote.")
+    health_check: HealthCheckConfig | None = Field(default=None, description="An active probe of the remote.")
     max_in_flight: AtLeastOne | None = Field(
         default=None,
         description="Maximum concurrent requests at the remote; excess requests are served locally. Unlimited by default.",

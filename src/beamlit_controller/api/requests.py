@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from beamlit_controller.api import problems, scalars
-from beamlit_controller.api.model import Model
+from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.rules import Cel, ExactlyOne, Mistake, Rule, Together
 from beamlit_controller.api.scalars import RequestPath, Token, Word
 
@@ -64,7 +64,7 @@ class _MethodsNeedPath:
         )
 
 
-class Requests(Model):
+class Requests(StrictModel):
     """Requests that match a header or the beginning of their path."""
 
     rules: ClassVar[tuple[Rule, ...]] = (ExactlyOne(("header", "pathPrefix")), Together("header", "value"))

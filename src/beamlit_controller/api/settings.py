@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from beamlit_controller.api import addresses, documents, gateway_bounds, informer_models, problems, settings_models
 from beamlit_controller.api.addresses import Address
 from beamlit_controller.api.documents import Malformed
-from beamlit_controller.api.remote import RemoteBackend
+from beamlit_controller.api.remote import RemoteBackendConfig
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, PodsMetric, Rejected, SecretKey
 
 
@@ -33,7 +33,7 @@ class ClientTls:
 
 
 @dataclass(frozen=True, slots=True)
-class Prometheus:
+class PrometheusSettings:
     """Where Prometheus is and how it is asked; `url` is http(s), with its path prefix, without a final slash."""
 
     url: str
@@ -53,7 +53,7 @@ _WEB = Address("127.0.0.1", 8081)
 
 
 @dataclass(frozen=True, slots=True)
-class Standalone:
+class StandaloneSettings:
     """What a cluster would tell. Services and listeners are keyed by `namespace/name`; one listener alone is for any model."""
 
     services: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
@@ -97,15 +97,15 @@ class GatewayBounds:
 class Settings:
     """All settings. `prometheus` is None where External metrics come from the Kubernetes metrics APIs."""
 
-    prometheus: Prometheus | None = None
+    prometheus: PrometheusSettings | None = None
     period: timedelta = timedelta(seconds=informer_models.DEFAULT_PERIOD_SECONDS)
     direct_period: timedelta = timedelta(seconds=informer_models.DIRECT_PERIOD_SECONDS)
-    default_remote_backend: RemoteBackend | None = None
+    default_remote_backend: RemoteBackendConfig | None = None
     namespaces: tuple[str, ...] = ()
     enable_leader_election: bool = True
     allowed_remote_hosts: tuple[str, ...] = ("*",)
     gateways: GatewayBounds = GatewayBounds()
-    standalone: Standalone = Standalone()
+    standalone: StandaloneSettings = StandaloneSettings()
     metric_secrets: str | None = None
     page: bool = True
     page_hosts: tuple[str, ...] = ()
@@ -177,9 +177,9 @@ def _bounds(config: settings_models.Config) -> GatewayBounds:
     )
 
 
-def _prometheus(given: informer_models.Prometheus, period: timedelta) -> Prometheus:
-    auth, tls = given.basic_auth, given.tls or informer_models.ClientTls()
-    return Prometheus(
+def _prometheus(given: informer_models.PrometheusConfig, period: timedelta) -> PrometheusSettings:
+    auth, tls = given.basic_auth, given.tls or informer_models.ClientTlsConfig()
+    return PrometheusSettings(
         url=informer_models.url_of(given.address),
         bearer_token_file=given.bearer_token_file,
         basic_auth=BasicAuth(auth.username, auth.password_file) if auth else None,
@@ -193,8 +193,8 @@ def _prometheus(given: informer_models.Prometheus, period: timedelta) -> Prometh
     )
 
 
-def _standalone(given: settings_models.Standalone) -> Standalone:
-    return Standalone(
+def _standalone(given: settings_models.StandaloneConfig) -> StandaloneSettings:
+    return StandaloneSettings(
         services={name: tuple(map(addresses.parse, listed)) for name, listed in given.services.items()},
         listen=_listeners(given.listen),
         stats_listen=_listeners(given.stats_listen),

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema
 from beamlit_controller.api import addresses, gateway_bounds, problems
 from beamlit_controller.api.gateway_bounds import ImagePattern, Network, SecretPattern
 from beamlit_controller.api.informer_models import MetricInformer
-from beamlit_controller.api.model import Model
-from beamlit_controller.api.remote import RemoteBackend
+from beamlit_controller.api.model import StrictModel
+from beamlit_controller.api.remote import RemoteBackendConfig
 from beamlit_controller.api.rules import Mistake
 from beamlit_controller.api.scalars import DnsLabel, Quantity, Word
 
@@ -41,7 +41,7 @@ Listeners = Annotated[
 ]
 
 
-class Standalone(Model):
+class StandaloneConfig(StrictModel):
     """What a cluster would tell: used by `run` on a machine without one."""
 
     services: dict[str, Annotated[list[Endpoint], Field(min_length=1, max_length=1000)]] = Field(
@@ -115,7 +115,7 @@ def _bad_name(field: str, name: object) -> Iterator[Mistake]:
 _NAMESPACED = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
 
-class Page(Model):
+class PageConfig(StrictModel):
     """The controller's page at `/`, read-only, where it answers /models."""
 
     enabled: bool = Field(default=True, description="Whether there is a page; /models is there in any case.")
@@ -128,13 +128,13 @@ class Page(Model):
     )
 
 
-class Config(Model):
+class Config(StrictModel):
     """All settings."""
 
     metric_informer: MetricInformer = Field(
         default=MetricInformer(), description="Where metrics are read, and how often."
     )
-    default_remote_backend: RemoteBackend | None = Field(
+    default_remote_backend: RemoteBackendConfig | None = Field(
         default=None,
         description="Where requests go when a ModelDeployment has no remoteBackend; written like that field.",
     )
@@ -182,13 +182,15 @@ class Config(Model):
         "the place of the default one, and an empty list lets gateways connect anywhere. DNS, pods of the model's "
         "namespace and the controller can always be reached.",
     )
-    page: Page = Field(default=Page(), description="The page that shows all models, and who may ask for it.")
-    standalone: Standalone = Field(
-        default=Standalone(), description="Servers, addresses and Secrets for running without a cluster."
+    page: PageConfig = Field(
+        default=PageConfig(), description="The page that shows all models, and who may ask for it."
+    )
+    standalone: StandaloneConfig = Field(
+        default=StandaloneConfig(), description="Servers, addresses and Secrets for running without a cluster."
     )
 
 
-class SettingsFile(Model):
+class SettingsFile(StrictModel):
     """The settings file: the chart's values, of which only `config` is read here."""
 
     config: Config = Field(default=Config(), description="All settings.")

@@ -13,7 +13,6 @@ from beamlit_controller.core.spec import (
     AverageValue,
     ContainerResourceMetric,
     ExternalMetric,
-    LabelSelector,
     MetricSpec,
     ObjectMetric,
     OffloadSpec,
@@ -22,6 +21,7 @@ from beamlit_controller.core.spec import (
     RemoteBackend,
     Requirement,
     ResourceMetric,
+    Selector,
     Utilization,
     Value,
 )
@@ -60,7 +60,7 @@ def plain(value: object) -> object:
             return _fields(value) if is_dataclass(value) else _scalar(value)
 
 
-def selector(chosen: LabelSelector) -> str:
+def selector(chosen: Selector) -> str:
     """Say a selector as kubectl writes it: `app=llama,tier in (a,b),!spot`."""
     labels = [f"{key}={value}" for key, value in chosen.match_labels]
     return ",".join([*labels, *(_requirement(each) for each in chosen.match_expressions)])

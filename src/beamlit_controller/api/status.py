@@ -17,12 +17,12 @@ from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import (
     ContainerResourceMetric,
     ExternalMetric,
-    LabelSelector,
-    MetricIdentifier,
     MetricSpec,
     ObjectMetric,
     PodsMetric,
     ResourceMetric,
+    Selector,
+    SeriesSelector,
 )
 from beamlit_controller.core.traffic import Minute
 from beamlit_controller.core.verdict import Assessed, Current, Unread
@@ -189,12 +189,12 @@ def _current(current: Current, family: Family) -> Json:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _identifier(identifier: MetricIdentifier) -> Json:
+def _identifier(identifier: SeriesSelector) -> Json:
     selector = {"selector": _selector(identifier.selector)} if identifier.selector else {}
     return {"name": identifier.name, **selector}
 
 
-def _selector(selector: LabelSelector) -> Json:
+def _selector(selector: Selector) -> Json:
     expressions = [
         {"key": each.key, "operator": each.operator.value} | ({"values": list(each.values)} if each.values else {})
         for each in selector.match_expressions

@@ -5,7 +5,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from beamlit_controller.api.metrics import CrossVersionObjectReference, MetricIdentifier
-from beamlit_controller.api.model import Model
+from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.scalars import SignedQuantity
 
 LONGEST_MESSAGE: Final = 32_768
@@ -13,7 +13,7 @@ LONGEST_RECORD: Final = 65_536
 IN_FLIGHT: Final = r"^[0-9]{1,9}([.][0-9]{1,3})?$"
 
 
-class Offloading(Model):
+class Offloading(StrictModel):
     """The decision in force."""
 
     percentage: int = Field(ge=0, le=100, description="The percentage of requests that goes to the remote.")
@@ -36,7 +36,7 @@ class Offloading(Model):
     since: str = Field(description="When the percentage last changed.", json_schema_extra={"format": "date-time"})
 
 
-class Requests(Model):
+class RequestsConfig(StrictModel):
     """What came of the requests in the last minute, as the gateways counted it."""
 
     remote_percentage: int = Field(ge=0, le=100, description="The percentage that the remote answered, for any reason.")
@@ -44,7 +44,7 @@ class Requests(Model):
     message: str = Field(max_length=1024, description="Requests per second of each side, and why requests left.")
 
 
-class MetricValueStatus(Model):
+class MetricValueStatus(StrictModel):
     """A current value."""
 
     value: SignedQuantity | None = Field(default=None, description="The metric as it is.")
@@ -52,14 +52,14 @@ class MetricValueStatus(Model):
     average_utilization: int | None = Field(default=None, description="In percent of what the pods request.")
 
 
-class ResourceMetricStatus(Model):
+class ResourceMetricStatus(StrictModel):
     """A resource over all containers."""
 
     name: str = Field(description="The resource.")
     current: MetricValueStatus = Field(description="Its current value.")
 
 
-class ContainerResourceMetricStatus(Model):
+class ContainerResourceMetricStatus(StrictModel):
     """A resource of one container."""
 
     name: str = Field(description="The resource.")
@@ -67,14 +67,14 @@ class ContainerResourceMetricStatus(Model):
     current: MetricValueStatus = Field(description="Its current value.")
 
 
-class PodsMetricStatus(Model):
+class PodsMetricStatus(StrictModel):
     """A metric that every pod has."""
 
     metric: MetricIdentifier = Field(description="The metric.")
     current: MetricValueStatus = Field(description="Its current value.")
 
 
-class ObjectMetricStatus(Model):
+class ObjectMetricStatus(StrictModel):
     """A metric of one other object."""
 
     described_object: CrossVersionObjectReference = Field(description="The object.")
@@ -88,14 +88,14 @@ class ExternalIdentifier(MetricIdentifier):
     name: str = Field(description="The metric or query.")
 
 
-class ExternalMetricStatus(Model):
+class ExternalMetricStatus(StrictModel):
     """A metric of no object in the cluster, or a query."""
 
     metric: ExternalIdentifier = Field(description="The metric.")
     current: MetricValueStatus = Field(description="Its current value.")
 
 
-class MetricStatus(Model):
+class MetricStatus(StrictModel):
     """The current value of one metric, as in autoscaling/v2."""
 
     type: Literal["Resource", "ContainerResource", "Pods", "Object", "External"] = Field(
@@ -110,7 +110,7 @@ class MetricStatus(Model):
     external: ExternalMetricStatus | None = Field(default=None, description="With type External.")
 
 
-class Condition(Model):
+class StatusCondition(StrictModel):
     """One thing that is so, or is not."""
 
     type: str = Field(max_length=316, description="Type of the condition.")
@@ -125,7 +125,7 @@ class Condition(Model):
     )
 
 
-class Status(Model):
+class Status(StrictModel):
     """What the controller saw and decided last."""
 
     observed_generation: int = Field(
@@ -133,7 +133,7 @@ class Status(Model):
     )
     model: str | None = Field(default=None, max_length=1024, description="Name of the model.")
     offloading: Offloading | None = Field(default=None, description="The decision in force.")
-    requests: Requests | None = Field(default=None, description="What came of the requests in the last minute.")
+    requests: RequestsConfig | None = Field(default=None, description="What came of the requests in the last minute.")
     current_metrics: list[MetricStatus] = Field(
         default=[], description="The current values of the metrics that can be read."
     )
@@ -142,7 +142,7 @@ class Status(Model):
         max_length=LONGEST_RECORD,
         description="State that a new leader continues from; internal to the controller.",
     )
-    conditions: list[Condition] = Field(
+    conditions: list[StatusCondition] = Field(
         default=[],
         description="Conditions: Ready, Offloading, MetricsAvailable, TriggerReachable, LocalReady, RemoteReady, "
         "GatewayReady, AutoscalerInterference.",

@@ -97,12 +97,12 @@ def _target(given: metrics.MetricSpec) -> tuple[str, MetricTarget]:
     raise AssertionError("a checked MetricSpec has the member of its type")
 
 
-def _identifier(given: metrics.MetricIdentifier | metrics.ExternalMetricIdentifier) -> spec.MetricIdentifier:
-    return spec.MetricIdentifier(given.name, _selector(given.selector) if given.selector else spec.LabelSelector())
+def _identifier(given: metrics.MetricIdentifier | metrics.ExternalMetricIdentifier) -> spec.SeriesSelector:
+    return spec.SeriesSelector(given.name, _selector(given.selector) if given.selector else spec.Selector())
 
 
-def _selector(given: metrics.LabelSelector) -> spec.LabelSelector:
-    return spec.LabelSelector(
+def _selector(given: metrics.LabelSelector) -> spec.Selector:
+    return spec.Selector(
         tuple(sorted(given.match_labels.items())),
         tuple(
             spec.Requirement(each.key, spec.Operator(each.operator), tuple(each.values))

@@ -101,7 +101,7 @@ def _narrowed(metric: spec.MetricSpec, label: str | None, namespace: str) -> spe
     return replace(metric, metric=replace(metric.metric, selector=replace(selector, match_labels=labels)))
 
 
-def _behavior(given: offloading.Behavior) -> spec.Behavior:
+def _behavior(given: offloading.BehaviorConfig) -> spec.Behavior:
     return spec.Behavior(
         percentage=given.percentage,
         mode=spec.Mode(given.mode),
@@ -113,7 +113,7 @@ def _behavior(given: offloading.Behavior) -> spec.Behavior:
     )
 
 
-def _ramp(given: offloading.Ramp) -> spec.Ramp:
+def _ramp(given: offloading.RampConfig) -> spec.Ramp:
     return spec.Ramp(
         stabilization_window=timedelta(seconds=given.stabilization_window_seconds),
         tolerance=Decimal(f"{quantity.parse(given.tolerance).nano}E-9").normalize(),
@@ -122,21 +122,21 @@ def _ramp(given: offloading.Ramp) -> spec.Ramp:
     )
 
 
-def _service(given: v1alpha1.ServiceRef | None) -> spec.ServiceRef | None:
-    return spec.ServiceRef(given.name, given.target_port) if given else None
+def _service(given: v1alpha1.ServiceRef | None) -> spec.LocalService | None:
+    return spec.LocalService(given.name, given.target_port) if given else None
 
 
-def _metric_service(given: MetricServiceRef | None) -> spec.MetricServiceRef | None:
+def _metric_service(given: MetricServiceRef | None) -> spec.MetricService | None:
     if given is None:
         return None
     tls = given.tls or MetricTls()
-    return spec.MetricServiceRef(
+    return spec.MetricService(
         name=given.name,
         target_port=given.target_port,
         path=given.path,
         query=tuple(given.query.items()),
         scheme=spec.Scheme(given.scheme),
-        tls=spec.Tls(_secret(tls.ca_secret_ref) if tls.ca_secret_ref else None, tls.server_name),
+        tls=spec.RemoteTls(_secret(tls.ca_secret_ref) if tls.ca_secret_ref else None, tls.server_name),
         credential=_credential(given),
     )
 
@@ -155,7 +155,7 @@ def _source(given: v1alpha1.ModelSourceRef | None) -> spec.ObjectReference | Non
     return spec.ObjectReference(given.api_version, given.kind, given.name) if given else None
 
 
-def _overflow(given: offloading.Overflow) -> spec.Overflow:
+def _overflow(given: offloading.OverflowConfig) -> spec.Overflow:
     return spec.Overflow(
         on_status=tuple(given.on_status),
         on_unavailable=given.on_unavailable,
@@ -179,9 +179,9 @@ def _stickiness(given: offloading.Stickiness | None) -> spec.HeaderStickiness | 
     return spec.HeaderStickiness(given.header) if given.header else spec.CookieStickiness(given.cookie or "")
 
 
-def _gateway(given: v1alpha1.Gateway) -> spec.Gateway:
+def _gateway(given: v1alpha1.GatewayConfig) -> spec.GatewaySpec:
     amounts = (("requests", given.resources.requests), ("limits", given.resources.limits))
-    return spec.Gateway(
+    return spec.GatewaySpec(
         replicas=given.replicas,
         resources=tuple((which, name, amount) for which, of in amounts for name, amount in sorted(of.items())),
         image=given.image,

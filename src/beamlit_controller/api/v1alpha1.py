@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field
 
 from beamlit_controller.api.metadata import ObjectMeta
 from beamlit_controller.api.metric_service import MetricServiceRef
-from beamlit_controller.api.model import Model
+from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.offloading import OffloadingConfig
 from beamlit_controller.api.rules import Beside, Immutable
 from beamlit_controller.api.scalars import ApiVersion, DnsLabel, DnsName, Kind, Port, Quantity, Word
@@ -16,7 +16,7 @@ API_VERSION: Final = f"{GROUP}/v1alpha1"
 KIND: Final = "ModelDeployment"
 
 
-class ModelSourceRef(Model):
+class ModelSourceRef(StrictModel):
     """The workload that serves the model: anything with a scale subresource."""
 
     api_version: ApiVersion = Field(description="API version of the workload, such as apps/v1.")
@@ -24,7 +24,7 @@ class ModelSourceRef(Model):
     name: DnsName = Field(description="Name of the workload.")
 
 
-class ServiceRef(Model):
+class ServiceRef(StrictModel):
     """The Service that clients use. It stays the same one: what was done to it has to be undone there."""
 
     rules = (Immutable("name"),)
@@ -33,7 +33,7 @@ class ServiceRef(Model):
     target_port: Port = Field(description="Port of the Service's pods, as a number or by name.")
 
 
-class Routing(Model):
+class Routing(StrictModel):
     """How clients reach the gateway in a cluster."""
 
     mode: Literal["Takeover", "Service"] = Field(
@@ -43,20 +43,20 @@ class Routing(Model):
     )
 
 
-class Resources(Model):
+class Resources(StrictModel):
     """Requests and limits of the gateway's container."""
 
     requests: dict[str, Quantity] = Field(default={}, max_length=20, description="What is reserved, by resource.")
     limits: dict[str, Quantity] = Field(default={}, max_length=20, description="What is allowed at most, by resource.")
 
 
-class ImagePullSecret(Model):
+class ImagePullSecret(StrictModel):
     """A Secret with the credentials of an image registry."""
 
     name: DnsName = Field(description="The Secret's name.")
 
 
-class Gateway(Model):
+class GatewayConfig(StrictModel):
     """Replicas, resources and image of the gateway."""
 
     replicas: Annotated[int, Field(ge=1, le=100)] = Field(default=2, description="Number of gateway pods.")
@@ -81,7 +81,7 @@ def _model(text: str) -> str:
     return text
 
 
-class Spec(Model):
+class Spec(StrictModel):
     """What is served, and when its requests go elsewhere."""
 
     rules = (Beside("offloadingConfig", "preset", "metricServiceRef", "its metrics are read from the servers"),)
@@ -107,10 +107,10 @@ class Spec(Model):
     offloading_config: OffloadingConfig = Field(
         default=OffloadingConfig(), description="When to offload, how much, and where to."
     )
-    gateway: Gateway = Field(default=Gateway(), description="Replicas, resources and image of the gateway.")
+    gateway: GatewayConfig = Field(default=GatewayConfig(), description="Replicas, resources and image of the gateway.")
 
 
-class ModelDeployment(Model):
+class ModelDeployment(StrictModel):
     """A model that is served here first, and elsewhere when a metric says so."""
 
     api_version: Literal["deployment.beamlit.com/v1alpha1"]

@@ -71,7 +71,7 @@ def check(
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Report:
     """What is wrong with a file or a model, and what is worth knowing."""
 
     mistakes: tuple[str, ...] = ()
@@ -111,35 +111,35 @@ def _asking(settings: Settings, address: str | None) -> Settings:
         inputs.fail(f"--prometheus: {error}")
 
 
-def _settings(text: str) -> _Found:
+def _settings(text: str) -> _Report:
     given = api_settings.parse(text)
-    return _Found() if isinstance(given, Settings) else _Found(tuple(map(str, given)))
+    return _Report() if isinstance(given, Settings) else _Report(tuple(map(str, given)))
 
 
-def _manifests(parsed: Parsed, asked: _Against) -> _Found:
+def _manifests(parsed: Parsed, asked: _Against) -> _Report:
     if not parsed.specs and not parsed.problems:
-        return _Found(("expected a ModelDeployment, got nothing",))
+        return _Report(("expected a ModelDeployment, got nothing",))
     triggers = [_triggers(spec, asked) for spec in parsed.specs]
-    return _Found(
+    return _Report(
         (*map(str, parsed.problems), *(each for found in triggers for each in found.mistakes)),
         (*map(str, parsed.notices), *(each for found in triggers for each in found.notices)),
     )
 
 
-def _triggers(spec: OffloadSpec, asked: _Against) -> _Found:
+def _triggers(spec: OffloadSpec, asked: _Against) -> _Report:
     """Tell what can't work whatever the metrics are, and with a Prometheus what can't as they were."""
     impossible = trigger.out_of_reach(spec)
     if impossible is not None:
-        return _Found((f"{spec.key}: {impossible}",))
+        return _Report((f"{spec.key}: {impossible}",))
     if not asked.past or asked.settings.prometheus is None:
-        return _Found()
+        return _Report()
     from beamlit_controller.rehearsal import reachability  # noqa: PLC0415 - the HTTP client is slow to import
 
     try:
         found = asyncio.run(reachability.look(spec, asked.settings.prometheus, _span(spec, asked.since)))
     except ValueError as error:
-        return _Found((str(error),))
-    return _Found(
+        return _Report((str(error),))
+    return _Report(
         tuple(f"{spec.key}: {each}" for each in found.mistakes), tuple(f"{spec.key}: {each}" for each in found.notices)
     )
 

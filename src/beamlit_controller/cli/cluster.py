@@ -64,15 +64,15 @@ def cluster(  # each is a thing of its own, and all but two have a default
     from beamlit_controller.kubernetes.gateway_objects import Image  # noqa: PLC0415 - the same
     from beamlit_controller.telemetry import logs  # noqa: PLC0415 - the same
     from beamlit_controller.wiring import cluster as cluster_mode  # noqa: PLC0415 - grpc and uvicorn are slow to import
-    from beamlit_controller.wiring.cluster_options import Cluster, ShareAddress  # noqa: PLC0415 - the same
+    from beamlit_controller.wiring.cluster_options import ClusterOptions, RtdsAddress  # noqa: PLC0415 - the same
 
     logs.configure(log_level, json=None if log_format == "auto" else log_format == "json")
-    given = Cluster(
+    given = ClusterOptions(
         settings=inputs.settings(settings),
         identity=name or os.uname().nodename,
         namespace=namespace,
         image=Image(gateway_image, gateway_image_pull_policy),
-        shares=ShareAddress(shares_listen, shares_address, shares_secrets),
+        shares=RtdsAddress(shares_listen, shares_address, shares_secrets),
         web_listen=web_listen,
         kubeconfig=kubeconfig,
         domain=cluster_domain or _domain(Path("/etc/resolv.conf")),

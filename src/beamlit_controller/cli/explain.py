@@ -29,7 +29,7 @@ Output = Literal["table", "json"]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ModelsAnswer:
     """What the controller answered: as it came, and as it is understood."""
 
     raw: dict[str, Any]
@@ -87,7 +87,7 @@ async def report(
     return shown.code if isinstance(shown, Failed) else 0
 
 
-async def fetch(client: httpx2.AsyncClient, address: str) -> Answer | Failed:
+async def fetch(client: httpx2.AsyncClient, address: str) -> ModelsAnswer | Failed:
     """Ask a running controller for its models."""
     url = f"{address.rstrip('/') if '://' in address else f'http://{address}'}/models"
     try:
@@ -98,7 +98,7 @@ async def fetch(client: httpx2.AsyncClient, address: str) -> Answer | Failed:
     if response.status_code != httpx2.codes.OK:
         return Failed(f"expected the models from {url}, got status {response.status_code}: {response.text[:200]}", 1)
     try:
-        return Answer(response.json(), ModelsView.model_validate_json(response.content))
+        return ModelsAnswer(response.json(), ModelsView.model_validate_json(response.content))
     except (ValidationError, ValueError) as error:
         return Failed(f"expected a beamlit-controller at {url}, got something else: {str(error).splitlines()[0]}", 1)
 
@@ -148,7 +148,7 @@ def _put(shown: RenderableType | Failed, out: Console) -> None:
             out.print(shown)
 
 
-def _as_json(answer: Answer, model: ModelView | WaitingView) -> str:
+def _as_json(answer: ModelsAnswer, model: ModelView | WaitingView) -> str:
     """Give the model as it came, also with fields that this version does not know, and all mistakes beside it."""
     raw = next(
         each

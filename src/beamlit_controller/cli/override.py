@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from beamlit_controller.cli import inputs
 from beamlit_controller.core.spec import ModelKey, Override
 from beamlit_controller.standalone import overrides
-from beamlit_controller.standalone.state import State
+from beamlit_controller.standalone.state import StateFolder
 
 
 def override(
@@ -53,7 +53,7 @@ def override(
     if clear == bool(percentage):
         inputs.fail("expected a percentage or --clear, and not both")
     try:
-        wanted = None if clear else overriding.wanted(percentage, lasting, author=author, reason=reason)
+        wanted = None if clear else overriding.manual_override(percentage, lasting, author=author, reason=reason)
         if state_dir is not None:
             _override_here(state_dir, ModelKey(namespace, name), wanted.as_spec if wanted else None)
         else:
@@ -65,7 +65,7 @@ def override(
 
 def _override_here(state_dir: Path, key: ModelKey, override: Override | None) -> None:
     """Write it where the controller on this machine looks. Raises ValueError and OSError."""
-    place = State(state_dir)
+    place = StateFolder(state_dir)
     if not place.decisions.is_dir():
         raise ValueError(f"--state-dir: expected the state folder of a controller that has decided, got {state_dir}")
     known = sorted(path.stem.replace(".", "/", 1) for path in place.decisions.glob("*.json"))

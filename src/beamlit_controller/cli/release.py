@@ -42,11 +42,11 @@ def release(
     from beamlit_controller.kubernetes.gateway_objects import Image  # noqa: PLC0415 - the same
     from beamlit_controller.telemetry import logs  # noqa: PLC0415 - the same
     from beamlit_controller.wiring import release as releasing  # noqa: PLC0415 - grpc and uvicorn are slow to import
-    from beamlit_controller.wiring.cluster_options import Cluster, ShareAddress  # noqa: PLC0415 - the same
+    from beamlit_controller.wiring.cluster_options import ClusterOptions, RtdsAddress  # noqa: PLC0415 - the same
 
     logs.configure(log_level)
-    nowhere = ShareAddress("", "", Path())
-    given = Cluster(
+    nowhere = RtdsAddress("", "", Path())
+    given = ClusterOptions(
         settings=inputs.settings(settings) if settings else Settings(),
         identity=f"release-{os.uname().nodename}-{os.getpid()}",
         namespace=namespace,

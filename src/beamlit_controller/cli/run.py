@@ -40,7 +40,7 @@ def run(
     logs.configure(log_level, json=None if log_format == "auto" else log_format == "json")
     if not manifests.is_dir():
         inputs.fail(f"--manifests: expected a folder, got {manifests}")
-    given = application.Standalone(inputs.settings(settings), manifests, state_dir or _default_state(), settings)
+    given = application.StandaloneOptions(inputs.settings(settings), manifests, state_dir or _default_state(), settings)
     try:
         asyncio.run(application.standalone(given))
     except Exception as error:  # noqa: BLE001 - whatever it was, people get a sentence; the traceback is in the log

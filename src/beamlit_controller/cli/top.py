@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.text import Text
 
 from beamlit_controller.cli import explain, fleet
-from beamlit_controller.cli.explain import Answer, Failed
+from beamlit_controller.cli.explain import Failed, ModelsAnswer
 from beamlit_controller.core import printable
 
 EVERY = 1.0
@@ -43,7 +43,7 @@ async def look(address: str, console: Console, *, once: bool = False) -> int:
                 await asyncio.sleep(EVERY)
 
 
-def _printed(answer: Answer | Failed, console: Console) -> int:
+def _printed(answer: ModelsAnswer | Failed, console: Console) -> int:
     if isinstance(answer, Failed):
         Console(stderr=True).print(Text(printable.line(answer.message)), soft_wrap=True)
         return answer.code
@@ -51,7 +51,7 @@ def _printed(answer: Answer | Failed, console: Console) -> int:
     return 0
 
 
-def _screen(answer: Answer | Failed, console: Console) -> RenderableType:
+def _screen(answer: ModelsAnswer | Failed, console: Console) -> RenderableType:
     if isinstance(answer, Failed):
         return Text(printable.line(answer.message), "bold red")
     return fleet.show(answer.view, console.width, console.height)

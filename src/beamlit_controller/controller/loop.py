@@ -24,7 +24,7 @@ DEADLINE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class LoopDependencies:
     """What every loop works with."""
 
     sensor: Sensor
@@ -41,7 +41,7 @@ class Last:
     origin: datetime
 
 
-async def run(specs: Latest[OffloadSpec], parts: Parts, *, previous: Decision | None) -> None:
+async def run(specs: Latest[OffloadSpec], parts: LoopDependencies, *, previous: Decision | None) -> None:
     """Decide for one model, once a period and at once when its spec changes, until cancelled."""
     now = parts.clock.now()
     last = Last(_recalled(previous, now), _origin(now))
@@ -67,7 +67,7 @@ def _recalled(previous: Decision | None, now: datetime) -> Decision | None:
         return None
 
 
-async def _round(spec: OffloadSpec, parts: Parts, last: Last, *, due: float) -> Last:
+async def _round(spec: OffloadSpec, parts: LoopDependencies, last: Last, *, due: float) -> Last:
     """Run one round. An error that nobody expected ends here: the share stays, and the next round tries again."""
     try:
         record = await _observe(spec, parts, last, due=due)
@@ -80,7 +80,7 @@ async def _round(spec: OffloadSpec, parts: Parts, last: Last, *, due: float) -> 
     return Last(record.decision, _origin(record.at))
 
 
-async def _observe(spec: OffloadSpec, parts: Parts, last: Last, *, due: float) -> Cycle:
+async def _observe(spec: OffloadSpec, parts: LoopDependencies, last: Last, *, due: float) -> Cycle:
     began = _seconds()
     signals = await parts.sensor.read(spec, at=parts.clock.now(), deadline=parts.period(spec) * DEADLINE)
     now, took, lag = parts.clock.now(), _seconds() - began, began - due

@@ -37,7 +37,7 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Population:
+class WorkloadSnapshot:
     """The servers behind a model: pods, replicas, and how many are ready. What can't be told is Missing."""
 
     pods: tuple[Pod, ...] | Missing
@@ -48,7 +48,7 @@ class Population:
 class Inventory(Protocol):
     """Who the local servers are."""
 
-    async def survey(self, spec: OffloadSpec) -> Population:
+    async def survey(self, spec: OffloadSpec) -> WorkloadSnapshot:
         """Tell the model's pods and replicas."""
         ...
 

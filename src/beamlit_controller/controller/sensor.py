@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from beamlit_controller.controller.ports import Flows, Inventory, Population, Source
+from beamlit_controller.controller.ports import Flows, Inventory, Source, WorkloadSnapshot
 from beamlit_controller.core import wording
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import NOT_ASKED, LocalHealth, Missing, Reading, Signals
@@ -31,13 +31,13 @@ class Sensor:
         flow = self._flows.flow(spec) if self._flows is not None else NOT_ASKED
         return Signals(at, readings, population.pods, population.scale, population.local, flow)
 
-    async def _survey(self, spec: OffloadSpec, deadline: timedelta) -> Population:
+    async def _survey(self, spec: OffloadSpec, deadline: timedelta) -> WorkloadSnapshot:
         try:
             async with asyncio.timeout(deadline.total_seconds()):
                 return await self._inventory.survey(spec)
         except TimeoutError:
             unknown = Missing(Reason.TIMED_OUT, f"the model's pods were not told within {deadline.total_seconds():g} s")
-            return Population(unknown, unknown, LocalHealth(0, 0))
+            return WorkloadSnapshot(unknown, unknown, LocalHealth(0, 0))
 
     async def _read(self, spec: OffloadSpec, metric: MetricSpec, at: datetime, deadline: timedelta) -> Reading:
         source = self._route(spec, metric)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from beamlit_controller.controller import loop
 from beamlit_controller.controller.latest import Latest
-from beamlit_controller.controller.loop import Parts
+from beamlit_controller.controller.loop import LoopDependencies
 from beamlit_controller.controller.ports import Memory, Provider
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 
@@ -19,7 +19,7 @@ class Running:
     task: asyncio.Task[None]
 
 
-async def run(provider: Provider, parts: Parts, memory: Memory) -> None:
+async def run(provider: Provider, parts: LoopDependencies, memory: Memory) -> None:
     """Keep one loop running for every spec of the provider, until cancelled. A loop that dies ends them all."""
     async with asyncio.TaskGroup() as group:
         running: dict[ModelKey, Running] = {}
@@ -32,13 +32,15 @@ async def run(provider: Provider, parts: Parts, memory: Memory) -> None:
                     running[key] = _begin(group, spec, parts, memory)
 
 
-def _begin(group: asyncio.TaskGroup, spec: OffloadSpec, parts: Parts, memory: Memory) -> Running:
+def _begin(group: asyncio.TaskGroup, spec: OffloadSpec, parts: LoopDependencies, memory: Memory) -> Running:
     specs = Latest(spec)
     task = group.create_task(loop.run(specs, parts, previous=memory.recall(spec.key)), name=f"model {spec.key}")
     return Running(specs, task)
 
 
-async def _end(running: dict[ModelKey, Running], parts: Parts, *, wanted: Mapping[ModelKey, OffloadSpec]) -> None:
+async def _end(
+    running: dict[ModelKey, Running], parts: LoopDependencies, *, wanted: Mapping[ModelKey, OffloadSpec]
+) -> None:
     """End the loops that are not wanted any more, and only then have the sinks forget their models."""
     unwanted = [key for key in running if key not in wanted]
     tasks = [running[key].task for key in unwanted]

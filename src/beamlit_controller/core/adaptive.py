@@ -33,7 +33,7 @@ LEAST, MOST = Fraction(1, 2), Fraction(100_000)
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class InFlightSpan:
     """What the gateways saw per ready replica in a short time: the mean in flight, and counts over all replicas."""
 
     since: datetime
@@ -73,7 +73,7 @@ class Learned:
     last: Point | None = None
     calm: Point | None = None
     """The highest number in flight, lately, that the metric was within its target with."""
-    recent: tuple[Span, ...] = ()
+    recent: tuple[InFlightSpan, ...] = ()
 
 
 NOTHING = Learned()
@@ -81,7 +81,7 @@ NOTHING = Learned()
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class RatioSample:
     """The worst ratio of a round, and the time that it covers."""
 
     ratio: Fraction
@@ -113,15 +113,15 @@ def remaining(learned: Learned, since: datetime, until: datetime) -> Fraction | 
 def saw(learned: Learned, flow: Flow, *, ready: int) -> Learned:
     """Add what the gateways saw since the round before; very short times are put together."""
     level = Fraction(max(0, flow.in_flight), max(1, ready))
-    span = Span(flow.since, flow.until, level, max(0, flow.served), max(0, flow.sent), max(0, flow.overflowed))
+    span = InFlightSpan(flow.since, flow.until, level, max(0, flow.served), max(0, flow.sent), max(0, flow.overflowed))
     kept = [each for each in learned.recent if flow.until - MEMORY < each.until <= flow.since]
     if kept and kept[-1].until - kept[-1].since < GRAIN:
         span = _joined(kept.pop(), span)
     return replace(learned, recent=(*kept[-SPANS + 1 :], span))
 
 
-def _joined(one: Span, other: Span) -> Span:
-    return Span(
+def _joined(one: InFlightSpan, other: InFlightSpan) -> InFlightSpan:
+    return InFlightSpan(
         one.since,
         other.until,
         _rounded((one.in_flight + other.in_flight) / 2),
@@ -131,7 +131,7 @@ def _joined(one: Span, other: Span) -> Span:
     )
 
 
-def follow(learned: Learned, sample: Sample, now: datetime) -> Learned:
+def follow(learned: Learned, sample: RatioSample, now: datetime) -> Learned:
     """Learn from a sample: the cap that follows is in what is given back."""
     if learned.judged_until is not None and sample.until <= learned.judged_until:
         return learned
@@ -157,16 +157,16 @@ def _changed(learned: Learned, cap: Fraction, now: datetime) -> Learned:
     return learned if cap == learned.cap else replace(learned, cap=cap, changed_at=now)
 
 
-def _within(sample: Sample, recent: tuple[Span, ...]) -> tuple[Span, ...]:
+def _within(sample: RatioSample, recent: tuple[InFlightSpan, ...]) -> tuple[InFlightSpan, ...]:
     return tuple(each for each in recent if each.until > sample.since and each.since < sample.until)
 
 
-def _levels(sample: Sample, recent: tuple[Span, ...]) -> tuple[Fraction, ...]:
+def _levels(sample: RatioSample, recent: tuple[InFlightSpan, ...]) -> tuple[Fraction, ...]:
     """Give what was in flight during a sample, at the ends of the times that were looked at; one that is short has its surroundings."""
     return tuple(each.in_flight for each in recent if sample.since <= each.until <= sample.until + GRAIN)
 
 
-def _point(sample: Sample, levels: tuple[Fraction, ...]) -> Point:
+def _point(sample: RatioSample, levels: tuple[Fraction, ...]) -> Point:
     return Point(_rounded(sum(levels, Fraction(0)) / len(levels)), Fraction(round(sample.ratio * 1000), 1000))
 
 
@@ -203,7 +203,7 @@ def _calmer(calm: Point | None, point: Point) -> Point | None:
     return replace(calm, in_flight=_rounded(calm.in_flight * Fraction(97, 100)))
 
 
-def _at_most(point: Point, sample: Sample, levels: tuple[Fraction, ...]) -> Point:
+def _at_most(point: Point, sample: RatioSample, levels: tuple[Fraction, ...]) -> Point:
     """Take the highest number in flight around a sample of a moment: which of them it saw can't be told."""
     momentary = sample.until - sample.since < GRAIN
     return replace(point, in_flight=max(levels)) if momentary else point

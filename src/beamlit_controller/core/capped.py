@@ -69,7 +69,7 @@ def _known(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime) -
         message = f"{wording.comparison(worst)}; limits the requests in flight in {left} if it stays so"
         return _in_force(held, behavior, now, reason=Reason.STABILIZING, message=message)
     ratio = worst.ratio / (1 + Fraction(behavior.engage.tolerance))
-    learned = adaptive.follow(held.learned, adaptive.Sample(ratio, worst.since, worst.until), now)
+    learned = adaptive.follow(held.learned, adaptive.RatioSample(ratio, worst.since, worst.until), now)
     learned = _limited(spec, learned)
     reason = Reason.METRIC_ABOVE_TARGET if over else Reason.METRIC_BELOW_TARGET
     why = wording.comparison(worst) if over else wording.readings(verdict.metrics)

@@ -8,7 +8,7 @@ from beamlit_controller.core import adaptive, demand, proportional
 from beamlit_controller.core.adaptive import Learned
 from beamlit_controller.core.demand import Share
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.trigger import Sight
+from beamlit_controller.core.trigger import ObservedDemands
 
 FIRST_TRIAL = timedelta(seconds=600)
 REMEMBERED = 20
@@ -81,7 +81,7 @@ class Decision:
     trend: Trend | None = None
     dry: bool = False
     history: tuple[Change, ...] = ()
-    sight: Sight | None = None
+    sight: ObservedDemands | None = None
     cap: Fraction | None = None
     learned: Learned = adaptive.NOTHING
 

@@ -82,7 +82,7 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class Replay:
     """What came of it, a value for each row; `ratios` as they would have been seen, 1 being the target."""
 
     recording: Recording
@@ -92,7 +92,7 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class ReplayStats:
     """A course in a few numbers. Times are in seconds; requests are None when nobody recorded them."""
 
     seconds: float
@@ -108,7 +108,7 @@ class Figures:
     offloaded: float | None = None
 
 
-def rehearse(spec: OffloadSpec, recording: Recording, *, window: timedelta, plain: bool = False) -> Course:
+def rehearse(spec: OffloadSpec, recording: Recording, *, window: timedelta, plain: bool = False) -> Replay:
     """Decide at each time of the recording. `window` is the time that one sample covers.
 
     It is decided as if the model were enabled, in force and in nobody's hands. With `plain` by the plain rule, for
@@ -131,7 +131,7 @@ def rehearse(spec: OffloadSpec, recording: Recording, *, window: timedelta, plai
         before = moved.percentage
         percentages.append(moved.percentage)
         ratios.append(seen.ratio)
-    return Course(recording, tuple(percentages), tuple(map(_number, ratios)), tuple(changes))
+    return Replay(recording, tuple(percentages), tuple(map(_number, ratios)), tuple(changes))
 
 
 def demands(spec: OffloadSpec, recording: Recording) -> tuple[float | None, ...]:
@@ -140,14 +140,14 @@ def demands(spec: OffloadSpec, recording: Recording) -> tuple[float | None, ...]
     return tuple(_number(stage.recorded(row, at)) for row, at in enumerate(recording.times))
 
 
-def figures(course: Course) -> Figures:
+def stats_of(course: Replay) -> ReplayStats:
     """Sum a course up."""
     lasting = course.recording.lasting
     whole = sum(lasting)
     shares = course.percentages
     rates = course.recording.rates
     served = [(rate or 0) * span for rate, span in zip(rates, lasting, strict=True)] if rates else None
-    return Figures(
+    return ReplayStats(
         seconds=whole,
         offloading=sum(span for span, share in zip(lasting, shares, strict=True) if share),
         over=sum(span for span, ratio in zip(lasting, course.ratios, strict=True) if ratio is not None and ratio > 1),

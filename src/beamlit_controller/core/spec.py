@@ -55,7 +55,7 @@ class Requirement:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelSelector:
+class Selector:
     """A LabelSelector; empty, it selects everything."""
 
     match_labels: tuple[tuple[str, str], ...] = ()
@@ -96,11 +96,11 @@ Target = Utilization | AverageValue | Value
 
 
 @dataclass(frozen=True, slots=True)
-class MetricIdentifier:
+class SeriesSelector:
     """A metric's name (in Prometheus mode also a PromQL query) and the selector of its series."""
 
     name: str
-    selector: LabelSelector = LabelSelector()
+    selector: Selector = Selector()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +146,10 @@ class PodsMetric:
     An `optional` one that is on no page leaves the decision to the other metrics.
     """
 
-    metric: MetricIdentifier
+    metric: SeriesSelector
     target: AverageValue
     aggregation: Aggregation = Aggregation.SUM
-    alternatives: tuple[MetricIdentifier, ...] = ()
+    alternatives: tuple[SeriesSelector, ...] = ()
     optional: bool = False
 
 
@@ -157,7 +157,7 @@ class PodsMetric:
 class ObjectMetric:
     """A custom metric of one other object."""
 
-    metric: MetricIdentifier
+    metric: SeriesSelector
     described_object: ObjectReference
     target: Value | AverageValue
 
@@ -166,7 +166,7 @@ class ObjectMetric:
 class ExternalMetric:
     """A metric of no Kubernetes object: asked of Prometheus, or of the external metrics API."""
 
-    metric: MetricIdentifier
+    metric: SeriesSelector
     target: Value | AverageValue
 
 
@@ -263,7 +263,7 @@ class Scheme(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Tls:
+class RemoteTls:
     """How the remote's certificate is verified: against this CA (the system's without one), for this name (else the host)."""
 
     ca: SecretKey | None = None
@@ -293,7 +293,7 @@ class RemoteBackend:
     headers_to_add: tuple[tuple[str, str], ...] = ()
     model_name: str | None = None
     auth: OAuth | ApiKey | None = None
-    tls: Tls = Tls()
+    tls: RemoteTls = RemoteTls()
     health_check: HealthCheck | None = None
     max_in_flight: int | None = None
     forward_client_authorization: bool = False
@@ -303,7 +303,7 @@ class RemoteBackend:
 
 
 @dataclass(frozen=True, slots=True)
-class ServiceRef:
+class LocalService:
     """The Service that clients use, and the port of its pods."""
 
     name: str
@@ -319,7 +319,7 @@ class BasicCredential:
 
 
 @dataclass(frozen=True, slots=True)
-class MetricServiceRef:
+class MetricService:
     """Where the servers' own metrics are read, and how; `credential` is a bearer token, or a user with a password."""
 
     name: str
@@ -327,7 +327,7 @@ class MetricServiceRef:
     path: str = "/metrics"
     query: tuple[tuple[str, str], ...] = ()
     scheme: Scheme = Scheme.HTTP
-    tls: Tls = Tls()
+    tls: RemoteTls = RemoteTls()
     credential: SecretKey | BasicCredential | None = None
 
 
@@ -395,7 +395,7 @@ DEFAULT_MEMORY_LIMIT = "512Mi"
 
 
 @dataclass(frozen=True, slots=True)
-class Gateway:
+class GatewaySpec:
     """The gateway's own shape: `resources` as (requests or limits, resource, quantity)."""
 
     replicas: int = 2
@@ -414,8 +414,8 @@ class OffloadSpec:
     metrics: tuple[MetricSpec, ...] = ()
     behavior: Behavior = Behavior()
     remote: RemoteBackend | None = None
-    service: ServiceRef | None = None
-    metric_service: MetricServiceRef | None = None
+    service: LocalService | None = None
+    metric_service: MetricService | None = None
     source: ObjectReference | None = None
     environment: str = ""
     enabled: bool = True
@@ -427,7 +427,7 @@ class OffloadSpec:
     may_leave: tuple[KeepLocal, ...] = ()
     stickiness: HeaderStickiness | CookieStickiness | None = None
     allow_override: bool = False
-    gateway: Gateway = Gateway()
+    gateway: GatewaySpec = GatewaySpec()
     override: Override | None = None
 
 

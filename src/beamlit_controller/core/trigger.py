@@ -50,7 +50,7 @@ FRACTIONS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ObservedDemand:
     """One metric with its target, and the highest demand that was seen in it; None if it was never read."""
 
     name: str
@@ -59,12 +59,12 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class ObservedDemands:
     """What was seen since a spec came into force."""
 
     since: datetime
     generation: int
-    metrics: tuple[Seen, ...]
+    metrics: tuple[ObservedDemand, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +77,17 @@ class Trigger:
 
 
 def look(
-    before: Sight | None, spec: OffloadSpec, verdict: Verdict, shares: Sequence[Share], now: datetime
-) -> Sight | None:
+    before: ObservedDemands | None, spec: OffloadSpec, verdict: Verdict, shares: Sequence[Share], now: datetime
+) -> ObservedDemands | None:
     """Add what a round saw. The shares tell what a metric would have been without offloading."""
     if not spec.enabled:
         return before
-    new = tuple(Seen(wording.name(metric), _kind(metric.target)) for metric in spec.metrics)
+    new = tuple(ObservedDemand(wording.name(metric), _kind(metric.target)) for metric in spec.metrics)
     known = before
     if known is None or (known.generation, *_named(known.metrics)) != (spec.generation, *_named(new)):
-        known = Sight(now, spec.generation, new)
+        known = ObservedDemands(now, spec.generation, new)
     seen = tuple(_higher(each, metric, shares) for each, metric in zip(known.metrics, verdict.metrics, strict=True))
-    return known if seen == known.metrics else Sight(known.since, known.generation, seen)
+    return known if seen == known.metrics else ObservedDemands(known.since, known.generation, seen)
 
 
 def _kind(target: Target) -> str:
@@ -101,11 +101,11 @@ def _kind(target: Target) -> str:
             return f"{milli}m"
 
 
-def _named(metrics: Sequence[Seen]) -> Iterator[tuple[str, str]]:
+def _named(metrics: Sequence[ObservedDemand]) -> Iterator[tuple[str, str]]:
     return ((metric.name, metric.target) for metric in metrics)
 
 
-def judge(spec: OffloadSpec, sight: Sight, signals: Signals, verdict: Verdict) -> Trigger:
+def judge(spec: OffloadSpec, sight: ObservedDemands, signals: Signals, verdict: Verdict) -> Trigger:
     """Tell whether the triggers can work, the surest first."""
     now = signals.at
     if not spec.metrics:
@@ -124,14 +124,14 @@ def judge(spec: OffloadSpec, sight: Sight, signals: Signals, verdict: Verdict) -
     return _reached(spec.behavior, sight, since, lasting=now - sight.since)
 
 
-def _unseen(sight: Sight, verdict: Verdict) -> Unread | None:
+def _unseen(sight: ObservedDemands, verdict: Verdict) -> Unread | None:
     for each, metric in zip(sight.metrics, verdict.metrics, strict=True):
         if each.highest is None and isinstance(metric, Unread):
             return metric
     return None
 
 
-def _reached(behavior: Behavior, sight: Sight, since: str, *, lasting: timedelta) -> Trigger:
+def _reached(behavior: Behavior, sight: ObservedDemands, since: str, *, lasting: timedelta) -> Trigger:
     read = [(each.highest, each.name) for each in sight.metrics if each.highest is not None]
     if not read:
         return Trigger(Reason.METRIC_NEVER_SEEN, "nothing was read yet", reachable=None)
@@ -188,7 +188,7 @@ def _most(metric: ResourceMetric | ContainerResourceMetric, all_pods: Sequence[P
     return Fraction(100 * limit, requested) if requested else None
 
 
-def _higher(seen: Seen, metric: Assessed | Unread, shares: Sequence[Share]) -> Seen:
+def _higher(seen: ObservedDemand, metric: Assessed | Unread, shares: Sequence[Share]) -> ObservedDemand:
     if isinstance(metric, Unread):
         return seen
     ratio = metric.ratio

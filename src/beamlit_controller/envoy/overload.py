@@ -1,7 +1,7 @@
 """What a gateway does before it has too much: of connections, and of memory."""
 
 from beamlit_controller.core import quantity
-from beamlit_controller.core.spec import DEFAULT_MEMORY_LIMIT, Gateway
+from beamlit_controller.core.spec import DEFAULT_MEMORY_LIMIT, GatewaySpec
 from beamlit_controller.envoy.messages import Message, extension
 
 DEFAULT_HEAP = 1024**3
@@ -18,7 +18,7 @@ SPARE = 200
 TRACKED_FROM = 16
 
 
-def manager(gateway: Gateway, *, in_container: bool, descriptors: int = 0) -> Message:
+def manager(gateway: GatewaySpec, *, in_container: bool, descriptors: int = 0) -> Message:
     """Give the OverloadManager.
 
     First it gives memory back, then it ends the streams that hold most, keeps no connections, and answers 503.
@@ -37,7 +37,7 @@ def manager(gateway: Gateway, *, in_container: bool, descriptors: int = 0) -> Me
     }
 
 
-def heap(gateway: Gateway, *, in_container: bool) -> int:
+def heap(gateway: GatewaySpec, *, in_container: bool) -> int:
     """Give the bytes that Envoy may use: what its container's limit leaves; outside of one and without a limit, 1 GiB."""
     given = [amount for which, name, amount in gateway.resources if (which, name) == ("limits", "memory")]
     limits = given or ([DEFAULT_MEMORY_LIMIT] if in_container else [])

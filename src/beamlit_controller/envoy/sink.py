@@ -16,7 +16,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _CapCounters:
     """The most that the remote may get, and the counters up to which that is known."""
 
     most: int = throttle.WHOLE
@@ -35,7 +35,7 @@ class ShareSink:
     ) -> None:
         self._shares = shares
         self._attempts = attempts
-        self._seen: dict[ModelKey, _Seen] = {}
+        self._seen: dict[ModelKey, _CapCounters] = {}
 
     def record(self, cycle: Cycle) -> None:
         """Make the decision's percentage the model's share, and bound what is at local by what is ready there."""
@@ -56,9 +56,9 @@ class ShareSink:
         self._shares.forget(key)
 
     def _most(self, key: ModelKey, percentage: int) -> int:
-        before, attempts = self._seen.get(key, _Seen()), self._attempts(key)
+        before, attempts = self._seen.get(key, _CapCounters()), self._attempts(key)
         most = throttle.most(before.most, percentage=percentage, before=before.attempts, after=attempts)
         if most < before.most:
             log.warning("remote answers 429, less is offloaded", model=str(key), most=most, decided=percentage)
-        self._seen[key] = _Seen(most, attempts)
+        self._seen[key] = _CapCounters(most, attempts)
         return most

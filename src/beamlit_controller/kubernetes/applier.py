@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from beamlit_controller.kubernetes import owned
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer, Json
 from beamlit_controller.kubernetes.gateway_objects import DesiredObject
-from beamlit_controller.kubernetes.owned import Seen
+from beamlit_controller.kubernetes.owned import ManagedObject
 
 NOT_FOUND, CONFLICT = 404, 409
 ATTEMPTS = 5
@@ -37,7 +37,7 @@ class Applier:
     owner: str
     applied: dict[str, Applied] = field(default_factory=dict)
 
-    async def ensure(self, desired: DesiredObject, seen: Seen | None) -> None:
+    async def ensure(self, desired: DesiredObject, seen: ManagedObject | None) -> None:
         """Have the object there as desired; `seen` is what the watch shows. Raises ApiError and NameTakenError."""
         before = self.applied.get(desired.path)
         if before and seen and before.desired == desired.digest and _is_as_left(seen, before):
@@ -45,7 +45,7 @@ class Applier:
         live = await self._ensured(desired, ATTEMPTS)
         self.applied[desired.path] = Applied(desired.digest, owned.version(live), owned.digest(live))
 
-    async def delete(self, seen: Seen) -> None:
+    async def delete(self, seen: ManagedObject) -> None:
         """Remove an object, if it is still the one that was seen. Raises ApiError."""
         self.applied.pop(seen.resource.path(seen.key.namespace, seen.name), None)
         try:
@@ -100,7 +100,7 @@ def _is_empty(value: object) -> bool:
     return value is None or (isinstance(value, str | list | dict) and not value)
 
 
-def _is_as_left(seen: Seen, before: Applied) -> bool:
+def _is_as_left(seen: ManagedObject, before: Applied) -> bool:
     return owned.unchanged(seen, version=before.version, digest=before.digest)
 
 

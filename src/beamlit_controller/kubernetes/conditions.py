@@ -15,7 +15,7 @@ from beamlit_controller.core.spec import OffloadSpec, Rejected
 from beamlit_controller.core.traffic import Minute
 from beamlit_controller.core.trigger import Trigger
 from beamlit_controller.kubernetes import models
-from beamlit_controller.kubernetes.models import Model
+from beamlit_controller.kubernetes.models import KnownModel
 from beamlit_controller.kubernetes.snapshot import GatewayState, ServiceState
 
 Json = dict[str, Any]
@@ -43,7 +43,7 @@ class ModelState:
     `minute` is what came of its requests in the last one.
     """
 
-    model: Model
+    model: KnownModel
     gateway: GatewayState
     local: LocalHealth
     autoscaler: str | None = None
@@ -53,7 +53,7 @@ class ModelState:
     minute: Minute | None = None
 
 
-class State(StrEnum):
+class ConditionStatus(StrEnum):
     """Whether something is so."""
 
     TRUE = "True"
@@ -66,7 +66,7 @@ class Condition:
     """One thing that is so, or is not."""
 
     type: str
-    status: State
+    status: ConditionStatus
     reason: Reason
     message: str
 
@@ -137,7 +137,7 @@ def _offloads_nothing(known: ModelState, why: Missing, before: Mapping[str, Any]
     same = (last.get("percentage"), last.get("reason")) == (0, why.reason.value)
     since = last["since"] if same and "since" in last else now
     offloading = {"percentage": 0, "reason": why.reason.value, "message": why.message, "since": since}
-    condition = Condition("Offloading", State.FALSE, why.reason, why.message)
+    condition = Condition("Offloading", ConditionStatus.FALSE, why.reason, why.message)
     said = [_written(condition, known.model.generation)]
     return {"offloading": offloading, "currentMetrics": [], "conditions": said}
 
@@ -168,70 +168,74 @@ def _ready(known: ModelState, gateway: Condition) -> Condition:
     if known.model.rejected:
         return _refused_spec(known.model)
     if state.problem is not None:
-        return Condition("Ready", State.FALSE, state.problem.reason, state.problem.message)
+        return Condition("Ready", ConditionStatus.FALSE, state.problem.reason, state.problem.message)
     if state.absent is not None:
-        ready = State.TRUE if state.absent.reason is Reason.DISABLED else State.FALSE
+        ready = ConditionStatus.TRUE if state.absent.reason is Reason.DISABLED else ConditionStatus.FALSE
         return Condition("Ready", ready, state.absent.reason, state.absent.message)
-    if gateway.status is not State.TRUE:
-        return Condition("Ready", State.FALSE, gateway.reason, gateway.message)
+    if gateway.status is not ConditionStatus.TRUE:
+        return Condition("Ready", ConditionStatus.FALSE, gateway.reason, gateway.message)
     if state.service is None or not state.service.taken:
         why = state.service.why if state.service else _UNSEEN
-        return Condition("Ready", State.FALSE, why.reason, why.message)
+        return Condition("Ready", ConditionStatus.FALSE, why.reason, why.message)
     notes = "".join(f"; note: {notice}" for notice in known.model.notices)
-    return Condition("Ready", State.TRUE, Reason.AS_ASKED, f"all is as asked for{notes}")
+    return Condition("Ready", ConditionStatus.TRUE, Reason.AS_ASKED, f"all is as asked for{notes}")
 
 
 _UNSEEN = Missing(Reason.SERVICE_SWITCHING, "the Service that clients use was not seen to lead to the gateway yet")
 
 
-def _refused_spec(model: Model) -> Condition:
+def _refused_spec(model: KnownModel) -> Condition:
     mistakes = "; ".join(map(str, model.rejected))
     kept = "the last good one stays in force" if model.spec else "there is no earlier one to go on with"
     # The end of the message says what is in force, however long the mistakes are.
     message = f"{mistakes[: LONGEST_MESSAGE - 100]} ({kept})"
-    return Condition("Ready", State.FALSE, Reason.SPEC_INVALID, message)
+    return Condition("Ready", ConditionStatus.FALSE, Reason.SPEC_INVALID, message)
 
 
 def _override_ignored(mistake: Rejected) -> Condition:
-    return Condition("OverrideValid", State.FALSE, Reason.OVERRIDE_INVALID, f"the override is ignored: {mistake}")
+    return Condition(
+        "OverrideValid", ConditionStatus.FALSE, Reason.OVERRIDE_INVALID, f"the override is ignored: {mistake}"
+    )
 
 
 def _gateway(state: GatewayState) -> Condition:
     if state.absent is not None:
         reason = Reason.GATEWAY_REMOVED if state.absent.reason is Reason.DISABLED else state.absent.reason
-        return Condition("GatewayReady", State.FALSE, reason, f"there is no gateway: {state.absent.message}")
+        return Condition("GatewayReady", ConditionStatus.FALSE, reason, f"there is no gateway: {state.absent.message}")
     message = f"{state.ready} of {state.wanted} gateway pods are ready"
     if state.ready:
-        return Condition("GatewayReady", State.TRUE, Reason.GATEWAY_READY, message)
+        return Condition("GatewayReady", ConditionStatus.TRUE, Reason.GATEWAY_READY, message)
     if state.problem is not None:
-        return Condition("GatewayReady", State.FALSE, state.problem.reason, state.problem.message)
-    return Condition("GatewayReady", State.FALSE, Reason.GATEWAY_STARTING, message)
+        return Condition("GatewayReady", ConditionStatus.FALSE, state.problem.reason, state.problem.message)
+    return Condition("GatewayReady", ConditionStatus.FALSE, Reason.GATEWAY_STARTING, message)
 
 
 def _service(service: ServiceState) -> Condition:
-    state = State.TRUE if service.taken else State.FALSE
+    state = ConditionStatus.TRUE if service.taken else ConditionStatus.FALSE
     return Condition("ServiceTaken", state, service.why.reason, service.why.message)
 
 
 def _local(local: LocalHealth) -> Condition:
     message = f"{local.ready} of {local.total} local pods are ready"
     if local.ready:
-        return Condition("LocalReady", State.TRUE, Reason.PODS_READY, message)
-    return Condition("LocalReady", State.FALSE, Reason.NO_READY_PODS if local.total else Reason.NO_PODS, message)
+        return Condition("LocalReady", ConditionStatus.TRUE, Reason.PODS_READY, message)
+    return Condition(
+        "LocalReady", ConditionStatus.FALSE, Reason.NO_READY_PODS if local.total else Reason.NO_PODS, message
+    )
 
 
 def _remote(spec: OffloadSpec | None, remote: RemoteReady | None) -> Condition:
     if spec is None or spec.remote is None:
         expected = "expected spec.offloadingConfig.remoteBackend or config.defaultRemoteBackend"
-        return Condition("RemoteReady", State.FALSE, Reason.NO_REMOTE, f"nothing can leave: {expected}")
+        return Condition("RemoteReady", ConditionStatus.FALSE, Reason.NO_REMOTE, f"nothing can leave: {expected}")
     known = remote or remote_health.Judged().condition
-    return Condition("RemoteReady", State(known.status), known.reason, known.message)
+    return Condition("RemoteReady", ConditionStatus(known.status), known.reason, known.message)
 
 
 def _autoscaler(name: str) -> Condition:
     return Condition(
         "AutoscalerInterference",
-        State.TRUE,
+        ConditionStatus.TRUE,
         Reason.AUTOSCALER_FOUND,
         f"HorizontalPodAutoscaler {name} scales the same workload: what is offloaded it does not see, so it takes replicas "
         "away and offloading may never end. Let it scale on the metric beamlit_demand_ratio, or give offloading a target of "
@@ -240,7 +244,7 @@ def _autoscaler(name: str) -> Condition:
 
 
 def _trigger(found: Trigger) -> Condition:
-    state = {True: State.TRUE, False: State.FALSE, None: State.UNKNOWN}[found.reachable]
+    state = {True: ConditionStatus.TRUE, False: ConditionStatus.FALSE, None: ConditionStatus.UNKNOWN}[found.reachable]
     return Condition("TriggerReachable", state, found.reason, found.message)
 
 

@@ -8,7 +8,7 @@ from beamlit_controller.kubernetes import egress as egress_policy
 from beamlit_controller.kubernetes import gateway_deployment, gateway_objects
 from beamlit_controller.kubernetes.egress import Egress
 from beamlit_controller.kubernetes.gateway_objects import DesiredObject, Envoy, Image
-from beamlit_controller.kubernetes.owned import Seen
+from beamlit_controller.kubernetes.owned import ManagedObject
 from beamlit_controller.kubernetes.paths import DEPLOYMENTS, SERVICES
 from beamlit_controller.kubernetes.plan import Plan
 from beamlit_controller.kubernetes.snapshot import Snapshot
@@ -68,7 +68,7 @@ def bypass(spec: OffloadSpec, seen: Snapshot) -> DesiredObject | None:
     )
 
 
-def removable(seen: Snapshot, *, keep_entrance: bool = True) -> Iterator[Seen]:
+def removable(seen: Snapshot, *, keep_entrance: bool = True) -> Iterator[ManagedObject]:
     """Give what of the gateway can go now.
 
     While a pod of it finishes its requests it needs all the rest: without local pods to be found, they would leave.
@@ -80,6 +80,6 @@ def removable(seen: Snapshot, *, keep_entrance: bool = True) -> Iterator[Seen]:
             yield each
 
 
-def find(seen: Snapshot, resource: object, name: str) -> Seen | None:
+def find(seen: Snapshot, resource: object, name: str) -> ManagedObject | None:
     """Give an object of the gateway as the watch shows it."""
     return next((each for each in seen.objects if each.resource is resource and each.name == name), None)

@@ -3,17 +3,17 @@
 from collections.abc import Iterable
 from typing import Protocol
 
-from beamlit_controller.controller.ports import Population
+from beamlit_controller.controller.ports import WorkloadSnapshot
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import LocalHealth, Missing, Pod, Scale
-from beamlit_controller.core.spec import LabelSelector, OffloadSpec
+from beamlit_controller.core.spec import OffloadSpec, Selector
 from beamlit_controller.kubernetes.scale import SOURCE, Workloads
 
 
 class PodStore(Protocol):
     """Where pods are found."""
 
-    def select(self, namespace: str, selector: LabelSelector) -> tuple[Pod, ...]:
+    def select(self, namespace: str, selector: Selector) -> tuple[Pod, ...]:
         """Give the pods of a namespace that the selector matches."""
         ...
 
@@ -25,15 +25,15 @@ class ClusterInventory:
         self._workloads = workloads
         self._pods = pods
 
-    async def survey(self, spec: OffloadSpec) -> Population:
+    async def survey(self, spec: OffloadSpec) -> WorkloadSnapshot:
         """Tell pods and replicas; what can't be told is Missing, and only the metrics that need it are."""
         workload = await self._workloads.of(spec)
         if isinstance(workload, Missing):
-            return Population(workload, workload, LocalHealth(0, 0))
+            return WorkloadSnapshot(workload, workload, LocalHealth(0, 0))
         pods = self._pods.select(spec.key.namespace, workload.pods.selector)
         needs = f"{SOURCE}: an averageValue of this metric is per replica, and only a workload tells how many there are"
         scale: Scale | Missing = workload.scale or Missing(Reason.NO_WORKLOAD, needs)
-        return Population(pods, scale, health(pods))
+        return WorkloadSnapshot(pods, scale, health(pods))
 
 
 def health(pods: Iterable[Pod]) -> LocalHealth:

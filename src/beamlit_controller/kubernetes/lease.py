@@ -35,7 +35,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _ObservedLease:
     """The lease as it was seen last, and when it was first seen so."""
 
     version: str
@@ -57,7 +57,7 @@ class Lease:
         self._path = LEASES.path(namespace, name)
         self._name = name
         self._terms = terms or Terms()
-        self._seen: _Seen | None = None
+        self._seen: _ObservedLease | None = None
         self._until = float("-inf")
         self._heard = float("-inf")
 
@@ -128,13 +128,13 @@ class Lease:
         self._look(lease, asyncio.get_running_loop().time())
         return True
 
-    def _look(self, lease: Json, now: float) -> _Seen:
+    def _look(self, lease: Json, now: float) -> _ObservedLease:
         """Note what the lease says; it counts from when it was first seen to say so."""
         spec = lease.get("spec") or {}
         version = str(lease["metadata"]["resourceVersion"])
         if self._seen is None or self._seen.version != version:
             duration = float(spec.get("leaseDurationSeconds") or self._terms.duration)
-            self._seen = _Seen(version, str(spec.get("holderIdentity") or ""), duration, now)
+            self._seen = _ObservedLease(version, str(spec.get("holderIdentity") or ""), duration, now)
         return self._seen
 
     def _new(self) -> Json:

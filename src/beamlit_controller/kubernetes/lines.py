@@ -12,7 +12,7 @@ async def read(pieces: AsyncGenerator[bytes, None], *, longest: int) -> AsyncIte
     An object may hold any other separator, such as U+0085, unescaped. Of a line with more bytes than `longest` only the
     beginning is given, and only that is held.
     """
-    line = _Line(longest)
+    line = _PartialLine(longest)
     async with aclosing(pieces):
         async for piece in pieces:
             for each in line.add(piece):
@@ -21,7 +21,7 @@ async def read(pieces: AsyncGenerator[bytes, None], *, longest: int) -> AsyncIte
         yield line.take()
 
 
-class _Line:
+class _PartialLine:
     """The line that is not complete yet."""
 
     def __init__(self, longest: int) -> None:

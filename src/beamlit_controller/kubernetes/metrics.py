@@ -14,12 +14,12 @@ from beamlit_controller.core.signals import Missing, Reading
 from beamlit_controller.core.spec import (
     ContainerResourceMetric,
     ExternalMetric,
-    MetricIdentifier,
     MetricSpec,
     ObjectMetric,
     OffloadSpec,
     PodsMetric,
     ResourceMetric,
+    SeriesSelector,
 )
 from beamlit_controller.kubernetes import answers, failures, selectors
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer, Query
@@ -84,7 +84,7 @@ class MetricsApis:
 
     # custom.metrics.k8s.io
 
-    async def _pods(self, spec: OffloadSpec, metric: MetricIdentifier) -> Reading:
+    async def _pods(self, spec: OffloadSpec, metric: SeriesSelector) -> Reading:
         workload = await self._workloads.of(spec)
         if isinstance(workload, Missing):
             return workload
@@ -121,7 +121,7 @@ class MetricsApis:
 
     # external.metrics.k8s.io
 
-    async def _external(self, spec: OffloadSpec, metric: MetricIdentifier) -> Reading:
+    async def _external(self, spec: OffloadSpec, metric: SeriesSelector) -> Reading:
         name = metric.name.lower()  # as client-go does, which has the name in the place of a resource
         path = f"/apis/{EXTERNAL}/v1beta1/namespaces/{_segment(spec.key.namespace)}/{_segment(name)}"
         selector = selectors.write(metric.selector)
@@ -165,7 +165,7 @@ class _Shared:
             return self._answer
 
 
-def _metric_selector(metric: MetricIdentifier) -> Query:
+def _metric_selector(metric: SeriesSelector) -> Query:
     selector = selectors.write(metric.selector)
     return (("metricLabelSelector", selector),) if selector else ()
 

@@ -100,7 +100,7 @@ class Good:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class KnownModel:
     """What is known of one ModelDeployment.
 
     `spec` is the one in force, if any was ever valid, and `good` the text it was made of; `rejected` are the mistakes in
@@ -130,11 +130,11 @@ class Models:
         self._read = read
         self._withdrawn = withdrawn
         self._stored: dict[ModelKey, Stored] = {}
-        self._models: dict[ModelKey, Model] = {}
+        self._models: dict[ModelKey, KnownModel] = {}
         self._written: dict[ModelKey, object] = {}
 
     @property
-    def models(self) -> Mapping[ModelKey, Model]:
+    def models(self) -> Mapping[ModelKey, KnownModel]:
         """All that are there, valid or not."""
         return self._models
 
@@ -172,24 +172,24 @@ class Models:
                 log.warning("recorded decision unreadable", model=str(key), error=str(error)[:200])
         return None
 
-    def _model(self, key: ModelKey, seen: Stored) -> Model:
+    def _model(self, key: ModelKey, seen: Stored) -> KnownModel:
         known = self._models.get(key)
         before = known if known and known.uid == seen.uid else None
         match self._understood(seen.content):
             case Accepted(spec, notices, ignored):
                 good = Good(seen.content.get("spec") or {}, seen.generation)
                 texts = tuple(map(str, notices))
-                model = Model(
+                model = KnownModel(
                     seen.uid, spec, notices=texts, generation=seen.generation, good=good, override_ignored=ignored
                 )
             case rejected:
                 log.warning("spec refused", model=str(key), mistakes=[str(each)[:500] for each in rejected[:10]])
-                model = self._refused(before or Model(seen.uid, None), seen, rejected)
+                model = self._refused(before or KnownModel(seen.uid, None), seen, rejected)
         return self._ended(model, seen)
 
-    def _refused(self, before: Model, seen: Stored, rejected: tuple[Rejected, ...]) -> Model:
+    def _refused(self, before: KnownModel, seen: Stored, rejected: tuple[Rejected, ...]) -> KnownModel:
         """Give the model with its last good spec, under its present annotations."""
-        model = Model(seen.uid, None, rejected, generation=seen.generation, recalled=before.recalled)
+        model = KnownModel(seen.uid, None, rejected, generation=seen.generation, recalled=before.recalled)
         if before.good is None:
             return model
         about = {**seen.content["metadata"], "generation": before.good.generation}
@@ -199,7 +199,7 @@ class Models:
             case _:
                 return model
 
-    def _ended(self, model: Model, seen: Stored) -> Model:
+    def _ended(self, model: KnownModel, seen: Stored) -> KnownModel:
         """Treat a model that is deleted as disabled, until its Service was given back."""
         if not seen.deleting and not self._withdrawn:
             return model

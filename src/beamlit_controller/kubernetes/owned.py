@@ -12,7 +12,7 @@ from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.kubernetes import fields
 from beamlit_controller.kubernetes.gateway_objects import CONFIG_ANNOTATION, GATEWAY_LABEL, STATS_NAME
 from beamlit_controller.kubernetes.paths import CONFIG_MAPS, SERVICES, Resource
-from beamlit_controller.kubernetes.selection import Selector, is_ours
+from beamlit_controller.kubernetes.selection import SelectorLabels, is_ours
 
 Json = dict[str, Any]
 
@@ -22,7 +22,7 @@ METADATA_ONLY = frozenset({CONFIG_MAPS})
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ManagedObject:
     """An object of ours: `digest` names all of its content that somebody decided.
 
     `ready` and `updated` are of Deployments, `selector` is of Services.
@@ -37,7 +37,7 @@ class Seen:
     digest: str
     ready: int = 0
     updated: int = 0
-    selector: Selector = ()
+    selector: SelectorLabels = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +53,16 @@ class GatewayPod:
     ready: bool
     deleting: bool
     stats_port: int = 0
-    carries: Selector = ()
+    carries: SelectorLabels = ()
     ports: tuple[tuple[str, int], ...] = ()
 
 
-def parse(resource: Resource) -> Callable[[Json], Seen]:
+def parse(resource: Resource) -> Callable[[Json], ManagedObject]:
     """Give what keeps of an object what is looked at."""
 
-    def keep(content: Json) -> Seen:
+    def keep(content: Json) -> ManagedObject:
         about, status = fields.mapping(content.get("metadata")), fields.mapping(content.get("status"))
-        return Seen(
+        return ManagedObject(
             key=_key(about),
             resource=resource,
             name=fields.text(about.get("name")),
@@ -110,7 +110,7 @@ def _ports(spec: Json) -> tuple[tuple[str, int], ...]:
     return tuple((fields.text(port.get("name")), fields.whole(port.get("containerPort"))) for port in ports)
 
 
-def _selector(content: Json) -> Selector:
+def _selector(content: Json) -> SelectorLabels:
     return fields.pairs(fields.mapping(content.get("spec")).get("selector"))
 
 
@@ -139,7 +139,7 @@ def digest(content: Json) -> str:
     return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
 
 
-def unchanged(seen: Seen, *, version: int, digest: str) -> bool:
+def unchanged(seen: ManagedObject, *, version: int, digest: str) -> bool:
     """Tell whether an object is still as an apply left it, by the version and the digest of the apply's answer.
 
     An older version that the watch still has to outgrow says nothing. Of `METADATA_ONLY` kinds no digest is known: any
@@ -156,21 +156,21 @@ _LONGEST_DIGEST = 256
 _SHOWN = 40
 
 
-class Owned:
+class ManagedObjects:
     """The present objects of ours. `told` hears of the model whenever something of its changes."""
 
     def __init__(self, told: Callable[[ModelKey], None]) -> None:
         self.changes: Latest[int] = Latest(0)
         self._told = told
-        self._objects: dict[tuple[Resource, str, str], Seen] = {}
-        self._of: dict[ModelKey, dict[tuple[Resource, str], Seen]] = {}
+        self._objects: dict[tuple[Resource, str, str], ManagedObject] = {}
+        self._of: dict[ModelKey, dict[tuple[Resource, str], ManagedObject]] = {}
         self._pods: dict[ModelKey, dict[str, GatewayPod]] = {}
         self._pod_keys: dict[tuple[str, str], ModelKey] = {}
 
-    def changed(self, resource: Resource) -> Callable[[tuple[str, str], Seen | None], None]:
+    def changed(self, resource: Resource) -> Callable[[tuple[str, str], ManagedObject | None], None]:
         """Give what a watch of the resource tells its changes to."""
 
-        def take(place: tuple[str, str], seen: Seen | None) -> None:
+        def take(place: tuple[str, str], seen: ManagedObject | None) -> None:
             known = self._objects.pop((resource, *place), None)
             if known is not None:
                 self._forget(known)
@@ -182,7 +182,7 @@ class Owned:
 
         return take
 
-    def _forget(self, known: Seen) -> None:
+    def _forget(self, known: ManagedObject) -> None:
         objects = self._of[known.key]
         objects.pop((known.resource, known.name), None)
         if not objects:
@@ -205,11 +205,11 @@ class Owned:
         self._told(key)
         self.changes.set(self.changes.value + 1)
 
-    def get(self, resource: Resource, namespace: str, name: str) -> Seen | None:
+    def get(self, resource: Resource, namespace: str, name: str) -> ManagedObject | None:
         """Give an object as it was seen last."""
         return self._objects.get((resource, namespace, name))
 
-    def of(self, key: ModelKey) -> tuple[Seen, ...]:
+    def of(self, key: ModelKey) -> tuple[ManagedObject, ...]:
         """Give all objects of a model."""
         return tuple(self._of.get(key, {}).values())
 

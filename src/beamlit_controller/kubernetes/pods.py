@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from beamlit_controller.core import quantity
 from beamlit_controller.core.signals import Container, Pod, Ready
-from beamlit_controller.core.spec import LabelSelector, Operator
+from beamlit_controller.core.spec import Operator, Selector
 from beamlit_controller.kubernetes import fields
 
 Json = dict[str, Any]
@@ -87,28 +87,28 @@ class Pods:
                 self._list(place, seen)
             self._pods[place] = seen
 
-    def known(self, namespace: str, selector: LabelSelector) -> tuple[KnownPod, ...]:
+    def known(self, namespace: str, selector: Selector) -> tuple[KnownPod, ...]:
         """Give the pods of a namespace that the selector matches, by name."""
         found = (self._pods[namespace, name] for name in self._candidates(namespace, selector))
         matching = (known for known in found if selector.matches(dict(known.labels)))
         return tuple(sorted(matching, key=lambda known: known.pod.name))
 
-    def select(self, namespace: str, selector: LabelSelector) -> tuple[Pod, ...]:
+    def select(self, namespace: str, selector: Selector) -> tuple[Pod, ...]:
         """Give the same as the core looks at them."""
         return tuple(known.pod for known in self.known(namespace, selector))
 
-    def named_ports(self, namespace: str, selector: LabelSelector) -> Iterator[Mapping[str, int]]:
+    def named_ports(self, namespace: str, selector: Selector) -> Iterator[Mapping[str, int]]:
         """Give the named ports of each of these pods that is not on its way out."""
         return (dict(known.ports) for known in self.known(namespace, selector) if not known.pod.deleting)
 
-    def endpoints(self, namespace: str, selector: LabelSelector, port: int | str) -> Iterator[tuple[str, str, int]]:
+    def endpoints(self, namespace: str, selector: Selector, port: int | str) -> Iterator[tuple[str, str, int]]:
         """Give name, address and port number of each of these pods that is ready."""
         for known in self.known(namespace, selector):
             number = port if isinstance(port, int) else dict(known.ports).get(port)
             if known.ready and known.ip and number is not None:
                 yield known.pod.name, known.ip, number
 
-    def _candidates(self, namespace: str, selector: LabelSelector) -> Iterable[str]:
+    def _candidates(self, namespace: str, selector: Selector) -> Iterable[str]:
         """Give the shortest list of names that has all that match."""
         pairs = [*selector.match_labels, *_single_values(selector)]
         lists = [self._by_label.get((namespace, key, value), set()) for key, value in pairs]
@@ -130,7 +130,7 @@ class Pods:
                 del self._by_label[namespace, key, value]
 
 
-def _single_values(selector: LabelSelector) -> Iterator[tuple[str, str]]:
+def _single_values(selector: Selector) -> Iterator[tuple[str, str]]:
     for each in selector.match_expressions:
         if each.operator is Operator.IN and len(each.values) == 1:
             yield each.key, each.values[0]

@@ -24,7 +24,7 @@ from beamlit_controller.core.remote_health import Attempts, Judged, RemoteReady
 from beamlit_controller.core.spec import ModelKey, RemoteBackend
 from beamlit_controller.core.traffic import Counted
 from beamlit_controller.kubernetes.models import Models, Stored
-from beamlit_controller.kubernetes.owned import GatewayPod, Owned
+from beamlit_controller.kubernetes.owned import GatewayPod, ManagedObjects
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -56,7 +56,7 @@ class _Answer:
 
 
 @dataclass(slots=True)
-class _Remote:
+class _RemoteCounters:
     """What is known of one: what each pod had counted, all that was counted since, and what follows from it."""
 
     judged: Judged
@@ -68,12 +68,12 @@ class _Remote:
 class Remotes:
     """Asks the gateways while we lead; used as `async with`. A remote that is another way now is a change of its model."""
 
-    def __init__(self, models: Models, owned: Owned, stats: GatewayStats, changes: Changes[ModelKey]) -> None:
+    def __init__(self, models: Models, owned: ManagedObjects, stats: GatewayStats, changes: Changes[ModelKey]) -> None:
         self._models = models
         self._owned = owned
         self._stats = stats
         self._changes = changes
-        self._remotes: dict[ModelKey, _Remote] = {}
+        self._remotes: dict[ModelKey, _RemoteCounters] = {}
         self._asking: set[ModelKey] = set()
         self.failures = 0
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=200)
@@ -132,7 +132,9 @@ class Remotes:
         known = {pod.uid: answer.attempts for pod, answer in zip(pods, answers, strict=True) if answer is not None}
         counted = {pod.uid: answer.counted if answer else None for pod, answer in zip(pods, answers, strict=True)}
         self._stats.seen(key, counted)
-        remote = self._remotes.get(key) or _Remote(Judged(_recorded(self._models.get(key)) or Judged().condition))
+        remote = self._remotes.get(key) or _RemoteCounters(
+            Judged(_recorded(self._models.get(key)) or Judged().condition)
+        )
         self._remotes[key] = remote
         before = _whole(remote, servers=0)
         for uid, attempts in known.items():
@@ -142,7 +144,9 @@ class Remotes:
         after = _whole(remote, servers=max((each.servers for each in known.values()), default=0))
         self._judge(key, remote, backend, before, after)
 
-    def _judge(self, key: ModelKey, remote: _Remote, backend: RemoteBackend, before: Attempts, after: Attempts) -> None:
+    def _judge(
+        self, key: ModelKey, remote: _RemoteCounters, backend: RemoteBackend, before: Attempts, after: Attempts
+    ) -> None:
         said, most = remote.judged.condition, remote.most
         remote.judged = remote_health.judge(backend, remote.judged, after)
         stored = self._models.get(key)
@@ -187,7 +191,7 @@ async def _page(response: httpx2.Response) -> str:
     return body[:LONGEST_PAGE].decode(errors="replace")
 
 
-def _whole(remote: _Remote, *, servers: int) -> Attempts:
+def _whole(remote: _RemoteCounters, *, servers: int) -> Attempts:
     return Attempts(tuple((result, code, count) for (result, code), count in sorted(remote.counted.items())), servers)
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from beamlit_controller.kubernetes import fields
 
 Json = dict[str, Any]
-Selector = tuple[tuple[str, str], ...]
+SelectorLabels = tuple[tuple[str, str], ...]
 
 DOMAIN: Final = "deployment.beamlit.com"
 ORIGINAL: Final = f"{DOMAIN}/original-selector"
@@ -33,15 +33,15 @@ OLDEST, SKEW = timedelta(days=1), timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
+class SelectorAnnotations:
     """What a Service says of itself: the selector that its user wrote, who took it, when others took it back."""
 
-    original: Selector = ()
+    original: SelectorLabels = ()
     taken_by: str = ""
     reverted: tuple[datetime, ...] = ()
 
 
-NOTHING: Final = Noted()
+NOTHING: Final = SelectorAnnotations()
 
 
 def value_of(uid: str) -> str:
@@ -54,12 +54,12 @@ def is_ours(value: str) -> bool:
     return value.startswith(PREFIX)
 
 
-def noted(annotations: Mapping[str, Any]) -> Noted:
+def noted(annotations: Mapping[str, Any]) -> SelectorAnnotations:
     """Read what a Service says of itself; what can't be understood is not there.
 
     Whoever may write the Service may write anything here: what is longer than anything we write is not read at all.
     """
-    return Noted(
+    return SelectorAnnotations(
         original=_selector(_bounded(annotations.get(ORIGINAL), LONGEST_SELECTOR)),
         taken_by=_bounded(annotations.get(TAKEN_BY), LONGEST_NAME),
         reverted=tuple(sorted(_times(_bounded(annotations.get(REVERTED), LONGEST_TIMES)))),
@@ -75,7 +75,7 @@ def _bounded(given: object, longest: int) -> str:
     return given if isinstance(given, str) and len(given) <= longest else ""
 
 
-def meant(present: Selector, original: Selector) -> Selector | None:
+def meant(present: SelectorLabels, original: SelectorLabels) -> SelectorLabels | None:
     """Give what the user means by a selector: under keys with a gateway's value, what was there before. None if unknown.
 
     What somebody changed beside our values counts as well: a selector with a gateway's value is never taken for the user's.
@@ -86,30 +86,34 @@ def meant(present: Selector, original: Selector) -> Selector | None:
     return tuple((key, before[key] if is_ours(value) else value) for key, value in present)
 
 
-def taken(selector: Selector, value: str) -> Selector:
+def taken(selector: SelectorLabels, value: str) -> SelectorLabels:
     """Give the selector that a Service has while it is taken over."""
     return tuple((key, value) for key, _ in selector)
 
 
-def to_take(version: str, present: Selector, selector: Selector, noted: Noted, value: str) -> Json:
+def to_take(
+    version: str, present: SelectorLabels, selector: SelectorLabels, noted: SelectorAnnotations, value: str
+) -> Json:
     """Give the merge patch that takes a Service over, as it was seen at this version."""
     annotations = {ORIGINAL: json.dumps(dict(selector)), TAKEN_BY: noted.taken_by, REVERTED: _written(noted.reverted)}
     return _patch(version, present, taken(selector, value), annotations)
 
 
-def to_give_back(version: str, present: Selector, selector: Selector, reverted: Iterable[datetime] = ()) -> Json:
+def to_give_back(
+    version: str, present: SelectorLabels, selector: SelectorLabels, reverted: Iterable[datetime] = ()
+) -> Json:
     """Give the merge patch that gives a Service back, as it was seen at this version."""
     return _patch(version, present, selector, {ORIGINAL: None, TAKEN_BY: None, REVERTED: _written(reverted)})
 
 
-def _patch(version: str, present: Selector, wanted: Selector, annotations: Json) -> Json:
+def _patch(version: str, present: SelectorLabels, wanted: SelectorLabels, annotations: Json) -> Json:
     gone: dict[str, str | None] = {key: None for key, _ in present if key not in dict(wanted)}
     selector = gone | dict(wanted) if present != wanted else {}
     about = {"resourceVersion": version, "annotations": annotations}
     return {"metadata": about, **({"spec": {"selector": selector}} if selector else {})}
 
 
-def _selector(text: str) -> Selector:
+def _selector(text: str) -> SelectorLabels:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):

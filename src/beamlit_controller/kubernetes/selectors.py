@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from beamlit_controller.core.spec import LabelSelector, Operator, Requirement
+from beamlit_controller.core.spec import Operator, Requirement, Selector
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,10 +12,10 @@ class PodSelector:
     """Which pods: as the API server is asked, and as it is matched here."""
 
     text: str
-    selector: LabelSelector
+    selector: Selector
 
 
-def write(selector: LabelSelector) -> str:
+def write(selector: Selector) -> str:
     """Write a selector, sorted by key; the empty one is empty text."""
     equal = [(key, f"{key}={value}") for key, value in selector.match_labels]
     others = [(each.key, _requirement(each)) for each in selector.match_expressions]
@@ -24,7 +24,7 @@ def write(selector: LabelSelector) -> str:
 
 def of_labels(labels: Iterable[tuple[str, str]]) -> PodSelector:
     """Give the selector of these labels."""
-    selector = LabelSelector(match_labels=tuple(sorted(labels)))
+    selector = Selector(match_labels=tuple(sorted(labels)))
     return PodSelector(write(selector), selector)
 
 
@@ -37,7 +37,7 @@ def parse(text: str) -> PodSelector:
     if len(text) > LONGEST:
         raise ValueError(f"expected a label selector of at most {LONGEST} characters, got {len(text)}")
     terms = [_term(each) for each in _split(text) if each.strip()]
-    selector = LabelSelector(match_expressions=tuple(requirement for requirement, _ in terms))
+    selector = Selector(match_expressions=tuple(requirement for requirement, _ in terms))
     return PodSelector(_joined((requirement.key, written) for requirement, written in terms), selector)
 
 

@@ -27,7 +27,7 @@ async def take(server: ApiServer, stored: Stored, service: Service, *, reverted:
     if not stored.held:
         await _hold(server, stored)
     value = selection.value_of(stored.uid)
-    noted = selection.Noted(service.selector, stored.key.name, tuple(reverted))
+    noted = selection.SelectorAnnotations(service.selector, stored.key.name, tuple(reverted))
     patch = selection.to_take(service.version, service.present, service.selector, noted, value)
     return await _write(server, service, patch)
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from beamlit_controller.controller.latest import Latest
-from beamlit_controller.core.spec import LabelSelector, ModelKey
+from beamlit_controller.core.spec import ModelKey, Selector
 from beamlit_controller.kubernetes import fields, selection
-from beamlit_controller.kubernetes.selection import Noted, Selector
+from beamlit_controller.kubernetes.selection import SelectorAnnotations, SelectorLabels
 
 Json = dict[str, Any]
 
@@ -34,24 +34,24 @@ class Service:
     namespace: str
     name: str
     uid: str
-    selector: Selector
+    selector: SelectorLabels
     ports: tuple[ServicePort, ...]
     type: str = "ClusterIP"
     headless: bool = False
     ipv6: bool = False
     version: str = ""
-    present: Selector = ()
+    present: SelectorLabels = ()
     lost: bool = False
-    noted: Noted = selection.NOTHING
+    noted: SelectorAnnotations = selection.NOTHING
     by_client: bool = False
     only_this_node: str = ""
     unready_too: bool = False
     addresses: tuple[str, ...] = field(default=(), compare=False)
 
     @property
-    def pods(self) -> LabelSelector:
+    def pods(self) -> Selector:
         """The user's selector as such."""
-        return LabelSelector(match_labels=self.selector)
+        return Selector(match_labels=self.selector)
 
     @property
     def taken(self) -> bool:

@@ -7,8 +7,8 @@ from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import LocalHealth, Missing
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, RoutingMode
 from beamlit_controller.kubernetes import gateway_objects, selection
-from beamlit_controller.kubernetes.models import Model, Stored
-from beamlit_controller.kubernetes.owned import GatewayPod, Seen
+from beamlit_controller.kubernetes.models import KnownModel, Stored
+from beamlit_controller.kubernetes.owned import GatewayPod, ManagedObject
 from beamlit_controller.kubernetes.paths import DEPLOYMENTS
 from beamlit_controller.kubernetes.plan import Plan
 from beamlit_controller.kubernetes.services import Service
@@ -18,7 +18,7 @@ NO_PODS: Final = LocalHealth(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Rival:
+class ConflictingModel:
     """Another model on the same Service; `wants` tells that it is to take the Service over."""
 
     key: ModelKey
@@ -36,13 +36,13 @@ class Snapshot:
     """
 
     stored: Stored
-    model: Model
+    model: KnownModel
     service: Service | None = None
     plan: Plan | Missing = NO_PLAN
     taken: tuple[Service, ...] = ()
-    objects: tuple[Seen, ...] = ()
+    objects: tuple[ManagedObject, ...] = ()
     pods: tuple[GatewayPod, ...] = ()
-    rivals: tuple[Rival, ...] = ()
+    rivals: tuple[ConflictingModel, ...] = ()
     elder: ModelKey | None = None
     local: LocalHealth = NO_PODS
     autoscaler: str | None = None

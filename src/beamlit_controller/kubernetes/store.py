@@ -25,11 +25,11 @@ from beamlit_controller.kubernetes import (
 from beamlit_controller.kubernetes.api_server import ApiServer
 from beamlit_controller.kubernetes.autoscalers import Autoscalers
 from beamlit_controller.kubernetes.index import Index
-from beamlit_controller.kubernetes.models import Good, Model, Models, Read, Specs, Stored
-from beamlit_controller.kubernetes.owned import Owned
+from beamlit_controller.kubernetes.models import Good, KnownModel, Models, Read, Specs, Stored
+from beamlit_controller.kubernetes.owned import ManagedObjects
 from beamlit_controller.kubernetes.pods import KnownPod, Pods
 from beamlit_controller.kubernetes.services import Service, Services
-from beamlit_controller.kubernetes.snapshot import Rival, Snapshot
+from beamlit_controller.kubernetes.snapshot import ConflictingModel, Snapshot
 from beamlit_controller.kubernetes.watches import Watches
 
 Place = tuple[str, str]
@@ -46,7 +46,7 @@ class Store:
         self.changes = changes
         self.models = Models(read, withdrawn=withdrawn)
         self.specs = Specs()
-        self.owned = Owned(changes.publish)
+        self.owned = ManagedObjects(changes.publish)
         self.services = Services(self._service_changed)
         self.pods = Pods()
         self._autoscalers = Autoscalers()
@@ -224,18 +224,18 @@ class Store:
             return LocalHealth(0, 0)
         return inventory.health(self.pods.select(spec.key.namespace, service.pods))
 
-    def _rivals(self, key: ModelKey, service: Service) -> Iterator[Rival]:
+    def _rivals(self, key: ModelKey, service: Service) -> Iterator[ConflictingModel]:
         for other in self._by_service.keys((service.namespace, service.name)):
             model, stored = self.models.models.get(other), self.models.get(other)
             if other != key and model is not None and stored is not None:
-                yield Rival(other, stored.uid, stored.created, _wants(model))
+                yield ConflictingModel(other, stored.uid, stored.created, _wants(model))
 
 
-def _wants(model: Model) -> bool:
+def _wants(model: KnownModel) -> bool:
     return model.spec is not None and model.spec.enabled and model.spec.routing is RoutingMode.TAKEOVER
 
 
-def _elder(stored: Stored, spec: OffloadSpec, rivals: Iterable[Rival]) -> ModelKey | None:
+def _elder(stored: Stored, spec: OffloadSpec, rivals: Iterable[ConflictingModel]) -> ModelKey | None:
     """Name the model that has the Service instead of this one: the oldest of those that want it."""
     if not spec.enabled or spec.routing is not RoutingMode.TAKEOVER:
         return None
@@ -245,6 +245,6 @@ def _elder(stored: Stored, spec: OffloadSpec, rivals: Iterable[Rival]) -> ModelK
     return min(older, key=lambda each: (each.created, each.key.name)).key if older else None
 
 
-def notices(models: Mapping[ModelKey, Model], key: ModelKey) -> tuple[str, ...]:
+def notices(models: Mapping[ModelKey, KnownModel], key: ModelKey) -> tuple[str, ...]:
     """Give what the author of a model should know of its spec."""
     return models[key].notices if key in models else ()

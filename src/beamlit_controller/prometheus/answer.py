@@ -20,7 +20,7 @@ LIMIT = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """An HTTP answer: `body` is decoded, and may end anywhere above `LIMIT`."""
 
     status: int
@@ -28,7 +28,9 @@ class Answer:
     location: str = ""
 
 
-def read(answer: Answer, *, query: str, at: datetime, window: timedelta, hide: Iterable[str] = ()) -> Sample | Missing:
+def read(
+    answer: HttpAnswer, *, query: str, at: datetime, window: timedelta, hide: Iterable[str] = ()
+) -> Sample | Missing:
     """Read the answer to an instant query evaluated at `at`: the sum of the vector's values, or the scalar.
 
     The sample may lie anywhere in `window` before `at`. For a series that is known; for a query, and for a scalar,
@@ -51,7 +53,7 @@ class Range:
     series: int = 1
 
 
-def read_range(answer: Answer, *, query: str, hide: Iterable[str] = (), limit: int = LIMIT) -> Range | Missing:
+def read_range(answer: HttpAnswer, *, query: str, hide: Iterable[str] = (), limit: int = LIMIT) -> Range | Missing:
     """Read the answer to a range query. What is in `hide` is kept out of messages."""
     document = _whole(answer, limit)
     totals = document if isinstance(document, Missing) else _totals(document, query=query)
@@ -69,7 +71,7 @@ def shown(text: str, *, hide: Iterable[str] = ()) -> str:
     return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
 
 
-def _value(answer: Answer, *, query: str, at: datetime, window: timedelta) -> "_Sum | Missing":
+def _value(answer: HttpAnswer, *, query: str, at: datetime, window: timedelta) -> "_Sum | Missing":
     document = _whole(answer, LIMIT)
     if isinstance(document, Missing):
         return document
@@ -79,7 +81,7 @@ def _value(answer: Answer, *, query: str, at: datetime, window: timedelta) -> "_
     return total
 
 
-def _whole(answer: Answer, limit: int) -> object | Missing:
+def _whole(answer: HttpAnswer, limit: int) -> object | Missing:
     """Give the document of an answer that is one."""
     if 300 <= answer.status < 400:  # noqa: PLR2004 # the class of redirects, RFC 9110 section 15.4
         return _redirected(answer)
@@ -95,7 +97,7 @@ def _whole(answer: Answer, limit: int) -> object | Missing:
 # The answer as a whole.
 
 
-def _redirected(answer: Answer) -> Missing:
+def _redirected(answer: HttpAnswer) -> Missing:
     try:
         target = urlsplit(answer.location).hostname or "another path"
     except ValueError:
@@ -134,7 +136,7 @@ def _status(document: object) -> object:
     return document.get("status") if isinstance(document, dict) else None
 
 
-def _refused(answer: Answer, document: object) -> Missing:
+def _refused(answer: HttpAnswer, document: object) -> Missing:
     match document:
         case {"status": "error", "errorType": "timeout", "error": str(error)}:
             return Missing(Reason.TIMED_OUT, f"Prometheus gave up: {error}")

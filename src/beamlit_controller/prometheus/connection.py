@@ -17,7 +17,7 @@ NAMESPACE: Final = "$namespace"
 
 
 @dataclass(frozen=True, slots=True)
-class BasicAuth:
+class HttpBasicAuth:
     """A user name, and the file with the password."""
 
     username: str
@@ -25,7 +25,7 @@ class BasicAuth:
 
 
 @dataclass(frozen=True, slots=True)
-class Tls:
+class TlsFiles:
     """Whom to trust (the system's authorities without `ca_file`), who we are, and the name to verify if not the host's."""
 
     ca_file: Path | None = None
@@ -45,8 +45,8 @@ class Connection:
 
     address: str
     bearer_token_file: Path | None = None
-    basic_auth: BasicAuth | None = None
-    tls: Tls = Tls()
+    basic_auth: HttpBasicAuth | None = None
+    tls: TlsFiles = TlsFiles()
     headers: tuple[tuple[str, str], ...] = ()
     query_parameters: tuple[tuple[str, str], ...] = ()
     timeout: timedelta = timedelta(seconds=3)
@@ -119,7 +119,7 @@ def credentials(connection: Connection) -> Credentials | Missing:
     return Credentials()
 
 
-def trust(tls: Tls) -> ssl.SSLContext | Missing:
+def trust(tls: TlsFiles) -> ssl.SSLContext | Missing:
     """Load the certificates as their files have them now."""
     try:
         context = ssl.create_default_context(cafile=tls.ca_file) if tls.ca_file else _system_trust()
@@ -132,7 +132,7 @@ def trust(tls: Tls) -> ssl.SSLContext | Missing:
     return context
 
 
-def fingerprint(tls: Tls) -> tuple[tuple[int, int, int], ...]:
+def fingerprint(tls: TlsFiles) -> tuple[tuple[int, int, int], ...]:
     """Give something that changes when one of the certificates' files does."""
     return tuple(_version(file) for file in (tls.ca_file, tls.cert_file, tls.key_file) if file)
 

@@ -9,10 +9,10 @@ from datetime import timedelta
 
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.core.spec import LabelSelector, MetricIdentifier, Operator, Requirement
+from beamlit_controller.core.spec import Operator, Requirement, Selector, SeriesSelector
 
 
-def text(identifier: MetricIdentifier, *, stale_after: timedelta) -> str | Missing:
+def text(identifier: SeriesSelector, *, stale_after: timedelta) -> str | Missing:
     """Give the PromQL of a metric: of a series its last sample that is younger than `stale_after`, of a query the query.
 
     The series is asked through a range, as an instant selector would also find samples of five minutes ago.
@@ -36,7 +36,7 @@ def duration(span: timedelta) -> str:
     return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
 
 
-def matchers(selector: LabelSelector) -> tuple[str, ...]:
+def matchers(selector: Selector) -> tuple[str, ...]:
     """Write a selector as label matchers.
 
     Prometheus knows no difference between an absent label and an empty one; otherwise they mean what Kubernetes means.
@@ -46,7 +46,7 @@ def matchers(selector: LabelSelector) -> tuple[str, ...]:
     return (*equal, *map(_matcher, selector.match_expressions))
 
 
-def _series(identifier: MetricIdentifier) -> str:
+def _series(identifier: SeriesSelector) -> str:
     conditions = matchers(identifier.selector)
     if identifier.name.lower() in _RESERVED:
         return f"{{{','.join((f'__name__={_quoted(identifier.name)}', *conditions))}}}"

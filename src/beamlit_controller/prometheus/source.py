@@ -18,7 +18,7 @@ from beamlit_controller.core.spec import ExternalMetric, MetricSpec, ModelKey, O
 from beamlit_controller.prometheus import answer as answers
 from beamlit_controller.prometheus import connection as connections
 from beamlit_controller.prometheus import query as queries
-from beamlit_controller.prometheus.answer import Answer
+from beamlit_controller.prometheus.answer import HttpAnswer
 from beamlit_controller.prometheus.connection import Connection, Credentials
 
 
@@ -88,7 +88,7 @@ class PrometheusSource:
         request = _request(connection, connection.url, credentials, asked)
         hide = (*credentials.secrets, *connection.secrets)
         answer = await self._exchange(spec.key, request, hide)
-        if isinstance(answer, Answer):
+        if isinstance(answer, HttpAnswer):
             window = self._connection.stale_after
             reading = answers.read(answer, query=query, at=at, window=window, hide=hide)
         else:
@@ -125,7 +125,7 @@ class PrometheusSource:
             answer = await self._exchange(key, request, hide, limit=_LONGEST_HISTORY)
             found = (
                 answers.read_range(answer, query=query, hide=hide, limit=_LONGEST_HISTORY)
-                if isinstance(answer, Answer)
+                if isinstance(answer, HttpAnswer)
                 else answer
             )
             if not isinstance(found, Missing):
@@ -137,7 +137,7 @@ class PrometheusSource:
 
     async def _exchange(
         self, key: ModelKey, request: httpx2.Request, hide: tuple[str, ...], *, limit: int = answers.LIMIT
-    ) -> Answer | Missing:
+    ) -> HttpAnswer | Missing:
         timeout = self._connection.timeout.total_seconds()
         try:
             async with asyncio.timeout(timeout), self._place(key):
@@ -185,7 +185,7 @@ def _extensions(connection: Connection) -> dict[str, object]:
     return {"timeout": timeouts, **named}
 
 
-async def _answer(response: httpx2.Response, limit: int) -> Answer:
+async def _answer(response: httpx2.Response, limit: int) -> HttpAnswer:
     """Read an answer, but not much more of it than may be read; the body of a redirect says nothing."""
     location = response.headers.get("location", "")
     body = bytearray()
@@ -195,7 +195,7 @@ async def _answer(response: httpx2.Response, limit: int) -> Answer:
                 body += piece
                 if len(body) > limit:
                     break
-    return Answer(response.status_code, bytes(body), location)
+    return HttpAnswer(response.status_code, bytes(body), location)
 
 
 def _failure(error: Exception, hide: tuple[str, ...]) -> Missing:

@@ -5,12 +5,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.api.settings import Prometheus
+from beamlit_controller.api.settings import PrometheusSettings
 from beamlit_controller.core import replay, wording
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.replay import Recording
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.core.spec import AverageValue, ExternalMetric, LabelSelector, OffloadSpec, Rejected
+from beamlit_controller.core.spec import AverageValue, ExternalMetric, OffloadSpec, Rejected, Selector
 from beamlit_controller.prometheus.source import History, PrometheusSource, Span
 from beamlit_controller.wiring import common
 
@@ -19,14 +19,14 @@ Column = dict[datetime, int | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Findings:
     """What can't work, and what is worth knowing."""
 
     mistakes: tuple[Rejected, ...] = ()
     notices: tuple[Rejected, ...] = ()
 
 
-async def look(spec: OffloadSpec, given: Prometheus, span: Span) -> Found:
+async def look(spec: OffloadSpec, given: PrometheusSettings, span: Span) -> Findings:
     """Ask what the metrics of a model were, and hold them against what is to be decided by them."""
     async with AsyncExitStack() as resources:
         source = await resources.enter_async_context(PrometheusSource(common.connection(given)))
@@ -36,7 +36,7 @@ async def look(spec: OffloadSpec, given: Prometheus, span: Span) -> Found:
     skipped = tuple(_skipped(spec, number) for number, column in enumerate(columns) if column is None)
     told = (*skipped, *(_added_up(spec, number, each.series) for number, each in known.items() if each.series > 1))
     if mistakes or not known:
-        return Found(mistakes, told)
+        return Findings(mistakes, told)
     tried = replace(spec, metrics=tuple(spec.metrics[number] for number in known))
     return _rehearsed(tried, tuple(each.values for each in known.values()), given.stale_after, span, told)
 
@@ -66,7 +66,7 @@ async def _column(source: PrometheusSource, spec: OffloadSpec, number: int, span
         return found if numbers else Rejected(field, f"{wording.name(metric)} was never a number in {_said(span)}")
     if found.reason is not Reason.NO_SERIES:
         return Rejected(field, found.message)
-    bare = replace(metric, metric=replace(metric.metric, selector=LabelSelector()))
+    bare = replace(metric, metric=replace(metric.metric, selector=Selector()))
     unselected = source.query(bare)
     if metric.metric.selector and isinstance(unselected, str):
         others = await source.history(spec.key, unselected, span)
@@ -77,7 +77,7 @@ async def _column(source: PrometheusSource, spec: OffloadSpec, number: int, span
 
 def _rehearsed(
     spec: OffloadSpec, columns: tuple[Column, ...], window: timedelta, span: Span, skipped: tuple[Rejected, ...]
-) -> Found:
+) -> Findings:
     values = tuple(tuple(column.get(at) for column in columns) for at in span.times)
     recording = Recording(span.times, values)
     highest = max((demand for demand in replay.demands(spec, recording) if demand is not None), default=0.0)
@@ -86,13 +86,15 @@ def _rehearsed(
     if highest <= 1 + engage.tolerance:
         beyond = f" (with engage.tolerance {engage.tolerance})" if engage.tolerance else ""
         message = f"{said}{beyond}: nothing would have been offloaded"
-        return Found(notices=(*skipped, Rejected(METRICS, message)))
+        return Findings(notices=(*skipped, Rejected(METRICS, message)))
     course = replay.rehearse(spec, recording, window=window)
     if not course.changes and spec.behavior.percentage:
         lasting = wording.seconds(engage.stabilization_window)
         message = f"{said}, but it was never above it for {lasting}: nothing would have been offloaded"
-        return Found((Rejected("spec.offloadingConfig.behavior.engage.stabilizationWindowSeconds", message),), skipped)
-    return Found(notices=skipped)
+        return Findings(
+            (Rejected("spec.offloadingConfig.behavior.engage.stabilizationWindowSeconds", message),), skipped
+        )
+    return Findings(notices=skipped)
 
 
 def _said(span: Span) -> str:

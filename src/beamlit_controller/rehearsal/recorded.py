@@ -34,7 +34,7 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sample:
+class _RecordedRow:
     at: datetime
     values: tuple[int | None, ...]
     rate: float | None
@@ -82,7 +82,7 @@ def _rows(file: Iterator[str]) -> tuple[list[str], Iterator[tuple[int, list[str]
     return header, ((rows.line_num + number - 1, row) for row in rows)
 
 
-def _ordered(samples: list[_Sample], told: "_Told") -> list[_Sample]:
+def _ordered(samples: list[_RecordedRow], told: "_Told") -> list[_RecordedRow]:
     """Give the samples by their times; of several at one time the last."""
     times = [each.at for each in samples]
     if times != sorted(times):
@@ -167,7 +167,7 @@ class _Table:
             if cells:
                 yield _Row(place, cells)
 
-    def sample(self, row: _Row, columns: Sequence[tuple[int, ...]], rate: int | None) -> _Sample:
+    def sample(self, row: _Row, columns: Sequence[tuple[int, ...]], rate: int | None) -> _RecordedRow:
         """Read a row."""
         at, zone = self._parsed(row, self.time, timestamps.parse) or (None, None)
         if at is None:
@@ -175,7 +175,7 @@ class _Table:
         if zone:
             self.told.say(zone)
         values = tuple(self._sum(row, places) for places in columns)
-        return _Sample(at, values, None if rate is None else self._parsed(row, rate, _rate))
+        return _RecordedRow(at, values, None if rate is None else self._parsed(row, rate, _rate))
 
     def _sum(self, row: _Row, places: tuple[int, ...]) -> int | None:
         """Add up the series that have a value; None if none has."""

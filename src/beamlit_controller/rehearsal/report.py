@@ -11,7 +11,7 @@ from rich.text import Text
 from beamlit_controller.api.status import instant
 from beamlit_controller.core import printable, wording
 from beamlit_controller.core.decision import Change
-from beamlit_controller.core.replay import Figures
+from beamlit_controller.core.replay import ReplayStats
 from beamlit_controller.core.spec import Mode
 from beamlit_controller.rehearsal.simulation import _LEARNED, Rehearsal
 
@@ -68,7 +68,7 @@ def cells(done: Rehearsal) -> list[list[str]]:
     return [[printable.line(name), *_cells(done, figures)] for name, figures in rows]
 
 
-def _cells(done: Rehearsal, figures: Figures) -> list[str]:
+def _cells(done: Rehearsal, figures: ReplayStats) -> list[str]:
     whole = figures.seconds or 1.0
     cost = done.cost(figures)
     return [
@@ -124,7 +124,7 @@ def as_json(done: Rehearsal) -> str:
     return json.dumps(document, indent=2)
 
 
-def _numbers(done: Rehearsal, figures: Figures) -> dict[str, Any]:
+def _numbers(done: Rehearsal, figures: ReplayStats) -> dict[str, Any]:
     return {**asdict(figures), "cost": done.cost(figures)}
 
 

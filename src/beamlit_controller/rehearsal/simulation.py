@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from beamlit_controller.api import informer_models
-from beamlit_controller.api.settings import Prometheus, Settings
+from beamlit_controller.api.settings import PrometheusSettings, Settings
 from beamlit_controller.api.status import instant
 from beamlit_controller.core import replay, wording
-from beamlit_controller.core.replay import Course, Figures, Recording
+from beamlit_controller.core.replay import Recording, Replay, ReplayStats
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import AverageValue, ExternalMetric, MetricSpec, ObjectMetric, OffloadSpec
 from beamlit_controller.prometheus.source import PrometheusSource, Span
@@ -47,8 +47,8 @@ class Played:
     """One candidate, and what came of it."""
 
     candidate: Candidate
-    course: Course
-    figures: Figures
+    course: Replay
+    figures: ReplayStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +63,17 @@ class Rehearsal:
     notes: tuple[str, ...] = ()
 
     @property
-    def alone(self) -> Figures:
+    def alone(self) -> ReplayStats:
         """Give the figures without any offloading."""
-        nothing = Course(self.recording, (0,) * len(self.demands), self.demands, ())
-        return replay.figures(nothing)
+        nothing = Replay(self.recording, (0,) * len(self.demands), self.demands, ())
+        return replay.stats_of(nothing)
 
     @property
     def gaps(self) -> float:
         """Give the fraction of the samples without a value of every metric."""
         return sum(None in values for values in self.recording.values) / len(self.recording.values)
 
-    def cost(self, figures: Figures) -> float | None:
+    def cost(self, figures: ReplayStats) -> float | None:
         """Give what the remote would have taken."""
         return None if self.price is None or figures.offloaded is None else self.price * figures.offloaded
 
@@ -88,13 +88,13 @@ def simulate(
     recording = made.recording
     if price is not None and not recording.rates:
         raise ValueError("--price: expected the requests per second beside it: --rate, or a column `requests` in --csv")
-    window = settings.prometheus.stale_after if settings.prometheus else Prometheus("").stale_after
+    window = settings.prometheus.stale_after if settings.prometheus else PrometheusSettings("").stale_after
     if not any(isinstance(metric, ExternalMetric) for metric in spec.metrics):
         window = POD_WINDOW
     played = []
     for candidate in listed:
         course = replay.rehearse(candidate.spec, recording, window=window, plain=candidate.plain)
-        played.append(Played(candidate, course, replay.figures(course)))
+        played.append(Played(candidate, course, replay.stats_of(course)))
     demands = replay.demands(spec, recording)
     return Rehearsal(spec, recording, demands, tuple(played), price, made.notes)
 
@@ -106,7 +106,7 @@ def _readable(settings: Settings, past: Past) -> Settings:
     """Give settings by which a PromQL query is a metric: it is what was recorded, wherever that is."""
     if settings.prometheus is not None:
         return settings
-    return replace(settings, prometheus=Prometheus("") if past.csv else prometheus(settings, past.prometheus))
+    return replace(settings, prometheus=PrometheusSettings("") if past.csv else prometheus(settings, past.prometheus))
 
 
 def _recording(spec: OffloadSpec, settings: Settings, past: Past) -> Recorded:
@@ -128,17 +128,17 @@ def _is_divided(metric: MetricSpec) -> bool:
     return isinstance(metric, ObjectMetric | ExternalMetric) and isinstance(metric.target, AverageValue)
 
 
-def prometheus(settings: Settings, address: str | None) -> Prometheus:
+def prometheus(settings: Settings, address: str | None) -> PrometheusSettings:
     """Give the Prometheus to ask: that of the settings, at another address if one is given."""
     if address is None:
         if settings.prometheus is None:
             raise ValueError("expected --prometheus ADDRESS, --csv FILE, or --settings that name a Prometheus")
         return replace(settings.prometheus, timeout=TIMEOUT)
-    base = settings.prometheus or Prometheus("")
+    base = settings.prometheus or PrometheusSettings("")
     return replace(base, url=informer_models.url_of(address), timeout=TIMEOUT)
 
 
-async def _asked(spec: OffloadSpec, given: Prometheus, past: Past, replicas: int) -> Recording:
+async def _asked(spec: OffloadSpec, given: PrometheusSettings, past: Past, replicas: int) -> Recording:
     async with AsyncExitStack() as resources:
         source = await resources.enter_async_context(PrometheusSource(common.connection(given)))
         queries = [_query(source, metric, at, past.queries) for at, metric in enumerate(spec.metrics)]

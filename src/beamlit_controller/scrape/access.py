@@ -11,7 +11,7 @@ import httpx2
 
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.core.spec import BasicCredential, MetricServiceRef, ModelKey, Scheme, SecretKey
+from beamlit_controller.core.spec import BasicCredential, MetricService, ModelKey, Scheme, SecretKey
 
 SecretFile = Callable[[ModelKey, SecretKey], Path | None]
 """The file that has a key of a Secret in the model's namespace; None where Secrets are not at hand."""
@@ -40,7 +40,7 @@ class Trust:
     version: object = None
 
 
-def access(key: ModelKey, service: MetricServiceRef, file: SecretFile) -> Access | Missing:
+def access(key: ModelKey, service: MetricService, file: SecretFile) -> Access | Missing:
     """Give how the servers of a model are asked, with the credential as its file has it now."""
     authorization = _authorization(key, service, file)
     if isinstance(authorization, Missing):
@@ -50,7 +50,7 @@ def access(key: ModelKey, service: MetricServiceRef, file: SecretFile) -> Access
     return Access(service.scheme, _target(service), headers, service.tls.server_name, hide)
 
 
-def trust(key: ModelKey, service: MetricServiceRef, file: SecretFile, *, before: Trust | None) -> Trust | Missing:
+def trust(key: ModelKey, service: MetricService, file: SecretFile, *, before: Trust | None) -> Trust | Missing:
     """Give the trust of a model; the one before where nothing has changed since."""
     if service.scheme is not Scheme.HTTPS:
         return before if before and before.version == "none" else Trust(_NOBODY, "none")
@@ -69,7 +69,7 @@ def trust(key: ModelKey, service: MetricServiceRef, file: SecretFile, *, before:
         return Missing(Reason.TLS_FAILED, f"can't load key {service.tls.ca.key} of Secret {service.tls.ca.name}: {why}")
 
 
-def _authorization(key: ModelKey, service: MetricServiceRef, file: SecretFile) -> tuple[str, tuple[str, ...]] | Missing:
+def _authorization(key: ModelKey, service: MetricService, file: SecretFile) -> tuple[str, tuple[str, ...]] | Missing:
     credential = service.credential
     if credential is None:
         return "", ()
@@ -109,7 +109,7 @@ def _no_secrets(reference: SecretKey) -> Missing:
     return Missing(Reason.CREDENTIALS_UNREADABLE, message)
 
 
-def _target(service: MetricServiceRef) -> str:
+def _target(service: MetricService) -> str:
     if not service.query:
         return service.path
     return f"{service.path}{'&' if '?' in service.path else '?'}{urlencode(service.query)}"

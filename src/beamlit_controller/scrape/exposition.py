@@ -23,7 +23,7 @@ from prometheus_client.samples import Sample
 
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.core.spec import Aggregation, MetricIdentifier
+from beamlit_controller.core.spec import Aggregation, SeriesSelector
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Total:
 
 def first(
     page: Page,
-    metrics: Iterable[MetricIdentifier],
+    metrics: Iterable[SeriesSelector],
     *,
     at: datetime,
     stale_after: timedelta,
@@ -62,7 +62,7 @@ def first(
 
 def total(
     page: Page,
-    metric: MetricIdentifier,
+    metric: SeriesSelector,
     *,
     at: datetime,
     stale_after: timedelta,

@@ -13,7 +13,7 @@ import httpx2
 
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, PodSample, PodSamples, Reading
-from beamlit_controller.core.spec import MetricServiceRef, MetricSpec, ModelKey, OffloadSpec, PodsMetric
+from beamlit_controller.core.spec import MetricService, MetricSpec, ModelKey, OffloadSpec, PodsMetric
 from beamlit_controller.scrape import access as accesses
 from beamlit_controller.scrape import exposition
 from beamlit_controller.scrape.access import Access, SecretFile, Trust
@@ -44,7 +44,7 @@ class ScrapeSource:
         self._secrets = secrets
         self._timeout = timeout
         self._stale_after = stale_after
-        self._models: dict[ModelKey, _Model] = {}
+        self._models: dict[ModelKey, _ScrapedModel] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -68,9 +68,9 @@ class ScrapeSource:
                 model.round = (spec, at)
             return model.readings[metric]
 
-    async def _model(self, key: ModelKey, at: datetime) -> "_Model":
+    async def _model(self, key: ModelKey, at: datetime) -> "_ScrapedModel":
         if key not in self._models:
-            self._models[key] = _Model(seen=at)
+            self._models[key] = _ScrapedModel(seen=at)
             await self._forget_before(at - _FORGOTTEN_AFTER)
         model = self._models[key]
         model.seen = at
@@ -84,7 +84,7 @@ class ScrapeSource:
                 await model.keep(())
 
     async def _round(
-        self, model: "_Model", spec: OffloadSpec, service: MetricServiceRef, metric: PodsMetric, at: datetime
+        self, model: "_ScrapedModel", spec: OffloadSpec, service: MetricService, metric: PodsMetric, at: datetime
     ) -> Mapping[PodsMetric, Reading]:
         """Fetch all pages, and take from them all metrics of the model at once."""
         metrics = dict.fromkeys((metric, *(each for each in spec.metrics if isinstance(each, PodsMetric))))
@@ -196,7 +196,7 @@ def _samples(values: Mapping[str, Total | Missing], at: datetime) -> PodSamples:
 
 
 @dataclass(slots=True)
-class _Model:
+class _ScrapedModel:
     """What is remembered of a model: the last round's readings, and a connection to each of its servers."""
 
     seen: datetime

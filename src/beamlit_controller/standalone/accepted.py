@@ -11,7 +11,7 @@ from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.standalone import envoy_log
 from beamlit_controller.standalone.admin import Admin, AdminError
-from beamlit_controller.standalone.shape import Shape
+from beamlit_controller.standalone.shape import GatewayTemplate
 from beamlit_controller.standalone.trouble import Fault, Troubles
 
 PERIOD = 0.2
@@ -40,10 +40,10 @@ def _stat(name: str) -> str | None:
     return f"http.{routes[1]}.rds.{routes[1]}.version_text" if routes else _STATS.get(name)
 
 
-class Accepted:
+class AcceptanceCheck:
     """Compares what one gateway was given with what it has in force. What it refused is a fault, in Envoy's words."""
 
-    def __init__(self, admin: Admin, troubles: Troubles, shape: Shape, log: Path) -> None:
+    def __init__(self, admin: Admin, troubles: Troubles, shape: GatewayTemplate, log: Path) -> None:
         self._admin = admin
         self._troubles = troubles
         self._shape = shape

@@ -18,12 +18,12 @@ from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.standalone import envoy_log, files, process
-from beamlit_controller.standalone.accepted import Accepted
+from beamlit_controller.standalone.accepted import AcceptanceCheck
 from beamlit_controller.standalone.admin import Admin, AdminError
 from beamlit_controller.standalone.backoff import Backoff
 from beamlit_controller.standalone.probe import Probe
 from beamlit_controller.standalone.process import Process
-from beamlit_controller.standalone.shape import BOOTSTRAP, Shape
+from beamlit_controller.standalone.shape import BOOTSTRAP, GatewayTemplate
 from beamlit_controller.standalone.trouble import Fault, Troubles, said
 
 log = structlog.get_logger()
@@ -39,14 +39,14 @@ STOP_TRIES, LONGEST_STOP_WAIT = 10, 5.0
 class Gateway:
     """The Envoy process of one model, in a folder of its own. It serves on when we end."""
 
-    def __init__(self, key: ModelKey, directory: Path, shape: Shape) -> None:
+    def __init__(self, key: ModelKey, directory: Path, shape: GatewayTemplate) -> None:
         self._key = key
         self._directory = directory
         self._shape = shape
         self._admin = Admin(directory / "admin.sock")
         self._troubles = Troubles(key)
         self._probe = Probe(key, self._admin, self._troubles, shape)
-        self._accepted = Accepted(self._admin, self._troubles, shape, self._log)
+        self._accepted = AcceptanceCheck(self._admin, self._troubles, shape, self._log)
         self._pid: int | None = None
         self._restarts = 0
         self._adopted = False

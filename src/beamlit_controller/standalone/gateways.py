@@ -13,16 +13,16 @@ from beamlit_controller.core import spec as specification
 from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.standalone.gateway import Gateway
-from beamlit_controller.standalone.shape import Shape
+from beamlit_controller.standalone.shape import GatewayTemplate
 from beamlit_controller.standalone.trouble import said
 
 log = structlog.get_logger()
 
-ORPHANS_DRAIN = specification.Gateway().drain.total_seconds()
+ORPHANS_DRAIN = specification.GatewaySpec().drain.total_seconds()
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class GatewayWorker:
     """A gateway in work: where it reads its spec, and the task that keeps it."""
 
     gateway: Gateway
@@ -33,10 +33,10 @@ class Kept:
 class Gateways:
     """The gateways of all models, below one folder."""
 
-    def __init__(self, folder: Path, shape: Shape) -> None:
+    def __init__(self, folder: Path, shape: GatewayTemplate) -> None:
         self._folder = folder
         self._shape = shape
-        self._kept: dict[ModelKey, Kept] = {}
+        self._kept: dict[ModelKey, GatewayWorker] = {}
         self._leaving: dict[ModelKey, asyncio.Task[object]] = {}
         self._drains: dict[ModelKey, float] = {}
         self._hurry = asyncio.Event()
@@ -89,10 +89,10 @@ class Gateways:
         """Name the models whose gateway does not answer."""
         return tuple(key for key, kept in self._kept.items() if not kept.gateway.ready)
 
-    def _begin(self, group: asyncio.TaskGroup, spec: OffloadSpec) -> Kept:
+    def _begin(self, group: asyncio.TaskGroup, spec: OffloadSpec) -> GatewayWorker:
         gateway, specs = Gateway(spec.key, self._directory(spec.key), self._shape), Latest(spec)
         task = group.create_task(self._keep(gateway, specs), name=f"gateway {spec.key}")
-        return Kept(gateway, specs, task)
+        return GatewayWorker(gateway, specs, task)
 
     async def _keep(self, gateway: Gateway, specs: Latest[OffloadSpec]) -> None:
         leaving = self._leaving.get(specs.value.key)
@@ -113,7 +113,7 @@ class Gateways:
         self._leaving[key] = task
         task.add_done_callback(lambda _: self._leaving.pop(key, None))
 
-    async def _end(self, kept: Kept) -> None:
+    async def _end(self, kept: GatewayWorker) -> None:
         kept.task.cancel()
         await asyncio.wait((kept.task,))
         await self._stopped(kept.specs.value.key, kept.gateway)

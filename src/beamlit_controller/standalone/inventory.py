@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from beamlit_controller.controller.ports import Population
+from beamlit_controller.controller.ports import WorkloadSnapshot
 from beamlit_controller.core.signals import LocalHealth, Pod, Ready, Scale
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 
@@ -18,12 +18,12 @@ class Endpoints:
         self._services = services
         self._ejected = ejected
 
-    async def survey(self, spec: OffloadSpec) -> Population:
+    async def survey(self, spec: OffloadSpec) -> WorkloadSnapshot:
         """Tell the endpoints as pods; their number is the number of replicas."""
         down, serving = self._ejected(spec.key), self.of(spec)
         pods = tuple(_pod(name, down) for name in self.metrics_of(spec) or serving)
         served = [name not in down for name in serving or (pod.name for pod in pods)]
-        return Population(pods, Scale(len(pods), len(pods)), LocalHealth(sum(served), len(served)))
+        return WorkloadSnapshot(pods, Scale(len(pods), len(pods)), LocalHealth(sum(served), len(served)))
 
     def of(self, spec: OffloadSpec) -> tuple[str, ...]:
         """Give the `host:port` of every endpoint that serves requests."""

@@ -13,7 +13,7 @@ from beamlit_controller.core import remote_health
 from beamlit_controller.core.remote_health import Judged
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.standalone.admin import Admin, AdminError
-from beamlit_controller.standalone.shape import BOOTSTRAP, Shape
+from beamlit_controller.standalone.shape import BOOTSTRAP, GatewayTemplate
 from beamlit_controller.standalone.trouble import Fault, Troubles, said
 
 log = structlog.get_logger()
@@ -29,7 +29,7 @@ LOCAL = "local"
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class ProbeResult:
     """What was last seen of a gateway: whether it serves, and the addresses of its listeners by name."""
 
     ready: bool = False
@@ -39,19 +39,19 @@ class Seen:
 class Probe:
     """Asks one gateway's Envoy. What is wrong with its answers is a fault of this gateway, and the next probe asks again."""
 
-    def __init__(self, key: ModelKey, admin: Admin, troubles: Troubles, shape: Shape) -> None:
+    def __init__(self, key: ModelKey, admin: Admin, troubles: Troubles, shape: GatewayTemplate) -> None:
         self._key = key
         self._admin = admin
         self._troubles = troubles
         self._shape = shape
         self._missing: frozenset[Path] = frozenset()
-        self.seen = Seen()
+        self.seen = ProbeResult()
         self.remote = Judged()
         self.ejected: frozenset[str] = frozenset()
 
     def lost(self) -> None:
         """Take note that the process has ended, or is not watched any more."""
-        self.seen, self.ejected = Seen(), frozenset()
+        self.seen, self.ejected = ProbeResult(), frozenset()
         self._troubles.clear(Fault.ADMIN, Fault.LISTENER, Fault.REMOTE)
 
     async def run(self, specs: Latest[OffloadSpec]) -> AsyncIterator[bool]:
@@ -73,18 +73,18 @@ class Probe:
     def _well(self) -> bool:
         return self.seen.ready and not self._troubles.has(Fault.ADMIN) and not self._troubles.has(Fault.LISTENER)
 
-    def _show(self, seen: Seen) -> None:
+    def _show(self, seen: ProbeResult) -> None:
         before, self.seen = self.seen, seen
         if before.ready != seen.ready:
             log.info("gateway ready" if seen.ready else "gateway not ready", model=str(self._key))
 
-    async def _looked(self, *, booting: bool) -> Seen:
+    async def _looked(self, *, booting: bool) -> ProbeResult:
         try:
             seen, refusal = await self._look()
         except Exception as error:  # noqa: BLE001 - whatever it answers, it is asked again
             if not booting or not isinstance(error, AdminError):
                 self._troubles.add(Fault.ADMIN, self._silence(error))
-            return Seen()
+            return ProbeResult()
         self._troubles.clear(Fault.ADMIN)
         if seen.ready or not booting:
             self._troubles.clear(Fault.PROCESS)
@@ -94,11 +94,11 @@ class Probe:
             self._troubles.clear(Fault.LISTENER)
         return seen
 
-    async def _look(self) -> tuple[Seen, str]:
+    async def _look(self) -> tuple[ProbeResult, str]:
         listeners = tuple(sorted((await self._admin.listeners()).items()))
         if FRONT in dict(listeners):
-            return Seen(await self._admin.ready(), listeners), ""
-        return Seen(listeners=listeners), await self._admin.refusal(FRONT)
+            return ProbeResult(await self._admin.ready(), listeners), ""
+        return ProbeResult(listeners=listeners), await self._admin.refusal(FRONT)
 
     def _silence(self, error: Exception) -> str:
         directory = self._admin.directory

@@ -13,7 +13,7 @@ BOOTSTRAP = "bootstrap.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class GatewayTemplate:
     """What a gateway is made of: its files by name, its command line (with the path of `bootstrap.json` as one argument).
 
     `figures` names what is read of the gateway's counts, `attempts` and `traffic` understand it, and `seen` is told what came

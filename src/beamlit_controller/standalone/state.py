@@ -13,7 +13,7 @@ class StateError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class StateFolder:
     """The places in a state folder."""
 
     root: Path
@@ -56,7 +56,7 @@ class State:
 
 
 @contextlib.contextmanager
-def locked(root: Path) -> Iterator[State]:
+def locked(root: Path) -> Iterator[StateFolder]:
     """Give the state folder to this process alone; StateError if another has it."""
     root = root.absolute()
     try:
@@ -66,7 +66,7 @@ def locked(root: Path) -> Iterator[State]:
         raise StateError(f"--state-dir: {root} can't be used: {error.strerror or error}") from error
     with lock:
         _lock(lock.fileno(), root)
-        yield State(root)
+        yield StateFolder(root)
 
 
 def _lock(descriptor: int, root: Path) -> None:

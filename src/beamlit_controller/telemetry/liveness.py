@@ -21,7 +21,7 @@ class Check:
     text: str
 
 
-class Pulse:
+class Liveness:
     """Keeps when the last round of any model ended well, and which models have had one.
 
     `bound` is the age at which the last good round says that something is stuck; it should span several periods.

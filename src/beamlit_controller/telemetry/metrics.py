@@ -27,7 +27,7 @@ DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0,
 
 
 @dataclass(slots=True)
-class _Model:
+class _ModelMetrics:
     """What is known of one model. `readable` is false once a round has failed: its last readings are none any more."""
 
     cycle: Cycle | None = None
@@ -45,7 +45,7 @@ class MetricsSink(Collector):
         self, registry: CollectorRegistry, minute: Callable[[ModelKey], Minute | None] = lambda _: None
     ) -> None:
         self._minute = minute
-        self._models: dict[ModelKey, _Model] = {}
+        self._models: dict[ModelKey, _ModelMetrics] = {}
         self._duration = Histogram(
             "beamlit_evaluation_duration_seconds",
             "How long reading the signals of a round took.",
@@ -91,10 +91,10 @@ class MetricsSink(Collector):
         yield from _counts(models)
         yield from requests.series((key, model.cycle, model.minute) for key, model in models if model.cycle)
 
-    def _known(self, key: ModelKey) -> _Model:
+    def _known(self, key: ModelKey) -> _ModelMetrics:
         model = self._models.get(key)
         if model is None:
-            model = self._models[key] = _Model()
+            model = self._models[key] = _ModelMetrics()
         return model
 
 
@@ -108,7 +108,7 @@ def _source_errors(cycle: Cycle) -> Iterator[Reason]:
             yield metric.missing.reason
 
 
-def _shares(models: list[tuple[ModelKey, _Model]]) -> Iterator[Metric]:
+def _shares(models: list[tuple[ModelKey, _ModelMetrics]]) -> Iterator[Metric]:
     percentage = GaugeMetricFamily(
         "beamlit_offload_percentage", "Percentage of the requests that goes to the remote.", labels=MODEL_LABELS
     )
@@ -141,7 +141,7 @@ def _shares(models: list[tuple[ModelKey, _Model]]) -> Iterator[Metric]:
     return iter((percentage, would, highest, demand))
 
 
-def _metrics(models: list[tuple[ModelKey, _Model]]) -> Iterator[Metric]:
+def _metrics(models: list[tuple[ModelKey, _ModelMetrics]]) -> Iterator[Metric]:
     labels = (*MODEL_LABELS, "metric", "index")
     value = GaugeMetricFamily("beamlit_metric_value", "Current value, in the unit of the target.", labels=labels)
     target = GaugeMetricFamily("beamlit_metric_target", "Target value.", labels=labels)
@@ -180,7 +180,7 @@ def _figures(metric: Assessed) -> tuple[float, float]:
             return (current.value or 0) / 1000, milli / 1000
 
 
-def _counts(models: list[tuple[ModelKey, _Model]]) -> Iterator[Metric]:
+def _counts(models: list[tuple[ModelKey, _ModelMetrics]]) -> Iterator[Metric]:
     by_reason = (*MODEL_LABELS, "reason")
     changes = CounterMetricFamily(
         "beamlit_decision_changes", "Changes of the percentage or its reason, by the new reason.", labels=by_reason

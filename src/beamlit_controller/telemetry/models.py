@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from beamlit_controller.api import model_view
-from beamlit_controller.api.model_view import Known
+from beamlit_controller.api.model_view import KnownModelState
 from beamlit_controller.api.models_view import (
     FailureView,
     HistoryView,
@@ -23,7 +23,7 @@ from beamlit_controller.telemetry.history import ShareHistory
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ModelDetails:
     """What others know: a model's gateway, what its author should know, its requests, and all mistakes with their place.
 
     All are called on the event loop. A gateway is described by whatever its keeper tells of it; {} where there is none.
@@ -36,18 +36,18 @@ class Surroundings:
 
 
 @dataclass(slots=True)
-class _Model:
+class _LastRound:
     cycle: Cycle | None = None
     failure: FailureView | None = None
     history: ShareHistory = field(default_factory=ShareHistory)
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class ModelsSnapshot:
     """All that is known at one moment, as values: it may be turned into JSON in another thread."""
 
     at: datetime
-    known: Sequence[Known]
+    known: Sequence[KnownModelState]
     waiting: Sequence[WaitingView]
     problems: Sequence[Problem]
 
@@ -55,20 +55,20 @@ class Snapshot:
 class ModelsSink:
     """Keeps each model's last round, in memory only; the last changes are part of the decision."""
 
-    def __init__(self, clock: Clock, surroundings: Surroundings | None = None) -> None:
+    def __init__(self, clock: Clock, surroundings: ModelDetails | None = None) -> None:
         self._clock = clock
-        self._surroundings = surroundings or Surroundings()
-        self._models: dict[ModelKey, _Model] = {}
+        self._surroundings = surroundings or ModelDetails()
+        self._models: dict[ModelKey, _LastRound] = {}
 
     def record(self, cycle: Cycle) -> None:
         """Keep the round."""
         history = self._models[cycle.spec.key].history if cycle.spec.key in self._models else ShareHistory()
         history.record(cycle)
-        self._models[cycle.spec.key] = _Model(cycle, history=history)
+        self._models[cycle.spec.key] = _LastRound(cycle, history=history)
 
     def failed(self, key: ModelKey, error: Exception) -> None:
         """Keep the error beside the last round that ended well."""
-        model = self._models.setdefault(key, _Model())
+        model = self._models.setdefault(key, _LastRound())
         model.failure = FailureView(at=self._clock.now(), error=repr(error))
 
     def forget(self, key: ModelKey) -> None:
@@ -88,33 +88,33 @@ class ModelsSink:
             )
         )
 
-    def snapshot(self, only: ModelKey | None = None) -> Snapshot:
+    def snapshot(self, only: ModelKey | None = None) -> ModelsSnapshot:
         """Take what is known now of all models or of one. To be called on the event loop."""
         chosen = sorted(self._models.items()) if only is None else [(only, self._models[only])]
-        return Snapshot(
+        return ModelsSnapshot(
             at=self._clock.now(),
             known=[self._known(key, model, model.cycle) for key, model in chosen if model.cycle],
             waiting=[_waiting(key, model.failure) for key, model in chosen if not model.cycle and model.failure],
             problems=list(self._surroundings.problems()),
         )
 
-    def _known(self, key: ModelKey, model: _Model, cycle: Cycle) -> Known:
+    def _known(self, key: ModelKey, model: _LastRound, cycle: Cycle) -> KnownModelState:
         around = self._surroundings
-        return Known(cycle, model.failure, around.gateway(key), around.notices(key), around.minute(key))
+        return KnownModelState(cycle, model.failure, around.gateway(key), around.notices(key), around.minute(key))
 
 
-def as_json(snapshot: Snapshot) -> bytes:
+def as_json(snapshot: ModelsSnapshot) -> bytes:
     """Give the answer of `/models`."""
     return view(snapshot).model_dump_json().encode()
 
 
-def one_as_json(snapshot: Snapshot) -> bytes:
+def one_as_json(snapshot: ModelsSnapshot) -> bytes:
     """Give the answer for the one model of the snapshot."""
     whole = view(snapshot)
     return (*whole.models, *whole.waiting)[0].model_dump_json().encode()
 
 
-def view(snapshot: Snapshot) -> ModelsView:
+def view(snapshot: ModelsSnapshot) -> ModelsView:
     """Give all of the snapshot as views."""
     return ModelsView(
         at=snapshot.at,

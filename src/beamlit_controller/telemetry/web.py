@@ -42,7 +42,7 @@ GRACE = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class WebEndpoints:
     """What the endpoints answer from."""
 
     alive: Callable[[], Check]
@@ -52,7 +52,7 @@ class Site:
     access: PageAccess = field(default_factory=PageAccess)
 
 
-def app(site: Site) -> Starlette:
+def app(site: WebEndpoints) -> Starlette:
     """Give the application. It answers GET and HEAD; an error is JSON: `{"error": …}`."""
     pages = _Pages(site)
     return Starlette(
@@ -87,7 +87,7 @@ def bind(address: str) -> socket.socket:
         raise OSError(error.errno, f"cannot listen on {address}: {error.strerror or error}") from error
 
 
-async def run(site: Site, listener: socket.socket) -> None:
+async def run(site: WebEndpoints, listener: socket.socket) -> None:
     """Serve until cancelled; then answers under way are finished and the socket is closed."""
     config = uvicorn.Config(
         app(site),
@@ -122,7 +122,7 @@ class _Server(uvicorn.Server):
 
 
 class _Pages:
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: WebEndpoints) -> None:
         self._site = site
         self._one_at_a_time = asyncio.Lock()
 

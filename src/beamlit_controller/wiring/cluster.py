@@ -11,7 +11,7 @@ import structlog
 
 from beamlit_controller.api import settings as api_settings
 from beamlit_controller.controller import supervisor
-from beamlit_controller.controller.loop import Parts as LoopParts
+from beamlit_controller.controller.loop import LoopDependencies
 from beamlit_controller.envoy.share_access import Certificate
 from beamlit_controller.envoy.shares import ShareServer
 from beamlit_controller.kubernetes.lease import Lease
@@ -20,13 +20,13 @@ from beamlit_controller.telemetry import web
 from beamlit_controller.telemetry.logs import LogSink
 from beamlit_controller.wiring import cluster_parts as composed
 from beamlit_controller.wiring import common
-from beamlit_controller.wiring.cluster_options import CERTIFICATE, KEY, Cluster, ShareAddress
-from beamlit_controller.wiring.cluster_parts import Parts
+from beamlit_controller.wiring.cluster_options import CERTIFICATE, KEY, ClusterOptions, RtdsAddress
+from beamlit_controller.wiring.cluster_parts import ReplicaParts
 
 log = structlog.stdlib.get_logger()
 
 
-async def cluster(given: Cluster) -> None:
+async def cluster(given: ClusterOptions) -> None:
     """Run until SIGTERM or SIGINT; then stop deciding, give up the lease, and leave the gateways serving."""
     with common.signals() as (stop, _):
         async with AsyncExitStack() as resources:
@@ -34,7 +34,7 @@ async def cluster(given: Cluster) -> None:
     log.info("stopped: gateways serve on with their last share")
 
 
-async def _serve(given: Cluster, resources: AsyncExitStack, stop: asyncio.Event) -> None:
+async def _serve(given: ClusterOptions, resources: AsyncExitStack, stop: asyncio.Event) -> None:
     """Wire the parts and run them until told to stop. A part that dies ends the process: it is started again, all anew."""
     parts = await composed.build(given, resources)
     listener = resources.enter_context(web.bind(given.web_listen))
@@ -54,7 +54,7 @@ async def _serve(given: Cluster, resources: AsyncExitStack, stop: asyncio.Event)
 
 
 def _on_every_replica(
-    given: Cluster, parts: Parts, listener: socket.socket
+    given: ClusterOptions, parts: ReplicaParts, listener: socket.socket
 ) -> tuple[tuple[str, Coroutine[Any, Any, None]], ...]:
     """Give what every replica runs, the leader or not."""
     secrets = given.shares.secrets
@@ -71,14 +71,14 @@ def _on_every_replica(
     )
 
 
-async def lead(given: Cluster, parts: Parts) -> None:
+async def lead(given: ClusterOptions, parts: ReplicaParts) -> None:
     """Decide, record and keep, until we lead no more."""
     log.info("leading", identity=given.identity)
     await parts.watches.wait_synced()
     parts.rounds.clear()
     period = partial(api_settings.period, settings=given.settings)
     sinks = (parts.rounds, *parts.shown.sinks, LogSink())
-    loops = LoopParts(parts.sensor, sinks, parts.clock, period)
+    loops = LoopDependencies(parts.sensor, sinks, parts.clock, period)
     try:
         async with asyncio.TaskGroup() as group:
             # In: specs in force, from the store. Out: rounds, which are changes of their models.
@@ -116,7 +116,7 @@ async def _synced(watches: Watches, run: Callable[[], Awaitable[None]]) -> None:
     await run()
 
 
-async def _serve_gateways(shares: ShareServer, where: ShareAddress, certificate: Certificate) -> None:
+async def _serve_gateways(shares: ShareServer, where: RtdsAddress, certificate: Certificate) -> None:
     async with shares.serve(where.listen, certificate) as address:
         log.info("gateways are served", address=address)
         await asyncio.Event().wait()

@@ -16,7 +16,7 @@ TOKEN_KEY: Final = "token.key"  # noqa: S105 - a file's name
 
 
 @dataclass(frozen=True, slots=True)
-class ShareAddress:
+class RtdsAddress:
     """Where the share server listens, where gateways find it, and the folder with its certificate, CA and token key."""
 
     listen: str
@@ -25,14 +25,14 @@ class ShareAddress:
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class ClusterOptions:
     """What the controller is given in a cluster. `identity` is the pod's name, `domain` that of the cluster's DNS."""
 
     settings: Settings
     identity: str
     namespace: str
     image: Image
-    shares: ShareAddress
+    shares: RtdsAddress
     web_listen: str = ":8081"
     kubeconfig: Path | None = None
     domain: str = "cluster.local"

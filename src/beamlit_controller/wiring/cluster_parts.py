@@ -36,14 +36,14 @@ from beamlit_controller.kubernetes.store import Store
 from beamlit_controller.kubernetes.watches import Watches
 from beamlit_controller.scrape.source import ScrapeSource
 from beamlit_controller.wiring import cluster_web, common, gateway_files
-from beamlit_controller.wiring.cluster_options import LEASE, TOKEN_KEY, Cluster
-from beamlit_controller.wiring.cluster_web import Shown
+from beamlit_controller.wiring.cluster_options import LEASE, TOKEN_KEY, ClusterOptions
+from beamlit_controller.wiring.cluster_web import WebParts
 from beamlit_controller.wiring.gateway_files import EnvoyFiles
 from beamlit_controller.wiring.weights import Weights
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class ReplicaParts:
     """Everything that runs in a replica."""
 
     clock: Clock
@@ -58,11 +58,11 @@ class Parts:
     remotes: Remotes
     reconciler: Reconciler
     orphans: Orphans
-    shown: Shown
+    shown: WebParts
 
 
 @dataclass(frozen=True, slots=True)
-class Outside:
+class Surroundings:
     """What is there beside the API server: the time, metrics, and gateways that can be asked."""
 
     clock: Clock
@@ -72,7 +72,7 @@ class Outside:
     meters: Meters
 
 
-async def build(given: Cluster, resources: AsyncExitStack) -> Parts:
+async def build(given: ClusterOptions, resources: AsyncExitStack) -> ReplicaParts:
     """Wire all parts. What has to be closed again is left to `resources`."""
     server = await resources.enter_async_context(ApiServer(api_server.configuration(given.kubeconfig)))
     store = Store(partial(translate.read, settings=given.settings), Changes())
@@ -80,7 +80,7 @@ async def build(given: Cluster, resources: AsyncExitStack) -> Parts:
     meters = Meters(clock)
     path = f"/stats/prometheus?{urlencode({'filter': remote_stats.FILTER})}"
     stats = GatewayStats(path, remote_stats.attempts, remote_stats.traffic, meters.feed)
-    outside = Outside(
+    outside = Surroundings(
         clock=clock,
         meters=meters,
         sensor=await _sensor(given, server, store, resources, meters=meters),
@@ -90,7 +90,7 @@ async def build(given: Cluster, resources: AsyncExitStack) -> Parts:
     return compose(given, server, store, outside)
 
 
-def compose(given: Cluster, server: ApiServer, store: Store, outside: Outside) -> Parts:
+def compose(given: ClusterOptions, server: ApiServer, store: Store, outside: Surroundings) -> ReplicaParts:
     """Wire all parts around an API server, what is known of it, and what else there is."""
     lease = Lease(server, namespace=given.namespace, name=LEASE, identity=given.identity)
     guarded = server.guarded(lease.held) if given.settings.enable_leader_election else server
@@ -110,7 +110,7 @@ def compose(given: Cluster, server: ApiServer, store: Store, outside: Outside) -
     egress = Egress(given.settings.gateways.denied_networks, given.namespace)
     passes = GatewayPass(guarded, EnvoyFiles(given, tokens), observer, image=given.image, egress=egress)
     reconciler = Reconciler(guarded, store, gateway=passes, status=writer)
-    return Parts(
+    return ReplicaParts(
         clock=outside.clock,
         lease=lease,
         store=store,
@@ -130,7 +130,7 @@ def compose(given: Cluster, server: ApiServer, store: Store, outside: Outside) -
 
 
 async def _sensor(
-    given: Cluster, server: ApiServer, store: Store, resources: AsyncExitStack, *, meters: Meters
+    given: ClusterOptions, server: ApiServer, store: Store, resources: AsyncExitStack, *, meters: Meters
 ) -> Sensor:
     """Wire what reads the metrics."""
     settings = given.settings

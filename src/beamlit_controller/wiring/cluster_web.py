@@ -14,13 +14,13 @@ from beamlit_controller.kubernetes.reconciler import Reconciler
 from beamlit_controller.kubernetes.store import Store, notices
 from beamlit_controller.kubernetes.watches import Watches
 from beamlit_controller.telemetry.exposition import Exposition
-from beamlit_controller.telemetry.liveness import Check, Pulse
+from beamlit_controller.telemetry.liveness import Check, Liveness
 from beamlit_controller.telemetry.metrics import MetricsSink
-from beamlit_controller.telemetry.models import ModelsSink, Surroundings
+from beamlit_controller.telemetry.models import ModelDetails, ModelsSink
 from beamlit_controller.telemetry.page import PageAccess
-from beamlit_controller.telemetry.web import Site
+from beamlit_controller.telemetry.web import WebEndpoints
 from beamlit_controller.wiring import common
-from beamlit_controller.wiring.cluster_options import Cluster
+from beamlit_controller.wiring.cluster_options import ClusterOptions
 
 REACHABLE = 30.0
 SILENT = 240.0
@@ -28,10 +28,10 @@ SILENT = 240.0
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class WebParts:
     """The endpoints, and the sinks that feed them."""
 
-    site: Site
+    site: WebEndpoints
     sinks: tuple[Sink, ...]
 
 
@@ -47,31 +47,31 @@ class Sources:
     meters: Meters
 
 
-def site(given: Cluster, clock: Clock, sources: Sources) -> Shown:
+def site(given: ClusterOptions, clock: Clock, sources: Sources) -> WebParts:
     """Wire what is shown."""
     registry = prometheus_client.CollectorRegistry()
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # it carries no annotation
     exposition, metrics = Exposition(registry), MetricsSink(registry, sources.meters.minute)
     _expose(exposition, given, sources)
     store = sources.store
-    surroundings = Surroundings(
+    surroundings = ModelDetails(
         gateway=lambda key: _gateway(sources.reconciler, sources.shares, key),
         notices=lambda key: notices(store.models.models, key),
         minute=sources.meters.minute,
     )
     shown = ModelsSink(clock, surroundings)
-    pulse = Pulse(clock, max(common.STUCK, given.settings.period * 10))
-    site = Site(
+    pulse = Liveness(clock, max(common.STUCK, given.settings.period * 10))
+    site = WebEndpoints(
         alive=lambda: _alive(pulse, sources.watches, sources.lease),
         ready=lambda: _ready(sources.watches),
         exposition=exposition,
         models=shown,
         access=PageAccess(given.settings.page, given.settings.page_hosts),
     )
-    return Shown(site, (metrics, shown, pulse, sources.meters))
+    return WebParts(site, (metrics, shown, pulse, sources.meters))
 
 
-def _expose(exposition: Exposition, given: Cluster, sources: Sources) -> None:
+def _expose(exposition: Exposition, given: ClusterOptions, sources: Sources) -> None:
     store, reconciler, shares = sources.store, sources.reconciler, sources.shares
     elects = given.settings.enable_leader_election
     exposition.gauge(
@@ -111,7 +111,7 @@ def _gateway(reconciler: Reconciler, shares: ShareServer, key: ModelKey) -> dict
     return {"wanted": state.wanted, "ready": state.ready, "connected": shares.connected(key) > 0}
 
 
-def _alive(pulse: Pulse, watches: Watches, lease: Lease) -> Check:
+def _alive(pulse: Liveness, watches: Watches, lease: Lease) -> Check:
     """Tell whether something useful was done lately. An API server that does not answer is no reason to start again."""
     if lease.heard_within(REACHABLE) and watches.synced() and watches.age() > SILENT:
         return Check(

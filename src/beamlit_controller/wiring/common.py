@@ -14,7 +14,7 @@ from beamlit_controller.controller.sensor import Route
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import ExternalMetric, MetricSpec, OffloadSpec, PodsMetric
-from beamlit_controller.prometheus.connection import BasicAuth, Connection, Tls
+from beamlit_controller.prometheus.connection import Connection, HttpBasicAuth, TlsFiles
 from beamlit_controller.prometheus.source import PrometheusSource
 from beamlit_controller.scrape.source import ScrapeSource
 
@@ -45,10 +45,12 @@ async def prometheus_source(settings: Settings, resources: AsyncExitStack) -> Pr
     return await resources.enter_async_context(PrometheusSource(connection(settings.prometheus)))
 
 
-def connection(given: api_settings.Prometheus) -> Connection:
+def connection(given: api_settings.PrometheusSettings) -> Connection:
     """Give how a Prometheus is spoken to."""
-    tls = Tls(_path(given.tls.ca_file), _path(given.tls.cert_file), _path(given.tls.key_file), given.tls.server_name)
-    auth = BasicAuth(given.basic_auth.username, Path(given.basic_auth.password_file)) if given.basic_auth else None
+    tls = TlsFiles(
+        _path(given.tls.ca_file), _path(given.tls.cert_file), _path(given.tls.key_file), given.tls.server_name
+    )
+    auth = HttpBasicAuth(given.basic_auth.username, Path(given.basic_auth.password_file)) if given.basic_auth else None
     return Connection(
         address=given.url,
         bearer_token_file=_path(given.bearer_token_file),

@@ -12,7 +12,7 @@ from beamlit_controller.kubernetes import gateway_objects
 from beamlit_controller.kubernetes.gateway_objects import Envoy
 from beamlit_controller.kubernetes.plan import Plan
 from beamlit_controller.kubernetes.reach import Question
-from beamlit_controller.wiring.cluster_options import AUTHORITY, Cluster
+from beamlit_controller.wiring.cluster_options import AUTHORITY, ClusterOptions
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -23,7 +23,7 @@ QUESTION = Question(routes.REACH_PATH, routes.REACHED)
 class EnvoyFiles:
     """Renders the files of gateways. A CA that can't be read for a moment is the one that was read last."""
 
-    def __init__(self, given: Cluster, tokens: Tokens) -> None:
+    def __init__(self, given: ClusterOptions, tokens: Tokens) -> None:
         self._given = given
         self._tokens = tokens
         self._ca = (given.shares.secrets / AUTHORITY).read_text()

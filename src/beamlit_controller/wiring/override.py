@@ -12,7 +12,7 @@ from beamlit_controller.kubernetes.api_server import ApiServer
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ManualOverride:
     """What is to be written."""
 
     percentage: int
@@ -30,10 +30,12 @@ class Wanted:
         return f"{self.percentage} %{until}"
 
 
-def wanted(percentage: str, lasting: str, *, author: str = "", reason: str = "", now: datetime | None = None) -> Wanted:
+def manual_override(
+    percentage: str, lasting: str, *, author: str = "", reason: str = "", now: datetime | None = None
+) -> ManualOverride:
     """Read what a person says. Raises ValueError."""
     until = (now or datetime.now(UTC)) + spans.read(lasting, "--for") if lasting else None
-    return Wanted(
+    return ManualOverride(
         metadata.override(percentage.strip().removesuffix("%").strip()),
         until,
         author[:LONGEST_WORD],
@@ -41,7 +43,7 @@ def wanted(percentage: str, lasting: str, *, author: str = "", reason: str = "",
     )
 
 
-async def override(namespace: str, name: str, wanted: Wanted | None, kubeconfig: Path | None) -> None:
+async def override(namespace: str, name: str, wanted: ManualOverride | None, kubeconfig: Path | None) -> None:
     """Write it, or without it take away what is there. Raises ApiError."""
     annotations: dict[str, str | None] = {
         OVERRIDE: str(wanted.percentage) if wanted else None,

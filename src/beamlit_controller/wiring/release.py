@@ -27,14 +27,14 @@ from beamlit_controller.kubernetes.snapshot import GatewayState, Snapshot
 from beamlit_controller.kubernetes.status_writer import WrittenStatus
 from beamlit_controller.kubernetes.store import Store
 from beamlit_controller.wiring import gateway_files, restore
-from beamlit_controller.wiring.cluster_options import LEASE, Cluster
+from beamlit_controller.wiring.cluster_options import LEASE, ClusterOptions
 
 LOOKS_EVERY = 0.5
 
 log = structlog.stdlib.get_logger()
 
 
-async def release(given: Cluster, deployment: str, *, within: float) -> None:
+async def release(given: ClusterOptions, deployment: str, *, within: float) -> None:
     """Give everything back, before the controller is uninstalled: no gateway is left, and no request is lost.
 
     The controller's own Deployment is scaled to nothing first, and its lease taken, so that nobody builds anew what is
@@ -62,7 +62,7 @@ async def _restored(server: ApiServer, namespaces: Sequence[str | None]) -> None
             (log.info if well else log.warning)("released", service=said)
 
 
-async def _released(given: Cluster, server: ApiServer) -> None:
+async def _released(given: ClusterOptions, server: ApiServer) -> None:
     """Treat every model as one that is deleted, until nothing of its gateway is there."""
     store = Store(_anywhere, Changes(), withdrawn=True)
     watches = store.watches(server, given.settings.namespaces)
@@ -78,7 +78,7 @@ async def _released(given: Cluster, server: ApiServer) -> None:
             task.cancel()
 
 
-def _reconciler(given: Cluster, server: ApiServer, store: Store) -> Reconciler:
+def _reconciler(given: ClusterOptions, server: ApiServer, store: Store) -> Reconciler:
     observer = Observer(Reach(gateway_files.QUESTION), AnchoredClock(), lambda _: None)
     passes = GatewayPass(server, NoFiles(), observer, image=given.image, egress=Egress())
     return Reconciler(server, store, gateway=passes, status=NoStatus())

@@ -20,7 +20,7 @@ from beamlit_controller.api.problems import Problem
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.controller import supervisor
 from beamlit_controller.controller.clock import AnchoredClock
-from beamlit_controller.controller.loop import Parts
+from beamlit_controller.controller.loop import LoopDependencies
 from beamlit_controller.controller.meters import Meters
 from beamlit_controller.controller.sensor import Sensor
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
@@ -36,16 +36,16 @@ from beamlit_controller.standalone.gateways import Gateways
 from beamlit_controller.standalone.inventory import Endpoints
 from beamlit_controller.standalone.memory import DecisionFiles
 from beamlit_controller.standalone.overrides import Overrides
-from beamlit_controller.standalone.shape import Shape
-from beamlit_controller.standalone.state import State
+from beamlit_controller.standalone.shape import GatewayTemplate
+from beamlit_controller.standalone.state import StateFolder
 from beamlit_controller.telemetry import web
 from beamlit_controller.telemetry.exposition import Exposition
-from beamlit_controller.telemetry.liveness import Check, Pulse
+from beamlit_controller.telemetry.liveness import Check, Liveness
 from beamlit_controller.telemetry.logs import LogSink
 from beamlit_controller.telemetry.metrics import MetricsSink
-from beamlit_controller.telemetry.models import ModelsSink, Surroundings
+from beamlit_controller.telemetry.models import ModelDetails, ModelsSink
 from beamlit_controller.telemetry.page import PageAccess
-from beamlit_controller.telemetry.web import Site
+from beamlit_controller.telemetry.web import WebEndpoints
 from beamlit_controller.wiring.common import NO_SOURCE, STUCK, prometheus_source, route, signals
 
 log = structlog.get_logger()
@@ -54,7 +54,7 @@ WORKERS = min(os.cpu_count() or 1, 4)
 
 
 @dataclass(frozen=True, slots=True)
-class Standalone:
+class StandaloneOptions:
     """What `run` is given on a machine without a cluster."""
 
     settings: Settings
@@ -63,7 +63,7 @@ class Standalone:
     settings_file: Path | None = None
 
 
-async def standalone(given: Standalone) -> None:
+async def standalone(given: StandaloneOptions) -> None:
     """Run until SIGTERM or SIGINT; then drain, end the gateways and leave nothing behind. A second signal hurries.
 
     Other settings, and SIGHUP, start this program anew in the same process: the gateways serve on and are adopted.
@@ -75,7 +75,7 @@ async def standalone(given: Standalone) -> None:
     os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - what we were started as
 
 
-async def _until_stopped(given: Standalone) -> bool:
+async def _until_stopped(given: StandaloneOptions) -> bool:
     """Tell whether it is the end; else everything but the gateways has been given back, to be started anew."""
     with state.locked(given.state) as place, signals() as (stop, hurry), hangups(stop) as asked:
         clock = AnchoredClock()
@@ -115,8 +115,8 @@ class Until:
 
 
 async def _serve(
-    given: Standalone,
-    place: State,
+    given: StandaloneOptions,
+    place: StateFolder,
     *,
     clock: AnchoredClock,
     gateways: Gateways,
@@ -163,7 +163,7 @@ async def _serve(
 
     site = _site(settings, clock, folder=folder, gateways=gateways, meters=meters, shares=shares, problems=problems)
     sinks = (ShareSink(shares, gateways.attempts), memory, *site.sinks, meters, LogSink())
-    parts = Parts(sensor, sinks, clock, partial(api_settings.period, settings=settings))
+    parts = LoopDependencies(sensor, sinks, clock, partial(api_settings.period, settings=settings))
 
     async with asyncio.TaskGroup() as group:
         tasks = [
@@ -189,8 +189,8 @@ def _bound(settings: Settings) -> socket.socket:
 # The gateways.
 
 
-def _shape(settings: Settings, meters: Meters) -> Shape:
-    return Shape(
+def _shape(settings: Settings, meters: Meters) -> GatewayTemplate:
+    return GatewayTemplate(
         files=partial(gateway_files, settings),
         command=_command,
         secrets=partial(_secret_folders, settings),
@@ -240,9 +240,9 @@ def _command(directory: Path) -> Sequence[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
-    site: Site
-    sinks: tuple[MetricsSink, ModelsSink, Pulse]
+class _WebParts:
+    site: WebEndpoints
+    sinks: tuple[MetricsSink, ModelsSink, Liveness]
 
 
 def _site(
@@ -254,7 +254,7 @@ def _site(
     meters: Meters,
     shares: ShareServer,
     problems: Callable[[], Sequence[Problem]],
-) -> _Shown:
+) -> _WebParts:
     registry = prometheus_client.CollectorRegistry()
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # it carries no annotation
     exposition, metrics = Exposition(registry), MetricsSink(registry, meters.minute)
@@ -280,25 +280,25 @@ def _site(
     )
     models = ModelsSink(
         clock,
-        Surroundings(
+        ModelDetails(
             gateway=lambda key: _gateway(gateways, shares, key),
             notices=lambda key: folder.manifests.notices.get(key, ()),
             minute=meters.minute,
             problems=problems,
         ),
     )
-    pulse = Pulse(clock, max(STUCK, settings.period * 10))
-    site = Site(
+    pulse = Liveness(clock, max(STUCK, settings.period * 10))
+    site = WebEndpoints(
         alive=pulse.alive,
         ready=lambda: _ready(pulse, folder, gateways),
         exposition=exposition,
         models=models,
         access=PageAccess(settings.page, (settings.standalone.web_listen.host, *settings.page_hosts)),
     )
-    return _Shown(site, (metrics, models, pulse))
+    return _WebParts(site, (metrics, models, pulse))
 
 
-def _ready(pulse: Pulse, folder: Folder, gateways: Gateways) -> Check:
+def _ready(pulse: Liveness, folder: Folder, gateways: Gateways) -> Check:
     """Tell whether all valid models are served; mistakes in manifests are counted in the text, and in a metric."""
     check = pulse.ready(folder.manifests.specs.keys(), gateways_down=gateways.waiting())
     mistakes = len(folder.manifests.problems)
