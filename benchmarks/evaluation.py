@@ -34,8 +34,8 @@ from beamlit_controller.core.spec import (
     SeriesSelector,
     Value,
 )
-from beamlit_controller.envoy.shares import ShareServer
-from beamlit_controller.envoy.sink import ShareSink
+from beamlit_controller.envoy.rtds import RtdsServer
+from beamlit_controller.envoy.rtds_sink import RtdsSink
 from beamlit_controller.standalone.inventory import Endpoints
 from beamlit_controller.standalone.memory import DecisionFiles
 from beamlit_controller.telemetry import logs
@@ -135,7 +135,7 @@ async def _control(count: int, decisions: Path) -> None:
     answers, endpoints = _Answers(), Endpoints({"models/llama": ("127.0.0.1:8000", "127.0.0.1:8001")})
     pulse, models = Liveness(clock, timedelta(minutes=1)), ModelsSink(clock)
     metrics = MetricsSink(prometheus_client.CollectorRegistry())
-    sinks = (ShareSink(ShareServer()), memory, metrics, models, pulse, LogSink(), lags)
+    sinks = (RtdsSink(RtdsServer()), memory, metrics, models, pulse, LogSink(), lags)
     parts = LoopDependencies(Sensor(route=lambda *_: answers, inventory=endpoints), sinks, clock, lambda _: PERIOD)
     task = asyncio.create_task(supervisor.run(_Known(count), parts, memory))
     await _unless_ended(task, WARM_UP)

@@ -24,8 +24,8 @@ from beamlit_controller.core.spec import (
     SecretKey,
 )
 from beamlit_controller.envoy import command, config
-from beamlit_controller.envoy.place import Place
-from beamlit_controller.envoy.shares import ShareServer
+from beamlit_controller.envoy.gateway_params import GatewayParams
+from beamlit_controller.envoy.rtds import RtdsServer
 from benchmarks import machine
 
 SIZES = (1024, 64 * 1024)
@@ -157,7 +157,7 @@ async def gateway(
     spec = _with_remote(spec, remote or local, share)
     (home / "remote").mkdir()
     (home / "remote" / "apiKey").write_text("a-key")
-    place = Place(
+    place = GatewayParams(
         node=str(spec.key),
         directory=str(home),
         front=f"127.0.0.1:{port}",
@@ -169,7 +169,7 @@ async def gateway(
     )
     for file, text in config.files(spec, place).items():
         (home / file).write_text(text)
-    shares = ShareServer()
+    shares = RtdsServer()
     shares.set(spec.key, share)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(shares.serve(f"unix:{home}/shares.sock"))

@@ -17,8 +17,8 @@ from statistics import median
 import grpc
 
 from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.envoy.rtds import RUNTIME, SERVICE, RtdsServer
 from beamlit_controller.envoy.rtds_pb2 import DiscoveryRequest, DiscoveryResponse, Node, Runtime
-from beamlit_controller.envoy.shares import RUNTIME, SERVICE, ShareServer
 from beamlit_controller.telemetry import logs
 from benchmarks import machine
 
@@ -70,7 +70,7 @@ async def _measure(count: int) -> tuple[str, ...]:
 
 
 async def _serve(count: int) -> None:
-    shares = ShareServer()
+    shares = RtdsServer()
     keys = [ModelKey("models", f"model-{i}") for i in range(count)]
     async with shares.serve("127.0.0.1:0") as address:
         _set(shares, keys, 0)
@@ -81,7 +81,7 @@ async def _serve(count: int) -> None:
             print(began, flush=True)
 
 
-def _set(shares: ShareServer, keys: list[ModelKey], percentage: int) -> None:
+def _set(shares: RtdsServer, keys: list[ModelKey], percentage: int) -> None:
     for key in keys:
         shares.set(key, percentage)
 

@@ -31,10 +31,10 @@ from beamlit_controller.controller.sensor import Sensor
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.signals import LocalHealth, Sample, Scale
 from beamlit_controller.core.spec import MetricSpec, ModelKey, OffloadSpec
-from beamlit_controller.kubernetes import gateway_objects, models, owned, paths, services
+from beamlit_controller.kubernetes import gateway_objects, managed_objects, models, paths, services
 from beamlit_controller.kubernetes.api_server import ApiError
 from beamlit_controller.kubernetes.gateway_objects import CONFIG_ANNOTATION, Image
-from beamlit_controller.kubernetes.owned import GatewayPod
+from beamlit_controller.kubernetes.managed_objects import GatewayPod
 from beamlit_controller.kubernetes.store import Store
 from beamlit_controller.telemetry import logs
 from beamlit_controller.wiring import cluster, cluster_parts
@@ -154,7 +154,7 @@ class Objects:
         if plural == "services":
             self.store.services.changed(place, services.parse(made))
         if "deployment.beamlit.com/gateway" in (made["metadata"].get("labels") or {}):
-            self.store.owned.changed(OWNED[plural])(place, owned.parse(OWNED[plural])(made))
+            self.store.owned.changed(OWNED[plural])(place, managed_objects.parse(OWNED[plural])(made))
         if plural == "deployments":
             self._pods(made)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from beamlit_controller.core.signals import Missing, PodSamples, Sample
 from beamlit_controller.core.spec import ObjectReference, Selector, SeriesSelector
 from beamlit_controller.envoy import remote_stats
-from beamlit_controller.kubernetes import answers, discovery, fields, scale
+from beamlit_controller.kubernetes import discovery, fields, metrics_answers, scale
 from beamlit_controller.prometheus import answer as prometheus
 from beamlit_controller.prometheus.answer import HttpAnswer
 from beamlit_controller.scrape import exposition
@@ -33,7 +33,7 @@ def listed(template: str) -> st.SearchStrategy[Any]:
 @EXAMPLES
 @given(listed("PodMetricsList"), st.sampled_from([None, "main"]))
 def test_pod_metrics(answer: dict[str, Any], container: str | None) -> None:
-    reading = answers.resource(answer, "cpu", container)
+    reading = metrics_answers.resource(answer, "cpu", container)
 
     assert isinstance(reading, PodSamples | Missing)
     _usable(reading)
@@ -42,7 +42,7 @@ def test_pod_metrics(answer: dict[str, Any], container: str | None) -> None:
 @EXAMPLES
 @given(listed("MetricValueList"))
 def test_custom_and_external_metrics(answer: dict[str, Any]) -> None:
-    for read in (answers.pods, answers.one_object, answers.external):
+    for read in (metrics_answers.pods, metrics_answers.one_object, metrics_answers.external):
         reading = read(answer)
 
         assert isinstance(reading, PodSamples | Sample | Missing)
@@ -139,4 +139,4 @@ def test_expositions_of_model_servers(page: str, content_type: str) -> None:
 @pytest.mark.parametrize("text", ["9" * 400 + "s", "1.2.3s", "-1s", "1e5s", "999999999h", "s", "", "x" * 100_000])
 def test_a_duration_that_is_none_or_beyond_a_day_is_told(text: str) -> None:
     with pytest.raises((ValueError, OverflowError)):
-        answers.duration(text)
+        metrics_answers.duration(text)

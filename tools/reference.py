@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from beamlit_controller.api import crd, effect, schema
+from beamlit_controller.api import crd, not_in_effect, schema
 from beamlit_controller.api.metadata import LONGEST_NAME, OVERRIDE, OVERRIDE_AUTHOR, OVERRIDE_REASON, OVERRIDE_UNTIL
 from beamlit_controller.api.schema import Schema
 from beamlit_controller.api.settings_models import SettingsFile
@@ -125,7 +125,7 @@ def _row(path: str, name: str, node: Schema, required: bool) -> str:  # noqa: FB
 
 
 def _pending(path: str) -> str:
-    found = next((each for each in effect.PENDING if each.field == path), None)
+    found = next((each for each in not_in_effect.PENDING if each.field == path), None)
     if found is None:
         return ""
     return f" *Accepted, not in effect without a cluster: {found.instead}.*"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from beamlit_controller.kubernetes import models, selection
+from beamlit_controller.kubernetes import models, service_patches
 from fakes.controller import COMMAND
 from kube import assets, controllers, processes, simulated_node
 from kube.control_plane import ControlPlane
@@ -111,7 +111,7 @@ def annotations(stage: Stage) -> Json:
 
 
 def is_taken(stage: Stage) -> bool:
-    return all(selection.is_ours(value) for value in selector(stage).values())
+    return all(service_patches.is_ours(value) for value in selector(stage).values())
 
 
 def is_back(stage: Stage) -> bool:
@@ -119,7 +119,7 @@ def is_back(stage: Stage) -> bool:
 
 
 def is_marked(stage: Stage) -> bool:
-    return bool({selection.ORIGINAL, selection.TAKEN_BY} & set(annotations(stage)))
+    return bool({service_patches.ORIGINAL, service_patches.TAKEN_BY} & set(annotations(stage)))
 
 
 def gateways(stage: Stage) -> int:
@@ -162,8 +162,8 @@ async def test_a_service_is_taken_over_in_one_write_that_stores_what_it_was(stag
     await taken(stage)
 
     assert set(selector(stage)) == set(USERS)
-    assert json.loads(annotations(stage)[selection.ORIGINAL]) == USERS
-    assert annotations(stage)[selection.TAKEN_BY] == "llama"
+    assert json.loads(annotations(stage)[service_patches.ORIGINAL]) == USERS
+    assert annotations(stage)[service_patches.TAKEN_BY] == "llama"
     assert finalizers(stage) == [models.FINALIZER]
     assert stage.client.get("service", "llama-local", namespace=stage.namespace)["spec"]["selector"] == USERS
     assert sum("services/llama" in each and "local" not in each for each in stage.between.writes) == 1
@@ -231,12 +231,12 @@ async def test_somebody_who_applies_the_manifest_again_and_again_gets_the_servic
     await eventually(reverted, within=LONG, every=1, what="contested")
     stage.client.apply(SERVICE, namespace=stage.namespace)
     await becomes(is_back, stage)
-    marks = annotations(stage)[selection.REVERTED]
+    marks = annotations(stage)[service_patches.REVERTED]
     await becomes(lambda stage: not finalizers(stage), stage)
 
     assert marks.count(",") == 2
     assert stage.outages == []
-    stage.client.kubectl("annotate", "service", "llama", "-n", stage.namespace, f"{selection.REVERTED}-")
+    stage.client.kubectl("annotate", "service", "llama", "-n", stage.namespace, f"{service_patches.REVERTED}-")
     await becomes(is_taken, stage)
 
 
@@ -253,7 +253,7 @@ async def test_a_manifest_applied_on_the_servers_side_without_force_is_refused_a
     assert is_taken(stage)
     applied("--field-manager=flux", "--force-conflicts")
 
-    await becomes(lambda stage: is_taken(stage) and selection.REVERTED in annotations(stage), stage)
+    await becomes(lambda stage: is_taken(stage) and service_patches.REVERTED in annotations(stage), stage)
     assert stage.outages == []
 
 
@@ -265,11 +265,11 @@ async def test_an_edit_of_the_selector_becomes_what_is_given_back(stage: Stage) 
     )
 
     wanted = {"app": "llama", "pod": "llama-1"}
-    await becomes(lambda stage: json.loads(annotations(stage).get(selection.ORIGINAL, "{}")) == wanted, stage)
+    await becomes(lambda stage: json.loads(annotations(stage).get(service_patches.ORIGINAL, "{}")) == wanted, stage)
     await becomes(is_taken, stage)
     stage.client.patch("md", "llama", {"spec": {"enabled": False}}, namespace=stage.namespace)
     await becomes(lambda stage: selector(stage) == wanted, stage)
-    assert selection.REVERTED not in annotations(stage)
+    assert service_patches.REVERTED not in annotations(stage)
 
 
 async def test_of_two_models_on_one_service_the_older_has_it_and_then_the_other(stage: Stage) -> None:
@@ -282,7 +282,7 @@ async def test_of_two_models_on_one_service_the_older_has_it_and_then_the_other(
     await waiting(stage, "delete", "md", "llama", "-n", stage.namespace)
 
     await becomes(lambda stage: is_taken(stage) and selector(stage) != mine, stage)
-    assert annotations(stage)[selection.TAKEN_BY] == "second"
+    assert annotations(stage)[service_patches.TAKEN_BY] == "second"
     assert stage.outages == []
 
 
@@ -369,11 +369,11 @@ async def test_without_a_controller_restore_gives_all_services_of_a_namespace_ba
 async def test_what_a_service_was_is_known_even_if_its_annotation_is_lost(stage: Stage) -> None:
     await taken(stage)
     stage.kill()
-    stage.client.kubectl("annotate", "service", "llama", "-n", stage.namespace, f"{selection.ORIGINAL}-")
+    stage.client.kubectl("annotate", "service", "llama", "-n", stage.namespace, f"{service_patches.ORIGINAL}-")
 
     stage.start()
 
-    await becomes(lambda stage: json.loads(annotations(stage).get(selection.ORIGINAL, "{}")) == USERS, stage)
+    await becomes(lambda stage: json.loads(annotations(stage).get(service_patches.ORIGINAL, "{}")) == USERS, stage)
     stage.client.patch("md", "llama", {"spec": {"enabled": False}}, namespace=stage.namespace)
     await becomes(is_back, stage)
 
@@ -489,7 +489,7 @@ async def test_killed_at_the_write_of_an_update_it_ends_right(stage: Stage) -> N
         stage.client.patch("service", "llama", {"spec": {"selector": {**gone, **wanted}}}, namespace=stage.namespace)
 
         def is_new(stage: Stage) -> bool:
-            return is_taken(stage) and json.loads(annotations(stage)[selection.ORIGINAL]) == wanted
+            return is_taken(stage) and json.loads(annotations(stage)[service_patches.ORIGINAL]) == wanted
 
         await becomes(is_new, stage)
 

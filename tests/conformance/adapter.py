@@ -37,7 +37,7 @@ from beamlit_controller.core.spec import (
     Utilization,
     Value,
 )
-from beamlit_controller.kubernetes import answers, pods, selectors
+from beamlit_controller.kubernetes import metrics_answers, pod_selector, pods
 
 Json = Mapping[str, Any]
 
@@ -216,15 +216,15 @@ def _asks_for(request: str, wanted: MetricSpec) -> bool:
 def _items(wanted: MetricSpec, answer: Json) -> Reading:
     match wanted:
         case ResourceMetric():
-            return answers.resource(dict(answer), wanted.name, None)
+            return metrics_answers.resource(dict(answer), wanted.name, None)
         case ContainerResourceMetric():
-            return answers.resource(dict(answer), wanted.name, wanted.container)
+            return metrics_answers.resource(dict(answer), wanted.name, wanted.container)
         case PodsMetric():
-            return answers.pods(dict(answer))
+            return metrics_answers.pods(dict(answer))
         case ObjectMetric():
-            return answers.one_object(dict(answer))
+            return metrics_answers.one_object(dict(answer))
         case ExternalMetric():
-            return answers.external(dict(answer))
+            return metrics_answers.external(dict(answer))
 
 
 # Pods.
@@ -232,7 +232,7 @@ def _items(wanted: MetricSpec, answer: Json) -> Reading:
 
 def matching_pods(case: Case) -> tuple[Pod, ...]:
     """Give the pods of the cluster that are in the namespace and match the selector."""
-    selector = selectors.parse(case.selector).selector
+    selector = pod_selector.parse(case.selector).selector
     return tuple(
         pods.parse(dict(each)).pod
         for each in case.cluster

@@ -27,7 +27,7 @@ from beamlit_controller.core.spec import (
     SecretKey,
 )
 from beamlit_controller.envoy import command, config
-from beamlit_controller.envoy.place import Place
+from beamlit_controller.envoy.gateway_params import GatewayParams
 from fakes.tls import Authority
 
 CA = """-----BEGIN CERTIFICATE-----
@@ -42,7 +42,7 @@ daIYyrxnVw==
 -----END CERTIFICATE-----
 """
 PLAIN = RemoteBackend(Scheme.HTTP, "10.0.0.9", 8080)
-PLACE = Place(
+PLACE = GatewayParams(
     node="models/llama",
     directory="/gateway",
     front="0.0.0.0:8080",
@@ -53,7 +53,7 @@ PLACE = Place(
     secrets="/secrets",
 )
 
-CASES: dict[str, tuple[OffloadSpec, Place]] = {
+CASES: dict[str, tuple[OffloadSpec, GatewayParams]] = {
     "plain": (builders.spec(remote=PLAIN), PLACE),
     "https": (
         builders.spec(
@@ -150,7 +150,7 @@ CASES: dict[str, tuple[OffloadSpec, Place]] = {
     "no_remote": (builders.spec(), PLACE),
     "names": (
         builders.spec(remote=RemoteBackend(Scheme.HTTP, "fd00::9", 80)),
-        Place(
+        GatewayParams(
             node="models/llama/gateway-0",
             directory="/gateway",
             front="[::]:8080",
@@ -162,7 +162,7 @@ CASES: dict[str, tuple[OffloadSpec, Place]] = {
     ),
     "in_cluster": (
         builders.spec(remote=replace(PLAIN, auth=ApiKey(SecretKey("remote", "apiKey")))),
-        Place(
+        GatewayParams(
             node="models/llama",
             directory="/etc/gateway",
             front="0.0.0.0:8000",

@@ -12,10 +12,10 @@ import structlog
 
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.envoy import caps
+from beamlit_controller.envoy.local_queue import WaitingRoom
+from beamlit_controller.envoy.rtds import RUNTIME, RtdsServer, RuntimeValues
+from beamlit_controller.envoy.rtds_access import Certificate, Tokens
 from beamlit_controller.envoy.rtds_pb2 import DiscoveryRequest, DiscoveryResponse, Node, Refusal, Runtime
-from beamlit_controller.envoy.share_access import Certificate, Tokens
-from beamlit_controller.envoy.shares import RUNTIME, Setting, ShareServer
-from beamlit_controller.envoy.waiting_room import WaitingRoom
 from fakes.tls import Authority
 from waiting import eventually
 
@@ -64,7 +64,7 @@ class Gateway:
 
 
 async def test_tells_the_present_share_at_once_and_every_change_of_it() -> None:
-    shares = ShareServer()
+    shares = RtdsServer()
     shares.set(LLAMA, 50)
     async with _served(shares) as address, _gateway(address) as gateway:
         told = [await gateway.share()]
@@ -76,13 +76,13 @@ async def test_tells_the_present_share_at_once_and_every_change_of_it() -> None:
 
 
 async def test_a_cap_is_told_as_the_steps_around_it_and_no_cap_as_none_of_them() -> None:
-    shares = ShareServer()
-    shares.set(LLAMA, Setting(50, Fraction(7, 2)))
+    shares = RtdsServer()
+    shares.set(LLAMA, RuntimeValues(50, Fraction(7, 2)))
     async with _served(shares) as address, _gateway(address) as gateway:
         shared = await gateway.share()
-        shares.set(LLAMA, Setting(50, Fraction(7, 2), by_cap=True))
+        shares.set(LLAMA, RuntimeValues(50, Fraction(7, 2), by_cap=True))
         bounded = await gateway.share()
-        shares.set(LLAMA, Setting(50, None, by_cap=True))
+        shares.set(LLAMA, RuntimeValues(50, None, by_cap=True))
         unlimited = await gateway.share()
 
     assert _on(shared) == {
@@ -105,7 +105,7 @@ TOKENS = Tokens(b"k" * 32)
 
 @pytest.mark.parametrize("token", ["", "Bearer ", f"Bearer {TOKENS.of(str(MISTRAL))}", TOKENS.of(str(LLAMA))])
 async def test_who_does_not_show_the_models_token_is_turned_away(token: str) -> None:
-    shares = ShareServer(TOKENS)
+    shares = RtdsServer(TOKENS)
     shares.set(LLAMA, 50)
     async with _served(shares) as address:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -117,13 +117,13 @@ async def test_who_does_not_show_the_models_token_is_turned_away(token: str) -> 
 
 
 async def test_without_a_token_a_stream_ends_before_it_has_said_anything() -> None:
-    async with _served(ShareServer(TOKENS)) as address, grpc.aio.insecure_channel(address) as channel:
+    async with _served(RtdsServer(TOKENS)) as address, grpc.aio.insecure_channel(address) as channel:
         for token in ("", "Bearer x", f"bearer {TOKENS.of(str(LLAMA))}", f"Bearer {TOKENS.of(str(LLAMA))} "):
             assert await _code(_call(channel, token)) is grpc.StatusCode.PERMISSION_DENIED
 
 
 async def test_who_says_nothing_is_turned_away_after_a_while() -> None:
-    shares = ShareServer(TOKENS, waiting=WaitingRoom(patience=0.2))
+    shares = RtdsServer(TOKENS, waiting=WaitingRoom(patience=0.2))
     async with _served(shares) as address, grpc.aio.insecure_channel(address) as channel:
         assert await _code(_call(channel, f"Bearer {'0' * 64}")) is grpc.StatusCode.DEADLINE_EXCEEDED
 
@@ -131,7 +131,7 @@ async def test_who_says_nothing_is_turned_away_after_a_while() -> None:
 async def test_strangers_who_say_nothing_are_few_and_keep_no_gateway_out() -> None:
     """Streams without a first message were kept for ever: 20,000 of them took 351 MiB."""
     waiting = WaitingRoom[DiscoveryRequest](patience=60, most=10)
-    shares = ShareServer(TOKENS, waiting=waiting)
+    shares = RtdsServer(TOKENS, waiting=waiting)
     shares.set(LLAMA, 50)
     own = (("grpc.use_local_subchannel_pool", 1),)
     async with _served(shares) as address, AsyncExitStack() as stack:
@@ -148,7 +148,7 @@ async def test_strangers_who_say_nothing_are_few_and_keep_no_gateway_out() -> No
 
 
 async def test_a_long_name_of_a_stranger_is_logged_in_part_and_once() -> None:
-    async with _served(ShareServer(TOKENS)) as address, grpc.aio.insecure_channel(address) as channel:
+    async with _served(RtdsServer(TOKENS)) as address, grpc.aio.insecure_channel(address) as channel:
         with structlog.testing.capture_logs() as logs:
             for _ in range(20):
                 call = _call(channel, f"Bearer {'0' * 64}")
@@ -167,7 +167,7 @@ async def _code(call: grpc.aio.StreamStreamCall) -> grpc.StatusCode:
 async def test_over_tls_the_server_shows_its_certificate_and_hears_the_token(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "ca")
     pair = authority.issue("localhost")
-    shares = ShareServer(TOKENS)
+    shares = RtdsServer(TOKENS)
     shares.set(LLAMA, 50)
     async with shares.serve("localhost:0", Certificate(pair.cert, pair.key)) as address:
         credentials = grpc.ssl_channel_credentials(authority.cert.read_bytes())
@@ -186,7 +186,7 @@ def test_a_models_token_is_its_own_and_the_same_in_every_replica() -> None:
 
 
 async def test_an_equal_share_is_no_news_and_a_late_reader_sees_the_newest() -> None:
-    shares = ShareServer()
+    shares = RtdsServer()
     shares.set(LLAMA, 50)
     async with _served(shares) as address, _gateway(address) as gateway:
         await gateway.share()
@@ -199,7 +199,7 @@ async def test_an_equal_share_is_no_news_and_a_late_reader_sees_the_newest() -> 
 
 
 async def test_says_nothing_of_a_model_whose_share_it_does_not_know() -> None:
-    shares = ShareServer()
+    shares = RtdsServer()
     shares.set(MISTRAL, 10)
     async with _served(shares) as address, _gateway(address) as gateway, _gateway(address, MISTRAL) as other:
         hearing = asyncio.create_task(gateway.share())
@@ -213,7 +213,7 @@ async def test_says_nothing_of_a_model_whose_share_it_does_not_know() -> None:
 
 
 async def test_a_gateway_hears_of_no_other_model() -> None:
-    shares = ShareServer()
+    shares = RtdsServer()
     async with _served(shares) as address, _gateway(address) as gateway, _gateway(address, MISTRAL) as other:
         for percentage in (10, 20):
             shares.set(MISTRAL, percentage)
@@ -225,7 +225,7 @@ async def test_a_gateway_hears_of_no_other_model() -> None:
 
 
 async def test_a_model_that_was_forgotten_is_told_of_again_when_it_is_known_again() -> None:
-    shares = ShareServer()
+    shares = RtdsServer()
     shares.set(LLAMA, 50)
     async with _served(shares) as address, _gateway(address) as gateway:
         await gateway.share()
@@ -241,7 +241,7 @@ async def test_a_model_that_was_forgotten_is_told_of_again_when_it_is_known_agai
 
 async def test_a_gateway_that_comes_back_hears_the_present_share_at_once(tmp_path: Path) -> None:
     address = f"unix:{tmp_path}/shares.sock"
-    shares, restarted = ShareServer(), ShareServer()
+    shares, restarted = RtdsServer(), RtdsServer()
     shares.set(LLAMA, 50)
     restarted.set(LLAMA, 25)
     async with shares.serve(address), _gateway(address) as gateway:
@@ -253,7 +253,7 @@ async def test_a_gateway_that_comes_back_hears_the_present_share_at_once(tmp_pat
 
 
 async def test_counts_who_listens_and_who_refused() -> None:
-    shares = ShareServer()
+    shares = RtdsServer()
     shares.set(LLAMA, 50)
     async with _served(shares) as address:
         assert (shares.connected(LLAMA), shares.refusals(LLAMA)) == (0, 0)
@@ -269,7 +269,7 @@ async def test_counts_who_listens_and_who_refused() -> None:
 
 
 async def test_serves_many_gateways_of_many_models() -> None:
-    shares = ShareServer()
+    shares = RtdsServer()
     keys = [ModelKey("models", f"model-{index}") for index in range(300)]
     async with _served(shares) as address, asyncio.timeout(60), AsyncExitStack() as stack:
         gateways = [await stack.enter_async_context(_gateway(address, key)) for key in keys]
@@ -283,11 +283,11 @@ async def test_serves_many_gateways_of_many_models() -> None:
 @pytest.mark.parametrize("percentage", [-1, 101])
 def test_refuses_what_is_no_percentage(percentage: int) -> None:
     with pytest.raises(ValueError, match=r"models/llama: expected a percentage from 0 to 100"):
-        ShareServer().set(LLAMA, percentage)
+        RtdsServer().set(LLAMA, percentage)
 
 
 async def test_a_stream_that_asks_for_nothing_is_ended() -> None:
-    async with _served(ShareServer()) as address, grpc.aio.insecure_channel(address) as channel:
+    async with _served(RtdsServer()) as address, grpc.aio.insecure_channel(address) as channel:
         call = _call(channel, "")
         await call.write(DiscoveryRequest(node=Node(id="nobody"), type_url=RUNTIME))
 
@@ -295,9 +295,9 @@ async def test_a_stream_that_asks_for_nothing_is_ended() -> None:
 
 
 async def test_says_so_when_it_cannot_listen() -> None:
-    async with _served(ShareServer()) as address:
+    async with _served(RtdsServer()) as address:
         with pytest.raises(OSError, match=f"can't listen at {address}"):
-            async with ShareServer().serve(address):
+            async with RtdsServer().serve(address):
                 pass
 
 
@@ -305,7 +305,7 @@ def _layer(numerator: int) -> dict[str, object]:
     return {"offload.percentage": {"numerator": numerator, "denominator": "MILLION"}}
 
 
-def _served(shares: ShareServer) -> object:
+def _served(shares: RtdsServer) -> object:
     return shares.serve("127.0.0.1:0")
 
 

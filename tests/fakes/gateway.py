@@ -15,9 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from beamlit_controller.core.spec import OffloadSpec, RemoteBackend, Scheme
 from beamlit_controller.envoy import caps, command, config
-from beamlit_controller.envoy.place import Place
+from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.routes import SHARE_KEY
-from beamlit_controller.envoy.shares import Setting, ShareServer
+from beamlit_controller.envoy.rtds import RtdsServer, RuntimeValues
 from fakes import client
 from fakes.ports import free_port
 from fakes.upstream import Upstream
@@ -29,10 +29,10 @@ class Gateway:
     """A gateway that runs, and the share server that it listens to."""
 
     spec: OffloadSpec
-    place: Place
+    place: GatewayParams
     folder: Path
     process: asyncio.subprocess.Process
-    shares: ShareServer = field(default_factory=ShareServer)
+    shares: RtdsServer = field(default_factory=RtdsServer)
 
     @property
     def front(self) -> str:
@@ -46,7 +46,7 @@ class Gateway:
 
     async def cap(self, in_flight: Fraction | int, percentage: int = 0, *, by_cap: bool = False) -> None:
         """Bound the requests at local, and wait until that is in force."""
-        setting = Setting(percentage, Fraction(in_flight), by_cap)
+        setting = RuntimeValues(percentage, Fraction(in_flight), by_cap)
         self.shares.set(self.spec.key, setting)
         first, last = (0, percentage) if by_cap else (percentage, caps.WHOLE)
         parts = caps.numerators(setting.in_flight, first=first * caps.PERCENT, last=last * caps.PERCENT)
@@ -111,7 +111,7 @@ async def gateway(
     async with AsyncExitStack() as stack:
         where = _place(spec, folder, local, **place)
         write(config.files(spec, where), folder)
-        shares = ShareServer()
+        shares = RtdsServer()
         if share is not None:
             shares.set(spec.key, share)
             await stack.enter_async_context(shares.serve(where.shares))
@@ -143,8 +143,8 @@ async def ready(stats: str) -> bool:
         return False
 
 
-def _place(spec: OffloadSpec, folder: Path, local: Iterable[Upstream | str], **changes: object) -> Place:
-    return Place(
+def _place(spec: OffloadSpec, folder: Path, local: Iterable[Upstream | str], **changes: object) -> GatewayParams:
+    return GatewayParams(
         **{
             "node": str(spec.key),
             "directory": str(folder),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from beamlit_controller.kubernetes import selection
+from beamlit_controller.kubernetes import service_patches
 from fakes.api_server import FakeApiServer
 
 Json = dict[str, Any]
@@ -91,7 +91,7 @@ class Seen:
 
     @property
     def taken(self) -> bool:
-        return bool(self.selector) and all(selection.is_ours(value) for value in self.selector.values())
+        return bool(self.selector) and all(service_patches.is_ours(value) for value in self.selector.values())
 
     @property
     def ready(self) -> bool:

@@ -25,7 +25,7 @@ from beamlit_controller.core.remote_health import RemoteReady
 from beamlit_controller.core.signals import LocalHealth, Missing, Reading, Sample, Scale
 from beamlit_controller.core.spec import MetricSpec, ModelKey, OffloadSpec
 from beamlit_controller.kubernetes.gateway_objects import Image
-from beamlit_controller.kubernetes.owned import GatewayPod
+from beamlit_controller.kubernetes.managed_objects import GatewayPod
 from beamlit_controller.kubernetes.store import Store
 from beamlit_controller.wiring import cluster, cluster_parts
 from beamlit_controller.wiring.cluster_options import ClusterOptions, RtdsAddress

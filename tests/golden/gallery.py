@@ -42,10 +42,10 @@ from beamlit_controller.core.signals import (
 )
 from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.envoy import config
-from beamlit_controller.envoy.place import Place
+from beamlit_controller.envoy.gateway_params import GatewayParams
 
 Json = Any
-PLACE = Place(
+PLACE = GatewayParams(
     node="models/llama",
     directory="/gateway",
     front="0.0.0.0:8080",

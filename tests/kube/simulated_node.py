@@ -17,7 +17,7 @@ import psutil
 import yaml
 
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
-from beamlit_controller.kubernetes.chunks import Collection
+from beamlit_controller.kubernetes.list_chunks import Collection
 from beamlit_controller.kubernetes.paths import ENDPOINT_SLICES, PODS
 from beamlit_controller.kubernetes.reflector import Reflector
 from fakes.controller import COMMAND

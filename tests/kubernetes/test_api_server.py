@@ -11,10 +11,10 @@ from lightkube.config.kubeconfig import KubeConfig
 from lightkube.config.models import Cluster, User
 
 from beamlit_controller.core.spec import ModelKey
-from beamlit_controller.kubernetes import lines, owned
+from beamlit_controller.kubernetes import managed_objects, watch_lines
 from beamlit_controller.kubernetes.api_server import LONGEST, ApiError, ApiServer
-from beamlit_controller.kubernetes.chunks import Collection
-from beamlit_controller.kubernetes.owned import ManagedObject
+from beamlit_controller.kubernetes.list_chunks import Collection
+from beamlit_controller.kubernetes.managed_objects import ManagedObject
 from beamlit_controller.kubernetes.paths import CONFIG_MAPS
 from beamlit_controller.kubernetes.reflector import Reflector
 from fakes import http
@@ -38,7 +38,7 @@ async def test_a_line_ends_with_a_line_feed_and_nothing_else() -> None:
     """An annotation with U+0085 was taken for two lines, neither of them an event."""
     odd = "a\u0085b\u2028c\u2029d\x0be\x1cf\rg"
 
-    read = [line async for line in lines.read(pieces(odd.encode() + b"\nse", b"cond\nth", b"ird"), longest=100)]
+    read = [line async for line in watch_lines.read(pieces(odd.encode() + b"\nse", b"cond\nth", b"ird"), longest=100)]
 
     assert read == [odd, "second", "third"]
 
@@ -46,13 +46,13 @@ async def test_a_line_ends_with_a_line_feed_and_nothing_else() -> None:
 async def test_of_a_line_that_is_too_long_only_the_beginning_is_given() -> None:
     stream = pieces(b"x" * 60_000, b"x" * 60_000, b"x\nnext\n" + b"y" * 100_001)
 
-    read = [line async for line in lines.read(stream, longest=100_000)]
+    read = [line async for line in watch_lines.read(stream, longest=100_000)]
 
-    assert read == ["x" * lines.SHOWN, "next", "y" * lines.SHOWN]
+    assert read == ["x" * watch_lines.SHOWN, "next", "y" * watch_lines.SHOWN]
 
 
 async def test_bytes_that_are_no_text_stay_on_their_line() -> None:
-    read = [line async for line in lines.read(pieces(b"\xff\xfe\n", b"\xe2\x82", b"\xac\n"), longest=100)]
+    read = [line async for line in watch_lines.read(pieces(b"\xff\xfe\n", b"\xe2\x82", b"\xac\n"), longest=100)]
 
     assert read == ["\ufffd\ufffd", "€"]
 
@@ -129,7 +129,7 @@ async def test_config_maps_are_watched_without_what_they_hold() -> None:
 
     async with connected(respond) as (client, server):
         collection = Collection(CONFIG_MAPS.collection(), metadata_only=True)
-        seen = await _listed(Reflector(client, collection, keep=owned.parse(CONFIG_MAPS)))
+        seen = await _listed(Reflector(client, collection, keep=managed_objects.parse(CONFIG_MAPS)))
 
     assert len(seen) == 260
     assert {each.key for each in seen} == {ModelKey("evil", "llama")}

@@ -146,8 +146,8 @@ def test_figures_are_no_reason_to_write_at_once_and_decisions_are() -> None:
     other_decision = status(known(cycle=a_round(value=25)), first)
 
     assert other_figure != first
-    assert conditions.essence(other_figure) == conditions.essence(first)
-    assert conditions.essence(other_decision) != conditions.essence(first)
+    assert conditions.significant_fields(other_figure) == conditions.significant_fields(first)
+    assert conditions.significant_fields(other_decision) != conditions.significant_fields(first)
 
 
 def test_a_record_does_not_change_with_every_sample_of_the_same() -> None:

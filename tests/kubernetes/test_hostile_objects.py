@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from beamlit_controller.api import translate
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.core.spec import ModelKey, Selector
-from beamlit_controller.kubernetes import autoscalers, models, owned, paths, pods, services
+from beamlit_controller.kubernetes import autoscalers, managed_objects, models, paths, pods, services
 from beamlit_controller.kubernetes.api_server import Json, Query
 from beamlit_controller.kubernetes.autoscalers import Autoscalers
-from beamlit_controller.kubernetes.chunks import Collection
+from beamlit_controller.kubernetes.list_chunks import Collection
+from beamlit_controller.kubernetes.managed_objects import ManagedObjects
 from beamlit_controller.kubernetes.models import Models
-from beamlit_controller.kubernetes.owned import ManagedObjects
 from beamlit_controller.kubernetes.paths import Resource
 from beamlit_controller.kubernetes.pods import Pods
 from beamlit_controller.kubernetes.reflector import Reflector
@@ -45,7 +45,7 @@ class Watched:
 
 
 def _ours(resource: Resource) -> Watched:
-    return Watched(resource, owned.parse(resource), lambda: ManagedObjects(lambda _: None).changed(resource))
+    return Watched(resource, managed_objects.parse(resource), lambda: ManagedObjects(lambda _: None).changed(resource))
 
 
 WATCHES = {
@@ -56,7 +56,7 @@ WATCHES = {
     ),
     "services": Watched(paths.SERVICES, services.parse, lambda: Services(lambda _namespace, _name: None).changed),
     "pods": Watched(paths.PODS, pods.parse, lambda: Pods().changed),
-    "gateways": Watched(paths.PODS, owned.parse_pod, lambda: ManagedObjects(lambda _: None).pod_changed),
+    "gateways": Watched(paths.PODS, managed_objects.parse_pod, lambda: ManagedObjects(lambda _: None).pod_changed),
     "autoscalers": Watched(paths.HORIZONTAL_POD_AUTOSCALERS, autoscalers.target, lambda: Autoscalers().changed),
     "our services": _ours(paths.SERVICES),
     "our deployments": _ours(paths.DEPLOYMENTS),
@@ -150,4 +150,4 @@ def test_the_keys_of_good_objects_are_found_again() -> None:
     kept.changed(("good", "late"), pods.parse(good("Pod", "late", 1)))
 
     assert [each.pod.name for each in kept.known("good", Selector((("app", "llama"),)))] == ["late"]
-    assert owned.parse_pod(good("Pod", "late", 1)).key == ModelKey("good", "llama")
+    assert managed_objects.parse_pod(good("Pod", "late", 1)).key == ModelKey("good", "llama")

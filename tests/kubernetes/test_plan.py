@@ -9,7 +9,7 @@ import builders
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import LocalService, OffloadSpec, RemoteBackend, RoutingMode, Scheme
-from beamlit_controller.kubernetes import selection, services
+from beamlit_controller.kubernetes import service_patches, services
 from beamlit_controller.kubernetes.gateway_objects import Ports
 from beamlit_controller.kubernetes.plan import Plan, plan
 from beamlit_controller.kubernetes.services import Service, ServicePort
@@ -39,7 +39,7 @@ def refused(outcome: Plan | Missing, reason: Reason, *words: str) -> None:
 def test_the_gateway_listens_where_the_pods_do_and_is_called_by_the_services_port() -> None:
     place = plan(spec(), service(), ())
 
-    ports, labels = Ports(front=8000, stats=9902, service=80), (("app", selection.value_of("")),)
+    ports, labels = Ports(front=8000, stats=9902, service=80), (("app", service_patches.value_of("")),)
     assert place == Plan({"app": "llama"}, 8000, ports, ipv6=False, labels=labels)
 
 
@@ -97,7 +97,7 @@ def test_who_takes_over_listens_wherever_the_service_leads_and_carries_its_keys(
     assert isinstance(place, Plan)
     assert (place.ports.front, place.ports.front_name) == (8000, "web")
     assert place.ports.passed == (("admin", 8001), ("", 9000))
-    assert place.labels == (("app", selection.value_of("u1")),)
+    assert place.labels == (("app", service_patches.value_of("u1")),)
 
 
 def test_a_named_port_may_be_meant_by_its_number() -> None:

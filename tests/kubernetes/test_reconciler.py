@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from beamlit_controller.core.spec import ModelKey
-from beamlit_controller.kubernetes import selection
+from beamlit_controller.kubernetes import service_patches
 from fakes import api_faults, api_users
 from fakes.api_controllers import Controllers
 from fakes.objects_of_models import Seen, addresses, gateway_pods, model, service, workload
@@ -386,7 +386,7 @@ async def test_a_service_whose_model_is_gone_is_given_back_and_a_hostile_one_hol
             stray = service(name)
             key = "app" if name == "llama" else "bad key!!"
             stray["spec"]["selector"] = {key: "beamlit-gateway-0000000000000001"}
-            notes = {selection.ORIGINAL: original, selection.TAKEN_BY: "ghost"}
+            notes = {service_patches.ORIGINAL: original, service_patches.TAKEN_BY: "ghost"}
             api_users.put(given.server, {**stray, "metadata": {**stray["metadata"], "annotations": notes}})
         given.server.faults.refuse("merge", "*/services/a", api_faults.broken())
 

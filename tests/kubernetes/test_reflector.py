@@ -12,9 +12,9 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beamlit_controller.kubernetes import chunks
+from beamlit_controller.kubernetes import list_chunks
 from beamlit_controller.kubernetes.api_server import LONGEST, TOO_LARGE, ApiError, Json, Query
-from beamlit_controller.kubernetes.chunks import Collection
+from beamlit_controller.kubernetes.list_chunks import Collection
 from beamlit_controller.kubernetes.reflector import Reflector
 
 pytestmark = pytest.mark.looptime
@@ -380,7 +380,7 @@ async def test_no_chunk_of_a_list_is_larger_than_its_bound(weight: int) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
     assert len(reflector.items) == 860
-    assert server.largest <= max(chunks.MOST_BYTES, weight)
+    assert server.largest <= max(list_chunks.MOST_BYTES, weight)
 
 
 async def test_everything_is_listed_anew_every_ten_minutes() -> None:

@@ -10,9 +10,9 @@ from beamlit_controller.api.translate import Accepted
 from beamlit_controller.controller.changes import Changes
 from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.core.spec import ModelKey, RemoteBackend, Scheme
-from beamlit_controller.kubernetes import models, owned
+from beamlit_controller.kubernetes import managed_objects, models
+from beamlit_controller.kubernetes.managed_objects import ManagedObjects
 from beamlit_controller.kubernetes.models import Models
-from beamlit_controller.kubernetes.owned import ManagedObjects
 from beamlit_controller.kubernetes.remotes import GatewayStats, Remotes
 from fakes import http
 from waiting import eventually
@@ -54,7 +54,7 @@ class World:
             "spec": {"containers": [{"ports": [{"name": "offload-stats", "containerPort": server.port}]}]},
             "status": {"podIP": "127.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]},
         }
-        self.owned.pod_changed(("models", name), owned.parse_pod(content))
+        self.owned.pod_changed(("models", name), managed_objects.parse_pod(content))
         return server
 
 

@@ -9,14 +9,14 @@ import pytest
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import ModelKey
-from beamlit_controller.kubernetes import selection, services, takeover
-from beamlit_controller.kubernetes.owned import GatewayPod
-from beamlit_controller.kubernetes.selection import SelectorAnnotations
+from beamlit_controller.kubernetes import service_patches, services, takeover
+from beamlit_controller.kubernetes.managed_objects import GatewayPod
+from beamlit_controller.kubernetes.service_patches import SelectorAnnotations
 from beamlit_controller.kubernetes.services import Service
 from beamlit_controller.kubernetes.takeover import Action, Observation, TakeoverDecision, decide
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-OURS, OTHERS = selection.value_of("u1"), selection.value_of("u2")
+OURS, OTHERS = service_patches.value_of("u1"), service_patches.value_of("u2")
 USERS = (("app", "llama"), ("tier", "web"))
 TAKEN = (("app", OURS), ("tier", OURS))
 NOTED = SelectorAnnotations(USERS, "llama")
@@ -46,17 +46,17 @@ def pod(name: str = "one", **changes: Any) -> GatewayPod:  # noqa: ANN401 - what
 
 
 def service(
-    present: selection.SelectorLabels = USERS,
-    noted: SelectorAnnotations = selection.NOTHING,
+    present: service_patches.SelectorLabels = USERS,
+    noted: SelectorAnnotations = service_patches.NOTHING,
     *,
     target: int | str = 8000,
 ) -> Service:
     annotations = {
-        selection.ORIGINAL: selection.to_take("", (), noted.original, noted, OURS)["metadata"]["annotations"][
-            selection.ORIGINAL
-        ],
-        selection.TAKEN_BY: noted.taken_by,
-        selection.REVERTED: ",".join(each.isoformat() for each in noted.reverted),
+        service_patches.ORIGINAL: service_patches.to_take("", (), noted.original, noted, OURS)["metadata"][
+            "annotations"
+        ][service_patches.ORIGINAL],
+        service_patches.TAKEN_BY: noted.taken_by,
+        service_patches.REVERTED: ",".join(each.isoformat() for each in noted.reverted),
     }
     return services.parse(
         {
@@ -88,7 +88,7 @@ def written(seen: Service, step: TakeoverDecision, known: Observation) -> Servic
     if step.action is Action.NOTHING:
         return seen
     if step.action is Action.TAKE:
-        patch = selection.to_take(
+        patch = service_patches.to_take(
             seen.version,
             seen.present,
             seen.selector,
@@ -96,11 +96,11 @@ def written(seen: Service, step: TakeoverDecision, known: Observation) -> Servic
             OURS,
         )
     else:
-        patch = selection.to_give_back(seen.version, seen.present, seen.selector, step.reverted)
+        patch = service_patches.to_give_back(seen.version, seen.present, seen.selector, step.reverted)
     annotations = {name: value for name, value in patch["metadata"]["annotations"].items() if value is not None}
     selector = {**dict(seen.present), **patch.get("spec", {}).get("selector", {})}
     present = tuple(sorted((key, value) for key, value in selector.items() if value is not None))
-    return service(present, selection.noted(annotations))
+    return service(present, service_patches.noted(annotations))
 
 
 def test_a_free_service_is_taken_once_the_gateway_is_ready() -> None:
@@ -110,7 +110,7 @@ def test_a_free_service_is_taken_once_the_gateway_is_ready() -> None:
 
 
 def test_the_new_selector_has_exactly_the_keys_of_the_users_and_values_that_only_gateways_carry() -> None:
-    patch = selection.to_take("7", USERS, USERS, NOTED, OURS)
+    patch = service_patches.to_take("7", USERS, USERS, NOTED, OURS)
 
     assert patch["spec"]["selector"] == dict(TAKEN)
     assert patch["metadata"]["resourceVersion"] == "7"
@@ -126,7 +126,7 @@ def test_one_write_stores_what_it_replaces_and_the_way_back_gives_exactly_that()
 
     known = observed(taken, barred=DISABLED)
     back = written(taken, decide(known), known)
-    assert (back.present, back.noted) == (USERS, selection.NOTHING)
+    assert (back.present, back.noted) == (USERS, service_patches.NOTHING)
 
 
 def test_a_taken_service_is_left_as_it_is() -> None:
@@ -269,10 +269,10 @@ def test_a_gateway_is_ready_when_all_of_its_pods_are_and_have_reached_the_model(
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"app": 1}', f'{{"app": "{OURS}"}}'])
 def test_a_stored_selector_that_makes_no_sense_is_none(text: str) -> None:
-    assert selection.noted({selection.ORIGINAL: text}).original == ()
+    assert service_patches.noted({service_patches.ORIGINAL: text}).original == ()
 
 
 def test_times_that_make_no_sense_are_left_out() -> None:
-    noted = selection.noted({selection.REVERTED: "yesterday,2026-01-01T12:00:00Z, 2026-01-01T11:00:00"})
+    noted = service_patches.noted({service_patches.REVERTED: "yesterday,2026-01-01T12:00:00Z, 2026-01-01T11:00:00"})
 
     assert noted.reverted == (NOW - timedelta(hours=1), NOW)

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import ModelKey
-from beamlit_controller.kubernetes import selection, services, takeover_memory
-from beamlit_controller.kubernetes.owned import GatewayPod
+from beamlit_controller.kubernetes import service_patches, services, takeover_memory
+from beamlit_controller.kubernetes.managed_objects import GatewayPod
 from beamlit_controller.kubernetes.services import Service
 from beamlit_controller.kubernetes.takeover_memory import TakeoverMemory
 
-VALUE = selection.value_of("u1")
+VALUE = service_patches.value_of("u1")
 POD = GatewayPod(
     key=ModelKey("models", "llama"),
     name="one",
@@ -25,7 +25,7 @@ DOWN = replace(POD, ready=False)
 
 
 def service(value: str) -> Service:
-    noted = {selection.ORIGINAL: '{"app":"llama"}', selection.TAKEN_BY: "llama"} if value == VALUE else {}
+    noted = {service_patches.ORIGINAL: '{"app":"llama"}', service_patches.TAKEN_BY: "llama"} if value == VALUE else {}
     about = {"namespace": "models", "name": "llama", "uid": "s1", "resourceVersion": "1", "annotations": noted}
     ports = [{"port": 80, "targetPort": 8000}]
     return services.parse({"metadata": about, "spec": {"selector": {"app": value}, "ports": ports}})

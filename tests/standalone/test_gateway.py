@@ -14,8 +14,8 @@ from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.standalone import process
 from beamlit_controller.standalone.gateway import Gateway
+from beamlit_controller.standalone.gateway_template import BOOTSTRAP, GatewayTemplate
 from beamlit_controller.standalone.gateways import Gateways
-from beamlit_controller.standalone.shape import BOOTSTRAP, GatewayTemplate
 from waiting import eventually
 
 LLAMA, MISTRAL = ModelKey("default", "llama"), ModelKey("default", "mistral")

@@ -13,9 +13,9 @@ import builders
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.envoy import command, config, remote_stats
-from beamlit_controller.envoy.place import Place
+from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.standalone.gateway import Gateway
-from beamlit_controller.standalone.shape import GatewayTemplate
+from beamlit_controller.standalone.gateway_template import GatewayTemplate
 from fakes import client
 from fakes.ports import free_port
 from fakes.upstream import upstream
@@ -39,7 +39,9 @@ def shape(local: str, front: str, case: str) -> GatewayTemplate:
 
     def files(spec: OffloadSpec, directory: Path) -> Mapping[str, str]:
         stats = f"unix:{directory}/stats.sock"
-        place = Place(str(spec.key), str(directory), front, stats, "unix:admin.sock", "unix:shares.sock", (local,))
+        place = GatewayParams(
+            str(spec.key), str(directory), front, stats, "unix:admin.sock", "unix:shares.sock", (local,)
+        )
         given = config.files(spec, place)
         if spec.environment != BAD:
             return given

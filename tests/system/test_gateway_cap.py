@@ -11,7 +11,7 @@ import builders
 from beamlit_controller.core.spec import Behavior, Mode, Overflow
 from beamlit_controller.core.traffic import Counted
 from beamlit_controller.envoy import caps, remote_stats
-from beamlit_controller.envoy.shares import Setting
+from beamlit_controller.envoy.rtds import RuntimeValues
 from beamlit_controller.standalone.admin import Admin
 from fakes import client, load
 from fakes.gateway import Gateway, gateway, to
@@ -171,7 +171,7 @@ async def test_in_adaptive_mode_nothing_leaves_while_there_is_no_cap(tmp_path: P
     async with upstream("local", Busy()) as local, upstream("remote") as remote:
         spec = builders.spec(remote=to(remote), behavior=ADAPTIVE)
         async with gateway(spec, tmp_path, local=[local]) as gate:
-            gate.shares.set(spec.key, Setting(100, None, by_cap=True))
+            gate.shares.set(spec.key, RuntimeValues(100, None, by_cap=True))
             tally = await load.ask(gate.front, requests=500, connections=40)
 
     assert tally.answered == {("200", "local"): 500}

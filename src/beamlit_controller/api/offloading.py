@@ -5,11 +5,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from beamlit_controller.api import requests
+from beamlit_controller.api import request_rules
 from beamlit_controller.api.metrics import MetricSpec
 from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.remote import RemoteBackendConfig
-from beamlit_controller.api.requests import LeavingRequests, Requests
+from beamlit_controller.api.request_rules import LeavingRequests, Requests
 from beamlit_controller.api.rules import ExactlyOne, Mistake, Rule
 from beamlit_controller.api.scalars import AtLeastOne, Percentage, Quantity, Token, Window
 
@@ -183,5 +183,5 @@ class OffloadingConfig(StrictModel):
     def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
         """Add the rules for requests, where they are too many for Envoy."""
         yield from super().mistakes(given)
-        yield from requests.too_long(given, "keepLocal")
-        yield from requests.too_long(given, "mayLeave")
+        yield from request_rules.too_long(given, "keepLocal")
+        yield from request_rules.too_long(given, "mayLeave")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from beamlit_controller.api import effect, manifests
+from beamlit_controller.api import manifests, not_in_effect
 from beamlit_controller.api.addresses import Address
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.problems import Problem, like
@@ -34,7 +34,7 @@ def parse(text: str, *, settings: Settings) -> Parsed:
 
 
 def _notices(spec: OffloadSpec) -> Iterator[Problem]:
-    for notice in effect.not_in_effect(spec):
+    for notice in not_in_effect.not_in_effect(spec):
         yield Problem(str(spec.key), notice.field, notice.message)
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from beamlit_controller.api import bounds, schema
+from beamlit_controller.api import schema, status_limits
 from beamlit_controller.api.status_models import LONGEST_MESSAGE, LONGEST_RECORD, Status
 from beamlit_controller.core import minute as minutes
 from beamlit_controller.core import quantity
@@ -66,7 +66,7 @@ def bounded(status: Mapping[str, object]) -> Json:
     """
     record = status.get("record")
     short = {**status, "record": _short(record)} if isinstance(record, str) else status
-    fitting = bounds.fit(short, _schema())
+    fitting = status_limits.fit(short, _schema())
     return dict(fitting) if isinstance(fitting, Mapping) else {}
 
 

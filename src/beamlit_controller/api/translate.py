@@ -8,13 +8,13 @@ from decimal import Decimal
 from pydantic import ValidationError
 
 from beamlit_controller.api import (
-    destination,
     metadata,
     offloading,
     policy,
     presets,
     problems,
     promql,
+    remote_translation,
     scalars,
     targets,
     v1alpha1,
@@ -23,7 +23,7 @@ from beamlit_controller.api.metadata import ANNOTATIONS, OVERRIDE, OVERRIDE_AUTH
 from beamlit_controller.api.metric_service import MetricServiceRef, MetricTls
 from beamlit_controller.api.problems import Notice
 from beamlit_controller.api.remote import SecretKeySelector
-from beamlit_controller.api.requests import LeavingRequests, Requests
+from beamlit_controller.api.request_rules import LeavingRequests, Requests
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.api.v1alpha1 import ModelDeployment
 from beamlit_controller.core import quantity, spec
@@ -63,7 +63,7 @@ def _spec(deployment: ModelDeployment, settings: Settings) -> OffloadSpec:
         model=model,
         metrics=_metrics(config, label=_namespace_label(settings), namespace=about.namespace),
         behavior=_behavior(config.behavior),
-        remote=destination.backend(backend, workspace=about.namespace, model=model) if backend else None,
+        remote=remote_translation.backend(backend, workspace=about.namespace, model=model) if backend else None,
         service=_service(given.service_ref),
         metric_service=_metric_service(given.metric_service_ref),
         source=_source(given.model_source_ref),

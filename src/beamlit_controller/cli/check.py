@@ -8,9 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from beamlit_controller.api import durations, standalone_rules
 from beamlit_controller.api import manifests as api_manifests
 from beamlit_controller.api import settings as api_settings
-from beamlit_controller.api import spans, standalone_rules
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.cli import inputs
@@ -149,7 +149,7 @@ def _span(spec: OffloadSpec, since: str) -> "Span":
     from beamlit_controller.rehearsal import simulation  # noqa: PLC0415 - the HTTP client is slow to import
 
     window = spec.behavior.engage.stabilization_window or COARSE
-    return simulation.span(spans.read(since, "--since"), None, min(max(window, FINE), COARSE))
+    return simulation.span(durations.read(since, "--since"), None, min(max(window, FINE), COARSE))
 
 
 def _expanded(paths: Sequence[Path]) -> list[Path]:

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from beamlit_controller.cli import inputs
 from beamlit_controller.core.spec import ModelKey, Override
 from beamlit_controller.standalone import overrides
-from beamlit_controller.standalone.state import StateFolder
+from beamlit_controller.standalone.state_folder import StateFolder
 
 
 def override(

@@ -54,9 +54,9 @@ def _default_state() -> Path:
 
 def _ended(error: Exception) -> NoReturn:
     """Say in one line what ended the controller; what nobody expected has its traceback in the log."""
-    from beamlit_controller.standalone import trouble  # noqa: PLC0415 - only for this
-    from beamlit_controller.standalone.state import StateError  # noqa: PLC0415 - only for this
+    from beamlit_controller.standalone import faults  # noqa: PLC0415 - only for this
+    from beamlit_controller.standalone.state_folder import StateError  # noqa: PLC0415 - only for this
 
     if not isinstance(error, StateError | OSError):
         structlog.get_logger().error("ended by an error that nobody expected", exc_info=error)
-    inputs.fail(trouble.said(error))
+    inputs.fail(faults.said(error))

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter, validators
 from rich.console import Console
 
-from beamlit_controller.api import scalars, spans
+from beamlit_controller.api import durations, scalars
 from beamlit_controller.cli import inputs
 from beamlit_controller.cli.inputs import SettingsFile
 from beamlit_controller.rehearsal.report import as_json, show
@@ -78,7 +78,7 @@ def simulate(  # each is a thing of its own, and all but the file have a default
         if csv is not None and (prometheus is not None or query or rate is not None):
             raise ValueError("--csv: expected no --prometheus, --query and --rate beside it")  # noqa: TRY301 - said below
         end = scalars.instant(until) if until else None
-        span = simulating.span(spans.read(since, "--since"), end, spans.read(step, "--step"))
+        span = simulating.span(durations.read(since, "--since"), end, durations.read(step, "--step"))
         queries = dict(_query(each) for each in query or [])
         past = simulating.Past(csv, prometheus, span, queries, rate, replicas)
         chosen = inputs.settings(settings)

@@ -53,5 +53,5 @@ def run(
     judged = verdict.assess(spec, signals)
     decided = decision.decide(spec, previous, judged, now, flow=signals.flow, ready=signals.local.ready)
     before = previous or decided
-    decided = replace(decided, sight=trigger.look(before.sight, spec, judged, before.shares, now))
+    decided = replace(decided, sight=trigger.observe(before.sight, spec, judged, before.shares, now))
     return Cycle(spec, signals, judged, decided, previous, now, took, lag)

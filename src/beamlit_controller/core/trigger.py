@@ -76,7 +76,7 @@ class Trigger:
     reachable: bool | None
 
 
-def look(
+def observe(
     before: ObservedDemands | None, spec: OffloadSpec, verdict: Verdict, shares: Sequence[Share], now: datetime
 ) -> ObservedDemands | None:
     """Add what a round saw. The shares tell what a metric would have been without offloading."""

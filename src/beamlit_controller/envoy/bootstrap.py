@@ -3,8 +3,8 @@
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.envoy import addresses, overload, routes, tls, upstream
 from beamlit_controller.envoy.failover import LOCAL
+from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, extension, headers_to_set
-from beamlit_controller.envoy.place import Place
 
 ADMIN = "admin"
 SHARES = "shares"
@@ -15,7 +15,7 @@ LIMITS: Message = {"re2.max_program_size.error_level": 200_000, "re2.max_program
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to reach what is bound everywhere
 
 
-def bootstrap(spec: OffloadSpec, place: Place) -> Message:
+def bootstrap(spec: OffloadSpec, place: GatewayParams) -> Message:
     """Give the Bootstrap. Only a restart brings a change of it into force, so it holds what hardly changes."""
     return {
         "node": {"id": place.node, "cluster": "gateways"},
@@ -55,7 +55,7 @@ def _only_ours(address: Message) -> Message:
             return address
 
 
-def _share(key: ModelKey, place: Place) -> Message:
+def _share(key: ModelKey, place: GatewayParams) -> Message:
     """Ask the share server for this model's share; without an answer within a second, serve without it."""
     service = {
         "cluster_name": SHARES,
@@ -78,7 +78,7 @@ def _share(key: ModelKey, place: Place) -> Message:
     }
 
 
-def _clusters(place: Place) -> list[Message]:
+def _clusters(place: GatewayParams) -> list[Message]:
     own_front = _own_front(place)
     return [
         _static(ADMIN, place.admin),
@@ -87,7 +87,7 @@ def _clusters(place: Place) -> list[Message]:
     ]
 
 
-def _stats(place: Place) -> Message:
+def _stats(place: GatewayParams) -> Message:
     """Let others watch, and nothing else: the admin interface itself can stop Envoy."""
     manager = extension(
         "envoy.filters.network.http_connection_manager",
@@ -123,7 +123,7 @@ def _no_headers() -> Message:
     )
 
 
-def _ready(place: Place) -> Message:
+def _ready(place: GatewayParams) -> Message:
     """Answer `/ready` with what our own front answers: Envoy's is 200 even if the front could not be bound."""
     if not _own_front(place):
         return _get("/ready", ADMIN)
@@ -144,13 +144,13 @@ def _get(path: str, cluster: str, **rewrite: object) -> Message:
     return {"match": {"path": path, "headers": [method]}, "route": {"cluster": cluster, **rewrite}}
 
 
-def _own_front(place: Place) -> str:
+def _own_front(place: GatewayParams) -> str:
     """Give where our own front is reached as clients reach it; "" if its port is not known, being whatever is free."""
     host, port = addresses.split(place.front)
     return addresses.join(ANYWHERE.get(host, host), port) if port else ""
 
 
-def _shares(place: Place) -> Message:
+def _shares(place: GatewayParams) -> Message:
     # A share server that vanished without a word is noticed within 15 s, and asked again.
     http2 = {"connection_keepalive": {"interval": "10s", "timeout": "5s"}}
     speaks = upstream.protocols(explicit_http_config={"http2_protocol_options": http2})

@@ -10,8 +10,8 @@ from fractions import Fraction
 from beamlit_controller.core.spec import Mode, OffloadSpec
 from beamlit_controller.envoy import lua
 from beamlit_controller.envoy.failover import LOCAL
+from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, extension
-from beamlit_controller.envoy.place import Place
 
 LADDER: tuple[int, ...] = (*range(1, 8), *(part * 2**power for power in range(1, 10) for part in range(4, 8)), 4096)
 """The numbers there are: none is more than a fourth above the one before."""
@@ -59,7 +59,7 @@ def key(number: int) -> str:
     return f"offload.in_flight.{number}"
 
 
-def at_first(spec: OffloadSpec, place: Place) -> dict[int, int]:
+def at_first(spec: OffloadSpec, place: GatewayParams) -> dict[int, int]:
     """Give the numerators that hold until a share server tells others: the user's limit, where the servers are known."""
     each = spec.overflow.max_in_flight_per_replica
     known = Fraction(max(1, each * place.servers // place.gateways)) if each is not None and place.servers else None

@@ -3,11 +3,11 @@
 from beamlit_controller.core.spec import OffloadSpec, RemoteBackend, Scheme
 from beamlit_controller.envoy import addresses, answers, credentials, failover, listeners, routes, tls, upstream
 from beamlit_controller.envoy.failover import LOCAL, LOCAL_HOP, REMOTE_ANYWAY, REMOTE_HOP
+from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, headers_to_set
-from beamlit_controller.envoy.place import Place
 
 
-def all_of(spec: OffloadSpec, place: Place) -> list[Message]:
+def all_of(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
     """Give every cluster that a route of this spec, or one that is about to be replaced by it, leads to."""
     chains = failover.chains(spec, servers=place.servers)
     return [
@@ -35,7 +35,7 @@ def _found_by_dns(*servers: str) -> Message:
     return upstream.discovery(servers, dns_refresh_rate="1s", dns_jitter="0s", dns_lookup_family="ALL")
 
 
-def _remote_side(spec: OffloadSpec, backend: RemoteBackend, place: Place) -> list[Message]:
+def _remote_side(spec: OffloadSpec, backend: RemoteBackend, place: GatewayParams) -> list[Message]:
     return [
         upstream.hop(LOCAL_HOP, LOCAL_HOP, side="local"),
         upstream.hop(REMOTE_HOP, REMOTE_HOP, side="remote", **_remote_ejections(spec)),
@@ -46,7 +46,7 @@ def _remote_side(spec: OffloadSpec, backend: RemoteBackend, place: Place) -> lis
     ]
 
 
-def local(place: Place, *, alone: bool) -> Message:
+def local(place: GatewayParams, *, alone: bool) -> Message:
     """Give the model's own servers; `alone` tells that no other side answers when all of them fail."""
     # With nobody else to ask, a server that failed is still the best guess.
     panic: Message = {} if alone else {"common_lb_config": upstream.AS_IT_IS}
@@ -69,7 +69,7 @@ def local(place: Place, *, alone: bool) -> Message:
     }
 
 
-def remote(backend: RemoteBackend, place: Place) -> Message:
+def remote(backend: RemoteBackend, place: GatewayParams) -> Message:
     """Give the remote: over TLS in what it prefers of HTTP/2 and HTTP/1.1, else in what the client speaks."""
     if backend.scheme is Scheme.HTTP:
         return _remote(routes.REMOTE, backend, place, speaks=upstream.as_the_client())
@@ -77,14 +77,14 @@ def remote(backend: RemoteBackend, place: Place) -> Message:
     return _remote(routes.REMOTE, backend, place, speaks=either)
 
 
-def remote_upgrade(backend: RemoteBackend, place: Place) -> Message:
+def remote_upgrade(backend: RemoteBackend, place: GatewayParams) -> Message:
     """Give the remote for websockets: few servers take them over HTTP/2, so they get HTTP/1.1."""
     http1 = upstream.protocols(explicit_http_config={"http_protocol_options": {}})
     return _remote(routes.REMOTE_UPGRADE, backend, place, speaks=http1, alpn=["http/1.1"])
 
 
 def _remote(
-    name: str, backend: RemoteBackend, place: Place, *, speaks: Message, alpn: list[str] | None = None
+    name: str, backend: RemoteBackend, place: GatewayParams, *, speaks: Message, alpn: list[str] | None = None
 ) -> Message:
     server = addresses.join(backend.host, backend.port)
     secured: Message = (

@@ -6,8 +6,8 @@ import json
 from beamlit_controller.core.spec import OffloadSpec, Scheme
 from beamlit_controller.envoy import bootstrap, clusters, credentials, listeners, routes, tls
 from beamlit_controller.envoy.failover import LOCAL_HOP, REMOTE_HOP
+from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, typed
-from beamlit_controller.envoy.place import Place
 
 Files = dict[str, str]
 
@@ -17,7 +17,7 @@ CONFIDENTIAL = "envoy.extensions.transport_sockets.tls.v3.Secret"
 ROUTES = "envoy.config.route.v3.RouteConfiguration"
 
 
-def files(spec: OffloadSpec, place: Place) -> Files:
+def files(spec: OffloadSpec, place: GatewayParams) -> Files:
     """Give name and text of every file, in the order to write them: what is referred to before what refers to it.
 
     `bootstrap.json` is read once, at start. The others are read again when one is renamed into the folder, and the old
@@ -33,7 +33,7 @@ def files(spec: OffloadSpec, place: Place) -> Files:
     }
 
 
-def _secrets(spec: OffloadSpec, place: Place) -> Files:
+def _secrets(spec: OffloadSpec, place: GatewayParams) -> Files:
     found: dict[str, Message] = {}
     if place.shares_ca:
         found[tls.file_of(tls.SHARES_TRUST)] = tls.shares_trust(place)
@@ -45,7 +45,7 @@ def _secrets(spec: OffloadSpec, place: Place) -> Files:
     return {name: _resources(CONFIDENTIAL, [secret]) for name, secret in found.items()}
 
 
-def _route_tables(spec: OffloadSpec, place: Place) -> dict[str, Message]:
+def _route_tables(spec: OffloadSpec, place: GatewayParams) -> dict[str, Message]:
     """Give the tables by name; Envoy takes one from each file."""
     tables = {routes.FRONT: routes.front(spec, place)}
     if spec.remote is not None:
@@ -54,7 +54,7 @@ def _route_tables(spec: OffloadSpec, place: Place) -> dict[str, Message]:
     return tables
 
 
-def _listeners(spec: OffloadSpec, place: Place) -> list[Message]:
+def _listeners(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
     hops = [listeners.local_hop(place), listeners.remote_hop(spec.remote, place)] if spec.remote else []
     passed = (listeners.passed(listen) for listen, _ in place.passed)
     return [*hops, listeners.front(spec, place), *passed]

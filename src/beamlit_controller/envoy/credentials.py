@@ -4,8 +4,8 @@ from urllib.parse import urlsplit
 
 from beamlit_controller.core.spec import ApiKey, OAuth, RemoteBackend, SecretKey
 from beamlit_controller.envoy import addresses, lua, tls, upstream
+from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, extension
-from beamlit_controller.envoy.place import Place
 
 CREDENTIAL = "remote_credential"
 CREDENTIAL_FILE = f"sds-{CREDENTIAL}.json"
@@ -56,7 +56,7 @@ end
 """
 
 
-def filters(backend: RemoteBackend, place: Place) -> list[Message]:
+def filters(backend: RemoteBackend, place: GatewayParams) -> list[Message]:
     """Give the HTTP filters that put the credential on; without one that can be used, the hop answers instead."""
     match backend.auth:
         case None:
@@ -69,7 +69,7 @@ def filters(backend: RemoteBackend, place: Place) -> list[Message]:
             return [_injector(_token(oauth, place)), lua.filter_of(check)]
 
 
-def secrets(backend: RemoteBackend, place: Place) -> dict[str, Message]:
+def secrets(backend: RemoteBackend, place: GatewayParams) -> dict[str, Message]:
     """Give the Secrets by the file they belong in: each names a file, and never says what is in it."""
     if not isinstance(backend.auth, OAuth):
         return {}
@@ -81,7 +81,7 @@ def secrets(backend: RemoteBackend, place: Place) -> dict[str, Message]:
     return found
 
 
-def clusters(backend: RemoteBackend, place: Place) -> list[Message]:
+def clusters(backend: RemoteBackend, place: GatewayParams) -> list[Message]:
     """Give where tokens are asked for."""
     if not isinstance(backend.auth, OAuth):
         return []
@@ -133,7 +133,7 @@ def _injector(credential: Message) -> Message:
     )
 
 
-def _token(oauth: OAuth, place: Place) -> Message:
+def _token(oauth: OAuth, place: GatewayParams) -> Message:
     return extension(
         "envoy.http.injected_credentials.oauth2",
         "envoy.extensions.http.injected_credentials.oauth2.v3.OAuth2",
@@ -148,5 +148,5 @@ def _token(oauth: OAuth, place: Place) -> Message:
     )
 
 
-def _reference(key: SecretKey, place: Place) -> Message:
+def _reference(key: SecretKey, place: GatewayParams) -> Message:
     return {"name": CREDENTIAL, "sds_config": place.watched_with(CREDENTIAL_FILE, key)}

@@ -7,16 +7,16 @@ from beamlit_controller.envoy import (
     access_log,
     addresses,
     credentials,
+    hop_headers,
     model_name,
-    private,
     replies,
     routes,
     sessions,
     upstream,
 )
 from beamlit_controller.envoy.failover import LOCAL_HOP, REMOTE_HOP
+from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, extension
-from beamlit_controller.envoy.place import Place
 
 # Nobody is trusted to steer Envoy by headers; without any range it would be whoever has a private address.
 NOBODY: Message = {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]}
@@ -25,7 +25,7 @@ NOBODY: Message = {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix
 BODY_TIMEOUT = "300s"
 
 
-def front(spec: OffloadSpec, place: Place) -> Message:
+def front(spec: OffloadSpec, place: GatewayParams) -> Message:
     """Give the listener that clients connect to. It hardly depends on the spec: a change of it ends long streams."""
     manager = _connection_manager(
         routes.FRONT,
@@ -81,7 +81,7 @@ def passed(listen: str) -> Message:
     }
 
 
-def remote_hop(remote: RemoteBackend, place: Place) -> Message:
+def remote_hop(remote: RemoteBackend, place: GatewayParams) -> Message:
     """Give the internal listener that makes a client's request the remote's: only what is offloaded passes it.
 
     It is a hop of its own because attempts of one request share their headers: changed any earlier, a request that
@@ -91,7 +91,7 @@ def remote_hop(remote: RemoteBackend, place: Place) -> Message:
         REMOTE_HOP,
         place,
         filters=[
-            *private.filters(remote),
+            *hop_headers.filters(remote),
             *model_name.filters(remote.model_name),
             *credentials.filters(remote, place),
         ],
@@ -100,12 +100,12 @@ def remote_hop(remote: RemoteBackend, place: Place) -> Message:
         generate_request_id=False,
         scheme_header_transformation={"scheme_to_overwrite": remote.scheme.value},
         local_reply_config=replies.of_remote_hop(),
-        early_header_mutation_extensions=[private.withheld(remote)],
+        early_header_mutation_extensions=[hop_headers.withheld(remote)],
     )
     return {"name": REMOTE_HOP, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
 
 
-def local_hop(place: Place) -> Message:
+def local_hop(place: GatewayParams) -> Message:
     """Give the internal listener that tells why no local server answered; what passes it is as the client sent it."""
     manager = _connection_manager(
         LOCAL_HOP,
@@ -117,7 +117,9 @@ def local_hop(place: Place) -> Message:
     return {"name": LOCAL_HOP, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
 
 
-def _connection_manager(name: str, place: Place, *, filters: Iterable[Message] = (), **options: object) -> Message:
+def _connection_manager(
+    name: str, place: GatewayParams, *, filters: Iterable[Message] = (), **options: object
+) -> Message:
     # Servers may take `x_data_class` for `x-data-class`; a rule would not.
     underscores = {"headers_with_underscores_action": "REJECT_REQUEST"} if name == routes.FRONT else {}
     return extension(

@@ -1,10 +1,10 @@
 """Which way each request goes: the routes of the front, and the one route of the remote hop."""
 
 from beamlit_controller.core.spec import CookieStickiness, HeaderStickiness, OffloadSpec, RemoteBackend, Scheme
-from beamlit_controller.envoy import addresses, caps, failover, keep, model_name, sessions
+from beamlit_controller.envoy import addresses, caps, failover, local_only, model_name, sessions
 from beamlit_controller.envoy.failover import Chain
+from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, extension, formatted_header, headers_to_set
-from beamlit_controller.envoy.place import Place
 
 FRONT = "front"
 REMOTE = "remote"
@@ -32,7 +32,7 @@ REMOTE_AUTHORITY = ("alt-svc", "strict-transport-security")
 DEFAULT_PORTS = {Scheme.HTTP: 80, Scheme.HTTPS: 443}
 
 
-def front(spec: OffloadSpec, place: Place) -> Message:
+def front(spec: OffloadSpec, place: GatewayParams) -> Message:
     """Give the front's RouteConfiguration: what must stay, then the share, then the rest."""
     host: Message = {
         "name": FRONT,
@@ -56,7 +56,7 @@ def remote_hop(remote: RemoteBackend, max_request_bytes: int) -> Message:
         "domains": ["*"],
         # What the client sent is taken away where the hop begins; this one Envoy itself has added since.
         "request_headers_to_remove": ["x-forwarded-proto"],
-        "request_headers_to_add": headers_to_set((*remote.headers_to_add, (keep.OFFLOADED, "1"))),
+        "request_headers_to_add": headers_to_set((*remote.headers_to_add, (local_only.OFFLOADED, "1"))),
         "request_body_buffer_limit": max_request_bytes,
         "response_headers_to_remove": [*answers, failover.LOCAL_MARK, SERVED_BY],
         "response_headers_to_add": formatted_header(failover.REMOTE_MARK, failover.ANSWERED),
@@ -68,7 +68,7 @@ def remote_hop(remote: RemoteBackend, max_request_bytes: int) -> Message:
     return {"name": failover.REMOTE_HOP, "virtual_hosts": [host]}
 
 
-def local_hop(spec: OffloadSpec, place: Place) -> Message:
+def local_hop(spec: OffloadSpec, place: GatewayParams) -> Message:
     """Give the local hop's RouteConfiguration: to a local server and, in time, to another."""
     after = spec.overflow.after
     # Envoy asks no more once the response has begun, so a stream may take as long as it likes.
@@ -115,7 +115,7 @@ def _probe(header: Message, *, status: int, text: str) -> Message:
     }
 
 
-def _table(spec: OffloadSpec, place: Place) -> Message:
+def _table(spec: OffloadSpec, place: GatewayParams) -> Message:
     """Give the routes in their order; matchers go before them where headers choose among several lists."""
     lists = _choices(spec, place)
     otherwise = _list(spec, place, _split(spec, place))
@@ -129,16 +129,16 @@ def _action(routes: list[Message]) -> Message:
     return {"action": extension("routes", "envoy.config.route.v3.RouteList", routes=routes)}
 
 
-def _list(spec: OffloadSpec, place: Place, routes: list[Message]) -> list[Message]:
+def _list(spec: OffloadSpec, place: GatewayParams, routes: list[Message]) -> list[Message]:
     """Give a whole list of routes: whatever chose it, probes are answered and what can't be written anew stays."""
     return [*_probed(place.node), *_long(spec, place), *routes]
 
 
-def _choices(spec: OffloadSpec, place: Place) -> list[tuple[Message, list[Message]]]:
+def _choices(spec: OffloadSpec, place: GatewayParams) -> list[tuple[Message, list[Message]]]:
     """Give the predicates and the routes they lead to, the first that matches: what must stay, is asked for, is sticky."""
     if remote_of(spec) is None:
         return []
-    kept = keep.predicate(spec.keep_local, spec.may_leave)
+    kept = local_only.predicate(spec.keep_local, spec.may_leave)
     return [
         (kept, [*_probed(place.node), _stays("keep", {"prefix": "/"}, spec, place)]),
         *(_asked_for(spec, place) if spec.allow_override else []),
@@ -146,17 +146,17 @@ def _choices(spec: OffloadSpec, place: Place) -> list[tuple[Message, list[Messag
     ]
 
 
-def _asked_for(spec: OffloadSpec, place: Place) -> list[tuple[Message, list[Message]]]:
+def _asked_for(spec: OffloadSpec, place: GatewayParams) -> list[tuple[Message, list[Message]]]:
     here = _stays("forced", {"prefix": "/"}, spec, place)
     there = _route("forced", {"prefix": "/"}, failover.remote_first(spec, servers=place.servers), place)
     return [
-        (keep.has(OVERRIDE, ["local"]), _list(spec, place, [here])),
-        (keep.has(OVERRIDE, ["remote"]), _list(spec, place, [there])),
+        (local_only.has(OVERRIDE, ["local"]), _list(spec, place, [here])),
+        (local_only.has(OVERRIDE, ["remote"]), _list(spec, place, [there])),
     ]
 
 
 def _sticky(
-    stickiness: HeaderStickiness | CookieStickiness, spec: OffloadSpec, place: Place
+    stickiness: HeaderStickiness | CookieStickiness, spec: OffloadSpec, place: GatewayParams
 ) -> list[tuple[Message, list[Message]]]:
     there = _route("share", {"prefix": "/"}, failover.remote_first(spec, servers=place.servers), place)
     return [
@@ -165,7 +165,7 @@ def _sticky(
     ]
 
 
-def _long(spec: OffloadSpec, place: Place) -> list[Message]:
+def _long(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
     """Give the routes of what stays because the model's name in it can't be replaced."""
     if spec.remote is None or spec.remote.model_name is None or remote_of(spec) is None:
         return []
@@ -173,7 +173,7 @@ def _long(spec: OffloadSpec, place: Place) -> list[Message]:
     return [_stays("long", {"prefix": "/", "headers": headers}, spec, place) for headers in long]
 
 
-def _split(spec: OffloadSpec, place: Place) -> list[Message]:
+def _split(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
     if remote_of(spec) is None:
         return [_stays("local", {"prefix": "/"}, spec, place)]
     share: Message = {"prefix": "/", "runtime_fraction": SHARE}
@@ -183,7 +183,7 @@ def _split(spec: OffloadSpec, place: Place) -> list[Message]:
     ]
 
 
-def _local(spec: OffloadSpec, place: Place) -> list[Message]:
+def _local(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
     """Give the routes of what begins locally: one for each limit of what is in flight, of which two at most are in force."""
     chain = failover.local_first(spec, servers=place.servers)
     full = spec.overflow.on_status or spec.overflow.after is not None
@@ -195,7 +195,7 @@ def _local(spec: OffloadSpec, place: Place) -> list[Message]:
     return [*(_capped(free, number, chain, place, numerator=at_first[number]) for number in caps.LADDER), free]
 
 
-def _capped(free: Message, number: int, chain: Chain, place: Place, *, numerator: int) -> Message:
+def _capped(free: Message, number: int, chain: Chain, place: GatewayParams, *, numerator: int) -> Message:
     default: Message = {"numerator": numerator, "denominator": "MILLION"}
     in_force: Message = {"runtime_key": caps.key(number), "default_value": default}
     plugin = caps.choice(number, free=chain.cluster, full=failover.REMOTE_FIRST)
@@ -204,7 +204,7 @@ def _capped(free: Message, number: int, chain: Chain, place: Place, *, numerator
     return {**free, "match": {"prefix": "/", "runtime_fraction": in_force}, "route": action}
 
 
-def _stays(name: str, match: Message, spec: OffloadSpec, place: Place) -> Message:
+def _stays(name: str, match: Message, spec: OffloadSpec, place: GatewayParams) -> Message:
     return _route(name, match, failover.local_only(spec, servers=place.servers), place)
 
 
@@ -215,7 +215,7 @@ BY_CLIENT: Message = {
 """Local servers are chosen by who connected: the last of x-forwarded-for, which the front has added, as the hops see it too."""
 
 
-def _route(name: str, match: Message, chain: Chain, place: Place) -> Message:
+def _route(name: str, match: Message, chain: Chain, place: GatewayParams) -> Message:
     # No timeout: a completion may stream for as long as it likes; silence is bounded by stream_idle_timeout.
     sticky = BY_CLIENT if place.by_client else {}
     action: Message = {"cluster": chain.cluster, "timeout": "0s", "retry_policy": chain.retry_policy, **sticky}

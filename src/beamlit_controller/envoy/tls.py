@@ -2,8 +2,8 @@
 
 from beamlit_controller.core.spec import RemoteBackend
 from beamlit_controller.envoy import addresses
+from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, extension
-from beamlit_controller.envoy.place import Place
 
 TRUST = "remote_trust"
 TOKEN_TRUST = "token_trust"  # noqa: S105 - a name of what is trusted
@@ -11,7 +11,7 @@ SHARES_TRUST = "shares_trust"
 
 
 def transport_socket(
-    name: str, backend: RemoteBackend, place: Place, *, trust: str, alpn: list[str] | None = None
+    name: str, backend: RemoteBackend, place: GatewayParams, *, trust: str, alpn: list[str] | None = None
 ) -> Message:
     """Give the transport socket to who has this name; without `alpn` the cluster offers the protocols that it speaks."""
     ca = backend.tls.ca
@@ -28,7 +28,7 @@ def transport_socket(
     )
 
 
-def trust_in(name: str, backend: RemoteBackend, place: Place, *, trust: str) -> Message:
+def trust_in(name: str, backend: RemoteBackend, place: GatewayParams, *, trust: str) -> Message:
     """Give the Secret of what is trusted: a file of its own, so that Envoy follows when the CA's file is exchanged."""
     ca = backend.tls.ca
     names: Message = {"san_type": "IP_ADDRESS" if addresses.is_ip(name) else "DNS", "matcher": {"exact": name}}
@@ -41,7 +41,7 @@ def trust_in(name: str, backend: RemoteBackend, place: Place, *, trust: str) -> 
     }
 
 
-def to_shares(place: Place) -> Message:
+def to_shares(place: GatewayParams) -> Message:
     """Give the transport socket to the share server."""
     return extension(
         "envoy.transport_sockets.tls",
@@ -58,7 +58,7 @@ def to_shares(place: Place) -> Message:
     )
 
 
-def shares_trust(place: Place) -> Message:
+def shares_trust(place: GatewayParams) -> Message:
     """Give the Secret of what the share server is verified against, so that Envoy follows when the CA is exchanged."""
     return {
         "name": SHARES_TRUST,
@@ -79,6 +79,6 @@ def name_of(backend: RemoteBackend) -> str:
     return backend.tls.server_name or backend.host
 
 
-def _share_server(place: Place) -> str:
+def _share_server(place: GatewayParams) -> str:
     host, _ = addresses.split(place.shares)
     return host.rstrip(".")

@@ -19,7 +19,7 @@ from lightkube.config.client_adapter import AsyncClient, ConnectionParams
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.core.exceptions import ConfigError
 
-from beamlit_controller.kubernetes import lines
+from beamlit_controller.kubernetes import watch_lines
 
 Json = dict[str, Any]
 Query = Sequence[tuple[str, str]]
@@ -139,7 +139,7 @@ class ApiServer:
         async with _mapped(), aclosing(await self._client.send(request, stream=True)) as response:
             if response.is_error:
                 raise _refusal(response.status_code, await _beginning(response), response.headers)
-            yield lines.read(response.aiter_bytes(), longest=LONGEST)
+            yield watch_lines.read(response.aiter_bytes(), longest=LONGEST)
 
     async def _exchange(
         self,

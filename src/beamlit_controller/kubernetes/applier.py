@@ -7,10 +7,10 @@ if it was applied as the very same and still says all of it; from then on a chan
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from beamlit_controller.kubernetes import owned
+from beamlit_controller.kubernetes import managed_objects
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer, Json
 from beamlit_controller.kubernetes.gateway_objects import DesiredObject
-from beamlit_controller.kubernetes.owned import ManagedObject
+from beamlit_controller.kubernetes.managed_objects import ManagedObject
 
 NOT_FOUND, CONFLICT = 404, 409
 ATTEMPTS = 5
@@ -43,7 +43,9 @@ class Applier:
         if before and seen and before.desired == desired.digest and _is_as_left(seen, before):
             return
         live = await self._ensured(desired, ATTEMPTS)
-        self.applied[desired.path] = Applied(desired.digest, owned.version(live), owned.digest(live))
+        self.applied[desired.path] = Applied(
+            desired.digest, managed_objects.version(live), managed_objects.digest(live)
+        )
 
     async def delete(self, seen: ManagedObject) -> None:
         """Remove an object, if it is still the one that was seen. Raises ApiError."""
@@ -57,7 +59,7 @@ class Applier:
     async def _ensured(self, desired: DesiredObject, attempts: int) -> Json:
         """Apply over the version that is there, unless it is as desired; never over an object that isn't ours."""
         live = await self._live(desired)
-        if live is not None and owned.owner(live) != self.owner:
+        if live is not None and managed_objects.owner(live) != self.owner:
             raise NameTakenError(
                 f"{desired.resource.kind} {desired.namespace}/{desired.name} is there already and belongs to somebody else: "
                 "rename it or the ModelDeployment"
@@ -101,7 +103,7 @@ def _is_empty(value: object) -> bool:
 
 
 def _is_as_left(seen: ManagedObject, before: Applied) -> bool:
-    return owned.unchanged(seen, version=before.version, digest=before.digest)
+    return managed_objects.unchanged(seen, version=before.version, digest=before.digest)
 
 
 def _over(content: Json, live: Json | None) -> Json:

@@ -82,7 +82,7 @@ def status_of(known: ModelState, before: Mapping[str, Any], now: str) -> Json:
     }
 
 
-def essence(content: Mapping[str, Any]) -> object:
+def significant_fields(content: Mapping[str, Any]) -> object:
     """Give of a status what is written at once when it changes; the figures may wait."""
     offloading = content.get("offloading") or {}
     conditions = {each["type"]: (each["status"], each["reason"]) for each in content.get("conditions") or ()}

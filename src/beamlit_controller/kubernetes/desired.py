@@ -8,7 +8,7 @@ from beamlit_controller.kubernetes import egress as egress_policy
 from beamlit_controller.kubernetes import gateway_deployment, gateway_objects
 from beamlit_controller.kubernetes.egress import Egress
 from beamlit_controller.kubernetes.gateway_objects import DesiredObject, Envoy, Image
-from beamlit_controller.kubernetes.owned import ManagedObject
+from beamlit_controller.kubernetes.managed_objects import ManagedObject
 from beamlit_controller.kubernetes.paths import DEPLOYMENTS, SERVICES
 from beamlit_controller.kubernetes.plan import Plan
 from beamlit_controller.kubernetes.snapshot import Snapshot

@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from beamlit_controller.core.spec import ModelKey
-from beamlit_controller.kubernetes import gateway_objects, owned
+from beamlit_controller.kubernetes import gateway_objects, managed_objects
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer, Json
 from beamlit_controller.kubernetes.models import Good
 from beamlit_controller.kubernetes.paths import CONFIG_MAPS
@@ -39,7 +39,7 @@ def notes(good: Good | None) -> Mapping[str, str]:
 def understood(config_map: Json, uid: str) -> Good | None:
     """Read what was stored for the model of this uid; None if nothing usable is there."""
     text = (config_map.get("data") or {}).get(FILE)
-    if owned.owner(config_map) != uid or not isinstance(text, str) or len(text) > LARGEST:
+    if managed_objects.owner(config_map) != uid or not isinstance(text, str) or len(text) > LARGEST:
         return None
     try:
         content = json.loads(text)

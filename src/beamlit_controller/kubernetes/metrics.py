@@ -21,7 +21,7 @@ from beamlit_controller.core.spec import (
     ResourceMetric,
     SeriesSelector,
 )
-from beamlit_controller.kubernetes import answers, failures, selectors
+from beamlit_controller.kubernetes import failures, metrics_answers, pod_selector
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer, Query
 from beamlit_controller.kubernetes.discovery import CUSTOM, Discovery
 from beamlit_controller.kubernetes.failures import NOT_FOUND, UNAVAILABLE, Right
@@ -70,7 +70,7 @@ class MetricsApis:
         if isinstance(workload, Missing):
             return workload
         answer = await self._pod_metrics(spec.key.namespace, workload.pods.text)
-        return answer if isinstance(answer, Missing) else answers.resource(answer, name, container)
+        return answer if isinstance(answer, Missing) else metrics_answers.resource(answer, name, container)
 
     async def _pod_metrics(self, namespace: str, selector: str) -> Json | Missing:
         """Give the list of PodMetrics, asked for now or a moment ago."""
@@ -94,7 +94,7 @@ class MetricsApis:
         path = f"{root}/pods/%2A/{_segment(metric.name)}"
         query = (("labelSelector", workload.pods.text), *_metric_selector(metric))
         answer = await self._ask(path, query, Right("get", CUSTOM, f"pods/{metric.name}"))
-        return answer if isinstance(answer, Missing) else answers.pods(answer)
+        return answer if isinstance(answer, Missing) else metrics_answers.pods(answer)
 
     async def _object(self, spec: OffloadSpec, metric: ObjectMetric) -> Reading:
         root = await self._custom(spec)
@@ -111,7 +111,7 @@ class MetricsApis:
             path = f"{root}/{_segment(kind.resource)}/{_segment(described.name)}/{_segment(name)}"
             resource = f"{kind.resource}/{name}"
         answer = await self._ask(path, _metric_selector(metric.metric), Right("get", CUSTOM, resource))
-        return answer if isinstance(answer, Missing) else answers.one_object(answer)
+        return answer if isinstance(answer, Missing) else metrics_answers.one_object(answer)
 
     async def _custom(self, spec: OffloadSpec) -> str | Missing:
         version = await self._discovery.custom_metrics_version()
@@ -124,10 +124,10 @@ class MetricsApis:
     async def _external(self, spec: OffloadSpec, metric: SeriesSelector) -> Reading:
         name = metric.name.lower()  # as client-go does, which has the name in the place of a resource
         path = f"/apis/{EXTERNAL}/v1beta1/namespaces/{_segment(spec.key.namespace)}/{_segment(name)}"
-        selector = selectors.write(metric.selector)
+        selector = pod_selector.write(metric.selector)
         query = (("labelSelector", selector),) if selector else ()
         answer = await self._ask(path, query, Right("list", EXTERNAL, name))
-        return answer if isinstance(answer, Missing) else answers.external(answer)
+        return answer if isinstance(answer, Missing) else metrics_answers.external(answer)
 
     # Asking.
 
@@ -166,7 +166,7 @@ class _Shared:
 
 
 def _metric_selector(metric: SeriesSelector) -> Query:
-    selector = selectors.write(metric.selector)
+    selector = pod_selector.write(metric.selector)
     return (("metricLabelSelector", selector),) if selector else ()
 
 

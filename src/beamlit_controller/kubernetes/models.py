@@ -20,7 +20,7 @@ from beamlit_controller.core import adaptive
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
 from beamlit_controller.kubernetes.api_server import Json
-from beamlit_controller.kubernetes.selection import DOMAIN
+from beamlit_controller.kubernetes.service_patches import DOMAIN
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -11,8 +11,8 @@ from beamlit_controller.controller.ports import Clock
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, RoutingMode
-from beamlit_controller.kubernetes import plan, selection, snapshot, takeover, takeover_memory
-from beamlit_controller.kubernetes.owned import GatewayPod
+from beamlit_controller.kubernetes import plan, service_patches, snapshot, takeover, takeover_memory
+from beamlit_controller.kubernetes.managed_objects import GatewayPod
 from beamlit_controller.kubernetes.services import Service
 from beamlit_controller.kubernetes.snapshot import Snapshot
 from beamlit_controller.kubernetes.takeover import Observation
@@ -58,7 +58,7 @@ class Observer:
             value=seen.value,
             pods=seen.pods,
             now=self._clock.now(),
-            others={selection.value_of(each.uid) for each in seen.rivals},
+            others={service_patches.value_of(each.uid) for each in seen.rivals},
             barred=barred,
             waits=waits,
             down=_since(memory.down_since, now),

@@ -7,7 +7,7 @@ from itertools import count
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import OffloadSpec, RoutingMode
-from beamlit_controller.kubernetes import gateway_objects, selection
+from beamlit_controller.kubernetes import gateway_objects, service_patches
 from beamlit_controller.kubernetes.gateway_objects import STATS_NAME, Ports
 from beamlit_controller.kubernetes.services import Service
 
@@ -47,7 +47,7 @@ def plan(spec: OffloadSpec, service: Service | None, named_ports: NamedPorts, *,
     if isinstance(port, Missing):
         return port
     # They are there in any case, so that to change the mode starts no pod anew.
-    labels = selection.taken(service.selector, selection.value_of(owner))
+    labels = service_patches.taken(service.selector, service_patches.value_of(owner))
     if spec.routing is RoutingMode.SERVICE:
         ports = Ports(front=port, stats=_free({port}), service=_service_port(service, {wanted, port}) or port)
         return Plan(dict(service.selector), port, ports, service.ipv6, labels=labels)

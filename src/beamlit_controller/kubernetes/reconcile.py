@@ -112,7 +112,7 @@ class GatewayPass:
         if decision is not None and decision.action is Action.TAKE:
             await self._taken(seen, state, decision)
         elif decision is not None and not decision.taken:
-            await service_switch.let_go(self._server, seen.stored)
+            await service_switch.remove_finalizer(self._server, seen.stored)
         return await self._confirmed(seen, state, spec, decision)
 
     async def _without_spec(self, seen: Snapshot, state: WorkerState) -> float:
@@ -121,7 +121,7 @@ class GatewayPass:
             await service_switch.give_back_all(self._server, seen.taken, "its model is deleted")
             for each in desired.removable(seen):
                 await state.applier.delete(each)
-            await service_switch.let_go(self._server, seen.stored)
+            await service_switch.remove_finalizer(self._server, seen.stored)
         return LOOK_AGAIN
 
     # The Service that clients use.
@@ -260,7 +260,7 @@ class GatewayPass:
         began = state.takeover.leaving_since
         longest = (spec.gateway.drain + LEAVING).total_seconds()
         if began is None or now - began > longest:
-            await service_switch.let_go(self._server, seen.stored)
+            await service_switch.remove_finalizer(self._server, seen.stored)
             return LOOK_AGAIN
         return max(SHORTEST, longest - (now - began))
 

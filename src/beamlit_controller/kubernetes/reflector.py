@@ -18,11 +18,11 @@ from typing import Generic, TypeVar
 import structlog
 
 from beamlit_controller.controller.latest import Latest
-from beamlit_controller.kubernetes import fields, listed
+from beamlit_controller.kubernetes import fields, watch_events
 from beamlit_controller.kubernetes.api_server import ApiError, Json
-from beamlit_controller.kubernetes.chunks import GONE, Chunks, Collection, ExpiredError, Server
-from beamlit_controller.kubernetes.listed import MalformedError, Place
-from beamlit_controller.kubernetes.skips import Skip, Skips
+from beamlit_controller.kubernetes.list_chunks import GONE, Chunks, Collection, ExpiredError, Server
+from beamlit_controller.kubernetes.skipped_objects import Skip, Skips
+from beamlit_controller.kubernetes.watch_events import MalformedError, Place
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -124,14 +124,14 @@ class Reflector(Generic[T]):
 
     def _take_chunk(self, answer: Json, kept: dict[Place, T | None]) -> tuple[str, str | None]:
         """Keep what is looked at of a chunk, so that the chunk itself can go; give the version, and what continues it."""
-        for each in listed.items(answer):
+        for each in watch_events.items(answer):
             read = self._read(each)
             if read is not None:
                 kept[read[0]] = read[1]
-        version = listed.version(answer)
+        version = watch_events.version(answer)
         if not version:
             raise MalformedError("expected a list with a resourceVersion")
-        return version, listed.following(answer) or None
+        return version, watch_events.following(answer) or None
 
     def _replace(self, kept: Mapping[Place, T | None]) -> None:
         for place in [each for each in self._items if kept.get(each) is None]:
@@ -185,7 +185,7 @@ class Reflector(Generic[T]):
     def _take(self, line: str) -> bool:
         """Take one event in; False if it is none. What can't be understood costs one object, not the watch."""
         self._listen()
-        event = listed.event(line)
+        event = watch_events.event(line)
         if event is None:
             self.skips.add(self._collection.kind, Skip.UNDECODABLE, why=line[:_SHOWN])
             return False
@@ -193,11 +193,11 @@ class Reflector(Generic[T]):
         if kind == "ERROR":
             raise _refused(content)
         # The next stream goes on after this event, whatever becomes of its object.
-        self._version = listed.version(content) or self._version
+        self._version = watch_events.version(content) or self._version
         if kind in {"ADDED", "MODIFIED"}:
             self._put_read(self._read(content))
         elif kind == "DELETED":
-            self._put_read((place, None) if (place := listed.place(content)) else None)
+            self._put_read((place, None) if (place := watch_events.place(content)) else None)
         return True
 
     def _listen(self) -> None:
@@ -208,14 +208,14 @@ class Reflector(Generic[T]):
     def _read(self, given: object) -> tuple[Place, T | None] | None:
         """Give an object's place and what is kept of it, if anything. None if it is unknown which object it is."""
         content = fields.mapping(given)
-        place = listed.place(content)
+        place = watch_events.place(content)
         if place is None:
-            self.skips.add(self._collection.kind, Skip.UNNAMED, version=listed.version(content))
+            self.skips.add(self._collection.kind, Skip.UNNAMED, version=watch_events.version(content))
             return None
         try:
             return place, self._keep(content)
         except Exception as error:  # noqa: BLE001 - whatever an object makes its parser do, it costs that object alone
-            self._skip(Skip.UNREADABLE, place, listed.version(content), error)
+            self._skip(Skip.UNREADABLE, place, watch_events.version(content), error)
             return place, self._items.get(place) if self._collection.keep_last else None
 
     def _put_read(self, read: tuple[Place, T | None] | None) -> None:

@@ -23,8 +23,8 @@ from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.remote_health import Attempts, Judged, RemoteReady
 from beamlit_controller.core.spec import ModelKey, RemoteBackend
 from beamlit_controller.core.traffic import Counted
+from beamlit_controller.kubernetes.managed_objects import GatewayPod, ManagedObjects
 from beamlit_controller.kubernetes.models import Models, Stored
-from beamlit_controller.kubernetes.owned import GatewayPod, ManagedObjects
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -9,10 +9,10 @@ from urllib.parse import quote
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, Scale
 from beamlit_controller.core.spec import ModelKey, ObjectReference, OffloadSpec
-from beamlit_controller.kubernetes import failures, fields, selectors
+from beamlit_controller.kubernetes import failures, fields, pod_selector
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
 from beamlit_controller.kubernetes.discovery import Discovery, Kind
-from beamlit_controller.kubernetes.selectors import PodSelector
+from beamlit_controller.kubernetes.pod_selector import PodSelector
 from beamlit_controller.kubernetes.services import Service
 
 Json = dict[str, Any]
@@ -70,7 +70,7 @@ class Workloads:
                 Reason.NO_WORKLOAD,
                 f"{SOURCE}: expected the workload that serves the model, or a Service with a selector",
             )
-        return Workload(selectors.of_labels(service.selector), None)
+        return Workload(pod_selector.of_labels(service.selector), None)
 
     async def _scaled(self, namespace: str, source: ObjectReference) -> Workload | Missing:
         try:
@@ -98,7 +98,7 @@ def read(answer: Json, source: ObjectReference) -> Workload | Missing:
             Reason.INVALID_SELECTOR, f"{SOURCE}: the scale of {which} has no selector, so its pods can't be found"
         )
     try:
-        pods = selectors.parse(text)
+        pods = pod_selector.parse(text)
     except ValueError as error:
         return Missing(
             Reason.INVALID_SELECTOR, f"{SOURCE}: the scale of {which} has a selector that can't be read: {error}"

@@ -10,10 +10,10 @@ from datetime import datetime
 
 import structlog
 
-from beamlit_controller.kubernetes import owned, selection
+from beamlit_controller.kubernetes import managed_objects, service_patches
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer, Json
+from beamlit_controller.kubernetes.managed_objects import GatewayPod
 from beamlit_controller.kubernetes.models import FINALIZER, Stored
-from beamlit_controller.kubernetes.owned import GatewayPod
 from beamlit_controller.kubernetes.paths import ENDPOINT_SLICES, MODEL_DEPLOYMENTS, SERVICES
 from beamlit_controller.kubernetes.services import Service
 
@@ -26,15 +26,15 @@ async def take(server: ApiServer, stored: Stored, service: Service, *, reverted:
     """Lead the Service to the gateway's pods, and give the version that it then has."""
     if not stored.held:
         await _hold(server, stored)
-    value = selection.value_of(stored.uid)
-    noted = selection.SelectorAnnotations(service.selector, stored.key.name, tuple(reverted))
-    patch = selection.to_take(service.version, service.present, service.selector, noted, value)
+    value = service_patches.value_of(stored.uid)
+    noted = service_patches.SelectorAnnotations(service.selector, stored.key.name, tuple(reverted))
+    patch = service_patches.to_take(service.version, service.present, service.selector, noted, value)
     return await _write(server, service, patch)
 
 
 async def give_back(server: ApiServer, service: Service, *, reverted: Collection[datetime] = ()) -> int:
     """Have the Service select again what its user wrote, and give the version that it then has."""
-    patch = selection.to_give_back(service.version, service.present, service.selector, reverted)
+    patch = service_patches.to_give_back(service.version, service.present, service.selector, reverted)
     return await _write(server, service, patch)
 
 
@@ -49,7 +49,7 @@ async def give_back_all(server: ApiServer, services: Collection[Service], why: s
         log.info("service given back", service=name, reason=why)
 
 
-async def let_go(server: ApiServer, stored: Stored) -> None:
+async def remove_finalizer(server: ApiServer, stored: Stored) -> None:
     """Remove the finalizer, if it is there: nothing is taken any more."""
     if not stored.held:
         return
@@ -91,7 +91,7 @@ async def _hold(server: ApiServer, stored: Stored) -> None:
 
 
 async def _write(server: ApiServer, service: Service, patch: Json) -> int:
-    return owned.version(await server.merge(SERVICES.path(service.namespace, service.name), patch))
+    return managed_objects.version(await server.merge(SERVICES.path(service.namespace, service.name), patch))
 
 
 async def _endpoints(server: ApiServer, namespace: str, name: str) -> set[str]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.spec import ModelKey, Selector
-from beamlit_controller.kubernetes import fields, selection
-from beamlit_controller.kubernetes.selection import SelectorAnnotations, SelectorLabels
+from beamlit_controller.kubernetes import fields, service_patches
+from beamlit_controller.kubernetes.service_patches import SelectorAnnotations, SelectorLabels
 
 Json = dict[str, Any]
 
@@ -42,7 +42,7 @@ class Service:
     version: str = ""
     present: SelectorLabels = ()
     lost: bool = False
-    noted: SelectorAnnotations = selection.NOTHING
+    noted: SelectorAnnotations = service_patches.NOTHING
     by_client: bool = False
     only_this_node: str = ""
     unready_too: bool = False
@@ -56,15 +56,15 @@ class Service:
     @property
     def taken(self) -> bool:
         """Tell whether it selects gateways, or nothing, because somebody took it over."""
-        return any(selection.is_ours(value) for _, value in self.present)
+        return any(service_patches.is_ours(value) for _, value in self.present)
 
 
 def parse(content: Json) -> Service:
     """Keep of a Service what is looked at. A field that is not as it should be counts as missing."""
     about, spec = fields.mapping(content.get("metadata")), fields.mapping(content.get("spec"))
     present = fields.pairs(spec.get("selector"))
-    noted = selection.noted(fields.mapping(about.get("annotations")))
-    meant = selection.meant(present, noted.original)
+    noted = service_patches.noted(fields.mapping(about.get("annotations")))
+    meant = service_patches.effective_selector(present, noted.original)
     return Service(
         namespace=fields.text(about.get("namespace")),
         name=fields.text(about.get("name")),
@@ -146,5 +146,5 @@ def _taker(service: Service) -> tuple[str, str]:
 
 def found_again(service: Service, selector: Mapping[str, str]) -> Service:
     """Give a Service whose user's selector was lost with what is known of it from elsewhere."""
-    meant = selection.meant(service.present, tuple(sorted(selector.items())))
+    meant = service_patches.effective_selector(service.present, tuple(sorted(selector.items())))
     return replace(service, selector=meant, lost=False) if meant else service

@@ -6,9 +6,9 @@ from typing import Final
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import LocalHealth, Missing
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, RoutingMode
-from beamlit_controller.kubernetes import gateway_objects, selection
+from beamlit_controller.kubernetes import gateway_objects, service_patches
+from beamlit_controller.kubernetes.managed_objects import GatewayPod, ManagedObject
 from beamlit_controller.kubernetes.models import KnownModel, Stored
-from beamlit_controller.kubernetes.owned import GatewayPod, ManagedObject
 from beamlit_controller.kubernetes.paths import DEPLOYMENTS
 from beamlit_controller.kubernetes.plan import Plan
 from beamlit_controller.kubernetes.services import Service
@@ -55,7 +55,7 @@ class Snapshot:
     @property
     def value(self) -> str:
         """Give the value that the gateway's pods carry under the keys of the Service's selector."""
-        return selection.value_of(self.stored.uid)
+        return service_patches.value_of(self.stored.uid)
 
     @property
     def inputs(self) -> object:

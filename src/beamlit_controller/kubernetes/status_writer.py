@@ -25,7 +25,7 @@ from beamlit_controller.kubernetes.events import StatusEvent
 from beamlit_controller.kubernetes.models import Stored
 from beamlit_controller.kubernetes.paths import EVENTS, MODEL_DEPLOYMENTS
 from beamlit_controller.kubernetes.remotes import Remotes
-from beamlit_controller.kubernetes.rounds import Rounds
+from beamlit_controller.kubernetes.round_sink import Rounds
 from beamlit_controller.kubernetes.snapshot import GatewayState, Snapshot
 
 log = structlog.stdlib.get_logger(__name__)
@@ -132,4 +132,4 @@ def _before(stored: Stored, last: WrittenStatus | None) -> Mapping[str, Any]:
 def _may_wait(before: Mapping[str, Any], wanted: Json, last: WrittenStatus | None) -> bool:
     """Tell whether only figures differ, and some were written lately."""
     recent = last is not None and asyncio.get_running_loop().time() - last.at < REFRESH
-    return recent and conditions.essence(before) == conditions.essence(wanted)
+    return recent and conditions.significant_fields(before) == conditions.significant_fields(wanted)

@@ -14,8 +14,8 @@ from beamlit_controller.kubernetes import (
     autoscalers,
     gateway_objects,
     inventory,
+    managed_objects,
     models,
-    owned,
     paths,
     plan,
     pods,
@@ -25,8 +25,8 @@ from beamlit_controller.kubernetes import (
 from beamlit_controller.kubernetes.api_server import ApiServer
 from beamlit_controller.kubernetes.autoscalers import Autoscalers
 from beamlit_controller.kubernetes.index import Index
+from beamlit_controller.kubernetes.managed_objects import ManagedObjects
 from beamlit_controller.kubernetes.models import Good, KnownModel, Models, Read, Specs, Stored
-from beamlit_controller.kubernetes.owned import ManagedObjects
 from beamlit_controller.kubernetes.pods import KnownPod, Pods
 from beamlit_controller.kubernetes.services import Service, Services
 from beamlit_controller.kubernetes.snapshot import ConflictingModel, Snapshot
@@ -60,15 +60,15 @@ class Store:
         watches.add(paths.MODEL_DEPLOYMENTS, keep=models.stored, changed=self.model_changed)
         watches.add(paths.SERVICES, keep=services.parse, changed=self.services.changed)
         watches.add(paths.PODS, keep=pods.parse, changed=self.pod_changed)
-        watches.add(paths.PODS, keep=owned.parse_pod, changed=self.owned.pod_changed, query=GATEWAY_PODS)
+        watches.add(paths.PODS, keep=managed_objects.parse_pod, changed=self.owned.pod_changed, query=GATEWAY_PODS)
         watches.add(paths.HORIZONTAL_POD_AUTOSCALERS, keep=autoscalers.target, changed=self.autoscaler_changed)
         for resource in gateway_objects.RESOURCES:
             watches.add(
                 resource,
-                keep=owned.parse(resource),
+                keep=managed_objects.parse(resource),
                 changed=self.owned.changed(resource),
                 query=OURS,
-                metadata_only=resource in owned.METADATA_ONLY,
+                metadata_only=resource in managed_objects.METADATA_ONLY,
             )
         return watches
 

@@ -11,8 +11,8 @@ from enum import Enum, auto
 
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.kubernetes import selection
-from beamlit_controller.kubernetes.owned import GatewayPod
+from beamlit_controller.kubernetes import service_patches
+from beamlit_controller.kubernetes.managed_objects import GatewayPod
 from beamlit_controller.kubernetes.services import Service
 
 NOT_READY = timedelta(seconds=10)
@@ -166,7 +166,7 @@ def _contested(service: Service, reverted: tuple[datetime, ...]) -> Missing | No
         Reason.SERVICE_CONTESTED,
         f"others have written back the selector of Service {service.name} {len(reverted)} times within an hour, so it is "
         f"left as they write it until {until:%H:%M} UTC: have them ignore spec.selector, then remove the annotation "
-        f"{selection.REVERTED}",
+        f"{service_patches.REVERTED}",
     )
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.kubernetes import takeover
-from beamlit_controller.kubernetes.owned import GatewayPod
+from beamlit_controller.kubernetes.managed_objects import GatewayPod
 from beamlit_controller.kubernetes.services import Service
 from beamlit_controller.kubernetes.takeover import TakeoverDecision
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from beamlit_controller.kubernetes.api_server import ApiServer, Json, Query
-from beamlit_controller.kubernetes.chunks import Collection
+from beamlit_controller.kubernetes.list_chunks import Collection
 from beamlit_controller.kubernetes.paths import MODEL_DEPLOYMENTS, Resource
 from beamlit_controller.kubernetes.reflector import Reflector
-from beamlit_controller.kubernetes.skips import Skips
+from beamlit_controller.kubernetes.skipped_objects import Skips
 
 T = TypeVar("T")
 Place = tuple[str, str]

@@ -11,8 +11,8 @@ from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.standalone import envoy_log
 from beamlit_controller.standalone.admin import Admin, AdminError
-from beamlit_controller.standalone.shape import GatewayTemplate
-from beamlit_controller.standalone.trouble import Fault, Troubles
+from beamlit_controller.standalone.faults import Fault, Troubles
+from beamlit_controller.standalone.gateway_template import GatewayTemplate
 
 PERIOD = 0.2
 LONG_PERIOD = 5.0

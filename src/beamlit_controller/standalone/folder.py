@@ -19,8 +19,8 @@ from beamlit_controller.api.problems import Problem
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
 from beamlit_controller.standalone import files
+from beamlit_controller.standalone.faults import said
 from beamlit_controller.standalone.overrides import Overrides
-from beamlit_controller.standalone.trouble import said
 
 log = structlog.get_logger()
 

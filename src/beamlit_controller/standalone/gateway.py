@@ -21,10 +21,10 @@ from beamlit_controller.standalone import envoy_log, files, process
 from beamlit_controller.standalone.accepted import AcceptanceCheck
 from beamlit_controller.standalone.admin import Admin, AdminError
 from beamlit_controller.standalone.backoff import Backoff
+from beamlit_controller.standalone.faults import Fault, Troubles, said
+from beamlit_controller.standalone.gateway_template import BOOTSTRAP, GatewayTemplate
 from beamlit_controller.standalone.probe import Probe
 from beamlit_controller.standalone.process import Process
-from beamlit_controller.standalone.shape import BOOTSTRAP, GatewayTemplate
-from beamlit_controller.standalone.trouble import Fault, Troubles, said
 
 log = structlog.get_logger()
 

@@ -12,9 +12,9 @@ from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core import spec as specification
 from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
+from beamlit_controller.standalone.faults import said
 from beamlit_controller.standalone.gateway import Gateway
-from beamlit_controller.standalone.shape import GatewayTemplate
-from beamlit_controller.standalone.trouble import said
+from beamlit_controller.standalone.gateway_template import GatewayTemplate
 
 log = structlog.get_logger()
 

@@ -13,8 +13,8 @@ from beamlit_controller.core import remote_health
 from beamlit_controller.core.remote_health import Judged
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.standalone.admin import Admin, AdminError
-from beamlit_controller.standalone.shape import BOOTSTRAP, GatewayTemplate
-from beamlit_controller.standalone.trouble import Fault, Troubles, said
+from beamlit_controller.standalone.faults import Fault, Troubles, said
+from beamlit_controller.standalone.gateway_template import BOOTSTRAP, GatewayTemplate
 
 log = structlog.get_logger()
 

@@ -12,8 +12,8 @@ import structlog
 from beamlit_controller.api import settings as api_settings
 from beamlit_controller.controller import supervisor
 from beamlit_controller.controller.loop import LoopDependencies
-from beamlit_controller.envoy.share_access import Certificate
-from beamlit_controller.envoy.shares import ShareServer
+from beamlit_controller.envoy.rtds import RtdsServer
+from beamlit_controller.envoy.rtds_access import Certificate
 from beamlit_controller.kubernetes.lease import Lease
 from beamlit_controller.kubernetes.watches import Watches
 from beamlit_controller.telemetry import web
@@ -116,7 +116,7 @@ async def _synced(watches: Watches, run: Callable[[], Awaitable[None]]) -> None:
     await run()
 
 
-async def _serve_gateways(shares: ShareServer, where: RtdsAddress, certificate: Certificate) -> None:
+async def _serve_gateways(shares: RtdsServer, where: RtdsAddress, certificate: Certificate) -> None:
     async with shares.serve(where.listen, certificate) as address:
         log.info("gateways are served", address=address)
         await asyncio.Event().wait()

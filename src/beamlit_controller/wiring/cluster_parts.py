@@ -12,24 +12,24 @@ from beamlit_controller.controller.meters import Meters
 from beamlit_controller.controller.ports import Clock
 from beamlit_controller.controller.sensor import Sensor
 from beamlit_controller.envoy import remote_stats
-from beamlit_controller.envoy.share_access import Tokens
-from beamlit_controller.envoy.shares import ShareServer
+from beamlit_controller.envoy.rtds import RtdsServer
+from beamlit_controller.envoy.rtds_access import Tokens
 from beamlit_controller.kubernetes import api_server
 from beamlit_controller.kubernetes.api_server import ApiServer
 from beamlit_controller.kubernetes.discovery import Discovery
 from beamlit_controller.kubernetes.egress import Egress
 from beamlit_controller.kubernetes.endpoints import MetricEndpoints
+from beamlit_controller.kubernetes.gateway_probe import Reach
 from beamlit_controller.kubernetes.inventory import ClusterInventory
 from beamlit_controller.kubernetes.last_good import LastGood
 from beamlit_controller.kubernetes.lease import Lease
 from beamlit_controller.kubernetes.metrics import MetricsApis
 from beamlit_controller.kubernetes.observation import Observer, Reaches
 from beamlit_controller.kubernetes.orphans import Orphans
-from beamlit_controller.kubernetes.reach import Reach
 from beamlit_controller.kubernetes.reconcile import GatewayPass
 from beamlit_controller.kubernetes.reconciler import Reconciler
 from beamlit_controller.kubernetes.remotes import GatewayStats, Remotes
-from beamlit_controller.kubernetes.rounds import Rounds
+from beamlit_controller.kubernetes.round_sink import Rounds
 from beamlit_controller.kubernetes.scale import Workloads
 from beamlit_controller.kubernetes.status_writer import StatusWriter
 from beamlit_controller.kubernetes.store import Store
@@ -50,7 +50,7 @@ class ReplicaParts:
     lease: Lease
     store: Store
     watches: Watches
-    shares: ShareServer
+    shares: RtdsServer
     weights: Weights
     last_good: LastGood
     sensor: Sensor
@@ -95,7 +95,7 @@ def compose(given: ClusterOptions, server: ApiServer, store: Store, outside: Sur
     lease = Lease(server, namespace=given.namespace, name=LEASE, identity=given.identity)
     guarded = server.guarded(lease.held) if given.settings.enable_leader_election else server
     tokens = Tokens((given.shares.secrets / TOKEN_KEY).read_bytes())
-    shares = ShareServer(tokens)
+    shares = RtdsServer(tokens)
     watches = store.watches(server, given.settings.namespaces)
     rounds = Rounds(store.changes)
     observer = Observer(outside.reach, outside.clock, rounds.readable)

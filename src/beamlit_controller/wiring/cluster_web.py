@@ -8,7 +8,7 @@ import prometheus_client
 from beamlit_controller.controller.meters import Meters
 from beamlit_controller.controller.ports import Clock, Sink
 from beamlit_controller.core.spec import ModelKey
-from beamlit_controller.envoy.shares import ShareServer
+from beamlit_controller.envoy.rtds import RtdsServer
 from beamlit_controller.kubernetes.lease import Lease
 from beamlit_controller.kubernetes.reconciler import Reconciler
 from beamlit_controller.kubernetes.store import Store, notices
@@ -41,7 +41,7 @@ class Sources:
 
     store: Store
     reconciler: Reconciler
-    shares: ShareServer
+    shares: RtdsServer
     watches: Watches
     lease: Lease
     meters: Meters
@@ -106,7 +106,7 @@ def _labelled(counts: Iterable[tuple[tuple[str, ...], float]]) -> dict[tuple[str
     return dict(counts)
 
 
-def _gateway(reconciler: Reconciler, shares: ShareServer, key: ModelKey) -> dict[str, object]:
+def _gateway(reconciler: Reconciler, shares: RtdsServer, key: ModelKey) -> dict[str, object]:
     state = reconciler.state(key)
     return {"wanted": state.wanted, "ready": state.ready, "connected": shares.connected(key) > 0}
 

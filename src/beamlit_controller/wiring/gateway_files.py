@@ -6,12 +6,12 @@ import structlog
 
 from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.envoy import config, routes
-from beamlit_controller.envoy.place import Place
-from beamlit_controller.envoy.share_access import Tokens
+from beamlit_controller.envoy.gateway_params import GatewayParams
+from beamlit_controller.envoy.rtds_access import Tokens
 from beamlit_controller.kubernetes import gateway_objects
 from beamlit_controller.kubernetes.gateway_objects import Envoy
+from beamlit_controller.kubernetes.gateway_probe import Question
 from beamlit_controller.kubernetes.plan import Plan
-from beamlit_controller.kubernetes.reach import Question
 from beamlit_controller.wiring.cluster_options import AUTHORITY, ClusterOptions
 
 log = structlog.stdlib.get_logger(__name__)
@@ -42,10 +42,10 @@ class EnvoyFiles:
         files: Mapping[str, str] = config.files(spec, given)
         return Envoy(files, routes.PROBE_PATH, (routes.PROBE_HEADER, given.node))
 
-    def _place(self, spec: OffloadSpec, place: Plan) -> Place:
+    def _place(self, spec: OffloadSpec, place: Plan) -> GatewayParams:
         anywhere = "[::]" if place.ipv6 else "0.0.0.0"  # noqa: S104 - a pod's own addresses
         local = f"{gateway_objects.local_name(spec.key)}.{spec.key.namespace}.svc.{self._given.domain}."
-        return Place(
+        return GatewayParams(
             node=str(spec.key),
             directory=gateway_objects.CONFIG_DIRECTORY,
             front=f"{anywhere}:{place.ports.front}",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from beamlit_controller.api import metadata, spans
+from beamlit_controller.api import durations, metadata
 from beamlit_controller.api.metadata import LONGEST_WORD, OVERRIDE, OVERRIDE_AUTHOR, OVERRIDE_REASON, OVERRIDE_UNTIL
 from beamlit_controller.core.spec import Override
 from beamlit_controller.kubernetes import api_server, paths
@@ -34,7 +34,7 @@ def manual_override(
     percentage: str, lasting: str, *, author: str = "", reason: str = "", now: datetime | None = None
 ) -> ManualOverride:
     """Read what a person says. Raises ValueError."""
-    until = (now or datetime.now(UTC)) + spans.read(lasting, "--for") if lasting else None
+    until = (now or datetime.now(UTC)) + durations.read(lasting, "--for") if lasting else None
     return ManualOverride(
         metadata.override(percentage.strip().removesuffix("%").strip()),
         until,

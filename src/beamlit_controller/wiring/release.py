@@ -16,11 +16,11 @@ from beamlit_controller.kubernetes import api_server, paths
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
 from beamlit_controller.kubernetes.egress import Egress
 from beamlit_controller.kubernetes.gateway_objects import Envoy
+from beamlit_controller.kubernetes.gateway_probe import Reach
 from beamlit_controller.kubernetes.last_good import LastGood
 from beamlit_controller.kubernetes.lease import Lease
 from beamlit_controller.kubernetes.observation import Observer
 from beamlit_controller.kubernetes.plan import Plan
-from beamlit_controller.kubernetes.reach import Reach
 from beamlit_controller.kubernetes.reconcile import GatewayPass
 from beamlit_controller.kubernetes.reconciler import Reconciler
 from beamlit_controller.kubernetes.snapshot import GatewayState, Snapshot

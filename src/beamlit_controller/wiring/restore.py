@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from beamlit_controller.kubernetes import api_server, gateway_objects, models, paths, selection, services
+from beamlit_controller.kubernetes import api_server, gateway_objects, models, paths, service_patches, services
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer, Json
 from beamlit_controller.kubernetes.services import Service
 
@@ -46,7 +46,7 @@ async def _given_back(server: ApiServer, service: Service) -> Said:
     name = f"Service {service.namespace}/{service.name}"
     if service.lost:
         return False, f"{name}: nothing tells what it selected before; write its spec.selector yourself"
-    patch = selection.to_give_back(service.version, service.present, service.selector)
+    patch = service_patches.to_give_back(service.version, service.present, service.selector)
     try:
         await server.merge(paths.SERVICES.path(service.namespace, service.name), patch)
     except ApiError as error:
@@ -65,7 +65,7 @@ def _known(service: Service, listed: Sequence[Json]) -> Service:
 def _is_local_of(content: Json, service: Service) -> bool:
     about = content["metadata"]
     model = (about.get("labels") or {}).get(gateway_objects.GATEWAY_LABEL)
-    taker = selection.value_of(next((each["uid"] for each in about.get("ownerReferences") or ()), ""))
+    taker = service_patches.value_of(next((each["uid"] for each in about.get("ownerReferences") or ()), ""))
     return (
         about["namespace"] == service.namespace
         and about["name"] == f"{model}-local"

@@ -25,19 +25,19 @@ from beamlit_controller.controller.meters import Meters
 from beamlit_controller.controller.sensor import Sensor
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.envoy import command, config, credentials, remote_stats
-from beamlit_controller.envoy.place import Place
-from beamlit_controller.envoy.shares import ShareServer
-from beamlit_controller.envoy.sink import ShareSink
+from beamlit_controller.envoy.gateway_params import GatewayParams
+from beamlit_controller.envoy.rtds import RtdsServer
+from beamlit_controller.envoy.rtds_sink import RtdsSink
 from beamlit_controller.scrape.source import ScrapeSource
-from beamlit_controller.standalone import process, sockets, state
+from beamlit_controller.standalone import process, sockets, state_folder
 from beamlit_controller.standalone.folder import Folder
 from beamlit_controller.standalone.following import FollowedSettings, hangups
+from beamlit_controller.standalone.gateway_template import GatewayTemplate
 from beamlit_controller.standalone.gateways import Gateways
 from beamlit_controller.standalone.inventory import Endpoints
 from beamlit_controller.standalone.memory import DecisionFiles
 from beamlit_controller.standalone.overrides import Overrides
-from beamlit_controller.standalone.shape import GatewayTemplate
-from beamlit_controller.standalone.state import StateFolder
+from beamlit_controller.standalone.state_folder import StateFolder
 from beamlit_controller.telemetry import web
 from beamlit_controller.telemetry.exposition import Exposition
 from beamlit_controller.telemetry.liveness import Check, Liveness
@@ -77,7 +77,7 @@ async def standalone(given: StandaloneOptions) -> None:
 
 async def _until_stopped(given: StandaloneOptions) -> bool:
     """Tell whether it is the end; else everything but the gateways has been given back, to be started anew."""
-    with state.locked(given.state) as place, signals() as (stop, hurry), hangups(stop) as asked:
+    with state_folder.locked(given.state) as place, signals() as (stop, hurry), hangups(stop) as asked:
         clock = AnchoredClock()
         meters = Meters(clock)
         gateways = Gateways(place.gateways, _shape(given.settings, meters))
@@ -148,7 +148,7 @@ async def _serve(
     )
     sensor = Sensor(route=route(prometheus, scrape, NO_SOURCE), inventory=endpoints, flows=meters)
 
-    shares = ShareServer()
+    shares = RtdsServer()
     await resources.enter_async_context(
         shares.serve(f"unix:{resources.enter_context(sockets.reachable(place.shares))}")
     )
@@ -162,7 +162,7 @@ async def _serve(
         return (*until.settings.problems, *folder.manifests.problems, *memory.problems)
 
     site = _site(settings, clock, folder=folder, gateways=gateways, meters=meters, shares=shares, problems=problems)
-    sinks = (ShareSink(shares, gateways.attempts), memory, *site.sinks, meters, LogSink())
+    sinks = (RtdsSink(shares, gateways.attempts), memory, *site.sinks, meters, LogSink())
     parts = LoopDependencies(sensor, sinks, clock, partial(api_settings.period, settings=settings))
 
     async with asyncio.TaskGroup() as group:
@@ -204,7 +204,7 @@ def _shape(settings: Settings, meters: Meters) -> GatewayTemplate:
 def gateway_files(settings: Settings, spec: OffloadSpec, directory: Path) -> dict[str, str]:
     """Give a gateway's files. Its sockets are named from its own folder, where Envoy runs: no path is too long."""
     given = settings.standalone
-    place = Place(
+    place = GatewayParams(
         node=str(spec.key),
         directory=str(directory),
         front=str(given.listener(spec.key)),
@@ -252,7 +252,7 @@ def _site(
     folder: Folder,
     gateways: Gateways,
     meters: Meters,
-    shares: ShareServer,
+    shares: RtdsServer,
     problems: Callable[[], Sequence[Problem]],
 ) -> _WebParts:
     registry = prometheus_client.CollectorRegistry()
@@ -305,7 +305,7 @@ def _ready(pulse: Liveness, folder: Folder, gateways: Gateways) -> Check:
     return Check(check.ok, f"{check.text}; mistakes in manifests: {mistakes}, see /models") if mistakes else check
 
 
-def _gateway(gateways: Gateways, shares: ShareServer, key: ModelKey) -> dict[str, Any]:
+def _gateway(gateways: Gateways, shares: RtdsServer, key: ModelKey) -> dict[str, Any]:
     known = gateways.state(key)
     return {**known, "connected": shares.connected(key) > 0} if known else {}
 

@@ -9,7 +9,7 @@ import structlog
 
 from beamlit_controller.core import limits, traffic
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
-from beamlit_controller.envoy.shares import Setting, ShareServer
+from beamlit_controller.envoy.rtds import RtdsServer, RuntimeValues
 from beamlit_controller.kubernetes.models import Stored
 from beamlit_controller.kubernetes.store import Store
 
@@ -19,7 +19,7 @@ log = structlog.stdlib.get_logger(__name__)
 class Weights:
     """Feeds the RTDS server from the store."""
 
-    def __init__(self, store: Store, shares: ShareServer) -> None:
+    def __init__(self, store: Store, shares: RtdsServer) -> None:
         self._store = store
         self._shares = shares
 
@@ -48,12 +48,12 @@ class Weights:
         elif stored.percentage is not None:
             self._shares.set(key, self._setting(stored, stored.percentage))
 
-    def _setting(self, stored: Stored, percentage: int) -> Setting:
+    def _setting(self, stored: Stored, percentage: int) -> RuntimeValues:
         model = self._store.models.models.get(stored.key)
         if model is None or model.spec is None:
-            return Setting(percentage)
+            return RuntimeValues(percentage)
         by_cap = traffic.leaves_by_cap(model.spec, stored.cap, stored.reason)
-        return Setting(percentage, self._in_flight(model.spec, stored.cap if by_cap else None), by_cap)
+        return RuntimeValues(percentage, self._in_flight(model.spec, stored.cap if by_cap else None), by_cap)
 
     def _in_flight(self, spec: OffloadSpec, cap: Fraction | None) -> Fraction | None:
         gateways = sum(pod.ready for pod in self._store.owned.pods(spec.key).values())

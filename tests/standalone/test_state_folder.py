@@ -4,36 +4,36 @@ from pathlib import Path
 
 import pytest
 
-from beamlit_controller.standalone import state
-from beamlit_controller.standalone.state import StateError
+from beamlit_controller.standalone import state_folder
+from beamlit_controller.standalone.state_folder import StateError
 
 
 def test_a_second_controller_is_refused(tmp_path: Path) -> None:
     with (
-        state.locked(tmp_path / "state"),
+        state_folder.locked(tmp_path / "state"),
         pytest.raises(StateError, match="another controller is running"),
-        state.locked(tmp_path / "state"),
+        state_folder.locked(tmp_path / "state"),
     ):
         pass
 
 
 def test_the_folder_is_free_again_afterwards(tmp_path: Path) -> None:
-    with state.locked(tmp_path / "state"):
+    with state_folder.locked(tmp_path / "state"):
         pass
 
-    with state.locked(tmp_path / "state") as again:
+    with state_folder.locked(tmp_path / "state") as again:
         assert again.root == tmp_path / "state"
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(StateError, match="can't be used"), state.locked(tmp_path / "file" / "state"):
+    with pytest.raises(StateError, match="can't be used"), state_folder.locked(tmp_path / "file" / "state"):
         pass
 
 
 def test_clearing_leaves_nothing_behind(tmp_path: Path) -> None:
-    with state.locked(tmp_path / "state") as place:
+    with state_folder.locked(tmp_path / "state") as place:
         for folder in (place.gateways, place.decisions, place.manifests, place.overrides):
             folder.mkdir()
         for folder in (place.gateways, place.manifests):
@@ -45,7 +45,7 @@ def test_clearing_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_clearing_keeps_the_history_and_what_was_set_by_hand(tmp_path: Path) -> None:
-    with state.locked(tmp_path / "state") as place:
+    with state_folder.locked(tmp_path / "state") as place:
         for folder in (place.decisions, place.overrides):
             folder.mkdir()
             (folder / "default.llama.json").write_text("")
@@ -57,7 +57,7 @@ def test_clearing_keeps_the_history_and_what_was_set_by_hand(tmp_path: Path) -> 
 def test_clearing_keeps_what_is_not_ours(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("")
 
-    with state.locked(tmp_path) as place:
+    with state_folder.locked(tmp_path) as place:
         place.clear()
 
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]

@@ -75,7 +75,7 @@ def _bounded(given: object, longest: int) -> str:
     return given if isinstance(given, str) and len(given) <= longest else ""
 
 
-def meant(present: SelectorLabels, original: SelectorLabels) -> SelectorLabels | None:
+def effective_selector(present: SelectorLabels, original: SelectorLabels) -> SelectorLabels | None:
     """Give what the user means by a selector: under keys with a gateway's value, what was there before. None if unknown.
 
     What somebody changed beside our values counts as well: a selector with a gateway's value is never taken for the user's.

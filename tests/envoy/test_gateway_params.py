@@ -3,7 +3,7 @@
 import pytest
 
 from beamlit_controller.envoy import addresses
-from beamlit_controller.envoy.place import Place
+from beamlit_controller.envoy.gateway_params import GatewayParams
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_a_place_refuses_bad_addresses_of_servers() -> None:
         _place(local=("127.0.0.1:8000", "nonsense"))
 
 
-def _place(**changes: object) -> Place:
-    return Place(
+def _place(**changes: object) -> GatewayParams:
+    return GatewayParams(
         **{
             "node": "models/llama",
             "directory": "/gateway",

@@ -5,7 +5,7 @@ from enum import StrEnum
 import structlog
 
 from beamlit_controller.core.spec import ModelKey
-from beamlit_controller.standalone.state import StateError
+from beamlit_controller.standalone.state_folder import StateError
 
 log = structlog.get_logger()
 

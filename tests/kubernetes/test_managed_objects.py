@@ -2,10 +2,10 @@
 
 import pytest
 
-from beamlit_controller.kubernetes import owned
-from beamlit_controller.kubernetes.owned import METADATA_ONLY, ManagedObject, ManagedObjects
+from beamlit_controller.kubernetes import managed_objects
+from beamlit_controller.kubernetes.managed_objects import METADATA_ONLY, ManagedObject, ManagedObjects
 from beamlit_controller.kubernetes.paths import CONFIG_MAPS, SERVICES
-from beamlit_controller.kubernetes.selection import PREFIX
+from beamlit_controller.kubernetes.service_patches import PREFIX
 
 ABOUT = {
     "namespace": "models",
@@ -20,7 +20,7 @@ ITEM = {"metadata": ABOUT, "spec": {"selector": {"app": "llama"}}, "status": {"l
 
 def seen(resource: object = SERVICES, version: int = 41, **changes: object) -> ManagedObject:
     content = {**ITEM, "metadata": {**ABOUT, "resourceVersion": str(version)}, **changes}
-    return owned.parse(resource)(content)
+    return managed_objects.parse(resource)(content)
 
 
 def test_an_item_of_a_list_an_event_and_the_answer_of_an_apply_have_one_digest() -> None:
@@ -28,32 +28,37 @@ def test_an_item_of_a_list_an_event_and_the_answer_of_an_apply_have_one_digest()
     event = {"apiVersion": "v1", "kind": "Service", **ITEM}
     applied = {**event, "metadata": {**ABOUT, "resourceVersion": "42", "managedFields": [{}]}, "status": {}}
 
-    assert owned.digest(ITEM) == owned.digest(event) == owned.digest(applied)
-    assert owned.digest({**event, "spec": {"selector": {"app": "other"}}}) != owned.digest(event)
+    assert managed_objects.digest(ITEM) == managed_objects.digest(event) == managed_objects.digest(applied)
+    assert managed_objects.digest({**event, "spec": {"selector": {"app": "other"}}}) != managed_objects.digest(event)
 
 
 @pytest.mark.parametrize(("version", "unchanged"), [(40, True), (41, True), (42, True)])
 def test_an_object_with_the_same_content_is_as_it_was_applied(version: int, unchanged: object) -> None:
-    assert owned.unchanged(seen(version=version), version=41, digest=owned.digest(ITEM)) is unchanged
+    assert (
+        managed_objects.unchanged(seen(version=version), version=41, digest=managed_objects.digest(ITEM)) is unchanged
+    )
 
 
 @pytest.mark.parametrize(("version", "unchanged"), [(40, True), (41, True), (42, False)])
 def test_an_object_with_other_content_is_not_once_it_is_newer(version: int, unchanged: object) -> None:
     changed = seen(version=version, spec={})
 
-    assert owned.unchanged(changed, version=41, digest=owned.digest(ITEM)) is unchanged
+    assert managed_objects.unchanged(changed, version=41, digest=managed_objects.digest(ITEM)) is unchanged
 
 
 @pytest.mark.parametrize(("version", "unchanged"), [(40, True), (41, True), (42, False)])
 def test_of_what_is_seen_without_its_content_any_newer_version_has_to_be_read(version: int, unchanged: object) -> None:
     assert CONFIG_MAPS in METADATA_ONLY
-    assert owned.unchanged(seen(CONFIG_MAPS, version), version=41, digest=owned.digest(ITEM)) is unchanged
+    assert (
+        managed_objects.unchanged(seen(CONFIG_MAPS, version), version=41, digest=managed_objects.digest(ITEM))
+        is unchanged
+    )
 
 
 @pytest.mark.parametrize("version", ["", "x", "²", "9" * 5000, None, 7])
 def test_a_version_that_is_none_is_told(version: object) -> None:
     with pytest.raises(ValueError, match="expected a resourceVersion"):
-        owned.version({"metadata": {"resourceVersion": version}})
+        managed_objects.version({"metadata": {"resourceVersion": version}})
 
 
 def test_a_gateways_pod_with_odd_fields_is_one_that_is_not_ready() -> None:
@@ -69,7 +74,7 @@ def test_a_gateways_pod_with_odd_fields_is_one_that_is_not_ready() -> None:
         "status": {"conditions": [{"type": ["Ready"], "status": "True"}, None], "podIP": 7},
     }
 
-    pod = owned.parse_pod(odd)
+    pod = managed_objects.parse_pod(odd)
 
     assert (pod.ready, pod.ip, pod.stats_port, pod.config) == (False, "", 0, "")
     assert pod.carries == (("app", f"{PREFIX}1"),)
@@ -77,7 +82,7 @@ def test_a_gateways_pod_with_odd_fields_is_one_that_is_not_ready() -> None:
 
 def test_pods_that_went_leave_nothing_behind() -> None:
     kept = ManagedObjects(lambda _: None)
-    pod = owned.parse_pod({"metadata": ABOUT})
+    pod = managed_objects.parse_pod({"metadata": ABOUT})
 
     kept.pod_changed(("models", "llama-local"), pod)
     kept.pod_changed(("models", "llama-local"), None)

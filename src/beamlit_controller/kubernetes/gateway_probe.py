@@ -8,7 +8,7 @@ from typing import Self
 
 import httpx2
 
-from beamlit_controller.kubernetes.owned import GatewayPod
+from beamlit_controller.kubernetes.managed_objects import GatewayPod
 
 PATIENCE = 2.0
 

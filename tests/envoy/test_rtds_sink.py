@@ -8,18 +8,18 @@ from beamlit_controller.core import cycle
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.core.spec import Behavior, Mode, ModelKey, Overflow
-from beamlit_controller.envoy.shares import Setting, ShareServer
-from beamlit_controller.envoy.sink import ShareSink
+from beamlit_controller.envoy.rtds import RtdsServer, RuntimeValues
+from beamlit_controller.envoy.rtds_sink import RtdsSink
 
 
-class Told(ShareServer):
+class Told(RtdsServer):
     """A share server that remembers what it was told."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.settings: list[Setting | int] = []
+        self.settings: list[RuntimeValues | int] = []
 
-    def set(self, key: ModelKey, setting: Setting | int) -> None:
+    def set(self, key: ModelKey, setting: RuntimeValues | int) -> None:
         self.settings.append(setting)
         super().set(key, setting)
 
@@ -33,15 +33,15 @@ def test_tells_the_share_and_the_limit_of_what_is_ready() -> None:
     spec = builders.spec(behavior=Behavior(percentage=50), overflow=Overflow(max_in_flight_per_replica=16))
     shares = Told()
 
-    ShareSink(shares).record(round_of(spec, ready=3))
+    RtdsSink(shares).record(round_of(spec, ready=3))
 
-    assert shares.settings == [Setting(50, 48)]
+    assert shares.settings == [RuntimeValues(50, 48)]
 
 
 def test_offloads_less_while_the_remote_answers_429_and_more_again_after() -> None:
     spec = builders.spec(behavior=Behavior(percentage=80))
     shares, counted = Told(), {"good": 0, "refused": 0}
-    sink = ShareSink(
+    sink = RtdsSink(
         shares, lambda _: Attempts((("answered", 200, counted["good"]), ("answered", 429, counted["refused"])))
     )
 
@@ -58,9 +58,9 @@ def test_in_adaptive_mode_the_cap_is_told_and_the_percentage_bounds_it() -> None
     spec = builders.spec(behavior=Behavior(percentage=80, mode=Mode.ADAPTIVE))
     shares, played = Told(), round_of(spec, ready=2)
 
-    ShareSink(shares).record(replace(played, decision=replace(played.decision, percentage=80, cap=Fraction(17, 5))))
+    RtdsSink(shares).record(replace(played, decision=replace(played.decision, percentage=80, cap=Fraction(17, 5))))
 
-    assert shares.settings == [Setting(80, Fraction(34, 5), by_cap=True)]
+    assert shares.settings == [RuntimeValues(80, Fraction(34, 5), by_cap=True)]
 
 
 def test_by_hand_the_percentage_itself_leaves_and_the_learned_cap_judges_nothing() -> None:
@@ -68,6 +68,6 @@ def test_by_hand_the_percentage_itself_leaves_and_the_learned_cap_judges_nothing
     shares, played = Told(), round_of(spec)
     by_hand = replace(played.decision, percentage=25, cap=Fraction(3), reason=Reason.OVERRIDDEN)
 
-    ShareSink(shares).record(replace(played, decision=by_hand))
+    RtdsSink(shares).record(replace(played, decision=by_hand))
 
-    assert shares.settings == [Setting(25)]
+    assert shares.settings == [RuntimeValues(25)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from beamlit_controller.api import effect, manifests, standalone_rules
+from beamlit_controller.api import manifests, not_in_effect, standalone_rules
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.api.settings import parse as parse_settings
@@ -58,7 +58,7 @@ IN_EFFECT = {
 
 def pending(parsed: Parsed) -> list[str]:
     assert parsed.specs, parsed.problems
-    told = [each for spec in parsed.specs for each in effect.not_in_effect(spec)]
+    told = [each for spec in parsed.specs for each in not_in_effect.not_in_effect(spec)]
     assert all(each.message.startswith(PENDING) for each in told)
     return [each.field for each in told]
 
@@ -79,7 +79,7 @@ def test_says_nothing_of_fields_in_effect_and_of_defaults_written_out(read: Read
 def test_tells_every_field_without_effect_that_was_set(full: dict[str, Any], prometheus: Settings) -> None:
     parsed = manifests.parse(yaml.safe_dump(full), settings=prometheus)
 
-    assert pending(parsed) == [each.field for each in effect.PENDING]
+    assert pending(parsed) == [each.field for each in not_in_effect.PENDING]
 
 
 def test_says_what_happens_instead_without_a_cluster_and_nothing_in_one() -> None:

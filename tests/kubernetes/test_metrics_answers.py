@@ -7,7 +7,7 @@ import pytest
 
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, PodSamples, Sample
-from beamlit_controller.kubernetes import answers
+from beamlit_controller.kubernetes import metrics_answers
 
 Json = dict[str, Any]
 AT = "2026-06-01T12:00:00Z"
@@ -27,7 +27,7 @@ def value(amount: object = "5", name: str = "one", **changes: Any) -> Json:  # n
 
 
 def test_a_pod_uses_the_sum_of_its_containers_each_rounded_up() -> None:
-    reading = answers.resource({"items": [usage(main="156340393n", log="1n")]}, "cpu", None)
+    reading = metrics_answers.resource({"items": [usage(main="156340393n", log="1n")]}, "cpu", None)
 
     assert isinstance(reading, PodSamples)
     (sample,) = reading.samples
@@ -39,46 +39,46 @@ def test_a_pod_with_a_container_that_lacks_the_resource_has_no_value(log: Json) 
     lacking = usage("two", main="1")
     lacking["containers"].append({"name": "log", **log})
 
-    reading = answers.resource({"items": [usage(main="1"), lacking, usage("three")]}, "cpu", None)
+    reading = metrics_answers.resource({"items": [usage(main="1"), lacking, usage("three")]}, "cpu", None)
 
     assert isinstance(reading, PodSamples)
     assert [sample.pod for sample in reading.samples] == ["one"]
 
 
 def test_one_container_is_looked_at_alone() -> None:
-    reading = answers.resource({"items": [usage(main="1", log="2"), usage("two", main="1")]}, "cpu", "log")
+    reading = metrics_answers.resource({"items": [usage(main="1", log="2"), usage("two", main="1")]}, "cpu", "log")
 
     assert isinstance(reading, PodSamples)
     assert [(sample.pod, sample.milli) for sample in reading.samples] == [("one", 2000)]
 
 
 def test_of_two_values_of_a_pod_the_last_counts() -> None:
-    reading = answers.pods({"items": [value("1"), value("2")]})
+    reading = metrics_answers.pods({"items": [value("1"), value("2")]})
 
     assert isinstance(reading, PodSamples)
     assert [sample.milli for sample in reading.samples] == [2000]
 
 
 def test_external_values_are_summed_and_both_names_of_the_window_are_read() -> None:
-    reading = answers.external({"items": [value("1500m", windowSeconds=10), value("2", window=30), value(3)]})
+    reading = metrics_answers.external({"items": [value("1500m", windowSeconds=10), value("2", window=30), value(3)]})
 
     assert isinstance(reading, Sample)
     assert (reading.milli, reading.window) == (6500, timedelta(seconds=60))
 
 
 def test_an_object_has_one_value() -> None:
-    assert isinstance(answers.one_object({"items": [value()]}), Sample)
-    refused = answers.one_object({"items": [value(), value()]})
+    assert isinstance(metrics_answers.one_object({"items": [value()]}), Sample)
+    refused = metrics_answers.one_object({"items": [value(), value()]})
 
     assert isinstance(refused, Missing)
     assert "got 2" in refused.message
 
 
 READERS = [
-    lambda answer: answers.resource(answer, "cpu", None),
-    answers.pods,
-    answers.one_object,
-    answers.external,
+    lambda answer: metrics_answers.resource(answer, "cpu", None),
+    metrics_answers.pods,
+    metrics_answers.one_object,
+    metrics_answers.external,
 ]
 
 
@@ -137,10 +137,10 @@ def test_what_is_no_value_is_said_and_never_counted(read: Any, item: object) -> 
     ("text", "seconds"), [("30s", 30), ("1m0s", 60), ("17.5s", 17.5), ("1h1m1s", 3661), ("250ms", 0.25), ("0", 0)]
 )
 def test_reads_durations_as_go_prints_them(text: str, seconds: float) -> None:
-    assert answers.duration(text).total_seconds() == seconds
+    assert metrics_answers.duration(text).total_seconds() == seconds
 
 
 @pytest.mark.parametrize("text", ["", "30", "s", "1 m", "-1s", "1d"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):
-        answers.duration(text)
+        metrics_answers.duration(text)

@@ -12,7 +12,7 @@ from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.kubernetes import fields
 from beamlit_controller.kubernetes.gateway_objects import CONFIG_ANNOTATION, GATEWAY_LABEL, STATS_NAME
 from beamlit_controller.kubernetes.paths import CONFIG_MAPS, SERVICES, Resource
-from beamlit_controller.kubernetes.selection import SelectorLabels, is_ours
+from beamlit_controller.kubernetes.service_patches import SelectorLabels, is_ours
 
 Json = dict[str, Any]
 

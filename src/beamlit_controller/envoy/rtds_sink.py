@@ -10,7 +10,7 @@ from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
-from beamlit_controller.envoy.shares import Setting, ShareServer
+from beamlit_controller.envoy.rtds import RtdsServer, RuntimeValues
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -23,7 +23,7 @@ class _CapCounters:
     attempts: Attempts = remote_health.NOTHING
 
 
-class ShareSink:
+class RtdsSink:
     """Tells the share server every decision; an equal one is no news there.
 
     Gateways share the limit of what is at local. `attempts` are those of all gateways of a model together: a remote that
@@ -31,7 +31,7 @@ class ShareSink:
     """
 
     def __init__(
-        self, shares: ShareServer, attempts: Callable[[ModelKey], Attempts] = lambda _: remote_health.NOTHING
+        self, shares: RtdsServer, attempts: Callable[[ModelKey], Attempts] = lambda _: remote_health.NOTHING
     ) -> None:
         self._shares = shares
         self._attempts = attempts
@@ -41,11 +41,11 @@ class ShareSink:
         """Make the decision's percentage the model's share, and bound what is at local by what is ready there."""
         self._shares.set(cycle.spec.key, self._setting(cycle.spec, cycle.decision, ready=cycle.signals.local.ready))
 
-    def _setting(self, spec: OffloadSpec, decided: Decision, *, ready: int) -> Setting:
+    def _setting(self, spec: OffloadSpec, decided: Decision, *, ready: int) -> RuntimeValues:
         by_cap = traffic.leaves_by_cap(spec, decided.cap, decided.reason)
         gateways = max(1, self._shares.connected(spec.key))
         in_flight = limits.in_flight(spec, decided.cap if by_cap else None, ready=ready, gateways=gateways)
-        return Setting(min(decided.sent, self._most(spec.key, decided.sent)), in_flight, by_cap)
+        return RuntimeValues(min(decided.sent, self._most(spec.key, decided.sent)), in_flight, by_cap)
 
     def failed(self, key: ModelKey, error: Exception) -> None:
         """Keep the last share."""

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from beamlit_controller.envoy.waiting_room import WaitingRoom
+from beamlit_controller.envoy.local_queue import WaitingRoom
 
 pytestmark = pytest.mark.looptime
 

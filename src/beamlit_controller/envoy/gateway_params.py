@@ -8,7 +8,7 @@ from beamlit_controller.envoy.messages import Message
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class GatewayParams:
     """Where one gateway stands.
 
     Addresses are `host:port`, `[v6]:port` or `unix:/path`. `front` is where clients come in, `stats` where others may

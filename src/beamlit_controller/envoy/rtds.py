@@ -13,11 +13,11 @@ import structlog
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.envoy import caps
+from beamlit_controller.envoy.local_queue import WaitingRoom
+from beamlit_controller.envoy.rare_filters import LONGEST, Seldom
 from beamlit_controller.envoy.routes import SHARE_KEY
+from beamlit_controller.envoy.rtds_access import Certificate, Tokens
 from beamlit_controller.envoy.rtds_pb2 import DiscoveryRequest, DiscoveryResponse, Runtime
-from beamlit_controller.envoy.seldom import LONGEST, Seldom
-from beamlit_controller.envoy.share_access import Certificate, Tokens
-from beamlit_controller.envoy.waiting_room import WaitingRoom
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -59,7 +59,7 @@ class Stream(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class RuntimeValues:
     """What holds in a gateway: the share in percent, and how many requests it may have at local at once, if that is limited.
 
     With `by_cap` requests leave only because of that limit, and the percentage bounds how many of them may.
@@ -71,15 +71,15 @@ class Setting:
 
 
 @dataclass(slots=True)
-class _Topic:
+class _Subscription:
     """One model: what holds for it, None while it is not known, and who listens."""
 
-    share: Latest[Setting | None] = field(default_factory=lambda: Latest(None))
+    share: Latest[RuntimeValues | None] = field(default_factory=lambda: Latest(None))
     streams: int = 0
     refusals: int = 0
 
 
-class ShareServer:
+class RtdsServer:
     """The present share of every model, served to the gateways that ask for it.
 
     A gateway asks by its model's `namespace/name` and hears of no other. It is told the present share at once, and the
@@ -88,14 +88,14 @@ class ShareServer:
     """
 
     def __init__(self, tokens: Tokens | None = None, *, waiting: WaitingRoom[DiscoveryRequest] | None = None) -> None:
-        self._topics: dict[str, _Topic] = {}
+        self._topics: dict[str, _Subscription] = {}
         self._tokens = tokens
         self._waiting = WaitingRoom[DiscoveryRequest]() if waiting is None else waiting
         self._seldom = Seldom()
 
-    def set(self, key: ModelKey, setting: Setting | int) -> None:
+    def set(self, key: ModelKey, setting: RuntimeValues | int) -> None:
         """Make this hold for the model, or this share without a limit; equal to the present one it is no news."""
-        wanted = Setting(setting) if isinstance(setting, int) else setting
+        wanted = RuntimeValues(setting) if isinstance(setting, int) else setting
         if not 0 <= wanted.percentage <= caps.WHOLE:
             raise ValueError(f"{key}: expected a percentage from 0 to 100, got {wanted.percentage}")
         self._topic(str(key)).share.set(wanted)
@@ -190,15 +190,15 @@ class ShareServer:
             self._drop_unused(name)
             log.debug("gateway disconnected", model=name, node=node)
 
-    async def _listen(self, name: str, topic: _Topic, requests: AsyncIterator[DiscoveryRequest]) -> None:
+    async def _listen(self, name: str, topic: _Subscription, requests: AsyncIterator[DiscoveryRequest]) -> None:
         """Take note of refusals until the gateway goes."""
         async for answer in requests:
             if answer.HasField("error_detail"):
                 topic.refusals += 1
                 self._seldom.warn("gateway refused its share", model=name, message=answer.error_detail.message)
 
-    def _topic(self, name: str) -> _Topic:
-        return self._topics.setdefault(name, _Topic())
+    def _topic(self, name: str) -> _Subscription:
+        return self._topics.setdefault(name, _Subscription())
 
     def _drop_unused(self, name: str) -> None:
         topic = self._topics[name]
@@ -206,9 +206,9 @@ class ShareServer:
             del self._topics[name]
 
 
-async def _tell(name: str, topic: _Topic, stream: Stream) -> None:
+async def _tell(name: str, topic: _Subscription, stream: Stream) -> None:
     """Tell the share whenever it is another than the one told last; a slow gateway hears the newest, not all of them."""
-    told: Setting | None = None
+    told: RuntimeValues | None = None
     version = 0
     while True:
         told = await topic.share.other_than(told)
@@ -232,7 +232,7 @@ def _bind(server: Any, address: str, certificate: Certificate | None) -> int:  #
     return int(server.add_secure_port(address, certificate.credentials()))
 
 
-def _response(name: str, setting: Setting, *, version: str) -> DiscoveryResponse:
+def _response(name: str, setting: RuntimeValues, *, version: str) -> DiscoveryResponse:
     response = DiscoveryResponse(version_info=version, type_url=RUNTIME, nonce=version)
     runtime = Runtime(name=name)
     # As Envoy's FractionalPercent; written in any other way it would silently count as 0.
@@ -243,7 +243,7 @@ def _response(name: str, setting: Setting, *, version: str) -> DiscoveryResponse
     return response
 
 
-def _numerators(setting: Setting) -> dict[str, int]:
+def _numerators(setting: RuntimeValues) -> dict[str, int]:
     """Give what each runtime key is set to; without a limit to speak of, gateways keep the one they began with."""
     share = setting.percentage * caps.PERCENT
     if setting.in_flight is None and not setting.by_cap:
