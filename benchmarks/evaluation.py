@@ -2,7 +2,7 @@
 
 Everything from the supervisor to the sinks is the product's, in a process of its own. Only the source is not: it answers
 after a few milliseconds, so asking Prometheus over HTTP is not part of the figures. One round in a hundred is over its
-target; the share server has no gateways connected (`push` measures those).
+target; the RTDS server has no gateways connected (`push` measures those).
 """
 
 import asyncio

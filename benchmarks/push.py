@@ -1,6 +1,6 @@
 """How long it takes to tell all gateways their share, and what so many streams cost.
 
-The share server runs in a process of its own, one model for each gateway. The gateways are clients in another process,
+The RTDS server runs in a process of its own, one model for each gateway. The gateways are clients in another process,
 each with a connection of its own. One change is a new share for every model at once. The times hold the clients' part
 too: they are Python, on the same cores.
 """

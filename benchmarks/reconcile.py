@@ -176,7 +176,7 @@ class Metrics:
         await asyncio.sleep(random.uniform(0.002, 0.008))
         return Sample(4_000, at)
 
-    async def survey(self, spec: OffloadSpec) -> WorkloadSnapshot:  # noqa: ARG002 - the port's signature
+    async def snapshot_of(self, spec: OffloadSpec) -> WorkloadSnapshot:  # noqa: ARG002 - the port's signature
         """Give one replica."""
         return WorkloadSnapshot((), Scale(1, 1), LocalHealth(1, 1))
 

@@ -80,10 +80,10 @@ class Load:
         self._book.begun.append(Begun(phase, began))
         return began
 
-    async def finish(self, patience: float) -> None:
+    async def finish(self, backoff: float) -> None:
         """Wait until no request is under way; those that are after so many seconds are cancelled, and have failed."""
         if self._requests:
-            _, unanswered = await asyncio.wait(self._requests, timeout=patience)
+            _, unanswered = await asyncio.wait(self._requests, timeout=backoff)
             for request in unanswered:
                 request.cancel()
 

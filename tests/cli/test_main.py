@@ -251,5 +251,5 @@ def test_run_says_in_one_line_why_it_can_not_run(tmp_path: Path) -> None:
     )
 
     assert failed.returncode == 1
-    assert failed.stderr.splitlines()[-1].startswith("beamlit-controller: the share server can't listen")
+    assert failed.stderr.splitlines()[-1].startswith("beamlit-controller: the RTDS server can't listen")
     assert "Traceback" not in failed.stderr

@@ -104,7 +104,7 @@ async def read(case: Case, metric: Any) -> tuple[Reading, Assessed | Unread, Seq
     async with answering(case, metric) as (server, client):
         found = Discovery(client)
         workloads = Workloads(client, found, lambda _namespace, _name: None)
-        population = await ClusterInventory(workloads, store(case)).survey(spec)
+        population = await ClusterInventory(workloads, store(case)).snapshot_of(spec)
         reading = await MetricsApis(client, found, workloads).read(spec, metric, at=case.now)
         asked = [f"GET {each.target}" for each in server.requests if METRICS_APIS in each.target]
     signals = Signals(case.now, (reading,), population.pods, population.scale, population.local)

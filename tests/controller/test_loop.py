@@ -47,7 +47,7 @@ class Queue:
 
 
 class ThreePods:
-    async def survey(self, spec: OffloadSpec) -> WorkloadSnapshot:
+    async def snapshot_of(self, spec: OffloadSpec) -> WorkloadSnapshot:
         return WorkloadSnapshot(pods(3), Scale(3, 3), LocalHealth(3, 3))
 
 
@@ -82,7 +82,7 @@ class Folder:
         seen = self.specs_now.value
         yield seen
         while True:
-            seen = await self.specs_now.other_than(seen)
+            seen = await self.specs_now.changed_from(seen)
             yield seen
 
 

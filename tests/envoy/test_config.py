@@ -182,8 +182,8 @@ CASES: dict[str, tuple[OffloadSpec, GatewayParams]] = {
         replace(
             PLACE,
             local=("llama-local.models.svc.cluster.local.:8000",),
-            passed=(("0.0.0.0:8001", "llama-local.models.svc.cluster.local.:8001"),),
-            by_client=True,
+            tcp_passthrough=(("0.0.0.0:8001", "llama-local.models.svc.cluster.local.:8001"),),
+            client_ip_affinity=True,
         ),
     ),
 }

@@ -13,7 +13,7 @@ from beamlit_controller.envoy.rtds_sink import RtdsSink
 
 
 class Told(RtdsServer):
-    """A share server that remembers what it was told."""
+    """An RTDS server that remembers what it was told."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The share server, spoken to as Envoy speaks to it."""
+"""The RTDS server, spoken to as Envoy speaks to it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -123,14 +123,14 @@ async def test_without_a_token_a_stream_ends_before_it_has_said_anything() -> No
 
 
 async def test_who_says_nothing_is_turned_away_after_a_while() -> None:
-    shares = RtdsServer(TOKENS, waiting=WaitingRoom(patience=0.2))
+    shares = RtdsServer(TOKENS, waiting=WaitingRoom(backoff=0.2))
     async with _served(shares) as address, grpc.aio.insecure_channel(address) as channel:
         assert await _code(_call(channel, f"Bearer {'0' * 64}")) is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 async def test_strangers_who_say_nothing_are_few_and_keep_no_gateway_out() -> None:
     """Streams without a first message were kept for ever: 20,000 of them took 351 MiB."""
-    waiting = WaitingRoom[DiscoveryRequest](patience=60, most=10)
+    waiting = WaitingRoom[DiscoveryRequest](backoff=60, most=10)
     shares = RtdsServer(TOKENS, waiting=waiting)
     shares.set(LLAMA, 50)
     own = (("grpc.use_local_subchannel_pool", 1),)

@@ -72,7 +72,7 @@ class Controllers:
             seen, again = changes.value, part()
             try:
                 async with asyncio.timeout(None if again is None else again + SOON):
-                    await changes.other_than(seen)
+                    await changes.changed_from(seen)
             except TimeoutError:
                 continue
             await asyncio.sleep(self._delay(part))

@@ -131,7 +131,7 @@ async def _change(watch: _Watch, heard: float) -> None:
     until = silent if watch.watched.stalled else min(watch.until(), silent)
     try:
         async with asyncio.timeout_at(until + SOON):
-            await server.store.changes.other_than(seen)
+            await server.store.changes.changed_from(seen)
     except TimeoutError:
         if _now() >= silent:
             raise httpx2.ReadTimeout("nothing came") from None

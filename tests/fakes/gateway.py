@@ -26,7 +26,7 @@ from waiting import eventually
 
 @dataclass
 class Gateway:
-    """A gateway that runs, and the share server that it listens to."""
+    """A gateway that runs, and the RTDS server that it listens to."""
 
     spec: OffloadSpec
     place: GatewayParams
@@ -107,7 +107,7 @@ async def gateway(
     workers: int = 1,
     **place: object,
 ) -> AsyncIterator[Gateway]:
-    """Run a gateway until the block ends. Without a share there is no share server either."""
+    """Run a gateway until the block ends. Without a share there is no RTDS server either."""
     async with AsyncExitStack() as stack:
         where = _place(spec, folder, local, **place)
         write(config.files(spec, where), folder)

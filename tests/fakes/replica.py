@@ -47,7 +47,7 @@ class Metrics:
         value = self.values.get(spec.key, self.default)
         return Missing(Reason.NO_SERIES, "there is none") if value is None else Sample(value * 1000, at)
 
-    async def survey(self, spec: OffloadSpec) -> WorkloadSnapshot:
+    async def snapshot_of(self, spec: OffloadSpec) -> WorkloadSnapshot:
         return WorkloadSnapshot((), Scale(1, 1), LocalHealth(1, 1))
 
 

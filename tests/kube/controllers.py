@@ -147,7 +147,7 @@ def _is_right(content: Json) -> bool:
 
 
 def share_secrets(folder: Path) -> Path:
-    """Make what the share server needs: its certificate, the CA, and the key of the tokens."""
+    """Make what the RTDS server needs: its certificate, the CA, and the key of the tokens."""
     place = folder / "shares"
     if not place.exists():
         place.mkdir()

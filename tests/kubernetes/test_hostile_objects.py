@@ -134,7 +134,7 @@ def test_every_watch_keeps_the_objects_of_others_whatever_stands_in_one(which: s
         task = asyncio.ensure_future(reflector.run())
         async with asyncio.timeout(20):
             while ("good", "late") not in reflector.items:
-                await reflector.changes.other_than(reflector.changes.value)
+                await reflector.changes.changed_from(reflector.changes.value)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         return set(reflector.items)

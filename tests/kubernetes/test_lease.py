@@ -31,7 +31,7 @@ async def test_the_first_leads_and_the_second_waits() -> None:
     objects = Objects()
     one, two = candidate(objects, "one"), candidate(objects, "two")
     async with running(one):
-        await one.leading.other_than(seen=False)
+        await one.leading.changed_from(seen=False)
 
         async with running(two):
             await asyncio.sleep(120)
@@ -44,11 +44,11 @@ async def test_who_stops_gives_the_lease_up_and_the_next_leads_within_a_try() ->
     objects = Objects()
     one, two = candidate(objects, "one"), candidate(objects, "two")
     async with running(one) as (task,), running(two):
-        await one.leading.other_than(seen=False)
+        await one.leading.changed_from(seen=False)
         stopped = asyncio.get_running_loop().time()
 
         task.cancel()
-        await two.leading.other_than(seen=False)
+        await two.leading.changed_from(seen=False)
 
         assert asyncio.get_running_loop().time() - stopped <= 3
         assert not one.held()
@@ -58,13 +58,13 @@ async def test_after_a_leader_that_vanished_the_next_one_leads_within_20_seconds
     objects, gone = Objects(), Objects()
     one, two = candidate(objects, "one"), candidate(objects, "two")
     async with running(one), running(two):
-        await one.leading.other_than(seen=False)
+        await one.leading.changed_from(seen=False)
         await asyncio.sleep(30)
         vanished = asyncio.get_running_loop().time()
 
         one._server = gone  # noqa: SLF001 - it is cut off
         gone.down = True
-        await two.leading.other_than(seen=False)
+        await two.leading.changed_from(seen=False)
 
         assert asyncio.get_running_loop().time() - vanished <= 20
         assert not one.held()
@@ -76,7 +76,7 @@ async def test_a_leader_that_is_cut_off_knows_before_another_can_lead() -> None:
     one, two = candidate(objects, "one"), candidate(objects, "two")
     both = False
     async with running(one), running(two):
-        await one.leading.other_than(seen=False)
+        await one.leading.changed_from(seen=False)
         one._server = gone  # noqa: SLF001 - it is cut off
 
         while not two.leading.value:
@@ -91,7 +91,7 @@ async def test_an_outage_shorter_than_the_trust_changes_nothing() -> None:
     objects = Objects()
     one = candidate(objects, "one")
     async with running(one):
-        await one.leading.other_than(seen=False)
+        await one.leading.changed_from(seen=False)
         await asyncio.sleep(10)
         objects.down = True
         await asyncio.sleep(5)
@@ -125,6 +125,6 @@ async def test_a_lease_of_an_unknown_holder_is_waited_for_by_our_own_clock() -> 
     async with running(one):
         began = asyncio.get_running_loop().time()
 
-        await one.leading.other_than(seen=False)
+        await one.leading.changed_from(seen=False)
 
         assert 15 <= asyncio.get_running_loop().time() - began <= 20

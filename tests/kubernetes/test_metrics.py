@@ -226,13 +226,13 @@ async def test_one_list_serves_all_who_ask_at_once_and_one_who_gives_up_breaks_n
 # The workload.
 
 
-async def survey(answers: Answers, spec: OffloadSpec = SPEC, service: Service | None = None) -> Any:  # noqa: ANN401 - a Population
+async def snapshot_of(answers: Answers, spec: OffloadSpec = SPEC, service: Service | None = None) -> Any:  # noqa: ANN401 - a Population
     async with serving(answers, service) as (_, _, workloads):
-        return await ClusterInventory(workloads, Pods()).survey(spec)
+        return await ClusterInventory(workloads, Pods()).snapshot_of(spec)
 
 
 async def test_the_scale_tells_replicas() -> None:
-    population = await survey(WORKLOAD)
+    population = await snapshot_of(WORKLOAD)
 
     assert (population.pods, population.scale, population.local) == ((), Scale(2, 2), LocalHealth(0, 0))
 
@@ -251,7 +251,7 @@ async def test_the_scale_tells_replicas() -> None:
 async def test_a_scale_that_can_not_be_used_is_told_with_its_field(
     answer: http.Respond, reason: Reason, word: str
 ) -> None:
-    population = await survey({**WORKLOAD, SCALE: answer})
+    population = await snapshot_of({**WORKLOAD, SCALE: answer})
 
     missing(population.pods, reason, "spec.modelSourceRef", word)
     missing(population.scale, reason, "spec.modelSourceRef", word)
@@ -260,20 +260,22 @@ async def test_a_scale_that_can_not_be_used_is_told_with_its_field(
 async def test_a_workload_of_a_kind_that_is_not_served_is_told() -> None:
     other = builders.spec(source=ObjectReference("example.com/v1", "Pool", "llama"))
 
-    missing((await survey(WORKLOAD, other)).pods, Reason.KIND_UNKNOWN, "spec.modelSourceRef", "Pool", "example.com/v1")
+    missing(
+        (await snapshot_of(WORKLOAD, other)).pods, Reason.KIND_UNKNOWN, "spec.modelSourceRef", "Pool", "example.com/v1"
+    )
 
 
 async def test_without_a_workload_the_pods_are_those_of_the_service_and_replicas_are_not_known() -> None:
     service = Service("models", "llama", "u", (("app", "llama"),), ())
 
-    population = await survey(WORKLOAD, builders.spec(service=LocalService("llama", 8000)), service)
+    population = await snapshot_of(WORKLOAD, builders.spec(service=LocalService("llama", 8000)), service)
 
     assert population.pods == ()
     missing(population.scale, Reason.NO_WORKLOAD, "spec.modelSourceRef")
 
 
 async def test_without_either_it_is_told_what_to_write() -> None:
-    missing((await survey(WORKLOAD, builders.spec())).pods, Reason.NO_WORKLOAD, "spec.modelSourceRef")
+    missing((await snapshot_of(WORKLOAD, builders.spec())).pods, Reason.NO_WORKLOAD, "spec.modelSourceRef")
 
 
 async def test_one_path_of_discovery_that_hangs_holds_up_no_other() -> None:
@@ -323,7 +325,7 @@ async def _failure(asked: Any) -> str:  # noqa: ANN401 - an awaitable
     ids=range(5),
 )
 async def test_an_odd_scale_is_no_replicas_or_is_told(odd: object) -> None:
-    found = await survey({**WORKLOAD, SCALE: http.json(odd)})
+    found = await snapshot_of({**WORKLOAD, SCALE: http.json(odd)})
 
     assert isinstance(found.scale, Missing) or found.scale == Scale(0, 0)
 

@@ -96,7 +96,7 @@ def test_who_takes_over_listens_wherever_the_service_leads_and_carries_its_keys(
 
     assert isinstance(place, Plan)
     assert (place.ports.front, place.ports.front_name) == (8000, "web")
-    assert place.ports.passed == (("admin", 8001), ("", 9000))
+    assert place.ports.tcp_passthrough == (("admin", 8001), ("", 9000))
     assert place.labels == (("app", service_patches.value_of("u1")),)
 
 
@@ -116,10 +116,10 @@ def test_the_gateways_own_ports_give_way_to_those_of_the_service() -> None:
 
 
 def test_clients_that_stick_to_a_pod_go_on_doing_so() -> None:
-    place = taking(service(by_client=True))
+    place = taking(service(client_ip_affinity=True))
 
     assert isinstance(place, Plan)
-    assert place.by_client
+    assert place.client_ip_affinity
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def written(seen: Service, step: TakeoverDecision, known: Observation) -> Servic
 def test_a_free_service_is_taken_once_the_gateway_is_ready() -> None:
     assert acts(service()) == (Action.TAKE, Reason.SERVICE_TAKEN)
     assert acts(service(), waits=NOT_READY) == (Action.NOTHING, Reason.GATEWAY_STARTING)
-    assert acts(service(), barred=DISABLED) == (Action.NOTHING, Reason.DISABLED)
+    assert acts(service(), blocked=DISABLED) == (Action.NOTHING, Reason.DISABLED)
 
 
 def test_the_new_selector_has_exactly_the_keys_of_the_users_and_values_that_only_gateways_carry() -> None:
@@ -124,7 +124,7 @@ def test_one_write_stores_what_it_replaces_and_the_way_back_gives_exactly_that()
     taken = written(seen, decide(known), known)
     assert (taken.present, taken.selector, taken.noted) == (TAKEN, USERS, NOTED)
 
-    known = observed(taken, barred=DISABLED)
+    known = observed(taken, blocked=DISABLED)
     back = written(taken, decide(known), known)
     assert (back.present, back.noted) == (USERS, service_patches.NOTHING)
 
@@ -143,9 +143,9 @@ def test_what_was_noted_is_written_again_if_somebody_changed_it() -> None:
     assert acts(service(TAKEN, SelectorAnnotations(USERS, "other"))) == (Action.TAKE, Reason.SERVICE_TAKEN)
 
 
-@pytest.mark.parametrize("barred", [DISABLED, Missing(Reason.SERVICE_UNSUITABLE, "it is headless")])
-def test_a_service_that_must_not_be_taken_is_given_back(barred: Missing) -> None:
-    assert acts(service(TAKEN, NOTED), barred=barred) == (Action.GIVE_BACK, barred.reason)
+@pytest.mark.parametrize("blocked", [DISABLED, Missing(Reason.SERVICE_UNSUITABLE, "it is headless")])
+def test_a_service_that_must_not_be_taken_is_given_back(blocked: Missing) -> None:
+    assert acts(service(TAKEN, NOTED), blocked=blocked) == (Action.GIVE_BACK, blocked.reason)
 
 
 def test_a_gateway_that_is_not_ready_has_ten_seconds_and_one_that_is_gone_two() -> None:
@@ -198,17 +198,17 @@ def test_what_another_model_still_has_is_not_touched() -> None:
     theirs = service((("app", OTHERS), ("tier", OTHERS)), SelectorAnnotations(USERS, "other"))
 
     assert acts(theirs, others={OTHERS}) == (Action.NOTHING, Reason.SERVICE_HELD)
-    assert acts(theirs, others={OTHERS}, barred=DISABLED) == (Action.NOTHING, Reason.DISABLED)
+    assert acts(theirs, others={OTHERS}, blocked=DISABLED) == (Action.NOTHING, Reason.DISABLED)
 
 
 def test_what_is_lost_is_never_made_up() -> None:
     lost = service(TAKEN)
 
     assert (lost.lost, lost.selector) == (True, ())
-    assert acts(lost, barred=DISABLED)[0] is Action.NOTHING
-    assert acts(service((("app", OTHERS),)), barred=Missing(Reason.SERVICE_UNSUITABLE, "lost"))[0] is Action.NOTHING
+    assert acts(lost, blocked=DISABLED)[0] is Action.NOTHING
+    assert acts(service((("app", OTHERS),)), blocked=Missing(Reason.SERVICE_UNSUITABLE, "lost"))[0] is Action.NOTHING
     found = services.found_again(lost, dict(USERS))
-    assert acts(found, barred=DISABLED)[0] is Action.GIVE_BACK
+    assert acts(found, blocked=DISABLED)[0] is Action.GIVE_BACK
 
 
 def test_an_edit_is_the_users_new_selector_and_no_revert() -> None:
@@ -249,7 +249,7 @@ def test_an_hour_after_the_reverts_or_once_they_are_forgotten_it_is_tried_again(
 def test_traces_of_what_was_taken_are_wiped_off_when_it_is_not_to_be_taken_again() -> None:
     reverted = service(USERS, NOTED)
 
-    assert acts(reverted, barred=DISABLED) == (Action.NOTE, Reason.DISABLED)
+    assert acts(reverted, blocked=DISABLED) == (Action.NOTE, Reason.DISABLED)
 
 
 def test_a_gateway_is_ready_when_all_of_its_pods_are_and_have_reached_the_model() -> None:

@@ -38,9 +38,7 @@ def shape(
     def command(directory: Path) -> Sequence[str]:
         return ["/bin/sh", "-c", script if isinstance(script, str) else script(directory), str(directory / BOOTSTRAP)]
 
-    return GatewayTemplate(
-        files=files, command=command, secrets=lambda _: [], figures="", attempts=lambda _: Attempts()
-    )
+    return GatewayTemplate(files=files, command=command, secrets=lambda _: [], stats="", attempts=lambda _: Attempts())
 
 
 def pids(directory: Path) -> list[int]:
@@ -184,7 +182,7 @@ async def wanted(*changes: Latest[Mapping[ModelKey, OffloadSpec]]) -> AsyncItera
     seen = specs.value
     yield seen
     while True:
-        seen = await specs.other_than(seen)
+        seen = await specs.changed_from(seen)
         yield seen
 
 

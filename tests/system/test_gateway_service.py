@@ -39,7 +39,7 @@ async def test_all_requests_of_a_client_go_to_one_server_as_long_as_that_is_ther
         servers = [await stack.enter_async_context(upstream(f"server-{number}")) for number in range(4)]
         remote = await stack.enter_async_context(upstream("remote"))
         spec = builders.spec(remote=to(remote), overflow=WAYS[way])
-        gate = await stack.enter_async_context(gateway(spec, tmp_path, local=servers, by_client=True))
+        gate = await stack.enter_async_context(gateway(spec, tmp_path, local=servers, client_ip_affinity=True))
         sources = [f"127.0.0.{number}" for number in range(2, 34)]
 
         first = {source: await asked_from(gate.front, source) for source in sources}
@@ -74,7 +74,7 @@ async def test_another_port_is_passed_through_as_it_is(tmp_path: Path) -> None:
         upstream("local") as local,
         upstream("remote") as remote,
         gateway(
-            builders.spec(remote=to(remote)), tmp_path, local=[local], passed=((listen, f"127.0.0.1:{port}"),)
+            builders.spec(remote=to(remote)), tmp_path, local=[local], tcp_passthrough=((listen, f"127.0.0.1:{port}"),)
         ) as gate,
     ):
         await gate.offload(100)

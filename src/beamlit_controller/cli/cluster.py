@@ -36,7 +36,7 @@ def cluster(  # each is a thing of its own, and all but two have a default
     settings
         The settings file: the chart's `config:` value.
     shares_address
-        Where gateways find the share server, as NAME.NAMESPACE.svc:PORT; its certificate has that name.
+        Where gateways find the RTDS server, as NAME.NAMESPACE.svc:PORT; its certificate has that name.
     gateway_image
         The image that gateways run: the controller's own.
     gateway_image_pull_policy
@@ -46,9 +46,9 @@ def cluster(  # each is a thing of its own, and all but two have a default
     namespace
         Where the lease is kept.
     shares_listen
-        Where the share server listens.
+        Where the RTDS server listens.
     shares_secrets
-        The folder with the share server's `tls.crt`, `tls.key`, `ca.crt`, and with `token.key`.
+        The folder with the RTDS server's `tls.crt`, `tls.key`, `ca.crt`, and with `token.key`.
     web_listen
         Where /healthz, /readyz, /metrics and /models are answered.
     cluster_domain

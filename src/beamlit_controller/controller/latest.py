@@ -26,7 +26,7 @@ class Latest(Generic[T]):
         woken, self._changed = self._changed, asyncio.Event()
         woken.set()
 
-    async def other_than(self, seen: T) -> T:
+    async def changed_from(self, seen: T) -> T:
         """Wait until the value is another than the one seen, and give it."""
         while self._value == seen:
             await self._changed.wait()

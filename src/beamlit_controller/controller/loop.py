@@ -102,7 +102,7 @@ async def _wait(specs: Latest[OffloadSpec], seen: OffloadSpec, *, until: float) 
     """Wait for the next round, and tell when it is due: as planned, or now because the spec changed."""
     try:
         async with asyncio.timeout_at(until):
-            await specs.other_than(seen)
+            await specs.changed_from(seen)
     except TimeoutError:
         return until
     return _seconds()

@@ -48,7 +48,7 @@ class WorkloadSnapshot:
 class Inventory(Protocol):
     """Who the local servers are."""
 
-    async def survey(self, spec: OffloadSpec) -> WorkloadSnapshot:
+    async def snapshot_of(self, spec: OffloadSpec) -> WorkloadSnapshot:
         """Tell the model's pods and replicas."""
         ...
 

@@ -34,7 +34,7 @@ class Sensor:
     async def _survey(self, spec: OffloadSpec, deadline: timedelta) -> WorkloadSnapshot:
         try:
             async with asyncio.timeout(deadline.total_seconds()):
-                return await self._inventory.survey(spec)
+                return await self._inventory.snapshot_of(spec)
         except TimeoutError:
             unknown = Missing(Reason.TIMED_OUT, f"the model's pods were not told within {deadline.total_seconds():g} s")
             return WorkloadSnapshot(unknown, unknown, LocalHealth(0, 0))

@@ -210,13 +210,13 @@ def _may_step(before: Decision, behavior: Behavior, worst: Assessed, now: dateti
 def _taught(before: Decision, behavior: Behavior, now: datetime) -> Restraint:
     """Wait longer before the next release when the last one came back too soon; each teaches once."""
     restraint = replace(before.restraint, released_at=None, trial=False, fall=proportional.FALL)
-    released_at, patience = before.restraint.released_at, _patience(before, behavior)
+    released_at, backoff = before.restraint.released_at, _patience(before, behavior)
     if released_at is None or now - released_at > _regret(before, behavior):
         return replace(restraint, top=0)
     if before.restraint.trial:
         return replace(restraint, trial_wait=min(restraint.trial_wait * 2, LONGEST_TRIAL_WAIT))
     longest = LONGEST_FALL_WINDOW if behavior.mode is Mode.PROPORTIONAL else LONGEST_RELEASE_WINDOW
-    longer = patience * (LONGER_FALL if behavior.mode is Mode.PROPORTIONAL else 2)
+    longer = backoff * (LONGER_FALL if behavior.mode is Mode.PROPORTIONAL else 2)
     return replace(restraint, release_window=min(longer, max(longest, behavior.release.stabilization_window)))
 
 

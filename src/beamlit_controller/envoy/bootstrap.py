@@ -56,7 +56,7 @@ def _only_ours(address: Message) -> Message:
 
 
 def _share(key: ModelKey, place: GatewayParams) -> Message:
-    """Ask the share server for this model's share; without an answer within a second, serve without it."""
+    """Ask the RTDS server for this model's share; without an answer within a second, serve without it."""
     service = {
         "cluster_name": SHARES,
         "retry_policy": {"retry_back_off": {"base_interval": "0.5s", "max_interval": "5s"}},
@@ -151,7 +151,7 @@ def _own_front(place: GatewayParams) -> str:
 
 
 def _shares(place: GatewayParams) -> Message:
-    # A share server that vanished without a word is noticed within 15 s, and asked again.
+    # An RTDS server that vanished without a word is noticed within 15 s, and asked again.
     http2 = {"connection_keepalive": {"interval": "10s", "timeout": "5s"}}
     speaks = upstream.protocols(explicit_http_config={"http2_protocol_options": http2})
     secured = {"transport_socket": tls.to_shares(place)} if place.shares_ca else {}

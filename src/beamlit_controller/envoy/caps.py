@@ -1,7 +1,7 @@
 """The most requests that are at the local servers at once, as routes of which one is in force.
 
 A number can't be told to Envoy's routes while they run, but for how many requests a route is in force can: there is one
-for each step of a ladder, and the share server turns on the two steps around the number, each for a part of the requests.
+for each step of a ladder, and the RTDS server turns on the two steps around the number, each for a part of the requests.
 What is in flight therefore stays at or below the upper step.
 """
 
@@ -60,7 +60,7 @@ def key(number: int) -> str:
 
 
 def at_first(spec: OffloadSpec, place: GatewayParams) -> dict[int, int]:
-    """Give the numerators that hold until a share server tells others: the user's limit, where the servers are known."""
+    """Give the numerators that hold until an RTDS server tells others: the user's limit, where the servers are known."""
     each = spec.overflow.max_in_flight_per_replica
     known = Fraction(max(1, each * place.servers // place.gateways)) if each is not None and place.servers else None
     return numerators(known, first=0, last=_most_that_leave(spec) * PERCENT)

@@ -14,7 +14,7 @@ def all_of(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
         local(place, alone=routes.remote_of(spec) is None),
         *(_remote_side(spec, spec.remote, place) if spec.remote else []),
         *(chain.definition for chain in chains if chain.definition is not None),
-        *(_passed(*each) for each in place.passed),
+        *(_passed(*each) for each in place.tcp_passthrough),
     ]
 
 
@@ -57,7 +57,7 @@ def local(place: GatewayParams, *, alone: bool) -> Message:
         # A server on the same network answers at once or is gone, and the next one is waiting.
         "connect_timeout": "0.25s",
         "per_connection_buffer_limit_bytes": upstream.MOST_BUFFERED,
-        "lb_policy": "RING_HASH" if place.by_client else "LEAST_REQUEST",
+        "lb_policy": "RING_HASH" if place.client_ip_affinity else "LEAST_REQUEST",
         **panic,
         "circuit_breakers": upstream.UNLIMITED,
         "outlier_detection": _ejections(),

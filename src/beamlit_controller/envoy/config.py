@@ -56,8 +56,8 @@ def _route_tables(spec: OffloadSpec, place: GatewayParams) -> dict[str, Message]
 
 def _listeners(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
     hops = [listeners.local_hop(place), listeners.remote_hop(spec.remote, place)] if spec.remote else []
-    passed = (listeners.passed(listen) for listen, _ in place.passed)
-    return [*hops, listeners.front(spec, place), *passed]
+    tcp_passthrough = (listeners.tcp_passthrough(listen) for listen, _ in place.tcp_passthrough)
+    return [*hops, listeners.front(spec, place), *tcp_passthrough]
 
 
 def _resources(kind: str, messages: list[Message]) -> str:

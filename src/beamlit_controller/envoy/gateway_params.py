@@ -12,13 +12,13 @@ class GatewayParams:
     """Where one gateway stands.
 
     Addresses are `host:port`, `[v6]:port` or `unix:/path`. `front` is where clients come in, `stats` where others may
-    watch; `admin` must be a unix socket or loopback. `shares` is the share server. `local` are the model's servers, by
+    watch; `admin` must be a unix socket or loopback. `shares` is the RTDS server. `local` are the model's servers, by
     address or by DNS name. `directory` holds the rendered files and `secrets` the files `NAME/KEY`, as Envoy sees them;
     `mounted` tells that they are volumes of Kubernetes.
     `access_log` is a file, or "" for none. `gateways` is how many of them share the model's requests. `system_ca` is what
-    a remote without a CA of its own is verified against. `shares_ca` (PEM) is what the share server is verified against
-    and `shares_token` what it is shown; without them it is spoken to in the clear. `passed` are further ports, each with
-    the servers behind it (by name), whose connections are passed through as they are. `by_client` tells that all requests
+    a remote without a CA of its own is verified against. `shares_ca` (PEM) is what the RTDS server is verified against
+    and `shares_token` what it is shown; without them it is spoken to in the clear. `tcp_passthrough` are further ports, each with
+    the servers behind it (by name), whose connections are passed through as they are. `client_ip_affinity` tells that all requests
     from one address go to the same local server, as long as it is there. `descriptors` is how many files Envoy may have
     open, 0 if that is not known.
     """
@@ -37,8 +37,8 @@ class GatewayParams:
     system_ca: str = "/etc/ssl/certs/ca-certificates.crt"
     shares_ca: str = ""
     shares_token: str = ""
-    passed: tuple[tuple[str, str], ...] = ()
-    by_client: bool = False
+    tcp_passthrough: tuple[tuple[str, str], ...] = ()
+    client_ip_affinity: bool = False
     descriptors: int = 0
 
     def __post_init__(self) -> None:
@@ -48,7 +48,7 @@ class GatewayParams:
             self.admin,
             self.shares,
             *self.local,
-            *(each for pair in self.passed for each in pair),
+            *(each for pair in self.tcp_passthrough for each in pair),
         ):
             addresses.message(text)
         if not addresses.is_private(self.admin):

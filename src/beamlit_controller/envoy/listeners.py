@@ -61,7 +61,7 @@ def passed_name(listen: str) -> str:
     return f"passed_{addresses.split(listen)[1]}"
 
 
-def passed(listen: str) -> Message:
+def tcp_passthrough(listen: str) -> Message:
     """Give the listener of a port whose connections are passed through to the model's servers, whatever they say."""
     proxy = extension(
         "envoy.filters.network.tcp_proxy",

@@ -13,8 +13,8 @@ MOST = 256
 class WaitingRoom(Generic[T]):
     """Waits for first messages. Where there are too many, the one that has waited longest goes: gateways speak at once."""
 
-    def __init__(self, patience: float = PATIENCE, most: int = MOST) -> None:
-        self._patience = patience
+    def __init__(self, backoff: float = PATIENCE, most: int = MOST) -> None:
+        self._patience = backoff
         self._most = most
         self._waiting: dict[asyncio.Timeout, None] = {}
 

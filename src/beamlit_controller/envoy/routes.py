@@ -200,7 +200,7 @@ def _capped(free: Message, number: int, chain: Chain, place: GatewayParams, *, n
     in_force: Message = {"runtime_key": caps.key(number), "default_value": default}
     plugin = caps.choice(number, free=chain.cluster, full=failover.REMOTE_FIRST)
     action: Message = {"timeout": "0s", "retry_policy": chain.retry_policy, "inline_cluster_specifier_plugin": plugin}
-    action |= BY_CLIENT if place.by_client else {}
+    action |= BY_CLIENT if place.client_ip_affinity else {}
     return {**free, "match": {"prefix": "/", "runtime_fraction": in_force}, "route": action}
 
 
@@ -217,7 +217,7 @@ BY_CLIENT: Message = {
 
 def _route(name: str, match: Message, chain: Chain, place: GatewayParams) -> Message:
     # No timeout: a completion may stream for as long as it likes; silence is bounded by stream_idle_timeout.
-    sticky = BY_CLIENT if place.by_client else {}
+    sticky = BY_CLIENT if place.client_ip_affinity else {}
     action: Message = {"cluster": chain.cluster, "timeout": "0s", "retry_policy": chain.retry_policy, **sticky}
     return {"name": name, "match": match, "route": action}
 

@@ -1,4 +1,4 @@
-"""The share server: tells every gateway its model's share, and again whenever it changes (xDS, RTDS, state of the world)."""
+"""The RTDS server: pushes its model's share to every gateway as a runtime value, whenever it changes (xDS, state of the world)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -124,7 +124,7 @@ class RtdsServer:
         try:
             port = _bind(server, address, certificate)
         except RuntimeError as error:
-            raise OSError(f"the share server can't listen at {address}: {error}") from error
+            raise OSError(f"the RTDS server can't listen at {address}: {error}") from error
         await server.start()
         try:
             yield address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}"
@@ -211,7 +211,7 @@ async def _tell(name: str, topic: _Subscription, stream: Stream) -> None:
     told: RuntimeValues | None = None
     version = 0
     while True:
-        told = await topic.share.other_than(told)
+        told = await topic.share.changed_from(told)
         if told is not None:
             version += 1
             await stream.write(_response(name, told, version=str(version)))

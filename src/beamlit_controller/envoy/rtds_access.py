@@ -1,4 +1,4 @@
-"""Who may ask the share server, and how it shows who it is: a token per model, and a certificate that may be exchanged."""
+"""Who may ask the RTDS server, and how it shows who it is: a token per model, and a certificate that may be exchanged."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""TLS to the remote and to the share server: a certificate is always verified, by one CA and for one name."""
+"""TLS to the remote and to the RTDS server: a certificate is always verified, by one CA and for one name."""
 
 from beamlit_controller.core.spec import RemoteBackend
 from beamlit_controller.envoy import addresses
@@ -42,7 +42,7 @@ def trust_in(name: str, backend: RemoteBackend, place: GatewayParams, *, trust: 
 
 
 def to_shares(place: GatewayParams) -> Message:
-    """Give the transport socket to the share server."""
+    """Give the transport socket to the RTDS server."""
     return extension(
         "envoy.transport_sockets.tls",
         "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
@@ -59,7 +59,7 @@ def to_shares(place: GatewayParams) -> Message:
 
 
 def shares_trust(place: GatewayParams) -> Message:
-    """Give the Secret of what the share server is verified against, so that Envoy follows when the CA is exchanged."""
+    """Give the Secret of what the RTDS server is verified against, so that Envoy follows when the CA is exchanged."""
     return {
         "name": SHARES_TRUST,
         "validation_context": {

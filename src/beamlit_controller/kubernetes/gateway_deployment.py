@@ -110,7 +110,7 @@ def _pod(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image) -> Json:
 
 
 def _least(ports: Ports) -> int:
-    return min(ports.front, *(number for _, number in ports.passed), _UNPRIVILEGED)
+    return min(ports.front, *(number for _, number in ports.tcp_passthrough), _UNPRIVILEGED)
 
 
 def _container(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image) -> Json:
@@ -135,7 +135,7 @@ def _container(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image) -> J
         "ports": [
             {"name": ports.front_name, "containerPort": ports.front},
             {"name": STATS_NAME, "containerPort": ports.stats},
-            *({**({"name": name} if name else {}), "containerPort": number} for name, number in ports.passed),
+            *({**({"name": name} if name else {}), "containerPort": number} for name, number in ports.tcp_passthrough),
         ],
         "readinessProbe": {
             # Through the front itself: Envoy's own /ready is 200 even when that could not be bound.

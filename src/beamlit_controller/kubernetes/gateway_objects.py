@@ -47,7 +47,7 @@ RESOURCES: Final = (CONFIG_MAPS, DEPLOYMENTS, NETWORK_POLICIES, POD_DISRUPTION_B
 class Ports:
     """Where the gateway listens: for clients, and for who watches it. `service` is the port that clients use.
 
-    `front_name` is what the front's port is called; `passed` are name and number of those that are passed through as they
+    `front_name` is what the front's port is called; `tcp_passthrough` are name and number of those that are passed through as they
     are ("" for no name).
     """
 
@@ -55,7 +55,7 @@ class Ports:
     stats: int
     service: int
     front_name: str = "http"
-    passed: tuple[tuple[str, int], ...] = ()
+    tcp_passthrough: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

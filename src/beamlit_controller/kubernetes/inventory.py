@@ -25,7 +25,7 @@ class ClusterInventory:
         self._workloads = workloads
         self._pods = pods
 
-    async def survey(self, spec: OffloadSpec) -> WorkloadSnapshot:
+    async def snapshot_of(self, spec: OffloadSpec) -> WorkloadSnapshot:
         """Tell pods and replicas; what can't be told is Missing, and only the metrics that need it are."""
         workload = await self._workloads.of(spec)
         if isinstance(workload, Missing):

@@ -238,7 +238,7 @@ class Specs:
         while True:
             seen = self._changes.value
             yield dict(self._specs)
-            await self._changes.other_than(seen)
+            await self._changes.changed_from(seen)
 
 
 def record(decision: Decision) -> str:

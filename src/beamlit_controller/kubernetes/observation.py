@@ -46,9 +46,9 @@ class Observer:
         memory = takeover_memory.with_pods(memory, service, seen.pods, value=seen.value, now=now)
         readable = self._readable(spec.key)
         memory = takeover_memory.with_metrics(memory, readable=readable, generation=spec.generation, now=now)
-        barred = _barred(seen, memory, spec, service)
-        waits = seen.plan if isinstance(seen.plan, Missing) and barred is None else None
-        if waits is None and barred is None and not takeover.is_held(service, seen.value):
+        blocked = _barred(seen, memory, spec, service)
+        waits = seen.plan if isinstance(seen.plan, Missing) and blocked is None else None
+        if waits is None and blocked is None and not takeover.is_held(service, seen.value):
             memory = await self._asked(seen, memory, service)
             wanted = spec.gateway.replicas
             waits = takeover.readiness(service, seen.pods, seen.value, wanted=wanted, reached=memory.reached)
@@ -58,8 +58,8 @@ class Observer:
             value=seen.value,
             pods=seen.pods,
             now=self._clock.now(),
-            others={service_patches.value_of(each.uid) for each in seen.rivals},
-            barred=barred,
+            others={service_patches.value_of(each.uid) for each in seen.conflicting},
+            blocked=blocked,
             waits=waits,
             down=_since(memory.down_since, now),
             up=_since(memory.up_since, now),

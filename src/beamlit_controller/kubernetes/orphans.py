@@ -35,7 +35,7 @@ class Orphans:
             wait = min(wait * 2, LONGEST_RETRY) if failed else FIRST_RETRY
             try:
                 async with asyncio.timeout(wait if failed else LOOK_AGAIN):
-                    await changes.other_than(seen)
+                    await changes.changed_from(seen)
             except TimeoutError:
                 continue
 

@@ -18,14 +18,14 @@ STATS_PORT = 9902
 class Plan:
     """Whom the gateway serves: the labels and the port of the model's pods, and the ports of its own.
 
-    `by_client` tells that all requests of one client go to the same pod. `labels` are further labels of the gateway's pods.
+    `client_ip_affinity` tells that all requests of one client go to the same pod. `labels` are further labels of the gateway's pods.
     """
 
     selector: Mapping[str, str]
     local_port: int
     ports: Ports
     ipv6: bool
-    by_client: bool = False
+    client_ip_affinity: bool = False
     labels: tuple[tuple[str, str], ...] = ()
 
 
@@ -54,7 +54,7 @@ def plan(spec: OffloadSpec, service: Service | None, named_ports: NamedPorts, *,
     taken = _taken_ports(service, port, pods)
     if isinstance(taken, Missing):
         return taken
-    return Plan(dict(service.selector), port, taken, service.ipv6, service.by_client, labels)
+    return Plan(dict(service.selector), port, taken, service.ipv6, service.client_ip_affinity, labels)
 
 
 def _refusal(spec: OffloadSpec, service: Service | None) -> Missing | None:
@@ -139,10 +139,12 @@ def _taken_ports(service: Service, front: int, pods: Iterable[Mapping[str, int]]
     if wrong is not None:
         return wrong
     names = {number: target for target, number in numbers.items() if isinstance(target, str)}
-    passed = tuple((names.get(number, ""), number) for number in sorted(set(numbers.values()) - {front}))
+    tcp_passthrough = tuple((names.get(number, ""), number) for number in sorted(set(numbers.values()) - {front}))
     clients = next(port.port for port in service.ports if numbers[port.target] == front)
     stats = _free(set(numbers.values()))
-    return Ports(front, stats, clients, front_name=names.get(front, _other_than(names.values())), passed=passed)
+    return Ports(
+        front, stats, clients, front_name=names.get(front, _other_than(names.values())), tcp_passthrough=tcp_passthrough
+    )
 
 
 def _wrong(service: Service, front: int, numbers: Mapping[int | str, int]) -> Missing | None:

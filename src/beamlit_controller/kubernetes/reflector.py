@@ -76,7 +76,7 @@ class Reflector(Generic[T]):
 
     async def wait_synced(self) -> None:
         """Wait until a first list is complete."""
-        await self._synced.other_than(seen=False)
+        await self._synced.changed_from(seen=False)
 
     def age(self) -> float:
         """Give the seconds since the server last gave a sign of life."""

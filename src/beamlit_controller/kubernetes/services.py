@@ -43,7 +43,7 @@ class Service:
     present: SelectorLabels = ()
     lost: bool = False
     noted: SelectorAnnotations = service_patches.NOTHING
-    by_client: bool = False
+    client_ip_affinity: bool = False
     only_this_node: str = ""
     unready_too: bool = False
     addresses: tuple[str, ...] = field(default=(), compare=False)
@@ -78,7 +78,7 @@ def parse(content: Json) -> Service:
         present=present,
         lost=meant is None,
         noted=noted,
-        by_client=spec.get("sessionAffinity") == "ClientIP",
+        client_ip_affinity=spec.get("sessionAffinity") == "ClientIP",
         only_this_node=next((policy for policy in _POLICIES if spec.get(policy) == "Local"), ""),
         unready_too=bool(spec.get("publishNotReadyAddresses")),
         addresses=tuple(_addresses(content)),

@@ -32,7 +32,7 @@ class Snapshot:
     """One model as the watches show it.
 
     `service` is the one that clients use, `taken` are all that say that the model has taken them over, `objects` and `pods`
-    are the gateway's. `elder` is the model that has the Service instead, where two want it.
+    are the gateway's. `owner_by_age` is the model that has the Service instead, where two want it.
     """
 
     stored: Stored
@@ -42,8 +42,8 @@ class Snapshot:
     taken: tuple[Service, ...] = ()
     objects: tuple[ManagedObject, ...] = ()
     pods: tuple[GatewayPod, ...] = ()
-    rivals: tuple[ConflictingModel, ...] = ()
-    elder: ModelKey | None = None
+    conflicting: tuple[ConflictingModel, ...] = ()
+    owner_by_age: ModelKey | None = None
     local: LocalHealth = NO_PODS
     autoscaler: str | None = None
 
@@ -70,7 +70,7 @@ class Snapshot:
             self.taken,
             self.objects,
             self.pods,
-            self.rivals,
+            self.conflicting,
             self.plan,
         )
 
@@ -102,15 +102,17 @@ def absence(spec: OffloadSpec, seen: Snapshot) -> Missing | None:
     """Say why the model is to have no gateway; None if it is to have one."""
     if not spec.enabled:
         return Missing(Reason.DISABLED, "spec.enabled is false: everything is served locally")
-    if seen.elder is not None and spec.service is not None:
-        message = f"Service {spec.service.name} is taken over by ModelDeployment {seen.elder.name}, which is older"
+    if seen.owner_by_age is not None and spec.service is not None:
+        message = (
+            f"Service {spec.service.name} is taken over by ModelDeployment {seen.owner_by_age.name}, which is older"
+        )
         return Missing(Reason.SERVICE_HELD, message)
     return None
 
 
 def in_force(seen: Snapshot) -> OffloadSpec | None:
     """Give the spec that is decided for: none where another model has the Service."""
-    return seen.model.spec if seen.elder is None else None
+    return seen.model.spec if seen.owner_by_age is None else None
 
 
 def gateway_state(seen: Snapshot, *, problem: Missing | None, service: ServiceState | None) -> GatewayState:

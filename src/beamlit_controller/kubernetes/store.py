@@ -204,7 +204,7 @@ class Store:
         namespace = spec.key.namespace
         service = self.service(namespace, spec.service.name) if spec.service else None
         named = self.pods.named_ports(namespace, service.pods) if service and service.selector else ()
-        rivals = tuple(self._rivals(spec.key, service)) if service else ()
+        conflicting = tuple(self._rivals(spec.key, service)) if service else ()
         return Snapshot(
             stored=common.stored,
             model=common.model,
@@ -213,8 +213,8 @@ class Store:
             taken=common.taken,
             objects=common.objects,
             pods=common.pods,
-            rivals=rivals,
-            elder=_elder(common.stored, spec, rivals),
+            conflicting=conflicting,
+            owner_by_age=_elder(common.stored, spec, conflicting),
             local=self._health(spec, service),
             autoscaler=self._autoscalers.of(spec.key, spec.source),
         )
@@ -235,12 +235,12 @@ def _wants(model: KnownModel) -> bool:
     return model.spec is not None and model.spec.enabled and model.spec.routing is RoutingMode.TAKEOVER
 
 
-def _elder(stored: Stored, spec: OffloadSpec, rivals: Iterable[ConflictingModel]) -> ModelKey | None:
+def _elder(stored: Stored, spec: OffloadSpec, conflicting: Iterable[ConflictingModel]) -> ModelKey | None:
     """Name the model that has the Service instead of this one: the oldest of those that want it."""
     if not spec.enabled or spec.routing is not RoutingMode.TAKEOVER:
         return None
     older = [
-        each for each in rivals if each.wants and (each.created, each.key.name) < (stored.created, stored.key.name)
+        each for each in conflicting if each.wants and (each.created, each.key.name) < (stored.created, stored.key.name)
     ]
     return min(older, key=lambda each: (each.created, each.key.name)).key if older else None
 

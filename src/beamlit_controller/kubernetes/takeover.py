@@ -42,7 +42,7 @@ class Action(Enum):
 class Observation:
     """What is known. `value` is the model's own, `others` those of other models that may have the Service.
 
-    `barred` says why the Service must not be taken at all, and `waits` why not yet. `down` is for how long no pod of the
+    `blocked` says why the Service must not be taken at all, and `waits` why not yet. `down` is for how long no pod of the
     gateway has been ready; `up` for how long all of them are since then, None if they never failed.
     """
 
@@ -52,7 +52,7 @@ class Observation:
     pods: Collection[GatewayPod]
     now: datetime
     others: Collection[str] = ()
-    barred: Missing | None = None
+    blocked: Missing | None = None
     waits: Missing | None = None
     down: timedelta | None = None
     up: timedelta | None = None
@@ -107,8 +107,8 @@ def _kept(seen: Observation) -> TakeoverDecision:
             f"Service {service.name} selects the gateway, and nothing tells what it selected before: write its selector"
         )
         return TakeoverDecision(Action.NOTHING, taken=True, why=Missing(Reason.SERVICE_UNSUITABLE, unknown))
-    if seen.barred is not None:
-        return TakeoverDecision(Action.GIVE_BACK, taken=False, why=seen.barred, reverted=service.noted.reverted)
+    if seen.blocked is not None:
+        return TakeoverDecision(Action.GIVE_BACK, taken=False, why=seen.blocked, reverted=service.noted.reverted)
     if any(is_up(pod, service, seen.value) and not offers(pod, service) for pod in pods):
         why = Missing(
             Reason.GATEWAY_STARTING, "given back: a pod of the gateway does not serve all ports of the Service yet"
@@ -133,9 +133,9 @@ def _free(seen: Observation) -> TakeoverDecision:
     """Decide for a Service that is not ours now."""
     service = seen.service
     if any(value in seen.others for _, value in service.present):
-        return TakeoverDecision(Action.NOTHING, taken=False, why=seen.barred or _held_by_another(service))
+        return TakeoverDecision(Action.NOTHING, taken=False, why=seen.blocked or _held_by_another(service))
     reverted = _reverted(seen)
-    waits = seen.barred or _contested(service, reverted) or _failed(seen) or seen.waits or _recovering(seen)
+    waits = seen.blocked or _contested(service, reverted) or _failed(seen) or seen.waits or _recovering(seen)
     if waits is None:
         why = Missing(Reason.SERVICE_TAKEN, f"Service {service.name} is led through the gateway")
         return TakeoverDecision(Action.TAKE, taken=True, why=why, reverted=reverted)
@@ -187,9 +187,9 @@ def _recovering(seen: Observation) -> Missing | None:
 def _again(seen: Observation, waits: Missing, reverted: Iterable[datetime]) -> timedelta | None:
     if waits.reason is Reason.SERVICE_CONTESTED:
         return max(min(tuple(reverted)[-REVERTS:]) + WITHIN - seen.now, timedelta(seconds=1))
-    if seen.barred is None and seen.waits is None and seen.up is not None:
+    if seen.blocked is None and seen.waits is None and seen.up is not None:
         return WELL - seen.up
-    return timedelta(seconds=1) if seen.barred is None else None
+    return timedelta(seconds=1) if seen.blocked is None else None
 
 
 def readiness(

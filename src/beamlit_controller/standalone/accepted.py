@@ -74,7 +74,7 @@ class AcceptanceCheck:
         while True:
             given = self._written.value
             await self._until_taken(given, specs)
-            await self._written.other_than(given)
+            await self._written.changed_from(given)
 
     async def _until_taken(self, given: Versions, specs: Latest[OffloadSpec]) -> None:
         clock = asyncio.get_running_loop()

@@ -58,7 +58,7 @@ class Admin:
         answer = await self._request("GET", f"/stats?format=json&filter=^http\\.front\\.{name}$")
         return _read(answer, lambda page: sum(int(stat["value"]) for stat in page["stats"] if "value" in stat))
 
-    async def figures(self, only: str) -> str:
+    async def stats(self, only: str) -> str:
         """Give the figures whose names match, as Prometheus reads them."""
         answer = await self._request("GET", f"/stats/prometheus?filter={quote(only)}")
         return answer.text

@@ -91,10 +91,10 @@ class Folder:
         """Give all valid specs, now and whenever one of them changed."""
         seen = self._manifests.value
         while not seen.known:
-            seen = await self._manifests.other_than(seen)
+            seen = await self._manifests.changed_from(seen)
         yield seen.specs
         while True:
-            before, seen = seen, await self._manifests.other_than(seen)
+            before, seen = seen, await self._manifests.changed_from(seen)
             if seen.specs != before.specs:
                 yield seen.specs
 

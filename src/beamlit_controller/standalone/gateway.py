@@ -169,7 +169,7 @@ class Gateway:
             seen = specs.value
             if self._write(seen):
                 backoff.reset()
-                await specs.other_than(seen)
+                await specs.changed_from(seen)
             else:
                 await _pause(backoff.next(), specs, seen)
 
@@ -221,7 +221,7 @@ async def _pause(seconds: float, specs: Latest[OffloadSpec], seen: OffloadSpec) 
     """Wait so long, or until the spec changes: a new one may be the cure."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            await specs.other_than(seen)
+            await specs.changed_from(seen)
 
 
 async def _within(seconds: float, hurry: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:

@@ -16,7 +16,7 @@ BOOTSTRAP = "bootstrap.json"
 class GatewayTemplate:
     """What a gateway is made of: its files by name, its command line (with the path of `bootstrap.json` as one argument).
 
-    `figures` names what is read of the gateway's counts, `attempts` and `traffic` understand it, and `seen` is told what came
+    `stats` names what is read of the gateway's counts, `attempts` and `traffic` understand it, and `seen` is told what came
     of the requests, or None for a gateway that does not answer. `secrets` are
     the folders without which Envoy refuses what leads to the remote: it can't watch what is not there.
     """
@@ -24,7 +24,7 @@ class GatewayTemplate:
     files: Callable[[OffloadSpec, Path], Mapping[str, str]]
     command: Callable[[Path], Sequence[str]]
     secrets: Callable[[OffloadSpec], Sequence[Path]]
-    figures: str
+    stats: str
     attempts: Callable[[str], Attempts]
     traffic: Callable[[str], Counted] = lambda _: traffic.NOTHING
     seen: Callable[[ModelKey, Counted | None], None] = lambda _key, _counted: None

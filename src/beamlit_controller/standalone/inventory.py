@@ -18,7 +18,7 @@ class Endpoints:
         self._services = services
         self._ejected = ejected
 
-    async def survey(self, spec: OffloadSpec) -> WorkloadSnapshot:
+    async def snapshot_of(self, spec: OffloadSpec) -> WorkloadSnapshot:
         """Tell the endpoints as pods; their number is the number of replicas."""
         down, serving = self._ejected(spec.key), self.of(spec)
         pods = tuple(_pod(name, down) for name in self.metrics_of(spec) or serving)

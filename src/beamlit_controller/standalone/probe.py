@@ -112,7 +112,7 @@ class Probe:
             self.remote = Judged()
             return True
         try:
-            page = await self._admin.figures(self._shape.figures)
+            page = await self._admin.stats(self._shape.stats)
             judged = remote_health.judge(spec.remote, self.remote, self._shape.attempts(page))
             self._shape.seen(self._key, self._shape.traffic(page))
             self.ejected = await self._admin.ejected(LOCAL)

@@ -1,4 +1,4 @@
-"""The cluster mode, run: what every replica runs, and what the leader runs beside it. `parts` wires them."""
+"""The cluster mode, run: what every replica runs, and what the leader runs beside it. `cluster_parts` connects them."""
 
 import asyncio
 import socket
@@ -26,24 +26,26 @@ from beamlit_controller.wiring.cluster_parts import ReplicaParts
 log = structlog.stdlib.get_logger()
 
 
-async def cluster(given: ClusterOptions) -> None:
+async def cluster(options: ClusterOptions) -> None:
     """Run until SIGTERM or SIGINT; then stop deciding, give up the lease, and leave the gateways serving."""
     with common.signals() as (stop, _):
         async with AsyncExitStack() as resources:
-            await _serve(given, resources, stop)
+            await _serve(options, resources, stop)
     log.info("stopped: gateways serve on with their last share")
 
 
-async def _serve(given: ClusterOptions, resources: AsyncExitStack, stop: asyncio.Event) -> None:
+async def _serve(options: ClusterOptions, resources: AsyncExitStack, stop: asyncio.Event) -> None:
     """Wire the parts and run them until told to stop. A part that dies ends the process: it is started again, all anew."""
-    parts = await composed.build(given, resources)
-    listener = resources.enter_context(web.bind(given.web_listen))
+    parts = await composed.build(options, resources)
+    listener = resources.enter_context(web.bind(options.web_listen))
     async with asyncio.TaskGroup() as group:
-        serving = [group.create_task(run, name=name) for name, run in _on_every_replica(given, parts, listener)]
-        election = [group.create_task(parts.lease.run(), name="lease")] if given.settings.enable_leader_election else []
-        leads = partial(lead, given, parts)
+        serving = [group.create_task(run, name=name) for name, run in _on_every_replica(options, parts, listener)]
+        election = (
+            [group.create_task(parts.lease.run(), name="lease")] if options.settings.enable_leader_election else []
+        )
+        leads = partial(lead, options, parts)
         leading = group.create_task(while_leading(parts.lease, leads) if election else leads(), name="leading")
-        log.info("running", identity=given.identity, namespaces=list(given.settings.namespaces) or "all")
+        log.info("running", identity=options.identity, namespaces=list(options.settings.namespaces) or "all")
         await stop.wait()
         # First nobody decides any more, then the lease may go.
         for tasks in ([leading], election, serving):
@@ -54,10 +56,10 @@ async def _serve(given: ClusterOptions, resources: AsyncExitStack, stop: asyncio
 
 
 def _on_every_replica(
-    given: ClusterOptions, parts: ReplicaParts, listener: socket.socket
+    options: ClusterOptions, parts: ReplicaParts, listener: socket.socket
 ) -> tuple[tuple[str, Coroutine[Any, Any, None]], ...]:
     """Give what every replica runs, the leader or not."""
-    secrets = given.shares.secrets
+    secrets = options.shares.secrets
     certificate = Certificate(secrets / CERTIFICATE, secrets / KEY)
     return (
         # In: the API server. Out: the store.
@@ -66,17 +68,17 @@ def _on_every_replica(
         ("last good specs", _synced(parts.watches, parts.last_good.run)),
         # In: statuses in the store. Out: what gateways are told.
         ("weights", _synced(parts.watches, parts.weights.run)),
-        ("rtds", _synced(parts.watches, partial(_serve_gateways, parts.shares, given.shares, certificate))),
+        ("rtds", _synced(parts.watches, partial(_serve_gateways, parts.shares, options.shares, certificate))),
         ("web", web.run(parts.shown.site, listener)),
     )
 
 
-async def lead(given: ClusterOptions, parts: ReplicaParts) -> None:
+async def lead(options: ClusterOptions, parts: ReplicaParts) -> None:
     """Decide, record and keep, until we lead no more."""
-    log.info("leading", identity=given.identity)
+    log.info("leading", identity=options.identity)
     await parts.watches.wait_synced()
     parts.rounds.clear()
-    period = partial(api_settings.period, settings=given.settings)
+    period = partial(api_settings.period, settings=options.settings)
     sinks = (parts.rounds, *parts.shown.sinks, LogSink())
     loops = LoopDependencies(parts.sensor, sinks, parts.clock, period)
     try:
@@ -93,16 +95,16 @@ async def lead(given: ClusterOptions, parts: ReplicaParts) -> None:
         for key in parts.store.model_keys():
             for sink in parts.shown.sinks:
                 sink.forget(key)
-        log.info("not leading any more", identity=given.identity)
+        log.info("not leading any more", identity=options.identity)
 
 
 async def while_leading(lease: Lease, lead: Callable[[], Awaitable[None]]) -> None:
     """Lead whenever the lease is ours."""
     while True:
-        await lease.leading.other_than(seen=False)
+        await lease.leading.changed_from(seen=False)
         async with asyncio.TaskGroup() as group:
             work = group.create_task(_coroutine(lead))
-            await lease.leading.other_than(seen=True)
+            await lease.leading.changed_from(seen=True)
             work.cancel()
 
 

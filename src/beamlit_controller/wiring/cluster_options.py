@@ -12,12 +12,12 @@ CERTIFICATE: Final = "tls.crt"
 KEY: Final = "tls.key"
 AUTHORITY: Final = "ca.crt"
 TOKEN_KEY: Final = "token.key"  # noqa: S105 - a file's name
-"""The files of the share server's Secret."""
+"""The files of the RTDS server's Secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class RtdsAddress:
-    """Where the share server listens, where gateways find it, and the folder with its certificate, CA and token key."""
+    """Where the RTDS server listens, where gateways find it, and the folder with its certificate, CA and token key."""
 
     listen: str
     reached_at: str

@@ -72,10 +72,10 @@ class Surroundings:
     meters: Meters
 
 
-async def build(given: ClusterOptions, resources: AsyncExitStack) -> ReplicaParts:
+async def build(options: ClusterOptions, resources: AsyncExitStack) -> ReplicaParts:
     """Wire all parts. What has to be closed again is left to `resources`."""
-    server = await resources.enter_async_context(ApiServer(api_server.configuration(given.kubeconfig)))
-    store = Store(partial(translate.read, settings=given.settings), Changes())
+    server = await resources.enter_async_context(ApiServer(api_server.configuration(options.kubeconfig)))
+    store = Store(partial(translate.read, settings=options.settings), Changes())
     clock = AnchoredClock()
     meters = Meters(clock)
     path = f"/stats/prometheus?{urlencode({'filter': remote_stats.FILTER})}"
@@ -83,20 +83,20 @@ async def build(given: ClusterOptions, resources: AsyncExitStack) -> ReplicaPart
     outside = Surroundings(
         clock=clock,
         meters=meters,
-        sensor=await _sensor(given, server, store, resources, meters=meters),
+        sensor=await _sensor(options, server, store, resources, meters=meters),
         reach=await resources.enter_async_context(Reach(gateway_files.QUESTION)),
         remotes=await resources.enter_async_context(Remotes(store.models, store.owned, stats, store.changes)),
     )
-    return compose(given, server, store, outside)
+    return compose(options, server, store, outside)
 
 
-def compose(given: ClusterOptions, server: ApiServer, store: Store, outside: Surroundings) -> ReplicaParts:
+def compose(options: ClusterOptions, server: ApiServer, store: Store, outside: Surroundings) -> ReplicaParts:
     """Wire all parts around an API server, what is known of it, and what else there is."""
-    lease = Lease(server, namespace=given.namespace, name=LEASE, identity=given.identity)
-    guarded = server.guarded(lease.held) if given.settings.enable_leader_election else server
-    tokens = Tokens((given.shares.secrets / TOKEN_KEY).read_bytes())
+    lease = Lease(server, namespace=options.namespace, name=LEASE, identity=options.identity)
+    guarded = server.guarded(lease.held) if options.settings.enable_leader_election else server
+    tokens = Tokens((options.shares.secrets / TOKEN_KEY).read_bytes())
     shares = RtdsServer(tokens)
-    watches = store.watches(server, given.settings.namespaces)
+    watches = store.watches(server, options.settings.namespaces)
     rounds = Rounds(store.changes)
     observer = Observer(outside.reach, outside.clock, rounds.readable)
     writer = StatusWriter(
@@ -105,10 +105,10 @@ def compose(given: ClusterOptions, server: ApiServer, store: Store, outside: Sur
         rounds=rounds,
         remotes=outside.remotes,
         minute=outside.meters.minute,
-        identity=given.identity,
+        identity=options.identity,
     )
-    egress = Egress(given.settings.gateways.denied_networks, given.namespace)
-    passes = GatewayPass(guarded, EnvoyFiles(given, tokens), observer, image=given.image, egress=egress)
+    egress = Egress(options.settings.gateways.denied_networks, options.namespace)
+    passes = GatewayPass(guarded, EnvoyFiles(options, tokens), observer, image=options.image, egress=egress)
     reconciler = Reconciler(guarded, store, gateway=passes, status=writer)
     return ReplicaParts(
         clock=outside.clock,
@@ -124,16 +124,16 @@ def compose(given: ClusterOptions, server: ApiServer, store: Store, outside: Sur
         reconciler=reconciler,
         orphans=Orphans(guarded, store),
         shown=cluster_web.site(
-            given, outside.clock, cluster_web.Sources(store, reconciler, shares, watches, lease, outside.meters)
+            options, outside.clock, cluster_web.Sources(store, reconciler, shares, watches, lease, outside.meters)
         ),
     )
 
 
 async def _sensor(
-    given: ClusterOptions, server: ApiServer, store: Store, resources: AsyncExitStack, *, meters: Meters
+    options: ClusterOptions, server: ApiServer, store: Store, resources: AsyncExitStack, *, meters: Meters
 ) -> Sensor:
     """Wire what reads the metrics."""
-    settings = given.settings
+    settings = options.settings
     discovery = Discovery(server)
     workloads = Workloads(server, discovery, store.service)
     endpoints = MetricEndpoints(store)

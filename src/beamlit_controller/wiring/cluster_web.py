@@ -47,12 +47,12 @@ class Sources:
     meters: Meters
 
 
-def site(given: ClusterOptions, clock: Clock, sources: Sources) -> WebParts:
+def site(options: ClusterOptions, clock: Clock, sources: Sources) -> WebParts:
     """Wire what is shown."""
     registry = prometheus_client.CollectorRegistry()
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # it carries no annotation
     exposition, metrics = Exposition(registry), MetricsSink(registry, sources.meters.minute)
-    _expose(exposition, given, sources)
+    _expose(exposition, options, sources)
     store = sources.store
     surroundings = ModelDetails(
         gateway=lambda key: _gateway(sources.reconciler, sources.shares, key),
@@ -60,20 +60,20 @@ def site(given: ClusterOptions, clock: Clock, sources: Sources) -> WebParts:
         minute=sources.meters.minute,
     )
     shown = ModelsSink(clock, surroundings)
-    pulse = Liveness(clock, max(common.STUCK, given.settings.period * 10))
+    pulse = Liveness(clock, max(common.STUCK, options.settings.period * 10))
     site = WebEndpoints(
         alive=lambda: _alive(pulse, sources.watches, sources.lease),
         ready=lambda: _ready(sources.watches),
         exposition=exposition,
         models=shown,
-        access=PageAccess(given.settings.page, given.settings.page_hosts),
+        access=PageAccess(options.settings.page, options.settings.page_hosts),
     )
     return WebParts(site, (metrics, shown, pulse, sources.meters))
 
 
-def _expose(exposition: Exposition, given: ClusterOptions, sources: Sources) -> None:
+def _expose(exposition: Exposition, options: ClusterOptions, sources: Sources) -> None:
     store, reconciler, shares = sources.store, sources.reconciler, sources.shares
-    elects = given.settings.enable_leader_election
+    elects = options.settings.enable_leader_election
     exposition.gauge(
         "beamlit_leader", "Whether this replica decides.", lambda: float(sources.lease.leading.value or not elects)
     )

@@ -53,8 +53,10 @@ class EnvoyFiles:
             admin=f"unix:{gateway_objects.ADMIN_SOCKET}",
             shares=self._given.shares.reached_at,
             local=(f"{local}:{place.local_port}",),
-            passed=tuple((f"{anywhere}:{number}", f"{local}:{number}") for _, number in place.ports.passed),
-            by_client=place.by_client,
+            tcp_passthrough=tuple(
+                (f"{anywhere}:{number}", f"{local}:{number}") for _, number in place.ports.tcp_passthrough
+            ),
+            client_ip_affinity=place.client_ip_affinity,
             secrets=gateway_objects.SECRETS_DIRECTORY,
             mounted=True,
             gateways=spec.gateway.replicas,

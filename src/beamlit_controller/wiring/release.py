@@ -34,22 +34,24 @@ LOOKS_EVERY = 0.5
 log = structlog.stdlib.get_logger()
 
 
-async def release(given: ClusterOptions, deployment: str, *, within: float) -> None:
+async def release(options: ClusterOptions, deployment: str, *, within: float) -> None:
     """Give everything back, before the controller is uninstalled: no gateway is left, and no request is lost.
 
     The controller's own Deployment is scaled to nothing first, and its lease taken, so that nobody builds anew what is
     removed here. Raises TimeoutError when it takes longer than `within` seconds.
     """
-    async with ApiServer(api_server.configuration(given.kubeconfig)) as server, asyncio.timeout(within):
+    async with ApiServer(api_server.configuration(options.kubeconfig)) as server, asyncio.timeout(within):
         if deployment:
-            await server.merge(paths.DEPLOYMENTS.path(given.namespace, deployment, "scale"), {"spec": {"replicas": 0}})
-        lease = Lease(server, namespace=given.namespace, name=LEASE, identity=given.identity)
+            await server.merge(
+                paths.DEPLOYMENTS.path(options.namespace, deployment, "scale"), {"spec": {"replicas": 0}}
+            )
+        lease = Lease(server, namespace=options.namespace, name=LEASE, identity=options.identity)
         async with asyncio.TaskGroup() as group:
             election = group.create_task(lease.run())
-            await lease.leading.other_than(seen=False)
-            namespaces = given.settings.namespaces or (None,)
+            await lease.leading.changed_from(seen=False)
+            namespaces = options.settings.namespaces or (None,)
             if await restore.has_models(server, namespaces[0]):
-                await _released(given, server.guarded(lease.held))
+                await _released(options, server.guarded(lease.held))
             else:
                 await _restored(server.guarded(lease.held), namespaces)
             election.cancel()
@@ -62,11 +64,11 @@ async def _restored(server: ApiServer, namespaces: Sequence[str | None]) -> None
             (log.info if well else log.warning)("released", service=said)
 
 
-async def _released(given: ClusterOptions, server: ApiServer) -> None:
+async def _released(options: ClusterOptions, server: ApiServer) -> None:
     """Treat every model as one that is deleted, until nothing of its gateway is there."""
     store = Store(_anywhere, Changes(), withdrawn=True)
-    watches = store.watches(server, given.settings.namespaces)
-    reconciler = _reconciler(given, server, store)
+    watches = store.watches(server, options.settings.namespaces)
+    reconciler = _reconciler(options, server, store)
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(watches.run())
         await watches.wait_synced()
@@ -78,9 +80,9 @@ async def _released(given: ClusterOptions, server: ApiServer) -> None:
             task.cancel()
 
 
-def _reconciler(given: ClusterOptions, server: ApiServer, store: Store) -> Reconciler:
+def _reconciler(options: ClusterOptions, server: ApiServer, store: Store) -> Reconciler:
     observer = Observer(Reach(gateway_files.QUESTION), AnchoredClock(), lambda _: None)
-    passes = GatewayPass(server, NoFiles(), observer, image=given.image, egress=Egress())
+    passes = GatewayPass(server, NoFiles(), observer, image=options.image, egress=Egress())
     return Reconciler(server, store, gateway=passes, status=NoStatus())
 
 
@@ -120,8 +122,8 @@ async def _gone(server: ApiServer, store: Store, key: ModelKey) -> None:
 def _anywhere(content: Mapping[str, object]) -> translate.Accepted | tuple[Rejected, ...]:
     """Read a model by no settings: what it says of a remote that is refused by now keeps no gateway."""
     spec = content.get("spec")
-    given = spec if isinstance(spec, Mapping) else {}
-    return translate.read({**content, "spec": {**given, "offloadingConfig": NOWHERE}}, UNBOUNDED)
+    options = spec if isinstance(spec, Mapping) else {}
+    return translate.read({**content, "spec": {**options, "offloadingConfig": NOWHERE}}, UNBOUNDED)
 
 
 NOWHERE = {"remoteBackend": {"host": "released.invalid"}}

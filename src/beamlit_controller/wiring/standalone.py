@@ -63,29 +63,29 @@ class StandaloneOptions:
     settings_file: Path | None = None
 
 
-async def standalone(given: StandaloneOptions) -> None:
+async def standalone(options: StandaloneOptions) -> None:
     """Run until SIGTERM or SIGINT; then drain, end the gateways and leave nothing behind. A second signal hurries.
 
     Other settings, and SIGHUP, start this program anew in the same process: the gateways serve on and are adopted.
     A part that dies before ends the process, and leaves the gateways serving for the next one. Raises StateError and OSError.
     """
-    if await _until_stopped(given):
+    if await _until_stopped(options):
         return
     log.info("starting anew with the settings as they are now; the gateways serve on")
     os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - what we were started as
 
 
-async def _until_stopped(given: StandaloneOptions) -> bool:
+async def _until_stopped(options: StandaloneOptions) -> bool:
     """Tell whether it is the end; else everything but the gateways has been given back, to be started anew."""
-    with state_folder.locked(given.state) as place, signals() as (stop, hurry), hangups(stop) as asked:
+    with state_folder.locked(options.state) as place, signals() as (stop, hurry), hangups(stop) as asked:
         clock = AnchoredClock()
         meters = Meters(clock)
-        gateways = Gateways(place.gateways, _shape(given.settings, meters))
-        until = Until(stop, asked, FollowedSettings(given.settings_file, given.settings))
+        gateways = Gateways(place.gateways, _shape(options.settings, meters))
+        until = Until(stop, asked, FollowedSettings(options.settings_file, options.settings))
         try:
             async with AsyncExitStack() as resources:
                 await _serve(
-                    given, place, clock=clock, gateways=gateways, meters=meters, resources=resources, until=until
+                    options, place, clock=clock, gateways=gateways, meters=meters, resources=resources, until=until
                 )
             if not stop.is_set():
                 return False
@@ -115,7 +115,7 @@ class Until:
 
 
 async def _serve(
-    given: StandaloneOptions,
+    options: StandaloneOptions,
     place: StateFolder,
     *,
     clock: AnchoredClock,
@@ -125,11 +125,11 @@ async def _serve(
     until: Until,
 ) -> None:
     """Wire the parts and run them until told to stop or to start anew. A part that dies ends them all, and leaves the gateways serving."""
-    settings = given.settings
+    settings = options.settings
     listener = resources.enter_context(_bound(settings))
     overrides = Overrides(place.overrides, clock)
     folder = Folder(
-        given.manifests,
+        options.manifests,
         kept=place.manifests,
         parse=partial(standalone_rules.parse, settings=settings),
         together=partial(standalone_rules.shared_listeners, settings=settings),
@@ -172,7 +172,7 @@ async def _serve(
             group.create_task(supervisor.run(folder, parts, memory), name="models"),
             group.create_task(web.run(site.site, listener), name="web"),
         ]
-        log.info("running", web=_where(listener), manifests=str(given.manifests), state=str(place.root))
+        log.info("running", web=_where(listener), manifests=str(options.manifests), state=str(place.root))
         ends = [group.create_task(until.stop.wait()), group.create_task(until.settings.changed(until.asked))]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for task in (*tasks, *ends):
@@ -194,7 +194,7 @@ def _shape(settings: Settings, meters: Meters) -> GatewayTemplate:
         files=partial(gateway_files, settings),
         command=_command,
         secrets=partial(_secret_folders, settings),
-        figures=remote_stats.FILTER,
+        stats=remote_stats.FILTER,
         attempts=remote_stats.attempts,
         traffic=remote_stats.traffic,
         seen=lambda key, counted: meters.feed(key, {"gateway": counted}),
@@ -203,17 +203,17 @@ def _shape(settings: Settings, meters: Meters) -> GatewayTemplate:
 
 def gateway_files(settings: Settings, spec: OffloadSpec, directory: Path) -> dict[str, str]:
     """Give a gateway's files. Its sockets are named from its own folder, where Envoy runs: no path is too long."""
-    given = settings.standalone
+    options = settings.standalone
     place = GatewayParams(
         node=str(spec.key),
         directory=str(directory),
-        front=str(given.listener(spec.key)),
-        stats=str(given.stats_listener(spec.key)),
+        front=str(options.listener(spec.key)),
+        stats=str(options.stats_listener(spec.key)),
         admin="unix:admin.sock",
         shares="unix:../../shares.sock",
         local=_endpoints(settings).of(spec),
         secrets=str(_secrets(settings)),
-        access_log=given.access_log and str(Path(given.access_log).absolute()),
+        access_log=options.access_log and str(Path(options.access_log).absolute()),
         descriptors=process.most_descriptors(),
     )
     return config.files(spec, place)
