@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import psutil
 
 from beamlit_controller.core import verdict
+from beamlit_controller.core.metric_spec import AverageValue, PodsMetric, ResourceMetric, SeriesSelector, Utilization
 from beamlit_controller.core.signals import (
     Container,
     LocalHealth,
@@ -21,15 +22,7 @@ from beamlit_controller.core.signals import (
     Scale,
     Signals,
 )
-from beamlit_controller.core.spec import (
-    AverageValue,
-    ModelKey,
-    OffloadSpec,
-    PodsMetric,
-    ResourceMetric,
-    SeriesSelector,
-    Utilization,
-)
+from beamlit_controller.core.spec import ModelKey, OffloadSpec
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 ROUNDS = 5

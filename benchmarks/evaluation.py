@@ -24,16 +24,9 @@ from beamlit_controller.controller.clock import AnchoredClock
 from beamlit_controller.controller.loop import LoopDependencies
 from beamlit_controller.controller.sensor import Sensor
 from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.metric_spec import ExternalMetric, MetricSpec, SeriesSelector, Value
 from beamlit_controller.core.signals import Sample
-from beamlit_controller.core.spec import (
-    ExternalMetric,
-    LocalService,
-    MetricSpec,
-    ModelKey,
-    OffloadSpec,
-    SeriesSelector,
-    Value,
-)
+from beamlit_controller.core.spec import LocalService, ModelKey, OffloadSpec
 from beamlit_controller.envoy.rtds import RtdsServer
 from beamlit_controller.envoy.rtds_sink import RtdsSink
 from beamlit_controller.standalone.inventory import Endpoints

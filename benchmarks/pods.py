@@ -12,7 +12,7 @@ import time
 
 import psutil
 
-from beamlit_controller.core.spec import Selector
+from beamlit_controller.core.metric_spec import Selector
 from beamlit_controller.kubernetes import pods
 
 PER_MODEL = 20

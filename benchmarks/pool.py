@@ -17,7 +17,8 @@ from fractions import Fraction
 
 from beamlit_controller.core import decision
 from beamlit_controller.core.decision import Decision
-from beamlit_controller.core.spec import Behavior, ExternalMetric, Mode, ModelKey, OffloadSpec, SeriesSelector, Value
+from beamlit_controller.core.metric_spec import ExternalMetric, SeriesSelector, Value
+from beamlit_controller.core.spec import Behavior, Mode, ModelKey, OffloadSpec
 from beamlit_controller.core.verdict import Assessed, Current, Judgement, Verdict
 
 START = datetime(2026, 6, 1, tzinfo=UTC)

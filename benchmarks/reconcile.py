@@ -29,8 +29,9 @@ from beamlit_controller.controller.clock import AnchoredClock
 from beamlit_controller.controller.ports import WorkloadSnapshot
 from beamlit_controller.controller.sensor import Sensor
 from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.metric_spec import MetricSpec
 from beamlit_controller.core.signals import LocalHealth, Sample, Scale
-from beamlit_controller.core.spec import MetricSpec, ModelKey, OffloadSpec
+from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.kubernetes import gateway_objects, managed_objects, models, paths, services
 from beamlit_controller.kubernetes.api_server import ApiError
 from beamlit_controller.kubernetes.gateway_objects import CONFIG_ANNOTATION, Image

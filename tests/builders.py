@@ -6,6 +6,15 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from beamlit_controller.core.metric_spec import (
+    AverageValue,
+    ExternalMetric,
+    PodsMetric,
+    ResourceMetric,
+    SeriesSelector,
+    Utilization,
+    Value,
+)
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import (
     Container,
@@ -20,17 +29,7 @@ from beamlit_controller.core.signals import (
     Scale,
     Signals,
 )
-from beamlit_controller.core.spec import (
-    AverageValue,
-    ExternalMetric,
-    ModelKey,
-    OffloadSpec,
-    PodsMetric,
-    ResourceMetric,
-    SeriesSelector,
-    Utilization,
-    Value,
-)
+from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.core.verdict import Assessed, Current, Judgement, Unread, Verdict
 
 Number = int | str | Decimal | Fraction

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from beamlit_controller.core.metric_spec import ObjectReference, Selector, SeriesSelector
 from beamlit_controller.core.signals import Missing, PodSamples, Sample
-from beamlit_controller.core.spec import ObjectReference, Selector, SeriesSelector
 from beamlit_controller.envoy import remote_stats
 from beamlit_controller.kubernetes import discovery, fields, metrics_answers, scale
 from beamlit_controller.prometheus import answer as prometheus

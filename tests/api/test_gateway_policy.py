@@ -7,7 +7,7 @@ import pytest
 from api.conftest import Mistakes, Read, settings
 from beamlit_controller.api import settings as settings_file
 from beamlit_controller.api.settings import Settings
-from beamlit_controller.core.spec import ExternalMetric
+from beamlit_controller.core.metric_spec import ExternalMetric
 
 REF = {"name": "db", "key": "password"}
 BACKEND = {"host": "api.example.com"}

@@ -12,7 +12,8 @@ from beamlit_controller.api import manifests
 from beamlit_controller.api import settings as settings_file
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.settings import Settings
-from beamlit_controller.core.spec import ExternalMetric, ModelKey, ResourceMetric, Utilization, Value
+from beamlit_controller.core.metric_spec import ExternalMetric, ResourceMetric, Utilization, Value
+from beamlit_controller.core.spec import ModelKey
 
 HEAD = "apiVersion: deployment.beamlit.com/v1alpha1\nkind: ModelDeployment\nmetadata: {name: NAME}\n"
 DOCUMENT = HEAD + "spec: {offloadingConfig: {remoteBackend: {host: a.b}}}\n"

@@ -7,8 +7,8 @@ import pytest
 
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.settings import Settings
-from beamlit_controller.core import spec
-from beamlit_controller.core.spec import AverageValue, MetricSpec, Utilization, Value
+from beamlit_controller.core import metric_spec
+from beamlit_controller.core.metric_spec import AverageValue, MetricSpec, Utilization, Value
 
 Mistakes = Callable[..., dict[str, str]]
 Read = Callable[..., Parsed]
@@ -61,7 +61,7 @@ def only(parsed: Parsed) -> MetricSpec:
     ],
 )
 def test_the_target_field_that_counts_is_the_one_that_the_hpa_looks_at(
-    read: Read, metric: dict[str, Any], target: spec.Target
+    read: Read, metric: dict[str, Any], target: metric_spec.Target
 ) -> None:
     assert only(read({"metrics": [metric]})).target == target
 
@@ -172,7 +172,7 @@ QUERY = "sum(rate(http_requests_total{code=~'5..'}[1m]))\n  / 100 % 7"
 def test_with_prometheus_the_name_may_be_any_query(read: Read, prometheus: Settings) -> None:
     metric = only(read({"metrics": [external(QUERY, type="Value", value=1)]}, settings=prometheus))
 
-    assert isinstance(metric, spec.ExternalMetric)
+    assert isinstance(metric, metric_spec.ExternalMetric)
     assert metric.metric.name == QUERY
 
 
@@ -320,11 +320,11 @@ def test_selectors_are_kept_whole(read: Read) -> None:
 
     metric = only(read({"metrics": [external(selector=selector, type="Value", value=1)]}))
 
-    assert isinstance(metric, spec.ExternalMetric)
-    assert metric.metric.selector == spec.Selector(
+    assert isinstance(metric, metric_spec.ExternalMetric)
+    assert metric.metric.selector == metric_spec.Selector(
         (("a", "1"), ("b", "2")),
         (
-            spec.Requirement("zone", spec.Operator.NOT_IN, ("x", "y")),
-            spec.Requirement("c", spec.Operator.EXISTS),
+            metric_spec.Requirement("zone", metric_spec.Operator.NOT_IN, ("x", "y")),
+            metric_spec.Requirement("c", metric_spec.Operator.EXISTS),
         ),
     )

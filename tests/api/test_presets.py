@@ -8,7 +8,7 @@ import pytest
 from beamlit_controller.api import presets
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.offloading import OffloadingConfig
-from beamlit_controller.core.spec import Aggregation, AverageValue, PodsMetric, SeriesSelector
+from beamlit_controller.core.metric_spec import Aggregation, AverageValue, PodsMetric, SeriesSelector
 
 Read = Callable[..., Parsed]
 HERE: dict[str, Any] = {

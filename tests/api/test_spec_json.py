@@ -7,25 +7,20 @@ from datetime import timedelta
 import pytest
 
 from beamlit_controller.api import spec_json
-from beamlit_controller.core.spec import (
-    ApiKey,
+from beamlit_controller.core.metric_spec import (
     AverageValue,
     ContainerResourceMetric,
     ExternalMetric,
-    HeaderMatch,
     ObjectMetric,
     ObjectReference,
     Operator,
-    PathPrefix,
-    RemoteBackend,
     Requirement,
-    Scheme,
-    SecretKey,
     Selector,
     SeriesSelector,
     Utilization,
     Value,
 )
+from beamlit_controller.core.spec import ApiKey, HeaderMatch, PathPrefix, RemoteBackend, Scheme, SecretKey
 from builders import CPU, QUEUE, RUNNING, spec
 
 

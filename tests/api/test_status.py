@@ -12,8 +12,7 @@ from beamlit_controller.api.status_models import LONGEST_MESSAGE, LONGEST_RECORD
 from beamlit_controller.core import cycle as core_cycle
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Change, Decision, begin
-from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.spec import (
+from beamlit_controller.core.metric_spec import (
     AverageValue,
     ContainerResourceMetric,
     ExternalMetric,
@@ -28,6 +27,7 @@ from beamlit_controller.core.spec import (
     Utilization,
     Value,
 )
+from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.verdict import Assessed, Current, Judgement, Unread, Verdict
 from builders import CPU, NOW, QUEUE, missing, signals, spec, verdict
 

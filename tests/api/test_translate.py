@@ -12,6 +12,7 @@ from beamlit_controller.api import manifests, remote
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.core import wording
+from beamlit_controller.core.metric_spec import ObjectReference
 from beamlit_controller.core.spec import (
     ApiKey,
     BasicCredential,
@@ -24,7 +25,6 @@ from beamlit_controller.core.spec import (
     Mode,
     ModelKey,
     OAuth,
-    ObjectReference,
     OnMetricsLoss,
     OnRemoteFailure,
     Overflow,

@@ -17,20 +17,10 @@ from beamlit_controller.api.problems import Problem
 from beamlit_controller.cli import screen
 from beamlit_controller.cli.explain import Failed, pick, report
 from beamlit_controller.core import cycle
+from beamlit_controller.core.metric_spec import ExternalMetric, Selector, SeriesSelector, Value
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import PodSamples, Reading
-from beamlit_controller.core.spec import (
-    Behavior,
-    ExternalMetric,
-    ModelKey,
-    OffloadSpec,
-    Ramp,
-    RemoteBackend,
-    Scheme,
-    Selector,
-    SeriesSelector,
-    Value,
-)
+from beamlit_controller.core.spec import Behavior, ModelKey, OffloadSpec, Ramp, RemoteBackend, Scheme
 from beamlit_controller.core.traffic import Counted, Minute
 from beamlit_controller.telemetry import models
 from beamlit_controller.telemetry.models import ModelDetails, ModelsSink

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import builders
-from beamlit_controller.core.spec import ExternalMetric, SeriesSelector, Value
+from beamlit_controller.core.metric_spec import ExternalMetric, SeriesSelector, Value
 from beamlit_controller.rehearsal import recorded
 from builders import NOW
 from cli.test_main import EXAMPLES, run

@@ -11,17 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from beamlit_controller.core import quantity
-from beamlit_controller.core.pods import Grace
-from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.signals import (
-    LocalHealth,
-    Missing,
-    Pod,
-    Reading,
-    Scale,
-    Signals,
-)
-from beamlit_controller.core.spec import (
+from beamlit_controller.core.metric_spec import (
     AverageValue,
     ContainerResourceMetric,
     ExternalMetric,
@@ -36,6 +26,16 @@ from beamlit_controller.core.spec import (
     SeriesSelector,
     Utilization,
     Value,
+)
+from beamlit_controller.core.pods import Grace
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import (
+    LocalHealth,
+    Missing,
+    Pod,
+    Reading,
+    Scale,
+    Signals,
 )
 from beamlit_controller.kubernetes import metrics_answers, pod_selector, pods
 

@@ -11,10 +11,7 @@ from typing import Any
 import pytest
 
 from beamlit_controller.core import pods, quantity, verdict
-from beamlit_controller.core.quantity import Family
-from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.signals import Missing, PodSample, PodSamples, Reading
-from beamlit_controller.core.spec import (
+from beamlit_controller.core.metric_spec import (
     ContainerResourceMetric,
     ExternalMetric,
     MetricSpec,
@@ -24,6 +21,9 @@ from beamlit_controller.core.spec import (
     Utilization,
     Value,
 )
+from beamlit_controller.core.quantity import Family
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing, PodSample, PodSamples, Reading
 from beamlit_controller.core.verdict import Assessed, Unread
 from builders import spec
 from conformance import adapter

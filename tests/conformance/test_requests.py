@@ -12,9 +12,10 @@ from lightkube.config.kubeconfig import KubeConfig
 from lightkube.config.models import Cluster, User
 
 from beamlit_controller.core import verdict
+from beamlit_controller.core.metric_spec import ObjectMetric, ObjectReference
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, PodSamples, Reading, Signals
-from beamlit_controller.core.spec import ModelKey, ObjectMetric, ObjectReference, OffloadSpec
+from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.core.verdict import Assessed, Unread
 from beamlit_controller.kubernetes import discovery, pods
 from beamlit_controller.kubernetes.api_server import ApiServer

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from beamlit_controller.core import quantity
-from beamlit_controller.core.spec import Value
+from beamlit_controller.core.metric_spec import Value
 from conformance import adapter, empties, judge
 from conformance.adapter import InexpressibleError, Json
 

@@ -18,9 +18,10 @@ from beamlit_controller.controller.sensor import Sensor
 from beamlit_controller.core import decision
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision, Timers
+from beamlit_controller.core.metric_spec import MetricSpec
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import LocalHealth, Missing, Reading, Scale
-from beamlit_controller.core.spec import Behavior, MetricSpec, ModelKey, OffloadSpec
+from beamlit_controller.core.spec import Behavior, ModelKey, OffloadSpec
 from beamlit_controller.core.verdict import Unread
 from builders import NOW, QUEUE, pods, sample, spec
 

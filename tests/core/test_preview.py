@@ -8,16 +8,9 @@ import pytest
 
 from beamlit_controller.core import cycle, preview
 from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.metric_spec import ExternalMetric, SeriesSelector, Value
 from beamlit_controller.core.signals import Reading
-from beamlit_controller.core.spec import (
-    Behavior,
-    ExternalMetric,
-    Mode,
-    OnMetricsLoss,
-    Override,
-    SeriesSelector,
-    Value,
-)
+from beamlit_controller.core.spec import Behavior, Mode, OnMetricsLoss, Override
 from builders import CPU, NOW, QUEUE, RUNNING, missing, pod_samples, sample, signals, spec
 
 HALF = Behavior(percentage=50)

@@ -8,18 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beamlit_controller.core import replay
-from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.replay import Recording
-from beamlit_controller.core.spec import (
+from beamlit_controller.core.metric_spec import (
     AverageValue,
-    Behavior,
     ContainerResourceMetric,
     MetricSpec,
-    Mode,
-    Override,
     ResourceMetric,
     Utilization,
 )
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.replay import Recording
+from beamlit_controller.core.spec import Behavior, Mode, Override
 from builders import CPU, NOW, QUEUE, RUNNING, spec
 
 STEP = timedelta(seconds=15)

@@ -11,17 +11,10 @@ from hypothesis import strategies as st
 
 from beamlit_controller.core import cycle
 from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.metric_spec import AverageValue, PodsMetric, SeriesSelector, Utilization, Value
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Reading
-from beamlit_controller.core.spec import (
-    AverageValue,
-    Behavior,
-    OffloadSpec,
-    PodsMetric,
-    SeriesSelector,
-    Utilization,
-    Value,
-)
+from beamlit_controller.core.spec import Behavior, OffloadSpec
 from beamlit_controller.core.trigger import Trigger
 from builders import CPU, NOW, QUEUE, container, missing, pod, pod_samples, sample, signals, spec
 

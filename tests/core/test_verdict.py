@@ -9,12 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from beamlit_controller.core import verdict
-from beamlit_controller.core.pods import Grace
-from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.signals import Missing, PodSamples, Reading, Ready, Scale, Signals
-from beamlit_controller.core.spec import (
+from beamlit_controller.core.metric_spec import (
     AverageValue,
-    Behavior,
     ContainerResourceMetric,
     ExternalMetric,
     MetricSpec,
@@ -26,6 +22,10 @@ from beamlit_controller.core.spec import (
     Utilization,
     Value,
 )
+from beamlit_controller.core.pods import Grace
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing, PodSamples, Reading, Ready, Scale, Signals
+from beamlit_controller.core.spec import Behavior
 from beamlit_controller.core.verdict import Assessed, Current, Judgement, Unread
 from builders import CPU, NOW, QUEUE, RUNNING, container, missing, pod, pod_samples, pods, sample, signals, spec
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 import pytest
 
 from beamlit_controller.core import wording
-from beamlit_controller.core.spec import (
+from beamlit_controller.core.metric_spec import (
     ContainerResourceMetric,
     MetricSpec,
     ObjectMetric,

@@ -20,10 +20,11 @@ from beamlit_controller.controller.changes import Changes
 from beamlit_controller.controller.meters import Meters
 from beamlit_controller.controller.ports import WorkloadSnapshot
 from beamlit_controller.controller.sensor import Sensor
+from beamlit_controller.core.metric_spec import MetricSpec
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.remote_health import RemoteReady
 from beamlit_controller.core.signals import LocalHealth, Missing, Reading, Sample, Scale
-from beamlit_controller.core.spec import MetricSpec, ModelKey, OffloadSpec
+from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.kubernetes.gateway_objects import Image
 from beamlit_controller.kubernetes.managed_objects import GatewayPod
 from beamlit_controller.kubernetes.store import Store

@@ -12,6 +12,7 @@ from inline_snapshot import external_file
 
 import builders
 from beamlit_controller.api.gateway_bounds import DENIED_NETWORKS
+from beamlit_controller.core.metric_spec import Selector
 from beamlit_controller.core.spec import (
     ApiKey,
     GatewaySpec,
@@ -23,7 +24,6 @@ from beamlit_controller.core.spec import (
     RoutingMode,
     Scheme,
     SecretKey,
-    Selector,
 )
 from beamlit_controller.kubernetes import desired, gateway_objects
 from beamlit_controller.kubernetes.egress import Egress

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from beamlit_controller.api import translate
 from beamlit_controller.api.settings import Settings
-from beamlit_controller.core.spec import ModelKey, Selector
+from beamlit_controller.core.metric_spec import Selector
+from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.kubernetes import autoscalers, managed_objects, models, paths, pods, services
 from beamlit_controller.kubernetes.api_server import Json, Query
 from beamlit_controller.kubernetes.autoscalers import Autoscalers

@@ -10,20 +10,19 @@ from lightkube.config.kubeconfig import KubeConfig
 from lightkube.config.models import Cluster, User
 
 import builders
-from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.signals import LocalHealth, Missing, PodSamples, Reading, Sample, Scale
-from beamlit_controller.core.spec import (
+from beamlit_controller.core.metric_spec import (
     AverageValue,
     ExternalMetric,
-    LocalService,
     MetricSpec,
     ObjectMetric,
     ObjectReference,
-    OffloadSpec,
     PodsMetric,
     SeriesSelector,
     Value,
 )
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import LocalHealth, Missing, PodSamples, Reading, Sample, Scale
+from beamlit_controller.core.spec import LocalService, OffloadSpec
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
 from beamlit_controller.kubernetes.discovery import Discovery
 from beamlit_controller.kubernetes.inventory import ClusterInventory

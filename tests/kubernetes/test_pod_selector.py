@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beamlit_controller.core.spec import Operator, Requirement, Selector
+from beamlit_controller.core.metric_spec import Operator, Requirement, Selector
 from beamlit_controller.kubernetes import pod_selector
 
 KEYS = st.sampled_from(["app", "tier", "example.com/role", "a"])

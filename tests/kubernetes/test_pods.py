@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beamlit_controller.core.metric_spec import Operator, Requirement, Selector
 from beamlit_controller.core.signals import Container, Pod
-from beamlit_controller.core.spec import Operator, Requirement, Selector
 from beamlit_controller.kubernetes import pods
 from beamlit_controller.kubernetes.pods import KnownPod, Pods
 

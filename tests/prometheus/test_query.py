@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from beamlit_controller.core.metric_spec import Operator, Requirement, Selector, SeriesSelector
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.core.spec import Operator, Requirement, Selector, SeriesSelector
 from beamlit_controller.prometheus import query
 
 STALE_AFTER = timedelta(seconds=90)

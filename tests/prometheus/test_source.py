@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 import builders
+from beamlit_controller.core.metric_spec import ExternalMetric, Selector, SeriesSelector, Value
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, Reading, Sample
-from beamlit_controller.core.spec import ExternalMetric, ModelKey, Selector, SeriesSelector, Value
+from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.prometheus.connection import Connection, HttpBasicAuth, TlsFiles
 from beamlit_controller.prometheus.source import PrometheusSource
 from fakes import http

@@ -8,19 +8,10 @@ from pathlib import Path
 import pytest
 
 import builders
+from beamlit_controller.core.metric_spec import AverageValue, PodsMetric, SeriesSelector
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, PodSample, PodSamples, Reading
-from beamlit_controller.core.spec import (
-    AverageValue,
-    BasicCredential,
-    MetricService,
-    ModelKey,
-    PodsMetric,
-    RemoteTls,
-    Scheme,
-    SecretKey,
-    SeriesSelector,
-)
+from beamlit_controller.core.spec import BasicCredential, MetricService, ModelKey, RemoteTls, Scheme, SecretKey
 from beamlit_controller.scrape.source import ScrapeSource
 from fakes import http
 from fakes.tls import Authority

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics import exposition as openmetrics
 
 import builders
+from beamlit_controller.core.metric_spec import Aggregation, Operator, Requirement, Selector, SeriesSelector
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.core.spec import Aggregation, Operator, Requirement, Selector, SeriesSelector
 from beamlit_controller.scrape import exposition
 from beamlit_controller.scrape.exposition import Page, Total
 

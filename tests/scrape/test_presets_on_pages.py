@@ -8,7 +8,7 @@ import pytest
 
 import builders
 from beamlit_controller.api.presets import PRESETS
-from beamlit_controller.core.spec import PodsMetric
+from beamlit_controller.core.metric_spec import PodsMetric
 from beamlit_controller.scrape import exposition
 from beamlit_controller.scrape.exposition import Page, Total
 

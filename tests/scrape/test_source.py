@@ -11,17 +11,10 @@ from typing import Any
 import pytest
 
 import builders
+from beamlit_controller.core.metric_spec import AverageValue, PodsMetric, Selector, SeriesSelector
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, PodSample, PodSamples, Reading
-from beamlit_controller.core.spec import (
-    AverageValue,
-    MetricService,
-    ModelKey,
-    OffloadSpec,
-    PodsMetric,
-    Selector,
-    SeriesSelector,
-)
+from beamlit_controller.core.spec import MetricService, ModelKey, OffloadSpec
 from beamlit_controller.scrape import source as scrape
 from beamlit_controller.scrape.source import ScrapeSource
 from fakes import http

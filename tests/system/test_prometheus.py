@@ -9,16 +9,9 @@ import pytest
 import pytest_asyncio
 
 import builders
+from beamlit_controller.core.metric_spec import ExternalMetric, Operator, Requirement, Selector, SeriesSelector, Value
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, Reading, Sample
-from beamlit_controller.core.spec import (
-    ExternalMetric,
-    Operator,
-    Requirement,
-    Selector,
-    SeriesSelector,
-    Value,
-)
 from beamlit_controller.prometheus.connection import Connection
 from beamlit_controller.prometheus.source import PrometheusSource
 from fakes import http

@@ -11,9 +11,10 @@ from prometheus_client.parser import text_string_to_metric_families as text_form
 from beamlit_controller.core import cycle
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
+from beamlit_controller.core.metric_spec import ExternalMetric, SeriesSelector, Value
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import PodSamples, Signals
-from beamlit_controller.core.spec import Behavior, ExternalMetric, ModelKey, SeriesSelector, Value
+from beamlit_controller.core.spec import Behavior, ModelKey
 from beamlit_controller.core.traffic import Counted, Minute
 from beamlit_controller.telemetry.exposition import Exposition
 from beamlit_controller.telemetry.metrics import LONGEST_LABEL, MetricsSink

@@ -15,16 +15,8 @@ from beamlit_controller.api.problems import Problem
 from beamlit_controller.controller.ports import Clock
 from beamlit_controller.core import cycle
 from beamlit_controller.core.decision import Decision
-from beamlit_controller.core.spec import (
-    Behavior,
-    ExternalMetric,
-    ModelKey,
-    OffloadSpec,
-    RemoteBackend,
-    Scheme,
-    SeriesSelector,
-    Value,
-)
+from beamlit_controller.core.metric_spec import ExternalMetric, SeriesSelector, Value
+from beamlit_controller.core.spec import Behavior, ModelKey, OffloadSpec, RemoteBackend, Scheme
 from beamlit_controller.telemetry import page, web
 from beamlit_controller.telemetry.exposition import Exposition
 from beamlit_controller.telemetry.liveness import Check

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from beamlit_controller.core import printable, wording
+from beamlit_controller.core.metric_spec import AverageValue, MetricSpec
 from beamlit_controller.core.spec import (
-    AverageValue,
     Behavior,
     CookieStickiness,
-    MetricSpec,
     Mode,
     OffloadSpec,
     OnMetricsLoss,

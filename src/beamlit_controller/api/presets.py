@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from beamlit_controller.core.spec import (
+from beamlit_controller.core.metric_spec import (
     Aggregation,
     AverageValue,
     MetricSpec,

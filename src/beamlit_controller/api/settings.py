@@ -11,7 +11,8 @@ from beamlit_controller.api import addresses, documents, gateway_bounds, informe
 from beamlit_controller.api.addresses import Address
 from beamlit_controller.api.documents import Malformed
 from beamlit_controller.api.remote import RemoteBackendConfig
-from beamlit_controller.core.spec import ModelKey, OffloadSpec, PodsMetric, Rejected, SecretKey
+from beamlit_controller.core.metric_spec import PodsMetric
+from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected, SecretKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,22 +9,21 @@ from decimal import Decimal
 from pydantic.alias_generators import to_camel
 
 from beamlit_controller.core import wording
-from beamlit_controller.core.spec import (
+from beamlit_controller.core.metric_spec import (
     AverageValue,
     ContainerResourceMetric,
     ExternalMetric,
     MetricSpec,
     ObjectMetric,
-    OffloadSpec,
     Operator,
     PodsMetric,
-    RemoteBackend,
     Requirement,
     ResourceMetric,
     Selector,
     Utilization,
     Value,
 )
+from beamlit_controller.core.spec import OffloadSpec, RemoteBackend
 
 TYPES: Mapping[type[object], str] = {
     ResourceMetric: "Resource",

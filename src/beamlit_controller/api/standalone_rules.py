@@ -7,16 +7,15 @@ from beamlit_controller.api.addresses import Address
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.problems import Problem, like
 from beamlit_controller.api.settings import Settings
-from beamlit_controller.core.spec import (
+from beamlit_controller.core.metric_spec import (
     ContainerResourceMetric,
     ExternalMetric,
     MetricSpec,
     ObjectMetric,
-    OffloadSpec,
     PodsMetric,
-    Rejected,
     ResourceMetric,
 )
+from beamlit_controller.core.spec import OffloadSpec, Rejected
 
 _INSTEAD = "use a Pods metric with spec.metricServiceRef, or an External metric (a PromQL query, for one)"
 

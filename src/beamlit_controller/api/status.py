@@ -12,9 +12,7 @@ from beamlit_controller.core import minute as minutes
 from beamlit_controller.core import quantity
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
-from beamlit_controller.core.quantity import Family
-from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.spec import (
+from beamlit_controller.core.metric_spec import (
     ContainerResourceMetric,
     ExternalMetric,
     MetricSpec,
@@ -24,6 +22,8 @@ from beamlit_controller.core.spec import (
     Selector,
     SeriesSelector,
 )
+from beamlit_controller.core.quantity import Family
+from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.traffic import Minute
 from beamlit_controller.core.verdict import Assessed, Current, Unread
 

@@ -5,28 +5,28 @@ from collections.abc import Iterator
 from beamlit_controller.api import metrics, presets
 from beamlit_controller.api.metrics import MetricTarget
 from beamlit_controller.api.problems import Notice
-from beamlit_controller.core import quantity, spec
-from beamlit_controller.core.spec import AverageValue, Utilization, Value
+from beamlit_controller.core import metric_spec, quantity
+from beamlit_controller.core.metric_spec import AverageValue, Utilization, Value
 
 
-def metric(given: metrics.MetricSpec) -> spec.MetricSpec:
+def metric(given: metrics.MetricSpec) -> metric_spec.MetricSpec:
     """Give the metric that a MetricSpec stands for. It has been checked: the member of its type is there."""
     if given.resource:
-        return spec.ResourceMetric(given.resource.name, _per_pod(given.resource.target))
+        return metric_spec.ResourceMetric(given.resource.name, _per_pod(given.resource.target))
     if given.container_resource:
         source = given.container_resource
-        return spec.ContainerResourceMetric(source.name, source.container, _per_pod(source.target))
+        return metric_spec.ContainerResourceMetric(source.name, source.container, _per_pod(source.target))
     if given.pods:
         name, chosen = given.pods.metric.name, given.pods.metric.aggregation
-        aggregation = spec.Aggregation(chosen) if chosen else presets.aggregation(name)
+        aggregation = metric_spec.Aggregation(chosen) if chosen else presets.aggregation(name)
         target = AverageValue(_milli(given.pods.target.average_value))
-        return spec.PodsMetric(_identifier(given.pods.metric), target, aggregation)
+        return metric_spec.PodsMetric(_identifier(given.pods.metric), target, aggregation)
     if given.object:
         reference = given.object.described_object
-        described = spec.ObjectReference(reference.api_version or "v1", reference.kind, reference.name)
-        return spec.ObjectMetric(_identifier(given.object.metric), described, _by_type(given.object.target))
+        described = metric_spec.ObjectReference(reference.api_version or "v1", reference.kind, reference.name)
+        return metric_spec.ObjectMetric(_identifier(given.object.metric), described, _by_type(given.object.target))
     if given.external:
-        return spec.ExternalMetric(_identifier(given.external.metric), _total(given.external.chosen_target))
+        return metric_spec.ExternalMetric(_identifier(given.external.metric), _total(given.external.chosen_target))
     raise AssertionError("a checked MetricSpec has the member of its type")
 
 
@@ -65,7 +65,7 @@ def _milli(text: str | None) -> int:
     return quantity.parse(text or "0").milli
 
 
-def _counting(target: spec.Target) -> str:
+def _counting(target: metric_spec.Target) -> str:
     match target:
         case Utilization():
             return "averageUtilization"
@@ -97,15 +97,17 @@ def _target(given: metrics.MetricSpec) -> tuple[str, MetricTarget]:
     raise AssertionError("a checked MetricSpec has the member of its type")
 
 
-def _identifier(given: metrics.MetricIdentifier | metrics.ExternalMetricIdentifier) -> spec.SeriesSelector:
-    return spec.SeriesSelector(given.name, _selector(given.selector) if given.selector else spec.Selector())
+def _identifier(given: metrics.MetricIdentifier | metrics.ExternalMetricIdentifier) -> metric_spec.SeriesSelector:
+    return metric_spec.SeriesSelector(
+        given.name, _selector(given.selector) if given.selector else metric_spec.Selector()
+    )
 
 
-def _selector(given: metrics.LabelSelector) -> spec.Selector:
-    return spec.Selector(
+def _selector(given: metrics.LabelSelector) -> metric_spec.Selector:
+    return metric_spec.Selector(
         tuple(sorted(given.match_labels.items())),
         tuple(
-            spec.Requirement(each.key, spec.Operator(each.operator), tuple(each.values))
+            metric_spec.Requirement(each.key, metric_spec.Operator(each.operator), tuple(each.values))
             for each in given.match_expressions
         ),
     )

@@ -26,7 +26,7 @@ from beamlit_controller.api.remote import SecretKeySelector
 from beamlit_controller.api.request_rules import LeavingRequests, Requests
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.api.v1alpha1 import ModelDeployment
-from beamlit_controller.core import quantity, spec
+from beamlit_controller.core import metric_spec, quantity, spec
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
 
 
@@ -82,7 +82,9 @@ def _spec(deployment: ModelDeployment, settings: Settings) -> OffloadSpec:
     )
 
 
-def _metrics(config: offloading.OffloadingConfig, *, label: str | None, namespace: str) -> tuple[spec.MetricSpec, ...]:
+def _metrics(
+    config: offloading.OffloadingConfig, *, label: str | None, namespace: str
+) -> tuple[metric_spec.MetricSpec, ...]:
     """Give what was written, and after it what the preset stands for: places in messages count what was written."""
     written = tuple(_narrowed(targets.metric(each), label, namespace) for each in config.metrics)
     return (*written, *presets.metrics(config.preset, written)) if config.preset else written
@@ -92,9 +94,9 @@ def _namespace_label(settings: Settings) -> str | None:
     return settings.prometheus.namespace_label if settings.prometheus else None
 
 
-def _narrowed(metric: spec.MetricSpec, label: str | None, namespace: str) -> spec.MetricSpec:
+def _narrowed(metric: metric_spec.MetricSpec, label: str | None, namespace: str) -> metric_spec.MetricSpec:
     """Have a series of Prometheus carry the model's namespace. All matchers have to hold, so one of the author's own adds to it."""
-    if label is None or not isinstance(metric, spec.ExternalMetric):
+    if label is None or not isinstance(metric, metric_spec.ExternalMetric):
         return metric
     selector = metric.metric.selector
     labels = (*selector.match_labels, (label, namespace))
@@ -151,8 +153,8 @@ def _secret(given: SecretKeySelector) -> spec.SecretKey:
     return spec.SecretKey(given.name, given.key)
 
 
-def _source(given: v1alpha1.ModelSourceRef | None) -> spec.ObjectReference | None:
-    return spec.ObjectReference(given.api_version, given.kind, given.name) if given else None
+def _source(given: v1alpha1.ModelSourceRef | None) -> metric_spec.ObjectReference | None:
+    return metric_spec.ObjectReference(given.api_version, given.kind, given.name) if given else None
 
 
 def _overflow(given: offloading.OverflowConfig) -> spec.Overflow:

@@ -25,7 +25,7 @@ def envoy(manifest: Path, *, settings: SettingsFile = None, name: str | None = N
     name
         NAMESPACE/NAME, where the manifest has several models.
     """
-    from beamlit_controller.wiring import standalone as application  # noqa: PLC0415 - grpc is slow to import
+    from beamlit_controller.wiring import standalone_gateways  # noqa: PLC0415 - grpc is slow to import
 
     chosen = inputs.settings(settings)
     parsed = standalone_rules.parse(inputs.read(manifest), settings=chosen)
@@ -35,7 +35,7 @@ def envoy(manifest: Path, *, settings: SettingsFile = None, name: str | None = N
     if parsed.problems or len(specs) != 1:
         known = ", ".join(str(spec.key) for spec in parsed.specs) or "none"
         inputs.fail(f"{manifest}: expected one valid model" + (f" {name}" if name else "") + f"; valid are: {known}")
-    for file, text in application.gateway_files(chosen, specs[0], Path("gateway").absolute()).items():
+    for file, text in standalone_gateways.gateway_files(chosen, specs[0], Path("gateway").absolute()).items():
         print(f"--- # {file}\n{text}", end="")
 
 

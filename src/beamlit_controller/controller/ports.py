@@ -8,8 +8,9 @@ from typing import Protocol
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.flow import Flow
+from beamlit_controller.core.metric_spec import MetricSpec
 from beamlit_controller.core.signals import LocalHealth, Missing, Pod, Reading, Scale
-from beamlit_controller.core.spec import MetricSpec, ModelKey, OffloadSpec
+from beamlit_controller.core.spec import ModelKey, OffloadSpec
 
 
 class Clock(Protocol):

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 
 from beamlit_controller.controller.ports import Flows, Inventory, Source, WorkloadSnapshot
 from beamlit_controller.core import wording
+from beamlit_controller.core.metric_spec import MetricSpec
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import NOT_ASKED, LocalHealth, Missing, Reading, Signals
-from beamlit_controller.core.spec import MetricSpec, OffloadSpec
+from beamlit_controller.core.spec import OffloadSpec
 
 Route = Callable[[OffloadSpec, MetricSpec], Source | Missing]
 """Where a metric is read in this mode, or why it can't be."""

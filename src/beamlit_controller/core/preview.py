@@ -7,8 +7,9 @@ from fractions import Fraction
 
 from beamlit_controller.core import decision, printable, proportional, wording
 from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.metric_spec import AverageValue, MetricSpec
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.spec import AverageValue, MetricSpec, Mode, OnMetricsLoss, Override
+from beamlit_controller.core.spec import Mode, OnMetricsLoss, Override
 from beamlit_controller.core.verdict import Judgement
 
 LONGEST = 60

@@ -16,6 +16,14 @@ from fractions import Fraction
 from beamlit_controller.core import decision, demand, verdict
 from beamlit_controller.core.decision import Change, Decision
 from beamlit_controller.core.demand import Share
+from beamlit_controller.core.metric_spec import (
+    ContainerResourceMetric,
+    ExternalMetric,
+    MetricSpec,
+    ObjectMetric,
+    ResourceMetric,
+    Utilization,
+)
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import (
     Container,
@@ -30,16 +38,7 @@ from beamlit_controller.core.signals import (
     Scale,
     Signals,
 )
-from beamlit_controller.core.spec import (
-    ContainerResourceMetric,
-    ExternalMetric,
-    MetricSpec,
-    Mode,
-    ObjectMetric,
-    OffloadSpec,
-    ResourceMetric,
-    Utilization,
-)
+from beamlit_controller.core.spec import Mode, OffloadSpec
 from beamlit_controller.core.verdict import Judgement, Verdict
 
 FLAP = timedelta(minutes=5)

@@ -10,21 +10,20 @@ from fractions import Fraction
 
 from beamlit_controller.core import demand, pods, wording
 from beamlit_controller.core.demand import Share
-from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.signals import Missing, Pod, Signals
-from beamlit_controller.core.spec import (
+from beamlit_controller.core.metric_spec import (
     Aggregation,
     AverageValue,
-    Behavior,
     ContainerResourceMetric,
     MetricSpec,
-    OffloadSpec,
     PodsMetric,
     ResourceMetric,
     Target,
     Utilization,
     Value,
 )
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing, Pod, Signals
+from beamlit_controller.core.spec import Behavior, OffloadSpec
 from beamlit_controller.core.verdict import Assessed, Unread, Verdict
 
 PATIENCE = timedelta(minutes=5)

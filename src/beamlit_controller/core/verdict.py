@@ -11,22 +11,21 @@ from enum import StrEnum
 from fractions import Fraction
 
 from beamlit_controller.core import pods
-from beamlit_controller.core.pods import DEFAULT_GRACE, Grace, Groups
-from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.signals import Missing, Pod, PodSample, PodSamples, Reading, Sample, Scale, Signals
-from beamlit_controller.core.spec import (
+from beamlit_controller.core.metric_spec import (
     AverageValue,
-    Behavior,
     ContainerResourceMetric,
     ExternalMetric,
     MetricSpec,
     ObjectMetric,
-    OffloadSpec,
     PodsMetric,
     ResourceMetric,
     Utilization,
     Value,
 )
+from beamlit_controller.core.pods import DEFAULT_GRACE, Grace, Groups
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing, Pod, PodSample, PodSamples, Reading, Sample, Scale, Signals
+from beamlit_controller.core.spec import Behavior, OffloadSpec
 
 
 class Judgement(StrEnum):

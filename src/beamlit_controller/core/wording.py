@@ -4,7 +4,7 @@ from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 
-from beamlit_controller.core.spec import (
+from beamlit_controller.core.metric_spec import (
     AverageValue,
     ContainerResourceMetric,
     ExternalMetric,

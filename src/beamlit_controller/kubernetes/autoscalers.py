@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from beamlit_controller.core.spec import ModelKey, ObjectReference
+from beamlit_controller.core.metric_spec import ObjectReference
+from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.kubernetes import fields
 from beamlit_controller.kubernetes.api_server import Json
 

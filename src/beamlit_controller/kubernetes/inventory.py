@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from beamlit_controller.controller.ports import WorkloadSnapshot
+from beamlit_controller.core.metric_spec import Selector
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import LocalHealth, Missing, Pod, Scale
-from beamlit_controller.core.spec import OffloadSpec, Selector
+from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.kubernetes.scale import SOURCE, Workloads
 
 

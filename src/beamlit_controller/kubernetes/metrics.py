@@ -9,18 +9,18 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.signals import Missing, Reading
-from beamlit_controller.core.spec import (
+from beamlit_controller.core.metric_spec import (
     ContainerResourceMetric,
     ExternalMetric,
     MetricSpec,
     ObjectMetric,
-    OffloadSpec,
     PodsMetric,
     ResourceMetric,
     SeriesSelector,
 )
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing, Reading
+from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.kubernetes import failures, metrics_answers, pod_selector
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer, Query
 from beamlit_controller.kubernetes.discovery import CUSTOM, Discovery

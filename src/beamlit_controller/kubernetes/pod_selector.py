@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from beamlit_controller.core.spec import Operator, Requirement, Selector
+from beamlit_controller.core.metric_spec import Operator, Requirement, Selector
 
 
 @dataclass(frozen=True, slots=True)

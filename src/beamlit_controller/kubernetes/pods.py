@@ -10,8 +10,8 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from beamlit_controller.core import quantity
+from beamlit_controller.core.metric_spec import Operator, Selector
 from beamlit_controller.core.signals import Container, Pod, Ready
-from beamlit_controller.core.spec import Operator, Selector
 from beamlit_controller.kubernetes import fields
 
 Json = dict[str, Any]

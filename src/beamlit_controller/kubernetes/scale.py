@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from beamlit_controller.core.metric_spec import ObjectReference
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, Scale
-from beamlit_controller.core.spec import ModelKey, ObjectReference, OffloadSpec
+from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.kubernetes import failures, fields, pod_selector
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
 from beamlit_controller.kubernetes.discovery import Discovery, Kind

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from beamlit_controller.controller.latest import Latest
-from beamlit_controller.core.spec import ModelKey, Selector
+from beamlit_controller.core.metric_spec import Selector
+from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.kubernetes import fields, service_patches
 from beamlit_controller.kubernetes.service_patches import SelectorAnnotations, SelectorLabels
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from beamlit_controller.controller.changes import Changes
+from beamlit_controller.core.metric_spec import ObjectReference
 from beamlit_controller.core.signals import LocalHealth
-from beamlit_controller.core.spec import ModelKey, ObjectReference, OffloadSpec, RoutingMode
+from beamlit_controller.core.spec import ModelKey, OffloadSpec, RoutingMode
 from beamlit_controller.kubernetes import (
     autoscalers,
     gateway_objects,

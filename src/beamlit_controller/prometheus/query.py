@@ -7,9 +7,9 @@ A series with any other UTF-8 name is therefore written as the query that select
 import re
 from datetime import timedelta
 
+from beamlit_controller.core.metric_spec import Operator, Requirement, Selector, SeriesSelector
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.core.spec import Operator, Requirement, Selector, SeriesSelector
 
 
 def text(identifier: SeriesSelector, *, stale_after: timedelta) -> str | Missing:

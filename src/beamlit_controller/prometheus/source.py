@@ -12,9 +12,10 @@ from weakref import WeakValueDictionary
 
 import httpx2
 
+from beamlit_controller.core.metric_spec import ExternalMetric, MetricSpec
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, Reading
-from beamlit_controller.core.spec import ExternalMetric, MetricSpec, ModelKey, OffloadSpec
+from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.prometheus import answer as answers
 from beamlit_controller.prometheus import connection as connections
 from beamlit_controller.prometheus import query as queries

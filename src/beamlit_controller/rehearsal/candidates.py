@@ -12,7 +12,8 @@ from beamlit_controller.api.documents import Document
 from beamlit_controller.api.rules import dig
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.api.v1alpha1 import Spec
-from beamlit_controller.core.spec import MetricSpec, ModelKey, OffloadSpec
+from beamlit_controller.core.metric_spec import MetricSpec
+from beamlit_controller.core.spec import ModelKey, OffloadSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from fractions import Fraction
 
 from beamlit_controller.api.settings import PrometheusSettings
 from beamlit_controller.core import replay, wording
+from beamlit_controller.core.metric_spec import AverageValue, ExternalMetric, Selector
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.replay import Recording
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.core.spec import AverageValue, ExternalMetric, OffloadSpec, Rejected, Selector
+from beamlit_controller.core.spec import OffloadSpec, Rejected
 from beamlit_controller.prometheus.source import History, PrometheusSource, Span
 from beamlit_controller.wiring import common
 

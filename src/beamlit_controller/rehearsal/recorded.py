@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from beamlit_controller.core import wording
+from beamlit_controller.core.metric_spec import MetricSpec
 from beamlit_controller.core.replay import Recording
-from beamlit_controller.core.spec import MetricSpec
 from beamlit_controller.rehearsal import timestamps
 
 T = TypeVar("T")

@@ -12,9 +12,10 @@ from beamlit_controller.api import informer_models
 from beamlit_controller.api.settings import PrometheusSettings, Settings
 from beamlit_controller.api.status import instant
 from beamlit_controller.core import replay, wording
+from beamlit_controller.core.metric_spec import AverageValue, ExternalMetric, MetricSpec, ObjectMetric
 from beamlit_controller.core.replay import Recording, Replay, ReplayStats
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.core.spec import AverageValue, ExternalMetric, MetricSpec, ObjectMetric, OffloadSpec
+from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.prometheus.source import PrometheusSource, Span
 from beamlit_controller.rehearsal import candidates, recorded
 from beamlit_controller.rehearsal.candidates import Candidate

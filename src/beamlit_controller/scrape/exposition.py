@@ -21,9 +21,9 @@ from prometheus_client import parser as text_format
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.samples import Sample
 
+from beamlit_controller.core.metric_spec import Aggregation, SeriesSelector
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.core.spec import Aggregation, SeriesSelector
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ from typing import Self
 
 import httpx2
 
+from beamlit_controller.core.metric_spec import MetricSpec, PodsMetric
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, PodSample, PodSamples, Reading
-from beamlit_controller.core.spec import MetricService, MetricSpec, ModelKey, OffloadSpec, PodsMetric
+from beamlit_controller.core.spec import MetricService, ModelKey, OffloadSpec
 from beamlit_controller.scrape import access as accesses
 from beamlit_controller.scrape import exposition
 from beamlit_controller.scrape.access import Access, SecretFile, Trust

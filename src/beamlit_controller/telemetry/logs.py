@@ -9,9 +9,10 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from beamlit_controller.core import printable, wording
 from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.metric_spec import MetricSpec
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.core.spec import MetricSpec, ModelKey
+from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.core.verdict import Unread
 
 OURS = "beamlit_controller"

@@ -14,9 +14,10 @@ from prometheus_client.registry import Collector
 
 from beamlit_controller.core import demand, printable, wording
 from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.metric_spec import AverageValue, Utilization, Value
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import PodSamples
-from beamlit_controller.core.spec import AverageValue, ModelKey, Utilization, Value
+from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.core.traffic import Minute
 from beamlit_controller.core.verdict import Assessed, Unread
 from beamlit_controller.telemetry import requests

@@ -11,9 +11,10 @@ from beamlit_controller.api import settings as api_settings
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.controller.ports import Source
 from beamlit_controller.controller.sensor import Route
+from beamlit_controller.core.metric_spec import ExternalMetric, MetricSpec, PodsMetric
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.core.spec import ExternalMetric, MetricSpec, OffloadSpec, PodsMetric
+from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.prometheus.connection import Connection, HttpBasicAuth, TlsFiles
 from beamlit_controller.prometheus.source import PrometheusSource
 from beamlit_controller.scrape.source import ScrapeSource

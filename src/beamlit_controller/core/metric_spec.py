@@ -1,0 +1,154 @@
+"""Metrics and their targets, as autoscaling/v2 has them, complete and valid."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Operator(StrEnum):
+    """The operators of a label selector requirement."""
+
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One entry of `matchExpressions`."""
+
+    key: str
+    operator: Operator
+    values: tuple[str, ...] = ()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether the labels meet this requirement; `NotIn` is met by an absent label, as in Kubernetes."""
+        match self.operator:
+            case Operator.IN:
+                return labels.get(self.key) in self.values
+            case Operator.NOT_IN:
+                return labels.get(self.key) not in self.values
+            case Operator.EXISTS:
+                return self.key in labels
+            case Operator.DOES_NOT_EXIST:
+                return self.key not in labels
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """A LabelSelector; empty, it selects everything."""
+
+    match_labels: tuple[tuple[str, str], ...] = ()
+    match_expressions: tuple[Requirement, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.match_labels or self.match_expressions)
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether all labels and all expressions match."""
+        return all(labels.get(key) == value for key, value in self.match_labels) and all(
+            requirement.matches(labels) for requirement in self.match_expressions
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Utilization:
+    """Average usage of the pods as a percentage of what they request."""
+
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class AverageValue:
+    """A value per pod (or replica), in thousandths."""
+
+    milli: int
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value as it is, in thousandths."""
+
+    milli: int
+
+
+Target = Utilization | AverageValue | Value
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesSelector:
+    """A metric's name (in Prometheus mode also a PromQL query) and the selector of its series."""
+
+    name: str
+    selector: Selector = Selector()
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectReference:
+    """An object in the model's namespace, by kind and name."""
+
+    api_version: str
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceMetric:
+    """A resource such as cpu over all containers of each pod."""
+
+    name: str
+    target: Utilization | AverageValue
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerResourceMetric:
+    """A resource of one container in each pod."""
+
+    name: str
+    container: str
+    target: Utilization | AverageValue
+
+
+class Aggregation(StrEnum):
+    """What the series that one server has of a metric are together: its ranks, engines, models."""
+
+    SUM = "Sum"
+    MEAN = "Mean"
+    MAX = "Max"
+    MIN = "Min"
+
+
+@dataclass(frozen=True, slots=True)
+class PodsMetric:
+    """A custom metric that every pod has.
+
+    Read from the servers, `alternatives` are its names in other versions of a server: the first that is on the page counts.
+    An `optional` one that is on no page leaves the decision to the other metrics.
+    """
+
+    metric: SeriesSelector
+    target: AverageValue
+    aggregation: Aggregation = Aggregation.SUM
+    alternatives: tuple[SeriesSelector, ...] = ()
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectMetric:
+    """A custom metric of one other object."""
+
+    metric: SeriesSelector
+    described_object: ObjectReference
+    target: Value | AverageValue
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalMetric:
+    """A metric of no Kubernetes object: asked of Prometheus, or of the external metrics API."""
+
+    metric: SeriesSelector
+    target: Value | AverageValue
+
+
+MetricSpec = ResourceMetric | ContainerResourceMetric | PodsMetric | ObjectMetric | ExternalMetric

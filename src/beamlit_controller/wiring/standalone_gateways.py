@@ -1,0 +1,66 @@
+"""What the gateways of a machine are made of: the files, commands and Secrets of each."""
+
+import os
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from pathlib import Path
+
+from beamlit_controller.api.settings import Settings
+from beamlit_controller.controller.meters import Meters
+from beamlit_controller.core.spec import ModelKey, OffloadSpec
+from beamlit_controller.envoy import command, config, credentials, remote_stats
+from beamlit_controller.envoy.gateway_params import GatewayParams
+from beamlit_controller.standalone import process
+from beamlit_controller.standalone.gateway_template import GatewayTemplate
+from beamlit_controller.standalone.inventory import Endpoints
+
+WORKERS = min(os.cpu_count() or 1, 4)
+
+
+def template(settings: Settings, meters: Meters) -> GatewayTemplate:
+    return GatewayTemplate(
+        files=partial(gateway_files, settings),
+        command=_command,
+        secrets=partial(_secret_folders, settings),
+        stats=remote_stats.FILTER,
+        attempts=remote_stats.attempts,
+        traffic=remote_stats.traffic,
+        seen=lambda key, counted: meters.feed(key, {"gateway": counted}),
+    )
+
+
+def gateway_files(settings: Settings, spec: OffloadSpec, directory: Path) -> dict[str, str]:
+    """Give a gateway's files. Its sockets are named from its own folder, where Envoy runs: no path is too long."""
+    options = settings.standalone
+    place = GatewayParams(
+        node=str(spec.key),
+        directory=str(directory),
+        front=str(options.listener(spec.key)),
+        stats=str(options.stats_listener(spec.key)),
+        admin="unix:admin.sock",
+        shares="unix:../../shares.sock",
+        local=local_endpoints(settings).of(spec),
+        secrets=str(_secrets(settings)),
+        access_log=options.access_log and str(Path(options.access_log).absolute()),
+        descriptors=process.most_descriptors(),
+    )
+    return config.files(spec, place)
+
+
+def _secrets(settings: Settings) -> Path:
+    return Path(settings.standalone.secrets_directory or "secrets").absolute()
+
+
+def _secret_folders(settings: Settings, spec: OffloadSpec) -> Sequence[Path]:
+    keys = (credentials.key_of(spec.remote), spec.remote.tls.ca) if spec.remote else ()
+    return [_secrets(settings) / key.name for key in keys if key is not None]
+
+
+def local_endpoints(
+    settings: Settings, ejected: Callable[[ModelKey], Collection[str]] = lambda _: frozenset()
+) -> Endpoints:
+    return Endpoints({name: tuple(map(str, listed)) for name, listed in settings.standalone.services.items()}, ejected)
+
+
+def _command(directory: Path) -> Sequence[str]:
+    return command.command(directory, concurrency=WORKERS)

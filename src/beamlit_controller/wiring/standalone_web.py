@@ -1,0 +1,97 @@
+"""What the controller of a machine shows of itself: health, metrics and models."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import prometheus_client
+
+from beamlit_controller.api.problems import Problem
+from beamlit_controller.api.settings import Settings
+from beamlit_controller.controller.clock import AnchoredClock
+from beamlit_controller.controller.meters import Meters
+from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.envoy.rtds import RtdsServer
+from beamlit_controller.standalone.folder import Folder
+from beamlit_controller.standalone.gateways import Gateways
+from beamlit_controller.telemetry.exposition import Exposition
+from beamlit_controller.telemetry.liveness import Check, Liveness
+from beamlit_controller.telemetry.metrics import MetricsSink
+from beamlit_controller.telemetry.models import ModelDetails, ModelsSink
+from beamlit_controller.telemetry.page import PageAccess
+from beamlit_controller.telemetry.web import WebEndpoints
+from beamlit_controller.wiring.common import STUCK
+
+
+@dataclass(frozen=True, slots=True)
+class StandaloneWeb:
+    """The endpoints, and the sinks that feed them."""
+
+    site: WebEndpoints
+    sinks: tuple[MetricsSink, ModelsSink, Liveness]
+
+
+def endpoints_of(
+    settings: Settings,
+    clock: AnchoredClock,
+    *,
+    folder: Folder,
+    gateways: Gateways,
+    meters: Meters,
+    shares: RtdsServer,
+    problems: Callable[[], Sequence[Problem]],
+) -> StandaloneWeb:
+    """Connect what is shown with what knows it."""
+    registry = prometheus_client.CollectorRegistry()
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # it carries no annotation
+    exposition, metrics = Exposition(registry), MetricsSink(registry, meters.minute)
+    exposition.gauge(
+        "beamlit_manifest_problems",
+        "Mistakes in manifests; the last good version of each model stays in force.",
+        lambda: len(folder.manifests.problems),
+    )
+    exposition.gauge(
+        "beamlit_gateways_connected",
+        "Gateways that listen for the model's share.",
+        lambda: {key: shares.connected(key) for key in folder.manifests.specs},
+    )
+    exposition.counter(
+        "beamlit_gateway_restarts_total",
+        "Times that the model's gateway ended and was started again.",
+        lambda: {key: gateways.state(key).get("restarts", 0) for key in folder.manifests.specs},
+    )
+    exposition.counter(
+        "beamlit_gateway_faults_total",
+        "What went wrong with the model's gateway, each failed retry included; /models says what.",
+        lambda: {key: gateways.faults(key) for key in folder.manifests.specs},
+    )
+    models = ModelsSink(
+        clock,
+        ModelDetails(
+            gateway=lambda key: _gateway(gateways, shares, key),
+            notices=lambda key: folder.manifests.notices.get(key, ()),
+            minute=meters.minute,
+            problems=problems,
+        ),
+    )
+    pulse = Liveness(clock, max(STUCK, settings.period * 10))
+    site = WebEndpoints(
+        alive=pulse.alive,
+        ready=lambda: _ready(pulse, folder, gateways),
+        exposition=exposition,
+        models=models,
+        access=PageAccess(settings.page, (settings.standalone.web_listen.host, *settings.page_hosts)),
+    )
+    return StandaloneWeb(site, (metrics, models, pulse))
+
+
+def _ready(pulse: Liveness, folder: Folder, gateways: Gateways) -> Check:
+    """Tell whether all valid models are served; mistakes in manifests are counted in the text, and in a metric."""
+    check = pulse.ready(folder.manifests.specs.keys(), gateways_down=gateways.waiting())
+    mistakes = len(folder.manifests.problems)
+    return Check(check.ok, f"{check.text}; mistakes in manifests: {mistakes}, see /models") if mistakes else check
+
+
+def _gateway(gateways: Gateways, shares: RtdsServer, key: ModelKey) -> dict[str, Any]:
+    known = gateways.state(key)
+    return {**known, "connected": shares.connected(key) > 0} if known else {}
