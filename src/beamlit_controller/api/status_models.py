@@ -36,7 +36,7 @@ class Offloading(StrictModel):
     since: str = Field(description="When the percentage last changed.", json_schema_extra={"format": "date-time"})
 
 
-class RequestsConfig(StrictModel):
+class RecentRequests(StrictModel):
     """What came of the requests in the last minute, as the gateways counted it."""
 
     remote_percentage: int = Field(ge=0, le=100, description="The percentage that the remote answered, for any reason.")
@@ -133,7 +133,7 @@ class Status(StrictModel):
     )
     model: str | None = Field(default=None, max_length=1024, description="Name of the model.")
     offloading: Offloading | None = Field(default=None, description="The decision in force.")
-    requests: RequestsConfig | None = Field(default=None, description="What came of the requests in the last minute.")
+    requests: RecentRequests | None = Field(default=None, description="What came of the requests in the last minute.")
     current_metrics: list[MetricStatus] = Field(
         default=[], description="The current values of the metrics that can be read."
     )

@@ -18,6 +18,7 @@ WORKERS = min(os.cpu_count() or 1, 4)
 
 
 def template(settings: Settings, meters: Meters) -> GatewayTemplate:
+    """Give what is the same for every gateway of these settings."""
     return GatewayTemplate(
         files=partial(gateway_files, settings),
         command=_command,
@@ -59,6 +60,7 @@ def _secret_folders(settings: Settings, spec: OffloadSpec) -> Sequence[Path]:
 def local_endpoints(
     settings: Settings, ejected: Callable[[ModelKey], Collection[str]] = lambda _: frozenset()
 ) -> Endpoints:
+    """Give the servers of each model, without those that its gateway has ejected."""
     return Endpoints({name: tuple(map(str, listed)) for name, listed in settings.standalone.services.items()}, ejected)
 
 
