@@ -67,6 +67,29 @@ def test_the_first_sample_over_the_target_sets_a_cap_below_what_was_in_flight() 
     assert 4 <= decided.cap < 16
 
 
+@pytest.mark.parametrize("ago", [1, 2, 5])
+def test_a_reading_of_a_moment_counts_though_the_gateways_were_asked_shortly_before(ago: int) -> None:
+    asked = spec(behavior=ADAPTIVE)
+    previous: Decision | None = None
+    caps: list[Fraction | None] = []
+    for step, ratio in enumerate([0.0, *[4.0] * 12, *[0.0] * 12]):
+        at = NOW + PERIOD * step
+        full = 32 if previous is None or previous.cap is None else int(2 * previous.cap)
+        told = flow(full, overflowed=9, at=step)
+        told = replace(told, since=told.since - timedelta(seconds=ago), until=told.until - timedelta(seconds=ago))
+        seen = verdict(ratio, at=at, age=timedelta(0), window=timedelta(0))
+        previous = decision.decide(asked, previous, seen, at, flow=told, ready=2)
+        caps.append(previous.cap)
+
+    under, first, lowered, raised = caps[0], caps[1], caps[12], caps[-1]
+    assert under is None
+    assert first is not None
+    assert lowered is not None
+    assert raised is not None
+    assert lowered < first / 2
+    assert raised > lowered
+
+
 def test_a_cap_that_binds_while_nothing_waits_is_raised() -> None:
     first, *_, last = played([(4.0, 32, 0), *[(0.0, 8, 9)] * 12])
 

@@ -13,6 +13,8 @@ from beamlit_controller.core.flow import Flow
 MEMORY = timedelta(seconds=150)
 """So old a metric may be."""
 GRAIN = timedelta(seconds=3)
+NEAR = timedelta(seconds=10)
+"""A sample that was taken after the gateways were asked last is held against that, if it is so near."""
 SPANS = 60
 REST = timedelta(seconds=15)
 """Between two changes of the cap, however fresh the metric is."""
@@ -112,6 +114,8 @@ def remaining(learned: Learned, since: datetime, until: datetime) -> Fraction | 
 
 def saw(learned: Learned, flow: Flow, *, ready: int) -> Learned:
     """Add what the gateways saw since the round before; very short times are put together."""
+    if flow.until <= flow.since:
+        return learned
     level = Fraction(max(0, flow.in_flight), max(1, ready))
     span = InFlightSpan(flow.since, flow.until, level, max(0, flow.served), max(0, flow.sent), max(0, flow.overflowed))
     kept = [each for each in learned.recent if flow.until - MEMORY < each.until <= flow.since]
@@ -147,7 +151,7 @@ def follow(learned: Learned, sample: RatioSample, now: datetime) -> Learned:
         )
     if learned.changed_at is not None and (sample.since < learned.changed_at or now - learned.changed_at < REST):
         return noted
-    bound = any(each.overflowed for each in _within(sample, learned.recent))
+    bound = any(each.overflowed for each in _within(sample, learned.recent) or _before(sample, learned.recent))
     wanted, taught = _wanted(learned.cap, noted, point, bound=bound, levels=levels)
     return _changed(taught, wanted, now)
 
@@ -163,7 +167,13 @@ def _within(sample: RatioSample, recent: tuple[InFlightSpan, ...]) -> tuple[InFl
 
 def _levels(sample: RatioSample, recent: tuple[InFlightSpan, ...]) -> tuple[Fraction, ...]:
     """Give what was in flight during a sample, at the ends of the times that were looked at; one that is short has its surroundings."""
-    return tuple(each.in_flight for each in recent if sample.since <= each.until <= sample.until + GRAIN)
+    ended = tuple(each for each in recent if sample.since <= each.until <= sample.until + GRAIN)
+    return tuple(each.in_flight for each in ended or _before(sample, recent))
+
+
+def _before(sample: RatioSample, recent: tuple[InFlightSpan, ...]) -> tuple[InFlightSpan, ...]:
+    """Give the last time that ended shortly before a sample, as one that was measured in the very round that judges it."""
+    return tuple(each for each in recent if sample.since - NEAR <= each.until < sample.since)[-1:]
 
 
 def _point(sample: RatioSample, levels: tuple[Fraction, ...]) -> Point:
