@@ -52,7 +52,7 @@ def shape(local: str, front: str, case: str) -> GatewayTemplate:
         files=files,
         command=lambda directory: command.command(directory, concurrency=1, drain=timedelta(seconds=1)),
         secrets=lambda _: [],
-        figures=remote_stats.FILTER,
+        stats=remote_stats.FILTER,
         attempts=remote_stats.attempts,
     )
 
