@@ -105,20 +105,21 @@ async def test_sighup_starts_anew_in_the_same_process_while_the_gateway_serves_o
         upstream("remote") as remote,
         model_server() as local,
         controller(manifest("llama", remote.address), local=[local.address]) as running,
-        load.asking(running.front, connections=4) as tally,
     ):
         (gateway,) = running.gateway_pids()
 
-        os.kill(running.pid, signal.SIGHUP)
+        async with load.asking(running.front, connections=4) as tally:
+            os.kill(running.pid, signal.SIGHUP)
 
-        await eventually(lambda: running.log.count("gateway adopted") == 1, what="the gateway is adopted")
-        await eventually(lambda: _is_up(running, "llama"))
+            await eventually(lambda: running.log.count("gateway adopted") == 1, what="the gateway is adopted")
+            await eventually(lambda: _is_up(running, "llama"))
         assert running.gateway_pids() == [gateway]
         running.terminate()
         assert await running.ended() == 0
         assert running.gateway_pids() == []
 
     assert tally.good > 0
+    assert tally.failed == []
 
 
 async def test_closing_the_terminal_ends_it_as_sigterm_does() -> None:
