@@ -174,6 +174,12 @@ MODEL_PANELS = (
         unit="percent",
     ),
     Panel(
+        "What really left, by why",
+        "Part of all requests of the last minute. In Adaptive mode the share above is only the most that may leave.",
+        (Query(f"max by (reason) (beamlit_sent_ratio{{{ONE}}})", "{{reason}}"),),
+        unit="percentunit",
+    ),
+    Panel(
         "Metrics over their targets, and demand",
         "1 is the target. Demand is what the metrics would be without offloading: only it may release.",
         (
@@ -228,6 +234,11 @@ MODEL_PANELS = (
         "Local requests in flight",
         "Summed over the gateways.",
         (Query(f'sum(envoy_cluster_upstream_rq_active{{{ONE}, envoy_cluster_name="local"}})', "in flight"),),
+    ),
+    Panel(
+        "The learned cap",
+        "In Adaptive mode: the most local requests in flight per ready replica.",
+        (Query(f"max(beamlit_in_flight_cap{{{ONE}}})", "cap per replica"),),
     ),
     Panel(
         "Answers with a 4xx or 5xx",

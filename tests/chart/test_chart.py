@@ -338,6 +338,19 @@ def test_an_alert_fires_alone_when_it_has_lasted_and_names_the_model(  # noqa: P
     _check_rules(tmp_path, rule["spec"], {**leader, **series}, [*silent, *fires])
 
 
+def test_a_model_of_which_nothing_really_leaves_is_not_offloading_for_long(helm: Path, tmp_path: Path) -> None:
+    (rule,) = of("PrometheusRule", template(helm, ALL))
+    name = "BeamlitOffloadingForLong"
+    series = {f"beamlit_offload_percentage{LLAMA}": "100x600", f"beamlit_sent_ratio{LLAMA}": "0x600"}
+    leaving = {**series, f"beamlit_sent_ratio{LLAMA}": "0.2x600"}
+    alert = next(each for group in rule["spec"]["groups"] for each in group["rules"] if each["alert"] == name)
+    told = re.sub(r"\{\{ \$labels\.(\w+) \}\}", lambda found: OF_LLAMA[found[1]], alert["annotations"]["summary"])
+
+    _check_rules(tmp_path, rule["spec"], {**LEADER, **series}, [_expected("7h", name)])
+    fires = _expected("7h", name, ({**OF_LLAMA, **alert["labels"]}, told))
+    _check_rules(tmp_path, rule["spec"], {**LEADER, **leaving}, [fires])
+
+
 def test_with_a_place_for_the_runbooks_every_alert_leads_to_a_section_of_its_own(helm: Path) -> None:
     given = {"prometheusRule": {"enabled": True, "runbookUrl": "https://docs.example/monitoring"}}
     (rule,) = of("PrometheusRule", template(helm, given))

@@ -6,7 +6,8 @@ A case is a folder with at most four inputs:
 - `signals.yaml`: rounds. `at` is a second, or `FIRST-LAST/STEP`; `readings` has one entry per metric. A reading is a
   number, a list with the value of each pod, or `{missing: REASON, message: TEXT}`. `replicas` is 2 by default, `pods`
   replaces the ready pods that come with it, `window` and `age` are those of the samples in seconds (0 by default),
-  and `change` is a JSON merge patch for the manifest from this round on.
+  and `change` is a JSON merge patch for the manifest from this round on. `flow` is what the gateways saw in the five
+  seconds before: local requests `inFlight`, and how many `overflowed`.
 - `envoy.yaml`: which parts of Envoy's files are shown, and what they are called: `FILE/STEP/STEP/…` with a field, the
   index or `name` of an element, `*` for the names of all elements, or `**` for the first place below where the rest is.
   What begins with `no ` must not be there.
@@ -27,8 +28,10 @@ from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.core import cycle
 from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import (
+    NOT_ASKED,
     LocalHealth,
     Missing,
     Pod,
@@ -56,6 +59,7 @@ PLACE = GatewayParams(
     secrets="/secrets",
 )
 ABSENT = "(absent)"
+FLOWS = timedelta(seconds=5)
 
 
 def outcome(case: Path) -> dict[str, Json]:
@@ -98,7 +102,7 @@ def _told(problem: object) -> str:
 
 
 def _played(manifest: Mapping[str, Json], rounds: list[dict[str, Json]], chosen: Settings) -> dict[str, Json]:
-    """Give each round that changes the percentage or the reason, and the status after the last."""
+    """Give each round that changes the percentage, the reason or the cap, and the status after the last."""
     shown, last = [], None
     (spec,) = _parsed(manifest, chosen).specs
     for each in rounds:
@@ -108,7 +112,7 @@ def _played(manifest: Mapping[str, Json], rounds: list[dict[str, Json]], chosen:
         for second in _seconds(each["at"]):
             now = builders.NOW + timedelta(seconds=second)
             record = cycle.run(spec, _signals(each, now), previous=last.decision if last else None, now=now)
-            if record.changed:
+            if record.changed or (last is not None and last.decision.cap != record.decision.cap):
                 shown.append(_round(record, second))
             last = record
     assert last is not None
@@ -139,7 +143,14 @@ def _signals(given: Mapping[str, Json], now: datetime) -> Signals:
     window = timedelta(seconds=given.get("window", 0))
     readings = tuple(_reading(each, end, window) for each in given["readings"])
     pods = tuple(_pod(each, now) for each in given["pods"]) if "pods" in given else builders.pods(count)
-    return Signals(now, readings, pods, Scale(count, count), LocalHealth(count, count))
+    return Signals(now, readings, pods, Scale(count, count), LocalHealth(count, count), _flow(given.get("flow"), now))
+
+
+def _flow(given: Mapping[str, int] | None, now: datetime) -> Flow | Missing:
+    if given is None:
+        return NOT_ASKED
+    in_flight, overflowed = given["inFlight"], given.get("overflowed", 0)
+    return Flow(now - FLOWS, now, in_flight, in_flight, served=20, sent=overflowed, overflowed=overflowed)
 
 
 def _reading(given: Json, end: datetime, window: timedelta) -> Reading:
@@ -176,6 +187,7 @@ def _round(record: Cycle, second: int) -> dict[str, Json]:
         "at": second,
         "verdict": record.verdict.judgement.value,
         "percentage": decided.percentage,
+        **({} if decided.cap is None else {"inFlightPerReplica": float(decided.cap)}),
         "reason": decided.reason.value,
         "message": decided.message,
     }

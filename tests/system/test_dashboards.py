@@ -21,8 +21,15 @@ pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
 QUEUE = "vllm:num_requests_waiting"
 OF_A_CLUSTER = {"beamlit_leader": 1, 'beamlit_gateways_ready{namespace="default",name="llama"}': 1}
 """What only the controller of a cluster counts."""
-IF_SOMETHING_IS_WRONG = ("code=~", "beamlit_source_errors", "dry_run", 'route="forced"', 'route="local"')
-"""Parts of queries that have no result while all is well."""
+IF_SOMETHING_IS_WRONG = (
+    "code=~",
+    "beamlit_source_errors",
+    "dry_run",
+    'route="forced"',
+    'route="local"',
+    "in_flight_cap",
+)
+"""Parts of queries that have no result while all is well, in Fixed mode."""
 
 
 def manifest(remote: str) -> dict[str, Any]:
