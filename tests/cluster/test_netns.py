@@ -12,8 +12,8 @@ OPENS_A_ROOM = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, "tests")
-from cluster import processes, room
-with processes.held(Path(sys.argv[1])) as outside, room.opened(Path(sys.argv[1]), outside) as opened:
+from kube import netns, processes
+with processes.held(Path(sys.argv[1])) as outside, netns.opened(Path(sys.argv[1]), outside) as opened:
     opened.inside.run("sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 & :")
     print(outside.pid("room"), flush=True)
     time.sleep(1000)

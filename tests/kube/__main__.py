@@ -1,4 +1,4 @@
-"""A Kubernetes to try things on, until Ctrl-C: `PYTHONPATH=tests python -m cluster`, or `make cluster`.
+"""A Kubernetes to try things on, until Ctrl-C: `PYTHONPATH=tests python -m kube`, or `make cluster`.
 
 With `--image` the project's own image is built and brought in as well.
 """
