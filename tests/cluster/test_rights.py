@@ -38,6 +38,8 @@ IMPLIED = {
     *(("create", group, resource) for group, resource in OWNED),
     # Asked for by an admission plugin, in the same request as the owner is named.
     ("update", "deployment.beamlit.com", "modeldeployments/finalizers"),
+    # Asked for when the write of a status meets a newer object, which may or may not happen here.
+    ("get", "deployment.beamlit.com", "modeldeployments"),
 }
 
 
