@@ -25,6 +25,7 @@ from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.remote_health import RemoteReady
 from beamlit_controller.core.signals import LocalHealth, Missing, Reading, Sample, Scale
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
+from beamlit_controller.envoy.rtds import RuntimeValues
 from beamlit_controller.kubernetes.gateway_objects import Image
 from beamlit_controller.kubernetes.managed_objects import GatewayPod
 from beamlit_controller.kubernetes.store import Store
@@ -85,8 +86,13 @@ class Replica:
 
     def percentage(self, name: str, namespace: str = "models") -> int | None:
         """Give what its gateways are told."""
+        told = self.told(name, namespace)
+        return told.percentage if told else None
+
+    def told(self, name: str, namespace: str = "models") -> RuntimeValues | None:
+        """Give all that its gateways are told."""
         topic = self.parts.shares._topics.get(f"{namespace}/{name}")  # noqa: SLF001 - nobody listens here
-        return topic.share.value.percentage if topic and topic.share.value else None
+        return topic.share.value if topic else None
 
     async def end(self) -> None:
         """End it as a kill does: nothing of it goes on."""
@@ -102,6 +108,7 @@ class World:
         self.metrics = Metrics()
         self.gateways = Gateways()
         self.replicas: list[Replica] = []
+        self.meters: dict[str, Meters] = {}
         self.settings = settings
         self._secrets = secrets
 
@@ -114,8 +121,9 @@ class World:
         """Wire a replica, and run nothing of it."""
         given, server = self.given(name), self.server.connect(name)
         store = Store(partial(translate.read, settings=self.settings), Changes())
-        sensor = Sensor(route=lambda *_: self.metrics, inventory=self.metrics)
-        outside = Surroundings(self.server.clock, sensor, self.gateways, Remotes(), Meters(self.server.clock))
+        meters = self.meters[name] = Meters(self.server.clock)
+        sensor = Sensor(route=lambda *_: self.metrics, inventory=self.metrics, flows=meters)
+        outside = Surroundings(self.server.clock, sensor, self.gateways, Remotes(), meters)
         return given, cluster_parts.compose(given, server, store, outside)
 
     def start(self, name: str = "one") -> Replica:
