@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beamlit_controller.core import adaptive, decision, limits
-from beamlit_controller.core.adaptive import Learned
+from beamlit_controller.core import decision, learned, limits
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.flow import Flow
+from beamlit_controller.core.learned import NOTHING, Learned
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import Behavior, Mode, OffloadSpec, OnMetricsLoss, Overflow, Override
 from builders import NOW, spec, verdict
@@ -136,7 +136,7 @@ def test_disabled_everything_learned_is_forgotten() -> None:
 
     after = played([(4.0, 32, 0)], asked=spec(behavior=ADAPTIVE, enabled=False), previous=before, since=1)[-1]
 
-    assert (after.percentage, after.cap, after.learned) == (0, None, adaptive.NOTHING)
+    assert (after.percentage, after.cap, after.learned) == (0, None, NOTHING)
 
 
 def test_an_override_beats_the_cap_and_leaves_what_was_learned() -> None:
@@ -174,12 +174,12 @@ def test_another_mode_begins_without_what_was_learned() -> None:
 
     after = played([(0.5, 4, 0)], asked=spec(behavior=Behavior()), previous=before, since=1)[-1]
 
-    assert (after.percentage, after.cap, after.learned) == (0, None, adaptive.NOTHING)
+    assert (after.percentage, after.cap, after.learned) == (0, None, NOTHING)
 
 
 def test_what_is_recorded_is_what_is_gone_on_from() -> None:
     before = played([(0.0, 8, 0), (4.0, 32, 0), (3.0, 26, 4), (0.0, 8, 9)])[-1]
-    kept = replace(before, learned=adaptive.lasting(before.learned))
+    kept = replace(before, learned=learned.lasting(before.learned))
 
     recalled = RECORDED.validate_json(RECORDED.dump_json(kept))
 
@@ -225,8 +225,8 @@ def test_the_cap_and_the_share_stay_within_their_bounds(rounds: list[tuple[Fract
     for decided in played(list(rounds), asked=asked):
         assert decided.percentage in {0, most}
         assert (decided.percentage == 0) == (decided.cap is None)
-        assert decided.cap is None or adaptive.LEAST <= decided.cap <= adaptive.MOST
-        assert len(decided.learned.recent) <= adaptive.SPANS
+        assert decided.cap is None or learned.LEAST <= decided.cap <= learned.MOST
+        assert len(decided.learned.recent) <= learned.SPANS
 
 
 @given(ROUNDS, RATIOS, RATIOS, st.integers(0, 400), st.integers(0, 50))

@@ -4,18 +4,25 @@ Each sample of the metric, with the requests that were in flight while it was ta
 servers have: how the ratio grows with what is in flight. The cap goes to where that curve meets the target.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core.flow import Flow
+from beamlit_controller.core.learned import (
+    GRAIN,
+    LEAST,
+    MOST,
+    MOST_CLIMBS,
+    MOST_FALLS,
+    InFlightSpan,
+    Learned,
+    Point,
+    RatioSample,
+    rounded,
+)
 
-MEMORY = timedelta(seconds=150)
-"""So old a metric may be."""
-GRAIN = timedelta(seconds=3)
 NEAR = timedelta(seconds=10)
 """A sample that was taken after the gateways were asked last is held against that, if it is so near."""
-SPANS = 60
 REST = timedelta(seconds=15)
 """Between two changes of the cap, however fresh the metric is."""
 GOAL = Fraction(70, 100)
@@ -29,110 +36,7 @@ LOW_WHERE_STEEP = Fraction(45, 100)
 CLEARLY = Fraction(12, 10)
 FIRST_STEP = Fraction(10, 100)
 LONGEST_STEP = Fraction(25, 100)
-MOST_FALLS, MOST_CLIMBS = 4, 5
 LEAST_FALL = Fraction(11, 10)
-LEAST, MOST = Fraction(1, 2), Fraction(100_000)
-
-
-@dataclass(frozen=True, slots=True)
-class InFlightSpan:
-    """What the gateways saw per ready replica in a short time: the mean in flight, and counts over all replicas."""
-
-    since: datetime
-    until: datetime
-    in_flight: Fraction
-    served: int
-    sent: int
-    overflowed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A ratio, and how many requests were in flight per replica while it was measured."""
-
-    in_flight: Fraction
-    ratio: Fraction
-
-
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """What the next cap follows from."""
-
-    cap: Fraction | None = None
-    """None until the metric was over its target for the first time."""
-    changed_at: datetime | None = None
-    """When the cap last changed."""
-    judged_until: datetime | None = None
-    """The end of the last sample that was looked at."""
-    climbs: int = 0
-    """Raises since the cap was last lowered."""
-    over: Fraction | None = None
-    falls: int = 0
-    top: Fraction | None = None
-    """The cap that was lowered last: it was too high."""
-    slope: Fraction | None = None
-    """By how much the ratio grows with one request more in flight per replica."""
-    last: Point | None = None
-    calm: Point | None = None
-    """The highest number in flight, lately, that the metric was within its target with."""
-    recent: tuple[InFlightSpan, ...] = ()
-
-
-NOTHING = Learned()
-"""Nothing was learned yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class RatioSample:
-    """The worst ratio of a round, and the time that it covers."""
-
-    ratio: Fraction
-    since: datetime
-    until: datetime
-
-
-def lasting(learned: Learned) -> Learned:
-    """Leave out what every round changes, and what is worth nothing after a restart."""
-    return replace(learned, judged_until=None, last=None, calm=None, recent=())
-
-
-def trusted(learned: Learned) -> Learned:
-    """Give what was recalled if it can be true, else nothing."""
-    numbers = (learned.slope, learned.over, learned.top)
-    possible = all(number is None or 0 < number <= 2 * MOST for number in numbers)
-    counted = 0 <= learned.climbs <= MOST_CLIMBS and 0 <= learned.falls <= MOST_FALLS
-    within = learned.cap is None or LEAST <= learned.cap <= MOST
-    return learned if possible and counted and within and len(learned.recent) <= SPANS else NOTHING
-
-
-def remaining(learned: Learned, since: datetime, until: datetime) -> Fraction | None:
-    """Give the part of the requests that local served in a time; None if no gateway told."""
-    spans = [each for each in learned.recent if each.until > since and each.since < until]
-    served, sent = sum(each.served for each in spans), sum(each.sent for each in spans)
-    return Fraction(served, served + sent) if served + sent else None
-
-
-def saw(learned: Learned, flow: Flow, *, ready: int) -> Learned:
-    """Add what the gateways saw since the round before; very short times are put together."""
-    if flow.until <= flow.since:
-        return learned
-    level = Fraction(max(0, flow.in_flight), max(1, ready))
-    span = InFlightSpan(flow.since, flow.until, level, max(0, flow.served), max(0, flow.sent), max(0, flow.overflowed))
-    kept = [each for each in learned.recent if flow.until - MEMORY < each.until <= flow.since]
-    if kept and kept[-1].until - kept[-1].since < GRAIN:
-        span = _joined(kept.pop(), span)
-    return replace(learned, recent=(*kept[-SPANS + 1 :], span))
-
-
-def _joined(one: InFlightSpan, other: InFlightSpan) -> InFlightSpan:
-    return InFlightSpan(
-        one.since,
-        other.until,
-        _rounded((one.in_flight + other.in_flight) / 2),
-        one.served + other.served,
-        one.sent + other.sent,
-        one.overflowed + other.overflowed,
-    )
 
 
 def follow(learned: Learned, sample: RatioSample, now: datetime) -> Learned:
@@ -157,7 +61,7 @@ def follow(learned: Learned, sample: RatioSample, now: datetime) -> Learned:
 
 
 def _changed(learned: Learned, cap: Fraction, now: datetime) -> Learned:
-    cap = min(MOST, max(LEAST, _rounded(cap)))
+    cap = min(MOST, max(LEAST, rounded(cap)))
     return learned if cap == learned.cap else replace(learned, cap=cap, changed_at=now)
 
 
@@ -177,7 +81,7 @@ def _before(sample: RatioSample, recent: tuple[InFlightSpan, ...]) -> tuple[InFl
 
 
 def _point(sample: RatioSample, levels: tuple[Fraction, ...]) -> Point:
-    return Point(_rounded(sum(levels, Fraction(0)) / len(levels)), Fraction(round(sample.ratio * 1000), 1000))
+    return Point(rounded(sum(levels, Fraction(0)) / len(levels)), Fraction(round(sample.ratio * 1000), 1000))
 
 
 def _noted(learned: Learned, point: Point) -> Learned:
@@ -210,7 +114,7 @@ def _calmer(calm: Point | None, point: Point) -> Point | None:
         return calm
     if calm is None or point.in_flight >= calm.in_flight * Fraction(9, 10):
         return point
-    return replace(calm, in_flight=_rounded(calm.in_flight * Fraction(97, 100)))
+    return replace(calm, in_flight=rounded(calm.in_flight * Fraction(97, 100)))
 
 
 def _at_most(point: Point, sample: RatioSample, levels: tuple[Fraction, ...]) -> Point:
@@ -278,7 +182,7 @@ def _raised(cap: Fraction, learned: Learned, wanted: Fraction) -> tuple[Fraction
     climbed = replace(
         learned,
         climbs=min(learned.climbs + 1, MOST_CLIMBS),
-        top=None if top is None else min(MOST, _rounded(top * Fraction(11, 10))),
+        top=None if top is None else min(MOST, rounded(top * Fraction(11, 10))),
     )
     return min(wanted, cap + _stride(cap, learned), highest), climbed
 
@@ -308,7 +212,3 @@ def _knee(levels: tuple[Fraction, ...], waiting: Fraction) -> Fraction:
         if knee >= following:
             return knee
     return max(Fraction(0), (above - waiting * len(levels)) / len(levels))
-
-
-def _rounded(number: Fraction) -> Fraction:
-    return Fraction(round(number * 100), 100)

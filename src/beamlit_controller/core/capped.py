@@ -10,9 +10,10 @@ from datetime import datetime
 from fractions import Fraction
 
 from beamlit_controller.core import adaptive, wording
-from beamlit_controller.core.adaptive import Learned
+from beamlit_controller.core import learned as state
 from beamlit_controller.core.decided import Decision, Restraint, Timers, moved
 from beamlit_controller.core.flow import Flow
+from beamlit_controller.core.learned import Learned, RatioSample
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import Behavior, OffloadSpec, OnMetricsLoss
@@ -46,9 +47,9 @@ def forced(decision: Decision) -> Decision:
 
 def _seen(spec: OffloadSpec, learned: Learned, local: Local) -> Learned:
     """Add what was seen; begin with the limit that the user wrote, and never go above it."""
-    known = adaptive.trusted(learned)
+    known = state.trusted(learned)
     if isinstance(local.flow, Flow):
-        known = adaptive.saw(known, local.flow, ready=local.ready)
+        known = state.saw(known, local.flow, ready=local.ready)
     return _limited(spec, known)
 
 
@@ -69,7 +70,7 @@ def _known(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime) -
         message = f"{wording.comparison(worst)}; limits the requests in flight in {left} if it stays so"
         return _in_force(held, behavior, now, reason=Reason.STABILIZING, message=message)
     ratio = worst.ratio / (1 + Fraction(behavior.engage.tolerance))
-    learned = adaptive.follow(held.learned, adaptive.RatioSample(ratio, worst.since, worst.until), now)
+    learned = adaptive.follow(held.learned, RatioSample(ratio, worst.since, worst.until), now)
     learned = _limited(spec, learned)
     reason = Reason.METRIC_ABOVE_TARGET if over else Reason.METRIC_BELOW_TARGET
     why = wording.comparison(worst) if over else wording.readings(verdict.metrics)
@@ -89,7 +90,7 @@ def _said(learned: Learned) -> str:
 
 
 def _demand(learned: Learned, worst: Assessed) -> Fraction | None:
-    local = adaptive.remaining(learned, worst.since, worst.until)
+    local = state.remaining(learned, worst.since, worst.until)
     return worst.ratio / local if local else None
 
 

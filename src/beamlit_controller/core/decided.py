@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import adaptive, demand, proportional
-from beamlit_controller.core.adaptive import Learned
+from beamlit_controller.core import demand, proportional
 from beamlit_controller.core.demand import Share
+from beamlit_controller.core.learned import NOTHING, Learned
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.trigger import ObservedDemands
 
@@ -83,7 +83,7 @@ class Decision:
     history: tuple[Change, ...] = ()
     sight: ObservedDemands | None = None
     cap: Fraction | None = None
-    learned: Learned = adaptive.NOTHING
+    learned: Learned = NOTHING
 
     @property
     def sent(self) -> int:

@@ -12,9 +12,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import adaptive, capped, demand, proportional, wording
+from beamlit_controller.core import capped, demand, proportional, wording
 from beamlit_controller.core.decided import REMEMBERED, Change, Decision, Restraint, Timers, Trend, begin, moved
 from beamlit_controller.core.flow import Flow
+from beamlit_controller.core.learned import NOTHING
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import NOT_ASKED, Missing
 from beamlit_controller.core.spec import Behavior, Mode, OffloadSpec, OnMetricsLoss, Override
@@ -164,10 +165,10 @@ def _as_sent(before: Decision, now: datetime, *, dry: bool) -> Decision:
 
 def _in_mode(before: Decision, behavior: Behavior, now: datetime) -> Decision:
     """Leave what was decided in Adaptive mode behind in the others."""
-    if behavior.mode is Mode.ADAPTIVE or (before.cap is None and before.learned == adaptive.NOTHING):
+    if behavior.mode is Mode.ADAPTIVE or (before.cap is None and before.learned == NOTHING):
         return before
     left = moved(before, 0, now, before.reason, "behavior.mode is no longer Adaptive")
-    return replace(left, cap=None, learned=adaptive.NOTHING)
+    return replace(left, cap=None, learned=NOTHING)
 
 
 def _followed(trend: Trend | None, verdict: Verdict) -> Trend | None:
@@ -363,7 +364,7 @@ def _reset(before: Decision, now: datetime, reason: Reason, why: str) -> Decisio
         restraint=Restraint(),
         demand=None,
         cap=None,
-        learned=adaptive.NOTHING,
+        learned=NOTHING,
     )
 
 

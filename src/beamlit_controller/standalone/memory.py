@@ -13,7 +13,7 @@ import pydantic
 import structlog
 
 from beamlit_controller.api.problems import Problem
-from beamlit_controller.core import adaptive, decision
+from beamlit_controller.core import decision, learned
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.spec import ModelKey
@@ -133,7 +133,7 @@ def _remove(path: Path) -> None:
 
 def _lasting(decided: Decision) -> Decision:
     """Leave out what changes from round to round and is of little use after a restart."""
-    return replace(decided, message="", demand=None, trend=None, sight=None, learned=adaptive.lasting(decided.learned))
+    return replace(decided, message="", demand=None, trend=None, sight=None, learned=learned.lasting(decided.learned))
 
 
 def _highest(decided: Decision) -> tuple[int | None, ...]:

@@ -1,0 +1,123 @@
+"""What Adaptive mode has learned of a model: the cap, what it was judged by, and what the gateways saw lately."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+from beamlit_controller.core.flow import Flow
+
+MEMORY = timedelta(seconds=150)
+"""So old a metric may be."""
+GRAIN = timedelta(seconds=3)
+"""Times of the gateways that are shorter are put together."""
+SPANS = 60
+"""Times of the gateways that are kept."""
+MOST_FALLS, MOST_CLIMBS = 4, 5
+LEAST, MOST = Fraction(1, 2), Fraction(100_000)
+"""The bounds of a cap."""
+
+
+@dataclass(frozen=True, slots=True)
+class InFlightSpan:
+    """What the gateways saw per ready replica in a short time: the mean in flight, and counts over all replicas."""
+
+    since: datetime
+    until: datetime
+    in_flight: Fraction
+    served: int
+    sent: int
+    overflowed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A ratio, and how many requests were in flight per replica while it was measured."""
+
+    in_flight: Fraction
+    ratio: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What the next cap follows from."""
+
+    cap: Fraction | None = None
+    """None until the metric was over its target for the first time."""
+    changed_at: datetime | None = None
+    """When the cap last changed."""
+    judged_until: datetime | None = None
+    """The end of the last sample that was looked at."""
+    climbs: int = 0
+    """Raises since the cap was last lowered."""
+    over: Fraction | None = None
+    falls: int = 0
+    top: Fraction | None = None
+    """The cap that was lowered last: it was too high."""
+    slope: Fraction | None = None
+    """By how much the ratio grows with one request more in flight per replica."""
+    last: Point | None = None
+    calm: Point | None = None
+    """The highest number in flight, lately, that the metric was within its target with."""
+    recent: tuple[InFlightSpan, ...] = ()
+
+
+NOTHING = Learned()
+"""Nothing was learned yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class RatioSample:
+    """The worst ratio of a round, and the time that it covers."""
+
+    ratio: Fraction
+    since: datetime
+    until: datetime
+
+
+def lasting(learned: Learned) -> Learned:
+    """Leave out what every round changes, and what is worth nothing after a restart."""
+    return replace(learned, judged_until=None, last=None, calm=None, recent=())
+
+
+def trusted(learned: Learned) -> Learned:
+    """Give what was recalled if it can be true, else nothing."""
+    numbers = (learned.slope, learned.over, learned.top)
+    possible = all(number is None or 0 < number <= 2 * MOST for number in numbers)
+    counted = 0 <= learned.climbs <= MOST_CLIMBS and 0 <= learned.falls <= MOST_FALLS
+    within = learned.cap is None or LEAST <= learned.cap <= MOST
+    return learned if possible and counted and within and len(learned.recent) <= SPANS else NOTHING
+
+
+def remaining(learned: Learned, since: datetime, until: datetime) -> Fraction | None:
+    """Give the part of the requests that local served in a time; None if no gateway told."""
+    spans = [each for each in learned.recent if each.until > since and each.since < until]
+    served, sent = sum(each.served for each in spans), sum(each.sent for each in spans)
+    return Fraction(served, served + sent) if served + sent else None
+
+
+def saw(learned: Learned, flow: Flow, *, ready: int) -> Learned:
+    """Add what the gateways saw since the round before; very short times are put together."""
+    if flow.until <= flow.since:
+        return learned
+    level = Fraction(max(0, flow.in_flight), max(1, ready))
+    span = InFlightSpan(flow.since, flow.until, level, max(0, flow.served), max(0, flow.sent), max(0, flow.overflowed))
+    kept = [each for each in learned.recent if flow.until - MEMORY < each.until <= flow.since]
+    if kept and kept[-1].until - kept[-1].since < GRAIN:
+        span = _joined(kept.pop(), span)
+    return replace(learned, recent=(*kept[-SPANS + 1 :], span))
+
+
+def _joined(one: InFlightSpan, other: InFlightSpan) -> InFlightSpan:
+    return InFlightSpan(
+        one.since,
+        other.until,
+        rounded((one.in_flight + other.in_flight) / 2),
+        one.served + other.served,
+        one.sent + other.sent,
+        one.overflowed + other.overflowed,
+    )
+
+
+def rounded(number: Fraction) -> Fraction:
+    """Give a number to two decimal places: what is stored stays short."""
+    return Fraction(round(number * 100), 100)
