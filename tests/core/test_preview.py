@@ -10,7 +10,7 @@ from beamlit_controller.core import cycle, preview
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.metric_spec import ExternalMetric, SeriesSelector, Value
 from beamlit_controller.core.signals import Reading
-from beamlit_controller.core.spec import Behavior, Mode, OnMetricsLoss, Override
+from beamlit_controller.core.spec import Behavior, Mode, OnMetricsLoss, Overflow, Override
 from builders import CPU, NOW, QUEUE, RUNNING, missing, pod_samples, sample, signals, spec
 
 HALF = Behavior(percentage=50)
@@ -52,6 +52,17 @@ def test_so_does_one_without_metrics() -> None:
 
 def test_so_does_one_that_may_offload_nothing() -> None:
     assert sentences(after((0, 5), behavior=Behavior(percentage=0))) == ("nothing, while behavior.percentage is 0",)
+
+
+def test_a_learned_cap_falls_and_rises_and_is_not_released() -> None:
+    adaptive = Behavior(percentage=80, mode=Mode.ADAPTIVE)
+    begun = after((0, 5), behavior=adaptive, overflow=Overflow(max_in_flight_per_replica=4))
+
+    assert begun.decision.cap == 4
+    assert sentences(begun) == (
+        "the cap falls when queue > 10",
+        "it rises when requests are sent away although the metrics are low",
+    )
 
 
 def test_local_offloads_when_any_metric_is_over() -> None:

@@ -48,12 +48,27 @@ def sentences(cycle: Cycle, now: datetime) -> tuple[str, ...]:
         return (_ends(spec.override, now),)
     if not spec.metrics:
         return ("nothing, until spec.offloadingConfig.metrics names a metric",)
-    left = countdown(cycle, now)
-    if cycle.decision.percentage > 0:
-        return (*_further(cycle), *_release(cycle, left), *_loss(cycle, left))
-    if spec.behavior.percentage == 0:
+    if spec.behavior.percentage == 0 and not cycle.decision.percentage:
         return ("nothing, while behavior.percentage is 0",)
-    return (*_engage(cycle, left), *_loss(cycle, left))
+    left = countdown(cycle, now)
+    return (*_next(cycle, left), *_loss(cycle, left))
+
+
+def _next(cycle: Cycle, left: Countdown) -> Iterator[str]:
+    if cycle.spec.behavior.mode is Mode.ADAPTIVE and cycle.decision.cap:
+        yield from _capped(cycle)
+    elif cycle.decision.percentage > 0:
+        yield from _further(cycle)
+        yield from _release(cycle, left)
+    else:
+        yield from _engage(cycle, left)
+
+
+def _capped(cycle: Cycle) -> Iterator[str]:
+    """In Adaptive mode nothing is released: a cap that local stays below sends nothing away."""
+    limits = " or ".join(_limit(metric, Fraction(1)) for metric in cycle.spec.metrics)
+    yield f"the cap falls when {limits}"
+    yield "it rises when requests are sent away although the metrics are low"
 
 
 def _ends(override: Override, now: datetime) -> str:
