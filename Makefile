@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo check test coverage packages assets cluster lint bench render lock clean
+.PHONY: help demo check test coverage packages assets cluster lint bench docs render lock clean
 
 PYTHON ?= python3
 # What a node takes to run pods, and to build images for them; without root none can be run.
@@ -44,6 +44,9 @@ bench: $(INSTALLED) ## Measure, as ratios against peers in the same run
 	@tools/debian wrk nginx-light haproxy
 	$(BIN)/python -m benchmarks
 
+docs: $(INSTALLED) ## Build the documentation site into build/site, warnings as errors
+	@$(BIN)/python -m tools.site
+
 render: $(INSTALLED) ## Render again what is rendered: CRD, reference, protocol, golden files
 	$(BIN)/python -m tools.render
 
@@ -53,7 +56,7 @@ lock: $(INSTALLED) ## Resolve the dependencies again and pin them by hash
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --group build --group dev --group demo pyproject.toml -o requirements/dev.txt
 
 clean: ## Remove what was made here
-	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* demo-run
+	rm -rf build .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* demo-run
 
 $(INSTALLED): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12" >&2; exit 1; }

@@ -21,6 +21,7 @@ from docs.pages import ROOT, Block
 REMOTE = {"remoteBackend": {"host": "api.example.com"}}
 OTHERS_FIELDS = {"ignoreDifferences", "syncPolicy"}
 """Fields of Argo CD's Application."""
+OTHERS_KINDS = {"Certificate", "ConfigMap", "ScaledObject", "Service"}
 VALUES = yaml.safe_load((ROOT / "chart" / "values.yaml").read_text())
 SYSTEMS = {"docker", "export", "loginctl", "openssl", "pip", "python3", "rm", "systemctl"}
 """Programs that are not ours, of which nothing here knows more."""
@@ -43,12 +44,20 @@ def test_blocks_of_code_are_yaml_or_commands_or_only_to_look_at() -> None:
 def test_yaml_is_valid_as_it_stands(block: Block) -> None:
     content = yaml.safe_load(block.text)
 
-    refused = mistakes(content, block.text)
+    refused = mistakes(content, block.text, settings_of(block.page))
 
     assert refused == ()
 
 
-def mistakes(content: dict[str, Any], text: str) -> tuple[object, ...]:
+def settings_of(page: Path) -> Settings:
+    """Give the settings that a page shows first; the defaults if it shows none."""
+    shown = (each.text for each in pages.blocks("yaml") if each.page == page and each.text.startswith("config:"))
+    read = settings.parse(next(shown, "config: {}"))
+    assert isinstance(read, Settings)
+    return read
+
+
+def mistakes(content: dict[str, Any], text: str, given: Settings) -> tuple[object, ...]:
     """Try a piece of YAML as what its fields say that it is."""
     keys = set(content)
     if keys == {"config"}:
@@ -56,12 +65,20 @@ def mistakes(content: dict[str, Any], text: str) -> tuple[object, ...]:
         return () if isinstance(read, Settings) else read
     if keys <= set(VALUES):
         return tuple(not_values(content, VALUES))
+    if content.get("kind") in OTHERS_KINDS:
+        return tuple(keys - {"apiVersion", "kind", "metadata", "spec", "data"})
     if "kind" in keys:
-        return manifests.parse(text, settings=Settings()).problems
+        return manifests.parse(text, settings=given).problems
+    return pieces(content, given)
+
+
+def pieces(content: dict[str, Any], given: Settings) -> tuple[object, ...]:
+    """Try a piece of YAML as fields of a spec, of its offloadingConfig, or of somebody else's object."""
+    keys = set(content)
     if keys <= set(Spec.fields()):
-        return manifests.parse(around(content), settings=Settings()).problems
+        return manifests.parse(around(content), settings=given).problems
     if keys <= set(OffloadingConfig.fields()):
-        return manifests.parse(around({"offloadingConfig": REMOTE | content}), settings=Settings()).problems
+        return manifests.parse(around({"offloadingConfig": REMOTE | content}), settings=given).problems
     return tuple(foreign(content))
 
 
