@@ -49,6 +49,15 @@ class PrometheusSettings:
     namespace_label: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class OtlpSettings:
+    """The OpenTelemetry collector (`host:port`), the part of new traces that it gets in percent, and `service.name`."""
+
+    address: str
+    sample_percentage: float
+    service_name: str
+
+
 _ANY_PORT = Address("127.0.0.1", 0)
 _WEB = Address("127.0.0.1", 8081)
 
@@ -110,6 +119,7 @@ class Settings:
     metric_secrets: str | None = None
     page: bool = True
     page_hosts: tuple[str, ...] = ()
+    otlp: OtlpSettings | None = None
 
     def secret_file(self, key: ModelKey, secret: SecretKey) -> Path | None:
         """Give the file that has a Secret's key, for reading metrics; None where no setting says where Secrets are."""
@@ -165,7 +175,12 @@ def _settings(config: settings_models.Config) -> Settings:
         metric_secrets=informer.secrets_directory,
         page=config.page.enabled,
         page_hosts=tuple(config.page.hosts),
+        otlp=_otlp(config.tracing.otlp) if config.tracing.otlp else None,
     )
+
+
+def _otlp(given: settings_models.OtlpConfig) -> OtlpSettings:
+    return OtlpSettings(given.address, given.sample_percentage, given.service_name)
 
 
 def _bounds(config: settings_models.Config) -> GatewayBounds:

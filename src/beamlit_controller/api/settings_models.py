@@ -128,6 +128,30 @@ class PageConfig(StrictModel):
     )
 
 
+class OtlpConfig(StrictModel):
+    """An OpenTelemetry collector that the gateways send spans to, by OTLP over gRPC."""
+
+    address: Endpoint = Field(
+        description="host:port of the collector's gRPC receiver, usually port 4317. It is spoken to in the clear."
+    )
+    sample_percentage: Annotated[float, Field(ge=0, le=100)] = Field(
+        default=100,
+        description="The part of requests, in percent, that is traced if the client began no trace; a trace that the client "
+        "began is continued if the client samples it.",
+    )
+    service_name: Word = Field(default="beamlit-gateway", description="`service.name` of the spans.")
+
+
+class TracingConfig(StrictModel):
+    """Traces of what the gateways do with requests."""
+
+    otlp: OtlpConfig | None = Field(
+        default=None,
+        description="Where spans are sent; by default nowhere. A change ends streams after a while, as the "
+        "gateways' listeners are replaced.",
+    )
+
+
 class Config(StrictModel):
     """All settings."""
 
@@ -185,6 +209,7 @@ class Config(StrictModel):
     page: PageConfig = Field(
         default=PageConfig(), description="The page that shows all models, and who may ask for it."
     )
+    tracing: TracingConfig = Field(default=TracingConfig(), description="Traces of what the gateways do with requests.")
     standalone: StandaloneConfig = Field(
         default=StandaloneConfig(), description="Servers, addresses and Secrets for running without a cluster."
     )

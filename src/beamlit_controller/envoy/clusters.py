@@ -1,7 +1,17 @@
 """Who answers requests: the model's own servers, and the remote behind its hop."""
 
 from beamlit_controller.core.spec import OffloadSpec, RemoteBackend, Scheme
-from beamlit_controller.envoy import addresses, answers, credentials, failover, listeners, routes, tls, upstream
+from beamlit_controller.envoy import (
+    addresses,
+    answers,
+    credentials,
+    failover,
+    listeners,
+    routes,
+    tls,
+    tracing,
+    upstream,
+)
 from beamlit_controller.envoy.failover import LOCAL, LOCAL_HOP, REMOTE_ANYWAY, REMOTE_HOP
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, headers_to_set
@@ -15,6 +25,7 @@ def all_of(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
         *(_remote_side(spec, spec.remote, place) if spec.remote else []),
         *(chain.definition for chain in chains if chain.definition is not None),
         *(_passed(*each) for each in place.tcp_passthrough),
+        *tracing.clusters(place),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from beamlit_controller.api.settings import OtlpSettings
 from beamlit_controller.core.spec import SecretKey
 from beamlit_controller.envoy import addresses
 from beamlit_controller.envoy.messages import Message
@@ -20,7 +21,7 @@ class GatewayParams:
     and `shares_token` what it is shown; without them it is spoken to in the clear. `tcp_passthrough` are further ports, each with
     the servers behind it (by name), whose connections are passed through as they are. `client_ip_affinity` tells that all requests
     from one address go to the same local server, as long as it is there. `descriptors` is how many files Envoy may have
-    open, 0 if that is not known.
+    open, 0 if that is not known. `otlp` is where spans are sent, None for nowhere.
     """
 
     node: str
@@ -40,6 +41,7 @@ class GatewayParams:
     tcp_passthrough: tuple[tuple[str, str], ...] = ()
     client_ip_affinity: bool = False
     descriptors: int = 0
+    otlp: OtlpSettings | None = None
 
     def __post_init__(self) -> None:
         for text in (
@@ -49,6 +51,7 @@ class GatewayParams:
             self.shares,
             *self.local,
             *(each for pair in self.tcp_passthrough for each in pair),
+            *((self.otlp.address,) if self.otlp else ()),
         ):
             addresses.message(text)
         if not addresses.is_private(self.admin):

@@ -12,6 +12,7 @@ from beamlit_controller.envoy import (
     replies,
     routes,
     sessions,
+    tracing,
     upstream,
 )
 from beamlit_controller.envoy.failover import LOCAL_HOP, REMOTE_HOP
@@ -32,6 +33,7 @@ def front(spec: OffloadSpec, place: GatewayParams) -> Message:
         place,
         filters=sessions.filters(spec.stickiness),
         access_log=access_log.of_front(place.access_log),
+        **tracing.of_front(place),
         # The address of who connected is appended to x-forwarded-for; what a proxy in front of us said is believed as
         # little or as much as the model's servers believe it themselves.
         use_remote_address=True,

@@ -112,6 +112,7 @@ def _probe(header: Message, *, status: int, text: str) -> Message:
         "name": "probe",
         "match": {"path": PROBE_PATH, "headers": [{"name": PROBE_HEADER, **header}]},
         "direct_response": {"status": status, "body": {"inline_string": text}},
+        "tracing": {"overall_sampling": {"numerator": 0}},
     }
 
 

@@ -60,6 +60,7 @@ class EnvoyFiles:
             secrets=gateway_objects.SECRETS_DIRECTORY,
             mounted=True,
             gateways=spec.gateway.replicas,
+            otlp=self._given.settings.otlp,
             shares_ca=self._ca,
             shares_token=self._tokens.of(str(spec.key)),
         )

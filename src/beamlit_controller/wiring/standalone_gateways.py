@@ -44,6 +44,7 @@ def gateway_files(settings: Settings, spec: OffloadSpec, directory: Path) -> dic
         secrets=str(_secrets(settings)),
         access_log=options.access_log and str(Path(options.access_log).absolute()),
         descriptors=process.most_descriptors(),
+        otlp=settings.otlp,
     )
     return config.files(spec, place)
 

@@ -1,0 +1,73 @@
+"""Traces of the gateway, sent to an OpenTelemetry collector: one span per request, which says who answered it and why.
+
+A client's trace context (W3C `traceparent`) is continued, and passed on to the server that is asked. Spans are sent in the background:
+a collector that is slow or away costs no request anything but its span.
+"""
+
+from beamlit_controller.api.settings import OtlpSettings
+from beamlit_controller.envoy import access_log, addresses, upstream
+from beamlit_controller.envoy.gateway_params import GatewayParams
+from beamlit_controller.envoy.messages import Message, extension
+from beamlit_controller.envoy.routes import SIDE
+
+CLUSTER = "otlp"
+SAMPLERS = "envoy.tracers.opentelemetry.samplers"
+SAMPLER_CONFIGS = "envoy.extensions.tracers.opentelemetry.samplers.v3"
+
+# Envoy's own tag has the query, which may carry a credential.
+URL = "%REQ(X-FORWARDED-PROTO)%://%REQ(:AUTHORITY)%%PATH(NQ)%"
+
+TAGS = {
+    "http.url": URL,
+    "offload.side": SIDE,
+    "offload.reason": access_log.REASON,
+    "offload.route": "%ROUTE_NAME%",
+    "offload.attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+}
+
+
+def of_front(place: GatewayParams) -> Message:
+    """Give the field of the front's connection manager that has requests traced; none if there is no collector."""
+    return {"tracing": _tracing(place.otlp, place.node)} if place.otlp else {}
+
+
+def clusters(place: GatewayParams) -> list[Message]:
+    """Give the cluster that is the collector, if there is one."""
+    return [_collector(place.otlp.address)] if place.otlp else []
+
+
+def _tracing(otlp: OtlpSettings, model: str) -> Message:
+    return {
+        "operation": "%REQ(:METHOD)%",
+        "custom_tags": [
+            {"tag": "offload.model", "literal": {"value": model}},
+            *({"tag": tag, "value": template} for tag, template in TAGS.items()),
+        ],
+        "provider": extension(
+            "envoy.tracers.opentelemetry",
+            "envoy.config.trace.v3.OpenTelemetryConfig",
+            grpc_service={"envoy_grpc": {"cluster_name": CLUSTER}, "timeout": "5s"},
+            service_name=otlp.service_name,
+            sampler=_sampler(otlp.sample_percentage),
+        ),
+    }
+
+
+def _sampler(percentage: float) -> Message:
+    """Keep what the client keeps; of traces that begin here, this part."""
+    begun = extension(
+        f"{SAMPLERS}.trace_id_ratio_based",
+        f"{SAMPLER_CONFIGS}.TraceIdRatioBasedSamplerConfig",
+        sampling_percentage={"numerator": round(percentage * 10_000), "denominator": "MILLION"},
+    )
+    return extension(f"{SAMPLERS}.parent_based", f"{SAMPLER_CONFIGS}.ParentBasedSamplerConfig", wrapped_sampler=begun)
+
+
+def _collector(address: str) -> Message:
+    return {
+        "name": CLUSTER,
+        **upstream.discovery([address], dns_lookup_family="V4_PREFERRED"),
+        "connect_timeout": "1s",
+        "typed_extension_protocol_options": upstream.protocols(explicit_http_config={"http2_protocol_options": {}}),
+        "load_assignment": upstream.load_assignment(CLUSTER, [upstream.server(addresses.message(address))]),
+    }
