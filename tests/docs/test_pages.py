@@ -33,7 +33,11 @@ def words(command: str) -> list[str]:
 
 
 COMMANDS = [(str(block), command) for block in pages.blocks("sh") for command in block.commands]
-OURS = [words(command)[1:] for _, command in COMMANDS if Path(words(command)[0]).name == "beamlit-controller"]
+OURS = [
+    words(command)[1:]
+    for command in dict.fromkeys(command for _, command in COMMANDS)
+    if Path(words(command)[0]).name == "beamlit-controller"
+]
 
 
 def test_blocks_of_code_are_yaml_or_commands_or_only_to_look_at() -> None:

@@ -28,6 +28,7 @@ class Controller:
     folder: Path
     front: str
     web: str
+    flags: tuple[str, ...] = ()
     _process: asyncio.subprocess.Process | None = None
 
     @property
@@ -69,6 +70,7 @@ class Controller:
                 f"--manifests={self.manifests}",
                 f"--settings={self.folder / 'settings.yaml'}",
                 f"--state-dir={self.state}",
+                *self.flags,
                 stdout=log,
                 stderr=log,
             )
@@ -114,9 +116,12 @@ class Controller:
 
     async def override(self, *arguments: str) -> tuple[int, str]:
         """Run the command that sets a percentage by hand; give its exit code and what it said."""
-        line = (str(COMMAND), "override", *arguments, f"--state-dir={self.state}")
+        return await self.command("override", *arguments, f"--state-dir={self.state}")
+
+    async def command(self, *arguments: str) -> tuple[int, str]:
+        """Run a command; give its exit code and what it said."""
         command = await asyncio.create_subprocess_exec(
-            *line, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+            str(COMMAND), *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )
         said, _ = await command.communicate()
         return command.returncode or 0, said.decode()
@@ -151,11 +156,17 @@ class Controller:
 
 @asynccontextmanager
 async def controller(
-    manifest: object, *, local: list[str], prometheus: str | None = None, ready: bool = True, **standalone: object
+    manifest: object,
+    *,
+    local: list[str],
+    prometheus: str | None = None,
+    ready: bool = True,
+    flags: tuple[str, ...] = (),
+    **standalone: object,
 ) -> AsyncIterator[Controller]:
     """Run a controller with one manifest, and wait for it unless it can't be ready; a Prometheus is asked every second."""
     with tempfile.TemporaryDirectory(prefix="controller-") as folder:
-        running = Controller(Path(folder), f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")
+        running = Controller(Path(folder), f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}", flags)
         running.manifests.mkdir()
         running.write(manifest)
         settings = _settings(running, local, prometheus, standalone)

@@ -19,6 +19,7 @@ from waiting import eventually
 pytestmark = pytest.mark.system
 
 QUEUE = "vllm:num_requests_waiting"
+RESTARTS = 4
 
 
 def manifest(remote: str, metric: dict[str, Any], *, direct: bool = False) -> dict[str, Any]:
@@ -237,6 +238,48 @@ async def test_sigterm_lets_requests_end_and_leaves_nothing_behind() -> None:
         assert request.result().line[1] == "200"
         assert running.gateway_pids() == []
         assert not running.state.exists()
+
+
+async def test_restarts_lose_no_request_where_gateways_are_left_serving() -> None:
+    async with (
+        upstream("remote") as remote,
+        model_server(vllm__num_requests_waiting=30) as local,
+        controller(
+            manifest(remote.address, WAITING, direct=True), local=[local.address], flags=("--leave-gateways",)
+        ) as running,
+    ):
+        await running.reaches(50)
+        before = running.gateway_pids()
+        async with load.asking(running.front, connections=4) as tally:
+            for _ in range(RESTARTS):
+                running.terminate()
+                assert await running.ended() == 0
+                await running.start()
+
+        assert running.gateway_pids() == before
+        assert (await running.model())["decision"]["percentage"] == 50
+
+        running.terminate()
+        assert await running.ended() == 0
+        code, said = await running.command("stop", f"--state-dir={running.state}")
+
+        assert (code, running.gateway_pids(), (running.state / "gateways").exists()) == (0, [], False), said
+
+    assert tally.failed == []
+    assert tally.good == tally.total
+
+
+async def test_stop_while_a_controller_runs_says_so_and_ends_nothing() -> None:
+    async with (
+        upstream("remote") as remote,
+        model_server(vllm__num_requests_waiting=0) as local,
+        controller(manifest(remote.address, WAITING, direct=True), local=[local.address]) as running,
+    ):
+        code, said = await running.command("stop", f"--state-dir={running.state}")
+
+        assert code == 1
+        assert "another controller is running" in said
+        assert len(running.gateway_pids()) == 1
 
 
 async def test_a_person_s_word_and_the_history_outlive_a_restart() -> None:

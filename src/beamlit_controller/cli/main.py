@@ -17,6 +17,7 @@ from beamlit_controller.cli import (
     restore,
     run,
     simulate,
+    stop,
 )
 
 app = cyclopts.App(
@@ -26,6 +27,7 @@ app = cyclopts.App(
 )
 
 app.command(run.run)
+app.command(stop.stop)
 app.command(check.check)
 app.command(explain.explain)
 app.command(simulate.simulate)

@@ -1,11 +1,7 @@
 """`run`: the controller and its gateways on one machine."""
 
 import asyncio
-import os
 from pathlib import Path
-from typing import NoReturn
-
-import structlog
 
 from beamlit_controller.cli import inputs
 from beamlit_controller.cli.inputs import Format, Level, SettingsFile
@@ -16,6 +12,7 @@ def run(
     manifests: Path,
     settings: SettingsFile = None,
     state_dir: Path | None = None,
+    leave_gateways: bool = False,
     log_level: Level = "info",
     log_format: Format = "auto",
 ) -> None:
@@ -29,6 +26,9 @@ def run(
         The settings file: the chart's `config:` value. It is watched too: while a change is wrong, the last good one is in force.
     state_dir
         Where gateways and the last decisions are kept. Default: beamlit-controller in $XDG_STATE_HOME or ~/.local/state.
+    leave_gateways
+        When stopped by SIGTERM, leave the gateways serving with their last share: the next controller adopts them, so that a
+        restart loses no request. `beamlit-controller stop` ends them.
     log_level
         The least severe messages to print.
     log_format
@@ -40,23 +40,9 @@ def run(
     logs.configure(log_level, json=None if log_format == "auto" else log_format == "json")
     if not manifests.is_dir():
         inputs.fail(f"--manifests: expected a folder, got {manifests}")
-    given = application.StandaloneOptions(inputs.settings(settings), manifests, state_dir or _default_state(), settings)
+    state = state_dir or inputs.default_state()
+    given = application.StandaloneOptions(inputs.settings(settings), manifests, state, settings, leave_gateways)
     try:
         asyncio.run(application.standalone(given))
     except Exception as error:  # noqa: BLE001 - whatever it was, people get a sentence; the traceback is in the log
-        _ended(error)
-
-
-def _default_state() -> Path:
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "beamlit-controller"
-
-
-def _ended(error: Exception) -> NoReturn:
-    """Say in one line what ended the controller; what nobody expected has its traceback in the log."""
-    from beamlit_controller.standalone import faults  # noqa: PLC0415 - only for this
-    from beamlit_controller.standalone.state_folder import StateError  # noqa: PLC0415 - only for this
-
-    if not isinstance(error, StateError | OSError):
-        structlog.get_logger().error("ended by an error that nobody expected", exc_info=error)
-    inputs.fail(faults.said(error))
+        inputs.ended(error)

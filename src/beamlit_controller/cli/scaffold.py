@@ -177,7 +177,8 @@ def known_preset(text: str) -> str:
 
 def systemd(setup: Setup, program: str) -> str:
     """Give a systemd unit, for the system or for a user."""
-    command = " ".join(_unit_word(word) for word in setup.command(program))
+    words = (*setup.command(program), "--leave-gateways")
+    command = " ".join(_unit_word(word) for word in words)
     return f"""\
 [Unit]
 Description=beamlit-controller: local models first, a remote when they are saturated
@@ -191,7 +192,8 @@ ExecStart={command}
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure
 RestartSec=1
-# Only the controller is told to stop: it lets the gateways finish first. If it dies, they serve on and the next one adopts them.
+# Only the controller is stopped. The gateways serve on, and the next controller adopts them: a restart loses no request.
+# To end them as well: systemctl stop, then `beamlit-controller stop --state-dir` with the folder above.
 KillMode=process
 TimeoutStopSec={SECONDS}
 LimitNOFILE=65536

@@ -43,16 +43,19 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class StandaloneOptions:
-    """What `run` is given on a machine without a cluster."""
+    """What `run` is given on a machine without a cluster. With `leave_gateways` they serve on after SIGTERM."""
 
     settings: Settings
     manifests: Path
     state: Path
     settings_file: Path | None = None
+    leave_gateways: bool = False
 
 
 async def standalone(options: StandaloneOptions) -> None:
-    """Run until SIGTERM or SIGINT; then drain, end the gateways and leave nothing behind. A second signal hurries.
+    """Run until SIGTERM or SIGINT; then drain, end the gateways and leave nothing behind, unless they are to be left serving.
+
+    A second signal ends the wait for requests in flight.
 
     Other settings, and SIGHUP, start this program anew in the same process: the gateways serve on and are adopted.
     A part that dies before ends the process, and leaves the gateways serving for the next one. Raises StateError and OSError.
@@ -81,16 +84,30 @@ async def _until_stopped(options: StandaloneOptions) -> bool:
             if not stop.is_set():
                 raise
             log.exception("a part ended badly while stopping")
-        log.info("stopping: gateways finish the requests in flight; a second signal ends them at once")
-        async with asyncio.TaskGroup() as group:
-            hurrying = group.create_task(_then(hurry, gateways.hurry))
-            try:
-                await gateways.stop()
-            finally:
-                hurrying.cancel()
-        DecisionFiles(place.decisions).rest(clock.now())
-        place.clear()
+        if options.leave_gateways:
+            log.info("stopped; the gateways serve on with their last share")
+        else:
+            await _stop(gateways, place, hurry, clock)
     return True
+
+
+async def stop(state: Path) -> None:
+    """Drain and end the gateways that a controller has left serving. Raises StateError while one runs, and OSError."""
+    with state_folder.locked(state) as place, signals() as (hurry, _):
+        clock = AnchoredClock()
+        await _stop(Gateways(place.gateways, template(Settings(), Meters(clock))), place, hurry, clock)
+
+
+async def _stop(gateways: Gateways, place: StateFolder, hurry: asyncio.Event, clock: AnchoredClock) -> None:
+    log.info("stopping: gateways finish the requests in flight; a signal ends them at once")
+    async with asyncio.TaskGroup() as group:
+        hurrying = group.create_task(_then(hurry, gateways.hurry))
+        try:
+            await gateways.stop()
+        finally:
+            hurrying.cancel()
+    DecisionFiles(place.decisions).rest(clock.now())
+    place.clear()
 
 
 @dataclass(frozen=True, slots=True)
