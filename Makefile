@@ -7,6 +7,8 @@ NODE := containerd runc containernetworking-plugins iptables iproute2 conntrack 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Compiled once, not by each of the processes that the tests start; containers often set this.
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## Show what can be made
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
