@@ -1,16 +1,20 @@
 """What was decided: the percentage and the cap in force, why, and what the next decision needs to know of the past."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from fractions import Fraction
 
-from beamlit_controller.core import demand, proportional
+from beamlit_controller.core import demand
+from beamlit_controller.core import restraint as restraints
 from beamlit_controller.core.demand import Share
 from beamlit_controller.core.learned import NOTHING, Learned
 from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.restraint import UNRESTRAINED, Restraint
+from beamlit_controller.core.trend import Trend
 from beamlit_controller.core.trigger import ObservedDemands
 
-FIRST_TRIAL = timedelta(seconds=600)
+__all__ = ["LONGEST_WHY", "REMEMBERED", "Change", "Decision", "Restraint", "Timers", "begin", "moved"]
+
 REMEMBERED = 20
 """Changes in the history."""
 LONGEST_WHY = 200
@@ -25,28 +29,6 @@ class Timers:
     under_since: datetime | None = None
     stuck_since: datetime | None = None
     unread_since: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Restraint:
-    """What earlier releases taught: when the last one was, how long to wait before the next, how far it may fall."""
-
-    released_at: datetime | None = None
-    trial: bool = False
-    release_window: timedelta = timedelta(0)
-    trial_wait: timedelta = FIRST_TRIAL
-    fall: int = proportional.FALL
-    top: int = 0
-    """The share that the last fall began at: if that was too soon, it is returned to in one go."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trend:
-    """The highest ratio of the last sample, when that sample ended, and whether it is less than the one before."""
-
-    ratio: Fraction
-    until: datetime
-    falling: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +59,7 @@ class Decision:
     shares: tuple[Share, ...]
     demand: Fraction | None = None
     timers: Timers = Timers()
-    restraint: Restraint = Restraint()
+    restraint: Restraint = UNRESTRAINED
     trend: Trend | None = None
     dry: bool = False
     history: tuple[Change, ...] = ()
@@ -103,19 +85,21 @@ def moved(
     said = replace(held, reason=reason, message=why)
     if percentage == held.percentage:
         return said
-    restraint = held.restraint
-    if trial is not None:
-        top = restraint.top if restraint.released_at == held.since else held.percentage
-        restraint = replace(restraint, released_at=now, trial=trial, fall=min(restraint.fall * 2, 100), top=top)
     return replace(
         said,
         percentage=percentage,
         since=now,
         shares=demand.remember(held.shares, now, 0 if held.dry else percentage),
         timers=replace(held.timers, under_since=None, stuck_since=None),
-        restraint=restraint,
+        restraint=_noted(held, now, trial=trial),
         history=(*held.history, _told(held, percentage, now, reason, why))[-REMEMBERED:],
     )
+
+
+def _noted(held: Decision, now: datetime, *, trial: bool | None) -> Restraint:
+    if trial is None:
+        return restraints.held(held.restraint)
+    return restraints.released(held.restraint, held.percentage, now, trial=trial)
 
 
 def _told(held: Decision, percentage: int, now: datetime, reason: Reason, why: str) -> Change:

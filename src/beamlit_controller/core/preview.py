@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import decision, printable, proportional, wording
+from beamlit_controller.core import printable, proportional, restraint, shared, strategy, wording
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.metric_spec import AverageValue, MetricSpec
 from beamlit_controller.core.reason import Reason
@@ -30,7 +30,7 @@ def countdown(cycle: Cycle, now: datetime) -> Countdown:
     """Give what is on its way."""
     decided, behavior = cycle.decision, cycle.spec.behavior
     timers, offloading = decided.timers, decided.percentage > 0
-    window = decision.release_window(decided, behavior)
+    window = strategy.of(behavior).release_window(decided.restraint)
     return Countdown(
         engage=None if offloading else _left(timers.over_since, behavior.engage.stabilization_window, now),
         release=_left(timers.under_since, window, now) if offloading else None,
@@ -95,9 +95,10 @@ def _engage(cycle: Cycle, left: Countdown) -> Iterator[str]:
 
 def _first_share(cycle: Cycle) -> str:
     behavior = cycle.spec.behavior
-    step = min(behavior.engage.step_percentage, decision.highest(behavior))
+    asked = strategy.of(behavior)
+    step = min(behavior.engage.step_percentage, asked.highest)
     if behavior.mode is Mode.PROPORTIONAL:
-        rise = max(proportional.RISE, decision.returns_to(cycle.decision, behavior, cycle.at))
+        rise = max(proportional.RISE, shared.returns_to(cycle.decision, asked, cycle.at))
         return f"what keeps the metric at its target, {min(step, rise)} % at most at first,"
     return f"{step} %"
 
@@ -111,9 +112,10 @@ def _limit(metric: MetricSpec, ratio: Fraction) -> str:
 
 def _further(cycle: Cycle) -> Iterator[str]:
     percentage, behavior = cycle.decision.percentage, cycle.spec.behavior
-    highest = decision.highest(behavior)
+    asked = strategy.of(behavior)
+    highest = asked.highest
     if percentage < highest:
-        known = decision.returns_to(cycle.decision, behavior, cycle.at) - percentage
+        known = shared.returns_to(cycle.decision, asked, cycle.at) - percentage
         rise = max(known, proportional.RISE) if behavior.mode is Mode.PROPORTIONAL else highest
         step = min(percentage + min(rise, behavior.engage.step_percentage), highest)
         most = "at most " if behavior.mode is Mode.PROPORTIONAL else ""
@@ -136,7 +138,7 @@ def _release(cycle: Cycle, left: Countdown) -> Iterator[str]:
     if left.release is not None:
         yield f"releases in {wording.seconds(left.release)} if {low}{steps}"
     else:
-        window = wording.seconds(decision.release_window(decided, behavior))
+        window = wording.seconds(strategy.of(behavior).release_window(decided.restraint))
         seen = "can't be seen now" if decided.demand is None else f"is {wording.percent(decided.demand)} now"
         yield f"releases when {low} for {window}{steps}; it {seen}"
     if left.trial_release is not None:
@@ -147,11 +149,11 @@ def _fall(cycle: Cycle, left: Countdown) -> Iterator[str]:
     decided, behavior = cycle.decision, cycle.spec.behavior
     seen = "can't be seen now" if decided.demand is None else f"is {wording.percent(decided.demand)} of the target now"
     if left.release is not None:
-        target = decision.relaxed(decided, behavior)
+        target = shared.relaxed(decided, strategy.of(behavior))
         yield f"falls to {target} % in {wording.seconds(left.release)} if demand stays as low; it {seen}"
     else:
-        window = wording.seconds(decision.release_window(decided, behavior))
-        yield f"falls when {proportional.FALL} points less are enough for {window}; demand {seen}"
+        window = wording.seconds(strategy.of(behavior).release_window(decided.restraint))
+        yield f"falls when {restraint.FALL} points less are enough for {window}; demand {seen}"
     if left.trial_release is not None:
         tried = max(decided.percentage - decided.restraint.fall, 0)
         yield f"in {wording.seconds(left.trial_release)} a trial with {tried} % shows whether demand is still there"
@@ -168,4 +170,4 @@ def _loss(cycle: Cycle, left: Countdown) -> Iterator[str]:
         case OnMetricsLoss.RELEASE:
             yield f"releases {when} (onMetricsLoss is Release)"
         case OnMetricsLoss.OFFLOAD:
-            yield f"offloads {decision.highest(behavior)} % {when} (onMetricsLoss is Offload)"
+            yield f"offloads {strategy.of(behavior).highest} % {when} (onMetricsLoss is Offload)"

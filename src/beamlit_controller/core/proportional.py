@@ -1,4 +1,4 @@
-"""The share that keeps a metric at its target, in whole percent, from the demand that was seen.
+"""Proportional mode: the share that keeps a metric at its target, in whole percent, from the demand that was seen.
 
 It rises to what is wanted and a little more, so that a load which grows slowly isn't followed point by point. It falls
 carefully at first and faster while nothing speaks against it, because below saturation a queue is as empty as it is
@@ -6,37 +6,85 @@ without any load: only a lower share tells the one from the other.
 """
 
 import math
+from dataclasses import dataclass
+from datetime import timedelta
 from fractions import Fraction
 
+from beamlit_controller.core import restraint as restraints
+from beamlit_controller.core.restraint import FALL, QUIET, Phase, ReleaseBackoff, Restraint
 from beamlit_controller.core.spec import Behavior
+from beamlit_controller.core.trend import Trend
 
 MOST = 95
 """A few requests stay, or nothing could be seen of demand."""
 RISE = 20
-FALL = 10
-"""The first step down; each that follows may be twice as large. What is less than this too much stays."""
 SPARE = 5
 """So many points more than are wanted when the share rises."""
+BACKOFF = ReleaseBackoff(soon=QUIET, factor=3, longest=timedelta(seconds=1800))
+"""The factor is larger than in Fixed mode: a fall goes in steps, so one that is too early costs more changes."""
 
 
-def most(behavior: Behavior) -> int:
-    """Give the highest share."""
-    return min(behavior.percentage, MOST)
+@dataclass(frozen=True, slots=True)
+class Proportional:
+    """The strategy of Proportional mode."""
 
+    behavior: Behavior
 
-def raised(share: int, demand: Fraction, behavior: Behavior, *, known: int = 0) -> int:
-    """Give the share above this one that a demand above the target wants; up to a `known` one it rises in one go."""
-    wanted = math.ceil(100 * (1 - 1 / demand)) + SPARE
-    step = min(max(RISE, known - share), behavior.engage.step_percentage)
-    return min(max(wanted, share + 1), share + step, most(behavior))
+    @property
+    def backoff(self) -> ReleaseBackoff:
+        """Give what a too early fall teaches."""
+        return BACKOFF
 
+    @property
+    def highest(self) -> int:
+        """Give the highest share."""
+        return min(self.behavior.percentage, MOST)
 
-def lowered(share: int, demand: Fraction, behavior: Behavior, *, fall: int) -> int:
-    """Give the share that is enough for a demand, at most `fall` below this one; the same one if that is hardly less."""
-    enough = _enough(demand, 1 - Fraction(behavior.release.tolerance))
-    if enough and share - enough < FALL:
-        return share
-    return max(enough, share - min(fall, behavior.release.step_percentage))
+    @property
+    def in_steps(self) -> bool:
+        """Tell that any share up to the highest is reached step by step."""
+        return True
+
+    def may_rise(self, trend: Trend | None) -> bool:
+        """Rise unless the metric falls by itself: a backlog takes time to shrink."""
+        return trend is None or not trend.falling
+
+    def raised(self, share: int, demand: Fraction, *, known: int) -> int:
+        """Give the share above this one that a demand above the target wants; up to a `known` one it rises in one go."""
+        wanted = math.ceil(100 * (1 - 1 / demand)) + SPARE
+        step = min(max(RISE, known - share), self.behavior.engage.step_percentage)
+        return min(max(wanted, share + 1), share + step, self.highest)
+
+    def lowered(self, share: int, demand: Fraction, *, fall: int) -> int:
+        """Give the share that is enough for a demand, at most `fall` below this one; the same one if that is hardly less."""
+        enough = _enough(demand, 1 - Fraction(self.behavior.release.tolerance))
+        if enough and share - enough < FALL:
+            return share
+        return max(enough, share - min(fall, self.behavior.release.step_percentage))
+
+    def tried(self, share: int, *, fall: int) -> int:
+        """Give the share of a trial release: a step down."""
+        return max(share - fall, 0)
+
+    def between_steps(self, share: int, restraint: Restraint) -> bool:  # noqa: ARG002 - what the other strategy asks for
+        """Tell that each step down waits for its window."""
+        return False
+
+    def release_window(self, restraint: Restraint) -> timedelta:
+        """Give the time that demand has to stay low; a fall that nothing spoke against is followed after the configured one."""
+        match restraint.phase:
+            case Phase.HELD:
+                return restraints.patience(restraint, self.behavior)
+            case Phase.RELEASED | Phase.ON_TRIAL:
+                return self.behavior.release.stabilization_window
+
+    def lowers(self, target: int) -> str:
+        """Say what happens when demand stays low."""
+        return f"falls to {target} %"
+
+    def stays(self, demand: str) -> str:
+        """Say why the share stays."""
+        return f"{demand}, and the share fits it"
 
 
 def _enough(demand: Fraction, aim: Fraction) -> int:

@@ -74,6 +74,12 @@ class Verdict:
     metrics: tuple[Assessed | Unread, ...]
 
     @property
+    def worst(self) -> Assessed | None:
+        """Give the metric with the highest ratio, if any could be read."""
+        read = [each for each in self.metrics if isinstance(each, Assessed)]
+        return max(read, key=lambda each: each.ratio, default=None)
+
+    @property
     def present(self) -> tuple[Assessed | Unread, ...]:
         """Give the metrics without those that this version of the server lacks: they neither hold nor release a share."""
         return tuple(each for each in self.metrics if isinstance(each, Assessed) or not _is_absent(each))

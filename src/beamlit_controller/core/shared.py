@@ -1,0 +1,203 @@
+"""The decision in Fixed and Proportional mode: which share of the requests leaves.
+
+A raw metric over its target engages; only *demand* (`core.demand`) may release, and only as seen in samples that lie
+wholly after the last change. What can't be read changes nothing. When nothing but a try can tell whether offloading is
+still needed, there is a trial release, rarely. How far a share goes is what the two modes differ in (`core.strategy`).
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+from beamlit_controller.core import demand, strategy, trend, wording
+from beamlit_controller.core import restraint as restraints
+from beamlit_controller.core.decided import Decision, Timers, moved
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.restraint import Phase
+from beamlit_controller.core.spec import OffloadSpec, OnMetricsLoss
+from beamlit_controller.core.strategy import Strategy
+from beamlit_controller.core.verdict import Assessed, Judgement, Unread, Verdict
+
+IDLE_LOOKING = frozenset({Reason.NO_SERIES, Reason.NOT_A_NUMBER})
+"""What a query may answer just because no request is served locally."""
+
+
+def decide(spec: OffloadSpec, before: Decision, verdict: Verdict, now: datetime) -> Decision:
+    """Decide the share by what the metrics say together."""
+    asked = strategy.of(spec.behavior)
+    known = replace(
+        before,
+        demand=demand.seen(verdict, before.shares),
+        restraint=restraints.rested(before.restraint, now),
+        trend=trend.followed(before.trend, verdict.worst),
+    )
+    before = _bounded(_after_override(known, asked, now), asked, now)
+    match verdict.judgement, verdict.worst:
+        case Judgement.OVER, Assessed() as worst:
+            return _over(before, asked, worst, now)
+        case ((Judgement.BETWEEN | Judgement.UNDER), _):
+            return _not_over(before, asked, verdict, now)
+        case _:
+            return _unknown(before, asked, verdict, now)
+
+
+def relaxed(before: Decision, asked: Strategy) -> int:
+    """Give the percentage that the demand would let this one fall to; the same one if it doesn't."""
+    if before.demand is None:
+        return before.percentage
+    return asked.lowered(before.percentage, before.demand, fall=before.restraint.fall)
+
+
+def returns_to(before: Decision, asked: Strategy, now: datetime) -> int:
+    """Give the share that is gone back to in one go if the last fall turns out to have been too early; else 0."""
+    early = restraints.regretted(before.restraint, asked.behavior, asked.backoff, now)
+    return before.restraint.top if early else 0
+
+
+# Following a changed spec, or the end of an override.
+
+
+def _after_override(before: Decision, asked: Strategy, now: datetime) -> Decision:
+    """Take back at once what only a person's word kept away, if demand is seen to be low; else as ever."""
+    if before.reason is not Reason.OVERRIDDEN:
+        return before
+    ended = replace(before, message="the override has ended")
+    low = before.demand is not None and before.demand <= 1 - Fraction(asked.behavior.release.tolerance)
+    return moved(ended, 0, now, Reason.METRIC_BELOW_TARGET, ended.message) if low else ended
+
+
+def _bounded(before: Decision, asked: Strategy, now: datetime) -> Decision:
+    """Follow a changed `percentage` while offloading; what is reached in steps, or was set by hand, only ever falls here."""
+    if before.percentage == 0:
+        return before
+    wanted = min(before.percentage, asked.highest) if asked.in_steps else asked.behavior.percentage
+    by_hand = bool(before.history) and before.history[-1].reason is Reason.OVERRIDDEN
+    if by_hand or asked.between_steps(before.percentage, before.restraint):
+        wanted = min(before.percentage, wanted)
+    return moved(before, wanted, now, before.reason, before.message)
+
+
+# Over: engage, or take the next step.
+
+
+def _over(before: Decision, asked: Strategy, worst: Assessed, now: datetime) -> Decision:
+    over_since = before.timers.over_since or now
+    held = replace(before, timers=Timers(over_since=over_since))
+    why = wording.comparison(worst)
+    if before.percentage >= asked.highest:
+        return replace(held, reason=Reason.METRIC_ABOVE_TARGET, message=why)
+    if before.percentage == 0:
+        waited, window = now - over_since, asked.behavior.engage.stabilization_window
+        if waited < window:
+            left = wording.seconds(window - waited)
+            return replace(held, reason=Reason.STABILIZING, message=f"{why}; offloads in {left} if it stays so")
+    elif not _may_step(before, asked, worst, now):
+        return replace(held, reason=Reason.METRIC_ABOVE_TARGET, message=f"{why}; the next step follows")
+    return _raised(held, asked, worst, now)
+
+
+def _may_step(before: Decision, asked: Strategy, worst: Assessed, now: datetime) -> bool:
+    """Tell whether the last step has had its time, is seen in the metric, and isn't enough."""
+    rested = now - before.since >= asked.behavior.engage.period
+    return rested and _settled((worst,), before.since) and asked.may_rise(before.trend)
+
+
+def _raised(held: Decision, asked: Strategy, worst: Assessed, now: datetime) -> Decision:
+    held = replace(held, restraint=restraints.returned(held.restraint, asked.behavior, asked.backoff, now))
+    demanded = demand.of(worst, held.shares) or worst.ratio
+    share = asked.raised(held.percentage, demanded, known=held.restraint.top)
+    return moved(held, share, now, Reason.METRIC_ABOVE_TARGET, wording.comparison(worst))
+
+
+# Not over: nothing to do, or demand decides about the release.
+
+
+def _not_over(before: Decision, asked: Strategy, verdict: Verdict, now: datetime) -> Decision:
+    why = wording.readings(verdict.metrics)
+    if before.percentage == 0:
+        reason = Reason.PROBING if _on_trial(before, asked, now) else Reason.METRIC_BELOW_TARGET
+        return replace(before, reason=reason, message=why, timers=Timers())
+    if not _settled(verdict.present, before.since):
+        timers = Timers(stuck_since=before.timers.stuck_since or now)
+        message = f"{why}; waits for metrics measured after the last change"
+        return _or_trial(replace(before, timers=timers, reason=Reason.SETTLING, message=message), asked, now)
+    target = relaxed(before, asked)
+    if target < before.percentage:
+        return _low(before, asked, why, now, target=target)
+    return _demanded(before, asked, why, now)
+
+
+def _settled(metrics: tuple[Assessed | Unread, ...], change: datetime) -> bool:
+    """Tell whether every sample lies wholly after the change."""
+    return all(isinstance(metric, Assessed) and metric.since >= change for metric in metrics)
+
+
+def _on_trial(before: Decision, asked: Strategy, now: datetime) -> bool:
+    tried = before.restraint.phase is Phase.ON_TRIAL
+    return tried and restraints.regretted(before.restraint, asked.behavior, asked.backoff, now)
+
+
+def _low(before: Decision, asked: Strategy, why: str, now: datetime, *, target: int) -> Decision:
+    """Go to the target, which is lower, when demand has been low for long enough."""
+    under_since = before.timers.under_since or now
+    held = replace(before, timers=Timers(under_since=under_since, stuck_since=before.timers.stuck_since))
+    stepping = asked.between_steps(before.percentage, before.restraint)
+    waited, window = now - under_since, asked.release_window(before.restraint)
+    if not stepping and waited < window:
+        left = wording.seconds(window - waited)
+        message = f"{why}; {asked.lowers(target)} in {left} if demand stays low"
+        return replace(held, reason=Reason.STABILIZING, message=message)
+    if stepping and now - before.since < asked.behavior.release.period:
+        return replace(held, reason=Reason.METRIC_BELOW_TARGET, message=f"{why}; the next step back follows")
+    return moved(held, target, now, Reason.METRIC_BELOW_TARGET, why, trial=False)
+
+
+def _demanded(before: Decision, asked: Strategy, why: str, now: datetime) -> Decision:
+    timers = Timers(stuck_since=before.timers.stuck_since or now)
+    if before.demand is None:
+        said = "too little is served locally to see demand"
+    else:
+        said = asked.stays(f"demand is {wording.percent(before.demand)} of the target")
+    held = replace(before, timers=timers, reason=Reason.DEMAND_ABOVE_TARGET, message=f"{why}; {said}")
+    return _or_trial(held, asked, now)
+
+
+def _or_trial(held: Decision, asked: Strategy, now: datetime) -> Decision:
+    """Release on trial, in Proportional mode by a step, when nothing else has been possible for long."""
+    stuck_since, wait = held.timers.stuck_since, held.restraint.trial_wait
+    if stuck_since is None or now - stuck_since < wait:
+        return held
+    lasting = wording.seconds(now - stuck_since)
+    why = f"not over target for {lasting}: a trial release shows whether demand is still there"
+    tried = asked.tried(held.percentage, fall=held.restraint.fall)
+    return moved(held, tried, now, Reason.PROBING, why, trial=True)
+
+
+# Unknown: hold.
+
+
+def _unknown(before: Decision, asked: Strategy, verdict: Verdict, now: datetime) -> Decision:
+    unread = tuple(metric for metric in verdict.metrics if isinstance(metric, Unread))
+    nothing_read = len(unread) == len(verdict.metrics)
+    idle = before.percentage > 0 and all(metric.missing.reason in IDLE_LOOKING for metric in unread)
+    timers = replace(
+        before.timers,
+        unread_since=(before.timers.unread_since or now) if nothing_read else None,
+        stuck_since=(before.timers.stuck_since or now) if idle else None,
+    )
+    why = "; ".join(wording.loss(metric) for metric in unread)
+    held = replace(before, timers=timers, reason=Reason.METRICS_UNAVAILABLE, message=f"{why}; holds the share")
+    lost_for = now - timers.unread_since if timers.unread_since else timedelta(0)
+    if nothing_read and lost_for >= asked.behavior.metrics_loss:
+        held = _lost(held, asked, why, now)
+    return _or_trial(held, asked, now) if held.percentage > 0 else held
+
+
+def _lost(held: Decision, asked: Strategy, why: str, now: datetime) -> Decision:
+    match asked.behavior.on_metrics_loss:
+        case OnMetricsLoss.HOLD:
+            return replace(held, reason=Reason.METRICS_LOST, message=f"{why}; onMetricsLoss is Hold")
+        case OnMetricsLoss.RELEASE:
+            return moved(held, 0, now, Reason.METRICS_LOST, f"{why}; onMetricsLoss is Release")
+        case OnMetricsLoss.OFFLOAD:
+            return moved(held, asked.highest, now, Reason.METRICS_LOST, f"{why}; onMetricsLoss is Offload")

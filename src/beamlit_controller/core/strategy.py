@@ -1,0 +1,16 @@
+"""How the share follows a metric in Fixed and in Proportional mode: two answers to the same questions."""
+
+from beamlit_controller.core.fixed import Fixed
+from beamlit_controller.core.proportional import Proportional
+from beamlit_controller.core.spec import Behavior, Mode
+
+Strategy = Fixed | Proportional
+
+
+def of(behavior: Behavior) -> Strategy:
+    """Give the strategy of a mode that decides a share; in Adaptive mode, which decides a cap, that of its percentage."""
+    match behavior.mode:
+        case Mode.PROPORTIONAL:
+            return Proportional(behavior)
+        case Mode.FIXED | Mode.ADAPTIVE:
+            return Fixed(behavior)

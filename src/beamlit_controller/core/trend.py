@@ -1,0 +1,28 @@
+"""Whether the worst metric is falling by itself, from one sample to the next."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+
+from beamlit_controller.core.verdict import Assessed
+
+LESS = Fraction(98, 100)
+"""A sample of less than so much of the one before is falling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """The highest ratio of the last sample, when that sample ended, and whether it is less than the one before."""
+
+    ratio: Fraction
+    until: datetime
+    falling: bool = False
+
+
+def followed(trend: Trend | None, worst: Assessed | None) -> Trend | None:
+    """Go on with the sample of the worst metric, if it is a new one."""
+    if worst is None:
+        return trend
+    if trend is None:
+        return Trend(worst.ratio, worst.until)
+    return Trend(worst.ratio, worst.until, worst.ratio < LESS * trend.ratio) if worst.until > trend.until else trend
