@@ -17,6 +17,7 @@ from fractions import Fraction
 
 from beamlit_controller.core import decision
 from beamlit_controller.core.decision import Decision
+from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.metric_spec import ExternalMetric, SeriesSelector, Value
 from beamlit_controller.core.spec import Behavior, Mode, ModelKey, OffloadSpec
 from beamlit_controller.core.verdict import Assessed, Current, Judgement, Verdict
@@ -25,10 +26,13 @@ START = datetime(2026, 6, 1, tzinfo=UTC)
 PERIOD = 5
 """Seconds between two decisions."""
 THREE_HOURS = 10_800
+REQUESTS = 8
+"""Requests per second that the first replicas bear together at the metric's target."""
 METRIC = ExternalMetric(SeriesSelector("load"), Value(1000))
 
 PROPORTIONAL = Behavior(percentage=95, mode=Mode.PROPORTIONAL)
 FIXED = Behavior(percentage=60)
+WHOLE = Behavior(percentage=100)
 
 Load = Callable[[float], float]
 
@@ -134,7 +138,8 @@ def run(loop: Loop) -> Course:
         if loop.plain:
             share = loop.behavior.percentage if verdict.judgement is Judgement.OVER else 0
         else:
-            last = decision.decide(spec, last, verdict, now)
+            flow = _flow(now, loop.load(at), share)
+            last = decision.decide(spec, last, verdict, now, flow=flow, ready=pool.ready(at))
             share = last.percentage
         pool.scale(at, _scaled_by(loop, verdict, last))
         shares.append(share)
@@ -142,6 +147,13 @@ def run(loop: Loop) -> Course:
         ratios.append(ratio)
         replicas.append(pool.ready(at))
     return Course(tuple(shares), tuple(loads), tuple(ratios), tuple(replicas))
+
+
+def _flow(now: datetime, load: float, share: int) -> Flow:
+    """Give what the gateways counted since the round before."""
+    arrived = round(load * REQUESTS * PERIOD)
+    sent = round(arrived * share / 100)
+    return Flow(now - timedelta(seconds=PERIOD), now, 0, 0, served=arrived - sent, sent=sent, overflowed=0)
 
 
 def _scaled_by(loop: Loop, verdict: Verdict, last: Decision | None) -> float | None:
@@ -255,6 +267,11 @@ def adversary(high: float = 2.5) -> Load:
     spans = itertools.cycle((75, 150, 300, 600, 1200))
     edges = list(itertools.takewhile(lambda at: at < THREE_HOURS, itertools.accumulate(spans)))
     return lambda at: high if sum(edge <= at for edge in edges) % 2 else 0.3
+
+
+def blip(height: float = 0.8, *, at: int = 1800) -> Load:
+    """Give a load that local bears, but for five seconds."""
+    return lambda second: 4.0 if at <= second < at + PERIOD else height
 
 
 LOADS: dict[str, Load] = {

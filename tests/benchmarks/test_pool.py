@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from benchmarks.pool import FIXED, LOADS, PROPORTIONAL, Course, Kind, Loop, Scaler
+from benchmarks.pool import FIXED, LOADS, PROPORTIONAL, WHOLE, Course, Kind, Loop, Scaler
 
 from beamlit_controller.core.spec import Behavior
 from benchmarks import pool
@@ -54,6 +54,29 @@ def test_a_step_is_met_within_minutes_and_hardly_overshot(kind: Kind, delay: int
 
     assert ran.settled_after(600, 7200) <= 60 + 4 * delay
     assert ran.overshoot(600, 7200) <= 20
+
+
+@pytest.mark.parametrize("delay", DELAYS)
+@pytest.mark.parametrize("kind", [Kind.QUEUE, Kind.LATENCY])
+def test_with_everything_away_a_blip_idles_local_for_no_longer_than_the_release_window(kind: Kind, delay: int) -> None:
+    """Demand is known by the requests: no more arrive than local bore before. A backlog takes its time to drain."""
+    ran = pool.run(Loop(kind, pool.blip(), WHOLE, delay))
+
+    away = [at for at, share in enumerate(ran.shares) if share]
+    assert max(ran.shares) == 100
+    assert (len(away) - 1) * pool.PERIOD <= 60 + 2 * delay + 30
+    assert ran.changes == 2
+
+
+@pytest.mark.parametrize("delay", DELAYS)
+@pytest.mark.parametrize("kind", Kind)
+def test_with_everything_away_the_offload_ends_soon_after_its_load(kind: Kind, delay: int) -> None:
+    ran = pool.run(Loop(kind, pool.step(), WHOLE, delay))
+
+    last = max(at for at, share in enumerate(ran.shares) if share) * pool.PERIOD
+    assert 7200 <= last <= 7200 + 60 + 2 * delay + 60
+    assert ran.changes <= 10
+    assert ran.over <= 0.1
 
 
 @pytest.mark.parametrize("kind", Kind)

@@ -7,7 +7,8 @@ A case is a folder with at most four inputs:
   number, a list with the value of each pod, or `{missing: REASON, message: TEXT}`. `replicas` is 2 by default, `pods`
   replaces the ready pods that come with it, `window` and `age` are those of the samples in seconds (0 by default),
   and `change` is a JSON merge patch for the manifest from this round on. `flow` is what the gateways saw in the five
-  seconds before: local requests `inFlight`, and how many `overflowed`.
+  seconds before: local requests `inFlight`, and how many `overflowed`; or how many requests local `served`, and how many
+  were `sent` to the remote.
 - `envoy.yaml`: which parts of Envoy's files are shown, and what they are called: `FILE/STEP/STEP/…` with a field, the
   index or `name` of an element, `*` for the names of all elements, or `**` for the first place below where the rest is.
   What begins with `no ` must not be there.
@@ -149,8 +150,9 @@ def _signals(given: Mapping[str, Json], now: datetime) -> Signals:
 def _flow(given: Mapping[str, int] | None, now: datetime) -> Flow | Missing:
     if given is None:
         return NOT_ASKED
-    in_flight, overflowed = given["inFlight"], given.get("overflowed", 0)
-    return Flow(now - FLOWS, now, in_flight, in_flight, served=20, sent=overflowed, overflowed=overflowed)
+    in_flight, overflowed = given.get("inFlight", 0), given.get("overflowed", 0)
+    served, sent = given.get("served", 20), given.get("sent", overflowed)
+    return Flow(now - FLOWS, now, in_flight, in_flight, served=served, sent=sent, overflowed=overflowed)
 
 
 def _reading(given: Json, end: datetime, window: timedelta) -> Reading:

@@ -216,7 +216,7 @@ async def test_changes_are_counted_by_their_new_reason_and_steady_rounds_are_not
         for sample in scraped.samples
         if sample.name == "beamlit_decision_changes_total"
     }
-    assert counts == {"MetricAboveTarget": 1, "DemandAboveTarget": 1}
+    assert counts == {"MetricAboveTarget": 1, "DemandUnknown": 1}
 
 
 async def test_duration_and_lag_of_rounds_are_histograms_over_all_models(

@@ -8,6 +8,7 @@ from beamlit_controller.core import demand
 from beamlit_controller.core import restraint as restraints
 from beamlit_controller.core.demand import Share
 from beamlit_controller.core.learned import NOTHING, Learned
+from beamlit_controller.core.load import UNKNOWN, KnownLoad
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.restraint import UNRESTRAINED, Restraint
 from beamlit_controller.core.trend import Trend
@@ -49,7 +50,8 @@ class Decision:
     `history` has the last changes, the latest at its end, and `sight` what was seen of the metrics: nothing is decided
     by them, people ask for them. With `dry` it is what would be in force: nothing is sent to the remote, and `shares` are 0.
     In Adaptive mode `percentage` is the part of the requests that may leave, `cap` how many local requests may be in flight
-    per ready replica before they do (None is no limit), and `learned` what the next cap follows from.
+    per ready replica before they do (None is no limit), and `learned` what the next cap follows from. In the others `load` is
+    how many requests arrive, for where nothing is served locally.
     """
 
     percentage: int
@@ -66,6 +68,7 @@ class Decision:
     sight: ObservedDemands | None = None
     cap: Fraction | None = None
     learned: Learned = NOTHING
+    load: KnownLoad = UNKNOWN
 
     @property
     def sent(self) -> int:

@@ -8,7 +8,7 @@ mode: a cap in Adaptive mode (`core.capped`), a share in the two others (`core.s
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from beamlit_controller.core import capped, demand, shared
+from beamlit_controller.core import capped, demand, load, shared
 from beamlit_controller.core import restraint as restraints
 from beamlit_controller.core.decided import REMEMBERED, Change, Decision, Timers, begin, moved
 from beamlit_controller.core.flow import Flow
@@ -40,7 +40,7 @@ def decide(
 ) -> Decision:
     """Decide the percentage of requests for the remote, and in Adaptive mode the cap of what local has in flight."""
     before = _as_sent(previous or begin(now), now, dry=spec.behavior.dry_run)
-    before = _in_mode(before, spec.behavior, now)
+    before = _counted(_in_mode(before, spec.behavior, now), spec.behavior, flow, ready=ready)
     if not spec.enabled:
         return _reset(before, now, Reason.DISABLED, "spec.enabled is false: everything is served locally")
     if spec.override is not None and _in_force(spec.override, now):
@@ -53,6 +53,13 @@ def decide(
             return capped.decide(spec, before, verdict, now, local=capped.Local(flow, ready))
         case Mode.FIXED | Mode.PROPORTIONAL:
             return shared.decide(spec, before, verdict, now)
+
+
+def _counted(before: Decision, behavior: Behavior, flow: Flow | Missing, *, ready: int) -> Decision:
+    """Add what the gateways counted; in Adaptive mode that is part of what is learned."""
+    if isinstance(flow, Missing) or behavior.mode is Mode.ADAPTIVE:
+        return before
+    return replace(before, load=load.saw(before.load, flow, ready=ready))
 
 
 # By hand, or dry.

@@ -132,6 +132,9 @@ def _release(cycle: Cycle, left: Countdown) -> Iterator[str]:
     if behavior.mode is Mode.PROPORTIONAL:
         yield from _fall(cycle, left)
         return
+    if decided.demand is None and left.release is not None:
+        yield f"in {wording.seconds(left.release)} a trial release shows whether local bears what arrives"
+        return
     low = f"demand stays at {wording.percent(1 - Fraction(behavior.release.tolerance))} of the target or less"
     stepping = behavior.release.step_percentage < decided.percentage
     steps = f", by {behavior.release.step_percentage} points a step" if stepping else ""

@@ -11,6 +11,7 @@ class Reason(StrEnum):
     METRIC_BELOW_TARGET = "MetricBelowTarget"
     STABILIZING = "Stabilizing"
     DEMAND_ABOVE_TARGET = "DemandAboveTarget"
+    DEMAND_UNKNOWN = "DemandUnknown"
     SETTLING = "Settling"
     PROBING = "Probing"
     METRICS_UNAVAILABLE = "MetricsUnavailable"

@@ -1,8 +1,9 @@
 """The decision in Fixed and Proportional mode: which share of the requests leaves.
 
 A raw metric over its target engages; only *demand* (`core.demand`) may release, and only as seen in samples that lie
-wholly after the last change. What can't be read changes nothing. When nothing but a try can tell whether offloading is
-still needed, there is a trial release, rarely. How far a share goes is what the two modes differ in (`core.strategy`).
+wholly after the last change. Where too little is served locally to see it, the requests that the gateways count tell it
+(`core.load`). What can't be read changes nothing. When nothing but a try can tell whether offloading is still needed, there is
+a trial release. How far a share goes is what the two modes differ in (`core.strategy`).
 """
 
 from dataclasses import replace
@@ -10,6 +11,7 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 
 from beamlit_controller.core import demand, strategy, trend, wording
+from beamlit_controller.core import load as loads
 from beamlit_controller.core import restraint as restraints
 from beamlit_controller.core.decided import Decision, Timers, moved
 from beamlit_controller.core.reason import Reason
@@ -25,13 +27,8 @@ IDLE_LOOKING = frozenset({Reason.NO_SERIES, Reason.NOT_A_NUMBER})
 def decide(spec: OffloadSpec, before: Decision, verdict: Verdict, now: datetime) -> Decision:
     """Decide the share by what the metrics say together."""
     asked = strategy.of(spec.behavior)
-    known = replace(
-        before,
-        demand=demand.seen(verdict, before.shares),
-        restraint=restraints.rested(before.restraint, now),
-        trend=trend.followed(before.trend, verdict.worst),
-    )
-    before = _bounded(_after_override(known, asked, now), asked, now)
+    before = _known(before, verdict, now)
+    before = _bounded(_after_override(before, asked, verdict, now), asked, now)
     match verdict.judgement, verdict.worst:
         case Judgement.OVER, Assessed() as worst:
             return _over(before, asked, worst, now)
@@ -39,6 +36,27 @@ def decide(spec: OffloadSpec, before: Decision, verdict: Verdict, now: datetime)
             return _not_over(before, asked, verdict, now)
         case _:
             return _unknown(before, asked, verdict, now)
+
+
+def _known(before: Decision, verdict: Verdict, now: datetime) -> Decision:
+    """Add what this round tells of demand, of the load, and of where the metric is going."""
+    since = before.since if before.sent else None
+    load = loads.learned(before.load, verdict, now, offloading_since=since)
+    seen = demand.seen(verdict, before.shares)
+    return replace(
+        before,
+        load=load,
+        demand=loads.demand(load, now) if seen is None and _all_idle(before, verdict) else seen,
+        restraint=restraints.rested(before.restraint, now),
+        trend=trend.followed(before.trend, verdict.worst),
+    )
+
+
+def _all_idle(before: Decision, verdict: Verdict) -> bool:
+    """Tell whether demand can't be seen just because little or nothing is served locally."""
+    unread = [metric for metric in verdict.present if isinstance(metric, Unread)]
+    offloading = before.percentage > 0 and verdict.judgement is not Judgement.OVER
+    return offloading and all(metric.missing.reason in IDLE_LOOKING for metric in unread)
 
 
 def relaxed(before: Decision, asked: Strategy) -> int:
@@ -57,12 +75,15 @@ def returns_to(before: Decision, asked: Strategy, now: datetime) -> int:
 # Following a changed spec, or the end of an override.
 
 
-def _after_override(before: Decision, asked: Strategy, now: datetime) -> Decision:
-    """Take back at once what only a person's word kept away, if demand is seen to be low; else as ever."""
+def _after_override(before: Decision, asked: Strategy, verdict: Verdict, now: datetime) -> Decision:
+    """Take back at once what only a person's word kept away, unless demand is seen or a metric can't be read; else as ever."""
     if before.reason is not Reason.OVERRIDDEN:
         return before
     ended = replace(before, message="the override has ended")
-    low = before.demand is not None and before.demand <= 1 - Fraction(asked.behavior.release.tolerance)
+    if before.demand is None:
+        quiet = verdict.judgement in {Judgement.UNDER, Judgement.BETWEEN} and _may_try(before, now)
+        return moved(ended, 0, now, Reason.PROBING, ended.message, trial=True) if quiet else ended
+    low = before.demand <= 1 - Fraction(asked.behavior.release.tolerance)
     return moved(ended, 0, now, Reason.METRIC_BELOW_TARGET, ended.message) if low else ended
 
 
@@ -103,7 +124,10 @@ def _may_step(before: Decision, asked: Strategy, worst: Assessed, now: datetime)
 
 
 def _raised(held: Decision, asked: Strategy, worst: Assessed, now: datetime) -> Decision:
-    held = replace(held, restraint=restraints.returned(held.restraint, asked.behavior, asked.backoff, now))
+    early = restraints.regretted(held.restraint, asked.behavior, asked.backoff, now)
+    load = replace(held.load, borne=None) if early else held.load
+    restraint = restraints.returned(held.restraint, asked.behavior, asked.backoff, now)
+    held = replace(held, restraint=restraint, load=load)
     demanded = demand.of(worst, held.shares) or worst.ratio
     share = asked.raised(held.percentage, demanded, known=held.restraint.top)
     return moved(held, share, now, Reason.METRIC_ABOVE_TARGET, wording.comparison(worst))
@@ -121,10 +145,8 @@ def _not_over(before: Decision, asked: Strategy, verdict: Verdict, now: datetime
         timers = Timers(stuck_since=before.timers.stuck_since or now)
         message = f"{why}; waits for metrics measured after the last change"
         return _or_trial(replace(before, timers=timers, reason=Reason.SETTLING, message=message), asked, now)
-    target = relaxed(before, asked)
-    if target < before.percentage:
-        return _low(before, asked, why, now, target=target)
-    return _demanded(before, asked, why, now)
+    held = replace(before, timers=replace(before.timers, unread_since=None))
+    return _released(held, asked, f"{why}{_by_requests(before, verdict, now)}", now)
 
 
 def _settled(metrics: tuple[Assessed | Unread, ...], change: datetime) -> bool:
@@ -137,10 +159,47 @@ def _on_trial(before: Decision, asked: Strategy, now: datetime) -> bool:
     return tried and restraints.regretted(before.restraint, asked.behavior, asked.backoff, now)
 
 
+def _released(before: Decision, asked: Strategy, why: str, now: datetime) -> Decision:
+    """Release if demand is low, or may be as far as anybody knows."""
+    if before.demand is None and _may_try(before, now):
+        return _tried_soon(before, asked, f"{why}; {loads.said(before.load, now)}", now)
+    target = relaxed(before, asked)
+    if target < before.percentage:
+        return _low(before, asked, why, now, target=target)
+    return _demanded(before, asked, why, now)
+
+
+def _by_requests(before: Decision, verdict: Verdict, now: datetime) -> str:
+    """Say what the requests tell, if it is they that tell demand."""
+    told = before.demand is not None and demand.seen(verdict, before.shares) is None
+    return f"; {loads.said(before.load, now)}" if told else ""
+
+
+def _may_try(before: Decision, now: datetime) -> bool:
+    """Tell whether a try is worth it soon: fewer requests arrive than when local was full, or none has failed yet."""
+    counted = loads.arriving(before.load, now) is not None
+    return loads.is_less(before.load, now) or (counted and before.restraint.trial_wait == restraints.FIRST_TRIAL)
+
+
+def _tried_soon(before: Decision, asked: Strategy, why: str, now: datetime) -> Decision:
+    """Release on trial when nothing has spoken for demand during a release window."""
+    under_since = before.timers.under_since or now
+    timers = replace(
+        before.timers, under_since=under_since, over_since=None, stuck_since=before.timers.stuck_since or now
+    )
+    held = replace(before, timers=timers)
+    waited, window = now - under_since, asked.release_window(before.restraint)
+    if waited < window:
+        message = f"{why}; a trial release in {wording.seconds(window - waited)} shows whether local bears it"
+        return replace(held, reason=Reason.DEMAND_UNKNOWN, message=message)
+    tried = asked.tried(held.percentage, fall=held.restraint.fall)
+    return moved(held, tried, now, Reason.PROBING, f"{why}: a trial release shows whether local bears it", trial=True)
+
+
 def _low(before: Decision, asked: Strategy, why: str, now: datetime, *, target: int) -> Decision:
     """Go to the target, which is lower, when demand has been low for long enough."""
     under_since = before.timers.under_since or now
-    held = replace(before, timers=Timers(under_since=under_since, stuck_since=before.timers.stuck_since))
+    held = replace(before, timers=replace(before.timers, under_since=under_since, over_since=None))
     stepping = asked.between_steps(before.percentage, before.restraint)
     waited, window = now - under_since, asked.release_window(before.restraint)
     if not stepping and waited < window:
@@ -153,12 +212,15 @@ def _low(before: Decision, asked: Strategy, why: str, now: datetime, *, target: 
 
 
 def _demanded(before: Decision, asked: Strategy, why: str, now: datetime) -> Decision:
-    timers = Timers(stuck_since=before.timers.stuck_since or now)
+    timers = replace(before.timers, under_since=None, over_since=None, stuck_since=before.timers.stuck_since or now)
     if before.demand is None:
-        said = "too little is served locally to see demand"
+        reason, said = Reason.DEMAND_UNKNOWN, loads.said(before.load, now)
     else:
-        said = asked.stays(f"demand is {wording.percent(before.demand)} of the target")
-    held = replace(before, timers=timers, reason=Reason.DEMAND_ABOVE_TARGET, message=f"{why}; {said}")
+        reason, said = (
+            Reason.DEMAND_ABOVE_TARGET,
+            asked.stays(f"demand is {wording.percent(before.demand)} of the target"),
+        )
+    held = replace(before, timers=timers, reason=reason, message=f"{why}; {said}")
     return _or_trial(held, asked, now)
 
 
@@ -190,7 +252,14 @@ def _unknown(before: Decision, asked: Strategy, verdict: Verdict, now: datetime)
     lost_for = now - timers.unread_since if timers.unread_since else timedelta(0)
     if nothing_read and lost_for >= asked.behavior.metrics_loss:
         held = _lost(held, asked, why, now)
-    return _or_trial(held, asked, now) if held.percentage > 0 else held
+    if not idle or held.percentage == 0:
+        return held
+    counted = loads.arriving(held.load, now) is not None and asked.behavior.on_metrics_loss is not OnMetricsLoss.OFFLOAD
+    return (
+        _released(held, asked, f"{why}{_by_requests(held, verdict, now)}", now)
+        if counted
+        else _or_trial(held, asked, now)
+    )
 
 
 def _lost(held: Decision, asked: Strategy, why: str, now: datetime) -> Decision:

@@ -16,7 +16,7 @@ import structlog
 from beamlit_controller.api.status_models import IN_FLIGHT
 from beamlit_controller.api.translate import Accepted
 from beamlit_controller.controller.latest import Latest
-from beamlit_controller.core import learned
+from beamlit_controller.core import learned, load
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
 from beamlit_controller.kubernetes.api_server import Json
@@ -243,4 +243,5 @@ class Specs:
 
 def record(decision: Decision) -> str:
     """Write a decision for `recall`, without what every sample changes: a status at rest is not written again."""
-    return _DECISION.dump_json(replace(decision, trend=None, learned=learned.lasting(decision.learned))).decode()
+    lasting = replace(decision, trend=None, learned=learned.lasting(decision.learned), load=load.lasting(decision.load))
+    return _DECISION.dump_json(lasting).decode()

@@ -13,7 +13,7 @@ import pydantic
 import structlog
 
 from beamlit_controller.api.problems import Problem
-from beamlit_controller.core import decision, learned
+from beamlit_controller.core import decision, learned, load
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.spec import ModelKey
@@ -121,7 +121,7 @@ class DecisionFiles:
 
 def _write(path: Path, decided: Decision) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.replace(path, _DECISION.dump_json(decided))
+    files.replace(path, _DECISION.dump_json(replace(decided, load=load.lasting(decided.load))))
 
 
 def _remove(path: Path) -> None:
@@ -133,7 +133,8 @@ def _remove(path: Path) -> None:
 
 def _lasting(decided: Decision) -> Decision:
     """Leave out what changes from round to round and is of little use after a restart."""
-    return replace(decided, message="", demand=None, trend=None, sight=None, learned=learned.lasting(decided.learned))
+    learnt = learned.lasting(decided.learned)
+    return replace(decided, message="", demand=None, trend=None, sight=None, learned=learnt, load=load.UNKNOWN)
 
 
 def _highest(decided: Decision) -> tuple[int | None, ...]:

@@ -1,0 +1,164 @@
+"""How many requests arrive, and how many local is known to bear: what tells demand where no metric can.
+
+With all requests at the remote, no metric of the local servers can rise or fall. The gateways go on counting requests. If
+no more arrive than local served within its target, there is no demand for offloading. If as many arrive as when a metric
+was over its target, there is. In between nothing is known, and only a try can tell.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+from beamlit_controller.core.flow import Flow
+from beamlit_controller.core.verdict import Judgement, Verdict
+
+WINDOW = timedelta(seconds=30)
+"""A rate is a mean over so long; arrivals that were counted longer ago say nothing of now."""
+LEAST_SEEN = timedelta(seconds=10)
+"""A rate is not told from less than this."""
+MEMORY = timedelta(seconds=150)
+GRAIN = timedelta(seconds=3)
+"""Shorter times of the gateways are put together."""
+SAME = Fraction(80, 100)
+"""So much of the load that was too much is still that load: requests arrive by chance."""
+MORE = Fraction(102, 100)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSpan:
+    """The requests that each side finished in a time, and how many local replicas were ready."""
+
+    since: datetime
+    until: datetime
+    local: int
+    remote: int
+    ready: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPoint:
+    """Requests per second and ready replica, and the highest ratio of the metrics with them."""
+
+    rate: Fraction
+    ratio: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class KnownLoad:
+    """The last minutes; the most that local served within its target; what arrived when a metric was last over its target."""
+
+    recent: tuple[RequestSpan, ...] = ()
+    borne: LoadPoint | None = None
+    over: LoadPoint | None = None
+
+
+UNKNOWN = KnownLoad()
+"""No gateway told anything yet."""
+
+
+def lasting(load: KnownLoad) -> KnownLoad:
+    """Leave out what is worth nothing after a restart."""
+    return replace(load, recent=())
+
+
+def saw(load: KnownLoad, flow: Flow, *, ready: int) -> KnownLoad:
+    """Add what the gateways counted since the round before."""
+    if flow.until <= flow.since:
+        return load
+    span = RequestSpan(flow.since, flow.until, max(0, flow.served), max(0, flow.sent), max(1, ready))
+    kept = [each for each in load.recent if flow.until - MEMORY < each.until <= flow.since]
+    if kept and kept[-1].ready == span.ready and kept[-1].until - kept[-1].since < GRAIN:
+        before = kept.pop()
+        span = replace(span, since=before.since, local=before.local + span.local, remote=before.remote + span.remote)
+    return replace(load, recent=(*kept, span))
+
+
+def arriving(load: KnownLoad, now: datetime) -> Fraction | None:
+    """Give how many requests arrive per second and ready replica; None if no gateway told lately."""
+    return _rate(load, now - WINDOW, now, remote=True)
+
+
+def learned(load: KnownLoad, verdict: Verdict, now: datetime, *, offloading_since: datetime | None) -> KnownLoad:
+    """Learn from a round what local bears and what is too much; `offloading_since` is when the share last changed, if it isn't 0."""
+    worst = verdict.worst
+    if worst is None or verdict.judgement is Judgement.UNKNOWN:
+        return load
+    if verdict.judgement is Judgement.OVER:
+        return _too_much(load, worst.ratio, now, anew=offloading_since is None)
+    if offloading_since is not None and load.over is not None and now - offloading_since <= WINDOW:
+        load = _too_much(load, load.over.ratio, now, anew=False)
+    rate = _rate(load, min(worst.since, worst.until - WINDOW), worst.until, remote=False)
+    if not rate or worst.ratio > 1 or (load.borne is not None and rate <= load.borne.rate * MORE):
+        return load
+    return replace(load, borne=LoadPoint(_short(rate), _short(worst.ratio)))
+
+
+def demand(load: KnownLoad, now: datetime) -> Fraction | None:
+    """Give the demand that the requests tell, 1 being the target; None where only a try can tell."""
+    rate = arriving(load, now)
+    if rate is None:
+        return None
+    if rate == 0:
+        return Fraction(0)
+    if load.borne is not None and rate <= _at_most(load.borne):
+        return load.borne.ratio * rate / load.borne.rate
+    if load.over is not None and rate >= load.over.rate * SAME:
+        return max(load.over.ratio * rate / load.over.rate, Fraction(1)) if load.over.rate else load.over.ratio
+    return None
+
+
+def is_less(load: KnownLoad, now: datetime) -> bool:
+    """Tell whether clearly fewer requests arrive than when a metric was over its target."""
+    rate = arriving(load, now)
+    return rate is not None and load.over is not None and rate < load.over.rate * SAME
+
+
+def said(load: KnownLoad, now: datetime) -> str:
+    """Say what is known of demand by the requests alone."""
+    rate = arriving(load, now)
+    if rate is None:
+        return "too little is served locally to see demand"
+    arrive = f"{_per_second(rate)} arrive per ready replica"
+    if load.borne is not None and rate <= _at_most(load.borne):
+        return f"{arrive}, and local has served {_number(load.borne.rate)} within its target"
+    if load.over is not None:
+        than = "fewer than" if is_less(load, now) else "as many as"
+        return f"{arrive}, {than} the {_number(load.over.rate)} with which a metric was over its target"
+    return f"{arrive}, and it is not known how many local bears"
+
+
+def _too_much(load: KnownLoad, ratio: Fraction, now: datetime, *, anew: bool) -> KnownLoad:
+    rate = arriving(load, now)
+    if rate is None:
+        return replace(load, over=None) if anew else load
+    if not anew and load.over is not None and load.over.rate >= rate:
+        return load
+    return replace(load, over=LoadPoint(_short(rate), _short(ratio)))
+
+
+def _at_most(borne: LoadPoint) -> Fraction:
+    """Give the rate that chance may make of the one that is borne."""
+    requests = borne.rate * Fraction(WINDOW.total_seconds())
+    return borne.rate + Fraction(math.isqrt(math.ceil(requests))) / Fraction(WINDOW.total_seconds())
+
+
+def _rate(load: KnownLoad, since: datetime, until: datetime, *, remote: bool) -> Fraction | None:
+    spans = [each for each in load.recent if each.until > since and each.since < until]
+    seconds = sum((each.until - each.since for each in spans), timedelta(0)) / timedelta(seconds=1)
+    if seconds < LEAST_SEEN.total_seconds():
+        return None
+    counts = (Fraction(each.local + (each.remote if remote else 0), each.ready) for each in spans)
+    return sum(counts, Fraction(0)) / Fraction(seconds)
+
+
+def _short(number: Fraction) -> Fraction:
+    return Fraction(round(number * 1000), 1000)
+
+
+def _number(rate: Fraction) -> str:
+    return f"{float(rate):.3g}"
+
+
+def _per_second(rate: Fraction) -> str:
+    return f"{_number(rate)} requests per second"
