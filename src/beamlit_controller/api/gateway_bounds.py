@@ -1,4 +1,4 @@
-"""The settings that bound what authors of ModelDeployments may ask of gateways in a cluster."""
+"""Types and defaults of the settings that restrict gateways in a cluster: images, size, Secrets and networks."""
 
 import ipaddress
 import re

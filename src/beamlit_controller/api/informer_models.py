@@ -16,24 +16,24 @@ DIRECT_PERIOD_SECONDS = 1
 
 
 class BasicAuthConfig(StrictModel):
-    """User and password."""
+    """A user name and a password."""
 
-    username: Word = Field(description="The user.")
-    password_file: Word = Field(description="The file that has the password.")
+    username: Word = Field(description="The user name.")
+    password_file: Word = Field(description="File that holds the password.")
 
 
 class ClientTlsConfig(StrictModel):
-    """How the server's certificate is verified, and the one shown to it."""
+    """How the server's certificate is verified, and the client certificate."""
 
     rules: ClassVar[tuple[Rule, ...]] = (Together("certFile", "keyFile"),)
     ca_file: Word | None = Field(
         default=None,
         description="CA certificates that the server is verified against, in PEM; by default the system's.",
     )
-    cert_file: Word | None = Field(default=None, description="The certificate to show, in PEM.")
-    key_file: Word | None = Field(default=None, description="The key of that certificate, in PEM.")
+    cert_file: Word | None = Field(default=None, description="Client certificate, in PEM.")
+    key_file: Word | None = Field(default=None, description="Private key of the client certificate, in PEM.")
     server_name: Word | None = Field(
-        default=None, description="Name that the certificate is verified for; by default the address's host."
+        default=None, description="Server name for SNI and certificate verification; by default the address's host."
     )
 
 
@@ -59,40 +59,42 @@ def _address(text: str) -> str:
 
 
 class PrometheusConfig(StrictModel):
-    """Where Prometheus is, and how it is asked."""
+    """The address of Prometheus, its credentials, and what may be queried."""
 
     rules: ClassVar[tuple[Rule, ...]] = (AtMostOne(("bearerTokenFile", "basicAuth")),)
     address: Annotated[str, AfterValidator(_address)] = Field(description=f"host:port or a URL: {EXAMPLE_ADDRESS}.")
-    bearer_token_file: Word | None = Field(default=None, description="The file that has a bearer token.")
-    basic_auth: BasicAuthConfig | None = Field(default=None, description="User and password.")
-    tls: ClientTlsConfig | None = Field(default=None, description="How an https address is verified.")
+    bearer_token_file: Word | None = Field(default=None, description="File that holds a bearer token.")
+    basic_auth: BasicAuthConfig | None = Field(default=None, description="User name and password.")
+    tls: ClientTlsConfig | None = Field(
+        default=None, description="How the certificate of an https address is verified."
+    )
     headers: dict[str, str] = Field(
         default={},
-        description="Headers of each query, such as a tenant's X-Scope-OrgID. `$namespace` in a value stands for the model's "
-        "namespace.",
+        description="Headers of each query, such as a tenant's X-Scope-OrgID. `$namespace` in a value is replaced by the "
+        "model's namespace.",
     )
     timeout_seconds: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] | None = Field(
         default=None,
-        description="Seconds that a query may take; less than the period, and by default four fifths of it.",
+        description="Timeout of a query in seconds. Must be less than `periodSeconds`; by default 80 % of it.",
     )
     stale_after_seconds: Annotated[int, Field(ge=1, le=86400)] = Field(
         default=90,
-        description="Seconds after which a series without a new sample has no value. Must exceed Prometheus' scrape interval.",
+        description="Seconds without a new sample after which a series has no value. Must exceed Prometheus' scrape interval.",
     )
     query_parameters: dict[str, str] = Field(
         default={},
         description='Parameters of each query beside `query` and `time`, such as `dedup: "true"`. `$namespace` in a value '
-        "stands for the model's namespace.",
+        "is replaced by the model's namespace.",
     )
     allow_queries: bool = Field(
         default=True,
         description="Whether the name of an External metric may be a PromQL query. A query can read the series of every "
-        "tenant that this Prometheus answers for; with false, only names of metrics with a selector are accepted.",
+        "tenant of this Prometheus. If false, only metric names with a selector are accepted.",
     )
     namespace_label: Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", max_length=256)] | None = Field(
         default=None,
-        description="The label that has to have the model's namespace as its value in each series that is read, such as "
-        "`namespace`. Needs `allowQueries: false`: what a query reads can't be narrowed.",
+        description="Only read series whose label of this name, such as `namespace`, equals the model's namespace. Needs "
+        "`allowQueries: false`, because a query can't be restricted.",
     )
 
     @classmethod
@@ -126,15 +128,17 @@ class MetricInformer(StrictModel):
     )
     period_seconds: Annotated[int, Field(ge=1, le=3600)] | None = Field(
         default=None,
-        description="Seconds between two evaluations. By default 5, or 1 for a model whose metrics are all read straight "
+        description="Seconds between two evaluations. By default 5, or 1 for a model whose metrics are all read directly "
         "from its servers.",
     )
-    prometheus: PrometheusConfig | None = Field(default=None, description="With type prometheus.")
+    prometheus: PrometheusConfig | None = Field(
+        default=None, description="Connection to Prometheus; with type prometheus."
+    )
     secrets_directory: Word | None = Field(
         default=None,
-        description="Where the Secrets are that a `metricServiceRef` names: a Secret's key is the file "
-        "DIRECTORY/NAMESPACE/NAME/KEY. The controller asks the API server for none: mount the ones that it may read. "
-        "Without a cluster, by default `standalone.secretsDirectory`.",
+        description="Directory of the Secrets that `metricServiceRef` references: a Secret's key is the file "
+        "DIRECTORY/NAMESPACE/NAME/KEY. The controller does not read Secrets from the API server, so mount them here. "
+        "Standalone, the default is `standalone.secretsDirectory`.",
     )
 
     @classmethod

@@ -1,4 +1,4 @@
-"""`metricServiceRef` as users write it: where the servers' own metrics are, and how the controller may read them."""
+"""`metricServiceRef` as users write it: which servers to scrape for Pods metrics, and with which credential and TLS."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -12,40 +12,45 @@ from beamlit_controller.api.scalars import DnsLabel, Port, RequestPath, Word
 
 
 class MetricBasicAuth(StrictModel):
-    """User and password."""
+    """A user name and a password."""
 
-    username: Word = Field(description="The user.")
-    password_secret_ref: SecretKeySelector = Field(description="Where the password is.")
+    username: Word = Field(description="The user name.")
+    password_secret_ref: SecretKeySelector = Field(description="The Secret key that holds the password.")
 
 
 class MetricTls(StrictModel):
-    """How the servers' certificates are verified. They always are."""
+    """How the servers' certificates are verified. Verification can't be turned off."""
 
     ca_secret_ref: SecretKeySelector | None = Field(
-        default=None, description="The certificates of the authority to trust, in PEM; by default the system's."
+        default=None,
+        description="CA certificates that the servers are verified against, in PEM; by default the system's.",
     )
     server_name: Annotated[Word, AfterValidator(addresses.parse_host)] | None = Field(
         default=None,
-        description="The name to ask for (SNI) and to verify, such as that of the Service; by default each server's address.",
+        description="Server name for SNI and certificate verification, such as the Service's; by default each server's address.",
     )
 
 
 class MetricServiceRef(StrictModel):
-    """Where the servers' own metrics are read."""
+    """The servers whose own metrics endpoint is read."""
 
     rules: ClassVar[tuple[Rule, ...]] = (TlsNeedsHttps(), AtMostOne(("bearerTokenSecretRef", "basicAuth")))
 
     name: DnsLabel = Field(description="The Service's name.")
-    target_port: Port = Field(description="The port of its pods that has the metrics, as a number or by name.")
-    path: RequestPath = Field(default="/metrics", description="The path of the metrics.")
+    target_port: Port = Field(description="Port of the pods that serves the metrics, as a number or by name.")
+    path: RequestPath = Field(default="/metrics", description="Path of the metrics.")
     query: dict[str, Annotated[str, Field(max_length=1024)]] = Field(
-        default={}, max_length=20, description="Parameters of the request, such as `model` of a llama.cpp router."
+        default={},
+        max_length=20,
+        description="Query parameters of the request, such as `model` for a llama.cpp router.",
     )
-    scheme: Literal["http", "https"] = Field(default="http", description="How the servers are spoken to.")
+    scheme: Literal["http", "https"] = Field(default="http", description="Protocol of the metrics endpoint.")
     tls: MetricTls | None = Field(
-        default=None, description="How the servers' certificates are verified. With scheme https."
+        default=None, description="How the servers' certificates are verified. Only with scheme https."
     )
     bearer_token_secret_ref: SecretKeySelector | None = Field(
-        default=None, description="A token that the servers want, such as the one of llama.cpp's `--api-key`."
+        default=None, description="Bearer token that the servers require, such as llama.cpp's `--api-key`."
     )
-    basic_auth: MetricBasicAuth | None = Field(default=None, description="A user and a password that the servers want.")
+    basic_auth: MetricBasicAuth | None = Field(
+        default=None, description="User name and password that the servers require."
+    )

@@ -1,4 +1,7 @@
-"""`metrics` as users write them: MetricSpec of autoscaling/v2, with its validation and its field paths."""
+"""`metrics` as users write them: MetricSpec of autoscaling/v2, with the same validation and field paths.
+
+`targets.py` turns a valid entry into a `core.metric_spec` value.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,14 +15,14 @@ from beamlit_controller.api.scalars import ApiVersion, DnsLabel, Kind, PositiveQ
 
 
 class LabelSelectorRequirement(StrictModel):
-    """One condition on a label."""
+    """One requirement of a label selector."""
 
-    key: Word = Field(description="The label.")
+    key: Word = Field(description="The label key.")
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"] = Field(
-        description="How the label is held against the values; NotIn is also met where the label is absent."
+        description="How the label is compared with the values; NotIn also matches if the label is absent."
     )
     values: list[Annotated[str, Field(max_length=1024)]] = Field(
-        default=[], max_length=100, description="The values of In and NotIn; empty with Exists and DoesNotExist."
+        default=[], max_length=100, description="The values for In and NotIn; empty for Exists and DoesNotExist."
     )
 
     @classmethod
@@ -33,26 +36,27 @@ class LabelSelectorRequirement(StrictModel):
 
 
 class LabelSelector(StrictModel):
-    """Which series (or objects) are meant: all that meet every condition."""
+    """A label selector; all requirements must match."""
 
-    match_labels: dict[str, str] = Field(default={}, max_length=100, description="Labels and the value each must have.")
+    match_labels: dict[str, str] = Field(default={}, max_length=100, description="Labels and their required values.")
     match_expressions: list[LabelSelectorRequirement] = Field(
-        default=[], max_length=100, description="Further conditions on labels."
+        default=[], max_length=100, description="Further label requirements."
     )
 
 
 class MetricTarget(StrictModel):
-    """The value that the metric is held against; above it, requests are offloaded."""
+    """The value above which requests are offloaded."""
 
     type: Literal["Utilization", "Value", "AverageValue"] = Field(
-        description="Which kind of target this is. As in the HPA, the field that is set counts, except for Object metrics."
+        description="The kind of target. As in the HPA, the field that is set decides, except for Object metrics."
     )
-    value: PositiveQuantity | None = Field(default=None, description="The target for the metric as it is.")
+    value: PositiveQuantity | None = Field(default=None, description="The target for the value of the metric itself.")
     average_value: PositiveQuantity | None = Field(
         default=None, description="The target per pod (for Object and External: the metric divided by the replicas)."
     )
     average_utilization: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = Field(
-        default=None, description="The target in percent of what the pods request. Resource and ContainerResource only."
+        default=None,
+        description="The target in percent of the pods' resource requests. Only for Resource and ContainerResource.",
     )
 
 
@@ -66,7 +70,7 @@ def _metric_name(name: str) -> str:
 
 
 class MetricIdentifier(StrictModel):
-    """A metric's name, and which of its series."""
+    """The name of a metric, and a selector for its series."""
 
     name: Annotated[Word, AfterValidator(_metric_name)] = Field(description="The name of the metric.")
     selector: LabelSelector | None = Field(
@@ -75,17 +79,17 @@ class MetricIdentifier(StrictModel):
 
 
 class PodsMetricIdentifier(MetricIdentifier):
-    """A metric that every pod has, and which of its series."""
+    """The name of a metric that describes each pod, and a selector for its series."""
 
     aggregation: Literal["Sum", "Mean", "Max", "Min"] | None = Field(
         default=None,
-        description="What the series of one server are together, where there are several, such as one for each rank. Sum by "
+        description="How several series of one server, such as one per rank, are combined. Sum by "
         "default, and Mean for the metrics of presets that are fractions. Only with `metricServiceRef`.",
     )
 
 
 class ExternalMetricIdentifier(StrictModel):
-    """A metric's name, and which of its series; or a query."""
+    """The name of a metric and a selector for its series, or a PromQL query."""
 
     name: QueryText = Field(
         description="The name of the metric. With `metricInformer.type: prometheus` also a PromQL query."
@@ -119,7 +123,7 @@ _ONE_VALUE_BELOW_METRIC = TargetFields(
 
 
 class ResourceMetricSource(StrictModel):
-    """A resource such as cpu, over all containers of each pod."""
+    """A resource such as cpu, summed over all containers of each pod."""
 
     rules: ClassVar[tuple[Rule, ...]] = (_PER_POD,)
     name: Word = Field(description="The resource, such as cpu or memory.")
@@ -151,17 +155,17 @@ class ContainerResourceMetricSource(StrictModel):
 
 
 class PodsMetricSource(StrictModel):
-    """A metric that every pod has."""
+    """A metric that describes each pod, averaged over the pods."""
 
     rules: ClassVar[tuple[Rule, ...]] = (_PER_POD_VALUE,)
     metric: PodsMetricIdentifier = Field(
-        description="The metric. Read from the pods themselves with `metricServiceRef`."
+        description="The metric. With `metricServiceRef` it is read directly from the pods."
     )
     target: MetricTarget = Field(description="averageValue.")
 
 
 class ObjectMetricSource(StrictModel):
-    """A metric of one other object in the namespace."""
+    """A metric that describes one object in the model's namespace."""
 
     rules: ClassVar[tuple[Rule, ...]] = (_ANY_VALUE,)
     described_object: CrossVersionObjectReference = Field(description="The object that the metric describes.")
@@ -200,7 +204,7 @@ class _TargetBesideOrBelow:
 
 
 class ExternalMetricSource(StrictModel):
-    """A metric of no object in the cluster, or a PromQL query."""
+    """A metric that is not associated with an object in the cluster, or a PromQL query."""
 
     rules: ClassVar[tuple[Rule, ...]] = (_TargetBesideOrBelow(), _ONE_VALUE, _ONE_VALUE_BELOW_METRIC)
     metric: ExternalMetricIdentifier = Field(description="The metric or query.")
@@ -231,7 +235,7 @@ class MetricSpec(StrictModel):
         ),
     )
     type: Literal["Resource", "ContainerResource", "Pods", "Object", "External"] = Field(
-        description="Which kind of metric; the field of that name describes it."
+        description="The kind of metric; the field of the same name specifies it."
     )
     resource: ResourceMetricSource | None = Field(default=None, description="With type Resource.")
     container_resource: ContainerResourceMetricSource | None = Field(

@@ -15,10 +15,10 @@ from beamlit_controller.api.scalars import AtLeastOne, Percentage, Quantity, Tok
 
 
 class RampConfig(StrictModel):
-    """How fast the share may go one way."""
+    """How fast the percentage may change in one direction."""
 
     stabilization_window_seconds: Window = Field(
-        description="Seconds the metric must stay past its target before the share changes."
+        description="Seconds the metric must stay past its target before the percentage changes."
     )
     tolerance: Quantity = Field(
         description="Distance from the target, as a fraction of it, within which nothing changes."
@@ -30,7 +30,7 @@ class RampConfig(StrictModel):
 
 
 class Engage(RampConfig):
-    """How the share rises."""
+    """When and how fast the percentage rises."""
 
     stabilization_window_seconds: Window = Field(
         default=0, description="Seconds a metric must stay above its target before offloading begins."
@@ -42,19 +42,19 @@ class Engage(RampConfig):
 
 
 class Release(RampConfig):
-    """How the share falls."""
+    """When and how fast the percentage falls."""
 
     stabilization_window_seconds: Window = Field(
-        default=60, description="Seconds demand must stay low before the share falls."
+        default=60, description="Seconds demand must stay low before the percentage falls."
     )
     tolerance: Quantity = Field(
         default="0.1",
-        description="How far demand must be below the target before the share falls, as a fraction of the target: 0.1 is 10 %.",
+        description="How far demand must be below the target before the percentage falls, as a fraction of the target: 0.1 is 10 %.",
     )
 
 
 class BehaviorConfig(StrictModel):
-    """How much is offloaded, and how the share rises and falls."""
+    """How much is offloaded, and how fast the percentage rises and falls."""
 
     percentage: Percentage = Field(
         default=100, description="The percentage of requests to offload when a metric is above its target."
@@ -63,27 +63,25 @@ class BehaviorConfig(StrictModel):
         default="Fixed",
         description="Fixed: offload `percentage`. Proportional: offload the share that keeps the metric at its target, at most `percentage`. Adaptive: the metric sizes how many requests local has in flight, and the excess leaves, at most `percentage` of all.",
     )
-    engage: Engage = Field(default=Engage(), description="How the share rises.")
-    release: Release = Field(default=Release(), description="How the share falls.")
+    engage: Engage = Field(default=Engage(), description="When and how fast the percentage rises.")
+    release: Release = Field(default=Release(), description="When and how fast the percentage falls.")
     on_metrics_loss: Literal["Hold", "Release", "Offload"] = Field(
         default="Hold",
-        description="What happens when no metric could be read for `metricsLossSeconds`: Hold keeps the share, Release sets it to 0, Offload sets it to `percentage`.",
+        description="What happens when no metric could be read for `metricsLossSeconds`: Hold keeps the percentage, Release sets it to 0, Offload sets it to `percentage`.",
     )
     metrics_loss_seconds: Window = Field(
         default=60, description="Seconds without a reading of any metric before `onMetricsLoss` applies."
     )
-    dry_run: bool = Field(
-        default=False, description="Decide and report as usual, but send no share of the requests to the remote."
-    )
+    dry_run: bool = Field(default=False, description="Decide and report as usual, but send no request to the remote.")
 
 
 class OverflowConfig(StrictModel):
-    """Which single requests go to the remote because the local servers could not serve them."""
+    """Which requests go to the remote, regardless of the percentage, because the local servers can't serve them."""
 
     on_status: list[Annotated[int, Field(ge=400, le=599)]] = Field(
         default=[],
         max_length=50,
-        description="Status codes by which a local server says that it is full, such as 429 and 503; the request then goes to the remote.",
+        description="Status codes with which a local server signals that it is full, such as 429 and 503; the request then goes to the remote.",
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
     on_unavailable: bool = Field(
@@ -120,7 +118,7 @@ class OffloadingConfig(StrictModel):
     """When to offload, how much, and where to."""
 
     remote_backend: RemoteBackendConfig | None = Field(
-        default=None, description="Where the share of requests goes; by default `defaultRemoteBackend` of the settings."
+        default=None, description="Where offloaded requests go; by default `defaultRemoteBackend` of the settings."
     )
     preset: (
         Literal[
@@ -149,11 +147,11 @@ class OffloadingConfig(StrictModel):
         description="Metrics and targets in the format of the HorizontalPodAutoscaler. Requests are offloaded while any metric is above its target.",
     )
     behavior: BehaviorConfig = Field(
-        default=BehaviorConfig(), description="How much is offloaded, and how the share rises and falls."
+        default=BehaviorConfig(), description="How much is offloaded, and how fast the percentage rises and falls."
     )
     overflow: OverflowConfig = Field(
         default=OverflowConfig(),
-        description="Which single requests go to the remote because the local servers could not serve them.",
+        description="Which requests go to the remote, regardless of the percentage, because the local servers can't serve them.",
     )
     on_remote_failure: Literal["Local", "Fail"] = Field(
         default="Local",

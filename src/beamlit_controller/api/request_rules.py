@@ -69,13 +69,13 @@ class Requests(StrictModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (ExactlyOne(("header", "pathPrefix")), Together("header", "value"))
     header: Annotated[Token, AfterValidator(_matchable_header)] | None = Field(
-        default=None, description="A request header."
+        default=None, description="Name of a request header."
     )
     value: Annotated[Word, AfterValidator(_comparable)] | None = Field(
-        default=None, description="The header's value; compared without case, with each of several values."
+        default=None, description="Value of the header. Compared case-insensitively with each comma-separated value."
     )
     path_prefix: Annotated[RequestPath, AfterValidator(_matchable_path)] | None = Field(
-        default=None, description="The beginning of the request's path, up to a slash or the end."
+        default=None, description="Prefix of the request's path; matches whole path segments."
     )
 
     @classmethod
@@ -87,13 +87,13 @@ class Requests(StrictModel):
 
 
 class LeavingRequests(Requests):
-    """Requests that may leave; a path may name its methods."""
+    """Requests that may go to the remote. A rule with a path may also list methods."""
 
     rules: ClassVar[tuple[Rule, ...]] = (*Requests.rules, _MethodsNeedPath())
     methods: list[Method] = Field(
         default=[],
         max_length=7,
-        description="The methods with which requests for this path may leave; by default POST, and WebSocket upgrades.",
+        description="Methods of requests for this path that may go to the remote; by default POST, and WebSocket upgrades.",
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
 

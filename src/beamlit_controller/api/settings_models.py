@@ -1,4 +1,7 @@
-"""The settings file as users write it: `config:`, the chart's value as it stands. The descriptions become the docs."""
+"""The settings file as users write it: the chart's value `config`, unchanged.
+
+`settings.py` turns it into the values that the program uses; the descriptions become docs/reference/settings.md.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -42,7 +45,7 @@ Listeners = Annotated[
 
 
 class StandaloneConfig(StrictModel):
-    """What a cluster would tell: used by `run` on a machine without one."""
+    """Servers, addresses and Secrets for `run` on a machine without a cluster."""
 
     services: dict[str, Annotated[list[Endpoint], Field(min_length=1, max_length=1000)]] = Field(
         default={},
@@ -50,18 +53,18 @@ class StandaloneConfig(StrictModel):
     )
     listen: Listeners | None = Field(
         default=None,
-        description="Where the gateway listens: host:port by `namespace/name` of the ModelDeployment, or one host:port where "
-        "there is one model. Port 0 takes any free port.",
+        description="Address of the gateway: host:port by `namespace/name` of the ModelDeployment, or one host:port if there is "
+        "one model. Port 0 takes any free port.",
     )
     stats_listen: Listeners = Field(
         default="127.0.0.1:0",
-        description="Where the gateway answers /ready and /stats/prometheus; written like `listen`.",
+        description="Address of the gateway's /ready and /stats/prometheus; same format as `listen`.",
     )
     web_listen: Listener = Field(
-        default="127.0.0.1:8081", description="Where the controller answers /healthz, /readyz, /metrics and /models."
+        default="127.0.0.1:8081", description="Address of the controller's /healthz, /readyz, /metrics and /models."
     )
     secrets_directory: Word | None = Field(
-        default=None, description="Where Secrets are: a Secret's key is the file DIRECTORY/NAME/KEY."
+        default=None, description="Directory of the Secrets: a Secret's key is the file DIRECTORY/NAME/KEY."
     )
     access_log: Annotated[str, Field(max_length=4096)] = Field(
         default="", description="Access log of the gateways, such as /dev/stdout; off by default."
@@ -116,9 +119,9 @@ _NAMESPACED = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/[a-z0-9]([a-z0-9-]{0,61}[a-z0
 
 
 class PageConfig(StrictModel):
-    """The controller's page at `/`, read-only, where it answers /models."""
+    """The controller's read-only page at `/`."""
 
-    enabled: bool = Field(default=True, description="Whether there is a page; /models is there in any case.")
+    enabled: bool = Field(default=True, description="Serve the page. /models is served in any case.")
     hosts: list[Annotated[str, AfterValidator(_host_pattern)]] = Field(
         default=[],
         max_length=100,
@@ -160,21 +163,21 @@ class Config(StrictModel):
     )
     default_remote_backend: RemoteBackendConfig | None = Field(
         default=None,
-        description="Where requests go when a ModelDeployment has no remoteBackend; written like that field.",
+        description="Remote for ModelDeployments without `remoteBackend`; same format as that field.",
     )
     namespaces: list[DnsLabel] = Field(
         default=[], max_length=1000, description="Namespaces whose ModelDeployments are managed; by default all."
     )
     enable_leader_election: bool = Field(
-        default=True, description="Elect one of several replicas to decide. Only in a cluster."
+        default=True, description="Elect one replica as the leader, which decides and writes. Only used in a cluster."
     )
     allowed_remote_hosts: list[Annotated[str, AfterValidator(_host_pattern)]] = Field(
         default=["*"],
         max_length=1000,
         description="The hosts that a ModelDeployment may name for its remote and its tokenUrl; `*` stands for any text. "
-        "Set it first: whoever may write a ModelDeployment can send requests, and with them prompts, to each of these. "
-        "Hosts that mean this machine, its link, a metadata service or a name that only this network or cluster knows are "
-        "refused unless an entry without `*` names them.",
+        "Anyone who can write a ModelDeployment can send requests, and the prompts in them, to these hosts. "
+        "Loopback, link-local and metadata-service hosts, and names that only this network or cluster resolves, are "
+        "rejected unless an entry without `*` names them.",
     )
     allowed_gateway_images: list[ImagePattern] = Field(
         max_length=1000,
@@ -184,30 +187,30 @@ class Config(StrictModel):
     )
     max_gateway_replicas: Annotated[int, Field(ge=1, le=100)] = Field(
         default=gateway_bounds.MOST_REPLICAS,
-        description="The most pods that a ModelDeployment may ask for its gateway.",
+        description="Maximum number of gateway pods that a ModelDeployment may request.",
     )
     max_gateway_resources: dict[str, Quantity] = Field(
         max_length=20,
         default=dict(gateway_bounds.MOST_RESOURCES),
-        description="The largest request and limit of each resource that a ModelDeployment may ask for its gateway's "
-        "container. A resource that is not listed can't be asked for.",
+        description="Maximum request and limit of each resource for a gateway's container. A resource that is not listed "
+        "can't be requested.",
     )
     allowed_secret_names: list[SecretPattern] = Field(
         max_length=1000,
         default=["*"],
-        description="The Secrets that a ModelDeployment may name, by name; `*` stands for any text. Whoever may write a "
-        "ModelDeployment can send each of these, of its own namespace, to its remote. With `offload-*`, whoever writes a "
-        "Secret opts it in by its name.",
+        description="The names of Secrets that a ModelDeployment may reference; `*` stands for any text. Anyone who can write a "
+        "ModelDeployment can send these Secrets of its own namespace to its remote. With `offload-*`, the author of a "
+        "Secret opts in through its name.",
     )
     denied_gateway_networks: list[Network] = Field(
         max_length=1000,
         default=list(gateway_bounds.DENIED_NETWORKS),
-        description="The networks that no gateway may connect to, by a NetworkPolicy beside each gateway; the list takes "
-        "the place of the default one, and an empty list lets gateways connect anywhere. DNS, pods of the model's "
-        "namespace and the controller can always be reached.",
+        description="Networks that gateways may not connect to, enforced by a NetworkPolicy per gateway. The list replaces "
+        "the default; an empty list allows every network. DNS, pods in the model's namespace and the controller are "
+        "always reachable.",
     )
     page: PageConfig = Field(
-        default=PageConfig(), description="The page that shows all models, and who may ask for it."
+        default=PageConfig(), description="The page that shows all models, and the host names it is served under."
     )
     tracing: TracingConfig = Field(default=TracingConfig(), description="Traces of what the gateways do with requests.")
     standalone: StandaloneConfig = Field(

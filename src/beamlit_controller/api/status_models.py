@@ -1,4 +1,4 @@
-"""`status` as users read it: whether a model is offloading, how much, why and since when."""
+"""`status` of a ModelDeployment: the schema in the CRD, and the bounds that `status.bounded` holds a status to."""
 
 from typing import Final, Literal
 
@@ -31,44 +31,51 @@ class Offloading(StrictModel):
         default=None,
         pattern=IN_FLIGHT,
         max_length=32,
-        description="In Adaptive mode: the most local requests in flight per ready replica; the excess goes to the remote.",
+        description="In Adaptive mode: maximum local requests in flight per ready replica; excess requests go to the remote.",
     )
     since: str = Field(description="When the percentage last changed.", json_schema_extra={"format": "date-time"})
 
 
 class RecentRequests(StrictModel):
-    """What came of the requests in the last minute, as the gateways counted it."""
+    """The requests of the last minute, as counted by the gateways."""
 
-    remote_percentage: int = Field(ge=0, le=100, description="The percentage that the remote answered, for any reason.")
+    remote_percentage: int = Field(
+        ge=0, le=100, description="Percentage of the requests that the remote answered, for any reason."
+    )
     in_flight: int = Field(ge=0, description="Local requests in flight.")
-    message: str = Field(max_length=1024, description="Requests per second of each side, and why requests left.")
+    message: str = Field(
+        max_length=1024,
+        description="Requests per second of each side, and the reasons for which requests went to the remote.",
+    )
 
 
 class MetricValueStatus(StrictModel):
     """A current value."""
 
-    value: SignedQuantity | None = Field(default=None, description="The metric as it is.")
-    average_value: SignedQuantity | None = Field(default=None, description="The metric per pod.")
-    average_utilization: int | None = Field(default=None, description="In percent of what the pods request.")
+    value: SignedQuantity | None = Field(default=None, description="The value of the metric itself.")
+    average_value: SignedQuantity | None = Field(default=None, description="The average over the pods.")
+    average_utilization: int | None = Field(
+        default=None, description="The average over the pods, in percent of their resource requests."
+    )
 
 
 class ResourceMetricStatus(StrictModel):
     """A resource over all containers."""
 
-    name: str = Field(description="The resource.")
+    name: str = Field(description="Name of the resource, such as cpu.")
     current: MetricValueStatus = Field(description="Its current value.")
 
 
 class ContainerResourceMetricStatus(StrictModel):
     """A resource of one container."""
 
-    name: str = Field(description="The resource.")
-    container: str = Field(description="The container.")
+    name: str = Field(description="Name of the resource, such as cpu.")
+    container: str = Field(description="Name of the container.")
     current: MetricValueStatus = Field(description="Its current value.")
 
 
 class PodsMetricStatus(StrictModel):
-    """A metric that every pod has."""
+    """A metric that describes each pod."""
 
     metric: MetricIdentifier = Field(description="The metric.")
     current: MetricValueStatus = Field(description="Its current value.")
@@ -99,7 +106,7 @@ class MetricStatus(StrictModel):
     """The current value of one metric, as in autoscaling/v2."""
 
     type: Literal["Resource", "ContainerResource", "Pods", "Object", "External"] = Field(
-        description="Which kind of metric; the field of that name has its value."
+        description="The kind of metric; the field of the same name has its value."
     )
     resource: ResourceMetricStatus | None = Field(default=None, description="With type Resource.")
     container_resource: ContainerResourceMetricStatus | None = Field(
@@ -111,7 +118,7 @@ class MetricStatus(StrictModel):
 
 
 class StatusCondition(StrictModel):
-    """One thing that is so, or is not."""
+    """One aspect of the observed state, as in metav1.Condition."""
 
     type: str = Field(max_length=316, description="Type of the condition.")
     status: Literal["True", "False", "Unknown"] = Field(description="Status of the condition: True, False or Unknown.")
@@ -126,14 +133,14 @@ class StatusCondition(StrictModel):
 
 
 class Status(StrictModel):
-    """What the controller saw and decided last."""
+    """The observed state and the decision in force."""
 
     observed_generation: int = Field(
         default=0, ge=0, description="metadata.generation that the status was written for."
     )
     model: str | None = Field(default=None, max_length=1024, description="Name of the model.")
     offloading: Offloading | None = Field(default=None, description="The decision in force.")
-    requests: RecentRequests | None = Field(default=None, description="What came of the requests in the last minute.")
+    requests: RecentRequests | None = Field(default=None, description="The requests of the last minute.")
     current_metrics: list[MetricStatus] = Field(
         default=[], description="The current values of the metrics that can be read."
     )
@@ -145,6 +152,6 @@ class Status(StrictModel):
     conditions: list[StatusCondition] = Field(
         default=[],
         description="Conditions: Ready, Offloading, MetricsAvailable, TriggerReachable, LocalReady, RemoteReady, "
-        "GatewayReady, AutoscalerInterference.",
+        "GatewayReady, ServiceTaken, OverrideValid, AutoscalerInterference.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

@@ -1,4 +1,8 @@
-"""`ModelDeployment` of deployment.beamlit.com/v1alpha1, as users write it. The descriptions become the CRD and the docs."""
+"""`ModelDeployment` of deployment.beamlit.com/v1alpha1, as users write it.
+
+Each class is an object of the manifest and each field one of its fields, in snake_case. `crd.py` renders the CRD from the
+types, defaults, descriptions and `rules`; `translate.py` turns a valid manifest into `core.spec.OffloadSpec`.
+"""
 
 from typing import Annotated, Final, Literal
 
@@ -25,7 +29,7 @@ class ModelSourceRef(StrictModel):
 
 
 class ServiceRef(StrictModel):
-    """The Service that clients use. It stays the same one: what was done to it has to be undone there."""
+    """The Service that clients use. Its name is immutable, because a takeover has to be undone on the same Service."""
 
     rules = (Immutable("name"),)
 
@@ -46,8 +50,12 @@ class Routing(StrictModel):
 class Resources(StrictModel):
     """Requests and limits of the gateway's container."""
 
-    requests: dict[str, Quantity] = Field(default={}, max_length=20, description="What is reserved, by resource.")
-    limits: dict[str, Quantity] = Field(default={}, max_length=20, description="What is allowed at most, by resource.")
+    requests: dict[str, Quantity] = Field(
+        default={}, max_length=20, description="Requests by resource name, such as cpu or memory."
+    )
+    limits: dict[str, Quantity] = Field(
+        default={}, max_length=20, description="Limits by resource name, such as cpu or memory."
+    )
 
 
 class ImagePullSecret(StrictModel):
@@ -71,7 +79,7 @@ class GatewayConfig(StrictModel):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     drain_seconds: Annotated[int, Field(ge=0, le=86400)] = Field(
-        default=300, description="Seconds that requests in flight get to finish when a gateway pod is stopped."
+        default=300, description="Maximum seconds that a terminating gateway pod waits for requests in flight."
     )
 
 
@@ -82,7 +90,7 @@ def _model(text: str) -> str:
 
 
 class Spec(StrictModel):
-    """What is served, and when its requests go elsewhere."""
+    """The model, its workload and Services, and when its requests are offloaded."""
 
     rules = (Beside("offloadingConfig", "preset", "metricServiceRef", "its metrics are read from the servers"),)
 
@@ -90,7 +98,7 @@ class Spec(StrictModel):
         default=None, description="Name of the model; by default `metadata.name`."
     )
     environment: Annotated[str, Field(max_length=253)] = Field(
-        default="", description="Environment that the model belongs to; informational."
+        default="", description="Environment that the model belongs to; informational only."
     )
     enabled: bool = Field(
         default=True,
@@ -101,7 +109,8 @@ class Spec(StrictModel):
     )
     service_ref: ServiceRef | None = Field(default=None, description="The Service that clients use.")
     metric_service_ref: MetricServiceRef | None = Field(
-        default=None, description="Read Pods metrics straight from the servers behind this Service."
+        default=None,
+        description="Read Pods metrics directly from the servers behind this Service; by default from custom.metrics.k8s.io.",
     )
     routing: Routing = Field(default=Routing(), description="How clients reach the gateway in a cluster.")
     offloading_config: OffloadingConfig = Field(
@@ -111,7 +120,7 @@ class Spec(StrictModel):
 
 
 class ModelDeployment(StrictModel):
-    """A model that is served here first, and elsewhere when a metric says so."""
+    """A model that is served locally first, and by a remote while a metric is above its target."""
 
     api_version: Literal["deployment.beamlit.com/v1alpha1"]
     kind: Literal["ModelDeployment"]
