@@ -1,6 +1,9 @@
-"""Edge to the cluster: the only importer of a Kubernetes client.
+"""Run in a cluster: watches, metrics APIs, leader election, gateway objects, Services and the status.
 
-In: the API server. Out: what `controller.ports` asks of a provider, a source, an inventory, a memory and a sink.
-May import: `controller`, `api`, `core`, lightkube and its HTTP client. `api_server` speaks to the API server; everything
-else here is parsing, rendering, or a loop around it.
+In: the API server. Out: implementations of `controller.ports` (provider, source, inventory, memory, sink), and writes.
+May import: `controller`, `api`, `core`, lightkube and its HTTP client.
+
+Start reading at `reconciler.py` (one worker per model) and `reconcile.py` (the steps of one pass). `store.py` holds
+what the watches show. `takeover.py`, `plan.py`, `desired.py` and `conditions.py` are pure. `api_server.py` makes all
+requests.
 """

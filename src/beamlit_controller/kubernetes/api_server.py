@@ -1,7 +1,7 @@
-"""Requests to the API server: JSON in, JSON out, one type of error.
+"""Requests to the API server: JSON in, JSON out, one error type.
 
-lightkube finds out where it is and who we are (in-cluster or kubeconfig, tokens read again on 401, exec plugins, client
-certificates). Objects stay JSON: the few fields that we look at are parsed where they are needed.
+lightkube finds the API server and authenticates (in-cluster or kubeconfig, tokens that are reread on 401, exec plugins,
+client certificates). Objects stay JSON: the few fields that are needed are parsed where they are used.
 """
 
 import asyncio
@@ -33,10 +33,10 @@ TOO_LARGE: Final = "AnswerTooLarge"
 
 
 class ApiError(Exception):
-    """The API server refused, or did not answer.
+    """The API server rejected a request or did not answer.
 
-    `code` is the HTTP status, 0 without an answer; `reason` that of its Status (`Conflict`, `NotFound`, …); `retry_after`
-    in seconds, where the server asked for patience.
+    `code` is the HTTP status, 0 if there was no response; `reason` is the one of its Status object (`Conflict`,
+    `NotFound`, …); `retry_after` is in seconds, if the server sent it.
     """
 
     def __init__(self, code: int, reason: str, message: str, retry_after: float | None = None) -> None:
@@ -83,7 +83,7 @@ class ApiServer:
         await self._client.__aexit__(kind, error, trace)
 
     def guarded(self, allowed: Callable[[], bool]) -> Self:
-        """Give the same connection, over which nothing is written unless that is allowed at that very moment."""
+        """Give the same connection, with every write refused unless `allowed` returns true at that moment."""
         twin = copy(self)
         twin._allowed = allowed  # noqa: SLF001 - our own
         return twin
@@ -98,24 +98,24 @@ class ApiServer:
         return await self._exchange("POST", path, _MANAGED, content)
 
     async def replace(self, path: str, content: Mapping[str, object]) -> Json:
-        """Put an object in place of the one whose resourceVersion it carries."""
+        """Replace an object; its resourceVersion must match."""
         return await self._exchange("PUT", path, _MANAGED, content)
 
     async def apply(self, path: str, content: Mapping[str, object], *, force: bool = True) -> Json:
-        """Apply our fields of an object, on the server's side; with its resourceVersion in `content`, only over that one."""
+        """Apply our fields with server-side apply; conditional if `content` has a resourceVersion."""
         query = (*_MANAGED, ("force", "true")) if force else _MANAGED
         return await self._exchange("PATCH", path, query, content, kind="application/apply-patch+yaml")
 
     async def merge(self, path: str, content: Mapping[str, object]) -> Json:
-        """Merge fields into an object."""
+        """Send a merge patch."""
         return await self._exchange("PATCH", path, _MANAGED, content, kind="application/merge-patch+json")
 
     async def patch(self, path: str, operations: Sequence[Mapping[str, object]]) -> Json:
-        """Carry out the operations of a JSON patch, all or none."""
+        """Send a JSON patch."""
         return await self._exchange("PATCH", path, _MANAGED, operations, kind="application/json-patch+json")
 
     async def delete(self, path: str, *, uid: str | None = None, resource_version: str | None = None) -> Json:
-        """Delete an object; with preconditions, only that very one."""
+        """Delete an object, conditional on the preconditions if given."""
         given = {"uid": uid, "resourceVersion": resource_version}
         preconditions = {name: value for name, value in given.items() if value is not None}
         options: dict[str, object] = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
@@ -179,7 +179,7 @@ _PLAIN = {"accept-encoding": "identity"}
 
 
 async def _body(response: httpx2.Response, most: int) -> bytes:
-    """Give an answer's body, unless it is too large."""
+    """Read a response body. Raises ApiError if it is too large."""
     body = await _up_to(response, most)
     if len(body) > most:
         raise ApiError(0, TOO_LARGE, f"expected an answer of at most {most} bytes, got more")
@@ -187,7 +187,7 @@ async def _body(response: httpx2.Response, most: int) -> bytes:
 
 
 async def _beginning(response: httpx2.Response) -> bytes:
-    """Give what explains a refusal; what is longer than that is not read."""
+    """Read the beginning of an error response; the rest is ignored."""
     return (await _up_to(response, _LONGEST_REFUSAL))[:_LONGEST_REFUSAL]
 
 
@@ -217,7 +217,7 @@ async def _mapped() -> AsyncIterator[None]:
 
 
 def _refusal(code: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
-    """Read a Status; what is none (a proxy's page) is shown in part."""
+    """Parse a Status object; of anything else, such as a proxy's error page, an excerpt is shown."""
     try:
         status = json.loads(body)
         reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
@@ -228,7 +228,7 @@ def _refusal(code: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
 
 
 def _patience(after: str) -> float | None:
-    """Read a Retry-After; nobody is waited for any longer than a few minutes."""
+    """Parse a Retry-After header, limited to a few minutes."""
     seconds = after.isascii() and after.isdecimal() and len(after) < _LONGEST_SECONDS
     return min(float(after), _LONGEST_PATIENCE) if seconds else None
 

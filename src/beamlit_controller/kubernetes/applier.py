@@ -1,7 +1,8 @@
-"""Makes the gateway's objects what they should be, and writes nothing where they are.
+"""Applies the gateway's objects, and writes only those that differ.
 
-Every object carries the digest of what it was applied as. So whoever comes anew reads an object once, and leaves it alone
-if it was applied as the very same and still says all of it; from then on a change is told by the watch.
+Each object is annotated with the digest of the content it was applied with. A new leader reads each object once, and
+leaves it alone if the digest matches and the object still contains the desired content. After that, watches report
+changes.
 """
 
 from collections.abc import Mapping
@@ -17,12 +18,12 @@ ATTEMPTS = 5
 
 
 class NameTakenError(Exception):
-    """An object of the name is there already, and it isn't ours."""
+    """An object with this name exists and has another owner."""
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What an object was last known to be as desired: the digests of what was desired and of what is there, and its version."""
+    """The last known applied state of an object: the desired digest, the live digest, and the resourceVersion."""
 
     desired: str
     version: int
@@ -31,14 +32,14 @@ class Applied:
 
 @dataclass(slots=True)
 class Applier:
-    """The objects of one model. It remembers what it applied; an empty one only costs a read per object."""
+    """Applies the objects of one model and remembers what it applied. An empty one costs one read per object."""
 
     server: ApiServer
     owner: str
     applied: dict[str, Applied] = field(default_factory=dict)
 
     async def ensure(self, desired: DesiredObject, seen: ManagedObject | None) -> None:
-        """Have the object there as desired; `seen` is what the watch shows. Raises ApiError and NameTakenError."""
+        """Make the object match; `seen` is what the watch shows. Raises ApiError and NameTakenError."""
         before = self.applied.get(desired.path)
         if before and seen and before.desired == desired.digest and _is_as_left(seen, before):
             return
@@ -48,7 +49,7 @@ class Applier:
         )
 
     async def delete(self, seen: ManagedObject) -> None:
-        """Remove an object, if it is still the one that was seen. Raises ApiError."""
+        """Delete the object if it is still the one that was seen. Raises ApiError."""
         self.applied.pop(seen.resource.path(seen.key.namespace, seen.name), None)
         try:
             await self.server.delete(seen.resource.path(seen.key.namespace, seen.name), uid=seen.uid)
@@ -57,7 +58,7 @@ class Applier:
                 raise
 
     async def _ensured(self, desired: DesiredObject, attempts: int) -> Json:
-        """Apply over the version that is there, unless it is as desired; never over an object that isn't ours."""
+        """Apply over the live version unless it matches. Never writes an object with another owner."""
         live = await self._live(desired)
         if live is not None and managed_objects.owner(live) != self.owner:
             raise NameTakenError(
@@ -83,7 +84,7 @@ class Applier:
 
 
 def contains(live: object, desired: object) -> bool:
-    """Tell whether an object says all that is desired; what the API server or others added beside it does not matter."""
+    """Tell whether an object contains the desired content; fields added by the API server or others are ignored."""
     if isinstance(desired, Mapping):
         return isinstance(live, Mapping) and all(
             contains(live[key], value) if key in live else _is_empty(value) for key, value in desired.items()
@@ -98,7 +99,7 @@ def contains(live: object, desired: object) -> bool:
 
 
 def _is_empty(value: object) -> bool:
-    """Tell whether the API server leaves the value out of what it stores."""
+    """Tell whether the API server drops the value when it stores the object."""
     return value is None or (isinstance(value, str | list | dict) and not value)
 
 

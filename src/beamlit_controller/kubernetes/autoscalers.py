@@ -1,4 +1,7 @@
-"""The HorizontalPodAutoscalers of the cluster: which workload each scales."""
+"""HorizontalPodAutoscalers of the cluster, and the workload that each one scales.
+
+Used for the condition AutoscalerInterference. An autoscaler that scales on one of our demand series is left out.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +16,7 @@ ON_DEMAND = ("beamlit_demand_ratio", "beamlit_metric_demand")
 
 
 def target(content: Json) -> ObjectReference | None:
-    """Keep of an autoscaler what it scales, unless it scales on demand: then it does no harm."""
+    """Parse an autoscaler's target; None if it scales on one of our demand series and so doesn't interfere."""
     spec = fields.mapping(content.get("spec"))
     externals = (fields.mapping(each.get("external")) for each in fields.mappings(spec.get("metrics")))
     said = (each for external in externals for each in _said(fields.mapping(external.get("metric"))))
@@ -24,21 +27,21 @@ def target(content: Json) -> ObjectReference | None:
 
 
 def _said(metric: Json) -> Iterator[str]:
-    """Give all that a metric is called by: its name, and the labels of its selector."""
+    """Give the names that a metric spec mentions: the metric, and the labels of its selector."""
     yield fields.text(metric.get("name"))
     for _, value in fields.pairs(fields.mapping(metric.get("selector")).get("matchLabels")):
         yield value
 
 
 class Autoscalers:
-    """Who scales what."""
+    """The known autoscalers, by target."""
 
     def __init__(self) -> None:
         self._names: dict[tuple[str, str], ObjectReference] = {}
         self._targets: dict[tuple[str, str, str, str], set[str]] = {}
 
     def changed(self, place: tuple[str, str], seen: ObjectReference | None) -> None:
-        """Take note of what the watch saw."""
+        """Handle an event of the watch; None means deleted."""
         namespace, name = place
         before = self._names.pop(place, None)
         if before is not None:
@@ -51,21 +54,21 @@ class Autoscalers:
             self._targets.setdefault(_key(namespace, seen), set()).add(name)
 
     def target(self, place: tuple[str, str]) -> ObjectReference | None:
-        """Give what an autoscaler was last seen to scale."""
+        """Give the target of an autoscaler as it was seen last."""
         return self._names.get(place)
 
     def of(self, key: ModelKey, source: ObjectReference | None) -> str | None:
-        """Name the autoscaler of a model's workload."""
+        """Give the name of the autoscaler of a model's workload, if there is one."""
         names = self._targets.get(_key(key.namespace, source)) if source else None
         return f"{key.namespace}/{min(names)}" if names else None
 
 
 def versionless(reference: ObjectReference) -> ObjectReference:
-    """Give a workload by group, kind and name: the version says nothing."""
+    """Give a workload reference without its API version, which does not distinguish workloads."""
     return replace(reference, api_version=reference.api_version.rpartition("/")[0])
 
 
 def _key(namespace: str, reference: ObjectReference) -> tuple[str, str, str, str]:
-    """Name a workload by group, kind and name: the version says nothing."""
+    """Identify a workload by group, kind and name, ignoring the API version."""
     group = reference.api_version.rpartition("/")[0]
     return namespace, group, reference.kind, reference.name

@@ -1,4 +1,8 @@
-"""The status of one ModelDeployment, from all that is known of it: what is so, not what was asked for. Pure."""
+"""Builds the status of a ModelDeployment from what was observed. Pure.
+
+`status_of` gives the complete status. The offloading, requests and metrics sections come from `api.status`; the
+conditions are built here, one function per condition type.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,9 +42,10 @@ BAD_WHEN_FALSE: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """All that is known of a model: `autoscaler` scales the same workload, `most` is the most percent that the remote takes.
+    """Everything known about a model.
 
-    `minute` is what came of its requests in the last one.
+    `autoscaler` names the autoscaler of the same workload. `most` is the highest percentage that the remote accepts
+    while it answers 429. `minute` are the requests of the last minute.
     """
 
     model: KnownModel
@@ -54,7 +59,7 @@ class ModelState:
 
 
 class ConditionStatus(StrEnum):
-    """Whether something is so."""
+    """The status of a condition, as in metav1.Condition."""
 
     TRUE = "True"
     FALSE = "False"
@@ -63,7 +68,7 @@ class ConditionStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One thing that is so, or is not."""
+    """A condition without its times."""
 
     type: str
     status: ConditionStatus
@@ -72,7 +77,7 @@ class Condition:
 
 
 def status_of(known: ModelState, before: Mapping[str, Any], now: str) -> Json:
-    """Give the whole status. `before` is the one that is there: what did not change keeps the time it last did."""
+    """Give the complete status. `before` is the current one: unchanged conditions keep their lastTransitionTime."""
     decided = _decided(known, before, now)
     given = [*decided.pop("conditions", ()), *(_written(each, known.model.generation) for each in _conditions(known))]
     return {
@@ -83,7 +88,7 @@ def status_of(known: ModelState, before: Mapping[str, Any], now: str) -> Json:
 
 
 def significant_fields(content: Mapping[str, Any]) -> object:
-    """Give of a status what is written at once when it changes; the figures may wait."""
+    """Give the part of a status whose changes are written immediately; changed numbers may wait."""
     offloading = content.get("offloading") or {}
     conditions = {each["type"]: (each["status"], each["reason"]) for each in content.get("conditions") or ()}
     return (
@@ -97,7 +102,7 @@ def significant_fields(content: Mapping[str, Any]) -> object:
 
 
 def equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Tell whether two statuses say the same; conditions are known by their type, in whatever order they come."""
+    """Tell whether two statuses are equal; conditions are compared by type, in any order."""
     return _unordered(one) == _unordered(other)
 
 
@@ -132,7 +137,7 @@ def _undated(condition: Mapping[str, Any]) -> Json:
 
 
 def _offloads_nothing(known: ModelState, why: Missing, before: Mapping[str, Any], now: str) -> Json:
-    """Give the decision of a model whose Service another one has: nothing of its own is offloaded."""
+    """Give the decision of a model whose Service another model has taken over: nothing is offloaded."""
     last = before.get("offloading") or {}
     same = (last.get("percentage"), last.get("reason")) == (0, why.reason.value)
     since = last["since"] if same and "since" in last else now

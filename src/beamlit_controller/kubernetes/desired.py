@@ -1,4 +1,4 @@
-"""The objects that a model's gateway is to be made of, and those that are to go. Pure."""
+"""The desired objects of a model's gateway, and the objects to delete. Pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from beamlit_controller.kubernetes.snapshot import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class GatewayObjects:
-    """All that a gateway is made of: `entrance` is the Service of its own, `config` names the files as pods have them."""
+    """The gateway's objects: `entrance` is its own Service for clients, `config` the digest of the files."""
 
     objects: tuple[DesiredObject, ...]
     entrance: DesiredObject
@@ -33,7 +33,7 @@ def gateway(
     notes: Mapping[str, str],
     egress: Egress,
 ) -> GatewayObjects:
-    """Give the gateway's objects, in the order to write them: what is referred to, and what bounds it, first."""
+    """Render the objects in the order of writing: referenced objects and the NetworkPolicy first."""
     objects = (
         gateway_objects.local_service(spec, owner, selector=place.selector, port=place.local_port),
         egress_policy.network_policy(spec, owner, egress=egress),
@@ -48,10 +48,10 @@ def gateway(
 
 
 def has_entrance(spec: OffloadSpec, seen: Snapshot) -> bool:
-    """Tell whether there is to be a Service of the gateway's own that leads to its pods.
+    """Tell whether the Service NAME-gateway should exist and select the gateway's pods.
 
-    It is made where clients use it. One that is there already leads to the gateway again once a pod is ready: until then it
-    leads straight to the model's pods, or to none.
+    It is created with `routing.mode: Service`. An existing one selects the gateway again once a pod is ready; until
+    then it selects the model's pods, or none.
     """
     if find(seen, SERVICES, gateway_objects.gateway_name(spec.key)) is None:
         return spec.routing is RoutingMode.SERVICE
@@ -59,7 +59,7 @@ def has_entrance(spec: OffloadSpec, seen: Snapshot) -> bool:
 
 
 def bypass(spec: OffloadSpec, seen: Snapshot) -> DesiredObject | None:
-    """Give the gateway's own Service, if it is there, as it leads straight to the model's pods."""
+    """Give the Service NAME-gateway, if it exists, with the model's own pods as its selector."""
     place = seen.plan
     if not isinstance(place, Plan) or find(seen, SERVICES, gateway_objects.gateway_name(spec.key)) is None:
         return None
@@ -69,9 +69,10 @@ def bypass(spec: OffloadSpec, seen: Snapshot) -> DesiredObject | None:
 
 
 def removable(seen: Snapshot, *, keep_entrance: bool = True) -> Iterator[ManagedObject]:
-    """Give what of the gateway can go now.
+    """Give the objects that can be deleted now.
 
-    While a pod of it finishes its requests it needs all the rest: without local pods to be found, they would leave.
+    While a gateway pod drains, it needs all others: without NAME-local it would find no local pods and send requests
+    away.
     """
     entrance = (SERVICES, gateway_objects.gateway_name(seen.key))
     for each in seen.objects:
@@ -81,5 +82,5 @@ def removable(seen: Snapshot, *, keep_entrance: bool = True) -> Iterator[Managed
 
 
 def find(seen: Snapshot, resource: object, name: str) -> ManagedObject | None:
-    """Give an object of the gateway as the watch shows it."""
+    """Find an object of the gateway among those that the watches show."""
     return next((each for each in seen.objects if each.resource is resource and each.name == name), None)

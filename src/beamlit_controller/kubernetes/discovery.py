@@ -1,4 +1,4 @@
-"""What the API server serves: the version of the custom metrics API, and the plural names of kinds."""
+"""API discovery: the version of the custom metrics API, and the plural names of kinds. Cached."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ REMEMBERED = 256
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind that is served: where, and its plural name."""
+    """A served kind: group, version and plural name."""
 
     group: str
     version: str
@@ -31,18 +31,18 @@ class Kind:
 
     @property
     def root(self) -> str:
-        """The path below which it is."""
+        """The path of the group and version."""
         return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
 
     @property
     def resource(self) -> str:
-        """Its name as a resource with its group: `services`, `deployments.apps`."""
+        """The resource with its group: `services`, `deployments.apps`."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
 
 @dataclass(slots=True)
 class _Asked:
-    """What is known of one path: who asks for it does so alone, and all who waited get the same, be it a failure."""
+    """The cached response of one path. One task requests it; all others wait and get the same result or error."""
 
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     at: float = float("-inf")
@@ -50,7 +50,7 @@ class _Asked:
 
 
 class Discovery:
-    """Asks what is served, and remembers it for a while; what is not found is asked for again sooner."""
+    """Requests and caches discovery documents; a missing kind is requested again sooner."""
 
     def __init__(self, server: ApiServer) -> None:
         self._server = server
@@ -101,7 +101,7 @@ class Discovery:
         return [each for each in found if fields.text(each.get("name")) and fields.text(each.get("kind"))]
 
     async def _get(self, path: str, lasting: float) -> Json:
-        """Give what is at a path, asked for now or lately. A path that is slow or fails holds up no other."""
+        """Get a path from the cache or the server. A slow or failing path does not block the others."""
         if path not in self._asked and len(self._asked) >= REMEMBERED:
             self._asked = {each: asked for each, asked in self._asked.items() if asked.turn.locked()}
         asked = self._asked.setdefault(path, _Asked())
@@ -122,7 +122,7 @@ class Discovery:
 
 
 def choose_version(groups: Sequence[Mapping[str, Any]]) -> str | None:
-    """Choose the version of the custom metrics API as the HPA does: the preferred one if known, else the first that is."""
+    """Choose the version of the custom metrics API as the HPA does: the preferred one if supported, else the first."""
     found = next((group for group in groups if group.get("name") == CUSTOM), None)
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""The NetworkPolicy that bounds where a model's gateway may connect to. Pure."""
+"""The NetworkPolicy that restricts the addresses a gateway can connect to. Pure."""
 
 import ipaddress
 from collections.abc import Iterable, Iterator
@@ -19,14 +19,14 @@ DNS: Final = 53
 
 @dataclass(frozen=True, slots=True)
 class Egress:
-    """The networks that no gateway may connect to (none of them: anywhere), and the controller's namespace."""
+    """The denied networks (empty: everything is allowed), and the controller's namespace."""
 
     denied: tuple[str, ...] = ()
     controller: str = ""
 
 
 def network_policy(spec: OffloadSpec, owner: str, *, egress: Egress) -> DesiredObject:
-    """Give the NetworkPolicy. Policies add up: another one may allow the gateway more."""
+    """Render the NetworkPolicy. Policies are additive: another one may allow more."""
     content = {
         "podSelector": {"matchLabels": gateway_objects.pod_selector(spec.key)},
         "policyTypes": ["Egress"],
@@ -54,7 +54,7 @@ def _controller(namespace: str) -> Json:
 
 
 def _blocks(denied: Iterable[str]) -> Iterator[Json]:
-    """Give everything but the denied networks. An exception has to be smaller than its block: no block if all is denied."""
+    """Give the allowed blocks: everything except the denied networks. An exception must be smaller than its block."""
     networks = [ipaddress.ip_network(each) for each in denied]
     for everything in (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")):
         excepted = [each for each in networks if each.version == everything.version]

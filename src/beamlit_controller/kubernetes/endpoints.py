@@ -1,4 +1,4 @@
-"""Where the model servers' own metrics are read in a cluster."""
+"""The addresses of the model servers' own metrics endpoints: the ready pods behind `metricServiceRef`."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ class MetricEndpoints:
         self._store = store
 
     def of(self, spec: OffloadSpec) -> Mapping[str, str]:
-        """Give the ready pods that have metrics: the name of each by its `host:port`."""
+        """Give the pod name of each endpoint, by `host:port`."""
         given = spec.metric_service
         service = self._store.service(spec.key.namespace, given.name) if given else None
         if given is None or service is None or not service.selector:

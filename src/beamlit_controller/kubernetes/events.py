@@ -1,4 +1,4 @@
-"""The Events that tell what changed from one status to the next. Pure, but for their names and times."""
+"""The Kubernetes Events that report what changed between two statuses. Pure, except for names and times."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ ON_THE_WAY: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class StatusEvent:
-    """One thing that is worth telling."""
+    """One Event to create."""
 
     action: str
     reason: str
@@ -31,9 +31,9 @@ class StatusEvent:
 
 
 def between(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[StatusEvent]:
-    """Give what is worth telling: another percentage, each condition that turned, and what else keeps a model from being ready.
+    """Give the Events: a changed percentage, conditions whose status changed, and why a model is not ready.
 
-    A first status tells only that last thing.
+    For the first status, only the last kind is reported.
     """
     was, offloading = before.get("offloading") or {}, now.get("offloading") or {}
     percentage = offloading.get("percentage")
@@ -49,7 +49,7 @@ def between(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Statu
 
 
 def content(event: StatusEvent, stored: Stored, *, identity: str, now: datetime) -> Json:
-    """Give the Event as the API server takes it."""
+    """Render the Event object."""
     key = stored.key
     regarding = {
         "apiVersion": MODEL_DEPLOYMENTS.api_version,

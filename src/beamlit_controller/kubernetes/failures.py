@@ -1,4 +1,4 @@
-"""What the API server refused, as a reason that a user can act on. Pure."""
+"""Errors of the API server as `Missing` values that tell the user what to do. Pure."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ _SHOWN = 500
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """What RBAC has to grant."""
+    """The RBAC rule that a request needs."""
 
     verb: str
     group: str
@@ -31,7 +31,7 @@ class Right:
 
 
 def missing(error: ApiError, *, doing: str, right: Right | None = None) -> Missing:
-    """Say what went wrong while doing something; a 403 names the right that is missing."""
+    """Describe a failed request; for a 403, name the missing RBAC rule."""
     said = error.message[:_SHOWN]
     if error.code == FORBIDDEN and right is not None:
         lacking = f'RBAC lacks verb "{right.verb}" on resource "{right.resource}" of apiGroup "{right.group}"'
@@ -44,12 +44,12 @@ def missing(error: ApiError, *, doing: str, right: Right | None = None) -> Missi
 
 
 def absent(group: str) -> Missing:
-    """Say that an API is not there, and what to do."""
+    """Describe an API that is not registered, and what to install."""
     return Missing(Reason.METRICS_API_ABSENT, f"{group} is not served: {_INSTALL[group]}")
 
 
 def unavailable(group: str, error: ApiError) -> Missing:
-    """Say that an API is registered, but nobody answers behind it."""
+    """Describe an API that is registered but has no working backend."""
     service = "kubectl get apiservices"
     said = error.message[:_SHOWN]
     return Missing(

@@ -1,6 +1,6 @@
-"""Fields of objects whose types nobody has checked: a field that is missing, null or of another type is empty. Pure.
+"""Reading fields of untyped JSON objects: a missing, null or wrongly typed field is empty. Pure.
 
-Parsers of watched objects are built of these, so that one odd object never raises and costs only what it leaves out.
+Parsers of watched objects use these functions, so that a malformed object never raises and only loses its bad fields.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ YEARS = range(2000, 2200)
 
 
 def mapping(given: object) -> Json:
-    """Give an object's fields."""
+    """Give an object, or {}."""
     return given if isinstance(given, dict) else {}
 
 
@@ -32,23 +32,23 @@ def texts(given: object) -> Iterator[str]:
 
 
 def text(given: object, default: str = "") -> str:
-    """Give a string; an empty one is the default."""
+    """Give a string, or the default if it is missing or empty."""
     return given if isinstance(given, str) and given else default
 
 
 def whole(given: object) -> int:
-    """Give an int64."""
+    """Give an int64, or 0."""
     fits = isinstance(given, int) and not isinstance(given, bool) and abs(given) <= _LARGEST
     return int(given) if fits else 0  # type: ignore[call-overload] # `fits` says so
 
 
 def pairs(given: object) -> Pairs:
-    """Give labels or annotations, sorted."""
+    """Give labels or annotations as sorted pairs."""
     return tuple(sorted((key, value) for key, value in mapping(given).items() if isinstance(value, str)))
 
 
 def time(given: object) -> datetime | None:
-    """Give a time as RFC 3339 has it, in UTC unless it says otherwise."""
+    """Parse an RFC 3339 time, in UTC unless it has another offset."""
     if not isinstance(given, str) or len(given) > _LONGEST_TIME:
         return None
     try:
@@ -59,12 +59,12 @@ def time(given: object) -> datetime | None:
 
 
 def sane(moment: datetime) -> datetime | None:
-    """Give a time that can be computed with, aware of its zone; None for other times."""
+    """Give a time as an aware datetime that arithmetic can handle; None for others."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return aware if aware.year in YEARS else None
 
 
 def annotation(about: Mapping[str, object], name: str, *, longest: int) -> str:
-    """Give an annotation of an object's metadata; one that is longer than it can rightly be is not read."""
+    """Give an annotation of the metadata; one above `longest` characters is ignored."""
     value = mapping(about.get("annotations")).get(name)
     return value if isinstance(value, str) and len(value) <= longest else ""

@@ -1,4 +1,4 @@
-"""The Deployment that runs a model's gateway: its pod, what that may do, and what of Secrets it mounts. Pure."""
+"""The Deployment of a model's gateway: its pod, security context and mounted Secrets. Pure."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -34,14 +34,14 @@ _LIMITS: Final = {"memory": DEFAULT_MEMORY_LIMIT}
 def deployment(  # each is a thing of its own
     spec: OffloadSpec, owner: str, *, ports: Ports, envoy: Envoy, image: Image, labels: Mapping[str, str]
 ) -> DesiredObject:
-    """Give the Deployment. `labels` are further ones of the pods, by which a Service that is taken over selects them."""
+    """Render the Deployment. `labels` are extra pod labels that a taken-over Service selects."""
     content = _deployment(spec, ports, envoy, image, labels)
     name = gateway_objects.gateway_name(spec.key)
     return gateway_objects.desired_object(DEPLOYMENTS, spec, name, owner, {"spec": content})
 
 
 def secret_keys(spec: OffloadSpec) -> tuple[SecretKey, ...]:
-    """Give the keys of Secrets that the gateway mounts, each once, in order."""
+    """Give the Secret keys that the gateway mounts, without duplicates, sorted."""
     remote = spec.remote
     found: set[SecretKey] = set()
     if remote is not None:
@@ -176,7 +176,7 @@ def _resources(spec: OffloadSpec) -> Json:
 
 
 def _secret_volumes(spec: OffloadSpec) -> list[Json]:
-    """Mount the keys that are referred to, and no others; a missing one stops no pod: requests are then served locally."""
+    """Mount only the referenced keys, as optional: with a missing key the pod starts and serves locally."""
     keys = secret_keys(spec)
     return [
         {

@@ -1,7 +1,7 @@
-"""The objects that make a model's gateway in the cluster: a pure function of the spec, its Service and what Envoy needs.
+"""The Kubernetes objects of a gateway, except its Deployment and NetworkPolicy. Pure.
 
-All of them lie in the model's namespace and are owned by its ModelDeployment, so that they go with it. The labels of the
-pods are all under our own domain: no selector of the user's matches them by accident.
+All objects are in the model's namespace and owned by its ModelDeployment, so they are deleted with it. The pods' labels
+are in our own domain, so that no selector of a user matches them by accident.
 """
 
 import hashlib
@@ -45,10 +45,10 @@ RESOURCES: Final = (CONFIG_MAPS, DEPLOYMENTS, NETWORK_POLICIES, POD_DISRUPTION_B
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where the gateway listens: for clients, and for who watches it. `service` is the port that clients use.
+    """The gateway's ports: for clients, and for metrics and probes. `service` is the port that clients use.
 
-    `front_name` is what the front's port is called; `tcp_passthrough` are name and number of those that are passed through as they
-    are ("" for no name).
+    `front_name` is the name of the client port. `tcp_passthrough` are (name, number) of the ports passed through as
+    TCP; the name may be "".
     """
 
     front: int
@@ -60,7 +60,7 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class Envoy:
-    """What the gateway's Envoy reads and how it is probed: `restart_for` names the files that are read at start only."""
+    """Envoy's files and probe. `restart_for` names the files that are only read at start."""
 
     files: Mapping[str, str]
     probe_path: str
@@ -70,7 +70,7 @@ class Envoy:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """The image that the gateway runs, and how it is pulled."""
+    """The gateway's image and its pull policy."""
 
     name: str
     pull_policy: str = "IfNotPresent"
@@ -78,7 +78,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class DesiredObject:
-    """One object as it should be; `digest` names all of its content, and is written on it."""
+    """One desired object; `digest` identifies its content and is written to it as an annotation."""
 
     resource: Resource
     namespace: str
@@ -88,22 +88,22 @@ class DesiredObject:
 
     @property
     def path(self) -> str:
-        """Where it is found."""
+        """The path of the object at the API server."""
         return self.resource.path(self.namespace, self.name)
 
 
 def gateway_name(key: ModelKey) -> str:
-    """Name everything of the gateway."""
+    """Give the name of the gateway's objects."""
     return f"{key.name}-gateway"
 
 
 def local_name(key: ModelKey) -> str:
-    """Name the headless Service that finds the model's own pods."""
+    """Give the name of the headless Service that selects the model's own pods."""
     return f"{key.name}-local"
 
 
 def local_service(spec: OffloadSpec, owner: str, *, selector: Mapping[str, str], port: int) -> DesiredObject:
-    """Give the headless Service that finds the ready pods of the model, by DNS."""
+    """Render the headless Service through which Envoy discovers the model's ready pods by DNS."""
     content = {
         "clusterIP": "None",
         "selector": dict(selector),
@@ -114,12 +114,12 @@ def local_service(spec: OffloadSpec, owner: str, *, selector: Mapping[str, str],
 
 
 def config_map(spec: OffloadSpec, owner: str, *, files: Mapping[str, str], notes: Mapping[str, str]) -> DesiredObject:
-    """Give the ConfigMap with Envoy's files. `notes` are further keys of it, which Envoy does not read."""
+    """Render the ConfigMap with Envoy's files. `notes` are additional keys that Envoy does not read."""
     return desired_object(CONFIG_MAPS, spec, gateway_name(spec.key), owner, {"data": {**files, **notes}})
 
 
 def disruption_budget(spec: OffloadSpec, owner: str) -> DesiredObject:
-    """Give the PodDisruptionBudget: one gateway pod at a time is evicted, and a pod that is not ready always."""
+    """Render the PodDisruptionBudget: one gateway pod at a time; pods that are not ready can always be evicted."""
     content = {
         "maxUnavailable": 1,
         "selector": {"matchLabels": pod_selector(spec.key)},
@@ -129,7 +129,7 @@ def disruption_budget(spec: OffloadSpec, owner: str) -> DesiredObject:
 
 
 def gateway_service(spec: OffloadSpec, owner: str, *, ports: Ports) -> DesiredObject:
-    """Give the Service that clients use where their own is left alone."""
+    """Render the Service NAME-gateway, used by clients with `routing.mode: Service`."""
     content = {
         "selector": pod_selector(spec.key),
         "ipFamilyPolicy": "PreferDualStack",
@@ -141,7 +141,7 @@ def gateway_service(spec: OffloadSpec, owner: str, *, ports: Ports) -> DesiredOb
 def direct_service(
     spec: OffloadSpec, owner: str, *, selector: Mapping[str, str], port: int, ports: Ports
 ) -> DesiredObject:
-    """Give that Service leading straight to the model's pods: who uses it is served while there is no gateway."""
+    """Render the same Service selecting the model's pods directly, for the time without a gateway."""
     content = {
         "selector": dict(selector),
         "ipFamilyPolicy": "PreferDualStack",
@@ -161,7 +161,7 @@ def pod_labels(key: ModelKey) -> dict[str, str]:
 
 
 def config_digest(files: Mapping[str, str]) -> str:
-    """Name the content of the files."""
+    """Give a digest of the files."""
     digest = hashlib.sha256()
     for name, text in sorted(files.items()):
         digest.update(f"{name}\0{len(text)}\0{text}".encode())
@@ -169,7 +169,7 @@ def config_digest(files: Mapping[str, str]) -> str:
 
 
 def desired_object(resource: Resource, spec: OffloadSpec, name: str, owner: str, content: Json) -> DesiredObject:
-    """Give an object of the gateway: with our labels, owned by its ModelDeployment, and with its digest on it."""
+    """Add our labels, the owner reference and the digest to an object."""
     whole: Json = {
         "apiVersion": resource.api_version,
         "kind": resource.kind,

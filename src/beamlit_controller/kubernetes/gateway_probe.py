@@ -1,4 +1,7 @@
-"""Whether the pods of a gateway really reach the model: each is asked to ask one of the model's pods."""
+"""Checks that gateway pods can reach the model: each pod is asked to forward a request to one of its servers.
+
+A Service is taken over only after this check, so that a NetworkPolicy or a mesh can't cut clients off.
+"""
 
 import asyncio
 from collections.abc import Collection, Iterable
@@ -15,14 +18,14 @@ PATIENCE = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a gateway pod is asked at its port for figures, and the header that only answers of a local pod have."""
+    """The path to request at a gateway pod's stats port, and the header that only a local server's response has."""
 
     path: str
     header: str
 
 
 class Reach:
-    """Asks the pods of gateways; used as `async with`."""
+    """Sends the probe requests; used as `async with`."""
 
     def __init__(self, question: Question) -> None:
         self._question = question
@@ -38,7 +41,7 @@ class Reach:
         await self._client.__aexit__(kind, error, trace)
 
     async def of(self, pods: Iterable[GatewayPod]) -> Collection[str]:
-        """Give the uids of those that reach a pod of the model."""
+        """Give the uids of the pods that reach a server of the model."""
         asked = [pod for pod in pods if pod.ready and pod.ip and pod.stats_port]
         answers = await asyncio.gather(*(self._reaches(pod) for pod in asked))
         return {pod.uid for pod, reaches in zip(asked, answers, strict=True) if reaches}

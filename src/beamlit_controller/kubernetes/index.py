@@ -1,4 +1,4 @@
-"""Which models are concerned by a thing: a Service, a label, a workload."""
+"""An index from things (a Service, a label, a workload) to the models that depend on them."""
 
 from collections.abc import Hashable, Iterable
 from typing import Generic, TypeVar
@@ -16,7 +16,7 @@ class Index(Generic[T]):
         self._things: dict[ModelKey, tuple[T, ...]] = {}
 
     def put(self, key: ModelKey, things: Iterable[T]) -> None:
-        """Have the model concerned by these things, and by no others."""
+        """Replace the things that a model depends on."""
         wanted = tuple(things)
         if self._things.get(key, ()) == wanted:
             return
@@ -28,7 +28,7 @@ class Index(Generic[T]):
             self._keys.setdefault(thing, {})[key] = None
 
     def keys(self, thing: T) -> tuple[ModelKey, ...]:
-        """Name the models that the thing concerns."""
+        """Give the models that depend on a thing."""
         return tuple(self._keys.get(thing, ()))
 
     def _drop(self, thing: T, key: ModelKey) -> None:

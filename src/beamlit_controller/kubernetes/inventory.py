@@ -1,4 +1,4 @@
-"""Who the local servers are, in a cluster: the pods of the workload, its replicas, and how many are ready."""
+"""The `Inventory` of a cluster: the pods of a model's workload, its replicas, and how many pods are ready."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -12,7 +12,7 @@ from beamlit_controller.kubernetes.scale import SOURCE, Workloads
 
 
 class PodStore(Protocol):
-    """Where pods are found."""
+    """Selects pods."""
 
     def select(self, namespace: str, selector: Selector) -> tuple[Pod, ...]:
         """Give the pods of a namespace that the selector matches."""
@@ -20,14 +20,14 @@ class PodStore(Protocol):
 
 
 class ClusterInventory:
-    """An `Inventory` of what the cluster tells."""
+    """An `Inventory` that reads the watched pods and the scale subresource."""
 
     def __init__(self, workloads: Workloads, pods: PodStore) -> None:
         self._workloads = workloads
         self._pods = pods
 
     async def snapshot_of(self, spec: OffloadSpec) -> WorkloadSnapshot:
-        """Tell pods and replicas; what can't be told is Missing, and only the metrics that need it are."""
+        """Give pods and replicas. What can't be read is Missing and affects only the metrics that need it."""
         workload = await self._workloads.of(spec)
         if isinstance(workload, Missing):
             return WorkloadSnapshot(workload, workload, LocalHealth(0, 0))
@@ -38,7 +38,7 @@ class ClusterInventory:
 
 
 def health(pods: Iterable[Pod]) -> LocalHealth:
-    """Count the pods that are there to stay, and those of them that are ready."""
+    """Count the pods that are not terminating, and the ready ones among them."""
     present = [pod for pod in pods if not pod.deleting and pod.phase not in {"Failed", "Succeeded"}]
     ready = [pod for pod in present if pod.phase == "Running" and pod.ready is not None and pod.ready.status == "True"]
     return LocalHealth(len(ready), len(present))

@@ -1,8 +1,8 @@
-"""The last good spec of each model, stored beside its gateway, so that it stays in force over a restart.
+"""Stores the last good spec of each model, so that it stays in force after a restart.
 
-It lies in the gateway's ConfigMap, owned by the model, and is validated like any other text when it is read again: whoever
-may write there may write the ModelDeployment as well, and gains nothing by it. It is looked for when a model is refused
-and this process has seen no good spec of it.
+It is stored in the gateway's ConfigMap, which the ModelDeployment owns. Reading it back validates it like any manifest:
+anyone who can write the ConfigMap can also write the ModelDeployment, and gains nothing. A replica reads it if it sees
+an invalid spec and has not seen a valid one of that model.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ AGAIN: Final = 5.0
 
 
 def notes(good: Good | None) -> Mapping[str, str]:
-    """Give what is to be stored beside the gateway's files."""
+    """Give the keys to add to the ConfigMap."""
     if good is None:
         return {}
     text = json.dumps({"generation": good.generation, "spec": good.spec}, sort_keys=True)
@@ -37,7 +37,7 @@ def notes(good: Good | None) -> Mapping[str, str]:
 
 
 def understood(config_map: Json, uid: str) -> Good | None:
-    """Read what was stored for the model of this uid; None if nothing usable is there."""
+    """Parse the stored spec of the model with this uid; None if there is no usable one."""
     text = (config_map.get("data") or {}).get(FILE)
     if managed_objects.owner(config_map) != uid or not isinstance(text, str) or len(text) > LARGEST:
         return None
@@ -50,14 +50,14 @@ def understood(config_map: Json, uid: str) -> Good | None:
 
 
 class LastGood:
-    """Recalls the last good specs of refused models. Every replica runs it: what the leader decides for, others serve."""
+    """Reads the last good specs of rejected models. Every replica runs it, because every replica serves percentages."""
 
     def __init__(self, server: ApiServer, store: Store) -> None:
         self._server = server
         self._store = store
 
     async def run(self) -> None:
-        """Recall whenever a model is refused, until cancelled."""
+        """Read the last good spec whenever a model is rejected, until cancelled."""
         changes = self._store.changes.subscribe()
         try:
             for key in self._store.model_keys():
@@ -72,7 +72,7 @@ class LastGood:
             self._store.changes.unsubscribe(changes)
 
     async def _attempt(self, key: ModelKey) -> bool:
-        """Recall for one model. What nobody expected of it is logged and tried again; the others have their turn."""
+        """Try one model. An unexpected error is logged and retried; other models are not affected."""
         try:
             return await self._recall(key)
         except Exception as error:
@@ -80,7 +80,7 @@ class LastGood:
             return False
 
     async def _recall(self, key: ModelKey) -> bool:
-        """Look for the model's last good spec, if it needs one; tell whether there is an answer."""
+        """Read the model's last good spec if it is needed; give False if that has to be retried."""
         model = self._store.models.models.get(key)
         if model is None or not model.awaits_recall:
             return True

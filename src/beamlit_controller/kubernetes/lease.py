@@ -1,8 +1,8 @@
-"""Leader election with a Lease of coordination.k8s.io, as client-go does it, and a fence for what the leader writes.
+"""Leader election with a coordination.k8s.io Lease, as in client-go, and a fence for the leader's writes.
 
-Times are the event loop's monotonic ones: nobody's clock is compared with another's. A lease that was seen to change is
-taken for held for its whole duration from then on; the holder itself counts from when it *sent* the renewal, and counts
-less. So a leader that was frozen knows that it is none any more before it writes.
+All times are monotonic times of this process, so clocks of different machines are never compared. A candidate considers
+the Lease held for its full duration after it last saw it change. The holder counts from the time it *sent* the renewal,
+and for a shorter duration, so a leader that was suspended notices that it lost the Lease before it writes.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ SOON = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How long a lease lasts when nobody renews it, how long its holder trusts it, and how often it is tried; in seconds."""
+    """Lease duration, the shorter duration for which the holder relies on it, and the retry period; in seconds."""
 
     duration: float = 15
     trust: float = 10
@@ -36,7 +36,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class _ObservedLease:
-    """The lease as it was seen last, and when it was first seen so."""
+    """The Lease as seen last, and when that version was first seen."""
 
     version: str
     holder: str
@@ -45,7 +45,7 @@ class _ObservedLease:
 
 
 class Lease:
-    """One candidate for one lease. `leading` tells whether it holds it; `held` is the fence, to be asked before a write."""
+    """A candidate for one Lease. `leading` tells whether it is the leader; check `held` before each write."""
 
     def __init__(
         self, server: ApiServer, *, namespace: str, name: str, identity: str, terms: Terms | None = None
@@ -62,15 +62,15 @@ class Lease:
         self._heard = float("-inf")
 
     def heard_within(self, seconds: float) -> bool:
-        """Tell whether the API server answered for the lease lately."""
+        """Tell whether the API server responded to a request for the Lease within the last seconds."""
         return asyncio.get_running_loop().time() - self._heard < seconds
 
     def held(self) -> bool:
-        """Tell whether the lease is ours beyond doubt, at this very moment."""
+        """Tell whether the Lease is certainly ours at this moment."""
         return asyncio.get_running_loop().time() < self._until
 
     async def run(self) -> None:
-        """Try to get the lease, and renew it, until cancelled; then give it up, so that another need not wait."""
+        """Acquire and renew the Lease until cancelled, then release it so that another replica need not wait."""
         try:
             while True:
                 await self._try()
@@ -82,7 +82,7 @@ class Lease:
             await self._release()
 
     async def _pause(self) -> None:
-        """Wait for the next try; when the lease runs out meanwhile, say so at once."""
+        """Wait for the next attempt; if the Lease expires in the meantime, stop leading immediately."""
         wait = self._terms.retry * (1 + 0.2 * random.random())  # noqa: S311 - spreads the candidates, guards nothing
         left = self._until - asyncio.get_running_loop().time()
         if self.leading.value and left < wait:
@@ -106,7 +106,7 @@ class Lease:
             self._until = began + self._terms.trust
 
     async def _take(self, now: float) -> bool:
-        """Take or renew the lease if nobody else holds it. What is written goes over the very version that was read."""
+        """Acquire or renew the Lease unless another holds it. The write is conditional on the version that was read."""
         try:
             lease = await self._server.get(self._path)
         except ApiError as error:
@@ -129,7 +129,7 @@ class Lease:
         return True
 
     def _look(self, lease: Json, now: float) -> _ObservedLease:
-        """Note what the lease says; it counts from when it was first seen to say so."""
+        """Record the observed Lease; its duration counts from when this version was first seen."""
         spec = lease.get("spec") or {}
         version = str(lease["metadata"]["resourceVersion"])
         if self._seen is None or self._seen.version != version:
@@ -172,5 +172,5 @@ class Lease:
 
 
 def _now() -> str:
-    """Write the time as a MicroTime, for people: nothing is computed from it."""
+    """Give the time as a MicroTime. It is only informational."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

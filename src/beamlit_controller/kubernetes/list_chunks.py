@@ -1,4 +1,7 @@
-"""Lists in chunks that are bounded in bytes: where objects are large, a chunk has fewer of them."""
+"""Lists in chunks limited by bytes: a chunk with large objects gets fewer of them.
+
+`limit` of the Kubernetes API counts objects, so it alone does not bound memory.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,10 +15,10 @@ GONE = 410
 
 
 class Server(Protocol):
-    """What is asked of the API server."""
+    """The requests needed here."""
 
     async def get(self, path: str, query: Query = (), *, most: int, metadata_only: bool) -> Json:
-        """Get a list; `AnswerTooLarge` if it has more than `most` bytes."""
+        """Get a list; raises ApiError with the reason `AnswerTooLarge` above `most` bytes."""
         ...
 
     def stream(self, path: str, query: Query, *, silence: float, metadata_only: bool) -> Any:  # noqa: ANN401 - an async context of lines
@@ -25,10 +28,10 @@ class Server(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """What is watched: a path such as `/api/v1/pods`, and selectors.
+    """A watched collection: a path such as `/api/v1/pods`, and selectors.
 
-    With `metadata_only` the API server leaves out all but the objects' metadata. With `keep_last` an object that can't be
-    read any more stays as it was.
+    With `metadata_only` the API server sends only the objects' metadata. With `keep_last` an object that can't be
+    parsed any more keeps its last parsed state.
     """
 
     path: str
@@ -38,16 +41,16 @@ class Collection:
 
     @property
     def kind(self) -> str:
-        """The plural name of what is watched."""
+        """The plural name of the kind."""
         return self.path.rpartition("/")[2]
 
 
 class ExpiredError(Exception):
-    """The version to go on from is not known any more."""
+    """The resourceVersion or continue token has expired."""
 
 
 class Chunks:
-    """Gets the chunks of one collection; `heard` is told of each answer."""
+    """Requests the chunks of one collection; `heard` is called on each response."""
 
     def __init__(self, server: Server, collection: Collection, *, heard: Callable[[], None]) -> None:
         self._server = server
@@ -56,7 +59,7 @@ class Chunks:
         self._limit = FIRST_OBJECTS
 
     async def get(self, following: str) -> Json:
-        """Get the chunk that follows, of fewer objects while they are too large together."""
+        """Get the next chunk, with a smaller limit while the response is too large."""
         while True:
             try:
                 answer = await self._get(self._limit, following)

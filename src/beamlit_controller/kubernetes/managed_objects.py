@@ -1,4 +1,4 @@
-"""What of ours is in the cluster, as the watches see it: objects by path, and the gateways' pods."""
+"""The gateway objects and gateway pods in the cluster, as the watches show them."""
 
 import hashlib
 import json
@@ -23,9 +23,9 @@ METADATA_ONLY = frozenset({CONFIG_MAPS})
 
 @dataclass(frozen=True, slots=True)
 class ManagedObject:
-    """An object of ours: `digest` names all of its content that somebody decided.
+    """A gateway object. `digest` identifies its content, without status and server-set metadata.
 
-    `ready` and `updated` are of Deployments, `selector` is of Services.
+    `ready` and `updated` are set for Deployments, `selector` for Services.
     """
 
     key: ModelKey
@@ -42,7 +42,7 @@ class ManagedObject:
 
 @dataclass(frozen=True, slots=True)
 class GatewayPod:
-    """A pod of a gateway: `carries` are the labels by which a Service that is taken over selects it, `ports` its named ones."""
+    """A gateway pod. `carries` are the labels that a taken-over Service selects; `ports` are (name, number)."""
 
     key: ModelKey
     name: str
@@ -58,7 +58,7 @@ class GatewayPod:
 
 
 def parse(resource: Resource) -> Callable[[Json], ManagedObject]:
-    """Give what keeps of an object what is looked at."""
+    """Give a parser for objects of the resource."""
 
     def keep(content: Json) -> ManagedObject:
         about, status = fields.mapping(content.get("metadata")), fields.mapping(content.get("status"))
@@ -79,7 +79,7 @@ def parse(resource: Resource) -> Callable[[Json], ManagedObject]:
 
 
 def parse_pod(content: Json) -> GatewayPod:
-    """Keep of a gateway's pod what is looked at."""
+    """Parse a gateway pod."""
     about, status = fields.mapping(content.get("metadata")), fields.mapping(content.get("status"))
     ports = _ports(fields.mapping(content.get("spec")))
     return GatewayPod(
@@ -115,13 +115,13 @@ def _selector(content: Json) -> SelectorLabels:
 
 
 def owner(content: Json) -> str:
-    """Give the uid of the controller that the object names, "" if it names none."""
+    """Give the uid of the controlling owner reference, "" if there is none."""
     references = fields.mappings(fields.mapping(content.get("metadata")).get("ownerReferences"))
     return next((fields.text(each.get("uid")) for each in references if each.get("controller")), "")
 
 
 def version(content: Json) -> int:
-    """Give the resourceVersion, which is an integer that grows with every write of the kind. Raises ValueError."""
+    """Give the resourceVersion as an integer. Raises ValueError."""
     text = fields.text(fields.mapping(content.get("metadata")).get("resourceVersion"))
     if not _VERSION.fullmatch(text):
         raise ValueError(f"expected a resourceVersion, got {text[:_SHOWN]!r}")
@@ -129,9 +129,9 @@ def version(content: Json) -> int:
 
 
 def digest(content: Json) -> str:
-    """Name what was decided of an object: all but its status, and what the API server notes about writes.
+    """Give a digest of the content that was decided, without status and server-set metadata.
 
-    Items of a list carry no `apiVersion` and `kind`, while watch events and the answer of an apply do: they don't count.
+    `apiVersion` and `kind` are ignored, because items of a list do not have them.
     """
     about = fields.mapping(content.get("metadata"))
     decided = {name: value for name, value in content.items() if name not in _NOT_DECIDED}
@@ -140,10 +140,10 @@ def digest(content: Json) -> str:
 
 
 def unchanged(seen: ManagedObject, *, version: int, digest: str) -> bool:
-    """Tell whether an object is still as an apply left it, by the version and the digest of the apply's answer.
+    """Tell whether an object is still as it was applied, given the version and digest of the apply response.
 
-    An older version that the watch still has to outgrow says nothing. Of `METADATA_ONLY` kinds no digest is known: any
-    other version than that of the apply means that the object has to be read and compared.
+    An older version means that the watch lags behind. For `METADATA_ONLY` kinds the digest is unknown, so any other
+    version means that the object has to be read and compared.
     """
     if seen.version <= version:
         return True
@@ -157,7 +157,7 @@ _SHOWN = 40
 
 
 class ManagedObjects:
-    """The present objects of ours. `told` hears of the model whenever something of its changes."""
+    """All gateway objects and pods. `told` is called with the key of each model that something changed for."""
 
     def __init__(self, told: Callable[[ModelKey], None]) -> None:
         self.changes: Latest[int] = Latest(0)
@@ -168,7 +168,7 @@ class ManagedObjects:
         self._pod_keys: dict[tuple[str, str], ModelKey] = {}
 
     def changed(self, resource: Resource) -> Callable[[tuple[str, str], ManagedObject | None], None]:
-        """Give what a watch of the resource tells its changes to."""
+        """Give the callback for the resource's watch."""
 
         def take(place: tuple[str, str], seen: ManagedObject | None) -> None:
             known = self._objects.pop((resource, *place), None)
@@ -189,7 +189,7 @@ class ManagedObjects:
             del self._of[known.key]
 
     def pod_changed(self, place: tuple[str, str], seen: GatewayPod | None) -> None:
-        """Take note of what the watch of the gateways' pods saw."""
+        """Handle an event of the gateway pods' watch; None means deleted."""
         key = self._pod_keys.pop(place, None)
         if key is not None:
             self._pods[key].pop(place[1], None)
@@ -210,7 +210,7 @@ class ManagedObjects:
         return self._objects.get((resource, namespace, name))
 
     def of(self, key: ModelKey) -> tuple[ManagedObject, ...]:
-        """Give all objects of a model."""
+        """Give all gateway objects of a model."""
         return tuple(self._of.get(key, {}).values())
 
     def pods(self, key: ModelKey) -> Mapping[str, GatewayPod]:

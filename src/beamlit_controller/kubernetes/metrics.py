@@ -1,6 +1,6 @@
-"""The `Source` of metrics from the Kubernetes metrics APIs: the requests that the HPA's own clients make.
+"""The `Source` for the Kubernetes metrics APIs: sends the same requests as the HPA's own clients.
 
-One list of PodMetrics serves all who ask for the same pods within a round; few requests are under way at a time.
+One PodMetrics list serves all metrics that need the same pods within a round, and concurrent requests are limited.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ REMEMBERED = 4096
 
 
 class MetricsApis:
-    """Asks metrics.k8s.io, custom.metrics.k8s.io and external.metrics.k8s.io."""
+    """Reads from metrics.k8s.io, custom.metrics.k8s.io and external.metrics.k8s.io."""
 
     def __init__(self, server: ApiServer, discovery: Discovery, workloads: Workloads) -> None:
         self._server = server
@@ -47,7 +47,7 @@ class MetricsApis:
         self._lists: dict[tuple[str, str], _Shared] = {}
 
     async def read(self, spec: OffloadSpec, metric: MetricSpec, *, at: datetime) -> Reading:  # noqa: ARG002 - the API has no time
-        """Read any metric that an HPA may have."""
+        """Read any metric type of autoscaling/v2."""
         try:
             match metric:
                 case ResourceMetric():
@@ -73,7 +73,7 @@ class MetricsApis:
         return answer if isinstance(answer, Missing) else metrics_answers.resource(answer, name, container)
 
     async def _pod_metrics(self, namespace: str, selector: str) -> Json | Missing:
-        """Give the list of PodMetrics, asked for now or a moment ago."""
+        """Get the PodMetrics list, or reuse one requested a moment ago."""
         key = (namespace, selector)
         if key not in self._lists and len(self._lists) >= REMEMBERED:
             self._lists = {each: shared for each, shared in self._lists.items() if shared.turn.locked()}
@@ -139,7 +139,7 @@ class MetricsApis:
             return await self._failure(error, right)
 
     async def _failure(self, error: ApiError, right: Right) -> Missing:
-        """Tell an API that is not there from one that lacks a metric."""
+        """Distinguish an API that is not installed from a metric that it lacks."""
         if error.code == UNAVAILABLE:
             return failures.unavailable(right.group, error)
         if error.code == NOT_FOUND and not await self._discovery.serves(right.group):
@@ -150,7 +150,7 @@ class MetricsApis:
 
 
 class _Shared:
-    """One answer for all who ask within a moment."""
+    """One response, shared by all callers within a short time."""
 
     def __init__(self) -> None:
         self.turn = asyncio.Lock()
@@ -171,5 +171,5 @@ def _metric_selector(metric: SeriesSelector) -> Query:
 
 
 def _segment(text: str) -> str:
-    """Write a part of a path as Go's net/url does, with a slash as no part of it."""
+    """Escape a path segment as Go's net/url does, including slashes."""
     return quote(text, safe="$&+,:;=@")

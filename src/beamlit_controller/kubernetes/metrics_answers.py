@@ -1,4 +1,4 @@
-"""What the metrics APIs answer, as readings. Pure. What is not as it should be is Missing, never 0."""
+"""Parses the responses of the metrics APIs to readings. Pure. Anything invalid is Missing, never 0."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ DEFAULT_WINDOW = timedelta(seconds=60)
 
 
 def resource(answer: Json, name: str, container: str | None) -> Reading:
-    """Read a PodMetricsList (metrics.k8s.io/v1beta1): a resource of one container, or of all containers of each pod."""
+    """Parse a PodMetricsList (metrics.k8s.io/v1beta1), for one container or all containers of each pod."""
 
     def read(items: Sequence[Json]) -> Reading:
         samples = [_usage(item, name, container) for item in items]
@@ -28,7 +28,7 @@ def resource(answer: Json, name: str, container: str | None) -> Reading:
 
 
 def pods(answer: Json) -> Reading:
-    """Read a MetricValueList (custom.metrics.k8s.io) with a value of each pod; of several of one pod the last counts."""
+    """Parse a MetricValueList (custom.metrics.k8s.io) with a value per pod; the last one of a pod counts."""
 
     def read(items: Sequence[Json]) -> Reading:
         samples = {_name(item["describedObject"]): item for item in items}
@@ -38,7 +38,7 @@ def pods(answer: Json) -> Reading:
 
 
 def one_object(answer: Json) -> Reading:
-    """Read a MetricValueList (custom.metrics.k8s.io) with the one value of an object."""
+    """Parse a MetricValueList (custom.metrics.k8s.io) with the value of one object."""
 
     def read(items: Sequence[Json]) -> Reading:
         if len(items) != 1:
@@ -49,7 +49,7 @@ def one_object(answer: Json) -> Reading:
 
 
 def external(answer: Json) -> Reading:
-    """Read an ExternalMetricValueList (external.metrics.k8s.io/v1beta1): the sum of all its values."""
+    """Parse an ExternalMetricValueList (external.metrics.k8s.io/v1beta1): the sum of its values."""
     return _read(answer, "external", _sum)
 
 
@@ -67,7 +67,7 @@ def _read(answer: Json, which: str, read: Callable[[Sequence[Json]], Reading]) -
 
 
 def _usage(item: Json, name: str, container: str | None) -> PodSample | None:
-    """Give the use of a pod; None where a container that counts, or all of them, lacks the resource."""
+    """Give the usage of a pod; None if a container that counts, or all of them, lack the resource."""
     pod = _name(item["metadata"])
     each = [entry.get("usage") or {} for entry in item.get("containers") or () if container in {None, entry["name"]}]
     if not each or any(name not in usage for usage in each):
@@ -126,7 +126,7 @@ _SHOWN = 200
 
 
 def duration(text: str) -> timedelta:
-    """Read a duration as Go prints it: `30s`, `1m0s`, `17.5s`. Raises ValueError."""
+    """Parse a Go duration: `30s`, `1m0s`, `17.5s`. Raises ValueError."""
     if len(text) > _SHOWN or not re.fullmatch(r"(?:[0-9.]+(?:h|m|s|ms|us|µs))+|0", text):
         raise ValueError(f"expected a duration such as 1m30s, got {text[:_SHOWN]!r}")
     parts = re.findall(r"([0-9.]+)([a-zµ]+)", text)

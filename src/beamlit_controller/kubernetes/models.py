@@ -1,7 +1,7 @@
-"""The ModelDeployments of the cluster: the spec in force of each, and what was decided for it before.
+"""The ModelDeployments of the cluster: the spec in force of each, and its recorded decision.
 
-A spec that is refused leaves the last good one in force. That one is kept here while the process runs, and stored beside
-the gateway (see `last_good`), from where a process that was started anew recalls it.
+If a spec is rejected, the last good one stays in force. It is kept here in memory, and stored in the gateway's
+ConfigMap (`last_good`) for the next process.
 """
 
 import re
@@ -36,7 +36,7 @@ _DECISION = pydantic.TypeAdapter(Decision)
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A ModelDeployment as the API server has it: what its author wrote, and the status that we wrote."""
+    """A ModelDeployment as stored by the API server: what its author wrote, and the status that we wrote."""
 
     key: ModelKey
     uid: str
@@ -48,24 +48,24 @@ class Stored:
 
     @property
     def held(self) -> bool:
-        """Tell whether our finalizer is on it."""
+        """Whether it has our finalizer."""
         return FINALIZER in (self.content["metadata"].get("finalizers") or ())
 
     @property
     def created(self) -> str:
-        """Give its creationTimestamp, which sorts as text; "" if there is none."""
+        """The creationTimestamp, which sorts as text; "" if missing."""
         return str(self.content["metadata"].get("creationTimestamp") or "")
 
     @property
     def percentage(self) -> int | None:
-        """The percentage that is in force, if one was recorded: what was decided, or the most that the remote takes."""
+        """The recorded percentage in force: the decision, or less while the remote answers 429. None if none."""
         offloading = self.status.get("offloading") or {}
         percentage, most = offloading.get("percentage"), offloading.get("atMost", WHOLE)
         return min(percentage, most) if isinstance(percentage, int) and 0 <= percentage <= WHOLE else None
 
     @property
     def cap(self) -> Fraction | None:
-        """The recorded limit of local requests in flight per replica; None if there is none, or none that we wrote."""
+        """The recorded cap of local requests in flight per replica; None if there is no valid one."""
         written = (self.status.get("offloading") or {}).get("inFlightPerReplica")
         return Fraction(written) if isinstance(written, str) and _CAP.fullmatch(written) else None
 
@@ -76,7 +76,7 @@ class Stored:
 
 
 def stored(content: Json) -> Stored:
-    """Keep of an object what is looked at."""
+    """Parse an object."""
     about = content["metadata"]
     kept = {name: value for name, value in about.items() if name != "managedFields"}
     written = {name: value for name, value in content.items() if name not in {"status", "metadata"}}
@@ -93,7 +93,7 @@ def stored(content: Json) -> Stored:
 
 @dataclass(frozen=True, slots=True)
 class Good:
-    """A spec that was accepted, as it was written, and its generation."""
+    """An accepted spec as it was written, and its generation."""
 
     spec: Json = field(hash=False)
     generation: int
@@ -101,10 +101,10 @@ class Good:
 
 @dataclass(frozen=True, slots=True)
 class KnownModel:
-    """What is known of one ModelDeployment.
+    """The validated state of a ModelDeployment.
 
-    `spec` is the one in force, if any was ever valid, and `good` the text it was made of; `rejected` are the mistakes in
-    the present one. `recalled` tells that a last good spec was looked for where the gateway keeps it.
+    `spec` is the spec in force, None if none was ever valid; `good` is the text it was parsed from. `rejected` are the
+    mistakes in the current spec. `recalled` tells whether the stored last good spec has been looked up.
     """
 
     uid: str
@@ -119,12 +119,12 @@ class KnownModel:
 
     @property
     def awaits_recall(self) -> bool:
-        """Tell whether a last good spec may be known elsewhere, and was not looked for yet."""
+        """Whether a stored last good spec may exist and has not been looked up yet."""
         return self.spec is None and bool(self.rejected) and not self.recalled
 
 
 class Models:
-    """A `Memory` over what the watch sees, and the specs in force."""
+    """All ModelDeployments; implements `Memory`."""
 
     def __init__(self, read: Read, *, withdrawn: bool = False) -> None:
         self._read = read
@@ -135,7 +135,7 @@ class Models:
 
     @property
     def models(self) -> Mapping[ModelKey, KnownModel]:
-        """All that are there, valid or not."""
+        """All models, valid or not."""
         return self._models
 
     def get(self, key: ModelKey) -> Stored | None:
@@ -143,7 +143,7 @@ class Models:
         return self._stored.get(key)
 
     def changed(self, key: ModelKey, seen: Stored | None) -> None:
-        """Take note of what the watch saw."""
+        """Handle an event of the watch; None means deleted."""
         if seen is None or (seen.deleting and not seen.held):
             for known in (self._stored, self._written, self._models):
                 known.pop(key, None)
@@ -156,14 +156,14 @@ class Models:
             self._models[key] = self._model(key, seen)
 
     def remember(self, key: ModelKey, uid: str, good: Good | None) -> None:
-        """Put the last good spec in force that was found for a model whose present one is refused, or note that there is none."""
+        """Put the stored last good spec in force, or record that there is none."""
         model, seen = self._models.get(key), self._stored.get(key)
         if model is not None and seen is not None and model.uid == uid and model.awaits_recall:
             recalled = self._refused(replace(model, good=good, recalled=True), seen, model.rejected)
             self._models[key] = self._ended(recalled, seen)
 
     def recall(self, key: ModelKey) -> Decision | None:
-        """Give the decision that the status records, to go on from; None if there is none, or none that can be understood."""
+        """Give the decision recorded in the status; None if there is no valid one."""
         record = self._stored[key].status.get("record") if key in self._stored else None
         if isinstance(record, str) and record:
             try:
@@ -188,7 +188,7 @@ class Models:
         return self._ended(model, seen)
 
     def _refused(self, before: KnownModel, seen: Stored, rejected: tuple[Rejected, ...]) -> KnownModel:
-        """Give the model with its last good spec, under its present annotations."""
+        """Give the model with its last good spec and its current annotations."""
         model = KnownModel(seen.uid, None, rejected, generation=seen.generation, recalled=before.recalled)
         if before.good is None:
             return model
@@ -200,13 +200,13 @@ class Models:
                 return model
 
     def _ended(self, model: KnownModel, seen: Stored) -> KnownModel:
-        """Treat a model that is deleted as disabled, until its Service was given back."""
+        """Treat a model that is being deleted as disabled until its Service is restored."""
         if not seen.deleting and not self._withdrawn:
             return model
         return replace(model, spec=replace(model.spec, enabled=False) if model.spec else None, deleting=True)
 
     def _understood(self, content: Json) -> Accepted | tuple[Rejected, ...]:
-        """Read an object; one that the reader itself fails at is refused, as a mistake in it would be."""
+        """Parse and validate an object; an unexpected error in that is reported like a mistake in the object."""
         try:
             return self._read(content)
         except Exception as error:
@@ -217,14 +217,14 @@ class Models:
 
 
 class Specs:
-    """A `Provider` of the specs that are decided for."""
+    """The specs to decide for; implements `Provider`."""
 
     def __init__(self) -> None:
         self._specs: dict[ModelKey, OffloadSpec] = {}
         self._changes: Latest[int] = Latest(0)
 
     def put(self, key: ModelKey, spec: OffloadSpec | None) -> None:
-        """Decide for this spec from now on, or for none of the model."""
+        """Set the spec to decide for; None to stop."""
         if self._specs.get(key) == spec:
             return
         if spec is None:
@@ -234,7 +234,7 @@ class Specs:
         self._changes.set(self._changes.value + 1)
 
     async def specs(self) -> AsyncIterator[Mapping[ModelKey, OffloadSpec]]:
-        """Give all specs, now and again whenever one of them changed."""
+        """Yield all specs, now and after each change."""
         while True:
             seen = self._changes.value
             yield dict(self._specs)
@@ -242,6 +242,6 @@ class Specs:
 
 
 def record(decision: Decision) -> str:
-    """Write a decision for `recall`, without what every sample changes: a status at rest is not written again."""
+    """Serialize a decision for `.status.record`, without the values that change in every round."""
     lasting = replace(decision, trend=None, learned=learned.lasting(decision.learned), load=load.lasting(decision.load))
     return _DECISION.dump_json(lasting).decode()

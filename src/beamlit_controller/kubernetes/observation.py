@@ -1,4 +1,4 @@
-"""What is known of a model's Service when it is decided whether the gateway takes it over."""
+"""Gathers the input of a takeover decision: Service, gateway pods, reachability, metrics, and durations."""
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable
@@ -23,15 +23,15 @@ MOST_ASKED: Final = 100
 
 
 class Reaches(Protocol):
-    """Who knows whether gateway pods reach the model."""
+    """Checks whether gateway pods reach the model."""
 
     async def of(self, pods: Iterable[GatewayPod]) -> Collection[str]:
-        """Give the uids of those that reach a pod of the model."""
+        """Give the uids of the pods that reach a server of the model."""
         ...
 
 
 class Observer:
-    """Gathers what a takeover is decided by. `readable` tells whether a model's metrics could be read last."""
+    """Gathers the observation and decides. `readable` tells whether a model's metrics could be read last."""
 
     def __init__(self, reach: Reaches, clock: Clock, readable: Callable[[ModelKey], bool | None]) -> None:
         self._reach = reach
@@ -41,7 +41,7 @@ class Observer:
     async def observe(
         self, seen: Snapshot, memory: TakeoverMemory, spec: OffloadSpec, service: Service
     ) -> TakeoverMemory:
-        """Give the memory with what was decided by what is known now."""
+        """Give the memory updated with the current observation and the decision."""
         now = asyncio.get_running_loop().time()
         memory = takeover_memory.with_pods(memory, service, seen.pods, value=seen.value, now=now)
         readable = self._readable(spec.key)
@@ -67,19 +67,19 @@ class Observer:
         return replace(memory, decision=takeover.decide(observation))
 
     def taken(self, seen: Snapshot, memory: TakeoverMemory, service: Service, *, version: int) -> TakeoverMemory:
-        """Give the memory with the Service written to lead to the gateway."""
+        """Give the memory after the Service was written to select the gateway."""
         now, anew = asyncio.get_running_loop().time(), not takeover.is_held(service, seen.value)
         return takeover_memory.taken(memory, version=version, anew=anew, readable=self._readable(seen.key), now=now)
 
     async def _asked(self, seen: Snapshot, memory: TakeoverMemory, service: Service) -> TakeoverMemory:
-        """Ask the pods that are up and have not reached the model yet."""
+        """Probe the serving pods that have not reached the model yet."""
         known = memory.reached & {pod.uid for pod in seen.pods}
         up = (pod for pod in seen.pods if takeover.is_up(pod, service, seen.value) and pod.uid not in known)
         return replace(memory, reached=known | set(await self._reach.of(islice(up, MOST_ASKED))))
 
 
 def _barred(seen: Snapshot, memory: TakeoverMemory, spec: OffloadSpec, service: Service) -> Missing | None:
-    """Say why the Service must not be taken over, or not any longer."""
+    """Give the reason why the Service must not be (or stay) taken over, if there is one."""
     if not spec.enabled:
         return Missing(Reason.DISABLED, f"Service {service.name} leads straight to the model's pods")
     if spec.routing is not RoutingMode.TAKEOVER:

@@ -1,4 +1,7 @@
-"""Services that are taken over, and whose model is gone: each is given back, and one that can't be holds up no other."""
+"""Restores Services that are taken over by a model that no longer exists.
+
+That happens if somebody removes the finalizer by hand. A Service that can't be restored doesn't block the others.
+"""
 
 import asyncio
 from typing import Final
@@ -18,14 +21,14 @@ LOOK_AGAIN: Final = 300.0
 
 
 class Orphans:
-    """Gives orphans back while we lead."""
+    """Restores orphaned Services; only the leader runs it."""
 
     def __init__(self, server: ApiServer, store: Store) -> None:
         self._server = server
         self._store = store
 
     async def run(self) -> None:
-        """Give back whatever is found, whenever a Service changed, until cancelled."""
+        """Restore orphans whenever a Service changes, until cancelled."""
         changes: Latest[int] = self._store.services.changes
         wait = FIRST_RETRY
         while True:
@@ -40,7 +43,7 @@ class Orphans:
                 continue
 
     async def _given_back(self, service: Service) -> bool:
-        """Give one back; tell whether there is nothing left to do for it now."""
+        """Restore one Service; give False if that has to be retried."""
         name = f"{service.namespace}/{service.name}"
         try:
             await service_switch.give_back_all(self._server, [service], "nobody has it any more")

@@ -1,4 +1,4 @@
-"""Where objects are found: the paths of the API server."""
+"""The kinds of objects that the controller uses, and their paths at the API server."""
 
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -6,14 +6,14 @@ from urllib.parse import quote
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A kind of object: its `apiVersion`, `kind` and plural name."""
+    """A kind: its `apiVersion`, `kind` and plural name."""
 
     api_version: str
     kind: str
     plural: str
 
     def collection(self, namespace: str | None = None) -> str:
-        """Give the path of all objects, of one namespace or of all."""
+        """Give the path of all objects, in one namespace or in all."""
         root = "/api" if "/" not in self.api_version else "/apis"
         place = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
         return f"{root}/{self.api_version}{place}/{self.plural}"

@@ -1,4 +1,4 @@
-"""Where a model's gateway stands between its Service and its pods, or why it can't stand anywhere. Pure."""
+"""Decides how a gateway fits between a Service and its pods: selector, ports, labels; or why it can't. Pure."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,9 +16,10 @@ STATS_PORT = 9902
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Whom the gateway serves: the labels and the port of the model's pods, and the ports of its own.
+    """How the gateway is placed: the labels and port of the model's pods, and its own ports.
 
-    `client_ip_affinity` tells that all requests of one client go to the same pod. `labels` are further labels of the gateway's pods.
+    With `client_ip_affinity` all requests of one client go to the same pod. `labels` are extra labels of the gateway's
+    pods.
     """
 
     selector: Mapping[str, str]
@@ -37,7 +38,7 @@ NOT_YET = frozenset({Reason.NO_PODS})
 
 
 def plan(spec: OffloadSpec, service: Service | None, named_ports: NamedPorts, *, owner: str = "") -> Plan | Missing:
-    """Find the gateway's place. `owner` is the uid of the model."""
+    """Plan the gateway. `owner` is the model's uid. Gives Missing if that is not possible."""
     refusal = _refusal(spec, service)
     if refusal is not None or service is None or spec.service is None:
         return refusal or Missing(Reason.SERVICE_NOT_FOUND, "spec.serviceRef: expected the Service that clients use")
@@ -70,7 +71,7 @@ def _refusal(spec: OffloadSpec, service: Service | None) -> Missing | None:
 
 
 def _unsuitable(spec: OffloadSpec, service: Service) -> str:
-    """Say why no gateway can stand before the Service's pods; "" if one can."""
+    """Give the reason why no gateway can be put in front of the Service's pods; "" if one can."""
     if service.type == "ExternalName":
         return "is an ExternalName: expected one that selects pods"
     if service.lost:
@@ -87,7 +88,7 @@ OTHERWISE = "or routing.mode: Service, which leaves it alone"
 
 
 def _against_taking(spec: OffloadSpec, service: Service) -> Iterator[str]:
-    """Say why the Service can't be taken over without harm."""
+    """Give the reason why the Service can't be taken over safely."""
     if service.headless:
         yield f"is headless, so clients choose among its pods themselves: expected one with an address, {OTHERWISE}"
     if service.only_this_node:
@@ -107,14 +108,14 @@ def _against_taking(spec: OffloadSpec, service: Service) -> Iterator[str]:
 
 
 def _names(host: str, service: Service) -> bool:
-    """Tell whether a host is the Service: by one of its addresses, or by a name that the cluster's DNS completes."""
+    """Tell whether a host is the Service: one of its addresses, or a name that the cluster's DNS resolves to it."""
     labels = host.rstrip(".").lower().split(".")
     dns = [service.name, service.namespace, "svc"]
     return host in service.addresses or labels in ([service.name], dns[:2]) or labels[: len(dns)] == dns
 
 
 def _number(wanted: int | str, pods: Iterable[Mapping[str, int]], where: str) -> int | Missing:
-    """Give the number of a port; of a name, the one that all pods have for it."""
+    """Give the number of a port; for a named port, the number that all pods agree on."""
     if isinstance(wanted, int):
         return wanted
     numbers = sorted({ports[wanted] for ports in pods if wanted in ports})
@@ -128,7 +129,7 @@ def _number(wanted: int | str, pods: Iterable[Mapping[str, int]], where: str) ->
 
 
 def _taken_ports(service: Service, front: int, pods: Iterable[Mapping[str, int]]) -> Ports | Missing:
-    """Give the gateway all ports that the Service leads to: the front, and the others as they are."""
+    """Give the gateway every port of the Service: the offloaded one, and the others as TCP passthrough."""
     numbers: dict[int | str, int] = {}
     for port in service.ports:
         number = _number(port.target, pods, f"Service {service.name}, port {port.port}, targetPort")
@@ -166,13 +167,13 @@ def _wrong(service: Service, front: int, numbers: Mapping[int | str, int]) -> Mi
 
 
 def _twice(numbers: Mapping[int | str, int]) -> Iterator[int]:
-    """Give the ports that go by more than one name; a container's port has only one."""
+    """Give the ports with more than one name; a container port can have only one."""
     named = [number for target, number in numbers.items() if isinstance(target, str)]
     yield from (number for number in named if named.count(number) > 1)
 
 
 def _other_than(names: Collection[str]) -> str:
-    """Name the front where the Service does not; one of the others may be called http."""
+    """Choose a name for the client port if the Service has none, avoiding the names of the other ports."""
     return next(name for name in ("http", "front", "gateway") if name not in names)
 
 
@@ -185,5 +186,5 @@ def _service_port(service: Service, targets: set[int | str]) -> int | None:
 
 
 def is_refused(place: Plan | Missing) -> bool:
-    """Tell whether there is no place, and won't be one by waiting."""
+    """Tell whether a gateway is impossible until the Service or the spec changes, so that waiting does not help."""
     return isinstance(place, Missing) and place.reason not in NOT_YET

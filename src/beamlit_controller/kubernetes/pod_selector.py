@@ -1,4 +1,4 @@
-"""Label selectors as Kubernetes writes them in a query: `a=1,q in (y,z),!k`. Pure."""
+"""Label selectors in the query syntax of Kubernetes: `a=1,q in (y,z),!k`. Pure."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -9,30 +9,30 @@ from beamlit_controller.core.metric_spec import Operator, Requirement, Selector
 
 @dataclass(frozen=True, slots=True)
 class PodSelector:
-    """Which pods: as the API server is asked, and as it is matched here."""
+    """A pod selector: as the query text, and as a value that can be matched here."""
 
     text: str
     selector: Selector
 
 
 def write(selector: Selector) -> str:
-    """Write a selector, sorted by key; the empty one is empty text."""
+    """Format a selector, sorted by key; an empty one is ""."""
     equal = [(key, f"{key}={value}") for key, value in selector.match_labels]
     others = [(each.key, _requirement(each)) for each in selector.match_expressions]
     return _joined([*equal, *others])
 
 
 def of_labels(labels: Iterable[tuple[str, str]]) -> PodSelector:
-    """Give the selector of these labels."""
+    """Give the selector for these labels."""
     selector = Selector(match_labels=tuple(sorted(labels)))
     return PodSelector(write(selector), selector)
 
 
 def parse(text: str) -> PodSelector:
-    """Read the text that a scale has as its selector. Raises ValueError that says what is wrong with it.
+    """Parse the selector text of a Scale object. Raises ValueError with a description.
 
-    Its author may have written as much as an object holds: it takes linear time, and a length that no query could carry
-    is refused.
+    Its author may have written text of any size, so parsing takes linear time, and a text too long for a query is
+    rejected.
     """
     if len(text) > LONGEST:
         raise ValueError(f"expected a label selector of at most {LONGEST} characters, got {len(text)}")
@@ -42,7 +42,7 @@ def parse(text: str) -> PodSelector:
 
 
 def _split(text: str) -> Iterator[str]:
-    """Split at the commas outside of parentheses."""
+    """Split at commas outside of parentheses."""
     begin, inside = 0, False
     for found in _MARKS.finditer(text):
         if found[0] == "," and not inside:

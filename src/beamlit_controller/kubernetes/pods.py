@@ -1,6 +1,6 @@
-"""The pods of the cluster: of each only what is looked at, found by their labels.
+"""All pods of the cluster, reduced to the fields that are needed, and indexed by their labels.
 
-One watch serves all models, so memory is what counts: equal strings and equal containers are kept once.
+One watch serves all models, so memory matters: equal strings and containers are stored once.
 """
 
 import sys
@@ -24,7 +24,7 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class KnownPod:
-    """A pod as the HPA's rules look at it, and how it is found and reached."""
+    """A pod: the fields for the HPA's rules, its labels, address and ports."""
 
     pod: Pod
     labels: Labels
@@ -33,13 +33,13 @@ class KnownPod:
 
     @property
     def ready(self) -> bool:
-        """Whether a Service sends requests to it."""
+        """Whether a Service would send requests to it."""
         pod = self.pod
         return pod.phase == "Running" and not pod.deleting and pod.ready is not None and pod.ready.status == "True"
 
 
 def parse(content: Json) -> KnownPod:
-    """Keep of a v1.Pod what is looked at. A field that is not as it should be counts as missing."""
+    """Parse a v1.Pod. An invalid field counts as missing."""
     about, spec, status = (fields.mapping(content.get(part)) for part in ("metadata", "spec", "status"))
     pod = Pod(
         name=fields.text(about.get("name")),
@@ -78,7 +78,7 @@ class Pods:
         return self._pods.get(place)
 
     def changed(self, place: Place, seen: KnownPod | None) -> None:
-        """Take note of what the watch saw."""
+        """Handle an event of the watch; None means deleted."""
         before = self._pods.pop(place, None)
         if before is not None and (seen is None or seen.labels != before.labels):
             self._unlist(place, before)
@@ -94,22 +94,22 @@ class Pods:
         return tuple(sorted(matching, key=lambda known: known.pod.name))
 
     def select(self, namespace: str, selector: Selector) -> tuple[Pod, ...]:
-        """Give the same as the core looks at them."""
+        """Give the same as values of the core."""
         return tuple(known.pod for known in self.known(namespace, selector))
 
     def named_ports(self, namespace: str, selector: Selector) -> Iterator[Mapping[str, int]]:
-        """Give the named ports of each of these pods that is not on its way out."""
+        """Give the named ports of each matching pod that is not terminating."""
         return (dict(known.ports) for known in self.known(namespace, selector) if not known.pod.deleting)
 
     def endpoints(self, namespace: str, selector: Selector, port: int | str) -> Iterator[tuple[str, str, int]]:
-        """Give name, address and port number of each of these pods that is ready."""
+        """Give name, address and port number of each matching pod that is ready."""
         for known in self.known(namespace, selector):
             number = port if isinstance(port, int) else dict(known.ports).get(port)
             if known.ready and known.ip and number is not None:
                 yield known.pod.name, known.ip, number
 
     def _candidates(self, namespace: str, selector: Selector) -> Iterable[str]:
-        """Give the shortest list of names that has all that match."""
+        """Give the shortest list of pod names that contains all matches."""
         pairs = [*selector.match_labels, *_single_values(selector)]
         lists = [self._by_label.get((namespace, key, value), set()) for key, value in pairs]
         return min(lists, key=len, default=self._by_namespace.get(namespace, set()))
@@ -160,7 +160,7 @@ def _amounts(given: object) -> tuple[tuple[str, int], ...]:
 
 
 def _milli(amount: object) -> int | None:
-    """Read an amount; one that can't be read counts as not given."""
+    """Parse a quantity; an invalid one counts as not set."""
     try:
         return quantity.stored(amount).milli if isinstance(amount, str) else fields.whole(amount) * 1000
     except ValueError:
@@ -175,7 +175,7 @@ def _ports(spec: Json) -> tuple[tuple[str, int], ...]:
 
 
 def _once(value: T) -> T:
-    """Give the first of all equal values, so that the others need not be kept."""
+    """Intern a value: give the first of all equal values, so that the others can be freed."""
     first: T = _first(value)
     return first
 

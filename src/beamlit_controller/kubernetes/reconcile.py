@@ -1,8 +1,8 @@
-"""One pass over one model: what the watches show → what is to be → the Service's takeover → the gateway's objects.
+"""One reconcile pass of one model: takeover decision, gateway objects, Service, endpoints.
 
-The order is what keeps requests from being lost: the gateway is there before the Service leads to it, and the Service is
-given back, and seen to lead past the gateway, before that is removed. Whatever can't be done now is done in a later pass,
-which begins again from what is there.
+The order guarantees that no request is lost. The gateway exists before the Service selects it. Before the gateway is
+removed, the Service is restored and its endpoints no longer contain gateway pods. A step that can't be done yet is left
+to a later pass, which starts again from the observed state.
 """
 
 import asyncio
@@ -50,23 +50,24 @@ LEAVING: Final = timedelta(seconds=60)
 
 
 class Renderer(Protocol):
-    """What gives Envoy's files. `revision` names all that they are made of beside spec and plan."""
+    """Renders Envoy's files. `revision` identifies all inputs other than spec and plan."""
 
     def revision(self) -> str:
-        """Name what the files are made of beside spec and plan."""
+        """Identify the inputs other than spec and plan."""
         ...
 
     def render(self, spec: OffloadSpec, place: Plan) -> Envoy:
-        """Give the files. Takes milliseconds of CPU."""
+        """Render the files. Takes milliseconds of CPU."""
         ...
 
 
 @dataclass(slots=True)
 class WorkerState:
-    """What one model's worker knows of its last passes.
+    """What a worker remembers between passes.
 
-    `problem` is what stood in the way, `service` where the clients' Service was seen to lead, `confirmed` the uid of the
-    Service whose endpoints were seen to be the gateway's.
+    `problem` is what prevents the desired state. `service` is whether the clients' Service routes through the gateway.
+    `confirmed` is the uid of the Service whose endpoints were last seen to be the gateway's; `unconfirmed` counts the
+    checks since then.
     """
 
     applier: Applier
@@ -79,7 +80,7 @@ class WorkerState:
 
 
 class GatewayPass:
-    """Makes one model's gateway and its Service what they should be, as far as that can be done now."""
+    """Reconciles one model's gateway and Service, as far as currently possible."""
 
     def __init__(
         self, server: ApiServer, renderer: Renderer, observer: Observer, *, image: Image, egress: Egress
@@ -92,7 +93,7 @@ class GatewayPass:
         self._one_at_a_time = asyncio.Lock()
 
     async def run(self, seen: Snapshot, state: WorkerState) -> float:
-        """Do what can be done now, and give the seconds until the next pass. Raises ApiError and NameTakenError."""
+        """Do what can be done now; give the seconds until the next pass. Raises ApiError and NameTakenError."""
         state.problem = None
         spec = seen.model.spec
         if spec is None:
@@ -116,7 +117,7 @@ class GatewayPass:
         return await self._confirmed(seen, state, spec, decision)
 
     async def _without_spec(self, seen: Snapshot, state: WorkerState) -> float:
-        """Leave a model alone that never had a valid spec; of one that is deleted give back and remove whatever there is."""
+        """Clean up a deleted model that never had a valid spec; leave one that is not deleted alone."""
         if seen.model.deleting:
             await service_switch.give_back_all(self._server, seen.taken, "its model is deleted")
             for each in desired.removable(seen):
@@ -127,7 +128,7 @@ class GatewayPass:
     # The Service that clients use.
 
     async def _decided(self, seen: Snapshot, state: WorkerState, spec: OffloadSpec) -> TakeoverDecision | None:
-        """Decide what becomes of the Service. None if there is none, or what was seen of it is older than what we wrote."""
+        """Decide about the Service. None if there is none, or if the watch lags behind our own write."""
         service = seen.service
         if service is None:
             missing = Missing(Reason.SERVICE_NOT_FOUND, "there is no Service to lead through the gateway")
@@ -173,7 +174,7 @@ class GatewayPass:
     async def _confirmed(
         self, seen: Snapshot, state: WorkerState, spec: OffloadSpec, decision: TakeoverDecision | None
     ) -> float:
-        """See whether the Service that clients use leads to the gateway, and say so only then."""
+        """Check the Service's endpoints, and report that it routes through the gateway only once it does."""
         where = _entrance(seen, spec, decision)
         if where is None:
             return _until_next(state)
@@ -201,7 +202,7 @@ class GatewayPass:
     # The gateway.
 
     async def _applied(self, seen: Snapshot, state: WorkerState, spec: OffloadSpec, place: Plan) -> None:
-        """Have all of the gateway there."""
+        """Apply all objects of the gateway."""
         gateway = await self._rendered(seen, state, spec, place)
         wanted = [*gateway.objects, *([gateway.entrance] if desired.has_entrance(spec, seen) else [])]
         for each in wanted:
@@ -209,7 +210,7 @@ class GatewayPass:
         await self._touched(seen, gateway.config)
 
     async def _rendered(self, seen: Snapshot, state: WorkerState, spec: OffloadSpec, place: Plan) -> GatewayObjects:
-        """Give the gateway's objects; rendered anew only when something that they are made of changed."""
+        """Give the gateway's objects, rendering them only if an input changed."""
         made_of = (spec, place, seen.model.good, self._renderer.revision())
         if state.rendered is not None and state.rendered[0] == made_of:
             return state.rendered[1]
@@ -225,7 +226,7 @@ class GatewayPass:
         return made
 
     async def _touched(self, seen: Snapshot, config: str) -> None:
-        """Annotate pods that have an older configuration: their kubelet then looks at once, not after a minute."""
+        """Annotate pods that have an older configuration, so that the kubelet updates their files immediately."""
         for pod in seen.pods:
             if pod.deleting or pod.config == config:
                 continue
@@ -240,7 +241,7 @@ class GatewayPass:
     async def _removed(
         self, seen: Snapshot, state: WorkerState, spec: OffloadSpec, decision: TakeoverDecision | None
     ) -> float:
-        """Take the gateway away, once no client is led to it any more."""
+        """Remove the gateway once no client is routed to it any more."""
         if decision is not None and decision.taken:
             state.problem = decision.why
             return _until_next(state)
@@ -275,7 +276,7 @@ _AS_ASKED = Missing(Reason.ROUTING_BY_SERVICE, "the gateway's own Service leads 
 
 
 def _entrance(seen: Snapshot, spec: OffloadSpec, decision: TakeoverDecision | None) -> tuple[str, str] | None:
-    """Give name and uid of the Service by which clients are to reach the gateway; None while there is none, or it is not to."""
+    """Give name and uid of the Service through which clients should reach the gateway; None if there is none."""
     if spec.routing is RoutingMode.TAKEOVER:
         leads = decision is not None and decision.taken
         return (seen.service.name, seen.service.uid) if seen.service is not None and leads else None

@@ -1,8 +1,12 @@
-"""A queue keyed by model, and one worker per model: snapshot → gateway and Service → status, in that order.
+"""The leader's reconciler: a queue keyed by model, and one worker per model.
 
-Whatever goes wrong in a worker becomes that model's condition, is counted, and is tried again with backoff and jitter;
-nothing else notices. What the watches show is looked at when it changed, or when the last pass asked for it: a round of
-decisions costs no more than a look at the status. A worker ends when its model is gone.
+A worker runs passes: it takes a snapshot of the store, reconciles gateway and Service (`reconcile.py`), and then writes
+the status. It runs when the store publishes a change of its model, and when the last pass asked for it. Gateway and
+Service are only looked at if their inputs changed or a requeue is due, so a new decision costs only a status
+comparison.
+
+An error becomes a condition of that model, is counted, and is retried with backoff and jitter; other models are not
+affected. A worker ends when its model is deleted.
 """
 
 import asyncio
@@ -36,7 +40,7 @@ SHOWN: Final = 500
 
 @dataclass(slots=True)
 class Worker:
-    """One model's worker: what wakes it, and what it knows. `uid` is the object's: one that is created anew begins anew."""
+    """One model's worker: its wake-up event and its memory. `uid` is the object's: a recreated object starts afresh."""
 
     uid: str
     state: WorkerState
@@ -50,15 +54,15 @@ class Worker:
 
 
 class Reports(Protocol):
-    """Who tells how a model is."""
+    """Reports a model's state."""
 
     async def report(self, seen: Snapshot, gateway: GatewayState, last: WrittenStatus | None) -> WrittenStatus | None:
-        """Tell it, unless it was told; give what was told last. Raises ApiError."""
+        """Write the status unless it is unchanged; give the last written one. Raises ApiError."""
         ...
 
 
 class Reconciler:
-    """Keeps all models as they should be, while we lead."""
+    """Reconciles all models while this replica is the leader."""
 
     def __init__(self, server: ApiServer, store: Store, *, gateway: GatewayPass, status: Reports) -> None:
         self.failures: Counter[str] = Counter()
@@ -69,7 +73,7 @@ class Reconciler:
         self._workers: dict[ModelKey, Worker] = {}
 
     async def run(self) -> None:
-        """Keep one worker per model, and wake those that something changed for, until cancelled."""
+        """Run one worker per model, and wake those whose model changed, until cancelled."""
         changes = self._store.changes.subscribe()
         try:
             async with asyncio.TaskGroup() as group:
@@ -83,7 +87,7 @@ class Reconciler:
             self._workers.clear()
 
     def state(self, key: ModelKey) -> GatewayState:
-        """Tell how a model's gateway is."""
+        """Give the state of a model's gateway."""
         seen = self._store.snapshot(key)
         return self._state(seen, self._workers.get(key)) if seen else GatewayState()
 
@@ -101,7 +105,7 @@ class Reconciler:
         return Worker(uid, WorkerState(Applier(self._server, uid)))
 
     async def _work(self, key: ModelKey, worker: Worker) -> None:
-        """Pass whenever woken, and when the last pass asked for it, until the model is gone."""
+        """Run passes when woken or due, until the model is deleted."""
         while True:
             worker.woken.clear()
             seen = self._store.snapshot(key)
@@ -119,7 +123,7 @@ class Reconciler:
             self._store.changes.publish(key)
 
     async def _guarded_pass(self, seen: Snapshot, worker: Worker) -> float:
-        """Pass once, and give the seconds until the next time. Never raises."""
+        """Run one pass, and give the seconds until the next. Never raises."""
         try:
             return await self._pass(seen, worker)
         except Exception as error:  # noqa: BLE001 - the one place where what nobody expected of a model ends
@@ -141,7 +145,7 @@ class Reconciler:
         return max(SHORTEST, (worker.due if retry is None else min(worker.due, retry)) - now)
 
     async def _kept(self, seen: Snapshot, worker: Worker) -> float:
-        """Make the gateway and the Service what they should be; give the seconds until that is to be looked at again."""
+        """Reconcile gateway and Service; give the seconds until they are due again."""
         before = worker.state.problem
         try:
             again = await self._gateway.run(seen, worker.state)
@@ -171,7 +175,7 @@ class Reconciler:
         return max(_backoff(worker.failures), error.retry_after or 0.0)
 
     async def _told(self, seen: Snapshot, worker: Worker) -> float | None:
-        """Write the status; give the time at which a write that failed is to be tried again."""
+        """Write the status; give the time at which a failed write is retried, else None."""
         try:
             worker.status = await self._status.report(seen, self._state(seen, worker), worker.status)
         except ApiError as error:
@@ -189,12 +193,12 @@ class Reconciler:
         return snapshot.gateway_state(seen, problem=problem, service=service)
 
     def _unexpected(self, key: ModelKey, error: Exception, *, known: bool) -> None:
-        """Count what nobody expected, and log where it came from once."""
+        """Count an unexpected error, and log its traceback once."""
         self.failures[Reason.INTERNAL_ERROR.value] += 1
         log.error("reconciling failed", model=str(key), error=repr(error)[:SHOWN], exc_info=None if known else error)
 
 
 def _backoff(failures: int) -> float:
-    """Give the seconds until the next try: ever longer, and never the same for all."""
+    """Give the seconds until the next retry: growing, with jitter."""
     longest = min(FIRST_RETRY * 2.0 ** min(failures - 1, 10), LONGEST_RETRY)
     return longest * (0.8 + 0.4 * random.random())  # noqa: S311 - spreads retries, guards nothing

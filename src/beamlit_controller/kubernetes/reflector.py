@@ -1,11 +1,11 @@
-"""A present copy of one collection: listed, then watched, for ever.
+"""A local copy of one collection, kept up to date by list and watch, like client-go's Reflector.
 
-What breaks is begun again: a stream that ends or is torn goes on from the last version seen, one whose version has
-expired is listed anew, and errors are waited out, ever longer. A copy is never emptied by an error: the old items stay
-until a new list is complete, and what that does not have is then told as gone.
+Errors are retried with backoff. A stream that ends or breaks is resumed from the last version; if that version has
+expired, the collection is listed again. An error never empties the copy: the old items stay until a new list is
+complete, and items that the new list lacks are then reported as deleted.
 
-An object that can't be kept ends nothing: it alone is skipped, counted and logged once. Its older state is dropped, because
-nobody may rely on what is known to be out of date, unless the collection says otherwise.
+An object that can't be parsed is skipped, counted and logged once. By default its last parsed state is dropped, because
+it is known to be outdated; `keep_last` keeps it.
 """
 
 import asyncio
@@ -35,11 +35,11 @@ FIRST_WAIT, LONGEST_WAIT = 1.0, 10.0
 
 
 class SilentError(Exception):
-    """A watch said nothing for too long."""
+    """A watch sent nothing for too long."""
 
 
 class Reflector(Generic[T]):
-    """Keeps `items`, each as `keep` made it; `changed` is told every change, with None for what went."""
+    """Keeps `items`, each parsed by `keep`; `changed` is called with each change, and None for a deletion."""
 
     def __init__(
         self,
@@ -66,20 +66,20 @@ class Reflector(Generic[T]):
 
     @property
     def items(self) -> Mapping[Place, T]:
-        """The present items, read-only."""
+        """The current items, read-only."""
         return MappingProxyType(self._items)
 
     @property
     def synced(self) -> bool:
-        """Whether a first list is complete."""
+        """Whether the first list is complete."""
         return self._synced.value
 
     async def wait_synced(self) -> None:
-        """Wait until a first list is complete."""
+        """Wait until the first list is complete."""
         await self._synced.changed_from(seen=False)
 
     def age(self) -> float:
-        """Give the seconds since the server last gave a sign of life."""
+        """Give the seconds since the last response or event."""
         return asyncio.get_running_loop().time() - self._heard
 
     async def run(self) -> None:
@@ -114,7 +114,7 @@ class Reflector(Generic[T]):
     # Listing.
 
     async def _list(self) -> None:
-        """Take a whole list, chunk by chunk, and only then put it in place of what was there."""
+        """Get a complete list in chunks, and then replace the items."""
         kept: dict[Place, T | None] = {}
         following: str | None = ""
         while following is not None:
@@ -123,7 +123,7 @@ class Reflector(Generic[T]):
         self._synced.set(True)
 
     def _take_chunk(self, answer: Json, kept: dict[Place, T | None]) -> tuple[str, str | None]:
-        """Keep what is looked at of a chunk, so that the chunk itself can go; give the version, and what continues it."""
+        """Parse a chunk, so that its JSON can be freed; give the version and the continue token."""
         for each in watch_events.items(answer):
             read = self._read(each)
             if read is not None:
@@ -143,7 +143,7 @@ class Reflector(Generic[T]):
     # Watching.
 
     async def _follow(self) -> None:
-        """Watch from the last version on, stream after stream, until it is time for a new list."""
+        """Watch from the last version on, one stream after another, until the next relist."""
         clock = asyncio.get_running_loop()
         until = clock.time() + _spread(RELIST_SECONDS)
         with suppress(TimeoutError):
@@ -183,7 +183,7 @@ class Reflector(Generic[T]):
             raise MalformedError("expected watch events, got none among what came")
 
     def _take(self, line: str) -> bool:
-        """Take one event in; False if it is none. What can't be understood costs one object, not the watch."""
+        """Handle one event; False if it is not an event. An object that can't be parsed is skipped."""
         self._listen()
         event = watch_events.event(line)
         if event is None:
@@ -206,7 +206,7 @@ class Reflector(Generic[T]):
     # Keeping.
 
     def _read(self, given: object) -> tuple[Place, T | None] | None:
-        """Give an object's place and what is kept of it, if anything. None if it is unknown which object it is."""
+        """Parse an object: its place and the parsed item, if any. None if it can't be identified."""
         content = fields.mapping(given)
         place = watch_events.place(content)
         if place is None:
@@ -234,7 +234,7 @@ class Reflector(Generic[T]):
         self.changes.set(self.changes.value + 1)
 
     def _fall_back(self, place: Place, item: T | None) -> None:
-        """Forget an object that could not be told of, or go on with what was there before."""
+        """Drop an object that can't be parsed, or keep its last state."""
         self._items.pop(place, None)
         if item is not None:
             self._items[place] = item
@@ -246,7 +246,7 @@ class Reflector(Generic[T]):
 
 
 def _refused(status: Json) -> Exception:
-    """Give what the Status in an ERROR event means."""
+    """Interpret the Status of an ERROR event."""
     code = fields.whole(status.get("code"))
     if code == GONE:
         return ExpiredError("the version to go on from has expired")
@@ -254,7 +254,7 @@ def _refused(status: Json) -> Exception:
 
 
 def _spread(seconds: float) -> float:
-    """Spread replicas and watches, so that they don't all come at once."""
+    """Add jitter, so that replicas and watches do not relist at the same time."""
     return seconds * (0.8 + 0.4 * random.random())  # noqa: S311 - guards nothing
 
 

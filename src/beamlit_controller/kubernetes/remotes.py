@@ -1,7 +1,9 @@
-"""How every model's remote is, by what its gateways have counted: each ready gateway pod is asked for its own stats.
+"""The state of every model's remote, from the counters of its gateways.
 
-Every model is asked for on its own: a gateway that answers nonsense, or not at all, is nobody else's delay. A model whose
-gateways have not been asked yet is as its status says, so that a new leader does not forget what the last one knew.
+The leader polls the stats endpoint of each ready gateway pod, adds up the counters, and passes them to
+`core.remote_health` and `controller.meters`. Each model is polled by its own task, so a gateway that is slow or answers
+nonsense delays no other. Until a model's gateways are polled, the state in its status applies, so that a new leader
+does not forget what the last one knew.
 """
 
 import asyncio
@@ -39,7 +41,7 @@ MOST_ASKED: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class GatewayStats:
-    """Where a gateway tells its stats, what understands them, and who is told what came of the requests, by pod."""
+    """The path of the stats endpoint, its parsers, and the receiver of the request counters per pod."""
 
     path: str
     read: Callable[[str], Attempts]
@@ -49,7 +51,7 @@ class GatewayStats:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What one pod told."""
+    """What one pod answered."""
 
     attempts: Attempts
     counted: Counted
@@ -57,7 +59,7 @@ class _Answer:
 
 @dataclass(slots=True)
 class _RemoteCounters:
-    """What is known of one: what each pod had counted, all that was counted since, and what follows from it."""
+    """What is known of one remote: the last counters per pod, their sum, and the state derived from them."""
 
     judged: Judged
     pods: dict[str, Attempts] = field(default_factory=dict)
@@ -66,7 +68,7 @@ class _RemoteCounters:
 
 
 class Remotes:
-    """Asks the gateways while we lead; used as `async with`. A remote that is another way now is a change of its model."""
+    """Polls the gateways; used as `async with`. A changed state is published as a change of the model."""
 
     def __init__(self, models: Models, owned: ManagedObjects, stats: GatewayStats, changes: Changes[ModelKey]) -> None:
         self._models = models
@@ -89,7 +91,7 @@ class Remotes:
         await self._client.__aexit__(kind, error, trace)
 
     async def run(self) -> None:
-        """Ask again and again, until cancelled."""
+        """Poll until cancelled."""
         async with asyncio.TaskGroup() as group:
             while True:
                 wanted = dict(self._wanted())
@@ -101,11 +103,11 @@ class Remotes:
                 await asyncio.sleep(PERIOD)
 
     def ready(self, key: ModelKey) -> RemoteReady | None:
-        """Tell how a model's remote is, if anything is known."""
+        """Give the state of a model's remote, if known."""
         return self._remotes[key].judged.condition if key in self._remotes else _recorded(self._models.get(key))
 
     def most(self, key: ModelKey) -> int:
-        """Tell the most percent that a model's remote takes: less than all of it while it answers 429."""
+        """Give the highest percentage that a model's remote accepts: below 100 while it answers 429."""
         return self._remotes[key].most if key in self._remotes else throttle.WHOLE
 
     def _wanted(self) -> Iterator[tuple[ModelKey, RemoteBackend]]:
@@ -114,7 +116,7 @@ class Remotes:
                 yield key, model.spec.remote
 
     async def _guarded_look(self, key: ModelKey, backend: RemoteBackend) -> None:
-        """Look at one model's remote, at some moment of the period. Never raises."""
+        """Poll one model, at a random time within the period. Never raises."""
         try:
             await asyncio.sleep(PERIOD * SPREAD * random.random())  # noqa: S311 - spreads requests, guards nothing
             await self.look(key, backend)
@@ -125,7 +127,7 @@ class Remotes:
             self._asking.discard(key)
 
     async def look(self, key: ModelKey, backend: RemoteBackend) -> None:
-        """Ask the model's gateway pods, and judge by what is new."""
+        """Poll the model's gateway pods, and derive the state from new counts."""
         ready = (pod for pod in self._owned.pods(key).values() if pod.ready and pod.ip and pod.stats_port)
         pods = list(islice(ready, MOST_ASKED))
         answers = await asyncio.gather(*(self._ask(pod) for pod in pods))
@@ -156,7 +158,7 @@ class Remotes:
             self._changes.publish(key)
 
     async def _ask(self, pod: GatewayPod) -> _Answer | None:
-        """Ask one pod; None if it does not answer, or nothing that can be understood."""
+        """Poll one pod; None without a usable answer."""
         host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
         try:
             async with asyncio.timeout(PATIENCE):
@@ -171,7 +173,7 @@ class Remotes:
 
 
 def _recorded(stored: Stored | None) -> RemoteReady | None:
-    """Give how the remote is by the status that an earlier leader wrote for the same spec."""
+    """Give the remote's state from the status that an earlier leader wrote for the same spec."""
     for each in (stored.status.get("conditions") or ()) if stored else ():
         if each.get("type") == "RemoteReady" and stored and each.get("observedGeneration") == stored.generation:
             try:

@@ -1,4 +1,4 @@
-"""The sink that keeps the last round of every model, for its status. Only the leader decides, so only it has any."""
+"""The `Sink` that keeps the last `Cycle` of every model for its status. Only the leader decides, so only it has any."""
 
 from beamlit_controller.controller.changes import Changes
 from beamlit_controller.core.cycle import Cycle
@@ -7,19 +7,19 @@ from beamlit_controller.core.verdict import Assessed
 
 
 class Rounds:
-    """The last round of every model; each is a change of the model."""
+    """The last cycle of every model; each new one is published as a change of the model."""
 
     def __init__(self, changes: Changes[ModelKey]) -> None:
         self._changes = changes
         self._cycles: dict[ModelKey, Cycle] = {}
 
     def record(self, cycle: Cycle) -> None:
-        """Keep the round."""
+        """Keep the cycle."""
         self._cycles[cycle.spec.key] = cycle
         self._changes.publish(cycle.spec.key)
 
     def failed(self, key: ModelKey, error: Exception) -> None:
-        """Keep the last round: the share stays."""
+        """Keep the last cycle: the percentage stays."""
 
     def forget(self, key: ModelKey) -> None:
         """Drop the model."""
@@ -27,15 +27,15 @@ class Rounds:
         self._changes.publish(key)
 
     def clear(self) -> None:
-        """Forget what was decided in an earlier time of leading: another may have decided since."""
+        """Drop the cycles of an earlier leadership: another leader may have decided since."""
         self._cycles.clear()
 
     def last(self, key: ModelKey) -> Cycle | None:
-        """Give the last round of a model, if there was one."""
+        """Give the last cycle of a model, if there is one."""
         return self._cycles.get(key)
 
     def readable(self, key: ModelKey) -> bool | None:
-        """Tell whether any metric of the model could be read last; None if none has been asked for."""
+        """Tell whether any metric of the model could be read last; None if it has no metrics or no cycle."""
         cycle = self._cycles.get(key)
         metrics = cycle.verdict.metrics if cycle else ()
         return any(isinstance(each, Assessed) for each in metrics) if metrics else None

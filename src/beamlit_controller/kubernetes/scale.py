@@ -1,4 +1,4 @@
-"""The scale subresource of a model's workload: how many replicas, and which pods."""
+"""The scale subresource of a model's workload: its number of replicas, and the selector of its pods."""
 
 import asyncio
 from collections.abc import Callable
@@ -26,14 +26,14 @@ SOURCE = "spec.modelSourceRef"
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Which pods serve a model; and its replicas, where a scale tells them."""
+    """The selector of a model's pods, and its replicas if there is a scale subresource."""
 
     pods: PodSelector
     scale: Scale | None
 
 
 class Workloads:
-    """Finds the workload of a model: by the scale of its `modelSourceRef`, else by the pods behind its Service."""
+    """Finds a model's workload: the scale of its `modelSourceRef`, otherwise the pods behind its Service."""
 
     def __init__(self, server: ApiServer, discovery: Discovery, service: Callable[[str, str], Service | None]) -> None:
         self._server = server
@@ -43,7 +43,7 @@ class Workloads:
         self._turns: dict[ModelKey, asyncio.Lock] = {}
 
     async def of(self, spec: OffloadSpec) -> Workload | Missing:
-        """Give a model's workload; one that can't be read is Missing, with what to do."""
+        """Give a model's workload; if it can't be read, Missing with what to do."""
         if spec.source is None:
             return self._behind_service(spec)
         now = asyncio.get_running_loop().time()
@@ -59,7 +59,7 @@ class Workloads:
             return found
 
     def _forget_before(self, when: float) -> None:
-        """Drop what is remembered of models that nobody asks for any more."""
+        """Drop cached responses of models that are not read any more."""
         for key, (at, _, _) in tuple(self._read.items()):
             if at < when and not self._turns[key].locked():
                 del self._read[key], self._turns[key]
@@ -85,12 +85,12 @@ class Workloads:
 
 
 def path(kind: Kind, namespace: str, name: str) -> str:
-    """Give where a scale is read."""
+    """Give the path of the scale subresource."""
     return f"{kind.root}/namespaces/{quote(namespace, safe='')}/{kind.plural}/{quote(name, safe='')}/scale"
 
 
 def read(answer: Json, source: ObjectReference) -> Workload | Missing:
-    """Read a Scale (autoscaling/v1)."""
+    """Parse a Scale (autoscaling/v1)."""
     status, wanted = fields.mapping(answer.get("status")), fields.mapping(answer.get("spec"))
     text = status.get("selector")
     which = f"{source.kind} {source.name}"

@@ -1,7 +1,7 @@
-"""How a Service is taken over and given back: what is written on it, in one write each. Pure.
+"""The patches that take over and restore a Service, and the annotations they write. Pure.
 
-The new selector has exactly the keys of the user's, with a value that only gateway pods carry: whoever applies the unchanged
-manifest puts it back cleanly. The user's own is stored on the Service by the same write.
+The new selector has exactly the keys of the user's selector, with a value that only gateway pods carry, so that
+applying the unchanged manifest restores it cleanly. The same patch stores the user's selector in an annotation.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ OLDEST, SKEW = timedelta(days=1), timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class SelectorAnnotations:
-    """What a Service says of itself: the selector that its user wrote, who took it, when others took it back."""
+    """A Service's annotations: the original selector, the ModelDeployment, and the times of reverts."""
 
     original: SelectorLabels = ()
     taken_by: str = ""
@@ -45,19 +45,19 @@ NOTHING: Final = SelectorAnnotations()
 
 
 def value_of(uid: str) -> str:
-    """Give the value that the pods of a model's gateway carry under every key of its Service's selector."""
+    """Give the label value that a gateway's pods carry under every key of the Service's selector."""
     return f"{PREFIX}{hashlib.sha256(uid.encode()).hexdigest()[:_DIGITS]}"
 
 
 def is_ours(value: str) -> bool:
-    """Tell whether only a gateway's pods can carry the value."""
+    """Tell whether the value is one that only gateway pods carry."""
     return value.startswith(PREFIX)
 
 
 def noted(annotations: Mapping[str, Any]) -> SelectorAnnotations:
-    """Read what a Service says of itself; what can't be understood is not there.
+    """Parse the annotations of a Service; invalid ones count as missing.
 
-    Whoever may write the Service may write anything here: what is longer than anything we write is not read at all.
+    Anyone who can write the Service can write anything here, so values longer than any we write are ignored.
     """
     return SelectorAnnotations(
         original=_selector(_bounded(annotations.get(ORIGINAL), LONGEST_SELECTOR)),
@@ -67,7 +67,7 @@ def noted(annotations: Mapping[str, Any]) -> SelectorAnnotations:
 
 
 def recent(reverted: Iterable[datetime], now: datetime) -> tuple[datetime, ...]:
-    """Give the times that may be true: none in the future, none of more than a day ago."""
+    """Give the plausible times: not in the future, and at most one day old."""
     return tuple(each for each in reverted if now - OLDEST <= each <= now + SKEW)
 
 
@@ -76,9 +76,10 @@ def _bounded(given: object, longest: int) -> str:
 
 
 def effective_selector(present: SelectorLabels, original: SelectorLabels) -> SelectorLabels | None:
-    """Give what the user means by a selector: under keys with a gateway's value, what was there before. None if unknown.
+    """Give the selector that the user wants, None if unknown.
 
-    What somebody changed beside our values counts as well: a selector with a gateway's value is never taken for the user's.
+    Keys with a gateway's value get their value from `original`; other keys were changed by somebody and count as they
+    are. A selector that contains a gateway's value is never taken for the user's.
     """
     before = dict(original)
     if any(is_ours(value) and key not in before for key, value in present):
@@ -87,14 +88,14 @@ def effective_selector(present: SelectorLabels, original: SelectorLabels) -> Sel
 
 
 def taken(selector: SelectorLabels, value: str) -> SelectorLabels:
-    """Give the selector that a Service has while it is taken over."""
+    """Give the selector of a Service while it is taken over."""
     return tuple((key, value) for key, _ in selector)
 
 
 def to_take(
     version: str, present: SelectorLabels, selector: SelectorLabels, noted: SelectorAnnotations, value: str
 ) -> Json:
-    """Give the merge patch that takes a Service over, as it was seen at this version."""
+    """Give the merge patch that takes over a Service, conditional on its version."""
     annotations = {ORIGINAL: json.dumps(dict(selector)), TAKEN_BY: noted.taken_by, REVERTED: _written(noted.reverted)}
     return _patch(version, present, taken(selector, value), annotations)
 
@@ -102,7 +103,7 @@ def to_take(
 def to_give_back(
     version: str, present: SelectorLabels, selector: SelectorLabels, reverted: Iterable[datetime] = ()
 ) -> Json:
-    """Give the merge patch that gives a Service back, as it was seen at this version."""
+    """Give the merge patch that restores a Service, conditional on its version."""
     return _patch(version, present, selector, {ORIGINAL: None, TAKEN_BY: None, REVERTED: _written(reverted)})
 
 
@@ -126,7 +127,7 @@ def _selector(text: str) -> SelectorLabels:
 
 
 def _times(text: str) -> Iterable[datetime]:
-    """Read times; those with which nothing can be computed are dropped, as are all but the newest few."""
+    """Parse times; invalid ones and all but the newest few are dropped."""
     read = (fields.time(each) for each in text.split(","))
     return sorted(each for each in read if each is not None)[-MOST_TIMES:]
 

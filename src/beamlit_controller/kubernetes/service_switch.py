@@ -1,8 +1,8 @@
-"""What is written to lead a Service through the gateway and back, and how its endpoints are seen.
+"""Writes the takeover and the restoration of a Service, and checks its endpoints.
 
-In order: the finalizer, which has the Service given back before the model is gone; one write on the Service, over the
-version that was seen, which also stores what it was; its endpoints, until they are the gateway's. On the way back the same
-from the end. Every function raises ApiError for what the API server refuses.
+To take over: add the finalizer to the ModelDeployment, so that the Service is restored before the model is gone; patch
+the Service, conditional on its version; check its endpoints until they are the gateway's pods. Restoring goes the other
+way. Every function raises ApiError.
 """
 
 from collections.abc import Collection, Iterator
@@ -23,7 +23,7 @@ NOT_FOUND, CONFLICT, INVALID = 404, 409, 422
 
 
 async def take(server: ApiServer, stored: Stored, service: Service, *, reverted: Collection[datetime]) -> int:
-    """Lead the Service to the gateway's pods, and give the version that it then has."""
+    """Make the Service select the gateway's pods; give its new version."""
     if not stored.held:
         await _hold(server, stored)
     value = service_patches.value_of(stored.uid)
@@ -33,13 +33,13 @@ async def take(server: ApiServer, stored: Stored, service: Service, *, reverted:
 
 
 async def give_back(server: ApiServer, service: Service, *, reverted: Collection[datetime] = ()) -> int:
-    """Have the Service select again what its user wrote, and give the version that it then has."""
+    """Restore the selector that its user wrote; give its new version."""
     patch = service_patches.to_give_back(service.version, service.present, service.selector, reverted)
     return await _write(server, service, patch)
 
 
 async def give_back_all(server: ApiServer, services: Collection[Service], why: str) -> None:
-    """Give back Services that nobody has any right to have taken."""
+    """Restore Services that should not be taken over any more."""
     for service in services:
         name = f"{service.namespace}/{service.name}"
         if service.lost:
@@ -50,7 +50,7 @@ async def give_back_all(server: ApiServer, services: Collection[Service], why: s
 
 
 async def remove_finalizer(server: ApiServer, stored: Stored) -> None:
-    """Remove the finalizer, if it is there: nothing is taken any more."""
+    """Remove the finalizer, if present."""
     if not stored.held:
         return
     # Whoever put it there: what is applied on the server's side would only take back what we applied.
@@ -71,18 +71,18 @@ async def remove_finalizer(server: ApiServer, stored: Stored) -> None:
 
 
 async def leads_to(server: ApiServer, namespace: str, name: str, pods: Collection[GatewayPod]) -> bool:
-    """Tell whether the Service has ready endpoints, and all of them are the gateway's."""
+    """Tell whether the Service has ready endpoints, and all of them are gateway pods."""
     found = await _endpoints(server, namespace, name)
     return bool(found) and found <= {pod.ip for pod in pods if pod.ip}
 
 
 async def leads_past(server: ApiServer, namespace: str, name: str, pods: Collection[GatewayPod]) -> bool:
-    """Tell whether none of the Service's ready endpoints is the gateway's."""
+    """Tell whether none of the Service's ready endpoints is a gateway pod."""
     return not await _endpoints(server, namespace, name) & {pod.ip for pod in pods if pod.ip}
 
 
 async def _hold(server: ApiServer, stored: Stored) -> None:
-    """Have the model stay until its Service was given back."""
+    """Add the finalizer, so that the model is not deleted before its Service is restored."""
     key = stored.key
     # With the uid nothing is created where the model has gone meanwhile.
     about = {"name": key.name, "namespace": key.namespace, "uid": stored.uid, "finalizers": [FINALIZER]}

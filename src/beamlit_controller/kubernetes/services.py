@@ -1,4 +1,7 @@
-"""The users' Services, as far as they are looked at: whom they select, and which port leads where."""
+"""The users' Services: selectors, ports, addresses, and whether they are taken over.
+
+A Service is presented with the selector that its user wrote, so that only the takeover modules see the gateway's.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,7 +18,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ServicePort:
-    """One port of a Service, and the port of the pods behind it: a number or a name."""
+    """A port of a Service, and the target port of the pods: a number or a name."""
 
     name: str
     port: int
@@ -25,11 +28,12 @@ class ServicePort:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A Service. Without a selector somebody else says what is behind it.
+    """A Service; one without a selector has manually managed endpoints.
 
-    `selector` is what its user wrote, also while the Service is taken over; `present` is what is there. `lost` tells that
-    the user's can't be known any more from the Service itself. `addresses` are its own. `only_this_node` tells that a
-    policy keeps requests on the node where they are.
+    `selector` is what the user wrote, even while the Service is taken over; `present` is the live selector. `lost`
+    tells that the user's selector can't be determined from the Service. `noted` are our annotations. `only_this_node`
+    names the traffic policy that is Local, "" if none is. `unready_too` is `publishNotReadyAddresses`. `addresses` are
+    the Service's own.
     """
 
     namespace: str
@@ -51,17 +55,17 @@ class Service:
 
     @property
     def pods(self) -> Selector:
-        """The user's selector as such."""
+        """The user's selector as a value that can be matched."""
         return Selector(match_labels=self.selector)
 
     @property
     def taken(self) -> bool:
-        """Tell whether it selects gateways, or nothing, because somebody took it over."""
+        """Whether the live selector contains a gateway's value."""
         return any(service_patches.is_ours(value) for _, value in self.present)
 
 
 def parse(content: Json) -> Service:
-    """Keep of a Service what is looked at. A field that is not as it should be counts as missing."""
+    """Parse a Service. An invalid field counts as missing."""
     about, spec = fields.mapping(content.get("metadata")), fields.mapping(content.get("spec"))
     present = fields.pairs(spec.get("selector"))
     noted = service_patches.noted(fields.mapping(about.get("annotations")))
@@ -107,7 +111,7 @@ def _addresses(content: Json) -> Iterator[str]:
 
 
 class Services:
-    """The present Services. `told` hears of each that changed."""
+    """All Services. `told` is called with namespace and name of each that changed."""
 
     def __init__(self, told: Callable[[str, str], None]) -> None:
         self.changes: Latest[int] = Latest(0)
@@ -116,7 +120,7 @@ class Services:
         self._taken: dict[tuple[str, str], dict[str, Service]] = {}
 
     def changed(self, place: tuple[str, str], seen: Service | None) -> None:
-        """Take note of what the watch saw."""
+        """Handle an event of the watch; None means deleted."""
         before = self._services.pop(place, None)
         if before is not None:
             self._taken.get(_taker(before), {}).pop(before.name, None)
@@ -133,11 +137,11 @@ class Services:
         return self._services.get((namespace, name))
 
     def taken(self) -> tuple[Service, ...]:
-        """Give all that are taken over, or say that they were."""
+        """Give all Services that are taken over, or have our annotations."""
         return tuple(each for services in self._taken.values() for each in services.values())
 
     def taken_by(self, key: ModelKey) -> tuple[Service, ...]:
-        """Give those that say that the model took them over."""
+        """Give the Services whose annotation names the model."""
         return tuple(self._taken.get((key.namespace, key.name), {}).values())
 
 
@@ -146,6 +150,6 @@ def _taker(service: Service) -> tuple[str, str]:
 
 
 def found_again(service: Service, selector: Mapping[str, str]) -> Service:
-    """Give a Service whose user's selector was lost with what is known of it from elsewhere."""
+    """Give a Service whose user's selector is unknown with the one known from elsewhere."""
     meant = service_patches.effective_selector(service.present, tuple(sorted(selector.items())))
     return replace(service, selector=meant, lost=False) if meant else service

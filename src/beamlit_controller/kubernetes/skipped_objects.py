@@ -1,4 +1,4 @@
-"""Objects that can't be kept: skipped one by one, counted by kind and reason, and logged once per version of each."""
+"""Objects that could not be parsed: counted by kind and reason, and logged once per version."""
 
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ class Skip(StrEnum):
 
 
 class Skips:
-    """How many objects were skipped, and which of them were logged already."""
+    """The counts of skipped objects, and which were already logged."""
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str]] = Counter()
@@ -34,7 +34,7 @@ class Skips:
 
     @property
     def counts(self) -> Mapping[tuple[str, str], int]:
-        """Give how often objects were skipped, by kind and reason. An object that stays as it is counts with every list."""
+        """Give the counts by kind and reason. An object that stays unparsable counts with every list."""
         return MappingProxyType(self._counts)
 
     def add(self, kind: str, reason: Skip, *, place: Place = ("", ""), version: str = "", why: str = "") -> None:

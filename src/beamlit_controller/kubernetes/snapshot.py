@@ -1,4 +1,4 @@
-"""All that is known of one model at one moment, and what a pass over it found. Values only."""
+"""The input of a reconcile pass: everything known about one model at one moment. Values only."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -19,7 +19,7 @@ NO_PODS: Final = LocalHealth(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class ConflictingModel:
-    """Another model on the same Service; `wants` tells that it is to take the Service over."""
+    """Another model with the same Service; `wants` tells whether it is to take the Service over."""
 
     key: ModelKey
     uid: str
@@ -31,8 +31,8 @@ class ConflictingModel:
 class Snapshot:
     """One model as the watches show it.
 
-    `service` is the one that clients use, `taken` are all that say that the model has taken them over, `objects` and `pods`
-    are the gateway's. `owner_by_age` is the model that has the Service instead, where two want it.
+    `service` is the one that clients use. `taken` are all Services whose annotation names this model. `objects` and
+    `pods` are the gateway's. `owner_by_age` is the older model that takes over the same Service, if there is one.
     """
 
     stored: Stored
@@ -49,17 +49,17 @@ class Snapshot:
 
     @property
     def key(self) -> ModelKey:
-        """Name the model."""
+        """The model's namespace and name."""
         return self.stored.key
 
     @property
     def value(self) -> str:
-        """Give the value that the gateway's pods carry under the keys of the Service's selector."""
+        """The label value that the gateway's pods carry under the keys of the Service's selector."""
         return service_patches.value_of(self.stored.uid)
 
     @property
     def inputs(self) -> object:
-        """Give what the gateway and the Service are made of: what is equal to the last time needs no new look."""
+        """The inputs of gateway and Service: while they are equal, no new pass is needed."""
         model, held = self.model, self.stored.held
         return (
             model.spec,
@@ -77,7 +77,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class ServiceState:
-    """Whether the Service that clients use is seen to lead through the gateway, and why it is so."""
+    """Whether the clients' Service was seen to route through the gateway, and why."""
 
     taken: bool
     why: Missing
@@ -85,9 +85,9 @@ class ServiceState:
 
 @dataclass(frozen=True, slots=True)
 class GatewayState:
-    """How a model's gateway is: pods wanted and ready, what stands in its way, and where the clients' Service leads.
+    """The state of a gateway: desired and ready pods, the current problem, and the clients' Service.
 
-    `takeover` tells that this Service is the user's own. `absent` says why there is to be no gateway, if that is so.
+    `takeover` tells whether that Service is the user's own. `absent` is the reason if there is to be no gateway.
     """
 
     wanted: int = 0
@@ -99,7 +99,7 @@ class GatewayState:
 
 
 def absence(spec: OffloadSpec, seen: Snapshot) -> Missing | None:
-    """Say why the model is to have no gateway; None if it is to have one."""
+    """Give the reason if the model is to have no gateway."""
     if not spec.enabled:
         return Missing(Reason.DISABLED, "spec.enabled is false: everything is served locally")
     if seen.owner_by_age is not None and spec.service is not None:
@@ -111,12 +111,12 @@ def absence(spec: OffloadSpec, seen: Snapshot) -> Missing | None:
 
 
 def in_force(seen: Snapshot) -> OffloadSpec | None:
-    """Give the spec that is decided for: none where another model has the Service."""
+    """Give the spec to decide for; None if an older model takes over the same Service."""
     return seen.model.spec if seen.owner_by_age is None else None
 
 
 def gateway_state(seen: Snapshot, *, problem: Missing | None, service: ServiceState | None) -> GatewayState:
-    """Give how the gateway is, from what the watches show and what a pass found."""
+    """Give the state of the gateway, from the snapshot and the result of a pass."""
     spec = seen.model.spec
     if spec is None:
         return GatewayState(problem=problem)

@@ -1,9 +1,9 @@
-"""Writes one model's status, and the Events that tell its changes.
+"""Writes a model's status, and Events about its changes.
 
-A decision is in force once it is recorded: every replica serves the gateways what it reads from the status. A change is
-written at once, figures at most every half minute, and what is equal not at all. Each status goes over the version of the
-object that was seen, so that of two leaders the late one is refused. It is called by the model's own worker: a write that
-is slow, or refused, delays no other model.
+A decision is in force once it is recorded in the status, because every replica serves the gateways from there. Changes
+are written immediately, changed numbers at most every 30 s, and an equal status never. Each write is conditional on the
+observed version, so a former leader's write is rejected. Each model's worker calls it, so a slow or rejected write
+delays no other model.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
 
 @dataclass(frozen=True, slots=True)
 class WrittenStatus:
-    """What was written last, what the API server made of it (it fills in defaults), and when, by the monotonic clock."""
+    """The last written status, what the API server returned for it (with defaults), and its monotonic time."""
 
     version: int
     status: Json
@@ -46,7 +46,7 @@ class WrittenStatus:
 
 
 class StatusWriter:
-    """Writes statuses, each over what its worker wrote last."""
+    """Writes statuses over the version that the worker saw or wrote last."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class StatusWriter:
         self._identity = identity
 
     async def report(self, seen: Snapshot, gateway: GatewayState, last: WrittenStatus | None) -> WrittenStatus | None:
-        """Write the status unless it is there, or may wait; give what was written last. Raises ApiError."""
+        """Write the status unless it is equal or may wait; give the last written one. Raises ApiError."""
         stored, before = seen.stored, _before(seen.stored, last)
         known = self._known(seen, gateway)
         wanted = api_status.bounded(conditions.status_of(known, before, instant(self._clock.now())))
@@ -113,7 +113,7 @@ class StatusWriter:
         return await self._server.apply(path, {**content, "status": wanted})
 
     async def _tell(self, stored: Stored, event: StatusEvent) -> None:
-        """Create an Event. It is for people: one that is lost is not tried again."""
+        """Create an Event. Events are informational: a failure is logged, not retried."""
         content = events.content(event, stored, identity=self._identity, now=self._clock.now())
         try:
             await self._server.create(EVENTS.collection(stored.key.namespace), content)
@@ -124,12 +124,12 @@ class StatusWriter:
 
 
 def _before(stored: Stored, last: WrittenStatus | None) -> Mapping[str, Any]:
-    """Give the status that is there: what was written, unless somebody else has written since."""
+    """Give the current status: the one we wrote, unless somebody else has written since."""
     ours = last is not None and (int(stored.version) < last.version or stored.status == last.became)
     return last.status if last and ours else stored.status
 
 
 def _may_wait(before: Mapping[str, Any], wanted: Json, last: WrittenStatus | None) -> bool:
-    """Tell whether only figures differ, and some were written lately."""
+    """Tell whether only numbers differ, and they were written recently."""
     recent = last is not None and asyncio.get_running_loop().time() - last.at < REFRESH
     return recent and conditions.significant_fields(before) == conditions.significant_fields(wanted)

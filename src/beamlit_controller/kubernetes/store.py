@@ -1,7 +1,7 @@
-"""What is known of the cluster: caches that the watches fill, and indexes. It decides nothing and writes nothing.
+"""The caches that the watches fill, and their indexes. It decides nothing and writes nothing.
 
-`changes` names each model that something was seen to change for: its own object, its Service, the pods behind it, the
-gateway's objects and pods, another model on the same Service, an autoscaler of the same workload. Only those are woken.
+`changes` publishes the key of each model that an event concerns: its own object, its Service, the pods behind it, the
+gateway's objects and pods, another model with the same Service, an autoscaler of the same workload.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -40,10 +40,10 @@ GATEWAY_PODS: Final = (("labelSelector", gateway_objects.POD_SELECTOR),)
 
 
 class Store:
-    """The caches and indexes, and who is concerned by a change."""
+    """The caches and indexes of one replica."""
 
     def __init__(self, read: Read, changes: Changes[ModelKey], *, withdrawn: bool = False) -> None:
-        """Keep nothing yet. With `withdrawn` every model counts as one that is being deleted."""
+        """Start empty. With `withdrawn` every model is treated as being deleted."""
         self.changes = changes
         self.models = Models(read, withdrawn=withdrawn)
         self.specs = Specs()
@@ -56,7 +56,7 @@ class Store:
         self._by_workload: Index[tuple[str, ObjectReference]] = Index()
 
     def watches(self, server: ApiServer, namespaces: Iterable[str] = ()) -> Watches:
-        """Give all watches of the controller, which fill the caches."""
+        """Give all watches of the controller, connected to the caches."""
         watches = Watches(server, tuple(namespaces))
         watches.add(paths.MODEL_DEPLOYMENTS, keep=models.stored, changed=self.model_changed)
         watches.add(paths.SERVICES, keep=services.parse, changed=self.services.changed)
@@ -76,27 +76,27 @@ class Store:
     # What the watches tell.
 
     def model_changed(self, place: Place, seen: Stored | None) -> None:
-        """Take note of a ModelDeployment."""
+        """Handle an event of a ModelDeployment."""
         key = ModelKey(*place)
         before = self._service_name(key)
         self.models.changed(key, seen)
         self._model_changed(key, before)
 
     def remember(self, key: ModelKey, uid: str, good: Good | None) -> None:
-        """Put a last good spec in force that was found beside the gateway, or note that there is none."""
+        """Put a stored last good spec in force, or record that there is none."""
         before = self._service_name(key)
         self.models.remember(key, uid, good)
         self._model_changed(key, before)
 
     def pod_changed(self, place: Place, seen: KnownPod | None) -> None:
-        """Take note of a pod."""
+        """Handle an event of a pod."""
         before = self.pods.get(place)
         self.pods.changed(place, seen)
         for key in sorted({*self._models_of(place[0], before), *self._models_of(place[0], seen)}):
             self.changes.publish(key)
 
     def autoscaler_changed(self, place: Place, seen: ObjectReference | None) -> None:
-        """Take note of a HorizontalPodAutoscaler."""
+        """Handle an event of a HorizontalPodAutoscaler."""
         before = self._autoscalers.target(place)
         self._autoscalers.changed(place, seen)
         for target in (before, seen):
@@ -107,11 +107,11 @@ class Store:
     # What is known.
 
     def model_keys(self) -> tuple[ModelKey, ...]:
-        """Name all models."""
+        """Give the keys of all models."""
         return tuple(self.models.models)
 
     def snapshot(self, key: ModelKey) -> Snapshot | None:
-        """Give all that is known of a model; None if it is gone."""
+        """Give the snapshot of a model; None if it does not exist."""
         stored, model = self.models.get(key), self.models.models.get(key)
         if stored is None or model is None:
             return None
@@ -125,7 +125,7 @@ class Store:
         return common if model.spec is None else self._with_spec(common, model.spec)
 
     def service(self, namespace: str, name: str) -> Service | None:
-        """Give a Service as its user wrote it; where that is lost, as the gateway that has taken it knows it."""
+        """Give a Service with its user's selector; if unknown, with the selector of NAME-local."""
         found = self.services.get(namespace, name)
         if found is None or not found.lost:
             return found
@@ -142,7 +142,7 @@ class Store:
         return self._health(spec, service)
 
     def is_gone(self, key: ModelKey) -> bool:
-        """Tell whether nothing of a gateway is left but the Service that leads straight to the model's pods."""
+        """Tell whether a gateway is removed completely, except for NAME-gateway selecting the model's pods."""
         stored = self.models.get(key)
         entrance = (paths.SERVICES, gateway_objects.gateway_name(key))
         objects = {(each.resource, each.name) for each in self.owned.of(key)}
@@ -150,7 +150,7 @@ class Store:
         return objects <= {entrance} and not self.owned.pods(key) and not self.services.taken_by(key) and not held
 
     def orphans(self) -> tuple[Service, ...]:
-        """Give the Services that are taken over, and that no model has or names."""
+        """Give the Services that are taken over by no existing model, and that no model names."""
         return tuple(
             each
             for each in self.services.taken()
@@ -182,7 +182,7 @@ class Store:
             self.changes.publish(key)
 
     def _concerns_pods(self, key: ModelKey, spec: OffloadSpec | None) -> None:
-        """Index the model by one label of the pods behind its Services; whoever has that label is compared in full."""
+        """Index the model by one label of its selectors; pods with that label are then matched in full."""
         names = {each.name for each in (spec.service, spec.metric_service) if each} if spec else set()
         found = [self.service(key.namespace, name) for name in sorted(names)]
         self._by_label.put(key, [(key.namespace, *each.selector[0]) for each in found if each and each.selector])
@@ -237,7 +237,7 @@ def _wants(model: KnownModel) -> bool:
 
 
 def _elder(stored: Stored, spec: OffloadSpec, conflicting: Iterable[ConflictingModel]) -> ModelKey | None:
-    """Name the model that has the Service instead of this one: the oldest of those that want it."""
+    """Give the oldest of the older models that take over the same Service, if there is one."""
     if not spec.enabled or spec.routing is not RoutingMode.TAKEOVER:
         return None
     older = [
@@ -247,5 +247,5 @@ def _elder(stored: Stored, spec: OffloadSpec, conflicting: Iterable[ConflictingM
 
 
 def notices(models: Mapping[ModelKey, KnownModel], key: ModelKey) -> tuple[str, ...]:
-    """Give what the author of a model should know of its spec."""
+    """Give the notices about a model's spec for its author."""
     return models[key].notices if key in models else ()

@@ -1,7 +1,7 @@
-"""Whether a Service is to be taken over, kept, or given back, from all that is known of it. Pure.
+"""Decides whether a Service is taken over, left alone or restored. Pure.
 
-Nothing is done twice and nothing from memory: what the Service itself says is where every decision begins, so that whoever
-comes after a crash goes on where the last one ended.
+Every decision starts from what the Service itself says (selector and annotations), so a controller that starts after a
+crash continues where the last one stopped, and no step is done twice.
 """
 
 from collections.abc import Collection, Iterable
@@ -29,7 +29,7 @@ SKEW = timedelta(minutes=5)
 
 
 class Action(Enum):
-    """What to write on the Service."""
+    """What to write to the Service."""
 
     NOTHING = auto()
     TAKE = auto()
@@ -40,10 +40,11 @@ class Action(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What is known. `value` is the model's own, `others` those of other models that may have the Service.
+    """The input of a decision.
 
-    `blocked` says why the Service must not be taken at all, and `waits` why not yet. `down` is for how long no pod of the
-    gateway has been ready; `up` for how long all of them are since then, None if they never failed.
+    `value` is this gateway's label value, `others` those of other models with the same Service. `blocked` is the reason
+    if the Service must not be taken over, `waits` the reason if it can't be yet. `down` is for how long no gateway pod
+    has been ready, None if one is; `up` is for how long they have been ready again, None if they never failed.
     """
 
     service: Service
@@ -60,9 +61,9 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class TakeoverDecision:
-    """What to write, why, and when to look again. `reverted` is when others took the Service back lately.
+    """What to write, why, and when to look again. `reverted` are the times of recent reverts.
 
-    `taken` tells whether the Service is meant to lead through the gateway once that is written.
+    `taken` tells whether the Service is supposed to route through the gateway afterwards.
     """
 
     action: Action
@@ -73,7 +74,7 @@ class TakeoverDecision:
 
 
 def decide(seen: Observation) -> TakeoverDecision:
-    """Decide."""
+    """Decide what to write to the Service."""
     return _kept(seen) if is_held(seen.service, seen.value) else _free(seen)
 
 
@@ -83,19 +84,19 @@ def is_held(service: Service, value: str) -> bool:
 
 
 def selected(pod: GatewayPod, service: Service, value: str) -> bool:
-    """Tell whether the Service selects the pod once it is taken over."""
+    """Tell whether the Service would select the pod after a takeover."""
     carried = dict(pod.carries)
     return all(carried.get(key) == value for key, _ in service.selector)
 
 
 def offers(pod: GatewayPod, service: Service) -> bool:
-    """Tell whether each port of the Service leads somewhere in the pod."""
+    """Tell whether the pod has every target port of the Service."""
     names, numbers = dict(pod.ports), {number for _, number in pod.ports}
     return all(port.target in (numbers if isinstance(port.target, int) else names) for port in service.ports)
 
 
 def is_up(pod: GatewayPod, service: Service, value: str) -> bool:
-    """Tell whether the pod takes the requests of the Service, once that is taken over."""
+    """Tell whether the pod would serve the Service after a takeover."""
     return pod.ready and not pod.deleting and selected(pod, service, value)
 
 
@@ -130,7 +131,7 @@ def _kept(seen: Observation) -> TakeoverDecision:
 
 
 def _free(seen: Observation) -> TakeoverDecision:
-    """Decide for a Service that is not ours now."""
+    """Decide for a Service that does not select the gateway."""
     service = seen.service
     if any(value in seen.others for _, value in service.present):
         return TakeoverDecision(Action.NOTHING, taken=False, why=seen.blocked or _held_by_another(service))
@@ -152,7 +153,7 @@ def _held_by_another(service: Service) -> Missing:
 
 
 def _reverted(seen: Observation) -> tuple[datetime, ...]:
-    """Give when others wrote back the selector that was there before, lately; one that is new is an edit, and no revert."""
+    """Give the times of recent reverts: writes of the original selector. A new selector is an edit, not a revert."""
     service, noted = seen.service, seen.service.noted
     now = (seen.now,) if noted.taken_by and not service.taken and service.present == noted.original else ()
     return tuple(each for each in (*noted.reverted, *now) if seen.now - WITHIN < each <= seen.now + SKEW)
@@ -195,7 +196,7 @@ def _again(seen: Observation, waits: Missing, reverted: Iterable[datetime]) -> t
 def readiness(
     service: Service, pods: Collection[GatewayPod], value: str, *, wanted: int, reached: Collection[str]
 ) -> Missing | None:
-    """Say what is missing until every pod of the gateway is ready, selected and has reached one of the model's pods."""
+    """Give what is missing until all gateway pods are ready, selectable, and have reached the model."""
     staying = [pod for pod in pods if not pod.deleting]
     fit = [pod for pod in staying if is_up(pod, service, value) and offers(pod, service)]
     if len(fit) < max(wanted, 1) or any(not pod.ready for pod in staying):

@@ -1,8 +1,7 @@
-"""What one model's worker remembers of its Service between two passes. Pure: every change is a new value.
+"""What a worker remembers about its Service between passes. Pure: every change gives a new value.
 
-Durations are counted by the monotonic clock, so that a step of the wall clock neither gives a Service back nor keeps it.
-A new leader begins without a memory: how long something has lasted is counted anew, and what the Service itself says is
-all that counts.
+Durations use the monotonic clock, so a step of the wall clock neither restores a Service nor delays it. A new leader
+starts without memory: it measures durations anew, and only the Service's annotations count.
 """
 
 from collections.abc import Collection
@@ -23,11 +22,11 @@ BLAMED: Final = 120.0
 
 @dataclass(frozen=True, slots=True)
 class TakeoverMemory:
-    """What was decided last, and since when things are as they are, in seconds of the monotonic clock.
+    """The last decision, and the times since when conditions hold, in seconds of the monotonic clock.
 
-    `version` is that of the Service as it was written last: what was seen before says nothing. `reached` are the uids of
-    gateway pods that have reached the model. `harmful` is the generation of the spec whose metrics could not be read once
-    the Service was taken.
+    `version` is the Service's version after our last write; anything older is ignored. `reached` are the uids of
+    gateway pods that have reached the model. `harmful` is the generation of the spec whose metrics became unreadable
+    after the takeover.
     """
 
     decision: TakeoverDecision | None = None
@@ -44,7 +43,7 @@ class TakeoverMemory:
 def with_pods(
     memory: TakeoverMemory, service: Service, pods: Collection[GatewayPod], *, value: str, now: float
 ) -> TakeoverMemory:
-    """Note since when no pod of the gateway is ready for a Service that leads to it, and since when one is again."""
+    """Record since when no gateway pod of a taken-over Service is ready, or since when one is again."""
     held = takeover.is_held(service, value)
     down, up = memory.down_since, memory.up_since
     ready = any(takeover.is_up(pod, service, value) for pod in pods)
@@ -56,7 +55,7 @@ def with_pods(
 
 
 def with_metrics(memory: TakeoverMemory, *, readable: bool | None, generation: int, now: float) -> TakeoverMemory:
-    """Note whether the metrics can still be read once the Service was taken, and for which spec they can't."""
+    """Record whether metrics are still readable after the takeover, and the generation if they are not."""
     if memory.taken_at is None:
         return memory
     since = None if readable else memory.unreadable_since if memory.unreadable_since is not None else now
@@ -65,7 +64,7 @@ def with_metrics(memory: TakeoverMemory, *, readable: bool | None, generation: i
 
 
 def harm(memory: TakeoverMemory, service: Service, *, generation: int) -> Missing | None:
-    """Say so if the metrics of this spec could not be read any more soon after the Service was taken over."""
+    """Give the reason if this spec's metrics became unreadable soon after the takeover."""
     if memory.harmful != generation:
         return None
     return Missing(
@@ -76,7 +75,7 @@ def harm(memory: TakeoverMemory, service: Service, *, generation: int) -> Missin
 
 
 def taken(memory: TakeoverMemory, *, version: int, anew: bool, readable: bool | None, now: float) -> TakeoverMemory:
-    """Note that the Service was written to lead to the gateway; `anew` tells that it did not before."""
+    """Record that the Service was taken over; `anew` tells that it did not select the gateway before."""
     if not anew:
         return replace(memory, version=version)
     # Only metrics that could be read before can be lost by it.
@@ -84,11 +83,11 @@ def taken(memory: TakeoverMemory, *, version: int, anew: bool, readable: bool | 
 
 
 def given_back(memory: TakeoverMemory, *, version: int) -> TakeoverMemory:
-    """Note that the Service was written to lead to the model's own pods."""
+    """Record that the Service was restored."""
     return replace(memory, version=version, taken_at=None)
 
 
 def leaving(memory: TakeoverMemory, pods: Collection[GatewayPod], *, now: float) -> TakeoverMemory:
-    """Note since when the gateway's last pods are on their way out; nothing once they are gone."""
+    """Record since when the gateway's last pods are terminating; nothing once they are gone."""
     began = memory.leaving_since if memory.leaving_since is not None else now
     return replace(memory, leaving_since=began if pods else None)

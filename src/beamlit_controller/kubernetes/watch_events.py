@@ -1,4 +1,4 @@
-"""What lists and watches of the API server are made of: events, items, places and versions. Pure."""
+"""The parts of list and watch responses: events, items, names and versions. Pure."""
 
 import json
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ Place = tuple[str, str]
 
 
 class MalformedError(Exception):
-    """The server said what is no list, or nothing but what is no event."""
+    """The response is not a list, or a stream contains nothing but malformed events."""
 
 
 def event(line: str) -> tuple[str, Json] | None:
-    """Read a watch event: its type and its object. None for what is none."""
+    """Parse a watch event: its type and its object. None if it is not one."""
     try:
         read = json.loads(line)
     except (ValueError, RecursionError):
@@ -36,18 +36,18 @@ def items(answer: Json) -> Sequence[object]:
 
 
 def following(answer: Json) -> str:
-    """Give the token that continues a list, empty after the last chunk."""
+    """Give the continue token, "" after the last chunk."""
     return fields.text(_about(answer).get("continue"))
 
 
 def place(content: Json) -> Place | None:
-    """Give where an object is, None if it has no name."""
+    """Give namespace and name of an object, None if it has no name."""
     name = fields.text(_about(content).get("name"))
     return (fields.text(_about(content).get("namespace")), name) if name else None
 
 
 def version(content: Json) -> str:
-    """Give the resourceVersion, empty if there is none."""
+    """Give the resourceVersion, "" if there is none."""
     return fields.text(_about(content).get("resourceVersion"))
 
 

@@ -1,4 +1,4 @@
-"""The lines of a watch, from the bytes of its answer."""
+"""Splits the byte stream of a watch into lines."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
@@ -7,10 +7,10 @@ SHOWN = 1024
 
 
 async def read(pieces: AsyncGenerator[bytes, None], *, longest: int) -> AsyncIterator[str]:
-    """Give the lines of a stream, each ended by a line feed and nothing else.
+    """Yield the lines of a stream, which end with a line feed only.
 
-    An object may hold any other separator, such as U+0085, unescaped. Of a line with more bytes than `longest` only the
-    beginning is given, and only that is held.
+    An object may contain other line separators, such as U+0085, unescaped. Of a line above `longest` bytes only the
+    beginning is kept in memory and given.
     """
     line = _PartialLine(longest)
     async with aclosing(pieces):
@@ -22,14 +22,14 @@ async def read(pieces: AsyncGenerator[bytes, None], *, longest: int) -> AsyncIte
 
 
 class _PartialLine:
-    """The line that is not complete yet."""
+    """The incomplete line at the end of what was received."""
 
     def __init__(self, longest: int) -> None:
         self.held = bytearray()
         self._longest = longest
 
     def add(self, piece: bytes) -> Iterator[str]:
-        """Take a piece of the stream in, and give the lines that it completes."""
+        """Add received bytes, and give the completed lines."""
         *complete, rest = piece.split(b"\n")
         for part in complete:
             self._extend(part)
@@ -37,7 +37,7 @@ class _PartialLine:
         self._extend(rest)
 
     def take(self) -> str:
-        """Give the line as it is and begin the next."""
+        """Give the line and start the next."""
         held, self.held = self.held, bytearray()
         return (held if len(held) <= self._longest else held[:SHOWN]).decode(errors="replace")
 

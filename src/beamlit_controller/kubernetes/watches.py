@@ -1,4 +1,4 @@
-"""All watches of the controller, run together: in every namespace, or in those that it was given."""
+"""All watches of the controller, in all namespaces or in the configured ones."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -36,9 +36,9 @@ class Watches:
         query: Query = (),
         metadata_only: bool = False,
     ) -> None:
-        """Watch a resource. `changed` is told of every object, and None when it went.
+        """Watch a resource. `changed` is called with each object, and with None when it is deleted.
 
-        With `metadata_only` the objects come without their content: for kinds whose objects may be large.
+        With `metadata_only` only the metadata is requested: for kinds whose objects may be large.
         """
         keep_last = resource in _KEEP_LAST
         for namespace in self._namespaces:
@@ -47,7 +47,7 @@ class Watches:
             self._reflectors.append(Reflector(self._server, collection, keep=keep, changed=changed, skips=self._skips))
 
     def skipped(self) -> Mapping[tuple[str, str], int]:
-        """Give how many times objects were skipped, by kind (its plural name) and reason."""
+        """Give the counts of skipped objects, by kind (plural name) and reason."""
         return self._skips.counts
 
     async def run(self) -> None:
@@ -66,5 +66,5 @@ class Watches:
         return all(reflector.synced for reflector in self._reflectors)
 
     def age(self) -> float:
-        """Give the seconds since the quietest watch last gave a sign of life."""
+        """Give the seconds since the last response or event of the quietest watch."""
         return max((reflector.age() for reflector in self._reflectors), default=0)
