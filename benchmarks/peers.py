@@ -40,7 +40,7 @@ ALL_ON = replace(
         "127.0.0.1",
         0,
         headers_to_add=(("x-team", "search"),),
-        model_name="the-remotes-own-name",
+        model_names=(("model", "the-remotes-own-name"),),
         auth=ApiKey(SecretKey("remote", "apiKey")),
         max_in_flight=1000,
     ),

@@ -83,7 +83,7 @@ def test_every_field_reaches_the_core(full: dict[str, Any], prometheus: Settings
     assert (spec.remote.host, spec.remote.port) == ("api.example.com", 8443)
     assert spec.remote.path_prefix == "/models/meta-llama/Llama%203"
     assert spec.remote.headers_to_add == (("x-team", "search"),)
-    assert spec.remote.model_name == "llama-3.1-8b-instruct"
+    assert spec.remote.model_names == (("meta-llama/Llama 3", "llama-3.1-8b-instruct"),)
     secret = SecretKey("remote", "secret")
     assert spec.remote.auth == OAuth("abc", secret, "https://login.example.com/token", ("inference",))
     assert spec.remote.tls == RemoteTls(SecretKey("remote-ca", "ca.crt"), "api.example.com")
@@ -323,3 +323,35 @@ def test_a_credential_in_the_clear_is_told(read: Read) -> None:
     parsed = read({"remoteBackend": {"host": "api.example.com", "scheme": "http", "authConfig": auth}})
 
     assert "spec.offloadingConfig.remoteBackend.scheme" in [each.field for each in parsed.notices]
+
+
+@pytest.mark.parametrize(
+    ("remote", "names"),
+    [
+        ({}, None),
+        ({"modelName": "gpt-x"}, (("llama", "gpt-x"),)),
+        ({"modelNames": {"sql-lora": None}}, (("llama", "llama"),)),
+        (
+            {"modelNames": {"llama": "gpt-x", "sql-lora": "gpt-y", "law-lora": None}},
+            (("llama", "gpt-x"), ("sql-lora", "gpt-y")),
+        ),
+        ({"modelName": "gpt-x", "modelNames": {"llama-8b": "gpt-x"}}, (("llama", "gpt-x"), ("llama-8b", "gpt-x"))),
+        ({"modelNames": {"llama": None}}, ()),
+    ],
+)
+def test_only_names_that_are_mapped_leave_and_the_models_own(
+    read: Read, remote: dict[str, Any], names: tuple[tuple[str, str], ...] | None
+) -> None:
+    (spec,) = read({"remoteBackend": {"host": "a.b", **remote}}).specs
+
+    assert spec.remote is not None
+    assert spec.remote.model_names == names
+
+
+def test_a_model_whose_name_was_not_written_down_is_told_which_requests_leave(read: Read) -> None:
+    unnamed = read({"remoteBackend": {"host": "a.b", "modelName": "gpt-x"}}).notices
+    named = read({"remoteBackend": {"host": "a.b", "modelName": "gpt-x", "modelNames": {"m": "gpt-x"}}}).notices
+
+    [notice] = [each for each in unnamed if each.field.endswith("modelName")]
+    assert 'only requests for the model "llama" leave' in notice.message
+    assert not [each for each in named if each.field.endswith("modelName")]

@@ -293,3 +293,9 @@ def test_all_mistakes_are_told_at_once(mistakes: Mistakes) -> None:
         "overflow.onStatus[0]",
         "overflow.onStatus[1]",
     }
+
+
+def test_names_of_models_are_text_or_nothing(mistakes: Mistakes) -> None:
+    found = mistakes({"remoteBackend": {"host": "a.b", "modelNames": {"a": 7, "b": None, "c": "d", "": "e"}}})
+
+    assert {*found} == {"remoteBackend.modelNames.a", "remoteBackend.modelNames"}

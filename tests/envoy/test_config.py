@@ -146,7 +146,7 @@ CASES: dict[str, tuple[OffloadSpec, GatewayParams]] = {
     ),
     "cookie": (builders.spec(remote=PLAIN, stickiness=CookieStickiness("sid")), PLACE),
     "cap": (builders.spec(remote=PLAIN, overflow=Overflow(max_in_flight_per_replica=16)), PLACE),
-    "model_name": (builders.spec(remote=replace(PLAIN, model_name='meta/"llama"')), PLACE),
+    "model_name": (builders.spec(remote=replace(PLAIN, model_names=(("llama", 'meta/"llama"'),))), PLACE),
     "no_remote": (builders.spec(), PLACE),
     "names": (
         builders.spec(remote=RemoteBackend(Scheme.HTTP, "fd00::9", 80)),

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.system
 AS_JSON = ("content-type", "application/json")
 OVER_THERE = 'meta/llama-3.1 "8b" \\ caf\xe9'
 THERE = json.dumps(OVER_THERE, ensure_ascii=False).encode()
+NAMES = (("llama", OVER_THERE), ("org/llama \xe9", "other"), ("sql-lora", "sql-lora"))
 
 RENAMED = {
     "first": (b'{"model":"llama","n":1}', b'{"model":%s,"n":1}'),
@@ -30,20 +31,23 @@ RENAMED = {
         b'{"a":{"model":"in"},"b":[{"model":"in"},"model"],"c":"\\"model\\":","model":"llama"}',
         b'{"a":{"model":"in"},"b":[{"model":"in"},"model"],"c":"\\"model\\":","model":%s}',
     ),
-    "odd name": (b'{"model":"a\\"b\\\\","x":"model"}', b'{"model":%s,"x":"model"}'),
-    "empty name": (b'{"model":""}', b'{"model":%s}'),
-    "twice": (b'{"model":"llama","a":1,"model":"gpt-5"}', b'{"model":%s,"a":1,"model":%s}'),
+    "escaped name": (b'{"model":"l\\u006cama","x":"model"}', b'{"model":%s,"x":"model"}'),
+    "another that is mapped": (b'{"model":"org/llama \xc3\xa9"}', b'{"model":"other"}'),
+    "with a slash as PHP writes it": (b'{"model":"org\\/llama \\u00E9"}', b'{"model":"other"}'),
+    "mapped to itself": (b'{"model":"sql-lora"}', b'{"model":"sql-lora"}'),
+    "twice": (b'{"model":"llama","a":1,"model":"sql-lora"}', b'{"model":%s,"a":1,"model":"sql-lora"}'),
     "escaped": (
-        b'{"\\u006dodel":"gpt-5","\\u006D\\u006f\\u0064el":"x"}',
+        b'{"\\u006dodel":"llama","\\u006D\\u006f\\u0064el":"llama"}',
         b'{"\\u006dodel":%s,"\\u006D\\u006f\\u0064el":%s}',
     ),
-    "in other letters": (b'{"model":"llama","Model":"gpt-5"}', b'{"model":%s,"Model":%s}'),
+    "in other letters": (b'{"model":"llama","Model":"llama"}', b'{"model":%s,"Model":%s}'),
     "as a value before": (b'{"x":"model","model":"llama"}', b'{"x":"model","model":%s}'),
 }
 UNCHANGED = {
     "no name": b'{"prompt":"hello"}',
     "not at the top": b'{"a":{"model":"llama"}}',
     "empty object": b"{}",
+    "another key": b'{"\\\\u006dodel":"gpt-5","models":"gpt-5","mode":"gpt-5"}',
     "not UTF-8": b'{"x":"\xff\xfe\x00"}',
     "nothing": b"",
 }
@@ -58,6 +62,16 @@ UNREADABLE = {
     "a byte order mark": b'\xef\xbb\xbf{"model":"llama"}',
     "UTF-16": '{"model":"llama"}'.encode("utf-16"),
     "in one of two": b'{"model":"llama","model":["gpt-5"]}',
+}
+OTHERS = {
+    "an adapter": b'{"model":"llama-lora"}',
+    "an empty name": b'{"model":""}',
+    "in other letters": b'{"model":"Llama"}',
+    "in one of two": b'{"model":"llama","model":"gpt-5"}',
+    "in one of two spellings": b'{"\\u006dodel":"gpt-5","model":"llama"}',
+    "in a key that some take for it": b'{"model":"llama","MODEL":"gpt-5"}',
+    "with half a surrogate": b'{"model":"llama\\ud83d"}',
+    "very long": b'{"model":"%s"}' % (b"llama" * 20_000),
 }
 OTHER_TYPES = (
     (),
@@ -74,7 +88,7 @@ OTHER_TYPES = (
 
 async def test_the_remote_reads_its_own_name_and_every_other_byte_as_sent(tmp_path: Path) -> None:
     async with upstream("remote") as remote:
-        spec = builders.spec(remote=to(remote, model_name=OVER_THERE))
+        spec = builders.spec(remote=to(remote, model_names=NAMES))
         async with gateway(spec, tmp_path, share=100) as gate, client.connect(gate.front) as asker:
             for sent, _ in RENAMED.values():
                 await asker.post("/v1/chat", sent, headers=[("Content-Type", "Application/JSON; charset=utf-8")])
@@ -89,12 +103,53 @@ async def test_the_remote_reads_its_own_name_and_every_other_byte_as_sent(tmp_pa
     assert [request.header("content-length") for request in remote.requests] == [str(len(each)) for each in got]
 
 
+async def test_a_request_for_another_model_stays(tmp_path: Path) -> None:
+    async with upstream("local") as local, upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote, model_names=NAMES))
+        async with gateway(spec, tmp_path, local=[local], share=100) as gate, client.connect(gate.front) as asker:
+            answers = [await asker.post("/v1/chat", sent, headers=[AS_JSON]) for sent in OTHERS.values()]
+            for _ in range(20):
+                await asker.post("/v1/chat", b'{"model":"llama-lora"}', headers=[AS_JSON])
+            afterwards = await asker.post("/v1/chat", b'{"model":"llama"}', headers=[AS_JSON])
+
+    assert [answer.header("x-offload-served-by") for answer in answers] == ["local"] * len(OTHERS)
+    assert [request.body.content for request in local.requests[: len(OTHERS)]] == [*OTHERS.values()]
+    assert afterwards.header("x-offload-served-by") == "remote"
+    assert len(remote.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "arrives"),
+    [
+        ("/v1/realtime?a=1&model=llama", "/v1/realtime?a=1&model=meta%2Fllama"),
+        ("/v1/realtime?%6dodel=ll%61ma&Model=gpt-5", None),
+        ("/v1/realtime?%6dodel=ll%61ma&Model=llama&b", "/v1/realtime?%6dodel=meta%2Fllama&Model=meta%2Fllama&b"),
+        ("/v1/realtime?model=gpt-5", None),
+        ("/v1/realtime?model", None),
+        ("/v1/realtime?models=gpt-5", "/v1/realtime?models=gpt-5"),
+    ],
+)
+async def test_a_name_in_the_query_is_replaced_or_stays_also_for_a_websocket(
+    tmp_path: Path, path: str, arrives: str | None
+) -> None:
+    upgrade = (("connection", "upgrade"), ("upgrade", "websocket"))
+    async with upstream("local") as local, upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote, model_names=(("llama", "meta/llama"),)))
+        async with gateway(spec, tmp_path, local=[local], share=100) as gate:
+            await client.ask(gate.front, path)
+            await client.get(gate.front, path, headers=upgrade)
+
+    paths = [request.line[1] for request in (remote if arrives else local).requests]
+    assert paths == [arrives or path] * 2
+    assert len(local.requests) + len(remote.requests) == len(paths)
+
+
 async def test_a_body_whose_name_cant_be_replaced_for_sure_stays(tmp_path: Path) -> None:
     async with upstream("local") as local, upstream("remote") as remote:
-        spec = builders.spec(remote=to(remote, model_name=OVER_THERE))
+        spec = builders.spec(remote=to(remote, model_names=NAMES))
         async with gateway(spec, tmp_path, local=[local], share=100) as gate, client.connect(gate.front) as asker:
             answers = [await asker.post("/v1/chat", sent, headers=[AS_JSON]) for sent in UNREADABLE.values()]
-            answers += [await asker.post("/v1/chat", b'{"model":"a"}', headers=headers) for headers in OTHER_TYPES]
+            answers += [await asker.post("/v1/chat", b'{"model":"llama"}', headers=headers) for headers in OTHER_TYPES]
 
     assert {answer.line[1] for answer in answers} == {"200"}
     assert not remote.requests
@@ -103,7 +158,7 @@ async def test_a_body_whose_name_cant_be_replaced_for_sure_stays(tmp_path: Path)
 
 async def test_local_reads_the_clients_name_also_when_the_remote_was_asked_first(tmp_path: Path) -> None:
     async with upstream("local") as local, upstream("remote", says(500)) as remote:
-        spec = builders.spec(remote=to(remote, model_name=OVER_THERE))
+        spec = builders.spec(remote=to(remote, model_names=NAMES))
         async with gateway(spec, tmp_path, local=[local], share=100) as gate, client.connect(gate.front) as asker:
             await asker.post("/v1/chat", b'{"model":"llama"}', headers=[AS_JSON])
 
@@ -115,7 +170,9 @@ async def test_a_long_body_stays_and_is_never_refused_for_its_length(tmp_path: P
     limit = 100_000
     fits = b'{"model":"llama","prompt":"%s"}' % (b"x" * (limit - 31))
     async with upstream("local") as local, upstream("remote") as remote:
-        spec = builders.spec(remote=to(remote, model_name="m"), overflow=Overflow(max_request_bytes=limit))
+        spec = builders.spec(
+            remote=to(remote, model_names=(("llama", "m"),)), overflow=Overflow(max_request_bytes=limit)
+        )
         async with gateway(spec, tmp_path, local=[local], share=100) as gate, client.connect(gate.front) as asker:
             assert len(fits) <= limit
             short = await asker.post("/", fits, headers=[AS_JSON])
@@ -147,7 +204,7 @@ async def test_an_answer_streams_while_the_name_is_replaced(tmp_path: Path) -> N
         await exchange.send(b"")
 
     async with upstream("remote", streams) as remote:
-        spec = builders.spec(remote=to(remote, model_name="m"))
+        spec = builders.spec(remote=to(remote, model_names=(("llama", "m"),)))
         async with gateway(spec, tmp_path, share=100) as gate, client.connect(gate.front) as asker, asyncio.timeout(60):
             body = b'{"model":"llama","stream":true}'
             await asker.send_head("POST / HTTP/1.1", [AS_JSON, ("content-length", str(len(body)))])
@@ -164,7 +221,7 @@ async def test_an_answer_streams_while_the_name_is_replaced(tmp_path: Path) -> N
 
 async def test_many_at_once_are_all_renamed(tmp_path: Path) -> None:
     async with upstream("remote") as remote:
-        spec = builders.spec(remote=to(remote, model_name="m"))
+        spec = builders.spec(remote=to(remote, model_names=(("llama", "m"),)))
         async with gateway(spec, tmp_path, share=100) as gate:
             tally = await load.ask(gate.front, requests=500)
 

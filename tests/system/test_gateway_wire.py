@@ -97,7 +97,9 @@ async def test_neither_side_ever_receives_what_is_not_for_it(
         async with _wire(FAULTS.get(local_fault, b"")) as local, _wire(answer) as remote:
             remote_side = Upstream("remote", None, port=remote.port)
             spec = builders.spec(
-                remote=to(remote_side, auth=ApiKey(SecretKey("remote", "apiKey")), model_name="over-there"),
+                remote=to(
+                    remote_side, auth=ApiKey(SecretKey("remote", "apiKey")), model_names=(("here", "over-there"),)
+                ),
                 overflow=Overflow(on_status=(429, 503), max_in_flight_per_replica=1, after=timedelta(seconds=5)),
                 on_remote_failure=policy,
                 keep_local=(HeaderMatch("x-data-class", "restricted"),),

@@ -144,6 +144,7 @@ _ALLOWED = {
     "enum",
     "pattern",
     "format",
+    "nullable",
     "minimum",
     "maximum",
     "minLength",

@@ -160,7 +160,14 @@ class RemoteBackendConfig(StrictModel):
     )
     model_name: Word | None = Field(
         default=None,
-        description="The model's name at the remote; replaces `model` in the request body. By default the body is left as it is.",
+        description="The model's name at the remote; replaces `model` in the request body. Requests for another model stay local. "
+        "By default the body is left as it is.",
+    )
+    model_names: dict[str, Annotated[Word | None, Field(json_schema_extra={"nullable": True})]] = Field(
+        default={},
+        max_length=100,
+        description="Names of models in requests, such as those of LoRA adapters, and their names at the remote; null keeps requests for that "
+        "model local. Models that are not named stay local, except this one.",
     )
     auth_config: AuthConfig | None = Field(default=None, description="How the gateway authenticates at the remote.")
     tls: TlsConfig | None = Field(default=None, description="How the remote's certificate is verified.")
@@ -199,6 +206,9 @@ class RemoteBackendConfig(StrictModel):
     def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
         """Add the headers, each blamed by its name."""
         yield from super().mistakes(given)
+        names = dig(given, ("modelNames",))
+        if isinstance(names, Mapping) and "" in names:
+            yield Mistake(("modelNames",), "a model can't have an empty name")
         seen = set[str]()
         headers = dig(given, ("headersToAdd",))
         for name, value in headers.items() if isinstance(headers, Mapping) else ():

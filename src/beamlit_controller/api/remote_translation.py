@@ -16,7 +16,7 @@ def backend(given: remote.RemoteBackendConfig, *, workspace: str, model: str) ->
         port=address.port,
         path_prefix=remote.fill_in(given.path_prefix, workspace=workspace, model=model),
         headers_to_add=tuple(given.headers_to_add.items()),
-        model_name=given.model_name,
+        model_names=_model_names(given, model=model),
         auth=_auth(given.auth_config),
         tls=_tls(given.tls),
         health_check=_health_check(given.health_check),
@@ -26,6 +26,14 @@ def backend(given: remote.RemoteBackendConfig, *, workspace: str, model: str) ->
         query_to_remove=tuple(given.query_to_remove),
         on_status=spec.REMOTE_FAILURES if given.on_status is None else tuple(given.on_status),
     )
+
+
+def _model_names(given: remote.RemoteBackendConfig, *, model: str) -> tuple[tuple[str, str], ...] | None:
+    """Pair the names that may leave with those at the remote; the model's own leaves as it is unless it is mapped."""
+    if given.model_name is None and not given.model_names:
+        return None
+    named = {model: given.model_name or model, **given.model_names}
+    return tuple((here, there) for here, there in named.items() if there is not None)
 
 
 def _auth(given: remote.AuthConfig | None) -> spec.OAuth | spec.ApiKey | None:

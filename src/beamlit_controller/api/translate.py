@@ -220,8 +220,20 @@ def _notices(deployment: ModelDeployment, override_ignored: Rejected | None) -> 
             field = f"spec.offloadingConfig.remoteBackend.headersToAdd.{name}"
             yield Notice(field, "looks like a credential: everybody who may read this resource can read it here")
     yield from _hidden(config)
+    yield from _names(deployment)
     yield from _in_the_clear(config)
     yield from _annotations(deployment.metadata.annotations)
+
+
+def _names(deployment: ModelDeployment) -> Iterator[Notice]:
+    """Tell which requests leave where the name that clients use was not written down."""
+    remote = deployment.spec.offloading_config.remote_backend
+    if remote and remote.model_name and not remote.model_names and deployment.spec.model is None:
+        name = problems.came(deployment.metadata.name)
+        message = (
+            f"only requests for the model {name} leave; spec.model is what clients call it, modelNames adds other names"
+        )
+        yield Notice("spec.offloadingConfig.remoteBackend.modelName", message)
 
 
 def _aggregations(deployment: ModelDeployment) -> Iterator[Notice]:

@@ -137,7 +137,7 @@ def _backend(setup: Setup) -> Iterator[str]:
     for field, value in _remote(setup.remote).items():
         yield f"{field}: {_quoted(value)}"
     if setup.remote_model:
-        yield f"modelName: {_quoted(setup.remote_model)} # the model's name at the remote"
+        yield f"modelName: {_quoted(setup.remote_model)} # the remote's name for what clients call {setup.name}; see modelNames for more"
     if setup.has_key:
         yield f"authConfig: {{type: apiKey, apiKeyConfig: {{secretRef: {{name: {KEY.parent.name}, key: {KEY.name}}}}}}}"
 

@@ -133,14 +133,18 @@ REMOTE_FAILURES = (401, 402, 403, 408, 429, *range(500, 600))
 
 @dataclass(frozen=True, slots=True)
 class RemoteBackend:
-    """Where the share of requests goes. `path_prefix` has its `$workspace` and `$model` filled in; it is "" or starts with "/"."""
+    """Where the share of requests goes.
+
+    `path_prefix` has its `$workspace` and `$model` filled in; it is "" or starts with "/". `model_names` pairs each name that
+    requests for the remote may have with the remote's own; None means that requests leave with any name, as they are.
+    """
 
     scheme: Scheme
     host: str
     port: int
     path_prefix: str = ""
     headers_to_add: tuple[tuple[str, str], ...] = ()
-    model_name: str | None = None
+    model_names: tuple[tuple[str, str], ...] | None = None
     auth: OAuth | ApiKey | None = None
     tls: RemoteTls = RemoteTls()
     health_check: HealthCheck | None = None

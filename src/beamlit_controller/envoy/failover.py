@@ -112,7 +112,7 @@ def comes_back(spec: OffloadSpec) -> bool:
 
 def may_decline(remote: RemoteBackend) -> bool:
     """Tell whether the hop may turn a request away without the remote having failed it."""
-    return remote.max_in_flight is not None or remote.model_name is not None
+    return remote.max_in_flight is not None or remote.model_names is not None
 
 
 def may_be_left_out(spec: OffloadSpec) -> bool:

@@ -1,6 +1,7 @@
 """The model's name over there, put into the body of requests for the remote; every other byte stays as it was."""
 
 import json
+from urllib.parse import quote
 
 from beamlit_controller.envoy import lua
 from beamlit_controller.envoy.messages import Message
@@ -9,8 +10,39 @@ JSON = r"(?i)[ \t]*application/json[ \t]*(?:;[ \t]*charset=\"?(?:utf-?8|us-ascii
 
 # A scan, not a parser: what a parser writes again has other blanks, another order, and other large numbers.
 REPLACE = """
-local NAME = {name}
-local find, byte, sub = string.find, string.byte, string.sub
+-- By the name in a request: the name at the remote as it stands in JSON, and in a query.
+local NAMES = {{{names}}}
+local find, byte, sub, char, floor = string.find, string.byte, string.sub, string.char, math.floor
+local LONGEST = 6 * {longest}
+local CONTROLS = {{b = "\\b", f = "\\f", n = "\\n", r = "\\r", t = "\\t"}}
+
+local function utf8(number)
+  if number < 128 then return char(number) end
+  if number < 2048 then return char(192 + floor(number / 64), 128 + number % 64) end
+  return char(224 + floor(number / 4096), 128 + floor(number / 64) % 64, 128 + number % 64)
+end
+
+-- Give the text that a JSON string means; of surrogates and what is far too long, something that is no name.
+local function meaning(text)
+  if #text > LONGEST then return "" end
+  local from, pieces = 1, {{}}
+  while true do
+    local at = find(text, "\\\\", from, true)
+    if at == nil then break end
+    pieces[#pieces + 1] = sub(text, from, at - 1)
+    local hex = string.match(text, "^u(%x%x%x%x)", at + 1)
+    local escaped = sub(text, at + 1, at + 1)
+    pieces[#pieces + 1] = hex and utf8(tonumber(hex, 16)) or CONTROLS[escaped] or escaped
+    from = at + (hex and 6 or 2)
+  end
+  pieces[#pieces + 1] = sub(text, from)
+  return table.concat(pieces)
+end
+
+-- Some parsers take keys in any case.
+local function is_model(key)
+  return #key <= 30 and string.lower(meaning(key)) == "model"
+end
 
 local function string_end(text, from)
   while true do
@@ -21,13 +53,7 @@ local function string_end(text, from)
   end
 end
 
--- Some parsers take keys in any case.
-local function is_model(key)
-  key = string.gsub(key, "\\\\u00(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)
-  return string.lower(key) == "model"
-end
-
--- Give the text with another name, or nil if it is nothing that can be read for sure.
+-- Give the text with another name, or nil if it names another model or is nothing that can be read for sure.
 local function renamed(text)
   if find(text, "^%s*{{") == nil then return nil end
   local depth, is_key, from, kept, pieces = 0, false, 1, 1, {{}}
@@ -43,8 +69,9 @@ local function renamed(text)
       if depth == 1 and is_key and is_model(sub(text, mark + 1, last - 1)) then
         local _, opening = find(text, '^%s*:%s*"', from)
         local closing = opening and string_end(text, opening + 1)
-        if closing == nil then return nil end
-        pieces[#pieces + 1] = sub(text, kept, opening) .. NAME
+        local name = closing and NAMES[meaning(sub(text, opening + 1, closing - 1))]
+        if name == nil then return nil end
+        pieces[#pieces + 1] = sub(text, kept, opening) .. name[1]
         kept, from = closing, closing + 1
       end
       is_key = false
@@ -62,16 +89,44 @@ local function renamed(text)
   return table.concat(pieces)
 end
 
+local function decoded(text)
+  text = string.gsub(text, "+", " ")
+  return (string.gsub(text, "%%(%x%x)", function(hex) return char(tonumber(hex, 16)) end))
+end
+
+-- The same of a path with a query, as the WebSockets of some interfaces have it.
+local function redirected(path)
+  local mark = find(path, "?", 1, true)
+  if mark == nil then return path end
+  local pieces = {{sub(path, 1, mark - 1)}}
+  for before, piece in string.gmatch(sub(path, mark), "([?&])([^&]*)") do
+    local key, value = string.match(piece, "^([^=]*)=?(.*)$")
+    if string.lower(decoded(key)) == "model" then
+      local name = NAMES[decoded(value)]
+      if name == nil then return nil end
+      piece = key .. "=" .. name[2]
+    end
+    pieces[#pieces + 1] = before .. piece
+  end
+  return table.concat(pieces)
+end
+
+local function decline(handle)
+  handle:respond({{[":status"] = "{unreadable}"}}, "the model's name can't be replaced\\n")
+end
+
 function envoy_on_request(handle)
   local headers = handle:headers()
+  local path = redirected(headers:get(":path"))
+  if path == nil then return decline(handle) end
+  if path ~= headers:get(":path") then headers:replace(":path", path) end
+  -- What follows an upgrade is no body, and does not end.
+  if headers:get("upgrade") ~= nil then return end
   local body = handle:body()
   if body == nil or body:length() == 0 then return end
   local text = renamed(body:getBytes(0, body:length()))
-  if text == nil then
-    handle:respond({{[":status"] = "{unreadable}"}}, "the model's name can't be replaced\\n")
-  else
-    headers:replace("content-length", tostring(body:setBytes(text)))
-  end
+  if text == nil then return decline(handle) end
+  headers:replace("content-length", tostring(body:setBytes(text)))
 end
 """
 
@@ -80,12 +135,20 @@ UNREADABLE = 421
 """The status by which the hop tells itself that it declines the request."""
 
 
-def filters(name: str | None) -> list[Message]:
-    """Give the HTTP filter that replaces every top-level `model` of a JSON object, and declines what is none."""
-    if name is None:
+def filters(names: tuple[tuple[str, str], ...] | None) -> list[Message]:
+    """Give the HTTP filter that replaces every top-level `model` of a JSON object, and declines other names and what is no object."""
+    if names is None:
         return []
-    inside = json.dumps(name, ensure_ascii=False)[1:-1]
-    return [lua.filter_of(REPLACE.format(name=lua.text(inside), unreadable=UNREADABLE))]
+    listed = ", ".join(
+        f"[{lua.text(here)}] = {{{lua.text(_in_json(there))}, {lua.text(quote(there, safe=''))}}}"
+        for here, there in names
+    )
+    longest = max((len(here.encode()) for here, _ in names), default=0)
+    return [lua.filter_of(REPLACE.format(names=listed, longest=longest, unreadable=UNREADABLE))]
+
+
+def _in_json(name: str) -> str:
+    return json.dumps(name, ensure_ascii=False)[1:-1]
 
 
 def unmapped(limit: int) -> list[list[Message]]:
