@@ -79,7 +79,7 @@ def test_every_field_of_the_spec_is_described() -> None:
             "spec.offloadingConfig.behavior.percentage",
             {"type": "integer", "default": 100, "minimum": 0, "maximum": 100},
         ),
-        ("spec.offloadingConfig.behavior.mode", {"enum": ["Fixed", "Proportional", "Adaptive"], "default": "Fixed"}),
+        ("spec.offloadingConfig.behavior.mode", {"enum": ["Fixed", "Proportional", "Adaptive"]}),
         ("spec.offloadingConfig.behavior.release.tolerance", {"x-kubernetes-int-or-string": True, "default": "0.1"}),
         ("spec.serviceRef.targetPort", {"x-kubernetes-int-or-string": True, "minimum": 1, "maximum": 65535}),
         ("spec.offloadingConfig.overflow.onStatus", {"x-kubernetes-list-type": "set"}),

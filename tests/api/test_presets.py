@@ -9,6 +9,7 @@ from beamlit_controller.api import presets
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.offloading import OffloadingConfig
 from beamlit_controller.core.metric_spec import Aggregation, AverageValue, PodsMetric, SeriesSelector
+from beamlit_controller.core.spec import Mode
 
 Read = Callable[..., Parsed]
 HERE: dict[str, Any] = {
@@ -17,13 +18,99 @@ HERE: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(presets.PRESETS))
+@pytest.mark.parametrize("name", sorted(set(presets.PRESETS) - set(presets.WITHOUT_METRICS)))
 def test_every_preset_gives_metrics_and_is_told_nothing_more(read: Read, name: str) -> None:
     parsed = read({"preset": name}, spec=HERE)
 
     (spec,) = parsed.specs
     assert spec.metrics == presets.PRESETS[name]
     assert not parsed.notices
+
+
+@pytest.mark.parametrize("name", sorted(set(presets.PRESETS) - set(presets.WITHOUT_METRICS)))
+@pytest.mark.parametrize("behavior", [{}, {"percentage": 30}, {"onMetricsLoss": "Release"}])
+def test_a_preset_without_a_mode_means_adaptive(read: Read, name: str, behavior: dict[str, Any]) -> None:
+    (spec,) = read({"preset": name, "behavior": behavior}, spec=HERE).specs
+
+    assert spec.behavior.mode is Mode.ADAPTIVE
+    assert spec.behavior.percentage == behavior.get("percentage", 100)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_the_mode_that_is_written_beside_a_preset_counts(read: Read, mode: Mode) -> None:
+    (spec,) = read({"preset": "vllm", "behavior": {"mode": mode.value}}, spec=HERE).specs
+
+    assert spec.behavior.mode is mode
+
+
+def test_metrics_without_a_preset_and_a_mode_mean_fixed(read: Read) -> None:
+    own = {"metric": {"name": "queue"}, "target": {"type": "AverageValue", "averageValue": "2"}}
+
+    (spec,) = read({"metrics": [{"type": "Pods", "pods": own}], "behavior": {"percentage": 50}}).specs
+
+    assert (spec.behavior.mode, spec.overflow.on_status) == (Mode.FIXED, ())
+
+
+@pytest.mark.parametrize(
+    ("preset", "expected"),
+    [
+        ("vllm", (503,)),
+        ("sglang", (503,)),
+        ("tgi", (429,)),
+        ("ray-serve", (429, 503)),
+        ("llamacpp", (503,)),
+        ("dcgm", ()),
+    ],
+)
+def test_a_preset_brings_the_answers_by_which_its_server_says_that_it_is_full(
+    read: Read, preset: str, expected: tuple[int, ...]
+) -> None:
+    (spec,) = read({"preset": preset}, spec=HERE).specs
+
+    assert spec.overflow.on_status == expected
+
+
+@pytest.mark.parametrize("written", [[], [418]])
+def test_answers_that_are_written_beside_a_preset_count_an_empty_list_too(read: Read, written: list[int]) -> None:
+    (spec,) = read({"preset": "vllm", "overflow": {"onStatus": written}}, spec=HERE).specs
+
+    assert spec.overflow.on_status == tuple(written)
+
+
+def test_ollama_has_no_metrics_so_its_preset_needs_no_place_of_them_and_says_so(read: Read) -> None:
+    parsed = read({"preset": "ollama", "overflow": {"maxInFlightPerReplica": 4}})
+
+    (spec,), (notice,) = parsed.specs, parsed.notices
+    assert (spec.metrics, spec.behavior.mode, spec.overflow.on_status) == ((), Mode.FIXED, (503,))
+    assert "no metric is given" in notice.message
+
+
+@pytest.mark.parametrize(
+    ("behavior", "field"),
+    [
+        ({"engage": {"stepPercentage": 20}}, "engage.stepPercentage"),
+        ({"engage": {"periodSeconds": 30}}, "engage.periodSeconds"),
+        ({"release": {"stabilizationWindowSeconds": 10}}, "release"),
+    ],
+)
+def test_what_adaptive_mode_does_not_obey_is_said_with_who_chose_the_mode(
+    read: Read, behavior: dict[str, Any], field: str
+) -> None:
+    (implied,) = read({"preset": "vllm", "behavior": behavior}, spec=HERE).notices
+    (written,) = read({"preset": "vllm", "behavior": {"mode": "Adaptive"} | behavior}, spec=HERE).notices
+
+    assert implied.field == written.field == f"spec.offloadingConfig.behavior.{field}"
+    assert "which preset implies" in implied.message
+    assert written.message == "no effect in Adaptive mode"
+
+
+def test_what_the_api_server_fills_in_is_not_taken_for_the_user_s_word(read: Read) -> None:
+    filled = {
+        "engage": {"stabilizationWindowSeconds": 0, "tolerance": "0", "stepPercentage": 100, "periodSeconds": 15},
+        "release": {"stabilizationWindowSeconds": 60, "tolerance": "0.1", "stepPercentage": 100, "periodSeconds": 15},
+    }
+
+    assert not read({"preset": "vllm", "behavior": filled}, spec=HERE).notices
 
 
 def test_what_can_be_written_is_what_is_there() -> None:
@@ -87,7 +174,7 @@ def test_a_preset_that_is_not_there_is_answered_with_the_nearest(read: Read) -> 
 
     assert problem.field == "spec.offloadingConfig.preset"
     assert problem.message == (
-        "expected one of vllm, sglang, tgi, tei, triton, triton-trtllm, trtllm, nim, lmdeploy, ray-serve, llamacpp, dcgm, "
+        "expected one of vllm, sglang, tgi, tei, triton, triton-trtllm, trtllm, nim, lmdeploy, ray-serve, llamacpp, ollama, dcgm, "
         'got "vlm"; did you mean vllm?'
     )
 

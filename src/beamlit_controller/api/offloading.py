@@ -57,11 +57,12 @@ class BehaviorConfig(StrictModel):
     """How much is offloaded, and how fast the percentage rises and falls."""
 
     percentage: Percentage = Field(
-        default=100, description="The percentage of requests to offload when a metric is above its target."
+        default=100,
+        description="The percentage of requests to offload when a metric is above its target; in Proportional and Adaptive mode the most that is offloaded.",
     )
-    mode: Literal["Fixed", "Proportional", "Adaptive"] = Field(
-        default="Fixed",
-        description="Fixed: offload `percentage`. Proportional: offload the share that keeps the metric at its target, at most `percentage`. Adaptive: the metric sizes how many requests local has in flight, and the excess leaves, at most `percentage` of all.",
+    mode: Literal["Fixed", "Proportional", "Adaptive"] | None = Field(
+        default=None,
+        description="Adaptive: the metric sizes how many requests local has in flight, and the excess leaves, at most `percentage` of all. Fixed: offload `percentage`. Proportional: offload the share that keeps the metric at its target, at most `percentage`. By default Adaptive with a `preset` that has metrics, else Fixed.",
     )
     engage: Engage = Field(default=Engage(), description="When and how fast the percentage rises.")
     release: Release = Field(default=Release(), description="When and how fast the percentage falls.")
@@ -78,10 +79,10 @@ class BehaviorConfig(StrictModel):
 class OverflowConfig(StrictModel):
     """Which requests go to the remote, regardless of the percentage, because the local servers can't serve them."""
 
-    on_status: list[Annotated[int, Field(ge=400, le=599)]] = Field(
-        default=[],
+    on_status: list[Annotated[int, Field(ge=400, le=599)]] | None = Field(
+        default=None,
         max_length=50,
-        description="Status codes with which a local server signals that it is full, such as 429 and 503; the request then goes to the remote.",
+        description="Status codes with which a local server signals that it is full, such as 429 and 503; the request then goes to the remote. By default those of the `preset`, otherwise none.",
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
     on_unavailable: bool = Field(
@@ -133,13 +134,15 @@ class OffloadingConfig(StrictModel):
             "lmdeploy",
             "ray-serve",
             "llamacpp",
+            "ollama",
             "dcgm",
         ]
         | None
     ) = Field(
         default=None,
         description="Metrics and targets for a known model server, instead of or in addition to `metrics`, "
-        "which take precedence for a metric of the same name. They are read from the servers of `metricServiceRef`.",
+        "which take precedence for a metric of the same name. They are read from the servers of `metricServiceRef`. "
+        "Also sets the defaults of `behavior.mode` and `overflow.onStatus`.",
     )
     metrics: list[MetricSpec] = Field(
         default=[],

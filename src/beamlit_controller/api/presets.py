@@ -1,4 +1,4 @@
-"""Metrics and targets for known model servers, so that a user can name the server instead of writing them."""
+"""Metrics, targets and status codes of known model servers, so that a user can name the server instead of writing them."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -90,7 +90,26 @@ PRESETS: Final[Mapping[str, tuple[PodsMetric, ...]]] = {
     ),
     "ray-serve": (_sum("ray_serve_deployment_queued_queries", "ray_serve_router_num_queued_requests", milli=5000),),
     "llamacpp": (_sum("llamacpp:requests_deferred", milli=1000),),
+    "ollama": (),
     "dcgm": (_mean("DCGM_FI_DEV_GPU_UTIL", milli=95000),),
+}
+
+WITHOUT_METRICS: Final = tuple(name for name, measured in PRESETS.items() if not measured)
+
+# What the servers answer, before the first token, to a request that they don't queue. Many queue without end unless told otherwise.
+FULL: Final[Mapping[str, tuple[int, ...]]] = {
+    "vllm": (503,),
+    "sglang": (503,),
+    "tgi": (429,),
+    "tei": (429,),
+    "triton": (503,),
+    "triton-trtllm": (503,),
+    "trtllm": (503,),
+    "nim": (503,),
+    "lmdeploy": (503,),
+    "ray-serve": (429, 503),
+    "llamacpp": (503,),
+    "ollama": (503,),
 }
 
 _FRACTIONS: Final = ("_perc", "_percent", "_percentage", "_ratio", "_usage", "_utilization", "_util", "_fraction")

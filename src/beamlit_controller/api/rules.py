@@ -91,22 +91,26 @@ class Together:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """A field of a member asks for a field beside that member; `why` tells what for."""
+    """A field of a member asks for a field beside that member, but for some of its values; `why` tells what for."""
 
     member: str
     asking: str
     needed: str
     why: str
+    unless: tuple[str, ...] = ()
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
         """Blame the field that is missing."""
         member = given.get(self.member)
-        if isinstance(member, Mapping) and member.get(self.asking) is not None and self.needed not in given:
+        asking = member.get(self.asking) if isinstance(member, Mapping) else None
+        if asking is not None and asking not in self.unless and self.needed not in given:
             yield Mistake((self.needed,), self._message())
 
     def cel(self) -> Iterator[Cel]:
         """Look whether the one is there, and then the other."""
-        asked = f"has(self.{self.member}) && has(self.{self.member}.{self.asking})"
+        field = f"self.{self.member}.{self.asking}"
+        asked = f"has(self.{self.member}) && has({field})"
+        asked += "".join(f" && {field} != '{value}'" for value in self.unless)
         yield Cel(f"!({asked}) || has(self.{self.needed})", f"{self.needed}: {self._message()}")
 
     def _message(self) -> str:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from pydantic import ValidationError
 
 from beamlit_controller.api import (
+    defaults,
     metadata,
     offloading,
     policy,
@@ -62,7 +63,7 @@ def _spec(deployment: ModelDeployment, settings: Settings) -> OffloadSpec:
         key=ModelKey(about.namespace, about.name),
         model=model,
         metrics=_metrics(config, label=_namespace_label(settings), namespace=about.namespace),
-        behavior=_behavior(config.behavior),
+        behavior=_behavior(config.behavior, defaults.mode(config)),
         remote=remote_translation.backend(backend, workspace=about.namespace, model=model) if backend else None,
         service=_service(given.service_ref),
         metric_service=_metric_service(given.metric_service_ref),
@@ -71,7 +72,7 @@ def _spec(deployment: ModelDeployment, settings: Settings) -> OffloadSpec:
         enabled=given.enabled,
         generation=about.generation,
         routing=spec.RoutingMode(given.routing.mode),
-        overflow=_overflow(config.overflow),
+        overflow=_overflow(config.overflow, defaults.on_status(config)),
         on_remote_failure=spec.OnRemoteFailure(config.on_remote_failure),
         keep_local=tuple(map(_requests, config.keep_local)),
         may_leave=tuple(map(_requests, config.may_leave)),
@@ -103,10 +104,10 @@ def _narrowed(metric: metric_spec.MetricSpec, label: str | None, namespace: str)
     return replace(metric, metric=replace(metric.metric, selector=replace(selector, match_labels=labels)))
 
 
-def _behavior(given: offloading.BehaviorConfig) -> spec.Behavior:
+def _behavior(given: offloading.BehaviorConfig, mode: spec.Mode) -> spec.Behavior:
     return spec.Behavior(
         percentage=given.percentage,
-        mode=spec.Mode(given.mode),
+        mode=mode,
         engage=_ramp(given.engage),
         release=_ramp(given.release),
         on_metrics_loss=spec.OnMetricsLoss(given.on_metrics_loss),
@@ -157,9 +158,9 @@ def _source(given: v1alpha1.ModelSourceRef | None) -> metric_spec.ObjectReferenc
     return metric_spec.ObjectReference(given.api_version, given.kind, given.name) if given else None
 
 
-def _overflow(given: offloading.OverflowConfig) -> spec.Overflow:
+def _overflow(given: offloading.OverflowConfig, on_status: tuple[int, ...]) -> spec.Overflow:
     return spec.Overflow(
-        on_status=tuple(given.on_status),
+        on_status=on_status,
         on_unavailable=given.on_unavailable,
         on_reset=given.on_reset,
         max_in_flight_per_replica=given.max_in_flight_per_replica,
@@ -210,7 +211,7 @@ def _notices(deployment: ModelDeployment, override_ignored: Rejected | None) -> 
         yield Notice(override_ignored.field, f"the override is ignored: {override_ignored.message}")
     for index, metric in enumerate(config.metrics):
         yield from targets.notices(metric, f"spec.offloadingConfig.metrics[{index}]")
-    if not config.metrics and not config.preset:
+    if not config.metrics and config.preset in {None, *presets.WITHOUT_METRICS}:
         yield Notice("spec.offloadingConfig.metrics", "no metric is given: nothing raises the share above 0")
     if quantity.parse(config.behavior.release.tolerance).milli >= 1000:  # noqa: PLR2004 - thousandths
         field = "spec.offloadingConfig.behavior.release.tolerance"
@@ -219,6 +220,7 @@ def _notices(deployment: ModelDeployment, override_ignored: Rejected | None) -> 
         if name.lower() in _CREDENTIALS:
             field = f"spec.offloadingConfig.remoteBackend.headersToAdd.{name}"
             yield Notice(field, "looks like a credential: everybody who may read this resource can read it here")
+    yield from defaults.notices(config)
     yield from _hidden(config)
     yield from _names(deployment)
     yield from _in_the_clear(config)

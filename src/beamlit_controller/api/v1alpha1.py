@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
 
+from beamlit_controller.api import presets
 from beamlit_controller.api.metadata import ObjectMeta
 from beamlit_controller.api.metric_service import MetricServiceRef
 from beamlit_controller.api.model import StrictModel
@@ -92,7 +93,15 @@ def _model(text: str) -> str:
 class Spec(StrictModel):
     """The model, its workload and Services, and when its requests are offloaded."""
 
-    rules = (Beside("offloadingConfig", "preset", "metricServiceRef", "its metrics are read from the servers"),)
+    rules = (
+        Beside(
+            "offloadingConfig",
+            "preset",
+            "metricServiceRef",
+            "its metrics are read from the servers",
+            unless=presets.WITHOUT_METRICS,
+        ),
+    )
 
     model: Annotated[Word, AfterValidator(_model)] | None = Field(
         default=None, description="Name of the model; by default `metadata.name`."

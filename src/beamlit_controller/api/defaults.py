@@ -1,0 +1,43 @@
+"""What a preset implies: the mode, and the answers by which its server says that it is full."""
+
+from collections.abc import Iterator
+
+from beamlit_controller.api import presets
+from beamlit_controller.api.offloading import BehaviorConfig, Engage, OffloadingConfig, Release
+from beamlit_controller.api.problems import Notice
+from beamlit_controller.core.spec import Mode
+
+_BEHAVIOR = "spec.offloadingConfig.behavior"
+
+
+def mode(config: OffloadingConfig) -> Mode:
+    """Give the mode that is written, else Adaptive where a preset brings metrics, else Fixed."""
+    if config.behavior.mode is not None:
+        return Mode(config.behavior.mode)
+    return Mode.ADAPTIVE if config.preset and presets.PRESETS[config.preset] else Mode.FIXED
+
+
+def on_status(config: OffloadingConfig) -> tuple[int, ...]:
+    """Give the status codes that are written, an empty list too, else those of the preset's server."""
+    if config.overflow.on_status is not None:
+        return tuple(config.overflow.on_status)
+    return presets.FULL.get(config.preset, ()) if config.preset else ()
+
+
+def notices(config: OffloadingConfig) -> Iterator[Notice]:
+    """Tell what has no effect in Adaptive mode, and who chose that mode. What equals a default may be the API server's doing."""
+    if mode(config) is not Mode.ADAPTIVE:
+        return
+    implied = "" if config.behavior.mode else ", which preset implies; mode: Fixed or Proportional obeys it"
+    for field in _steps(config.behavior):
+        yield Notice(f"{_BEHAVIOR}.{field}", f"no effect in Adaptive mode{implied}")
+
+
+def _steps(behavior: BehaviorConfig) -> Iterator[str]:
+    usual = Engage()
+    if behavior.engage.step_percentage != usual.step_percentage:
+        yield "engage.stepPercentage"
+    if behavior.engage.period_seconds != usual.period_seconds:
+        yield "engage.periodSeconds"
+    if behavior.release != Release():
+        yield "release"
