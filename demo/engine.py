@@ -55,9 +55,21 @@ class Engine:
     def __init__(self, capacity: Capacity, meters: Meters) -> None:
         self._capacity = capacity
         self._meters = meters
+        self._slots = capacity.slots
         self._free = asyncio.Semaphore(capacity.slots)
+        self._too_many = 0
         self._cache_tokens = capacity.slots * capacity.context_tokens
         self._held_tokens = 0
+
+    async def resize(self, slots: int) -> None:
+        """Have so many slots from now on; requests in slots that go are finished first."""
+        for _ in range(slots - self._slots):
+            self._release()
+        self._too_many += max(0, self._slots - slots)
+        self._slots = slots
+        while self._too_many and not self._free.locked():
+            await self._free.acquire()
+            self._too_many -= 1
 
     async def generate(self, prompt_tokens: int, completion_tokens: int) -> AsyncGenerator[str, None]:
         """Give the tokens of one answer, each when it is due; to stop early, close the iterator."""
@@ -85,6 +97,12 @@ class Engine:
             with self._meters.running.track_inprogress():
                 yield
         finally:
+            self._release()
+
+    def _release(self) -> None:
+        if self._too_many:
+            self._too_many -= 1
+        else:
             self._free.release()
 
     @asynccontextmanager

@@ -81,6 +81,7 @@ def application(model: str, capacity: Capacity, *, path_prefix: str = "") -> Sta
         Route("/v1/chat/completions", endpoints.complete, methods=["POST"]),
         Route("/v1/models", endpoints.models),
         Route("/health", endpoints.health),
+        Route("/slots/{slots:int}", endpoints.resize, methods=["PUT"]),
         Route("/metrics", endpoints.metrics),
     ]
     return Starlette(routes=[Mount(path_prefix, routes=routes)] if path_prefix else routes)
@@ -122,6 +123,11 @@ class Endpoints:
     async def health(self, _: Request) -> Response:
         """Tell that the server is up."""
         return Response()
+
+    async def resize(self, request: Request) -> Response:
+        """Have another number of slots: the demo changes what local can do."""
+        await self._engine.resize(max(1, request.path_params["slots"]))
+        return Response(status_code=204)
 
     async def metrics(self, _: Request) -> Response:
         """Give the metrics page in Prometheus' text format."""

@@ -210,7 +210,7 @@ async def test_what_it_wrote_runs_serves_locally_and_offloads(tmp_path: Path) ->
         await running.start()
         first = await client.ask(front, "/v1/chat/completions")
         local.metrics["vllm:num_requests_waiting"] = 50
-        await running.reaches(50)
+        await running.reaches(100)
         tally = await load.ask(front, requests=50)
         running.terminate()
         code = await running.ended()

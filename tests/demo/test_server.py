@@ -224,3 +224,34 @@ async def answers(client: httpx2.AsyncClient, url: str) -> bool:
         return (await client.get(url)).status_code == 200
     except httpx2.TransportError:
         return False
+
+
+async def test_slots_that_are_taken_away_go_when_their_requests_are_done(
+    serve: Serve, client: httpx2.AsyncClient
+) -> None:
+    url = await serve(server.application("llama", ENDLESS))
+
+    async with asking(client, url), asking(client, url):
+        await client.put(f"{url}/slots/1")
+        async with asking(client, url):
+            await shows(client, url, running=2, waiting=1)
+    async with asking(client, url), asking(client, url):
+        await shows(client, url, running=1, waiting=1)
+
+
+async def test_slots_that_are_added_take_those_who_wait(serve: Serve, client: httpx2.AsyncClient) -> None:
+    url = await serve(server.application("llama", ENDLESS))
+
+    async with asking(client, url), asking(client, url), asking(client, url):
+        await shows(client, url, running=2, waiting=1)
+        await client.put(f"{url}/slots/3")
+        await shows(client, url, running=3, waiting=0)
+
+
+async def test_free_slots_are_taken_away_at_once(serve: Serve, client: httpx2.AsyncClient) -> None:
+    url = await serve(server.application("llama", ENDLESS))
+
+    await client.put(f"{url}/slots/1")
+
+    async with asking(client, url), asking(client, url):
+        await shows(client, url, running=1, waiting=1)

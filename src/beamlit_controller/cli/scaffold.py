@@ -147,11 +147,14 @@ def _when(setup: Setup) -> Iterator[str]:
     if setup.most_in_flight is not None:
         yield f"  maxInFlightPerReplica: {setup.most_in_flight} # requests at once per local server; excess ones go to the remote"
     yield "  onStatus: [429, 503] # what a local server turns away goes to the remote"
-    if setup.preset == NO_PRESET:
-        yield "behavior: {percentage: 0} # no metric moves a share of the requests"
-    else:
+    if setup.preset != NO_PRESET:
         yield f"preset: {setup.preset} # metrics and targets that fit the server"
-        yield "behavior: {percentage: 50} # the share for the remote while a metric is above its target"
+    if PRESETS.get(setup.preset):
+        yield "behavior:"
+        yield "  mode: Adaptive # local takes as many requests as keep the metric at its target, and the excess leaves at once"
+        yield "  percentage: 100 # the most of all requests that may leave; the others stay and wait"
+    else:
+        yield "behavior: {percentage: 0} # no metric moves a share of the requests"
 
 
 def _remote(text: str) -> Mapping[str, str]:
