@@ -1,5 +1,7 @@
 """Values for tests, complete and plausible, so that a test names only what matters to it."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -31,6 +33,7 @@ from beamlit_controller.core.signals import (
 )
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.core.verdict import Assessed, Current, Judgement, Unread, Verdict
+from beamlit_controller.envoy.identity import NAMED
 
 Number = int | str | Decimal | Fraction
 
@@ -46,6 +49,18 @@ CPU = ResourceMetric("cpu", Utilization(50))
 def spec(**changes: Any) -> OffloadSpec:  # noqa: ANN401 - whatever the fields of OffloadSpec take
     """Give a spec with one External metric, `queue`, whose target is the value 10."""
     return replace(OffloadSpec(key=ModelKey("models", "llama"), model="llama", metrics=(QUEUE,)), **changes)
+
+
+def without_ids(files: Mapping[str, str]) -> dict[str, str]:
+    """Give Envoy's files with names of kinds alone: what a name is made of is not for golden files to say."""
+
+    def without(text: str) -> str:
+        return _IN_LUA.sub("", NAMED.sub(r"\g<kind>", text))
+
+    return {without(name): without(text) for name, text in files.items()}
+
+
+_IN_LUA = re.compile(r"\\\\095[0-9a-f]{12}\b")
 
 
 def sample(value: Number = 5, *, at: datetime = NOW, age: timedelta = AGE, window: timedelta = WINDOW) -> Sample:

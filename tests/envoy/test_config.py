@@ -192,7 +192,7 @@ CASES: dict[str, tuple[OffloadSpec, GatewayParams]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_renders(case: str) -> None:
     spec, place = CASES[case]
-    files = config.files(spec, place)
+    files = builders.without_ids(config.files(spec, place))
 
     for name, text in files.items():
         assert text == external_file(f"golden/{case}/{name}", format=".txt")
@@ -248,8 +248,8 @@ def _in_one(files: config.Files) -> dict[str, object]:
             [manager["route_config"]] = _resources(content[f"rds-{rds['route_config_name']}.json"])
         for each in manager.get("http_filters", ()):
             _inline_credential(each["typed_config"].get("credential", {}).get("typed_config", {}))
-    credential = content.get("sds-remote_credential.json", {"resources": []})
-    whole["static_resources"]["secrets"] = _resources(credential)
+    credentials = [found for name, found in content.items() if name.startswith("sds-remote_credential")]
+    whole["static_resources"]["secrets"] = [each for found in credentials for each in _resources(found)]
     for cluster in whole["static_resources"]["clusters"]:
         context = cluster.get("transport_socket", {}).get("typed_config", {}).get("common_tls_context", {})
         if sds := context.pop("validation_context_sds_secret_config", None):

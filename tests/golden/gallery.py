@@ -216,7 +216,9 @@ def _current(metric: Mapping[str, Json]) -> str:
 
 
 def _envoy(spec: OffloadSpec, shown: Mapping[str, str]) -> dict[str, Json]:
-    files = {name: _resources(json.loads(text)) for name, text in config.files(spec, PLACE).items()}
+    files = {
+        name: _resources(json.loads(text)) for name, text in builders.without_ids(config.files(spec, PLACE)).items()
+    }
     return {label: _at(files, path.split("/")) for label, path in shown.items()}
 
 

@@ -11,7 +11,7 @@ REASON = (
     " : xds.route_name == 'keep' || xds.route_name == 'long' ? 'kept'"
     " : xds.upstream_host_metadata.filter_metadata['offload']['side'] == 'remote'"
     " ? (xds.route_name == 'share' ? 'share'"
-    f" : xds.cluster_name == '{REMOTE_FIRST}' ? 'overflow'"
+    f" : xds.cluster_name.startsWith('{REMOTE_FIRST}') ? 'overflow'"
     f" : xds.route_metadata.filter_metadata['offload']['{PASSED_ON}'])"
     " : (xds.route_name == 'share' ? 'remote-failed' : 'local'))%"
 )
@@ -97,7 +97,7 @@ def _counters() -> Message:
         side,
         {"name": "route", "value_format": "%ROUTE_NAME%"},
         # Whom it was for: with the route and the side it tells what the reason of a line tells, at a tenth of the cost.
-        {"name": "chain", "value_format": "%UPSTREAM_CLUSTER_RAW%"},
+        {"name": "chain", "value_format": "%UPSTREAM_CLUSTER%"},
         {"name": "code", "value_format": "%RESPONSE_CODE%"},
     ]
     return extension(

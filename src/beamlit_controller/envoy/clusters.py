@@ -6,6 +6,7 @@ from beamlit_controller.envoy import (
     answers,
     credentials,
     failover,
+    identity,
     listeners,
     routes,
     tls,
@@ -47,10 +48,11 @@ def _found_by_dns(*servers: str) -> Message:
 
 
 def _remote_side(spec: OffloadSpec, backend: RemoteBackend, place: GatewayParams) -> list[Message]:
+    hop = identity.named(REMOTE_HOP, backend)
     return [
         upstream.hop(LOCAL_HOP, LOCAL_HOP, side="local"),
-        upstream.hop(REMOTE_HOP, REMOTE_HOP, side="remote", **_remote_ejections(spec)),
-        upstream.hop(REMOTE_ANYWAY, REMOTE_HOP, side="remote"),
+        upstream.hop(identity.named(REMOTE_HOP, backend), hop, side="remote", **_remote_ejections(spec)),
+        upstream.hop(identity.named(REMOTE_ANYWAY, backend), hop, side="remote"),
         remote(backend, place),
         remote_upgrade(backend, place),
         *credentials.clusters(backend, place),
@@ -103,8 +105,10 @@ def _remote(
         if backend.scheme is Scheme.HTTPS
         else {}
     )
+    own_name = identity.named(name, backend)
     return {
-        "name": name,
+        "name": own_name,
+        "alt_stat_name": name,
         # One address at a time, taken anew for each connection: balancers move, and open streams should not.
         **upstream.discovery(
             [server], respect_dns_ttl=True, dns_lookup_family="ALL", all_addresses_in_single_endpoint=True
@@ -117,7 +121,7 @@ def _remote(
         "upstream_connection_options": {"tcp_keepalive": {"keepalive_time": 60, "keepalive_interval": 10}},
         "typed_extension_protocol_options": speaks,
         **secured,
-        "load_assignment": upstream.load_assignment(name, [upstream.server(addresses.message(server))]),
+        "load_assignment": upstream.load_assignment(own_name, [upstream.server(addresses.message(server))]),
     }
 
 

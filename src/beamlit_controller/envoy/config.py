@@ -1,10 +1,9 @@
 """The files that one gateway boots from and watches: a pure function of what the user asked for and where it stands."""
 
-import hashlib
 import json
 
 from beamlit_controller.core.spec import OffloadSpec, Scheme
-from beamlit_controller.envoy import bootstrap, clusters, credentials, listeners, routes, tls
+from beamlit_controller.envoy import bootstrap, clusters, credentials, identity, listeners, resources, routes, tls
 from beamlit_controller.envoy.failover import LOCAL_HOP, REMOTE_HOP
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, typed
@@ -39,7 +38,8 @@ def _secrets(spec: OffloadSpec, place: GatewayParams) -> Files:
         found[tls.file_of(tls.SHARES_TRUST)] = tls.shares_trust(place)
     remote = spec.remote
     if remote is not None and remote.scheme is Scheme.HTTPS:
-        found[tls.file_of(tls.TRUST)] = tls.trust_in(tls.name_of(remote), remote, place, trust=tls.TRUST)
+        trust = identity.named(tls.TRUST, remote)
+        found[tls.file_of(trust)] = tls.trust_in(tls.name_of(remote), remote, place, trust=trust)
     if remote is not None:
         found |= credentials.secrets(remote, place)
     return {name: _resources(CONFIDENTIAL, [secret]) for name, secret in found.items()}
@@ -50,7 +50,8 @@ def _route_tables(spec: OffloadSpec, place: GatewayParams) -> dict[str, Message]
     tables = {routes.FRONT: routes.front(spec, place)}
     if spec.remote is not None:
         tables[LOCAL_HOP] = routes.local_hop(spec, place)
-        tables[REMOTE_HOP] = routes.remote_hop(spec.remote, spec.overflow.max_request_bytes)
+        hop = identity.named(REMOTE_HOP, spec.remote)
+        tables[hop] = routes.remote_hop(spec.remote, spec.overflow.max_request_bytes)
     return tables
 
 
@@ -61,10 +62,7 @@ def _listeners(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
 
 
 def _resources(kind: str, messages: list[Message]) -> str:
-    resources = [typed(kind, **message) for message in messages]
-    # Envoy tells the version that it has in force, so that what it refused can be noticed.
-    version = hashlib.sha256(json.dumps(resources).encode()).hexdigest()[:16]
-    return _text({"version_info": version, "resources": resources})
+    return resources.text([typed(kind, **message) for message in messages])
 
 
 def _text(message: Message) -> str:

@@ -3,12 +3,11 @@
 from urllib.parse import urlsplit
 
 from beamlit_controller.core.spec import ApiKey, OAuth, RemoteBackend, SecretKey
-from beamlit_controller.envoy import addresses, lua, tls, upstream
+from beamlit_controller.envoy import addresses, identity, lua, tls, upstream
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, extension
 
 CREDENTIAL = "remote_credential"
-CREDENTIAL_FILE = f"sds-{CREDENTIAL}.json"
 TOKEN_SERVER = "token_server"  # noqa: S105 - a name
 
 # Read anew for each request for the remote, from a file in memory: so a key that comes late, is exchanged or taken away counts
@@ -66,7 +65,7 @@ def filters(backend: RemoteBackend, place: GatewayParams) -> list[Message]:
             return [lua.filter_of(KEY.format(**written, file=lua.text(place.secret(secret))))]
         case OAuth() as oauth:
             check = CHECK.format(file=lua.text(place.secret(oauth.client_secret)))
-            return [_injector(_token(oauth, place)), lua.filter_of(check)]
+            return [_injector(_token(oauth, backend, place)), lua.filter_of(check)]
 
 
 def secrets(backend: RemoteBackend, place: GatewayParams) -> dict[str, Message]:
@@ -74,10 +73,12 @@ def secrets(backend: RemoteBackend, place: GatewayParams) -> dict[str, Message]:
     if not isinstance(backend.auth, OAuth):
         return {}
     source: Message = {"filename": place.secret(backend.auth.client_secret)}
-    found: dict[str, Message] = {CREDENTIAL_FILE: {"name": CREDENTIAL, "generic_secret": {"secret": source}}}
+    name = identity.named(CREDENTIAL, backend)
+    found: dict[str, Message] = {tls.file_of(name): {"name": name, "generic_secret": {"secret": source}}}
     if _secured(backend.auth):
         host = _token_host(backend.auth)
-        found[tls.file_of(tls.TOKEN_TRUST)] = tls.trust_in(host, backend, place, trust=tls.TOKEN_TRUST)
+        trust = identity.named(tls.TOKEN_TRUST, backend)
+        found[tls.file_of(trust)] = tls.trust_in(host, backend, place, trust=trust)
     return found
 
 
@@ -92,13 +93,15 @@ def clusters(backend: RemoteBackend, place: GatewayParams) -> list[Message]:
         if _secured(backend.auth)
         else {}
     )
+    name = identity.named(TOKEN_SERVER, backend)
     return [
         {
-            "name": TOKEN_SERVER,
+            "name": name,
+            "alt_stat_name": TOKEN_SERVER,
             **upstream.discovery([server], respect_dns_ttl=True, dns_lookup_family="ALL"),
             "connect_timeout": "2s",
             **secured,
-            "load_assignment": upstream.load_assignment(TOKEN_SERVER, [upstream.server(addresses.message(server))]),
+            "load_assignment": upstream.load_assignment(name, [upstream.server(addresses.message(server))]),
         }
     ]
 
@@ -133,20 +136,21 @@ def _injector(credential: Message) -> Message:
     )
 
 
-def _token(oauth: OAuth, place: GatewayParams) -> Message:
+def _token(oauth: OAuth, backend: RemoteBackend, place: GatewayParams) -> Message:
     return extension(
         "envoy.http.injected_credentials.oauth2",
         "envoy.extensions.http.injected_credentials.oauth2.v3.OAuth2",
-        token_endpoint={"uri": oauth.token_url, "cluster": TOKEN_SERVER, "timeout": "5s"},
+        token_endpoint={"uri": oauth.token_url, "cluster": identity.named(TOKEN_SERVER, backend), "timeout": "5s"},
         scopes=list(oauth.scopes),
         token_fetch_retry_interval="2s",  # noqa: S106 - a duration
         client_credentials={
             "client_id": oauth.client_id,
-            "client_secret": _reference(oauth.client_secret, place),
+            "client_secret": _reference(oauth.client_secret, backend, place),
             "auth_type": "URL_ENCODED_BODY",
         },
     )
 
 
-def _reference(key: SecretKey, place: GatewayParams) -> Message:
-    return {"name": CREDENTIAL, "sds_config": place.watched_with(CREDENTIAL_FILE, key)}
+def _reference(key: SecretKey, backend: RemoteBackend, place: GatewayParams) -> Message:
+    name = identity.named(CREDENTIAL, backend)
+    return {"name": name, "sds_config": place.watched_with(tls.file_of(name), key)}

@@ -8,7 +8,7 @@ who answered must be in the answer: the hops mark theirs with a header, which no
 from dataclasses import dataclass
 
 from beamlit_controller.core.spec import REMOTE_FAILURES, OffloadSpec, OnRemoteFailure, RemoteBackend
-from beamlit_controller.envoy import answers, upstream
+from beamlit_controller.envoy import answers, identity, upstream
 from beamlit_controller.envoy.messages import Message, extension
 
 LOCAL = "local"
@@ -16,6 +16,7 @@ LOCAL_HOP = "local_hop"
 REMOTE_HOP = "remote_hop"
 REMOTE_ANYWAY = "remote_hop_anyway"
 """The way to the remote for those whom local has nothing to give: open while the remote is left out, too."""
+LOCAL_FIRST = "local_first"
 REMOTE_FIRST = "remote_first"
 
 # What the remote hop says about an answer: `CODE:GRPC-STATUS` of the remote, or what the hop has to say itself.
@@ -66,9 +67,10 @@ def local_first(spec: OffloadSpec, *, servers: int) -> Chain:
     `servers` is how many there are if that is known for sure, else 0: a single one is not asked twice in a row.
     """
     if not spec.remote or not overflows(spec):
-        return _chain("local_first", spec, (LOCAL,) * _tries(servers))
+        return _chain(LOCAL_FIRST, spec, (LOCAL,) * _tries(servers))
     begin = (LOCAL_HOP,) if hops_locally(spec) else (LOCAL,) * _tries(servers)
-    return _chain("local_first", spec, (*begin, REMOTE_ANYWAY, *((LOCAL,) if comes_back(spec) else ())))
+    anyway = identity.named(REMOTE_ANYWAY, spec.remote)
+    return _chain(LOCAL_FIRST, spec, (*begin, anyway, *((LOCAL,) if comes_back(spec) else ())))
 
 
 def remote_first(spec: OffloadSpec, *, servers: int) -> Chain:
@@ -79,8 +81,9 @@ def remote_first(spec: OffloadSpec, *, servers: int) -> Chain:
     local = (LOCAL,) * _tries(servers) if comes_back(spec) else ()
     if spec.remote is None:
         return _chain(REMOTE_FIRST, spec, local)
-    last = (REMOTE_ANYWAY, LOCAL) if may_be_left_out(spec) and overflows(spec) else ()
-    return _chain(REMOTE_FIRST, spec, (REMOTE_HOP, *local, *last))
+    hop, anyway = (identity.named(each, spec.remote) for each in (REMOTE_HOP, REMOTE_ANYWAY))
+    last = (anyway, LOCAL) if may_be_left_out(spec) and overflows(spec) else ()
+    return _chain(REMOTE_FIRST, spec, (hop, *local, *last))
 
 
 def hop_retry_policy(spec: OffloadSpec, *, servers: int) -> Message:
@@ -195,10 +198,13 @@ def _marked(name: str, hop: str, regex: str) -> Message:
     return {"name": name, "string_match": {"safe_regex": {"regex": f"{hop}/(?:{regex})"}}}
 
 
-def _chain(name: str, spec: OffloadSpec, members: tuple[str, ...]) -> Chain:
-    """Give the chain that tries each member once, in order; a member without a usable server is passed over."""
-    definition: Message = {
-        "name": name,
+def _chain(kind: str, spec: OffloadSpec, members: tuple[str, ...]) -> Chain:
+    """Give the chain that tries each member once, in order; a member without a usable server is passed over.
+
+    It is named by its content, so that the front's routes alone decide when another one takes its place.
+    """
+    content: Message = {
+        "alt_stat_name": kind,
         "connect_timeout": "1s",
         "lb_policy": "CLUSTER_PROVIDED",
         "cluster_type": extension(
@@ -221,7 +227,8 @@ def _chain(name: str, spec: OffloadSpec, members: tuple[str, ...]) -> Chain:
         else spec.overflow.on_status,
         marks=_marks(spec),
     )
-    return Chain(name, policy, definition)
+    name = identity.named_by_content(kind, content)
+    return Chain(name, policy, {"name": name, **content})
 
 
 def _counted_as_errors(spec: OffloadSpec) -> Message:

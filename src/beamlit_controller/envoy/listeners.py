@@ -8,6 +8,7 @@ from beamlit_controller.envoy import (
     addresses,
     credentials,
     hop_headers,
+    identity,
     model_name,
     replies,
     routes,
@@ -89,8 +90,9 @@ def remote_hop(remote: RemoteBackend, place: GatewayParams) -> Message:
     It is a hop of its own because attempts of one request share their headers: changed any earlier, a request that
     falls back to local would carry there what was meant for the remote.
     """
+    name = identity.named(REMOTE_HOP, remote)
     manager = _connection_manager(
-        REMOTE_HOP,
+        name,
         place,
         filters=[
             *hop_headers.filters(remote),
@@ -104,7 +106,7 @@ def remote_hop(remote: RemoteBackend, place: GatewayParams) -> Message:
         local_reply_config=replies.of_remote_hop(),
         early_header_mutation_extensions=[hop_headers.withheld(remote)],
     )
-    return {"name": REMOTE_HOP, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
+    return {"name": name, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
 
 
 def local_hop(place: GatewayParams) -> Message:

@@ -1,7 +1,9 @@
 """Which way each request goes: the routes of the front, and the one route of the remote hop."""
 
+from functools import partial
+
 from beamlit_controller.core.spec import CookieStickiness, HeaderStickiness, OffloadSpec, RemoteBackend, Scheme
-from beamlit_controller.envoy import addresses, caps, failover, local_only, model_name, sessions
+from beamlit_controller.envoy import addresses, caps, failover, identity, local_only, model_name, sessions
 from beamlit_controller.envoy.failover import Chain
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, extension, formatted_header, headers_to_set
@@ -49,10 +51,11 @@ def front(spec: OffloadSpec, place: GatewayParams) -> Message:
 
 def remote_hop(remote: RemoteBackend, max_request_bytes: int) -> Message:
     """Give the hop's RouteConfiguration: the path, the host and the headers that the remote shall see."""
+    name = identity.named(failover.REMOTE_HOP, remote)
     upgrade = [{"name": "upgrade", "present_match": True}]
     answers = REMOTE_AUTHORITY if remote.forward_client_authorization else ("set-cookie", *REMOTE_AUTHORITY)
     host: Message = {
-        "name": failover.REMOTE_HOP,
+        "name": name,
         "domains": ["*"],
         # What the client sent is taken away where the hop begins; this one Envoy itself has added since.
         "request_headers_to_remove": ["x-forwarded-proto"],
@@ -65,7 +68,7 @@ def remote_hop(remote: RemoteBackend, max_request_bytes: int) -> Message:
             _to_remote(remote, "remote", REMOTE, match={"prefix": "/"}),
         ],
     }
-    return {"name": failover.REMOTE_HOP, "virtual_hosts": [host]}
+    return {"name": name, "virtual_hosts": [host]}
 
 
 def local_hop(spec: OffloadSpec, place: GatewayParams) -> Message:
@@ -187,19 +190,21 @@ def _split(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
 def _local(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
     """Give the routes of what begins locally: one for each limit of what is in flight, of which two at most are in force."""
     chain = failover.local_first(spec, servers=place.servers)
-    full = spec.overflow.on_status or spec.overflow.after is not None
-    passed_on = {"filter_metadata": {"offload": {PASSED_ON: "overflow" if full else "unavailable"}}}
+    may_be_full = spec.overflow.on_status or spec.overflow.after is not None
+    passed_on = {"filter_metadata": {"offload": {PASSED_ON: "overflow" if may_be_full else "unavailable"}}}
     free = {**_route("local", {"prefix": "/"}, chain, place), "metadata": passed_on}
     if not caps.are_needed(spec):
         return [free]
     at_first = caps.at_first(spec, place)
-    return [*(_capped(free, number, chain, place, numerator=at_first[number]) for number in caps.LADDER), free]
+    full = failover.remote_first(spec, servers=place.servers).cluster
+    capped = partial(_capped, free, chain, place, full=full)
+    return [*(capped(number, numerator=at_first[number]) for number in caps.LADDER), free]
 
 
-def _capped(free: Message, number: int, chain: Chain, place: GatewayParams, *, numerator: int) -> Message:
+def _capped(free: Message, chain: Chain, place: GatewayParams, number: int, *, numerator: int, full: str) -> Message:
     default: Message = {"numerator": numerator, "denominator": "MILLION"}
     in_force: Message = {"runtime_key": caps.key(number), "default_value": default}
-    plugin = caps.choice(number, free=chain.cluster, full=failover.REMOTE_FIRST)
+    plugin = caps.choice(number, free=chain.cluster, full=full)
     action: Message = {"timeout": "0s", "retry_policy": chain.retry_policy, "inline_cluster_specifier_plugin": plugin}
     action |= BY_CLIENT if place.client_ip_affinity else {}
     return {**free, "match": {"prefix": "/", "runtime_fraction": in_force}, "route": action}
@@ -224,7 +229,8 @@ def _route(name: str, match: Message, chain: Chain, place: GatewayParams) -> Mes
 
 
 def _to_remote(remote: RemoteBackend, name: str, cluster: str, *, match: Message) -> Message:
-    action: Message = {"cluster": cluster, "timeout": "0s", "host_rewrite_literal": authority(remote)}
+    to = identity.named(cluster, remote)
+    action: Message = {"cluster": to, "timeout": "0s", "host_rewrite_literal": authority(remote)}
     prefix = remote.path_prefix.rstrip("/")
     if prefix:
         action["prefix_rewrite"] = f"{prefix}/"

@@ -1,7 +1,7 @@
 """TLS to the remote and to the RTDS server: a certificate is always verified, by one CA and for one name."""
 
 from beamlit_controller.core.spec import RemoteBackend
-from beamlit_controller.envoy import addresses
+from beamlit_controller.envoy import addresses, identity
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, extension
 
@@ -15,6 +15,7 @@ def transport_socket(
 ) -> Message:
     """Give the transport socket to who has this name; without `alpn` the cluster offers the protocols that it speaks."""
     ca = backend.tls.ca
+    trust = identity.named(trust, backend)
     source = place.watched_with(file_of(trust), ca) if ca else place.watched(file_of(trust))
     return extension(
         "envoy.transport_sockets.tls",

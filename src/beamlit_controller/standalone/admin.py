@@ -63,6 +63,11 @@ class Admin:
         answer = await self._request("GET", f"/stats/prometheus?filter={quote(only)}")
         return answer.text
 
+    async def config_stats(self, only: str) -> str:
+        """Give the stats whose names match as Prometheus reads them, those that are texts included."""
+        answer = await self._request("GET", f"/stats/prometheus?text_readouts&filter={quote(only)}")
+        return answer.text
+
     async def ejected(self, cluster: str) -> frozenset[str]:
         """Give the servers of a cluster that Envoy leaves out for now, each by address and by name."""
         answer = await self._request("GET", "/clusters?format=json")

@@ -1,6 +1,6 @@
 """Files that are there whole or not at all."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 
@@ -22,6 +22,18 @@ def write(directory: Path, files: Mapping[str, str], *, anew: bool = False) -> N
         path, content = directory / name, text.encode()
         if anew or not path.exists() or path.read_bytes() != content:
             replace(path, content)
+
+
+def read(directory: Path) -> dict[str, str]:
+    """Give name and text of all JSON files that are there. Raises OSError and ValueError."""
+    return {path.name: path.read_text() for path in sorted(directory.glob("*.json"))}
+
+
+def discard(directory: Path, patterns: Iterable[str], *, kept: Collection[str]) -> None:
+    """Remove the files of these names that are not kept, if possible."""
+    for path in (path for pattern in patterns for path in directory.glob(pattern)):
+        if path.name not in kept:
+            _discard(path)
 
 
 def _discard(path: Path) -> None:

@@ -17,10 +17,11 @@ import structlog
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
-from beamlit_controller.standalone import envoy_log, files, process
+from beamlit_controller.standalone import envoy_log, process
 from beamlit_controller.standalone.accepted import AcceptanceCheck
 from beamlit_controller.standalone.admin import Admin, AdminError
 from beamlit_controller.standalone.backoff import Backoff
+from beamlit_controller.standalone.config_files import ConfigFiles
 from beamlit_controller.standalone.faults import Fault, Troubles, said
 from beamlit_controller.standalone.gateway_template import BOOTSTRAP, GatewayTemplate
 from beamlit_controller.standalone.probe import Probe
@@ -29,6 +30,7 @@ from beamlit_controller.standalone.process import Process
 log = structlog.get_logger()
 
 FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0
+FIRST_STEP, LONGEST_STEP = 0.1, 2.0
 STEADY = 60.0
 """Seconds of life after which a gateway's next end is answered by an immediate restart again."""
 DRAIN_PERIOD = 0.1
@@ -47,6 +49,7 @@ class Gateway:
         self._troubles = Troubles(key)
         self._probe = Probe(key, self._admin, self._troubles, shape)
         self._accepted = AcceptanceCheck(self._admin, self._troubles, shape, self._log)
+        self._files = ConfigFiles(directory, shape, admin=self._admin, accepted=self._accepted, troubles=self._troubles)
         self._pid: int | None = None
         self._restarts = 0
         self._adopted = False
@@ -146,7 +149,7 @@ class Gateway:
         return first
 
     def _started(self, spec: OffloadSpec) -> Process:
-        files.write(self._directory, self._shape.files(spec, self._directory))
+        self._files.begin(spec)
         (self._directory / "admin.sock").unlink(missing_ok=True)
         envoy_log.rotate(self._log)
         return Process.start(self._shape.command(self._directory), directory=self._directory, log=self._log)
@@ -163,32 +166,30 @@ class Gateway:
     # The files.
 
     async def _follow(self, specs: Latest[OffloadSpec]) -> None:
-        """Write the files now and whenever the spec changes; what can't be written is tried again."""
+        """Write the files now and whenever the spec changes, step by step; what can't be written is tried again."""
         backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
         while True:
             seen = specs.value
-            if self._write(seen):
+            if self._files.write(seen):
                 backoff.reset()
+                await self._settled(specs, seen)
                 await specs.changed_from(seen)
             else:
                 await _pause(backoff.next(), specs, seen)
 
-    def _write(self, spec: OffloadSpec, *, anew: bool = False) -> bool:
-        try:
-            given = self._shape.files(spec, self._directory)
-            files.write(self._directory, given, anew=anew)
-            self._accepted.wrote(given)
-        except Exception as error:  # noqa: BLE001 - shown, and tried again; Envoy serves on with what it has
-            self._troubles.add(Fault.FILES, f"{said(error)}; the gateway serves on with what it has")
-            return False
-        self._troubles.clear(Fault.FILES)
-        return True
+    async def _settled(self, specs: Latest[OffloadSpec], seen: OffloadSpec) -> None:
+        """Take the further steps until there are none, or the spec changes."""
+        backoff = Backoff(FIRST_STEP, LONGEST_STEP)
+        while specs.value == seen and not self._files.settled:
+            await _pause(backoff.next(), specs, seen)
+            if specs.value == seen:
+                await self._files.step(seen)
 
     async def _look_after(self, specs: Latest[OffloadSpec]) -> None:
         """Probe the gateway, and have it try anew what it could not do, such as to listen at a taken port."""
         async for again in self._probe.run(specs):
             if again:
-                self._write(specs.value, anew=True)
+                self._files.write(specs.value, anew=True)
 
     # The end.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from beamlit_controller.core import traffic
+from beamlit_controller.core.gateway_config import ConfigStep, Files
 from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.core.traffic import Counted
@@ -17,8 +18,9 @@ class GatewayTemplate:
     """What a gateway is made of: its files by name, its command line (with the path of `bootstrap.json` as one argument).
 
     `stats` names what is read of the gateway's counts, `attempts` and `traffic` understand it, and `seen` is told what came
-    of the requests, or None for a gateway that does not answer. `secrets` are
-    the folders without which Envoy refuses what leads to the remote: it can't watch what is not there.
+    of the requests, or None for a gateway that does not answer. `config_stats` names what is read of its configuration, and
+    `next_step` gives the files that follow the present ones on the way to those asked for, by that page. `secrets` are the
+    folders without which Envoy refuses what leads to the remote: it can't watch what is not there.
     """
 
     files: Callable[[OffloadSpec, Path], Mapping[str, str]]
@@ -28,3 +30,7 @@ class GatewayTemplate:
     attempts: Callable[[str], Attempts]
     traffic: Callable[[str], Counted] = lambda _: traffic.NOTHING
     seen: Callable[[ModelKey, Counted | None], None] = lambda _key, _counted: None
+    config_stats: str = "version_text$"
+    next_step: Callable[[Files, Files, str], ConfigStep] = lambda _present, asked, _page: ConfigStep(
+        asked, settled=True
+    )

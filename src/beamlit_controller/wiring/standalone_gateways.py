@@ -7,8 +7,9 @@ from pathlib import Path
 
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.controller.meters import Meters
+from beamlit_controller.core.gateway_config import ConfigStep, Files
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
-from beamlit_controller.envoy import command, config, credentials, remote_stats
+from beamlit_controller.envoy import command, config, config_stats, credentials, make_before_break, remote_stats
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.standalone import process
 from beamlit_controller.standalone.gateway_template import GatewayTemplate
@@ -27,7 +28,14 @@ def template(settings: Settings, meters: Meters) -> GatewayTemplate:
         attempts=remote_stats.attempts,
         traffic=remote_stats.traffic,
         seen=lambda key, counted: meters.feed(key, {"gateway": counted}),
+        config_stats=config_stats.FILTER,
+        next_step=next_step,
     )
+
+
+def next_step(present: Files, asked: Files, page: str) -> ConfigStep:
+    """Give the files that follow the present ones, by what the gateway says on its page; "" if it does not answer."""
+    return make_before_break.next_step(present, asked, [config_stats.read(page)])
 
 
 def gateway_files(settings: Settings, spec: OffloadSpec, directory: Path) -> dict[str, str]:

@@ -1,0 +1,63 @@
+"""What a gateway's `/stats/prometheus` says of the files that it was given. Never raises, whatever the page says."""
+
+import json
+import re
+from collections.abc import Mapping
+from itertools import islice
+
+from beamlit_controller.core.gateway_config import ConfigInForce
+from beamlit_controller.envoy.identity import NAMED
+
+FILTER = (
+    "(cds|lds|rds[.][a-z0-9_]+)[.](version_text|update_rejected)$"
+    "|^(cluster_manager[.]warming_clusters|listener_manager[.]total_listeners_warming)$"
+    "|^cluster[.]remote_hop_[a-z0-9_]+[.]upstream_rq_(active|pending_active)$"
+)
+"""The `filter` of the page that has all that is read here, beside `text_readouts`."""
+
+LONGEST_PAGE = 1024 * 1024
+MOST_SERIES = 1000
+
+_SERIES = re.compile(r"^envoy_([a-z_]{1,64})\{([^}\n]{0,512})\} ([0-9]{1,15})\r?$", re.MULTILINE)
+_LABEL = re.compile(r'([a-z_]{1,64})="([^"]{0,128})"')
+_FILES = {"cluster_manager_cds": "cds.json", "listener_manager_lds": "lds.json"}
+_WARMING = {"cluster_manager_warming_clusters", "listener_manager_total_listeners_warming"}
+_ACTIVE = {"cluster_upstream_rq_active", "cluster_upstream_rq_pending_active"}
+
+
+def read(page: str) -> ConfigInForce:
+    """Read the page; what is not there is not in force. Of a page that is longer than any true one the beginning counts."""
+    versions: dict[str, str] = {}
+    refused, busy, warming = set(), set(), False
+    for found in islice(_SERIES.finditer(page[:LONGEST_PAGE]), MOST_SERIES):
+        name, labels, counted = found[1], dict(_LABEL.findall(found[2])), int(found[3]) > 0
+        file = _file(name, labels)
+        if file and name.endswith("_version_text"):
+            versions[file] = labels.get("text_value", "")
+        elif file and counted:
+            refused.add(file)
+        warming = warming or (counted and name in _WARMING)
+        if counted and name in _ACTIVE:
+            busy |= {found["id"] for found in NAMED.finditer(labels.get("envoy_cluster_name", ""))}
+    return ConfigInForce(tuple(sorted(versions.items())), tuple(sorted(refused)), warming, frozenset(busy))
+
+
+def missing(files: Mapping[str, str], seen: ConfigInForce) -> tuple[str, ...]:
+    """Name the files of which this gateway has not this version in force."""
+    known = dict(seen.versions)
+    return tuple(name for name, text in files.items() if _is_told(name) and known.get(name) != _version(text))
+
+
+def _file(name: str, labels: Mapping[str, str]) -> str:
+    what = name.removesuffix("_version_text").removesuffix("_update_rejected")
+    if what == "http_rds" and what != name:
+        return f"rds-{labels.get('envoy_rds_route_config', '')}.json"
+    return _FILES.get(what, "")
+
+
+def _is_told(name: str) -> bool:
+    return name in _FILES.values() or name.startswith("rds-")
+
+
+def _version(text: str) -> str:
+    return str(json.loads(text).get("version_info", ""))

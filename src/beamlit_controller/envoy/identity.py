@@ -1,0 +1,34 @@
+"""One remote is one thing: whatever leads to it has a name made of all that defines it.
+
+A change of the remote makes other names, so nothing that is left of the old one, such as a connection, can bring its
+credential to the new one.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import replace
+
+from beamlit_controller.core.spec import REMOTE_FAILURES, RemoteBackend
+from beamlit_controller.envoy import hop_headers
+from beamlit_controller.envoy.messages import Message
+
+NAMED = re.compile(r"\b(?P<kind>[a-z]+(?:_[a-z]+)*)_(?P<id>[0-9a-f]{12})\b")
+"""A name that was made here."""
+
+
+def named(kind: str, remote: RemoteBackend) -> str:
+    """Name a part of the way to this remote by what defines the remote: where it is, what is added and what is removed."""
+    # How many requests it may have, how it is probed and when it counts as failed says nothing about who it is.
+    defining = replace(remote, health_check=None, max_in_flight=None, on_status=REMOTE_FAILURES)
+    removed = [hop_headers.withheld(remote), *hop_headers.filters(remote)]
+    return f"{kind}_{_digest(f'{defining!r}{json.dumps(removed)}')}"
+
+
+def named_by_content(kind: str, content: Message) -> str:
+    """Name a resource by all that it says."""
+    return f"{kind}_{_digest(json.dumps(content))}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,150 @@
+"""The order of a change: what is new is in force before requests are led to it, and what is old goes after its last one.
+
+All that leads to a remote is named by what defines the remote, so what is asked for may stand beside what is there. Only
+the front's routes decide which of them gets requests, and they change in one step. The next step follows from the files
+that are there, those that are asked for and what the gateways say: whoever comes anew goes on where the last one stopped.
+"""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from beamlit_controller.core.gateway_config import ConfigInForce, ConfigStep, Files
+from beamlit_controller.envoy import config_stats, failover, resources, routes
+from beamlit_controller.envoy.identity import NAMED
+from beamlit_controller.envoy.messages import Message
+
+CLUSTERS, LISTENERS, FRONT = "cds.json", "lds.json", f"rds-{routes.FRONT}.json"
+CHAINS = (failover.LOCAL_FIRST, failover.REMOTE_FIRST)
+MOST_LEAVING = 4
+"""Remotes, and chains of each kind, that may be left over at once: a ConfigMap holds 1 MiB. The oldest go first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Config:
+    """Clusters and listeners by name, and the text of all files."""
+
+    files: Files
+    clusters: dict[str, Message]
+    listeners: dict[str, Message]
+
+    @property
+    def names(self) -> list[str]:
+        """Give the names that were made of what they stand for."""
+        return [name for name in (*self.clusters, *self.listeners) if NAMED.fullmatch(name)]
+
+    @property
+    def chains(self) -> dict[str, Message]:
+        """Give the first chain of each kind, which is the one that is asked for."""
+        named = {_kind(name): content for name, content in reversed(self.clusters.items())}
+        return {kind: named[kind] for kind in CHAINS if kind in named}
+
+    @property
+    def remotes(self) -> list[str]:
+        """Give the ids of the remotes, in order, each once."""
+        return list(dict.fromkeys(_id(name) for name in self.names if _kind(name) not in CHAINS))
+
+
+def next_step(present: Files, wanted: Files, seen: Sequence[ConfigInForce]) -> ConfigStep:
+    """Give the files that are to follow the present ones. `seen` is what each gateway that has the present ones says."""
+    try:
+        before, after = _parsed(present), _parsed(wanted)
+    except (KeyError, ValueError):
+        return ConfigStep(wanted, settled=True)  # nothing is there, or nothing that is of use
+    return _followed(before, after, seen)
+
+
+def _followed(before: _Config, after: _Config, seen: Sequence[ConfigInForce]) -> ConfigStep:
+    in_force = all(not each.warming and not config_stats.missing(before.files, each) for each in seen)
+    is_there = in_force and _has(before, after)
+    is_same = _chains_in(after.files[FRONT]) <= _chains_in(before.files[FRONT])
+    front = (after if is_there or is_same else before).files[FRONT]
+    switched = is_there and before.files[FRONT] == front
+    busy = {each for one in seen for each in one.busy} if switched else before.remotes
+    leaving = _leaving(before, after, needed=_remotes_of(before), busy=busy)
+    chains = _old_chains(before, after, switched=switched)
+    files = {**_files(before, after, leaving, chains), FRONT: front}
+    return ConfigStep(files, settled=switched and not leaving and files == dict(before.files))
+
+
+def _has(before: _Config, after: _Config) -> bool:
+    """Tell whether all that is asked for is there. A chain that was left over may lead elsewhere by now."""
+    chains = {name: content for name, content in after.clusters.items() if _kind(name) in CHAINS}
+    return set(after.names) <= set(before.names) and all(
+        before.clusters.get(name) == content for name, content in chains.items()
+    )
+
+
+def _leaving(before: _Config, after: _Config, *, needed: Collection[str], busy: Collection[str]) -> list[str]:
+    """Give the remotes that are not asked for and have to stay for now, newest first."""
+    leaving = [each for each in before.remotes if each not in after.remotes and each in busy]
+    newest = leaving[:MOST_LEAVING]
+    return [each for each in leaving if each in newest or each in needed]
+
+
+def _old_chains(before: _Config, after: _Config, *, switched: bool) -> list[Message]:
+    """Give the chains that are not asked for: an attempt of a request that began under old routes may still come to them.
+
+    Once the new routes are in force, they lead where the new ones do.
+    """
+    in_use = _chains_in(before.files[FRONT])
+    found: list[Message] = []
+    for kind, now in after.chains.items():
+        old = [name for name in before.clusters if _kind(name) == kind and name not in after.clusters]
+        kept = sorted(old, key=lambda name: name not in in_use)[:MOST_LEAVING]
+        found += [{**now, "name": name} if switched else before.clusters[name] for name in kept]
+    return found
+
+
+def _files(before: _Config, after: _Config, leaving: Collection[str], chains: Sequence[Message]) -> dict[str, str]:
+    """Give the files that are asked for, with what has to stay beside it, in the order to write them."""
+    texts = {name: text for name, text in before.files.items() if _belongs(name, leaving)}
+    clusters = [content for name, content in before.clusters.items() if _belongs(name, leaving)]
+    listeners = [content for name, content in before.listeners.items() if _belongs(name, leaving)]
+    files = dict(after.files)
+    secrets = {name: files.pop(name) for name in tuple(files) if name.startswith("sds-")}
+    merged = {
+        CLUSTERS: _with(files.pop(CLUSTERS), [*after.clusters.values()], [*clusters, *chains]),
+        **{name: files.pop(name) for name in tuple(files) if name.startswith("rds-")},
+        **{name: text for name, text in texts.items() if name.startswith("rds-")},
+        LISTENERS: _with(files.pop(LISTENERS), [*after.listeners.values()], listeners),
+    }
+    return {**files, **secrets, **{name: text for name, text in texts.items() if name.startswith("sds-")}, **merged}
+
+
+def _with(text: str, asked_for: list[Message], others: list[Message]) -> str:
+    return resources.text([*asked_for, *others]) if others else text
+
+
+def _parsed(files: Files) -> _Config:
+    """Read the files. Raises KeyError and ValueError."""
+    clusters, listeners = (
+        {str(each["name"]): each for each in resources.read(files[name])} for name in (CLUSTERS, LISTENERS)
+    )
+    return _Config({FRONT: files[FRONT], **files}, clusters, listeners)
+
+
+def _remotes_of(config: _Config) -> set[str]:
+    """Give the remotes that the front's routes lead to."""
+    chains = (config.clusters[name] for name in _chains_in(config.files[FRONT]) if name in config.clusters)
+    members = (found for chain in chains for found in NAMED.finditer(json.dumps(chain)))
+    return {found["id"] for found in members if found["kind"] not in CHAINS}
+
+
+def _chains_in(text: str) -> set[str]:
+    return {found[0] for found in NAMED.finditer(text) if found["kind"] in CHAINS}
+
+
+def _belongs(name: str, remotes: Collection[str]) -> bool:
+    found = NAMED.search(name)
+    return found is not None and found["kind"] not in CHAINS and found["id"] in remotes
+
+
+def _kind(name: str) -> str:
+    found = NAMED.fullmatch(name)
+    return found["kind"] if found else ""
+
+
+def _id(name: str) -> str:
+    found = NAMED.fullmatch(name)
+    return found["id"] if found else ""

@@ -1,0 +1,56 @@
+"""The files of one gateway, written in as many steps as a change takes: what is old goes after its last request."""
+
+from pathlib import Path
+
+from beamlit_controller.core.gateway_config import Files
+from beamlit_controller.core.spec import OffloadSpec
+from beamlit_controller.standalone import files
+from beamlit_controller.standalone.accepted import AcceptanceCheck
+from beamlit_controller.standalone.admin import Admin, AdminError
+from beamlit_controller.standalone.faults import Fault, Troubles, said
+from beamlit_controller.standalone.gateway_template import GatewayTemplate
+
+LEFT_OVER = ("rds-*.json", "sds-*.json")
+
+
+class ConfigFiles:
+    """Writes the files of one gateway. What can't be written is a fault of this gateway."""
+
+    def __init__(
+        self, directory: Path, shape: GatewayTemplate, *, admin: Admin, accepted: AcceptanceCheck, troubles: Troubles
+    ) -> None:
+        self._directory = directory
+        self._shape = shape
+        self._admin = admin
+        self._accepted = accepted
+        self._troubles = troubles
+        self._present: Files | None = None
+        self.settled = False
+
+    def begin(self, spec: OffloadSpec) -> None:
+        """Write all that is asked for at once, for a process that is about to start. Raises OSError."""
+        self._present = self._shape.files(spec, self._directory)
+        files.write(self._directory, self._present)
+
+    def write(self, spec: OffloadSpec, *, page: str = "", anew: bool = False) -> bool:
+        """Take the next step, by what the gateway says on its page; tell whether the files could be written."""
+        try:
+            before = files.read(self._directory) if self._present is None else self._present
+            step = self._shape.next_step(before, self._shape.files(spec, self._directory), page)
+            files.write(self._directory, step.files, anew=anew)
+            files.discard(self._directory, LEFT_OVER, kept={*before, *step.files})
+            self._present, self.settled = step.files, step.settled
+            self._accepted.wrote(step.files)
+        except Exception as error:  # noqa: BLE001 - shown, and tried again; Envoy serves on with what it has
+            self._troubles.add(Fault.FILES, f"{said(error)}; the gateway serves on with what it has")
+            return False
+        self._troubles.clear(Fault.FILES)
+        return True
+
+    async def step(self, spec: OffloadSpec) -> bool:
+        """Ask the gateway what it has in force, and take the next step."""
+        try:
+            page = await self._admin.config_stats(self._shape.config_stats)
+        except AdminError:
+            page = ""  # another fault; without an answer nothing goes
+        return self.write(spec, page=page)
