@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
+from urllib.parse import quote
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from beamlit_controller.core.spec import OffloadSpec, RemoteBackend, Scheme
-from beamlit_controller.envoy import caps, command, config
+from beamlit_controller.envoy import caps, command, config, config_stats, make_before_break
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.routes import SHARE_KEY
 from beamlit_controller.envoy.rtds import RtdsServer, RuntimeValues
@@ -78,9 +79,20 @@ class Gateway:
         await eventually(lambda: path.exists() and path.read_text().count("\n") >= lines)
         return [json.loads(line) for line in path.read_text().splitlines()]
 
-    def rewrite(self, spec: OffloadSpec) -> None:
-        """Put the files of another spec in place of the present ones."""
-        write(config.files(spec, self.place), self.folder)
+    async def change(self, spec: OffloadSpec) -> None:
+        """Give it the files of another spec, step by step, until nothing is left to do."""
+        asked = config.files(spec, self.place)
+        await eventually(lambda: self._changed(asked))
+
+    async def _changed(self, asked: config.Files) -> bool:
+        present = {path.name: path.read_text() for path in self.folder.glob("*.json")}
+        page = await self.admin(f"/stats/prometheus?text_readouts&filter={quote(config_stats.FILTER)}")
+        step = make_before_break.next_step(present, asked, [config_stats.read(page)])
+        write(dict(step.files), self.folder)
+        for path in self.folder.glob("*.json"):
+            if path.name not in step.files:
+                path.unlink()
+        return step.settled
 
     async def _are_set(self, keys: Mapping[str, int]) -> bool:
         entries = json.loads(await self.admin("/runtime"))["entries"]

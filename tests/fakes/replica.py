@@ -5,8 +5,9 @@ them to, and nobody listens.
 """
 
 import asyncio
+import json
 import tempfile
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +21,7 @@ from beamlit_controller.controller.changes import Changes
 from beamlit_controller.controller.meters import Meters
 from beamlit_controller.controller.ports import WorkloadSnapshot
 from beamlit_controller.controller.sensor import Sensor
+from beamlit_controller.core.gateway_config import ConfigInForce
 from beamlit_controller.core.metric_spec import MetricSpec
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.remote_health import RemoteReady
@@ -61,6 +63,28 @@ class Gateways:
 
     async def of(self, pods: Iterable[GatewayPod]) -> Collection[str]:
         return {pod.uid for pod in pods} if self.reach else set()
+
+
+class Configs:
+    """What gateway pods have in force: all that their ConfigMap says, unless a test says else."""
+
+    def __init__(self, server: FakeApiServer) -> None:
+        self._server = server
+        self.says: Callable[[ConfigInForce], ConfigInForce | None] = lambda has: has
+
+    async def of(self, pods: Iterable[GatewayPod]) -> Mapping[str, ConfigInForce]:
+        said = {pod.uid: self.says(self._has(pod)) for pod in pods}
+        return {uid: each for uid, each in said.items() if each is not None}
+
+    def _has(self, pod: GatewayPod) -> ConfigInForce:
+        files = self.files(pod.key.name, pod.key.namespace)
+        versions = {name: json.loads(text).get("version_info") for name, text in files.items()}
+        return ConfigInForce(tuple((name, text) for name, text in versions.items() if text))
+
+    def files(self, name: str = "llama", namespace: str = "models") -> Mapping[str, str]:
+        """Give what the ConfigMap of a gateway has."""
+        found = self._server.find("v1", "ConfigMap", namespace, f"{name}-gateway")
+        return (found or {}).get("data") or {}
 
 
 class Remotes:
@@ -107,6 +131,7 @@ class World:
         self.server = server
         self.metrics = Metrics()
         self.gateways = Gateways()
+        self.configs = Configs(server)
         self.replicas: list[Replica] = []
         self.meters: dict[str, Meters] = {}
         self.settings = settings
@@ -123,7 +148,7 @@ class World:
         store = Store(partial(translate.read, settings=self.settings), Changes())
         meters = self.meters[name] = Meters(self.server.clock)
         sensor = Sensor(route=lambda *_: self.metrics, inventory=self.metrics, flows=meters)
-        outside = Surroundings(self.server.clock, sensor, self.gateways, Remotes(), meters)
+        outside = Surroundings(self.server.clock, sensor, self.gateways, Remotes(), meters, self.configs)
         return given, cluster_parts.compose(given, server, store, outside)
 
     def start(self, name: str = "one") -> Replica:

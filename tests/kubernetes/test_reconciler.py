@@ -284,7 +284,7 @@ async def test_what_goes_wrong_with_one_model_is_its_condition_and_no_other_noti
         for each in (workload("other"), service("other")):
             api_users.put(given.server, each)
         replica = given.start()
-        files = replica.parts.reconciler._gateway._renderer  # noqa: SLF001 - the one that is broken here
+        files = replica.parts.reconciler._gateway._rendering._renderer  # noqa: SLF001 - the one that is broken here
         render = files.render
 
         def broken(spec: Any, place: Any) -> Any:  # noqa: ANN401 - as the real one

@@ -31,7 +31,7 @@ async def test_every_kind_of_change_is_taken_over_without_losing_a_request(tmp_p
         )
         async with gateway(first, tmp_path, local=[local], share=50) as gate, load.asking(gate.front) as tally:
             for spec in changes:
-                await _taken_over(gate, spec)
+                await gate.change(spec)
                 await eventually(lambda done=tally.total + 200: tally.total >= done)
                 if spec.remote is not None and spec.remote.path_prefix:
                     # The hop's routes are a file of their own, which is read when Envoy comes to it.
@@ -60,7 +60,7 @@ async def test_a_stream_outlives_a_change(tmp_path: Path, share: int, change: di
         async with gateway(spec, tmp_path, local=[local], share=share) as gate, client.connect(gate.front) as asker:
             await asker.send_head("POST / HTTP/1.1", (("content-length", "0"),))
             head = await asker.head()
-            await _taken_over(gate, replace(spec, **change))
+            await gate.change(replace(spec, **change))
             changed.set()
             body = await http1.read_body(asker.reader, head)
 
@@ -106,21 +106,6 @@ async def test_listens_and_finds_servers_at_addresses_of_ipv6(tmp_path: Path) ->
         answer = await client.ask(gate.front)
 
     assert answer.body.content == b"local"
-
-
-async def _taken_over(gate: Gateway, spec: object) -> None:
-    """Change the files, and wait until Envoy has taken over what it now finds there."""
-    updates = await _updates(gate)
-    gate.rewrite(spec)
-    await eventually(lambda: _more_updates(gate, updates))
-
-
-async def _updates(gate: Gateway) -> int:
-    return await gate.stat("http.front.rds.front.config_reload") + await gate.stat("cluster_manager.cds.update_success")
-
-
-async def _more_updates(gate: Gateway, before: int) -> bool:
-    return await _updates(gate) > before
 
 
 async def _refusals(gate: Gateway) -> int:

@@ -71,6 +71,7 @@ class Reason(StrEnum):
     GATEWAY_READY = "GatewayReady"
     GATEWAY_STARTING = "GatewayStarting"
     GATEWAY_REMOVED = "GatewayRemoved"
+    CONFIG_NOT_TAKEN = "ConfigNotTaken"
     PODS_READY = "PodsReady"
     NO_REMOTE = "NoRemote"
     AUTOSCALER_FOUND = "AutoscalerFound"

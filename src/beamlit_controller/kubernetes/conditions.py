@@ -208,7 +208,8 @@ def _gateway(state: GatewayState) -> Condition:
         reason = Reason.GATEWAY_REMOVED if state.absent.reason is Reason.DISABLED else state.absent.reason
         return Condition("GatewayReady", ConditionStatus.FALSE, reason, f"there is no gateway: {state.absent.message}")
     message = f"{state.ready} of {state.wanted} gateway pods are ready"
-    if state.ready:
+    not_taken = state.problem is not None and state.problem.reason is Reason.CONFIG_NOT_TAKEN
+    if state.ready and not not_taken:
         return Condition("GatewayReady", ConditionStatus.TRUE, Reason.GATEWAY_READY, message)
     if state.problem is not None:
         return Condition("GatewayReady", ConditionStatus.FALSE, state.problem.reason, state.problem.message)

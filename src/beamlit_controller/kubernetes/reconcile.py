@@ -18,7 +18,6 @@ from beamlit_controller.core.spec import OffloadSpec, RoutingMode
 from beamlit_controller.kubernetes import (
     desired,
     gateway_objects,
-    last_good,
     service_switch,
     snapshot,
     takeover_memory,
@@ -26,11 +25,11 @@ from beamlit_controller.kubernetes import (
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
 from beamlit_controller.kubernetes.applier import Applier
 from beamlit_controller.kubernetes.desired import GatewayObjects
-from beamlit_controller.kubernetes.egress import Egress
-from beamlit_controller.kubernetes.gateway_objects import CONFIG_ANNOTATION, Envoy, Image
+from beamlit_controller.kubernetes.gateway_objects import CONFIG_ANNOTATION
 from beamlit_controller.kubernetes.observation import Observer
 from beamlit_controller.kubernetes.paths import PODS, SERVICES
 from beamlit_controller.kubernetes.plan import Plan
+from beamlit_controller.kubernetes.rendering import Rendered
 from beamlit_controller.kubernetes.snapshot import ServiceState, Snapshot
 from beamlit_controller.kubernetes.takeover import Action, TakeoverDecision
 from beamlit_controller.kubernetes.takeover_memory import TakeoverMemory
@@ -49,15 +48,11 @@ LEAVING: Final = timedelta(seconds=60)
 """How much longer than it may drain a pod of a gateway may take to go."""
 
 
-class Renderer(Protocol):
-    """Renders Envoy's files. `revision` identifies all inputs other than spec and plan."""
+class Objects(Protocol):
+    """Renders a gateway's objects."""
 
-    def revision(self) -> str:
-        """Identify the inputs other than spec and plan."""
-        ...
-
-    def render(self, spec: OffloadSpec, place: Plan) -> Envoy:
-        """Render the files. Takes milliseconds of CPU."""
+    async def objects(self, seen: Snapshot, before: Rendered, spec: OffloadSpec, place: Plan) -> GatewayObjects:
+        """Render the objects as they should be now. Raises ApiError."""
         ...
 
 
@@ -76,21 +71,16 @@ class WorkerState:
     service: ServiceState | None = None
     confirmed: str = ""
     unconfirmed: int = 0
-    rendered: tuple[object, GatewayObjects] | None = None
+    rendered: Rendered = field(default_factory=Rendered)
 
 
 class GatewayPass:
     """Reconciles one model's gateway and Service, as far as currently possible."""
 
-    def __init__(
-        self, server: ApiServer, renderer: Renderer, observer: Observer, *, image: Image, egress: Egress
-    ) -> None:
+    def __init__(self, server: ApiServer, rendering: Objects, observer: Observer) -> None:
         self._server = server
-        self._renderer = renderer
+        self._rendering = rendering
         self._observer = observer
-        self._image = image
-        self._egress = egress
-        self._one_at_a_time = asyncio.Lock()
 
     async def run(self, seen: Snapshot, state: WorkerState) -> float:
         """Do what can be done now; give the seconds until the next pass. Raises ApiError and NameTakenError."""
@@ -114,7 +104,8 @@ class GatewayPass:
             await self._taken(seen, state, decision)
         elif decision is not None and not decision.taken:
             await service_switch.remove_finalizer(self._server, seen.stored)
-        return await self._confirmed(seen, state, spec, decision)
+        again = state.rendered.progress.again
+        return min(await self._confirmed(seen, state, spec, decision), again or LOOK_AGAIN)
 
     async def _without_spec(self, seen: Snapshot, state: WorkerState) -> float:
         """Clean up a deleted model that never had a valid spec; leave one that is not deleted alone."""
@@ -203,27 +194,12 @@ class GatewayPass:
 
     async def _applied(self, seen: Snapshot, state: WorkerState, spec: OffloadSpec, place: Plan) -> None:
         """Apply all objects of the gateway."""
-        gateway = await self._rendered(seen, state, spec, place)
+        gateway = await self._rendering.objects(seen, state.rendered, spec, place)
         wanted = [*gateway.objects, *([gateway.entrance] if desired.has_entrance(spec, seen) else [])]
         for each in wanted:
             await state.applier.ensure(each, desired.find(seen, each.resource, each.name))
         await self._touched(seen, gateway.config)
-
-    async def _rendered(self, seen: Snapshot, state: WorkerState, spec: OffloadSpec, place: Plan) -> GatewayObjects:
-        """Give the gateway's objects, rendering them only if an input changed."""
-        made_of = (spec, place, seen.model.good, self._renderer.revision())
-        if state.rendered is not None and state.rendered[0] == made_of:
-            return state.rendered[1]
-        async with self._one_at_a_time:
-            # Whoever waits for the loop comes between two models, however many are to be rendered.
-            await asyncio.sleep(0)
-            envoy = self._renderer.render(spec, place)
-            notes = last_good.notes(seen.model.good)
-            made = desired.gateway(
-                spec, seen.stored.uid, place, envoy, image=self._image, notes=notes, egress=self._egress
-            )
-        state.rendered = (made_of, made)
-        return made
+        state.problem = state.rendered.progress.problem
 
     async def _touched(self, seen: Snapshot, config: str) -> None:
         """Annotate pods that have an older configuration, so that the kubelet updates their files immediately."""
@@ -254,6 +230,7 @@ class GatewayPass:
         direct = desired.bypass(spec, seen)
         if direct is not None:
             await state.applier.ensure(direct, desired.find(seen, direct.resource, direct.name))
+        state.rendered = Rendered()
         for each in desired.removable(seen):
             await state.applier.delete(each)
         now = asyncio.get_running_loop().time()

@@ -11,7 +11,7 @@ from beamlit_controller.controller.clock import AnchoredClock
 from beamlit_controller.controller.meters import Meters
 from beamlit_controller.controller.ports import Clock
 from beamlit_controller.controller.sensor import Sensor
-from beamlit_controller.envoy import remote_stats
+from beamlit_controller.envoy import config_stats, remote_stats
 from beamlit_controller.envoy.rtds import RtdsServer
 from beamlit_controller.envoy.rtds_access import Tokens
 from beamlit_controller.kubernetes import api_server
@@ -19,7 +19,9 @@ from beamlit_controller.kubernetes.api_server import ApiServer
 from beamlit_controller.kubernetes.discovery import Discovery
 from beamlit_controller.kubernetes.egress import Egress
 from beamlit_controller.kubernetes.endpoints import MetricEndpoints
+from beamlit_controller.kubernetes.gateway_configs import GatewayConfigs
 from beamlit_controller.kubernetes.gateway_probe import Reach
+from beamlit_controller.kubernetes.handover import Configs, Handover
 from beamlit_controller.kubernetes.inventory import ClusterInventory
 from beamlit_controller.kubernetes.last_good import LastGood
 from beamlit_controller.kubernetes.lease import Lease
@@ -29,6 +31,7 @@ from beamlit_controller.kubernetes.orphans import Orphans
 from beamlit_controller.kubernetes.reconcile import GatewayPass
 from beamlit_controller.kubernetes.reconciler import Reconciler
 from beamlit_controller.kubernetes.remotes import GatewayStats, Remotes
+from beamlit_controller.kubernetes.rendering import Rendering
 from beamlit_controller.kubernetes.round_sink import Rounds
 from beamlit_controller.kubernetes.scale import Workloads
 from beamlit_controller.kubernetes.status_writer import StatusWriter
@@ -70,6 +73,7 @@ class Surroundings:
     reach: Reaches
     remotes: Remotes
     meters: Meters
+    configs: Configs
 
 
 async def build(options: ClusterOptions, resources: AsyncExitStack) -> ReplicaParts:
@@ -80,12 +84,14 @@ async def build(options: ClusterOptions, resources: AsyncExitStack) -> ReplicaPa
     meters = Meters(clock)
     path = f"/stats/prometheus?{urlencode({'filter': remote_stats.FILTER})}"
     stats = GatewayStats(path, remote_stats.attempts, remote_stats.traffic, meters.feed)
+    config_path = f"/stats/prometheus?{urlencode({'text_readouts': '', 'filter': config_stats.FILTER})}"
     outside = Surroundings(
         clock=clock,
         meters=meters,
         sensor=await _sensor(options, server, store, resources, meters=meters),
         reach=await resources.enter_async_context(Reach(gateway_files.QUESTION)),
         remotes=await resources.enter_async_context(Remotes(store.models, store.owned, stats, store.changes)),
+        configs=await resources.enter_async_context(GatewayConfigs(config_path, config_stats.read)),
     )
     return compose(options, server, store, outside)
 
@@ -108,7 +114,9 @@ def compose(options: ClusterOptions, server: ApiServer, store: Store, outside: S
         identity=options.identity,
     )
     egress = Egress(options.settings.gateways.denied_networks, options.namespace)
-    passes = GatewayPass(guarded, EnvoyFiles(options, tokens), observer, image=options.image, egress=egress)
+    files = EnvoyFiles(options, tokens)
+    handover = Handover(server, outside.configs, files)
+    passes = GatewayPass(guarded, Rendering(files, handover, image=options.image, egress=egress), observer)
     reconciler = Reconciler(guarded, store, gateway=passes, status=writer)
     return ReplicaParts(
         clock=outside.clock,

@@ -1,11 +1,12 @@
 """What a gateway's Envoy reads in its pod."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 
+from beamlit_controller.core.gateway_config import ConfigInForce, ConfigStep, Files
 from beamlit_controller.core.spec import OffloadSpec
-from beamlit_controller.envoy import config, routes
+from beamlit_controller.envoy import config, config_stats, make_before_break, routes
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.rtds_access import Tokens
 from beamlit_controller.kubernetes import gateway_objects
@@ -41,6 +42,14 @@ class EnvoyFiles:
         given = self._place(spec, place)
         files: Mapping[str, str] = config.files(spec, given)
         return Envoy(files, routes.PROBE_PATH, (routes.PROBE_HEADER, given.node))
+
+    def next_step(self, present: Files, asked: Files, seen: Sequence[ConfigInForce]) -> ConfigStep:
+        """Give the files that follow the present ones, by what the gateway's pods say."""
+        return make_before_break.next_step(present, asked, seen)
+
+    def missing(self, files: Files, seen: ConfigInForce) -> tuple[str, ...]:
+        """Name the files of which a gateway has not this version in force."""
+        return config_stats.missing(files, seen)
 
     def _place(self, spec: OffloadSpec, place: Plan) -> GatewayParams:
         anywhere = "[::]" if place.ipv6 else "0.0.0.0"  # noqa: S104 - a pod's own addresses

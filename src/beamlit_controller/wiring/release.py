@@ -14,8 +14,7 @@ from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
 from beamlit_controller.kubernetes import api_server, paths
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
-from beamlit_controller.kubernetes.egress import Egress
-from beamlit_controller.kubernetes.gateway_objects import Envoy
+from beamlit_controller.kubernetes.desired import GatewayObjects
 from beamlit_controller.kubernetes.gateway_probe import Reach
 from beamlit_controller.kubernetes.last_good import LastGood
 from beamlit_controller.kubernetes.lease import Lease
@@ -23,6 +22,7 @@ from beamlit_controller.kubernetes.observation import Observer
 from beamlit_controller.kubernetes.plan import Plan
 from beamlit_controller.kubernetes.reconcile import GatewayPass
 from beamlit_controller.kubernetes.reconciler import Reconciler
+from beamlit_controller.kubernetes.rendering import Rendered
 from beamlit_controller.kubernetes.snapshot import GatewayState, Snapshot
 from beamlit_controller.kubernetes.status_writer import WrittenStatus
 from beamlit_controller.kubernetes.store import Store
@@ -68,7 +68,7 @@ async def _released(options: ClusterOptions, server: ApiServer) -> None:
     """Treat every model as one that is deleted, until nothing of its gateway is there."""
     store = Store(_anywhere, Changes(), withdrawn=True)
     watches = store.watches(server, options.settings.namespaces)
-    reconciler = _reconciler(options, server, store)
+    reconciler = _reconciler(server, store)
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(watches.run())
         await watches.wait_synced()
@@ -80,9 +80,9 @@ async def _released(options: ClusterOptions, server: ApiServer) -> None:
             task.cancel()
 
 
-def _reconciler(options: ClusterOptions, server: ApiServer, store: Store) -> Reconciler:
+def _reconciler(server: ApiServer, store: Store) -> Reconciler:
     observer = Observer(Reach(gateway_files.QUESTION), AnchoredClock(), lambda _: None)
-    passes = GatewayPass(server, NoFiles(), observer, image=options.image, egress=Egress())
+    passes = GatewayPass(server, NoObjects(), observer)
     return Reconciler(server, store, gateway=passes, status=NoStatus())
 
 
@@ -94,16 +94,14 @@ class NoStatus:
         return last
 
 
-class NoFiles:
+class NoObjects:
     """No gateway is built while everything is given back."""
 
-    def revision(self) -> str:
-        """Give nothing."""
-        return ""
-
-    def render(self, spec: OffloadSpec, place: Plan) -> Envoy:
+    async def objects(self, seen: Snapshot, before: Rendered, spec: OffloadSpec, place: Plan) -> GatewayObjects:
         """Refuse."""
-        raise NotImplementedError(f"{spec.key}: no gateway is built while everything is given back, at {place}")
+        raise NotImplementedError(
+            f"{seen.key}: no gateway is built while everything is given back: {spec}, {place}, {before}"
+        )
 
 
 async def _gone(server: ApiServer, store: Store, key: ModelKey) -> None:

@@ -1,0 +1,141 @@
+"""What the ConfigMap of a gateway holds next: what its pods have in force decides whether a change goes on.
+
+The pods are asked while a change is under way, and once for each pod that has not been asked about the present files.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Final, Protocol
+
+from beamlit_controller.core.gateway_config import UNKNOWN, ConfigInForce, ConfigStep, Files
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing
+from beamlit_controller.kubernetes import desired, fields, gateway_objects, managed_objects
+from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
+from beamlit_controller.kubernetes.gateway_objects import Envoy
+from beamlit_controller.kubernetes.managed_objects import GatewayPod
+from beamlit_controller.kubernetes.paths import CONFIG_MAPS
+from beamlit_controller.kubernetes.snapshot import Snapshot
+
+NOT_FOUND: Final = 404
+MOST_ASKED: Final = 100
+"""Pods of one gateway that are asked at once."""
+SOON, LONGEST = 1.0, 30.0
+REFUSED_AFTER: Final = 15.0
+"""Seconds after which a file that a pod has refused one version of, and does not have in force, counts as refused."""
+LATE_AFTER: Final = 180.0
+"""The same for a file of which it has refused none: a kubelet brings files within two minutes."""
+
+
+class Configs(Protocol):
+    """Who knows what gateway pods have in force."""
+
+    async def of(self, pods: Iterable[GatewayPod]) -> Mapping[str, ConfigInForce]:
+        """Give it by uid, of those that answer."""
+        ...
+
+
+class Steps(Protocol):
+    """What knows Envoy's files."""
+
+    def next_step(self, present: Files, asked: Files, seen: Sequence[ConfigInForce]) -> ConfigStep:
+        """Give the files that follow the present ones."""
+        ...
+
+    def missing(self, files: Files, seen: ConfigInForce) -> tuple[str, ...]:
+        """Name the files of which a gateway has not this version in force."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a change is. `files` are those of the ConfigMap, since `began`; `pods` are those that have them in force."""
+
+    files: Files | None = field(default=None, repr=False)
+    asked: Files | None = field(default=None, repr=False)
+    settled: bool = False
+    began: float = 0.0
+    looks: int = 0
+    pods: frozenset[str] = frozenset()
+    problem: Missing | None = None
+
+    @property
+    def again(self) -> float | None:
+        """Give the seconds until the pods are to be asked again; None if nothing is awaited."""
+        if self.settled and self.looks == 0:
+            return None
+        return min(SOON * 1.5 ** min(self.looks, 20), LONGEST)
+
+
+class Handover:
+    """Takes the next step of a change, by what the pods say."""
+
+    def __init__(self, server: ApiServer, configs: Configs, steps: Steps) -> None:
+        self._server = server
+        self._configs = configs
+        self._steps = steps
+
+    async def next(self, seen: Snapshot, before: Progress, asked: Envoy) -> tuple[Envoy, Progress]:
+        """Give what Envoy is to read now, and how far the change is. Raises ApiError."""
+        after = await self._next(seen, before, asked.files)
+        return replace(asked, files=after.files or asked.files), after
+
+    async def _next(self, seen: Snapshot, before: Progress, asked: Files) -> Progress:
+        pods = [pod for pod in seen.pods if not pod.deleting and pod.ip]
+        if before.settled and before.asked == asked and before.pods >= {pod.uid for pod in pods}:
+            return before
+        present = await self._recalled(seen) if before.files is None else before.files
+        says = await self._configs.of(islice(pods, MOST_ASKED)) if present else {}
+        now = asyncio.get_running_loop().time()
+        # One that can't be asked must not keep all others from what is asked for.
+        patient = before.files is None or now - before.began < LATE_AFTER
+        heard = [pod for pod in pods if pod.ready and (patient or pod.uid in says)]
+        step = self._steps.next_step(present, asked, [says.get(pod.uid, UNKNOWN) for pod in heard])
+        is_new = step.files != before.files
+        missing = {pod: self._steps.missing(step.files, says.get(pod.uid, UNKNOWN)) for pod in pods}
+        began = now if is_new else before.began
+        waits = is_new or any(missing.values())
+        return Progress(
+            files=step.files,
+            asked=asked,
+            settled=step.settled,
+            began=began,
+            looks=0 if not waits and step.settled else 1 if is_new else before.looks + 1,
+            pods=frozenset(pod.uid for pod, files in missing.items() if not files),
+            problem=_problem(missing, says, waited=now - began),
+        )
+
+    async def _recalled(self, seen: Snapshot) -> Files:
+        """Give the files that an earlier leader left in the ConfigMap; what is not ours is none."""
+        name = gateway_objects.gateway_name(seen.key)
+        if desired.find(seen, CONFIG_MAPS, name) is None:
+            return {}
+        try:
+            content = await self._server.get(CONFIG_MAPS.path(seen.key.namespace, name))
+        except ApiError as error:
+            if error.code != NOT_FOUND:
+                raise
+            return {}
+        data = fields.mapping(content.get("data"))
+        is_ours = managed_objects.owner(content) == seen.stored.uid
+        return {name: text for name, text in data.items() if isinstance(text, str)} if is_ours else {}
+
+
+def _problem(
+    missing: Mapping[GatewayPod, Collection[str]], says: Mapping[str, ConfigInForce], *, waited: float
+) -> Missing | None:
+    """Say what a pod that answers has not taken, in as many words as it has for it."""
+    for pod, files in missing.items():
+        refused = [name for name in files if name in says.get(pod.uid, UNKNOWN).refused]
+        if refused and waited >= REFUSED_AFTER:
+            return _not_taken(pod, refused, "Envoy refused it")
+        if files and pod.uid in says and waited >= LATE_AFTER:
+            return _not_taken(pod, files, "it is not there after three minutes")
+    return None
+
+
+def _not_taken(pod: GatewayPod, files: Iterable[str], why: str) -> Missing:
+    message = f"gateway pod {pod.name} has not taken {', '.join(files)}: {why}, and what was in force before stays; its log says more"
+    return Missing(Reason.CONFIG_NOT_TAKEN, message)

@@ -1,0 +1,71 @@
+"""The objects of one gateway with what Envoy is to read now; made anew only when something that they are made of changed."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from beamlit_controller.core.spec import OffloadSpec
+from beamlit_controller.kubernetes import desired, last_good
+from beamlit_controller.kubernetes.desired import GatewayObjects
+from beamlit_controller.kubernetes.egress import Egress
+from beamlit_controller.kubernetes.gateway_objects import Envoy, Image
+from beamlit_controller.kubernetes.handover import Handover, Progress
+from beamlit_controller.kubernetes.plan import Plan
+from beamlit_controller.kubernetes.snapshot import Snapshot
+
+
+class Renderer(Protocol):
+    """What gives Envoy's files. `revision` names all that they are made of beside spec and plan."""
+
+    def revision(self) -> str:
+        """Name what the files are made of beside spec and plan."""
+        ...
+
+    def render(self, spec: OffloadSpec, place: Plan) -> Envoy:
+        """Give the files. Takes milliseconds of CPU."""
+        ...
+
+
+@dataclass(slots=True)
+class Rendered:
+    """What was rendered last for one model, and how far the change to it is."""
+
+    envoy: tuple[object, Envoy] | None = None
+    objects: tuple[object, GatewayObjects] | None = None
+    progress: Progress = field(default_factory=Progress)
+
+
+class Rendering:
+    """Gives gateways' objects, one model at a time."""
+
+    def __init__(self, renderer: Renderer, handover: Handover, *, image: Image, egress: Egress) -> None:
+        self._renderer = renderer
+        self._handover = handover
+        self._image = image
+        self._egress = egress
+        self._one_at_a_time = asyncio.Lock()
+
+    async def objects(self, seen: Snapshot, before: Rendered, spec: OffloadSpec, place: Plan) -> GatewayObjects:
+        """Give the objects as they are to be now. Raises ApiError."""
+        asked = await self._rendered(before, spec, place)
+        envoy, before.progress = await self._handover.next(seen, before.progress, asked)
+        made_of = (spec, place, seen.model.good, envoy)
+        if before.objects is None or before.objects[0] != made_of:
+            notes = last_good.notes(seen.model.good)
+            made = desired.gateway(
+                spec, seen.stored.uid, place, envoy, image=self._image, notes=notes, egress=self._egress
+            )
+            before.objects = (made_of, made)
+        return before.objects[1]
+
+    async def _rendered(self, before: Rendered, spec: OffloadSpec, place: Plan) -> Envoy:
+        """Give what Envoy is to read in the end."""
+        made_of = (spec, place, self._renderer.revision())
+        if before.envoy is not None and before.envoy[0] == made_of:
+            return before.envoy[1]
+        async with self._one_at_a_time:
+            # Whoever waits for the loop comes between two models, however many are to be rendered.
+            await asyncio.sleep(0)
+            envoy = self._renderer.render(spec, place)
+        before.envoy = (made_of, envoy)
+        return envoy
