@@ -37,7 +37,8 @@ class Product:
         now = START + timedelta(seconds=seen.at)
         verdict = _verdict(seen)
         self.last = decision.decide(self._spec, self.last, verdict, now, flow=seen.flow, ready=seen.ready)
-        return Setting(self.last.sent, None if self.last.cap is None else float(self.last.cap))
+        cap, demand = self.last.cap, self.last.demand
+        return Setting(self.last.sent, None if cap is None else float(cap), None if demand is None else float(demand))
 
 
 def plain(seen: Round) -> Setting:

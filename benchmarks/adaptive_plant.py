@@ -6,10 +6,11 @@ of them is seen late. A rule is asked every few seconds for a share and a cap, a
 
 import heapq
 import itertools
+import math
 import random
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from fractions import Fraction
@@ -17,6 +18,8 @@ from fractions import Fraction
 from beamlit_controller.core.flow import Flow
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
+SCALED_TO = 0.8
+"""The demand that the autoscaler keeps, 1 being where offloading begins."""
 TARGET = 2
 """Requests waiting per replica."""
 SLOWER = 1.5
@@ -93,10 +96,11 @@ class Plant:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What is in force at the gateway: the percentage that leaves or may leave, and the cap per replica."""
+    """What is in force at the gateway: the percentage that leaves or may leave, and the cap per replica; and the demand that is published."""
 
     share: int = 0
     cap: float | None = None
+    demand: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +172,6 @@ class _Course:
         self._took: deque[tuple[float, float]] = deque(maxlen=LONGEST_MEMORY)
         self._served = self._sent = self._overflowed = self._peak = 0
         self._began = 0.0
-        self._offered = 0
         self._starting: list[float] = []
         self._wishes: deque[int] = deque(maxlen=20)
         self._scaled = plant.first
@@ -199,7 +202,6 @@ class _Course:
         if rate <= 0:
             return
         self._result.total += 1
-        self._offered += 1
         if self._leaves():
             self._result.remote += 1
             self._sent += 1
@@ -300,15 +302,15 @@ class _Course:
         said = self._rule(Round(at, ratio, until - plant.window, until, flow, self._ready))
         if said.cap != self._setting.cap:
             self._result.changes += 1
-        self._setting = Setting(min(said.share, plant.most), said.cap)
+        self._setting = replace(said, share=min(said.share, plant.most))
         self._result.caps.append(said.cap)
 
     def _scale(self, at: float) -> None:
-        """Follow true demand as the HorizontalPodAutoscaler does: up in two minutes, down after five calm ones."""
-        demand = self._offered / 15 * self._plant.mean / self._plant.slots / 0.8
-        self._offered = 0
+        """Follow the published demand as the HorizontalPodAutoscaler does: up in two minutes, down after five calm ones."""
         have = self._plant.first + len(self._starting)
-        self._wishes.append(max(self._plant.first, min(4 * self._plant.first, -int(-demand // 1))))
+        usage = 1.0 if self._setting.demand is None else self._setting.demand / SCALED_TO
+        wish = math.ceil(self._ready * usage) if abs(usage - 1) > 0.1 else have
+        self._wishes.append(max(self._plant.first, min(4 * self._plant.first, wish)))
         if self._wishes[-1] > have:
             self._starting.extend([at + 120.0] * (self._wishes[-1] - have))
         elif max(self._wishes) < have:

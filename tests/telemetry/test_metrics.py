@@ -1,6 +1,7 @@
 """Our own metrics, read back by the parsers of Prometheus' own library."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,10 +12,11 @@ from prometheus_client.parser import text_string_to_metric_families as text_form
 from beamlit_controller.core import cycle
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
+from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.metric_spec import ExternalMetric, SeriesSelector, Value
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import PodSamples, Signals
-from beamlit_controller.core.spec import Behavior, ModelKey
+from beamlit_controller.core.spec import Behavior, Mode, ModelKey, Overflow
 from beamlit_controller.core.traffic import Counted, Minute
 from beamlit_controller.telemetry.exposition import Exposition
 from beamlit_controller.telemetry.metrics import LONGEST_LABEL, MetricsSink
@@ -88,6 +90,19 @@ async def test_what_is_offloaded_is_added_to_the_value_that_an_autoscaler_sees(
     assert scraped.get("beamlit_metric_value", QUEUE_LABELS) == 8
     assert scraped.get("beamlit_metric_demand", QUEUE_LABELS) == 16
     assert scraped.get("beamlit_demand_ratio", MODEL) == 1.6
+
+
+async def test_demand_under_a_cap_counts_what_was_sent_away(registry: CollectorRegistry, sink: MetricsSink) -> None:
+    """The cap keeps the queue empty, while half of the requests leave: an autoscaler has to see twice what local bears."""
+    adaptive = Behavior(percentage=100, mode=Mode.ADAPTIVE)
+    full = Overflow(max_in_flight_per_replica=4)
+    flow = Flow(NOW - 15 * SECOND, NOW, in_flight=12, most_in_flight=12, served=30, sent=30, overflowed=30)
+    sink.record(one_round(replace(signals(value=0), flow=flow), behavior=adaptive, overflow=full))
+
+    scraped = await scrape(registry)
+
+    assert scraped.get("beamlit_metric_demand", QUEUE_LABELS) == 20
+    assert scraped.get("beamlit_demand_ratio", MODEL) == 2
 
 
 async def test_values_are_in_the_unit_of_their_target(registry: CollectorRegistry, sink: MetricsSink) -> None:

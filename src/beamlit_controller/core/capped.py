@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
 
-from beamlit_controller.core import adaptive, wording
+from beamlit_controller.core import adaptive, demand, wording
 from beamlit_controller.core import learned as state
 from beamlit_controller.core.decided import Decision, Restraint, Timers, moved
 from beamlit_controller.core.flow import Flow
@@ -63,7 +63,9 @@ def _known(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime) -
     behavior, worst = spec.behavior, _worst(verdict.metrics)
     over = verdict.judgement is Judgement.OVER
     over_since = (held.timers.over_since or now) if over else None
-    held = replace(held, timers=replace(held.timers, over_since=over_since), demand=_demand(held.learned, worst))
+    held = replace(
+        held, timers=replace(held.timers, over_since=over_since), demand=demand.under_cap(worst, worst, held.learned)
+    )
     window = behavior.engage.stabilization_window
     if over_since is not None and held.learned.cap is None and now - over_since < window:
         left = wording.seconds(window - (now - over_since))
@@ -87,11 +89,6 @@ def _said(learned: Learned) -> str:
     if learned.cap is None:
         return "nothing limits the requests in flight yet"
     return f"at most {float(learned.cap):.4g} requests in flight per ready replica"
-
-
-def _demand(learned: Learned, worst: Assessed) -> Fraction | None:
-    local = state.remaining(learned, worst.since, worst.until)
-    return worst.ratio / local if local else None
 
 
 def _unknown(held: Decision, behavior: Behavior, verdict: Verdict, now: datetime) -> Decision:

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 
+from beamlit_controller.core.learned import Learned
 from beamlit_controller.core.verdict import Assessed, Unread, Verdict
 
 MEMORY = timedelta(minutes=3)
+LATELY = timedelta(seconds=30)
+"""What the gateways counted in a shorter time says little."""
 LEAST_LOCAL = Fraction(5, 100)
 """With less than this left, a local metric says nothing about demand."""
 
@@ -55,6 +58,24 @@ def of(metric: Assessed | Unread, shares: Sequence[Share]) -> Fraction | None:
         case Assessed():
             local = local_fraction(shares, metric.since, metric.until)
             return metric.ratio / local if local >= LEAST_LOCAL else None
+
+
+def under_cap(metric: Assessed, worst: Assessed | None, learned: Learned) -> Fraction | None:
+    """Give one metric's demand in Adaptive mode, 1 being the target, or None if no gateway told.
+
+    What was sent away counts. The cap holds the worst metric at its target or below, where a queue is empty, so that metric is
+    as high as the cap is full: only that tells how much local could still take.
+    """
+    since = min(metric.since, metric.until - LATELY)
+    seen = [each for each in learned.recent if each.until > since and each.since <= metric.until]
+    served, sent = sum(each.served for each in seen), sum(each.sent for each in seen)
+    if not served:
+        return None
+    ratio = metric.ratio
+    if metric == worst and learned.cap:
+        level = sum((each.in_flight for each in seen), Fraction(0)) / len(seen)
+        ratio = max(ratio, min(level / learned.cap, Fraction(1)))
+    return ratio * (served + sent) / served
 
 
 def remember(shares: Sequence[Share], now: datetime, percentage: int) -> tuple[Share, ...]:

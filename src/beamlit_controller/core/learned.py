@@ -88,13 +88,6 @@ def trusted(learned: Learned) -> Learned:
     return learned if possible and counted and within and len(learned.recent) <= SPANS else NOTHING
 
 
-def remaining(learned: Learned, since: datetime, until: datetime) -> Fraction | None:
-    """Give the part of the requests that local served in a time; None if no gateway told."""
-    spans = [each for each in learned.recent if each.until > since and each.since < until]
-    served, sent = sum(each.served for each in spans), sum(each.sent for each in spans)
-    return Fraction(served, served + sent) if served + sent else None
-
-
 def saw(learned: Learned, flow: Flow, *, ready: int) -> Learned:
     """Add what the gateways saw since the round before; very short times are put together."""
     if flow.until <= flow.since:

@@ -7,6 +7,7 @@ costs next to nothing, and no series can outlive its value: what could not be re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -17,7 +18,7 @@ from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.metric_spec import AverageValue, Utilization, Value
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import PodSamples
-from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.core.spec import Mode, ModelKey
 from beamlit_controller.core.traffic import Minute
 from beamlit_controller.core.verdict import Assessed, Unread
 from beamlit_controller.telemetry import requests
@@ -111,7 +112,9 @@ def _source_errors(cycle: Cycle) -> Iterator[Reason]:
 
 def _shares(models: list[tuple[ModelKey, _ModelMetrics]]) -> Iterator[Metric]:
     percentage = GaugeMetricFamily(
-        "beamlit_offload_percentage", "Percentage of the requests that goes to the remote.", labels=MODEL_LABELS
+        "beamlit_offload_percentage",
+        "Percentage of the requests that goes to the remote; in Adaptive mode the most that may.",
+        labels=MODEL_LABELS,
     )
     highest = GaugeMetricFamily(
         "beamlit_highest_metric_ratio",
@@ -163,10 +166,21 @@ def _metrics(models: list[tuple[ModelKey, _ModelMetrics]]) -> Iterator[Metric]:
                 value.add_metric(row, current)
                 target.add_metric(row, wanted)
                 ratio.add_metric(row, float(metric.ratio))
-                seen = demand.of(metric, cycle.decision.shares)
+                seen = _demand(cycle, metric)
                 if seen is not None:
                     wished.add_metric(row, float(seen) * wanted)
     return iter((value, target, ratio, wished))
+
+
+def _demand(cycle: Cycle, metric: Assessed) -> Fraction | None:
+    """Give what a metric would be with what was sent away, 1 being its target."""
+    decided = cycle.decision
+    match cycle.spec.behavior.mode:
+        case Mode.ADAPTIVE:
+            return demand.under_cap(metric, cycle.verdict.worst, decided.learned)
+        case Mode.FIXED | Mode.PROPORTIONAL:
+            seen = demand.of(metric, decided.shares)
+            return decided.demand if seen is None and metric == cycle.verdict.worst else seen
 
 
 def _figures(metric: Assessed) -> tuple[float, float]:
