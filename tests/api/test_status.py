@@ -12,6 +12,7 @@ from beamlit_controller.api.status_models import LONGEST_MESSAGE, LONGEST_RECORD
 from beamlit_controller.core import cycle as core_cycle
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Change, Decision, begin
+from beamlit_controller.core.learned import InFlightSpan, Learned
 from beamlit_controller.core.metric_spec import (
     AverageValue,
     ContainerResourceMetric,
@@ -55,6 +56,7 @@ def test_tells_whether_how_much_why_and_since_when() -> None:
 
     assert told["observedGeneration"] == 7
     assert told["offloading"] == {
+        "inForce": "50%",
         "percentage": 50,
         "reason": "MetricAboveTarget",
         "message": "queue 20 > 10",
@@ -67,6 +69,39 @@ def test_tells_whether_how_much_why_and_since_when() -> None:
         "message": "queue 20 > 10",
         "observedGeneration": 7,
     }
+
+
+CAPPED = {"percentage": 80, "cap": Fraction(25, 2), "reason": Reason.METRIC_BELOW_TARGET}
+SPAN = InFlightSpan(NOW, NOW + timedelta(seconds=5), Fraction(3), 20, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("recent", "leaves"),
+    [
+        ((), "Unknown"),
+        ((SPAN,), "False"),
+        ((SPAN, replace(SPAN, sent=4, overflowed=4)), "True"),
+        ((replace(SPAN, sent=4),), "False"),
+    ],
+    ids=["nobody told", "nothing left", "requests above the cap left", "requests left for another reason"],
+)
+def test_under_a_cap_only_what_was_above_it_is_called_offloading(recent: tuple[InFlightSpan, ...], leaves: str) -> None:
+    """A cap that is not reached sends nothing away: it is no offloading of 80 %."""
+    told = status.status(cycle(verdict("0.5"), **CAPPED, learned=Learned(cap=Fraction(25, 2), recent=recent)))
+
+    assert told["offloading"]["inForce"] == "cap 12.5"
+    assert (told["conditions"][0]["type"], told["conditions"][0]["status"]) == ("Offloading", leaves)
+
+
+def test_a_cap_of_nothing_sends_the_whole_share_away() -> None:
+    told = status.status(cycle(verdict("0.5"), **{**CAPPED, "cap": Fraction(0), "reason": Reason.OVERRIDDEN}))
+
+    assert told["offloading"]["inForce"] == "80%"
+    assert told["conditions"][0]["status"] == "True"
+
+
+def test_a_dry_run_has_nothing_in_force() -> None:
+    assert status.status(cycle(verdict(2), percentage=50, dry=True))["offloading"]["inForce"] == "dry run"
 
 
 def test_conditions_when_nothing_is_offloaded_and_all_is_read() -> None:

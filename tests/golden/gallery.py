@@ -199,7 +199,7 @@ def _status(last: Cycle) -> dict[str, Json]:
     """Give what a user reads in the status, a condition on a line."""
     told = status.status(last)
     return {
-        "offloading": {"percentage": told["offloading"]["percentage"], "since": told["offloading"]["since"]},
+        "offloading": {each: told["offloading"][each] for each in ("inForce", "percentage", "since")},
         **({"currentMetrics": [_current(each) for each in told["currentMetrics"]]} if told["currentMetrics"] else {}),
         "conditions": {each["type"]: "{status}, {reason}: {message}".format(**each) for each in told["conditions"]},
     }

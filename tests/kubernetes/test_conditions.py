@@ -192,6 +192,7 @@ def test_a_model_whose_service_another_one_has_offloads_nothing_and_has_no_gatew
     given = status(known(gateway=GatewayState(absent=HELD), cycle=None), before, LATER)
 
     assert given["offloading"] == {
+        "inForce": "0%",
         "percentage": 0,
         "reason": "ServiceHeld",
         "message": HELD.message,

@@ -121,9 +121,9 @@ _COLUMNS = (
     ("MODEL", "string", ".status.model", "The model's name.", 0),
     (
         "OFFLOAD",
-        "integer",
-        ".status.offloading.percentage",
-        "The percentage of requests that goes, or in Adaptive mode may go, to the remote.",
+        "string",
+        ".status.offloading.inForce",
+        "The percentage of requests that goes to the remote, or in Adaptive mode the cap above which they go.",
         0,
     ),
     ("REMOTE%", "integer", ".status.requests.remotePercentage", "The percentage that really went there lately.", 0),

@@ -118,6 +118,7 @@ def metric(assessed: Assessed) -> Json:
 
 def _offloading(decision: Decision) -> Json:
     return {
+        "inForce": in_force(decision),
         "percentage": decision.sent,
         **_cap(decision),
         "reason": decision.reason.value,
@@ -135,13 +136,26 @@ def _cap(decision: Decision) -> Json:
 _MOST_IN_FLIGHT = 999_999_999
 
 
+def in_force(decision: Decision) -> str:
+    """Say in a word what is in force: a share of the requests, or a cap above which they leave."""
+    if decision.dry:
+        return "dry run"
+    return f"cap {float(decision.cap):.4g}" if decision.cap else f"{decision.sent}%"
+
+
 def instant(moment: datetime) -> str:
     """Write a time as Kubernetes does: RFC 3339, UTC, whole seconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _offloads(decision: Decision) -> tuple[str, Reason, str]:
-    return "True" if decision.sent else "False", decision.reason, _said(decision)
+    if not decision.sent or not decision.cap:
+        return "True" if decision.sent else "False", decision.reason, _said(decision)
+    # Below a cap nothing leaves: what the gateways saw tells whether anything did.
+    if not decision.learned.recent:
+        return "Unknown", decision.reason, f"{_said(decision)}; no gateway has told yet whether requests leave"
+    leaves = any(each.overflowed for each in decision.learned.recent)
+    return str(leaves), decision.reason, _said(decision) + ("" if leaves else "; none was above it lately")
 
 
 def _said(decision: Decision) -> str:

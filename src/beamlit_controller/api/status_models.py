@@ -16,7 +16,16 @@ IN_FLIGHT: Final = r"^[0-9]{1,9}([.][0-9]{1,3})?$"
 class Offloading(StrictModel):
     """The decision in force."""
 
-    percentage: int = Field(ge=0, le=100, description="The percentage of requests that goes to the remote.")
+    in_force: str = Field(
+        default="",
+        max_length=32,
+        description="What is in force, in a word: a share such as `50%`, or in Adaptive mode a cap of local requests in flight per ready replica, such as `cap 12.5`.",
+    )
+    percentage: int = Field(
+        ge=0,
+        le=100,
+        description="The percentage of requests that goes to the remote; with inFlightPerReplica the most that may.",
+    )
     at_most: int | None = Field(
         default=None,
         ge=0,

@@ -110,7 +110,8 @@ def rank(model: ModelView, now: datetime) -> Rank:
         return Rank.DISABLED
     if any(metric.missing for metric in model.metrics):
         return Rank.BLIND
-    return Rank.OFFLOADING if (model.decision.percentage and not model.dry_run) or left(model) else Rank.LOCAL
+    by_share = model.decision.percentage and not model.decision.cap and not model.dry_run
+    return Rank.OFFLOADING if by_share or left(model) else Rank.LOCAL
 
 
 def left(model: ModelView) -> int:
@@ -156,7 +157,7 @@ def _state(model: ModelView) -> str:
         return "DISABLED"
     if model.dry_run:
         return f"DRY RUN {percentage} %"
-    if percentage:
+    if percentage and not model.decision.cap:
         return f"OFFLOADING {percentage} %"
     return f"LOCAL, {left(model)} % LEFT" if left(model) else "LOCAL"
 

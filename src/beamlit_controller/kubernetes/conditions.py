@@ -124,12 +124,18 @@ def _decided(known: ModelState, before: Mapping[str, Any], now: str) -> Json:
         return {**kept, "currentMetrics": before.get("currentMetrics") or [], "conditions": conditions}
     decided = status.status(known.cycle)
     if known.most < throttle.WHOLE:
-        decided["offloading"] = {**decided["offloading"], "atMost": known.most}
+        decided["offloading"] = _throttled(decided["offloading"], known.most)
     requests = {"requests": status.requests(known.minute, known.cycle)} if known.minute is not None else {}
     return {**decided, **requests, "record": models.record(known.cycle.decision)}
 
 
 _OF_DECISIONS = ("Offloading", "MetricsAvailable", "TriggerReachable")
+
+
+def _throttled(offloading: Mapping[str, Any], most: int) -> Json:
+    """Say what the remote takes while it answers 429: a share above that is not in force."""
+    above = offloading["inForce"] == f"{offloading['percentage']}%" and offloading["percentage"] > most
+    return {**offloading, "atMost": most, **({"inForce": f"{most}%"} if above else {})}
 
 
 def _undated(condition: Mapping[str, Any]) -> Json:
@@ -141,7 +147,7 @@ def _offloads_nothing(known: ModelState, why: Missing, before: Mapping[str, Any]
     last = before.get("offloading") or {}
     same = (last.get("percentage"), last.get("reason")) == (0, why.reason.value)
     since = last["since"] if same and "since" in last else now
-    offloading = {"percentage": 0, "reason": why.reason.value, "message": why.message, "since": since}
+    offloading = {"inForce": "0%", "percentage": 0, "reason": why.reason.value, "message": why.message, "since": since}
     condition = Condition("Offloading", ConditionStatus.FALSE, why.reason, why.message)
     said = [_written(condition, known.model.generation)]
     return {"offloading": offloading, "currentMetrics": [], "conditions": said}

@@ -38,7 +38,7 @@ def between(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Statu
     was, offloading = before.get("offloading") or {}, now.get("offloading") or {}
     percentage = offloading.get("percentage")
     if percentage is not None and percentage != was.get("percentage", 0):
-        note = f"{percentage}% of the requests go to the remote, {was.get('percentage', 0)}% did before: {offloading['message']}"
+        note = f"{_leave(offloading)}, {was.get('percentage', 0)}% did before: {offloading['message']}"
         yield StatusEvent("Offload" if percentage else "Release", offloading["reason"], note)
     known = {each["type"]: (each["status"], each["reason"]) for each in before.get("conditions") or ()}
     for condition in now.get("conditions") or ():
@@ -46,6 +46,14 @@ def between(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Statu
             kind, state = condition["type"], condition["status"]
             bad = (kind in BAD_WHEN_FALSE) == (state == "False")
             yield StatusEvent(kind, condition["reason"], f"{kind} is {state}: {condition['message']}", warning=bad)
+
+
+def _leave(offloading: Mapping[str, Any]) -> str:
+    """Say what goes to the remote: a share, or what a cap leaves no room for."""
+    cap, percentage = offloading.get("inFlightPerReplica", "0"), offloading["percentage"]
+    if cap == "0":
+        return f"{percentage}% of the requests go to the remote"
+    return f"requests beyond {cap} in flight per ready replica go to the remote, at most {percentage}% of all"
 
 
 def content(event: StatusEvent, stored: Stored, *, identity: str, now: datetime) -> Json:

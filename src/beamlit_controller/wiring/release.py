@@ -130,7 +130,13 @@ UNBOUNDED = Settings(gateways=GatewayBounds(images=("*",), replicas=None, resour
 
 
 async def _say_released(server: ApiServer, key: ModelKey) -> None:
-    said = {"percentage": 0, "reason": Reason.RELEASED.value, "message": "the controller was uninstalled"}
+    said = {
+        "inForce": "0%",
+        "percentage": 0,
+        "inFlightPerReplica": None,
+        "reason": Reason.RELEASED.value,
+        "message": "the controller was uninstalled",
+    }
     path = paths.MODEL_DEPLOYMENTS.path(key.namespace, key.name, "status")
     with suppress(ApiError):  # the resource may be on its way out as well
         await server.merge(path, {"status": {"offloading": said, "record": None}})
