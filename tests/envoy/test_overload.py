@@ -13,14 +13,14 @@ LIMITED = (("limits", "memory", "1G"),)
     [
         ((), False, 1024**3),
         ((("requests", "memory", "256Mi"), ("limits", "cpu", "2")), False, 1024**3),
-        (LIMITED, False, 900_000_000),
-        (LIMITED, True, 900_000_000),
+        (LIMITED, False, 800_000_000),
+        (LIMITED, True, 800_000_000),
         # The container has a limit even where the spec has none.
-        ((), True, 512 * 1024**2 * 9 // 10),
-        ((("limits", "cpu", "2"),), True, 512 * 1024**2 * 9 // 10),
+        ((), True, 512 * 1024**2 * 8 // 10),
+        ((("limits", "cpu", "2"),), True, 512 * 1024**2 * 8 // 10),
     ],
 )
-def test_takes_nine_tenths_of_the_limit_that_is_in_force(
+def test_takes_eight_tenths_of_the_limit_that_is_in_force(
     resources: tuple[tuple[str, str, str], ...], *, in_container: bool, heap: int
 ) -> None:
     assert overload.heap(GatewaySpec(resources=resources), in_container=in_container) == heap

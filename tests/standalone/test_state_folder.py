@@ -61,3 +61,27 @@ def test_clearing_keeps_what_is_not_ours(tmp_path: Path) -> None:
         place.clear()
 
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_folder_that_everybody_can_write_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+
+    with pytest.raises(StateError, match="can be written by everybody"), state_folder.locked(tmp_path):
+        pass
+
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode", "safe"),
+    [
+        (1000, 0o700, True),
+        (1000, 0o755, True),
+        (0, 0o2775, True),
+        (1001, 0o700, False),
+        (1000, 0o757, False),
+        (0, 0o1777, False),
+    ],
+)
+def test_state_is_kept_where_no_other_user_can_put_files(owner: int, mode: int, *, safe: bool) -> None:
+    assert (state_folder.unsafe(owner=owner, mode=mode, us=1000) == "") is safe

@@ -1,6 +1,7 @@
 """What a gateway does with clients that ask for too much, and how little of it reaches anybody."""
 
 import asyncio
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,34 @@ async def test_a_client_that_never_ends_its_head_is_let_go(tmp_path: Path) -> No
 
     assert answer.line[1] == "408"
     assert local.connections == 0
+
+
+async def test_stalled_uploads_stay_below_the_memory_limit_and_others_are_served(tmp_path: Path) -> None:
+    limit = 192
+    spec = builders.spec(gateway=GatewaySpec(resources=(("limits", "memory", f"{limit}Mi"),)))
+    async with upstream("local") as local, gateway(spec, tmp_path, local=[local]) as gate, AsyncExitStack() as stack:
+        stalled = [await stack.enter_async_context(client.connect(gate.front)) for _ in range(2 * limit)]
+        for each in stalled:
+            await each.send_head("POST / HTTP/1.1", [("content-length", str(2**20))])
+        for each in stalled:
+            with suppress(ConnectionError):
+                await each.send(b"x" * (2**20 - 1))
+
+        await eventually(lambda: _is_served(gate.front), what="others are served")
+        most = resident(gate.process.pid)
+
+    assert most < limit
+
+
+async def _is_served(front: str) -> bool:
+    try:
+        async with asyncio.timeout(10):
+            return (await client.ask(front)).line[1] == "200"
+    except (ConnectionError, TimeoutError):
+        return False
+
+
+def resident(pid: int) -> int:
+    """Give the most MiB of memory that the process has had."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) // 1024

@@ -1,6 +1,7 @@
 """What arrives at the remote, held against a plain model of the rules: 20,000 requests that are spelled in odd ways."""
 
 import asyncio
+import os
 import random
 import re
 from dataclasses import dataclass, replace
@@ -19,9 +20,10 @@ pytestmark = pytest.mark.system
 
 REQUESTS = 20_000
 CLIENTS = 8
-SEED = 20_260_601
+SEED = int(os.environ.get("FUZZ_SEED", "20260601"))
 
-METHODS = ("POST",) * 9 + ("GET", "PUT", "DELETE", "OPTIONS", "post")
+METHODS = ("POST",) * 12 + ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "post")
+ORIGINS = ("",) * 12 + ("http://model.test", "HTTP://other.test:80", "https://model.test")
 PIECES = (
     *("/",) * 8,
     *(
@@ -61,9 +63,46 @@ PIECES = (
         "-",
         "api",
         "openai",
+        "%23",
+        "%3f",
+        "%3F/",
+        "%09",
+        "%2e",
+        "%u002f",
+        "%c0%af",
+        "%EF",
+        "a" * 3000,
     ),
 )
-CLASSES = ("restricted", "Restricted", "public", "public, restricted", "restrictedly", "", '"restricted"', "\xff")
+NAMES = ("x-data-class",) * 4 + ("X-Data-Class", "X-DATA-CLASS")
+CLASSES = (
+    *("restricted", "Restricted", "public", "public, restricted", "restrictedly", "", '"restricted"', "\xff"),
+    *("restricted;q=1", "a; RESTRICTED", "\trestricted\t", ",restricted,", "unrestricted"),
+)
+SECRETS = (
+    *(
+        "authorization",
+        "Cookie",
+        "X-Api-Key",
+        "x-goog-api-key",
+        "X-Some-Auth-Token",
+        "x-amz-security-token",
+        "helicone-auth",
+    ),
+    *(
+        "x-forwarded-for",
+        "X-Forwarded-User",
+        "x-envoy-original-path",
+        "x-offload-session",
+        "x-http-method-override",
+        "x-original-url",
+    ),
+)
+QUERIES = (
+    *("key=hush", "api_key=hush", "API-KEY=hush", "%61pi_key=hush", "api%5fkey=hush", "a=b&key=hush", "key=a&key=hush"),
+    *("access_token=hush&x=y", "x=1;token=hush", "key[]=hush", "Sig=hush", "x=y", "", "api-version=1&&key=hush"),
+)
+KEPT_HEADERS = ("", "x-data-class", "close, X-Data-Class", "keep-alive")
 KEPT_PATHS = ("/internal", "/v1/private:predict")
 STATEFUL = ("metrics", "files", "batches", "responses/")
 BASES = {"v1", "api", "openai"}
@@ -75,30 +114,40 @@ class Request:
 
     method: str
     path: str
-    classes: tuple[str, ...]
+    classes: tuple[tuple[str, str], ...]
+    secrets: tuple[str, ...] = ()
+    connection: str = ""
 
 
 def requests() -> list[Request]:
     draw = random.Random(SEED)
     made = []
     for _ in range(REQUESTS):
-        path = "/" + "".join(draw.choices(PIECES, k=draw.randint(1, 7)))
-        classes = tuple(draw.choices(CLASSES, k=draw.choice((0, 0, 0, 1, 2))))
-        made.append(Request(draw.choice(METHODS), path, classes))
+        path = draw.choice(ORIGINS) + "/" + "".join(draw.choices(PIECES, k=draw.randint(1, 7)))
+        query = f"?{draw.choice(QUERIES)}" if draw.random() < QUERIED else ""
+        classes = [(draw.choice(NAMES), draw.choice(CLASSES)) for _ in range(draw.choice((0, 0, 0, 1, 2)))]
+        secrets = draw.sample(SECRETS, k=draw.choice((0, 0, 1, 3)))
+        connection = draw.choice(KEPT_HEADERS) if draw.random() < NOMINATED else ""
+        made.append(Request(draw.choice(METHODS), path + query, tuple(classes), tuple(secrets), connection))
     return made
+
+
+QUERIED, NOMINATED = 0.3, 0.1
 
 
 def must_stay(request: Request) -> bool:
     """Tell whether the rules keep the request, as the strictest reader of it would say."""
+    # What `Connection` names is gone before anybody sees it, as HTTP wants it: the documented limit of header rules.
+    seen = () if "x-data-class" in request.connection.lower() else request.classes
     return (
         request.method != "POST"
-        or (bool(request.classes) and _restricted(",".join(request.classes)))
+        or (bool(seen) and _restricted(",".join(value for _, value in seen)))
         or any(map(_is_kept, _readings(request.path)))
     )
 
 
 def _restricted(value: str) -> bool:
-    words = [word.strip().lower() for word in value.split(",")]
+    words = [word.strip().lower() for word in re.split("[,;]", value)]
     return "restricted" in words or '"' in value or "\xff" in value or not any(words)
 
 
@@ -114,9 +163,10 @@ def _is_kept(segments: tuple[str, ...]) -> bool:
 
 def _readings(path: str) -> set[tuple[str, ...]]:
     """Give the path as servers read it: decoded or not, once or twice, parameters taken off before or after dots are resolved."""
-    path = path.partition("?")[0]
+    path = re.sub(r"^[a-z]+://[^/?]*", "", path, flags=re.IGNORECASE).partition("?")[0]
     decoded = [path, unquote(path), unquote(unquote(path))]
-    return {_segments(each, parameters=parameters) for each in decoded for parameters in (True, False)}
+    ends = [end for each in decoded for end in (each, re.split("[?#]", each)[0], each.rstrip(". \t"))]
+    return {_segments(each, parameters=parameters) for each in ends for parameters in (True, False)}
 
 
 def _segments(path: str, *, parameters: bool) -> tuple[str, ...]:
@@ -150,16 +200,21 @@ async def test_nothing_arrives_at_the_remote_that_the_rules_keep(tmp_path: Path)
             for number in (int(request.header("x-number") or -1),)
         }
 
+    private = [request.line for request in remote.requests if "hush" in f"{request.line}{request.headers}"]
     leaked = [request for request in arrived.values() if must_stay(request)]
     plain = {number for number, request in enumerate(made) if _is_plain(request) and not must_stay(request)}
     assert not leaked
+    assert not private
     assert len(plain) > 100
     assert plain <= arrived.keys()
 
 
 def _is_plain(request: Request) -> bool:
     return (
-        request.method == "POST" and re.fullmatch(r"(?:/[a-z0-9]+)+", request.path) is not None and not request.classes
+        request.method == "POST"
+        and re.fullmatch(r"(?:/[a-z0-9]+)+", request.path) is not None
+        and not request.classes
+        and not request.connection
     )
 
 
@@ -170,7 +225,9 @@ async def _send(front: str, made: list[Request], numbers: range) -> None:
         headers = [
             ("x-number", str(number)),
             ("content-length", "0"),
-            *(("x-data-class", each) for each in request.classes),
+            *request.classes,
+            *((name, "hush") for name in request.secrets),
+            *((("connection", request.connection),) if request.connection else ()),
         ]
         try:
             await asker.send_head(f"{request.method} {request.path} HTTP/1.1", headers)

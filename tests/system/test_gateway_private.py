@@ -48,6 +48,15 @@ SECRETS = (
     "x-forwarded-client-cert",
     "X-Some-New-Vendor-Api-Key",
     "signature",
+    "x-litellm-key",
+    "x-rapidapi-key",
+    "X-OpenAI-Key",
+    "x-app-key",
+    "x-consumer-username",
+    "client-ip",
+    "x-remote-addr",
+    "x-original-url",
+    "x-http-method-override",
 )
 HARMLESS = (
     ("anthropic-version", "2023-06-01"),

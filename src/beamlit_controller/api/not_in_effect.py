@@ -55,7 +55,7 @@ PENDING: Final = (
     ),
     Pending(
         "spec.gateway.resources",
-        "the gateway process has no limits of its own, but for a heap of nine tenths of the memory limit",
+        "the gateway process has no limits of its own, but for a heap of eight tenths of the memory limit",
         lambda spec: spec.gateway.resources != _GATEWAY.resources,
     ),
     Pending(

@@ -1,11 +1,21 @@
 """Text from elsewhere made fit to show: it must not steer the terminal, forge a log line or fill the screen."""
 
-_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)}
+# What can't be seen but changes what is seen: it turns text round, joins or hides it.
+_INVISIBLE = (
+    0xAD,
+    0x61C,
+    *range(0x200B, 0x2010),
+    *range(0x2028, 0x202F),
+    *range(0x2060, 0x2070),
+    0xFEFF,
+    *range(0xE0000, 0xE0080),
+)
+_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0), *_INVISIBLE)}
 _CONTROLS_BUT_LINES = {code: said for code, said in _CONTROLS.items() if chr(code) not in "\t\n"}
 
 
 def line(text: str) -> str:
-    r"""Give the text as one line: control characters are written out, as `\n` or `\x1b`."""
+    r"""Give the text as one line: control characters are written out, as `\n`, `\x1b` or `\u202e`."""
     return text.translate(_CONTROLS)
 
 

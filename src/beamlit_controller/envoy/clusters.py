@@ -86,7 +86,7 @@ def remote(backend: RemoteBackend, place: GatewayParams) -> Message:
     """Give the remote: over TLS in what it prefers of HTTP/2 and HTTP/1.1, else in what the client speaks."""
     if backend.scheme is Scheme.HTTP:
         return _remote(routes.REMOTE, backend, place, speaks=upstream.as_the_client())
-    either = upstream.protocols(auto_config={"http_protocol_options": {}, "http2_protocol_options": {}})
+    either = upstream.protocols(auto_config={"http_protocol_options": {}, "http2_protocol_options": upstream.HTTP2})
     return _remote(routes.REMOTE, backend, place, speaks=either)
 
 

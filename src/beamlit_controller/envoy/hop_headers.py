@@ -1,7 +1,7 @@
 """What a client may send that is not the remote's business: its credentials, who it is, and where it comes from."""
 
 from beamlit_controller.core.spec import RemoteBackend
-from beamlit_controller.envoy import lua
+from beamlit_controller.envoy import lua, paths
 from beamlit_controller.envoy.messages import Message, extension
 
 # What is said among proxies, of the client's address, and by a proxy that has authenticated the client.
@@ -19,6 +19,8 @@ OF_PROXIES = (
     "x-pomerium-",
     "x-ssl-client-",
     "ssl-client-",
+    "x-consumer-",
+    "x-credential-",
 )
 PRIVATE = (
     "proxy-authorization",
@@ -37,6 +39,18 @@ PRIVATE = (
     "x-remote-user",
     "x-remote-group",
     "x-webauth-user",
+    "client-ip",
+    "x-originating-ip",
+    "x-remote-ip",
+    "x-remote-addr",
+    "x-endpoint-api-userinfo",
+    # By these, some servers take a request for one with another path or method, which was not looked at.
+    "x-original-url",
+    "x-rewrite-url",
+    "x-original-uri",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
 )
 
 # The client gave them to the local side; the spec may let them pass.
@@ -52,8 +66,10 @@ CREDENTIALS = (
 )
 # By name, whoever invented it: `x-litellm-api-key`, `helicone-auth`, `ocp-apim-subscription-key`, `x-amz-security-token`.
 CREDENTIAL = (
-    "(?i)(?:.*[-_.])?(?:auth|authorization|authentication|token|accesstoken|idtoken|jwt|assertion|secret|password|passwd"
-    "|credentials?|api[-_]?key|(?:access|auth|functions|master|private|sas|secret|subscription|user|virtual)[-_]?key)"
+    "(?:.*[-_.])?(?:auth|authorization|authentication|token|accesstoken|idtoken|jwt|assertion|secret|password|passwd"
+    "|credentials?|[a-z0-9]*api[-_]?key"
+    "|(?:access|anthropic|app|application|auth|client|functions|litellm|llm|master|openai|private|provider|sas|secret|service"
+    "|subscription|tenant|user|virtual)[-_]?key)"
 )
 
 # Compared in lower case without `-` and `_`.
@@ -162,14 +178,15 @@ ORDERS = (
 
 def withheld(remote: RemoteBackend) -> Message:
     """Give the early header mutation that takes away what the remote shall not see, before anything reads it."""
-    forwards = remote.forward_client_authorization
-    names = (*PRIVATE, *(() if forwards else CREDENTIALS), *remote.headers_to_remove)
-    patterns = () if forwards else (_matching({"safe_regex": {"regex": CREDENTIAL}}),)
-    prefixes = (_matching({"prefix": prefix, "ignore_case": True}) for prefix in (*OURS, *OF_PROXIES))
+    # One expression for all of them: each header is looked at once.
+    names = "|".join(map(paths.literal, (*PRIVATE, *remote.headers_to_remove)))
+    prefixes = "|".join(map(paths.literal, (*OURS, *OF_PROXIES)))
+    credentials = "" if remote.forward_client_authorization else f"|{'|'.join(CREDENTIALS)}|{CREDENTIAL}"
+    withheld: Message = {"safe_regex": {"regex": f"(?i)(?:{names}|(?:{prefixes}).*{credentials})"}}
     return extension(
         "envoy.http.early_header_mutation.header_mutation",
         "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        mutations=[*prefixes, *patterns, *({"remove": name.lower()} for name in names)],
+        mutations=[_matching(withheld)],
     )
 
 

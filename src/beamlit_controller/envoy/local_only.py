@@ -90,8 +90,10 @@ def _not(predicate: Message) -> Message:
 
 
 def has(header: str, values: Iterable[str]) -> Message:
-    """Match a header with any of the values among its comma-separated ones, sent once or several times."""
-    return _header(header, rf"(?i)(?:\C*,)?[ \t]*(?:{'|'.join(literal(value) for value in values)})[ \t]*(?:,\C*)?")
+    """Match a header with any of the values among its comma-separated ones, sent once or several times; also behind or before `;`."""
+    return _header(
+        header, rf"(?i)(?:\C*[,;])?[ \t]*(?:{'|'.join(literal(value) for value in values)})[ \t]*(?:[,;]\C*)?"
+    )
 
 
 def _has_only(header: str, values: Iterable[str]) -> Message:

@@ -2,11 +2,11 @@
 
 from beamlit_controller.core import quantity
 from beamlit_controller.core.spec import DEFAULT_MEMORY_LIMIT, GatewaySpec
-from beamlit_controller.envoy.messages import Message, extension
+from beamlit_controller.envoy.messages import Message, extension, typed
 
 DEFAULT_HEAP = 1024**3
-OF_LIMIT = 9
-"""Tenths of a container's memory limit that are Envoy's heap; the rest is code, stacks and buffers of the kernel."""
+OF_LIMIT = 8
+"""Tenths of a container's memory limit that are Envoy's heap; the rest is code, stacks, buffers of the kernel, and what comes before Envoy notices."""
 
 # Far more than a gateway has, far fewer than would starve it.
 MOST_CONNECTIONS = 50_000
@@ -18,10 +18,14 @@ SPARE = 200
 TRACKED_FROM = 16
 
 
+SHORTEST_SILENCE = "15s"
+
+
 def manager(gateway: GatewaySpec, *, in_container: bool, descriptors: int = 0) -> Message:
     """Give the OverloadManager.
 
-    First it gives memory back, then it ends the streams that hold most, keeps no connections, and answers 503.
+    First it gives memory back and waits less for those who are silent, then it ends what holds most or sends more: streams
+    of HTTP/2 by what they hold, connections of HTTP/1 by what they send. Last it answers 503 and takes no connections.
     """
     return {
         "refresh_interval": "0.1s",
@@ -29,11 +33,14 @@ def manager(gateway: GatewaySpec, *, in_container: bool, descriptors: int = 0) -
         "buffer_factory_config": {"minimum_account_to_track_power_of_two": TRACKED_FROM},
         "actions": [
             _above(0.80, "envoy.overload_actions.shrink_heap"),
+            _scaled(0.80, 0.88, "envoy.overload_actions.reduce_timeouts", typed_config=_impatience()),
             _scaled(0.85, 0.95, "envoy.overload_actions.reset_high_memory_stream"),
             _above(0.90, "envoy.overload_actions.disable_http_keepalive"),
             _above(0.95, "envoy.overload_actions.stop_accepting_requests"),
             _above(0.98, "envoy.overload_actions.stop_accepting_connections"),
         ],
+        # Envoy can't end streams of HTTP/1 by what they hold: bodies that are under way end where they send more.
+        "loadshed_points": [_above(0.90, "envoy.load_shed_points.http1_server_abort_dispatch")],
     }
 
 
@@ -70,7 +77,16 @@ def _above(part: float, action: str) -> Message:
     return {"name": action, "triggers": [trigger]}
 
 
-def _scaled(start: float, full: float, action: str) -> Message:
+def _scaled(start: float, full: float, action: str, **config: Message) -> Message:
     """Do more of it the closer the heap comes to `full`."""
     scaled = {"scaling_threshold": start, "saturation_threshold": full}
-    return {"name": action, "triggers": [{"name": "envoy.resource_monitors.fixed_heap", "scaled": scaled}]}
+    return {"name": action, "triggers": [{"name": "envoy.resource_monitors.fixed_heap", "scaled": scaled}], **config}
+
+
+def _impatience() -> Message:
+    """Give how long silence lasts at most when memory is short: what a stalled upload holds comes back."""
+    timers = ("HTTP_DOWNSTREAM_STREAM_IDLE", "HTTP_DOWNSTREAM_CONNECTION_IDLE")
+    return typed(
+        "envoy.config.overload.v3.ScaleTimersOverloadActionConfig",
+        timer_scale_factors=[{"timer": timer, "min_timeout": SHORTEST_SILENCE} for timer in timers],
+    )

@@ -19,8 +19,13 @@ _BETWEEN = rf"(?:{_SLASH}{_PARAMETERS})+"
 
 QUERY = r"(?:\?\C*)?"
 
+# What some servers take off the end of a path: dots, and blanks of any kind.
+_PADDING = r"(?:\.|%2e|%20|%09|%0[a-d]|%a0|%c2%a0)*"
+
 _DOTS = r"(?:\.|%2e){1,2}"
 _EDGE = rf"(?:{_SLASH}|{_PARAMETER})"
+# A query or a fragment begins here for who decodes before splitting.
+_END = rf"(?:{_EDGE}|%3f|%23)"
 AMBIGUOUS = rf"[^?]*(?:{_EDGE}{_DOTS}(?:{_EDGE}[^?]*)?|%25[0-9a-f]{{2}}[^?]*|%c[01][^?]*|%u[^?]*)"
 """Paths that servers read in different ways: a dot segment beside an encoded slash or `;`, or characters encoded twice."""
 
@@ -46,7 +51,7 @@ def exactly(prefix: str) -> str:
     return rf"{''.join(_as_written(each) for each in _pieces(prefix.rstrip('/')))}(?:[/?]\C*)?"
 
 
-_REST = rf"(?:{_EDGE}[^?]*)?"
+_REST = rf"{_PADDING}(?:{_END}[^?]*)?"
 
 
 def _segments(path: str, *, anything: str = "") -> str:

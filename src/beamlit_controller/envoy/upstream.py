@@ -24,6 +24,13 @@ def limits(*, max_requests: int = MANY) -> Message:
 
 UNLIMITED = limits()
 
+HTTP2: Message = {
+    "allow_connect": True,
+    "initial_stream_window_size": 64 * 1024,
+    "initial_connection_window_size": 1024 * 1024,
+}
+"""What a server may send before the client has read it; by default 16 MiB of each stream would wait here."""
+
 
 def protocols(**choice: object) -> Message:
     """Give the typed_extension_protocol_options of one choice, such as `auto_config`."""
@@ -32,9 +39,8 @@ def protocols(**choice: object) -> Message:
 
 def as_the_client(**options: object) -> Message:
     """Speak what the client speaks: HTTP/1.1, or HTTP/2 without TLS as gRPC does."""
-    http2 = {"allow_connect": True}
     return protocols(
-        use_downstream_protocol_config={"http_protocol_options": {}, "http2_protocol_options": http2}, **options
+        use_downstream_protocol_config={"http_protocol_options": {}, "http2_protocol_options": HTTP2}, **options
     )
 
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import fcntl
+import os
 import shutil
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,12 +63,27 @@ def locked(root: Path) -> Iterator[StateFolder]:
     root = root.absolute()
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _refuse_unsafe(root)
         lock = (root / "lock").open("w")
     except OSError as error:
         raise StateError(f"--state-dir: {root} can't be used: {error.strerror or error}") from error
     with lock:
         _lock(lock.fileno(), root)
         yield StateFolder(root)
+
+
+def _refuse_unsafe(root: Path) -> None:
+    about = root.stat()
+    reason = unsafe(owner=about.st_uid, mode=about.st_mode, us=os.geteuid())
+    if reason:
+        raise StateError(f"--state-dir: {root} {reason}; name a folder of your own")
+
+
+def unsafe(*, owner: int, mode: int, us: int) -> str:
+    """Give why a folder is none to keep state in, "" if it is: others could put in place what gateways boot from."""
+    if owner not in (us, 0):
+        return "belongs to another user"
+    return "can be written by everybody" if mode & stat.S_IWOTH else ""
 
 
 def _lock(descriptor: int, root: Path) -> None:
