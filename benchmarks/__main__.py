@@ -17,6 +17,7 @@ from benchmarks import (
     evaluation,
     gateway,
     machine,
+    overflow,
     pods,
     push,
     reaction,
@@ -33,6 +34,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "reconcile": lambda: asyncio.run(reconcile.main()),
     "assess": assess.main,
     "adaptive": adaptive.main,
+    "overflow": overflow.main,
     "decisions": decisions.main,
     "pods": pods.main,
 }

@@ -39,10 +39,11 @@ def main(
     base_port: Annotated[int, Parameter(validator=Number(gte=1024, lte=HIGHEST_BASE))] = DEFAULT_BASE,
     plain: bool = False,
 ) -> None:
-    """Offload a model on this machine by its metrics, and take it back, in about 90 s.
+    """Watch what does not fit on this machine go to a remote, while half of the machine goes away, in about 90 s.
 
     Starts three small model servers (one of them is the remote, behind TLS), a load that rises above what the other two
-    can serve, the controller and its gateway. Exit code 0 means that offloading began and ended and no request failed.
+    can serve, the controller and its gateway. On the way the local servers lose half of their slots. Exit code 0 means
+    that offloading began and ended, that the cap followed, and that no request failed.
 
     Parameters
     ----------
@@ -123,7 +124,12 @@ def _draw(book: Recorder, plan: Plan, output: Path) -> None:
 def _verdict(console: Console, book: Recorder, logs: Path) -> int:
     unmet = outcome.shortcomings(book)
     if not unmet:
-        console.print(Text("Offloading began and ended, and no request failed.", style="bold green"))
+        console.print(
+            Text(
+                "Offloading began and ended, the cap followed what local can do, and no request failed.",
+                style="bold green",
+            )
+        )
         return 0
     for each in unmet:
         console.print(Text(f"Not met: {each}", style="bold red"), soft_wrap=True)

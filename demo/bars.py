@@ -54,27 +54,27 @@ def line(levels: Levels, *, top: float, style: str) -> Text:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Two series, one on the other, with a limit drawn where there is room."""
+    """Two series, one on the other, with a limit for each column drawn where there is room."""
 
     lower: Levels
     upper: Levels
     lower_colour: str
     upper_colour: str
     top: float
-    limit: float
+    limits: Sequence[float]
 
 
 def columns(stack: Stack, rows: int) -> Iterator[Text]:
     """Draw a stack as so many rows of text, the highest first."""
-    limit_row = _steps(stack.limit, stack.top, rows) // STEPS
+    limit_rows = [_steps(limit, stack.top, rows) // STEPS for limit in stack.limits]
     heights = [
         (_steps(lower or 0.0, stack.top, rows), _steps((lower or 0.0) + (upper or 0.0), stack.top, rows))
         for lower, upper in zip(stack.lower, stack.upper, strict=True)
     ]
     for row in reversed(range(rows)):
         cells = (_cell(lower - row * STEPS, both - row * STEPS, stack) for lower, both in heights)
-        empty = (LIMIT if row == limit_row else " ", "dim")
-        yield Text.assemble(*(cell or empty for cell in cells))
+        empty = ((LIMIT if row == limit_row else " ", "dim") for limit_row in limit_rows)
+        yield Text.assemble(*(cell or none for cell, none in zip(cells, empty, strict=True)))
 
 
 def _cell(lower: int, both: int, stack: Stack) -> tuple[str, str | Style] | None:

@@ -5,24 +5,40 @@ from collections import Counter
 from demo.recorder import Recorder, Side
 
 MOST_KINDS = 3
+FOLLOWED = 0.8
+"""Of the cap that was, when half of the slots are gone."""
+STRAY = 0.25
+"""So many of the last requests may not have fitted: they come at random."""
 
 
 def shortcomings(book: Recorder) -> tuple[str, ...]:
-    """Tell what was not met, one sentence each: offloading began, offloading ended, no request failed. Nothing is good."""
-    return (*_began(book), *_ended(book), *_failed(book))
+    """Tell what was not met, one sentence each: it began, the cap followed, it ended, no request failed. Nothing is good."""
+    return (*_began(book), *_followed(book), *_ended(book), *_failed(book))
 
 
 def _began(book: Recorder) -> tuple[str, ...]:
-    if not any(change.after > 0 for change in book.changes):
-        return ("offloading did not begin: the percentage stayed at 0",)
+    if not book.changes:
+        return ("offloading did not begin: no cap was learned",)
     if book.served(Side.REMOTE) == 0:
         return ("offloading began, but the remote answered no request",)
     return ()
 
 
+def _followed(book: Recorder) -> tuple[str, ...]:
+    """Hold the cap at the end against the one from before half of the local slots were gone."""
+    halved = next((begun.at for begun in book.begun if begun.phase.name == "halved"), None)
+    caps = [(change.at, change.after) for change in book.changes if change.after is not None]
+    before = [cap for at, cap in caps if halved is not None and at < halved][-1:]
+    if before and (last := caps[-1][1]) > before[0] * FOLLOWED:
+        return (f"the cap did not follow: {before[0]:.1f} with all local slots, {last:.1f} with half of them",)
+    return ()
+
+
 def _ended(book: Recorder) -> tuple[str, ...]:
-    if book.changes and (left := book.changes[-1].after) > 0:
-        return (f"offloading did not end: the percentage was still {left} when the run was over",)
+    last = [request for request in book.requests if request.phase == "calm-after"]
+    sent = sum(request.side is Side.REMOTE for request in last)
+    if sent > len(last) * STRAY:
+        return (f"offloading did not end: the remote answered {sent} of the last {len(last)} requests",)
     return ()
 
 

@@ -17,7 +17,7 @@ from demo.recorder import SMOOTHED_TICKS, Recorder, Request, Side, smoothed
 LOCAL, REMOTE, LOAD, QUEUE = "#2a78d6", "#eb6834", "#3b3b3a", "#7a4fb5"
 GREY, SHADE, GRID = "#6b6a66", "#fdeadf", "#e4e3df"
 SIZE_INCHES, DOTS_PER_INCH = (11.0, 9.0), 150
-TITLE = "Local first, remote when a metric says so, and back"
+TITLE = "Local full, and only what does not fit leaves"
 SMALL = 8
 """Points, the size of what is written above the picture."""
 WRAPPED = 9
@@ -43,12 +43,12 @@ def draw(book: Recorder, plan: Plan, path: Path) -> None:
     """Write the picture to a file; the ending of its name (`.png`, `.svg`) tells the format."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=SIZE_INCHES, layout="constrained")
-        rates, share, queue, latency = figure.subplots(4, 1, sharex=True, height_ratios=(3, 1.6, 1.6, 3))
+        rates, cap, queue, latency = figure.subplots(4, 1, sharex=True, height_ratios=(3, 1.6, 1.6, 3))
         _rates(rates, book)
-        _share(share, book)
+        _cap(cap, book)
         _queue(queue, book)
         _latency(latency, book.requests)
-        for axes in (rates, share, queue, latency):
+        for axes in (rates, cap, queue, latency):
             _shade(axes, book)
             axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.02), borderaxespad=0, markerscale=2)
         _phases(rates, book)
@@ -61,11 +61,12 @@ def draw(book: Recorder, plan: Plan, path: Path) -> None:
 
 
 def _found(book: Recorder, plan: Plan) -> str:
-    without, offloading = (summary.latencies(requests).first_p95 for requests in summary.same_peak(book, plan))
-    if without is None or offloading is None:
+    without, offloading, halved = (summary.latencies(each).first_p95 for each in summary.same_peak(book, plan))
+    if without is None or offloading is None or halved is None:
         return "no request of the peak was answered"
     span = f"the same {plan.peak_without.seconds:.0f} s of load above capacity"
-    return f"{span}: p95 of the time to first token {without:.2f} s without offloading, {offloading:.2f} s with it"
+    found = f"{without:.2f} s without offloading, {offloading:.2f} s with it, {halved:.2f} s as half of local goes"
+    return f"{span}: p95 of the time to first token {found}"
 
 
 def _rates(axes: Axes, book: Recorder) -> None:
@@ -75,22 +76,22 @@ def _rates(axes: Axes, book: Recorder) -> None:
     labels = "answered locally", "answered by the remote"
     axes.stackplot(at, *sides, labels=labels, colors=(LOCAL, REMOTE), alpha=0.85, linewidth=0)
     axes.plot(at, [tick.came for tick in ticks], color=LOAD, linewidth=1.6, label="load: requests that come")
-    axes.axhline(book.capacity, color=GREY, linestyle=(0, (4, 3)), linewidth=1.2, label="most that local can answer")
-    axes.axvspan(0, 0, color=SHADE, label="while offloading")
+    capacity = [tick.capacity for tick in ticks]
+    axes.step(at, capacity, color=GREY, linestyle=(0, (4, 3)), linewidth=1.2, label="most that local can answer")
+    axes.axvspan(0, 0, color=SHADE, label="half of the local slots gone")
     axes.set_ylabel(f"requests per second\n(mean of {SMOOTHED_TICKS} s)")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(0)
 
 
-def _share(axes: Axes, book: Recorder) -> None:
-    began = [tick.at for tick in book.ticks if tick.state][:1]
-    steps = [*((at, 0) for at in began), *((change.at, change.after) for change in book.changes)]
-    last = [(_end(book), share) for _, share in steps[-1:]]
-    at, shares = [at for at, _ in steps + last], [share for _, share in steps + last]
-    axes.step(at, shares, where="post", color=REMOTE, linewidth=2, label="share for the remote")
-    axes.set_ylabel("percentage (%)")
-    axes.set_ylim(0, 105)
-    axes.yaxis.set_major_locator(MultipleLocator(50))
+def _cap(axes: Axes, book: Recorder) -> None:
+    steps = [(change.at, change.after) for change in book.changes if change.after is not None]
+    last = [(_end(book), cap) for _, cap in steps[-1:]]
+    at, caps = [at for at, _ in steps + last], [cap for _, cap in steps + last]
+    axes.step(at, caps, where="post", color=REMOTE, linewidth=2, label="cap, learned from the queue")
+    axes.set_ylabel("most in flight\nper local server")
+    axes.set_ylim(0)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _queue(axes: Axes, book: Recorder) -> None:
@@ -111,17 +112,16 @@ def _latency(axes: Axes, requests: list[Request]) -> None:
 
 
 def _shade(axes: Axes, book: Recorder) -> None:
-    """Shade the time while requests were offloaded, and mark where each phase began."""
-    for since, until in offloading(book):
+    """Shade the time since half of the local slots were gone, and mark where each phase began."""
+    for since, until in halved(book):
         axes.axvspan(since, until, color=SHADE, zorder=0)
     for begun in book.begun:
         axes.axvline(begun.at, color=GREY, linewidth=0.8, linestyle=":")
 
 
-def offloading(book: Recorder) -> list[tuple[float, float]]:
-    """Give the spans of time while the share was above 0."""
-    until = _untils([change.at for change in book.changes], book)
-    return [(change.at, end) for change, end in zip(book.changes, until, strict=True) if change.after > 0]
+def halved(book: Recorder) -> list[tuple[float, float]]:
+    """Give the time from when half of the local slots were gone until the end, if it came to that."""
+    return [(begun.at, _end(book)) for begun in book.begun if begun.phase.name == "halved"]
 
 
 def _untils(starts: list[float], book: Recorder) -> list[float]:

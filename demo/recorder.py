@@ -80,16 +80,17 @@ class State:
     reason: str
     message: str
     ratio: float | None = None
-    demand: float | None = None
+    cap: float | None = None
+    """How many requests each local server may have in flight; None while nothing limits them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A new percentage, and why."""
+    """A new cap of the requests in flight per local server, and why; None is no cap."""
 
     at: float
-    before: int
-    after: int
+    before: float | None
+    after: float | None
     reason: str
     message: str
 
@@ -109,6 +110,14 @@ class Tick:
     p95: float | None
     state: State | None
     """None while there is no controller."""
+    capacity: float = 0.0
+    """Requests per second that the local servers can answer."""
+
+    @property
+    def sent(self) -> float | None:
+        """Give the part of the answers, in percent, that the remote gave; None where nobody answered."""
+        answered = self.local + self.remote
+        return 100 * self.remote / answered if answered else None
 
 
 @dataclass(slots=True)

@@ -38,7 +38,7 @@ class Lines:
         self._book = book
         self._console = console
         self._phases = 0
-        self._said: tuple[int, str] | None = None
+        self._said: tuple[float | None, str] | None = None
         self._next = 0.0
 
     def show(self, _: float) -> None:
@@ -49,7 +49,7 @@ class Lines:
         if not self._book.ticks:
             return
         tick = self._book.ticks[-1]
-        if tick.state is not None and self._said != (said := (tick.state.percentage, tick.state.reason)):
+        if tick.state is not None and self._said != (said := (tick.state.cap, tick.state.reason)):
             self._said = said
             self._print(tick.at, _decision(tick.state))
         if tick.at >= self._next:
@@ -61,7 +61,8 @@ class Lines:
 
 
 def _decision(state: State) -> str:
-    return f"{state.percentage} % to the remote, {state.reason}: {state.message}"
+    limit = "no cap yet" if state.cap is None else f"at most {state.cap:.1f} in flight per local server"
+    return f"{limit}, {state.reason}: {state.message}"
 
 
 def _figures(tick: Tick) -> str:

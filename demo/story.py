@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import httpx2
 
 from demo import load, ports
+from demo import plan as plans
 from demo.boot import Boot
 from demo.load import Load, Target
 from demo.place import Place
@@ -50,7 +51,7 @@ async def play(stage: Stage) -> None:
             alongside(watch.run(stage.show))
             await _without_offloading(stage, sending)
             await boot.controller()
-            await _with_offloading(stage, sending, watch)
+            await _with_offloading(stage, sending, client)
 
 
 def _watch(stage: Stage, now: Callable[[], float], client: httpx2.AsyncClient) -> Watch:
@@ -67,19 +68,23 @@ async def _without_offloading(stage: Stage, sending: Load) -> None:
     await sending.finish(plan.drain.seconds)
 
 
-async def _with_offloading(stage: Stage, sending: Load, watch: Watch) -> None:
+async def _with_offloading(stage: Stage, sending: Load, client: httpx2.AsyncClient) -> None:
     plan = stage.plan
     gateway = Target((ports.url(stage.ports.gateway),))
     await sending.run(plan.calm_before, gateway, seed=CALM_SEED)
+    await sending.run(plan.rising, gateway, seed=CALM_SEED)
     await sending.run(plan.peak, gateway, seed=PEAK_SEED)
-    async with asyncio.TaskGroup() as group:
-        calm = group.create_task(sending.run(plan.calm_after, gateway, seed=CALM_SEED))
-        released = group.create_task(watch.until(lambda state: state.percentage == 0))
-        await asyncio.wait((calm, released), return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.wait((calm,), timeout=plan.look_back_seconds)
-        calm.cancel()
-        released.cancel()
+    await _halve(stage, client)
+    await sending.run(plan.halved, gateway, seed=PEAK_SEED)
+    await sending.run(plan.calm_after, gateway, seed=CALM_SEED)
     await sending.finish(ANSWER_SECONDS)
+
+
+async def _halve(stage: Stage, client: httpx2.AsyncClient) -> None:
+    """Take half of their slots from the local servers."""
+    for port in stage.ports.local:
+        (await client.put(f"{ports.url(port)}/slots/{plans.FEWER_SLOTS}")).raise_for_status()
+    stage.book.capacity = plans.capacity(plans.FEWER_SLOTS)
 
 
 @asynccontextmanager

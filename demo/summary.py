@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from demo import plan as plans
 from demo.plan import Plan
 from demo.recorder import Change, Phase, Recorder, Request, Side, percentile
 
@@ -29,20 +30,22 @@ class Latencies:
 def tables(book: Recorder, plan: Plan) -> RenderableType:
     """Give the summary."""
     span, load = plan.peak_without.seconds, plan.peak.rate
-    same = f"The same {span:.0f} s of {load:.1f} requests/s, of which the local servers can answer {book.capacity:.1f}"
+    same = (
+        f"The same {span:.0f} s of {load:.1f} requests/s, of which the local servers can answer {plans.capacity():.1f}"
+    )
     return Group(
         Text(same, style="bold"),
         _comparison(book, plan),
         _sides(book),
-        Text("\nChanges of the share", style="bold"),
+        Text("\nHow many requests each local server may have in flight", style="bold"),
         _changes(book.changes),
     )
 
 
-def same_peak(book: Recorder, plan: Plan) -> tuple[tuple[Request, ...], tuple[Request, ...]]:
-    """Give the requests of the peak without offloading, and those of equally many seconds of the peak with it."""
+def same_peak(book: Recorder, plan: Plan) -> tuple[tuple[Request, ...], ...]:
+    """Give the requests of the peak without offloading, of equally many seconds with it, and with half of the slots."""
     span = plan.peak_without.seconds
-    return _first(book, plan.peak_without, span), _first(book, plan.peak, span)
+    return tuple(_first(book, phase, span) for phase in (plan.peak_without, plan.peak, plan.halved))
 
 
 def _first(book: Recorder, phase: Phase, span: float) -> tuple[Request, ...]:
@@ -70,13 +73,13 @@ def latencies(requests: Iterable[Request]) -> Latencies:
 
 
 def _comparison(book: Recorder, plan: Plan) -> Table:
-    without, offloading = (latencies(requests) for requests in same_peak(book, plan))
+    seen = [latencies(requests) for requests in same_peak(book, plan)]
     table = Table()
     table.add_column()
-    table.add_column("without offloading", justify="right")
-    table.add_column("with offloading", justify="right")
+    for title in ("without offloading", "with offloading", "half of the slots gone"):
+        table.add_column(title, justify="right")
     for label, value in ROWS:
-        table.add_row(label, value(without), value(offloading))
+        table.add_row(label, *map(value, seen))
     return table
 
 
@@ -92,12 +95,16 @@ def _sides(book: Recorder) -> Text:
 def _changes(changes: Iterable[Change]) -> Table:
     table = Table()
     table.add_column("at", justify="right")
-    table.add_column("to the remote", justify="right")
+    table.add_column("at most", justify="right")
     table.add_column("why")
     for change in changes:
         why = f"{change.reason}: {change.message}"
-        table.add_row(f"{change.at:.1f} s", f"{change.before} % → {change.after} %", Text(why))
+        table.add_row(f"{change.at:.1f} s", f"{_cap(change.before)} → {_cap(change.after)}", Text(why))
     return table
+
+
+def _cap(cap: float | None) -> str:
+    return "no limit" if cap is None else f"{cap:.1f}"
 
 
 def _seconds(value: float | None) -> str:

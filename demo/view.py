@@ -15,7 +15,7 @@ LOCAL_COLOUR, REMOTE_COLOUR = "dodger_blue1", "dark_orange"
 LABEL_COLUMNS, FIGURE_COLUMNS = 16, 8
 GUTTER = LABEL_COLUMNS + FIGURE_COLUMNS + 1
 MARGIN = 1
-OTHER_ROWS = 17
+OTHER_ROWS = 18
 """What stands above and below the columns."""
 LEAST_ROWS, MOST_ROWS = 3, 24
 WHY_ROWS, LONG_WORD = 3, 12
@@ -46,7 +46,7 @@ def _title(now: float, seconds: float) -> RenderableType:
     grid = Table.grid(expand=True)
     grid.add_column()
     grid.add_column(justify="right")
-    name = Text("Local first, remote when a metric says so, and back", style="bold")
+    name = Text("Local full, and only what does not fit leaves", style="bold")
     grid.add_row(name, Text(f"{now:.0f} s of about {seconds:.0f} s", style="dim"))
     return grid
 
@@ -63,8 +63,9 @@ def _answered(book: Recorder, axis: Axis, rows: int) -> Iterator[Text]:
     local = axis.mean(ticks, lambda tick: tick.local)
     remote = axis.mean(ticks, lambda tick: tick.remote)
     both = tuple(None if lower is None else lower + (upper or 0.0) for lower, upper in zip(local, remote, strict=True))
-    top = bars.highest([both], least=book.capacity * 2)
-    stack = Stack(local, remote, LOCAL_COLOUR, REMOTE_COLOUR, top, book.capacity)
+    limits = [book.capacity if seen is None else seen for seen in axis.mean(ticks, lambda tick: tick.capacity)]
+    top = bars.highest([both], least=max(limits) * 2)
+    stack = Stack(local, remote, LOCAL_COLOUR, REMOTE_COLOUR, top, limits)
     yield _legend(book)
     for row, columns in enumerate(bars.columns(stack, rows)):
         figure = f"{top:.0f}" if row == 0 else "0" if row == rows - 1 else ""
@@ -112,8 +113,8 @@ def _ratio(tick: Tick) -> float | None:
     return tick.state.ratio if tick.state else None
 
 
-def _percentage(tick: Tick) -> float | None:
-    return tick.state.percentage if tick.state else None
+def _cap(tick: Tick) -> float | None:
+    return tick.state.cap if tick.state else None
 
 
 def _waiting(tick: Tick) -> float | None:
@@ -128,7 +129,8 @@ LINES = (
     _Line("load", lambda tick: tick.came, lambda value: f"{value:.1f}/s", "default", _at_least(1)),
     _Line("queue", _waiting, lambda value: f"{value:.0f}", "medium_purple1", _at_least(8)),
     _Line("ratio to target", _ratio, lambda value: f"{value:.2f}", "medium_purple1", _at_least(1)),
-    _Line("to the remote", _percentage, lambda value: f"{value:.0f} %", REMOTE_COLOUR, lambda _: 100),
+    _Line("cap per server", _cap, lambda value: f"{value:.1f}", "gold3", _at_least(8)),
+    _Line("to the remote", lambda tick: tick.sent, lambda value: f"{value:.0f} %", REMOTE_COLOUR, lambda _: 100),
     _Line("1st token p50", lambda tick: tick.p50, lambda value: f"{value:.2f} s", "spring_green3", _at_least(0.5)),
     _Line("1st token p95", lambda tick: tick.p95, lambda value: f"{value:.2f} s", "spring_green3", _at_least(0.5)),
 )
@@ -151,9 +153,8 @@ def _why(book: Recorder, most: int) -> Text:
     state = book.ticks[-1].state if book.ticks else None
     if state is None:
         gone = book.phase is not None and book.phase.offloading
-        return Text(
-            "the controller does not answer; the gateway keeps its share" if gone else NO_CONTROLLER, style="dim"
-        )
-    said = Text.assemble((f"{state.percentage} % to the remote", "bold"), f", {state.reason}: {state.message}")
+        return Text("the controller does not answer; the gateway keeps its cap" if gone else NO_CONTROLLER, style="dim")
+    limit = "no cap yet" if state.cap is None else f"at most {state.cap:.1f} in flight per local server"
+    said = Text.assemble((limit, "bold"), f", {state.reason}: {state.message}")
     said.truncate(most, overflow="ellipsis")
     return said

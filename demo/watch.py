@@ -4,7 +4,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 import httpx2
 from prometheus_client.parser import text_string_to_metric_families
@@ -38,7 +37,6 @@ class Watch:
         self._client = client
         self._controller = controller
         self._servers = servers
-        self._began = datetime.now(UTC) - timedelta(seconds=now())
         self._seen = _Seen(at=now())
         self._state: State | None = None
         self._looked = asyncio.Condition()
@@ -65,19 +63,10 @@ class Watch:
             self._state = None
             return
         decision = model.decision
-        self._state = State(
-            decision.percentage, decision.reason, decision.message, model.verdict.ratio, decision.demand
-        )
-        self._book.changes[:] = [
-            Change(
-                at=(change.at - self._began).total_seconds(),
-                before=change.previous,
-                after=change.percentage,
-                reason=change.reason,
-                message=change.message,
-            )
-            for change in reversed(model.changes)
-        ]
+        self._state = State(decision.percentage, decision.reason, decision.message, model.verdict.ratio, decision.cap)
+        before = self._book.changes[-1].after if self._book.changes else None
+        if decision.cap != before:
+            self._book.changes.append(Change(self._now(), before, decision.cap, decision.reason, decision.message))
 
     async def _model(self) -> ModelView | None:
         try:
@@ -104,6 +93,7 @@ class Watch:
             p50=account.percentile(latencies, 50),
             p95=account.percentile(latencies, 95),
             state=self._state,
+            capacity=self._book.capacity,
         )
         self._book.ticks.append(tick)
 

@@ -58,23 +58,24 @@ def plan() -> Plan:
 
 @pytest.fixture
 def book(plan: Plan) -> Recorder:
-    """A run as it should be: 20 s without the gateway, then 60 s with it, of which 20 to 50 were offloaded."""
+    """A run as it should be: 20 s without the gateway, then 60 s with it, on half of the slots from 45 s on."""
     book = Recorder(capacity=8)
     phases = [
         (plan.calm_without, 0),
         (plan.peak_without, 5),
         (plan.calm_before, 20),
         (plan.peak, 30),
-        (plan.calm_after, 55),
+        (plan.halved, 45),
+        (plan.calm_after, 70),
     ]
     book.begun = [Begun(phase, at) for phase, at in phases]
-    for begun, until in zip(book.begun, (5, 20, 30, 55, 80), strict=True):
+    for begun, until in zip(book.begun, (5, 20, 30, 45, 70, 80), strict=True):
         book.requests += _requests(begun, until)
     book.came = [request.at for request in book.requests]
     book.ticks = [_tick(at) for at in range(1, 81)]
     book.changes = [
-        Change(32, 0, 50, "MetricAboveTarget", "waiting 6 per pod > 4"),
-        Change(70, 50, 0, "MetricBelowTarget", "waiting 0 per pod <= 4"),
+        Change(32, None, 7.5, "MetricAboveTarget", "waiting 6 per pod > 2"),
+        Change(50, 7.5, 3.5, "MetricAboveTarget", "waiting 4 per pod > 2"),
     ]
     return book
 
@@ -82,13 +83,14 @@ def book(plan: Plan) -> Recorder:
 def _requests(begun: Begun, until: float) -> Iterator[Request]:
     """One request in each half second; above capacity without offloading, each waits longer than the one before."""
     for number in range(int((until - begun.at) * 2)):
-        remote = begun.phase.offloading and number % 2 == 1
+        remote = begun.phase.name in ("peak", "halved") and number % 2 == 1
         queued = number * 0.1 if begun.phase.name == "peak-without" else 0.0
         side = Side.REMOTE if remote else Side.LOCAL
         yield Request(begun.phase.name, begun.at + number / 2, side, 0.2 + queued, 1.2 + queued)
 
 
 def _tick(at: float) -> Tick:
-    offloading = 32 <= at < 70
-    state = State(50 if offloading else 0, "MetricAboveTarget" if offloading else "MetricBelowTarget", "why", 1.5)
-    return Tick(at, 12, 6, 6 if offloading else 0, 3, 0.2, 0.5, state if at > 20 else None)
+    offloading, cap = 32 <= at < 70, 3.5 if at >= 50 else 7.5
+    over = State(100, "MetricAboveTarget", "why", 1.5, cap)
+    state = over if offloading else State(0, "MetricBelowTarget", "why", 0.5)
+    return Tick(at, 12, 6, 6 if offloading else 0, 3, 0.2, 0.5, state if at > 20 else None, 4 if at >= 45 else 8)

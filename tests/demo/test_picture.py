@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import pytest
 from demo.plan import Plan
-from demo.recorder import Change, Recorder
+from demo.recorder import Recorder
 
 from demo import picture
 
@@ -29,18 +28,9 @@ def test_draws_a_run_that_was_over_at_once(plan: Plan, tmp_path: Path) -> None:
     assert (tmp_path / "run.png").exists()
 
 
-@pytest.mark.parametrize(
-    ("shares", "spans"),
-    [
-        ([], []),
-        ([(32, 50), (70, 0)], [(32, 70)]),
-        ([(32, 25), (40, 50), (70, 0)], [(32, 40), (40, 70)]),
-        ([(32, 50)], [(32, 80)]),
-    ],
-)
-def test_shades_the_time_while_the_share_was_above_0(
-    book: Recorder, shares: list[tuple[float, int]], spans: list[tuple[float, float]]
-) -> None:
-    book.changes = [Change(at, 0, after, "MetricAboveTarget", "why") for at, after in shares]
+def test_shades_the_time_since_half_of_the_slots_were_gone(book: Recorder) -> None:
+    assert picture.halved(book) == [(45, 80)]
 
-    assert picture.offloading(book) == spans
+
+def test_shades_nothing_where_no_slot_was_taken() -> None:
+    assert picture.halved(Recorder(capacity=8)) == []

@@ -17,11 +17,12 @@ def said(book: Recorder, plan: Plan) -> str:
 
 
 def test_the_peaks_are_compared_over_equally_many_seconds(book: Recorder, plan: Plan) -> None:
-    without, offloading = summary.same_peak(book, plan)
+    without, offloading, halved = summary.same_peak(book, plan)
 
     assert {request.phase for request in without} == {plan.peak_without.name}
     assert {request.phase for request in offloading} == {plan.peak.name}
-    assert len(without) == len(offloading) == plan.peak_without.seconds * 2
+    assert {request.phase for request in halved} == {plan.halved.name}
+    assert len(without) == len(offloading) == len(halved) == plan.peak_without.seconds * 2
     assert max(request.at for request in offloading) < 30 + plan.peak_without.seconds
 
 
@@ -54,13 +55,13 @@ def test_the_tables_say_latencies_side_by_side_and_each_change_with_its_time(boo
     lines = said(book, plan).splitlines()
 
     (p95,) = [line for line in lines if "first token, p95" in line]
-    assert p95.split("│")[2:4] == ["             3.00 s ", "          0.20 s "]
-    assert any("32.0 s" in line and "0 % → 50 %" in line and "waiting 6 per pod > 4" in line for line in lines)
-    assert any("70.0 s" in line and "50 % → 0 %" in line for line in lines)
+    assert [each.strip() for each in p95.split("│")[2:5]] == ["2.80 s", "0.20 s", "0.20 s"]
+    assert any("32.0 s" in line and "no limit → 7.5" in line and "waiting 6 per pod > 2" in line for line in lines)
+    assert any("50.0 s" in line and "7.5 → 3.5" in line for line in lines)
 
 
 def test_requests_are_counted_by_side_only_where_there_was_a_choice(book: Recorder, plan: Plan) -> None:
-    assert "120 requests, 60 answered locally, 60 by the remote, 0 failed" in " ".join(said(book, plan).split())
+    assert "120 requests, 80 answered locally, 40 by the remote, 0 failed" in " ".join(said(book, plan).split())
 
 
 def test_a_run_that_was_over_at_once_has_tables_too(plan: Plan) -> None:

@@ -80,7 +80,8 @@ def pieces(content: dict[str, Any], given: Settings) -> tuple[object, ...]:
     """Try a piece of YAML as fields of a spec, of its offloadingConfig, or of somebody else's object."""
     keys = set(content)
     if keys <= set(Spec.fields()):
-        return manifests.parse(around(content), settings=given).problems
+        config = REMOTE | content.get("offloadingConfig", {})
+        return manifests.parse(around(content | {"offloadingConfig": config}), settings=given).problems
     if keys <= set(OffloadingConfig.fields()):
         return manifests.parse(around({"offloadingConfig": REMOTE | content}), settings=given).problems
     return tuple(foreign(content))

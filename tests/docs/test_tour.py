@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from beamlit_controller.api import manifests
+from beamlit_controller.api.settings import Settings
+from beamlit_controller.core.spec import Mode
 from docs import pages
 from docs.pages import ROOT
 from fakes import client
@@ -15,6 +18,19 @@ from fakes.model_server import model_server
 from waiting import eventually
 
 README = ROOT / "README.md"
+USERS_EXAMPLE = """\
+offloadingConfig:
+    behavior:
+      percentage: 50
+    metrics:
+      - type: Resource
+        resource:
+          name: cpu
+          target:
+            type: Utilization
+            averageUtilization: 50
+"""
+"""Word for word as the first users have it."""
 
 
 def block(beginning: str) -> str:
@@ -45,6 +61,18 @@ async def test_check_finds_the_manifest_and_the_settings_of_the_tour_valid(tmp_p
     code, said = await run(command("check"), tmp_path)
 
     assert (code, said) == (0, "manifests/llama.yaml: valid\n")
+
+
+async def test_the_tour_begins_with_adaptive_and_has_the_percentage_example_as_users_know_it() -> None:
+    (first,) = manifests.parse(block("apiVersion"), settings=Settings()).specs
+    around = yaml.safe_load(block("apiVersion"))
+    del around["spec"]["offloadingConfig"]["preset"]
+    around["spec"]["offloadingConfig"] |= yaml.safe_load(block("offloadingConfig"))["offloadingConfig"]
+    (second,) = manifests.parse(yaml.safe_dump(around), settings=Settings()).specs
+
+    assert (first.behavior.mode, first.behavior.percentage) == (Mode.ADAPTIVE, 100)
+    assert (second.behavior.mode, second.behavior.percentage) == (Mode.FIXED, 50)
+    assert block("offloadingConfig") == USERS_EXAMPLE
 
 
 async def test_settings_for_a_cluster_are_values_of_the_chart() -> None:

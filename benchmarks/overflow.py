@@ -1,0 +1,130 @@
+"""Twice the load that local can bear, and half of local gone on the way: who keeps local full and nobody waiting.
+
+Model servers with few slots and a queue, a remote that has room for all, and the same requests at the same moments before
+each setup: first a low load, then more than local can do, then the same with half of its slots.
+"""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from demo.recorder import Phase
+
+from benchmarks import machine, overflow_servers
+from benchmarks.overflow_load import TOKENS, Outcome, play
+from benchmarks.overflow_servers import Servers
+from benchmarks.overflow_setups import SETUPS, NotInstalledError, Setup
+
+ROUNDS = int(os.environ.get("OVERFLOW_ROUNDS", "1"))
+LOW, HIGH = 0.5, 1.6
+LOW_SECONDS, HIGH_SECONDS, HALVED_SECONDS = 6, 32, 32
+PATIENCE_SECONDS = 20
+HEAD = (
+    *("", "errors", "unanswered", "p50 s", "p95 s", "p99 s", "locally"),
+    *("p95 s, halved", "locally, halved", "CPU ms/request", "lines"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One run of a setup: what became of its requests, what local generated of it, and what the setup cost."""
+
+    outcomes: tuple[Outcome, ...]
+    local_tokens: tuple[float, float]
+    """Before the slots were halved, and after."""
+    cpu: float
+    lines: int
+
+
+def main() -> None:
+    """Run all setups in turn, as many rounds as asked for, every other one in reverse order."""
+    runs: dict[str, list[Measured]] = {name: [] for name in SETUPS}
+    skipped: dict[str, str] = {}
+    for number in range(ROUNDS):
+        for name, setup in list(SETUPS.items())[:: -1 if number % 2 else 1]:
+            if name in skipped:
+                continue
+            try:
+                runs[name].append(asyncio.run(_measured(setup, seed=number)))
+            except NotInstalledError as error:
+                skipped[name] = str(error)
+                print(f"{name}: skipped, as {error}", flush=True)
+    _print(runs)
+
+
+async def _measured(setup: Setup, *, seed: int) -> Measured:
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as text:
+        folder = Path(text)
+        own = folder / "setup"
+        own.mkdir()
+        async with overflow_servers.demo(folder) as servers, setup(servers, own) as running:
+            marks = _Marks(servers)
+            used = running.cpu()
+            outcomes = await play(running.target, marks.phases(), seed=seed * 10, patience=PATIENCE_SECONDS)
+            return Measured(outcomes, await marks.tokens(), running.cpu() - used, running.lines)
+
+
+class _Marks:
+    """The course of a run, and how much local had generated at its turns."""
+
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+        self._seen: list[float] = []
+
+    def phases(self) -> Sequence[tuple[Phase, object]]:
+        capacity = overflow_servers.per_second(TOKENS)
+        return (
+            (Phase("low", "low", LOW * capacity, LOW_SECONDS, offloading=True), self._mark),
+            (Phase("high", "high", HIGH * capacity, HIGH_SECONDS, offloading=True), self._nothing),
+            (Phase("halved", "halved", HIGH * capacity, HALVED_SECONDS, offloading=True), self._halve),
+        )
+
+    async def tokens(self) -> tuple[float, float]:
+        began, halved, ended = *self._seen, await self._servers.generated()
+        return halved - began, ended - halved
+
+    async def _mark(self) -> None:
+        self._seen.append(await self._servers.generated())
+
+    async def _nothing(self) -> None:
+        """Go on."""
+
+    async def _halve(self) -> None:
+        await self._mark()
+        await self._servers.resize(self._servers.slots // 2)
+
+
+def _print(runs: dict[str, list[Measured]]) -> None:
+    capacity = overflow_servers.per_second(TOKENS)
+    title = (
+        f"Overflow: {HIGH:g} times what local can answer ({capacity:.1f} requests/s) for {HIGH_SECONDS} s, then "
+        f"{HALVED_SECONDS} s more with half of its slots (time to first token; {ROUNDS} rounds together)"
+    )
+    machine.table(title, HEAD, (tuple(_row(name, measured)) for name, measured in runs.items() if measured))
+    print("A request that was unanswered at the end counts with the time that it had waited.", flush=True)
+
+
+def _row(name: str, runs: list[Measured]) -> Iterator[str]:
+    outcomes = [outcome for run in runs for outcome in run.outcomes]
+    halved = [outcome for outcome in outcomes if outcome.at >= LOW_SECONDS + HIGH_SECONDS]
+    yield name
+    yield str(sum(1 for outcome in outcomes if outcome.failure))
+    yield str(sum(1 for outcome in outcomes if not outcome.answered and not outcome.failure))
+    for share in (0.5, 0.95, 0.99):
+        yield f"{_quantile(outcomes, share):.2f}"
+    yield _locally(sum(sum(run.local_tokens) for run in runs), outcomes)
+    yield f"{_quantile(halved, 0.95):.2f}"
+    yield _locally(sum(run.local_tokens[1] for run in runs), halved)
+    yield f"{1000 * sum(run.cpu for run in runs) / len(outcomes):.1f}" if runs[0].lines else "-"
+    yield str(runs[0].lines)
+
+
+def _quantile(outcomes: Sequence[Outcome], share: float) -> float:
+    return machine.quantile([outcome.first_token for outcome in outcomes if not outcome.failure], share)
+
+
+def _locally(tokens: float, outcomes: Sequence[Outcome]) -> str:
+    return f"{tokens / (TOKENS * len(outcomes)):.0%}"

@@ -1,0 +1,94 @@
+"""The model servers of the `overflow` benchmark: the demo's, whose slots are halved on the way, and llama.cpp's own if it is there."""
+
+import ssl
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+from demo.certificates import Files
+from demo.engine import Capacity
+from demo.plan import LOCAL, REMOTE
+from prometheus_client.parser import text_string_to_metric_families
+
+from benchmarks import machine
+from demo import certificates
+
+ROOT = Path(__file__).parents[1]
+MODEL = "llama"
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """What a setup stands before: two local servers and a remote behind TLS."""
+
+    local: tuple[int, ...]
+    remote: int
+    tls: Files
+    slots: int
+    queue: str
+    """The metric of requests that wait."""
+    tokens: str
+    """The metric of tokens that were generated."""
+
+    async def resize(self, slots: int) -> None:
+        """Give each local server so many slots."""
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            for port in self.local:
+                (await client.put(f"http://127.0.0.1:{port}/slots/{slots}")).raise_for_status()
+
+    async def generated(self) -> float:
+        """Give the tokens that the local servers have generated."""
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            pages = [await client.get(f"http://127.0.0.1:{port}/metrics") for port in self.local]
+        return sum(
+            sample.value
+            for page in pages
+            for family in text_string_to_metric_families(page.text)
+            for sample in family.samples
+            if sample.name == self.tokens
+        )
+
+
+def per_second(tokens: int) -> float:
+    """Give the requests per second that the local servers can answer."""
+    return 2 * LOCAL.slots / (LOCAL.prefill_seconds + (tokens - 1) / LOCAL.tokens_per_second)
+
+
+@asynccontextmanager
+async def demo(folder: Path) -> AsyncIterator[Servers]:
+    """Run the demo's servers."""
+    tls = certificates.make(folder / "tls")
+    local, remote = (machine.free_port(), machine.free_port()), machine.free_port()
+    secure = ("--certificate", str(tls.certificate), "--key", str(tls.key))
+    async with AsyncExitStack() as stack:
+        for port, capacity, more in (*((port, LOCAL, ()) for port in local), (remote, REMOTE, secure)):
+            words = (*_server(port, capacity), *more)
+            await stack.enter_async_context(machine.running(*words, log=folder / f"server-{port}", cwd=ROOT))
+        for port in (*local, remote):
+            await machine.listening(port)
+        await _answers(remote, tls)
+        yield Servers(local, remote, tls, LOCAL.slots, "vllm:num_requests_waiting", "vllm:generation_tokens_total")
+
+
+def _server(port: int, capacity: Capacity) -> tuple[str, ...]:
+    return (
+        *(sys.executable, "-m", "demo.server", "--model", MODEL, "--port", str(port)),
+        *("--slots", str(capacity.slots), "--tokens-per-second", str(capacity.tokens_per_second)),
+        *("--prefill-seconds", str(capacity.prefill_seconds)),
+    )
+
+
+async def _answers(port: int, tls: Files) -> None:
+    trust = ssl.create_default_context(cafile=tls.ca)
+    async with httpx2.AsyncClient(trust_env=False, verify=trust) as client:
+
+        async def up() -> bool:
+            try:
+                return (await client.get(f"https://localhost:{port}/health")).is_success
+            except httpx2.HTTPError:
+                return False
+
+        await machine.until(up, what="the remote answers")
