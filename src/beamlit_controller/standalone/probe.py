@@ -18,9 +18,9 @@ from beamlit_controller.standalone.gateway_template import BOOTSTRAP, GatewayTem
 
 log = structlog.get_logger()
 
-PERIOD = 2.0
+PERIOD = 0.5
 BOOT_PERIOD = 0.1
-LOOK_EVERY = 5
+LOOK_EVERY = 20
 """Probes from one whole look at a gateway that is well to the next; in between only its remote is asked for."""
 BOOT = 10.0
 """Seconds that Envoy may take until it answers; silence after that is a fault."""
