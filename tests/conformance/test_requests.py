@@ -44,7 +44,9 @@ async def answering(case: Case, metric: Any) -> AsyncIterator[tuple[http.Server,
         await answers.get(request.target, http.json({"message": "not recorded"}, status=404))(request, writer)
 
     async with http.serve(respond) as server:
-        config = KubeConfig.from_one(cluster=Cluster(server=f"http://{server.address}"), user=User()).get()
+        config = KubeConfig.from_one(
+            cluster=Cluster(server=f"http://{server.address}", insecure=True), user=User()
+        ).get()
         async with ApiServer(config) as client:
             yield server, client
 

@@ -102,7 +102,8 @@ def owned(content: Json, of: Shape | None = None) -> frozenset[Path]:
 
 def changed(before: Json, after: Json) -> frozenset[Path]:
     """Give the paths of the fields that are new or different."""
-    return frozenset(path for path in owned(after) if at(after, path) != at(before, path))
+    touched = {f"f:{name}": each for name, each in after.items() if before.get(name, MISSING) != each}
+    return frozenset(path for path in owned(after) if path[0] in touched and at(after, path) != at(before, path))
 
 
 def at(content: Json, path: Path) -> Any:  # noqa: ANN401 - any value

@@ -73,7 +73,7 @@ class FakeApiServer:
         config = KubeConfig.from_dict(_NOWHERE).get()
         assert config is not None
         server = ApiServer(config)
-        server._client = httpx2.AsyncClient(transport=_Transport(self, client), base_url=_HERE)  # noqa: SLF001 - takes no transport
+        server._client = httpx2.AsyncClient(transport=_Transport(self, client), base_url=_HERE, verify=False)  # noqa: SLF001 - takes no transport
         return server
 
     def act(self, manager: str, verb: str, path: str, body: Any = None, **query: str) -> Json:  # noqa: ANN401 - JSON
@@ -238,7 +238,7 @@ class _Lines(httpx2.AsyncByteStream):
 
 _HERE = "http://api.invalid"
 _NOWHERE = {
-    "clusters": [{"name": "c", "cluster": {"server": _HERE}}],
+    "clusters": [{"name": "c", "cluster": {"server": _HERE, "insecure-skip-tls-verify": True}}],
     "users": [{"name": "u", "user": {"token": "t"}}],
     "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": "default"}}],
     "current-context": "x",

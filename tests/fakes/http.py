@@ -5,9 +5,11 @@ exchanged at any time. Whatever it does ends with the `async with`.
 """
 
 import asyncio
+import functools
 import gzip
 import json as jsons
 import ssl
+import struct
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -229,9 +231,12 @@ def huge(size: int, **headers: str) -> Respond:
 
 def bomb(size: int) -> Respond:
     """Answer with a small gzipped body that unpacks to `size` blanks."""
-    packer = zlib.compressobj(9, wbits=31)
-    block = b" " * (1024 * 1024)
-    packed = b"".join(packer.compress(block) for _ in range(size // len(block))) + packer.flush()
+    packer, block = zlib.compressobj(9, wbits=31), b" " * (1024 * 1024)
+    first = packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)
+    again = packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)  # this may be repeated: it looks back at nothing
+    number = size // len(block)
+    checksum = functools.reduce(lambda sum_, _: zlib.crc32(block, sum_), range(number), 0)
+    packed = first + again * (number - 1) + packer.flush()[:-8] + struct.pack("<II", checksum, number * len(block))
     return page(packed, content_encoding="gzip")
 
 

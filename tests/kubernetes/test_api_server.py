@@ -23,7 +23,9 @@ from fakes import http
 @asynccontextmanager
 async def connected(respond: http.Respond) -> AsyncIterator[tuple[ApiServer, Any]]:
     async with http.serve(respond) as server:
-        config = KubeConfig.from_one(cluster=Cluster(server=f"http://{server.address}"), user=User()).get()
+        config = KubeConfig.from_one(
+            cluster=Cluster(server=f"http://{server.address}", insecure=True), user=User()
+        ).get()
         assert config is not None
         async with ApiServer(config, timeout=5) as client:
             yield client, server

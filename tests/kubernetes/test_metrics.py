@@ -106,7 +106,9 @@ async def connected(answers: Answers, *, within: float = PATIENT) -> AsyncIterat
         )
 
     async with http.serve(respond) as server:
-        config = KubeConfig.from_one(cluster=Cluster(server=f"http://{server.address}"), user=User()).get()
+        config = KubeConfig.from_one(
+            cluster=Cluster(server=f"http://{server.address}", insecure=True), user=User()
+        ).get()
         async with ApiServer(config, timeout=within) as client:
             yield server, client
 
