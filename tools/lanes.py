@@ -1,6 +1,8 @@
 """Run the lanes of `make check`, `make test` or `make coverage`, each to its end whatever became of the others, and sum them up.
 
 A lane is a list of commands. A test run counts its tests, by the report that pytest writes; any other command counts as one.
+Lanes of one phase run at the same time, phases one after another. What a lane prints goes to a file, to be followed, and is
+printed when the lane has ended.
 
 `python -m tools.lanes check|test|coverage [SELECTION …]` passes the selection to every pytest.
 """
@@ -10,9 +12,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from typing import IO
 from xml.etree import ElementTree as ET
 
 from tools import pythons
@@ -25,10 +28,14 @@ NO_TESTS = 5
 
 SLOWEST = ("--durations=25", "--durations-min=5")
 """What to look at when the tests get slow."""
-PARALLEL = ("-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder", *SLOWEST)
+CORES = 2
+"""What the durations in the README are for."""
 FAST = "not cluster and not node and not long"
 PURE = f"{FAST} and not system"
 BRIEF = ("env", "HYPOTHESIS_PROFILE=brief")
+YIELDING = ("nice", "-n", "5")
+"""For what computes beside tests that mostly wait."""
+OUTPUT = ROOT / ".lanes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,9 @@ class Lane:
     tests: Command = ()
     before: Command = ()
     absent: str = ""
+
+
+Phase = tuple[Lane, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,32 +85,41 @@ class Outcome:
 
 def main(which: str, selection: Sequence[str]) -> int:
     """Run the lanes, print the summary and give the exit code."""
-    lanes = tuple(LANES[which]())
-    outcomes = [run(lane, selection) for lane in lanes]
-    print("\n" + "\n".join(summary(outcomes)), flush=True)  # noqa: T201 - what it is for
+    began = time.monotonic()
+    outcomes = [outcome for phase in LANES[which]() for outcome in together(phase, selection, OUTPUT)]
+    print("\n" + "\n".join(summary(outcomes, time.monotonic() - began)), flush=True)  # noqa: T201 - what it is for
     return exit_code(outcomes)
 
 
-def checks() -> Iterator[Lane]:
+def checks() -> Iterator[Phase]:
     """Give what runs no other program, on each Python, with few examples of a property."""
-    yield lint()
-    yield Lane(f"tests on Python {HERE}", tests=(sys.executable, *PARALLEL, "-m", PURE), before=BRIEF)
-    yield from on_other_pythons()
+    yield lint(), Lane(f"tests on Python {HERE}", tests=(sys.executable, *parallel(CORES), "-m", PURE), before=BRIEF)
+    yield tuple(on_other_pythons())
 
 
-def everything() -> Iterator[Lane]:
-    """Give what runs every test on this Python; `checks` has the other Pythons."""
-    yield lint()
-    yield Lane("what tests run on", (("make", "--silent", "packages"), ("make", "--silent", "assets")))
-    yield Lane(f"tests on Python {HERE}", tests=(sys.executable, *PARALLEL, "-m", "not alone"))
-    yield Lane("tests with nothing beside them", tests=(sys.executable, *SLOWEST, "-m", "alone"))
+def everything() -> Iterator[Phase]:
+    """Give what runs every test on this Python; `checks` has the other Pythons.
+
+    The tests on the node wait for most of the time, so the others run beside them.
+    """
+    yield lint(), Lane("what tests run on", (("make", "--silent", "packages"), ("make", "--silent", "assets")))
+    yield (
+        Lane(f"tests on Python {HERE}", tests=(sys.executable, *parallel(CORES), "-m", "not alone"), before=YIELDING),
+        Lane("tests on the node", tests=(sys.executable, *SLOWEST, "-m", "alone")),
+    )
 
 
-def coverage() -> Iterator[Lane]:
+def coverage() -> Iterator[Phase]:
     """Give what tells which lines no test runs that takes neither root nor Go."""
     cover = ("--cov", "--cov-report=")
-    yield Lane("tests with coverage", tests=(sys.executable, *PARALLEL, "-m", FAST, *cover))
-    yield Lane("coverage", ((sys.executable, "-m", "coverage", "report"),))
+    yield (Lane("tests with coverage", tests=(sys.executable, *parallel(CORES), "-m", FAST, *cover)),)
+    yield (Lane("coverage", ((sys.executable, "-m", "coverage", "report"),)),)
+
+
+def parallel(processes: int) -> Command:
+    """Give the options for tests in this many processes; one is pytest itself, which collects only once then."""
+    number = str(processes if processes > 1 else 0)
+    return "-n", number, "--dist", "loadgroup", "--no-loadscope-reorder", *SLOWEST
 
 
 def lint() -> Lane:
@@ -112,42 +131,63 @@ def lint() -> Lane:
 
 def on_other_pythons() -> Iterator[Lane]:
     """Give the tests that run no other program, on each further Python that is supported."""
-    for version in pythons.supported((ROOT / "pyproject.toml").read_text(encoding="utf-8")):
-        if version != HERE:
-            yield _on(version)
+    versions = pythons.supported((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    found = {version: pythons.find(version) for version in versions if version != HERE}
+    present = sum(interpreter is not None for interpreter in found.values())
+    for version, interpreter in found.items():
+        yield _on(version, interpreter, CORES // max(present, 1))
 
 
-def _on(version: str) -> Lane:
-    name, interpreter = f"tests on Python {version}, without other programs", pythons.find(version)
+def _on(version: str, interpreter: Path | None, processes: int) -> Lane:
+    name = f"tests on Python {version}"
     if interpreter is None:
         return Lane(name, absent=f"there is no Python {version} here")
     python = str(pythons.environment(version))
-    return Lane(name, tuple(pythons.made(version, interpreter)), (python, *PARALLEL, "-m", PURE), BRIEF)
+    return Lane(
+        name, tuple(pythons.made(version, interpreter)), (python, *parallel(processes), "-m", PURE), before=BRIEF
+    )
 
 
 LANES = {"check": checks, "test": everything, "coverage": coverage}
 
 
-def run(lane: Lane, selection: Sequence[str] = ()) -> Outcome:
-    """Run a lane, with all it prints to be seen. A command that fails keeps no other from running."""
-    print(f"\n=== {lane.name}", flush=True)  # noqa: T201 - a heading for what the commands print
-    began = time.monotonic()
-    count = sum((_command(each) for each in lane.commands), Count())
-    if lane.tests:
-        count += _tests(lane, selection)
+def together(phase: Phase, selection: Sequence[str], folder: Path) -> Iterator[Outcome]:
+    """Run lanes at the same time, and give what became of each as it ends, with all it printed printed."""
+    folder.mkdir(exist_ok=True)
+    with ThreadPoolExecutor(max(len(phase), 1)) as pool:
+        running = [pool.submit(run, lane, selection, folder, number) for number, lane in enumerate(phase)]
+        for each in as_completed(running):
+            outcome = each.result()
+            print(f"\n=== {outcome}\n{_output(folder, outcome.lane).read_text(errors='replace')}", flush=True)  # noqa: T201 - to be seen
+            yield outcome
+
+
+def run(lane: Lane, selection: Sequence[str], folder: Path, number: int = 0) -> Outcome:
+    """Run a lane, the one of this number in its phase. A command that fails keeps no other from running."""
+    path, began = _output(folder, lane), time.monotonic()
+    print(f"... {lane.name}: follow it in {os.path.relpath(path)}", flush=True)  # noqa: T201 - the rest comes at its end
+    with path.open("w") as output:
+        count = sum((_command(each, output) for each in lane.commands), Count())
+        if lane.tests:
+            count += _tests(lane, selection, output, number)
     return Outcome(lane, count, time.monotonic() - began)
 
 
-def _command(command: Command) -> Count:
-    return Count(failed=1) if _exit_code(command) else Count(passed=1)
+def _output(folder: Path, lane: Lane) -> Path:
+    return folder / f"{lane.name.replace(' ', '-').replace(',', '')}.log"
 
 
-def _tests(lane: Lane, selection: Sequence[str]) -> Count:
+def _command(command: Command, output: IO[str]) -> Count:
+    return Count(failed=1) if _exit_code(command, output) else Count(passed=1)
+
+
+def _tests(lane: Lane, selection: Sequence[str], output: IO[str], number: int) -> Count:
     python, *options = lane.tests
-    with TemporaryDirectory() as folder:
-        report = Path(folder) / "report.xml"
-        code = _exit_code((*lane.before, python, "-m", "pytest", *options, f"--junitxml={report}", *selection))
-        count = counted(report)
+    report = Path(output.name).with_suffix(".xml")
+    report.unlink(missing_ok=True)
+    pytest = (python, "-m", "pytest", *options, f"--junitxml={report}", *selection)
+    code = _exit_code((*lane.before, *pytest), output, LANE=str(number))
+    count = counted(report)
     if code == 0 or (code == NO_TESTS and selection) or count.failed:
         return count
     return count + Count(failed=1)
@@ -166,20 +206,27 @@ def _suite(said: dict[str, str]) -> Count:
     return Count(int(said["tests"]) - failed - skipped, failed, skipped)
 
 
-def _exit_code(command: Command) -> int:
+def _exit_code(command: Command, output: IO[str], **environment: str) -> int:
     try:
-        return subprocess.run(command, cwd=ROOT, check=False).returncode  # noqa: S603 - our own commands
+        return subprocess.run(  # noqa: S603 - our own commands
+            command,
+            cwd=ROOT,
+            env=os.environ | environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        ).returncode
     except OSError as error:
-        print(f"{command[0]}: {error}", file=sys.stderr)  # noqa: T201 - to be seen
+        print(f"{command[0]}: {error}", file=output, flush=True)
         return 1
 
 
-def summary(outcomes: Iterable[Outcome]) -> Iterator[str]:
+def summary(outcomes: Iterable[Outcome], seconds: float) -> Iterator[str]:
     """Give a line for each lane, and the total last."""
     outcomes = tuple(outcomes)
     yield from map(str, outcomes)
     total = sum((outcome.count for outcome in outcomes), Count())
-    yield f"total: {total}, {sum(outcome.seconds for outcome in outcomes):.0f} s"
+    yield f"total: {total}, {seconds:.0f} s"
 
 
 def exit_code(outcomes: Iterable[Outcome]) -> int:

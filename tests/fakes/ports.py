@@ -11,7 +11,8 @@ RANGE: Final = range(15_000, 32_000)
 """Below what the system gives to outgoing connections, which would else be faster than who is to listen."""
 WORKERS: Final = 8
 
-_order = list(RANGE[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % WORKERS :: WORKERS])
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) + 2 * int(os.environ.get("LANE", "0"))
+_order = list(RANGE[_worker % WORKERS :: WORKERS])
 random.shuffle(_order)
 _candidates = itertools.cycle(_order)
 
