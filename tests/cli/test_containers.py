@@ -2,21 +2,17 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from beamlit_controller.cli import cluster
-
-COMMAND = Path(sys.executable).parent / "beamlit-controller"
+from fakes import commands
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "KUBECONFIG": "/nowhere/config"}
-    return subprocess.run(
-        [COMMAND, *arguments], capture_output=True, text=True, check=False, env=environment, timeout=60
-    )
+    return commands.typed(*arguments, environment=environment)
 
 
 def test_without_a_way_to_the_api_server_it_says_so(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import pty
 import shlex
 import stat
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +15,13 @@ import yaml
 
 from beamlit_controller.api import presets
 from beamlit_controller.cli import scaffold
-from fakes import client, load
+from fakes import client, commands, load
+from fakes.commands import COMMAND
 from fakes.controller import Controller
 from fakes.model_server import model_server
 from fakes.ports import free_port
 from fakes.upstream import upstream
 
-COMMAND = Path(sys.executable).parent / "beamlit-controller"
 GIVEN = {"--local": "127.0.0.1:8000", "--remote": "https://api.example.com", "--preset": "vllm", "--name": "llama"}
 
 
@@ -34,9 +33,7 @@ def init(folder: Path, *more: str, **changes: str | None) -> subprocess.Complete
 
 
 def typed(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60
-    )
+    return commands.typed(*words)
 
 
 def printed_check(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:

@@ -1,13 +1,12 @@
 """The commands as they are typed: what they print, and their exit codes."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-COMMAND = Path(sys.executable).parent / "beamlit-controller"
+from fakes import commands
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 FRAGMENT_WITH_TABS = """\
@@ -22,10 +21,6 @@ offloadingConfig:
 """
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60)
-
-
 @pytest.mark.parametrize(
     ("manifest", "settings"),
     [
@@ -36,7 +31,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_the_examples_are_valid_without_a_cluster(manifest: str, settings: str) -> None:
-    checked = run("check", "--standalone", EXAMPLES / manifest, "--settings", EXAMPLES / settings)
+    checked = commands.typed("check", "--standalone", EXAMPLES / manifest, "--settings", EXAMPLES / settings)
 
     assert (checked.returncode, checked.stdout) == (0, f"{EXAMPLES / manifest}: valid\n")
 
@@ -47,7 +42,7 @@ def test_check_tells_all_mistakes_of_all_files(tmp_path: Path) -> None:
     manifest.write_text(text.replace("percentage: 50", "percentage: 150").replace("type: Value", "type: Valeu"))
     settings.write_text("config:\n  metricInformr: {}\n")
 
-    checked = run("check", manifest, settings, "--settings", EXAMPLES / "settings-prometheus.yaml")
+    checked = commands.typed("check", manifest, settings, "--settings", EXAMPLES / "settings-prometheus.yaml")
 
     assert checked.returncode == 1
     assert "spec.offloadingConfig.behavior.percentage: " in checked.stdout
@@ -60,7 +55,7 @@ def test_check_says_what_to_mend_about_tabs(tmp_path: Path) -> None:
     page = tmp_path / "page.yaml"
     page.write_text(FRAGMENT_WITH_TABS)
 
-    checked = run("check", page)
+    checked = commands.typed("check", page)
 
     assert checked.returncode == 1
     assert "tab" in checked.stdout
@@ -70,8 +65,8 @@ def test_check_says_what_to_mend_about_tabs(tmp_path: Path) -> None:
 def test_check_refuses_what_needs_a_cluster_and_says_what_to_use_instead() -> None:
     manifest = EXAMPLES / "resource-cpu.yaml"
 
-    anywhere = run("check", manifest)
-    here = run("check", "--standalone", manifest, "--settings", EXAMPLES / "settings-standalone.yaml")
+    anywhere = commands.typed("check", manifest)
+    here = commands.typed("check", "--standalone", manifest, "--settings", EXAMPLES / "settings-standalone.yaml")
 
     assert anywhere.returncode == 0
     assert here.returncode == 1
@@ -87,7 +82,7 @@ def test_check_takes_folders_and_sees_models_that_share_an_address(tmp_path: Pat
     given = (EXAMPLES / "settings-prometheus.yaml").read_text()
     settings.write_text(given.replace("listen:\n      default/llama: 127.0.0.1:8000", "listen: 127.0.0.1:8000"))
 
-    checked = run("check", "--standalone", manifests, "--settings", settings)
+    checked = commands.typed("check", "--standalone", manifests, "--settings", settings)
 
     assert checked.returncode == 1
     assert f"{manifests / 'b.yaml'}: valid" in checked.stdout
@@ -97,7 +92,7 @@ def test_check_takes_folders_and_sees_models_that_share_an_address(tmp_path: Pat
 def test_check_finds_nothing_in_an_empty_file(tmp_path: Path) -> None:
     (tmp_path / "empty.yaml").write_text("")
 
-    checked = run("check", tmp_path / "empty.yaml")
+    checked = commands.typed("check", tmp_path / "empty.yaml")
 
     assert (checked.returncode, checked.stdout) == (
         1,
@@ -106,14 +101,14 @@ def test_check_finds_nothing_in_an_empty_file(tmp_path: Path) -> None:
 
 
 def test_check_without_a_file_to_read_says_so(tmp_path: Path) -> None:
-    checked = run("check", tmp_path / "none.yaml")
+    checked = commands.typed("check", tmp_path / "none.yaml")
 
     assert checked.returncode == 1
     assert "No such file" in checked.stderr
 
 
 def test_render_envoy_prints_every_file() -> None:
-    rendered = run("render", "envoy", EXAMPLES / "demo.yaml", "--settings", EXAMPLES / "demo-settings.yaml")
+    rendered = commands.typed("render", "envoy", EXAMPLES / "demo.yaml", "--settings", EXAMPLES / "demo-settings.yaml")
 
     assert rendered.returncode == 0
     files = dict(part.split("\n", 1) for part in rendered.stdout.split("--- # ")[1:])
@@ -123,7 +118,7 @@ def test_render_envoy_prints_every_file() -> None:
 
 
 def test_render_crd_prints_the_definition() -> None:
-    rendered = run("render", "crd")
+    rendered = commands.typed("render", "crd")
 
     assert rendered.returncode == 0
     assert "name: modeldeployments.deployment.beamlit.com" in rendered.stdout
@@ -133,7 +128,7 @@ def test_run_refuses_settings_with_mistakes(tmp_path: Path) -> None:
     settings = tmp_path / "settings.yaml"
     settings.write_text("config:\n  standalone: {listen: 8000}\n")
 
-    ran = run("run", "--manifests", tmp_path, "--settings", settings, "--state-dir", tmp_path / "state")
+    ran = commands.typed("run", "--manifests", tmp_path, "--settings", settings, "--state-dir", tmp_path / "state")
 
     assert ran.returncode == 1
     assert "config.standalone.listen: expected host:port" in ran.stderr
@@ -141,14 +136,14 @@ def test_run_refuses_settings_with_mistakes(tmp_path: Path) -> None:
 
 
 def test_run_refuses_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    ran = run("run", "--manifests", tmp_path / "none")
+    ran = commands.typed("run", "--manifests", tmp_path / "none")
 
     assert ran.returncode == 1
     assert "--manifests: expected a folder" in ran.stderr
 
 
 def test_explain_says_when_there_is_nobody_to_ask() -> None:
-    explained = run("explain", "llama", "--address", "http://127.0.0.1:9")
+    explained = commands.typed("explain", "llama", "--address", "http://127.0.0.1:9")
 
     assert explained.returncode == 1
     assert "http://127.0.0.1:9" in explained.stdout + explained.stderr
@@ -160,15 +155,15 @@ def test_check_tells_a_target_that_its_metric_can_never_reach(tmp_path: Path) ->
     fraction = text.replace("vllm:num_requests_waiting", "vllm:kv_cache_usage_perc")
     manifest.write_text(fraction.replace("averageValue: 5", "averageValue: 80"))
 
-    checked = run("check", manifest)
+    checked = commands.typed("check", manifest)
 
     assert checked.returncode == 1
     assert "vllm:kv_cache_usage_perc is a fraction from 0 to 1: expected a target such as 0.8, got 80" in checked.stdout
 
 
 def test_check_says_that_a_prometheus_is_not_there() -> None:
-    checked = run("check", EXAMPLES / "prometheus.yaml", "--prometheus", "127.0.0.1:9")
-    mistyped = run("check", EXAMPLES / "prometheus.yaml", "--prometheus", "127.0.0.1:9", "--since", "long")
+    checked = commands.typed("check", EXAMPLES / "prometheus.yaml", "--prometheus", "127.0.0.1:9")
+    mistyped = commands.typed("check", EXAMPLES / "prometheus.yaml", "--prometheus", "127.0.0.1:9", "--since", "long")
 
     assert (checked.returncode, mistyped.returncode) == (1, 1)
     assert "can't connect" in checked.stdout
@@ -176,13 +171,13 @@ def test_check_says_that_a_prometheus_is_not_there() -> None:
 
 
 def test_convert_prints_a_manifest_and_tells_the_rest_apart(tmp_path: Path) -> None:
-    converted = run("convert", EXAMPLES / "keda.yaml")
+    converted = commands.typed("convert", EXAMPLES / "keda.yaml")
     manifest = tmp_path / "model.yaml"
     manifest.write_text(
         converted.stdout.replace("    metrics:", "    remoteBackend: {host: api.example.com}\n    metrics:")
     )
 
-    checked = run("check", manifest, "--settings", EXAMPLES / "settings-prometheus.yaml")
+    checked = commands.typed("check", manifest, "--settings", EXAMPLES / "settings-prometheus.yaml")
 
     assert converted.returncode == 0
     assert "serverAddress" in converted.stderr
@@ -190,7 +185,7 @@ def test_convert_prints_a_manifest_and_tells_the_rest_apart(tmp_path: Path) -> N
 
 
 def test_convert_tells_by_its_exit_code_that_something_was_left_out() -> None:
-    converted = run("convert", EXAMPLES / "settings-prometheus.yaml")
+    converted = commands.typed("convert", EXAMPLES / "settings-prometheus.yaml")
 
     assert (converted.returncode, converted.stdout) == (1, "")
     assert "expected a ModelDeployment, a HorizontalPodAutoscaler or a ScaledObject" in converted.stderr
@@ -204,7 +199,7 @@ def test_check_names_the_settings_file_that_it_found_among_the_files(tmp_path: P
     given = (EXAMPLES / "settings-prometheus.yaml").read_text()
     settings.write_text(given.replace("listen:\n      default/llama: 127.0.0.1:8000", "listen: 127.0.0.1:8000"))
 
-    checked = run("check", tmp_path / "a.yaml", tmp_path / "b.yaml", settings, "--standalone")
+    checked = commands.typed("check", tmp_path / "a.yaml", tmp_path / "b.yaml", settings, "--standalone")
 
     assert checked.returncode == 1
     assert f"{settings}: config.standalone.listen: 127.0.0.1:8000 is for one model" in checked.stdout
@@ -214,8 +209,8 @@ def test_check_asks_which_of_two_settings_files_counts(tmp_path: Path) -> None:
     for name in ("one.yaml", "two.yaml"):
         (tmp_path / name).write_text("config: {}\n")
 
-    alone = run("check", tmp_path / "one.yaml", tmp_path / "two.yaml")
-    beside = run("check", EXAMPLES / "resource-cpu.yaml", tmp_path / "one.yaml", tmp_path / "two.yaml")
+    alone = commands.typed("check", tmp_path / "one.yaml", tmp_path / "two.yaml")
+    beside = commands.typed("check", EXAMPLES / "resource-cpu.yaml", tmp_path / "one.yaml", tmp_path / "two.yaml")
 
     assert alone.returncode == 0
     assert beside.returncode == 1
@@ -223,7 +218,7 @@ def test_check_asks_which_of_two_settings_files_counts(tmp_path: Path) -> None:
 
 
 def test_check_without_anything_to_check_says_so(tmp_path: Path) -> None:
-    nothing, empty = run("check"), run("check", tmp_path)
+    nothing, empty = commands.typed("check"), commands.typed("check", tmp_path)
 
     assert (nothing.returncode, empty.returncode) == (1, 1)
     assert "expected manifests, folders of them, or settings files; got none" in nothing.stderr
@@ -235,7 +230,7 @@ def test_check_takes_of_a_folder_what_run_takes(tmp_path: Path) -> None:
     (tmp_path / ".hidden.yaml").write_text("kind: [")
     (tmp_path / "a.yaml").write_text((EXAMPLES / "resource-cpu.yaml").read_text())
 
-    checked = run("check", tmp_path)
+    checked = commands.typed("check", tmp_path)
 
     assert (checked.returncode, checked.stdout) == (0, f"{tmp_path / 'a.yaml'}: valid\n")
 
@@ -247,7 +242,7 @@ def test_run_says_in_one_line_why_it_can_not_run(tmp_path: Path) -> None:
     settings = tmp_path / "settings.yaml"
     settings.write_text('config: {standalone: {webListen: "127.0.0.1:0"}}')
 
-    failed = run(
+    failed = commands.typed(
         "run", "--manifests", tmp_path / "manifests", "--settings", settings, "--state-dir", tmp_path / "state"
     )
 
