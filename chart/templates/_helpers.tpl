@@ -58,6 +58,12 @@ capabilities: {drop: [ALL]}
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch, patch]
+{{- if .Values.admissionPolicies.enabled }}
+# One that is being deleted is annotated once the last gateway pod is gone; an admission policy allows nothing else.
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get, patch]
+{{- end }}
 # The Services that clients use are taken over and given back; a gateway has a ConfigMap and Services of its own.
 - apiGroups: [""]
   resources: [services, configmaps]

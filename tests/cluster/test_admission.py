@@ -1,5 +1,6 @@
 """What the controller's token is worth at the real API server: no more than what the controller does."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,15 @@ FORBIDDEN: dict[str, Callable[[Token], str]] = {
     ),
     "deleting somebody's Service": lambda token: token.tries("delete", "service", "mine"),
 }
+FORBIDDEN |= {
+    f"{what} of a namespace": lambda token, change=change: token.tries(
+        "patch", "namespace", token.namespace, "-p", change
+    )
+    for what, change in {
+        "the level of security": '{"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}}',
+        "the annotations": '{"metadata": {"annotations": {"deployment.beamlit.com/gateway-gone": "llama"}}}',
+    }.items()
+}
 ALLOWED: dict[str, Callable[[Token], str]] = {
     "a gateway's ConfigMap": lambda token: token.applies(config_map(about())),
     "a gateway": lambda token: token.applies(deployment()),
@@ -169,6 +179,40 @@ def test_the_token_is_good_for(token: Token, deed: str) -> None:
     assert ALLOWED[deed](token) == ""
 
 
+GONE = {"deployment.beamlit.com/gateway-gone": "llama"}
+
+
+@pytest.mark.parametrize(
+    ("change", "allowed"),
+    [
+        ({"annotations": GONE}, True),
+        ({"annotations": {**GONE, "other": "added"}}, False),
+        ({"annotations": {"other": "changed"}}, False),
+        ({"annotations": {"mine": None}}, False),
+        ({"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}, False),
+        ({"finalizers": []}, False),
+    ],
+    ids=str,
+)
+def test_of_a_namespace_that_is_deleted_the_token_may_write_one_annotation(
+    control_plane: ControlPlane,
+    rights: Path,
+    change: Json,
+    allowed: bool,  # noqa: FBT001 - a case
+) -> None:
+    client = control_plane.client
+    with client.namespace() as namespace:
+        kept = {"annotations": {"mine": "kept"}, "finalizers": ["example.com/kept"]}
+        client.kubectl("patch", "namespace", namespace, "-p", json.dumps({"metadata": kept}))
+        client.kubectl("delete", "namespace", namespace, "--wait=false")
+
+        patch = ("patch", "namespace", namespace, "--type=merge", "-p", json.dumps({"metadata": change}))
+        said = Token(client, rights, namespace).tries(*patch)
+
+        client.kubectl("patch", "namespace", namespace, "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
+    assert (said == "") if allowed else (DENIED in said)
+
+
 def test_nobody_else_is_concerned(token: Token) -> None:
     token.client.apply(deployment({"name": "own"}, hostNetwork=True), namespace=token.namespace)
 
@@ -181,6 +225,6 @@ def test_the_policies_have_nothing_that_the_api_server_warns_of(control_plane: C
 
     ours = [each for each in listed["items"] if each["metadata"]["name"].startswith(controllers.NAME)]
 
-    assert len(ours) == 5
+    assert len(ours) == 6
     for each in ours:
         assert each.get("status", {}).get("typeChecking", {}).get("expressionWarnings", []) == []

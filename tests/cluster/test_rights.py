@@ -76,19 +76,40 @@ async def test_every_right_is_used_and_none_is_missing(
         world.remove_pods()
         await eventually(lambda: set(world.versions()) == {"Service/llama-gateway"}, within=LONG)
         await eventually(lambda: not world.get("md", "llama")["metadata"].get("finalizers"), within=LONG)
+        await _goes(world)
 
     asked = [each for each in control_plane.asked(f"{controllers.SYSTEM}:{controllers.NAME}") if "objectRef" in each]
     # In other tests' namespaces, which are on their way out, nothing may be created any more.
     here = [each for each in asked if each["objectRef"].get("namespace") in {world.namespace, controllers.SYSTEM, None}]
-    refused = {_right(event) for event in here if event["responseStatus"]["code"] == 403}
+    refused = {_right(event) for event in here if _is_refused(event)}
     used = {right for event in asked for right in _granted(_right(event))} | IMPLIED
     assert refused == set()
     assert {right for right in _given(world.client) if right not in used} == set()
 
 
+async def _goes(world: World) -> None:
+    """Delete the namespace with a gateway in it, and wait until it is told that the gateway's pods are gone."""
+    world.patch({"spec": {"enabled": True}})
+    await eventually(lambda: "deployment.beamlit.com/config" in _annotations(world), within=LONG)
+    world.client.kubectl("delete", "namespace", world.namespace, "--wait=false")
+    world.remove_pods()
+    await eventually(lambda: "deployment.beamlit.com/gateway-gone" in str(_namespace(world)), within=LONG)
+
+
+def _namespace(world: World) -> Json:
+    about: Json = world.client.get("namespace", world.namespace)["metadata"]
+    return about
+
+
 def _annotations(world: World) -> str:
     pods = world.client.get("pods", namespace=world.namespace)["items"]
     return str([each["metadata"].get("annotations") for each in pods if "gateway" in each["metadata"]["name"]])
+
+
+def _is_refused(event: Json) -> bool:
+    """Tell whether a right was missing; in a namespace that is deleted nothing can be created, whatever the rights."""
+    answer = event["responseStatus"]
+    return answer["code"] == 403 and "being terminated" not in answer.get("message", "")
 
 
 def _right(event: Json) -> tuple[str, str, str]:

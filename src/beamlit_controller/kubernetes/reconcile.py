@@ -18,6 +18,7 @@ from beamlit_controller.core.spec import OffloadSpec, RoutingMode
 from beamlit_controller.kubernetes import (
     desired,
     gateway_objects,
+    namespaces,
     service_switch,
     snapshot,
     takeover_memory,
@@ -62,7 +63,7 @@ class WorkerState:
 
     `problem` is what prevents the desired state. `service` is whether the clients' Service routes through the gateway.
     `confirmed` is the uid of the Service whose endpoints were last seen to be the gateway's; `unconfirmed` counts the
-    checks since then.
+    checks since then. `had_pods` is what `namespaces.had_pods` returned last.
     """
 
     applier: Applier
@@ -72,6 +73,7 @@ class WorkerState:
     confirmed: str = ""
     unconfirmed: int = 0
     rendered: Rendered = field(default_factory=Rendered)
+    had_pods: bool = False
 
 
 class GatewayPass:
@@ -85,6 +87,7 @@ class GatewayPass:
     async def run(self, seen: Snapshot, state: WorkerState) -> float:
         """Do what can be done now; give the seconds until the next pass. Raises ApiError and NameTakenError."""
         state.problem = None
+        state.had_pods = await namespaces.had_pods(self._server, seen, before=state.had_pods)
         spec = seen.model.spec
         if spec is None:
             return await self._without_spec(seen, state)
