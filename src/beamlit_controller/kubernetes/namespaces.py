@@ -2,7 +2,7 @@
 
 The namespace controller deletes the pods first, and looks again after half of their longest grace period, however soon they
 are gone. A change of the Namespace has it look within seconds
-(docs/decisions/0018-a-namespace-does-not-wait-for-pods-that-are-gone.md).
+(docs/decisions/0019-a-namespace-does-not-wait-for-pods-that-are-gone.md).
 """
 
 from typing import Final

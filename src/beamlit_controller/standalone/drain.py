@@ -10,7 +10,7 @@ from beamlit_controller.standalone.admin import Admin, AdminError
 log = structlog.stdlib.get_logger(__name__)
 
 PERIOD = 0.5
-IDLE_SECONDS = 50.0
+IDLE_SECONDS = 30.0
 """So long connections without a request may keep it: a client closes them when it is next told to, or never."""
 
 
