@@ -1,13 +1,15 @@
 """What the tests of the controller share."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from kube import controllers
+from kube import chart, controllers
 from kube.control_plane import ControlPlane
 from kube.metrics_api import MetricsApis
+from kube.model_user import REMOTE_PORT, ModelUser, a_user
+from kube.node import Node
 from kube.world import World
 
 
@@ -25,3 +27,23 @@ def world(control_plane: ControlPlane, metrics_apis: MetricsApis, namespace: str
     world.queue(4)
     yield world
     world.remove_pods()
+
+
+@pytest.fixture(scope="module")
+def controller(node: Node, project_image: str) -> None:
+    """Have the controller on the node, with the users' values, for models in any namespace."""
+    chart.install(node, chart.USERS_VALUES)
+
+
+@pytest.fixture
+async def user(node: Node) -> AsyncIterator[ModelUser]:
+    """Give the user of a fresh namespace of the node."""
+    async with a_user(node) as user:
+        yield user
+
+
+@pytest.fixture
+def remote(node: Node) -> Iterator[str]:
+    """Give a remote beside the cluster."""
+    with node.model_beside("remote", port=REMOTE_PORT) as address:
+        yield address

@@ -1,9 +1,7 @@
 """The chart, installed on a node with the image that is built from this checkout."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -14,44 +12,25 @@ from kube.node import Node
 CHART = Path(__file__).resolve().parents[2] / "chart"
 NAME, NAMESPACE = "beamlit-controller", "beamlit-system"
 INSTALL_SECONDS = 300
+USERS_VALUES = {
+    "config": {"metricInformer": {"type": "prometheus", "prometheus": {"address": "my-local-prom:9090"}}},
+}
 
 
-async def install(node: Node, values: Mapping[str, Any] | None = None) -> None:
+def install(node: Node, values: Mapping[str, Any] | None = None) -> None:
     """Install or upgrade the chart, and wait until its pods are ready."""
     repository, _, tag = project_image.IMAGE.rpartition(":")
     ours = {"image": {"repository": repository, "tag": tag, "pullPolicy": "Never"}}
     with NamedTemporaryFile("w", suffix=".json") as file:
         json.dump({**ours, **(values or {})}, file)
         file.flush()
-        await asyncio.to_thread(
-            node.helm,
-            "upgrade",
-            NAME,
-            str(CHART),
-            "--install",
-            f"--namespace={NAMESPACE}",
-            "--create-namespace",
-            f"--values={file.name}",
-            "--wait",
-            f"--timeout={INSTALL_SECONDS}s",
-        )
+        place = (f"--namespace={NAMESPACE}", "--create-namespace", f"--values={file.name}")
+        node.helm("upgrade", NAME, str(CHART), "--install", *place, "--wait", f"--timeout={INSTALL_SECONDS}s")
 
 
-async def uninstall(node: Node) -> None:
+def uninstall(node: Node) -> None:
     """Uninstall it, and wait until all of it is gone."""
-    await asyncio.to_thread(
-        node.helm, "uninstall", NAME, f"--namespace={NAMESPACE}", "--wait", f"--timeout={INSTALL_SECONDS}s"
-    )
-
-
-@asynccontextmanager
-async def installed(node: Node, values: Mapping[str, Any] | None = None) -> AsyncIterator[None]:
-    """Have the chart installed until the block ends."""
-    await install(node, values)
-    try:
-        yield
-    finally:
-        await uninstall(node)
+    node.helm("uninstall", NAME, f"--namespace={NAMESPACE}", "--wait", f"--timeout={INSTALL_SECONDS}s")
 
 
 def said(node: Node) -> str:

@@ -100,6 +100,7 @@ def kubelet(cgroup: str) -> Json:
         "evictionHard": {"nodefs.available": "0%", "imagefs.available": "0%", "memory.available": "0%"},
         "imageGCHighThresholdPercent": 100,
         "nodeStatusUpdateFrequency": "5s",
+        "syncFrequency": "10s",  # new contents of Secrets and ConfigMaps; by default within a minute
         "registryPullQPS": 0,
     }
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from fakes import client
 from fakes.http1 import Message
 from fakes.load import SERVED_BY
+from waiting import eventually
 
 KEPT, NEW = 4, 2
-STREAM_SECONDS = 20
+PATIENCE = 240
+STREAM_SECONDS = 15
 
 
 @dataclass
@@ -35,6 +37,11 @@ class Traffic:
         whole = sum(lately.values())
         remote = sum(count for (_, served_by), count in lately.items() if served_by == "remote")
         return 100 * remote / whole if whole else 0.0
+
+    async def more(self, count: int) -> None:
+        """Wait until so many more requests were answered."""
+        before = sum(self.answered.values())
+        await eventually(lambda: sum(self.answered.values()) - before >= count, within=PATIENCE, every=0.1)
 
     async def work(self, *, kept: bool) -> None:
         """Send one request after another."""
