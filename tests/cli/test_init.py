@@ -111,7 +111,7 @@ def test_no_file_is_overwritten_and_nothing_is_written_beside_it(tmp_path: Path)
     done = init(tmp_path)
 
     assert done.returncode == 1
-    assert done.stderr == f"beamlit-controller: already there, and not overwritten: {tmp_path / 'settings.yaml'}\n"
+    assert done.stderr == f"beamlit-controller: already exists and is not overwritten: {tmp_path / 'settings.yaml'}\n"
     assert [path.name for path in tmp_path.iterdir()] == ["settings.yaml"]
 
 

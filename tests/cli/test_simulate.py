@@ -295,7 +295,7 @@ def test_what_is_wrong_with_a_file_is_said_with_its_place(tmp_path: Path, lines:
         (["--until", "today"], "RFC 3339"),
         (["--picture", "drawing.pdf"], "--picture: expected a name that ends in .png, .svg, .html"),
         (["--name", "other"], "expected one valid model other; valid are: default/llama"),
-        (["--prometheus", "127.0.0.1:9"], "--csv: expected no --prometheus"),
+        (["--prometheus", "127.0.0.1:9"], "--csv: can't be combined with --prometheus"),
     ],
 )
 def test_a_mistake_is_said_and_nothing_is_printed_beside_it(tmp_path: Path, arguments: list[str], said: str) -> None:

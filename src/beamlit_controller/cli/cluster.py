@@ -1,6 +1,5 @@
 """`cluster`: the controller in a cluster, as the chart runs it."""
 
-import asyncio
 import os
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,45 +28,44 @@ def cluster(  # each is a thing of its own, and all but two have a default
     log_level: Level = "info",
     log_format: Format = "auto",
 ) -> None:
-    """Run the controller in a cluster. The Helm chart does it.
+    """Run the controller in a cluster; the Helm chart runs this command.
 
     Parameters
     ----------
     settings
         The settings file: the chart's `config:` value.
     shares_address
-        Where gateways find the RTDS server, as NAME.NAMESPACE.svc:PORT; its certificate has that name.
+        Address of the RTDS server for gateways, as NAME.NAMESPACE.svc:PORT; its certificate must have that name.
     gateway_image
         The image that gateways run: the controller's own.
     gateway_image_pull_policy
-        How it is pulled.
+        Image pull policy of the gateways.
     name
         Identity in the leader election; by default the host name.
     namespace
-        Where the lease is kept.
+        Namespace of the Lease.
     shares_listen
-        Where the RTDS server listens.
+        Listen address of the RTDS server.
     shares_secrets
-        The folder with the RTDS server's `tls.crt`, `tls.key`, `ca.crt`, and with `token.key`.
+        Directory with `tls.crt`, `tls.key`, `ca.crt` and `token.key` of the RTDS server.
     web_listen
-        Where /healthz, /readyz, /metrics and /models are answered.
+        Listen address of /healthz, /readyz, /metrics and /models.
     cluster_domain
         Domain of the cluster's DNS; by default the one in /etc/resolv.conf.
     kubeconfig
-        How the API server is reached from outside of the cluster.
+        Kubeconfig file; by default the pod's service account, $KUBECONFIG or ~/.kube/config.
     log_level
-        The least severe messages to print.
+        Minimum level of log messages.
     log_format
-        How messages are printed; auto is console at a terminal and JSON elsewhere.
+        Format of log messages; auto is console at a terminal and JSON otherwise.
     """
-    from beamlit_controller.kubernetes.api_server import ApiError  # noqa: PLC0415 - the same
     from beamlit_controller.kubernetes.gateway_objects import Image  # noqa: PLC0415 - the same
     from beamlit_controller.telemetry import logs  # noqa: PLC0415 - the same
     from beamlit_controller.wiring import cluster as cluster_mode  # noqa: PLC0415 - grpc and uvicorn are slow to import
     from beamlit_controller.wiring.cluster_options import ClusterOptions, RtdsAddress  # noqa: PLC0415 - the same
 
     logs.configure(log_level, json=None if log_format == "auto" else log_format == "json")
-    given = ClusterOptions(
+    options = ClusterOptions(
         settings=inputs.settings(settings),
         identity=name or os.uname().nodename,
         namespace=namespace,
@@ -77,17 +75,11 @@ def cluster(  # each is a thing of its own, and all but two have a default
         kubeconfig=kubeconfig,
         domain=cluster_domain or _domain(Path("/etc/resolv.conf")),
     )
-    failure = ""
-    try:
-        asyncio.run(cluster_mode.cluster(given))
-    except* (ApiError, OSError) as errors:
-        failure = inputs.said(errors)
-    if failure:
-        inputs.fail(failure)
+    inputs.run(cluster_mode.cluster(options))
 
 
 def _domain(resolv_conf: Path) -> str:
-    """Find the cluster's domain: pods search `svc.DOMAIN`."""
+    """Find the cluster's DNS domain: the kubelet writes `svc.DOMAIN` to the search list; `cluster.local` by default."""
     try:
         text = resolv_conf.read_text(encoding="utf-8")
     except OSError:

@@ -1,10 +1,11 @@
-"""`init`: a folder with all that `run` needs for one model on this machine."""
+"""`init`: write a folder with everything that `run` needs for one model on this machine."""
 
 import getpass
 import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -31,55 +32,50 @@ def init(
     systemd: Annotated[bool, Parameter(negative="")] = False,
     compose: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
-    """Write a manifest and settings for one model on this machine. At a terminal it asks for what is not given.
+    """Write a manifest and settings for one model on this machine. At a terminal, missing values are asked for.
 
     Parameters
     ----------
     folder
-        Where to write; it is made if it is not there. No file is ever overwritten.
+        Directory to write to, created if necessary. Existing files are never overwritten.
     local
-        host:port of the model server; of several servers, with commas between them.
+        host:port of the model server; separate several servers by commas.
     remote
-        The base URL of the remote, such as https://api.example.com.
+        Base URL of the remote, such as https://api.example.com.
     preset
-        The kind of the model server, such as vllm or llamacpp; none to read no metrics.
+        Kind of the model server, such as vllm or llamacpp; none to read no metrics.
     name
-        The name of the model.
+        Name of the model.
     listen
-        Where the gateway listens for clients.
+        Listen address of the gateway for clients.
     web_listen
-        Where the controller answers: its page, its metrics, and explain and top.
+        Listen address of the controller: page, metrics, explain and top.
     in_flight
-        How many requests one local server takes at once; excess requests go to the remote.
+        Maximum concurrent requests per local server; excess requests go to the remote.
     remote_key
-        A file with the API key of the remote. It is copied, readable by you alone.
+        File with the API key of the remote; it is copied, with mode 0600.
     remote_model
-        The model's name at the remote, if it is another one there.
+        The model's name at the remote, if it differs.
     systemd
-        Write a systemd unit too.
+        Also write a systemd unit.
     compose
-        Write a compose file too.
+        Also write a compose file.
     """
     asks = sys.stdin.isatty()
     try:
-        key = remote_key.read_text(encoding="utf-8").strip() if remote_key else ""
-        local = _given(local, "--local", "host:port of the model server", asks=asks)
-        preset = scaffold.known_preset(_given(preset, "--preset", _kinds(), asks=asks))
-        remote = _given(remote, "--remote", "base URL of the remote", asks=asks)
-        if asks and not remote_key:
-            key = getpass.getpass("API key of the remote (empty for none): ").strip()
         setup = Setup(
             folder=folder.absolute(),
-            local=tuple(local.split(",")),
-            remote=remote,
-            preset=preset,
+            local=tuple(_given(local, "--local", "host:port of the model server", asks=asks).split(",")),
+            preset=scaffold.known_preset(_given(preset, "--preset", _kinds(), asks=asks)),
+            remote=_given(remote, "--remote", "base URL of the remote", asks=asks),
             name=name,
             listen=listen,
             web_listen=web_listen,
             remote_model=remote_model,
-            has_key=bool(key),
             most_in_flight=in_flight,
         )
+        key = _key(remote_key, asks=asks)
+        setup = replace(setup, has_key=bool(key))
         _write(setup, _texts(setup, systemd=systemd, compose=compose), key)
     except (ValueError, OSError) as error:
         _fail(str(error))
@@ -91,11 +87,18 @@ def _kinds() -> str:
 
 
 def _given(value: str, flag: str, what: str, *, asks: bool, ask: Callable[[str], str] = input) -> str:
-    """Give the value, or ask for it. Raises ValueError where there is neither."""
+    """Give the value, or ask for it. Raises ValueError if it is still empty."""
     given = value or (ask(f"{what}: ").strip() if asks else "")
     if not given:
         raise ValueError(f"{flag}: expected the {what}, got nothing")
     return given
+
+
+def _key(file: Path | None, *, asks: bool) -> str:
+    """Read the API key of the remote from its file, or ask for it; "" for none. Raises OSError."""
+    if file is not None:
+        return file.read_text(encoding="utf-8").strip()
+    return getpass.getpass("API key of the remote (empty for none): ").strip() if asks else ""
 
 
 def _texts(setup: Setup, *, systemd: bool, compose: bool) -> Mapping[Path, str]:
@@ -109,16 +112,16 @@ def _texts(setup: Setup, *, systemd: bool, compose: bool) -> Mapping[Path, str]:
 
 
 def _program() -> str:
-    """Give the path of this command, of the environment that it is installed in."""
+    """Give the path of this command in the environment it is installed in."""
     return str(Path(sys.executable).parent / "beamlit-controller")
 
 
 def _write(setup: Setup, texts: Mapping[Path, str], key: str) -> None:
-    """Write everything, or nothing if a file is there already. Raises ValueError and OSError."""
+    """Write all files, or none if one exists. Raises ValueError and OSError."""
     secret = setup.folder / KEY
     there = [path for path in (*texts, *([secret] if key else [])) if os.path.lexists(path)]
     if there:
-        raise ValueError(f"already there, and not overwritten: {', '.join(map(str, there))}")
+        raise ValueError(f"already exists and is not overwritten: {', '.join(map(str, there))}")
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         _new(path, text, 0o644)

@@ -1,7 +1,9 @@
-"""What commands share: reading the files that they are given, and ending with one line that says what is wrong."""
+"""What commands share: reading files, running until done, and ending with one line that says what is wrong."""
 
+import asyncio
 import os
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -17,7 +19,7 @@ SettingsFile = Annotated[Path | None, Parameter(name="--settings")]
 
 
 def settings(path: Path | None) -> Settings:
-    """Read a settings file, or give the defaults. With a mistake in it, print every mistake and end the command."""
+    """Read a settings file; None gives the defaults. If it is invalid, print every mistake and exit with 1."""
     given = api_settings.parse(read(path)) if path else Settings()
     if isinstance(given, Settings):
         return given
@@ -27,7 +29,7 @@ def settings(path: Path | None) -> Settings:
 
 
 def read(path: Path) -> str:
-    """Read a file of UTF-8 text, or end the command."""
+    """Read a UTF-8 text file; if that fails, print why and exit with 1."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -42,14 +44,32 @@ def default_state() -> Path:
     return Path(base) / "beamlit-controller"
 
 
+def run(work: Coroutine[object, object, None], *, overdue: str = "") -> None:
+    """Run until done; an error of the API server or the system is printed as one line, with exit code 1.
+
+    A TimeoutError is printed as `overdue`, if that is given.
+    """
+    from beamlit_controller.kubernetes.api_server import ApiError  # noqa: PLC0415 - the HTTP client is slow to import
+
+    failure = ""
+    try:
+        asyncio.run(work)
+    except* TimeoutError as errors:
+        failure = overdue or said(errors)
+    except* (ApiError, OSError) as errors:
+        failure = said(errors)
+    if failure:
+        fail(failure)
+
+
 def said(errors: BaseExceptionGroup[BaseException]) -> str:
-    """Give the texts of all errors, however deep in the group."""
+    """Join the messages of all errors in a group, nested groups included."""
     texts = [said(each) if isinstance(each, BaseExceptionGroup) else str(each) for each in errors.exceptions]
     return "; ".join(texts)
 
 
 def fail(message: str) -> NoReturn:
-    """Print what is wrong and end the command with exit code 1."""
+    """Print an error message and exit with 1."""
     print(f"beamlit-controller: {message}", file=sys.stderr)
     sys.exit(1)
 

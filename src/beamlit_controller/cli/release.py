@@ -1,6 +1,5 @@
-"""`release`: everything is given back before the controller is uninstalled."""
+"""`release`: restore all Services and remove all gateways before the controller is uninstalled."""
 
-import asyncio
 import os
 from pathlib import Path
 from typing import Annotated
@@ -21,45 +20,36 @@ def release(
     kubeconfig: Path | None = None,
     log_level: Level = "info",
 ) -> None:
-    """Give everything back before the controller is uninstalled: clients are led past the gateways, which are removed.
+    """Restore all Services, point clients past the gateways, and remove the gateways, before uninstalling the controller.
 
     Parameters
     ----------
     namespace
-        Where the controller is.
+        Namespace of the controller.
     deployment
-        The controller's Deployment, to be scaled to nothing first.
+        The controller's Deployment, which is scaled to 0 first.
     settings
-        The settings file of the controller.
+        The controller's settings file.
     within_seconds
-        How long it may take: gateways finish the requests in flight.
+        Timeout in seconds; gateways finish the requests in flight first.
     kubeconfig
-        How the API server is reached from outside of the cluster.
+        Kubeconfig file; by default the pod's service account, $KUBECONFIG or ~/.kube/config.
     log_level
-        The least severe messages to print.
+        Minimum level of log messages.
     """
-    from beamlit_controller.kubernetes.api_server import ApiError  # noqa: PLC0415 - the same
     from beamlit_controller.kubernetes.gateway_objects import Image  # noqa: PLC0415 - the same
     from beamlit_controller.telemetry import logs  # noqa: PLC0415 - the same
     from beamlit_controller.wiring import release as releasing  # noqa: PLC0415 - grpc and uvicorn are slow to import
     from beamlit_controller.wiring.cluster_options import ClusterOptions, RtdsAddress  # noqa: PLC0415 - the same
 
     logs.configure(log_level)
-    nowhere = RtdsAddress("", "", Path())
-    given = ClusterOptions(
+    options = ClusterOptions(
         settings=inputs.settings(settings) if settings else Settings(),
         identity=f"release-{os.uname().nodename}-{os.getpid()}",
         namespace=namespace,
         image=Image(""),
-        shares=nowhere,
+        shares=RtdsAddress("", "", Path()),
         kubeconfig=kubeconfig,
     )
-    failure = ""
-    try:
-        asyncio.run(releasing.release(given, deployment, within=within_seconds))
-    except* TimeoutError:
-        failure = f"not everything was given back within {within_seconds:g} s; run it again"
-    except* (ApiError, OSError) as errors:
-        failure = inputs.said(errors)
-    if failure:
-        inputs.fail(failure)
+    overdue = f"not everything was released within {within_seconds:g} s; run it again"
+    inputs.run(releasing.release(options, deployment, within=within_seconds), overdue=overdue)

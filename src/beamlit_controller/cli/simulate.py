@@ -1,4 +1,4 @@
-"""`simulate`: what would have been offloaded, had a model been in force while metrics were recorded."""
+"""`simulate`: replay recorded metrics, and report what would have been offloaded."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -11,8 +11,10 @@ from rich.console import Console
 from beamlit_controller.api import durations, scalars
 from beamlit_controller.cli import inputs
 from beamlit_controller.cli.inputs import SettingsFile
+from beamlit_controller.prometheus.source import Span
+from beamlit_controller.rehearsal import simulation
 from beamlit_controller.rehearsal.report import as_json, show
-from beamlit_controller.rehearsal.simulation import Output, Rehearsal
+from beamlit_controller.rehearsal.simulation import Output, Past, Rehearsal
 
 PICTURES = (".png", ".svg", ".html")
 
@@ -35,57 +37,63 @@ def simulate(  # each is a thing of its own, and all but the file have a default
     output: Literal["table", "json"] = "table",
     picture: Annotated[list[Path] | None, Parameter(negative="")] = None,
 ) -> None:
-    """Play recorded metrics through the code that decides, and say what would have been offloaded.
+    """Replay recorded metrics through the code that decides, and report what would have been offloaded.
 
     Parameters
     ----------
     file
         The manifest.
     name
-        NAME or NAMESPACE/NAME, where the manifest has several models.
+        NAME or NAMESPACE/NAME; needed if the manifest has several models.
     settings
-        The settings file: credentials for Prometheus, and the remote that is the default.
+        The settings file: credentials for Prometheus, and the default remote.
     prometheus
-        Address of the Prometheus that has the history; by default that of the settings.
+        Address of the Prometheus to query; by default the one in the settings.
     since
-        How far back, such as 90m, 24h or 7d.
+        Length of the time range, such as 90m, 24h or 7d.
     until
-        End of that span in RFC 3339; by default now.
+        End of the time range in RFC 3339; by default now.
     step
-        The time between two samples. It is decided once per sample.
+        Time between two samples. There is one decision per sample.
     csv
-        A file instead: columns `time` (RFC 3339, or seconds since 1970), one named after each metric, and maybe `requests` per second.
-        Grafana's export is read too.
+        A file instead of Prometheus: a column `time` (RFC 3339, or seconds since 1970), one per metric, and optionally `requests` per
+        second. Exports of Grafana are accepted, too.
     query
-        METRIC=PROMQL, for a metric that Prometheus can't be asked for by itself: its value in the unit of its target. May be repeated.
+        METRIC=PROMQL for a metric that is not an External one: a query for its value, in the unit of its target. May be repeated.
     rate
-        PROMQL of all requests per second, for the numbers of requests.
+        PROMQL for all requests per second, to report numbers of requests.
     replicas
-        How many replicas there were, for an averageValue of an Object or External metric.
+        Number of replicas, for an averageValue of an Object or External metric.
     alternatives
-        Also rehearse with other values, such as behavior.percentage=30, or several with commas between. May be repeated.
+        An alternative with other values, such as behavior.percentage=30; separate several by commas. May be repeated.
     price
-        What the remote takes for one request.
+        Price of one request at the remote.
     output
         A table for people, or JSON.
     picture
-        A file to draw to: .png, .svg, or .html for one page that needs nothing else. May be repeated.
+        File for a picture: .png, .svg, or .html for a self-contained page. May be repeated.
     """
-    from beamlit_controller.rehearsal import simulation as simulating  # noqa: PLC0415 - the HTTP client is slow to import
-
     try:
         pictures = _pictures(picture or [])
-        if csv is not None and (prometheus is not None or query or rate is not None):
-            raise ValueError("--csv: expected no --prometheus, --query and --rate beside it")  # noqa: TRY301 - said below
-        end = scalars.instant(until) if until else None
-        span = simulating.span(durations.read(since, "--since"), end, durations.read(step, "--step"))
-        queries = dict(_query(each) for each in query or [])
-        past = simulating.Past(csv, prometheus, span, queries, rate, replicas)
+        span = _span(since, until, step)
+        past = _checked(Past(csv, prometheus, span, dict(map(_query, query or [])), rate, replicas))
         chosen = inputs.settings(settings)
-        done = simulating.simulate(inputs.read(file), chosen, past, name=name, sets=alternatives or [], price=price)
+        done = simulation.simulate(inputs.read(file), chosen, past, name=name, sets=alternatives or [], price=price)
         put(done, output, pictures)
     except (ValueError, OSError) as error:
         inputs.fail(str(error))
+
+
+def _span(since: str, until: str | None, step: str) -> Span:
+    end = scalars.instant(until) if until else None
+    return simulation.span(durations.read(since, "--since"), end, durations.read(step, "--step"))
+
+
+def _checked(past: Past) -> Past:
+    """Reject a file together with Prometheus. Raises ValueError."""
+    if past.csv is not None and (past.prometheus is not None or past.queries or past.rate is not None):
+        raise ValueError("--csv: can't be combined with --prometheus, --query and --rate")
+    return past
 
 
 def _query(text: str) -> tuple[str, str]:
@@ -96,7 +104,7 @@ def _query(text: str) -> tuple[str, str]:
 
 
 def _pictures(paths: Sequence[Path]) -> Sequence[Path]:
-    """Tell before the work is done what can't be drawn after it."""
+    """Check before the simulation whether the pictures can be drawn. Raises ValueError."""
     for path in paths:
         if path.suffix not in PICTURES:
             raise ValueError(f"--picture: expected a name that ends in {', '.join(PICTURES)}, got {path}")
@@ -106,7 +114,7 @@ def _pictures(paths: Sequence[Path]) -> Sequence[Path]:
 
 
 def put(done: Rehearsal, output: Output, pictures: Sequence[Path]) -> None:
-    """Print it, and write the pictures. Raises OSError and ValueError."""
+    """Print the result, and write the pictures. Raises OSError and ValueError."""
     if output == "json":
         print(as_json(done))
     else:
