@@ -1,4 +1,4 @@
-"""Hosts and ports as text: read, checked, and held against what an operator allows. Nothing is resolved here."""
+"""Parses hosts, ports and URLs, and checks hosts against the allow-list. Nothing is resolved here."""
 
 import ipaddress
 import re
@@ -14,7 +14,7 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 @dataclass(frozen=True, slots=True, order=True)
 class Address:
-    """A host and a port; an IPv6 address stands without its brackets."""
+    """A host and a port; an IPv6 address has no brackets."""
 
     host: str
     port: int
@@ -24,7 +24,7 @@ class Address:
 
 
 def parse(text: str, *, default_port: int | None = None, lowest_port: int = 1) -> Address:
-    """Read `host:port`; without a default, the port is required. Raises ValueError with what was expected."""
+    """Parse `host:port`; the port is required unless there is a default. Raises ValueError."""
     host, colon, port = _split(text)
     if colon:
         return Address(_host(host), _port(port, lowest_port))
@@ -34,14 +34,17 @@ def parse(text: str, *, default_port: int | None = None, lowest_port: int = 1) -
 
 
 def parse_host(text: str) -> str:
-    """Read a host without a port, an IPv6 address with or without brackets. Raises ValueError."""
+    """Parse a host without a port; an IPv6 address may have brackets. Raises ValueError."""
     if "://" in text or text.count(":") == 1 or "]:" in text:
         raise ValueError(f"expected a host alone, without scheme and port, got {problems.came(text)}")
     return _host(text if text.startswith("[") or ":" not in text else f"[{text}]")
 
 
 def parse_url(text: str, *, example: str) -> SplitResult:
-    """Read an absolute http(s) URL without credentials and fragment. Raises ValueError, never repeating the URL."""
+    """Parse an absolute http(s) URL without credentials and fragment.
+
+    Raises ValueError, which never contains the URL.
+    """
     try:
         url = urlsplit(text)
     except ValueError:
@@ -58,12 +61,15 @@ def parse_url(text: str, *, example: str) -> SplitResult:
 
 
 def port_of(scheme: str) -> int:
-    """Give the port that goes without saying."""
+    """Give the default port of a scheme."""
     return 443 if scheme == "https" else 80
 
 
 def refusal(host: str, allowed: Iterable[str]) -> str | None:
-    """Tell why a remote host may not be used, or None. Loopback and link-local hosts need an entry without a `*`."""
+    """Give the reason why a remote host is not allowed, or None.
+
+    Loopback and link-local hosts need an entry without `*`.
+    """
     patterns = tuple(allowed)
     if any(_same(host, pattern) for pattern in patterns if "*" not in pattern):
         return None
@@ -100,7 +106,7 @@ def _host_hint(text: str) -> str:
 
 
 def _ipv4(text: str) -> str:
-    """Read an address that resolvers would take for one too: other ways of writing it are refused, not interpreted."""
+    """Parse an IPv4 address. Other spellings that resolvers accept are rejected rather than interpreted."""
     try:
         return str(ipaddress.IPv4Address(text))
     except ValueError:
@@ -124,7 +130,7 @@ def _port(text: str, lowest: int) -> int:
 
 
 def _nearby(host: str) -> str | None:
-    """Tell whether a host means this machine or its link."""
+    """Tell whether a host is loopback or link-local."""
     address = _address(host)
     if address is None:
         return _near_name(host.lower())
@@ -143,7 +149,7 @@ def _near_address(address: IPAddress) -> str | None:
 
 
 def _near_name(host: str) -> str | None:
-    """Tell whether a name means this machine, or one that only this network or cluster knows."""
+    """Tell whether a name is this machine, or one that only this network or cluster resolves."""
     labels = host.split(".")
     if labels[-1] in _LOCAL_NAMES or labels[-2:] == ["localhost", "localdomain"]:
         return "a name of this machine"
@@ -160,14 +166,14 @@ def _near_name(host: str) -> str | None:
 
 
 def _written_in(host: str) -> Iterator[IPAddress]:
-    """Give the IPv4 addresses that stand in a name, with points or dashes: wildcard DNS resolves to them."""
+    """Give the IPv4 addresses contained in a name, with dots or dashes: wildcard DNS resolves to them."""
     for found in _QUAD.finditer(host):
         with suppress(ValueError):
             yield ipaddress.IPv4Address(".".join(found.groups()))
 
 
 def _embedded(address: IPAddress) -> Iterable[IPAddress]:
-    """Give the IPv4 addresses that an IPv6 one stands for: mapped, compatible, 6to4, NAT64."""
+    """Give the IPv4 addresses embedded in an IPv6 address: mapped, compatible, 6to4, NAT64."""
     if isinstance(address, ipaddress.IPv4Address):
         return
     for inner in (address.ipv4_mapped, address.sixtofour):

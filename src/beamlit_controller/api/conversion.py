@@ -1,4 +1,4 @@
-"""Autoscalers and older manifests as a `ModelDeployment`: what has an equal here, and a note for what has none."""
+"""Converts autoscalers and older manifests to a `ModelDeployment`, with notes on what has no equivalent."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ METRICS = "spec.offloadingConfig.metrics"
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What a document became, None for one that became nothing; and what is to be known, by document."""
+    """The converted document, None if there is none, and the notes."""
 
     manifest: Json | None
     notes: tuple[Problem, ...] = ()
 
 
 def convert(text: str) -> Iterator[Conversion]:
-    """Convert each document of a text. Never raises: what can't be read is a note."""
+    """Convert each document of a text. Never raises: an error is a note."""
     for document in documents.load(text):
         if not isinstance(document, Document):
             yield Conversion(None, (Problem(f"document {document.number}", "", document.message),))
@@ -97,7 +97,7 @@ def _made(content: Mapping[str, Any], metrics: list[Json], place: str, notes: li
 
 
 def _workload(given: object) -> Json | None:
-    """Give what is scaled; KEDA means a Deployment where it says no more."""
+    """Give the scaled workload; the default of KEDA is a Deployment."""
     name = dig(given, ("name",)) or dig(given, ("deploymentName",))
     if not isinstance(name, str):
         return None
@@ -106,7 +106,7 @@ def _workload(given: object) -> Json | None:
 
 
 def _deployment(content: Mapping[str, Any], place: str) -> Conversion:
-    """Rewrite the metrics of a manifest that has fields of older autoscalers."""
+    """Rewrite the metrics of a ModelDeployment that uses fields of older autoscaler versions."""
     given = dig(content, ("spec", "offloadingConfig", "metrics"))
     metrics = [hpa.metric(each) for each in given] if isinstance(given, list) else []
     manifest = {name: value for name, value in content.items() if name != "status"}
@@ -117,7 +117,7 @@ def _deployment(content: Mapping[str, Any], place: str) -> Conversion:
 
 
 def _mistakes(metrics: list[Json], place: str) -> Iterator[Problem]:
-    """Tell what of it `check` will refuse."""
+    """Give what `check` will reject in the result."""
     for index, metric in enumerate(metrics):
         found: tuple[Rejected, ...] = ()
         try:

@@ -1,4 +1,4 @@
-"""The CustomResourceDefinition, rendered from the models."""
+"""Renders the CustomResourceDefinition from the models."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -22,7 +22,7 @@ def render() -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes a value as often as it is used."""
+    """A YAML dumper that writes repeated values in full instead of as aliases."""
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML's signature
         """Take no value for an alias of another."""
@@ -84,7 +84,7 @@ def _root() -> Schema:
 
 
 def structural(node: Mapping[str, Any], at: str) -> Schema:
-    """Check that Kubernetes takes the node and all below it. Raises ValueError with the field that it would refuse."""
+    """Check that the node is a structural schema. Raises ValueError with the path that Kubernetes would reject."""
     refused = ", ".join(_refused(node))
     if refused:
         raise ValueError(f"{at}: a structural schema can't have {refused}")

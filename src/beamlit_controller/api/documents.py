@@ -1,7 +1,7 @@
-"""YAML text as plain values: one per document, with every way in which it is no YAML told in a user's words.
+"""Parses YAML text to plain values, one per document, and describes every error in words that users understand.
 
-The values are those that Kubernetes' own tools read: YAML 1.1 without timestamps and base-60 numbers, no other tags,
-no key twice. Guarded: size, depth, and how much aliases unfold to.
+Values are read as by Kubernetes' own tools: YAML 1.1 without timestamps, base-60 numbers and custom tags, and without
+duplicate keys. Size, depth and alias expansion are limited.
 """
 
 import re
@@ -18,7 +18,7 @@ _MAX_DEPTH = 100
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document: its number in the text, from 1, and what it says."""
+    """One document: its number in the text, from 1, and its value."""
 
     number: int
     content: object
@@ -26,14 +26,14 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """A document that can't be read, and why."""
+    """A document that can't be parsed, and why."""
 
     number: int
     message: str
 
 
 def load(text: str) -> Iterator[Document | Malformed]:
-    """Read the documents in order; what can't be read as YAML ends them. Empty documents are left out."""
+    """Parse the documents in order, up to the first syntax error. Empty documents are left out."""
     unfit = _unfit(text)
     if unfit:
         yield Malformed(1, unfit)
@@ -50,7 +50,7 @@ def load(text: str) -> Iterator[Document | Malformed]:
 
 
 class _Loader(yaml.CSafeLoader):
-    """PyYAML's loader, only used for its nodes."""
+    """PyYAML's loader, used only for its nodes."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML looks it up on the class
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
@@ -59,7 +59,7 @@ class _Loader(yaml.CSafeLoader):
 
 
 def _document(number: int, node: yaml.Node | None) -> Iterator[Document | Malformed]:
-    """Give the value, or all that is wrong with its parts."""
+    """Give the value, or everything that is wrong with it."""
     if node is None:
         return
     content, mistakes = nodes.read(node)
@@ -69,7 +69,7 @@ def _document(number: int, node: yaml.Node | None) -> Iterator[Document | Malfor
 
 
 def _unfit(text: str) -> str | None:
-    """Tell why the text must not even be composed: composing recurses as deep as the text nests."""
+    """Give the reason why the text must not be composed: composing recurses as deeply as the text is nested."""
     try:
         size = len(text.encode())
     except UnicodeError:
@@ -110,7 +110,7 @@ _TAB_INDENT = re.compile(r" *\t[ \t]*[^ \t\r#]")
 
 
 def _ranges(numbers: list[int]) -> str:
-    """Name lines as people do: `lines 2-3 and 7`."""
+    """Format line numbers: `lines 2-3 and 7`."""
     parts: list[list[int]] = []
     for number in numbers:
         if parts and number == parts[-1][-1] + 1:

@@ -1,6 +1,6 @@
-"""What the settings allow a resource to ask of its gateway: images, replicas, resources, Secrets.
+"""Checks a resource's gateway and Secrets against the settings: images, replicas, resources, Secret names.
 
-Looked at on what was given, like the rest of the settings' policy.
+It checks the raw manifest, like `policy`, so that these mistakes are reported together with those of the resource.
 """
 
 import re
@@ -16,7 +16,7 @@ _GATEWAY = "spec.gateway"
 
 
 def mistakes(given: Mapping[str, object], bounds: GatewayBounds) -> Iterator[Rejected]:
-    """Give what the settings don't allow of a gateway; what is wrong by itself is not repeated."""
+    """Give what the settings do not allow. What is invalid anyway is not reported again."""
     yield from _image(dig(given, ("spec", "gateway", "image")), bounds)
     yield from _replicas(dig(given, ("spec", "gateway", "replicas")), bounds)
     yield from _resources(dig(given, ("spec", "gateway", "resources")), bounds)

@@ -1,4 +1,4 @@
-"""Metrics of a HorizontalPodAutoscaler of any version, as autoscaling/v2 writes them."""
+"""Converts metrics of a HorizontalPodAutoscaler of any version to autoscaling/v2."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ ALPHA = "autoscaling.alpha.kubernetes.io/metrics"
 
 
 def metrics(autoscaler: Mapping[str, Any]) -> list[Json]:
-    """Give all metrics of an autoscaler. Raises ValueError for what can't be read."""
+    """Give all metrics of an autoscaler. Raises ValueError."""
     spec = autoscaler.get("spec")
     given = dig(spec, ("metrics",))
     found = [metric(each) for each in given] if isinstance(given, list) else []
@@ -25,7 +25,7 @@ def metrics(autoscaler: Mapping[str, Any]) -> list[Json]:
 
 
 def metric(given: object) -> Json:
-    """Give one metric as autoscaling/v2 has it; one that is so already stays as it is. Raises ValueError."""
+    """Convert one metric; one of v2 is unchanged. Raises ValueError."""
     if not isinstance(given, Mapping):
         raise ValueError("expected a mapping for each metric")  # noqa: TRY004 - a user's mistake
     kind = str(given.get("type", ""))
@@ -46,7 +46,7 @@ def _annotated(autoscaler: Mapping[str, Any]) -> list[object]:
 
 
 def _source(member: str, given: Mapping[str, Any]) -> Json:
-    """Move the fields of v2beta1 to where v2 has them."""
+    """Move the fields of v2beta1 to their places in v2."""
     source = {name: value for name, value in given.items() if name not in _OLD}
     if member == "object" and isinstance(given.get("target"), Mapping) and "kind" in given["target"]:
         source["describedObject"] = source.pop("target")

@@ -1,4 +1,4 @@
-"""Triggers of a ScaledObject (KEDA) as metrics, with a note for each of its words that has no equal here."""
+"""Converts triggers of a KEDA ScaledObject to metrics, with a note for each field that has no equivalent."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ INFORMER = "config.metricInformer"
 
 @dataclass(frozen=True, slots=True)
 class ConvertedTrigger:
-    """One trigger, and what there is to know; no metric where there is none like it."""
+    """The metric of a trigger, if there is an equivalent one, and the notes."""
 
     metric: Json | None
     notes: tuple[Notice, ...] = ()
 
 
 def triggers(scaled: Mapping[str, Any]) -> Iterator[ConvertedTrigger]:
-    """Give the metric of each trigger."""
+    """Convert each trigger."""
     given = dig(scaled, ("spec", "triggers"))
     for index, each in enumerate(given if isinstance(given, list) else ()):
         yield trigger(each, f"spec.triggers[{index}]")
 
 
 def trigger(given: object, field: str) -> ConvertedTrigger:
-    """Give the metric of one trigger."""
+    """Convert one trigger."""
     kind = dig(given, ("type",))
     metadata = dig(given, ("metadata",))
     words = dict(metadata) if isinstance(metadata, Mapping) else {}
@@ -43,7 +43,7 @@ def trigger(given: object, field: str) -> ConvertedTrigger:
 
 
 def notes(scaled: Mapping[str, Any]) -> Iterator[Notice]:
-    """Tell what else a ScaledObject says, and where it is said here."""
+    """Give notes about the other fields of a ScaledObject, and where to set them here."""
     spec = scaled.get("spec")
     for name, said in _ELSEWHERE.items():
         if dig(spec, tuple(name.split("."))) is not None:

@@ -1,4 +1,4 @@
-"""YAML text with `ModelDeployment` documents as specs, with every mistake and notice told by document and name."""
+"""Parses YAML text to specs: the entry point for manifests. Every mistake and notice names its document and model."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """The valid models, the mistakes of the others, and what is worth knowing about the valid ones."""
+    """The valid models, the mistakes in the others, and the notices about the valid ones."""
 
     specs: tuple[OffloadSpec, ...]
     problems: tuple[Problem, ...] = ()
@@ -24,7 +24,7 @@ class Parsed:
 
 
 def parse(text: str, *, settings: Settings) -> Parsed:
-    """Read every document of the text. Never raises: whatever came is a spec or a problem."""
+    """Parse every document of the text. Never raises: a document becomes a spec or a problem."""
     accepted: dict[ModelKey, Accepted] = {}
     found: list[Problem] = []
     for document in documents.load(text):
@@ -60,7 +60,7 @@ def _notices(accepted: Accepted) -> Iterator[Problem]:
 
 
 def _not_ours(content: Mapping[object, object]) -> Iterator[Rejected]:
-    """Tell what a document is that is no `ModelDeployment`; then nothing else in it is looked at."""
+    """Describe a document that is not a `ModelDeployment`; its content is not checked."""
     kind, version = content.get("kind"), content.get("apiVersion")
     if kind is None and version is None:
         yield from _fragment(content)
@@ -74,7 +74,7 @@ def _not_ours(content: Mapping[object, object]) -> Iterator[Rejected]:
 
 
 def _fragment(content: Mapping[object, object]) -> Iterator[Rejected]:
-    """Say which lines have to stand above a piece of a manifest, such as documentation shows."""
+    """Tell which lines are missing above a fragment of a manifest, such as documentation shows."""
     header = f"apiVersion: {API_VERSION}, kind: {KIND}, metadata: {{name: …}}"
     keys = [key for key in content if isinstance(key, str)]
     if "config" in keys:
@@ -100,7 +100,7 @@ def _listed(keys: list[str]) -> str:
 
 
 def _where(document: Document | Malformed) -> str:
-    """Name a document by its number and, as far as they can be read, its namespace and name."""
+    """Describe a document by its number and, if available, its namespace and name."""
     content = document.content if isinstance(document, Document) else None
     name, namespace = dig(content, ("metadata", "name")), dig(content, ("metadata", "namespace"))
     if not isinstance(name, str):

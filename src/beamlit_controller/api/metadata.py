@@ -1,4 +1,4 @@
-"""`metadata` of a resource: its name, and the annotations that mean something here."""
+"""`metadata` of a ModelDeployment: its name, and the annotations that this controller reads."""
 
 import re
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ def _name(text: str) -> str:
 
 
 class ObjectMeta(StrictModel):
-    """The metadata that every Kubernetes object has; only what is read here is checked."""
+    """The metadata of a Kubernetes object; only the fields used here are checked."""
 
     name: Annotated[str, AfterValidator(_name)]
     namespace: DnsLabel = "default"
@@ -54,14 +54,14 @@ class ObjectMeta(StrictModel):
 
 
 def override(text: str) -> int:
-    """Read the percentage of the annotation. Raises ValueError."""
+    """Parse the percentage of the override annotation. Raises ValueError."""
     if not re.fullmatch(r"[0-9]{1,3}", text, re.ASCII) or int(text) > 100:  # noqa: PLR2004 - percent
         raise ValueError(f'expected a percentage from "0" to "100", got {problems.came(text)}')
     return int(text)
 
 
 def mistaken_override(annotations: Mapping[str, str]) -> Rejected | None:
-    """Say what is wrong with the annotations of an override; such an override is ignored, and the spec counts all the same."""
+    """Describe what is wrong with override annotations; such an override is ignored, and the spec is still used."""
     for key, read in ((OVERRIDE, override), (OVERRIDE_UNTIL, scalars.instant)):
         if key in annotations:
             try:

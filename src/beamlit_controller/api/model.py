@@ -1,7 +1,7 @@
-"""The base of everything that users write: strict, closed, and telling every mistake of a document at once.
+"""The base class of everything users write: strict, without unknown fields, reporting every mistake at once.
 
-Pydantic stops at the first failing stage of a model: rules between fields are not looked at while a field is wrong.
-So each model checks unknown fields, empty fields and its rules on what was given, and adds pydantic's own findings.
+Pydantic stops at the first failing stage of a model: cross-field rules are not checked while a field is invalid. So
+each model checks unknown fields, empty fields and its rules on the raw input, and adds pydantic's own errors.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ from beamlit_controller.api.rules import Mistake, Rule
 
 
 def _with_rules(schema: JsonDict, model: type[BaseModel]) -> None:
-    """Carry the rules between fields into the schema, as CEL."""
+    """Add the cross-field rules to the schema, as CEL."""
     rules = model.rules if issubclass(model, StrictModel) else ()
     validations: list[JsonValue] = [{"rule": cel.rule, "message": cel.message} for rule in rules for cel in rule.cel()]
     if validations:
@@ -34,12 +34,12 @@ class StrictModel(BaseModel):
 
     @classmethod
     def fields(cls) -> tuple[str, ...]:
-        """Give the names of the fields, as users write them."""
+        """Give the names of the fields as users write them."""
         return tuple(field.alias or name for name, field in cls.model_fields.items())
 
     @classmethod
     def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
-        """Give the mistakes between fields; overridden where the declared rules don't suffice."""
+        """Give the mistakes between fields; override it where the declared rules don't suffice."""
         for rule in cls.rules:
             yield from rule.mistakes(given)
 

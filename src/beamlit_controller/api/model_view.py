@@ -1,4 +1,4 @@
-"""One round of one model as `/models` shows it: the values of the core turned into views."""
+"""Builds the `/models` entry of one model from values of the core. `models_view` describes the JSON."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ from beamlit_controller.core.verdict import Assessed, Unread
 
 @dataclass(frozen=True, slots=True)
 class KnownModelState:
-    """All that is known of a model at one moment."""
+    """Everything known about a model at one moment."""
 
     cycle: Cycle
     failure: FailureView | None

@@ -1,6 +1,6 @@
-"""What `/models` answers, field by field: written by `ModelsSink`, read by `explain` and by whoever else asks.
+"""The JSON of `/models`, field by field: written by `ModelsSink`, read by `explain`, `top` and other clients.
 
-In JSON the names are in camelCase; times are RFC 3339, time spans seconds, ratios plain numbers where 1 is the target.
+Names are in camelCase in JSON. Times are RFC 3339, durations are seconds, ratios are numbers where 1 is the target.
 """
 
 from datetime import datetime
@@ -13,7 +13,7 @@ MetricState = Literal["over", "between", "under", "unreadable"]
 
 
 class View(BaseModel):
-    """A frozen part of the answer. Fields that a reader does not know are ignored, so that versions may differ."""
+    """A frozen part of the response. Unknown fields are ignored, so versions of server and client may differ."""
 
     model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, serialize_by_alias=True, frozen=True)
 
@@ -26,7 +26,7 @@ class MissingView(View):
 
 
 class PodFailureView(View):
-    """A pod that a metric is known without, and why."""
+    """A pod without a value for a metric, and why."""
 
     pod: str
     reason: str
@@ -34,7 +34,7 @@ class PodFailureView(View):
 
 
 class MetricView(View):
-    """One metric as it was read: `value` and `target` as people say them, None or `missing` where there is nothing."""
+    """One metric: `value` and `target` as text; `value` is None and `missing` set if it could not be read."""
 
     name: str
     selector: str
@@ -52,16 +52,16 @@ class MetricView(View):
 
 
 class VerdictView(View):
-    """What all metrics say together, and the highest ratio."""
+    """The combined judgement of all metrics, and the highest ratio."""
 
     judgement: str
     ratio: float | None
 
 
 class DecisionView(View):
-    """The percentage in force, why, and since when; `demand` is None where it can't be seen.
+    """The percentage in force, why, and since when; `demand` is None if it can't be observed.
 
-    `cap` is the learned limit of local requests in flight per ready replica; with it, `percentage` bounds what leaves.
+    `cap` is the learned limit of local requests in flight per ready replica; with it, `percentage` limits what leaves.
     """
 
     percentage: int
@@ -73,7 +73,7 @@ class DecisionView(View):
 
 
 class TimersView(View):
-    """Seconds until each thing happens if all stays as it is; None for what is not on its way."""
+    """Seconds until each event if nothing changes; None for events that are not pending."""
 
     engages_in: float | None
     releases_in: float | None
@@ -82,7 +82,7 @@ class TimersView(View):
 
 
 class TriggerView(View):
-    """Whether the metrics can make the model offload at all; None while that can't be told."""
+    """Whether the metrics can trigger offloading; None while that is unknown."""
 
     reachable: bool | None
     reason: str
@@ -100,21 +100,21 @@ class ChangeView(View):
 
 
 class FailureView(View):
-    """A round that ended in an error that nobody expected."""
+    """A round that ended in an unexpected error."""
 
     at: datetime
     error: str
 
 
 class LocalView(View):
-    """How many local endpoints are ready, of how many."""
+    """Ready and total local endpoints."""
 
     ready: int
     total: int
 
 
 class LeftView(View):
-    """The parts of all requests that went to the remote, by why."""
+    """Fractions of all requests that went to the remote, by reason."""
 
     share: float
     overflow: float
@@ -123,10 +123,9 @@ class LeftView(View):
 
 
 class TrafficView(View):
-    """What came of the requests in the last minute, as the gateways counted it.
+    """The requests of the last minute, as counted by the gateways.
 
-    Parts are of all requests, where 1 is all. `in_flight_limit` is None where nothing limits what local has in flight, and
-    first bytes are None where there was none.
+    Fractions are of all requests. `in_flight_limit` is None without a cap; first-byte times are None without requests.
     """
 
     local_per_second: float
@@ -143,7 +142,7 @@ class TrafficView(View):
 
 
 class ModelView(View):
-    """One model: its last round, what it would take to decide otherwise, and what surrounds it."""
+    """One model: its last round, the forecast, and its surroundings."""
 
     namespace: str
     name: str
@@ -172,7 +171,7 @@ class ModelView(View):
 
 
 class WaitingView(View):
-    """A model that no round has ended well for yet, and how the last one ended."""
+    """A model without a successful round so far, and its last failure."""
 
     namespace: str
     name: str
@@ -180,7 +179,7 @@ class WaitingView(View):
 
 
 class ProblemView(View):
-    """One mistake in what a user wrote: in which file or object, at which field."""
+    """One mistake of a user: the file or object, and the field."""
 
     where: str
     field: str
@@ -188,7 +187,7 @@ class ProblemView(View):
 
 
 class MinuteView(View):
-    """One minute: the percentage at its end, and the highest ratio in it."""
+    """One minute: the percentage at its end, and its highest ratio."""
 
     begin: datetime
     percentage: int
@@ -196,13 +195,13 @@ class MinuteView(View):
 
 
 class HistoryView(View):
-    """The last hours of one model; a minute without a round is not there."""
+    """The last hours of one model; minutes without a round are left out."""
 
     minutes: tuple[MinuteView, ...]
 
 
 class ModelsView(View):
-    """The whole answer, as of `at`."""
+    """The whole response, as of `at`."""
 
     at: datetime
     models: tuple[ModelView, ...]

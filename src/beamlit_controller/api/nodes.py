@@ -1,4 +1,4 @@
-"""YAML nodes as plain values: text, numbers, true and false, nothing, lists and mappings, and all that is wrong with them."""
+"""Converts YAML nodes to plain values (text, numbers, booleans, null, lists, mappings), collecting all mistakes."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,10 @@ def read(node: yaml.Node) -> tuple[object, tuple[str, ...]]:
 
 @dataclass(slots=True)
 class _Reader:
-    """Turns nodes into values, collecting mistakes. Aliases give the same value again, and are counted as often as used."""
+    """Converts nodes and collects mistakes.
+
+    An alias gives the same value again, and counts each time towards the size.
+    """
 
     mistakes: list[str] = field(default_factory=list)
     _values: dict[int, object] = field(default_factory=dict)
@@ -31,7 +34,7 @@ class _Reader:
     too_large: bool = False
 
     def read(self, node: yaml.Node) -> object:
-        """Give the value; for a mistake it is None."""
+        """Give the value; None for a mistake."""
         key = id(node)
         if key in self._open:
             self._wrong(node, "an alias may not stand inside of what it stands for")
@@ -56,7 +59,7 @@ class _Reader:
                 return None
 
     def _part(self, whole: yaml.Node, part: yaml.Node) -> object:
-        """Read a part and add its size; once anything is too large there are no more values."""
+        """Read a part and add its size; once the limit is exceeded, nothing more is read."""
         if self.too_large:
             return None
         value = self.read(part)
@@ -103,7 +106,7 @@ class _Reader:
 
 
 def _integer(text: str) -> int | str:
-    """Read a YAML 1.1 integer; what would be one in base 60, such as 8080:80, is text. Raises ValueError."""
+    """Parse a YAML 1.1 integer; a base-60 one, such as 8080:80, is text. Raises ValueError."""
     if ":" in text:
         return text
     plain = text.replace("_", "")

@@ -1,4 +1,4 @@
-"""Which fields have no effect without a cluster, and what happens instead. Nothing is ignored silently."""
+"""The fields that have no effect outside a cluster, and what happens instead; `run` and `check` report them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from beamlit_controller.core.spec import (
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A field that only a cluster gives an effect; `asked` tells whether a user set it to something other than its default."""
+    """A field that has an effect only in a cluster; `asked` tells whether it differs from its default."""
 
     field: str
     instead: str
@@ -22,7 +22,7 @@ class Pending:
 
 
 def not_in_effect(spec: OffloadSpec) -> tuple[Notice, ...]:
-    """Give the fields that were set and have no effect without a cluster."""
+    """Give the fields that were set and have no effect outside a cluster."""
     return tuple(
         Notice(pending.field, f"has no effect without a cluster: {pending.instead}")
         for pending in PENDING

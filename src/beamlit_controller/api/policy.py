@@ -1,6 +1,6 @@
-"""What the settings ask of a resource: a remote that is there and allowed, and metrics that can be asked for.
+"""Checks a resource against the settings: its remote host is allowed, and its metrics can be read.
 
-Looked at on what was given, so that these mistakes are told together with those of the resource itself.
+It checks the raw manifest, so that these mistakes are reported together with those of the resource.
 """
 
 import re
@@ -17,7 +17,7 @@ _METRICS = "spec.offloadingConfig.metrics"
 
 
 def mistakes(given: Mapping[str, object], settings: Settings) -> Iterator[Rejected]:
-    """Give what the settings don't allow in a `ModelDeployment`; what is wrong by itself is not repeated."""
+    """Give what the settings do not allow. What is invalid anyway is not reported again."""
     yield from _no_remote(given, settings)
     yield from _host(given, settings)
     yield from _token_url(given, settings)
@@ -26,7 +26,7 @@ def mistakes(given: Mapping[str, object], settings: Settings) -> Iterator[Reject
 
 
 def is_series_name(name: str) -> bool:
-    """Tell whether an External metric's name is that of a series; every other one is a PromQL query."""
+    """Tell whether the name of an External metric is a series; every other name is a PromQL query."""
     return _SERIES_NAME.fullmatch(name) is not None
 
 
@@ -110,7 +110,7 @@ def _asked_of_kubernetes(identifier: Mapping[str, object], field: str) -> Iterat
 
 
 def _selector(selector: object, field: str) -> Iterator[Rejected]:
-    """Hold a selector against what the API server takes as one: it refuses the whole request otherwise."""
+    """Check a selector against the syntax of the API server, which otherwise rejects the whole request."""
     for label, value in _mapping(dig(selector, ("matchLabels",))).items():
         yield from _label(label, [value], f"{field}.matchLabels")
     expressions = dig(selector, ("matchExpressions",))

@@ -1,4 +1,4 @@
-"""A model's policy in words: what its author asked for, sentence by sentence."""
+"""Describes a model's policy in sentences, for `explain` and the page."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -22,7 +22,7 @@ WHOLE = 100
 
 
 def sentences(spec: OffloadSpec) -> tuple[str, ...]:
-    """Say when the model offloads, how much, when it takes requests back, and what happens to single requests."""
+    """Describe when the model offloads, how much, when it releases, and which single requests leave."""
     if not spec.enabled:
         return ("The model is disabled: all requests are served locally.",)
     if spec.remote is None:

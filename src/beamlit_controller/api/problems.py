@@ -1,4 +1,4 @@
-"""Mistakes and remarks about what a user wrote: where they are, and how they are worded."""
+"""Mistakes and notices: their location, and their wording. Turns pydantic's errors into ours."""
 
 import difflib
 import json
@@ -14,7 +14,7 @@ from beamlit_controller.core.spec import Rejected
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake: in which document (or file), in which field, and what was expected and what came."""
+    """One mistake: the document or file, the field, and what was expected and given."""
 
     where: str
     field: str
@@ -26,7 +26,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something to know about what is valid, such as a field without effect."""
+    """Something to know about a valid manifest, such as a field without effect."""
 
     field: str
     message: str
@@ -36,12 +36,12 @@ class Notice:
 
 
 def rejected(errors: Iterable[ErrorDetails], root: Sequence[str | int] = ()) -> tuple[Rejected, ...]:
-    """Turn pydantic's errors into ours."""
+    """Convert pydantic's errors."""
     return tuple(Rejected(path((*root, *_shown(error["loc"]))), worded(error)) for error in errors)
 
 
 def path(location: Sequence[str | int]) -> str:
-    """Write a location as users do: `spec.offloadingConfig.metrics[1].resource.target`."""
+    """Format a location as users write it: `spec.offloadingConfig.metrics[1].resource.target`."""
     text = ""
     for part in location:
         if isinstance(part, str) and _PLAIN_KEY.fullmatch(part):
@@ -52,14 +52,14 @@ def path(location: Sequence[str | int]) -> str:
 
 
 def worded(error: ErrorDetails) -> str:
-    """Say what was expected and what came."""
+    """Describe what was expected and what was given."""
     given, context = error["input"], error.get("ctx", {})
     words = _WORDS.get(error["type"])
     return words(given, context) if words else f"{error['msg']}, got {came(given)}"
 
 
 def unknown_field(name: object, known: Collection[str]) -> str:
-    """Word the mistake of a field that is not there."""
+    """Describe an unknown field."""
     if (outdated := _OUTDATED.get(str(name))) and outdated.partition(".")[0] in known:
         return f"autoscaling/v2beta1 had this field; since v2 it is {outdated}: `beamlit-controller convert FILE` rewrites it"
     return f"no such field, {nearest(str(name), known)}"
@@ -78,13 +78,13 @@ _OUTDATED = {
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Name the known word that is most like this one, or all of them when none is: `did you mean percentage?`."""
+    """Suggest the most similar known word, or list them all: `did you mean percentage?`."""
     names = sorted(known)
     return like(word, names) or f"known here: {', '.join(names)}"
 
 
 def like(word: str, known: Iterable[str]) -> str:
-    """Name the known word that is most like this one; "" when none is."""
+    """Give the most similar known word; "" if none is similar."""
     by_lower, given = {name.lower(): name for name in known}, word.lower()[:_LONGEST_KEY]
     begun = [name for name in by_lower if len(given) >= _SHORTEST_BEGINNING and name.startswith(given)]
     close = difflib.get_close_matches(given, by_lower, n=1) or (begun if len(begun) == 1 else [])
@@ -92,7 +92,7 @@ def like(word: str, known: Iterable[str]) -> str:
 
 
 def came(value: object) -> str:
-    """Show what came; of anything long or composed only its kind, so that no secret is ever repeated at length."""
+    """Show the given value; of long or composed values only the kind, so that no secret is repeated at length."""
     match value:
         case bool():
             return json.dumps(value)
@@ -107,7 +107,7 @@ def came(value: object) -> str:
 
 
 def kind(value: object) -> str:
-    """Name the kind of a value, in a user's words."""
+    """Give the kind of a value in a user's words."""
     return _KINDS.get(type(value), "something else")
 
 
@@ -128,7 +128,7 @@ def _composed(wanted: str) -> Words:
 
 
 def _scalar(wanted: str, unquoted: str) -> Words:
-    """Word a wrong type; what would be right without its quotes is told so."""
+    """Describe a wrong type; mention it if the value would be right without its quotes."""
 
     def words(given: object, _: Context) -> str:
         quoted = isinstance(given, str) and re.fullmatch(unquoted, given, re.ASCII | re.IGNORECASE)
@@ -149,7 +149,7 @@ def _one_of(given: object, context: Context) -> str:
 
 
 def _shown(location: Iterable[str | int]) -> tuple[str | int, ...]:
-    """Leave out what pydantic adds for the key of a mapping."""
+    """Remove what pydantic adds to the location for the key of a mapping."""
     return tuple(part for part in location if part != "[key]")
 
 

@@ -1,7 +1,7 @@
-"""What is wrong with a PromQL query, and what is worth knowing about it, before anybody is asked.
+"""Checks PromQL queries without a server: mistakes that no server accepts, and notices about surprising results.
 
-Only what no server can read is a mistake. The parser is Prometheus' grammar; VictoriaMetrics reads more than that, so what the
-parser can't read is told and not refused: Prometheus itself has the last word.
+The parser implements Prometheus' grammar. VictoriaMetrics accepts more, so a query that the parser rejects is only a
+notice: the server has the last word.
 """
 
 import re
@@ -28,7 +28,10 @@ Labels = frozenset[str]
 
 
 def mistakes(query: str) -> Iterator[str]:
-    """Give what no Prometheus can read: a variable that nobody fills in, and what is not closed. Each once, and not too many."""
+    """Give what no Prometheus can parse: unfilled variables, unclosed brackets and quotes.
+
+    Each once, and not too many.
+    """
     found: set[str] = set()
     for mistake in _mistakes(query):
         if mistake not in found:
@@ -51,7 +54,7 @@ def _mistakes(query: str) -> Iterator[str]:
 
 
 def notices(query: str) -> Iterator[str]:
-    """Give what a valid query may do that its author did not mean."""
+    """Give what a valid query may do that its author did not intend."""
     if len(_STRUCTURE.findall(_STRING.sub(_blank, query))) > _MOST_STRUCTURE:
         return
     try:
@@ -80,13 +83,13 @@ def _remarks(parsed: Expr) -> Iterator[str]:
 
 
 def _blank(found: re.Match[str]) -> str:
-    """Give blanks for a string or a comment; of a string that is not closed its quote stays."""
+    """Replace a string or comment by blanks; of an unclosed string keep the quote."""
     opened, closed = found[1] or found[3], found[2] or found[4]
     return " " * len(found[0]) if closed or not opened else opened.ljust(len(found[0]))
 
 
 def _unclosed(plain: str) -> str | None:
-    """Name the first bracket or quote that has no partner; strings and comments are blanks in `plain`."""
+    """Give the first bracket or quote without a partner; in `plain`, strings and comments are blanks."""
     opened: list[tuple[str, int]] = []
     for place, character in enumerate(plain, start=1):
         if character in "\"'`":
@@ -122,7 +125,7 @@ def _walk(parsed: Expr) -> Iterator[Expr]:
 
 
 def _filter(parsed: Expr) -> str | None:
-    """Give the first comparison that filters, unless `or` puts a value in the place of what it takes away."""
+    """Give the first comparison that filters, unless `or` supplies a value instead."""
     if isinstance(parsed, BinaryExpr):
         if str(parsed.op) == "or" and not _filter(parsed.rhs):
             return None
@@ -133,7 +136,7 @@ def _filter(parsed: Expr) -> str | None:
 
 
 def _labels(parsed: Expr) -> Labels | None:
-    """Give the labels that tell the series of a result apart: none for one series, None where that is not known."""
+    """Give the labels that distinguish the series of a result: none for one series, None if unknown."""
     match parsed:
         case NumberLiteral() | StringLiteral():
             return frozenset()

@@ -1,4 +1,4 @@
-"""`remoteBackend` as users write it: where the share of requests goes, and what is put on them there."""
+"""`remoteBackend` as users write it: address, headers, credential, TLS and health check of the remote."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from beamlit_controller.api.scalars import AtLeastOne, DnsName, RemoteHost, Requ
 
 
 class SecretKeySelector(StrictModel):
-    """One key of a Secret in the model's namespace. Never its value."""
+    """A reference to one key of a Secret in the model's namespace; never its value."""
 
     name: DnsName = Field(description="The Secret's name.")
     key: SecretKeyName = Field(description="The key in the Secret.")
@@ -75,7 +75,7 @@ def _server_name(text: str) -> str:
 
 
 class TlsConfig(StrictModel):
-    """How the remote's certificate is verified. It always is."""
+    """How the remote's certificate is verified. Verification can't be turned off."""
 
     ca_secret_ref: SecretKeySelector | None = Field(
         default=None,
@@ -109,7 +109,7 @@ def _path_prefix(text: str) -> str:
 
 
 def fill_in(prefix: str, *, workspace: str, model: str) -> str:
-    """Put the namespace and the model's name into a pathPrefix, percent-encode what a path can't have, drop the last /."""
+    """Replace the variables in a pathPrefix, percent-encode what a path can't contain, and drop the trailing slash."""
     values = {"workspace": workspace, "model": model}
     parts = re.split(r"\$(workspace|model)(?!\w)", prefix)
     filled = "".join(
@@ -123,7 +123,7 @@ _VARIABLES = {"workspace", "model"}
 
 
 class TlsNeedsHttps:
-    """`tls` says how https is verified; beside http it would promise what is not there."""
+    """`tls` needs scheme https; with http it would promise a verification that does not happen."""
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
         """Blame `tls`."""
@@ -142,7 +142,7 @@ def _removable(name: str) -> str:
 
 
 class RemoteBackendConfig(StrictModel):
-    """Where the share of requests goes."""
+    """Where offloaded requests go."""
 
     rules: ClassVar[tuple[Rule, ...]] = (TlsNeedsHttps(),)
     scheme: Literal["http", "https"] = Field(default="https", description="Protocol of the remote.")

@@ -1,4 +1,4 @@
-"""`remoteBackend` as the core's value: the host with its port, the path with its variables filled in."""
+"""Translates `remoteBackend` to `core.spec.RemoteBackend`: host with port, and path prefix with variables replaced."""
 
 from datetime import timedelta
 
@@ -8,7 +8,7 @@ from beamlit_controller.core.spec import Scheme
 
 
 def backend(given: remote.RemoteBackendConfig, *, workspace: str, model: str) -> spec.RemoteBackend:
-    """Give the remote of a model. An IPv6 host stands without its brackets."""
+    """Translate a model's remote. An IPv6 host has no brackets."""
     address = addresses.parse(given.host, default_port=addresses.port_of(given.scheme))
     return spec.RemoteBackend(
         scheme=Scheme(given.scheme),

@@ -1,4 +1,4 @@
-"""Rules for single requests as users write them: by a header, or by the beginning of the path."""
+"""Rules of `keepLocal` and `mayLeave` as users write them: by header, or by path prefix."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -30,7 +30,7 @@ def _matchable_header(name: str) -> str:
 
 
 def _matchable_path(text: str) -> str:
-    """Take a path that requests can have once the gateway has normalized theirs; refuse what would never match."""
+    """Check that normalized request paths can match; reject what never would."""
     if "?" in text:
         raise ValueError("a rule has no query: it would never match")
     if "\\" in text or "//" in text:
@@ -50,7 +50,7 @@ def _matchable_path(text: str) -> str:
 
 
 class _MethodsNeedPath:
-    """`methods` say which requests of a path may leave; a header is no path."""
+    """`methods` need a path: a rule by header never allows more methods."""
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
         """Blame `methods`."""
@@ -103,7 +103,7 @@ LONGEST_RULES = 8192
 
 
 def too_long(given: Mapping[Any, object], field: str) -> Iterator[Mistake]:
-    """Blame a list whose rules are longer, added up, than Envoy takes."""
+    """Report a list whose rules are too long in total for an Envoy regular expression."""
     rules = given.get(field)
     length = sum(_length(rule) for rule in rules) if isinstance(rules, list) else 0
     if length > LONGEST_RULES:

@@ -1,4 +1,4 @@
-"""Rules between fields, declared once: they find the mistakes here and are rendered as CEL for the API server."""
+"""Cross-field rules, declared once: checked here, and rendered as CEL for the API server."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,17 +25,17 @@ class Rule(Protocol):
     """A condition between the fields of one model."""
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
-        """Give what is wrong; fields of a wrong type are somebody else's mistake."""
+        """Give what is wrong. Fields of a wrong type are reported elsewhere."""
         ...
 
     def cel(self) -> Iterator[Cel]:
-        """Give the same as expressions of the Common Expression Language."""
+        """Give the same rule in the Common Expression Language."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ExactlyOne:
-    """One of the fields is set, and no other of them."""
+    """Exactly one of the fields is set."""
 
     names: tuple[str, ...]
 
@@ -55,7 +55,7 @@ class ExactlyOne:
 
 @dataclass(frozen=True, slots=True)
 class AtMostOne:
-    """No two of the fields are set."""
+    """At most one of the fields is set."""
 
     names: tuple[str, ...]
 
@@ -119,7 +119,7 @@ class Beside:
 
 @dataclass(frozen=True, slots=True)
 class Immutable:
-    """The field keeps the value it was created with; only the API server knows what that was."""
+    """The field keeps its first value; only the API server knows it."""
 
     name: str
 
@@ -194,7 +194,7 @@ class TargetFields:
 
 
 def dig(given: object, place: tuple[str, ...]) -> object:
-    """Follow the names down as long as there are mappings; None where there is nothing."""
+    """Follow a path of names through mappings; None if it ends early."""
     for name in place:
         given = given.get(name) if isinstance(given, Mapping) else None
     return given

@@ -1,4 +1,4 @@
-"""The single values that users write, each with its check, its message and its schema."""
+"""The scalar types of user input, each with its check, message and JSON schema."""
 
 import re
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ QUANTITY_PATTERN: Final = (
 
 
 def _quantity(given: object) -> str:
-    """Take a quantity as text or number. A number stays what it was: 0.1 is one tenth, not its nearest double."""
+    """Accept a quantity as text or number. A number keeps its decimal value: 0.1 is one tenth."""
     if isinstance(given, bool) or not isinstance(given, str | int | float):
         wanted = "a quantity such as 10, 0.5 or 500m"
         raise ValueError(f"expected {wanted}, got {problems.kind(given)}")  # noqa: TRY004 - pydantic reports ValueError
@@ -49,7 +49,7 @@ Quantity = Annotated[_Quantity, AfterValidator(_not_negative), WithJsonSchema(_Q
 
 
 def matching(pattern: str, wanted: str, *, longest: int = 253) -> list[Any]:
-    """Give the annotations of a text that matches all of a pattern; `wanted` words what was expected."""
+    """Give the annotations of a text that fully matches a pattern; `wanted` describes what is expected."""
     compiled = re.compile(pattern, re.ASCII)
 
     def check(text: str) -> str:
@@ -126,7 +126,7 @@ AtLeastOne = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 def header_mistake(name: str, value: str) -> str | None:
-    """Tell why a header can't be added to a request, or None. The value is never repeated: it may be a secret."""
+    """Give the reason why a header can't be added, or None. It never contains the value, which may be a secret."""
     if name.startswith(":"):
         return "a pseudo-header is set by host and pathPrefix, not here"
     if not _TOKEN.fullmatch(name):
@@ -163,7 +163,7 @@ _NOT_TO_ADD: Mapping[str, str] = {
 
 
 def unmatchable_header(name: str) -> str | None:
-    """Tell why a rule can't tell requests by this header, or None."""
+    """Give the reason why a rule can't match this header, or None."""
     lower = name.lower()
     if "_" in lower:
         return "the gateway refuses requests with _ in the name of a header, so this would never match"
@@ -175,7 +175,7 @@ def unmatchable_header(name: str) -> str | None:
 
 
 def _remote_host(text: str) -> str:
-    """Check `host[:port]`, and say where everything else that is often written there belongs."""
+    """Check `host[:port]`; for everything else that is often written there, say which field it belongs in."""
     scheme, found, rest = text.partition("://")
     if found:
         raise ValueError(
@@ -211,7 +211,7 @@ RemoteHost = Annotated[
 
 
 def instant(text: str) -> datetime:
-    """Read an RFC 3339 date and time with its offset. Raises ValueError."""
+    """Parse an RFC 3339 date and time with offset. Raises ValueError."""
     try:
         moment = datetime.fromisoformat(text.upper()) if _RFC3339.fullmatch(text) else None
     except ValueError:

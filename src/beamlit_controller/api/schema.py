@@ -1,4 +1,4 @@
-"""The models as one plain schema tree: references put in place, null and titles gone, defaults only where they tell something."""
+"""Converts the models to a plain schema tree for the CRD: references inlined, null and titles removed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,13 +9,13 @@ Schema = dict[str, Any]
 
 
 def of(model: type[BaseModel]) -> Schema:
-    """Give the schema of a model. An optional field is one that may be absent, never null."""
+    """Give the schema of a model. An optional field may be absent, but never null."""
     given = model.model_json_schema(by_alias=True)
     return _plain(given, given.get("$defs", {}))
 
 
 def _plain(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
-    """Convert a node and all below it."""
+    """Convert a node and everything below it."""
     node = _resolved(node, definitions)
     first = {key: node[key] for key in ("description", "type") if key in node}
     schema = first | {key: value for key, value in node.items() if key not in _LEFT_OUT}
@@ -33,7 +33,7 @@ def _plain(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
 
 
 def _resolved(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Put what a node refers to, and the one alternative to null, in its place; what stands beside it wins."""
+    """Inline a reference, and the single alternative to null; fields next to it take precedence."""
     if "$ref" in node:
         beside = {key: value for key, value in node.items() if key != "$ref"}
         return _resolved({**definitions[node["$ref"].removeprefix("#/$defs/")], **beside}, definitions)
@@ -45,7 +45,7 @@ def _resolved(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mappin
 
 
 def _default(node: Mapping[str, Any]) -> object:
-    """Give a default worth telling: not that of a mapping, whose fields have their own, and not an empty one."""
+    """Give a default worth showing: not of a mapping, whose fields have their own, and not an empty one."""
     default = node.get("default")
     if isinstance(default, list):
         return [_without_null(each) for each in default] or None

@@ -1,4 +1,7 @@
-"""The settings, complete and valid, and what follows from them for one model."""
+"""The settings as complete, valid values, and what follows from them for one model.
+
+`settings_models.py` is what users write; `parse` validates it and fills in the defaults.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +20,7 @@ from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected, Secret
 
 @dataclass(frozen=True, slots=True)
 class BasicAuth:
-    """User, and the file that has the password."""
+    """A user name, and the file that holds the password."""
 
     username: str
     password_file: str
@@ -25,7 +28,7 @@ class BasicAuth:
 
 @dataclass(frozen=True, slots=True)
 class ClientTls:
-    """Files in PEM for verifying a server and for showing a certificate to it; None is the system's, or none."""
+    """PEM files to verify a server and for a client certificate; None means the system's CAs, or no certificate."""
 
     ca_file: str | None = None
     cert_file: str | None = None
@@ -35,7 +38,7 @@ class ClientTls:
 
 @dataclass(frozen=True, slots=True)
 class PrometheusSettings:
-    """Where Prometheus is and how it is asked; `url` is http(s), with its path prefix, without a final slash."""
+    """How to connect to Prometheus; `url` is http(s), with its path prefix, without a trailing slash."""
 
     url: str
     bearer_token_file: str | None = None
@@ -64,7 +67,7 @@ _WEB = Address("127.0.0.1", 8081)
 
 @dataclass(frozen=True, slots=True)
 class StandaloneSettings:
-    """What a cluster would tell. Services and listeners are keyed by `namespace/name`; one listener alone is for any model."""
+    """Services and listeners outside a cluster, by `namespace/name`; a single listener applies to any model."""
 
     services: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
     listen: Address | Mapping[str, Address] = field(default_factory=dict)
@@ -74,15 +77,15 @@ class StandaloneSettings:
     access_log: str = ""
 
     def endpoints(self, namespace: str, service: str) -> tuple[Address, ...] | None:
-        """Give the servers of a Service; None for one that is not listed."""
+        """Give the servers of a Service; None if it is not listed."""
         return self.services.get(f"{namespace}/{service}")
 
     def listener(self, key: ModelKey) -> Address | None:
-        """Give where the model's gateway listens; None when nothing says so. Port 0 is any free port."""
+        """Give the listen address of the model's gateway; None if there is none. Port 0 is any free port."""
         return self.listen if isinstance(self.listen, Address) else self.listen.get(str(key))
 
     def stats_listener(self, key: ModelKey) -> Address:
-        """Give where the model's gateway answers about itself. Port 0 is any free port."""
+        """Give the stats address of the model's gateway. Port 0 is any free port."""
         if isinstance(self.stats_listen, Address):
             return self.stats_listen
         return self.stats_listen.get(str(key), _ANY_PORT)
@@ -90,10 +93,10 @@ class StandaloneSettings:
 
 @dataclass(frozen=True, slots=True)
 class GatewayBounds:
-    """What authors of ModelDeployments may ask of gateways in a cluster, and where gateways may not connect to.
+    """What ModelDeployments may request for gateways in a cluster, and which networks are denied.
 
-    `images` and `secrets` are patterns. `replicas` is the highest number, `resources` the largest amounts, by resource;
-    None is no bound.
+    `images` and `secrets` are patterns. `replicas` is the maximum number; `resources` are the maximum amounts by
+    resource. None means unlimited.
     """
 
     images: tuple[str, ...] = ()
@@ -105,7 +108,7 @@ class GatewayBounds:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings. `prometheus` is None where External metrics come from the Kubernetes metrics APIs."""
+    """All settings. `prometheus` is None if External metrics come from the Kubernetes metrics APIs."""
 
     prometheus: PrometheusSettings | None = None
     period: timedelta = timedelta(seconds=informer_models.DEFAULT_PERIOD_SECONDS)
@@ -122,7 +125,7 @@ class Settings:
     otlp: OtlpSettings | None = None
 
     def secret_file(self, key: ModelKey, secret: SecretKey) -> Path | None:
-        """Give the file that has a Secret's key, for reading metrics; None where no setting says where Secrets are."""
+        """Give the file of a Secret key for reading metrics; None if no directory is configured."""
         if self.metric_secrets is not None:
             return Path(self.metric_secrets) / key.namespace / secret.name / secret.key
         directory = self.standalone.secrets_directory
@@ -130,7 +133,7 @@ class Settings:
 
 
 def parse(text: str) -> Settings | tuple[Rejected, ...]:
-    """Read a settings file, or give all its mistakes. An empty file is all defaults."""
+    """Parse a settings file, or give all its mistakes. An empty file means all defaults."""
     loaded = list(documents.load(text))
     unreadable = tuple(Rejected("", each.message) for each in loaded if isinstance(each, Malformed))
     if unreadable:
@@ -142,7 +145,7 @@ def parse(text: str) -> Settings | tuple[Rejected, ...]:
 
 
 def read(content: object) -> Settings | tuple[Rejected, ...]:
-    """Read settings that have been YAML or JSON, or give all their mistakes."""
+    """Validate settings parsed from YAML or JSON, or give all their mistakes."""
     if isinstance(content, Mapping) and content.get("kind") == "ModelDeployment":
         return (Rejected("", "this is a ModelDeployment; a settings file begins with `config:`"),)
     try:
@@ -152,7 +155,7 @@ def read(content: object) -> Settings | tuple[Rejected, ...]:
 
 
 def period(spec: OffloadSpec, settings: Settings) -> timedelta:
-    """Give the time between two evaluations of a model; shorter when all its metrics are read straight from its servers."""
+    """Give the evaluation period of a model: shorter if all its metrics are scraped directly."""
     direct = spec.metric_service and spec.metrics and all(isinstance(metric, PodsMetric) for metric in spec.metrics)
     return settings.direct_period if direct else settings.period
 

@@ -1,4 +1,4 @@
-"""An `OffloadSpec` as JSON that its author recognises: camelCase, targets and metrics as the HPA writes them."""
+"""Writes an `OffloadSpec` as JSON like its manifest: camelCase, metrics and targets as in autoscaling/v2."""
 
 import functools
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ def spec(whole: OffloadSpec) -> dict[str, object]:
 
 
 def plain(value: object) -> object:
-    """Give a value of the core as JSON: spans in seconds, decimals as text, alternatives with their `type`."""
+    """Give a value of the core as JSON: durations in seconds, decimals as text, unions with their `type`."""
     match value:
         case tuple():
             return _pairs(value) if value and all(_is_pair(item) for item in value) else [plain(item) for item in value]
@@ -60,13 +60,13 @@ def plain(value: object) -> object:
 
 
 def selector(chosen: Selector) -> str:
-    """Say a selector as kubectl writes it: `app=llama,tier in (a,b),!spot`."""
+    """Format a selector as kubectl does: `app=llama,tier in (a,b),!spot`."""
     labels = [f"{key}={value}" for key, value in chosen.match_labels]
     return ",".join([*labels, *(_requirement(each) for each in chosen.match_expressions)])
 
 
 def selector_of(metric: MetricSpec) -> str:
-    """Say a metric's selector; "" where it has none."""
+    """Format a metric's selector; "" if it has none."""
     match metric:
         case ResourceMetric() | ContainerResourceMetric():
             return ""
@@ -89,7 +89,7 @@ def _fields(value: object) -> dict[str, object]:
 
 @functools.cache
 def _names(kind: type[object]) -> tuple[tuple[str, str], ...]:
-    """Give a dataclass's fields, each with its name in JSON; looked up once, since `/models` asks a thousand times."""
+    """Give a dataclass's fields with their JSON names; cached, since `/models` asks a thousand times."""
     if not is_dataclass(kind):
         raise TypeError(f"expected a value of the core, got one of {kind.__name__}")
     return tuple((field.name, to_camel(field.name)) for field in fields(kind))

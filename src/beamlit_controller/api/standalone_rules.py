@@ -1,4 +1,4 @@
-"""What a model must be so that it runs without a cluster: each thing that only a cluster has is refused, with what to use instead."""
+"""Checks what a model needs to run outside a cluster; what only a cluster offers is rejected, with the alternative."""
 
 from collections.abc import Iterator, Sequence
 
@@ -21,7 +21,10 @@ _INSTEAD = "use a Pods metric with spec.metricServiceRef, or an External metric 
 
 
 def parse(text: str, *, settings: Settings) -> Parsed:
-    """Read manifests as `manifests.parse` does, refuse the models that can't run without a cluster, and say what has no effect."""
+    """Parse manifests like `manifests.parse`, and reject what can't run outside a cluster.
+
+    Fields without effect there are reported as notices.
+    """
     parsed = manifests.parse(text, settings=settings)
     refused = {spec.key: standalone_problems(spec, settings) for spec in parsed.specs}
     problems = (Problem(str(key), each.field, each.message) for key, found in refused.items() for each in found)
@@ -38,7 +41,7 @@ def _notices(spec: OffloadSpec) -> Iterator[Problem]:
 
 
 def standalone_problems(spec: OffloadSpec, settings: Settings) -> tuple[Rejected, ...]:
-    """Give what keeps the model from running on a machine without a cluster."""
+    """Give the reasons why the model can't run outside a cluster."""
     return (
         *_metrics(spec, settings),
         *_service(spec, settings),
@@ -49,7 +52,7 @@ def standalone_problems(spec: OffloadSpec, settings: Settings) -> tuple[Rejected
 
 
 def shared_listeners(specs: Sequence[OffloadSpec], settings: Settings) -> tuple[Rejected, ...]:
-    """Give the models that would listen where another one does: `listen` as one address is for one model."""
+    """Give the models whose listen address another model has: a single `listen` address is for one model."""
     listen, stats = settings.standalone.listen, settings.standalone.stats_listen
     enough = len(specs) > 1
     return tuple(

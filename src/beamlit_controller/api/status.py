@@ -1,4 +1,8 @@
-"""The status that users read, from the record of one round."""
+"""Builds `.status` sections from a cycle: offloading, requests, current metrics, and their conditions.
+
+`bounded` cuts a complete status to the schema in `status_models`, from which the CRD is rendered, so the two can't
+differ.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -33,7 +37,7 @@ Json = dict[str, Any]
 def status(cycle: Cycle) -> Json:
     """Give the status of a model as JSON.
 
-    The conditions have no `lastTransitionTime`: whoever writes them knows what they were before.
+    Its conditions have no `lastTransitionTime`: the writer knows the previous ones.
     """
     generation = cycle.spec.generation
     return {
@@ -49,7 +53,7 @@ def status(cycle: Cycle) -> Json:
 
 
 def requests(minute: Minute, cycle: Cycle) -> Json:
-    """Give what came of the requests in the last minute, in whole percent and in a sentence."""
+    """Give the requests of the last minute, in whole percent and as a sentence."""
     seen, limit = minutes.split(minute), minutes.limit(cycle)
     return {
         "remotePercentage": round(100 * seen.sent),
@@ -59,10 +63,10 @@ def requests(minute: Minute, cycle: Cycle) -> Json:
 
 
 def bounded(status: Mapping[str, object]) -> Json:
-    """Give a status as the API server takes it: every field within what the CRD allows. It is to be called last.
+    """Cut a status to what the CRD allows. Call it last.
 
-    A status that is too large would be refused, and with it the decision would never come into force. Messages are cut. A
-    record that is too long loses what nothing is decided by, then what is least missed after a restart.
+    The API server would reject a status that is too large, and the decision would never come into force. Messages are
+    cut; a record that is too long first loses what no decision depends on, then what is missed least after a restart.
     """
     record = status.get("record")
     short = {**status, "record": _short(record)} if isinstance(record, str) else status
@@ -76,7 +80,7 @@ def _schema() -> Json:
 
 
 def _short(record: str) -> str:
-    """Leave out of a record what is least missed, until it is short enough; empty if nothing of it can stay."""
+    """Leave out parts of a record, least important first, until it is short enough; "" if nothing can stay."""
     if len(record) <= LONGEST_RECORD:
         return record
     try:
@@ -144,7 +148,7 @@ def in_force(decision: Decision) -> str:
 
 
 def instant(moment: datetime) -> str:
-    """Write a time as Kubernetes does: RFC 3339, UTC, whole seconds."""
+    """Format a time as Kubernetes does: RFC 3339, UTC, whole seconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -185,7 +189,7 @@ def _condition(kind: str, generation: int, state: str, reason: Reason, message: 
 
 
 def _family(metric: MetricSpec) -> Family:
-    """Tell how values are written: memory with powers of two, as the HPA and metrics-server do."""
+    """Choose the unit of values: powers of two for memory, as the HPA and metrics-server do."""
     match metric:
         case ResourceMetric(name="memory") | ContainerResourceMetric(name="memory"):
             return Family.BINARY
@@ -194,7 +198,7 @@ def _family(metric: MetricSpec) -> Family:
 
 
 def _current(current: Current, family: Family) -> Json:
-    """Leave out what the metric does not have; quantities are canonical."""
+    """Give the fields that the metric has; quantities are canonical."""
     values: Mapping[str, object] = {
         "value": None if current.value is None else quantity.format_milli(current.value, family),
         "averageValue": None if current.average_value is None else quantity.format_milli(current.average_value, family),

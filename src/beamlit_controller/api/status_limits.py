@@ -1,4 +1,4 @@
-"""Values cut to what a schema allows, so that the API server takes what is written."""
+"""Cuts values to what a schema allows, so that the API server accepts them."""
 
 import re
 from collections.abc import Mapping
@@ -11,16 +11,16 @@ INT64: Final = 2**63 - 1
 
 
 class _Unfit:
-    """Stands for a value that can't be made to fit."""
+    """Marks a value that can't be made to fit."""
 
 
 UNFIT: Final = _Unfit()
 
 
 def fit(value: object, schema: Schema) -> object:
-    """Give the value with long texts cut, numbers held within their bounds, and left out what can't be made to fit.
+    """Give the value with long texts cut and numbers clamped; what can't be made to fit is left out.
 
-    A mapping without one of its required fields is left out as a whole; `UNFIT` if that is all of it.
+    A mapping without one of its required fields is left out entirely; the result is `UNFIT` if nothing remains.
     """
     if not _is_of(value, schema):
         return UNFIT
@@ -38,7 +38,7 @@ def fit(value: object, schema: Schema) -> object:
 
 
 def _is_of(value: object, schema: Schema) -> bool:
-    """Tell whether the value is of the schema's type; null never is, and a bool is no integer."""
+    """Tell whether the value has the schema's type; null never has, and a bool is not an integer."""
     wanted = _TYPES.get(schema.get("type", ""), object)
     return value is not None and isinstance(value, wanted) and not (wanted is int and isinstance(value, bool))
 

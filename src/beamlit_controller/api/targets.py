@@ -1,4 +1,4 @@
-"""The metrics of a resource as the core's values: which field of a target counts, and what it is in thousandths."""
+"""Translates `metrics` to `core.metric_spec` values: which target field counts, and its value in thousandths."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from beamlit_controller.core.metric_spec import AverageValue, Utilization, Value
 
 
 def metric(given: metrics.MetricSpec) -> metric_spec.MetricSpec:
-    """Give the metric that a MetricSpec stands for. It has been checked: the member of its type is there."""
+    """Translate a validated MetricSpec."""
     if given.resource:
         return metric_spec.ResourceMetric(given.resource.name, _per_pod(given.resource.target))
     if given.container_resource:
@@ -31,7 +31,7 @@ def metric(given: metrics.MetricSpec) -> metric_spec.MetricSpec:
 
 
 def notices(given: metrics.MetricSpec, field: str) -> Iterator[Notice]:
-    """Tell what of a target is rounded, or is set without counting."""
+    """Give notices about targets that are rounded, or target fields that have no effect."""
     place, target = _target(given)
     counts = _counting(metric(given).target)
     for name, text in (("value", target.value), ("averageValue", target.average_value)):
@@ -44,7 +44,7 @@ def notices(given: metrics.MetricSpec, field: str) -> Iterator[Notice]:
 
 
 def _per_pod(target: MetricTarget) -> Utilization | AverageValue:
-    """Take averageValue if set, else averageUtilization; `type` is not looked at, as in the HPA."""
+    """Take averageValue if set, else averageUtilization; `type` is ignored, as in the HPA."""
     if target.average_value is not None:
         return AverageValue(_milli(target.average_value))
     return Utilization(target.average_utilization or 0)
@@ -55,7 +55,7 @@ def _by_type(target: MetricTarget) -> Value | AverageValue:
 
 
 def _total(target: MetricTarget) -> Value | AverageValue:
-    """Take averageValue if set, else value; `type` is not looked at, as in the HPA."""
+    """Take averageValue if set, else value; `type` is ignored, as in the HPA."""
     if target.average_value is not None:
         return AverageValue(_milli(target.average_value))
     return Value(_milli(target.value))
@@ -82,7 +82,7 @@ def _rounded(field: str, text: str) -> Iterator[Notice]:
 
 
 def _target(given: metrics.MetricSpec) -> tuple[str, MetricTarget]:
-    """Give the target and where it was written, below the metric."""
+    """Give the target and its path below the metric."""
     if given.external:
         beside = given.external.target is not None
         return "external.target" if beside else "external.metric.target", given.external.chosen_target

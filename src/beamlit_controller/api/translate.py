@@ -1,4 +1,7 @@
-"""A `ModelDeployment` as the core's `OffloadSpec`, complete and valid; or all its mistakes."""
+"""Translates a `ModelDeployment` to a complete and valid `core.spec.OffloadSpec`, or gives all its mistakes.
+
+`read` is the entry point for objects of both modes. A new field is translated here, in the function of its section.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace

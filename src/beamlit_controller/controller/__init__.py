@@ -1,5 +1,6 @@
-"""When we decide: one sequential loop per model, fed and drained through the Protocols in `ports`.
+"""Runs the decisions: one sequential loop per model.
 
-In: specs from a provider, readings from sources. Out: one `Cycle` per round, to every sink.
-May import: `core`, asyncio and the standard library. It knows no cluster, no Prometheus and no Envoy.
+In and out: the Protocols in `ports`, which the other packages implement and `wiring` connects. `supervisor.py` starts
+one loop per model; `loop.py` is one round: read the spec, read the signals (`sensor.py`), decide (`core.cycle`), notify
+the sinks. May import: `core` and asyncio.
 """

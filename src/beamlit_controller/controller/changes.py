@@ -1,4 +1,4 @@
-"""Which keys changed, told to everybody who listens. A listener that is late hears of each key once."""
+"""Publishes changed keys to subscribers. A slow subscriber gets each changed key once, so no queue can grow."""
 
 import asyncio
 from collections.abc import Hashable

@@ -1,4 +1,4 @@
-"""The time by which we decide."""
+"""The clock for timestamps: advances evenly, and follows the wall clock if that is set."""
 
 import asyncio
 from collections.abc import Callable

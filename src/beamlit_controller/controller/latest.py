@@ -1,4 +1,4 @@
-"""Handing over the newest value: who is late sees the present, who sets an equal value tells nothing new."""
+"""Hands over the newest value: a slow reader gets the current one, and setting an equal value wakes nobody."""
 
 import asyncio
 from typing import Generic, TypeVar

@@ -1,7 +1,7 @@
-"""The loop of one model: read the spec, read the signals, run the cycle, tell the sinks, wait. The loop is the retry.
+"""The control loop of one model: read the spec, read the signals, decide, notify the sinks, wait.
 
-Rounds come by the loop's monotonic clock, decisions are stamped by the wall clock. When that is set, the moments of the
-last decision move with it, so no window ends early or late.
+An unexpected error ends the round, not the loop: the sinks are told that it failed, the percentage stays, and the next
+round is the retry.
 """
 
 import asyncio

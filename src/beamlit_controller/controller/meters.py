@@ -1,4 +1,4 @@
-"""What the gateways of every model counted, kept for the decisions and for people."""
+"""Keeps the request counters of every model's gateways, for decisions (`flow`) and for people (`minute`)."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,7 +13,7 @@ from beamlit_controller.core.traffic import Counted, Meter, Minute
 
 
 class Meters:
-    """A `Flows` of what gateways are heard to say; also a `Sink`, to hear which models are gone."""
+    """Implements `Flows`; also a `Sink`, to drop models that are removed."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -21,11 +21,11 @@ class Meters:
         self._told: dict[ModelKey, datetime] = {}
 
     def feed(self, key: ModelKey, answers: Mapping[str, Counted | None]) -> None:
-        """Take note of what every gateway of a model says now, None of one that does not answer."""
+        """Record the current counters of all gateways of a model; None for one that does not answer."""
         self._meters[key] = traffic.fed(self._meters.get(key, Meter()), answers, self._clock.now())
 
     def flow(self, spec: OffloadSpec) -> Flow | Missing:
-        """Give what the gateways saw of the model's requests since they were asked about last."""
+        """Give the requests since the last call for this model."""
         meter, by_cap = self._meters.get(spec.key, Meter()), traffic.leaves_by_cap(spec, None, "")
         seen = traffic.flow(meter, self._told.get(spec.key), self._clock.now(), by_cap=by_cap)
         if isinstance(seen, Flow):
@@ -33,16 +33,16 @@ class Meters:
         return seen
 
     def minute(self, key: ModelKey) -> Minute | None:
-        """Give what came of the model's requests in the last minute, if that is known."""
+        """Give the requests of the last minute, if known."""
         return traffic.minute(self._meters.get(key, Meter()), self._clock.now())
 
     def record(self, cycle: Cycle) -> None:
-        """Learn nothing from a round."""
+        """Ignore rounds."""
 
     def failed(self, key: ModelKey, error: Exception) -> None:
-        """Learn nothing from a round."""
+        """Ignore failed rounds."""
 
     def forget(self, key: ModelKey) -> None:
-        """Drop what was counted of a model that is gone."""
+        """Drop the counters of a removed model."""
         self._meters.pop(key, None)
         self._told.pop(key, None)

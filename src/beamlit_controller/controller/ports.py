@@ -1,4 +1,7 @@
-"""Where the middle meets the edges: what each mode must bring, written by those who need it."""
+"""The interfaces between the control loop and the packages that read, store and push. `wiring` connects them.
+
+To add a metric source, implement `Source`; to add an output of every round, implement `Sink`.
+"""
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -14,32 +17,32 @@ from beamlit_controller.core.spec import ModelKey, OffloadSpec
 
 
 class Clock(Protocol):
-    """The time, as an aware datetime: for timestamps. It goes back only when the wall clock was set back (`controller.clock`)."""
+    """The time as an aware datetime. It goes back only when the wall clock was set back (`controller.clock`)."""
 
     def now(self) -> datetime:
-        """Tell the time."""
+        """Give the current time."""
         ...
 
 
 class Provider(Protocol):
-    """Where specs come from: a folder, or the cluster."""
+    """Where specs come from: a folder, or the API server."""
 
     def specs(self) -> AsyncIterator[Mapping[ModelKey, OffloadSpec]]:
-        """Give all valid specs, now and again whenever one of them changed."""
+        """Yield all valid specs, now and after each change."""
         ...
 
 
 class Source(Protocol):
-    """Where one kind of metric is read."""
+    """Reads one kind of metric."""
 
     async def read(self, spec: OffloadSpec, metric: MetricSpec, *, at: datetime) -> Reading:
-        """Read the metric. What goes wrong with a metric is `Missing`; `at` is the same for all reads of a round."""
+        """Read the metric. An error is returned as `Missing`, not raised. All reads of a round get the same `at`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class WorkloadSnapshot:
-    """The servers behind a model: pods, replicas, and how many are ready. What can't be told is Missing."""
+    """A model's servers: pods, replicas, and how many are ready. What can't be read is Missing."""
 
     pods: tuple[Pod, ...] | Missing
     scale: Scale | Missing
@@ -47,40 +50,40 @@ class WorkloadSnapshot:
 
 
 class Inventory(Protocol):
-    """Who the local servers are."""
+    """Finds a model's servers."""
 
     async def snapshot_of(self, spec: OffloadSpec) -> WorkloadSnapshot:
-        """Tell the model's pods and replicas."""
+        """Give the model's pods and replicas."""
         ...
 
 
 class Flows(Protocol):
-    """Who knows what the gateways saw of a model's requests."""
+    """Knows what the gateways counted of a model's requests."""
 
     def flow(self, spec: OffloadSpec) -> Flow | Missing:
-        """Tell what they saw since this was last asked. Returns at once, and never raises."""
+        """Give the requests since the last call. Returns immediately, and never raises."""
         ...
 
 
 class Memory(Protocol):
-    """What was decided before this process began."""
+    """The decisions recorded by an earlier process."""
 
     def recall(self, key: ModelKey) -> Decision | None:
-        """Give the last recorded decision, to go on from."""
+        """Give the last recorded decision of a model, to continue from."""
         ...
 
 
 class Sink(Protocol):
-    """Who is told of every round: the gateway's share, logs, metrics, status, state."""
+    """An output of every round: RTDS server, logs, metrics, status, state folder."""
 
     def record(self, cycle: Cycle) -> None:
-        """Take note of a round. Returns at once; what takes time is done in a task of the sink's own."""
+        """Handle a round. Returns immediately; slow work belongs in a task of the sink."""
         ...
 
     def failed(self, key: ModelKey, error: Exception) -> None:
-        """Take note that a round ended in an error that nobody expected; the last share stays."""
+        """Handle a round that ended in an unexpected error; the percentage stays."""
         ...
 
     def forget(self, key: ModelKey) -> None:
-        """Take note that a model is gone."""
+        """Handle the removal of a model."""
         ...

@@ -1,4 +1,7 @@
-"""One loop per model: begun when its spec appears, told when it changes, ended when it goes."""
+"""Runs one loop per model, from the appearance of its spec to its removal.
+
+A loop is woken when its spec changes.
+"""
 
 import asyncio
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
-"""What an answer of Prometheus means (https://prometheus.io/docs/prometheus/latest/querying/api/): a value, or why not.
+"""Parses responses of Prometheus (https://prometheus.io/docs/prometheus/latest/querying/api/) to readings.
 
-Nothing here guesses: an answer that is not exactly what was asked for is `Missing`, and never 0.
+A response that is not exactly what was requested is `Missing`, never 0.
 """
 
 import json
@@ -21,7 +21,7 @@ LIMIT = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """An HTTP answer: `body` is decoded, and may end anywhere above `LIMIT`."""
+    """An HTTP response. `body` is decoded, and may be cut anywhere above `LIMIT`."""
 
     status: int
     body: bytes = b""
@@ -31,10 +31,10 @@ class HttpAnswer:
 def read(
     answer: HttpAnswer, *, query: str, at: datetime, window: timedelta, hide: Iterable[str] = ()
 ) -> Sample | Missing:
-    """Read the answer to an instant query evaluated at `at`: the sum of the vector's values, or the scalar.
+    """Parse the response to an instant query at `at`: the sum of the vector's values, or the scalar.
 
-    The sample may lie anywhere in `window` before `at`. For a series that is known; for a query, and for a scalar,
-    Prometheus does not tell how old the samples are that it computed with. What is in `hide` is kept out of messages.
+    The sample may be anywhere in `window` before `at`. For a series that is known; for a query or a scalar, Prometheus
+    doesn't tell how old the samples are that it used. `hide` are secrets that are removed from messages.
     """
     value = _value(answer, query=query, at=at, window=window)
     if isinstance(value, Missing):
@@ -44,9 +44,9 @@ def read(
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """For each time (seconds since 1970) the sum of the series, in thousandths, and the highest number of series in one sum.
+    """For each time (Unix seconds) the sum of the series, in thousandths, and the highest number of series summed.
 
-    The sum is None where one of them is no finite number.
+    The sum is None where one of the values is not a finite number.
     """
 
     values: dict[float, int | None]
@@ -54,7 +54,7 @@ class Range:
 
 
 def read_range(answer: HttpAnswer, *, query: str, hide: Iterable[str] = (), limit: int = LIMIT) -> Range | Missing:
-    """Read the answer to a range query. What is in `hide` is kept out of messages."""
+    """Parse the response to a range query. `hide` are secrets that are removed from messages."""
     document = _whole(answer, limit)
     totals = document if isinstance(document, Missing) else _totals(document, query=query)
     if isinstance(totals, Missing):
@@ -64,7 +64,7 @@ def read_range(answer: HttpAnswer, *, query: str, hide: Iterable[str] = (), limi
 
 
 def shown(text: str, *, hide: Iterable[str] = ()) -> str:
-    """Give what strangers wrote on one line, short, and without our secrets."""
+    """Give a server's text as one short line, without our secrets."""
     for secret in hide:
         text = text.replace(secret, "***")
     line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
@@ -82,7 +82,7 @@ def _value(answer: HttpAnswer, *, query: str, at: datetime, window: timedelta) -
 
 
 def _whole(answer: HttpAnswer, limit: int) -> object | Missing:
-    """Give the document of an answer that is one."""
+    """Parse the body as a complete response document."""
     if 300 <= answer.status < 400:  # noqa: PLR2004 # the class of redirects, RFC 9110 section 15.4
         return _redirected(answer)
     if len(answer.body) > limit:
@@ -161,7 +161,7 @@ _HINTS = {
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """A time of evaluation in seconds since 1970, and a value as it was written."""
+    """An evaluation time in Unix seconds, and the value as text."""
 
     time: int | float
     value: str
@@ -169,7 +169,7 @@ class _Pair:
 
 @dataclass(frozen=True, slots=True)
 class _Sum:
-    """What several series add up to, and how many they are."""
+    """The sum of several series, and their number."""
 
     total: Decimal
     series: int
@@ -273,7 +273,7 @@ def _is_of(pair: _Pair, at: datetime, window: timedelta) -> bool:
 
 
 def _decimal(value: str) -> Decimal | None:
-    """Read a number exactly, if a float64 could hold it; an exponent of a billion would take a gigabyte to add."""
+    """Parse a number exactly, if a float64 could hold it; adding one with an exponent of a billion takes a gigabyte."""
     if len(value) > _LONGEST or not _NUMBER.fullmatch(value):
         return None
     number = Decimal(value)
@@ -281,7 +281,7 @@ def _decimal(value: str) -> Decimal | None:
 
 
 def _milli(value: Decimal) -> int:
-    """Give thousandths, rounded away from zero as Kubernetes rounds quantities."""
+    """Convert to thousandths, rounded away from zero as Kubernetes rounds quantities."""
     return int(_EXACT.scaleb(value, 3).to_integral_value(ROUND_UP, _EXACT))
 
 

@@ -1,4 +1,4 @@
-"""How a Prometheus is spoken to: its address, credentials and certificates. Files are read whenever they are needed."""
+"""How to connect to a Prometheus: address, credentials, certificates. Their files are read for each use."""
 
 import base64
 import re
@@ -18,7 +18,7 @@ NAMESPACE: Final = "$namespace"
 
 @dataclass(frozen=True, slots=True)
 class HttpBasicAuth:
-    """A user name, and the file with the password."""
+    """A user name, and the file that holds the password."""
 
     username: str
     password_file: Path
@@ -26,7 +26,7 @@ class HttpBasicAuth:
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """Whom to trust (the system's authorities without `ca_file`), who we are, and the name to verify if not the host's."""
+    """CA file (None: the system's), client certificate and key, and the server name to verify (None: the host)."""
 
     ca_file: Path | None = None
     cert_file: Path | None = None
@@ -36,11 +36,11 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Where a Prometheus is: `address` is an http or https URL, its path that under which `/api/v1/query` is found.
+    """How to connect to a Prometheus.
 
-    `$namespace` in the value of a header or a query parameter stands for the namespace that is asked for.
-    `timeout` is for one query in whole; a series without a sample younger than `stale_after` has no value.
-    Raises ValueError for what could never be sent.
+    `address` is an http or https URL whose path is the prefix of `/api/v1/query`. `$namespace` in the value of a header
+    or a query parameter is replaced by the model's namespace. `timeout` is for one query in total. A series whose
+    newest sample is older than `stale_after` has no value. Raises ValueError if it could never be used.
     """
 
     address: str
@@ -65,42 +65,42 @@ class Connection:
             raise ValueError("expected timeout and stale_after above 0")
 
     def asked_for(self, namespace: str) -> "Connection":
-        """Give the connection as the models of one namespace ask by it."""
+        """Give the connection with `$namespace` replaced."""
         headers = tuple((name, value.replace(NAMESPACE, namespace)) for name, value in self.headers)
         parameters = tuple((name, value.replace(NAMESPACE, namespace)) for name, value in self.query_parameters)
         return replace(self, headers=headers, query_parameters=parameters)
 
     @property
     def url(self) -> httpx2.URL:
-        """Where instant queries are sent."""
+        """The URL of instant queries."""
         return _url(f"{self.address.rstrip('/')}/api/v1/query")
 
     @property
     def range_url(self) -> httpx2.URL:
-        """Where range queries are sent."""
+        """The URL of range queries."""
         return _url(f"{self.address.rstrip('/')}/api/v1/query_range")
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What may be a key, or is just a tenant's name: header and parameter values, but for the shortest."""
+        """The header and parameter values that may be secrets: all but the shortest."""
         return tuple(value for _, value in (*self.headers, *self.query_parameters) if len(value) >= _SHORTEST_SECRET)
 
     @property
     def where(self) -> str:
-        """The host and port, for messages."""
+        """Host and port, for messages."""
         return self.url.netloc.decode()
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The value of the Authorization header, if one is wanted, and what must not be shown to anybody."""
+    """The value of the Authorization header, if any, and the secrets that must not appear in messages."""
 
     authorization: str | None = None
     secrets: tuple[str, ...] = ()
 
 
 def credentials(connection: Connection) -> Credentials | Missing:
-    """Read the token or the password as its file has it now."""
+    """Read the token or password from its file."""
     if connection.bearer_token_file:
         token = _secret(connection.bearer_token_file)
         if isinstance(token, Missing):
@@ -120,7 +120,7 @@ def credentials(connection: Connection) -> Credentials | Missing:
 
 
 def trust(tls: TlsFiles) -> ssl.SSLContext | Missing:
-    """Load the certificates as their files have them now."""
+    """Load the certificates from their files."""
     try:
         context = ssl.create_default_context(cafile=tls.ca_file) if tls.ca_file else _system_trust()
         if tls.cert_file:
@@ -133,7 +133,7 @@ def trust(tls: TlsFiles) -> ssl.SSLContext | Missing:
 
 
 def fingerprint(tls: TlsFiles) -> tuple[tuple[int, int, int], ...]:
-    """Give something that changes when one of the certificates' files does."""
+    """Give a value that changes when one of the certificate files does."""
     return tuple(_version(file) for file in (tls.ca_file, tls.cert_file, tls.key_file) if file)
 
 

@@ -1,8 +1,8 @@
-"""What a server notes beside a result: whether the result is whole, in each product's own way of saying so.
+"""Annotations of a result (warnings, infos, isPartial): whether it may be incomplete, for each product.
 
-Since 2.53 Prometheus keeps notes of level info in `infos`. Before that, and in Thanos to this day, they stand in `warnings`.
+Since 2.53, Prometheus lists annotations of level info in `infos`. Older versions, and Thanos, list them in `warnings`.
 VictoriaMetrics has `isPartial` instead of a warning. Thanos, Mimir, Cortex (and so Amazon's service), M3 and Google's
-service put a sentence into `warnings` when a part of the data could not be read.
+service add a sentence to `warnings` when a part of the data could not be read.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 
 def incomplete(document: object) -> str | None:
-    """Say why a result may not be whole or not be right; None for one that is."""
+    """Give the reason why a result may be incomplete or wrong; None if it is complete."""
     if not isinstance(document, Mapping):
         return None
     said = "; ".join(_warnings(document))

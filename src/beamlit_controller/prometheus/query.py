@@ -1,7 +1,7 @@
-"""The query that an External metric stands for.
+"""The PromQL query of an External metric.
 
-A name is taken for a series when it matches `[a-zA-Z_:][a-zA-Z0-9_:]*`; everything else is PromQL and sent as it is.
-A series with any other UTF-8 name is therefore written as the query that selects it: `{"my.metric"}` (Prometheus 3).
+A name that matches `[a-zA-Z_:][a-zA-Z0-9_:]*` is a series; everything else is PromQL and sent unchanged. A series with
+any other UTF-8 name can be written as a query: `{"my.metric"}` (Prometheus 3).
 """
 
 import re
@@ -13,10 +13,10 @@ from beamlit_controller.core.signals import Missing
 
 
 def text(identifier: SeriesSelector, *, stale_after: timedelta) -> str | Missing:
-    """Give the PromQL of a metric: of a series its last sample that is younger than `stale_after`, of a query the query.
+    """Give the PromQL of a metric: the query itself, or for a series its last sample within `stale_after`.
 
-    The series is asked through a range, as an instant selector would also find samples of five minutes ago.
-    A series that ended counts on until `stale_after`, so a scrape that failed once does not make a sum of replicas drop.
+    A range is used, because an instant selector would also return samples that are five minutes old. A series that has
+    ended keeps its value until `stale_after`, so that a single failed scrape does not lower a sum over replicas.
     """
     if _SERIES_NAME.fullmatch(identifier.name):
         query = f"last_over_time({_series(identifier)}[{duration(stale_after)}])"
@@ -31,16 +31,16 @@ def text(identifier: SeriesSelector, *, stale_after: timedelta) -> str | Missing
 
 
 def duration(span: timedelta) -> str:
-    """Write a time span as PromQL does: `90s`, or `1500ms` where seconds are not whole."""
+    """Format a duration for PromQL: `90s`, or `1500ms` if the seconds are not whole."""
     milliseconds = max(1, round(span / timedelta(milliseconds=1)))
     return f"{milliseconds}ms" if milliseconds % 1000 else f"{milliseconds // 1000}s"
 
 
 def matchers(selector: Selector) -> tuple[str, ...]:
-    """Write a selector as label matchers.
+    """Format a selector as label matchers.
 
-    Prometheus knows no difference between an absent label and an empty one; otherwise they mean what Kubernetes means.
-    A label name that is not `[a-zA-Z_][a-zA-Z0-9_]*` is quoted, which Prometheus understands since version 3.
+    Prometheus treats an absent label like an empty one; apart from that, the meaning is the same as in Kubernetes. A
+    label name other than `[a-zA-Z_][a-zA-Z0-9_]*` is quoted, which needs Prometheus 3.
     """
     equal = (f"{_label(key)}={_quoted(value)}" for key, value in selector.match_labels)
     return (*equal, *map(_matcher, selector.match_expressions))
@@ -71,17 +71,17 @@ def _label(name: str) -> str:
 
 
 def _any_of(values: tuple[str, ...]) -> str:
-    """Write a regular expression (RE2, which Prometheus anchors at both ends) that matches exactly these values."""
+    """Format a regular expression (RE2, anchored by Prometheus) that matches exactly these values."""
     return "|".join(_REGEX_SPECIAL.sub(r"\\\g<0>", value) for value in values)
 
 
 def _quoted(value: str) -> str:
-    """Write a PromQL string, whose escapes are those of a Go string."""
+    """Format a PromQL string; its escapes are those of Go."""
     return f'"{value.translate(_STRING_ESCAPES)}"'
 
 
 def _is_text(query: str) -> bool:
-    """Tell whether the query can be sent: a lone surrogate has no encoding."""
+    """Tell whether the query can be encoded: a lone surrogate can't."""
     try:
         query.encode()
     except UnicodeEncodeError:

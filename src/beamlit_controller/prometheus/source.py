@@ -1,4 +1,4 @@
-"""The `Source` of External metrics: one instant query of a Prometheus for each reading."""
+"""The `Source` of External metrics in Prometheus: one instant query per reading, limited in concurrency."""
 
 import asyncio
 import ssl
@@ -25,9 +25,9 @@ from beamlit_controller.prometheus.connection import Connection, Credentials
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What a query gave over a span, in thousandths, and None where it was no number; what had no value is left out.
+    """The results of a query over a time range, in thousandths; None where it was not a number.
 
-    `series` is the highest number of series that were added up at one time.
+    Times without a value are left out. `series` is the highest number of series that were summed at one time.
     """
 
     values: dict[datetime, int | None]
@@ -36,14 +36,14 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A time span in steps, both its ends among them."""
+    """A time range in steps, including both ends."""
 
     since: datetime
     until: datetime
     step: timedelta
 
     def pieces(self, steps: int) -> Iterator["Span"]:
-        """Cut it into spans of at most so many steps."""
+        """Split it into ranges of at most so many steps."""
         since = self.since
         while since <= self.until:
             until = min(since + (steps - 1) * self.step, self.until)
@@ -52,14 +52,14 @@ class Span:
 
     @property
     def times(self) -> tuple[datetime, ...]:
-        """Give every step."""
+        """Give the time of every step."""
         return tuple(self.since + number * self.step for number in range((self.until - self.since) // self.step + 1))
 
 
 class PrometheusSource:
-    """Asks one Prometheus; used as `async with`. Nothing is followed, nothing is taken from the environment.
+    """Queries one Prometheus; used as `async with`. It follows no redirect and ignores proxy settings.
 
-    Tokens, passwords and certificates are read from their files as they are at that moment, so they can be exchanged.
+    Tokens, passwords and certificates are read from their files for each query, so they can be rotated.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -77,7 +77,7 @@ class PrometheusSource:
         await self._transports.aclose()
 
     async def read(self, spec: OffloadSpec, metric: MetricSpec, *, at: datetime) -> Reading:
-        """Ask for an External metric as of `at`; a `Missing` says where it was asked, and shows no credentials."""
+        """Query an External metric as of `at`; a `Missing` names the address and contains no credentials."""
         query = self.query(metric)
         if isinstance(query, Missing):
             return query
@@ -97,15 +97,15 @@ class PrometheusSource:
         return self._located(reading) if isinstance(reading, Missing) else reading
 
     def query(self, metric: MetricSpec) -> str | Missing:
-        """Give the PromQL that an External metric is asked by."""
+        """Give the PromQL of an External metric."""
         if not isinstance(metric, ExternalMetric):
             return Missing(Reason.UNSUPPORTED_METRIC, "Prometheus is asked for External metrics only")
         return queries.text(metric.metric, stale_after=self._connection.stale_after)
 
     async def history(self, key: ModelKey, query: str, span: Span) -> History | Missing:
-        """Ask for what a query gave at each step of a span.
+        """Query a time range.
 
-        Prometheus answers for 11,000 steps at once, so a long span takes several queries.
+        Prometheus returns at most 11,000 steps per query, so a long range takes several.
         """
         credentials = connections.credentials(self._connection)
         if isinstance(credentials, Missing):
@@ -154,7 +154,7 @@ class PrometheusSource:
 
     @asynccontextmanager
     async def _place(self, key: ModelKey) -> AsyncIterator[None]:
-        """Wait for a place among all queries; a model with slow ones holds no more than its own few."""
+        """Wait for a slot among all queries; a model with slow queries can hold only a few slots."""
         places = self._places_of.setdefault(key, asyncio.Semaphore(_AT_ONCE_PER_MODEL))
         async with places, self._places:
             yield
@@ -187,7 +187,7 @@ def _extensions(connection: Connection) -> dict[str, object]:
 
 
 async def _answer(response: httpx2.Response, limit: int) -> HttpAnswer:
-    """Read an answer, but not much more of it than may be read; the body of a redirect says nothing."""
+    """Read a response up to the limit; the body of a redirect is ignored."""
     location = response.headers.get("location", "")
     body = bytearray()
     if not response.is_redirect:
@@ -231,7 +231,7 @@ class _Open:
 
 
 class _Transports:
-    """The connections, begun anew when the certificates' files change; the old ones may finish meanwhile."""
+    """The connections. They are replaced when a certificate file changes; old ones may finish."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -239,7 +239,7 @@ class _Transports:
         self._former: _Open | None = None
 
     async def present(self) -> httpx2.AsyncHTTPTransport | Missing:
-        """Give the transport with the certificates as they are now."""
+        """Give the transport for the current certificates."""
         fingerprint = connections.fingerprint(self._connection.tls)
         if self._present and self._present.fingerprint == fingerprint:
             return self._present.transport

@@ -1,4 +1,7 @@
-"""How servers are read: the URL, the credential and the trust. Secrets are files, read anew each time, so they can be exchanged."""
+"""The URL, credential and trusted CAs for a model's servers. Secret files are read each round, so they can be rotated.
+
+A missing or unreadable file is `Missing` with the reason CredentialsUnreadable.
+"""
 
 import base64
 import ssl
@@ -19,7 +22,7 @@ SecretFile = Callable[[ModelKey, SecretKey], Path | None]
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What a request to a server is made of; `hide` is shown to nobody."""
+    """The parts of a request to a server; `hide` are secrets that must not appear in messages."""
 
     scheme: str
     target: str
@@ -28,20 +31,20 @@ class Access:
     hide: tuple[str, ...] = ()
 
     def url(self, endpoint: str) -> str:
-        """Give the URL of a server's page."""
+        """Give the URL of a server's metrics."""
         return f"{self.scheme}://{endpoint}{self.target}"
 
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """The authorities to verify servers by; another `version` is another trust."""
+    """The TLS context to verify servers; a changed `version` means a changed context."""
 
     context: ssl.SSLContext
     version: object = None
 
 
 def access(key: ModelKey, service: MetricService, file: SecretFile) -> Access | Missing:
-    """Give how the servers of a model are asked, with the credential as its file has it now."""
+    """Give the access to a model's servers, reading the credential from its file. Gives Missing if it can't be read."""
     authorization = _authorization(key, service, file)
     if isinstance(authorization, Missing):
         return authorization
@@ -51,7 +54,7 @@ def access(key: ModelKey, service: MetricService, file: SecretFile) -> Access | 
 
 
 def trust(key: ModelKey, service: MetricService, file: SecretFile, *, before: Trust | None) -> Trust | Missing:
-    """Give the trust of a model; the one before where nothing has changed since."""
+    """Give the TLS context of a model, reusing the previous one if its files have not changed."""
     if service.scheme is not Scheme.HTTPS:
         return before if before and before.version == "none" else Trust(_NOBODY, "none")
     if service.tls.ca is None:

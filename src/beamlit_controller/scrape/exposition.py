@@ -1,9 +1,9 @@
-"""One metric of one server, found on its page in the text format or in OpenMetrics.
+"""Finds one metric on a server's page, in the Prometheus text format or in OpenMetrics.
 
 https://prometheus.io/docs/instrumenting/exposition_formats/ and https://prometheus.io/docs/specs/om/open_metrics_spec/
 
-Only the lines that may have the metric reach the parser, which is prometheus-client's. On a page such as vLLM gives
-(190 KB, 1,700 lines) a gauge of four series takes 0.1 ms; to parse the page takes 30 ms, as OpenMetrics 47 ms.
+Only lines that may contain the metric are passed to the parser of prometheus-client. On vLLM's page (190 KB, 1,700
+lines) a gauge with four series takes 0.1 ms; parsing the whole page takes 30 ms, or 47 ms as OpenMetrics.
 """
 
 import sys
@@ -28,7 +28,7 @@ from beamlit_controller.core.signals import Missing
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a server answered."""
+    """A server's response."""
 
     body: bytes
     content_type: str = ""
@@ -36,7 +36,10 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """What the series are together, in thousandths, rounded away from zero; `age` is that of the oldest, where pages tell it."""
+    """The aggregated value in thousandths, rounded away from zero.
+
+    `age` is the age of the oldest sample, if the page has timestamps.
+    """
 
     milli: int
     age: timedelta = timedelta(0)
@@ -50,7 +53,7 @@ def first(
     stale_after: timedelta,
     aggregation: Aggregation = Aggregation.SUM,
 ) -> Total | Missing:
-    """Give the first of several names that the page has: versions of a server differ in them."""
+    """Aggregate the first of several alternative names that is on the page: versions of a server differ."""
     missing = Missing(Reason.NO_SERIES, "expected a metric's name, got none")
     for number, metric in enumerate(metrics):
         found = total(page, metric, at=at, stale_after=stale_after, aggregation=aggregation)
@@ -68,9 +71,9 @@ def total(
     stale_after: timedelta,
     aggregation: Aggregation = Aggregation.SUM,
 ) -> Total | Missing:
-    """Aggregate the series whose name stands on the page as it is in the metric, and whose labels its selector selects.
+    """Aggregate the series with exactly this name whose labels match the selector.
 
-    So a counter, or a part of a histogram, has its suffix: `requests_total`, `latency_seconds_count`.
+    A counter or a part of a histogram is named with its suffix: `requests_total`, `latency_seconds_count`.
     """
     if _is_foreign(page):
         return Missing(Reason.MALFORMED_ANSWER, f"expected metrics, got {shown(page.content_type)}: {_excerpt(page)}")
@@ -85,7 +88,7 @@ def total(
 
 
 def shown(text: str) -> str:
-    """Give what strangers wrote on one line, and short."""
+    """Give a server's text as one short line."""
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())[:_SHOWN]
 
 
@@ -99,7 +102,7 @@ def _is_foreign(page: Page) -> bool:
 
 
 def _samples(page: Page, name: str) -> list[Sample] | Missing:
-    """Parse the samples of this name."""
+    """Parse the samples with this name."""
     mentions = list(islice(_mentions(page.body, name), _MOST_MENTIONS + 1))
     lines = [line for line in mentions if _may_have(line.lstrip(), name)]
     if len(mentions) > _MOST_MENTIONS or len(lines) > _MOST_SERIES:
@@ -113,7 +116,7 @@ def _samples(page: Page, name: str) -> list[Sample] | Missing:
 
 
 def _mentions(body: bytes, name: str) -> Iterator[bytes]:
-    """Find the lines in which the name stands anywhere: faster by far than to look at every line."""
+    """Find the lines that contain the name anywhere, which is much faster than checking every line."""
     written = _written(name)
     position = body.find(written) if name else -1
     while position >= 0:
@@ -124,18 +127,18 @@ def _mentions(body: bytes, name: str) -> Iterator[bytes]:
 
 
 def _may_have(line: bytes, name: str) -> bool:
-    """Tell whether a line begins with the name, or with the brace in which it stands quoted."""
+    """Tell whether a line starts with the name, or with the brace before the quoted name."""
     written = _written(name)
     return line.startswith(b"{") or (line.startswith(written) and line[len(written) :][:1] in b" \t{")
 
 
 def _written(name: str) -> bytes:
-    """Give a name as pages have it: one with other characters than `a-zA-Z0-9_:` stands in quotes."""
+    """Give a name as it is on pages: quoted if it has characters other than `a-zA-Z0-9_:`."""
     return name.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"').encode(errors="replace")
 
 
 def _parsed(page: Page, name: str, lines: list[bytes]) -> Iterator[Metric]:
-    """Parse lines, without what is said of their types: the parser would rename counters, and look for whole families."""
+    """Parse lines without their type metadata: with it, the parser would rename counters and expect whole families."""
     if page.content_type.partition(";")[0].strip().lower() != "application/openmetrics-text":
         yield from text_format.text_string_to_metric_families(b"\n".join(lines).decode())
         return
@@ -146,7 +149,7 @@ def _parsed(page: Page, name: str, lines: list[bytes]) -> Iterator[Metric]:
 
 
 def _type_with_exemplars(name: str) -> list[bytes]:
-    """Give the type that OpenMetrics allows exemplars with."""
+    """Give a type for which OpenMetrics allows exemplars."""
     for suffix, kind in (("_total", "counter"), ("_bucket", "histogram")):
         if name.endswith(suffix):
             return [f"# TYPE {name.removesuffix(suffix)} {kind}".encode()]
@@ -193,7 +196,7 @@ def _aggregate(values: list[Decimal], aggregation: Aggregation) -> Fraction:
 
 
 def _age(sample: Sample, at: datetime) -> float:
-    """Give a sample's age in seconds: 0 without a timestamp, infinite with one that is beyond all time."""
+    """Give a sample's age in seconds: 0 without a timestamp, infinite if the timestamp is out of range."""
     try:
         return at.timestamp() - float(sample.timestamp) if sample.timestamp is not None else 0.0
     except OverflowError:
@@ -201,7 +204,7 @@ def _age(sample: Sample, at: datetime) -> float:
 
 
 def _number(value: float) -> Decimal | Missing:
-    """Give the decimal number that was written, not the binary fraction next to it."""
+    """Give the decimal number as written, not the nearest binary fraction."""
     if value != value:  # noqa: PLR0124 # NaN alone differs from itself; an int of a thousand digits has no isnan
         return Missing(Reason.NOT_A_NUMBER, "the value is NaN")
     if abs(value) > sys.float_info.max:  # whole numbers come as int, of any size

@@ -1,4 +1,4 @@
-"""The `Source` of Pods metrics that asks the model servers themselves: each server's own page, all servers at once."""
+"""The `Source` of Pods metrics that scrapes the model servers, all servers concurrently, each page once per round."""
 
 import asyncio
 import ssl
@@ -25,12 +25,12 @@ LIMIT = 8 * 1024 * 1024
 
 
 class ScrapeSource:
-    """Reads Pods metrics from the servers; used as `async with`. Nothing is followed, nothing is taken from the environment.
+    """Scrapes the servers; used as `async with`. It follows no redirect and ignores proxy settings.
 
-    `endpoints` tells a model's servers: by `host:port`, what their samples are called by. A server that has not answered
-    in whole within `timeout` has no sample, and a series whose page says that it is older than `stale_after` has no value.
-    `secrets` tells the files of Secrets; they are read each round, so they can be exchanged.
-    Each page is fetched once a round, whatever the number of metrics that are on it.
+    `endpoints` gives a model's servers as `host:port` → pod name. A server that has not answered completely within
+    `timeout` has no sample. A series whose timestamp is older than `stale_after` has no value. `secrets` gives the file
+    of a Secret key; the files are read each round, so they can be rotated. Each page is fetched once per round, however
+    many metrics need it.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class ScrapeSource:
         self._models.clear()
 
     async def read(self, spec: OffloadSpec, metric: MetricSpec, *, at: datetime) -> Reading:
-        """Read a Pods metric from every server of the model; the servers that have no value are named with the reason."""
+        """Read a Pods metric from every server of the model; servers without a value are listed with the reason."""
         if not isinstance(metric, PodsMetric) or spec.metric_service is None:
             message = "expected a Pods metric of a model with metricServiceRef"
             return Missing(Reason.UNSUPPORTED_METRIC, message)
@@ -78,7 +78,7 @@ class ScrapeSource:
         return model
 
     async def _forget_before(self, when: datetime) -> None:
-        """Let go of models that nobody asked for since."""
+        """Drop models that have not been read since."""
         for key, model in tuple(self._models.items()):
             if model.seen < when and not model.turn.locked():
                 del self._models[key]
@@ -87,7 +87,7 @@ class ScrapeSource:
     async def _round(
         self, model: "_ScrapedModel", spec: OffloadSpec, service: MetricService, metric: PodsMetric, at: datetime
     ) -> Mapping[PodsMetric, Reading]:
-        """Fetch all pages, and take from them all metrics of the model at once."""
+        """Fetch all pages, and read all metrics of the model from them."""
         metrics = dict.fromkeys((metric, *(each for each in spec.metrics if isinstance(each, PodsMetric))))
         endpoints = self._endpoints(spec)
         await model.keep(endpoints)
@@ -175,7 +175,7 @@ async def _page(response: httpx2.Response, hide: tuple[str, ...]) -> Page | Miss
 
 
 async def _said(response: httpx2.Response, hide: tuple[str, ...]) -> str:
-    """Give the beginning of what a server says about its refusal, without our secrets."""
+    """Give the beginning of a server's error message, without our secrets."""
     body = bytearray()
     async with aclosing(response.aiter_bytes()) as pieces:
         async for piece in pieces:
@@ -198,7 +198,7 @@ def _samples(values: Mapping[str, Total | Missing], at: datetime) -> PodSamples:
 
 @dataclass(slots=True)
 class _ScrapedModel:
-    """What is remembered of a model: the last round's readings, and a connection to each of its servers."""
+    """What is kept of a model: the readings of the last round, and a connection to each server."""
 
     seen: datetime
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -208,13 +208,13 @@ class _ScrapedModel:
     trust: Trust | None = None
 
     async def rely_on(self, trust: Trust) -> None:
-        """Close the connections that were made by another trust."""
+        """Close the connections of another TLS context."""
         if self.trust is not None and trust is not self.trust:
             await self.keep(())
         self.trust = trust
 
     def transport(self, endpoint: str) -> httpx2.AsyncHTTPTransport:
-        """Give a server's own transport: in one for all, each request would look at every idle connection."""
+        """Give a server's own transport: in a shared one, each request would check every idle connection."""
         if endpoint not in self.transports:
             assert self.trust is not None, "relied on before"  # noqa: S101 - states the order for the type checker
             verify = self.trust.context

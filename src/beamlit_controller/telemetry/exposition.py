@@ -1,4 +1,7 @@
-"""Our own metrics as Prometheus reads them: rendered on demand, one scrape at a time, off the event loop."""
+"""`/metrics`: rendered on demand, one scrape at a time, off the event loop.
+
+Metrics that other parts keep are added with `gauge` and `counter`, whose `read` is called at each scrape.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +21,7 @@ Read = Callable[[], Values]
 
 
 class Exposition:
-    """What `/metrics` answers: all that is in the registry, and the figures that other parts of the program keep."""
+    """Everything in the registry, and values read from other parts at each scrape."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
@@ -26,15 +29,15 @@ class Exposition:
         self._one_at_a_time = asyncio.Lock()
 
     def gauge(self, name: str, documentation: str, read: Read, *, labels: Sequence[str] = MODEL_LABELS) -> None:
-        """Add a gauge whose value is asked of `read`, on the event loop, at every scrape."""
+        """Add a gauge; `read` gives its value at every scrape, on the event loop."""
         self._add(_Figure(GaugeMetricFamily, name, documentation, read, labels))
 
     def counter(self, name: str, documentation: str, read: Read, *, labels: Sequence[str] = MODEL_LABELS) -> None:
-        """Add a counter whose value is asked of `read`, on the event loop, at every scrape."""
+        """Add a counter; `read` gives its value at every scrape, on the event loop."""
         self._add(_Figure(CounterMetricFamily, name, documentation, read, labels))
 
     async def render(self, accept: str) -> tuple[bytes, str]:
-        """Give the exposition and its content type, OpenMetrics or text as the Accept header asks."""
+        """Give the exposition and its content type, OpenMetrics or text depending on the Accept header."""
         async with self._one_at_a_time:
             for figure in self._figures:
                 figure.refresh()
@@ -46,7 +49,7 @@ class Exposition:
 
 
 class _Figure(Collector):
-    """A figure that somebody else keeps, as read at the last refresh."""
+    """A metric whose value another part keeps, as read at the last refresh."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What the page draws: a model's share and highest metric over the last hours, minute by minute, in memory only."""
+"""The data of the page's chart: a model's percentage and highest ratio per minute over the last hours, in memory."""
 
 from collections import deque
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ MINUTES = 360
 
 @dataclass(frozen=True, slots=True)
 class HistoryMinute:
-    """One minute: the share at its end, and the highest ratio of any metric in it; None if none could be read."""
+    """One minute: the percentage at its end, and its highest ratio of any metric; None if none could be read."""
 
     begin: datetime
     percentage: int
@@ -26,7 +26,7 @@ class ShareHistory:
         self._minutes: deque[HistoryMinute] = deque(maxlen=MINUTES)
 
     def record(self, cycle: Cycle) -> None:
-        """Add the round to its minute; a clock that was set back adds to the last one."""
+        """Add a round to its minute; if the clock was set back, to the last minute."""
         ratio = None if cycle.verdict.ratio is None else float(cycle.verdict.ratio)
         now = HistoryMinute(cycle.at.replace(second=0, microsecond=0), cycle.decision.percentage, ratio)
         last = self._minutes[-1] if self._minutes else None
@@ -37,7 +37,7 @@ class ShareHistory:
 
     @property
     def minutes(self) -> tuple[HistoryMinute, ...]:
-        """Give the minutes, the oldest first; minutes without a round are left out."""
+        """Give the minutes, oldest first; minutes without a round are left out."""
         return tuple(self._minutes)
 
 

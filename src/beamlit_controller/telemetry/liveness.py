@@ -1,4 +1,4 @@
-"""Whether we do what we are for: rounds that end well, and a gateway for every model."""
+"""The liveness and readiness of the controller: whether rounds end well, and whether every model has a gateway."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -15,16 +15,16 @@ NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Whether all is well, and the reason in words."""
+    """The result of a health check, and its text."""
 
     ok: bool
     text: str
 
 
 class Liveness:
-    """Keeps when the last round of any model ended well, and which models have had one.
+    """Keeps when any round last ended well, and which models have had a round.
 
-    `bound` is the age at which the last good round says that something is stuck; it should span several periods.
+    If no round has ended well for `bound`, the controller is considered stuck. `bound` should be several periods.
     """
 
     def __init__(self, clock: Clock, bound: timedelta) -> None:
@@ -36,24 +36,24 @@ class Liveness:
         self._known: set[ModelKey] = set()
 
     def record(self, cycle: Cycle) -> None:
-        """Take note of a round that ended well."""
+        """Record a round that ended well."""
         self._expect(cycle.spec.key)
         self._begun.add(cycle.spec.key)
         self._beat = self._clock.now()
 
     def failed(self, key: ModelKey, error: Exception) -> None:  # noqa: ARG002 - the port's signature; logs tell the error
-        """Take note of a model whose round did not end well."""
+        """Record that a model had a round, which failed."""
         self._expect(key)
 
     def forget(self, key: ModelKey) -> None:
-        """Stop expecting rounds of the model."""
+        """Expect no more rounds of the model."""
         self._begun.discard(key)
         self._known.discard(key)
         if not self._known:
             self._beat = self._expected_since = None
 
     def alive(self) -> Check:
-        """Tell whether some round ended well within the bound; without models nothing is expected."""
+        """Tell whether a round ended well within `bound`; always if there are no models."""
         if self._expected_since is None:
             return Check(ok=True, text="no model to decide for")
         age = self._clock.now() - (self._beat or self._expected_since)

@@ -1,4 +1,4 @@
-"""Logs: one line per change, never one per round; JSON lines for machines, aligned text at a terminal."""
+"""Logs: one line per change, never one per round; JSON, or aligned text at a terminal."""
 
 import logging
 import sys
@@ -22,10 +22,10 @@ Level = Literal["debug", "info", "warning", "error"]
 
 
 def configure(level: Level, json: bool | None = None) -> None:  # noqa: FBT001 - `configure("info", json=True)` reads well
-    """Send all logs to stderr, our own from `level` on and those of libraries from warnings on.
+    """Send all logs to stderr: our own from `level` on, those of libraries from warning on.
 
-    `json` is one JSON object a line; without it that is what anything but a terminal gets. Every record is one line,
-    but for the traceback that follows an error at a terminal. Control characters are escaped in both.
+    `json` chooses JSON lines; by default they are used unless stderr is a terminal. Every record is one line, except
+    for tracebacks at a terminal. Control characters are escaped.
     """
     as_json = not sys.stderr.isatty() if json is None else json
     handler = logging.StreamHandler(sys.stderr)
@@ -51,7 +51,7 @@ def configure(level: Level, json: bool | None = None) -> None:  # noqa: FBT001 -
 
 
 class LogSink:
-    """Logs what changed: decisions, metrics that can't be read or can again, rounds that failed or work again."""
+    """Logs changes: decisions, metrics that become unreadable or readable, rounds that fail or recover."""
 
     def __init__(self) -> None:
         self._log: structlog.stdlib.BoundLogger = structlog.get_logger(OURS)
@@ -59,7 +59,7 @@ class LogSink:
         self._failures: dict[ModelKey, str] = {}
 
     def record(self, cycle: Cycle) -> None:
-        """Log what this round changed."""
+        """Log what changed in this round."""
         key = cycle.spec.key
         if cycle.changed:
             self._log_decision(cycle)
@@ -70,14 +70,14 @@ class LogSink:
             self._log.info("round works again", model=str(key))
 
     def failed(self, key: ModelKey, error: Exception) -> None:
-        """Log the error with its traceback, but not again while every round ends in the same."""
+        """Log the error with its traceback, once while rounds keep failing in the same way."""
         said = repr(error)
         if self._failures.get(key) != said:
             self._failures[key] = said
             self._log.error("round failed", model=str(key), error=said, exc_info=error)
 
     def forget(self, key: ModelKey) -> None:
-        """Log that the model is gone."""
+        """Log that the model was removed."""
         self._missing.pop(key, None)
         self._failures.pop(key, None)
         self._log.info("model gone", model=str(key))
@@ -152,7 +152,7 @@ def _harmless(key: str, value: object) -> object:
 
 
 class _Quoted:
-    """Text that the console shows as its repr; it decides by the blanks in it otherwise."""
+    """Text that the console renderer shows as its repr; by default it quotes only text with blanks."""
 
     def __init__(self, text: str) -> None:
         self._text = text

@@ -1,7 +1,8 @@
-"""What Prometheus is told of every model.
+"""The Prometheus metrics of every model: `beamlit_*` with the labels `namespace` and `name`.
 
-The sink keeps the last `Cycle` and a few counts per model; series are made of them when somebody scrapes. So a round
-costs next to nothing, and no series can outlive its value: what could not be read has none, what is forgotten is gone.
+The sink keeps the last `Cycle` and a few counters per model; series are created from them at each scrape. A round
+therefore costs almost nothing, and no series outlives its value: what could not be read has no series. To add a metric,
+add it to the function of its group (`_shares`, `_metrics`, `_counts`) and to docs/monitoring.md or the dashboards.
 """
 
 from collections import Counter
@@ -30,7 +31,7 @@ DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0,
 
 @dataclass(slots=True)
 class _ModelMetrics:
-    """What is known of one model. `readable` is false once a round has failed: its last readings are none any more."""
+    """What is kept of one model. `readable` is false after a failed round, when its last readings are outdated."""
 
     cycle: Cycle | None = None
     minute: Minute | None = None
@@ -41,7 +42,7 @@ class _ModelMetrics:
 
 
 class MetricsSink(Collector):
-    """Counts and keeps what the rounds tell, and gives it to the registry when it is asked."""
+    """A `Sink` that counts, and a Prometheus collector."""
 
     def __init__(
         self, registry: CollectorRegistry, minute: Callable[[ModelKey], Minute | None] = lambda _: None
@@ -63,7 +64,7 @@ class MetricsSink(Collector):
         registry.register(self)
 
     def record(self, cycle: Cycle) -> None:
-        """Keep the round and count what it says."""
+        """Keep the cycle and update the counters."""
         model = self._known(cycle.spec.key)
         model.cycle, model.readable = cycle, True
         model.minute = self._minute(cycle.spec.key)
@@ -75,7 +76,7 @@ class MetricsSink(Collector):
         self._lag.observe(cycle.lag.total_seconds())
 
     def failed(self, key: ModelKey, error: Exception) -> None:  # noqa: ARG002 - the port's signature; logs tell the error
-        """Count the failed round; what was read before it is not shown any more."""
+        """Count the failed round; older readings are not exposed any more."""
         model = self._known(key)
         model.failed += 1
         model.readable = False
@@ -85,7 +86,7 @@ class MetricsSink(Collector):
         self._models.pop(key, None)
 
     def collect(self) -> Iterable[Metric]:
-        """Make the series. Called in another thread than the rest: it looks at copies."""
+        """Create the series. It is called in another thread, so it works on copies."""
         models = list(self._models.items())
         yield GaugeMetricFamily("beamlit_models", "Models that are being decided for.", value=len(models))
         yield from _shares(models)

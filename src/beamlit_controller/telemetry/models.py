@@ -1,4 +1,7 @@
-"""What is known of every model, for people: the last round, the last changes, and what surrounds them."""
+"""The state of every model for people: the last cycle, the last changes, gateway, notices and problems.
+
+It is served as `/models`; `api/models_view.py` describes the JSON.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,9 +27,9 @@ from beamlit_controller.telemetry.history import ShareHistory
 
 @dataclass(frozen=True, slots=True)
 class ModelDetails:
-    """What others know: a model's gateway, what its author should know, its requests, and all mistakes with their place.
+    """Where the rest is read: gateway state, notices for the author, requests, and problems in manifests.
 
-    All are called on the event loop. A gateway is described by whatever its keeper tells of it; {} where there is none.
+    All are called on the event loop. The gateway state is a mapping, {} if there is none.
     """
 
     gateway: Callable[[ModelKey], Mapping[str, object]] = lambda _: {}
@@ -44,7 +47,7 @@ class _LastRound:
 
 @dataclass(frozen=True, slots=True)
 class ModelsSnapshot:
-    """All that is known at one moment, as values: it may be turned into JSON in another thread."""
+    """Everything at one moment, as values that another thread can turn into JSON."""
 
     at: datetime
     known: Sequence[KnownModelState]
@@ -53,7 +56,7 @@ class ModelsSnapshot:
 
 
 class ModelsSink:
-    """Keeps each model's last round, in memory only; the last changes are part of the decision."""
+    """A `Sink` that keeps each model's last cycle in memory; the last changes are part of the decision."""
 
     def __init__(self, clock: Clock, surroundings: ModelDetails | None = None) -> None:
         self._clock = clock
@@ -61,13 +64,13 @@ class ModelsSink:
         self._models: dict[ModelKey, _LastRound] = {}
 
     def record(self, cycle: Cycle) -> None:
-        """Keep the round."""
+        """Keep the cycle."""
         history = self._models[cycle.spec.key].history if cycle.spec.key in self._models else ShareHistory()
         history.record(cycle)
         self._models[cycle.spec.key] = _LastRound(cycle, history=history)
 
     def failed(self, key: ModelKey, error: Exception) -> None:
-        """Keep the error beside the last round that ended well."""
+        """Keep the error next to the last cycle."""
         model = self._models.setdefault(key, _LastRound())
         model.failure = FailureView(at=self._clock.now(), error=repr(error))
 
@@ -76,11 +79,11 @@ class ModelsSink:
         self._models.pop(key, None)
 
     def keys(self) -> Sequence[ModelKey]:
-        """Give the models of which there is something to show, in order."""
+        """Give the keys of all known models, sorted."""
         return sorted(self._models)
 
     def history(self, key: ModelKey) -> HistoryView:
-        """Give the last hours of a model that `keys` names."""
+        """Give the last hours of a known model."""
         minutes = self._models[key].history.minutes
         return HistoryView(
             minutes=tuple(
@@ -89,7 +92,7 @@ class ModelsSink:
         )
 
     def snapshot(self, only: ModelKey | None = None) -> ModelsSnapshot:
-        """Take what is known now of all models or of one. To be called on the event loop."""
+        """Take a snapshot of all models or of one. Call it on the event loop."""
         chosen = sorted(self._models.items()) if only is None else [(only, self._models[only])]
         return ModelsSnapshot(
             at=self._clock.now(),
@@ -104,18 +107,18 @@ class ModelsSink:
 
 
 def as_json(snapshot: ModelsSnapshot) -> bytes:
-    """Give the answer of `/models`."""
+    """Give the JSON of `/models`."""
     return view(snapshot).model_dump_json().encode()
 
 
 def one_as_json(snapshot: ModelsSnapshot) -> bytes:
-    """Give the answer for the one model of the snapshot."""
+    """Give the JSON of the single model in the snapshot."""
     whole = view(snapshot)
     return (*whole.models, *whole.waiting)[0].model_dump_json().encode()
 
 
 def view(snapshot: ModelsSnapshot) -> ModelsView:
-    """Give all of the snapshot as views."""
+    """Convert the snapshot to views."""
     return ModelsView(
         at=snapshot.at,
         models=tuple(model_view.model(known, snapshot.at) for known in snapshot.known),

@@ -1,4 +1,4 @@
-"""The page at `/`: static files that show what `/models` answers. Read-only, and nothing in it comes from elsewhere."""
+"""The read-only page at `/`: static files that show `/models`. It loads nothing from other hosts."""
 
 import ipaddress
 import socket
@@ -41,16 +41,16 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class PageAccess:
-    """Whether there is a page, and which names it answers to besides IP addresses and names that no public DNS has."""
+    """Whether the page is served, and the host names it is served under, besides IP addresses and non-public names."""
 
     page: bool = True
     hosts: tuple[str, ...] = ()
 
     def allows(self, host: str) -> bool:
-        """Tell whether a Host header is one of ours.
+        """Tell whether a Host header is allowed.
 
-        A foreign page may have its own name resolve to our address (DNS rebinding); the browser then lets it read what
-        we answer, and Host is what gives it away.
+        A foreign page can let its own name resolve to our address (DNS rebinding); the browser then lets it read our
+        responses. Its Host header reveals it.
         """
         name = _name(host)
         if name is None:
@@ -60,7 +60,7 @@ class PageAccess:
 
 
 def wants_html(request: Request) -> bool:
-    """Tell a browser, which asks for HTML, from curl."""
+    """Tell whether the client is a browser, which accepts HTML, rather than curl."""
     return "text/html" in request.headers.get("accept", "")
 
 
@@ -70,7 +70,7 @@ def index() -> Response:
 
 
 def static(name: str) -> Handler:
-    """Give what answers with one of the page's files."""
+    """Give the handler of one of the page's files."""
 
     async def answer(_: Request) -> Response:
         return _file(name)
@@ -84,7 +84,7 @@ def _file(name: str) -> Response:
 
 
 def _name(host: str) -> str | None:
-    """Give the name of a Host header, in lower case and without its port; None for what is none."""
+    """Give the name in a Host header, in lower case and without port; None if it is invalid."""
     try:
         return (urlsplit(f"//{host}").hostname or "").rstrip(".") or None
     except ValueError:

@@ -1,4 +1,4 @@
-"""What Prometheus is told of a model's requests in the last minute: rates per side, what left and why, what is in flight."""
+"""The Prometheus metrics of a model's requests in the last minute: rates per side, reasons, requests in flight."""
 
 from collections.abc import Iterable, Iterator
 
@@ -15,7 +15,7 @@ Row = tuple[ModelKey, Cycle, Minute | None]
 
 
 def series(rows: Iterable[Row]) -> Iterator[Metric]:
-    """Make the series; what is not known has none."""
+    """Create the series; unknown values have none."""
     known = list(rows)
     splits = [((key.namespace, key.name), minute.split(seen)) for key, _, seen in known if seen is not None]
     return iter((_rates(splits), _left(splits), _first_bytes(splits), _in_flight(splits), _caps(known)))

@@ -1,4 +1,4 @@
-"""The web endpoints: health, readiness, metrics and models, for probes, Prometheus and people."""
+"""The web endpoints for probes, Prometheus and people: /healthz, /readyz, /metrics, /models and the page."""
 
 import asyncio
 import contextlib
@@ -43,7 +43,7 @@ GRACE = 2
 
 @dataclass(frozen=True, slots=True)
 class WebEndpoints:
-    """What the endpoints answer from."""
+    """What the endpoints read."""
 
     alive: Callable[[], Check]
     ready: Callable[[], Check]
@@ -53,7 +53,7 @@ class WebEndpoints:
 
 
 def app(site: WebEndpoints) -> Starlette:
-    """Give the application. It answers GET and HEAD; an error is JSON: `{"error": …}`."""
+    """Give the ASGI application. It answers GET and HEAD; an error is JSON: `{"error": …}`."""
     pages = _Pages(site)
     return Starlette(
         routes=[
@@ -71,9 +71,9 @@ def app(site: WebEndpoints) -> Starlette:
 
 
 def bind(address: str) -> socket.socket:
-    """Give a socket that listens on `host:port`, `[::1]:port` or `:port`, or raise OSError that says what is wrong.
+    """Give a socket that listens on `host:port`, `[::1]:port` or `:port`. Raises OSError with a description.
 
-    Port 0 takes any free one. Without a host, or with `::`, it listens on all addresses, IPv4 and IPv6.
+    Port 0 takes any free port. Without a host, or with `::`, it listens on all IPv4 and IPv6 addresses.
     """
     host, port = _parsed(address)
     try:
@@ -88,7 +88,7 @@ def bind(address: str) -> socket.socket:
 
 
 async def run(site: WebEndpoints, listener: socket.socket) -> None:
-    """Serve until cancelled; then answers under way are finished and the socket is closed."""
+    """Serve until cancelled; then finish the responses in progress and close the socket."""
     config = uvicorn.Config(
         app(site),
         http="h11",
@@ -105,7 +105,7 @@ async def run(site: WebEndpoints, listener: socket.socket) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn's server without its hands on the signals: who runs us ends us by cancelling."""
+    """Uvicorn's server without signal handling: it is stopped by cancellation."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -127,7 +127,7 @@ class _Pages:
         self._one_at_a_time = asyncio.Lock()
 
     def checked(self, answer: Handler) -> Handler:
-        """Refuse what was sent to a name that is not ours; probes and scrapes are not asked."""
+        """Reject requests with a foreign Host header; probes and scrapes are exempt."""
 
         async def checked(request: Request) -> Response:
             host = request.headers.get("host", "")

@@ -1,7 +1,5 @@
-"""The composition roots: each mode's parts, built, connected and run. Nothing below imports from here.
+"""The composition roots: the parts of each mode, built, connected and run. No other package except `cli` imports it.
 
-`standalone` runs on a machine without a cluster: read its `_serve`. `cluster` runs in one: read `cluster_parts.compose` for
-what is connected, and `cluster` for what runs. Every replica watches, serves the gateways and answers probes; the leader also
-reads metrics, decides, records the decisions in `.status` and reconciles the gateways. `common` is what both modes share;
-`release`, `restore` and `override` are what people run once.
+`standalone.py` and `cluster_parts.py` (`build`) show what is connected to what; `common.py` is shared, including
+`route`, which selects the source of each metric.
 """

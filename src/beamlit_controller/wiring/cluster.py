@@ -1,4 +1,7 @@
-"""The cluster mode, run: what every replica runs, and what the leader runs beside it. `cluster_parts` connects them."""
+"""Runs the cluster mode: the tasks of every replica, and the tasks of the leader.
+
+`cluster_parts` connects the parts.
+"""
 
 import asyncio
 import socket
@@ -27,7 +30,7 @@ log = structlog.stdlib.get_logger()
 
 
 async def cluster(options: ClusterOptions) -> None:
-    """Run until SIGTERM or SIGINT; then stop deciding, give up the lease, and leave the gateways serving."""
+    """Run until SIGTERM or SIGINT; then stop deciding, release the Lease, and leave the gateways running."""
     with common.signals() as (stop, _):
         async with AsyncExitStack() as resources:
             await _serve(options, resources, stop)
@@ -35,7 +38,7 @@ async def cluster(options: ClusterOptions) -> None:
 
 
 async def _serve(options: ClusterOptions, resources: AsyncExitStack, stop: asyncio.Event) -> None:
-    """Wire the parts and run them until told to stop. A part that dies ends the process: it is started again, all anew."""
+    """Build the parts and run them until stopped. A part that fails ends the process, which Kubernetes restarts."""
     parts = await composed.build(options, resources)
     listener = resources.enter_context(web.bind(options.web_listen))
     async with asyncio.TaskGroup() as group:
@@ -58,7 +61,7 @@ async def _serve(options: ClusterOptions, resources: AsyncExitStack, stop: async
 def _on_every_replica(
     options: ClusterOptions, parts: ReplicaParts, listener: socket.socket
 ) -> tuple[tuple[str, Coroutine[Any, Any, None]], ...]:
-    """Give what every replica runs, the leader or not."""
+    """Give the tasks of every replica, leader or not."""
     secrets = options.shares.secrets
     certificate = Certificate(secrets / CERTIFICATE, secrets / KEY)
     return (
@@ -74,7 +77,7 @@ def _on_every_replica(
 
 
 async def lead(options: ClusterOptions, parts: ReplicaParts) -> None:
-    """Decide, record and keep, until we lead no more."""
+    """Decide, write statuses and reconcile until this replica is not the leader any more."""
     log.info("leading", identity=options.identity)
     await parts.watches.wait_synced()
     parts.rounds.clear()
@@ -99,7 +102,7 @@ async def lead(options: ClusterOptions, parts: ReplicaParts) -> None:
 
 
 async def while_leading(lease: Lease, lead: Callable[[], Awaitable[None]]) -> None:
-    """Lead whenever the lease is ours."""
+    """Lead whenever this replica holds the Lease."""
     while True:
         await lease.leading.changed_from(seen=False)
         async with asyncio.TaskGroup() as group:
@@ -113,7 +116,7 @@ async def _coroutine(lead: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _synced(watches: Watches, run: Callable[[], Awaitable[None]]) -> None:
-    """Run something once everything has been listed."""
+    """Run something once all watches have synced."""
     await watches.wait_synced()
     await run()
 

@@ -1,4 +1,4 @@
-"""What the controller is given in a cluster."""
+"""The options of the cluster mode, from flags and settings."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ TOKEN_KEY: Final = "token.key"  # noqa: S105 - a file's name
 
 @dataclass(frozen=True, slots=True)
 class RtdsAddress:
-    """Where the RTDS server listens, where gateways find it, and the folder with its certificate, CA and token key."""
+    """The RTDS server: listen address, address for gateways, and folder with its certificate, CA and token key."""
 
     listen: str
     reached_at: str
@@ -26,7 +26,7 @@ class RtdsAddress:
 
 @dataclass(frozen=True, slots=True)
 class ClusterOptions:
-    """What the controller is given in a cluster. `identity` is the pod's name, `domain` that of the cluster's DNS."""
+    """The options of the cluster mode. `identity` is the pod's name, `domain` the cluster's DNS domain."""
 
     settings: Settings
     identity: str

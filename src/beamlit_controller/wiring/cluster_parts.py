@@ -1,4 +1,4 @@
-"""The parts of the cluster mode, wired. Read `build` to see what talks to what."""
+"""Builds and connects the parts of the cluster mode. Read `build` to see what is connected to what."""
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ class ReplicaParts:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What is there beside the API server: the time, metrics, and gateways that can be asked."""
+    """The inputs besides the API server: clock, metrics, and stats of gateways."""
 
     clock: Clock
     sensor: Sensor
@@ -77,7 +77,7 @@ class Surroundings:
 
 
 async def build(options: ClusterOptions, resources: AsyncExitStack) -> ReplicaParts:
-    """Wire all parts. What has to be closed again is left to `resources`."""
+    """Build all parts. What has to be closed is registered with `resources`."""
     server = await resources.enter_async_context(ApiServer(api_server.configuration(options.kubeconfig)))
     store = Store(partial(translate.read, settings=options.settings), Changes())
     clock = AnchoredClock()
@@ -97,7 +97,7 @@ async def build(options: ClusterOptions, resources: AsyncExitStack) -> ReplicaPa
 
 
 def compose(options: ClusterOptions, server: ApiServer, store: Store, outside: Surroundings) -> ReplicaParts:
-    """Wire all parts around an API server, what is known of it, and what else there is."""
+    """Connect all parts to an API server, a store and the other inputs."""
     lease = Lease(server, namespace=options.namespace, name=LEASE, identity=options.identity)
     guarded = server.guarded(lease.held) if options.settings.enable_leader_election else server
     tokens = Tokens((options.shares.secrets / TOKEN_KEY).read_bytes())
@@ -140,7 +140,7 @@ def compose(options: ClusterOptions, server: ApiServer, store: Store, outside: S
 async def _sensor(
     options: ClusterOptions, server: ApiServer, store: Store, resources: AsyncExitStack, *, meters: Meters
 ) -> Sensor:
-    """Wire what reads the metrics."""
+    """Build the sensor with its metric sources."""
     settings = options.settings
     discovery = Discovery(server)
     workloads = Workloads(server, discovery, store.service)

@@ -1,4 +1,4 @@
-"""What a replica shows of itself: health, metrics and models."""
+"""The web endpoints of a replica: health, metrics and models, and the metrics of the process itself."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class WebParts:
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where what is shown is read."""
+    """The parts that the endpoints read."""
 
     store: Store
     reconciler: Reconciler
@@ -48,7 +48,7 @@ class Sources:
 
 
 def site(options: ClusterOptions, clock: Clock, sources: Sources) -> WebParts:
-    """Wire what is shown."""
+    """Build the endpoints."""
     registry = prometheus_client.CollectorRegistry()
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # it carries no annotation
     exposition, metrics = Exposition(registry), MetricsSink(registry, sources.meters.minute)
@@ -112,7 +112,7 @@ def _gateway(reconciler: Reconciler, shares: RtdsServer, key: ModelKey) -> dict[
 
 
 def _alive(pulse: Liveness, watches: Watches, lease: Lease) -> Check:
-    """Tell whether something useful was done lately. An API server that does not answer is no reason to start again."""
+    """Tell whether anything useful was done lately. An unreachable API server is no reason to restart."""
     if lease.heard_within(REACHABLE) and watches.synced() and watches.age() > SILENT:
         return Check(
             ok=False, text=f"a watch has heard nothing for {watches.age():.0f} s, though the API server answers"

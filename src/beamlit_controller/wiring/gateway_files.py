@@ -1,4 +1,4 @@
-"""What a gateway's Envoy reads in its pod."""
+"""Renders the Envoy files of a gateway pod."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,7 +22,7 @@ QUESTION = Question(routes.REACH_PATH, routes.REACHED)
 
 
 class EnvoyFiles:
-    """Renders the files of gateways. A CA that can't be read for a moment is the one that was read last."""
+    """Renders gateways' files. While the CA file can't be read, the last CA is used."""
 
     def __init__(self, given: ClusterOptions, tokens: Tokens) -> None:
         self._given = given
@@ -30,7 +30,7 @@ class EnvoyFiles:
         self._ca = (given.shares.secrets / AUTHORITY).read_text()
 
     def revision(self) -> str:
-        """Give the CA by which gateways know the controller; it may be exchanged while we run."""
+        """Give the CA with which gateways verify the RTDS server; it may be rotated while we run."""
         try:
             self._ca = (self._given.shares.secrets / AUTHORITY).read_text()
         except (OSError, ValueError) as error:
@@ -38,7 +38,7 @@ class EnvoyFiles:
         return self._ca
 
     def render(self, spec: OffloadSpec, place: Plan) -> Envoy:
-        """Give the files of one gateway."""
+        """Render the files of one gateway."""
         given = self._place(spec, place)
         files: Mapping[str, str] = config.files(spec, given)
         return Envoy(files, routes.PROBE_PATH, (routes.PROBE_HEADER, given.node))

@@ -1,6 +1,7 @@
-"""What the gateways are told: the percentage and the cap that `.status` records, shared by the gateways that are ready.
+"""Feeds the RTDS server from the store: the percentage and the cap that `.status` records.
 
-Every replica tells it, from what its own watch shows, so that all tell the same and a new leader changes nothing.
+Every replica runs it and reads the same status, so all replicas serve the same values, and a new leader changes
+nothing.
 """
 
 from fractions import Fraction
@@ -24,7 +25,7 @@ class Weights:
         self._shares = shares
 
     async def run(self) -> None:
-        """Tell whatever changed, until cancelled."""
+        """Push the values of each changed model, until cancelled."""
         changes = self._store.changes.subscribe()
         try:
             for key in self._store.model_keys():
