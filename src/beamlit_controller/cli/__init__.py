@@ -1,5 +1,5 @@
-"""The commands: parse the arguments, call, print.
+"""The commands, one module each: parse the arguments, call, print.
 
-In: what was typed. Out: text for people, exit codes for scripts.
-May import: everything below it. Heavy parts are imported by the command that needs them.
+In: command lines. Out: text for people, exit codes for scripts.
+May import: everything below it. Packages that are slow to import are imported by the command that needs them.
 """

@@ -1,4 +1,4 @@
-"""`check`: what is wrong with manifests and settings files, before anything runs."""
+"""`check`: validate manifests and settings files without running anything."""
 
 import asyncio
 import sys
@@ -38,15 +38,15 @@ def check(
     Parameters
     ----------
     files
-        Manifests, or folders of them. A settings file among them (it begins with `config:`) is checked too, and used if --settings is absent.
+        Manifests, or directories of manifests. A settings file among them (one that starts with `config:`) is checked, too, and used unless --settings is given.
     settings
-        The settings file that the manifests are checked against.
+        Settings file to check the manifests against.
     standalone
-        Refuse also what `run` can't do without a cluster.
+        Also reject what `run` does not support outside a cluster.
     prometheus
-        The address of a Prometheus: refuse also External metrics that it has never seen, or that could never make a model offload.
+        Address of a Prometheus: also reject External metrics that it has never seen, or that could never trigger offloading.
     since
-        How far back, such as 24h or 7d.
+        Length of the time range to look at, such as 24h or 7d.
     """
     texts = {path: inputs.read(path) for path in _expanded(files)}
     if not texts:
@@ -72,14 +72,14 @@ def check(
 
 @dataclass(frozen=True, slots=True)
 class _Report:
-    """What is wrong with a file or a model, and what is worth knowing."""
+    """The mistakes and notices of a file or a model."""
 
     mistakes: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Give what is printed of a file."""
+        """Give the lines to print."""
         return (*self.mistakes, *(f"note: {notice}" for notice in self.notices)) or ("valid",)
 
 
@@ -93,7 +93,7 @@ class _Against:
 
 
 def _chosen(as_settings: Sequence[Path], files: int) -> Path | None:
-    """Give the settings file to check against, where the given files have one."""
+    """Give the settings file among the files, if there is one."""
     if 1 < len(as_settings) < files:
         inputs.fail(f"--settings: name the one to check against; there are {', '.join(map(str, as_settings))}")
     return as_settings[0] if len(as_settings) == 1 else None
@@ -127,7 +127,7 @@ def _manifests(parsed: Parsed, asked: _Against) -> _Report:
 
 
 def _triggers(spec: OffloadSpec, asked: _Against) -> _Report:
-    """Tell what can't work whatever the metrics are, and with a Prometheus what can't as they were."""
+    """Give triggers that can never fire and, with a Prometheus, those that never would have."""
     impossible = trigger.out_of_reach(spec)
     if impossible is not None:
         return _Report((f"{spec.key}: {impossible}",))
@@ -153,7 +153,7 @@ def _span(spec: OffloadSpec, since: str) -> "Span":
 
 
 def _expanded(paths: Sequence[Path]) -> list[Path]:
-    """Give the files, and for a folder the manifests in it."""
+    """Give the files, and for a directory the manifests in it."""
     return [file for path in paths for file in (_listed(path) if path.is_dir() else [path])]
 
 

@@ -1,4 +1,4 @@
-"""`completion SHELL`: the script with which a shell completes our commands."""
+"""`completion SHELL`: print a shell completion script."""
 
 from typing import Literal
 

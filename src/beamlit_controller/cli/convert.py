@@ -1,4 +1,4 @@
-"""`convert FILE`: autoscalers and older manifests as ModelDeployments on standard output, notes on standard error."""
+"""`convert FILE`: print autoscalers and older manifests as ModelDeployments; notes go to standard error."""
 
 import sys
 from pathlib import Path
@@ -17,13 +17,13 @@ def convert(file: Path) -> None:
     Parameters
     ----------
     file
-        The file; it may have several documents.
+        The YAML file; it may have several documents.
     """
     sys.exit(_converted(file, inputs.read(file)))
 
 
 def _converted(path: Path, text: str) -> int:
-    """Print what the documents became, and give the exit code: 1 if one of them became nothing."""
+    """Print the converted documents, and give the exit code: 1 if one could not be converted."""
     made = list(conversion.convert(text))
     for each in made:
         for note in each.notes:

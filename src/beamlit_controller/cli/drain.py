@@ -1,20 +1,20 @@
-"""`drain`: what a gateway's pod runs before it is stopped."""
+"""`drain`: the preStop hook of a gateway pod."""
 
 import asyncio
 from pathlib import Path
 
 
 def drain(*, admin: Path, least_seconds: float = 12, most_seconds: float = 300) -> None:
-    """Let a gateway come to its end without a lost request: what a pod runs before it is stopped.
+    """Drain a gateway without losing a request; the preStop hook of its pod.
 
     Parameters
     ----------
     admin
         Envoy's admin socket.
     least_seconds
-        How long it goes on serving at least: until nobody sends to it any more.
+        Minimum seconds to keep serving, until no client sends to it any more.
     most_seconds
-        How long it waits at most for requests that go on.
+        Maximum seconds to wait for requests in flight.
     """
     from beamlit_controller.standalone import drain as draining  # noqa: PLC0415 - the HTTP client is slow to import
 

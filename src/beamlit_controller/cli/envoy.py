@@ -1,4 +1,4 @@
-"""`envoy`: what a gateway's container runs."""
+"""`envoy`: the command of a gateway's container."""
 
 import os
 from pathlib import Path
@@ -7,14 +7,14 @@ from beamlit_controller.envoy import command
 
 
 def envoy(*, directory: Path, concurrency: int = 2, log_level: str = "warning") -> None:
-    """Become the Envoy of a gateway, which reads its files from a folder.
+    """Replace this process by the Envoy of a gateway, with the files in a directory.
 
     Parameters
     ----------
     directory
-        The folder with bootstrap.json and the files that it names.
+        Directory with bootstrap.json and the files that it references.
     concurrency
-        The number of worker threads.
+        Number of worker threads.
     log_level
         Envoy's log level.
     """

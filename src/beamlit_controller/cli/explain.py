@@ -1,4 +1,4 @@
-"""`explain NAME`: what the running controller saw of a model, what it decided, and why."""
+"""`explain NAME`: show what the running controller read for a model, what it decided, and why."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ Output = Literal["table", "json"]
 
 @dataclass(frozen=True, slots=True)
 class ModelsAnswer:
-    """What the controller answered: as it came, and as it is understood."""
+    """The controller's response: as JSON, and parsed."""
 
     raw: dict[str, Any]
     view: ModelsView
@@ -38,7 +38,7 @@ class ModelsAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Why there is nothing to show, and the exit code that says so to scripts."""
+    """Why there is nothing to show, and the exit code."""
 
     message: str
     code: int
@@ -51,14 +51,14 @@ def explain(
     output: Output = "table",
     watch: bool = False,
 ) -> None:
-    """Say what the running controller saw of a model, and why it decided so.
+    """Show what the running controller read for a model, what it decided, and why.
 
     Parameters
     ----------
     name
         NAME or NAMESPACE/NAME of the ModelDeployment.
     address
-        Where the controller answers (config.standalone.webListen).
+        Address of the controller (config.standalone.webListen).
     output
         A table for people, or JSON.
     watch
@@ -73,7 +73,7 @@ def explain(
 async def report(
     name: str, address: str, output: Output = "table", *, watch: bool = False, console: Console | None = None
 ) -> int:
-    """Print what the controller at `address` knows of the model `name` or `namespace/name`, and give the exit code.
+    """Print the model `name` or `namespace/name` of the controller at `address`, and give the exit code.
 
     0 if it was printed, 1 if the controller could not be asked, 2 if the name is unknown or names several models.
     `watch` goes on until interrupted, through times when the controller does not answer.
@@ -88,7 +88,7 @@ async def report(
 
 
 async def fetch(client: httpx2.AsyncClient, address: str) -> ModelsAnswer | Failed:
-    """Ask a running controller for its models."""
+    """Get /models from a running controller."""
     url = f"{address.rstrip('/') if '://' in address else f'http://{address}'}/models"
     try:
         _ = urlsplit(url).port  # raises what the client would only find out while connecting
@@ -149,7 +149,7 @@ def _put(shown: RenderableType | Failed, out: Console) -> None:
 
 
 def _as_json(answer: ModelsAnswer, model: ModelView | WaitingView) -> str:
-    """Give the model as it came, also with fields that this version does not know, and all mistakes beside it."""
+    """Give the model's JSON, including fields unknown to this version, and all problems."""
     raw = next(
         each
         for each in (*answer.raw["models"], *answer.raw["waiting"])
@@ -169,7 +169,7 @@ def _listed(models: list[ModelView | WaitingView]) -> str:
 
 
 def _said(error: BaseException) -> str:
-    """Say what the system said, which the client's own words hide: `Connection refused`."""
+    """Give the operating system's error, which the HTTP client's message hides: `Connection refused`."""
     inner = error.__cause__ or error.__context__
     if inner is not None:
         return _said(inner)

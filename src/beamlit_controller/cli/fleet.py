@@ -1,4 +1,4 @@
-"""What `top` shows: every model in one line, those that need a person first."""
+"""The table of `top`: one line per model, those that need attention first."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ METRIC_FROM, REMOTE_FROM = 100, 130
 
 
 class Rank(IntEnum):
-    """How much a model needs a person; the lowest is shown first."""
+    """How urgently a model needs attention; the lowest is shown first."""
 
     FAILING = 0
     BLIND = 1
@@ -61,7 +61,7 @@ class Line:
 
 
 def show(answer: ModelsView, width: int, height: int | None = None) -> RenderableType:
-    """Give the screen of all models; those that `height` lines have no room for are counted."""
+    """Render all models; those beyond `height` lines are only counted."""
     lines = sorted(_lines(answer), key=lambda line: (line.rank, line.name))
     room = len(lines) if height is None else max(height - BESIDE, 1)
     return Group(_summary(answer, lines), Text(), *_body(lines, width, room=room), *_mistakes(answer))
@@ -103,7 +103,7 @@ def _line(model: ModelView, now: datetime) -> Line:
 
 
 def rank(model: ModelView, now: datetime) -> Rank:
-    """Tell how much a model needs a person."""
+    """Give the rank of a model."""
     if model.failure or _late(model, now) or gateway_problem(model):
         return Rank.FAILING
     if not model.enabled:
@@ -115,7 +115,7 @@ def rank(model: ModelView, now: datetime) -> Rank:
 
 
 def left(model: ModelView) -> int:
-    """Give the percentage of the last minute's requests that the remote answered; 0 where nobody counted."""
+    """Give the percentage of the last minute's requests that the remote answered; 0 if unknown."""
     return round(model.traffic.sent * 100) if model.traffic else 0
 
 
@@ -125,7 +125,7 @@ def _requests(model: ModelView) -> str:
 
 
 def gateway_problem(model: ModelView) -> str:
-    """Say what is wrong with the model's gateway or its remote; "" if nothing is."""
+    """Describe the problem of the model's gateway or remote; "" if there is none."""
     known = model.gateway or {}
     if known.get("problem"):
         return str(known["problem"])
@@ -195,7 +195,7 @@ def _table(lines: Sequence[Line], width: int) -> Table:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column; one that is `whole` is never cut, the others share what room there is."""
+    """A column. One with `whole` is never cut; the others share the remaining width."""
 
     title: str
     cells: Sequence[Text]
@@ -203,7 +203,7 @@ class Column:
 
     @property
     def longest(self) -> int:
-        """Give the cells that its longest text takes."""
+        """Give the width of its longest cell."""
         return max(len(self.title), *(cell.cell_len for cell in self.cells))
 
 
@@ -220,7 +220,7 @@ def _widths(columns: Sequence[Column], width: int) -> Iterator[int]:
 
 
 def _columns(lines: Sequence[Line], width: int) -> Iterator[Column]:
-    """Give the columns that the width has room for. Those that may be cut come from the shortest to the longest."""
+    """Give the width of each column that fits. Columns that may be cut are served from the shortest to the longest."""
     yield Column("MODEL", [_text(printable.short(line.name, LONGEST_NAME), "bold") for line in lines])
     yield Column("STATE", [_text(line.state, WORDS[line.rank][1]) for line in lines], whole=True)
     yield Column("FOR", [_text(line.since, "dim") for line in lines], whole=True)
@@ -252,7 +252,7 @@ def _name(model: ModelView | WaitingView) -> str:
 
 
 def _span(seconds: float) -> str:
-    """Say a time span in its largest unit: `38 s`, `3 min`, `2 d`."""
+    """Format a duration in its largest unit: `38 s`, `3 min`, `2 d`."""
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= size:
             return f"{int(seconds // size)} {unit}"

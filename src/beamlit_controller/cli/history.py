@@ -1,4 +1,4 @@
-"""`history NAME`: the last changes of a model's share, and why."""
+"""`history NAME`: print the last changes of a model's percentage, and their reasons."""
 
 import asyncio
 import sys
@@ -16,20 +16,20 @@ from beamlit_controller.core import printable
 
 
 def history(name: str, *, address: str = "http://127.0.0.1:8081") -> None:
-    """Print the last changes of a model's share, the latest first, each with its reason.
+    """Print the last changes of a model's percentage, latest first, with their reasons.
 
     Parameters
     ----------
     name
         NAME or NAMESPACE/NAME of the ModelDeployment.
     address
-        Where the controller answers (config.standalone.webListen).
+        Address of the controller (config.standalone.webListen).
     """
     sys.exit(asyncio.run(tell(name, address, Console())))
 
 
 async def tell(name: str, address: str, console: Console) -> int:
-    """Print them at a console, and give the exit code: 1 if nobody answered, 2 if the name is unknown or several's."""
+    """Print the changes; exit code 1 if the controller did not answer, 2 if the name is unknown or ambiguous."""
     async with httpx2.AsyncClient(timeout=explain.TIMEOUT, trust_env=False) as client:
         answer = await explain.fetch(client, address)
     found = answer if isinstance(answer, Failed) else explain.pick(answer.view, name)

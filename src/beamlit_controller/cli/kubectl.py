@@ -1,4 +1,4 @@
-"""`kubectl offload …`: the commands for a cluster, which reach the replica that decides by themselves."""
+"""`kubectl offload …`: the kubectl plugin, which forwards a port to the leader and runs explain, top or history."""
 
 import re
 import subprocess
@@ -47,7 +47,7 @@ class Reached:
 
     @property
     def command(self) -> Sequence[str]:
-        """Give kubectl with the options that lead to the controller's namespace."""
+        """Give the kubectl command line for the controller's namespace."""
         context = (f"--context={self.context}",) if self.context else ()
         kubeconfig = (f"--kubeconfig={self.kubeconfig}",) if self.kubeconfig else ()
         return ("kubectl", *context, *kubeconfig, f"--namespace={self.controller_namespace}")
@@ -64,7 +64,7 @@ def explain(
     watch: Annotated[bool, Parameter(negative="")] = False,
     reached: Reached = HERE,
 ) -> None:
-    """Say what the controller saw of a model, and why it decided so.
+    """Show what the controller read for a model, what it decided, and why.
 
     Parameters
     ----------
@@ -80,19 +80,19 @@ def explain(
 
 @app.command
 def top(*, once: Annotated[bool, Parameter(negative="")] = False, reached: Reached = HERE) -> None:
-    """Show all models in one table, live, those that need you first.
+    """Show all models in one live table, those that need attention first.
 
     Parameters
     ----------
     once
-        Print the table once and end.
+        Print the table once and exit.
     """
     _run(["top", *(["--once"] if once else [])], reached)
 
 
 @app.command
 def history(name: str, *, reached: Reached = HERE) -> None:
-    """Print the last changes of a model's share, the latest first, each with its reason.
+    """Print the last changes of a model's percentage, latest first, with their reasons.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def _run(command: Sequence[str], reached: Reached) -> None:
 
 @contextmanager
 def _forwarded(reached: Reached) -> Iterator[int]:
-    """Forward a free port of this machine to the replica that decides, and give the port."""
+    """Forward a free local port to the leader, and give the port."""
     command = [*reached.command, "port-forward", _replica(reached), f":{PORT}"]
     try:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - kubectl, with options of its user
@@ -131,7 +131,7 @@ def _forwarded(reached: Reached) -> Iterator[int]:
 
 
 def _replica(reached: Reached) -> str:
-    """Name the pod that holds the lease; where there is no lease, there is one replica only."""
+    """Give the pod that holds the Lease; without leader election there is only one replica."""
     command = [*reached.command, "get", "lease", NAME, "--ignore-not-found", "--output=jsonpath={.spec.holderIdentity}"]
     try:
         asked = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 - the same
@@ -143,7 +143,7 @@ def _replica(reached: Reached) -> str:
 
 
 def _port(process: subprocess.Popen[str]) -> int:
-    """Read from kubectl which port it took; it has told on standard error why it did not."""
+    """Read the chosen port from kubectl's output; on failure, kubectl has printed why."""
     said = process.stdout.readline() if process.stdout else ""
     found = re.search(r"127\.0\.0\.1:(\d+) ->", said)
     if found is None:

@@ -1,4 +1,4 @@
-"""`override`: the percentage of a model, set by hand."""
+"""`override`: set the percentage of a model by hand, in a cluster or on this machine."""
 
 import asyncio
 from pathlib import Path
@@ -24,7 +24,7 @@ def override(
     kubeconfig: Path | None = None,
     state_dir: Path | None = None,
 ) -> None:
-    """Set the percentage of a model by hand, whatever its metrics say: in the cluster, or with --state-dir here.
+    """Set the percentage of a model regardless of its metrics: in the cluster or, with --state-dir, on this machine.
 
     Parameters
     ----------
@@ -37,15 +37,15 @@ def override(
     lasting
         Duration, such as 90s, 30m, 2h or 1d; by default until it is cleared.
     reason
-        Why: shown wherever the percentage is.
+        Reason, shown next to the percentage.
     author
-        Who sets it; by default you ($USER).
+        Author of the override; by default $USER.
     clear
-        Let the metrics decide again.
+        Remove the override, so that the metrics decide again.
     kubeconfig
         Kubeconfig file; by default the pod's service account, $KUBECONFIG or ~/.kube/config.
     state_dir
-        The state folder of the controller that `run` runs on this machine.
+        State directory of the controller that `run` runs on this machine.
     """
     from beamlit_controller.kubernetes.api_server import ApiError  # noqa: PLC0415 - the same
     from beamlit_controller.wiring import override as overriding  # noqa: PLC0415 - the HTTP client is slow to import
@@ -64,7 +64,7 @@ def override(
 
 
 def _override_here(state_dir: Path, key: ModelKey, override: Override | None) -> None:
-    """Write it where the controller on this machine looks. Raises ValueError and OSError."""
+    """Write the override to the state directory. Raises ValueError and OSError."""
     place = StateFolder(state_dir)
     if not place.decisions.is_dir():
         raise ValueError(f"--state-dir: expected the state folder of a controller that has decided, got {state_dir}")

@@ -1,4 +1,4 @@
-"""`render`: what a stage makes, without running anything."""
+"""`render`: print Envoy's files or the CRD without running anything."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,7 @@ render = cyclopts.App(name="render", help="Print what a stage makes, without run
 
 @render.command
 def envoy(manifest: Path, *, settings: SettingsFile = None, name: str | None = None) -> None:
-    """Print the files that a model's gateway is started with.
+    """Print the Envoy files of a model's gateway.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def envoy(manifest: Path, *, settings: SettingsFile = None, name: str | None = N
     settings
         The settings file.
     name
-        NAMESPACE/NAME, where the manifest has several models.
+        NAMESPACE/NAME; needed if the manifest has several models.
     """
     from beamlit_controller.wiring import standalone_gateways  # noqa: PLC0415 - grpc is slow to import
 

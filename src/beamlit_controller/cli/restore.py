@@ -1,4 +1,4 @@
-"""`restore`: Services are given back without a controller."""
+"""`restore`: restore taken-over Services when no controller is running."""
 
 import asyncio
 import sys
@@ -16,18 +16,18 @@ def restore(
     all_namespaces: Annotated[bool, Parameter(name="--all", negative="")] = False,
     kubeconfig: Path | None = None,
 ) -> None:
-    """Give back Services that gateways have taken over, without a controller: each selects again what its user wrote.
+    """Restore the original selector of taken-over Services, and remove the finalizers, without a controller.
 
-    Stop the controller first, or it takes them over again.
+    Stop the controller first, otherwise it takes them over again.
 
     Parameters
     ----------
     namespace
-        Whose Services are given back.
+        Restore the Services of this namespace.
     all_namespaces
-        Give back those of all namespaces.
+        Restore the Services of all namespaces.
     kubeconfig
-        How the API server is reached.
+        Kubeconfig file; by default the pod's service account, $KUBECONFIG or ~/.kube/config.
     """
     from beamlit_controller.kubernetes.api_server import ApiError  # noqa: PLC0415 - the same
     from beamlit_controller.wiring import restore as restoring  # noqa: PLC0415 - the HTTP client is slow to import

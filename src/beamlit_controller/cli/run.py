@@ -1,4 +1,4 @@
-"""`run`: the controller and its gateways on one machine."""
+"""`run`: run the controller and its gateways on one machine."""
 
 import asyncio
 from pathlib import Path
@@ -21,18 +21,18 @@ def run(
     Parameters
     ----------
     manifests
-        The folder of ModelDeployment manifests. It is watched: add, change and delete files as you like.
+        Directory of ModelDeployment manifests. It is watched: add, change and delete files at any time.
     settings
-        The settings file: the chart's `config:` value. It is watched too: while a change is wrong, the last good one is in force.
+        The settings file: the chart's `config:` value. It is watched; while it is invalid, the last valid one stays in force.
     state_dir
-        Where gateways and the last decisions are kept. Default: beamlit-controller in $XDG_STATE_HOME or ~/.local/state.
+        Directory for gateways and recorded decisions; by default beamlit-controller in $XDG_STATE_HOME or ~/.local/state.
     leave_gateways
-        When stopped by SIGTERM, leave the gateways serving with their last share: the next controller adopts them, so that a
-        restart loses no request. `beamlit-controller stop` ends them.
+        On SIGTERM leave the gateways serving with their last percentage. The next controller adopts them, so a restart loses no
+        request. `beamlit-controller stop` ends them.
     log_level
-        The least severe messages to print.
+        Minimum level of log messages.
     log_format
-        How messages are printed; auto is console at a terminal and JSON elsewhere.
+        Format of log messages; auto is console at a terminal and JSON otherwise.
     """
     from beamlit_controller.telemetry import logs  # noqa: PLC0415 - the same
     from beamlit_controller.wiring import standalone as application  # noqa: PLC0415 - grpc and uvicorn are slow to import

@@ -1,4 +1,4 @@
-"""What `explain` shows of one model: one screen that somebody on call understands at a glance."""
+"""The screen of `explain`: one model at a glance, for somebody on call."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -34,7 +34,7 @@ STATES = {"over": "bold yellow", "between": "cyan", "under": "green", "unreadabl
 
 
 def show(answer: ModelsView, model: ModelView | WaitingView) -> RenderableType:
-    """Give the screen of one model of the answer."""
+    """Render one model of the response."""
     parts = _waiting(answer, model) if isinstance(model, WaitingView) else _known(answer, model)
     return Group(*parts)
 
@@ -92,7 +92,7 @@ def _state(model: ModelView) -> tuple[str, str]:
 
 
 def _seen(model: ModelView) -> str:
-    """Say where requests really went: what decides is the cap, or that local could not answer."""
+    """Describe where requests went, if that was decided by the cap or because local could not answer."""
     sent, host = _sent(model), _host(model.remote)
     if sent >= ALMOST_ALL:
         return f"REMOTE, all of the last minute → {host}"
@@ -172,7 +172,7 @@ def _loss(what: str, why: MissingView | PodFailureView) -> RenderableType:
 
 
 def _trigger(trigger: TriggerView | None) -> Iterator[RenderableType]:
-    """Say that a trigger can't work, or may not."""
+    """Describe a trigger that can't fire, or may never."""
     if trigger is None or trigger.reason not in DOUBTFUL:
         return
     style = "red" if trigger.reachable is False else "yellow"
@@ -245,13 +245,13 @@ def _hanging(mark: str, text: Text) -> Table:
 
 
 def _line(*parts: str | tuple[str, str]) -> Text:
-    """Give text without markup and without control characters."""
+    """Remove markup and control characters."""
     styled = (part if isinstance(part, tuple) else (part, "") for part in parts)
     return Text.assemble(*((printable.line(text), style) for text, style in styled))
 
 
 def _time(moment: datetime, now: datetime) -> str:
-    """Say a time of today as `12:00:00Z`, another with its date."""
+    """Format a time: `12:00:00Z` today, otherwise with the date."""
     day = "" if moment.date() == now.date() else "%Y-%m-%d "
     return moment.strftime(f"{day}%H:%M:%SZ")
 
@@ -261,7 +261,7 @@ def _ago(moment: datetime, now: datetime) -> str:
 
 
 def _span(seconds: float, *, units: int = 2) -> str:
-    """Say a time span in its largest units: `0.4 s`, `38 s`, `3 min 20 s`, `2 d 4 h`."""
+    """Format a duration in its two largest units: `0.4 s`, `38 s`, `3 min 20 s`, `2 d 4 h`."""
     if seconds < 1:
         return f"{int(max(seconds, 0) * 10) / 10} s"
     left, said = int(seconds), []

@@ -1,4 +1,4 @@
-"""`top`: all models of a running controller in one table, live."""
+"""`top`: show all models of a running controller in one live table."""
 
 import asyncio
 import sys
@@ -17,14 +17,14 @@ EVERY = 1.0
 
 
 def top(*, address: str = "http://127.0.0.1:8081", once: bool = False) -> None:
-    """Show all models of the running controller in one table, those that need you first. Ctrl-C ends it.
+    """Show all models of the running controller in one live table, those that need attention first; Ctrl-C exits.
 
     Parameters
     ----------
     address
-        Where the controller answers (config.standalone.webListen).
+        Address of the controller (config.standalone.webListen).
     once
-        Print the table once and end. The same happens when the output is not a terminal.
+        Print the table once and exit; the default if the output is not a terminal.
     """
     try:
         sys.exit(asyncio.run(look(address, Console(), once=once)))
@@ -33,7 +33,7 @@ def top(*, address: str = "http://127.0.0.1:8081", once: bool = False) -> None:
 
 
 async def look(address: str, console: Console, *, once: bool = False) -> int:
-    """Show the table at a console, and give the exit code: 1 if it was asked for once and there was no answer."""
+    """Show the table, and give the exit code: 1 with `once` if the controller did not answer."""
     async with httpx2.AsyncClient(timeout=explain.TIMEOUT, trust_env=False) as client:
         if once or not console.is_terminal:
             return _printed(await explain.fetch(client, address), console)
