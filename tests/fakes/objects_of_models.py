@@ -1,4 +1,7 @@
-"""What a user writes for one model, and what a user sees of it, on a fake API server."""
+"""The objects that a user creates for one model, and what a user observes of it on a fake API server.
+
+`kube.world` uses the same builders on a real API server. An empty namespace is left out: the client adds it.
+"""
 
 from typing import Any
 
@@ -12,7 +15,7 @@ def service(name: str = "llama", namespace: str = "models") -> Json:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": name, "namespace": namespace},
+        "metadata": _metadata(name, namespace),
         "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": 8000}]},
     }
 
@@ -22,7 +25,7 @@ def workload(name: str = "llama", namespace: str = "models", replicas: int = 2) 
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": name, "namespace": namespace},
+        "metadata": _metadata(name, namespace),
         "spec": {
             "replicas": replicas,
             "selector": {"matchLabels": {"app": name}},
@@ -31,7 +34,15 @@ def workload(name: str = "llama", namespace: str = "models", replicas: int = 2) 
     }
 
 
-def model(name: str = "llama", namespace: str = "models", *, about: Json | None = None, **spec: Any) -> Json:  # noqa: ANN401 - whatever a spec has
+def model(
+    name: str = "llama",
+    namespace: str = "models",
+    *,
+    about: Json | None = None,
+    drain_seconds: int | None = 12,
+    **spec: Any,  # noqa: ANN401 - whatever a spec has
+) -> Json:
+    """Give a ModelDeployment that offloads 50 % while the External metric `queue` is above 10."""
     config = {
         "behavior": {"percentage": 50},
         "remoteBackend": {"scheme": "https", "host": "api.example.com"},
@@ -42,18 +53,22 @@ def model(name: str = "llama", namespace: str = "models", *, about: Json | None 
     return {
         "apiVersion": "deployment.beamlit.com/v1alpha1",
         "kind": "ModelDeployment",
-        "metadata": {"name": name, "namespace": namespace, **(about or {})},
+        "metadata": {**_metadata(name, namespace), **(about or {})},
         "spec": {
             "serviceRef": {"name": name, "targetPort": 8000},
             "offloadingConfig": config,
-            "gateway": {"drainSeconds": 12},
+            **({"gateway": {"drainSeconds": drain_seconds}} if drain_seconds is not None else {}),
             **spec,
         },
     }
 
 
+def _metadata(name: str, namespace: str) -> Json:
+    return {"name": name, **({"namespace": namespace} if namespace else {})}
+
+
 class Seen:
-    """What a user sees of one model."""
+    """What a user observes of one model."""
 
     def __init__(self, server: FakeApiServer, name: str = "llama", namespace: str = "models") -> None:
         self.server, self.name, self.namespace = server, name, namespace
@@ -99,12 +114,12 @@ class Seen:
 
 
 def gateway_pods(server: FakeApiServer) -> list[Json]:
-    """Give the pods of gateways."""
+    """Give the gateway pods."""
     return [each for each in server.all("pods", "models") if "-gateway-" in each["metadata"]["name"]]
 
 
 def addresses(server: FakeApiServer, name: str = "llama") -> set[str]:
-    """Give the ready addresses that a Service leads to."""
+    """Give the ready endpoint addresses of a Service."""
     slices = server.all("endpointslices.discovery.k8s.io", "models")
     mine = [each for each in slices if each["metadata"]["labels"].get("kubernetes.io/service-name") == name]
     ready = (

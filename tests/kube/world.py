@@ -3,6 +3,7 @@
 from typing import Any
 
 from beamlit_controller.kubernetes.paths import PODS
+from fakes import objects_of_models
 from kube import controllers
 from kube.client import Client
 from kube.metrics_api import Values
@@ -11,35 +12,14 @@ from waiting import eventually
 Json = dict[str, Any]
 LONG = 90
 SETTINGS = {"metricInformer": {"periodSeconds": 1}, "allowedRemoteHosts": ["api.example.com"]}
-SERVICE = {
-    "apiVersion": "v1",
-    "kind": "Service",
-    "metadata": {"name": "llama"},
-    "spec": {"selector": {"app": "llama"}, "ports": [{"name": "http", "port": 80, "targetPort": 8000}]},
-}
+SERVICE = objects_of_models.service(namespace="")
 NODE = "played"
 GATEWAY = ("deployment", "configmap", "networkpolicy", "poddisruptionbudget")
 
 
 def model(**spec: Any) -> Json:  # noqa: ANN401 - whatever a spec has
-    config = {
-        "behavior": {"percentage": 50},
-        "remoteBackend": {"scheme": "https", "host": "api.example.com"},
-        "metrics": [
-            {"type": "External", "external": {"metric": {"name": "queue"}, "target": {"type": "Value", "value": 10}}}
-        ],
-    }
-    return {
-        "apiVersion": "deployment.beamlit.com/v1alpha1",
-        "kind": "ModelDeployment",
-        "metadata": {"name": "llama"},
-        "spec": {
-            "serviceRef": {"name": "llama", "targetPort": 8000},
-            "routing": {"mode": "Service"},
-            "offloadingConfig": config,
-            **spec,
-        },
-    }
+    """Give the ModelDeployment of the fakes with a Service of its own, so that there is no takeover."""
+    return objects_of_models.model(namespace="", drain_seconds=None, **{"routing": {"mode": "Service"}, **spec})
 
 
 class World:
