@@ -397,7 +397,7 @@ async def test_a_leader_that_was_frozen_writes_nothing_more_when_it_goes_on(stag
     stage.send(signal.SIGCONT)
 
     await eventually(
-        lambda: "not leading any more" in stage.inside.said(simulated_node.CONTROLLER), within=LONG, every=0.5
+        lambda: "no longer the leader" in stage.inside.said(simulated_node.CONTROLLER), within=LONG, every=0.5
     )
     stage.client.patch(
         "md",

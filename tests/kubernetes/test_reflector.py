@@ -340,7 +340,7 @@ async def test_a_watch_that_is_silent_is_no_warning() -> None:
         async with running(script):
             await asyncio.sleep(200)
 
-    assert {(each["event"], each["log_level"]) for each in logs} == {("watch begun anew", "info")}
+    assert {(each["event"], each["log_level"]) for each in logs} == {("watch restarted", "info")}
 
 
 @dataclass

@@ -164,7 +164,7 @@ def test_a_failed_round_is_logged_once_with_its_traceback_and_when_it_works_agai
     failed, _, again = lines(capsys)
     assert (failed["event"], failed["level"], failed["model"]) == ("round failed", "error", "models/llama")
     assert "second line" in str(failed["exception"])
-    assert again["event"] == "round works again"
+    assert again["event"] == "round recovered"
 
 
 def test_another_error_is_logged_again(capsys: pytest.CaptureFixture[str]) -> None:

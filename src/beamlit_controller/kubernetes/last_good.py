@@ -76,7 +76,7 @@ class LastGood:
         try:
             return await self._recall(key)
         except Exception as error:
-            log.exception("last good spec not recalled", model=str(key), error=repr(error)[:200])
+            log.exception("last good spec not looked up", model=str(key), error=repr(error)[:200])
             return False
 
     async def _recall(self, key: ModelKey) -> bool:

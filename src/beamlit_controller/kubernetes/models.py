@@ -183,7 +183,7 @@ class Models:
                     seen.uid, spec, notices=texts, generation=seen.generation, good=good, override_ignored=ignored
                 )
             case rejected:
-                log.warning("spec refused", model=str(key), mistakes=[str(each)[:500] for each in rejected[:10]])
+                log.warning("spec rejected", model=str(key), mistakes=[str(each)[:500] for each in rejected[:10]])
                 model = self._refused(before or KnownModel(seen.uid, None), seen, rejected)
         return self._ended(model, seen)
 

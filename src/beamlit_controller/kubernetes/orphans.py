@@ -48,9 +48,9 @@ class Orphans:
         try:
             await service_switch.give_back_all(self._server, [service], "nobody has it any more")
         except ApiError as error:
-            log.warning("service not given back", service=name, code=error.code, error=error.message[:200])
+            log.warning("service not restored", service=name, code=error.code, error=error.message[:200])
             return False
         except Exception as error:
-            log.exception("service not given back", service=name, error=repr(error)[:200])
+            log.exception("service not restored", service=name, error=repr(error)[:200])
             return False
         return True

@@ -150,7 +150,7 @@ class GatewayPass:
         state.service, state.confirmed = ServiceState(taken=False, why=decision.why), ""
         if decision.action is Action.GIVE_BACK:
             log.info(
-                "service given back", model=str(seen.key), service=seen.service.name, reason=decision.why.reason.value
+                "service restored", model=str(seen.key), service=seen.service.name, reason=decision.why.reason.value
             )
 
     async def _taken(self, seen: Snapshot, state: WorkerState, decision: TakeoverDecision) -> None:

@@ -93,7 +93,7 @@ class Reflector(Generic[T]):
                 wait = FIRST_WAIT
                 continue
             except (ExpiredError, SilentError) as error:
-                log.info("watch begun anew", path=self._collection.path, why=str(error))
+                log.info("watch restarted", path=self._collection.path, why=str(error))
                 failure = None
             except Exception as error:  # noqa: BLE001 - whatever breaks one watch, the others go on
                 failure = error

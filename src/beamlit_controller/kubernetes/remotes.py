@@ -122,7 +122,7 @@ class Remotes:
             await self.look(key, backend)
         except Exception as error:  # noqa: BLE001 - what one gateway says must not end the others' turn
             self.failures += 1
-            log.warning("stats of a gateway not understood", model=str(key), error=repr(error)[:200])
+            log.warning("gateway stats malformed", model=str(key), error=repr(error)[:200])
         finally:
             self._asking.discard(key)
 

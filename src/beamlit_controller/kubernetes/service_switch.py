@@ -43,10 +43,10 @@ async def give_back_all(server: ApiServer, services: Collection[Service], why: s
     for service in services:
         name = f"{service.namespace}/{service.name}"
         if service.lost:
-            log.warning("service can't be given back: what it selected is not known", service=name)
+            log.warning("service can't be restored: its original selector is unknown", service=name)
             continue
         await give_back(server, service)
-        log.info("service given back", service=name, reason=why)
+        log.info("service restored", service=name, reason=why)
 
 
 async def remove_finalizer(server: ApiServer, stored: Stored) -> None:

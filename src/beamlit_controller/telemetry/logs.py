@@ -67,7 +67,7 @@ class LogSink:
         if missing or key in self._missing:
             self._log_metrics(cycle, missing)
         if self._failures.pop(key, None) is not None:
-            self._log.info("round works again", model=str(key))
+            self._log.info("round recovered", model=str(key))
 
     def failed(self, key: ModelKey, error: Exception) -> None:
         """Log the error with its traceback, once while rounds keep failing in the same way."""
@@ -80,7 +80,7 @@ class LogSink:
         """Log that the model was removed."""
         self._missing.pop(key, None)
         self._failures.pop(key, None)
-        self._log.info("model gone", model=str(key))
+        self._log.info("model removed", model=str(key))
 
     def _log_decision(self, cycle: Cycle) -> None:
         decision, before = cycle.decision, cycle.previous

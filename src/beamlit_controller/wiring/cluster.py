@@ -34,7 +34,7 @@ async def cluster(options: ClusterOptions) -> None:
     with common.signals() as (stop, _):
         async with AsyncExitStack() as resources:
             await _serve(options, resources, stop)
-    log.info("stopped: gateways serve on with their last share")
+    log.info("stopped; gateways keep their last percentage")
 
 
 async def _serve(options: ClusterOptions, resources: AsyncExitStack, stop: asyncio.Event) -> None:
@@ -47,7 +47,7 @@ async def _serve(options: ClusterOptions, resources: AsyncExitStack, stop: async
             [group.create_task(parts.lease.run(), name="lease")] if options.settings.enable_leader_election else []
         )
         leads = partial(lead, options, parts)
-        leading = group.create_task(while_leading(parts.lease, leads) if election else leads(), name="leading")
+        leading = group.create_task(while_leading(parts.lease, leads) if election else leads(), name="leader")
         log.info("running", identity=options.identity, namespaces=list(options.settings.namespaces) or "all")
         await stop.wait()
         # First nobody decides any more, then the lease may go.
@@ -78,7 +78,7 @@ def _on_every_replica(
 
 async def lead(options: ClusterOptions, parts: ReplicaParts) -> None:
     """Decide, write statuses and reconcile until this replica is not the leader any more."""
-    log.info("leading", identity=options.identity)
+    log.info("became leader", identity=options.identity)
     await parts.watches.wait_synced()
     parts.rounds.clear()
     period = partial(api_settings.period, settings=options.settings)
@@ -98,7 +98,7 @@ async def lead(options: ClusterOptions, parts: ReplicaParts) -> None:
         for key in parts.store.model_keys():
             for sink in parts.shown.sinks:
                 sink.forget(key)
-        log.info("not leading any more", identity=options.identity)
+        log.info("no longer the leader", identity=options.identity)
 
 
 async def while_leading(lease: Lease, lead: Callable[[], Awaitable[None]]) -> None:
@@ -123,5 +123,5 @@ async def _synced(watches: Watches, run: Callable[[], Awaitable[None]]) -> None:
 
 async def _serve_gateways(shares: RtdsServer, where: RtdsAddress, certificate: Certificate) -> None:
     async with shares.serve(where.listen, certificate) as address:
-        log.info("gateways are served", address=address)
+        log.info("RTDS server listening", address=address)
         await asyncio.Event().wait()

@@ -34,7 +34,7 @@ class EnvoyFiles:
         try:
             self._ca = (self._given.shares.secrets / AUTHORITY).read_text()
         except (OSError, ValueError) as error:
-            log.warning("CA not read, the last one stays", error=str(error))
+            log.warning("CA not readable, the last one is used", error=str(error))
         return self._ca
 
     def render(self, spec: OffloadSpec, place: Plan) -> Envoy:

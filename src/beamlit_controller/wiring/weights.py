@@ -40,7 +40,7 @@ class Weights:
         try:
             self._told(key)
         except Exception as error:
-            log.exception("weight not told", model=str(key), error=repr(error)[:200])
+            log.exception("percentage not pushed", model=str(key), error=repr(error)[:200])
 
     def _told(self, key: ModelKey) -> None:
         stored = self._store.models.get(key)
