@@ -1,6 +1,6 @@
-"""Small stand-ins for what else acts in a cluster: deployments, nodes, endpoints, owned objects, namespaces.
+"""Stand-ins for other controllers of a cluster: deployments, nodes, endpoints, garbage collection, namespaces.
 
-Each looks at the whole store after every change and does what is due, after the delay that the test gave it.
+Each looks at the whole store after every change and reacts after a delay that the test sets.
 """
 
 import asyncio

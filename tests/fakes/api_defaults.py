@@ -1,4 +1,4 @@
-"""What the API server fills in, and what it leaves out, when it stores an object."""
+"""The fields that the API server fills in or drops when it stores an object."""
 
 import hashlib
 from collections.abc import Mapping

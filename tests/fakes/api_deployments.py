@@ -1,4 +1,4 @@
-"""What the deployment controller does: pods by the template, one more at a time, and none less than asked for."""
+"""The deployment controller: pods from the template, rolled out with maxSurge 1 and maxUnavailable 0."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What the endpoint slice controller does: the addresses of the pods that a Service selects, by where its ports lead."""
+"""The endpoint slice controller: the addresses of the pods that a Service selects, per target port."""
 
 import hashlib
 import json

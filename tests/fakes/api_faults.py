@@ -1,4 +1,4 @@
-"""Rules by which the fake API server refuses, is late, never answers, loses its answer, or sees its client die."""
+"""Fault injection for the fake API server: refusals, delays, hanging requests, lost responses, killed clients."""
 
 from dataclasses import dataclass
 from enum import Enum, auto

@@ -1,6 +1,6 @@
-"""Fields as server-side apply sees them: paths, what is at them, and who owns them.
+"""Field sets of server-side apply: paths, values and owners.
 
-A path has the elements of FieldsV1: `f:name` for a field, `k:{…}` for an item of a list by its keys, `v:…` for one of a set.
+A path consists of FieldsV1 elements: `f:name` for a field, `k:{…}` for a list item by its keys, `v:…` for a set item.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The kinds that the fake API server serves, and how its paths are read."""
+"""The kinds that the fake API server serves, and how it parses paths."""
 
 from dataclasses import dataclass
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""Whose fields become whose: what an update takes, and what an apply asks for, drops and collides with."""
+"""Field ownership: what an update takes over, and what an apply requests, drops and conflicts with."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Patches as the API server reads them: a merge patch, a JSON patch, and kubectl's three-way apply."""
+"""Patches as the API server applies them: merge patch, JSON patch, and kubectl's three-way apply."""
 
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy

@@ -1,4 +1,4 @@
-"""Requests to the fake API server and what it answers, without time and without a network."""
+"""Handles requests to the fake API server, without time and network."""
 
 import json
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""What the API server checks before it writes, and which part of an object a path may write."""
+"""What the API server validates before a write, and which part of an object a path may write."""
 
 from collections.abc import Iterable
 from typing import Final

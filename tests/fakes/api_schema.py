@@ -1,6 +1,6 @@
-"""The resource's own schema, as the API server uses it: defaults, fields that it drops, values that it refuses.
+"""The schema of ModelDeployment as the API server applies it: defaults, pruning, validation.
 
-It is the schema that the definition is rendered from. Rules between fields (CEL) are not evaluated.
+It is the schema that the CRD is rendered from. Cross-field rules (CEL) are not evaluated.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Label and field selectors, as lists and watches take them."""
+"""Label and field selectors of lists and watches."""
 
 import re
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""What the fake API server keeps: objects, who owns which of their fields, and every change in order."""
+"""The storage of the fake API server: objects, managed fields, and all changes in order."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What users do at the fake API server, as their tools do it. Raises RefusedError."""
+"""What users do at the fake API server with their tools, such as kubectl. Raises RefusedError."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Watches of the fake API server: events as they come, bookmarks, an end, and all ways of breaking."""
+"""Watches of the fake API server: events, bookmarks, the end of a stream, and all ways to break."""
 
 import asyncio
 from collections.abc import AsyncGenerator

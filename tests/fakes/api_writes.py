@@ -1,4 +1,4 @@
-"""The writes of the fake API server: what each makes of the object that is there, or why it is refused."""
+"""The writes of the fake API server: the resulting object, or why the write is refused."""
 
 import uuid
 from collections.abc import Callable

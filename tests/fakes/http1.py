@@ -1,4 +1,4 @@
-"""HTTP/1.1 by hand, so that tests say and see every byte of it: what both the fake servers and the test client speak."""
+"""HTTP/1.1 by hand, so that tests control and see every byte; used by the fake servers and the test client."""
 
 import asyncio
 import hashlib

@@ -1,4 +1,4 @@
-"""Load: several connections that ask again and again, and what became of every request."""
+"""Load: several connections that send requests continuously, and the outcome of each."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""A model server whose metrics a test sets, and which answers requests with its name."""
+"""A model server whose metrics a test sets; it answers requests with its name."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

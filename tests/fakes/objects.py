@@ -1,4 +1,4 @@
-"""A store of objects that keeps the promises of the API server on versions, without a network: for virtual time."""
+"""An object store with the API server's guarantees on versions, without network: for virtual time."""
 
 from copy import deepcopy
 from typing import Any

@@ -1,7 +1,7 @@
-"""Replicas of the controller as they are wired, on a fake API server in virtual time.
+"""Replicas of the controller, wired as in production, on a fake API server in virtual time.
 
-All of the cluster mode runs but for what needs a network: metrics are numbers that a test sets, gateways say what it tells
-them to, and nobody listens.
+All of the cluster mode runs except what needs a network: a test sets metrics as numbers and the gateways' answers, and
+nothing listens.
 """
 
 import asyncio

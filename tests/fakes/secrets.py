@@ -1,4 +1,4 @@
-"""Secrets as they lie on disk: as files, and as a kubelet mounts them."""
+"""Secrets on disk: as plain files, and as the kubelet mounts them."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A token endpoint of OAuth2 client credentials, and what it was asked."""
+"""A token endpoint for OAuth2 client credentials, and the requests it received."""
 
 import json
 from urllib.parse import parse_qsl

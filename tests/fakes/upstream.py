@@ -1,4 +1,4 @@
-"""A model server, or a remote: it remembers what it received, and answers as it is told."""
+"""A model server or a remote: it records what it received, and answers as told."""
 
 import asyncio
 import ssl

@@ -1,5 +1,5 @@
-"""Recorded metrics played through the code that decides, for `simulate` and `check --prometheus`.
+"""Replays recorded metrics through the code that decides, for `simulate` and `check --prometheus`.
 
-`recorded` reads a CSV file and `simulation` a Prometheus; `candidates` are the ways to decide that are compared; core's
-`replay` plays them. `report` and `picture` show what came of it. `reachability` finds triggers that could never act.
+`recorded` reads a CSV file and `simulation` queries a Prometheus; `candidates` are the specs to compare; `core.replay`
+replays them. `report` and `picture` show the result. `reachability` finds triggers that could never fire.
 """

@@ -1,4 +1,4 @@
-"""What is rehearsed: a model as its manifest has it, and the same with other values, as `--set` says."""
+"""The specs that a rehearsal compares: the model as written, and the alternatives given with `--set`."""
 
 import copy
 import json
@@ -18,7 +18,7 @@ from beamlit_controller.core.spec import ModelKey, OffloadSpec
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way to decide, and what it is called."""
+    """One spec to replay, and its name."""
 
     name: str
     spec: OffloadSpec
@@ -26,7 +26,10 @@ class Candidate:
 
 
 def read(text: str, settings: Settings, *, name: str | None, sets: list[str]) -> list[Candidate]:
-    """Give the model as written, with each of `sets`, and by the plain rule. Raises ValueError with every mistake."""
+    """Give the model as written, one candidate per `--set`, and the plain rule.
+
+    Raises ValueError with every mistake.
+    """
     parsed = manifests.parse(text, settings=settings)
     specs = [spec for spec in parsed.specs if name in {None, str(spec.key), spec.key.name}]
     if len(specs) != 1:
@@ -51,7 +54,7 @@ def _content(text: str, key: ModelKey) -> Mapping[str, Any]:
 
 
 def _changed(content: Mapping[str, Any], change: str, settings: Settings, before: OffloadSpec) -> OffloadSpec:
-    """Give the model with the fields that `change` names, such as `behavior.percentage=30,behavior.mode=Proportional`."""
+    """Apply changes such as `behavior.percentage=30,behavior.mode=Proportional` to the model."""
     copied = copy.deepcopy(dict(content))
     for assignment in change.split(","):
         path, equals, value = assignment.partition("=")
@@ -74,7 +77,7 @@ def _identity(metric: MetricSpec) -> MetricSpec:
 
 
 def _steps(path: str, change: str) -> Iterator[str | int]:
-    """Give the way to a field: below spec.offloadingConfig, unless it begins with a field of spec."""
+    """Give the path to a field: below spec.offloadingConfig, unless it starts with a field of spec."""
     names = path.removeprefix("spec.").split(".")
     first = names[0].partition("[")[0]
     yield "spec"
@@ -114,7 +117,7 @@ def _without_nulls(content: Any) -> Any:  # noqa: ANN401 - any part of a manifes
 
 
 def _value(text: str, change: str) -> object:
-    """Read a value; null takes the field away."""
+    """Parse a value; null removes the field."""
     if text.strip() == "null":
         return None
     (document, *_) = [*documents.load(text or '""'), None]

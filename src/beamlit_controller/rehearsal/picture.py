@@ -1,4 +1,7 @@
-"""The picture of a rehearsal: demand against its target, and the share of each way to decide, over time. Needs matplotlib."""
+"""The chart of a rehearsal: demand relative to its target, and each candidate's percentage over time.
+
+Needs matplotlib.
+"""
 
 import html
 import io
@@ -42,7 +45,7 @@ STYLE: dict[RcKeyType, Any] = {
 
 
 def write(done: Rehearsal, path: Path) -> None:
-    """Write a picture as PNG or SVG, or a page that has it and the table, as the ending of the name says."""
+    """Write a PNG, an SVG, or an HTML page with chart and table, depending on the file name."""
     match path.suffix:
         case ".html":
             path.write_text(page(done), encoding="utf-8")
@@ -54,7 +57,7 @@ def write(done: Rehearsal, path: Path) -> None:
 
 
 def svg(done: Rehearsal) -> str:
-    """Give the picture as SVG."""
+    """Give the chart as SVG."""
     drawn = io.StringIO()
     with mpl.rc_context(STYLE):
         _figure(done).savefig(drawn, format="svg", metadata={"Date": None})
@@ -62,7 +65,7 @@ def svg(done: Rehearsal) -> str:
 
 
 def page(done: Rehearsal) -> str:
-    """Give one page with all of it, which needs nothing beside itself."""
+    """Give a self-contained HTML page."""
     title, *rest = map(html.escape, report.head(done))
     drawn = svg(done)
     rows = "\n".join(_row(row) for row in report.cells(done))
@@ -157,7 +160,7 @@ def _share(axes: Axes, played: Played, colour: str) -> None:
 
 
 def _thinned(times: Sequence[datetime], values: Sequence[float | None]) -> tuple[list[datetime], list[float]]:
-    """Give the least and the most of each group of neighbours, in percent, with holes where nothing was recorded."""
+    """Give minimum and maximum of each group of neighbouring samples, in percent, with gaps for missing values."""
     together = max(1, 2 * len(times) // POINTS)
     points = list(_points(times, values, together))
     return [at for at, _ in points], [value for _, value in points]

@@ -1,4 +1,4 @@
-"""Whether triggers can work, as far as a Prometheus remembers: what `check --prometheus` finds before anything is applied."""
+"""Checks against the history in a Prometheus whether triggers can fire: `check --prometheus`."""
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -21,14 +21,14 @@ Column = dict[datetime, int | None]
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What can't work, and what is worth knowing."""
+    """Mistakes and notices."""
 
     mistakes: tuple[Rejected, ...] = ()
     notices: tuple[Rejected, ...] = ()
 
 
 async def look(spec: OffloadSpec, given: PrometheusSettings, span: Span) -> Findings:
-    """Ask what the metrics of a model were, and hold them against what is to be decided by them."""
+    """Query the history of a model's metrics and compare it with their targets."""
     async with AsyncExitStack() as resources:
         source = await resources.enter_async_context(PrometheusSource(common.connection(given)))
         columns = [await _column(source, spec, number, span) for number in range(len(spec.metrics))]
@@ -56,7 +56,7 @@ def _skipped(spec: OffloadSpec, number: int) -> Rejected:
 
 
 async def _column(source: PrometheusSource, spec: OffloadSpec, number: int, span: Span) -> History | Rejected | None:
-    """Give the values of a metric, what is wrong with it, or None if Prometheus alone can't tell."""
+    """Give the values of a metric, what is wrong with it, or None if Prometheus can't provide it."""
     metric, field = spec.metrics[number], f"{METRICS}[{number}]"
     if not isinstance(metric, ExternalMetric) or isinstance(metric.target, AverageValue):
         return None

@@ -1,6 +1,7 @@
-"""A recording in a CSV file: a time, a column for each metric and maybe the requests per second, a row for each sample.
+"""Reads a recording from a CSV file: a column `time`, one per metric, and optionally the requests per second.
 
-Also as others export it: Grafana's panels, times in milliseconds or without a zone, the newest first. What was made of it is told.
+Exports of other tools are accepted, too: Grafana panels, times in milliseconds or without zone, newest row first. How
+the file was interpreted is reported.
 """
 
 import csv
@@ -27,7 +28,7 @@ MISSING = frozenset({"", "nan", "null", "none", "nil", "n/a", "na", "-", "undefi
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What was recorded, and what was made of the file to read it."""
+    """The recording, and notes on how the file was interpreted."""
 
     recording: Recording
     notes: tuple[str, ...] = ()
@@ -41,7 +42,7 @@ class _RecordedRow:
 
 
 def read(path: Path, metrics: Sequence[MetricSpec], *, replicas: int) -> Recorded:
-    """Read the file. A cell that is empty or no number is a value that was not there. Raises ValueError and OSError."""
+    """Read the file. A cell that is empty or not a number is a missing value. Raises ValueError and OSError."""
     try:
         return _read(path, metrics, replicas)
     except (csv.Error, UnicodeError, OverflowError) as error:
@@ -65,13 +66,13 @@ def _read(path: Path, metrics: Sequence[MetricSpec], replicas: int) -> Recorded:
 
 
 def _encoding(path: Path) -> str:
-    """Tell the encoding by its mark; spreadsheets write UTF-16."""
+    """Detect the encoding by the byte order mark; spreadsheets write UTF-16."""
     with path.open("rb") as file:
         return "utf-16" if file.read(2) in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
 
 
 def _rows(file: Iterator[str]) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-    """Give the header and the numbered rows below it. `sep=;` in the first line, or the header itself, tells what is between."""
+    """Give the header and the numbered rows. The separator is taken from a first line `sep=;`, or from the header."""
     line, number = next(file, ""), 1
     between = line.strip().strip('"').removeprefix("sep=") if line.lstrip('"').startswith("sep=") else ""
     if between:
@@ -83,7 +84,7 @@ def _rows(file: Iterator[str]) -> tuple[list[str], Iterator[tuple[int, list[str]
 
 
 def _ordered(samples: list[_RecordedRow], told: "_Told") -> list[_RecordedRow]:
-    """Give the samples by their times; of several at one time the last."""
+    """Sort the samples by time; of several at one time, the last counts."""
     times = [each.at for each in samples]
     if times != sorted(times):
         newest_first = times == sorted(times, reverse=True)
@@ -98,7 +99,7 @@ def _ordered(samples: list[_RecordedRow], told: "_Told") -> list[_RecordedRow]:
 
 @dataclass(slots=True)
 class _Told:
-    """What was made of the file, each thing once."""
+    """Notes on how the file was interpreted, without repetitions."""
 
     counts: Counter[str] = field(default_factory=Counter)
     said: dict[str, None] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What a rehearsal came to, as a table for people and as JSON for programs."""
+"""The result of a rehearsal, as a table and as JSON."""
 
 import json
 from dataclasses import asdict
@@ -24,12 +24,12 @@ ASSUMED = (
 
 
 def show(done: Rehearsal) -> RenderableType:
-    """Give the table for people."""
+    """Render the table."""
     return Group(*(Text(line) for line in head(done)), Text(), table(done), Text(), *_lines(done), Text(ASSUMED, "dim"))
 
 
 def head(done: Rehearsal) -> list[str]:
-    """Say what was rehearsed."""
+    """Give the heading."""
     times = done.recording.times
     metrics = ", ".join(f"{wording.name(each)} (target {wording.target(each.target)})" for each in done.spec.metrics)
     gaps = f", {100 * done.gaps:.1f} % of them incomplete" if done.gaps else ""
@@ -44,7 +44,7 @@ def head(done: Rehearsal) -> list[str]:
 
 
 def table(done: Rehearsal) -> Table:
-    """Give one row for each way to decide."""
+    """Give one row per candidate."""
     first, *figures = header(done)
     made = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     made.add_column(first, overflow="fold")
@@ -56,14 +56,14 @@ def table(done: Rehearsal) -> Table:
 
 
 def header(done: Rehearsal) -> list[str]:
-    """Give the names of the columns."""
+    """Give the column names."""
     counted = ["requests moved"] if done.recording.rates else []
     priced = ["cost"] if done.price is not None else []
     return ["", "offloads (time)", "mean share", "changes", "flaps", "over target", *counted, *priced]
 
 
 def cells(done: Rehearsal) -> list[list[str]]:
-    """Give the rows: nothing offloaded, as written, with each other value, and by the plain rule."""
+    """Give the rows: nothing offloaded, as written, each alternative, and the plain rule."""
     rows = [("nothing offloaded", done.alone), *((each.candidate.name, each.figures) for each in done.played)]
     return [[printable.line(name), *_cells(done, figures)] for name, figures in rows]
 
@@ -83,7 +83,7 @@ def _cells(done: Rehearsal, figures: ReplayStats) -> list[str]:
 
 
 def _lines(done: Rehearsal) -> list[RenderableType]:
-    """Name the last changes of the model as written."""
+    """List the last changes of the model as written."""
     changes = done.played[0].course.changes
     if not changes:
         return [Text("As written, the share would never have changed."), Text()]
@@ -98,7 +98,7 @@ def _lines(done: Rehearsal) -> list[RenderableType]:
 
 
 def as_json(done: Rehearsal) -> str:
-    """Give all of it for programs: times in RFC 3339, spans in seconds, shares in percent."""
+    """Give the result as JSON: times in RFC 3339, durations in seconds, percentages."""
     times = done.recording.times
     document: dict[str, Any] = {
         "namespace": done.spec.key.namespace,

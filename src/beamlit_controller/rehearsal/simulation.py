@@ -1,4 +1,4 @@
-"""A rehearsal: recorded metrics read from Prometheus or a file, and played through what decides."""
+"""Runs a rehearsal: reads the recording from Prometheus or a file, and replays every candidate."""
 
 import asyncio
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ Output = Literal["table", "json"]
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """Where the recording is: in a CSV file, or in a Prometheus with the queries for what can't be asked by itself."""
+    """Where the recording comes from: a CSV file, or a Prometheus with queries for metrics that are not External."""
 
     csv: Path | None
     prometheus: str | None
@@ -45,7 +45,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """One candidate, and what came of it."""
+    """One candidate and its result."""
 
     candidate: Candidate
     course: Replay
@@ -54,7 +54,7 @@ class Played:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """All that is shown: the recording as ratios (`demands`), each candidate's course, the price of one request."""
+    """The result: demand as ratios, each candidate's course, and the price of a request."""
 
     spec: OffloadSpec
     recording: Recording
@@ -65,17 +65,17 @@ class Rehearsal:
 
     @property
     def alone(self) -> ReplayStats:
-        """Give the figures without any offloading."""
+        """Give the statistics without offloading."""
         nothing = Replay(self.recording, (0,) * len(self.demands), self.demands, ())
         return replay.stats_of(nothing)
 
     @property
     def gaps(self) -> float:
-        """Give the fraction of the samples without a value of every metric."""
+        """Give the fraction of the samples that lack a value of any metric."""
         return sum(None in values for values in self.recording.values) / len(self.recording.values)
 
     def cost(self, figures: ReplayStats) -> float | None:
-        """Give what the remote would have taken."""
+        """Give the cost of the requests at the remote."""
         return None if self.price is None or figures.offloaded is None else self.price * figures.offloaded
 
 
@@ -104,7 +104,7 @@ def simulate(
 
 
 def _readable(settings: Settings, past: Past) -> Settings:
-    """Give settings by which a PromQL query is a metric: it is what was recorded, wherever that is."""
+    """Give settings that accept PromQL queries as metrics, wherever the recording comes from."""
     if settings.prometheus is not None:
         return settings
     return replace(settings, prometheus=PrometheusSettings("") if past.csv else prometheus(settings, past.prometheus))
@@ -130,7 +130,7 @@ def _is_divided(metric: MetricSpec) -> bool:
 
 
 def prometheus(settings: Settings, address: str | None) -> PrometheusSettings:
-    """Give the Prometheus to ask: that of the settings, at another address if one is given."""
+    """Give the connection of the settings, with another address if one is given."""
     if address is None:
         if settings.prometheus is None:
             raise ValueError("expected --prometheus ADDRESS, --csv FILE, or --settings that name a Prometheus")
@@ -181,7 +181,7 @@ _LEARNED = (
 
 
 def span(since: timedelta, until: datetime | None, step: timedelta) -> Span:
-    """Give the steps of a span that ends at a time, or now; they are whole multiples of a step. Raises ValueError."""
+    """Give the time range that ends at `until` or now, in whole multiples of a step. Raises ValueError."""
     if since // step > MOST_STEPS:
         most = f"{MOST_STEPS:,} steps of {step.total_seconds():g} s"
         raise ValueError(f"--since: expected at most {most}, got {since // step:,}")

@@ -1,4 +1,4 @@
-"""Times as recordings have them: RFC 3339, the same with a blank and without a zone, or a number since 1970 in any unit."""
+"""Parses times of recordings: RFC 3339, the same with a blank or without zone, or a Unix time in any unit."""
 
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -9,7 +9,7 @@ UNZONED = "times without a zone were taken for UTC"
 
 
 def parse(text: str) -> tuple[datetime, str]:
-    """Read a time, and say what was assumed about it, if anything. Raises ValueError."""
+    """Parse a time; also give a note on what was assumed. Raises ValueError."""
     number = _number(text)
     if number is not None:
         seconds, said = _seconds(number)
@@ -39,7 +39,7 @@ def _number(text: str) -> Decimal | None:
 
 
 def _seconds(number: Decimal) -> tuple[Decimal, str]:
-    """Tell the unit by the size: in seconds, 10^11 is in the year 5138."""
+    """Choose the unit by magnitude: in seconds, 10^11 would be the year 5138."""
     for least, per_second, name in _UNITS:
         if number >= least:
             return number / per_second, f"times were taken for {name} since 1970"

@@ -1,4 +1,4 @@
-"""Setting a percentage by hand: the annotations of a ModelDeployment that say so."""
+"""Sets or clears an override in a cluster: patches the override annotations of a ModelDeployment."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from beamlit_controller.kubernetes.api_server import ApiServer
 
 @dataclass(frozen=True, slots=True)
 class ManualOverride:
-    """What is to be written."""
+    """The override to write."""
 
     percentage: int
     until: datetime | None
@@ -22,7 +22,7 @@ class ManualOverride:
 
     @property
     def as_spec(self) -> Override:
-        """Give it as it is in a spec."""
+        """Give the `core.spec` value."""
         return Override(self.percentage, self.until, self.author, self.reason)
 
     def __str__(self) -> str:
@@ -33,7 +33,7 @@ class ManualOverride:
 def manual_override(
     percentage: str, lasting: str, *, author: str = "", reason: str = "", now: datetime | None = None
 ) -> ManualOverride:
-    """Read what a person says. Raises ValueError."""
+    """Parse the command line values. Raises ValueError."""
     until = (now or datetime.now(UTC)) + durations.read(lasting, "--for") if lasting else None
     return ManualOverride(
         metadata.override(percentage.strip().removesuffix("%").strip()),
@@ -44,7 +44,7 @@ def manual_override(
 
 
 async def override(namespace: str, name: str, wanted: ManualOverride | None, kubeconfig: Path | None) -> None:
-    """Write it, or without it take away what is there. Raises ApiError."""
+    """Write the override, or clear it if there is none. Raises ApiError."""
     annotations: dict[str, str | None] = {
         OVERRIDE: str(wanted.percentage) if wanted else None,
         OVERRIDE_UNTIL: f"{wanted.until:%Y-%m-%dT%H:%M:%SZ}" if wanted and wanted.until else None,

@@ -1,4 +1,7 @@
-"""Giving everything back, before the controller is uninstalled."""
+"""Restores all Services and removes all gateways, before the controller is uninstalled.
+
+It runs the reconciler with every model treated as being deleted, until nothing of any gateway is left.
+"""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -35,10 +38,10 @@ log = structlog.stdlib.get_logger()
 
 
 async def release(options: ClusterOptions, deployment: str, *, within: float) -> None:
-    """Give everything back, before the controller is uninstalled: no gateway is left, and no request is lost.
+    """Restore all Services and remove all gateways, without losing a request.
 
-    The controller's own Deployment is scaled to nothing first, and its lease taken, so that nobody builds anew what is
-    removed here. Raises TimeoutError when it takes longer than `within` seconds.
+    The controller's own Deployment is first scaled to 0 and its Lease acquired, so that nothing is created again.
+    Raises TimeoutError after `within` seconds.
     """
     async with ApiServer(api_server.configuration(options.kubeconfig)) as server, asyncio.timeout(within):
         if deployment:
@@ -58,14 +61,14 @@ async def release(options: ClusterOptions, deployment: str, *, within: float) ->
 
 
 async def _restored(server: ApiServer, namespaces: Sequence[str | None]) -> None:
-    """Give the Services back of models that went with their definition; what else was theirs went with them."""
+    """Restore the Services of models that were deleted with the CRD; everything else was garbage collected."""
     for namespace in namespaces:
         for well, said in await restore.services_of(server, namespace):
             (log.info if well else log.warning)("released", service=said)
 
 
 async def _released(options: ClusterOptions, server: ApiServer) -> None:
-    """Treat every model as one that is deleted, until nothing of its gateway is there."""
+    """Treat every model as being deleted, until nothing of its gateway is left."""
     store = Store(_anywhere, Changes(), withdrawn=True)
     watches = store.watches(server, options.settings.namespaces)
     reconciler = _reconciler(server, store)
@@ -87,10 +90,10 @@ def _reconciler(server: ApiServer, store: Store) -> Reconciler:
 
 
 class NoStatus:
-    """Nothing is told on the way; what became of each model is told at its end."""
+    """Writes no status: the result of each model is written at its end."""
 
     async def report(self, seen: Snapshot, gateway: GatewayState, last: WrittenStatus | None) -> WrittenStatus | None:  # noqa: ARG002 - as the Protocol has it
-        """Tell nothing."""
+        """Do nothing."""
         return last
 
 
@@ -105,7 +108,7 @@ class NoObjects:
 
 
 async def _gone(server: ApiServer, store: Store, key: ModelKey) -> None:
-    """Wait until nothing of a model's gateway is left, and say so in its status."""
+    """Wait until nothing of a model's gateway is left, and write that to its status."""
     changes = store.changes.subscribe()
     while store.models.get(key) is not None and not store.is_gone(key):
         # It is not only its objects that have to be gone: pods may still finish.
@@ -118,7 +121,7 @@ async def _gone(server: ApiServer, store: Store, key: ModelKey) -> None:
 
 
 def _anywhere(content: Mapping[str, object]) -> translate.Accepted | tuple[Rejected, ...]:
-    """Read a model by no settings: what it says of a remote that is refused by now keeps no gateway."""
+    """Parse a model without the settings' restrictions: a remote that is not allowed any more keeps no gateway."""
     spec = content.get("spec")
     options = spec if isinstance(spec, Mapping) else {}
     return translate.read({**content, "spec": {**options, "offloadingConfig": NOWHERE}}, UNBOUNDED)

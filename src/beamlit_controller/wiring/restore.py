@@ -1,4 +1,4 @@
-"""Giving Services back without a controller: for when it, its resources and its gateways may all be gone."""
+"""Restores taken-over Services without a controller, even if the controller, its CRD and the gateways are gone."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -14,9 +14,9 @@ Said = tuple[bool, str]
 
 
 async def restore(namespace: str | None, kubeconfig: Path | None = None) -> Sequence[Said]:
-    """Give back every Service of a namespace, or of all, that gateways have; tell what became of each. Raises ApiError.
+    """Restore every taken-over Service of a namespace, or of all; give the result for each. Raises ApiError.
 
-    A model's finalizer is taken off as well: it would wait for a controller.
+    The finalizers are removed as well, because no controller would remove them.
     """
     async with ApiServer(api_server.configuration(kubeconfig)) as server:
         said = await services_of(server, namespace)
@@ -24,7 +24,7 @@ async def restore(namespace: str | None, kubeconfig: Path | None = None) -> Sequ
 
 
 async def services_of(server: ApiServer, namespace: str | None) -> Sequence[Said]:
-    """Give back the Services alone."""
+    """Restore the Services only, not the finalizers."""
     listed = (await server.get(paths.SERVICES.collection(namespace)))["items"]
     found = [services.parse(each) for each in listed]
     taken = [each for each in found if each.taken or each.noted.taken_by]
@@ -32,7 +32,7 @@ async def services_of(server: ApiServer, namespace: str | None) -> Sequence[Said
 
 
 async def has_models(server: ApiServer, namespace: str | None) -> bool:
-    """Tell whether the resource is defined."""
+    """Tell whether the CRD exists."""
     try:
         await server.get(paths.MODEL_DEPLOYMENTS.collection(namespace), (("limit", "1"),))
     except ApiError as error:
@@ -55,7 +55,7 @@ async def _given_back(server: ApiServer, service: Service) -> Said:
 
 
 def _known(service: Service, listed: Sequence[Json]) -> Service:
-    """Give the Service with what a gateway's own Service knows of it, if it does not know itself any more."""
+    """Give the Service; if its original selector is unknown, with the selector of NAME-local."""
     if not service.lost:
         return service
     locals_ = (each for each in listed if _is_local_of(each, service))
@@ -74,7 +74,7 @@ def _is_local_of(content: Json, service: Service) -> bool:
 
 
 async def _held(server: ApiServer, namespace: str | None) -> list[Json]:
-    """Give the models with our finalizer; none where there is no such resource."""
+    """Give the models with our finalizer; none if the CRD does not exist."""
     try:
         listed: list[Json] = (await server.get(paths.MODEL_DEPLOYMENTS.collection(namespace)))["items"]
     except ApiError as error:
