@@ -3,7 +3,7 @@
 `read` is the entry point for objects of both modes. A new field is translated here, in the function of its section.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -13,17 +13,17 @@ from pydantic import ValidationError
 from beamlit_controller.api import (
     defaults,
     metadata,
+    notices,
     offloading,
     policy,
     presets,
     problems,
-    promql,
     remote_translation,
     scalars,
     targets,
     v1alpha1,
 )
-from beamlit_controller.api.metadata import ANNOTATIONS, OVERRIDE, OVERRIDE_AUTHOR, OVERRIDE_REASON, OVERRIDE_UNTIL
+from beamlit_controller.api.metadata import OVERRIDE, OVERRIDE_AUTHOR, OVERRIDE_REASON, OVERRIDE_UNTIL
 from beamlit_controller.api.metric_service import MetricServiceRef, MetricTls
 from beamlit_controller.api.problems import Notice
 from beamlit_controller.api.remote import SecretKeySelector
@@ -54,8 +54,8 @@ def read(content: Mapping[str, object], settings: Settings) -> Accepted | tuple[
     if against_settings:
         return against_settings
     ignored = metadata.mistaken_override(deployment.metadata.annotations)
-    notices = (*_notices(deployment, ignored), *_aggregations(deployment), *_queries(deployment, settings))
-    return Accepted(_spec(deployment, settings), notices, ignored)
+    found = tuple(notices.of_deployment(deployment, ignored, settings))
+    return Accepted(_spec(deployment, settings), found, ignored)
 
 
 def _spec(deployment: ModelDeployment, settings: Settings) -> OffloadSpec:
@@ -206,100 +206,3 @@ def _override(annotations: Mapping[str, str]) -> spec.Override | None:
         author=annotations.get(OVERRIDE_AUTHOR, "")[: metadata.LONGEST_WORD],
         reason=annotations.get(OVERRIDE_REASON, "")[: metadata.LONGEST_WORD],
     )
-
-
-def _notices(deployment: ModelDeployment, override_ignored: Rejected | None) -> Iterator[Notice]:
-    config = deployment.spec.offloading_config
-    if override_ignored is not None:
-        yield Notice(override_ignored.field, f"the override is ignored: {override_ignored.message}")
-    for index, metric in enumerate(config.metrics):
-        yield from targets.notices(metric, f"spec.offloadingConfig.metrics[{index}]")
-    if not config.metrics and config.preset in {None, *presets.WITHOUT_METRICS}:
-        yield Notice("spec.offloadingConfig.metrics", "no metric is given: nothing raises the share above 0")
-    if quantity.parse(config.behavior.release.tolerance).milli >= 1000:  # noqa: PLR2004 - thousandths
-        field = "spec.offloadingConfig.behavior.release.tolerance"
-        yield Notice(field, "with 1 or more, hardly any demand is low enough to release")
-    for name in config.remote_backend.headers_to_add if config.remote_backend else ():
-        if name.lower() in _CREDENTIALS:
-            field = f"spec.offloadingConfig.remoteBackend.headersToAdd.{name}"
-            yield Notice(field, "looks like a credential: everybody who may read this resource can read it here")
-    yield from defaults.notices(config)
-    yield from _hidden(config)
-    yield from _names(deployment)
-    yield from _in_the_clear(config)
-    yield from _annotations(deployment.metadata.annotations)
-
-
-def _names(deployment: ModelDeployment) -> Iterator[Notice]:
-    """Tell which requests leave where the name that clients use was not written down."""
-    remote = deployment.spec.offloading_config.remote_backend
-    if remote and remote.model_name and not remote.model_names and deployment.spec.model is None:
-        name = problems.came(deployment.metadata.name)
-        message = (
-            f"only requests for the model {name} leave; spec.model is what clients call it, modelNames adds other names"
-        )
-        yield Notice("spec.offloadingConfig.remoteBackend.modelName", message)
-
-
-def _aggregations(deployment: ModelDeployment) -> Iterator[Notice]:
-    """Tell of aggregations without effect, and of names that look like fractions and are added up."""
-    straight = deployment.spec.metric_service_ref is not None
-    for index, metric in enumerate(deployment.spec.offloading_config.metrics):
-        identifier = metric.pods.metric if metric.pods else None
-        field = f"spec.offloadingConfig.metrics[{index}].pods.metric.aggregation"
-        if identifier and identifier.aggregation and not straight:
-            yield Notice(field, "no effect without spec.metricServiceRef: the adapter gives one value for each pod")
-        elif (
-            identifier and straight and identifier.aggregation is None and presets.is_added_up_fraction(identifier.name)
-        ):
-            yield Notice(
-                field, "several series of one server are added up, and by its name this is a fraction: say Mean or Max"
-            )
-
-
-def _queries(deployment: ModelDeployment, settings: Settings) -> Iterator[Notice]:
-    """Tell what PromQL queries may do that their author did not mean."""
-    for index, metric in enumerate(deployment.spec.offloading_config.metrics):
-        name = metric.external.metric.name if metric.external and settings.prometheus else ""
-        if name and not policy.is_series_name(name):
-            for remark in promql.notices(name):
-                yield Notice(f"spec.offloadingConfig.metrics[{index}].external.metric.name", remark)
-
-
-def _hidden(config: offloading.OffloadingConfig) -> Iterator[Notice]:
-    """Tell what a header rule can't promise: HTTP drops a header that the client names in `Connection`."""
-    told = {rule.header.lower() for rule in config.may_leave if rule.header}
-    for index, rule in enumerate(config.keep_local):
-        if rule.header and rule.header.lower() not in told:
-            yield Notice(
-                f"spec.offloadingConfig.keepLocal[{index}].header",
-                "a hostile client can hide a header; where that matters, name the values that may leave in mayLeave",
-            )
-
-
-def _in_the_clear(config: offloading.OffloadingConfig) -> Iterator[Notice]:
-    remote = config.remote_backend
-    if remote and remote.auth_config and remote.auth_config.type != "none" and remote.scheme == "http":
-        field = "spec.offloadingConfig.remoteBackend.scheme"
-        yield Notice(field, "with http, the credential can be read on the way")
-    oauth = remote.auth_config.oauth_config if remote and remote.auth_config else None
-    if oauth and oauth.token_url.startswith("http://"):
-        field = "spec.offloadingConfig.remoteBackend.authConfig.oauthConfig.tokenUrl"
-        yield Notice(field, "with http, the client's secret can be read on the way")
-
-
-_CREDENTIALS = frozenset({"x-api-key", "api-key", "cookie", "x-auth-token"})
-
-
-def _annotations(annotations: Mapping[str, str]) -> Iterator[Notice]:
-    """Tell of annotations without effect. Not mistakes: a leftover must not keep an old override in force."""
-    for name in annotations:
-        if name.startswith(ANNOTATIONS) and name not in metadata.OVERRIDES:
-            hint = problems.nearest(name, metadata.OVERRIDES)
-            yield Notice(
-                problems.path(("metadata", "annotations", name)), f"without effect: no such annotation, {hint}"
-            )
-    if OVERRIDE_UNTIL in annotations and OVERRIDE not in annotations:
-        yield Notice(
-            problems.path(("metadata", "annotations", OVERRIDE_UNTIL)), f"without effect: {OVERRIDE} is not there"
-        )
