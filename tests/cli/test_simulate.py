@@ -16,7 +16,8 @@ import builders
 from beamlit_controller.core.metric_spec import ExternalMetric, SeriesSelector, Value
 from beamlit_controller.rehearsal import recorded
 from builders import NOW
-from cli.test_main import EXAMPLES, run
+from cli.test_main import EXAMPLES
+from fakes import commands
 
 pytestmark = pytest.mark.long  # each starts a process that simulates
 
@@ -39,14 +40,14 @@ def written(folder: Path, values: Sequence[object] = BUSY, *, rate: object = "",
 
 
 def simulated(*arguments: object, manifest: Path = PROMETHEUS) -> dict[str, Any]:
-    ran = run("simulate", manifest, *arguments, "--output", "json")
+    ran = commands.typed("simulate", manifest, *arguments, "--output", "json")
     assert ran.returncode == 0, ran.stderr
     document: dict[str, Any] = json.loads(ran.stdout)
     return document
 
 
 def refused(*arguments: object, manifest: Path = PROMETHEUS) -> str:
-    ran: subprocess.CompletedProcess[str] = run("simulate", manifest, *arguments)
+    ran: subprocess.CompletedProcess[str] = commands.typed("simulate", manifest, *arguments)
     assert ran.returncode == 1
     assert ran.stdout == ""
     assert "Traceback" not in ran.stderr
@@ -74,7 +75,7 @@ def test_a_recording_is_rehearsed_beside_other_values(tmp_path: Path) -> None:
 
 
 def test_the_table_names_figures_and_changes(tmp_path: Path) -> None:
-    ran = run("simulate", PROMETHEUS, "--csv", written(tmp_path))
+    ran = commands.typed("simulate", PROMETHEUS, "--csv", written(tmp_path))
 
     assert ran.returncode == 0
     assert "default/llama: my_custom_metric_in_prom (target 10)" in ran.stdout
@@ -139,7 +140,7 @@ def test_times_of_another_zone_are_shown_in_utc(tmp_path: Path) -> None:
     path = tmp_path / "recorded.csv"
     path.write_text(f"time,{METRIC}\n2026-06-01T13:00:00+05:00,4\n")
 
-    ran = run("simulate", PROMETHEUS, "--csv", path)
+    ran = commands.typed("simulate", PROMETHEUS, "--csv", path)
 
     assert "2026-06-01 08:00 to 2026-06-01 08:00 UTC" in ran.stdout
 
@@ -152,7 +153,7 @@ def test_a_query_with_brackets_and_slashes_is_shown_as_it_is(tmp_path: Path) -> 
     manifest = tmp_path / "query.yaml"
     manifest.write_text(yaml.safe_dump(content))
 
-    ran = run("simulate", manifest, "--csv", written(tmp_path, [4, 16], name=query))
+    ran = commands.typed("simulate", manifest, "--csv", written(tmp_path, [4, 16], name=query))
 
     assert ran.returncode == 0, ran.stderr
     assert query in " ".join(ran.stdout.split())
@@ -246,7 +247,7 @@ def test_what_was_made_of_a_file_is_shown(tmp_path: Path) -> None:
     path = tmp_path / "recorded.csv"
     path.write_text(EXPORTS["Grafana"][0])
 
-    shown = run("simulate", PROMETHEUS, "--csv", path)
+    shown = commands.typed("simulate", PROMETHEUS, "--csv", path)
 
     assert shown.returncode == 0, shown.stderr
     assert "The file: times without a zone were taken for UTC." in shown.stdout

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from cli.test_main import COMMAND, EXAMPLES
+from cli.test_main import EXAMPLES
+from fakes.commands import COMMAND
 from fakes.prometheus import prometheus
 
 pytestmark = [pytest.mark.system, pytest.mark.long]
