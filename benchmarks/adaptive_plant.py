@@ -165,7 +165,8 @@ class _Course:
         self._events: list[tuple[float, int, int, float]] = [(0.0, 0, 0, 0.0), (1.0, 2, 0, 0.0)]
         self._running: list[int] = []
         self._queues: list[deque[tuple[float, float]]] = []
-        self._ready = 0
+        self._ready = self._busy = 0
+        self._slots = plant.slots_at(0.0)
         self._setting = Setting()
         self._result = Result()
         self._looks: deque[tuple[float, float]] = deque(maxlen=LONGEST_MEMORY)
@@ -207,16 +208,22 @@ class _Course:
             self._sent += 1
             self._result.needless += self._has_room(at)
             return
-        which = min(range(self._ready), key=lambda each: self._running[each] + len(self._queues[each]))
+        which = self._least_busy()
         self._queues[which].append((at, self._taking()))
+        self._busy += 1
         self._start(which, at)
-        self._peak = max(self._peak, self._in_flight())
+        self._peak = max(self._peak, self._busy)
+
+    def _least_busy(self) -> int:
+        if self._ready == 1:
+            return 0
+        loads = [running + len(queue) for running, queue in zip(self._running, self._queues, strict=True)]
+        return loads.index(min(loads[: self._ready]))
 
     def _has_room(self, at: float) -> bool:
-        slots = self._plant.slots_at(at)
-        free = any(self._running[each] < slots for each in range(self._ready))
+        free = any(self._running[each] < self._slots for each in range(self._ready))
         queued = self._plant.metric is Metric.QUEUE
-        return free and (queued or self._in_flight() < NEAR * self._plant.right(at) * self._ready)
+        return free and (queued or self._busy < NEAR * self._plant.right(at) * self._ready)
 
     def _leaves(self) -> bool:
         setting = self._setting
@@ -225,12 +232,9 @@ class _Course:
             return bool(eligible)
         limit = max(setting.cap * self._ready, 1.0)
         limit = int(limit) + (self._random.random() < limit % 1)
-        full = self._in_flight() >= limit
+        full = self._busy >= limit
         self._overflowed += full
         return full
-
-    def _in_flight(self) -> int:
-        return sum(self._running) + sum(map(len, self._queues))
 
     def _taking(self) -> float:
         mean, draw = self._plant.mean, self._random
@@ -243,8 +247,8 @@ class _Course:
                 return draw.expovariate(1 / (mean * (4.0 if draw.random() < 0.2 else 0.25)))
 
     def _start(self, which: int, at: float) -> None:
-        queue, slots = self._queues[which], self._plant.slots_at(at)
-        while queue and self._running[which] < slots:
+        queue = self._queues[which]
+        while queue and self._running[which] < self._slots:
             came, taking = queue.popleft()
             self._running[which] += 1
             self._result.waits.append(at - came)
@@ -252,6 +256,7 @@ class _Course:
 
     def _ends(self, at: float, which: int, came: float) -> None:
         self._running[which] -= 1
+        self._busy -= 1
         self._served += 1
         self._took.append((at, at - came))
         self._start(which, at)
@@ -259,6 +264,7 @@ class _Course:
     def _ticks(self, at: float, _: int, __: float) -> None:
         heapq.heappush(self._events, (at + 1.0, 2, 0, 0.0))
         self._grow(at)
+        self._slots = self._plant.slots_at(at)
         for which in range(self._ready):
             self._start(which, at)
         waiting = sum(len(self._queues[each]) for each in range(self._ready)) / self._ready
@@ -278,7 +284,7 @@ class _Course:
             case Metric.QUEUE:
                 return waiting / TARGET
             case Metric.SLOTS:
-                return sum(self._running[: self._ready]) / self._ready / self._plant.slots_at(at) / 0.9
+                return sum(self._running[: self._ready]) / self._ready / self._slots / 0.9
             case Metric.LATENCY:
                 lately = [took for ended, took in self._took if ended > at - max(10, self._plant.mean)]
                 return sum(lately) / len(lately) / (SLOWER * self._plant.mean) if lately else 0.0
@@ -290,13 +296,13 @@ class _Course:
         flow = Flow(
             START + timedelta(seconds=self._began),
             START + timedelta(seconds=at),
-            self._in_flight(),
+            self._busy,
             self._peak,
             self._served,
             self._sent,
             self._overflowed,
         )
-        self._began, self._peak = at, self._in_flight()
+        self._began, self._peak = at, self._busy
         self._served = self._sent = self._overflowed = 0
         ratio = sum(seen) / len(seen) if seen else None
         said = self._rule(Round(at, ratio, until - plant.window, until, flow, self._ready))

@@ -90,6 +90,36 @@ def test_a_reading_of_a_moment_counts_though_the_gateways_were_asked_shortly_bef
     assert raised > lowered
 
 
+def flooded(ratio: float | None, *, late: timedelta) -> list[Decision]:
+    """Decide while far more comes than is finished, and a metric that is late still says what was before."""
+    asked, previous = spec(behavior=ADAPTIVE), None
+    decisions: list[Decision] = []
+    for step, in_flight in enumerate([8, 8, 8, 8, 60, 140, 220]):
+        at = NOW + PERIOD * step
+        told = flow(in_flight, 0, at=step, served=20 if in_flight == 8 else 80)
+        previous = decision.decide(
+            asked, previous, verdict(ratio, at=at, age=late, window=PERIOD), at, flow=told, ready=2
+        )
+        decisions.append(previous)
+    return decisions
+
+
+@pytest.mark.parametrize("ratio", [0.0, None])
+def test_a_backlog_that_a_late_metric_can_not_show_yet_gives_a_first_cap(ratio: float | None) -> None:
+    first, *_, last = flooded(ratio, late=timedelta(seconds=45))
+
+    assert first.cap is None
+    assert last.cap is not None
+    assert 6 <= last.cap <= 40
+    assert "guessed from a backlog" in last.message
+
+
+def test_a_metric_that_is_not_late_is_waited_for_whatever_backlog_there_is() -> None:
+    decided = flooded(0.9, late=timedelta(0))
+
+    assert {each.cap for each in decided} == {None}
+
+
 def test_a_cap_that_binds_while_nothing_waits_is_raised() -> None:
     first, *_, last = played([(4.0, 32, 0), *[(0.0, 8, 9)] * 12])
 
@@ -198,7 +228,7 @@ def test_what_is_recorded_is_what_is_gone_on_from() -> None:
         Learned(cap=Fraction(4), climbs=10**9),
         Learned(cap=Fraction(4), falls=10**9),
         Learned(cap=Fraction(4), over=Fraction(0)),
-        Learned(cap=Fraction(4), top=Fraction(-4)),
+        Learned(cap=Fraction(4), full=Fraction(-4)),
     ],
 )
 def test_a_recalled_state_that_can_not_be_true_is_dropped(hostile: Learned) -> None:

@@ -6,7 +6,7 @@ requests have to leave whatever local could take (an override, metrics that are 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from fractions import Fraction
 
 from beamlit_controller.core import adaptive, demand, wording
@@ -21,6 +21,8 @@ from beamlit_controller.core.verdict import Assessed, Judgement, Unread, Verdict
 
 NO_ROOM = Fraction(0)
 """The cap that every request which may leave does not fit."""
+LATE = timedelta(seconds=10)
+"""A sample that is so old does not show what happens now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ def decide(spec: OffloadSpec, before: Decision, verdict: Verdict, now: datetime,
     """Follow the worst metric with the cap; hold it while one can't be read."""
     held = replace(before, learned=_seen(spec, before.learned, local), restraint=Restraint(), trend=None)
     if verdict.judgement is Judgement.UNKNOWN:
-        return _unknown(held, spec.behavior, verdict, now)
+        return _unknown(held, spec, verdict, now)
     held = replace(held, timers=replace(held.timers, unread_since=None, under_since=None, stuck_since=None))
     return _known(held, spec, verdict, now)
 
@@ -73,7 +75,8 @@ def _known(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime) -
         return _in_force(held, behavior, now, reason=Reason.STABILIZING, message=message)
     ratio = worst.ratio / (1 + Fraction(behavior.engage.tolerance))
     learned = adaptive.follow(held.learned, RatioSample(ratio, worst.since, worst.until), now)
-    learned = _limited(spec, learned)
+    late = now - worst.until >= LATE and held.learned.cap is None
+    learned = _limited(spec, _ahead(learned, behavior, now) if late else learned)
     reason = Reason.METRIC_ABOVE_TARGET if over else Reason.METRIC_BELOW_TARGET
     why = wording.comparison(worst) if over else wording.readings(verdict.metrics)
     return _in_force(replace(held, learned=learned), behavior, now, reason=reason, message=f"{why}; {_said(learned)}")
@@ -88,19 +91,28 @@ def _in_force(held: Decision, behavior: Behavior, now: datetime, *, reason: Reas
 def _said(learned: Learned) -> str:
     if learned.cap is None:
         return "nothing limits the requests in flight yet"
-    return f"at most {float(learned.cap):.4g} requests in flight per ready replica"
+    guessed = ", guessed from a backlog that the metric is too late to show" if learned.guessed else ""
+    return f"at most {float(learned.cap):.4g} requests in flight per ready replica{guessed}"
 
 
-def _unknown(held: Decision, behavior: Behavior, verdict: Verdict, now: datetime) -> Decision:
+def _unknown(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime) -> Decision:
+    behavior = spec.behavior
     unread = tuple(metric for metric in verdict.metrics if isinstance(metric, Unread))
     nothing_read = len(unread) == len(verdict.metrics)
     unread_since = (held.timers.unread_since or now) if nothing_read else None
     held = replace(held, timers=Timers(unread_since=unread_since), demand=None)
+    if held.learned.cap is None and held.learned.judged_until is None:
+        held = replace(held, learned=_limited(spec, _ahead(held.learned, behavior, now)))
     why = "; ".join(wording.loss(metric) for metric in unread)
     if unread_since is not None and now - unread_since >= behavior.metrics_loss:
         return _lost(held, behavior, why, now)
     message = f"{why}; {_said(held.learned)} until it is read again"
     return _in_force(held, behavior, now, reason=Reason.METRICS_UNAVAILABLE, message=message)
+
+
+def _ahead(learned: Learned, behavior: Behavior, now: datetime) -> Learned:
+    """Let a backlog give the first cap where no metric can show it yet; a window that the user wrote is waited for all the same."""
+    return learned if behavior.engage.stabilization_window else adaptive.guessed(learned, now)
 
 
 def _lost(held: Decision, behavior: Behavior, why: str, now: datetime) -> Decision:

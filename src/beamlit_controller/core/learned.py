@@ -27,6 +27,7 @@ class InFlightSpan:
     served: int
     sent: int
     overflowed: int
+    ready: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class Learned:
 
     cap: Fraction | None = None
     """None until the metric was over its target for the first time."""
+    guessed: bool = False
+    """The cap is from a backlog that the gateways saw, and no sample has judged it yet."""
     changed_at: datetime | None = None
     """When the cap last changed."""
     judged_until: datetime | None = None
@@ -51,8 +54,8 @@ class Learned:
     """Raises since the cap was last lowered."""
     over: Fraction | None = None
     falls: int = 0
-    top: Fraction | None = None
-    """The cap that was lowered last: it was too high."""
+    full: Fraction | None = None
+    """So many in flight per replica the metric is believed to be at its target with."""
     slope: Fraction | None = None
     """By how much the ratio grows with one request more in flight per replica."""
     last: Point | None = None
@@ -81,7 +84,7 @@ def lasting(learned: Learned) -> Learned:
 
 def trusted(learned: Learned) -> Learned:
     """Give what was recalled if it can be true, else nothing."""
-    numbers = (learned.slope, learned.over, learned.top)
+    numbers = (learned.slope, learned.over, learned.full)
     possible = all(number is None or 0 < number <= 2 * MOST for number in numbers)
     counted = 0 <= learned.climbs <= MOST_CLIMBS and 0 <= learned.falls <= MOST_FALLS
     within = learned.cap is None or LEAST <= learned.cap <= MOST
@@ -93,7 +96,8 @@ def saw(learned: Learned, flow: Flow, *, ready: int) -> Learned:
     if flow.until <= flow.since:
         return learned
     level = Fraction(max(0, flow.in_flight), max(1, ready))
-    span = InFlightSpan(flow.since, flow.until, level, max(0, flow.served), max(0, flow.sent), max(0, flow.overflowed))
+    counts = (max(0, flow.served), max(0, flow.sent), max(0, flow.overflowed))
+    span = InFlightSpan(flow.since, flow.until, level, *counts, ready=max(1, ready))
     kept = [each for each in learned.recent if flow.until - MEMORY < each.until <= flow.since]
     if kept and kept[-1].until - kept[-1].since < GRAIN:
         span = _joined(kept.pop(), span)
@@ -108,6 +112,7 @@ def _joined(one: InFlightSpan, other: InFlightSpan) -> InFlightSpan:
         one.served + other.served,
         one.sent + other.sent,
         one.overflowed + other.overflowed,
+        other.ready,
     )
 
 

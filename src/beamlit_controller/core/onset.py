@@ -1,0 +1,94 @@
+"""The beginning of an overload, as the gateways see it before a late metric shows it.
+
+Little's law: what is in flight is what is finished in a second times the seconds that a request takes. Where more and
+more is in flight and no more is finished, the servers are full, and the rest of what is in flight waits.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice, pairwise
+
+from beamlit_controller.core.learned import InFlightSpan, rounded
+
+ENOUGH = 20
+"""Requests that have to be finished for a time to tell anything."""
+SHORTEST = 5
+"""Seconds."""
+FASTER, SLOWER = Fraction(125, 100), Fraction(70, 100)
+"""No more is finished: between so much and so much of what was finished before."""
+FLOOD = Fraction(140, 100)
+"""So many come for one that is finished."""
+BACKLOG = 3
+"""So many times what fits is in flight, at least."""
+EXCESS = 10
+"""And so many requests more than fit."""
+SPARE = Fraction(110, 100)
+ALSO = Fraction(150, 100)
+"""A metric that is at its target allows a little more in flight than fits without waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A time in which enough was finished; the levels are those of all replicas."""
+
+    seconds: Fraction
+    first_level: Fraction
+    last_level: Fraction
+    area: Fraction
+    served: int
+
+    @property
+    def rate(self) -> Fraction:
+        """Give how many are finished in a second."""
+        return self.served / self.seconds
+
+    @property
+    def pace(self) -> Fraction:
+        """Give the seconds that a request takes."""
+        return self.area / self.served
+
+    @property
+    def floods(self) -> bool:
+        """Tell whether clearly more came than was finished."""
+        return self.served + self.last_level - self.first_level >= FLOOD * self.served
+
+
+def cap(recent: Sequence[InFlightSpan]) -> Fraction | None:
+    """Give the cap per replica that a backlog speaks for which grows though nothing limits it yet; None without one."""
+    if not recent or any(each.sent for each in recent):
+        return None
+    stretches = tuple(_stretches(recent, Fraction(SHORTEST)))
+    if len(stretches) < 2:  # noqa: PLR2004 - one is held against the other
+        return None
+    pace = _pace(stretches)
+    compared = tuple(islice(_stretches(recent, max(Fraction(SHORTEST), pace)), 2))
+    if len(compared) < 2:  # noqa: PLR2004 - one is held against the other
+        return None
+    latest, earlier = compared
+    fit = latest.rate * pace
+    flat = SLOWER * earlier.rate <= latest.rate <= FASTER * earlier.rate
+    full = latest.last_level >= max(BACKLOG * fit, fit + EXCESS)
+    if not (flat and full and earlier.floods and latest.floods):
+        return None
+    return rounded(SPARE * fit / recent[-1].ready + ALSO)
+
+
+def _pace(stretches: Sequence[Stretch]) -> Fraction:
+    """Give the seconds that a request takes while none waits: the middle of calm times, else the shortest."""
+    calm = sorted(each.pace for each in stretches if not each.floods)
+    return calm[len(calm) // 2] if calm else min(each.pace for each in stretches)
+
+
+def _stretches(recent: Sequence[InFlightSpan], shortest: Fraction) -> Iterator[Stretch]:
+    """Give the times in which enough was finished and that are not too short, the latest first."""
+    seconds = area = Fraction(0)
+    served, last_level = 0, recent[-1].in_flight * recent[-1].ready
+    levels = (Fraction(0), *(each.in_flight * each.ready for each in recent))
+    for span, (first_level, level) in zip(reversed(recent), reversed(tuple(pairwise(levels))), strict=True):
+        lasted = Fraction((span.until - span.since).total_seconds())
+        seconds, served = seconds + lasted, served + span.served
+        area += lasted * (first_level + level) / 2
+        if served >= ENOUGH and seconds >= shortest:
+            yield Stretch(seconds, first_level, last_level, area, served)
+            seconds, area, served, last_level = Fraction(0), Fraction(0), 0, first_level

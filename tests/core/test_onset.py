@@ -1,0 +1,66 @@
+"""A backlog that the gateways see before a late metric shows it."""
+
+from datetime import timedelta
+from fractions import Fraction
+
+import pytest
+
+from beamlit_controller.core import onset
+from beamlit_controller.core.learned import InFlightSpan
+from builders import NOW
+
+FIVE = timedelta(seconds=5)
+
+
+def spans(*seen: tuple[int, int], ready: int = 1, sent: int = 0) -> tuple[InFlightSpan, ...]:
+    """Give five seconds each: what is in flight at the end, per replica, and what was finished."""
+    return tuple(
+        InFlightSpan(NOW + FIVE * step, NOW + FIVE * (step + 1), Fraction(in_flight), served, sent, 0, ready)
+        for step, (in_flight, served) in enumerate(seen)
+    )
+
+
+CALM = ((4, 20), (4, 20), (4, 20))
+
+
+def test_a_backlog_that_grows_while_no_more_is_finished_gives_a_cap_near_what_fits() -> None:
+    seen = spans(*CALM, (30, 40), (70, 40), (110, 40))
+
+    cap = onset.cap(seen)
+
+    assert cap is not None
+    assert 8 <= cap <= 11
+
+
+def test_the_cap_is_per_replica() -> None:
+    whole = tuple((each * 2, served) for each, served in ((30, 40), (70, 40), (110, 40)))
+    one = onset.cap(spans(*CALM, *whole))
+
+    two = onset.cap(spans((2, 20), (2, 20), (2, 20), *((level // 2, served) for level, served in whole), ready=2))
+
+    assert one is not None
+    assert two is not None
+    assert abs(two - one / 2) <= 1
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        (*CALM, *CALM),
+        (*CALM, (8, 40), (8, 40), (8, 40)),
+        (*CALM, (8, 20), (12, 25), (16, 50), (16, 80), (16, 80)),
+        (*CALM, (16, 10), (16, 20), (16, 20), (16, 20)),
+        (*CALM, (70, 40)),
+        ((0, 0), (0, 0), (3, 1), (2, 2)),
+        (),
+    ],
+    ids=["calm", "more, and more is finished", "long requests begin", "slower requests", "too soon", "few", "nothing"],
+)
+def test_without_such_a_backlog_there_is_none(seen: tuple[tuple[int, int], ...]) -> None:
+    assert onset.cap(spans(*seen)) is None
+
+
+def test_where_requests_leave_already_it_says_nothing() -> None:
+    seen = spans(*CALM, (30, 40), (70, 40), (110, 40), sent=1)
+
+    assert onset.cap(seen) is None
