@@ -229,6 +229,8 @@ def test_what_is_recorded_is_what_is_gone_on_from() -> None:
         Learned(cap=Fraction(4), falls=10**9),
         Learned(cap=Fraction(4), over=Fraction(0)),
         Learned(cap=Fraction(4), full=Fraction(-4)),
+        Learned(cap=Fraction(4), noise=Fraction(-(10**30))),
+        Learned(cap=Fraction(4), off=Fraction(10**30)),
     ],
 )
 def test_a_recalled_state_that_can_not_be_true_is_dropped(hostile: Learned) -> None:

@@ -90,15 +90,18 @@ def _believing(learned: Learned, seen: curve.Observed) -> Learned:
     found = curve.knee(seen.levels, seen.point.ratio / slope) + 1 / slope
     if learned.full is None:
         return replace(learned, full=min(MOST, rounded(found)))
-    weight = _weight(seen, abs(found - learned.full) * slope)
-    full = learned.full + weight * (found - learned.full)
-    return replace(learned, full=min(MOST, max(LEAST, rounded(full))))
+    off = min(MOST, max(-MOST, rounded((learned.full - found) * slope)))
+    full = learned.full + _weight(learned, seen, abs(off)) * (found - learned.full)
+    noise = rounded(learned.noise + (abs(off - learned.off) - learned.noise) / 8)
+    return replace(learned, full=min(MOST, max(LEAST, rounded(full))), off=off, noise=min(MOST, noise))
 
 
-def _weight(seen: curve.Observed, surprise: Fraction) -> Fraction:
-    """Tell how much a point counts: the more, the less it can be true what was believed."""
-    least = Fraction(1, 4) if seen.steady else Fraction(1, 8)
-    return min(Fraction(1) if seen.steady else Fraction(1, 4), max(least, surprise))
+def _weight(learned: Learned, seen: curve.Observed, surprise: Fraction) -> Fraction:
+    """Tell how much a point counts: the more, the less it can be true what was believed, and the less the metric is noisy."""
+    least = Fraction(1, 4) / (1 + 4 * learned.noise)
+    if not seen.steady:
+        return least / 2
+    return min(Fraction(1), max(least, surprise - 2 * learned.noise))
 
 
 def _draining(learned: Learned, seen: curve.Observed) -> bool:

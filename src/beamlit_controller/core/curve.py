@@ -79,20 +79,25 @@ def noted(learned: Learned, seen: Observed) -> Learned:
     calm = _calmer(learned.calm, seen.point)
     if not seen.steady:
         return replace(learned, calm=calm)
-    steepness = _sloping(learned.slope, learned.last, seen.point)
+    steepness = _sloping(learned, seen.point)
     return replace(learned, last=seen.point, slope=steepness, calm=calm)
 
 
-def _sloping(slope: Fraction | None, last: Point | None, point: Point) -> Fraction | None:
+def _sloping(learned: Learned, point: Point) -> Fraction | None:
     """Give the slope with what two points tell that are not too near to each other.
 
     The curve is flat first and then rises: a line from where it may be flat is less steep than the rise, and can only
     make the slope steeper.
     """
+    slope, last = learned.slope, learned.last
     if last is None:
         return slope
     across, up = point.in_flight - last.in_flight, point.ratio - last.ratio
-    if abs(across) < max(Fraction(1, 2), point.in_flight / 20) or abs(up) <= Fraction(1, 10) or up / across <= 0:
+    if (
+        abs(across) < max(Fraction(1, 2), point.in_flight / 20)
+        or abs(up) <= max(Fraction(1, 10), 2 * learned.noise)
+        or up / across <= 0
+    ):
         return slope
     found = min(MOST, max(Fraction(1, 10_000), Fraction(round(up / across * 10_000), 10_000)))
     rising = min(last.ratio, point.ratio) >= RISES

@@ -56,6 +56,10 @@ class Learned:
     falls: int = 0
     full: Fraction | None = None
     """So many in flight per replica the metric is believed to be at its target with."""
+    off: Fraction = Fraction(0)
+    """By how much the last ratio was above what was believed."""
+    noise: Fraction = Fraction(0)
+    """By how much that differs from sample to sample, in the mean."""
     slope: Fraction | None = None
     """By how much the ratio grows with one request more in flight per replica."""
     last: Point | None = None
@@ -79,16 +83,17 @@ class RatioSample:
 
 def lasting(learned: Learned) -> Learned:
     """Leave out what every round changes, and what is worth nothing after a restart."""
-    return replace(learned, judged_until=None, last=None, calm=None, recent=())
+    return replace(learned, judged_until=None, last=None, calm=None, off=Fraction(0), noise=Fraction(0), recent=())
 
 
 def trusted(learned: Learned) -> Learned:
     """Give what was recalled if it can be true, else nothing."""
     numbers = (learned.slope, learned.over, learned.full)
+    wild = max(abs(learned.off), abs(learned.noise)) > MOST
     possible = all(number is None or 0 < number <= 2 * MOST for number in numbers)
     counted = 0 <= learned.climbs <= MOST_CLIMBS and 0 <= learned.falls <= MOST_FALLS
     within = learned.cap is None or LEAST <= learned.cap <= MOST
-    return learned if possible and counted and within and len(learned.recent) <= SPANS else NOTHING
+    return learned if possible and not wild and counted and within and len(learned.recent) <= SPANS else NOTHING
 
 
 def saw(learned: Learned, flow: Flow, *, ready: int) -> Learned:
