@@ -2,10 +2,11 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import builders
 from beamlit_controller.core.gateway_config import UNKNOWN, ConfigInForce, Files
-from beamlit_controller.core.spec import ApiKey, PathPrefix, RemoteBackend, Scheme, SecretKey
+from beamlit_controller.core.spec import ApiKey, Overflow, PathPrefix, RemoteBackend, Scheme, SecretKey
 from beamlit_controller.envoy import config, identity, make_before_break
 from beamlit_controller.envoy.failover import REMOTE_HOP
 from beamlit_controller.envoy.gateway_params import GatewayParams
@@ -176,6 +177,40 @@ def test_files_that_are_not_ours_are_replaced_at_once() -> None:
     steps = [make_before_break.next_step(present, asked, [UNKNOWN]) for present in foreign]
 
     assert all(step.files == asked and step.settled for step in steps)
+
+
+def test_files_of_an_earlier_version_stay_until_routes_lead_past_them() -> None:
+    asked = files(A)
+    old = builders.without_ids(files(A))
+
+    both = make_before_break.next_step(old, asked, [has(old)]).files
+    led = make_before_break.next_step(both, asked, [has(both)]).files
+    after = make_before_break.next_step(led, asked, [has(led)]).files
+
+    assert both[FRONT] == old[FRONT]
+    assert led[FRONT] == asked[FRONT]
+    assert {"local_first", "remote_first", "remote_hop", "remote", hop(A)} <= names(both, "cds.json")
+    assert {"remote_hop", hop(A)} <= names(both, "lds.json")
+    assert both["rds-remote_hop.json"] == old["rds-remote_hop.json"]
+    assert after == asked
+
+
+def test_what_old_routes_lead_to_beside_the_remote_stays_as_long_as_they_do() -> None:
+    overflow = Overflow(after=timedelta(seconds=2))
+    old, new = files(A, overflow=overflow), files(None)
+
+    both = make_before_break.next_step(old, new, [has(old)]).files
+    after = settled(both, new)
+
+    assert both[FRONT] == new[FRONT]
+    assert "local_hop" in names(both, "cds.json") & names(both, "lds.json")
+    assert both["rds-local_hop.json"] == old["rds-local_hop.json"]
+    assert "local_hop" not in names(after, "cds.json") | names(after, "lds.json")
+
+
+def names(given: Files, file: str) -> set[str]:
+    """Name the resources of a file."""
+    return {each["name"] for each in json.loads(given[file])["resources"]}
 
 
 def test_a_remote_is_another_by_all_that_defines_it() -> None:

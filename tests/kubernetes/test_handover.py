@@ -2,14 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from beamlit_controller.core.gateway_config import ConfigInForce
+from beamlit_controller.core.gateway_config import ConfigInForce, ConfigStep, Files
+from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.kubernetes.gateway_objects import Envoy
+from beamlit_controller.kubernetes.handover import LARGEST, Handover, Progress
 from fakes import api_users
 from fakes.api_controllers import Controllers
 from fakes.objects_of_models import Seen, model, service, workload
@@ -170,6 +173,28 @@ async def test_a_kubelet_that_is_late_is_no_refusal() -> None:
         await becomes(lambda: seen.condition("Ready") == ("False", "ConfigNotTaken"), within=300)
 
     assert late == ("True", "AsAsked")
+
+
+class TooLarge:
+    """Steps that no ConfigMap can hold."""
+
+    def next_step(self, present: Files, asked: Files, seen: Sequence[ConfigInForce]) -> ConfigStep:
+        return ConfigStep({**asked, "cds.json": "x" * (LARGEST + 1)}, settled=False)
+
+    def missing(self, files: Files, seen: ConfigInForce) -> tuple[str, ...]:
+        return ()
+
+
+async def test_what_a_config_map_can_not_hold_is_changed_in_one_step() -> None:
+    async with serving() as (given, _):
+        snapshot = given.replicas[0].parts.store.snapshot(ModelKey("models", "llama"))
+        handover = Handover(given.server.connect("two"), given.configs, TooLarge())
+        asked = Envoy({"cds.json": "new"}, "/ready", ("x-probe", "y"))
+
+        envoy, progress = await handover.next(snapshot, Progress(), asked)
+
+    assert envoy == asked
+    assert progress.settled
 
 
 KEEP = [{"pathPrefix": "/internal"}]

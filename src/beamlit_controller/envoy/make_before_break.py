@@ -6,8 +6,9 @@ that are there, those that are asked for and what the gateways say: whoever come
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from beamlit_controller.core.gateway_config import ConfigInForce, ConfigStep, Files
 from beamlit_controller.envoy import config_stats, failover, resources, routes
@@ -16,6 +17,7 @@ from beamlit_controller.envoy.messages import Message
 
 CLUSTERS, LISTENERS, FRONT = "cds.json", "lds.json", f"rds-{routes.FRONT}.json"
 CHAINS = (failover.LOCAL_FIRST, failover.REMOTE_FIRST)
+OWN = ("rds-", "sds-")
 MOST_LEAVING = 4
 """Remotes, and chains of each kind, that may be left over at once: a ConfigMap holds 1 MiB. The oldest go first."""
 
@@ -63,7 +65,8 @@ def _followed(before: _Config, after: _Config, seen: Sequence[ConfigInForce]) ->
     busy = {each for one in seen for each in one.busy} if switched else before.remotes
     leaving = _leaving(before, after, needed=_remotes_of(before), busy=busy)
     chains = _old_chains(before, after, switched=switched)
-    files = {**_files(before, after, leaving, chains), FRONT: front}
+    stays = partial(_stays, leaving=leaving, switched=switched)
+    files = {**_files(before, after, stays, chains), FRONT: front}
     return ConfigStep(files, settled=switched and not leaving and files == dict(before.files))
 
 
@@ -96,20 +99,22 @@ def _old_chains(before: _Config, after: _Config, *, switched: bool) -> list[Mess
     return found
 
 
-def _files(before: _Config, after: _Config, leaving: Collection[str], chains: Sequence[Message]) -> dict[str, str]:
+def _files(before: _Config, after: _Config, stays: Callable[[str], bool], chains: Sequence[Message]) -> dict[str, str]:
     """Give the files that are asked for, with what has to stay beside it, in the order to write them."""
-    texts = {name: text for name, text in before.files.items() if _belongs(name, leaving)}
-    clusters = [content for name, content in before.clusters.items() if _belongs(name, leaving)]
-    listeners = [content for name, content in before.listeners.items() if _belongs(name, leaving)]
-    files = dict(after.files)
-    secrets = {name: files.pop(name) for name in tuple(files) if name.startswith("sds-")}
+    texts = {
+        name: text for name, text in before.files.items() if name[:4] in OWN and name not in after.files and stays(name)
+    }
+    clusters = [each for name, each in before.clusters.items() if name not in after.clusters and stays(name)]
+    # A port that somebody else may be asked to listen at is given up at once.
+    internal = {name: each for name, each in before.listeners.items() if "internal_listener" in each}
+    listeners = [each for name, each in internal.items() if name not in after.listeners and stays(name)]
+    files = {**after.files, **texts}
     merged = {
         CLUSTERS: _with(files.pop(CLUSTERS), [*after.clusters.values()], [*clusters, *chains]),
         **{name: files.pop(name) for name in tuple(files) if name.startswith("rds-")},
-        **{name: text for name, text in texts.items() if name.startswith("rds-")},
         LISTENERS: _with(files.pop(LISTENERS), [*after.listeners.values()], listeners),
     }
-    return {**files, **secrets, **{name: text for name, text in texts.items() if name.startswith("sds-")}, **merged}
+    return {**files, **merged}
 
 
 def _with(text: str, asked_for: list[Message], others: list[Message]) -> str:
@@ -135,9 +140,12 @@ def _chains_in(text: str) -> set[str]:
     return {found[0] for found in NAMED.finditer(text) if found["kind"] in CHAINS}
 
 
-def _belongs(name: str, remotes: Collection[str]) -> bool:
+def _stays(name: str, *, leaving: Collection[str], switched: bool) -> bool:
+    """Tell whether what has this name and is not asked for has to stay for now."""
     found = NAMED.search(name)
-    return found is not None and found["kind"] not in CHAINS and found["id"] in remotes
+    if found is None:
+        return not switched
+    return found["kind"] not in CHAINS and found["id"] in leaving
 
 
 def _kind(name: str) -> str:

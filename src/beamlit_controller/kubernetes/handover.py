@@ -23,6 +23,8 @@ NOT_FOUND: Final = 404
 MOST_ASKED: Final = 100
 """Pods of one gateway that are asked at once."""
 SOON, LONGEST = 1.0, 30.0
+LARGEST: Final = 700 * 1024
+"""Bytes of files up to which both remotes are there for a time: a ConfigMap holds 1 MiB, with the last good spec."""
 REFUSED_AFTER: Final = 15.0
 """Seconds after which a file that a pod has refused one version of, and does not have in force, counts as refused."""
 LATE_AFTER: Final = 180.0
@@ -91,8 +93,10 @@ class Handover:
         now = asyncio.get_running_loop().time()
         # One that can't be asked must not keep all others from what is asked for.
         patient = before.files is None or now - before.began < LATE_AFTER
-        heard = [pod for pod in pods if pod.ready and (patient or pod.uid in says)]
+        heard = [pod for pod in pods if _has_requests(pod, says) and (patient or pod.uid in says)]
         step = self._steps.next_step(present, asked, [says.get(pod.uid, UNKNOWN) for pod in heard])
+        if _size(step.files) > LARGEST:
+            step = ConfigStep(asked, settled=True)
         is_new = step.files != before.files
         missing = {pod: self._steps.missing(step.files, says.get(pod.uid, UNKNOWN)) for pod in pods}
         began = now if is_new else before.began
@@ -121,6 +125,14 @@ class Handover:
         data = fields.mapping(content.get("data"))
         is_ours = managed_objects.owner(content) == seen.stored.uid
         return {name: text for name, text in data.items() if isinstance(text, str)} if is_ours else {}
+
+
+def _has_requests(pod: GatewayPod, says: Mapping[str, ConfigInForce]) -> bool:
+    return pod.ready or bool(says.get(pod.uid, UNKNOWN).busy)
+
+
+def _size(files: Files) -> int:
+    return sum(len(name.encode()) + len(text.encode()) for name, text in files.items())
 
 
 def _problem(
