@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import thorough
 from beamlit_controller.core.metric_spec import ObjectReference, Selector, SeriesSelector
 from beamlit_controller.core.signals import Missing, PodSamples, Sample
 from beamlit_controller.envoy import remote_stats
@@ -20,7 +21,9 @@ from builders import NOW
 from strategies import hostile
 from strategies.templates import TEMPLATES
 
-EXAMPLES = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+EXAMPLES = settings(
+    max_examples=thorough.examples(60), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 MINUTE = timedelta(minutes=1)
 SOURCE = ObjectReference("apps/v1", "Deployment", "llama")
 

@@ -8,6 +8,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import thorough
 from beamlit_controller.api import manifests
 from beamlit_controller.api import settings as settings_file
 from beamlit_controller.api.manifests import Parsed
@@ -209,7 +210,7 @@ def test_junk_text_never_raises(text: str) -> None:
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=thorough.examples(300))
 def test_any_one_field_replaced_by_junk_is_a_problem_or_still_fine(data: st.DataObject) -> None:
     document = deepcopy(FULL)
     place, key = data.draw(st.sampled_from(list(places(document))))

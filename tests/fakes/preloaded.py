@@ -11,7 +11,8 @@ from typing import Any
 
 from beamlit_controller.cli import main as cli
 
-WITHIN = 60
+WITHIN = 300
+"""Seconds after which a command is broken, not slow."""
 
 
 def serve() -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import thorough
 from beamlit_controller.api import translate
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.core.metric_spec import Selector
@@ -68,7 +69,9 @@ WATCHES = {
 TOTAL = ["services", "pods", "gateways", "autoscalers"]
 """Those whose parser never raises."""
 
-EXAMPLES = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+EXAMPLES = settings(
+    max_examples=thorough.examples(40), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 
 
 @pytest.mark.parametrize("which", TOTAL)

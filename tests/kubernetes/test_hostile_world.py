@@ -8,6 +8,7 @@ import looptime
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import thorough
 from fakes import api_kinds, api_users
 from fakes.api_controllers import Controllers
 from fakes.objects_of_models import Seen, model, service, workload
@@ -41,7 +42,7 @@ def some_objects() -> st.SearchStrategy[list[Json]]:
 
 
 @given(some_objects(), some_objects())
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=thorough.examples(25), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_whatever_one_tenant_writes_another_one_is_served_by_its_newest_spec(
     listed: list[Json], watched: list[Json]
 ) -> None:
