@@ -45,7 +45,7 @@ capabilities: {drop: [ALL]}
 # The resource: watched by every replica. While its Service is taken over it has a finalizer.
 - apiGroups: [deployment.beamlit.com]
   resources: [modeldeployments]
-  verbs: [list, watch, patch]
+  verbs: [get, list, watch, patch]
 # What was decided is recorded in the status.
 - apiGroups: [deployment.beamlit.com]
   resources: [modeldeployments/status]

@@ -85,6 +85,23 @@ async def test_a_write_of_the_service_that_is_refused_shows_on_the_very_conditio
         await becomes(lambda: seen.ready)
 
 
+async def test_a_service_that_can_not_be_written_is_not_said_to_be_taken_because_another_one_is() -> None:
+    """It was said to be taken over, since the gateway's own Service had been seen to lead to the gateway."""
+    async with serving() as (given, _):
+        given.start()
+        api_users.put(given.server, model(routing={"mode": "Service"}))
+        seen = Seen(given.server)
+        await becomes(lambda: seen.ready)
+
+        given.server.faults.refuse("merge", "*/services/llama", api_faults.forbidden())
+        api_users.merge(given.server, model(), {"spec": {"routing": {"mode": "Takeover"}}})
+
+        await becomes(lambda: seen.condition("ServiceTaken") == ("False", "APIRefused"))
+        assert not seen.taken
+        given.server.faults.clear()
+        await becomes(lambda: seen.condition("ServiceTaken") == ("True", "ServiceTaken"))
+
+
 async def test_a_service_that_can_not_be_given_back_is_said_to_be_taken_still() -> None:
     async with serving() as (given, _):
         given.start()

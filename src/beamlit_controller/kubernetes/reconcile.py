@@ -160,7 +160,8 @@ class GatewayPass:
             version = await service_switch.take(self._server, seen.stored, seen.service, reverted=decision.reverted)
         except ApiError as error:
             if error.code != CONFLICT:
-                state.service = ServiceState(taken=bool(state.confirmed), why=_refused("it can't be taken over", error))
+                held = state.confirmed == seen.service.uid
+                state.service = ServiceState(taken=held, why=_refused("it can't be taken over", error))
             raise
         state.takeover = self._observer.taken(seen, state.takeover, seen.service, version=version)
         log.info("service taken over", model=str(seen.key), service=seen.service.name)
