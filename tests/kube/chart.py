@@ -12,9 +12,9 @@ from kube.node import Node
 CHART = Path(__file__).resolve().parents[2] / "chart"
 NAME, NAMESPACE = "beamlit-controller", "beamlit-system"
 INSTALL_SECONDS = 300
-USERS_VALUES = {
-    "config": {"metricInformer": {"type": "prometheus", "prometheus": {"address": "my-local-prom:9090"}}},
-}
+PROMETHEUS = {"address": "my-local-prom:9090", "staleAfterSeconds": 15}
+"""Of samples that may be 90 s old, as is usual, nobody knows for so long whether they are from before a change."""
+USERS_VALUES = {"config": {"metricInformer": {"type": "prometheus", "prometheus": PROMETHEUS}}}
 
 
 def install(node: Node, values: Mapping[str, Any] | None = None) -> None:
