@@ -2,7 +2,7 @@
 
 from beamlit_controller.core.spec import RemoteBackend
 from beamlit_controller.envoy import lua, paths
-from beamlit_controller.envoy.messages import Message, extension
+from beamlit_controller.envoy.messages import Message, extension, typed
 
 # What is said among proxies, of the client's address, and by a proxy that has authenticated the client.
 OURS = ("x-envoy-", "x-offload", "x-forwarded-")
@@ -176,6 +176,15 @@ ORDERS = (
 )
 
 
+QUERY_FILTER = "offload.query"
+
+
+WITHOUT_QUERY: Message = {
+    "typed_per_filter_config": {QUERY_FILTER: typed("envoy.config.route.v3.FilterConfig", disabled=True)}
+}
+"""What a route says whose requests have neither a query nor an upgrade: no program need look at them."""
+
+
 def withheld(remote: RemoteBackend) -> Message:
     """Give the early header mutation that takes away what the remote shall not see, before anything reads it."""
     # One expression for all of them: each header is looked at once.
@@ -197,7 +206,7 @@ def filters(remote: RemoteBackend) -> list[Message]:
     names = dict.fromkeys((*(() if forwards else QUERY), *own))
     listed = ", ".join(f"[{lua.text(name)}] = true" for name in names)
     return [
-        lua.filter_of(REMOVE.format(names=listed, forwards="true" if forwards else "false")),
+        lua.filter_of(REMOVE.format(names=listed, forwards="true" if forwards else "false"), name=QUERY_FILTER),
         _mutation(remote),
     ]
 

@@ -27,8 +27,7 @@ def predicate(rules: Sequence[KeepLocal], may_leave: Sequence[KeepLocal]) -> Mes
             odd,
             _header(OFFLOADED, ANYTHING),
             *_kept(rules),
-            _path(f"(?i)(?:{'|'.join((*own, paths.AMBIGUOUS))})"),
-            *_stateful(may_leave),
+            *_kept_paths((*own, paths.AMBIGUOUS), may_leave),
         ]
     )
 
@@ -39,13 +38,14 @@ def _kept(rules: Sequence[KeepLocal]) -> list[Message]:
     return [predicate for name, values in wanted.items() for predicate in (has(name, values), _unreadable(name))]
 
 
-def _stateful(may_leave: Sequence[KeepLocal]) -> list[Message]:
-    """Match what stays by default, but for those paths of it that a rule names."""
+def _kept_paths(kept: Sequence[str], may_leave: Sequence[KeepLocal]) -> list[Message]:
+    """Match these paths, and what stays by default but for those paths of it that a rule names: all at once where none does."""
     named = [
         paths.exactly(rule.prefix) for rule in may_leave if isinstance(rule, PathPrefix) and stateful.holds(rule.prefix)
     ]
-    match = _path(f"(?i)(?:{stateful.PATHS})")
-    return [_all([match, _not(_header(":path", "|".join(named)))]) if named else match]
+    if not named:
+        return [_paths(*kept, stateful.PATHS)]
+    return [_paths(*kept), _all([_paths(stateful.PATHS), _not(_header(":path", "|".join(named)))])]
 
 
 def _allowed(rules: Sequence[KeepLocal]) -> Iterable[Message]:
@@ -107,8 +107,9 @@ def _unreadable(header: str) -> Message:
     return _all([_header(header, ANYTHING), _not(_header(header, READABLE))])
 
 
-def _path(regex: str) -> Message:
-    return _header(":path", f"{regex}{paths.QUERY}")
+def _paths(*regexes: str) -> Message:
+    """Match any of these paths, in any case and with any query."""
+    return _header(":path", f"(?i)(?:{'|'.join(regexes)}){paths.QUERY}")
 
 
 def _header(name: str, regex: str) -> Message:

@@ -5,10 +5,10 @@ import string
 from beamlit_controller.envoy.messages import Message, extension
 
 
-def filter_of(source: str) -> Message:
+def filter_of(source: str, *, name: str = "envoy.filters.http.lua") -> Message:
     """Give the HTTP filter that runs this program; an error in it lets the request pass as it is."""
     return extension(
-        "envoy.filters.http.lua",
+        name,
         "envoy.extensions.filters.http.lua.v3.Lua",
         default_source_code={"inline_string": source.strip() + "\n"},
     )

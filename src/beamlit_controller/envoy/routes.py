@@ -6,6 +6,7 @@ from beamlit_controller.core.spec import CookieStickiness, HeaderStickiness, Off
 from beamlit_controller.envoy import addresses, caps, failover, identity, local_only, model_name, sessions
 from beamlit_controller.envoy.failover import Chain
 from beamlit_controller.envoy.gateway_params import GatewayParams
+from beamlit_controller.envoy.hop_headers import WITHOUT_QUERY
 from beamlit_controller.envoy.messages import Message, extension, formatted_header, headers_to_set
 
 FRONT = "front"
@@ -53,6 +54,7 @@ def remote_hop(remote: RemoteBackend, max_request_bytes: int) -> Message:
     """Give the hop's RouteConfiguration: the path, the host and the headers that the remote shall see."""
     name = identity.named(failover.REMOTE_HOP, remote)
     upgrade = [{"name": "upgrade", "present_match": True}]
+    query = [{"name": ":path", "string_match": {"contains": "?"}}]
     answers = REMOTE_AUTHORITY if remote.forward_client_authorization else ("set-cookie", *REMOTE_AUTHORITY)
     host: Message = {
         "name": name,
@@ -65,7 +67,8 @@ def remote_hop(remote: RemoteBackend, max_request_bytes: int) -> Message:
         "response_headers_to_add": formatted_header(failover.REMOTE_MARK, failover.ANSWERED),
         "routes": [
             _to_remote(remote, "upgrade", REMOTE_UPGRADE, match={"prefix": "/", "headers": upgrade}),
-            _to_remote(remote, "remote", REMOTE, match={"prefix": "/"}),
+            _to_remote(remote, "remote", REMOTE, match={"prefix": "/", "headers": query}),
+            {**_to_remote(remote, "remote", REMOTE, match={"prefix": "/"}), **WITHOUT_QUERY},
         ],
     }
     return {"name": name, "virtual_hosts": [host]}
