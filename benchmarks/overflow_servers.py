@@ -1,4 +1,4 @@
-"""The model servers of the `overflow` benchmark: the demo's, whose slots are halved on the way, and llama.cpp's own if it is there."""
+"""The model servers of the `overflow` benchmark: the demo's, whose slots are halved on the way."""
 
 import ssl
 import sys
@@ -18,6 +18,7 @@ from demo import certificates
 
 ROOT = Path(__file__).parents[1]
 MODEL = "llama"
+TOKENS = "vllm:generation_tokens_total"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,6 @@ class Servers:
     remote: int
     tls: Files
     slots: int
-    queue: str
-    """The metric of requests that wait."""
-    tokens: str
-    """The metric of tokens that were generated."""
 
     async def resize(self, slots: int) -> None:
         """Give each local server so many slots."""
@@ -48,7 +45,7 @@ class Servers:
             for page in pages
             for family in text_string_to_metric_families(page.text)
             for sample in family.samples
-            if sample.name == self.tokens
+            if sample.name == TOKENS
         )
 
 
@@ -67,10 +64,10 @@ async def demo(folder: Path) -> AsyncIterator[Servers]:
         for port, capacity, more in (*((port, LOCAL, ()) for port in local), (remote, REMOTE, secure)):
             words = (*_server(port, capacity), *more)
             await stack.enter_async_context(machine.running(*words, log=folder / f"server-{port}", cwd=ROOT))
-        for port in (*local, remote):
-            await machine.listening(port)
-        await _answers(remote, tls)
-        yield Servers(local, remote, tls, LOCAL.slots, "vllm:num_requests_waiting", "vllm:generation_tokens_total")
+        for port in local:
+            await up(f"http://127.0.0.1:{port}/health")
+        await up(f"https://localhost:{remote}/health", ca=tls.ca)
+        yield Servers(local, remote, tls, LOCAL.slots)
 
 
 def _server(port: int, capacity: Capacity) -> tuple[str, ...]:
@@ -81,14 +78,15 @@ def _server(port: int, capacity: Capacity) -> tuple[str, ...]:
     )
 
 
-async def _answers(port: int, tls: Files) -> None:
-    trust = ssl.create_default_context(cafile=tls.ca)
+async def up(url: str, *, ca: Path | None = None) -> None:
+    """Wait until a URL answers well."""
+    trust = ssl.create_default_context(cafile=ca)
     async with httpx2.AsyncClient(trust_env=False, verify=trust) as client:
 
-        async def up() -> bool:
+        async def answers() -> bool:
             try:
-                return (await client.get(f"https://localhost:{port}/health")).is_success
+                return (await client.get(url)).is_success
             except httpx2.HTTPError:
                 return False
 
-        await machine.until(up, what="the remote answers")
+        await machine.until(answers, within=90, what=f"{url} answers")

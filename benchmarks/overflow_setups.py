@@ -8,12 +8,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx2
 import psutil
 
 from benchmarks import machine
 from benchmarks.overflow_load import Target
-from benchmarks.overflow_servers import MODEL, ROOT, Servers
+from benchmarks.overflow_servers import MODEL, ROOT, Servers, up
 
 KEY = "sk-benchmark"
 LITELLM = "litellm[proxy]==1.108.7"
@@ -62,7 +61,7 @@ spec:
     metrics:
       - type: Pods
         pods:
-          metric: {{name: "{queue}"}}
+          metric: {{name: "vllm:num_requests_waiting"}}
           target: {{type: AverageValue, averageValue: 1}}
 """
 SETTINGS = """
@@ -83,7 +82,7 @@ def product(behavior: str) -> Setup:
     async def run(servers: Servers, folder: Path) -> AsyncIterator[Running]:
         front, web = machine.free_port(), machine.free_port()
         local = ", ".join(f'"127.0.0.1:{port}"' for port in servers.local)
-        manifest = MANIFEST.format(remote=servers.remote, behavior=behavior, queue=servers.queue)
+        manifest = MANIFEST.format(remote=servers.remote, behavior=behavior)
         settings = SETTINGS.format(local=local, front=front, web=web, folder=folder)
         (folder / "manifests").mkdir()
         (folder / "manifests" / "llama.yaml").write_text(manifest)
@@ -95,8 +94,8 @@ def product(behavior: str) -> Setup:
             *(f"--settings={folder / 'settings.yaml'}", f"--state-dir={folder / 'state'}"),
         )
         async with machine.running(*words, log=folder / "log") as process:
-            await _up(f"http://127.0.0.1:{web}/readyz")
-            await _up(f"http://127.0.0.1:{front}/v1/models")
+            await up(f"http://127.0.0.1:{web}/readyz")
+            await up(f"http://127.0.0.1:{front}/v1/models")
             target = Target((f"http://127.0.0.1:{front}",), MODEL)
             yield Running(target, process.pid, _lines(manifest) + _lines(settings))
 
@@ -139,7 +138,7 @@ async def haproxy(servers: Servers, folder: Path) -> AsyncIterator[Running]:
     (folder / "haproxy.cfg").write_text(text)
     binary = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin") or "haproxy"
     async with machine.running(binary, "-db", "-f", folder / "haproxy.cfg", log=folder / "log") as process:
-        await _up(f"http://127.0.0.1:{front}/v1/models")
+        await up(f"http://127.0.0.1:{front}/v1/models")
         yield Running(Target((f"http://127.0.0.1:{front}",), MODEL), process.pid, _lines(text))
 
 
@@ -177,7 +176,7 @@ async def litellm(servers: Servers, folder: Path) -> AsyncIterator[Running]:
     words = (ENVIRONMENT / "bin" / "litellm", "--config", folder / "litellm.yaml", "--host", "127.0.0.1")
     quiet = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "PATH": "/usr/bin:/bin", "HOME": str(folder)}
     async with machine.running(*words, "--port", str(front), log=folder / "log", env=quiet) as process:
-        await _up(f"http://127.0.0.1:{front}/health/liveliness")
+        await up(f"http://127.0.0.1:{front}/health/liveliness")
         yield Running(Target((f"http://127.0.0.1:{front}",), MODEL, KEY), process.pid, _lines(text))
 
 
@@ -214,18 +213,6 @@ async def _run(*words: str) -> None:
 
 def _lines(text: str) -> int:
     return sum(1 for line in text.splitlines() if line.strip())
-
-
-async def _up(url: str) -> None:
-    async with httpx2.AsyncClient(trust_env=False) as client:
-
-        async def up() -> bool:
-            try:
-                return (await client.get(url)).is_success
-            except httpx2.HTTPError:
-                return False
-
-        await machine.until(up, within=90, what=f"{url} answers")
 
 
 SETUPS: dict[str, Setup] = {
