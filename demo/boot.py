@@ -14,7 +14,7 @@ from demo.place import Place
 from demo.plan import LOCAL, MODEL, REMOTE
 from demo.ports import Ports
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 0.1
 REMOTE_PATH = f"/default/{MODEL}"
 """What the example's `pathPrefix` comes to: the namespace, and the model."""

@@ -65,7 +65,7 @@ def plan(scale: float) -> Plan:
         calm_before=Phase("calm-before", "low load", calm, 4 * scale, offloading=True),
         rising=Phase("rising", "rising", FULL_LOAD * capacity(), 5 * scale, offloading=True),
         peak=Phase("peak", "above capacity", peak, 20 * scale, offloading=True),
-        halved=Phase("halved", "half of the local slots gone", peak, 26 * scale, offloading=True),
+        halved=Phase("halved", "slots halved", peak, 26 * scale, offloading=True),
         calm_after=Phase("calm-after", "low load again", LAST_LOAD * capacity(), 9 * scale, offloading=True),
     )
 
