@@ -40,7 +40,7 @@ def _share(spec: OffloadSpec) -> Iterator[str]:
         yield "No metric is given, so no share of the requests moves."
     else:
         yield f"Offload {_amount(behavior)} when {_limits(spec.metrics, behavior.engage)}."
-        yield _release(behavior)
+        yield _learning(behavior) if behavior.mode is Mode.ADAPTIVE else _release(behavior)
         yield _loss(behavior)
 
 
@@ -70,6 +70,12 @@ def _limit(metric: MetricSpec, ratio: Fraction) -> str:
     return f"{printable.short(wording.name(metric), LONGEST)} is above {beyond}{unit}"
 
 
+def _learning(behavior: Behavior) -> str:
+    """Say what takes the place of a release where each request is judged when it comes."""
+    rest = "" if behavior.percentage == WHOLE else f" Beyond {behavior.percentage} % of all, the others stay and wait."
+    return f"How many requests local has room for is learned from the metric, and every request that fits stays.{rest}"
+
+
 def _release(behavior: Behavior) -> str:
     ramp = behavior.release
     low = wording.percent(1 - Fraction(ramp.tolerance))
@@ -83,7 +89,8 @@ def _release(behavior: Behavior) -> str:
 def _loss(behavior: Behavior) -> str:
     match behavior.on_metrics_loss:
         case OnMetricsLoss.HOLD:
-            return "While no metric can be read, keep the share as it is."
+            kept = "cap" if behavior.mode is Mode.ADAPTIVE else "share"
+            return f"While no metric can be read, keep the {kept} as it is."
         case OnMetricsLoss.RELEASE:
             return f"When no metric can be read for {wording.seconds(behavior.metrics_loss)}, serve everything locally."
         case OnMetricsLoss.OFFLOAD:
