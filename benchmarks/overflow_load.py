@@ -15,7 +15,7 @@ from demo.recorder import Phase
 from demo import load
 
 TIMEOUT = httpx2.Timeout(30, read=120, pool=None)
-TOKENS = 32
+TOKENS = 8
 WORDS = "a model serves its own machines first and what does not fit goes elsewhere at once "
 
 

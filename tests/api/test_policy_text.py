@@ -44,8 +44,10 @@ def test_a_plain_model_says_when_how_much_and_when_not_any_more() -> None:
 def test_a_model_in_adaptive_mode_says_what_fits_and_nothing_of_a_release() -> None:
     assert policy_text.sentences(behaving(mode=Mode.ADAPTIVE)) == (
         "Offload the requests that local has no room for, 50 % of all at most, when queue is above 10.",
-        "How many requests local has room for is learned from the metric, and every request that fits stays. "
-        "Beyond 50 % of all, the others stay and wait.",
+        (
+            "How many requests local has room for is learned from the metric, and every request that fits stays. "
+            "Beyond 50 % of all, the others stay and wait."
+        ),
         "While no metric can be read, keep the cap as it is.",
         "A request that the remote fails is answered with its error.",
     )
