@@ -74,7 +74,10 @@ RULES: dict[str, tuple[list[Json], list[Json]]] = {
         [model(("metadata.name", "a" * 56)), model(("metadata.name", "a.b"))],
     ),
     "metricServiceRef: required beside offloadingConfig.preset": (
-        [model(("spec.metricServiceRef", {"name": "a", "targetPort": 80}), (f"{CONFIG}.preset", "vllm"))],
+        [
+            model(("spec.metricServiceRef", {"name": "a", "targetPort": 80}), (f"{CONFIG}.preset", "vllm")),
+            model((f"{CONFIG}.preset", "ollama")),
+        ],
         [model((f"{CONFIG}.preset", "vllm"))],
     ),
     "name can't be changed": ([], []),  # see test_the_service_stays_the_same_one
