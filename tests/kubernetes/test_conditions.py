@@ -10,6 +10,7 @@ from beamlit_controller.core import cycle
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Trend
 from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.shortfall import Shortfall
 from beamlit_controller.core.signals import LocalHealth, Missing
 from beamlit_controller.core.spec import Rejected, RemoteBackend, Scheme
 from beamlit_controller.kubernetes import conditions, models
@@ -184,6 +185,22 @@ def test_a_service_that_can_not_be_given_back_is_taken_and_says_who_refused_it()
     given = status(known(gateway=GatewayState(wanted=2, ready=2, service=service, takeover=True)))
 
     assert (of("ServiceTaken", given)["status"], of("ServiceTaken", given)["reason"]) == ("True", "APIRefused")
+
+
+def test_a_highest_share_that_is_not_enough_is_a_condition_while_it_is_so() -> None:
+    """It says what was seen, and what would help."""
+    record = a_round(value=25)
+    lasting = replace(
+        record, decision=replace(record.decision, shortfall=Shortfall(builders.NOW, Fraction(2), lasts=True))
+    )
+    begun = replace(record, decision=replace(record.decision, shortfall=Shortfall(builders.NOW, Fraction(2))))
+
+    told = of("OffloadingSufficient", status(known(cycle=lasting)))
+
+    assert (told["status"], told["reason"]) == ("False", "HighestShareReached")
+    assert "raise behavior.percentage" in told["message"]
+    for round_ in (record, begun):
+        assert "OffloadingSufficient" not in {each["type"] for each in status(known(cycle=round_))["conditions"]}
 
 
 def test_a_model_whose_service_another_one_has_offloads_nothing_and_has_no_gateway() -> None:

@@ -13,6 +13,8 @@ from beamlit_controller.api.request_rules import LeavingRequests, Requests
 from beamlit_controller.api.rules import ExactlyOne, Mistake, Rule
 from beamlit_controller.api.scalars import AtLeastOne, Percentage, Quantity, Token, Window
 
+Step = Annotated[int, Field(ge=1, le=100)]
+
 
 class RampConfig(StrictModel):
     """How fast the percentage may change in one direction."""
@@ -23,7 +25,7 @@ class RampConfig(StrictModel):
     tolerance: Quantity = Field(
         description="Distance from the target, as a fraction of it, within which nothing changes."
     )
-    step_percentage: Annotated[int, Field(ge=1, le=100)] = Field(
+    step_percentage: Step | None = Field(
         default=100, description="Maximum change per step, in percentage points; 100 means one step."
     )
     period_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(default=15, description="Seconds between two steps.")
@@ -38,6 +40,10 @@ class Engage(RampConfig):
     tolerance: Quantity = Field(
         default="0",
         description="How far a metric may exceed its target before offloading begins, as a fraction of the target: 0.1 is 10 %.",
+    )
+    step_percentage: Step | None = Field(
+        default=None,
+        description="Maximum change per step, in percentage points; 100 means one step. 100 by default, and 20 in Proportional mode.",
     )
 
 

@@ -161,6 +161,6 @@ class Status(StrictModel):
     conditions: list[StatusCondition] = Field(
         default=[],
         description="Conditions: Ready, Offloading, MetricsAvailable, TriggerReachable, LocalReady, RemoteReady, "
-        "GatewayReady, ServiceTaken, OverrideValid, AutoscalerInterference.",
+        "GatewayReady, ServiceTaken, OverrideValid, AutoscalerInterference, OffloadingSufficient.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

@@ -112,6 +112,7 @@ def _behavior(given: offloading.BehaviorConfig, mode: spec.Mode) -> spec.Behavio
         percentage=given.percentage,
         mode=mode,
         engage=_ramp(given.engage),
+        most_rise=given.engage.step_percentage or spec.MOST_RISE,
         release=_ramp(given.release),
         on_metrics_loss=spec.OnMetricsLoss(given.on_metrics_loss),
         metrics_loss=timedelta(seconds=given.metrics_loss_seconds),
@@ -123,7 +124,7 @@ def _ramp(given: offloading.RampConfig) -> spec.Ramp:
     return spec.Ramp(
         stabilization_window=timedelta(seconds=given.stabilization_window_seconds),
         tolerance=Decimal(f"{quantity.parse(given.tolerance).nano}E-9").normalize(),
-        step_percentage=given.step_percentage,
+        step_percentage=given.step_percentage or 100,
         period=timedelta(seconds=given.period_seconds),
     )
 

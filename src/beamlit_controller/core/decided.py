@@ -11,6 +11,7 @@ from beamlit_controller.core.learned import NOTHING, Learned
 from beamlit_controller.core.load import UNKNOWN, KnownLoad
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.restraint import UNRESTRAINED, Restraint
+from beamlit_controller.core.shortfall import Shortfall
 from beamlit_controller.core.trend import Trend
 from beamlit_controller.core.trigger import ObservedDemands
 
@@ -51,7 +52,7 @@ class Decision:
     by them, people ask for them. With `dry` it is what would be in force: nothing is sent to the remote, and `shares` are 0.
     In Adaptive mode `percentage` is the part of the requests that may leave, `cap` how many local requests may be in flight
     per ready replica before they do (None is no limit), and `learned` what the next cap follows from. In the others `load` is
-    how many requests arrive, for where nothing is served locally.
+    how many requests arrive, for where nothing is served locally, and `shortfall` tells whether the highest share is not enough.
     """
 
     percentage: int
@@ -69,6 +70,7 @@ class Decision:
     cap: Fraction | None = None
     learned: Learned = NOTHING
     load: KnownLoad = UNKNOWN
+    shortfall: Shortfall | None = None
 
     @property
     def sent(self) -> int:

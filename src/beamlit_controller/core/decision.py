@@ -50,6 +50,7 @@ def decide(
         return _reset(before, now, Reason.NO_METRICS, "no metric is given: the share stays at 0")
     match spec.behavior.mode:
         case Mode.ADAPTIVE:
+            before = replace(before, shortfall=None)
             return capped.decide(spec, before, verdict, now, local=capped.Local(flow, ready))
         case Mode.FIXED | Mode.PROPORTIONAL:
             return shared.decide(spec, before, verdict, now)
@@ -75,7 +76,7 @@ def _by_hand(override: Override, before: Decision, now: datetime) -> Decision:
     why = "".join(f", {said}" for said in (override.author and f"by {override.author}", override.reason) if said)
     message = f"set to {override.percentage} % by hand{until}{why}"
     overridden = moved(before, override.percentage, now, Reason.OVERRIDDEN, message)
-    return replace(overridden, timers=Timers(), restraint=UNRESTRAINED, demand=None)
+    return replace(overridden, timers=Timers(), restraint=UNRESTRAINED, demand=None, shortfall=None)
 
 
 def _as_sent(before: Decision, now: datetime, *, dry: bool) -> Decision:
@@ -103,6 +104,7 @@ def _reset(before: Decision, now: datetime, reason: Reason, why: str) -> Decisio
         timers=Timers(),
         restraint=UNRESTRAINED,
         demand=None,
+        shortfall=None,
         cap=None,
         learned=NOTHING,
     )

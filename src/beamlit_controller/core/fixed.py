@@ -34,13 +34,18 @@ class Fixed:
         """Tell whether it is reached in more than one step."""
         return self.behavior.engage.step_percentage < self.behavior.percentage
 
+    @property
+    def rise(self) -> int:
+        """Give the points that the share rises by in one step."""
+        return self.behavior.engage.step_percentage
+
     def may_rise(self, trend: Trend | None) -> bool:  # noqa: ARG002 - what the other strategy asks for
         """Rise however the metric moves."""
         return True
 
     def raised(self, share: int, demand: Fraction, *, known: int) -> int:  # noqa: ARG002 - the other strategy needs them
         """Give the next step, whatever demand is."""
-        return min(share + self.behavior.engage.step_percentage, self.behavior.percentage)
+        return min(share + self.rise, self.behavior.percentage)
 
     def lowered(self, share: int, demand: Fraction, *, fall: int) -> int:  # noqa: ARG002 - the other strategy needs it
         """Give the next step down if demand is low, else the same share."""

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import printable, proportional, restraint, shared, strategy, wording
+from beamlit_controller.core import printable, restraint, shared, strategy, wording
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.metric_spec import AverageValue, MetricSpec
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import Mode, OnMetricsLoss, Override
 from beamlit_controller.core.verdict import Judgement
 
+WHOLE = 100
 LONGEST = 60
 """Characters of a query that a sentence repeats."""
 
@@ -98,7 +99,7 @@ def _first_share(cycle: Cycle) -> str:
     asked = strategy.of(behavior)
     step = min(behavior.engage.step_percentage, asked.highest)
     if behavior.mode is Mode.PROPORTIONAL:
-        rise = max(proportional.RISE, shared.returns_to(cycle.decision, asked, cycle.at))
+        rise = max(asked.rise, shared.returns_to(cycle.decision, asked, cycle.at))
         return f"what keeps the metric at its target, {min(step, rise)} % at most at first,"
     return f"{step} %"
 
@@ -116,7 +117,7 @@ def _further(cycle: Cycle) -> Iterator[str]:
     highest = asked.highest
     if percentage < highest:
         known = shared.returns_to(cycle.decision, asked, cycle.at) - percentage
-        rise = max(known, proportional.RISE) if behavior.mode is Mode.PROPORTIONAL else highest
+        rise = max(known, asked.rise) if behavior.mode is Mode.PROPORTIONAL else highest
         step = min(percentage + min(rise, behavior.engage.step_percentage), highest)
         most = "at most " if behavior.mode is Mode.PROPORTIONAL else ""
         yield f"rises to {most}{step} % if a metric, measured after the last change, is over its target"
@@ -125,6 +126,18 @@ def _further(cycle: Cycle) -> Iterator[str]:
         if highest < behavior.percentage:
             why = "the rest stays, so that demand can be seen"
         yield f"no more than {percentage} % is offloaded: {why}"
+        yield from _not_enough(cycle)
+
+
+def _not_enough(cycle: Cycle) -> Iterator[str]:
+    decided, behavior = cycle.decision, cycle.spec.behavior
+    if decided.shortfall is None or not decided.shortfall.lasts:
+        return
+    more = "a higher behavior.percentage, " if decided.percentage == behavior.percentage < WHOLE else ""
+    yield (
+        f"{decided.percentage} % is not enough: {more}mode Adaptive or overflow.maxInFlightPerReplica lets requests leave "
+        "as soon as local is full"
+    )
 
 
 def _release(cycle: Cycle, left: Countdown) -> Iterator[str]:

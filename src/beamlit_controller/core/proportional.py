@@ -15,9 +15,9 @@ from beamlit_controller.core.restraint import FALL, QUIET, Phase, ReleaseBackoff
 from beamlit_controller.core.spec import Behavior
 from beamlit_controller.core.trend import Trend
 
+WHOLE = 100
 MOST = 95
 """A few requests stay, or nothing could be seen of demand."""
-RISE = 20
 SPARE = 5
 """So many points more than are wanted when the share rises."""
 BACKOFF = ReleaseBackoff(soon=QUIET, factor=3, longest=timedelta(seconds=1800))
@@ -45,6 +45,12 @@ class Proportional:
         """Tell that any share up to the highest is reached step by step."""
         return True
 
+    @property
+    def rise(self) -> int:
+        """Give the most points that the share rises by in one step."""
+        step = self.behavior.engage.step_percentage
+        return step if step < WHOLE else self.behavior.most_rise
+
     def may_rise(self, trend: Trend | None) -> bool:
         """Rise unless the metric falls by itself: a backlog takes time to shrink."""
         return trend is None or not trend.falling
@@ -52,7 +58,7 @@ class Proportional:
     def raised(self, share: int, demand: Fraction, *, known: int) -> int:
         """Give the share above this one that a demand above the target wants; up to a `known` one it rises in one go."""
         wanted = math.ceil(100 * (1 - 1 / demand)) + SPARE
-        step = min(max(RISE, known - share), self.behavior.engage.step_percentage)
+        step = min(max(self.rise, known - share), self.behavior.engage.step_percentage)
         return min(max(wanted, share + 1), share + step, self.highest)
 
     def lowered(self, share: int, demand: Fraction, *, fall: int) -> int:

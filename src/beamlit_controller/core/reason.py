@@ -60,6 +60,9 @@ class Reason(StrEnum):
     INVALID_SELECTOR = "InvalidSelector"
     INTERNAL_ERROR = "InternalError"
 
+    # Whether the highest share that is allowed is enough.
+    HIGHEST_SHARE_REACHED = "HighestShareReached"
+
     # Whether all is as asked for, in a cluster.
     AS_ASKED = "AsAsked"
     SPEC_INVALID = "SpecInvalid"

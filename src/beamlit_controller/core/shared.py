@@ -13,6 +13,7 @@ from fractions import Fraction
 from beamlit_controller.core import demand, strategy, trend, wording
 from beamlit_controller.core import load as loads
 from beamlit_controller.core import restraint as restraints
+from beamlit_controller.core import shortfall as shortfalls
 from beamlit_controller.core.decided import Decision, Timers, moved
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.restraint import Phase
@@ -47,6 +48,7 @@ def _known(before: Decision, verdict: Verdict, now: datetime) -> Decision:
         before,
         load=load,
         demand=loads.demand(load, now) if seen is None and _all_idle(before, verdict) else seen,
+        shortfall=before.shortfall if verdict.judgement is Judgement.OVER else None,
         restraint=restraints.rested(before.restraint, now),
         trend=trend.followed(before.trend, verdict.worst),
     )
@@ -103,10 +105,10 @@ def _bounded(before: Decision, asked: Strategy, now: datetime) -> Decision:
 
 def _over(before: Decision, asked: Strategy, worst: Assessed, now: datetime) -> Decision:
     over_since = before.timers.over_since or now
-    held = replace(before, timers=Timers(over_since=over_since))
+    held = replace(before, timers=Timers(over_since=over_since), shortfall=None)
     why = wording.comparison(worst)
     if before.percentage >= asked.highest:
-        return replace(held, reason=Reason.METRIC_ABOVE_TARGET, message=why)
+        return _at_most(replace(held, shortfall=before.shortfall), worst, now)
     if before.percentage == 0:
         waited, window = now - over_since, asked.behavior.engage.stabilization_window
         if waited < window:
@@ -115,6 +117,17 @@ def _over(before: Decision, asked: Strategy, worst: Assessed, now: datetime) -> 
     elif not _may_step(before, asked, worst, now):
         return replace(held, reason=Reason.METRIC_ABOVE_TARGET, message=f"{why}; the next step follows")
     return _raised(held, asked, worst, now)
+
+
+def _at_most(held: Decision, worst: Assessed, now: datetime) -> Decision:
+    """Stay at the highest share, and say so if it is not enough."""
+    why = wording.comparison(worst)
+    seen = held.sent > 0 and _settled((worst,), held.since)
+    held = replace(held, shortfall=shortfalls.followed(held.shortfall, worst.ratio, now) if seen else None)
+    if held.shortfall is not None and held.shortfall.lasts:
+        lasting = wording.seconds(now - held.shortfall.since)
+        why = f"{why}; {held.percentage} % is not enough: over the target for {lasting} with the highest share allowed"
+    return replace(held, reason=Reason.METRIC_ABOVE_TARGET, message=why)
 
 
 def _may_step(before: Decision, asked: Strategy, worst: Assessed, now: datetime) -> bool:

@@ -51,6 +51,9 @@ class Ramp:
     period: timedelta
 
 
+MOST_RISE = 20
+
+
 @dataclass(frozen=True, slots=True)
 class Behavior:
     """The percentage to offload, and the rules for going there and back."""
@@ -59,6 +62,8 @@ class Behavior:
     mode: Mode = Mode.FIXED
     engage: Ramp = Ramp(timedelta(0), Decimal(0), 100, timedelta(seconds=15))
     release: Ramp = Ramp(timedelta(seconds=60), Decimal("0.1"), 100, timedelta(seconds=15))
+    most_rise: int = MOST_RISE
+    """In Proportional mode the most points that the share rises by in one step, where `engage.step_percentage` is 100."""
     on_metrics_loss: OnMetricsLoss = OnMetricsLoss.HOLD
     metrics_loss: timedelta = timedelta(seconds=60)
     dry_run: bool = False

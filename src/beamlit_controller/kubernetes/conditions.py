@@ -12,6 +12,7 @@ from typing import Any, Final
 from beamlit_controller.api import status
 from beamlit_controller.core import remote_health, throttle
 from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.remote_health import RemoteReady
 from beamlit_controller.core.signals import LocalHealth, Missing
@@ -31,6 +32,7 @@ BAD_WHEN_FALSE: Final = frozenset(
         "GatewayReady",
         "LocalReady",
         "MetricsAvailable",
+        "OffloadingSufficient",
         "OverrideValid",
         "RemoteReady",
         "ServiceTaken",
@@ -167,6 +169,8 @@ def _conditions(known: ModelState) -> Iterator[Condition]:
     found = known.cycle.trigger if known.cycle else None
     if found is not None:
         yield _trigger(found)
+    if known.cycle is not None and known.cycle.decision.shortfall is not None:
+        yield from _insufficient(known.cycle.decision)
     if known.model.override_ignored is not None:
         yield _override_ignored(known.model.override_ignored)
     yield _ready(known, gateway)
@@ -253,6 +257,12 @@ def _autoscaler(name: str) -> Condition:
         "away and offloading may never end. Let it scale on the metric beamlit_demand_ratio, or give offloading a target of "
         "at least 1.25 times its own",
     )
+
+
+def _insufficient(decided: Decision) -> Iterator[Condition]:
+    if decided.shortfall is not None and decided.shortfall.lasts:
+        message = f"{decided.message}; raise behavior.percentage, or set behavior.mode to Adaptive or overflow.maxInFlightPerReplica"
+        yield Condition("OffloadingSufficient", ConditionStatus.FALSE, Reason.HIGHEST_SHARE_REACHED, message)
 
 
 def _trigger(found: Trigger) -> Condition:
