@@ -128,7 +128,7 @@ async def _tab(log: Path) -> str:
         return found[1] if found else None
 
     await eventually(port, what="the browser is up")
-    async with httpx2.AsyncClient(trust_env=False, verify=False) as client:
+    async with httpx2.AsyncClient(trust_env=False, verify=False, timeout=60) as client:
         tabs = (await client.get(f"http://127.0.0.1:{port()}/json/list")).json()
     return next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
 

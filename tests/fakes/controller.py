@@ -94,7 +94,7 @@ class Controller:
 
     async def answer(self) -> dict[str, Any]:
         """Give all of `/models`."""
-        async with httpx2.AsyncClient(trust_env=False, verify=False) as client:
+        async with httpx2.AsyncClient(trust_env=False, verify=False, timeout=60) as client:
             return (await client.get(f"http://{self.web}/models")).raise_for_status().json()
 
     async def model(self) -> dict[str, Any]:

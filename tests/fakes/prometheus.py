@@ -72,7 +72,7 @@ class Prometheus:
         return False
 
     async def _has(self, query: str) -> bool:
-        async with httpx2.AsyncClient(trust_env=False, verify=False) as client:
+        async with httpx2.AsyncClient(trust_env=False, verify=False, timeout=60) as client:
             answer = await client.get(f"http://{self.address}/api/v1/query", params={"query": query})
         return bool(answer.json()["data"]["result"])
 

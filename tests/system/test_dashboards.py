@@ -77,7 +77,7 @@ async def _asked() -> AsyncIterator[Prometheus]:
 
 
 async def answered(server: Prometheus, query: str) -> list[dict[str, Any]]:
-    async with httpx2.AsyncClient(trust_env=False, verify=False) as client:
+    async with httpx2.AsyncClient(trust_env=False, verify=False, timeout=60) as client:
         answer = await client.get(f"http://{server.address}/api/v1/query", params={"query": query})
     content = answer.json()
     assert content["status"] == "success", content

@@ -457,7 +457,7 @@ async def test_a_gateway_whose_address_is_taken_says_so_and_serves_once_it_is_fr
 
 
 async def ready(running: Controller) -> bool:
-    async with httpx2.AsyncClient(trust_env=False, verify=False) as web:
+    async with httpx2.AsyncClient(trust_env=False, verify=False, timeout=60) as web:
         return (await web.get(f"http://{running.web}/readyz")).status_code == 200
 
 
@@ -466,7 +466,7 @@ async def test_the_web_endpoints_answer_and_only_read() -> None:
         upstream("remote") as remote,
         model_server(vllm__num_requests_waiting=0) as local,
         controller(manifest(remote.address, WAITING, direct=True), local=[local.address]) as running,
-        httpx2.AsyncClient(base_url=f"http://{running.web}", trust_env=False, verify=False) as web,
+        httpx2.AsyncClient(base_url=f"http://{running.web}", trust_env=False, verify=False, timeout=60) as web,
     ):
         assert (await web.get("/healthz")).status_code == 200
         assert (await web.get("/readyz")).status_code == 200

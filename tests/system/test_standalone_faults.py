@@ -41,7 +41,7 @@ def pids(running: Controller, name: str) -> list[int]:
 
 
 async def gateway(running: Controller, name: str) -> dict[str, Any]:
-    async with httpx2.AsyncClient(trust_env=False, verify=False) as web:
+    async with httpx2.AsyncClient(trust_env=False, verify=False, timeout=60) as web:
         answer = await web.get(f"http://{running.web}/models/default/{name}")
         return (answer.json().get("gateway") or {}) if answer.status_code == 200 else {}
 

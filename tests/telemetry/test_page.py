@@ -54,7 +54,7 @@ class Controller:
         return record.decision
 
     def client(self, **headers: str) -> httpx2.AsyncClient:
-        return httpx2.AsyncClient(base_url=self.url, headers=headers, trust_env=False, verify=False)
+        return httpx2.AsyncClient(base_url=self.url, headers=headers, trust_env=False, verify=False, timeout=60)
 
 
 @contextlib.asynccontextmanager

@@ -77,7 +77,10 @@ async def serving(clock: Clock, address: str = "127.0.0.1:0") -> AsyncIterator[S
     listener = web.bind(address)
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    async with asyncio.TaskGroup() as group, httpx2.AsyncClient(base_url=url, trust_env=False, verify=False) as client:
+    async with (
+        asyncio.TaskGroup() as group,
+        httpx2.AsyncClient(base_url=url, trust_env=False, verify=False, timeout=60) as client,
+    ):
         task = group.create_task(web.run(site, listener))
         yield Served(site, registry, health, MetricsSink(registry), client, (host, port), task)
         task.cancel()
@@ -211,7 +214,7 @@ async def test_garbage_on_the_socket_harms_nobody(served: Served) -> None:
     reader, writer = await asyncio.open_connection(*served.address)
     writer.write(b"\x16\x03\x01\x00\xa5 certainly not HTTP\r\n\r\n")
 
-    assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 400")
+    assert (await asyncio.wait_for(reader.read(), 60)).startswith(b"HTTP/1.1 400")
 
     writer.close()
     await writer.wait_closed()
