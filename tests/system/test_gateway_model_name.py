@@ -125,6 +125,7 @@ async def test_a_request_for_another_model_stays(tmp_path: Path) -> None:
         ("/v1/realtime?%6dodel=ll%61ma&Model=gpt-5", None),
         ("/v1/realtime?%6dodel=ll%61ma&Model=llama&b", "/v1/realtime?%6dodel=meta%2Fllama&Model=meta%2Fllama&b"),
         ("/v1/realtime?model=gpt-5", None),
+        ("/v1/realtime?a=1;model=gpt-5", None),
         ("/v1/realtime?model", None),
         ("/v1/realtime?models=gpt-5", "/v1/realtime?models=gpt-5"),
     ],

@@ -96,6 +96,7 @@ async def test_credentials_of_clients_stay_whatever_they_are_called(tmp_path: Pa
         ("/v1/chat?monkey=1&keys=2&a=key=3&", "/v1/chat?monkey=1&keys=2&a=key=3&"),
         ("/v1/chat?", "/v1/chat"),
         ("/v1/chat?key&key[]=hush&b", "/v1/chat?b"),
+        ("/v1/chat?a=1?key=hush&b=c?d", "/v1/chat?a=1&b=c?d"),
     ],
 )
 async def test_credentials_in_the_query_stay_and_the_rest_is_untouched(tmp_path: Path, sent: str, arrives: str) -> None:

@@ -127,7 +127,7 @@ end
 
 local function without(query)
   local kept = {{}}
-  for mark, piece in string.gmatch("&" .. query, "([&;])([^&;]*)") do
+  for mark, piece in string.gmatch("&" .. query, "([&;?])([^&;?]*)") do
     if not REMOVED[plain(string.match(piece, "^[^=]*"))] then
       kept[#kept + 1] = mark .. piece
     end

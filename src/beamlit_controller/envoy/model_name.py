@@ -99,7 +99,7 @@ local function redirected(path)
   local mark = find(path, "?", 1, true)
   if mark == nil then return path end
   local pieces = {{sub(path, 1, mark - 1)}}
-  for before, piece in string.gmatch(sub(path, mark), "([?&])([^&]*)") do
+  for before, piece in string.gmatch(sub(path, mark), "([?&;])([^?&;]*)") do
     local key, value = string.match(piece, "^([^=]*)=?(.*)$")
     if string.lower(decoded(key)) == "model" then
       local name = NAMES[decoded(value)]
