@@ -29,6 +29,8 @@ FLAT = Fraction(15, 100)
 CLEARLY = Fraction(12, 10)
 FIRST_STEP = Fraction(10, 100)
 LONGEST_STEP = Fraction(25, 100)
+STUCK = 2
+"""Lowered so many times without any fall of the ratio."""
 LEAST_FALL = Fraction(11, 10)
 
 
@@ -115,14 +117,14 @@ def _wanted(cap: Fraction, learned: Learned, seen: curve.Observed) -> tuple[Frac
         return _blindly(cap, learned, seen)
     slope, ratio = curve.slope(learned, seen), seen.point.ratio
     if ratio <= FLAT:
-        return _more(cap, replace(learned, over=None, falls=0), seen, slope)
+        return _more(cap, _fallen(learned, seen), seen, slope)
     learned = _believing(learned, seen)
     aim = cap if learned.full is None else _aim(learned.full, slope)
-    band = max(Fraction(15, 100) / slope, cap / 40)
+    band = max(min(Fraction(15, 100) / slope, cap / 12), cap / 40)
     if ratio > 1:
         stays = aim >= cap - band or _draining(learned, seen)
         return (cap, learned) if stays else _lowered(cap, learned, seen.point, aim)
-    learned = replace(learned, over=None, falls=0)
+    learned = _fallen(learned, seen)
     if seen.bound and aim > cap + band:
         return _nearer(cap, aim, learned), replace(learned, climbs=0)
     return cap, learned
@@ -135,7 +137,7 @@ def _more(cap: Fraction, learned: Learned, seen: curve.Observed, slope: Fraction
     least = seen.point.in_flight + (2**learned.climbs if seen.point.ratio <= NONE else 1) / slope
     full = least if learned.full is None else learned.full
     if least > full:
-        full += (least - full) / (1 if learned.climbs else 2)
+        full += (least - full) / (1 if seen.point.ratio <= NONE else 2)
     climbs = min(learned.climbs + 1, MOST_CLIMBS) if seen.point.ratio <= NONE and least >= full else 0
     taught = replace(learned, full=min(MOST, rounded(full)), climbs=climbs)
     return max(cap, _nearer(cap, _aim(full, slope), learned)), taught
@@ -151,12 +153,21 @@ def _aim(full: Fraction, slope: Fraction) -> Fraction:
     return full - min((1 - GOAL) / slope, full / 25)
 
 
+def _fallen(learned: Learned, seen: curve.Observed) -> Learned:
+    """Take note that a cap which was at work brought the ratio down to the target."""
+    return replace(learned, over=None, falls=0) if seen.bound else learned
+
+
 def _lowered(cap: Fraction, learned: Learned, point: Point, aim: Fraction) -> tuple[Fraction, Learned]:
-    """Lower the cap, at first no further than if the ratio went with it; further each time that the ratio stayed."""
-    stuck = learned.over is not None and point.ratio >= learned.over * Fraction(9, 10)
-    falls = min(learned.falls + 1, MOST_FALLS) if stuck else 0
-    least = cap / min(max(point.ratio, LEAST_FALL) ** (2**falls), Fraction(3))
-    return max(least, aim), replace(learned, climbs=0, falls=falls, over=min(point.ratio, MOST))
+    """Lower the cap, no further than if the ratio went with it; further if that did not fall, whatever was believed.
+
+    A metric that is at its highest, as one of busy slots, does not fall until the cap is below what fits.
+    """
+    stays = learned.over is not None and point.ratio >= learned.over * Fraction(98, 100)
+    falls = min(learned.falls + 1, MOST_FALLS) if stays else 0
+    least = cap / min(max(point.ratio, LEAST_FALL) ** min(2**falls, 4), Fraction(3))
+    wanted = least if falls >= STUCK else max(least, aim)
+    return wanted, replace(learned, climbs=0, falls=falls, over=min(point.ratio, MOST))
 
 
 def _blindly(cap: Fraction, learned: Learned, seen: curve.Observed) -> tuple[Fraction, Learned]:

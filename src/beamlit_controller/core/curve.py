@@ -48,16 +48,28 @@ def observed(sample: RatioSample, learned: Learned) -> Observed | None:
 
 
 def _pinned(cap: Fraction | None, spans: tuple[InFlightSpan, ...], mean: Fraction) -> Fraction | None:
-    """Give what was in flight in the mean under a cap that turned many away: a little less than it, the more came, the less so.
+    """Give what was in flight in the mean under a cap that turned many away: the more came, the nearer to it.
 
     Two looks at what is in flight say it less exactly. None where they say something else.
     """
     if cap is None or not spans or not all(each.overflowed for each in spans):
         return None
+    ready = spans[-1].ready
     served, overflowed = sum(each.served for each in spans), sum(each.overflowed for each in spans)
-    level = cap - Fraction(served, overflowed * spans[-1].ready)
+    level = _level(max(Fraction(1), cap * ready), max(1, served), overflowed) / ready
     near = abs(level - mean) <= max(Fraction(1), mean * Fraction(15, 100))
     return level if 2 * overflowed >= served and near else None
+
+
+def _level(limit: Fraction, served: int, overflowed: int) -> Fraction:
+    """Give the mean of what is in flight where so many were finished and turned away (a birth-death process).
+
+    Where the limit lies between two numbers, the part of the requests that is judged by the higher one brings it there.
+    """
+    whole, part = divmod(limit, 1)
+    rarer = Fraction(served, served + overflowed)
+    above = part / rarer
+    return whole + (above - rarer / (1 - rarer) ** 2) / (above + 1 / (1 - rarer))
 
 
 def _within(sample: RatioSample, recent: tuple[InFlightSpan, ...]) -> tuple[InFlightSpan, ...]:
