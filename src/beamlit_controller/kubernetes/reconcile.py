@@ -1,8 +1,7 @@
 """One reconcile pass of one model: takeover decision, gateway objects, Service, endpoints.
 
-The order guarantees that no request is lost. The gateway exists before the Service selects it. Before the gateway is
-removed, the Service is restored and its endpoints no longer contain gateway pods. A step that can't be done yet is left
-to a later pass, which starts again from the observed state.
+The order loses no request: the gateway exists before the Service selects it, and the Service is restored, with none of
+its endpoints a gateway pod, before the gateway is removed. What can't be done yet is left to a later pass.
 """
 
 import asyncio
@@ -59,9 +58,8 @@ class Objects(Protocol):
 
 @dataclass(slots=True)
 class WorkerState:
-    """What a worker remembers between passes.
+    """What a worker remembers: the current `problem`, and where the clients' `service` was seen to route.
 
-    `problem` is what prevents the desired state. `service` is whether the clients' Service routes through the gateway.
     `confirmed` is the uid of the Service whose endpoints were last seen to be the gateway's; `unconfirmed` counts the
     checks since then. `had_pods` is what `namespaces.had_pods` returned last.
     """
