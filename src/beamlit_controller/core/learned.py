@@ -113,7 +113,7 @@ def _joined(one: InFlightSpan, other: InFlightSpan) -> InFlightSpan:
     return InFlightSpan(
         one.since,
         other.until,
-        rounded((one.in_flight + other.in_flight) / 2),
+        other.in_flight,
         one.served + other.served,
         one.sent + other.sent,
         one.overflowed + other.overflowed,
