@@ -26,9 +26,11 @@ from beamlit_controller.api import translate
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.controller.changes import Changes
 from beamlit_controller.controller.clock import AnchoredClock
+from beamlit_controller.controller.meters import Meters
 from beamlit_controller.controller.ports import WorkloadSnapshot
 from beamlit_controller.controller.sensor import Sensor
 from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.gateway_config import ConfigInForce
 from beamlit_controller.core.metric_spec import MetricSpec
 from beamlit_controller.core.signals import LocalHealth, Sample, Scale
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
@@ -182,6 +184,14 @@ class Metrics:
         return WorkloadSnapshot((), Scale(1, 1), LocalHealth(1, 1))
 
 
+class Silent:
+    """Gateways that do not say what they have in force."""
+
+    async def of(self, _: Iterable[GatewayPod]) -> dict[str, ConfigInForce]:
+        """Give nothing."""
+        return {}
+
+
 class Quiet:
     """Gateways that reach their model, and remotes that nobody has asked."""
 
@@ -240,7 +250,14 @@ async def _lead(count: int, folder: Path) -> None:
     )
     store = Store(partial(translate.read, settings=given.settings), Changes())
     server, metrics, watched = Objects(store), Metrics(), Watched()
-    outside = Surroundings(AnchoredClock(), Sensor(route=lambda *_: metrics, inventory=metrics), Quiet(), Quiet())  # type: ignore[arg-type] # in their stead
+    outside = Surroundings(
+        AnchoredClock(),
+        Sensor(route=lambda *_: metrics, inventory=metrics),
+        Quiet(),
+        Quiet(),
+        Meters(AnchoredClock()),
+        Silent(),
+    )  # type: ignore[arg-type] # in their stead
     composed = cluster_parts.compose(given, server, store, outside)  # type: ignore[arg-type] # in its stead
     shown = replace(composed.shown, sinks=(*composed.shown.sinks, watched))
     composed = replace(composed, watches=Nothing(), shown=shown)

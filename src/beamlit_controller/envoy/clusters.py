@@ -51,8 +51,10 @@ def _remote_side(spec: OffloadSpec, backend: RemoteBackend, place: GatewayParams
     hop = identity.named(REMOTE_HOP, backend)
     return [
         upstream.hop(LOCAL_HOP, LOCAL_HOP, side="local"),
-        upstream.hop(identity.named(REMOTE_HOP, backend), hop, side="remote", **_remote_ejections(spec)),
-        upstream.hop(identity.named(REMOTE_ANYWAY, backend), hop, side="remote"),
+        upstream.hop(
+            identity.named(REMOTE_HOP, backend), hop, side="remote", alt_stat_name=REMOTE_HOP, **_remote_ejections(spec)
+        ),
+        upstream.hop(identity.named(REMOTE_ANYWAY, backend), hop, side="remote", alt_stat_name=REMOTE_ANYWAY),
         remote(backend, place),
         remote_upgrade(backend, place),
         *credentials.clusters(backend, place),

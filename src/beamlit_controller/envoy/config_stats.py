@@ -11,7 +11,7 @@ from beamlit_controller.envoy.identity import NAMED
 FILTER = (
     "(cds|lds|rds[.][a-z0-9_]+)[.](version_text|update_rejected)$"
     "|^(cluster_manager[.]warming_clusters|listener_manager[.]total_listeners_warming)$"
-    "|^cluster[.]remote_hop_[a-z0-9_]+[.]upstream_rq_(active|pending_active)$"
+    "|^http[.]remote_hop_[0-9a-f]{12}[.]downstream_rq_active$"
 )
 """The `filter` of the page that has all that is read here, beside `text_readouts`."""
 
@@ -22,7 +22,7 @@ _SERIES = re.compile(r"^envoy_([a-z_]{1,64})\{([^}\n]{0,512})\} ([0-9]{1,15})\r?
 _LABEL = re.compile(r'([a-z_]{1,64})="([^"]{0,128})"')
 _FILES = {"cluster_manager_cds": "cds.json", "listener_manager_lds": "lds.json"}
 _WARMING = {"cluster_manager_warming_clusters", "listener_manager_total_listeners_warming"}
-_ACTIVE = {"cluster_upstream_rq_active", "cluster_upstream_rq_pending_active"}
+_ACTIVE = "http_downstream_rq_active"
 
 
 def read(page: str) -> ConfigInForce:
@@ -37,8 +37,8 @@ def read(page: str) -> ConfigInForce:
         elif file and counted:
             refused.add(file)
         warming = warming or (counted and name in _WARMING)
-        if counted and name in _ACTIVE:
-            busy |= {found["id"] for found in NAMED.finditer(labels.get("envoy_cluster_name", ""))}
+        if counted and name == _ACTIVE:
+            busy |= {found["id"] for found in NAMED.finditer(labels.get("envoy_http_conn_manager_prefix", ""))}
     return ConfigInForce(tuple(sorted(versions.items())), tuple(sorted(refused)), warming, frozenset(busy))
 
 
