@@ -1,5 +1,6 @@
 """Adaptive mode in closed loop, request by request: near a cap that somebody knew, and over its target seldom."""
 
+import functools
 import itertools
 from dataclasses import replace
 
@@ -13,24 +14,30 @@ from benchmarks import adaptive_plant
 pytestmark = pytest.mark.long
 
 SMALL = Plant(LOADS["step"])
-LATE = 45
 
 
 def played(plant: Plant) -> tuple[Result, Result]:
     """Give what Adaptive mode makes of servers, and what the cap does that is right at every moment."""
-    return adaptive_plant.run(plant, Product(ADAPTIVE)), adaptive_plant.run(plant, following(plant))
+    return adaptive_plant.run(plant, Product(ADAPTIVE)), known(replace(plant, delay=0))
 
 
-@pytest.mark.parametrize(("load", "delay"), list(itertools.product(LOADS, (1, 15, 45, 60))))
+@functools.cache
+def known(plant: Plant) -> Result:
+    """Give what the right cap does: how late the metric is makes no difference to it."""
+    return adaptive_plant.run(plant, following(plant))
+
+
+@pytest.mark.parametrize(("load", "delay"), list(itertools.product(LOADS, (1, 15, 60))))
 def test_at_constant_capacity_it_is_near_a_cap_that_somebody_knew(load: str, delay: int) -> None:
-    """The first overload lasts for as long as the metric is late, and its backlog drains at what local has to spare."""
+    """A metric that is late does not show the first overload: the gateways see its backlog."""
     plant = replace(SMALL, load=LOADS[load], delay=delay)
 
-    learned, known = played(plant)
+    learned, right = played(plant)
 
-    assert learned.far_over <= (0.05 if delay < LATE else 0.07)
-    assert learned.wasted <= (0.03 if delay < LATE else 0.055)
-    assert abs(learned.sent - known.sent) <= 0.03
+    assert learned.far_over <= 0.05
+    assert learned.wasted <= 0.03
+    assert abs(learned.sent - right.sent) <= 0.03
+    assert learned.wait(0.95) <= 2 * right.wait(0.95)
 
 
 @pytest.mark.parametrize(
@@ -40,11 +47,11 @@ def test_at_constant_capacity_it_is_near_a_cap_that_somebody_knew(load: str, del
 def test_a_capacity_that_changes_is_learned_anew(load: str, shift: str, delay: int) -> None:
     plant = replace(SMALL, load=LOADS[load], capacity=SHIFTS[shift], delay=delay)
 
-    learned, known = played(plant)
+    learned, right = played(plant)
 
     assert learned.far_over <= 0.10
     assert learned.wasted <= 0.05
-    assert abs(learned.sent - known.sent) <= 0.03
+    assert abs(learned.sent - right.sent) <= 0.03
 
 
 @pytest.mark.parametrize(("replicas", "slots"), [(1, 1), (8, 1), (1, 64), (4, 16)])
@@ -52,21 +59,21 @@ def test_a_capacity_that_changes_is_learned_anew(load: str, shift: str, delay: i
 def test_it_learns_for_servers_of_any_size(replicas: int, slots: int, service: Service) -> None:
     plant = replace(SMALL, first=replicas, slots=slots, mean=replicas * slots / 6, service=service)
 
-    learned, known = played(plant)
+    learned, right = played(plant)
 
     assert learned.far_over <= 0.05
-    assert learned.wasted <= 0.04
-    assert abs(learned.sent - known.sent) <= 0.03
+    assert learned.wasted <= 0.03
+    assert abs(learned.sent - right.sent) <= 0.03
 
 
 @pytest.mark.parametrize("delay", [1, 60])
 def test_slots_in_use_teach_it_too(delay: int) -> None:
     plant = replace(SMALL, load=LOADS["day"], metric=Metric.SLOTS, delay=delay)
 
-    learned, known = played(plant)
+    learned, right = played(plant)
 
     assert learned.wasted <= 0.03
-    assert abs(learned.sent - known.sent) <= 0.06
+    assert abs(learned.sent - right.sent) <= 0.06
 
 
 def test_with_an_autoscaler_on_true_demand_replicas_come_and_the_remote_empties() -> None:
