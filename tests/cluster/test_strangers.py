@@ -189,18 +189,15 @@ async def test_a_model_that_is_refused_from_the_start_hears_why(world: World, ri
 async def test_the_last_good_spec_stays_in_force_for_a_controller_that_is_started_anew(
     world: World, rights: Path, tmp_path: Path
 ) -> None:
-    world.queue(14)
     async with controllers.running(controllers.replica(world.client, tmp_path, "one", SETTINGS, rights)):
         world.apply(SERVICE, model())
-        release = {"stabilizationWindowSeconds": 5}
-        world.patch({"spec": {"offloadingConfig": {"behavior": {"release": release}}}})
-        await world.reaches(50)
+        await world.reaches(0)
         world.patch({"spec": {"offloadingConfig": {"remoteBackend": {"host": "evil.example"}}}})
         await eventually(lambda: world.condition("Ready").get("reason") == "SpecInvalid", within=LONG)
 
-    world.queue(1)
+    world.queue(14)
     async with controllers.running(controllers.replica(world.client, tmp_path, "two", SETTINGS, rights)):
-        await eventually(lambda: world.percentage() == 0, within=LONG)
+        await world.reaches(50)
 
         assert "the last good one stays in force" in world.condition("Ready")["message"]
 

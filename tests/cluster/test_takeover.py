@@ -6,7 +6,8 @@ The pods are played, and so nothing fails but what we do wrong: at no moment may
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,7 +25,7 @@ from kube.simulated_node import Stage
 from waiting import eventually
 
 Json = dict[str, Any]
-LONG, FROZEN = 90, 60
+LONG = 90
 SETTINGS = {
     "metricInformer": {"periodSeconds": 1},
     "enableLeaderElection": False,
@@ -382,7 +383,6 @@ async def test_a_leader_that_was_frozen_writes_nothing_more_when_it_goes_on(stag
     stage.settings["enableLeaderElection"] = True
     await taken(stage)
     stage.send(signal.SIGSTOP)
-    frozen = asyncio.get_running_loop().time()
     stage.start(simulated_node.OTHER)
     stage.client.patch("md", "llama", {"spec": {"enabled": False}}, namespace=stage.namespace)
     await becomes(is_back, stage)
@@ -390,7 +390,6 @@ async def test_a_leader_that_was_frozen_writes_nothing_more_when_it_goes_on(stag
     stage.client.patch("md", "llama", {"spec": {"enabled": True}}, namespace=stage.namespace)
     await becomes(is_taken, stage)
     await becomes(lambda stage: condition(stage) == ("True", "ServiceTaken"), stage)
-    await eventually(lambda: asyncio.get_running_loop().time() - frozen >= FROZEN, within=LONG, every=1)
     before = service(stage)["metadata"]["resourceVersion"]
     stage.between.writes.clear()
 
@@ -411,59 +410,41 @@ async def test_a_leader_that_was_frozen_writes_nothing_more_when_it_goes_on(stag
     assert stage.outages == []
 
 
-async def survived(stage: Stage, number: int, change: Callable[[], Awaitable[None]], *, after: bool) -> bool:
-    """Make a change with a controller that is killed at this write of a Service, and started again; tell whether it was."""
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_killed_at_the_write_of_taking_over_or_giving_back_it_ends_right_and_the_service_always_led_somewhere(
+    stage: Stage,
+    after: bool,  # noqa: FBT001 - a case
+) -> None:
+    """Every write is failed in every way in virtual time, at an API server that is compared with this one."""
+    stage.start()
+
+    async with killed_at_a_write(stage, after=after):
+        stage.client.apply(MODEL, namespace=stage.namespace)
+        await becomes(is_taken, stage)
+        await becomes(lambda stage: finalizers(stage) == [models.FINALIZER], stage)
+    async with killed_at_a_write(stage, after=after):
+        stage.client.kubectl("delete", "md", "llama", "-n", stage.namespace, "--wait=false")
+        await becomes(is_gone, stage)
+
+    assert stage.outages == []
+
+
+@asynccontextmanager
+async def killed_at_a_write(stage: Stage, *, after: bool) -> AsyncIterator[None]:
+    """Kill the controller at its next write of a Service, before or after that is carried out, and start it again."""
 
     async def again() -> None:
         await stage.between.struck.wait()
         stage.start()
 
-    stage.between.strike(number, after=after, of="services")
+    stage.between.strike("/services/llama", after=after)
     restarting = asyncio.ensure_future(again())
-    await change()
-    died = await stage.between.spare()
-    if died:
+    try:
+        yield
+        assert await stage.between.spare()
         await restarting
-    else:
+    finally:
         restarting.cancel()
-    return died
-
-
-async def swept(stage: Stage, change: Callable[[], Awaitable[None]], undo: Callable[[], Awaitable[None]]) -> int:
-    """Make the change with a controller that dies before and after each write of a Service; give how many there were.
-
-    Every other write is failed in every way in virtual time, at an API server that is compared with this one.
-    """
-    number, died = -1, True
-    while died:
-        number += 1
-        for after in (False, True):
-            died = await survived(stage, number, change, after=after)
-            await undo()
-            assert stage.outages == [], (number, after)
-    return number
-
-
-async def test_killed_at_the_write_of_taking_over_or_giving_back_it_ends_right_and_the_service_always_led_somewhere(
-    stage: Stage,
-) -> None:
-    stage.start()
-
-    async def take() -> None:
-        stage.client.apply(MODEL, namespace=stage.namespace)
-        await becomes(is_taken, stage)
-        await becomes(lambda stage: finalizers(stage) == [models.FINALIZER], stage)
-
-    async def give_back() -> None:
-        stage.client.kubectl("delete", "md", "llama", "-n", stage.namespace, "--wait=false")
-        await becomes(is_gone, stage)
-
-    writes = await swept(stage, take, give_back)
-    await take()
-    back = await swept(stage, give_back, take)
-
-    assert writes >= 1
-    assert back >= 1
 
 
 def is_gone(stage: Stage) -> bool:
@@ -474,37 +455,6 @@ def is_gone(stage: Stage) -> bool:
     )
     models_ = stage.client.kubectl("get", "md", "-n", stage.namespace, "-o", "name")
     return is_back(stage) and not left.strip() and not models_.strip()
-
-
-async def test_killed_at_the_write_of_an_update_it_ends_right(stage: Stage) -> None:
-    await taken(stage)
-    selectors = ({**USERS}, {"app": "llama", "pod": "llama-1"})
-    turn = 0
-
-    async def edit() -> None:
-        nonlocal turn
-        turn += 1
-        wanted = selectors[turn % 2]
-        gone = {key: None for key in (*USERS, "pod") if key not in wanted}
-        stage.client.patch("service", "llama", {"spec": {"selector": {**gone, **wanted}}}, namespace=stage.namespace)
-
-        def is_new(stage: Stage) -> bool:
-            return is_taken(stage) and json.loads(annotations(stage)[service_patches.ORIGINAL]) == wanted
-
-        await becomes(is_new, stage)
-
-    async def is_quiet() -> None:
-        before = -1
-
-        def nothing_written() -> bool:
-            nonlocal before
-            now, earlier = len(stage.between.writes), before
-            before = now
-            return now == earlier and is_taken(stage) and condition(stage) == ("True", "ServiceTaken")
-
-        await eventually(nothing_written, within=LONG, every=1, what="nothing more is written")
-
-    assert await swept(stage, edit, is_quiet) >= 1
 
 
 @pytest.mark.parametrize("meddling", [Injection.DOUBLED, Injection.LATE, Injection.LOST])

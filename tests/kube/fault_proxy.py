@@ -38,21 +38,17 @@ class FaultProxy:
         self._server = server
         self._trust = trust
         self._ours = f"/namespaces/{namespace}/"
-        self._strike: tuple[int, bool] | None = None
+        self._strike: tuple[str, bool] | None = None
         self._striking = False
-        self._of = ""
         self._random = random.Random(7)
         self._lines = 0
         self._open: dict[asyncio.StreamWriter, asyncio.Future[None]] = {}
 
-    def strike(self, number: int, *, after: bool, of: str = "") -> None:
-        """Kill the controller before or after its write of this number, counted from now on.
-
-        `of` counts only writes of one resource, by its plural.
-        """
+    def strike(self, path: str, *, after: bool) -> None:
+        """Kill the controller before or after its next write whose path ends so."""
         self.writes.clear()
         self.struck.clear()
-        self._strike, self._striking, self._of = (number, after), False, of
+        self._strike, self._striking = (path, after), False
 
     async def spare(self) -> bool:
         """Kill it no more; tell whether it was killed. A write that is on its way is waited for: it kills yet."""
@@ -100,7 +96,7 @@ class FaultProxy:
     async def _pass(self, head: str, body: bytes, writer: asyncio.StreamWriter) -> None:
         line, _, rest = head.partition("\r\n")
         method, path, _ = line.split(" ")
-        strike = self._counted(method, path)
+        strike = self._noted(method, path)
         if strike is False:
             return
         host, _, port = self._server.rpartition(":")
@@ -122,14 +118,13 @@ class FaultProxy:
             if strike:
                 self._hit()
 
-    def _counted(self, method: str, path: str) -> bool | None:
-        """Count a write. False if the controller was killed before it, True if it is to be killed after it."""
+    def _noted(self, method: str, path: str) -> bool | None:
+        """Note a write. False if the controller was killed before it, True if it is to be killed after it."""
         if method == "GET" or UNCOUNTED.search(path) or self._ours not in path:
             return None
-        counted = not self._of or f"/{self._of}/" in path
-        number = sum(not self._of or f"/{self._of}/" in each for each in self.writes)
-        self.writes.append(f"{method} {path.partition('?')[0]}")
-        if self._strike is None or not counted or self._strike[0] != number:
+        place = path.partition("?")[0]
+        self.writes.append(f"{method} {place}")
+        if self._strike is None or not place.endswith(self._strike[0]):
             return None
         if self._strike[1]:
             self._striking = True
