@@ -429,6 +429,20 @@ async def test_killed_at_the_write_of_taking_over_or_giving_back_it_ends_right_a
     assert stage.outages == []
 
 
+async def test_killed_at_the_write_of_an_update_it_ends_right(stage: Stage) -> None:
+    await taken(stage)
+    wanted = {"app": "llama", "pod": "llama-1"}
+
+    async with killed_at_a_write(stage, after=True):
+        change = {"spec": {"selector": {"tier": None, **wanted}}}
+        stage.client.patch("service", "llama", change, namespace=stage.namespace)
+        await becomes(lambda stage: json.loads(annotations(stage).get(service_patches.ORIGINAL, "{}")) == wanted, stage)
+        await becomes(is_taken, stage)
+
+    await becomes(lambda stage: condition(stage) == ("True", "ServiceTaken"), stage)
+    assert stage.outages == []
+
+
 @asynccontextmanager
 async def killed_at_a_write(stage: Stage, *, after: bool) -> AsyncIterator[None]:
     """Kill the controller at its next write of a Service, before or after that is carried out, and start it again."""
