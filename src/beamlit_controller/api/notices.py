@@ -5,7 +5,7 @@ A notice is no mistake: the deployment is used as it is. A new notice is a funct
 
 from collections.abc import Iterator, Mapping
 
-from beamlit_controller.api import defaults, metadata, offloading, policy, presets, problems, promql, targets
+from beamlit_controller.api import defaults, metadata, offloading, policy, presets, problems, promql, queue_metrics, targets
 from beamlit_controller.api.metadata import ANNOTATIONS, OVERRIDE, OVERRIDE_UNTIL
 from beamlit_controller.api.problems import Notice
 from beamlit_controller.api.settings import Settings
@@ -41,6 +41,7 @@ def _of_config(config: offloading.OffloadingConfig, override_ignored: Rejected |
             field = f"spec.offloadingConfig.remoteBackend.headersToAdd.{name}"
             yield Notice(field, "looks like a credential: everybody who may read this resource can read it here")
     yield from defaults.notices(config)
+    yield from queue_metrics.notices(config)
     yield from _hidden(config)
 
 

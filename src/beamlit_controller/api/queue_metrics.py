@@ -1,0 +1,45 @@
+"""What is said of a queue as the metric of a share: it is empty until local is full, and then it is too late for who waits."""
+
+import re
+from collections.abc import Iterator
+
+from beamlit_controller.api import defaults, presets
+from beamlit_controller.api.metrics import MetricSpec
+from beamlit_controller.api.offloading import OffloadingConfig
+from beamlit_controller.api.problems import Notice
+from beamlit_controller.core import printable, wording
+from beamlit_controller.core.spec import Mode
+
+LONGEST = 60
+_WORDS = re.compile(r"(?:^|[^a-z])(?:queue[sd]?|queueing|waiting|pending|deferred|backlog)(?:$|[^a-z])")
+
+
+def notices(config: OffloadingConfig) -> Iterator[Notice]:
+    """Tell that a share by a queue lets requests wait, where nothing limits how many local has in flight."""
+    mode, cap = defaults.mode(config), config.overflow.max_in_flight_per_replica
+    if mode is Mode.ADAPTIVE or cap is not None or config.behavior.percentage == 0:
+        return
+    name = next(filter(is_queue, _names(config)), None)
+    if name is not None:
+        yield Notice(
+            "spec.offloadingConfig.behavior.mode",
+            f"{printable.short(name, LONGEST)} is a queue: it is empty until local is full, and with mode {mode.value} requests "
+            "wait in it until the share has grown. Mode Adaptive, or overflow.maxInFlightPerReplica, sends those away that "
+            "would wait",
+        )
+
+
+def is_queue(name: str) -> bool:
+    """Tell whether a metric, or a query, is about requests that wait, by its words."""
+    return _WORDS.search(name.lower().replace("_time", "time")) is not None
+
+
+def _names(config: OffloadingConfig) -> Iterator[str]:
+    yield from filter(None, map(_name, config.metrics))
+    if config.preset is not None:
+        yield from map(wording.name, presets.metrics(config.preset, ()))
+
+
+def _name(metric: MetricSpec) -> str | None:
+    described = metric.pods or metric.object or metric.external
+    return described.metric.name if described is not None else None
