@@ -5,7 +5,17 @@ A notice is no mistake: the deployment is used as it is. A new notice is a funct
 
 from collections.abc import Iterator, Mapping
 
-from beamlit_controller.api import defaults, metadata, offloading, policy, presets, problems, promql, queue_metrics, targets
+from beamlit_controller.api import (
+    defaults,
+    metadata,
+    offloading,
+    policy,
+    presets,
+    problems,
+    promql,
+    queue_metrics,
+    targets,
+)
 from beamlit_controller.api.metadata import ANNOTATIONS, OVERRIDE, OVERRIDE_UNTIL
 from beamlit_controller.api.problems import Notice
 from beamlit_controller.api.settings import Settings
