@@ -109,7 +109,11 @@ class Objects:
         if "endpointslices" in path:
             service = dict(query)["labelSelector"].partition("=")[2]  # type: ignore[call-overload] # pairs
             key = ModelKey("models", service.removesuffix("-gateway"))
-            return {"items": [{"endpoints": [{"addresses": [pod.ip]} for pod in self.store.owned.pods(key).values()]}]}
+            return {
+                "items": [
+                    {"endpoints": [{"addresses": [pod.ip]} for pod in self.store.managed_objects.pods(key).values()]}
+                ]
+            }
         if path not in self.objects:
             raise ApiError(404, "NotFound", path)
         return self.objects[path]
@@ -126,8 +130,8 @@ class Objects:
     def _touched(self, path: str, content: Json) -> Json:
         """Annotate a gateway's pod."""
         name, config = path.rpartition("/")[2], content["metadata"]["annotations"][CONFIG_ANNOTATION]
-        pod = self.store.owned.pods(ModelKey("models", name.rpartition("-gateway-")[0]))[name]
-        self.store.owned.pod_changed(("models", name), replace(pod, config=config))
+        pod = self.store.managed_objects.pods(ModelKey("models", name.rpartition("-gateway-")[0]))[name]
+        self.store.managed_objects.pod_changed(("models", name), replace(pod, config=config))
         return content
 
     async def create(self, path: str, content: Json) -> Json:
@@ -157,7 +161,7 @@ class Objects:
         if plural == "services":
             self.store.services.changed(place, services.parse(made))
         if "deployment.beamlit.com/gateway" in (made["metadata"].get("labels") or {}):
-            self.store.owned.changed(OWNED[plural])(place, managed_objects.parse(OWNED[plural])(made))
+            self.store.managed_objects.changed(OWNED[plural])(place, managed_objects.parse(OWNED[plural])(made))
         if plural == "deployments":
             self._pods(made)
 
@@ -168,7 +172,7 @@ class Objects:
             name, ip = f"{model}-gateway-{each}", f"10.{each}.{number // 250}.{number % 250}"
             key = ModelKey("models", model)
             pod = GatewayPod(key, name, name, "1", "", ip=ip, ready=True, deleting=False, stats_port=9902)
-            self.store.owned.pod_changed(("models", name), pod)
+            self.store.managed_objects.pod_changed(("models", name), pod)
 
 
 class Metrics:
@@ -206,7 +210,7 @@ class Quiet:
     def ready(self, _: ModelKey) -> None:
         """Know nothing."""
 
-    def most(self, _: ModelKey) -> int:
+    def percentage_limit(self, _: ModelKey) -> int:
         """Limit nothing."""
         return 100
 
@@ -259,8 +263,8 @@ async def _lead(count: int, folder: Path) -> None:
         Silent(),
     )  # type: ignore[arg-type] # in their stead
     composed = cluster_parts.compose(given, server, store, outside)  # type: ignore[arg-type] # in its stead
-    shown = replace(composed.shown, sinks=(*composed.shown.sinks, watched))
-    composed = replace(composed, watches=Nothing(), shown=shown)
+    shown = replace(composed.web, sinks=(*composed.web.sinks, watched))
+    composed = replace(composed, watches=Nothing(), web=shown)
     for number in range(count):
         for path, content in _user(number):
             server.put(path, content)

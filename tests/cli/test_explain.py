@@ -21,7 +21,7 @@ from beamlit_controller.core.metric_spec import ExternalMetric, Selector, Series
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import PodSamples, Reading
 from beamlit_controller.core.spec import Behavior, ModelKey, OffloadSpec, Ramp, RemoteBackend, Scheme
-from beamlit_controller.core.traffic import Counted, Minute
+from beamlit_controller.core.traffic import Minute, RequestCounters
 from beamlit_controller.telemetry import models
 from beamlit_controller.telemetry.models import ModelDetails, ModelsSink
 from builders import CPU, NOW, QUEUE, RUNNING, missing, pod_samples, sample, signals, spec
@@ -474,12 +474,12 @@ def test_nothing_is_said_of_a_trigger_that_works() -> None:
 @pytest.mark.parametrize(
     ("seen", "state"),
     [
-        (Counted(local=60, overflow=20), "OFFLOADING 25 % of the last minute → api.example.com"),
-        (Counted(unavailable=60), "REMOTE, all of the last minute → api.example.com"),
-        (Counted(local=60), "LOCAL"),
+        (RequestCounters(local=60, overflow=20), "OFFLOADING 25 % of the last minute → api.example.com"),
+        (RequestCounters(unavailable=60), "REMOTE, all of the last minute → api.example.com"),
+        (RequestCounters(local=60), "LOCAL"),
     ],
 )
-def test_where_requests_really_went_is_said_and_not_only_the_share(seen: Counted, state: str) -> None:
+def test_where_requests_really_went_is_said_and_not_only_the_share(seen: RequestCounters, state: str) -> None:
     """With local dead all requests went to the remote, and what was shown was LOCAL."""
     world = World(minute=Minute(timedelta(seconds=60), seen))
     world.rounds(LLAMA, (sample(2),))

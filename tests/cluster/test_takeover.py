@@ -112,7 +112,7 @@ def annotations(stage: Stage) -> Json:
 
 
 def is_taken(stage: Stage) -> bool:
-    return all(service_patches.is_ours(value) for value in selector(stage).values())
+    return all(service_patches.is_gateway_value(value) for value in selector(stage).values())
 
 
 def is_back(stage: Stage) -> bool:

@@ -7,9 +7,9 @@ from fractions import Fraction
 import builders
 from beamlit_controller.core import cycle, minute
 from beamlit_controller.core.spec import Behavior, Mode, Overflow
-from beamlit_controller.core.traffic import Counted, Minute
+from beamlit_controller.core.traffic import Minute, RequestCounters
 
-SEEN = Counted(
+SEEN = RequestCounters(
     in_flight=7,
     local=60,
     kept=6,
@@ -31,16 +31,16 @@ def test_tells_rates_parts_and_the_time_to_the_first_byte() -> None:
 
 
 def test_says_it_in_a_sentence() -> None:
-    assert minute.said(SPLIT, Fraction(34, 5)) == (
+    assert minute.sentence(SPLIT, Fraction(34, 5)) == (
         "1.2/s local, 0.7/s remote: 35 % went to the remote (10 % share, 20 % overflow, 5 % unavailable); "
         "5 % unanswered; 7 of at most 6.8 in flight at local"
     )
 
 
 def test_of_no_requests_nothing_is_said_to_have_left() -> None:
-    nothing = minute.split(Minute(timedelta(0), Counted()))
+    nothing = minute.split(Minute(timedelta(0), RequestCounters()))
 
-    assert minute.said(nothing, None) == "0/s local, 0/s remote: 0 % went to the remote; 0 in flight at local"
+    assert minute.sentence(nothing, None) == "0/s local, 0/s remote: 0 % went to the remote; 0 in flight at local"
 
 
 def test_the_limit_is_that_of_all_ready_servers_together() -> None:

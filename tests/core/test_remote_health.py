@@ -6,7 +6,7 @@ import pytest
 
 from beamlit_controller.core import remote_health
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.remote_health import Attempts, Judged
+from beamlit_controller.core.remote_health import Attempts, RemoteAssessment
 from beamlit_controller.core.spec import ApiKey, OAuth, RemoteBackend, RemoteTls, Scheme, SecretKey
 
 REMOTE = RemoteBackend(Scheme.HTTPS, "api.example.com", 443, auth=ApiKey(SecretKey("remote", "apiKey")))
@@ -16,8 +16,8 @@ def attempts(*counts: tuple[str, int, int], servers: int = 1) -> Attempts:
     return Attempts(counts, servers)
 
 
-def judged(*counts: tuple[str, int, int], remote: RemoteBackend = REMOTE, servers: int = 1) -> Judged:
-    return remote_health.judge(remote, Judged(), attempts(*counts, servers=servers))
+def judged(*counts: tuple[str, int, int], remote: RemoteBackend = REMOTE, servers: int = 1) -> RemoteAssessment:
+    return remote_health.judge(remote, RemoteAssessment(), attempts(*counts, servers=servers))
 
 
 def test_is_unknown_until_something_was_sent() -> None:

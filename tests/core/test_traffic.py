@@ -13,7 +13,7 @@ from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import Behavior, Mode
-from beamlit_controller.core.traffic import Counted, Meter
+from beamlit_controller.core.traffic import Meter, RequestCounters
 from builders import NOW
 
 
@@ -21,7 +21,7 @@ def after(seconds: float) -> object:
     return NOW + timedelta(seconds=seconds)
 
 
-def fed(*rounds: dict[str, Counted | None]) -> Meter:
+def fed(*rounds: dict[str, RequestCounters | None]) -> Meter:
     """Give a meter that was fed every five seconds, the last time at `NOW`."""
     meter = Meter()
     for index, answers in enumerate(rounds):
@@ -31,8 +31,8 @@ def fed(*rounds: dict[str, Counted | None]) -> Meter:
 
 def test_gateways_are_added_up_and_what_they_counted_before_is_left_out() -> None:
     meter = fed(
-        {"one": Counted(2, local=100), "two": Counted(1, local=50, overflow=9)},
-        {"one": Counted(3, local=110), "two": Counted(5, local=50, overflow=12, unavailable=1)},
+        {"one": RequestCounters(2, local=100), "two": RequestCounters(1, local=50, overflow=9)},
+        {"one": RequestCounters(3, local=110), "two": RequestCounters(5, local=50, overflow=12, unavailable=1)},
     )
 
     assert traffic.flow(meter, None, NOW, by_cap=True) == Flow(
@@ -41,7 +41,7 @@ def test_gateways_are_added_up_and_what_they_counted_before_is_left_out() -> Non
 
 
 def test_a_gateway_that_began_anew_is_counted_from_its_beginning() -> None:
-    meter = fed({"one": Counted(local=100, share=5)}, {"one": Counted(local=3, share=6)})
+    meter = fed({"one": RequestCounters(local=100, share=5)}, {"one": RequestCounters(local=3, share=6)})
 
     seen = traffic.flow(meter, None, NOW, by_cap=False)
 
@@ -51,9 +51,9 @@ def test_a_gateway_that_began_anew_is_counted_from_its_beginning() -> None:
 
 def test_of_a_gateway_that_does_not_answer_what_was_known_stays_and_the_gap_is_made_up_for() -> None:
     meter = fed(
-        {"one": Counted(1, local=10), "two": Counted(2, local=10)},
-        {"one": Counted(4, local=11), "two": None},
-        {"one": Counted(1, local=12), "two": Counted(2, local=30)},
+        {"one": RequestCounters(1, local=10), "two": RequestCounters(2, local=10)},
+        {"one": RequestCounters(4, local=11), "two": None},
+        {"one": RequestCounters(1, local=12), "two": RequestCounters(2, local=30)},
     )
 
     seen = traffic.flow(meter, None, NOW, by_cap=False)
@@ -64,7 +64,9 @@ def test_of_a_gateway_that_does_not_answer_what_was_known_stays_and_the_gap_is_m
 
 def test_a_gateway_that_is_gone_takes_nothing_away_from_what_was_counted() -> None:
     meter = fed(
-        {"one": Counted(1), "two": Counted(2)}, {"one": Counted(1), "two": Counted(2, local=5)}, {"one": Counted(1)}
+        {"one": RequestCounters(1), "two": RequestCounters(2)},
+        {"one": RequestCounters(1), "two": RequestCounters(2, local=5)},
+        {"one": RequestCounters(1)},
     )
 
     seen = traffic.flow(meter, None, NOW, by_cap=False)
@@ -74,7 +76,7 @@ def test_a_gateway_that_is_gone_takes_nothing_away_from_what_was_counted() -> No
 
 
 def test_a_flow_begins_where_the_last_one_ended() -> None:
-    meter = fed(*({"one": Counted(index, local=index)} for index in range(5)))
+    meter = fed(*({"one": RequestCounters(index, local=index)} for index in range(5)))
 
     seen = traffic.flow(meter, after(-5), NOW, by_cap=False)
 
@@ -83,7 +85,7 @@ def test_a_flow_begins_where_the_last_one_ended() -> None:
 
 
 def test_what_leaves_unjudged_because_the_cap_is_below_one_left_for_the_cap() -> None:
-    meter = fed({"one": Counted()}, {"one": Counted(share=4, overflow=1)})
+    meter = fed({"one": RequestCounters()}, {"one": RequestCounters(share=4, overflow=1)})
 
     flows = [traffic.flow(meter, None, NOW, by_cap=by_cap) for by_cap in (True, False)]
 
@@ -91,7 +93,7 @@ def test_what_leaves_unjudged_because_the_cap_is_below_one_left_for_the_cap() ->
 
 
 def test_without_an_answer_for_half_a_minute_nothing_is_known() -> None:
-    meter = fed({"one": Counted(local=1)}, {"one": Counted(local=2)})
+    meter = fed({"one": RequestCounters(local=1)}, {"one": RequestCounters(local=2)})
 
     later = after(31)
 
@@ -103,11 +105,11 @@ def test_without_an_answer_for_half_a_minute_nothing_is_known() -> None:
 
 
 def test_the_last_minute_forgets_what_was_before_it() -> None:
-    meter = fed(*({"one": Counted(2, local=10 * index, share=index)} for index in range(40)))
+    meter = fed(*({"one": RequestCounters(2, local=10 * index, share=index)} for index in range(40)))
 
     seen = traffic.minute(meter, NOW)
 
-    assert seen == traffic.Minute(timedelta(seconds=60), Counted(in_flight=2, local=120, share=12))
+    assert seen == traffic.Minute(timedelta(seconds=60), RequestCounters(in_flight=2, local=120, share=12))
 
 
 @pytest.mark.parametrize(
@@ -128,13 +130,13 @@ def test_only_in_adaptive_mode_and_not_by_hand_does_the_cap_say_which_requests_l
     assert traffic.leaves_by_cap(spec, cap, reason) is by_cap
 
 
-COUNTS = st.builds(Counted, *[st.integers(0, 10**15)] * 4)
+COUNTS = st.builds(RequestCounters, *[st.integers(0, 10**15)] * 4)
 ANSWERS = st.dictionaries(st.sampled_from("abc"), st.none() | COUNTS, max_size=3)
 
 
 @given(st.lists(st.tuples(ANSWERS, st.integers(-100, 100)), max_size=30))
 def test_whatever_gateways_say_and_the_clock_does_counts_are_never_below_zero(
-    rounds: list[tuple[dict[str, Counted | None], int]],
+    rounds: list[tuple[dict[str, RequestCounters | None], int]],
 ) -> None:
     meter, now = Meter(), NOW
     for answers, step in rounds:

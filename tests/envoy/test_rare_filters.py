@@ -2,12 +2,12 @@
 
 import structlog
 
-from beamlit_controller.envoy.rare_filters import Seldom
+from beamlit_controller.envoy.rare_filters import ThrottledLog
 
 
 def test_a_kind_of_warning_is_logged_once_a_minute_with_how_many_there_were() -> None:
     now = [0.0]
-    seldom = Seldom(clock=lambda: now[0])
+    seldom = ThrottledLog(clock=lambda: now[0])
 
     with structlog.testing.capture_logs() as logs:
         for at in (0, 1, 59, 60, 61):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beamlit_controller.core.remote_health import Attempts
-from beamlit_controller.core.traffic import Counted
+from beamlit_controller.core.traffic import RequestCounters
 from beamlit_controller.envoy import remote_stats
 
 PAGE = """\
@@ -91,7 +91,7 @@ envoy_offload_first_byte_ms_count{side="local"} 12
 
 
 def test_reads_which_side_answered_and_why_the_others_left() -> None:
-    assert remote_stats.traffic(TRAFFIC) == Counted(
+    assert remote_stats.traffic(TRAFFIC) == RequestCounters(
         in_flight=4,
         local=12,
         kept=2,

@@ -60,7 +60,7 @@ def test_in_adaptive_mode_the_cap_is_told_and_the_percentage_bounds_it() -> None
 
     RtdsSink(shares).record(replace(played, decision=replace(played.decision, percentage=80, cap=Fraction(17, 5))))
 
-    assert shares.settings == [RuntimeValues(80, Fraction(34, 5), by_cap=True)]
+    assert shares.settings == [RuntimeValues(80, Fraction(34, 5), cap_only=True)]
 
 
 def test_by_hand_the_percentage_itself_leaves_and_the_learned_cap_judges_nothing() -> None:

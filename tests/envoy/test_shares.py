@@ -12,7 +12,7 @@ import structlog
 
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.envoy import caps
-from beamlit_controller.envoy.local_queue import WaitingRoom
+from beamlit_controller.envoy.local_queue import PendingStreams
 from beamlit_controller.envoy.rtds import RUNTIME, RtdsServer, RuntimeValues
 from beamlit_controller.envoy.rtds_access import Certificate, Tokens
 from beamlit_controller.envoy.rtds_pb2 import DiscoveryRequest, DiscoveryResponse, Node, Refusal, Runtime
@@ -80,9 +80,9 @@ async def test_a_cap_is_told_as_the_steps_around_it_and_no_cap_as_none_of_them()
     shares.set(LLAMA, RuntimeValues(50, Fraction(7, 2)))
     async with _served(shares) as address, _gateway(address) as gateway:
         shared = await gateway.share()
-        shares.set(LLAMA, RuntimeValues(50, Fraction(7, 2), by_cap=True))
+        shares.set(LLAMA, RuntimeValues(50, Fraction(7, 2), cap_only=True))
         bounded = await gateway.share()
-        shares.set(LLAMA, RuntimeValues(50, None, by_cap=True))
+        shares.set(LLAMA, RuntimeValues(50, None, cap_only=True))
         unlimited = await gateway.share()
 
     assert _on(shared) == {
@@ -103,7 +103,9 @@ def _on(layer: dict[str, object]) -> dict[str, int]:
 TOKENS = Tokens(b"k" * 32)
 
 
-@pytest.mark.parametrize("token", ["", "Bearer ", f"Bearer {TOKENS.of(str(MISTRAL))}", TOKENS.of(str(LLAMA))])
+@pytest.mark.parametrize(
+    "token", ["", "Bearer ", f"Bearer {TOKENS.token_of(str(MISTRAL))}", TOKENS.token_of(str(LLAMA))]
+)
 async def test_who_does_not_show_the_models_token_is_turned_away(token: str) -> None:
     shares = RtdsServer(TOKENS)
     shares.set(LLAMA, 50)
@@ -118,19 +120,24 @@ async def test_who_does_not_show_the_models_token_is_turned_away(token: str) -> 
 
 async def test_without_a_token_a_stream_ends_before_it_has_said_anything() -> None:
     async with _served(RtdsServer(TOKENS)) as address, grpc.aio.insecure_channel(address) as channel:
-        for token in ("", "Bearer x", f"bearer {TOKENS.of(str(LLAMA))}", f"Bearer {TOKENS.of(str(LLAMA))} "):
+        for token in (
+            "",
+            "Bearer x",
+            f"bearer {TOKENS.token_of(str(LLAMA))}",
+            f"Bearer {TOKENS.token_of(str(LLAMA))} ",
+        ):
             assert await _code(_call(channel, token)) is grpc.StatusCode.PERMISSION_DENIED
 
 
 async def test_who_says_nothing_is_turned_away_after_a_while() -> None:
-    shares = RtdsServer(TOKENS, waiting=WaitingRoom(backoff=0.2))
+    shares = RtdsServer(TOKENS, waiting=PendingStreams(backoff=0.2))
     async with _served(shares) as address, grpc.aio.insecure_channel(address) as channel:
         assert await _code(_call(channel, f"Bearer {'0' * 64}")) is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 async def test_strangers_who_say_nothing_are_few_and_keep_no_gateway_out() -> None:
     """Streams without a first message were kept for ever: 20,000 of them took 351 MiB."""
-    waiting = WaitingRoom[DiscoveryRequest](backoff=60, most=10)
+    waiting = PendingStreams[DiscoveryRequest](backoff=60, most=10)
     shares = RtdsServer(TOKENS, waiting=waiting)
     shares.set(LLAMA, 50)
     own = (("grpc.use_local_subchannel_pool", 1),)
@@ -141,7 +148,7 @@ async def test_strangers_who_say_nothing_are_few_and_keep_no_gateway_out() -> No
         await eventually(lambda: sum(each.done() for each in ends) >= 30)
 
         assert len(waiting) == 10
-        async with _gateway(address, token=f"Bearer {TOKENS.of(str(LLAMA))}") as gateway:
+        async with _gateway(address, token=f"Bearer {TOKENS.token_of(str(LLAMA))}") as gateway:
             assert await gateway.share() == _layer(500_000)
         for each in (*strangers, *ends):
             each.cancel()
@@ -171,7 +178,7 @@ async def test_over_tls_the_server_shows_its_certificate_and_hears_the_token(tmp
     shares.set(LLAMA, 50)
     async with shares.serve("localhost:0", Certificate(pair.cert, pair.key)) as address:
         credentials = grpc.ssl_channel_credentials(authority.cert.read_bytes())
-        token = f"Bearer {TOKENS.of(str(LLAMA))}"
+        token = f"Bearer {TOKENS.token_of(str(LLAMA))}"
         async with (
             grpc.aio.secure_channel(address, credentials) as channel,
             _gateway(address, channel=channel, token=token) as gateway,
@@ -180,9 +187,9 @@ async def test_over_tls_the_server_shows_its_certificate_and_hears_the_token(tmp
 
 
 def test_a_models_token_is_its_own_and_the_same_in_every_replica() -> None:
-    assert Tokens(b"k" * 32).of("models/llama") == TOKENS.of("models/llama")
-    assert TOKENS.of("models/llama") != TOKENS.of("models/mistral")
-    assert Tokens(b"other" * 8).of("models/llama") != TOKENS.of("models/llama")
+    assert Tokens(b"k" * 32).token_of("models/llama") == TOKENS.token_of("models/llama")
+    assert TOKENS.token_of("models/llama") != TOKENS.token_of("models/mistral")
+    assert Tokens(b"other" * 8).token_of("models/llama") != TOKENS.token_of("models/llama")
 
 
 async def test_an_equal_share_is_no_news_and_a_late_reader_sees_the_newest() -> None:

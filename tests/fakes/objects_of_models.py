@@ -106,7 +106,7 @@ class Seen:
 
     @property
     def taken(self) -> bool:
-        return bool(self.selector) and all(service_patches.is_ours(value) for value in self.selector.values())
+        return bool(self.selector) and all(service_patches.is_gateway_value(value) for value in self.selector.values())
 
     @property
     def ready(self) -> bool:

@@ -96,7 +96,7 @@ class Remotes:
     def ready(self, key: ModelKey) -> RemoteReady | None:
         return None
 
-    def most(self, key: ModelKey) -> int:
+    def percentage_limit(self, key: ModelKey) -> int:
         return 100
 
 
@@ -115,7 +115,7 @@ class Replica:
 
     def told(self, name: str, namespace: str = "models") -> RuntimeValues | None:
         """Give all that its gateways are told."""
-        topic = self.parts.shares._topics.get(f"{namespace}/{name}")  # noqa: SLF001 - nobody listens here
+        topic = self.parts.rtds_server._topics.get(f"{namespace}/{name}")  # noqa: SLF001 - nobody listens here
         return topic.share.value if topic else None
 
     async def end(self) -> None:
@@ -172,7 +172,7 @@ async def _run(given: ClusterOptions, composed: ReplicaParts) -> None:
         group.create_task(composed.watches.run())
         await composed.watches.wait_synced()
         group.create_task(composed.last_good.run())
-        group.create_task(composed.weights.run())
+        group.create_task(composed.rtds_feed.run())
         lead = partial(cluster.lead, given, composed)
         if given.settings.enable_leader_election:
             group.create_task(composed.lease.run())

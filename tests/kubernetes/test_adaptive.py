@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from beamlit_controller.core.spec import ModelKey
-from beamlit_controller.core.traffic import Counted
+from beamlit_controller.core.traffic import RequestCounters
 from beamlit_controller.envoy.rtds import RuntimeValues
 from fakes import api_users
 from fakes.api_controllers import Controllers
@@ -32,7 +32,7 @@ class Load:
     def __init__(self, given: World, replica: Replica) -> None:
         self._given = given
         self._replica = replica
-        self._counted = Counted()
+        self._counted = RequestCounters()
 
     async def run(self) -> None:
         """Tell the replica every second what its gateways count."""
@@ -42,7 +42,7 @@ class Load:
             here = min(CLIENTS, limit)
             self._given.metrics.default = max(0, here - FITS)
             sent = self._counted.overflow + (CLIENTS - here)
-            self._counted = Counted(in_flight=here, local=self._counted.local + FITS, overflow=sent)
+            self._counted = RequestCounters(in_flight=here, local=self._counted.local + FITS, overflow=sent)
             self._given.meters[self._replica.name].feed(KEY, {"gateway": self._counted})
             await asyncio.sleep(1)
 
@@ -74,5 +74,5 @@ async def test_a_learned_cap_reaches_the_gateways_and_is_gone_on_from_by_the_nex
         await eventually(lambda: second.told("llama") is not None, within=60, every=0.1)
 
         # Two servers and two gateways are ready.
-        assert second.told("llama") == RuntimeValues(80, in_flight=cap(), by_cap=True)
+        assert second.told("llama") == RuntimeValues(80, in_flight=cap(), cap_only=True)
         assert seen.percentage == 80

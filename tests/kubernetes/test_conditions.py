@@ -31,7 +31,7 @@ HELD = Missing(Reason.SERVICE_HELD, "Service llama is taken over by ModelDeploym
 def known(**changes: Any) -> ModelState:  # noqa: ANN401 - whatever a ModelState takes
     base = {
         "model": KnownModel("u1", SPEC, generation=4),
-        "gateway": GatewayState(wanted=2, ready=2, service=LEADS),
+        "gateway": GatewayState(desired_replicas=2, ready_replicas=2, service=LEADS),
         "local": LocalHealth(2, 2),
         "cycle": a_round(value=5),
     }
@@ -76,13 +76,13 @@ def test_a_refused_spec_is_not_ready_and_says_every_mistake_and_what_stays_in_fo
 
 def test_what_stands_in_the_gateways_way_is_the_reason() -> None:
     problem = Missing(Reason.SERVICE_NOT_FOUND, "spec.serviceRef: Service models/llama is not there")
-    ready = of("Ready", status(known(gateway=GatewayState(wanted=2, problem=problem))))
+    ready = of("Ready", status(known(gateway=GatewayState(desired_replicas=2, problem=problem))))
 
     assert (ready["status"], ready["reason"], ready["message"]) == ("False", "ServiceNotFound", problem.message)
 
 
 def test_a_gateway_without_a_ready_pod_is_starting() -> None:
-    given = status(known(gateway=GatewayState(wanted=2, ready=0)))
+    given = status(known(gateway=GatewayState(desired_replicas=2, ready_replicas=0)))
 
     assert of("GatewayReady", given)["reason"] == "GatewayStarting"
     assert of("Ready", given)["status"] == "False"
@@ -173,7 +173,9 @@ def test_a_recorded_decision_is_gone_on_from() -> None:
 
 def test_a_model_is_not_ready_before_its_service_was_seen_to_lead_to_the_gateway() -> None:
     for service in (None, SWITCHING):
-        given = status(known(gateway=GatewayState(wanted=2, ready=2, service=service, takeover=True)))
+        given = status(
+            known(gateway=GatewayState(desired_replicas=2, ready_replicas=2, service=service, takeover=True))
+        )
 
         assert (of("Ready", given)["status"], of("Ready", given)["reason"]) == ("False", "ServiceSwitching")
     assert of("ServiceTaken", given)["status"] == "False"
@@ -182,7 +184,7 @@ def test_a_model_is_not_ready_before_its_service_was_seen_to_lead_to_the_gateway
 def test_a_service_that_can_not_be_given_back_is_taken_and_says_who_refused_it() -> None:
     refused = Missing(Reason.API_REFUSED, "it can't be given back: the API server refused: forbidden")
     service = ServiceState(taken=True, why=refused)
-    given = status(known(gateway=GatewayState(wanted=2, ready=2, service=service, takeover=True)))
+    given = status(known(gateway=GatewayState(desired_replicas=2, ready_replicas=2, service=service, takeover=True)))
 
     assert (of("ServiceTaken", given)["status"], of("ServiceTaken", given)["reason"]) == ("True", "APIRefused")
 

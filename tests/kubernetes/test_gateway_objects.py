@@ -66,7 +66,7 @@ def objects(spec: OffloadSpec, ports: Ports = PORTS, envoy: Envoy = ENVOY) -> tu
     made = desired.gateway(spec, "u1", place, envoy, image=image, notes={}, egress=egress)
     return (
         *made.objects,
-        made.entrance,
+        made.client_service,
     )
 
 

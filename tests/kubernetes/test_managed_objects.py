@@ -77,7 +77,7 @@ def test_a_gateways_pod_with_odd_fields_is_one_that_is_not_ready() -> None:
     pod = managed_objects.parse_pod(odd)
 
     assert (pod.ready, pod.ip, pod.stats_port, pod.config) == (False, "", 0, "")
-    assert pod.carries == (("app", f"{PREFIX}1"),)
+    assert pod.gateway_labels == (("app", f"{PREFIX}1"),)
 
 
 def test_pods_that_went_leave_nothing_behind() -> None:

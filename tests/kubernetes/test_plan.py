@@ -39,7 +39,7 @@ def refused(outcome: Plan | Missing, reason: Reason, *words: str) -> None:
 def test_the_gateway_listens_where_the_pods_do_and_is_called_by_the_services_port() -> None:
     place = plan(spec(), service(), ())
 
-    ports, labels = Ports(front=8000, stats=9902, service=80), (("app", service_patches.value_of("")),)
+    ports, labels = Ports(front=8000, stats=9902, service=80), (("app", service_patches.gateway_value("")),)
     assert place == Plan({"app": "llama"}, 8000, ports, ipv6=False, labels=labels)
 
 
@@ -97,7 +97,7 @@ def test_who_takes_over_listens_wherever_the_service_leads_and_carries_its_keys(
     assert isinstance(place, Plan)
     assert (place.ports.front, place.ports.front_name) == (8000, "web")
     assert place.ports.tcp_passthrough == (("admin", 8001), ("", 9000))
-    assert place.labels == (("app", service_patches.value_of("u1")),)
+    assert place.labels == (("app", service_patches.gateway_value("u1")),)
 
 
 def test_a_named_port_may_be_meant_by_its_number() -> None:
@@ -126,11 +126,11 @@ def test_clients_that_stick_to_a_pod_go_on_doing_so() -> None:
     ("changes", "words"),
     [
         ({"headless": True}, ("headless", "routing.mode: Service")),
-        ({"only_this_node": "internalTrafficPolicy"}, ("internalTrafficPolicy: Local", "expected Cluster")),
-        ({"unready_too": True}, ("publishNotReadyAddresses",)),
+        ({"local_traffic_policy": "internalTrafficPolicy"}, ("internalTrafficPolicy: Local", "expected Cluster")),
+        ({"publish_not_ready_addresses": True}, ("publishNotReadyAddresses",)),
         ({"ports": (ServicePort("dns", 53, 8000, "UDP"),)}, ("53", "UDP", "expected TCP")),
         ({"selector": (("deployment.beamlit.com/gateway", "other"),)}, ("a label of ours",)),
-        ({"lost": True, "selector": ()}, ("write its selector",)),
+        ({"selector_unknown": True, "selector": ()}, ("write its selector",)),
         ({"ports": (ServicePort("", 80, 9000),)}, ("no port that leads to 8000", "80 to 9000")),
     ],
 )

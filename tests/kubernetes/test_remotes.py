@@ -120,7 +120,7 @@ async def test_a_remote_that_answers_429_gets_less() -> None:
         pod.respond = http.page("answered 429 50\nanswered 200 50")
         await look()
 
-        assert remotes.most(KEY) == 25
+        assert remotes.percentage_limit(KEY) == 25
 
 
 async def test_a_gateway_that_answers_what_its_reader_fails_at_ends_nobody_elses_turn() -> None:

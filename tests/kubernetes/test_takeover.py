@@ -16,7 +16,7 @@ from beamlit_controller.kubernetes.services import Service
 from beamlit_controller.kubernetes.takeover import Action, Observation, TakeoverDecision, decide
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
-OURS, OTHERS = service_patches.value_of("u1"), service_patches.value_of("u2")
+OURS, OTHERS = service_patches.gateway_value("u1"), service_patches.gateway_value("u2")
 USERS = (("app", "llama"), ("tier", "web"))
 TAKEN = (("app", OURS), ("tier", OURS))
 NOTED = SelectorAnnotations(USERS, "llama")
@@ -39,7 +39,7 @@ def pod(name: str = "one", **changes: Any) -> GatewayPod:  # noqa: ANN401 - what
         ready=True,
         deleting=False,
         stats_port=9902,
-        carries=TAKEN,
+        gateway_labels=TAKEN,
         ports=(("http", 8000), ("offload-stats", 9902)),
     )
     return replace(given, **changes)
@@ -47,12 +47,12 @@ def pod(name: str = "one", **changes: Any) -> GatewayPod:  # noqa: ANN401 - what
 
 def service(
     present: service_patches.SelectorLabels = USERS,
-    noted: SelectorAnnotations = service_patches.NOTHING,
+    noted: SelectorAnnotations = service_patches.NO_ANNOTATIONS,
     *,
     target: int | str = 8000,
 ) -> Service:
     annotations = {
-        service_patches.ORIGINAL: service_patches.to_take("", (), noted.original, noted, OURS)["metadata"][
+        service_patches.ORIGINAL: service_patches.takeover_patch("", (), noted.original, noted, OURS)["metadata"][
             "annotations"
         ][service_patches.ORIGINAL],
         service_patches.TAKEN_BY: noted.taken_by,
@@ -74,7 +74,7 @@ def service(
 
 def observed(seen: Service, **changes: Any) -> Observation:  # noqa: ANN401 - whatever is known
     return Observation(
-        **{"service": seen, "key": "llama", "value": OURS, "pods": (pod(), pod("two")), "now": NOW} | changes
+        **{"service": seen, "key": "llama", "gateway_value": OURS, "pods": (pod(), pod("two")), "now": NOW} | changes
     )
 
 
@@ -87,30 +87,30 @@ def written(seen: Service, step: TakeoverDecision, known: Observation) -> Servic
     """Give the Service after what was decided was written on it."""
     if step.action is Action.NOTHING:
         return seen
-    if step.action is Action.TAKE:
-        patch = service_patches.to_take(
+    if step.action is Action.TAKE_OVER:
+        patch = service_patches.takeover_patch(
             seen.version,
-            seen.present,
+            seen.current_selector,
             seen.selector,
             SelectorAnnotations(known.service.selector, known.key, step.reverted),
             OURS,
         )
     else:
-        patch = service_patches.to_give_back(seen.version, seen.present, seen.selector, step.reverted)
+        patch = service_patches.restore_patch(seen.version, seen.current_selector, seen.selector, step.reverted)
     annotations = {name: value for name, value in patch["metadata"]["annotations"].items() if value is not None}
-    selector = {**dict(seen.present), **patch.get("spec", {}).get("selector", {})}
+    selector = {**dict(seen.current_selector), **patch.get("spec", {}).get("selector", {})}
     present = tuple(sorted((key, value) for key, value in selector.items() if value is not None))
-    return service(present, service_patches.noted(annotations))
+    return service(present, service_patches.read_annotations(annotations))
 
 
 def test_a_free_service_is_taken_once_the_gateway_is_ready() -> None:
-    assert acts(service()) == (Action.TAKE, Reason.SERVICE_TAKEN)
-    assert acts(service(), waits=NOT_READY) == (Action.NOTHING, Reason.GATEWAY_STARTING)
+    assert acts(service()) == (Action.TAKE_OVER, Reason.SERVICE_TAKEN)
+    assert acts(service(), pending=NOT_READY) == (Action.NOTHING, Reason.GATEWAY_STARTING)
     assert acts(service(), blocked=DISABLED) == (Action.NOTHING, Reason.DISABLED)
 
 
 def test_the_new_selector_has_exactly_the_keys_of_the_users_and_values_that_only_gateways_carry() -> None:
-    patch = service_patches.to_take("7", USERS, USERS, NOTED, OURS)
+    patch = service_patches.takeover_patch("7", USERS, USERS, NOTED, OURS)
 
     assert patch["spec"]["selector"] == dict(TAKEN)
     assert patch["metadata"]["resourceVersion"] == "7"
@@ -122,11 +122,11 @@ def test_one_write_stores_what_it_replaces_and_the_way_back_gives_exactly_that()
     known = observed(seen)
 
     taken = written(seen, decide(known), known)
-    assert (taken.present, taken.selector, taken.noted) == (TAKEN, USERS, NOTED)
+    assert (taken.current_selector, taken.selector, taken.takeover_annotations) == (TAKEN, USERS, NOTED)
 
     known = observed(taken, blocked=DISABLED)
     back = written(taken, decide(known), known)
-    assert (back.present, back.noted) == (USERS, service_patches.NOTHING)
+    assert (back.current_selector, back.takeover_annotations) == (USERS, service_patches.NO_ANNOTATIONS)
 
 
 def test_a_taken_service_is_left_as_it_is() -> None:
@@ -136,42 +136,44 @@ def test_a_taken_service_is_left_as_it_is() -> None:
 
 
 def test_nothing_that_is_only_unknown_gives_a_service_back() -> None:
-    assert acts(service(TAKEN, NOTED), waits=NOT_READY) == (Action.NOTHING, Reason.SERVICE_TAKEN)
+    assert acts(service(TAKEN, NOTED), pending=NOT_READY) == (Action.NOTHING, Reason.SERVICE_TAKEN)
 
 
 def test_what_was_noted_is_written_again_if_somebody_changed_it() -> None:
-    assert acts(service(TAKEN, SelectorAnnotations(USERS, "other"))) == (Action.TAKE, Reason.SERVICE_TAKEN)
+    assert acts(service(TAKEN, SelectorAnnotations(USERS, "other"))) == (Action.TAKE_OVER, Reason.SERVICE_TAKEN)
 
 
 @pytest.mark.parametrize("blocked", [DISABLED, Missing(Reason.SERVICE_UNSUITABLE, "it is headless")])
 def test_a_service_that_must_not_be_taken_is_given_back(blocked: Missing) -> None:
-    assert acts(service(TAKEN, NOTED), blocked=blocked) == (Action.GIVE_BACK, blocked.reason)
+    assert acts(service(TAKEN, NOTED), blocked=blocked) == (Action.RESTORE, blocked.reason)
 
 
 def test_a_gateway_that_is_not_ready_has_ten_seconds_and_one_that_is_gone_two() -> None:
     taken, unready = service(TAKEN, NOTED), (pod(ready=False),)
 
-    assert acts(taken, pods=unready, down=seconds(9.9)) == (Action.NOTHING, Reason.GATEWAY_LOST)
-    assert acts(taken, pods=unready, down=seconds(10)) == (Action.GIVE_BACK, Reason.GATEWAY_LOST)
-    assert acts(taken, pods=(), down=seconds(1.9)) == (Action.NOTHING, Reason.GATEWAY_LOST)
-    assert acts(taken, pods=(), down=seconds(2)) == (Action.GIVE_BACK, Reason.GATEWAY_LOST)
+    assert acts(taken, pods=unready, unready_for=seconds(9.9)) == (Action.NOTHING, Reason.GATEWAY_LOST)
+    assert acts(taken, pods=unready, unready_for=seconds(10)) == (Action.RESTORE, Reason.GATEWAY_LOST)
+    assert acts(taken, pods=(), unready_for=seconds(1.9)) == (Action.NOTHING, Reason.GATEWAY_LOST)
+    assert acts(taken, pods=(), unready_for=seconds(2)) == (Action.RESTORE, Reason.GATEWAY_LOST)
 
 
 def test_while_it_is_waited_it_is_looked_again_in_time() -> None:
-    assert decide(observed(service(TAKEN, NOTED), pods=(pod(ready=False),), down=seconds(4))).again == seconds(6)
-    assert decide(observed(service(), up=seconds(12))).again == seconds(18)
+    assert decide(
+        observed(service(TAKEN, NOTED), pods=(pod(ready=False),), unready_for=seconds(4))
+    ).requeue_after == seconds(6)
+    assert decide(observed(service(), ready_for=seconds(12))).requeue_after == seconds(18)
 
 
 def test_after_it_failed_a_gateway_gets_the_service_again_after_thirty_seconds_of_health() -> None:
-    assert acts(service(), up=seconds(29.9)) == (Action.NOTHING, Reason.GATEWAY_LOST)
-    assert acts(service(), up=seconds(30)) == (Action.TAKE, Reason.SERVICE_TAKEN)
+    assert acts(service(), ready_for=seconds(29.9)) == (Action.NOTHING, Reason.GATEWAY_LOST)
+    assert acts(service(), ready_for=seconds(30)) == (Action.TAKE_OVER, Reason.SERVICE_TAKEN)
 
 
 def test_a_pod_without_one_of_the_services_ports_gives_the_service_back_at_once() -> None:
     old = pod(ports=(("http", 8000),))
 
-    assert acts(service(TAKEN, NOTED, target=9000), pods=(old,)) == (Action.GIVE_BACK, Reason.GATEWAY_STARTING)
-    assert acts(service(TAKEN, NOTED, target="admin"), pods=(old,)) == (Action.GIVE_BACK, Reason.GATEWAY_STARTING)
+    assert acts(service(TAKEN, NOTED, target=9000), pods=(old,)) == (Action.RESTORE, Reason.GATEWAY_STARTING)
+    assert acts(service(TAKEN, NOTED, target="admin"), pods=(old,)) == (Action.RESTORE, Reason.GATEWAY_STARTING)
     assert acts(service(TAKEN, NOTED, target="http"), pods=(old,)) == (Action.NOTHING, Reason.SERVICE_TAKEN)
 
 
@@ -181,15 +183,15 @@ def test_a_selector_with_a_gateways_value_is_never_taken_for_the_users() -> None
     assert mixed.selector == (("app", "llama"), ("tier", "db"))
     known = observed(mixed)
     taken = written(mixed, decide(known), known)
-    assert (taken.present, taken.selector) == (TAKEN, mixed.selector)
-    known = observed(mixed, waits=NOT_READY)
-    assert written(mixed, decide(known), known).present == mixed.selector
+    assert (taken.current_selector, taken.selector) == (TAKEN, mixed.selector)
+    known = observed(mixed, pending=NOT_READY)
+    assert written(mixed, decide(known), known).current_selector == mixed.selector
 
 
 def test_what_somebody_took_whom_nobody_knows_is_given_back_or_taken_with_what_was_there() -> None:
     strange = service((("app", OTHERS), ("tier", OTHERS)), NOTED)
 
-    assert acts(strange, waits=NOT_READY)[0] is Action.GIVE_BACK
+    assert acts(strange, pending=NOT_READY)[0] is Action.RESTORE
     known = observed(strange)
     assert written(strange, decide(known), known).selector == USERS
 
@@ -197,18 +199,18 @@ def test_what_somebody_took_whom_nobody_knows_is_given_back_or_taken_with_what_w
 def test_what_another_model_still_has_is_not_touched() -> None:
     theirs = service((("app", OTHERS), ("tier", OTHERS)), SelectorAnnotations(USERS, "other"))
 
-    assert acts(theirs, others={OTHERS}) == (Action.NOTHING, Reason.SERVICE_HELD)
-    assert acts(theirs, others={OTHERS}, blocked=DISABLED) == (Action.NOTHING, Reason.DISABLED)
+    assert acts(theirs, other_values={OTHERS}) == (Action.NOTHING, Reason.SERVICE_HELD)
+    assert acts(theirs, other_values={OTHERS}, blocked=DISABLED) == (Action.NOTHING, Reason.DISABLED)
 
 
 def test_what_is_lost_is_never_made_up() -> None:
     lost = service(TAKEN)
 
-    assert (lost.lost, lost.selector) == (True, ())
+    assert (lost.selector_unknown, lost.selector) == (True, ())
     assert acts(lost, blocked=DISABLED)[0] is Action.NOTHING
     assert acts(service((("app", OTHERS),)), blocked=Missing(Reason.SERVICE_UNSUITABLE, "lost"))[0] is Action.NOTHING
-    found = services.found_again(lost, dict(USERS))
-    assert acts(found, blocked=DISABLED)[0] is Action.GIVE_BACK
+    found = services.with_known_selector(lost, dict(USERS))
+    assert acts(found, blocked=DISABLED)[0] is Action.RESTORE
 
 
 def test_an_edit_is_the_users_new_selector_and_no_revert() -> None:
@@ -216,7 +218,7 @@ def test_an_edit_is_the_users_new_selector_and_no_revert() -> None:
 
     step = decide(observed(edited))
 
-    assert (step.action, step.reverted) == (Action.TAKE, ())
+    assert (step.action, step.reverted) == (Action.TAKE_OVER, ())
 
 
 def test_after_three_reverts_in_an_hour_the_service_is_left_to_who_writes_it() -> None:
@@ -224,15 +226,19 @@ def test_after_three_reverts_in_an_hour_the_service_is_left_to_who_writes_it() -
     for minute in range(3):
         known = observed(seen, now=NOW + timedelta(minutes=minute))
         step = decide(known)
-        assert step.action is Action.TAKE
+        assert step.action is Action.TAKE_OVER
         taken = written(seen, step, known)
-        seen = service(USERS, taken.noted)  # somebody applies the manifest: the annotations stay
+        seen = service(USERS, taken.takeover_annotations)  # somebody applies the manifest: the annotations stay
 
     late = observed(seen, now=NOW + timedelta(minutes=3))
     step = decide(late)
     assert (step.action, step.taken, step.why.reason) == (Action.NOTE, False, Reason.SERVICE_CONTESTED)
     noted = written(seen, step, late)
-    assert (noted.present, noted.noted.taken_by, len(noted.noted.reverted)) == (USERS, "", 3)
+    assert (noted.current_selector, noted.takeover_annotations.taken_by, len(noted.takeover_annotations.reverted)) == (
+        USERS,
+        "",
+        3,
+    )
     assert acts(noted, now=NOW + timedelta(minutes=4)) == (Action.NOTHING, Reason.SERVICE_CONTESTED)
 
 
@@ -241,9 +247,9 @@ def test_an_hour_after_the_reverts_or_once_they_are_forgotten_it_is_tried_again(
     contested = service(USERS, SelectorAnnotations(reverted=reverted))
 
     step = decide(observed(contested))
-    assert (step.why.reason, step.again) == (Reason.SERVICE_CONTESTED, timedelta(minutes=10))
-    assert acts(contested, now=NOW + timedelta(minutes=10))[0] is Action.TAKE
-    assert acts(service())[0] is Action.TAKE
+    assert (step.why.reason, step.requeue_after) == (Reason.SERVICE_CONTESTED, timedelta(minutes=10))
+    assert acts(contested, now=NOW + timedelta(minutes=10))[0] is Action.TAKE_OVER
+    assert acts(service())[0] is Action.TAKE_OVER
 
 
 def test_traces_of_what_was_taken_are_wiped_off_when_it_is_not_to_be_taken_again() -> None:
@@ -260,7 +266,7 @@ def test_a_gateway_is_ready_when_all_of_its_pods_are_and_have_reached_the_model(
     assert missing(pod(), pod("two")) is None
     assert missing(pod()) is Reason.GATEWAY_STARTING
     assert missing(pod(), pod("two", ready=False)) is Reason.GATEWAY_STARTING
-    assert missing(pod(), pod("two", carries=())) is Reason.GATEWAY_STARTING
+    assert missing(pod(), pod("two", gateway_labels=())) is Reason.GATEWAY_STARTING
     assert missing(pod(), pod("two", ports=())) is Reason.GATEWAY_STARTING
     assert missing(pod(), pod("two"), pod("three", ready=False)) is Reason.GATEWAY_STARTING
     assert missing(pod(), pod("two"), pod("three", ready=False, deleting=True)) is None
@@ -269,10 +275,12 @@ def test_a_gateway_is_ready_when_all_of_its_pods_are_and_have_reached_the_model(
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"app": 1}', f'{{"app": "{OURS}"}}'])
 def test_a_stored_selector_that_makes_no_sense_is_none(text: str) -> None:
-    assert service_patches.noted({service_patches.ORIGINAL: text}).original == ()
+    assert service_patches.read_annotations({service_patches.ORIGINAL: text}).original == ()
 
 
 def test_times_that_make_no_sense_are_left_out() -> None:
-    noted = service_patches.noted({service_patches.REVERTED: "yesterday,2026-01-01T12:00:00Z, 2026-01-01T11:00:00"})
+    noted = service_patches.read_annotations(
+        {service_patches.REVERTED: "yesterday,2026-01-01T12:00:00Z, 2026-01-01T11:00:00"}
+    )
 
     assert noted.reverted == (NOW - timedelta(hours=1), NOW)

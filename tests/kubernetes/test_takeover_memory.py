@@ -9,7 +9,7 @@ from beamlit_controller.kubernetes.managed_objects import GatewayPod
 from beamlit_controller.kubernetes.services import Service
 from beamlit_controller.kubernetes.takeover_memory import TakeoverMemory
 
-VALUE = service_patches.value_of("u1")
+VALUE = service_patches.gateway_value("u1")
 POD = GatewayPod(
     key=ModelKey("models", "llama"),
     name="one",
@@ -19,7 +19,7 @@ POD = GatewayPod(
     ip="10.0.0.1",
     ready=True,
     deleting=False,
-    carries=(("app", VALUE),),
+    gateway_labels=(("app", VALUE),),
 )
 DOWN = replace(POD, ready=False)
 
@@ -47,12 +47,12 @@ def test_a_gateway_that_is_down_is_down_since_it_was_first_seen_so() -> None:
 
     later = with_pods(first, HELD, DOWN, 110)
 
-    assert (later.down_since, later.up_since) == (100, None)
+    assert (later.unready_since, later.ready_since) == (100, None)
 
 
 def test_a_gateway_is_down_at_the_very_beginning_of_the_clock_too() -> None:
-    assert with_pods(TakeoverMemory(), HELD, DOWN, 0).down_since == 0
-    assert with_pods(with_pods(TakeoverMemory(), HELD, DOWN, 0), HELD, DOWN, 5).down_since == 0
+    assert with_pods(TakeoverMemory(), HELD, DOWN, 0).unready_since == 0
+    assert with_pods(with_pods(TakeoverMemory(), HELD, DOWN, 0), HELD, DOWN, 5).unready_since == 0
 
 
 def test_a_gateway_that_came_back_is_up_since_then_until_it_has_the_service_again() -> None:
@@ -60,44 +60,44 @@ def test_a_gateway_that_came_back_is_up_since_then_until_it_has_the_service_agai
 
     up = with_pods(down, FREE, POD, 130)
 
-    assert (up.down_since, up.up_since) == (None, 130)
-    assert with_pods(up, HELD, POD, 170).up_since is None
+    assert (up.unready_since, up.ready_since) == (None, 130)
+    assert with_pods(up, HELD, POD, 170).ready_since is None
 
 
 def test_a_gateway_without_the_service_that_never_failed_is_not_down() -> None:
-    assert with_pods(TakeoverMemory(), FREE, DOWN, 100).down_since is None
+    assert with_pods(TakeoverMemory(), FREE, DOWN, 100).unready_since is None
 
 
 def test_metrics_that_stay_unreadable_since_the_takeover_are_its_fault_until_the_spec_changes() -> None:
-    taken = takeover_memory.taken(TakeoverMemory(), version=2, anew=True, readable=True, now=0)
+    taken = takeover_memory.taken_over(TakeoverMemory(), version=2, anew=True, readable=True, now=0)
 
     soon = with_metrics(taken, 5, readable=False)
     blamed = with_metrics(soon, 66, readable=False)
 
-    assert takeover_memory.harm(soon, HELD, generation=1) is None
-    found = takeover_memory.harm(with_metrics(blamed, 600, readable=True), HELD, generation=1)
+    assert takeover_memory.metrics_lost(soon, HELD, generation=1) is None
+    found = takeover_memory.metrics_lost(with_metrics(blamed, 600, readable=True), HELD, generation=1)
     assert found is not None
     assert found.reason is Reason.TRIGGERS_UNREADABLE
-    assert takeover_memory.harm(blamed, HELD, generation=2) is None
+    assert takeover_memory.metrics_lost(blamed, HELD, generation=2) is None
 
 
 def test_metrics_that_can_be_read_again_or_are_lost_much_later_are_no_fault_of_it() -> None:
-    taken = takeover_memory.taken(TakeoverMemory(), version=2, anew=True, readable=True, now=0)
+    taken = takeover_memory.taken_over(TakeoverMemory(), version=2, anew=True, readable=True, now=0)
     again = with_metrics(with_metrics(taken, 5, readable=False), 50, readable=True)
 
     much_later = with_metrics(with_metrics(again, 300, readable=False), 400, readable=False)
 
-    assert takeover_memory.harm(much_later, HELD, generation=1) is None
+    assert takeover_memory.metrics_lost(much_later, HELD, generation=1) is None
 
 
 def test_metrics_that_could_not_be_read_before_are_no_fault_of_it() -> None:
-    taken = takeover_memory.taken(TakeoverMemory(), version=2, anew=True, readable=False, now=0)
+    taken = takeover_memory.taken_over(TakeoverMemory(), version=2, anew=True, readable=False, now=0)
 
-    assert with_metrics(with_metrics(taken, 5, readable=False), 66, readable=False).harmful is None
+    assert with_metrics(with_metrics(taken, 5, readable=False), 66, readable=False).blamed_generation is None
 
 
 def test_a_last_pod_that_leaves_is_remembered_until_it_is_gone() -> None:
-    leaving = takeover_memory.leaving(takeover_memory.leaving(TakeoverMemory(), [POD], now=7), [POD], now=9)
+    leaving = takeover_memory.draining(takeover_memory.draining(TakeoverMemory(), [POD], now=7), [POD], now=9)
 
-    assert leaving.leaving_since == 7
-    assert takeover_memory.leaving(leaving, [], now=11).leaving_since is None
+    assert leaving.draining_since == 7
+    assert takeover_memory.draining(leaving, [], now=11).draining_since is None

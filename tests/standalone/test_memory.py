@@ -101,7 +101,7 @@ def test_at_rest_only_the_history_is_kept(tmp_path: Path) -> None:
     *_, last = played(5, 20, 20)
     files.record(last)
 
-    files.rest(NOW)
+    files.keep_only_history(NOW)
 
     rested = DecisionFiles(tmp_path).recall(KEY)
     assert rested is not None
@@ -117,7 +117,7 @@ def test_at_rest_nothing_is_kept_of_a_model_without_a_history(tmp_path: Path) ->
     files = DecisionFiles(tmp_path)
     files.record(played(5)[0])
 
-    files.rest(NOW)
+    files.keep_only_history(NOW)
 
     assert list(tmp_path.iterdir()) == []
 

@@ -9,7 +9,7 @@ import pytest
 
 import builders
 from beamlit_controller.core.spec import Behavior, Mode, Overflow
-from beamlit_controller.core.traffic import Counted
+from beamlit_controller.core.traffic import RequestCounters
 from beamlit_controller.envoy import caps, remote_stats
 from beamlit_controller.envoy.rtds import RuntimeValues
 from beamlit_controller.standalone.admin import Admin
@@ -171,7 +171,7 @@ async def test_in_adaptive_mode_nothing_leaves_while_there_is_no_cap(tmp_path: P
     async with upstream("local", Busy()) as local, upstream("remote") as remote:
         spec = builders.spec(remote=to(remote), behavior=ADAPTIVE)
         async with gateway(spec, tmp_path, local=[local]) as gate:
-            gate.shares.set(spec.key, RuntimeValues(100, None, by_cap=True))
+            gate.shares.set(spec.key, RuntimeValues(100, None, cap_only=True))
             tally = await load.ask(gate.front, requests=500, connections=40)
 
     assert tally.answered == {("200", "local"): 500}
@@ -224,7 +224,7 @@ async def test_when_local_is_down_the_figures_say_that_it_was(tmp_path: Path) ->
     assert (seen.unavailable, seen.remote, seen.local, seen.in_flight) == (20, 20, 0, 0)
 
 
-async def _traffic(gate: Gateway) -> Counted:
+async def _traffic(gate: Gateway) -> RequestCounters:
     """Read the figures as the controller does."""
     page = await client.get(gate.place.stats, f"/stats/prometheus?filter={quote(remote_stats.FILTER)}")
     return remote_stats.traffic(page.body.content.decode())

@@ -11,7 +11,7 @@ import pytest
 import builders
 from beamlit_controller.core import remote_health
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.remote_health import Judged
+from beamlit_controller.core.remote_health import RemoteAssessment
 from beamlit_controller.core.spec import ApiKey, HealthCheck, OnRemoteFailure, RemoteTls, Scheme, SecretKey
 from beamlit_controller.envoy import remote_stats
 from fakes import client, load, secrets
@@ -304,7 +304,7 @@ async def test_the_gateways_figures_tell_why_the_remote_fails(tmp_path: Path, ca
         async with gateway(builders.spec(remote=backend), tmp_path, local=[local], share=100) as gate:
             served_by = (await client.ask(gate.front)).header("x-offload-served-by")
             page = await client.get(gate.place.stats, "/stats/prometheus")
-            judged = remote_health.judge(backend, Judged(), remote_stats.attempts(page.body.content.decode()))
+            judged = remote_health.judge(backend, RemoteAssessment(), remote_stats.attempts(page.body.content.decode()))
 
     assert judged.condition.reason is reason
     assert served_by == ("remote" if reason is Reason.REMOTE_ANSWERS else "local")

@@ -17,7 +17,7 @@ from beamlit_controller.core.metric_spec import ExternalMetric, SeriesSelector, 
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import PodSamples, Signals
 from beamlit_controller.core.spec import Behavior, Mode, ModelKey, Overflow
-from beamlit_controller.core.traffic import Counted, Minute
+from beamlit_controller.core.traffic import Minute, RequestCounters
 from beamlit_controller.telemetry.exposition import Exposition
 from beamlit_controller.telemetry.metrics import LONGEST_LABEL, MetricsSink
 from builders import CPU, NOW, QUEUE, RUNNING, missing, pod_samples, sample, signals, spec
@@ -295,7 +295,7 @@ async def test_whatever_else_is_asked_for_gets_the_text_format(
 async def test_what_came_of_the_requests_is_told_per_side_and_by_why_they_left(registry: CollectorRegistry) -> None:
     seen = Minute(
         timedelta(seconds=50),
-        Counted(in_flight=3, local=75, overflow=25, remote_first_bytes=5, remote_first_byte_ms=10_000),
+        RequestCounters(in_flight=3, local=75, overflow=25, remote_first_bytes=5, remote_first_byte_ms=10_000),
     )
     sink = MetricsSink(registry, lambda _: seen)
     sink.record(one_round(signals(value=2)))

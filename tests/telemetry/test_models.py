@@ -15,7 +15,7 @@ from beamlit_controller.core.decision import REMEMBERED, Decision
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import PodSamples, Signals
 from beamlit_controller.core.spec import Behavior, ModelKey, RemoteBackend, Scheme
-from beamlit_controller.core.traffic import Counted, Minute
+from beamlit_controller.core.traffic import Minute, RequestCounters
 from beamlit_controller.telemetry import models
 from beamlit_controller.telemetry.models import ModelDetails, ModelsSink
 from builders import CPU, NOW, QUEUE, RUNNING, missing, pod_samples, sample, signals, spec
@@ -270,7 +270,7 @@ def test_who_reads_the_answer_with_our_views_gets_the_same(clock: Settable) -> N
 
 def test_what_really_happened_is_shown_beside_what_was_decided(clock: Settable) -> None:
     """With everything sent away because local was down, all that was shown was a share of 0."""
-    seen = Minute(timedelta(seconds=60), Counted(in_flight=0, unavailable=120))
+    seen = Minute(timedelta(seconds=60), RequestCounters(in_flight=0, unavailable=120))
     sink = ModelsSink(clock, ModelDetails(minute=lambda _: seen))
     told(sink, signals(value=2, ready=0, total=1))
 

@@ -89,7 +89,7 @@ def _traffic(minute: Minute, cycle: Cycle) -> TrafficView:
         in_flight_limit=_number(limit),
         local_first_byte_ms=seen.local_first_byte_ms,
         remote_first_byte_ms=seen.remote_first_byte_ms,
-        text=minutes.said(seen, limit),
+        text=minutes.sentence(seen, limit),
     )
 
 

@@ -58,7 +58,7 @@ def requests(minute: Minute, cycle: Cycle) -> Json:
     return {
         "remotePercentage": round(100 * seen.sent),
         "inFlight": seen.in_flight,
-        "message": minutes.said(seen, limit),
+        "message": minutes.sentence(seen, limit),
     }
 
 

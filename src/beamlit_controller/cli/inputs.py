@@ -55,16 +55,16 @@ def run(work: Coroutine[object, object, None], *, overdue: str = "") -> None:
     try:
         asyncio.run(work)
     except* TimeoutError as errors:
-        failure = overdue or said(errors)
+        failure = overdue or messages_of(errors)
     except* (ApiError, OSError) as errors:
-        failure = said(errors)
+        failure = messages_of(errors)
     if failure:
         fail(failure)
 
 
-def said(errors: BaseExceptionGroup[BaseException]) -> str:
+def messages_of(errors: BaseExceptionGroup[BaseException]) -> str:
     """Join the messages of all errors in a group, nested groups included."""
-    texts = [said(each) if isinstance(each, BaseExceptionGroup) else str(each) for each in errors.exceptions]
+    texts = [messages_of(each) if isinstance(each, BaseExceptionGroup) else str(each) for each in errors.exceptions]
     return "; ".join(texts)
 
 
@@ -81,4 +81,4 @@ def ended(error: Exception) -> NoReturn:
 
     if not isinstance(error, StateError | OSError):
         structlog.get_logger().error("ended by an error that nobody expected", exc_info=error)
-    fail(faults.said(error))
+    fail(faults.message_of(error))

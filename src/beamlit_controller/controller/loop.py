@@ -58,7 +58,7 @@ async def run(specs: Latest[OffloadSpec], parts: LoopDependencies, *, previous: 
 def _recalled(previous: Decision | None, now: datetime) -> Decision | None:
     """Give what was decided before this process began; None where its moments make no sense, so that it is decided anew."""
     try:
-        return previous and moments.no_later(previous, now)
+        return previous and moments.clamped(previous, now)
     except (
         TypeError,
         ValueError,
@@ -95,7 +95,7 @@ def _in_step(last: Last, now: datetime) -> Decision | None:
     step = _origin(now) - last.origin
     if last.decision is None or abs(step) <= PARTED:
         return last.decision
-    return moments.no_later(moments.moved(last.decision, step), now)
+    return moments.clamped(moments.shifted(last.decision, step), now)
 
 
 async def _wait(specs: Latest[OffloadSpec], seen: OffloadSpec, *, until: float) -> float:

@@ -9,7 +9,7 @@ from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
-from beamlit_controller.core.traffic import Counted, Meter, Minute
+from beamlit_controller.core.traffic import Meter, Minute, RequestCounters
 
 
 class Meters:
@@ -18,18 +18,18 @@ class Meters:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._meters: dict[ModelKey, Meter] = {}
-        self._told: dict[ModelKey, datetime] = {}
+        self._reported_until: dict[ModelKey, datetime] = {}
 
-    def feed(self, key: ModelKey, answers: Mapping[str, Counted | None]) -> None:
+    def feed(self, key: ModelKey, answers: Mapping[str, RequestCounters | None]) -> None:
         """Record the current counters of all gateways of a model; None for one that does not answer."""
         self._meters[key] = traffic.fed(self._meters.get(key, Meter()), answers, self._clock.now())
 
     def flow(self, spec: OffloadSpec) -> Flow | Missing:
         """Give the requests since the last call for this model."""
         meter, by_cap = self._meters.get(spec.key, Meter()), traffic.leaves_by_cap(spec, None, "")
-        seen = traffic.flow(meter, self._told.get(spec.key), self._clock.now(), by_cap=by_cap)
+        seen = traffic.flow(meter, self._reported_until.get(spec.key), self._clock.now(), by_cap=by_cap)
         if isinstance(seen, Flow):
-            self._told[spec.key] = seen.until
+            self._reported_until[spec.key] = seen.until
         return seen
 
     def minute(self, key: ModelKey) -> Minute | None:
@@ -45,4 +45,4 @@ class Meters:
     def forget(self, key: ModelKey) -> None:
         """Drop the counters of a removed model."""
         self._meters.pop(key, None)
-        self._told.pop(key, None)
+        self._reported_until.pop(key, None)

@@ -57,7 +57,7 @@ def limit(cycle: Cycle) -> Fraction | None:
     return limits.in_flight(spec, cap, ready=cycle.signals.local.ready, gateways=1)
 
 
-def said(split: Split, limit: Fraction | None) -> str:
+def sentence(split: Split, limit: Fraction | None) -> str:
     """Say it in a sentence; `limit` is how many local requests may be in flight."""
     why = ", ".join(f"{_percent(part)} {name}" for name, part in split.left if part)
     sent = f"{_percent(split.sent)} went to the remote" + (f" ({why})" if why else "")

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from beamlit_controller.core.decision import Decision
 
 
-def moved(decision: Decision, by: timedelta) -> Decision:
+def shifted(decision: Decision, by: timedelta) -> Decision:
     """Move all moments but those of the history, so that what has lasted for some time has lasted as long by the new clock."""
     return replace(_changed(replace(decision, history=()), lambda moment: moment + by), history=decision.history)
 
 
-def no_later(decision: Decision, now: datetime) -> Decision:
+def clamped(decision: Decision, now: datetime) -> Decision:
     """Take what is said to happen later than now as happening now: a window then never lasts longer than it should."""
     return _changed(decision, lambda moment: min(moment, now))
 

@@ -33,14 +33,14 @@ class RemoteReady:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class RemoteAssessment:
     """The condition, and the counters up to which it is known."""
 
     condition: RemoteReady = RemoteReady("Unknown", Reason.REMOTE_NOT_ASKED, "no request has gone to the remote yet")
     attempts: Attempts = NOTHING
 
 
-def judge(remote: RemoteBackend, previous: Judged, attempts: Attempts) -> Judged:
+def judge(remote: RemoteBackend, previous: RemoteAssessment, attempts: Attempts) -> RemoteAssessment:
     """Judge by what is new; without anything new, what was known still holds.
 
     A remote that answers some requests is ready, and how many it fails is told. What was never sent there because as many
@@ -56,8 +56,8 @@ def judge(remote: RemoteBackend, previous: Judged, attempts: Attempts) -> Judged
         else:
             failures[(cause, code if result == "answered" else 0)] += count
     if not good and not failures:
-        return Judged(previous.condition, attempts)
-    return Judged(_condition(remote, good, failures), attempts)
+        return RemoteAssessment(previous.condition, attempts)
+    return RemoteAssessment(_condition(remote, good, failures), attempts)
 
 
 def all_together(several: Iterable[Attempts]) -> Attempts:

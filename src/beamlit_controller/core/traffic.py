@@ -17,7 +17,7 @@ MOST_MOMENTS = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class RequestCounters:
     """What one gateway, or several, counted since they began; `in_flight` is what local is busy with now.
 
     `local` are the requests that local finished, `kept` those of them that may not leave. The remote answered the others:
@@ -44,24 +44,24 @@ class Counted:
         return self.share + self.overflow + self.unavailable + self.forced
 
 
-NOTHING = Counted()
-_COUNTERS = tuple(each.name for each in fields(Counted) if each.name != "in_flight")
+NOTHING = RequestCounters()
+_COUNTERS = tuple(each.name for each in fields(RequestCounters) if each.name != "in_flight")
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class CountersAt:
     """All that was counted up to a moment."""
 
     at: datetime
-    counted: Counted
+    counted: RequestCounters
 
 
 @dataclass(frozen=True, slots=True)
 class Meter:
     """A model's counts: what each gateway said last, and the sums of the last minute, the latest at the end."""
 
-    gateways: tuple[tuple[str, Counted], ...] = ()
-    recent: tuple[Moment, ...] = ()
+    gateways: tuple[tuple[str, RequestCounters], ...] = ()
+    recent: tuple[CountersAt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Minute:
     """What came of the requests in the last minute: `counted` is of that time alone."""
 
     span: timedelta
-    counted: Counted
+    counted: RequestCounters
 
 
 def leaves_by_cap(spec: OffloadSpec, cap: Fraction | None, reason: str) -> bool:
@@ -80,7 +80,7 @@ def leaves_by_cap(spec: OffloadSpec, cap: Fraction | None, reason: str) -> bool:
     return spec.behavior.mode is Mode.ADAPTIVE and reason != Reason.OVERRIDDEN and cap != 0
 
 
-def fed(meter: Meter, answers: Mapping[str, Counted | None], now: datetime) -> Meter:
+def fed(meter: Meter, answers: Mapping[str, RequestCounters | None], now: datetime) -> Meter:
     """Give the meter with what the gateways say now, by name; None is one that did not answer.
 
     One that is not named is gone. What a gateway had counted before it was first seen is left out, and one whose counts
@@ -95,7 +95,7 @@ def fed(meter: Meter, answers: Mapping[str, Counted | None], now: datetime) -> M
     for name, each in known.items():
         total = _plus(total, _fresh(before.get(name, each), each))
     total = replace(total, in_flight=sum(each.in_flight for each in known.values()))
-    return Meter(tuple(known.items()), _lately((*meter.recent, Moment(now, total)), now))
+    return Meter(tuple(known.items()), _lately((*meter.recent, CountersAt(now, total)), now))
 
 
 def flow(meter: Meter, since: datetime | None, now: datetime, *, by_cap: bool) -> Flow | Missing:
@@ -121,25 +121,25 @@ def minute(meter: Meter, now: datetime) -> Minute | None:
     return Minute(last.at - first.at, counted)
 
 
-def _at(meter: Meter, since: datetime | None) -> Moment:
+def _at(meter: Meter, since: datetime | None) -> CountersAt:
     """Give the last moment that is not after this one, the first where all are."""
     earlier = [each for each in meter.recent if since is not None and each.at <= since]
     return earlier[-1] if earlier else meter.recent[0]
 
 
-def _lately(moments: tuple[Moment, ...], now: datetime) -> tuple[Moment, ...]:
+def _lately(moments: tuple[CountersAt, ...], now: datetime) -> tuple[CountersAt, ...]:
     """Drop what is older than a minute, but the one that its beginning lies in; and what a clock that was set back left ahead."""
     known = tuple(each for each in moments if each.at <= now)[-MOST_MOMENTS:]
     needless = sum(1 for following in known[1:] if following.at <= now - MINUTE)
     return known[needless:]
 
 
-def _fresh(before: Counted, after: Counted) -> Counted:
+def _fresh(before: RequestCounters, after: RequestCounters) -> RequestCounters:
     """Give what was counted in between: all of it if any count fell, for then the gateway began anew."""
     fell = any(getattr(after, name) < getattr(before, name) for name in _COUNTERS)
     old = NOTHING if fell else before
-    return Counted(**{name: getattr(after, name) - getattr(old, name) for name in _COUNTERS})
+    return RequestCounters(**{name: getattr(after, name) - getattr(old, name) for name in _COUNTERS})
 
 
-def _plus(one: Counted, other: Counted) -> Counted:
-    return Counted(**{name: getattr(one, name) + getattr(other, name) for name in _COUNTERS})
+def _plus(one: RequestCounters, other: RequestCounters) -> RequestCounters:
+    return RequestCounters(**{name: getattr(one, name) + getattr(other, name) for name in _COUNTERS})

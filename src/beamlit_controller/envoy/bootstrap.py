@@ -154,7 +154,7 @@ def _shares(place: GatewayParams) -> Message:
     # An RTDS server that vanished without a word is noticed within 15 s, and asked again.
     http2 = {"connection_keepalive": {"interval": "10s", "timeout": "5s"}}
     speaks = upstream.protocols(explicit_http_config={"http2_protocol_options": http2})
-    secured = {"transport_socket": tls.to_shares(place)} if place.shares_ca else {}
+    secured = {"transport_socket": tls.to_rtds_server(place)} if place.shares_ca else {}
     return {**_static(SHARES, place.shares), "typed_extension_protocol_options": speaks, **secured}
 
 

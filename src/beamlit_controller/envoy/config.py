@@ -35,7 +35,7 @@ def files(spec: OffloadSpec, place: GatewayParams) -> Files:
 def _secrets(spec: OffloadSpec, place: GatewayParams) -> Files:
     found: dict[str, Message] = {}
     if place.shares_ca:
-        found[tls.file_of(tls.SHARES_TRUST)] = tls.shares_trust(place)
+        found[tls.file_of(tls.SHARES_TRUST)] = tls.rtds_trust(place)
     remote = spec.remote
     if remote is not None and remote.scheme is Scheme.HTTPS:
         trust = identity.named(tls.TRUST, remote)

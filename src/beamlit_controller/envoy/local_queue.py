@@ -10,7 +10,7 @@ PATIENCE = 5.0
 MOST = 256
 
 
-class WaitingRoom(Generic[T]):
+class PendingStreams(Generic[T]):
     """Waits for first messages. Where there are too many, the one that has waited longest goes: gateways speak at once."""
 
     def __init__(self, backoff: float = PATIENCE, most: int = MOST) -> None:

@@ -18,7 +18,7 @@ class _Kind:
     unlogged: int = 0
 
 
-class Seldom:
+class ThrottledLog:
     """Logs warnings of a few kinds; `clock` gives seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

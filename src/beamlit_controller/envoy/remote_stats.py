@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import islice
 
 from beamlit_controller.core.remote_health import Attempts
-from beamlit_controller.core.traffic import Counted
+from beamlit_controller.core.traffic import RequestCounters
 from beamlit_controller.envoy.access_log import RESULT
 from beamlit_controller.envoy.failover import LOCAL, REMOTE_FIRST
 from beamlit_controller.envoy.routes import REMOTE
@@ -61,14 +61,14 @@ def attempts(page: str) -> Attempts:
     return Attempts(tuple(listed), int(servers[1]) if servers else 0)
 
 
-def traffic(page: str) -> Counted:
+def traffic(page: str) -> RequestCounters:
     """Read what came of the requests of clients, and how many are in flight at local. Never raises."""
     start = page[:LONGEST_PAGE]
     counts: Counter[str] = Counter()
     for found in islice(_SERIES.finditer(start), MOST_SERIES):
         counts.update(_counted(found[1], dict(_LABEL.findall(found[2])), int(found[3])))
     in_flight = sum(int(found[1]) for found in islice(_IN_FLIGHT.finditer(start), 2))
-    return Counted(in_flight=in_flight, **counts)
+    return RequestCounters(in_flight=in_flight, **counts)
 
 
 def _counted(name: str, labels: Mapping[str, str], count: int) -> dict[str, int]:

@@ -13,8 +13,8 @@ import structlog
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.envoy import caps
-from beamlit_controller.envoy.local_queue import WaitingRoom
-from beamlit_controller.envoy.rare_filters import LONGEST, Seldom
+from beamlit_controller.envoy.local_queue import PendingStreams
+from beamlit_controller.envoy.rare_filters import LONGEST, ThrottledLog
 from beamlit_controller.envoy.routes import SHARE_KEY
 from beamlit_controller.envoy.rtds_access import Certificate, Tokens
 from beamlit_controller.envoy.rtds_pb2 import DiscoveryRequest, DiscoveryResponse, Runtime
@@ -62,12 +62,12 @@ class Stream(Protocol):
 class RuntimeValues:
     """What holds in a gateway: the share in percent, and how many requests it may have at local at once, if that is limited.
 
-    With `by_cap` requests leave only because of that limit, and the percentage bounds how many of them may.
+    With `cap_only` requests leave only because of that limit, and the percentage bounds how many of them may.
     """
 
     percentage: int
     in_flight: Fraction | None = None
-    by_cap: bool = False
+    cap_only: bool = False
 
 
 @dataclass(slots=True)
@@ -87,11 +87,13 @@ class RtdsServer:
     With `tokens` it has to show the one of its model.
     """
 
-    def __init__(self, tokens: Tokens | None = None, *, waiting: WaitingRoom[DiscoveryRequest] | None = None) -> None:
+    def __init__(
+        self, tokens: Tokens | None = None, *, waiting: PendingStreams[DiscoveryRequest] | None = None
+    ) -> None:
         self._topics: dict[str, _Subscription] = {}
         self._tokens = tokens
-        self._waiting = WaitingRoom[DiscoveryRequest]() if waiting is None else waiting
-        self._seldom = Seldom()
+        self._waiting = PendingStreams[DiscoveryRequest]() if waiting is None else waiting
+        self._seldom = ThrottledLog()
 
     def set(self, key: ModelKey, setting: RuntimeValues | int) -> None:
         """Make this hold for the model, or this share without a limit; equal to the present one it is no news."""
@@ -149,14 +151,14 @@ class RtdsServer:
         self, requests: AsyncIterator[DiscoveryRequest], stream: Stream, closing: asyncio.Event, *, shown: str
     ) -> None:
         """Serve one gateway until it goes, or we close."""
-        if self._tokens is not None and not self._tokens.is_one(shown):
+        if self._tokens is not None and not self._tokens.is_any_token(shown):
             self._seldom.warn("gateway turned away: without a token")
             await stream.abort(grpc.StatusCode.PERMISSION_DENIED, "expected the token of a model")
         subscription = await self._first(requests, stream)
         if subscription is None or not subscription.resource_names:
             return
         name, node = subscription.resource_names[0], subscription.node.id[:LONGEST]
-        if len(name) > LONGEST_NAME or (self._tokens is not None and not self._tokens.accept(name, shown)):
+        if len(name) > LONGEST_NAME or (self._tokens is not None and not self._tokens.accepts(name, shown)):
             self._seldom.warn("gateway turned away: not the token of this model", model=name, node=node)
             await stream.abort(grpc.StatusCode.PERMISSION_DENIED, "expected the token of this model")
         await self._serve_model(name, requests, stream, closing, node=node)
@@ -181,7 +183,7 @@ class RtdsServer:
         topic.streams += 1
         log.debug("gateway connected", model=name, node=node)
         try:
-            await _first_of(_tell(name, topic, stream), self._listen(name, topic, requests), closing.wait())
+            await _first_of(_push(name, topic, stream), self._listen(name, topic, requests), closing.wait())
         except* grpc.aio.InternalError:
             # Told to a gateway that had just gone. If it is there after all, it asks again.
             log.debug("gateway could not be told", model=name, node=node)
@@ -206,7 +208,7 @@ class RtdsServer:
             del self._topics[name]
 
 
-async def _tell(name: str, topic: _Subscription, stream: Stream) -> None:
+async def _push(name: str, topic: _Subscription, stream: Stream) -> None:
     """Tell the share whenever it is another than the one told last; a slow gateway hears the newest, not all of them."""
     told: RuntimeValues | None = None
     version = 0
@@ -246,8 +248,8 @@ def _response(name: str, setting: RuntimeValues, *, version: str) -> DiscoveryRe
 def _numerators(setting: RuntimeValues) -> dict[str, int]:
     """Give what each runtime key is set to; without a limit to speak of, gateways keep the one they began with."""
     share = setting.percentage * caps.PERCENT
-    if setting.in_flight is None and not setting.by_cap:
+    if setting.in_flight is None and not setting.cap_only:
         return {SHARE_KEY: share}
-    first, last = (0, share) if setting.by_cap else (share, caps.WHOLE * caps.PERCENT)
+    first, last = (0, share) if setting.cap_only else (share, caps.WHOLE * caps.PERCENT)
     parts = caps.numerators(setting.in_flight, first=first, last=last)
     return {SHARE_KEY: parts.pop(0), **{caps.key(number): part for number, part in parts.items()}}

@@ -18,18 +18,18 @@ class Tokens:
 
     key: bytes
 
-    def of(self, name: str) -> str:
+    def token_of(self, name: str) -> str:
         """Give the token of a model, by `namespace/name`."""
         return hmac.new(self.key, name.encode(), hashlib.sha256).hexdigest()
 
     @staticmethod
-    def is_one(authorization: str) -> bool:
+    def is_any_token(authorization: str) -> bool:
         """Tell whether the Authorization header shows a token at all, of whatever model."""
         return _TOKEN.fullmatch(authorization) is not None
 
-    def accept(self, name: str, authorization: str) -> bool:
+    def accepts(self, name: str, authorization: str) -> bool:
         """Tell whether the Authorization header shows the token of the model."""
-        return hmac.compare_digest(f"Bearer {self.of(name)}".encode(), authorization.encode())
+        return hmac.compare_digest(f"Bearer {self.token_of(name)}".encode(), authorization.encode())
 
 
 @dataclass(frozen=True, slots=True)

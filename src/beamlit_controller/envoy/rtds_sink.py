@@ -19,7 +19,7 @@ log = structlog.stdlib.get_logger(__name__)
 class _CapCounters:
     """The most that the remote may get, and the counters up to which that is known."""
 
-    most: int = throttle.WHOLE
+    percentage_limit: int = throttle.WHOLE
     attempts: Attempts = remote_health.NOTHING
 
 
@@ -57,8 +57,8 @@ class RtdsSink:
 
     def _most(self, key: ModelKey, percentage: int) -> int:
         before, attempts = self._seen.get(key, _CapCounters()), self._attempts(key)
-        most = throttle.most(before.most, percentage=percentage, before=before.attempts, after=attempts)
-        if most < before.most:
+        most = throttle.most(before.percentage_limit, percentage=percentage, before=before.attempts, after=attempts)
+        if most < before.percentage_limit:
             log.warning("remote answers 429, less is offloaded", model=str(key), most=most, decided=percentage)
         self._seen[key] = _CapCounters(most, attempts)
         return most

@@ -42,7 +42,7 @@ def trust_in(name: str, backend: RemoteBackend, place: GatewayParams, *, trust: 
     }
 
 
-def to_shares(place: GatewayParams) -> Message:
+def to_rtds_server(place: GatewayParams) -> Message:
     """Give the transport socket to the RTDS server."""
     return extension(
         "envoy.transport_sockets.tls",
@@ -59,7 +59,7 @@ def to_shares(place: GatewayParams) -> Message:
     )
 
 
-def shares_trust(place: GatewayParams) -> Message:
+def rtds_trust(place: GatewayParams) -> Message:
     """Give the Secret of what the RTDS server is verified against, so that Envoy follows when the CA is exchanged."""
     return {
         "name": SHARES_TRUST,

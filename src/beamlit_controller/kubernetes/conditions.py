@@ -46,7 +46,7 @@ BAD_WHEN_FALSE: Final = frozenset(
 class ModelState:
     """Everything known about a model.
 
-    `autoscaler` names the autoscaler of the same workload. `most` is the highest percentage that the remote accepts
+    `autoscaler` names the autoscaler of the same workload. `percentage_limit` is the highest percentage that the remote accepts
     while it answers 429. `minute` are the requests of the last minute.
     """
 
@@ -56,7 +56,7 @@ class ModelState:
     autoscaler: str | None = None
     cycle: Cycle | None = None
     remote: RemoteReady | None = None
-    most: int = throttle.WHOLE
+    percentage_limit: int = throttle.WHOLE
     minute: Minute | None = None
 
 
@@ -125,8 +125,8 @@ def _decided(known: ModelState, before: Mapping[str, Any], now: str) -> Json:
         conditions = [_undated(each) for each in before.get("conditions") or () if each["type"] in _OF_DECISIONS]
         return {**kept, "currentMetrics": before.get("currentMetrics") or [], "conditions": conditions}
     decided = status.status(known.cycle)
-    if known.most < throttle.WHOLE:
-        decided["offloading"] = _throttled(decided["offloading"], known.most)
+    if known.percentage_limit < throttle.WHOLE:
+        decided["offloading"] = _throttled(decided["offloading"], known.percentage_limit)
     requests = {"requests": status.requests(known.minute, known.cycle)} if known.minute is not None else {}
     return {**decided, **requests, "record": models.record(known.cycle.decision)}
 
@@ -217,9 +217,9 @@ def _gateway(state: GatewayState) -> Condition:
     if state.absent is not None:
         reason = Reason.GATEWAY_REMOVED if state.absent.reason is Reason.DISABLED else state.absent.reason
         return Condition("GatewayReady", ConditionStatus.FALSE, reason, f"there is no gateway: {state.absent.message}")
-    message = f"{state.ready} of {state.wanted} gateway pods are ready"
+    message = f"{state.ready_replicas} of {state.desired_replicas} gateway pods are ready"
     not_taken = state.problem is not None and state.problem.reason is Reason.CONFIG_NOT_TAKEN
-    if state.ready and not not_taken:
+    if state.ready_replicas and not not_taken:
         return Condition("GatewayReady", ConditionStatus.TRUE, Reason.GATEWAY_READY, message)
     if state.problem is not None:
         return Condition("GatewayReady", ConditionStatus.FALSE, state.problem.reason, state.problem.message)
@@ -244,7 +244,7 @@ def _remote(spec: OffloadSpec | None, remote: RemoteReady | None) -> Condition:
     if spec is None or spec.remote is None:
         expected = "expected spec.offloadingConfig.remoteBackend or config.defaultRemoteBackend"
         return Condition("RemoteReady", ConditionStatus.FALSE, Reason.NO_REMOTE, f"nothing can leave: {expected}")
-    known = remote or remote_health.Judged().condition
+    known = remote or remote_health.RemoteAssessment().condition
     return Condition("RemoteReady", ConditionStatus(known.status), known.reason, known.message)
 
 

@@ -16,10 +16,10 @@ from beamlit_controller.kubernetes.snapshot import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class GatewayObjects:
-    """The gateway's objects: `entrance` is its own Service for clients, `config` the digest of the files."""
+    """The gateway's objects: `client_service` is its own Service for clients, `config` the digest of the files."""
 
     objects: tuple[DesiredObject, ...]
-    entrance: DesiredObject
+    client_service: DesiredObject
     config: str
 
 
@@ -47,7 +47,7 @@ def gateway(
     return GatewayObjects(objects, entrance, gateway_objects.config_digest(envoy.files))
 
 
-def has_entrance(spec: OffloadSpec, seen: Snapshot) -> bool:
+def has_client_service(spec: OffloadSpec, seen: Snapshot) -> bool:
     """Tell whether the Service NAME-gateway should exist and select the gateway's pods.
 
     It is created with `routing.mode: Service`. An existing one selects the gateway again once a pod is ready; until

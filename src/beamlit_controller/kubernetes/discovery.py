@@ -41,7 +41,7 @@ class Kind:
 
 
 @dataclass(slots=True)
-class _Asked:
+class _CachedAnswer:
     """The cached response of one path. One task requests it; all others wait and get the same result or error."""
 
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -54,7 +54,7 @@ class Discovery:
 
     def __init__(self, server: ApiServer) -> None:
         self._server = server
-        self._asked: dict[str, _Asked] = {}
+        self._asked: dict[str, _CachedAnswer] = {}
 
     async def custom_metrics_version(self) -> str | Missing:
         """Give the version of custom.metrics.k8s.io to ask. Raises ApiError."""
@@ -104,7 +104,7 @@ class Discovery:
         """Get a path from the cache or the server. A slow or failing path does not block the others."""
         if path not in self._asked and len(self._asked) >= REMEMBERED:
             self._asked = {each: asked for each, asked in self._asked.items() if asked.turn.locked()}
-        asked = self._asked.setdefault(path, _Asked())
+        asked = self._asked.setdefault(path, _CachedAnswer())
         async with asked.turn:
             age = asyncio.get_running_loop().time() - asked.at
             if age > (FAILED_SECONDS if isinstance(asked.value, ApiError) else lasting):

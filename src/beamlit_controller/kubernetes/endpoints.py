@@ -18,5 +18,5 @@ class MetricEndpoints:
         service = self._store.service(spec.key.namespace, given.name) if given else None
         if given is None or service is None or not service.selector:
             return {}
-        found = self._store.pods.endpoints(spec.key.namespace, service.pods, given.target_port)
+        found = self._store.pods.endpoints(spec.key.namespace, service.pod_selector, given.target_port)
         return {f"[{host}]:{port}" if ":" in host else f"{host}:{port}": name for name, host, port in found}

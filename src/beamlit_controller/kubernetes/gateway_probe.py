@@ -17,17 +17,17 @@ PATIENCE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ProbeRequest:
     """The path to request at a gateway pod's stats port, and the header that only a local server's response has."""
 
     path: str
     header: str
 
 
-class Reach:
+class GatewayProbe:
     """Sends the probe requests; used as `async with`."""
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: ProbeRequest) -> None:
         self._question = question
         self._client = httpx2.AsyncClient(trust_env=False, timeout=PATIENCE, follow_redirects=False)
 

@@ -15,7 +15,7 @@ import structlog
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.kubernetes import gateway_objects, managed_objects
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer, Json
-from beamlit_controller.kubernetes.models import Good
+from beamlit_controller.kubernetes.models import LastGoodSpec
 from beamlit_controller.kubernetes.paths import CONFIG_MAPS
 from beamlit_controller.kubernetes.store import Store
 
@@ -28,7 +28,7 @@ NOT_FOUND: Final = 404
 AGAIN: Final = 5.0
 
 
-def notes(good: Good | None) -> Mapping[str, str]:
+def config_map_data(good: LastGoodSpec | None) -> Mapping[str, str]:
     """Give the keys to add to the ConfigMap."""
     if good is None:
         return {}
@@ -36,7 +36,7 @@ def notes(good: Good | None) -> Mapping[str, str]:
     return {FILE: text} if len(text.encode()) <= LARGEST else {}
 
 
-def understood(config_map: Json, uid: str) -> Good | None:
+def parse(config_map: Json, uid: str) -> LastGoodSpec | None:
     """Parse the stored spec of the model with this uid; None if there is no usable one."""
     text = (config_map.get("data") or {}).get(FILE)
     if managed_objects.owner(config_map) != uid or not isinstance(text, str) or len(text) > LARGEST:
@@ -46,7 +46,7 @@ def understood(config_map: Json, uid: str) -> Good | None:
         spec, generation = content["spec"], content["generation"]
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    return Good(spec, generation) if isinstance(spec, dict) and isinstance(generation, int) else None
+    return LastGoodSpec(spec, generation) if isinstance(spec, dict) and isinstance(generation, int) else None
 
 
 class LastGood:
@@ -95,9 +95,9 @@ class LastGood:
         return True
 
 
-def _goods(config_map: Json, uid: str) -> Iterator[Good]:
+def _goods(config_map: Json, uid: str) -> Iterator[LastGoodSpec]:
     try:
-        good = understood(config_map, uid)
+        good = parse(config_map, uid)
     except (KeyError, TypeError, AttributeError):
         return
     if good is not None:

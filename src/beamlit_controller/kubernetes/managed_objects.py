@@ -12,7 +12,7 @@ from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.kubernetes import fields
 from beamlit_controller.kubernetes.gateway_objects import CONFIG_ANNOTATION, GATEWAY_LABEL, STATS_NAME
 from beamlit_controller.kubernetes.paths import CONFIG_MAPS, SERVICES, Resource
-from beamlit_controller.kubernetes.service_patches import SelectorLabels, is_ours
+from beamlit_controller.kubernetes.service_patches import SelectorLabels, is_gateway_value
 
 Json = dict[str, Any]
 
@@ -42,7 +42,7 @@ class ManagedObject:
 
 @dataclass(frozen=True, slots=True)
 class GatewayPod:
-    """A gateway pod. `carries` are the labels that a taken-over Service selects; `ports` are (name, number)."""
+    """A gateway pod. `gateway_labels` are the labels that a taken-over Service selects; `ports` are (name, number)."""
 
     key: ModelKey
     name: str
@@ -53,7 +53,7 @@ class GatewayPod:
     ready: bool
     deleting: bool
     stats_port: int = 0
-    carries: SelectorLabels = ()
+    gateway_labels: SelectorLabels = ()
     ports: tuple[tuple[str, int], ...] = ()
 
 
@@ -92,7 +92,9 @@ def parse_pod(content: Json) -> GatewayPod:
         ready=_is_ready(status),
         deleting=about.get("deletionTimestamp") is not None,
         stats_port=dict(ports).get(STATS_NAME, 0),
-        carries=tuple((key, value) for key, value in fields.pairs(about.get("labels")) if is_ours(value)),
+        gateway_labels=tuple(
+            (key, value) for key, value in fields.pairs(about.get("labels")) if is_gateway_value(value)
+        ),
         ports=ports,
     )
 
@@ -159,9 +161,9 @@ _SHOWN = 40
 class ManagedObjects:
     """All gateway objects and pods. `told` is called with the key of each model that something changed for."""
 
-    def __init__(self, told: Callable[[ModelKey], None]) -> None:
+    def __init__(self, notify: Callable[[ModelKey], None]) -> None:
         self.changes: Latest[int] = Latest(0)
-        self._told = told
+        self._notify = notify
         self._objects: dict[tuple[Resource, str, str], ManagedObject] = {}
         self._of: dict[ModelKey, dict[tuple[Resource, str], ManagedObject]] = {}
         self._pods: dict[ModelKey, dict[str, GatewayPod]] = {}
@@ -178,7 +180,7 @@ class ManagedObjects:
                 self._objects[(resource, *place)] = seen
                 self._of.setdefault(seen.key, {})[resource, seen.name] = seen
             for key in {each.key for each in (known, seen) if each is not None}:
-                self._tell(key)
+                self._publish(key)
 
         return take
 
@@ -199,10 +201,10 @@ class ManagedObjects:
             self._pod_keys[place] = key = seen.key
             self._pods.setdefault(seen.key, {})[seen.name] = seen
         if key is not None:
-            self._tell(key)
+            self._publish(key)
 
-    def _tell(self, key: ModelKey) -> None:
-        self._told(key)
+    def _publish(self, key: ModelKey) -> None:
+        self._notify(key)
         self.changes.set(self.changes.value + 1)
 
     def get(self, resource: Resource, namespace: str, name: str) -> ManagedObject | None:

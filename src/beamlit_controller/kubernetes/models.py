@@ -47,7 +47,7 @@ class Stored:
     deleting: bool = False
 
     @property
-    def held(self) -> bool:
+    def has_finalizer(self) -> bool:
         """Whether it has our finalizer."""
         return FINALIZER in (self.content["metadata"].get("finalizers") or ())
 
@@ -92,7 +92,7 @@ def stored(content: Json) -> Stored:
 
 
 @dataclass(frozen=True, slots=True)
-class Good:
+class LastGoodSpec:
     """An accepted spec as it was written, and its generation."""
 
     spec: Json = field(hash=False)
@@ -103,7 +103,7 @@ class Good:
 class KnownModel:
     """The validated state of a ModelDeployment.
 
-    `spec` is the spec in force, None if none was ever valid; `good` is the text it was parsed from. `rejected` are the
+    `spec` is the spec in force, None if none was ever valid; `last_good` is the text it was parsed from. `rejected` are the
     mistakes in the current spec. `recalled` tells whether the stored last good spec has been looked up.
     """
 
@@ -113,7 +113,7 @@ class KnownModel:
     notices: tuple[str, ...] = ()
     generation: int = 0
     deleting: bool = False
-    good: Good | None = None
+    last_good: LastGoodSpec | None = None
     override_ignored: Rejected | None = None
     recalled: bool = False
 
@@ -144,7 +144,7 @@ class Models:
 
     def changed(self, key: ModelKey, seen: Stored | None) -> None:
         """Handle an event of the watch; None means deleted."""
-        if seen is None or (seen.deleting and not seen.held):
+        if seen is None or (seen.deleting and not seen.has_finalizer):
             for known in (self._stored, self._written, self._models):
                 known.pop(key, None)
             return
@@ -155,11 +155,11 @@ class Models:
             self._written[key] = written
             self._models[key] = self._model(key, seen)
 
-    def remember(self, key: ModelKey, uid: str, good: Good | None) -> None:
+    def remember(self, key: ModelKey, uid: str, good: LastGoodSpec | None) -> None:
         """Put the stored last good spec in force, or record that there is none."""
         model, seen = self._models.get(key), self._stored.get(key)
         if model is not None and seen is not None and model.uid == uid and model.awaits_recall:
-            recalled = self._refused(replace(model, good=good, recalled=True), seen, model.rejected)
+            recalled = self._refused(replace(model, last_good=good, recalled=True), seen, model.rejected)
             self._models[key] = self._ended(recalled, seen)
 
     def recall(self, key: ModelKey) -> Decision | None:
@@ -177,10 +177,10 @@ class Models:
         before = known if known and known.uid == seen.uid else None
         match self._understood(seen.content):
             case Accepted(spec, notices, ignored):
-                good = Good(seen.content.get("spec") or {}, seen.generation)
+                good = LastGoodSpec(seen.content.get("spec") or {}, seen.generation)
                 texts = tuple(map(str, notices))
                 model = KnownModel(
-                    seen.uid, spec, notices=texts, generation=seen.generation, good=good, override_ignored=ignored
+                    seen.uid, spec, notices=texts, generation=seen.generation, last_good=good, override_ignored=ignored
                 )
             case rejected:
                 log.warning("spec rejected", model=str(key), mistakes=[str(each)[:500] for each in rejected[:10]])
@@ -190,12 +190,12 @@ class Models:
     def _refused(self, before: KnownModel, seen: Stored, rejected: tuple[Rejected, ...]) -> KnownModel:
         """Give the model with its last good spec and its current annotations."""
         model = KnownModel(seen.uid, None, rejected, generation=seen.generation, recalled=before.recalled)
-        if before.good is None:
+        if before.last_good is None:
             return model
-        about = {**seen.content["metadata"], "generation": before.good.generation}
-        match self._understood({**seen.content, "metadata": about, "spec": before.good.spec}):
+        about = {**seen.content["metadata"], "generation": before.last_good.generation}
+        match self._understood({**seen.content, "metadata": about, "spec": before.last_good.spec}):
             case Accepted(spec, _, ignored):
-                return replace(model, spec=spec, good=before.good, override_ignored=ignored)
+                return replace(model, spec=spec, last_good=before.last_good, override_ignored=ignored)
             case _:
                 return model
 

@@ -33,8 +33,8 @@ class Reaches(Protocol):
 class Observer:
     """Gathers the observation and decides. `readable` tells whether a model's metrics could be read last."""
 
-    def __init__(self, reach: Reaches, clock: Clock, readable: Callable[[ModelKey], bool | None]) -> None:
-        self._reach = reach
+    def __init__(self, probe: Reaches, clock: Clock, readable: Callable[[ModelKey], bool | None]) -> None:
+        self._probe = probe
         self._clock = clock
         self._readable = readable
 
@@ -43,42 +43,46 @@ class Observer:
     ) -> TakeoverMemory:
         """Give the memory updated with the current observation and the decision."""
         now = asyncio.get_running_loop().time()
-        memory = takeover_memory.with_pods(memory, service, seen.pods, value=seen.value, now=now)
+        memory = takeover_memory.with_pods(memory, service, seen.pods, value=seen.gateway_value, now=now)
         readable = self._readable(spec.key)
         memory = takeover_memory.with_metrics(memory, readable=readable, generation=spec.generation, now=now)
-        blocked = _barred(seen, memory, spec, service)
+        blocked = _blocked(seen, memory, spec, service)
         waits = seen.plan if isinstance(seen.plan, Missing) and blocked is None else None
-        if waits is None and blocked is None and not takeover.is_held(service, seen.value):
-            memory = await self._asked(seen, memory, service)
+        if waits is None and blocked is None and not takeover.is_taken_over(service, seen.gateway_value):
+            memory = await self._probe_pods(seen, memory, service)
             wanted = spec.gateway.replicas
-            waits = takeover.readiness(service, seen.pods, seen.value, wanted=wanted, reached=memory.reached)
+            waits = takeover.readiness(service, seen.pods, seen.gateway_value, wanted=wanted, reached=memory.reached_by)
         observation = Observation(
             service=service,
             key=spec.key.name,
-            value=seen.value,
+            gateway_value=seen.gateway_value,
             pods=seen.pods,
             now=self._clock.now(),
-            others={service_patches.value_of(each.uid) for each in seen.conflicting},
+            other_values={service_patches.gateway_value(each.uid) for each in seen.conflicting},
             blocked=blocked,
-            waits=waits,
-            down=_since(memory.down_since, now),
-            up=_since(memory.up_since, now),
+            pending=waits,
+            unready_for=_since(memory.unready_since, now),
+            ready_for=_since(memory.ready_since, now),
         )
         return replace(memory, decision=takeover.decide(observation))
 
-    def taken(self, seen: Snapshot, memory: TakeoverMemory, service: Service, *, version: int) -> TakeoverMemory:
+    def taken_over(self, seen: Snapshot, memory: TakeoverMemory, service: Service, *, version: int) -> TakeoverMemory:
         """Give the memory after the Service was written to select the gateway."""
-        now, anew = asyncio.get_running_loop().time(), not takeover.is_held(service, seen.value)
-        return takeover_memory.taken(memory, version=version, anew=anew, readable=self._readable(seen.key), now=now)
+        now, anew = asyncio.get_running_loop().time(), not takeover.is_taken_over(service, seen.gateway_value)
+        return takeover_memory.taken_over(
+            memory, version=version, anew=anew, readable=self._readable(seen.key), now=now
+        )
 
-    async def _asked(self, seen: Snapshot, memory: TakeoverMemory, service: Service) -> TakeoverMemory:
+    async def _probe_pods(self, seen: Snapshot, memory: TakeoverMemory, service: Service) -> TakeoverMemory:
         """Probe the serving pods that have not reached the model yet."""
-        known = memory.reached & {pod.uid for pod in seen.pods}
-        up = (pod for pod in seen.pods if takeover.is_up(pod, service, seen.value) and pod.uid not in known)
-        return replace(memory, reached=known | set(await self._reach.of(islice(up, MOST_ASKED))))
+        known = memory.reached_by & {pod.uid for pod in seen.pods}
+        up = (
+            pod for pod in seen.pods if takeover.is_serving(pod, service, seen.gateway_value) and pod.uid not in known
+        )
+        return replace(memory, reached_by=known | set(await self._probe.of(islice(up, MOST_ASKED))))
 
 
-def _barred(seen: Snapshot, memory: TakeoverMemory, spec: OffloadSpec, service: Service) -> Missing | None:
+def _blocked(seen: Snapshot, memory: TakeoverMemory, spec: OffloadSpec, service: Service) -> Missing | None:
     """Give the reason why the Service must not be (or stay) taken over, if there is one."""
     if not spec.enabled:
         return Missing(Reason.DISABLED, f"Service {service.name} leads straight to the model's pods")
@@ -87,7 +91,7 @@ def _barred(seen: Snapshot, memory: TakeoverMemory, spec: OffloadSpec, service: 
     if isinstance(seen.plan, Missing) and plan.is_refused(seen.plan):
         return seen.plan
     absent = snapshot.absence(spec, seen)
-    return absent or takeover_memory.harm(memory, service, generation=spec.generation)
+    return absent or takeover_memory.metrics_lost(memory, service, generation=spec.generation)
 
 
 def _since(began: float | None, now: float) -> timedelta | None:

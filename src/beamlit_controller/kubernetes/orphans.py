@@ -46,7 +46,7 @@ class Orphans:
         """Restore one Service; give False if that has to be retried."""
         name = f"{service.namespace}/{service.name}"
         try:
-            await service_switch.give_back_all(self._server, [service], "nobody has it any more")
+            await service_switch.restore_all(self._server, [service], "nobody has it any more")
         except ApiError as error:
             log.warning("service not restored", service=name, code=error.code, error=error.message[:200])
             return False

@@ -48,7 +48,7 @@ def plan(spec: OffloadSpec, service: Service | None, named_ports: NamedPorts, *,
     if isinstance(port, Missing):
         return port
     # They are there in any case, so that to change the mode starts no pod anew.
-    labels = service_patches.taken(service.selector, service_patches.value_of(owner))
+    labels = service_patches.taken_over_selector(service.selector, service_patches.gateway_value(owner))
     if spec.routing is RoutingMode.SERVICE:
         ports = Ports(front=port, stats=_free({port}), service=_service_port(service, {wanted, port}) or port)
         return Plan(dict(service.selector), port, ports, service.ipv6, labels=labels)
@@ -74,11 +74,11 @@ def _unsuitable(spec: OffloadSpec, service: Service) -> str:
     """Give the reason why no gateway can be put in front of the Service's pods; "" if one can."""
     if service.type == "ExternalName":
         return "is an ExternalName: expected one that selects pods"
-    if service.lost:
+    if service.selector_unknown:
         return "selects a gateway, and nothing tells what it selected before: write its selector"
     if not service.selector:
         return "has no selector: expected one that selects pods"
-    if service.pods.matches(gateway_objects.pod_labels(spec.key)):
+    if service.pod_selector.matches(gateway_objects.pod_labels(spec.key)):
         selector = ",".join(f"{key}={value}" for key, value in service.selector)
         return f"selects {selector}, which gateways have too: requests would go round"
     return ""
@@ -91,12 +91,12 @@ def _against_taking(spec: OffloadSpec, service: Service) -> Iterator[str]:
     """Give the reason why the Service can't be taken over safely."""
     if service.headless:
         yield f"is headless, so clients choose among its pods themselves: expected one with an address, {OTHERWISE}"
-    if service.only_this_node:
-        field = service.only_this_node
+    if service.local_traffic_policy:
+        field = service.local_traffic_policy
         yield (
             f"has {field}: Local, and a node without a gateway would drop its requests: expected Cluster, {OTHERWISE}"
         )
-    if service.unready_too:
+    if service.publish_not_ready_addresses:
         yield f"has publishNotReadyAddresses: true, so gateways would be asked before they are ready: expected false, {OTHERWISE}"
     odd = next((port for port in service.ports if port.protocol != "TCP"), None)
     if odd is not None:

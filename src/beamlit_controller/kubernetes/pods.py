@@ -15,7 +15,7 @@ from beamlit_controller.core.signals import Container, Pod, Ready
 from beamlit_controller.kubernetes import fields
 
 Json = dict[str, Any]
-Place = tuple[str, str]
+NamespacedName = tuple[str, str]
 
 T = TypeVar("T", bound=Hashable)
 
@@ -66,18 +66,18 @@ class Pods:
     """All pods, by namespace and by each of their labels."""
 
     def __init__(self) -> None:
-        self._pods: dict[Place, KnownPod] = {}
+        self._pods: dict[NamespacedName, KnownPod] = {}
         self._by_label: dict[tuple[str, str, str], set[str]] = {}
         self._by_namespace: dict[str, set[str]] = {}
 
     def __len__(self) -> int:
         return len(self._pods)
 
-    def get(self, place: Place) -> KnownPod | None:
+    def get(self, place: NamespacedName) -> KnownPod | None:
         """Give a pod as it was seen last."""
         return self._pods.get(place)
 
-    def changed(self, place: Place, seen: KnownPod | None) -> None:
+    def changed(self, place: NamespacedName, seen: KnownPod | None) -> None:
         """Handle an event of the watch; None means deleted."""
         before = self._pods.pop(place, None)
         if before is not None and (seen is None or seen.labels != before.labels):
@@ -114,13 +114,13 @@ class Pods:
         lists = [self._by_label.get((namespace, key, value), set()) for key, value in pairs]
         return min(lists, key=len, default=self._by_namespace.get(namespace, set()))
 
-    def _list(self, place: Place, seen: KnownPod) -> None:
+    def _list(self, place: NamespacedName, seen: KnownPod) -> None:
         namespace, name = place
         self._by_namespace.setdefault(namespace, set()).add(name)
         for key, value in seen.labels:
             self._by_label.setdefault((namespace, key, value), set()).add(name)
 
-    def _unlist(self, place: Place, before: KnownPod) -> None:
+    def _unlist(self, place: NamespacedName, before: KnownPod) -> None:
         namespace, name = place
         self._by_namespace[namespace].discard(name)
         for key, value in before.labels:

@@ -44,7 +44,7 @@ WATCHED_EVERY: Final = 10.0
 SHORTEST: Final = 0.2
 CHECKS, CHECKED_EVERY = 4, 0.1
 LONGEST_CHECK: Final = 5.0
-LEAVING: Final = timedelta(seconds=60)
+END_MARGIN: Final = timedelta(seconds=60)
 """How much longer than it may drain a pod of a gateway may take to go."""
 
 
@@ -60,7 +60,7 @@ class Objects(Protocol):
 class WorkerState:
     """What a worker remembers: the current `problem`, and where the clients' `service` was seen to route.
 
-    `confirmed` is the uid of the Service whose endpoints were last seen to be the gateway's; `unconfirmed` counts the
+    `confirmed` is the uid of the Service whose endpoints were last seen to be the gateway's; `checks` counts the
     checks since then. `had_pods` is what `namespaces.had_pods` returned last.
     """
 
@@ -69,7 +69,7 @@ class WorkerState:
     problem: Missing | None = None
     service: ServiceState | None = None
     confirmed: str = ""
-    unconfirmed: int = 0
+    checks: int = 0
     rendered: Rendered = field(default_factory=Rendered)
     had_pods: bool = False
 
@@ -89,29 +89,29 @@ class GatewayPass:
         spec = seen.model.spec
         if spec is None:
             return await self._without_spec(seen, state)
-        others = [each for each in seen.taken if seen.service is None or each.name != seen.service.name]
-        await service_switch.give_back_all(self._server, others, "its model has another Service")
-        decision = await self._decided(seen, state, spec)
-        if decision is not None and decision.action in {Action.GIVE_BACK, Action.NOTE}:
-            await self._given_back(seen, state, decision)
+        others = [each for each in seen.taken_over if seen.service is None or each.name != seen.service.name]
+        await service_switch.restore_all(self._server, others, "its model has another Service")
+        decision = await self._decide(seen, state, spec)
+        if decision is not None and decision.action in {Action.RESTORE, Action.NOTE}:
+            await self._restore(seen, state, decision)
         if snapshot.absence(spec, seen) is not None:
-            return await self._removed(seen, state, spec, decision)
+            return await self._remove(seen, state, spec, decision)
         if isinstance(seen.plan, Missing):
             # What is there goes on as it is: a Service that was deleted by mistake comes back.
             state.problem = seen.plan
-            return await self._confirmed(seen, state, spec, decision)
-        await self._applied(seen, state, spec, seen.plan)
-        if decision is not None and decision.action is Action.TAKE:
-            await self._taken(seen, state, decision)
+            return await self._confirm(seen, state, spec, decision)
+        await self._apply(seen, state, spec, seen.plan)
+        if decision is not None and decision.action is Action.TAKE_OVER:
+            await self._take_over(seen, state, decision)
         elif decision is not None and not decision.taken:
             await service_switch.remove_finalizer(self._server, seen.stored)
         again = state.rendered.progress.again
-        return min(await self._confirmed(seen, state, spec, decision), again or LOOK_AGAIN)
+        return min(await self._confirm(seen, state, spec, decision), again or LOOK_AGAIN)
 
     async def _without_spec(self, seen: Snapshot, state: WorkerState) -> float:
         """Clean up a deleted model that never had a valid spec; leave one that is not deleted alone."""
         if seen.model.deleting:
-            await service_switch.give_back_all(self._server, seen.taken, "its model is deleted")
+            await service_switch.restore_all(self._server, seen.taken_over, "its model is deleted")
             for each in desired.removable(seen):
                 await state.applier.delete(each)
             await service_switch.remove_finalizer(self._server, seen.stored)
@@ -119,14 +119,14 @@ class GatewayPass:
 
     # The Service that clients use.
 
-    async def _decided(self, seen: Snapshot, state: WorkerState, spec: OffloadSpec) -> TakeoverDecision | None:
+    async def _decide(self, seen: Snapshot, state: WorkerState, spec: OffloadSpec) -> TakeoverDecision | None:
         """Decide about the Service. None if there is none, or if the watch lags behind our own write."""
         service = seen.service
         if service is None:
             missing = Missing(Reason.SERVICE_NOT_FOUND, "there is no Service to lead through the gateway")
             state.service = ServiceState(taken=False, why=missing)
             return None
-        if int(service.version or 0) < state.takeover.version:
+        if int(service.version or 0) < state.takeover.written_version:
             return None
         state.takeover = await self._observer.observe(seen, state.takeover, spec, service)
         decision = state.takeover.decision
@@ -135,75 +135,77 @@ class GatewayPass:
             state.service = ServiceState(taken=False, why=decision.why)
         return decision
 
-    async def _given_back(self, seen: Snapshot, state: WorkerState, decision: TakeoverDecision) -> None:
+    async def _restore(self, seen: Snapshot, state: WorkerState, decision: TakeoverDecision) -> None:
         if seen.service is None:
             return
         try:
-            version = await service_switch.give_back(self._server, seen.service, reverted=decision.reverted)
+            version = await service_switch.restore(self._server, seen.service, reverted=decision.reverted)
         except ApiError as error:
-            if decision.action is Action.GIVE_BACK and error.code != CONFLICT:
+            if decision.action is Action.RESTORE and error.code != CONFLICT:
                 state.service = ServiceState(taken=True, why=_refused("it can't be given back", error))
             raise
-        state.takeover = takeover_memory.given_back(state.takeover, version=version)
+        state.takeover = takeover_memory.restored(state.takeover, version=version)
         state.service, state.confirmed = ServiceState(taken=False, why=decision.why), ""
-        if decision.action is Action.GIVE_BACK:
+        if decision.action is Action.RESTORE:
             log.info(
                 "service restored", model=str(seen.key), service=seen.service.name, reason=decision.why.reason.value
             )
 
-    async def _taken(self, seen: Snapshot, state: WorkerState, decision: TakeoverDecision) -> None:
+    async def _take_over(self, seen: Snapshot, state: WorkerState, decision: TakeoverDecision) -> None:
         if seen.service is None:
             return
         try:
-            version = await service_switch.take(self._server, seen.stored, seen.service, reverted=decision.reverted)
+            version = await service_switch.take_over(
+                self._server, seen.stored, seen.service, reverted=decision.reverted
+            )
         except ApiError as error:
             if error.code != CONFLICT:
                 held = state.confirmed == seen.service.uid
                 state.service = ServiceState(taken=held, why=_refused("it can't be taken over", error))
             raise
-        state.takeover = self._observer.taken(seen, state.takeover, seen.service, version=version)
+        state.takeover = self._observer.taken_over(seen, state.takeover, seen.service, version=version)
         log.info("service taken over", model=str(seen.key), service=seen.service.name)
 
-    async def _confirmed(
+    async def _confirm(
         self, seen: Snapshot, state: WorkerState, spec: OffloadSpec, decision: TakeoverDecision | None
     ) -> float:
         """Check the Service's endpoints, and report that it routes through the gateway only once it does."""
-        where = _entrance(seen, spec, decision)
+        where = _client_service(seen, spec, decision)
         if where is None:
             return _until_next(state)
         name, uid = where
-        if state.confirmed != uid and await self._leads_to_gateway(seen, name):
-            state.confirmed, state.unconfirmed = uid, 0
+        if state.confirmed != uid and await self._endpoints_are_gateway(seen, name):
+            state.confirmed, state.checks = uid, 0
         if state.confirmed == uid:
             why = decision.why if decision and spec.routing is RoutingMode.TAKEOVER else _AS_ASKED
             state.service = ServiceState(taken=True, why=why)
             return _until_next(state)
-        state.unconfirmed += 1
+        state.checks += 1
         message = f"Service {name} is written; its endpoints are not the gateway's yet"
         state.service = ServiceState(taken=False, why=Missing(Reason.SERVICE_SWITCHING, message))
-        return min(SHORTEST * 2.0 ** min(state.unconfirmed, 10), LONGEST_CHECK)
+        return min(SHORTEST * 2.0 ** min(state.checks, 10), LONGEST_CHECK)
 
-    async def _leads_to_gateway(self, seen: Snapshot, name: str) -> bool:
+    async def _endpoints_are_gateway(self, seen: Snapshot, name: str) -> bool:
         if not any(pod.ready for pod in seen.pods):
             return False
         for check in range(CHECKS):
             await asyncio.sleep(CHECKED_EVERY if check else 0)
-            if await service_switch.leads_to(self._server, seen.key.namespace, name, seen.pods):
+            if await service_switch.endpoints_are_gateway(self._server, seen.key.namespace, name, seen.pods):
                 return True
         return False
 
     # The gateway.
 
-    async def _applied(self, seen: Snapshot, state: WorkerState, spec: OffloadSpec, place: Plan) -> None:
+    async def _apply(self, seen: Snapshot, state: WorkerState, spec: OffloadSpec, place: Plan) -> None:
         """Apply all objects of the gateway."""
         gateway = await self._rendering.objects(seen, state.rendered, spec, place)
-        wanted = [*gateway.objects, *([gateway.entrance] if desired.has_entrance(spec, seen) else [])]
+        wanted = [*gateway.objects, *([gateway.client_service] if desired.has_client_service(spec, seen) else [])]
         for each in wanted:
             await state.applier.ensure(each, desired.find(seen, each.resource, each.name))
-        await self._touched(seen, gateway.config)
+        await self._annotate_pods(seen, gateway.config)
         state.problem = state.rendered.progress.problem
 
-    async def _touched(self, seen: Snapshot, config: str) -> None:
+    async def _annotate_pods(self, seen: Snapshot, config: str) -> None:
         """Annotate pods that have an older configuration, so that the kubelet updates their files immediately."""
         for pod in seen.pods:
             if pod.deleting or pod.config == config:
@@ -216,7 +218,7 @@ class GatewayPass:
                 if error.code not in {NOT_FOUND, CONFLICT}:
                     raise
 
-    async def _removed(
+    async def _remove(
         self, seen: Snapshot, state: WorkerState, spec: OffloadSpec, decision: TakeoverDecision | None
     ) -> float:
         """Remove the gateway once no client is routed to it any more."""
@@ -236,9 +238,9 @@ class GatewayPass:
         for each in desired.removable(seen):
             await state.applier.delete(each)
         now = asyncio.get_running_loop().time()
-        state.takeover = takeover_memory.leaving(state.takeover, seen.pods, now=now)
-        began = state.takeover.leaving_since
-        longest = (spec.gateway.drain + LEAVING).total_seconds()
+        state.takeover = takeover_memory.draining(state.takeover, seen.pods, now=now)
+        began = state.takeover.draining_since
+        longest = (spec.gateway.drain + END_MARGIN).total_seconds()
         if began is None or now - began > longest:
             await service_switch.remove_finalizer(self._server, seen.stored)
             return LOOK_AGAIN
@@ -248,13 +250,13 @@ class GatewayPass:
         service = seen.service
         if spec.routing is not RoutingMode.TAKEOVER or service is None or not seen.pods:
             return True
-        return await service_switch.leads_past(self._server, seen.key.namespace, service.name, seen.pods)
+        return await service_switch.endpoints_exclude_gateway(self._server, seen.key.namespace, service.name, seen.pods)
 
 
 _AS_ASKED = Missing(Reason.ROUTING_BY_SERVICE, "the gateway's own Service leads to it")
 
 
-def _entrance(seen: Snapshot, spec: OffloadSpec, decision: TakeoverDecision | None) -> tuple[str, str] | None:
+def _client_service(seen: Snapshot, spec: OffloadSpec, decision: TakeoverDecision | None) -> tuple[str, str] | None:
     """Give name and uid of the Service through which clients should reach the gateway; None if there is none."""
     if spec.routing is RoutingMode.TAKEOVER:
         leads = decision is not None and decision.taken
@@ -269,7 +271,7 @@ def _refused(what: str, error: ApiError) -> Missing:
 
 def _until_next(state: WorkerState) -> float:
     decision = state.takeover.decision
-    again = decision.again if decision else None
+    again = decision.requeue_after if decision else None
     if again is None:
         return WATCHED_EVERY if state.takeover.taken_at is not None else LOOK_AGAIN
     return min(max(again.total_seconds(), SHORTEST), LOOK_AGAIN)

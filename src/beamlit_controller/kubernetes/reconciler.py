@@ -44,9 +44,9 @@ class Worker:
 
     uid: str
     state: WorkerState
-    woken: asyncio.Event = field(default_factory=asyncio.Event)
-    inputs: object = None
-    due: float = 0.0
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    last_inputs: object = None
+    next_pass_at: float = 0.0
     failures: int = 0
     status: WrittenStatus | None = None
     status_retry: float | None = None
@@ -94,7 +94,7 @@ class Reconciler:
     def _wake(self, group: asyncio.TaskGroup, key: ModelKey) -> None:
         worker = self._workers.get(key)
         if worker is not None:
-            worker.woken.set()
+            worker.wake.set()
         elif self._store.models.get(key) is not None:
             worker = self._workers[key] = self._new(key)
             group.create_task(self._work(key, worker), name=f"reconcile {key}")
@@ -107,14 +107,14 @@ class Reconciler:
     async def _work(self, key: ModelKey, worker: Worker) -> None:
         """Run passes when woken or due, until the model is deleted."""
         while True:
-            worker.woken.clear()
+            worker.wake.clear()
             seen = self._store.snapshot(key)
             if seen is None or seen.stored.uid != worker.uid:
                 break
             wait = await self._guarded_pass(seen, worker)
             try:
                 async with asyncio.timeout(wait):
-                    await worker.woken.wait()
+                    await worker.wake.wait()
             except TimeoutError:
                 continue
         del self._workers[key]
@@ -134,17 +134,17 @@ class Reconciler:
         if seen.model.awaits_recall:
             return LOOK_AGAIN  # until it is known whether there is a last good spec, nothing true can be said
         now = asyncio.get_running_loop().time()
-        if worker.inputs != seen.inputs or now >= worker.due:
-            worker.inputs = seen.inputs
-            worker.due = now + await self._kept(seen, worker)
+        if worker.last_inputs != seen.inputs or now >= worker.next_pass_at:
+            worker.last_inputs = seen.inputs
+            worker.next_pass_at = now + await self._reconcile_gateway(seen, worker)
         now = asyncio.get_running_loop().time()
         if worker.status_retry is None or now >= worker.status_retry:
-            worker.status_retry = await self._told(seen, worker)
+            worker.status_retry = await self._write_status(seen, worker)
         retry = worker.status_retry
         now = asyncio.get_running_loop().time()
-        return max(SHORTEST, (worker.due if retry is None else min(worker.due, retry)) - now)
+        return max(SHORTEST, (worker.next_pass_at if retry is None else min(worker.next_pass_at, retry)) - now)
 
-    async def _kept(self, seen: Snapshot, worker: Worker) -> float:
+    async def _reconcile_gateway(self, seen: Snapshot, worker: Worker) -> float:
         """Reconcile gateway and Service; give the seconds until they are due again."""
         before = worker.state.problem
         try:
@@ -174,7 +174,7 @@ class Reconciler:
         self.failures[error.reason or "Unknown"] += 1
         return max(_backoff(worker.failures), error.retry_after or 0.0)
 
-    async def _told(self, seen: Snapshot, worker: Worker) -> float | None:
+    async def _write_status(self, seen: Snapshot, worker: Worker) -> float | None:
         """Write the status; give the time at which a failed write is retried, else None."""
         try:
             worker.status = await self._status.report(seen, self._state(seen, worker), worker.status)

@@ -22,7 +22,7 @@ from beamlit_controller.kubernetes import fields, watch_events
 from beamlit_controller.kubernetes.api_server import ApiError, Json
 from beamlit_controller.kubernetes.list_chunks import GONE, Chunks, Collection, ExpiredError, Server
 from beamlit_controller.kubernetes.skipped_objects import Skip, Skips
-from beamlit_controller.kubernetes.watch_events import MalformedError, Place
+from beamlit_controller.kubernetes.watch_events import MalformedError, NamespacedName
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -47,7 +47,7 @@ class Reflector(Generic[T]):
         collection: Collection,
         *,
         keep: Callable[[Json], T],
-        changed: Callable[[Place, T | None], None] = lambda _place, _item: None,
+        changed: Callable[[NamespacedName, T | None], None] = lambda _place, _item: None,
         silence: float = SILENCE,
         skips: Skips | None = None,
     ) -> None:
@@ -58,14 +58,14 @@ class Reflector(Generic[T]):
         self._collection = collection
         self._keep = keep
         self._changed = changed
-        self._items: dict[Place, T] = {}
+        self._items: dict[NamespacedName, T] = {}
         self._version = ""
         self._chunks = Chunks(server, collection, heard=self._listen)
         self._synced: Latest[bool] = Latest(value=False)
         self._heard = float("-inf")
 
     @property
-    def items(self) -> Mapping[Place, T]:
+    def items(self) -> Mapping[NamespacedName, T]:
         """The current items, read-only."""
         return MappingProxyType(self._items)
 
@@ -115,14 +115,14 @@ class Reflector(Generic[T]):
 
     async def _list(self) -> None:
         """Get a complete list in chunks, and then replace the items."""
-        kept: dict[Place, T | None] = {}
+        kept: dict[NamespacedName, T | None] = {}
         following: str | None = ""
         while following is not None:
             self._version, following = self._take_chunk(await self._chunks.get(following), kept)
         self._replace(kept)
         self._synced.set(True)
 
-    def _take_chunk(self, answer: Json, kept: dict[Place, T | None]) -> tuple[str, str | None]:
+    def _take_chunk(self, answer: Json, kept: dict[NamespacedName, T | None]) -> tuple[str, str | None]:
         """Parse a chunk, so that its JSON can be freed; give the version and the continue token."""
         for each in watch_events.items(answer):
             read = self._read(each)
@@ -133,7 +133,7 @@ class Reflector(Generic[T]):
             raise MalformedError("expected a list with a resourceVersion")
         return version, watch_events.following(answer) or None
 
-    def _replace(self, kept: Mapping[Place, T | None]) -> None:
+    def _replace(self, kept: Mapping[NamespacedName, T | None]) -> None:
         for place in [each for each in self._items if kept.get(each) is None]:
             self._put(place, None)
         for place, item in kept.items():
@@ -205,7 +205,7 @@ class Reflector(Generic[T]):
 
     # Keeping.
 
-    def _read(self, given: object) -> tuple[Place, T | None] | None:
+    def _read(self, given: object) -> tuple[NamespacedName, T | None] | None:
         """Parse an object: its place and the parsed item, if any. None if it can't be identified."""
         content = fields.mapping(given)
         place = watch_events.place(content)
@@ -218,11 +218,11 @@ class Reflector(Generic[T]):
             self._skip(Skip.UNREADABLE, place, watch_events.version(content), error)
             return place, self._items.get(place) if self._collection.keep_last else None
 
-    def _put_read(self, read: tuple[Place, T | None] | None) -> None:
+    def _put_read(self, read: tuple[NamespacedName, T | None] | None) -> None:
         if read is not None:
             self._put(*read)
 
-    def _put(self, place: Place, item: T | None) -> None:
+    def _put(self, place: NamespacedName, item: T | None) -> None:
         before = self._items.pop(place, None)
         if item is not None:
             self._items[place] = item
@@ -233,7 +233,7 @@ class Reflector(Generic[T]):
             self._fall_back(place, before if self._collection.keep_last else None)
         self.changes.set(self.changes.value + 1)
 
-    def _fall_back(self, place: Place, item: T | None) -> None:
+    def _fall_back(self, place: NamespacedName, item: T | None) -> None:
         """Drop an object that can't be parsed, or keep its last state."""
         self._items.pop(place, None)
         if item is not None:
@@ -241,7 +241,7 @@ class Reflector(Generic[T]):
         with suppress(Exception):
             self._changed(place, item)
 
-    def _skip(self, reason: Skip, place: Place, version: str, error: Exception) -> None:
+    def _skip(self, reason: Skip, place: NamespacedName, version: str, error: Exception) -> None:
         self.skips.add(self._collection.kind, reason, place=place, version=version, why=repr(error))
 
 

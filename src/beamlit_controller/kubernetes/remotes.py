@@ -22,9 +22,9 @@ import structlog
 from beamlit_controller.controller.changes import Changes
 from beamlit_controller.core import remote_health, throttle, traffic
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.remote_health import Attempts, Judged, RemoteReady
+from beamlit_controller.core.remote_health import Attempts, RemoteAssessment, RemoteReady
 from beamlit_controller.core.spec import ModelKey, RemoteBackend
-from beamlit_controller.core.traffic import Counted
+from beamlit_controller.core.traffic import RequestCounters
 from beamlit_controller.kubernetes.managed_objects import GatewayPod, ManagedObjects
 from beamlit_controller.kubernetes.models import Models, Stored
 
@@ -45,8 +45,8 @@ class GatewayStats:
 
     path: str
     read: Callable[[str], Attempts]
-    traffic: Callable[[str], Counted] = lambda _: traffic.NOTHING
-    seen: Callable[[ModelKey, Mapping[str, Counted | None]], None] = lambda _key, _answers: None
+    traffic: Callable[[str], RequestCounters] = lambda _: traffic.NOTHING
+    seen: Callable[[ModelKey, Mapping[str, RequestCounters | None]], None] = lambda _key, _answers: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +54,17 @@ class _Answer:
     """What one pod answered."""
 
     attempts: Attempts
-    counted: Counted
+    counted: RequestCounters
 
 
 @dataclass(slots=True)
 class _RemoteCounters:
     """What is known of one remote: the last counters per pod, their sum, and the state derived from them."""
 
-    judged: Judged
+    judged: RemoteAssessment
     pods: dict[str, Attempts] = field(default_factory=dict)
     counted: Counter[tuple[str, int]] = field(default_factory=Counter)
-    most: int = throttle.WHOLE
+    percentage_limit: int = throttle.WHOLE
 
 
 class Remotes:
@@ -106,9 +106,9 @@ class Remotes:
         """Give the state of a model's remote, if known."""
         return self._remotes[key].judged.condition if key in self._remotes else _recorded(self._models.get(key))
 
-    def most(self, key: ModelKey) -> int:
+    def percentage_limit(self, key: ModelKey) -> int:
         """Give the highest percentage that a model's remote accepts: below 100 while it answers 429."""
-        return self._remotes[key].most if key in self._remotes else throttle.WHOLE
+        return self._remotes[key].percentage_limit if key in self._remotes else throttle.WHOLE
 
     def _wanted(self) -> Iterator[tuple[ModelKey, RemoteBackend]]:
         for key, model in self._models.models.items():
@@ -135,7 +135,7 @@ class Remotes:
         counted = {pod.uid: answer.counted if answer else None for pod, answer in zip(pods, answers, strict=True)}
         self._stats.seen(key, counted)
         remote = self._remotes.get(key) or _RemoteCounters(
-            Judged(_recorded(self._models.get(key)) or Judged().condition)
+            RemoteAssessment(_recorded(self._models.get(key)) or RemoteAssessment().condition)
         )
         self._remotes[key] = remote
         before = _whole(remote, servers=0)
@@ -149,12 +149,12 @@ class Remotes:
     def _judge(
         self, key: ModelKey, remote: _RemoteCounters, backend: RemoteBackend, before: Attempts, after: Attempts
     ) -> None:
-        said, most = remote.judged.condition, remote.most
+        said, most = remote.judged.condition, remote.percentage_limit
         remote.judged = remote_health.judge(backend, remote.judged, after)
         stored = self._models.get(key)
         percentage = (stored.percentage if stored else None) or 0
-        remote.most = throttle.most(most, percentage=percentage, before=before, after=after)
-        if (said.status, said.reason, most) != (*_essence(remote.judged.condition), remote.most):
+        remote.percentage_limit = throttle.most(most, percentage=percentage, before=before, after=after)
+        if (said.status, said.reason, most) != (*_significant(remote.judged.condition), remote.percentage_limit):
             self._changes.publish(key)
 
     async def _ask(self, pod: GatewayPod) -> _Answer | None:
@@ -197,5 +197,5 @@ def _whole(remote: _RemoteCounters, *, servers: int) -> Attempts:
     return Attempts(tuple((result, code, count) for (result, code), count in sorted(remote.counted.items())), servers)
 
 
-def _essence(condition: RemoteReady) -> tuple[str, object]:
+def _significant(condition: RemoteReady) -> tuple[str, object]:
     return condition.status, condition.reason

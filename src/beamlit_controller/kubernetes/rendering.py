@@ -49,9 +49,9 @@ class Rendering:
         """Give the objects as they are to be now. Raises ApiError."""
         asked = await self._rendered(before, spec, place)
         envoy, before.progress = await self._handover.next(seen, before.progress, asked)
-        made_of = (spec, place, seen.model.good, envoy)
+        made_of = (spec, place, seen.model.last_good, envoy)
         if before.objects is None or before.objects[0] != made_of:
-            notes = last_good.notes(seen.model.good)
+            notes = last_good.config_map_data(seen.model.last_good)
             made = desired.gateway(
                 spec, seen.stored.uid, place, envoy, image=self._image, notes=notes, egress=self._egress
             )

@@ -41,20 +41,20 @@ class SelectorAnnotations:
     reverted: tuple[datetime, ...] = ()
 
 
-NOTHING: Final = SelectorAnnotations()
+NO_ANNOTATIONS: Final = SelectorAnnotations()
 
 
-def value_of(uid: str) -> str:
+def gateway_value(uid: str) -> str:
     """Give the label value that a gateway's pods carry under every key of the Service's selector."""
     return f"{PREFIX}{hashlib.sha256(uid.encode()).hexdigest()[:_DIGITS]}"
 
 
-def is_ours(value: str) -> bool:
+def is_gateway_value(value: str) -> bool:
     """Tell whether the value is one that only gateway pods carry."""
     return value.startswith(PREFIX)
 
 
-def noted(annotations: Mapping[str, Any]) -> SelectorAnnotations:
+def read_annotations(annotations: Mapping[str, Any]) -> SelectorAnnotations:
     """Parse the annotations of a Service; invalid ones count as missing.
 
     Anyone who can write the Service can write anything here, so values longer than any we write are ignored.
@@ -66,7 +66,7 @@ def noted(annotations: Mapping[str, Any]) -> SelectorAnnotations:
     )
 
 
-def recent(reverted: Iterable[datetime], now: datetime) -> tuple[datetime, ...]:
+def recent_reverts(reverted: Iterable[datetime], now: datetime) -> tuple[datetime, ...]:
     """Give the plausible times: not in the future, and at most one day old."""
     return tuple(each for each in reverted if now - OLDEST <= each <= now + SKEW)
 
@@ -82,25 +82,25 @@ def effective_selector(present: SelectorLabels, original: SelectorLabels) -> Sel
     are. A selector that contains a gateway's value is never taken for the user's.
     """
     before = dict(original)
-    if any(is_ours(value) and key not in before for key, value in present):
+    if any(is_gateway_value(value) and key not in before for key, value in present):
         return None
-    return tuple((key, before[key] if is_ours(value) else value) for key, value in present)
+    return tuple((key, before[key] if is_gateway_value(value) else value) for key, value in present)
 
 
-def taken(selector: SelectorLabels, value: str) -> SelectorLabels:
+def taken_over_selector(selector: SelectorLabels, value: str) -> SelectorLabels:
     """Give the selector of a Service while it is taken over."""
     return tuple((key, value) for key, _ in selector)
 
 
-def to_take(
+def takeover_patch(
     version: str, present: SelectorLabels, selector: SelectorLabels, noted: SelectorAnnotations, value: str
 ) -> Json:
     """Give the merge patch that takes over a Service, conditional on its version."""
     annotations = {ORIGINAL: json.dumps(dict(selector)), TAKEN_BY: noted.taken_by, REVERTED: _written(noted.reverted)}
-    return _patch(version, present, taken(selector, value), annotations)
+    return _patch(version, present, taken_over_selector(selector, value), annotations)
 
 
-def to_give_back(
+def restore_patch(
     version: str, present: SelectorLabels, selector: SelectorLabels, reverted: Iterable[datetime] = ()
 ) -> Json:
     """Give the merge patch that restores a Service, conditional on its version."""
@@ -120,7 +120,7 @@ def _selector(text: str) -> SelectorLabels:
     except (ValueError, RecursionError):
         return ()
     if not isinstance(found, dict) or not all(
-        isinstance(value, str) and not is_ours(value) for value in found.values()
+        isinstance(value, str) and not is_gateway_value(value) for value in found.values()
     ):
         return ()
     return tuple(sorted(found.items()))

@@ -22,36 +22,36 @@ log = structlog.stdlib.get_logger(__name__)
 NOT_FOUND, CONFLICT, INVALID = 404, 409, 422
 
 
-async def take(server: ApiServer, stored: Stored, service: Service, *, reverted: Collection[datetime]) -> int:
+async def take_over(server: ApiServer, stored: Stored, service: Service, *, reverted: Collection[datetime]) -> int:
     """Make the Service select the gateway's pods; give its new version."""
-    if not stored.held:
-        await _hold(server, stored)
-    value = service_patches.value_of(stored.uid)
+    if not stored.has_finalizer:
+        await _add_finalizer(server, stored)
+    value = service_patches.gateway_value(stored.uid)
     noted = service_patches.SelectorAnnotations(service.selector, stored.key.name, tuple(reverted))
-    patch = service_patches.to_take(service.version, service.present, service.selector, noted, value)
+    patch = service_patches.takeover_patch(service.version, service.current_selector, service.selector, noted, value)
     return await _write(server, service, patch)
 
 
-async def give_back(server: ApiServer, service: Service, *, reverted: Collection[datetime] = ()) -> int:
+async def restore(server: ApiServer, service: Service, *, reverted: Collection[datetime] = ()) -> int:
     """Restore the selector that its user wrote; give its new version."""
-    patch = service_patches.to_give_back(service.version, service.present, service.selector, reverted)
+    patch = service_patches.restore_patch(service.version, service.current_selector, service.selector, reverted)
     return await _write(server, service, patch)
 
 
-async def give_back_all(server: ApiServer, services: Collection[Service], why: str) -> None:
+async def restore_all(server: ApiServer, services: Collection[Service], why: str) -> None:
     """Restore Services that should not be taken over any more."""
     for service in services:
         name = f"{service.namespace}/{service.name}"
-        if service.lost:
+        if service.selector_unknown:
             log.warning("service can't be restored: its original selector is unknown", service=name)
             continue
-        await give_back(server, service)
+        await restore(server, service)
         log.info("service restored", service=name, reason=why)
 
 
 async def remove_finalizer(server: ApiServer, stored: Stored) -> None:
     """Remove the finalizer, if present."""
-    if not stored.held:
+    if not stored.has_finalizer:
         return
     # Whoever put it there: what is applied on the server's side would only take back what we applied.
     there = list(stored.content["metadata"]["finalizers"])
@@ -70,18 +70,18 @@ async def remove_finalizer(server: ApiServer, stored: Stored) -> None:
             raise
 
 
-async def leads_to(server: ApiServer, namespace: str, name: str, pods: Collection[GatewayPod]) -> bool:
+async def endpoints_are_gateway(server: ApiServer, namespace: str, name: str, pods: Collection[GatewayPod]) -> bool:
     """Tell whether the Service has ready endpoints, and all of them are gateway pods."""
     found = await _endpoints(server, namespace, name)
     return bool(found) and found <= {pod.ip for pod in pods if pod.ip}
 
 
-async def leads_past(server: ApiServer, namespace: str, name: str, pods: Collection[GatewayPod]) -> bool:
+async def endpoints_exclude_gateway(server: ApiServer, namespace: str, name: str, pods: Collection[GatewayPod]) -> bool:
     """Tell whether none of the Service's ready endpoints is a gateway pod."""
     return not await _endpoints(server, namespace, name) & {pod.ip for pod in pods if pod.ip}
 
 
-async def _hold(server: ApiServer, stored: Stored) -> None:
+async def _add_finalizer(server: ApiServer, stored: Stored) -> None:
     """Add the finalizer, so that the model is not deleted before its Service is restored."""
     key = stored.key
     # With the uid nothing is created where the model has gone meanwhile.

@@ -30,9 +30,9 @@ class ServicePort:
 class Service:
     """A Service; one without a selector has manually managed endpoints.
 
-    `selector` is what the user wrote, even while the Service is taken over; `present` is the live selector. `lost`
-    tells that the user's selector can't be determined from the Service. `noted` are our annotations. `only_this_node`
-    names the traffic policy that is Local, "" if none is. `unready_too` is `publishNotReadyAddresses`. `addresses` are
+    `selector` is what the user wrote, even while the Service is taken over; `current_selector` is the live selector. `selector_unknown`
+    tells that the user's selector can't be determined from the Service. `takeover_annotations` are our annotations. `local_traffic_policy`
+    names the traffic policy that is Local, "" if none is. `publish_not_ready_addresses` is `publishNotReadyAddresses`. `addresses` are
     the Service's own.
     """
 
@@ -45,30 +45,30 @@ class Service:
     headless: bool = False
     ipv6: bool = False
     version: str = ""
-    present: SelectorLabels = ()
-    lost: bool = False
-    noted: SelectorAnnotations = service_patches.NOTHING
+    current_selector: SelectorLabels = ()
+    selector_unknown: bool = False
+    takeover_annotations: SelectorAnnotations = service_patches.NO_ANNOTATIONS
     client_ip_affinity: bool = False
-    only_this_node: str = ""
-    unready_too: bool = False
+    local_traffic_policy: str = ""
+    publish_not_ready_addresses: bool = False
     addresses: tuple[str, ...] = field(default=(), compare=False)
 
     @property
-    def pods(self) -> Selector:
+    def pod_selector(self) -> Selector:
         """The user's selector as a value that can be matched."""
         return Selector(match_labels=self.selector)
 
     @property
-    def taken(self) -> bool:
+    def is_taken_over(self) -> bool:
         """Whether the live selector contains a gateway's value."""
-        return any(service_patches.is_ours(value) for _, value in self.present)
+        return any(service_patches.is_gateway_value(value) for _, value in self.current_selector)
 
 
 def parse(content: Json) -> Service:
     """Parse a Service. An invalid field counts as missing."""
     about, spec = fields.mapping(content.get("metadata")), fields.mapping(content.get("spec"))
     present = fields.pairs(spec.get("selector"))
-    noted = service_patches.noted(fields.mapping(about.get("annotations")))
+    noted = service_patches.read_annotations(fields.mapping(about.get("annotations")))
     meant = service_patches.effective_selector(present, noted.original)
     return Service(
         namespace=fields.text(about.get("namespace")),
@@ -80,12 +80,12 @@ def parse(content: Json) -> Service:
         headless=spec.get("clusterIP") == "None",
         ipv6="IPv6" in fields.texts(spec.get("ipFamilies")),
         version=fields.text(about.get("resourceVersion")),
-        present=present,
-        lost=meant is None,
-        noted=noted,
+        current_selector=present,
+        selector_unknown=meant is None,
+        takeover_annotations=noted,
         client_ip_affinity=spec.get("sessionAffinity") == "ClientIP",
-        only_this_node=next((policy for policy in _POLICIES if spec.get(policy) == "Local"), ""),
-        unready_too=bool(spec.get("publishNotReadyAddresses")),
+        local_traffic_policy=next((policy for policy in _POLICIES if spec.get(policy) == "Local"), ""),
+        publish_not_ready_addresses=bool(spec.get("publishNotReadyAddresses")),
         addresses=tuple(_addresses(content)),
     )
 
@@ -113,9 +113,9 @@ def _addresses(content: Json) -> Iterator[str]:
 class Services:
     """All Services. `told` is called with namespace and name of each that changed."""
 
-    def __init__(self, told: Callable[[str, str], None]) -> None:
+    def __init__(self, notify: Callable[[str, str], None]) -> None:
         self.changes: Latest[int] = Latest(0)
-        self._told = told
+        self._notify = notify
         self._services: dict[tuple[str, str], Service] = {}
         self._taken: dict[tuple[str, str], dict[str, Service]] = {}
 
@@ -123,20 +123,20 @@ class Services:
         """Handle an event of the watch; None means deleted."""
         before = self._services.pop(place, None)
         if before is not None:
-            self._taken.get(_taker(before), {}).pop(before.name, None)
+            self._taken.get(_taken_by(before), {}).pop(before.name, None)
         if seen is not None:
             self._services[place] = seen
-            if seen.taken or seen.noted.taken_by:
-                self._taken.setdefault(_taker(seen), {})[seen.name] = seen
+            if seen.is_taken_over or seen.takeover_annotations.taken_by:
+                self._taken.setdefault(_taken_by(seen), {})[seen.name] = seen
         if seen != before:
-            self._told(*place)
+            self._notify(*place)
             self.changes.set(self.changes.value + 1)
 
     def get(self, namespace: str, name: str) -> Service | None:
         """Give a Service as it was seen last."""
         return self._services.get((namespace, name))
 
-    def taken(self) -> tuple[Service, ...]:
+    def taken_over(self) -> tuple[Service, ...]:
         """Give all Services that are taken over, or have our annotations."""
         return tuple(each for services in self._taken.values() for each in services.values())
 
@@ -145,11 +145,11 @@ class Services:
         return tuple(self._taken.get((key.namespace, key.name), {}).values())
 
 
-def _taker(service: Service) -> tuple[str, str]:
-    return service.namespace, service.noted.taken_by
+def _taken_by(service: Service) -> tuple[str, str]:
+    return service.namespace, service.takeover_annotations.taken_by
 
 
-def found_again(service: Service, selector: Mapping[str, str]) -> Service:
+def with_known_selector(service: Service, selector: Mapping[str, str]) -> Service:
     """Give a Service whose user's selector is unknown with the one known from elsewhere."""
-    meant = service_patches.effective_selector(service.present, tuple(sorted(selector.items())))
-    return replace(service, selector=meant, lost=False) if meant else service
+    meant = service_patches.effective_selector(service.current_selector, tuple(sorted(selector.items())))
+    return replace(service, selector=meant, selector_unknown=False) if meant else service

@@ -9,7 +9,7 @@ import structlog
 
 log = structlog.stdlib.get_logger(__name__)
 
-Place = tuple[str, str]
+NamespacedName = tuple[str, str]
 
 
 class Skip(StrEnum):
@@ -37,7 +37,9 @@ class Skips:
         """Give the counts by kind and reason. An object that stays unparsable counts with every list."""
         return MappingProxyType(self._counts)
 
-    def add(self, kind: str, reason: Skip, *, place: Place = ("", ""), version: str = "", why: str = "") -> None:
+    def add(
+        self, kind: str, reason: Skip, *, place: NamespacedName = ("", ""), version: str = "", why: str = ""
+    ) -> None:
         """Count a skipped object, and log it unless this version of it was logged before."""
         self._counts[kind, reason.value] += 1
         named = (kind, reason.value, *(each[:_LONGEST_NAME] for each in (*place, version or why)))

@@ -19,31 +19,31 @@ NO_PODS: Final = LocalHealth(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class ConflictingModel:
-    """Another model with the same Service; `wants` tells whether it is to take the Service over."""
+    """Another model with the same Service; `wants_takeover` tells whether it is to take the Service over."""
 
     key: ModelKey
     uid: str
     created: str
-    wants: bool
+    wants_takeover: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """One model as the watches show it.
 
-    `service` is the one that clients use. `taken` are all Services whose annotation names this model. `objects` and
-    `pods` are the gateway's. `owner_by_age` is the older model that takes over the same Service, if there is one.
+    `service` is the one that clients use. `taken_over` are all Services whose annotation names this model. `objects` and
+    `pods` are the gateway's. `older_owner` is the older model that takes over the same Service, if there is one.
     """
 
     stored: Stored
     model: KnownModel
     service: Service | None = None
     plan: Plan | Missing = NO_PLAN
-    taken: tuple[Service, ...] = ()
+    taken_over: tuple[Service, ...] = ()
     objects: tuple[ManagedObject, ...] = ()
     pods: tuple[GatewayPod, ...] = ()
     conflicting: tuple[ConflictingModel, ...] = ()
-    owner_by_age: ModelKey | None = None
+    older_owner: ModelKey | None = None
     local: LocalHealth = NO_PODS
     autoscaler: str | None = None
 
@@ -53,21 +53,21 @@ class Snapshot:
         return self.stored.key
 
     @property
-    def value(self) -> str:
+    def gateway_value(self) -> str:
         """The label value that the gateway's pods carry under the keys of the Service's selector."""
-        return service_patches.value_of(self.stored.uid)
+        return service_patches.gateway_value(self.stored.uid)
 
     @property
     def inputs(self) -> object:
         """The inputs of gateway and Service: while they are equal, no new pass is needed."""
-        model, held = self.model, self.stored.held
+        model, held = self.model, self.stored.has_finalizer
         return (
             model.spec,
             model.deleting,
-            model.good,
+            model.last_good,
             held,
             self.service,
-            self.taken,
+            self.taken_over,
             self.objects,
             self.pods,
             self.conflicting,
@@ -90,8 +90,8 @@ class GatewayState:
     `takeover` tells whether that Service is the user's own. `absent` is the reason if there is to be no gateway.
     """
 
-    wanted: int = 0
-    ready: int = 0
+    desired_replicas: int = 0
+    ready_replicas: int = 0
     problem: Missing | None = None
     service: ServiceState | None = None
     takeover: bool = False
@@ -102,9 +102,9 @@ def absence(spec: OffloadSpec, seen: Snapshot) -> Missing | None:
     """Give the reason if the model is to have no gateway."""
     if not spec.enabled:
         return Missing(Reason.DISABLED, "spec.enabled is false: everything is served locally")
-    if seen.owner_by_age is not None and spec.service is not None:
+    if seen.older_owner is not None and spec.service is not None:
         message = (
-            f"Service {spec.service.name} is taken over by ModelDeployment {seen.owner_by_age.name}, which is older"
+            f"Service {spec.service.name} is taken over by ModelDeployment {seen.older_owner.name}, which is older"
         )
         return Missing(Reason.SERVICE_HELD, message)
     return None
@@ -112,7 +112,7 @@ def absence(spec: OffloadSpec, seen: Snapshot) -> Missing | None:
 
 def in_force(seen: Snapshot) -> OffloadSpec | None:
     """Give the spec to decide for; None if an older model takes over the same Service."""
-    return seen.model.spec if seen.owner_by_age is None else None
+    return seen.model.spec if seen.older_owner is None else None
 
 
 def gateway_state(seen: Snapshot, *, problem: Missing | None, service: ServiceState | None) -> GatewayState:
@@ -124,8 +124,8 @@ def gateway_state(seen: Snapshot, *, problem: Missing | None, service: ServiceSt
     name = gateway_objects.gateway_name(seen.key)
     deployment = next((each for each in seen.objects if each.resource is DEPLOYMENTS and each.name == name), None)
     return GatewayState(
-        wanted=0 if absent else spec.gateway.replicas,
-        ready=deployment.ready if deployment else 0,
+        desired_replicas=0 if absent else spec.gateway.replicas,
+        ready_replicas=deployment.ready if deployment else 0,
         problem=problem,
         service=service,
         takeover=spec.routing is RoutingMode.TAKEOVER,

@@ -41,8 +41,8 @@ class WrittenStatus:
 
     version: int
     status: Json
-    became: Json
-    at: float
+    returned: Json
+    written_at: float
 
 
 class StatusWriter:
@@ -74,7 +74,7 @@ class StatusWriter:
             return last
         made = await self._applied(stored, wanted, last)
         for event in events.between(before, wanted):
-            await self._tell(stored, event)
+            await self._create_event(stored, event)
         return made
 
     def _known(self, seen: Snapshot, gateway: GatewayState) -> ModelState:
@@ -85,7 +85,7 @@ class StatusWriter:
             autoscaler=seen.autoscaler,
             cycle=self._rounds.last(seen.key),
             remote=self._remotes.ready(seen.key),
-            most=self._remotes.most(seen.key),
+            percentage_limit=self._remotes.percentage_limit(seen.key),
             minute=self._minute(seen.key),
         )
 
@@ -93,7 +93,7 @@ class StatusWriter:
         key = stored.key
         version = str(last.version) if last and int(stored.version) < last.version else stored.version
         try:
-            made = await self._over(stored, version, wanted)
+            made = await self._apply_over(stored, version, wanted)
         except ApiError as error:
             if error.code != CONFLICT:
                 raise
@@ -101,18 +101,18 @@ class StatusWriter:
             live = await self._server.get(MODEL_DEPLOYMENTS.path(key.namespace, key.name))
             if live["metadata"]["uid"] != stored.uid:
                 raise
-            made = await self._over(stored, live["metadata"]["resourceVersion"], wanted)
+            made = await self._apply_over(stored, live["metadata"]["resourceVersion"], wanted)
         now = asyncio.get_running_loop().time()
         return WrittenStatus(int(made["metadata"]["resourceVersion"]), wanted, made.get("status") or {}, now)
 
-    async def _over(self, stored: Stored, version: str, wanted: Json) -> Json:
+    async def _apply_over(self, stored: Stored, version: str, wanted: Json) -> Json:
         key = stored.key
         about = {"name": key.name, "namespace": key.namespace, "resourceVersion": version}
         content = {"apiVersion": MODEL_DEPLOYMENTS.api_version, "kind": MODEL_DEPLOYMENTS.kind, "metadata": about}
         path = MODEL_DEPLOYMENTS.path(key.namespace, key.name, "status")
         return await self._server.apply(path, {**content, "status": wanted})
 
-    async def _tell(self, stored: Stored, event: StatusEvent) -> None:
+    async def _create_event(self, stored: Stored, event: StatusEvent) -> None:
         """Create an Event. Events are informational: a failure is logged, not retried."""
         content = events.content(event, stored, identity=self._identity, now=self._clock.now())
         try:
@@ -125,11 +125,11 @@ class StatusWriter:
 
 def _before(stored: Stored, last: WrittenStatus | None) -> Mapping[str, Any]:
     """Give the current status: the one we wrote, unless somebody else has written since."""
-    ours = last is not None and (int(stored.version) < last.version or stored.status == last.became)
+    ours = last is not None and (int(stored.version) < last.version or stored.status == last.returned)
     return last.status if last and ours else stored.status
 
 
 def _may_wait(before: Mapping[str, Any], wanted: Json, last: WrittenStatus | None) -> bool:
     """Tell whether only numbers differ, and they were written recently."""
-    recent = last is not None and asyncio.get_running_loop().time() - last.at < REFRESH
+    recent = last is not None and asyncio.get_running_loop().time() - last.written_at < REFRESH
     return recent and conditions.significant_fields(before) == conditions.significant_fields(wanted)

@@ -27,13 +27,13 @@ from beamlit_controller.kubernetes.api_server import ApiServer
 from beamlit_controller.kubernetes.autoscalers import Autoscalers
 from beamlit_controller.kubernetes.index import Index
 from beamlit_controller.kubernetes.managed_objects import ManagedObjects
-from beamlit_controller.kubernetes.models import Good, KnownModel, Models, Read, Specs, Stored
+from beamlit_controller.kubernetes.models import KnownModel, LastGoodSpec, Models, Read, Specs, Stored
 from beamlit_controller.kubernetes.pods import KnownPod, Pods
 from beamlit_controller.kubernetes.services import Service, Services
 from beamlit_controller.kubernetes.snapshot import ConflictingModel, Snapshot
 from beamlit_controller.kubernetes.watches import Watches
 
-Place = tuple[str, str]
+NamespacedName = tuple[str, str]
 
 OURS: Final = (("labelSelector", gateway_objects.MANAGED_SELECTOR),)
 GATEWAY_PODS: Final = (("labelSelector", gateway_objects.POD_SELECTOR),)
@@ -47,11 +47,11 @@ class Store:
         self.changes = changes
         self.models = Models(read, withdrawn=withdrawn)
         self.specs = Specs()
-        self.owned = ManagedObjects(changes.publish)
+        self.managed_objects = ManagedObjects(changes.publish)
         self.services = Services(self._service_changed)
         self.pods = Pods()
         self._autoscalers = Autoscalers()
-        self._by_service: Index[Place] = Index()
+        self._by_service: Index[NamespacedName] = Index()
         self._by_label: Index[tuple[str, str, str]] = Index()
         self._by_workload: Index[tuple[str, ObjectReference]] = Index()
 
@@ -61,13 +61,15 @@ class Store:
         watches.add(paths.MODEL_DEPLOYMENTS, keep=models.stored, changed=self.model_changed)
         watches.add(paths.SERVICES, keep=services.parse, changed=self.services.changed)
         watches.add(paths.PODS, keep=pods.parse, changed=self.pod_changed)
-        watches.add(paths.PODS, keep=managed_objects.parse_pod, changed=self.owned.pod_changed, query=GATEWAY_PODS)
+        watches.add(
+            paths.PODS, keep=managed_objects.parse_pod, changed=self.managed_objects.pod_changed, query=GATEWAY_PODS
+        )
         watches.add(paths.HORIZONTAL_POD_AUTOSCALERS, keep=autoscalers.target, changed=self.autoscaler_changed)
         for resource in gateway_objects.RESOURCES:
             watches.add(
                 resource,
                 keep=managed_objects.parse(resource),
-                changed=self.owned.changed(resource),
+                changed=self.managed_objects.changed(resource),
                 query=OURS,
                 metadata_only=resource in managed_objects.METADATA_ONLY,
             )
@@ -75,27 +77,27 @@ class Store:
 
     # What the watches tell.
 
-    def model_changed(self, place: Place, seen: Stored | None) -> None:
+    def model_changed(self, place: NamespacedName, seen: Stored | None) -> None:
         """Handle an event of a ModelDeployment."""
         key = ModelKey(*place)
         before = self._service_name(key)
         self.models.changed(key, seen)
         self._model_changed(key, before)
 
-    def remember(self, key: ModelKey, uid: str, good: Good | None) -> None:
+    def remember(self, key: ModelKey, uid: str, good: LastGoodSpec | None) -> None:
         """Put a stored last good spec in force, or record that there is none."""
         before = self._service_name(key)
         self.models.remember(key, uid, good)
         self._model_changed(key, before)
 
-    def pod_changed(self, place: Place, seen: KnownPod | None) -> None:
+    def pod_changed(self, place: NamespacedName, seen: KnownPod | None) -> None:
         """Handle an event of a pod."""
         before = self.pods.get(place)
         self.pods.changed(place, seen)
         for key in sorted({*self._models_of(place[0], before), *self._models_of(place[0], seen)}):
             self.changes.publish(key)
 
-    def autoscaler_changed(self, place: Place, seen: ObjectReference | None) -> None:
+    def autoscaler_changed(self, place: NamespacedName, seen: ObjectReference | None) -> None:
         """Handle an event of a HorizontalPodAutoscaler."""
         before = self._autoscalers.target(place)
         self._autoscalers.changed(place, seen)
@@ -118,44 +120,49 @@ class Store:
         common = Snapshot(
             stored,
             model,
-            taken=self.services.taken_by(key),
-            objects=self.owned.of(key),
-            pods=tuple(self.owned.pods(key).values()),
+            taken_over=self.services.taken_by(key),
+            objects=self.managed_objects.of(key),
+            pods=tuple(self.managed_objects.pods(key).values()),
         )
         return common if model.spec is None else self._with_spec(common, model.spec)
 
     def service(self, namespace: str, name: str) -> Service | None:
         """Give a Service with its user's selector; if unknown, with the selector of NAME-local."""
         found = self.services.get(namespace, name)
-        if found is None or not found.lost:
+        if found is None or not found.selector_unknown:
             return found
         locals_ = (
-            self.owned.get(paths.SERVICES, namespace, gateway_objects.local_name(key))
+            self.managed_objects.get(paths.SERVICES, namespace, gateway_objects.local_name(key))
             for key in self._by_service.keys((namespace, name))
         )
         known = next((local.selector for local in locals_ if local is not None), ())
-        return services.found_again(found, dict(known))
+        return services.with_known_selector(found, dict(known))
 
     def local_health(self, spec: OffloadSpec) -> LocalHealth:
         """Count the pods behind the model's Service."""
         service = self.service(spec.key.namespace, spec.service.name) if spec.service else None
         return self._health(spec, service)
 
-    def is_gone(self, key: ModelKey) -> bool:
+    def is_removed(self, key: ModelKey) -> bool:
         """Tell whether a gateway is removed completely, except for NAME-gateway selecting the model's pods."""
         stored = self.models.get(key)
         entrance = (paths.SERVICES, gateway_objects.gateway_name(key))
-        objects = {(each.resource, each.name) for each in self.owned.of(key)}
-        held = stored is not None and stored.held
-        return objects <= {entrance} and not self.owned.pods(key) and not self.services.taken_by(key) and not held
+        objects = {(each.resource, each.name) for each in self.managed_objects.of(key)}
+        held = stored is not None and stored.has_finalizer
+        return (
+            objects <= {entrance}
+            and not self.managed_objects.pods(key)
+            and not self.services.taken_by(key)
+            and not held
+        )
 
     def orphans(self) -> tuple[Service, ...]:
         """Give the Services that are taken over by no existing model, and that no model names."""
         return tuple(
             each
-            for each in self.services.taken()
-            if each.taken
-            and ModelKey(each.namespace, each.noted.taken_by) not in self.models.models
+            for each in self.services.taken_over()
+            if each.is_taken_over
+            and ModelKey(each.namespace, each.takeover_annotations.taken_by) not in self.models.models
             and not self._by_service.keys((each.namespace, each.name))
         )
 
@@ -167,21 +174,21 @@ class Store:
         self._by_service.put(key, [(key.namespace, spec.service.name)] if spec and spec.service else [])
         workload = [(key.namespace, autoscalers.versionless(spec.source))] if spec and spec.source else []
         self._by_workload.put(key, workload)
-        self._concerns_pods(key, spec)
+        self._index_pods(key, spec)
         for name in {service_before, self._service_name(key)} - {None}:
             for other in self._by_service.keys((key.namespace, str(name))):
-                self._decided_for(other)
+                self._publish_spec(other)
                 self.changes.publish(other)
-        self._decided_for(key)
+        self._publish_spec(key)
         self.changes.publish(key)
 
     def _service_changed(self, namespace: str, name: str) -> None:
         for key in self._by_service.keys((namespace, name)):
             model = self.models.models.get(key)
-            self._concerns_pods(key, model.spec if model else None)
+            self._index_pods(key, model.spec if model else None)
             self.changes.publish(key)
 
-    def _concerns_pods(self, key: ModelKey, spec: OffloadSpec | None) -> None:
+    def _index_pods(self, key: ModelKey, spec: OffloadSpec | None) -> None:
         """Index the model by one label of its selectors; pods with that label are then matched in full."""
         names = {each.name for each in (spec.service, spec.metric_service) if each} if spec else set()
         found = [self.service(key.namespace, name) for name in sorted(names)]
@@ -191,7 +198,7 @@ class Store:
         for label, value in pod.labels if pod else ():
             yield from self._by_label.keys((namespace, label, value))
 
-    def _decided_for(self, key: ModelKey) -> None:
+    def _publish_spec(self, key: ModelKey) -> None:
         found = self.snapshot(key)
         self.specs.put(key, snapshot.in_force(found) if found else None)
 
@@ -204,18 +211,18 @@ class Store:
     def _with_spec(self, common: Snapshot, spec: OffloadSpec) -> Snapshot:
         namespace = spec.key.namespace
         service = self.service(namespace, spec.service.name) if spec.service else None
-        named = self.pods.named_ports(namespace, service.pods) if service and service.selector else ()
-        conflicting = tuple(self._rivals(spec.key, service)) if service else ()
+        named = self.pods.named_ports(namespace, service.pod_selector) if service and service.selector else ()
+        conflicting = tuple(self._conflicting_models(spec.key, service)) if service else ()
         return Snapshot(
             stored=common.stored,
             model=common.model,
             service=service,
             plan=plan.plan(spec, service, named, owner=common.stored.uid),
-            taken=common.taken,
+            taken_over=common.taken_over,
             objects=common.objects,
             pods=common.pods,
             conflicting=conflicting,
-            owner_by_age=_elder(common.stored, spec, conflicting),
+            older_owner=_older_owner(common.stored, spec, conflicting),
             local=self._health(spec, service),
             autoscaler=self._autoscalers.of(spec.key, spec.source),
         )
@@ -223,25 +230,27 @@ class Store:
     def _health(self, spec: OffloadSpec, service: Service | None) -> LocalHealth:
         if service is None or not service.selector:
             return LocalHealth(0, 0)
-        return inventory.health(self.pods.select(spec.key.namespace, service.pods))
+        return inventory.health(self.pods.select(spec.key.namespace, service.pod_selector))
 
-    def _rivals(self, key: ModelKey, service: Service) -> Iterator[ConflictingModel]:
+    def _conflicting_models(self, key: ModelKey, service: Service) -> Iterator[ConflictingModel]:
         for other in self._by_service.keys((service.namespace, service.name)):
             model, stored = self.models.models.get(other), self.models.get(other)
             if other != key and model is not None and stored is not None:
-                yield ConflictingModel(other, stored.uid, stored.created, _wants(model))
+                yield ConflictingModel(other, stored.uid, stored.created, _wants_takeover(model))
 
 
-def _wants(model: KnownModel) -> bool:
+def _wants_takeover(model: KnownModel) -> bool:
     return model.spec is not None and model.spec.enabled and model.spec.routing is RoutingMode.TAKEOVER
 
 
-def _elder(stored: Stored, spec: OffloadSpec, conflicting: Iterable[ConflictingModel]) -> ModelKey | None:
+def _older_owner(stored: Stored, spec: OffloadSpec, conflicting: Iterable[ConflictingModel]) -> ModelKey | None:
     """Give the oldest of the older models that take over the same Service, if there is one."""
     if not spec.enabled or spec.routing is not RoutingMode.TAKEOVER:
         return None
     older = [
-        each for each in conflicting if each.wants and (each.created, each.key.name) < (stored.created, stored.key.name)
+        each
+        for each in conflicting
+        if each.wants_takeover and (each.created, each.key.name) < (stored.created, stored.key.name)
     ]
     return min(older, key=lambda each: (each.created, each.key.name)).key if older else None
 

@@ -24,34 +24,34 @@ BLAMED: Final = 120.0
 class TakeoverMemory:
     """The last decision, and the times since when conditions hold, in seconds of the monotonic clock.
 
-    `version` is the Service's version after our last write; anything older is ignored. `reached` are the uids of
-    gateway pods that have reached the model. `harmful` is the generation of the spec whose metrics became unreadable
+    `written_version` is the Service's version after our last write; anything older is ignored. `reached_by` are the uids of
+    gateway pods that have reached the model. `blamed_generation` is the generation of the spec whose metrics became unreadable
     after the takeover.
     """
 
     decision: TakeoverDecision | None = None
-    version: int = 0
-    reached: frozenset[str] = frozenset()
-    down_since: float | None = None
-    up_since: float | None = None
+    written_version: int = 0
+    reached_by: frozenset[str] = frozenset()
+    unready_since: float | None = None
+    ready_since: float | None = None
     taken_at: float | None = None
     unreadable_since: float | None = None
-    leaving_since: float | None = None
-    harmful: int | None = None
+    draining_since: float | None = None
+    blamed_generation: int | None = None
 
 
 def with_pods(
     memory: TakeoverMemory, service: Service, pods: Collection[GatewayPod], *, value: str, now: float
 ) -> TakeoverMemory:
     """Record since when no gateway pod of a taken-over Service is ready, or since when one is again."""
-    held = takeover.is_held(service, value)
-    down, up = memory.down_since, memory.up_since
-    ready = any(takeover.is_up(pod, service, value) for pod in pods)
+    held = takeover.is_taken_over(service, value)
+    down, up = memory.unready_since, memory.ready_since
+    ready = any(takeover.is_serving(pod, service, value) for pod in pods)
     if not ready and (held or down is not None):
         down, up = down if down is not None else now, None
     elif ready and down is not None:
         down, up = None, now
-    return replace(memory, down_since=down, up_since=None if held else up)
+    return replace(memory, unready_since=down, ready_since=None if held else up)
 
 
 def with_metrics(memory: TakeoverMemory, *, readable: bool | None, generation: int, now: float) -> TakeoverMemory:
@@ -60,12 +60,12 @@ def with_metrics(memory: TakeoverMemory, *, readable: bool | None, generation: i
         return memory
     since = None if readable else memory.unreadable_since if memory.unreadable_since is not None else now
     blamed = since is not None and since - memory.taken_at < BLAMED and now - since >= UNREADABLE
-    return replace(memory, unreadable_since=since, harmful=generation if blamed else memory.harmful)
+    return replace(memory, unreadable_since=since, blamed_generation=generation if blamed else memory.blamed_generation)
 
 
-def harm(memory: TakeoverMemory, service: Service, *, generation: int) -> Missing | None:
+def metrics_lost(memory: TakeoverMemory, service: Service, *, generation: int) -> Missing | None:
     """Give the reason if this spec's metrics became unreadable soon after the takeover."""
-    if memory.harmful != generation:
+    if memory.blamed_generation != generation:
         return None
     return Missing(
         Reason.TRIGGERS_UNREADABLE,
@@ -74,20 +74,22 @@ def harm(memory: TakeoverMemory, service: Service, *, generation: int) -> Missin
     )
 
 
-def taken(memory: TakeoverMemory, *, version: int, anew: bool, readable: bool | None, now: float) -> TakeoverMemory:
+def taken_over(
+    memory: TakeoverMemory, *, version: int, anew: bool, readable: bool | None, now: float
+) -> TakeoverMemory:
     """Record that the Service was taken over; `anew` tells that it did not select the gateway before."""
     if not anew:
-        return replace(memory, version=version)
+        return replace(memory, written_version=version)
     # Only metrics that could be read before can be lost by it.
-    return replace(memory, version=version, taken_at=now if readable else None, unreadable_since=None)
+    return replace(memory, written_version=version, taken_at=now if readable else None, unreadable_since=None)
 
 
-def given_back(memory: TakeoverMemory, *, version: int) -> TakeoverMemory:
+def restored(memory: TakeoverMemory, *, version: int) -> TakeoverMemory:
     """Record that the Service was restored."""
-    return replace(memory, version=version, taken_at=None)
+    return replace(memory, written_version=version, taken_at=None)
 
 
-def leaving(memory: TakeoverMemory, pods: Collection[GatewayPod], *, now: float) -> TakeoverMemory:
+def draining(memory: TakeoverMemory, pods: Collection[GatewayPod], *, now: float) -> TakeoverMemory:
     """Record since when the gateway's last pods are terminating; nothing once they are gone."""
-    began = memory.leaving_since if memory.leaving_since is not None else now
-    return replace(memory, leaving_since=began if pods else None)
+    began = memory.draining_since if memory.draining_since is not None else now
+    return replace(memory, draining_since=began if pods else None)

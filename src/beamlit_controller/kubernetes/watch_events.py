@@ -7,7 +7,7 @@ from typing import Any
 from beamlit_controller.kubernetes import fields
 
 Json = dict[str, Any]
-Place = tuple[str, str]
+NamespacedName = tuple[str, str]
 """Namespace (empty for what has none) and name."""
 
 
@@ -40,7 +40,7 @@ def following(answer: Json) -> str:
     return fields.text(_about(answer).get("continue"))
 
 
-def place(content: Json) -> Place | None:
+def place(content: Json) -> NamespacedName | None:
     """Give namespace and name of an object, None if it has no name."""
     name = fields.text(_about(content).get("name"))
     return (fields.text(_about(content).get("namespace")), name) if name else None

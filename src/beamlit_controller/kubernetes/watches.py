@@ -11,7 +11,7 @@ from beamlit_controller.kubernetes.reflector import Reflector
 from beamlit_controller.kubernetes.skipped_objects import Skips
 
 T = TypeVar("T")
-Place = tuple[str, str]
+NamespacedName = tuple[str, str]
 
 
 _KEEP_LAST = frozenset({MODEL_DEPLOYMENTS})
@@ -32,7 +32,7 @@ class Watches:
         resource: Resource,
         *,
         keep: Callable[[Json], T],
-        changed: Callable[[Place, T | None], None],
+        changed: Callable[[NamespacedName, T | None], None],
         query: Query = (),
         metadata_only: bool = False,
     ) -> None:

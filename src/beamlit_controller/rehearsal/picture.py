@@ -18,7 +18,7 @@ from matplotlib.typing import RcKeyType
 
 from beamlit_controller.core import printable
 from beamlit_controller.rehearsal import report
-from beamlit_controller.rehearsal.simulation import Played, Rehearsal
+from beamlit_controller.rehearsal.simulation import CandidateResult, Rehearsal
 
 DEMAND, SEEN, TARGET = "#3b3b3a", "#9db8d9", "#b3261e"
 SHARES = ("#eb6834", "#2a78d6", "#7a4fb5", "#2e8b57")
@@ -130,7 +130,7 @@ def _figure(done: Rehearsal) -> Figure:
 def _metric(axes: Axes, done: Rehearsal) -> None:
     times = done.recording.times
     highest = min(HIGHEST, max([100.0, *(100 * demand for demand in done.demands if demand is not None)]) * 1.08)
-    course = done.played[0].course
+    course = done.played[0].replay
     left = [ratio if share else None for ratio, share in zip(course.ratios, course.percentages, strict=True)]
     for values, colour, width, label in (
         (done.demands, DEMAND, 1.2, "as recorded"),
@@ -145,15 +145,15 @@ def _metric(axes: Axes, done: Rehearsal) -> None:
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0)
 
 
-def _share(axes: Axes, played: Played, colour: str) -> None:
-    times = played.course.recording.times
-    moments = [times[0], *(change.at for change in played.course.changes), times[-1]]
-    shares = [0, *(change.percentage for change in played.course.changes)]
+def _share(axes: Axes, played: CandidateResult, colour: str) -> None:
+    times = played.replay.recording.times
+    moments = [times[0], *(change.at for change in played.replay.changes), times[-1]]
+    shares = [0, *(change.percentage for change in played.replay.changes)]
     axes.fill_between(moments, [*shares, shares[-1]], step="post", color=colour, alpha=0.75, linewidth=0)  # type: ignore[arg-type]
     axes.set_ylim(0, 105)
     axes.set_yticks([0, 50, 100])
     axes.set_ylabel("share (%)")
-    figures = played.figures
+    figures = played.stats
     name = printable.short(played.candidate.name, LONGEST_TITLE)
     said = f"{name}: {figures.changes} changes, mean share {figures.mean:.1f} %"
     axes.set_title(said, loc="left", fontsize=9)

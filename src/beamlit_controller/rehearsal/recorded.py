@@ -51,7 +51,7 @@ def read(path: Path, metrics: Sequence[MetricSpec], *, replicas: int) -> Recorde
 
 def _read(path: Path, metrics: Sequence[MetricSpec], replicas: int) -> Recorded:
     with path.open(encoding=_encoding(path), newline="") as file:
-        told = _Told()
+        told = _ReadingNotes()
         first, rows = _rows(file)
         table = _Table(path, [name.strip() for name in first], told)
         columns = [table.columns(metric, number, len(metrics)) for number, metric in enumerate(metrics)]
@@ -83,7 +83,7 @@ def _rows(file: Iterator[str]) -> tuple[list[str], Iterator[tuple[int, list[str]
     return header, ((rows.line_num + number - 1, row) for row in rows)
 
 
-def _ordered(samples: list[_RecordedRow], told: "_Told") -> list[_RecordedRow]:
+def _ordered(samples: list[_RecordedRow], told: "_ReadingNotes") -> list[_RecordedRow]:
     """Sort the samples by time; of several at one time, the last counts."""
     times = [each.at for each in samples]
     if times != sorted(times):
@@ -98,7 +98,7 @@ def _ordered(samples: list[_RecordedRow], told: "_Told") -> list[_RecordedRow]:
 
 
 @dataclass(slots=True)
-class _Told:
+class _ReadingNotes:
     """Notes on how the file was interpreted, without repetitions."""
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -125,7 +125,7 @@ class _Row:
 class _Table:
     path: Path
     header: Sequence[str]
-    told: _Told
+    told: _ReadingNotes
 
     @property
     def time(self) -> int:

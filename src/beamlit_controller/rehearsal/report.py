@@ -64,7 +64,7 @@ def header(done: Rehearsal) -> list[str]:
 
 def cells(done: Rehearsal) -> list[list[str]]:
     """Give the rows: nothing offloaded, as written, each alternative, and the plain rule."""
-    rows = [("nothing offloaded", done.alone), *((each.candidate.name, each.figures) for each in done.played)]
+    rows = [("nothing offloaded", done.alone), *((each.candidate.name, each.stats) for each in done.played)]
     return [[printable.line(name), *_cells(done, figures)] for name, figures in rows]
 
 
@@ -84,7 +84,7 @@ def _cells(done: Rehearsal, figures: ReplayStats) -> list[str]:
 
 def _lines(done: Rehearsal) -> list[RenderableType]:
     """List the last changes of the model as written."""
-    changes = done.played[0].course.changes
+    changes = done.played[0].replay.changes
     if not changes:
         return [Text("As written, the share would never have changed."), Text()]
     left_out = len(changes) - LATEST
@@ -112,8 +112,8 @@ def as_json(done: Rehearsal) -> str:
             *(
                 {
                     "name": each.candidate.name,
-                    **_numbers(done, each.figures),
-                    "shares": [_change(change) for change in each.course.changes],
+                    **_numbers(done, each.stats),
+                    "shares": [_change(change) for change in each.replay.changes],
                 }
                 for each in done.played
             ),

@@ -44,12 +44,12 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class CandidateResult:
     """One candidate and its result."""
 
     candidate: Candidate
-    course: Replay
-    figures: ReplayStats
+    replay: Replay
+    stats: ReplayStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Rehearsal:
     spec: OffloadSpec
     recording: Recording
     demands: tuple[float | None, ...]
-    played: tuple[Played, ...]
+    played: tuple[CandidateResult, ...]
     price: float | None
     notes: tuple[str, ...] = ()
 
@@ -95,7 +95,7 @@ def simulate(
     played = []
     for candidate in listed:
         course = replay.rehearse(candidate.spec, recording, window=window, plain=candidate.plain)
-        played.append(Played(candidate, course, replay.stats_of(course)))
+        played.append(CandidateResult(candidate, course, replay.stats_of(course)))
     demands = replay.demands(spec, recording)
     return Rehearsal(spec, recording, demands, tuple(played), price, made.notes)
 

@@ -11,7 +11,7 @@ from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.standalone import envoy_log
 from beamlit_controller.standalone.admin import Admin, AdminError
-from beamlit_controller.standalone.faults import Fault, Troubles
+from beamlit_controller.standalone.faults import Fault, Faults
 from beamlit_controller.standalone.gateway_template import GatewayTemplate
 
 PERIOD = 0.2
@@ -43,7 +43,7 @@ def _stat(name: str) -> str | None:
 class AcceptanceCheck:
     """Compares what one gateway was given with what it has in force. What it refused is a fault, in Envoy's words."""
 
-    def __init__(self, admin: Admin, troubles: Troubles, shape: GatewayTemplate, log: Path) -> None:
+    def __init__(self, admin: Admin, troubles: Faults, shape: GatewayTemplate, log: Path) -> None:
         self._admin = admin
         self._troubles = troubles
         self._shape = shape
@@ -57,14 +57,14 @@ class AcceptanceCheck:
         """Tell whether this process has taken what it was given at its start, and has refused nothing since."""
         return self._begun and not self._troubles.has(Fault.REFUSED)
 
-    def wrote(self, files: Mapping[str, str]) -> None:
+    def files_written(self, files: Mapping[str, str]) -> None:
         """Take note of what was written."""
         given = versions(files)
         if given != self._written.value:
             self._since = envoy_log.size(self._log)
             self._written.set(given)
 
-    def lost(self) -> None:
+    def process_ended(self) -> None:
         """Take note that the process has ended: the next one takes the files anew."""
         self._begun = False
         self._troubles.clear(Fault.REFUSED)
@@ -73,25 +73,25 @@ class AcceptanceCheck:
         """Look after each change until Envoy has taken it, until cancelled."""
         while True:
             given = self._written.value
-            await self._until_taken(given, specs)
+            await self._until_applied(given, specs)
             await self._written.changed_from(given)
 
-    async def _until_taken(self, given: Versions, specs: Latest[OffloadSpec]) -> None:
+    async def _until_applied(self, given: Versions, specs: Latest[OffloadSpec]) -> None:
         clock = asyncio.get_running_loop()
         until = clock.time() + GRACE
         while given == self._written.value:
             missing = await self._missing(given)
             if missing == ():
-                self._taken()
+                self._is_applied()
                 return
             late = clock.time() > until
             if missing and _without_folder(self._shape.secrets(specs.value)):
-                self._taken()
+                self._is_applied()
             elif missing and late:
                 self._troubles.add(Fault.REFUSED, self._said(missing))
             await asyncio.sleep(LONG_PERIOD if late else PERIOD)
 
-    def _taken(self) -> None:
+    def _is_applied(self) -> None:
         self._begun = True
         self._troubles.clear(Fault.REFUSED)
 

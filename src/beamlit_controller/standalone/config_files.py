@@ -7,7 +7,7 @@ from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.standalone import files
 from beamlit_controller.standalone.accepted import AcceptanceCheck
 from beamlit_controller.standalone.admin import Admin, AdminError
-from beamlit_controller.standalone.faults import Fault, Troubles, said
+from beamlit_controller.standalone.faults import Fault, Faults, message_of
 from beamlit_controller.standalone.gateway_template import GatewayTemplate
 
 LEFT_OVER = ("rds-*.json", "sds-*.json")
@@ -17,7 +17,7 @@ class ConfigFiles:
     """Writes the files of one gateway. What can't be written is a fault of this gateway."""
 
     def __init__(
-        self, directory: Path, shape: GatewayTemplate, *, admin: Admin, accepted: AcceptanceCheck, troubles: Troubles
+        self, directory: Path, shape: GatewayTemplate, *, admin: Admin, accepted: AcceptanceCheck, troubles: Faults
     ) -> None:
         self._directory = directory
         self._shape = shape
@@ -40,9 +40,9 @@ class ConfigFiles:
             files.write(self._directory, step.files, anew=anew)
             files.discard(self._directory, LEFT_OVER, kept={*before, *step.files})
             self._present, self.settled = step.files, step.settled
-            self._accepted.wrote(step.files)
+            self._accepted.files_written(step.files)
         except Exception as error:  # noqa: BLE001 - shown, and tried again; Envoy serves on with what it has
-            self._troubles.add(Fault.FILES, f"{said(error)}; the gateway serves on with what it has")
+            self._troubles.add(Fault.FILES, f"{message_of(error)}; the gateway serves on with what it has")
             return False
         self._troubles.clear(Fault.FILES)
         return True

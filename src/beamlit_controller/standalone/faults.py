@@ -22,7 +22,7 @@ class Fault(StrEnum):
     STOP = "gateway can't be stopped"
 
 
-class Troubles:
+class Faults:
     """The faults that one gateway has now."""
 
     def __init__(self, key: ModelKey) -> None:
@@ -53,7 +53,7 @@ class Troubles:
                 log.info("gateway's fault is over", model=str(self._key), fault=fault.value)
 
 
-def said(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """Say an error, and of a group its first one."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

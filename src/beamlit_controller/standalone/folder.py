@@ -19,7 +19,7 @@ from beamlit_controller.api.problems import Problem
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
 from beamlit_controller.standalone import files
-from beamlit_controller.standalone.faults import said
+from beamlit_controller.standalone.faults import message_of
 from beamlit_controller.standalone.overrides import Overrides
 
 log = structlog.get_logger()
@@ -103,7 +103,7 @@ class Folder:
         try:
             after = self._read()
         except Exception as error:  # noqa: BLE001 - shown, and tried again; the models run on as they are
-            problem = Problem(str(self._path), "", f"can't be taken in: {said(error)}")
+            problem = Problem(str(self._path), "", f"can't be taken in: {message_of(error)}")
             after = replace(self._manifests.value, problems=(problem,))
         _say(self._manifests.value, after)
         self._manifests.set(after)
@@ -111,7 +111,7 @@ class Folder:
     def _read(self) -> Manifests:
         problems = self._read_files()
         merged = _merged({name: file for name, (_, file) in self._files.items()}, self._together)
-        specs, unread = self._overrides.over(merged.specs)
+        specs, unread = self._overrides.applied_to(merged.specs)
         copies = (Problem(name, "", why) for name, why in self._uncopied.items())
         known = self._manifests.value.known or bool(self._files) or not problems
         return replace(merged, specs=specs, problems=(*problems, *merged.problems, *copies, *unread), known=known)
@@ -256,7 +256,7 @@ def _understood(parse: Parse, name: str, content: bytes) -> File:
     try:
         parsed = parse(text)
     except Exception as error:  # noqa: BLE001 - one file's error must not end the others
-        return File({}, (Problem(name, "", f"can't be understood: {said(error)[:200]}"),))
+        return File({}, (Problem(name, "", f"can't be understood: {message_of(error)[:200]}"),))
     return File({spec.key: spec for spec in parsed.specs}, _in(name, parsed.problems), parsed.notices)
 
 
@@ -290,7 +290,7 @@ def _apart(together: Together, specs: Sequence[OffloadSpec]) -> Sequence[Rejecte
     try:
         return together(specs)
     except Exception as error:  # noqa: BLE001 - one model's error must not end the others
-        return (Rejected("spec", f"can't be checked beside the others: {said(error)[:200]}"),)
+        return (Rejected("spec", f"can't be checked beside the others: {message_of(error)[:200]}"),)
 
 
 def _notices(file: File, key: ModelKey) -> tuple[str, ...]:

@@ -44,11 +44,11 @@ class FollowedSettings:
             if not (asked.is_set() or settled):
                 continue
             done = seen
-            if self._calls_for_a_start(asked=asked.is_set()):
+            if self._requires_restart(asked=asked.is_set()):
                 return
             asked.clear()
 
-    def _calls_for_a_start(self, *, asked: bool) -> bool:
+    def _requires_restart(self, *, asked: bool) -> bool:
         if self._path is None:
             return asked
         found = _read(self._path)

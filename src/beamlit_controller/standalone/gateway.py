@@ -22,7 +22,7 @@ from beamlit_controller.standalone.accepted import AcceptanceCheck
 from beamlit_controller.standalone.admin import Admin, AdminError
 from beamlit_controller.standalone.backoff import Backoff
 from beamlit_controller.standalone.config_files import ConfigFiles
-from beamlit_controller.standalone.faults import Fault, Troubles, said
+from beamlit_controller.standalone.faults import Fault, Faults, message_of
 from beamlit_controller.standalone.gateway_template import BOOTSTRAP, GatewayTemplate
 from beamlit_controller.standalone.probe import Probe
 from beamlit_controller.standalone.process import Process
@@ -46,7 +46,7 @@ class Gateway:
         self._directory = directory
         self._shape = shape
         self._admin = Admin(directory / "admin.sock")
-        self._troubles = Troubles(key)
+        self._troubles = Faults(key)
         self._probe = Probe(key, self._admin, self._troubles, shape)
         self._accepted = AcceptanceCheck(self._admin, self._troubles, shape, self._log)
         self._files = ConfigFiles(directory, shape, admin=self._admin, accepted=self._accepted, troubles=self._troubles)
@@ -93,9 +93,9 @@ class Gateway:
         while True:
             seen, began = specs.value, clock.time()
             try:
-                await self._life(specs)
+                await self._run_process(specs)
             except Exception as error:  # noqa: BLE001 - one gateway's unexpected error must not end the others
-                self._troubles.add(Fault.PROCESS, said(error))
+                self._troubles.add(Fault.PROCESS, message_of(error))
             if clock.time() - began > STEADY:
                 backoff.reset()
             await _pause(backoff.next(), specs, seen)
@@ -111,7 +111,7 @@ class Gateway:
                 await self._ended(drain, hurry)
                 break
             except OSError as error:
-                self._troubles.add(Fault.STOP, said(error))
+                self._troubles.add(Fault.STOP, message_of(error))
                 if attempt == STOP_TRIES or hurry.is_set():
                     raise
                 await asyncio.sleep(backoff.next())
@@ -119,7 +119,7 @@ class Gateway:
 
     # A life of the process, from its start or adoption to its end.
 
-    async def _life(self, specs: Latest[OffloadSpec]) -> None:
+    async def _run_process(self, specs: Latest[OffloadSpec]) -> None:
         """Look after the process until it ends, and say why it did."""
         since = envoy_log.size(self._log)
         async with self._adopted_or_started(specs.value) as running:
@@ -129,8 +129,8 @@ class Gateway:
                 how = await self._watched(running, specs)
             finally:
                 self._pid = None
-                self._probe.lost()
-                self._accepted.lost()
+                self._probe.process_ended()
+                self._accepted.process_ended()
         self._restarts += 1
         why = envoy_log.reason(self._log, since=since)
         self._troubles.add(Fault.PROCESS, f"Envoy {how or 'ended'}{why and f': {why}'}; all of it is in {self._log}")
@@ -156,7 +156,7 @@ class Gateway:
 
     async def _watched(self, running: Process, specs: Latest[OffloadSpec]) -> str:
         async with asyncio.TaskGroup() as group:
-            work = (self._follow(specs), self._look_after(specs), self._accepted.run(specs))
+            work = (self._follow(specs), self._supervise(specs), self._accepted.run(specs))
             tasks = [group.create_task(each) for each in work]
             how = await running.exited()
             for task in tasks:
@@ -185,7 +185,7 @@ class Gateway:
             if specs.value == seen:
                 await self._files.step(seen)
 
-    async def _look_after(self, specs: Latest[OffloadSpec]) -> None:
+    async def _supervise(self, specs: Latest[OffloadSpec]) -> None:
         """Probe the gateway, and have it try anew what it could not do, such as to listen at a taken port."""
         async for again in self._probe.run(specs):
             if again:

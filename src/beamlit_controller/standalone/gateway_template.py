@@ -8,7 +8,7 @@ from beamlit_controller.core import traffic
 from beamlit_controller.core.gateway_config import ConfigStep, Files
 from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
-from beamlit_controller.core.traffic import Counted
+from beamlit_controller.core.traffic import RequestCounters
 
 BOOTSTRAP = "bootstrap.json"
 
@@ -28,8 +28,8 @@ class GatewayTemplate:
     secrets: Callable[[OffloadSpec], Sequence[Path]]
     stats: str
     attempts: Callable[[str], Attempts]
-    traffic: Callable[[str], Counted] = lambda _: traffic.NOTHING
-    seen: Callable[[ModelKey, Counted | None], None] = lambda _key, _counted: None
+    traffic: Callable[[str], RequestCounters] = lambda _: traffic.NOTHING
+    seen: Callable[[ModelKey, RequestCounters | None], None] = lambda _key, _counted: None
     config_stats: str = "version_text$"
     next_step: Callable[[Files, Files, str], ConfigStep] = lambda _present, asked, _page: ConfigStep(
         asked, settled=True

@@ -12,7 +12,7 @@ from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core import spec as specification
 from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
-from beamlit_controller.standalone.faults import said
+from beamlit_controller.standalone.faults import message_of
 from beamlit_controller.standalone.gateway import Gateway
 from beamlit_controller.standalone.gateway_template import GatewayTemplate
 
@@ -65,7 +65,7 @@ class Gateways:
         if running:
             raise OSError(f"gateways that could not be stopped, and may be running still: {', '.join(running)}")
 
-    def hurry(self) -> None:
+    def skip_draining(self) -> None:
         """Stop waiting for requests in flight."""
         self._hurry.set()
 
@@ -123,7 +123,7 @@ class Gateways:
         try:
             await gateway.stop(drain=self._drains.get(key, ORPHANS_DRAIN), hurry=self._hurry)
         except Exception as error:  # noqa: BLE001 - one gateway's error must not keep the others from being ended
-            log.error("gateway could not be stopped", model=str(key), error=said(error))  # noqa: TRY400 - the message says all
+            log.error("gateway could not be stopped", model=str(key), error=message_of(error))  # noqa: TRY400 - the message says all
             return False
         return True
 

@@ -96,7 +96,7 @@ class DecisionFiles:
             log.info("decision written again", model=str(key))
         return True
 
-    def rest(self, now: datetime) -> None:
+    def keep_only_history(self, now: datetime) -> None:
         """Let the next controller begin anew, the gateways being gone, and keep only what people ask for: the history."""
         for path in self._folder.glob("*.json"):
             with suppress(OSError, pydantic.ValidationError):

@@ -29,17 +29,19 @@ class Overrides:
         self._clock = clock
         self._last: dict[ModelKey, Override] = {}
 
-    def over(self, specs: Mapping[ModelKey, OffloadSpec]) -> tuple[dict[ModelKey, OffloadSpec], tuple[Problem, ...]]:
+    def applied_to(
+        self, specs: Mapping[ModelKey, OffloadSpec]
+    ) -> tuple[dict[ModelKey, OffloadSpec], tuple[Problem, ...]]:
         """Give the specs with what was set by hand, and what could not be read."""
         problems: list[Problem] = []
-        away = self._away()
+        away = self._unreadable_folder()
         if away:
             problems.append(Problem(str(self.folder), "", away))
         else:
             for key in specs:
                 problems += self._read(key)
         self._last = {key: last for key, last in self._last.items() if key in specs and self._lasts(key, last)}
-        return {key: self._over(key, spec) for key, spec in specs.items()}, tuple(problems)
+        return {key: self._applied_to(key, spec) for key, spec in specs.items()}, tuple(problems)
 
     def keep_only(self, keys: Collection[ModelKey]) -> None:
         """Remove those of other models."""
@@ -49,7 +51,7 @@ class Overrides:
                 log.info("override removed: there is no such model any more", file=each.name)
                 _remove(each)
 
-    def _away(self) -> str:
+    def _unreadable_folder(self) -> str:
         """Say why the folder can't be read. It is made by the first `override`: without one, only what was read can miss it."""
         try:
             os.listdir(self.folder)  # noqa: PTH208 - its being readable is what counts
@@ -78,7 +80,7 @@ class Overrides:
         _remove(path(self.folder, key))
         return False
 
-    def _over(self, key: ModelKey, spec: OffloadSpec) -> OffloadSpec:
+    def _applied_to(self, key: ModelKey, spec: OffloadSpec) -> OffloadSpec:
         return replace(spec, override=self._last[key]) if key in self._last else spec
 
 

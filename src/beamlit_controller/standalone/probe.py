@@ -10,10 +10,10 @@ import structlog
 
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core import remote_health
-from beamlit_controller.core.remote_health import Judged
+from beamlit_controller.core.remote_health import RemoteAssessment
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.standalone.admin import Admin, AdminError
-from beamlit_controller.standalone.faults import Fault, Troubles, said
+from beamlit_controller.standalone.faults import Fault, Faults, message_of
 from beamlit_controller.standalone.gateway_template import BOOTSTRAP, GatewayTemplate
 
 log = structlog.get_logger()
@@ -39,17 +39,17 @@ class ProbeResult:
 class Probe:
     """Asks one gateway's Envoy. What is wrong with its answers is a fault of this gateway, and the next probe asks again."""
 
-    def __init__(self, key: ModelKey, admin: Admin, troubles: Troubles, shape: GatewayTemplate) -> None:
+    def __init__(self, key: ModelKey, admin: Admin, troubles: Faults, shape: GatewayTemplate) -> None:
         self._key = key
         self._admin = admin
         self._troubles = troubles
         self._shape = shape
         self._missing: frozenset[Path] = frozenset()
         self.seen = ProbeResult()
-        self.remote = Judged()
+        self.remote = RemoteAssessment()
         self.ejected: frozenset[str] = frozenset()
 
-    def lost(self) -> None:
+    def process_ended(self) -> None:
         """Take note that the process has ended, or is not watched any more."""
         self.seen, self.ejected = ProbeResult(), frozenset()
         self._troubles.clear(Fault.ADMIN, Fault.LISTENER, Fault.REMOTE)
@@ -103,13 +103,13 @@ class Probe:
     def _silence(self, error: Exception) -> str:
         directory = self._admin.directory
         if (directory / BOOTSTRAP).exists():
-            return said(error)
+            return message_of(error)
         return f"{directory} was removed: Envoy serves on with what it has, and changes reach it after a restart"
 
     async def _judged(self, spec: OffloadSpec) -> bool:
         """Find out how the remote is from what the gateway counted, which leaves what was known if it can't be read."""
         if spec.remote is None:
-            self.remote = Judged()
+            self.remote = RemoteAssessment()
             return True
         try:
             page = await self._admin.stats(self._shape.stats)
@@ -120,7 +120,7 @@ class Probe:
             self._shape.seen(self._key, None)
             return False
         except Exception as error:  # noqa: BLE001 - whatever it answers, it is asked again
-            self._troubles.add(Fault.REMOTE, said(error))
+            self._troubles.add(Fault.REMOTE, message_of(error))
             return False
         self._troubles.clear(Fault.REMOTE)
         before, self.remote = self.remote, judged

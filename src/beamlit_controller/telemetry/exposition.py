@@ -25,16 +25,16 @@ class Exposition:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
-        self._figures: list[_Figure] = []
+        self._figures: list[_CallbackMetric] = []
         self._one_at_a_time = asyncio.Lock()
 
     def gauge(self, name: str, documentation: str, read: Read, *, labels: Sequence[str] = MODEL_LABELS) -> None:
         """Add a gauge; `read` gives its value at every scrape, on the event loop."""
-        self._add(_Figure(GaugeMetricFamily, name, documentation, read, labels))
+        self._add(_CallbackMetric(GaugeMetricFamily, name, documentation, read, labels))
 
     def counter(self, name: str, documentation: str, read: Read, *, labels: Sequence[str] = MODEL_LABELS) -> None:
         """Add a counter; `read` gives its value at every scrape, on the event loop."""
-        self._add(_Figure(CounterMetricFamily, name, documentation, read, labels))
+        self._add(_CallbackMetric(CounterMetricFamily, name, documentation, read, labels))
 
     async def render(self, accept: str) -> tuple[bytes, str]:
         """Give the exposition and its content type, OpenMetrics or text depending on the Accept header."""
@@ -43,12 +43,12 @@ class Exposition:
                 figure.refresh()
             return await asyncio.to_thread(_rendered, self._registry, accept)
 
-    def _add(self, figure: "_Figure") -> None:
+    def _add(self, figure: "_CallbackMetric") -> None:
         self._figures.append(figure)
         self._registry.register(figure)
 
 
-class _Figure(Collector):
+class _CallbackMetric(Collector):
     """A metric whose value another part keeps, as read at the last refresh."""
 
     def __init__(

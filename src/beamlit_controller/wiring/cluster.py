@@ -70,9 +70,9 @@ def _on_every_replica(
         # In: refused models of the store. Out: their last good specs, into the store.
         ("last good specs", _synced(parts.watches, parts.last_good.run)),
         # In: statuses in the store. Out: what gateways are told.
-        ("weights", _synced(parts.watches, parts.weights.run)),
-        ("rtds", _synced(parts.watches, partial(_serve_gateways, parts.shares, options.shares, certificate))),
-        ("web", web.run(parts.shown.site, listener)),
+        ("weights", _synced(parts.watches, parts.rtds_feed.run)),
+        ("rtds", _synced(parts.watches, partial(_serve_gateways, parts.rtds_server, options.shares, certificate))),
+        ("web", web.run(parts.web.site, listener)),
     )
 
 
@@ -82,7 +82,7 @@ async def lead(options: ClusterOptions, parts: ReplicaParts) -> None:
     await parts.watches.wait_synced()
     parts.rounds.clear()
     period = partial(api_settings.period, settings=options.settings)
-    sinks = (parts.rounds, *parts.shown.sinks, LogSink())
+    sinks = (parts.rounds, *parts.web.sinks, LogSink())
     loops = LoopDependencies(parts.sensor, sinks, parts.clock, period)
     try:
         async with asyncio.TaskGroup() as group:
@@ -96,7 +96,7 @@ async def lead(options: ClusterOptions, parts: ReplicaParts) -> None:
             group.create_task(parts.orphans.run(), name="orphans")
     finally:
         for key in parts.store.model_keys():
-            for sink in parts.shown.sinks:
+            for sink in parts.web.sinks:
                 sink.forget(key)
         log.info("no longer the leader", identity=options.identity)
 

@@ -20,7 +20,7 @@ from beamlit_controller.kubernetes.discovery import Discovery
 from beamlit_controller.kubernetes.egress import Egress
 from beamlit_controller.kubernetes.endpoints import MetricEndpoints
 from beamlit_controller.kubernetes.gateway_configs import GatewayConfigs
-from beamlit_controller.kubernetes.gateway_probe import Reach
+from beamlit_controller.kubernetes.gateway_probe import GatewayProbe
 from beamlit_controller.kubernetes.handover import Configs, Handover
 from beamlit_controller.kubernetes.inventory import ClusterInventory
 from beamlit_controller.kubernetes.last_good import LastGood
@@ -42,7 +42,7 @@ from beamlit_controller.wiring import cluster_web, common, gateway_files
 from beamlit_controller.wiring.cluster_options import LEASE, TOKEN_KEY, ClusterOptions
 from beamlit_controller.wiring.cluster_web import WebParts
 from beamlit_controller.wiring.gateway_files import EnvoyFiles
-from beamlit_controller.wiring.weights import Weights
+from beamlit_controller.wiring.weights import RtdsFeed
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +53,15 @@ class ReplicaParts:
     lease: Lease
     store: Store
     watches: Watches
-    shares: RtdsServer
-    weights: Weights
+    rtds_server: RtdsServer
+    rtds_feed: RtdsFeed
     last_good: LastGood
     sensor: Sensor
     rounds: Rounds
     remotes: Remotes
     reconciler: Reconciler
     orphans: Orphans
-    shown: WebParts
+    web: WebParts
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,8 @@ async def build(options: ClusterOptions, resources: AsyncExitStack) -> ReplicaPa
         clock=clock,
         meters=meters,
         sensor=await _sensor(options, server, store, resources, meters=meters),
-        reach=await resources.enter_async_context(Reach(gateway_files.QUESTION)),
-        remotes=await resources.enter_async_context(Remotes(store.models, store.owned, stats, store.changes)),
+        reach=await resources.enter_async_context(GatewayProbe(gateway_files.QUESTION)),
+        remotes=await resources.enter_async_context(Remotes(store.models, store.managed_objects, stats, store.changes)),
         configs=await resources.enter_async_context(GatewayConfigs(config_path, config_stats.read)),
     )
     return compose(options, server, store, outside)
@@ -123,15 +123,15 @@ def compose(options: ClusterOptions, server: ApiServer, store: Store, outside: S
         lease=lease,
         store=store,
         watches=watches,
-        shares=shares,
-        weights=Weights(store, shares),
+        rtds_server=shares,
+        rtds_feed=RtdsFeed(store, shares),
         last_good=LastGood(server, store),
         sensor=outside.sensor,
         rounds=rounds,
         remotes=outside.remotes,
         reconciler=reconciler,
         orphans=Orphans(guarded, store),
-        shown=cluster_web.site(
+        web=cluster_web.site(
             options, outside.clock, cluster_web.Sources(store, reconciler, shares, watches, lease, outside.meters)
         ),
     )

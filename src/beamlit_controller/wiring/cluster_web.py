@@ -41,7 +41,7 @@ class Sources:
 
     store: Store
     reconciler: Reconciler
-    shares: RtdsServer
+    rtds_server: RtdsServer
     watches: Watches
     lease: Lease
     meters: Meters
@@ -55,7 +55,7 @@ def site(options: ClusterOptions, clock: Clock, sources: Sources) -> WebParts:
     _expose(exposition, options, sources)
     store = sources.store
     surroundings = ModelDetails(
-        gateway=lambda key: _gateway(sources.reconciler, sources.shares, key),
+        gateway=lambda key: _gateway(sources.reconciler, sources.rtds_server, key),
         notices=lambda key: notices(store.models.models, key),
         minute=sources.meters.minute,
     )
@@ -72,7 +72,7 @@ def site(options: ClusterOptions, clock: Clock, sources: Sources) -> WebParts:
 
 
 def _expose(exposition: Exposition, options: ClusterOptions, sources: Sources) -> None:
-    store, reconciler, shares = sources.store, sources.reconciler, sources.shares
+    store, reconciler, shares = sources.store, sources.reconciler, sources.rtds_server
     elects = options.settings.enable_leader_election
     exposition.gauge(
         "beamlit_leader", "Whether this replica decides.", lambda: float(sources.lease.leading.value or not elects)
@@ -85,7 +85,9 @@ def _expose(exposition: Exposition, options: ClusterOptions, sources: Sources) -
     exposition.gauge(
         "beamlit_gateways_ready",
         "Ready pods of the model's gateway.",
-        lambda: {key: state.ready for key in store.model_keys() if (state := reconciler.state(key)).wanted},
+        lambda: {
+            key: state.ready_replicas for key in store.model_keys() if (state := reconciler.state(key)).desired_replicas
+        },
     )
     exposition.gauge("beamlit_watch_age_seconds", "Since the quietest watch last heard something.", sources.watches.age)
     exposition.counter(
@@ -108,7 +110,7 @@ def _labelled(counts: Iterable[tuple[tuple[str, ...], float]]) -> dict[tuple[str
 
 def _gateway(reconciler: Reconciler, shares: RtdsServer, key: ModelKey) -> dict[str, object]:
     state = reconciler.state(key)
-    return {"wanted": state.wanted, "ready": state.ready, "connected": shares.connected(key) > 0}
+    return {"wanted": state.desired_replicas, "ready": state.ready_replicas, "connected": shares.connected(key) > 0}
 
 
 def _alive(pulse: Liveness, watches: Watches, lease: Lease) -> Check:

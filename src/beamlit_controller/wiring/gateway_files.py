@@ -11,13 +11,13 @@ from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.rtds_access import Tokens
 from beamlit_controller.kubernetes import gateway_objects
 from beamlit_controller.kubernetes.gateway_objects import Envoy
-from beamlit_controller.kubernetes.gateway_probe import Question
+from beamlit_controller.kubernetes.gateway_probe import ProbeRequest
 from beamlit_controller.kubernetes.plan import Plan
 from beamlit_controller.wiring.cluster_options import AUTHORITY, ClusterOptions
 
 log = structlog.stdlib.get_logger(__name__)
 
-QUESTION = Question(routes.REACH_PATH, routes.REACHED)
+QUESTION = ProbeRequest(routes.REACH_PATH, routes.REACHED)
 """What a gateway is asked to learn whether it reaches the model."""
 
 
@@ -71,5 +71,5 @@ class EnvoyFiles:
             gateways=spec.gateway.replicas,
             otlp=self._given.settings.otlp,
             shares_ca=self._ca,
-            shares_token=self._tokens.of(str(spec.key)),
+            shares_token=self._tokens.token_of(str(spec.key)),
         )

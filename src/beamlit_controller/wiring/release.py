@@ -18,7 +18,7 @@ from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
 from beamlit_controller.kubernetes import api_server, paths
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
 from beamlit_controller.kubernetes.desired import GatewayObjects
-from beamlit_controller.kubernetes.gateway_probe import Reach
+from beamlit_controller.kubernetes.gateway_probe import GatewayProbe
 from beamlit_controller.kubernetes.last_good import LastGood
 from beamlit_controller.kubernetes.lease import Lease
 from beamlit_controller.kubernetes.observation import Observer
@@ -84,7 +84,7 @@ async def _released(options: ClusterOptions, server: ApiServer) -> None:
 
 
 def _reconciler(server: ApiServer, store: Store) -> Reconciler:
-    observer = Observer(Reach(gateway_files.QUESTION), AnchoredClock(), lambda _: None)
+    observer = Observer(GatewayProbe(gateway_files.QUESTION), AnchoredClock(), lambda _: None)
     passes = GatewayPass(server, NoObjects(), observer)
     return Reconciler(server, store, gateway=passes, status=NoStatus())
 
@@ -110,7 +110,7 @@ class NoObjects:
 async def _gone(server: ApiServer, store: Store, key: ModelKey) -> None:
     """Wait until nothing of a model's gateway is left, and write that to its status."""
     changes = store.changes.subscribe()
-    while store.models.get(key) is not None and not store.is_gone(key):
+    while store.models.get(key) is not None and not store.is_removed(key):
         # It is not only its objects that have to be gone: pods may still finish.
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOKS_EVERY):

@@ -27,7 +27,7 @@ async def services_of(server: ApiServer, namespace: str | None) -> Sequence[Said
     """Restore the Services only, not the finalizers."""
     listed = (await server.get(paths.SERVICES.collection(namespace)))["items"]
     found = [services.parse(each) for each in listed]
-    taken = [each for each in found if each.taken or each.noted.taken_by]
+    taken = [each for each in found if each.is_taken_over or each.takeover_annotations.taken_by]
     return [await _given_back(server, _known(each, listed)) for each in taken]
 
 
@@ -44,9 +44,9 @@ async def has_models(server: ApiServer, namespace: str | None) -> bool:
 
 async def _given_back(server: ApiServer, service: Service) -> Said:
     name = f"Service {service.namespace}/{service.name}"
-    if service.lost:
+    if service.selector_unknown:
         return False, f"{name}: nothing tells what it selected before; write its spec.selector yourself"
-    patch = service_patches.to_give_back(service.version, service.present, service.selector)
+    patch = service_patches.restore_patch(service.version, service.current_selector, service.selector)
     try:
         await server.merge(paths.SERVICES.path(service.namespace, service.name), patch)
     except ApiError as error:
@@ -56,20 +56,20 @@ async def _given_back(server: ApiServer, service: Service) -> Said:
 
 def _known(service: Service, listed: Sequence[Json]) -> Service:
     """Give the Service; if its original selector is unknown, with the selector of NAME-local."""
-    if not service.lost:
+    if not service.selector_unknown:
         return service
     locals_ = (each for each in listed if _is_local_of(each, service))
-    return services.found_again(service, next((each["spec"].get("selector") or {} for each in locals_), {}))
+    return services.with_known_selector(service, next((each["spec"].get("selector") or {} for each in locals_), {}))
 
 
 def _is_local_of(content: Json, service: Service) -> bool:
     about = content["metadata"]
     model = (about.get("labels") or {}).get(gateway_objects.GATEWAY_LABEL)
-    taker = service_patches.value_of(next((each["uid"] for each in about.get("ownerReferences") or ()), ""))
+    taker = service_patches.gateway_value(next((each["uid"] for each in about.get("ownerReferences") or ()), ""))
     return (
         about["namespace"] == service.namespace
         and about["name"] == f"{model}-local"
-        and (model == service.noted.taken_by or taker in dict(service.present).values())
+        and (model == service.takeover_annotations.taken_by or taker in dict(service.current_selector).values())
     )
 
 

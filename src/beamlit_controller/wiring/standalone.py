@@ -101,12 +101,12 @@ async def stop(state: Path) -> None:
 async def _stop(gateways: Gateways, place: StateFolder, hurry: asyncio.Event, clock: AnchoredClock) -> None:
     log.info("stopping: gateways finish the requests in flight; a signal ends them at once")
     async with asyncio.TaskGroup() as group:
-        hurrying = group.create_task(_then(hurry, gateways.hurry))
+        hurrying = group.create_task(_then(hurry, gateways.skip_draining))
         try:
             await gateways.stop()
         finally:
             hurrying.cancel()
-    DecisionFiles(place.decisions).rest(clock.now())
+    DecisionFiles(place.decisions).keep_only_history(clock.now())
     place.clear()
 
 
@@ -115,7 +115,7 @@ class Until:
     """What ends serving: being told to stop, or a reason to start anew."""
 
     stop: asyncio.Event
-    asked: asyncio.Event
+    reload_requested: asyncio.Event
     settings: FollowedSettings
 
 
@@ -180,7 +180,7 @@ async def _serve(
             group.create_task(web.run(site.site, listener), name="web"),
         ]
         log.info("running", web=_where(listener), manifests=str(options.manifests), state=str(place.root))
-        ends = [group.create_task(until.stop.wait()), group.create_task(until.settings.changed(until.asked))]
+        ends = [group.create_task(until.stop.wait()), group.create_task(until.settings.changed(until.reload_requested))]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for task in (*tasks, *ends):
             task.cancel()

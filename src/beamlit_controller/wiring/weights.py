@@ -17,7 +17,7 @@ from beamlit_controller.kubernetes.store import Store
 log = structlog.stdlib.get_logger(__name__)
 
 
-class Weights:
+class RtdsFeed:
     """Feeds the RTDS server from the store."""
 
     def __init__(self, store: Store, shares: RtdsServer) -> None:
@@ -29,20 +29,20 @@ class Weights:
         changes = self._store.changes.subscribe()
         try:
             for key in self._store.model_keys():
-                self._tell(key)
+                self._guarded_push(key)
             while True:
                 for key in await changes.keys():
-                    self._tell(key)
+                    self._guarded_push(key)
         finally:
             self._store.changes.unsubscribe(changes)
 
-    def _tell(self, key: ModelKey) -> None:
+    def _guarded_push(self, key: ModelKey) -> None:
         try:
-            self._told(key)
+            self._push(key)
         except Exception as error:
             log.exception("percentage not pushed", model=str(key), error=repr(error)[:200])
 
-    def _told(self, key: ModelKey) -> None:
+    def _push(self, key: ModelKey) -> None:
         stored = self._store.models.get(key)
         if stored is None:
             self._shares.forget(key)
@@ -57,6 +57,6 @@ class Weights:
         return RuntimeValues(percentage, self._in_flight(model.spec, stored.cap if by_cap else None), by_cap)
 
     def _in_flight(self, spec: OffloadSpec, cap: Fraction | None) -> Fraction | None:
-        gateways = sum(pod.ready for pod in self._store.owned.pods(spec.key).values())
+        gateways = sum(pod.ready for pod in self._store.managed_objects.pods(spec.key).values())
         ready = self._store.local_health(spec).ready
         return limits.in_flight(spec, cap, ready=ready, gateways=gateways)
