@@ -7,6 +7,8 @@ from beamlit_controller.api.offloading import BehaviorConfig, Engage, Offloading
 from beamlit_controller.api.problems import Notice
 from beamlit_controller.core.spec import Mode
 
+FILLED_IN = 100
+"""`engage.stepPercentage` as earlier definitions of the resource had the API server fill it in."""
 _BEHAVIOR = "spec.offloadingConfig.behavior"
 
 
@@ -35,7 +37,7 @@ def notices(config: OffloadingConfig) -> Iterator[Notice]:
 
 def _steps(behavior: BehaviorConfig) -> Iterator[str]:
     usual = Engage()
-    if behavior.engage.step_percentage != usual.step_percentage:
+    if behavior.engage.step_percentage not in {usual.step_percentage, FILLED_IN}:
         yield "engage.stepPercentage"
     if behavior.engage.period_seconds != usual.period_seconds:
         yield "engage.periodSeconds"
