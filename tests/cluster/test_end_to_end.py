@@ -26,8 +26,8 @@ Json = dict[str, Any]
 Story = Callable[[Node, ModelUser], Awaitable[None]]
 
 AT_ONCE = 3
-QUIET, BUSY = 8, 100
-"""Requests a second: of 3 ms of CPU each, for two pods that request 100m, that is 12 % and 150 %."""
+QUIET, BUSY = 4, 100
+"""Requests a second: of 3 ms of CPU each and what the server takes besides, for two pods that request 100m; demand when quiet is far below 50 %."""
 MEASURED, WITHIN = 1_500, 6
 """So many requests tell the share to so many percent: that is five standard deviations."""
 

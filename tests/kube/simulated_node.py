@@ -159,12 +159,16 @@ class Stage:
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer as a gateway pod does where it is watched."""
-        head = await reader.readuntil(b"\r\n\r\n")
-        reached = b"/reach " in head.partition(b"\r\n")[0] and self.reaching
-        header = b"x-envoy-upstream-service-time: 1\r\n" if reached else b""
-        writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n" + header + b"\r\n")
-        await writer.drain()
-        writer.close()
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            reached = b"/reach " in head.partition(b"\r\n")[0] and self.reaching
+            header = b"x-envoy-upstream-service-time: 1\r\n" if reached else b""
+            writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n" + header + b"\r\n")
+            await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass  # a controller that was killed meanwhile
+        finally:
+            writer.close()
 
 
 async def _unless_gone(write: Awaitable[object]) -> None:

@@ -1,7 +1,7 @@
 """How many local requests may be in flight per ready replica, learned from a metric that is late.
 
-Each sample of the metric, with the requests that were in flight while it was taken, is a point of the curve that the
-servers have: how the ratio grows with what is in flight. The cap goes to where that curve meets the target.
+Each sample of the metric, with the number of requests that were in flight while it was taken, is a point on the servers' curve:
+how the ratio grows with the number in flight. The cap goes to just below the number at which that curve meets the target.
 """
 
 from dataclasses import replace
@@ -21,21 +21,21 @@ from beamlit_controller.core.learned import (
 )
 
 REST = timedelta(seconds=15)
-"""Between two changes of the cap, however fresh the metric is."""
+"""The least time between two changes of the cap, however fresh the metric is."""
 GOAL = Fraction(70, 100)
 NONE = Fraction(2, 100)
 FLAT = Fraction(15, 100)
-"""A ratio that can't be told from none: it only says that more would fit."""
+"""A ratio up to this can't be distinguished from zero: it only says that more would fit."""
 CLEARLY = Fraction(12, 10)
 FIRST_STEP = Fraction(10, 100)
 LONGEST_STEP = Fraction(25, 100)
 STUCK = 2
-"""Lowered so many times without any fall of the ratio."""
+"""After so many reductions without a fall of the ratio, the cap is lowered regardless of what was believed."""
 LEAST_FALL = Fraction(11, 10)
 
 
 def follow(learned: Learned, sample: RatioSample, now: datetime) -> Learned:
-    """Learn from a sample: the cap that follows is in what is given back."""
+    """Learn from a sample; the result has the cap that follows."""
     if learned.judged_until is not None and sample.until <= learned.judged_until:
         return learned
     looked = replace(learned, judged_until=sample.until)
@@ -66,10 +66,10 @@ def _changed(learned: Learned, cap: Fraction, now: datetime) -> Learned:
 
 
 def _first(calm: Point | None, seen: curve.Observed) -> Fraction:
-    """Give the first cap: between what was well and what is too much, where the target is on the way.
+    """Give the first cap: the number in flight, between the last good one and the excessive one, at which the target is expected.
 
-    A curve that is flat at first and then steep meets its target later than a straight line, but not much later than twice.
-    What was in flight while it changed counts as more than its mean: where the curve rises, the most of it makes the ratio.
+    A curve that is flat at first and then steep meets the target later than a straight line, but at hardly more than twice the number.
+    A changing number in flight counts as more than its mean: where the curve rises, its highest values determine the ratio.
     """
     ratio = seen.point.ratio
     mean, most = seen.point.in_flight, max(seen.levels)
@@ -84,7 +84,7 @@ def _first(calm: Point | None, seen: curve.Observed) -> Fraction:
 
 
 def _believing(learned: Learned, seen: curve.Observed) -> Learned:
-    """Learn from a point where the curve meets its target, in flight."""
+    """Learn from a point at how many requests in flight the curve meets the target."""
     unclear = seen.point.ratio <= FLAT or (seen.point.ratio <= 1 and not seen.bound)
     if learned.slope is None or unclear or _draining(learned, seen):
         return learned
@@ -99,7 +99,7 @@ def _believing(learned: Learned, seen: curve.Observed) -> Learned:
 
 
 def _weight(learned: Learned, seen: curve.Observed, surprise: Fraction) -> Fraction:
-    """Tell how much a point counts: the more, the less it can be true what was believed, and the less the metric is noisy."""
+    """Give the weight of a point: the greater, the less the point fits what was believed, and the less noisy the metric is."""
     least = Fraction(1, 4) / (1 + 4 * learned.noise)
     if not seen.steady:
         return least / 2
@@ -107,12 +107,12 @@ def _weight(learned: Learned, seen: curve.Observed, surprise: Fraction) -> Fract
 
 
 def _draining(learned: Learned, seen: curve.Observed) -> bool:
-    """Tell whether far more is in flight than the cap lets in: a backlog tells little of where the curve meets its target."""
+    """Tell whether far more is in flight than the cap lets in: a backlog says little about where the curve meets its target."""
     return learned.cap is not None and seen.point.in_flight > 2 * learned.cap + 1
 
 
 def _wanted(cap: Fraction, learned: Learned, seen: curve.Observed) -> tuple[Fraction, Learned]:
-    """Give the cap that a sample speaks for, and what it taught."""
+    """Give the cap that a sample suggests, and what was learned from the sample."""
     if learned.slope is None:
         return _blindly(cap, learned, seen)
     slope, ratio = curve.slope(learned, seen), seen.point.ratio
@@ -144,7 +144,7 @@ def _more(cap: Fraction, learned: Learned, seen: curve.Observed, slope: Fraction
 
 
 def _nearer(cap: Fraction, aim: Fraction, learned: Learned) -> Fraction:
-    """Give a cap on the way up: by a step, or half of the way."""
+    """Give the next cap on the way up to `aim`: one step higher or halfway there, whichever is more."""
     return min(aim, max(cap + _stride(cap, learned), (cap + aim) / 2))
 
 
@@ -154,14 +154,14 @@ def _aim(full: Fraction, slope: Fraction) -> Fraction:
 
 
 def _fallen(learned: Learned, seen: curve.Observed) -> Learned:
-    """Take note that a cap which was at work brought the ratio down to the target."""
+    """Note that the ratio came down to the target under a cap that was limiting requests."""
     return replace(learned, over=None, falls=0) if seen.bound else learned
 
 
 def _lowered(cap: Fraction, learned: Learned, point: Point, aim: Fraction) -> tuple[Fraction, Learned]:
-    """Lower the cap, no further than if the ratio went with it; further if that did not fall, whatever was believed.
+    """Lower the cap, no further than if the ratio were proportional to it; further if the ratio did not fall, whatever was believed.
 
-    A metric that is at its highest, as one of busy slots, does not fall until the cap is below what fits.
+    A metric that is at its maximum, such as the number of busy slots, does not fall until the cap is below what fits.
     """
     stays = learned.over is not None and point.ratio >= learned.over * Fraction(98, 100)
     falls = min(learned.falls + 1, MOST_FALLS) if stays else 0
@@ -171,7 +171,7 @@ def _lowered(cap: Fraction, learned: Learned, point: Point, aim: Fraction) -> tu
 
 
 def _blindly(cap: Fraction, learned: Learned, seen: curve.Observed) -> tuple[Fraction, Learned]:
-    """Go by the ratio alone while the slope is not known."""
+    """Decide by the ratio alone while the slope is not known."""
     point = seen.point
     if point.ratio > 1:
         aim = min(cap, _first(learned.calm, seen))

@@ -1,7 +1,7 @@
-"""The decision in Adaptive mode: which part of the requests may leave, and how many local may have in flight before they do.
+"""The decision in Adaptive mode: what part of the requests may leave, and how many local may have in flight before they do.
 
-The share is `percentage` from the moment that there is a cap, and what really leaves is what the cap turns away. Where
-requests have to leave whatever local could take (an override, metrics that are lost), the cap is 0.
+The share is `percentage` as soon as there is a cap, and the requests that leave are those above the cap. Where requests
+have to leave even if local could take them (an override, metrics that are lost), the cap is 0.
 """
 
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ from beamlit_controller.core.spec import Behavior, OffloadSpec, OnMetricsLoss
 from beamlit_controller.core.verdict import Assessed, Judgement, Unread, Verdict
 
 NO_ROOM = Fraction(0)
-"""The cap that every request which may leave does not fit."""
+"""The cap under which no request that may leave fits."""
 LATE = timedelta(seconds=10)
-"""A sample that is so old does not show what happens now."""
+"""A sample of this age or older does not show the present."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What Adaptive mode has learned of a model: the cap, what it was judged by, and what the gateways saw lately."""
+"""What Adaptive mode has learned about a model: the cap, what it was based on, and what the gateways saw lately."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -7,11 +7,11 @@ from fractions import Fraction
 from beamlit_controller.core.flow import Flow
 
 MEMORY = timedelta(seconds=150)
-"""So old a metric may be."""
+"""The greatest age of a metric."""
 GRAIN = timedelta(seconds=3)
-"""Times of the gateways that are shorter are put together."""
+"""Gateway spans shorter than this are merged."""
 SPANS = 60
-"""Times of the gateways that are kept."""
+"""The number of gateway spans that are kept."""
 MOST_FALLS, MOST_CLIMBS = 4, 5
 LEAST, MOST = Fraction(1, 2), Fraction(100_000)
 """The bounds of a cap."""
@@ -43,7 +43,7 @@ class Learned:
     """What the next cap follows from."""
 
     cap: Fraction | None = None
-    """None until the metric was over its target for the first time."""
+    """None until the metric was over its target for the first time, unless the cap is guessed or the spec gives one."""
     guessed: bool = False
     """The cap is from a backlog that the gateways saw, and no sample has judged it yet."""
     changed_at: datetime | None = None
@@ -55,16 +55,16 @@ class Learned:
     over: Fraction | None = None
     falls: int = 0
     full: Fraction | None = None
-    """So many in flight per replica the metric is believed to be at its target with."""
+    """The number in flight per replica at which the metric is believed to be at its target."""
     off: Fraction = Fraction(0)
     """By how much the last ratio was above what was believed."""
     noise: Fraction = Fraction(0)
-    """By how much that differs from sample to sample, in the mean."""
+    """The mean amount by which `off` differs from sample to sample."""
     slope: Fraction | None = None
-    """By how much the ratio grows with one request more in flight per replica."""
+    """By how much the ratio grows with one more request in flight per replica."""
     last: Point | None = None
     calm: Point | None = None
-    """The highest number in flight, lately, that the metric was within its target with."""
+    """The highest recent number in flight with which the metric was within its target."""
     recent: tuple[InFlightSpan, ...] = ()
 
 
@@ -87,7 +87,7 @@ def lasting(learned: Learned) -> Learned:
 
 
 def trusted(learned: Learned) -> Learned:
-    """Give what was recalled if it can be true, else nothing."""
+    """Give the recalled state if its values are plausible, else `NOTHING`."""
     numbers = (learned.slope, learned.over, learned.full)
     wild = max(abs(learned.off), abs(learned.noise)) > MOST
     possible = all(number is None or 0 < number <= 2 * MOST for number in numbers)
@@ -97,7 +97,7 @@ def trusted(learned: Learned) -> Learned:
 
 
 def saw(learned: Learned, flow: Flow, *, ready: int) -> Learned:
-    """Add what the gateways saw since the round before; very short times are put together."""
+    """Add what the gateways saw since the round before; very short spans are merged."""
     if flow.until <= flow.since:
         return learned
     level = Fraction(max(0, flow.in_flight), max(1, ready))

@@ -1,4 +1,4 @@
-"""How many requests arrive, and how many local is known to bear: what tells demand where no metric can.
+"""How many requests arrive, and how many local is known to handle: what shows demand where no metric can.
 
 With all requests at the remote, no metric of the local servers can rise or fall. The gateways go on counting requests. If
 no more arrive than local served within its target, there is no demand for offloading. If as many arrive as when a metric
@@ -14,14 +14,14 @@ from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.verdict import Judgement, Verdict
 
 WINDOW = timedelta(seconds=30)
-"""A rate is a mean over so long; arrivals that were counted longer ago say nothing of now."""
+"""A rate is a mean over this time; earlier arrivals say nothing about the present."""
 LEAST_SEEN = timedelta(seconds=10)
-"""A rate is not told from less than this."""
+"""No rate is given for less time than this."""
 MEMORY = timedelta(seconds=150)
 GRAIN = timedelta(seconds=3)
-"""Shorter times of the gateways are put together."""
+"""Gateway spans shorter than this are merged."""
 SAME = Fraction(80, 100)
-"""So much of the load that was too much is still that load: requests arrive by chance."""
+"""At least this part of a load that was too much counts as the same load: requests arrive at random."""
 MORE = Fraction(102, 100)
 
 
@@ -54,7 +54,7 @@ class KnownLoad:
 
 
 UNKNOWN = KnownLoad()
-"""No gateway told anything yet."""
+"""No gateway has reported anything yet."""
 
 
 def lasting(load: KnownLoad) -> KnownLoad:
@@ -75,12 +75,12 @@ def saw(load: KnownLoad, flow: Flow, *, ready: int) -> KnownLoad:
 
 
 def arriving(load: KnownLoad, now: datetime) -> Fraction | None:
-    """Give how many requests arrive per second and ready replica; None if no gateway told lately."""
+    """Give how many requests arrive per second and ready replica; None if no gateway has reported lately."""
     return _rate(load, now - WINDOW, now, remote=True)
 
 
 def learned(load: KnownLoad, verdict: Verdict, now: datetime, *, offloading_since: datetime | None) -> KnownLoad:
-    """Learn from a round what local bears and what is too much; `offloading_since` is when the share last changed, if it isn't 0."""
+    """Learn from a round what local can handle and what is too much; `offloading_since` is when the share last changed, if it isn't 0."""
     worst = verdict.worst
     if worst is None or verdict.judgement is Judgement.UNKNOWN:
         return load
@@ -95,7 +95,7 @@ def learned(load: KnownLoad, verdict: Verdict, now: datetime, *, offloading_sinc
 
 
 def demand(load: KnownLoad, now: datetime) -> Fraction | None:
-    """Give the demand that the requests tell, 1 being the target; None where only a try can tell."""
+    """Give the demand that the number of requests shows, 1 being the target; None where only a trial can show it."""
     rate = arriving(load, now)
     if rate is None:
         return None
@@ -138,7 +138,7 @@ def _too_much(load: KnownLoad, ratio: Fraction, now: datetime, *, anew: bool) ->
 
 
 def _at_most(borne: LoadPoint) -> Fraction:
-    """Give the rate that chance may make of the one that is borne."""
+    """Give the highest rate that chance may produce from the rate that local can handle."""
     requests = borne.rate * Fraction(WINDOW.total_seconds())
     return borne.rate + Fraction(math.isqrt(math.ceil(requests))) / Fraction(WINDOW.total_seconds())
 

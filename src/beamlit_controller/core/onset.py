@@ -1,7 +1,7 @@
 """The beginning of an overload, as the gateways see it before a late metric shows it.
 
-Little's law: what is in flight is what is finished in a second times the seconds that a request takes. Where more and
-more is in flight and no more is finished, the servers are full, and the rest of what is in flight waits.
+Little's law: the number of requests in flight is the number finished per second times the seconds that a request takes. If
+ever more are in flight but no more are finished, the servers are full, and the other requests in flight wait.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,17 +12,17 @@ from itertools import islice, pairwise
 from beamlit_controller.core.learned import InFlightSpan, rounded
 
 ENOUGH = 20
-"""Requests that have to be finished for a time to tell anything."""
+"""The least number of requests finished in a stretch that says anything."""
 SHORTEST = 5
-"""Seconds."""
+"""The length of the shortest stretch, in seconds."""
 FASTER, SLOWER = Fraction(125, 100), Fraction(70, 100)
-"""No more is finished: between so much and so much of what was finished before."""
+"""No more are finished: the rate is between these multiples of the earlier one."""
 FLOOD = Fraction(140, 100)
-"""So many come for one that is finished."""
+"""A flood: at least this many requests arrive for each one that is finished."""
 BACKLOG = 3
-"""So many times what fits is in flight, at least."""
+"""A backlog: at least this many times as many requests are in flight as fit."""
 EXCESS = 10
-"""And so many requests more than fit."""
+"""And at least this many more requests than fit."""
 SPARE = Fraction(110, 100)
 ALSO = Fraction(150, 100)
 """A metric that is at its target allows a little more in flight than fits without waiting."""
@@ -55,7 +55,7 @@ class Stretch:
 
 
 def cap(recent: Sequence[InFlightSpan]) -> Fraction | None:
-    """Give the cap per replica that a backlog speaks for which grows though nothing limits it yet; None without one."""
+    """Give the cap per replica that a growing backlog suggests while nothing limits it yet; None without such a backlog."""
     if not recent or any(each.sent for each in recent):
         return None
     stretches = tuple(_stretches(recent, Fraction(SHORTEST)))
@@ -75,13 +75,13 @@ def cap(recent: Sequence[InFlightSpan]) -> Fraction | None:
 
 
 def _pace(stretches: Sequence[Stretch]) -> Fraction:
-    """Give the seconds that a request takes while none waits: the middle of calm times, else the shortest."""
+    """Give the seconds that a request takes while none waits: the median of the calm stretches, else the shortest."""
     calm = sorted(each.pace for each in stretches if not each.floods)
     return calm[len(calm) // 2] if calm else min(each.pace for each in stretches)
 
 
 def _stretches(recent: Sequence[InFlightSpan], shortest: Fraction) -> Iterator[Stretch]:
-    """Give the times in which enough was finished and that are not too short, the latest first."""
+    """Give the stretches in which enough was finished and that are not too short, the latest first."""
     seconds = area = Fraction(0)
     served, last_level = 0, recent[-1].in_flight * recent[-1].ready
     levels = (Fraction(0), *(each.in_flight * each.ready for each in recent))

@@ -1,9 +1,9 @@
-"""The decision in Fixed and Proportional mode: which share of the requests leaves.
+"""The decision in Fixed and Proportional mode: what share of the requests leaves.
 
-A raw metric over its target engages; only *demand* (`core.demand`) may release, and only as seen in samples that lie
-wholly after the last change. Where too little is served locally to see it, the requests that the gateways count tell it
-(`core.load`). What can't be read changes nothing. When nothing but a try can tell whether offloading is still needed, there is
-a trial release. How far a share goes is what the two modes differ in (`core.strategy`).
+A raw metric over its target engages; only *demand* (`core.demand`) may release, and only as seen in samples that were measured
+entirely after the last change. Where too little is served locally to see demand, the requests that the gateways count show it
+(`core.load`). A metric that can't be read changes nothing. When only a trial can show whether offloading is still needed, there
+is a trial release. The two modes differ in how far the share goes (`core.strategy`).
 """
 
 from dataclasses import replace
@@ -22,7 +22,7 @@ from beamlit_controller.core.strategy import Strategy
 from beamlit_controller.core.verdict import Assessed, Judgement, Unread, Verdict
 
 IDLE_LOOKING = frozenset({Reason.NO_SERIES, Reason.NOT_A_NUMBER})
-"""What a query may answer just because no request is served locally."""
+"""Why a query may have no value merely because no request is served locally."""
 
 
 def decide(spec: OffloadSpec, before: Decision, verdict: Verdict, now: datetime) -> Decision:
@@ -69,7 +69,7 @@ def relaxed(before: Decision, asked: Strategy) -> int:
 
 
 def returns_to(before: Decision, asked: Strategy, now: datetime) -> int:
-    """Give the share that is gone back to in one go if the last fall turns out to have been too early; else 0."""
+    """Give the share to return to in one step if the last fall turns out to have been too early; else 0."""
     early = restraints.regretted(before.restraint, asked.behavior, asked.backoff, now)
     return before.restraint.top if early else 0
 
@@ -78,7 +78,7 @@ def returns_to(before: Decision, asked: Strategy, now: datetime) -> int:
 
 
 def _after_override(before: Decision, asked: Strategy, verdict: Verdict, now: datetime) -> Decision:
-    """Take back at once what only a person's word kept away, unless demand is seen or a metric can't be read; else as ever."""
+    """End at once the offloading that only an override caused, unless demand is seen or a metric can't be read; then decide as usual."""
     if before.reason is not Reason.OVERRIDDEN:
         return before
     ended = replace(before, message="the override has ended")
@@ -90,7 +90,7 @@ def _after_override(before: Decision, asked: Strategy, verdict: Verdict, now: da
 
 
 def _bounded(before: Decision, asked: Strategy, now: datetime) -> Decision:
-    """Follow a changed `percentage` while offloading; what is reached in steps, or was set by hand, only ever falls here."""
+    """Follow a changed `percentage` while offloading; a share that changes in steps or was set by hand can only fall here."""
     if before.percentage == 0:
         return before
     wanted = min(before.percentage, asked.highest) if asked.in_steps else asked.behavior.percentage
@@ -183,7 +183,7 @@ def _released(before: Decision, asked: Strategy, why: str, now: datetime) -> Dec
 
 
 def _by_requests(before: Decision, verdict: Verdict, now: datetime) -> str:
-    """Say what the requests tell, if it is they that tell demand."""
+    """Say what the number of requests shows, if demand is known only from that."""
     told = before.demand is not None and demand.seen(verdict, before.shares) is None
     return f"; {loads.said(before.load, now)}" if told else ""
 

@@ -1,8 +1,8 @@
-"""Who is asked when who was asked first did not answer: the only place that knows how one request tries several servers.
+"""Which server is tried next when one did not answer: the only place that knows how one request tries several servers.
 
 Envoy's composite cluster gives every attempt of a request a cluster of its own, and the route's retry policy says what
-makes a next attempt. Nothing is tried again once a byte of the response has come. The policy is one for all attempts, so
-who answered must be in the answer: the hops mark theirs with a header, which no client sees.
+makes a next attempt. Nothing is tried again once a byte of the response has come. All attempts share one policy,
+so the answer has to say who gave it: the hops mark their answers with a header that no client sees.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ LOCAL = "local"
 LOCAL_HOP = "local_hop"
 REMOTE_HOP = "remote_hop"
 REMOTE_ANYWAY = "remote_hop_anyway"
-"""The way to the remote for those whom local has nothing to give: open while the remote is left out, too."""
+"""The way to the remote for requests that local can't answer: it stays open even while the remote is ejected."""
 LOCAL_FIRST = "local_first"
 REMOTE_FIRST = "remote_first"
 
@@ -34,7 +34,7 @@ SLOW = "slow"
 
 # In gRPC the status is 200 in any case.
 REMOTE_GRPC = {401: 16, 403: 7, 429: 8, 500: 13, 503: 14}
-# Who sends a client's own credential can't tell a remote that refuses us from one that refuses this client.
+# Where the client's own credential is sent, a refusal of our gateway can't be distinguished from a refusal of this client.
 REFUSED = (401, 402, 403)
 THROTTLED = 429
 SERVER_ERRORS = frozenset(range(500, 600))
@@ -150,7 +150,7 @@ def _failed(codes: tuple[int, ...]) -> str:
 
 
 def _remote_may_look_full(spec: OffloadSpec) -> bool:
-    """Tell whether a status that means full at local shall be the answer if it is the remote's, though others come back."""
+    """Tell whether a status that means "full" locally is passed on if the remote gave it, though declined requests come back."""
     fails = spec.on_remote_failure is OnRemoteFailure.FAIL
     return fails and bool(spec.overflow.on_status) and spec.remote is not None and may_decline(spec.remote)
 
@@ -221,7 +221,7 @@ def _chain(kind: str, spec: OffloadSpec, members: tuple[str, ...]) -> Chain:
     policy = _retry_policy(
         _failures(spec),
         retries=len(members) - 1,
-        # An answer of the local hop may be its own: there the mark tells.
+        # The local hop may have given an answer itself: then the mark decides, not the status.
         statuses=()
         if LOCAL_HOP in members or LOCAL not in members or _remote_may_look_full(spec)
         else spec.overflow.on_status,
@@ -261,6 +261,6 @@ def _retry_policy(
                 "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
             )
         ],
-        # A server that fails at once has the fewest requests, so it is drawn again and again: draw until another comes.
+        # A server that fails at once has the fewest requests, so it is picked again and again: pick until another one comes up.
         "host_selection_retry_max_attempts": 50,
     }

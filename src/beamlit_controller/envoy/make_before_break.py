@@ -1,8 +1,8 @@
-"""The order of a change: what is new is in force before requests are led to it, and what is old goes after its last one.
+"""The order of a change: the new configuration is in force before it gets requests, and the old one goes after its last request.
 
-All that leads to a remote is named by what defines the remote, so what is asked for may stand beside what is there. Only
-the front's routes decide which of them gets requests, and they change in one step. The next step follows from the files
-that are there, those that are asked for and what the gateways say: whoever comes anew goes on where the last one stopped.
+Everything that leads to a remote is named after what defines the remote, so the wanted configuration can exist alongside the
+present one. Only the front's routes decide which of them gets requests, and they change in one step. The next step follows from
+the present files, the wanted files and what the gateways report, so a new controller continues where the last one stopped.
 """
 
 import json
@@ -71,7 +71,7 @@ def _followed(before: _Config, after: _Config, seen: Sequence[ConfigInForce]) ->
 
 
 def _has(before: _Config, after: _Config) -> bool:
-    """Tell whether all that is asked for is there. A chain that was left over may lead elsewhere by now."""
+    """Tell whether all that is wanted is present. A chain left over from before may have been redirected since."""
     chains = {name: content for name, content in after.clusters.items() if _kind(name) in CHAINS}
     return set(after.names) <= set(before.names) and all(
         before.clusters.get(name) == content for name, content in chains.items()
@@ -86,9 +86,9 @@ def _leaving(before: _Config, after: _Config, *, needed: Collection[str], busy: 
 
 
 def _old_chains(before: _Config, after: _Config, *, switched: bool) -> list[Message]:
-    """Give the chains that are not asked for: an attempt of a request that began under old routes may still come to them.
+    """Give the chains that are no longer wanted: requests that began under the old routes may still use them for an attempt.
 
-    Once the new routes are in force, they lead where the new ones do.
+    Once the new routes are in force, the old chains lead where the new ones do.
     """
     in_use = _chains_in(before.files[FRONT])
     found: list[Message] = []
@@ -105,7 +105,7 @@ def _files(before: _Config, after: _Config, stays: Callable[[str], bool], chains
         name: text for name, text in before.files.items() if name[:4] in OWN and name not in after.files and stays(name)
     }
     clusters = [each for name, each in before.clusters.items() if name not in after.clusters and stays(name)]
-    # A port that somebody else may be asked to listen at is given up at once.
+    # A port is released at once: another listener may be about to use it.
     internal = {name: each for name, each in before.listeners.items() if "internal_listener" in each}
     listeners = [each for name, each in internal.items() if name not in after.listeners and stays(name)]
     files = {**after.files, **texts}

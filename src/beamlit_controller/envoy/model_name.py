@@ -1,4 +1,4 @@
-"""The model's name over there, put into the body of requests for the remote; every other byte stays as it was."""
+"""Puts the model's name at the remote into the body of requests for the remote; every other byte stays as it was."""
 
 import json
 from urllib.parse import quote
@@ -8,7 +8,7 @@ from beamlit_controller.envoy.messages import Message
 
 JSON = r"(?i)[ \t]*application/json[ \t]*(?:;[ \t]*charset=\"?(?:utf-?8|us-ascii)\"?[ \t]*)?"
 
-# A scan, not a parser: what a parser writes again has other blanks, another order, and other large numbers.
+# A scan, not a parser: re-serialized JSON would have different whitespace, a different order, and different large numbers.
 REPLACE = """
 -- By the name in a request: the name at the remote as it stands in JSON, and in a query.
 local NAMES = {{{names}}}
@@ -136,7 +136,7 @@ UNREADABLE = 421
 
 
 def filters(names: tuple[tuple[str, str], ...] | None) -> list[Message]:
-    """Give the HTTP filter that replaces every top-level `model` of a JSON object, and declines other names and what is no object."""
+    """Give the HTTP filter that replaces every top-level `model` of a JSON object, and declines other names and non-objects."""
     if names is None:
         return []
     listed = ", ".join(

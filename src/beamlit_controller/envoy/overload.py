@@ -5,8 +5,11 @@ from beamlit_controller.core.spec import DEFAULT_MEMORY_LIMIT, GatewaySpec
 from beamlit_controller.envoy.messages import Message, extension, typed
 
 DEFAULT_HEAP = 1024**3
-OF_LIMIT = 8
-"""Tenths of a container's memory limit that are Envoy's heap; the rest is code, stacks, buffers of the kernel, and what comes before Envoy notices."""
+LEAST_SPARE = 96 * 1024**2
+"""Bytes of a container's memory limit that are no heap: code, stacks, and what comes before Envoy notices, about 1 GB/s.
+
+A fifth of the limit if that is more, and at most half of it.
+"""
 
 # Far more than a gateway has, far fewer than would starve it.
 MOST_CONNECTIONS = 50_000
@@ -28,7 +31,7 @@ def manager(gateway: GatewaySpec, *, in_container: bool, descriptors: int = 0) -
     of HTTP/2 by what they hold, connections of HTTP/1 by what they send. Last it answers 503 and takes no connections.
     """
     return {
-        "refresh_interval": "0.1s",
+        "refresh_interval": "0.05s",
         "resource_monitors": [_heap(heap(gateway, in_container=in_container)), _connections(descriptors)],
         "buffer_factory_config": {"minimum_account_to_track_power_of_two": TRACKED_FROM},
         "actions": [
@@ -48,7 +51,10 @@ def heap(gateway: GatewaySpec, *, in_container: bool) -> int:
     """Give the bytes that Envoy may use: what its container's limit leaves; outside of one and without a limit, 1 GiB."""
     given = [amount for which, name, amount in gateway.resources if (which, name) == ("limits", "memory")]
     limits = given or ([DEFAULT_MEMORY_LIMIT] if in_container else [])
-    return quantity.parse(limits[0]).milli // 1000 * OF_LIMIT // 10 if limits else DEFAULT_HEAP
+    if not limits:
+        return DEFAULT_HEAP
+    limit = quantity.parse(limits[0]).milli // 1000
+    return limit - min(max(limit // 5, LEAST_SPARE), limit // 2)
 
 
 def _heap(most: int) -> Message:

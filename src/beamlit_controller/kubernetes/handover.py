@@ -1,6 +1,6 @@
-"""What the ConfigMap of a gateway holds next: what its pods have in force decides whether a change goes on.
+"""What a gateway's ConfigMap holds next: whether a change proceeds depends on what the gateway's pods have in force.
 
-The pods are asked while a change is under way, and once for each pod that has not been asked about the present files.
+The pods are asked while a change is under way, and otherwise only if one has not yet confirmed the present files.
 """
 
 import asyncio
@@ -24,9 +24,9 @@ MOST_ASKED: Final = 100
 """Pods of one gateway that are asked at once."""
 SOON, LONGEST = 1.0, 30.0
 LARGEST: Final = 700 * 1024
-"""Bytes of files up to which both remotes are there for a time: a ConfigMap holds 1 MiB, with the last good spec."""
+"""The most bytes of files with which old and new coexist for a time: a ConfigMap holds 1 MiB, including the last good spec."""
 REFUSED_AFTER: Final = 15.0
-"""Seconds after which a file that a pod has refused one version of, and does not have in force, counts as refused."""
+"""Seconds after which a file that is not in force in a pod counts as refused, if the pod has refused a version of it."""
 LATE_AFTER: Final = 180.0
 """The same for a file of which it has refused none: a kubelet brings files within two minutes."""
 
@@ -35,7 +35,7 @@ class Configs(Protocol):
     """Who knows what gateway pods have in force."""
 
     async def of(self, pods: Iterable[GatewayPod]) -> Mapping[str, ConfigInForce]:
-        """Give it by uid, of those that answer."""
+        """Give what each pod that answers has in force, by the pod's uid."""
         ...
 
 
@@ -91,7 +91,7 @@ class Handover:
         present = await self._recalled(seen) if before.files is None else before.files
         says = await self._configs.of(islice(pods, MOST_ASKED)) if present else {}
         now = asyncio.get_running_loop().time()
-        # One that can't be asked must not keep all others from what is asked for.
+        # A pod that can't be asked must not keep all others from the wanted files.
         patient = before.files is None or now - before.began < LATE_AFTER
         heard = [pod for pod in pods if _has_requests(pod, says) and (patient or pod.uid in says)]
         step = self._steps.next_step(present, asked, [says.get(pod.uid, UNKNOWN) for pod in heard])
@@ -112,7 +112,7 @@ class Handover:
         )
 
     async def _recalled(self, seen: Snapshot) -> Files:
-        """Give the files that an earlier leader left in the ConfigMap; what is not ours is none."""
+        """Give the files that an earlier leader left in the ConfigMap; none if the ConfigMap is not ours."""
         name = gateway_objects.gateway_name(seen.key)
         if desired.find(seen, CONFIG_MAPS, name) is None:
             return {}
@@ -138,7 +138,7 @@ def _size(files: Files) -> int:
 def _problem(
     missing: Mapping[GatewayPod, Collection[str]], says: Mapping[str, ConfigInForce], *, waited: float
 ) -> Missing | None:
-    """Say what a pod that answers has not taken, in as many words as it has for it."""
+    """Say what a pod that answers has not taken, and why."""
     for pod, files in missing.items():
         refused = [name for name in files if name in says.get(pod.uid, UNKNOWN).refused]
         if refused and waited >= REFUSED_AFTER:

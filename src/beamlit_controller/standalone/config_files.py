@@ -1,4 +1,4 @@
-"""The files of one gateway, written in as many steps as a change takes: what is old goes after its last request."""
+"""The files of one gateway, written in as many steps as a change takes: old configuration goes after its last request."""
 
 from pathlib import Path
 
@@ -52,5 +52,5 @@ class ConfigFiles:
         try:
             page = await self._admin.config_stats(self._shape.config_stats)
         except AdminError:
-            page = ""  # another fault; without an answer nothing goes
+            page = ""  # reported as another fault; without an answer nothing old is removed
         return self.write(spec, page=page)

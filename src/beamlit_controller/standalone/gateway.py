@@ -1,6 +1,6 @@
-"""One worker for one model's Envoy: writes its files, starts or adopts it, starts it again when it ends, drains it when it goes.
+"""One worker for one model's Envoy: writes its files, starts or adopts it, restarts it when it ends, drains it before stopping it.
 
-Whatever goes wrong in here is this gateway's fault to show, and is tried again; nobody else notices.
+Whatever goes wrong here is reported as this gateway's fault and tried again; no other gateway is affected.
 """
 
 import asyncio
@@ -32,14 +32,14 @@ log = structlog.get_logger()
 FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0
 FIRST_STEP, LONGEST_STEP = 0.1, 2.0
 STEADY = 60.0
-"""Seconds of life after which a gateway's next end is answered by an immediate restart again."""
+"""Seconds for which a gateway has to live so that its next end is again followed by an immediate restart."""
 DRAIN_PERIOD = 0.1
 TERM_PATIENCE = 10.0
 STOP_TRIES, LONGEST_STOP_WAIT = 10, 5.0
 
 
 class Gateway:
-    """The Envoy process of one model, in a folder of its own. It serves on when we end."""
+    """The Envoy process of one model, in a folder of its own. It keeps serving when the controller ends."""
 
     def __init__(self, key: ModelKey, directory: Path, shape: GatewayTemplate) -> None:
         self._key = key
@@ -219,7 +219,7 @@ class Gateway:
 
 
 async def _pause(seconds: float, specs: Latest[OffloadSpec], seen: OffloadSpec) -> None:
-    """Wait so long, or until the spec changes: a new one may be the cure."""
+    """Wait this long, or until the spec changes: a new spec may solve the problem."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await specs.changed_from(seen)
