@@ -16,11 +16,13 @@ LIMITED = (("limits", "memory", "1G"),)
         (LIMITED, False, 800_000_000),
         (LIMITED, True, 800_000_000),
         # The container has a limit even where the spec has none.
-        ((), True, 512 * 1024**2 * 8 // 10),
-        ((("limits", "cpu", "2"),), True, 512 * 1024**2 * 8 // 10),
+        ((), True, 512 * 1024**2 - 512 * 1024**2 // 5),
+        ((("limits", "cpu", "2"),), True, 512 * 1024**2 - 512 * 1024**2 // 5),
+        ((("limits", "memory", "192Mi"),), True, 96 * 1024**2),
+        ((("limits", "memory", "100Mi"),), True, 50 * 1024**2),
     ],
 )
-def test_takes_eight_tenths_of_the_limit_that_is_in_force(
+def test_takes_what_the_limit_that_is_in_force_leaves(
     resources: tuple[tuple[str, str, str], ...], *, in_container: bool, heap: int
 ) -> None:
     assert overload.heap(GatewaySpec(resources=resources), in_container=in_container) == heap
