@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from beamlit_controller.controller.latest import Latest
-from beamlit_controller.core import remote_health
+from beamlit_controller.core import remote_health, traffic
 from beamlit_controller.core.remote_health import RemoteAssessment
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.standalone.admin import Admin, AdminError
@@ -19,9 +19,11 @@ from beamlit_controller.standalone.gateway_template import BOOTSTRAP, GatewayTem
 log = structlog.get_logger()
 
 PERIOD = 0.5
+QUIET_PERIOD = 2.0
+"""Seconds between two probes of a gateway that has had no request since the last one."""
 BOOT_PERIOD = 0.1
-LOOK_EVERY = 20
-"""Probes from one whole look at a gateway that is well to the next; in between only its remote is asked for."""
+LOOK_EVERY = 10.0
+"""Seconds from one whole look at a gateway that is well to the next; in between only its counters are asked for."""
 BOOT = 10.0
 """Seconds that Envoy may take until it answers; silence after that is a fault."""
 FRONT = "front"
@@ -48,6 +50,8 @@ class Probe:
         self.seen = ProbeResult()
         self.remote = RemoteAssessment()
         self.ejected: frozenset[str] = frozenset()
+        self._counted = traffic.NOTHING
+        self._quiet = False
 
     def process_ended(self) -> None:
         """Take note that the process has ended, or is not watched any more."""
@@ -57,18 +61,21 @@ class Probe:
     async def run(self, specs: Latest[OffloadSpec]) -> AsyncIterator[bool]:
         """Probe until cancelled; True each time that Envoy should be given all its files again."""
         clock = asyncio.get_running_loop()
-        began, skipped = clock.time(), LOOK_EVERY
+        began, due = clock.time(), 0.0
         while True:
             booting = clock.time() - began < BOOT
-            skipped += 1
-            if skipped >= LOOK_EVERY or not self._well():
+            if clock.time() >= due or not self._well():
                 self._show(await self._looked(booting=booting))
-                skipped = 0
-            patient = self.seen.ready or not booting or self._troubles.has(Fault.LISTENER)
-            await asyncio.sleep(PERIOD if patient else BOOT_PERIOD)
+                due = clock.time() + LOOK_EVERY
+            await asyncio.sleep(self._pause(booting=booting))
             if self.seen.ready and not await self._judged(specs.value):
-                skipped = LOOK_EVERY
+                due = 0.0
             yield self._troubles.has(Fault.LISTENER) or self._secrets_came(specs.value)
+
+    def _pause(self, *, booting: bool) -> float:
+        if not self.seen.ready and booting and not self._troubles.has(Fault.LISTENER):
+            return BOOT_PERIOD
+        return QUIET_PERIOD if self._quiet else PERIOD
 
     def _well(self) -> bool:
         return self.seen.ready and not self._troubles.has(Fault.ADMIN) and not self._troubles.has(Fault.LISTENER)
@@ -114,7 +121,9 @@ class Probe:
         try:
             page = await self._admin.stats(self._shape.stats)
             judged = remote_health.judge(spec.remote, self.remote, self._shape.attempts(page))
-            self._shape.seen(self._key, self._shape.traffic(page))
+            counted = self._shape.traffic(page)
+            self._quiet, self._counted = counted == self._counted, counted
+            self._shape.seen(self._key, counted)
             self.ejected = await self._admin.ejected(LOCAL)
         except AdminError:
             self._shape.seen(self._key, None)
