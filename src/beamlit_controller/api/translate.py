@@ -173,7 +173,7 @@ def _overflow(given: offloading.OverflowConfig, on_status: tuple[int, ...]) -> s
     )
 
 
-def _requests(given: Requests) -> spec.KeepLocal:
+def _requests(given: Requests) -> spec.RequestMatch:
     if given.path_prefix is not None:
         methods = tuple(given.methods) if isinstance(given, LeavingRequests) else ()
         return spec.PathPrefix(given.path_prefix, methods)

@@ -231,7 +231,7 @@ class PathPrefix:
     methods: tuple[str, ...] = ()
 
 
-KeepLocal = HeaderMatch | PathPrefix
+RequestMatch = HeaderMatch | PathPrefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,8 +281,8 @@ class OffloadSpec:
     routing: RoutingMode = RoutingMode.TAKEOVER
     overflow: Overflow = Overflow()
     on_remote_failure: OnRemoteFailure = OnRemoteFailure.LOCAL
-    keep_local: tuple[KeepLocal, ...] = ()
-    may_leave: tuple[KeepLocal, ...] = ()
+    keep_local: tuple[RequestMatch, ...] = ()
+    may_leave: tuple[RequestMatch, ...] = ()
     stickiness: HeaderStickiness | CookieStickiness | None = None
     allow_override: bool = False
     gateway: GatewaySpec = GatewaySpec()

@@ -99,7 +99,7 @@ def assess(spec: OffloadSpec, signals: Signals, grace: Grace = DEFAULT_GRACE) ->
 
 
 def _judge(metrics: Sequence[Assessed | Unread], highest: Fraction | None, behavior: Behavior) -> Judgement:
-    """Raise on any metric above its target, lower only if all could be read and all are low enough."""
+    """Judge OVER if any metric is above its target, UNKNOWN if one can't be read. UNDER and BETWEEN differ for people: demand releases."""
     if highest is not None and highest > 1 + Fraction(behavior.engage.tolerance):
         return Judgement.OVER
     if highest is None or any(isinstance(metric, Unread) and not _is_absent(metric) for metric in metrics):

@@ -1,4 +1,4 @@
-"""The most requests that are at the local servers at once, as routes of which one is in force.
+"""The most requests that are at the local servers at once, as a ladder of routes of which at most two are in force.
 
 A number can't be told to Envoy's routes while they run, but for how many requests a route is in force can: there is one
 for each step of a ladder, and the RTDS server turns on the two steps around the number, each for a part of the requests.

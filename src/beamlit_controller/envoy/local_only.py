@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from beamlit_controller.core.spec import HeaderMatch, KeepLocal, PathPrefix
+from beamlit_controller.core.spec import HeaderMatch, PathPrefix, RequestMatch
 from beamlit_controller.envoy import paths, stateful
 from beamlit_controller.envoy.messages import Message, extension
 from beamlit_controller.envoy.paths import literal
@@ -15,7 +15,7 @@ OFFLOADED = "x-offload-hops"
 """Set on what goes to a remote. If that is a gateway of ours too, it sends the request no further: no loops."""
 
 
-def predicate(rules: Sequence[KeepLocal], may_leave: Sequence[KeepLocal]) -> Message:
+def predicate(rules: Sequence[RequestMatch], may_leave: Sequence[RequestMatch]) -> Message:
     """Give the Matcher.Predicate of requests that must stay: by a rule, by default, or for not being allowed to leave."""
     # Anything else is refused by Envoy, or read in different ways.
     odd = _not(_header(":path", "[!-~]*"))
@@ -32,13 +32,13 @@ def predicate(rules: Sequence[KeepLocal], may_leave: Sequence[KeepLocal]) -> Mes
     )
 
 
-def _kept(rules: Sequence[KeepLocal]) -> list[Message]:
+def _kept(rules: Sequence[RequestMatch]) -> list[Message]:
     """Match a header by any of its values, or by being unreadable."""
     wanted = _by_header(rules)
     return [predicate for name, values in wanted.items() for predicate in (has(name, values), _unreadable(name))]
 
 
-def _kept_paths(kept: Sequence[str], may_leave: Sequence[KeepLocal]) -> list[Message]:
+def _kept_paths(kept: Sequence[str], may_leave: Sequence[RequestMatch]) -> list[Message]:
     """Match these paths, and what stays by default but for those paths of it that a rule names: all at once where none does."""
     named = [
         paths.exactly(rule.prefix) for rule in may_leave if isinstance(rule, PathPrefix) and stateful.holds(rule.prefix)
@@ -48,7 +48,7 @@ def _kept_paths(kept: Sequence[str], may_leave: Sequence[KeepLocal]) -> list[Mes
     return [_paths(*kept), _all([_paths(stateful.PATHS), _not(_header(":path", "|".join(named)))])]
 
 
-def _allowed(rules: Sequence[KeepLocal]) -> Iterable[Message]:
+def _allowed(rules: Sequence[RequestMatch]) -> Iterable[Message]:
     """Match what may leave: a header all of whose values are allowed, or a path as it stands in the rule."""
     for name, values in _by_header(rules).items():
         yield _all([_has_only(name, values), _inference()])
@@ -68,7 +68,7 @@ def _method(methods: Sequence[str]) -> Message:
     return _header(":method", "|".join(methods))
 
 
-def _by_header(rules: Sequence[KeepLocal]) -> dict[str, list[str]]:
+def _by_header(rules: Sequence[RequestMatch]) -> dict[str, list[str]]:
     wanted: dict[str, list[str]] = {}
     for rule in rules:
         if isinstance(rule, HeaderMatch):

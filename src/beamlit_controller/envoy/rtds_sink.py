@@ -16,7 +16,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _CapCounters:
+class _ThrottleState:
     """The most that the remote may get, and the counters up to which that is known."""
 
     percentage_limit: int = throttle.WHOLE
@@ -35,7 +35,7 @@ class RtdsSink:
     ) -> None:
         self._shares = shares
         self._attempts = attempts
-        self._seen: dict[ModelKey, _CapCounters] = {}
+        self._seen: dict[ModelKey, _ThrottleState] = {}
 
     def record(self, cycle: Cycle) -> None:
         """Make the decision's percentage the model's share, and bound what is at local by what is ready there."""
@@ -56,9 +56,9 @@ class RtdsSink:
         self._shares.forget(key)
 
     def _most(self, key: ModelKey, percentage: int) -> int:
-        before, attempts = self._seen.get(key, _CapCounters()), self._attempts(key)
+        before, attempts = self._seen.get(key, _ThrottleState()), self._attempts(key)
         most = throttle.most(before.percentage_limit, percentage=percentage, before=before.attempts, after=attempts)
         if most < before.percentage_limit:
             log.warning("remote answers 429, less is offloaded", model=str(key), most=most, decided=percentage)
-        self._seen[key] = _CapCounters(most, attempts)
+        self._seen[key] = _ThrottleState(most, attempts)
         return most
