@@ -117,8 +117,9 @@ async def test_an_old_tls_is_not_spoken(tmp_path: Path, authority: Authority) ->
             answer = await client.ask(gate.front)
             lines = await gate.log(2)
 
-    assert answer.header("x-offload-served-by") == "local"
-    assert any("TLS_error" in str(line.get("remote_failure")) for line in lines)
+    # Some builds of OpenSSL say what they refuse, others just close.
+    assert (answer.header("x-offload-served-by"), remote.requests) == ("local", [])
+    assert any(line.get("remote_failure") for line in lines)
 
 
 async def test_a_new_authority_is_trusted_without_a_restart(tmp_path: Path, authority: Authority) -> None:
