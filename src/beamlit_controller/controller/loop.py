@@ -70,7 +70,8 @@ def _recalled(previous: Decision | None, now: datetime) -> Decision | None:
 async def _round(spec: OffloadSpec, parts: LoopDependencies, last: Last, *, due: float) -> Last:
     """Run one round. An error that nobody expected ends here: the share stays, and the next round tries again."""
     try:
-        record = await _observe(spec, parts, last, due=due)
+        # In a task of its own: before Python 3.11.4 a TaskGroup that failed leaves its task half cancelled, and timeouts in it fail.
+        record = await asyncio.create_task(_observe(spec, parts, last, due=due))
         for sink in parts.sinks:
             sink.record(record)
     except Exception as error:  # noqa: BLE001 - the one place where a model's unexpected error must not end the others

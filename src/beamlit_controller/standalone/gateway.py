@@ -93,7 +93,8 @@ class Gateway:
         while True:
             seen, began = specs.value, clock.time()
             try:
-                await self._run_process(specs)
+                # In a task of its own: before Python 3.11.4 a TaskGroup that failed spoils the timeouts of its task.
+                await asyncio.create_task(self._run_process(specs))
             except Exception as error:  # noqa: BLE001 - one gateway's unexpected error must not end the others
                 self._troubles.add(Fault.PROCESS, message_of(error))
             if clock.time() - began > STEADY:
