@@ -68,7 +68,7 @@ def test_the_first_sample_over_the_target_sets_a_cap_below_what_was_in_flight() 
 
 
 @pytest.mark.parametrize("ago", [1, 2, 5])
-def test_a_reading_of_a_moment_counts_though_the_gateways_were_asked_shortly_before(ago: int) -> None:
+def test_a_reading_of_a_moment_counts_once_the_gateways_have_told_what_was_in_flight_then(ago: int) -> None:
     asked = spec(behavior=ADAPTIVE)
     previous: Decision | None = None
     caps: list[Fraction | None] = []
@@ -81,13 +81,33 @@ def test_a_reading_of_a_moment_counts_though_the_gateways_were_asked_shortly_bef
         previous = decision.decide(asked, previous, seen, at, flow=told, ready=2)
         caps.append(previous.cap)
 
-    under, first, lowered, raised = caps[0], caps[1], caps[12], caps[-1]
-    assert under is None
+    first, lowered, raised = caps[2], caps[12], caps[-1]
+    assert caps[:2] == [None, None]
     assert first is not None
     assert lowered is not None
     assert raised is not None
     assert lowered < first / 2
     assert raised > lowered
+
+
+def test_a_first_cap_does_not_follow_from_what_was_in_flight_before_the_load_came() -> None:
+    """A queue of 12 was held against the idle moment before it: the first cap was half a request."""
+    asked, previous = spec(behavior=ADAPTIVE), None
+    caps: list[Fraction | None] = []
+    for second, (ratio, in_flight, told_at) in enumerate(
+        [(0.0, 0, 0), (0.0, 0, 0), (2.4, 0, 0), (2.4, 32, 2), (2.4, 32, 2)]
+    ):
+        at = NOW + timedelta(seconds=second)
+        told = Flow(
+            NOW + timedelta(seconds=told_at - 1), NOW + timedelta(seconds=told_at), in_flight, in_flight, 10, 0, 0
+        )
+        seen = verdict(ratio, at=at, age=timedelta(0), window=timedelta(0))
+        previous = decision.decide(asked, previous, seen, at, flow=told, ready=2)
+        caps.append(previous.cap)
+
+    assert caps[:3] == [None, None, None]
+    assert caps[3] is not None
+    assert caps[3] >= 8
 
 
 def flooded(ratio: float | None, *, late: timedelta) -> list[Decision]:

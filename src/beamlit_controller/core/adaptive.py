@@ -35,14 +35,24 @@ LEAST_FALL = Fraction(11, 10)
 
 
 def follow(learned: Learned, sample: RatioSample, now: datetime) -> Learned:
-    """Learn from a sample; the result has the cap that follows."""
-    if learned.judged_until is not None and sample.until <= learned.judged_until:
-        return learned
-    looked = replace(learned, judged_until=sample.until)
-    seen = curve.observed(sample, learned)
-    if seen is None:
-        return looked
-    noted = curve.noted(looked, seen)
+    """Learn from a sample; the result has the cap that follows.
+
+    A sample that is newer than what the gateways have told is kept until they have told what was in flight then; the one that was
+    kept before is judged instead, if it can be now.
+    """
+    for each in (sample, learned.pending):
+        if each is None or (learned.judged_until is not None and each.until <= learned.judged_until):
+            continue
+        seen = curve.observed(each, learned)
+        if seen is not None:
+            looked = replace(learned, judged_until=each.until, pending=None if each == sample else sample)
+            return _judged(looked, each, seen, now)
+    fresh = learned.judged_until is None or sample.until > learned.judged_until
+    return replace(learned, pending=sample if fresh else None)
+
+
+def _judged(looked: Learned, sample: RatioSample, seen: curve.Observed, now: datetime) -> Learned:
+    learned, noted = looked, curve.noted(looked, seen)
     if learned.cap is None:
         return _changed(noted, _first(learned.calm, seen), now) if sample.ratio > 1 else noted
     rests = learned.changed_at is not None and now - learned.changed_at < REST

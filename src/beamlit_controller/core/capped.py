@@ -101,7 +101,7 @@ def _unknown(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime)
     nothing_read = len(unread) == len(verdict.metrics)
     unread_since = (held.timers.unread_since or now) if nothing_read else None
     held = replace(held, timers=Timers(unread_since=unread_since), demand=None)
-    if held.learned.cap is None and held.learned.judged_until is None:
+    if held.learned.cap is None and held.learned.judged_until is None and held.learned.pending is None:
         held = replace(held, learned=_limited(spec, _ahead(held.learned, behavior, now)))
     why = "; ".join(wording.loss(metric) for metric in unread)
     if unread_since is not None and now - unread_since >= behavior.metrics_loss:

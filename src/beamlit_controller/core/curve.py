@@ -9,8 +9,6 @@ from fractions import Fraction
 
 from beamlit_controller.core.learned import GRAIN, MOST, InFlightSpan, Learned, Point, RatioSample, rounded
 
-NEAR = timedelta(seconds=10)
-"""A sample that was taken after the gateways were asked last is held against that, if it is so near."""
 SETTLES = timedelta(seconds=3)
 """What is in flight follows a change of the cap in so much time."""
 LONG = timedelta(seconds=15)
@@ -31,9 +29,12 @@ class Observed:
 
 
 def observed(sample: RatioSample, learned: Learned) -> Observed | None:
-    """Hold a sample against what was in flight at the ends of the times that were looked at; a short one against its surroundings."""
+    """Hold a sample against what was in flight at the ends of the times that were looked at; a short one against its surroundings.
+
+    None if the gateways have not told yet, or no more, what was in flight at its end.
+    """
     ended = tuple(each for each in learned.recent if sample.since <= each.until <= sample.until + GRAIN)
-    within = _within(sample, learned.recent) or _before(sample, learned.recent)
+    within = _within(sample, learned.recent)
     levels = tuple(each.in_flight for each in ended) or tuple(each.in_flight for each in within)
     if not levels:
         return None
@@ -73,12 +74,12 @@ def _level(limit: Fraction, served: int, overflowed: int) -> Fraction:
 
 
 def _within(sample: RatioSample, recent: tuple[InFlightSpan, ...]) -> tuple[InFlightSpan, ...]:
-    return tuple(each for each in recent if each.until > sample.since and each.since < sample.until)
-
-
-def _before(sample: RatioSample, recent: tuple[InFlightSpan, ...]) -> tuple[InFlightSpan, ...]:
-    """Give the last time that ended shortly before a sample, as one that was measured in the very round that judges it."""
-    return tuple(each for each in recent if sample.since - NEAR <= each.until < sample.since)[-1:]
+    """Give the times that a sample covers a part of; a moment is part of the time that ends with it."""
+    return tuple(
+        each
+        for each in recent
+        if each.since < sample.until and (each.until > sample.since or each.until == sample.until)
+    )
 
 
 def unsettled(learned: Learned, sample: RatioSample) -> bool:

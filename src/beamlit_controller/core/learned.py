@@ -19,7 +19,7 @@ LEAST, MOST = Fraction(1, 2), Fraction(100_000)
 
 @dataclass(frozen=True, slots=True)
 class InFlightSpan:
-    """What the gateways saw per ready replica in a short time: the mean in flight, and counts over all replicas."""
+    """What the gateways saw in a short time: requests in flight per ready replica at its end, and counts over all replicas."""
 
     since: datetime
     until: datetime
@@ -39,6 +39,15 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class RatioSample:
+    """The worst ratio of a round, and the time that it covers."""
+
+    ratio: Fraction
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Learned:
     """What the next cap follows from."""
 
@@ -50,6 +59,8 @@ class Learned:
     """When the cap last changed."""
     judged_until: datetime | None = None
     """The end of the last sample that was looked at."""
+    pending: RatioSample | None = None
+    """A sample that is newer than what the gateways have told; it is judged once they have."""
     climbs: int = 0
     """Raises since the cap was last lowered."""
     over: Fraction | None = None
@@ -72,18 +83,11 @@ NOTHING = Learned()
 """Nothing was learned yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class RatioSample:
-    """The worst ratio of a round, and the time that it covers."""
-
-    ratio: Fraction
-    since: datetime
-    until: datetime
-
-
 def lasting(learned: Learned) -> Learned:
     """Leave out what every round changes, and what is worth nothing after a restart."""
-    return replace(learned, judged_until=None, last=None, calm=None, off=Fraction(0), noise=Fraction(0), recent=())
+    return replace(
+        learned, judged_until=None, pending=None, last=None, calm=None, off=Fraction(0), noise=Fraction(0), recent=()
+    )
 
 
 def trusted(learned: Learned) -> Learned:
