@@ -4,10 +4,12 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 import builders
 from beamlit_controller.core.gateway_config import UNKNOWN, ConfigInForce, Files
 from beamlit_controller.core.spec import ApiKey, Overflow, PathPrefix, RemoteBackend, Scheme, SecretKey
-from beamlit_controller.envoy import config, identity, make_before_break
+from beamlit_controller.envoy import config, config_stats, identity, make_before_break
 from beamlit_controller.envoy.failover import REMOTE_HOP
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.make_before_break import MOST_LEAVING
@@ -230,3 +232,18 @@ def test_a_remote_is_another_by_all_that_defines_it() -> None:
 
     assert {hop(each) for each in same} == {hop(A)}
     assert len({hop(each) for each in (A, *others)}) == 1 + len(others)
+
+
+@pytest.mark.parametrize("name", ["cds.json", "lds.json", FRONT, "rds-remote_hop_0123456789ab.json", "sds-mine.json"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "no JSON", "[]", "7", '{"resources": 7}', '{"resources": [7]}', "[" * 100_000],
+    ids=lambda text: text[:20],
+)
+def test_a_file_that_somebody_has_broken_gives_way_to_all_that_is_asked_for(name: str, text: str) -> None:
+    asked, broken = files(B), {**files(A), name: text}
+
+    step = make_before_break.next_step(broken, asked, [has(files(A))])
+
+    assert step.files == asked
+    assert config_stats.missing(step.files, UNKNOWN)

@@ -11,6 +11,7 @@ from beamlit_controller.controller.changes import Changes
 from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.core.spec import ModelKey, RemoteBackend, Scheme
 from beamlit_controller.kubernetes import managed_objects, models
+from beamlit_controller.kubernetes.gateway_pages import GatewayPages
 from beamlit_controller.kubernetes.managed_objects import ManagedObjects
 from beamlit_controller.kubernetes.models import Models
 from beamlit_controller.kubernetes.remotes import GatewayStats, Remotes
@@ -62,8 +63,8 @@ class World:
 async def running(percentage: int = 50) -> AsyncIterator[tuple[World, Remotes, Any]]:
     async with AsyncExitStack() as stack:
         world = World(stack, percentage)
-        remotes = Remotes(world.models, world.owned, GatewayStats("/stats", read), world.changes)
-        await stack.enter_async_context(remotes)
+        pages = await stack.enter_async_context(GatewayPages())
+        remotes = Remotes(world.models, world.owned, pages, GatewayStats("/stats", read), world.changes)
         yield world, remotes, lambda: remotes.look(KEY, REMOTE)
 
 
@@ -130,9 +131,8 @@ async def test_a_gateway_that_answers_what_its_reader_fails_at_ends_nobody_elses
     async with AsyncExitStack() as stack:
         world = World(stack, 50)
         pod = await world.pod("one", http.page("answered 200 1"))
-        remotes = await stack.enter_async_context(
-            Remotes(world.models, world.owned, GatewayStats("/stats", fails), world.changes)
-        )
+        pages = await stack.enter_async_context(GatewayPages())
+        remotes = Remotes(world.models, world.owned, pages, GatewayStats("/stats", fails), world.changes)
         task = asyncio.ensure_future(remotes.run())
         await eventually(lambda: remotes.failures, within=30)
 

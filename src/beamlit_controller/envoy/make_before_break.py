@@ -122,10 +122,11 @@ def _with(text: str, asked_for: list[Message], others: list[Message]) -> str:
 
 
 def _parsed(files: Files) -> _Config:
-    """Read the files. Raises KeyError and ValueError."""
-    clusters, listeners = (
-        {str(each["name"]): each for each in resources.read(files[name])} for name in (CLUSTERS, LISTENERS)
-    )
+    """Read the files, each of which somebody may have changed. Raises KeyError and ValueError."""
+    read = {
+        name: resources.read(text) for name, text in files.items() if name in (CLUSTERS, LISTENERS) or name[:4] in OWN
+    }
+    clusters, listeners = ({str(each["name"]): each for each in read[name]} for name in (CLUSTERS, LISTENERS))
     return _Config({FRONT: files[FRONT], **files}, clusters, listeners)
 
 

@@ -10,13 +10,10 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import islice
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
-import httpx2
 import structlog
 
 from beamlit_controller.controller.changes import Changes
@@ -25,6 +22,7 @@ from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.remote_health import Attempts, RemoteAssessment, RemoteReady
 from beamlit_controller.core.spec import ModelKey, RemoteBackend
 from beamlit_controller.core.traffic import RequestCounters
+from beamlit_controller.kubernetes.gateway_pages import GatewayPages
 from beamlit_controller.kubernetes.managed_objects import GatewayPod, ManagedObjects
 from beamlit_controller.kubernetes.models import Models, Stored
 
@@ -33,8 +31,6 @@ log = structlog.stdlib.get_logger(__name__)
 PERIOD: Final = 5.0
 SPREAD: Final = 0.8
 """The part of a period over which the models are spread."""
-PATIENCE: Final = 2.0
-LONGEST_PAGE: Final = 1024 * 1024
 MOST_ASKED: Final = 32
 """Pods of one gateway that are asked at once."""
 
@@ -68,27 +64,24 @@ class _RemoteCounters:
 
 
 class Remotes:
-    """Polls the gateways; used as `async with`. A changed state is published as a change of the model."""
+    """Polls the gateways. A changed state is published as a change of the model."""
 
-    def __init__(self, models: Models, owned: ManagedObjects, stats: GatewayStats, changes: Changes[ModelKey]) -> None:
+    def __init__(
+        self,
+        models: Models,
+        owned: ManagedObjects,
+        pages: GatewayPages,
+        stats: GatewayStats,
+        changes: Changes[ModelKey],
+    ) -> None:
         self._models = models
         self._owned = owned
+        self._pages = pages
         self._stats = stats
         self._changes = changes
         self._remotes: dict[ModelKey, _RemoteCounters] = {}
         self._asking: set[ModelKey] = set()
         self.failures = 0
-        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=200)
-        self._client = httpx2.AsyncClient(trust_env=False, timeout=PATIENCE, follow_redirects=False, limits=limits)
-
-    async def __aenter__(self) -> Self:
-        await self._client.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._client.__aexit__(kind, error, trace)
 
     async def run(self) -> None:
         """Poll until cancelled."""
@@ -159,16 +152,10 @@ class Remotes:
 
     async def _ask(self, pod: GatewayPod) -> _Answer | None:
         """Poll one pod; None without a usable answer."""
-        host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
+        page = await self._pages.get(pod, self._stats.path)
         try:
-            async with asyncio.timeout(PATIENCE):
-                request = self._client.build_request("GET", f"http://{host}:{pod.stats_port}{self._stats.path}")
-                async with aclosing(await self._client.send(request, stream=True)) as response:
-                    if response.status_code != httpx2.codes.OK:
-                        return None
-                    page = await _page(response)
-                    return _Answer(self._stats.read(page), self._stats.traffic(page))
-        except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError):
+            return None if page is None else _Answer(self._stats.read(page), self._stats.traffic(page))
+        except ValueError:
             return None
 
 
@@ -181,16 +168,6 @@ def _recorded(stored: Stored | None) -> RemoteReady | None:
             except (KeyError, ValueError):
                 return None
     return None
-
-
-async def _page(response: httpx2.Response) -> str:
-    body = bytearray()
-    async with aclosing(response.aiter_bytes()) as pieces:
-        async for piece in pieces:
-            body += piece
-            if len(body) > LONGEST_PAGE:
-                break
-    return body[:LONGEST_PAGE].decode(errors="replace")
 
 
 def _whole(remote: _RemoteCounters, *, servers: int) -> Attempts:

@@ -20,6 +20,7 @@ from beamlit_controller.kubernetes.discovery import Discovery
 from beamlit_controller.kubernetes.egress import Egress
 from beamlit_controller.kubernetes.endpoints import MetricEndpoints
 from beamlit_controller.kubernetes.gateway_configs import GatewayConfigs
+from beamlit_controller.kubernetes.gateway_pages import GatewayPages
 from beamlit_controller.kubernetes.gateway_probe import GatewayProbe
 from beamlit_controller.kubernetes.handover import Configs, Handover
 from beamlit_controller.kubernetes.inventory import ClusterInventory
@@ -85,13 +86,14 @@ async def build(options: ClusterOptions, resources: AsyncExitStack) -> ReplicaPa
     path = f"/stats/prometheus?{urlencode({'filter': remote_stats.FILTER})}"
     stats = GatewayStats(path, remote_stats.attempts, remote_stats.traffic, meters.feed)
     config_path = f"/stats/prometheus?{urlencode({'text_readouts': '', 'filter': config_stats.FILTER})}"
+    pages = await resources.enter_async_context(GatewayPages())
     outside = Surroundings(
         clock=clock,
         meters=meters,
         sensor=await _sensor(options, server, store, resources, meters=meters),
         reach=await resources.enter_async_context(GatewayProbe(gateway_files.QUESTION)),
-        remotes=await resources.enter_async_context(Remotes(store.models, store.managed_objects, stats, store.changes)),
-        configs=await resources.enter_async_context(GatewayConfigs(config_path, config_stats.read)),
+        remotes=Remotes(store.models, store.managed_objects, pages, stats, store.changes),
+        configs=GatewayConfigs(pages, config_path, config_stats.read),
     )
     return compose(options, server, store, outside)
 
