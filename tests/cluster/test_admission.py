@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from kube import controllers
-from kube.client import Client, KubectlError
+from kube.client import Client
 from kube.control_plane import ControlPlane
+from kube.rest import RestError
 
 Json = dict[str, Any]
 GATEWAY = "deployment.beamlit.com/gateway"
@@ -73,7 +74,7 @@ class Token:
         """Do something, and give what the API server said against it."""
         try:
             self.client.kubectl("-n", self.namespace, *arguments, stdin=given, kubeconfig=self._kubeconfig)
-        except KubectlError as error:
+        except RestError as error:
             return str(error)
         return ""
 

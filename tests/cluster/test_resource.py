@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from beamlit_controller.api import crd
-from kube.client import Client, KubectlError
+from kube.client import Client
 from kube.control_plane import ControlPlane
+from kube.rest import RestError
 
 Json = dict[str, Any]
 
@@ -212,7 +213,7 @@ RULES: dict[str, tuple[list[Json], list[Json]]] = {
 
 
 def refused(client: Client, namespace: str, content: Json | str, *words: str) -> None:
-    with pytest.raises(KubectlError) as error:
+    with pytest.raises(RestError) as error:
         client.kubectl("apply", "--server-side", "--dry-run=server", "-n", namespace, "-f", "-", stdin=content)
     for word in words:
         assert word in str(error.value)

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from kube import controllers
-from kube.client import Client, KubectlError
+from kube.client import Client
 from kube.control_plane import ControlPlane
+from kube.rest import RestError
 from waiting import patiently
 
 MODELS = "modeldeployments.deployment.beamlit.com"
@@ -50,7 +51,7 @@ def may(client: Client, account: str, verb: str, namespace: str, *options: str) 
     as_account = f"--as=system:serviceaccount:{account}"
     try:
         answer = client.kubectl("auth", "can-i", verb, MODELS, "-n", namespace, as_account, *options)
-    except KubectlError as error:
+    except RestError as error:
         if str(error) != "no":
             raise
         return False

@@ -10,13 +10,14 @@ from typing import Any
 
 from beamlit_controller.kubernetes.api_server import ApiServer, configuration
 from kube.credentials import Credentials
+from kube.rest import Rest, RestError
 from waiting import patiently
 
 Json = dict[str, Any]
 DEADLINE_SECONDS = 60
 
 
-class KubectlError(Exception):
+class KubectlError(RestError):
     """kubectl failed; the text is what it said."""
 
 
@@ -28,6 +29,7 @@ class Client:
         self._kubectl = kubectl
         self.server = server
         self.kubeconfig = credentials.kubeconfig("tests", server=server)
+        self._rest = Rest(server, credentials.ca)
 
     def kubectl(
         self, *arguments: str, stdin: object = None, kubeconfig: Path | None = None, within: float = DEADLINE_SECONDS
@@ -53,16 +55,15 @@ class Client:
 
     def get(self, kind: str, name: str = "", *, namespace: str = "default") -> Json:
         """Get an object, or with no name a list."""
-        found: Json = json.loads(self.kubectl("get", "-n", namespace, "-o", "json", kind, *([name] if name else [])))
-        return found
+        return self._rest.get(kind, name, namespace=namespace)
 
-    def patch(self, kind: str, name: str, change: Mapping[str, object], *options: str, namespace: str) -> None:
+    def patch(self, kind: str, name: str, change: Mapping[str, object], *, namespace: str) -> None:
         """Merge fields into an object."""
-        self.kubectl("patch", "-n", namespace, kind, name, "--type=merge", "-p", json.dumps(change), *options)
+        self._rest.merge(kind, name, change, namespace=namespace)
 
     def set_status(self, kind: str, name: str, status: Mapping[str, object], *, namespace: str) -> None:
         """Write fields of a status, as the component would that is not there."""
-        self.patch(kind, name, {"status": status}, "--subresource=status", namespace=namespace)
+        self._rest.merge(kind, name, {"status": status}, namespace=namespace, subresource="status")
 
     def rolled_out(self, workload: str, *, namespace: str, within: int = 180) -> None:
         """Wait until all pods of a workload such as `deployment/model` are the newest and ready."""
@@ -114,4 +115,5 @@ class Client:
         return self._credentials.kubeconfig(f"{namespace}-{name}", server=self.server, token=token)
 
     def _has_account(self, namespace: str) -> bool:
-        return bool(self.kubectl("get", "serviceaccount", "default", "-n", namespace, "--ignore-not-found"))
+        accounts = self.get("serviceaccount", namespace=namespace)["items"]
+        return any(each["metadata"]["name"] == "default" for each in accounts)
