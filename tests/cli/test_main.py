@@ -1,10 +1,13 @@
 """The commands as they are typed: what they print, and their exit codes."""
 
+import importlib
 import json
 from pathlib import Path
 
+import cyclopts
 import pytest
 
+from beamlit_controller.cli.main import COMMANDS
 from fakes import commands
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -251,3 +254,11 @@ def test_run_says_in_one_line_why_it_can_not_run(tmp_path: Path) -> None:
     assert failed.returncode == 1
     assert failed.stderr.splitlines()[-1].startswith("beamlit-controller: the RTDS server can't listen")
     assert "Traceback" not in failed.stderr
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_overview_begins_as_the_command_describes_itself(name: str) -> None:
+    command = getattr(importlib.import_module(f"beamlit_controller.cli.{name}"), name)
+    itself = command.help if isinstance(command, cyclopts.App) else command.__doc__
+
+    assert itself.startswith(COMMANDS[name].removesuffix("."))

@@ -3,6 +3,7 @@
 Started as a script, so that nothing of the tests is on its path.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -17,6 +18,8 @@ WITHIN = 300
 
 def serve() -> None:
     """Run commands one after another, and answer each with a line that has its exit code."""
+    for name in cli.COMMANDS:
+        importlib.import_module(f"beamlit_controller.cli.{name}")
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

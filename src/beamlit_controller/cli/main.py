@@ -1,24 +1,30 @@
-"""The commands of `beamlit-controller`, one module each."""
+"""The commands of `beamlit-controller`, one module each, which is imported when its command is run."""
 
 from importlib.metadata import version
+from typing import Final
 
 import cyclopts
 
-from beamlit_controller.cli import (
-    check,
-    cluster,
-    convert,
-    drain,
-    envoy,
-    explain,
-    override,
-    release,
-    render,
-    restore,
-    run,
-    simulate,
-    stop,
-)
+COMMANDS: Final = {
+    "run": "Run the controller and its gateways on this machine, without a cluster.",
+    "stop": "End the gateways that `run --leave-gateways` has left serving on this machine; requests in flight are finished.",
+    "check": "Validate manifests and settings files without running anything. Exit code 1 means mistakes.",
+    "explain": "Show what the running controller read for a model, what it decided, and why.",
+    "simulate": "Replay recorded metrics through the code that decides, and report what would have been offloaded.",
+    "convert": "Print a HorizontalPodAutoscaler of any version, a ScaledObject (KEDA) or an older manifest as a ModelDeployment.",
+    "render": "Print Envoy's files or the CRD without running anything.",
+    "cluster": "Run the controller in a cluster; the Helm chart runs this command.",
+    "release": "Restore all Services, point clients past the gateways, and remove the gateways, before uninstalling the controller.",
+    "restore": "Restore the original selector of taken-over Services, and remove the finalizers, without a controller.",
+    "override": "Set the percentage of a model regardless of its metrics: in the cluster or, with --state-dir, on this machine.",
+    "envoy": "Replace this process by the Envoy of a gateway, with the files in a directory.",
+    "drain": "Drain a gateway without losing a request; the preStop hook of its pod.",
+    "init": "Write a manifest and settings for one model on this machine.",
+    "top": "Show all models of the running controller in one live table, those that need attention first.",
+    "history": "Print the last changes of a model's percentage, latest first, with their reasons.",
+    "completion": "Print the completion script of a shell.",
+}
+"""What each command does, for the overview: the module of its name has the rest."""
 
 app = cyclopts.App(
     name="beamlit-controller",
@@ -26,25 +32,8 @@ app = cyclopts.App(
     version=version("beamlit-controller"),
 )
 
-app.command(run.run)
-app.command(stop.stop)
-app.command(check.check)
-app.command(explain.explain)
-app.command(simulate.simulate)
-app.command(convert.convert)
-app.command(render.render)
-app.command(cluster.cluster)
-app.command(release.release)
-app.command(restore.restore)
-app.command(override.override)
-app.command(envoy.envoy)
-app.command(drain.drain)
-app.command("beamlit_controller.cli.init:init", help="Write a manifest and settings for one model on this machine.")
-app.command("beamlit_controller.cli.top:top", help="Show all models of the running controller in one table, live.")
-app.command(
-    "beamlit_controller.cli.history:history", help="Print the last changes of a model's share, each with its reason."
-)
-app.command("beamlit_controller.cli.completion:completion", help="Print the completion script of a shell.")
+for name, text in COMMANDS.items():
+    app.command(f"beamlit_controller.cli.{name}:{name}", help=text)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from beamlit_controller.api import standalone_rules
 from beamlit_controller.cli import inputs
 from beamlit_controller.cli.inputs import SettingsFile
 
-render = cyclopts.App(name="render", help="Print what a stage makes, without running anything.")
+render = cyclopts.App(name="render", help="Print Envoy's files or the CRD without running anything.")
 
 
 @render.command
