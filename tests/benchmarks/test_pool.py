@@ -1,5 +1,6 @@
 """In closed loop with simulated servers: no flapping, no offload that never ends, and the metric kept near its target."""
 
+import functools
 import itertools
 
 import pytest
@@ -15,6 +16,7 @@ LASTING = ("step", "ramp", "day", "day with noise")
 HOSTILE = ("bursts", "adversary")
 
 
+@functools.cache
 def courses(behavior: Behavior, loads: tuple[str, ...]) -> list[tuple[str, Course]]:
     """Run every kind of metric, load, delay and scaler."""
     return [
@@ -26,7 +28,11 @@ def courses(behavior: Behavior, loads: tuple[str, ...]) -> list[tuple[str, Cours
     ]
 
 
-@pytest.mark.parametrize("behavior", [FIXED, PROPORTIONAL], ids=["Fixed", "Proportional"])
+@pytest.mark.parametrize(
+    "behavior",
+    [FIXED, pytest.param(PROPORTIONAL, marks=pytest.mark.xdist_group("lasting, Proportional"))],
+    ids=["Fixed", "Proportional"],
+)
 def test_loads_that_last_change_the_share_seldom_and_the_offload_ends_with_them(behavior: Behavior) -> None:
     for course, ran in courses(behavior, LASTING):
         assert ran.changes <= 30, course
@@ -40,6 +46,7 @@ def test_loads_that_come_and_go_at_the_worst_moments_do_not_drive_it(behavior: B
         assert ran.changes <= most, course
 
 
+@pytest.mark.xdist_group("lasting, Proportional")
 def test_the_proportional_share_keeps_the_metric_at_its_target() -> None:
     """Over it for a tenth of the time, where the plain rule is for a third; what is needlessly sent is bounded."""
     for course, ran in courses(PROPORTIONAL, LASTING):

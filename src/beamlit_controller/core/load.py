@@ -6,6 +6,7 @@ was over its target, there is. In between nothing is known, and only a try can t
 """
 
 import math
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -148,8 +149,10 @@ def _rate(load: KnownLoad, since: datetime, until: datetime, *, remote: bool) ->
     seconds = sum((each.until - each.since for each in spans), timedelta(0)) / timedelta(seconds=1)
     if seconds < LEAST_SEEN.total_seconds():
         return None
-    counts = (Fraction(each.local + (each.remote if remote else 0), each.ready) for each in spans)
-    return sum(counts, Fraction(0)) / Fraction(seconds)
+    counts: Counter[int] = Counter()
+    for each in spans:
+        counts[each.ready] += each.local + (each.remote if remote else 0)
+    return sum((Fraction(count, ready) for ready, count in counts.items()), Fraction(0)) / Fraction(seconds)
 
 
 def _short(number: Fraction) -> Fraction:

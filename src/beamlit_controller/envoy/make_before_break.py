@@ -6,6 +6,7 @@ the present files, the wanted files and what the gateways report, so a new contr
 """
 
 import json
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from beamlit_controller.envoy.messages import Message
 
 CLUSTERS, LISTENERS, FRONT = "cds.json", "lds.json", f"rds-{routes.FRONT}.json"
 CHAINS = (failover.LOCAL_FIRST, failover.REMOTE_FIRST)
+_CHAIN = re.compile(rf"\b(?:{'|'.join(CHAINS)})_[0-9a-f]{{12}}\b")
 OWN = ("rds-", "sds-")
 MOST_LEAVING = 4
 """Remotes, and chains of each kind, that may be left over at once: a ConfigMap holds 1 MiB. The oldest go first."""
@@ -138,7 +140,7 @@ def _remotes_of(config: _Config) -> set[str]:
 
 
 def _chains_in(text: str) -> set[str]:
-    return {found[0] for found in NAMED.finditer(text) if found["kind"] in CHAINS}
+    return set(_CHAIN.findall(text))
 
 
 def _stays(name: str, *, leaving: Collection[str], switched: bool) -> bool:

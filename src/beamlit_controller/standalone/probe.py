@@ -52,6 +52,7 @@ class Probe:
         self.ejected: frozenset[str] = frozenset()
         self._counted = traffic.NOTHING
         self._quiet = False
+        self._ejections_due = 0.0
 
     def process_ended(self) -> None:
         """Take note that the process has ended, or is not watched any more."""
@@ -131,7 +132,7 @@ class Probe:
             counted = self._shape.traffic(page)
             self._quiet, self._counted = counted == self._counted, counted
             self._shape.seen(self._key, counted)
-            self.ejected = await self._admin.ejected(LOCAL)
+            await self._look_at_ejections()
         except AdminError:
             self._shape.seen(self._key, None)
             return False
@@ -149,6 +150,14 @@ class Probe:
                 message=judged.condition.message,
             )
         return True
+
+    async def _look_at_ejections(self) -> None:
+        """Ask which servers are left out; seldom while no requests come, which is when none is ejected for failing one."""
+        now = asyncio.get_running_loop().time()
+        if self._quiet and not self.ejected and now < self._ejections_due:
+            return
+        self.ejected = await self._admin.ejected(LOCAL)
+        self._ejections_due = now + LOOK_EVERY
 
     def _secrets_came(self, spec: OffloadSpec) -> bool:
         """Tell whether a folder is there now that was not."""
