@@ -1,5 +1,6 @@
 """Replicas of the controller: one leads, and another goes on when it is gone."""
 
+import asyncio
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +11,9 @@ from kube import controllers
 from kube.controllers import Replica
 from kube.world import LONG, SERVICE, SETTINGS, World, lease, model
 from waiting import eventually
+
+QUIET = 3.0
+"""Seconds without a write after which a controller with nothing to do is taken to have written all."""
 
 
 @pytest_asyncio.fixture
@@ -54,7 +58,7 @@ async def test_a_frozen_leader_writes_nothing_when_it_goes_on(world: World, two:
     await eventually(second.leads, within=LONG)
     world.patch({"spec": {"offloadingConfig": {"behavior": {"percentage": 70}}}})
     await world.reaches(70)
-    written = _written(world)
+    written = await _settled(world)
 
     first.send(signal.SIGCONT)
     await eventually(lambda: _follows(first), within=LONG, what="the frozen leader follows")
@@ -67,6 +71,21 @@ async def test_a_frozen_leader_writes_nothing_when_it_goes_on(world: World, two:
 def _written(world: World) -> tuple[str, dict[str, str]]:
     """Name what was written last to the resource and to all that is ours."""
     return world.get("md", "llama")["metadata"]["resourceVersion"], world.versions()
+
+
+async def _settled(world: World) -> tuple[str, dict[str, str]]:
+    """Wait until nothing more is written: what follows a decision, such as what the gateways say of it, is told a little later."""
+    last, since = _written(world), asyncio.get_running_loop().time()
+
+    def quiet() -> bool:
+        nonlocal last, since
+        before, last = last, _written(world)
+        now = asyncio.get_running_loop().time()
+        since = since if before == last else now
+        return now - since > QUIET
+
+    await eventually(quiet, within=LONG, every=0.2, what="nothing more is written")
+    return last
 
 
 async def _follows(replica: Replica) -> bool:

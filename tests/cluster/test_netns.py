@@ -26,8 +26,8 @@ async def test_nothing_in_a_room_outlives_tests_that_are_killed(tmp_path: Path) 
     tests = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, cwd=ROOT)
     assert tests.stdout
     room = psutil.Process(int(await tests.stdout.readline()))
+    await eventually(lambda: any(each.cmdline() == ["sleep", "1000"] for each in room.children(recursive=True)))
     inside = room.children(recursive=True)
-    assert any(process.cmdline() == ["sleep", "1000"] for process in inside)
 
     tests.kill()
     await tests.wait()
