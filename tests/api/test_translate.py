@@ -12,12 +12,12 @@ from beamlit_controller.api import manifests, remote
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.core import wording
+from beamlit_controller.core.gateway_spec import GatewaySpec
 from beamlit_controller.core.metric_spec import ObjectReference
 from beamlit_controller.core.spec import (
     ApiKey,
     BasicCredential,
     Behavior,
-    GatewaySpec,
     HeaderMatch,
     HeaderStickiness,
     LocalService,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from beamlit_controller.core.spec import GatewaySpec
+from beamlit_controller.core.gateway_spec import GatewaySpec
 from beamlit_controller.envoy import overload
 
 LIMITED = (("limits", "memory", "1G"),)

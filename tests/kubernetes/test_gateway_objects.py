@@ -12,10 +12,10 @@ from inline_snapshot import external_file
 
 import builders
 from beamlit_controller.api.gateway_bounds import DENIED_NETWORKS
+from beamlit_controller.core.gateway_spec import GatewaySpec
 from beamlit_controller.core.metric_spec import Selector
 from beamlit_controller.core.spec import (
     ApiKey,
-    GatewaySpec,
     LocalService,
     ModelKey,
     OffloadSpec,

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import builders
-from beamlit_controller.core.spec import GatewaySpec, Overflow
+from beamlit_controller.core.gateway_spec import GatewaySpec
+from beamlit_controller.core.spec import Overflow
 from fakes import client
 from fakes.gateway import gateway, to
 from fakes.trouble import says

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from beamlit_controller.api.problems import Notice
+from beamlit_controller.core.gateway_spec import GatewaySpec
 from beamlit_controller.core.spec import (
-    GatewaySpec,
     OffloadSpec,
     RoutingMode,
 )

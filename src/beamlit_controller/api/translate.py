@@ -31,6 +31,7 @@ from beamlit_controller.api.request_rules import LeavingRequests, Requests
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.api.v1alpha1 import ModelDeployment
 from beamlit_controller.core import metric_spec, quantity, spec
+from beamlit_controller.core.gateway_spec import GatewaySpec
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
 
 
@@ -186,9 +187,9 @@ def _stickiness(given: offloading.Stickiness | None) -> spec.HeaderStickiness | 
     return spec.HeaderStickiness(given.header) if given.header else spec.CookieStickiness(given.cookie or "")
 
 
-def _gateway(given: v1alpha1.GatewayConfig) -> spec.GatewaySpec:
+def _gateway(given: v1alpha1.GatewayConfig) -> GatewaySpec:
     amounts = (("requests", given.resources.requests), ("limits", given.resources.limits))
-    return spec.GatewaySpec(
+    return GatewaySpec(
         replicas=given.replicas,
         resources=tuple((which, name, amount) for which, of in amounts for name, amount in sorted(of.items())),
         image=given.image,

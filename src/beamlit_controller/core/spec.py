@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
+from beamlit_controller.core.gateway_spec import DEFAULT_GATEWAY, GatewaySpec
 from beamlit_controller.core.metric_spec import MetricSpec, ObjectReference
 
 
@@ -140,7 +141,7 @@ REMOTE_FAILURES = (401, 402, 403, 408, 429, *range(500, 600))
 class RemoteBackend:
     """Where the share of requests goes.
 
-    `path_prefix` has its `$workspace` and `$model` filled in; it is "" or starts with "/". `model_names` pairs each name that
+    `name` tells several remotes of a model apart; it is "" for the only one of `remoteBackend`. `path_prefix` has its `$workspace` and `$model` filled in; it is "" or starts with "/". `model_names` pairs each name that
     requests for the remote may have with the remote's own; None means that requests leave with any name, as they are.
     """
 
@@ -158,6 +159,7 @@ class RemoteBackend:
     headers_to_remove: tuple[str, ...] = ()
     query_to_remove: tuple[str, ...] = ()
     on_status: tuple[int, ...] = REMOTE_FAILURES
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,30 +250,16 @@ class CookieStickiness:
     cookie: str
 
 
-DEFAULT_MEMORY_LIMIT = "512Mi"
-"""The memory limit of a gateway's container in a cluster where the spec gives none."""
-
-
-@dataclass(frozen=True, slots=True)
-class GatewaySpec:
-    """The gateway's own shape: `resources` as (requests or limits, resource, quantity)."""
-
-    replicas: int = 2
-    resources: tuple[tuple[str, str, str], ...] = ()
-    image: str = ""
-    image_pull_secrets: tuple[str, ...] = ()
-    drain: timedelta = timedelta(seconds=300)
-
-
 @dataclass(frozen=True, slots=True)
 class OffloadSpec:
-    """One `ModelDeployment`, complete."""
+    """One `ModelDeployment`, complete. `next_remotes` take, in order, what `remote` can't serve."""
 
     key: ModelKey
     model: str
     metrics: tuple[MetricSpec, ...] = ()
     behavior: Behavior = Behavior()
     remote: RemoteBackend | None = None
+    next_remotes: tuple[RemoteBackend, ...] = ()
     service: LocalService | None = None
     metric_service: MetricService | None = None
     source: ObjectReference | None = None
@@ -285,8 +273,13 @@ class OffloadSpec:
     may_leave: tuple[RequestMatch, ...] = ()
     stickiness: HeaderStickiness | CookieStickiness | None = None
     allow_override: bool = False
-    gateway: GatewaySpec = GatewaySpec()
+    gateway: GatewaySpec = DEFAULT_GATEWAY
     override: Override | None = None
+
+    @property
+    def remotes(self) -> tuple[RemoteBackend, ...]:
+        """Give the remotes in the order in which a request tries them."""
+        return (self.remote, *self.next_remotes) if self.remote is not None else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """What a gateway does before it has too much: of connections, and of memory."""
 
 from beamlit_controller.core import quantity
-from beamlit_controller.core.spec import DEFAULT_MEMORY_LIMIT, GatewaySpec
+from beamlit_controller.core.gateway_spec import DEFAULT_MEMORY_LIMIT, GatewaySpec
 from beamlit_controller.envoy.messages import Message, extension, typed
 
 DEFAULT_HEAP = 1024**3

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from beamlit_controller.core import quantity
-from beamlit_controller.core.spec import DEFAULT_MEMORY_LIMIT, ApiKey, OAuth, OffloadSpec, SecretKey
+from beamlit_controller.core.gateway_spec import DEFAULT_MEMORY_LIMIT
+from beamlit_controller.core.spec import ApiKey, OAuth, OffloadSpec, SecretKey
 from beamlit_controller.kubernetes import gateway_objects
 from beamlit_controller.kubernetes.gateway_objects import (
     ADMIN_SOCKET,

@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from beamlit_controller.controller.latest import Latest
-from beamlit_controller.core import spec as specification
+from beamlit_controller.core.gateway_spec import GatewaySpec
 from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.standalone.faults import message_of
@@ -18,7 +18,7 @@ from beamlit_controller.standalone.gateway_template import GatewayTemplate
 
 log = structlog.get_logger()
 
-ORPHANS_DRAIN = specification.GatewaySpec().drain.total_seconds()
+ORPHANS_DRAIN = GatewaySpec().drain.total_seconds()
 
 
 @dataclass(frozen=True, slots=True)
