@@ -247,3 +247,45 @@ def test_a_file_that_somebody_has_broken_gives_way_to_all_that_is_asked_for(name
 
     assert step.files == asked
     assert config_stats.missing(step.files, UNKNOWN)
+
+
+# Several remotes.
+
+ONE, TWO, THREE = replace(A, name="one"), replace(B, name="two"), replace(B, name="three")
+
+
+def test_a_remote_that_is_added_is_there_before_the_routes_lead_to_it_and_the_other_one_stays() -> None:
+    before, asked = files(ONE), files(ONE, next_remotes=(TWO,))
+
+    first = make_before_break.next_step(before, asked, [has(before)]).files
+    last = settled(before, asked)
+
+    assert hops(first) == {hop(ONE), hop(TWO)}
+    assert first[FRONT] == before[FRONT]
+    assert (hops(last), last[FRONT]) == ({hop(ONE), hop(TWO)}, asked[FRONT])
+
+
+@pytest.mark.parametrize("gone", [ONE, TWO], ids=["the first", "the second"])
+def test_a_remote_that_is_removed_goes_after_its_last_request(gone: RemoteBackend) -> None:
+    left = TWO if gone is ONE else ONE
+    before, asked = files(ONE, next_remotes=(TWO,)), files(left)
+
+    busy = settled(before, asked, busy=gone)
+    idle = settled(busy, asked)
+
+    assert (hops(busy), busy[FRONT]) == ({hop(ONE), hop(TWO)}, asked[FRONT])
+    assert hops(idle) == {hop(left)}
+
+
+def test_remotes_that_change_places_keep_their_hops() -> None:
+    before, asked = files(ONE, next_remotes=(TWO,)), files(TWO, next_remotes=(ONE,))
+
+    last = settled(before, asked)
+
+    assert hops(before) == hops(last) == {hop(ONE), hop(TWO)}
+    assert last[FRONT] == asked[FRONT] != before[FRONT]
+
+
+def test_two_remotes_that_differ_by_name_alone_have_ways_of_their_own() -> None:
+    assert hops(files(TWO, next_remotes=(THREE,))) == {hop(TWO), hop(THREE)}
+    assert hop(TWO) != hop(THREE)

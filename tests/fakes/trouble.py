@@ -6,8 +6,10 @@ from fakes.upstream import Answer, Exchange
 
 REASONS = {
     401: "Unauthorized",
+    402: "Payment Required",
     403: "Forbidden",
     404: "Not Found",
+    408: "Request Timeout",
     429: "Too Many Requests",
     500: "Internal Server Error",
     503: "Service Unavailable",

@@ -3,7 +3,7 @@
 Every value here has been parsed and checked by `api`; nothing means "default" any more. Secrets are references.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -159,7 +159,7 @@ class RemoteBackend:
     headers_to_remove: tuple[str, ...] = ()
     query_to_remove: tuple[str, ...] = ()
     on_status: tuple[int, ...] = REMOTE_FAILURES
-    name: str = ""
+    name: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,9 +85,13 @@ def of_front(path: str) -> list[Message]:
     return [{**log, "filter": clients} for log in (_counters(), *_lines(path, REQUEST))]
 
 
-def of_hop(path: str) -> list[Message]:
-    """Give the hop's access logs: a counter always, a line for each attempt that got no answer if there is a file."""
-    return [_remote_counters(), *({**log, "filter": UNANSWERED} for log in _lines(path, REMOTE_FAILURE))]
+def of_hop(path: str, remote: str) -> list[Message]:
+    """Give a hop's access logs: a counter always, a line for each attempt that got no answer if there is a file.
+
+    Both have the remote's name, where remotes have names.
+    """
+    fields = {**REMOTE_FAILURE, **({"remote": remote} if remote else {})}
+    return [_remote_counters(remote), *({**log, "filter": UNANSWERED} for log in _lines(path, fields))]
 
 
 def _counters() -> Message:
@@ -112,9 +116,13 @@ def _counters() -> Message:
     )
 
 
-def _remote_counters() -> Message:
-    """Count attempts at the remote by what came of them."""
-    labels = [{"name": "result", "value_format": RESULT}, {"name": "code", "value_format": "%RESPONSE_CODE%"}]
+def _remote_counters(remote: str) -> Message:
+    """Count attempts at a remote by what came of them."""
+    labels = [
+        {"name": "result", "value_format": RESULT},
+        {"name": "code", "value_format": "%RESPONSE_CODE%"},
+        *([{"name": "remote", "value_format": remote}] if remote else []),
+    ]
     return extension(
         "envoy.access_loggers.stats",
         "envoy.extensions.access_loggers.stats.v3.Config",

@@ -8,6 +8,7 @@ from beamlit_controller.envoy import (
     failover,
     identity,
     listeners,
+    remote_marks,
     routes,
     tls,
     tracing,
@@ -23,7 +24,8 @@ def all_of(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
     chains = failover.chains(spec, servers=place.servers)
     return [
         local(place, alone=routes.remote_of(spec) is None),
-        *(_remote_side(spec, spec.remote, place) if spec.remote else []),
+        *([upstream.hop(LOCAL_HOP, LOCAL_HOP, side="local", signs="local")] if spec.remotes else []),
+        *(cluster for remote in spec.remotes for cluster in _remote_side(spec, remote, place)),
         *(chain.definition for chain in chains if chain.definition is not None),
         *(_passed(*each) for each in place.tcp_passthrough),
         *tracing.clusters(place),
@@ -48,17 +50,22 @@ def _found_by_dns(*servers: str) -> Message:
 
 
 def _remote_side(spec: OffloadSpec, backend: RemoteBackend, place: GatewayParams) -> list[Message]:
-    hop = identity.named(REMOTE_HOP, backend)
+    ejections = _remote_ejections() if failover.is_replaced(spec, backend) else {}
     return [
-        upstream.hop(LOCAL_HOP, LOCAL_HOP, side="local"),
-        upstream.hop(
-            identity.named(REMOTE_HOP, backend), hop, side="remote", alt_stat_name=REMOTE_HOP, **_remote_ejections(spec)
-        ),
-        upstream.hop(identity.named(REMOTE_ANYWAY, backend), hop, side="remote", alt_stat_name=REMOTE_ANYWAY),
+        _way(REMOTE_HOP, backend, **ejections),
+        _way(REMOTE_ANYWAY, backend),
         remote(backend, place),
         remote_upgrade(backend, place),
         *credentials.clusters(backend, place),
     ]
+
+
+def _way(kind: str, backend: RemoteBackend, **fields: object) -> Message:
+    """Give a cluster that leads into this remote's hop."""
+    listener = identity.named(REMOTE_HOP, backend)
+    stats = {"alt_stat_name": identity.stat_name(kind, backend)}
+    signs = remote_marks.hop(backend)
+    return upstream.hop(identity.named(kind, backend), listener, side="remote", signs=signs, **stats, **fields)
 
 
 def local(place: GatewayParams, *, alone: bool) -> Message:
@@ -110,7 +117,7 @@ def _remote(
     own_name = identity.named(name, backend)
     return {
         "name": own_name,
-        "alt_stat_name": name,
+        "alt_stat_name": identity.stat_name(name, backend),
         # One address at a time, taken anew for each connection: balancers move, and open streams should not.
         **upstream.discovery(
             [server], respect_dns_ttl=True, dns_lookup_family="ALL", all_addresses_in_single_endpoint=True
@@ -172,14 +179,12 @@ def _ejections() -> Message:
     }
 
 
-def _remote_ejections(spec: OffloadSpec) -> Message:
-    """Leave the remote out for 5 to 30 s, for those whom local can answer.
+def _remote_ejections() -> Message:
+    """Leave a remote out for 5 to 30 s, for those whom another server can answer.
 
     Three times in a row no answer, or 502 to 504, is enough. Other failures may be those of one client's requests: they
     count when they are all that came of half a second in which there were ten or more.
     """
-    if not failover.may_be_left_out(spec):
-        return {}
     return {
         "common_lb_config": upstream.AS_IT_IS,
         "outlier_detection": {

@@ -20,7 +20,7 @@ def files(spec: OffloadSpec, place: GatewayParams) -> Files:
     """Give name and text of every file, in the order to write them: what is referred to before what refers to it.
 
     `bootstrap.json` is read once, at start. The others are read again when one is renamed into the folder, and the old
-    content stays in force where the new one is refused. Equal input gives equal text. What leads to the remote is there
+    content stays in force where the new one is refused. Equal input gives equal text. What leads to the remotes is there
     even while offloading is off: only the routes say so, and requests that are under way there go on.
     """
     return {
@@ -36,11 +36,10 @@ def _secrets(spec: OffloadSpec, place: GatewayParams) -> Files:
     found: dict[str, Message] = {}
     if place.shares_ca:
         found[tls.file_of(tls.SHARES_TRUST)] = tls.rtds_trust(place)
-    remote = spec.remote
-    if remote is not None and remote.scheme is Scheme.HTTPS:
-        trust = identity.named(tls.TRUST, remote)
-        found[tls.file_of(trust)] = tls.trust_in(tls.name_of(remote), remote, place, trust=trust)
-    if remote is not None:
+    for remote in spec.remotes:
+        if remote.scheme is Scheme.HTTPS:
+            trust = identity.named(tls.TRUST, remote)
+            found[tls.file_of(trust)] = tls.trust_in(tls.name_of(remote), remote, place, trust=trust)
         found |= credentials.secrets(remote, place)
     return {name: _resources(CONFIDENTIAL, [secret]) for name, secret in found.items()}
 
@@ -48,17 +47,19 @@ def _secrets(spec: OffloadSpec, place: GatewayParams) -> Files:
 def _route_tables(spec: OffloadSpec, place: GatewayParams) -> dict[str, Message]:
     """Give the tables by name; Envoy takes one from each file."""
     tables = {routes.FRONT: routes.front(spec, place)}
-    if spec.remote is not None:
+    if spec.remotes:
         tables[LOCAL_HOP] = routes.local_hop(spec, place)
-        hop = identity.named(REMOTE_HOP, spec.remote)
-        tables[hop] = routes.remote_hop(spec.remote, spec.overflow.max_request_bytes)
+    for remote in spec.remotes:
+        hop = identity.named(REMOTE_HOP, remote)
+        tables[hop] = routes.remote_hop(remote, spec.overflow.max_request_bytes)
     return tables
 
 
 def _listeners(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
-    hops = [listeners.local_hop(place), listeners.remote_hop(spec.remote, place)] if spec.remote else []
+    local_hop = [listeners.local_hop(place)] if spec.remotes else []
+    remote_hops = (listeners.remote_hop(remote, place) for remote in spec.remotes)
     tcp_passthrough = (listeners.tcp_passthrough(listen) for listen, _ in place.tcp_passthrough)
-    return [*hops, listeners.front(spec, place), *tcp_passthrough]
+    return [*local_hop, *remote_hops, listeners.front(spec, place), *tcp_passthrough]
 
 
 def _resources(kind: str, messages: list[Message]) -> str:

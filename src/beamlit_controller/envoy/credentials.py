@@ -97,7 +97,7 @@ def clusters(backend: RemoteBackend, place: GatewayParams) -> list[Message]:
     return [
         {
             "name": name,
-            "alt_stat_name": TOKEN_SERVER,
+            "alt_stat_name": identity.stat_name(TOKEN_SERVER, backend),
             **upstream.discovery([server], respect_dns_ttl=True, dns_lookup_family="ALL"),
             "connect_timeout": "2s",
             **secured,

@@ -5,10 +5,11 @@ makes a next attempt. Nothing is tried again once a byte of the response has com
 so the answer has to say who gave it: the hops mark their answers with a header that no client sees.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from beamlit_controller.core.spec import REMOTE_FAILURES, OffloadSpec, OnRemoteFailure, RemoteBackend
-from beamlit_controller.envoy import answers, identity, upstream
+from beamlit_controller.core.spec import OffloadSpec, OnRemoteFailure, RemoteBackend
+from beamlit_controller.envoy import answers, identity, remote_marks, upstream
 from beamlit_controller.envoy.messages import Message, extension
 
 LOCAL = "local"
@@ -22,22 +23,12 @@ REMOTE_FIRST = "remote_first"
 # What the remote hop says about an answer: `CODE:GRPC-STATUS` of the remote, or what the hop has to say itself.
 REMOTE_MARK = "x-offload-remote"
 ANSWERED = "%RESPONSE_CODE%:%RESP(GRPC-STATUS)%"
-FAILED = "failed"
-DECLINED = "declined"
-WITHOUT_CREDENTIAL = "no-credential"
 
 # The same of the local hop.
 LOCAL_MARK = "x-offload-local"
 UNAVAILABLE = "unavailable"
 RESET = "reset"
 SLOW = "slow"
-
-# In gRPC the status is 200 in any case.
-REMOTE_GRPC = {401: 16, 403: 7, 429: 8, 500: 13, 503: 14}
-# Where the client's own credential is sent, a refusal of our gateway can't be distinguished from a refusal of this client.
-REFUSED = (401, 402, 403)
-THROTTLED = 429
-SERVER_ERRORS = frozenset(range(500, 600))
 
 GRPC_OF_STATUS = {429: ("resource-exhausted", 8), 503: ("unavailable", 14)}
 
@@ -62,28 +53,41 @@ def local_only(spec: OffloadSpec, *, servers: int) -> Chain:
 
 
 def local_first(spec: OffloadSpec, *, servers: int) -> Chain:
-    """Give the chain of requests that begin locally: two local servers, the remote, and once more local if that fails.
+    """Give the chain of requests that begin locally: two local servers, the remotes, and once more local if they fail.
 
     `servers` is how many there are if that is known for sure, else 0: a single one is not asked twice in a row.
     """
-    if not spec.remote or not overflows(spec):
+    if not spec.remotes or not overflows(spec):
         return _chain(LOCAL_FIRST, spec, (LOCAL,) * _tries(servers))
     begin = (LOCAL_HOP,) if hops_locally(spec) else (LOCAL,) * _tries(servers)
-    anyway = identity.named(REMOTE_ANYWAY, spec.remote)
-    return _chain(LOCAL_FIRST, spec, (*begin, anyway, *((LOCAL,) if comes_back(spec) else ())))
+    return _chain(LOCAL_FIRST, spec, (*begin, *_remotes_in_turn(spec), *((LOCAL,) if comes_back(spec) else ())))
 
 
 def remote_first(spec: OffloadSpec, *, servers: int) -> Chain:
-    """Give the chain of requests that are offloaded: the remote, then two local servers, unless the spec forbids it.
+    """Give the chain of requests that are offloaded: the remotes, then two local servers, unless the spec forbids it.
 
-    Where both fail, the remote is asked once more: it may have been left out. Then it is local's answer.
+    Where all fail, the remotes are asked once more: they may have been left out. Then it is local's answer.
     """
     local = (LOCAL,) * _tries(servers) if comes_back(spec) else ()
-    if spec.remote is None:
+    if not spec.remotes:
         return _chain(REMOTE_FIRST, spec, local)
-    hop, anyway = (identity.named(each, spec.remote) for each in (REMOTE_HOP, REMOTE_ANYWAY))
-    last = (anyway, LOCAL) if may_be_left_out(spec) and overflows(spec) else ()
-    return _chain(REMOTE_FIRST, spec, (hop, *local, *last))
+    hops, anyway = (_ways(kind, spec.remotes) for kind in (REMOTE_HOP, REMOTE_ANYWAY))
+    last = (*anyway, LOCAL) if spec.on_remote_failure is OnRemoteFailure.LOCAL and overflows(spec) else ()
+    return _chain(REMOTE_FIRST, spec, (*hops, *local, *last))
+
+
+def _remotes_in_turn(spec: OffloadSpec) -> tuple[str, ...]:
+    """Give the ways to the remotes for requests that local can't answer: at first past those that are left out.
+
+    The last one is asked in any case and, where failures are not passed on, then the others, which may have been left out.
+    """
+    first = spec.remotes[:-1]
+    again = first if spec.on_remote_failure is OnRemoteFailure.LOCAL else ()
+    return (*_ways(REMOTE_HOP, first), *_ways(REMOTE_ANYWAY, (*spec.remotes[-1:], *again)))
+
+
+def _ways(kind: str, remotes: Iterable[RemoteBackend]) -> tuple[str, ...]:
+    return tuple(identity.named(kind, remote) for remote in remotes)
 
 
 def hop_retry_policy(spec: OffloadSpec, *, servers: int) -> Message:
@@ -107,10 +111,10 @@ def hops_locally(spec: OffloadSpec) -> bool:
 
 
 def comes_back(spec: OffloadSpec) -> bool:
-    """Tell whether a request for the remote may be answered by local after all."""
-    if spec.remote is None or spec.on_remote_failure is OnRemoteFailure.LOCAL:
+    """Tell whether a request for the remotes may be answered by local after all."""
+    if not spec.remotes or spec.on_remote_failure is OnRemoteFailure.LOCAL:
         return True
-    return may_decline(spec.remote)
+    return may_decline(spec.remotes[-1])
 
 
 def may_decline(remote: RemoteBackend) -> bool:
@@ -118,41 +122,15 @@ def may_decline(remote: RemoteBackend) -> bool:
     return remote.max_in_flight is not None or remote.model_names is not None
 
 
-def may_be_left_out(spec: OffloadSpec) -> bool:
-    """Tell whether the remote is left out for a while when it fails: only where local answers in its place."""
-    return spec.remote is not None and spec.on_remote_failure is OnRemoteFailure.LOCAL
-
-
-def failed_remote(remote: RemoteBackend) -> str:
-    """Give the regular expression of the marks that tell that the remote was asked and failed."""
-    codes = remote.on_status
-    if codes == REMOTE_FAILURES and not _refuses_us(remote):
-        codes = tuple(code for code in codes if code not in REFUSED)
-    return _failed(codes)
-
-
-def broken_remote(remote: RemoteBackend) -> str:
-    """Give the regular expression of the marks that count towards leaving the remote out: what may be wrong with it itself."""
-    counted = {*(REFUSED if _refuses_us(remote) else ()), THROTTLED, *SERVER_ERRORS}
-    return _failed(tuple(code for code in remote.on_status if code in counted))
-
-
-def _refuses_us(remote: RemoteBackend) -> bool:
-    return not remote.forward_client_authorization or remote.auth is not None
-
-
-def _failed(codes: tuple[int, ...]) -> str:
-    every = SERVER_ERRORS.issubset(codes)
-    written = [str(code) for code in codes if not (every and code in SERVER_ERRORS)]
-    told = "|".join((*written, *(("5[0-9][0-9]",) if every else ())))
-    grpc = "|".join(str(number) for code, number in REMOTE_GRPC.items() if code in codes)
-    return "|".join((FAILED, *((f"(?:{told}):.*",) if told else ()), *((f"200:(?:{grpc})",) if grpc else ())))
+def is_replaced(spec: OffloadSpec, remote: RemoteBackend) -> bool:
+    """Tell whether another server answers what this remote fails: the next remote, or local. Then it may be left out for a while."""
+    return spec.on_remote_failure is OnRemoteFailure.LOCAL or remote != spec.remotes[-1]
 
 
 def _remote_may_look_full(spec: OffloadSpec) -> bool:
     """Tell whether a status that means "full" locally is passed on if the remote gave it, though declined requests come back."""
     fails = spec.on_remote_failure is OnRemoteFailure.FAIL
-    return fails and bool(spec.overflow.on_status) and spec.remote is not None and may_decline(spec.remote)
+    return fails and bool(spec.overflow.on_status) and bool(spec.remotes) and may_decline(spec.remotes[-1])
 
 
 def _means_full(spec: OffloadSpec, servers: int) -> tuple[int, ...]:
@@ -178,11 +156,17 @@ def _marks(spec: OffloadSpec) -> list[Message]:
         *([SLOW] if spec.overflow.after is not None else []),
     ]
     marks = [_marked(LOCAL_MARK, "local", "|".join(local))] if local and hops_locally(spec) else []
-    if spec.remote is not None and comes_back(spec):
-        failed = (WITHOUT_CREDENTIAL, failed_remote(spec.remote))
-        back = (DECLINED, *(failed if spec.on_remote_failure is OnRemoteFailure.LOCAL else ()))
-        marks.append(_marked(REMOTE_MARK, "remote", "|".join(back)))
-    return marks
+    return [
+        *marks,
+        *(_of_remote(spec, remote) for remote in spec.remotes if is_replaced(spec, remote) or comes_back(spec)),
+    ]
+
+
+def _of_remote(spec: OffloadSpec, remote: RemoteBackend) -> Message:
+    """Give the marks of a remote's hop that make a next attempt: a failure only where another server answers in its place."""
+    failed = (remote_marks.WITHOUT_CREDENTIAL, remote_marks.failed_remote(remote))
+    goes_on = (remote_marks.DECLINED, *(failed if is_replaced(spec, remote) else ()))
+    return _marked(REMOTE_MARK, remote_marks.hop(remote), "|".join(goes_on))
 
 
 def _full(statuses: tuple[int, ...]) -> str:
@@ -195,7 +179,15 @@ def _full(statuses: tuple[int, ...]) -> str:
 
 def _marked(name: str, hop: str, regex: str) -> Message:
     """Give the HeaderMatcher of a mark that this hop has made, and nobody behind it or beside it."""
-    return {"name": name, "string_match": {"safe_regex": {"regex": f"{hop}/(?:{regex})"}}}
+    return _matches(name, _signed(hop, regex))
+
+
+def _signed(hop: str, regex: str) -> str:
+    return f"{hop}/(?:{regex})"
+
+
+def _matches(name: str, regex: str) -> Message:
+    return {"name": name, "string_match": {"safe_regex": {"regex": regex}}}
 
 
 def _chain(kind: str, spec: OffloadSpec, members: tuple[str, ...]) -> Chain:
@@ -232,10 +224,12 @@ def _chain(kind: str, spec: OffloadSpec, members: tuple[str, ...]) -> Chain:
 
 
 def _counted_as_errors(spec: OffloadSpec) -> Message:
-    """Give what counts towards ejecting the remote; it is looked for here, not at the chain's members."""
-    if spec.remote is None:
+    """Give what counts towards ejecting a remote; it is looked for here, not at the chain's members."""
+    if not spec.remotes:
         return {}
-    headers = [_marked(REMOTE_MARK, "remote", broken_remote(spec.remote))]
+    broken = (_signed(remote_marks.hop(each), remote_marks.broken_remote(each)) for each in spec.remotes)
+    # Of several matchers all would have to match.
+    headers = [_matches(REMOTE_MARK, "|".join(broken))]
     return {"outlier_detection": {"error_matcher": {"http_response_headers_match": {"headers": headers}}}}
 
 

@@ -18,11 +18,16 @@ NAMED = re.compile(r"\b(?P<kind>[a-z]+(?:_[a-z]+)*)_(?P<id>[0-9a-f]{12})\b")
 
 
 def named(kind: str, remote: RemoteBackend) -> str:
-    """Name a part of the way to this remote by what defines the remote: where it is, what is added and what is removed."""
+    """Name a part of the way to this remote by what defines the remote: its name, where it is, what is added and removed."""
     # How many requests it may have, how it is probed and when it counts as failed says nothing about who it is.
     defining = replace(remote, health_check=None, max_in_flight=None, on_status=REMOTE_FAILURES)
     removed = [hop_headers.withheld(remote), *hop_headers.filters(remote)]
-    return f"{kind}_{_digest(f'{defining!r}{json.dumps(removed)}')}"
+    return f"{kind}_{_digest(f'{remote.name}{defining!r}{json.dumps(removed)}')}"
+
+
+def stat_name(kind: str, remote: RemoteBackend) -> str:
+    """Name the stats of a part of the way to this remote: alike for each change of it, and apart from the other remotes'."""
+    return f"{kind}-{remote.name}" if remote.name else kind
 
 
 def named_by_content(kind: str, content: Message) -> str:

@@ -99,7 +99,7 @@ def remote_hop(remote: RemoteBackend, place: GatewayParams) -> Message:
             *model_name.filters(remote.model_names),
             *credentials.filters(remote, place),
         ],
-        access_log=access_log.of_hop(place.access_log),
+        access_log=access_log.of_hop(place.access_log, remote.name),
         use_remote_address=False,
         generate_request_id=False,
         scheme_header_transformation={"scheme_to_overwrite": remote.scheme.value},

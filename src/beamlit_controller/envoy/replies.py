@@ -1,6 +1,6 @@
 """What Envoy answers itself: marked for the chains, and in the form that clients of OpenAI's API read."""
 
-from beamlit_controller.envoy import failover, model_name
+from beamlit_controller.envoy import failover, model_name, remote_marks
 from beamlit_controller.envoy.messages import Message, headers_to_set
 
 RETRY_AFTER = "1"
@@ -31,21 +31,21 @@ def of_front() -> Message:
 def of_remote_hop() -> Message:
     """Say what came of the attempt at the remote; the first that fits."""
     told: tuple[tuple[Message, str, str, Message], ...] = (
-        (_flagged("UO"), failover.DECLINED, "the remote has as many requests as it may have", {}),
+        (_flagged("UO"), remote_marks.DECLINED, "the remote has as many requests as it may have", {}),
         # Envoy's 401 would tell the client that something is wrong with its own credential.
         (
             _status("EQ", 401),
-            failover.WITHOUT_CREDENTIAL,
+            remote_marks.WITHOUT_CREDENTIAL,
             "there is no credential for the remote",
             {"status_code": 503},
         ),
         (
             _status("EQ", model_name.UNREADABLE),
-            failover.DECLINED,
+            remote_marks.DECLINED,
             "the model's name can't be replaced",
             {"status_code": 503},
         ),
-        (_status("GE", 400), failover.FAILED, "the remote could not be asked, or did not answer", {}),
+        (_status("GE", 400), remote_marks.FAILED, "the remote could not be asked, or did not answer", {}),
     )
     return {
         "mappers": [

@@ -174,7 +174,7 @@ def _sticky(
 
 def _long(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
     """Give the routes of what stays because the model's name in it can't be replaced."""
-    if spec.remote is None or spec.remote.model_names is None or remote_of(spec) is None:
+    if remote_of(spec) is None or all(remote.model_names is None for remote in spec.remotes):
         return []
     long = model_name.unmapped(spec.overflow.max_request_bytes)
     return [_stays("long", {"prefix": "/", "headers": headers}, spec, place) for headers in long]

@@ -44,8 +44,8 @@ def as_the_client(**options: object) -> Message:
     )
 
 
-def hop(name: str, listener: str, *, side: str, **fields: object) -> Message:
-    """Give the cluster that is a way into an internal listener."""
+def hop(name: str, listener: str, *, side: str, signs: str, **fields: object) -> Message:
+    """Give the cluster that is a way into an internal listener, whose marks are signed with the name `signs`."""
     address: Message = {"envoy_internal_address": {"server_listener_name": listener}}
     return {
         "name": name,
@@ -62,7 +62,7 @@ def hop(name: str, listener: str, *, side: str, **fields: object) -> Message:
             ),
         ),
         **fields,
-        "load_assignment": load_assignment(name, [server(address, side=side, hop=side)]),
+        "load_assignment": load_assignment(name, [server(address, side=side, hop=signs)]),
     }
 
 
@@ -79,7 +79,7 @@ def load_assignment(name: str, servers: Iterable[Message]) -> Message:
 
 
 def server(address: Message, *, side: str = "", hop: str = "") -> Message:
-    """Give an LbEndpoint, marked with the side that it is on, and whether it is that side's hop."""
+    """Give an LbEndpoint, marked with the side that it is on and, if it is a hop, how that signs."""
     marks = {"side": side, **({"hop": hop} if hop else {})}
     marked = {"metadata": {"filter_metadata": {"offload": marks}}} if side else {}
     return {"endpoint": {"address": address}, **marked}

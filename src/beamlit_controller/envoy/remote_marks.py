@@ -1,0 +1,45 @@
+"""What a remote's hop says of an answer: which of the marks mean that the remote failed, and which that it is broken."""
+
+from beamlit_controller.core.spec import REMOTE_FAILURES, RemoteBackend
+
+FAILED = "failed"
+DECLINED = "declined"
+WITHOUT_CREDENTIAL = "no-credential"
+
+# In gRPC the status is 200 in any case.
+REMOTE_GRPC = {401: 16, 403: 7, 429: 8, 500: 13, 503: 14}
+# Where the client's own credential is sent, a refusal of our gateway can't be distinguished from a refusal of this client.
+REFUSED = (401, 402, 403)
+THROTTLED = 429
+SERVER_ERRORS = frozenset(range(500, 600))
+
+
+def hop(remote: RemoteBackend) -> str:
+    """Give the name with which this remote's hop signs its marks."""
+    return f"remote:{remote.name}" if remote.name else "remote"
+
+
+def failed_remote(remote: RemoteBackend) -> str:
+    """Give the regular expression of the marks that tell that the remote was asked and failed."""
+    codes = remote.on_status
+    if codes == REMOTE_FAILURES and not _refuses_us(remote):
+        codes = tuple(code for code in codes if code not in REFUSED)
+    return _failed(codes)
+
+
+def broken_remote(remote: RemoteBackend) -> str:
+    """Give the regular expression of the marks that count towards leaving the remote out: what may be wrong with it itself."""
+    counted = {*(REFUSED if _refuses_us(remote) else ()), THROTTLED, *SERVER_ERRORS}
+    return _failed(tuple(code for code in remote.on_status if code in counted))
+
+
+def _refuses_us(remote: RemoteBackend) -> bool:
+    return not remote.forward_client_authorization or remote.auth is not None
+
+
+def _failed(codes: tuple[int, ...]) -> str:
+    every = SERVER_ERRORS.issubset(codes)
+    written = [str(code) for code in codes if not (every and code in SERVER_ERRORS)]
+    told = "|".join((*written, *(("5[0-9][0-9]",) if every else ())))
+    grpc = "|".join(str(number) for code, number in REMOTE_GRPC.items() if code in codes)
+    return "|".join((FAILED, *((f"(?:{told}):.*",) if told else ()), *((f"200:(?:{grpc})",) if grpc else ())))
