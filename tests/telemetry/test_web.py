@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 from beamlit_controller.controller.ports import Clock
 from beamlit_controller.core import cycle
 from beamlit_controller.core.spec import ModelKey
-from beamlit_controller.telemetry import web
+from beamlit_controller.telemetry import connections, web
 from beamlit_controller.telemetry.exposition import Exposition
 from beamlit_controller.telemetry.liveness import Check
 from beamlit_controller.telemetry.metrics import MetricsSink
@@ -71,7 +71,9 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def serving(clock: Clock, address: str = "127.0.0.1:0") -> AsyncIterator[Served]:
+async def serving(
+    clock: Clock, address: str = "127.0.0.1:0", request_timeout: float = connections.REQUEST_TIMEOUT
+) -> AsyncIterator[Served]:
     health, registry = Health(), CollectorRegistry()
     site = WebEndpoints(lambda: health.alive, lambda: health.ready, Exposition(registry), ModelsSink(clock))
     listener = web.bind(address)
@@ -81,7 +83,7 @@ async def serving(clock: Clock, address: str = "127.0.0.1:0") -> AsyncIterator[S
         asyncio.TaskGroup() as group,
         httpx2.AsyncClient(base_url=url, trust_env=False, verify=False, timeout=60) as client,
     ):
-        task = group.create_task(web.run(site, listener))
+        task = group.create_task(web.run(site, listener, request_timeout=request_timeout))
         yield Served(site, registry, health, MetricsSink(registry), client, (host, port), task)
         task.cancel()
 
@@ -228,6 +230,68 @@ async def test_many_scrapes_at_once_are_all_answered(served: Served) -> None:
     answers = await asyncio.gather(*(served.client.get(path) for path in ("/metrics", "/models") for _ in range(10)))
 
     assert {answer.status_code for answer in answers} == {200}
+
+
+HALF = b"GET /healthz HTTP/1.1\r\nx: "
+SCRAPE = b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n"
+
+
+@pytest.mark.parametrize("sent", [b"", HALF, SCRAPE])
+async def test_who_connects_often_and_waits_keeps_nobody_away(served: Served, sent: bytes) -> None:
+    held = HeldCollector()
+    served.registry.register(held)
+    with contextlib.ExitStack() as stack:
+        stack.callback(held.let_go.set)
+        opened = []
+        for _ in range(2 * connections.MOST):
+            opened.append(stack.enter_context(socket.create_connection(served.address)))
+            opened[-1].sendall(sent)
+            await asyncio.sleep(0)
+
+        response = await served.client.get("/healthz")
+
+        assert response.status_code == 200
+        await eventually(lambda: sum(map(_has_ended, opened)) >= connections.MOST)
+
+
+def _has_ended(connection: socket.socket) -> bool:
+    connection.settimeout(0)
+    try:
+        while connection.recv(65536):
+            pass
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        pass
+    return True
+
+
+@pytest.mark.parametrize("begun", [b"", HALF, SCRAPE + HALF])
+async def test_a_request_that_does_not_arrive_in_time_ends_its_connection(clock: Clock, begun: bytes) -> None:
+    async with serving(clock, request_timeout=0.2) as served:
+        with socket.create_connection(served.address) as connection:
+            connection.sendall(begun)
+
+            def drips() -> bool:
+                with contextlib.suppress(ConnectionError):
+                    connection.sendall(begun[-1:])
+                return _has_ended(connection)
+
+            await eventually(drips, within=20)
+
+
+async def test_a_connection_stays_open_between_requests(clock: Clock) -> None:
+    async with serving(clock, request_timeout=0.01) as served:
+        reader, writer = await asyncio.open_connection(*served.address)
+        answers = []
+
+        for _ in range(2):
+            writer.write(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")
+            answers.append(await reader.readuntil(b"well\n"))
+            await asyncio.sleep(0.05)
+
+        assert [each[:15] for each in answers] == [b"HTTP/1.1 200 OK"] * 2
+        writer.close()
 
 
 async def test_it_leaves_signals_to_who_runs_it(served: Served) -> None:

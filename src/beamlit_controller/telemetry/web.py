@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from beamlit_controller.core import printable
 from beamlit_controller.core.spec import ModelKey
-from beamlit_controller.telemetry import models, page
+from beamlit_controller.telemetry import connections, models, page
 from beamlit_controller.telemetry.exposition import Exposition
 from beamlit_controller.telemetry.liveness import Check
 from beamlit_controller.telemetry.models import ModelsSink
@@ -87,7 +87,9 @@ def bind(address: str) -> socket.socket:
         raise OSError(error.errno, f"cannot listen on {address}: {error.strerror or error}") from error
 
 
-async def run(site: WebEndpoints, listener: socket.socket) -> None:
+async def run(
+    site: WebEndpoints, listener: socket.socket, *, request_timeout: float = connections.REQUEST_TIMEOUT
+) -> None:
     """Serve until cancelled; then finish the responses in progress and close the socket."""
     config = uvicorn.Config(
         app(site),
@@ -100,6 +102,7 @@ async def run(site: WebEndpoints, listener: socket.socket) -> None:
         timeout_keep_alive=75,  # longer than the usual scrape interval
         timeout_graceful_shutdown=GRACE,
     )
+    connections.bounded(config, request_timeout=request_timeout)
     with listener:
         await _Server(config).serve(sockets=[listener])
 

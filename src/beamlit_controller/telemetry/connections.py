@@ -1,0 +1,63 @@
+"""Bounds the connections to the web endpoints: how many there are, and how long a request may take to arrive."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from uvicorn import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+MOST = 100
+"""Connections at a time. The controller needs file descriptors for much else, and may have only 256."""
+REQUEST_TIMEOUT = 10.0
+"""Seconds from the first byte of a connection or request to the end of its headers."""
+
+
+def bounded(config: Config, *, request_timeout: float) -> None:
+    """Let connections of this server end when no request arrives on them in time, or when there are too many."""
+    config.load()
+    made: Callable[..., asyncio.Protocol] = partial(_Connection, request_timeout=request_timeout)
+    config.http_protocol_class = made  # type: ignore[assignment] # uvicorn only calls it
+
+
+class _Connection(H11Protocol):
+    """A connection of uvicorn's, which by itself waits for ever for the first request."""
+
+    def __init__(
+        self, config: Config, server_state: ServerState, *args: object, request_timeout: float, **options: object
+    ) -> None:
+        super().__init__(config, server_state, *args, **options)  # type: ignore[arg-type] # uvicorn's own
+        self._request_timeout = request_timeout
+        self.waits_since = 0.0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Tell whether no request is being answered."""
+        return getattr(self.cycle, "response_complete", True)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        super().connection_made(transport)
+        self._expect_a_request()
+        _make_room(each for each in self.connections if isinstance(each, _Connection) and each is not self)
+
+    def data_received(self, data: bytes) -> None:
+        if self.timeout_keep_alive_task is not None:
+            self._expect_a_request()
+        super().data_received(data)
+
+    def _expect_a_request(self) -> None:
+        self.waits_since = self.loop.time()
+        self.loop.call_later(self._request_timeout, self._end_if_late, self.waits_since)
+
+    def _end_if_late(self, since: float) -> None:
+        if since == self.waits_since and self.is_waiting and self.timeout_keep_alive_task is None:
+            self.transport.close()
+
+
+def _make_room(others: Iterable[_Connection]) -> None:
+    """End the connection that has waited longest for a request, else the oldest request, if there are too many."""
+    present = [each for each in others if not each.transport.is_closing()]
+    if len(present) >= MOST:
+        # What a client has not read would keep a connection open that is only closed.
+        min(present, key=lambda each: (not each.is_waiting, each.waits_since)).transport.abort()
