@@ -58,6 +58,44 @@ SECRETS = (
     "x-original-url",
     "x-http-method-override",
 )
+WHO = (
+    "x-openwebui-user-email",
+    "x-user-id",
+    "x-auth-groups",
+    "x-userinfo",
+    "x-authentik-username",
+    "remote-email",
+    "x-remote-extra-scopes",
+    "tailscale-user-login",
+    "impersonate-user",
+    "oidc-claim-sub",
+    "x-jwt-claims",
+    "chatgpt-account-id",
+    "cf-ipcountry",
+    "cloudfront-viewer-address",
+    "fly-client-ip",
+    "x-vercel-ip-city",
+    "x-azure-socketip",
+    "x-arr-clientcert",
+    "x-client-cert-subject",
+    "x-spiffe-id",
+    "x-appengine-user-ip",
+    "wl-proxy-client-ip",
+    "x-true-client-ip",
+    "x-real-port",
+    "x-original-host",
+    "x-forwarded",
+    "x-host",
+    "cookie2",
+    "bearer",
+    "x-key",
+    "x-signature-ed25519",
+    "langfuse-public-key",
+    "modal-key",
+    "x-admin-key",
+    "x-otp",
+    "x-authz",
+)
 HARMLESS = (
     ("anthropic-version", "2023-06-01"),
     ("anthropic-beta", "a"),
@@ -68,16 +106,20 @@ HARMLESS = (
     ("x-max-tokens", "5"),
     ("x-request-id", "r"),
     ("authority-of", "x"),
+    ("prompt-cache-key", "k"),
+    ("x-stainless-lang", "python"),
+    ("x-user-agent", "grpc"),
 )
 
 
-async def test_credentials_of_clients_stay_whatever_they_are_called(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [SECRETS, WHO])
+async def test_credentials_of_clients_stay_whatever_they_are_called(tmp_path: Path, names: tuple[str, ...]) -> None:
     async with (
         upstream("local") as local,
         upstream("remote") as remote,
         gateway(builders.spec(remote=to(remote)), tmp_path, local=[local], share=100) as gate,
     ):
-        await client.ask(gate.front, headers=(*((name, "hush") for name in SECRETS), *HARMLESS))
+        await client.ask(gate.front, headers=(*((name, "hush") for name in names), *HARMLESS))
 
     [seen] = remote.requests
     assert "hush" not in str(seen.headers)
@@ -92,6 +134,7 @@ async def test_credentials_of_clients_stay_whatever_they_are_called(tmp_path: Pa
         ("/v1/chat?API_KEY=hush&a=1", "/v1/chat?a=1"),
         ("/v1/chat?a=1;b=%20&api-key=hush;c=2", "/v1/chat?a=1;b=%20;c=2"),
         ("/v1/chat?%6bey=hush&x=%2f", "/v1/chat?x=%2f"),
+        ("/v1/chat?openai_api_key=hush&max_tokens=3&client%5Fassertion=hush", "/v1/chat?max_tokens=3"),
         ("/v1/chat?access_token=hush&X-Amz-Signature=hush&sig=hush", "/v1/chat"),
         ("/v1/chat?monkey=1&keys=2&a=key=3&", "/v1/chat?monkey=1&keys=2&a=key=3&"),
         ("/v1/chat?", "/v1/chat"),
@@ -171,7 +214,9 @@ async def test_the_remote_gives_no_orders(tmp_path: Path) -> None:
     async def orders(exchange: Exchange) -> None:
         names = ("x-accel-redirect", "x-envoy-ratelimited", "x-envoy-immediate-health-check-fail", "x-sendfile")
         marks = (("x-offload-local", "unavailable"), ("x-offload-served-by", "local"), ("x-accel-buffering", "no"))
-        await exchange.respond(b"remote", headers=(*((name, "/secret") for name in names), *marks))
+        origin = ("clear-site-data", "nel", "report-to", "accept-ch", "set-cookie2", "alt-svc", "x-litespeed-location")
+        told = ((name, "/secret") for name in (*names, *origin))
+        await exchange.respond(b"remote", headers=(*told, *marks))
 
     async with (
         upstream("local") as local,

@@ -1,122 +1,22 @@
-"""What a client may send that is not the remote's business: its credentials, who it is, and where it comes from."""
+"""Removes from requests what is not the remote's business, and from its answers what is not for our clients and proxies."""
 
 from beamlit_controller.core.spec import RemoteBackend
 from beamlit_controller.envoy import lua, paths
 from beamlit_controller.envoy.messages import Message, extension, typed
-
-# What is said among proxies, of the client's address, and by a proxy that has authenticated the client.
-OURS = ("x-envoy-", "x-offload", "x-forwarded-")
-OF_PROXIES = (
-    "cf-access-",
-    "cf-connecting-ip",
-    "x-amzn-oidc-",
-    "x-amzn-mtls-",
-    "x-auth-request-",
-    "x-goog-iap-",
-    "x-goog-authenticated-user-",
-    "x-ms-client-principal",
-    "x-ms-token-aad-",
-    "x-pomerium-",
-    "x-ssl-client-",
-    "ssl-client-",
-    "x-consumer-",
-    "x-credential-",
-)
-PRIVATE = (
-    "proxy-authorization",
-    "forwarded",
-    "x-real-ip",
-    "x-client-ip",
-    "true-client-ip",
-    "fastly-client-ip",
-    "x-cluster-client-ip",
-    "x-original-forwarded-for",
-    "x-azure-clientip",
-    "client-cert",
-    "client-cert-chain",
-    "x-client-cert",
-    "remote-user",
-    "x-remote-user",
-    "x-remote-group",
-    "x-webauth-user",
-    "client-ip",
-    "x-originating-ip",
-    "x-remote-ip",
-    "x-remote-addr",
-    "x-endpoint-api-userinfo",
-    # By these, some servers take a request for one with another path or method, which was not looked at.
-    "x-original-url",
-    "x-rewrite-url",
-    "x-original-uri",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-)
-
-# The client gave them to the local side; the spec may let them pass.
-CREDENTIALS = (
-    "cookie",
-    "dpop",
-    "openai-organization",
-    "openai-project",
-    "x-goog-user-project",
-    "x-auth-email",
-    "signature",
-    "signature-input",
-)
-# By name, whoever invented it: `x-litellm-api-key`, `helicone-auth`, `ocp-apim-subscription-key`, `x-amz-security-token`.
-CREDENTIAL = (
-    "(?:.*[-_.])?(?:auth|authorization|authentication|token|accesstoken|idtoken|jwt|assertion|secret|password|passwd"
-    "|credentials?|[a-z0-9]*api[-_]?key"
-    "|(?:access|anthropic|app|application|auth|client|functions|litellm|llm|master|openai|private|provider|sas|secret|service"
-    "|subscription|tenant|user|virtual)[-_]?key)"
-)
-
-# Compared in lower case without `-` and `_`.
-QUERY = (
-    "accesskey",
-    "accesskeyid",
-    "accesstoken",
-    "apikey",
-    "apitoken",
-    "auth",
-    "authkey",
-    "authorization",
-    "authtoken",
-    "awsaccesskeyid",
-    "bearer",
-    "bearertoken",
-    "clientsecret",
-    "code",
-    "credential",
-    "credentials",
-    "idtoken",
-    "jwt",
-    "key",
-    "oauthtoken",
-    "ocpapimsubscriptionkey",
-    "passwd",
-    "password",
-    "refreshtoken",
-    "secret",
-    "secretkey",
-    "sessiontoken",
-    "sig",
-    "signature",
-    "subscriptionkey",
-    "token",
-    "xamzcredential",
-    "xamzsecuritytoken",
-    "xamzsignature",
-    "xapikey",
-    "xgoogapikey",
-    "xgoogcredential",
-    "xgoogsignature",
+from beamlit_controller.envoy.private_names import (
+    CREDENTIAL,
+    CREDENTIALS,
+    OF_PROXIES,
+    OURS,
+    PRIVATE,
+    QUERY,
+    QUERY_SUFFIXES,
 )
 
 REMOVE = """
 local REMOVED = {{{names}}}
 local FORWARDS = {forwards}
+local SUFFIXES = {{{suffixes}}}
 local PROTOCOL = "sec-websocket-protocol"
 local SECRET = {{"bearer", "token", "key", "auth", "jwt", "secret", "organization", "project"}}
 
@@ -125,10 +25,19 @@ local function plain(name)
   return (string.gsub(string.lower(name), "[-_+%s%[%]]", ""))
 end
 
+local function is_removed(name)
+  if REMOVED[name] then return true end
+  if FORWARDS then return false end
+  for _, suffix in ipairs(SUFFIXES) do
+    if string.sub(name, -#suffix) == suffix then return true end
+  end
+  return false
+end
+
 local function without(query)
   local kept = {{}}
   for mark, piece in string.gmatch("&" .. query, "([&;?])([^&;?]*)") do
-    if not REMOVED[plain(string.match(piece, "^[^=]*"))] then
+    if not is_removed(plain(string.match(piece, "^[^=]*"))) then
       kept[#kept + 1] = mark .. piece
     end
   end
@@ -172,9 +81,27 @@ ORDERS = (
     "x-accel-expires",
     "x-accel-charset",
     "x-sendfile",
+    "x-lighttpd-",
+    "x-litespeed-",
+    "x-lsadc-",
     "x-reproxy-",
 )
 
+# What browsers remember of the whole origin, which here is ours and not the remote's.
+OF_AN_ORIGIN = (
+    "accept-ch",
+    "alt-svc",
+    "clear-site-data",
+    "expect-ct",
+    "nel",
+    "public-key-pins",
+    "public-key-pins-report-only",
+    "report-to",
+    "service-worker-allowed",
+    "set-cookie2",
+    "set-login",
+    "strict-transport-security",
+)
 
 QUERY_FILTER = "offload.query"
 
@@ -205,8 +132,10 @@ def filters(remote: RemoteBackend) -> list[Message]:
     own = (_plain(name) for name in remote.query_to_remove)
     names = dict.fromkeys((*(() if forwards else QUERY), *own))
     listed = ", ".join(f"[{lua.text(name)}] = true" for name in names)
+    suffixes = ", ".join(lua.text(suffix) for suffix in QUERY_SUFFIXES)
+    said = REMOVE.format(names=listed, forwards="true" if forwards else "false", suffixes=suffixes)
     return [
-        lua.filter_of(REMOVE.format(names=listed, forwards="true" if forwards else "false"), name=QUERY_FILTER),
+        lua.filter_of(said, name=QUERY_FILTER),
         _mutation(remote),
     ]
 
@@ -214,7 +143,7 @@ def filters(remote: RemoteBackend) -> list[Message]:
 def _mutation(remote: RemoteBackend) -> Message:
     orders = [_matching({"prefix": prefix, "ignore_case": True}) for prefix in ORDERS]
     ours = _matching({"prefix": "x-offload", "ignore_case": True})
-    trailers = [{"remove": name} for name in ("alt-svc", "strict-transport-security")]
+    trailers = [{"remove": name} for name in OF_AN_ORIGIN]
     cookies = [] if remote.forward_client_authorization else [{"remove": "set-cookie"}]
     return extension(
         "envoy.filters.http.header_mutation",

@@ -6,7 +6,7 @@ from beamlit_controller.core.spec import CookieStickiness, HeaderStickiness, Off
 from beamlit_controller.envoy import addresses, caps, failover, identity, local_only, model_name, sessions
 from beamlit_controller.envoy.failover import Chain
 from beamlit_controller.envoy.gateway_params import GatewayParams
-from beamlit_controller.envoy.hop_headers import WITHOUT_QUERY
+from beamlit_controller.envoy.hop_headers import OF_AN_ORIGIN, WITHOUT_QUERY
 from beamlit_controller.envoy.messages import Message, extension, formatted_header, headers_to_set
 
 FRONT = "front"
@@ -28,9 +28,6 @@ PROBE_HEADER = "x-offload-probe"
 
 # Which side answered is told by the endpoint itself: neither a client nor a server can claim it.
 SIDE = "%UPSTREAM_METADATA(offload:side)%"
-
-# What a response says about the remote's own name, which is not the name that the client asked.
-REMOTE_AUTHORITY = ("alt-svc", "strict-transport-security")
 
 DEFAULT_PORTS = {Scheme.HTTP: 80, Scheme.HTTPS: 443}
 
@@ -55,7 +52,7 @@ def remote_hop(remote: RemoteBackend, max_request_bytes: int) -> Message:
     name = identity.named(failover.REMOTE_HOP, remote)
     upgrade = [{"name": "upgrade", "present_match": True}]
     query = [{"name": ":path", "string_match": {"contains": "?"}}]
-    answers = REMOTE_AUTHORITY if remote.forward_client_authorization else ("set-cookie", *REMOTE_AUTHORITY)
+    answers = OF_AN_ORIGIN if remote.forward_client_authorization else ("set-cookie", *OF_AN_ORIGIN)
     host: Message = {
         "name": name,
         "domains": ["*"],
