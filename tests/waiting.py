@@ -1,8 +1,13 @@
-"""Waiting for the state of the world, with a deadline."""
+"""Waiting for the state of the world, with a deadline. What takes long is looked at less often: looking costs, too."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+
+SELDOM = 0.5
+"""Seconds between two looks, at most."""
+PART = 0.05
+"""Part of the time waited so far that the next pause takes."""
 
 
 async def eventually(
@@ -10,20 +15,26 @@ async def eventually(
 ) -> None:
     """Wait until `reached` gives something true; AssertionError says what it gave last."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + within
+    began = loop.time()
     while True:
         given = reached()
         if isinstance(given, Awaitable):
             given = await given
         if given:
             return
-        assert loop.time() < deadline, f"not within {within} s: {what or reached}; last: {given!r}"
-        await asyncio.sleep(every)
+        waited = loop.time() - began
+        assert waited < within, f"not within {within} s: {what or reached}; last: {given!r}"
+        await asyncio.sleep(_pause(waited, every))
 
 
 def patiently(reached: Callable[[], object], *, within: float = 60, every: float = 0.1, what: str = "") -> None:
     """Wait as `eventually` does, where there is no loop."""
-    deadline = time.monotonic() + within
+    began = time.monotonic()
     while not (given := reached()):
-        assert time.monotonic() < deadline, f"not within {within} s: {what or reached}; last: {given!r}"
-        time.sleep(every)
+        waited = time.monotonic() - began
+        assert waited < within, f"not within {within} s: {what or reached}; last: {given!r}"
+        time.sleep(_pause(waited, every))
+
+
+def _pause(waited: float, every: float) -> float:
+    return max(every, min(PART * waited, SELDOM))
