@@ -69,9 +69,11 @@ def _read(
     metadata: Mapping[str, Any] | None = None,
     settings: Settings | None = None,
 ) -> Parsed:
-    offloading = (
-        {"remoteBackend": {"host": "api.example.com"}, **(config or {})} if isinstance(config or {}, dict) else config
+    given = config or {}
+    single = (
+        {} if isinstance(given, dict) and "remoteBackends" in given else {"remoteBackend": {"host": "api.example.com"}}
     )
+    offloading = {**single, **given} if isinstance(given, dict) else config
     document = {
         "apiVersion": "deployment.beamlit.com/v1alpha1",
         "kind": "ModelDeployment",

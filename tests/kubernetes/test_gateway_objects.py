@@ -118,6 +118,19 @@ def test_the_pod_has_no_token_no_root_and_only_the_keys_that_are_named() -> None
     ]
 
 
+def test_the_secrets_of_every_remote_are_mounted() -> None:
+    other = replace(REMOTE, auth=ApiKey(SecretKey("other", "key")), name="other")
+    pod = deployment(replace(SPEC, remote=REMOTE, next_remotes=(other,))).content["spec"]["template"]["spec"]
+
+    secrets = {
+        volume["secret"]["secretName"]: volume["secret"]["items"] for volume in pod["volumes"] if "secret" in volume
+    }
+    assert secrets == {
+        "other": [{"key": "key", "path": "key"}],
+        "remote": [{"key": "apiKey", "path": "apiKey"}, {"key": "ca.crt", "path": "ca.crt"}],
+    }
+
+
 def test_a_pod_has_time_to_drain() -> None:
     pod = deployment(SPEC).content["spec"]["template"]["spec"]
     command = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]

@@ -143,8 +143,11 @@ def test_what_can_not_be_taken_over_without_harm_is_refused(changes: dict[str, A
 )
 def test_a_remote_that_is_the_service_by_any_of_its_names_is_refused(host: str) -> None:
     remote = RemoteBackend(scheme=Scheme.HTTP, host=host, port=80)
+    elsewhere = RemoteBackend(scheme=Scheme.HTTP, host="api.example.com", port=80, name="elsewhere")
+    itself = service(addresses=("10.0.0.7",))
 
-    refused(taking(service(addresses=("10.0.0.7",)), remote=remote), Reason.SERVICE_UNSUITABLE, "the remote itself")
+    refused(taking(itself, remote=remote), Reason.SERVICE_UNSUITABLE, "the remote itself")
+    refused(taking(itself, remote=elsewhere, next_remotes=(remote,)), Reason.SERVICE_UNSUITABLE, "the remote itself")
 
 
 def test_a_port_under_two_names_or_of_another_number_in_each_pod_is_refused() -> None:

@@ -6,7 +6,7 @@ It checks the raw manifest, like `policy`, so that these mistakes are reported t
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from beamlit_controller.api import problems
+from beamlit_controller.api import problems, remotes
 from beamlit_controller.api.rules import dig
 from beamlit_controller.api.settings import GatewayBounds
 from beamlit_controller.core import quantity
@@ -62,10 +62,15 @@ def _too_much(amount: object, most: str | None) -> str:
 
 
 def _secrets(given: Mapping[str, object], bounds: GatewayBounds) -> Iterator[Rejected]:
-    for place in _SECRETS:
-        name = dig(given, (*place, "name"))
+    for place, reference in (*_of_remotes(given), *((place, dig(given, place)) for place in _OF_METRICS)):
+        name = dig(reference, ("name",))
         if isinstance(name, str) and name and not _matches(name, bounds.secrets):
             yield Rejected(f"{problems.path(place)}.name", _refused_secret(name, bounds.secrets))
+
+
+def _of_remotes(given: Mapping[str, object]) -> Iterator[tuple[tuple[str | int, ...], object]]:
+    for place, remote in remotes.places(given):
+        yield from (((*place, *each), dig(remote, each)) for each in _OF_REMOTE)
 
 
 def _refused_secret(name: str, allowed: tuple[str, ...]) -> str:
@@ -80,12 +85,13 @@ def _matches(text: str, patterns: Iterable[str]) -> bool:
     return any(re.fullmatch(".*".join(map(re.escape, re.split(r"\*+", each))), text) for each in patterns)
 
 
-_BACKEND = ("spec", "offloadingConfig", "remoteBackend")
 _SERVICE = ("spec", "metricServiceRef")
-_SECRETS = (
-    (*_BACKEND, "authConfig", "apiKeyConfig", "secretRef"),
-    (*_BACKEND, "authConfig", "oauthConfig", "clientSecretRef"),
-    (*_BACKEND, "tls", "caSecretRef"),
+_OF_REMOTE = (
+    ("authConfig", "apiKeyConfig", "secretRef"),
+    ("authConfig", "oauthConfig", "clientSecretRef"),
+    ("tls", "caSecretRef"),
+)
+_OF_METRICS = (
     (*_SERVICE, "bearerTokenSecretRef"),
     (*_SERVICE, "basicAuth", "passwordSecretRef"),
     (*_SERVICE, "tls", "caSecretRef"),

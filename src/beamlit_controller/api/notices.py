@@ -14,10 +14,12 @@ from beamlit_controller.api import (
     problems,
     promql,
     queue_metrics,
+    remotes,
     targets,
 )
 from beamlit_controller.api.metadata import ANNOTATIONS, OVERRIDE, OVERRIDE_UNTIL
 from beamlit_controller.api.problems import Notice
+from beamlit_controller.api.remote import RemoteBackendConfig
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.api.v1alpha1 import ModelDeployment
 from beamlit_controller.core import quantity
@@ -46,24 +48,31 @@ def _of_config(config: offloading.OffloadingConfig, override_ignored: Rejected |
     if quantity.parse(config.behavior.release.tolerance).milli >= 1000:  # noqa: PLR2004 - thousandths
         field = "spec.offloadingConfig.behavior.release.tolerance"
         yield Notice(field, "with 1 or more, hardly any demand is low enough to release")
-    for name in config.remote_backend.headers_to_add if config.remote_backend else ():
-        if name.lower() in _CREDENTIALS:
-            field = f"spec.offloadingConfig.remoteBackend.headersToAdd.{name}"
-            yield Notice(field, "looks like a credential: everybody who may read this resource can read it here")
+    for place, remote in _remotes(config):
+        yield from _credentials_in_headers(remote, place)
     yield from defaults.notices(config)
     yield from queue_metrics.notices(config)
     yield from _hidden(config)
 
 
+def _remotes(config: offloading.OffloadingConfig) -> Iterator[tuple[str, RemoteBackendConfig]]:
+    return remotes.written(config.remote_backend, config.remote_backends)
+
+
+def _credentials_in_headers(remote: RemoteBackendConfig, place: str) -> Iterator[Notice]:
+    for name in remote.headers_to_add:
+        if name.lower() in _CREDENTIALS:
+            message = "looks like a credential: everybody who may read this resource can read it here"
+            yield Notice(f"{place}.headersToAdd.{name}", message)
+
+
 def _names(deployment: ModelDeployment) -> Iterator[Notice]:
     """Tell which requests leave where the name that clients use was not written down."""
-    remote = deployment.spec.offloading_config.remote_backend
-    if remote and remote.model_name and not remote.model_names and deployment.spec.model is None:
-        name = problems.came(deployment.metadata.name)
-        message = (
-            f"only requests for the model {name} leave; spec.model is what clients call it, modelNames adds other names"
-        )
-        yield Notice("spec.offloadingConfig.remoteBackend.modelName", message)
+    for place, remote in _remotes(deployment.spec.offloading_config):
+        if remote.model_name and not remote.model_names and deployment.spec.model is None:
+            name = problems.came(deployment.metadata.name)
+            message = f"only requests for the model {name} leave; spec.model is what clients call it, modelNames adds other names"
+            yield Notice(f"{place}.modelName", message)
 
 
 def _aggregations(deployment: ModelDeployment) -> Iterator[Notice]:
@@ -103,14 +112,13 @@ def _hidden(config: offloading.OffloadingConfig) -> Iterator[Notice]:
 
 
 def _in_the_clear(config: offloading.OffloadingConfig) -> Iterator[Notice]:
-    remote = config.remote_backend
-    if remote and remote.auth_config and remote.auth_config.type != "none" and remote.scheme == "http":
-        field = "spec.offloadingConfig.remoteBackend.scheme"
-        yield Notice(field, "with http, the credential can be read on the way")
-    oauth = remote.auth_config.oauth_config if remote and remote.auth_config else None
-    if oauth and oauth.token_url.startswith("http://"):
-        field = "spec.offloadingConfig.remoteBackend.authConfig.oauthConfig.tokenUrl"
-        yield Notice(field, "with http, the client's secret can be read on the way")
+    for place, remote in _remotes(config):
+        if remote.auth_config and remote.auth_config.type != "none" and remote.scheme == "http":
+            yield Notice(f"{place}.scheme", "with http, the credential can be read on the way")
+        oauth = remote.auth_config.oauth_config if remote.auth_config else None
+        if oauth and oauth.token_url.startswith("http://"):
+            field = f"{place}.authConfig.oauthConfig.tokenUrl"
+            yield Notice(field, "with http, the client's secret can be read on the way")
 
 
 _CREDENTIALS = frozenset({"x-api-key", "api-key", "cookie", "x-auth-token"})

@@ -9,8 +9,9 @@ from beamlit_controller.api import request_rules
 from beamlit_controller.api.metrics import MetricSpec
 from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.remote import RemoteBackendConfig
+from beamlit_controller.api.remotes import ONE, SEVERAL, Remotes, UniqueNames
 from beamlit_controller.api.request_rules import LeavingRequests, Requests
-from beamlit_controller.api.rules import ExactlyOne, Mistake, Rule
+from beamlit_controller.api.rules import AtMostOne, ExactlyOne, Mistake, Rule
 from beamlit_controller.api.scalars import AtLeastOne, Percentage, Quantity, Token, Window
 
 Step = Annotated[int, Field(ge=1, le=100)]
@@ -124,8 +125,14 @@ class Stickiness(StrictModel):
 class OffloadingConfig(StrictModel):
     """When to offload, how much, and where to."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (AtMostOne((ONE, SEVERAL)), UniqueNames())
     remote_backend: RemoteBackendConfig | None = Field(
         default=None, description="Where offloaded requests go; by default `defaultRemoteBackend` of the settings."
+    )
+    remote_backends: Remotes | None = Field(
+        default=None,
+        description="Several remotes instead of `remoteBackend`, at most 8. A request tries them in this order: what one refuses, fails, or has "
+        "no room for goes to the next before the first byte of the response.",
     )
     preset: (
         Literal[

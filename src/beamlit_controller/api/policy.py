@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from beamlit_controller.api import addresses, gateway_policy, problems, promql
+from beamlit_controller.api import addresses, gateway_policy, problems, promql, remotes
 from beamlit_controller.api.rules import dig
 from beamlit_controller.api.settings import PrometheusSettings, Settings
 from beamlit_controller.core.spec import Rejected
@@ -32,31 +32,36 @@ def is_series_name(name: str) -> bool:
 
 def _no_remote(given: Mapping[str, object], settings: Settings) -> Iterator[Rejected]:
     enabled = dig(given, ("spec", "enabled")) is not False
-    missing = "remoteBackend" not in _mapping(dig(given, ("spec", "offloadingConfig")))
+    config = _mapping(dig(given, ("spec", "offloadingConfig")))
+    missing = remotes.ONE not in config and remotes.SEVERAL not in config
     if enabled and missing and settings.default_remote_backend is None and isinstance(given.get("spec"), Mapping):
         yield Rejected(_REMOTE, "required: here, or for all models in the settings as config.defaultRemoteBackend")
 
 
 def _host(given: Mapping[str, object], settings: Settings) -> Iterator[Rejected]:
-    text = dig(given, ("spec", "offloadingConfig", "remoteBackend", "host"))
-    try:
-        host = addresses.parse(text, default_port=443).host if isinstance(text, str) else None
-    except ValueError:
-        return
-    refusal = addresses.refusal(host, settings.allowed_remote_hosts) if host else None
-    if refusal:
-        yield Rejected(f"{_REMOTE}.host", refusal)
+    for place, remote in remotes.places(given):
+        refusal = _refusal(dig(remote, ("host",)), settings)
+        if refusal:
+            yield Rejected(problems.path((*place, "host")), refusal)
 
 
 def _token_url(given: Mapping[str, object], settings: Settings) -> Iterator[Rejected]:
-    text = dig(given, ("spec", "offloadingConfig", "remoteBackend", "authConfig", "oauthConfig", "tokenUrl"))
+    for place, remote in remotes.places(given):
+        field = ("authConfig", "oauthConfig", "tokenUrl")
+        refusal = _refusal(dig(remote, field), settings, is_url=True)
+        if refusal:
+            yield Rejected(problems.path((*place, *field)), refusal)
+
+
+def _refusal(text: object, settings: Settings, *, is_url: bool = False) -> str | None:
+    """Tell why requests may not go to this address; None if they may, or if it is none, which is told elsewhere."""
+    if not isinstance(text, str):
+        return None
     try:
-        host = addresses.parse(urlsplit(text).netloc, default_port=443).host if isinstance(text, str) else None
+        host = addresses.parse(urlsplit(text).netloc if is_url else text, default_port=443).host
     except ValueError:
-        return
-    refusal = addresses.refusal(host, settings.allowed_remote_hosts) if host else None
-    if refusal:
-        yield Rejected(f"{_REMOTE}.authConfig.oauthConfig.tokenUrl", refusal)
+        return None
+    return addresses.refusal(host, settings.allowed_remote_hosts) if host else None
 
 
 def _metrics(given: Mapping[str, object], settings: Settings) -> Iterator[Rejected]:

@@ -14,6 +14,7 @@ from beamlit_controller.core.spec import (
     OnRemoteFailure,
     Overflow,
     Ramp,
+    RemoteBackend,
 )
 
 LONGEST = 120
@@ -110,9 +111,16 @@ def _overflow(overflow: Overflow) -> Iterator[str]:
         yield f"A request that local servers have not begun to answer after {wording.seconds(overflow.after)} goes to the remote."
 
 
+def _remotes(remotes: tuple[RemoteBackend, ...]) -> Iterator[str]:
+    if len(remotes) > 1:
+        yield f"Requests for the remote go to the first of {', '.join(remote.name for remote in remotes)} that can serve them."
+    for remote in remotes:
+        if remote.max_in_flight is not None:
+            yield f"Send at most {remote.max_in_flight} requests at once to {remote.name or 'the remote'} per gateway."
+
+
 def _rest(spec: OffloadSpec) -> Iterator[str]:
-    if spec.remote is not None and spec.remote.max_in_flight is not None:
-        yield f"Send at most {spec.remote.max_in_flight} requests at once to the remote per gateway."
+    yield from _remotes(spec.remotes)
     if spec.on_remote_failure is OnRemoteFailure.LOCAL:
         yield "A request that the remote fails is served locally."
     else:

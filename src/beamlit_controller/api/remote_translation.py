@@ -1,10 +1,26 @@
 """Translates `remoteBackend` to `core.spec.RemoteBackend`: host with port, and path prefix with variables replaced."""
 
+from dataclasses import replace
 from datetime import timedelta
 
-from beamlit_controller.api import addresses, remote
+from beamlit_controller.api import addresses, remote, remotes
+from beamlit_controller.api.offloading import OffloadingConfig
+from beamlit_controller.api.remote import RemoteBackendConfig
 from beamlit_controller.core import spec
 from beamlit_controller.core.spec import Scheme
+
+
+def backends(
+    config: OffloadingConfig, default: RemoteBackendConfig | None, *, workspace: str, model: str
+) -> tuple[spec.RemoteBackend, ...]:
+    """Translate a model's remotes, in order. The only one of `remoteBackend`, or of the settings, has no name."""
+    only = config.remote_backend or (default if config.remote_backends is None else None)
+    given = (
+        [("", only)]
+        if only
+        else [(each.name or remotes.name_of(each.host), each) for each in config.remote_backends or ()]
+    )
+    return tuple(replace(backend(each, workspace=workspace, model=model), name=name) for name, each in given)
 
 
 def backend(given: remote.RemoteBackendConfig, *, workspace: str, model: str) -> spec.RemoteBackend:

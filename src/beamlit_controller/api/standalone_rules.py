@@ -117,9 +117,11 @@ def _listener(spec: OffloadSpec, settings: Settings) -> Iterator[Rejected]:
 
 
 def _secrets(spec: OffloadSpec, settings: Settings) -> Iterator[Rejected]:
-    if spec.remote and spec.remote.tls.ca and settings.standalone.secrets_directory is None:
+    needing = (index for index, remote in enumerate(spec.remotes) if remote.tls.ca)
+    for index in needing if settings.standalone.secrets_directory is None else ():
+        remote = f"remoteBackends[{index}]" if spec.remotes[index].name else "remoteBackend"
         yield Rejected(
-            "spec.offloadingConfig.remoteBackend.tls.caSecretRef",
+            f"spec.offloadingConfig.{remote}.tls.caSecretRef",
             "without a cluster, Secrets are files: config.standalone.secretsDirectory has to say where",
         )
     if _reads_secrets(spec) and not (settings.standalone.secrets_directory or settings.metric_secrets):

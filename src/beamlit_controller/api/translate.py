@@ -62,13 +62,16 @@ def read(content: Mapping[str, object], settings: Settings) -> Accepted | tuple[
 def _spec(deployment: ModelDeployment, settings: Settings) -> OffloadSpec:
     about, given, config = deployment.metadata, deployment.spec, deployment.spec.offloading_config
     model = given.model or about.name
-    backend = config.remote_backend or settings.default_remote_backend
+    backends = remote_translation.backends(
+        config, settings.default_remote_backend, workspace=about.namespace, model=model
+    )
     return OffloadSpec(
         key=ModelKey(about.namespace, about.name),
         model=model,
         metrics=_metrics(config, label=_namespace_label(settings), namespace=about.namespace),
         behavior=_behavior(config.behavior, defaults.mode(config)),
-        remote=remote_translation.backend(backend, workspace=about.namespace, model=model) if backend else None,
+        remote=backends[0] if backends else None,
+        next_remotes=backends[1:],
         service=_service(given.service_ref),
         metric_service=_metric_service(given.metric_service_ref),
         source=_source(given.model_source_ref),

@@ -43,9 +43,8 @@ def deployment(  # each is a thing of its own
 
 def secret_keys(spec: OffloadSpec) -> tuple[SecretKey, ...]:
     """Give the Secret keys that the gateway mounts, without duplicates, sorted."""
-    remote = spec.remote
     found: set[SecretKey] = set()
-    if remote is not None:
+    for remote in spec.remotes:
         match remote.auth:
             case OAuth(client_secret=key) | ApiKey(secret=key):
                 found.add(key)

@@ -103,8 +103,9 @@ def _against_taking(spec: OffloadSpec, service: Service) -> Iterator[str]:
         yield f"has the port {odd.port} of protocol {odd.protocol}, which a gateway does not pass: expected TCP, {OTHERWISE}"
     if gateway_objects.GATEWAY_LABEL in dict(service.selector):
         yield f"selects by {gateway_objects.GATEWAY_LABEL}, a label of ours: expected another one, {OTHERWISE}"
-    if spec.remote is not None and _names(spec.remote.host, service):
-        yield f"is the remote itself ({spec.remote.host}): requests would go round; expected another remote"
+    itself = next((remote.host for remote in spec.remotes if _names(remote.host, service)), None)
+    if itself is not None:
+        yield f"is the remote itself ({itself}): requests would go round; expected another remote"
 
 
 def _names(host: str, service: Service) -> bool:

@@ -62,7 +62,7 @@ def _secrets(settings: Settings) -> Path:
 
 
 def _secret_folders(settings: Settings, spec: OffloadSpec) -> Sequence[Path]:
-    keys = (credentials.key_of(spec.remote), spec.remote.tls.ca) if spec.remote else ()
+    keys = (key for remote in spec.remotes for key in (credentials.key_of(remote), remote.tls.ca))
     return [_secrets(settings) / key.name for key in keys if key is not None]
 
 

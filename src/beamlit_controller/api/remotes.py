@@ -1,0 +1,86 @@
+"""`remoteBackends` as users write it: several remotes, in the order in which a request tries them."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated
+
+from pydantic import Field
+
+from beamlit_controller.api import addresses
+from beamlit_controller.api.remote import RemoteBackendConfig
+from beamlit_controller.api.rules import Cel, Mistake, dig
+from beamlit_controller.api.scalars import DnsLabel
+
+MOST = 8
+ONE, SEVERAL = "remoteBackend", "remoteBackends"
+_CONFIG = ("spec", "offloadingConfig")
+
+
+class NamedRemote(RemoteBackendConfig):
+    """One of several remotes."""
+
+    name: DnsLabel | None = Field(
+        default=None,
+        description="Name of the remote in the status, in logs and in metrics. "
+        "By default its host with `-` in place of other characters than letters and digits: `api-example-com`.",
+    )
+
+
+Remotes = Annotated[list[NamedRemote], Field(min_length=1, max_length=MOST)]
+
+
+class UniqueNames:
+    """No two of the remotes have the same name, whether it is written or follows from the host."""
+
+    def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
+        """Blame the later one."""
+        listed = given.get(SEVERAL)
+        seen: dict[str, int] = {}
+        for index, each in enumerate(listed[:MOST] if isinstance(listed, list) else ()):
+            name = _name(each)
+            if name in seen:
+                yield Mistake(
+                    (SEVERAL, index, "name"), f"expected a name of its own, got {name} as {SEVERAL}[{seen[name]}] has"
+                )
+            elif name:
+                seen[name] = index
+
+    def cel(self) -> Iterator[Cel]:
+        """Compare the names that are written."""
+        own = f"self.{SEVERAL}.all(a, !has(a.name) || self.{SEVERAL}.exists_one(b, has(b.name) && b.name == a.name))"
+        yield Cel(f"!has(self.{SEVERAL}) || {own}", f"each of {SEVERAL} needs a name of its own")
+
+
+def name_of(host: str) -> str:
+    """Give the name of a remote that has none of its own; "" for what is no host."""
+    try:
+        found = addresses.parse(host, default_port=0).host
+    except ValueError:
+        return ""
+    return re.sub(r"[^a-z0-9]+", "-", found.lower()).strip("-")[:63].rstrip("-")
+
+
+def written(
+    one: RemoteBackendConfig | None, several: list[NamedRemote] | None
+) -> Iterator[tuple[str, RemoteBackendConfig]]:
+    """Give each remote of a valid manifest with the field that it was written in."""
+    if one is not None:
+        yield f"{'.'.join(_CONFIG)}.{ONE}", one
+    for index, each in enumerate(several or ()):
+        yield f"{'.'.join(_CONFIG)}.{SEVERAL}[{index}]", each
+
+
+def places(given: Mapping[str, object]) -> Iterator[tuple[tuple[str | int, ...], object]]:
+    """Give what may be a remote in a raw manifest, with the place of each."""
+    config = dig(given, _CONFIG)
+    yield (*_CONFIG, ONE), dig(config, (ONE,))
+    listed = dig(config, (SEVERAL,))
+    for index, each in enumerate(listed[:MOST] if isinstance(listed, list) else ()):
+        yield (*_CONFIG, SEVERAL, index), each
+
+
+def _name(remote: object) -> str:
+    name, host = dig(remote, ("name",)), dig(remote, ("host",))
+    if name is not None:
+        return name if isinstance(name, str) else ""
+    return name_of(host) if isinstance(host, str) else ""
