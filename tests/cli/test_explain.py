@@ -471,6 +471,23 @@ def test_nothing_is_said_of_a_trigger_that_works() -> None:
     assert "TargetReached" not in shown(world)
 
 
+def test_each_of_several_remotes_is_shown_by_name_with_its_state() -> None:
+    one = RemoteBackend(Scheme.HTTPS, "one.example.com", 443, name="one")
+    two = RemoteBackend(Scheme.HTTPS, "two.example.com", 443, name="two")
+    refused = {"status": "False", "reason": "RemoteRefusesCredential", "message": "one.example.com answers 402"}
+    world = World(gateway={"ready": True, "remotes": {"one": refused}})
+    world.rounds(replace(LLAMA, remote=one, next_remotes=(two,)), (sample(25),))
+
+    lines = shown(world).splitlines()
+
+    assert lines[1].startswith("OFFLOADING 50 % → one.example.com, then two.example.com since ")
+    begin = lines.index("Remotes, in order")
+    assert lines[begin + 1 : begin + 3] == [
+        "  - one  https://one.example.com  RemoteRefusesCredential: one.example.com answers 402",
+        "  - two  https://two.example.com",
+    ]
+
+
 @pytest.mark.parametrize(
     ("seen", "state"),
     [

@@ -22,11 +22,11 @@ envoy_offload_remote_attempts{code="-",result="client-gone"} 1
 def test_reads_attempts_and_how_many_servers_there_are() -> None:
     attempts = remote_stats.attempts(PAGE)
 
-    assert attempts == Attempts((("answered", 200, 12), ("client-gone", 0, 1), ("tls-expired", 503, 3)), servers=1)
+    assert attempts[""] == Attempts((("answered", 200, 12), ("client-gone", 0, 1), ("tls-expired", 503, 3)), servers=1)
 
 
 def test_reads_nothing_where_nothing_was_counted() -> None:
-    assert remote_stats.attempts("") == Attempts()
+    assert remote_stats.attempts("") == {}
 
 
 def test_every_result_that_gateways_count_is_known() -> None:
@@ -35,7 +35,35 @@ def test_every_result_that_gateways_count_is_known() -> None:
     )
 
 
+SEVERAL = """\
+envoy_cluster_membership_total{envoy_cluster_name="remote-one"} 1
+envoy_cluster_membership_total{envoy_cluster_name="remote-two"} 0
+envoy_cluster_membership_total{envoy_cluster_name="remote_upgrade-one"} 7
+envoy_offload_remote_attempts{code="429",result="answered",remote="one"} 3
+envoy_offload_remote_attempts{code="503",result="no-server",remote="two"} 4
+"""
+
+
+def test_reads_the_attempts_at_each_remote_by_its_name() -> None:
+    assert remote_stats.attempts(SEVERAL) == {
+        "one": Attempts((("answered", 429, 3),), servers=1),
+        "two": Attempts((("no-server", 503, 4),), servers=0),
+    }
+
+
+def test_any_number_of_names_on_a_page_is_bounded() -> None:
+    page = "".join(
+        f'envoy_offload_remote_attempts{{code="200",result="answered",remote="r{n}"}} 1\n'
+        f'envoy_cluster_membership_total{{envoy_cluster_name="remote-g{n}"}} 1\n'
+        for n in range(20_000)
+    )
+
+    assert len(remote_stats.attempts(page)) <= 2 * remote_stats.MOST_SERIES
+
+
 HOSTILE = [
+    'envoy_offload_remote_attempts{code="200",result="answered",remote="' + "a" * 64 + '"} 1',
+    'envoy_offload_remote_attempts{code="200",result="answered",remote="Ä"} 1',
     'envoy_offload_remote_attempts{code="²",result="answered"} 1',
     'envoy_offload_remote_attempts{code="200",result="answered"} ' + "9" * 5000,
     'envoy_offload_remote_attempts{code="200",result="answered"} ٣',
@@ -49,7 +77,7 @@ HOSTILE = [
 @pytest.mark.parametrize("line", HOSTILE, ids=range(len(HOSTILE)))
 def test_a_line_that_no_gateway_of_ours_writes_spoils_none_of_the_others(line: str) -> None:
     """A gateway's image is its user's choice, and one line such as these ended the controller."""
-    attempts = remote_stats.attempts(f"{line}\n{PAGE}")
+    attempts = remote_stats.attempts(f"{line}\n{PAGE}")[""]
 
     assert attempts.servers == 1
     assert {(result, code) for result, code, _ in attempts.counts} <= {
@@ -62,15 +90,15 @@ def test_a_line_that_no_gateway_of_ours_writes_spoils_none_of_the_others(line: s
 
 @given(st.text(max_size=2000) | st.lists(st.sampled_from([*HOSTILE, *PAGE.splitlines()]), max_size=20).map("\n".join))
 def test_no_page_raises_and_what_is_read_is_bounded(page: str) -> None:
-    attempts = remote_stats.attempts(page)
+    counts = [each for attempts in remote_stats.attempts(page).values() for each in attempts.counts]
 
-    assert all(0 <= code < 600 and result in remote_stats.RESULTS for result, code, _ in attempts.counts)
+    assert all(0 <= code < 600 and result in remote_stats.RESULTS for result, code, _ in counts)
 
 
 def test_of_a_page_of_any_number_of_series_only_so_many_are_kept() -> None:
     page = "".join(f'envoy_offload_remote_attempts{{code="200",result="x{n}"}} 1\n' for n in range(50_000)) + PAGE
 
-    assert len(remote_stats.attempts(page).counts) <= remote_stats.MOST_SERIES
+    assert sum(len(each.counts) for each in remote_stats.attempts(page).values()) <= remote_stats.MOST_SERIES
 
 
 TRAFFIC = """\

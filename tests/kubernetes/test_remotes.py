@@ -23,10 +23,13 @@ REMOTE = RemoteBackend(Scheme.HTTPS, "api.example.com", 443)
 SPEC = builders.spec(remote=REMOTE)
 
 
-def read(page: str) -> Attempts:
-    """Read `answered 200 5` lines."""
-    rows = (line.split() for line in page.splitlines())
-    return Attempts(tuple((result, int(code), int(count)) for result, code, count in rows), servers=1)
+def read(page: str) -> dict[str, Attempts]:
+    """Read `answered 200 5` lines; a fourth word is the remote's name."""
+    rows: dict[str, list[tuple[str, int, int]]] = {"": []}
+    for line in page.splitlines():
+        result, code, count, *name = line.split()
+        rows.setdefault("".join(name), []).append((result, int(code), int(count)))
+    return {name: Attempts(tuple(counts), servers=1) for name, counts in rows.items()}
 
 
 class World:
@@ -65,7 +68,7 @@ async def running(percentage: int = 50) -> AsyncIterator[tuple[World, Remotes, A
         world = World(stack, percentage)
         pages = await stack.enter_async_context(GatewayPages())
         remotes = Remotes(world.models, world.owned, pages, GatewayStats("/stats", read), world.changes)
-        yield world, remotes, lambda: remotes.look(KEY, REMOTE)
+        yield world, remotes, lambda *backends: remotes.look(KEY, backends or (REMOTE,))
 
 
 async def test_what_was_counted_before_says_nothing_and_what_is_new_does() -> None:
@@ -125,7 +128,7 @@ async def test_a_remote_that_answers_429_gets_less() -> None:
 
 
 async def test_a_gateway_that_answers_what_its_reader_fails_at_ends_nobody_elses_turn() -> None:
-    def fails(page: str) -> Attempts:
+    def fails(page: str) -> dict[str, Attempts]:
         raise RecursionError(page)
 
     async with AsyncExitStack() as stack:
@@ -158,6 +161,51 @@ async def test_before_any_gateway_was_asked_the_remote_is_as_the_last_leader_wro
 
         assert known is not None
         assert (known.status, known.reason.value) == ("False", "RemoteFails")
+
+
+ONE = RemoteBackend(Scheme.HTTPS, "one.example.com", 443, name="one")
+TWO = RemoteBackend(Scheme.HTTPS, "two.example.com", 443, name="two")
+
+
+async def test_each_of_several_remotes_is_judged_by_what_was_counted_of_it() -> None:
+    async with running() as (world, remotes, look):
+        pod = await world.pod("one", http.page("answered 402 0 one\nanswered 200 0 two"))
+        await look(ONE, TWO)
+        pod.respond = http.page("answered 402 4 one\nanswered 200 4 two")
+        await look(ONE, TWO)
+
+        condition = remotes.ready(KEY)
+        assert condition is not None
+        assert (condition.status, condition.reason.value) == ("True", "RemoteAnswers")
+        assert condition.message.startswith("one: one.example.com answers 402")
+        assert "two: two.example.com answered the last requests: 4 of 4" in condition.message
+
+
+async def test_a_change_of_one_of_several_remotes_is_news() -> None:
+    async with running() as (world, _, look):
+        pod = await world.pod("one", http.page("answered 200 0 one\nanswered 200 0 two"))
+        await look(ONE, TWO)
+        pod.respond = http.page("answered 200 1 one\nanswered 200 1 two")
+        await look(ONE, TWO)
+        await world.changed.keys()
+        pod.respond = http.page("answered 200 1 one\nanswered 500 3 one\nanswered 200 2 two")
+        await look(ONE, TWO)
+
+        async with asyncio.timeout(10):
+            assert await world.changed.keys() == (KEY,)
+
+
+async def test_only_what_the_last_remote_answers_with_429_takes_a_share_away() -> None:
+    async with running(percentage=50) as (world, remotes, look):
+        pod = await world.pod("one", http.page("answered 429 0 one\nanswered 200 0 two"))
+        await look(ONE, TWO)
+        pod.respond = http.page("answered 429 50 one\nanswered 200 50 two")
+        await look(ONE, TWO)
+        first = remotes.percentage_limit(KEY)
+        pod.respond = http.page("answered 429 100 one\nanswered 429 50 two\nanswered 200 100 two")
+        await look(ONE, TWO)
+
+        assert (first, remotes.percentage_limit(KEY)) == (100, 25)
 
 
 async def test_it_asks_again_and_again() -> None:

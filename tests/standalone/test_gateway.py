@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from beamlit_controller.controller.latest import Latest
-from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.standalone import process
 from beamlit_controller.standalone.gateway import Gateway
@@ -38,7 +37,7 @@ def shape(
     def command(directory: Path) -> Sequence[str]:
         return ["/bin/sh", "-c", script if isinstance(script, str) else script(directory), str(directory / BOOTSTRAP)]
 
-    return GatewayTemplate(files=files, command=command, secrets=lambda _: [], stats="", attempts=lambda _: Attempts())
+    return GatewayTemplate(files=files, command=command, secrets=lambda _: [], stats="", attempts=lambda _: {})
 
 
 def pids(directory: Path) -> list[int]:

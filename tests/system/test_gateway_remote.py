@@ -304,7 +304,9 @@ async def test_the_gateways_figures_tell_why_the_remote_fails(tmp_path: Path, ca
         async with gateway(builders.spec(remote=backend), tmp_path, local=[local], share=100) as gate:
             served_by = (await client.ask(gate.front)).header("x-offload-served-by")
             page = await client.get(gate.place.stats, "/stats/prometheus")
-            judged = remote_health.judge(backend, RemoteAssessment(), remote_stats.attempts(page.body.content.decode()))
+            judged = remote_health.judge(
+                backend, RemoteAssessment(), remote_stats.attempts(page.body.content.decode())[""]
+            )
 
     assert judged.condition.reason is reason
     assert served_by == ("remote" if reason is Reason.REMOTE_ANSWERS else "local")

@@ -259,6 +259,19 @@ def test_the_remote_and_dry_run_are_told_with_the_whole_spec(clock: Settable) ->
     assert only(sink)["spec"]["behavior"]["dryRun"] is True
 
 
+def test_several_remotes_are_told_by_name_in_their_order(clock: Settable) -> None:
+    sink = ModelsSink(clock)
+    one = RemoteBackend(Scheme.HTTPS, "one.example.com", 443, "/v1", name="one")
+    two = RemoteBackend(Scheme.HTTP, "10.0.0.8", 8000, name="two")
+
+    told(sink, signals(), remote=one, next_remotes=(two,))
+
+    assert only(sink)["remotes"] == [
+        {"name": "one", "address": "https://one.example.com/v1"},
+        {"name": "two", "address": "http://10.0.0.8:8000"},
+    ]
+
+
 def test_who_reads_the_answer_with_our_views_gets_the_same(clock: Settable) -> None:
     sink = ModelsSink(clock)
     told(sink, signals(sample(20), missing()), metrics=(QUEUE, CPU))

@@ -17,6 +17,7 @@ from beamlit_controller.api.models_view import (
     MissingView,
     ModelView,
     PodFailureView,
+    RemoteView,
     TimersView,
     TrafficView,
     TriggerView,
@@ -72,6 +73,9 @@ def model(known: KnownModelState, now: datetime) -> ModelView:
         gateway=dict(known.gateway) or None,
         notices=tuple(known.notices),
         policy=policy_text.sentences(spec),
+        remotes=tuple(
+            RemoteView(name=each.name, address=spec_json.address(each)) for each in spec.remotes if each.name
+        ),
         spec=spec_json.spec(spec),
     )
 

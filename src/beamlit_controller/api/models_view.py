@@ -141,8 +141,18 @@ class TrafficView(View):
     text: str
 
 
+class RemoteView(View):
+    """One of several remotes: its name and URL."""
+
+    name: str
+    address: str
+
+
 class ModelView(View):
-    """One model: its last round, the forecast, and its surroundings."""
+    """One model: its last round, the forecast, and its surroundings.
+
+    `remotes` are those of `remoteBackends`, in order; `remote` is the URL of the first one, or of the only one.
+    """
 
     namespace: str
     name: str
@@ -167,6 +177,7 @@ class ModelView(View):
     gateway: dict[str, object] | None
     notices: tuple[str, ...]
     policy: tuple[str, ...] = ()
+    remotes: tuple[RemoteView, ...] = ()
     spec: dict[str, object]
 
 

@@ -47,6 +47,7 @@ def _known(answer: ModelsView, model: ModelView) -> Iterator[RenderableType]:
         yield from _losses(model.metrics)
     yield from _section("What would change it", _points(model.outlook))
     yield from _trigger(model.trigger)
+    yield from _section("Remotes, in order", _remotes(model))
     yield from _section("Gateway", [_gateway(model.gateway)] if model.gateway else ())
     yield from _section("Notices", _points(model.notices))
     yield from _section("Mistakes in manifests", _problems(answer.problems))
@@ -81,7 +82,7 @@ def _head(model: ModelView, now: datetime) -> Iterator[Text]:
 
 def _state(model: ModelView) -> tuple[str, str]:
     percentage = model.decision.percentage
-    share = f"{percentage} % → {_host(model.remote)}"
+    share = f"{percentage} % → {_host(model)}"
     if not model.enabled:
         return "DISABLED, all is served locally", "bold magenta"
     if model.dry_run:
@@ -93,7 +94,7 @@ def _state(model: ModelView) -> tuple[str, str]:
 
 def _seen(model: ModelView) -> str:
     """Describe where requests went, if that was decided by the cap or because local could not answer."""
-    sent, host = _sent(model), _host(model.remote)
+    sent, host = _sent(model), _host(model)
     if sent >= ALMOST_ALL:
         return f"REMOTE, all of the last minute → {host}"
     return f"OFFLOADING {100 * sent:.2g} % of the last minute → {host}" if sent else "LOCAL"
@@ -106,8 +107,9 @@ def _sent(model: ModelView) -> float:
 ALMOST_ALL = 0.995
 
 
-def _host(remote: str | None) -> str:
-    return urlsplit(remote).netloc if remote else "nowhere: there is no remote backend"
+def _host(model: ModelView) -> str:
+    addresses = [each.address for each in model.remotes] or ([model.remote] if model.remote else [])
+    return ", then ".join(urlsplit(each).netloc for each in addresses) or "nowhere: there is no remote backend"
 
 
 def _facts(model: ModelView) -> str:
@@ -209,8 +211,20 @@ def _changes(changes: Sequence[ChangeView], now: datetime) -> Iterator[Renderabl
     yield table
 
 
+def _remotes(model: ModelView) -> Iterator[RenderableType]:
+    """Describe each of several remotes, and how it is where the gateway tells that."""
+    conditions = (model.gateway or {}).get("remotes")
+    for each in model.remotes:
+        known = conditions.get(each.name) if isinstance(conditions, Mapping) else None
+        reason, message = (known.get("reason"), known.get("message")) if isinstance(known, Mapping) else ("", "")
+        style = "bold red" if isinstance(known, Mapping) and known.get("status") == "False" else "bold"
+        state = ((f"  {reason}", style), f": {message}") if reason else ()
+        yield _hanging("-", _line((each.name, "bold"), f"  {each.address}", *state))
+
+
 def _gateway(facts: Mapping[str, object]) -> RenderableType:
-    said = ", ".join(_fact(name, value) for name, value in facts.items() if value is not None and value != "")
+    told = ((name, value) for name, value in facts.items() if name != "remotes")
+    said = ", ".join(_fact(name, value) for name, value in told if value is not None and value != "")
     down = False in {facts.get("ready"), facts.get("connected")}
     return _hanging(" ", _line((said, "bold red" if down else "")))
 

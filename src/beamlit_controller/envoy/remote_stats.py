@@ -1,7 +1,7 @@
 """What a gateway's `/stats/prometheus` says of its requests, and of its attempts at the remote."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from itertools import islice
 
@@ -13,7 +13,7 @@ from beamlit_controller.envoy.routes import REMOTE
 
 FILTER = (
     "offload[.](remote_attempts|requests|first_byte_ms)"
-    "|^cluster[.](remote[.]membership_total|local[.]upstream_rq_(active|pending_active))"
+    "|^cluster[.](remote(-[a-z0-9-]+)?[.]membership_total|local[.]upstream_rq_(active|pending_active))"
 )
 """The `filter` of the page that has all that is read here."""
 
@@ -26,7 +26,8 @@ _COUNTER = re.compile(
     r"^envoy_offload_remote_attempts\{([^}\n]{0,512})\} ([0-9]{1,15})(?:\.0+)?(?: -?[0-9]{1,15})?\r?$", re.MULTILINE
 )
 _GAUGE = re.compile(
-    rf'^envoy_cluster_membership_total\{{envoy_cluster_name="{REMOTE}"\}} ([0-9]{{1,9}})\r?$', re.MULTILINE
+    rf'^envoy_cluster_membership_total\{{envoy_cluster_name="{REMOTE}(?:-([a-z0-9-]{{1,63}}))?"\}} ([0-9]{{1,9}})\r?$',
+    re.MULTILINE,
 )
 _SERIES = re.compile(
     r"^envoy_offload_(requests|first_byte_ms_sum|first_byte_ms_count)\{([^}\n]{0,512})\} ([0-9]{1,15})(?:\.[0-9]{1,9})?"
@@ -41,24 +42,28 @@ _FIRST_BYTES = {"first_byte_ms_sum": "first_byte_ms", "first_byte_ms_count": "fi
 _LABEL = re.compile(r'([a-z_]{1,64})="([^"]{0,128})"')
 RESULTS = frozenset(re.findall(r"[?:] '([a-z-]+)'", RESULT))
 """All that a gateway of ours counts; whatever else a page has would only grow what is kept of it."""
+_NAME = re.compile(r"[a-z0-9-]{0,63}")
 _CODE = re.compile(r"[1-5][0-9]{2}")
 
 
-def attempts(page: str) -> Attempts:
-    """Read the page; what is not there has not been counted yet, and what is no number of a gateway is not there.
+def attempts(page: str) -> dict[str, Attempts]:
+    """Read the attempts at each remote, by its name; what is not there has not been counted yet, and what is no number of a gateway is not there.
 
     Never raises. Of a page that is longer than any true one the beginning counts.
     """
     start = page[:LONGEST_PAGE]
-    counts: Counter[tuple[str, int]] = Counter()
+    counts: defaultdict[str, Counter[tuple[str, int]]] = defaultdict(Counter)
     for found in islice(_COUNTER.finditer(start), MOST_SERIES):
         named = dict(_LABEL.findall(found[1]))
         result, code = named.get("result", ""), named.get("code", "")
-        if result in RESULTS:
-            counts[result, int(code) if _CODE.fullmatch(code) else 0] += int(found[2])
-    servers = _GAUGE.search(start)
-    listed = sorted((result, code, count) for (result, code), count in counts.items())
-    return Attempts(tuple(listed), int(servers[1]) if servers else 0)
+        if result in RESULTS and _NAME.fullmatch(named.get("remote", "")):
+            counts[named.get("remote", "")][result, int(code) if _CODE.fullmatch(code) else 0] += int(found[2])
+    servers = {found[1] or "": int(found[2]) for found in islice(_GAUGE.finditer(start), MOST_SERIES)}
+    return {name: Attempts(_listed(counts[name]), servers.get(name, 0)) for name in {*counts, *servers}}
+
+
+def _listed(counts: Counter[tuple[str, int]]) -> tuple[tuple[str, int, int], ...]:
+    return tuple(sorted((result, code, count) for (result, code), count in counts.items()))
 
 
 def traffic(page: str) -> RequestCounters:

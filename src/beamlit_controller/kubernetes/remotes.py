@@ -9,7 +9,7 @@ does not forget what the last one knew.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -17,9 +17,10 @@ from typing import Final
 import structlog
 
 from beamlit_controller.controller.changes import Changes
-from beamlit_controller.core import remote_health, throttle, traffic
+from beamlit_controller.core import remote_health, remotes_health, throttle, traffic
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.remote_health import Attempts, RemoteAssessment, RemoteReady
+from beamlit_controller.core.remote_health import Attempts, RemoteReady
+from beamlit_controller.core.remotes_health import Assessments
 from beamlit_controller.core.spec import ModelKey, RemoteBackend
 from beamlit_controller.core.traffic import RequestCounters
 from beamlit_controller.kubernetes.gateway_pages import GatewayPages
@@ -40,27 +41,56 @@ class GatewayStats:
     """The path of the stats endpoint, its parsers, and the receiver of the request counters per pod."""
 
     path: str
-    read: Callable[[str], Attempts]
+    read: Callable[[str], Mapping[str, Attempts]]
     traffic: Callable[[str], RequestCounters] = lambda _: traffic.NOTHING
     seen: Callable[[ModelKey, Mapping[str, RequestCounters | None]], None] = lambda _key, _answers: None
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What one pod answered."""
+    """What one pod answered: its attempts at each remote, and its requests."""
 
-    attempts: Attempts
+    attempts: Mapping[str, Attempts]
     counted: RequestCounters
 
 
 @dataclass(slots=True)
 class _RemoteCounters:
-    """What is known of one remote: the last counters per pod, their sum, and the state derived from them."""
+    """What was counted of one remote: the last counters per pod, and the sum of what was new of them."""
 
-    judged: RemoteAssessment
     pods: dict[str, Attempts] = field(default_factory=dict)
     counted: Counter[tuple[str, int]] = field(default_factory=Counter)
+    servers: int = 0
+
+    def add(self, known: Mapping[str, Attempts]) -> None:
+        """Add what is new in the pods' answers."""
+        for uid, attempts in known.items():
+            # What a pod had counted before it was first seen belongs to an earlier leader's time.
+            self.counted.update(remote_health.fresh(self.pods.get(uid, attempts), attempts))
+        self.pods = {uid: self.pods[uid] for uid in self.pods if uid in known} | dict(known)
+        self.servers = max((each.servers for each in known.values()), default=0)
+
+    @property
+    def whole(self) -> Attempts:
+        """Give the sum."""
+        listed = tuple((result, code, count) for (result, code), count in sorted(self.counted.items()))
+        return Attempts(listed, self.servers)
+
+
+@dataclass(slots=True)
+class _ModelRemotes:
+    """What is known of a model's remotes, by name: counters, and states. `recorded` applies until a request has gone there."""
+
+    recorded: RemoteReady | None
+    counters: dict[str, _RemoteCounters] = field(default_factory=dict)
+    judged: Assessments = field(default_factory=dict)
     percentage_limit: int = throttle.WHOLE
+
+    @property
+    def condition(self) -> RemoteReady:
+        """Give the state of all together."""
+        known = remotes_health.condition(self.judged)
+        return known if self.recorded is None or remotes_health.is_known(self.judged) else self.recorded
 
 
 class Remotes:
@@ -79,7 +109,7 @@ class Remotes:
         self._pages = pages
         self._stats = stats
         self._changes = changes
-        self._remotes: dict[ModelKey, _RemoteCounters] = {}
+        self._remotes: dict[ModelKey, _ModelRemotes] = {}
         self._asking: set[ModelKey] = set()
         self.failures = 0
 
@@ -89,37 +119,37 @@ class Remotes:
             while True:
                 wanted = dict(self._wanted())
                 self._remotes = {key: remote for key, remote in self._remotes.items() if key in wanted}
-                for key, backend in wanted.items():
+                for key, backends in wanted.items():
                     if key not in self._asking:  # one that is slow is not asked again meanwhile
                         self._asking.add(key)
-                        group.create_task(self._guarded_look(key, backend), name=f"stats {key}")
+                        group.create_task(self._guarded_look(key, backends), name=f"stats {key}")
                 await asyncio.sleep(PERIOD)
 
     def ready(self, key: ModelKey) -> RemoteReady | None:
-        """Give the state of a model's remote, if known."""
-        return self._remotes[key].judged.condition if key in self._remotes else _recorded(self._models.get(key))
+        """Give the state of a model's remotes together, if known."""
+        return self._remotes[key].condition if key in self._remotes else _recorded(self._models.get(key))
 
     def percentage_limit(self, key: ModelKey) -> int:
-        """Give the highest percentage that a model's remote accepts: below 100 while it answers 429."""
+        """Give the highest percentage that a model's remotes accept: below 100 while the last of them answers 429."""
         return self._remotes[key].percentage_limit if key in self._remotes else throttle.WHOLE
 
-    def _wanted(self) -> Iterator[tuple[ModelKey, RemoteBackend]]:
+    def _wanted(self) -> Iterator[tuple[ModelKey, Sequence[RemoteBackend]]]:
         for key, model in self._models.models.items():
-            if model.spec is not None and model.spec.remote is not None:
-                yield key, model.spec.remote
+            if model.spec is not None and model.spec.remotes:
+                yield key, model.spec.remotes
 
-    async def _guarded_look(self, key: ModelKey, backend: RemoteBackend) -> None:
+    async def _guarded_look(self, key: ModelKey, backends: Sequence[RemoteBackend]) -> None:
         """Poll one model, at a random time within the period. Never raises."""
         try:
             await asyncio.sleep(PERIOD * SPREAD * random.random())  # noqa: S311 - spreads requests, guards nothing
-            await self.look(key, backend)
+            await self.look(key, backends)
         except Exception as error:  # noqa: BLE001 - what one gateway says must not end the others' turn
             self.failures += 1
             log.warning("gateway stats malformed", model=str(key), error=repr(error)[:200])
         finally:
             self._asking.discard(key)
 
-    async def look(self, key: ModelKey, backend: RemoteBackend) -> None:
+    async def look(self, key: ModelKey, backends: Sequence[RemoteBackend]) -> None:
         """Poll the model's gateway pods, and derive the state from new counts."""
         ready = (pod for pod in self._owned.pods(key).values() if pod.ready and pod.ip and pod.stats_port)
         pods = list(islice(ready, MOST_ASKED))
@@ -127,27 +157,24 @@ class Remotes:
         known = {pod.uid: answer.attempts for pod, answer in zip(pods, answers, strict=True) if answer is not None}
         counted = {pod.uid: answer.counted if answer else None for pod, answer in zip(pods, answers, strict=True)}
         self._stats.seen(key, counted)
-        remote = self._remotes.get(key) or _RemoteCounters(
-            RemoteAssessment(_recorded(self._models.get(key)) or RemoteAssessment().condition)
-        )
-        self._remotes[key] = remote
-        before = _whole(remote, servers=0)
-        for uid, attempts in known.items():
-            # What a pod had counted before it was first seen belongs to an earlier leader's time.
-            remote.counted.update(remote_health.fresh(remote.pods.get(uid, attempts), attempts))
-        remote.pods = {uid: remote.pods[uid] for uid in remote.pods if uid in known} | known
-        after = _whole(remote, servers=max((each.servers for each in known.values()), default=0))
-        self._judge(key, remote, backend, before, after)
+        remotes = self._remotes.setdefault(key, _ModelRemotes(_recorded(self._models.get(key))))
+        remotes.counters = {each.name: remotes.counters.get(each.name, _RemoteCounters()) for each in backends}
+        before = _together(remotes, backends)
+        for name, counters in remotes.counters.items():
+            counters.add({uid: attempts.get(name, remote_health.NOTHING) for uid, attempts in known.items()})
+        self._judge(key, remotes, backends, before)
 
     def _judge(
-        self, key: ModelKey, remote: _RemoteCounters, backend: RemoteBackend, before: Attempts, after: Attempts
+        self, key: ModelKey, remotes: _ModelRemotes, backends: Sequence[RemoteBackend], before: Attempts
     ) -> None:
-        said, most = remote.judged.condition, remote.percentage_limit
-        remote.judged = remote_health.judge(backend, remote.judged, after)
+        said, most = _significant(remotes), remotes.percentage_limit
+        wholes = {name: counters.whole for name, counters in remotes.counters.items()}
+        remotes.judged = remotes_health.judge(backends, remotes.judged, wholes)
         stored = self._models.get(key)
         percentage = (stored.percentage if stored else None) or 0
-        remote.percentage_limit = throttle.most(most, percentage=percentage, before=before, after=after)
-        if (said.status, said.reason, most) != (*_significant(remote.judged.condition), remote.percentage_limit):
+        after = remotes_health.together(wholes, backends)
+        remotes.percentage_limit = throttle.most(most, percentage=percentage, before=before, after=after)
+        if (said, most) != (_significant(remotes), remotes.percentage_limit):
             self._changes.publish(key)
 
     async def _ask(self, pod: GatewayPod) -> _Answer | None:
@@ -170,9 +197,11 @@ def _recorded(stored: Stored | None) -> RemoteReady | None:
     return None
 
 
-def _whole(remote: _RemoteCounters, *, servers: int) -> Attempts:
-    return Attempts(tuple((result, code, count) for (result, code), count in sorted(remote.counted.items())), servers)
+def _together(remotes: _ModelRemotes, backends: Sequence[RemoteBackend]) -> Attempts:
+    return remotes_health.together({name: counters.whole for name, counters in remotes.counters.items()}, backends)
 
 
-def _significant(condition: RemoteReady) -> tuple[str, object]:
-    return condition.status, condition.reason
+def _significant(remotes: _ModelRemotes) -> tuple[object, ...]:
+    """Give what is worth a new status: each state and its reason, but not the numbers in its message."""
+    each = ((name, known.condition.status, known.condition.reason) for name, known in remotes.judged.items())
+    return remotes.condition.status, remotes.condition.reason, *(each if len(remotes.judged) > 1 else ())

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import shutil
 import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from beamlit_controller.controller.latest import Latest
+from beamlit_controller.core import remotes_health
 from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.standalone import envoy_log, process
@@ -64,8 +65,14 @@ class Gateway:
             "restarts": self._restarts,
             "listeners": {name: address for name, address in self._probe.seen.listeners if address},
             "problem": self._troubles.text,
-            "remote": asdict(self._probe.remote.condition),
+            "remote": asdict(remotes_health.condition(self._probe.remotes)),
+            **self._each_remote(),
         }
+
+    def _each_remote(self) -> dict[str, Any]:
+        """Tell how each remote is, where there are several."""
+        conditions = {name: asdict(known.condition) for name, known in self._probe.remotes.items() if name}
+        return {"remotes": conditions} if conditions else {}
 
     @property
     def ready(self) -> bool:
@@ -78,9 +85,9 @@ class Gateway:
         return self._troubles.count
 
     @property
-    def attempts(self) -> Attempts:
-        """Give what the gateway counted of its requests to the remote when it was last asked."""
-        return self._probe.remote.attempts
+    def attempts(self) -> Mapping[str, Attempts]:
+        """Give what the gateway counted of its requests to each remote when it was last asked."""
+        return {name: known.attempts for name, known in self._probe.remotes.items()}
 
     @property
     def ejected(self) -> frozenset[str]:

@@ -27,7 +27,7 @@ class GatewayTemplate:
     command: Callable[[Path], Sequence[str]]
     secrets: Callable[[OffloadSpec], Sequence[Path]]
     stats: str
-    attempts: Callable[[str], Attempts]
+    attempts: Callable[[str], Mapping[str, Attempts]]
     traffic: Callable[[str], RequestCounters] = lambda _: traffic.NOTHING
     seen: Callable[[ModelKey, RequestCounters | None], None] = lambda _key, _counted: None
     config_stats: str = "version_text$"

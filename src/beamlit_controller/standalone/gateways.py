@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from beamlit_controller.controller.latest import Latest
+from beamlit_controller.core import remotes_health
 from beamlit_controller.core.gateway_spec import GatewaySpec
 from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
@@ -78,8 +79,9 @@ class Gateways:
         return self._kept[key].gateway.faults if key in self._kept else 0
 
     def attempts(self, key: ModelKey) -> Attempts:
-        """Give what a model's gateway counted of its requests to the remote."""
-        return self._kept[key].gateway.attempts if key in self._kept else Attempts()
+        """Give what a model's gateway counted of its requests to the remotes, for what they refuse together."""
+        kept = self._kept.get(key)
+        return remotes_health.together(kept.gateway.attempts, kept.specs.value.remotes) if kept else Attempts()
 
     def ejected(self, key: ModelKey) -> frozenset[str]:
         """Give the local servers that a model's gateway leaves out, because they refused or failed."""

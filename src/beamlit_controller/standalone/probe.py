@@ -9,8 +9,9 @@ from pathlib import Path
 import structlog
 
 from beamlit_controller.controller.latest import Latest
-from beamlit_controller.core import remote_health, traffic
+from beamlit_controller.core import remotes_health, traffic
 from beamlit_controller.core.remote_health import RemoteAssessment
+from beamlit_controller.core.remotes_health import Assessments
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.standalone.admin import Admin, AdminError
 from beamlit_controller.standalone.faults import Fault, Faults, message_of
@@ -48,7 +49,7 @@ class Probe:
         self._shape = shape
         self._missing: frozenset[Path] = frozenset()
         self.seen = ProbeResult()
-        self.remote = RemoteAssessment()
+        self.remotes: Assessments = {}
         self.ejected: frozenset[str] = frozenset()
         self._counted = traffic.NOTHING
         self._quiet = False
@@ -122,13 +123,13 @@ class Probe:
         return f"{self._admin.directory} was removed: Envoy serves on with what it has, and changes reach it after a restart"
 
     async def _judged(self, spec: OffloadSpec) -> bool:
-        """Find out how the remote is from what the gateway counted, which leaves what was known if it can't be read."""
+        """Find out how the remotes are from what the gateway counted, which leaves what was known if it can't be read."""
         if spec.remote is None:
-            self.remote = RemoteAssessment()
+            self.remotes = {}
             return True
         try:
             page = await self._admin.stats(self._shape.stats)
-            judged = remote_health.judge(spec.remote, self.remote, self._shape.attempts(page))
+            judged = remotes_health.judge(spec.remotes, self.remotes, self._shape.attempts(page))
             counted = self._shape.traffic(page)
             self._quiet, self._counted = counted == self._counted, counted
             self._shape.seen(self._key, counted)
@@ -140,15 +141,8 @@ class Probe:
             self._troubles.add(Fault.REMOTE, message_of(error))
             return False
         self._troubles.clear(Fault.REMOTE)
-        before, self.remote = self.remote, judged
-        if before.condition.reason is not judged.condition.reason:
-            log.info(
-                "remote changed",
-                model=str(self._key),
-                ready=judged.condition.status,
-                reason=judged.condition.reason,
-                message=judged.condition.message,
-            )
+        before, self.remotes = self.remotes, judged
+        self._log_changes(before)
         return True
 
     async def _look_at_ejections(self) -> None:
@@ -158,6 +152,19 @@ class Probe:
             return
         self.ejected = await self._admin.ejected(LOCAL)
         self._ejections_due = now + LOOK_EVERY
+
+    def _log_changes(self, before: Assessments) -> None:
+        for name, judged in self.remotes.items():
+            known = before.get(name, RemoteAssessment()).condition
+            if known.reason is not judged.condition.reason:
+                log.info(
+                    "remote changed",
+                    model=str(self._key),
+                    **({"remote": name} if name else {}),
+                    ready=judged.condition.status,
+                    reason=judged.condition.reason,
+                    message=judged.condition.message,
+                )
 
     def _secrets_came(self, spec: OffloadSpec) -> bool:
         """Tell whether a folder is there now that was not."""

@@ -169,8 +169,17 @@ function remote(model) {
   const known = model.gateway?.remote;
   if (!model.remote) return null;
   const style = known?.status === "False" ? "failing" : null;
+  if (model.remotes?.length) return remotes(model.remotes, model.gateway?.remotes ?? {});
   return el("div", {}, el("h3", {}, "The remote"), el("p", {}, model.remote),
     known ? el("p", { class: style }, el("strong", {}, String(known.reason)), `: ${known.message}`) : null);
+}
+
+function remotes(listed, conditions) {
+  const rows = listed.map(({ name, address }) => {
+    const known = conditions[name];
+    return { cells: [name, address, known ? [el("strong", {}, String(known.reason)), `: ${known.message}`] : "-"] };
+  });
+  return table("The remotes, in order", ["Name", "Address", "State"], rows);
 }
 
 function changes(model, now) {
@@ -182,7 +191,7 @@ function changes(model, now) {
 }
 
 function gateway(facts) {
-  const known = Object.entries(facts ?? {}).filter(([name, value]) => name !== "remote" && value !== null && value !== "");
+  const known = Object.entries(facts ?? {}).filter(([name, value]) => name !== "remote" && name !== "remotes" && value !== null && value !== "");
   if (!known.length) return null;
   return [el("h3", {}, "The gateway"), el("p", {}, known.map(([name, value]) => fact(name, value)).join(", "))];
 }

@@ -1,0 +1,54 @@
+"""Whether a model's remotes can be used: each by its name, and all of them in one condition."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from beamlit_controller.core import remote_health
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.remote_health import NOTHING, THROTTLED, Attempts, RemoteAssessment, RemoteReady
+from beamlit_controller.core.spec import RemoteBackend
+
+Assessments = Mapping[str, RemoteAssessment]
+"""What is known of each remote by its name, in the order in which they are tried."""
+
+
+def judge(remotes: Sequence[RemoteBackend], previous: Assessments, attempts: Mapping[str, Attempts]) -> Assessments:
+    """Judge each remote by what is new of it; without anything new, what was known of it still holds."""
+    return {
+        each.name: remote_health.judge(
+            each, previous.get(each.name, RemoteAssessment()), attempts.get(each.name, NOTHING)
+        )
+        for each in remotes
+    }
+
+
+def condition(assessed: Assessments) -> RemoteReady:
+    """Give the condition of all together: ready if one of them is, and not ready only if none of them is.
+
+    The reason is that of the first one in this state, and the message speaks of each one by its name.
+    """
+    conditions = [each.condition for each in assessed.values()]
+    if len(conditions) <= 1:
+        return conditions[0] if conditions else RemoteAssessment().condition
+    status = next(
+        (status for status in ("True", "Unknown") if any(each.status == status for each in conditions)), "False"
+    )
+    reason = next(each.reason for each in conditions if each.status == status)
+    return RemoteReady(
+        status, reason, "; ".join(f"{name}: {each.condition.message}" for name, each in assessed.items())
+    )
+
+
+def is_known(assessed: Assessments) -> bool:
+    """Tell whether a request has gone to any of the remotes."""
+    return any(each.condition.reason is not Reason.REMOTE_NOT_ASKED for each in assessed.values())
+
+
+def together(attempts: Mapping[str, Attempts], remotes: Sequence[RemoteBackend]) -> Attempts:
+    """Add up the attempts at all remotes, leaving out each 429 after which another remote was asked."""
+    known = [attempts.get(each.name, NOTHING) for each in remotes]
+    return remote_health.all_together([*map(_without_429, known[:-1]), *known[-1:]])
+
+
+def _without_429(attempts: Attempts) -> Attempts:
+    return replace(attempts, counts=tuple(each for each in attempts.counts if each[1] != THROTTLED))
