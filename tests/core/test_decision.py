@@ -377,7 +377,7 @@ def changes(shares: list[int]) -> int:
     return sum(before != after for before, after in itertools.pairwise(shares))
 
 
-@settings(max_examples=thorough.examples(15), deadline=None)
+@settings(max_examples=thorough.examples(4), deadline=None)
 @given(st.sampled_from([0, 15, 30, 60]), st.sampled_from([20, 50, 80]), st.floats(1.1, 3))
 def test_a_lasting_load_is_offloaded_without_flapping(delay: float, percentage: int, height: float) -> None:
     shares = closed_loop(lambda at: height if at > 600 else 0.3, delay=delay, behavior=Behavior(percentage=percentage))
@@ -386,7 +386,7 @@ def test_a_lasting_load_is_offloaded_without_flapping(delay: float, percentage: 
     assert sum(share > 0 for share in shares) > 0.8 * len(shares)
 
 
-@settings(max_examples=thorough.examples(15), deadline=None)
+@settings(max_examples=thorough.examples(4), deadline=None)
 @given(st.sampled_from([0, 15, 30, 60]), st.sampled_from([20, 50, 80, 100]))
 def test_offloading_ends_after_the_load_has_gone(delay: float, percentage: int) -> None:
     shares = closed_loop(
