@@ -23,6 +23,7 @@ from beamlit_controller.controller import supervisor
 from beamlit_controller.controller.clock import AnchoredClock
 from beamlit_controller.controller.loop import LoopDependencies
 from beamlit_controller.controller.sensor import Sensor
+from beamlit_controller.core import readable
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.metric_spec import ExternalMetric, MetricSpec, SeriesSelector, Value
 from beamlit_controller.core.signals import Sample
@@ -129,7 +130,9 @@ async def _control(count: int, decisions: Path) -> None:
     pulse, models = Liveness(clock, timedelta(minutes=1)), ModelsSink(clock)
     metrics = MetricsSink(prometheus_client.CollectorRegistry())
     sinks = (RtdsSink(RtdsServer()), memory, metrics, models, pulse, LogSink(), lags)
-    parts = LoopDependencies(Sensor(route=lambda *_: answers, inventory=endpoints), sinks, clock, lambda _: PERIOD)
+    parts = LoopDependencies(
+        Sensor(sources=((readable.from_metrics_apis, answers),), inventory=endpoints), sinks, clock, lambda _: PERIOD
+    )
     task = asyncio.create_task(supervisor.run(_Known(count), parts, memory))
     await _unless_ended(task, WARM_UP)
     lags.seconds.clear()

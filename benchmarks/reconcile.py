@@ -29,6 +29,7 @@ from beamlit_controller.controller.clock import AnchoredClock
 from beamlit_controller.controller.meters import Meters
 from beamlit_controller.controller.ports import WorkloadSnapshot
 from beamlit_controller.controller.sensor import Sensor
+from beamlit_controller.core import readable
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.gateway_config import ConfigInForce
 from beamlit_controller.core.metric_spec import MetricSpec
@@ -256,7 +257,7 @@ async def _lead(count: int, folder: Path) -> None:
     server, metrics, watched = Objects(store), Metrics(), Watched()
     outside = Surroundings(
         AnchoredClock(),
-        Sensor(route=lambda *_: metrics, inventory=metrics),
+        Sensor(sources=((readable.from_metrics_apis, metrics),), inventory=metrics),
         Quiet(),
         Quiet(),
         Meters(AnchoredClock()),

@@ -15,7 +15,7 @@ from beamlit_controller.controller.latest import Latest
 from beamlit_controller.controller.loop import LoopDependencies
 from beamlit_controller.controller.ports import WorkloadSnapshot
 from beamlit_controller.controller.sensor import Sensor
-from beamlit_controller.core import decision
+from beamlit_controller.core import decision, readable
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision, Timers
 from beamlit_controller.core.metric_spec import MetricSpec
@@ -104,8 +104,9 @@ class Wall:
         return NOW + timedelta(seconds=self._time() - self._began) + self.ahead
 
 
-def parts(source: Queue | Missing, seen: Seen, wall: Wall | None = None) -> LoopDependencies:
-    sensor = Sensor(route=lambda _spec, _metric: source, inventory=ThreePods())
+def parts(source: Queue | None, seen: Seen, wall: Wall | None = None) -> LoopDependencies:
+    sources = ((readable.from_metrics_apis, source),) if source is not None else ()
+    sensor = Sensor(sources=sources, inventory=ThreePods())
     return LoopDependencies(sensor, (seen,), AnchoredClock(wall or Wall()), lambda _spec: PERIOD)
 
 
@@ -143,7 +144,7 @@ async def test_goes_on_from_the_remembered_decision() -> None:
     seen = Seen()
     before = replace(decision.begin(NOW), percentage=100)
 
-    await for_seconds(1, loop.run(Latest(spec()), parts(Missing(Reason.TIMED_OUT, "no answer"), seen), previous=before))
+    await for_seconds(1, loop.run(Latest(spec()), parts(None, seen), previous=before))
 
     assert seen.cycles[0].decision.percentage == 100
 
@@ -200,10 +201,11 @@ async def test_a_poisoned_model_leaves_the_others_alone() -> None:
     seen = Seen()
     good, poisoned = spec(), spec(key=OTHER, metrics=(QUEUE, QUEUE))
 
-    def route(of: OffloadSpec, _metric: MetricSpec) -> Queue:
-        return Queue(error=RuntimeError("boom")) if of.key == OTHER else Queue()
-
-    together = replace(parts(Queue(), seen), sensor=Sensor(route=route, inventory=ThreePods()))
+    sources = (
+        (lambda of, _: of.key == OTHER, Queue(error=RuntimeError("boom"))),
+        (readable.from_metrics_apis, Queue()),
+    )
+    together = replace(parts(Queue(), seen), sensor=Sensor(sources=sources, inventory=ThreePods()))
     folder = Folder(Latest({good.key: good, OTHER: poisoned}))
 
     await for_seconds(30, supervisor.run(folder, together, Remembered()))

@@ -21,6 +21,7 @@ from beamlit_controller.controller.changes import Changes
 from beamlit_controller.controller.meters import Meters
 from beamlit_controller.controller.ports import WorkloadSnapshot
 from beamlit_controller.controller.sensor import Sensor
+from beamlit_controller.core import readable
 from beamlit_controller.core.gateway_config import ConfigInForce
 from beamlit_controller.core.metric_spec import MetricSpec
 from beamlit_controller.core.reason import Reason
@@ -147,7 +148,7 @@ class World:
         given, server = self.given(name), self.server.connect(name)
         store = Store(partial(translate.read, settings=self.settings), Changes())
         meters = self.meters[name] = Meters(self.server.clock)
-        sensor = Sensor(route=lambda *_: self.metrics, inventory=self.metrics, flows=meters)
+        sensor = Sensor(sources=((readable.from_metrics_apis, self.metrics),), inventory=self.metrics, flows=meters)
         outside = Surroundings(self.server.clock, sensor, self.gateways, Remotes(), meters, self.configs)
         return given, cluster_parts.compose(given, server, store, outside)
 

@@ -11,7 +11,7 @@ from beamlit_controller.api import status, translate
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.api.translate import Accepted
 from beamlit_controller.controller.sensor import Sensor
-from beamlit_controller.core import verdict
+from beamlit_controller.core import readable, verdict
 from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.core.verdict import Assessed, Verdict
 from beamlit_controller.kubernetes import paths, pods
@@ -59,7 +59,7 @@ async def looking(client: Client, namespace: str, deployment: str, metrics: Sequ
         source = MetricsApis(server, discovery, workloads)
         yield Ours(
             _spec(namespace, deployment, metrics),
-            Sensor(route=lambda *_: source, inventory=ClusterInventory(workloads, known)),
+            Sensor(sources=((readable.from_metrics_apis, source),), inventory=ClusterInventory(workloads, known)),
         )
         watching.cancel()
 

@@ -7,6 +7,7 @@ from beamlit_controller.api.addresses import Address
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.problems import Problem, like
 from beamlit_controller.api.settings import Settings
+from beamlit_controller.core import readable
 from beamlit_controller.core.metric_spec import (
     ContainerResourceMetric,
     ExternalMetric,
@@ -67,26 +68,25 @@ _MAP_IT = "write a mapping of namespace/name to host:port"
 
 def _metrics(spec: OffloadSpec, settings: Settings) -> Iterator[Rejected]:
     for index, metric in enumerate(spec.metrics):
-        why = _unreadable(metric, spec, settings)
-        if why:
-            yield Rejected(f"spec.offloadingConfig.metrics[{index}]", why)
+        sources = readable.standalone(prometheus=settings.prometheus is not None)
+        if not any(can_read(spec, metric) for can_read in sources):
+            yield Rejected(f"spec.offloadingConfig.metrics[{index}]", _instead(metric))
 
 
-def _unreadable(metric: MetricSpec, spec: OffloadSpec, settings: Settings) -> str | None:
+def _instead(metric: MetricSpec) -> str:
+    """Say what to do about a metric that no source can read here."""
     match metric:
         case ResourceMetric() | ContainerResourceMetric():
             return f"cpu, memory and the like are read from the Kubernetes metrics API, and there is no cluster here; {_INSTEAD}"
         case ObjectMetric():
             return f"Object metrics are read from the Kubernetes custom metrics API, and there is no cluster here; {_INSTEAD}"
-        case PodsMetric() if spec.metric_service is None:
+        case PodsMetric():
             return "without a cluster, Pods metrics are read from the servers themselves: spec.metricServiceRef has to say where"
-        case ExternalMetric() if settings.prometheus is None:
+        case ExternalMetric():
             return (
                 "without a cluster, External metrics are asked of Prometheus: the settings need "
                 "config.metricInformer.type: prometheus, and config.metricInformer.prometheus.address"
             )
-        case PodsMetric() | ExternalMetric():
-            return None
 
 
 def _service(spec: OffloadSpec, settings: Settings) -> Iterator[Rejected]:

@@ -1,6 +1,6 @@
 """The interfaces between the control loop and the packages that read, store and push. `wiring` connects them.
 
-To add a metric source, implement `Source`; to add an output of every round, implement `Sink`.
+To add a metric source, implement `Source` and list it in `wiring.common.sources`; to add an output of every round, implement `Sink`.
 """
 
 from collections.abc import AsyncIterator, Mapping

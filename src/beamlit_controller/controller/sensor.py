@@ -1,25 +1,25 @@
 """Reading all signals of a model in one round, each metric from its own source, none able to hold up or break another."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from beamlit_controller.controller.ports import Flows, Inventory, Source, WorkloadSnapshot
 from beamlit_controller.core import wording
 from beamlit_controller.core.metric_spec import MetricSpec
+from beamlit_controller.core.readable import Readable
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import NOT_ASKED, LocalHealth, Missing, Reading, Signals
 from beamlit_controller.core.spec import OffloadSpec
 
-Route = Callable[[OffloadSpec, MetricSpec], Source | Missing]
-"""Where a metric is read in this mode, or why it can't be."""
+Sources = tuple[tuple[Readable, Source], ...]
+"""What each source can read, and the source. The first that can read a metric does."""
 
 
 class Sensor:
     """Reads `Signals`; what can't be read in time is `Missing`."""
 
-    def __init__(self, *, route: Route, inventory: Inventory, flows: Flows | None = None) -> None:
-        self._route = route
+    def __init__(self, *, sources: Sources, inventory: Inventory, flows: Flows | None = None) -> None:
+        self._sources = sources
         self._inventory = inventory
         self._flows = flows
 
@@ -41,9 +41,9 @@ class Sensor:
             return WorkloadSnapshot(unknown, unknown, LocalHealth(0, 0))
 
     async def _read(self, spec: OffloadSpec, metric: MetricSpec, at: datetime, deadline: timedelta) -> Reading:
-        source = self._route(spec, metric)
-        if isinstance(source, Missing):
-            return source
+        source = next((source for can_read, source in self._sources if can_read(spec, metric)), None)
+        if source is None:
+            return Missing(Reason.UNSUPPORTED_METRIC, "there is no source for this metric without a cluster")
         try:
             async with asyncio.timeout(deadline.total_seconds()):
                 return await source.read(spec, metric, at=at)

@@ -151,5 +151,6 @@ async def _sensor(
         ScrapeSource(endpoints.of, secrets=settings.secret_file, timeout=settings.direct_period * 0.6)
     )
     prometheus = await common.prometheus_source(settings, resources)
-    route = common.route(prometheus, scrape, MetricsApis(server, discovery, workloads))
-    return Sensor(route=route, inventory=ClusterInventory(workloads, store.pods), flows=meters)
+    apis = MetricsApis(server, discovery, workloads)
+    sources = common.sources(scrape=scrape, prometheus=prometheus, metrics_apis=apis)
+    return Sensor(sources=sources, inventory=ClusterInventory(workloads, store.pods), flows=meters)

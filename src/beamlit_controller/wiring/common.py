@@ -10,33 +10,23 @@ from pathlib import Path
 from beamlit_controller.api import settings as api_settings
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.controller.ports import Source
-from beamlit_controller.controller.sensor import Route
-from beamlit_controller.core.metric_spec import ExternalMetric, MetricSpec, PodsMetric
-from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.signals import Missing
-from beamlit_controller.core.spec import OffloadSpec
+from beamlit_controller.controller.sensor import Sources
+from beamlit_controller.core import readable
 from beamlit_controller.prometheus.connection import Connection, HttpBasicAuth, TlsFiles
 from beamlit_controller.prometheus.source import PrometheusSource
-from beamlit_controller.scrape.source import ScrapeSource
 
 STUCK = timedelta(seconds=60)
 """Without a round that ended well for so long, and for ten periods, the controller calls itself unhealthy."""
-NO_SOURCE = Missing(Reason.UNSUPPORTED_METRIC, "there is no source for this metric without a cluster")
 
 
-def route(prometheus: PrometheusSource | None, scrape: ScrapeSource, others: Source | Missing) -> Route:
-    """Give where each metric is read: External ones in Prometheus if there is one, Pods straight from servers if asked for."""
-
-    def chosen(spec: OffloadSpec, metric: MetricSpec) -> Source | Missing:
-        match metric:
-            case ExternalMetric() if prometheus is not None:
-                return prometheus
-            case PodsMetric() if spec.metric_service is not None:
-                return scrape
-            case _:
-                return others
-
-    return chosen
+def sources(*, scrape: Source, prometheus: Source | None, metrics_apis: Source | None = None) -> Sources:
+    """List all metric sources, each with what it can read. None is a source that is not configured, or not in this mode."""
+    listed = (
+        (readable.from_servers, scrape),
+        (readable.from_prometheus, prometheus),
+        (readable.from_metrics_apis, metrics_apis),
+    )
+    return tuple((can_read, source) for can_read, source in listed if source is not None)
 
 
 async def prometheus_source(settings: Settings, resources: AsyncExitStack) -> PrometheusSource | None:

@@ -34,7 +34,7 @@ from beamlit_controller.standalone.overrides import Overrides
 from beamlit_controller.standalone.state_folder import StateFolder
 from beamlit_controller.telemetry import web
 from beamlit_controller.telemetry.logs import LogSink
-from beamlit_controller.wiring.common import NO_SOURCE, prometheus_source, route, signals
+from beamlit_controller.wiring.common import prometheus_source, signals, sources
 from beamlit_controller.wiring.standalone_gateways import local_endpoints, template
 from beamlit_controller.wiring.standalone_web import endpoints_of
 
@@ -151,7 +151,7 @@ async def _serve(
             timeout=settings.direct_period * 0.6,
         )
     )
-    sensor = Sensor(route=route(prometheus, scrape, NO_SOURCE), inventory=endpoints, flows=meters)
+    sensor = Sensor(sources=sources(scrape=scrape, prometheus=prometheus), inventory=endpoints, flows=meters)
 
     shares = RtdsServer()
     await resources.enter_async_context(

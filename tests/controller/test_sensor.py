@@ -1,0 +1,68 @@
+"""Which source reads a metric: the first that can."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pytest
+
+from beamlit_controller.controller.ports import Source, WorkloadSnapshot
+from beamlit_controller.controller.sensor import Sensor
+from beamlit_controller.core.metric_spec import MetricSpec
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import LocalHealth, Missing, Reading, Scale
+from beamlit_controller.core.spec import MetricService, OffloadSpec
+from beamlit_controller.wiring import common
+from builders import CPU, NOW, QUEUE, RUNNING, missing, pods, spec
+
+
+@dataclass
+class Named:
+    """A source that says its name instead of a value."""
+
+    name: str
+
+    async def read(self, spec: OffloadSpec, metric: MetricSpec, *, at: datetime) -> Reading:
+        return missing(Reason.NO_SERIES, self.name)
+
+
+class NoPods:
+    async def snapshot_of(self, spec: OffloadSpec) -> WorkloadSnapshot:
+        return WorkloadSnapshot(pods(0), Scale(0, 0), LocalHealth(0, 0))
+
+
+PROMETHEUS = Named("prometheus")
+SCRAPED = {"metric_service": MetricService("llama", 8000)}
+
+
+async def read(given: OffloadSpec, *, prometheus: Source | None, metrics_apis: Source | None) -> list[Missing]:
+    sources = common.sources(scrape=Named("servers"), prometheus=prometheus, metrics_apis=metrics_apis)
+    signals = await Sensor(sources=sources, inventory=NoPods()).read(given, at=NOW, deadline=timedelta(seconds=1))
+    return [each for each in signals.readings if isinstance(each, Missing)]
+
+
+@pytest.mark.parametrize(
+    ("prometheus", "direct", "expected"),
+    [
+        (PROMETHEUS, SCRAPED, ["prometheus", "servers", "apis"]),
+        (PROMETHEUS, {}, ["prometheus", "apis", "apis"]),
+        (None, SCRAPED, ["apis", "servers", "apis"]),
+        (None, {}, ["apis", "apis", "apis"]),
+    ],
+)
+async def test_in_a_cluster_the_metrics_apis_read_what_no_other_source_does(
+    prometheus: Source | None, direct: Mapping[str, MetricService], expected: list[str]
+) -> None:
+    given = spec(metrics=(QUEUE, RUNNING, CPU), **direct)
+
+    answered = await read(given, prometheus=prometheus, metrics_apis=Named("apis"))
+
+    assert [each.message for each in answered] == expected
+
+
+async def test_without_a_cluster_there_is_a_metric_that_no_source_reads() -> None:
+    given = spec(metrics=(CPU,))
+
+    (reading,) = await read(given, prometheus=PROMETHEUS, metrics_apis=None)
+
+    assert reading.reason is Reason.UNSUPPORTED_METRIC
