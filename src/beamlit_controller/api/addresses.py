@@ -145,19 +145,21 @@ def _near_address(address: IPAddress) -> str | None:
             return "a link-local address, such as those of cloud metadata services"
         if any(each in network for network in _METADATA):
             return "an address of a cloud's metadata service"
+        if each.is_multicast or any(each in network for network in _NOBODYS):
+            return "no address of one host"
     return None
 
 
 def _near_name(host: str) -> str | None:
     """Tell whether a name is this machine, or one that only this network or cluster resolves."""
     labels = host.split(".")
-    if labels[-1] in _LOCAL_NAMES or labels[-2:] == ["localhost", "localdomain"]:
+    if labels[-1] in _LOCAL_NAMES or labels[-1].startswith("localdomain"):
         return "a name of this machine"
     if len(labels) == 1:
         return "a name without a domain, which means whatever this machine's resolver makes of it"
-    if "svc" in labels[2:3] or labels[-2:] == ["cluster", "local"]:
+    if "svc" in labels[2:] or labels[-2:] == ["cluster", "local"]:
         return "a name of a Service of this cluster"
-    if labels[-1] == "internal":
+    if labels[-1] == "internal" or labels[-2:] == ["home", "arpa"] or host in _METADATA_NAMES:
         return "a name of this network, such as those of cloud metadata services"
     if any(labels[-len(domain) :] == domain for domain in _ANY_ADDRESS):
         return "a name of a service whose names mean any address that is written in them"
@@ -173,14 +175,16 @@ def _written_in(host: str) -> Iterator[IPAddress]:
 
 
 def _embedded(address: IPAddress) -> Iterable[IPAddress]:
-    """Give the IPv4 addresses embedded in an IPv6 address: mapped, compatible, 6to4, NAT64."""
+    """Give the IPv4 addresses embedded in an IPv6 address: mapped, translated, compatible, 6to4, Teredo, ISATAP, NAT64."""
     if isinstance(address, ipaddress.IPv4Address):
         return
-    for inner in (address.ipv4_mapped, address.sixtofour):
-        if inner:
-            yield inner
-    if any(address in network for network in (_COMPATIBLE, _NAT64, _LOCAL_NAT64)):
+    yield from (inner for inner in (address.ipv4_mapped, address.sixtofour, *(address.teredo or ())) if inner)
+    if int(address) >> 32 & 0xFDFF_FFFF == _ISATAP or any(address in network for network in _WITH_IPV4_AT_THE_END):
         yield ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    if address in _LOCAL_NAT64:
+        # Behind a prefix of 48, 56 or 64 bits, without the byte that is left out (RFC 6052, section 2.2).
+        packed = address.packed
+        yield from (ipaddress.IPv4Address((packed[:8] + packed[9:])[at : at + 4]) for at in (6, 7, 8))
 
 
 def _address(host: str) -> IPAddress | None:
@@ -214,14 +218,42 @@ _LOCAL_NAMES = {"localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-l
 _METADATA = frozenset(
     map(
         ipaddress.ip_network,
-        ("fd00:ec2::/32", "fd20:ce::/64", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
+        (
+            "fd00:ec2::/32",
+            "fd20:ce::/64",
+            "fd00:c1::/32",
+            "fd00:42::/32",
+            "100.100.100.200",
+            "168.63.129.16",
+            "192.0.0.192",
+        ),
     )
 )
+_METADATA_NAMES = {
+    "metadata.tencentyun.com",
+    "metadata.packet.net",
+    "metadata.platformequinix.com",
+    "api.metadata.cloud.ibm.com",
+}
+_NOBODYS = tuple(map(ipaddress.ip_network, ("0.0.0.0/8", "240.0.0.0/4", "fec0::/10", "100::/64")))
 _ANY_ADDRESS = tuple(
     each.split(".")
-    for each in ("nip.io", "sslip.io", "xip.io", "traefik.me", "localtest.me", "lvh.me", "vcap.me", "lacolhost.com")
+    for each in (
+        "nip.io",
+        "sslip.io",
+        "xip.io",
+        "traefik.me",
+        "localtest.me",
+        "lvh.me",
+        "vcap.me",
+        "lacolhost.com",
+        "local.gd",
+        "localho.st",
+        "1u.ms",
+        "rbndr.us",
+    )
 )
 _QUAD = re.compile(r"(?<![0-9])([0-9]{1,3})[.-]([0-9]{1,3})[.-]([0-9]{1,3})[.-]([0-9]{1,3})(?![0-9])", re.ASCII)
-_COMPATIBLE = ipaddress.IPv6Network("::/96")
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_ISATAP = 0x0000_5EFE
 _LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
+_WITH_IPV4_AT_THE_END = (*map(ipaddress.IPv6Network, ("::/96", "::ffff:0:0:0/96", "64:ff9b::/96")), _LOCAL_NAT64)

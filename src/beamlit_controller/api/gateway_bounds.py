@@ -18,6 +18,8 @@ DENIED_NETWORKS: Final = (
     "fe80::/10",
     "fd00:ec2::/32",  # AWS
     "fd20:ce::/64",  # Google
+    "fd00:c1::/32",  # Oracle
+    "fd00:42::/32",  # Scaleway
     "64:ff9b::a9fe:0/112",  # link-local through NAT64, and the same of the three clouds
     "64:ff9b::6464:64c8/128",
     "64:ff9b::a83f:8110/128",

@@ -120,7 +120,11 @@ def _remote(
         "alt_stat_name": identity.stat_name(name, backend),
         # One address at a time, taken anew for each connection: balancers move, and open streams should not.
         **upstream.discovery(
-            [server], respect_dns_ttl=True, dns_lookup_family="ALL", all_addresses_in_single_endpoint=True
+            [server],
+            respect_dns_ttl=True,
+            dns_lookup_family="ALL",
+            all_addresses_in_single_endpoint=True,
+            **upstream.absolute(backend.host),
         ),
         "connect_timeout": "2s",
         "per_connection_buffer_limit_bytes": upstream.MOST_BUFFERED,

@@ -98,7 +98,7 @@ def clusters(backend: RemoteBackend, place: GatewayParams) -> list[Message]:
         {
             "name": name,
             "alt_stat_name": identity.stat_name(TOKEN_SERVER, backend),
-            **upstream.discovery([server], respect_dns_ttl=True, dns_lookup_family="ALL"),
+            **upstream.discovery([server], respect_dns_ttl=True, dns_lookup_family="ALL", **upstream.absolute(host)),
             "connect_timeout": "2s",
             **secured,
             "load_assignment": upstream.load_assignment(name, [upstream.server(addresses.message(server))]),

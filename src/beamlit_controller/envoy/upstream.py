@@ -73,6 +73,23 @@ def discovery(servers: Iterable[str], **dns: object) -> Message:
     return {"cluster_type": extension("envoy.cluster.dns", "envoy.extensions.clusters.dns.v3.DnsCluster", **dns)}
 
 
+def absolute(host: str) -> Message:
+    """Give the field of DnsCluster by which this host is looked up as it stands.
+
+    In a pod, `a.b` and even `api.example.com` are otherwise looked up as Services of the cluster first, so whoever has the
+    namespace `b` or `com` would be the remote. Names that only mean something there are completed as usual.
+    """
+    if "." not in host or host.endswith(".svc"):
+        return {}
+    return {
+        "typed_dns_resolver_config": extension(
+            "envoy.network.dns_resolver.cares",
+            "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+            dns_resolver_options={"no_default_search_domain": True},
+        )
+    }
+
+
 def load_assignment(name: str, servers: Iterable[Message]) -> Message:
     """Give a ClusterLoadAssignment with these Endpoints, all alike."""
     return {"cluster_name": name, "endpoints": [{"lb_endpoints": list(servers)}]}
