@@ -80,9 +80,11 @@ def _of_value(value: object, path: str, described: Mapping[str, str]) -> Schema:
         case list():
             return {**said, "type": "array"}
         case _:
-            return {**said, "type": "string"} | ({"enum": list(ENUMS[path])} if path in ENUMS else {})
+            narrowed = {"enum": list(ENUMS[path])} if path in ENUMS else {}
+            return {**said, "type": "string", **narrowed, **({"pattern": PATTERNS[path]} if path in PATTERNS else {})}
 
 
+PATTERNS = {"image.digest": "^(sha256:[0-9a-f]{64})?$"}
 ENUMS = {
     "image.pullPolicy": ("Always", "IfNotPresent", "Never"),
     "logLevel": ("debug", "info", "warning", "error"),

@@ -94,6 +94,7 @@ def test_the_users_values_are_the_settings_as_they_stand(helm: Path) -> None:
         ({"config": {"metricInformer": {"type": "graphite"}}}, "type"),
         ({"config": {"metricInformer": {"type": "prometheus", "prometheus": {"adress": "a:1"}}}}, "adress"),
         ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
+        ({"image": {"digest": "latest"}}, "digest"),
         ({"replicas": "two"}, "replicas"),
     ],
     ids=str,
@@ -245,6 +246,24 @@ def test_everything_is_given_back_before_the_controller_goes(helm: Path) -> None
     assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
     assert job["spec"]["template"]["spec"]["containers"][0]["args"][0] == "release"
     assert of("Job", template(helm, {"release": {"enabled": False}})) == []
+
+
+def test_an_image_by_digest_is_the_image_of_all_pods_and_of_the_gateways(helm: Path) -> None:
+    digest = f"sha256:{'0a' * 32}"
+
+    objects = template(helm, {"image": {"repository": "example.com/it", "tag": "1", "digest": digest}})
+
+    containers = [each for pod in pods(objects) for each in pod["containers"]]
+    named = [each["value"] for one in containers for each in one.get("env", ()) if each["name"] == "GATEWAY_IMAGE"]
+    assert {each["image"] for each in containers} == {f"example.com/it:1@{digest}"}
+    assert named == [f"example.com/it:1@{digest}"]
+
+
+def test_with_a_secret_of_ones_own_every_rendering_is_the_same(helm: Path) -> None:
+    first, second = (template(helm, {"shares": {"existingSecret": "shares"}}) for _ in range(2))
+
+    assert first == second
+    assert not of("Secret", first)
 
 
 def test_another_setting_is_another_pod(helm: Path) -> None:
