@@ -2,12 +2,13 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ class Controller:
     front: str
     web: str
     flags: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
     _process: asyncio.subprocess.Process | None = None
 
     @property
@@ -71,6 +73,7 @@ class Controller:
                 f"--settings={self.folder / 'settings.yaml'}",
                 f"--state-dir={self.state}",
                 *self.flags,
+                env={**os.environ, **self.environment},
                 stdout=log,
                 stderr=log,
             )
@@ -162,11 +165,14 @@ async def controller(
     prometheus: str | None = None,
     ready: bool = True,
     flags: tuple[str, ...] = (),
+    environment: Mapping[str, str] | None = None,
     **standalone: object,
 ) -> AsyncIterator[Controller]:
     """Run a controller with one manifest, and wait for it unless it can't be ready; a Prometheus is asked every second."""
     with tempfile.TemporaryDirectory(prefix="controller-") as folder:
-        running = Controller(Path(folder), f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}", flags)
+        running = Controller(
+            Path(folder), f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}", flags, environment or {}
+        )
         running.manifests.mkdir()
         running.write(manifest)
         settings = _settings(running, local, prometheus, standalone)

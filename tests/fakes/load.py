@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -43,19 +43,19 @@ async def ask(address: str, *, requests: int, connections: int = 16) -> Tally:
 
 
 @asynccontextmanager
-async def asking(address: str, *, connections: int = 8) -> AsyncIterator[Tally]:
-    """Keep asking until the block ends; every request that was begun is answered or counted as failed."""
+async def asking(address: str, *, connections: int = 8, kept: bool = True, pause: float = 0) -> AsyncIterator[Tally]:
+    """Keep asking, on kept connections or on a new one each time, with a pause after each answer, until the block ends; every request that was begun is answered or counted as failed."""
     tally, over = Tally(), asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         for _ in range(connections):
-            tasks.create_task(_worker(address, tally, lambda: not over.is_set()))
+            tasks.create_task(_worker(address, tally, lambda: not over.is_set(), kept=kept, pause=pause))
         try:
             yield tally
         finally:
             over.set()
 
 
-async def _worker(address: str, tally: Tally, more) -> None:  # noqa: ANN001 - a callable that gives a bool
+async def _worker(address: str, tally: Tally, more: Callable[[], bool], *, kept: bool = True, pause: float = 0) -> None:
     connection = None
     while more():
         try:
@@ -69,5 +69,9 @@ async def _worker(address: str, tally: Tally, more) -> None:  # noqa: ANN001 - a
             connection = None
         else:
             tally.answered[(answer.line[1], answer.header(SERVED_BY) or "")] += 1
+            if not kept or answer.header("connection") == "close":
+                connection.abort()
+                connection = None
+        await asyncio.sleep(pause)
     if connection is not None:
         connection.abort()

@@ -34,7 +34,7 @@ def shape(
 ) -> GatewayTemplate:
     """Give gateways that are a script of the shell."""
 
-    def command(directory: Path) -> Sequence[str]:
+    def command(_: OffloadSpec, directory: Path, __: int) -> Sequence[str]:
         return ["/bin/sh", "-c", script if isinstance(script, str) else script(directory), str(directory / BOOTSTRAP)]
 
     return GatewayTemplate(files=files, command=command, secrets=lambda _: [], stats="", attempts=lambda _: {})
@@ -98,7 +98,7 @@ async def test_why_it_can_not_stay_up_is_shown_in_the_words_of_its_own_log(tmp_p
         await eventually(lambda: gateway.state["problem"])
         state = gateway.state
 
-    assert "exited with status 3: cannot bind 127.0.0.1:9: in use" in state["problem"]
+    assert "Envoy ended: cannot bind 127.0.0.1:9: in use" in state["problem"]
     assert state["ready"] is False
     assert gateway.faults > 0
 

@@ -1,7 +1,9 @@
 """Processes that outlive us, with real ones."""
 
 import asyncio
+import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +13,35 @@ from beamlit_controller.standalone import process
 from beamlit_controller.standalone.process import Process
 from waiting import eventually
 
+# PR_SET_PDEATHSIG
+BOUND = """
+import ctypes, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+print('here', flush=True)
+signal.pause()
+"""
+ENDS_AT_ONCE = """
+import sys
+from pathlib import Path
+from beamlit_controller.standalone.process import Process
+folder = Path(sys.argv[1])
+Process.start([sys.executable, "-c", sys.argv[3], sys.argv[2]], directory=folder, log=folder / "log")
+"""
+# PR_SET_CHILD_SUBREAPER
+REAPER = """
+import asyncio, ctypes, sys
+from pathlib import Path
+from beamlit_controller.standalone.process import Process
+ctypes.CDLL(None).prctl(36, 1)
+
+async def main():
+    folder = Path(sys.argv[1])
+    for script in ("exit 3", "kill -9 $$"):
+        async with Process.start(["/bin/sh", "-c", script], directory=folder, log=folder / "log") as running:
+            print(await running.exited())
+
+asyncio.run(main())
+"""
 SLEEPER = "import signal, sys; print('here', flush=True); signal.pause()"
 
 
@@ -79,7 +110,7 @@ async def test_after_its_context_it_runs_on_and_no_signal_reaches_anybody(tmp_pa
     (running,) = process.find(str(tmp_path / "mark"))
     async with running:
         running.send(signal.SIGKILL)
-        assert await running.exited() == "was killed by signal 9"
+        await running.exited()
 
 
 async def test_one_that_is_not_watched_any_more_can_not_be_waited_for(tmp_path: Path) -> None:
@@ -92,6 +123,38 @@ async def test_one_that_is_not_watched_any_more_can_not_be_waited_for(tmp_path: 
         await child.exited()
 
 
-async def test_how_it_ended_is_told(tmp_path: Path) -> None:
-    async with Process.start([sys.executable, "-c", "exit(3)"], directory=tmp_path, log=tmp_path / "log") as child:
-        assert await child.exited() == "exited with status 3"
+def test_how_it_ended_is_told_where_we_are_who_adopts_orphans(tmp_path: Path) -> None:
+    """So it is for the first process of a container."""
+    said = subprocess.run([sys.executable, "-c", REAPER, str(tmp_path)], capture_output=True, text=True, check=False)
+
+    assert said.stdout.splitlines() == ["exited with status 3", "was killed by signal 9"], said.stderr
+
+
+async def test_it_does_not_end_with_the_process_that_started_it(tmp_path: Path) -> None:
+    """Even if it asks for that, as an Envoy does that can be hot restarted."""
+    mark = str(tmp_path / "mark")
+    await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", ENDS_AT_ONCE, str(tmp_path), mark, BOUND], check=True
+    )
+
+    await eventually(lambda: "here" in (tmp_path / "log").read_text())
+
+    (running,) = process.find(mark)
+    async with running:
+        running.send(signal.SIGKILL)
+        await running.exited()
+
+
+async def test_a_program_that_was_replaced_is_not_what_runs(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    shutil.copy("/bin/sleep", program)
+    async with Process.start([str(program), "100"], directory=tmp_path, log=tmp_path / "log") as running:
+        await eventually(lambda: running.runs(program))
+
+        shutil.copy("/bin/sleep", tmp_path / "new")
+        (tmp_path / "new").rename(program)
+
+        assert not running.runs(program)
+        assert running.arguments == [str(program), "100"]
+        running.send(signal.SIGKILL)
+        await running.exited()

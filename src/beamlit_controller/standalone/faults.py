@@ -18,6 +18,7 @@ class Fault(StrEnum):
     LISTENER = "gateway can't listen"
     ADMIN = "gateway doesn't answer"
     REMOTE = "gateway's counts of its remote can't be read"
+    UPGRADE = "gateway can't be taken over by another Envoy"
     REFUSED = "gateway refused what it was given"
     STOP = "gateway can't be stopped"
 

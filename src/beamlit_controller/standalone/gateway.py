@@ -18,7 +18,7 @@ from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core import remotes_health
 from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
-from beamlit_controller.standalone import envoy_log, process
+from beamlit_controller.standalone import envoy_log, generations, process
 from beamlit_controller.standalone.accepted import AcceptanceCheck
 from beamlit_controller.standalone.admin import Admin, AdminError
 from beamlit_controller.standalone.backoff import Backoff
@@ -26,7 +26,7 @@ from beamlit_controller.standalone.config_files import ConfigFiles
 from beamlit_controller.standalone.faults import Fault, Faults, message_of
 from beamlit_controller.standalone.gateway_template import BOOTSTRAP, GatewayTemplate
 from beamlit_controller.standalone.probe import Probe
-from beamlit_controller.standalone.process import Process
+from beamlit_controller.standalone.succession import Begun, Incumbent, Succession
 
 log = structlog.get_logger()
 
@@ -51,6 +51,7 @@ class Gateway:
         self._probe = Probe(key, self._admin, self._troubles, shape)
         self._accepted = AcceptanceCheck(self._admin, self._troubles, shape, self._log)
         self._files = ConfigFiles(directory, shape, admin=self._admin, accepted=self._accepted, troubles=self._troubles)
+        self._succession = Succession(directory, shape, files=self._files, troubles=self._troubles)
         self._pid: int | None = None
         self._restarts = 0
         self._adopted = False
@@ -130,44 +131,33 @@ class Gateway:
     async def _run_process(self, specs: Latest[OffloadSpec]) -> None:
         """Look after the process until it ends, and say why it did."""
         since = envoy_log.size(self._log)
-        async with self._adopted_or_started(specs.value) as running:
-            self._pid = running.pid
-            log.info("gateway adopted" if self._adopted else "gateway started", model=str(self._key), pid=running.pid)
+        with contextlib.closing(self._succession.next(specs.value)) as incumbent:
+            self._pid, self._adopted = incumbent.process.pid, incumbent.begun is Begun.ADOPTED
+            log.info(incumbent.begun.value, model=str(self._key), pid=self._pid)
             try:
-                how = await self._watched(running, specs)
+                how = await self._watched(incumbent, specs)
             finally:
                 self._pid = None
                 self._probe.process_ended()
                 self._accepted.process_ended()
+        if how is None:
+            return
         self._restarts += 1
-        why = envoy_log.reason(self._log, since=since)
-        self._troubles.add(Fault.PROCESS, f"Envoy {how or 'ended'}{why and f': {why}'}; all of it is in {self._log}")
+        why = f"Envoy {how or 'ended'}: {envoy_log.reason(self._log, since=since) or 'nothing in its log'}"
+        if incumbent.begun is Begun.SUCCESSOR:
+            self._succession.failed(why)
+        self._troubles.add(Fault.PROCESS, f"{why}; all of it is in {self._log}")
 
-    def _adopted_or_started(self, spec: OffloadSpec) -> Process:
-        running = self._found()
-        self._adopted = running is not None
-        return running or self._started(spec)
-
-    def _found(self) -> Process | None:
-        first, *others = [*process.find(self._mark), None]
-        for other in others:
-            if other is not None:
-                other.send(signal.SIGTERM)
-                other.close()
-        return first
-
-    def _started(self, spec: OffloadSpec) -> Process:
-        self._files.begin(spec)
-        (self._directory / "admin.sock").unlink(missing_ok=True)
-        envoy_log.rotate(self._log)
-        return Process.start(self._shape.command(self._directory), directory=self._directory, log=self._log)
-
-    async def _watched(self, running: Process, specs: Latest[OffloadSpec]) -> str:
+    async def _watched(self, incumbent: Incumbent, specs: Latest[OffloadSpec]) -> str | None:
+        """Give how the process ended, None if it is time for a successor."""
         async with asyncio.TaskGroup() as group:
             work = (self._follow(specs), self._supervise(specs), self._accepted.run(specs))
             tasks = [group.create_task(each) for each in work]
-            how = await running.exited()
-            for task in tasks:
+            exited = group.create_task(incumbent.process.exited())
+            replaceable = group.create_task(incumbent.replaceable())
+            await asyncio.wait((exited, replaceable), return_when=asyncio.FIRST_COMPLETED)
+            how = exited.result() if exited.done() else None
+            for task in (*tasks, exited, replaceable):
                 task.cancel()
         return how
 
@@ -206,10 +196,12 @@ class Gateway:
         for running in process.find(self._mark):
             async with running:
                 await _within(drain, hurry, self._drained())
+                base_id = generations.base_id(running)
                 running.send(signal.SIGTERM)
                 if not await _within(TERM_PATIENCE, hurry, running.exited()):
                     running.send(signal.SIGKILL)
                     await asyncio.wait_for(running.exited(), TERM_PATIENCE)
+                generations.forget(base_id)
 
     async def _drained(self) -> None:
         with contextlib.suppress(AdminError):  # one that does not answer has nothing to drain

@@ -15,7 +15,9 @@ BOOTSTRAP = "bootstrap.json"
 
 @dataclass(frozen=True, slots=True)
 class GatewayTemplate:
-    """What a gateway is made of: its files by name, its command line (with the path of `bootstrap.json` as one argument).
+    """What a gateway is made of: its files by name, and its command line, with the path of `bootstrap.json` as one argument.
+
+    The command's number is 0 for a process of its own, else it takes over from the running one with the number before.
 
     `stats` names what is read of the gateway's counts, `attempts` and `traffic` understand it, and `seen` is told what came
     of the requests, or None for a gateway that does not answer. `config_stats` names what is read of its configuration, and
@@ -24,7 +26,7 @@ class GatewayTemplate:
     """
 
     files: Callable[[OffloadSpec, Path], Mapping[str, str]]
-    command: Callable[[Path], Sequence[str]]
+    command: Callable[[OffloadSpec, Path, int], Sequence[str]]
     secrets: Callable[[OffloadSpec], Sequence[Path]]
     stats: str
     attempts: Callable[[str], Mapping[str, Attempts]]

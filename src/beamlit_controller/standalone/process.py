@@ -1,4 +1,4 @@
-"""Processes that outlive us: started in a session of their own, found again by their command line, watched by pidfd."""
+"""Processes that outlive us: orphans from their start, found again by their command line, watched by pidfd."""
 
 import asyncio
 import contextlib
@@ -13,6 +13,13 @@ from typing import Self
 
 PROC = Path("/proc")
 
+ORPHAN = 'exec 3<&0; out=$1; shift; { read -r _ <&3; exec "$@" 3<&-; } </dev/null >>"$out" 2>&1 & echo $!'
+"""What the shell does: it ends at once, and what it leaves behind begins when we close the pipe.
+
+So the process is init's child from its first moment. An Envoy that can be hot restarted ends together with the process that
+is its parent when it begins.
+"""
+
 
 class Process:
     """A running process, ours by birth or by adoption. The pidfd makes sure that no signal hits a later owner of the pid.
@@ -26,19 +33,27 @@ class Process:
 
     @classmethod
     def start(cls, command: Sequence[str], *, directory: Path, log: Path) -> Self:
-        """Start a process that survives us, with `log` for what it prints."""
-        with log.open("ab") as output:
-            child = subprocess.Popen(  # noqa: S603 - our own command line, no shell
-                command,
-                cwd=directory,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        _raise_descriptors(child.pid)
-        child.returncode = 0  # reaped by `exited`, through the pidfd, as an adopted one would be
-        return cls(child.pid)
+        """Start a process that survives us, with `log` for what it prints. Raises OSError."""
+        ours, begin = os.pipe()
+        try:
+            pid = _orphan(command, directory=directory, log=log, begin=ours)
+            _raise_descriptors(pid)
+            return cls(pid)
+        finally:
+            os.close(ours)
+            os.close(begin)
+
+    @property
+    def arguments(self) -> Sequence[str]:
+        """Give the command line; empty when the process has ended."""
+        try:
+            return [os.fsdecode(each) for each in (PROC / str(self.pid) / "cmdline").read_bytes().split(b"\0")[:-1]]
+        except (FileNotFoundError, ProcessLookupError):
+            return []
+
+    def runs(self, program: Path | str) -> bool:
+        """Tell whether this very file is what runs: another one may have come to its place since. Raises OSError."""
+        return (PROC / str(self.pid) / "exe").samefile(program)
 
     async def __aenter__(self) -> Self:
         return self
@@ -76,6 +91,16 @@ class Process:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
+
+
+def _orphan(command: Sequence[str], *, directory: Path, log: Path, begin: int) -> int:
+    """Have the shell start it, to begin when the other end of the pipe is closed; give its pid."""
+    log.open("ab").close()  # so that an error is ours, and not a line of the shell
+    line = ("/bin/sh", "-c", ORPHAN, "sh", str(log.absolute()), *command)
+    shell = subprocess.run(  # noqa: S603 - our own command line
+        line, cwd=directory, stdin=begin, stdout=subprocess.PIPE, start_new_session=True, check=True
+    )
+    return int(shell.stdout)
 
 
 def find(argument: str) -> list[Process]:

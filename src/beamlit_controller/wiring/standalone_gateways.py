@@ -73,5 +73,8 @@ def local_endpoints(
     return Endpoints({name: tuple(map(str, listed)) for name, listed in settings.standalone.services.items()}, ejected)
 
 
-def _command(directory: Path) -> Sequence[str]:
-    return command.command(directory, concurrency=WORKERS)
+def _command(spec: OffloadSpec, directory: Path, epoch: int) -> Sequence[str]:
+    # One that has no shared memory can't be taken over from.
+    shared = os.access("/dev/shm", os.W_OK)  # noqa: S108 - where shm_open(3) has it
+    restart = command.HotRestart(epoch, parent_shutdown=spec.gateway.drain) if shared else None
+    return command.command(directory, concurrency=WORKERS, hot_restart=restart)

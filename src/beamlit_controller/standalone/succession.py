@@ -1,0 +1,118 @@
+"""Which process serves a gateway: the one that runs, a new one, or a successor that takes over from the one that runs."""
+
+import asyncio
+import signal
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from beamlit_controller.core.spec import OffloadSpec
+from beamlit_controller.standalone import envoy_log, generations
+from beamlit_controller.standalone.config_files import ConfigFiles
+from beamlit_controller.standalone.faults import Fault, Faults
+from beamlit_controller.standalone.gateway_template import BOOTSTRAP, GatewayTemplate
+from beamlit_controller.standalone.generations import Generations
+from beamlit_controller.standalone.process import Process
+
+TRIES = 4
+"""How many successors a process gets that can't be asked any more, before it is ended instead."""
+
+
+class Begun(StrEnum):
+    """Where the process comes from, as the log says it."""
+
+    ADOPTED = "gateway adopted"
+    STARTED = "gateway started"
+    SUCCESSOR = "gateway is taken over by a new process"
+
+
+@dataclass(frozen=True, slots=True)
+class Incumbent:
+    """The process that serves a gateway, and those before it that finish their requests."""
+
+    process: Process
+    begun: Begun
+    leaving: tuple[Process, ...] = ()
+    outdated: bool = False
+
+    async def replaceable(self) -> None:
+        """Wait until a successor should begin: not before those that leave have ended, for it would end them."""
+        for each in self.leaving:
+            await each.exited()
+        if not self.outdated:
+            await asyncio.Event().wait()
+
+    def close(self) -> None:
+        """Give up watching; the processes run on."""
+        for each in (self.process, *self.leaving):
+            each.close()
+
+
+class Succession:
+    """Finds or begins the process of one gateway. Where a successor fails, the process before it serves on."""
+
+    def __init__(self, directory: Path, shape: GatewayTemplate, *, files: ConfigFiles, troubles: Faults) -> None:
+        self._directory = directory
+        self._shape = shape
+        self._files = files
+        self._troubles = troubles
+        self._failure = ""
+        self._tries = 0
+
+    @property
+    def log(self) -> Path:
+        """Give the file in which all processes of the gateway write their log."""
+        return self._directory / "envoy.log"
+
+    def failed(self, why: str) -> None:
+        """Take note that a successor has ended: in this controller's life no other takes over from one that serves."""
+        self._failure = why
+
+    def next(self, spec: OffloadSpec) -> Incumbent:
+        """Give the process to look after now. Raises OSError."""
+        found = generations.find(str(self._directory / BOOTSTRAP))
+        if found is None:
+            return self._first(spec)
+        if generations.epoch(found.current) is not None and not generations.listens(self._directory / "admin.sock"):
+            return self._heir(found, spec)
+        outdated = self._is_outdated(found.current, spec)
+        if outdated and not found.leaving:
+            return self._successor(found, spec)
+        return Incumbent(found.current, Begun.ADOPTED, found.leaving, outdated)
+
+    def _first(self, spec: OffloadSpec) -> Incumbent:
+        self._troubles.clear(Fault.UPGRADE)
+        self._files.begin(spec)
+        (self._directory / "admin.sock").unlink(missing_ok=True)
+        envoy_log.rotate(self.log)
+        return Incumbent(self._started(spec, 0), Begun.STARTED)
+
+    def _is_outdated(self, running: Process, spec: OffloadSpec) -> bool:
+        program = self._shape.command(spec, self._directory, 0)[0]
+        if generations.epoch(running) is None or generations.is_same_file(running, program):
+            return False
+        if self._failure:
+            self._troubles.add(
+                Fault.UPGRADE,
+                f"the Envoy that is installed now could not take over, the one before it serves on: {self._failure}",
+            )
+        return not self._failure
+
+    def _heir(self, found: Generations, spec: OffloadSpec) -> Incumbent:
+        """Give one whose successor has failed another one, whether it serves still or has been told to finish."""
+        self._tries += 1
+        if self._tries <= TRIES:
+            return self._successor(found, spec)
+        self._tries = 0
+        found.current.send(signal.SIGTERM)
+        raise ProcessLookupError("no Envoy could take over from one that does not answer; that one is ended")
+
+    def _successor(self, found: Generations, spec: OffloadSpec) -> Incumbent:
+        self._troubles.clear(Fault.UPGRADE)
+        # The bootstrap alone: what the other files have now is what the one before has in force, and they go on from there.
+        self._files.begin_successor(spec)
+        started = self._started(spec, (generations.epoch(found.current) or 0) + 1)
+        return Incumbent(started, Begun.SUCCESSOR, (found.current, *found.leaving))
+
+    def _started(self, spec: OffloadSpec, epoch: int) -> Process:
+        return Process.start(self._shape.command(spec, self._directory, epoch), directory=self._directory, log=self.log)
