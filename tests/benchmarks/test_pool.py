@@ -12,6 +12,8 @@ from benchmarks import pool
 pytestmark = pytest.mark.long
 
 DELAYS = (0, 15, 30, 60)
+SHARP = (0, 30, 60)
+"""Delays of the long loops, of which there are hundreds."""
 LASTING = ("step", "ramp", "day", "day with noise")
 HOSTILE = ("bursts", "adversary")
 
@@ -24,7 +26,7 @@ def courses(behavior: Behavior, loads: tuple[str, ...]) -> list[tuple[str, Cours
             f"{kind} {load} delay {delay} scaled by {scaler}",
             pool.run(Loop(kind, LOADS[load], behavior, delay, scaler)),
         )
-        for kind, load, delay, scaler in itertools.product(Kind, loads, DELAYS, (Scaler.NONE, Scaler.DEMAND))
+        for kind, load, delay, scaler in itertools.product(Kind, loads, SHARP, (Scaler.NONE, Scaler.DEMAND))
     ]
 
 

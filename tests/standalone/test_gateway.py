@@ -126,6 +126,21 @@ async def test_files_that_can_not_be_written_are_shown_and_tried_again(tmp_path:
         await eventually(lambda: pids(directory))
 
 
+async def test_a_folder_that_was_taken_away_is_not_made_anew_under_a_process_that_would_not_see_it(
+    tmp_path: Path,
+) -> None:
+    directory = tmp_path / "default.llama"
+    gateway = Gateway(LLAMA, directory, shape(SLEEPS, files=lambda spec, _: {BOOTSTRAP: spec.model}))
+    async with kept(gateway) as specs:
+        await eventually(lambda: pids(directory))
+        directory.rename(tmp_path / "taken away")
+
+        specs.set(OffloadSpec(LLAMA, "another"))
+        await eventually(lambda: "No such file or directory" in gateway.state["problem"])
+
+        assert not directory.exists()
+
+
 async def test_what_nobody_expected_of_a_spec_is_shown_while_the_process_serves_on(tmp_path: Path) -> None:
     def files(spec: OffloadSpec, _: Path) -> Mapping[str, str]:
         if spec.model == "bad":

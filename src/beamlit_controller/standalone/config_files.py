@@ -30,6 +30,7 @@ class ConfigFiles:
     def begin(self, spec: OffloadSpec) -> None:
         """Write all that is asked for at once, for a process that is about to start. Raises OSError."""
         self._present = self._shape.files(spec, self._directory)
+        self._directory.mkdir(parents=True, exist_ok=True)
         files.write(self._directory, self._present)
 
     def begin_successor(self, spec: OffloadSpec) -> None:

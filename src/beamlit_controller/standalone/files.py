@@ -16,8 +16,10 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def write(directory: Path, files: Mapping[str, str], *, anew: bool = False) -> None:
-    """Write what changed, or all anew, each file in one rename, which is also what Envoy watches for. Raises OSError."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Write what changed, or all anew, each file in one rename, which is also what Envoy watches for.
+
+    Raises OSError, also if the directory is not there: Envoy would watch the one that is gone.
+    """
     for name, text in files.items():
         path, content = directory / name, text.encode()
         if anew or not path.exists() or path.read_bytes() != content:

@@ -94,11 +94,7 @@ class Probe:
             if not booting or not isinstance(error, AdminError):
                 self._troubles.add(Fault.ADMIN, self._silence(error))
             return ProbeResult()
-        # An open connection outlives its socket's file, so an answer does not say that the folder is there.
-        if self._has_files():
-            self._troubles.clear(Fault.ADMIN)
-        else:
-            self._troubles.add(Fault.ADMIN, self._removed())
+        self._troubles.clear(Fault.ADMIN)
         if seen.ready or not booting:
             self._troubles.clear(Fault.PROCESS)
         if refusal:
@@ -114,13 +110,10 @@ class Probe:
         return ProbeResult(listeners=listeners), await self._admin.refusal(FRONT)
 
     def _silence(self, error: Exception) -> str:
-        return message_of(error) if self._has_files() else self._removed()
-
-    def _has_files(self) -> bool:
-        return (self._admin.directory / BOOTSTRAP).exists()
-
-    def _removed(self) -> str:
-        return f"{self._admin.directory} was removed: Envoy serves on with what it has, and changes reach it after a restart"
+        directory = self._admin.directory
+        if (directory / BOOTSTRAP).exists():
+            return message_of(error)
+        return f"{directory} was removed: Envoy serves on with what it has, and changes reach it after a restart"
 
     async def _judged(self, spec: OffloadSpec) -> bool:
         """Find out how the remotes are from what the gateway counted, which leaves what was known if it can't be read."""
