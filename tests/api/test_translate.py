@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beamlit_controller.api import manifests, remote
+from beamlit_controller.api import manifests, remote_path
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.core import wording
@@ -218,12 +218,12 @@ def test_an_api_key_has_the_prefix_that_its_header_usually_has(
     ],
 )
 def test_the_path_has_its_variables_filled_in_and_is_percent_encoded(prefix: str, model: str, expected: str) -> None:
-    assert remote.fill_in(prefix, workspace="models", model=model) == expected
+    assert remote_path.in_path(prefix, {"workspace": "models", "model": model}) == expected
 
 
 @given(st.text())
 def test_whatever_the_model_is_called_the_path_is_a_path(model: str) -> None:
-    filled = remote.fill_in("/a/$model/b", workspace="models", model=model.encode(errors="replace").decode())
+    filled = remote_path.in_path("/a/$model/b", {"model": model.encode(errors="replace").decode()})
 
     assert filled.startswith("/a/")
     assert filled.endswith("/b")

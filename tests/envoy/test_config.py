@@ -10,6 +10,7 @@ import pytest
 from inline_snapshot import external_file
 
 import builders
+from beamlit_controller.core.named_address import NamedAddress
 from beamlit_controller.core.spec import (
     ApiKey,
     CookieStickiness,
@@ -147,6 +148,22 @@ CASES: dict[str, tuple[OffloadSpec, GatewayParams]] = {
     "cookie": (builders.spec(remote=PLAIN, stickiness=CookieStickiness("sid")), PLACE),
     "cap": (builders.spec(remote=PLAIN, overflow=Overflow(max_in_flight_per_replica=16)), PLACE),
     "model_name": (builders.spec(remote=replace(PLAIN, model_names=(("llama", 'meta/"llama"'),))), PLACE),
+    "address": (
+        builders.spec(
+            remote=replace(
+                PLAIN,
+                path_prefix="/deployments/x",
+                replaced_prefix="/v1",
+                query_to_add=(("api-version", "2024-10-21"), ("a b", "c&d")),
+                model_names=(("llama", "x"), ("sql-lora", "y")),
+                by_model=(
+                    NamedAddress("x", "/deployments/x", (("x-name", "x"),)),
+                    NamedAddress("y", "/deployments/y", (("x-name", "y"),)),
+                ),
+            )
+        ),
+        PLACE,
+    ),
     "no_remote": (builders.spec(), PLACE),
     "names": (
         builders.spec(remote=RemoteBackend(Scheme.HTTP, "fd00::9", 80)),

@@ -1,14 +1,13 @@
 """`remoteBackend` as users write it: address, headers, credential, TLS and health check of the remote."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import quote
 
 from pydantic import AfterValidator, Field
 
-from beamlit_controller.api import addresses, problems, scalars
+from beamlit_controller.api import addresses, remote_path, scalars
 from beamlit_controller.api.model import StrictModel
+from beamlit_controller.api.remote_path import AddedPrefix, OnePath, PathConfig
 from beamlit_controller.api.rules import Cel, MemberOfType, Mistake, Rule, dig
 from beamlit_controller.api.scalars import AtLeastOne, DnsName, RemoteHost, RequestPath, SecretKeyName, Token, Word
 
@@ -93,35 +92,6 @@ class HealthCheckConfig(StrictModel):
     period_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(default=10, description="Seconds between probes.")
 
 
-def _path_prefix(text: str) -> str:
-    if not text.startswith("/"):
-        raise ValueError(f"must begin with /, got {problems.came(text)}")
-    if re.search(r"[\x00-\x20\x7f?#\\]", text):
-        raise ValueError("expected a path: no blanks, no control characters, no ?, # or \\")
-    if re.search(r"%(?![0-9A-Fa-f]{2})", text):
-        raise ValueError("a % must be followed by two hexadecimal digits")
-    for name in re.findall(r"\$(\{?\w*)", text):
-        if name not in _VARIABLES:
-            raise ValueError(f"there is no variable ${name}; $workspace (the namespace) and $model are filled in")
-    if {".", ".."} & set(text.split("/")):
-        raise ValueError("may not have . or .. between slashes")
-    return text
-
-
-def fill_in(prefix: str, *, workspace: str, model: str) -> str:
-    """Replace the variables in a pathPrefix, percent-encode what a path can't contain, and drop the trailing slash."""
-    values = {"workspace": workspace, "model": model}
-    parts = re.split(r"\$(workspace|model)(?!\w)", prefix)
-    filled = "".join(
-        quote(values[part], safe="/:@!&'()*+,;=") if index % 2 else quote(part, safe="/:@!&'()*+,;=%")
-        for index, part in enumerate(parts)
-    )
-    return filled.rstrip("/")
-
-
-_VARIABLES = {"workspace", "model"}
-
-
 class TlsNeedsHttps:
     """`tls` needs scheme https; with http it would promise a verification that does not happen."""
 
@@ -144,19 +114,31 @@ def _removable(name: str) -> str:
 class RemoteBackendConfig(StrictModel):
     """Where offloaded requests go."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (TlsNeedsHttps(),)
+    rules: ClassVar[tuple[Rule, ...]] = (TlsNeedsHttps(), OnePath())
     scheme: Literal["http", "https"] = Field(default="https", description="Protocol of the remote.")
     host: RemoteHost = Field(
         description="host[:port]; an IPv6 address in brackets. Must be among `allowedRemoteHosts` of the settings."
     )
-    path_prefix: Annotated[str, AfterValidator(_path_prefix), Field(max_length=1024)] = Field(
+    path_prefix: AddedPrefix = Field(
         default="/",
-        description="Prefix of the path of each request to the remote. `$workspace` (the namespace) and `$model` are replaced.",
+        description="Prefix in front of the path of each request to the remote. `$workspace` (the namespace), `$model` and "
+        "`$remoteModel` (the model's name at the remote) are replaced.",
+    )
+    path: PathConfig | None = Field(
+        default=None,
+        description="Replace a prefix of the path, instead of `pathPrefix`: for an API that is not below /v1.",
+    )
+    query: dict[str, Word] = Field(
+        default={},
+        max_length=100,
+        description="Query parameters set on each request to the remote, such as api-version; a client's own parameter of that name is "
+        "replaced.",
     )
     headers_to_add: dict[str, str] = Field(
         default={},
         max_length=100,
-        description="Headers set on each request to the remote. Credentials belong in `authConfig`.",
+        description="Headers set on each request to the remote; `$workspace`, `$model` and `$remoteModel` in their values are replaced. "
+        "Credentials belong in `authConfig`.",
     )
     model_name: Word | None = Field(
         default=None,
@@ -209,6 +191,9 @@ class RemoteBackendConfig(StrictModel):
         names = dig(given, ("modelNames",))
         if isinstance(names, Mapping) and "" in names:
             yield Mistake(("modelNames",), "a model can't have an empty name")
+        query = dig(given, ("query",))
+        yield from remote_path.query_mistakes(query) if isinstance(query, Mapping) else ()
+        yield from remote_path.name_mistakes(given)
         seen = set[str]()
         headers = dig(given, ("headersToAdd",))
         for name, value in headers.items() if isinstance(headers, Mapping) else ():

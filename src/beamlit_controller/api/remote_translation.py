@@ -1,12 +1,14 @@
-"""Translates `remoteBackend` to `core.spec.RemoteBackend`: host with port, and path prefix with variables replaced."""
+"""Translates `remoteBackend` to `core.spec.RemoteBackend`: host with port, and variables replaced."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
-from beamlit_controller.api import addresses, remote, remotes
+from beamlit_controller.api import addresses, remote, remote_path, remotes
 from beamlit_controller.api.offloading import OffloadingConfig
 from beamlit_controller.api.remote import RemoteBackendConfig
 from beamlit_controller.core import spec
+from beamlit_controller.core.named_address import NamedAddress
 from beamlit_controller.core.spec import Scheme
 
 
@@ -26,13 +28,18 @@ def backends(
 def backend(given: remote.RemoteBackendConfig, *, workspace: str, model: str) -> spec.RemoteBackend:
     """Translate a model's remote. An IPv6 host has no brackets."""
     address = addresses.parse(given.host, default_port=addresses.port_of(given.scheme))
+    names = _model_names(given, model=model)
+    usual, *others = _named(given, names, {"workspace": workspace, "model": model})
     return spec.RemoteBackend(
         scheme=Scheme(given.scheme),
         host=address.host,
         port=address.port,
-        path_prefix=remote.fill_in(given.path_prefix, workspace=workspace, model=model),
-        headers_to_add=tuple(given.headers_to_add.items()),
-        model_names=_model_names(given, model=model),
+        path_prefix=usual.path_prefix,
+        replaced_prefix=given.path.replace_prefix.rstrip("/") if given.path else "",
+        query_to_add=tuple(sorted(given.query.items())),
+        by_model=(usual, *others) if others else (),
+        headers_to_add=usual.headers_to_add,
+        model_names=names,
         auth=_auth(given.auth_config),
         tls=_tls(given.tls),
         health_check=_health_check(given.health_check),
@@ -50,6 +57,22 @@ def _model_names(given: remote.RemoteBackendConfig, *, model: str) -> tuple[tupl
         return None
     named = {model: given.model_name or model, **given.model_names}
     return tuple((here, there) for here, there in named.items() if there is not None)
+
+
+def _named(
+    given: remote.RemoteBackendConfig, names: tuple[tuple[str, str], ...] | None, values: dict[str, str]
+) -> Iterator[NamedAddress]:
+    """Give the address by the remote's name of a model, that of the model's own first; of one only where no name is in it."""
+    model = values["model"]
+    pairs = names or ((model, model),)
+    usual = dict(pairs).get(model, pairs[0][1])
+    prefix = given.path.with_ if given.path else given.path_prefix
+    depends = remote_path.depends_on_model((prefix, *given.headers_to_add.values()))
+    for name in dict.fromkeys((usual, *(there for _, there in pairs))) if depends else (usual,):
+        filled = {**values, "remoteModel": name}
+        yield NamedAddress(
+            name, remote_path.in_path(prefix, filled), remote_path.in_headers(given.headers_to_add, filled)
+        )
 
 
 def _auth(given: remote.AuthConfig | None) -> spec.OAuth | spec.ApiKey | None:

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from beamlit_controller.core.gateway_spec import DEFAULT_GATEWAY, GatewaySpec
 from beamlit_controller.core.metric_spec import MetricSpec, ObjectReference
+from beamlit_controller.core.named_address import NamedAddress
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -21,9 +22,6 @@ class ModelKey:
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
-
-
-# When to offload, and how much.
 
 
 class Mode(StrEnum):
@@ -78,9 +76,6 @@ class Override:
     until: datetime | None = None
     author: str = ""
     reason: str = ""
-
-
-# Where requests go.
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +136,8 @@ REMOTE_FAILURES = (401, 402, 403, 408, 429, *range(500, 600))
 class RemoteBackend:
     """Where the share of requests goes.
 
-    `name` tells several remotes of a model apart; it is "" for the only one of `remoteBackend`. `path_prefix` has its `$workspace` and `$model` filled in; it is "" or starts with "/". `model_names` pairs each name that
+    `name` tells several remotes of a model apart; it is "" for the only one of `remoteBackend`. `path_prefix` takes the place of
+    `replaced_prefix`; both are "" or start with "/". `model_names` pairs each name that
     requests for the remote may have with the remote's own; None means that requests leave with any name, as they are.
     """
 
@@ -149,6 +145,9 @@ class RemoteBackend:
     host: str
     port: int
     path_prefix: str = ""
+    replaced_prefix: str = ""
+    query_to_add: tuple[tuple[str, str], ...] = ()
+    by_model: tuple[NamedAddress, ...] = ()
     headers_to_add: tuple[tuple[str, str], ...] = ()
     model_names: tuple[tuple[str, str], ...] | None = None
     auth: OAuth | ApiKey | None = None

@@ -1,5 +1,7 @@
 """Removes from requests what is not the remote's business, and from its answers what is not for our clients and proxies."""
 
+from urllib.parse import quote
+
 from beamlit_controller.core.spec import RemoteBackend
 from beamlit_controller.envoy import lua, paths
 from beamlit_controller.envoy.messages import Message, extension, typed
@@ -15,6 +17,7 @@ from beamlit_controller.envoy.private_names import (
 
 REMOVE = """
 local REMOVED = {{{names}}}
+local ADDED = {added}
 local FORWARDS = {forwards}
 local SUFFIXES = {{{suffixes}}}
 local PROTOCOL = "sec-websocket-protocol"
@@ -55,11 +58,10 @@ end
 
 function envoy_on_request(handle)
   local headers = handle:headers()
-  local path, query = string.match(headers:get(":path"), "^([^?]*)%?(.*)$")
-  if path ~= nil then
-    local kept = without(query)
-    headers:replace(":path", kept == "" and path or path .. "?" .. kept)
-  end
+  local path, query = string.match(headers:get(":path"), "^([^?]*)%??(.*)$")
+  local kept = without(query)
+  if ADDED ~= "" then kept = kept == "" and ADDED or kept .. "&" .. ADDED end
+  headers:replace(":path", kept == "" and path or path .. "?" .. kept)
   local protocols = headers:get(PROTOCOL)
   if protocols == nil or FORWARDS then return end
   local kept = {{}}
@@ -127,17 +129,22 @@ def withheld(remote: RemoteBackend) -> Message:
 
 
 def filters(remote: RemoteBackend) -> list[Message]:
-    """Give the HTTP filters that take away the same of the query, of WebSocket protocols and of trailers, and answers' hints."""
+    """Give the HTTP filters that take away the same of the query, of WebSocket protocols and of trailers, and answers' hints.
+
+    Parameters that the remote shall have are added last, in the place of what the client said in any spelling.
+    """
     forwards = remote.forward_client_authorization
-    own = (_plain(name) for name in remote.query_to_remove)
+    own = map(_plain, (*remote.query_to_remove, *(name for name, _ in remote.query_to_add)))
+    added = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in remote.query_to_add)
     names = dict.fromkeys((*(() if forwards else QUERY), *own))
     listed = ", ".join(f"[{lua.text(name)}] = true" for name in names)
-    suffixes = ", ".join(lua.text(suffix) for suffix in QUERY_SUFFIXES)
-    said = REMOVE.format(names=listed, forwards="true" if forwards else "false", suffixes=suffixes)
-    return [
-        lua.filter_of(said, name=QUERY_FILTER),
-        _mutation(remote),
-    ]
+    said = {
+        "names": listed,
+        "added": lua.text(added),
+        "forwards": "true" if forwards else "false",
+        "suffixes": ", ".join(lua.text(suffix) for suffix in QUERY_SUFFIXES),
+    }
+    return [lua.filter_of(REMOVE.format(**said), name=QUERY_FILTER), _mutation(remote)]
 
 
 def _mutation(remote: RemoteBackend) -> Message:

@@ -96,7 +96,7 @@ def remote_hop(remote: RemoteBackend, place: GatewayParams) -> Message:
         place,
         filters=[
             *hop_headers.filters(remote),
-            *model_name.filters(remote.model_names),
+            *model_name.filters(remote),
             *credentials.filters(remote, place),
         ],
         access_log=access_log.of_hop(place.access_log, remote.name),

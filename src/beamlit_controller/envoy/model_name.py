@@ -1,8 +1,10 @@
 """Puts the model's name at the remote into the body of requests for the remote; every other byte stays as it was."""
 
 import json
+from collections.abc import Mapping
 from urllib.parse import quote
 
+from beamlit_controller.core.spec import RemoteBackend
 from beamlit_controller.envoy import lua
 from beamlit_controller.envoy.messages import Message
 
@@ -10,7 +12,7 @@ JSON = r"(?i)[ \t]*application/json[ \t]*(?:;[ \t]*charset=\"?(?:utf-?8|us-ascii
 
 # A scan, not a parser: re-serialized JSON would have different whitespace, a different order, and different large numbers.
 REPLACE = """
--- By the name in a request: the name at the remote as it stands in JSON, and in a query.
+-- By the name in a request: the name at the remote as it stands in JSON, and in a query; its number where routes ask for it.
 local NAMES = {{{names}}}
 local find, byte, sub, char, floor = string.find, string.byte, string.sub, string.char, math.floor
 local LONGEST = 6 * {longest}
@@ -53,10 +55,11 @@ local function string_end(text, from)
   end
 end
 
--- Give the text with another name, or nil if it names another model or is nothing that can be read for sure.
+-- Give the text with another name and what is known of the last one, which counts as parsers have it; or nil if it names
+-- another model or is nothing that can be read for sure.
 local function renamed(text)
   if find(text, "^%s*{{") == nil then return nil end
-  local depth, is_key, from, kept, pieces = 0, false, 1, 1, {{}}
+  local depth, is_key, from, kept, pieces, last_name = 0, false, 1, 1, {{}}, nil
   while true do
     local mark = find(text, '[{{}}%[%]",]', from)
     if mark == nil then break end
@@ -71,6 +74,7 @@ local function renamed(text)
         local closing = opening and string_end(text, opening + 1)
         local name = closing and NAMES[meaning(sub(text, opening + 1, closing - 1))]
         if name == nil then return nil end
+        last_name = name
         pieces[#pieces + 1] = sub(text, kept, opening) .. name[1]
         kept, from = closing, closing + 1
       end
@@ -86,7 +90,7 @@ local function renamed(text)
   end
   if depth ~= 0 then return nil end
   pieces[#pieces + 1] = sub(text, kept)
-  return table.concat(pieces)
+  return table.concat(pieces), last_name
 end
 
 local function decoded(text)
@@ -98,53 +102,75 @@ end
 local function redirected(path)
   local mark = find(path, "?", 1, true)
   if mark == nil then return path end
+  local last_name = nil
   local pieces = {{sub(path, 1, mark - 1)}}
   for before, piece in string.gmatch(sub(path, mark), "([?&;])([^?&;]*)") do
     local key, value = string.match(piece, "^([^=]*)=?(.*)$")
     if string.lower(decoded(key)) == "model" then
       local name = NAMES[decoded(value)]
       if name == nil then return nil end
+      last_name = name
       piece = key .. "=" .. name[2]
     end
     pieces[#pieces + 1] = before .. piece
   end
-  return table.concat(pieces)
+  return table.concat(pieces), last_name
 end
 
 local function decline(handle)
   handle:respond({{[":status"] = "{unreadable}"}}, "the model's name can't be replaced\\n")
 end
 
+-- Where the address depends on the model, the route is chosen once more.
+local function choose_route(handle, name)
+  if name == nil or name[3] == nil then return end
+  handle:headers():replace("{number}", name[3])
+  handle:clearRouteCache()
+end
+
 function envoy_on_request(handle)
   local headers = handle:headers()
-  local path = redirected(headers:get(":path"))
+  local path, name = redirected(headers:get(":path"))
   if path == nil then return decline(handle) end
   if path ~= headers:get(":path") then headers:replace(":path", path) end
+  choose_route(handle, name)
   -- What follows an upgrade is no body, and does not end.
   if headers:get("upgrade") ~= nil then return end
   local body = handle:body()
   if body == nil or body:length() == 0 then return end
-  local text = renamed(body:getBytes(0, body:length()))
+  local text, name = renamed(body:getBytes(0, body:length()))
   if text == nil then return decline(handle) end
+  choose_route(handle, name)
   headers:replace("content-length", tostring(body:setBytes(text)))
 end
 """
 
 
+NUMBER = "x-offload-model"
+"""The header by which the hop tells itself which model a request names; no client can send it, and it does not leave."""
+
 UNREADABLE = 421
 """The status by which the hop tells itself that it declines the request."""
 
 
-def filters(names: tuple[tuple[str, str], ...] | None) -> list[Message]:
+def filters(remote: RemoteBackend) -> list[Message]:
     """Give the HTTP filter that replaces every top-level `model` of a JSON object, and declines other names and non-objects."""
-    if names is None:
+    if remote.model_names is None:
         return []
-    listed = ", ".join(
-        f"[{lua.text(here)}] = {{{lua.text(_in_json(there))}, {lua.text(quote(there, safe=''))}}}"
-        for here, there in names
-    )
-    longest = max((len(here.encode()) for here, _ in names), default=0)
-    return [lua.filter_of(REPLACE.format(names=listed, longest=longest, unreadable=UNREADABLE))]
+    known = numbers(remote)
+    listed = ", ".join(f"[{lua.text(here)}] = {{{_name(there, known)}}}" for here, there in remote.model_names)
+    longest = max((len(here.encode()) for here, _ in remote.model_names), default=0)
+    return [lua.filter_of(REPLACE.format(names=listed, longest=longest, unreadable=UNREADABLE, number=NUMBER))]
+
+
+def numbers(remote: RemoteBackend) -> dict[str, int]:
+    """Give a number to each of the remote's names of models that have an address of their own."""
+    return {address.name: number for number, address in enumerate(remote.by_model)}
+
+
+def _name(there: str, known: Mapping[str, int]) -> str:
+    number = [lua.text(str(known[there]))] if there in known else []
+    return ", ".join((lua.text(_in_json(there)), lua.text(quote(there, safe="")), *number))
 
 
 def _in_json(name: str) -> str:

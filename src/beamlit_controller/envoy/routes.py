@@ -3,11 +3,21 @@
 from functools import partial
 
 from beamlit_controller.core.spec import CookieStickiness, HeaderStickiness, OffloadSpec, RemoteBackend, Scheme
-from beamlit_controller.envoy import addresses, caps, failover, identity, local_only, model_name, sessions
+from beamlit_controller.envoy import (
+    addresses,
+    caps,
+    failover,
+    identity,
+    local_only,
+    model_name,
+    remote_routes,
+    sessions,
+)
 from beamlit_controller.envoy.failover import Chain
 from beamlit_controller.envoy.gateway_params import GatewayParams
-from beamlit_controller.envoy.hop_headers import OF_AN_ORIGIN, WITHOUT_QUERY
+from beamlit_controller.envoy.hop_headers import OF_AN_ORIGIN
 from beamlit_controller.envoy.messages import Message, extension, formatted_header, headers_to_set
+from beamlit_controller.envoy.remote_routes import RemoteWays
 
 FRONT = "front"
 REMOTE = "remote"
@@ -50,23 +60,19 @@ def front(spec: OffloadSpec, place: GatewayParams) -> Message:
 def remote_hop(remote: RemoteBackend, max_request_bytes: int) -> Message:
     """Give the hop's RouteConfiguration: the path, the host and the headers that the remote shall see."""
     name = identity.named(failover.REMOTE_HOP, remote)
-    upgrade = [{"name": "upgrade", "present_match": True}]
-    query = [{"name": ":path", "string_match": {"contains": "?"}}]
+    fixed = () if remote.by_model else remote.headers_to_add
+    ways = RemoteWays(authority(remote), identity.named(REMOTE, remote), identity.named(REMOTE_UPGRADE, remote))
     answers = OF_AN_ORIGIN if remote.forward_client_authorization else ("set-cookie", *OF_AN_ORIGIN)
     host: Message = {
         "name": name,
         "domains": ["*"],
         # What the client sent is taken away where the hop begins; this one Envoy itself has added since.
-        "request_headers_to_remove": ["x-forwarded-proto"],
-        "request_headers_to_add": headers_to_set((*remote.headers_to_add, (local_only.OFFLOADED, "1"))),
+        "request_headers_to_remove": ["x-forwarded-proto", *([model_name.NUMBER] if remote.by_model else [])],
+        "request_headers_to_add": headers_to_set((*fixed, (local_only.OFFLOADED, "1"))),
         "request_body_buffer_limit": max_request_bytes,
         "response_headers_to_remove": [*answers, failover.LOCAL_MARK, SERVED_BY],
         "response_headers_to_add": formatted_header(failover.REMOTE_MARK, failover.ANSWERED),
-        "routes": [
-            _to_remote(remote, "upgrade", REMOTE_UPGRADE, match={"prefix": "/", "headers": upgrade}),
-            _to_remote(remote, "remote", REMOTE, match={"prefix": "/", "headers": query}),
-            {**_to_remote(remote, "remote", REMOTE, match={"prefix": "/"}), **WITHOUT_QUERY},
-        ],
+        "routes": remote_routes.table(remote, ways),
     }
     return {"name": name, "virtual_hosts": [host]}
 
@@ -170,11 +176,15 @@ def _sticky(
 
 
 def _long(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
-    """Give the routes of what stays because the model's name in it can't be replaced."""
-    if remote_of(spec) is None or all(remote.model_names is None for remote in spec.remotes):
+    """Give the routes of what stays because the path, or the model's name in it, can't be replaced for one of the remotes."""
+    if remote_of(spec) is None:
         return []
-    long = model_name.unmapped(spec.overflow.max_request_bytes)
-    return [_stays("long", {"prefix": "/", "headers": headers}, spec, place) for headers in long]
+    elsewhere = [remote_routes.elsewhere(remote) for remote in spec.remotes]
+    maps = any(remote.model_names is not None for remote in spec.remotes)
+    long = model_name.unmapped(spec.overflow.max_request_bytes) if maps else []
+    return [
+        _stays("long", {"prefix": "/", "headers": headers}, spec, place) for headers in (*elsewhere, *long) if headers
+    ]
 
 
 def _split(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
@@ -225,13 +235,4 @@ def _route(name: str, match: Message, chain: Chain, place: GatewayParams) -> Mes
     # No timeout: a completion may stream for as long as it likes; silence is bounded by stream_idle_timeout.
     sticky = BY_CLIENT if place.client_ip_affinity else {}
     action: Message = {"cluster": chain.cluster, "timeout": "0s", "retry_policy": chain.retry_policy, **sticky}
-    return {"name": name, "match": match, "route": action}
-
-
-def _to_remote(remote: RemoteBackend, name: str, cluster: str, *, match: Message) -> Message:
-    to = identity.named(cluster, remote)
-    action: Message = {"cluster": to, "timeout": "0s", "host_rewrite_literal": authority(remote)}
-    prefix = remote.path_prefix.rstrip("/")
-    if prefix:
-        action["prefix_rewrite"] = f"{prefix}/"
     return {"name": name, "match": match, "route": action}

@@ -1,0 +1,12 @@
+"""What the remote's address is for requests that name one of several models."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class NamedAddress:
+    """The path prefix and the headers of requests for the model that the remote calls `name`, where they depend on it."""
+
+    name: str
+    path_prefix: str
+    headers_to_add: tuple[tuple[str, str], ...]
