@@ -83,7 +83,8 @@ def pieces(content: dict[str, Any], given: Settings) -> tuple[object, ...]:
         config = REMOTE | content.get("offloadingConfig", {})
         return manifests.parse(around(content | {"offloadingConfig": config}), settings=given).problems
     if keys <= set(OffloadingConfig.fields()):
-        return manifests.parse(around({"offloadingConfig": REMOTE | content}), settings=given).problems
+        single = {} if "remoteBackends" in content else REMOTE
+        return manifests.parse(around({"offloadingConfig": single | content}), settings=given).problems
     return tuple(foreign(content))
 
 

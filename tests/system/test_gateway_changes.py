@@ -40,6 +40,22 @@ async def test_every_kind_of_change_is_taken_over_without_losing_a_request(tmp_p
     assert tally.total == tally.good
 
 
+@pytest.mark.parametrize("share", [0, 100])
+async def test_remotes_are_added_removed_and_reordered_without_losing_a_request(tmp_path: Path, share: int) -> None:
+    async with upstream("one") as one, upstream("two") as two, upstream("three") as three:
+        a, b, c = (to(server, name=server.name) for server in (one, two, three))
+        orders = ((a, b), (b, a), (b, c, a), (c,), (a, b, c))
+        first = builders.spec(remote=to(one))
+        async with gateway(first, tmp_path, share=share) as gate, load.asking(gate.front) as tally:
+            for remote, *others in orders:
+                await gate.change(replace(first, remote=remote, next_remotes=tuple(others)))
+                server = {"one": one, "two": two, "three": three}[remote.name]
+                begin = len(server.requests)
+                await eventually(lambda server=server, begin=begin: len(server.requests) > begin + 100)
+
+    assert tally.total == tally.good
+
+
 @pytest.mark.parametrize(
     ("share", "change"),
     [(0, {"keep_local": (PathPrefix("/elsewhere"),)}), (100, {"enabled": False})],

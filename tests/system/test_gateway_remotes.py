@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import builders
 from beamlit_controller.core.spec import (
     ApiKey,
+    HealthCheck,
     OnRemoteFailure,
     Overflow,
     RemoteBackend,
@@ -85,8 +87,7 @@ async def test_local_answers_what_neither_remote_does(tmp_path: Path, fault: str
 
     assert answers == {("200", b"local"): REQUESTS}
     assert len(world.local.requests) == REQUESTS
-    # Once for each request, and once more while the first one is left out.
-    assert REQUESTS <= len(world.two.requests) <= 2 * REQUESTS
+    assert len(world.two.requests) <= REQUESTS
 
 
 @pytest.mark.parametrize("share", [0, 100])
@@ -114,6 +115,25 @@ async def test_an_answer_that_has_begun_is_asked_for_nowhere_else(tmp_path: Path
             await client.ask(world.gate.front)
 
     assert (len(world.one.requests), len(world.two.requests)) == (1, 0)
+
+
+async def test_a_remote_that_does_not_pass_its_health_check_is_passed_over(tmp_path: Path) -> None:
+    check = HealthCheck("/health", timedelta(seconds=1))
+    async with _world(tmp_path, one="503", share=100, check=check) as world:
+        await eventually(lambda: world.one.requests)
+        answers = await world.answers()
+
+    assert answers == {("200", b"two"): REQUESTS}
+    assert {request.line[1] for request in world.one.requests} == {"/health"}
+
+
+async def test_each_remote_is_asked_once_while_those_before_it_are_left_out(tmp_path: Path) -> None:
+    async with _world(tmp_path, one="refused", two="408", share=100) as world:
+        await world.answers()
+        before = len(world.two.requests)
+        await world.answers()
+
+    assert len(world.two.requests) - before == REQUESTS
 
 
 async def test_a_remote_that_is_slow_is_waited_for(tmp_path: Path) -> None:
@@ -207,6 +227,7 @@ async def _world(
     share: int = 0,
     policy: OnRemoteFailure = OnRemoteFailure.LOCAL,
     most: int | None = None,
+    check: HealthCheck | None = None,
     names: tuple[Names | None, Names | None] = (None, None),
 ) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
@@ -217,7 +238,8 @@ async def _world(
         ]
         remotes = [_remote(server, fault, folder, authority) for server, fault in ((first, one), (second, two))]
         remotes = [
-            replace(each, max_in_flight=most, model_names=name) for each, name in zip(remotes, names, strict=True)
+            replace(each, max_in_flight=most, model_names=name, health_check=check)
+            for each, name in zip(remotes, names, strict=True)
         ]
         spec = builders.spec(
             remote=remotes[0], next_remotes=tuple(remotes[1:]), overflow=FULL, on_remote_failure=policy

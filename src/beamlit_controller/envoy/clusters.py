@@ -14,7 +14,7 @@ from beamlit_controller.envoy import (
     tracing,
     upstream,
 )
-from beamlit_controller.envoy.failover import LOCAL, LOCAL_HOP, REMOTE_ANYWAY, REMOTE_HOP
+from beamlit_controller.envoy.failover import LEFT_OUT, LOCAL, LOCAL_HOP, REMOTE_ANYWAY, REMOTE_HOP
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, headers_to_set
 
@@ -51,8 +51,9 @@ def _found_by_dns(*servers: str) -> Message:
 
 def _remote_side(spec: OffloadSpec, backend: RemoteBackend, place: GatewayParams) -> list[Message]:
     ejections = _remote_ejections() if failover.is_replaced(spec, backend) else {}
+    spare = [LEFT_OUT] if ejections and len(spec.remotes) > 1 else []
     return [
-        _way(REMOTE_HOP, backend, **ejections),
+        _way(REMOTE_HOP, backend, *spare, **ejections),
         _way(REMOTE_ANYWAY, backend),
         remote(backend, place),
         remote_upgrade(backend, place),
@@ -60,12 +61,12 @@ def _remote_side(spec: OffloadSpec, backend: RemoteBackend, place: GatewayParams
     ]
 
 
-def _way(kind: str, backend: RemoteBackend, **fields: object) -> Message:
-    """Give a cluster that leads into this remote's hop."""
+def _way(kind: str, backend: RemoteBackend, *spare: str, **fields: object) -> Message:
+    """Give a cluster that leads into this remote's hop or, while that is ejected, into the spare one."""
     listener = identity.named(REMOTE_HOP, backend)
     stats = {"alt_stat_name": identity.stat_name(kind, backend)}
     signs = remote_marks.hop(backend)
-    return upstream.hop(identity.named(kind, backend), listener, side="remote", signs=signs, **stats, **fields)
+    return upstream.hop(identity.named(kind, backend), listener, *spare, side="remote", signs=signs, **stats, **fields)
 
 
 def local(place: GatewayParams, *, alone: bool) -> Message:

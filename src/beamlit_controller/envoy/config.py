@@ -4,7 +4,7 @@ import json
 
 from beamlit_controller.core.spec import OffloadSpec, Scheme
 from beamlit_controller.envoy import bootstrap, clusters, credentials, identity, listeners, resources, routes, tls
-from beamlit_controller.envoy.failover import LOCAL_HOP, REMOTE_HOP
+from beamlit_controller.envoy.failover import LEFT_OUT, LOCAL_HOP, REMOTE_HOP
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, typed
 
@@ -49,6 +49,8 @@ def _route_tables(spec: OffloadSpec, place: GatewayParams) -> dict[str, Message]
     tables = {routes.FRONT: routes.front(spec, place)}
     if spec.remotes:
         tables[LOCAL_HOP] = routes.local_hop(spec, place)
+    if len(spec.remotes) > 1:
+        tables[LEFT_OUT] = routes.left_out()
     for remote in spec.remotes:
         hop = identity.named(REMOTE_HOP, remote)
         tables[hop] = routes.remote_hop(remote, spec.overflow.max_request_bytes)
@@ -57,9 +59,10 @@ def _route_tables(spec: OffloadSpec, place: GatewayParams) -> dict[str, Message]
 
 def _listeners(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
     local_hop = [listeners.local_hop(place)] if spec.remotes else []
+    left_out = [listeners.left_out(place)] if len(spec.remotes) > 1 else []
     remote_hops = (listeners.remote_hop(remote, place) for remote in spec.remotes)
     tcp_passthrough = (listeners.tcp_passthrough(listen) for listen, _ in place.tcp_passthrough)
-    return [*local_hop, *remote_hops, listeners.front(spec, place), *tcp_passthrough]
+    return [*local_hop, *left_out, *remote_hops, listeners.front(spec, place), *tcp_passthrough]
 
 
 def _resources(kind: str, messages: list[Message]) -> str:

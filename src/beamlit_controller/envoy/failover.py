@@ -17,6 +17,8 @@ LOCAL_HOP = "local_hop"
 REMOTE_HOP = "remote_hop"
 REMOTE_ANYWAY = "remote_hop_anyway"
 """The way to the remote for requests that local can't answer: it stays open even while the remote is ejected."""
+LEFT_OUT = "left_out"
+"""The hop that answers for a remote that is ejected, so that each attempt of a request is at the next remote."""
 LOCAL_FIRST = "local_first"
 REMOTE_FIRST = "remote_first"
 

@@ -16,7 +16,7 @@ from beamlit_controller.envoy import (
     tracing,
     upstream,
 )
-from beamlit_controller.envoy.failover import LOCAL_HOP, REMOTE_HOP
+from beamlit_controller.envoy.failover import LEFT_OUT, LOCAL_HOP, REMOTE_HOP
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, extension
 
@@ -119,6 +119,12 @@ def local_hop(place: GatewayParams) -> Message:
         local_reply_config=replies.of_local_hop(),
     )
     return {"name": LOCAL_HOP, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
+
+
+def left_out(place: GatewayParams) -> Message:
+    """Give the internal listener that answers for a remote that is ejected: the next one is asked."""
+    manager = _connection_manager(LEFT_OUT, place, use_remote_address=False, generate_request_id=False)
+    return {"name": LEFT_OUT, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
 
 
 def _connection_manager(

@@ -10,6 +10,7 @@ from beamlit_controller.envoy import (
     identity,
     local_only,
     model_name,
+    remote_marks,
     remote_routes,
     sessions,
 )
@@ -92,6 +93,17 @@ def local_hop(spec: OffloadSpec, place: GatewayParams) -> Message:
         "routes": [_route("local", {"prefix": "/"}, Chain(failover.LOCAL, policy), place)],
     }
     return {"name": failover.LOCAL_HOP, "virtual_hosts": [host]}
+
+
+def left_out() -> Message:
+    """Give the RouteConfiguration of the hop that answers for an ejected remote: it declines."""
+    host: Message = {
+        "name": failover.LEFT_OUT,
+        "domains": ["*"],
+        "response_headers_to_add": headers_to_set(((failover.REMOTE_MARK, remote_marks.DECLINED),)),
+        "routes": [{"name": "declined", "match": {"prefix": "/"}, "direct_response": {"status": 503}}],
+    }
+    return {"name": failover.LEFT_OUT, "virtual_hosts": [host]}
 
 
 def authority(remote: RemoteBackend) -> str:

@@ -44,9 +44,12 @@ def as_the_client(**options: object) -> Message:
     )
 
 
-def hop(name: str, listener: str, *, side: str, signs: str, **fields: object) -> Message:
-    """Give the cluster that is a way into an internal listener, whose marks are signed with the name `signs`."""
-    address: Message = {"envoy_internal_address": {"server_listener_name": listener}}
+def hop(name: str, *listeners: str, side: str, signs: str, **fields: object) -> Message:
+    """Give the cluster that is a way into an internal listener, whose marks are signed with the name `signs`.
+
+    A further listener is one that takes its place while it is ejected.
+    """
+    places = [_place(each, priority, side=side, signs=signs) for priority, each in enumerate(listeners)]
     return {
         "name": name,
         "type": "STATIC",
@@ -62,8 +65,14 @@ def hop(name: str, listener: str, *, side: str, signs: str, **fields: object) ->
             ),
         ),
         **fields,
-        "load_assignment": load_assignment(name, [server(address, side=side, hop=signs)]),
+        "load_assignment": {"cluster_name": name, "endpoints": places},
     }
+
+
+def _place(listener: str, priority: int, *, side: str, signs: str) -> Message:
+    """Give the LocalityLbEndpoints of an internal listener; those of priority 0 are used first."""
+    address: Message = {"envoy_internal_address": {"server_listener_name": listener}}
+    return {"lb_endpoints": [server(address, side=side, hop=signs)], **({"priority": priority} if priority else {})}
 
 
 def discovery(servers: Iterable[str], **dns: object) -> Message:
