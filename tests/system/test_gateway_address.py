@@ -26,7 +26,7 @@ QUERY = (("a b", "c&d=e?#\xe9"), ("api-version", "2024-10-21"))
 ADDED = "a%20b=c%26d%3De%3F%23%C3%A9&api-version=2024-10-21"
 PLAIN_SEGMENTS = (
     "chat",
-    "completions",
+    "rerank",
     "embeddings",
     "v1",
     "a%20b",
