@@ -151,6 +151,11 @@ class RemoteBackendConfig(StrictModel):
         description="Names of models in requests, such as those of LoRA adapters, and their names at the remote; null keeps requests for that "
         "model local. Models that are not named stay local, except this one.",
     )
+    keep_remote_model_name: bool = Field(
+        default=False,
+        description="Leave the remote's name for the model in its answers. By default `model` in answers is again the name that the client "
+        "sent, where the request's name was replaced.",
+    )
     auth_config: AuthConfig | None = Field(default=None, description="How the gateway authenticates at the remote.")
     tls: TlsConfig | None = Field(default=None, description="How the remote's certificate is verified.")
     health_check: HealthCheckConfig | None = Field(default=None, description="An active probe of the remote.")

@@ -40,6 +40,7 @@ def backend(given: remote.RemoteBackendConfig, *, workspace: str, model: str) ->
         by_model=(usual, *others) if others else (),
         headers_to_add=usual.headers_to_add,
         model_names=names,
+        keep_remote_model_name=given.keep_remote_model_name,
         auth=_auth(given.auth_config),
         tls=_tls(given.tls),
         health_check=_health_check(given.health_check),

@@ -150,6 +150,7 @@ class RemoteBackend:
     by_model: tuple[NamedAddress, ...] = ()
     headers_to_add: tuple[tuple[str, str], ...] = ()
     model_names: tuple[tuple[str, str], ...] | None = None
+    keep_remote_model_name: bool = False
     auth: OAuth | ApiKey | None = None
     tls: RemoteTls = RemoteTls()
     health_check: HealthCheck | None = None

@@ -1,18 +1,18 @@
 """Puts the model's name at the remote into the body of requests for the remote; every other byte stays as it was."""
 
 import json
-from collections.abc import Mapping
 from urllib.parse import quote
 
 from beamlit_controller.core.spec import RemoteBackend
-from beamlit_controller.envoy import lua
+from beamlit_controller.envoy import answered_name, lua
 from beamlit_controller.envoy.messages import Message
 
 JSON = r"(?i)[ \t]*application/json[ \t]*(?:;[ \t]*charset=\"?(?:utf-?8|us-ascii)\"?[ \t]*)?"
 
 # A scan, not a parser: re-serialized JSON would have different whitespace, a different order, and different large numbers.
 REPLACE = """
--- By the name in a request: the name at the remote as it stands in JSON, and in a query; its number where routes ask for it.
+-- By the name in a request: the name at the remote as it stands in JSON and in a query, its number where routes ask for it,
+-- and the name in the request as it stands in JSON where answers shall have it again.
 local NAMES = {{{names}}}
 local find, byte, sub, char, floor = string.find, string.byte, string.sub, string.char, math.floor
 local LONGEST = 6 * {longest}
@@ -75,7 +75,7 @@ local function renamed(text)
         local name = closing and NAMES[meaning(sub(text, opening + 1, closing - 1))]
         if name == nil then return nil end
         last_name = name
-        pieces[#pieces + 1] = sub(text, kept, opening) .. name[1]
+        pieces[#pieces + 1] = sub(text, kept, opening) .. name.json
         kept, from = closing, closing + 1
       end
       is_key = false
@@ -110,7 +110,7 @@ local function redirected(path)
       local name = NAMES[decoded(value)]
       if name == nil then return nil end
       last_name = name
-      piece = key .. "=" .. name[2]
+      piece = key .. "=" .. name.query
     end
     pieces[#pieces + 1] = before .. piece
   end
@@ -121,11 +121,18 @@ local function decline(handle)
   handle:respond({{[":status"] = "{unreadable}"}}, "the model's name can't be replaced\\n")
 end
 
--- Where the address depends on the model, the route is chosen once more.
-local function choose_route(handle, name)
-  if name == nil or name[3] == nil then return end
-  handle:headers():replace("{number}", name[3])
-  handle:clearRouteCache()
+-- Where the address depends on the model, the route is chosen once more. Answers with another name must not be compressed.
+local function use(handle, name)
+  if name == nil then return end
+  local headers = handle:headers()
+  if name.number ~= nil then
+    headers:replace("{number}", name.number)
+    handle:clearRouteCache()
+  end
+  if name.here ~= nil and headers:get("upgrade") == nil and headers:get(":method") ~= "HEAD" then
+    headers:replace("accept-encoding", "identity")
+    handle:streamInfo():dynamicMetadata():set("{metadata}", "name", name.here)
+  end
 end
 
 function envoy_on_request(handle)
@@ -133,14 +140,14 @@ function envoy_on_request(handle)
   local path, name = redirected(headers:get(":path"))
   if path == nil then return decline(handle) end
   if path ~= headers:get(":path") then headers:replace(":path", path) end
-  choose_route(handle, name)
+  use(handle, name)
   -- What follows an upgrade is no body, and does not end.
   if headers:get("upgrade") ~= nil then return end
   local body = handle:body()
   if body == nil or body:length() == 0 then return end
   local text, name = renamed(body:getBytes(0, body:length()))
   if text == nil then return decline(handle) end
-  choose_route(handle, name)
+  use(handle, name)
   headers:replace("content-length", tostring(body:setBytes(text)))
 end
 """
@@ -154,13 +161,17 @@ UNREADABLE = 421
 
 
 def filters(remote: RemoteBackend) -> list[Message]:
-    """Give the HTTP filter that replaces every top-level `model` of a JSON object, and declines other names and non-objects."""
+    """Give the HTTP filter that replaces every top-level `model` of a JSON object, and declines other names and non-objects.
+
+    In answers it puts the name back that the request had.
+    """
     if remote.model_names is None:
         return []
-    known = numbers(remote)
-    listed = ", ".join(f"[{lua.text(here)}] = {{{_name(there, known)}}}" for here, there in remote.model_names)
+    listed = ", ".join(f"[{lua.text(here)}] = {_name(remote, here, there)}" for here, there in remote.model_names)
     longest = max((len(here.encode()) for here, _ in remote.model_names), default=0)
-    return [lua.filter_of(REPLACE.format(names=listed, longest=longest, unreadable=UNREADABLE, number=NUMBER))]
+    known = {"longest": longest, "unreadable": UNREADABLE, "number": NUMBER, "metadata": answered_name.METADATA}
+    restored = "" if remote.keep_remote_model_name else answered_name.RESTORE
+    return [lua.filter_of(REPLACE.format(names=listed, **known) + restored)]
 
 
 def numbers(remote: RemoteBackend) -> dict[str, int]:
@@ -168,9 +179,15 @@ def numbers(remote: RemoteBackend) -> dict[str, int]:
     return {address.name: number for number, address in enumerate(remote.by_model)}
 
 
-def _name(there: str, known: Mapping[str, int]) -> str:
-    number = [lua.text(str(known[there]))] if there in known else []
-    return ", ".join((lua.text(_in_json(there)), lua.text(quote(there, safe="")), *number))
+def _name(remote: RemoteBackend, here: str, there: str) -> str:
+    number = numbers(remote).get(there)
+    said = {
+        "json": _in_json(there),
+        "query": quote(there, safe=""),
+        **({} if number is None else {"number": str(number)}),
+        **({} if here == there or remote.keep_remote_model_name else {"here": _in_json(here)}),
+    }
+    return f"{{{', '.join(f'{name} = {lua.text(text)}' for name, text in said.items())}}}"
 
 
 def _in_json(name: str) -> str:

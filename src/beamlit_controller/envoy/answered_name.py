@@ -1,0 +1,164 @@
+"""Puts the client's name for the model back into answers of the remote; every other byte stays as it was.
+
+Nothing is held back: an answer is looked at piece by piece as it comes, and of what came before only a state is kept. What can't be
+looked at, such as a compressed answer, passes as it is.
+"""
+
+METADATA = "offload.model"
+"""Where the request's side of the filter leaves the name for the answer's."""
+
+RESTORE = r"""
+local ANSWER = {
+  ["application/json"] = true,
+  ["application/json;charset=utf-8"] = true,
+  ["text/event-stream"] = true,
+  ["text/event-stream;charset=utf-8"] = true,
+}
+
+-- A JSON text that is read piece by piece. `place` is where the next byte stands: between tokens, in a string, in a key of the
+-- outermost object, or in the name that is left out.
+local function json_text(name)
+  return {name = name, depth = 0, object = false, is_key = false, place = "between", escaped = false, key = "", awaits = nil}
+end
+
+local function grown(key, piece)
+  return #key + #piece <= 5 and key .. piece or "longer"
+end
+
+-- Between tokens: give where to go on, and whether the name begins there; nil if the piece ends.
+local function token(text, piece, from)
+  if text.awaits ~= nil then
+    local at = find(piece, "[^ \t\r\n]", from)
+    if at == nil then return nil end
+    local kind = byte(piece, at)
+    if text.awaits == "colon" and kind == 58 then
+      text.awaits = "value"
+      return at + 1
+    end
+    local begins = text.awaits == "value" and kind == 34
+    text.awaits = nil
+    if begins then text.place = "name" end
+    return begins and at + 1 or at, begins
+  end
+  local at = find(piece, '["{}%[%],]', from)
+  if at == nil then return nil end
+  local kind = byte(piece, at)
+  if kind == 34 then
+    text.place = text.is_key and "key" or "string"
+    text.key, text.is_key = "", false
+  elseif kind == 123 or kind == 91 then
+    text.depth = text.depth + 1
+    if text.depth == 1 then text.object = kind == 123 end
+    text.is_key = text.depth == 1 and text.object
+  elseif kind == 44 then
+    text.is_key = text.depth == 1 and text.object
+  else
+    text.depth = math.max(text.depth - 1, 0)
+    text.is_key = false
+  end
+  return at + 1
+end
+
+-- In a string: give where to go on, and whether it ends before; nil if the piece ends.
+local function in_string(text, piece, from)
+  if text.escaped then
+    text.escaped = false
+    return from + 1
+  end
+  local at = find(piece, '["\\]', from)
+  if text.place == "key" then text.key = grown(text.key, sub(piece, from, (at or #piece + 1) - 1)) end
+  if at == nil then return nil end
+  if byte(piece, at) == 92 then
+    text.escaped, text.key = true, "longer"
+    return at + 1
+  end
+  if text.place == "key" and text.key == "model" then text.awaits = "colon" end
+  return at + 1, true
+end
+
+-- Give the piece with the name of the outermost object's `model` replaced.
+local function renewed(text, piece)
+  local from, kept, pieces = 1, text.place ~= "name" and 1 or nil, {}
+  while from <= #piece do
+    local nearest, turns
+    if text.place == "between" then
+      nearest, turns = token(text, piece, from)
+      if turns then
+        pieces[#pieces + 1] = sub(piece, kept, nearest - 1) .. text.name
+        kept = nil
+      end
+    else
+      nearest, turns = in_string(text, piece, from)
+      if turns then
+        kept = kept or nearest - 1
+        text.place = "between"
+      end
+    end
+    if nearest == nil then break end
+    from = nearest
+  end
+  if kept ~= nil then pieces[#pieces + 1] = sub(piece, kept) end
+  return table.concat(pieces)
+end
+
+-- A stream of events: each has a JSON text of its own, on one line or on several.
+local function event_stream(name)
+  return {name = name, json = json_text(name), line = "begins", field = "", after_return = false}
+end
+
+local function line_ends(stream, mark)
+  if stream.line == "begins" and stream.field == "" then stream.json = json_text(stream.name) end
+  stream.line, stream.field, stream.after_return = "begins", "", mark == 13
+end
+
+local function field_grows(stream, letter)
+  stream.field = stream.field .. char(letter)
+  if stream.field == "data:" then
+    stream.line = "data"
+  elseif stream.field ~= sub("data:", 1, #stream.field) then
+    stream.line = "other"
+  end
+end
+
+local function renewed_events(stream, piece)
+  local from, pieces = 1, {}
+  while from <= #piece do
+    local first = byte(piece, from)
+    if stream.after_return and first == 10 then
+      stream.after_return = false
+      pieces[#pieces + 1], from = "\n", from + 1
+    elseif stream.line == "begins" and first ~= 10 and first ~= 13 then
+      stream.after_return = false
+      field_grows(stream, first)
+      pieces[#pieces + 1], from = char(first), from + 1
+    else
+      local ending = find(piece, "[\r\n]", from)
+      local rest = sub(piece, from, (ending or #piece + 1) - 1)
+      pieces[#pieces + 1] = stream.line == "data" and renewed(stream.json, rest) or rest
+      if ending ~= nil then
+        line_ends(stream, byte(piece, ending))
+        pieces[#pieces + 1] = sub(piece, ending, ending)
+      end
+      from = (ending or #piece) + 1
+    end
+  end
+  return table.concat(pieces)
+end
+
+function envoy_on_response(handle)
+  local said = handle:streamInfo():dynamicMetadata():get("offload.model")
+  local headers = handle:headers()
+  if said == nil or headers:get("content-length") == "0" then return end
+  local kind = string.gsub(string.lower(headers:get("content-type") or ""), '[ \t"]', "")
+  if not ANSWER[kind] or (headers:get("content-encoding") or "identity") ~= "identity" then return end
+  headers:remove("content-length")
+  local events = sub(kind, 1, 4) == "text"
+  local state = events and event_stream(said["name"]) or json_text(said["name"])
+  local renew = events and renewed_events or renewed
+  for chunk in handle:bodyChunks() do
+    local piece = chunk:getBytes(0, chunk:length())
+    local now = renew(state, piece)
+    if now ~= piece then chunk:setBytes(now) end
+  end
+end
+"""
