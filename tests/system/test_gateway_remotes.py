@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import builders
 from beamlit_controller.core.spec import (
+    REMOTE_FAILURES,
     ApiKey,
     HealthCheck,
     OnRemoteFailure,
@@ -115,6 +116,24 @@ async def test_an_answer_that_has_begun_is_asked_for_nowhere_else(tmp_path: Path
             await client.ask(world.gate.front)
 
     assert (len(world.one.requests), len(world.two.requests)) == (1, 0)
+
+
+async def test_what_counts_as_a_failure_is_each_remotes_own(tmp_path: Path) -> None:
+    async with _world(tmp_path, one="404", two="404", share=100, statuses=((404,), (429,))) as world:
+        answers = await world.answers()
+
+    assert answers == {("404", b""): REQUESTS}
+    assert (len(world.one.requests), len(world.two.requests)) == (REQUESTS, REQUESTS)
+    assert world.local.connections == 0
+
+
+async def test_the_log_names_the_remote_that_an_attempt_failed_at(tmp_path: Path) -> None:
+    async with _world(tmp_path, one="refused", two="closes", share=100) as world:
+        await client.ask(world.gate.front)
+        lines = await world.gate.log(3)
+
+    failures = {(line["remote"], line["result"]) for line in lines if "remote_failure" in line}
+    assert failures == {("one", "refused"), ("two", "reset")}
 
 
 async def test_a_remote_that_does_not_pass_its_health_check_is_passed_over(tmp_path: Path) -> None:
@@ -228,6 +247,7 @@ async def _world(
     policy: OnRemoteFailure = OnRemoteFailure.LOCAL,
     most: int | None = None,
     check: HealthCheck | None = None,
+    statuses: tuple[tuple[int, ...], tuple[int, ...]] = (REMOTE_FAILURES, REMOTE_FAILURES),
     names: tuple[Names | None, Names | None] = (None, None),
 ) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
@@ -241,6 +261,7 @@ async def _world(
             replace(each, max_in_flight=most, model_names=name, health_check=check)
             for each, name in zip(remotes, names, strict=True)
         ]
+        remotes = [replace(each, on_status=codes) for each, codes in zip(remotes, statuses, strict=True)]
         spec = builders.spec(
             remote=remotes[0], next_remotes=tuple(remotes[1:]), overflow=FULL, on_remote_failure=policy
         )
