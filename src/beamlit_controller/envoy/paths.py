@@ -29,8 +29,9 @@ _END = rf"(?:{_EDGE}|%3f|%23)"
 AMBIGUOUS = rf"[^?]*(?:{_EDGE}{_DOTS}(?:{_EDGE}[^?]*)?|%25[0-9a-f]{{2}}[^?]*|%c[01][^?]*|%u[^?]*)"
 """Paths that servers read in different ways: a dot segment beside an encoded slash or `;`, or characters encoded twice."""
 
-# In what versions and below what names the same interface is found: `/v1`, `/openai/v1`, `/api`.
-_BASE = rf"(?:(?:openai|api|v[0-9][a-z0-9]*){_PARAMETERS}{_BETWEEN})*"
+# In what versions and below what names the same interface is found: `/v1`, `/openai/v1`, `/api`, `/anthropic/v1` of a proxy.
+_PASSED_THROUGH = "anthropic|assemblyai|azure|azure_ai|bedrock|cohere|cursor|gemini|litellm|mistral|openai_passthrough|vertex[-_]ai|vllm"
+_BASE = rf"(?:(?:openai|api|v[0-9][a-z0-9]*|{_PASSED_THROUGH}){_PARAMETERS}{_BETWEEN})*"
 
 
 def below(prefix: str) -> str:

@@ -7,7 +7,17 @@ OpenAI, Anthropic and Gemini APIs that they speak. Each is matched at the root a
 import re
 
 from beamlit_controller.envoy import paths
-from beamlit_controller.envoy.stateful_servers import LITELLM, LLAMA_CPP, OLLAMA, RAY, SGLANG, TOKENIZER, TRITON, VLLM
+from beamlit_controller.envoy.stateful_servers import (
+    ACCOUNTS,
+    LITELLM,
+    LLAMA_CPP,
+    OLLAMA,
+    RAY,
+    SGLANG,
+    TOKENIZER,
+    TRITON,
+    VLLM,
+)
 
 HEALTH = (
     "metrics",
@@ -73,6 +83,7 @@ RESOURCES = (
     *OLLAMA,
     *RAY,
     *LITELLM,
+    *ACCOUNTS,
 )
 
 PATHS = paths.resources(tuple(dict.fromkeys(RESOURCES)))

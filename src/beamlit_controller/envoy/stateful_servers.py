@@ -27,6 +27,7 @@ VLLM = (
     "start_draft_weight_update",
     "finish_weight_update",
     "get_world_size",
+    "fault_tolerance",
 )
 
 SGLANG = (
@@ -65,6 +66,22 @@ SGLANG = (
     "pause_generation",
     "continue_generation",
     "dumper",
+    "get_weight_version",
+    "weight_version",
+    "add_external_corpus",
+    "remove_external_corpus",
+    "list_external_corpora",
+    "convert_disaggregation_role",
+    # Its router.
+    "add_worker",
+    "remove_worker",
+    "list_workers",
+    "workers",
+    "get_loads",
+    "engine_metrics",
+    "wasm",
+    "mesh",
+    "ha",
 )
 
 TRITON = (
@@ -139,6 +156,8 @@ OLLAMA = tuple(
         "ps",
         "tags",
         "me",
+        "account",
+        "logout",
         "signout",
         "experimental",
     )
@@ -146,8 +165,37 @@ OLLAMA = tuple(
 
 RAY = ("api/jobs", "api/serve", "api/cluster_status")
 
+# Of providers and of those who sell several of them: their own administration.
+ACCOUNTS = ("keys", "auth/keys", "credits", "audio/voices", "audio/voice_consents")
+
 # Where the first word is one that others may use, the second tells.
 LITELLM = (
+    "tag/daily",
+    "tool/list",
+    "tool/policy",
+    "provider/budgets",
+    "get/ui_settings",
+    "get/config",
+    "jwt/key",
+    "prompt/list",
+    "prompt/info",
+    "usage/ai",
+    "memory-usage-in-mem-cache",
+    "memory-usage-in-mem-cache-items",
+    "otel-spans",
+    "routes",
+    "test",
+    "public",
+    ".well-known",
+    "agents",
+    "a2a",
+    "langfuse",
+    "compliance",
+    "cloudzero",
+    "vantage",
+    "claude-code",
+    "toolset",
+    "fallback",
     "model/new",
     "model/update",
     "model/delete",
