@@ -223,7 +223,7 @@ class _Course:
     def _has_room(self, at: float) -> bool:
         free = any(self._running[each] < self._slots for each in range(self._ready))
         queued = self._plant.metric is Metric.QUEUE
-        return free and (queued or self._busy < NEAR * self._plant.right(at) * self._ready)
+        return free and (queued or self._busy < max(1, int(NEAR * self._plant.right(at) * self._ready)))
 
     def _leaves(self) -> bool:
         setting = self._setting

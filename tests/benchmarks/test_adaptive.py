@@ -76,6 +76,29 @@ def test_slots_in_use_teach_it_too(delay: int) -> None:
     assert abs(learned.sent - right.sent) <= 0.06
 
 
+@pytest.mark.parametrize("load", ["step", "day", "staircase"])
+@pytest.mark.parametrize(("slots", "delay"), [(4, 15), (4, 60), (8, 60)])
+def test_few_slots_teach_it_without_hunting(load: str, slots: int, delay: int) -> None:
+    plant = replace(SMALL, load=LOADS[load], first=1, slots=slots, metric=Metric.SLOTS, delay=delay)
+
+    learned, _ = played(plant)
+
+    assert learned.far_over <= 0.05
+    assert learned.wasted <= 0.03
+    assert learned.changes <= 30
+
+
+@pytest.mark.parametrize("load", ["step", "ramp"])
+def test_the_time_that_even_requests_take_teaches_it_too(load: str) -> None:
+    plant = replace(SMALL, load=LOADS[load], metric=Metric.LATENCY, service=Service.EVEN)
+
+    learned, right = played(plant)
+
+    assert learned.far_over <= 0.05
+    assert learned.wasted <= 0.03
+    assert abs(learned.sent - right.sent) <= 0.05
+
+
 def test_with_an_autoscaler_on_true_demand_replicas_come_and_the_remote_empties() -> None:
     plant = replace(SMALL, scaler=True, seconds=3000)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from beamlit_controller.core import decision, learned, limits
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.flow import Flow
-from beamlit_controller.core.learned import NOTHING, Learned
+from beamlit_controller.core.learned import NOTHING, Learned, Mean
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import Behavior, Mode, OffloadSpec, OnMetricsLoss, Overflow, Override
 from builders import NOW, spec, verdict
@@ -251,6 +251,10 @@ def test_what_is_recorded_is_what_is_gone_on_from() -> None:
         Learned(cap=Fraction(4), full=Fraction(-4)),
         Learned(cap=Fraction(4), noise=Fraction(-(10**30))),
         Learned(cap=Fraction(4), off=Fraction(10**30)),
+        Learned(cap=Fraction(4), jitter=Fraction(10**30)),
+        Learned(cap=Fraction(4), height=Fraction(-(10**30))),
+        Learned(cap=Fraction(4), full_load=Mean(count=-1)),
+        Learned(cap=Fraction(4), streak=Mean(1, ratio=Fraction(10**30))),
     ],
 )
 def test_a_recalled_state_that_can_not_be_true_is_dropped(hostile: Learned) -> None:

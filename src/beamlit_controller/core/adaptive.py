@@ -8,13 +8,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import curve, onset
+from beamlit_controller.core import curve, graded, onset
 from beamlit_controller.core.learned import (
     LEAST,
     MOST,
     MOST_CLIMBS,
     MOST_FALLS,
     Learned,
+    Mean,
     Point,
     RatioSample,
     rounded,
@@ -31,6 +32,8 @@ FIRST_STEP = Fraction(10, 100)
 LONGEST_STEP = Fraction(25, 100)
 STUCK = 2
 """After so many reductions without a fall of the ratio, the cap is lowered regardless of what was believed."""
+LOUDEST = Fraction(1)
+"""A ratio that is off by more than the target was believed wrongly; it isn't noise."""
 LEAST_FALL = Fraction(11, 10)
 
 
@@ -53,12 +56,32 @@ def follow(learned: Learned, sample: RatioSample, now: datetime) -> Learned:
 
 def _judged(looked: Learned, sample: RatioSample, seen: curve.Observed, now: datetime) -> Learned:
     learned, noted = looked, curve.noted(looked, seen)
+    shown = graded.is_graded(learned)
     if learned.cap is None:
-        return _changed(noted, _first(learned.calm, seen), now) if sample.ratio > 1 else noted
+        return _begun(learned, graded.noted(noted, seen), seen, now)
+    unsettled = curve.unsettled(learned, sample, settles=graded.pace(learned) if shown else curve.SETTLES)
+    noted = noted if unsettled or _draining(learned, seen) else graded.noted(noted, seen)
     rests = learned.changed_at is not None and now - learned.changed_at < REST
-    if rests or not seen.steady or curve.unsettled(learned, sample):
+    if shown:
+        return noted if rests or unsettled or _draining(learned, seen) else _by_mean(learned.cap, noted, seen, now)
+    if rests or unsettled or not seen.steady:
         return _believing(noted, seen)
     wanted, taught = _wanted(learned.cap, replace(noted, guessed=False), seen)
+    return _changed(taught, wanted, now)
+
+
+def _begun(learned: Learned, noted: Learned, seen: curve.Observed, now: datetime) -> Learned:
+    """Give a first cap when the metric is over its target."""
+    if seen.point.ratio <= 1:
+        return noted
+    cap = _first(learned.calm, seen)
+    if graded.is_graded(learned):
+        return _changed(noted, graded.first(cap, noted), now) if graded.is_over(noted) else noted
+    return _changed(noted, cap, now)
+
+
+def _by_mean(cap: Fraction, noted: Learned, seen: curve.Observed, now: datetime) -> Learned:
+    wanted, taught = graded.wanted(cap, replace(noted, guessed=False), seen)
     return _changed(taught, wanted, now)
 
 
@@ -72,7 +95,9 @@ def guessed(learned: Learned, now: datetime) -> Learned:
 
 def _changed(learned: Learned, cap: Fraction, now: datetime) -> Learned:
     cap = min(MOST, max(LEAST, rounded(cap)))
-    return learned if cap == learned.cap else replace(learned, cap=cap, changed_at=now)
+    if cap == learned.cap:
+        return learned
+    return replace(learned, cap=cap, changed_at=now, any_load=Mean(), full_load=Mean(), streak=Mean())
 
 
 def _first(calm: Point | None, seen: curve.Observed) -> Fraction:
@@ -104,8 +129,8 @@ def _believing(learned: Learned, seen: curve.Observed) -> Learned:
         return replace(learned, full=min(MOST, rounded(found)))
     off = min(MOST, max(-MOST, rounded((learned.full - found) * slope)))
     full = learned.full + _weight(learned, seen, abs(off)) * (found - learned.full)
-    noise = rounded(learned.noise + (abs(off - learned.off) - learned.noise) / 8)
-    return replace(learned, full=min(MOST, max(LEAST, rounded(full))), off=off, noise=min(MOST, noise))
+    noise = rounded(learned.noise + (min(LOUDEST, abs(off - learned.off)) - learned.noise) / 8)
+    return replace(learned, full=min(MOST, max(LEAST, rounded(full))), off=off, noise=noise)
 
 
 def _weight(learned: Learned, seen: curve.Observed, surprise: Fraction) -> Fraction:

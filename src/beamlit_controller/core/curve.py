@@ -82,9 +82,9 @@ def _within(sample: RatioSample, recent: tuple[InFlightSpan, ...]) -> tuple[InFl
     )
 
 
-def unsettled(learned: Learned, sample: RatioSample) -> bool:
+def unsettled(learned: Learned, sample: RatioSample, *, settles: timedelta = SETTLES) -> bool:
     """Tell whether a sample may still be of the time before the last change, or of the change itself."""
-    return learned.changed_at is not None and sample.since < learned.changed_at + SETTLES
+    return learned.changed_at is not None and sample.since < learned.changed_at + max(settles, SETTLES)
 
 
 def noted(learned: Learned, seen: Observed) -> Learned:

@@ -13,6 +13,8 @@ GRAIN = timedelta(seconds=3)
 SPANS = 60
 """The number of gateway spans that are kept."""
 MOST_FALLS, MOST_CLIMBS = 4, 5
+COUNTED = 24
+"""The number of samples that a mean is of."""
 LEAST, MOST = Fraction(1, 2), Fraction(100_000)
 """The bounds of a cap."""
 
@@ -36,6 +38,29 @@ class Point:
 
     in_flight: Fraction
     ratio: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """The mean of the last points: each counts as one of at most `COUNTED`."""
+
+    count: int = 0
+    ratio: Fraction = Fraction(0)
+    in_flight: Fraction = Fraction(0)
+
+    @property
+    def possible(self) -> bool:
+        """Tell whether it can have come about."""
+        return 0 <= self.count <= COUNTED and 0 <= self.ratio <= MOST and 0 <= self.in_flight <= MOST
+
+    def with_(self, point: Point) -> "Mean":
+        """Add a point."""
+        count = min(self.count + 1, COUNTED)
+        return Mean(
+            count,
+            thousandths(self.ratio + (min(MOST, point.ratio) - self.ratio) / count),
+            thousandths(self.in_flight + (min(MOST, point.in_flight) - self.in_flight) / count),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +101,18 @@ class Learned:
     last: Point | None = None
     calm: Point | None = None
     """The highest recent number in flight with which the metric was within its target."""
+    height: Fraction | None = None
+    """How high the ratio is at lower loads, 1 being in proportion to them."""
+    latest: Fraction | None = None
+    jitter: Fraction = Fraction(0)
+    """By how much the ratio differs from sample to sample."""
+    any_load: Mean = Mean()
+    full_load: Mean = Mean()
+    """The mean of the samples since the cap last changed: all, and those during which the cap was reached."""
+    streak: Mean = Mean()
+    """The mean of the samples over the target since the last one that was not."""
+    fair: Mean = Mean()
+    """The mean of the last samples within the target that are not near zero, under whatever cap."""
     recent: tuple[InFlightSpan, ...] = ()
 
 
@@ -86,16 +123,33 @@ NOTHING = Learned()
 def lasting(learned: Learned) -> Learned:
     """Leave out what every round changes, and what is worth nothing after a restart."""
     return replace(
-        learned, judged_until=None, pending=None, last=None, calm=None, off=Fraction(0), noise=Fraction(0), recent=()
+        learned,
+        judged_until=None,
+        pending=None,
+        last=None,
+        calm=None,
+        off=Fraction(0),
+        noise=Fraction(0),
+        height=None if learned.height is None else Fraction(round(learned.height)),
+        latest=None,
+        jitter=Fraction(0),
+        any_load=Mean(),
+        full_load=Mean(),
+        streak=Mean(),
+        fair=Mean(),
+        recent=(),
     )
 
 
 def trusted(learned: Learned) -> Learned:
     """Give the recalled state if its values are plausible, else `NOTHING`."""
     numbers = (learned.slope, learned.over, learned.full)
-    wild = max(abs(learned.off), abs(learned.noise)) > MOST
+    wild = max(abs(learned.off), abs(learned.noise), abs(learned.jitter), abs(learned.height or Fraction(0))) > MOST
     possible = all(number is None or 0 < number <= 2 * MOST for number in numbers)
     counted = 0 <= learned.climbs <= MOST_CLIMBS and 0 <= learned.falls <= MOST_FALLS
+    counted = counted and all(
+        each.possible for each in (learned.any_load, learned.full_load, learned.streak, learned.fair)
+    )
     within = learned.cap is None or LEAST <= learned.cap <= MOST
     return learned if possible and not wild and counted and within and len(learned.recent) <= SPANS else NOTHING
 
@@ -123,6 +177,11 @@ def _joined(one: InFlightSpan, other: InFlightSpan) -> InFlightSpan:
         one.overflowed + other.overflowed,
         other.ready,
     )
+
+
+def thousandths(number: Fraction) -> Fraction:
+    """Round to three decimal places."""
+    return Fraction(round(number * 1000), 1000)
 
 
 def rounded(number: Fraction) -> Fraction:

@@ -23,7 +23,8 @@ BACKLOG = 3
 """A backlog: at least this many times as many requests are in flight as fit."""
 EXCESS = 10
 """And at least this many more requests than fit."""
-SPARE = Fraction(110, 100)
+SPARE, MOST_SPARE = Fraction(10, 100), Fraction(2)
+"""The part of what fits that is allowed on top, and at most so many requests per replica: what fits is known roughly."""
 ALSO = Fraction(150, 100)
 """A metric that is at its target allows a little more in flight than fits without waiting."""
 
@@ -71,7 +72,8 @@ def cap(recent: Sequence[InFlightSpan]) -> Fraction | None:
     full = latest.last_level >= max(BACKLOG * fit, fit + EXCESS)
     if not (flat and full and earlier.floods and latest.floods):
         return None
-    return rounded(SPARE * fit / recent[-1].ready + ALSO)
+    each = fit / recent[-1].ready
+    return rounded(each + min(SPARE * each, MOST_SPARE) + ALSO)
 
 
 def _pace(stretches: Sequence[Stretch]) -> Fraction:

@@ -1,0 +1,77 @@
+"""Metrics that have a value at any load: the cap follows their mean, not single samples."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from fractions import Fraction
+
+from beamlit_controller.core import decision, graded
+from beamlit_controller.core.decision import Decision
+from beamlit_controller.core.flow import Flow
+from beamlit_controller.core.spec import Behavior, Mode
+from builders import NOW, spec, verdict
+
+PERIOD = timedelta(seconds=5)
+CALM = [(ratio, in_flight, 0) for ratio, in_flight in ((0.9, 14), *[(0.3, 5), (0.5, 8), (0.4, 6)] * 8)]
+"""Slots in use: half as many in flight are half of the ratio."""
+
+
+def played(rounds: Iterable[tuple[float, int, int]]) -> list[Decision]:
+    """Decide round by round: a ratio that covers the last five seconds, what two replicas have in flight then, and what overflowed."""
+    asked, previous = spec(behavior=Behavior(percentage=80, mode=Mode.ADAPTIVE)), None
+    decisions: list[Decision] = []
+    for step, (ratio, in_flight, overflowed) in enumerate(rounds):
+        at = NOW + PERIOD * step
+        flow = Flow(at - PERIOD, at, in_flight, in_flight, 10, overflowed, overflowed)
+        seen = verdict(ratio, at=at, age=timedelta(0), window=PERIOD)
+        previous = decision.decide(asked, previous, seen, at, flow=flow, ready=2)
+        decisions.append(previous)
+    return decisions
+
+
+def cap(decided: Decision) -> Fraction:
+    assert decided.cap is not None
+    return decided.cap
+
+
+def test_a_metric_with_a_value_at_any_load_is_told_from_a_queue() -> None:
+    queue = [(ratio, in_flight, 0) for ratio, in_flight in ((0.9, 18), *[(0.0, 5), (0.0, 8)] * 8)]
+
+    slots, waiting = played(CALM)[-1], played(queue)[-1]
+
+    assert graded.is_graded(slots.learned)
+    assert not graded.is_graded(waiting.learned)
+
+
+def test_one_sample_of_a_noisy_metric_gives_no_cap() -> None:
+    noisy = [(ratio, 10, 0) for ratio in (0.9, 0.4, 0.8, 0.3) * 4]
+
+    decided = played([*CALM, *noisy, (1.1, 10, 0), (0.6, 10, 0)])
+
+    assert {each.cap for each in decided} == {None}
+
+
+def test_samples_that_outweigh_the_noise_give_the_first_cap_near_what_was_well() -> None:
+    decided = played([*CALM, *[(1.1, 20, 0)] * 6])[-1]
+
+    assert 6 <= cap(decided) <= 10
+
+
+def test_a_cap_stays_while_its_metric_is_at_its_target_in_the_mean() -> None:
+    begun = [*CALM, *[(1.1, 20, 0)] * 6]
+    about = [(ratio, 15, 9) for ratio in (0.9, 1.05, 0.85, 1.1) * 20]
+
+    decided = played([*begun, *about])[len(begun) + 12 :]
+
+    assert len({each.cap for each in decided}) == 1
+
+
+def test_a_mean_above_the_target_lowers_the_cap_and_one_below_it_raises_it() -> None:
+    begun = [*CALM, *[(1.1, 20, 0)] * 6]
+
+    first = cap(played(begun)[-1])
+    level = round(2 * first)
+    lowered = cap(played([*begun, *[(1.3, level, 9)] * 12])[-1])
+    raised = cap(played([*begun, *[(0.6, level, 9)] * 12])[-1])
+
+    assert lowered < first < raised
+    assert raised <= 2 * first
