@@ -69,7 +69,8 @@ def is_graded(learned: Learned) -> bool:
 
 def _height(learned: Learned, point: Point) -> Fraction | None:
     """Give how high the metric is at a lower load, 1 being a straight line from zero."""
-    against = learned.calm if learned.cap is None else Point(learned.cap, Fraction(1))
+    calm, cap = learned.calm, learned.cap
+    against = calm if cap is None or (calm is not None and calm.in_flight > cap) else Point(cap, Fraction(1))
     if against is None or against.ratio < TELLING or not 0 < point.in_flight <= LOWER * against.in_flight:
         return learned.height
     if point.ratio > 1:
