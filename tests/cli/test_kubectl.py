@@ -18,6 +18,8 @@ from beamlit_controller.telemetry.models import ModelsSink
 from builders import NOW, sample, signals, spec
 from fakes import http
 
+pytestmark = pytest.mark.system
+
 BIN = Path(sys.executable).parent
 KUBECTL = """\
 #!/bin/sh

@@ -14,6 +14,8 @@ from demo.ports import Ports
 from demo import children, place, ports
 from waiting import eventually
 
+pytestmark = pytest.mark.system
+
 LEAVES_A_CHILD = "sleep 1000 & echo $!; wait"
 ABANDONS_A_CHILD = "setsid sleep 1000 & echo $!; exit 3"
 

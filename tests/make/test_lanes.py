@@ -10,6 +10,8 @@ import pytest
 from tools import lanes, pythons
 from tools.lanes import Count, Lane, Outcome
 
+pytestmark = pytest.mark.long
+
 pytestmark = pytest.mark.system
 
 
