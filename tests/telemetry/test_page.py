@@ -210,6 +210,29 @@ async def test_it_shows_the_worst_first_and_whatever_comes_from_outside_as_text(
 
 
 @pytest.mark.system
+async def test_it_shows_each_of_several_remotes_by_name_with_its_state(clock: Clock, tmp_path: Path) -> None:
+    one = RemoteBackend(Scheme.HTTPS, "one.example.com", 443, name="one")
+    two = RemoteBackend(Scheme.HTTPS, "two.example.com", 443, name="two")
+    refused = {"status": "False", "reason": "RemoteRefusesCredential", "message": FORGED}
+    known = {"llama": {"problem": "", "remotes": {"one": refused}}}
+    async with serving(clock, gateways=known) as controller, browser(tmp_path) as tab:
+        controller.tell("llama", whole=replace(LLAMA, remote=one, next_remotes=(two,)))
+
+        await tab.open(f"{controller.url}/#models%2Fllama")
+        await eventually(lambda: tab.text("#model h2"), what="the model is shown")
+
+        shown = await tab.text("#model")
+        for words in (
+            "one",
+            "https://one.example.com",
+            f"RemoteRefusesCredential: {FORGED}",
+            "https://two.example.com",
+        ):
+            assert words in shown
+        assert tab.complaints == []
+
+
+@pytest.mark.system
 async def test_what_leaves_without_a_decision_is_shown_where_gateways_count_it(clock: Clock, tmp_path: Path) -> None:
     traffic = '{sent: 0.447, localPerSecond: 2.2, remotePerSecond: 1.84, inFlight: 4, inFlightLimit: 4, text: "cap"}'
     async with serving(clock) as controller, browser(tmp_path) as tab:
