@@ -29,6 +29,7 @@ from beamlit_controller.core.spec import (
 )
 from beamlit_controller.envoy import command, config
 from beamlit_controller.envoy.gateway_params import GatewayParams
+from fakes import one_file
 from fakes.tls import Authority
 
 CA = """-----BEGIN CERTIFICATE-----
@@ -230,7 +231,7 @@ def test_envoy_takes_every_rendered_file(case: str, tmp_path: Path) -> None:
     place = replace(place, secrets=str(tmp_path), system_ca=str(authority.cert))
 
     bootstrap = tmp_path / "bootstrap.json"
-    bootstrap.write_text(json.dumps(_in_one(config.files(spec, place))))
+    bootstrap.write_text(json.dumps(one_file.in_one(config.files(spec, place))))
     words = command.command(tmp_path, concurrency=1, drain=timedelta(seconds=1))
     checked = subprocess.run([*words, "--mode", "validate"], capture_output=True, text=True, check=False)
 
@@ -240,7 +241,7 @@ def test_envoy_takes_every_rendered_file(case: str, tmp_path: Path) -> None:
 
 def test_no_change_but_of_a_cookie_replaces_the_front_and_ends_its_streams() -> None:
     fronts = {
-        json.dumps(_resources(json.loads(config.files(spec, PLACE)["lds.json"]))[-1])
+        json.dumps(one_file.resources(json.loads(config.files(spec, PLACE)["lds.json"]))[-1])
         for name, (spec, _) in CASES.items()
         if name not in {"headers", "names", "cookie"}
     }
@@ -250,37 +251,3 @@ def test_no_change_but_of_a_cookie_replaces_the_front_and_ends_its_streams() -> 
 
 def test_equal_input_gives_equal_text() -> None:
     assert [config.files(*case) for case in CASES.values()] == [config.files(*case) for case in CASES.values()]
-
-
-def _in_one(files: config.Files) -> dict[str, object]:
-    """Give a Bootstrap that holds all files itself: `--mode validate` does not look into others."""
-    content = {name: json.loads(text) for name, text in files.items()}
-    whole = content["bootstrap.json"]
-    del whole["dynamic_resources"]
-    whole["static_resources"]["clusters"] += _resources(content["cds.json"])
-    whole["static_resources"]["listeners"] += _resources(content["lds.json"])
-    for listener in whole["static_resources"]["listeners"]:
-        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
-        if rds := manager.pop("rds", None):
-            [manager["route_config"]] = _resources(content[f"rds-{rds['route_config_name']}.json"])
-        for each in manager.get("http_filters", ()):
-            _inline_credential(each["typed_config"].get("credential", {}).get("typed_config", {}))
-    credentials = [found for name, found in content.items() if name.startswith("sds-remote_credential")]
-    whole["static_resources"]["secrets"] = [each for found in credentials for each in _resources(found)]
-    for cluster in whole["static_resources"]["clusters"]:
-        context = cluster.get("transport_socket", {}).get("typed_config", {}).get("common_tls_context", {})
-        if sds := context.pop("validation_context_sds_secret_config", None):
-            [secret] = _resources(content[f"sds-{sds['name']}.json"])
-            context["validation_context"] = secret["validation_context"]
-    return whole
-
-
-def _inline_credential(credential: dict[str, object]) -> None:
-    """Refer to the static Secret of the same name."""
-    for reference in (credential.get("credential"), credential.get("client_credentials", {}).get("client_secret")):
-        if reference:
-            del reference["sds_config"]
-
-
-def _resources(file: dict[str, list[dict[str, object]]]) -> list[dict[str, object]]:
-    return [{key: value for key, value in resource.items() if key != "@type"} for resource in file["resources"]]
