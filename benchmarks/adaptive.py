@@ -5,19 +5,20 @@
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import decision
+from beamlit_controller.core import decision, gateway_metric, traffic, verdict
 from beamlit_controller.core.decision import Decision
-from beamlit_controller.core.metric_spec import ExternalMetric, SeriesSelector, Value
-from beamlit_controller.core.signals import NOT_ASKED
+from beamlit_controller.core.metric_spec import ExternalMetric, GatewayFigure, GatewayMetric, SeriesSelector, Value
+from beamlit_controller.core.signals import NOT_ASKED, LocalHealth, Scale, Signals
 from beamlit_controller.core.spec import Behavior, Mode, ModelKey, OffloadSpec
+from beamlit_controller.core.traffic import Meter
 from beamlit_controller.core.verdict import Assessed, Current, Judgement, Unread, Verdict
 from benchmarks import adaptive_plant
 from benchmarks.adaptive_loads import LOADS, SHIFTS
-from benchmarks.adaptive_plant import START, Metric, Plant, Result, Round, Rule, Setting, exact
+from benchmarks.adaptive_plant import FIRST_BYTE_TARGET, START, Metric, Plant, Result, Round, Rule, Setting, exact
 
 METRIC = ExternalMetric(SeriesSelector("load"), Value(1000))
 ADAPTIVE = Behavior(mode=Mode.ADAPTIVE)
@@ -35,10 +36,32 @@ class Product:
     def __call__(self, seen: Round) -> Setting:
         """Decide, and give what is in force."""
         now = START + timedelta(seconds=seen.at)
-        verdict = _verdict(seen)
-        self.last = decision.decide(self._spec, self.last, verdict, now, flow=seen.flow, ready=seen.ready)
+        self.last = decision.decide(self._spec, self.last, self.judge(seen), now, flow=seen.flow, ready=seen.ready)
         cap, demand = self.last.cap, self.last.demand
         return Setting(self.last.sent, None if cap is None else float(cap), None if demand is None else float(demand))
+
+    def judge(self, seen: Round) -> Verdict:
+        """Hold what is known of the servers against the target."""
+        return _verdict(seen)
+
+
+class Unmetered(Product):
+    """The code that decides, where the servers have no metric: by the time to first byte that the gateways count."""
+
+    def __init__(self, behavior: Behavior) -> None:
+        super().__init__(behavior)
+        target = Value(round(1000 * FIRST_BYTE_TARGET))
+        self._metered = replace(self._spec, metrics=(GatewayMetric(GatewayFigure.FIRST_BYTE, target),))
+        self._meter = Meter()
+
+    def judge(self, seen: Round) -> Verdict:
+        """Read the counters as the controller does."""
+        now = START + timedelta(seconds=seen.at)
+        self._meter = traffic.fed(self._meter, {"gateway": seen.counted}, now)
+        read = gateway_metric.sample(self._meter, GatewayFigure.FIRST_BYTE, now)
+        health = LocalHealth(seen.ready, seen.ready)
+        signals = Signals(now, (read,), (), Scale(seen.ready, seen.ready), health)
+        return verdict.assess(self._metered, signals)
 
 
 def plain(seen: Round) -> Setting:

@@ -16,6 +16,7 @@ from enum import StrEnum
 from fractions import Fraction
 
 from beamlit_controller.core.flow import Flow
+from beamlit_controller.core.traffic import RequestCounters
 
 START = datetime(2026, 6, 1, tzinfo=UTC)
 SCALED_TO = 0.8
@@ -24,6 +25,10 @@ TARGET = 2
 """Requests waiting per replica."""
 SLOWER = 1.5
 """The target of a request's time, in multiples of what it takes without waiting."""
+PREFILL = 0.2
+"""Seconds from the start of a request to its first byte."""
+FIRST_BYTE_TARGET = 1.0
+"""The target of the time to first byte, in seconds."""
 NEAR = 0.9
 """With less than so much of the right cap in flight, and a slot free, a request is sent away needlessly."""
 SMOOTH = 15
@@ -34,11 +39,12 @@ Load = Callable[[float], float]
 
 
 class Metric(StrEnum):
-    """What is read of the servers: requests waiting per replica, slots in use, or the time that requests took."""
+    """What is read: requests waiting per replica, slots in use, the time that requests took, or that to their first byte."""
 
     QUEUE = "queue"
     SLOTS = "slots"
     LATENCY = "latency"
+    FIRST_BYTE = "first byte"
 
 
 class Service(StrEnum):
@@ -92,6 +98,8 @@ class Plant:
                 return max(1.0, 0.9 * slots)
             case Metric.LATENCY:
                 return SLOWER * slots
+            case Metric.FIRST_BYTE:
+                return slots + (FIRST_BYTE_TARGET - PREFILL) * slots / self.mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +113,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What a rule is told. `ratio` is 1 at the target; None while nothing was seen."""
+    """What a rule is told. `ratio` is 1 at the target; None while nothing was seen. `counted` is all that the gateway has counted."""
 
     at: float
     ratio: float | None
@@ -113,6 +121,7 @@ class Round:
     until: float
     flow: Flow
     ready: int
+    counted: RequestCounters
 
 
 Rule = Callable[[Round], Setting]
@@ -172,6 +181,9 @@ class _Course:
         self._looks: deque[tuple[float, float]] = deque(maxlen=LONGEST_MEMORY)
         self._took: deque[tuple[float, float]] = deque(maxlen=LONGEST_MEMORY)
         self._served = self._sent = self._overflowed = self._peak = 0
+        self._waited: dict[float, float] = {}
+        self._first_bytes: deque[tuple[float, float]] = deque(maxlen=LONGEST_MEMORY)
+        self._counted = RequestCounters()
         self._began = 0.0
         self._starting: list[float] = []
         self._wishes: deque[int] = deque(maxlen=20)
@@ -252,6 +264,8 @@ class _Course:
             came, taking = queue.popleft()
             self._running[which] += 1
             self._result.waits.append(at - came)
+            self._waited[came] = at - came
+            self._first_bytes.append((at, at - came + PREFILL))
             heapq.heappush(self._events, (at + taking, 1, which, came))
 
     def _ends(self, at: float, which: int, came: float) -> None:
@@ -259,7 +273,18 @@ class _Course:
         self._busy -= 1
         self._served += 1
         self._took.append((at, at - came))
+        self._count(self._waited.pop(came) + PREFILL)
         self._start(which, at)
+
+    def _count(self, first_byte: float) -> None:
+        """Count a request as Envoy does: with its time to first byte, at its end."""
+        before = self._counted
+        self._counted = replace(
+            before,
+            local=before.local + 1,
+            local_first_bytes=before.local_first_bytes + 1,
+            local_first_byte_ms=before.local_first_byte_ms + round(1000 * first_byte),
+        )
 
     def _ticks(self, at: float, _: int, __: float) -> None:
         heapq.heappush(self._events, (at + 1.0, 2, 0, 0.0))
@@ -288,6 +313,9 @@ class _Course:
             case Metric.LATENCY:
                 lately = [took for ended, took in self._took if ended > at - max(10, self._plant.mean)]
                 return sum(lately) / len(lately) / (SLOWER * self._plant.mean) if lately else 0.0
+            case Metric.FIRST_BYTE:
+                started = [took for began, took in self._first_bytes if began > at - SMOOTH]
+                return sum(started) / len(started) / FIRST_BYTE_TARGET if started else 0.0
 
     def _ask(self, at: float) -> None:
         plant = self._plant
@@ -302,10 +330,12 @@ class _Course:
             self._sent,
             self._overflowed,
         )
+        self._counted = replace(self._counted, share=self._counted.share + self._sent)
+        counted = replace(self._counted, in_flight=self._busy)
         self._began, self._peak = at, self._busy
         self._served = self._sent = self._overflowed = 0
         ratio = sum(seen) / len(seen) if seen else None
-        said = self._rule(Round(at, ratio, until - plant.window, until, flow, self._ready))
+        said = self._rule(Round(at, ratio, until - plant.window, until, flow, self._ready, counted))
         if said.cap != self._setting.cap:
             self._result.changes += 1
         self._setting = replace(said, share=min(said.share, plant.most))

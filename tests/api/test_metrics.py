@@ -37,6 +37,10 @@ def external(name: str = "q", selector: object = None, **target: object) -> dict
     return {"type": "External", "external": {"metric": identifier, "target": target}}
 
 
+def gateway(name: str = "local_requests_in_flight", **target: object) -> dict[str, Any]:
+    return {"type": "Gateway", "gateway": {"metric": {"name": name}, "target": target}}
+
+
 def only(parsed: Parsed) -> MetricSpec:
     assert not parsed.problems, parsed.problems
     (metric,) = parsed.specs[0].metrics
@@ -58,6 +62,9 @@ def only(parsed: Parsed) -> MetricSpec:
         (external(type="Value", value=10), Value(10_000)),
         (external(type="Utilization", value="10"), Value(10_000)),
         (external(type="Value", averageValue=0.5), AverageValue(500)),
+        (gateway(type="AverageValue", averageValue=4), AverageValue(4000)),
+        (gateway(type="Value", value=4), Value(4000)),
+        (gateway("local_time_to_first_byte_seconds", type="Value", value="1500m"), Value(1500)),
     ],
 )
 def test_the_target_field_that_counts_is_the_one_that_the_hpa_looks_at(
@@ -131,6 +138,16 @@ def test_fields_of_a_target_that_are_not_looked_at_are_told(read: Read) -> None:
             "did you mean In?",
         ),
         (external("..", type="Value", value=1), "external.metric.name", "may not be '..'"),
+        (gateway("local_time_to_first_byte", type="Value", value=1), "gateway.metric.name", "did you mean"),
+        (gateway("remote_requests_per_second", type="Value", value=1), "gateway.metric.name", "did you mean"),
+        (
+            gateway("local_time_to_first_byte_seconds", type="AverageValue", averageValue=1),
+            "gateway.target.averageValue",
+            "is a mean already",
+        ),
+        (gateway(type="Value"), "gateway.target.value", "required"),
+        (gateway(type="Value", value=1, averageValue=1), "gateway.target.value", "may not set both"),
+        ({"type": "Gateway"}, "gateway", "required with type Gateway"),
         ({"type": "Externl"}, "type", "did you mean External?"),
         ({"type": "Pods"}, "pods", "required with type Pods"),
         ({}, "type", "required"),

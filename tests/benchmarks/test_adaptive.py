@@ -5,7 +5,7 @@ import itertools
 from dataclasses import replace
 
 import pytest
-from benchmarks.adaptive import ADAPTIVE, Product, following
+from benchmarks.adaptive import ADAPTIVE, Product, Unmetered, following
 from benchmarks.adaptive_loads import LOADS, SHIFTS
 from benchmarks.adaptive_plant import Metric, Plant, Result, Service
 
@@ -97,6 +97,30 @@ def test_the_time_that_even_requests_take_teaches_it_too(load: str) -> None:
     assert learned.far_over <= 0.05
     assert learned.wasted <= 0.03
     assert abs(learned.sent - right.sent) <= 0.05
+
+
+@pytest.mark.parametrize(("load", "period"), [*itertools.product(LOADS, (5,)), ("step", 1), ("day", 1)])
+def test_servers_without_metrics_stay_at_a_target_of_the_gateways(load: str, period: int) -> None:
+    """The whole way: counters as Envoy has them, the metric, the verdict, the cap."""
+    plant = replace(SMALL, load=LOADS[load], metric=Metric.FIRST_BYTE, delay=1, period=period)
+
+    learned, right = adaptive_plant.run(plant, Unmetered(ADAPTIVE)), known(plant)
+
+    assert learned.far_over <= 0.05
+    assert learned.wasted <= 0.03
+    assert abs(learned.sent - right.sent) <= 0.03
+    assert learned.wait(0.95) <= 2 * right.wait(0.95)
+
+
+@pytest.mark.parametrize("shift", SHIFTS)
+def test_servers_without_metrics_may_change_their_capacity(shift: str) -> None:
+    plant = replace(SMALL, capacity=SHIFTS[shift], metric=Metric.FIRST_BYTE, delay=1)
+
+    learned, right = adaptive_plant.run(plant, Unmetered(ADAPTIVE)), known(plant)
+
+    assert learned.far_over <= 0.10
+    assert learned.wasted <= 0.05
+    assert abs(learned.sent - right.sent) <= 0.03
 
 
 def test_with_an_autoscaler_on_true_demand_replicas_come_and_the_remote_empties() -> None:

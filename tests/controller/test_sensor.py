@@ -36,7 +36,9 @@ SCRAPED = {"metric_service": MetricService("llama", 8000)}
 
 
 async def read(given: OffloadSpec, *, prometheus: Source | None, metrics_apis: Source | None) -> list[Missing]:
-    sources = common.sources(scrape=Named("servers"), prometheus=prometheus, metrics_apis=metrics_apis)
+    sources = common.sources(
+        scrape=Named("servers"), gateways=Named("gateways"), prometheus=prometheus, metrics_apis=metrics_apis
+    )
     signals = await Sensor(sources=sources, inventory=NoPods()).read(given, at=NOW, deadline=timedelta(seconds=1))
     return [each for each in signals.readings if isinstance(each, Missing)]
 

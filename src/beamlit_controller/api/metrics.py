@@ -122,6 +122,9 @@ _ONE_VALUE_BELOW_METRIC = TargetFields(
 )
 
 
+_ONE_VALUE_OF_GATEWAY = TargetFields(("value", "averageValue"), none_at="value", both_at="value")
+
+
 class ResourceMetricSource(StrictModel):
     """A resource such as cpu, summed over all containers of each pod."""
 
@@ -220,6 +223,41 @@ class ExternalMetricSource(StrictModel):
         return target
 
 
+class GatewayMetricIdentifier(StrictModel):
+    """The name of a metric that the gateways measure."""
+
+    name: Literal["local_requests_in_flight", "local_requests_per_second", "local_time_to_first_byte_seconds"] = Field(
+        description="What is measured of the requests that local serves: how many are in flight, how many end per "
+        "second, or the mean time to the first byte of their responses."
+    )
+
+
+class _NoAverageOfTimes:
+    """A time is not divided by the replicas."""
+
+    def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
+        """Blame the target field."""
+        if dig(given, ("metric", "name")) == _TIME and dig(given, ("target", "averageValue")) is not None:
+            yield Mistake(("target", "averageValue"), f"{_TIME} is a mean already: use type Value with value")
+
+    def cel(self) -> Iterator[Cel]:
+        """Look at both."""
+        yield Cel(
+            f"self.metric.name != '{_TIME}' || !has(self.target.averageValue)", f"{_TIME} takes target.value alone"
+        )
+
+
+_TIME = "local_time_to_first_byte_seconds"
+
+
+class GatewayMetricSource(StrictModel):
+    """A metric that the gateways measure themselves; the servers need not expose any."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (_ONE_VALUE_OF_GATEWAY, _NoAverageOfTimes())
+    metric: GatewayMetricIdentifier = Field(description="The metric.")
+    target: MetricTarget = Field(description="value, or averageValue per ready local replica.")
+
+
 class MetricSpec(StrictModel):
     """One metric and its target."""
 
@@ -231,10 +269,11 @@ class MetricSpec(StrictModel):
                 ("Pods", "pods"),
                 ("Object", "object"),
                 ("External", "external"),
+                ("Gateway", "gateway"),
             )
         ),
     )
-    type: Literal["Resource", "ContainerResource", "Pods", "Object", "External"] = Field(
+    type: Literal["Resource", "ContainerResource", "Pods", "Object", "External", "Gateway"] = Field(
         description="The kind of metric; the field of the same name specifies it."
     )
     resource: ResourceMetricSource | None = Field(default=None, description="With type Resource.")
@@ -244,3 +283,6 @@ class MetricSpec(StrictModel):
     pods: PodsMetricSource | None = Field(default=None, description="With type Pods.")
     object: ObjectMetricSource | None = Field(default=None, description="With type Object.")
     external: ExternalMetricSource | None = Field(default=None, description="With type External.")
+    gateway: GatewayMetricSource | None = Field(
+        default=None, description="With type Gateway: measured by the gateways, so the servers need no metrics."
+    )

@@ -14,7 +14,7 @@ from beamlit_controller.api import addresses, documents, gateway_bounds, informe
 from beamlit_controller.api.addresses import Address
 from beamlit_controller.api.documents import Malformed
 from beamlit_controller.api.remote import RemoteBackendConfig
-from beamlit_controller.core.metric_spec import PodsMetric
+from beamlit_controller.core import readable
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected, SecretKey
 
 
@@ -155,8 +155,10 @@ def read(content: object) -> Settings | tuple[Rejected, ...]:
 
 
 def period(spec: OffloadSpec, settings: Settings) -> timedelta:
-    """Give the evaluation period of a model: shorter if all its metrics are scraped directly."""
-    direct = spec.metric_service and spec.metrics and all(isinstance(metric, PodsMetric) for metric in spec.metrics)
+    """Give the evaluation period of a model: shorter if all its metrics come from its servers or gateways directly."""
+    direct = spec.metrics and all(
+        readable.from_servers(spec, metric) or readable.from_gateways(spec, metric) for metric in spec.metrics
+    )
     return settings.direct_period if direct else settings.period
 
 

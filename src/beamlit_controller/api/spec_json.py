@@ -13,6 +13,7 @@ from beamlit_controller.core.metric_spec import (
     AverageValue,
     ContainerResourceMetric,
     ExternalMetric,
+    GatewayMetric,
     MetricSpec,
     ObjectMetric,
     Operator,
@@ -31,6 +32,7 @@ TYPES: Mapping[type[object], str] = {
     PodsMetric: "Pods",
     ObjectMetric: "Object",
     ExternalMetric: "External",
+    GatewayMetric: "Gateway",
     Utilization: "Utilization",
     AverageValue: "AverageValue",
     Value: "Value",
@@ -68,7 +70,7 @@ def selector(chosen: Selector) -> str:
 def selector_of(metric: MetricSpec) -> str:
     """Format a metric's selector; "" if it has none."""
     match metric:
-        case ResourceMetric() | ContainerResourceMetric():
+        case ResourceMetric() | ContainerResourceMetric() | GatewayMetric():
             return ""
         case PodsMetric() | ObjectMetric() | ExternalMetric():
             return selector(metric.metric.selector)

@@ -11,6 +11,7 @@ from beamlit_controller.core import readable
 from beamlit_controller.core.metric_spec import (
     ContainerResourceMetric,
     ExternalMetric,
+    GatewayMetric,
     MetricSpec,
     ObjectMetric,
     PodsMetric,
@@ -18,7 +19,9 @@ from beamlit_controller.core.metric_spec import (
 )
 from beamlit_controller.core.spec import OffloadSpec, Rejected
 
-_INSTEAD = "use a Pods metric with spec.metricServiceRef, or an External metric (a PromQL query, for one)"
+_INSTEAD = (
+    "use a Pods metric with spec.metricServiceRef, an External metric (a PromQL query, for one), or a Gateway metric"
+)
 
 
 def parse(text: str, *, settings: Settings) -> Parsed:
@@ -82,6 +85,8 @@ def _instead(metric: MetricSpec) -> str:
             return f"Object metrics are read from the Kubernetes custom metrics API, and there is no cluster here; {_INSTEAD}"
         case PodsMetric():
             return "without a cluster, Pods metrics are read from the servers themselves: spec.metricServiceRef has to say where"
+        case GatewayMetric():
+            return "there is no gateway to measure it"
         case ExternalMetric():
             return (
                 "without a cluster, External metrics are asked of Prometheus: the settings need "

@@ -19,6 +19,7 @@ from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.metric_spec import (
     ContainerResourceMetric,
     ExternalMetric,
+    GatewayMetric,
     MetricSpec,
     ObjectMetric,
     PodsMetric,
@@ -118,6 +119,8 @@ def metric(assessed: Assessed) -> Json:
             return {"type": "Object", "object": whole}
         case ExternalMetric(metric=identifier):
             return {"type": "External", "external": {"metric": _identifier(identifier), "current": current}}
+        case GatewayMetric(name=figure):
+            return {"type": "Gateway", "gateway": {"metric": {"name": figure.value}, "current": current}}
 
 
 def _offloading(decision: Decision) -> Json:

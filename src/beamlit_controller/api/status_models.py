@@ -4,7 +4,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from beamlit_controller.api.metrics import CrossVersionObjectReference, MetricIdentifier
+from beamlit_controller.api.metrics import CrossVersionObjectReference, GatewayMetricIdentifier, MetricIdentifier
 from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.scalars import SignedQuantity
 
@@ -111,6 +111,13 @@ class ExternalMetricStatus(StrictModel):
     current: MetricValueStatus = Field(description="Its current value.")
 
 
+class GatewayMetricStatus(StrictModel):
+    """Current value of a metric measured by the gateways."""
+
+    metric: GatewayMetricIdentifier = Field(description="The metric.")
+    current: MetricValueStatus = Field(description="Its current value.")
+
+
 class MetricStatus(StrictModel):
     """The current value of one metric, as in autoscaling/v2."""
 
@@ -124,6 +131,7 @@ class MetricStatus(StrictModel):
     pods: PodsMetricStatus | None = Field(default=None, description="With type Pods.")
     object: ObjectMetricStatus | None = Field(default=None, description="With type Object.")
     external: ExternalMetricStatus | None = Field(default=None, description="With type External.")
+    gateway: GatewayMetricStatus | None = Field(default=None, description="With type Gateway.")
 
 
 class StatusCondition(StrictModel):

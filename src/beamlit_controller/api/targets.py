@@ -27,6 +27,9 @@ def metric(given: metrics.MetricSpec) -> metric_spec.MetricSpec:
         return metric_spec.ObjectMetric(_identifier(given.object.metric), described, _by_type(given.object.target))
     if given.external:
         return metric_spec.ExternalMetric(_identifier(given.external.metric), _total(given.external.chosen_target))
+    if given.gateway:
+        figure = metric_spec.GatewayFigure(given.gateway.metric.name)
+        return metric_spec.GatewayMetric(figure, _total(given.gateway.target))
     raise AssertionError("a checked MetricSpec has the member of its type")
 
 
@@ -91,6 +94,7 @@ def _target(given: metrics.MetricSpec) -> tuple[str, MetricTarget]:
         ("containerResource", given.container_resource),
         ("pods", given.pods),
         ("object", given.object),
+        ("gateway", given.gateway),
     ):
         if source:
             return f"{name}.target", source.target

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from beamlit_controller.controller.ports import Clock
-from beamlit_controller.core import traffic
+from beamlit_controller.core import gateway_metric, traffic
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.flow import Flow
-from beamlit_controller.core.signals import Missing
+from beamlit_controller.core.metric_spec import GatewayFigure
+from beamlit_controller.core.signals import Missing, Sample
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.core.traffic import Meter, Minute, RequestCounters
 
@@ -35,6 +36,10 @@ class Meters:
     def minute(self, key: ModelKey) -> Minute | None:
         """Give the requests of the last minute, if known."""
         return traffic.minute(self._meters.get(key, Meter()), self._clock.now())
+
+    def sample(self, key: ModelKey, figure: GatewayFigure) -> Sample | Missing:
+        """Give a figure of a model's gateways as a metric."""
+        return gateway_metric.sample(self._meters.get(key, Meter()), figure, self._clock.now())
 
     def record(self, cycle: Cycle) -> None:
         """Ignore rounds."""

@@ -151,4 +151,20 @@ class ExternalMetric:
     target: Value | AverageValue
 
 
-MetricSpec = ResourceMetric | ContainerResourceMetric | PodsMetric | ObjectMetric | ExternalMetric
+class GatewayFigure(StrEnum):
+    """What a gateway measures of the requests that local serves. All of it falls while requests are offloaded."""
+
+    IN_FLIGHT = "local_requests_in_flight"
+    RATE = "local_requests_per_second"
+    FIRST_BYTE = "local_time_to_first_byte_seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayMetric:
+    """A metric measured by the model's own gateways. An `AverageValue` is per ready local replica."""
+
+    name: GatewayFigure
+    target: Value | AverageValue
+
+
+MetricSpec = ResourceMetric | ContainerResourceMetric | PodsMetric | ObjectMetric | ExternalMetric | GatewayMetric

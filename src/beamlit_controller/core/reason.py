@@ -43,6 +43,7 @@ class Reason(StrEnum):
     QUERY_WARNINGS = "QueryWarnings"
     UNEXPECTED_RESULT_TYPE = "UnexpectedResultType"
     NO_SERIES = "NoSeries"
+    NO_OBSERVATIONS = "NoObservations"
     NOT_A_NUMBER = "NotANumber"
     INFINITE = "Infinite"
     STALE = "Stale"

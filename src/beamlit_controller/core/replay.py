@@ -19,6 +19,7 @@ from beamlit_controller.core.demand import Share
 from beamlit_controller.core.metric_spec import (
     ContainerResourceMetric,
     ExternalMetric,
+    GatewayMetric,
     MetricSpec,
     ObjectMetric,
     ResourceMetric,
@@ -220,7 +221,7 @@ class _Stage:
         if value is None:
             return _GAP
         left = int(value * local)
-        if isinstance(metric, ObjectMetric | ExternalMetric):
+        if isinstance(metric, ObjectMetric | ExternalMetric | GatewayMetric):
             return Sample(left, at, self._window)
         if isinstance(metric.target, Utilization):
             left = _used(metric, left, self._pod)

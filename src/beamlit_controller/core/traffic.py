@@ -93,7 +93,7 @@ def fed(meter: Meter, answers: Mapping[str, RequestCounters | None], now: dateti
     known = {name: each for name, each in latest.items() if each is not None}
     total = meter.recent[-1].counted if meter.recent else NOTHING
     for name, each in known.items():
-        total = _plus(total, _fresh(before.get(name, each), each))
+        total = _plus(total, fresh(before.get(name, each), each))
     total = replace(total, in_flight=sum(each.in_flight for each in known.values()))
     return Meter(tuple(known.items()), _lately((*meter.recent, CountersAt(now, total)), now))
 
@@ -106,7 +106,7 @@ def flow(meter: Meter, since: datetime | None, now: datetime, *, by_cap: bool) -
     if now - last.at > STALE:
         return Missing(Reason.TIMED_OUT, f"no gateway told its stats for {(now - last.at).total_seconds():.0f} s")
     begin = _at(meter, since)
-    seen = _fresh(begin.counted, last.counted)
+    seen = fresh(begin.counted, last.counted)
     levels = [each.counted.in_flight for each in meter.recent if each.at > begin.at] or [last.counted.in_flight]
     overflowed = seen.overflow + (seen.share if by_cap else 0)
     return Flow(begin.at, last.at, last.counted.in_flight, max(levels), seen.local, seen.remote, overflowed)
@@ -117,7 +117,7 @@ def minute(meter: Meter, now: datetime) -> Minute | None:
     if len(meter.recent) < 2 or now - meter.recent[-1].at > STALE:  # noqa: PLR2004 - a span has two ends
         return None
     first, last = meter.recent[0], meter.recent[-1]
-    counted = replace(_fresh(first.counted, last.counted), in_flight=last.counted.in_flight)
+    counted = replace(fresh(first.counted, last.counted), in_flight=last.counted.in_flight)
     return Minute(last.at - first.at, counted)
 
 
@@ -134,7 +134,7 @@ def _lately(moments: tuple[CountersAt, ...], now: datetime) -> tuple[CountersAt,
     return known[needless:]
 
 
-def _fresh(before: RequestCounters, after: RequestCounters) -> RequestCounters:
+def fresh(before: RequestCounters, after: RequestCounters) -> RequestCounters:
     """Give what was counted in between: all of it if any count fell, for then the gateway began anew."""
     fell = any(getattr(after, name) < getattr(before, name) for name in _COUNTERS)
     old = NOTHING if fell else before

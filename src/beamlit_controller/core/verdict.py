@@ -15,6 +15,7 @@ from beamlit_controller.core.metric_spec import (
     AverageValue,
     ContainerResourceMetric,
     ExternalMetric,
+    GatewayMetric,
     MetricSpec,
     ObjectMetric,
     PodsMetric,
@@ -123,6 +124,9 @@ def _assess(metric: MetricSpec, reading: Reading, signals: Signals, *, grace: Gr
             return _assess_pods(metric, reading, signals, grace=grace)
         case ((ObjectMetric() | ExternalMetric()), Sample()):
             return _assess_value(metric, reading, signals.scale)
+        case GatewayMetric(), Sample():
+            ready = signals.local.ready
+            return _assess_value(metric, reading, Scale(ready, ready) if ready else _NO_LOCAL)
         case _:
             raise TypeError(f"{type(metric).__name__} was given a reading of type {type(reading).__name__}")
 
@@ -214,7 +218,12 @@ def _assessed(metric: MetricSpec, current: Current, ratio: Fraction, samples: Se
     return Assessed(metric, current, ratio, since, until)
 
 
-def _assess_value(metric: ObjectMetric | ExternalMetric, sample: Sample, scale: Scale | Missing) -> Assessed | Unread:
+_NO_LOCAL = Missing(Reason.NO_READY_PODS, "averageValue is per ready local replica, and none is ready")
+
+
+def _assess_value(
+    metric: ObjectMetric | ExternalMetric | GatewayMetric, sample: Sample, scale: Scale | Missing
+) -> Assessed | Unread:
     """Assess one value, as it is or per replica that is there."""
     since, until = sample.at - sample.window, sample.at
     match metric.target:

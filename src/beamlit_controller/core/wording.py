@@ -8,6 +8,7 @@ from beamlit_controller.core.metric_spec import (
     AverageValue,
     ContainerResourceMetric,
     ExternalMetric,
+    GatewayMetric,
     MetricSpec,
     ObjectMetric,
     PodsMetric,
@@ -28,6 +29,8 @@ def name(metric: MetricSpec) -> str:
             return f"{metric.name} of container {metric.container}"
         case PodsMetric() | ExternalMetric():
             return metric.metric.name
+        case GatewayMetric():
+            return metric.name.value
         case ObjectMetric():
             return f"{metric.metric.name} of {metric.described_object.kind}/{metric.described_object.name}"
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from beamlit_controller.core.metric_spec import (
     ContainerResourceMetric,
     ExternalMetric,
+    GatewayMetric,
     MetricSpec,
     ObjectMetric,
     PodsMetric,
@@ -49,19 +50,24 @@ class MetricsApis:
     async def read(self, spec: OffloadSpec, metric: MetricSpec, *, at: datetime) -> Reading:  # noqa: ARG002 - the API has no time
         """Read any metric type of autoscaling/v2."""
         try:
-            match metric:
-                case ResourceMetric():
-                    return await self._resource(spec, metric.name, None)
-                case ContainerResourceMetric():
-                    return await self._resource(spec, metric.name, metric.container)
-                case PodsMetric():
-                    return await self._pods(spec, metric.metric)
-                case ObjectMetric():
-                    return await self._object(spec, metric)
-                case ExternalMetric():
-                    return await self._external(spec, metric.metric)
+            return await self._read(spec, metric)
         except ApiError as error:
             return failures.missing(error, doing="asking what the API server serves")
+
+    async def _read(self, spec: OffloadSpec, metric: MetricSpec) -> Reading:
+        match metric:
+            case ResourceMetric():
+                return await self._resource(spec, metric.name, None)
+            case ContainerResourceMetric():
+                return await self._resource(spec, metric.name, metric.container)
+            case PodsMetric():
+                return await self._pods(spec, metric.metric)
+            case ObjectMetric():
+                return await self._object(spec, metric)
+            case ExternalMetric():
+                return await self._external(spec, metric.metric)
+            case GatewayMetric():
+                return Missing(Reason.UNSUPPORTED_METRIC, "the metrics APIs have no Gateway metrics")
 
     # metrics.k8s.io
 

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from beamlit_controller.api import translate
 from beamlit_controller.controller.changes import Changes
 from beamlit_controller.controller.clock import AnchoredClock
+from beamlit_controller.controller.gateway_metrics import GatewayMetrics
 from beamlit_controller.controller.meters import Meters
 from beamlit_controller.controller.ports import Clock
 from beamlit_controller.controller.sensor import Sensor
@@ -152,5 +153,6 @@ async def _sensor(
     )
     prometheus = await common.prometheus_source(settings, resources)
     apis = MetricsApis(server, discovery, workloads)
-    sources = common.sources(scrape=scrape, prometheus=prometheus, metrics_apis=apis)
+    gateways = GatewayMetrics(meters)
+    sources = common.sources(scrape=scrape, gateways=gateways, prometheus=prometheus, metrics_apis=apis)
     return Sensor(sources=sources, inventory=ClusterInventory(workloads, store.pods), flows=meters)

@@ -19,10 +19,13 @@ STUCK = timedelta(seconds=60)
 """Without a round that ended well for so long, and for ten periods, the controller calls itself unhealthy."""
 
 
-def sources(*, scrape: Source, prometheus: Source | None, metrics_apis: Source | None = None) -> Sources:
+def sources(
+    *, scrape: Source, gateways: Source, prometheus: Source | None, metrics_apis: Source | None = None
+) -> Sources:
     """List all metric sources, each with what it can read. None is a source that is not configured, or not in this mode."""
     listed = (
         (readable.from_servers, scrape),
+        (readable.from_gateways, gateways),
         (readable.from_prometheus, prometheus),
         (readable.from_metrics_apis, metrics_apis),
     )

@@ -19,6 +19,7 @@ from beamlit_controller.api.problems import Problem
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.controller import supervisor
 from beamlit_controller.controller.clock import AnchoredClock
+from beamlit_controller.controller.gateway_metrics import GatewayMetrics
 from beamlit_controller.controller.loop import LoopDependencies
 from beamlit_controller.controller.meters import Meters
 from beamlit_controller.controller.sensor import Sensor
@@ -151,7 +152,8 @@ async def _serve(
             timeout=settings.direct_period * 0.6,
         )
     )
-    sensor = Sensor(sources=sources(scrape=scrape, prometheus=prometheus), inventory=endpoints, flows=meters)
+    listed = sources(scrape=scrape, gateways=GatewayMetrics(meters), prometheus=prometheus)
+    sensor = Sensor(sources=listed, inventory=endpoints, flows=meters)
 
     shares = RtdsServer()
     await resources.enter_async_context(
