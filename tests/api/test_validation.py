@@ -124,6 +124,9 @@ def test_path_prefix(mistakes: Mistakes, prefix: str, part: str) -> None:
         ("x-a", "hunter2\r\nx-b: c", "a line break"),
         ("x-a", "hunter2\x00", "a NUL"),
         ("x-a", " hunter2", "a blank at its beginning"),
+        ("x-a", "hunter2" * 1200, "at most 8192 bytes, got 8403"),
+        ("x-a", "\u20ac" * 3000, "at most 8192 bytes, got 9003"),
+        ("x" * 9000, "a", "at most 8192 bytes, got 9001"),
     ],
 )
 def test_headers_that_cant_be_added(mistakes: Mistakes, name: str, value: str, part: str) -> None:

@@ -25,8 +25,20 @@ SEED = int(os.environ.get("FUZZ_SEED", "20260601"))
 NAMES = {"llama": "gpt-x", "caf\xe9": "gpt-y"}
 KEYS = (
     *('"model"',) * 4,
-    *('"Model"', '"\\u006dodel"', '"MODE\\u004C"', '"models"', '"prompt"', '"a\\\\"', '"\\"model"', '"\\\\u006dodel"'),
+    *(
+        '"Model"',
+        '"\\u006dodel"',
+        '"MODE\\u004C"',
+        '"models"',
+        '"Fall\\u0062acks"',
+        '"modelss"',
+        '"prompt"',
+        '"a\\\\"',
+        '"\\"model"',
+        '"\\\\u006dodel"',
+    ),
 )
+OTHERS = {"models", "fallbacks"}
 VALUES = (
     *('"llama"',) * 6,
     *('"ll\\u0061ma"', '"caf\xe9"', '"caf\\u00e9"', '"gpt-5"', '"Llama"', '""', '"llama-lora"', '"llama "'),
@@ -86,7 +98,9 @@ def expected(sent: Sent) -> object:
         return None
     pairs = json.loads(sent.text, object_pairs_hook=list)
     named = [value for key, value in pairs if key.lower() == "model"]
-    if not all(isinstance(value, str) and value in NAMES for value in named):
+    if OTHERS & {key.lower() for key, _ in pairs} or not all(
+        isinstance(value, str) and value in NAMES for value in named
+    ):
         return None
     return [(key, NAMES[value] if key.lower() == "model" else value) for key, value in pairs]
 

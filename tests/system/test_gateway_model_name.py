@@ -41,13 +41,17 @@ RENAMED = {
         b'{"\\u006dodel":%s,"\\u006D\\u006f\\u0064el":%s}',
     ),
     "in other letters": (b'{"model":"llama","Model":"llama"}', b'{"model":%s,"Model":%s}'),
+    "behind backslashes": (
+        b'{"a":"\\\\","b":"\\\\\\"\\\\\\\\","model":"llama"}',
+        b'{"a":"\\\\","b":"\\\\\\"\\\\\\\\","model":%s}',
+    ),
     "as a value before": (b'{"x":"model","model":"llama"}', b'{"x":"model","model":%s}'),
 }
 UNCHANGED = {
     "no name": b'{"prompt":"hello"}',
     "not at the top": b'{"a":{"model":"llama"}}',
     "empty object": b"{}",
-    "another key": b'{"\\\\u006dodel":"gpt-5","models":"gpt-5","mode":"gpt-5"}',
+    "another key": b'{"\\\\u006dodel":"gpt-5","modelss":"gpt-5","mode":"gpt-5","a":{"models":["gpt-5"]}}',
     "not UTF-8": b'{"x":"\xff\xfe\x00"}',
     "nothing": b"",
 }
@@ -58,6 +62,7 @@ UNREADABLE = {
     "text": b"model",
     "cut off": b'{"prompt":"hel',
     "cut off in the name": b'{"model":"lla',
+    "cut off behind a backslash": b'{"model":"llama\\\\\\"}',
     "never closed": b'{"model":"llama"',
     "a byte order mark": b'\xef\xbb\xbf{"model":"llama"}',
     "UTF-16": '{"model":"llama"}'.encode("utf-16"),
@@ -70,6 +75,9 @@ OTHERS = {
     "in one of two": b'{"model":"llama","model":"gpt-5"}',
     "in one of two spellings": b'{"\\u006dodel":"gpt-5","model":"llama"}',
     "in a key that some take for it": b'{"model":"llama","MODEL":"gpt-5"}',
+    "in a list of them": b'{"model":"llama","models":["gpt-5"]}',
+    "in what to fall back to": b'{"model":"llama","fall\\u0062acks":["gpt-5"]}',
+    "in a configuration": b'{"user_config":{"model_list":[{"model_name":"gpt-5"}]},"model":"llama"}',
     "with half a surrogate": b'{"model":"llama\\ud83d"}',
     "very long": b'{"model":"%s"}' % (b"llama" * 20_000),
 }

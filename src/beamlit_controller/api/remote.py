@@ -210,7 +210,14 @@ class RemoteBackendConfig(StrictModel):
             seen.add(name.lower())
 
 
+# Envoy refuses more than 16 KiB in one header, and servers more than a few KiB in all.
+_LONGEST_HEADER = 8192
+
+
 def _header_mistake(name: str, value: str) -> str | None:
     if name.lower() in {"authorization", "proxy-authorization"}:
         return "a credential does not belong into the resource: authConfig takes it from a Secret"
+    length = len(f"{name}{value}".encode(errors="surrogatepass"))
+    if length > _LONGEST_HEADER:
+        return f"expected a header of at most {_LONGEST_HEADER} bytes, got {length}"
     return scalars.header_mistake(name, value)

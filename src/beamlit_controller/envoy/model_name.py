@@ -15,7 +15,7 @@ REPLACE = """
 -- and the name in the request as it stands in JSON where answers shall have it again.
 local NAMES = {{{names}}}
 local find, byte, sub, char, floor = string.find, string.byte, string.sub, string.char, math.floor
-local LONGEST = 6 * {longest}
+local LONGEST = 6 * {longest} + 1
 local CONTROLS = {{b = "\\b", f = "\\f", n = "\\n", r = "\\r", t = "\\t"}}
 
 local function utf8(number)
@@ -24,9 +24,8 @@ local function utf8(number)
   return char(224 + floor(number / 4096), 128 + floor(number / 64) % 64, 128 + number % 64)
 end
 
--- Give the text that a JSON string means; of surrogates and what is far too long, something that is no name.
+-- Give the text that a JSON string means; of surrogates, something that is no name.
 local function meaning(text)
-  if #text > LONGEST then return "" end
   local from, pieces = 1, {{}}
   while true do
     local at = find(text, "\\\\", from, true)
@@ -41,17 +40,24 @@ local function meaning(text)
   return table.concat(pieces)
 end
 
+-- Keys by which some providers and proxies take other models than the one in `model`.
+local OTHERS = {{models = true, fallbacks = true, context_window_fallbacks = true, content_policy_fallbacks = true,
+  context_window_fallback_dict = true, user_config = true}}
+
 -- Some parsers take keys in any case.
-local function is_model(key)
-  return #key <= 30 and string.lower(meaning(key)) == "model"
+local function plain(key)
+  return #key <= 180 and string.lower(meaning(key)) or ""
 end
 
+-- Most of a body is strings: a plain search passes over them, a pattern would be tried at each byte.
 local function string_end(text, from)
   while true do
-    local at = find(text, '["\\\\]', from)
+    local at = find(text, '"', from, true)
     if at == nil then return nil end
-    if byte(text, at) == 34 then return at end
-    from = at + 2
+    local before = at - 1
+    while byte(text, before) == 92 do before = before - 1 end
+    if (at - before) % 2 == 1 then return at end
+    from = at + 1
   end
 end
 
@@ -61,19 +67,22 @@ local function renamed(text)
   if find(text, "^%s*{{") == nil then return nil end
   local depth, is_key, from, kept, pieces, last_name = 0, false, 1, 1, {{}}, nil
   while true do
-    local mark = find(text, '[{{}}%[%]",]', from)
-    if mark == nil then break end
+    local _, passed = find(text, '^[^{{}}%[%]",]*', from)
+    local mark = passed + 1
     local kind = byte(text, mark)
+    if kind == nil then break end
     from = mark + 1
     if kind == 34 then
       local last = string_end(text, from)
       if last == nil then return nil end
       from = last + 1
-      if depth == 1 and is_key and is_model(sub(text, mark + 1, last - 1)) then
+      local key = depth == 1 and is_key and plain(sub(text, mark + 1, last - 1))
+      if OTHERS[key] then return nil end
+      if key == "model" then
         local _, opening = find(text, '^%s*:%s*"', from)
         local closing = opening and string_end(text, opening + 1)
-        local name = closing and NAMES[meaning(sub(text, opening + 1, closing - 1))]
-        if name == nil then return nil end
+        local name = closing and closing - opening <= LONGEST and NAMES[meaning(sub(text, opening + 1, closing - 1))]
+        if not name then return nil end
         last_name = name
         pieces[#pieces + 1] = sub(text, kept, opening) .. name.json
         kept, from = closing, closing + 1
@@ -137,16 +146,18 @@ end
 
 function envoy_on_request(handle)
   local headers = handle:headers()
-  local path, name = redirected(headers:get(":path"))
-  if path == nil then return decline(handle) end
+  -- Envoy lets requests pass in which a program fails.
+  local is_read, path, name = pcall(redirected, headers:get(":path"))
+  if not is_read or path == nil then return decline(handle) end
   if path ~= headers:get(":path") then headers:replace(":path", path) end
   use(handle, name)
   -- What follows an upgrade is no body, and does not end.
   if headers:get("upgrade") ~= nil then return end
   local body = handle:body()
   if body == nil or body:length() == 0 then return end
-  local text, name = renamed(body:getBytes(0, body:length()))
-  if text == nil then return decline(handle) end
+  local text
+  is_read, text, name = pcall(renamed, body:getBytes(0, body:length()))
+  if not is_read or text == nil then return decline(handle) end
   use(handle, name)
   headers:replace("content-length", tostring(body:setBytes(text)))
 end
