@@ -8,6 +8,7 @@ import pytest
 
 import builders
 from beamlit_controller.core.spec import Overflow
+from beamlit_controller.envoy import remote_stats
 from fakes import client, load
 from fakes.gateway import gateway, to
 from fakes.http1 import chunk
@@ -118,8 +119,11 @@ async def test_a_request_for_another_model_stays(tmp_path: Path) -> None:
             answers = [await asker.post("/v1/chat", sent, headers=[AS_JSON]) for sent in OTHERS.values()]
             for _ in range(20):
                 await asker.post("/v1/chat", b'{"model":"llama-lora"}', headers=[AS_JSON])
+            attempts = await client.get(gate.place.stats, "/stats/prometheus?filter=remote_attempts")
             afterwards = await asker.post("/v1/chat", b'{"model":"llama"}', headers=[AS_JSON])
 
+    counted = remote_stats.attempts(attempts.body.content.decode()).counts
+    assert counted == (("declined", 503, len(OTHERS) + 20),)
     assert [answer.header("x-offload-served-by") for answer in answers] == ["local"] * len(OTHERS)
     assert [request.body.content for request in local.requests[: len(OTHERS)]] == [*OTHERS.values()]
     assert afterwards.header("x-offload-served-by") == "remote"

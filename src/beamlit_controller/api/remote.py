@@ -88,7 +88,9 @@ class TlsConfig(StrictModel):
 class HealthCheckConfig(StrictModel):
     """An active probe of the remote."""
 
-    path: RequestPath = Field(description="Path of the probe, below `pathPrefix`; 200 means healthy.")
+    path: RequestPath = Field(
+        description="Path of the probe, below `pathPrefix` or `path.with`, with its own query if any; 200 means healthy."
+    )
     period_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(default=10, description="Seconds between probes.")
 
 

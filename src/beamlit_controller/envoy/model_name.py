@@ -127,6 +127,7 @@ local function redirected(path)
 end
 
 local function decline(handle)
+  handle:streamInfo():dynamicMetadata():set("{declined}", "declined", true)
   handle:respond({{[":status"] = "{unreadable}"}}, "the model's name can't be replaced\\n")
 end
 
@@ -171,6 +172,10 @@ UNREADABLE = 421
 """The status by which the hop tells itself that it declines the request."""
 
 
+DECLINED = "offload.declined"
+"""The metadata by which the access log tells a request that was declined from one without a credential."""
+
+
 def filters(remote: RemoteBackend) -> list[Message]:
     """Give the HTTP filter that replaces every top-level `model` of a JSON object, and declines other names and non-objects.
 
@@ -180,7 +185,13 @@ def filters(remote: RemoteBackend) -> list[Message]:
         return []
     listed = ", ".join(f"[{lua.text(here)}] = {_name(remote, here, there)}" for here, there in remote.model_names)
     longest = max((len(here.encode()) for here, _ in remote.model_names), default=0)
-    known = {"longest": longest, "unreadable": UNREADABLE, "number": NUMBER, "metadata": answered_name.METADATA}
+    known = {
+        "longest": longest,
+        "unreadable": UNREADABLE,
+        "number": NUMBER,
+        "metadata": answered_name.METADATA,
+        "declined": DECLINED,
+    }
     restored = "" if remote.keep_remote_model_name else answered_name.RESTORE
     return [lua.filter_of(REPLACE.format(names=listed, **known) + restored)]
 
