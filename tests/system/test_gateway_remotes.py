@@ -8,11 +8,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import builders
+from beamlit_controller.core import remotes_health
+from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import (
     REMOTE_FAILURES,
     ApiKey,
@@ -24,6 +27,7 @@ from beamlit_controller.core.spec import (
     Scheme,
     SecretKey,
 )
+from beamlit_controller.envoy import remote_stats
 from fakes import client, load, secrets
 from fakes.gateway import Gateway, gateway, to
 from fakes.http1 import Message
@@ -224,6 +228,21 @@ async def test_the_stats_tell_the_remotes_apart(tmp_path: Path) -> None:
         for sample in family.samples
     }
     assert counted == {("one", "answered", "401"): len(world.one.requests), ("two", "answered", "200"): REQUESTS}
+
+
+async def test_the_stats_tell_why_each_remote_gets_nothing(tmp_path: Path) -> None:
+    check = HealthCheck("/health", timedelta(seconds=1))
+    async with _world(tmp_path, one="no address", two="503", share=100, check=check) as world:
+        await eventually(lambda: world.two.requests)
+        await world.answers()
+        page = await client.get(world.gate.place.stats, f"/stats/prometheus?filter={quote(remote_stats.FILTER)}")
+        attempts = remote_stats.attempts(page.body.content.decode())
+
+    judged = remotes_health.judge(world.gate.spec.remotes, {}, attempts)
+    assert {name: each.condition.reason for name, each in judged.items()} == {
+        "one": Reason.REMOTE_ADDRESS_UNKNOWN,
+        "two": Reason.REMOTE_UNHEALTHY,
+    }
 
 
 def _shown(server: Upstream) -> set[str | None]:
