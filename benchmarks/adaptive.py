@@ -1,9 +1,11 @@
 """The rules for what leaves, played request by request, beside each other: one table.
 
-`python -m benchmarks adaptive`. Nothing here depends on the machine.
+`python -m benchmarks adaptive` plays a step, `ADAPTIVE_LOADS=all` all loads, `ADAPTIVE_LOADS="day,ramp"` these. Nothing here depends on
+the machine.
 """
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -23,6 +25,7 @@ from benchmarks.adaptive_plant import FIRST_BYTE_TARGET, START, Metric, Plant, R
 METRIC = ExternalMetric(SeriesSelector("load"), Value(1000))
 ADAPTIVE = Behavior(mode=Mode.ADAPTIVE)
 DELAYS = (1, 15, 45, 60)
+PLAYED = os.environ.get("ADAPTIVE_LOADS", "step")
 LOW = Fraction(9, 10)
 
 
@@ -117,7 +120,8 @@ def table() -> Iterator[str]:
     yield "| metric | load | capacity | rule | far over | needless | sent | p95 wait |"
     yield "|---|---|---|---|--:|--:|--:|--:|"
     shifts = {"constant": adaptive_plant.always, "halved": SHIFTS["halved"]}
-    for metric, name, (shift, capacity) in itertools.product((Metric.QUEUE, Metric.SLOTS), LOADS, shifts.items()):
+    loads = LOADS if PLAYED == "all" else PLAYED.split(",")
+    for metric, name, (shift, capacity) in itertools.product((Metric.QUEUE, Metric.SLOTS), loads, shifts.items()):
         for rule, built in RULES.items():
             worst = Worst()
             for delay in DELAYS:

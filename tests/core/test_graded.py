@@ -1,12 +1,16 @@
 """Metrics that have a value at any load: the cap follows their mean, not single samples."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import decision, graded
+import pytest
+
+from beamlit_controller.core import adaptive, decision, graded
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.flow import Flow
+from beamlit_controller.core.learned import RatioSample
 from beamlit_controller.core.spec import Behavior, Mode
 from builders import NOW, spec, verdict
 
@@ -48,6 +52,19 @@ def test_one_sample_of_a_noisy_metric_gives_no_cap() -> None:
     decided = played([*CALM, *noisy, (1.1, 10, 0), (0.6, 10, 0)])
 
     assert {each.cap for each in decided} == {None}
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_beside_a_queue_the_worst_of_both_counts_like_a_queue(*, alone: bool) -> None:
+    """A cache that has room says nothing of the queue that comes next: a cap in proportion to it would be far too high."""
+    noisy = [(ratio, 10, 0) for ratio in (0.9, 0.4, 0.8, 0.3) * 4]
+    before = played([*CALM, *noisy, (1.1, 10, 0)])[-1]
+
+    over = replace(before.learned, judged_until=before.learned.judged_until and before.learned.judged_until - PERIOD)
+    until = before.learned.recent[-1].until
+    after = adaptive.follow(over, RatioSample(Fraction(11, 10), until - PERIOD, until, alone=alone), until)
+
+    assert (after.cap is None) == alone
 
 
 def test_samples_that_outweigh_the_noise_give_the_first_cap_near_what_was_well() -> None:

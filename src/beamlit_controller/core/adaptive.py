@@ -56,9 +56,9 @@ def follow(learned: Learned, sample: RatioSample, now: datetime) -> Learned:
 
 def _judged(looked: Learned, sample: RatioSample, seen: curve.Observed, now: datetime) -> Learned:
     learned, noted = looked, curve.noted(looked, seen)
-    shown = graded.is_graded(learned)
+    shown = sample.alone and graded.is_graded(learned)
     if learned.cap is None:
-        return _begun(learned, graded.noted(noted, seen), seen, now)
+        return _begun(learned, graded.noted(noted, seen), seen, now, shown=shown)
     unsettled = curve.unsettled(learned, sample, settles=graded.pace(learned) if shown else curve.SETTLES)
     noted = noted if unsettled or _draining(learned, seen) else graded.noted(noted, seen)
     rests = learned.changed_at is not None and now - learned.changed_at < REST
@@ -70,12 +70,12 @@ def _judged(looked: Learned, sample: RatioSample, seen: curve.Observed, now: dat
     return _changed(taught, wanted, now)
 
 
-def _begun(learned: Learned, noted: Learned, seen: curve.Observed, now: datetime) -> Learned:
+def _begun(learned: Learned, noted: Learned, seen: curve.Observed, now: datetime, *, shown: bool) -> Learned:
     """Give a first cap when the metric is over its target."""
     if seen.point.ratio <= 1:
         return noted
     cap = _first(learned.calm, seen)
-    if graded.is_graded(learned):
+    if shown:
         return _changed(noted, graded.first(cap, noted), now) if graded.is_over(noted) else noted
     return _changed(noted, cap, now)
 

@@ -74,7 +74,8 @@ def _known(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime) -
         message = f"{wording.comparison(worst)}; limits the requests in flight in {left} if it stays so"
         return _in_force(held, behavior, now, reason=Reason.STABILIZING, message=message)
     ratio = worst.ratio / (1 + Fraction(behavior.engage.tolerance))
-    learned = adaptive.follow(held.learned, RatioSample(ratio, worst.since, worst.until), now)
+    sample = RatioSample(ratio, worst.since, worst.until, alone=len(verdict.metrics) == 1)
+    learned = adaptive.follow(held.learned, sample, now)
     late = now - worst.until >= LATE and held.learned.cap is None
     learned = _limited(spec, _ahead(learned, behavior, now) if late else learned)
     reason = Reason.METRIC_ABOVE_TARGET if over else Reason.METRIC_BELOW_TARGET

@@ -65,11 +65,12 @@ class Mean:
 
 @dataclass(frozen=True, slots=True)
 class RatioSample:
-    """The worst ratio of a round, and the time that it covers."""
+    """The worst ratio of a round, and the time that it covers. `alone`: there is no other metric that could be the worst."""
 
     ratio: Fraction
     since: datetime
     until: datetime
+    alone: bool = True
 
 
 @dataclass(frozen=True, slots=True)
