@@ -330,3 +330,18 @@ def test_a_metric_that_is_lost_never_moves_the_cap(rounds: list[tuple[Fraction, 
     lost = played([(None, 400, 50)] * 20, previous=before, since=len(rounds))
 
     assert {each.cap for each in lost} == {before.cap}
+
+
+@pytest.mark.parametrize(("ratio", "at_least"), [(2.5, 10), (1.5, 15)])
+def test_a_cap_that_is_clearly_wrong_does_not_rest_for_long(ratio: float, at_least: int) -> None:
+    """Half of the slots were gone under a metric that is read each second: requests waited under caps that rested for 15 s."""
+    decided = played([(0.0, 8, 0), (4.0, 32, 0)])
+    for step in range(2, 20):
+        cap = decided[-1].cap
+        assert cap is not None
+        decided += played([(ratio, round(2 * cap), 9)], previous=decided[-1], since=step)
+
+    changed = [step for step in range(1, len(decided)) if decided[step].cap != decided[step - 1].cap]
+
+    rests = [(later - earlier) * PERIOD for earlier, later in itertools.pairwise(changed)]
+    assert min(rests) == timedelta(seconds=at_least)

@@ -23,6 +23,9 @@ from beamlit_controller.core.learned import (
 
 REST = timedelta(seconds=15)
 """The least time between two changes of the cap, however fresh the metric is."""
+SHORT_REST = timedelta(seconds=5)
+FAR = Fraction(2)
+"""A cap under which the metric is this far over its target is clearly wrong."""
 GOAL = Fraction(70, 100)
 NONE = Fraction(2, 100)
 FLAT = Fraction(15, 100)
@@ -61,13 +64,19 @@ def _judged(looked: Learned, sample: RatioSample, seen: curve.Observed, now: dat
         return _begun(learned, graded.noted(noted, seen), seen, now, shown=shown)
     unsettled = curve.unsettled(learned, sample, settles=graded.pace(learned) if shown else curve.SETTLES)
     noted = noted if unsettled or _draining(learned, seen) else graded.noted(noted, seen)
-    rests = learned.changed_at is not None and now - learned.changed_at < REST
+    rests = learned.changed_at is not None and now - learned.changed_at < _rest(learned.cap, seen)
     if shown:
         return noted if rests or unsettled or _draining(learned, seen) else _by_mean(learned.cap, noted, seen, now)
     if rests or unsettled or not seen.steady:
         return _believing(noted, seen)
     wanted, taught = _wanted(learned.cap, replace(noted, guessed=False), seen)
     return _changed(taught, wanted, now)
+
+
+def _rest(cap: Fraction, seen: curve.Observed) -> timedelta:
+    """Give how long a cap stays: not long if the metric is far over its target with no more in flight than the cap lets in."""
+    wrong = seen.point.ratio >= FAR and seen.point.in_flight <= cap * Fraction(115, 100) + 1
+    return SHORT_REST if wrong else REST
 
 
 def _begun(learned: Learned, noted: Learned, seen: curve.Observed, now: datetime, *, shown: bool) -> Learned:
