@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from beamlit_controller.api import settings as settings_file
 from beamlit_controller.api.addresses import Address
 from beamlit_controller.api.manifests import Parsed
-from beamlit_controller.api.settings import BasicAuth, ClientTls, PrometheusSettings, Settings, StandaloneSettings
+from beamlit_controller.api.settings import (
+    BasicAuth,
+    ClientTls,
+    PrometheusSettings,
+    Settings,
+    SharedListener,
+    SharedRoute,
+    StandaloneSettings,
+)
 from beamlit_controller.core.spec import ModelKey, SecretKey
 
 Read = Callable[..., Parsed]
@@ -48,6 +56,25 @@ def test_the_defaults() -> None:
     assert Settings().standalone.web_listen == Address("127.0.0.1", 8081)
     assert Settings().standalone.stats_listener(ModelKey("a", "b")) == Address("127.0.0.1", 0)
     assert Settings().standalone.listener(ModelKey("a", "b")) is None
+
+
+ROUTE = "standalone.sharedListeners.main.routes[0]"
+
+
+def shared(route: dict[str, Any], address: str = "127.0.0.1:1") -> dict[str, Any]:
+    """Give a listener with one route, and a model that it can lead to."""
+    listed = {"main": {"address": address, "routes": [route]}}
+    return {"standalone": {"listen": {"a/b": "127.0.0.1:7"}, "sharedListeners": listed}}
+
+
+def test_a_shared_listener_is_read() -> None:
+    parsed = settings_file.read(
+        {"config": shared({"to": "a/b", "model": "m", "pathPrefix": "/p", "host": "h", "header": "x", "value": "v"})}
+    )
+
+    assert isinstance(parsed, Settings)
+    route = SharedRoute(ModelKey("a", "b"), model="m", path_prefix="/p", host="h", header=("x", "v"))
+    assert parsed.standalone.shared_listeners == {"main": SharedListener(Address("127.0.0.1", 1), (route,))}
 
 
 def test_every_field_is_read() -> None:
@@ -166,6 +193,22 @@ def test_addresses_that_are_refused(address: str, part: str) -> None:
             {"standalone": {"listen": {"a/b": "127.0.0.1:1", "a/c": "127.0.0.1:1"}}},
             "standalone.listen[a/c]",
             "the same address as a/b",
+        ),
+        (
+            {"standalone": {"sharedListeners": {"main": {"address": "127.0.0.1:1", "routes": [{"to": "a/b"}]}}}},
+            "standalone.sharedListeners.main.routes[0].to",
+            "a/b needs an address of its own in config.standalone.listen",
+        ),
+        (shared({"to": "a/b", "stripPrefix": True}), f"{ROUTE}.stripPrefix", "no pathPrefix to take off"),
+        (shared({"to": "a/b", "pathPrefix": "/v1/"}), f"{ROUTE}.pathPrefix", "without / at its end"),
+        (shared({"to": "a/b", "pathPrefix": "/v1/../x"}), f"{ROUTE}.pathPrefix", "would never match"),
+        (shared({"to": "a/b", "header": "x-team"}), f"{ROUTE}.value", "required beside header"),
+        (shared({"to": "a/b", "host": "a:1"}), f"{ROUTE}.host", "a host alone"),
+        (shared({"to": "b"}), f"{ROUTE}.to", "namespace/name"),
+        (
+            shared({"to": "a/b"}, "127.0.0.1:7"),
+            "standalone.sharedListeners.main.address",
+            "the same address as that of a/b",
         ),
         ({"standalone": {"webListen": ":1"}}, "standalone.webListen", "expected a host name"),
         ({"standalone": {"statsListen": "a:65536"}}, "standalone.statsListen", "from 0 to 65535"),

@@ -29,7 +29,7 @@ def _matchable_header(name: str) -> str:
     return name
 
 
-def _matchable_path(text: str) -> str:
+def matchable_path(text: str) -> str:
     """Check that normalized request paths can match; reject what never would."""
     if "?" in text:
         raise ValueError("a rule has no query: it would never match")
@@ -74,7 +74,7 @@ class Requests(StrictModel):
     value: Annotated[Word, AfterValidator(_comparable)] | None = Field(
         default=None, description="Value of the header. Compared case-insensitively with each comma-separated value."
     )
-    path_prefix: Annotated[RequestPath, AfterValidator(_matchable_path)] | None = Field(
+    path_prefix: Annotated[RequestPath, AfterValidator(matchable_path)] | None = Field(
         default=None, description="Prefix of the request's path; matches whole path segments."
     )
 

@@ -14,6 +14,7 @@ from beamlit_controller.api import addresses, documents, gateway_bounds, informe
 from beamlit_controller.api.addresses import Address
 from beamlit_controller.api.documents import Malformed
 from beamlit_controller.api.remote import RemoteBackendConfig
+from beamlit_controller.api.shared_listener_models import SharedRouteConfig
 from beamlit_controller.core import readable
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected, SecretKey
 
@@ -66,6 +67,26 @@ _WEB = Address("127.0.0.1", 8081)
 
 
 @dataclass(frozen=True, slots=True)
+class SharedRoute:
+    """Which requests of a shared listener go to a model; None is whatever the request has."""
+
+    to: ModelKey
+    model: str | None = None
+    path_prefix: str | None = None
+    strip_prefix: bool = False
+    host: str | None = None
+    header: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SharedListener:
+    """An address that several models share, and its routes, of which the first that matches is taken."""
+
+    address: Address
+    routes: tuple[SharedRoute, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StandaloneSettings:
     """Services and listeners outside a cluster, by `namespace/name`; a single listener applies to any model."""
 
@@ -75,6 +96,7 @@ class StandaloneSettings:
     web_listen: Address = _WEB
     secrets_directory: str | None = None
     access_log: str = ""
+    shared_listeners: Mapping[str, SharedListener] = field(default_factory=dict)
 
     def endpoints(self, namespace: str, service: str) -> tuple[Address, ...] | None:
         """Give the servers of a Service; None if it is not listed."""
@@ -222,6 +244,22 @@ def _standalone(given: settings_models.StandaloneConfig) -> StandaloneSettings:
         web_listen=_listener(given.web_listen),
         secrets_directory=given.secrets_directory,
         access_log=given.access_log,
+        shared_listeners={
+            name: SharedListener(addresses.parse(each.address), tuple(map(_shared_route, each.routes)))
+            for name, each in given.shared_listeners.items()
+        },
+    )
+
+
+def _shared_route(given: SharedRouteConfig) -> SharedRoute:
+    namespace, _, name = given.to.partition("/")
+    return SharedRoute(
+        to=ModelKey(namespace, name),
+        model=given.model,
+        path_prefix=given.path_prefix,
+        strip_prefix=given.strip_prefix,
+        host=given.host,
+        header=(given.header, given.value) if given.header is not None and given.value is not None else None,
     )
 
 

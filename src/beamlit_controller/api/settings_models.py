@@ -9,13 +9,14 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema
 
-from beamlit_controller.api import addresses, gateway_bounds, problems
+from beamlit_controller.api import addresses, gateway_bounds, problems, shared_listener_models
 from beamlit_controller.api.gateway_bounds import ImagePattern, Network, SecretPattern
 from beamlit_controller.api.informer_models import MetricInformer
 from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.remote import RemoteBackendConfig
 from beamlit_controller.api.rules import Mistake
 from beamlit_controller.api.scalars import DnsLabel, Quantity, Word
+from beamlit_controller.api.shared_listener_models import SharedListenerConfig
 
 
 def _host_pattern(text: str) -> str:
@@ -63,6 +64,11 @@ class StandaloneConfig(StrictModel):
     web_listen: Listener = Field(
         default="127.0.0.1:8081", description="Address of the controller's /healthz, /readyz, /metrics and /models."
     )
+    shared_listeners: dict[DnsLabel, SharedListenerConfig] = Field(
+        default={},
+        max_length=100,
+        description="Further addresses, by name, at which several models are reached: the request says which one.",
+    )
     secrets_directory: Word | None = Field(
         default=None, description="Directory of the Secrets: a Secret's key is the file DIRECTORY/NAME/KEY."
     )
@@ -80,6 +86,7 @@ class StandaloneConfig(StrictModel):
         for field in ("listen", "statsListen"):
             if field in given:
                 yield from _listeners(field, given[field])
+        yield from shared_listener_models.leads_nowhere(given.get("sharedListeners"), given.get("listen"))
 
 
 def _listeners(field: str, given: object) -> Iterator[Mistake]:

@@ -27,12 +27,15 @@ NOBODY: Message = {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix
 BODY_TIMEOUT = "300s"
 
 
-def front(spec: OffloadSpec, place: GatewayParams) -> Message:
-    """Give the listener that clients connect to. It hardly depends on the spec: a change of it ends long streams."""
+def front(spec: OffloadSpec, place: GatewayParams, *, filters: Iterable[Message] = ()) -> Message:
+    """Give the listener that clients connect to. It hardly depends on the spec: a change of it ends long streams.
+
+    `filters` come before all others.
+    """
     manager = _connection_manager(
         routes.FRONT,
         place,
-        filters=sessions.filters(spec.stickiness),
+        filters=[*filters, *sessions.filters(spec.stickiness)],
         access_log=access_log.of_front(place.access_log),
         **tracing.of_front(place),
         # The address of who connected is appended to x-forwarded-for; what a proxy in front of us said is believed as

@@ -4,62 +4,21 @@ import json
 from urllib.parse import quote
 
 from beamlit_controller.core.spec import RemoteBackend
-from beamlit_controller.envoy import answered_name, lua
+from beamlit_controller.envoy import answered_name, json_scan, lua
 from beamlit_controller.envoy.messages import Message
 
 JSON = r"(?i)[ \t]*application/json[ \t]*(?:;[ \t]*charset=\"?(?:utf-?8|us-ascii)\"?[ \t]*)?"
 
 # A scan, not a parser: re-serialized JSON would have different whitespace, a different order, and different large numbers.
-REPLACE = """
+NAMES = """
 -- By the name in a request: the name at the remote as it stands in JSON and in a query, its number where routes ask for it,
 -- and the name in the request as it stands in JSON where answers shall have it again.
 local NAMES = {{{names}}}
-local find, byte, sub, char, floor = string.find, string.byte, string.sub, string.char, math.floor
-local LONGEST = 6 * {longest} + 1
-local CONTROLS = {{b = "\\b", f = "\\f", n = "\\n", r = "\\r", t = "\\t"}}
+"""
 
-local function utf8(number)
-  if number < 128 then return char(number) end
-  if number < 2048 then return char(192 + floor(number / 64), 128 + number % 64) end
-  return char(224 + floor(number / 4096), 128 + floor(number / 64) % 64, 128 + number % 64)
-end
-
--- Give the text that a JSON string means; of surrogates, something that is no name.
-local function meaning(text)
-  local from, pieces = 1, {{}}
-  while true do
-    local at = find(text, "\\\\", from, true)
-    if at == nil then break end
-    pieces[#pieces + 1] = sub(text, from, at - 1)
-    local hex = string.match(text, "^u(%x%x%x%x)", at + 1)
-    local escaped = sub(text, at + 1, at + 1)
-    pieces[#pieces + 1] = hex and utf8(tonumber(hex, 16)) or CONTROLS[escaped] or escaped
-    from = at + (hex and 6 or 2)
-  end
-  pieces[#pieces + 1] = sub(text, from)
-  return table.concat(pieces)
-end
-
--- Keys by which some providers and proxies take other models than the one in `model`.
+RENAME = """-- Keys by which some providers and proxies take other models than the one in `model`.
 local OTHERS = {{models = true, fallbacks = true, context_window_fallbacks = true, content_policy_fallbacks = true,
   context_window_fallback_dict = true, user_config = true}}
-
--- Some parsers take keys in any case.
-local function plain(key)
-  return #key <= 180 and string.lower(meaning(key)) or ""
-end
-
--- Most of a body is strings: a plain search passes over them, a pattern would be tried at each byte.
-local function string_end(text, from)
-  while true do
-    local at = find(text, '"', from, true)
-    if at == nil then return nil end
-    local before = at - 1
-    while byte(text, before) == 92 do before = before - 1 end
-    if (at - before) % 2 == 1 then return at end
-    from = at + 1
-  end
-end
 
 -- Give the text with another name and what is known of the last one, which counts as parsers have it; or nil if it names
 -- another model or is nothing that can be read for sure.
@@ -102,12 +61,9 @@ local function renamed(text)
   return table.concat(pieces), last_name
 end
 
-local function decoded(text)
-  text = string.gsub(text, "+", " ")
-  return (string.gsub(text, "%%(%x%x)", function(hex) return char(tonumber(hex, 16)) end))
-end
+"""
 
--- The same of a path with a query, as the WebSockets of some interfaces have it.
+ACT = """-- The same of a path with a query, as the WebSockets of some interfaces have it.
 local function redirected(path)
   local mark = find(path, "?", 1, true)
   if mark == nil then return path end
@@ -192,8 +148,9 @@ def filters(remote: RemoteBackend) -> list[Message]:
         "metadata": answered_name.METADATA,
         "declined": DECLINED,
     }
+    program = NAMES + json_scan.SCAN + RENAME + json_scan.DECODED + ACT
     restored = "" if remote.keep_remote_model_name else answered_name.RESTORE
-    return [lua.filter_of(REPLACE.format(names=listed, **known) + restored)]
+    return [lua.filter_of(program.format(names=listed, **known) + restored)]
 
 
 def numbers(remote: RemoteBackend) -> dict[str, int]:

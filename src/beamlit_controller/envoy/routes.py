@@ -117,7 +117,7 @@ def remote_of(spec: OffloadSpec) -> RemoteBackend | None:
     return spec.remote if spec.enabled and not spec.behavior.dry_run else None
 
 
-def _probed(node: str) -> list[Message]:
+def probed(node: str) -> list[Message]:
     """Answer probes: that proves what Envoy's own `/ready` does not, that the front is bound and has its routes.
 
     A probe names the node it means, for with a port that is taken it reaches another gateway.
@@ -153,7 +153,7 @@ def _action(routes: list[Message]) -> Message:
 
 def _list(spec: OffloadSpec, place: GatewayParams, routes: list[Message]) -> list[Message]:
     """Give a whole list of routes: whatever chose it, probes are answered and what can't be written anew stays."""
-    return [*_probed(place.node), *_long(spec, place), *routes]
+    return [*probed(place.node), *_long(spec, place), *routes]
 
 
 def _choices(spec: OffloadSpec, place: GatewayParams) -> list[tuple[Message, list[Message]]]:
@@ -162,7 +162,7 @@ def _choices(spec: OffloadSpec, place: GatewayParams) -> list[tuple[Message, lis
         return []
     kept = local_only.predicate(spec.keep_local, spec.may_leave)
     return [
-        (kept, [*_probed(place.node), _stays("keep", {"prefix": "/"}, spec, place)]),
+        (kept, [*probed(place.node), _stays("keep", {"prefix": "/"}, spec, place)]),
         *(_asked_for(spec, place) if spec.allow_override else []),
         *(_sticky(spec.stickiness, spec, place) if spec.stickiness else []),
     ]

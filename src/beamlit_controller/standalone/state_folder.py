@@ -26,6 +26,11 @@ class StateFolder:
         return self.root / "gateways"
 
     @property
+    def shared_listeners(self) -> Path:
+        """One folder per listener that several models share, like a gateway's."""
+        return self.root / "listeners"
+
+    @property
     def decisions(self) -> Path:
         """One file per model: the decision to go on from."""
         return self.root / "decisions"
@@ -47,7 +52,7 @@ class StateFolder:
 
     def clear(self) -> None:
         """Remove what was for running, and the folders that are empty then: the history and what was set by hand stay."""
-        for folder in (self.gateways, self.manifests):
+        for folder in (self.gateways, self.shared_listeners, self.manifests):
             shutil.rmtree(folder, ignore_errors=True)
         for file in (self.shares, self.root / "lock"):
             with contextlib.suppress(OSError):

@@ -35,6 +35,7 @@ from beamlit_controller.standalone.overrides import Overrides
 from beamlit_controller.standalone.state_folder import StateFolder
 from beamlit_controller.telemetry import web
 from beamlit_controller.telemetry.logs import LogSink
+from beamlit_controller.wiring import shared_listeners
 from beamlit_controller.wiring.common import prometheus_source, signals, sources
 from beamlit_controller.wiring.standalone_gateways import local_endpoints, template
 from beamlit_controller.wiring.standalone_web import endpoints_of
@@ -73,11 +74,19 @@ async def _until_stopped(options: StandaloneOptions) -> bool:
         clock = AnchoredClock()
         meters = Meters(clock)
         gateways = Gateways(place.gateways, template(options.settings, meters))
+        shared = shared_listeners.kept(options.settings, place.shared_listeners)
         until = Until(stop, asked, FollowedSettings(options.settings_file, options.settings))
         try:
             async with AsyncExitStack() as resources:
                 await _serve(
-                    options, place, clock=clock, gateways=gateways, meters=meters, resources=resources, until=until
+                    options,
+                    place,
+                    clock=clock,
+                    gateways=gateways,
+                    shared=shared,
+                    meters=meters,
+                    resources=resources,
+                    until=until,
                 )
             if not stop.is_set():
                 return False
@@ -88,7 +97,7 @@ async def _until_stopped(options: StandaloneOptions) -> bool:
         if options.leave_gateways:
             log.info("stopped; the gateways serve on with their last share")
         else:
-            await _stop(gateways, place, hurry, clock)
+            await _stop((shared, gateways), place, hurry, clock)
     return True
 
 
@@ -96,17 +105,20 @@ async def stop(state: Path) -> None:
     """Drain and end the gateways that a controller has left serving. Raises StateError while one runs, and OSError."""
     with state_folder.locked(state) as place, signals() as (hurry, _):
         clock = AnchoredClock()
-        await _stop(Gateways(place.gateways, template(Settings(), Meters(clock))), place, hurry, clock)
+        gateways = Gateways(place.gateways, template(Settings(), Meters(clock)))
+        await _stop((shared_listeners.kept(Settings(), place.shared_listeners), gateways), place, hurry, clock)
 
 
-async def _stop(gateways: Gateways, place: StateFolder, hurry: asyncio.Event, clock: AnchoredClock) -> None:
+async def _stop(kept: Sequence[Gateways], place: StateFolder, hurry: asyncio.Event, clock: AnchoredClock) -> None:
     log.info("stopping: gateways finish the requests in flight; a signal ends them at once")
     async with asyncio.TaskGroup() as group:
-        hurrying = group.create_task(_then(hurry, gateways.skip_draining))
+        hurrying = [group.create_task(_then(hurry, each.skip_draining)) for each in kept]
         try:
-            await gateways.stop()
+            for each in kept:  # a shared listener first: its requests are those of the gateways
+                await each.stop()
         finally:
-            hurrying.cancel()
+            for task in hurrying:
+                task.cancel()
     DecisionFiles(place.decisions).keep_only_history(clock.now())
     place.clear()
 
@@ -126,6 +138,7 @@ async def _serve(
     *,
     clock: AnchoredClock,
     gateways: Gateways,
+    shared: Gateways,
     meters: Meters,
     resources: AsyncExitStack,
     until: Until,
@@ -166,7 +179,8 @@ async def _serve(
         overrides.keep_only(folder.manifests.specs.keys())
 
     def problems() -> Sequence[Problem]:
-        return (*until.settings.problems, *folder.manifests.problems, *memory.problems)
+        listeners = shared_listeners.problems(settings, shared)
+        return (*until.settings.problems, *listeners, *folder.manifests.problems, *memory.problems)
 
     site = endpoints_of(
         settings, clock, folder=folder, gateways=gateways, meters=meters, shares=shares, problems=problems
@@ -178,6 +192,7 @@ async def _serve(
         tasks = [
             group.create_task(folder.run(), name="manifests"),
             group.create_task(gateways.run(folder.specs), name="gateways"),
+            group.create_task(shared.run(partial(shared_listeners.specs, settings)), name="shared listeners"),
             group.create_task(supervisor.run(folder, parts, memory), name="models"),
             group.create_task(web.run(site.site, listener), name="web"),
         ]

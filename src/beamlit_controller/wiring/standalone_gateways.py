@@ -22,7 +22,7 @@ def template(settings: Settings, meters: Meters) -> GatewayTemplate:
     """Give what is the same for every gateway of these settings."""
     return GatewayTemplate(
         files=partial(gateway_files, settings),
-        command=_command,
+        command=command_of,
         secrets=partial(_secret_folders, settings),
         stats=remote_stats.FILTER,
         attempts=remote_stats.attempts,
@@ -73,7 +73,8 @@ def local_endpoints(
     return Endpoints({name: tuple(map(str, listed)) for name, listed in settings.standalone.services.items()}, ejected)
 
 
-def _command(spec: OffloadSpec, directory: Path, epoch: int) -> Sequence[str]:
+def command_of(spec: OffloadSpec, directory: Path, epoch: int) -> Sequence[str]:
+    """Give the command line of a gateway's process, by its number in the line of successors."""
     # One that has no shared memory can't be taken over from.
     shared = os.access("/dev/shm", os.W_OK)  # noqa: S108 - where shm_open(3) has it
     restart = command.HotRestart(epoch, parent_shutdown=spec.gateway.drain) if shared else None

@@ -1,0 +1,101 @@
+"""Listeners that several models share, as users write them in `config.standalone.sharedListeners`."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, Field, WithJsonSchema
+
+from beamlit_controller.api import addresses, scalars
+from beamlit_controller.api.model import StrictModel
+from beamlit_controller.api.request_rules import matchable_path
+from beamlit_controller.api.rules import Mistake, Rule, Together
+from beamlit_controller.api.scalars import RequestPath, Token, Word
+
+_ModelKey = Annotated[
+    str,
+    *scalars.matching(
+        r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?",
+        "namespace/name, such as default/llama",
+    ),
+]
+
+
+def _address(text: str) -> str:
+    addresses.parse(text)
+    return text
+
+
+def _host(text: str) -> str:
+    addresses.parse_host(text)
+    return text
+
+
+def _prefix(text: str) -> str:
+    if text.endswith("/"):
+        raise ValueError("expected a path without / at its end: /embed is /embed and all that is below it")
+    return matchable_path(text)
+
+
+class SharedRouteConfig(StrictModel):
+    """Which requests go to a model: those for which all that is written here is true, or all the rest."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (Together("header", "value"),)
+
+    to: _ModelKey = Field(
+        description="The model, as `namespace/name` of its ModelDeployment. `listen` must have its address."
+    )
+    model: Word | None = Field(
+        default=None,
+        description="The top-level `model` in a JSON body, or the parameter `model` of the query, as in the API of OpenAI.",
+    )
+    path_prefix: Annotated[RequestPath, AfterValidator(_prefix)] | None = Field(
+        default=None, description="The path, or a path above it: `/embed` also matches `/embed/v1/embeddings`."
+    )
+    strip_prefix: bool = Field(
+        default=False, description="Take `pathPrefix` off the path before the model gets the request."
+    )
+    host: Annotated[str, AfterValidator(_host)] | None = Field(
+        default=None, description="The request's host, without port; letter case is ignored."
+    )
+    header: Token | None = Field(default=None, description="Name of a header.")
+    value: Word | None = Field(default=None, description="The value of `header`, exactly.")
+
+    @classmethod
+    def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
+        """Add that there must be something to take off."""
+        yield from super().mistakes(given)
+        if given.get("stripPrefix") is True and "pathPrefix" not in given:
+            yield Mistake(("stripPrefix",), "there is no pathPrefix to take off")
+
+
+class SharedListenerConfig(StrictModel):
+    """An address that several models share."""
+
+    address: Annotated[str, AfterValidator(_address), WithJsonSchema({"type": "string"})] = Field(
+        description="host:port that clients connect to."
+    )
+    routes: list[SharedRouteConfig] = Field(
+        min_length=1,
+        max_length=200,
+        description="The first route that matches is taken. A route that only says `to` takes all the rest.",
+    )
+
+
+def leads_nowhere(shared: object, listen: object) -> Iterator[Mistake]:
+    """Give the routes to models that have no address of their own to be reached at, and addresses that are taken."""
+    known = listen if isinstance(listen, Mapping) else {}
+    taken = {text: name for name, text in known.items() if isinstance(text, str)}
+    for name, each in shared.items() if isinstance(shared, Mapping) else ():
+        given = each if isinstance(each, Mapping) else {}
+        if isinstance(given.get("address"), str) and given["address"] in taken:
+            yield Mistake(
+                ("sharedListeners", str(name), "address"), f"the same address as that of {taken[given['address']]}"
+            )
+        routes = given.get("routes")
+        for index, route in enumerate(routes if isinstance(routes, list) else ()):
+            to = route.get("to") if isinstance(route, Mapping) else None
+            if isinstance(to, str) and (not isinstance(known.get(to), str) or str(known[to]).endswith(":0")):
+                yield Mistake(
+                    ("sharedListeners", str(name), "routes", index, "to"),
+                    f"{to} needs an address of its own in config.standalone.listen, with a port: its gateway is reached there",
+                )

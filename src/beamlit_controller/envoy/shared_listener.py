@@ -1,0 +1,206 @@
+"""A listener that several models share: an Envoy of its own, which only chooses the model and hands the request to its gateway.
+
+What may leave is decided by that gateway, from the request as it gets it: nothing here can send a request past its rules.
+"""
+
+import json
+from collections.abc import Iterable
+
+from beamlit_controller.api.settings import SharedListener, SharedRoute
+from beamlit_controller.core.spec import ModelKey, OffloadSpec
+from beamlit_controller.envoy import addresses, bootstrap, json_scan, listeners, lua, paths, resources, routes, upstream
+from beamlit_controller.envoy.config import CLUSTER, LISTENER, ROUTES, Files
+from beamlit_controller.envoy.gateway_params import GatewayParams
+from beamlit_controller.envoy.messages import Message, typed
+
+MODEL = "x-offload-model"
+"""The header in which the name that was found travels from the program to the routes, and no further."""
+LARGEST = 32 * 1024 * 1024
+"""Bytes of a body that is read for the model's name; a longer one has none."""
+
+CHOOSE = """
+local LARGEST = {largest}
+
+-- Give the one name that the text has; nil if it has none, or several, or is nothing that can be read for sure.
+local function named(text)
+  if find(text, "^%s*{{") == nil then return nil end
+  local depth, is_key, from, name = 0, false, 1, nil
+  while true do
+    local _, passed = find(text, '^[^{{}}%[%]",]*', from)
+    local mark = passed + 1
+    local kind = byte(text, mark)
+    if kind == nil then break end
+    from = mark + 1
+    if kind == 34 then
+      local last = string_end(text, from)
+      if last == nil then return nil end
+      from = last + 1
+      if depth == 1 and is_key and plain(sub(text, mark + 1, last - 1)) == "model" then
+        local _, opening = find(text, '^%s*:%s*"', from)
+        local closing = opening and string_end(text, opening + 1)
+        if closing == nil then return nil end
+        local found = closing - opening <= LONGEST and meaning(sub(text, opening + 1, closing - 1)) or ""
+        if name ~= nil and name ~= found then return nil end
+        name, from = found, closing + 1
+      end
+      is_key = false
+    elseif kind == 123 or kind == 91 then
+      depth = depth + 1
+      is_key = kind == 123 and depth == 1
+    elseif kind == 125 or kind == 93 then
+      depth = depth - 1
+    else
+      is_key = depth == 1
+    end
+  end
+  return depth == 0 and name or nil
+end
+
+local function asked(path)
+  local mark = find(path, "?", 1, true)
+  if mark == nil then return nil end
+  for piece in string.gmatch(sub(path, mark), "[^?&;]+") do
+    local key, value = string.match(piece, "^([^=]*)=?(.*)$")
+    if string.lower(decoded(key)) == "model" then return decoded(value) end
+  end
+  return nil
+end
+
+local function in_body(handle, headers)
+  if headers:get("upgrade") ~= nil or headers:get("content-encoding") ~= nil then return nil end
+  if (tonumber(headers:get("content-length") or "0") or LARGEST + 1) > LARGEST then return nil end
+  local body = handle:body()
+  if body == nil or body:length() == 0 then return nil end
+  return named(body:getBytes(0, body:length()))
+end
+
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  headers:remove("{header}")
+  local name = asked(headers:get(":path")) or in_body(handle, headers)
+  if name == nil or find(name, "%c") ~= nil then name = "" end
+  handle:headers():replace("{header}", name)
+  handle:clearRouteCache()
+end
+"""
+
+
+def files(name: ModelKey, shared: SharedListener, place: GatewayParams, *, gateways: dict[ModelKey, str]) -> Files:
+    """Give name and text of every file of the listener's Envoy; `gateways` are where the models' own gateways listen."""
+    spec = OffloadSpec(name, name.name)
+    models = sorted({route.to for route in shared.routes}, key=str)
+    clusters = [_cluster(model, gateways[model]) for model in models]
+    return {
+        "bootstrap.json": json.dumps(bootstrap.bootstrap(spec, place), indent=2) + "\n",
+        "cds.json": _resources(CLUSTER, clusters),
+        "rds-front.json": _resources(ROUTES, [_table(shared, place)]),
+        "lds.json": _resources(LISTENER, [listeners.front(spec, place, filters=_filters(shared))]),
+    }
+
+
+def _resources(kind: str, messages: Iterable[Message]) -> str:
+    return resources.text([typed(kind, **message) for message in messages])
+
+
+def _cluster(model: ModelKey, address: str) -> Message:
+    host, port = addresses.split(address)
+    server = addresses.join(bootstrap.ANYWHERE.get(host, host), port)
+    return {
+        "name": str(model),
+        **upstream.discovery([server]),
+        "connect_timeout": "1s",
+        "circuit_breakers": upstream.UNLIMITED,
+        "typed_extension_protocol_options": upstream.as_the_client(),
+        "load_assignment": upstream.load_assignment(str(model), [upstream.server(addresses.message(server))]),
+    }
+
+
+def _filters(shared: SharedListener) -> list[Message]:
+    names = [route.model for route in shared.routes if route.model is not None]
+    if not names:
+        return []
+    program = json_scan.SCAN + json_scan.DECODED + CHOOSE
+    longest = max(len(name.encode()) for name in names)
+    return [lua.filter_of(program.format(longest=longest, largest=LARGEST, header=MODEL))]
+
+
+def _table(shared: SharedListener, place: GatewayParams) -> Message:
+    names = list(dict.fromkeys(route.model for route in shared.routes if route.model is not None))
+    host: Message = {
+        "name": routes.FRONT,
+        "domains": ["*"],
+        "request_body_buffer_limit": LARGEST,
+        "request_headers_to_remove": [MODEL, routes.PROBE_HEADER, "x-envoy-external-address"],
+        "routes": [
+            *routes.probed(place.node),
+            *_unread(names),
+            *map(_route, shared.routes),
+            *_list_of(names),
+            _nobody(names),
+        ],
+    }
+    return {"name": routes.FRONT, "virtual_hosts": [host]}
+
+
+def _unread(names: list[str]) -> list[Message]:
+    """Give the route that a request has while its body is read: only one with a cluster lets Envoy buffer that much."""
+    absent = {"name": MODEL, "present_match": False}
+    unread = {"match": {"prefix": "/", "headers": [absent]}, "route": {"cluster": "unread"}}
+    return [{"name": "unread", **unread}] if names else []
+
+
+def _route(route: SharedRoute) -> Message:
+    # A gateway that is started again is there within a second.
+    again = {"retry_on": "connect-failure", "num_retries": 5, "retry_back_off": {"base_interval": "0.2s"}}
+    action: Message = {"cluster": str(route.to), "timeout": "0s", "retry_policy": again}
+    if route.path_prefix is not None and route.strip_prefix:
+        # With its slash, and what follows; the prefix alone is the root.
+        pattern = rf"^{paths.literal(route.path_prefix)}/?"
+        action["regex_rewrite"] = {"pattern": {"regex": pattern}, "substitution": "/"}
+    path: Message = {"path_separated_prefix": route.path_prefix} if route.path_prefix is not None else {"prefix": "/"}
+    return {"name": "shared", "match": {**path, "headers": list(_headers(route))}, "route": action}
+
+
+def _headers(route: SharedRoute) -> Iterable[Message]:
+    if route.model is not None:
+        yield {"name": MODEL, "string_match": {"exact": route.model}}
+    if route.host is not None:
+        host = rf"(?i){paths.literal(addresses.bracketed(route.host))}(?::[0-9]+)?"
+        yield {"name": ":authority", "string_match": {"safe_regex": {"regex": host}}}
+    if route.header is not None:
+        name, value = route.header
+        yield {"name": name, "string_match": {"exact": value}}
+
+
+def _list_of(names: list[str]) -> list[Message]:
+    """Answer for the list of models, as clients of OpenAI's API fetch it to offer a choice."""
+    if not names:
+        return []
+    listed = [{"id": name, "object": "model", "created": 0, "owned_by": "local"} for name in names]
+    get = {"name": ":method", "string_match": {"exact": "GET"}}
+    return [
+        {
+            "name": "models",
+            "match": {"path": "/v1/models", "headers": [get]},
+            **_answer(200, {"object": "list", "data": listed}),
+        }
+    ]
+
+
+def _nobody(names: list[str]) -> Message:
+    known = f"; models: {', '.join(names)}" if names else ""
+    message = f"no route of this listener leads from this request to a model{known[:1000]}"
+    error = {"message": message, "type": "invalid_request_error", "code": "model_not_found"}
+    return {"name": "nobody", "match": {"prefix": "/"}, **_answer(404, {"error": error})}
+
+
+def _answer(status: int, content: Message) -> Message:
+    return {
+        "direct_response": {"status": status, "body": {"inline_string": json.dumps(content)}},
+        "response_headers_to_add": [
+            {
+                "header": {"key": "content-type", "value": "application/json"},
+                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+            }
+        ],
+    }

@@ -1,0 +1,62 @@
+"""The listeners that several models share: each is an Envoy, kept as a gateway is kept."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+from beamlit_controller.api.problems import Problem
+from beamlit_controller.api.settings import Settings
+from beamlit_controller.core.spec import ModelKey, OffloadSpec
+from beamlit_controller.envoy import shared_listener
+from beamlit_controller.envoy.gateway_params import GatewayParams
+from beamlit_controller.standalone import process
+from beamlit_controller.standalone.gateway_template import GatewayTemplate
+from beamlit_controller.standalone.gateways import Gateways
+from beamlit_controller.wiring import standalone_gateways
+
+NAMESPACE = "listener"
+
+
+def kept(settings: Settings, folder: Path) -> Gateways:
+    """Give what keeps the listeners of these settings."""
+    return Gateways(
+        folder,
+        GatewayTemplate(
+            files=partial(_files, settings),
+            command=standalone_gateways.command_of,
+            secrets=lambda _: (),
+            stats="^$",
+            attempts=lambda _: {},
+        ),
+    )
+
+
+async def specs(settings: Settings) -> AsyncIterator[Mapping[ModelKey, OffloadSpec]]:
+    """Give the listeners once: other settings begin a new life of the controller."""
+    keys = [ModelKey(NAMESPACE, name) for name in settings.standalone.shared_listeners]
+    yield {key: OffloadSpec(key, key.name) for key in keys}
+    await asyncio.Event().wait()
+
+
+def problems(settings: Settings, gateways: Gateways) -> Iterator[Problem]:
+    """Give what is wrong with the listeners now."""
+    for name in settings.standalone.shared_listeners:
+        told = gateways.state(ModelKey(NAMESPACE, name)).get("problem")
+        if told:
+            yield Problem("settings", f"config.standalone.sharedListeners.{name}", str(told))
+
+
+def _files(settings: Settings, spec: OffloadSpec, directory: Path) -> Mapping[str, str]:
+    shared = settings.standalone.shared_listeners[spec.key.name]
+    place = GatewayParams(
+        node=str(spec.key),
+        directory=str(directory),
+        front=str(shared.address),
+        stats="127.0.0.1:0",
+        admin="unix:admin.sock",
+        shares="unix:../../shares.sock",
+        descriptors=process.most_descriptors(),
+    )
+    gateways = {route.to: str(settings.standalone.listener(route.to)) for route in shared.routes}
+    return shared_listener.files(spec.key, shared, place, gateways=gateways)
