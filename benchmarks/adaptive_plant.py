@@ -282,8 +282,8 @@ class _Course:
         self._counted = replace(
             before,
             local=before.local + 1,
-            local_first_bytes=before.local_first_bytes + 1,
-            local_first_byte_ms=before.local_first_byte_ms + round(1000 * first_byte),
+            local_first_bodies=before.local_first_bodies + 1,
+            local_first_body_ms=before.local_first_body_ms + round(1000 * first_byte),
         )
 
     def _ticks(self, at: float, _: int, __: float) -> None:

@@ -113,8 +113,14 @@ envoy_offload_requests{chain="local_first",code="200",route="local",side="remote
 envoy_offload_requests{chain="remote_first",code="200",route="forced",side="remote"} 1
 envoy_offload_requests{chain="local_first",code="503",route="local",side="-"} 6
 envoy_offload_first_byte_ms_bucket{side="local",le="0.5"} 0
-envoy_offload_first_byte_ms_sum{side="local"} 1234.5
+envoy_offload_first_byte_ms_sum{side="local"} 1234.5258396123213060491252690554
 envoy_offload_first_byte_ms_count{side="local"} 12
+envoy_offload_first_body_ms_sum{side="local",route="local"} 9000.25
+envoy_offload_first_body_ms_count{side="local",route="local"} 10
+envoy_offload_first_body_ms_sum{side="local",route="keep"} 4
+envoy_offload_first_body_ms_count{side="local",route="keep"} 2
+envoy_offload_first_body_ms_sum{side="remote",route="share"} 700
+envoy_offload_first_body_ms_count{side="remote",route="share"} 7
 """
 
 
@@ -130,6 +136,8 @@ def test_reads_which_side_answered_and_why_the_others_left() -> None:
         unanswered=6,
         local_first_bytes=12,
         local_first_byte_ms=1234,
+        local_first_bodies=10,
+        local_first_body_ms=9000,
     )
 
 

@@ -20,6 +20,9 @@ REASON = (
 # From the request's first byte to the first one of what the client was answered, whoever made that.
 FIRST_BYTE = "%COMMON_DURATION(DS_RX_BEG:DS_TX_BEG:ms)%"
 
+# To the first byte of the upstream's body. Servers that stream send their headers before the first token is there.
+FIRST_BODY = "%COMMON_DURATION(DS_RX_BEG:US_RX_BODY_BEG:ms)%"
+
 # Neither headers nor the query: both may carry what must not be written down.
 REQUEST = {
     "time": "%START_TIME%",
@@ -114,6 +117,13 @@ def _counters() -> Message:
         histograms=[
             {"stat": {"name": name, "tags": [side]}, "unit": "Milliseconds", "value_format": value}
             for name, value in (("request_ms", "%DURATION%"), ("first_byte_ms", FIRST_BYTE))
+        ]
+        + [
+            {
+                "stat": {"name": "first_body_ms", "tags": labels[:2]},
+                "unit": "Milliseconds",
+                "value_format": FIRST_BODY,
+            }
         ],
     )
 
