@@ -1,13 +1,14 @@
 """`metrics`: MetricSpec of autoscaling/v2, and what is our own about it."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.settings import Settings
-from beamlit_controller.core import metric_spec
+from beamlit_controller.core import metric_spec, wording
 from beamlit_controller.core.metric_spec import AverageValue, MetricSpec, Utilization, Value
 
 Mistakes = Callable[..., dict[str, str]]
@@ -39,6 +40,43 @@ def external(name: str = "q", selector: object = None, **target: object) -> dict
 
 def gateway(name: str = "local_requests_in_flight", **target: object) -> dict[str, Any]:
     return {"type": "Gateway", "gateway": {"metric": {"name": name}, "target": target}}
+
+
+def quantile(name: str = "ttft_seconds", quantile: object = "0.95", **more: object) -> dict[str, Any]:
+    identifier = {"name": name, "histogram": {"quantile": quantile, "windowSeconds": 30}, **more}
+    return {"type": "Pods", "pods": {"metric": identifier, "target": {"type": "AverageValue", "averageValue": 2}}}
+
+
+SCRAPED = {"metricServiceRef": {"name": "llama", "targetPort": 8000}}
+
+
+def test_a_histogram_is_read_as_a_quantile_over_a_window(read: Read) -> None:
+    metric = only(read({"metrics": [quantile()]}, spec=SCRAPED))
+
+    assert isinstance(metric, metric_spec.PodsMetric)
+    assert metric.quantile == metric_spec.Quantile(950, timedelta(seconds=30))
+    assert wording.name(metric) == "p95 of ttft_seconds"
+
+
+@pytest.mark.parametrize(
+    ("metric", "spec", "field", "part"),
+    [
+        (quantile(), {}, "histogram", "needs spec.metricServiceRef"),
+        (quantile("ttft_seconds_bucket"), SCRAPED, "name", "without _bucket"),
+        (quantile("ttft_seconds_count"), SCRAPED, "name", "without _count"),
+        (quantile(aggregation="Max"), SCRAPED, "aggregation", "may not be set beside histogram"),
+        (quantile(quantile=95), SCRAPED, "histogram.quantile", "between 0 and 1"),
+        (quantile(quantile=1), SCRAPED, "histogram.quantile", "between 0 and 1"),
+        (quantile(quantile="p95"), SCRAPED, "histogram.quantile", "expected a quantity"),
+    ],
+)
+def test_a_histogram_that_can_not_be_read_is_a_mistake(
+    mistakes: Mistakes, metric: dict[str, Any], spec: dict[str, Any], field: str, part: str
+) -> None:
+    found = mistakes({"metrics": [metric]}, spec=spec)
+
+    assert list(found) == [f"metrics[0].pods.metric.{field}"]
+    assert part in found[f"metrics[0].pods.metric.{field}"]
 
 
 def only(parsed: Parsed) -> MetricSpec:

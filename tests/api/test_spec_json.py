@@ -51,6 +51,7 @@ def test_metrics_and_targets_are_named_as_in_the_hpa() -> None:
             "aggregation": "Sum",
             "alternatives": [],
             "optional": False,
+            "quantile": None,
         },
         {
             "type": "Object",

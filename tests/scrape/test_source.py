@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import builders
-from beamlit_controller.core.metric_spec import AverageValue, PodsMetric, Selector, SeriesSelector
+from beamlit_controller.core.metric_spec import AverageValue, PodsMetric, Quantile, Selector, SeriesSelector
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, PodSample, PodSamples, Reading
 from beamlit_controller.core.spec import MetricService, ModelKey, OffloadSpec
@@ -273,6 +273,29 @@ async def test_a_reader_that_gave_up_does_not_take_the_others_with_it() -> None:
     assert first.cancelled()
     assert isinstance(reading, PodSamples)
     assert reading.samples[0].milli == 8_000
+
+
+def first_tokens(fast: int, slow: int) -> http.Respond:
+    lines = (
+        f'ttft_bucket{{le="1"}} {fast}',
+        f'ttft_bucket{{le="4"}} {fast + slow}',
+        f'ttft_bucket{{le="+Inf"}} {fast + slow}',
+    )
+    return http.page("\n".join([*lines, ""]), content_type="text/plain; version=0.0.4")
+
+
+async def test_a_quantile_is_of_what_a_server_observed_between_two_rounds() -> None:
+    p50 = replace(metric("ttft"), quantile=Quantile(500, timedelta(seconds=60)))
+    spec = replace(SPEC, metrics=(p50,))
+
+    async with servers(first_tokens(900, 5)) as (server,), reader(server.address) as source:
+        first = await source.read(spec, p50, at=AT)
+        server.respond = first_tokens(900, 15)
+        second = await source.read(spec, p50, at=AT + 5 * SECOND)
+
+    assert isinstance(first, PodSamples)
+    assert [failed.reason for _, failed in first.failures] == [Reason.NO_OBSERVATIONS]
+    assert second == PodSamples((PodSample(server.address, 2500, AT + 5 * SECOND, 5 * SECOND),))
 
 
 async def test_servers_that_are_gone_are_let_go() -> None:

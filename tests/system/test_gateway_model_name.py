@@ -122,7 +122,7 @@ async def test_a_request_for_another_model_stays(tmp_path: Path) -> None:
             attempts = await client.get(gate.place.stats, "/stats/prometheus?filter=remote_attempts")
             afterwards = await asker.post("/v1/chat", b'{"model":"llama"}', headers=[AS_JSON])
 
-    counted = remote_stats.attempts(attempts.body.content.decode()).counts
+    counted = remote_stats.attempts(attempts.body.content.decode())[""].counts
     assert counted == (("declined", 503, len(OTHERS) + 20),)
     assert [answer.header("x-offload-served-by") for answer in answers] == ["local"] * len(OTHERS)
     assert [request.body.content for request in local.requests[: len(OTHERS)]] == [*OTHERS.values()]

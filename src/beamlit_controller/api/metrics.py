@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
+from beamlit_controller.api.histograms import HistogramAddsUp, HistogramQuantile
 from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.rules import Cel, MemberOfType, Mistake, Rule, TargetFields, dig
 from beamlit_controller.api.scalars import ApiVersion, DnsLabel, Kind, PositiveQuantity, QueryText, Word
@@ -81,10 +82,16 @@ class MetricIdentifier(StrictModel):
 class PodsMetricIdentifier(MetricIdentifier):
     """The name of a metric that describes each pod, and a selector for its series."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (HistogramAddsUp(),)
     aggregation: Literal["Sum", "Mean", "Max", "Min"] | None = Field(
         default=None,
         description="How several series of one server, such as one per rank, are combined. Sum by "
         "default, and Mean for the metrics of presets that are fractions. Only with `metricServiceRef`.",
+    )
+    histogram: HistogramQuantile | None = Field(
+        default=None,
+        description="If set, `name` is a histogram, and the metric is a quantile of what it observed lately, such as the "
+        "95th percentile of the time to first token. Only with `metricServiceRef`.",
     )
 
 
@@ -228,7 +235,7 @@ class GatewayMetricIdentifier(StrictModel):
 
     name: Literal["local_requests_in_flight", "local_requests_per_second", "local_time_to_first_byte_seconds"] = Field(
         description="What is measured of the requests that local serves: how many are in flight, how many end per "
-        "second, or the mean time to the first byte of their responses."
+        "second, or the mean time to the first byte of their response bodies."
     )
 
 

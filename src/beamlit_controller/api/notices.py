@@ -18,6 +18,7 @@ from beamlit_controller.api import (
     targets,
 )
 from beamlit_controller.api.metadata import ANNOTATIONS, OVERRIDE, OVERRIDE_UNTIL
+from beamlit_controller.api.metrics import PodsMetricIdentifier
 from beamlit_controller.api.problems import Notice
 from beamlit_controller.api.remote import RemoteBackendConfig
 from beamlit_controller.api.settings import Settings
@@ -83,12 +84,15 @@ def _aggregations(deployment: ModelDeployment) -> Iterator[Notice]:
         field = f"spec.offloadingConfig.metrics[{index}].pods.metric.aggregation"
         if identifier and identifier.aggregation and not straight:
             yield Notice(field, "no effect without spec.metricServiceRef: the adapter gives one value for each pod")
-        elif (
-            identifier and straight and identifier.aggregation is None and presets.is_added_up_fraction(identifier.name)
-        ):
+        elif identifier and straight and _adds_up_a_fraction(identifier):
             yield Notice(
                 field, "several series of one server are added up, and by its name this is a fraction: say Mean or Max"
             )
+
+
+def _adds_up_a_fraction(identifier: PodsMetricIdentifier) -> bool:
+    chosen = identifier.aggregation is not None or identifier.histogram is not None
+    return not chosen and presets.is_added_up_fraction(identifier.name)
 
 
 def _queries(deployment: ModelDeployment, settings: Settings) -> Iterator[Notice]:

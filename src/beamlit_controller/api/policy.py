@@ -73,8 +73,16 @@ def _metrics(given: Mapping[str, object], settings: Settings) -> Iterator[Reject
             yield from _asked_of_prometheus(external, f"{field}.external.metric", settings.prometheus)
         else:
             yield from _asked_of_kubernetes(external, f"{field}.external.metric")
+        if not straight and "histogram" in _identifier(each, "pods"):
+            yield Rejected(f"{field}.pods.metric.histogram", _SCRAPED)
         for kind in ("object",) if straight else ("object", "pods"):
             yield from _selector(_identifier(each, kind).get("selector"), f"{field}.{kind}.metric.selector")
+
+
+_SCRAPED = (
+    "needs spec.metricServiceRef: the quantile is computed from the servers' own series. In Prometheus use an External "
+    "metric with histogram_quantile"
+)
 
 
 def _identifier(metric: object, kind: str) -> Mapping[str, object]:

@@ -1,8 +1,10 @@
 """Translates `metrics` to `core.metric_spec` values: which target field counts, and its value in thousandths."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 from beamlit_controller.api import metrics, presets
+from beamlit_controller.api.histograms import HistogramQuantile
 from beamlit_controller.api.metrics import MetricTarget
 from beamlit_controller.api.problems import Notice
 from beamlit_controller.core import metric_spec, quantity
@@ -20,7 +22,8 @@ def metric(given: metrics.MetricSpec) -> metric_spec.MetricSpec:
         name, chosen = given.pods.metric.name, given.pods.metric.aggregation
         aggregation = metric_spec.Aggregation(chosen) if chosen else presets.aggregation(name)
         target = AverageValue(_milli(given.pods.target.average_value))
-        return metric_spec.PodsMetric(_identifier(given.pods.metric), target, aggregation)
+        histogram = _quantile(given.pods.metric.histogram)
+        return metric_spec.PodsMetric(_identifier(given.pods.metric), target, aggregation, quantile=histogram)
     if given.object:
         reference = given.object.described_object
         described = metric_spec.ObjectReference(reference.api_version or "v1", reference.kind, reference.name)
@@ -44,6 +47,12 @@ def notices(given: metrics.MetricSpec, field: str) -> Iterator[Notice]:
             yield Notice(f"{field}.{place}.{name}", f"not looked at: {counts} is what counts here")
     if target.average_utilization is not None and counts != "averageUtilization":
         yield Notice(f"{field}.{place}.averageUtilization", f"not looked at: {counts} is what counts here")
+
+
+def _quantile(given: HistogramQuantile | None) -> metric_spec.Quantile | None:
+    if given is None:
+        return None
+    return metric_spec.Quantile(_milli(given.quantile), timedelta(seconds=given.window_seconds))
 
 
 def _per_pod(target: MetricTarget) -> Utilization | AverageValue:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 
 
@@ -120,11 +121,20 @@ class Aggregation(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Quantile:
+    """A quantile, in thousandths, of what a histogram observed within a window."""
+
+    milli: int
+    window: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class PodsMetric:
     """A custom metric that every pod has.
 
     Read from the servers, `alternatives` are its names in other versions of a server: the first that is on the page counts.
-    An `optional` one that is on no page leaves the decision to the other metrics.
+    An `optional` one that is on no page leaves the decision to the other metrics. With a `quantile` the name is that of a
+    histogram, whose series are added up by bucket.
     """
 
     metric: SeriesSelector
@@ -132,6 +142,7 @@ class PodsMetric:
     aggregation: Aggregation = Aggregation.SUM
     alternatives: tuple[SeriesSelector, ...] = ()
     optional: bool = False
+    quantile: Quantile | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from beamlit_controller.core.metric_spec import (
     MetricSpec,
     ObjectMetric,
     PodsMetric,
+    Quantile,
     ResourceMetric,
     Target,
     Utilization,
@@ -27,6 +28,8 @@ def name(metric: MetricSpec) -> str:
             return metric.name
         case ContainerResourceMetric():
             return f"{metric.name} of container {metric.container}"
+        case PodsMetric(quantile=Quantile(milli)):
+            return f"p{thousandths(100 * milli)} of {metric.metric.name}"
         case PodsMetric() | ExternalMetric():
             return metric.metric.name
         case GatewayMetric():

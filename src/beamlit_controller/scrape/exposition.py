@@ -8,13 +8,13 @@ lines) a gauge with four series takes 0.1 ms; parsing the whole page takes 30 ms
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from fractions import Fraction
 from functools import reduce
 from itertools import islice
-from math import ceil, inf
+from math import ceil, inf, isnan, nan
 
 from prometheus_client import Metric
 from prometheus_client import parser as text_format
@@ -24,6 +24,7 @@ from prometheus_client.samples import Sample
 from beamlit_controller.core.metric_spec import Aggregation, SeriesSelector
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
+from beamlit_controller.scrape.histogram import BucketSeries
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,39 @@ def total(
 
     A counter or a part of a histogram is named with its suffix: `requests_total`, `latency_seconds_count`.
     """
+    selected = _selected(page, metric)
+    if isinstance(selected, Missing):
+        return selected
+    return _repeated(selected) or _together(selected, aggregation, at=at, stale_after=stale_after)
+
+
+def buckets(page: Page, metric: SeriesSelector) -> list[BucketSeries] | Missing:
+    """Give the `_bucket` series of a histogram with this name."""
+    selected = _selected(page, replace(metric, name=f"{metric.name}_bucket"))
+    if isinstance(selected, Missing):
+        return selected
+    if repeated := _repeated(selected):
+        return repeated
+    found = [_bucket(each) for each in selected]
+    broken = next((each for each in found if isinstance(each, Missing)), None)
+    return broken or [each for each in found if isinstance(each, BucketSeries)]
+
+
+def _bucket(sample: Sample) -> BucketSeries | Missing:
+    count = _number(sample.value)
+    if isinstance(count, Missing):
+        return count
+    try:
+        bound = float(sample.labels.get("le", ""))
+    except ValueError:
+        bound = nan
+    if isnan(bound) or bound == -inf or count < 0:
+        return Missing(Reason.MALFORMED_ANSWER, "expected buckets with a number as le, and a count")
+    return BucketSeries(frozenset(sample.labels.items()), bound, Fraction(count))
+
+
+def _selected(page: Page, metric: SeriesSelector) -> list[Sample] | Missing:
+    """Give the samples with this name whose labels match, at least one."""
     if _is_foreign(page):
         return Missing(Reason.MALFORMED_ANSWER, f"expected metrics, got {shown(page.content_type)}: {_excerpt(page)}")
     samples = _samples(page, metric.name)
@@ -84,7 +118,7 @@ def total(
     if not selected:
         what = "with these labels" if samples else "of this name"
         return Missing(Reason.NO_SERIES, f"there is no series {what} on the page")
-    return _repeated(selected) or _together(selected, aggregation, at=at, stale_after=stale_after)
+    return selected
 
 
 def shown(text: str) -> str:

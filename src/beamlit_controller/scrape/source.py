@@ -6,19 +6,22 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from fractions import Fraction
+from math import ceil
 from types import TracebackType
 from typing import Self
 
 import httpx2
 
-from beamlit_controller.core.metric_spec import MetricSpec, PodsMetric
+from beamlit_controller.core.metric_spec import MetricSpec, PodsMetric, Quantile
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, PodSample, PodSamples, Reading
 from beamlit_controller.core.spec import MetricService, ModelKey, OffloadSpec
 from beamlit_controller.scrape import access as accesses
-from beamlit_controller.scrape import exposition
+from beamlit_controller.scrape import exposition, histogram
 from beamlit_controller.scrape.access import Access, SecretFile, Trust
 from beamlit_controller.scrape.exposition import Page, Total
+from beamlit_controller.scrape.histogram import HistogramWindow
 
 LIMIT = 8 * 1024 * 1024
 """The longest page, in decoded bytes, that is read."""
@@ -103,26 +106,31 @@ class ScrapeSource:
         await model.rely_on(trust)
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self._values(model.transport(endpoint), endpoint, how, tuple(metrics), at))
-                for endpoint in endpoints
+                group.create_task(self._values(model, endpoint, how, tuple(metrics), at)) for endpoint in endpoints
             ]
         values = dict(zip(endpoints.values(), (task.result() for task in tasks), strict=True))
         return {each: _samples({pod: found[each] for pod, found in values.items()}, at) for each in metrics}
 
     async def _values(
         self,
-        transport: httpx2.AsyncHTTPTransport,
+        model: "_ScrapedModel",
         endpoint: str,
         how: Access,
         metrics: tuple[PodsMetric, ...],
         at: datetime,
     ) -> Mapping[PodsMetric, Total | Missing]:
-        page = await self._fetch(transport, endpoint, how)
+        page = await self._fetch(model.transport(endpoint), endpoint, how)
         if isinstance(page, Missing):
             return dict.fromkeys(metrics, page)
-        return {each: self._total(page, each, at) for each in metrics}
+        before = model.windows.get(endpoint, {})
+        windows = model.windows[endpoint] = {each: seen for each, seen in before.items() if each in metrics}
+        return {each: self._total(page, each, at, windows) for each in metrics}
 
-    def _total(self, page: Page, metric: PodsMetric, at: datetime) -> Total | Missing:
+    def _total(
+        self, page: Page, metric: PodsMetric, at: datetime, windows: dict[PodsMetric, HistogramWindow]
+    ) -> Total | Missing:
+        if metric.quantile is not None:
+            return _quantile(page, metric, metric.quantile, at, windows)
         names = (metric.metric, *metric.alternatives)
         return exposition.first(page, names, at=at, stale_after=self._stale_after, aggregation=metric.aggregation)
 
@@ -145,6 +153,18 @@ class ScrapeSource:
                     Reason.TLS_FAILED, exposition.shown(broken.reason or str(broken)) + _verification(broken)
                 )
             return Missing(Reason.CONNECTION_FAILED, exposition.shown(str(error) or type(error).__name__))
+
+
+def _quantile(
+    page: Page, metric: PodsMetric, wanted: Quantile, at: datetime, windows: dict[PodsMetric, HistogramWindow]
+) -> Total | Missing:
+    """Add the page to what the histogram observed before, and compute the quantile of the last window."""
+    series = exposition.buckets(page, metric.metric)
+    if isinstance(series, Missing):
+        return series
+    windows[metric] = histogram.scraped(windows.get(metric), series, at, wanted.window)
+    found = histogram.quantile(windows[metric], Fraction(wanted.milli, 1000))
+    return found if isinstance(found, Missing) else Total(ceil(1000 * found.value), found.window)
 
 
 def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
@@ -206,6 +226,7 @@ class _ScrapedModel:
     readings: Mapping[PodsMetric, Reading] = field(default_factory=dict)
     transports: dict[str, httpx2.AsyncHTTPTransport] = field(default_factory=dict)
     trust: Trust | None = None
+    windows: dict[str, dict[PodsMetric, HistogramWindow]] = field(default_factory=dict)
 
     async def rely_on(self, trust: Trust) -> None:
         """Close the connections of another TLS context."""
@@ -225,6 +246,8 @@ class _ScrapedModel:
         """Close the connections to all other servers."""
         for endpoint in self.transports.keys() - set(endpoints):
             await self.transports.pop(endpoint).aclose()
+        for endpoint in self.windows.keys() - set(endpoints):
+            del self.windows[endpoint]
 
 
 # The text format alone is asked for: its pages are read faster, and prometheus-client renames metrics with ":" in others.

@@ -1,0 +1,49 @@
+"""`pods.metric.histogram` as users write it: a quantile of what a server's histogram observed within a window."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from beamlit_controller.api.model import StrictModel
+from beamlit_controller.api.rules import Cel, Mistake
+from beamlit_controller.api.scalars import PositiveQuantity
+from beamlit_controller.core import quantity
+
+
+def _below_one(text: str) -> str:
+    if not 0 < quantity.parse(text).milli < 1000:  # noqa: PLR2004 - the whole
+        raise ValueError(f"expected a number between 0 and 1 such as 0.95, got {text}")
+    return text
+
+
+class HistogramQuantile(StrictModel):
+    """Which quantile of a histogram, and over which time."""
+
+    quantile: Annotated[PositiveQuantity, AfterValidator(_below_one)] = Field(
+        description="The quantile, between 0 and 1, to a thousandth: 0.95 is the 95th percentile."
+    )
+    window_seconds: Annotated[int, Field(ge=5, le=600)] = Field(
+        default=60, description="Seconds over which observations count."
+    )
+
+
+class HistogramAddsUp:
+    """The series of a histogram are added up by bucket, and nothing else."""
+
+    def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
+        """Blame the aggregation, and the name of a part."""
+        if given.get("histogram") is None:
+            return
+        if given.get("aggregation") is not None:
+            yield Mistake(("aggregation",), "may not be set beside histogram: its series are added up by bucket")
+        name = given.get("name")
+        if isinstance(name, str) and name.endswith(_PARTS):
+            yield Mistake(("name",), f"expected the histogram's name, without {name[name.rindex('_') :]}, got {name}")
+
+    def cel(self) -> Iterator[Cel]:
+        """Look at both."""
+        yield Cel("!has(self.histogram) || !has(self.aggregation)", "aggregation may not be set beside histogram")
+
+
+_PARTS = ("_bucket", "_sum", "_count")

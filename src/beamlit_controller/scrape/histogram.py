@@ -1,0 +1,114 @@
+"""A quantile of the observations that a histogram counted within a window, from scrapes of its `_bucket` series.
+
+It is what Prometheus computes for `histogram_quantile(q, sum by (le) (increase(NAME_bucket[window])))`: the series of one server
+are added up by `le`, a counter that fell began anew, and the value is interpolated within its bucket.
+https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from fractions import Fraction
+from itertools import pairwise
+from math import inf
+
+from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing
+
+Labels = frozenset[tuple[str, str]]
+"""The labels of one `_bucket` series, `le` among them."""
+Counts = tuple[tuple[float, Fraction], ...]
+"""Cumulative counts by the upper bound of their bucket, in order."""
+
+MOST_SCRAPES = 60
+"""A window is remembered in so many steps."""
+MOST_BUCKETS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class BucketSeries:
+    """One `_bucket` series: its labels, its upper bound, and its count."""
+
+    labels: Labels
+    bound: float
+    count: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class HistogramWindow:
+    """What a server's histogram has counted since it was first scraped, with the scrapes of the last window.
+
+    `raw` is each series' last count as it was, to see what was added and whether it began anew.
+    """
+
+    raw: Mapping[Labels, Fraction]
+    scrapes: tuple[tuple[datetime, Counts], ...]
+
+
+def scraped(
+    before: HistogramWindow | None, page: Iterable[BucketSeries], at: datetime, window: timedelta
+) -> HistogramWindow:
+    """Add a scrape. What a series had counted before it was first seen is left out."""
+    known = before or HistogramWindow({}, ())
+    totals = dict(known.scrapes[-1][1]) if known.scrapes else {}
+    raw = {}
+    for each in page:
+        raw[each.labels] = each.count
+        last = known.raw.get(each.labels, each.count)
+        added = each.count - last if each.count >= last else each.count
+        totals[each.bound] = totals.get(each.bound, Fraction(0)) + added
+    kept = [each for each in known.scrapes if at - window <= each[0] < at]
+    if len(kept) > 1 and kept[-1][0] - kept[-2][0] < window / MOST_SCRAPES:
+        kept.pop()
+    return HistogramWindow(raw, (*kept, (at, tuple(sorted(totals.items())))))
+
+
+@dataclass(frozen=True, slots=True)
+class QuantileValue:
+    """A quantile, and the time that it covers."""
+
+    value: Fraction
+    window: timedelta
+
+
+def quantile(seen: HistogramWindow, part: Fraction) -> QuantileValue | Missing:
+    """Give the quantile of the last window, and the time that it covers."""
+    (since, first), (until, last) = seen.scrapes[0], seen.scrapes[-1]
+    if since == until:
+        return Missing(Reason.NO_OBSERVATIONS, "expected two scrapes within the window, there was one so far")
+    if len(last) > MOST_BUCKETS:
+        return Missing(Reason.ANSWER_TOO_LARGE, f"expected at most {MOST_BUCKETS} buckets, got {len(last)}")
+    before = dict(first)
+    value = of_buckets(tuple((bound, count - before.get(bound, 0)) for bound, count in last), part)
+    return value if isinstance(value, Missing) else QuantileValue(value, until - since)
+
+
+def of_buckets(buckets: Counts, part: Fraction) -> Fraction | Missing:
+    """Give the quantile of cumulative counts as Prometheus does.
+
+    In the last bucket, which has no upper bound, it is the highest bound that there is.
+    """
+    if len(buckets) < 2 or buckets[-1][0] != inf:  # noqa: PLR2004 - one with a bound, and the one without
+        return Missing(
+            Reason.MALFORMED_ANSWER, 'expected _bucket series with an le of their own, and one with le="+Inf"'
+        )
+    counts = _monotonic(buckets)
+    if not counts[-1][1]:
+        return Missing(Reason.NO_OBSERVATIONS, "nothing was observed within the window")
+    rank = part * counts[-1][1]
+    if counts[0][1] >= rank:
+        bound = Fraction(counts[0][0])
+        return bound if bound <= 0 else bound * rank / counts[0][1]
+    for (lower, below), (upper, count) in pairwise(counts):
+        if count >= rank and upper != inf:
+            return Fraction(lower) + (Fraction(upper) - Fraction(lower)) * (rank - below) / (count - below)
+    return Fraction(counts[-2][0])
+
+
+def _monotonic(buckets: Counts) -> Counts:
+    """Raise counts that are lower than the one before: a page may be written while requests are counted."""
+    highest, raised = Fraction(0), []
+    for bound, count in buckets:
+        highest = max(highest, count)
+        raised.append((bound, highest))
+    return tuple(raised)
