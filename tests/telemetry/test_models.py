@@ -12,6 +12,7 @@ from beamlit_controller.api.problems import Problem
 from beamlit_controller.controller.ports import Clock
 from beamlit_controller.core import cycle
 from beamlit_controller.core.decision import REMEMBERED, Decision
+from beamlit_controller.core.metric_spec import Aggregation
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import PodSamples, Signals
 from beamlit_controller.core.spec import Behavior, ModelKey, RemoteBackend, Scheme
@@ -80,6 +81,7 @@ def test_a_model_is_shown_with_what_was_read_judged_and_decided(clock: Settable)
             "until": "2026-06-01T12:00:00Z",
             "missing": None,
             "podFailures": [],
+            "aggregated": "",
         }
     ]
 
@@ -105,6 +107,17 @@ def test_pods_that_a_metric_is_known_without_are_named(clock: Settable) -> None:
     (metric,) = only(sink)["metrics"]
     assert (metric["value"], metric["target"], metric["state"]) == ("4", "10", "under")
     assert metric["podFailures"] == [{"pod": "worker-1", "reason": "TimedOut", "message": "no answer"}]
+
+
+def test_a_value_of_several_series_says_how_many_and_how(clock: Settable) -> None:
+    sink = ModelsSink(clock)
+    per_engine = replace(RUNNING, aggregation=Aggregation.MEAN)
+    of_engines = PodSamples(tuple(replace(each, series=8) for each in pod_samples(4, 5).samples))
+
+    told(sink, signals(of_engines, replace(sample(20), series=4)), metrics=(per_engine, QUEUE))
+
+    said = [metric["aggregated"] for metric in only(sink)["metrics"]]
+    assert said == ["mean of 8 series per server", "sum of 4 series"]
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ from beamlit_controller.core import minute as minutes
 from beamlit_controller.core import preview, wording
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Change
-from beamlit_controller.core.signals import PodSamples, Reading
+from beamlit_controller.core.metric_spec import MetricSpec, PodsMetric
+from beamlit_controller.core.signals import PodSamples, Reading, Sample
 from beamlit_controller.core.spec import Behavior
 from beamlit_controller.core.traffic import Minute
 from beamlit_controller.core.verdict import Assessed, Unread
@@ -137,7 +138,20 @@ def _metric(metric: Assessed | Unread, reading: Reading, behavior: Behavior, now
         until=read.until if read else None,
         missing=MissingView(reason=missing.reason, message=missing.message) if missing else None,
         pod_failures=tuple(_pod_failures(reading)),
+        aggregated=_aggregated(wanted, reading),
     )
+
+
+def _aggregated(metric: MetricSpec, reading: Reading) -> str:
+    """Say of how many series a value is made, and how, if they are several."""
+    match metric, reading:
+        case PodsMetric(aggregation=how), PodSamples(samples=samples):
+            most = max((each.series for each in samples), default=1)
+            return f"{how.value.lower()} of {most} series per server" if most > 1 else ""
+        case _, Sample(series=series) if series > 1:
+            return f"sum of {series} series"
+        case _:
+            return ""
 
 
 def _state(read: Assessed | None, behavior: Behavior) -> MetricState:

@@ -49,6 +49,8 @@ class MetricView(View):
     until: datetime | None
     missing: MissingView | None
     pod_failures: tuple[PodFailureView, ...]
+    aggregated: str = ""
+    """Such as `sum of 4 series`; "" if the value is of one series."""
 
 
 class VerdictView(View):

@@ -146,7 +146,8 @@ def _table(metrics: Sequence[MetricView]) -> Table:
 
 
 def _named(metric: MetricView) -> str:
-    return f"{metric.name}{{{metric.selector}}}" if metric.selector else metric.name
+    name = f"{metric.name}{{{metric.selector}}}" if metric.selector else metric.name
+    return f"{name} ({metric.aggregated})" if metric.aggregated else name
 
 
 def _bar(ratio: float) -> str:

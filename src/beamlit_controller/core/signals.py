@@ -1,6 +1,6 @@
 """What was read: samples, or why there are none. A failure to read is a value here, never an exception and never 0."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from beamlit_controller.core.flow import Flow
@@ -30,12 +30,13 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class PodSample:
-    """One pod's value in thousandths."""
+    """One pod's value in thousandths; `series` is how many of its series were aggregated."""
 
     pod: str
     milli: int
     at: datetime
     window: timedelta = timedelta(0)
+    series: int = field(default=1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ lines) a gauge with four series takes 0.1 ms; parsing the whole page takes 30 ms
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
 from fractions import Fraction
@@ -39,11 +39,12 @@ class Page:
 class Total:
     """The aggregated value in thousandths, rounded away from zero.
 
-    `age` is the age of the oldest sample, if the page has timestamps.
+    `age` is the age of the oldest sample, if the page has timestamps. `series` is how many were aggregated.
     """
 
     milli: int
     age: timedelta = timedelta(0)
+    series: int = field(default=1, compare=False)
 
 
 def first(
@@ -208,7 +209,7 @@ def _together(
             return Missing(Reason.STALE, f"expected a sample younger than {stale_after}, got one of {age:.0f} s ago")
         oldest = max(oldest, age)
         values.append(number)
-    return Total(_milli(values, aggregation), timedelta(seconds=oldest))
+    return Total(_milli(values, aggregation), timedelta(seconds=oldest), len(values))
 
 
 def _milli(values: list[Decimal], aggregation: Aggregation) -> int:

@@ -211,7 +211,7 @@ async def _said(response: httpx2.Response, hide: tuple[str, ...]) -> str:
 def _samples(values: Mapping[str, Total | Missing], at: datetime) -> PodSamples:
     read = {pod: value for pod, value in values.items() if isinstance(value, Total)}
     return PodSamples(
-        tuple(PodSample(pod, value.milli, at, value.age) for pod, value in read.items()),
+        tuple(PodSample(pod, value.milli, at, value.age, value.series) for pod, value in read.items()),
         tuple((pod, value) for pod, value in values.items() if isinstance(value, Missing)),
     )
 
