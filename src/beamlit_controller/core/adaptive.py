@@ -178,7 +178,7 @@ def _more(cap: Fraction, learned: Learned, seen: curve.Observed, slope: Fraction
     """Raise a cap under which nothing waits: to where it is believed to be right, or beyond in longer and longer steps."""
     if not seen.bound or seen.point.in_flight < cap * Fraction(85, 100) - Fraction(1, 2):
         return cap, learned
-    least = seen.point.in_flight + (2**learned.climbs if seen.point.ratio <= NONE else 1) / slope
+    least = seen.point.in_flight + (2 ** (learned.climbs + 1) if seen.point.ratio <= NONE else 1) / slope
     full = least if learned.full is None else learned.full
     if least > full:
         full += (least - full) / (1 if seen.point.ratio <= NONE else 2)
