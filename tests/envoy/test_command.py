@@ -7,6 +7,7 @@ from itertools import pairwise
 import pytest
 
 from beamlit_controller.envoy import command
+from beamlit_controller.envoy.command import HotRestart
 
 pytestmark = pytest.mark.system
 
@@ -32,3 +33,25 @@ def test_the_command_names_the_bootstrap_and_what_a_gateway_must_not_do() -> Non
         ("--drain-time-s", "30"),
     }
     assert "--log-path" not in command.command("/state/llama", concurrency=1)
+
+
+def test_a_successor_has_the_id_of_the_one_before_it_and_an_id_that_envoy_can_hold() -> None:
+    first, second = (
+        dict(
+            pairwise(
+                command.command(f"/state/{name}", concurrency=1, hot_restart=HotRestart(epoch, timedelta(minutes=5)))
+            )
+        )
+        for name, epoch in (("llama", 0), ("llama", 1))
+    )
+    others = [
+        command.command(f"/state/{number}", concurrency=1, hot_restart=HotRestart(0, timedelta()))
+        for number in range(100)
+    ]
+    ids = [int(dict(pairwise(words))["--base-id"]) for words in others]
+
+    assert first["--base-id"] == second["--base-id"]
+    assert (first["--restart-epoch"], second["--restart-epoch"]) == ("0", "1")
+    assert second["--parent-shutdown-time-s"] == "300"
+    assert len(set(ids)) == len(ids)
+    assert max(ids) * 10 + 9 < 2**31

