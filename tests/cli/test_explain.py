@@ -226,6 +226,16 @@ What would change it
 """)
 
 
+def test_a_remote_that_fails_is_told_above_the_metrics_and_not_only_among_the_facts_of_the_gateway() -> None:
+    """A share that is decided looks like one that leaves, while local serves all of it."""
+    remote = {"status": "False", "reason": "ConnectionFailed", "message": "10.0.0.1 refuses the connection"}
+    world = World(gateway={"ready": True, "connected": True, "remote": remote})
+
+    lines = shown(world.rounds(LLAMA, (sample(20),))).splitlines()
+
+    assert lines.index("ConnectionFailed: 10.0.0.1 refuses the connection") < 5
+
+
 def test_a_failing_round_stands_above_all_else() -> None:
     world = World().rounds(LLAMA, (sample(20),))
     world.sink.failed(LLAMA.key, KeyError("unexpected"))

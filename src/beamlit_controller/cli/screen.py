@@ -19,6 +19,7 @@ from beamlit_controller.api.models_view import (
     TriggerView,
     WaitingView,
 )
+from beamlit_controller.cli import fleet
 from beamlit_controller.core import printable
 
 BAR = 10
@@ -73,6 +74,9 @@ def _head(model: ModelView, now: datetime) -> Iterator[Text]:
     yield _line((decision.reason, "bold"), f": {decision.message}")
     if model.traffic is not None:
         yield _line(("last minute", "bold"), f": {model.traffic.text}")
+    problem = fleet.gateway_problem(model)
+    if problem:
+        yield _line((problem, "bold red"))
     if model.failure:
         said = f"the last round failed {_ago(model.failure.at, now)}: {model.failure.error}"
         yield _line((said, "bold red"), " (what follows is of the last good one)")
