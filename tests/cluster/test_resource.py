@@ -60,6 +60,8 @@ def target(**fields: Any) -> Json:  # noqa: ANN401 - whatever a target has
 
 
 REMOTE = f"{CONFIG}.remoteBackend"
+REMOTES = f"{CONFIG}.remoteBackends"
+OTHER_PATH = {"replacePrefix": "/v1", "with": "/v1beta/openai"}
 AUTH = {
     "oauthConfig": {"clientId": "a", "clientSecretRef": {"name": "s", "key": "k"}, "tokenUrl": "https://a.example/t"}
 }
@@ -67,6 +69,11 @@ KEY = {"apiKeyConfig": {"secretRef": {"name": "s", "key": "k"}}}
 SERVERS = {"name": "a", "targetPort": 80}
 SECRET = {"name": "s", "key": "k"}
 BASIC = {"username": "u", "passwordSecretRef": SECRET}
+
+
+def pods(**identifier: object) -> Json:
+    return metric("Pods", metric={"name": "seconds", **identifier}, target=target(averageValue="1"))
+
 
 # Each rule between fields: objects that meet it, and objects that don't.
 RULES: dict[str, tuple[list[Json], list[Json]]] = {
@@ -120,6 +127,22 @@ RULES: dict[str, tuple[list[Json], list[Json]]] = {
             model(("spec.metricServiceRef", {**SERVERS, "basicAuth": BASIC})),
         ],
         [model(("spec.metricServiceRef", {**SERVERS, "bearerTokenSecretRef": SECRET, "basicAuth": BASIC}))],
+    ),
+    "at most one of remoteBackend, remoteBackends": (
+        [model((REMOTE, {"host": "a.example"})), model((REMOTES, [{"host": "a.example"}, {"host": "b.example"}]))],
+        [model((REMOTE, {"host": "a.example"}), (REMOTES, [{"host": "b.example"}]))],
+    ),
+    "each of remoteBackends needs a name of its own": (
+        [model((REMOTES, [{"name": "a", "host": "a.example"}, {"name": "b", "host": "a.example"}]))],
+        [model((REMOTES, [{"name": "a", "host": "a.example"}, {"name": "a", "host": "b.example"}]))],
+    ),
+    "pathPrefix may not be set beside path": (
+        [model((REMOTE, {"host": "a.example", "path": OTHER_PATH}))],
+        [model((REMOTE, {"host": "a.example", "path": OTHER_PATH, "pathPrefix": "/v1"}))],
+    ),
+    "aggregation may not be set beside histogram": (
+        [model((f"{CONFIG}.metrics", [pods(histogram={"quantile": "0.95"}), pods(aggregation="Max")]))],
+        [model((f"{CONFIG}.metrics", [pods(histogram={"quantile": "0.95"}, aggregation="Max")]))],
     ),
     "oauthConfig is set with type oauth": (
         [model((REMOTE, {"host": "a.example", "authConfig": {"type": "oauth", **AUTH}}))],

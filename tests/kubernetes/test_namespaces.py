@@ -46,7 +46,7 @@ async def test_a_namespace_that_is_deleted_is_annotated_once_the_last_gateway_po
 
         [(at, annotations)] = annotated(given)
         assert annotations == {"deployment.beamlit.com/gateway-gone": "llama"}
-        assert gone_at - 0.2 <= at
+        assert gone_at - 1 <= at  # what takes long is looked at seldom
 
 
 async def test_a_namespace_that_stays_is_left_as_it_is() -> None:
