@@ -206,10 +206,10 @@ EXPORTS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "NaN": (
         f"time,{METRIC}\n1780315200,20\n1780315215,NaN\n1780315230,3\n",
-        ("1 cells were no numbers",),
+        ("1 cell held no number",),
     ),
-    "null": (f"time,{METRIC}\n1780315200,20\n1780315215,null\n1780315230,3\n", ("1 cells were no numbers",)),
-    "infinite": (f"time,{METRIC}\n1780315200,20\n1780315215,+Inf\n1780315230,3\n", ("1 cells were no numbers",)),
+    "null": (f"time,{METRIC}\n1780315200,20\n1780315215,null\n1780315230,3\n", ("1 cell held no number",)),
+    "infinite": (f"time,{METRIC}\n1780315200,20\n1780315215,+Inf\n1780315230,3\n", ("1 cell held no number",)),
     "newest first": (
         f"time,{METRIC}\n1780315230,3\n1780315215,\n1780315200,20\n",
         ("the newest row stands first",),
@@ -220,7 +220,7 @@ EXPORTS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "a time twice": (
         f"time,{METRIC}\n1780315200,99\n1780315200,20\n1780315215,\n1780315230,3\n",
-        ("1 rows had the time of another",),
+        ("1 row had the time of another",),
     ),
     "semicolons": (f"Time;{METRIC}\n1780315200;20\n1780315215;\n1780315230;3\n", ()),
     "tabs": (f"Time\t{METRIC}\n1780315200\t20\n1780315215\t\n1780315230\t3\n", ()),

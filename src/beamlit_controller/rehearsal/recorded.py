@@ -93,7 +93,7 @@ def _ordered(samples: list[_RecordedRow], told: "_ReadingNotes") -> list[_Record
         )
         samples = samples[::-1] if newest_first else sorted(samples, key=lambda each: each.at)
     last = {each.at: each for each in samples}
-    told.count(len(samples) - len(last), "rows had the time of another: the last one counts")
+    told.count(len(samples) - len(last), "row{s} had the time of another: the last one counts")
     return list(last.values())
 
 
@@ -108,11 +108,15 @@ class _ReadingNotes:
         self.said[text] = None
 
     def count(self, number: int, text: str) -> None:
+        """Count what the text says; its `{s}` is the ending of a plural."""
         self.counts[text] += number
 
     def lines(self) -> Iterator[str]:
         yield from self.said
-        yield from (f"{number} {text}" for text, number in self.counts.items() if number)
+        counted = (
+            (number, text.format(s="" if number == 1 else "s")) for text, number in self.counts.items() if number
+        )
+        yield from (f"{number} {text}" for number, text in counted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +190,9 @@ class _Table:
     def _parsed(self, row: _Row, column: int, parse: Callable[[str], T]) -> T | None:
         text = row.cells[column].strip()
         if text.lower() in MISSING:
-            self.told.count(bool(text), "cells were no numbers (NaN, null and the like): values that were not there")
+            self.told.count(
+                bool(text), "cell{s} held no number (NaN, null and the like): taken for values that were not there"
+            )
             return None
         try:
             return parse(text)
