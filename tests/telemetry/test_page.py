@@ -253,6 +253,25 @@ async def test_what_leaves_without_a_decision_is_shown_where_gateways_count_it(c
 
 
 @pytest.mark.system
+async def test_while_the_remote_fails_it_says_who_answers_and_not_what_is_decided(clock: Clock, tmp_path: Path) -> None:
+    async with serving(clock) as controller, browser(tmp_path) as tab:
+        controller.tell("llama", 25)
+        await tab.open(controller.url)
+        await eventually(lambda: tab.text("#model h2"), what="the model is shown")
+
+        shown = await tab.evaluate("""(async () => {
+            const { details } = await import("/page/model.js");
+            const answer = await (await fetch("models")).json();
+            const traffic = { sent: 0, localPerSecond: 4, remotePerSecond: 0, inFlight: 1 };
+            const model = { ...answer.models[0], traffic, gateway: { remote: { status: "False" } } };
+            const all = details(model, [], { now: answer.at, width: 500 }).flat(9).filter(Boolean);
+            return all.map((each) => each.textContent).join(" ");
+        })()""")
+
+    assert "Local, the remote fails (50 % decided) since " in shown
+
+
+@pytest.mark.system
 async def test_it_follows_by_itself_keeps_the_focus_and_tells_when_nobody_answers(clock: Clock, tmp_path: Path) -> None:
     async with browser(tmp_path) as tab:
         async with serving(clock) as controller:

@@ -39,8 +39,14 @@ export function state(model) {
   if (!model.enabled) return "Disabled";
   const { percentage } = model.decision;
   if (model.dryRun) return `Dry run: would offload ${percentage} %`;
+  if (percentage && reachesNobody(model)) return `Local, the remote fails (${percentage} % decided)`;
   if (percentage) return `Offloading ${percentage} %`;
   return left(model) ? `Local first, ${left(model)} % went to the remote` : "Local";
+}
+
+// What is decided says nothing of what is served while the remote fails and local answers in its place.
+function reachesNobody(model) {
+  return (model.gateway?.remote ?? {}).status === "False" && Boolean(model.traffic) && !left(model);
 }
 
 // The percentage of the last minute's requests that the remote answered, for whatever reason; 0 where nobody counted.
@@ -90,7 +96,7 @@ function present(model, now) {
   return [
     wrong && el("p", { class: "failing" }, wrong),
     el("p", { class: "now" }, el("span", { class: rank(model, now) }, state(model)),
-      decision.percentage ? ` to ${host(model.remote)}` : "", " since ", time(decision.since, now), ` (${ago(decision.since, now)})`),
+      decision.percentage && !reachesNobody(model) ? ` to ${host(model.remote)}` : "", " since ", time(decision.since, now), ` (${ago(decision.since, now)})`),
     el("p", {}, el("strong", {}, decision.reason), `: ${decision.message}`),
     model.enabled && !model.dryRun && (model.traffic ? counted(model) : decided(decision.percentage)),
   ].filter(Boolean);
