@@ -19,8 +19,8 @@ def _plain(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
     node = _resolved(node, definitions)
     first = {key: node[key] for key in ("description", "type") if key in node}
     schema = first | {key: value for key, value in node.items() if key not in _LEFT_OUT}
-    if "properties" in node:
-        schema["properties"] = {name: _plain(each, definitions) for name, each in node["properties"].items()}
+    for key in _BY_NAME.intersection(node):
+        schema[key] = {name: _plain(each, definitions) for name, each in node[key].items()}
     # False closes a mapping; Kubernetes does that by itself, to every mapping with properties.
     if isinstance(node.get("additionalProperties"), Mapping):
         schema["additionalProperties"] = _plain(node["additionalProperties"], definitions)
@@ -56,4 +56,5 @@ def _without_null(value: object) -> object:
     return {key: each for key, each in value.items() if each is not None} if isinstance(value, Mapping) else value
 
 
-_LEFT_OUT = frozenset({"$defs", "title", "default", "properties", "additionalProperties", "items", "anyOf"})
+_BY_NAME = frozenset({"properties", "patternProperties"})
+_LEFT_OUT = _BY_NAME | {"$defs", "title", "default", "additionalProperties", "items", "anyOf"}
