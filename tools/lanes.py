@@ -30,8 +30,6 @@ SLOWEST = ("--durations=25", "--durations-min=5")
 """What to look at when the tests get slow."""
 CORES = 2
 """What the durations in the README are for."""
-WAITING = CORES + 1
-"""Processes for tests of which many wait for other programs."""
 FAST = "not cluster and not node and not long"
 PURE = f"{FAST} and not system"
 BRIEF = ("env", "HYPOTHESIS_PROFILE=brief")
@@ -106,7 +104,7 @@ def everything() -> Iterator[Phase]:
     """
     yield lint(), Lane("what tests run on", (("make", "--silent", "packages"), ("make", "--silent", "assets")))
     yield (
-        Lane(f"tests on Python {HERE}", tests=(sys.executable, *parallel(WAITING), "-m", "not alone"), before=YIELDING),
+        Lane(f"tests on Python {HERE}", tests=(sys.executable, *parallel(CORES), "-m", "not alone"), before=YIELDING),
         Lane("tests on the node", tests=(sys.executable, *SLOWEST, "-m", "alone")),
     )
 

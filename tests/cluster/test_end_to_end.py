@@ -90,6 +90,7 @@ async def a_busy_model_is_offloaded_by_half_and_taken_back_and_no_request_fails(
     async with flowing(address, rate=QUIET) as all_along:
         await user.apply(model(), model_service.autoscaler(percent=1000))
         await user.ready()
+        await user.through_gateways(address)
         # Connections from before go on past the gateway, so what is measured comes over others.
         async with flowing(address, rate=QUIET) as traffic:
             await traffic.more(50)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from beamlit_controller.kubernetes import paths
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
 from fakes import client
+from fakes.load import SERVED_BY
 from kube import model_service
 from kube.netns import ADDRESS
 from kube.node import Node
@@ -61,6 +62,14 @@ async def serves(address: str) -> bool:
         return False
 
 
+async def leads_to_a_gateway(address: str) -> bool:
+    """Tell whether a new connection to a model leads to a gateway. A busy node programs that a while after the endpoints say so."""
+    try:
+        return (await client.ask(address)).header(SERVED_BY) is not None
+    except OSError:
+        return False
+
+
 @asynccontextmanager
 async def a_user(node: Node) -> AsyncIterator["ModelUser"]:
     """Give the user of a fresh namespace."""
@@ -106,6 +115,7 @@ class ModelUser:
         address = await self.deploy()
         await self.apply(model(gateways=gateways, **config))
         await self.ready()
+        await self.through_gateways(address)
         return address
 
     async def restart(self, deployment: str, namespace: str = "") -> None:
@@ -132,6 +142,12 @@ class ModelUser:
         """Wait until the model is Ready, and all pods of its gateway are."""
         await self.kubectl("wait", "--for=condition=Ready", f"modeldeployment/{NAME}", f"--timeout={PATIENCE}s")
         await self._rolled_out(GATEWAY)
+
+    async def through_gateways(self, address: str) -> None:
+        """Wait until new connections lead to gateways."""
+        await eventually(
+            lambda: leads_to_a_gateway(address), within=PATIENCE, what="a new connection leads to a gateway"
+        )
 
     async def status(self, name: str = NAME) -> Json:
         found = await self._get(paths.MODEL_DEPLOYMENTS, name)
