@@ -183,7 +183,7 @@ class _Course:
         self._served = self._sent = self._overflowed = self._peak = 0
         self._waited: dict[float, float] = {}
         self._first_bytes: deque[tuple[float, float]] = deque(maxlen=LONGEST_MEMORY)
-        self._counted = RequestCounters()
+        self._ended = self._ended_ms = self._left = 0
         self._began = 0.0
         self._starting: list[float] = []
         self._wishes: deque[int] = deque(maxlen=20)
@@ -278,13 +278,8 @@ class _Course:
 
     def _count(self, first_byte: float) -> None:
         """Count a request as Envoy does: with its time to first byte, at its end."""
-        before = self._counted
-        self._counted = replace(
-            before,
-            local=before.local + 1,
-            local_first_bodies=before.local_first_bodies + 1,
-            local_first_body_ms=before.local_first_body_ms + round(1000 * first_byte),
-        )
+        self._ended += 1
+        self._ended_ms += round(1000 * first_byte)
 
     def _ticks(self, at: float, _: int, __: float) -> None:
         heapq.heappush(self._events, (at + 1.0, 2, 0, 0.0))
@@ -330,8 +325,14 @@ class _Course:
             self._sent,
             self._overflowed,
         )
-        self._counted = replace(self._counted, share=self._counted.share + self._sent)
-        counted = replace(self._counted, in_flight=self._busy)
+        self._left += self._sent
+        counted = RequestCounters(
+            local=self._ended,
+            local_first_bodies=self._ended,
+            local_first_body_ms=self._ended_ms,
+            share=self._left,
+            in_flight=self._busy,
+        )
         self._began, self._peak = at, self._busy
         self._served = self._sent = self._overflowed = 0
         ratio = sum(seen) / len(seen) if seen else None
