@@ -24,6 +24,7 @@ from typing import Any
 
 from beamlit_controller.api import translate
 from beamlit_controller.api.settings import Settings
+from beamlit_controller.controller import garbage
 from beamlit_controller.controller.changes import Changes
 from beamlit_controller.controller.clock import AnchoredClock
 from beamlit_controller.controller.meters import Meters
@@ -269,7 +270,7 @@ async def _lead(count: int, folder: Path) -> None:
     for number in range(count):
         for path, content in _user(number):
             server.put(path, content)
-    stalling = asyncio.create_task(watched.stalled())
+    beside = [asyncio.create_task(each) for each in (watched.stalled(), garbage.freeze_what_is_kept())]
     began = time.perf_counter()
     leading = asyncio.create_task(cluster.lead(given, composed))
     await _settled(server, leading)
@@ -291,8 +292,8 @@ async def _lead(count: int, folder: Path) -> None:
     await asyncio.sleep(SECONDS)
     figures |= {"writes": server.writes.total(), "rss": machine.rss(os.getpid())}
     print(json.dumps(figures), flush=True)
-    stalling.cancel()
-    leading.cancel()
+    for task in (*beside, leading):
+        task.cancel()
 
 
 class Nothing:

@@ -1,5 +1,6 @@
 """Values for tests, complete and plausible, so that a test names only what matters to it."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -58,6 +59,12 @@ def without_ids(files: Mapping[str, str]) -> dict[str, str]:
         return _IN_LUA.sub("", NAMED.sub(r"\g<kind>", text))
 
     return {without(name): without(text) for name, text in files.items()}
+
+
+def indented(text: str) -> str:
+    """Give one of Envoy's files as it can be read and compared: indented, and without its version."""
+    content = {name: each for name, each in json.loads(text).items() if name != "version_info"}
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 _IN_LUA = re.compile(r"\\\\095[0-9a-f]{12}\b")

@@ -213,7 +213,7 @@ def test_renders(case: str) -> None:
     files = builders.without_ids(config.files(spec, place))
 
     for name, text in files.items():
-        assert text == external_file(f"golden/{case}/{name}", format=".txt")
+        assert builders.indented(text) == external_file(f"golden/{case}/{name}", format=".txt")
     assert sorted(files) == sorted(path.name for path in (Path(__file__).parent / "golden" / case).iterdir())
 
 

@@ -56,7 +56,8 @@ def _text(value: str, schema: Schema) -> object:
     cut = value[: schema.get("maxLength")]
     if len(cut) < schema.get("minLength", 0) or cut not in schema.get("enum", (cut,)):
         return UNFIT
-    return cut if re.search(schema.get("pattern", ""), cut) else UNFIT
+    pattern = schema.get("pattern")
+    return cut if pattern is None or re.search(pattern, cut) else UNFIT
 
 
 def _some(values: list[object] | tuple[object, ...], schema: Schema) -> list[object]:

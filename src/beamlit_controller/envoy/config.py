@@ -70,4 +70,4 @@ def _resources(kind: str, messages: list[Message]) -> str:
 
 
 def _text(message: Message) -> str:
-    return json.dumps(message, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(message, ensure_ascii=False) + "\n"

@@ -1,11 +1,11 @@
 """What a gateway's `/stats/prometheus` says of the files that it was given. Never raises, whatever the page says."""
 
-import json
 import re
 from collections.abc import Mapping
 from itertools import islice
 
 from beamlit_controller.core.gateway_config import ConfigInForce
+from beamlit_controller.envoy import resources
 from beamlit_controller.envoy.identity import NAMED
 
 FILTER = (
@@ -45,7 +45,7 @@ def read(page: str) -> ConfigInForce:
 def missing(files: Mapping[str, str], seen: ConfigInForce) -> tuple[str, ...]:
     """Name the files of which this gateway has not this version in force."""
     known = dict(seen.versions)
-    return tuple(name for name, text in files.items() if _is_told(name) and known.get(name) != _version(text))
+    return tuple(name for name, text in files.items() if _is_told(name) and known.get(name) != resources.version(text))
 
 
 def _file(name: str, labels: Mapping[str, str]) -> str:
@@ -57,7 +57,3 @@ def _file(name: str, labels: Mapping[str, str]) -> str:
 
 def _is_told(name: str) -> bool:
     return name in _FILES.values() or name.startswith("rds-")
-
-
-def _version(text: str) -> str:
-    return str(json.loads(text).get("version_info", ""))

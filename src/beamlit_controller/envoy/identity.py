@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from dataclasses import replace
+from functools import lru_cache
 
 from beamlit_controller.core.spec import REMOTE_FAILURES, RemoteBackend
 from beamlit_controller.envoy import hop_headers
@@ -19,10 +20,7 @@ NAMED = re.compile(r"\b(?P<kind>[a-z]+(?:_[a-z]+)*)_(?P<id>[0-9a-f]{12})\b")
 
 def named(kind: str, remote: RemoteBackend) -> str:
     """Name a part of the way to this remote by what defines the remote: its name, where it is, what is added and removed."""
-    # How many requests it may have, how it is probed and when it counts as failed says nothing about who it is.
-    defining = replace(remote, health_check=None, max_in_flight=None, on_status=REMOTE_FAILURES)
-    removed = [hop_headers.withheld(remote), *hop_headers.filters(remote)]
-    return f"{kind}_{_digest(f'{remote.name}{defining!r}{json.dumps(removed)}')}"
+    return f"{kind}_{_id_of(remote)}"
 
 
 def stat_name(kind: str, remote: RemoteBackend) -> str:
@@ -37,3 +35,12 @@ def named_by_content(kind: str, content: Message) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@lru_cache(maxsize=1024)
+def _id_of(remote: RemoteBackend) -> str:
+    """Give the remote's id. It is asked for at each mention of the remote, some twenty times for the files of a gateway."""
+    # How many requests it may have, how it is probed and when it counts as failed says nothing about who it is.
+    defining = replace(remote, health_check=None, max_in_flight=None, on_status=REMOTE_FAILURES)
+    removed = [hop_headers.withheld(remote), *hop_headers.filters(remote)]
+    return _digest(f"{remote.name}{defining!r}{json.dumps(removed)}")

@@ -2,15 +2,28 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
+from typing import Final
 
 from beamlit_controller.envoy.messages import Message
 
+_BEGINNING: Final = re.compile(r'\s*\{\s*"version_info"\s*:\s*"([0-9a-f]{16})"')
+"""Of a file of ours, so that its version is known without reading all of it."""
+
 
 def text(resources: Sequence[Message]) -> str:
-    """Give the text of a file with these resources, typed. Equal resources give equal text."""
-    version = hashlib.sha256(json.dumps(resources).encode()).hexdigest()[:16]
-    return json.dumps({"version_info": version, "resources": resources}, indent=2, ensure_ascii=False) + "\n"
+    """Give the text of a file with these resources, typed, each on a line. Equal resources give equal text."""
+    # Without `indent`, which would leave the encoder that is written in C.
+    lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in resources)
+    version = hashlib.sha256(lines.encode()).hexdigest()[:16]
+    return f'{{"version_info": "{version}", "resources": [\n{lines}\n]}}\n'
+
+
+def version(file: str) -> str:
+    """Give the version of a file's resources, or nothing. Raises ValueError for what is no JSON object."""
+    found = _BEGINNING.match(file)
+    return found[1] if found else _version_anywhere(file)
 
 
 def read(file: str) -> list[Message]:
@@ -22,3 +35,8 @@ def read(file: str) -> list[Message]:
     except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"expected a file of Envoy's resources: {error!r}") from error
     raise ValueError("expected resources with names")
+
+
+def _version_anywhere(file: str) -> str:
+    content = json.loads(file)
+    return str(content.get("version_info", "")) if isinstance(content, dict) else ""

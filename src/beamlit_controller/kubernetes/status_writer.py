@@ -8,7 +8,7 @@ delays no other model.
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import structlog
@@ -37,12 +37,16 @@ FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
 
 @dataclass(frozen=True, slots=True)
 class WrittenStatus:
-    """The last written status, what the API server returned for it (with defaults), and its monotonic time."""
+    """The last written status, what the API server returned for it (with defaults), and when it was written or found equal.
+
+    `asked` is what was significant of it before it was cut to what the CRD allows. Times are monotonic.
+    """
 
     version: int
+    asked: object
     status: Json
     returned: Json
-    written_at: float
+    compared_at: float
 
 
 class StatusWriter:
@@ -68,11 +72,14 @@ class StatusWriter:
     async def report(self, seen: Snapshot, gateway: GatewayState, last: WrittenStatus | None) -> WrittenStatus | None:
         """Write the status unless it is equal or may wait; give the last written one. Raises ApiError."""
         stored, before = seen.stored, _before(seen.stored, last)
-        known = self._known(seen, gateway)
-        wanted = api_status.bounded(conditions.status_of(known, before, instant(self._clock.now())))
-        if conditions.equal(before, wanted) or _may_wait(before, wanted, last):
+        complete = conditions.status_of(self._known(seen, gateway), before, instant(self._clock.now()))
+        asked = conditions.significant_fields(complete)
+        if last is not None and before is last.status and _may_wait(asked, last):
             return last
-        made = await self._applied(stored, wanted, last)
+        wanted = api_status.bounded(complete)
+        if conditions.equal(before, wanted):
+            return replace(last, compared_at=asyncio.get_running_loop().time()) if last else None
+        made = await self._applied(stored, wanted, asked, last)
         for event in events.between(before, wanted):
             await self._create_event(stored, event)
         return made
@@ -89,7 +96,7 @@ class StatusWriter:
             minute=self._minute(seen.key),
         )
 
-    async def _applied(self, stored: Stored, wanted: Json, last: WrittenStatus | None) -> WrittenStatus:
+    async def _applied(self, stored: Stored, wanted: Json, asked: object, last: WrittenStatus | None) -> WrittenStatus:
         key = stored.key
         version = str(last.version) if last and int(stored.version) < last.version else stored.version
         try:
@@ -103,7 +110,7 @@ class StatusWriter:
                 raise
             made = await self._apply_over(stored, live["metadata"]["resourceVersion"], wanted)
         now = asyncio.get_running_loop().time()
-        return WrittenStatus(int(made["metadata"]["resourceVersion"]), wanted, made.get("status") or {}, now)
+        return WrittenStatus(int(made["metadata"]["resourceVersion"]), asked, wanted, made.get("status") or {}, now)
 
     async def _apply_over(self, stored: Stored, version: str, wanted: Json) -> Json:
         key = stored.key
@@ -129,7 +136,6 @@ def _before(stored: Stored, last: WrittenStatus | None) -> Mapping[str, Any]:
     return last.status if last and ours else stored.status
 
 
-def _may_wait(before: Mapping[str, Any], wanted: Json, last: WrittenStatus | None) -> bool:
-    """Tell whether only numbers differ, and they were written recently."""
-    recent = last is not None and asyncio.get_running_loop().time() - last.written_at < REFRESH
-    return recent and conditions.significant_fields(before) == conditions.significant_fields(wanted)
+def _may_wait(asked: object, last: WrittenStatus) -> bool:
+    """Tell whether only numbers differ, and it was compared recently."""
+    return asyncio.get_running_loop().time() - last.compared_at < REFRESH and asked == last.asked

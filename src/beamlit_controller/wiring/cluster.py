@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from beamlit_controller.api import settings as api_settings
-from beamlit_controller.controller import supervisor
+from beamlit_controller.controller import garbage, supervisor
 from beamlit_controller.controller.loop import LoopDependencies
 from beamlit_controller.envoy.rtds import RtdsServer
 from beamlit_controller.envoy.rtds_access import Certificate
@@ -73,6 +73,7 @@ def _on_every_replica(
         ("weights", _synced(parts.watches, parts.rtds_feed.run)),
         ("rtds", _synced(parts.watches, partial(_serve_gateways, parts.rtds_server, options.shares, certificate))),
         ("web", web.run(parts.web.site, listener)),
+        ("garbage", garbage.freeze_what_is_kept()),
     )
 
 
@@ -88,6 +89,8 @@ async def lead(options: ClusterOptions, parts: ReplicaParts) -> None:
         async with asyncio.TaskGroup() as group:
             # In: specs in force, from the store. Out: rounds, which are changes of their models.
             group.create_task(supervisor.run(parts.store.specs, loops, parts.store.models), name="models")
+            # In: the CA's file. Out: what gateways verify the RTDS server with, by their next pass.
+            group.create_task(parts.files.follow_ca(), name="CA")
             # In: changes. Out: gateways, Services, statuses.
             group.create_task(parts.reconciler.run(), name="reconciler")
             # In: stats of gateways. Out: how the remotes are, as changes of their models.

@@ -61,6 +61,7 @@ class ReplicaParts:
     sensor: Sensor
     rounds: Rounds
     remotes: Remotes
+    files: EnvoyFiles
     reconciler: Reconciler
     orphans: Orphans
     web: WebParts
@@ -132,6 +133,7 @@ def compose(options: ClusterOptions, server: ApiServer, store: Store, outside: S
         sensor=outside.sensor,
         rounds=rounds,
         remotes=outside.remotes,
+        files=files,
         reconciler=reconciler,
         orphans=Orphans(guarded, store),
         web=cluster_web.site(

@@ -1,6 +1,8 @@
 """Renders the Envoy files of a gateway pod."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import structlog
 
@@ -17,24 +19,34 @@ from beamlit_controller.wiring.cluster_options import AUTHORITY, ClusterOptions
 
 log = structlog.stdlib.get_logger(__name__)
 
+CA_PERIOD: Final = 10.0
+"""Seconds between two looks at the CA's file, which the kubelet renews within a minute or two."""
+
 QUESTION = ProbeRequest(routes.REACH_PATH, routes.REACHED)
 """What a gateway is asked to learn whether it reaches the model."""
 
 
 class EnvoyFiles:
-    """Renders gateways' files. While the CA file can't be read, the last CA is used."""
+    """Renders gateways' files."""
 
     def __init__(self, given: ClusterOptions, tokens: Tokens) -> None:
         self._given = given
         self._tokens = tokens
-        self._ca = (given.shares.secrets / AUTHORITY).read_text()
+        self._ca_file = given.shares.secrets / AUTHORITY
+        self._ca = self._ca_file.read_text()
+
+    async def follow_ca(self) -> None:
+        """Read the CA again and again, until cancelled. While its file can't be read, the last one is used."""
+        while True:
+            await asyncio.sleep(CA_PERIOD)
+            try:
+                # A file on a busy disk can take a second to open, and every model waits for this loop.
+                self._ca = await asyncio.to_thread(self._ca_file.read_text)
+            except (OSError, ValueError) as error:
+                log.warning("CA not readable, the last one is used", error=str(error))
 
     def revision(self) -> str:
         """Give the CA with which gateways verify the RTDS server; it may be rotated while we run."""
-        try:
-            self._ca = (self._given.shares.secrets / AUTHORITY).read_text()
-        except (OSError, ValueError) as error:
-            log.warning("CA not readable, the last one is used", error=str(error))
         return self._ca
 
     def render(self, spec: OffloadSpec, place: Plan) -> Envoy:
