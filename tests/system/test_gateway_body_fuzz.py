@@ -32,6 +32,8 @@ KEYS = (
         '"models"',
         '"Fall\\u0062acks"',
         '"modelss"',
+        '"model\u017f"',
+        '"fallbac\\u212as"',
         '"prompt"',
         '"a\\\\"',
         '"\\"model"',
@@ -50,7 +52,7 @@ TYPES = (
     *("Application/JSON; charset=utf-8", "application/json;charset=utf-16", "application/vnd.api+json", "text/plain"),
     *("application/x-www-form-urlencoded", "multipart/form-data; boundary=a", "application/json, text/plain", ""),
 )
-WRAPPINGS = ("plain",) * 8 + ("chunked", "gzip", "mark", "utf-16", "list", "cut", "form")
+WRAPPINGS = ("plain",) * 8 + ("chunked", "gzip", "mark", "utf-16", "utf-16-le", "list", "cut", "form")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ def _sent(text: str, content_type: str, wrapping: str) -> Sent:
         "gzip": gzip.compress(plain),
         "mark": b"\xef\xbb\xbf" + plain,
         "utf-16": text.encode("utf-16"),
+        "utf-16-le": text.encode("utf-16-le"),
         "list": b"[" + plain + b"]",
         "cut": plain.rstrip()[:-1],
         "form": b'--a\r\ncontent-disposition: form-data; name="model"\r\n\r\ngpt-5\r\n--a--\r\n',
@@ -97,12 +100,12 @@ def expected(sent: Sent) -> object:
     ):
         return None
     pairs = json.loads(sent.text, object_pairs_hook=list)
-    named = [value for key, value in pairs if key.lower() == "model"]
-    if OTHERS & {key.lower() for key, _ in pairs} or not all(
+    named = [value for key, value in pairs if key.casefold() == "model"]
+    if OTHERS & {key.casefold() for key, _ in pairs} or not all(
         isinstance(value, str) and value in NAMES for value in named
     ):
         return None
-    return [(key, NAMES[value] if key.lower() == "model" else value) for key, value in pairs]
+    return [(key, NAMES[value] if key.casefold() == "model" else value) for key, value in pairs]
 
 
 async def test_the_remote_reads_only_names_that_are_mapped(tmp_path: Path) -> None:

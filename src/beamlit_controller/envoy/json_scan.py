@@ -29,9 +29,12 @@ local function meaning(text)
   return table.concat(pieces)
 end
 
--- Some parsers take keys in any case.
+-- Some parsers take keys in any case; Go's also takes the long s and the sign of kelvin for s and k.
 local function plain(key)
-  return #key <= 180 and string.lower(meaning(key)) or ""
+  if #key > 180 then return "" end
+  local lower = string.lower(meaning(key))
+  if find(lower, "^[%w_]*$") then return lower end
+  return (string.gsub(string.gsub(lower, "\\197\\191", "s"), "\\226\\132\\170", "k"))
 end
 
 -- Most of a body is strings: a plain search passes over them, a pattern would be tried at each byte.
@@ -46,8 +49,50 @@ local function string_end(text, from)
   end
 end
 
+-- Tell `found` each name that the outermost object has as `model`, with the places of its quotes. Give whether the text can be read
+-- for sure, has none of the other keys, and `found` accepted all names; one that is longer than any that is looked for is "".
+local function read_names(text, others, found)
+  if find(text, "^%s*{{") == nil then return false end
+  local depth, is_key, from = 0, false, 1
+  while true do
+    -- Numbers and words; of zeros of UTF-16, comments, other quotes or none, a lenient parser might make more.
+    local _, passed = find(text, '^[%s:%d.+%-eEtrufalsn]*', from)
+    local mark = passed + 1
+    local kind = byte(text, mark)
+    if kind == nil then break end
+    from = mark + 1
+    if kind == 34 then
+      local last = string_end(text, from)
+      if last == nil then return false end
+      from = last + 1
+      local key = depth == 1 and is_key and plain(sub(text, mark + 1, last - 1))
+      if others[key] then return false end
+      if key == "model" then
+        local _, opening = find(text, '^%s*:%s*"', from)
+        local closing = opening and string_end(text, opening + 1)
+        if closing == nil then return false end
+        local name = closing - opening <= LONGEST and meaning(sub(text, opening + 1, closing - 1)) or ""
+        if not found(name, opening, closing) then return false end
+        from = closing + 1
+      end
+      is_key = false
+    elseif kind == 123 or kind == 91 then
+      depth = depth + 1
+      is_key = kind == 123 and depth == 1
+    elseif kind == 125 or kind == 93 then
+      depth = depth - 1
+      if depth < 0 then return false end
+    elseif kind == 44 then
+      is_key = depth == 1
+    else
+      return false
+    end
+  end
+  return depth == 0
+end
+
 """
-"""Reads strings of a JSON text: what they mean, and where they end."""
+"""Reads the names of models in a JSON text, and where they stand."""
 
 DECODED = """local function decoded(text)
   text = string.gsub(text, "+", " ")

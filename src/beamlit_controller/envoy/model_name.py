@@ -18,45 +18,21 @@ local NAMES = {{{names}}}
 
 RENAME = """-- Keys by which some providers and proxies take other models than the one in `model`.
 local OTHERS = {{models = true, fallbacks = true, context_window_fallbacks = true, content_policy_fallbacks = true,
-  context_window_fallback_dict = true, user_config = true}}
+  context_window_fallback_dict = true, user_config = true, model_list = true, extra_body = true,
+  custom_llm_provider = true}}
 
 -- Give the text with another name and what is known of the last one, which counts as parsers have it; or nil if it names
 -- another model or is nothing that can be read for sure.
 local function renamed(text)
-  if find(text, "^%s*{{") == nil then return nil end
-  local depth, is_key, from, kept, pieces, last_name = 0, false, 1, 1, {{}}, nil
-  while true do
-    local _, passed = find(text, '^[^{{}}%[%]",]*', from)
-    local mark = passed + 1
-    local kind = byte(text, mark)
-    if kind == nil then break end
-    from = mark + 1
-    if kind == 34 then
-      local last = string_end(text, from)
-      if last == nil then return nil end
-      from = last + 1
-      local key = depth == 1 and is_key and plain(sub(text, mark + 1, last - 1))
-      if OTHERS[key] then return nil end
-      if key == "model" then
-        local _, opening = find(text, '^%s*:%s*"', from)
-        local closing = opening and string_end(text, opening + 1)
-        local name = closing and closing - opening <= LONGEST and NAMES[meaning(sub(text, opening + 1, closing - 1))]
-        if not name then return nil end
-        last_name = name
-        pieces[#pieces + 1] = sub(text, kept, opening) .. name.json
-        kept, from = closing, closing + 1
-      end
-      is_key = false
-    elseif kind == 123 or kind == 91 then
-      depth = depth + 1
-      is_key = kind == 123 and depth == 1
-    elseif kind == 125 or kind == 93 then
-      depth = depth - 1
-    else
-      is_key = depth == 1
-    end
-  end
-  if depth ~= 0 then return nil end
+  local kept, pieces, last_name = 1, {{}}, nil
+  local is_read = read_names(text, OTHERS, function(found, opening, closing)
+    last_name = NAMES[found]
+    if last_name == nil then return false end
+    pieces[#pieces + 1] = sub(text, kept, opening) .. last_name.json
+    kept = closing
+    return true
+  end)
+  if not is_read then return nil end
   pieces[#pieces + 1] = sub(text, kept)
   return table.concat(pieces), last_name
 end

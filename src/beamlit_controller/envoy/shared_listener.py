@@ -23,37 +23,13 @@ local LARGEST = {largest}
 
 -- Give the one name that the text has; nil if it has none, or several, or is nothing that can be read for sure.
 local function named(text)
-  if find(text, "^%s*{{") == nil then return nil end
-  local depth, is_key, from, name = 0, false, 1, nil
-  while true do
-    local _, passed = find(text, '^[^{{}}%[%]",]*', from)
-    local mark = passed + 1
-    local kind = byte(text, mark)
-    if kind == nil then break end
-    from = mark + 1
-    if kind == 34 then
-      local last = string_end(text, from)
-      if last == nil then return nil end
-      from = last + 1
-      if depth == 1 and is_key and plain(sub(text, mark + 1, last - 1)) == "model" then
-        local _, opening = find(text, '^%s*:%s*"', from)
-        local closing = opening and string_end(text, opening + 1)
-        if closing == nil then return nil end
-        local found = closing - opening <= LONGEST and meaning(sub(text, opening + 1, closing - 1)) or ""
-        if name ~= nil and name ~= found then return nil end
-        name, from = found, closing + 1
-      end
-      is_key = false
-    elseif kind == 123 or kind == 91 then
-      depth = depth + 1
-      is_key = kind == 123 and depth == 1
-    elseif kind == 125 or kind == 93 then
-      depth = depth - 1
-    else
-      is_key = depth == 1
-    end
-  end
-  return depth == 0 and name or nil
+  local name = nil
+  local is_read = read_names(text, {{}}, function(found)
+    local differs = name ~= nil and name ~= found
+    name = found
+    return not differs
+  end)
+  return is_read and name or nil
 end
 
 local function asked(path)
