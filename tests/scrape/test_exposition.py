@@ -250,6 +250,34 @@ def test_mistakes_elsewhere_on_the_page_do_no_harm() -> None:
     assert milli(total('broken{ 1\nqueue 3\n# TYPE queue nonsense\n\x00\nother{a="queue 4', "queue")) == 3_000
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('queue{a="b"} 5 # {trace_id="x"} 1 1.5', 5_000),
+        ('queue{a="b"} 5 # {trace_id="x"} 1', 5_000),
+        ("queue 5 # {} 1", 5_000),
+        (f'queue {{ a = "b" }} 5 {SECONDS * 1000} # {{trace_id="x"}} 1 {SECONDS}.25', 5_000),
+        (r'queue{a="\" # {b} 7"} 5', 5_000),
+        (r'queue{a="} 3 # {",b="\\"} 5 # {span="# {"} 9', 5_000),
+        ('{"queue",a="b"} 5 # {trace_id="x"} 1', 5_000),
+    ],
+)
+def test_an_exemplar_in_the_text_format_is_left_out(line: str, expected: int) -> None:
+    """Quarkus, prometheus-net and others send OpenMetrics as text/plain, to whoever does not ask for OpenMetrics."""
+    assert milli(total(f"{line}\n", "queue")) == expected
+
+
+def test_a_byte_order_mark_before_the_page_is_no_part_of_the_first_name() -> None:
+    assert milli(total("\ufeffqueue 3\n", "queue")) == 3_000
+
+
+def test_a_timestamp_in_seconds_is_told_to_be_milliseconds_in_the_text_format() -> None:
+    found = total(f"queue 3 {SECONDS}\n", "queue")
+
+    assert reason(found) is Reason.STALE
+    assert "milliseconds" in found.message
+
+
 def test_the_age_of_the_oldest_series_is_told_where_the_page_has_times() -> None:
     page = f'queue{{a="1"}} 1 {(SECONDS - 5) * 1000}\nqueue{{a="2"}} 1 {(SECONDS - 20) * 1000}\nqueue{{a="3"}} 1\n'
 

@@ -6,7 +6,9 @@ Only lines that may contain the metric are passed to the parser of prometheus-cl
 lines) a gauge with four series takes 0.1 ms; parsing the whole page takes 30 ms, or 47 ms as OpenMetrics.
 """
 
+import re
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -157,7 +159,7 @@ def _mentions(body: bytes, name: str) -> Iterator[bytes]:
     while position >= 0:
         end = body.find(b"\n", position)
         end = len(body) if end < 0 else end
-        yield body[body.rfind(b"\n", 0, position) + 1 : end]
+        yield body[body.rfind(b"\n", 0, position) + 1 : end].removeprefix(BOM_UTF8)
         position = body.find(written, end)
 
 
@@ -175,12 +177,20 @@ def _written(name: str) -> bytes:
 def _parsed(page: Page, name: str, lines: list[bytes]) -> Iterator[Metric]:
     """Parse lines without their type metadata: with it, the parser would rename counters and expect whole families."""
     if page.content_type.partition(";")[0].strip().lower() != "application/openmetrics-text":
-        yield from text_format.text_string_to_metric_families(b"\n".join(lines).decode())
+        yield from text_format.text_string_to_metric_families(b"\n".join(map(_without_exemplar, lines)).decode())
         return
     if any(b" # " in line for line in lines):
         lines = [*_type_with_exemplars(name), *lines]
     written = b"\n".join([*lines, b"# EOF\n"]).decode()
     yield from openmetrics.text_string_to_metric_families(written)  # type: ignore[no-untyped-call] # it has no annotations
+
+
+def _without_exemplar(line: bytes) -> bytes:
+    """Cut an exemplar off. Only OpenMetrics has them, but some servers send them as text/plain, too."""
+    if b" # {" not in line:
+        return line
+    sample = _BEFORE_EXEMPLAR.match(line)
+    return sample.group() if sample else line
 
 
 def _type_with_exemplars(name: str) -> list[bytes]:
@@ -206,10 +216,16 @@ def _together(
         if isinstance(number, Missing):
             return number
         if not age <= stale_after.total_seconds():
-            return Missing(Reason.STALE, f"expected a sample younger than {stale_after}, got one of {age:.0f} s ago")
+            return _stale(age, stale_after)
         oldest = max(oldest, age)
         values.append(number)
     return Total(_milli(values, aggregation), timedelta(seconds=oldest), len(values))
+
+
+def _stale(age: float, stale_after: timedelta) -> Missing:
+    hint = "; the text format has timestamps in milliseconds" if age > _DECADES else ""
+    message = f"expected a sample younger than {stale_after}, got one of {age:.0f} s ago{hint}"
+    return Missing(Reason.STALE, message)
 
 
 def _milli(values: list[Decimal], aggregation: Aggregation) -> int:
@@ -247,6 +263,11 @@ def _number(value: float) -> Decimal | Missing:
     return Decimal(repr(value))
 
 
+# A sample up to the exemplar: name, labels (whose values may contain anything), value and timestamp. It never backtracks.
+_BEFORE_EXEMPLAR = re.compile(
+    rb'[^{"\s]*+\s*+(?:\{(?:[^"}]|"(?:[^"\\]|\\.)*+")*+\})?+\s*+[^\s#]++(?:\s++[^\s#]++)?+(?=\s++# \{)'
+)
+_DECADES = 20 * 365 * 86400
 _FOREIGN = frozenset({"application/json", "application/vnd.google.protobuf", "text/html"})
 _SHOWN = 200
 
