@@ -14,7 +14,6 @@ from beamlit_controller.core.spec import (
     ApiKey,
     Behavior,
     HeaderMatch,
-    HeaderStickiness,
     ModelKey,
     OffloadSpec,
     Overflow,
@@ -23,6 +22,7 @@ from beamlit_controller.core.spec import (
     Scheme,
     SecretKey,
 )
+from beamlit_controller.core.stickiness import HeaderStickiness
 from beamlit_controller.envoy import command, config
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.rtds import RtdsServer

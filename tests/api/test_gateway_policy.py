@@ -42,6 +42,28 @@ WITH_SECRETS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         BACKEND,
         {"metricServiceRef": {"name": "a", "targetPort": 1, "scheme": "https", "tls": {"caSecretRef": REF}}},
     ),
+    "spec.metricServiceRef.tls.keySecretRef.name": (
+        BACKEND,
+        {
+            "metricServiceRef": {
+                "name": "a",
+                "targetPort": 1,
+                "scheme": "https",
+                "tls": {"keySecretRef": REF, "certSecretRef": {"name": "offload-a", "key": "k"}},
+            }
+        },
+    ),
+    "spec.metricServiceRef.tls.certSecretRef.name": (
+        BACKEND,
+        {
+            "metricServiceRef": {
+                "name": "a",
+                "targetPort": 1,
+                "scheme": "https",
+                "tls": {"certSecretRef": REF, "keySecretRef": {"name": "offload-a", "key": "k"}},
+            }
+        },
+    ),
 }
 GOOD: list[dict[str, Any]] = [
     {"replicas": 10},
@@ -108,7 +130,10 @@ def test_a_secret_is_usable_only_by_a_name_that_is_allowed(mistakes: Mistakes, f
 
     assert list(found) == [field.removeprefix("spec.offloadingConfig.")]
     assert 'config.allowedSecretNames (offload-*), got "db"' in found[field.removeprefix("spec.offloadingConfig.")]
-    assert mistakes({"remoteBackend": backend}, spec=spec, settings=settings({"allowedSecretNames": ["d*"]})) == {}
+    assert (
+        mistakes({"remoteBackend": backend}, spec=spec, settings=settings({"allowedSecretNames": ["d*", "offload-a"]}))
+        == {}
+    )
     assert mistakes({"remoteBackend": backend}, spec=spec) == {}
 
 

@@ -9,8 +9,6 @@ import pytest
 from beamlit_controller.api import policy_text
 from beamlit_controller.core.spec import (
     Behavior,
-    CookieStickiness,
-    HeaderStickiness,
     Mode,
     OffloadSpec,
     OnMetricsLoss,
@@ -20,6 +18,7 @@ from beamlit_controller.core.spec import (
     RemoteBackend,
     Scheme,
 )
+from beamlit_controller.core.stickiness import CookieStickiness, HeaderStickiness
 from builders import QUEUE, RUNNING, spec
 
 REMOTE = RemoteBackend(Scheme.HTTPS, "api.example.com", 443)

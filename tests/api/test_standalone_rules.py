@@ -137,6 +137,13 @@ def test_one_address_is_for_one_model(read: Read, listen: Address, count: int, f
         {"bearerTokenSecretRef": {"name": "key", "key": "token"}},
         {"basicAuth": {"username": "u", "passwordSecretRef": {"name": "key", "key": "password"}}},
         {"scheme": "https", "tls": {"caSecretRef": {"name": "trust", "key": "ca.crt"}}},
+        {
+            "scheme": "https",
+            "tls": {
+                "certSecretRef": {"name": "ours", "key": "tls.crt"},
+                "keySecretRef": {"name": "ours", "key": "tls.key"},
+            },
+        },
     ],
 )
 def test_secrets_for_metrics_have_to_be_somewhere(read: Read, wanted: dict[str, Any]) -> None:

@@ -19,9 +19,9 @@ from beamlit_controller.core.spec import (
     BasicCredential,
     Behavior,
     HeaderMatch,
-    HeaderStickiness,
     LocalService,
     MetricService,
+    MetricServiceTls,
     Mode,
     ModelKey,
     OAuth,
@@ -37,6 +37,7 @@ from beamlit_controller.core.spec import (
     Scheme,
     SecretKey,
 )
+from beamlit_controller.core.stickiness import HeaderStickiness
 
 Read = Callable[..., Parsed]
 Mistakes = Callable[..., dict[str, str]]
@@ -75,7 +76,12 @@ def test_every_field_reaches_the_core(full: dict[str, Any], prometheus: Settings
         "/metrics/all",
         (("model", "llama"),),
         Scheme.HTTPS,
-        RemoteTls(SecretKey("servers", "ca.crt"), "llama.models.svc"),
+        MetricServiceTls(
+            SecretKey("servers", "ca.crt"),
+            "llama.models.svc",
+            SecretKey("servers", "tls.crt"),
+            SecretKey("servers", "tls.key"),
+        ),
         BasicCredential("beamlit", SecretKey("servers", "password")),
     )
     assert spec.routing is RoutingMode.SERVICE

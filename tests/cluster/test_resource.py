@@ -121,6 +121,20 @@ RULES: dict[str, tuple[list[Json], list[Json]]] = {
             model(("spec.metricServiceRef", {**SERVERS, "tls": {"serverName": "b.example"}})),
         ],
     ),
+    "certSecretRef and keySecretRef go together": (
+        [
+            model(
+                (
+                    "spec.metricServiceRef",
+                    {**SERVERS, "scheme": "https", "tls": {"certSecretRef": SECRET, "keySecretRef": SECRET}},
+                )
+            )
+        ],
+        [
+            model(("spec.metricServiceRef", {**SERVERS, "scheme": "https", "tls": {"certSecretRef": SECRET}})),
+            model(("spec.metricServiceRef", {**SERVERS, "scheme": "https", "tls": {"keySecretRef": SECRET}})),
+        ],
+    ),
     "at most one of bearerTokenSecretRef, basicAuth": (
         [
             model(("spec.metricServiceRef", {**SERVERS, "bearerTokenSecretRef": SECRET})),

@@ -13,9 +13,7 @@ import builders
 from beamlit_controller.core.named_address import NamedAddress
 from beamlit_controller.core.spec import (
     ApiKey,
-    CookieStickiness,
     HeaderMatch,
-    HeaderStickiness,
     HealthCheck,
     OAuth,
     OffloadSpec,
@@ -27,6 +25,7 @@ from beamlit_controller.core.spec import (
     Scheme,
     SecretKey,
 )
+from beamlit_controller.core.stickiness import CookieStickiness, HeaderStickiness
 from beamlit_controller.envoy import command, config
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from fakes import one_file

@@ -5,6 +5,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class Answer:
 
 
 @asynccontextmanager
-async def serving(answer: Answer, *, before: str) -> AsyncIterator[http.Server]:
+async def serving(answer: Answer, *, before: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[http.Server]:
     """Serve what the Prometheus at this address answers, as the product would."""
 
     async def respond(request: Request, writer: asyncio.StreamWriter) -> None:
@@ -46,7 +47,7 @@ async def serving(answer: Answer, *, before: str) -> AsyncIterator[http.Server]:
         )
         await told(request, writer)
 
-    async with http.serve(respond) as server:
+    async with http.serve(respond, tls=tls) as server:
         yield server
 
 

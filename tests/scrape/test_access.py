@@ -11,15 +11,16 @@ import builders
 from beamlit_controller.core.metric_spec import AverageValue, PodsMetric, SeriesSelector
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, PodSample, PodSamples, Reading
-from beamlit_controller.core.spec import BasicCredential, MetricService, ModelKey, RemoteTls, Scheme, SecretKey
+from beamlit_controller.core.spec import BasicCredential, MetricService, MetricServiceTls, ModelKey, Scheme, SecretKey
 from beamlit_controller.scrape.source import ScrapeSource
 from fakes import http
-from fakes.tls import Authority
+from fakes.tls import Authority, Pair
 
 AT = builders.NOW
 QUEUE = PodsMetric(SeriesSelector("queue"), AverageValue(1_000))
 PLAIN = MetricService("llama", 8000)
 TOKEN, PASSWORD, CA = SecretKey("key", "token"), SecretKey("key", "password"), SecretKey("trust", "ca.crt")
+CERT, KEY = SecretKey("ours", "tls.crt"), SecretKey("ours", "tls.key")
 SPEC = builders.spec(metrics=(QUEUE,), metric_service=PLAIN)
 PAGE = http.page("queue 3\n")
 
@@ -158,7 +159,7 @@ async def test_a_server_without_metrics_says_what_to_start_it_with(secrets: Secr
 
 
 def over_tls(server_name: str | None = "llama.models.svc") -> MetricService:
-    return replace(PLAIN, scheme=Scheme.HTTPS, tls=RemoteTls(CA, server_name))
+    return replace(PLAIN, scheme=Scheme.HTTPS, tls=MetricServiceTls(CA, server_name))
 
 
 async def test_a_server_is_verified_by_its_authority_and_the_name_given(secrets: Secrets, authority: Authority) -> None:
@@ -214,3 +215,123 @@ async def test_an_authority_that_can_not_be_loaded_is_named(secrets: Secrets, co
 
     assert missing.reason is Reason.TLS_FAILED
     assert "key ca.crt of Secret trust" in missing.message
+
+
+# Client certificates.
+
+
+def with_certificate() -> MetricService:
+    return replace(PLAIN, scheme=Scheme.HTTPS, tls=MetricServiceTls(CA, "llama.models.svc", CERT, KEY))
+
+
+def give(secrets: Secrets, pair: Pair) -> None:
+    """Exchange the client certificate as a mounted Secret is exchanged: by new files."""
+    for secret, path in ((CERT, pair.cert), (KEY, pair.key)):
+        secrets.file(SPEC.key, secret).unlink(missing_ok=True)
+        secrets.write(secret, path.read_text())
+
+
+async def test_a_client_certificate_is_shown_to_a_server_that_wants_one(secrets: Secrets, authority: Authority) -> None:
+    secrets.write(CA, authority.cert.read_text())
+    give(secrets, authority.issue("controller"))
+    async with http.serve(PAGE, tls=authority.server("llama.models.svc", wants_client=True)) as server:
+        shown = await read(secrets, server.address, with_certificate())
+        without = await read(secrets, server.address, over_tls())
+
+    assert shown == PodSamples((PodSample(server.address, 3_000, AT),))
+    assert failure(without).reason in {Reason.TLS_FAILED, Reason.CONNECTION_FAILED}
+
+
+async def test_an_exchanged_client_certificate_counts_in_the_next_round(
+    secrets: Secrets, authority: Authority, tmp_path: Path
+) -> None:
+    spec = replace(SPEC, metric_service=with_certificate())
+    secrets.write(CA, authority.cert.read_text())
+    give(secrets, Authority(tmp_path, "strangers").issue("controller"))
+    async with (
+        http.serve(PAGE, tls=authority.server("llama.models.svc", wants_client=True)) as server,
+        source(secrets, server.address) as reader,
+    ):
+        before = await reader.read(spec, QUEUE, at=AT)
+        give(secrets, authority.issue("controller"))
+        after = await reader.read(spec, QUEUE, at=AT + timedelta(seconds=1))
+        again = await reader.read(spec, QUEUE, at=AT + timedelta(seconds=2))
+
+    assert failure(before).reason in {Reason.TLS_FAILED, Reason.CONNECTION_FAILED}
+    assert isinstance(after, PodSamples)
+    assert isinstance(again, PodSamples)
+    assert len(after.samples) == len(again.samples) == 1
+    assert {request.connection for request in server.requests} == {server.connections}
+
+
+BROKEN = ["no key", "the key of another", "a key with a password", "no certificate", "no PEM"]
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+async def test_a_client_certificate_that_can_not_be_loaded_is_named(
+    secrets: Secrets, authority: Authority, kind: str
+) -> None:
+    secrets.write(CA, authority.cert.read_text())
+    give(secrets, authority.issue("controller", password=b"secret" if kind == "a key with a password" else None))
+    match kind:
+        case "no key":
+            secrets.file(SPEC.key, KEY).unlink()
+        case "the key of another":
+            secrets.write(KEY, authority.issue("another").key.read_text())
+        case "no certificate":
+            secrets.file(SPEC.key, CERT).unlink()
+        case "no PEM":
+            secrets.write(CERT, "no PEM")
+
+    missing = failure(await read(secrets, "127.0.0.1:1", with_certificate()))
+
+    assert missing.reason is Reason.TLS_FAILED
+    assert "key tls.crt of Secret ours" in missing.message
+
+
+# All together: what a server wants, and what is written in metricServiceRef for it.
+
+USER = BasicCredential("u", PASSWORD)
+ENCODED = base64.b64encode(b"u:pw").decode()
+WANTED: dict[str, tuple[MetricService, str, str, str]] = {
+    # with: the service, what the server is sent as Authorization and as target, and what its TLS asks for
+    "nothing": (PLAIN, "", "/metrics", ""),
+    "another path": (replace(PLAIN, path="/prometheus/metrics"), "", "/prometheus/metrics", ""),
+    "a query": (replace(PLAIN, query=(("model", "a b"), ("x", "1"))), "", "/metrics?model=a+b&x=1", ""),
+    "a token": (replace(PLAIN, credential=TOKEN), "Bearer sk", "/metrics", ""),
+    "a password": (replace(PLAIN, credential=USER), f"Basic {ENCODED}", "/metrics", ""),
+    "TLS": (over_tls(), "", "/metrics", "server"),
+    "TLS and a token": (replace(over_tls(), credential=TOKEN), "Bearer sk", "/metrics", "server"),
+    "TLS, a password and a query": (
+        replace(over_tls(), credential=USER, query=(("model", "m"),)),
+        f"Basic {ENCODED}",
+        "/metrics?model=m",
+        "server",
+    ),
+    "a client certificate": (with_certificate(), "", "/metrics", "client"),
+    "a client certificate and a token": (
+        replace(with_certificate(), credential=TOKEN),
+        "Bearer sk",
+        "/metrics",
+        "client",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WANTED)
+async def test_whatever_a_server_wants_is_given_to_it_and_nothing_else(
+    secrets: Secrets, authority: Authority, kind: str
+) -> None:
+    service, authorization, target, tls = WANTED[kind]
+    secrets.write(TOKEN, "sk\n")
+    secrets.write(PASSWORD, "pw\n")
+    secrets.write(CA, authority.cert.read_text())
+    give(secrets, authority.issue("controller"))
+    context = authority.server("llama.models.svc", wants_client=tls == "client") if tls else None
+    async with http.serve(PAGE, tls=context) as server:
+        reading = await read(secrets, server.address, service)
+
+    assert reading == PodSamples((PodSample(server.address, 3_000, AT),))
+    (request,) = server.requests
+    assert request.headers.get("authorization", "") == authorization
+    assert request.target == target

@@ -7,12 +7,11 @@ import pytest
 
 import builders
 from beamlit_controller.core.spec import (
-    CookieStickiness,
     HeaderMatch,
-    HeaderStickiness,
     OnRemoteFailure,
     PathPrefix,
 )
+from beamlit_controller.core.stickiness import CookieStickiness, HeaderStickiness
 from fakes import client
 from fakes.gateway import Gateway, gateway, to
 from fakes.trouble import says

@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 import builders
-from beamlit_controller.core.spec import CookieStickiness, Overflow, RemoteBackend, Scheme
+from beamlit_controller.core.spec import (
+    Overflow,
+    RemoteBackend,
+    Scheme,
+)
+from beamlit_controller.core.stickiness import CookieStickiness
 from fakes import client
 from fakes.gateway import gateway, to
 from fakes.ports import free_port

@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 
 import builders
-from beamlit_controller.core.spec import ApiKey, HeaderMatch, HeaderStickiness, OnRemoteFailure, Overflow, SecretKey
+from beamlit_controller.core.spec import (
+    ApiKey,
+    HeaderMatch,
+    OnRemoteFailure,
+    Overflow,
+    SecretKey,
+)
+from beamlit_controller.core.stickiness import HeaderStickiness
 from fakes import client, secrets
 from fakes.gateway import Gateway, gateway, to
 from fakes.upstream import Upstream

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 import builders
-from beamlit_controller.api.settings import PrometheusSettings, Settings
+from beamlit_controller.api.settings import ClientTls, PrometheusSettings, Settings
 from beamlit_controller.core.metric_spec import ExternalMetric, SeriesSelector, Value
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, Sample
@@ -21,6 +22,7 @@ from beamlit_controller.wiring import common
 from fakes import prometheus_like as like
 from fakes.prometheus import Prometheus, prometheus
 from fakes.prometheus_like import Answer
+from fakes.tls import Authority, Pair
 
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
 
@@ -420,6 +422,35 @@ async def test_a_product_that_speaks_like_prometheus_is_read_or_refused_in_its_o
         assert answer.words in said
         assert len(said) < 600
     assert checked.mistakes
+
+
+async def test_a_prometheus_that_wants_a_client_certificate_is_read_with_the_one_that_the_files_have_now(
+    recorded: Prometheus, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    mine = Authority(tmp_path, "strangers").issue("controller")
+    tls = ClientTls(str(authority.cert), str(mine.cert), str(mine.key), "prometheus.monitoring.svc")
+    wanting = authority.server("prometheus.monitoring.svc", wants_client=True)
+    async with like.serving(PROMETHEUS["3, an info"], before=recorded.address, tls=wanting) as relay:
+        given = PrometheusSettings(f"https://{relay.address}", tls=tls, timeout=timedelta(seconds=30))
+        async with PrometheusSource(common.connection(given)) as source:
+            before = await source.read(SPEC, QUEUE, at=UNTIL)
+            for file, content in zip((mine.cert, mine.key), _contents(authority.issue("ours")), strict=True):
+                file.unlink()
+                file.write_bytes(content)
+            after = await source.read(SPEC, QUEUE, at=UNTIL)
+        replayed = await asyncio.to_thread(_replayed, given)
+        checked = await reachability.look(SPEC, given, SPAN)
+
+    assert isinstance(before, Missing)
+    assert before.reason in {Reason.TLS_FAILED, Reason.CONNECTION_FAILED}
+    assert isinstance(after, Sample)
+    assert replayed == ""
+    assert not checked.mistakes
+
+
+def _contents(pair: Pair) -> tuple[bytes, bytes]:
+    return pair.cert.read_bytes(), pair.key.read_bytes()
 
 
 async def _read(given: PrometheusSettings) -> Sample | Missing:

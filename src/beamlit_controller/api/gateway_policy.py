@@ -95,4 +95,6 @@ _OF_METRICS = (
     (*_SERVICE, "bearerTokenSecretRef"),
     (*_SERVICE, "basicAuth", "passwordSecretRef"),
     (*_SERVICE, "tls", "caSecretRef"),
+    (*_SERVICE, "tls", "certSecretRef"),
+    (*_SERVICE, "tls", "keySecretRef"),
 )

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 from beamlit_controller.api import addresses
 from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.remote import SecretKeySelector, TlsNeedsHttps
-from beamlit_controller.api.rules import AtMostOne, Rule
+from beamlit_controller.api.rules import AtMostOne, Rule, Together
 from beamlit_controller.api.scalars import DnsLabel, Port, RequestPath, Word
 
 
@@ -19,7 +19,9 @@ class MetricBasicAuth(StrictModel):
 
 
 class MetricTls(StrictModel):
-    """How the servers' certificates are verified. Verification can't be turned off."""
+    """How the servers' certificates are verified, and the client certificate. Verification can't be turned off."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (Together("certSecretRef", "keySecretRef"),)
 
     ca_secret_ref: SecretKeySelector | None = Field(
         default=None,
@@ -28,6 +30,12 @@ class MetricTls(StrictModel):
     server_name: Annotated[Word, AfterValidator(addresses.parse_host)] | None = Field(
         default=None,
         description="Server name for SNI and certificate verification, such as the Service's; by default each server's address.",
+    )
+    cert_secret_ref: SecretKeySelector | None = Field(
+        default=None, description="Client certificate for servers that require one, in PEM."
+    )
+    key_secret_ref: SecretKeySelector | None = Field(
+        default=None, description="Private key of the client certificate, in PEM."
     )
 
 

@@ -7,7 +7,6 @@ from beamlit_controller.core import printable, wording
 from beamlit_controller.core.metric_spec import AverageValue, MetricSpec
 from beamlit_controller.core.spec import (
     Behavior,
-    CookieStickiness,
     Mode,
     OffloadSpec,
     OnMetricsLoss,
@@ -16,6 +15,7 @@ from beamlit_controller.core.spec import (
     Ramp,
     RemoteBackend,
 )
+from beamlit_controller.core.stickiness import CookieStickiness
 
 LONGEST = 120
 """Characters of a name or query that a sentence repeats."""

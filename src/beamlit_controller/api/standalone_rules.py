@@ -139,4 +139,4 @@ def _secrets(spec: OffloadSpec, settings: Settings) -> Iterator[Rejected]:
 def _reads_secrets(spec: OffloadSpec) -> bool:
     """Tell whether the controller itself needs a Secret, to read the servers' metrics."""
     service = spec.metric_service
-    return service is not None and bool(service.credential or service.tls.ca)
+    return service is not None and bool(service.credential or service.tls.secrets)

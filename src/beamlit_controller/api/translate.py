@@ -33,6 +33,7 @@ from beamlit_controller.api.v1alpha1 import ModelDeployment
 from beamlit_controller.core import metric_spec, quantity, spec
 from beamlit_controller.core.gateway_spec import GatewaySpec
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
+from beamlit_controller.core.stickiness import CookieStickiness, HeaderStickiness
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,12 @@ def _metric_service(given: MetricServiceRef | None) -> spec.MetricService | None
         path=given.path,
         query=tuple(given.query.items()),
         scheme=spec.Scheme(given.scheme),
-        tls=spec.RemoteTls(_secret(tls.ca_secret_ref) if tls.ca_secret_ref else None, tls.server_name),
+        tls=spec.MetricServiceTls(
+            ca=_secret(tls.ca_secret_ref) if tls.ca_secret_ref else None,
+            server_name=tls.server_name,
+            cert=_secret(tls.cert_secret_ref) if tls.cert_secret_ref else None,
+            key=_secret(tls.key_secret_ref) if tls.key_secret_ref else None,
+        ),
         credential=_credential(given),
     )
 
@@ -184,10 +190,10 @@ def _requests(given: Requests) -> spec.RequestMatch:
     return spec.HeaderMatch(given.header or "", given.value or "")
 
 
-def _stickiness(given: offloading.Stickiness | None) -> spec.HeaderStickiness | spec.CookieStickiness | None:
+def _stickiness(given: offloading.Stickiness | None) -> HeaderStickiness | CookieStickiness | None:
     if given is None:
         return None
-    return spec.HeaderStickiness(given.header) if given.header else spec.CookieStickiness(given.cookie or "")
+    return HeaderStickiness(given.header) if given.header else CookieStickiness(given.cookie or "")
 
 
 def _gateway(given: v1alpha1.GatewayConfig) -> GatewaySpec:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from beamlit_controller.core.gateway_spec import DEFAULT_GATEWAY, GatewaySpec
 from beamlit_controller.core.metric_spec import MetricSpec, ObjectReference
 from beamlit_controller.core.named_address import NamedAddress
+from beamlit_controller.core.stickiness import CookieStickiness, HeaderStickiness
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -179,6 +180,21 @@ class BasicCredential:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricServiceTls:
+    """How the servers' certificates are verified, as for the remote, and the client certificate with its key, if any."""
+
+    ca: SecretKey | None = None
+    server_name: str | None = None
+    cert: SecretKey | None = None
+    key: SecretKey | None = None
+
+    @property
+    def secrets(self) -> tuple[SecretKey, ...]:
+        """Give the Secret keys that are needed."""
+        return tuple(each for each in (self.ca, self.cert, self.key) if each)
+
+
+@dataclass(frozen=True, slots=True)
 class MetricService:
     """Where the servers' own metrics are read, and how; `credential` is a bearer token, or a user with a password."""
 
@@ -187,7 +203,7 @@ class MetricService:
     path: str = "/metrics"
     query: tuple[tuple[str, str], ...] = ()
     scheme: Scheme = Scheme.HTTP
-    tls: RemoteTls = RemoteTls()
+    tls: MetricServiceTls = MetricServiceTls()
     credential: SecretKey | BasicCredential | None = None
 
 
@@ -234,20 +250,6 @@ class PathPrefix:
 
 
 RequestMatch = HeaderMatch | PathPrefix
-
-
-@dataclass(frozen=True, slots=True)
-class HeaderStickiness:
-    """Sessions are told apart by a request header."""
-
-    header: str
-
-
-@dataclass(frozen=True, slots=True)
-class CookieStickiness:
-    """Sessions are told apart by a cookie."""
-
-    cookie: str
 
 
 @dataclass(frozen=True, slots=True)

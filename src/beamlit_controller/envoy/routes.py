@@ -2,7 +2,12 @@
 
 from functools import partial
 
-from beamlit_controller.core.spec import CookieStickiness, HeaderStickiness, OffloadSpec, RemoteBackend, Scheme
+from beamlit_controller.core.spec import (
+    OffloadSpec,
+    RemoteBackend,
+    Scheme,
+)
+from beamlit_controller.core.stickiness import CookieStickiness, HeaderStickiness
 from beamlit_controller.envoy import (
     addresses,
     caps,

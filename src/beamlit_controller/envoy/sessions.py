@@ -1,6 +1,6 @@
 """Sessions that stay on their side while the share changes."""
 
-from beamlit_controller.core.spec import CookieStickiness, HeaderStickiness
+from beamlit_controller.core.stickiness import CookieStickiness, HeaderStickiness
 from beamlit_controller.envoy import lua
 from beamlit_controller.envoy.messages import Message, extension
 

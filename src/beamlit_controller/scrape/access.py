@@ -1,11 +1,11 @@
-"""The URL, credential and trusted CAs for a model's servers. Secret files are read each round, so they can be rotated.
+"""The URL, credential, trusted CAs and client certificate for a model's servers. Secret files are read each round, so they can be rotated.
 
 A missing or unreadable file is `Missing` with the reason CredentialsUnreadable.
 """
 
 import base64
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
@@ -14,7 +14,14 @@ import httpx2
 
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.core.spec import BasicCredential, MetricService, ModelKey, Scheme, SecretKey
+from beamlit_controller.core.spec import (
+    BasicCredential,
+    MetricService,
+    MetricServiceTls,
+    ModelKey,
+    Scheme,
+    SecretKey,
+)
 
 SecretFile = Callable[[ModelKey, SecretKey], Path | None]
 """The file that has a key of a Secret in the model's namespace; None where Secrets are not at hand."""
@@ -37,7 +44,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """The TLS context to verify servers; a changed `version` means a changed context."""
+    """The TLS context to verify servers, with the client certificate; a changed `version` means a changed context."""
 
     context: ssl.SSLContext
     version: object = None
@@ -57,19 +64,31 @@ def trust(key: ModelKey, service: MetricService, file: SecretFile, *, before: Tr
     """Give the TLS context of a model, reusing the previous one if its files have not changed."""
     if service.scheme is not Scheme.HTTPS:
         return before if before and before.version == "none" else Trust(_NOBODY, "none")
-    if service.tls.ca is None:
+    if not service.tls.secrets:
         return before if before and before.version == "system" else Trust(_system(), "system")
-    path = file(key, service.tls.ca)
-    if path is None:
-        return _no_secrets(service.tls.ca)
-    version = _version(path)
+    paths = {secret: file(key, secret) for secret in service.tls.secrets}
+    if unknown := next((secret for secret, path in paths.items() if path is None), None):
+        return _no_secrets(unknown)
+    version = tuple(_version(path) for path in paths.values() if path)
     if before and before.version == version:
         return before
+    context = _context(service.tls, paths)
+    return context if isinstance(context, Missing) else Trust(context, version)
+
+
+def _context(tls: MetricServiceTls, paths: Mapping[SecretKey, Path | None]) -> ssl.SSLContext | Missing:
+    ca, cert = (paths[tls.ca] if tls.ca else None), (paths[tls.cert] if tls.cert else None)
+    loading = tls.ca
     try:
-        return Trust(ssl.create_default_context(cafile=path), version)
+        context = ssl.create_default_context(cafile=ca) if ca else _system()
+        loading = tls.cert
+        if cert:
+            # Without a password OpenSSL would ask for one at the terminal, and wait.
+            context.load_cert_chain(cert, paths[tls.key] if tls.key else None, password="")
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error) or "it has no certificate"
-        return Missing(Reason.TLS_FAILED, f"can't load key {service.tls.ca.key} of Secret {service.tls.ca.name}: {why}")
+        return Missing(Reason.TLS_FAILED, f"can't load {_said(loading) if loading else 'the certificates'}: {why}")
+    return context
 
 
 def _authorization(key: ModelKey, service: MetricService, file: SecretFile) -> tuple[str, tuple[str, ...]] | Missing:
