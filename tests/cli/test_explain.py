@@ -157,7 +157,10 @@ def test_metrics_that_can_not_be_read_and_pods_without_a_value_are_told_with_the
 
     assert shown(world) == snapshot("""\
 models/llama  model llama-3-8b
-LOCAL since 12:01:00Z, 1 min 1 s ago
+LOCAL, METRICS LOST since 12:01:00Z, 1 min 1 s ago
+means: nothing leaves, however full local is
+to do: see the source of the metric; in the meantime `beamlit-controller override` sets the
+percentage
 MetricsUnavailable: queue: no series queue{team="search"} in the last 300 s; holds the share
 decided 1 s ago, reading took 12 ms, 2 of 3 local endpoints ready, demand can't be seen
 
@@ -195,7 +198,7 @@ def test_dry_run_is_plain_to_see() -> None:
 
     assert shown(World().rounds(whole, (sample(20),), (sample(20),))) == snapshot("""\
 models/llama  model llama-3-8b
-DRY RUN, would offload 20 % → api.example.com since 12:02:00Z, 1 s ago
+DRY RUN, WOULD SEND 20 % → api.example.com since 12:02:00Z, 1 s ago
 MetricAboveTarget: queue 20 > 10
 decided 1 s ago, reading took 12 ms, 3 of 3 local endpoints ready, demand 200% of the target
 
@@ -214,7 +217,7 @@ Last changes
 def test_disabled_is_plain_to_see() -> None:
     assert shown(World().rounds(replace(LLAMA, enabled=False), (sample(20),))) == snapshot("""\
 models/llama  model llama-3-8b
-DISABLED, all is served locally since 12:01:00Z, 1 s ago
+DISABLED, ALL LOCAL since 12:01:00Z, 1 s ago
 Disabled: spec.enabled is false: everything is served locally
 decided 1 s ago, reading took 12 ms, 3 of 3 local endpoints ready
 
@@ -245,9 +248,9 @@ def test_a_failing_round_stands_above_all_else() -> None:
         [
             "models/llama  model llama-3-8b",
             "OFFLOADING 50 % → api.example.com since 12:01:00Z, 1 min 31 s ago",
-            "MetricAboveTarget: queue 20 > 10",
-            "the last round failed 1 min 30 s ago: KeyError('unexpected') (what follows is of the last good one)",
-            "decided 1 min 31 s ago, reading took 12 ms, 3 of 3 local endpoints ready, demand 200% of the target",
+            "the last round failed: KeyError('unexpected')",
+            "means: the gateway keeps its last cap and share; what is shown is of the last good round",
+            "to do: it is retried; the controller's log has the traceback, please report it",
         ]
     )
 
@@ -501,8 +504,8 @@ def test_each_of_several_remotes_is_shown_by_name_with_its_state() -> None:
 @pytest.mark.parametrize(
     ("seen", "state"),
     [
-        (RequestCounters(local=60, overflow=20), "OFFLOADING 25 % of the last minute → api.example.com"),
-        (RequestCounters(unavailable=60), "REMOTE, all of the last minute → api.example.com"),
+        (RequestCounters(local=60, overflow=20), "OFFLOADING 25 % → api.example.com"),
+        (RequestCounters(unavailable=60), "LOCAL DOWN, REMOTE ANSWERS → api.example.com"),
         (RequestCounters(local=60), "LOCAL"),
     ],
 )
@@ -514,4 +517,4 @@ def test_where_requests_really_went_is_said_and_not_only_the_share(seen: Request
     lines = shown(world).splitlines()
 
     assert lines[1].startswith(f"{state} since ")
-    assert lines[3].startswith("last minute: ")
+    assert any(line.startswith("last minute: ") for line in lines)

@@ -11,6 +11,7 @@ import pytest
 from inline_snapshot import snapshot
 from rich.console import Console
 
+from beamlit_controller.api.models_view import LeftView
 from beamlit_controller.api.problems import Problem
 from beamlit_controller.cli import fleet, top
 from beamlit_controller.core import cycle
@@ -79,14 +80,28 @@ def test_every_model_is_a_line_and_those_that_need_a_person_come_first() -> None
         [
             "7 models  3 failing  1 without metrics  1 offloading  1 local  1 disabled  12:00:03Z",
             "",
-            "MODEL            STATE            FOR  READY  HIGHEST METRIC         WHY",
-            "models/d-remote  LOCAL            3 s  3/3    queue 5 of 10 (50%)    RemoteFails: 503 for 12 of 12 requests",
-            "models/f-down    LOCAL            3 s  3/3    queue 5 of 10 (50%)    the gateway is not connected",
-            "models/g-never   NO ROUND YET     -    -      -                      KeyError('unexpected')",
-            "models/c-blind   LOCAL            3 s  3/3    -                      MetricsUnavailable",
-            "models/b-over    OFFLOADING 50 %  3 s  3/3    queue 25 of 10 (250%)  MetricAboveTarget",
-            "models/a-local   LOCAL            3 s  3/3    queue 5 of 10 (50%)    MetricBelowTarget",
-            "models/e-off     DISABLED         3 s  3/3    queue 5 of 10 (50%)    Disabled",
+            "MODEL            STATE                       FOR  READY  WHY",
+            "models/d-remote  REMOTE DOWN, LOCAL ANSWERS  3 s  3/3    RemoteFails: 503 for 12 of 12 requests",
+            "models/f-down    LOCAL                       3 s  3/3    the gateway is not connected",
+            "models/g-never   NO ROUND YET                -    -      KeyError('unexpected')",
+            "models/c-blind   LOCAL, METRICS LOST         3 s  3/3    ConnectionFailed: queue: prometheus:9090 refused the connect…",
+            "models/b-over    OFFLOADING 50 %             3 s  3/3    MetricAboveTarget: queue 25 > 10",
+            "models/a-local   LOCAL                       3 s  3/3    MetricBelowTarget: queue 5 <= 10",
+            "models/e-off     DISABLED, ALL LOCAL         3 s  3/3    Disabled: spec.enabled is false: everything is served locally",
+            "",
+            "models/d-remote: RemoteFails: 503 for 12 of 12 requests",
+            "  local takes every request; to do: see the remote; local answers in the meantime",
+            "",
+            "models/f-down: the gateway is not connected",
+            "  the gateway keeps its last cap and share; to do: it connects again by itself; if not, see its log and, in a cluster,",
+            "NetworkPolicies",
+            "",
+            "models/g-never: KeyError('unexpected')",
+            "  it is retried; the controller's log has the traceback, please report it",
+            "",
+            "models/c-blind: ConnectionFailed: queue: prometheus:9090 refused the connection",
+            "  nothing leaves, however full local is; to do: see the source of the metric; in the meantime `beamlit-controller",
+            "override` sets the percentage",
             "",
             "1 mistake in manifests, the first in phi.yaml models/phi: spec.modle; explain shows them",
         ]
@@ -133,7 +148,8 @@ def test_what_servers_answer_does_not_steer_the_terminal() -> None:
 
 def test_what_leaves_without_a_decision_is_shown_where_gateways_count_it() -> None:
     view = models.view(Fleet().add("llama").sink.snapshot())
-    traffic = SimpleNamespace(sent=0.447, local_per_second=2.2, remote_per_second=1.84)
+    left = LeftView(share=0, overflow=0.447, unavailable=0, forced=0)
+    traffic = SimpleNamespace(sent=0.447, left=left, local_per_second=2.2, remote_per_second=1.84)
     counted = view.model_copy(update={"models": (view.models[0].model_copy(update={"traffic": traffic}),)})
 
     console_ = console(terminal=False)
@@ -141,8 +157,8 @@ def test_what_leaves_without_a_decision_is_shown_where_gateways_count_it() -> No
 
     screen = console_.file.getvalue()
     assert "1 offloading" in screen
-    assert "LOCAL, 45 % LEFT" in screen
-    assert "2.2/s local, 1.8/s remote" in screen
+    assert "OFFLOADING 45 %" in screen
+    assert "2.2 + 1.8" in screen
 
 
 def test_no_models_are_said_to_be_none() -> None:

@@ -65,6 +65,7 @@ def test_a_model_is_shown_with_what_was_read_judged_and_decided(clock: Settable)
         "since": "2026-06-01T12:00:00Z",
         "demand": 2.0,
         "cap": None,
+        "enough": True,
     }
     assert model["metrics"] == [
         {

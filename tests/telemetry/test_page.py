@@ -17,6 +17,7 @@ from beamlit_controller.core import cycle
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.metric_spec import ExternalMetric, SeriesSelector, Value
 from beamlit_controller.core.spec import Behavior, ModelKey, OffloadSpec, RemoteBackend, Scheme
+from beamlit_controller.core.traffic import Minute, RequestCounters
 from beamlit_controller.telemetry import page, web
 from beamlit_controller.telemetry.exposition import Exposition
 from beamlit_controller.telemetry.liveness import Check
@@ -63,10 +64,13 @@ async def serving(
     access: PageAccess | None = None,
     *,
     gateways: Mapping[str, Mapping[str, object]] | None = None,
+    minute: Minute | None = None,
     problems: tuple[Problem, ...] = (),
     address: str = "127.0.0.1:0",
 ) -> AsyncIterator[Controller]:
-    around = ModelDetails(gateway=lambda key: (gateways or {}).get(key.name, {}), problems=lambda: problems)
+    around = ModelDetails(
+        gateway=lambda key: (gateways or {}).get(key.name, {}), problems=lambda: problems, minute=lambda _: minute
+    )
     models = ModelsSink(clock, around)
     site = WebEndpoints(lambda: WELL, lambda: WELL, Exposition(CollectorRegistry()), models, access or PageAccess())
     listener = web.bind(address)
@@ -173,7 +177,8 @@ async def test_the_history_of_a_model_is_a_minute_each_and_of_an_unknown_one_a_4
         known = await client.get("/models/models/llama/history")
         unknown = await client.get("/models/models/other/history")
 
-    assert known.json() == {"minutes": [{"begin": f"{NOW:%Y-%m-%dT%H:%M:%SZ}", "percentage": 50, "ratio": 2.5}]}
+    minute = {"begin": f"{NOW:%Y-%m-%dT%H:%M:%SZ}", "percentage": 50, "ratio": 2.5, "sent": None}
+    assert known.json() == {"minutes": [minute]}
     assert (unknown.status_code, unknown.json()) == (
         404,
         {"error": "no model models/other; known are: models/llama"},
@@ -202,7 +207,7 @@ async def test_it_shows_the_worst_first_and_whatever_comes_from_outside_as_text(
         rows = await tab.evaluate("[...document.querySelectorAll('#fleet tbody th')].map((each) => each.innerText)")
         assert rows == [f"models/{FORGED}", "models/worse", "models/fine"]
         shown = await tab.text("#model")
-        for words in ("Offloading 50 % to api.example.com", "queue 25 > 10", f"RemoteFails: {FORGED}", "The policy"):
+        for words in ("Remote down, local answers", "queue 25 > 10", f"RemoteFails: {FORGED}", "The policy"):
             assert words in shown
         assert await tab.evaluate("document.querySelectorAll('img, main script').length") == 0
         assert "forged" not in await tab.evaluate("document.title")
@@ -234,41 +239,35 @@ async def test_it_shows_each_of_several_remotes_by_name_with_its_state(clock: Cl
 
 @pytest.mark.system
 async def test_what_leaves_without_a_decision_is_shown_where_gateways_count_it(clock: Clock, tmp_path: Path) -> None:
-    traffic = '{sent: 0.447, localPerSecond: 2.2, remotePerSecond: 1.84, inFlight: 4, inFlightLimit: 4, text: "cap"}'
-    async with serving(clock) as controller, browser(tmp_path) as tab:
+    seen = Minute(timedelta(seconds=60), RequestCounters(in_flight=4, local=132, overflow=108))
+    async with serving(clock, minute=seen) as controller, browser(tmp_path) as tab:
         controller.tell("llama")
         await tab.open(controller.url)
         await eventually(lambda: tab.text("#model h2"), what="the model is shown")
 
-        shown = await tab.evaluate(f"""(async () => {{
-            const {{ details, state }} = await import("/page/model.js");
-            const answer = await (await fetch("models")).json();
-            const model = {{ ...answer.models[0], traffic: {traffic} }};
-            const all = details(model, [], {{ now: answer.at, width: 500 }}).flat(9).filter(Boolean);
-            return [state(model), all.map((each) => each.textContent).join(" ")];
-        }})()""")
+        shown = await tab.text("#model")
 
-    assert shown[0] == "Local first, 45 % went to the remote"
-    assert "2.2 requests a second local, 1.8 remote; 4 of at most 4 in flight locally. cap" in shown[1]
+    assert "Offloading 45 % to api.example.com since" in shown
+    assert "In the last minute 2.2/s local, 1.8/s remote: 45 % went to the remote (45 % overflow)" in shown
 
 
 @pytest.mark.system
-async def test_while_the_remote_fails_it_says_who_answers_and_not_what_is_decided(clock: Clock, tmp_path: Path) -> None:
-    async with serving(clock) as controller, browser(tmp_path) as tab:
+async def test_while_the_remote_fails_it_says_what_that_means_and_what_to_do(clock: Clock, tmp_path: Path) -> None:
+    remote = {"status": "False", "reason": "ConnectionFailed", "message": "api.example.com refuses the connection"}
+    seen = Minute(timedelta(seconds=60), RequestCounters(in_flight=4, local=132))
+    async with (
+        serving(clock, gateways={"llama": {"remote": remote}}, minute=seen) as controller,
+        browser(tmp_path) as tab,
+    ):
         controller.tell("llama", 25)
         await tab.open(controller.url)
         await eventually(lambda: tab.text("#model h2"), what="the model is shown")
 
-        shown = await tab.evaluate("""(async () => {
-            const { details } = await import("/page/model.js");
-            const answer = await (await fetch("models")).json();
-            const traffic = { sent: 0, localPerSecond: 4, remotePerSecond: 0, inFlight: 1 };
-            const model = { ...answer.models[0], traffic, gateway: { remote: { status: "False" } } };
-            const all = details(model, [], { now: answer.at, width: 500 }).flat(9).filter(Boolean);
-            return all.map((each) => each.textContent).join(" ");
-        })()""")
+        shown = await tab.text("#model")
 
-    assert "Local, the remote fails (50 % decided) since " in shown
+    assert "Remote down, local answers since" in shown
+    assert "local takes every request, and they wait: queue 25 of 10" in shown
+    assert "What to do\nsee whether the remote runs" in shown
 
 
 @pytest.mark.system
@@ -324,7 +323,10 @@ async def test_it_fits_a_phone_is_dark_where_asked_for_and_has_words_for_who_doe
         assert ("heading", "models/llama") in heard
         assert ("link", "models/llama") in heard
         assert ("table", "Metrics against their targets") in heard
-        assert any(role == "image" and name.startswith("Share for the remote: between 50 %") for role, name in heard)
+        assert any(
+            role == "image" and name.startswith("Share for the remote, as decided: between 50 %")
+            for role, name in heard
+        )
         assert ("columnheader", "Highest metric") in heard
         assert "status" in {role for role, _ in heard}
 

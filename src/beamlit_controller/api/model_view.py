@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.api import policy_text, spec_json
+from beamlit_controller.api import headline, policy_text, spec_json
 from beamlit_controller.api.models_view import (
     ChangeView,
     DecisionView,
@@ -50,7 +50,7 @@ def model(known: KnownModelState, now: datetime) -> ModelView:
     cycle, spec = known.cycle, known.cycle.spec
     local = cycle.signals.local
     changes = tuple(_change(change) for change in reversed(cycle.decision.history))
-    return ModelView(
+    shown = ModelView(
         namespace=spec.key.namespace,
         name=spec.key.name,
         model=spec.model,
@@ -79,6 +79,7 @@ def model(known: KnownModelState, now: datetime) -> ModelView:
         ),
         spec=spec_json.spec(spec),
     )
+    return shown.model_copy(update={"headline": headline.of(shown, now)})
 
 
 def _traffic(minute: Minute, cycle: Cycle) -> TrafficView:
@@ -177,6 +178,7 @@ def _decision(cycle: Cycle) -> DecisionView:
         since=decided.since,
         demand=_number(decided.demand),
         cap=_number(decided.cap),
+        enough=decided.shortfall is None or not decided.shortfall.lasts,
     )
 
 

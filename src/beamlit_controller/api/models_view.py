@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 MetricState = Literal["over", "between", "under", "unreadable"]
+Rank = Literal["failing", "blind", "short", "offloading", "local", "disabled"]
+"""How urgently a model needs a person, the most urgent first."""
 
 
 class View(BaseModel):
@@ -64,6 +66,7 @@ class DecisionView(View):
     """The percentage in force, why, and since when; `demand` is None if it can't be observed.
 
     `cap` is the learned limit of local requests in flight per ready replica; with it, `percentage` limits what leaves.
+    `enough` is False while a metric stays over its target with the highest share allowed.
     """
 
     percentage: int
@@ -72,6 +75,7 @@ class DecisionView(View):
     since: datetime
     demand: float | None
     cap: float | None = None
+    enough: bool = True
 
 
 class TimersView(View):
@@ -143,6 +147,16 @@ class TrafficView(View):
     text: str
 
 
+class HeadlineView(View):
+    """The model in a few words: what is served where and why, what that means for clients, and what to do."""
+
+    rank: Rank
+    state: str
+    why: str
+    effect: str = ""
+    advice: str = ""
+
+
 class RemoteView(View):
     """One of several remotes: its name and URL."""
 
@@ -180,6 +194,7 @@ class ModelView(View):
     notices: tuple[str, ...]
     policy: tuple[str, ...] = ()
     remotes: tuple[RemoteView, ...] = ()
+    headline: HeadlineView | None = None
     spec: dict[str, object]
 
 
@@ -200,11 +215,12 @@ class ProblemView(View):
 
 
 class MinuteView(View):
-    """One minute: the percentage at its end, and its highest ratio."""
+    """One minute: the percentage at its end, its highest ratio, and the part of the requests that the remote answered."""
 
     begin: datetime
     percentage: int
     ratio: float | None
+    sent: float | None = None
 
 
 class HistoryView(View):

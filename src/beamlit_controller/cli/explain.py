@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import ssl
 import sys
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from beamlit_controller.api import system_errors
 from beamlit_controller.api.models_view import ModelsView, ModelView, WaitingView
 from beamlit_controller.cli import screen
 from beamlit_controller.core import printable
@@ -94,7 +94,10 @@ async def fetch(client: httpx2.AsyncClient, address: str) -> ModelsAnswer | Fail
         _ = urlsplit(url).port  # raises what the client would only find out while connecting
         response = await client.get(url)
     except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError, ValueError) as error:
-        return Failed(f"no answer from {url}: {_said(error)}; is the controller running, and is this its address?", 1)
+        return Failed(
+            f"no answer from {url}: {system_errors.message(error)}; is the controller running, and is this its address?",
+            1,
+        )
     if response.status_code != httpx2.codes.OK:
         return Failed(f"expected the models from {url}, got status {response.status_code}: {response.text[:200]}", 1)
     try:
@@ -166,13 +169,3 @@ def _listed(models: list[ModelView | WaitingView]) -> str:
     names = sorted(_key(model) for model in models)
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
-
-
-def _said(error: BaseException) -> str:
-    """Give the operating system's error, which the HTTP client's message hides: `Connection refused`."""
-    inner = error.__cause__ or error.__context__
-    if inner is not None:
-        return _said(inner)
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno) if error.errno > 0 else error.strerror or str(error)  # below 0: of getaddrinfo
-    return str(error) or type(error).__name__

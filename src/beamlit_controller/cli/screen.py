@@ -8,19 +8,23 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from beamlit_controller.api import headline
 from beamlit_controller.api.models_view import (
     ChangeView,
+    HeadlineView,
     MetricView,
     MissingView,
     ModelsView,
     ModelView,
     PodFailureView,
     ProblemView,
+    RemoteView,
     TriggerView,
     WaitingView,
 )
 from beamlit_controller.cli import fleet
 from beamlit_controller.core import printable
+from beamlit_controller.core.reason import Reason
 
 BAR = 10
 """Cells of a ratio's bar; its left half is full when the target is reached."""
@@ -28,8 +32,7 @@ LONGEST = 100
 """Characters of a name, or of a past reason, before it is cut."""
 SHOWN = 5
 """Problems that are shown; `/models` has more."""
-LATE = 60
-"""Seconds after which a round is old enough to be noticed."""
+TOLD_ELSEWHERE = {"remote", "remotes", "problem", "reason"}
 DOUBTFUL = {"MetricNeverSeen", "TargetNeverReached", "TargetOutOfReach"}
 STATES = {"over": "bold yellow", "between": "cyan", "under": "green", "unreadable": "bold red"}
 
@@ -48,12 +51,12 @@ def _known(answer: ModelsView, model: ModelView) -> Iterator[RenderableType]:
         yield from _losses(model.metrics)
     yield from _section("What would change it", _points(model.outlook))
     yield from _trigger(model.trigger)
-    yield from _section("Remotes, in order", _remotes(model))
+    yield from _section("Remotes, in order" if model.remotes else "Remote", _remotes(model))
     yield from _section("Gateway", [_gateway(model.gateway)] if model.gateway else ())
     yield from _section("Notices", _points(model.notices))
     yield from _section("Mistakes in manifests", _problems(answer.problems))
     # The longest comes last: a screen that is too short loses the oldest changes.
-    yield from _section("Last changes", _changes(model.changes, answer.at))
+    yield from _section("Last changes", _changes(model, answer.at))
 
 
 def _waiting(answer: ModelsView, model: WaitingView) -> Iterator[RenderableType]:
@@ -68,47 +71,31 @@ def _waiting(answer: ModelsView, model: WaitingView) -> Iterator[RenderableType]
 
 
 def _head(model: ModelView, now: datetime) -> Iterator[Text]:
-    decision = model.decision
+    decision, seen = model.decision, headline.of(model, now)
     yield _line((f"{model.namespace}/{model.name}", "bold"), (f"  model {model.model}", "dim"))
-    yield _line(_state(model), f" since {_time(decision.since, now)}, {_ago(decision.since, now)}")
+    state, style = f"{seen.state.upper()}{_destination(model)}", fleet.WORDS[seen.rank][1]
+    yield _line((state, style), f" since {_time(decision.since, now)}, {_ago(decision.since, now)}")
+    if seen.rank in fleet.NEEDS_A_PERSON:
+        yield from _trouble(seen, style)
     yield _line((decision.reason, "bold"), f": {decision.message}")
     if model.traffic is not None:
         yield _line(("last minute", "bold"), f": {model.traffic.text}")
-    problem = fleet.gateway_problem(model)
-    if problem:
-        yield _line((problem, "bold red"))
-    if model.failure:
-        said = f"the last round failed {_ago(model.failure.at, now)}: {model.failure.error}"
-        yield _line((said, "bold red"), " (what follows is of the last good one)")
-    late = (now - model.at).total_seconds() > LATE
+    late = (now - model.at).total_seconds() > headline.LATE
     yield _line((f"decided {_ago(model.at, now)}", "bold yellow" if late else "dim"), (_facts(model), "dim"))
 
 
-def _state(model: ModelView) -> tuple[str, str]:
-    percentage = model.decision.percentage
-    share = f"{percentage} % → {_host(model)}"
-    if not model.enabled:
-        return "DISABLED, all is served locally", "bold magenta"
-    if model.dry_run:
-        return f"DRY RUN, would {f'offload {share}' if percentage else 'stay local'}", "bold cyan"
-    if model.decision.cap is not None or (not percentage and _sent(model)):
-        return _seen(model), "bold yellow" if _sent(model) else "bold green"
-    return (f"OFFLOADING {share}", "bold yellow") if percentage else ("LOCAL", "bold green")
+def _trouble(seen: HeadlineView, style: str) -> Iterator[Text]:
+    if seen.rank == "failing":  # what else is wrong is said by the decision and below the metrics
+        yield _line((seen.why, style))
+    if seen.effect:
+        yield _line(("means", "bold"), f": {seen.effect}")
+    if seen.advice:
+        yield _line(("to do", "bold"), f": {seen.advice}")
 
 
-def _seen(model: ModelView) -> str:
-    """Describe where requests went, if that was decided by the cap or because local could not answer."""
-    sent, host = _sent(model), _host(model)
-    if sent >= ALMOST_ALL:
-        return f"REMOTE, all of the last minute → {host}"
-    return f"OFFLOADING {100 * sent:.2g} % of the last minute → {host}" if sent else "LOCAL"
-
-
-def _sent(model: ModelView) -> float:
-    return model.traffic.sent if model.traffic is not None else 0.0
-
-
-ALMOST_ALL = 0.995
+def _destination(model: ModelView) -> str:
+    by_share = model.decision.percentage and not headline.by_cap(model) and not headline.sent(model)
+    return f" → {_host(model)}" if headline.sent(model) or by_share else ""
 
 
 def _host(model: ModelView) -> str:
@@ -202,33 +189,41 @@ def _points(sentences: Iterable[str]) -> Iterator[RenderableType]:
     return (_hanging("-", _line(sentence)) for sentence in sentences)
 
 
-def _changes(changes: Sequence[ChangeView], now: datetime) -> Iterator[RenderableType]:
-    if not changes:
+def _changes(model: ModelView, now: datetime) -> Iterator[RenderableType]:
+    if not model.changes:
         return
     table = Table.grid(padding=(0, 2, 0, 0))
     for _ in range(3):
         table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for change in changes:
-        share = Text(f"{change.previous} → {change.percentage} %", "yellow" if change.percentage else "green")
+    for change in model.changes:
+        share = Text(_share(model, change), "yellow" if change.percentage else "green")
         why = _line((change.reason, "bold"), f": {printable.short(change.message, LONGEST)}")
         table.add_row(Text(f"  {_time(change.at, now)}"), Text(_ago(change.at, now), "dim"), share, why)
     yield table
 
 
+def _share(model: ModelView, change: ChangeView) -> str:
+    most = "at most " if change.percentage and headline.by_cap(model) and change.reason != Reason.OVERRIDDEN else ""
+    return f"{change.previous} → {most}{change.percentage} %"
+
+
 def _remotes(model: ModelView) -> Iterator[RenderableType]:
-    """Describe each of several remotes, and how it is where the gateway tells that."""
-    conditions = (model.gateway or {}).get("remotes")
-    for each in model.remotes:
+    """Describe each remote, and how it is where the gateway tells that."""
+    gateway = model.gateway or {}
+    conditions = gateway.get("remotes") if model.remotes else {"": gateway.get("remote")}
+    only = RemoteView(name="", address=model.remote or "")
+    for each in model.remotes or ((only,) if gateway.get("remote") and model.remote else ()):
         known = conditions.get(each.name) if isinstance(conditions, Mapping) else None
         reason, message = (known.get("reason"), known.get("message")) if isinstance(known, Mapping) else ("", "")
         style = "bold red" if isinstance(known, Mapping) and known.get("status") == "False" else "bold"
         state = ((f"  {reason}", style), f": {message}") if reason else ()
-        yield _hanging("-", _line((each.name, "bold"), f"  {each.address}", *state))
+        name = ((each.name, "bold"), "  ") if each.name else ()
+        yield _hanging("-", _line(*name, each.address, *state))
 
 
 def _gateway(facts: Mapping[str, object]) -> RenderableType:
-    told = ((name, value) for name, value in facts.items() if name != "remotes")
+    told = ((name, value) for name, value in facts.items() if name not in TOLD_ELSEWHERE)
     said = ", ".join(_fact(name, value) for name, value in told if value is not None and value != "")
     down = False in {facts.get("ready"), facts.get("connected")}
     return _hanging(" ", _line((said, "bold red" if down else "")))

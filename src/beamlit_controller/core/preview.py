@@ -75,7 +75,7 @@ def _capped(cycle: Cycle) -> Iterator[str]:
 def _ends(override: Override, now: datetime) -> str:
     if override.until is None:
         return "nothing, until the override is cleared"
-    return f"the override ends in {wording.seconds(max(override.until - now, timedelta(0)))}; the metrics decide then"
+    return f"the override ends in {wording.lasting(max(override.until - now, timedelta(0)))}; the metrics decide then"
 
 
 def _left(since: datetime | None, span: timedelta, now: datetime) -> timedelta | None:

@@ -88,3 +88,13 @@ def percent(ratio: Fraction) -> str:
 def seconds(span: timedelta) -> str:
     """Say a time span in whole seconds, rounded up: `38 s`."""
     return f"{-(-span // timedelta(seconds=1))} s"
+
+
+def lasting(span: timedelta) -> str:
+    """Say a time span in its two largest units: `38 s`, `3 min 20 s`, `10 h 10 min`."""
+    left, said = -(-span // timedelta(seconds=1)), []
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        said.append(f"{count} {unit}" if count else "")
+    first = next((index for index, each in enumerate(said) if each), len(said) - 1)
+    return " ".join(filter(None, said[first : first + 2])) or "0 s"

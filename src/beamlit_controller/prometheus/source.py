@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 
 import httpx2
 
+from beamlit_controller.api import system_errors
 from beamlit_controller.core.metric_spec import ExternalMetric, MetricSpec
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, Reading
@@ -210,7 +211,8 @@ def _failure(error: Exception, hide: tuple[str, ...]) -> Missing:
     if isinstance(error, httpx2.LocalProtocolError):
         return Missing(Reason.CONNECTION_FAILED, "the request can't be sent as HTTP")
     if isinstance(error, httpx2.ConnectError):
-        return Missing(Reason.CONNECTION_FAILED, f"can't connect: {said}")
+        why = answers.shown(system_errors.message(error), hide=hide)
+        return Missing(Reason.CONNECTION_FAILED, f"can't connect: {why}")
     return Missing(Reason.CONNECTION_FAILED, f"the connection broke: {said or type(error).__name__}")
 
 

@@ -13,6 +13,7 @@ from typing import Self
 
 import httpx2
 
+from beamlit_controller.api import system_errors
 from beamlit_controller.core.metric_spec import MetricSpec, PodsMetric, Quantile
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, PodSample, PodSamples, Reading
@@ -152,7 +153,7 @@ class ScrapeSource:
                 return Missing(
                     Reason.TLS_FAILED, exposition.shown(broken.reason or str(broken)) + _verification(broken)
                 )
-            return Missing(Reason.CONNECTION_FAILED, exposition.shown(str(error) or type(error).__name__))
+            return Missing(Reason.CONNECTION_FAILED, exposition.shown(system_errors.message(error)))
 
 
 def _quantile(

@@ -33,8 +33,9 @@ class Faults:
 
     @property
     def text(self) -> str:
-        """Give all messages; "" while all is well."""
-        return "; ".join(self._messages.values())
+        """Give all messages but those that only repeat another in more words; "" while all is well."""
+        told = tuple(dict.fromkeys(self._messages.values()))
+        return "; ".join(each for each in told if not any(other in each for other in told if other != each))
 
     def has(self, fault: Fault) -> bool:
         """Tell whether the gateway has this fault."""

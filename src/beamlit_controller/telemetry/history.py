@@ -12,11 +12,15 @@ MINUTES = 360
 
 @dataclass(frozen=True, slots=True)
 class HistoryMinute:
-    """One minute: the percentage at its end, and its highest ratio of any metric; None if none could be read."""
+    """One minute: the percentage at its end, its highest ratio of any metric, and the part of the requests that left.
+
+    What could not be read or counted is None.
+    """
 
     begin: datetime
     percentage: int
     ratio: float | None
+    sent: float | None = None
 
 
 class ShareHistory:
@@ -25,13 +29,13 @@ class ShareHistory:
     def __init__(self) -> None:
         self._minutes: deque[HistoryMinute] = deque(maxlen=MINUTES)
 
-    def record(self, cycle: Cycle) -> None:
+    def record(self, cycle: Cycle, sent: float | None = None) -> None:
         """Add a round to its minute; if the clock was set back, to the last minute."""
         ratio = None if cycle.verdict.ratio is None else float(cycle.verdict.ratio)
-        now = HistoryMinute(cycle.at.replace(second=0, microsecond=0), cycle.decision.percentage, ratio)
+        now = HistoryMinute(cycle.at.replace(second=0, microsecond=0), cycle.decision.percentage, ratio, sent)
         last = self._minutes[-1] if self._minutes else None
         if last is not None and now.begin <= last.begin:
-            self._minutes[-1] = replace(last, percentage=now.percentage, ratio=_highest(last.ratio, ratio))
+            self._minutes[-1] = replace(now, begin=last.begin, ratio=_highest(last.ratio, ratio))
         else:
             self._minutes.append(now)
 

@@ -19,6 +19,7 @@ from beamlit_controller.api.models_view import (
 )
 from beamlit_controller.api.problems import Problem
 from beamlit_controller.controller.ports import Clock
+from beamlit_controller.core import minute as minutes
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.core.traffic import Minute
@@ -66,7 +67,8 @@ class ModelsSink:
     def record(self, cycle: Cycle) -> None:
         """Keep the cycle."""
         history = self._models[cycle.spec.key].history if cycle.spec.key in self._models else ShareHistory()
-        history.record(cycle)
+        minute = self._surroundings.minute(cycle.spec.key)
+        history.record(cycle, minutes.split(minute).sent if minute else None)
         self._models[cycle.spec.key] = _LastRound(cycle, history=history)
 
     def failed(self, key: ModelKey, error: Exception) -> None:
@@ -84,10 +86,11 @@ class ModelsSink:
 
     def history(self, key: ModelKey) -> HistoryView:
         """Give the last hours of a known model."""
-        minutes = self._models[key].history.minutes
+        known = self._models[key].history.minutes
         return HistoryView(
             minutes=tuple(
-                MinuteView(begin=each.begin, percentage=each.percentage, ratio=each.ratio) for each in minutes
+                MinuteView(begin=each.begin, percentage=each.percentage, ratio=each.ratio, sent=each.sent)
+                for each in known
             )
         )
 

@@ -8,8 +8,11 @@ const BOTTOM = 20;
 const GAP = 150000; // milliseconds without a minute after which a line is broken
 
 export function share(minutes, width) {
-  const points = minutes.map((each) => [Date.parse(each.begin), each.percentage / 100]);
-  return figure("Share for the remote", points, { width, top: 1, filled: true });
+  const counted = minutes.some((each) => typeof each.sent === "number");
+  const value = (each) => (counted ? each.sent : each.percentage / 100);
+  const points = minutes.map((each) => [Date.parse(each.begin), value(each)]).filter(([, each]) => typeof each === "number");
+  const title = counted ? "Part of the requests that the remote answered" : "Share for the remote, as decided";
+  return figure(title, points, { width, top: 1, filled: true });
 }
 
 export function ratio(minutes, width) {

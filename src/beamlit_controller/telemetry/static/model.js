@@ -3,50 +3,17 @@
 import { ratio, share } from "./chart.js";
 import { ago, el, list, percent, span, table, time } from "./dom.js";
 
-const LATE = 60; // seconds after which a round is old enough to be noticed
-
 export function key(model) {
   return `${model.namespace}/${model.name}`;
 }
 
 // How much a model needs a person, the most first.
-export const RANKS = { failing: "failing", blind: "without metrics", offloading: "offloading", local: "local", disabled: "disabled" };
+export const RANKS = { failing: "failing", blind: "without metrics", short: "not enough", offloading: "offloading", local: "local", disabled: "disabled" };
+const NEEDS_A_PERSON = new Set(["failing", "blind", "short"]);
 
-export function rank(model, now) {
-  if (trouble(model, now)) return "failing";
-  if (!model.enabled) return "disabled";
-  if (model.metrics.some((metric) => metric.missing)) return "blind";
-  return (model.decision.percentage && !model.dryRun) || left(model) ? "offloading" : "local";
-}
-
-export function trouble(model, now) {
-  if (!model.decision) return `no round has ended well yet: ${model.failure.error}`;
-  if (model.failure) return `the last round failed: ${model.failure.error}`;
-  const old = (new Date(now) - new Date(model.at)) / 1000;
-  return old > LATE ? `no round for ${span(old)}` : gatewayTrouble(model.gateway ?? {});
-}
-
-function gatewayTrouble(gateway) {
-  if (gateway.problem) return String(gateway.problem);
-  const down = ["ready", "connected"].filter((name) => gateway[name] === false);
-  if (down.length) return `the gateway is not ${down.join(" and not ")}`;
-  const remote = gateway.remote ?? {};
-  return remote.status === "False" ? `${remote.reason}: ${remote.message}` : "";
-}
-
-export function state(model) {
-  if (!model.decision) return "No round yet";
-  if (!model.enabled) return "Disabled";
-  const { percentage } = model.decision;
-  if (model.dryRun) return `Dry run: would offload ${percentage} %`;
-  if (percentage && reachesNobody(model)) return `Local, the remote fails (${percentage} % decided)`;
-  if (percentage) return `Offloading ${percentage} %`;
-  return left(model) ? `Local first, ${left(model)} % went to the remote` : "Local";
-}
-
-// What is decided says nothing of what is served while the remote fails and local answers in its place.
-function reachesNobody(model) {
-  return (model.gateway?.remote ?? {}).status === "False" && Boolean(model.traffic) && !left(model);
+// The controller says it in words; a model that is only waiting for its first round has none.
+export function headline(model) {
+  return model.headline ?? { rank: "failing", state: "No round yet", why: model.failure.error, effect: "", advice: "" };
 }
 
 // The percentage of the last minute's requests that the remote answered, for whatever reason; 0 where nobody counted.
@@ -69,7 +36,7 @@ export function host(address) {
 }
 
 export function details(model, minutes, { now, width }) {
-  if (!model.decision) return [el("h2", {}, key(model)), el("p", { class: "failing" }, trouble(model, now))];
+  if (!model.decision) return [el("h2", {}, key(model)), ...present(model, now)];
   return [
     el("h2", {}, key(model)),
     el("p", { class: "faint" }, `model ${model.model}, ${model.local.ready} of ${model.local.total} local replicas ready`),
@@ -91,15 +58,25 @@ export function details(model, minutes, { now, width }) {
 // What is, and why.
 
 function present(model, now) {
+  const { rank, state, why, effect, advice } = headline(model);
   const { decision } = model;
-  const wrong = trouble(model, now);
+  const said = decision && `${decision.reason}: ${decision.message}`;
   return [
-    wrong && el("p", { class: "failing" }, wrong),
-    el("p", { class: "now" }, el("span", { class: rank(model, now) }, state(model)),
-      decision.percentage && !reachesNobody(model) ? ` to ${host(model.remote)}` : "", " since ", time(decision.since, now), ` (${ago(decision.since, now)})`),
-    el("p", {}, el("strong", {}, decision.reason), `: ${decision.message}`),
-    model.enabled && !model.dryRun && (model.traffic ? counted(model) : decided(decision.percentage)),
-  ].filter(Boolean);
+    el("p", { class: "now" }, el("span", { class: rank }, state), destination(model),
+      decision ? [" since ", time(decision.since, now), ` (${ago(decision.since, now)})`] : ""),
+    NEEDS_A_PERSON.has(rank) && el("dl", { class: "trouble" },
+      term("What is wrong", why), term("For clients", effect), term("What to do", advice)),
+    said && (said !== why || !NEEDS_A_PERSON.has(rank)) && el("p", {}, el("strong", {}, decision.reason), `: ${decision.message}`),
+    decision && model.enabled && !model.dryRun && (model.traffic ? counted(model) : decided(decision.percentage)),
+  ].flat().filter(Boolean);
+}
+
+function term(name, words) {
+  return words ? [el("dt", {}, name), el("dd", {}, words)] : null;
+}
+
+function destination(model) {
+  return headline(model).rank === "offloading" || left(model) ? ` to ${host(model.remote)}` : "";
 }
 
 function decided(percentage) {
@@ -107,16 +84,7 @@ function decided(percentage) {
 }
 
 function counted(model) {
-  const { localPerSecond, remotePerSecond, inFlight, inFlightLimit, text } = model.traffic;
-  const limit = typeof inFlightLimit === "number" ? ` of at most ${round(inFlightLimit)}` : "";
-  return split(left(model), [
-    `In the last minute: ${round(localPerSecond)} requests a second local, ${round(remotePerSecond)} remote; ${inFlight}${limit} in flight locally. `,
-    text ?? "",
-  ]);
-}
-
-function round(number) {
-  return Math.round(number * 10) / 10;
+  return split(left(model), `In the last minute ${model.traffic.text}`);
 }
 
 function split(percentage, words) {
@@ -191,13 +159,20 @@ function remotes(listed, conditions) {
 function changes(model, now) {
   if (!model.changes.length) return el("p", { class: "faint" }, "The share has not changed yet.");
   const rows = model.changes.map((each) => ({
-    cells: [time(each.at, now), `${each.previous} → ${each.percentage} %`, [el("strong", {}, each.reason), `: ${each.message}`]],
+    cells: [time(each.at, now), `${each.previous} → ${most(model, each)}${each.percentage} %`, [el("strong", {}, each.reason), `: ${each.message}`]],
   }));
   return table("The last decisions", ["When", "Share", "Why"], rows);
 }
 
+const TOLD_ELSEWHERE = new Set(["remote", "remotes", "problem", "reason"]);
+
+// Under a cap the percentage only bounds what leaves.
+function most(model, change) {
+  return model.decision.cap && change.percentage && change.reason !== "Overridden" ? "at most " : "";
+}
+
 function gateway(facts) {
-  const known = Object.entries(facts ?? {}).filter(([name, value]) => name !== "remote" && name !== "remotes" && value !== null && value !== "");
+  const known = Object.entries(facts ?? {}).filter(([name, value]) => !TOLD_ELSEWHERE.has(name) && value !== null && value !== "");
   if (!known.length) return null;
   return [el("h3", {}, "The gateway"), el("p", {}, known.map(([name, value]) => fact(name, value)).join(", "))];
 }

@@ -1,7 +1,7 @@
 // The page: asks for /models again and again, and shows all models and the chosen one.
 
 import { ago, el, show, span, table } from "./dom.js";
-import { RANKS, details, highest, host, key, rank, state, trouble } from "./model.js";
+import { RANKS, details, headline, highest, host, key } from "./model.js";
 
 const EVERY = 2000; // milliseconds between two looks, or ten times what a look took
 const HISTORY = 15000; // milliseconds for which a history is new enough
@@ -63,7 +63,7 @@ function draw() {
 
 // Announced by screen readers when it changes, so it has no clock in it.
 function drawState(now) {
-  const counts = Object.entries(RANKS).map(([name, word]) => [everything().filter((model) => rank(model, now) === name).length, name, word]);
+  const counts = Object.entries(RANKS).map(([name, word]) => [everything().filter((model) => headline(model).rank === name).length, name, word]);
   const shown = counts.filter(([count]) => count).map(([count, name, word], index) => [index ? ", " : " ", el("span", { class: name }, `${count} ${word}`)]);
   const total = everything().length;
   const lost = seen.error && el("span", { class: "failing" }, `No answer from the controller (${seen.error}). What is shown is old. `);
@@ -83,7 +83,7 @@ function fleet(now) {
   const order = Object.keys(RANKS);
   const models = everything()
     .filter((model) => key(model).includes(seen.filter))
-    .sort((one, other) => order.indexOf(rank(one, now)) - order.indexOf(rank(other, now)) || (key(one) < key(other) ? -1 : 1));
+    .sort((one, other) => order.indexOf(headline(one).rank) - order.indexOf(headline(other).rank) || (key(one) < key(other) ? -1 : 1));
   if (!everything().length) return el("p", {}, "There are no models yet: add a manifest.");
   const titles = ["Model", "State", "For", "Ready", "Highest metric", "Remote", "Why"];
   return [everything().length > MANY && filter(), table("All models", titles, models.map((model) => row(model, now)))].filter(Boolean);
@@ -92,11 +92,12 @@ function fleet(now) {
 function row(model, now) {
   const name = key(model);
   const link = el("a", { href: `#${encodeURIComponent(name)}`, "aria-current": model === chosen() ? "true" : null }, name);
-  const stands = el("span", { class: rank(model, now) }, state(model));
+  const { rank, state, why } = headline(model);
+  const stands = el("span", { class: rank }, state);
   const known = model.decision
     ? [ago(model.decision.since, now).replace(" ago", ""), `${model.local.ready} of ${model.local.total}`, highest(model), host(model.remote)]
     : ["–", "–", "–", "–"];
-  return { cells: [link, stands, ...known, trouble(model, now) || model.decision.reason], class: model === chosen() ? "chosen" : null };
+  return { cells: [link, stands, ...known, why], class: model === chosen() ? "chosen" : null };
 }
 
 function filter() {

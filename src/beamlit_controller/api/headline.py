@@ -1,0 +1,218 @@
+"""One model at a glance: what is served where, what is wrong, what that means for clients, and what to do.
+
+The page, `top` and `explain` show the same words.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from beamlit_controller.api import advice
+from beamlit_controller.api.models_view import HeadlineView, MetricView, ModelView, Rank
+from beamlit_controller.core.reason import Reason
+
+LATE: Final = 60
+"""Seconds after which a round is old enough to be noticed."""
+ALMOST_ALL: Final = 0.995
+"""The part of all requests from which on it is said to be all."""
+KEEPS: Final = "the gateway keeps its last cap and share"
+
+
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    rank: Rank
+    why: str
+    state: str = ""
+    effect: str = ""
+    advice: str = ""
+
+
+def of(model: ModelView, now: datetime) -> HeadlineView:
+    """Give the headline of a model."""
+    for look in _LOOKS:
+        found = look(model, now)
+        if found is not None:
+            state = found.state or _state(model)
+            return HeadlineView(rank=found.rank, state=state, why=found.why, effect=found.effect, advice=found.advice)
+    return HeadlineView(rank=_rank(model), state=_state(model), why=_decided(model))
+
+
+# What can be wrong, the worst first.
+
+
+def _round(model: ModelView, now: datetime) -> _Trouble | None:
+    if model.failure:
+        why, effect = (
+            f"the last round failed: {model.failure.error}",
+            f"{KEEPS}; what is shown is of the last good round",
+        )
+        return _Trouble("failing", why, effect=effect, advice=advice.BUG)
+    late = (now - model.at).total_seconds()
+    if late > LATE:
+        return _Trouble("failing", f"no round for {span(late)}", effect=KEEPS, advice=advice.LATE)
+    return None
+
+
+def _gateway(model: ModelView, _: datetime) -> _Trouble | None:
+    known = model.gateway or {}
+    problem, ready = str(known.get("problem") or ""), known.get("ready")
+    in_cluster = "wanted" in known
+    if ready is not None and not ready and known.get("wanted") != 0:
+        effect = "nothing is offloaded" if in_cluster else "clients of its address get no answer"
+        return _Trouble(
+            "failing", problem or "the gateway is not ready", "Gateway down", effect, _gateway_advice(known)
+        )
+    if problem:
+        return _Trouble("failing", problem, advice=_gateway_advice(known))
+    if known.get("connected") is False and known.get("wanted") != 0:
+        return _Trouble("failing", "the gateway is not connected", effect=KEEPS, advice=advice.NOT_CONNECTED)
+    return None
+
+
+def _gateway_advice(known: Mapping[str, object]) -> str:
+    return advice.of(str(known.get("reason") or "")) or advice.gateway(str(known.get("problem") or ""))
+
+
+def _local(model: ModelView, _: datetime) -> _Trouble | None:
+    unavailable = model.traffic.left.unavailable if model.traffic else 0
+    if (model.local.ready and unavailable < ALMOST_ALL) or not model.local.total:
+        return None
+    remote = _remote_condition(model)
+    why = f"{model.local.ready} of {model.local.total} local servers ready"
+    if model.local.ready:
+        why = "no local server answers"
+    if model.remote is None or remote.get("status") == "False":
+        also = f"; {remote['reason']}: {remote['message']}" if remote else ""
+        return _Trouble("failing", why + also, "Down", "clients get 503", advice.LOCAL)
+    return _Trouble("failing", why, "Local down, remote answers", "every request goes to the remote", advice.LOCAL)
+
+
+def _remote(model: ModelView, _: datetime) -> _Trouble | None:
+    known = _remote_condition(model)
+    if known.get("status") != "False":
+        return None
+    reason = str(known.get("reason"))
+    throttles = reason == Reason.REMOTE_THROTTLES
+    state = f"Remote {'throttles' if throttles else 'down'}, local answers" if not sent(model) else ""
+    waiting = _waiting(model)
+    effect = f"local takes every request{f', and they wait: {waiting}' if waiting else ''}" if not sent(model) else ""
+    return _Trouble("failing", f"{reason}: {known.get('message')}", state, effect, advice.of(reason))
+
+
+def _disabled(model: ModelView, _: datetime) -> _Trouble | None:
+    return None if model.enabled else _Trouble("disabled", _decided(model), "Disabled, all local")
+
+
+def _metrics(model: ModelView, _: datetime) -> _Trouble | None:
+    lost = next((metric for metric in model.metrics if metric.missing), None)
+    if lost is None or lost.missing is None:
+        return None
+    why = f"{lost.missing.reason}: {lost.name}: {lost.missing.message}"
+    return _Trouble("blind", why, f"{_state(model)}, metrics lost", _without_metrics(model), advice.METRIC)
+
+
+def _without_metrics(model: ModelView) -> str:
+    decided = model.decision
+    if any(not metric.missing for metric in model.metrics) and model.verdict.judgement != "unknown":
+        return "the other metrics decide"
+    if decided.reason == Reason.OVERRIDDEN:
+        return "none while the override lasts"
+    if decided.cap is not None:
+        return f"the cap stays at {decided.cap:.4g} requests in flight per replica"
+    return (
+        f"{decided.percentage} % of the requests leave"
+        if decided.percentage
+        else "nothing leaves, however full local is"
+    )
+
+
+def _shortage(model: ModelView, _: datetime) -> _Trouble | None:
+    if model.decision.enough:
+        return None
+    effect = f"requests wait at local: {_waiting(model) or 'the metric is over its target'}"
+    return _Trouble("short", _decided(model), f"{_state(model)}, not enough", effect, advice.SHORT)
+
+
+_LOOKS: Final[tuple[Callable[[ModelView, datetime], _Trouble | None], ...]] = (
+    _round,
+    _gateway,
+    _local,
+    _remote,
+    _disabled,
+    _metrics,
+    _shortage,
+)
+
+
+# What is served where.
+
+
+def _state(model: ModelView) -> str:
+    decided = model.decision
+    if not model.enabled:
+        return "Disabled"
+    if model.dry_run:
+        return _dry_run(model)
+    if decided.reason == Reason.OVERRIDDEN:
+        return f"Offloading {decided.percentage} % by hand" if decided.percentage else "Local by hand"
+    if decided.percentage and not by_cap(model):
+        return f"Offloading {decided.percentage} %"
+    part = sent(model)
+    if part >= ALMOST_ALL:
+        return "Remote answers all"
+    return f"Offloading {100 * part:.2g} %" if part else "Local"
+
+
+def _dry_run(model: ModelView) -> str:
+    decided = model.decision
+    if by_cap(model):
+        return f"Dry run, would cap at {decided.cap:.4g}"
+    return f"Dry run, would send {decided.percentage} %" if decided.percentage else "Dry run, local"
+
+
+def _rank(model: ModelView) -> Rank:
+    by_share = model.decision.percentage and not by_cap(model) and not model.dry_run
+    return "offloading" if by_share or sent(model) else "local"
+
+
+def by_cap(model: ModelView) -> bool:
+    """Tell whether requests leave only above the cap, so that the percentage is the most that may."""
+    return bool(model.decision.cap) and model.decision.reason != Reason.OVERRIDDEN
+
+
+def sent(model: ModelView) -> float:
+    """Give the part of the last minute's requests that the remote answered; 0 if unknown."""
+    return model.traffic.sent if model.traffic else 0.0
+
+
+def _decided(model: ModelView) -> str:
+    return f"{model.decision.reason}: {model.decision.message}"
+
+
+# Parts.
+
+
+def _waiting(model: ModelView) -> str:
+    """Name the metric that is farthest over its target; "" if none is."""
+    worst = max(_read(model), key=lambda metric: metric.ratio or 0, default=None)
+    if worst is None or (worst.ratio or 0) <= 1:
+        return ""
+    return f"{worst.name} {worst.value} of {worst.target}"
+
+
+def _read(model: ModelView) -> Iterator[MetricView]:
+    return (metric for metric in model.metrics if metric.ratio is not None)
+
+
+def _remote_condition(model: ModelView) -> Mapping[str, object]:
+    known = (model.gateway or {}).get("remote")
+    return known if isinstance(known, Mapping) else {}
+
+
+def span(seconds: float) -> str:
+    """Format a duration in its largest unit: `38 s`, `3 min`, `2 d`."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(int(seconds), 0)} s"

@@ -1,0 +1,20 @@
+"""The operating system's own words for an error, which an HTTP client's message hides: `Connection refused`."""
+
+import os
+from collections.abc import Iterator
+
+
+def message(error: BaseException) -> str:
+    """Give the message of the innermost error of the operating system, or of the innermost error of all."""
+    chain = tuple(_inward(error))
+    for each in reversed(chain):
+        if isinstance(each, OSError) and each.errno:
+            return os.strerror(each.errno) if each.errno > 0 else each.strerror or str(each)  # below 0: of getaddrinfo
+    return str(chain[-1]) or type(chain[-1]).__name__
+
+
+def _inward(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        group: tuple[BaseException, ...] = getattr(error, "exceptions", ())
+        error = group[0] if group else error.__cause__ or error.__context__

@@ -1,0 +1,184 @@
+"""A model at a glance: what is served where, what is wrong, what that means for clients, and what to do."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from beamlit_controller.api.models_view import HeadlineView
+from beamlit_controller.core import cycle
+from beamlit_controller.core.learned import Learned
+from beamlit_controller.core.shortfall import Shortfall
+from beamlit_controller.core.signals import Reading
+from beamlit_controller.core.spec import Behavior, Mode, OffloadSpec, Override, RemoteBackend, Scheme
+from beamlit_controller.core.traffic import Minute, RequestCounters
+from beamlit_controller.telemetry import models
+from beamlit_controller.telemetry.models import ModelDetails, ModelsSink
+from builders import NOW, QUEUE, missing, sample, signals, spec
+
+UP: Mapping[str, object] = {"ready": True, "connected": True}
+REFUSED = {"status": "False", "reason": "ConnectionFailed", "message": "api.example.com refuses the connection"}
+THROTTLED = {"status": "False", "reason": "RemoteThrottles", "message": "api.example.com answers 429"}
+REMOTE = RemoteBackend(Scheme.HTTPS, "api.example.com", 443, "/models/llama")
+FIXED = spec(remote=REMOTE, behavior=Behavior(percentage=50))
+ADAPTIVE = spec(remote=REMOTE, behavior=Behavior(mode=Mode.ADAPTIVE))
+ALL_LOCAL, SOME_LEFT, ALL_LEFT = (
+    RequestCounters(local=60),
+    RequestCounters(local=42, overflow=18),
+    RequestCounters(unavailable=9),
+)
+
+
+class Later:
+    """A clock some seconds after the last round."""
+
+    def __init__(self, seconds: float = 1) -> None:
+        self.at = NOW + timedelta(seconds=seconds)
+
+    def now(self) -> object:
+        return self.at
+
+
+def seen(
+    whole: OffloadSpec = FIXED,
+    *readings: Reading,
+    gateway: Mapping[str, object] = UP,
+    counted: RequestCounters | None = None,
+    ready: int = 3,
+    cap: int | None = None,
+    short: bool = False,
+    later: float = 1,
+) -> HeadlineView:
+    minute = Minute(timedelta(seconds=60), counted) if counted else None
+    around = ModelDetails(gateway=lambda _: gateway, minute=lambda _: minute)
+    sink = ModelsSink(Later(later), around)  # type: ignore[arg-type]  # what is asked of it is the time
+    record = cycle.run(whole, signals(*(readings or (sample(5),)), ready=ready, total=3), previous=None, now=NOW)
+    decided = record.decision
+    if cap is not None:
+        decided = replace(decided, cap=Learned(cap=cap).cap, percentage=100)  # type: ignore[arg-type]  # a whole number is a fraction
+    if short:
+        decided = replace(decided, shortfall=Shortfall(NOW, decided.demand or 2, lasts=True))  # type: ignore[arg-type]
+    sink.record(replace(record, decision=decided))
+    told = models.view(sink.snapshot()).models[0].headline
+    assert told is not None
+    return told
+
+
+def test_a_model_that_is_well_says_where_requests_go_and_why() -> None:
+    local, by_share = seen(counted=ALL_LOCAL), seen(FIXED, sample(25))
+    by_cap = seen(ADAPTIVE, cap=8, counted=SOME_LEFT)
+
+    assert (local.rank, local.state) == ("local", "Local")
+    assert (by_share.rank, by_share.state, by_share.why) == (
+        "offloading",
+        "Offloading 50 %",
+        "MetricAboveTarget: queue 25 > 10",
+    )
+    assert (by_cap.rank, by_cap.state) == ("offloading", "Offloading 30 %")
+    assert not local.advice + by_share.advice + by_cap.advice
+
+
+def test_under_a_cap_from_which_nothing_left_it_is_local_although_everything_might_leave() -> None:
+    assert seen(ADAPTIVE, cap=8, counted=ALL_LOCAL).state == "Local"
+
+
+def test_a_remote_that_is_down_says_that_local_answers_and_whether_requests_wait() -> None:
+    calm = seen(FIXED, gateway={**UP, "remote": REFUSED}, counted=ALL_LOCAL)
+    full = seen(FIXED, sample(25), gateway={**UP, "remote": REFUSED}, counted=ALL_LOCAL)
+
+    assert (calm.rank, calm.state) == ("failing", "Remote down, local answers")
+    assert calm.why == "ConnectionFailed: api.example.com refuses the connection"
+    assert calm.effect == "local takes every request"
+    assert full.effect == "local takes every request, and they wait: queue 25 of 10"
+    assert "remoteBackend.host" in full.advice
+
+
+def test_a_remote_that_throttles_is_not_called_down() -> None:
+    assert seen(gateway={**UP, "remote": THROTTLED}, counted=ALL_LOCAL).state == "Remote throttles, local answers"
+
+
+@pytest.mark.parametrize(
+    ("gateway", "state", "effect"),
+    [
+        (UP, "Local down, remote answers", "every request goes to the remote"),
+        ({**UP, "remote": REFUSED}, "Down", "clients get 503"),
+    ],
+)
+def test_without_a_local_server_it_says_who_answers(gateway: Mapping[str, object], state: str, effect: str) -> None:
+    down = seen(FIXED, missing(), gateway=gateway, ready=0)
+
+    assert (down.rank, down.state, down.effect) == ("failing", state, effect)
+    assert down.why.startswith("0 of 3 local servers ready")
+
+
+def test_servers_that_refuse_everything_are_down_before_their_readiness_says_so() -> None:
+    assert seen(counted=ALL_LEFT).state == "Local down, remote answers"
+
+
+def test_a_model_that_was_scaled_to_none_is_not_a_failure() -> None:
+    none = signals(sample(5), ready=0, total=0)
+    sink = ModelsSink(Later(), ModelDetails(gateway=lambda _: UP))  # type: ignore[arg-type]
+    sink.record(cycle.run(FIXED, none, previous=None, now=NOW))
+
+    told = models.view(sink.snapshot()).models[0].headline
+
+    assert told is not None
+    assert told.rank == "local"
+
+
+def test_a_gateway_that_does_not_serve_is_no_model_that_is_local() -> None:
+    taken = "cannot bind '127.0.0.1:8080': Address already in use"
+    alone = seen(gateway={"ready": False, "connected": True, "problem": taken})
+    in_cluster = seen(gateway={"wanted": 2, "ready": 0, "connected": False})
+
+    assert (alone.rank, alone.state, alone.why) == ("failing", "Gateway down", taken)
+    assert alone.effect == "clients of its address get no answer"
+    assert "config.standalone.listen" in alone.advice
+    assert (in_cluster.state, in_cluster.effect) == ("Gateway down", "nothing is offloaded")
+
+
+def test_a_gateway_that_is_not_to_be_there_is_not_missed() -> None:
+    assert seen(gateway={"wanted": 0, "ready": 0, "connected": False}).rank == "local"
+
+
+def test_a_service_that_another_writer_contests_says_what_to_configure() -> None:
+    contested = seen(gateway={"wanted": 2, "ready": 2, "connected": True, "problem": "…", "reason": "ServiceContested"})
+
+    assert contested.rank == "failing"
+    assert "ignore spec.selector" in contested.advice
+
+
+def test_lost_metrics_say_whose_and_what_stays() -> None:
+    nothing = seen(FIXED, missing())
+    capped = seen(ADAPTIVE, missing(), cap=8)
+    both = replace(FIXED, metrics=(QUEUE, QUEUE))
+
+    assert (nothing.rank, nothing.state) == ("blind", "Local, metrics lost")
+    assert nothing.why.startswith("ConnectionFailed: queue: ")
+    assert nothing.effect == "nothing leaves, however full local is"
+    assert capped.effect == "the cap stays at 8 requests in flight per replica"
+    assert seen(both, sample(25), missing()).effect == "the other metrics decide"
+
+
+def test_a_share_that_is_not_enough_says_so_and_what_would_be() -> None:
+    short = seen(FIXED, sample(25), short=True)
+
+    assert (short.rank, short.state) == ("short", "Offloading 50 %, not enough")
+    assert short.effect == "requests wait at local: queue 25 of 10"
+    assert "behavior.percentage" in short.advice
+
+
+def test_an_override_and_a_dry_run_are_told_from_what_is_decided() -> None:
+    by_hand = replace(FIXED, override=Override(percentage=25, until=None, author="ana", reason="a rehearsal"))
+    dry = replace(FIXED, behavior=replace(FIXED.behavior, dry_run=True))
+
+    assert seen(by_hand).state == "Offloading 25 % by hand"
+    assert (seen(dry, sample(25)).rank, seen(dry, sample(25)).state) == ("local", "Dry run, would send 50 %")
+
+
+def test_rounds_that_stopped_are_worse_than_all_that_they_last_said() -> None:
+    late = seen(FIXED, missing(), later=90)
+
+    assert (late.rank, late.why) == ("failing", "no round for 1 min")
+    assert late.effect == "the gateway keeps its last cap and share"
