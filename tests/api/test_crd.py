@@ -46,7 +46,7 @@ def test_is_a_crd_with_the_names_that_users_type() -> None:
     (version,) = definition["spec"]["versions"]
     assert version["subresources"] == {"status": {}}
     columns = [column["name"] for column in version["additionalPrinterColumns"] if "priority" not in column]
-    assert columns == ["MODEL", "OFFLOAD", "REMOTE%", "REASON", "LOCAL", "READY", "AGE"]
+    assert columns == ["MODEL", "OFFLOAD", "REMOTE%", "REASON", "LOCAL", "REMOTE", "READY", "WHY", "AGE"]
 
 
 def test_is_structural_through_and_through() -> None:

@@ -135,7 +135,8 @@ def test_a_gateway_that_does_not_serve_is_no_model_that_is_local() -> None:
     assert (alone.rank, alone.state, alone.why) == ("failing", "Gateway down", taken)
     assert alone.effect == "clients of its address get no answer"
     assert "config.standalone.listen" in alone.advice
-    assert (in_cluster.state, in_cluster.effect) == ("Gateway down", "nothing is offloaded")
+    assert in_cluster.state == "Gateway down"
+    assert in_cluster.effect.startswith("clients reach the local pods directly, and nothing is offloaded")
 
 
 def test_a_gateway_that_is_not_to_be_there_is_not_missed() -> None:
@@ -143,9 +144,11 @@ def test_a_gateway_that_is_not_to_be_there_is_not_missed() -> None:
 
 
 def test_a_service_that_another_writer_contests_says_what_to_configure() -> None:
-    contested = seen(gateway={"wanted": 2, "ready": 2, "connected": True, "problem": "…", "reason": "ServiceContested"})
+    told = {"problem": "ServiceContested: another writer …", "reason": "ServiceContested", "bypassed": True}
+    contested = seen(gateway={"wanted": 2, "ready": 2, "connected": True, **told})
 
-    assert contested.rank == "failing"
+    assert (contested.rank, contested.state) == ("failing", "Bypassed, all local")
+    assert contested.effect == "clients reach the local pods directly, and nothing is offloaded"
     assert "ignore spec.selector" in contested.advice
 
 

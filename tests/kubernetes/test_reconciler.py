@@ -10,6 +10,8 @@ import pytest
 
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.kubernetes import service_patches
+from beamlit_controller.telemetry import models
+from beamlit_controller.telemetry.models import ModelsSink
 from fakes import api_faults, api_users
 from fakes.api_controllers import Controllers
 from fakes.objects_of_models import Seen, addresses, gateway_pods, model, service, workload
@@ -447,3 +449,41 @@ async def test_a_leader_that_is_cut_off_is_followed_by_one_that_goes_on() -> Non
         assert {each.asked.client for each in given.server.writes(since=began) if "leases" not in each.asked.path} <= {
             "two"
         }
+
+
+async def test_what_keeps_clients_from_the_gateway_is_said_where_people_look() -> None:
+    async with serving() as (given, _):
+        given.gateways.reach = False
+        replica = given.start()
+        shown = replica.parts.web.sinks[1]
+        assert isinstance(shown, ModelsSink)
+        asked = model()
+        asked["metadata"]["annotations"] = {"offloading.beamlit.com/override": "half"}
+        api_users.put(given.server, asked)
+
+        await becomes(lambda: Seen(given.server).condition("Ready") == ("False", "PodsNotReached"))
+
+        told = models.view(shown.snapshot())
+        headline = told.models[0].headline
+        assert headline is not None
+        assert (headline.state, headline.why.partition(":")[0]) == ("Bypassed, all local", "PodsNotReached")
+        assert headline.effect == "clients reach the local pods directly, and nothing is offloaded"
+        (problem,) = told.problems
+        assert problem.where == "models/llama"
+        assert 'got "half"' in problem.message
+
+
+async def test_a_model_that_waits_for_a_service_of_another_is_no_secret() -> None:
+    async with serving() as (given, _):
+        replica = given.start()
+        shown = replica.parts.web.sinks[1]
+        assert isinstance(shown, ModelsSink)
+        api_users.put(given.server, model())
+        await becomes(lambda: Seen(given.server).ready)
+
+        api_users.put(given.server, model("second", serviceRef={"name": "llama", "targetPort": 8000}))
+        await becomes(lambda: Seen(given.server, "second").condition("Ready") == ("False", "ServiceHeld"))
+
+        (problem,) = models.view(shown.snapshot()).problems
+        assert (problem.where, problem.field) == ("models/second", "spec.serviceRef")
+        assert "ModelDeployment llama, which is older" in problem.message

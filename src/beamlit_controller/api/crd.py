@@ -130,10 +130,19 @@ _COLUMNS = (
     ("CAP", "string", ".status.offloading.inFlightPerReplica", "The most requests in flight per ready replica.", 1),
     ("REASON", "string", ".status.offloading.reason", "Why.", 0),
     ("LOCAL", "string", '.status.conditions[?(@.type=="LocalReady")].status', "Whether local servers are ready.", 0),
+    ("REMOTE", "string", '.status.conditions[?(@.type=="RemoteReady")].status', "Whether the remote can be used.", 0),
     ("READY", "string", '.status.conditions[?(@.type=="Ready")].status', "Whether all is as asked for.", 0),
+    ("WHY", "string", '.status.conditions[?(@.type=="Ready")].reason', "Why it is ready or not.", 0),
     ("AGE", "date", ".metadata.creationTimestamp", "How old the resource is.", 0),
     ("SINCE", "date", ".status.offloading.since", "When the percentage last changed.", 1),
-    ("REMOTE", "string", ".spec.offloadingConfig.remoteBackend.host", "Where the share of requests goes.", 1),
+    (
+        "REMOTE-WHY",
+        "string",
+        '.status.conditions[?(@.type=="RemoteReady")].reason',
+        "Why the remote can be used or not.",
+        1,
+    ),
+    ("HOST", "string", ".spec.offloadingConfig.remoteBackend.host", "Where the share of requests goes.", 1),
     ("MESSAGE", "string", ".status.offloading.message", "Why, with the numbers in it.", 1),
 )
 _TYPES = {"object", "array", "string", "integer", "number", "boolean"}

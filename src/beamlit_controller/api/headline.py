@@ -18,6 +18,9 @@ ALMOST_ALL: Final = 0.995
 """The part of all requests from which on it is said to be all."""
 KEEPS: Final = "the gateway keeps its last cap and share"
 
+STRAIGHT: Final = "clients reach the local pods directly, and nothing is offloaded"
+NO_ANSWER: Final = "clients of its address get no answer"
+
 
 @dataclass(frozen=True, slots=True)
 class _Trouble:
@@ -56,16 +59,17 @@ def _round(model: ModelView, now: datetime) -> _Trouble | None:
 
 def _gateway(model: ModelView, _: datetime) -> _Trouble | None:
     known = model.gateway or {}
-    problem, ready = str(known.get("problem") or ""), known.get("ready")
-    in_cluster = "wanted" in known
-    if ready is not None and not ready and known.get("wanted") != 0:
-        effect = "nothing is offloaded" if in_cluster else "clients of its address get no answer"
+    problem, ready, wanted = str(known.get("problem") or ""), known.get("ready"), known.get("wanted")
+    if known.get("bypassed"):
+        return _Trouble("failing", problem, "Bypassed, all local", STRAIGHT, _gateway_advice(known))
+    if ready is not None and not ready and wanted != 0:
+        effect = NO_ANSWER if wanted is None else f"{STRAIGHT}; with routing.mode Service they get no answer"
         return _Trouble(
             "failing", problem or "the gateway is not ready", "Gateway down", effect, _gateway_advice(known)
         )
     if problem:
         return _Trouble("failing", problem, advice=_gateway_advice(known))
-    if known.get("connected") is False and known.get("wanted") != 0:
+    if known.get("connected") is False and wanted != 0:
         return _Trouble("failing", "the gateway is not connected", effect=KEEPS, advice=advice.NOT_CONNECTED)
     return None
 

@@ -32,7 +32,7 @@ LONGEST = 100
 """Characters of a name, or of a past reason, before it is cut."""
 SHOWN = 5
 """Problems that are shown; `/models` has more."""
-TOLD_ELSEWHERE = {"remote", "remotes", "problem", "reason"}
+TOLD_ELSEWHERE = {"remote", "remotes", "problem", "reason", "bypassed"}
 DOUBTFUL = {"MetricNeverSeen", "TargetNeverReached", "TargetOutOfReach"}
 STATES = {"over": "bold yellow", "between": "cyan", "under": "green", "unreadable": "bold red"}
 

@@ -137,7 +137,9 @@ def compose(options: ClusterOptions, server: ApiServer, store: Store, outside: S
         reconciler=reconciler,
         orphans=Orphans(guarded, store),
         web=cluster_web.site(
-            options, outside.clock, cluster_web.Sources(store, reconciler, shares, watches, lease, outside.meters)
+            options,
+            outside.clock,
+            cluster_web.Sources(store, reconciler, outside.remotes, shares, watches, lease, outside.meters),
         ),
     )
 

@@ -1,16 +1,20 @@
 """The web endpoints of a replica: health, metrics and models, and the metrics of the process itself."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 
 import prometheus_client
 
+from beamlit_controller.api.problems import Problem
 from beamlit_controller.controller.meters import Meters
 from beamlit_controller.controller.ports import Clock, Sink
+from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.envoy.rtds import RtdsServer
 from beamlit_controller.kubernetes.lease import Lease
 from beamlit_controller.kubernetes.reconciler import Reconciler
+from beamlit_controller.kubernetes.remotes import Remotes
+from beamlit_controller.kubernetes.snapshot import GatewayState
 from beamlit_controller.kubernetes.store import Store, notices
 from beamlit_controller.kubernetes.watches import Watches
 from beamlit_controller.telemetry.exposition import Exposition
@@ -41,6 +45,7 @@ class Sources:
 
     store: Store
     reconciler: Reconciler
+    remotes: Remotes
     rtds_server: RtdsServer
     watches: Watches
     lease: Lease
@@ -55,9 +60,10 @@ def site(options: ClusterOptions, clock: Clock, sources: Sources) -> WebParts:
     _expose(exposition, options, sources)
     store = sources.store
     surroundings = ModelDetails(
-        gateway=lambda key: _gateway(sources.reconciler, sources.rtds_server, key),
+        gateway=lambda key: _gateway(sources, key),
         notices=lambda key: notices(store.models.models, key),
         minute=sources.meters.minute,
+        problems=lambda: tuple(_problems(sources)),
     )
     shown = ModelsSink(clock, surroundings)
     pulse = Liveness(clock, max(common.STUCK, options.settings.period * 10))
@@ -108,9 +114,35 @@ def _labelled(counts: Iterable[tuple[tuple[str, ...], float]]) -> dict[tuple[str
     return dict(counts)
 
 
-def _gateway(reconciler: Reconciler, shares: RtdsServer, key: ModelKey) -> dict[str, object]:
-    state = reconciler.state(key)
-    return {"wanted": state.desired_replicas, "ready": state.ready_replicas, "connected": shares.connected(key) > 0}
+def _gateway(sources: Sources, key: ModelKey) -> dict[str, object]:
+    state, remote = sources.reconciler.state(key), sources.remotes.ready(key)
+    connected = sources.rtds_server.connected(key) > 0
+    facts: dict[str, object] = {"wanted": state.desired_replicas, "ready": state.ready_replicas, "connected": connected}
+    return {**facts, **_problem(state), **({"remote": asdict(remote)} if remote else {})}
+
+
+def _problem(state: GatewayState) -> dict[str, object]:
+    """Tell what keeps the model from being as asked for; `bypassed` if clients do not go through the gateway."""
+    service = state.service.why if state.service and not state.service.taken else None
+    why = state.problem or (state.absent or service)
+    if why is None or why.reason in _NO_PROBLEM:
+        return {}
+    bypassed = state.takeover and (service is not None or state.absent is not None)
+    return {"problem": f"{why.reason}: {why.message}", "reason": why.reason, "bypassed": bypassed}
+
+
+_NO_PROBLEM = {Reason.DISABLED, Reason.ROUTING_BY_SERVICE, Reason.SERVICE_SWITCHING}
+
+
+def _problems(sources: Sources) -> Iterator[Problem]:
+    """Tell the mistakes in resources, and which ModelDeployments wait for another one to give a Service back."""
+    for key, known in tuple(sources.store.models.models.items()):
+        yield from (Problem(str(key), each.field, each.message) for each in known.rejected)
+        if known.override_ignored is not None:
+            yield Problem(str(key), known.override_ignored.field, known.override_ignored.message)
+        absent = sources.reconciler.state(key).absent
+        if absent is not None and absent.reason is Reason.SERVICE_HELD:
+            yield Problem(str(key), "spec.serviceRef", absent.message)
 
 
 def _alive(pulse: Liveness, watches: Watches, lease: Lease) -> Check:

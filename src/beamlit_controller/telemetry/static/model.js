@@ -164,7 +164,7 @@ function changes(model, now) {
   return table("The last decisions", ["When", "Share", "Why"], rows);
 }
 
-const TOLD_ELSEWHERE = new Set(["remote", "remotes", "problem", "reason"]);
+const TOLD_ELSEWHERE = new Set(["remote", "remotes", "problem", "reason", "bypassed"]);
 
 // Under a cap the percentage only bounds what leaves.
 function most(model, change) {
