@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from beamlit_controller.api import durations, standalone_rules
+from beamlit_controller.api import durations, shared_routes, standalone_rules
 from beamlit_controller.api import manifests as api_manifests
 from beamlit_controller.api import settings as api_settings
 from beamlit_controller.api.manifests import Parsed
@@ -113,7 +113,9 @@ def _asking(settings: Settings, address: str | None) -> Settings:
 
 def _settings(text: str) -> _Report:
     given = api_settings.parse(text)
-    return _Report() if isinstance(given, Settings) else _Report(tuple(map(str, given)))
+    if not isinstance(given, Settings):
+        return _Report(tuple(map(str, given)))
+    return _Report(notices=tuple(map(str, shared_routes.notices(given.standalone.shared_listeners))))
 
 
 def _manifests(parsed: Parsed, asked: _Against) -> _Report:

@@ -20,6 +20,8 @@ GAP = 2
 LONGEST_METRIC = 32
 BESIDE = 7
 """Lines of the screen that are no models: the summary, the header, what is left out, and mistakes."""
+LEAST = 10
+"""Cells that a column leaves for each of those after it, however long it is."""
 MOST_TOLD = 10
 """Models that need a person of which all is said below the table."""
 LINES_TOLD = 4
@@ -142,7 +144,7 @@ def _table(lines: Sequence[Line], width: int) -> Table:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column. One with `whole` is never cut; the others share the remaining width."""
+    """A column. One with `whole` is never cut; the others share the remaining width, the first ones first."""
 
     title: str
     cells: Sequence[Text]
@@ -161,7 +163,7 @@ def _widths(columns: Sequence[Column], width: int) -> Iterator[int]:
         if column.whole:
             yield column.longest
         else:
-            share = max(min(column.longest, left // elastic), 1)
+            share = max(min(column.longest, max(left // elastic, left - LEAST * (elastic - 1))), 1)
             left, elastic = left - share, elastic - 1
             yield share
 
