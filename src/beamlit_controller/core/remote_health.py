@@ -54,7 +54,7 @@ def judge(remote: RemoteBackend, previous: RemoteAssessment, attempts: Attempts)
         if cause is None:
             good += count if result == "answered" else 0
         else:
-            failures[(cause, code if result == "answered" else 0)] += count
+            failures[(cause, code if result in {"answered", "paused"} else 0)] += count
     if not good and not failures:
         return RemoteAssessment(previous.condition, attempts)
     return RemoteAssessment(_condition(remote, good, failures), attempts)
@@ -105,6 +105,7 @@ _CAUSES = {
     "timeout": Reason.TIMED_OUT,
     "refused": Reason.CONNECTION_FAILED,
     "reset": Reason.REMOTE_RESETS,
+    "paused": Reason.REMOTE_THROTTLES,
 }
 
 

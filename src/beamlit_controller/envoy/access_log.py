@@ -3,6 +3,7 @@
 from beamlit_controller.envoy.failover import REMOTE_FIRST
 from beamlit_controller.envoy.messages import Message, extension
 from beamlit_controller.envoy.model_name import DECLINED
+from beamlit_controller.envoy.pause import METADATA as PAUSED
 from beamlit_controller.envoy.routes import PASSED_ON, PROBE_HEADER, PROBE_PATH, SIDE
 
 # Why a request went where it went, from what its route was for, which servers for, and who answered. Costs as much as ten
@@ -54,6 +55,7 @@ RESULT = (
     " : response.code_details.contains('CERTIFICATE_VERIFY_FAILED') ? 'tls-untrusted'"
     " : response.code_details.contains('TLS_error') ? 'tls'"
     " : response.code_details.contains('overflow') ? 'full'"
+    f" : '{PAUSED}' in metadata.filter_metadata ? 'paused'"
     f" : '{DECLINED}' in metadata.filter_metadata ? 'declined'"
     " : response.code_details.contains('credential') || response.code_details == 'lua_response' ? 'credential'"
     " : response.code_details.contains('timeout') ? 'timeout'"

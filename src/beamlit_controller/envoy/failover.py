@@ -166,7 +166,7 @@ def _marks(spec: OffloadSpec) -> list[Message]:
 
 def _of_remote(spec: OffloadSpec, remote: RemoteBackend) -> Message:
     """Give the marks of a remote's hop that make a next attempt: a failure only where another server answers in its place."""
-    failed = (remote_marks.WITHOUT_CREDENTIAL, remote_marks.failed_remote(remote))
+    failed = (remote_marks.WITHOUT_CREDENTIAL, remote_marks.PAUSED, remote_marks.failed_remote(remote))
     goes_on = (remote_marks.DECLINED, *(failed if is_replaced(spec, remote) else ()))
     return _marked(REMOTE_MARK, remote_marks.hop(remote), "|".join(goes_on))
 

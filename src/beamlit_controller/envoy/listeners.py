@@ -10,6 +10,7 @@ from beamlit_controller.envoy import (
     hop_headers,
     identity,
     model_name,
+    pause,
     replies,
     routes,
     sessions,
@@ -98,6 +99,7 @@ def remote_hop(remote: RemoteBackend, place: GatewayParams) -> Message:
         name,
         place,
         filters=[
+            *pause.filters(remote, place),
             *hop_headers.filters(remote),
             *model_name.filters(remote),
             *credentials.filters(remote, place),

@@ -5,6 +5,7 @@ from beamlit_controller.core.spec import REMOTE_FAILURES, RemoteBackend
 FAILED = "failed"
 DECLINED = "declined"
 WITHOUT_CREDENTIAL = "no-credential"
+PAUSED = "paused"
 
 # In gRPC the status is 200 in any case.
 REMOTE_GRPC = {401: 16, 403: 7, 429: 8, 500: 13, 503: 14}
@@ -22,18 +23,19 @@ def hop(remote: RemoteBackend) -> str:
 def failed_remote(remote: RemoteBackend) -> str:
     """Give the regular expression of the marks that tell that the remote was asked and failed."""
     codes = remote.on_status
-    if codes == REMOTE_FAILURES and not _refuses_us(remote):
+    if codes == REMOTE_FAILURES and not refuses_us(remote):
         codes = tuple(code for code in codes if code not in REFUSED)
     return _failed(codes)
 
 
 def broken_remote(remote: RemoteBackend) -> str:
     """Give the regular expression of the marks that count towards leaving the remote out: what may be wrong with it itself."""
-    counted = {*(REFUSED if _refuses_us(remote) else ()), THROTTLED, *SERVER_ERRORS}
+    counted = {*(REFUSED if refuses_us(remote) else ()), THROTTLED, *SERVER_ERRORS}
     return _failed(tuple(code for code in remote.on_status if code in counted))
 
 
-def _refuses_us(remote: RemoteBackend) -> bool:
+def refuses_us(remote: RemoteBackend) -> bool:
+    """Tell whether what the remote refuses is about this gateway, and not about the credential of one client."""
     return not remote.forward_client_authorization or remote.auth is not None
 
 

@@ -45,6 +45,7 @@ def of_remote_hop() -> Message:
             "the model's name can't be replaced",
             {"status_code": 503},
         ),
+        (_status("EQ", 429), remote_marks.PAUSED, "the remote has asked to wait", {}),
         (_status("GE", 400), remote_marks.FAILED, "the remote could not be asked, or did not answer", {}),
     )
     return {
@@ -87,7 +88,9 @@ def _both(
 
 
 def _marked(header: str, mark: str) -> list[tuple[str, str]]:
-    return [(header, mark), ("retry-after", RETRY_AFTER)]
+    # A pause has said itself for how long.
+    again = [] if mark == remote_marks.PAUSED else [("retry-after", RETRY_AFTER)]
+    return [(header, mark), *again]
 
 
 def _flagged(*flags: str) -> Message:
