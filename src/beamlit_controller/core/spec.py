@@ -11,6 +11,7 @@ from enum import StrEnum
 from beamlit_controller.core.gateway_spec import DEFAULT_GATEWAY, GatewaySpec
 from beamlit_controller.core.metric_spec import MetricSpec, ObjectReference
 from beamlit_controller.core.named_address import NamedAddress
+from beamlit_controller.core.price import Budget, Price, UsageMode
 from beamlit_controller.core.stickiness import CookieStickiness, HeaderStickiness
 
 
@@ -160,6 +161,9 @@ class RemoteBackend:
     headers_to_remove: tuple[str, ...] = ()
     query_to_remove: tuple[str, ...] = ()
     on_status: tuple[int, ...] = REMOTE_FAILURES
+    usage: UsageMode = UsageMode.READ
+    price: Price | None = field(default=None, repr=False)
+    budget: Budget | None = field(default=None, repr=False)
     name: str = field(default="", repr=False)
 
 

@@ -60,7 +60,8 @@ def _route_tables(spec: OffloadSpec, place: GatewayParams) -> dict[str, Message]
 def _listeners(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
     local_hop = [listeners.local_hop(place)] if spec.remotes else []
     left_out = [listeners.left_out(place)] if len(spec.remotes) > 1 else []
-    remote_hops = (listeners.remote_hop(remote, place) for remote in spec.remotes)
+    most = spec.overflow.max_request_bytes
+    remote_hops = (listeners.remote_hop(remote, place, max_request_bytes=most) for remote in spec.remotes)
     tcp_passthrough = (listeners.tcp_passthrough(listen) for listen, _ in place.tcp_passthrough)
     return [*local_hop, *left_out, *remote_hops, listeners.front(spec, place), *tcp_passthrough]
 

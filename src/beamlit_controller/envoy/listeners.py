@@ -11,6 +11,7 @@ from beamlit_controller.envoy import (
     identity,
     model_name,
     pause,
+    remote_usage,
     replies,
     routes,
     sessions,
@@ -88,7 +89,7 @@ def tcp_passthrough(listen: str) -> Message:
     }
 
 
-def remote_hop(remote: RemoteBackend, place: GatewayParams) -> Message:
+def remote_hop(remote: RemoteBackend, place: GatewayParams, *, max_request_bytes: int) -> Message:
     """Give the internal listener that makes a client's request the remote's: only what is offloaded passes it.
 
     It is a hop of its own because attempts of one request share their headers: changed any earlier, a request that
@@ -102,9 +103,10 @@ def remote_hop(remote: RemoteBackend, place: GatewayParams) -> Message:
             *pause.filters(remote, place),
             *hop_headers.filters(remote),
             *model_name.filters(remote),
+            *remote_usage.filters(remote, max_request_bytes=max_request_bytes),
             *credentials.filters(remote, place),
         ],
-        access_log=access_log.of_hop(place.access_log, remote.name),
+        access_log=[*access_log.of_hop(place.access_log, remote.name), *remote_usage.counters(remote)],
         use_remote_address=False,
         generate_request_id=False,
         scheme_header_transformation={"scheme_to_overwrite": remote.scheme.value},

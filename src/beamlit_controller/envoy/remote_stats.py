@@ -12,7 +12,7 @@ from beamlit_controller.envoy.failover import LOCAL, REMOTE_FIRST
 from beamlit_controller.envoy.routes import REMOTE
 
 FILTER = (
-    "offload[.](remote_attempts|requests|first_byte_ms|first_body_ms)"
+    "offload[.](remote_attempts|remote_tokens|remote_answers|requests|first_byte_ms|first_body_ms)"
     "|^cluster[.](remote(-[a-z0-9-]+)?[.]membership_total|local[.]upstream_rq_(active|pending_active))"
 )
 """The `filter` of the page that has all that is read here."""

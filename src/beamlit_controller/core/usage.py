@@ -1,0 +1,56 @@
+"""What a remote answered: requests and tokens, as its gateways count them, and what that costs."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass
+from decimal import Decimal
+
+from beamlit_controller.core.price import Price
+
+MILLION = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Answered requests, the tokens that were told in the answers, and how many answers told none that could be read."""
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    unread: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Count the tokens of both directions."""
+        return self.input_tokens + self.output_tokens
+
+
+NOTHING = Usage()
+Usages = Mapping[str, Usage]
+"""What was counted of each remote, by its name."""
+
+
+def plus(one: Usage, other: Usage) -> Usage:
+    """Add up."""
+    return Usage(*(mine + others for mine, others in zip(astuple(one), astuple(other), strict=True)))
+
+
+def total(several: Iterable[Usage]) -> Usage:
+    """Add up all of them."""
+    summed = NOTHING
+    for each in several:
+        summed = plus(summed, each)
+    return summed
+
+
+def fresh(before: Usage, after: Usage) -> Usage:
+    """Give what was counted in between: all of it if any count fell, for then the gateway began anew."""
+    pairs = tuple(zip(astuple(before), astuple(after), strict=True))
+    if any(now < then for then, now in pairs):
+        return after
+    return Usage(*(now - then for then, now in pairs))
+
+
+def cost(used: Usage, price: Price) -> Decimal:
+    """Give what this costs, exactly."""
+    tokens = used.input_tokens * price.input_per_million + used.output_tokens * price.output_per_million
+    return tokens / MILLION + used.requests * price.per_request
