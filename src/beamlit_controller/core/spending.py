@@ -1,0 +1,134 @@
+"""The account of each remote: what its gateways counted, what that cost, and how much of its budget that is.
+
+Gateways count since they began, so what is new is a difference, which also finds what was counted while nobody looked. A
+gateway whose counts fell began anew. Whatever happens, what was spent in a period is never less afterwards.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+
+from beamlit_controller.core import periods, usage
+from beamlit_controller.core.price import Budget, BudgetUnit, UsageMode
+from beamlit_controller.core.spec import RemoteBackend
+from beamlit_controller.core.usage import NOTHING, Usage, Usages
+
+MOST_SEEN = 48
+"""Gateways whose counts are remembered: those that answered last, and the latest of the others."""
+
+Readings = Mapping[str, Usages]
+"""What each gateway has counted since it began, by the gateway's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A remote's account since it was first seen, and in the budget's present period, which `period` is the beginning of.
+
+    `seen` has the counts of each gateway up to which all is in the account.
+    """
+
+    remote: str
+    total: Usage = NOTHING
+    cost: Decimal = Decimal(0)
+    currency: str = ""
+    period: str = ""
+    spent: Usage = NOTHING
+    spent_cost: Decimal = Decimal(0)
+    seen: tuple[tuple[str, Usage], ...] = ()
+
+
+Accounts = tuple[Account, ...]
+
+
+def counted(accounts: Accounts, remotes: Sequence[RemoteBackend], readings: Readings, now: datetime) -> Accounts:
+    """Add what is new in the readings to the account of each remote.
+
+    What gateways had counted before a remote has an account is left out.
+    """
+    known = {each.remote: each for each in accounts if _is_possible(each)}
+    read = [remote for remote in remotes if remote.usage is not UsageMode.IGNORE]
+    return tuple(_counted(known.get(remote.name), remote, readings, now) for remote in read)
+
+
+def left_out(accounts: Accounts, remotes: Sequence[RemoteBackend]) -> tuple[str, ...]:
+    """Name the remotes whose budget is spent."""
+    known = {each.remote: each for each in accounts}
+    budgets = ((each.name, each.budget) for each in remotes)
+    return tuple(
+        name for name, budget in budgets if budget is not None and name in known and is_spent(known[name], budget)
+    )
+
+
+def used(account: Account, budget: Budget) -> Decimal:
+    """Give what was spent in the present period, in the budget's unit."""
+    match budget.unit:
+        case BudgetUnit.REQUESTS:
+            return Decimal(account.spent.requests)
+        case BudgetUnit.TOKENS:
+            return Decimal(account.spent.tokens)
+        case BudgetUnit.COST:
+            return account.spent_cost
+
+
+def is_spent(account: Account, budget: Budget) -> bool:
+    """Tell whether nothing is left of the budget."""
+    return used(account, budget) >= budget.amount
+
+
+def lasting(accounts: Accounts, *, stopped: bool = False) -> Accounts:
+    """Leave out what is worth nothing after a restart: the counts of gateways where they were stopped as well."""
+    return tuple(replace(each, seen=()) for each in accounts) if stopped else accounts
+
+
+def without_local(account: Account, local_requests: int) -> Decimal | None:
+    """Give what the requests of both sides would have cost at this remote, by what its requests cost in the mean."""
+    if not account.total.requests:
+        return None
+    return account.cost * (account.total.requests + local_requests) / account.total.requests
+
+
+def _counted(account: Account | None, remote: RemoteBackend, readings: Readings, now: datetime) -> Account:
+    read = {gateway: each.get(remote.name, NOTHING) for gateway, each in readings.items()}
+    if account is None:
+        return _paid(_in_period(Account(remote.name, seen=tuple(read.items())), remote, now), remote, NOTHING)
+    before = dict(account.seen)
+    new = usage.total(usage.fresh(before.get(gateway, NOTHING), each) for gateway, each in read.items())
+    seen = tuple(({gateway: each for gateway, each in account.seen if gateway not in read} | read).items())
+    current = replace(_in_period(account, remote, now), seen=seen[-MOST_SEEN:])
+    return _paid(current, remote, new)
+
+
+def _in_period(account: Account, remote: RemoteBackend, now: datetime) -> Account:
+    """Begin a new period if one has begun since; a clock that was set back begins none."""
+    if remote.budget is None:
+        return replace(account, period="", spent=NOTHING, spent_cost=Decimal(0))
+    present = periods.label(periods.began(remote.budget, now))
+    if present <= account.period:
+        return account
+    return replace(account, period=present, spent=NOTHING, spent_cost=Decimal(0))
+
+
+def _paid(account: Account, remote: RemoteBackend, new: Usage) -> Account:
+    """Add what is new, at the price of now. Amounts in another currency are not added up."""
+    added = usage.cost(new, remote.price) if remote.price is not None else Decimal(0)
+    currency = remote.price.currency if remote.price is not None else account.currency
+    before = account.cost if currency == account.currency else Decimal(0)
+    in_period = remote.budget is not None
+    return replace(
+        account,
+        total=usage.plus(account.total, new),
+        cost=before + added,
+        currency=currency,
+        spent=usage.plus(account.spent, new) if in_period else NOTHING,
+        spent_cost=account.spent_cost + added if in_period else Decimal(0),
+    )
+
+
+def _is_possible(account: Account) -> bool:
+    """Tell whether a recorded account can have come about."""
+    amounts = all(each.is_finite() and each >= 0 for each in (account.cost, account.spent_cost))
+    counts = (account.total, account.spent, *(each for _, each in account.seen))
+    return (
+        amounts and all(number >= 0 for each in counts for number in astuple(each)) and len(account.seen) <= MOST_SEEN
+    )

@@ -1,0 +1,255 @@
+"""The accounts of remotes: laws that hold whatever gateways count, whenever they begin anew, and whatever the clock does."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beamlit_controller.core import periods, spending
+from beamlit_controller.core.price import Budget, BudgetUnit, Period, Price, UsageMode
+from beamlit_controller.core.spec import RemoteBackend, Scheme
+from beamlit_controller.core.spending import Account, Accounts
+from beamlit_controller.core.usage import NOTHING, Usage
+
+NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+HOURLY = Budget(Decimal(1_000), BudgetUnit.TOKENS, Period.HOUR)
+PRICE = Price(Decimal("2.50"), Decimal(10), Decimal("0.001"))
+ZONES = (
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "Australia/Lord_Howe",
+    "Asia/Kathmandu",
+    "Asia/Beirut",
+    "Pacific/Apia",
+)
+
+
+def remote(**changes: object) -> RemoteBackend:
+    return replace(RemoteBackend(Scheme.HTTPS, "api.example.com", 443, budget=HOURLY, price=PRICE), **changes)
+
+
+def opened(spec: RemoteBackend, now: datetime = NOW, **seen: Usage) -> Accounts:
+    return spending.counted((), [spec], {gateway: {"": each} for gateway, each in seen.items()}, now)
+
+
+def after(accounts: Accounts, spec: RemoteBackend, now: datetime = NOW, **seen: Usage) -> Account:
+    (account,) = spending.counted(accounts, [spec], {gateway: {"": each} for gateway, each in seen.items()}, now)
+    return account
+
+
+def test_what_was_counted_before_the_account_was_opened_is_left_out() -> None:
+    before = opened(remote(), a=Usage(9, 900, 90))
+
+    account = after(before, remote(), a=Usage(10, 1_000, 100))
+
+    assert account.total == Usage(1, 100, 10)
+
+
+def test_a_gateway_that_appears_later_counts_from_its_beginning() -> None:
+    before = opened(remote(), a=Usage(9, 900, 90))
+
+    account = after(before, remote(), a=Usage(9, 900, 90), b=Usage(2, 20, 2))
+
+    assert account.total == Usage(2, 20, 2)
+
+
+def test_a_gateway_that_did_not_answer_for_a_while_is_counted_once() -> None:
+    spec = remote()
+    first = opened(spec, a=NOTHING, b=NOTHING)
+    both = (after(first, spec, a=Usage(1, 1, 1), b=Usage(5, 5, 5)),)
+    one = (after(both, spec, a=Usage(2, 2, 2)),)
+
+    account = after(one, spec, a=Usage(2, 2, 2), b=Usage(6, 6, 6))
+
+    assert account.total == Usage(8, 8, 8)
+
+
+def test_money_is_exact() -> None:
+    spec = remote(budget=None)
+
+    account = after(opened(spec), spec, a=Usage(3, 1_000_001, 7))
+
+    assert account.cost == Decimal("2.5000025") + Decimal("0.00007") + Decimal("0.003")
+
+
+def test_a_price_that_changes_counts_from_then_on() -> None:
+    spec = remote(price=Price(per_request=Decimal(1)))
+    before = (after(opened(spec), spec, a=Usage(3)),)
+
+    account = after(before, remote(price=Price(per_request=Decimal(2))), a=Usage(5))
+
+    assert account.cost == Decimal(3 + 4)
+
+
+def test_another_currency_begins_at_nothing() -> None:
+    spec = remote(price=Price(per_request=Decimal(1)))
+    before = (after(opened(spec), spec, a=Usage(3)),)
+
+    account = after(before, remote(price=Price(per_request=Decimal(2), currency="EUR")), a=Usage(4))
+
+    assert (account.cost, account.currency) == (Decimal(2), "EUR")
+
+
+def test_a_remote_is_left_out_from_the_round_in_which_its_budget_is_spent_until_the_period_ends() -> None:
+    spec = remote()
+    spent = (after(opened(spec), spec, NOW, a=Usage(1, 900, 100)),)
+
+    late = spending.counted(spent, [spec], {}, NOW + timedelta(minutes=59, seconds=59))
+    following = spending.counted(late, [spec], {}, NOW + timedelta(hours=1))
+
+    assert spending.left_out(spent, [spec]) == spending.left_out(late, [spec]) == ("",)
+    assert spending.left_out(following, [spec]) == ()
+
+
+@pytest.mark.parametrize(
+    ("unit", "amount", "spent"),
+    [
+        (BudgetUnit.REQUESTS, 2, True),
+        (BudgetUnit.REQUESTS, 3, False),
+        (BudgetUnit.TOKENS, 30, True),
+        (BudgetUnit.TOKENS, 31, False),
+        (BudgetUnit.COST, 4, True),
+        (BudgetUnit.COST, 5, False),
+    ],
+)
+def test_a_budget_is_of_requests_tokens_or_money(unit: BudgetUnit, amount: int, spent: bool) -> None:
+    spec = remote(budget=Budget(Decimal(amount), unit, Period.DAY), price=Price(per_request=Decimal(2)))
+
+    account = after(opened(spec), spec, a=Usage(2, 10, 20))
+
+    assert spending.is_spent(account, spec.budget) is spent
+
+
+def test_an_account_that_can_not_have_come_about_is_opened_anew() -> None:
+    wild = (Account("", cost=Decimal("NaN")), Account("", spent=Usage(-5)))
+
+    opened_anew = [spending.counted((each,), [remote()], {}, NOW)[0] for each in wild]
+
+    assert [(each.cost, each.spent) for each in opened_anew] == [(Decimal(0), NOTHING)] * 2
+
+
+def test_a_remote_whose_tokens_are_not_read_has_no_account() -> None:
+    assert spending.counted((), [remote(usage=UsageMode.IGNORE)], {}, NOW) == ()
+
+
+def test_what_the_same_requests_would_have_cost_without_local_follows_from_the_mean() -> None:
+    spec = remote(price=Price(per_request=Decimal(2)))
+    account = after(opened(spec), spec, a=Usage(3))
+
+    assert spending.without_local(account, 9) == Decimal(24)
+    assert spending.without_local(Account(""), 9) is None
+
+
+usages = st.builds(Usage, *(st.integers(0, 1_000) for _ in range(4)))
+steps = st.lists(
+    st.tuples(
+        st.dictionaries(st.sampled_from("abc"), st.one_of(st.none(), usages), max_size=3), st.integers(-7_200, 7_200)
+    ),
+    max_size=20,
+)
+
+
+@given(steps)
+def test_what_was_spent_never_falls_but_by_a_new_period_and_no_restart_refunds(
+    steps: list[tuple[Mapping[str, Usage | None], int]],
+) -> None:
+    spec, now = remote(), NOW
+    accounts, counters = opened(spec), dict.fromkeys("abc", NOTHING)
+
+    for grown, seconds in steps:
+        now += timedelta(seconds=seconds)
+        # None is a gateway that begins anew.
+        counters |= {name: NOTHING if each is None else _plus(counters[name], each) for name, each in grown.items()}
+        before, (account,) = (
+            accounts[0],
+            spending.counted(accounts, [spec], {name: {"": counters[name]} for name in grown}, now),
+        )
+        accounts = (account,)
+
+        assert account.period >= before.period
+        assert account.total.tokens >= before.total.tokens
+        assert account.cost >= before.cost
+        assert account.period > before.period or account.spent.tokens >= before.spent.tokens
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), usages), max_size=30), st.randoms())
+def test_all_that_gateways_count_is_counted_once_however_seldom_they_are_asked(
+    grown: list[tuple[str, Usage]], draw: object
+) -> None:
+    spec, counters = remote(), dict.fromkeys("abcd", NOTHING)
+    often, seldom = opened(spec, **counters), opened(spec, **counters)
+
+    for name, each in grown:
+        counters[name] = _plus(counters[name], each)
+        often = (after(often, spec, **{name: counters[name]}),)
+    once = after(seldom, spec, **counters)
+
+    assert often[0].total == once.total == _all(each for _, each in grown)
+    assert often[0].cost == once.cost
+
+
+def _plus(one: Usage, other: Usage) -> Usage:
+    return Usage(
+        one.requests + other.requests,
+        one.input_tokens + other.input_tokens,
+        one.output_tokens + other.output_tokens,
+        one.unread + other.unread,
+    )
+
+
+def _all(several: object) -> Usage:
+    found = NOTHING
+    for each in several:
+        found = _plus(found, each)
+    return found
+
+
+moments = st.datetimes(datetime(2011, 1, 1), datetime(2040, 1, 1)).map(lambda each: each.replace(tzinfo=UTC))
+
+
+@given(moments, st.sampled_from(ZONES), st.sampled_from(Period), st.integers(0, 200_000))
+def test_periods_follow_each_other_without_gaps_and_never_backwards(
+    now: datetime, zone: str, per: Period, seconds: int
+) -> None:
+    budget = Budget(Decimal(1), BudgetUnit.REQUESTS, per, zone)
+
+    begin, end = periods.began(budget, now), periods.ends(budget, now)
+
+    assert begin <= now
+    assert begin < end
+    assert periods.began(budget, begin) == begin
+    assert periods.began(budget, now + timedelta(seconds=seconds)) >= begin
+
+
+@pytest.mark.parametrize(
+    ("per", "zone", "now", "began", "ends"),
+    [
+        (Period.DAY, "Europe/Berlin", "2026-03-29T10:00", "2026-03-28T23:00", "2026-03-29T22:00"),  # of 23 hours
+        (Period.DAY, "Europe/Berlin", "2026-10-25T10:00", "2026-10-24T22:00", "2026-10-25T23:00"),  # of 25 hours
+        (Period.HOUR, "Europe/Berlin", "2026-10-25T00:30", "2026-10-25T00:00", "2026-10-25T01:00"),
+        (
+            Period.HOUR,
+            "Europe/Berlin",
+            "2026-10-25T01:30",
+            "2026-10-25T01:00",
+            "2026-10-25T02:00",
+        ),  # by its name the same
+        (Period.HOUR, "Asia/Kathmandu", "2026-06-01T12:00", "2026-06-01T11:15", "2026-06-01T12:15"),
+        (Period.MONTH, "UTC", "2028-02-29T23:59", "2028-02-01T00:00", "2028-03-01T00:00"),
+        (Period.MONTH, "America/New_York", "2026-01-01T04:59", "2025-12-01T05:00", "2026-01-01T05:00"),
+        (Period.DAY, "Asia/Beirut", "2026-03-29T12:00", "2026-03-28T22:00", "2026-03-29T21:00"),  # has no midnight
+    ],
+)
+def test_periods_begin_by_the_clock_of_their_zone(per: Period, zone: str, now: str, began: str, ends: str) -> None:
+    budget = Budget(Decimal(1), BudgetUnit.REQUESTS, per, zone)
+    at = datetime.fromisoformat(now).replace(tzinfo=UTC)
+
+    assert (f"{periods.began(budget, at):%Y-%m-%dT%H:%M}", f"{periods.ends(budget, at):%Y-%m-%dT%H:%M}") == (
+        began,
+        ends,
+    )
