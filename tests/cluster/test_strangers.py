@@ -7,10 +7,9 @@ anew becomes ready.
 
 import json
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from beamlit_controller.kubernetes.paths import CONFIG_MAPS
 from fakes import http
@@ -84,21 +83,22 @@ STRANGERS: dict[str, Callable[[], list[Json]]] = {
 }
 
 
-@pytest.mark.parametrize("stranger", STRANGERS)
-async def test_what_a_stranger_writes_stops_nobody(world: World, rights: Path, tmp_path: Path, stranger: str) -> None:
+async def test_what_strangers_write_stops_nobody(world: World, rights: Path, tmp_path: Path) -> None:
     first = controllers.replica(world.client, tmp_path, "one", SETTINGS, rights)
-    async with controllers.running(first):
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(controllers.running(first))
         world.apply(SERVICE, model())
         await world.reaches(0)
-        with world.client.namespace() as elsewhere:
-            text = json.dumps({"apiVersion": "v1", "kind": "List", "items": STRANGERS[stranger]()})
+
+        for written in STRANGERS.values():
+            elsewhere = stack.enter_context(world.client.namespace())
+            text = json.dumps({"apiVersion": "v1", "kind": "List", "items": written()})
             world.client.kubectl("apply", "--server-side", "-n", elsewhere, "-f", "-", stdin=text)
 
-            world.queue(14)
-            await world.reaches(50)
-
-            assert await first.answers("/healthz")
-            await _started_anew(world, rights, tmp_path)
+        world.queue(14)
+        await world.reaches(50)
+        assert await first.answers("/healthz")
+        await _started_anew(world, rights, tmp_path)
 
 
 async def _started_anew(world: World, rights: Path, folder: Path) -> None:
@@ -135,24 +135,25 @@ RUNNING = {
 }
 
 
-@pytest.mark.parametrize("page", PAGES)
-async def test_what_a_gateway_of_a_strangers_own_says_stops_nobody(
-    world: World, rights: Path, tmp_path: Path, page: str
-) -> None:
+async def test_what_gateways_of_a_strangers_own_say_stops_nobody(world: World, rights: Path, tmp_path: Path) -> None:
     first = controllers.replica(world.client, tmp_path, "one", SETTINGS, rights)
-    async with http.serve(PAGES[page]) as server, controllers.running(first):
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(http.serve(page)) for page in PAGES.values()]
+        await stack.enter_async_context(controllers.running(first))
         world.apply(SERVICE, model())
         await world.reaches(0)
-        with world.client.namespace() as elsewhere:
+
+        for server in servers:
+            elsewhere = stack.enter_context(world.client.namespace())
             world.client.apply(SERVICE, model(), gateway_of_its_own(server.port), namespace=elsewhere)
             world.client.set_status("pod", "rogue", RUNNING, namespace=elsewhere)
-            await eventually(lambda: len(server.requests) >= 2, within=LONG, what="its page was read twice")
+        for server in servers:
+            await eventually(lambda page=server: len(page.requests) >= 2, within=LONG, what="its page was read twice")
 
-            world.queue(14)
-            await world.reaches(50)
-
-            assert await first.answers("/healthz")
-            await _started_anew(world, rights, tmp_path)
+        world.queue(14)
+        await world.reaches(50)
+        assert await first.answers("/healthz")
+        await _started_anew(world, rights, tmp_path)
 
 
 async def test_large_config_maps_with_our_label_cost_a_new_controller_no_memory(
@@ -218,7 +219,7 @@ async def test_a_new_leader_writes_nothing_where_all_is_as_it_should_be(
     async with controllers.running(second):
         await eventually(second.leads, within=LONG)
         await eventually(second.models, within=LONG, what="it has decided")
-        for _ in range(5):
+        for _ in range(2):
             renewed = lease(world.client)["renewTime"]
             await eventually(lambda seen=renewed: lease(world.client)["renewTime"] != seen, within=LONG)
 

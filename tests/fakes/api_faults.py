@@ -25,6 +25,10 @@ class Act(Enum):
     """It is carried out, and no answer comes: the client gives up by its own deadline."""
     BREAK = auto()
     """It is carried out, and the connection breaks before the answer."""
+    DOUBLE = auto()
+    """Each event of a watch is told twice."""
+    DROP = auto()
+    """A watch breaks off instead of every so manieth event."""
 
 
 @dataclass(slots=True)
@@ -39,6 +43,7 @@ class Rule:
     seconds: float = 0
     error: RefusedError | None = None
     met: int = 0
+    every: int = 1
 
     def meets(self, asked: Asked) -> bool:
         """Tell whether it is for a request."""
@@ -91,6 +96,14 @@ class Faults:
         """Carry out, and give no answer: the client's deadline passes, or with `at_once` its connection breaks."""
         return self._add(verbs, path, Act.BREAK if at_once else Act.LOSE, times, client=client)
 
+    def double(self, path: str) -> None:
+        """Tell each event of a watch twice."""
+        self._add("watch", path, Act.DOUBLE, None, client="*")
+
+    def drop(self, path: str, *, every: int) -> None:
+        """Break watches off instead of every so manieth event; it is told to who watches on."""
+        self._add("watch", path, Act.DROP, None, client="*").every = every
+
     def crash_at(self, number: int, *, carried_out: bool, client: str = "*") -> None:
         """Have the client die at its `number`-th write from now on, before or after that is carried out."""
         self._crashes = [Crash(number, carried_out, client)]
@@ -112,6 +125,16 @@ class Faults:
     def for_(self, asked: Asked) -> Rule | None:
         """Give the rule that a request would meet."""
         return next((rule for rule in self.rules if rule.meets(asked)), None)
+
+    def told(self, asked: Asked, line: bytes) -> tuple[bytes, ...] | None:
+        """Give what an event of a watch is told as; None if the watch breaks off instead."""
+        rule = self.for_(asked)
+        if rule is None or rule.act not in {Act.DOUBLE, Act.DROP}:
+            return (line,)
+        rule.met += 1
+        if rule.act is Act.DOUBLE:
+            return (line, line)
+        return None if rule.met % rule.every == 0 else (line,)
 
     def crash(self, asked: Asked) -> Crash | None:
         """Give the crash that comes with this write, and count it."""

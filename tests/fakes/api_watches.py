@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BOOKMARKS: Final = 60.0
 LASTS: Final = 1800.0
+OF_EVENTS: Final = {Act.DELAY, Act.DOUBLE, Act.DROP}
 SOON: Final = 0.001
 """A virtual clock is rounded: what is due is looked for a moment later, never a moment too early."""
 
@@ -80,7 +81,7 @@ async def opened(server: "FakeApiServer", asked: Asked, silence: float) -> Async
     """Open a watch. Raises RefusedError or an httpx2 error where that fails."""
     server.reach(asked)
     rule = server.faults.for_(asked)
-    if rule is not None and rule.act is not Act.DELAY:
+    if rule is not None and rule.act not in OF_EVENTS:
         server.faults.take(asked)
         if rule.act is Act.REFUSE and rule.error:
             raise rule.error
@@ -116,7 +117,11 @@ async def _lines(watch: _Watch) -> AsyncGenerator[bytes]:
                 return
             for line in watch.due():
                 heard = _now()
-                yield line
+                told = server.faults.told(watch.watched.asked, line)
+                if told is None:
+                    raise httpx2.ReadError("connection reset by peer")
+                for each in told:
+                    yield each
             await _change(watch, heard)
     finally:
         server.watched.remove(watch.watched)

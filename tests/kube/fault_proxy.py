@@ -1,54 +1,42 @@
-"""Who stands between the controller and the API server: kills it before or after a chosen write, and meddles with watches."""
+"""Who stands between the controller and the API server: kills it right after a chosen write, and breaks watches off."""
 
 import asyncio
-import random
 import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from enum import Enum, auto
 
 UNCOUNTED = re.compile(r"/leases|/events|/status\b")
 """Writes that only tell something."""
 LINE = 8 * 1024 * 1024
 
 
-class Injection(Enum):
-    """What becomes of the lines of watches."""
-
-    NOT = auto()
-    DOUBLED = auto()
-    LATE = auto()
-    LOST = auto()
-    """The stream breaks off instead of every so manieth line."""
-
-
 class FaultProxy:
     """Passes on requests to the API server, one per connection, in HTTP/1.0: bodies then end with the connection.
 
-    `writes` are those to one namespace: what other tests left behind is not counted.
+    `writes` are those to one namespace: what other tests left behind is not counted. While it is `losing`, watches break off
+    instead of every fifth event.
     """
 
     def __init__(self, server: str, trust: ssl.SSLContext, namespace: str) -> None:
         self.writes: list[str] = []
-        self.meddling = Injection.NOT
+        self.losing = False
         self.kill: Callable[[], None] = lambda: None
         self.struck = asyncio.Event()
         self._server = server
         self._trust = trust
         self._ours = f"/namespaces/{namespace}/"
-        self._strike: tuple[str, bool] | None = None
+        self._strike: str | None = None
         self._striking = False
-        self._random = random.Random(7)
         self._lines = 0
         self._open: dict[asyncio.StreamWriter, asyncio.Future[None]] = {}
 
-    def strike(self, path: str, *, after: bool) -> None:
-        """Kill the controller before or after its next write whose path ends so."""
+    def strike(self, path: str) -> None:
+        """Kill the controller right after its next write whose path ends so, before it has the answer."""
         self.writes.clear()
         self.struck.clear()
-        self._strike, self._striking = (path, after), False
+        self._strike, self._striking = path, False
 
     async def spare(self) -> bool:
         """Kill it no more; tell whether it was killed. A write that is on its way is waited for: it kills yet."""
@@ -97,8 +85,6 @@ class FaultProxy:
         line, _, rest = head.partition("\r\n")
         method, path, _ = line.split(" ")
         strike = self._noted(method, path)
-        if strike is False:
-            return
         host, _, port = self._server.rpartition(":")
         there, back = await asyncio.open_connection(host, int(port), ssl=self._trust, limit=LINE)
         try:
@@ -118,19 +104,16 @@ class FaultProxy:
             if strike:
                 self._hit()
 
-    def _noted(self, method: str, path: str) -> bool | None:
-        """Note a write. False if the controller was killed before it, True if it is to be killed after it."""
+    def _noted(self, method: str, path: str) -> bool:
+        """Note a write; tell whether the controller is to be killed after it."""
         if method == "GET" or UNCOUNTED.search(path) or self._ours not in path:
-            return None
+            return False
         place = path.partition("?")[0]
         self.writes.append(f"{method} {place}")
-        if self._strike is None or not place.endswith(self._strike[0]):
-            return None
-        if self._strike[1]:
-            self._striking = True
-            return True
-        self._hit()
-        return False
+        if self._strike is None or not place.endswith(self._strike):
+            return False
+        self._striking = True
+        return True
 
     def _hit(self) -> None:
         self._strike = None
@@ -141,10 +124,8 @@ class FaultProxy:
         while line := await there.readline():
             event = line.startswith(b"{")
             self._lines += event
-            if event and self.meddling is Injection.LOST and self._lines % 5 == 0:
+            if event and self.losing and self._lines % 5 == 0:
                 writer.transport.abort()
                 return
-            if event and self.meddling is Injection.LATE:
-                await asyncio.sleep(self._random.uniform(0, 1))
-            writer.write(line * (2 if event and self.meddling is Injection.DOUBLED else 1))
+            writer.write(line)
             await writer.drain()

@@ -169,6 +169,55 @@ async def test_an_api_server_that_is_away_for_minutes_changes_nothing_but_the_ti
         await acting
 
 
+MEDDLING: dict[str, Callable[[Any], object]] = {
+    "doubled": lambda faults: faults.double("*"),
+    "late": lambda faults: faults.delay("watch", "*", 1),
+    "lost": lambda faults: faults.drop("*", every=5),
+}
+
+
+@pytest.mark.parametrize("meddling", MEDDLING)
+async def test_with_watch_events_doubled_late_or_lost_it_ends_right(meddling: str) -> None:
+    async with story() as told:
+        MEDDLING[meddling](told.given.server.faults)
+
+        await take(told)
+        await give_back(told)
+        api_users.merge(told.given.server, model(), {"spec": {"enabled": True}})
+        await eventually(lambda: told.seen.taken, within=300, every=0.1)
+        await give_back(told)
+
+
+async def test_a_mode_without_takeover_gives_the_service_back() -> None:
+    async with story() as told:
+        await take(told)
+
+        api_users.merge(told.given.server, model(), {"spec": {"routing": {"mode": "Service"}}})
+
+        await eventually(lambda: told.seen.selector == {"app": "llama"}, within=300, every=0.1)
+        await eventually(lambda: not told.seen.object["metadata"].get("finalizers"), within=300, every=0.1)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"internalTrafficPolicy": "Local"}, "internalTrafficPolicy: Local"),
+        ({"publishNotReadyAddresses": True}, "publishNotReadyAddresses"),
+        ({"ports": [{"name": "dns", "port": 53, "protocol": "UDP"}]}, "UDP"),
+    ],
+)
+async def test_a_service_that_becomes_unsuitable_is_given_back_with_the_reason(
+    change: dict[str, object], words: str
+) -> None:
+    async with story() as told:
+        await take(told)
+
+        api_users.merge(told.given.server, service(), {"spec": change})
+
+        await eventually(lambda: told.seen.selector == {"app": "llama"}, within=300, every=0.1)
+        await eventually(lambda: words in str(told.seen.status), within=300, every=0.1)
+
+
 async def test_a_namespace_that_is_deleted_goes_without_a_warning_for_what_can_not_be_created_there() -> None:
     async with world() as given, Controllers(given.server).running():
         told = Story(given)
