@@ -35,6 +35,7 @@ def test_every_example_is_tried() -> None:
     assert {path.name for path in EXAMPLES.iterdir()} == {*WITH, *WITH.values(), *FOR_CLUSTERS, *AUTOSCALERS}
 
 
+@pytest.mark.system
 async def test_keda_is_shown_a_query_that_prometheus_answers() -> None:
     keda = yaml.safe_load((EXAMPLES / "keda.yaml").read_text())
     page = http.page('beamlit_demand_ratio{namespace="models",name="llama"} 1.6\n')

@@ -9,6 +9,8 @@ import pytest
 from beamlit_controller.cli import cluster
 from fakes import commands
 
+pytestmark = pytest.mark.system  # each starts a process
+
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "KUBECONFIG": "/nowhere/config"}

@@ -156,6 +156,7 @@ def test_nothing_is_written_of_what_is_refused(tmp_path: Path, changes: dict[str
     assert not (tmp_path / "b").exists()
 
 
+@pytest.mark.system
 def test_at_a_terminal_it_asks_for_what_is_missing(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     words = [COMMAND, "init", str(tmp_path / "b"), "--name", "llama"]

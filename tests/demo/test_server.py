@@ -197,6 +197,7 @@ async def test_the_first_token_of_a_queued_request_is_late_by_its_wait(
     assert seen["vllm:time_to_first_token_seconds_sum"] >= waited
 
 
+@pytest.mark.system
 async def test_as_a_process_it_speaks_tls_below_a_prefix_and_ends_with_its_block(tmp_path: Path) -> None:
     tls, port = certificates.make(tmp_path), free_port()
     command = [sys.executable, "-m", "demo.server", "--port", str(port), "--slots", "1", "--tokens-per-second", "100"]

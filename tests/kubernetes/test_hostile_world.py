@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import looptime
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -41,6 +42,7 @@ def some_objects() -> st.SearchStrategy[list[Json]]:
     )
 
 
+@pytest.mark.long
 @given(some_objects(), some_objects())
 @settings(max_examples=thorough.examples(25), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_whatever_one_tenant_writes_another_one_is_served_by_its_newest_spec(

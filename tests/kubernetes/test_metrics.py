@@ -283,7 +283,7 @@ async def test_one_path_of_discovery_that_hangs_holds_up_no_other() -> None:
     async def hang(request: http.Request, writer: Any) -> None:  # noqa: ANN401 - as `http.Respond` has it
         await asyncio.Event().wait()
 
-    async with discovery({**WORKLOAD, "/apis": hang}, within=10) as found, asyncio.TaskGroup() as group:
+    async with discovery({**WORKLOAD, "/apis": hang}, within=LATE) as found, asyncio.TaskGroup() as group:
         hanging = [group.create_task(_failure(found.serves("x"))) for _ in range(20)]
         kind = await found.kind("apps/v1", "Deployment", exactly=True)
         assert not any(each.done() for each in hanging)

@@ -17,7 +17,7 @@ from fakes.objects_of_models import Seen, addresses, gateway_pods, model, servic
 from fakes.replica import World, world
 from waiting import eventually
 
-pytestmark = pytest.mark.looptime
+pytestmark = [pytest.mark.looptime, pytest.mark.long]
 
 MOST_WRITES = 40
 Fault = Callable[[FakeApiServer], object]

@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -35,10 +35,10 @@ from beamlit_controller.standalone.overrides import Overrides
 from beamlit_controller.standalone.state_folder import StateFolder
 from beamlit_controller.telemetry import web
 from beamlit_controller.telemetry.logs import LogSink
-from beamlit_controller.wiring import shared_listeners
+from beamlit_controller.wiring import shared_listeners, standalone_web
 from beamlit_controller.wiring.common import prometheus_source, signals, sources
 from beamlit_controller.wiring.standalone_gateways import local_endpoints, template
-from beamlit_controller.wiring.standalone_web import endpoints_of
+from beamlit_controller.wiring.standalone_web import Shown
 
 log = structlog.get_logger()
 
@@ -68,26 +68,31 @@ async def standalone(options: StandaloneOptions) -> None:
     os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - what we were started as
 
 
+@dataclass(frozen=True, slots=True)
+class GatewayParts:
+    """What runs the gateways and what they tell, until all is stopped."""
+
+    clock: AnchoredClock
+    meters: Meters
+    gateways: Gateways
+    shared: Gateways
+
+
+def _gateway_parts(settings: Settings, place: StateFolder) -> GatewayParts:
+    clock = AnchoredClock()
+    meters = Meters(clock)
+    gateways = Gateways(place.gateways, template(settings, meters))
+    return GatewayParts(clock, meters, gateways, shared_listeners.kept(settings, place.shared_listeners))
+
+
 async def _until_stopped(options: StandaloneOptions) -> bool:
     """Tell whether it is the end; else everything but the gateways has been given back, to be started anew."""
     with state_folder.locked(options.state) as place, signals() as (stop, hurry), hangups(stop) as asked:
-        clock = AnchoredClock()
-        meters = Meters(clock)
-        gateways = Gateways(place.gateways, template(options.settings, meters))
-        shared = shared_listeners.kept(options.settings, place.shared_listeners)
+        parts = _gateway_parts(options.settings, place)
         until = Until(stop, asked, FollowedSettings(options.settings_file, options.settings))
         try:
             async with AsyncExitStack() as resources:
-                await _serve(
-                    options,
-                    place,
-                    clock=clock,
-                    gateways=gateways,
-                    shared=shared,
-                    meters=meters,
-                    resources=resources,
-                    until=until,
-                )
+                await _serve(options, place, parts, resources, until)
             if not stop.is_set():
                 return False
         except Exception:
@@ -97,29 +102,28 @@ async def _until_stopped(options: StandaloneOptions) -> bool:
         if options.leave_gateways:
             log.info("stopped; the gateways serve on with their last share")
         else:
-            await _stop((shared, gateways), place, hurry, clock)
+            await _stop(parts, place, hurry)
     return True
 
 
 async def stop(state: Path) -> None:
     """Drain and end the gateways that a controller has left serving. Raises StateError while one runs, and OSError."""
     with state_folder.locked(state) as place, signals() as (hurry, _):
-        clock = AnchoredClock()
-        gateways = Gateways(place.gateways, template(Settings(), Meters(clock)))
-        await _stop((shared_listeners.kept(Settings(), place.shared_listeners), gateways), place, hurry, clock)
+        await _stop(_gateway_parts(Settings(), place), place, hurry)
 
 
-async def _stop(kept: Sequence[Gateways], place: StateFolder, hurry: asyncio.Event, clock: AnchoredClock) -> None:
+async def _stop(parts: GatewayParts, place: StateFolder, hurry: asyncio.Event) -> None:
+    kept = (parts.shared, parts.gateways)  # a shared listener first: its requests are those of the gateways
     log.info("stopping: gateways finish the requests in flight; a signal ends them at once")
     async with asyncio.TaskGroup() as group:
         hurrying = [group.create_task(_then(hurry, each.skip_draining)) for each in kept]
         try:
-            for each in kept:  # a shared listener first: its requests are those of the gateways
+            for each in kept:
                 await each.stop()
         finally:
             for task in hurrying:
                 task.cancel()
-    DecisionFiles(place.decisions).keep_only_history(clock.now())
+    DecisionFiles(place.decisions).keep_only_history(parts.clock.now())
     place.clear()
 
 
@@ -133,30 +137,63 @@ class Until:
 
 
 async def _serve(
-    options: StandaloneOptions,
-    place: StateFolder,
-    *,
-    clock: AnchoredClock,
-    gateways: Gateways,
-    shared: Gateways,
-    meters: Meters,
-    resources: AsyncExitStack,
-    until: Until,
+    options: StandaloneOptions, place: StateFolder, parts: GatewayParts, resources: AsyncExitStack, until: Until
 ) -> None:
     """Wire the parts and run them until told to stop or to start anew. A part that dies ends them all, and leaves the gateways serving."""
-    settings = options.settings
+    settings, gateways, shared = options.settings, parts.gateways, parts.shared
     listener = resources.enter_context(_bound(settings))
-    overrides = Overrides(place.overrides, clock)
+    overrides = Overrides(place.overrides, parts.clock)
+    folder = _folder(options, place, overrides)
+    memory = DecisionFiles(place.decisions)
+    if not folder.manifests.problems:  # else a model may only be missing until its manifest is mended
+        memory.keep_only(folder.manifests.specs.keys())
+        overrides.keep_only(folder.manifests.specs.keys())
+    sensor = await _sensor(settings, parts, resources)
+    shares = await _shares(place, resources)
+
+    def problems() -> Sequence[Problem]:
+        listeners = shared_listeners.problems(settings, shared)
+        return (*until.settings.problems, *listeners, *folder.manifests.problems, *memory.problems)
+
+    site = standalone_web.endpoints(settings, parts.clock, Shown(folder, gateways, parts.meters, shares, problems))
+    sinks = (RtdsSink(shares, gateways.attempts), memory, *site.sinks, parts.meters, LogSink())
+    loops = LoopDependencies(sensor, sinks, parts.clock, partial(api_settings.period, settings=settings))
+    log.info("running", web=_where(listener), manifests=str(options.manifests), state=str(place.root))
+    tasks = {
+        "manifests": folder.run(),
+        "gateways": gateways.run(folder.specs),
+        "shared listeners": shared.run(partial(shared_listeners.specs, settings)),
+        "models": supervisor.run(folder, loops, memory),
+        "web": web.run(site.site, listener),
+    }
+    await _run(tasks, until)
+
+
+async def _run(parts: Mapping[str, Coroutine[Any, Any, None]], until: Until) -> None:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(part, name=name) for name, part in parts.items()]
+        ends = [group.create_task(until.stop.wait()), group.create_task(until.settings.changed(until.reload_requested))]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for task in (*tasks, *ends):
+            task.cancel()
+
+
+def _folder(options: StandaloneOptions, place: StateFolder, overrides: Overrides) -> Folder:
+    """Give the manifests, read for the first time."""
     folder = Folder(
         options.manifests,
         kept=place.manifests,
-        parse=partial(standalone_rules.parse, settings=settings),
-        together=partial(standalone_rules.shared_listeners, settings=settings),
+        parse=partial(standalone_rules.parse, settings=options.settings),
+        together=partial(standalone_rules.shared_listeners, settings=options.settings),
         overrides=overrides,
     )
     folder.read()
+    return folder
 
-    endpoints = local_endpoints(settings, gateways.ejected)
+
+async def _sensor(settings: Settings, parts: GatewayParts, resources: AsyncExitStack) -> Sensor:
+    """Give the sensor with its metric sources."""
+    endpoints = local_endpoints(settings, parts.gateways.ejected)
     prometheus = await prometheus_source(settings, resources)
     scrape = await resources.enter_async_context(
         ScrapeSource(
@@ -165,42 +202,16 @@ async def _serve(
             timeout=settings.direct_period * 0.6,
         )
     )
-    listed = sources(scrape=scrape, gateways=GatewayMetrics(meters), prometheus=prometheus)
-    sensor = Sensor(sources=listed, inventory=endpoints, flows=meters)
+    listed = sources(scrape=scrape, gateways=GatewayMetrics(parts.meters), prometheus=prometheus)
+    return Sensor(sources=listed, inventory=endpoints, flows=parts.meters)
 
+
+async def _shares(place: StateFolder, resources: AsyncExitStack) -> RtdsServer:
+    """Give the server that tells the gateways their shares, at its socket."""
     shares = RtdsServer()
-    await resources.enter_async_context(
-        shares.serve(f"unix:{resources.enter_context(sockets.reachable(place.shares))}")
-    )
-
-    memory = DecisionFiles(place.decisions)
-    if not folder.manifests.problems:  # else a model may only be missing until its manifest is mended
-        memory.keep_only(folder.manifests.specs.keys())
-        overrides.keep_only(folder.manifests.specs.keys())
-
-    def problems() -> Sequence[Problem]:
-        listeners = shared_listeners.problems(settings, shared)
-        return (*until.settings.problems, *listeners, *folder.manifests.problems, *memory.problems)
-
-    site = endpoints_of(
-        settings, clock, folder=folder, gateways=gateways, meters=meters, shares=shares, problems=problems
-    )
-    sinks = (RtdsSink(shares, gateways.attempts), memory, *site.sinks, meters, LogSink())
-    parts = LoopDependencies(sensor, sinks, clock, partial(api_settings.period, settings=settings))
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(folder.run(), name="manifests"),
-            group.create_task(gateways.run(folder.specs), name="gateways"),
-            group.create_task(shared.run(partial(shared_listeners.specs, settings)), name="shared listeners"),
-            group.create_task(supervisor.run(folder, parts, memory), name="models"),
-            group.create_task(web.run(site.site, listener), name="web"),
-        ]
-        log.info("running", web=_where(listener), manifests=str(options.manifests), state=str(place.root))
-        ends = [group.create_task(until.stop.wait()), group.create_task(until.settings.changed(until.reload_requested))]
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        for task in (*tasks, *ends):
-            task.cancel()
+    socket_path = resources.enter_context(sockets.reachable(place.shares))
+    await resources.enter_async_context(shares.serve(f"unix:{socket_path}"))
+    return shares
 
 
 def _bound(settings: Settings) -> socket.socket:

@@ -1,6 +1,6 @@
 """What the controller of a machine shows of itself: health, metrics and models."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,58 +31,69 @@ class StandaloneWeb:
     sinks: tuple[MetricsSink, ModelsSink, Liveness]
 
 
-def endpoints_of(
-    settings: Settings,
-    clock: AnchoredClock,
-    *,
-    folder: Folder,
-    gateways: Gateways,
-    meters: Meters,
-    shares: RtdsServer,
-    problems: Callable[[], Sequence[Problem]],
-) -> StandaloneWeb:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What knows what is shown."""
+
+    folder: Folder
+    gateways: Gateways
+    meters: Meters
+    shares: RtdsServer
+    problems: Callable[[], Sequence[Problem]]
+
+    @property
+    def models(self) -> Collection[ModelKey]:
+        """Give the models whose manifests are valid."""
+        return self.folder.manifests.specs.keys()
+
+
+def endpoints(settings: Settings, clock: AnchoredClock, shown: Shown) -> StandaloneWeb:
     """Connect what is shown with what knows it."""
     registry = prometheus_client.CollectorRegistry()
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # it carries no annotation
-    exposition, metrics = Exposition(registry), MetricsSink(registry, meters.minute)
-    exposition.gauge(
-        "beamlit_manifest_problems",
-        "Mistakes in manifests; the last good version of each model stays in force.",
-        lambda: len(folder.manifests.problems),
-    )
-    exposition.gauge(
-        "beamlit_gateways_connected",
-        "Gateways that listen for the model's share.",
-        lambda: {key: shares.connected(key) for key in folder.manifests.specs},
-    )
-    exposition.counter(
-        "beamlit_gateway_restarts_total",
-        "Times that the model's gateway ended and was started again.",
-        lambda: {key: gateways.state(key).get("restarts", 0) for key in folder.manifests.specs},
-    )
-    exposition.counter(
-        "beamlit_gateway_faults_total",
-        "What went wrong with the model's gateway, each failed retry included; /models says what.",
-        lambda: {key: gateways.faults(key) for key in folder.manifests.specs},
-    )
+    exposition, metrics = Exposition(registry), MetricsSink(registry, shown.meters.minute)
+    _expose(exposition, shown)
     models = ModelsSink(
         clock,
         ModelDetails(
-            gateway=lambda key: _gateway(gateways, shares, key),
-            notices=lambda key: folder.manifests.notices.get(key, ()),
-            minute=meters.minute,
-            problems=problems,
+            gateway=lambda key: _gateway(shown.gateways, shown.shares, key),
+            notices=lambda key: shown.folder.manifests.notices.get(key, ()),
+            minute=shown.meters.minute,
+            problems=shown.problems,
         ),
     )
     pulse = Liveness(clock, max(STUCK, settings.period * 10))
     site = WebEndpoints(
         alive=pulse.alive,
-        ready=lambda: _ready(pulse, folder, gateways),
+        ready=lambda: _ready(pulse, shown.folder, shown.gateways),
         exposition=exposition,
         models=models,
         access=PageAccess(settings.page, (settings.standalone.web_listen.host, *settings.page_hosts)),
     )
     return StandaloneWeb(site, (metrics, models, pulse))
+
+
+def _expose(exposition: Exposition, shown: Shown) -> None:
+    exposition.gauge(
+        "beamlit_manifest_problems",
+        "Mistakes in manifests; the last good version of each model stays in force.",
+        lambda: len(shown.folder.manifests.problems),
+    )
+    exposition.gauge(
+        "beamlit_gateways_connected",
+        "Gateways that listen for the model's share.",
+        lambda: {key: shown.shares.connected(key) for key in shown.models},
+    )
+    exposition.counter(
+        "beamlit_gateway_restarts_total",
+        "Times that the model's gateway ended and was started again.",
+        lambda: {key: shown.gateways.state(key).get("restarts", 0) for key in shown.models},
+    )
+    exposition.counter(
+        "beamlit_gateway_faults_total",
+        "What went wrong with the model's gateway, each failed retry included; /models says what.",
+        lambda: {key: shown.gateways.faults(key) for key in shown.models},
+    )
 
 
 def _ready(pulse: Liveness, folder: Folder, gateways: Gateways) -> Check:
