@@ -106,6 +106,59 @@ OTHER_TYPES = (
 )
 
 
+NAMING_PATHS = (
+    "/openai/deployments/gpt-5/chat/completions",
+    "/engines/gpt-5/completions",
+    "/v1beta/models/gpt-5:generateContent",
+    "/model/gpt-5/invoke",
+    "/x%2fMODELS%5c;a=b/gpt-5",
+    "/v2/models/llama/infer",
+    "/v1/models/sql-lora/models/gpt-5",
+)
+NAMING_QUERIES = (
+    "deployment=gpt-5",
+    "engine=gpt-5",
+    "model[]=gpt-5",
+    "%20model=gpt-5",
+    "model%00=gpt-5",
+    "Model_ID=gpt-5",
+)
+NAMING_HEADERS = (
+    "model",
+    "x-model-name",
+    "seldon-model",
+    "mm-vmodel-id",
+    "x-ai-eg-model",
+    "x-amzn-sagemaker-target-model",
+    "x-amzn-sagemaker-inference-component",
+    "helicone-model-override",
+    "x-litellm-tags",
+)
+
+
+async def test_a_request_stays_whose_path_or_query_names_a_model(tmp_path: Path) -> None:
+    same = ("/v2/models/sql-lora/infer", "/v1/models/sql-lora:predict?x=1")
+    plain = ("/v1/models", "/v1/chat?models_dir=1&x=model")
+    async with upstream("local") as local, upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote, model_names=NAMES))
+        async with gateway(spec, tmp_path, local=[local], share=100) as gate, client.connect(gate.front) as asker:
+            for path in (*NAMING_PATHS, *(f"/v1/chat?{query}" for query in NAMING_QUERIES), *same, *plain):
+                await asker.post(path, b'{"model":"llama"}', headers=[AS_JSON])
+
+    assert [request.line[1] for request in remote.requests] == [*same, *plain]
+
+
+async def test_headers_by_which_others_choose_a_model_do_not_leave_where_names_are_mapped(tmp_path: Path) -> None:
+    headers = [(name, "gpt-5") for name in NAMING_HEADERS]
+    async with upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote, model_names=NAMES))
+        async with gateway(spec, tmp_path, share=100) as gate, client.connect(gate.front) as asker:
+            await asker.post("/v1/chat", b'{"model":"llama"}', headers=[AS_JSON, *headers])
+
+    [seen] = remote.requests
+    assert "gpt-5" not in str(seen.headers)
+
+
 async def test_the_remote_reads_its_own_name_and_every_other_byte_as_sent(tmp_path: Path) -> None:
     async with upstream("remote") as remote:
         spec = builders.spec(remote=to(remote, model_names=NAMES))

@@ -95,6 +95,23 @@ WHO = (
     "x-admin-key",
     "x-otp",
     "x-authz",
+    "from",
+    "baggage",
+    "uberctx-user",
+    "x-user",
+    "x-email",
+    "x-groups",
+    "x-ticket",
+    "x-sig",
+    "sid",
+)
+ELSEWHERE = (
+    "x-portkey-custom-host",
+    "x-portkey-config",
+    "helicone-target-url",
+    "helicone-openai-api-base",
+    "x-gateway-destination-endpoint",
+    "x-upstream-url",
 )
 HARMLESS = (
     ("anthropic-version", "2023-06-01"),
@@ -112,8 +129,10 @@ HARMLESS = (
 )
 
 
-@pytest.mark.parametrize("names", [SECRETS, WHO])
-async def test_credentials_of_clients_stay_whatever_they_are_called(tmp_path: Path, names: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("names", [SECRETS, WHO, ELSEWHERE])
+async def test_credentials_and_where_else_to_send_them_stay_whatever_they_are_called(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
     async with (
         upstream("local") as local,
         upstream("remote") as remote,
@@ -137,6 +156,7 @@ async def test_credentials_of_clients_stay_whatever_they_are_called(tmp_path: Pa
         ("/v1/chat?openai_api_key=hush&max_tokens=3&client%5Fassertion=hush", "/v1/chat?max_tokens=3"),
         ("/v1/chat?access_token=hush&X-Amz-Signature=hush&sig=hush", "/v1/chat"),
         ("/v1/chat?monkey=1&keys=2&a=key=3&", "/v1/chat?monkey=1&keys=2&a=key=3&"),
+        ("/v1/chat?sid=hush&session_id=hush&wsToken=hush&x=1", "/v1/chat?x=1"),
         ("/v1/chat?", "/v1/chat"),
         ("/v1/chat?key&key[]=hush&b", "/v1/chat?b"),
         ("/v1/chat?a=1?key=hush&b=c?d", "/v1/chat?a=1&b=c?d"),
@@ -214,7 +234,16 @@ async def test_the_remote_gives_no_orders(tmp_path: Path) -> None:
     async def orders(exchange: Exchange) -> None:
         names = ("x-accel-redirect", "x-envoy-ratelimited", "x-envoy-immediate-health-check-fail", "x-sendfile")
         marks = (("x-offload-local", "unavailable"), ("x-offload-served-by", "local"), ("x-accel-buffering", "no"))
-        origin = ("clear-site-data", "nel", "report-to", "accept-ch", "set-cookie2", "alt-svc", "x-litespeed-location")
+        origin = (
+            "clear-site-data",
+            "nel",
+            "report-to",
+            "accept-ch",
+            "set-cookie2",
+            "alt-svc",
+            "x-litespeed-location",
+            "surrogate-control",
+        )
         told = ((name, "/secret") for name in (*names, *origin))
         await exchange.respond(b"remote", headers=(*told, *marks))
 

@@ -8,6 +8,8 @@ from beamlit_controller.envoy.messages import Message, extension, typed
 from beamlit_controller.envoy.private_names import (
     CREDENTIAL,
     CREDENTIALS,
+    DESTINATIONS,
+    MODELS,
     OF_PROXIES,
     OURS,
     PRIVATE,
@@ -87,6 +89,8 @@ ORDERS = (
     "x-litespeed-",
     "x-lsadc-",
     "x-reproxy-",
+    "surrogate-control",
+    "edge-control",
 )
 
 # What browsers remember of the whole origin, which here is ours and not the remote's.
@@ -117,7 +121,8 @@ WITHOUT_QUERY: Message = {
 def withheld(remote: RemoteBackend) -> Message:
     """Give the early header mutation that takes away what the remote shall not see, before anything reads it."""
     # One expression for all of them: each header is looked at once.
-    names = "|".join(map(paths.literal, (*PRIVATE, *remote.headers_to_remove)))
+    steering = (*DESTINATIONS, *(() if remote.model_names is None else MODELS))
+    names = "|".join((*map(paths.literal, (*PRIVATE, *remote.headers_to_remove)), *steering))
     prefixes = "|".join(map(paths.literal, (*OURS, *OF_PROXIES)))
     credentials = "" if remote.forward_client_authorization else f"|{'|'.join(CREDENTIALS)}|{CREDENTIAL}"
     withheld: Message = {"safe_regex": {"regex": f"(?i)(?:{names}|(?:{prefixes}).*{credentials})"}}

@@ -1,13 +1,18 @@
 """Puts the model's name at the remote into the body of requests for the remote; every other byte stays as it was."""
 
 import json
+import re
+from collections.abc import Iterable
 from urllib.parse import quote
 
 from beamlit_controller.core.spec import RemoteBackend
-from beamlit_controller.envoy import answered_name, json_scan, lua
+from beamlit_controller.envoy import answered_name, json_scan, lua, paths
 from beamlit_controller.envoy.messages import Message
 
 JSON = r"(?i)[ \t]*application/json[ \t]*(?:;[ \t]*charset=\"?(?:utf-?8|us-ascii)\"?[ \t]*)?"
+
+KSERVE = r"/v[12]/models/(?:{names})(?::[a-z]+|(?:/versions/[0-9]+)?/[a-z_]+)(?:\?\C*)?"
+"""Paths of requests by which KServe and Triton are asked of one of the names."""
 
 # A scan, not a parser: re-serialized JSON would have different whitespace, a different order, and different large numbers.
 NAMES = """
@@ -39,7 +44,11 @@ end
 
 """
 
-ACT = """-- The same of a path with a query, as the WebSockets of some interfaces have it.
+ACT = """-- Parameters by which some servers take another model; `model[]` and the like are read as `model`.
+local OTHER_PARAMETERS = {{model = true, modelid = true, modelname = true, deployment = true,
+  deploymentid = true, engine = true}}
+
+-- The same of a path with a query, as the WebSockets of some interfaces have it.
 local function redirected(path)
   local mark = find(path, "?", 1, true)
   if mark == nil then return path end
@@ -47,7 +56,9 @@ local function redirected(path)
   local pieces = {{sub(path, 1, mark - 1)}}
   for before, piece in string.gmatch(sub(path, mark), "([?&;])([^?&;]*)") do
     local key, value = string.match(piece, "^([^=]*)=?(.*)$")
-    if string.lower(decoded(key)) == "model" then
+    local plain_key = string.lower(decoded(key))
+    if plain_key ~= "model" and OTHER_PARAMETERS[string.gsub(plain_key, "[^%w]", "")] then return nil end
+    if plain_key == "model" then
       local name = NAMES[decoded(value)]
       if name == nil then return nil end
       last_name = name
@@ -149,8 +160,11 @@ def _in_json(name: str) -> str:
     return json.dumps(name, ensure_ascii=False)[1:-1]
 
 
-def unmapped(limit: int) -> list[list[Message]]:
-    """Give the header matches, any of which tells that the name in a request can't be replaced, or might not be."""
+def unmapped(limit: int, unchanged: Iterable[str]) -> list[list[Message]]:
+    """Give the header matches, any of which tells that the name in a request can't be replaced, or might not be.
+
+    The names that are `unchanged` are the same at every remote.
+    """
     is_json: Message = {"name": "content-type", "string_match": {"safe_regex": {"regex": JSON}}}
     not_json: Message = {**is_json, "invert_match": True, "treat_missing_header_as_empty": True}
     length: Message = {"name": "content-length", "range_match": {"start": 0, "end": limit + 1}}
@@ -159,4 +173,16 @@ def unmapped(limit: int) -> list[list[Message]]:
     has_body: Message = {"name": ":method", "string_match": {"safe_regex": {"regex": "POST|PUT|PATCH"}}}
     packed: Message = {"name": "content-encoding", "present_match": True}
     empty: Message = {"name": "content-length", "string_match": {"exact": "0"}, "invert_match": True}
-    return [[not_json, empty], [too_long], [has_body, untold], [packed]]
+    return [[not_json, empty], [too_long], [has_body, untold], [packed], _named_by_path(unchanged)]
+
+
+def _named_by_path(unchanged: Iterable[str]) -> list[Message]:
+    """Match paths that name a model, but for those of KServe and Triton with one of these names."""
+    names = "|".join(paths.literal(name) for name in sorted(unchanged) if re.fullmatch(r"[\w.-]+", name, re.ASCII))
+    named: Message = {"name": ":path", "string_match": {"safe_regex": {"regex": paths.NAMES_A_MODEL}}}
+    same = {
+        "name": ":path",
+        "string_match": {"safe_regex": {"regex": KSERVE.format(names=names)}},
+        "invert_match": True,
+    }
+    return [named, same] if names else [named]

@@ -33,6 +33,9 @@ AMBIGUOUS = rf"[^?]*(?:{_EDGE}{_DOTS}(?:{_EDGE}[^?]*)?|%25[0-9a-f]{{2}}[^?]*|%c[
 _PASSED_THROUGH = "anthropic|assemblyai|azure|azure_ai|bedrock|cohere|cursor|gemini|litellm|mistral|openai_passthrough|vertex[-_]ai|vllm"
 _BASE = rf"(?:(?:openai|api|v[0-9][a-z0-9]*|{_PASSED_THROUGH}){_PARAMETERS}{_BETWEEN})*"
 
+NAMES_A_MODEL = rf"(?i)[^?]*{_BETWEEN}(?:models?|deployments|engines){_PARAMETERS}{_BETWEEN}[^?]+{QUERY}"
+"""Paths in which a model is named as by Azure, Gemini, Bedrock, KServe and Triton, in every spelling."""
+
 
 def below(prefix: str) -> str:
     """Match this path and what is below it, in every spelling; to be used without case."""

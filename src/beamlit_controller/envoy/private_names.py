@@ -80,6 +80,21 @@ PRIVATE = (
     "x-method-override",
 )
 
+# By these, gateways that are used as remotes send a request, and the key that came with it, to a host of the client's choice.
+DESTINATIONS = (
+    "(?:.*-)?(?:target|upstream|destination|proxy|base|custom)-(?:url|uri|host|endpoint)",
+    "(?:.*-)?api-base",
+    "x-portkey-(?:config|provider)",
+    "helicone-(?:target-provider|fallbacks)",
+)
+# And by these, servers and gateways take another model than the body's.
+MODELS = (
+    "(?:.*-)?v?models?(?:-(?:name|id|override|rewrite))?",
+    "(?:.*-)?(?:model-group|deployment|deployment-id|inference-component|target-variant)",
+    "x-ai-eg-.*",
+    "x-litellm-tags",
+)
+
 # The client gave them to the local side; the spec may let them pass.
 CREDENTIALS = (
     "cookie",
@@ -88,18 +103,24 @@ CREDENTIALS = (
     "bearer",
     "x-bearer",
     "chatgpt-account-id",
+    # What a service says of a user to the next one.
+    "baggage",
+    "ot-baggage-.*",
+    "uberctx-.*",
+    "from",
     "openai-organization",
     "openai-project",
     "x-goog-user-project",
     "x-openwebui-user-(?:id|name|email|role)",
     "x-(?:auth|user)-(?:id|name|email|user|username|group|groups|role|roles)",
+    "x-(?:user|username|email|groups?|roles?|login|principal|subject)",
     "x-jwt-.*",
     "signature-input",
 )
 # By name, whoever invented it: `x-litellm-api-key`, `helicone-auth`, `ocp-apim-subscription-key`, `x-amz-security-token`.
 CREDENTIAL = (
     "(?:.*[-_.])?(?:auth|authn|authz|authorization|authentication|token|accesstoken|idtoken|jwt|assertion|secret|password"
-    "|passwd|passphrase|pwd|pat|otp|credentials?|signature(?:-[a-z0-9]+)?|[a-z0-9]*api[-_]?key"
+    "|passwd|passphrase|pass|pwd|pat|otp|ticket|sid|sig|hmac|credentials?|signature(?:-[a-z0-9]+)?|[a-z0-9]*api[-_]?key"
     "|(?:access|admin|anthropic|app|application|auth|baseten|client|encryption|functions|license|litellm|llm|master|modal"
     "|openai|org|organization|private|project|provider|public|root|runpod|sas|secret|server|service|signing|ssh"
     "|subscription|team|tenant|user|virtual)[-_]?key)"
@@ -119,6 +140,7 @@ QUERY = (
     "credential",
     "credentials",
     "googleaccessid",
+    "hmac",
     "jwt",
     "key",
     "masterkey",
@@ -127,33 +149,26 @@ QUERY = (
     "pat",
     "privatekey",
     "pwd",
+    "sessionid",
+    "sid",
     "sig",
     "subscriptionkey",
-    "token",
+    "ticket",
     "userkey",
     "virtualkey",
 )
 # Of names whose beginnings are anybody's: `openai_api_key`, `X-Amz-Security-Token`.
 QUERY_SUFFIXES = (
     "accesskey",
-    "accesstoken",
     "apikey",
-    "apitoken",
     "appkey",
-    "authtoken",
-    "bearertoken",
     "clientassertion",
-    "idtoken",
-    "oauthtoken",
     "password",
-    "refreshtoken",
     "secret",
     "secretkey",
-    "securitytoken",
-    "sessiontoken",
     "signature",
     "subscriptionkey",
-    "usertoken",
+    "token",
     "xamzcredential",
     "xgoogcredential",
 )

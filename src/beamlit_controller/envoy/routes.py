@@ -1,5 +1,6 @@
 """Which way each request goes: the routes of the front, and the one route of the remote hop."""
 
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from beamlit_controller.core.spec import (
@@ -197,11 +198,16 @@ def _long(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
     if remote_of(spec) is None:
         return []
     elsewhere = [remote_routes.elsewhere(remote) for remote in spec.remotes]
-    maps = any(remote.model_names is not None for remote in spec.remotes)
-    long = model_name.unmapped(spec.overflow.max_request_bytes) if maps else []
+    maps = [remote.model_names for remote in spec.remotes if remote.model_names is not None]
+    long = model_name.unmapped(spec.overflow.max_request_bytes, _unchanged(maps)) if maps else []
     return [
         _stays("long", {"prefix": "/", "headers": headers}, spec, place) for headers in (*elsewhere, *long) if headers
     ]
+
+
+def _unchanged(maps: Sequence[Iterable[tuple[str, str]]]) -> set[str]:
+    """Give the names that every one of the maps leaves as they are."""
+    return set.intersection(*({here for here, there in names if here == there} for names in maps))
 
 
 def _split(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
