@@ -4,11 +4,13 @@
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
+# `clouds` adds what managed Prometheus of AWS, Google and Azure needs.
+ARG REQUIREMENTS=run
 WORKDIR /src
-COPY requirements/run.txt requirements/build.txt requirements/
+COPY requirements/${REQUIREMENTS}.txt requirements/build.txt requirements/
 # By hash: what is installed is what was tested, or nothing.
 RUN python3 -m venv /opt/app && \
-    /opt/app/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --require-hashes -r requirements/run.txt
+    /opt/app/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --require-hashes -r requirements/${REQUIREMENTS}.txt
 RUN python3 -m venv /opt/build && \
     /opt/build/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./

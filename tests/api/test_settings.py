@@ -22,7 +22,9 @@ from beamlit_controller.api.settings import (
     SharedRoute,
     StandaloneSettings,
 )
+from beamlit_controller.core.cloud_identity import AwsIdentity, AzureIdentity, CloudIdentity, GoogleIdentity
 from beamlit_controller.core.spec import ModelKey, SecretKey
+from beamlit_controller.wiring import common
 
 Read = Callable[..., Parsed]
 FULL: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "data" / "settings-full.yaml").read_text())
@@ -105,6 +107,26 @@ def test_every_field_is_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "identity"),
+    [
+        ({"aws": {"region": "eu-west-1"}}, AwsIdentity("eu-west-1")),
+        ({"aws": {"region": "us-gov-west-1", "service": "other"}}, AwsIdentity("us-gov-west-1", "other")),
+        ({"google": {}}, GoogleIdentity()),
+        ({"google": {"credentialsFile": "/account.json"}}, GoogleIdentity("/account.json")),
+        ({"azure": {}}, AzureIdentity()),
+        ({"azure": {"clientId": "1", "scope": "https://a/.default"}}, AzureIdentity("1", "https://a/.default")),
+        ({}, None),
+    ],
+)
+def test_an_identity_at_a_cloud_is_read(given: dict[str, Any], identity: CloudIdentity | None) -> None:
+    parsed = settings(asking(**given))
+
+    assert parsed.prometheus is not None
+    assert parsed.prometheus.identity == identity
+    assert common.connection(parsed.prometheus).identity == identity
+
+
+@pytest.mark.parametrize(
     ("address", "url"),
     [
         ("my-local-prom:9090", "http://my-local-prom:9090"),
@@ -162,6 +184,13 @@ def test_addresses_that_are_refused(address: str, part: str) -> None:
             "metricInformer.prometheus.basicAuth",
             "may not be set beside bearerTokenFile",
         ),
+        (
+            asking(bearerTokenFile="/t", google={}),
+            "metricInformer.prometheus.google",
+            "may not be set beside bearerTokenFile",
+        ),
+        (asking(aws={}), "metricInformer.prometheus.aws.region", "required"),
+        (asking(aws={"region": "eu west"}), "metricInformer.prometheus.aws.region", "expected"),
         (asking(tls={}), "metricInformer.prometheus.tls", "https://"),
         (
             asking(address="https://a", tls={"certFile": "/c"}),

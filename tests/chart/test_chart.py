@@ -418,3 +418,19 @@ def test_with_its_default_values_nothing_has_anywhere_to_go(helm: Path) -> None:
 
     assert isinstance(read, Settings)
     assert read.default_remote_backend is None
+
+
+def test_files_and_variables_that_the_settings_name_are_given_to_the_controller(helm: Path) -> None:
+    values = {
+        "extraEnv": [{"name": "AWS_PROFILE", "value": "team"}],
+        "extraVolumes": [{"name": "servers", "secret": {"secretName": "servers"}}],
+        "extraVolumeMounts": [{"name": "servers", "mountPath": "/etc/metric-secrets/models/servers", "readOnly": True}],
+    }
+
+    (deployment,) = of("Deployment", template(helm, values))
+
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert values["extraEnv"][0] in container["env"]
+    assert values["extraVolumes"][0] in pod["volumes"]
+    assert values["extraVolumeMounts"][0] in container["volumeMounts"]

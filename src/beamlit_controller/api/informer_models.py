@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from beamlit_controller.api import addresses, scalars
+from beamlit_controller.api.cloud_models import AwsConfig, AzureConfig, GoogleConfig
 from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.rules import AtMostOne, Mistake, Rule, Together, dig
 from beamlit_controller.api.scalars import Word
@@ -61,10 +62,19 @@ def _address(text: str) -> str:
 class PrometheusConfig(StrictModel):
     """The address of Prometheus, its credentials, and what may be queried."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (AtMostOne(("bearerTokenFile", "basicAuth")),)
+    rules: ClassVar[tuple[Rule, ...]] = (AtMostOne(("bearerTokenFile", "basicAuth", "aws", "google", "azure")),)
     address: Annotated[str, AfterValidator(_address)] = Field(description=f"host:port or a URL: {EXAMPLE_ADDRESS}.")
     bearer_token_file: Word | None = Field(default=None, description="File that holds a bearer token.")
     basic_auth: BasicAuthConfig | None = Field(default=None, description="User name and password.")
+    aws: AwsConfig | None = Field(
+        default=None, description="Sign queries for Amazon's managed Prometheus. Needs the extra `aws`."
+    )
+    google: GoogleConfig | None = Field(
+        default=None, description="Fetch tokens for Google's managed Prometheus. Needs the extra `google`."
+    )
+    azure: AzureConfig | None = Field(
+        default=None, description="Fetch tokens for Azure's managed Prometheus. Needs the extra `azure`."
+    )
     tls: ClientTlsConfig | None = Field(
         default=None, description="How the certificate of an https address is verified."
     )
@@ -116,7 +126,7 @@ class PrometheusConfig(StrictModel):
             yield Mistake(("tls",), "needs an address that begins with https://")
 
 
-_CREDENTIAL = "a credential does not belong here: bearerTokenFile or basicAuth take it from a file"
+_CREDENTIAL = "a credential does not belong here: bearerTokenFile or basicAuth take it from a file, aws, google or azure from the cloud"
 
 
 class MetricInformer(StrictModel):

@@ -10,12 +10,21 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from beamlit_controller.api import addresses, documents, gateway_bounds, informer_models, problems, settings_models
+from beamlit_controller.api import (
+    addresses,
+    cloud_models,
+    documents,
+    gateway_bounds,
+    informer_models,
+    problems,
+    settings_models,
+)
 from beamlit_controller.api.addresses import Address
 from beamlit_controller.api.documents import Malformed
 from beamlit_controller.api.remote import RemoteBackendConfig
 from beamlit_controller.api.shared_listener_models import SharedRouteConfig
 from beamlit_controller.core import readable
+from beamlit_controller.core.cloud_identity import CloudIdentity
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected, SecretKey
 
 
@@ -44,6 +53,7 @@ class PrometheusSettings:
     url: str
     bearer_token_file: str | None = None
     basic_auth: BasicAuth | None = None
+    identity: CloudIdentity | None = None
     tls: ClientTls = ClientTls()
     headers: tuple[tuple[str, str], ...] = ()
     timeout: timedelta = timedelta(seconds=4)
@@ -226,6 +236,7 @@ def _prometheus(given: informer_models.PrometheusConfig, period: timedelta) -> P
         url=informer_models.url_of(given.address),
         bearer_token_file=given.bearer_token_file,
         basic_auth=BasicAuth(auth.username, auth.password_file) if auth else None,
+        identity=cloud_models.identity(given.aws, given.google, given.azure),
         tls=ClientTls(tls.ca_file, tls.cert_file, tls.key_file, tls.server_name),
         headers=tuple(given.headers.items()),
         timeout=timedelta(seconds=given.timeout_seconds) if given.timeout_seconds else period * 4 / 5,

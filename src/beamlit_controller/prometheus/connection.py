@@ -10,8 +10,10 @@ from typing import Final
 
 import httpx2
 
+from beamlit_controller.core.cloud_identity import CloudIdentity
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
+from beamlit_controller.prometheus.sigv4 import AwsSigner
 
 NAMESPACE: Final = "$namespace"
 
@@ -46,6 +48,7 @@ class Connection:
     address: str
     bearer_token_file: Path | None = None
     basic_auth: HttpBasicAuth | None = None
+    identity: CloudIdentity | None = None
     tls: TlsFiles = TlsFiles()
     headers: tuple[tuple[str, str], ...] = ()
     query_parameters: tuple[tuple[str, str], ...] = ()
@@ -56,8 +59,8 @@ class Connection:
         url = _url(self.address)
         if url.scheme not in {"http", "https"} or not url.host or url.userinfo or url.query or url.fragment:
             raise ValueError("address: expected http(s)://host[:port][/path], without credentials, query and fragment")
-        if self.bearer_token_file and self.basic_auth:
-            raise ValueError("expected one of bearerTokenFile and basicAuth, got both")
+        if sum(map(bool, (self.bearer_token_file, self.basic_auth, self.identity))) > 1:
+            raise ValueError("expected at most one of bearerTokenFile, basicAuth and a cloud's identity")
         for name, value in self.headers:
             if not _HEADER_NAME.fullmatch(name) or not _is_header_value(value):
                 raise ValueError(f"headers: {name!r} can't be sent, expected visible ASCII")
@@ -93,10 +96,11 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The value of the Authorization header, if any, and the secrets that must not appear in messages."""
+    """The value of the Authorization header, or what signs requests, and the secrets that must not appear in messages."""
 
     authorization: str | None = None
     secrets: tuple[str, ...] = ()
+    signer: AwsSigner | None = None
 
 
 def credentials(connection: Connection) -> Credentials | Missing:

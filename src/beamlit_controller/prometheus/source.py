@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlencode
 from weakref import WeakValueDictionary
 
 import httpx2
@@ -21,6 +22,7 @@ from beamlit_controller.prometheus import answer as answers
 from beamlit_controller.prometheus import connection as connections
 from beamlit_controller.prometheus import query as queries
 from beamlit_controller.prometheus.answer import HttpAnswer
+from beamlit_controller.prometheus.clouds import CloudCredentials
 from beamlit_controller.prometheus.connection import Connection, Credentials
 
 
@@ -65,6 +67,7 @@ class PrometheusSource:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._cloud = CloudCredentials(connection.identity) if connection.identity else None
         self._transports = _Transports(connection)
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._places_of: WeakValueDictionary[ModelKey, asyncio.Semaphore] = WeakValueDictionary()
@@ -82,7 +85,7 @@ class PrometheusSource:
         query = self.query(metric)
         if isinstance(query, Missing):
             return query
-        credentials = connections.credentials(self._connection)
+        credentials = await self._credentials()
         if isinstance(credentials, Missing):
             return credentials
         asked = {"query": query, "time": f"{at.timestamp():.3f}"}
@@ -108,7 +111,7 @@ class PrometheusSource:
 
         Prometheus returns at most 11,000 steps per query, so a long range takes several.
         """
-        credentials = connections.credentials(self._connection)
+        credentials = await self._credentials()
         if isinstance(credentials, Missing):
             return credentials
         connection = self._connection.asked_for(key.namespace)
@@ -136,6 +139,12 @@ class PrometheusSource:
             elif found.reason is not Reason.NO_SERIES:
                 return self._located(found)
         return History(values, series) if values else self._located(nothing)
+
+    async def _credentials(self) -> Credentials | Missing:
+        if self._cloud is None:
+            return connections.credentials(self._connection)
+        found = await self._cloud.get(within=self._connection.timeout.total_seconds())
+        return self._located(found) if isinstance(found, Missing) else found
 
     async def _exchange(
         self, key: ModelKey, request: httpx2.Request, hide: tuple[str, ...], *, limit: int = answers.LIMIT
@@ -172,6 +181,10 @@ def _request(
         headers.append(("authorization", credentials.authorization))
     asked = {**asked, "timeout": queries.duration(connection.timeout)}
     extensions = _extensions(connection)
+    if credentials.signer:
+        form = urlencode((*connection.query_parameters, *asked.items())).encode()
+        headers += (("content-type", _FORM), *credentials.signer.headers(str(url), form, _FORM))
+        return httpx2.Request("POST", url, headers=headers, content=form, extensions=extensions)
     if len(asked["query"].encode()) > _LONGEST_IN_URL:
         url = url.copy_with(params=connection.query_parameters)
         return httpx2.Request("POST", url, headers=headers, data=asked, extensions=extensions)
@@ -267,6 +280,7 @@ _HEADERS = (
     ("accept-encoding", "identity"),  # answers are small; what is packed all the same is unpacked up to the limit
     ("user-agent", "beamlit-controller"),
 )
+_FORM = "application/x-www-form-urlencoded"
 _LONGEST_IN_URL = 2048
 _STEPS_AT_ONCE = 10_000
 _LONGEST_HISTORY = 64 * 1024 * 1024

@@ -49,6 +49,7 @@ def connection(given: api_settings.PrometheusSettings) -> Connection:
         address=given.url,
         bearer_token_file=_path(given.bearer_token_file),
         basic_auth=auth,
+        identity=given.identity,
         tls=tls,
         headers=given.headers,
         query_parameters=given.query_parameters,

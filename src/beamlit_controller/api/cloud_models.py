@@ -1,0 +1,52 @@
+"""Identities at a cloud with a managed Prometheus, as users write them in the settings file."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from beamlit_controller.api.model import StrictModel
+from beamlit_controller.api.scalars import Word
+from beamlit_controller.core.cloud_identity import AwsIdentity, AzureIdentity, CloudIdentity, GoogleIdentity
+
+
+class AwsConfig(StrictModel):
+    """Amazon Managed Service for Prometheus: queries are signed with SigV4."""
+
+    region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=64)] = Field(
+        description="Region of the workspace, such as eu-west-1."
+    )
+    service: Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=64)] = Field(
+        default="aps", description="Name of the service that the signature is for."
+    )
+
+
+class GoogleConfig(StrictModel):
+    """Google Cloud Managed Service for Prometheus: queries carry a token of Application Default Credentials."""
+
+    credentials_file: Word | None = Field(
+        default=None,
+        description="File of a service account or of a workload identity federation; by default as Application Default "
+        "Credentials are found, such as by GKE's metadata server.",
+    )
+
+
+class AzureConfig(StrictModel):
+    """Azure Monitor's managed Prometheus: queries carry a token of Microsoft Entra ID."""
+
+    client_id: Word | None = Field(
+        default=None,
+        description="Client ID of the workload identity or of the user-assigned managed identity; by default the environment's.",
+    )
+    scope: Word = Field(
+        default=AzureIdentity().scope,
+        description="Scope of the token; sovereign clouds have others than the public one.",
+    )
+
+
+def identity(aws: AwsConfig | None, google: GoogleConfig | None, azure: AzureConfig | None) -> CloudIdentity | None:
+    """Give the identity that was configured, if any."""
+    if aws:
+        return AwsIdentity(aws.region, aws.service)
+    if google:
+        return GoogleIdentity(google.credentials_file)
+    return AzureIdentity(azure.client_id, azure.scope) if azure else None

@@ -1,0 +1,29 @@
+"""Who the controller is at a cloud whose managed Prometheus it queries. Credentials come from the cloud's own library."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class AwsIdentity:
+    """Requests are signed (SigV4) for this region and service."""
+
+    region: str
+    service: str = "aps"
+
+
+@dataclass(frozen=True, slots=True)
+class GoogleIdentity:
+    """Application Default Credentials, or those of a file."""
+
+    credentials_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AzureIdentity:
+    """Workload or managed identity (None: the environment's), and the scope of its token."""
+
+    client_id: str | None = None
+    scope: str = "https://prometheus.monitor.azure.com/.default"
+
+
+CloudIdentity = AwsIdentity | GoogleIdentity | AzureIdentity
