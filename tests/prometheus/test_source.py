@@ -413,7 +413,7 @@ async def test_a_handshake_that_is_not_answered_ends_and_leaves_no_socket_open()
 
 async def test_speaking_plain_http_to_tls_is_no_answer(authority: Authority) -> None:
     async with http.serve(GOOD, tls=authority.server("127.0.0.1")) as server:
-        reading = await read(server.address, timeout=SOON)
+        reading = await read(server.address)
 
     assert isinstance(reading, Missing)
     assert reading.reason is Reason.CONNECTION_FAILED
