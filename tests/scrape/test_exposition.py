@@ -250,6 +250,24 @@ def test_mistakes_elsewhere_on_the_page_do_no_harm() -> None:
     assert milli(total('broken{ 1\nqueue 3\n# TYPE queue nonsense\n\x00\nother{a="queue 4', "queue")) == 3_000
 
 
+PRIORITIES = 'queue{priority=""} 9\nqueue{priority="0"} 4\nqueue{priority="5"} 5\n'
+
+
+@pytest.mark.parametrize(
+    ("selector", "expected"),
+    [
+        (Selector((), (Requirement("priority", Operator.DOES_NOT_EXIST),)), 9_000),
+        (Selector((("priority", ""),)), 9_000),
+        (Selector((), (Requirement("priority", Operator.EXISTS),)), 9_000),
+        (Selector((), (Requirement("priority", Operator.NOT_IN, ("0",)),)), 14_000),
+        (Selector((("other", ""), ("priority", "0"))), 4_000),
+    ],
+)
+def test_an_empty_label_is_like_one_that_is_absent(selector: Selector, expected: int) -> None:
+    """As in Prometheus; SGLang has the total of all priorities under `priority=""`."""
+    assert milli(total(PRIORITIES, "queue", selector)) == expected
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [

@@ -7,10 +7,17 @@ from beamlit_controller.core.metric_spec import (
     Aggregation,
     AverageValue,
     MetricSpec,
+    Operator,
     PodsMetric,
+    Requirement,
     Selector,
     SeriesSelector,
 )
+
+_ALL: Final = Selector()
+
+# SGLang's --enable-priority-scheduling adds a series for each priority to that of the total, whose priority is empty.
+_TOTAL_OF_PRIORITIES: Final = Selector((), (Requirement("priority", Operator.DOES_NOT_EXIST),))
 
 
 def metrics(preset: str, written: tuple[MetricSpec, ...]) -> tuple[MetricSpec, ...]:
@@ -42,13 +49,13 @@ def _sum(*names: str, milli: int) -> PodsMetric:
     return _metric(names, milli, Aggregation.SUM)
 
 
-def _mean(*names: str, milli: int) -> PodsMetric:
+def _mean(*names: str, milli: int, only: Selector = _ALL) -> PodsMetric:
     """Give a metric with one target for each engine of the server, whatever their number: a fraction, or an engine's queue."""
-    return _metric(names, milli, Aggregation.MEAN)
+    return _metric(names, milli, Aggregation.MEAN, only)
 
 
-def _metric(names: tuple[str, ...], milli: int, together: Aggregation) -> PodsMetric:
-    first, *others = map(SeriesSelector, names)
+def _metric(names: tuple[str, ...], milli: int, together: Aggregation, only: Selector = _ALL) -> PodsMetric:
+    first, *others = (SeriesSelector(name, only) for name in names)
     return PodsMetric(first, AverageValue(milli), together, tuple(others), optional=True)
 
 
@@ -66,7 +73,7 @@ PRESETS: Final[Mapping[str, tuple[PodsMetric, ...]]] = {
         _mean("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", milli=800),
     ),
     "sglang": (
-        _mean("sglang:num_queue_reqs", "sglang_num_queue_reqs", milli=5000),
+        _mean("sglang:num_queue_reqs", "sglang_num_queue_reqs", milli=5000, only=_TOTAL_OF_PRIORITIES),
         _mean("sglang:token_usage", "sglang_token_usage", milli=800),
     ),
     "tgi": (_sum("tgi_queue_size", milli=5000),),

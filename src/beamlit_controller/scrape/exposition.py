@@ -9,7 +9,7 @@ lines) a gauge with four series takes 0.1 ms; parsing the whole page takes 30 ms
 import re
 import sys
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow
@@ -23,7 +23,7 @@ from prometheus_client import parser as text_format
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.samples import Sample
 
-from beamlit_controller.core.metric_spec import Aggregation, SeriesSelector
+from beamlit_controller.core.metric_spec import Aggregation, Selector, SeriesSelector
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.scrape.histogram import BucketSeries
@@ -117,11 +117,19 @@ def _selected(page: Page, metric: SeriesSelector) -> list[Sample] | Missing:
     samples = _samples(page, metric.name)
     if isinstance(samples, Missing):
         return samples
-    selected = [sample for sample in samples if metric.selector.matches(sample.labels)]
+    selected = [sample for sample in samples if _is_selected(metric.selector, sample.labels)]
     if not selected:
         what = "with these labels" if samples else "of this name"
         return Missing(Reason.NO_SERIES, f"there is no series {what} on the page")
     return selected
+
+
+def _is_selected(selector: Selector, labels: Mapping[str, str]) -> bool:
+    """Tell whether a selector matches, where an empty label is like an absent one, as in Prometheus."""
+    present = {name: value for name, value in labels.items() if value}
+    return all(present.get(name, "") == value for name, value in selector.match_labels) and all(
+        requirement.matches(present) for requirement in selector.match_expressions
+    )
 
 
 def shown(text: str) -> str:
