@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo check test coverage packages assets cluster lint bench docs render lock clean
+.PHONY: help demo check test coverage packages assets cluster lint bench docs render pictures lock clean
 
 PYTHON ?= python3
 # What a node takes to run pods, and to build images for them; without root none can be run.
@@ -51,6 +51,10 @@ docs: $(INSTALLED) ## Build the documentation site into build/site, warnings as 
 
 render: $(INSTALLED) ## Render again what is rendered: CRD, reference, protocol, golden files
 	$(BIN)/python -m tools.render
+
+pictures: $(INSTALLED) ## Draw the pictures of the page and of top again, for the documentation
+	@tools/debian chromium
+	@PYTHONPATH=tests TZ=UTC $(BIN)/python -m tools.pictures
 
 lock: $(INSTALLED) ## Resolve the dependencies again and pin them by hash
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements/run.txt

@@ -68,7 +68,7 @@ def test_it_is_said_with_what_would_help() -> None:
     said = preview.sentences(record, record.at)
 
     assert record.decision.message == (
-        "queue 30 > 10; 50 % is not enough: over the target for 70 s with the highest share allowed"
+        "queue 30 > 10; 50 % is not enough: over the target for 1 min 10 s with the highest share allowed"
     )
     assert (
         "50 % is not enough: a higher behavior.percentage, mode Adaptive or overflow.maxInFlightPerReplica lets requests "

@@ -97,11 +97,19 @@ def _remote(model: ModelView, _: datetime) -> _Trouble | None:
     if known.get("status") != "False":
         return None
     reason = str(known.get("reason"))
-    throttles = reason == Reason.REMOTE_THROTTLES
-    state = f"Remote {'throttles' if throttles else 'down'}, local answers" if not sent(model) else ""
+    state = f"Remote {_REMOTE.get(reason, 'down')}, local answers" if not sent(model) else ""
     waiting = _waiting(model)
     effect = f"local takes every request{f', and they wait: {waiting}' if waiting else ''}" if not sent(model) else ""
     return _Trouble("failing", f"{reason}: {known.get('message')}", state, effect, advice.of(reason))
+
+
+_REMOTE: Final[Mapping[str, str]] = {
+    Reason.REMOTE_THROTTLES: "throttles",
+    Reason.REMOTE_REFUSES_CREDENTIAL: "refuses the key",
+    Reason.CREDENTIALS_UNREADABLE: "without a key",
+    Reason.REMOTE_FAILS: "fails",
+}
+"""What the remote does, where it is not simply down."""
 
 
 def _disabled(model: ModelView, _: datetime) -> _Trouble | None:

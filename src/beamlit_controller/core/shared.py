@@ -125,7 +125,7 @@ def _at_most(held: Decision, worst: Assessed, now: datetime) -> Decision:
     seen = held.sent > 0 and _settled((worst,), held.since)
     held = replace(held, shortfall=shortfalls.followed(held.shortfall, worst.ratio, now) if seen else None)
     if held.shortfall is not None and held.shortfall.lasts:
-        lasting = wording.seconds(now - held.shortfall.since)
+        lasting = wording.lasting(now - held.shortfall.since)
         why = f"{why}; {held.percentage} % is not enough: over the target for {lasting} with the highest share allowed"
     return replace(held, reason=Reason.METRIC_ABOVE_TARGET, message=why)
 
