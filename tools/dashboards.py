@@ -18,6 +18,7 @@ DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 FLEET, MODEL = "beamlit-fleet", "beamlit-model"
 ONE = 'namespace="$namespace", name="$name"'
 ANY = 'namespace=~"$namespace"'
+SENT_BY_MODEL = f"sum by (namespace, name) (max by (namespace, name, reason) (beamlit_sent_ratio{{{ANY}}}))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,51 +80,60 @@ FLEET_PANELS = (
     Panel("Models", "Models that are decided for.", (Query("max(beamlit_models)"),), kind="stat", width=4, height=4),
     Panel(
         "Offloading now",
-        "Models of which a share of the requests goes to the remote.",
-        (Query(f"count(max by (namespace, name) (beamlit_offload_percentage{{{ANY}}}) > 0) or vector(0)"),),
+        "Models of which the remote answered requests in the last minute.",
+        (Query(f"count({SENT_BY_MODEL} > 0) or vector(0)"),),
         kind="stat",
-        width=5,
+        width=4,
         height=4,
     ),
     Panel(
-        "Without a gateway",
-        "Models whose gateway has no ready pod. Their clients get no answer, or go straight to the local pods.",
-        (Query(f"count(max by (namespace, name) (beamlit_gateways_ready{{{ANY}}}) == 0) or vector(0)"),),
+        "Remotes that fail",
+        "Models whose remote can't be used: local answers everything. The model's page says why.",
+        (Query(f"count(max by (namespace, name) (beamlit_remote_ready{{{ANY}}}) == 0) or vector(0)"),),
         kind="stat",
-        width=5,
+        width=4,
         height=4,
         alarming=1,
     ),
     Panel(
-        "Metrics unreadable",
-        "Models of which a metric could not be read in the last five minutes. Their share stays as it is.",
+        "Without a gateway",
+        "Models whose gateway does not serve. Their clients get no answer, or go straight to the local pods.",
+        (Query(f"count(max by (namespace, name) (beamlit_gateways_ready{{{ANY}}}) == 0) or vector(0)"),),
+        kind="stat",
+        width=4,
+        height=4,
+        alarming=1,
+    ),
+    Panel(
+        "With unread metrics",
+        "Models of which a metric could not be read at least once in the last five minutes. Their share or cap stays as it is.",
         (
             Query(
                 f"count(sum by (namespace, name) (increase(beamlit_source_errors_total{{{ANY}}}[5m])) > 0) or vector(0)"
             ),
         ),
         kind="stat",
-        width=5,
+        width=4,
         height=4,
         alarming=1,
     ),
     Panel(
         "Deciding",
-        "Replicas that lead: 1. With 0 nobody decides, and gateways keep their last share.",
-        (Query("sum(beamlit_leader)"),),
+        "Controllers that decide: 1. With 0 nobody does, and gateways keep their last cap and share.",
+        (Query("sum(beamlit_leader) or count(beamlit_models)"),),
         kind="stat",
-        width=5,
+        width=4,
         height=4,
     ),
     Panel(
-        "Share for the remote",
-        "The percentage of requests that is sent to the remote, by model.",
-        (Query(f"max by (namespace, name) (beamlit_offload_percentage{{{ANY}}})", "{{namespace}}/{{name}}"),),
-        unit="percent",
+        "Part of the requests that the remote answered",
+        "Of all requests of the last minute, by model, for whatever reason they left.",
+        (Query(SENT_BY_MODEL, "{{namespace}}/{{name}}"),),
+        unit="percentunit",
     ),
     Panel(
-        "Highest metric over its target",
-        "1 is the target: above it a model engages.",
+        "Highest metric, in percent of its target",
+        "Above 100 % local is full: requests leave, or wait where none may leave.",
         (Query(f"max by (namespace, name) (beamlit_highest_metric_ratio{{{ANY}}})", "{{namespace}}/{{name}}"),),
         unit="percentunit",
         alarming=1,
@@ -165,23 +175,23 @@ FLEET_PANELS = (
 
 MODEL_PANELS = (
     Panel(
-        "Share for the remote",
-        "What was decided. In a dry run, what would have been.",
+        "Part of the requests that the remote answered, by why",
+        "Of the last minute. share: by the percentage; overflow: above the cap; unavailable: local was down, failed or refused; forced: its client asked.",
+        (Query(f"max by (reason) (beamlit_sent_ratio{{{ONE}}})", "{{reason}}"),),
+        unit="percentunit",
+    ),
+    Panel(
+        "Decided: the share, or the most that may leave",
+        "With a cap (Adaptive mode) only requests above it leave, and this is the most of all requests that may. In a dry run, what would be.",
         (
-            Query(f"max(beamlit_offload_percentage{{{ONE}}})", "share"),
+            Query(f"max(beamlit_offload_percentage{{{ONE}}})", "decided"),
             Query(f"max(beamlit_dry_run_percentage{{{ONE}}})", "dry run"),
         ),
         unit="percent",
     ),
     Panel(
-        "What really left, by why",
-        "Part of all requests of the last minute. In Adaptive mode the share above is only the most that may leave.",
-        (Query(f"max by (reason) (beamlit_sent_ratio{{{ONE}}})", "{{reason}}"),),
-        unit="percentunit",
-    ),
-    Panel(
-        "Metrics over their targets, and demand",
-        "1 is the target. Demand is what the metrics would be without offloading: only it may release.",
+        "Metrics in percent of their targets, and demand",
+        "Demand is what the metrics would be without offloading. Empty while no metric can be read.",
         (
             Query(f"max by (metric) (beamlit_metric_ratio{{{ONE}}})", "{{metric}}"),
             Query(f"max(beamlit_demand_ratio{{{ONE}}})", "demand"),
@@ -193,29 +203,6 @@ MODEL_PANELS = (
         "Requests by the side that answered",
         "As the gateways count them: local servers, the remote, or the gateway itself.",
         (Query(f"sum by (side) (rate(envoy_offload_requests{{{ONE}}}[$__rate_interval]))", "{{side}}"),),
-        unit="reqps",
-    ),
-    Panel(
-        "Why requests went to the remote",
-        "For the share, for the cap on requests in flight, because local did not answer, or because the client forced it.",
-        (
-            Query(
-                f'sum(rate(envoy_offload_requests{{{ONE}, side="remote", route="share"}}[$__rate_interval]))', "share"
-            ),
-            Query(
-                f'sum(rate(envoy_offload_requests{{{ONE}, side="remote", route="local", chain="remote_first"}}'
-                "[$__rate_interval]))",
-                "cap",
-            ),
-            Query(
-                f'sum(rate(envoy_offload_requests{{{ONE}, side="remote", route="local", chain="local_first"}}'
-                "[$__rate_interval]))",
-                "overflow or unavailable",
-            ),
-            Query(
-                f'sum(rate(envoy_offload_requests{{{ONE}, side="remote", route="forced"}}[$__rate_interval]))', "forced"
-            ),
-        ),
         unit="reqps",
     ),
     Panel(
@@ -231,13 +218,16 @@ MODEL_PANELS = (
         unit="ms",
     ),
     Panel(
-        "Local requests in flight",
-        "Summed over the gateways.",
-        (Query(f'sum(envoy_cluster_upstream_rq_active{{{ONE}, envoy_cluster_name="local"}})', "in flight"),),
+        "Local requests in flight, and the most that may be",
+        "Of all servers and gateways together. Far above the limit: the remote fails, or nothing more may leave, and requests wait.",
+        (
+            Query(f"max(beamlit_local_in_flight{{{ONE}}})", "in flight"),
+            Query(f"max(beamlit_local_in_flight_limit{{{ONE}}})", "limit"),
+        ),
     ),
     Panel(
         "The learned cap",
-        "In Adaptive mode: the most local requests in flight per ready replica.",
+        "In Adaptive mode: the most local requests in flight per ready replica. It falls when prompts grow or hardware slows down.",
         (Query(f"max(beamlit_in_flight_cap{{{ONE}}})", "cap per replica"),),
     ),
     Panel(
@@ -253,7 +243,7 @@ MODEL_PANELS = (
     ),
     Panel(
         "Attempts at the remote",
-        "By what came of them.",
+        "By what came of them. Only answered is good, and of those 2xx; see the answers with a 4xx or 5xx.",
         (
             Query(
                 f"sum by (result) (rate(envoy_offload_remote_attempts{{{ONE}}}[$__rate_interval]))",
@@ -269,7 +259,7 @@ MODEL_PANELS = (
     ),
     Panel(
         "Metrics that could not be read",
-        "By reason. The share stays as it is meanwhile.",
+        "By reason; docs/reasons.md says what to do. The share or cap stays as it is meanwhile.",
         (Query(f"sum by (reason) (increase(beamlit_source_errors_total{{{ONE}}}[5m]))", "{{reason}}"),),
     ),
 )

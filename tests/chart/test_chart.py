@@ -323,6 +323,13 @@ OF_LLAMA = {"namespace": "models", "name": "llama"}
             "3m",
         ),
         (
+            "BeamlitRemoteFails",
+            OF_LLAMA,
+            {f"beamlit_remote_ready{LLAMA}": "0x600", f"beamlit_remote_ready{QWEN}": "1x600"},
+            "4m",
+            "6m",
+        ),
+        (
             "BeamlitOffloadingForLong",
             OF_LLAMA,
             {f"beamlit_offload_percentage{LLAMA}": "50x600", f"beamlit_offload_percentage{QWEN}": "0x600"},

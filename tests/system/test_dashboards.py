@@ -19,15 +19,14 @@ from waiting import eventually
 pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
 
 QUEUE = "vllm:num_requests_waiting"
-OF_A_CLUSTER = {"beamlit_leader": 1, 'beamlit_gateways_ready{namespace="default",name="llama"}': 1}
+OF_A_CLUSTER = {"beamlit_leader": 1}
 """What only the controller of a cluster counts."""
 IF_SOMETHING_IS_WRONG = (
     "code=~",
     "beamlit_source_errors",
     "dry_run",
-    'route="forced"',
-    'route="local"',
     "in_flight_cap",
+    "in_flight_limit",
 )
 """Parts of queries that have no result while all is well, in Fixed mode."""
 
@@ -102,3 +101,8 @@ async def _has(server: Prometheus, query: str) -> bool:
 async def test_the_labels_that_queries_without_a_result_ask_for_are_there(asked: Prometheus) -> None:
     for labels in ('side="remote", route="share"', 'side="local", route="local"', 'chain="remote_first", code="200"'):
         assert await answered(asked, f"envoy_offload_requests{{{labels}}}"), labels
+
+
+@pytest.mark.parametrize("name", ["beamlit_remote_ready", "beamlit_gateways_ready"])
+async def test_a_remote_and_a_gateway_that_serve_are_counted_as_such(asked: Prometheus, name: str) -> None:
+    assert await answered(asked, f'{name}{{namespace="default", name="llama"}} == 1')

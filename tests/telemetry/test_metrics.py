@@ -103,6 +103,7 @@ async def test_demand_under_a_cap_counts_what_was_sent_away(registry: CollectorR
 
     assert scraped.get("beamlit_metric_demand", QUEUE_LABELS) == 20
     assert scraped.get("beamlit_demand_ratio", MODEL) == 2
+    assert scraped.get("beamlit_local_in_flight_limit", MODEL) == 12
 
 
 async def test_values_are_in_the_unit_of_their_target(registry: CollectorRegistry, sink: MetricsSink) -> None:
@@ -308,3 +309,4 @@ async def test_what_came_of_the_requests_is_told_per_side_and_by_why_they_left(r
     assert scraped.get("beamlit_first_byte_seconds", MODEL | {"side": "remote"}) == 2
     assert scraped.get("beamlit_first_byte_seconds", MODEL | {"side": "local"}) is None
     assert scraped.get("beamlit_local_in_flight", MODEL) == 3
+    assert scraped.get("beamlit_local_in_flight_limit", MODEL) is None

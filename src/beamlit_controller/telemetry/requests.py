@@ -18,7 +18,7 @@ def series(rows: Iterable[Row]) -> Iterator[Metric]:
     """Create the series; unknown values have none."""
     known = list(rows)
     splits = [((key.namespace, key.name), minute.split(seen)) for key, _, seen in known if seen is not None]
-    return iter((_rates(splits), _left(splits), _first_bytes(splits), _in_flight(splits), _caps(known)))
+    return iter((_rates(splits), _left(splits), _first_bytes(splits), _in_flight(splits), _caps(known), _limits(known)))
 
 
 def _rates(splits: list[tuple[tuple[str, str], Split]]) -> Metric:
@@ -74,4 +74,17 @@ def _caps(rows: list[Row]) -> Metric:
     for key, cycle, _ in rows:
         if cycle.decision.cap is not None:
             family.add_metric((key.namespace, key.name), float(cycle.decision.cap))
+    return family
+
+
+def _limits(rows: list[Row]) -> Metric:
+    family = GaugeMetricFamily(
+        "beamlit_local_in_flight_limit",
+        "The most local requests in flight at all ready servers together; absent while there is no limit.",
+        labels=MODEL_LABELS,
+    )
+    for key, cycle, _ in rows:
+        most = minute.limit(cycle)
+        if most is not None:
+            family.add_metric((key.namespace, key.name), float(most))
     return family

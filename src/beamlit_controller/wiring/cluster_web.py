@@ -95,6 +95,13 @@ def _expose(exposition: Exposition, options: ClusterOptions, sources: Sources) -
             key: state.ready_replicas for key in store.model_keys() if (state := reconciler.state(key)).desired_replicas
         },
     )
+    exposition.gauge(
+        "beamlit_remote_ready",
+        "Whether the remote can be used; absent until it was asked.",
+        lambda: common.remotes_ready(
+            (key, known.status) for key in store.model_keys() if (known := sources.remotes.ready(key))
+        ),
+    )
     exposition.gauge("beamlit_watch_age_seconds", "Since the quietest watch last heard something.", sources.watches.age)
     exposition.counter(
         "beamlit_reconcile_errors_total",

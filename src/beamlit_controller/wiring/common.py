@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +12,7 @@ from beamlit_controller.api.settings import Settings
 from beamlit_controller.controller.ports import Source
 from beamlit_controller.controller.sensor import Sources
 from beamlit_controller.core import readable
+from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.prometheus.connection import Connection, HttpBasicAuth, TlsFiles
 from beamlit_controller.prometheus.source import PrometheusSource
 
@@ -30,6 +31,11 @@ def sources(
         (readable.from_metrics_apis, metrics_apis),
     )
     return tuple((can_read, source) for can_read, source in listed if source is not None)
+
+
+def remotes_ready(known: Iterable[tuple[ModelKey, str]]) -> dict[ModelKey, float]:
+    """Give 1 for each remote that can be used and 0 for each that can't, by the status of its condition."""
+    return {key: float(status == "True") for key, status in known if status in {"True", "False"}}
 
 
 async def prometheus_source(settings: Settings, resources: AsyncExitStack) -> PrometheusSource | None:

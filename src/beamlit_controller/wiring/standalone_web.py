@@ -20,7 +20,7 @@ from beamlit_controller.telemetry.metrics import MetricsSink
 from beamlit_controller.telemetry.models import ModelDetails, ModelsSink
 from beamlit_controller.telemetry.page import PageAccess
 from beamlit_controller.telemetry.web import WebEndpoints
-from beamlit_controller.wiring.common import STUCK
+from beamlit_controller.wiring import common
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def endpoints(settings: Settings, clock: AnchoredClock, shown: Shown) -> Standal
             problems=shown.problems,
         ),
     )
-    pulse = Liveness(clock, max(STUCK, settings.period * 10))
+    pulse = Liveness(clock, max(common.STUCK, settings.period * 10))
     site = WebEndpoints(
         alive=pulse.alive,
         ready=lambda: _ready(pulse, shown.folder, shown.gateways),
@@ -83,6 +83,18 @@ def _expose(exposition: Exposition, shown: Shown) -> None:
         "beamlit_gateways_connected",
         "Gateways that listen for the model's share.",
         lambda: {key: shown.shares.connected(key) for key in shown.models},
+    )
+    exposition.gauge(
+        "beamlit_gateways_ready",
+        "Whether the model's gateway serves.",
+        lambda: {key: float(bool(shown.gateways.state(key).get("ready"))) for key in shown.models},
+    )
+    exposition.gauge(
+        "beamlit_remote_ready",
+        "Whether the remote can be used; absent until it was asked.",
+        lambda: common.remotes_ready(
+            (key, shown.gateways.state(key).get("remote", {}).get("status", "")) for key in shown.models
+        ),
     )
     exposition.counter(
         "beamlit_gateway_restarts_total",
