@@ -49,6 +49,14 @@ def written(folder: Path) -> tuple[dict[str, object], dict[str, object]]:
     return config, yaml.safe_load(manifest.read_text())["spec"]
 
 
+def test_a_server_at_the_gateways_usual_port_moves_the_gateway(tmp_path: Path) -> None:
+    """That is where llama.cpp listens by default."""
+    done = init(tmp_path / "b", local="localhost:8080", preset="llamacpp")
+
+    assert "send requests to http://127.0.0.1:8090" in done.stdout
+    assert written(tmp_path / "b")[0]["standalone"]["listen"] == {"default/llama": "127.0.0.1:8090"}
+
+
 @pytest.mark.parametrize("preset", [*presets.PRESETS, scaffold.NO_PRESET])
 def test_what_is_given_for_any_server_is_valid(tmp_path: Path, preset: str) -> None:
     setup = scaffold.Setup(tmp_path, ("127.0.0.1:8000",), "https://api.example.com", preset)
@@ -121,6 +129,9 @@ def test_no_file_is_overwritten_and_nothing_is_written_beside_it(tmp_path: Path)
         ({"local": ("127.0.0.1",)}, "expected host:port, got"),
         ({"local": ("https://127.0.0.1:8000",)}, "local servers are spoken to over http"),
         ({"local": ("127.0.0.1:8080",)}, "listen: the model server itself is at 127.0.0.1:8080; name another address"),
+        ({"local": ("localhost:8080",)}, "listen: the model server itself is at 127.0.0.1:8080; name another address"),
+        ({"local": ("127.0.0.1:8081",)}, "web-listen: the model server itself is at 127.0.0.1:8081"),
+        ({"listen": "0.0.0.0:8081"}, "listen: the same address as web-listen"),
         ({"remote": "ftp://example.com"}, "expected a URL that begins with http:// or https://"),
         ({"remote": "https://user:secret@example.com"}, "remote: a URL with a user or password is refused"),
         ({"remote": "http://"}, "expected"),
@@ -157,13 +168,13 @@ def test_nothing_is_written_of_what_is_refused(tmp_path: Path, changes: dict[str
 
 
 @pytest.mark.system
-def test_at_a_terminal_it_asks_for_what_is_missing(tmp_path: Path) -> None:
+def test_at_a_terminal_it_asks_for_what_is_missing_and_again_for_what_it_can_not_read(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     words = [COMMAND, "init", str(tmp_path / "b"), "--name", "llama"]
     with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True) as asked:
         os.close(theirs)
         with os.fdopen(ours, "r+b", buffering=0) as terminal:
-            terminal.write(b"127.0.0.1:8000\nllamacpp\nhttps://api.example.com\n")
+            terminal.write(b"8000\n127.0.0.1:8000\nhttps://\nllamacpp\nhttps://api.example.com\nfour\n4\n")
             said = b""
             while b"API key" not in said:
                 said += terminal.read(4096)
@@ -171,7 +182,11 @@ def test_at_a_terminal_it_asks_for_what_is_missing(tmp_path: Path) -> None:
             code = asked.wait(60)
 
     assert code == 0
+    assert b"expected host:port" in said
+    assert b"expected one of vllm" in said
+    assert b"expected a number from 1, or nothing, got 'four'" in said
     assert written(tmp_path / "b")[1]["offloadingConfig"]["preset"] == "llamacpp"
+    assert written(tmp_path / "b")[1]["offloadingConfig"]["overflow"]["maxInFlightPerReplica"] == 4
     assert (tmp_path / "b/secrets/remote/api-key").read_text() == "sk-secret"
 
 

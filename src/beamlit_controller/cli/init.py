@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -24,7 +25,7 @@ def init(
     remote: str = "",
     preset: str = "",
     name: str = "model",
-    listen: str = "127.0.0.1:8080",
+    listen: str = "",
     web_listen: str = "127.0.0.1:8081",
     in_flight: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
     remote_key: Path | None = None,
@@ -47,7 +48,7 @@ def init(
     name
         Name of the model.
     listen
-        Listen address of the gateway for clients.
+        Listen address of the gateway for clients. Default: 127.0.0.1:8080, or 127.0.0.1:8090 if a model server is at the former.
     web_listen
         Listen address of the controller: page, metrics, explain and top.
     in_flight
@@ -63,35 +64,69 @@ def init(
     """
     asks = sys.stdin.isatty()
     try:
+        _new_folder(folder.absolute())
+        servers = tuple(_given(local, "--local", "host:port of the model server", _servers, asks=asks).split(","))
         setup = Setup(
             folder=folder.absolute(),
-            local=tuple(_given(local, "--local", "host:port of the model server", asks=asks).split(",")),
-            preset=scaffold.known_preset(_given(preset, "--preset", _kinds(), asks=asks)),
-            remote=_given(remote, "--remote", "base URL of the remote", asks=asks),
+            local=servers,
+            preset=_given(preset, "--preset", _kinds(), scaffold.known_preset, asks=asks),
+            remote=_given(remote, "--remote", "base URL of the remote", scaffold.known_remote, asks=asks),
             name=name,
-            listen=listen,
+            listen=listen or scaffold.listen_beside(servers),
             web_listen=web_listen,
             remote_model=remote_model,
-            most_in_flight=in_flight,
+            most_in_flight=in_flight or _most_in_flight(asks=asks),
         )
         key = _key(remote_key, asks=asks)
         setup = replace(setup, has_key=bool(key))
         _write(setup, _texts(setup, systemd=systemd, compose=compose), key)
+    except EOFError:
+        _fail("the answers ended before the questions; nothing was written")
     except (ValueError, OSError) as error:
         _fail(str(error))
     _say(setup, systemd=systemd, compose=compose)
+
+
+def _new_folder(folder: Path) -> None:
+    """Raise ValueError if this was done here before: nobody is to answer questions for nothing."""
+    if os.path.lexists(folder / "settings.yaml"):
+        raise ValueError(f"already exists and is not overwritten: {folder / 'settings.yaml'}")
 
 
 def _kinds() -> str:
     return f"kind of the model server ({', '.join(PRESETS)}, {NO_PRESET})"
 
 
-def _given(value: str, flag: str, what: str, *, asks: bool, ask: Callable[[str], str] = input) -> str:
-    """Give the value, or ask for it. Raises ValueError if it is still empty."""
-    given = value or (ask(f"{what}: ").strip() if asks else "")
+def _servers(text: str) -> str:
+    return ",".join(map(scaffold.local, text.split(",")))
+
+
+def _given(value: str, flag: str, what: str, read: Callable[[str], str], *, asks: bool) -> str:
+    """Give the value, or ask for it until it can be read. Raises ValueError if it can't be, or is still empty."""
+    while True:
+        given = value or (input(f"{what}: ").strip() if asks else "")
+        try:
+            return read(_something(given, flag, what))
+        except ValueError as error:
+            if value or not asks:
+                raise
+            print(f"  {error}", file=sys.stderr)
+
+
+def _something(given: str, flag: str, what: str) -> str:
     if not given:
         raise ValueError(f"{flag}: expected the {what}, got nothing")
     return given
+
+
+def _most_in_flight(*, asks: bool) -> int | None:
+    """Ask how many requests a server works on at once; None where that is not known."""
+    what = "requests that one server works on at once, such as --parallel of llama.cpp (empty to learn it): "
+    while text := input(what).strip() if asks else "":
+        if re.fullmatch("[1-9][0-9]{0,8}", text):
+            return int(text)
+        print(f"  expected a number from 1, or nothing, got {text!r}", file=sys.stderr)
+    return None
 
 
 def _key(file: Path | None, *, asks: bool) -> str:

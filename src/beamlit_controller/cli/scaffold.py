@@ -59,8 +59,11 @@ class Setup:
 
 def files(setup: Setup) -> dict[Path, str]:
     """Give manifest and settings by their place. Raises ValueError, with every mistake, for what could not be run."""
-    if setup.listen in map(local, setup.local):
-        raise ValueError(f"listen: the model server itself is at {setup.listen}; name another address")
+    for name, ours in (("listen", setup.listen), ("web-listen", setup.web_listen)):
+        if any(_same_place(ours, local(each)) for each in setup.local):
+            raise ValueError(f"{name}: the model server itself is at {ours}; name another address")
+    if _same_place(setup.listen, setup.web_listen):
+        raise ValueError(f"listen: the same address as web-listen, {setup.web_listen}; name another one")
     settings, manifest = _settings(setup), _manifest(setup)
     mistakes = list(_mistakes(settings, manifest))
     if mistakes:
@@ -74,6 +77,21 @@ def local(text: str) -> str:
     if given.startswith("https://"):
         raise ValueError(f"local servers are spoken to over http, got {given}")
     return str(addresses.parse(urlsplit(given).netloc if given.startswith("http://") else given))
+
+
+def listen_beside(servers: Sequence[str]) -> str:
+    """Give where the gateway listens by default: not where a model server is, such as llama.cpp at its usual port."""
+    return next(each for each in LISTEN if not any(_same_place(each, local(server)) for server in servers))
+
+
+LISTEN = tuple(f"127.0.0.1:{port}" for port in (8080, *range(8090, 8200)))
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+def _same_place(one: str, other: str) -> bool:
+    first, second = addresses.parse(one), addresses.parse(other)
+    hosts = {first.host.lower(), second.host.lower()}
+    return first.port == second.port != 0 and (len(hosts) == 1 or hosts <= LOOPBACK or bool(hosts & {"0.0.0.0", "::"}))  # noqa: S104 - compared, not bound
 
 
 def _mistakes(settings: str, manifest: str) -> Iterator[str]:
@@ -166,6 +184,13 @@ def _remote(text: str) -> Mapping[str, str]:
     path = re.sub(r"/v1$", "", url.path.rstrip("/"))
     fields = {"scheme": url.scheme, "host": url.netloc}
     return fields | ({"pathPrefix": path} if path else {})
+
+
+def known_remote(text: str) -> str:
+    """Check the remote's URL. Raises ValueError."""
+    host = _remote(text)["host"]
+    addresses.parse(host, default_port=443)
+    return text
 
 
 def known_preset(text: str) -> str:

@@ -84,8 +84,10 @@ class Probe:
 
     def _show(self, seen: ProbeResult) -> None:
         before, self.seen = self.seen, seen
-        if before.ready != seen.ready:
-            log.info("gateway ready" if seen.ready else "gateway not ready", model=str(self._key))
+        if before.ready and not seen.ready:
+            log.info("gateway not ready", model=str(self._key))
+        if seen.ready and not before.ready:
+            log.info("gateway ready", model=str(self._key), serves=dict(seen.listeners).get(FRONT))
 
     async def _looked(self, *, booting: bool) -> ProbeResult:
         try:
