@@ -101,6 +101,7 @@ def test_rules_between_fields_are_cel() -> None:
     assert rules == [
         "has(self.oauthConfig) == (self.type == 'oauth')",
         "has(self.apiKeyConfig) == (self.type == 'apiKey')",
+        "has(self.awsConfig) == (self.type == 'aws')",
     ]
     assert at("spec.offloadingConfig.stickiness")["x-kubernetes-validations"] == [
         {

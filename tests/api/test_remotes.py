@@ -110,6 +110,15 @@ def test_every_host_of_a_list_has_to_be_allowed(mistakes: Mistakes) -> None:
             "authConfig.apiKeyConfig.secretRef",
             {"authConfig": {"type": "apiKey", "apiKeyConfig": {"secretRef": {"name": "mine", "key": "k"}}}},
         ),
+        (
+            "authConfig.awsConfig.credentialsSecretRef",
+            {
+                "authConfig": {
+                    "type": "aws",
+                    "awsConfig": {"region": "a", "credentialsSecretRef": {"name": "mine", "key": "k"}},
+                }
+            },
+        ),
         ("tls.caSecretRef", {"tls": {"caSecretRef": {"name": "mine", "key": "k"}}}),
     ],
 )
@@ -119,6 +128,15 @@ def test_every_secret_of_a_list_has_to_be_allowed(mistakes: Mistakes, field: str
     found = mistakes({"remoteBackends": [OPENAI, {**OTHER, **remote}]}, settings=bounds)
 
     assert list(found) == [f"remoteBackends[1].{field}.name"]
+
+
+def test_the_secret_of_a_client_certificate_has_to_be_allowed(mistakes: Mistakes) -> None:
+    settings = Settings(gateways=GatewayBounds(secrets=("offload-*",)))
+    pair = {"certSecretRef": {"name": "mine", "key": "a"}, "keySecretRef": {"name": "mine", "key": "b"}}
+
+    found = mistakes({"remoteBackends": [{**OPENAI, "tls": pair}]}, settings=settings)
+
+    assert list(found) == [f"remoteBackends[0].tls.{each}SecretRef.name" for each in ("cert", "key")]
 
 
 def test_what_is_to_be_known_about_a_remote_of_a_list_is_told_by_its_place(read: Read) -> None:

@@ -66,6 +66,7 @@ AUTH = {
     "oauthConfig": {"clientId": "a", "clientSecretRef": {"name": "s", "key": "k"}, "tokenUrl": "https://a.example/t"}
 }
 KEY = {"apiKeyConfig": {"secretRef": {"name": "s", "key": "k"}}}
+AWS = {"awsConfig": {"region": "us-west-2", "credentialsSecretRef": {"name": "s", "key": "k"}}}
 SERVERS = {"name": "a", "targetPort": 80}
 SECRET = {"name": "s", "key": "k"}
 BASIC = {"username": "u", "passwordSecretRef": SECRET}
@@ -170,6 +171,34 @@ RULES: dict[str, tuple[list[Json], list[Json]]] = {
         [
             model((REMOTE, {"host": "a.example", "authConfig": {"type": "apiKey"}})),
             model((REMOTE, {"host": "a.example", "authConfig": {"type": "oauth", **AUTH, **KEY}})),
+        ],
+    ),
+    "awsConfig is set with type aws": (
+        [model((REMOTE, {"host": "a.example", "authConfig": {"type": "aws", **AWS}}))],
+        [
+            model((REMOTE, {"host": "a.example", "authConfig": {"type": "aws"}})),
+            model((REMOTE, {"host": "a.example", "authConfig": {"type": "google", **AWS}})),
+        ],
+    ),
+    "certSecretRef and keySecretRef need the same Secret": (
+        [model((REMOTE, {"host": "a.example", "tls": {"certSecretRef": SECRET, "keySecretRef": SECRET}}))],
+        [
+            model(
+                (
+                    REMOTE,
+                    {"host": "a.example", "tls": {"certSecretRef": SECRET, "keySecretRef": {**SECRET, "name": "t"}}},
+                )
+            )
+        ],
+    ),
+    "authConfig.type google needs scheme https and a host below googleapis.com": (
+        [
+            model((REMOTE, {"host": "a-aiplatform.googleapis.com", "authConfig": {"type": "google"}})),
+            model((REMOTE, {"host": "aiplatform.googleapis.com:443", "authConfig": {"type": "google"}})),
+        ],
+        [
+            model((REMOTE, {"host": "googleapis.com.example", "authConfig": {"type": "google"}})),
+            model((REMOTE, {"host": "a.googleapis.com", "scheme": "http", "authConfig": {"type": "google"}})),
         ],
     ),
     "is set with type Resource": (

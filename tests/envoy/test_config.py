@@ -13,6 +13,8 @@ import builders
 from beamlit_controller.core.named_address import NamedAddress
 from beamlit_controller.core.spec import (
     ApiKey,
+    AwsSignature,
+    GoogleToken,
     HeaderMatch,
     HealthCheck,
     OAuth,
@@ -28,7 +30,7 @@ from beamlit_controller.core.spec import (
 from beamlit_controller.core.stickiness import CookieStickiness, HeaderStickiness
 from beamlit_controller.envoy import command, config
 from beamlit_controller.envoy.gateway_params import GatewayParams
-from fakes import one_file
+from fakes import one_file, secrets
 from fakes.tls import Authority
 
 CA = """-----BEGIN CERTIFICATE-----
@@ -145,6 +147,32 @@ CASES: dict[str, tuple[OffloadSpec, GatewayParams]] = {
         ),
         PLACE,
     ),
+    "aws": (
+        builders.spec(
+            remote=RemoteBackend(
+                Scheme.HTTPS,
+                "api.example.com",
+                443,
+                auth=AwsSignature(SecretKey("remote", "aws"), "us-west-2", "bedrock"),
+            )
+        ),
+        PLACE,
+    ),
+    "google": (
+        builders.spec(remote=RemoteBackend(Scheme.HTTPS, "a.googleapis.com", 443, auth=GoogleToken())),
+        PLACE,
+    ),
+    "client_certificate": (
+        builders.spec(
+            remote=RemoteBackend(
+                Scheme.HTTPS,
+                "api.example.com",
+                443,
+                tls=RemoteTls(cert=SecretKey("shown", "tls.crt"), key=SecretKey("shown", "tls.key")),
+            )
+        ),
+        PLACE,
+    ),
     "cookie": (builders.spec(remote=PLAIN, stickiness=CookieStickiness("sid")), PLACE),
     "cap": (builders.spec(remote=PLAIN, overflow=Overflow(max_in_flight_per_replica=16)), PLACE),
     "model_name": (builders.spec(remote=replace(PLAIN, model_names=(("llama", 'meta/"llama"'),))), PLACE),
@@ -227,6 +255,8 @@ def test_envoy_takes_every_rendered_file(case: str, tmp_path: Path) -> None:
     for key in ("apiKey", "secret"):
         (tmp_path / "remote" / "..data" / key).write_text("of this test")
         (tmp_path / "remote" / key).symlink_to(f"..data/{key}")
+    pair = authority.issue("gateway")
+    secrets.put(tmp_path, "shown", **{"tls.crt": pair.cert.read_bytes(), "tls.key": pair.key.read_bytes()})
     place = replace(place, secrets=str(tmp_path), system_ca=str(authority.cert))
 
     bootstrap = tmp_path / "bootstrap.json"

@@ -25,6 +25,9 @@ def in_one(files: config.Files) -> dict[str, object]:
         if sds := context.pop("validation_context_sds_secret_config", None):
             [secret] = resources(content[f"sds-{sds['name']}.json"])
             context["validation_context"] = secret["validation_context"]
+        if shown := context.pop("tls_certificate_sds_secret_configs", ()):
+            pairs = [secret for each in shown for secret in resources(content[f"sds-{each['name']}.json"])]
+            context["tls_certificates"] = [each["tls_certificate"] for each in pairs]
     return whole
 
 

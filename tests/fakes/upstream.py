@@ -20,6 +20,12 @@ class Exchange:
         self._reader = reader
         self._writer = writer
 
+    @property
+    def client(self) -> str:
+        """Give the name in the certificate that the client has shown; "" for none."""
+        shown = self._writer.get_extra_info("peercert") or {}
+        return "".join(value for part in shown.get("subject", ()) for name, value in part if name == "commonName")
+
     async def respond(
         self, body: bytes = b"", *, status: str = "200 OK", headers: Iterable[tuple[str, str]] = ()
     ) -> None:

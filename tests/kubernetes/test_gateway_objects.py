@@ -16,6 +16,8 @@ from beamlit_controller.core.gateway_spec import GatewaySpec
 from beamlit_controller.core.metric_spec import Selector
 from beamlit_controller.core.spec import (
     ApiKey,
+    AwsSignature,
+    GoogleToken,
     LocalService,
     ModelKey,
     OffloadSpec,
@@ -120,13 +122,24 @@ def test_the_pod_has_no_token_no_root_and_only_the_keys_that_are_named() -> None
 
 def test_the_secrets_of_every_remote_are_mounted() -> None:
     other = replace(REMOTE, auth=ApiKey(SecretKey("other", "key")), name="other")
-    pod = deployment(replace(SPEC, remote=REMOTE, next_remotes=(other,))).content["spec"]["template"]["spec"]
+    aws = replace(other, auth=AwsSignature(SecretKey("aws", "file"), "a", "b"), name="aws")
+    google = replace(
+        other,
+        auth=GoogleToken(),
+        tls=RemoteTls(cert=SecretKey("shown", "tls.crt"), key=SecretKey("shown", "tls.key")),
+        name="google",
+    )
+    pod = deployment(replace(SPEC, remote=REMOTE, next_remotes=(other, aws, google))).content["spec"]["template"][
+        "spec"
+    ]
 
     secrets = {
         volume["secret"]["secretName"]: volume["secret"]["items"] for volume in pod["volumes"] if "secret" in volume
     }
     assert secrets == {
+        "aws": [{"key": "file", "path": "file"}],
         "other": [{"key": "key", "path": "key"}],
+        "shown": [{"key": "tls.crt", "path": "tls.crt"}, {"key": "tls.key", "path": "tls.key"}],
         "remote": [{"key": "apiKey", "path": "apiKey"}, {"key": "ca.crt", "path": "ca.crt"}],
     }
 

@@ -8,10 +8,10 @@ import pytest
 
 import builders
 from beamlit_controller.core.spec import RemoteTls, Scheme, SecretKey
-from fakes import client, load
+from fakes import client, load, secrets
 from fakes.gateway import gateway, to
 from fakes.tls import Authority
-from fakes.upstream import upstream
+from fakes.upstream import Exchange, upstream
 from waiting import eventually
 
 pytestmark = pytest.mark.system
@@ -61,6 +61,27 @@ async def test_verifies_an_address_by_address_and_names_nobody(tmp_path: Path, a
         answer = await client.ask(gate.front)
 
     assert (answer.line[1], names) == ("200", [None])
+
+
+async def test_shows_the_certificate_of_the_secret_and_follows_it(tmp_path: Path, authority: Authority) -> None:
+    async def tells_who_asks(exchange: Exchange) -> None:
+        await exchange.respond(exchange.client.encode(), headers=(("connection", "close"),))
+
+    served = authority.server(NAME, wants_client=True)
+    async with upstream("local") as local, upstream("remote", tells_who_asks, tls=served) as remote:
+        spec = builders.spec(
+            remote=to(remote, tls=RemoteTls(OWN_CA, NAME, SecretKey("shown", "tls.crt"), SecretKey("shown", "tls.key")))
+        )
+        (tmp_path / "shown").mkdir()
+        async with gateway(spec, tmp_path, local=[local], share=100) as gate:
+            without = await client.ask(gate.front)
+            connections = remote.connections
+            for name in ("first.test", "second.test"):
+                pair = authority.issue(name)
+                secrets.put(tmp_path, "shown", **{"tls.key": pair.key.read_bytes(), "tls.crt": pair.cert.read_bytes()})
+                await eventually(lambda name=name: _says(gate.front, name), within=20)
+
+    assert (without.body.content, connections) == (b"local", 0)
 
 
 async def test_takes_a_wildcard_for_the_names_it_covers(tmp_path: Path, authority: Authority) -> None:
@@ -163,3 +184,7 @@ def _exchange(new: Path, place: Path) -> None:
 
 async def _served_by(front: str, side: str) -> bool:
     return (await client.ask(front)).header("x-offload-served-by") == side
+
+
+async def _says(front: str, text: str) -> bool:
+    return (await client.ask(front)).body.content == text.encode()

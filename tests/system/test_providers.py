@@ -12,7 +12,7 @@ import yaml
 
 from beamlit_controller.api import manifests
 from beamlit_controller.api.settings import Settings
-from beamlit_controller.core.spec import OffloadSpec, Scheme
+from beamlit_controller.core.spec import AwsSignature, OffloadSpec, Scheme
 from beamlit_controller.envoy import command, config, routes
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from docs import pages
@@ -55,7 +55,9 @@ WANTED = {
     "Anthropic 2": Wanted("api.anthropic.com", CHAT, "claude-sonnet-4-5"),
     "Gemini": Wanted("generativelanguage.googleapis.com", "/v1beta/openai/chat/completions", "gemini-2.5-flash"),
     "Vertex AI": Wanted("us-central1-aiplatform.googleapis.com", VERTEX, "google/gemini-2.5-flash"),
+    "Vertex AI 2": Wanted("us-central1-aiplatform.googleapis.com", VERTEX, "google/gemini-2.5-flash"),
     "Amazon Bedrock": Wanted(BEDROCK, BELOW_OPENAI, "openai.gpt-oss-20b-1:0"),
+    "Amazon Bedrock 2": Wanted(BEDROCK, BELOW_OPENAI, "openai.gpt-oss-20b-1:0", ()),
     "Mistral": Wanted("api.mistral.ai", CHAT, "mistral-small-latest"),
     "Groq": Wanted("api.groq.com", BELOW_OPENAI, "llama-3.1-8b-instant"),
     "Together": Wanted("api.together.xyz", CHAT, "meta-llama/Llama-3.3-70B-Instruct-Turbo"),
@@ -71,6 +73,13 @@ WANTED = {
     "LiteLLM": Wanted("litellm.example.com", CHAT, "claude-via-litellm"),
     "Envoy AI Gateway": Wanted("ai-gateway.example.com", CHAT, "claude-sonnet-4-5", ()),
 }
+
+
+AWS = "[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = secret\n"
+
+
+async def gives_a_token(exchange: Exchange) -> None:
+    await exchange.respond(json.dumps({"access_token": "the-key", "expires_in": 3600}).encode())
 
 
 def recipes() -> dict[str, Block]:
@@ -124,15 +133,15 @@ async def test_a_provider_reads_what_its_documentation_asks_for(name: str, tmp_p
     wanted, spec = WANTED[name], spec_of(recipes()[name])
     assert spec.remote is not None
     body = json.dumps({"model": "llama", "messages": []}).encode()
-    secrets.put(tmp_path, "remote", apiKey="the-key")
+    secrets.put(tmp_path, "remote", apiKey="the-key", credentials=AWS)
 
     async def says(exchange: Exchange) -> None:
         await exchange.respond(json.dumps({"id": "1", "model": wanted.model}).encode(), headers=[AS_JSON])
 
-    async with upstream("provider", says) as provider:
+    async with upstream("provider", says) as provider, upstream("metadata", gives_a_token) as metadata:
         here = replace(spec.remote, scheme=Scheme.HTTP, host="127.0.0.1", port=provider.port)
         async with (
-            gateway(replace(spec, remote=here), tmp_path, share=100) as gate,
+            gateway(replace(spec, remote=here), tmp_path, share=100, metadata_server=metadata.address) as gate,
             client.connect(gate.front) as asker,
         ):
             own = ("authorization", "Bearer the-clients-own")
@@ -142,6 +151,7 @@ async def test_a_provider_reads_what_its_documentation_asks_for(name: str, tmp_p
     assert routes.authority(spec.remote) == wanted.host
     assert seen.line == ("POST", wanted.path, "HTTP/1.1")
     assert {(header, seen.header(header)) for header, _ in wanted.headers} == {*wanted.headers}
+    assert ("AWS4-HMAC-SHA256" in str(seen.header("authorization"))) == isinstance(spec.remote.auth, AwsSignature)
     assert "the-clients-own" not in str(seen.headers)
     assert json.loads(seen.body.content) == {"model": wanted.model, "messages": []}
     assert json.loads(answer.body.content) == {"id": "1", "model": "llama"}

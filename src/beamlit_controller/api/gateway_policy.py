@@ -89,7 +89,10 @@ _SERVICE = ("spec", "metricServiceRef")
 _OF_REMOTE = (
     ("authConfig", "apiKeyConfig", "secretRef"),
     ("authConfig", "oauthConfig", "clientSecretRef"),
+    ("authConfig", "awsConfig", "credentialsSecretRef"),
     ("tls", "caSecretRef"),
+    ("tls", "certSecretRef"),
+    ("tls", "keySecretRef"),
 )
 _OF_METRICS = (
     (*_SERVICE, "bearerTokenSecretRef"),

@@ -6,7 +6,8 @@ from pydantic import AfterValidator, Field
 
 from beamlit_controller.api import addresses
 from beamlit_controller.api.model import StrictModel
-from beamlit_controller.api.remote import SecretKeySelector, TlsNeedsHttps
+from beamlit_controller.api.remote import SecretKeySelector
+from beamlit_controller.api.remote_rules import TlsNeedsHttps
 from beamlit_controller.api.rules import AtMostOne, Rule, Together
 from beamlit_controller.api.scalars import DnsLabel, Port, RequestPath, Word
 

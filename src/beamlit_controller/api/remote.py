@@ -8,7 +8,8 @@ from pydantic import AfterValidator, Field
 from beamlit_controller.api import addresses, remote_path, scalars
 from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.remote_path import AddedPrefix, OnePath, PathConfig
-from beamlit_controller.api.rules import Cel, MemberOfType, Mistake, Rule, dig
+from beamlit_controller.api.remote_rules import GoogleForGoogle, OfOneSecret, TlsNeedsHttps
+from beamlit_controller.api.rules import MemberOfType, Mistake, Rule, Together, dig
 from beamlit_controller.api.scalars import AtLeastOne, DnsName, RemoteHost, RequestPath, SecretKeyName, Token, Word
 
 
@@ -58,15 +59,44 @@ class ApiKeyConfig(StrictModel):
     )
 
 
+_Name = Annotated[str, *scalars.matching(r"[a-z0-9-]{1,64}", "lower-case letters, digits and -")]
+
+
+class AwsConfig(StrictModel):
+    """AWS credentials, with which the gateway signs each request (Signature Version 4)."""
+
+    region: _Name = Field(description="The region of the service, such as us-west-2.")
+    service: _Name = Field(default="bedrock", description="The service's name in signatures.")
+    credentials_secret_ref: SecretKeySelector = Field(
+        description="Where the credentials are: a file as ~/.aws/credentials, with aws_access_key_id, aws_secret_access_key and, for "
+        "temporary ones, aws_session_token. It is read for each request."
+    )
+    profile: Annotated[str, *scalars.matching(r"[A-Za-z0-9_.@-]{1,64}", "letters, digits and _.@-")] = Field(
+        default="default", description="The profile in that file."
+    )
+
+
 class AuthConfig(StrictModel):
     """How the gateway authenticates at the remote."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        MemberOfType((("none", None), ("oauth", "oauthConfig"), ("apiKey", "apiKeyConfig"))),
+        MemberOfType(
+            (
+                ("none", None),
+                ("oauth", "oauthConfig"),
+                ("apiKey", "apiKeyConfig"),
+                ("aws", "awsConfig"),
+                ("google", None),
+            )
+        ),
     )
-    type: Literal["none", "oauth", "apiKey"] = Field(description="The kind of authentication.")
+    type: Literal["none", "oauth", "apiKey", "aws", "google"] = Field(
+        description="The kind of authentication. google shows an access token of the service account that the gateway runs as, "
+        "from Google's metadata server."
+    )
     oauth_config: OAuthConfig | None = Field(default=None, description="With type oauth.")
     api_key_config: ApiKeyConfig | None = Field(default=None, description="With type apiKey.")
+    aws_config: AwsConfig | None = Field(default=None, description="With type aws.")
 
 
 def _server_name(text: str) -> str:
@@ -74,7 +104,9 @@ def _server_name(text: str) -> str:
 
 
 class TlsConfig(StrictModel):
-    """How the remote's certificate is verified. Verification can't be turned off."""
+    """How the remote's certificate is verified, which can't be turned off, and which one it is shown."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (Together("certSecretRef", "keySecretRef"), OfOneSecret())
 
     ca_secret_ref: SecretKeySelector | None = Field(
         default=None,
@@ -82,6 +114,12 @@ class TlsConfig(StrictModel):
     )
     server_name: Annotated[Word, AfterValidator(_server_name)] | None = Field(
         default=None, description="Server name for SNI and certificate verification; by default the host."
+    )
+    cert_secret_ref: SecretKeySelector | None = Field(
+        default=None, description="Client certificate that the gateway shows the remote, in PEM."
+    )
+    key_secret_ref: SecretKeySelector | None = Field(
+        default=None, description="Private key of the client certificate, in PEM; from the same Secret."
     )
 
 
@@ -94,19 +132,6 @@ class HealthCheckConfig(StrictModel):
     period_seconds: Annotated[int, Field(ge=1, le=3600)] = Field(default=10, description="Seconds between probes.")
 
 
-class TlsNeedsHttps:
-    """`tls` needs scheme https; with http it would promise a verification that does not happen."""
-
-    def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
-        """Blame `tls`."""
-        if given.get("scheme") == "http" and "tls" in given:
-            yield Mistake(("tls",), "may not be set with scheme http: nothing is encrypted there")
-
-    def cel(self) -> Iterator[Cel]:
-        """Compare with the scheme, which has a default."""
-        yield Cel("!has(self.tls) || self.scheme == 'https'", "tls needs scheme https")
-
-
 def _removable(name: str) -> str:
     if name.lower() in scalars.FRAMING_HEADERS:
         raise ValueError(f"{name} can't be removed: the gateway makes it for each connection")
@@ -116,7 +141,7 @@ def _removable(name: str) -> str:
 class RemoteBackendConfig(StrictModel):
     """Where offloaded requests go."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (TlsNeedsHttps(), OnePath())
+    rules: ClassVar[tuple[Rule, ...]] = (TlsNeedsHttps(), OnePath(), GoogleForGoogle())
     scheme: Literal["http", "https"] = Field(default="https", description="Protocol of the remote.")
     host: RemoteHost = Field(
         description="host[:port]; an IPv6 address in brackets. Must be among `allowedRemoteHosts` of the settings."

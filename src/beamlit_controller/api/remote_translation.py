@@ -9,6 +9,7 @@ from beamlit_controller.api.offloading import OffloadingConfig
 from beamlit_controller.api.remote import RemoteBackendConfig
 from beamlit_controller.core import spec
 from beamlit_controller.core.named_address import NamedAddress
+from beamlit_controller.core.remote_auth import RemoteAuth
 from beamlit_controller.core.spec import Scheme
 
 
@@ -76,7 +77,7 @@ def _named(
         )
 
 
-def _auth(given: remote.AuthConfig | None) -> spec.OAuth | spec.ApiKey | None:
+def _auth(given: remote.AuthConfig | None) -> RemoteAuth | None:
     if given and given.oauth_config:
         oauth = given.oauth_config
         return spec.OAuth(oauth.client_id, _key(oauth.client_secret_ref), oauth.token_url, tuple(oauth.scopes))
@@ -84,7 +85,10 @@ def _auth(given: remote.AuthConfig | None) -> spec.OAuth | spec.ApiKey | None:
         key = given.api_key_config
         usual = "Bearer " if key.header.lower() == "authorization" else ""
         return spec.ApiKey(_key(key.secret_ref), key.header, usual if key.prefix is None else key.prefix)
-    return None
+    if given and given.aws_config:
+        aws = given.aws_config
+        return spec.AwsSignature(_key(aws.credentials_secret_ref), aws.region, aws.service, aws.profile)
+    return spec.GoogleToken() if given and given.type == "google" else None
 
 
 def _key(given: remote.SecretKeySelector) -> spec.SecretKey:
@@ -94,7 +98,10 @@ def _key(given: remote.SecretKeySelector) -> spec.SecretKey:
 def _tls(given: remote.TlsConfig | None) -> spec.RemoteTls:
     if given is None:
         return spec.RemoteTls()
-    return spec.RemoteTls(_key(given.ca_secret_ref) if given.ca_secret_ref else None, given.server_name)
+    ca, cert, key = (
+        _key(each) if each else None for each in (given.ca_secret_ref, given.cert_secret_ref, given.key_secret_ref)
+    )
+    return spec.RemoteTls(ca, given.server_name, cert, key)
 
 
 def _health_check(given: remote.HealthCheckConfig | None) -> spec.HealthCheck | None:

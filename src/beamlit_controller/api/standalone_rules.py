@@ -17,7 +17,7 @@ from beamlit_controller.core.metric_spec import (
     PodsMetric,
     ResourceMetric,
 )
-from beamlit_controller.core.spec import OffloadSpec, Rejected
+from beamlit_controller.core.spec import OffloadSpec, Rejected, RemoteTls
 
 _INSTEAD = (
     "use a Pods metric with spec.metricServiceRef, an External metric (a PromQL query, for one), or a Gateway metric"
@@ -122,11 +122,11 @@ def _listener(spec: OffloadSpec, settings: Settings) -> Iterator[Rejected]:
 
 
 def _secrets(spec: OffloadSpec, settings: Settings) -> Iterator[Rejected]:
-    needing = (index for index, remote in enumerate(spec.remotes) if remote.tls.ca)
-    for index in needing if settings.standalone.secrets_directory is None else ():
+    needing = ((index, remote.tls) for index, remote in enumerate(spec.remotes) if _reads_files(remote.tls))
+    for index, tls in needing if settings.standalone.secrets_directory is None else ():
         remote = f"remoteBackends[{index}]" if spec.remotes[index].name else "remoteBackend"
         yield Rejected(
-            f"spec.offloadingConfig.{remote}.tls.caSecretRef",
+            f"spec.offloadingConfig.{remote}.tls.{'caSecretRef' if tls.ca else 'certSecretRef'}",
             "without a cluster, Secrets are files: config.standalone.secretsDirectory has to say where",
         )
     if _reads_secrets(spec) and not (settings.standalone.secrets_directory or settings.metric_secrets):
@@ -134,6 +134,10 @@ def _secrets(spec: OffloadSpec, settings: Settings) -> Iterator[Rejected]:
             "spec.metricServiceRef",
             "without a cluster, Secrets are files: config.standalone.secretsDirectory has to say where",
         )
+
+
+def _reads_files(tls: RemoteTls) -> bool:
+    return bool(tls.ca or tls.cert)
 
 
 def _reads_secrets(spec: OffloadSpec) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.spec import ApiKey, OAuth, RemoteBackend
+from beamlit_controller.core.spec import ApiKey, AwsSignature, GoogleToken, OAuth, RemoteBackend
 
 UNAUTHORIZED = (401, 402, 403)
 THROTTLED = 429
@@ -147,5 +147,9 @@ def _no_credential(remote: RemoteBackend) -> str:
             return f"Secret {key.name}, key {key.key}: missing, empty, or not the text of a header"
         case OAuth(client_secret=key, token_url=url):
             return f"no token from {url}: it does not answer, or Secret {key.name}, key {key.key} is missing, empty or wrong"
+        case AwsSignature(credentials=key, profile=profile):
+            return f"Secret {key.name}, key {key.key}: missing, or without an access key of profile {profile}"
+        case GoogleToken():
+            return "no token from Google's metadata server: the gateway runs where there is none, or may not reach it"
         case None:
             return "the gateway can't be asked for a credential that the spec does not name"

@@ -12,7 +12,10 @@ from beamlit_controller.core.gateway_spec import DEFAULT_GATEWAY, GatewaySpec
 from beamlit_controller.core.metric_spec import MetricSpec, ObjectReference
 from beamlit_controller.core.named_address import NamedAddress
 from beamlit_controller.core.price import Budget, Price, UsageMode
+from beamlit_controller.core.remote_auth import ApiKey, AwsSignature, GoogleToken, OAuth, RemoteAuth, SecretKey
 from beamlit_controller.core.stickiness import CookieStickiness, HeaderStickiness
+
+__all__ = ["ApiKey", "AwsSignature", "GoogleToken", "OAuth", "SecretKey"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -80,33 +83,6 @@ class Override:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SecretKey:
-    """A key of a Secret in the model's namespace. Never its value."""
-
-    name: str
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class OAuth:
-    """OAuth2 client credentials."""
-
-    client_id: str
-    client_secret: SecretKey
-    token_url: str
-    scopes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ApiKey:
-    """A key sent in a header, behind a prefix."""
-
-    secret: SecretKey
-    header: str = "authorization"
-    prefix: str = "Bearer "
-
-
 class Scheme(StrEnum):
     """How the remote is spoken to."""
 
@@ -116,10 +92,15 @@ class Scheme(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RemoteTls:
-    """How the remote's certificate is verified: against this CA (the system's without one), for this name (else the host)."""
+    """How the remote's certificate is verified: against this CA (the system's without one), for this name (else the host).
+
+    `cert` and `key` are the client certificate that the gateway shows, if any, from one Secret.
+    """
 
     ca: SecretKey | None = None
     server_name: str | None = None
+    cert: SecretKey | None = field(default=None, repr=False)
+    key: SecretKey | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +134,7 @@ class RemoteBackend:
     headers_to_add: tuple[tuple[str, str], ...] = ()
     model_names: tuple[tuple[str, str], ...] | None = None
     keep_remote_model_name: bool = False
-    auth: OAuth | ApiKey | None = None
+    auth: RemoteAuth | None = None
     tls: RemoteTls = RemoteTls()
     health_check: HealthCheck | None = None
     max_in_flight: int | None = None

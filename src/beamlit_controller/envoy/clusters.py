@@ -94,15 +94,18 @@ def local(place: GatewayParams, *, alone: bool) -> Message:
 
 def remote(backend: RemoteBackend, place: GatewayParams) -> Message:
     """Give the remote: over TLS in what it prefers of HTTP/2 and HTTP/1.1, else in what the client speaks."""
+    signs = credentials.upstream_filters(backend, place)
     if backend.scheme is Scheme.HTTP:
-        return _remote(routes.REMOTE, backend, place, speaks=upstream.as_the_client())
-    either = upstream.protocols(auto_config={"http_protocol_options": {}, "http2_protocol_options": upstream.HTTP2})
+        return _remote(routes.REMOTE, backend, place, speaks=upstream.as_the_client(**signs))
+    auto: Message = {"http_protocol_options": {}, "http2_protocol_options": upstream.HTTP2}
+    either = upstream.protocols(auto_config=auto, **signs)
     return _remote(routes.REMOTE, backend, place, speaks=either)
 
 
 def remote_upgrade(backend: RemoteBackend, place: GatewayParams) -> Message:
     """Give the remote for websockets: few servers take them over HTTP/2, so they get HTTP/1.1."""
-    http1 = upstream.protocols(explicit_http_config={"http_protocol_options": {}})
+    signs = credentials.upstream_filters(backend, place)
+    http1 = upstream.protocols(explicit_http_config={"http_protocol_options": {}}, **signs)
     return _remote(routes.REMOTE_UPGRADE, backend, place, speaks=http1, alpn=["http/1.1"])
 
 

@@ -40,6 +40,7 @@ def _secrets(spec: OffloadSpec, place: GatewayParams) -> Files:
         if remote.scheme is Scheme.HTTPS:
             trust = identity.named(tls.TRUST, remote)
             found[tls.file_of(trust)] = tls.trust_in(tls.name_of(remote), remote, place, trust=trust)
+            found |= tls.shown(remote, place)
         found |= credentials.secrets(remote, place)
     return {name: _resources(CONFIDENTIAL, [secret]) for name, secret in found.items()}
 

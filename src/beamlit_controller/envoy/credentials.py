@@ -2,8 +2,8 @@
 
 from urllib.parse import urlsplit
 
-from beamlit_controller.core.spec import ApiKey, OAuth, RemoteBackend, SecretKey
-from beamlit_controller.envoy import addresses, identity, lua, tls, upstream
+from beamlit_controller.core.spec import ApiKey, AwsSignature, GoogleToken, OAuth, RemoteBackend, SecretKey
+from beamlit_controller.envoy import addresses, google, identity, lua, signature, tls, upstream
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, extension
 
@@ -66,6 +66,17 @@ def filters(backend: RemoteBackend, place: GatewayParams) -> list[Message]:
         case OAuth() as oauth:
             check = CHECK.format(file=lua.text(place.secret(oauth.client_secret)))
             return [_injector(_token(oauth, backend, place)), lua.filter_of(check)]
+        case AwsSignature() as aws:
+            return [signature.in_hop(aws, place)]
+        case GoogleToken():
+            return [google.in_hop(backend)]
+
+
+def upstream_filters(backend: RemoteBackend, place: GatewayParams) -> Message:
+    """Give the field of HttpProtocolOptions with what has to see a request as it goes to the remote, if anything has."""
+    if not isinstance(backend.auth, AwsSignature):
+        return {}
+    return {"http_filters": signature.behind_router(backend.auth, place)}
 
 
 def secrets(backend: RemoteBackend, place: GatewayParams) -> dict[str, Message]:
@@ -84,6 +95,8 @@ def secrets(backend: RemoteBackend, place: GatewayParams) -> dict[str, Message]:
 
 def clusters(backend: RemoteBackend, place: GatewayParams) -> list[Message]:
     """Give where tokens are asked for."""
+    if isinstance(backend.auth, GoogleToken):
+        return [google.cluster(backend, place)]
     if not isinstance(backend.auth, OAuth):
         return []
     host = _token_host(backend.auth)
@@ -104,15 +117,6 @@ def clusters(backend: RemoteBackend, place: GatewayParams) -> list[Message]:
             "load_assignment": upstream.load_assignment(name, [upstream.server(addresses.message(server))]),
         }
     ]
-
-
-def key_of(backend: RemoteBackend) -> SecretKey | None:
-    """Give the key of the Secret that the credential comes from."""
-    match backend.auth:
-        case None:
-            return None
-        case ApiKey(secret=key) | OAuth(client_secret=key):
-            return key
 
 
 def _secured(oauth: OAuth) -> bool:

@@ -21,7 +21,7 @@ class GatewayParams:
     and `shares_token` what it is shown; without them it is spoken to in the clear. `tcp_passthrough` are further ports, each with
     the servers behind it (by name), whose connections are passed through as they are. `client_ip_affinity` tells that all requests
     from one address go to the same local server, as long as it is there. `descriptors` is how many files Envoy may have
-    open, 0 if that is not known. `otlp` is where spans are sent, None for nowhere.
+    open, 0 if that is not known. `otlp` is where spans are sent, None for nowhere. `metadata_server` is where Google's tokens come from.
     """
 
     node: str
@@ -42,6 +42,7 @@ class GatewayParams:
     client_ip_affinity: bool = False
     descriptors: int = 0
     otlp: OtlpSettings | None = None
+    metadata_server: str = "169.254.169.254:80"
 
     def __post_init__(self) -> None:
         for text in (

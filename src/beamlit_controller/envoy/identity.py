@@ -43,4 +43,5 @@ def _id_of(remote: RemoteBackend) -> str:
     # How many requests it may have, how it is probed and when it counts as failed says nothing about who it is.
     defining = replace(remote, health_check=None, max_in_flight=None, on_status=REMOTE_FAILURES)
     removed = [hop_headers.withheld(remote), *hop_headers.filters(remote)]
-    return _digest(f"{remote.name}{defining!r}{json.dumps(removed)}")
+    shown = f"/{remote.tls.cert}/{remote.tls.key}" if remote.tls.cert else ""
+    return _digest(f"{remote.name}{shown}{defining!r}{json.dumps(removed)}")

@@ -167,13 +167,18 @@ def unmapped(limit: int, unchanged: Iterable[str]) -> list[list[Message]]:
     """
     is_json: Message = {"name": "content-type", "string_match": {"safe_regex": {"regex": JSON}}}
     not_json: Message = {**is_json, "invert_match": True, "treat_missing_header_as_empty": True}
+    packed: Message = {"name": "content-encoding", "present_match": True}
+    empty: Message = {"name": "content-length", "string_match": {"exact": "0"}, "invert_match": True}
+    return [[not_json, empty], *unheld(limit), [packed], _named_by_path(unchanged)]
+
+
+def unheld(limit: int) -> list[list[Message]]:
+    """Give the header matches, any of which tells that a body may be too long to be looked at in whole."""
     length: Message = {"name": "content-length", "range_match": {"start": 0, "end": limit + 1}}
     too_long: Message = {**length, "invert_match": True}
     untold: Message = {"name": "content-length", "present_match": False}
     has_body: Message = {"name": ":method", "string_match": {"safe_regex": {"regex": "POST|PUT|PATCH"}}}
-    packed: Message = {"name": "content-encoding", "present_match": True}
-    empty: Message = {"name": "content-length", "string_match": {"exact": "0"}, "invert_match": True}
-    return [[not_json, empty], [too_long], [has_body, untold], [packed], _named_by_path(unchanged)]
+    return [[too_long], [has_body, untold]]
 
 
 def _named_by_path(unchanged: Iterable[str]) -> list[Message]:

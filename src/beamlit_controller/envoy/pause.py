@@ -4,8 +4,9 @@ Each worker of a gateway keeps this in mind for itself, so nothing but Envoy is 
 restart. While a remote is paused its hop answers instead, and the next remote or local gets the request.
 """
 
+from beamlit_controller.core import remote_secrets
 from beamlit_controller.core.spec import RemoteBackend
-from beamlit_controller.envoy import credentials, lua, remote_marks
+from beamlit_controller.envoy import lua, remote_marks
 from beamlit_controller.envoy.failover import REMOTE_MARK
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message
@@ -154,7 +155,7 @@ def filters(remote: RemoteBackend, place: GatewayParams) -> list[Message]:
     """Give the HTTP filter that keeps a remote's pauses, unless what it refuses may be about one client's own credential."""
     if not remote_marks.refuses_us(remote):
         return []
-    key = credentials.key_of(remote)
+    key = remote_secrets.credential(remote)
     files = f"local FILES = {{{lua.text(place.secret(key)) if key else ''}}}\n"
     program = PROGRAM.strip().replace("{metadata}", METADATA).replace("{mark}", REMOTE_MARK)
     return [lua.filter_of(files + program)]

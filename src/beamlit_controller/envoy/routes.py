@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 
 from beamlit_controller.core.spec import (
+    AwsSignature,
     OffloadSpec,
     RemoteBackend,
     Scheme,
@@ -194,12 +195,15 @@ def _sticky(
 
 
 def _long(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
-    """Give the routes of what stays because the path, or the model's name in it, can't be replaced for one of the remotes."""
+    """Give the routes of what stays because one of the remotes can't have it: its path or model's name can't be replaced, or it can't be signed."""
     if remote_of(spec) is None:
         return []
     elsewhere = [remote_routes.elsewhere(remote) for remote in spec.remotes]
+    limit = spec.overflow.max_request_bytes
     maps = [remote.model_names for remote in spec.remotes if remote.model_names is not None]
-    long = model_name.unmapped(spec.overflow.max_request_bytes, _unchanged(maps)) if maps else []
+    signs = any(isinstance(remote.auth, AwsSignature) for remote in spec.remotes)
+    held = model_name.unheld(limit) if signs else []
+    long = model_name.unmapped(limit, _unchanged(maps)) if maps else held
     return [
         _stays("long", {"prefix": "/", "headers": headers}, spec, place) for headers in (*elsewhere, *long) if headers
     ]

@@ -7,6 +7,7 @@ from beamlit_controller.envoy.messages import Message, extension
 
 TRUST = "remote_trust"
 TOKEN_TRUST = "token_trust"  # noqa: S105 - a name of what is trusted
+SHOWN = "client_certificate"
 SHARES_TRUST = "shares_trust"
 
 
@@ -14,7 +15,7 @@ def transport_socket(
     name: str, backend: RemoteBackend, place: GatewayParams, *, trust: str, alpn: list[str] | None = None
 ) -> Message:
     """Give the transport socket to who has this name; without `alpn` the cluster offers the protocols that it speaks."""
-    ca = backend.tls.ca
+    ca, trust_kind = backend.tls.ca, trust
     trust = identity.named(trust, backend)
     source = place.watched_with(file_of(trust), ca) if ca else place.watched(file_of(trust))
     return extension(
@@ -24,9 +25,31 @@ def transport_socket(
         common_tls_context={
             "tls_params": {"tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3"},
             "alpn_protocols": alpn or [],
+            **(_shown(backend, place) if trust_kind == TRUST else {}),
             "validation_context_sds_secret_config": {"name": trust, "sds_config": source},
         },
     )
+
+
+def shown(backend: RemoteBackend, place: GatewayParams) -> dict[str, Message]:
+    """Give the Secret of the certificate that the remote is shown, by the file it belongs in."""
+    cert, key = backend.tls.cert, backend.tls.key
+    if cert is None or key is None:
+        return {}
+    name = identity.named(SHOWN, backend)
+    pair = {
+        "certificate_chain": {"filename": place.secret(cert)},
+        "private_key": {"filename": place.secret(key)},
+    }
+    return {file_of(name): {"name": name, "tls_certificate": pair}}
+
+
+def _shown(backend: RemoteBackend, place: GatewayParams) -> Message:
+    if backend.tls.cert is None:
+        return {}
+    name = identity.named(SHOWN, backend)
+    source = place.watched_with(file_of(name), backend.tls.cert)
+    return {"tls_certificate_sds_secret_configs": [{"name": name, "sds_config": source}]}
 
 
 def trust_in(name: str, backend: RemoteBackend, place: GatewayParams, *, trust: str) -> Message:

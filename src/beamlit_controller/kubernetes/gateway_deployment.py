@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from beamlit_controller.core import quantity
+from beamlit_controller.core import quantity, remote_secrets
 from beamlit_controller.core.gateway_spec import DEFAULT_MEMORY_LIMIT
-from beamlit_controller.core.spec import ApiKey, OAuth, OffloadSpec, SecretKey
+from beamlit_controller.core.spec import OffloadSpec, SecretKey
 from beamlit_controller.kubernetes import gateway_objects
 from beamlit_controller.kubernetes.gateway_objects import (
     ADMIN_SOCKET,
@@ -45,13 +45,7 @@ def secret_keys(spec: OffloadSpec) -> tuple[SecretKey, ...]:
     """Give the Secret keys that the gateway mounts, without duplicates, sorted."""
     found: set[SecretKey] = set()
     for remote in spec.remotes:
-        match remote.auth:
-            case OAuth(client_secret=key) | ApiKey(secret=key):
-                found.add(key)
-            case None:
-                pass
-        if remote.tls.ca is not None:
-            found.add(remote.tls.ca)
+        found.update(remote_secrets.of(remote))
     return tuple(sorted(found, key=lambda key: (key.name, key.key)))
 
 

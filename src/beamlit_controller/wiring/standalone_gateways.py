@@ -7,9 +7,10 @@ from pathlib import Path
 
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.controller.meters import Meters
+from beamlit_controller.core import remote_secrets
 from beamlit_controller.core.gateway_config import ConfigStep, Files
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
-from beamlit_controller.envoy import command, config, config_stats, credentials, make_before_break, remote_stats
+from beamlit_controller.envoy import command, config, config_stats, make_before_break, remote_stats
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.standalone import process
 from beamlit_controller.standalone.gateway_template import GatewayTemplate
@@ -62,8 +63,8 @@ def _secrets(settings: Settings) -> Path:
 
 
 def _secret_folders(settings: Settings, spec: OffloadSpec) -> Sequence[Path]:
-    keys = (key for remote in spec.remotes for key in (credentials.key_of(remote), remote.tls.ca))
-    return [_secrets(settings) / key.name for key in keys if key is not None]
+    keys = (key for remote in spec.remotes for key in remote_secrets.of(remote))
+    return [_secrets(settings) / key.name for key in keys]
 
 
 def local_endpoints(

@@ -1,0 +1,61 @@
+"""Access tokens of Google for a remote, from the metadata server of the machine or pod that the gateway runs on.
+
+That is how Google's own libraries get those of the service account that a machine has, and of workload identity in GKE. A worker
+asks again a minute before a token ends. What a token is refused for with 401 is asked for anew.
+"""
+
+from beamlit_controller.core.spec import RemoteBackend
+from beamlit_controller.envoy import identity, lua, upstream
+from beamlit_controller.envoy.addresses import message
+from beamlit_controller.envoy.gateway_params import GatewayParams
+from beamlit_controller.envoy.messages import Message
+
+METADATA_SERVER = "metadata_server"
+
+PROGRAM = r"""
+local token, till = nil, 0
+
+local function fetched(handle, now)
+  local _, body = handle:httpCall("{cluster}", {
+    [":method"] = "GET",
+    [":path"] = "/computeMetadata/v1/instance/service-accounts/default/token",
+    [":authority"] = "metadata.google.internal",
+    ["metadata-flavor"] = "Google",
+  }, nil, 3000)
+  local found = string.match(body or "", '"access_token"%s*:%s*"([%w._~+/=-]+)"')
+  local lifetime = tonumber(string.match(body or "", '"expires_in"%s*:%s*(%d+)') or "0")
+  if found ~= nil then token, till = found, now + lifetime - 60 end
+  return found
+end
+
+function envoy_on_request(handle)
+  local shown, now = token, handle:timestamp() / 1000
+  if shown == nil or now >= till then shown = fetched(handle, now) end
+  if shown == nil then
+    return handle:respond({[":status"] = "401"}, "there is no token for the remote\n")
+  end
+  handle:headers():replace("authorization", "Bearer " .. shown)
+end
+
+function envoy_on_response(handle)
+  if handle:headers():get(":status") == "401" then token = nil end
+end
+"""
+
+
+def in_hop(backend: RemoteBackend) -> Message:
+    """Give the HTTP filter that puts a token on; without one it answers instead."""
+    return lua.filter_of(PROGRAM.replace("{cluster}", identity.named(METADATA_SERVER, backend)))
+
+
+def cluster(backend: RemoteBackend, place: GatewayParams) -> Message:
+    """Give where tokens are asked for: an address, because nothing else may answer to the name."""
+    name = identity.named(METADATA_SERVER, backend)
+    server = upstream.server(message(place.metadata_server))
+    return {
+        "name": name,
+        "alt_stat_name": identity.stat_name(METADATA_SERVER, backend),
+        "type": "STATIC",
+        "connect_timeout": "2s",
+        "load_assignment": upstream.load_assignment(name, [server]),
+    }
