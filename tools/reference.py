@@ -67,7 +67,8 @@ config:
 ```
 
 `defaultRemoteBackend` is written like [`remoteBackend`](modeldeployment.md#specoffloadingconfigremotebackend) of a
-`ModelDeployment`. Its host is the operator's own choice and need not be among `allowedRemoteHosts`.
+`ModelDeployment`, and `defaultRemoteBackends` like `remoteBackends`. Their hosts are the operator's own choice and need not be among
+`allowedRemoteHosts`.
 """
 
 

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 
 from beamlit_controller.api import remotes
+from beamlit_controller.api import settings as settings_file
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.settings import GatewayBounds, Settings
 
@@ -13,6 +15,7 @@ Mistakes = Callable[..., dict[str, str]]
 Read = Callable[..., Parsed]
 
 OPENAI = {"host": "api.openai.example"}
+SERVERS = {"metricServiceRef": {"name": "llama", "targetPort": 8000}}
 OTHER = {"host": "other.example.com:8443", "pathPrefix": "/models/$model", "maxInFlight": 4}
 
 
@@ -30,6 +33,34 @@ def test_the_only_remote_has_no_name(read: Read) -> None:
     (spec,) = read({"remoteBackend": OPENAI}).specs
 
     assert [each.name for each in spec.remotes] == [""]
+
+
+def test_remotes_of_the_settings_stand_in_where_a_model_names_none(read: Read) -> None:
+    given = settings_file.parse(
+        yaml.safe_dump({"config": {"defaultRemoteBackends": [{"name": "first", **OPENAI}, OTHER]}})
+    )
+    assert isinstance(given, Settings)
+
+    (without,) = read(spec={"offloadingConfig": {"preset": "vllm"}, **SERVERS}, settings=given).specs
+    (own,) = read({"remoteBackend": OPENAI}, settings=given).specs
+
+    assert [each.name for each in without.remotes] == ["first", "other-example-com"]
+    assert [each.name for each in own.remotes] == [""]
+
+
+@pytest.mark.parametrize(
+    ("config", "field"),
+    [
+        ({"defaultRemoteBackends": []}, "defaultRemoteBackends"),
+        ({"defaultRemoteBackends": [OPENAI, OPENAI]}, "defaultRemoteBackends[1].name"),
+        ({"defaultRemoteBackends": [OPENAI], "defaultRemoteBackend": OPENAI}, "defaultRemoteBackends"),
+    ],
+)
+def test_a_mistake_in_the_remotes_of_the_settings_is_told_by_its_place(config: dict[str, Any], field: str) -> None:
+    found = settings_file.parse(yaml.safe_dump({"config": config}))
+
+    assert isinstance(found, tuple)
+    assert [each.field for each in found] == [f"config.{field}"]
 
 
 def test_a_list_takes_the_place_of_the_remote_of_the_settings(read: Read, prometheus: Settings) -> None:

@@ -94,7 +94,7 @@ def test_every_field_is_read() -> None:
         query_parameters=(("dedup", "true"),),
     )
     assert (parsed.period, parsed.direct_period) == (timedelta(seconds=10), timedelta(seconds=10))
-    assert parsed.default_remote_backend is not None
+    assert len(parsed.default_remotes) == 1
     assert (parsed.namespaces, parsed.enable_leader_election) == (("models",), False)
     assert parsed.allowed_remote_hosts == ("*.example.com", "127.0.0.1", "::1")
     assert parsed.standalone.endpoints("default", "llama") == (Address("127.0.0.1", 8001), Address("::1", 8002))

@@ -424,7 +424,7 @@ def test_with_its_default_values_nothing_has_anywhere_to_go(helm: Path) -> None:
     read = settings.parse(config["data"]["settings.yaml"])
 
     assert isinstance(read, Settings)
-    assert read.default_remote_backend is None
+    assert read.default_remotes == ()
 
 
 def test_files_and_variables_that_the_settings_name_are_given_to_the_controller(helm: Path) -> None:

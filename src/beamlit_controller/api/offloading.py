@@ -127,7 +127,8 @@ class OffloadingConfig(StrictModel):
 
     rules: ClassVar[tuple[Rule, ...]] = (AtMostOne((ONE, SEVERAL)), UniqueNames())
     remote_backend: RemoteBackendConfig | None = Field(
-        default=None, description="Where offloaded requests go; by default `defaultRemoteBackend` of the settings."
+        default=None,
+        description="Where offloaded requests go; by default `defaultRemoteBackend` or `defaultRemoteBackends` of the settings.",
     )
     remote_backends: Remotes | None = Field(
         default=None,

@@ -34,7 +34,7 @@ def _no_remote(given: Mapping[str, object], settings: Settings) -> Iterator[Reje
     enabled = dig(given, ("spec", "enabled")) is not False
     config = _mapping(dig(given, ("spec", "offloadingConfig")))
     missing = remotes.ONE not in config and remotes.SEVERAL not in config
-    if enabled and missing and settings.default_remote_backend is None and isinstance(given.get("spec"), Mapping):
+    if enabled and missing and not settings.default_remotes and isinstance(given.get("spec"), Mapping):
         yield Rejected(_REMOTE, "required: here, or for all models in the settings as config.defaultRemoteBackend")
 
 

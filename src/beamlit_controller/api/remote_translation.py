@@ -1,12 +1,13 @@
 """Translates `remoteBackend` to `core.spec.RemoteBackend`: host with port, and variables replaced."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 from beamlit_controller.api import addresses, remote, remote_path, remotes
 from beamlit_controller.api.offloading import OffloadingConfig
 from beamlit_controller.api.remote import RemoteBackendConfig
+from beamlit_controller.api.remotes import NamedRemote
 from beamlit_controller.core import spec
 from beamlit_controller.core.named_address import NamedAddress
 from beamlit_controller.core.remote_auth import RemoteAuth
@@ -14,16 +15,16 @@ from beamlit_controller.core.spec import Scheme
 
 
 def backends(
-    config: OffloadingConfig, default: RemoteBackendConfig | None, *, workspace: str, model: str
+    config: OffloadingConfig, defaults: Sequence[RemoteBackendConfig], *, workspace: str, model: str
 ) -> tuple[spec.RemoteBackend, ...]:
-    """Translate a model's remotes, in order. The only one of `remoteBackend`, or of the settings, has no name."""
-    only = config.remote_backend or (default if config.remote_backends is None else None)
-    given = (
-        [("", only)]
-        if only
-        else [(each.name or remotes.name_of(each.host), each) for each in config.remote_backends or ()]
-    )
-    return tuple(replace(backend(each, workspace=workspace, model=model), name=name) for name, each in given)
+    """Translate a model's remotes, or those of the settings, in order. The only one of `remoteBackend` has no name."""
+    own = config.remote_backends if config.remote_backend is None else [config.remote_backend]
+    given = defaults if own is None else own
+    return tuple(replace(backend(each, workspace=workspace, model=model), name=_name(each)) for each in given)
+
+
+def _name(given: RemoteBackendConfig) -> str:
+    return given.name or remotes.name_of(given.host) if isinstance(given, NamedRemote) else ""
 
 
 def backend(given: remote.RemoteBackendConfig, *, workspace: str, model: str) -> spec.RemoteBackend:

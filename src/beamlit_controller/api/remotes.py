@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
@@ -29,26 +30,31 @@ class NamedRemote(RemoteBackendConfig):
 Remotes = Annotated[list[NamedRemote], Field(min_length=1, max_length=MOST)]
 
 
+@dataclass(frozen=True, slots=True)
 class UniqueNames:
-    """No two of the remotes have the same name, whether it is written or follows from the host."""
+    """No two of the remotes in a field have the same name, whether it is written or follows from the host."""
+
+    field: str = SEVERAL
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
         """Blame the later one."""
-        listed = given.get(SEVERAL)
+        listed = given.get(self.field)
         seen: dict[str, int] = {}
         for index, each in enumerate(listed[:MOST] if isinstance(listed, list) else ()):
             name = _name(each)
             if name in seen:
                 yield Mistake(
-                    (SEVERAL, index, "name"), f"expected a name of its own, got {name} as {SEVERAL}[{seen[name]}] has"
+                    (self.field, index, "name"),
+                    f"expected a name of its own, got {name} as {self.field}[{seen[name]}] has",
                 )
             elif name:
                 seen[name] = index
 
     def cel(self) -> Iterator[Cel]:
         """Compare the names that are written."""
-        own = f"self.{SEVERAL}.all(a, !has(a.name) || self.{SEVERAL}.exists_one(b, has(b.name) && b.name == a.name))"
-        yield Cel(f"!has(self.{SEVERAL}) || {own}", f"each of {SEVERAL} needs a name of its own")
+        listed = f"self.{self.field}"
+        own = f"{listed}.all(a, !has(a.name) || {listed}.exists_one(b, has(b.name) && b.name == a.name))"
+        yield Cel(f"!has({listed}) || {own}", f"each of {self.field} needs a name of its own")
 
 
 def name_of(host: str) -> str:

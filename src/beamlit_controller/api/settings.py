@@ -145,7 +145,7 @@ class Settings:
     prometheus: PrometheusSettings | None = None
     period: timedelta = timedelta(seconds=informer_models.DEFAULT_PERIOD_SECONDS)
     direct_period: timedelta = timedelta(seconds=informer_models.DIRECT_PERIOD_SECONDS)
-    default_remote_backend: RemoteBackendConfig | None = None
+    default_remotes: tuple[RemoteBackendConfig, ...] = ()
     namespaces: tuple[str, ...] = ()
     enable_leader_election: bool = True
     allowed_remote_hosts: tuple[str, ...] = ("*",)
@@ -203,7 +203,7 @@ def _settings(config: settings_models.Config) -> Settings:
         prometheus=_prometheus(asked, period) if asked else None,
         period=period,
         direct_period=direct,
-        default_remote_backend=config.default_remote_backend,
+        default_remotes=_default_remotes(config),
         namespaces=tuple(config.namespaces),
         enable_leader_election=config.enable_leader_election,
         allowed_remote_hosts=tuple(config.allowed_remote_hosts),
@@ -218,6 +218,11 @@ def _settings(config: settings_models.Config) -> Settings:
 
 def _otlp(given: settings_models.OtlpConfig) -> OtlpSettings:
     return OtlpSettings(given.address, given.sample_percentage, given.service_name)
+
+
+def _default_remotes(config: settings_models.Config) -> tuple[RemoteBackendConfig, ...]:
+    one = config.default_remote_backend
+    return (one,) if one is not None else tuple(config.default_remote_backends or ())
 
 
 def _bounds(config: settings_models.Config) -> GatewayBounds:

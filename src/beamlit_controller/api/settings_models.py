@@ -5,7 +5,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema
 
@@ -14,7 +14,8 @@ from beamlit_controller.api.gateway_bounds import ImagePattern, Network, SecretP
 from beamlit_controller.api.informer_models import MetricInformer
 from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.remote import RemoteBackendConfig
-from beamlit_controller.api.rules import Mistake
+from beamlit_controller.api.remotes import Remotes, UniqueNames
+from beamlit_controller.api.rules import AtMostOne, Mistake, Rule
 from beamlit_controller.api.scalars import DnsLabel, Quantity, Word
 from beamlit_controller.api.shared_listener_models import SharedListenerConfig
 
@@ -165,12 +166,21 @@ class TracingConfig(StrictModel):
 class Config(StrictModel):
     """All settings."""
 
+    rules: ClassVar[tuple[Rule, ...]] = (
+        AtMostOne(("defaultRemoteBackend", "defaultRemoteBackends")),
+        UniqueNames("defaultRemoteBackends"),
+    )
+
     metric_informer: MetricInformer = Field(
         default=MetricInformer(), description="Where metrics are read, and how often."
     )
     default_remote_backend: RemoteBackendConfig | None = Field(
         default=None,
-        description="Remote for ModelDeployments without `remoteBackend`; same format as that field.",
+        description="Remote for ModelDeployments without `remoteBackend` and `remoteBackends`; same format as `remoteBackend`.",
+    )
+    default_remote_backends: Remotes | None = Field(
+        default=None,
+        description="Several remotes instead of `defaultRemoteBackend`, in order; same format as `remoteBackends`.",
     )
     namespaces: list[DnsLabel] = Field(
         default=[], max_length=1000, description="Namespaces whose ModelDeployments are managed; by default all."

@@ -63,9 +63,7 @@ def read(content: Mapping[str, object], settings: Settings) -> Accepted | tuple[
 def _spec(deployment: ModelDeployment, settings: Settings) -> OffloadSpec:
     about, given, config = deployment.metadata, deployment.spec, deployment.spec.offloading_config
     model = given.model or about.name
-    backends = remote_translation.backends(
-        config, settings.default_remote_backend, workspace=about.namespace, model=model
-    )
+    backends = remote_translation.backends(config, settings.default_remotes, workspace=about.namespace, model=model)
     return OffloadSpec(
         key=ModelKey(about.namespace, about.name),
         model=model,
