@@ -136,6 +136,22 @@ RULES: dict[str, tuple[list[Json], list[Json]]] = {
             model(("spec.metricServiceRef", {**SERVERS, "scheme": "https", "tls": {"keySecretRef": SECRET}})),
         ],
     ),
+    "price: required beside budget.unit Cost": (
+        [
+            model((f"{REMOTE}.budget", {"amount": 5, "per": "Day"})),
+            model(
+                (REMOTE, {"host": "a.example", "budget": {"amount": "5", "per": "Day", "unit": "Cost"}, "price": {}})
+            ),
+        ],
+        [model((f"{REMOTE}.budget", {"amount": 5, "per": "Day", "unit": "Cost"}))],
+    ),
+    "usage: may not be Ignore beside price or budget": (
+        [model((f"{REMOTE}.usage", "Ignore"))],
+        [
+            model((REMOTE, {"host": "a.example", "usage": "Ignore", "price": {"perRequest": 1}})),
+            model((REMOTE, {"host": "a.example", "usage": "Ignore", "budget": {"amount": 5, "per": "Hour"}})),
+        ],
+    ),
     "at most one of bearerTokenSecretRef, basicAuth": (
         [
             model(("spec.metricServiceRef", {**SERVERS, "bearerTokenSecretRef": SECRET})),

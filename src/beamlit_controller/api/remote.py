@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field
 
 from beamlit_controller.api import addresses, remote_path, scalars
 from beamlit_controller.api.model import StrictModel
+from beamlit_controller.api.price import AccountNeedsUsage, BudgetConfig, CostNeedsPrice, PriceConfig
 from beamlit_controller.api.remote_path import AddedPrefix, OnePath, PathConfig
 from beamlit_controller.api.remote_rules import GoogleForGoogle, OfOneSecret, TlsNeedsHttps
 from beamlit_controller.api.rules import MemberOfType, Mistake, Rule, Together, dig
@@ -141,7 +142,13 @@ def _removable(name: str) -> str:
 class RemoteBackendConfig(StrictModel):
     """Where offloaded requests go."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (TlsNeedsHttps(), OnePath(), GoogleForGoogle())
+    rules: ClassVar[tuple[Rule, ...]] = (
+        TlsNeedsHttps(),
+        OnePath(),
+        GoogleForGoogle(),
+        CostNeedsPrice(),
+        AccountNeedsUsage(),
+    )
     scheme: Literal["http", "https"] = Field(default="https", description="Protocol of the remote.")
     host: RemoteHost = Field(
         description="host[:port]; an IPv6 address in brackets. Must be among `allowedRemoteHosts` of the settings."
@@ -214,6 +221,18 @@ class RemoteBackendConfig(StrictModel):
         description="Remote answers that are failures, after which local is asked (`onRemoteFailure: Local`); by default "
         "401, 402, 403, 408, 429 and every 5xx. Add 404 if the remote does not have each model.",
         json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    usage: Literal["Read", "Ask", "Ignore"] | None = Field(
+        default=None,
+        description="How the tokens of the remote's answers become known. Read: as far as answers tell them. Ask: streams are asked to tell them "
+        "(`stream_options.include_usage`), and answers not to be compressed. Ignore: nothing is counted. By default Ask with a `price` or "
+        "`budget`, else Read.",
+    )
+    price: PriceConfig | None = Field(default=None, description="What the remote costs.")
+    budget: BudgetConfig | None = Field(
+        default=None,
+        description="How much may be spent on the remote in each period. When it is spent, the remote is left out until the period ends: requests "
+        "go to the next remote, else to local.",
     )
 
     @classmethod

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from beamlit_controller.api import addresses, remote, remote_path, remotes
+from beamlit_controller.api import addresses, price, remote, remote_path, remotes
 from beamlit_controller.api.offloading import OffloadingConfig
 from beamlit_controller.api.remote import RemoteBackendConfig
 from beamlit_controller.api.remotes import NamedRemote
@@ -51,6 +51,9 @@ def backend(given: remote.RemoteBackendConfig, *, workspace: str, model: str) ->
         headers_to_remove=tuple(given.headers_to_remove),
         query_to_remove=tuple(given.query_to_remove),
         on_status=spec.REMOTE_FAILURES if given.on_status is None else tuple(given.on_status),
+        usage=price.usage_of(given.usage, accounts=given.price is not None or given.budget is not None),
+        price=price.price_of(given.price),
+        budget=price.budget_of(given.budget, given.price),
     )
 
 
