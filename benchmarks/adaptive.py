@@ -18,7 +18,7 @@ from beamlit_controller.core.signals import NOT_ASKED, LocalHealth, Scale, Signa
 from beamlit_controller.core.spec import Behavior, Mode, ModelKey, OffloadSpec
 from beamlit_controller.core.traffic import Meter
 from beamlit_controller.core.verdict import Assessed, Current, Judgement, Unread, Verdict
-from benchmarks import adaptive_plant
+from benchmarks import adaptive_course, adaptive_plant
 from benchmarks.adaptive_loads import LOADS, SHIFTS
 from benchmarks.adaptive_plant import FIRST_BYTE_TARGET, START, Metric, Plant, Result, Round, Rule, Setting, exact
 
@@ -126,7 +126,7 @@ def table() -> Iterator[str]:
             worst = Worst()
             for delay in DELAYS:
                 plant = Plant(LOADS[name], metric=metric, delay=delay, capacity=capacity)
-                worst = worst.with_(adaptive_plant.run(plant, built(plant)))
+                worst = worst.with_(adaptive_course.run(plant, built(plant)))
             figures = f"{worst.over:.0%} | {worst.needless:.0%} | {worst.sent:.0%} | {worst.wait:.1f} s"
             yield f"| {metric} | {name} | {shift} | {rule} | {figures.replace('%', ' %')} |"
 

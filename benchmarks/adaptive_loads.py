@@ -28,10 +28,14 @@ def bursts(lasting: int, *, every: int, high: float = 2.2) -> Load:
     return lambda at: high if at % every < lasting else 0.5
 
 
+def stairs(heights: tuple[float, ...], *, lasting: int) -> Load:
+    """Give a load of steps that last equally long."""
+    return lambda at: heights[min(int(at) // lasting, len(heights) - 1)]
+
+
 def staircase() -> Load:
     """Give a load that climbs and falls in steps of five minutes."""
-    heights = (0.4, 0.8, 1.1, 1.5, 2.0, 2.6, 1.7, 1.2, 0.9, 0.5, 1.4, 0.6)
-    return lambda at: heights[min(int(at) // 300, len(heights) - 1)]
+    return stairs((0.4, 0.8, 1.1, 1.5, 2.0, 2.6, 1.7, 1.2, 0.9, 0.5, 1.4, 0.6), lasting=300)
 
 
 def adversary(high: float = 2.5) -> Load:

@@ -1,0 +1,200 @@
+"""Model servers request by request, in virtual time: what a rule does that says how many of them local may have in flight.
+
+Replicas have slots and a queue, first come, first served. A metric of them is seen late. A rule is asked every few seconds
+for a share and a cap, and hears what a gateway would have counted.
+"""
+
+import itertools
+import math
+import random
+from collections import deque
+from dataclasses import replace
+from datetime import timedelta
+
+from beamlit_controller.core.flow import Flow
+from beamlit_controller.core.traffic import RequestCounters
+from benchmarks.adaptive_plant import (
+    FIRST_BYTE_TARGET,
+    SLOWER,
+    START,
+    TARGET,
+    Metric,
+    Plant,
+    Result,
+    Round,
+    Rule,
+    Service,
+    Setting,
+)
+from benchmarks.adaptive_servers import Servers
+
+SCALED_TO = 0.8
+"""The demand that the autoscaler keeps, 1 being where offloading begins."""
+NEAR = 0.9
+"""With less than so much of the right cap in flight, and a slot free, a request is sent away needlessly."""
+SMOOTH = 15
+"""Seconds that the metric is averaged over to tell whether it was over its target."""
+MEMORY = 200
+"""Seconds for which the metric is kept."""
+SPREAD = 1.2
+"""The standard deviation of the logarithm of a request's time, where a few take very long."""
+
+
+def run(plant: Plant, rule: Rule) -> Result:
+    """Play one course."""
+    return _Course(plant, rule).played()
+
+
+class _Course:
+    """The gateway and the clock of one course."""
+
+    def __init__(self, plant: Plant, rule: Rule) -> None:
+        self._plant, self._rule = plant, rule
+        self._random = random.Random(plant.seed)
+        self._rate = plant.first * plant.slots / plant.mean
+        self._servers = Servers(plant.choice, self._random)
+        self._setting = Setting()
+        self._result = Result(waits=self._servers.waits)
+        self._looks: deque[float] = deque(maxlen=MEMORY)
+        self._sent = self._overflowed = self._told = 0
+        self._began = 0
+        self._starting: list[float] = []
+        self._wishes: deque[int] = deque(maxlen=20)
+
+    def played(self) -> Result:
+        """Play until the time is over."""
+        result, seconds = self._result, self._plant.seconds
+        for second in range(1, seconds + 1):
+            self._grow(second)
+            self._tick(second)
+            self._let_come(second, self._plant.load(second) * self._rate)
+        result.over /= seconds
+        result.far_over /= seconds
+        result.replicas = self._servers.ready
+        return result
+
+    def _grow(self, at: int) -> None:
+        started = self._plant.first + sum(start <= at for start in self._starting)
+        self._servers.resize(max(1, round(started * self._plant.replicas(at))), self._plant.slots_at(at), at)
+
+    def _let_come(self, second: int, rate: float) -> None:
+        """Play the requests of one second."""
+        gap, ends_at = self._random.expovariate, second + 1
+        at = second + gap(rate) if rate > 0 else ends_at
+        while at < ends_at:
+            self._servers.finish(at)
+            self._result.total += 1
+            if self._leaves():
+                self._sent += 1
+                self._result.remote += 1
+                self._result.needless += self._has_room(at)
+            else:
+                self._servers.take(at, self._taking())
+            at += gap(rate)
+        self._servers.finish(ends_at)
+
+    def _has_room(self, at: float) -> bool:
+        servers, plant = self._servers, self._plant
+        if not servers.any_free():
+            return False
+        return plant.metric is Metric.QUEUE or servers.busy < max(1, int(NEAR * plant.right(at) * servers.ready))
+
+    def _leaves(self) -> bool:
+        setting, draw = self._setting, self._random.random
+        if not setting.share or (setting.share < 100 and draw() * 100 >= setting.share):
+            return False
+        if setting.cap is None:
+            return True
+        whole, part = divmod(max(setting.cap * self._servers.ready, 1.0), 1)
+        full = self._servers.busy >= whole and (self._servers.busy > whole or draw() >= part)
+        self._overflowed += full
+        return full
+
+    def _taking(self) -> float:
+        mean, draw = self._plant.mean, self._random
+        match self._plant.service:
+            case Service.EXPONENTIAL:
+                return draw.expovariate(1 / mean)
+            case Service.EVEN:
+                return mean * draw.uniform(0.8, 1.2)
+            case Service.TWO_KINDS:
+                return draw.expovariate(1 / (mean * (4.0 if draw.random() < 0.2 else 0.25)))
+            case Service.LONG_TAIL:
+                return mean * draw.lognormvariate(-SPREAD * SPREAD / 2, SPREAD)
+
+    def _tick(self, at: int) -> None:
+        ratio, result = self._ratio(at), self._result
+        self._looks.append(ratio)
+        result.ratios.append(ratio)
+        result.far_over += ratio > 2
+        lately = result.ratios[-SMOOTH:]
+        result.over += sum(lately) > len(lately) * (1 + 1 / 50)
+        if self._plant.scaler and at % 15 == 0:
+            self._scale(at)
+        if at % self._plant.period == 0:
+            self._ask(at)
+
+    def _ratio(self, at: int) -> float:
+        servers, plant = self._servers, self._plant
+        match plant.metric:
+            case Metric.QUEUE:
+                return servers.waiting() / servers.ready / TARGET
+            case Metric.SLOTS:
+                return servers.running() / servers.ready / servers.slots / 0.9
+            case Metric.LATENCY:
+                return _mean(servers.took, at - max(10, plant.mean)) / (SLOWER * plant.mean)
+            case Metric.FIRST_BYTE:
+                return _mean(servers.first_bytes, at - SMOOTH) / FIRST_BYTE_TARGET
+
+    def _ask(self, at: int) -> None:
+        plant, result = self._plant, self._result
+        until = (at - plant.delay) // plant.window * plant.window
+        seen = self._seen(at, until)
+        flow, counted = self._flow(at), self._counted()
+        self._began, self._told = at, self._servers.ended
+        self._sent = self._overflowed = 0
+        said = self._rule(Round(at, seen, until - plant.window, until, flow, self._servers.ready, counted))
+        result.changes += said.cap != self._setting.cap
+        self._setting = replace(said, share=min(said.share, plant.most))
+        result.caps.append(said.cap)
+
+    def _seen(self, at: int, until: int) -> float | None:
+        """Give the mean of what was to be seen in the window that ends then."""
+        first, last = until - self._plant.window - at, until - at
+        looks = list(itertools.islice(reversed(self._looks), -last, -first))
+        return sum(looks) / len(looks) if looks else None
+
+    def _flow(self, at: int) -> Flow:
+        since, until = (START + timedelta(seconds=each) for each in (self._began, at))
+        served, busy = self._servers.ended - self._told, self._servers.busy
+        return Flow(since, until, busy, self._servers.peak(), served, self._sent, self._overflowed)
+
+    def _counted(self) -> RequestCounters:
+        """Give all that was counted; Envoy counts a request, with its time to first byte, at its end."""
+        ended = self._servers.ended
+        return RequestCounters(
+            local=ended,
+            local_first_bodies=ended,
+            local_first_body_ms=self._servers.first_bytes_ms,
+            share=self._result.remote,
+            in_flight=self._servers.busy,
+        )
+
+    def _scale(self, at: int) -> None:
+        """Follow the published demand as the HorizontalPodAutoscaler does: up in two minutes, down after five calm ones."""
+        first = self._plant.first
+        have = first + len(self._starting)
+        usage = 1.0 if self._setting.demand is None else self._setting.demand / SCALED_TO
+        wish = math.ceil(self._servers.ready * usage) if abs(usage - 1) > 0.1 else have
+        self._wishes.append(max(first, min(4 * first, wish)))
+        if self._wishes[-1] > have:
+            self._starting.extend([at + 120.0] * (self._wishes[-1] - have))
+        elif max(self._wishes) < have:
+            del self._starting[max(self._wishes) - first :]
+
+
+def _mean(seen: deque[tuple[float, float]], since: float) -> float:
+    """Give the mean of the times since then, and forget the earlier ones."""
+    while seen and seen[0][0] <= since:
+        seen.popleft()
+    return sum(took for _, took in seen) / len(seen) if seen else 0.0
