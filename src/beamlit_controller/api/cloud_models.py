@@ -9,7 +9,7 @@ from beamlit_controller.api.scalars import Word
 from beamlit_controller.core.cloud_identity import AwsIdentity, AzureIdentity, CloudIdentity, GoogleIdentity
 
 
-class AwsConfig(StrictModel):
+class AwsPrometheusConfig(StrictModel):
     """Amazon Managed Service for Prometheus: queries are signed with SigV4."""
 
     region: Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=64)] = Field(
@@ -20,7 +20,7 @@ class AwsConfig(StrictModel):
     )
 
 
-class GoogleConfig(StrictModel):
+class GooglePrometheusConfig(StrictModel):
     """Google Cloud Managed Service for Prometheus: queries carry a token of Application Default Credentials."""
 
     credentials_file: Word | None = Field(
@@ -30,7 +30,7 @@ class GoogleConfig(StrictModel):
     )
 
 
-class AzureConfig(StrictModel):
+class AzurePrometheusConfig(StrictModel):
     """Azure Monitor's managed Prometheus: queries carry a token of Microsoft Entra ID."""
 
     client_id: Word | None = Field(
@@ -43,7 +43,9 @@ class AzureConfig(StrictModel):
     )
 
 
-def identity(aws: AwsConfig | None, google: GoogleConfig | None, azure: AzureConfig | None) -> CloudIdentity | None:
+def identity(
+    aws: AwsPrometheusConfig | None, google: GooglePrometheusConfig | None, azure: AzurePrometheusConfig | None
+) -> CloudIdentity | None:
     """Give the identity that was configured, if any."""
     if aws:
         return AwsIdentity(aws.region, aws.service)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field
 
 from beamlit_controller.api import addresses, scalars
-from beamlit_controller.api.cloud_models import AwsConfig, AzureConfig, GoogleConfig
+from beamlit_controller.api.cloud_models import AwsPrometheusConfig, AzurePrometheusConfig, GooglePrometheusConfig
 from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.rules import AtMostOne, Mistake, Rule, Together, dig
 from beamlit_controller.api.scalars import Word
@@ -66,13 +66,13 @@ class PrometheusConfig(StrictModel):
     address: Annotated[str, AfterValidator(_address)] = Field(description=f"host:port or a URL: {EXAMPLE_ADDRESS}.")
     bearer_token_file: Word | None = Field(default=None, description="File that holds a bearer token.")
     basic_auth: BasicAuthConfig | None = Field(default=None, description="User name and password.")
-    aws: AwsConfig | None = Field(
+    aws: AwsPrometheusConfig | None = Field(
         default=None, description="Sign queries for Amazon's managed Prometheus. Needs the extra `aws`."
     )
-    google: GoogleConfig | None = Field(
+    google: GooglePrometheusConfig | None = Field(
         default=None, description="Fetch tokens for Google's managed Prometheus. Needs the extra `google`."
     )
-    azure: AzureConfig | None = Field(
+    azure: AzurePrometheusConfig | None = Field(
         default=None, description="Fetch tokens for Azure's managed Prometheus. Needs the extra `azure`."
     )
     tls: ClientTlsConfig | None = Field(
