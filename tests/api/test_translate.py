@@ -13,7 +13,15 @@ from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.core import wording
 from beamlit_controller.core.gateway_spec import GatewaySpec
-from beamlit_controller.core.metric_spec import ObjectReference
+from beamlit_controller.core.metric_spec import (
+    Aggregation,
+    GatewayFigure,
+    GatewayMetric,
+    ObjectReference,
+    PodsMetric,
+    Quantile,
+    Value,
+)
 from beamlit_controller.core.spec import (
     ApiKey,
     BasicCredential,
@@ -89,6 +97,8 @@ def test_every_field_reaches_the_core(full: dict[str, Any], prometheus: Settings
     assert (spec.remote.host, spec.remote.port) == ("api.example.com", 8443)
     assert spec.remote.path_prefix == "/models/meta-llama/Llama%203"
     assert spec.remote.headers_to_add == (("x-team", "search"),)
+    assert (spec.remote.headers_to_remove, spec.remote.query_to_remove) == (("x-internal",), ("debug",))
+    assert spec.remote.keep_remote_model_name
     assert spec.remote.model_names == (("meta-llama/Llama 3", "llama-3.1-8b-instruct"),)
     secret = SecretKey("remote", "secret")
     assert spec.remote.auth == OAuth("abc", secret, "https://login.example.com/token", ("inference",))
@@ -96,7 +106,13 @@ def test_every_field_reaches_the_core(full: dict[str, Any], prometheus: Settings
     assert spec.remote.health_check is not None
     assert (spec.remote.health_check.path, spec.remote.health_check.period) == ("/health", timedelta(seconds=7))
     assert (spec.remote.max_in_flight, spec.remote.forward_client_authorization) == (200, True)
-    assert [wording.name(metric) for metric in spec.metrics[5:]] == ["vllm:kv_cache_usage_perc"]
+    latency, sessions, first_byte, *preset = spec.metrics[5:]
+    assert isinstance(latency, PodsMetric)
+    assert latency.quantile == Quantile(950, timedelta(seconds=90))
+    assert isinstance(sessions, PodsMetric)
+    assert sessions.aggregation is Aggregation.MAX
+    assert first_byte == GatewayMetric(GatewayFigure.FIRST_BYTE, Value(1_500))
+    assert [wording.name(metric) for metric in preset] == ["vllm:kv_cache_usage_perc"]
     assert spec.behavior == Behavior(
         percentage=40,
         mode=Mode.PROPORTIONAL,
@@ -116,7 +132,7 @@ def test_every_field_reaches_the_core(full: dict[str, Any], prometheus: Settings
     )
     assert spec.on_remote_failure is OnRemoteFailure.FAIL
     assert spec.keep_local == (HeaderMatch("x-data-class", "restricted"), PathPrefix("/metrics"))
-    assert spec.may_leave == (HeaderMatch("x-data-class", "public"),)
+    assert spec.may_leave == (HeaderMatch("x-data-class", "public"), PathPrefix("/v1/models", ("GET",)))
     assert spec.stickiness == HeaderStickiness("x-session-id")
     assert spec.allow_override
     assert spec.gateway == GatewaySpec(

@@ -57,6 +57,26 @@ def test_a_server_at_the_gateways_usual_port_moves_the_gateway(tmp_path: Path) -
     assert written(tmp_path / "b")[0]["standalone"]["listen"] == {"default/llama": "127.0.0.1:8090"}
 
 
+@pytest.mark.parametrize("preset", [scaffold.NO_PRESET, *presets.WITHOUT_METRICS])
+def test_a_server_without_metrics_is_kept_at_a_time_to_first_byte(tmp_path: Path, preset: str) -> None:
+    done = init(tmp_path / "b", "--first-byte", "1.5", preset=preset)
+
+    checked = printed_check(done)
+    spec = written(tmp_path / "b")[1]
+    assert (checked.returncode, checked.stdout.count("valid")) == (0, 2), checked.stdout
+    config = spec["offloadingConfig"]
+    assert isinstance(config, dict)
+    (metric,) = config["metrics"]
+    assert metric == {
+        "type": "Gateway",
+        "gateway": {
+            "metric": {"name": "local_time_to_first_byte_seconds"},
+            "target": {"type": "Value", "value": "1.5"},
+        },
+    }
+    assert config["behavior"] == {"mode": "Adaptive", "percentage": 100}
+
+
 @pytest.mark.parametrize("preset", [*presets.PRESETS, scaffold.NO_PRESET])
 def test_what_is_given_for_any_server_is_valid(tmp_path: Path, preset: str) -> None:
     setup = scaffold.Setup(tmp_path, ("127.0.0.1:8000",), "https://api.example.com", preset)
@@ -156,6 +176,7 @@ def test_what_could_not_be_run_is_refused_in_words(tmp_path: Path, changes: dict
         ({"local": None}, "--local: expected the host:port of the model server, got nothing"),
         ({"preset": "vlm"}, "expected one of vllm, "),
         ({"remote_key": "/does/not/exist"}, "No such file"),
+        ({"first_byte": "2"}, "first-byte: the preset vllm has metrics of its own"),
     ],
 )
 def test_nothing_is_written_of_what_is_refused(tmp_path: Path, changes: dict[str, str | None], message: str) -> None:
@@ -188,6 +209,33 @@ def test_at_a_terminal_it_asks_for_what_is_missing_and_again_for_what_it_can_not
     assert written(tmp_path / "b")[1]["offloadingConfig"]["preset"] == "llamacpp"
     assert written(tmp_path / "b")[1]["offloadingConfig"]["overflow"]["maxInFlightPerReplica"] == 4
     assert (tmp_path / "b/secrets/remote/api-key").read_text() == "sk-secret"
+
+
+@pytest.mark.parametrize(("typed_in", "values"), [("2.5", ["2.5"]), ("", [])])
+def test_at_a_terminal_it_offers_what_the_gateway_measures_for_a_server_without_metrics(
+    tmp_path: Path, typed_in: str, values: list[str]
+) -> None:
+    ours, theirs = pty.openpty()
+    words = [COMMAND, "init", str(tmp_path / "b"), "--local", "127.0.0.1:8000", "--remote", "https://api.example.com"]
+    with subprocess.Popen(
+        [*words, "--preset", "none"], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    ) as asked:
+        os.close(theirs)
+        with os.fdopen(ours, "r+b", buffering=0) as terminal:
+            said = b""
+            terminal.write(b"\n")  # how many requests at once is not known
+            while b"first byte" not in said:
+                said += terminal.read(4096)
+            terminal.write(f"{typed_in}\n".encode())
+            while b"API key" not in said:
+                said += terminal.read(4096)
+            terminal.write(b"\n")
+            code = asked.wait(60)
+
+    assert code == 0
+    config = written(tmp_path / "b")[1]["offloadingConfig"]
+    assert isinstance(config, dict)
+    assert [each["gateway"]["target"]["value"] for each in config.get("metrics", ())] == values
 
 
 def test_the_unit_starts_this_command_and_stops_only_the_controller(tmp_path: Path) -> None:

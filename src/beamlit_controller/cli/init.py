@@ -28,6 +28,7 @@ def init(
     listen: str = "",
     web_listen: str = "127.0.0.1:8081",
     in_flight: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+    first_byte: Annotated[float | None, Parameter(validator=validators.Number(gt=0, lte=3600))] = None,
     remote_key: Path | None = None,
     remote_model: str = "",
     systemd: Annotated[bool, Parameter(negative="")] = False,
@@ -44,7 +45,7 @@ def init(
     remote
         Base URL of the remote, such as https://api.example.com.
     preset
-        Kind of the model server, such as vllm or llamacpp; none to read no metrics.
+        Kind of the model server, such as vllm or llamacpp; none for any other that speaks HTTP.
     name
         Name of the model.
     listen
@@ -53,6 +54,8 @@ def init(
         Listen address of the controller: page, metrics, explain and top.
     in_flight
         Maximum concurrent requests per local server; excess requests go to the remote.
+    first_byte
+        For servers without metrics: the mean time to the first byte of local responses, in seconds, above which requests leave. The gateway measures it.
     remote_key
         File with the API key of the remote; it is copied, with mode 0600.
     remote_model
@@ -76,7 +79,10 @@ def init(
             web_listen=web_listen,
             remote_model=remote_model,
             most_in_flight=in_flight or _most_in_flight(asks=asks),
+            first_byte=first_byte,
         )
+        if first_byte is None and setup.most_in_flight is None and not PRESETS.get(setup.preset):
+            setup = replace(setup, first_byte=_seconds(asks=asks))
         key = _key(remote_key, asks=asks)
         setup = replace(setup, has_key=bool(key))
         _write(setup, _texts(setup, systemd=systemd, compose=compose), key)
@@ -127,6 +133,18 @@ def _most_in_flight(*, asks: bool) -> int | None:
             return int(text)
         print(f"  expected a number from 1, or nothing, got {text!r}", file=sys.stderr)
     return None
+
+
+def _seconds(*, asks: bool) -> float | None:
+    """Ask for a time to first byte; None for no limit."""
+    while text := input(_FIRST_BYTE).strip() if asks else "":
+        if re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?", text) and float(text):
+            return float(text)
+        print(f"  expected seconds such as 2 or 0.5, or nothing, got {text!r}", file=sys.stderr)
+    return None
+
+
+_FIRST_BYTE = "the server has no metrics: seconds to the first byte above which requests leave (empty for no limit): "
 
 
 def _key(file: Path | None, *, asks: bool) -> str:

@@ -11,8 +11,10 @@ from beamlit_controller.api import addresses, standalone_rules
 from beamlit_controller.api import settings as api_settings
 from beamlit_controller.api.presets import PRESETS
 from beamlit_controller.api.settings import Settings
+from beamlit_controller.core.metric_spec import GatewayFigure
 
 NO_PRESET = "none"
+FIRST_BYTE = GatewayFigure.FIRST_BYTE.value
 KEY = Path("secrets/remote/api-key")
 SECONDS = 330
 """How long a stop may take: gateways finish the requests in flight, for at most 300 s by default."""
@@ -32,6 +34,7 @@ class Setup:
     remote_model: str = ""
     has_key: bool = False
     most_in_flight: int | None = None
+    first_byte: float | None = None
 
     @property
     def manifests(self) -> Path:
@@ -64,6 +67,8 @@ def files(setup: Setup) -> dict[Path, str]:
             raise ValueError(f"{name}: the model server itself is at {ours}; name another address")
     if _same_place(setup.listen, setup.web_listen):
         raise ValueError(f"listen: the same address as web-listen, {setup.web_listen}; name another one")
+    if setup.first_byte is not None and PRESETS.get(setup.preset):
+        raise ValueError(f"first-byte: the preset {setup.preset} has metrics of its own; leave one of the two out")
     settings, manifest = _settings(setup), _manifest(setup)
     mistakes = list(_mistakes(settings, manifest))
     if mistakes:
@@ -167,7 +172,13 @@ def _when(setup: Setup) -> Iterator[str]:
     yield "  onStatus: [429, 503] # what a local server turns away goes to the remote"
     if setup.preset != NO_PRESET:
         yield f"preset: {setup.preset} # metrics and targets that fit the server"
-    if PRESETS.get(setup.preset):
+    if not PRESETS.get(setup.preset) and setup.first_byte is not None:
+        yield "metrics:"
+        yield "  - type: Gateway # measured by the gateway: the server needs no metrics of its own"
+        yield "    gateway:"
+        yield f"      metric: {{name: {FIRST_BYTE}}}"
+        yield f'      target: {{type: Value, value: "{setup.first_byte:g}"}} # seconds until local responses begin'
+    if PRESETS.get(setup.preset) or setup.first_byte is not None:
         yield "behavior:"
         yield "  mode: Adaptive # local takes as many requests as keep the metric at its target, and the excess leaves at once"
         yield "  percentage: 100 # the most of all requests that may leave; the others stay and wait"
