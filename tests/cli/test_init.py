@@ -4,10 +4,12 @@ import asyncio
 import configparser
 import os
 import pty
+import re
 import shlex
 import stat
 import subprocess
 from dataclasses import replace
+from importlib.metadata import metadata, version
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ import yaml
 
 from beamlit_controller.api import presets
 from beamlit_controller.cli import scaffold
+from beamlit_controller.cli.main import app
 from fakes import client, commands, load
 from fakes.commands import COMMAND
 from fakes.controller import Controller
@@ -258,6 +261,35 @@ def test_the_compose_file_runs_the_same_as_whoever_wrote_it(tmp_path: Path) -> N
     assert service["network_mode"] == "host"
     assert service["user"] == f"{os.getuid()}:{os.getgid()}"
     assert service["volumes"] == [f"{tmp_path}/b:{tmp_path}/b"]
+    assert service["init"] is True
+
+
+def test_the_compose_files_command_line_is_one_and_all_that_it_names_is_in_the_container(tmp_path: Path) -> None:
+    init(tmp_path / "b", "--compose")
+    (service,) = yaml.safe_load((tmp_path / "b/compose.yaml").read_text())["services"].values()
+    (mounted,) = {volume.partition(":")[0] for volume in service["volumes"]}
+
+    command, bound, _ = app.parse_args(service["command"][1:], exit_on_error=False)
+
+    assert command.__name__ == "run"
+    named = [Path(value) for value in bound.arguments.values() if isinstance(value, Path)]
+    secrets = Path(written(tmp_path / "b")[0]["standalone"]["secretsDirectory"])
+    assert {path.name for path in named} == {"manifests", "settings.yaml", "state"}
+    assert all(path.is_relative_to(mounted) for path in (*named, secrets))
+    assert all(path.exists() for path in named if path.name != "state")
+
+
+def test_the_compose_files_image_has_this_version_on_a_python_that_it_supports(tmp_path: Path) -> None:
+    init(tmp_path / "b", "--compose")
+
+    (service,) = yaml.safe_load((tmp_path / "b/compose.yaml").read_text())["services"].values()
+    base, install = service["build"]["dockerfile_inline"].splitlines()
+
+    supported = metadata("beamlit-controller")["Requires-Python"].removeprefix(">=")
+    python = re.fullmatch(r"FROM python:(3\.\d+)-slim", base)
+    assert python is not None
+    assert [int(part) for part in python[1].split(".")] >= [int(part) for part in supported.split(".")]
+    assert install == f"RUN pip install --no-cache-dir beamlit-controller=={version('beamlit-controller')}"
 
 
 @pytest.mark.system

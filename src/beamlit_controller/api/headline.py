@@ -117,11 +117,12 @@ def _disabled(model: ModelView, _: datetime) -> _Trouble | None:
 
 
 def _metrics(model: ModelView, _: datetime) -> _Trouble | None:
-    lost = next((metric for metric in model.metrics if metric.missing), None)
-    if lost is None or lost.missing is None:
+    missing = [metric for metric in model.metrics if metric.missing]
+    if not missing or missing[0].missing is None:
         return None
-    why = f"{lost.missing.reason}: {lost.name}: {lost.missing.message}"
-    return _Trouble("blind", why, f"{_state(model)}, metrics lost", _without_metrics(model), advice.METRIC)
+    why = f"{missing[0].missing.reason}: {missing[0].name}: {missing[0].missing.message}"
+    lost = "metrics lost" if len(missing) == len(model.metrics) else "a metric lost"
+    return _Trouble("blind", why, f"{_state(model)}, {lost}", _without_metrics(model), advice.METRIC)
 
 
 def _without_metrics(model: ModelView) -> str:
