@@ -207,10 +207,10 @@ MODEL_PANELS = (
     ),
     Panel(
         "Time to the first byte, p95",
-        "By the side that answered.",
+        "Of the body, by the side that answered.",
         (
             Query(
-                f"histogram_quantile(0.95, sum by (side, le) (rate(envoy_offload_first_byte_ms_bucket{{{ONE}}}"
+                f"histogram_quantile(0.95, sum by (side, le) (rate(envoy_offload_first_body_ms_bucket{{{ONE}}}"
                 "[$__rate_interval])))",
                 "{{side}}",
             ),

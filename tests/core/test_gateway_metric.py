@@ -27,7 +27,7 @@ def steady(seconds: int, *, rate: int, first_byte_ms: int, in_flight: int = 0) -
     for second in range(seconds + 1):
         ended = rate * second
         yield RequestCounters(
-            in_flight=in_flight, local=ended, local_first_bodies=ended, local_first_body_ms=first_byte_ms * ended
+            in_flight=in_flight, local=ended, local_first_bytes=ended, local_first_byte_ms=first_byte_ms * ended
         )
 
 
@@ -37,8 +37,8 @@ def test_the_time_to_first_byte_is_the_mean_of_what_ended_in_the_last_seconds() 
     fast_now = [
         RequestCounters(
             local=last.local + 10 * second,
-            local_first_bodies=last.local_first_bodies + 10 * second,
-            local_first_body_ms=last.local_first_body_ms + 10 * 250 * second,
+            local_first_bytes=last.local_first_bytes + 10 * second,
+            local_first_byte_ms=last.local_first_byte_ms + 10 * 250 * second,
         )
         for second in range(1, 16)
     ]
@@ -61,7 +61,7 @@ def test_its_window_begins_when_the_requests_that_it_is_of_arrived() -> None:
 
 
 def test_few_requests_are_taken_from_a_longer_window() -> None:
-    one_at_the_beginning = RequestCounters(local=1, local_first_bodies=1, local_first_body_ms=1500)
+    one_at_the_beginning = RequestCounters(local=1, local_first_bytes=1, local_first_byte_ms=1500)
 
     read = gateway_metric.sample(meter(RequestCounters(), *[one_at_the_beginning] * 30), GatewayFigure.FIRST_BYTE, NOW)
 

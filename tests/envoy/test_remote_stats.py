@@ -115,7 +115,7 @@ envoy_offload_requests{chain="local_first",code="503",route="local",side="-"} 6
 envoy_offload_first_byte_ms_bucket{side="local",le="0.5"} 0
 envoy_offload_first_byte_ms_sum{side="local"} 1234.5258396123213060491252690554
 envoy_offload_first_byte_ms_count{side="local"} 12
-envoy_offload_first_body_ms_sum{side="local",route="local"} 9000.25
+envoy_offload_first_body_ms_sum{side="local",route="local"} 9000.5258396123213060491252690554
 envoy_offload_first_body_ms_count{side="local",route="local"} 10
 envoy_offload_first_body_ms_sum{side="local",route="keep"} 4
 envoy_offload_first_body_ms_count{side="local",route="keep"} 2
@@ -134,10 +134,10 @@ def test_reads_which_side_answered_and_why_the_others_left() -> None:
         unavailable=4,
         forced=1,
         unanswered=6,
-        local_first_bytes=12,
-        local_first_byte_ms=1234,
-        local_first_bodies=10,
-        local_first_body_ms=9000,
+        local_first_bytes=10,
+        local_first_byte_ms=9000,
+        remote_first_bytes=7,
+        remote_first_byte_ms=700,
     )
 
 
@@ -155,7 +155,7 @@ def test_no_page_raises_and_no_count_of_requests_is_below_zero(page: str) -> Non
         'envoy_offload_requests{side="local"} ' + "9" * 5000,
         'envoy_offload_requests{side="local"} -3',
         'envoy_offload_requests{side="local"} NaN',
-        'envoy_offload_first_byte_ms_sum{side="local"} 1e400',
+        'envoy_offload_first_body_ms_sum{side="local"} 1e400',
         'envoy_cluster_upstream_rq_active{envoy_cluster_name="local"} ' + "9" * 5000,
         "envoy_offload_requests{" + 'a="b",' * 10_000 + "} 1",
     ],

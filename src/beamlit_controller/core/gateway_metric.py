@@ -54,8 +54,8 @@ def _first_byte(seen: tuple[CountersAt, ...]) -> Sample | Missing:
     """Give the mean time to the first byte of local response bodies, in seconds; 0 while local has no request at all."""
     since, last = _enough(seen), seen[-1].at
     counted = _between(seen, since)
-    if counted.local_first_bodies:
-        mean = Fraction(counted.local_first_body_ms, 1000 * counted.local_first_bodies)
+    if counted.local_first_bytes:
+        mean = Fraction(counted.local_first_byte_ms, 1000 * counted.local_first_bytes)
         return _sample(mean, since - _lasting(seen, since, counted.local), last)
     waiting = max(each.counted.in_flight for each in seen if each.at >= since)
     if not waiting:
@@ -68,7 +68,7 @@ def _enough(seen: tuple[CountersAt, ...]) -> datetime:
     """Give the latest beginning of a window that is long enough and has enough first bytes; the first moment if none has."""
     last = seen[-1]
     for each in reversed(seen):
-        first_bytes = last.counted.local_first_bodies - each.counted.local_first_bodies
+        first_bytes = last.counted.local_first_bytes - each.counted.local_first_bytes
         if last.at - each.at >= WINDOW and first_bytes >= ENOUGH:
             return each.at
     return seen[0].at

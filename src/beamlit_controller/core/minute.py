@@ -15,7 +15,7 @@ WHY = ("share", "overflow", "unavailable", "forced")
 class Split:
     """Requests per second on each side, the parts of all that left by why, that were kept and that nobody answered.
 
-    First bytes are the mean time to the first one, in milliseconds; None where there was none.
+    First bytes are the mean time to the first one of a response body, in milliseconds; None where there was none.
     """
 
     local: float

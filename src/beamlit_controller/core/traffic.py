@@ -22,8 +22,8 @@ class RequestCounters:
 
     `local` are the requests that local finished, `kept` those of them that may not leave. The remote answered the others:
     `share` by the percentage, `overflow` because the cap was reached, `unavailable` because local was down, failed or
-    refused, `forced` because the client asked for it. `unanswered` had no answer of either. First bytes are in milliseconds. `local_first_bodies` are
-    those of response bodies, of requests that might have left: a server that streams may send its headers long before.
+    refused, `forced` because the client asked for it. `unanswered` had no answer of either. First bytes are those of response
+    bodies, in milliseconds, of requests that might have left: a server that streams may send its headers long before.
     """
 
     in_flight: int = 0
@@ -38,8 +38,6 @@ class RequestCounters:
     local_first_byte_ms: int = 0
     remote_first_bytes: int = 0
     remote_first_byte_ms: int = 0
-    local_first_bodies: int = 0
-    local_first_body_ms: int = 0
 
     @property
     def remote(self) -> int:

@@ -12,7 +12,7 @@ from beamlit_controller.envoy.failover import LOCAL, REMOTE_FIRST
 from beamlit_controller.envoy.routes import REMOTE
 
 FILTER = (
-    "offload[.](remote_attempts|remote_tokens|remote_answers|requests|first_byte_ms|first_body_ms)"
+    "offload[.](remote_attempts|remote_tokens|remote_answers|requests|first_body_ms)"
     "|^cluster[.](remote(-[a-z0-9-]+)?[.]membership_total|local[.]upstream_rq_(active|pending_active))"
 )
 """The `filter` of the page that has all that is read here."""
@@ -30,7 +30,7 @@ _GAUGE = re.compile(
     re.MULTILINE,
 )
 _SERIES = re.compile(
-    r"^envoy_offload_(requests|first_(?:byte|body)_ms_(?:sum|count))\{([^}\n]{0,512})\} ([0-9]{1,15})(?:\.[0-9]{1,64})?"
+    r"^envoy_offload_(requests|first_body_ms_(?:sum|count))\{([^}\n]{0,512})\} ([0-9]{1,15})(?:\.[0-9]{1,64})?"
     r"(?: -?[0-9]{1,15})?\r?$",
     re.MULTILINE,
 )
@@ -38,8 +38,7 @@ _IN_FLIGHT = re.compile(
     rf'^envoy_cluster_upstream_rq_(?:active|pending_active)\{{envoy_cluster_name="{LOCAL}"\}} ([0-9]{{1,9}})\r?$',
     re.MULTILINE,
 )
-_FIRST_BYTES = {"first_byte_ms_sum": "first_byte_ms", "first_byte_ms_count": "first_bytes"}
-_FIRST_BODIES = {"first_body_ms_sum": "local_first_body_ms", "first_body_ms_count": "local_first_bodies"}
+_FIRST_BYTES = {"first_body_ms_sum": "first_byte_ms", "first_body_ms_count": "first_bytes"}
 _LABEL = re.compile(r'([a-z_]{1,64})="([^"]{0,128})"')
 RESULTS = frozenset(re.findall(r"[?:] '([a-z-]+)'", RESULT))
 """All that a gateway of ours counts; whatever else a page has would only grow what is kept of it."""
@@ -79,11 +78,9 @@ def traffic(page: str) -> RequestCounters:
 
 def _counted(name: str, labels: Mapping[str, str], count: int) -> dict[str, int]:
     side = labels.get("side", "")
-    if name in _FIRST_BODIES:
-        counts = side == "local" and labels.get("route") != "keep"
-        return {_FIRST_BODIES[name]: count} if counts else {}
     if name in _FIRST_BYTES:
-        return {f"{side}_{_FIRST_BYTES[name]}": count} if side in {"local", "remote"} else {}
+        counts = side in {"local", "remote"} and labels.get("route") != "keep"
+        return {f"{side}_{_FIRST_BYTES[name]}": count} if counts else {}
     match side:
         case "local":
             kept = labels.get("route") in {"keep", "long"}

@@ -48,7 +48,7 @@ def _left(splits: list[tuple[tuple[str, str], Split]]) -> Metric:
 def _first_bytes(splits: list[tuple[tuple[str, str], Split]]) -> Metric:
     family = GaugeMetricFamily(
         "beamlit_first_byte_seconds",
-        "Mean time to the first byte of the response in the last minute, per side.",
+        "Mean time to the first byte of the response body in the last minute, per side; without what is always kept local.",
         labels=(*MODEL_LABELS, "side"),
     )
     for labels, split in splits:
