@@ -103,7 +103,8 @@ function envoy_on_request(handle)
   is_read, text, name = pcall(renamed, body:getBytes(0, body:length()))
   if not is_read or text == nil then return decline(handle) end
   use(handle, name)
-  headers:replace("content-length", tostring(body:setBytes(text)))
+  -- What was taken from the handle before the body came is no longer valid.
+  handle:headers():replace("content-length", tostring(body:setBytes(text)))
 end
 """
 
