@@ -169,7 +169,8 @@ end
 
 function envoy_on_request(handle)
   local headers, found = handle:headers(), account()
-  if found == nil then
+  -- The first program's digest. If that failed, nothing may leave unsigned.
+  if found == nil or headers:get("x-amz-content-sha256") == nil then
     return handle:respond({[":status"] = "401"}, "the credential for the remote can't be used\n")
   end
   local moment = os.date("!%Y%m%dT%H%M%SZ", math.floor(handle:timestamp() / 1000))
