@@ -79,8 +79,9 @@ class World:
             await self.gate.offload(share)
             self.share = share
         one, two = self.remotes
-        self.local.answer = says(503)
-        for first in (tells("one"), says(408)):
+        self.local.answer = says(503) if full or share else tells("local")
+        # What local answers reaches no remote, whatever the gateway thinks of it.
+        for first in (tells("one"), says(408)) if full or share else ():
             await self.put(one, replace(FAULTS["is well"], answer=first))
             await self.put(two, FAULTS["is well"])
             await eventually(self._is_served)
