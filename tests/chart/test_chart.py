@@ -330,6 +330,16 @@ OF_LLAMA = {"namespace": "models", "name": "llama"}
             "6m",
         ),
         (
+            "BeamlitRemoteBudgetNearlySpent",
+            {**OF_LLAMA, "remote": "paid"},
+            {
+                'beamlit_remote_budget_used_ratio{namespace="models", name="llama", remote="paid"}': "0.79x59 0.8x500",
+                'beamlit_remote_budget_used_ratio{namespace="models", name="llama", remote="free"}': "0x600",
+            },
+            "59m",
+            "1h1m",
+        ),
+        (
             "BeamlitOffloadingForLong",
             OF_LLAMA,
             {f"beamlit_offload_percentage{LLAMA}": "50x600", f"beamlit_offload_percentage{QWEN}": "0x600"},

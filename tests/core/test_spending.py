@@ -34,7 +34,8 @@ def remote(**changes: object) -> RemoteBackend:
 
 
 def opened(spec: RemoteBackend, now: datetime = NOW, **seen: Usage) -> Accounts:
-    return spending.counted((), [spec], {gateway: {"": each} for gateway, each in seen.items()}, now)
+    readings = {gateway: {"": each} for gateway, each in seen.items()}
+    return spending.counted((), [spec], {"new": {}, **readings}, now)
 
 
 def after(accounts: Accounts, spec: RemoteBackend, now: datetime = NOW, **seen: Usage) -> Account:
@@ -120,13 +121,17 @@ def test_a_budget_is_of_requests_tokens_or_money(unit: BudgetUnit, amount: int) 
 def test_an_account_that_can_not_have_come_about_is_opened_anew() -> None:
     wild = (Account("", cost=Decimal("NaN")), Account("", spent=Usage(-5)))
 
-    opened_anew = [spending.counted((each,), [remote()], {}, NOW)[0] for each in wild]
+    opened_anew = [spending.counted((each,), [remote()], {"a": {}}, NOW)[0] for each in wild]
 
     assert [(each.cost, each.spent) for each in opened_anew] == [(Decimal(0), NOTHING)] * 2
 
 
 def test_a_remote_whose_tokens_are_not_read_has_no_account() -> None:
-    assert spending.counted((), [remote(usage=UsageMode.IGNORE)], {}, NOW) == ()
+    assert spending.counted((), [remote(usage=UsageMode.IGNORE)], {"a": {}}, NOW) == ()
+
+
+def test_an_account_is_opened_with_the_first_reading() -> None:
+    assert spending.counted((), [remote()], {}, NOW) == ()
 
 
 def test_what_the_same_requests_would_have_cost_without_local_follows_from_the_mean() -> None:

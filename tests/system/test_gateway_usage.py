@@ -7,12 +7,16 @@ import os
 import random
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 import builders
-from beamlit_controller.core.price import UsageMode
+from beamlit_controller.core.price import Budget, BudgetUnit, Period, UsageMode
+from beamlit_controller.core.spec import OnRemoteFailure
+from beamlit_controller.envoy import spent
+from beamlit_controller.envoy.rtds import RuntimeValues
 from fakes import client
 from fakes.gateway import Gateway, gateway, to
 from fakes.http1 import chunk
@@ -345,3 +349,38 @@ async def test_an_event_is_passed_on_as_soon_as_its_line_is_whole(tmp_path: Path
     assert first.endswith(FIRST)
     assert b"data: [DONE]" in rest
     assert b"prompt_tokens" not in rest
+
+
+async def test_a_remote_whose_budget_is_spent_declines_and_the_next_server_is_asked(tmp_path: Path) -> None:
+    budget = Budget(Decimal(1), BudgetUnit.REQUESTS, Period.DAY)
+
+    async with upstream("one") as one, upstream("two") as two, upstream("local") as local:
+        first, second = to(one, name="one", budget=budget), to(two, name="two", budget=budget)
+        spec = builders.spec(remote=first, next_remotes=(second,), on_remote_failure=OnRemoteFailure.FAIL)
+        async with gateway(spec, tmp_path, local=[local], share=100) as gate:
+            found = [await _answers(gate)]
+            for left_out in (("one",), ("one", "two"), ()):
+                gate.shares.set(spec.key, RuntimeValues(100, left_out=left_out))
+                await eventually(lambda left_out=left_out: _are_left_out(gate, left_out))
+                found.append(await _answers(gate))
+            gate.shares.set(spec.key, RuntimeValues(100, left_out=("one",)))
+            await eventually(lambda: _are_left_out(gate, ("one",)))
+            gate.shares.forget(spec.key)  # as when the controller is gone
+            found.append(await _answers(gate))
+            results = await gate.admin("/stats/prometheus?filter=remote_attempts")
+            ejected = await gate.stat("cluster.remote_hop-one.outlier_detection.ejections_enforced_total")
+
+    assert found == [{b"one"}, {b"two"}, {b"local"}, {b"one"}, {b"two"}]
+    assert 'result="declined"' in results
+    assert 'result="reset"' not in results
+    assert ejected == 0
+
+
+async def _answers(gate: Gateway) -> set[bytes]:
+    async with client.connect(gate.front) as asker:
+        return {(await asker.ask("/v1/chat/completions")).body.content for _ in range(15)}
+
+
+async def _are_left_out(gate: Gateway, names: tuple[str, ...]) -> bool:
+    entries = json.loads(await gate.admin("/runtime"))["entries"]
+    return {each for each in entries if each.startswith("offload.spent")} == {spent.key(name) for name in names}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.api import headline, policy_text, spec_json
+from beamlit_controller.api import headline, policy_text, spec_json, spending_view
 from beamlit_controller.api.models_view import (
     ChangeView,
     DecisionView,
@@ -77,6 +77,7 @@ def model(known: KnownModelState, now: datetime) -> ModelView:
         remotes=tuple(
             RemoteView(name=each.name, address=spec_json.address(each)) for each in spec.remotes if each.name
         ),
+        spending=tuple(spending_view.views(cycle, now)),
         spec=spec_json.spec(spec),
     )
     return shown.model_copy(update={"headline": headline.of(shown, now)})

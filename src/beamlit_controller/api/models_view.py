@@ -164,6 +164,36 @@ class RemoteView(View):
     address: str
 
 
+class BudgetView(View):
+    """How much of a remote's budget is used in the present period, which ends at `ends`."""
+
+    amount: str
+    used: str
+    unit: str
+    per: str
+    percentage: int
+    spent: bool
+    ends: datetime
+
+
+class SpendingView(View):
+    """What a remote answered, and what that cost by its price; amounts are decimal numbers.
+
+    `unread` are answers whose tokens could not be read. `without_local` is what the requests of both sides would have cost.
+    """
+
+    name: str
+    requests: int
+    unread: int
+    input_tokens: int
+    output_tokens: int
+    cost: str | None
+    currency: str | None
+    without_local: str | None
+    budget: BudgetView | None
+    text: str
+
+
 class ModelView(View):
     """One model: its last round, the forecast, and its surroundings.
 
@@ -195,6 +225,7 @@ class ModelView(View):
     policy: tuple[str, ...] = ()
     remotes: tuple[RemoteView, ...] = ()
     headline: HeadlineView | None = None
+    spending: tuple[SpendingView, ...] = ()
     spec: dict[str, object]
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from beamlit_controller.api import schema, status_limits
+from beamlit_controller.api import schema, spending_view, status_limits
 from beamlit_controller.api.status_models import LONGEST_MESSAGE, LONGEST_RECORD, Status
 from beamlit_controller.core import minute as minutes
 from beamlit_controller.core import quantity
@@ -41,10 +41,12 @@ def status(cycle: Cycle) -> Json:
     Its conditions have no `lastTransitionTime`: the writer knows the previous ones.
     """
     generation = cycle.spec.generation
+    spent = spending_view.status(cycle)
     return {
         "observedGeneration": generation,
         "model": cycle.spec.model,
         "offloading": _offloading(cycle.decision),
+        **({"remotes": spent} if spent else {}),
         "currentMetrics": [metric(each) for each in cycle.verdict.metrics if isinstance(each, Assessed)],
         "conditions": [
             _condition("Offloading", generation, *_offloads(cycle.decision)),

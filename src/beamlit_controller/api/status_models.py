@@ -58,6 +58,24 @@ class RecentRequests(StrictModel):
     )
 
 
+class RemoteSpending(StrictModel):
+    """What one remote answered since it was first seen, and what that cost."""
+
+    name: str = Field(max_length=63, description="Name of the remote; empty for the only one of remoteBackend.")
+    requests: int = Field(ge=0, description="Answered requests.")
+    input_tokens: int = Field(ge=0, description="Input tokens that the answers told.")
+    output_tokens: int = Field(ge=0, description="Output tokens that the answers told.")
+    cost: str | None = Field(default=None, max_length=64, description="Cost by the remote's price.")
+    currency: str | None = Field(default=None, max_length=3, description="Currency of the cost.")
+    budget_percentage: int | None = Field(
+        default=None, ge=0, description="Used part of the budget in its present period, in percent."
+    )
+    budget_spent: bool | None = Field(
+        default=None, description="Whether the budget is spent: the remote is left out until the period ends."
+    )
+    message: str = Field(max_length=1024, description="Human-readable summary.")
+
+
 class MetricValueStatus(StrictModel):
     """A current value."""
 
@@ -158,6 +176,9 @@ class Status(StrictModel):
     model: str | None = Field(default=None, max_length=1024, description="Name of the model.")
     offloading: Offloading | None = Field(default=None, description="The decision in force.")
     requests: RecentRequests | None = Field(default=None, description="The requests of the last minute.")
+    remotes: list[RemoteSpending] = Field(
+        default=[], max_length=8, description="What each remote answered, and what that cost."
+    )
     current_metrics: list[MetricStatus] = Field(
         default=[], description="The current values of the metrics that can be read."
     )
@@ -169,6 +190,6 @@ class Status(StrictModel):
     conditions: list[StatusCondition] = Field(
         default=[],
         description="Conditions: Ready, Offloading, MetricsAvailable, TriggerReachable, LocalReady, RemoteReady, "
-        "GatewayReady, ServiceTaken, OverrideValid, AutoscalerInterference, OffloadingSufficient.",
+        "GatewayReady, ServiceTaken, OverrideValid, AutoscalerInterference, OffloadingSufficient, BudgetSpent.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )

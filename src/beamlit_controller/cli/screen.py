@@ -50,6 +50,7 @@ def _known(answer: ModelsView, model: ModelView) -> Iterator[RenderableType]:
         yield _table(model.metrics)
         yield from _losses(model.metrics)
     yield from _section("What would change it", _points(model.outlook))
+    yield from _section("What the remote costs", _points(tuple(each.text for each in model.spending)))
     yield from _trigger(model.trigger)
     yield from _section("Remotes, in order" if model.remotes else "Remote", _remotes(model))
     yield from _section("Gateway", [_gateway(model.gateway)] if model.gateway else ())

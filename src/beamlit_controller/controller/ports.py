@@ -11,6 +11,7 @@ from typing import Protocol
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.flow import Flow
+from beamlit_controller.core.ledger import Counted
 from beamlit_controller.core.metric_spec import MetricSpec
 from beamlit_controller.core.signals import LocalHealth, Missing, Pod, Reading, Scale
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
@@ -62,6 +63,14 @@ class Flows(Protocol):
 
     def flow(self, spec: OffloadSpec) -> Flow | Missing:
         """Give the requests since the last call. Returns immediately, and never raises."""
+        ...
+
+
+class UsageCounts(Protocol):
+    """Knows what the gateways counted of the answers of a model's remotes."""
+
+    def counted(self, key: ModelKey) -> Counted:
+        """Give what is to be entered in the ledger. Returns immediately, and never raises."""
         ...
 
 

@@ -3,8 +3,9 @@
 import asyncio
 from datetime import datetime, timedelta
 
-from beamlit_controller.controller.ports import Flows, Inventory, Source, WorkloadSnapshot
+from beamlit_controller.controller.ports import Flows, Inventory, Source, UsageCounts, WorkloadSnapshot
 from beamlit_controller.core import wording
+from beamlit_controller.core.ledger import Counted
 from beamlit_controller.core.metric_spec import MetricSpec
 from beamlit_controller.core.readable import Readable
 from beamlit_controller.core.reason import Reason
@@ -18,10 +19,18 @@ Sources = tuple[tuple[Readable, Source], ...]
 class Sensor:
     """Reads `Signals`; what can't be read in time is `Missing`."""
 
-    def __init__(self, *, sources: Sources, inventory: Inventory, flows: Flows | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        sources: Sources,
+        inventory: Inventory,
+        flows: Flows | None = None,
+        usage: UsageCounts | None = None,
+    ) -> None:
         self._sources = sources
         self._inventory = inventory
         self._flows = flows
+        self._usage = usage
 
     async def read(self, spec: OffloadSpec, *, at: datetime, deadline: timedelta) -> Signals:
         """Read every metric of the spec at once."""
@@ -30,7 +39,8 @@ class Sensor:
             tasks = [group.create_task(self._read(spec, metric, at, deadline)) for metric in spec.metrics]
         population, readings = surveying.result(), tuple(task.result() for task in tasks)
         flow = self._flows.flow(spec) if self._flows is not None else NOT_ASKED
-        return Signals(at, readings, population.pods, population.scale, population.local, flow)
+        counted = self._usage.counted(spec.key) if self._usage is not None else Counted()
+        return Signals(at, readings, population.pods, population.scale, population.local, flow, counted)
 
     async def _survey(self, spec: OffloadSpec, deadline: timedelta) -> WorkloadSnapshot:
         try:

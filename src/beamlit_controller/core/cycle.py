@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from beamlit_controller.core import decision, trigger, verdict
+from beamlit_controller.core import decision, ledger, trigger, verdict
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.signals import Signals
 from beamlit_controller.core.spec import OffloadSpec
@@ -53,5 +53,9 @@ def run(
     judged = verdict.assess(spec, signals)
     decided = decision.decide(spec, previous, judged, now, flow=signals.flow, ready=signals.local.ready)
     before = previous or decided
-    decided = replace(decided, sight=trigger.observe(before.sight, spec, judged, before.shares, now))
+    decided = replace(
+        decided,
+        sight=trigger.observe(before.sight, spec, judged, before.shares, now),
+        ledger=ledger.entered(before.ledger, spec.remotes, signals.counted, now),
+    )
     return Cycle(spec, signals, judged, decided, previous, now, took, lag)

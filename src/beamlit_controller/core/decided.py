@@ -8,6 +8,7 @@ from beamlit_controller.core import demand
 from beamlit_controller.core import restraint as restraints
 from beamlit_controller.core.demand import Share
 from beamlit_controller.core.learned import NOTHING, Learned
+from beamlit_controller.core.ledger import EMPTY, Ledger
 from beamlit_controller.core.load import UNKNOWN, KnownLoad
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.restraint import UNRESTRAINED, Restraint
@@ -53,6 +54,7 @@ class Decision:
     In Adaptive mode `percentage` is the part of the requests that may leave, `cap` how many local requests may be in flight
     per ready replica before they do (None is no limit), and `learned` what the next cap follows from. In the others `load` is
     how many requests arrive, for where nothing is served locally, and `shortfall` tells whether the highest share is not enough.
+    `ledger` has what the remotes cost.
     """
 
     percentage: int
@@ -71,6 +73,7 @@ class Decision:
     learned: Learned = NOTHING
     load: KnownLoad = UNKNOWN
     shortfall: Shortfall | None = None
+    ledger: Ledger = EMPTY
 
     @property
     def sent(self) -> int:

@@ -8,7 +8,7 @@ mode: a cap in Adaptive mode (`core.capped`), a share in the two others (`core.s
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from beamlit_controller.core import capped, demand, load, shared
+from beamlit_controller.core import capped, demand, ledger, load, shared
 from beamlit_controller.core import restraint as restraints
 from beamlit_controller.core.decided import REMEMBERED, Change, Decision, Timers, begin, moved
 from beamlit_controller.core.flow import Flow
@@ -26,7 +26,7 @@ __all__ = ["REMEMBERED", "Change", "Decision", "Restraint", "Timers", "Trend", "
 def rested(last: Decision, now: datetime) -> Decision:
     """Give the state to begin with after a stop that ended the gateways: local, with the history and what was seen."""
     stopped = moved(last, 0, now, Reason.RELEASED, "the controller was stopped")
-    return replace(begin(now), history=stopped.history, sight=last.sight)
+    return replace(begin(now), history=stopped.history, sight=last.sight, ledger=ledger.stopped(last.ledger))
 
 
 def decide(

@@ -102,3 +102,7 @@ class Reason(StrEnum):
     REMOTE_THROTTLES = "RemoteThrottles"
     REMOTE_FAILS = "RemoteFails"
     REMOTE_RESETS = "RemoteResets"
+
+    # How much of the remotes' budgets is spent.
+    BUDGET_SPENT = "BudgetSpent"
+    WITHIN_BUDGET = "WithinBudget"

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from beamlit_controller.core.flow import Flow
+from beamlit_controller.core.ledger import NOT_COUNTED, Counted
 from beamlit_controller.core.reason import Reason
 
 
@@ -106,7 +107,7 @@ class Signals:
     """All that was read in one round: `readings` has one entry per metric of the spec, in its order.
 
     Pods or a scale that can't be told are Missing: so are the metrics that need them, and no others. `flow` is what the
-    gateways saw of the requests since the round before.
+    gateways saw of the requests since the round before, and `counted` what they counted of the remotes' answers.
     """
 
     at: datetime
@@ -115,3 +116,4 @@ class Signals:
     scale: Scale | Missing
     local: LocalHealth
     flow: Flow | Missing = NOT_ASKED
+    counted: Counted = NOT_COUNTED

@@ -44,11 +44,12 @@ Accounts = tuple[Account, ...]
 def counted(accounts: Accounts, remotes: Sequence[RemoteBackend], readings: Readings, now: datetime) -> Accounts:
     """Add what is new in the readings to the account of each remote.
 
-    What gateways had counted before a remote has an account is left out.
+    An account is opened with the first reading: what gateways had counted before is left out.
     """
     known = {each.remote: each for each in accounts if _is_possible(each)}
     read = [remote for remote in remotes if remote.usage is not UsageMode.IGNORE]
-    return tuple(_counted(known.get(remote.name), remote, readings, now) for remote in read)
+    has_account = [remote for remote in read if remote.name in known or readings]
+    return tuple(_counted(known.get(remote.name), remote, readings, now) for remote in has_account)
 
 
 def left_out(accounts: Accounts, remotes: Sequence[RemoteBackend]) -> tuple[str, ...]:
@@ -74,11 +75,6 @@ def used(account: Account, budget: Budget) -> Decimal:
 def is_spent(account: Account, budget: Budget) -> bool:
     """Tell whether nothing is left of the budget."""
     return used(account, budget) >= budget.amount
-
-
-def lasting(accounts: Accounts, *, stopped: bool = False) -> Accounts:
-    """Leave out what is worth nothing after a restart: the counts of gateways where they were stopped as well."""
-    return tuple(replace(each, seen=()) for each in accounts) if stopped else accounts
 
 
 def without_local(account: Account, local_requests: int) -> Decimal | None:

@@ -56,6 +56,7 @@ RESULT = (
     " : response.code_details.contains('TLS_error') ? 'tls'"
     " : response.code_details.contains('overflow') ? 'full'"
     f" : '{PAUSED}' in metadata.filter_metadata ? 'paused'"
+    " : response.code_details == 'direct_response' ? 'declined'"
     f" : '{DECLINED}' in metadata.filter_metadata ? 'declined'"
     " : response.code_details.contains('credential') || response.code_details == 'lua_response' ? 'credential'"
     " : response.code_details.contains('timeout') ? 'timeout'"

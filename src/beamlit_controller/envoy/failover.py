@@ -121,7 +121,7 @@ def comes_back(spec: OffloadSpec) -> bool:
 
 def may_decline(remote: RemoteBackend) -> bool:
     """Tell whether the hop may turn a request away without the remote having failed it."""
-    return remote.max_in_flight is not None or remote.model_names is not None
+    return remote.max_in_flight is not None or remote.model_names is not None or remote.budget is not None
 
 
 def is_replaced(spec: OffloadSpec, remote: RemoteBackend) -> bool:

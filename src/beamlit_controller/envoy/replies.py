@@ -1,6 +1,6 @@
 """What Envoy answers itself: marked for the chains, and in the form that clients of OpenAI's API read."""
 
-from beamlit_controller.envoy import failover, model_name, remote_marks
+from beamlit_controller.envoy import failover, model_name, remote_marks, spent
 from beamlit_controller.envoy.messages import Message, headers_to_set
 
 RETRY_AFTER = "1"
@@ -46,6 +46,12 @@ def of_remote_hop() -> Message:
             {"status_code": 503},
         ),
         (_status("EQ", 429), remote_marks.PAUSED, "the remote has asked to wait", {}),
+        (
+            _status("EQ", spent.STATUS),
+            remote_marks.DECLINED,
+            "the budget of the remote is spent",
+            {"status_code": 503},
+        ),
         (_status("GE", 400), remote_marks.FAILED, "the remote could not be asked, or did not answer", {}),
     )
     return {

@@ -20,6 +20,7 @@ from beamlit_controller.envoy import (
     remote_marks,
     remote_routes,
     sessions,
+    spent,
 )
 from beamlit_controller.envoy.failover import Chain
 from beamlit_controller.envoy.gateway_params import GatewayParams
@@ -80,7 +81,7 @@ def remote_hop(remote: RemoteBackend, max_request_bytes: int) -> Message:
         "request_body_buffer_limit": max_request_bytes,
         "response_headers_to_remove": [*answers, failover.LOCAL_MARK, SERVED_BY],
         "response_headers_to_add": formatted_header(failover.REMOTE_MARK, failover.ANSWERED),
-        "routes": remote_routes.table(remote, ways),
+        "routes": [*spent.routes(remote), *remote_routes.table(remote, ways)],
     }
     return {"name": name, "virtual_hosts": [host]}
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from beamlit_controller.api import status
-from beamlit_controller.core import remote_health, throttle
+from beamlit_controller.core import remote_health, spending_text, throttle
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.reason import Reason
@@ -26,20 +26,6 @@ from beamlit_controller.kubernetes.snapshot import GatewayState, ServiceState
 Json = dict[str, Any]
 
 LONGEST_MESSAGE: Final = 32768
-BAD_WHEN_FALSE: Final = frozenset(
-    {
-        "Ready",
-        "GatewayReady",
-        "LocalReady",
-        "MetricsAvailable",
-        "OffloadingSufficient",
-        "OverrideValid",
-        "RemoteReady",
-        "ServiceTaken",
-        "TriggerReachable",
-    }
-)
-"""What is worth a warning when it is not so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +79,9 @@ def significant_fields(content: Mapping[str, Any]) -> object:
     """Give the part of a status whose changes are written immediately; changed numbers may wait."""
     offloading = content.get("offloading") or {}
     conditions = {each["type"]: (each["status"], each["reason"]) for each in content.get("conditions") or ()}
+    spent = [each["name"] for each in content.get("remotes") or () if each.get("budgetSpent")]
     return (
+        spent,
         content.get("observedGeneration"),
         offloading.get("percentage"),
         offloading.get("reason"),
@@ -121,7 +109,7 @@ def _decided(known: ModelState, before: Mapping[str, Any], now: str) -> Json:
         return _offloads_nothing(known, absent, before, now)
     if known.cycle is None:
         # What was decided before this process began stays in force until it decides anew.
-        kept = {name: before[name] for name in ("model", "offloading", "record") if name in before}
+        kept = {name: before[name] for name in ("model", "offloading", "remotes", "record") if name in before}
         conditions = [_undated(each) for each in before.get("conditions") or () if each["type"] in _OF_DECISIONS]
         return {**kept, "currentMetrics": before.get("currentMetrics") or [], "conditions": conditions}
     decided = status.status(known.cycle)
@@ -131,7 +119,7 @@ def _decided(known: ModelState, before: Mapping[str, Any], now: str) -> Json:
     return {**decided, **requests, "record": models.record(known.cycle.decision)}
 
 
-_OF_DECISIONS = ("Offloading", "MetricsAvailable", "TriggerReachable")
+_OF_DECISIONS = ("Offloading", "MetricsAvailable", "TriggerReachable", "BudgetSpent")
 
 
 def _throttled(offloading: Mapping[str, Any], most: int) -> Json:
@@ -171,6 +159,8 @@ def _conditions(known: ModelState) -> Iterator[Condition]:
         yield _trigger(found)
     if known.cycle is not None and known.cycle.decision.shortfall is not None:
         yield from _insufficient(known.cycle.decision)
+    if known.cycle is not None:
+        yield from _budgets(known.cycle)
     if known.model.override_ignored is not None:
         yield _override_ignored(known.model.override_ignored)
     yield _ready(known, gateway)
@@ -263,6 +253,13 @@ def _insufficient(decided: Decision) -> Iterator[Condition]:
     if decided.shortfall is not None and decided.shortfall.lasts:
         message = f"{decided.message}; raise behavior.percentage, or set behavior.mode to Adaptive or overflow.maxInFlightPerReplica"
         yield Condition("OffloadingSufficient", ConditionStatus.FALSE, Reason.HIGHEST_SHARE_REACHED, message)
+
+
+def _budgets(cycle: Cycle) -> Iterator[Condition]:
+    found = spending_text.budgets(cycle.spec, cycle.decision.ledger, cycle.at)
+    if found is not None:
+        state = ConditionStatus.TRUE if found.is_spent else ConditionStatus.FALSE
+        yield Condition("BudgetSpent", state, found.reason, found.message)
 
 
 def _trigger(found: Trigger) -> Condition:

@@ -8,12 +8,25 @@ from uuid import uuid4
 
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.kubernetes.api_server import Json
-from beamlit_controller.kubernetes.conditions import BAD_WHEN_FALSE
 from beamlit_controller.kubernetes.models import Stored
 from beamlit_controller.kubernetes.paths import EVENTS, MODEL_DEPLOYMENTS
 
 CONTROLLER: Final = "deployment.beamlit.com/controller"
 LONGEST_NOTE: Final = 1000
+BAD_WHEN_FALSE: Final = frozenset(
+    {
+        "Ready",
+        "GatewayReady",
+        "LocalReady",
+        "MetricsAvailable",
+        "OffloadingSufficient",
+        "OverrideValid",
+        "RemoteReady",
+        "ServiceTaken",
+        "TriggerReachable",
+    }
+)
+"""What is worth a warning when it is not so."""
 ON_THE_WAY: Final = frozenset(
     {Reason.GATEWAY_STARTING, Reason.SERVICE_SWITCHING, Reason.PODS_NOT_REACHED, Reason.SERVICE_TAKEN, Reason.NO_PODS}
 )

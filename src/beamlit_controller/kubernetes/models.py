@@ -74,6 +74,12 @@ class Stored:
         """The recorded reason; "" if there is none."""
         return str((self.status.get("offloading") or {}).get("reason") or "")
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The recorded names of the remotes whose budget is spent."""
+        listed = self.status.get("remotes") or ()
+        return tuple(str(each.get("name", "")) for each in listed if each.get("budgetSpent") is True)
+
 
 def stored(content: Json) -> Stored:
     """Parse an object."""

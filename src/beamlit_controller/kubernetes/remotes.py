@@ -17,12 +17,14 @@ from typing import Final
 import structlog
 
 from beamlit_controller.controller.changes import Changes
+from beamlit_controller.controller.usage_meters import GatewayCounts
 from beamlit_controller.core import remote_health, remotes_health, throttle, traffic
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.remote_health import Attempts, RemoteReady
 from beamlit_controller.core.remotes_health import Assessments
 from beamlit_controller.core.spec import ModelKey, RemoteBackend
 from beamlit_controller.core.traffic import RequestCounters
+from beamlit_controller.core.usage import Usages
 from beamlit_controller.kubernetes.gateway_pages import GatewayPages
 from beamlit_controller.kubernetes.managed_objects import GatewayPod, ManagedObjects
 from beamlit_controller.kubernetes.models import Models, Stored
@@ -44,14 +46,18 @@ class GatewayStats:
     read: Callable[[str], Mapping[str, Attempts]]
     traffic: Callable[[str], RequestCounters] = lambda _: traffic.NOTHING
     seen: Callable[[ModelKey, Mapping[str, RequestCounters | None]], None] = lambda _key, _answers: None
+    usage: Callable[[str], Usages] = lambda _: {}
+    used: Callable[[ModelKey, Mapping[str, GatewayCounts]], None] = lambda _key, _answers: None
+    forget: Callable[[ModelKey], None] = lambda _key: None
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What one pod answered: its attempts at each remote, and its requests."""
+    """What one pod answered: its attempts at each remote, its requests, and the usage of each remote."""
 
     attempts: Mapping[str, Attempts]
     counted: RequestCounters
+    used: Usages
 
 
 @dataclass(slots=True)
@@ -118,6 +124,8 @@ class Remotes:
         async with asyncio.TaskGroup() as group:
             while True:
                 wanted = dict(self._wanted())
+                for gone in self._remotes.keys() - wanted.keys():
+                    self._stats.forget(gone)
                 self._remotes = {key: remote for key, remote in self._remotes.items() if key in wanted}
                 for key, backends in wanted.items():
                     if key not in self._asking:  # one that is slow is not asked again meanwhile
@@ -157,6 +165,8 @@ class Remotes:
         known = {pod.uid: answer.attempts for pod, answer in zip(pods, answers, strict=True) if answer is not None}
         counted = {pod.uid: answer.counted if answer else None for pod, answer in zip(pods, answers, strict=True)}
         self._stats.seen(key, counted)
+        answered = [(pod, answer) for pod, answer in zip(pods, answers, strict=True) if answer is not None]
+        self._stats.used(key, {pod.uid[:8]: GatewayCounts(answer.used, answer.counted) for pod, answer in answered})
         remotes = self._remotes.setdefault(key, _ModelRemotes(_recorded(self._models.get(key))))
         remotes.counters = {each.name: remotes.counters.get(each.name, _RemoteCounters()) for each in backends}
         before = _together(remotes, backends)
@@ -181,7 +191,9 @@ class Remotes:
         """Poll one pod; None without a usable answer."""
         page = await self._pages.get(pod, self._stats.path)
         try:
-            return None if page is None else _Answer(self._stats.read(page), self._stats.traffic(page))
+            if page is None:
+                return None
+            return _Answer(self._stats.read(page), self._stats.traffic(page), self._stats.usage(page))
         except ValueError:
             return None
 

@@ -20,7 +20,7 @@ class GatewayTemplate:
     The command's number is 0 for a process of its own, else it takes over from the running one with the number before.
 
     `stats` names what is read of the gateway's counts, `attempts` and `traffic` understand it, and `seen` is told what came
-    of the requests, or None for a gateway that does not answer. `config_stats` names what is read of its configuration, and
+    of the requests, or None for a gateway that does not answer; `used` is given the page of one that does. `config_stats` names what is read of its configuration, and
     `next_step` gives the files that follow the present ones on the way to those asked for, by that page. `secrets` are the
     folders without which Envoy refuses what leads to the remote: it can't watch what is not there.
     """
@@ -32,6 +32,7 @@ class GatewayTemplate:
     attempts: Callable[[str], Mapping[str, Attempts]]
     traffic: Callable[[str], RequestCounters] = lambda _: traffic.NOTHING
     seen: Callable[[ModelKey, RequestCounters | None], None] = lambda _key, _counted: None
+    used: Callable[[ModelKey, str, RequestCounters], None] = lambda _key, _page, _counted: None
     config_stats: str = "version_text$"
     next_step: Callable[[Files, Files, str], ConfigStep] = lambda _present, asked, _page: ConfigStep(
         asked, settled=True

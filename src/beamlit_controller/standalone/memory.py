@@ -16,6 +16,7 @@ from beamlit_controller.api.problems import Problem
 from beamlit_controller.core import decision, learned, load
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
+from beamlit_controller.core.ledger import EMPTY, Ledger
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.standalone import files
 
@@ -35,6 +36,7 @@ class _Written:
 
     lasting: Decision
     highest: tuple[int | None, ...]
+    ledger: Ledger
     at: datetime
 
 
@@ -78,10 +80,10 @@ class DecisionFiles:
         before = self._written.get(key)
         if before is not None and before.lasting == lasting:
             waits = timedelta(0) <= cycle.at - before.at < EVERY
-            if waits or before.highest == highest:
+            if waits or (before.highest, before.ledger) == (highest, decided.ledger):
                 return
         if self._wrote(key, decided):
-            self._written[key] = _Written(lasting, highest, cycle.at)
+            self._written[key] = _Written(lasting, highest, decided.ledger, cycle.at)
 
     def _wrote(self, key: ModelKey, decided: Decision) -> bool:
         try:
@@ -97,11 +99,11 @@ class DecisionFiles:
         return True
 
     def keep_only_history(self, now: datetime) -> None:
-        """Let the next controller begin anew, the gateways being gone, and keep only what people ask for: the history."""
+        """Let the next controller begin anew, the gateways being gone, and keep only what people ask for, the history, and what was spent."""
         for path in self._folder.glob("*.json"):
             with suppress(OSError, pydantic.ValidationError):
                 last = _DECISION.validate_json(path.read_bytes())
-                if last.history:
+                if last.history or last.ledger != EMPTY:
                     _write(path, decision.rested(last, now))
                 else:
                     path.unlink()
@@ -134,7 +136,9 @@ def _remove(path: Path) -> None:
 def _lasting(decided: Decision) -> Decision:
     """Leave out what changes from round to round and is of little use after a restart."""
     learnt = learned.lasting(decided.learned)
-    return replace(decided, message="", demand=None, trend=None, sight=None, learned=learnt, load=load.UNKNOWN)
+    return replace(
+        decided, message="", demand=None, trend=None, sight=None, learned=learnt, load=load.UNKNOWN, ledger=EMPTY
+    )
 
 
 def _highest(decided: Decision) -> tuple[int | None, ...]:

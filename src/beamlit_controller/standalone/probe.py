@@ -128,6 +128,7 @@ class Probe:
             counted = self._shape.traffic(page)
             self._quiet, self._counted = counted == self._counted, counted
             self._shape.seen(self._key, counted)
+            self._shape.used(self._key, page, counted)
             await self._look_at_ejections()
         except AdminError:
             self._shape.seen(self._key, None)

@@ -22,7 +22,7 @@ from beamlit_controller.core.signals import PodSamples
 from beamlit_controller.core.spec import Mode, ModelKey
 from beamlit_controller.core.traffic import Minute
 from beamlit_controller.core.verdict import Assessed, Unread
-from beamlit_controller.telemetry import requests
+from beamlit_controller.telemetry import requests, spending
 from beamlit_controller.telemetry.exposition import MODEL_LABELS
 
 LONGEST_LABEL = 80
@@ -93,6 +93,7 @@ class MetricsSink(Collector):
         yield from _metrics(models)
         yield from _counts(models)
         yield from requests.series((key, model.cycle, model.minute) for key, model in models if model.cycle)
+        yield from spending.series((key, model.cycle) for key, model in models if model.cycle)
 
     def _known(self, key: ModelKey) -> _ModelMetrics:
         model = self._models.get(key)

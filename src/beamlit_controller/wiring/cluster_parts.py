@@ -12,7 +12,8 @@ from beamlit_controller.controller.gateway_metrics import GatewayMetrics
 from beamlit_controller.controller.meters import Meters
 from beamlit_controller.controller.ports import Clock
 from beamlit_controller.controller.sensor import Sensor
-from beamlit_controller.envoy import config_stats, remote_stats
+from beamlit_controller.controller.usage_meters import UsageMeters
+from beamlit_controller.envoy import config_stats, remote_stats, usage_stats
 from beamlit_controller.envoy.rtds import RtdsServer
 from beamlit_controller.envoy.rtds_access import Tokens
 from beamlit_controller.kubernetes import api_server
@@ -84,15 +85,16 @@ async def build(options: ClusterOptions, resources: AsyncExitStack) -> ReplicaPa
     server = await resources.enter_async_context(ApiServer(api_server.configuration(options.kubeconfig)))
     store = Store(partial(translate.read, settings=options.settings), Changes())
     clock = AnchoredClock()
-    meters = Meters(clock)
+    meters, used = Meters(clock), UsageMeters()
     path = f"/stats/prometheus?{urlencode({'filter': remote_stats.FILTER})}"
-    stats = GatewayStats(path, remote_stats.attempts, remote_stats.traffic, meters.feed)
+    read = remote_stats.attempts, remote_stats.traffic, meters.feed
+    stats = GatewayStats(path, *read, usage_stats.usage, used.feed, used.forget)
     config_path = f"/stats/prometheus?{urlencode({'text_readouts': '', 'filter': config_stats.FILTER})}"
     pages = await resources.enter_async_context(GatewayPages())
     outside = Surroundings(
         clock=clock,
         meters=meters,
-        sensor=await _sensor(options, server, store, resources, meters=meters),
+        sensor=await _sensor(options, server, store, resources, meters=meters, used=used),
         reach=await resources.enter_async_context(GatewayProbe(gateway_files.QUESTION)),
         remotes=Remotes(store.models, store.managed_objects, pages, stats, store.changes),
         configs=GatewayConfigs(pages, config_path, config_stats.read),
@@ -145,7 +147,13 @@ def compose(options: ClusterOptions, server: ApiServer, store: Store, outside: S
 
 
 async def _sensor(
-    options: ClusterOptions, server: ApiServer, store: Store, resources: AsyncExitStack, *, meters: Meters
+    options: ClusterOptions,
+    server: ApiServer,
+    store: Store,
+    resources: AsyncExitStack,
+    *,
+    meters: Meters,
+    used: UsageMeters,
 ) -> Sensor:
     """Build the sensor with its metric sources."""
     settings = options.settings
@@ -159,4 +167,4 @@ async def _sensor(
     apis = MetricsApis(server, discovery, workloads)
     gateways = GatewayMetrics(meters)
     sources = common.sources(scrape=scrape, gateways=gateways, prometheus=prometheus, metrics_apis=apis)
-    return Sensor(sources=sources, inventory=ClusterInventory(workloads, store.pods), flows=meters)
+    return Sensor(sources=sources, inventory=ClusterInventory(workloads, store.pods), flows=meters, usage=used)

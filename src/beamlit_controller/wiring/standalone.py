@@ -23,6 +23,7 @@ from beamlit_controller.controller.gateway_metrics import GatewayMetrics
 from beamlit_controller.controller.loop import LoopDependencies
 from beamlit_controller.controller.meters import Meters
 from beamlit_controller.controller.sensor import Sensor
+from beamlit_controller.controller.usage_meters import UsageMeters
 from beamlit_controller.envoy.rtds import RtdsServer
 from beamlit_controller.envoy.rtds_sink import RtdsSink
 from beamlit_controller.scrape.source import ScrapeSource
@@ -74,15 +75,16 @@ class GatewayParts:
 
     clock: AnchoredClock
     meters: Meters
+    used: UsageMeters
     gateways: Gateways
     shared: Gateways
 
 
 def _gateway_parts(settings: Settings, place: StateFolder) -> GatewayParts:
     clock = AnchoredClock()
-    meters = Meters(clock)
-    gateways = Gateways(place.gateways, template(settings, meters))
-    return GatewayParts(clock, meters, gateways, shared_listeners.kept(settings, place.shared_listeners))
+    meters, used = Meters(clock), UsageMeters()
+    gateways = Gateways(place.gateways, template(settings, meters, used))
+    return GatewayParts(clock, meters, used, gateways, shared_listeners.kept(settings, place.shared_listeners))
 
 
 async def _until_stopped(options: StandaloneOptions) -> bool:
@@ -156,7 +158,7 @@ async def _serve(
         return (*until.settings.problems, *listeners, *folder.manifests.problems, *memory.problems)
 
     site = standalone_web.endpoints(settings, parts.clock, Shown(folder, gateways, parts.meters, shares, problems))
-    sinks = (RtdsSink(shares, gateways.attempts), memory, *site.sinks, parts.meters, LogSink())
+    sinks = (RtdsSink(shares, gateways.attempts), memory, *site.sinks, parts.meters, parts.used, LogSink())
     loops = LoopDependencies(sensor, sinks, parts.clock, partial(api_settings.period, settings=settings))
     log.info("running", web=_where(listener), manifests=str(options.manifests), state=str(place.root))
     tasks = {
@@ -203,7 +205,7 @@ async def _sensor(settings: Settings, parts: GatewayParts, resources: AsyncExitS
         )
     )
     listed = sources(scrape=scrape, gateways=GatewayMetrics(parts.meters), prometheus=prometheus)
-    return Sensor(sources=listed, inventory=endpoints, flows=parts.meters)
+    return Sensor(sources=listed, inventory=endpoints, flows=parts.meters, usage=parts.used)
 
 
 async def _shares(place: StateFolder, resources: AsyncExitStack) -> RtdsServer:

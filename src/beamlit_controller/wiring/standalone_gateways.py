@@ -7,10 +7,18 @@ from pathlib import Path
 
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.controller.meters import Meters
+from beamlit_controller.controller.usage_meters import GatewayCounts, UsageMeters
 from beamlit_controller.core import remote_secrets
 from beamlit_controller.core.gateway_config import ConfigStep, Files
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
-from beamlit_controller.envoy import command, config, config_stats, make_before_break, remote_stats
+from beamlit_controller.envoy import (
+    command,
+    config,
+    config_stats,
+    make_before_break,
+    remote_stats,
+    usage_stats,
+)
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.standalone import process
 from beamlit_controller.standalone.gateway_template import GatewayTemplate
@@ -19,7 +27,7 @@ from beamlit_controller.standalone.inventory import Endpoints
 WORKERS = min(os.cpu_count() or 1, 4)
 
 
-def template(settings: Settings, meters: Meters) -> GatewayTemplate:
+def template(settings: Settings, meters: Meters, used: UsageMeters) -> GatewayTemplate:
     """Give what is the same for every gateway of these settings."""
     return GatewayTemplate(
         files=partial(gateway_files, settings),
@@ -29,6 +37,7 @@ def template(settings: Settings, meters: Meters) -> GatewayTemplate:
         attempts=remote_stats.attempts,
         traffic=remote_stats.traffic,
         seen=lambda key, counted: meters.feed(key, {"gateway": counted}),
+        used=lambda key, page, counted: used.feed(key, {"gateway": GatewayCounts(usage_stats.usage(page), counted)}),
         config_stats=config_stats.FILTER,
         next_step=next_step,
     )

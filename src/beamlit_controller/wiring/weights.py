@@ -54,7 +54,8 @@ class RtdsFeed:
         if model is None or model.spec is None:
             return RuntimeValues(percentage)
         by_cap = traffic.leaves_by_cap(model.spec, stored.cap, stored.reason)
-        return RuntimeValues(percentage, self._in_flight(model.spec, stored.cap if by_cap else None), by_cap)
+        in_flight = self._in_flight(model.spec, stored.cap if by_cap else None)
+        return RuntimeValues(percentage, in_flight, by_cap, stored.left_out)
 
     def _in_flight(self, spec: OffloadSpec, cap: Fraction | None) -> Fraction | None:
         gateways = sum(pod.ready for pod in self._store.managed_objects.pods(spec.key).values())

@@ -47,6 +47,7 @@ export function details(model, minutes, { now, width }) {
     metrics(model),
     el("div", { class: "columns" },
       part("What would change it", model.outlook),
+      part("What the remote costs", (model.spending ?? []).map((each) => each.text)),
       part("The policy", model.policy),
       remote(model),
       part("Notices", model.notices)),

@@ -1,0 +1,63 @@
+"""Keeps what every model's gateways count of their remotes' answers until a round enters it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from beamlit_controller.core import traffic
+from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.ledger import Counted
+from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.core.traffic import RequestCounters
+from beamlit_controller.core.usage import Usages
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayCounts:
+    """What one gateway has counted since it began."""
+
+    remotes: Usages
+    requests: RequestCounters
+
+
+@dataclass(slots=True)
+class _Unentered:
+    """What no round has entered yet, and the requests up to which local's are known."""
+
+    readings: dict[str, Usages] = field(default_factory=dict)
+    requests: dict[str, RequestCounters] = field(default_factory=dict)
+    local: int = 0
+
+
+class UsageMeters:
+    """Implements `UsageCounts`; also a `Sink`, to drop models that are removed."""
+
+    def __init__(self) -> None:
+        self._models: dict[ModelKey, _Unentered] = {}
+
+    def feed(self, key: ModelKey, answers: Mapping[str, GatewayCounts]) -> None:
+        """Take in what the gateways that answered have counted; what one said last counts, also when it is gone."""
+        known = self._models.setdefault(key, _Unentered())
+        for gateway, counts in answers.items():
+            known.readings[gateway] = counts.remotes
+            new = traffic.fresh(known.requests.get(gateway, counts.requests), counts.requests)
+            known.local += max(0, new.local - new.kept)
+        known.requests = {gateway: counts.requests for gateway, counts in answers.items()}
+
+    def counted(self, key: ModelKey) -> Counted:
+        """Give what is to be entered, once."""
+        known = self._models.get(key)
+        if known is None:
+            return Counted()
+        readings, local = known.readings, known.local
+        known.readings, known.local = {}, 0
+        return Counted(readings, local)
+
+    def record(self, cycle: Cycle) -> None:
+        """Ignore rounds."""
+
+    def failed(self, key: ModelKey, error: Exception) -> None:
+        """Ignore failed rounds: counters only grow, so the next reading has all."""
+
+    def forget(self, key: ModelKey) -> None:
+        """Drop the counts of a removed model."""
+        self._models.pop(key, None)

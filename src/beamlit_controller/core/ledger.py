@@ -1,0 +1,43 @@
+"""The book of a model: the accounts of its remotes, and how many requests local answered meanwhile."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from beamlit_controller.core import spending
+from beamlit_controller.core.spec import RemoteBackend
+from beamlit_controller.core.spending import Accounts
+from beamlit_controller.core.usage import Usages
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What the gateways count, since they began, of each remote, and how many requests local answered since the last round."""
+
+    readings: Mapping[str, Usages] = field(default_factory=dict)
+    local: int = 0
+
+
+NOT_COUNTED = Counted()
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The accounts, and local's answers since they were opened: those of requests that could have left."""
+
+    accounts: Accounts = ()
+    local_requests: int = 0
+
+
+EMPTY = Ledger()
+
+
+def entered(ledger: Ledger, remotes: tuple[RemoteBackend, ...], counted: Counted, now: datetime) -> Ledger:
+    """Enter what was counted."""
+    accounts = spending.counted(ledger.accounts, remotes, counted.readings, now)
+    return Ledger(accounts, max(0, ledger.local_requests) + counted.local if accounts else 0)
+
+
+def stopped(ledger: Ledger) -> Ledger:
+    """Give what is worth keeping when the gateways are ended: they begin to count anew."""
+    return replace(ledger, accounts=tuple(replace(each, seen=()) for each in ledger.accounts))

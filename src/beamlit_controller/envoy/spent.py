@@ -1,0 +1,30 @@
+"""Leaves a remote out while its budget is spent: its hop declines every request, and the next server of the chain is asked.
+
+What tells so is a runtime value, as the share is. A gateway that has lost its controller goes on with the last one.
+"""
+
+from beamlit_controller.core.spec import RemoteBackend
+from beamlit_controller.envoy.messages import Message
+
+STATUS = 423
+"""The status by which the hop tells itself that the budget is spent."""
+WHOLE = 1_000_000
+
+
+def key(remote: str) -> str:
+    """Give the runtime key of the remote with this name."""
+    return f"offload.spent.{remote}" if remote else "offload.spent"
+
+
+def routes(remote: RemoteBackend) -> list[Message]:
+    """Give the route that declines while the budget is spent, to be the first one of the hop."""
+    if remote.budget is None:
+        return []
+    share: Message = {"default_value": {"numerator": 0, "denominator": "MILLION"}, "runtime_key": key(remote.name)}
+    return [
+        {
+            "name": "spent",
+            "match": {"prefix": "/", "runtime_fraction": share},
+            "direct_response": {"status": STATUS},
+        }
+    ]
