@@ -9,8 +9,10 @@ from beamlit_controller.core import cycle
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.demand import Share
+from beamlit_controller.core.ledger import Counted
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.core.spec import ModelKey, RemoteBackend, Scheme
+from beamlit_controller.core.usage import Usage
 from beamlit_controller.standalone.memory import DecisionFiles
 from builders import NOW, signals, spec
 
@@ -161,3 +163,41 @@ def test_after_the_clock_was_set_back_it_is_written_as_soon_as_it_says_something
     files.record(replace(rounds[1], at=NOW - timedelta(hours=1)))
 
     assert files.recall(KEY) == rounds[1].decision
+
+
+def spending(*tokens: int) -> list[Cycle]:
+    """Play a round each 5 s, in which a gateway has counted so many tokens of the remote."""
+    remote = RemoteBackend(Scheme.HTTPS, "api.example.com", 443)
+    cycles: list[Cycle] = []
+    for step, each in enumerate(tokens):
+        now = NOW + timedelta(seconds=5 * step)
+        counted = Counted({"gateway": {"": Usage(1, each)}})
+        previous = cycles[-1].decision if cycles else None
+        read = replace(signals(at=now), counted=counted)
+        cycles.append(cycle.run(spec(remote=remote), read, previous=previous, now=now))
+    return cycles
+
+
+def test_what_was_spent_is_written_at_most_once_a_minute(tmp_path: Path) -> None:
+    files = DecisionFiles(tmp_path)
+
+    recorded = []
+    for ran in spending(*range(0, 250, 10)):
+        files.record(ran)
+        recalled = files.recall(KEY)
+        assert recalled is not None
+        recorded.append(recalled.ledger.accounts[0].total.input_tokens)
+
+    assert recorded == [0] * 12 + [120] * 12 + [240]
+
+
+def test_what_was_spent_outlives_a_stop_that_ends_the_gateways(tmp_path: Path) -> None:
+    files = DecisionFiles(tmp_path)
+    files.record(spending(0, 70)[-1])
+
+    files.keep_only_history(NOW)
+
+    recalled = files.recall(KEY)
+    assert recalled is not None
+    (account,) = recalled.ledger.accounts
+    assert (account.total, account.seen) == (Usage(0, 70), ())

@@ -79,9 +79,8 @@ def significant_fields(content: Mapping[str, Any]) -> object:
     """Give the part of a status whose changes are written immediately; changed numbers may wait."""
     offloading = content.get("offloading") or {}
     conditions = {each["type"]: (each["status"], each["reason"]) for each in content.get("conditions") or ()}
-    spent = [each["name"] for each in content.get("remotes") or () if each.get("budgetSpent")]
     return (
-        spent,
+        models.left_out(content),
         content.get("observedGeneration"),
         offloading.get("percentage"),
         offloading.get("reason"),

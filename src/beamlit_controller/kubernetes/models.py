@@ -77,8 +77,15 @@ class Stored:
     @property
     def left_out(self) -> tuple[str, ...]:
         """The recorded names of the remotes whose budget is spent."""
-        listed = self.status.get("remotes") or ()
-        return tuple(str(each.get("name", "")) for each in listed if each.get("budgetSpent") is True)
+        return left_out(self.status)
+
+
+def left_out(status: Mapping[str, object]) -> tuple[str, ...]:
+    """Give the names of the remotes whose budget is spent, as a status says it; whatever else is written there is none."""
+    listed = status.get("remotes")
+    remotes = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
+    names = [each.get("name", "") for each in remotes if each.get("budgetSpent") is True]
+    return tuple(name for name in names if isinstance(name, str))
 
 
 def stored(content: Json) -> Stored:
