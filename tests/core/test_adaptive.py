@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beamlit_controller.core import decision, learned, limits
+from beamlit_controller.core import curve, decision, learned, limits
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.flow import Flow
-from beamlit_controller.core.learned import NOTHING, Learned, Mean
+from beamlit_controller.core.learned import NOTHING, Learned, Mean, RatioSample
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import Behavior, Mode, OffloadSpec, OnMetricsLoss, Overflow, Override
 from builders import NOW, spec, verdict
@@ -272,6 +272,51 @@ def test_replicas_that_come_are_given_as_much_as_those_that_were_there() -> None
 
     assert two is not None
     assert four == 2 * two
+
+
+def test_times_of_requests_that_began_before_a_change_do_not_lower_the_cap_again() -> None:
+    """A request here takes a minute, so for a minute the times that are seen are those of the crowd before."""
+    calm = [(0.7, in_flight, 0) for in_flight in (180, 190, 200) * 4]
+    begun = played([*calm, *[(1.2, 240, 0)] * 3])[-1]
+    assert begun.cap is not None
+
+    decided, since = begun, len(calm) + 3
+    for step in range(since, since + 11):
+        decided = played([(1.3, int(2 * (decided.cap or 1)), 5)], previous=decided, since=step)[-1]
+
+    assert decided.cap is not None
+    assert decided.cap >= Fraction(8, 10) * begun.cap
+
+
+def test_a_sample_whose_beginning_nobody_saw_tells_nothing_of_the_slope() -> None:
+    """Started in an overload: the first sample held the last look at a growing queue, and the slope was seven times too steep for an hour."""
+    ramp = flow(36, 0, at=0)
+    seen = learned.saw(NOTHING, ramp, ready=2)
+    sample = RatioSample(Fraction(3, 2), ramp.since, ramp.until)
+
+    alone = curve.observed(sample, seen)
+    later = curve.observed(
+        replace(sample, since=ramp.until, until=ramp.until + PERIOD), learned.saw(seen, flow(36, 0, at=1), ready=2)
+    )
+
+    assert alone is not None
+    assert later is not None
+    assert not alone.steady
+    assert later.steady
+
+
+def test_a_metric_at_its_maximum_does_not_keep_a_cap_that_is_far_too_high() -> None:
+    """It says the same at twice and at ten times what fits: the cap is halved until it says something else."""
+    decided = played([(1.11, 200, 20)] * 4)
+    first = decided[-1].cap
+    assert first is not None
+
+    previous, reached = decided[-1], [first]
+    for step in range(4, 40):
+        previous = played([(1.11, int(2 * reached[-1]), 20)], previous=previous, since=step)[-1]
+        reached.append(previous.cap or Fraction(0))
+
+    assert reached[-1] <= first / 4
 
 
 @given(ROUNDS, st.integers(1, 100))

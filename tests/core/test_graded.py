@@ -92,3 +92,25 @@ def test_a_mean_above_the_target_lowers_the_cap_and_one_below_it_raises_it() -> 
 
     assert lowered < first < raised
     assert raised <= 2 * first
+
+
+def test_a_single_request_that_takes_very_long_does_not_halve_a_cap() -> None:
+    times = [(ratio, in_flight, 0) for ratio, in_flight in ((0.9, 14), *[(0.4, 6), (0.6, 8), (0.5, 7)] * 8)]
+    begun = played([*times, *[(1.4, 20, 0)] * 6])
+    rounds = [*times, *[(1.4, 20, 0)] * 6, *[(0.9, 14, 5)] * 12]
+
+    decided = played([*rounds, (9.0, 14, 5), *[(0.9, 14, 5)] * 3])
+
+    assert cap(decided[-1]) >= cap(played(rounds)[-1]) * Fraction(8, 10)
+    assert cap(begun[-1]) > 0
+
+
+def test_samples_at_the_maximum_of_a_metric_lower_a_cap_that_is_not_reached() -> None:
+    """Each says the same, 111 %: the noise at lower loads is no reason to doubt it."""
+    begun = [*CALM, *[(1.11, 20, 0)] * 6]
+    noisy = [(ratio, 10, 0) for ratio in (0.9, 0.4, 0.8, 0.3) * 6]
+    before = played([*begun, *noisy])[-1]
+
+    after = played([*begun, *noisy, *[(1.11, 12, 0)] * 8])[-1]
+
+    assert cap(after) < cap(before)

@@ -12,10 +12,10 @@ from builders import NOW
 FIVE = timedelta(seconds=5)
 
 
-def spans(*seen: tuple[int, int], ready: int = 1, sent: int = 0) -> tuple[InFlightSpan, ...]:
+def spans(*seen: tuple[int, int], ready: int = 1, sent: int = 0, overflowed: int = 0) -> tuple[InFlightSpan, ...]:
     """Give five seconds each: what is in flight at the end, per replica, and what was finished."""
     return tuple(
-        InFlightSpan(NOW + FIVE * step, NOW + FIVE * (step + 1), Fraction(in_flight), served, sent, 0, ready)
+        InFlightSpan(NOW + FIVE * step, NOW + FIVE * (step + 1), Fraction(in_flight), served, sent, overflowed, ready)
         for step, (in_flight, served) in enumerate(seen)
     )
 
@@ -64,3 +64,18 @@ def test_where_requests_leave_already_it_says_nothing() -> None:
     seen = spans(*CALM, (30, 40), (70, 40), (110, 40), sent=1)
 
     assert onset.cap(seen) is None
+
+
+def test_a_backlog_that_only_a_cap_far_too_high_holds_gives_a_lower_one() -> None:
+    calm, held = spans(*CALM), spans(*CALM, (60, 40), (60, 40), (60, 40), sent=40, overflowed=40)[len(CALM) :]
+
+    cap = onset.cap((*calm, *held))
+
+    assert cap is not None
+    assert 8 <= cap <= 11
+
+
+def test_what_a_cap_that_fits_holds_is_no_backlog() -> None:
+    calm, held = spans(*CALM), spans(*CALM, (12, 40), (12, 40), (12, 40), sent=40, overflowed=40)[len(CALM) :]
+
+    assert onset.cap((*calm, *held)) is None

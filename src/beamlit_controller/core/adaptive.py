@@ -30,9 +30,14 @@ GOAL = Fraction(70, 100)
 NONE = Fraction(2, 100)
 FLAT = Fraction(15, 100)
 """A ratio up to this can't be distinguished from zero: it only says that more would fit."""
+NEARLY = Fraction(5, 100)
+SATURATED = Fraction(15, 10)
+"""A metric that has a maximum has a target that is not much lower."""
 CLEARLY = Fraction(12, 10)
 FIRST_STEP = Fraction(10, 100)
 LONGEST_STEP = Fraction(25, 100)
+LONGEST_RISE = Fraction(15, 10)
+"""A cap is raised to at most this multiple at once."""
 STUCK = 2
 """After so many reductions without a fall of the ratio, the cap is lowered regardless of what was believed."""
 LOUDEST = Fraction(1)
@@ -62,7 +67,7 @@ def _judged(looked: Learned, sample: RatioSample, seen: curve.Observed, now: dat
     shown = sample.alone and graded.is_graded(learned)
     if learned.cap is None:
         return _begun(learned, graded.noted(noted, seen), seen, now, shown=shown)
-    unsettled = curve.unsettled(learned, sample, settles=graded.pace(learned) if shown else curve.SETTLES)
+    unsettled = curve.unsettled(learned, sample, settles=_settles(learned, shown=shown))
     noted = noted if unsettled or _draining(learned, seen) else graded.noted(noted, seen)
     rests = learned.changed_at is not None and now - learned.changed_at < _rest(learned.cap, seen)
     if shown:
@@ -71,6 +76,12 @@ def _judged(looked: Learned, sample: RatioSample, seen: curve.Observed, now: dat
         return _believing(noted, seen)
     wanted, taught = _wanted(learned.cap, replace(noted, guessed=False), seen)
     return _changed(taught, wanted, now)
+
+
+def _settles(learned: Learned, *, shown: bool) -> timedelta:
+    """Give how long a metric needs to follow a change of the cap: as long as a request takes, but for a queue, which is empty at times."""
+    queue = learned.base is not None and learned.base <= NONE
+    return curve.SETTLES if queue and not shown else graded.pace(learned)
 
 
 def _rest(cap: Fraction, seen: curve.Observed) -> timedelta:
@@ -94,9 +105,17 @@ def _by_mean(cap: Fraction, noted: Learned, seen: curve.Observed, now: datetime)
     return _changed(taught, wanted, now)
 
 
+def stood(learned: Learned, sample: RatioSample, now: datetime) -> bool:
+    """Tell whether the cap was in force long enough to be judged by a sample."""
+    rests = learned.changed_at is not None and now - learned.changed_at < REST
+    return not rests and not curve.unsettled(learned, sample)
+
+
 def guessed(learned: Learned, now: datetime) -> Learned:
-    """Give a first cap if the gateways see a backlog that no sample can show yet."""
+    """Give a cap by a backlog that the gateways see: the first one, or a lower one."""
     cap = onset.cap(learned.recent)
+    if cap is not None and learned.cap is not None and learned.calm is not None:
+        cap = max(cap, learned.calm.in_flight)
     if cap is None or (learned.cap is not None and learned.cap <= cap):
         return learned
     return replace(_changed(learned, cap, now), guessed=True)
@@ -129,17 +148,22 @@ def _first(calm: Point | None, seen: curve.Observed) -> Fraction:
 
 def _believing(learned: Learned, seen: curve.Observed) -> Learned:
     """Learn from a point at how many requests in flight the curve meets the target."""
-    unclear = seen.point.ratio <= FLAT or (seen.point.ratio <= 1 and not seen.bound)
+    unclear = _idles(learned, seen) or (seen.point.ratio <= 1 and not seen.bound)
     if learned.slope is None or unclear or _draining(learned, seen):
         return learned
-    slope = curve.slope(learned, seen)
-    found = curve.knee(seen.levels, seen.point.ratio / slope) + 1 / slope
+    slope, base = curve.slope(learned, seen), min(learned.base or Fraction(0), GOAL)
+    found = curve.knee(seen.levels, max(Fraction(0), seen.point.ratio - base) / slope) + (1 - base) / slope
     if learned.full is None:
         return replace(learned, full=min(MOST, rounded(found)))
     off = min(MOST, max(-MOST, rounded((learned.full - found) * slope)))
     full = learned.full + _weight(learned, seen, abs(off)) * (found - learned.full)
     noise = rounded(learned.noise + (min(LOUDEST, abs(off - learned.off)) - learned.noise) / 8)
     return replace(learned, full=min(MOST, max(LEAST, rounded(full))), off=off, noise=noise)
+
+
+def _idles(learned: Learned, seen: curve.Observed) -> bool:
+    """Tell whether the ratio can't be distinguished from the one where nothing waits."""
+    return seen.point.ratio <= max(FLAT, min(learned.base or Fraction(0), GOAL - NEARLY) + NEARLY)
 
 
 def _weight(learned: Learned, seen: curve.Observed, surprise: Fraction) -> Fraction:
@@ -160,7 +184,7 @@ def _wanted(cap: Fraction, learned: Learned, seen: curve.Observed) -> tuple[Frac
     if learned.slope is None:
         return _blindly(cap, learned, seen)
     slope, ratio = curve.slope(learned, seen), seen.point.ratio
-    if ratio <= FLAT:
+    if _idles(learned, seen):
         return _more(cap, _fallen(learned, seen), seen, slope)
     learned = _believing(learned, seen)
     aim = cap if learned.full is None else _aim(learned.full, slope)
@@ -178,18 +202,21 @@ def _more(cap: Fraction, learned: Learned, seen: curve.Observed, slope: Fraction
     """Raise a cap under which nothing waits: to where it is believed to be right, or beyond in longer and longer steps."""
     if not seen.bound or seen.point.in_flight < cap * Fraction(85, 100) - Fraction(1, 2):
         return cap, learned
-    least = seen.point.in_flight + (2 ** (learned.climbs + 1) if seen.point.ratio <= NONE else 1) / slope
+    base = learned.base or Fraction(0)
+    nothing = seen.point.ratio <= base + NONE
+    first = 2 if base <= NONE else 1
+    least = seen.point.in_flight + (first * 2**learned.climbs if nothing else 1) / slope
     full = least if learned.full is None else learned.full
     if least > full:
-        full += (least - full) / (1 if seen.point.ratio <= NONE else 2)
-    climbs = min(learned.climbs + 1, MOST_CLIMBS) if seen.point.ratio <= NONE and least >= full else 0
+        full += (least - full) / (1 if nothing else 2)
+    climbs = min(learned.climbs + 1, MOST_CLIMBS) if nothing and least >= full else 0
     taught = replace(learned, full=min(MOST, rounded(full)), climbs=climbs)
     return max(cap, _nearer(cap, _aim(full, slope), learned)), taught
 
 
 def _nearer(cap: Fraction, aim: Fraction, learned: Learned) -> Fraction:
     """Give the next cap on the way up to `aim`: one step higher or halfway there, whichever is more."""
-    return min(aim, max(cap + _stride(cap, learned), (cap + aim) / 2))
+    return min(aim, max(cap + _stride(cap, learned), min((cap + aim) / 2, LONGEST_RISE * cap)))
 
 
 def _aim(full: Fraction, slope: Fraction) -> Fraction:
@@ -210,8 +237,28 @@ def _lowered(cap: Fraction, learned: Learned, point: Point, aim: Fraction) -> tu
     stays = learned.over is not None and point.ratio >= learned.over * Fraction(98, 100)
     falls = min(learned.falls + 1, MOST_FALLS) if stays else 0
     least = cap / min(max(point.ratio, LEAST_FALL) ** min(2**falls, 4), Fraction(3))
-    wanted = least if falls >= STUCK else max(least, aim)
-    return wanted, replace(learned, climbs=0, falls=falls, over=min(point.ratio, MOST))
+    if stays and _at_maximum(cap, learned, point):
+        least, falls = cap / 2, max(falls, STUCK)
+    wanted = max(least if falls >= STUCK else max(least, aim), _well(learned, falls))
+    return min(cap, wanted), replace(learned, climbs=0, falls=falls, over=min(point.ratio, MOST))
+
+
+def _at_maximum(cap: Fraction, learned: Learned, point: Point) -> bool:
+    """Tell whether the ratio is just what it was under the cap before, and this one is reached: it can't rise, so it can't tell how far."""
+    same = learned.over is not None and abs(point.ratio - learned.over) <= learned.over / 100
+    return same and point.ratio <= SATURATED and point.in_flight >= cap * Fraction(85, 100)
+
+
+def _well(learned: Learned, falls: int) -> Fraction:
+    """Give a number in flight that was well before, and is believed to be until reductions to it do not suffice.
+
+    Only with a metric that has a value at any load: it follows a change of the load late, and is noisy.
+    """
+    if (learned.base or Fraction(0)) <= NONE:
+        return Fraction(0)
+    calm = Fraction(0) if learned.over is not None or learned.calm is None else learned.calm.in_flight
+    fair = learned.fair.in_flight if falls <= STUCK and learned.fair.count >= graded.SOME else Fraction(0)
+    return max(calm, fair) * graded.SPARED
 
 
 def _blindly(cap: Fraction, learned: Learned, seen: curve.Observed) -> tuple[Fraction, Learned]:

@@ -76,8 +76,9 @@ def _known(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime) -
     ratio = worst.ratio / (1 + Fraction(behavior.engage.tolerance))
     sample = RatioSample(ratio, worst.since, worst.until, alone=len(verdict.metrics) == 1)
     learned = adaptive.follow(held.learned, sample, now)
-    late = now - worst.until >= LATE and held.learned.cap is None
-    learned = _limited(spec, _ahead(learned, behavior, now) if late else learned)
+    if now - worst.until >= LATE if held.learned.cap is None else over and adaptive.stood(held.learned, sample, now):
+        learned = _ahead(learned, behavior, now)
+    learned = _limited(spec, learned)
     reason = Reason.METRIC_ABOVE_TARGET if over else Reason.METRIC_BELOW_TARGET
     why = wording.comparison(worst) if over else wording.readings(verdict.metrics)
     return _in_force(replace(held, learned=learned), behavior, now, reason=reason, message=f"{why}; {_said(learned)}")

@@ -7,12 +7,16 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from fractions import Fraction
 
-from beamlit_controller.core.learned import GRAIN, MOST, InFlightSpan, Learned, Point, RatioSample, rounded
+from beamlit_controller.core.learned import GRAIN, MOST, InFlightSpan, Learned, Point, RatioSample, rounded, thousandths
 
 SETTLES = timedelta(seconds=3)
 """What is in flight follows a change of the cap in so much time."""
 LONG = timedelta(seconds=15)
 """A sample of so long counts in full, however much what was in flight differed."""
+LOW = Fraction(70, 100)
+"""With up to this part of the cap in flight, hardly any request waits."""
+LOWERING, RAISING = 4, 16
+"""What is left where nothing waits follows one in so many samples that are lower, or higher."""
 RISES = Fraction(30, 100)
 STEADY = Fraction(30, 100)
 """In flight may differ by so much during a sample that counts in full."""
@@ -43,7 +47,8 @@ def observed(sample: RatioSample, learned: Learned) -> Observed | None:
     pinned = None if unsettled(learned, sample) else _pinned(learned.cap, within, mean)
     levels = levels if pinned is None else (pinned,)
     spread = max(levels) - min(levels)
-    steady = sample.until - sample.since >= LONG or spread <= max(Fraction(1), STEADY * max(levels))
+    begun = sample.since == sample.until or any(each.until <= sample.since for each in learned.recent)
+    steady = sample.until - sample.since >= LONG or (begun and spread <= max(Fraction(1), STEADY * max(levels)))
     point = Point(rounded(mean if pinned is None else pinned), Fraction(round(sample.ratio * 1000), 1000))
     return Observed(point, levels, steady, bound)
 
@@ -89,11 +94,11 @@ def unsettled(learned: Learned, sample: RatioSample, *, settles: timedelta = SET
 
 def noted(learned: Learned, seen: Observed) -> Learned:
     """Remember a steady point of the curve, and what it tells of the slope together with the one before."""
-    calm = _calmer(learned.calm, seen.point)
+    calm, base = _calmer(learned.calm, seen.point), _base(learned, seen.point)
     if not seen.steady:
-        return replace(learned, calm=calm)
+        return replace(learned, calm=calm, base=base)
     steepness = _sloping(learned, seen.point)
-    return replace(learned, last=seen.point, slope=steepness, calm=calm)
+    return replace(learned, last=seen.point, slope=steepness, calm=calm, base=base)
 
 
 def _sloping(learned: Learned, point: Point) -> Fraction | None:
@@ -130,6 +135,16 @@ def _calmer(calm: Point | None, point: Point) -> Point | None:
     if calm is None or point.in_flight >= calm.in_flight * Fraction(9, 10):
         return point
     return replace(calm, in_flight=rounded(calm.in_flight * Fraction(97, 100)))
+
+
+def _base(learned: Learned, point: Point) -> Fraction | None:
+    """Give the ratio at loads that are clearly lower than the cap: rather the lower ones of it."""
+    base, cap = learned.base, learned.cap
+    if point.ratio > 1 or not point.in_flight or (cap is not None and point.in_flight > cap * LOW):
+        return base
+    if base is None:
+        return point.ratio
+    return thousandths(base + (point.ratio - base) / (LOWERING if point.ratio < base else RAISING))
 
 
 def slope(learned: Learned, seen: Observed) -> Fraction:

@@ -19,6 +19,8 @@ LOWER = Fraction(60, 100)
 """A load is lower up to this part of the one that it is held against."""
 RISING, FALLING = 12, 4
 """One of so many samples decides. A queue that is empty at a lower load says more than one that is not."""
+LOUDEST = Fraction(2)
+"""A higher ratio counts as this one: a single request that takes very long says little of the others."""
 TELLING = Fraction(10, 100)
 AIM = Fraction(97, 100)
 BAND = Fraction(4, 100)
@@ -26,7 +28,9 @@ BAND = Fraction(4, 100)
 LONGEST_RISE = Fraction(15, 10)
 LEAST_FALL = Fraction(106, 100)
 MOST_PACE = timedelta(seconds=60)
-SOME = 3
+FEW, SOME = 2, 3
+FLAT = Fraction(2, 100)
+"""Samples that differ by less are at the metric's maximum."""
 STRAIGHT = Fraction(25, 100)
 SPARED = Fraction(9, 10)
 
@@ -34,21 +38,24 @@ SPARED = Fraction(9, 10)
 def pace(learned: Learned) -> timedelta:
     """Give the time that a request takes, by what was in flight and finished lately (Little's law)."""
     served = sum(each.served for each in learned.recent)
-    held = sum(each.in_flight * each.ready * _seconds(each.until - each.since) for each in learned.recent)
-    return min(MOST_PACE, timedelta(seconds=float(held / served))) if served else timedelta(0)
+    held = sum(
+        float(each.in_flight) * each.ready * (each.until - each.since).total_seconds() for each in learned.recent
+    )
+    return min(MOST_PACE, timedelta(seconds=held / served)) if served else timedelta(0)
 
 
 def noted(learned: Learned, seen: Observed) -> Learned:
     """Add a sample to what is known of the metric: whether it shows every request, its noise, and its mean under this cap."""
+    point = replace(seen.point, ratio=min(LOUDEST, seen.point.ratio))
     return replace(
         learned,
-        height=_height(learned, seen.point),
-        latest=min(MOST, seen.point.ratio),
-        jitter=_jitter(learned, seen.point),
-        any_load=learned.any_load.with_(seen.point),
-        full_load=learned.full_load.with_(seen.point) if seen.bound else learned.full_load,
-        streak=learned.streak.with_(seen.point) if seen.point.ratio > 1 else Mean(),
-        fair=learned.fair.with_(seen.point) if TELLING <= seen.point.ratio <= 1 else learned.fair,
+        height=_height(learned, point),
+        latest=point.ratio,
+        jitter=_jitter(learned, point),
+        any_load=learned.any_load.with_(point),
+        full_load=learned.full_load.with_(point) if seen.bound else learned.full_load,
+        streak=learned.streak.with_(point) if point.ratio > 1 else Mean(),
+        fair=learned.fair.with_(point) if TELLING <= point.ratio <= 1 else learned.fair,
     )
 
 
@@ -94,11 +101,11 @@ def first(cap: Fraction, learned: Learned) -> Fraction:
 def wanted(cap: Fraction, learned: Learned, seen: Observed) -> tuple[Fraction, Learned]:
     """Give the cap that the mean suggests, if it is clearly off."""
     if not seen.bound:
-        clearly = learned.streak.count >= SOME and learned.streak.ratio > 1 + 3 * _unsure(learned.streak, learned)
+        clearly = learned.streak.count >= SOME and learned.streak.ratio > 1 + 3 * _spread(learned, seen.point)
         return _lowered(cap, learned, learned.streak) if clearly else (cap, learned)
     mean = learned.full_load
     unsure = max(BAND, 2 * _unsure(mean, learned))
-    if mean.ratio > AIM + unsure:
+    if mean.ratio > AIM + unsure and mean.count >= FEW:
         return _lowered(cap, learned, mean)
     taught = replace(learned, over=None, falls=0)
     if mean.ratio >= AIM - unsure:
@@ -107,15 +114,30 @@ def wanted(cap: Fraction, learned: Learned, seen: Observed) -> tuple[Fraction, L
     return max(cap, min(cap, mean.in_flight + Fraction(1, 2)) * rise), taught
 
 
+def _spread(learned: Learned, point: Point) -> Fraction:
+    """Give by how much the samples over the target may be off: little, if one is as high as the other, as at a metric's maximum."""
+    flat = abs(point.ratio - learned.streak.ratio) <= FLAT
+    return FLAT if flat else _unsure(learned.streak, learned)
+
+
 def _lowered(cap: Fraction, learned: Learned, mean: Mean) -> tuple[Fraction, Learned]:
     """Lower the cap in proportion; further if the last fall changed nothing: a metric that is at its maximum stays there."""
     stays = learned.over is not None and mean.ratio >= learned.over * Fraction(98, 100)
     falls = min(learned.falls + 1, MOST_FALLS) if stays else 0
     least = max(mean.ratio / AIM, LEAST_FALL) ** min(2**falls, 4)
     level = min(cap, mean.in_flight)
-    lowered = min(level / min(least, Fraction(2)), _straight(learned, mean) or level)
+    lowered = max(level / min(least, Fraction(2)), _between(learned, mean))
+    lowered = min(lowered, _straight(learned, mean) or level)
     taught = replace(learned, climbs=0, falls=falls, over=min(mean.ratio, MOST))
     return min(cap, max(LEAST, lowered)), taught
+
+
+def _between(learned: Learned, mean: Mean) -> Fraction:
+    """Give where a metric that rises ever faster meets its target at the least, by what was well before; 0 if that may be no longer true."""
+    fair = learned.fair
+    if learned.over is not None or fair.count < SOME or not fair.in_flight < mean.in_flight or mean.ratio <= 1:
+        return Fraction(0)
+    return fair.in_flight + (1 - fair.ratio) / (mean.ratio - fair.ratio) * (mean.in_flight - fair.in_flight)
 
 
 def _straight(learned: Learned, mean: Mean) -> Fraction | None:
@@ -143,7 +165,3 @@ def _apart(count: int, learned: Learned) -> Fraction:
 
 def _root(number: Fraction) -> Fraction:
     return Fraction(isqrt(round(1_000_000 * number)), 1000)
-
-
-def _seconds(lasted: timedelta) -> Fraction:
-    return Fraction(lasted // timedelta(milliseconds=1), 1000)

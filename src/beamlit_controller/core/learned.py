@@ -102,6 +102,8 @@ class Learned:
     last: Point | None = None
     calm: Point | None = None
     """The highest recent number in flight with which the metric was within its target."""
+    base: Fraction | None = None
+    """The ratio that is left where nothing waits, such as the time that a request takes on its own; None until it was within the target."""
     height: Fraction | None = None
     """How high the ratio is at lower loads, 1 being in proportion to them."""
     latest: Fraction | None = None
@@ -131,6 +133,7 @@ def lasting(learned: Learned) -> Learned:
         calm=None,
         off=Fraction(0),
         noise=Fraction(0),
+        base=None,
         height=None if learned.height is None else Fraction(round(learned.height)),
         latest=None,
         jitter=Fraction(0),
@@ -145,7 +148,8 @@ def lasting(learned: Learned) -> Learned:
 def trusted(learned: Learned) -> Learned:
     """Give the recalled state if its values are plausible, else `NOTHING`."""
     numbers = (learned.slope, learned.over, learned.full)
-    wild = max(abs(learned.off), abs(learned.noise), abs(learned.jitter), abs(learned.height or Fraction(0))) > MOST
+    signed = (learned.off, learned.noise, learned.jitter, learned.height or Fraction(0), learned.base or Fraction(0))
+    wild = max(map(abs, signed)) > MOST
     possible = all(number is None or 0 < number <= 2 * MOST for number in numbers)
     counted = 0 <= learned.climbs <= MOST_CLIMBS and 0 <= learned.falls <= MOST_FALLS
     counted = counted and all(

@@ -38,6 +38,7 @@ class Stretch:
     last_level: Fraction
     area: Fraction
     served: int
+    overflowed: int
 
     @property
     def rate(self) -> Fraction:
@@ -52,12 +53,12 @@ class Stretch:
     @property
     def floods(self) -> bool:
         """Tell whether clearly more came than was finished."""
-        return self.served + self.last_level - self.first_level >= FLOOD * self.served
+        return self.served + self.overflowed + self.last_level - self.first_level >= FLOOD * self.served
 
 
 def cap(recent: Sequence[InFlightSpan]) -> Fraction | None:
-    """Give the cap per replica that a growing backlog suggests while nothing limits it yet; None without such a backlog."""
-    if not recent or any(each.sent for each in recent):
+    """Give the cap per replica that a backlog suggests which grows, or is held by a cap far too high; None without such a backlog."""
+    if not recent or any(each.sent > each.overflowed for each in recent):
         return None
     stretches = tuple(_stretches(recent, Fraction(SHORTEST)))
     if len(stretches) < 2:  # noqa: PLR2004 - one is held against the other
@@ -85,12 +86,13 @@ def _pace(stretches: Sequence[Stretch]) -> Fraction:
 def _stretches(recent: Sequence[InFlightSpan], shortest: Fraction) -> Iterator[Stretch]:
     """Give the stretches in which enough was finished and that are not too short, the latest first."""
     seconds = area = Fraction(0)
-    served, last_level = 0, recent[-1].in_flight * recent[-1].ready
+    served, overflowed, last_level = 0, 0, recent[-1].in_flight * recent[-1].ready
     levels = (Fraction(0), *(each.in_flight * each.ready for each in recent))
     for span, (first_level, level) in zip(reversed(recent), reversed(tuple(pairwise(levels))), strict=True):
         lasted = Fraction((span.until - span.since).total_seconds())
-        seconds, served = seconds + lasted, served + span.served
+        seconds, served, overflowed = seconds + lasted, served + span.served, overflowed + span.overflowed
         area += lasted * (first_level + level) / 2
         if served >= ENOUGH and seconds >= shortest:
-            yield Stretch(seconds, first_level, last_level, area, served)
-            seconds, area, served, last_level = Fraction(0), Fraction(0), 0, first_level
+            yield Stretch(seconds, first_level, last_level, area, served, overflowed)
+            seconds, area, last_level = Fraction(0), Fraction(0), first_level
+            served, overflowed = 0, 0
