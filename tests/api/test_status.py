@@ -17,6 +17,8 @@ from beamlit_controller.core.metric_spec import (
     AverageValue,
     ContainerResourceMetric,
     ExternalMetric,
+    GatewayFigure,
+    GatewayMetric,
     MetricSpec,
     ObjectMetric,
     ObjectReference,
@@ -178,10 +180,21 @@ def test_without_metrics_none_is_available() -> None:
             Current(value=10_000),
             {"type": "External", "external": {"metric": {"name": "sum(a) / sum(b)"}, "current": {"value": "10"}}},
         ),
+        (
+            GatewayMetric(GatewayFigure("local_requests_in_flight"), AverageValue(8_000)),
+            Current(average_value=9_500),
+            {
+                "type": "Gateway",
+                "gateway": {"metric": {"name": "local_requests_in_flight"}, "current": {"averageValue": "9500m"}},
+            },
+        ),
     ],
 )
 def test_current_metrics_are_those_of_autoscaling_v2(metric: MetricSpec, current: Current, expected: object) -> None:
-    assert status.metric(Assessed(metric, current, Fraction(1), NOW, NOW)) == expected
+    told = {"currentMetrics": [status.metric(Assessed(metric, current, Fraction(1), NOW, NOW))]}
+
+    assert told == {"currentMetrics": [expected]}
+    assert status.bounded(told) == told
 
 
 @pytest.mark.parametrize("ratio", [None, "0.5", 3])

@@ -139,7 +139,7 @@ class GatewayMetricStatus(StrictModel):
 class MetricStatus(StrictModel):
     """The current value of one metric, as in autoscaling/v2."""
 
-    type: Literal["Resource", "ContainerResource", "Pods", "Object", "External"] = Field(
+    type: Literal["Resource", "ContainerResource", "Pods", "Object", "External", "Gateway"] = Field(
         description="The kind of metric; the field of the same name has its value."
     )
     resource: ResourceMetricStatus | None = Field(default=None, description="With type Resource.")
