@@ -110,3 +110,11 @@ def test_a_model_in_adaptive_mode_says_what_fits_and_nothing_of_a_release() -> N
 )
 def test_whatever_else_was_asked_for_is_a_sentence(whole: OffloadSpec, sentence: str) -> None:
     assert sentence in policy_text.sentences(whole)
+
+
+def test_remotes_that_share_requests_are_told_with_their_weights() -> None:
+    first, second = (replace(REMOTE, name=name, weight=weight) for name, weight in (("one", 3), ("two", 1)))
+
+    told = list(policy_text.sentences(replace(LLAMA, remote=first, next_remotes=(second,))))
+
+    assert "Neighbours among the remotes share requests by their weights: one 3, two 1." in told

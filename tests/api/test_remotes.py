@@ -29,6 +29,19 @@ def test_remotes_are_tried_in_the_order_in_which_they_are_written(read: Read) ->
     assert [each.max_in_flight for each in spec.remotes] == [None, 4]
 
 
+def test_remotes_may_have_weights(read: Read) -> None:
+    (spec,) = read({"remoteBackends": [{**OPENAI, "weight": 3}, {**OTHER, "weight": 1}]}).specs
+    (without,) = read({"remoteBackends": [OPENAI, OTHER]}).specs
+
+    assert [each.weight for each in spec.remotes] == [3, 1]
+    assert [each.weight for each in without.remotes] == [None, None]
+
+
+@pytest.mark.parametrize("weight", [0, -1, 1001, 1.5, "3"])
+def test_a_weight_is_a_whole_number(mistakes: Mistakes, weight: object) -> None:
+    assert list(mistakes({"remoteBackends": [{**OPENAI, "weight": weight}]})) == ["remoteBackends[0].weight"]
+
+
 def test_the_only_remote_has_no_name(read: Read) -> None:
     (spec,) = read({"remoteBackend": OPENAI}).specs
 

@@ -220,14 +220,35 @@ async def test_a_model_that_one_remote_does_not_have_is_asked_of_the_next(tmp_pa
 async def test_the_stats_tell_the_remotes_apart(tmp_path: Path) -> None:
     async with _world(tmp_path, one="401", share=100) as world:
         await world.answers()
-        page = await client.get(world.gate.place.stats, "/stats/prometheus?filter=remote_attempts")
+        page = await client.get(world.gate.place.stats, "/stats/prometheus?filter=offload")
 
+    families = {each.name: each.samples for each in text_string_to_metric_families(page.body.content.decode())}
     counted = {
         (sample.labels["remote"], sample.labels["result"], sample.labels["code"]): int(sample.value)
-        for family in text_string_to_metric_families(page.body.content.decode())
-        for sample in family.samples
+        for sample in families["envoy_offload_remote_attempts"]
     }
     assert counted == {("one", "answered", "401"): len(world.one.requests), ("two", "answered", "200"): REQUESTS}
+    served = {sample.labels["remote"]: int(sample.value) for sample in families["envoy_offload_requests"]}
+    assert served == {"two": REQUESTS}
+
+
+@pytest.mark.parametrize("policy", list(OnRemoteFailure))
+async def test_equals_share_requests_by_their_weights_and_take_over_what_one_fails(
+    tmp_path: Path, policy: OnRemoteFailure
+) -> None:
+    async with _world(tmp_path, share=100, weights=(3, 1), policy=policy) as world:
+        shared = [await world.answers() for _ in range(4)]
+        world.one.answer = says(408)
+        without_one = await world.answers()
+        world.one.answer, world.two.answer = tells("one"), says(408)
+        without_two = await world.answers()
+
+    counted = Counter(name for answers in shared for (_, name), count in answers.items() for _ in range(count))
+    assert abs(counted[b"one"] - 60) <= 2
+    assert counted[b"one"] + counted[b"two"] == 80
+    assert without_one == {("200", b"two"): REQUESTS}
+    assert set(without_two) <= {("200", b"one"), ("200", b"local")}
+    assert (world.local.connections > 0) == (policy is OnRemoteFailure.LOCAL)
 
 
 async def test_the_stats_tell_why_each_remote_gets_nothing(tmp_path: Path) -> None:
@@ -268,6 +289,7 @@ async def _world(
     check: HealthCheck | None = None,
     statuses: tuple[tuple[int, ...], tuple[int, ...]] = (REMOTE_FAILURES, REMOTE_FAILURES),
     names: tuple[Names | None, Names | None] = (None, None),
+    weights: tuple[int | None, int | None] = (None, None),
 ) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
         authority = Authority(folder, "trusted")
@@ -281,6 +303,7 @@ async def _world(
             for each, name in zip(remotes, names, strict=True)
         ]
         remotes = [replace(each, on_status=codes) for each, codes in zip(remotes, statuses, strict=True)]
+        remotes = [replace(each, weight=weight) for each, weight in zip(remotes, weights, strict=True)]
         spec = builders.spec(
             remote=remotes[0], next_remotes=tuple(remotes[1:]), overflow=FULL, on_remote_failure=policy
         )

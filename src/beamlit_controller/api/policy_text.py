@@ -114,6 +114,9 @@ def _overflow(overflow: Overflow) -> Iterator[str]:
 def _remotes(remotes: tuple[RemoteBackend, ...]) -> Iterator[str]:
     if len(remotes) > 1:
         yield f"Requests for the remote go to the first of {', '.join(remote.name for remote in remotes)} that can serve them."
+    weights = ", ".join(f"{remote.name} {remote.weight}" for remote in remotes if remote.weight is not None)
+    if weights:
+        yield f"Neighbours among the remotes share requests by their weights: {weights}."
     for remote in remotes:
         if remote.max_in_flight is not None:
             yield f"Send at most {remote.max_in_flight} requests at once to {remote.name or 'the remote'} per gateway."

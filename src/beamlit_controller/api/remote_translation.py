@@ -20,7 +20,14 @@ def backends(
     """Translate a model's remotes, or those of the settings, in order. The only one of `remoteBackend` has no name."""
     own = config.remote_backends if config.remote_backend is None else [config.remote_backend]
     given = defaults if own is None else own
-    return tuple(replace(backend(each, workspace=workspace, model=model), name=_name(each)) for each in given)
+    return tuple(
+        replace(backend(each, workspace=workspace, model=model), name=_name(each), weight=_weight(each))
+        for each in given
+    )
+
+
+def _weight(given: RemoteBackendConfig) -> int | None:
+    return given.weight if isinstance(given, NamedRemote) else None
 
 
 def _name(given: RemoteBackendConfig) -> str:

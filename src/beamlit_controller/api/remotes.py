@@ -25,6 +25,11 @@ class NamedRemote(RemoteBackendConfig):
         description="Name of the remote in the status, in logs and in metrics. "
         "By default its host with `-` in place of other characters than letters and digits: `api-example-com`.",
     )
+    weight: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None,
+        description="Neighbours in the list with a weight share requests in proportion, and take over what another of them fails. "
+        "By default the order alone decides.",
+    )
 
 
 Remotes = Annotated[list[NamedRemote], Field(min_length=1, max_length=MOST)]

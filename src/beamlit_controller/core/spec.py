@@ -121,7 +121,8 @@ class RemoteBackend:
 
     `name` tells several remotes of a model apart; it is "" for the only one of `remoteBackend`. `path_prefix` takes the place of
     `replaced_prefix`; both are "" or start with "/". `model_names` pairs each name that
-    requests for the remote may have with the remote's own; None means that requests leave with any name, as they are.
+    requests for the remote may have with the remote's own; None means that requests leave with any name, as they are. Neighbours with
+    a `weight` share requests.
     """
 
     scheme: Scheme
@@ -145,6 +146,7 @@ class RemoteBackend:
     usage: UsageMode = UsageMode.READ
     price: Price | None = field(default=None, repr=False)
     budget: Budget | None = field(default=None, repr=False)
+    weight: int | None = field(default=None, repr=False)
     name: str = field(default="", repr=False)
 
 

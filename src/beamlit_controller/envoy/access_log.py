@@ -111,6 +111,7 @@ def _counters() -> Message:
         # Whom it was for: with the route and the side it tells what the reason of a line tells, at a tenth of the cost.
         {"name": "chain", "value_format": "%UPSTREAM_CLUSTER%"},
         {"name": "code", "value_format": "%RESPONSE_CODE%"},
+        {"name": "remote", "value_format": "%UPSTREAM_METADATA(offload:remote)%"},
     ]
     return extension(
         "envoy.access_loggers.stats",

@@ -5,6 +5,7 @@ from beamlit_controller.envoy import (
     addresses,
     answers,
     credentials,
+    equals,
     failover,
     identity,
     listeners,
@@ -53,7 +54,7 @@ def _remote_side(spec: OffloadSpec, backend: RemoteBackend, place: GatewayParams
     ejections = _remote_ejections() if failover.is_replaced(spec, backend) else {}
     spare = [LEFT_OUT] if ejections and len(spec.remotes) > 1 else []
     return [
-        _way(REMOTE_HOP, backend, *spare, **ejections),
+        _way(REMOTE_HOP, backend, *spare, weights=_weights(spec, backend), **ejections),
         _way(REMOTE_ANYWAY, backend),
         remote(backend, place),
         remote_upgrade(backend, place),
@@ -61,19 +62,33 @@ def _remote_side(spec: OffloadSpec, backend: RemoteBackend, place: GatewayParams
     ]
 
 
-def _way(kind: str, backend: RemoteBackend, *spare: str, **fields: object) -> Message:
+def _weights(spec: OffloadSpec, backend: RemoteBackend) -> tuple[int, ...]:
+    """Give the weights of a remote and of the equals after it, if there are any."""
+    others = equals.after(spec, backend)
+    return (backend.weight, others) if backend.weight and others else ()
+
+
+def _way(kind: str, backend: RemoteBackend, *spare: str, weights: tuple[int, ...] = (), **fields: object) -> Message:
     """Give a cluster that leads into this remote's hop or, while that is ejected, into the spare one."""
     listener = identity.named(REMOTE_HOP, backend)
-    stats = {"alt_stat_name": identity.stat_name(kind, backend)}
-    signs = remote_marks.hop(backend)
-    return upstream.hop(identity.named(kind, backend), listener, *spare, side="remote", signs=signs, **stats, **fields)
+    return upstream.hop(
+        identity.named(kind, backend),
+        listener,
+        *spare,
+        side="remote",
+        signs=remote_marks.hop(backend),
+        remote=backend.name,
+        weights=weights,
+        alt_stat_name=identity.stat_name(kind, backend),
+        **fields,
+    )
 
 
 def local(place: GatewayParams, *, alone: bool) -> Message:
     """Give the model's own servers; `alone` tells that no other side answers when all of them fail."""
     # With nobody else to ask, a server that failed is still the best guess.
     panic: Message = {} if alone else {"common_lb_config": upstream.AS_IT_IS}
-    servers = [upstream.server(addresses.message(text), side="local") for text in place.local]
+    servers = [upstream.server(addresses.message(text), {"side": "local"}) for text in place.local]
     return {
         "name": LOCAL,
         **_found_by_dns(*place.local),

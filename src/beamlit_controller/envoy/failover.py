@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from beamlit_controller.core.spec import OffloadSpec, OnRemoteFailure, RemoteBackend
-from beamlit_controller.envoy import answers, identity, remote_marks, upstream
+from beamlit_controller.envoy import answers, equals, identity, remote_marks, upstream
 from beamlit_controller.envoy.messages import Message, extension
 
 LOCAL = "local"
@@ -74,6 +74,8 @@ def remote_first(spec: OffloadSpec, *, servers: int) -> Chain:
     if not spec.remotes:
         return _chain(REMOTE_FIRST, spec, local)
     hops, anyway = (_ways(kind, spec.remotes) for kind in (REMOTE_HOP, REMOTE_ANYWAY))
+    if spec.on_remote_failure is OnRemoteFailure.FAIL:
+        hops = (*hops, *_ways(REMOTE_ANYWAY, equals.passed_over(spec)))
     last = (*anyway, LOCAL) if spec.on_remote_failure is OnRemoteFailure.LOCAL and overflows(spec) else ()
     return _chain(REMOTE_FIRST, spec, (*hops, *local, *last))
 
@@ -84,7 +86,7 @@ def _remotes_in_turn(spec: OffloadSpec) -> tuple[str, ...]:
     The last one is asked in any case and, where failures are not passed on, then the others, which may have been left out.
     """
     first = spec.remotes[:-1]
-    again = first if spec.on_remote_failure is OnRemoteFailure.LOCAL else ()
+    again = first if spec.on_remote_failure is OnRemoteFailure.LOCAL else equals.passed_over(spec)
     return (*_ways(REMOTE_HOP, first), *_ways(REMOTE_ANYWAY, (*spec.remotes[-1:], *again)))
 
 
@@ -126,7 +128,8 @@ def may_decline(remote: RemoteBackend) -> bool:
 
 def is_replaced(spec: OffloadSpec, remote: RemoteBackend) -> bool:
     """Tell whether another server answers what this remote fails: the next remote, or local. Then it may be left out for a while."""
-    return spec.on_remote_failure is OnRemoteFailure.LOCAL or remote != spec.remotes[-1]
+    is_last = remote == spec.remotes[-1] and not equals.passed_over(spec)
+    return spec.on_remote_failure is OnRemoteFailure.LOCAL or not is_last
 
 
 def _remote_may_look_full(spec: OffloadSpec) -> bool:

@@ -1,6 +1,6 @@
 """What clusters have in common: how their servers are found, what is spoken to them, and no limits by accident."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from beamlit_controller.envoy import addresses
 from beamlit_controller.envoy.messages import Message, extension, typed
@@ -44,12 +44,18 @@ def as_the_client(**options: object) -> Message:
     )
 
 
-def hop(name: str, *listeners: str, side: str, signs: str, **fields: object) -> Message:
+def hop(  # its options are those of one cluster
+    name: str, *listeners: str, side: str, signs: str, remote: str = "", weights: tuple[int, ...] = (), **fields: object
+) -> Message:
     """Give the cluster that is a way into an internal listener, whose marks are signed with the name `signs`.
 
-    A further listener is one that takes its place while it is ejected.
+    A further listener is one that takes its place while it is ejected. `remote` is the remote's name, if it has one.
+    With `weights` it takes its place for a part of the requests as well.
     """
-    places = [_place(each, priority, side=side, signs=signs) for priority, each in enumerate(listeners)]
+    marks = {"side": side, "hop": signs, **({"remote": remote} if remote else {})}
+    shared = [_share(each, weight, marks) for each, weight in zip(listeners, weights, strict=False)]
+    places = [_place(each, priority, marks) for priority, each in enumerate(listeners)]
+    places[0] = {"lb_endpoints": shared} if shared else places[0]
     return {
         "name": name,
         "type": "STATIC",
@@ -69,10 +75,16 @@ def hop(name: str, *listeners: str, side: str, signs: str, **fields: object) -> 
     }
 
 
-def _place(listener: str, priority: int, *, side: str, signs: str) -> Message:
+def _share(listener: str, weight: int, marks: Mapping[str, str]) -> Message:
+    """Give the LbEndpoint of an internal listener that gets this part of the requests."""
+    address: Message = {"envoy_internal_address": {"server_listener_name": listener}}
+    return {**server(address, marks), "load_balancing_weight": weight}
+
+
+def _place(listener: str, priority: int, marks: Mapping[str, str]) -> Message:
     """Give the LocalityLbEndpoints of an internal listener; those of priority 0 are used first."""
     address: Message = {"envoy_internal_address": {"server_listener_name": listener}}
-    return {"lb_endpoints": [server(address, side=side, hop=signs)], **({"priority": priority} if priority else {})}
+    return {"lb_endpoints": [server(address, marks)], **({"priority": priority} if priority else {})}
 
 
 def discovery(servers: Iterable[str], **dns: object) -> Message:
@@ -104,8 +116,7 @@ def load_assignment(name: str, servers: Iterable[Message]) -> Message:
     return {"cluster_name": name, "endpoints": [{"lb_endpoints": list(servers)}]}
 
 
-def server(address: Message, *, side: str = "", hop: str = "") -> Message:
-    """Give an LbEndpoint, marked with the side that it is on and, if it is a hop, how that signs."""
-    marks = {"side": side, **({"hop": hop} if hop else {})}
-    marked = {"metadata": {"filter_metadata": {"offload": marks}}} if side else {}
+def server(address: Message, marks: Mapping[str, str] | None = None) -> Message:
+    """Give an LbEndpoint with our metadata: the side that it is on and, of a hop, how that signs and the remote's name."""
+    marked: Message = {"metadata": {"filter_metadata": {"offload": {**marks}}}} if marks else {}
     return {"endpoint": {"address": address}, **marked}

@@ -1,0 +1,31 @@
+"""Which remotes are equals, and for which part of the requests one is passed over."""
+
+import pytest
+
+import builders
+from beamlit_controller.core.spec import RemoteBackend, Scheme
+from beamlit_controller.envoy import equals
+
+
+@pytest.mark.parametrize(
+    ("weights", "after"),
+    [
+        ((None, None), (0, 0)),
+        ((3, 1), (1, 0)),
+        ((2, 3, 5), (8, 5, 0)),
+        ((1, None, 1), (0, 0, 0)),
+        ((None, 1, 1), (0, 1, 0)),
+        ((1, 1, None, 2, 3), (1, 0, 0, 3, 0)),
+    ],
+)
+def test_a_remote_is_passed_over_for_the_neighbours_after_it_that_have_a_weight(
+    weights: tuple[int | None, ...], after: tuple[int, ...]
+) -> None:
+    first, *rest = (
+        RemoteBackend(Scheme.HTTP, "10.0.0.9", 80, weight=weight, name=str(number))
+        for number, weight in enumerate(weights)
+    )
+    spec = builders.spec(remote=first, next_remotes=tuple(rest))
+
+    assert tuple(equals.after(spec, each) for each in spec.remotes) == after
+    assert equals.passed_over(spec) == tuple(each for each, others in zip(spec.remotes, after, strict=True) if others)
