@@ -51,7 +51,6 @@ local OTHER_PARAMETERS = {{model = true, modelid = true, modelname = true, deplo
 -- The same of a path with a query, as the WebSockets of some interfaces have it.
 local function redirected(path)
   local mark = find(path, "?", 1, true)
-  if mark == nil then return path end
   local last_name = nil
   local pieces = {{sub(path, 1, mark - 1)}}
   for before, piece in string.gmatch(sub(path, mark), "([?&;])([^?&;]*)") do
@@ -75,14 +74,14 @@ local function decline(handle)
 end
 
 -- Where the address depends on the model, the route is chosen once more. Answers with another name must not be compressed.
-local function use(handle, name)
+local function use(handle, name, upgrade)
   if name == nil then return end
   local headers = handle:headers()
   if name.number ~= nil then
     headers:replace("{number}", name.number)
     handle:clearRouteCache()
   end
-  if name.here ~= nil and headers:get("upgrade") == nil and headers:get(":method") ~= "HEAD" then
+  if name.here ~= nil and upgrade == nil and headers:get(":method") ~= "HEAD" then
     headers:replace("accept-encoding", "identity")
     handle:streamInfo():dynamicMetadata():set("{metadata}", "name", name.here)
   end
@@ -90,21 +89,24 @@ end
 
 function envoy_on_request(handle)
   local headers = handle:headers()
+  local path, upgrade = headers:get(":path"), headers:get("upgrade")
   -- Envoy lets requests pass in which a program fails.
-  local is_read, path, name = pcall(redirected, headers:get(":path"))
-  if not is_read or path == nil then return decline(handle) end
-  if path ~= headers:get(":path") then headers:replace(":path", path) end
-  use(handle, name)
+  local is_read, text, name
+  if find(path, "?", 1, true) then
+    is_read, text, name = pcall(redirected, path)
+    if not is_read or text == nil then return decline(handle) end
+    if text ~= path then headers:replace(":path", text) end
+    use(handle, name, upgrade)
+  end
   -- What follows an upgrade is no body, and does not end.
-  if headers:get("upgrade") ~= nil then return end
+  if upgrade ~= nil then return end
   local body = handle:body()
   if body == nil or body:length() == 0 then return end
-  local text
   is_read, text, name = pcall(renamed, body:getBytes(0, body:length()))
   if not is_read or text == nil then return decline(handle) end
-  use(handle, name)
-  -- What was taken from the handle before the body came is no longer valid.
-  handle:headers():replace("content-length", tostring(body:setBytes(text)))
+  -- Headers that were taken before the body came are no longer valid. The length is set by Envoy.
+  use(handle, name, nil)
+  body:setBytes(text)
 end
 """
 
