@@ -157,7 +157,7 @@ def test_metrics_that_can_not_be_read_and_pods_without_a_value_are_told_with_the
 
     assert shown(world) == snapshot("""\
 models/llama  model llama-3-8b
-LOCAL, METRICS LOST since 12:01:00Z, 1 min 1 s ago
+LOCAL, A METRIC LOST since 12:01:00Z, 1 min 1 s ago
 means: nothing leaves, however full local is
 to do: see the source of the metric; in the meantime `beamlit-controller override` sets the
 percentage

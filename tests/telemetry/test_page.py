@@ -207,7 +207,7 @@ async def test_it_shows_the_worst_first_and_whatever_comes_from_outside_as_text(
         rows = await tab.evaluate("[...document.querySelectorAll('#fleet tbody th')].map((each) => each.innerText)")
         assert rows == [f"models/{FORGED}", "models/worse", "models/fine"]
         shown = await tab.text("#model")
-        for words in ("Remote down, local answers", "queue 25 > 10", f"RemoteFails: {FORGED}", "The policy"):
+        for words in ("Remote fails, local answers", "queue 25 > 10", f"RemoteFails: {FORGED}", "The policy"):
             assert words in shown
         assert await tab.evaluate("document.querySelectorAll('img, main script').length") == 0
         assert "forged" not in await tab.evaluate("document.title")
