@@ -7,7 +7,7 @@ each setup: first a low load, then more than local can do, then the same with ha
 import asyncio
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def main() -> None:
             except NotInstalledError as error:
                 skipped[name] = str(error)
                 print(f"{name}: skipped, as {error}", flush=True)
-    _print(runs)
+    _print(runs, skipped)
 
 
 async def _measured(setup: Setup, *, seed: int) -> Measured:
@@ -97,14 +97,23 @@ class _Marks:
         await self._servers.resize(self._servers.slots // 2)
 
 
-def _print(runs: dict[str, list[Measured]]) -> None:
+def _print(runs: dict[str, list[Measured]], skipped: Mapping[str, str]) -> None:
     capacity = overflow_servers.per_second(TOKENS)
     title = (
         f"Overflow: {HIGH:g} times what local can answer ({capacity:.1f} requests/s) for {HIGH_SECONDS} s, then "
         f"{HALVED_SECONDS} s more with half of its slots (time to first token; {ROUNDS} rounds together)"
     )
-    machine.table(title, HEAD, (tuple(_row(name, measured)) for name, measured in runs.items() if measured))
+    machine.table(title, HEAD, tuple(rows(runs, skipped)))
     print("A request that was unanswered at the end counts with the time that it had waited.", flush=True)
+
+
+def rows(runs: Mapping[str, list[Measured]], skipped: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
+    """Give a row for each setup, also for one that could not be installed."""
+    for name, measured in runs.items():
+        if measured:
+            yield tuple(_row(name, measured))
+        elif name in skipped:
+            yield (f"{name}: not installed", *("-" for _ in HEAD[1:]))
 
 
 def _row(name: str, runs: list[Measured]) -> Iterator[str]:

@@ -2,10 +2,11 @@
 
 import asyncio
 
+from benchmarks.overflow import Measured
 from benchmarks.overflow_load import Outcome, Target
 from demo.recorder import Phase
 
-from benchmarks import overflow_load
+from benchmarks import overflow, overflow_load
 from fakes.completions import completions
 from fakes.upstream import Answer, Exchange, upstream
 
@@ -57,3 +58,14 @@ async def test_a_request_that_waits_when_patience_ends_is_neither_answered_nor_f
 
     assert {(each.answered, each.failure) for each in outcomes} == {(False, "")}
     assert all(each.first_token >= 0 for each in outcomes)
+
+
+def test_a_setup_that_can_not_be_installed_has_a_row_that_says_so() -> None:
+    outcomes = (Outcome(at=0.0, first_token=0.5, answered=True), Outcome(at=50.0, first_token=1.0, answered=True))
+    ran = Measured(outcomes, (8.0, 0.0), cpu=0.1, lines=24)
+
+    here, absent = overflow.rows({"here": [ran], "absent": []}, {"absent": "no such package"})
+
+    assert here[:2] == ("here", "0")
+    assert absent[0] == "absent: not installed"
+    assert len(absent) == len(here) == len(overflow.HEAD)
