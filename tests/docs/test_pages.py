@@ -160,6 +160,17 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_the_index_of_decisions_has_each_by_its_title() -> None:
+    decisions = ROOT / "docs" / "decisions"
+    titles = [
+        (path.read_text().partition("\n")[0].removeprefix("# "), path.name) for path in sorted(decisions.glob("0*.md"))
+    ]
+
+    listed = re.findall(r"^- \[(.*)\]\((.*)\)$", (decisions / "index.md").read_text(), re.MULTILINE)
+
+    assert listed == titles
+
+
 def test_every_reason_is_explained() -> None:
     listed = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", (ROOT / "docs" / "reasons.md").read_text(), re.MULTILINE)
 
