@@ -4,6 +4,7 @@ One controller serves all tests here, each of which has a namespace of its own.
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -47,6 +48,29 @@ async def test_an_applied_model_gets_its_gateway_and_is_decided_for_by_the_metri
     assert world.status()["currentMetrics"][0]["external"]["current"] == {"value": "14"}
     assert world.condition("Offloading")["message"] == "queue 14 > 10"
     await eventually(lambda: ("Normal", "MetricAboveTarget") in world.events(), within=LONG)
+
+
+async def test_each_remote_of_a_list_has_a_way_by_its_name_and_its_own_secrets(world: World, one: Replica) -> None:
+    credentials, certificate = {"name": "aws", "key": "credentials"}, {"name": "shown", "key": "tls.crt"}
+    signed = {"type": "aws", "awsConfig": {"region": "us-west-2", "credentialsSecretRef": credentials}}
+    shown = {"certSecretRef": certificate, "keySecretRef": {**certificate, "key": "tls.key"}}
+    several = [
+        {"name": "contract", "host": "api.example.com", "weight": 3, "authConfig": signed},
+        {"name": "fallback", "host": "api.example.com:8443", "weight": 1, "tls": shown},
+    ]
+    given = model()
+    given["spec"]["offloadingConfig"] |= {"remoteBackends": several}
+    del given["spec"]["offloadingConfig"]["remoteBackend"]
+
+    world.apply(SERVICE, given)
+    await world.complete()
+
+    volumes = world.get("deployment", "llama-gateway")["spec"]["template"]["spec"]["volumes"]
+    mounted = {each["secret"]["secretName"]: each["secret"]["items"] for each in volumes if "secret" in each}
+    assert [item["key"] for item in mounted["aws"]] == ["credentials"]
+    assert [item["key"] for item in mounted["shown"]] == ["tls.crt", "tls.key"]
+    clusters = json.loads(world.get("configmap", "llama-gateway")["data"]["cds.json"])["resources"]
+    assert {"remote-contract", "remote-fallback"} <= {each.get("alt_stat_name") for each in clusters}
 
 
 async def test_what_the_deployment_says_of_its_pods_is_what_kubectl_waits_for(world: World, one: Replica) -> None:
