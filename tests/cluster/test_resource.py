@@ -12,6 +12,7 @@ from beamlit_controller.api import crd
 from kube.client import Client
 from kube.control_plane import ControlPlane
 from kube.rest import RestError
+from waiting import patiently
 
 Json = dict[str, Any]
 
@@ -28,9 +29,14 @@ CONFIG = "spec.offloadingConfig"
 @pytest.fixture(scope="module")
 def client(control_plane: ControlPlane) -> Client:
     control_plane.client.kubectl("apply", "--server-side", "-f", "-", stdin=crd.render())
-    wait = ("wait", "--for=condition=Established", "crd/modeldeployments.deployment.beamlit.com")
-    control_plane.client.kubectl(*wait)
+    # `kubectl wait` fails where the status has no conditions yet.
+    patiently(lambda: _is_established(control_plane.client))
     return control_plane.client
+
+
+def _is_established(client: Client) -> bool:
+    status = client.get("crd", "modeldeployments.deployment.beamlit.com").get("status") or {}
+    return any(each["type"] == "Established" and each["status"] == "True" for each in status.get("conditions") or ())
 
 
 def model(*changes: tuple[str, Any]) -> Json:
