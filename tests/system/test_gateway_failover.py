@@ -208,3 +208,16 @@ async def test_everything_stays_without_a_remote_while_offloading_is_off_and_in_
                 await local.start()
 
     assert remote.connections == 0
+
+
+async def test_a_body_that_is_too_large_to_be_kept_reaches_the_remote_where_no_local_server_listens(
+    tmp_path: Path,
+) -> None:
+    nobody = [f"127.0.0.1:{free_port()}" for _ in range(3)]
+    body = b"x" * 3_000_000
+    async with upstream("remote") as remote:
+        spec = builders.spec(remote=to(remote))
+        async with gateway(spec, tmp_path, local=nobody) as gate, client.connect(gate.front) as asker:
+            answers = [await asker.post("/v1/chat", body) for _ in range(20)]
+
+    assert [(answer.line[1], answer.body.content) for answer in answers] == [("200", b"remote")] * 20

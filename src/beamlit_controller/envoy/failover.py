@@ -253,7 +253,8 @@ def _retry_policy(
         **({"retriable_status_codes": list(statuses)} if statuses else {}),
         **({"retriable_headers": marks} if marks else {}),
         "num_retries": retries,
-        "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.01s"},
+        # No wait: with nobody to send it to, a large body would be read and run over the buffer that it may take.
+        "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.001s"},
         "retry_host_predicate": [
             extension(
                 "envoy.retry_host_predicates.previous_hosts",
