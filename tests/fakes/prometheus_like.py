@@ -14,8 +14,9 @@ from typing import Any
 import httpx2
 
 from beamlit_controller.core.reason import Reason
-from fakes import http
+from fakes import http, sigv4
 from fakes.http import Request
+from fakes.sigv4 import SignedRequest
 
 Document = dict[str, Any]
 Ask = Callable[[], Awaitable[Document]]
@@ -137,5 +138,16 @@ def wanting(header: str, value: str, otherwise: Relayed) -> Relayed:
         if request.headers.get(header) == value:
             return http.json(await ask())
         return await otherwise(request, ask)
+
+    return relayed
+
+
+def signed(access_key: str, secret_key: str) -> Relayed:
+    """Answer who signed with these keys, as Amazon does."""
+
+    async def relayed(request: Request, ask: Ask) -> http.Respond:
+        came = SignedRequest(request.method, request.target, request.headers, request.body)
+        refused = sigv4.refusal(came, access_key=access_key, secret_key=secret_key)
+        return http.json({"message": refused}, status=403) if refused else http.json(await ask())
 
     return relayed

@@ -1,6 +1,8 @@
 """Products that speak Prometheus' API, before a real Prometheus: read, or refused in their own words, wherever they are asked."""
 
 import asyncio
+import json
+import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,6 +13,7 @@ import pytest_asyncio
 
 import builders
 from beamlit_controller.api.settings import ClientTls, PrometheusSettings, Settings
+from beamlit_controller.core.cloud_identity import AwsIdentity
 from beamlit_controller.core.metric_spec import ExternalMetric, SeriesSelector, Value
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, Sample
@@ -19,7 +22,9 @@ from beamlit_controller.prometheus.source import PrometheusSource, Span
 from beamlit_controller.rehearsal import reachability, simulation
 from beamlit_controller.rehearsal.simulation import Past
 from beamlit_controller.wiring import common
+from fakes import http
 from fakes import prometheus_like as like
+from fakes.commands import COMMAND
 from fakes.prometheus import Prometheus, prometheus
 from fakes.prometheus_like import Answer
 from fakes.tls import Authority, Pair
@@ -447,6 +452,71 @@ async def test_a_prometheus_that_wants_a_client_certificate_is_read_with_the_one
     assert isinstance(after, Sample)
     assert replayed == ""
     assert not checked.mistakes
+
+
+@pytest.mark.parametrize(("secret", "words"), [("secret", ""), ("other", "does not match the signature")])
+async def test_a_managed_prometheus_of_amazon_answers_what_is_signed_wherever_it_is_asked(
+    recorded: Prometheus, monkeypatch: pytest.MonkeyPatch, secret: str, words: str
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    answer = Answer("AMP-APIReference-QueryMetrics", like.signed("AKID", "secret"), prefix=WORKSPACE)
+    async with like.serving(answer, before=recorded.address) as relay:
+        url = f"http://{relay.address}{WORKSPACE}"
+        given = PrometheusSettings(url, identity=AwsIdentity("eu-west-1"), timeout=timedelta(seconds=30))
+        live = await _read(given)
+        replayed = await asyncio.to_thread(_replayed, given)
+        checked = await reachability.look(SPEC, given, SPAN)
+
+    assert isinstance(live, Missing if words else Sample), live
+    assert words in replayed
+    assert bool(replayed) == bool(checked.mistakes) == bool(words)
+
+
+async def test_on_gke_the_token_is_that_of_the_metadata_server(recorded: Prometheus, tmp_path: Path) -> None:
+    """In a process of its own: the library reads the server's address when it is imported."""
+    token = {"access_token": "token", "expires_in": 3600, "token_type": "Bearer"}
+    account = {"email": "controller@p.iam.gserviceaccount.com", "scopes": [], "aliases": ["default"]}
+    (tmp_path / "llama.yaml").write_text(MANIFEST)
+    answer = Answer(
+        "prometheus-engine: workload identity",
+        like.wanting("authorization", "Bearer token", _google(401, "UNAUTHENTICATED", "no credential")),
+        prefix=PROJECT,
+    )
+    async with http.serve(http.silence) as metadata, like.serving(answer, before=recorded.address) as relay:
+        metadata.respond = _metadata(token, account)
+        prometheus_ = {"address": f"http://{relay.address}{PROJECT}", "google": {}}
+        informer = {"type": "prometheus", "periodSeconds": 60, "prometheus": prometheus_}
+        (tmp_path / "settings.yaml").write_text(json.dumps({"config": {"metricInformer": informer}}))
+        command = (COMMAND, "simulate", tmp_path / "llama.yaml", "--settings", tmp_path / "settings.yaml")
+        span = ("--since", "30m", "--until", UNTIL.isoformat(), "--output", "json")
+        where = {"GCE_METADATA_HOST": metadata.address, "GCE_METADATA_IP": metadata.address}
+        process = await asyncio.create_subprocess_exec(
+            *map(str, (*command, *span)),
+            env={**os.environ, **where, "CLOUDSDK_CONFIG": str(tmp_path), "PATH": str(tmp_path)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await asyncio.wait_for(process.communicate(), 100)
+
+    assert process.returncode == 0, said.decode()
+    assert json.loads(said)["samples"] == len(SPAN.times)
+
+
+def _metadata(token: object, account: object) -> http.Respond:
+    """Answer as the metadata server of Google does."""
+
+    async def respond(request: http.Request, writer: asyncio.StreamWriter) -> None:
+        told = token if request.path.endswith("/token") else account
+        page = (
+            http.page("p", content_type="application/text", metadata_flavor="Google")
+            if request.path.endswith("/project-id")
+            else http.json(told, metadata_flavor="Google")
+        )
+        await page(request, writer)
+
+    return respond
 
 
 def _contents(pair: Pair) -> tuple[bytes, bytes]:
