@@ -144,15 +144,15 @@ RULES: dict[str, tuple[list[Json], list[Json]]] = {
     ),
     "price: required beside budget.unit Cost": (
         [
-            model((f"{REMOTE}.budget", {"amount": 5, "per": "Day"})),
+            model((REMOTE, {"host": "a.example", "budget": {"amount": 5, "per": "Day"}})),
             model(
                 (REMOTE, {"host": "a.example", "budget": {"amount": "5", "per": "Day", "unit": "Cost"}, "price": {}})
             ),
         ],
-        [model((f"{REMOTE}.budget", {"amount": 5, "per": "Day", "unit": "Cost"}))],
+        [model((REMOTE, {"host": "a.example", "budget": {"amount": 5, "per": "Day", "unit": "Cost"}}))],
     ),
     "usage: may not be Ignore beside price or budget": (
-        [model((f"{REMOTE}.usage", "Ignore"))],
+        [model((REMOTE, {"host": "a.example", "usage": "Ignore"}))],
         [
             model((REMOTE, {"host": "a.example", "usage": "Ignore", "price": {"perRequest": 1}})),
             model((REMOTE, {"host": "a.example", "usage": "Ignore", "budget": {"amount": 5, "per": "Hour"}})),
