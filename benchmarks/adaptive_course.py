@@ -174,8 +174,8 @@ class _Course:
         ended = self._servers.ended
         return RequestCounters(
             local=ended,
-            local_first_bodies=ended,
-            local_first_body_ms=self._servers.first_bytes_ms,
+            local_first_bytes=ended,
+            local_first_byte_ms=self._servers.first_bytes_ms,
             share=self._result.remote,
             in_flight=self._servers.busy,
         )
