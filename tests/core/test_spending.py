@@ -215,12 +215,12 @@ def test_periods_follow_each_other_without_gaps_and_never_backwards(
 ) -> None:
     budget = Budget(Decimal(1), BudgetUnit.REQUESTS, per, zone)
 
-    begin, end = periods.began(budget, now), periods.ends(budget, now)
+    begin, end = periods.period_start(budget, now), periods.period_end(budget, now)
 
     assert begin <= now
     assert begin < end
-    assert periods.began(budget, begin) == begin
-    assert periods.began(budget, now + timedelta(seconds=seconds)) >= begin
+    assert periods.period_start(budget, begin) == begin
+    assert periods.period_start(budget, now + timedelta(seconds=seconds)) >= begin
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,10 @@ def test_periods_begin_by_the_clock_of_their_zone(per: Period, zone: str, now: s
     budget = Budget(Decimal(1), BudgetUnit.REQUESTS, per, zone)
     at = datetime.fromisoformat(now).replace(tzinfo=UTC)
 
-    assert (f"{periods.began(budget, at):%Y-%m-%dT%H:%M}", f"{periods.ends(budget, at):%Y-%m-%dT%H:%M}") == (
+    assert (
+        f"{periods.period_start(budget, at):%Y-%m-%dT%H:%M}",
+        f"{periods.period_end(budget, at):%Y-%m-%dT%H:%M}",
+    ) == (
         began,
         ends,
     )

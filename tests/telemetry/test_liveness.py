@@ -79,7 +79,7 @@ def test_models_that_are_gone_are_not_expected_any_more(pulse: Liveness, clock: 
 
 def test_it_is_ready_once_every_model_had_its_round(pulse: Liveness) -> None:
     pulse.record(good())
-    assert pulse.ready([LLAMA, MISTRAL]) == Check(ok=False, text="no round has ended well yet for models/mistral")
+    assert pulse.ready([LLAMA, MISTRAL]) == Check(ok=False, text="no evaluation has succeeded yet for models/mistral")
 
     pulse.record(good(MISTRAL))
 
@@ -97,12 +97,12 @@ def test_it_is_not_ready_while_a_gateway_is_down(pulse: Liveness) -> None:
 
     check = pulse.ready([LLAMA, MISTRAL], gateways_down=[LLAMA])
 
-    assert check.text == "no round has ended well yet for models/mistral; the gateway is down of models/llama"
+    assert check.text == "no evaluation has succeeded yet for models/mistral; the gateway is down of models/llama"
 
 
 def test_of_many_models_only_some_are_named(pulse: Liveness) -> None:
     check = pulse.ready([ModelKey("models", f"m{n}") for n in range(1000)])
 
     assert check.text == (
-        "no round has ended well yet for models/m0, models/m1, models/m10, models/m100, models/m101 and 995 more"
+        "no evaluation has succeeded yet for models/m0, models/m1, models/m10, models/m100, models/m101 and 995 more"
     )

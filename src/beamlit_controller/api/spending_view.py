@@ -44,7 +44,7 @@ def _budget(account: Account, budget: Budget, now: datetime) -> BudgetView:
         per=budget.per.value,
         percentage=spending_text.percentage(account, budget),
         spent=spending.is_spent(account, budget),
-        ends=periods.ends(budget, now),
+        ends=periods.period_end(budget, now),
     )
 
 

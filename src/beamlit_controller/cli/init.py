@@ -94,7 +94,7 @@ def init(
 
 
 def _new_folder(folder: Path) -> None:
-    """Raise ValueError if this was done here before: nobody is to answer questions for nothing."""
+    """Fail before asking any questions if the folder is already initialized. Raises ValueError."""
     if os.path.lexists(folder / "settings.yaml"):
         raise ValueError(f"already exists and is not overwritten: {folder / 'settings.yaml'}")
 

@@ -20,7 +20,7 @@ from beamlit_controller.core.spec import Behavior, OffloadSpec, OnMetricsLoss
 from beamlit_controller.core.verdict import Assessed, Judgement, Unread, Verdict
 
 NO_ROOM = Fraction(0)
-"""The cap under which no request that may leave fits."""
+"""A cap of 0: every request that may leave does."""
 LATE = timedelta(seconds=10)
 """A sample of this age or older does not show the present."""
 

@@ -21,7 +21,7 @@ class Fixed:
 
     @property
     def backoff(self) -> ReleaseBackoff:
-        """Give what a too early release teaches."""
+        """Give how long to wait after a premature release."""
         return BACKOFF
 
     @property

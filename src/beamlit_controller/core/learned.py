@@ -14,7 +14,7 @@ SPANS = 60
 """The number of gateway spans that are kept."""
 MOST_FALLS, MOST_CLIMBS = 4, 5
 COUNTED = 24
-"""The number of samples that a mean is of."""
+"""The maximum weight of a mean, in samples."""
 LEAST, MOST = Fraction(1, 2), Fraction(100_000)
 """The bounds of a cap."""
 
@@ -50,7 +50,7 @@ class Mean:
 
     @property
     def possible(self) -> bool:
-        """Tell whether it can have come about."""
+        """Tell whether the values are plausible; a recorded state may be corrupt."""
         return 0 <= self.count <= COUNTED and 0 <= self.ratio <= MOST and 0 <= self.in_flight <= MOST
 
     def with_(self, point: Point) -> "Mean":
@@ -90,23 +90,26 @@ class Learned:
     climbs: int = 0
     """Raises since the cap was last lowered."""
     over: Fraction | None = None
+    """The ratio at which the cap was last lowered; None once the ratio came down to the target."""
     falls: int = 0
+    """How many times in a row the ratio stayed as it was after the cap was lowered."""
     full: Fraction | None = None
     """The number in flight per replica at which the metric is believed to be at its target."""
     off: Fraction = Fraction(0)
-    """By how much the last ratio was above what was believed."""
+    """By how much the last ratio was above the expected one; negative if it was below."""
     noise: Fraction = Fraction(0)
     """The mean amount by which `off` differs from sample to sample."""
     slope: Fraction | None = None
     """By how much the ratio grows with one more request in flight per replica."""
     last: Point | None = None
     calm: Point | None = None
-    """The highest recent number in flight with which the metric was within its target."""
+    """The highest recent number in flight at which the ratio was within the target, with that ratio."""
     base: Fraction | None = None
     """The ratio that is left where nothing waits, such as the time that a request takes on its own; None until it was within the target."""
     height: Fraction | None = None
-    """How high the ratio is at lower loads, 1 being in proportion to them."""
+    """The ratio at lower loads relative to a proportional one: 1 means that the ratio is proportional to the load."""
     latest: Fraction | None = None
+    """The ratio of the last sample."""
     jitter: Fraction = Fraction(0)
     """By how much the ratio differs from sample to sample."""
     any_load: Mean = Mean()
@@ -115,7 +118,7 @@ class Learned:
     streak: Mean = Mean()
     """The mean of the samples over the target since the last one that was not."""
     fair: Mean = Mean()
-    """The mean of the last samples within the target that are not near zero, under whatever cap."""
+    """The mean of the last samples within the target that are not near zero, under any cap."""
     recent: tuple[InFlightSpan, ...] = ()
 
 

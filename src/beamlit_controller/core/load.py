@@ -126,7 +126,7 @@ def said(load: KnownLoad, now: datetime) -> str:
     if load.over is not None:
         than = "fewer than" if is_less(load, now) else "as many as"
         return f"{arrive}, {than} the {_number(load.over.rate)} with which a metric was over its target"
-    return f"{arrive}, and it is not known how many local bears"
+    return f"{arrive}, and it is not known how many the local servers can handle"
 
 
 def _too_much(load: KnownLoad, ratio: Fraction, now: datetime, *, anew: bool) -> KnownLoad:

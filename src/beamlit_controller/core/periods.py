@@ -6,13 +6,13 @@ from zoneinfo import ZoneInfo
 from beamlit_controller.core.price import Budget, Period
 
 
-def began(budget: Budget, now: datetime) -> datetime:
+def period_start(budget: Budget, now: datetime) -> datetime:
     """Give when the present period began, in UTC."""
     zone = ZoneInfo(budget.time_zone)
     local = now.astimezone(zone)
     match budget.per:
         case Period.HOUR:
-            # Not by the hour's name: where the clock is set back, that is there twice.
+            # Don't compute this from the local hour: it occurs twice when daylight saving time ends.
             past = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
             return now.astimezone(UTC) - past
         case Period.DAY:
@@ -21,9 +21,9 @@ def began(budget: Budget, now: datetime) -> datetime:
             return datetime(local.year, local.month, 1, tzinfo=zone).astimezone(UTC)
 
 
-def ends(budget: Budget, now: datetime) -> datetime:
+def period_end(budget: Budget, now: datetime) -> datetime:
     """Give when the next period begins, in UTC."""
-    begin = began(budget, now)
+    begin = period_start(budget, now)
     zone = ZoneInfo(budget.time_zone)
     local = begin.astimezone(zone)
     match budget.per:

@@ -146,7 +146,7 @@ def _release(cycle: Cycle, left: Countdown) -> Iterator[str]:
         yield from _fall(cycle, left)
         return
     if decided.demand is None and left.release is not None:
-        yield f"in {wording.seconds(left.release)} a trial release shows whether local bears what arrives"
+        yield f"in {wording.seconds(left.release)} a trial release shows whether the local servers can handle what arrives"
         return
     low = f"demand stays at {wording.percent(1 - Fraction(behavior.release.tolerance))} of the target or less"
     stepping = behavior.release.step_percentage < decided.percentage

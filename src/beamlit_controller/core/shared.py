@@ -173,7 +173,7 @@ def _on_trial(before: Decision, asked: Strategy, now: datetime) -> bool:
 
 
 def _released(before: Decision, asked: Strategy, why: str, now: datetime) -> Decision:
-    """Release if demand is low, or may be as far as anybody knows."""
+    """Release if demand is low, or try a release if it is unknown but probably low."""
     if before.demand is None and _may_try(before, now):
         return _tried_soon(before, asked, f"{why}; {loads.said(before.load, now)}", now)
     target = relaxed(before, asked)
@@ -189,13 +189,13 @@ def _by_requests(before: Decision, verdict: Verdict, now: datetime) -> str:
 
 
 def _may_try(before: Decision, now: datetime) -> bool:
-    """Tell whether a try is worth it soon: fewer requests arrive than when local was full, or none has failed yet."""
+    """Tell whether to try a release before the full wait: fewer requests arrive than when local was full, or none has failed yet."""
     counted = loads.arriving(before.load, now) is not None
     return loads.is_less(before.load, now) or (counted and before.restraint.trial_wait == restraints.FIRST_TRIAL)
 
 
 def _tried_soon(before: Decision, asked: Strategy, why: str, now: datetime) -> Decision:
-    """Release on trial when nothing has spoken for demand during a release window."""
+    """Try a release if there was no sign of demand for a release window."""
     under_since = before.timers.under_since or now
     timers = replace(
         before.timers, under_since=under_since, over_since=None, stuck_since=before.timers.stuck_since or now
@@ -203,10 +203,17 @@ def _tried_soon(before: Decision, asked: Strategy, why: str, now: datetime) -> D
     held = replace(before, timers=timers)
     waited, window = now - under_since, asked.release_window(before.restraint)
     if waited < window:
-        message = f"{why}; a trial release in {wording.seconds(window - waited)} shows whether local bears it"
+        message = f"{why}; a trial release in {wording.seconds(window - waited)} shows whether the local servers can handle it"
         return replace(held, reason=Reason.DEMAND_UNKNOWN, message=message)
     tried = asked.tried(held.percentage, fall=held.restraint.fall)
-    return moved(held, tried, now, Reason.PROBING, f"{why}: a trial release shows whether local bears it", trial=True)
+    return moved(
+        held,
+        tried,
+        now,
+        Reason.PROBING,
+        f"{why}: a trial release shows whether the local servers can handle it",
+        trial=True,
+    )
 
 
 def _low(before: Decision, asked: Strategy, why: str, now: datetime, *, target: int) -> Decision:

@@ -99,7 +99,7 @@ def _in_period(account: Account, remote: RemoteBackend, now: datetime) -> Accoun
     """Begin a new period if one has begun since; a clock that was set back begins none."""
     if remote.budget is None:
         return replace(account, period="", spent=NOTHING, spent_cost=Decimal(0))
-    present = periods.label(periods.began(remote.budget, now))
+    present = periods.label(periods.period_start(remote.budget, now))
     if present <= account.period:
         return account
     return replace(account, period=present, spent=NOTHING, spent_cost=Decimal(0))

@@ -59,7 +59,7 @@ def budget_line(account: Account, budget: Budget, now: datetime) -> str:
     """Say how much of a budget is spent, and when it begins anew."""
     used = spending.used(account, budget)
     unit = account.currency if budget.unit is BudgetUnit.COST else budget.unit.value.lower()
-    until = periods.ends(budget, now).astimezone(ZoneInfo(budget.time_zone))
+    until = periods.period_end(budget, now).astimezone(ZoneInfo(budget.time_zone))
     state = "is spent, the remote is left out" if spending.is_spent(account, budget) else "begins anew"
     return (
         f"{amount(used)} of {amount(budget.amount)} {unit} per {budget.per.value.lower()} used "

@@ -10,9 +10,9 @@ from beamlit_controller.envoy.messages import Message, extension
 CREDENTIAL = "remote_credential"
 TOKEN_SERVER = "token_server"  # noqa: S105 - a name
 
-# Read anew for each request for the remote, from a file in memory: so a key that comes late, is exchanged or taken away counts
-# at once. (Envoy's own way of reading Secrets goes on with the last one, and never looks again after a first look in vain.)
-# It is nothing that would end a header, and something to show. A newline at the end of a file is no part of the key.
+# Read for every request, so that a late, rotated or deleted key takes effect immediately. (Envoy's SDS keeps the last value and
+# does not retry after a first failure.) The key must be non-empty and contain only printable ASCII; whitespace around it, such
+# as a trailing newline, is stripped.
 KEY = """
 local HEADER, PREFIX, FILE, MOST = {header}, {prefix}, {file}, 65536
 local function key()
@@ -33,7 +33,7 @@ function envoy_on_request(handle)
 end
 """
 
-# A token is shown if it is one, and as long as the secret that it was fetched with is there.
+# Send the token only if it is well-formed and the client secret it was obtained with still exists.
 CHECK = """
 local PREFIX, FILE = "Bearer ", {file}
 local function is_there()
@@ -80,7 +80,7 @@ def upstream_filters(backend: RemoteBackend, place: GatewayParams) -> Message:
 
 
 def secrets(backend: RemoteBackend, place: GatewayParams) -> dict[str, Message]:
-    """Give the Secrets by the file they belong in: each names a file, and never says what is in it."""
+    """Give the SDS resources by file name. They reference secret files and never contain secrets."""
     if not isinstance(backend.auth, OAuth):
         return {}
     source: Message = {"filename": place.secret(backend.auth.client_secret)}

@@ -1,4 +1,4 @@
-"""What a gateway does before it has too much: of connections, and of memory."""
+"""Envoy's overload manager: connection and memory limits."""
 
 from beamlit_controller.core import quantity
 from beamlit_controller.core.gateway_spec import DEFAULT_MEMORY_LIMIT, GatewaySpec
@@ -27,7 +27,7 @@ SHORTEST_SILENCE = "15s"
 def manager(gateway: GatewaySpec, *, in_container: bool, descriptors: int = 0) -> Message:
     """Give the OverloadManager.
 
-    First it gives memory back and waits less for those who are silent, then it ends what holds most or sends more: streams
+    First it gives memory back and shortens idle timeouts, then it ends what holds most or sends more: streams
     of HTTP/2 by what they hold, connections of HTTP/1 by what they send. Last it answers 503 and takes no connections.
     """
     return {

@@ -87,7 +87,7 @@ DESTINATIONS = (
     "x-portkey-(?:config|provider)",
     "helicone-(?:target-provider|fallbacks)",
 )
-# And by these, servers and gateways take another model than the body's.
+# Headers that override the model in the body.
 MODELS = (
     "(?:.*-)?v?models?(?:-(?:name|id|override|rewrite))?",
     "(?:.*-)?(?:model-group|deployment|deployment-id|inference-component|target-variant)",
@@ -157,7 +157,7 @@ QUERY = (
     "userkey",
     "virtualkey",
 )
-# Of names whose beginnings are anybody's: `openai_api_key`, `X-Amz-Security-Token`.
+# Suffixes, because prefixes vary: `openai_api_key`, `X-Amz-Security-Token`.
 QUERY_SUFFIXES = (
     "accesskey",
     "apikey",

@@ -98,14 +98,14 @@ class RtdsServer:
         self._seldom = ThrottledLog()
 
     def set(self, key: ModelKey, setting: RuntimeValues | int) -> None:
-        """Make this hold for the model, or this share without a limit; equal to the present one it is no news."""
+        """Make this hold for the model, or this share without a limit. No update is sent if it is unchanged."""
         wanted = RuntimeValues(setting) if isinstance(setting, int) else setting
         if not 0 <= wanted.percentage <= caps.WHOLE:
             raise ValueError(f"{key}: expected a percentage from 0 to 100, got {wanted.percentage}")
         self._topic(str(key)).share.set(wanted)
 
     def forget(self, key: ModelKey) -> None:
-        """Know the model's share no more. Gateways that still run keep the last one."""
+        """Forget the model's share. Gateways that still run keep the last one."""
         self._topic(str(key)).share.set(None)
         self._drop_unused(str(key))
 

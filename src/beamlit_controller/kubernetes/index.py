@@ -1,4 +1,4 @@
-"""An index from things (a Service, a label, a workload) to the models that depend on them."""
+"""A bidirectional index between models and what they depend on (a Service, a label, a workload)."""
 
 from collections.abc import Hashable, Iterable
 from typing import Generic, TypeVar

@@ -75,7 +75,7 @@ def _unsuitable(spec: OffloadSpec, service: Service) -> str:
     if service.type == "ExternalName":
         return "is an ExternalName: expected one that selects pods"
     if service.selector_unknown:
-        return "selects a gateway, and nothing tells what it selected before: write its selector"
+        return "selects a gateway, and its original selector is unknown: set its spec.selector"
     if not service.selector:
         return "has no selector: expected one that selects pods"
     if service.pod_selector.matches(gateway_objects.pod_labels(spec.key)):

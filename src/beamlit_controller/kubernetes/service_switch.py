@@ -1,8 +1,8 @@
 """Writes the takeover and the restoration of a Service, and checks its endpoints.
 
 To take over: add the finalizer to the ModelDeployment, so that the Service is restored before the model is gone; patch
-the Service, conditional on its version; check its endpoints until they are the gateway's pods. Restoring goes the other
-way. Every function raises ApiError.
+the Service, conditional on its version; check its endpoints until they are the gateway's pods. Restoring is the reverse:
+patch the Service back, check that its endpoints exclude the gateway, remove the finalizer. Every function raises ApiError.
 """
 
 from collections.abc import Collection, Iterator
@@ -53,7 +53,7 @@ async def remove_finalizer(server: ApiServer, stored: Stored) -> None:
     """Remove the finalizer, if present."""
     if not stored.has_finalizer:
         return
-    # Whoever put it there: what is applied on the server's side would only take back what we applied.
+    # A JSON patch, because server-side apply could only remove a finalizer that we own.
     there = list(stored.content["metadata"]["finalizers"])
     where = "/metadata/finalizers"
     operations = (
@@ -64,7 +64,7 @@ async def remove_finalizer(server: ApiServer, stored: Stored) -> None:
     try:
         await server.patch(MODEL_DEPLOYMENTS.path(stored.key.namespace, stored.key.name), operations)
     except ApiError as error:
-        if error.code == INVALID:  # a test of the patch failed: somebody else was quicker
+        if error.code == INVALID:  # a test of the patch failed: a concurrent write won
             raise ApiError(CONFLICT, "Conflict", error.message) from error
         if error.code != NOT_FOUND:
             raise
@@ -84,7 +84,7 @@ async def endpoints_exclude_gateway(server: ApiServer, namespace: str, name: str
 async def _add_finalizer(server: ApiServer, stored: Stored) -> None:
     """Add the finalizer, so that the model is not deleted before its Service is restored."""
     key = stored.key
-    # With the uid nothing is created where the model has gone meanwhile.
+    # The uid prevents recreating a model that was deleted in the meantime.
     about = {"name": key.name, "namespace": key.namespace, "uid": stored.uid, "finalizers": [FINALIZER]}
     content = {"apiVersion": MODEL_DEPLOYMENTS.api_version, "kind": MODEL_DEPLOYMENTS.kind, "metadata": about}
     await server.apply(MODEL_DEPLOYMENTS.path(key.namespace, key.name), content)

@@ -20,7 +20,7 @@ UNREADY_GRACE = timedelta(seconds=10)
 NO_PODS_GRACE = timedelta(seconds=2)
 """The same where there is no pod that could become ready again."""
 RECOVERY = timedelta(seconds=30)
-"""How long the gateway has to be ready before a Service that was given back for its sake is taken again."""
+"""How long the gateway must be ready before a Service restored because it failed is taken over again."""
 MAX_REVERTS = 3
 REVERT_WINDOW = timedelta(hours=1)
 """After so many reverts in so long, the Service is left to whoever writes it."""
@@ -105,7 +105,7 @@ def _while_taken_over(seen: Observation) -> TakeoverDecision:
     service, pods = seen.service, seen.pods
     if service.selector_unknown:
         unknown = (
-            f"Service {service.name} selects the gateway, and nothing tells what it selected before: write its selector"
+            f"Service {service.name} selects the gateway, and its original selector is unknown: set its spec.selector"
         )
         return TakeoverDecision(Action.NOTHING, taken=True, why=Missing(Reason.SERVICE_UNSUITABLE, unknown))
     if seen.blocked is not None:
@@ -126,7 +126,8 @@ def _while_taken_over(seen: Observation) -> TakeoverDecision:
             )
         return TakeoverDecision(Action.NOTHING, taken=True, why=failed, requeue_after=grace - seen.unready_for)
     why = Missing(
-        Reason.SERVICE_TAKEN, f"Service {service.name} leads through the gateway; older connections end as they do"
+        Reason.SERVICE_TAKEN,
+        f"Service {service.name} routes through the gateway; existing connections are not affected",
     )
     noted = (
         service.takeover_annotations.original == service.selector and service.takeover_annotations.taken_by == seen.key
@@ -147,7 +148,7 @@ def _while_not_taken_over(seen: Observation) -> TakeoverDecision:
     reverted = _reverted(seen)
     waits = seen.blocked or _contested(service, reverted) or _failed(seen) or seen.pending or _recovering(seen)
     if waits is None:
-        why = Missing(Reason.SERVICE_TAKEN, f"Service {service.name} is led through the gateway")
+        why = Missing(Reason.SERVICE_TAKEN, f"Service {service.name} routes through the gateway")
         return TakeoverDecision(Action.TAKE_OVER, taken=True, why=why, reverted=reverted)
     again = _again(seen, waits, reverted)
     if service.is_taken_over:
@@ -199,8 +200,8 @@ def _failed(seen: Observation) -> Missing | None:
 def _recovering(seen: Observation) -> Missing | None:
     if seen.ready_for is None or seen.ready_for >= RECOVERY:
         return None
-    wanted = RECOVERY.total_seconds()
-    message = f"the gateway failed; it has been ready for {seen.ready_for.total_seconds():.0f} s of {wanted:.0f} s"
+    ready, wanted = seen.ready_for.total_seconds(), RECOVERY.total_seconds()
+    message = f"the gateway failed and has been ready again for {ready:.0f} s; takes over after {wanted:.0f} s"
     return Missing(Reason.GATEWAY_LOST, message)
 
 

@@ -1,4 +1,4 @@
-"""The settings file, followed: other settings are a reason to start anew, broken ones are told and change nothing."""
+"""Watches the settings file: valid changes restart the controller, invalid ones are reported and ignored."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ LOOK = 0.5
 
 
 class FollowedSettings:
-    """Looks at the file by its path, and tells when it has other settings than those in force; None is never changed."""
+    """Polls the settings file and reports when its content differs from the settings in force. Without a path it never changes."""
 
     def __init__(self, path: Path | None, in_force: Settings) -> None:
         self._path = path
@@ -33,7 +33,7 @@ class FollowedSettings:
         return self._problems
 
     async def changed(self, asked: asyncio.Event) -> None:
-        """Wait until other, valid settings are there, or until somebody asks while those that are there are valid."""
+        """Wait for changed, valid settings, or for an explicit request (SIGHUP) while the file is valid."""
         seen = done = _stamp(self._path)
         while True:
             with contextlib.suppress(TimeoutError):
@@ -59,18 +59,18 @@ class FollowedSettings:
         return False
 
     def _say(self, problems: tuple[Problem, ...]) -> None:
-        """Log the mistakes that are new, and that there is none any more."""
+        """Log new mistakes, and when the last one has been fixed."""
         for problem in problems:
             if problem not in self._problems:
                 log.warning("settings refused", where=problem.where, field=problem.field, message=problem.message)
         if self._problems and not problems:
-            log.info("settings mended", where=str(self._path))
+            log.info("settings valid again", where=str(self._path))
         self._problems = problems
 
 
 @contextlib.contextmanager
 def hangups(stop: asyncio.Event) -> Iterator[asyncio.Event]:
-    """Give an event that SIGHUP sets, except where the terminal has gone that we were started in: that sets `stop`.
+    """Give an event that SIGHUP sets, unless it was sent because our terminal was closed; then `stop` is set.
 
     Where SIGHUP is ignored, as with nohup, it stays ignored.
     """

@@ -14,7 +14,7 @@ from typing import Self
 PROC = Path("/proc")
 
 ORPHAN = 'exec 3<&0; out=$1; shift; { read -r _ <&3; exec "$@" 3<&-; } </dev/null >>"$out" 2>&1 & echo $!'
-"""What the shell does: it ends at once, and what it leaves behind begins when we close the pipe.
+"""Starts the program as an orphan: the shell exits immediately, and the program starts when we close the pipe.
 
 So the process is init's child from its first moment. An Envoy that can be hot restarted ends together with the process that
 is its parent when it begins.
@@ -22,7 +22,7 @@ is its parent when it begins.
 
 
 class Process:
-    """A running process, ours by birth or by adoption. The pidfd makes sure that no signal hits a later owner of the pid.
+    """A running process, started or adopted by us. The pidfd makes sure that no signal hits a later owner of the pid.
 
     As a context manager it gives up watching at the end; the process runs on. Signals sent after that reach nobody.
     """

@@ -68,7 +68,7 @@ class Liveness:
         """Tell whether each of these models has had its first round and no gateway is down."""
         waiting = [key for key in models if key not in self._begun]
         lacking = [
-            *([f"no round has ended well yet for {_list(waiting)}"] if waiting else []),
+            *([f"no evaluation has succeeded yet for {_list(waiting)}"] if waiting else []),
             *([f"the gateway is down of {_list(down)}"] if (down := list(gateways_down)) else []),
         ]
         return Check(ok=not lacking, text="; ".join(lacking) or f"{len(models)} models, all decided for")

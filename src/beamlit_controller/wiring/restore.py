@@ -45,7 +45,7 @@ async def has_models(server: ApiServer, namespace: str | None) -> bool:
 async def _given_back(server: ApiServer, service: Service) -> Said:
     name = f"Service {service.namespace}/{service.name}"
     if service.selector_unknown:
-        return False, f"{name}: nothing tells what it selected before; write its spec.selector yourself"
+        return False, f"{name}: its original selector is unknown: set its spec.selector"
     patch = service_patches.restore_patch(service.version, service.current_selector, service.selector)
     try:
         await server.merge(paths.SERVICES.path(service.namespace, service.name), patch)
