@@ -1,5 +1,6 @@
 """One side is down, or part of it: the request is answered by who can, before its first byte, and by nobody twice after it."""
 
+import asyncio
 from collections import Counter
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 import builders
 from beamlit_controller.core.spec import Behavior, OnRemoteFailure, Overflow
-from fakes import client, load
+from fakes import client, http1, load
 from fakes.gateway import free_port, gateway, to
 from fakes.upstream import Exchange, upstream
 from waiting import eventually
@@ -221,3 +222,31 @@ async def test_a_body_that_is_too_large_to_be_kept_reaches_the_remote_where_no_l
             answers = [await asker.post("/v1/chat", body) for _ in range(20)]
 
     assert [(answer.line[1], answer.body.content) for answer in answers] == [("200", b"remote")] * 20
+
+
+SHORTEST_KEEP_ALIVE = 2.0
+"""Seconds after which the least patient of the usual servers closes an idle connection."""
+
+
+async def test_an_idle_connection_to_local_is_closed_by_the_gateway_before_the_server_does(tmp_path: Path) -> None:
+    """What is sent at the moment at which the server closes is lost, and would leave although local is well."""
+    closed: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await asyncio.wait_for(http1.read_head(reader), SHORTEST_KEEP_ALIVE):
+                await http1.read_body(reader, head)
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nlocal")
+            closed.append("gateway")
+        except TimeoutError:
+            closed.append("server")
+        writer.close()
+
+    local = await asyncio.start_server(serve, "127.0.0.1", 0)
+    address = f"127.0.0.1:{local.sockets[0].getsockname()[1]}"
+    async with local, gateway(builders.spec(), tmp_path, local=[address]) as gate:
+        await client.ask(gate.front, "/v1/models")
+
+        await eventually(lambda: closed, within=30, what="its connection is closed")
+
+    assert closed == ["gateway"]
