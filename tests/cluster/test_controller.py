@@ -82,7 +82,7 @@ async def test_what_the_deployment_says_of_its_pods_is_what_kubectl_waits_for(wo
 
     world.client.kubectl("wait", "--for=condition=Ready", "md/llama", "-n", world.namespace, "--timeout=60s")
     row = world.client.kubectl("get", "md", "llama", "-n", world.namespace, "--no-headers").split()
-    assert row[:6] == ["llama", "llama", "0%", "MetricBelowTarget", "False", "True"]
+    assert row[:8] == ["llama", "llama", "0%", "MetricBelowTarget", "False", "Unknown", "True", "AsAsked"]
 
 
 async def test_in_a_quiet_cluster_nothing_is_written(world: World, one: Replica) -> None:

@@ -115,6 +115,14 @@ def test_what_is_used_of_a_budget_is_no_reason_to_write_at_once() -> None:
     assert conditions.significant_fields(first) == conditions.significant_fields(second)
 
 
+def test_an_account_is_written_when_it_is_opened() -> None:
+    _, opened = map(status, rounds(NOTHING, Usage(1, 20, 10)))
+
+    before = {name: value for name, value in opened.items() if name != "remotes"}
+
+    assert conditions.significant_fields(before) != conditions.significant_fields(opened)
+
+
 def test_a_new_leader_goes_on_with_the_recorded_ledger() -> None:
     *_, last = rounds(NOTHING, Usage(2, 50, 10))
     about = {"namespace": "models", "name": "llama", "uid": "u", "resourceVersion": "1"}

@@ -165,13 +165,13 @@ def test_after_the_clock_was_set_back_it_is_written_as_soon_as_it_says_something
     assert files.recall(KEY) == rounds[1].decision
 
 
-def spending(*tokens: int) -> list[Cycle]:
-    """Play a round each 5 s, in which a gateway has counted so many tokens of the remote."""
+def spending(*tokens: int | None) -> list[Cycle]:
+    """Play a round each 5 s, in which a gateway has counted so many tokens of the remote, or none has answered yet."""
     remote = RemoteBackend(Scheme.HTTPS, "api.example.com", 443)
     cycles: list[Cycle] = []
     for step, each in enumerate(tokens):
         now = NOW + timedelta(seconds=5 * step)
-        counted = Counted({"gateway": {"": Usage(1, each)}})
+        counted = Counted({} if each is None else {"gateway": {"": Usage(1, each)}})
         previous = cycles[-1].decision if cycles else None
         read = replace(signals(at=now), counted=counted)
         cycles.append(cycle.run(spec(remote=remote), read, previous=previous, now=now))
@@ -189,6 +189,19 @@ def test_what_was_spent_is_written_at_most_once_a_minute(tmp_path: Path) -> None
         recorded.append(recalled.ledger.accounts[0].total.input_tokens)
 
     assert recorded == [0] * 12 + [120] * 12 + [240]
+
+
+def test_an_account_is_written_when_it_is_opened(tmp_path: Path) -> None:
+    """Opened once more after a restart, it would leave out what was counted until then."""
+    files = DecisionFiles(tmp_path)
+    before, opened = spending(None, 10)
+
+    files.record(before)
+    files.record(opened)
+
+    recalled = files.recall(KEY)
+    assert recalled is not None
+    assert [each.remote for each in recalled.ledger.accounts] == [""]
 
 
 def test_what_was_spent_outlives_a_stop_that_ends_the_gateways(tmp_path: Path) -> None:

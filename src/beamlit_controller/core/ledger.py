@@ -6,7 +6,7 @@ from datetime import datetime
 
 from beamlit_controller.core import spending
 from beamlit_controller.core.spec import RemoteBackend
-from beamlit_controller.core.spending import Accounts
+from beamlit_controller.core.spending import Account, Accounts
 from beamlit_controller.core.usage import Usages
 
 
@@ -36,6 +36,15 @@ def entered(ledger: Ledger, remotes: tuple[RemoteBackend, ...], counted: Counted
     """Enter what was counted."""
     accounts = spending.counted(ledger.accounts, remotes, counted.readings, now)
     return Ledger(accounts, max(0, ledger.local_requests) + counted.local if accounts else 0)
+
+
+def lasting(ledger: Ledger) -> Ledger:
+    """Give what is written at once: which accounts there are, and for which period.
+
+    The numbers may wait, since the gateways go on counting. An account that is not written would be opened once more after
+    a restart, and all that was counted until then left out.
+    """
+    return Ledger(tuple(Account(each.remote, period=each.period) for each in ledger.accounts))
 
 
 def stopped(ledger: Ledger) -> Ledger:

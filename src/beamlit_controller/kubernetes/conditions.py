@@ -86,6 +86,8 @@ def significant_fields(content: Mapping[str, Any]) -> object:
         offloading.get("reason"),
         offloading.get("atMost"),
         offloading.get("inFlightPerReplica"),
+        # An account that is not written would be opened once more by the next leader, without what was counted until then.
+        [each["name"] for each in content.get("remotes") or ()],
         conditions,
     )
 
