@@ -47,16 +47,16 @@ metadata:
 spec: …
 ```
 
-Unknown fields, empty fields and values of another type are mistakes; all mistakes of a file are told at once.
-Two annotations set the percentage by hand: `{OVERRIDE}: "25"`, and
-`{OVERRIDE_UNTIL}` with the time (RFC 3339) at which that ends. `{OVERRIDE_AUTHOR}` and
+Unknown fields, empty fields and values of the wrong type are errors; all errors in a file are reported at once.
+Two annotations set the percentage manually: `{OVERRIDE}: "25"`, and
+`{OVERRIDE_UNTIL}` with the time (RFC 3339) at which the override ends. `{OVERRIDE_AUTHOR}` and
 `{OVERRIDE_REASON}` are shown beside it.
 """
 _SETTINGS = f"""# Settings
 
 {_RENDERED}
 
-One YAML file, given as `--settings FILE`: the `config` of the chart's values as it stands.
+One YAML file, passed as `--settings FILE`. Its `config` is the same as `config` in the values of the chart.
 
 ```yaml
 config:
@@ -67,7 +67,7 @@ config:
 ```
 
 `defaultRemoteBackend` is written like [`remoteBackend`](modeldeployment.md#specoffloadingconfigremotebackend) of a
-`ModelDeployment`, and `defaultRemoteBackends` like `remoteBackends`. Their hosts are the operator's own choice and need not be among
+`ModelDeployment`, and `defaultRemoteBackends` like `remoteBackends`. Their hosts are chosen by the operator and need not be among
 `allowedRemoteHosts`.
 """
 
@@ -129,7 +129,7 @@ def _pending(path: str) -> str:
     found = next((each for each in not_in_effect.PENDING if each.field == path), None)
     if found is None:
         return ""
-    return f" *Accepted, not in effect without a cluster: {found.instead}.*"
+    return f" *Accepted, but has no effect without a cluster: {found.instead}.*"
 
 
 def _default(node: Schema) -> str:

@@ -133,7 +133,7 @@ def test_a_gateway_that_does_not_serve_is_no_model_that_is_local() -> None:
     in_cluster = seen(gateway={"wanted": 2, "ready": 0, "connected": False})
 
     assert (alone.rank, alone.state, alone.why) == ("failing", "Gateway down", taken)
-    assert alone.effect == "clients of its address get no answer"
+    assert alone.effect == "clients of its address get no response"
     assert "config.standalone.listen" in alone.advice
     assert in_cluster.state == "Gateway down"
     assert in_cluster.effect.startswith("clients reach the local pods directly, and nothing is offloaded")
@@ -159,7 +159,7 @@ def test_lost_metrics_say_whose_and_what_stays() -> None:
 
     assert (nothing.rank, nothing.state) == ("blind", "Local, metrics lost")
     assert nothing.why.startswith("ConnectionFailed: queue: ")
-    assert nothing.effect == "nothing leaves, however full local is"
+    assert nothing.effect == "nothing is offloaded, however full local is"
     assert capped.effect == "the cap stays at 8 requests in flight per replica"
     one_of_two = seen(both, sample(25), missing())
     assert (one_of_two.state, one_of_two.effect) == ("Offloading 50 %, a metric lost", "the other metrics decide")
@@ -185,4 +185,4 @@ def test_rounds_that_stopped_are_worse_than_all_that_they_last_said() -> None:
     late = seen(FIXED, missing(), later=90)
 
     assert (late.rank, late.why) == ("failing", "no round for 1 min")
-    assert late.effect == "the gateway keeps its last cap and share"
+    assert late.effect == "the gateway keeps its last cap and percentage"

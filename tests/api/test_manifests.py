@@ -61,7 +61,7 @@ def test_every_problem_names_its_document() -> None:
     ("text", "message"),
     [
         ("kind: ModelDeploymnt", 'expected ModelDeployment, got "ModelDeploymnt"; did you mean ModelDeployment?'),
-        ("kind: List", "a List is not read"),
+        ("kind: List", "a List is not supported"),
         (
             "apiVersion: deployment.beamlit.com/v1beta1\nkind: ModelDeployment",
             'expected deployment.beamlit.com/v1alpha1, got "deployment.beamlit.com/v1beta1"',

@@ -64,7 +64,7 @@ def test_a_histogram_is_read_as_a_quantile_over_a_window(read: Read) -> None:
         (quantile(), {}, "histogram", "needs spec.metricServiceRef"),
         (quantile("ttft_seconds_bucket"), SCRAPED, "name", "without _bucket"),
         (quantile("ttft_seconds_count"), SCRAPED, "name", "without _count"),
-        (quantile(aggregation="Max"), SCRAPED, "aggregation", "may not be set beside histogram"),
+        (quantile(aggregation="Max"), SCRAPED, "aggregation", "may not be set together with histogram"),
         (quantile(quantile=95), SCRAPED, "histogram.quantile", "between 0 and 1"),
         (quantile(quantile=1), SCRAPED, "histogram.quantile", "between 0 and 1"),
         (quantile(quantile="p95"), SCRAPED, "histogram.quantile", "expected a quantity"),
@@ -115,7 +115,7 @@ def test_a_utilization_where_only_values_count_is_told(read: Read) -> None:
     (notice,) = read({"metrics": [pods(type="AverageValue", averageValue=4, averageUtilization=3)]}).notices
 
     assert notice.field == "spec.offloadingConfig.metrics[0].pods.target.averageUtilization"
-    assert notice.message == "not looked at: averageValue is what counts here"
+    assert notice.message == "ignored: averageValue takes precedence"
 
 
 def test_fields_of_a_target_that_are_not_looked_at_are_told(read: Read) -> None:
@@ -124,7 +124,7 @@ def test_fields_of_a_target_that_are_not_looked_at_are_told(read: Read) -> None:
     assert [(each.field, each.message) for each in parsed.notices] == [
         (
             "spec.offloadingConfig.metrics[0].resource.target.value",
-            "not looked at: averageUtilization is what counts here",
+            "ignored: averageUtilization takes precedence",
         )
     ]
 
@@ -211,7 +211,7 @@ def test_the_target_of_an_external_metric_may_not_stand_at_both_places(mistakes:
     metric = {"type": "External", "external": {"metric": {"name": "q", "target": target}, "target": target}}
 
     assert mistakes({"metrics": [metric]}) == {
-        "metrics[0].external.metric.target": "may not be set beside external.target: write the target at one place"
+        "metrics[0].external.metric.target": "may not be set together with external.target: write the target in one place"
     }
 
 
@@ -295,7 +295,7 @@ def test_a_metrics_api_takes_only_labels_of_kubernetes(
     external_one = external("q", selector, type="Value", value=1)
     straight = {"metricServiceRef": {"name": "a", "targetPort": 80}}
 
-    assert all("the metrics API takes" in message for message in mistakes({"metrics": [external_one, ours]}).values())
+    assert all("the metrics API " in message for message in mistakes({"metrics": [external_one, ours]}).values())
     assert len(mistakes({"metrics": [external_one, ours]})) == 2
     assert not mistakes({"metrics": [external_one]}, settings=prometheus)
     assert not mistakes({"metrics": [ours]}, spec=straight)
@@ -339,7 +339,7 @@ def test_a_selector_beside_a_query_is_refused(mistakes: Mistakes, prometheus: Se
     metric = external("up == 1", {"matchLabels": {"a": "b"}}, type="Value", value=1)
 
     assert (
-        "write its labels there"
+        "write the labels into the PromQL query"
         in mistakes({"metrics": [metric]}, settings=prometheus)["metrics[0].external.metric.selector"]
     )
     assert not mistakes(
@@ -354,7 +354,7 @@ def test_a_target_finer_than_a_thousandth_is_rounded_away_from_zero_and_told(rea
     assert only(parsed).target == Value(1)
     (notice,) = parsed.notices
     assert (notice.where, notice.field) == ("models/llama", "spec.offloadingConfig.metrics[0].external.target.value")
-    assert notice.message == "0.0001 is finer than a thousandth; rounded to 1m"
+    assert notice.message == "0.0001 has more than three decimals; rounded to 1m"
 
 
 @pytest.mark.parametrize(

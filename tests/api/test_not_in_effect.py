@@ -92,6 +92,6 @@ def test_says_what_happens_instead_without_a_cluster_and_nothing_in_one() -> Non
     without, within = standalone_rules.parse(text, settings=settings), manifests.parse(text, settings=settings)
 
     (notice,) = without.notices
-    assert str(notice).startswith(f"default/llama: spec.routing.mode: {PENDING}there is no Service")
-    assert "clients use the address that the gateway listens at" in notice.message
+    assert str(notice).startswith(f"default/llama: spec.routing.mode: {PENDING}there are no Services")
+    assert "clients use the address that the gateway listens on" in notice.message
     assert within.notices == ()

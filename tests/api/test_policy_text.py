@@ -36,19 +36,19 @@ def test_a_plain_model_says_when_how_much_and_when_not_any_more() -> None:
         "Offload 50 % of the requests when queue is above 10.",
         "Take them back when demand stays at 90% of the target or less for 60 s.",
         "While no metric can be read, keep the share as it is.",
-        "A request that the remote fails is answered with its error.",
+        "A request that fails at the remote is answered with that failure.",
     )
 
 
 def test_a_model_in_adaptive_mode_says_what_fits_and_nothing_of_a_release() -> None:
     assert policy_text.sentences(behaving(mode=Mode.ADAPTIVE)) == (
-        "Offload the requests that local has no room for, 50 % of all at most, when queue is above 10.",
+        "Offload the requests above local's capacity, at most 50 % of all, when queue is above 10.",
         (
-            "How many requests local has room for is learned from the metric, and every request that fits stays. "
-            "Beyond 50 % of all, the others stay and wait."
+            "The capacity is learned from the metric; every request within it stays local. "
+            "Above 50 % of all requests, the rest stay local and wait."
         ),
         "While no metric can be read, keep the cap as it is.",
-        "A request that the remote fails is answered with its error.",
+        "A request that fails at the remote is answered with that failure.",
     )
 
 
@@ -57,9 +57,9 @@ def test_a_model_in_adaptive_mode_says_what_fits_and_nothing_of_a_release() -> N
     [
         (replace(LLAMA, enabled=False), "The model is disabled: all requests are served locally."),
         (replace(LLAMA, remote=None), "There is no remote backend: all requests are served locally."),
-        (replace(LLAMA, metrics=()), "No metric is given, so no share of the requests moves."),
-        (behaving(percentage=0), "The metrics move no share of the requests: behavior.percentage is 0."),
-        (behaving(dry_run=True), "Dry run: everything is decided and shown, and nothing is sent to the remote."),
+        (replace(LLAMA, metrics=()), "No metric is given, so no percentage is offloaded."),
+        (behaving(percentage=0), "The metrics cause no offloading: behavior.percentage is 0."),
+        (behaving(dry_run=True), "Dry run: decisions are made and shown, but nothing is sent to the remote."),
         (
             replace(behaving(mode=Mode.PROPORTIONAL), metrics=(QUEUE, RUNNING)),
             (
@@ -95,7 +95,7 @@ def test_a_model_in_adaptive_mode_says_what_fits_and_nothing_of_a_release() -> N
         ),
         (
             replace(LLAMA, on_remote_failure=OnRemoteFailure.LOCAL),
-            "A request that the remote fails is served locally.",
+            "A request that fails at the remote is served locally.",
         ),
         (
             replace(LLAMA, stickiness=CookieStickiness("chat")),
@@ -117,4 +117,4 @@ def test_remotes_that_share_requests_are_told_with_their_weights() -> None:
 
     told = list(policy_text.sentences(replace(LLAMA, remote=first, next_remotes=(second,))))
 
-    assert "Neighbours among the remotes share requests by their weights: one 3, two 1." in told
+    assert "Adjacent remotes share requests by weight: one 3, two 1." in told

@@ -183,4 +183,4 @@ def test_a_preset_needs_to_know_where_the_servers_metrics_are(read: Read) -> Non
     (problem,) = read({"preset": "vllm"}).problems
 
     assert problem.field == "spec.metricServiceRef"
-    assert problem.message == "required beside offloadingConfig.preset: its metrics are read from the servers"
+    assert problem.message == "required together with offloadingConfig.preset: its metrics are read from the servers"

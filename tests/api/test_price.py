@@ -66,11 +66,11 @@ def test_a_budget_is_of_money_where_there_is_a_price_unless_it_says_otherwise(
     [
         (
             {"budget": {"amount": 5, "per": "Day", "unit": "Cost"}},
-            {"price": "required beside budget.unit Cost"},
+            {"price": "required together with budget.unit Cost"},
         ),
         (
             {"usage": "Ignore", "price": {}},
-            {"usage": "may not be Ignore beside price or budget: nothing would be counted"},
+            {"usage": "may not be Ignore with price or budget: nothing would be counted"},
         ),
         ({"budget": {"amount": 0, "per": "Day"}}, {"budget.amount": "must be positive, got 0"}),
         ({"price": {"perRequest": "-1"}}, {"price.perRequest": "must not be negative, got -1"}),

@@ -99,11 +99,11 @@ TOLD = {
     "negative offset": ("sum(queue offset -5m)", "`offset`"),
     "a fixed time": ("sum(queue @ 1609746000)", "`@`"),
     # MetricsQL, which VictoriaMetrics reads and Prometheus doesn't; and what people mistype.
-    "WITH": ("WITH (q = queue) sum(q)", "Prometheus has the last word"),
-    "limit": ("sum(queue) limit 5", "Prometheus has the last word"),
-    "median_over_time": ("sum(median_over_time(queue[5m]))", "Prometheus has the last word"),
-    "no range": ("sum(rate(requests_total))", "Prometheus has the last word"),
-    "an OpenTelemetry name": ("http.server.active_requests", "Prometheus has the last word"),
+    "WITH": ("WITH (q = queue) sum(q)", "asks the server itself"),
+    "limit": ("sum(queue) limit 5", "asks the server itself"),
+    "median_over_time": ("sum(median_over_time(queue[5m]))", "asks the server itself"),
+    "no range": ("sum(rate(requests_total))", "asks the server itself"),
+    "an OpenTelemetry name": ("http.server.active_requests", "asks the server itself"),
 }
 
 

@@ -96,11 +96,11 @@ def test_parameters_of_the_query_reach_the_core_as_they_are(read: Read) -> None:
         ({"path": {"replacePrefix": "/$model", "with": "/a"}}, "path.replacePrefix", "such as /v1"),
         ({"path": {"replacePrefix": "/a/..", "with": "/a"}}, "path.replacePrefix", "may not have . or .."),
         ({"path": {"replacePrefix": "/v1", "with": "/a?b"}}, "path.with", "no ?"),
-        ({"path": {"replacePrefix": "/v1", "with": "/$remotemodel"}}, "path.with", "there is no variable $remotemodel"),
+        ({"path": {"replacePrefix": "/v1", "with": "/$remotemodel"}}, "path.with", "unknown variable $remotemodel"),
         (
             {"path": {"replacePrefix": "/v1", "with": "/a"}, "pathPrefix": "/b"},
             "pathPrefix",
-            "may not be set beside path",
+            "may not be set together with path",
         ),
         ({"query": {"": "x"}}, "query", "empty name"),
         ({"query": {"a": ""}}, "query.a", "empty"),

@@ -97,7 +97,7 @@ def test_by_default_a_remote_is_named_after_its_host(host: str, name: str) -> No
     assert remotes.name_of(host) == name
 
 
-OWN = "expected a name of its own, got {name} as remoteBackends[0] has"
+OWN = "expected a unique name, got {name} as remoteBackends[0] has"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ OWN = "expected a name of its own, got {name} as remoteBackends[0] has"
         ([{"name": "One", **OPENAI}], {"remoteBackends[0].name": "a DNS label"}),
         ([OPENAI, OPENAI], {"remoteBackends[1].name": OWN.format(name="api-openai-example")}),
         ([{"name": "a", **OPENAI}, {"name": "a", **OTHER}], {"remoteBackends[1].name": OWN.format(name="a")}),
-        ([OPENAI, {"name": "api-openai-example", **OTHER}], {"remoteBackends[1].name": "a name of its own"}),
+        ([OPENAI, {"name": "api-openai-example", **OTHER}], {"remoteBackends[1].name": "a unique name"}),
         ([OPENAI, {"host": "a.b", "tls": {}, "scheme": "http"}], {"remoteBackends[1].tls": "nothing is encrypted"}),
         ([OPENAI, {"hots": "a.b"}], {"remoteBackends[1].hots": "did you mean host?", "remoteBackends[1].host": "required"}),
         ([OPENAI, {"host": "localhost:x"}], {"remoteBackends[1].host": ""}),
@@ -134,7 +134,7 @@ def test_a_list_and_a_single_remote_exclude_each_other(mistakes: Mistakes) -> No
     found = mistakes({"remoteBackend": OPENAI, "remoteBackends": [OTHER]})
 
     assert found == {
-        "remoteBackends": "may not be set beside remoteBackend: at most one of remoteBackend, remoteBackends"
+        "remoteBackends": "may not be set together with remoteBackend: at most one of remoteBackend, remoteBackends"
     }
 
 

@@ -18,8 +18,7 @@ def told(*routes: SharedRoute) -> list[str]:
 def test_what_stands_behind_the_route_of_all_the_rest_is_never_reached() -> None:
     assert told(SharedRoute(TO, model="bge"), SharedRoute(TO), SharedRoute(TO, model="llama")) == [
         (
-            "config.standalone.sharedListeners.main.routes[2]: never reached: routes[1] takes all of its requests; "
-            "write it before routes[1]"
+            "config.standalone.sharedListeners.main.routes[2]: never reached: routes[1] matches all of its requests; move it before routes[1]"
         )
     ]
 

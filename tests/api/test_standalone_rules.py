@@ -61,11 +61,11 @@ def test_metrics_of_a_cluster_are_refused_with_what_to_use_instead(
     found = refused(QUEUE, metric, **SERVICE, **METRIC_SERVICE)
 
     assert list(found) == ["offloadingConfig.metrics[1]"]
-    assert "there is no cluster here; use a Pods metric with spec.metricServiceRef" in str(found)
+    assert "which needs a cluster; use a Pods metric with spec.metricServiceRef" in str(found)
 
 
 def test_pods_metrics_need_to_know_where_the_servers_metrics_are(refused: Callable[..., dict[str, str]]) -> None:
-    assert "spec.metricServiceRef has to say where" in refused(QUEUE, **SERVICE)["offloadingConfig.metrics[0]"]
+    assert "set spec.metricServiceRef" in refused(QUEUE, **SERVICE)["offloadingConfig.metrics[0]"]
 
 
 def test_external_metrics_need_prometheus(refused: Callable[..., dict[str, str]], prometheus: Settings) -> None:

@@ -156,7 +156,7 @@ def test_no_remote_at_all_is_a_mistake_that_names_both_places() -> None:
     (problem,) = manifests.parse(_without_remote(), settings=Settings()).problems
 
     assert problem.field == "spec.offloadingConfig.remoteBackend"
-    assert problem.message == "required: here, or for all models in the settings as config.defaultRemoteBackend"
+    assert problem.message == "required, here or in the settings as config.defaultRemoteBackend"
 
 
 def test_a_model_that_is_not_enabled_needs_no_remote() -> None:
@@ -271,7 +271,7 @@ def test_annotations_without_effect_are_told_and_block_nothing(read: Read, annot
 
     assert parsed.specs
     told = [each for each in parsed.notices if each.field == f"metadata.annotations[{annotation}]"]
-    assert "without effect" in told[0].message
+    assert "no effect" in told[0].message
 
 
 @pytest.mark.parametrize(
@@ -375,5 +375,5 @@ def test_a_model_whose_name_was_not_written_down_is_told_which_requests_leave(re
     named = read({"remoteBackend": {"host": "a.b", "modelName": "gpt-x", "modelNames": {"m": "gpt-x"}}}).notices
 
     [notice] = [each for each in unnamed if each.field.endswith("modelName")]
-    assert 'only requests for the model "llama" leave' in notice.message
+    assert 'only requests for the model "llama" go to the remote' in notice.message
     assert not [each for each in named if each.field.endswith("modelName")]

@@ -158,8 +158,8 @@ def test_metrics_that_can_not_be_read_and_pods_without_a_value_are_told_with_the
     assert shown(world) == snapshot("""\
 models/llama  model llama-3-8b
 LOCAL, A METRIC LOST since 12:01:00Z, 1 min 1 s ago
-means: nothing leaves, however full local is
-to do: see the source of the metric; in the meantime `beamlit-controller override` sets the
+means: nothing is offloaded, however full local is
+to do: check the source of the metric; meanwhile, `beamlit-controller override` can set the
 percentage
 MetricsUnavailable: queue: no series queue{team="search"} in the last 300 s; holds the share
 decided 1 s ago, reading took 12 ms, 2 of 3 local endpoints ready, demand can't be seen
@@ -249,8 +249,8 @@ def test_a_failing_round_stands_above_all_else() -> None:
             "models/llama  model llama-3-8b",
             "OFFLOADING 50 % → api.example.com since 12:01:00Z, 1 min 31 s ago",
             "the last round failed: KeyError('unexpected')",
-            "means: the gateway keeps its last cap and share; what is shown is of the last good round",
-            "to do: it is retried; the controller's log has the traceback, please report it",
+            "means: the gateway keeps its last cap and percentage; values are from the last good round",
+            "to do: retried automatically; please report the traceback in the controller's log",
         ]
     )
 

@@ -75,7 +75,7 @@ def test_check_refuses_what_needs_a_cluster_and_says_what_to_use_instead() -> No
 
     assert anywhere.returncode == 0
     assert here.returncode == 1
-    assert "there is no cluster here; use a Pods metric with spec.metricServiceRef" in here.stdout
+    assert "which needs a cluster; use a Pods metric with spec.metricServiceRef" in here.stdout
 
 
 def test_check_takes_folders_and_sees_models_that_share_an_address(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ RULES: dict[str, tuple[list[Json], list[Json]]] = {
         [model(("metadata.name", "a" * 55))],
         [model(("metadata.name", "a" * 56)), model(("metadata.name", "a.b"))],
     ),
-    "metricServiceRef: required beside offloadingConfig.preset": (
+    "metricServiceRef: required together with offloadingConfig.preset": (
         [
             model(("spec.metricServiceRef", {"name": "a", "targetPort": 80}), (f"{CONFIG}.preset", "vllm")),
             model((f"{CONFIG}.preset", "ollama")),
@@ -103,11 +103,11 @@ RULES: dict[str, tuple[list[Json], list[Json]]] = {
             model((f"{CONFIG}.keepLocal", [{"pathPrefix": "/a", "header": "x", "value": "y"}])),
         ],
     ),
-    "header and value go together": (
+    "header and value must be set together": (
         [model((f"{CONFIG}.keepLocal", [{"header": "x", "value": "y"}]))],
         [model((f"{CONFIG}.keepLocal", [{"header": "x"}]))],
     ),
-    "methods go with pathPrefix": (
+    "methods need pathPrefix": (
         [
             model((f"{CONFIG}.mayLeave", [{"pathPrefix": "/v1/models", "methods": ["GET"]}])),
             model((f"{CONFIG}.mayLeave", [{"header": "x", "value": "y"}])),
@@ -128,7 +128,7 @@ RULES: dict[str, tuple[list[Json], list[Json]]] = {
             model(("spec.metricServiceRef", {**SERVERS, "tls": {"serverName": "b.example"}})),
         ],
     ),
-    "certSecretRef and keySecretRef go together": (
+    "certSecretRef and keySecretRef must be set together": (
         [
             model(
                 (
@@ -142,7 +142,7 @@ RULES: dict[str, tuple[list[Json], list[Json]]] = {
             model(("spec.metricServiceRef", {**SERVERS, "scheme": "https", "tls": {"keySecretRef": SECRET}})),
         ],
     ),
-    "price: required beside budget.unit Cost": (
+    "price: required together with budget.unit Cost": (
         [
             model((REMOTE, {"host": "a.example", "budget": {"amount": 5, "per": "Day"}})),
             model(
@@ -151,7 +151,7 @@ RULES: dict[str, tuple[list[Json], list[Json]]] = {
         ],
         [model((REMOTE, {"host": "a.example", "budget": {"amount": 5, "per": "Day", "unit": "Cost"}}))],
     ),
-    "usage: may not be Ignore beside price or budget": (
+    "usage: may not be Ignore with price or budget": (
         [model((REMOTE, {"host": "a.example", "usage": "Ignore"}))],
         [
             model((REMOTE, {"host": "a.example", "usage": "Ignore", "price": {"perRequest": 1}})),
@@ -169,15 +169,15 @@ RULES: dict[str, tuple[list[Json], list[Json]]] = {
         [model((REMOTE, {"host": "a.example"})), model((REMOTES, [{"host": "a.example"}, {"host": "b.example"}]))],
         [model((REMOTE, {"host": "a.example"}), (REMOTES, [{"host": "b.example"}]))],
     ),
-    "each of remoteBackends needs a name of its own": (
+    "each of remoteBackends needs a unique name": (
         [model((REMOTES, [{"name": "a", "host": "a.example"}, {"name": "b", "host": "a.example"}]))],
         [model((REMOTES, [{"name": "a", "host": "a.example"}, {"name": "a", "host": "b.example"}]))],
     ),
-    "pathPrefix may not be set beside path": (
+    "pathPrefix may not be set together with path": (
         [model((REMOTE, {"host": "a.example", "path": OTHER_PATH}))],
         [model((REMOTE, {"host": "a.example", "path": OTHER_PATH, "pathPrefix": "/v1"}))],
     ),
-    "aggregation may not be set beside histogram": (
+    "aggregation may not be set together with histogram": (
         [model((f"{CONFIG}.metrics", [pods(histogram={"quantile": "0.95"}), pods(aggregation="Max")]))],
         [model((f"{CONFIG}.metrics", [pods(histogram={"quantile": "0.95"}, aggregation="Max")]))],
     ),
@@ -326,7 +326,7 @@ def test_every_rule_of_the_resource_is_among_them() -> None:
 
     uncovered = {text for text in texts if not any(rule in text for rule in RULES)}
 
-    assert {text for text in uncovered if "is set with type" not in text} == set()
+    assert {text for text in uncovered if "is required with type" not in text} == set()
 
 
 def _rules(node: Any) -> Iterator[Json]:  # noqa: ANN401 - any part of a schema

@@ -267,7 +267,7 @@ async def test_while_the_remote_fails_it_says_what_that_means_and_what_to_do(clo
 
     assert "Remote down, local answers since" in shown
     assert "local takes every request, and they wait: queue 25 of 10" in shown
-    assert "What to do\nsee whether the remote runs" in shown
+    assert "What to do\ncheck that the remote is running" in shown
 
 
 @pytest.mark.system

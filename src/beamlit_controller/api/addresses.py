@@ -52,9 +52,9 @@ def parse_url(text: str, *, example: str) -> SplitResult:
     if url.scheme not in {"http", "https"}:
         raise ValueError(f"expected a URL that begins with http:// or https://, such as {example}")
     if not _URL_TEXT.fullmatch(text):
-        raise ValueError("a URL has no blanks and no characters other than ASCII; percent-encode them")
+        raise ValueError("a URL can't contain blanks or non-ASCII characters; percent-encode them")
     if url.fragment:
-        raise ValueError("a URL here has no fragment: remove what begins with #")
+        raise ValueError("a fragment is not allowed here: remove everything from # on")
     if "@" not in url.netloc:
         parse(url.netloc, default_port=port_of(url.scheme))
     return url
@@ -75,7 +75,7 @@ def refusal(host: str, allowed: Iterable[str]) -> str | None:
         return None
     near = _nearby(host)
     if near:
-        return f"{host} is {near}; config.allowedRemoteHosts would have to list it by itself"
+        return f"{host} is {near}; config.allowedRemoteHosts must list it without *"
     if any(_globs(host, pattern) for pattern in patterns if "*" in pattern):
         return None
     return f"{host} is not among config.allowedRemoteHosts ({', '.join(patterns) or 'which is empty'})"
@@ -102,7 +102,7 @@ def _host(text: str) -> str:
 def _host_hint(text: str) -> str:
     if not text.isascii():
         return "; write an international name in its ASCII form (xn--…)"
-    return "; remove the point at its end" if text.endswith(".") else ""
+    return "; remove the trailing dot" if text.endswith(".") else ""
 
 
 def _ipv4(text: str) -> str:
@@ -119,7 +119,7 @@ def _ipv6(text: str) -> str:
     except ValueError:
         raise ValueError(f"expected an IPv6 address in brackets, got {problems.came(text)}") from None
     if address.scope_id is not None:
-        raise ValueError(f"an IPv6 address has no zone here, got {problems.came(text)}")
+        raise ValueError(f"an IPv6 address can't have a zone here, got {problems.came(text)}")
     return str(address)
 
 
@@ -146,7 +146,7 @@ def _near_address(address: IPAddress) -> str | None:
         if any(each in network for network in _METADATA):
             return "an address of a cloud's metadata service"
         if each.is_multicast or any(each in network for network in _NOBODYS):
-            return "no address of one host"
+            return "not the address of a single host"
     return None
 
 
@@ -154,17 +154,17 @@ def _near_name(host: str) -> str | None:
     """Tell whether a name is this machine, or one that only this network or cluster resolves."""
     labels = host.split(".")
     if labels[-1] in _LOCAL_NAMES or labels[-1].startswith("localdomain"):
-        return "a name of this machine"
+        return "the name of this machine"
     if len(labels) == 1:
-        return "a name without a domain, which means whatever this machine's resolver makes of it"
+        return "a name without a domain, which depends on this machine's resolver"
     if "svc" in labels[2:] or labels[-2:] == ["cluster", "local"]:
-        return "a name of a Service of this cluster"
+        return "the name of a Service in this cluster"
     if labels[-1] == "internal" or labels[-2:] == ["home", "arpa"] or host in _METADATA_NAMES:
-        return "a name of this network, such as those of cloud metadata services"
+        return "a name in this network, such as those of cloud metadata services"
     if any(labels[-len(domain) :] == domain for domain in _ANY_ADDRESS):
-        return "a name of a service whose names mean any address that is written in them"
+        return "a wildcard DNS name, which resolves to the address that is written in it"
     near = next(filter(None, map(_near_address, _written_in(host))), None)
-    return f"a name with {near} in it" if near else None
+    return f"a name that contains {near}" if near else None
 
 
 def _written_in(host: str) -> Iterator[IPAddress]:

@@ -1,4 +1,4 @@
-"""Identities at a cloud with a managed Prometheus, as users write them in the settings file."""
+"""Credentials for a cloud's managed Prometheus, as written in the settings file."""
 
 from typing import Annotated
 
@@ -25,8 +25,7 @@ class GooglePrometheusConfig(StrictModel):
 
     credentials_file: Word | None = Field(
         default=None,
-        description="File of a service account or of a workload identity federation; by default as Application Default "
-        "Credentials are found, such as by GKE's metadata server.",
+        description="Credentials file of a service account or of workload identity federation; by default Application Default Credentials, such as those of GKE's metadata server.",
     )
 
 
@@ -39,7 +38,7 @@ class AzurePrometheusConfig(StrictModel):
     )
     scope: Word = Field(
         default=AzureIdentity().scope,
-        description="Scope of the token; sovereign clouds have others than the public one.",
+        description="Scope of the token; sovereign clouds need a different one.",
     )
 
 

@@ -80,7 +80,7 @@ def _scaled(content: Mapping[str, Any], place: str) -> Conversion:
 
 def _made(content: Mapping[str, Any], metrics: list[Json], place: str, notes: list[Problem]) -> Conversion:
     if not metrics:
-        return Conversion(None, (*notes, Problem(place, "spec", "there is no metric in it that has an equal here")))
+        return Conversion(None, (*notes, Problem(place, "spec", "none of its metrics has an equivalent here")))
     metadata = {name: dig(content, ("metadata", name)) for name in ("name", "namespace")}
     source = _workload(dig(content, ("spec", "scaleTargetRef")))
     config = {"metrics": metrics}
@@ -90,9 +90,7 @@ def _made(content: Mapping[str, Any], metrics: list[Json], place: str, notes: li
         "metadata": {name: value for name, value in metadata.items() if value is not None},
         "spec": {**({"modelSourceRef": source} if source else {}), "offloadingConfig": config},
     }
-    missing = Problem(
-        place, "spec.offloadingConfig.remoteBackend", "to be written: where requests go; and spec.serviceRef"
-    )
+    missing = Problem(place, "spec.offloadingConfig.remoteBackend", "set where requests go, and spec.serviceRef")
     return Conversion(manifest, (*notes, *_mistakes(metrics, place), missing))
 
 
@@ -126,12 +124,12 @@ def _mistakes(metrics: list[Json], place: str) -> Iterator[Problem]:
             found = problems.rejected(error.errors(include_url=False), ("spec", "offloadingConfig", "metrics", index))
         yield from (Problem(place, each.field, each.message) for each in found)
         if "beamlit_" in str(metric.get("external", "")):
-            said = "it is made of this controller's own metrics: to offload by it would be circular"
+            said = "it is computed from this controller's own metrics, so offloading by it would be circular"
             yield Problem(place, f"{METRICS}[{index}]", said)
 
 
 _REPLICAS = {
-    "minReplicas": "replicas stay with the autoscaler; nothing here scales",
-    "maxReplicas": "replicas stay with the autoscaler; nothing here scales",
-    "behavior": "it is about replicas; offloadingConfig.behavior is about the share",
+    "minReplicas": "the autoscaler keeps scaling the replicas; this controller scales nothing",
+    "maxReplicas": "the autoscaler keeps scaling the replicas; this controller scales nothing",
+    "behavior": "applies to replicas; offloadingConfig.behavior applies to the percentage",
 }

@@ -65,7 +65,7 @@ def _version() -> Schema:
 def _root() -> Schema:
     return {
         "type": "object",
-        "description": "A model that is served here first, and elsewhere when a metric says so.",
+        "description": "A model that is served locally first, and by a remote while a metric is above its target.",
         "required": ["spec"],
         "properties": {
             "apiVersion": {"type": "string"},
@@ -123,17 +123,35 @@ _COLUMNS = (
         "OFFLOAD",
         "string",
         ".status.offloading.inForce",
-        "The percentage of requests that goes to the remote, or in Adaptive mode the cap above which they go.",
+        "Percentage of requests that go to the remote, or in Adaptive mode the limit above which they go.",
         0,
     ),
-    ("REMOTE%", "integer", ".status.requests.remotePercentage", "The percentage that really went there lately.", 0),
-    ("CAP", "string", ".status.offloading.inFlightPerReplica", "The most requests in flight per ready replica.", 1),
+    (
+        "REMOTE%",
+        "integer",
+        ".status.requests.remotePercentage",
+        "Percentage of requests that the remote answered in the last minute.",
+        0,
+    ),
+    (
+        "CAP",
+        "string",
+        ".status.offloading.inFlightPerReplica",
+        "Maximum local requests in flight per ready replica.",
+        1,
+    ),
     ("REASON", "string", ".status.offloading.reason", "Why.", 0),
     ("LOCAL", "string", '.status.conditions[?(@.type=="LocalReady")].status', "Whether local servers are ready.", 0),
     ("REMOTE", "string", '.status.conditions[?(@.type=="RemoteReady")].status', "Whether the remote can be used.", 0),
-    ("READY", "string", '.status.conditions[?(@.type=="Ready")].status', "Whether all is as asked for.", 0),
+    (
+        "READY",
+        "string",
+        '.status.conditions[?(@.type=="Ready")].status',
+        "Whether the ModelDeployment is in effect.",
+        0,
+    ),
     ("WHY", "string", '.status.conditions[?(@.type=="Ready")].reason', "Why it is ready or not.", 0),
-    ("AGE", "date", ".metadata.creationTimestamp", "How old the resource is.", 0),
+    ("AGE", "date", ".metadata.creationTimestamp", "Age of the resource.", 0),
     ("SINCE", "date", ".status.offloading.since", "When the percentage last changed.", 1),
     (
         "REMOTE-WHY",
@@ -142,8 +160,8 @@ _COLUMNS = (
         "Why the remote can be used or not.",
         1,
     ),
-    ("HOST", "string", ".spec.offloadingConfig.remoteBackend.host", "Where the share of requests goes.", 1),
-    ("MESSAGE", "string", ".status.offloading.message", "Why, with the numbers in it.", 1),
+    ("HOST", "string", ".spec.offloadingConfig.remoteBackend.host", "Where offloaded requests go.", 1),
+    ("MESSAGE", "string", ".status.offloading.message", "Explanation of the decision, with the numbers involved.", 1),
 )
 _TYPES = {"object", "array", "string", "integer", "number", "boolean"}
 _ALLOWED = {

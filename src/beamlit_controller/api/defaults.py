@@ -1,4 +1,4 @@
-"""What a preset implies: the mode, and the answers by which its server says that it is full."""
+"""Defaults that a preset implies: the mode, and the status codes with which its server signals that it is full."""
 
 from collections.abc import Iterator
 
@@ -13,21 +13,21 @@ _BEHAVIOR = "spec.offloadingConfig.behavior"
 
 
 def mode(config: OffloadingConfig) -> Mode:
-    """Give the mode that is written, else Adaptive where a preset brings metrics, else Fixed."""
+    """Give the mode that is set; by default Adaptive with a preset that has metrics, otherwise Fixed."""
     if config.behavior.mode is not None:
         return Mode(config.behavior.mode)
     return Mode.ADAPTIVE if config.preset and presets.PRESETS[config.preset] else Mode.FIXED
 
 
 def on_status(config: OffloadingConfig) -> tuple[int, ...]:
-    """Give the status codes that are written, an empty list too, else those of the preset's server."""
+    """Give the status codes that are set (also an empty list), by default those of the preset's server."""
     if config.overflow.on_status is not None:
         return tuple(config.overflow.on_status)
     return presets.FULL.get(config.preset, ()) if config.preset else ()
 
 
 def notices(config: OffloadingConfig) -> Iterator[Notice]:
-    """Tell what has no effect in Adaptive mode, and who chose that mode. What equals a default may be the API server's doing."""
+    """Report fields without effect in Adaptive mode, and whether the preset chose it. Values equal to a default are skipped: the API server may have filled them in."""
     if mode(config) is not Mode.ADAPTIVE:
         return
     implied = "" if config.behavior.mode else ", which preset implies; mode: Fixed or Proportional obeys it"

@@ -73,7 +73,7 @@ def _unfit(text: str) -> str | None:
     try:
         size = len(text.encode())
     except UnicodeError:
-        return "the text has characters that are no Unicode (lone surrogates)"
+        return "the text contains lone surrogates, which are not valid Unicode"
     if size > MAX_BYTES:
         return f"the text is larger than {MAX_BYTES} bytes"
     depth = 0

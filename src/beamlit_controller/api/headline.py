@@ -1,4 +1,4 @@
-"""One model at a glance: what is served where, what is wrong, what that means for clients, and what to do.
+"""Summarizes one model: where requests are served, what is wrong, the effect on clients, and what to do.
 
 The page, `top` and `explain` show the same words.
 """
@@ -13,13 +13,13 @@ from beamlit_controller.api.models_view import HeadlineView, MetricView, ModelVi
 from beamlit_controller.core.reason import Reason
 
 LATE: Final = 60
-"""Seconds after which a round is old enough to be noticed."""
+"""Age in seconds from which a round is reported as late."""
 ALMOST_ALL: Final = 0.995
-"""The part of all requests from which on it is said to be all."""
-KEEPS: Final = "the gateway keeps its last cap and share"
+"""Fraction of requests that is reported as all of them."""
+KEEPS: Final = "the gateway keeps its last cap and percentage"
 
 STRAIGHT: Final = "clients reach the local pods directly, and nothing is offloaded"
-NO_ANSWER: Final = "clients of its address get no answer"
+NO_ANSWER: Final = "clients of its address get no response"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def _round(model: ModelView, now: datetime) -> _Trouble | None:
     if model.failure:
         why, effect = (
             f"the last round failed: {model.failure.error}",
-            f"{KEEPS}; what is shown is of the last good round",
+            f"{KEEPS}; values are from the last good round",
         )
         return _Trouble("failing", why, effect=effect, advice=advice.BUG)
     late = (now - model.at).total_seconds()
@@ -130,13 +130,13 @@ def _without_metrics(model: ModelView) -> str:
     if any(not metric.missing for metric in model.metrics) and model.verdict.judgement != "unknown":
         return "the other metrics decide"
     if decided.reason == Reason.OVERRIDDEN:
-        return "none while the override lasts"
+        return "none during the override"
     if decided.cap is not None:
         return f"the cap stays at {decided.cap:.4g} requests in flight per replica"
     return (
-        f"{decided.percentage} % of the requests leave"
+        f"{decided.percentage} % of the requests are offloaded"
         if decided.percentage
-        else "nothing leaves, however full local is"
+        else "nothing is offloaded, however full local is"
     )
 
 

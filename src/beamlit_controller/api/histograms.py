@@ -21,10 +21,10 @@ class HistogramQuantile(StrictModel):
     """Which quantile of a histogram, and over which time."""
 
     quantile: Annotated[PositiveQuantity, AfterValidator(_below_one)] = Field(
-        description="The quantile, between 0 and 1, to a thousandth: 0.95 is the 95th percentile."
+        description="Quantile between 0 and 1, with up to three decimals: 0.95 is the 95th percentile."
     )
     window_seconds: Annotated[int, Field(ge=5, le=600)] = Field(
-        default=60, description="Seconds over which observations count."
+        default=60, description="Length of the window of observations, in seconds."
     )
 
 
@@ -36,14 +36,16 @@ class HistogramAddsUp:
         if given.get("histogram") is None:
             return
         if given.get("aggregation") is not None:
-            yield Mistake(("aggregation",), "may not be set beside histogram: its series are added up by bucket")
+            yield Mistake(("aggregation",), "may not be set together with histogram: its series are added up by bucket")
         name = given.get("name")
         if isinstance(name, str) and name.endswith(_PARTS):
             yield Mistake(("name",), f"expected the histogram's name, without {name[name.rindex('_') :]}, got {name}")
 
     def cel(self) -> Iterator[Cel]:
         """Look at both."""
-        yield Cel("!has(self.histogram) || !has(self.aggregation)", "aggregation may not be set beside histogram")
+        yield Cel(
+            "!has(self.histogram) || !has(self.aggregation)", "aggregation may not be set together with histogram"
+        )
 
 
 _PARTS = ("_bucket", "_sum", "_count")

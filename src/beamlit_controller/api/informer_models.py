@@ -42,15 +42,15 @@ def url_of(address: str) -> str:
     """Give the URL without a final / of an address that is host:port or a URL. Raises ValueError."""
     if "://" not in address:
         if "@" in address:
-            raise ValueError("user and password don't belong in the address: basicAuth carries them")
+            raise ValueError("an address can't contain user and password: use basicAuth")
         if "/" in address:
-            raise ValueError("an address with a path begins with http:// or https://")
+            raise ValueError("an address with a path must begin with http:// or https://")
         return f"http://{addresses.parse(address)}"
     url = addresses.parse_url(address, example="http://my-local-prom:9090")
     if "@" in url.netloc:
-        raise ValueError("user and password don't belong in the address: basicAuth carries them")
+        raise ValueError("an address can't contain user and password: use basicAuth")
     if url.query:
-        raise ValueError("an address has no ?: queryParameters carries what stands behind it")
+        raise ValueError("an address can't contain a query: use queryParameters")
     return address.rstrip("/")
 
 
@@ -119,14 +119,12 @@ class PrometheusConfig(StrictModel):
             if name in {"query", "time"}:
                 yield Mistake(("queryParameters", name), "the controller sets this one itself")
         if given.get("namespaceLabel") is not None and given.get("allowQueries") is not False:
-            yield Mistake(
-                ("namespaceLabel",), "needs allowQueries: false, or a query reads other namespaces all the same"
-            )
+            yield Mistake(("namespaceLabel",), "needs allowQueries: false, because a query could read other namespaces")
         if "tls" in given and not str(given.get("address")).startswith("https://"):
             yield Mistake(("tls",), "needs an address that begins with https://")
 
 
-_CREDENTIAL = "a credential does not belong here: bearerTokenFile or basicAuth take it from a file, aws, google or azure from the cloud"
+_CREDENTIAL = "a credential does not belong here: use bearerTokenFile, basicAuth, aws, google or azure"
 
 
 class MetricInformer(StrictModel):

@@ -38,7 +38,7 @@ def trigger(given: object, field: str) -> ConvertedTrigger:
         case "cpu" | "memory":
             return ConvertedTrigger(_resource(kind, trigger, words), tuple(_activation(words, field)))
         case _:
-            said = f"no equal of a trigger of type {kind}: have Prometheus scrape it, and write a query as an External metric"
+            said = f"no equivalent of a trigger of type {kind}: have Prometheus scrape it, and use a query as an External metric"
             return ConvertedTrigger(None, (Notice(field, said),))
 
 
@@ -63,13 +63,13 @@ def _noted(trigger: Json, words: Json, field: str) -> Iterator[Notice]:
         said = f"for all models, in the settings: {INFORMER} {{type: prometheus, prometheus: {{address: {_text(address)[:200]}}}}}"
         yield Notice(f"{place}.serverAddress", said)
     if _text(words.get("ignoreNullValues", "true")).lower() != "false":
-        said = "KEDA takes a query without a result for 0; here it is no value, and the share stays. Add `or vector(0)` for 0"
+        said = "KEDA treats an empty result as 0; here it is a missing value, and the percentage stays. Add `or vector(0)` to get 0"
         yield Notice(f"{place}.ignoreNullValues", said)
     for name, said in _SETTINGS.items():
         if name in words:
             yield Notice(f"{place}.{name}", f"for all models, in the settings: {INFORMER}.prometheus.{said}")
     if "authenticationRef" in trigger:
-        said = f"no equal of a TriggerAuthentication: {INFORMER}.prometheus.bearerTokenFile, basicAuth or tls of the settings"
+        said = f"no equivalent of a TriggerAuthentication: {INFORMER}.prometheus.bearerTokenFile, basicAuth or tls of the settings"
         yield Notice(f"{field}.authenticationRef", said)
     yield from _activation(words, field)
 
@@ -77,7 +77,7 @@ def _noted(trigger: Json, words: Json, field: str) -> Iterator[Notice]:
 def _activation(words: Json, field: str) -> Iterator[Notice]:
     for name in ("activationThreshold", "activationValue"):
         if name in words:
-            yield Notice(f"{field}.metadata.{name}", "no equal: it tells when to scale from zero")
+            yield Notice(f"{field}.metadata.{name}", "no equivalent: it controls scaling from zero")
 
 
 def _resource(name: str, trigger: Json, words: Json) -> Json:
@@ -104,18 +104,18 @@ _SETTINGS = {
     "cortexOrgID": "headers, as X-Scope-OrgID",
     "namespace": 'queryParameters, as {namespace: "…"}',
     "queryParameters": "queryParameters",
-    "authModes": "bearerTokenFile, basicAuth or tls",
+    "authModes": "bearerTokenFile, basicAuth, tls, aws, google or azure",
     "unsafeSsl": "tls.caFile: certificates are always verified",
-    "awsRegion": "bearerTokenFile is there; requests are not signed (SigV4): put a signing proxy between",
+    "awsRegion": "aws.region",
     "timeout": "timeoutSeconds",
 }
 _ELSEWHERE = {
     "pollingInterval": f"for all models, in the settings: {INFORMER}.periodSeconds",
-    "cooldownPeriod": "see offloadingConfig.behavior.release.stabilizationWindowSeconds, which is for the share",
+    "cooldownPeriod": "see offloadingConfig.behavior.release.stabilizationWindowSeconds, which applies to the percentage",
     "fallback": "see offloadingConfig.behavior.onMetricsLoss",
-    "advanced.scalingModifiers": "no equal of a formula: write it into one query",
-    "advanced.horizontalPodAutoscalerConfig.behavior": "it is about replicas; offloadingConfig.behavior is about the share",
-    "minReplicaCount": "replicas stay with KEDA; nothing here scales",
-    "maxReplicaCount": "replicas stay with KEDA; nothing here scales",
-    "idleReplicaCount": "replicas stay with KEDA; nothing here scales",
+    "advanced.scalingModifiers": "no equivalent of a formula: combine it into one query",
+    "advanced.horizontalPodAutoscalerConfig.behavior": "applies to replicas; offloadingConfig.behavior applies to the percentage",
+    "minReplicaCount": "KEDA keeps scaling the replicas; this controller scales nothing",
+    "maxReplicaCount": "KEDA keeps scaling the replicas; this controller scales nothing",
+    "idleReplicaCount": "KEDA keeps scaling the replicas; this controller scales nothing",
 }

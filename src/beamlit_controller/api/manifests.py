@@ -33,7 +33,9 @@ def parse(text: str, *, settings: Settings) -> Parsed:
             where = _where(document)
             found += (Problem(where, each.field, each.message) for each in outcome)
         elif outcome.spec.key in accepted:
-            found.append(Problem(_where(document), "metadata.name", f"{outcome.spec.key} is there already, further up"))
+            found.append(
+                Problem(_where(document), "metadata.name", f"{outcome.spec.key} is already defined further up")
+            )
         else:
             accepted[outcome.spec.key] = outcome
     return Parsed(
@@ -65,7 +67,7 @@ def _not_ours(content: Mapping[object, object]) -> Iterator[Rejected]:
     if kind is None and version is None:
         yield from _fragment(content)
     elif kind == "List":
-        yield Rejected("kind", f"a List is not read; write each {KIND} as a document of its own, with --- between them")
+        yield Rejected("kind", f"a List is not supported; write each {KIND} as a separate document, divided by ---")
     elif isinstance(kind, str) and kind != KIND:
         hint = problems.like(kind, [KIND])
         yield Rejected("kind", f"expected {KIND}, got {problems.came(kind)}" + (f"; {hint}" if hint else ""))

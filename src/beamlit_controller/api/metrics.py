@@ -90,7 +90,7 @@ class PodsMetricIdentifier(MetricIdentifier):
     )
     histogram: HistogramQuantile | None = Field(
         default=None,
-        description="If set, `name` is a histogram, and the metric is a quantile of what it observed lately, such as the "
+        description="If set, `name` is a histogram, and the metric is a quantile of its recent observations, such as the "
         "95th percentile of the time to first token. Only with `metricServiceRef`.",
     )
 
@@ -204,13 +204,18 @@ class _TargetBesideOrBelow:
         """Blame the second place when both are used."""
         beside, below = dig(given, ("target",)) is not None, dig(given, ("metric", "target")) is not None
         if beside and below:
-            yield Mistake(("metric", "target"), "may not be set beside external.target: write the target at one place")
+            yield Mistake(
+                ("metric", "target"), "may not be set together with external.target: write the target in one place"
+            )
         if not beside and not below:
             yield Mistake(("target",), "required, but not given")
 
     def cel(self) -> Iterator[Cel]:
         """Compare whether they are there."""
-        yield Cel("has(self.target) != has(self.metric.target)", "target stands beside metric, or below it, not both")
+        yield Cel(
+            "has(self.target) != has(self.metric.target)",
+            "target may be set either next to metric or below it, not both",
+        )
 
 
 class ExternalMetricSource(StrictModel):
@@ -234,8 +239,7 @@ class GatewayMetricIdentifier(StrictModel):
     """The name of a metric that the gateways measure."""
 
     name: Literal["local_requests_in_flight", "local_requests_per_second", "local_time_to_first_byte_seconds"] = Field(
-        description="What is measured of the requests that local serves: how many are in flight, how many end per "
-        "second, or the mean time to the first byte of their response bodies."
+        description="What the gateways measure about local requests: the number in flight, the number completed per second, or the mean time to the first byte of the response body."
     )
 
 
@@ -250,7 +254,7 @@ class _NoAverageOfTimes:
     def cel(self) -> Iterator[Cel]:
         """Look at both."""
         yield Cel(
-            f"self.metric.name != '{_TIME}' || !has(self.target.averageValue)", f"{_TIME} takes target.value alone"
+            f"self.metric.name != '{_TIME}' || !has(self.target.averageValue)", f"{_TIME} accepts only target.value"
         )
 
 

@@ -65,7 +65,7 @@ class StrictModel(BaseModel):
         for key in unknown[:_MOST_UNKNOWN]:
             yield Mistake((str(key),), problems.unknown_field(key, cls.fields()))
         if len(unknown) > _MOST_UNKNOWN:
-            yield Mistake((), f"{len(unknown) - _MOST_UNKNOWN} more fields that are not known here")
+            yield Mistake((), f"{len(unknown) - _MOST_UNKNOWN} more unknown fields")
 
     @classmethod
     def _empty(cls, empty: set[object]) -> Iterator[Mistake]:

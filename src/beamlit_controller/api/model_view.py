@@ -145,7 +145,7 @@ def _metric(metric: Assessed | Unread, reading: Reading, behavior: Behavior, now
 
 
 def _aggregated(metric: MetricSpec, reading: Reading) -> str:
-    """Say of how many series a value is made, and how, if they are several."""
+    """Describe how several series were combined; "" for one."""
     match metric, reading:
         case PodsMetric(aggregation=how), PodSamples(samples=samples):
             most = max((each.series for each in samples), default=1)

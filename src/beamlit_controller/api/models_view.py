@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 
 MetricState = Literal["over", "between", "under", "unreadable"]
 Rank = Literal["failing", "blind", "short", "offloading", "local", "disabled"]
-"""How urgently a model needs a person, the most urgent first."""
+"""How urgently a model needs attention, the most urgent first."""
 
 
 class View(BaseModel):
@@ -52,7 +52,7 @@ class MetricView(View):
     missing: MissingView | None
     pod_failures: tuple[PodFailureView, ...]
     aggregated: str = ""
-    """Such as `sum of 4 series`; "" if the value is of one series."""
+    """Such as `sum of 4 series`; "" for a single series."""
 
 
 class VerdictView(View):
@@ -65,7 +65,7 @@ class VerdictView(View):
 class DecisionView(View):
     """The percentage in force, why, and since when; `demand` is None if it can't be observed.
 
-    `cap` is the learned limit of local requests in flight per ready replica; with it, `percentage` limits what leaves.
+    `cap` is the learned limit of local requests in flight per ready replica; with it, `percentage` is the maximum share that is offloaded.
     `enough` is False while a metric stays over its target with the highest share allowed.
     """
 
@@ -148,7 +148,7 @@ class TrafficView(View):
 
 
 class HeadlineView(View):
-    """The model in a few words: what is served where and why, what that means for clients, and what to do."""
+    """Summary of the model: where requests are served and why, the effect on clients, and what to do."""
 
     rank: Rank
     state: str
@@ -195,7 +195,7 @@ class SpendingView(View):
 
 
 class ModelView(View):
-    """One model: its last round, the forecast, and its surroundings.
+    """One model: its last round, the forecast, and the state of its servers and gateway.
 
     `remotes` are those of `remoteBackends`, in order; `remote` is the URL of the first one, or of the only one.
     """

@@ -16,7 +16,7 @@ def read(node: yaml.Node) -> tuple[object, tuple[str, ...]]:
     reader = _Reader()
     value = reader.read(node)
     if reader.too_large:
-        return None, (f"more than {_MAX_NODES} values, each alias counted with all that it stands for",)
+        return None, (f"more than {_MAX_NODES} values, with aliases expanded",)
     return value, tuple(dict.fromkeys(reader.mistakes))
 
 
@@ -37,7 +37,7 @@ class _Reader:
         """Give the value; None for a mistake."""
         key = id(node)
         if key in self._open:
-            self._wrong(node, "an alias may not stand inside of what it stands for")
+            self._wrong(node, "an alias may not occur inside the node that it refers to")
             return None
         if key not in self._values:
             self._open.add(key)
@@ -55,7 +55,7 @@ class _Reader:
             case yaml.ScalarNode():
                 return self._scalar(node)
             case _:
-                self._wrong(node, f"the tag {node.tag[:60]} means nothing here")
+                self._wrong(node, f"the tag {node.tag[:60]} is not supported")
                 return None
 
     def _part(self, whole: yaml.Node, part: yaml.Node) -> object:
@@ -76,7 +76,7 @@ class _Reader:
             if key_node.tag == _MERGE:
                 merged = self._merge(value_node, value) | merged
             elif isinstance(key, dict | list):
-                self._wrong(key_node, "a key has to be text")
+                self._wrong(key_node, "a key must be text")
             elif key in own:
                 self._wrong(key_node, f"the key {problems.came(key)} is there twice")
             else:
@@ -86,14 +86,14 @@ class _Reader:
     def _merge(self, node: yaml.Node, value: object) -> dict[object, object]:
         sources = value if isinstance(value, list) else [value]
         if not all(isinstance(source, dict) for source in sources):
-            self._wrong(node, "<< merges mappings, nothing else")
+            self._wrong(node, "<< can only merge mappings")
             return {}
         return {key: each for source in reversed(sources) for key, each in source.items()}
 
     def _scalar(self, node: yaml.ScalarNode) -> object:
         read = _SCALARS.get(node.tag)
         if read is None:
-            self._wrong(node, f"the tag {node.tag[:60]} means nothing here")
+            self._wrong(node, f"the tag {node.tag[:60]} is not supported")
             return None
         try:
             return read(node.value)

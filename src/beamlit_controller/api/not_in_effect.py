@@ -35,17 +35,17 @@ _GATEWAY = GatewaySpec()
 PENDING: Final = (
     Pending(
         "spec.environment",
-        "nothing is chosen by it",
+        "it is informational only",
         lambda spec: bool(spec.environment),
     ),
     Pending(
         "spec.modelSourceRef",
-        "no workload is looked at; the servers are those of serviceRef",
+        "the workload is not read; the servers are those of serviceRef",
         lambda spec: spec.source is not None,
     ),
     Pending(
         "spec.routing.mode",
-        "there is no Service without a cluster; clients use the address that the gateway listens at",
+        "there are no Services; clients use the address that the gateway listens on",
         lambda spec: spec.routing is RoutingMode.SERVICE,
     ),
     Pending(
@@ -55,7 +55,7 @@ PENDING: Final = (
     ),
     Pending(
         "spec.gateway.resources",
-        "the gateway process has no limits of its own, but for a heap of eight tenths of the memory limit",
+        "only the gateway's heap is limited, to 80 % of the memory limit",
         lambda spec: spec.gateway.resources != _GATEWAY.resources,
     ),
     Pending(

@@ -45,7 +45,7 @@ def _of_config(config: offloading.OffloadingConfig, override_ignored: Rejected |
     for index, metric in enumerate(config.metrics):
         yield from targets.notices(metric, f"spec.offloadingConfig.metrics[{index}]")
     if not config.metrics and config.preset in {None, *presets.WITHOUT_METRICS}:
-        yield Notice("spec.offloadingConfig.metrics", "no metric is given: nothing raises the share above 0")
+        yield Notice("spec.offloadingConfig.metrics", "no metric is given, so the percentage stays at 0")
     if quantity.parse(config.behavior.release.tolerance).milli >= 1000:  # noqa: PLR2004 - thousandths
         field = "spec.offloadingConfig.behavior.release.tolerance"
         yield Notice(field, "with 1 or more, hardly any demand is low enough to release")
@@ -63,21 +63,21 @@ def _remotes(config: offloading.OffloadingConfig) -> Iterator[tuple[str, RemoteB
 def _credentials_in_headers(remote: RemoteBackendConfig, place: str) -> Iterator[Notice]:
     for name in remote.headers_to_add:
         if name.lower() in _CREDENTIALS:
-            message = "looks like a credential: everybody who may read this resource can read it here"
+            message = "looks like a credential, which everyone who may read this resource can read"
             yield Notice(f"{place}.headersToAdd.{name}", message)
 
 
 def _names(deployment: ModelDeployment) -> Iterator[Notice]:
-    """Tell which requests leave where the name that clients use was not written down."""
+    """Point out which requests are offloaded if the name that clients use is not configured."""
     for place, remote in _remotes(deployment.spec.offloading_config):
         if remote.model_name and not remote.model_names and deployment.spec.model is None:
             name = problems.came(deployment.metadata.name)
-            message = f"only requests for the model {name} leave; spec.model is what clients call it, modelNames adds other names"
+            message = f"only requests for the model {name} go to the remote; spec.model is the name that clients use, and modelNames adds others"
             yield Notice(f"{place}.modelName", message)
 
 
 def _aggregations(deployment: ModelDeployment) -> Iterator[Notice]:
-    """Tell of aggregations without effect, and of names that look like fractions and are added up."""
+    """Point out aggregations without effect, and summed metrics whose names look like fractions."""
     straight = deployment.spec.metric_service_ref is not None
     for index, metric in enumerate(deployment.spec.offloading_config.metrics):
         identifier = metric.pods.metric if metric.pods else None
@@ -86,7 +86,7 @@ def _aggregations(deployment: ModelDeployment) -> Iterator[Notice]:
             yield Notice(field, "no effect without spec.metricServiceRef: the adapter gives one value for each pod")
         elif identifier and straight and _adds_up_a_fraction(identifier):
             yield Notice(
-                field, "several series of one server are added up, and by its name this is a fraction: say Mean or Max"
+                field, "the series of one server are summed, but its name says that this is a fraction: set Mean or Max"
             )
 
 
@@ -96,7 +96,7 @@ def _adds_up_a_fraction(identifier: PodsMetricIdentifier) -> bool:
 
 
 def _queries(deployment: ModelDeployment, settings: Settings) -> Iterator[Notice]:
-    """Tell what PromQL queries may do that their author did not mean."""
+    """Point out surprising results of PromQL queries."""
     for index, metric in enumerate(deployment.spec.offloading_config.metrics):
         name = metric.external.metric.name if metric.external and settings.prometheus else ""
         if name and not policy.is_series_name(name):
@@ -105,38 +105,34 @@ def _queries(deployment: ModelDeployment, settings: Settings) -> Iterator[Notice
 
 
 def _hidden(config: offloading.OffloadingConfig) -> Iterator[Notice]:
-    """Tell what a header rule can't promise: HTTP drops a header that the client names in `Connection`."""
+    """Point out what a header rule can't guarantee: HTTP drops a header that the client names in `Connection`."""
     told = {rule.header.lower() for rule in config.may_leave if rule.header}
     for index, rule in enumerate(config.keep_local):
         if rule.header and rule.header.lower() not in told:
             yield Notice(
                 f"spec.offloadingConfig.keepLocal[{index}].header",
-                "a hostile client can hide a header; where that matters, name the values that may leave in mayLeave",
+                "a hostile client can hide a header; if that matters, list the permitted values in mayLeave",
             )
 
 
 def _in_the_clear(config: offloading.OffloadingConfig) -> Iterator[Notice]:
     for place, remote in _remotes(config):
         if remote.auth_config and remote.auth_config.type != "none" and remote.scheme == "http":
-            yield Notice(f"{place}.scheme", "with http, the credential can be read on the way")
+            yield Notice(f"{place}.scheme", "with http, the credential is sent unencrypted")
         oauth = remote.auth_config.oauth_config if remote.auth_config else None
         if oauth and oauth.token_url.startswith("http://"):
             field = f"{place}.authConfig.oauthConfig.tokenUrl"
-            yield Notice(field, "with http, the client's secret can be read on the way")
+            yield Notice(field, "with http, the client secret is sent unencrypted")
 
 
 _CREDENTIALS = frozenset({"x-api-key", "api-key", "cookie", "x-auth-token"})
 
 
 def _annotations(annotations: Mapping[str, str]) -> Iterator[Notice]:
-    """Tell of annotations without effect. Not mistakes: a leftover must not keep an old override in force."""
+    """Point out annotations without effect. They are not mistakes, or a leftover annotation would keep an old override in force."""
     for name in annotations:
         if name.startswith(ANNOTATIONS) and name not in metadata.OVERRIDES:
             hint = problems.nearest(name, metadata.OVERRIDES)
-            yield Notice(
-                problems.path(("metadata", "annotations", name)), f"without effect: no such annotation, {hint}"
-            )
+            yield Notice(problems.path(("metadata", "annotations", name)), f"no effect: unknown annotation, {hint}")
     if OVERRIDE_UNTIL in annotations and OVERRIDE not in annotations:
-        yield Notice(
-            problems.path(("metadata", "annotations", OVERRIDE_UNTIL)), f"without effect: {OVERRIDE} is not there"
-        )
+        yield Notice(problems.path(("metadata", "annotations", OVERRIDE_UNTIL)), f"no effect without {OVERRIDE}")

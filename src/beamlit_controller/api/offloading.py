@@ -65,11 +65,11 @@ class BehaviorConfig(StrictModel):
 
     percentage: Percentage = Field(
         default=100,
-        description="The percentage of requests to offload when a metric is above its target; in Proportional and Adaptive mode the most that is offloaded.",
+        description="The percentage of requests to offload when a metric is above its target; in Proportional and Adaptive mode, the upper limit.",
     )
     mode: Literal["Fixed", "Proportional", "Adaptive"] | None = Field(
         default=None,
-        description="Adaptive: the metric sizes how many requests local has in flight, and the excess leaves, at most `percentage` of all. Fixed: offload `percentage`. Proportional: offload the share that keeps the metric at its target, at most `percentage`. By default Adaptive with a `preset` that has metrics, else Fixed.",
+        description="Adaptive: the metric determines how many requests local may have in flight; the excess goes to the remote, at most `percentage` of all requests. Fixed: offload `percentage`. Proportional: offload the share that keeps the metric at its target, at most `percentage`. By default Adaptive with a `preset` that has metrics, otherwise Fixed.",
     )
     engage: Engage = Field(default=Engage(), description="When and how fast the percentage rises.")
     release: Release = Field(default=Release(), description="When and how fast the percentage falls.")
@@ -132,8 +132,7 @@ class OffloadingConfig(StrictModel):
     )
     remote_backends: Remotes | None = Field(
         default=None,
-        description="Several remotes instead of `remoteBackend`, at most 8. A request tries them in this order: what one refuses, fails, or has "
-        "no room for goes to the next before the first byte of the response.",
+        description="Several remotes instead of `remoteBackend`, at most 8, tried in this order: if one rejects a request, fails it before the first byte of the response, or is at its limit, the next is tried.",
     )
     preset: (
         Literal[
@@ -183,7 +182,7 @@ class OffloadingConfig(StrictModel):
     may_leave: list[LeavingRequests] = Field(
         default=[],
         max_length=100,
-        description="If set, only matching requests may go to the remote; of a header with several values, all must be listed. "
+        description="If set, only matching requests may go to the remote; if a header has several values, all must be listed. "
         "A rule may also allow a path or method that is local by default. `keepLocal` takes precedence.",
     )
     stickiness: Stickiness | None = Field(

@@ -35,7 +35,7 @@ def _no_remote(given: Mapping[str, object], settings: Settings) -> Iterator[Reje
     config = _mapping(dig(given, ("spec", "offloadingConfig")))
     missing = remotes.ONE not in config and remotes.SEVERAL not in config
     if enabled and missing and not settings.default_remotes and isinstance(given.get("spec"), Mapping):
-        yield Rejected(_REMOTE, "required: here, or for all models in the settings as config.defaultRemoteBackend")
+        yield Rejected(_REMOTE, "required, here or in the settings as config.defaultRemoteBackend")
 
 
 def _host(given: Mapping[str, object], settings: Settings) -> Iterator[Rejected]:
@@ -101,7 +101,7 @@ def _asked_of_prometheus(
         return
     if _selects(identifier.get("selector")):
         yield Rejected(
-            f"{field}.selector", "goes with the name of a metric, and this is a PromQL query: write its labels there"
+            f"{field}.selector", "only allowed with the name of a metric: write the labels into the PromQL query"
         )
     for mistake in promql.mistakes(name):
         yield Rejected(f"{field}.name", mistake)
@@ -135,17 +135,16 @@ def _selector(selector: object, field: str) -> Iterator[Rejected]:
 
 def _label(label: object, values: Sequence[object], field: str) -> Iterator[Rejected]:
     if isinstance(label, str) and not _LABEL.fullmatch(label):
-        yield Rejected(field, f"the metrics API takes no label {problems.came(label)} in a selector; {_INSTEAD}")
+        yield Rejected(
+            field, f"the metrics API does not accept the label {problems.came(label)} in a selector; {_INSTEAD}"
+        )
     for value in values:
         if isinstance(value, str) and not _LABEL_VALUE.fullmatch(value):
             message = f"the metrics API takes label values of at most 63 letters, digits, '-', '_' and '.', got {problems.came(value)}"
             yield Rejected(field, f"{message}; {_INSTEAD}")
 
 
-_INSTEAD = (
-    "let the adapter write the label in another way, read Pods metrics from the servers (metricServiceRef), "
-    "or ask Prometheus (config.metricInformer.type: prometheus)"
-)
+_INSTEAD = "have the adapter rewrite the label, read Pods metrics from the servers (metricServiceRef), or query Prometheus (config.metricInformer.type: prometheus)"
 
 
 def _selects(selector: object) -> bool:

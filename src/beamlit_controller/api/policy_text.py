@@ -34,11 +34,11 @@ def sentences(spec: OffloadSpec) -> tuple[str, ...]:
 def _share(spec: OffloadSpec) -> Iterator[str]:
     behavior = spec.behavior
     if behavior.dry_run:
-        yield "Dry run: everything is decided and shown, and nothing is sent to the remote."
+        yield "Dry run: decisions are made and shown, but nothing is sent to the remote."
     if behavior.percentage == 0:
-        yield "The metrics move no share of the requests: behavior.percentage is 0."
+        yield "The metrics cause no offloading: behavior.percentage is 0."
     elif not spec.metrics:
-        yield "No metric is given, so no share of the requests moves."
+        yield "No metric is given, so no percentage is offloaded."
     else:
         yield f"Offload {_amount(behavior)} when {_limits(spec.metrics, behavior.engage)}."
         yield _learning(behavior) if behavior.mode is Mode.ADAPTIVE else _release(behavior)
@@ -54,7 +54,7 @@ def _amount(behavior: Behavior) -> str:
         case Mode.PROPORTIONAL:
             return f"the share that keeps the metric at its target, {behavior.percentage} % at most,"
         case Mode.ADAPTIVE:
-            return f"the requests that local has no room for, {behavior.percentage} % of all at most,"
+            return f"the requests above local's capacity, at most {behavior.percentage} % of all,"
 
 
 def _limits(metrics: tuple[MetricSpec, ...], engage: Ramp) -> str:
@@ -72,9 +72,13 @@ def _limit(metric: MetricSpec, ratio: Fraction) -> str:
 
 
 def _learning(behavior: Behavior) -> str:
-    """Say what takes the place of a release where each request is judged when it comes."""
-    rest = "" if behavior.percentage == WHOLE else f" Beyond {behavior.percentage} % of all, the others stay and wait."
-    return f"How many requests local has room for is learned from the metric, and every request that fits stays.{rest}"
+    """Describe Adaptive mode, which judges each request when it arrives and has no release."""
+    rest = (
+        ""
+        if behavior.percentage == WHOLE
+        else f" Above {behavior.percentage} % of all requests, the rest stay local and wait."
+    )
+    return f"The capacity is learned from the metric; every request within it stays local.{rest}"
 
 
 def _release(behavior: Behavior) -> str:
@@ -113,10 +117,10 @@ def _overflow(overflow: Overflow) -> Iterator[str]:
 
 def _remotes(remotes: tuple[RemoteBackend, ...]) -> Iterator[str]:
     if len(remotes) > 1:
-        yield f"Requests for the remote go to the first of {', '.join(remote.name for remote in remotes)} that can serve them."
+        yield f"Offloaded requests go to the first of {', '.join(remote.name for remote in remotes)} that can serve them."
     weights = ", ".join(f"{remote.name} {remote.weight}" for remote in remotes if remote.weight is not None)
     if weights:
-        yield f"Neighbours among the remotes share requests by their weights: {weights}."
+        yield f"Adjacent remotes share requests by weight: {weights}."
     for remote in remotes:
         if remote.max_in_flight is not None:
             yield f"Send at most {remote.max_in_flight} requests at once to {remote.name or 'the remote'} per gateway."
@@ -125,9 +129,9 @@ def _remotes(remotes: tuple[RemoteBackend, ...]) -> Iterator[str]:
 def _rest(spec: OffloadSpec) -> Iterator[str]:
     yield from _remotes(spec.remotes)
     if spec.on_remote_failure is OnRemoteFailure.LOCAL:
-        yield "A request that the remote fails is served locally."
+        yield "A request that fails at the remote is served locally."
     else:
-        yield "A request that the remote fails is answered with its error."
+        yield "A request that fails at the remote is answered with that failure."
     if spec.stickiness is not None:
         kind, name = (
             ("cookie", spec.stickiness.cookie)

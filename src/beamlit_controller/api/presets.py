@@ -30,7 +30,7 @@ def metrics(preset: str, written: tuple[MetricSpec, ...]) -> tuple[MetricSpec, .
 
 
 def aggregation(name: str) -> Aggregation:
-    """Give how a metric's series are aggregated: as the preset does that has a metric of this name, else by their sum."""
+    """Give the default aggregation of a metric: that of a preset that has a metric of this name, otherwise the sum."""
     known = (each for preset in PRESETS.values() for each in preset if name in _names(each))
     return next((each.aggregation for each in known), Aggregation.SUM)
 
@@ -45,12 +45,12 @@ def _names(metric: PodsMetric) -> tuple[str, ...]:
 
 
 def _sum(*names: str, milli: int) -> PodsMetric:
-    """Give a metric with one target for the server: requests that wait anywhere in it."""
+    """Give a metric with one target per server, such as the requests waiting in all its engines."""
     return _metric(names, milli, Aggregation.SUM)
 
 
 def _mean(*names: str, milli: int, only: Selector = _ALL) -> PodsMetric:
-    """Give a metric with one target for each engine of the server, whatever their number: a fraction, or an engine's queue."""
+    """Give a metric with one target per engine of the server: a fraction, or an engine's queue."""
     return _metric(names, milli, Aggregation.MEAN, only)
 
 
@@ -60,7 +60,7 @@ def _metric(names: tuple[str, ...], milli: int, together: Aggregation, only: Sel
 
 
 def _labelled(name: str, label: str, value: str, *, milli: int) -> PodsMetric:
-    """Give a metric of which a label says what it is."""
+    """Give a metric whose series are selected by a label."""
     identifier = SeriesSelector(name, Selector(((label, value),)))
     return PodsMetric(identifier, AverageValue(milli), Aggregation.MEAN, optional=True)
 

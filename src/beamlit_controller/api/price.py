@@ -18,7 +18,7 @@ NANO = Decimal(10) ** 9
 
 
 class PriceConfig(StrictModel):
-    """What the remote costs."""
+    """Prices of the remote."""
 
     input_per_million: Quantity = Field(default="0", description="Price of a million input tokens.")
     output_per_million: Quantity = Field(default="0", description="Price of a million output tokens.")
@@ -37,48 +37,48 @@ def _zone(name: str) -> str:
 
 
 class BudgetConfig(StrictModel):
-    """How much may be spent on the remote in each period."""
+    """Spending limit of a remote per period."""
 
     amount: PositiveQuantity = Field(description="Amount per period, in `unit`.")
     unit: Literal["Requests", "Tokens", "Cost"] | None = Field(
         default=None,
-        description="Requests, Tokens (input and output), or Cost in the currency of `price`; by default Cost with a `price`, else Requests.",
+        description="Requests, Tokens (input and output), or Cost in the currency of `price`; by default Cost with a `price`, otherwise Requests.",
     )
-    per: Literal["Hour", "Day", "Month"] = Field(description="Period after which the budget begins anew.")
+    per: Literal["Hour", "Day", "Month"] = Field(description="Period after which the budget is reset.")
     time_zone: Annotated[
         str,
         *scalars.matching(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", "a time zone such as Europe/Berlin", longest=64),
         AfterValidator(_zone),
-    ] = Field(default="UTC", description="Time zone in which hours, days and months begin.")
+    ] = Field(default="UTC", description="Time zone in which periods begin, such as Europe/Berlin.")
 
 
 class CostNeedsPrice:
-    """A budget of money needs a price."""
+    """A budget in currency needs a price."""
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
         """Blame the price that is missing."""
         budget = given.get("budget")
         if isinstance(budget, Mapping) and budget.get("unit") == "Cost" and given.get("price") is None:
-            yield Mistake(("price",), "required beside budget.unit Cost")
+            yield Mistake(("price",), "required together with budget.unit Cost")
 
     def cel(self) -> Iterator[Cel]:
         """Look for the unit."""
         cost = "has(self.budget) && has(self.budget.unit) && self.budget.unit == 'Cost'"
-        yield Cel(f"!({cost}) || has(self.price)", "price: required beside budget.unit Cost")
+        yield Cel(f"!({cost}) || has(self.price)", "price: required together with budget.unit Cost")
 
 
 class AccountNeedsUsage:
-    """What is not counted has neither a price nor a budget."""
+    """Without counted tokens there can be neither a price nor a budget."""
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
         """Blame the usage."""
         if given.get("usage") == "Ignore" and (given.get("price") is not None or given.get("budget") is not None):
-            yield Mistake(("usage",), "may not be Ignore beside price or budget: nothing would be counted")
+            yield Mistake(("usage",), "may not be Ignore with price or budget: nothing would be counted")
 
     def cel(self) -> Iterator[Cel]:
         """Compare it with what is there."""
         ignored = "has(self.usage) && self.usage == 'Ignore'"
-        message = "usage: may not be Ignore beside price or budget"
+        message = "usage: may not be Ignore with price or budget"
         yield Cel(f"!({ignored}) || (!has(self.price) && !has(self.budget))", message)
 
 
@@ -103,7 +103,7 @@ def budget_of(given: BudgetConfig | None, priced: PriceConfig | None) -> Budget 
 
 
 def usage_of(written: str | None, *, accounts: bool) -> UsageMode:
-    """Give what is done to learn the usage: where accounts depend on it, it is asked for."""
+    """Give how usage is read; with a price or budget it is also requested."""
     if written is not None:
         return UsageMode(written)
     return UsageMode.ASK if accounts else UsageMode.READ

@@ -97,7 +97,7 @@ def came(value: object) -> str:
         case bool():
             return json.dumps(value)
         case int() | float() if not math.isfinite(value) or abs(value) > _LARGEST_SHOWN:
-            return "a number out of all bounds"
+            return "a number out of range"
         case int() | float():
             return repr(value)
         case str() if len(value) <= _LONGEST_SHOWN:

@@ -50,7 +50,7 @@ def _mistakes(query: str) -> Iterator[str]:
     for variable in _VARIABLES.finditer(plain):
         yield _VARIABLE.format(variable[0])
     if unclosed := _unclosed(plain):
-        yield f"{unclosed}, so this is no PromQL"
+        yield f"{unclosed}, so this is not valid PromQL"
 
 
 def notices(query: str) -> Iterator[str]:
@@ -60,7 +60,7 @@ def notices(query: str) -> Iterator[str]:
     try:
         parsed = promql_parser.parse(query)
     except ValueError as error:
-        yield f"can't be read as PromQL ({error}); Prometheus has the last word: `check --prometheus ADDRESS` asks it"
+        yield f"can't be parsed as PromQL ({error}); `check --prometheus ADDRESS` asks the server itself"
         return
     yield from _remarks(parsed)
 
@@ -68,15 +68,15 @@ def notices(query: str) -> Iterator[str]:
 def _remarks(parsed: Expr) -> Iterator[str]:
     if filtered := _filter(parsed):
         yield (
-            f"`{filtered} …` is a filter: where it is not so there is no series, and so no value instead of a low one; "
-            f"write the query without it, or `{filtered} bool …` for 0 and 1"
+            f"`{filtered} …` is a filter: where it is false the result is empty, a missing value rather than a low one; "
+            f"remove it, or use `{filtered} bool …` to get 0 or 1"
         )
     if any(each.offset for each in _walk(parsed) if isinstance(each, VectorSelector | SubqueryExpr)):
-        yield "`offset` reads the past: what happens now is seen only after that time"
+        yield "`offset` reads the past, so a change is seen only after that time"
     if any(each.at for each in _walk(parsed) if isinstance(each, VectorSelector | SubqueryExpr)):
-        yield "`@` reads one fixed time, whatever happens now"
+        yield "`@` reads a fixed time, so the value never changes"
     if _labels(parsed) != frozenset():
-        yield "may give several series, which are added up; say what is meant by sum(…), max(…) or avg(…) around it"
+        yield "may return several series, which are summed; make the aggregation explicit with sum(…), max(…) or avg(…)"
 
 
 # In the text alone.
@@ -196,7 +196,7 @@ _COMPARISONS: Final = frozenset({">", "<", ">=", "<=", "==", "!="})
 _KEEP_SERIES: Final = frozenset({"topk", "bottomk", "limitk", "limit_ratio"})
 _ONE_SERIES: Final = frozenset({"scalar", "vector", "time", "pi", "absent", "absent_over_time"})
 
-_VARIABLE: Final = "{} is a variable of a dashboard or a template, and nobody fills it in here: write its value"
+_VARIABLE: Final = "{} is a variable of a dashboard or template, which is not replaced here: write its value"
 # One that is not closed is read to its end, or else each quote in it would be looked at as the beginning of another.
 _STRING: Final = re.compile(r"""(["'])(?:\\.|(?!\1)[^\\])*(\1)?|(`)[^`]*(`)?|#[^\n]*""", re.DOTALL)
 _VARIABLES: Final = re.compile(r"\$\{?\w*\}?|\[\[|\{\{|<<")

@@ -1,4 +1,4 @@
-"""What is said of a queue as the metric of a share: it is empty until local is full, and then it is too late for who waits."""
+"""Warns about queue metrics in Fixed and Proportional mode: a queue is empty until local is full, and by then requests already wait."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _WORDS = re.compile(r"(?:^|[^a-z])(?:queue[sd]?|queueing|waiting|pending|deferre
 
 
 def notices(config: OffloadingConfig) -> Iterator[Notice]:
-    """Tell that a share by a queue lets requests wait, where nothing limits how many local has in flight."""
+    """Warn that requests wait in the queue, if nothing limits how many local has in flight."""
     mode, cap = defaults.mode(config), config.overflow.max_in_flight_per_replica
     if mode is Mode.ADAPTIVE or cap is not None or config.behavior.percentage == 0:
         return
@@ -23,14 +23,12 @@ def notices(config: OffloadingConfig) -> Iterator[Notice]:
     if name is not None:
         yield Notice(
             "spec.offloadingConfig.behavior.mode",
-            f"{printable.short(name, LONGEST)} is a queue: it is empty until local is full, and with mode {mode.value} requests "
-            "wait in it until the share has grown. Mode Adaptive, or overflow.maxInFlightPerReplica, sends those away that "
-            "would wait",
+            f"{printable.short(name, LONGEST)} is a queue: it is empty until local is full, and with mode {mode.value} requests wait in it until the percentage has risen. Mode Adaptive or overflow.maxInFlightPerReplica offloads requests that would wait",
         )
 
 
 def is_queue(name: str) -> bool:
-    """Tell whether a metric, or a query, is about requests that wait, by its words."""
+    """Tell whether a metric or query is about waiting requests, judging by the words in it."""
     return _WORDS.search(name.lower().replace("_time", "time")) is not None
 
 

@@ -24,20 +24,20 @@ class SecretKeySelector(StrictModel):
 def _token_url(text: str) -> str:
     url = addresses.parse_url(text, example="https://login.example.com/oauth/token")
     if "@" in url.netloc:
-        raise ValueError("user and password don't belong in a URL: clientId and clientSecretRef carry them")
+        raise ValueError("a URL can't contain user and password: use clientId and clientSecretRef")
     return text
 
 
 class OAuthConfig(StrictModel):
     """OAuth2 client credentials, fetched and renewed by the gateway."""
 
-    client_id: Word = Field(description="The client's identifier.")
-    client_secret_ref: SecretKeySelector = Field(description="Where the client's secret is.")
+    client_id: Word = Field(description="Client ID.")
+    client_secret_ref: SecretKeySelector = Field(description="Secret key that holds the client secret.")
     token_url: Annotated[str, AfterValidator(_token_url), Field(max_length=2048)] = Field(
-        description="Where tokens are asked for. Its host must be among `allowedRemoteHosts`."
+        description="Token endpoint. Its host must be among `allowedRemoteHosts`."
     )
     scopes: list[Annotated[str, *scalars.matching(r"[!#-\[\]-~]+", "a scope without blanks and quotes")]] = Field(
-        default=[], max_length=100, description="The scopes asked for."
+        default=[], max_length=100, description="Scopes to request."
     )
 
 
@@ -51,9 +51,9 @@ def _auth_header(name: str) -> str:
 class ApiKeyConfig(StrictModel):
     """A key sent with every request to the remote."""
 
-    secret_ref: SecretKeySelector = Field(description="Where the key is.")
+    secret_ref: SecretKeySelector = Field(description="Secret key that holds the API key.")
     header: Annotated[Token, AfterValidator(_auth_header)] = Field(
-        default="authorization", description="The header that carries the key."
+        default="authorization", description="Request header that carries the key."
     )
     prefix: Annotated[str, Field(max_length=64, pattern="^[ -~]*$")] | None = Field(
         default=None, description='What stands before the key: "Bearer " for the header authorization, else nothing.'
@@ -66,14 +66,13 @@ _Name = Annotated[str, *scalars.matching(r"[a-z0-9-]{1,64}", "lower-case letters
 class AwsConfig(StrictModel):
     """AWS credentials, with which the gateway signs each request (Signature Version 4)."""
 
-    region: _Name = Field(description="The region of the service, such as us-west-2.")
-    service: _Name = Field(default="bedrock", description="The service's name in signatures.")
+    region: _Name = Field(description="Region of the service, such as us-west-2.")
+    service: _Name = Field(default="bedrock", description="Name of the service in the signature.")
     credentials_secret_ref: SecretKeySelector = Field(
-        description="Where the credentials are: a file as ~/.aws/credentials, with aws_access_key_id, aws_secret_access_key and, for "
-        "temporary ones, aws_session_token. It is read for each request."
+        description="Secret key that holds the credentials, in the format of ~/.aws/credentials: aws_access_key_id, aws_secret_access_key and, for temporary credentials, aws_session_token. Read for each request."
     )
     profile: Annotated[str, *scalars.matching(r"[A-Za-z0-9_.@-]{1,64}", "letters, digits and _.@-")] = Field(
-        default="default", description="The profile in that file."
+        default="default", description="Profile in that file."
     )
 
 
@@ -92,8 +91,7 @@ class AuthConfig(StrictModel):
         ),
     )
     type: Literal["none", "oauth", "apiKey", "aws", "google"] = Field(
-        description="The kind of authentication. google shows an access token of the service account that the gateway runs as, "
-        "from Google's metadata server."
+        description="Kind of authentication. With google, the gateway sends an access token of the service account that it runs as, obtained from Google's metadata server."
     )
     oauth_config: OAuthConfig | None = Field(default=None, description="With type oauth.")
     api_key_config: ApiKeyConfig | None = Field(default=None, description="With type apiKey.")
@@ -117,10 +115,10 @@ class TlsConfig(StrictModel):
         default=None, description="Server name for SNI and certificate verification; by default the host."
     )
     cert_secret_ref: SecretKeySelector | None = Field(
-        default=None, description="Client certificate that the gateway shows the remote, in PEM."
+        default=None, description="Client certificate that the gateway presents to the remote, in PEM."
     )
     key_secret_ref: SecretKeySelector | None = Field(
-        default=None, description="Private key of the client certificate, in PEM; from the same Secret."
+        default=None, description="Private key of the client certificate, in PEM; must be in the same Secret."
     )
 
 
@@ -135,7 +133,7 @@ class HealthCheckConfig(StrictModel):
 
 def _removable(name: str) -> str:
     if name.lower() in scalars.FRAMING_HEADERS:
-        raise ValueError(f"{name} can't be removed: the gateway makes it for each connection")
+        raise ValueError(f"{name} can't be removed: the gateway sets it for each connection")
     return name
 
 
@@ -160,7 +158,7 @@ class RemoteBackendConfig(StrictModel):
     )
     path: PathConfig | None = Field(
         default=None,
-        description="Replace a prefix of the path, instead of `pathPrefix`: for an API that is not below /v1.",
+        description="Replace a path prefix, instead of prepending `pathPrefix`, for an API that is not below /v1.",
     )
     query: dict[str, Word] = Field(
         default={},
@@ -176,19 +174,16 @@ class RemoteBackendConfig(StrictModel):
     )
     model_name: Word | None = Field(
         default=None,
-        description="The model's name at the remote; replaces `model` in the request body. Requests for another model stay local. "
-        "By default the body is left as it is.",
+        description="The model's name at the remote; replaces `model` in the request body. Requests for other models stay local. By default the body is not changed.",
     )
     model_names: dict[str, Annotated[Word | None, Field(json_schema_extra={"nullable": True})]] = Field(
         default={},
         max_length=100,
-        description="Names of models in requests, such as those of LoRA adapters, and their names at the remote; null keeps requests for that "
-        "model local. Models that are not named stay local, except this one.",
+        description="Model names in requests, such as those of LoRA adapters, mapped to their names at the remote; null keeps requests for that model local. Models that are not listed stay local, except `spec.model`.",
     )
     keep_remote_model_name: bool = Field(
         default=False,
-        description="Leave the remote's name for the model in its answers. By default `model` in answers is again the name that the client "
-        "sent, where the request's name was replaced.",
+        description="Keep the remote's model name in responses. By default, if the name in the request was replaced, `model` in the response is set back to the name that the client sent.",
     )
     auth_config: AuthConfig | None = Field(default=None, description="How the gateway authenticates at the remote.")
     tls: TlsConfig | None = Field(default=None, description="How the remote's certificate is verified.")
@@ -218,21 +213,17 @@ class RemoteBackendConfig(StrictModel):
     on_status: list[Annotated[int, Field(ge=400, le=599)]] | None = Field(
         default=None,
         max_length=100,
-        description="Remote answers that are failures, after which local is asked (`onRemoteFailure: Local`); by default "
-        "401, 402, 403, 408, 429 and every 5xx. Add 404 if the remote does not have each model.",
+        description="Status codes of the remote that count as failures, so that the request is retried at the next remote or locally (see `onRemoteFailure`); by default 401, 402, 403, 408, 429 and every 5xx. Add 404 if the remote does not serve every model.",
         json_schema_extra={"x-kubernetes-list-type": "set"},
     )
     usage: Literal["Read", "Ask", "Ignore"] | None = Field(
         default=None,
-        description="How the tokens of the remote's answers become known. Read: as far as answers tell them. Ask: streams are asked to tell them "
-        "(`stream_options.include_usage`), and answers not to be compressed. Ignore: nothing is counted. By default Ask with a `price` or "
-        "`budget`, else Read.",
+        description="How tokens are counted. Read: from the usage that responses report. Ask: also request usage in streams (`stream_options.include_usage`), and uncompressed responses. Ignore: tokens are not counted. By default Ask with a `price` or `budget`, otherwise Read.",
     )
-    price: PriceConfig | None = Field(default=None, description="What the remote costs.")
+    price: PriceConfig | None = Field(default=None, description="Prices of the remote.")
     budget: BudgetConfig | None = Field(
         default=None,
-        description="How much may be spent on the remote in each period. When it is spent, the remote is left out until the period ends: requests "
-        "go to the next remote, else to local.",
+        description="Spending limit per period. Once it is reached, the remote gets no requests until the period ends; they go to the next remote, or else to local.",
     )
 
     @classmethod
@@ -241,7 +232,7 @@ class RemoteBackendConfig(StrictModel):
         yield from super().mistakes(given)
         names = dig(given, ("modelNames",))
         if isinstance(names, Mapping) and "" in names:
-            yield Mistake(("modelNames",), "a model can't have an empty name")
+            yield Mistake(("modelNames",), "the name of a model can't be empty")
         query = dig(given, ("query",))
         yield from remote_path.query_mistakes(query) if isinstance(query, Mapping) else ()
         yield from remote_path.name_mistakes(given)
@@ -252,7 +243,7 @@ class RemoteBackendConfig(StrictModel):
                 continue
             mistake = _header_mistake(name, value)
             if mistake or name.lower() in seen:
-                yield Mistake(("headersToAdd", name), mistake or "given twice: the names of headers have no case")
+                yield Mistake(("headersToAdd", name), mistake or "given twice: header names are case-insensitive")
             seen.add(name.lower())
 
 
@@ -262,7 +253,7 @@ _LONGEST_HEADER = 8192
 
 def _header_mistake(name: str, value: str) -> str | None:
     if name.lower() in {"authorization", "proxy-authorization"}:
-        return "a credential does not belong into the resource: authConfig takes it from a Secret"
+        return "a credential does not belong in the resource: use authConfig, which reads it from a Secret"
     length = len(f"{name}{value}".encode(errors="surrogatepass"))
     if length > _LONGEST_HEADER:
         return f"expected a header of at most {_LONGEST_HEADER} bytes, got {length}"

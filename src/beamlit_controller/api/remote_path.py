@@ -15,7 +15,7 @@ REMOTE_MODEL: Final = "$remoteModel"
 
 _VARIABLES = ("workspace", "model", "remoteModel")
 _VARIABLE = re.compile(rf"\$({'|'.join(_VARIABLES)})(?!\w)")
-_LISTED = "$workspace (the namespace), $model and $remoteModel are filled in"
+_LISTED = "$workspace (the namespace), $model and $remoteModel are replaced"
 
 
 def _path_prefix(text: str) -> str:
@@ -27,7 +27,7 @@ def _path_prefix(text: str) -> str:
         raise ValueError("a % must be followed by two hexadecimal digits")
     for name in re.findall(r"\$(\{?\w*)", text):
         if name not in _VARIABLES:
-            raise ValueError(f"there is no variable ${name}; {_LISTED}")
+            raise ValueError(f"unknown variable ${name}; {_LISTED}")
     if {".", ".."} & set(text.split("/")):
         raise ValueError("may not have . or .. between slashes")
     return text
@@ -45,28 +45,28 @@ AddedPrefix = Annotated[str, AfterValidator(_path_prefix), Field(max_length=1024
 
 
 class PathConfig(StrictModel):
-    """A prefix of the path of each request to the remote that another one takes the place of."""
+    """Replaces a prefix of the path of each request to the remote."""
 
     replace_prefix: Annotated[str, AfterValidator(_replaced), Field(max_length=1024)] = Field(
-        description="The prefix that clients use, such as /v1. Requests that are not below it stay local."
+        description="Prefix that clients use, such as /v1. Requests with other paths stay local."
     )
     with_: AddedPrefix = Field(
         alias="with",
-        description="What takes its place, such as /v1beta/openai. `$workspace`, `$model` and `$remoteModel` are replaced.",
+        description="Replacement of the prefix, such as /v1beta/openai. `$workspace`, `$model` and `$remoteModel` are replaced.",
     )
 
 
 class OnePath:
-    """`path` and `pathPrefix` are two ways to say the same; the API server fills in `/` for the latter."""
+    """`path` and `pathPrefix` are alternatives; the API server fills in `/` for the latter."""
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
         """Blame `pathPrefix`."""
         if "path" in given and given.get("pathPrefix", "/") != "/":
-            yield Mistake(("pathPrefix",), "may not be set beside path: path.with has the whole prefix")
+            yield Mistake(("pathPrefix",), "may not be set together with path: path.with has the whole prefix")
 
     def cel(self) -> Iterator[Cel]:
         """Compare with the default."""
-        yield Cel("!has(self.path) || self.pathPrefix == '/'", "pathPrefix may not be set beside path")
+        yield Cel("!has(self.path) || self.pathPrefix == '/'", "pathPrefix may not be set together with path")
 
 
 def in_path(prefix: str, values: Mapping[str, str]) -> str:

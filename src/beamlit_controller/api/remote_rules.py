@@ -1,4 +1,4 @@
-"""Rules between the fields of a remote."""
+"""Cross-field rules of a remote."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ class TlsNeedsHttps:
 
 
 class OfOneSecret:
-    """A certificate and its key are of one Secret, so that both are exchanged at once."""
+    """A certificate and its key must be in one Secret, so that both are rotated atomically."""
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
         """Blame the key."""
@@ -39,7 +39,7 @@ class OfOneSecret:
 
 
 class GoogleForGoogle:
-    """A token of type google is shown to Google's APIs only: it may be good for all that the gateway's service account can do."""
+    """A token of type google is sent only to Google's APIs: it may grant everything that the gateway's service account can do."""
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
         """Blame the type."""

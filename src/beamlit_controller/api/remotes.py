@@ -27,8 +27,7 @@ class NamedRemote(RemoteBackendConfig):
     )
     weight: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         default=None,
-        description="Neighbours in the list with a weight share requests in proportion, and take over what another of them fails. "
-        "By default the order alone decides.",
+        description="Adjacent remotes with weights share requests in proportion to them; a request that one of them fails goes to another. By default only the order counts.",
     )
 
 
@@ -59,7 +58,7 @@ class UniqueNames:
         """Compare the names that are written."""
         listed = f"self.{self.field}"
         own = f"{listed}.all(a, !has(a.name) || {listed}.exists_one(b, has(b.name) && b.name == a.name))"
-        yield Cel(f"!has({listed}) || {own}", f"each of {self.field} needs a name of its own")
+        yield Cel(f"!has({listed}) || {own}", f"each of {self.field} needs a unique name")
 
 
 def name_of(host: str) -> str:

@@ -1,4 +1,4 @@
-"""Rules of `keepLocal` and `mayLeave` as users write them: by header, or by path prefix."""
+"""`keepLocal` and `mayLeave` as users write them: rules by header or path prefix."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ def _matchable_header(name: str) -> str:
 def matchable_path(text: str) -> str:
     """Check that normalized request paths can match; reject what never would."""
     if "?" in text:
-        raise ValueError("a rule has no query: it would never match")
+        raise ValueError("a rule can't contain a query: it would never match")
     if "\\" in text or "//" in text:
         raise ValueError(
             "write single slashes: the gateway turns \\ into / and merges slashes, so this would never match"
@@ -55,13 +55,11 @@ class _MethodsNeedPath:
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
         """Blame `methods`."""
         if "methods" in given and "pathPrefix" not in given:
-            yield Mistake(("methods",), "only beside pathPrefix: a header rule never widens what may leave")
+            yield Mistake(("methods",), "only allowed with pathPrefix: a header rule never allows more requests")
 
     def cel(self) -> Iterator[Cel]:
         """Look whether the path is there."""
-        yield Cel(
-            "!has(self.methods) || self.methods.size() == 0 || has(self.pathPrefix)", "methods go with pathPrefix"
-        )
+        yield Cel("!has(self.methods) || self.methods.size() == 0 || has(self.pathPrefix)", "methods need pathPrefix")
 
 
 class Requests(StrictModel):

@@ -45,7 +45,7 @@ class ExactlyOne:
         if not there:
             yield Mistake((), f"required: one of {', '.join(self.names)}")
         for name in there[1:]:
-            yield Mistake((name,), f"may not be set beside {there[0]}: exactly one of {', '.join(self.names)}")
+            yield Mistake((name,), f"may not be set together with {there[0]}: exactly one of {', '.join(self.names)}")
 
     def cel(self) -> Iterator[Cel]:
         """Count the fields that are there."""
@@ -63,7 +63,7 @@ class AtMostOne:
         """Blame all but the first."""
         there = [name for name in self.names if name in given]
         for name in there[1:]:
-            yield Mistake((name,), f"may not be set beside {there[0]}: at most one of {', '.join(self.names)}")
+            yield Mistake((name,), f"may not be set together with {there[0]}: at most one of {', '.join(self.names)}")
 
     def cel(self) -> Iterator[Cel]:
         """Count the fields that are there."""
@@ -82,11 +82,13 @@ class Together:
         """Blame the one that is missing."""
         for there, missing in ((self.one, self.other), (self.other, self.one)):
             if there in given and missing not in given:
-                yield Mistake((missing,), f"required beside {there}")
+                yield Mistake((missing,), f"required together with {there}")
 
     def cel(self) -> Iterator[Cel]:
         """Compare whether they are there."""
-        yield Cel(f"has(self.{self.one}) == has(self.{self.other})", f"{self.one} and {self.other} go together")
+        yield Cel(
+            f"has(self.{self.one}) == has(self.{self.other})", f"{self.one} and {self.other} must be set together"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ class Beside:
         yield Cel(f"!({asked}) || has(self.{self.needed})", f"{self.needed}: {self._message()}")
 
     def _message(self) -> str:
-        return f"required beside {self.member}.{self.asking}: {self.why}"
+        return f"required together with {self.member}.{self.asking}: {self.why}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,8 @@ class MemberOfType:
         for kind, member in self.pairs:
             if member:
                 yield Cel(
-                    f"has(self.{member}) == (self.type == '{kind}')", f"{member} is set with type {kind}, and only then"
+                    f"has(self.{member}) == (self.type == '{kind}')",
+                    f"{member} is required with type {kind}, and not allowed otherwise",
                 )
 
 

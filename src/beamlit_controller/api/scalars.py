@@ -130,7 +130,7 @@ def header_mistake(name: str, value: str) -> str | None:
     if name.startswith(":"):
         return "a pseudo-header is set by host and pathPrefix, not here"
     if not _TOKEN.fullmatch(name):
-        return "no name of a header: letters, digits and !#$%&'*+-.^_`|~ only (RFC 9110)"
+        return "not a header name: letters, digits and !#$%&'*+-.^_`|~ only (RFC 9110)"
     if name.lower() in _NOT_TO_ADD or name.lower().startswith("x-envoy-"):
         return f"{_NOT_TO_ADD.get(name.lower(), 'the gateway reads it itself')}; it can't be added here"
     if _NOT_IN_VALUES.search(value):

@@ -68,7 +68,7 @@ class StandaloneConfig(StrictModel):
     shared_listeners: dict[DnsLabel, SharedListenerConfig] = Field(
         default={},
         max_length=100,
-        description="Further addresses, by name, at which several models are reached: the request says which one.",
+        description="Listeners that several models share, by name; each request is routed to one of the models.",
     )
     secrets_directory: Word | None = Field(
         default=None, description="Directory of the Secrets: a Secret's key is the file DIRECTORY/NAME/KEY."
@@ -133,9 +133,7 @@ class PageConfig(StrictModel):
     hosts: list[Annotated[str, AfterValidator(_host_pattern)]] = Field(
         default=[],
         max_length=100,
-        description="The names, or patterns such as *.example.com, under which browsers reach the page and /models. IP "
-        "addresses, this machine's own name, names without a dot and names that no public DNS has (*.local, *.lan, *.internal, "
-        "*.svc) need not be listed; any other Host is refused.",
+        description="Host names, or patterns such as *.example.com, under which browsers reach the page and /models. IP addresses, the machine's own name, names without a dot and names outside public DNS (*.local, *.lan, *.internal, *.svc) need not be listed; requests for any other host are rejected.",
     )
 
 
@@ -143,23 +141,21 @@ class OtlpConfig(StrictModel):
     """An OpenTelemetry collector that the gateways send spans to, by OTLP over gRPC."""
 
     address: Endpoint = Field(
-        description="host:port of the collector's gRPC receiver, usually port 4317. It is spoken to in the clear."
+        description="host:port of the collector's gRPC receiver, usually port 4317. The connection is not encrypted."
     )
     sample_percentage: Annotated[float, Field(ge=0, le=100)] = Field(
         default=100,
-        description="The part of requests, in percent, that is traced if the client began no trace; a trace that the client "
-        "began is continued if the client samples it.",
+        description="Percentage of requests to trace among those that arrive without a trace context. A trace that the client started is continued if the client sampled it.",
     )
     service_name: Word = Field(default="beamlit-gateway", description="`service.name` of the spans.")
 
 
 class TracingConfig(StrictModel):
-    """Traces of what the gateways do with requests."""
+    """Distributed tracing of requests in the gateways."""
 
     otlp: OtlpConfig | None = Field(
         default=None,
-        description="Where spans are sent; by default nowhere. A change ends streams after a while, as the "
-        "gateways' listeners are replaced.",
+        description="Where spans are sent; by default nowhere. A change replaces the gateways' listeners, which ends open streams after the drain time.",
     )
 
 
@@ -229,7 +225,9 @@ class Config(StrictModel):
     page: PageConfig = Field(
         default=PageConfig(), description="The page that shows all models, and the host names it is served under."
     )
-    tracing: TracingConfig = Field(default=TracingConfig(), description="Traces of what the gateways do with requests.")
+    tracing: TracingConfig = Field(
+        default=TracingConfig(), description="Distributed tracing of requests in the gateways."
+    )
     standalone: StandaloneConfig = Field(
         default=StandaloneConfig(), description="Servers, addresses and Secrets for running without a cluster."
     )

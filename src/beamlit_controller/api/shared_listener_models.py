@@ -32,12 +32,12 @@ def _host(text: str) -> str:
 
 def _prefix(text: str) -> str:
     if text.endswith("/"):
-        raise ValueError("expected a path without / at its end: /embed is /embed and all that is below it")
+        raise ValueError("expected a path without a trailing /: /embed matches /embed and everything below it")
     return matchable_path(text)
 
 
 class SharedRouteConfig(StrictModel):
-    """Which requests go to a model: those for which all that is written here is true, or all the rest."""
+    """Requests that go to a model: those that match all given fields, or every request if none is given."""
 
     rules: ClassVar[tuple[Rule, ...]] = (Together("header", "value"),)
 
@@ -46,13 +46,13 @@ class SharedRouteConfig(StrictModel):
     )
     model: Word | None = Field(
         default=None,
-        description="The top-level `model` in a JSON body, or the parameter `model` of the query, as in the API of OpenAI.",
+        description="The top-level `model` in a JSON body, or the query parameter `model`, as in the OpenAI API.",
     )
     path_prefix: Annotated[RequestPath, AfterValidator(_prefix)] | None = Field(
-        default=None, description="The path, or a path above it: `/embed` also matches `/embed/v1/embeddings`."
+        default=None, description="Prefix of the path, in whole segments: `/embed` also matches `/embed/v1/embeddings`."
     )
     strip_prefix: bool = Field(
-        default=False, description="Take `pathPrefix` off the path before the model gets the request."
+        default=False, description="Remove `pathPrefix` from the path before the request goes to the model."
     )
     host: Annotated[str, AfterValidator(_host)] | None = Field(
         default=None, description="The request's host, without port; letter case is ignored."
@@ -65,7 +65,7 @@ class SharedRouteConfig(StrictModel):
         """Add that there must be something to take off."""
         yield from super().mistakes(given)
         if given.get("stripPrefix") is True and "pathPrefix" not in given:
-            yield Mistake(("stripPrefix",), "there is no pathPrefix to take off")
+            yield Mistake(("stripPrefix",), "needs pathPrefix")
 
 
 class SharedListenerConfig(StrictModel):
@@ -77,7 +77,7 @@ class SharedListenerConfig(StrictModel):
     routes: list[SharedRouteConfig] = Field(
         min_length=1,
         max_length=200,
-        description="The first route that matches is taken. A route that only says `to` takes all the rest.",
+        description="Routes in order; the first that matches is used. A route with `to` alone matches every request.",
     )
 
 

@@ -7,7 +7,7 @@ from beamlit_controller.api.settings import SharedListener, SharedRoute
 
 
 def notices(listeners: Mapping[str, SharedListener]) -> Iterator[Notice]:
-    """Tell of routes that no request reaches, because an earlier one takes all that would match."""
+    """Point out routes that no request reaches, because an earlier one matches all of their requests."""
     for name, listener in listeners.items():
         for index, route in enumerate(listener.routes):
             earlier = next(
@@ -16,7 +16,7 @@ def notices(listeners: Mapping[str, SharedListener]) -> Iterator[Notice]:
             if earlier is not None:
                 field = f"config.standalone.sharedListeners.{name}.routes"
                 message = (
-                    f"never reached: routes[{earlier}] takes all of its requests; write it before routes[{earlier}]"
+                    f"never reached: routes[{earlier}] matches all of its requests; move it before routes[{earlier}]"
                 )
                 yield Notice(f"{field}[{index}]", message)
 

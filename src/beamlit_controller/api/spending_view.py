@@ -1,4 +1,4 @@
-"""What a model's remotes cost, for the status and for `/models`."""
+"""Cost of a model's remotes, for the status and for `/models`."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -17,7 +17,7 @@ def status(cycle: Cycle) -> list[dict[str, Any]]:
 
 
 def views(cycle: Cycle, now: datetime) -> Iterator[SpendingView]:
-    """Give what is known of each remote."""
+    """Give the usage and cost of each remote."""
     ledger = cycle.decision.ledger
     for remote, account in spending_text.pairs(cycle.spec, ledger):
         priced = remote.price is not None

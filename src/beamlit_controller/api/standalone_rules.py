@@ -20,7 +20,7 @@ from beamlit_controller.core.metric_spec import (
 from beamlit_controller.core.spec import OffloadSpec, Rejected, RemoteTls
 
 _INSTEAD = (
-    "use a Pods metric with spec.metricServiceRef, an External metric (a PromQL query, for one), or a Gateway metric"
+    "use a Pods metric with spec.metricServiceRef, an External metric (such as a PromQL query), or a Gateway metric"
 )
 
 
@@ -80,18 +80,15 @@ def _instead(metric: MetricSpec) -> str:
     """Say what to do about a metric that no source can read here."""
     match metric:
         case ResourceMetric() | ContainerResourceMetric():
-            return f"cpu, memory and the like are read from the Kubernetes metrics API, and there is no cluster here; {_INSTEAD}"
+            return f"resources such as cpu and memory are read from the Kubernetes metrics API, which needs a cluster; {_INSTEAD}"
         case ObjectMetric():
-            return f"Object metrics are read from the Kubernetes custom metrics API, and there is no cluster here; {_INSTEAD}"
+            return f"Object metrics are read from the Kubernetes custom metrics API, which needs a cluster; {_INSTEAD}"
         case PodsMetric():
-            return "without a cluster, Pods metrics are read from the servers themselves: spec.metricServiceRef has to say where"
+            return "without a cluster, Pods metrics are read from the servers themselves: set spec.metricServiceRef"
         case GatewayMetric():
             return "there is no gateway to measure it"
         case ExternalMetric():
-            return (
-                "without a cluster, External metrics are asked of Prometheus: the settings need "
-                "config.metricInformer.type: prometheus, and config.metricInformer.prometheus.address"
-            )
+            return "without a cluster, External metrics are read from Prometheus: set config.metricInformer.type: prometheus and config.metricInformer.prometheus.address"
 
 
 def _service(spec: OffloadSpec, settings: Settings) -> Iterator[Rejected]:
@@ -127,12 +124,12 @@ def _secrets(spec: OffloadSpec, settings: Settings) -> Iterator[Rejected]:
         remote = f"remoteBackends[{index}]" if spec.remotes[index].name else "remoteBackend"
         yield Rejected(
             f"spec.offloadingConfig.{remote}.tls.{'caSecretRef' if tls.ca else 'certSecretRef'}",
-            "without a cluster, Secrets are files: config.standalone.secretsDirectory has to say where",
+            "without a cluster, Secrets are files: set config.standalone.secretsDirectory",
         )
     if _reads_secrets(spec) and not (settings.standalone.secrets_directory or settings.metric_secrets):
         yield Rejected(
             "spec.metricServiceRef",
-            "without a cluster, Secrets are files: config.standalone.secretsDirectory has to say where",
+            "without a cluster, Secrets are files: set config.standalone.secretsDirectory",
         )
 
 

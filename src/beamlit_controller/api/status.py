@@ -162,9 +162,13 @@ def _offloads(decision: Decision) -> tuple[str, Reason, str]:
         return "True" if decision.sent else "False", decision.reason, _said(decision)
     # Below a cap nothing leaves: what the gateways saw tells whether anything did.
     if not decision.learned.recent:
-        return "Unknown", decision.reason, f"{_said(decision)}; no gateway has told yet whether requests leave"
+        return (
+            "Unknown",
+            decision.reason,
+            f"{_said(decision)}; no gateway has reported yet whether requests are offloaded",
+        )
     leaves = any(each.overflowed for each in decision.learned.recent)
-    return str(leaves), decision.reason, _said(decision) + ("" if leaves else "; none was above it lately")
+    return str(leaves), decision.reason, _said(decision) + ("" if leaves else "; no recent request was above it")
 
 
 def _said(decision: Decision) -> str:

@@ -19,12 +19,12 @@ class Offloading(StrictModel):
     in_force: str = Field(
         default="",
         max_length=32,
-        description="What is in force, in a word: a share such as `50%`, or in Adaptive mode a cap of local requests in flight per ready replica, such as `cap 12.5`.",
+        description="Summary: a percentage such as `50%`, or in Adaptive mode the limit of local requests in flight per ready replica, such as `cap 12.5`.",
     )
     percentage: int = Field(
         ge=0,
         le=100,
-        description="The percentage of requests that goes to the remote; with inFlightPerReplica the most that may.",
+        description="Percentage of requests that go to the remote; with inFlightPerReplica, its upper limit.",
     )
     at_most: int | None = Field(
         default=None,
@@ -54,24 +54,24 @@ class RecentRequests(StrictModel):
     in_flight: int = Field(ge=0, description="Local requests in flight.")
     message: str = Field(
         max_length=1024,
-        description="Requests per second of each side, and the reasons for which requests went to the remote.",
+        description="Requests per second to local and to the remote, and why requests went to the remote.",
     )
 
 
 class RemoteSpending(StrictModel):
-    """What one remote answered since it was first seen, and what that cost."""
+    """Requests, tokens and cost of one remote since it was first seen."""
 
     name: str = Field(max_length=63, description="Name of the remote; empty for the only one of remoteBackend.")
     requests: int = Field(ge=0, description="Answered requests.")
-    input_tokens: int = Field(ge=0, description="Input tokens that the answers told.")
-    output_tokens: int = Field(ge=0, description="Output tokens that the answers told.")
+    input_tokens: int = Field(ge=0, description="Input tokens, as reported by the remote.")
+    output_tokens: int = Field(ge=0, description="Output tokens, as reported by the remote.")
     cost: str | None = Field(default=None, max_length=64, description="Cost by the remote's price.")
     currency: str | None = Field(default=None, max_length=3, description="Currency of the cost.")
     budget_percentage: int | None = Field(
-        default=None, ge=0, description="Used part of the budget in its present period, in percent."
+        default=None, ge=0, description="Used part of the budget in the current period, in percent."
     )
     budget_spent: bool | None = Field(
-        default=None, description="Whether the budget is spent: the remote is left out until the period ends."
+        default=None, description="Whether the budget is spent; the remote then gets no requests until the period ends."
     )
     message: str = Field(max_length=1024, description="Human-readable summary.")
 
@@ -177,7 +177,7 @@ class Status(StrictModel):
     offloading: Offloading | None = Field(default=None, description="The decision in force.")
     requests: RecentRequests | None = Field(default=None, description="The requests of the last minute.")
     remotes: list[RemoteSpending] = Field(
-        default=[], max_length=8, description="What each remote answered, and what that cost."
+        default=[], max_length=8, description="Requests, tokens and cost of each remote."
     )
     current_metrics: list[MetricStatus] = Field(
         default=[], description="The current values of the metrics that can be read."

@@ -1,4 +1,4 @@
-"""The operating system's own words for an error, which an HTTP client's message hides: `Connection refused`."""
+"""Finds the operating system's message behind an HTTP client's error: `Connection refused`."""
 
 import os
 from collections.abc import Iterator

@@ -44,9 +44,9 @@ def notices(given: metrics.MetricSpec, field: str) -> Iterator[Notice]:
         if text is not None and name == counts:
             yield from _rounded(f"{field}.{place}.{name}", text)
         elif text is not None:
-            yield Notice(f"{field}.{place}.{name}", f"not looked at: {counts} is what counts here")
+            yield Notice(f"{field}.{place}.{name}", f"ignored: {counts} takes precedence")
     if target.average_utilization is not None and counts != "averageUtilization":
-        yield Notice(f"{field}.{place}.averageUtilization", f"not looked at: {counts} is what counts here")
+        yield Notice(f"{field}.{place}.averageUtilization", f"ignored: {counts} takes precedence")
 
 
 def _quantile(given: HistogramQuantile | None) -> metric_spec.Quantile | None:
@@ -90,7 +90,7 @@ def _counting(target: metric_spec.Target) -> str:
 def _rounded(field: str, text: str) -> Iterator[Notice]:
     exact = quantity.parse(text)
     if exact.nano != exact.milli * 10**6:
-        yield Notice(field, f"{text} is finer than a thousandth; rounded to {quantity.format_milli(exact.milli)}")
+        yield Notice(field, f"{text} has more than three decimals; rounded to {quantity.format_milli(exact.milli)}")
 
 
 def _target(given: metrics.MetricSpec) -> tuple[str, MetricTarget]:

@@ -38,7 +38,7 @@ from beamlit_controller.core.stickiness import CookieStickiness, HeaderStickines
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A valid resource, what its author should know, and why its override annotations are ignored, if they are."""
+    """A valid resource, its notices, and why its override annotations are ignored, if they are."""
 
     spec: OffloadSpec
     notices: tuple[Notice, ...] = ()
@@ -46,7 +46,7 @@ class Accepted:
 
 
 def read(content: Mapping[str, object], settings: Settings) -> Accepted | tuple[Rejected, ...]:
-    """Check an object that has been YAML or JSON, and give what it says or all its mistakes. Its `status` is not read."""
+    """Validate an object parsed from YAML or JSON; give its spec or all its mistakes. `status` is not read."""
     given = {key: value for key, value in content.items() if key != "status"}
     against_settings = tuple(policy.mistakes(given, settings))
     try:
@@ -92,7 +92,7 @@ def _spec(deployment: ModelDeployment, settings: Settings) -> OffloadSpec:
 def _metrics(
     config: offloading.OffloadingConfig, *, label: str | None, namespace: str
 ) -> tuple[metric_spec.MetricSpec, ...]:
-    """Give what was written, and after it what the preset stands for: places in messages count what was written."""
+    """Give the metrics as written, then those of the preset, so that indexes in messages refer to the manifest."""
     written = tuple(_narrowed(targets.metric(each), label, namespace) for each in config.metrics)
     return (*written, *presets.metrics(config.preset, written)) if config.preset else written
 
@@ -102,7 +102,7 @@ def _namespace_label(settings: Settings) -> str | None:
 
 
 def _narrowed(metric: metric_spec.MetricSpec, label: str | None, namespace: str) -> metric_spec.MetricSpec:
-    """Have a series of Prometheus carry the model's namespace. All matchers have to hold, so one of the author's own adds to it."""
+    """Restrict a Prometheus series to the model's namespace. Matchers are combined with AND, so the author's own can only narrow it further."""
     if label is None or not isinstance(metric, metric_spec.ExternalMetric):
         return metric
     selector = metric.metric.selector

@@ -117,7 +117,7 @@ REMOTE_FAILURES = (401, 402, 403, 408, 429, *range(500, 600))
 
 @dataclass(frozen=True, slots=True)
 class RemoteBackend:
-    """Where the share of requests goes.
+    """Where offloaded requests go.
 
     `name` tells several remotes of a model apart; it is "" for the only one of `remoteBackend`. `path_prefix` takes the place of
     `replaced_prefix`; both are "" or start with "/". `model_names` pairs each name that
