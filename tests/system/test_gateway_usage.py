@@ -15,7 +15,6 @@ import pytest
 import builders
 from beamlit_controller.core.price import Budget, BudgetUnit, Period, UsageMode
 from beamlit_controller.core.spec import OnRemoteFailure
-from beamlit_controller.envoy import spent
 from beamlit_controller.envoy.rtds import RuntimeValues
 from fakes import client
 from fakes.gateway import Gateway, gateway, to
@@ -361,10 +360,10 @@ async def test_a_remote_whose_budget_is_spent_declines_and_the_next_server_is_as
             found = [await _answers(gate)]
             for left_out in (("one",), ("one", "two"), ()):
                 gate.shares.set(spec.key, RuntimeValues(100, left_out=left_out))
-                await eventually(lambda left_out=left_out: _are_left_out(gate, left_out))
+                await eventually(lambda left_out=left_out: gate.leaves_out(left_out))
                 found.append(await _answers(gate))
             gate.shares.set(spec.key, RuntimeValues(100, left_out=("one",)))
-            await eventually(lambda: _are_left_out(gate, ("one",)))
+            await eventually(lambda: gate.leaves_out(("one",)))
             gate.shares.forget(spec.key)  # as when the controller is gone
             found.append(await _answers(gate))
             results = await gate.admin("/stats/prometheus?filter=remote_attempts")
@@ -379,8 +378,3 @@ async def test_a_remote_whose_budget_is_spent_declines_and_the_next_server_is_as
 async def _answers(gate: Gateway) -> set[bytes]:
     async with client.connect(gate.front) as asker:
         return {(await asker.ask("/v1/chat/completions")).body.content for _ in range(15)}
-
-
-async def _are_left_out(gate: Gateway, names: tuple[str, ...]) -> bool:
-    entries = json.loads(await gate.admin("/runtime"))["entries"]
-    return {each for each in entries if each.startswith("offload.spent")} == {spent.key(name) for name in names}

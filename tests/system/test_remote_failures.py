@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from itertools import count
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import pytest
 import pytest_asyncio
 
 import builders
+from beamlit_controller.core.price import Budget, BudgetUnit, Period
 from beamlit_controller.core.spec import ApiKey, Overflow, RemoteTls, SecretKey
+from beamlit_controller.envoy.rtds import RuntimeValues
 from docs.pages import ROOT
 from fakes import client, http1, secrets
 from fakes.gateway import Gateway, gateway, to
@@ -27,6 +30,7 @@ PAGE = ROOT / "docs" / "remote-failures.md"
 NAME = "remote.example.test"
 REQUESTS = 2
 PROMPT = b"the prompt"
+BUDGET = Budget(Decimal(1), BudgetUnit.REQUESTS, Period.DAY)
 BROKEN_OFF = "100"
 """The length that an answer has told which then breaks off."""
 Outcome = tuple[str, ...]
@@ -44,6 +48,7 @@ class Fault:
     answer: Answer | None = None
     receives: bool = True
     responds: bool = False
+    is_left_out: bool = False
 
 
 FAULTS = {
@@ -57,6 +62,7 @@ FAULTS = {
     "answers 429 with `Retry-After`": Fault(asks_to_wait),
     "answers 500": Fault(says(500)),
     "closes without an answer": Fault(closes),
+    "is out of budget": Fault(receives=False, is_left_out=True),
 }
 FULL = {False: "local is well", True: "local is full"}
 
@@ -71,13 +77,14 @@ class World:
     folder: Path
     certificates: dict[bool, ssl.SSLContext]
     share: int | None = None
+    left_out: frozenset[str] = frozenset()
     keys: Iterator[int] = field(default_factory=count)
 
     async def begin(self, share: int, *, full: bool) -> None:
         """Bring both remotes back to health in the eyes of the gateway, and local into this state."""
         if share != self.share:
             await self.gate.offload(share)
-            self.share = share
+            self.share, self.left_out = share, frozenset()
         one, two = self.remotes
         self.local.answer = says(503) if full or share else tells("local")
         # What local answers reaches no remote, whatever the gateway thinks of it.
@@ -92,6 +99,7 @@ class World:
         secrets.put(self.folder, remote.name, key=f"key-{next(self.keys)}")
         expired = fault is FAULTS["has a certificate that has expired"]
         listens = fault is not FAULTS["refuses connections"]
+        await self._leave_out(self.left_out | {remote.name} if fault.is_left_out else self.left_out - {remote.name})
         if not listens or self.certificates[expired] is not remote.tls:
             await remote.stop()
             await eventually(lambda: self._is_left(remote))
@@ -99,6 +107,13 @@ class World:
             if listens:
                 await remote.start()
         remote.answer = fault.answer or tells(remote.name)
+
+    async def _leave_out(self, names: frozenset[str]) -> None:
+        """Have the gateway told that the budgets of these remotes are spent."""
+        if names != self.left_out:
+            self.gate.shares.set(self.gate.spec.key, RuntimeValues(self.share or 0, left_out=tuple(sorted(names))))
+            await eventually(lambda: self.gate.leaves_out(names))
+            self.left_out = names
 
     async def ask(self) -> tuple[Counter[str], Seen]:
         """Ask some requests, one after the other: by whom they were answered, and how many requests each server received."""
@@ -141,6 +156,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
                 name=each.name,
                 auth=ApiKey(SecretKey(each.name, "key")),
                 tls=RemoteTls(SecretKey("ca", "ca"), NAME),
+                budget=BUDGET,
             )
             for each in (one, two)
         ]
