@@ -24,11 +24,13 @@ from benchmarks import (
     reaction,
     real,
     reconcile,
+    remotes,
     streams,
 )
 
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "gateway": lambda: asyncio.run(gateway.main()),
+    "remotes": lambda: asyncio.run(remotes.main()),
     "streams": lambda: asyncio.run(streams.main()),
     "reaction": lambda: asyncio.run(reaction.main()),
     "idle": lambda: asyncio.run(idle.main()),

@@ -5,15 +5,14 @@ every peer has its turn. Saturated rounds tell throughput and CPU, rounds at abo
 gateway that is not busy.
 """
 
-import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from benchmarks import machine, peers
+from benchmarks import load, machine, peers
+from benchmarks.load import Figures, Load
 from benchmarks.peers import Peer
 
 ROUNDS = 5
@@ -21,30 +20,6 @@ SATURATED_SECONDS = 1
 PACED_SECONDS = 2
 CONNECTIONS = 16
 RATE = 1000
-
-SCRIPT = """
-local head, tail = '{{"model":"model","prompt":"', '"}}'
-wrk.method, wrk.body = "POST", head .. string.rep("x", {size} - #head - #tail) .. tail
-wrk.headers["content-type"] = "application/json"
-{pace}
-done = function(summary, latency)
-  local errors = summary.errors
-  io.write(string.format("figures %d %d %f %f %d\\n", summary.requests, summary.duration,
-    latency:percentile(50), latency:percentile(99),
-    errors.connect + errors.read + errors.write + errors.status + errors.timeout))
-end
-"""
-PACE = "function delay() return math.random(0, {most}) end"
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """One turn: requests a second, latencies in ms, CPU of the proxy in us a request (0 without a proxy)."""
-
-    rate: float
-    p50: float
-    p99: float
-    cpu: float
 
 
 async def main() -> None:
@@ -87,34 +62,11 @@ async def _rounds(folder: Path, each: Sequence[Peer], *, size: int, paced: bool)
 
 
 async def _turn(folder: Path, peer: Peer, *, size: int, paced: bool) -> Figures:
-    script, seconds = folder / "load.lua", PACED_SECONDS if paced else SATURATED_SECONDS
-    pace = PACE.format(most=2 * CONNECTIONS * 1000 // RATE) if paced else ""
-    script.write_text(SCRIPT.format(size=size, pace=pace))
-    before = machine.cpu(peer.pid) if peer.pid else 0.0
-    words = (
-        "wrk",
-        "-t1",
-        f"-c{CONNECTIONS}",
-        f"-d{seconds}s",
-        "-s",
-        str(script),
-        f"http://127.0.0.1:{peer.port}/{size}",
-    )
-    process = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
-    async with asyncio.timeout(seconds + 30):
-        printed, _ = await process.communicate()
-    after = machine.cpu(peer.pid) if peer.pid else 0.0
-    return _figures(peer, printed.decode(), cpu=after - before)
-
-
-def _figures(peer: Peer, printed: str, *, cpu: float) -> Figures:
-    said = next((line.split()[1:] for line in printed.splitlines() if line.startswith("figures ")), None)
-    if said is None:
-        raise RuntimeError(f"{peer.name}: wrk did not end well: {printed}")
-    requests, microseconds, p50, p99, errors = map(float, said)
-    if errors or not requests:
-        raise RuntimeError(f"{peer.name}: {errors:g} errors in {requests:g} requests")
-    return Figures(requests / (microseconds / 1e6), p50 / 1000, p99 / 1000, cpu / requests * 1e6)
+    head, tail = '{"model":"model","prompt":"', '"}'
+    body = f"{head}{'x' * (size - len(head) - len(tail))}{tail}"
+    seconds = PACED_SECONDS if paced else SATURATED_SECONDS
+    asked = Load(f"/{size}", body=body, connections=CONNECTIONS, seconds=seconds, rate=RATE if paced else None)
+    return await load.send(folder, peer, asked)
 
 
 def _median(figures: Sequence[Figures]) -> Figures:

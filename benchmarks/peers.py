@@ -64,6 +64,8 @@ class Peer:
     pid: int | None = None
 
 
+AWS = "[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = secret\n"
+
 NGINX = """
 daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/nginx.log warn;
 events {{ worker_connections 4096; }}
@@ -78,6 +80,16 @@ http {{
 
 # A file is no answer to POST (405): this makes it one.
 SERVER = "server {{ listen 127.0.0.1:{port}; root {folder}; location / {{ error_page 405 =200 $uri; }} }}"
+
+MODEL_SERVER = """
+server {{
+  listen 127.0.0.1:{port}; root {folder};
+  location = /json {{ default_type application/json; }}
+  location = /events {{ default_type text/event-stream; }}
+  location ~ /json/ {{ error_page 403 404 405 =200 /json; }}
+  location ~ /events/ {{ error_page 403 404 405 =200 /events; }}
+}}
+"""
 
 PROXY = """
   upstream behind {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 100000000; }}
@@ -120,6 +132,16 @@ async def server(folder: Path) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
+async def model_server(folder: Path, *, document: str, events: str) -> AsyncIterator[int]:
+    """Run an nginx that answers each path with `/json/` or `/events/` in it with that text, and give its port."""
+    home, port = _home(folder, "model-server"), machine.free_port()
+    (home / "json").write_text(document)
+    (home / "events").write_text(events)
+    async with _nginx(home, MODEL_SERVER.format(port=port, folder=home), port):
+        yield port
+
+
+@asynccontextmanager
 async def nginx(folder: Path, upstream: int, *, buffering: str = "on") -> AsyncIterator[Peer]:
     """Run an nginx that does nothing but proxy, with kept connections."""
     home, port = _home(folder, "nginx"), machine.free_port()
@@ -149,14 +171,21 @@ async def bare_envoy(folder: Path, upstream: int) -> AsyncIterator[Peer]:
 
 @asynccontextmanager
 async def gateway(
-    folder: Path, local: int, *, remote: int | None = None, share: int = 0, spec: OffloadSpec = PLAIN, named: str = ""
+    folder: Path,
+    local: int,
+    *,
+    share: int = 0,
+    spec: OffloadSpec = PLAIN,
+    named: str = "",
+    asked: str = f"/{SIZES[0]}",
 ) -> AsyncIterator[Peer]:
-    """Run our gateway, access log off, with a share for a remote over plain HTTP; ready means that the share is in force."""
+    """Run our gateway, access log off, with a share for remotes over plain HTTP, which are the local server; ready means that the share is in force."""
     name = f"gateway, {named}{', ' if named else ''}share {share}"
     home, port = _home(folder, name.replace(", ", "-").replace(" ", "-")), machine.free_port()
-    spec = _with_remote(spec, remote or local, share)
+    spec = _with_remotes(spec, local, share)
     (home / "remote").mkdir()
     (home / "remote" / "apiKey").write_text("a-key")
+    (home / "remote" / "credentials").write_text(AWS)
     place = GatewayParams(
         node=str(spec.key),
         directory=str(home),
@@ -174,22 +203,23 @@ async def gateway(
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(shares.serve(f"unix:{home}/shares.sock"))
         process = await stack.enter_async_context(_envoy(home))
-        await _in_force(port, share)
+        await _in_force(f"http://127.0.0.1:{port}{asked}", share)
         yield Peer(name, port, process.pid)
 
 
-def _with_remote(spec: OffloadSpec, port: int, share: int) -> OffloadSpec:
-    backend = spec.remote or RemoteBackend(Scheme.HTTP, "127.0.0.1", port)
-    return replace(spec, remote=replace(backend, port=port), behavior=Behavior(percentage=share))
+def _with_remotes(spec: OffloadSpec, port: int, share: int) -> OffloadSpec:
+    first = spec.remote or RemoteBackend(Scheme.HTTP, "127.0.0.1", port)
+    others = tuple(replace(each, port=port) for each in spec.next_remotes)
+    return replace(spec, remote=replace(first, port=port), next_remotes=others, behavior=Behavior(percentage=share))
 
 
-async def _in_force(port: int, share: int) -> None:
+async def _in_force(url: str, share: int) -> None:
     """Wait until the gateway answers, from the remote if that has a share at all."""
     async with httpx2.AsyncClient(trust_env=False) as client:
 
         async def answers() -> bool:
             try:
-                answer = await client.post(f"http://127.0.0.1:{port}/{SIZES[0]}")
+                answer = await client.post(url)
             except httpx2.HTTPError:
                 return False
             wanted = ("remote",) if share else ("local",)
