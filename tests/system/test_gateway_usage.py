@@ -86,9 +86,15 @@ def _told(kind: str, parts: list[tuple[bytes, bytes]], at: int, tokens: tuple[in
     return (tokens[0] * found[0], tokens[1] * found[1]) if any(found) else None
 
 
+NO_COUNTS = (-99_999, 10**9, 10**40, 99_999.5, 1e30, "99999", None, True, [99_999], {"prompt_tokens": 99_999})
+"""What no number of tokens is, where one belongs."""
+COMMENT = (b": usage 99999\n\n",) * 2
+
+
 def _json(draw: random.Random, prompt: int, completion: int) -> list[tuple[bytes, bytes]]:
     usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
     usage |= {"completion_tokens_details": {"reasoning_tokens": 7, "prompt_tokens": 8}}
+    usage |= {"input_tokens": draw.choice(NO_COUNTS), "output_tokens": draw.choice(NO_COUNTS)}
     fields = [
         ("usage", usage),
         ("choices", [{"message": {"content": _words(draw), "usage": {"prompt_tokens": 99_999}}}]),
@@ -140,6 +146,7 @@ def _chat(draw: random.Random, prompt: int, completion: int) -> list[tuple[bytes
         for _ in range(draw.randint(0, 6))
     ]
     return [
+        *([COMMENT] if draw.random() < 0.2 else []),
         *(_event(draw, each, ending=ending) for each in deltas),
         _event(draw, {"choices": [], "usage": usage}, ending=ending, dropped=True),
         _event(draw, "[DONE]", ending=ending),
@@ -185,7 +192,7 @@ _MADE = {
 
 
 def _pieces(draw: random.Random, text: bytes) -> list[bytes]:
-    most, found = draw.choice((50, 500, 5_000, 100_000)), []
+    most, found = draw.choice((3 if len(text) < 1_000 else 50, 500, 5_000, 100_000)), []
     while text:
         length = draw.randint(1, most)
         found.append(text[:length])

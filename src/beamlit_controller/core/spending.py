@@ -100,6 +100,9 @@ def _in_period(account: Account, remote: RemoteBackend, now: datetime) -> Accoun
     if remote.budget is None:
         return replace(account, period="", spent=NOTHING, spent_cost=Decimal(0))
     present = periods.label(periods.period_start(remote.budget, now))
+    if account.period > periods.label(periods.period_end(remote.budget, now)):
+        # Begun by a clock that was far ahead, and that may have been years.
+        return replace(account, period=present)
     if present <= account.period:
         return account
     return replace(account, period=present, spent=NOTHING, spent_cost=Decimal(0))
