@@ -16,6 +16,7 @@ PAGES = Path(__file__).parent / "pages"
 
 # By page: the preset, and what each of its metrics is.
 EXPECTED: dict[str, tuple[str, tuple[str, ...]]] = {
+    "vllm-0.33": ("vllm", ("7", "0.5")),
     "vllm-0.32": ("vllm", ("12", "0.75")),
     "vllm-0.11-dp8": ("vllm", ("1", "0.15")),
     "vllm-0.10": ("vllm", ("7", "0.3")),

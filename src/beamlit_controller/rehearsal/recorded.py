@@ -1,29 +1,27 @@
 """Reads a recording from a CSV file: a column `time`, one per metric, and optionally the requests per second.
 
-Exports of other tools are accepted, too: Grafana panels, times in milliseconds or without zone, newest row first. How
-the file was interpreted is reported.
+Exports of other tools are accepted, too: Grafana panels with series as columns or as rows, times in milliseconds or
+without zone, newest row first. How the file was interpreted is reported.
 """
 
 import csv
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_UP, Decimal, InvalidOperation
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
-from beamlit_controller.core import wording
 from beamlit_controller.core.metric_spec import MetricSpec
 from beamlit_controller.core.replay import Recording
-from beamlit_controller.rehearsal import timestamps
+from beamlit_controller.rehearsal import recorded_series, timestamps
+from beamlit_controller.rehearsal.recorded_series import Layout, ReadingNotes, SeriesValues
 
 T = TypeVar("T")
 
-TIMES, RATE = ("time", "timestamp", "date", "datetime", "ts"), "requests"
-LARGEST = Decimal(10) ** 15
-MISSING = frozenset({"", "nan", "null", "none", "nil", "n/a", "na", "-", "undefined", "inf", "+inf", "-inf"})
+LARGEST: Final = Decimal(10) ** 15
+MISSING: Final = frozenset({"", "nan", "null", "none", "nil", "n/a", "na", "-", "undefined", "inf", "+inf", "-inf"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +34,10 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class _RecordedRow:
+    """A time, the values of each metric's series at it, in thousandths, and the requests per second."""
+
     at: datetime
-    values: tuple[int | None, ...]
+    values: tuple[SeriesValues, ...]
     rate: float | None
 
 
@@ -50,19 +50,28 @@ def read(path: Path, metrics: Sequence[MetricSpec], *, replicas: int) -> Recorde
 
 
 def _read(path: Path, metrics: Sequence[MetricSpec], replicas: int) -> Recorded:
+    notes = ReadingNotes()
     with path.open(encoding=_encoding(path), newline="") as file:
-        told = _ReadingNotes()
-        first, rows = _rows(file)
-        table = _Table(path, [name.strip() for name in first], told)
-        columns = [table.columns(metric, number, len(metrics)) for number, metric in enumerate(metrics)]
-        rate = table.rate(columns)
-        samples = [table.sample(row, columns, rate) for row in table.rows(rows)]
+        header, rows, delimiter = _rows(file)
+        try:
+            layout = recorded_series.layout([name.strip() for name in header], metrics, notes)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        table = _Table(path, layout, notes, decimal_comma=delimiter != ",")
+        samples = [table.sample(row) for row in table.rows(rows)]
     if not samples:
         raise ValueError(f"{path}: expected a row below the header, got none")
-    ordered = _ordered(samples, told)
-    times, values = tuple(each.at for each in ordered), tuple(each.values for each in ordered)
-    rates = () if rate is None else tuple(each.rate for each in ordered)
-    return Recorded(Recording(times, values, rates, replicas), tuple(told.lines()))
+    merged = _merged(_ordered(samples, notes), notes)
+    series = layout.chosen({name: None for each in merged for values in each.values for name in values}, notes)
+    values = tuple(
+        tuple(
+            recorded_series.together(metric, each, of)
+            for metric, each, of in zip(metrics, row.values, series, strict=True)
+        )
+        for row in merged
+    )
+    rates = () if layout.rate is None else tuple(each.rate for each in merged)
+    return Recorded(Recording(tuple(each.at for each in merged), values, rates, replicas), tuple(notes.lines()))
 
 
 def _encoding(path: Path) -> str:
@@ -71,52 +80,46 @@ def _encoding(path: Path) -> str:
         return "utf-16" if file.read(2) in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
 
 
-def _rows(file: Iterator[str]) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-    """Give the header and the numbered rows. The separator is taken from a first line `sep=;`, or from the header."""
+def _rows(file: Iterator[str]) -> tuple[list[str], Iterator[tuple[int, list[str]]], str]:
+    """Give the header, the numbered rows, and the delimiter: from a first line `sep=;`, or from the header.
+
+    Comments and blank lines above the header are left out.
+    """
     line, number = next(file, ""), 1
+    while line and (not line.strip() or line.startswith("#")):
+        line, number = next(file, ""), number + 1
     between = line.strip().strip('"').removeprefix("sep=") if line.lstrip('"').startswith("sep=") else ""
     if between:
-        line, number = next(file, ""), 2
+        line, number = next(file, ""), number + 1
     delimiter = between[:1] or next((each for each in ";\t" if each in line and "," not in line), ",")
     rows = csv.reader(chain([line], file), delimiter=delimiter)
     header = next(rows, [])
-    return header, ((rows.line_num + number - 1, row) for row in rows)
+    return header, ((rows.line_num + number - 1, row) for row in rows), delimiter
 
 
-def _ordered(samples: list[_RecordedRow], told: "_ReadingNotes") -> list[_RecordedRow]:
-    """Sort the samples by time; of several at one time, the last counts."""
+def _ordered(samples: list[_RecordedRow], notes: ReadingNotes) -> list[_RecordedRow]:
+    """Sort the samples by time."""
     times = [each.at for each in samples]
-    if times != sorted(times):
-        newest_first = times == sorted(times, reverse=True)
-        told.say(
-            "the newest row stands first: read from its end" if newest_first else "rows were sorted by their times"
-        )
-        samples = samples[::-1] if newest_first else sorted(samples, key=lambda each: each.at)
-    last = {each.at: each for each in samples}
-    told.count(len(samples) - len(last), "row{s} had the time of another: the last one counts")
-    return list(last.values())
+    if times == sorted(times):
+        return samples
+    newest_first = times == sorted(times, reverse=True)
+    notes.say("the newest row stands first: read from its end" if newest_first else "rows were sorted by their times")
+    return samples[::-1] if newest_first else sorted(samples, key=lambda each: each.at)
 
 
-@dataclass(slots=True)
-class _ReadingNotes:
-    """Notes on how the file was interpreted, without repetitions."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    said: dict[str, None] = field(default_factory=dict)
-
-    def say(self, text: str) -> None:
-        self.said[text] = None
-
-    def count(self, number: int, text: str) -> None:
-        """Count what the text says; its `{s}` is the ending of a plural."""
-        self.counts[text] += number
-
-    def lines(self) -> Iterator[str]:
-        yield from self.said
-        counted = (
-            (number, text.format(s="" if number == 1 else "s")) for text, number in self.counts.items() if number
-        )
-        yield from (f"{number} {text}" for number, text in counted)
+def _merged(samples: list[_RecordedRow], notes: ReadingNotes) -> list[_RecordedRow]:
+    """Put the rows of one time together; of several values of one series, the last counts."""
+    merged: dict[datetime, _RecordedRow] = {}
+    for each in samples:
+        before = merged.get(each.at)
+        if before:
+            again = any(one.keys() & other.keys() for one, other in zip(before.values, each.values, strict=True))
+            notes.count(again, "row{s} had the time of another: the last one counts")
+            values = tuple({**one, **other} for one, other in zip(before.values, each.values, strict=True))
+            merged[each.at] = _RecordedRow(each.at, values, each.rate)
+        else:
+            merged[each.at] = each
+    return list(merged.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,93 +131,59 @@ class _Row:
 @dataclass(frozen=True, slots=True)
 class _Table:
     path: Path
-    header: Sequence[str]
-    told: _ReadingNotes
-
-    @property
-    def time(self) -> int:
-        """Find the column of the times."""
-        lowered = [name.lower() for name in self.header]
-        found = next((lowered.index(name) for name in TIMES if name in lowered), None)
-        if found is None:
-            raise self._expected("time")
-        return found
-
-    def columns(self, metric: MetricSpec, number: int, count: int) -> tuple[int, ...]:
-        """Find the columns of a metric: by its name, by the names of its series, or the only one that there is."""
-        name = wording.name(metric)
-        time = self.time
-        for exact in (f"metrics[{number}]", name):
-            if exact in self.header:
-                return (self.header.index(exact),)
-        others = [at for at, each in enumerate(self.header) if at != time and each.lower() != RATE]
-        series = [at for at in others if self.header[at].startswith(f"{name}{{")]
-        if len(series) > 1:
-            self.told.say(f"{len(series)} columns of {name} were added up, as series are")
-        if series:
-            return tuple(series)
-        if count == 1 and len(others) == 1 and self._may_be_any(others[0]):
-            self.told.say(f"the column {self.header[others[0]][:_SHOWN]} was taken for {name}")
-            return (others[0],)
-        raise self._expected(f"{name} or metrics[{number}]")
-
-    def rate(self, columns: Sequence[tuple[int, ...]]) -> int | None:
-        """Find the column of the requests per second."""
-        found = self.header.index(RATE) if RATE in self.header else -1
-        return None if found < 0 or any(found in each for each in columns) else found
+    layout: Layout
+    notes: ReadingNotes
+    decimal_comma: bool
 
     def rows(self, rows: Iterator[tuple[int, list[str]]]) -> Iterator[_Row]:
         """Give the rows that are not empty. Raises ValueError for one that is shorter or longer than the header."""
+        wanted = len(self.layout.header)
         for line, cells in rows:
             place = f"{self.path}, line {line}"
-            if cells and len(cells) != len(self.header):
-                raise ValueError(f"{place}: expected {len(self.header)} cells, got {len(cells)}")
+            if len(cells) == wanted + 1 and not cells[-1].strip():
+                cells.pop()
+            if cells and len(cells) != wanted:
+                raise ValueError(f"{place}: expected {wanted} cells, got {len(cells)}")
             if cells:
                 yield _Row(place, cells)
 
-    def sample(self, row: _Row, columns: Sequence[tuple[int, ...]], rate: int | None) -> _RecordedRow:
+    def sample(self, row: _Row) -> _RecordedRow:
         """Read a row."""
-        at, zone = self._parsed(row, self.time, timestamps.parse) or (None, None)
+        at, zone = self._parsed(row, self.layout.time, timestamps.parse) or (None, None)
         if at is None:
-            raise ValueError(f"{row.place}, {self.header[self.time]}: expected a time, got nothing")
+            raise ValueError(f"{row.place}, {self.layout.header[self.layout.time]}: expected a time, got nothing")
         if zone:
-            self.told.say(zone)
-        values = tuple(self._sum(row, places) for places in columns)
-        return _RecordedRow(at, values, None if rate is None else self._parsed(row, rate, _rate))
+            self.notes.say(zone)
+        values = tuple(self._values(row, places) for places in self.layout.places(row.cells))
+        rate = self.layout.rate
+        return _RecordedRow(at, values, None if rate is None else self._parsed(row, rate, self._rate))
 
-    def _sum(self, row: _Row, places: tuple[int, ...]) -> int | None:
-        """Add up the series that have a value; None if none has."""
-        values = [value for place in places if (value := self._parsed(row, place, _milli)) is not None]
-        return sum(values) if values else None
+    def _values(self, row: _Row, places: Mapping[str, int]) -> SeriesValues:
+        return {series: self._parsed(row, place, self._milli) for series, place in places.items()}
 
     def _parsed(self, row: _Row, column: int, parse: Callable[[str], T]) -> T | None:
         text = row.cells[column].strip()
         if text.lower() in MISSING:
-            self.told.count(
+            self.notes.count(
                 bool(text), "cell{s} held no number (NaN, null and the like): taken for values that were not there"
             )
             return None
         try:
             return parse(text)
         except ValueError as error:
-            raise ValueError(f"{row.place}, {self.header[column]}: {error}") from None
+            raise ValueError(f"{row.place}, {self.layout.header[column]}: {error}") from None
 
-    def _may_be_any(self, column: int) -> bool:
-        """Tell whether a column has a general name, or one with labels or of several words, as panels give it."""
-        name = self.header[column]
-        return name.lower() in _GENERAL or not name.isidentifier()
+    def _milli(self, text: str) -> int:
+        return int((self._number(text) * 1000).to_integral_value(ROUND_UP))
 
-    def _expected(self, wanted: str) -> ValueError:
-        got = ", ".join(self.header) or "nothing"
-        return ValueError(f"{self.path}: expected a column {wanted} in the first line, got {got[:_SHOWN]}")
+    def _rate(self, text: str) -> float:
+        return float(self._number(text))
 
-
-def _milli(text: str) -> int:
-    return int((_number(text) * 1000).to_integral_value(ROUND_UP))
-
-
-def _rate(text: str) -> float:
-    return float(_number(text))
+    def _number(self, text: str) -> Decimal:
+        if self.decimal_comma and text.count(",") == 1 and "." not in text:
+            self.notes.say("a comma in a number was taken for its decimal point")
+            text = text.replace(",", ".")
+        return _number(text)
 
 
 def _number(text: str) -> Decimal:
@@ -226,7 +195,3 @@ def _number(text: str) -> Decimal:
         formatted = "; export it unformatted" if any(map(str.isdigit, text)) and not text.startswith("-") else ""
         raise ValueError(f"expected a number from 0 to 1e15, or nothing, got {text[:40]!r}{formatted}")
     return number
-
-
-_GENERAL = frozenset({"value", "metric", "series", "a"})
-_SHOWN = 200

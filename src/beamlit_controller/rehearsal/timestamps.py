@@ -16,7 +16,7 @@ def parse(text: str) -> tuple[datetime, str]:
         try:
             return datetime.fromtimestamp(float(seconds), UTC), said
         except (ValueError, OverflowError, OSError):
-            return scalars.instant(text).astimezone(UTC), ""
+            return _in_utc(scalars.instant(text)), ""
     return _written(text)
 
 
@@ -24,10 +24,17 @@ def _written(text: str) -> tuple[datetime, str]:
     try:
         read = datetime.fromisoformat(text.replace(" UTC", "Z"))
     except ValueError:
-        return scalars.instant(text).astimezone(UTC), ""
+        return _in_utc(scalars.instant(text)), ""
     if read.tzinfo is None:
         return read.replace(tzinfo=UTC), UNZONED
-    return read.astimezone(UTC), ""
+    return _in_utc(read), ""
+
+
+def _in_utc(read: datetime) -> datetime:
+    try:
+        return read.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"expected a time that a calendar has in UTC, got {read.isoformat()}") from None
 
 
 def _number(text: str) -> Decimal | None:
@@ -35,7 +42,7 @@ def _number(text: str) -> Decimal | None:
         number = Decimal(text)
     except InvalidOperation:
         return None
-    return number if number.is_finite() else None
+    return number if number.is_finite() and number.adjusted() < _LONGEST else None
 
 
 def _seconds(number: Decimal) -> tuple[Decimal, str]:
@@ -46,6 +53,8 @@ def _seconds(number: Decimal) -> tuple[Decimal, str]:
     return number, ""
 
 
+_LONGEST = 30
+"""Digits before the decimal point: dividing a number with an exponent of a billion overflows."""
 _UNITS = (
     (10**17, 10**9, "nanoseconds"),
     (10**14, 10**6, "microseconds"),
