@@ -74,6 +74,31 @@ def test_a_recording_is_rehearsed_beside_other_values(tmp_path: Path) -> None:
     assert plain["changes"] > 3 * as_written["changes"]
 
 
+def test_of_several_remotes_each_is_listed_with_its_cost_and_its_budget(tmp_path: Path) -> None:
+    content = yaml.safe_load(PROMETHEUS.read_text())
+    price, budget = {"outputPerMillion": 1_000, "currency": "EUR"}, {"amount": 100, "per": "Day"}
+    content["spec"]["offloadingConfig"].pop("remoteBackend", None)
+    content["spec"]["offloadingConfig"]["remoteBackends"] = [
+        {"name": "contract", "host": "api.example.com", "price": price, "budget": budget},
+        {"name": "fallback", "host": "other.example.com"},
+    ]
+    manifest = tmp_path / "several.yaml"
+    manifest.write_text(yaml.safe_dump(content))
+    recorded = written(tmp_path, rate=10)
+
+    done = simulated("--csv", recorded, "--tokens", "800/200", manifest=manifest)
+    ran = commands.typed("simulate", manifest, "--csv", recorded)
+
+    course = done["courses"][1]
+    contract, fallback = course["remotes"]
+    assert (contract["requests"], contract["cost"], contract["currency"]) == (525, 105.0, "EUR")
+    assert fallback["requests"] == pytest.approx(course["offloaded"] - 525)
+    assert contract["spent_seconds"] > 0
+    assert course["kept"] == 0
+    assert "as written: fallback" in ran.stdout
+    assert "give the mean of a request as --tokens" in " ".join(ran.stdout.split())
+
+
 def test_the_table_names_figures_and_changes(tmp_path: Path) -> None:
     ran = commands.typed("simulate", PROMETHEUS, "--csv", written(tmp_path))
 
@@ -289,6 +314,7 @@ def test_what_is_wrong_with_a_file_is_said_with_its_place(tmp_path: Path, lines:
         (["--set", "metrics[7].external=1"], "there is no 7"),
         (["--set", "beh aviour=1"], "expected a field such as behavior.percentage"),
         (["--price", "1"], "--price: expected the requests per second beside it"),
+        (["--tokens", "800"], "--tokens: expected INPUT/OUTPUT, such as 800/150, got '800'"),
         (["--since", "a week"], "--since: expected a time such as 90s"),
         (["--since", "999999d"], "--since: expected at most 500,000 steps"),
         (["--until", "0001-01-02T00:00:00Z"], "--since: expected a time that a calendar has"),

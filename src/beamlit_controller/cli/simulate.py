@@ -1,6 +1,8 @@
 """`simulate`: replay recorded metrics, and report what would have been offloaded."""
 
+import re
 from collections.abc import Sequence
+from decimal import Decimal
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,6 +15,7 @@ from beamlit_controller.cli import inputs
 from beamlit_controller.cli.inputs import SettingsFile
 from beamlit_controller.prometheus.source import Span
 from beamlit_controller.rehearsal import simulation
+from beamlit_controller.rehearsal.outlay import NO_TOKENS, MeanTokens
 from beamlit_controller.rehearsal.report import as_json, show
 from beamlit_controller.rehearsal.simulation import Output, Past, Rehearsal
 
@@ -34,6 +37,7 @@ def simulate(  # each is a thing of its own, and all but the file have a default
     replicas: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
     alternatives: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
     price: Annotated[float | None, Parameter(validator=validators.Number(gte=0))] = None,
+    tokens: str | None = None,
     output: Literal["table", "json"] = "table",
     picture: Annotated[list[Path] | None, Parameter(negative="")] = None,
 ) -> None:
@@ -67,7 +71,9 @@ def simulate(  # each is a thing of its own, and all but the file have a default
     alternatives
         An alternative with other values, such as behavior.percentage=30; separate several by commas. May be repeated.
     price
-        Price of one request at the remote.
+        Price of one request at the remote, for the column `cost`. What remotes with a `price` cost is listed for each of them.
+    tokens
+        INPUT/OUTPUT: mean number of tokens of a request, for prices and budgets by tokens, such as 800/150.
     output
         A table for people, or JSON.
     picture
@@ -78,7 +84,9 @@ def simulate(  # each is a thing of its own, and all but the file have a default
         span = _span(since, until, step)
         past = _checked(Past(csv, prometheus, span, dict(map(_query, query or [])), rate, replicas))
         chosen = inputs.settings(settings)
-        done = simulation.simulate(inputs.read(file), chosen, past, name=name, sets=alternatives or [], price=price)
+        given, sets = inputs.read(file), alternatives or []
+        mean = _tokens(tokens) if tokens is not None else NO_TOKENS
+        done = simulation.simulate(given, chosen, past, name=name, sets=sets, price=price, tokens=mean)
         put(done, output, pictures)
     except (ValueError, OSError) as error:
         inputs.fail(str(error))
@@ -94,6 +102,13 @@ def _checked(past: Past) -> Past:
     if past.csv is not None and (past.prometheus is not None or past.queries or past.rate is not None):
         raise ValueError("--csv: can't be combined with --prometheus, --query and --rate")
     return past
+
+
+def _tokens(text: str) -> MeanTokens:
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)/([0-9]{1,9}(?:\.[0-9]{1,9})?)", text, re.ASCII)
+    if found is None:
+        raise ValueError(f"--tokens: expected INPUT/OUTPUT, such as 800/150, got {text!r}")
+    return MeanTokens(Decimal(found[1]), Decimal(found[2]))
 
 
 def _query(text: str) -> tuple[str, str]:

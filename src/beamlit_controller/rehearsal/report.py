@@ -1,6 +1,7 @@
 """The result of a rehearsal, as a table and as JSON."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -9,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from beamlit_controller.api.status import instant
-from beamlit_controller.core import printable, wording
+from beamlit_controller.core import printable, spending_text, wording
 from beamlit_controller.core.decision import Change
 from beamlit_controller.core.replay import ReplayStats
 from beamlit_controller.core.spec import Mode
-from beamlit_controller.rehearsal.simulation import _LEARNED, Rehearsal
+from beamlit_controller.rehearsal.simulation import _LEARNED, CandidateResult, Rehearsal
 
 LATEST = 20
 """Changes that the table names."""
@@ -25,7 +26,9 @@ ASSUMED = (
 
 def show(done: Rehearsal) -> RenderableType:
     """Render the table."""
-    return Group(*(Text(line) for line in head(done)), Text(), table(done), Text(), *_lines(done), Text(ASSUMED, "dim"))
+    lines = (Text(line) for line in head(done))
+    hints = (Text(printable.line(hint), "dim") for hint in (*done.hints, ASSUMED))
+    return Group(*lines, Text(), table(done), Text(), *_remotes(done), *_lines(done), *hints)
 
 
 def head(done: Rehearsal) -> list[str]:
@@ -82,6 +85,34 @@ def _cells(done: Rehearsal, figures: ReplayStats) -> list[str]:
     ]
 
 
+def _remotes(done: Rehearsal) -> Iterator[RenderableType]:
+    """List what each remote would have answered, if there is more to say than how many requests left."""
+    rows = [row for each in done.played for row in _outlay_cells(each)]
+    if not rows or not (len(done.spec.remotes) > 1 or any(each.price or each.budget for each in done.spec.remotes)):
+        return
+    made = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+    made.add_column("who answers what leaves", overflow="fold")
+    for column in ("requests", "cost", "out of budget\n(time)"):
+        made.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        made.add_row(*map(Text, row))
+    yield made
+    yield Text()
+
+
+def _outlay_cells(played: CandidateResult) -> Iterator[tuple[str, str, str, str]]:
+    if played.outlay is None:
+        return
+    whole = played.stats.seconds or 1.0
+    name = printable.line(played.candidate.name)
+    for each in played.outlay.remotes:
+        cost = "" if each.cost is None else f"{spending_text.amount(each.cost)} {each.currency}"
+        out = f"{100 * each.spent_seconds / whole:.1f} %" if each.spent_seconds else ""
+        yield f"{name}: {printable.line(each.name)}", f"{each.requests:,.0f}", cost, out
+    if played.outlay.kept >= 1:
+        yield f"{name}: local, as no budget was left", f"{played.outlay.kept:,.0f}", "", ""
+
+
 def _lines(done: Rehearsal) -> list[RenderableType]:
     """List the last changes of the model as written."""
     changes = done.played[0].replay.changes
@@ -114,11 +145,12 @@ def as_json(done: Rehearsal) -> str:
                     "name": each.candidate.name,
                     **_numbers(done, each.stats),
                     "shares": [_change(change) for change in each.replay.changes],
+                    **_outlay(each),
                 }
                 for each in done.played
             ),
         ],
-        "notes": list(done.notes),
+        "notes": [*done.notes, *done.hints],
         "assumed": ASSUMED,
     }
     return json.dumps(document, indent=2)
@@ -126,6 +158,15 @@ def as_json(done: Rehearsal) -> str:
 
 def _numbers(done: Rehearsal, figures: ReplayStats) -> dict[str, Any]:
     return {**asdict(figures), "cost": done.cost(figures)}
+
+
+def _outlay(played: CandidateResult) -> dict[str, Any]:
+    if played.outlay is None:
+        return {}
+    remotes = [
+        {**asdict(each), "cost": None if each.cost is None else float(each.cost)} for each in played.outlay.remotes
+    ]
+    return {"remotes": remotes, "kept": played.outlay.kept}
 
 
 def _change(change: Change) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Runs a rehearsal: reads the recording from Prometheus or a file, and replays every candidate."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -17,8 +17,9 @@ from beamlit_controller.core.replay import Recording, Replay, ReplayStats
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.prometheus.source import PrometheusSource, Span
-from beamlit_controller.rehearsal import candidates, recorded
+from beamlit_controller.rehearsal import candidates, outlay, recorded
 from beamlit_controller.rehearsal.candidates import Candidate
+from beamlit_controller.rehearsal.outlay import NO_TOKENS, MeanTokens, Outlay
 from beamlit_controller.rehearsal.recorded import Recorded
 from beamlit_controller.wiring import common
 
@@ -45,11 +46,12 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class CandidateResult:
-    """One candidate and its result."""
+    """One candidate and its result; `outlay` is None if nobody recorded how many requests there were."""
 
     candidate: Candidate
     replay: Replay
     stats: ReplayStats
+    outlay: Outlay | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class Rehearsal:
     played: tuple[CandidateResult, ...]
     price: float | None
     notes: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
 
     @property
     def alone(self) -> ReplayStats:
@@ -75,12 +78,19 @@ class Rehearsal:
         return sum(None in values for values in self.recording.values) / len(self.recording.values)
 
     def cost(self, figures: ReplayStats) -> float | None:
-        """Give the cost of the requests at the remote."""
+        """Give the cost of the requests at the remote by the price of a request that was given."""
         return None if self.price is None or figures.offloaded is None else self.price * figures.offloaded
 
 
 def simulate(
-    text: str, settings: Settings, past: Past, *, name: str | None, sets: list[str], price: float | None
+    text: str,
+    settings: Settings,
+    past: Past,
+    *,
+    name: str | None,
+    sets: list[str],
+    price: float | None,
+    tokens: MeanTokens = NO_TOKENS,
 ) -> Rehearsal:
     """Rehearse a model. Raises ValueError and OSError."""
     listed = candidates.read(text, _readable(settings, past), name=name, sets=sets)
@@ -95,9 +105,19 @@ def simulate(
     played = []
     for candidate in listed:
         course = replay.rehearse(candidate.spec, recording, window=window, plain=candidate.plain)
-        played.append(CandidateResult(candidate, course, replay.stats_of(course)))
+        spent = outlay.of(candidate.spec, course, tokens)
+        played.append(CandidateResult(candidate, course, replay.stats_of(course), spent))
     demands = replay.demands(spec, recording)
-    return Rehearsal(spec, recording, demands, tuple(played), price, made.notes)
+    hints = tuple(_without_tokens(spec, recording, tokens))
+    return Rehearsal(spec, recording, demands, tuple(played), price, made.notes, hints)
+
+
+def _without_tokens(spec: OffloadSpec, recording: Recording, tokens: MeanTokens) -> Iterator[str]:
+    """Say which remotes' prices and budgets are left out because nobody said how many tokens a request has."""
+    named = [*outlay.needs_tokens(spec)] if recording.rates and tokens == NO_TOKENS else []
+    if named:
+        names = ", ".join(named)
+        yield f"Prices and budgets by tokens count nothing ({names}): give the mean of a request as --tokens INPUT/OUTPUT."
 
 
 # The recording.

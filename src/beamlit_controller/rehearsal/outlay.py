@@ -1,0 +1,144 @@
+"""Who would have answered what left: the remotes in order, each while its budget lasts, and what that costs at their prices.
+
+Accounts are kept by the code that keeps them live, from counts as a gateway would have had them. They are looked at once
+per sample, so a budget is overspent by at most what one sample sends.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from beamlit_controller.core import spending
+from beamlit_controller.core.price import BudgetUnit
+from beamlit_controller.core.replay import Replay
+from beamlit_controller.core.spec import OffloadSpec, RemoteBackend
+from beamlit_controller.core.spending import Account, Accounts
+from beamlit_controller.core.usage import Usage
+from beamlit_controller.envoy import equals
+
+GATEWAY = "recorded"
+
+
+@dataclass(frozen=True, slots=True)
+class MeanTokens:
+    """How many tokens a request has, in the mean."""
+
+    input: Decimal = Decimal(0)
+    output: Decimal = Decimal(0)
+
+
+NO_TOKENS = MeanTokens()
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteOutlay:
+    """What one remote would have answered and cost, and for how many seconds its budget would have been spent."""
+
+    name: str
+    requests: float
+    cost: Decimal | None
+    currency: str | None
+    spent_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outlay:
+    """Each remote in order, and the requests that would have stayed local because no budget was left for them."""
+
+    remotes: tuple[RemoteOutlay, ...]
+    kept: float
+
+
+def of(spec: OffloadSpec, course: Replay, tokens: MeanTokens) -> Outlay | None:
+    """Send what left to the remotes; None if nobody recorded how many requests there were."""
+    if not course.recording.rates or not spec.remotes:
+        return None
+    played = _Purse(spec, tokens)
+    for at, seconds, requests in _rows(course):
+        played.send(at, seconds, requests)
+    return played.outlay(course.recording.times[-1])
+
+
+def needs_tokens(spec: OffloadSpec) -> Iterator[str]:
+    """Name the remotes whose cost or budget depends on how many tokens a request has."""
+    for remote in spec.remotes:
+        price, budget = remote.price, remote.budget
+        by_tokens = price is not None and (price.input_per_million or price.output_per_million)
+        if by_tokens or (budget is not None and budget.unit is BudgetUnit.TOKENS):
+            yield name_of(remote)
+
+
+def name_of(remote: RemoteBackend) -> str:
+    """Give the name of a remote; the only one of `remoteBackend` is called by its host."""
+    return remote.name or remote.host
+
+
+def _rows(course: Replay) -> Iterator[tuple[datetime, float, float]]:
+    """Give for each sample its time, for how many seconds it counts, and the requests that leave meanwhile."""
+    recording = course.recording
+    rows = zip(recording.times, recording.lasting, recording.rates, course.percentages, strict=True)
+    return ((at, seconds, (rate or 0) * seconds * share / 100) for at, seconds, rate, share in rows)
+
+
+class _Purse:
+    """What was sent to each remote so far, and the accounts of it."""
+
+    def __init__(self, spec: OffloadSpec, tokens: MeanTokens) -> None:
+        self._spec = spec
+        self._tokens = tokens
+        self._sent = {each.name: 0.0 for each in spec.remotes}
+        self._spent_seconds = dict.fromkeys(self._sent, 0.0)
+        self._accounts: Accounts = ()
+        self._out: tuple[str, ...] = ()
+        self._kept = 0.0
+        self._is_new = True
+
+    def send(self, at: datetime, seconds: float, requests: float) -> None:
+        """Send the requests of a sample to the remotes whose budgets are not spent when it begins."""
+        if self._is_new or self._out:
+            self._enter(at)
+        for name in self._out:
+            self._spent_seconds[name] += seconds
+        left = requests
+        for remote in self._spec.remotes if requests else ():
+            if remote.name not in self._out:
+                taken = left * _part(self._spec, remote)
+                self._sent[remote.name] += taken
+                left -= taken
+        self._kept += left
+        self._is_new = requests > 0
+
+    def outlay(self, at: datetime) -> Outlay:
+        """Sum up."""
+        self._enter(at)
+        known = {each.remote: each for each in self._accounts}
+        return Outlay(tuple(self._of(each, known.get(each.name)) for each in self._spec.remotes), self._kept)
+
+    def _enter(self, at: datetime) -> None:
+        # An account is opened with the first reading, which is of nothing.
+        counts = {name: _usage(requests, self._tokens) for name, requests in self._sent.items()}
+        readings = {GATEWAY: counts if self._accounts else {}}
+        self._accounts = spending.counted(self._accounts, self._spec.remotes, readings, at)
+        self._out = spending.left_out(self._accounts, self._spec.remotes)
+
+    def _of(self, remote: RemoteBackend, account: Account | None) -> RemoteOutlay:
+        priced = account if remote.price is not None else None
+        return RemoteOutlay(
+            name=name_of(remote),
+            requests=self._sent[remote.name],
+            cost=priced.cost if priced else None,
+            currency=priced.currency if priced else None,
+            spent_seconds=self._spent_seconds[remote.name],
+        )
+
+
+def _part(spec: OffloadSpec, remote: RemoteBackend) -> float:
+    """Give the part of the requests that come by which a remote takes: it is passed over for equals after it."""
+    others = equals.after(spec, remote)
+    return 1.0 if not others else (remote.weight or 0) / ((remote.weight or 0) + others)
+
+
+def _usage(requests: float, tokens: MeanTokens) -> Usage:
+    whole = int(requests)
+    return Usage(whole, int(whole * tokens.input), int(whole * tokens.output))
