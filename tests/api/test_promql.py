@@ -38,6 +38,16 @@ GOOD = {
     "kedacore/keda#6549": 'sum(rate(nginx_ingress_controller_requests{namespace="ingress-nginx"}[1m])) * 60\n',
     "grafana/grafana#53248": '(count(count by(cpu) (node_cpu_seconds_total{job="qnap-node"})))',
     "absent": "absent(queue)",
+    "the highest": "topk(1, sum by (model) (queue))",
+    "one series with another label": 'label_replace(sum(queue), "a", "$1", "b", "(.*)")',
+    "in flight by two counters": "sum(started_total) - sum(finished_total)",
+    "a subquery of a counter": "max_over_time(sum(rate(requests_total[1m]))[5m:30s])",
+    "how many have a counter": "count(requests_total)",
+    "a native histogram": "histogram_quantile(0.95, sum(rate(latency_seconds[1m])))",
+    "a rate of buckets as they are recorded": "histogram_quantile(0.95, sum by (le) (job:latency:rate5m))",
+    "GoogleCloudPlatform/kubernetes-engine-samples: TTFT": (
+        "histogram_quantile(0.5, sum by (le) (rate(vllm:time_to_first_token_seconds_bucket[1m]))) * 1000"
+    ),
 }
 
 # What no Prometheus can read.
@@ -84,7 +94,8 @@ TOLD = {
     "a rate": ("rate(requests_total[5m])", "several series"),
     "by pod": ("sum by (pod) (queue)", "several series"),
     "without": ("max without (instance) (queue)", "several series"),
-    "topk": ("topk(1, queue)", "several series"),
+    "topk": ("topk(2, queue)", "several series"),
+    "topk by": ("topk by (pod) (1, queue)", "several series"),
     "a ratio by labels": ("rate(a[5m]) / rate(b[5m])", "several series"),
     "count_values": ('count_values("v", queue)', "several series"),
     "kedacore/keda#702": (
@@ -98,6 +109,40 @@ TOLD = {
     "offset of a subquery": ("max_over_time(sum(queue)[5m:1m] offset 1m)", "`offset`"),
     "negative offset": ("sum(queue offset -5m)", "`offset`"),
     "a fixed time": ("sum(queue @ 1609746000)", "`@`"),
+    # What histogram_quantile does not complain about, and gives NaN, +Inf or nothing for.
+    "prometheus/prometheus#10011, a percentile": (
+        "histogram_quantile(95, sum by (le) (rate(x_bucket[1m])))",
+        "0.95, not 95",
+    ),
+    "no le": ("histogram_quantile(0.95, sum(rate(x_bucket[1m])))", "needs the label le"),
+    "le taken away": ("histogram_quantile(0.95, sum without (le) (rate(x_bucket[1m])))", "several series"),
+    "since the beginning": ("histogram_quantile(0.95, sum by (le) (x_bucket))", "everything since the server started"),
+    # A counter as it is can only engage, and never release.
+    "a counter": ("sum(vllm:generation_tokens_total)", "is a counter by its name, and only rises"),
+    "a counter per replica": ("sum(http_requests_total) / count(up)", "is a counter by its name, and only rises"),
+    "a rate of a gauge": ("sum(rate(vllm:num_requests_waiting[1m]))", "is a gauge: use avg_over_time"),
+    "an increase of a gauge": ("max(increase(DCGM_FI_DEV_GPU_UTIL[5m]))", "is a gauge: use avg_over_time"),
+    # A range where Prometheus' page draws a graph; a metric is one value.
+    "a range": ("vllm:num_requests_waiting[5m]", "returns a range of samples"),
+    "a subquery alone": ("(sum(queue)[5m:])", "returns a range of samples"),
+    "a string": ('"5"', "returns a string"),
+    # Names of other products, which PromQL reads as something else.
+    "SQS, kubernetes-sigs/custom-metrics": ("sqs-messages-visible", '{"sqs-messages-visible"}'),
+    "KEDA's own names": ("s0-prometheus", '{"s0-prometheus"}'),
+    "OpenTelemetry, prometheus/prometheus#13095": (
+        "gen_ai.server.time_to_first_token",
+        '{"gen_ai.server.time_to_first_token"}',
+    ),
+    "Google": ("kubernetes.io|container|accelerator|duty_cycle", '{"kubernetes.io|container|accelerator|duty_cycle"}'),
+    "Datadog, DataDog/datadog-operator": (
+        "datadogmetric@default:nginx-requests",
+        '{"datadogmetric@default:nginx-requests"}',
+    ),
+    "Datadog's queries": ("avg:vllm.queue{*}", "can't be parsed as PromQL"),
+    "InfluxQL": ("SELECT value FROM queue", "can't be parsed as PromQL"),
+    "quotes of a word processor": ("sum(queue{a=“b”})", "can't be parsed as PromQL"),
+    "a value without quotes": ("sum(queue{a=b})", "expected string"),
+    "a range of sums": ("sum(queue[5m])", "expected type vector"),
     # MetricsQL, which VictoriaMetrics reads and Prometheus doesn't; and what people mistype.
     "WITH": ("WITH (q = queue) sum(q)", "asks the server itself"),
     "limit": ("sum(queue) limit 5", "asks the server itself"),

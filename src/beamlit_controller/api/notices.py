@@ -9,12 +9,11 @@ from beamlit_controller.api import (
     defaults,
     metadata,
     offloading,
-    policy,
     presets,
     problems,
-    promql,
     queue_metrics,
     remotes,
+    series_remarks,
     targets,
 )
 from beamlit_controller.api.metadata import ANNOTATIONS, OVERRIDE, OVERRIDE_UNTIL
@@ -96,12 +95,17 @@ def _adds_up_a_fraction(identifier: PodsMetricIdentifier) -> bool:
 
 
 def _queries(deployment: ModelDeployment, settings: Settings) -> Iterator[Notice]:
-    """Point out surprising results of PromQL queries."""
+    """Point out surprising results of PromQL queries, and of series that are read as they are."""
+    straight = deployment.spec.metric_service_ref is not None
     for index, metric in enumerate(deployment.spec.offloading_config.metrics):
-        name = metric.external.metric.name if metric.external and settings.prometheus else ""
-        if name and not policy.is_series_name(name):
-            for remark in promql.notices(name):
-                yield Notice(f"spec.offloadingConfig.metrics[{index}].external.metric.name", remark)
+        field = f"spec.offloadingConfig.metrics[{index}]"
+        if metric.external and settings.prometheus:
+            name, by_value = metric.external.metric.name, metric.external.chosen_target.type == "Value"
+            for remark in series_remarks.of_name(name, by_value=by_value):
+                yield Notice(f"{field}.external.metric.name", remark)
+        if metric.pods and straight and not metric.pods.metric.histogram:
+            for remark in series_remarks.of_counter(metric.pods.metric.name):
+                yield Notice(f"{field}.pods.metric.name", remark)
 
 
 def _hidden(config: offloading.OffloadingConfig) -> Iterator[Notice]:

@@ -101,7 +101,9 @@ def _asked_of_prometheus(
         return
     if _selects(identifier.get("selector")):
         yield Rejected(
-            f"{field}.selector", "only allowed with the name of a metric: write the labels into the PromQL query"
+            f"{field}.selector",
+            "only allowed with the name of a metric (letters, digits, _ and :), and "
+            f"{problems.came(name)} is not one: write the labels into the PromQL query",
         )
     for mistake in promql.mistakes(name):
         yield Rejected(f"{field}.name", mistake)

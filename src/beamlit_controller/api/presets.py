@@ -37,7 +37,12 @@ def aggregation(name: str) -> Aggregation:
 
 def is_added_up_fraction(name: str) -> bool:
     """Tell whether a metric whose series are added up is a fraction, by its name."""
-    return name.lower().endswith(_FRACTIONS) and aggregation(name) is Aggregation.SUM
+    return is_fraction(name) and aggregation(name) is Aggregation.SUM
+
+
+def is_fraction(name: str) -> bool:
+    """Tell whether a metric is a fraction or a percentage, by its name."""
+    return name.lower().endswith(_FRACTIONS)
 
 
 def _names(metric: PodsMetric) -> tuple[str, ...]:
@@ -102,6 +107,9 @@ PRESETS: Final[Mapping[str, tuple[PodsMetric, ...]]] = {
 }
 
 WITHOUT_METRICS: Final = tuple(name for name, measured in PRESETS.items() if not measured)
+
+GAUGES: Final = frozenset(name for measured in PRESETS.values() for metric in measured for name in _names(metric))
+"""Names of the presets' metrics, none of which is a counter."""
 
 # What the servers answer, before the first token, to a request that they don't queue. Many queue without end unless told otherwise.
 FULL: Final[Mapping[str, tuple[int, ...]]] = {

@@ -9,22 +9,10 @@ from collections.abc import Iterator
 from typing import Final
 
 import promql_parser
-from promql_parser import (
-    AggModifierType,
-    AggregateExpr,
-    BinaryExpr,
-    Call,
-    Expr,
-    MatrixSelector,
-    NumberLiteral,
-    ParenExpr,
-    StringLiteral,
-    SubqueryExpr,
-    UnaryExpr,
-    VectorSelector,
-)
+from promql_parser import BinaryExpr, Expr, SubqueryExpr, VectorSelector
 
-Labels = frozenset[str]
+from beamlit_controller.api import promql_functions
+from beamlit_controller.api import promql_tree as tree
 
 
 def mistakes(query: str) -> Iterator[str]:
@@ -60,9 +48,18 @@ def notices(query: str) -> Iterator[str]:
     try:
         parsed = promql_parser.parse(query)
     except ValueError as error:
-        yield f"can't be parsed as PromQL ({error}); `check --prometheus ADDRESS` asks the server itself"
+        yield f"can't be parsed as PromQL ({error}); `check --prometheus ADDRESS` asks the server itself{_if_name(query)}"
         return
+    if _DASHES.fullmatch(query.strip()):
+        yield f"is read as a subtraction{_if_name(query)}"
     yield from _remarks(parsed)
+    yield from promql_functions.remarks(parsed)
+
+
+def _if_name(query: str) -> str:
+    """Say how to write a name that is not one of Prometheus' usual ones."""
+    name = query.strip()
+    return f'. A metric with this name is written {{"{name}"}}' if _NAME_OF_OTHERS.fullmatch(name) else ""
 
 
 def _remarks(parsed: Expr) -> Iterator[str]:
@@ -71,11 +68,11 @@ def _remarks(parsed: Expr) -> Iterator[str]:
             f"`{filtered} …` is a filter: where it is false the result is empty, a missing value rather than a low one; "
             f"remove it, or use `{filtered} bool …` to get 0 or 1"
         )
-    if any(each.offset for each in _walk(parsed) if isinstance(each, VectorSelector | SubqueryExpr)):
+    if any(each.offset for each in tree.walk(parsed) if isinstance(each, VectorSelector | SubqueryExpr)):
         yield "`offset` reads the past, so a change is seen only after that time"
-    if any(each.at for each in _walk(parsed) if isinstance(each, VectorSelector | SubqueryExpr)):
+    if any(each.at for each in tree.walk(parsed) if isinstance(each, VectorSelector | SubqueryExpr)):
         yield "`@` reads a fixed time, so the value never changes"
-    if _labels(parsed) != frozenset():
+    if tree.labels(parsed) != frozenset():
         yield "may return several series, which are summed; make the aggregation explicit with sum(…), max(…) or avg(…)"
 
 
@@ -104,26 +101,6 @@ def _unclosed(plain: str) -> str | None:
 # In what was parsed.
 
 
-def _children(parsed: Expr) -> tuple[Expr, ...]:
-    match parsed:
-        case AggregateExpr() | ParenExpr() | UnaryExpr() | SubqueryExpr():
-            return (parsed.expr,)
-        case BinaryExpr():
-            return (parsed.lhs, parsed.rhs)
-        case Call():
-            return tuple(parsed.args)
-        case MatrixSelector():
-            return (parsed.vector_selector,)
-        case _:
-            return ()
-
-
-def _walk(parsed: Expr) -> Iterator[Expr]:
-    yield parsed
-    for child in _children(parsed):
-        yield from _walk(child)
-
-
 def _filter(parsed: Expr) -> str | None:
     """Give the first comparison that filters, unless `or` supplies a value instead."""
     if isinstance(parsed, BinaryExpr):
@@ -132,69 +109,17 @@ def _filter(parsed: Expr) -> str | None:
         returns_bool = parsed.modifier is not None and parsed.modifier.return_bool
         if str(parsed.op) in _COMPARISONS and not returns_bool:
             return str(parsed.op)
-    return next(filter(None, map(_filter, _children(parsed))), None)
-
-
-def _labels(parsed: Expr) -> Labels | None:
-    """Give the labels that distinguish the series of a result: none for one series, None if unknown."""
-    match parsed:
-        case NumberLiteral() | StringLiteral():
-            return frozenset()
-        case ParenExpr() | UnaryExpr() | SubqueryExpr():
-            return _labels(parsed.expr)
-        case AggregateExpr():
-            return _grouped(parsed)
-        case BinaryExpr():
-            return _joined(parsed)
-        case Call():
-            return _called(parsed)
-        case _:
-            return None
-
-
-def _grouped(parsed: AggregateExpr) -> Labels | None:
-    if str(parsed.op) in _KEEP_SERIES:
-        return _labels(parsed.expr)
-    by = parsed.modifier
-    named = frozenset({"value"}) if str(parsed.op) == "count_values" else frozenset()
-    if by is None:
-        return named
-    there = _labels(parsed.expr)
-    if by.type == AggModifierType.By:
-        return named | (frozenset(by.labels) if there is None else there & frozenset(by.labels))
-    return None if there is None else named | (there - frozenset(by.labels))
-
-
-def _joined(parsed: BinaryExpr) -> Labels | None:
-    left, right = _labels(parsed.lhs), _labels(parsed.rhs)
-    if str(parsed.op) == "or":
-        return None if left is None or right is None else left | right
-    if str(parsed.op) in {"and", "unless"} or (parsed.modifier and parsed.modifier.group_labels is not None):
-        return left
-    return left if right == frozenset() else right if left == frozenset() else _narrower(left, right)
-
-
-def _narrower(left: Labels | None, right: Labels | None) -> Labels | None:
-    return right if left is None else left if right is None else left & right
-
-
-def _called(parsed: Call) -> Labels | None:
-    name = parsed.func.name
-    if name in _ONE_SERIES:
-        return frozenset()
-    if name in {"label_replace", "label_join"}:
-        return None
-    found = [_labels(each) for each in parsed.args if not isinstance(each, NumberLiteral | StringLiteral)]
-    labels = found[0] if found else frozenset()
-    return labels - {"le"} if labels is not None and name == "histogram_quantile" else labels
+    return next(filter(None, map(_filter, tree.children(parsed))), None)
 
 
 _MOST_MISTAKES: Final = 5
 _NEAR: Final = 20
 _CLOSING: Final = {"(": ")", "[": "]", "{": "}"}
 _COMPARISONS: Final = frozenset({">", "<", ">=", "<=", "==", "!="})
-_KEEP_SERIES: Final = frozenset({"topk", "bottomk", "limitk", "limit_ratio"})
-_ONE_SERIES: Final = frozenset({"scalar", "vector", "time", "pi", "absent", "absent_over_time"})
+
+# Names as other products have them: OpenTelemetry, Google, Datadog, Amazon. Prometheus 3 takes any name in quotes.
+_NAME_OF_OTHERS: Final = re.compile(r"[A-Za-z_][\w:.|/@-]*\w")
+_DASHES: Final = re.compile(r"[A-Za-z_][\w:]*(?:-[A-Za-z_][\w:]*)+")
 
 _VARIABLE: Final = "{} is a variable of a dashboard or template, which is not replaced here: write its value"
 # One that is not closed is read to its end, or else each quote in it would be looked at as the beginning of another.
