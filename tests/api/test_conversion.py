@@ -271,7 +271,7 @@ def test_lists_and_several_documents_are_converted_each() -> None:
         ),
         ("- a\n", "expected a mapping"),
         ("a: [", "not YAML"),
-        (hpa("v2", {}), "none of its metrics"),
+        (hpa("v2", {}).replace("spec:", "spic:"), "none of its metrics"),
         (hpa("v2", {"metrics": ["cpu"]}), "expected a mapping for each metric"),
         (hpa("v1", {}, annotations={"autoscaling.alpha.kubernetes.io/metrics": "{"}), "expected a list in JSON"),
     ],
@@ -293,6 +293,116 @@ def test_the_controllers_own_metrics_are_no_reason_to_offload() -> None:
     own = KEDA.replace("avg(cache)", "max(beamlit_demand_ratio)")
 
     assert "circular" in notes(own)["spec.offloadingConfig.metrics[1]"]
+
+
+def scaled(*triggers: dict[str, Any], version: str = "keda.sh/v1alpha1", **spec: Any) -> str:  # noqa: ANN401 - whatever it has
+    document = {
+        "apiVersion": version,
+        "kind": "ScaledObject",
+        "metadata": {"name": "llm"},
+        "spec": {"scaleTargetRef": {"name": "llm"}, "triggers": list(triggers), **spec},
+    }
+    return yaml.safe_dump(document)
+
+
+def queried(query: str, threshold: object = "5", **more: object) -> dict[str, Any]:
+    address = "http://prometheus-operated.monitoring.svc:9090"
+    return {
+        "type": "prometheus",
+        "metadata": {"serverAddress": address, "query": query, "threshold": threshold, **more},
+    }
+
+
+def named(metric: dict[str, Any]) -> tuple[str, object]:
+    """Give a metric's name and the value of its target."""
+    member = next(each for name, each in metric.items() if name != "type")
+    target = member["target"]
+    return member.get("name") or member["metric"]["name"], next(target[each] for each in target if each != "type")
+
+
+# As they stand in public repositories and manuals: what is made of them, and what is told.
+FOUND: dict[str, tuple[str, list[tuple[str, object]], dict[str, str]]] = {
+    "vllm-project/production-stack: autoscaling-keda.rst": (
+        scaled(queried("vllm:num_requests_waiting", metricName="vllm:num_requests_waiting"), pollingInterval=15),
+        [("vllm:num_requests_waiting", "5")],
+        {"spec.triggers[0].metadata.serverAddress": "prometheus-operated", "spec.pollingInterval": "periodSeconds"},
+    ),
+    "kedacore/keda: docs of v1": (
+        scaled(
+            queried("sum(rate(http_requests_total[2m]))", "100"),
+            version="keda.k8s.io/v1alpha1",
+            scaleTargetRef={"deploymentName": "llm"},
+        ),
+        [("sum(rate(http_requests_total[2m]))", "100")],
+        {},
+    ),
+    "kedacore/keda#2214: Amazon": (
+        scaled({**queried("sum(x)", awsRegion="eu-west-1"), "authenticationRef": {"name": "aws"}}),
+        [("sum(x)", "5")],
+        {"spec.triggers[0].metadata.awsRegion": "aws", "spec.triggers[0].authenticationRef": "aws, google and azure"},
+    ),
+    "kedacore/keda#6935: Azure": (
+        scaled({**queried("sum(x)", authModes="bearer", unsafeSsl="true"), "authenticationRef": {"name": "a"}}),
+        [("sum(x)", "5")],
+        {"spec.triggers[0].authenticationRef": "azure", "spec.triggers[0].metadata.unsafeSsl": "always verified"},
+    ),
+    "kedacore/keda#3065: a query that is never empty": (
+        scaled(queried("sum(x) or on() vector( 0 )", 5)),
+        [("sum(x) or on() vector( 0 )", "5")],
+        {},
+    ),
+    "kserve/website: keda-autoscaler.md": (
+        scaled({"type": "cpu", "metadata": {"type": "Utilization", "value": "50"}}),
+        [("cpu", 50)],
+        {},
+    ),
+    "a schedule beside a query": (
+        scaled(queried("sum(x)"), {"type": "cron", "metadata": {"timezone": "UTC", "start": "0 6 * * *"}}),
+        [("sum(x)", "5")],
+        {"spec.triggers[1]": "override"},
+    ),
+    "kubectl get hpa keda-hpa-…": (
+        hpa(
+            "v2",
+            {
+                "metrics": [
+                    {
+                        "type": "External",
+                        "external": {
+                            "metric": {
+                                "name": "s0-prometheus",
+                                "selector": {"matchLabels": {"scaledobject.keda.sh/name": "llm"}},
+                            },
+                            "target": {"type": "AverageValue", "averageValue": "5"},
+                        },
+                    }
+                ]
+            },
+        ),
+        [("s0-prometheus", "5")],
+        {"spec.offloadingConfig.metrics[0]": "convert the ScaledObject instead"},
+    ),
+    "kubernetes: kubectl autoscale without a target": (
+        hpa("v1", {}),
+        [("cpu", 80)],
+        {"spec.metrics": "scales by cpu at 80 %"},
+    ),
+    "kubernetes 1.2: extensions/v1beta1": (
+        hpa("v1", {"cpuUtilization": {"targetPercentage": 60}}).replace("autoscaling/v1", "extensions/v1beta1"),
+        [("cpu", 60)],
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "made", "told"), FOUND.values(), ids=FOUND)
+def test_what_people_have_is_converted_and_what_is_lost_is_told(
+    text: str, made: list[tuple[str, object]], told: dict[str, str]
+) -> None:
+    assert [named(each) for each in metrics(text)] == made
+    found = notes(text)
+    assert all(said in found[field] for field, said in told.items()), found
+    assert not any("vector(0)" in said for said in found.values()) or "vector" not in text
 
 
 values = st.recursive(

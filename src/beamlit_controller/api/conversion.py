@@ -68,7 +68,15 @@ def _autoscaler(content: Mapping[str, Any], place: str) -> Conversion:
         for name, said in _REPLICAS.items()
         if dig(content, ("spec", name)) is not None
     ]
+    if not hpa.has_metrics(content):
+        said = f"without metrics, Kubernetes scales by cpu at {hpa.DEFAULT_PERCENT} %: so does the result"
+        notes.append(Problem(place, "spec.metrics", said))
+    notes += (Problem(place, f"{METRICS}[{index}]", _KEDAS) for index, each in enumerate(metrics) if _is_kedas(each))
     return _made(content, metrics, place, notes)
+
+
+def _is_kedas(metric: Mapping[str, Any]) -> bool:
+    return dig(metric, ("external", "metric", "selector", "matchLabels", "scaledobject.keda.sh/name")) is not None
 
 
 def _scaled(content: Mapping[str, Any], place: str) -> Conversion:
@@ -82,7 +90,7 @@ def _made(content: Mapping[str, Any], metrics: list[Json], place: str, notes: li
     if not metrics:
         return Conversion(None, (*notes, Problem(place, "spec", "none of its metrics has an equivalent here")))
     metadata = {name: dig(content, ("metadata", name)) for name in ("name", "namespace")}
-    source = _workload(dig(content, ("spec", "scaleTargetRef")))
+    source = _workload(dig(content, ("spec", "scaleTargetRef")) or dig(content, ("spec", "scaleRef")))
     config = {"metrics": metrics}
     manifest = {
         "apiVersion": API_VERSION,
@@ -128,6 +136,7 @@ def _mistakes(metrics: list[Json], place: str) -> Iterator[Problem]:
             yield Problem(place, f"{METRICS}[{index}]", said)
 
 
+_KEDAS = "KEDA made this autoscaler, and its metrics server alone has this metric: convert the ScaledObject instead"
 _REPLICAS = {
     "minReplicas": "the autoscaler keeps scaling the replicas; this controller scales nothing",
     "maxReplicas": "the autoscaler keeps scaling the replicas; this controller scales nothing",

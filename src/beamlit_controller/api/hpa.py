@@ -9,6 +9,8 @@ from beamlit_controller.api.rules import dig
 Json = dict[str, Any]
 ALPHA = "autoscaling.alpha.kubernetes.io/metrics"
 """The annotation in which autoscaling/v1 keeps what it has no fields for."""
+DEFAULT_PERCENT = 80
+"""The CPU utilization that Kubernetes takes for the target of an autoscaler without metrics."""
 
 
 def metrics(autoscaler: Mapping[str, Any]) -> list[Json]:
@@ -16,12 +18,22 @@ def metrics(autoscaler: Mapping[str, Any]) -> list[Json]:
     spec = autoscaler.get("spec")
     given = dig(spec, ("metrics",))
     found = [metric(each) for each in given] if isinstance(given, list) else []
-    percent = dig(spec, ("targetCPUUtilizationPercentage",))
+    percent = dig(spec, ("targetCPUUtilizationPercentage",)) or dig(spec, ("cpuUtilization", "targetPercentage"))
     if percent is not None:
-        found.append(
-            {"type": "Resource", "resource": {"name": "cpu", "target": _target("averageUtilization", percent)}}
-        )
-    return [*found, *map(metric, _annotated(autoscaler))]
+        found.append(_cpu(percent))
+    found += map(metric, _annotated(autoscaler))
+    return found or ([_cpu(DEFAULT_PERCENT)] if isinstance(spec, Mapping) else [])
+
+
+def has_metrics(autoscaler: Mapping[str, Any]) -> bool:
+    """Tell whether it names any metric; one that doesn't scales by Kubernetes' default."""
+    spec = autoscaler.get("spec")
+    fields = (("metrics",), ("targetCPUUtilizationPercentage",), ("cpuUtilization", "targetPercentage"))
+    return any(dig(spec, field) for field in fields) or bool(_annotated(autoscaler))
+
+
+def _cpu(percent: object) -> Json:
+    return {"type": "Resource", "resource": {"name": "cpu", "target": _target("averageUtilization", percent)}}
 
 
 def metric(given: object) -> Json:

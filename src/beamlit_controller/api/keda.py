@@ -37,6 +37,9 @@ def trigger(given: object, field: str) -> ConvertedTrigger:
             return ConvertedTrigger(_query(trigger, words), tuple(_noted(trigger, words, field)))
         case "cpu" | "memory":
             return ConvertedTrigger(_resource(kind, trigger, words), tuple(_activation(words, field)))
+        case "cron":
+            said = "no equivalent of a schedule: `beamlit-controller override` sets a percentage for some time"
+            return ConvertedTrigger(None, (Notice(field, said),))
         case _:
             said = f"no equivalent of a trigger of type {kind}: have Prometheus scrape it, and use a query as an External metric"
             return ConvertedTrigger(None, (Notice(field, said),))
@@ -62,14 +65,15 @@ def _noted(trigger: Json, words: Json, field: str) -> Iterator[Notice]:
     if address := words.get("serverAddress"):
         said = f"for all models, in the settings: {INFORMER} {{type: prometheus, prometheus: {{address: {_text(address)[:200]}}}}}"
         yield Notice(f"{place}.serverAddress", said)
-    if _text(words.get("ignoreNullValues", "true")).lower() != "false":
+    is_never_empty = "vector(0)" in _text(words.get("query", "")).replace(" ", "")
+    if not is_never_empty and _text(words.get("ignoreNullValues", "true")).lower() != "false":
         said = "KEDA treats an empty result as 0; here it is a missing value, and the percentage stays. Add `or vector(0)` to get 0"
         yield Notice(f"{place}.ignoreNullValues", said)
     for name, said in _SETTINGS.items():
         if name in words:
             yield Notice(f"{place}.{name}", f"for all models, in the settings: {INFORMER}.prometheus.{said}")
     if "authenticationRef" in trigger:
-        said = f"no equivalent of a TriggerAuthentication: {INFORMER}.prometheus.bearerTokenFile, basicAuth or tls of the settings"
+        said = f"no equivalent of a TriggerAuthentication: {INFORMER}.prometheus of the settings has bearerTokenFile, basicAuth, tls, aws, google and azure"
         yield Notice(f"{field}.authenticationRef", said)
     yield from _activation(words, field)
 
