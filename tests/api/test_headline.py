@@ -1,6 +1,6 @@
 """A model at a glance: what is served where, what is wrong, what that means for clients, and what to do."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -76,6 +76,7 @@ def test_a_model_that_is_well_says_where_requests_go_and_why() -> None:
         "MetricAboveTarget: queue 25 > 10",
     )
     assert (by_cap.rank, by_cap.state) == ("offloading", "Offloading 30 %")
+    assert by_cap.why.startswith("above the cap of 8 in flight per replica; MetricBelowTarget: queue 5 <= 10")
     assert not local.advice + by_share.advice + by_cap.advice
 
 
@@ -163,6 +164,30 @@ def test_lost_metrics_say_whose_and_what_stays() -> None:
     assert capped.effect == "the cap stays at 8 requests in flight per replica"
     one_of_two = seen(both, sample(25), missing())
     assert (one_of_two.state, one_of_two.effect) == ("Offloading 50 %, a metric lost", "the other metrics decide")
+
+
+@pytest.mark.parametrize(
+    ("misses", "state"),
+    [
+        ((True,), "Local, metrics lost"),  # never read: a mistake, most likely
+        ((False, True), "Local"),
+        ((False, *(True,) * 10), "Local"),
+        ((False, *(True,) * 11), "Local, metrics lost"),
+        ((False, *(True,) * 11, False, True), "Local"),
+    ],
+)
+def test_a_metric_is_called_lost_once_that_lasts(misses: Sequence[bool], state: str) -> None:
+    """One read that failed turned a model red."""
+    clock = Later(0)
+    sink = ModelsSink(clock)  # type: ignore[arg-type]  # what is asked of it is the time
+    for second, missed in enumerate(misses):
+        clock.at = NOW + timedelta(seconds=second)
+        sink.record(cycle.run(FIXED, signals(missing() if missed else sample(5)), previous=None, now=clock.at))
+    (told,) = models.view(sink.snapshot()).models
+
+    assert told.headline is not None
+    assert told.headline.state == state
+    assert told.metrics[0].missing is None or told.metrics[0].missing.lasts == ("lost" in state)
 
 
 def test_a_share_that_is_not_enough_says_so_and_what_would_be() -> None:

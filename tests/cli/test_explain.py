@@ -153,11 +153,11 @@ def test_metrics_that_can_not_be_read_and_pods_without_a_value_are_told_with_the
 
     world = World(notices=["spec.offloadingConfig.stickiness: accepted, not in effect yet"])
     world.problems = [Problem("mistral.yaml models/mistral", "spec.modle", "no such field, did you mean model?")]
-    world.rounds(whole, (sample(5), partly, sample(1)), (lost, partly, sample("1.9")), ready=2)
+    world.rounds(whole, (sample(5), partly, sample(1)), *[(lost, partly, sample("1.9"))] * 2, ready=2)
 
     assert shown(world) == snapshot("""\
 models/llama  model llama-3-8b
-LOCAL, A METRIC LOST since 12:01:00Z, 1 min 1 s ago
+LOCAL, A METRIC LOST since 12:01:00Z, 2 min 1 s ago
 means: nothing is offloaded, however full local is
 to do: check the source of the metric; meanwhile, `beamlit-controller override` can set the
 percentage

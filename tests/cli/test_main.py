@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import cyclopts
@@ -262,3 +264,13 @@ def test_the_overview_begins_as_the_command_describes_itself(name: str) -> None:
     itself = command.help if isinstance(command, cyclopts.App) else command.__doc__
 
     assert itself.startswith(COMMANDS[name].removesuffix("."))
+
+
+def test_a_reader_that_ends_early_gets_no_traceback() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as nobody:
+        words = [commands.COMMAND, "render", "crd"]
+        done = subprocess.run(words, stdout=nobody, stderr=subprocess.PIPE, timeout=60, check=False)
+
+    assert (done.returncode, done.stderr) == (141, b"")

@@ -1,6 +1,7 @@
 """Envoy's admin socket, whatever sits behind it."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -41,3 +42,20 @@ async def test_listeners_are_named_with_their_addresses(tmp_path: Path) -> None:
 async def test_a_socket_that_is_not_there_is_an_admin_error(tmp_path: Path) -> None:
     with pytest.raises(AdminError):
         await Admin(tmp_path / "gone" / "admin.sock").listeners()
+
+
+async def test_a_name_is_ejected_once_all_its_addresses_are(tmp_path: Path) -> None:
+    def host(address: str, *, out: bool) -> dict[str, object]:
+        where = {"socket_address": {"address": address, "port_value": 80}}
+        return {"hostname": "a.lan", "address": where, "health_status": {"failed_outlier_check": True} if out else {}}
+
+    async def ejected(folder: Path, *hosts: object) -> frozenset[str]:
+        body = json.dumps({"cluster_statuses": [{"name": "local", "host_statuses": hosts}]})
+        async with answering(folder, body) as admin:
+            return await admin.ejected("local")
+
+    one = await ejected(tmp_path, host("::1", out=True), host("10.0.0.1", out=False))
+    both = await ejected(tmp_path, host("::1", out=True), host("10.0.0.1", out=True))
+
+    assert one == {"[::1]:80"}
+    assert both == {"[::1]:80", "10.0.0.1:80", "a.lan:80"}

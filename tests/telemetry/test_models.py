@@ -93,7 +93,7 @@ def test_a_metric_that_could_not_be_read_says_why_and_has_no_figures(clock: Sett
     told(sink, signals(missing(Reason.NO_SERIES, "the query has no result")))
 
     (metric,) = only(sink)["metrics"]
-    assert metric["missing"] == {"reason": "NoSeries", "message": "the query has no result"}
+    assert metric["missing"] == {"reason": "NoSeries", "message": "the query has no result", "lasts": True}
     assert metric["state"] == "unreadable"
     assert [metric[name] for name in ("value", "ratio", "ageSeconds", "since", "until")] == [None] * 5
     assert only(sink)["verdict"] == {"judgement": "unknown", "ratio": None}

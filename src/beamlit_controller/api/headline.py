@@ -38,7 +38,7 @@ def of(model: ModelView, now: datetime) -> HeadlineView:
         if found is not None:
             state = found.state or _state(model)
             return HeadlineView(rank=found.rank, state=state, why=found.why, effect=found.effect, advice=found.advice)
-    return HeadlineView(rank=_rank(model), state=_state(model), why=_decided(model))
+    return HeadlineView(rank=_rank(model), state=_state(model), why=_why(model))
 
 
 # What can be wrong, the worst first.
@@ -117,7 +117,7 @@ def _disabled(model: ModelView, _: datetime) -> _Trouble | None:
 
 
 def _metrics(model: ModelView, _: datetime) -> _Trouble | None:
-    missing = [metric for metric in model.metrics if metric.missing]
+    missing = [metric for metric in model.metrics if metric.missing and metric.missing.lasts]
     if not missing or missing[0].missing is None:
         return None
     why = f"{missing[0].missing.reason}: {missing[0].name}: {missing[0].missing.message}"
@@ -197,6 +197,18 @@ def by_cap(model: ModelView) -> bool:
 def sent(model: ModelView) -> float:
     """Give the part of the last minute's requests that the remote answered; 0 if unknown."""
     return model.traffic.sent if model.traffic else 0.0
+
+
+def _why(model: ModelView) -> str:
+    """Say why requests left, where that is not the decision itself, and what was decided."""
+    left = model.traffic.left.model_dump() if model.traffic else {}
+    most = max(left, key=left.__getitem__, default="") if sent(model) else ""
+    beyond = {"unavailable": "local failed or refused them", "forced": "clients asked for the remote"}
+    if most == "overflow" and model.decision.cap is not None:
+        beyond["overflow"] = f"above the cap of {model.decision.cap:.4g} in flight per replica"
+    elif most == "overflow":
+        beyond["overflow"] = "above overflow.maxInFlightPerReplica"
+    return f"{beyond[most]}; {_decided(model)}" if most in beyond else _decided(model)
 
 
 def _decided(model: ModelView) -> str:

@@ -1,6 +1,6 @@
 """Builds the `/models` entry of one model from values of the core. `models_view` describes the JSON."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -43,6 +43,8 @@ class KnownModelState:
     gateway: Mapping[str, object]
     notices: Sequence[str]
     minute: Minute | None = None
+    just_missed: Collection[MetricSpec] = ()
+    """Metrics that could be read until a moment ago."""
 
 
 def model(known: KnownModelState, now: datetime) -> ModelView:
@@ -61,7 +63,7 @@ def model(known: KnownModelState, now: datetime) -> ModelView:
         at=cycle.at,
         took_seconds=cycle.took.total_seconds(),
         lag_seconds=cycle.lag.total_seconds(),
-        metrics=tuple(_metrics(cycle, now)),
+        metrics=tuple(_metrics(known, now)),
         verdict=VerdictView(judgement=cycle.verdict.judgement, ratio=_number(cycle.verdict.ratio)),
         decision=_decision(cycle),
         timers=_timers(cycle, now),
@@ -117,14 +119,16 @@ def _change(change: Change) -> ChangeView:
     )
 
 
-def _metrics(cycle: Cycle, now: datetime) -> Iterator[MetricView]:
+def _metrics(known: KnownModelState, now: datetime) -> Iterator[MetricView]:
+    cycle = known.cycle
     for metric, reading in zip(cycle.verdict.metrics, cycle.signals.readings, strict=True):
-        yield _metric(metric, reading, cycle.spec.behavior, now)
+        yield _metric(metric, reading, _missing(metric, known), behavior=cycle.spec.behavior, now=now)
 
 
-def _metric(metric: Assessed | Unread, reading: Reading, behavior: Behavior, now: datetime) -> MetricView:
+def _metric(
+    metric: Assessed | Unread, reading: Reading, missing: MissingView | None, *, behavior: Behavior, now: datetime
+) -> MetricView:
     read = metric if isinstance(metric, Assessed) else None
-    missing = metric.missing if isinstance(metric, Unread) else None
     wanted = metric.metric
     return MetricView(
         name=wording.name(wanted),
@@ -138,10 +142,17 @@ def _metric(metric: Assessed | Unread, reading: Reading, behavior: Behavior, now
         age_seconds=max(now - read.until, timedelta(0)).total_seconds() if read else None,
         since=read.since if read else None,
         until=read.until if read else None,
-        missing=MissingView(reason=missing.reason, message=missing.message) if missing else None,
+        missing=missing,
         pod_failures=tuple(_pod_failures(reading)),
         aggregated=_aggregated(wanted, reading),
     )
+
+
+def _missing(metric: Assessed | Unread, known: KnownModelState) -> MissingView | None:
+    if isinstance(metric, Assessed):
+        return None
+    lasts = metric.metric not in known.just_missed
+    return MissingView(reason=metric.missing.reason, message=metric.missing.message, lasts=lasts)
 
 
 def _aggregated(metric: MetricSpec, reading: Reading) -> str:

@@ -21,10 +21,11 @@ class View(BaseModel):
 
 
 class MissingView(View):
-    """Why there is no value."""
+    """Why there is no value. `lasts` is False while the metric has been unreadable only for some seconds."""
 
     reason: str
     message: str
+    lasts: bool = True
 
 
 class PodFailureView(View):

@@ -14,6 +14,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from beamlit_controller.cli import main as everything
+from beamlit_controller.cli import output
 
 NAME: Final = "beamlit-controller"
 """The name of the lease that the replica that decides holds, and of the Deployment."""
@@ -107,7 +108,8 @@ app.command(everything.app["override"].default_command, name="override")
 
 def main() -> None:
     """Run the command line."""
-    app()
+    with output.to_reader():
+        app()
 
 
 def _run(command: Sequence[str], reached: Reached) -> None:

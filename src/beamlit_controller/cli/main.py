@@ -5,6 +5,8 @@ from typing import Final
 
 import cyclopts
 
+from beamlit_controller.cli import output
+
 COMMANDS: Final = {
     "run": "Run the controller and its gateways on this machine, without a cluster.",
     "stop": "End the gateways that `run --leave-gateways` has left serving on this machine; requests in flight are finished.",
@@ -38,4 +40,5 @@ for name, text in COMMANDS.items():
 
 def main() -> None:
     """Run the command line."""
-    app()
+    with output.to_reader():
+        app()

@@ -151,7 +151,7 @@ def _bar(ratio: float) -> str:
 def _losses(metrics: Sequence[MetricView]) -> Iterator[RenderableType]:
     for metric in metrics:
         if metric.missing is not None:
-            yield _loss(metric.name, metric.missing)
+            yield _loss(metric.name, metric.missing, style="red" if metric.missing.lasts else "yellow")
         for pod in metric.pod_failures:
             if (
                 metric.missing is not None
@@ -162,8 +162,8 @@ def _losses(metrics: Sequence[MetricView]) -> Iterator[RenderableType]:
             yield _loss(f"{metric.name} without {pod.pod}", pod)
 
 
-def _loss(what: str, why: MissingView | PodFailureView) -> RenderableType:
-    return _hanging("!", _line((f"{printable.short(what, LONGEST)}: {why.reason}", "red"), f": {why.message}"))
+def _loss(what: str, why: MissingView | PodFailureView, *, style: str = "red") -> RenderableType:
+    return _hanging("!", _line((f"{printable.short(what, LONGEST)}: {why.reason}", style), f": {why.message}"))
 
 
 def _trigger(trigger: TriggerView | None) -> Iterator[RenderableType]:

@@ -47,7 +47,11 @@ def _passed(listen: str, server: str) -> Message:
 
 
 def _found_by_dns(*servers: str) -> Message:
-    return upstream.discovery(servers, dns_refresh_rate="1s", dns_jitter="0s", dns_lookup_family="ALL")
+    """Find each server at every address of its name, by IPv6 only if it has no other.
+
+    Of a name with both, such as `localhost`, each address would be taken for a server, and many servers listen on IPv4 alone.
+    """
+    return upstream.discovery(servers, dns_refresh_rate="1s", dns_jitter="0s", dns_lookup_family="V4_PREFERRED")
 
 
 def _remote_side(spec: OffloadSpec, backend: RemoteBackend, place: GatewayParams) -> list[Message]:

@@ -119,10 +119,15 @@ def _listeners(page: Any) -> dict[str, str]:  # noqa: ANN401 - Envoy's own JSON
 
 def _ejected(page: Any, cluster: str) -> Iterator[str]:  # noqa: ANN401 - Envoy's own JSON
     clusters = (each for each in page.get("cluster_statuses", []) if each.get("name") == cluster)
+    serving: set[str] = set()
+    out: set[str] = set()
     for host in (host for each in clusters for host in each.get("host_statuses", [])):
-        if host.get("health_status", {}).get("failed_outlier_check"):
-            yield _address(host["address"])
-            yield f"{host.get('hostname', '')}:{host['address'].get('socket_address', {}).get('port_value', '')}"
+        name = f"{host.get('hostname', '')}:{host['address'].get('socket_address', {}).get('port_value', '')}"
+        (out if host.get("health_status", {}).get("failed_outlier_check") else serving).update(
+            (_address(host["address"]), name)
+        )
+    # A name may have several addresses: it is out once all of them are.
+    yield from out - serving
 
 
 def _refusal(page: Any, listener: str) -> str:  # noqa: ANN401 - Envoy's own JSON

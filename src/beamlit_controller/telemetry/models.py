@@ -3,9 +3,10 @@
 It is served as `/models`; `api/models_view.py` describes the JSON.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from beamlit_controller.api import model_view
 from beamlit_controller.api.model_view import KnownModelState
@@ -21,9 +22,15 @@ from beamlit_controller.api.problems import Problem
 from beamlit_controller.controller.ports import Clock
 from beamlit_controller.core import minute as minutes
 from beamlit_controller.core.cycle import Cycle
+from beamlit_controller.core.metric_spec import MetricSpec
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.core.traffic import Minute
+from beamlit_controller.core.verdict import Assessed, Unread
 from beamlit_controller.telemetry.history import ShareHistory
+
+LASTING: Final = timedelta(seconds=10)
+"""How long a metric that could be read has to be unreadable, from the first miss to the last, to be called lost."""
+NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,8 @@ class _LastRound:
     cycle: Cycle | None = None
     failure: FailureView | None = None
     history: ShareHistory = field(default_factory=ShareHistory)
+    missing: Mapping[MetricSpec, datetime] = field(default_factory=dict)
+    """The metrics that could not be read, each with the time of the first miss; NEVER if it has not been read at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +75,11 @@ class ModelsSink:
 
     def record(self, cycle: Cycle) -> None:
         """Keep the cycle."""
-        history = self._models[cycle.spec.key].history if cycle.spec.key in self._models else ShareHistory()
+        before = self._models.get(cycle.spec.key, _LastRound())
         minute = self._surroundings.minute(cycle.spec.key)
-        history.record(cycle, minutes.split(minute).sent if minute else None)
-        self._models[cycle.spec.key] = _LastRound(cycle, history=history)
+        before.history.record(cycle, minutes.split(minute).sent if minute else None)
+        missing = dict(_missing(cycle, before))
+        self._models[cycle.spec.key] = _LastRound(cycle, history=before.history, missing=missing)
 
     def failed(self, key: ModelKey, error: Exception) -> None:
         """Keep the error next to the last cycle."""
@@ -106,7 +116,18 @@ class ModelsSink:
 
     def _known(self, key: ModelKey, model: _LastRound, cycle: Cycle) -> KnownModelState:
         around = self._surroundings
-        return KnownModelState(cycle, model.failure, around.gateway(key), around.notices(key), around.minute(key))
+        just_missed = frozenset(metric for metric, since in model.missing.items() if cycle.at - since < LASTING)
+        return KnownModelState(
+            cycle, model.failure, around.gateway(key), around.notices(key), around.minute(key), just_missed
+        )
+
+
+def _missing(cycle: Cycle, before: _LastRound) -> Iterator[tuple[MetricSpec, datetime]]:
+    last = before.cycle.verdict.metrics if before.cycle else ()
+    read = {each.metric for each in last if isinstance(each, Assessed)}
+    for each in cycle.verdict.metrics:
+        if isinstance(each, Unread):
+            yield each.metric, cycle.at if each.metric in read else before.missing.get(each.metric, NEVER)
 
 
 def as_json(snapshot: ModelsSnapshot) -> bytes:

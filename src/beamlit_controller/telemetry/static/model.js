@@ -129,7 +129,8 @@ function aged(metric) {
 }
 
 function said(metric) {
-  if (metric.missing) return el("span", { class: "lost" }, `${metric.missing.reason}: ${metric.missing.message}`);
+  const missing = metric.missing;
+  if (missing) return el("span", { class: missing.lasts === false ? "faint" : "lost" }, `${missing.reason}: ${missing.message}`);
   const lost = metric.podFailures.length;
   return lost ? `${metric.state}, without ${lost} of its replicas` : metric.state;
 }
