@@ -3,16 +3,20 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
 from beamlit_controller.api.models_view import HeadlineView
 from beamlit_controller.core import cycle
 from beamlit_controller.core.learned import Learned
+from beamlit_controller.core.ledger import Counted
+from beamlit_controller.core.price import Budget, BudgetUnit, Period
 from beamlit_controller.core.shortfall import Shortfall
 from beamlit_controller.core.signals import Reading
-from beamlit_controller.core.spec import Behavior, Mode, OffloadSpec, Override, RemoteBackend, Scheme
+from beamlit_controller.core.spec import Behavior, Mode, OffloadSpec, Overflow, Override, RemoteBackend, Scheme
 from beamlit_controller.core.traffic import Minute, RequestCounters
+from beamlit_controller.core.usage import Usage
 from beamlit_controller.telemetry import models
 from beamlit_controller.telemetry.models import ModelDetails, ModelsSink
 from builders import NOW, QUEUE, missing, sample, signals, spec
@@ -151,6 +155,31 @@ def test_a_service_that_another_writer_contests_says_what_to_configure() -> None
     assert (contested.rank, contested.state) == ("failing", "Bypassed, all local")
     assert contested.effect == "clients reach the local pods directly, and nothing is offloaded"
     assert "ignore spec.selector" in contested.advice
+
+
+@pytest.mark.parametrize(
+    ("in_flight", "waits"), [(2, ""), (9, ", and they wait: 9 in flight, the cap is 6")], ids=["room", "full"]
+)
+def test_a_budget_that_is_spent_says_until_when_and_whether_requests_wait(in_flight: int, waits: str) -> None:
+    """`top` said that the model was offloading, while everything waited at local."""
+    budget = Budget(Decimal(100), BudgetUnit.TOKENS, Period.DAY)
+    whole = spec(remote=replace(REMOTE, budget=budget), metrics=(), overflow=Overflow(max_in_flight_per_replica=2))
+    minute = Minute(timedelta(seconds=60), replace(SOME_LEFT, in_flight=in_flight))
+    around = ModelDetails(gateway=lambda _: UP, minute=lambda _: minute)
+    sink = ModelsSink(Later(), around)  # type: ignore[arg-type]  # what is asked of it is the time
+    previous = None
+    for used in (Usage(), Usage(requests=9, input_tokens=150)):
+        counted = replace(signals(ready=3, total=3), readings=(), counted=Counted({"a": {"": used}}))
+        record = cycle.run(whole, counted, previous=previous, now=NOW)
+        previous = record.decision
+        sink.record(record)
+
+    told = models.view(sink.snapshot()).models[0].headline
+    assert told is not None
+    assert (told.rank, told.state) == ("short", "Budget spent, local answers")
+    assert told.why == "BudgetSpent: 150 of 100 tokens per day used"
+    assert told.effect == f"local takes every request until 2026-06-02 00:00Z{waits}"
+    assert "budget.amount" in told.advice
 
 
 def test_lost_metrics_say_whose_and_what_stays() -> None:

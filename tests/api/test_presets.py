@@ -78,11 +78,15 @@ def test_answers_that_are_written_beside_a_preset_count_an_empty_list_too(read: 
 
 
 def test_ollama_has_no_metrics_so_its_preset_needs_no_place_of_them_and_says_so(read: Read) -> None:
-    parsed = read({"preset": "ollama", "overflow": {"maxInFlightPerReplica": 4}})
+    limited, unlimited = (
+        read({"preset": "ollama", "overflow": {"maxInFlightPerReplica": 4}}),
+        read({"preset": "ollama"}),
+    )
 
-    (spec,), (notice,) = parsed.specs, parsed.notices
+    (spec,), (notice,) = limited.specs, unlimited.notices
     assert (spec.metrics, spec.behavior.mode, spec.overflow.on_status) == ((), Mode.FIXED, (503,))
     assert "no metric is given" in notice.message
+    assert not limited.notices
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_an_override_says_when_it_ends() -> None:
 def test_so_does_one_without_metrics() -> None:
     record = cycle.run(spec(metrics=()), replace(signals(), readings=()), previous=None, now=NOW)
 
-    assert sentences(record) == ("nothing, until spec.offloadingConfig.metrics names a metric",)
+    assert sentences(record) == ("no share is offloaded until spec.offloadingConfig.metrics names a metric",)
 
 
 def test_so_does_one_that_may_offload_nothing() -> None:

@@ -102,7 +102,7 @@ def test_a_spent_budget_is_a_condition_a_warning_and_written_at_once() -> None:
     assert budget_spent(spent) == (
         "True",
         "BudgetSpent",
-        "paid: 120 of 100 tokens per day used (120 %); is spent, the remote is left out until 2026-06-02 00:00 Europe/Berlin",
+        "paid: 120 of 100 tokens per day used (120 %); spent, so the remote is left out until 2026-06-02 00:00 Europe/Berlin",
     )
     assert [(each.reason, each.warning) for each in told] == [("BudgetSpent", True)]
     assert conditions.significant_fields(within) != conditions.significant_fields(spent)

@@ -27,6 +27,7 @@ _BY_REASON: Final[Mapping[str, str]] = {
     Reason.REMOTE_FAILS: "check the remote; meanwhile, requests are served locally",
     Reason.REMOTE_RESETS: "check the remote, and that it expects this scheme and path",
     Reason.CONFIG_NOT_TAKEN: "fix the spec according to Envoy's message; the last good configuration stays in force",
+    Reason.BUDGET_SPENT: "raise budget.amount, add a remote (remoteBackends), or add local servers",
     Reason.SERVICE_CONTESTED: "configure the other writer (GitOps, an operator) to ignore spec.selector of the Service",
     Reason.SERVICE_HELD: "delete this ModelDeployment or the older one",
     Reason.SERVICE_NOT_FOUND: "create the Service, or change serviceRef",

@@ -5,7 +5,7 @@ The page, `top` and `explain` show the same words.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from beamlit_controller.api import advice
@@ -98,9 +98,13 @@ def _remote(model: ModelView, _: datetime) -> _Trouble | None:
         return None
     reason = str(known.get("reason"))
     state = f"Remote {_REMOTE.get(reason, 'down')}, local answers" if not sent(model) else ""
-    waiting = _waiting(model)
-    effect = f"local takes every request{f', and they wait: {waiting}' if waiting else ''}" if not sent(model) else ""
-    return _Trouble("failing", f"{reason}: {known.get('message')}", state, effect, advice.of(reason))
+    return _Trouble(
+        "failing",
+        f"{reason}: {known.get('message')}",
+        state,
+        f"local takes every request{_and_they_wait(model)}",
+        advice.of(reason),
+    )
 
 
 _REMOTE: Final[Mapping[str, str]] = {
@@ -114,6 +118,17 @@ _REMOTE: Final[Mapping[str, str]] = {
 
 def _disabled(model: ModelView, _: datetime) -> _Trouble | None:
     return None if model.enabled else _Trouble("disabled", _decided(model), "Disabled, all local")
+
+
+def _budget(model: ModelView, _: datetime) -> _Trouble | None:
+    spent = [each.budget for each in model.spending if each.budget and each.budget.spent]
+    if not spent or len(spent) < len(model.remotes):
+        return None
+    first = min(spent, key=lambda budget: budget.ends)
+    unit = "" if first.unit == "Cost" else f" {first.unit.lower()}"
+    why = f"{Reason.BUDGET_SPENT}: {first.used} of {first.amount}{unit} per {first.per.lower()} used"
+    effect = f"local takes every request until {first.ends.astimezone(UTC):%Y-%m-%d %H:%MZ}{_and_they_wait(model)}"
+    return _Trouble("short", why, "Budget spent, local answers", effect, advice.of(Reason.BUDGET_SPENT))
 
 
 def _metrics(model: ModelView, _: datetime) -> _Trouble | None:
@@ -153,6 +168,7 @@ _LOOKS: Final[tuple[Callable[[ModelView, datetime], _Trouble | None], ...]] = (
     _local,
     _remote,
     _disabled,
+    _budget,
     _metrics,
     _shortage,
 )
@@ -218,12 +234,20 @@ def _decided(model: ModelView) -> str:
 # Parts.
 
 
+def _and_they_wait(model: ModelView) -> str:
+    waiting = _waiting(model)
+    return f", and they wait: {waiting}" if waiting else ""
+
+
 def _waiting(model: ModelView) -> str:
-    """Name the metric that is farthest over its target; "" if none is."""
+    """Name the metric that is farthest over its target, or what is in flight above the cap; "" if nothing waits."""
     worst = max(_read(model), key=lambda metric: metric.ratio or 0, default=None)
-    if worst is None or (worst.ratio or 0) <= 1:
+    if worst is not None and (worst.ratio or 0) > 1:
+        return f"{worst.name} {worst.value} of {worst.target}"
+    seen = model.traffic
+    if seen is None or seen.in_flight_limit is None or seen.in_flight <= seen.in_flight_limit:
         return ""
-    return f"{worst.name} {worst.value} of {worst.target}"
+    return f"{seen.in_flight} in flight, the cap is {seen.in_flight_limit:.4g}"
 
 
 def _read(model: ModelView) -> Iterator[MetricView]:

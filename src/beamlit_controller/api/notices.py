@@ -43,7 +43,8 @@ def _of_config(config: offloading.OffloadingConfig, override_ignored: Rejected |
         yield Notice(override_ignored.field, f"the override is ignored: {override_ignored.message}")
     for index, metric in enumerate(config.metrics):
         yield from targets.notices(metric, f"spec.offloadingConfig.metrics[{index}]")
-    if not config.metrics and config.preset in {None, *presets.WITHOUT_METRICS}:
+    limited = config.overflow.max_in_flight_per_replica is not None
+    if not config.metrics and not limited and config.preset in {None, *presets.WITHOUT_METRICS}:
         yield Notice("spec.offloadingConfig.metrics", "no metric is given, so the percentage stays at 0")
     if quantity.parse(config.behavior.release.tolerance).milli >= 1000:  # noqa: PLR2004 - thousandths
         field = "spec.offloadingConfig.behavior.release.tolerance"

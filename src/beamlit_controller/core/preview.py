@@ -9,7 +9,7 @@ from beamlit_controller.core import printable, restraint, shared, strategy, word
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.metric_spec import AverageValue, MetricSpec
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.spec import Mode, OnMetricsLoss, Override
+from beamlit_controller.core.spec import Mode, OnMetricsLoss, Overflow, Override
 from beamlit_controller.core.verdict import Judgement
 
 WHOLE = 100
@@ -48,11 +48,17 @@ def sentences(cycle: Cycle, now: datetime) -> tuple[str, ...]:
     if cycle.decision.reason is Reason.OVERRIDDEN and spec.override is not None:
         return (_ends(spec.override, now),)
     if not spec.metrics:
-        return ("nothing, until spec.offloadingConfig.metrics names a metric",)
+        return tuple(_without_metrics(spec.overflow))
     if spec.behavior.percentage == 0 and not cycle.decision.percentage:
         return ("nothing, while behavior.percentage is 0",)
     left = countdown(cycle, now)
     return (*_next(cycle, left), *_loss(cycle, left))
+
+
+def _without_metrics(overflow: Overflow) -> Iterator[str]:
+    yield "no share is offloaded until spec.offloadingConfig.metrics names a metric"
+    if overflow.max_in_flight_per_replica is not None:
+        yield f"requests above {overflow.max_in_flight_per_replica} in flight per replica leave at once (overflow.maxInFlightPerReplica)"
 
 
 def _next(cycle: Cycle, left: Countdown) -> Iterator[str]:

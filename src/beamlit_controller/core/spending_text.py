@@ -60,10 +60,10 @@ def budget_line(account: Account, budget: Budget, now: datetime) -> str:
     used = spending.used(account, budget)
     unit = account.currency if budget.unit is BudgetUnit.COST else budget.unit.value.lower()
     until = periods.period_end(budget, now).astimezone(ZoneInfo(budget.time_zone))
-    state = "is spent, the remote is left out" if spending.is_spent(account, budget) else "begins anew"
+    state = "spent, so the remote is left out until" if spending.is_spent(account, budget) else "begins anew at"
     return (
         f"{amount(used)} of {amount(budget.amount)} {unit} per {budget.per.value.lower()} used "
-        f"({percentage(account, budget)} %); {state}{' until' if state.startswith('is') else ' at'} {until:%Y-%m-%d %H:%M} {budget.time_zone}"
+        f"({percentage(account, budget)} %); {state} {until:%Y-%m-%d %H:%M} {budget.time_zone}"
     )
 
 

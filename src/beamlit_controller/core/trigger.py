@@ -108,7 +108,7 @@ def judge(spec: OffloadSpec, sight: ObservedDemands, signals: Signals, verdict: 
     """Tell whether the triggers can work, the surest first."""
     now = signals.at
     if not spec.metrics:
-        return Trigger(Reason.NO_METRICS, "no metric is given: nothing is ever offloaded", reachable=False)
+        return Trigger(Reason.NO_METRICS, "no metric is given: no share is ever offloaded", reachable=False)
     all_pods = () if isinstance(signals.pods, Missing) else signals.pods
     limited = (_limited(metric, all_pods, spec.behavior) for metric in spec.metrics)
     impossible = out_of_reach(spec) or next(filter(None, limited), None)
