@@ -157,11 +157,12 @@ def test_metrics_that_can_not_be_read_and_pods_without_a_value_are_told_with_the
 
     assert shown(world) == snapshot("""\
 models/llama  model llama-3-8b
-LOCAL, A METRIC LOST since 12:01:00Z, 2 min 1 s ago
+LOCAL, A METRIC LOST
 means: nothing is offloaded, however full local is
 to do: check the source of the metric; meanwhile, `beamlit-controller override` can set the
 percentage
-MetricsUnavailable: queue: no series queue{team="search"} in the last 300 s; holds the share
+MetricsUnavailable since 12:01:00Z, 2 min 1 s ago: queue: no series queue{team="search"} in the last
+300 s; holds the share
 decided 1 s ago, reading took 12 ms, 2 of 3 local endpoints ready, demand can't be seen
 
 METRIC                                             VALUE  TARGET  RATIO            AGE  STATE
@@ -247,7 +248,7 @@ def test_a_failing_round_stands_above_all_else() -> None:
     assert shown(world).splitlines()[:5] == snapshot(
         [
             "models/llama  model llama-3-8b",
-            "OFFLOADING 50 % → api.example.com since 12:01:00Z, 1 min 31 s ago",
+            "OFFLOADING 50 % → api.example.com",
             "the last round failed: KeyError('unexpected')",
             "means: the gateway keeps its last cap and percentage; values are from the last good round",
             "to do: retried automatically; please report the traceback in the controller's log",
@@ -516,5 +517,5 @@ def test_where_requests_really_went_is_said_and_not_only_the_share(seen: Request
 
     lines = shown(world).splitlines()
 
-    assert lines[1].startswith(f"{state} since ")
+    assert lines[1].partition(" since ")[0] == state
     assert any(line.startswith("last minute: ") for line in lines)

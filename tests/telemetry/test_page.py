@@ -265,7 +265,7 @@ async def test_while_the_remote_fails_it_says_what_that_means_and_what_to_do(clo
 
         shown = await tab.text("#model")
 
-    assert "Remote down, local answers since" in shown
+    assert "Remote down, local answers" in shown
     assert "local takes every request, and they wait: queue 25 of 10" in shown
     assert "What to do\ncheck that the remote is running" in shown
 

@@ -36,9 +36,15 @@ def of(model: ModelView, now: datetime) -> HeadlineView:
     for look in _LOOKS:
         found = look(model, now)
         if found is not None:
-            state = found.state or _state(model)
-            return HeadlineView(rank=found.rank, state=state, why=found.why, effect=found.effect, advice=found.advice)
-    return HeadlineView(rank=_rank(model), state=_state(model), why=_why(model))
+            return HeadlineView(
+                rank=found.rank,
+                state=found.state or _state(model),
+                why=found.why,
+                effect=found.effect,
+                advice=found.advice,
+                since=model.decision.since if found.rank == "disabled" or found.why == _decided(model) else None,
+            )
+    return HeadlineView(rank=_rank(model), state=_state(model), why=_why(model), since=model.decision.since)
 
 
 # What can be wrong, the worst first.

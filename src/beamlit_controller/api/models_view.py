@@ -149,13 +149,17 @@ class TrafficView(View):
 
 
 class HeadlineView(View):
-    """Summary of the model: where requests are served and why, the effect on clients, and what to do."""
+    """Summary of the model: where requests are served and why, the effect on clients, and what to do.
+
+    `since` is when the decision began that the state is of; None if the state is of something else, such as the remote.
+    """
 
     rank: Rank
     state: str
     why: str
     effect: str = ""
     advice: str = ""
+    since: datetime | None = None
 
 
 class RemoteView(View):

@@ -101,7 +101,7 @@ def _line(model: ModelView, now: datetime) -> Line:
         metric=_metric(worst) if worst else "-",
         ready=f"{model.local.ready}/{model.local.total}",
         remote=urlsplit(model.remote).netloc if model.remote else "-",
-        since=headline.span((now - model.decision.since).total_seconds()),
+        since=headline.span((now - seen.since).total_seconds()) if seen.since else "-",
         requests=_requests(model),
     )
 

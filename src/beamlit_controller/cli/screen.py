@@ -75,10 +75,11 @@ def _head(model: ModelView, now: datetime) -> Iterator[Text]:
     decision, seen = model.decision, headline.of(model, now)
     yield _line((f"{model.namespace}/{model.name}", "bold"), (f"  model {model.model}", "dim"))
     state, style = f"{seen.state.upper()}{_destination(model)}", fleet.WORDS[seen.rank][1]
-    yield _line((state, style), f" since {_time(decision.since, now)}, {_ago(decision.since, now)}")
+    since = f" since {_time(decision.since, now)}, {_ago(decision.since, now)}"
+    yield _line((state, style), since if seen.since else "")
     if seen.rank in fleet.NEEDS_A_PERSON:
         yield from _trouble(seen, style)
-    yield _line((decision.reason, "bold"), f": {decision.message}")
+    yield _line((decision.reason, "bold"), f"{'' if seen.since else since}: {decision.message}")
     if model.traffic is not None:
         yield _line(("last minute", "bold"), f": {model.traffic.text}")
     late = (now - model.at).total_seconds() > headline.LATE
@@ -86,7 +87,7 @@ def _head(model: ModelView, now: datetime) -> Iterator[Text]:
 
 
 def _trouble(seen: HeadlineView, style: str) -> Iterator[Text]:
-    if seen.rank == "failing":  # what else is wrong is said by the decision and below the metrics
+    if seen.rank != "blind" and not seen.since:  # what else is wrong is said by the decision and below the metrics
         yield _line((seen.why, style))
     if seen.effect:
         yield _line(("means", "bold"), f": {seen.effect}")

@@ -59,15 +59,15 @@ export function details(model, minutes, { now, width }) {
 // What is, and why.
 
 function present(model, now) {
-  const { rank, state, why, effect, advice } = headline(model);
+  const { rank, state, why, effect, advice, since } = headline(model);
   const { decision } = model;
+  const began = decision ? [" since ", time(decision.since, now), ` (${ago(decision.since, now)})`] : "";
   const said = decision && `${decision.reason}: ${decision.message}`;
   return [
-    el("p", { class: "now" }, el("span", { class: rank }, state), destination(model),
-      decision ? [" since ", time(decision.since, now), ` (${ago(decision.since, now)})`] : ""),
+    el("p", { class: "now" }, el("span", { class: rank }, state), destination(model), since ? began : ""),
     NEEDS_A_PERSON.has(rank) && el("dl", { class: "trouble" },
       term("What is wrong", why), term("For clients", effect), term("What to do", advice)),
-    said && (said !== why || !NEEDS_A_PERSON.has(rank)) && el("p", {}, el("strong", {}, decision.reason), `: ${decision.message}`),
+    said && (said !== why || !NEEDS_A_PERSON.has(rank)) && el("p", {}, el("strong", {}, decision.reason), since ? "" : began, `: ${decision.message}`),
     decision && model.enabled && !model.dryRun && (model.traffic ? counted(model) : decided(decision.percentage)),
   ].flat().filter(Boolean);
 }

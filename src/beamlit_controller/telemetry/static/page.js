@@ -95,7 +95,7 @@ function row(model, now) {
   const { rank, state, why } = headline(model);
   const stands = el("span", { class: rank }, state);
   const known = model.decision
-    ? [ago(model.decision.since, now).replace(" ago", ""), `${model.local.ready} of ${model.local.total}`, highest(model), host(model.remote)]
+    ? [headline(model).since ? ago(model.decision.since, now).replace(" ago", "") : "–", `${model.local.ready} of ${model.local.total}`, highest(model), host(model.remote)]
     : ["–", "–", "–", "–"];
   return { cells: [link, stands, ...known, why], class: model === chosen() ? "chosen" : null };
 }
