@@ -22,7 +22,7 @@ from beamlit_controller.telemetry.models import ModelDetails, ModelsSink
 from builders import NOW, QUEUE, missing, sample, signals, spec
 
 UP: Mapping[str, object] = {"ready": True, "connected": True}
-REFUSED = {"status": "False", "reason": "ConnectionFailed", "message": "api.example.com refuses the connection"}
+REFUSED = {"status": "False", "reason": "ConnectionFailed", "message": "api.example.com refused the connection"}
 THROTTLED = {"status": "False", "reason": "RemoteThrottles", "message": "api.example.com answers 429"}
 REMOTE = RemoteBackend(Scheme.HTTPS, "api.example.com", 443, "/models/llama")
 FIXED = spec(remote=REMOTE, behavior=Behavior(percentage=50))
@@ -93,7 +93,7 @@ def test_a_remote_that_is_down_says_that_local_answers_and_whether_requests_wait
     full = seen(FIXED, sample(25), gateway={**UP, "remote": REFUSED}, counted=ALL_LOCAL)
 
     assert (calm.rank, calm.state) == ("failing", "Remote down, local answers")
-    assert calm.why == "ConnectionFailed: api.example.com refuses the connection"
+    assert calm.why == "ConnectionFailed: api.example.com refused the connection"
     assert calm.effect == "local takes every request"
     assert full.effect == "local takes every request, and they wait: queue 25 of 10"
     assert "remoteBackend.host" in full.advice

@@ -116,7 +116,7 @@ METRIC  VALUE  TARGET  RATIO             AGE  STATE
 queue    12.5      10  █████|█···· 125%  1 s  over
 
 What would change it
-  - no more than 50 % is offloaded: behavior.percentage says so
+  - no more than 50 % is offloaded: limited by behavior.percentage
   - releases when demand stays at 90% of the target or less for 60 s; it is 250% now
 
 Gateway
@@ -162,7 +162,7 @@ means: nothing is offloaded, however full local is
 to do: check the source of the metric; meanwhile, `beamlit-controller override` can set the
 percentage
 MetricsUnavailable since 12:01:00Z, 2 min 1 s ago: queue: no series queue{team="search"} in the last
-300 s; holds the share
+300 s; the percentage stays
 decided 1 s ago, reading took 12 ms, 2 of 3 local endpoints ready, demand can't be seen
 
 METRIC                                             VALUE  TARGET  RATIO            AGE  STATE
@@ -207,7 +207,7 @@ METRIC  VALUE  TARGET  RATIO             AGE  STATE
 queue      20      10  █████|█████ 200%  1 s  over
 
 What would change it
-  - rises to 40 % if a metric, measured after the last change, is over its target
+  - rises to 40 % if a metric measured after the last change is over its target
   - releases when demand stays at 90% of the target or less for 60 s; it is 200% now
 
 Last changes
@@ -232,12 +232,12 @@ What would change it
 
 def test_a_remote_that_fails_is_told_above_the_metrics_and_not_only_among_the_facts_of_the_gateway() -> None:
     """A share that is decided looks like one that leaves, while local serves all of it."""
-    remote = {"status": "False", "reason": "ConnectionFailed", "message": "10.0.0.1 refuses the connection"}
+    remote = {"status": "False", "reason": "ConnectionFailed", "message": "10.0.0.1 refused the connection"}
     world = World(gateway={"ready": True, "connected": True, "remote": remote})
 
     lines = shown(world.rounds(LLAMA, (sample(20),))).splitlines()
 
-    assert lines.index("ConnectionFailed: 10.0.0.1 refuses the connection") < 5
+    assert lines.index("ConnectionFailed: 10.0.0.1 refused the connection") < 5
 
 
 def test_a_failing_round_stands_above_all_else() -> None:

@@ -131,7 +131,7 @@ def test_a_backlog_that_a_late_metric_can_not_show_yet_gives_a_first_cap(ratio: 
     assert first.cap is None
     assert last.cap is not None
     assert 6 <= last.cap <= 40
-    assert "guessed from a backlog" in last.message
+    assert "estimated from a backlog" in last.message
 
 
 def test_a_metric_that_is_not_late_is_waited_for_whatever_backlog_there_is() -> None:

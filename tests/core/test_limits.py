@@ -1,4 +1,4 @@
-"""How many requests may be at the local servers at once."""
+"""The limit of concurrent requests at the local servers."""
 
 from fractions import Fraction
 

@@ -175,7 +175,7 @@ def test_without_figures_of_the_gateways_a_try_comes_as_late_as_ever() -> None:
 
     assert last is not None
     assert (last.percentage, last.reason) == (100, Reason.DEMAND_UNKNOWN)
-    assert "too little is served locally to see demand" in last.message
+    assert "too few requests are served locally to measure demand" in last.message
 
 
 # Laws.

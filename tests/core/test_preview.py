@@ -61,7 +61,7 @@ def test_a_learned_cap_falls_and_rises_and_is_not_released() -> None:
     assert begun.decision.cap == 4
     assert sentences(begun) == (
         "the cap falls when queue > 10",
-        "it rises when requests are sent away although the metrics are low",
+        "it rises when requests are offloaded although the metrics are low",
     )
 
 
@@ -98,7 +98,7 @@ def test_long_queries_are_cut() -> None:
 
 def test_offloading_all_that_is_allowed_says_so_and_how_it_ends() -> None:
     assert sentences(after((0, 20), behavior=HALF)) == (
-        "no more than 50 % is offloaded: behavior.percentage says so",
+        "no more than 50 % is offloaded: limited by behavior.percentage",
         "releases when demand stays at 90% of the target or less for 60 s; it is 200% now",
     )
 
@@ -109,7 +109,7 @@ def test_steps_are_told_both_ways() -> None:
     )
 
     assert sentences(after((0, 20), behavior=behavior)) == (
-        "rises to 40 % if a metric, measured after the last change, is over its target",
+        "rises to 40 % if a metric measured after the last change is over its target",
         "releases when demand stays at 90% of the target or less for 60 s, by 10 points a step; it is 200% now",
     )
 
@@ -124,7 +124,7 @@ def test_demand_that_can_not_be_seen_ends_in_a_trial() -> None:
     record = after((0, 20), (40, 9))
 
     assert sentences(record, later=60) == (
-        "releases when demand stays at 90% of the target or less for 60 s; it can't be seen now",
+        "releases when demand stays at 90% of the target or less for 60 s; it can't be measured now",
         "in 540 s a trial release shows whether demand is still there",
     )
 
@@ -132,7 +132,7 @@ def test_demand_that_can_not_be_seen_ends_in_a_trial() -> None:
 @pytest.mark.parametrize(
     ("policy", "said"),
     [
-        (OnMetricsLoss.HOLD, "stays as it is for as long as no metric can be read (onMetricsLoss is Hold)"),
+        (OnMetricsLoss.HOLD, "stays unchanged while no metric can be read (onMetricsLoss is Hold)"),
         (OnMetricsLoss.RELEASE, "releases in 60 s, if still no metric can be read (onMetricsLoss is Release)"),
         (OnMetricsLoss.OFFLOAD, "offloads 50 % in 60 s, if still no metric can be read (onMetricsLoss is Offload)"),
     ],
@@ -154,7 +154,7 @@ def test_proportional_offloads_what_keeps_the_metric_at_its_target() -> None:
 
 def test_proportional_rises_by_steps_and_falls_when_less_is_enough() -> None:
     assert sentences(after((0, 12), (15, 9), behavior=PROPORTIONAL)) == (
-        "rises to at most 40 % if a metric, measured after the last change, is over its target",
+        "rises to at most 40 % if a metric measured after the last change is over its target",
         "falls when 10 points less are enough for 60 s; demand is 112% of the target now",
         "in 600 s a trial with 10 % shows whether demand is still there",
     )
@@ -164,10 +164,12 @@ def test_proportional_says_what_it_falls_to_and_when() -> None:
     record = after((0, 12), (15, 5), (35, 5), behavior=PROPORTIONAL)
 
     assert record.decision.message == "queue 5 <= 10; falls to 10 % in 40 s if demand stays low"
-    assert sentences(record)[1] == "falls to 10 % in 40 s if demand stays as low; it is 62% of the target now"
+    assert sentences(record)[1] == "falls to 10 % in 40 s if demand stays this low; it is 62% of the target now"
 
 
 def test_proportional_keeps_a_few_requests() -> None:
     record = after(*((second, 90) for second in range(0, 90, 15)), behavior=replace(PROPORTIONAL, percentage=100))
 
-    assert sentences(record)[0] == "no more than 95 % is offloaded: the rest stays, so that demand can be seen"
+    assert (
+        sentences(record)[0] == "no more than 95 % is offloaded: the rest stays local, so that demand can be measured"
+    )

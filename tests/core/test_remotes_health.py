@@ -37,7 +37,7 @@ def test_a_remote_that_nobody_has_asked_yet_may_be_ready() -> None:
     said = condition(one=REFUSED)
 
     assert (said.status, said.reason) == ("Unknown", Reason.REMOTE_NOT_ASKED)
-    assert "two: no request has gone to the remote yet" in said.message
+    assert "two: no request has been sent to the remote yet" in said.message
 
 
 def test_a_single_remote_is_told_as_it_is() -> None:

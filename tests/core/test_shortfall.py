@@ -71,8 +71,7 @@ def test_it_is_said_with_what_would_help() -> None:
         "queue 30 > 10; 50 % is not enough: over the target for 1 min 10 s with the highest share allowed"
     )
     assert (
-        "50 % is not enough: a higher behavior.percentage, mode Adaptive or overflow.maxInFlightPerReplica lets requests "
-        "leave as soon as local is full"
+        "50 % is not enough: a higher behavior.percentage, mode Adaptive or overflow.maxInFlightPerReplica offloads requests as soon as local is full"
     ) in said
 
 

@@ -98,7 +98,7 @@ def test_without_an_answer_for_half_a_minute_nothing_is_known() -> None:
     later = after(31)
 
     assert traffic.flow(meter, None, later, by_cap=False) == Missing(
-        Reason.TIMED_OUT, "no gateway told its stats for 31 s"
+        Reason.TIMED_OUT, "no gateway has reported stats for 31 s"
     )
     assert traffic.minute(meter, later) is None
     assert isinstance(traffic.flow(Meter(), None, NOW, by_cap=False), Missing)

@@ -80,7 +80,7 @@ def test_the_status_says_what_each_remote_answered_and_cost_and_how_much_of_its_
         "budgetPercentage": 60,
         "budgetSpent": False,
         "message": "paid: 2 requests answered: 50 input tokens, 10 output tokens; 1 USD, about 4 USD without local; "
-        "60 of 100 tokens per day used (60 %); begins anew at 2026-06-02 00:00 Europe/Berlin",
+        "60 of 100 tokens per day used (60 %); resets at 2026-06-02 00:00 Europe/Berlin",
     }
     assert (free["name"], "cost" in free, "budgetSpent" in free) == ("free", False, False)
 
@@ -102,7 +102,7 @@ def test_a_spent_budget_is_a_condition_a_warning_and_written_at_once() -> None:
     assert budget_spent(spent) == (
         "True",
         "BudgetSpent",
-        "paid: 120 of 100 tokens per day used (120 %); spent, so the remote is left out until 2026-06-02 00:00 Europe/Berlin",
+        "paid: 120 of 100 tokens per day used (120 %); spent, no requests to the remote until 2026-06-02 00:00 Europe/Berlin",
     )
     assert [(each.reason, each.warning) for each in told] == [("BudgetSpent", True)]
     assert conditions.significant_fields(within) != conditions.significant_fields(spent)

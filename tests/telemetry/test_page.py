@@ -253,7 +253,7 @@ async def test_what_leaves_without_a_decision_is_shown_where_gateways_count_it(c
 
 @pytest.mark.system
 async def test_while_the_remote_fails_it_says_what_that_means_and_what_to_do(clock: Clock, tmp_path: Path) -> None:
-    remote = {"status": "False", "reason": "ConnectionFailed", "message": "api.example.com refuses the connection"}
+    remote = {"status": "False", "reason": "ConnectionFailed", "message": "api.example.com refused the connection"}
     seen = Minute(timedelta(seconds=60), RequestCounters(in_flight=4, local=132))
     async with (
         serving(clock, gateways={"llama": {"remote": remote}}, minute=seen) as controller,

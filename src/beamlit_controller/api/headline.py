@@ -212,7 +212,7 @@ def _rank(model: ModelView) -> Rank:
 
 
 def by_cap(model: ModelView) -> bool:
-    """Tell whether requests leave only above the cap, so that the percentage is the most that may."""
+    """Tell whether requests leave only above the cap, so that the percentage is an upper limit."""
     return bool(model.decision.cap) and model.decision.reason != Reason.OVERRIDDEN
 
 

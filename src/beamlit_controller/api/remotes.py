@@ -49,7 +49,7 @@ class UniqueNames:
             if name in seen:
                 yield Mistake(
                     (self.field, index, "name"),
-                    f"expected a name of its own, got {name} as {self.field}[{seen[name]}] has",
+                    f"expected a unique name, got {name} as {self.field}[{seen[name]}] has",
                 )
             elif name:
                 seen[name] = index

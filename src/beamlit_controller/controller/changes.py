@@ -8,7 +8,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Subscription(Generic[K]):
-    """The keys that changed since the last look. It never holds a key twice, so it can't outgrow the number of keys."""
+    """The keys that changed since the last read. Each key is held once, so it can't outgrow the number of keys."""
 
     def __init__(self) -> None:
         self._keys: dict[K, None] = {}
@@ -28,7 +28,7 @@ class Subscription(Generic[K]):
 
 
 class Changes(Generic[K]):
-    """Where changes are published. The publisher knows no listener, and no listener can hold it up."""
+    """Publishes changes. A slow subscriber can't block the publisher."""
 
     def __init__(self) -> None:
         self._subscriptions: list[Subscription[K]] = []

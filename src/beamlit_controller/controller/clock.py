@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 PARTED = timedelta(seconds=1)
-"""The wall clock and the loop's may be so far apart before we take the wall clock's word anew."""
+"""Maximum difference between the wall clock and the loop's clock before we anchor again."""
 
 
 def _wall() -> datetime:
@@ -28,7 +28,7 @@ class AnchoredClock:
         self._anchored = asyncio.get_running_loop().time()
 
     def now(self) -> datetime:
-        """Tell the time, in UTC."""
+        """Give the current time, in UTC."""
         elapsed = asyncio.get_running_loop().time() - self._anchored
         now, wall = self._anchor + timedelta(seconds=elapsed), self._wall()
         if abs(wall - now) <= PARTED:

@@ -1,8 +1,8 @@
-"""Keeps pauses of the garbage collector short, however many models there are.
+"""Keeps garbage collection pauses short with any number of models.
 
-A full collection looks at every object that is kept, and nothing else runs meanwhile: a third of a second with a thousand
-models. What has been kept for a while is therefore frozen, which means that collections pass it over. Reference counting
-still frees nearly all of it; what is left in cycles waits for the one collection an hour that looks at everything.
+A full collection visits every live object and blocks everything else: a third of a second with a thousand models.
+Long-lived objects are therefore frozen, so that collections skip them. Reference counting still frees nearly all of
+them; reference cycles wait for the hourly full collection.
 """
 
 import asyncio
@@ -10,10 +10,10 @@ import gc
 from typing import Final
 
 PERIOD: Final = 30.0
-"""Seconds between two times that what has been kept is frozen."""
+"""Seconds between freezes of long-lived objects."""
 
 FULL_EVERY: Final = 120
-"""Periods between two collections of everything: an hour."""
+"""Periods between full collections: an hour."""
 
 
 async def freeze_what_is_kept() -> None:

@@ -1,4 +1,4 @@
-"""Hands over the newest value: a slow reader gets the current one, and setting an equal value wakes nobody."""
+"""Passes on the newest value: a slow reader gets the current one, and setting an equal value wakes nobody."""
 
 import asyncio
 from typing import Generic, TypeVar
@@ -7,7 +7,7 @@ T = TypeVar("T")
 
 
 class Latest(Generic[T]):
-    """A value with one or more readers. No queue can grow: a value that nobody came to see is replaced."""
+    """A value with one or more readers. No queue can grow: an unread value is replaced."""
 
     def __init__(self, value: T) -> None:
         self._value = value
@@ -27,7 +27,7 @@ class Latest(Generic[T]):
         woken.set()
 
     async def changed_from(self, seen: T) -> T:
-        """Wait until the value is another than the one seen, and give it."""
+        """Wait until the value differs from the one seen, and give it."""
         while self._value == seen:
             await self._changed.wait()
         return self._value

@@ -20,12 +20,12 @@ from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.spec import OffloadSpec
 
 DEADLINE = 0.8
-"""The part of a period that reading may take, so that a slow source costs no round."""
+"""The fraction of a period that reading may take, so that a slow source does not delay the next round."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoopDependencies:
-    """What every loop works with."""
+    """Dependencies of every loop."""
 
     sensor: Sensor
     sinks: Sequence[Sink]
@@ -35,14 +35,14 @@ class LoopDependencies:
 
 @dataclass(frozen=True, slots=True)
 class Last:
-    """The last decision, and the wall-clock time at which the loop's clock was at 0 when it was made."""
+    """The last decision, and the wall-clock time that corresponded to 0 of the loop's clock when it was made."""
 
     decision: Decision | None
     origin: datetime
 
 
 async def run(specs: Latest[OffloadSpec], parts: LoopDependencies, *, previous: Decision | None) -> None:
-    """Decide for one model, once a period and at once when its spec changes, until cancelled."""
+    """Decide for one model in every period, and immediately when its spec changes, until cancelled."""
     now = parts.clock.now()
     last = Last(_recalled(previous, now), _origin(now))
     due = _seconds()
@@ -56,7 +56,7 @@ async def run(specs: Latest[OffloadSpec], parts: LoopDependencies, *, previous: 
 
 
 def _recalled(previous: Decision | None, now: datetime) -> Decision | None:
-    """Give what was decided before this process began; None where its moments make no sense, so that it is decided anew."""
+    """Give the decision recorded by an earlier process; None if its times are invalid."""
     try:
         return previous and moments.clamped(previous, now)
     except (
@@ -68,7 +68,7 @@ def _recalled(previous: Decision | None, now: datetime) -> Decision | None:
 
 
 async def _round(spec: OffloadSpec, parts: LoopDependencies, last: Last, *, due: float) -> Last:
-    """Run one round. An error that nobody expected ends here: the share stays, and the next round tries again."""
+    """Run one round. An unexpected error ends here: the percentage stays, and the next round retries."""
     try:
         # In a task of its own: before Python 3.11.4 a TaskGroup that failed leaves its task half cancelled, and timeouts in it fail.
         record = await asyncio.create_task(_observe(spec, parts, last, due=due))

@@ -1,4 +1,4 @@
-"""Keeps the request counters of every model's gateways, for decisions (`flow`) and for people (`minute`)."""
+"""Keeps the request counters of every model's gateways, for decisions (`flow`) and for display (`minute`)."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -38,7 +38,7 @@ class Meters:
         return traffic.minute(self._meters.get(key, Meter()), self._clock.now())
 
     def sample(self, key: ModelKey, figure: GatewayFigure) -> Sample | Missing:
-        """Give a figure of a model's gateways as a metric."""
+        """Give a metric measured by a model's gateways."""
         return gateway_metric.sample(self._meters.get(key, Meter()), figure, self._clock.now())
 
     def record(self, cycle: Cycle) -> None:

@@ -59,7 +59,7 @@ class Inventory(Protocol):
 
 
 class Flows(Protocol):
-    """Knows what the gateways counted of a model's requests."""
+    """Provides the gateways' counts of a model's requests."""
 
     def flow(self, spec: OffloadSpec) -> Flow | Missing:
         """Give the requests since the last call. Returns immediately, and never raises."""
@@ -67,10 +67,10 @@ class Flows(Protocol):
 
 
 class UsageCounts(Protocol):
-    """Knows what the gateways counted of the answers of a model's remotes."""
+    """Provides the gateways' counts of the usage of a model's remotes."""
 
     def counted(self, key: ModelKey) -> Counted:
-        """Give what is to be entered in the ledger. Returns immediately, and never raises."""
+        """Give the counts to add to the ledger. Returns immediately, and never raises."""
         ...
 
 

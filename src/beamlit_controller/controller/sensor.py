@@ -1,4 +1,4 @@
-"""Reading all signals of a model in one round, each metric from its own source, none able to hold up or break another."""
+"""Reads all signals of a model in one round, each metric from its own source, so that none can delay or break another."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -47,7 +47,9 @@ class Sensor:
             async with asyncio.timeout(deadline.total_seconds()):
                 return await self._inventory.snapshot_of(spec)
         except TimeoutError:
-            unknown = Missing(Reason.TIMED_OUT, f"the model's pods were not told within {deadline.total_seconds():g} s")
+            unknown = Missing(
+                Reason.TIMED_OUT, f"the model's pods could not be listed within {deadline.total_seconds():g} s"
+            )
             return WorkloadSnapshot(unknown, unknown, LocalHealth(0, 0))
 
     async def _read(self, spec: OffloadSpec, metric: MetricSpec, at: datetime, deadline: timedelta) -> Reading:

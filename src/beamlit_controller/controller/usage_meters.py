@@ -1,4 +1,4 @@
-"""Keeps what every model's gateways count of their remotes' answers until a round enters it."""
+"""Keeps the gateways' usage counters of every model's remotes until a round adds them to the ledger."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from beamlit_controller.core.usage import Usages
 
 @dataclass(frozen=True, slots=True)
 class GatewayCounts:
-    """What one gateway has counted since it began."""
+    """The counters of one gateway since its start."""
 
     remotes: Usages
     requests: RequestCounters
@@ -21,7 +21,7 @@ class GatewayCounts:
 
 @dataclass(slots=True)
 class _Unentered:
-    """What no round has entered yet, and the requests up to which local's are known."""
+    """Counts that no round has added yet, and the local requests counted so far."""
 
     readings: dict[str, Usages] = field(default_factory=dict)
     requests: dict[str, RequestCounters] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class UsageMeters:
         self._models: dict[ModelKey, _Unentered] = {}
 
     def feed(self, key: ModelKey, answers: Mapping[str, GatewayCounts]) -> None:
-        """Take in what the gateways that answered have counted; what one said last counts, also when it is gone."""
+        """Record the counters of the gateways that answered; the last ones stay valid when a gateway is gone."""
         known = self._models.setdefault(key, _Unentered())
         for gateway, counts in answers.items():
             known.readings[gateway] = counts.remotes
@@ -44,7 +44,7 @@ class UsageMeters:
         known.requests = {gateway: counts.requests for gateway, counts in answers.items()}
 
     def counted(self, key: ModelKey) -> Counted:
-        """Give what is to be entered, once."""
+        """Give the new counts, once."""
         known = self._models.get(key)
         if known is None:
             return Counted()
@@ -56,7 +56,7 @@ class UsageMeters:
         """Ignore rounds."""
 
     def failed(self, key: ModelKey, error: Exception) -> None:
-        """Ignore failed rounds: counters only grow, so the next reading has all."""
+        """Ignore failed rounds: counters are cumulative, so the next reading includes everything."""
 
     def forget(self, key: ModelKey) -> None:
         """Drop the counts of a removed model."""

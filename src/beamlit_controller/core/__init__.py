@@ -1,4 +1,4 @@
-"""What we decide: pure functions over frozen values.
+"""Decides: pure functions over frozen values.
 
 In: an `OffloadSpec` (what the user asked for), `Signals` (what was read), the previous `Decision`, and the time.
 Out: a `Verdict` (signals held against targets), a `Decision` (percentage and reason), a `Cycle` (the record of both).

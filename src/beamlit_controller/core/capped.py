@@ -1,7 +1,7 @@
-"""The decision in Adaptive mode: what part of the requests may leave, and how many local may have in flight before they do.
+"""The decision in Adaptive mode: the limit of local requests in flight, and the share of requests that may go to the remote above it.
 
-The share is `percentage` as soon as there is a cap, and the requests that leave are those above the cap. Where requests
-have to leave even if local could take them (an override, metrics that are lost), the cap is 0.
+The share is `percentage` as soon as there is a cap, and the requests that leave are those above the cap. If requests
+have to leave even if local could serve them (an override, lost metrics), the cap is 0.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ LATE = timedelta(seconds=10)
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """What is known of the local servers: what the gateways saw of their requests, and how many are ready."""
+    """The local servers: their requests as counted by the gateways, and how many are ready."""
 
     flow: Flow | Missing
     ready: int
@@ -43,7 +43,7 @@ def decide(spec: OffloadSpec, before: Decision, verdict: Verdict, now: datetime,
 
 
 def forced(decision: Decision) -> Decision:
-    """Make the whole share leave, whatever was learned."""
+    """Send the whole share to the remote, regardless of what was learned."""
     return replace(decision, cap=NO_ROOM)
 
 
@@ -71,7 +71,7 @@ def _known(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime) -
     window = behavior.engage.stabilization_window
     if over_since is not None and held.learned.cap is None and now - over_since < window:
         left = wording.seconds(window - (now - over_since))
-        message = f"{wording.comparison(worst)}; limits the requests in flight in {left} if it stays so"
+        message = f"{wording.comparison(worst)}; limits the requests in flight in {left} if it stays above the target"
         return _in_force(held, behavior, now, reason=Reason.STABILIZING, message=message)
     ratio = worst.ratio / (1 + Fraction(behavior.engage.tolerance))
     sample = RatioSample(ratio, worst.since, worst.until, alone=len(verdict.metrics) == 1)
@@ -93,7 +93,7 @@ def _in_force(held: Decision, behavior: Behavior, now: datetime, *, reason: Reas
 def _said(learned: Learned) -> str:
     if learned.cap is None:
         return "nothing limits the requests in flight yet"
-    guessed = ", guessed from a backlog that the metric is too late to show" if learned.guessed else ""
+    guessed = ", estimated from a backlog that the metric does not show yet" if learned.guessed else ""
     return f"at most {float(learned.cap):.4g} requests in flight per ready replica{guessed}"
 
 

@@ -1,4 +1,4 @@
-"""Who the controller is at a cloud whose managed Prometheus it queries. Credentials come from the cloud's own library."""
+"""The controller's identity at a cloud whose managed Prometheus it queries. Credentials come from the cloud's own library."""
 
 from dataclasses import dataclass
 

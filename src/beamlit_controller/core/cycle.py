@@ -1,4 +1,4 @@
-"""The stages in order, and the record of them."""
+"""Runs the stages of a round in order, and records their results."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from beamlit_controller.core.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """One round of one model: what was asked, read, judged and decided. `lag` is how late it began, `took` how long reading took."""
+    """One round of one model: its spec, signals, verdict and decision. `lag` is how late it began, `took` how long reading took."""
 
     spec: OffloadSpec
     signals: Signals
@@ -33,7 +33,7 @@ class Cycle:
 
     @property
     def changed(self) -> bool:
-        """Tell whether the percentage or the reason is another than before."""
+        """Tell whether the percentage or the reason changed."""
         return self.previous is None or (self.previous.percentage, self.previous.reason) != (
             self.decision.percentage,
             self.decision.reason,
@@ -49,7 +49,7 @@ def run(
     took: timedelta = timedelta(0),
     lag: timedelta = timedelta(0),
 ) -> Cycle:
-    """Assess, decide, remember what was seen, and record all of it."""
+    """Assess, decide, update the observed demand, and record the results."""
     judged = verdict.assess(spec, signals)
     decided = decision.decide(spec, previous, judged, now, flow=signals.flow, ready=signals.local.ready)
     before = previous or decided

@@ -1,4 +1,4 @@
-"""What was decided: the percentage and the cap in force, why, and what the next decision needs to know of the past."""
+"""The decision: the percentage and the cap in force, why, and the history that the next decision needs."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -26,7 +26,7 @@ LONGEST_WHY = 200
 
 @dataclass(frozen=True, slots=True)
 class Timers:
-    """Since when things have been as they are; None while they are not."""
+    """Since when each condition has held; None while it does not."""
 
     over_since: datetime | None = None
     under_since: datetime | None = None
@@ -36,7 +36,7 @@ class Timers:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One move of the percentage, and why."""
+    """One change of the percentage, and why."""
 
     at: datetime
     previous: int
@@ -47,14 +47,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The percentage in force, why, and since when; and all that the next decision needs to know of the past.
+    """The percentage in force, why, and since when, with the history that the next decision needs.
 
-    `history` has the last changes, the latest at its end, and `sight` what was seen of the metrics: nothing is decided
-    by them, people ask for them. With `dry` it is what would be in force: nothing is sent to the remote, and `shares` are 0.
-    In Adaptive mode `percentage` is the part of the requests that may leave, `cap` how many local requests may be in flight
-    per ready replica before they do (None is no limit), and `learned` what the next cap follows from. In the others `load` is
-    how many requests arrive, for where nothing is served locally, and `shortfall` tells whether the highest share is not enough.
-    `ledger` has what the remotes cost.
+    `history` has the last changes, the latest last, and `sight` the observed demand; both are informational. With `dry`
+    it is what would be in force: nothing is sent to the remote, and `shares` are 0. In Adaptive mode `percentage` is
+    the maximum share of requests for the remote, `cap` the limit of local requests in flight per ready replica (None:
+    unlimited), and `learned` what the next cap follows from. In the other modes `load` is the arrival rate, used if
+    nothing is served locally, and `shortfall` tells whether the highest share is not enough. `ledger` has the cost of
+    the remotes.
     """
 
     percentage: int
@@ -77,13 +77,13 @@ class Decision:
 
     @property
     def sent(self) -> int:
-        """Give the percentage that really goes to the remote."""
+        """Give the percentage that is sent to the remote: 0 in a dry run."""
         return 0 if self.dry else self.percentage
 
 
 def begin(now: datetime) -> Decision:
     """Give the state before the first decision: everything is served locally."""
-    return Decision(0, Reason.METRIC_BELOW_TARGET, "nothing was read yet", now, (Share(now, 0),))
+    return Decision(0, Reason.METRIC_BELOW_TARGET, "nothing has been read yet", now, (Share(now, 0),))
 
 
 def moved(

@@ -1,8 +1,8 @@
-"""What is decided in a round: what share of the requests goes to the remote, how many local may have in flight, and why.
+"""The decision of a round: the share of requests for the remote, the limit of local requests in flight, and why.
 
 `decide` is a pure function of what the user asked for, what was decided before, what the metrics say and the time. It
-settles what comes before any metric: a model that is disabled, a person's word, no metric at all. The rest is decided by
-mode: a cap in Adaptive mode (`core.capped`), a share in the two others (`core.shared`).
+handles what takes precedence over metrics: a disabled model, an override, a model without metrics. The rest is decided
+by mode: a cap in Adaptive mode (`core.capped`), a share in the two others (`core.shared`).
 """
 
 from dataclasses import replace
@@ -24,7 +24,7 @@ __all__ = ["REMEMBERED", "Change", "Decision", "Restraint", "Timers", "Trend", "
 
 
 def rested(last: Decision, now: datetime) -> Decision:
-    """Give the state to begin with after a stop that ended the gateways: local, with the history and what was seen."""
+    """Give the initial state after a stop that ended the gateways: everything local, with the history and the observed demand."""
     stopped = moved(last, 0, now, Reason.RELEASED, "the controller was stopped")
     return replace(begin(now), history=stopped.history, sight=last.sight, ledger=ledger.stopped(last.ledger))
 
@@ -47,7 +47,7 @@ def decide(
         by_hand = _by_hand(spec.override, before, now)
         return capped.forced(by_hand) if spec.behavior.mode is Mode.ADAPTIVE else by_hand
     if not spec.metrics:
-        return _reset(before, now, Reason.NO_METRICS, "no metric is given: the share stays at 0")
+        return _reset(before, now, Reason.NO_METRICS, "no metric is given, so the percentage stays at 0")
     match spec.behavior.mode:
         case Mode.ADAPTIVE:
             before = replace(before, shortfall=None)
@@ -57,7 +57,7 @@ def decide(
 
 
 def _counted(before: Decision, behavior: Behavior, flow: Flow | Missing, *, ready: int) -> Decision:
-    """Add what the gateways counted; in Adaptive mode that is part of what is learned."""
+    """Add the gateways' counters; in Adaptive mode they are part of what is learned."""
     if isinstance(flow, Missing) or behavior.mode is Mode.ADAPTIVE:
         return before
     return replace(before, load=load.saw(before.load, flow, ready=ready))
@@ -71,7 +71,7 @@ def _in_force(override: Override, now: datetime) -> bool:
 
 
 def _by_hand(override: Override, before: Decision, now: datetime) -> Decision:
-    """Do what a person says; what is remembered of the metrics begins anew afterwards."""
+    """Apply an override; what was learned from the metrics starts afresh afterwards."""
     until = f" until {override.until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if override.until else ""
     why = "".join(f", {said}" for said in (override.author and f"by {override.author}", override.reason) if said)
     message = f"set to {override.percentage} % by hand{until}{why}"
@@ -80,7 +80,7 @@ def _by_hand(override: Override, before: Decision, now: datetime) -> Decision:
 
 
 def _as_sent(before: Decision, now: datetime, *, dry: bool) -> Decision:
-    """Go on from a decision that was in force, or only shown, as one that is the other from now on."""
+    """Convert a decision when dry run is switched on or off."""
     if before.dry == dry:
         return before
     turned = replace(before, dry=dry, restraint=restraints.held(before.restraint))
@@ -91,7 +91,7 @@ def _as_sent(before: Decision, now: datetime, *, dry: bool) -> Decision:
 
 
 def _in_mode(before: Decision, behavior: Behavior, now: datetime) -> Decision:
-    """Leave what was decided in Adaptive mode behind in the others."""
+    """Discard the Adaptive state in the other modes."""
     if behavior.mode is Mode.ADAPTIVE or (before.cap is None and before.learned == NOTHING):
         return before
     left = moved(before, 0, now, before.reason, "behavior.mode is no longer Adaptive")

@@ -1,7 +1,7 @@
 """Demand: what a metric would be if nothing were offloaded.
 
-Offloading lowers the very metric that it is decided by. A sample is therefore held against the local share of the
-requests over the time that the sample covers, which the last three minutes of shares tell.
+Offloading lowers the metric that it is decided by. A sample is therefore divided by the local share of requests over
+the time that the sample covers, known from the shares of the last three minutes.
 """
 
 import itertools
@@ -15,9 +15,9 @@ from beamlit_controller.core.verdict import Assessed, Unread, Verdict
 
 MEMORY = timedelta(minutes=3)
 LATELY = timedelta(seconds=30)
-"""What the gateways counted in a shorter time says little."""
+"""Counts over a shorter time are too noisy."""
 LEAST_LOCAL = Fraction(5, 100)
-"""With less than this left, a local metric says nothing about demand."""
+"""Below this local fraction, a local metric does not show demand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +44,14 @@ def local_fraction(shares: Sequence[Share], since: datetime, until: datetime) ->
 
 
 def seen(verdict: Verdict, shares: Sequence[Share]) -> Fraction | None:
-    """Give the highest demand over all metrics, 1 being the target; None if it can't be seen in one of them."""
+    """Give the highest demand over all metrics, where 1 is the target; None if it can't be measured in one of them."""
     demands = [of(metric, shares) for metric in verdict.present]
     known = [demand for demand in demands if demand is not None]
     return max(known) if known and len(known) == len(demands) else None
 
 
 def of(metric: Assessed | Unread, shares: Sequence[Share]) -> Fraction | None:
-    """Give one metric's demand, 1 being the target, or None if it can't be seen."""
+    """Give one metric's demand, where 1 is the target; None if it can't be measured."""
     match metric:
         case Unread():
             return None
@@ -61,7 +61,7 @@ def of(metric: Assessed | Unread, shares: Sequence[Share]) -> Fraction | None:
 
 
 def under_cap(metric: Assessed, worst: Assessed | None, learned: Learned) -> Fraction | None:
-    """Give one metric's demand in Adaptive mode, 1 being the target, or None if no gateway told.
+    """Give one metric's demand in Adaptive mode, where 1 is the target; None if no gateway has reported.
 
     What was sent away counts. The cap holds the worst metric at its target or below, where a queue is empty, so that metric is
     as high as the cap is full: only that tells how much local could still take.

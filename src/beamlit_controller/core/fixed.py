@@ -1,4 +1,4 @@
-"""Fixed mode: the share is `percentage`, or on its way there in steps."""
+"""Fixed mode: the share is `percentage`, reached at once or in steps."""
 
 from dataclasses import dataclass
 from datetime import timedelta

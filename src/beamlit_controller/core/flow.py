@@ -1,4 +1,4 @@
-"""What the gateways saw of a model's requests."""
+"""The requests of a model in a time span, as counted by its gateways."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,11 +6,11 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """What all gateways of a model saw of its requests from `since` to `until`.
+    """The requests of a model from `since` to `until`, as counted by all its gateways.
 
     `in_flight` is how many local requests are in flight at the end, `most_in_flight` the highest number in the span.
-    `served` counts the requests that local finished, `sent` those that went to the remote for whatever reason, and
-    `overflowed` those of them that went because the cap was reached.
+    `served` counts the requests that local finished, `sent` those that went to the remote for any reason, and
+    `overflowed` those of them that were above the cap.
     """
 
     since: datetime

@@ -1,4 +1,4 @@
-"""What a gateway has of its configuration, and what it is to be given next."""
+"""The configuration that a gateway has in force, and the next one to give it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,10 +8,10 @@ Files = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class ConfigInForce:
-    """What a gateway says of its files: the version of each that it has in force, and those of which it refused one.
+    """What a gateway reports about its files: the version of each in force, and the files of which it rejected a version.
 
-    `warming` tells that something of them is not in use yet. `busy` are the remotes, by
-    the id in their names, that have requests.
+    `warming` is true while part of them is not in use yet. `busy` lists the remotes with requests in flight, by the id
+    in their names.
     """
 
     versions: tuple[tuple[str, str], ...] = ()
@@ -21,12 +21,12 @@ class ConfigInForce:
 
 
 UNKNOWN = ConfigInForce()
-"""What a gateway that does not answer says."""
+"""The value for a gateway that does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigStep:
-    """The files to be given now. `settled` tells that there is nothing more to do for what was asked for."""
+    """The files to give now. `settled` is true once the requested configuration is reached."""
 
     files: Files = field(repr=False)
     settled: bool

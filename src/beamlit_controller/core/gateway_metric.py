@@ -17,9 +17,9 @@ from beamlit_controller.core.traffic import CountersAt, Meter, RequestCounters
 WINDOW = timedelta(seconds=15)
 """A rate and a time to first byte are means over at least this time."""
 LEVEL_WINDOW = timedelta(seconds=5)
-"""A number in flight is a mean over this time."""
+"""A number in flight is averaged over this time."""
 ENOUGH = 20
-"""A mean over so many first bytes needs no longer window."""
+"""A window with this many first bytes is long enough."""
 LONGEST_REQUEST = timedelta(seconds=60)
 
 
@@ -27,7 +27,7 @@ def sample(meter: Meter, figure: GatewayFigure, now: datetime) -> Sample | Missi
     """Give a figure's value in its unit, and the time that it covers."""
     seen = meter.recent
     if len(seen) < 2:  # noqa: PLR2004 - a span has two ends
-        return Missing(Reason.NO_SERIES, "expected the gateways' request counters of a few seconds, there are none yet")
+        return Missing(Reason.NO_SERIES, "the gateways' request counters do not cover a few seconds yet")
     if now - seen[-1].at > traffic.STALE:
         return Missing(Reason.STALE, f"no gateway reported for {(now - seen[-1].at).total_seconds():.0f} s")
     match figure:

@@ -1,4 +1,4 @@
-"""What Adaptive mode has learned about a model: the cap, what it was based on, and what the gateways saw lately."""
+"""What Adaptive mode has learned about a model: the cap, what it was based on, and the recent counts of the gateways."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -123,7 +123,7 @@ class Learned:
 
 
 NOTHING = Learned()
-"""Nothing was learned yet."""
+"""Nothing has been learned yet."""
 
 
 def lasting(learned: Learned) -> Learned:

@@ -1,4 +1,4 @@
-"""The book of a model: the accounts of its remotes, and how many requests local answered meanwhile."""
+"""The ledger of a model: the accounts of its remotes, and the local requests in the same time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ from beamlit_controller.core.usage import Usages
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What the gateways count, since they began, of each remote, and how many requests local answered since the last round."""
+    """The gateways' counters of each remote since their start, and the local requests since the last round."""
 
     readings: Mapping[str, Usages] = field(default_factory=dict)
     local: int = 0
@@ -33,7 +33,7 @@ EMPTY = Ledger()
 
 
 def entered(ledger: Ledger, remotes: tuple[RemoteBackend, ...], counted: Counted, now: datetime) -> Ledger:
-    """Enter what was counted."""
+    """Add new counts."""
     accounts = spending.counted(ledger.accounts, remotes, counted.readings, now)
     return Ledger(accounts, max(0, ledger.local_requests) + counted.local if accounts else 0)
 

@@ -1,8 +1,8 @@
-"""How many requests arrive, and how many local is known to handle: what shows demand where no metric can.
+"""Estimates demand from the arrival rate and the rate that local is known to handle, where no metric can show it.
 
-With all requests at the remote, no metric of the local servers can rise or fall. The gateways go on counting requests. If
-no more arrive than local served within its target, there is no demand for offloading. If as many arrive as when a metric
-was over its target, there is. In between nothing is known, and only a try can tell.
+With all requests at the remote, no metric of the local servers can rise or fall, but the gateways still count requests.
+If no more arrive than local served within its target, there is no demand for offloading. If as many arrive as when a
+metric was over its target, there is. In between demand is unknown, and only a trial release can show it.
 """
 
 import math
@@ -119,7 +119,7 @@ def said(load: KnownLoad, now: datetime) -> str:
     """Say what is known of demand by the requests alone."""
     rate = arriving(load, now)
     if rate is None:
-        return "too little is served locally to see demand"
+        return "too few requests are served locally to measure demand"
     arrive = f"{_per_second(rate)} arrive per ready replica"
     if load.borne is not None and rate <= _at_most(load.borne):
         return f"{arrive}, and local has served {_number(load.borne.rate)} within its target"

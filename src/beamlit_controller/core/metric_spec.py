@@ -112,7 +112,7 @@ class ContainerResourceMetric:
 
 
 class Aggregation(StrEnum):
-    """What the series that one server has of a metric are together: its ranks, engines, models."""
+    """How the series of one server (ranks, engines, models) are aggregated."""
 
     SUM = "Sum"
     MEAN = "Mean"
@@ -132,8 +132,8 @@ class Quantile:
 class PodsMetric:
     """A custom metric that every pod has.
 
-    Read from the servers, `alternatives` are its names in other versions of a server: the first that is on the page counts.
-    An `optional` one that is on no page leaves the decision to the other metrics. With a `quantile` the name is that of a
+    Read from the servers, `alternatives` are its names in other versions of a server: the first one on the page is
+    used. An `optional` metric that no page has is ignored. With a `quantile` the name is that of a
     histogram, whose series are added up by bucket.
     """
 
@@ -156,14 +156,14 @@ class ObjectMetric:
 
 @dataclass(frozen=True, slots=True)
 class ExternalMetric:
-    """A metric of no Kubernetes object: asked of Prometheus, or of the external metrics API."""
+    """A metric without a Kubernetes object: read from Prometheus or the external metrics API."""
 
     metric: SeriesSelector
     target: Value | AverageValue
 
 
 class GatewayFigure(StrEnum):
-    """What a gateway measures of the requests that local serves. All of it falls while requests are offloaded."""
+    """What a gateway measures about local requests. All of these fall while requests are offloaded."""
 
     IN_FLIGHT = "local_requests_in_flight"
     RATE = "local_requests_per_second"

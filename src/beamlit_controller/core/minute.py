@@ -1,4 +1,4 @@
-"""What came of a model's requests in the last minute, as numbers and in a sentence."""
+"""Summarizes a model's requests of the last minute, as numbers and as a sentence."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -8,14 +8,14 @@ from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.traffic import Minute
 
 WHY = ("share", "overflow", "unavailable", "forced")
-"""Why a request leaves: by the percentage, for the cap, because local was down, failed or refused, or as its client asked."""
+"""Why a request went to the remote: the percentage, the cap, local being down, failing or rejecting, or the client's choice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Requests per second on each side, the parts of all that left by why, that were kept and that nobody answered.
+    """Requests per second on each side, and the fractions of all requests that left (by reason), that were kept local and that got no response.
 
-    First bytes are the mean time to the first one of a response body, in milliseconds; None where there was none.
+    First-byte values are the mean time to the first byte of a response body, in milliseconds; None without one.
     """
 
     local: float
@@ -29,12 +29,12 @@ class Split:
 
     @property
     def sent(self) -> float:
-        """Give the part of all requests that left."""
+        """Give the fraction of all requests that went to the remote."""
         return sum(part for _, part in self.left)
 
 
 def split(minute: Minute) -> Split:
-    """Give the numbers of a minute; without a request all parts are 0."""
+    """Give the numbers of a minute; without requests all fractions are 0."""
     seen, seconds = minute.counted, max(minute.span.total_seconds(), 0.001)
     whole = max(1, seen.local + seen.remote + seen.unanswered)
     return Split(
@@ -50,7 +50,7 @@ def split(minute: Minute) -> Split:
 
 
 def limit(cycle: Cycle) -> Fraction | None:
-    """Give how many local requests may be in flight at all ready servers together; None where nothing limits them."""
+    """Give the limit of local requests in flight over all ready servers; None if unlimited."""
     spec, decided = cycle.spec, cycle.decision
     by_cap = traffic.leaves_by_cap(spec, decided.cap, decided.reason)
     cap = decided.cap if by_cap else None
@@ -58,7 +58,7 @@ def limit(cycle: Cycle) -> Fraction | None:
 
 
 def sentence(split: Split, limit: Fraction | None) -> str:
-    """Say it in a sentence; `limit` is how many local requests may be in flight."""
+    """Format as a sentence; `limit` is the maximum number of local requests in flight."""
     why = ", ".join(f"{_percent(part)} {name}" for name, part in split.left if part)
     sent = f"{_percent(split.sent)} went to the remote" + (f" ({why})" if why else "")
     none = f"; {_percent(split.unanswered)} unanswered" if split.unanswered else ""

@@ -1,4 +1,4 @@
-"""What the remote's address is for requests that name one of several models."""
+"""The remote's path and headers for requests that name one of several models."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,8 @@
-"""The beginning of an overload, as the gateways see it before a late metric shows it.
+"""Detects the beginning of an overload from the gateways' counters, before a delayed metric shows it.
 
 Little's law: the number of requests in flight is the number finished per second times the seconds that a request takes. If
-ever more are in flight but no more are finished, the servers are full, and the other requests in flight wait.
+more and more are in flight but the completion rate does not grow, the servers are full, and the additional requests
+wait.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""When the periods of a budget begin, by the clock of its time zone."""
+"""Computes when the periods of a budget begin, in its time zone."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -7,7 +7,7 @@ from beamlit_controller.core.price import Budget, Period
 
 
 def period_start(budget: Budget, now: datetime) -> datetime:
-    """Give when the present period began, in UTC."""
+    """Give the beginning of the current period, in UTC."""
     zone = ZoneInfo(budget.time_zone)
     local = now.astimezone(zone)
     match budget.per:
@@ -22,7 +22,7 @@ def period_start(budget: Budget, now: datetime) -> datetime:
 
 
 def period_end(budget: Budget, now: datetime) -> datetime:
-    """Give when the next period begins, in UTC."""
+    """Give the beginning of the next period, in UTC."""
     begin = period_start(budget, now)
     zone = ZoneInfo(budget.time_zone)
     local = begin.astimezone(zone)
@@ -38,5 +38,5 @@ def period_end(budget: Budget, now: datetime) -> datetime:
 
 
 def label(moment: datetime) -> str:
-    """Write the beginning of a period so that later ones sort after it."""
+    """Format the beginning of a period so that later ones sort after it."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

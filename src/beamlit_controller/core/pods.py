@@ -1,4 +1,4 @@
-"""Which pods count towards a metric, and what they request: the rules of the HorizontalPodAutoscaler."""
+"""Selects the pods that count towards a metric, and sums their requests, by the rules of the HorizontalPodAutoscaler."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from beamlit_controller.core.signals import Container, Missing, Pod, PodSample, 
 
 @dataclass(frozen=True, slots=True)
 class Grace:
-    """How long the cpu of a starting pod says nothing, named after the flags of kube-controller-manager."""
+    """How long the cpu usage of a starting pod is ignored, named after the flags of kube-controller-manager."""
 
     cpu_initialization_period: timedelta = timedelta(minutes=5)
     initial_readiness_delay: timedelta = timedelta(seconds=30)
@@ -21,7 +21,7 @@ DEFAULT_GRACE = Grace()
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """The names of the pods that count, and of those that don't, by why not."""
+    """The names of the pods that count, and of those that don't, by reason."""
 
     ready: tuple[str, ...] = ()
     unready: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ def group(
 def requests(pods: Iterable[Pod], resource: str, container: str | None = None) -> dict[str, int] | Missing:
     """Give what every pod, or that container in it, requests of a resource, in thousandths by pod.
 
-    One pod without a request, whatever its phase, makes it Missing: a percentage of nothing says nothing.
+    One pod without a request, in any phase, makes it Missing, because a percentage would be undefined.
     """
     requested: dict[str, int] = {}
     for pod in pods:

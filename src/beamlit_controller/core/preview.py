@@ -1,4 +1,4 @@
-"""What would change a decision, and when: the question that somebody on call asks next."""
+"""Forecasts what would change the decision, and when, for whoever is on call."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ LONGEST = 60
 
 @dataclass(frozen=True, slots=True)
 class Countdown:
-    """How long until each thing happens if all stays as it is; None for what is not on its way."""
+    """Time until each event if nothing changes; None for events that are not pending."""
 
     engage: timedelta | None
     release: timedelta | None
@@ -28,7 +28,7 @@ class Countdown:
 
 
 def countdown(cycle: Cycle, now: datetime) -> Countdown:
-    """Give what is on its way."""
+    """Give the pending events."""
     decided, behavior = cycle.decision, cycle.spec.behavior
     timers, offloading = decided.timers, decided.percentage > 0
     window = strategy.of(behavior).release_window(decided.restraint)
@@ -41,7 +41,7 @@ def countdown(cycle: Cycle, now: datetime) -> Countdown:
 
 
 def sentences(cycle: Cycle, now: datetime) -> tuple[str, ...]:
-    """Say what would change the decision, the likeliest first."""
+    """Describe what would change the decision, the most likely first."""
     spec = cycle.spec
     if not spec.enabled:
         return ("nothing, while spec.enabled is false",)
@@ -72,10 +72,10 @@ def _next(cycle: Cycle, left: Countdown) -> Iterator[str]:
 
 
 def _capped(cycle: Cycle) -> Iterator[str]:
-    """In Adaptive mode nothing is released: a cap that local stays below sends nothing away."""
+    """Adaptive mode has no release: while local stays below the cap, nothing is offloaded."""
     limits = " or ".join(_limit(metric, Fraction(1)) for metric in cycle.spec.metrics)
     yield f"the cap falls when {limits}"
-    yield "it rises when requests are sent away although the metrics are low"
+    yield "it rises when requests are offloaded although the metrics are low"
 
 
 def _ends(override: Override, now: datetime) -> str:
@@ -126,11 +126,11 @@ def _further(cycle: Cycle) -> Iterator[str]:
         rise = max(known, asked.rise) if behavior.mode is Mode.PROPORTIONAL else highest
         step = min(percentage + min(rise, behavior.engage.step_percentage), highest)
         most = "at most " if behavior.mode is Mode.PROPORTIONAL else ""
-        yield f"rises to {most}{step} % if a metric, measured after the last change, is over its target"
+        yield f"rises to {most}{step} % if a metric measured after the last change is over its target"
     elif cycle.verdict.judgement is Judgement.OVER:
-        why = "behavior.percentage says so"
+        why = "limited by behavior.percentage"
         if highest < behavior.percentage:
-            why = "the rest stays, so that demand can be seen"
+            why = "the rest stays local, so that demand can be measured"
         yield f"no more than {percentage} % is offloaded: {why}"
         yield from _not_enough(cycle)
 
@@ -141,8 +141,7 @@ def _not_enough(cycle: Cycle) -> Iterator[str]:
         return
     more = "a higher behavior.percentage, " if decided.percentage == behavior.percentage < WHOLE else ""
     yield (
-        f"{decided.percentage} % is not enough: {more}mode Adaptive or overflow.maxInFlightPerReplica lets requests leave "
-        "as soon as local is full"
+        f"{decided.percentage} % is not enough: {more}mode Adaptive or overflow.maxInFlightPerReplica offloads requests as soon as local is full"
     )
 
 
@@ -152,7 +151,7 @@ def _release(cycle: Cycle, left: Countdown) -> Iterator[str]:
         yield from _fall(cycle, left)
         return
     if decided.demand is None and left.release is not None:
-        yield f"in {wording.seconds(left.release)} a trial release shows whether the local servers can handle what arrives"
+        yield f"in {wording.seconds(left.release)} a trial release shows whether the local servers can handle the load"
         return
     low = f"demand stays at {wording.percent(1 - Fraction(behavior.release.tolerance))} of the target or less"
     stepping = behavior.release.step_percentage < decided.percentage
@@ -161,7 +160,7 @@ def _release(cycle: Cycle, left: Countdown) -> Iterator[str]:
         yield f"releases in {wording.seconds(left.release)} if {low}{steps}"
     else:
         window = wording.seconds(strategy.of(behavior).release_window(decided.restraint))
-        seen = "can't be seen now" if decided.demand is None else f"is {wording.percent(decided.demand)} now"
+        seen = "can't be measured now" if decided.demand is None else f"is {wording.percent(decided.demand)} now"
         yield f"releases when {low} for {window}{steps}; it {seen}"
     if left.trial_release is not None:
         yield f"in {wording.seconds(left.trial_release)} a trial release shows whether demand is still there"
@@ -169,10 +168,12 @@ def _release(cycle: Cycle, left: Countdown) -> Iterator[str]:
 
 def _fall(cycle: Cycle, left: Countdown) -> Iterator[str]:
     decided, behavior = cycle.decision, cycle.spec.behavior
-    seen = "can't be seen now" if decided.demand is None else f"is {wording.percent(decided.demand)} of the target now"
+    seen = (
+        "can't be measured now" if decided.demand is None else f"is {wording.percent(decided.demand)} of the target now"
+    )
     if left.release is not None:
         target = shared.relaxed(decided, strategy.of(behavior))
-        yield f"falls to {target} % in {wording.seconds(left.release)} if demand stays as low; it {seen}"
+        yield f"falls to {target} % in {wording.seconds(left.release)} if demand stays this low; it {seen}"
     else:
         window = wording.seconds(strategy.of(behavior).release_window(decided.restraint))
         yield f"falls when {restraint.FALL} points less are enough for {window}; demand {seen}"
@@ -188,7 +189,7 @@ def _loss(cycle: Cycle, left: Countdown) -> Iterator[str]:
     when = f"in {wording.seconds(left.metrics_lost)}, if still no metric can be read"
     match behavior.on_metrics_loss:
         case OnMetricsLoss.HOLD:
-            yield "stays as it is for as long as no metric can be read (onMetricsLoss is Hold)"
+            yield "stays unchanged while no metric can be read (onMetricsLoss is Hold)"
         case OnMetricsLoss.RELEASE:
             yield f"releases {when} (onMetricsLoss is Release)"
         case OnMetricsLoss.OFFLOAD:

@@ -1,4 +1,4 @@
-"""What a remote's answers cost, and how much may be spent on it: as users write it."""
+"""Prices and budgets of a remote, as users write them."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class UsageMode(StrEnum):
-    """What is done to learn how many tokens an answer of the remote is of."""
+    """How the number of tokens in a response is determined."""
 
     READ = "Read"
     ASK = "Ask"
@@ -15,7 +15,7 @@ class UsageMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What tokens and requests cost, in a currency."""
+    """Prices of tokens and requests, in a currency."""
 
     input_per_million: Decimal = Decimal(0)
     output_per_million: Decimal = Decimal(0)
@@ -24,7 +24,7 @@ class Price:
 
 
 class BudgetUnit(StrEnum):
-    """What a budget is of."""
+    """Unit of a budget."""
 
     REQUESTS = "Requests"
     TOKENS = "Tokens"
@@ -32,7 +32,7 @@ class BudgetUnit(StrEnum):
 
 
 class Period(StrEnum):
-    """The time after which a budget begins anew."""
+    """Period after which a budget is reset."""
 
     HOUR = "Hour"
     DAY = "Day"
@@ -41,7 +41,7 @@ class Period(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The amount that may be spent in each period; periods begin by the clock of a time zone."""
+    """Spending limit per period; periods begin in the given time zone."""
 
     amount: Decimal
     unit: BudgetUnit

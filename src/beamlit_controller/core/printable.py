@@ -1,4 +1,4 @@
-"""Text from elsewhere made fit to show: it must not steer the terminal, forge a log line or fill the screen."""
+"""Makes foreign text safe to show: it must not control the terminal, forge a log line or fill the screen."""
 
 # What can't be seen but changes what is seen: it turns text round, joins or hides it.
 _INVISIBLE = (
@@ -25,5 +25,5 @@ def lines(text: str) -> str:
 
 
 def short(text: str, longest: int) -> str:
-    """Give the text, cut to so many characters."""
+    """Give the text, cut to the given number of characters."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"

@@ -1,8 +1,8 @@
-"""Proportional mode: the share that keeps a metric at its target, in whole percent, from the demand that was seen.
+"""Proportional mode: the share that keeps a metric at its target, in whole percent, computed from the measured demand.
 
-It rises to what is wanted and a little more, so that a load which grows slowly isn't followed point by point. It falls
-carefully at first and faster while nothing speaks against it, because below saturation a queue is as empty as it is
-without any load: only a lower share tells the one from the other.
+It rises slightly beyond the computed share, so that a slowly growing load does not cause a change for every point. It
+falls carefully at first, and faster while the metric stays low: below saturation a queue is as empty as without any
+load, so only a lower share shows the difference.
 """
 
 import math
@@ -17,9 +17,9 @@ from beamlit_controller.core.trend import Trend
 
 WHOLE = 100
 MOST = 95
-"""A few requests stay, or nothing could be seen of demand."""
+"""Some requests stay local, because demand could not be measured otherwise."""
 SPARE = 5
-"""So many points more than are wanted when the share rises."""
+"""Points added to the wanted share when it rises."""
 BACKOFF = ReleaseBackoff(soon=QUIET, factor=3, longest=timedelta(seconds=1800))
 """The factor is larger than in Fixed mode: a fall goes in steps, so one that is too early costs more changes."""
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Family(StrEnum):
-    """How a quantity was written, and so how it is printed: with powers of ten, with an exponent, or with powers of two."""
+    """The format in which a quantity was written and is printed: powers of ten, an exponent, or powers of two."""
 
     DECIMAL = "DecimalSI"
     EXPONENT = "DecimalExponent"

@@ -9,7 +9,7 @@ from beamlit_controller.core.metric_spec import ExternalMetric, GatewayMetric, M
 from beamlit_controller.core.spec import OffloadSpec
 
 Readable = Callable[[OffloadSpec, MetricSpec], bool]
-"""Whether a source can read a metric of a model."""
+"""Tells whether a source can read a metric of a model."""
 
 
 def from_servers(spec: OffloadSpec, metric: MetricSpec) -> bool:

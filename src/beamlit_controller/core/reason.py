@@ -4,9 +4,9 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why a decision is what it is, or why a value could not be had."""
+    """Why a decision was made, or why a value is missing."""
 
-    # Why the percentage is what it is.
+    # Why the percentage was decided.
     METRIC_ABOVE_TARGET = "MetricAboveTarget"
     METRIC_BELOW_TARGET = "MetricBelowTarget"
     STABILIZING = "Stabilizing"
@@ -64,7 +64,7 @@ class Reason(StrEnum):
     # Whether the highest share that is allowed is enough.
     HIGHEST_SHARE_REACHED = "HighestShareReached"
 
-    # Whether all is as asked for, in a cluster.
+    # Ready, in a cluster.
     AS_ASKED = "AsAsked"
     SPEC_INVALID = "SpecInvalid"
     OVERRIDE_INVALID = "OverrideInvalid"
@@ -90,7 +90,7 @@ class Reason(StrEnum):
     TRIGGERS_UNREADABLE = "TriggersUnreadable"
     ROUTING_BY_SERVICE = "RoutingByService"
 
-    # How the remote is.
+    # State of the remote.
     REMOTE_ANSWERS = "RemoteAnswers"
     REMOTE_NOT_ASKED = "RemoteNotAsked"
     REMOTE_ADDRESS_UNKNOWN = "RemoteAddressUnknown"
@@ -103,6 +103,6 @@ class Reason(StrEnum):
     REMOTE_FAILS = "RemoteFails"
     REMOTE_RESETS = "RemoteResets"
 
-    # How much of the remotes' budgets is spent.
+    # Budgets of the remotes.
     BUDGET_SPENT = "BudgetSpent"
     WITHIN_BUDGET = "WithinBudget"

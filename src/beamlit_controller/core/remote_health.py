@@ -1,4 +1,4 @@
-"""Whether the remote can be used, judged by what came of the requests that gateways sent there."""
+"""Judges whether the remote is usable, by the results of the requests that gateways sent there."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ ERROR = 500
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """Attempts at the remote since a gateway began, as (result, status code, count); `servers` is how many it has found."""
+    """Attempts at the remote since a gateway's start, as (result, status code, count); `servers` is the number of resolved endpoints."""
 
     counts: tuple[tuple[str, int, int], ...] = ()
     servers: int = 0
@@ -36,15 +36,17 @@ class RemoteReady:
 class RemoteAssessment:
     """The condition, and the counters up to which it is known."""
 
-    condition: RemoteReady = RemoteReady("Unknown", Reason.REMOTE_NOT_ASKED, "no request has gone to the remote yet")
+    condition: RemoteReady = RemoteReady(
+        "Unknown", Reason.REMOTE_NOT_ASKED, "no request has been sent to the remote yet"
+    )
     attempts: Attempts = NOTHING
 
 
 def judge(remote: RemoteBackend, previous: RemoteAssessment, attempts: Attempts) -> RemoteAssessment:
-    """Judge by what is new; without anything new, what was known still holds.
+    """Judge by new attempts; without any, the last state still holds.
 
-    A remote that answers some requests is ready, and how many it fails is told. What was never sent there because as many
-    as allowed are there already, or because a client left, says nothing.
+    A remote that answers some requests is ready, and the message has the number of failures. Requests that were not
+    sent because the limit was reached, or whose client disconnected, are ignored.
     """
     counted = fresh(previous.attempts, attempts)
     failures: Counter[tuple[Reason, int]] = Counter()
@@ -71,7 +73,7 @@ def all_together(several: Iterable[Attempts]) -> Attempts:
 
 
 def fresh(before: Attempts, after: Attempts) -> dict[tuple[str, int], int]:
-    """Give what was counted in between; counters that fell belong to a gateway that began anew."""
+    """Give the difference to earlier counters; those that decreased belong to a gateway that restarted."""
     old = {(result, code): count for result, code, count in before.counts}
     grown = {}
     for result, code, count in after.counts:
@@ -129,27 +131,27 @@ def _words(remote: RemoteBackend, cause: Reason, code: int) -> str:
 
 
 _WORDS = {
-    Reason.REMOTE_ADDRESS_UNKNOWN: "DNS knows no address of {host}",
-    Reason.REMOTE_UNHEALTHY: "{host} does not pass its health check",
+    Reason.REMOTE_ADDRESS_UNKNOWN: "DNS has no address for {host}",
+    Reason.REMOTE_UNHEALTHY: "{host} fails its health check",
     Reason.REMOTE_CERTIFICATE_EXPIRED: "the certificate of {host} has expired",
     Reason.REMOTE_CERTIFICATE_FOR_ANOTHER_NAME: "the certificate of {host} is not for {name}",
-    Reason.REMOTE_CERTIFICATE_UNTRUSTED: "the certificate of {host} is of an authority that is not trusted",
-    Reason.TLS_FAILED: "no TLS with {host}",
-    Reason.TIMED_OUT: "no connection to {host} in time",
-    Reason.CONNECTION_FAILED: "{host} refuses the connection",
-    Reason.REMOTE_RESETS: "{host} closes before it answers",
+    Reason.REMOTE_CERTIFICATE_UNTRUSTED: "the certificate of {host} is signed by an untrusted CA",
+    Reason.TLS_FAILED: "the TLS handshake with {host} failed",
+    Reason.TIMED_OUT: "connecting to {host} timed out",
+    Reason.CONNECTION_FAILED: "{host} refused the connection",
+    Reason.REMOTE_RESETS: "{host} closed the connection before answering",
 }
 
 
 def _no_credential(remote: RemoteBackend) -> str:
     match remote.auth:
         case ApiKey(secret=key):
-            return f"Secret {key.name}, key {key.key}: missing, empty, or not the text of a header"
+            return f"Secret {key.name}, key {key.key}: missing, empty, or not valid in a header"
         case OAuth(client_secret=key, token_url=url):
             return f"no token from {url}: it does not answer, or Secret {key.name}, key {key.key} is missing, empty or wrong"
         case AwsSignature(credentials=key, profile=profile):
             return f"Secret {key.name}, key {key.key}: missing, or without an access key of profile {profile}"
         case GoogleToken():
-            return "no token from Google's metadata server: the gateway runs where there is none, or may not reach it"
+            return "no token from Google's metadata server: there is none, or the gateway can't reach it"
         case None:
-            return "the gateway can't be asked for a credential that the spec does not name"
+            return "the gateway failed on a credential that the spec does not name"

@@ -1,4 +1,4 @@
-"""Which keys of Secrets the way to a remote needs."""
+"""Collects the Secret keys that a remote needs."""
 
 from beamlit_controller.core.remote_auth import ApiKey, AwsSignature, GoogleToken, OAuth, SecretKey
 from beamlit_controller.core.spec import RemoteBackend

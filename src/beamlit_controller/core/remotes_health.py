@@ -1,4 +1,4 @@
-"""Whether a model's remotes can be used: each by its name, and all of them in one condition."""
+"""Judges whether a model's remotes are usable: each by name, and all of them in one condition."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,11 +9,11 @@ from beamlit_controller.core.remote_health import NOTHING, THROTTLED, Attempts, 
 from beamlit_controller.core.spec import RemoteBackend
 
 Assessments = Mapping[str, RemoteAssessment]
-"""What is known of each remote by its name, in the order in which they are tried."""
+"""The state of each remote by name, in the order in which they are tried."""
 
 
 def judge(remotes: Sequence[RemoteBackend], previous: Assessments, attempts: Mapping[str, Attempts]) -> Assessments:
-    """Judge each remote by what is new of it; without anything new, what was known of it still holds."""
+    """Judge each remote by its new attempts; without any, its last state still holds."""
     return {
         each.name: remote_health.judge(
             each, previous.get(each.name, RemoteAssessment()), attempts.get(each.name, NOTHING)
@@ -23,9 +23,9 @@ def judge(remotes: Sequence[RemoteBackend], previous: Assessments, attempts: Map
 
 
 def condition(assessed: Assessments) -> RemoteReady:
-    """Give the condition of all together: ready if one of them is, and not ready only if none of them is.
+    """Give the combined condition: ready if any remote is, not ready only if none is.
 
-    The reason is that of the first one in this state, and the message speaks of each one by its name.
+    The reason is that of the first remote in this state; the message lists each by name.
     """
     conditions = [each.condition for each in assessed.values()]
     if len(conditions) <= 1:

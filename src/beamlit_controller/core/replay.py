@@ -1,9 +1,8 @@
-"""What would have been decided: recorded metrics, played through the code that decides live.
+"""Replays recorded metrics through the code that decides live, to show what would have been decided.
 
-The recording is taken for demand: what the metrics were while nothing was offloaded. What the controller would have read
-is then what `core.demand` makes of it backwards, the recorded value times the local share over the time that a sample
-covers. A queue in truth shrinks faster than that when requests leave, so a rehearsal rather offloads too long than too
-short.
+The recording is taken as demand: the metrics while nothing was offloaded. What the controller would have read follows
+by inverting `core.demand`: the recorded value times the local share over the time that a sample covers. A real queue
+shrinks faster than that when requests leave, so a replay tends to offload too long rather than too short.
 """
 
 import itertools
@@ -43,13 +42,13 @@ from beamlit_controller.core.spec import Mode, OffloadSpec
 from beamlit_controller.core.verdict import Judgement, Verdict
 
 FLAP = timedelta(minutes=5)
-"""A move that takes back another one so soon is a flap."""
+"""A change that is reversed within this time is a flap."""
 LONGEST_ROW = 10
-"""A row counts until the next one, but not longer than so many usual steps: a hole in the recording is no time at all."""
+"""A row lasts until the next one, but at most this many usual steps; the rest of a gap in the recording is not counted."""
 POD = "recorded"
 _REQUESTED = 1_000_000
 """What the pod of a rehearsal requests, in thousandths: a percentage of it loses nothing."""
-_GAP = Missing(Reason.NO_SERIES, "nothing was recorded at this time")
+_GAP = Missing(Reason.NO_SERIES, "no value was recorded at this time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class Recording:
 
     @property
     def lasting(self) -> tuple[float, ...]:
-        """Give for how many seconds each row counts."""
+        """Give the duration of each row in seconds."""
         gaps = [(after - before).total_seconds() for before, after in itertools.pairwise(self.times)]
         usual = sorted(gaps)[len(gaps) // 2] if gaps else 0.0
         spans = (*(min(gap, LONGEST_ROW * usual) for gap in gaps), usual)
@@ -83,7 +82,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What came of it, a value for each row; `ratios` as they would have been seen, 1 being the target."""
+    """The result, one value per row; `ratios` as the controller would have seen them, where 1 is the target."""
 
     recording: Recording
     percentages: tuple[int, ...]
@@ -93,17 +92,17 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class ReplayStats:
-    """A course in a few numbers. Times are in seconds; requests are None when nobody recorded them."""
+    """A replay in a few numbers. Times are in seconds; requests are None if they were not recorded."""
 
     seconds: float
     offloading: float
     over: float
-    """With a metric over its target, as it would have been seen."""
+    """Time with a metric over its target, as the controller would have seen it."""
     changes: int
     flaps: int
     most: int
     mean: float
-    """The mean percentage over all the time."""
+    """Mean percentage over the whole time."""
     requests: float | None = None
     offloaded: float | None = None
 
@@ -141,7 +140,7 @@ def demands(spec: OffloadSpec, recording: Recording) -> tuple[float | None, ...]
 
 
 def stats_of(course: Replay) -> ReplayStats:
-    """Sum a course up."""
+    """Summarize a replay."""
     lasting = course.recording.lasting
     whole = sum(lasting)
     shares = course.percentages

@@ -1,4 +1,4 @@
-"""What earlier releases taught: how long to wait before the next one, how far it may go, and when one was too early."""
+"""Backoff for releases: how long to wait before the next one, how far it may go, and when one was premature."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -7,11 +7,11 @@ from enum import StrEnum
 from beamlit_controller.core.spec import Behavior
 
 FALL = 10
-"""The first step down in Proportional mode; each that follows may be twice as large."""
+"""First step down in Proportional mode, in points; each further step may be twice as large."""
 FIRST_TRIAL = timedelta(seconds=600)
 LONGEST_TRIAL_WAIT = timedelta(seconds=3600)
 QUIET = timedelta(seconds=900)
-"""After so long without a return, the release window is the configured one again."""
+"""After this time without a premature release, the release window is reset to the configured one."""
 
 
 class Phase(StrEnum):
@@ -22,12 +22,12 @@ class Phase(StrEnum):
     RELEASED = "Released"
     """Demand was low."""
     ON_TRIAL = "OnTrial"
-    """Only a try could tell whether demand is still there."""
+    """A trial release, because demand could not be measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Restraint:
-    """The last change, when the last release was, how long to wait before the next, how far it may fall."""
+    """The last change, the time of the last release, the wait before the next, and how far the share may fall."""
 
     released_at: datetime | None = None
     phase: Phase = Phase.HELD
@@ -35,16 +35,16 @@ class Restraint:
     trial_wait: timedelta = FIRST_TRIAL
     fall: int = FALL
     top: int = 0
-    """The share that the last fall began at: if that was too soon, it is returned to in one go."""
+    """The share before the last release: after a premature release, it is restored in one step."""
 
 
 UNRESTRAINED = Restraint()
-"""No release taught anything."""
+"""No backoff."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseBackoff:
-    """How a release that came too early delays the next: a return within `soon` multiplies the window by `factor`."""
+    """How a premature release delays the next: a return within `soon` multiplies the window by `factor`."""
 
     soon: timedelta
     factor: int
@@ -64,7 +64,7 @@ def released(restraint: Restraint, share: int, now: datetime, *, trial: bool) ->
 
 
 def returned(restraint: Restraint, behavior: Behavior, backoff: ReleaseBackoff, now: datetime) -> Restraint:
-    """Wait longer before the next release when the last one came back too soon; each teaches once."""
+    """Lengthen the release window if the last release was premature; each release counts once."""
     learned = replace(restraint, released_at=None, phase=Phase.HELD, fall=FALL)
     if not regretted(restraint, behavior, backoff, now):
         return replace(learned, top=0)
@@ -75,7 +75,7 @@ def returned(restraint: Restraint, behavior: Behavior, backoff: ReleaseBackoff, 
 
 
 def rested(restraint: Restraint, now: datetime) -> Restraint:
-    """Forget what earlier releases taught when the last one has held for a quiet time."""
+    """Reset the backoff once the last release has held for the quiet time."""
     match restraint.phase, restraint.released_at:
         case ((Phase.RELEASED | Phase.ON_TRIAL), datetime() as at) if now - at >= QUIET:
             return UNRESTRAINED
@@ -84,12 +84,12 @@ def rested(restraint: Restraint, now: datetime) -> Restraint:
 
 
 def patience(restraint: Restraint, behavior: Behavior) -> timedelta:
-    """Give the time that demand has to stay low: the configured one, or the longer one that a too early release taught."""
+    """Give the release window: the configured one, or the longer one after a premature release."""
     return max(behavior.release.stabilization_window, restraint.release_window)
 
 
 def regretted(restraint: Restraint, behavior: Behavior, backoff: ReleaseBackoff, now: datetime) -> bool:
-    """Tell whether a return now shows that the last release came too soon."""
+    """Tell whether engaging now shows that the last release was premature."""
     if restraint.released_at is None:
         return False
     return now - restraint.released_at <= max(2 * patience(restraint, behavior), backoff.soon)

@@ -1,9 +1,9 @@
-"""The decision in Fixed and Proportional mode: what share of the requests leaves.
+"""The decision in Fixed and Proportional mode: the share of requests for the remote.
 
 A raw metric over its target engages; only *demand* (`core.demand`) may release, and only as seen in samples that were measured
-entirely after the last change. Where too little is served locally to see demand, the requests that the gateways count show it
-(`core.load`). A metric that can't be read changes nothing. When only a trial can show whether offloading is still needed, there
-is a trial release. The two modes differ in how far the share goes (`core.strategy`).
+entirely after the last change. Where too few requests are served locally to measure demand, the requests that the gateways count show it
+(`core.load`). A metric that can't be read changes nothing. If only a trial can show whether offloading is still needed,
+a trial release is made. The two modes differ in how far the share goes (`core.strategy`).
 """
 
 from dataclasses import replace
@@ -22,7 +22,7 @@ from beamlit_controller.core.strategy import Strategy
 from beamlit_controller.core.verdict import Assessed, Judgement, Unread, Verdict
 
 IDLE_LOOKING = frozenset({Reason.NO_SERIES, Reason.NOT_A_NUMBER})
-"""Why a query may have no value merely because no request is served locally."""
+"""Reasons for a missing value that can mean that no request is served locally."""
 
 
 def decide(spec: OffloadSpec, before: Decision, verdict: Verdict, now: datetime) -> Decision:
@@ -40,7 +40,7 @@ def decide(spec: OffloadSpec, before: Decision, verdict: Verdict, now: datetime)
 
 
 def _known(before: Decision, verdict: Verdict, now: datetime) -> Decision:
-    """Add what this round tells of demand, of the load, and of where the metric is going."""
+    """Update demand, load and the trend of the metric from this round."""
     since = before.since if before.sent else None
     load = loads.learned(before.load, verdict, now, offloading_since=since)
     seen = demand.seen(verdict, before.shares)
@@ -55,7 +55,7 @@ def _known(before: Decision, verdict: Verdict, now: datetime) -> Decision:
 
 
 def _all_idle(before: Decision, verdict: Verdict) -> bool:
-    """Tell whether demand can't be seen just because little or nothing is served locally."""
+    """Tell whether demand can't be measured only because little or nothing is served locally."""
     unread = [metric for metric in verdict.present if isinstance(metric, Unread)]
     offloading = before.percentage > 0 and verdict.judgement is not Judgement.OVER
     return offloading and all(metric.missing.reason in IDLE_LOOKING for metric in unread)
@@ -113,7 +113,11 @@ def _over(before: Decision, asked: Strategy, worst: Assessed, now: datetime) -> 
         waited, window = now - over_since, asked.behavior.engage.stabilization_window
         if waited < window:
             left = wording.seconds(window - waited)
-            return replace(held, reason=Reason.STABILIZING, message=f"{why}; offloads in {left} if it stays so")
+            return replace(
+                held,
+                reason=Reason.STABILIZING,
+                message=f"{why}; offloads in {left} if it stays above the target the target",
+            )
     elif not _may_step(before, asked, worst, now):
         return replace(held, reason=Reason.METRIC_ABOVE_TARGET, message=f"{why}; the next step follows")
     return _raised(held, asked, worst, now)
@@ -131,7 +135,7 @@ def _at_most(held: Decision, worst: Assessed, now: datetime) -> Decision:
 
 
 def _may_step(before: Decision, asked: Strategy, worst: Assessed, now: datetime) -> bool:
-    """Tell whether the last step has had its time, is seen in the metric, and isn't enough."""
+    """Tell whether the period since the last step is over, the metric reflects the step, and the step was not enough."""
     rested = now - before.since >= asked.behavior.engage.period
     return rested and _settled((worst,), before.since) and asked.may_rise(before.trend)
 
@@ -156,7 +160,7 @@ def _not_over(before: Decision, asked: Strategy, verdict: Verdict, now: datetime
         return replace(before, reason=reason, message=why, timers=Timers())
     if not _settled(verdict.present, before.since):
         timers = Timers(stuck_since=before.timers.stuck_since or now)
-        message = f"{why}; waits for metrics measured after the last change"
+        message = f"{why}; waiting for metrics measured after the last change"
         return _or_trial(replace(before, timers=timers, reason=Reason.SETTLING, message=message), asked, now)
     held = replace(before, timers=replace(before.timers, unread_since=None))
     return _released(held, asked, f"{why}{_by_requests(before, verdict, now)}", now)
@@ -183,7 +187,7 @@ def _released(before: Decision, asked: Strategy, why: str, now: datetime) -> Dec
 
 
 def _by_requests(before: Decision, verdict: Verdict, now: datetime) -> str:
-    """Say what the number of requests shows, if demand is known only from that."""
+    """Describe demand as shown by the number of requests, if that is the only evidence."""
     told = before.demand is not None and demand.seen(verdict, before.shares) is None
     return f"; {loads.said(before.load, now)}" if told else ""
 
@@ -268,7 +272,7 @@ def _unknown(before: Decision, asked: Strategy, verdict: Verdict, now: datetime)
         stuck_since=(before.timers.stuck_since or now) if idle else None,
     )
     why = "; ".join(wording.loss(metric) for metric in unread)
-    held = replace(before, timers=timers, reason=Reason.METRICS_UNAVAILABLE, message=f"{why}; holds the share")
+    held = replace(before, timers=timers, reason=Reason.METRICS_UNAVAILABLE, message=f"{why}; the percentage stays")
     lost_for = now - timers.unread_since if timers.unread_since else timedelta(0)
     if nothing_read and lost_for >= asked.behavior.metrics_loss:
         held = _lost(held, asked, why, now)

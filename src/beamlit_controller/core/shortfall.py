@@ -1,4 +1,4 @@
-"""Whether the highest share that is allowed is enough: it is not while a metric stays over its target with it."""
+"""Detects that the highest allowed share is not enough: a metric stays over its target with it."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ FALLEN = Fraction(1, 2)
 
 @dataclass(frozen=True, slots=True)
 class Shortfall:
-    """Since when a metric has been over its target with the highest share without falling, from which ratio; and whether for long."""
+    """Since when a metric has been over its target at the highest share without falling, from which ratio, and whether for long."""
 
     since: datetime
     ratio: Fraction

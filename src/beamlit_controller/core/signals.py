@@ -1,4 +1,4 @@
-"""What was read: samples, or why there are none. A failure to read is a value here, never an exception and never 0."""
+"""The signals of a round: samples, or why there are none. A failed read is a value, never an exception and never 0."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ from beamlit_controller.core.reason import Reason
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A value that could not be had, and why."""
+    """Why there is no value."""
 
     reason: Reason
     message: str
@@ -20,7 +20,7 @@ class Missing:
 class Sample:
     """One value in thousandths, for an Object or External metric: `at` is its end, `window` the time it may cover before that.
 
-    `series` is how many series were added up to it.
+    `series` is the number of series summed.
     """
 
     milli: int
@@ -50,7 +50,7 @@ class PodSamples:
 
 Reading = Sample | PodSamples | Missing
 
-NOT_ASKED = Missing(Reason.NO_SERIES, "no gateway was asked")
+NOT_ASKED = Missing(Reason.NO_SERIES, "no gateway was polled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """What the HPA's rules look at in a pod. A plain endpoint of a standalone model is a running, ready pod without requests."""
+    """The fields of a pod that the HPA's rules use. A plain endpoint of a standalone model is a running, ready pod without requests."""
 
     name: str
     phase: str = "Running"
@@ -88,7 +88,7 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Replicas as the scale subresource has them: wanted, and there."""
+    """Replicas of the scale subresource: desired and current."""
 
     spec_replicas: int
     status_replicas: int
@@ -96,7 +96,7 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class LocalHealth:
-    """How many local endpoints are ready, of how many."""
+    """Ready and total local endpoints."""
 
     ready: int
     total: int
@@ -104,10 +104,10 @@ class LocalHealth:
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """All that was read in one round: `readings` has one entry per metric of the spec, in its order.
+    """Everything read in one round: `readings` has one entry per metric of the spec, in order.
 
-    Pods or a scale that can't be told are Missing: so are the metrics that need them, and no others. `flow` is what the
-    gateways saw of the requests since the round before, and `counted` what they counted of the remotes' answers.
+    Pods or a scale that can't be read are Missing, and affect only the metrics that need them. `flow` are the requests
+    since the previous round, and `counted` the usage of the remotes, both as counted by the gateways.
     """
 
     at: datetime

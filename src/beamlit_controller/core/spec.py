@@ -1,6 +1,6 @@
-"""What a user asked for, complete and valid: the inside of a `ModelDeployment`.
+"""The spec of a `ModelDeployment` as complete, valid values.
 
-Every value here has been parsed and checked by `api`; nothing means "default" any more. Secrets are references.
+`api` has parsed and validated every value and filled in the defaults. Secrets are references.
 """
 
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ class ModelKey:
 
 
 class Mode(StrEnum):
-    """What follows the metric: the share of the requests, or how many local may have in flight."""
+    """What follows the metric: the share of requests (fixed or proportional), or the limit of local requests in flight."""
 
     FIXED = "Fixed"
     PROPORTIONAL = "Proportional"
@@ -47,7 +47,7 @@ class OnMetricsLoss(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ramp:
-    """How fast the share may go one way: a window to wait, a tolerance to ignore, steps to take."""
+    """How the share changes in one direction: stabilization window, tolerance, and steps."""
 
     stabilization_window: timedelta
     tolerance: Decimal
@@ -60,14 +60,14 @@ MOST_RISE = 20
 
 @dataclass(frozen=True, slots=True)
 class Behavior:
-    """The percentage to offload, and the rules for going there and back."""
+    """The percentage to offload, and the rules for engaging and releasing."""
 
     percentage: int = 100
     mode: Mode = Mode.FIXED
     engage: Ramp = Ramp(timedelta(0), Decimal(0), 100, timedelta(seconds=15))
     release: Ramp = Ramp(timedelta(seconds=60), Decimal("0.1"), 100, timedelta(seconds=15))
     most_rise: int = MOST_RISE
-    """In Proportional mode the most points that the share rises by in one step, where `engage.step_percentage` is 100."""
+    """Maximum points per step up in Proportional mode if `engage.step_percentage` is 100."""
     on_metrics_loss: OnMetricsLoss = OnMetricsLoss.HOLD
     metrics_loss: timedelta = timedelta(seconds=60)
     dry_run: bool = False
@@ -75,7 +75,7 @@ class Behavior:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A percentage set by a person, until a time or until it is taken away; who it was, and why."""
+    """A percentage set by a person, until a time or until it is cleared; who set it, and why."""
 
     percentage: int
     until: datetime | None = None
@@ -84,7 +84,7 @@ class Override:
 
 
 class Scheme(StrEnum):
-    """How the remote is spoken to."""
+    """Protocol of the remote."""
 
     HTTP = "http"
     HTTPS = "https"
@@ -92,9 +92,9 @@ class Scheme(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RemoteTls:
-    """How the remote's certificate is verified: against this CA (the system's without one), for this name (else the host).
+    """How the remote's certificate is verified: against this CA (default: the system's), for this name (default: the host).
 
-    `cert` and `key` are the client certificate that the gateway shows, if any, from one Secret.
+    `cert` and `key` are the client certificate, if any, from one Secret.
     """
 
     ca: SecretKey | None = None
@@ -112,17 +112,17 @@ class HealthCheck:
 
 
 REMOTE_FAILURES = (401, 402, 403, 408, 429, *range(500, 600))
-"""The answers of a remote after which local is asked by default."""
+"""Status codes of a remote that count as failures by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteBackend:
     """Where offloaded requests go.
 
-    `name` tells several remotes of a model apart; it is "" for the only one of `remoteBackend`. `path_prefix` takes the place of
+    `name` tells several remotes of a model apart; it is "" for the only one of `remoteBackend`. `path_prefix` replaces
     `replaced_prefix`; both are "" or start with "/". `model_names` pairs each name that
-    requests for the remote may have with the remote's own; None means that requests leave with any name, as they are. Neighbours with
-    a `weight` share requests.
+    requests for the remote may have with the remote's own; None means that requests for any model leave unchanged.
+    Adjacent remotes with a `weight` share requests.
     """
 
     scheme: Scheme
@@ -203,7 +203,7 @@ class RoutingMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Overflow:
-    """When a single request that local could not take goes to the remote; `after` is how long local may be silent."""
+    """When single requests that local can't serve go to the remote; `after` is the time to wait for local's first byte."""
 
     on_status: tuple[int, ...] = ()
     on_unavailable: bool = True
@@ -214,7 +214,7 @@ class Overflow:
 
 
 class OnRemoteFailure(StrEnum):
-    """What happens to a request that the remote failed."""
+    """What happens to a request that fails at the remote."""
 
     LOCAL = "Local"
     FAIL = "Fail"
@@ -273,7 +273,7 @@ class OffloadSpec:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """One mistake in what a user wrote: where, and what was expected and what came."""
+    """One mistake in a user's input: the field, and what was expected and given."""
 
     field: str
     message: str

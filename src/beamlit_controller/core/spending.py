@@ -1,7 +1,7 @@
-"""The account of each remote: what its gateways counted, what that cost, and how much of its budget that is.
+"""Accounts of remotes: usage, cost, and the used part of the budget.
 
-Gateways count since they began, so what is new is a difference, which also finds what was counted while nobody looked. A
-gateway whose counts fell began anew. Whatever happens, what was spent in a period is never less afterwards.
+Gateways' counters are cumulative, so new usage is a difference, and nothing is lost while no controller runs. A gateway
+whose counters decreased has restarted. The amount spent in a period never decreases.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,10 +15,10 @@ from beamlit_controller.core.spec import RemoteBackend
 from beamlit_controller.core.usage import NOTHING, Usage, Usages
 
 MOST_SEEN = 48
-"""Gateways whose counts are remembered: those that answered last, and the latest of the others."""
+"""Maximum number of gateways whose counters are remembered; the most recent ones are kept."""
 
 Readings = Mapping[str, Usages]
-"""What each gateway has counted since it began, by the gateway's name."""
+"""The counters of each gateway since its start, by the gateway's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,9 @@ Accounts = tuple[Account, ...]
 
 
 def counted(accounts: Accounts, remotes: Sequence[RemoteBackend], readings: Readings, now: datetime) -> Accounts:
-    """Add what is new in the readings to the account of each remote.
+    """Add new usage to the account of each remote.
 
-    An account is opened with the first reading: what gateways had counted before is left out.
+    An account starts with the first reading; earlier counts are left out.
     """
     known = {each.remote: each for each in accounts if _is_possible(each)}
     read = [remote for remote in remotes if remote.usage is not UsageMode.IGNORE]
@@ -62,7 +62,7 @@ def left_out(accounts: Accounts, remotes: Sequence[RemoteBackend]) -> tuple[str,
 
 
 def used(account: Account, budget: Budget) -> Decimal:
-    """Give what was spent in the present period, in the budget's unit."""
+    """Give the amount spent in the current period, in the budget's unit."""
     match budget.unit:
         case BudgetUnit.REQUESTS:
             return Decimal(account.spent.requests)
@@ -78,7 +78,7 @@ def is_spent(account: Account, budget: Budget) -> bool:
 
 
 def without_local(account: Account, local_requests: int) -> Decimal | None:
-    """Give what the requests of both sides would have cost at this remote, by what its requests cost in the mean."""
+    """Estimate the cost if this remote had served the local requests as well, from the mean cost of its requests."""
     if not account.total.requests:
         return None
     return account.cost * (account.total.requests + local_requests) / account.total.requests
@@ -96,7 +96,7 @@ def _counted(account: Account | None, remote: RemoteBackend, readings: Readings,
 
 
 def _in_period(account: Account, remote: RemoteBackend, now: datetime) -> Account:
-    """Begin a new period if one has begun since; a clock that was set back begins none."""
+    """Start a new period if one has begun; a clock that was set back does not."""
     if remote.budget is None:
         return replace(account, period="", spent=NOTHING, spent_cost=Decimal(0))
     present = periods.label(periods.period_start(remote.budget, now))

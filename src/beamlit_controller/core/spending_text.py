@@ -1,4 +1,4 @@
-"""Says what a model's remotes cost, and what is left of their budgets."""
+"""Formats the cost of a model's remotes, and the state of their budgets."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from beamlit_controller.core.spending import Account
 
 @dataclass(frozen=True, slots=True)
 class BudgetState:
-    """Whether the budget of any remote is spent, and how much of each is."""
+    """Whether the budget of any remote is spent, and the used part of each."""
 
     is_spent: bool
     reason: Reason
@@ -42,7 +42,7 @@ def budgets(spec: OffloadSpec, ledger: Ledger, now: datetime) -> BudgetState | N
 
 
 def sentence(remote: RemoteBackend, account: Account, local_requests: int, now: datetime) -> str:
-    """Say what a remote answered and what that cost."""
+    """Format the usage and cost of a remote."""
     total = account.total
     unread = f", {total.unread} of them without readable tokens" if total.unread else ""
     parts = [
@@ -56,11 +56,11 @@ def sentence(remote: RemoteBackend, account: Account, local_requests: int, now: 
 
 
 def budget_line(account: Account, budget: Budget, now: datetime) -> str:
-    """Say how much of a budget is spent, and when it begins anew."""
+    """Format the used part of a budget, and when it is reset."""
     used = spending.used(account, budget)
     unit = account.currency if budget.unit is BudgetUnit.COST else budget.unit.value.lower()
     until = periods.period_end(budget, now).astimezone(ZoneInfo(budget.time_zone))
-    state = "spent, so the remote is left out until" if spending.is_spent(account, budget) else "begins anew at"
+    state = "spent, no requests to the remote until" if spending.is_spent(account, budget) else "resets at"
     return (
         f"{amount(used)} of {amount(budget.amount)} {unit} per {budget.per.value.lower()} used "
         f"({percentage(account, budget)} %); {state} {until:%Y-%m-%d %H:%M} {budget.time_zone}"

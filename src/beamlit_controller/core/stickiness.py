@@ -1,17 +1,17 @@
-"""How requests of one session are told from those of others."""
+"""How the sessions of requests are identified."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class HeaderStickiness:
-    """Sessions are told apart by a request header."""
+    """Sessions are identified by a request header."""
 
     header: str
 
 
 @dataclass(frozen=True, slots=True)
 class CookieStickiness:
-    """Sessions are told apart by a cookie."""
+    """Sessions are identified by a cookie."""
 
     cookie: str

@@ -1,4 +1,4 @@
-"""How the share follows a metric in Fixed and in Proportional mode: two answers to the same questions."""
+"""The interface of the two strategies, Fixed and Proportional, that determine how the share follows a metric."""
 
 from beamlit_controller.core.fixed import Fixed
 from beamlit_controller.core.proportional import Proportional

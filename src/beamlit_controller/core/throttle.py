@@ -1,22 +1,22 @@
-"""A remote that answers 429 gets less: the most that may be offloaded, lowered while it says so and raised again after."""
+"""Limits the percentage while the remote answers 429, and raises the limit again afterwards."""
 
 from beamlit_controller.core import remote_health
 from beamlit_controller.core.remote_health import THROTTLED, Attempts
 
 WHOLE = 100
 LEAST = 1
-"""Points that go on being offloaded: without any, nobody would hear that the remote takes requests again."""
+"""Minimum percentage: without any requests, nobody would notice that the remote accepts them again."""
 
 TOLERATED = 20
-"""One in so many answers may be 429 without a consequence: quotas are met by touching them."""
+"""One in this many responses may be 429 without consequence, since a quota is found by reaching it."""
 RISE = 5
-"""Points that the most rises by in a round without."""
+"""Points by which the limit rises per round without 429."""
 
 
 def most(previous: int, *, percentage: int, before: Attempts, after: Attempts) -> int:
-    """Give the most percent that may be offloaded, from the most before and what the gateways counted in between.
+    """Give the limit in percent, from the previous limit and the counts since then.
 
-    It falls in proportion to what was refused, from what was really sent, at most by half; it rises step by step.
+    It falls in proportion to the rejected part of what was sent, at most by half; it rises step by step.
     """
     fresh = remote_health.fresh(before, after)
     answers = sum(count for (result, _), count in fresh.items() if result == "answered")

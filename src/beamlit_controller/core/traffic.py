@@ -1,4 +1,4 @@
-"""What gateways count of a model's requests, added up, and what it tells of the last minute."""
+"""Sums the gateways' request counters of a model, and derives the requests of the last minute."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -12,17 +12,17 @@ from beamlit_controller.core.spec import Mode, OffloadSpec
 
 MINUTE = timedelta(seconds=60)
 STALE = timedelta(seconds=30)
-"""Without an answer of any gateway for so long, nothing is known of the requests."""
+"""If no gateway has answered for this long, nothing is known about requests."""
 MOST_MOMENTS = 128
 
 
 @dataclass(frozen=True, slots=True)
 class RequestCounters:
-    """What one gateway, or several, counted since they began; `in_flight` is what local is busy with now.
+    """Counters of one or several gateways since their start; `in_flight` is the current number of local requests.
 
     `local` are the requests that local finished, `kept` those of them that may not leave. The remote answered the others:
     `share` by the percentage, `overflow` because the cap was reached, `unavailable` because local was down, failed or
-    refused, `forced` because the client asked for it. `unanswered` had no answer of either. First bytes are those of response
+    rejected, `forced` because the client asked for it. `unanswered` got no response from either side. First bytes are those of response
     bodies, in milliseconds, of requests that might have left: a server that streams may send its headers long before.
     """
 
@@ -59,7 +59,7 @@ class CountersAt:
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """A model's counts: what each gateway said last, and the sums of the last minute, the latest at the end."""
+    """A model's counters: the last of each gateway, and the sums of the last minute, the latest last."""
 
     gateways: tuple[tuple[str, RequestCounters], ...] = ()
     recent: tuple[CountersAt, ...] = ()
@@ -67,25 +67,25 @@ class Meter:
 
 @dataclass(frozen=True, slots=True)
 class Minute:
-    """What came of the requests in the last minute: `counted` is of that time alone."""
+    """The requests of the last minute; `counted` covers that time only."""
 
     span: timedelta
     counted: RequestCounters
 
 
 def leaves_by_cap(spec: OffloadSpec, cap: Fraction | None, reason: str) -> bool:
-    """Tell whether requests leave only because of the cap, so that the percentage is the most that may.
+    """Tell whether requests leave only above the cap, so that the percentage is an upper limit.
 
-    Otherwise the percentage leaves in any case: in the other modes, by hand, or where nothing may be in flight.
+    Otherwise the percentage leaves in any case: in the other modes, with an override, or with a cap of 0.
     """
     return spec.behavior.mode is Mode.ADAPTIVE and reason != Reason.OVERRIDDEN and cap != 0
 
 
 def fed(meter: Meter, answers: Mapping[str, RequestCounters | None], now: datetime) -> Meter:
-    """Give the meter with what the gateways say now, by name; None is one that did not answer.
+    """Give the meter with the gateways' current counters, by name; None for one that did not answer.
 
-    One that is not named is gone. What a gateway had counted before it was first seen is left out, and one whose counts
-    fell began anew. If nobody answers, nothing is known of this moment.
+    Gateways that are not named are gone. Counts from before a gateway was first seen are left out; one whose counters
+    decreased has restarted. If none answers, this moment is unknown.
     """
     if not any(answer is not None for answer in answers.values()):
         return replace(meter, gateways=tuple(each for each in meter.gateways if each[0] in answers))
@@ -100,12 +100,12 @@ def fed(meter: Meter, answers: Mapping[str, RequestCounters | None], now: dateti
 
 
 def flow(meter: Meter, since: datetime | None, now: datetime, *, by_cap: bool) -> Flow | Missing:
-    """Give what the gateways saw since the given moment; with `by_cap` the share that leaves is part of the cap."""
+    """Give the requests since the given moment; with `by_cap` those that left by percentage count as above the cap."""
     if not meter.recent:
         return NOT_ASKED
     last = meter.recent[-1]
     if now - last.at > STALE:
-        return Missing(Reason.TIMED_OUT, f"no gateway told its stats for {(now - last.at).total_seconds():.0f} s")
+        return Missing(Reason.TIMED_OUT, f"no gateway has reported stats for {(now - last.at).total_seconds():.0f} s")
     begin = _at(meter, since)
     seen = fresh(begin.counted, last.counted)
     levels = [each.counted.in_flight for each in meter.recent if each.at > begin.at] or [last.counted.in_flight]
@@ -136,7 +136,7 @@ def _lately(moments: tuple[CountersAt, ...], now: datetime) -> tuple[CountersAt,
 
 
 def fresh(before: RequestCounters, after: RequestCounters) -> RequestCounters:
-    """Give what was counted in between: all of it if any count fell, for then the gateway began anew."""
+    """Give the difference to earlier counts; all of the new ones if any count decreased, because then the gateway restarted."""
     fell = any(getattr(after, name) < getattr(before, name) for name in _COUNTERS)
     old = NOTHING if fell else before
     return RequestCounters(**{name: getattr(after, name) - getattr(old, name) for name in _COUNTERS})

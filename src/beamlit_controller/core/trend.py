@@ -1,4 +1,4 @@
-"""Whether the worst metric is falling by itself, from one sample to the next."""
+"""Detects whether the worst metric is falling by itself, from one sample to the next."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,7 +7,7 @@ from fractions import Fraction
 from beamlit_controller.core.verdict import Assessed
 
 LESS = Fraction(98, 100)
-"""A sample of less than so much of the one before is falling."""
+"""A sample below this fraction of the previous one counts as falling."""
 
 
 @dataclass(frozen=True, slots=True)

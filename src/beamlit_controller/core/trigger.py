@@ -1,6 +1,6 @@
-"""Triggers that can't work: a metric that was never read, a target beyond what its metric can be, or has ever been.
+"""Detects triggers that can't work: a metric that was never read, or a target beyond what its metric can be or has ever been.
 
-What was seen is remembered beside the decision, so a crash doesn't begin anew; another spec does.
+Observations are stored with the decision, so they survive a crash; a changed spec resets them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,9 +27,9 @@ from beamlit_controller.core.spec import Behavior, OffloadSpec
 from beamlit_controller.core.verdict import Assessed, Unread, Verdict
 
 PATIENCE = timedelta(minutes=5)
-"""So long a metric may take to be read for the first time: pods start, servers load."""
+"""Time that a metric may take to be readable for the first time: pods start, servers load."""
 LONG = timedelta(days=1)
-"""A target that wasn't reached for so long may be too high."""
+"""A target that was not reached for this long may be too high."""
 MOST_RANKS = 16
 """A server reports its fractions per rank, and those of a pod are added up."""
 FRACTIONS = frozenset(
@@ -50,7 +50,7 @@ FRACTIONS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ObservedDemand:
-    """One metric with its target, and the highest demand that was seen in it; None if it was never read."""
+    """One metric with its target, and its highest observed demand; None if it was never read."""
 
     name: str
     target: str
@@ -59,7 +59,7 @@ class ObservedDemand:
 
 @dataclass(frozen=True, slots=True)
 class ObservedDemands:
-    """What was seen since a spec came into force."""
+    """The observed demand since a spec came into force."""
 
     since: datetime
     generation: int
@@ -78,7 +78,7 @@ class Trigger:
 def observe(
     before: ObservedDemands | None, spec: OffloadSpec, verdict: Verdict, shares: Sequence[Share], now: datetime
 ) -> ObservedDemands | None:
-    """Add what a round saw. The shares tell what a metric would have been without offloading."""
+    """Add a round. The shares determine what a metric would have been without offloading."""
     if not spec.enabled:
         return before
     new = tuple(ObservedDemand(wording.name(metric), _kind(metric.target)) for metric in spec.metrics)
@@ -90,7 +90,7 @@ def observe(
 
 
 def _kind(target: Target) -> str:
-    """Write a target so that another one is told from it."""
+    """Identify a target as text."""
     match target:
         case Utilization(percent):
             return f"{percent}%"
@@ -105,7 +105,7 @@ def _named(metrics: Sequence[ObservedDemand]) -> Iterator[tuple[str, str]]:
 
 
 def judge(spec: OffloadSpec, sight: ObservedDemands, signals: Signals, verdict: Verdict) -> Trigger:
-    """Tell whether the triggers can work, the surest first."""
+    """Judge whether the triggers can work, the most certain findings first."""
     now = signals.at
     if not spec.metrics:
         return Trigger(Reason.NO_METRICS, "no metric is given: no share is ever offloaded", reachable=False)
@@ -133,19 +133,19 @@ def _unseen(sight: ObservedDemands, verdict: Verdict) -> Unread | None:
 def _reached(behavior: Behavior, sight: ObservedDemands, since: str, *, lasting: timedelta) -> Trigger:
     read = [(each.highest, each.name) for each in sight.metrics if each.highest is not None]
     if not read:
-        return Trigger(Reason.METRIC_NEVER_SEEN, "nothing was read yet", reachable=None)
+        return Trigger(Reason.METRIC_NEVER_SEEN, "nothing has been read yet", reachable=None)
     highest, name = max(read)
     said = f"the highest {since} was {wording.percent(highest)} of the target ({name})"
     if highest > 1 + Fraction(behavior.engage.tolerance):
         return Trigger(Reason.TARGET_REACHED, said, reachable=True)
     if lasting >= LONG:
-        doubt = f"{said}: if the servers were full meanwhile, it is too high"
+        doubt = f"{said}: if the servers were full in that time, the target is too high"
         return Trigger(Reason.TARGET_NEVER_REACHED, doubt, reachable=None)
     return Trigger(Reason.METRICS_READ, said, reachable=True)
 
 
 def out_of_reach(spec: OffloadSpec) -> str | None:
-    """Say what no value of a metric could ever do; None if nothing is known to be impossible."""
+    """Describe a target that no value of its metric can exceed; None if every target is possible."""
     found = [beyond for metric in spec.metrics if (beyond := _beyond(metric))]
     return "; ".join(found) or None
 

@@ -1,4 +1,4 @@
-"""What a remote answered: requests and tokens, as its gateways count them, and what that costs."""
+"""Usage of a remote: answered requests and tokens, as counted by its gateways, and their cost."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
@@ -11,7 +11,7 @@ MILLION = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Answered requests, the tokens that were told in the answers, and how many answers told none that could be read."""
+    """Answered requests, the tokens that the responses reported, and the number of responses without readable usage."""
 
     requests: int = 0
     input_tokens: int = 0
@@ -43,7 +43,7 @@ def total(several: Iterable[Usage]) -> Usage:
 
 
 def fresh(before: Usage, after: Usage) -> Usage:
-    """Give what was counted in between: all of it if any count fell, for then the gateway began anew."""
+    """Give the difference to earlier counts; all of the new ones if any count decreased, because then the gateway restarted."""
     pairs = tuple(zip(astuple(before), astuple(after), strict=True))
     if any(now < then for then, now in pairs):
         return after

@@ -1,7 +1,7 @@
-"""Signals held against targets, as the HorizontalPodAutoscaler computes them.
+"""Compares signals with targets, as the HorizontalPodAutoscaler computes them.
 
-The ratio is its first one, over the pods that count: it is not damped with zeros for pods that are still loading,
-because while they load the others are overloaded. It is exact, and it comes from the truncated current value.
+The ratio is the HPA's first one, over the pods that count, without its zeros for pods that are still starting: while
+they start, the others are overloaded. It is exact, and computed from the truncated current value.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ from beamlit_controller.core.spec import Behavior, OffloadSpec
 
 
 class Judgement(StrEnum):
-    """What the metrics say together."""
+    """The combined result of all metrics."""
 
     OVER = "over"
     BETWEEN = "between"
@@ -40,7 +40,7 @@ class Judgement(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """What is reported as current, as in autoscaling/v2 MetricValueStatus; values in thousandths, utilization in percent."""
+    """The current value, as in autoscaling/v2 MetricValueStatus; values in thousandths, utilization in percent."""
 
     value: int | None = None
     average_value: int | None = None
@@ -68,7 +68,7 @@ class Unread:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What all metrics say: `ratio` is the highest of those that could be read."""
+    """The combined result; `ratio` is the highest of the metrics that could be read."""
 
     judgement: Judgement
     ratio: Fraction | None
@@ -82,12 +82,12 @@ class Verdict:
 
     @property
     def present(self) -> tuple[Assessed | Unread, ...]:
-        """Give the metrics without those that this version of the server lacks: they neither hold nor release a share."""
+        """Give the metrics without the optional ones that this server version lacks."""
         return tuple(each for each in self.metrics if isinstance(each, Assessed) or not _is_absent(each))
 
 
 def assess(spec: OffloadSpec, signals: Signals, grace: Grace = DEFAULT_GRACE) -> Verdict:
-    """Hold every reading against its metric's target, and judge them together.
+    """Compare every reading with its metric's target, and combine the results.
 
     Raises TypeError for a reading that is not of its metric's kind, ValueError for one too few or too many.
     """
@@ -179,7 +179,7 @@ def _assess_resource(
         case AverageValue(milli):
             return _average(metric, counted, milli=milli)
         case Utilization(percent):
-            # A pod without a request spoils the percentage even where it does not count.
+            # A pod without a request makes the percentage undefined even if the pod does not count.
             requested = pods.requests(all_pods, metric.name, container)
             return _utilization(metric, counted, requested, percent=percent)
 
@@ -191,7 +191,7 @@ def _utilization(
     *,
     percent: int,
 ) -> Assessed | Unread:
-    """Hold all that is used against all that is requested: total over total, not a mean of percentages."""
+    """Compare total usage with total requests, rather than averaging percentages."""
     if isinstance(requested, Missing):
         return Unread(metric, requested)
     known = [sample for name, sample in counted.items() if name in requested]
@@ -256,7 +256,7 @@ def _no_values(reading: PodSamples) -> Missing:
 
 
 def _none_counts(groups: Groups, reading: PodSamples) -> Missing:
-    """Say why every pod with a value was left out."""
+    """Describe why every pod with a value was excluded."""
     because = {
         "not ready yet": groups.unready,
         "without a value": groups.missing,

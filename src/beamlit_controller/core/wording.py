@@ -1,4 +1,4 @@
-"""How figures are said to people: `vllm:num_requests_waiting 12.5 per pod > 4`."""
+"""Formats values and targets for people: `vllm:num_requests_waiting 12.5 per pod > 4`."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -39,7 +39,7 @@ def name(metric: MetricSpec) -> str:
 
 
 def target(wanted: Target) -> str:
-    """Say a target: `50%`, or `4`."""
+    """Format a target: `50%`, or `4`."""
     match wanted:
         case Utilization(percent):
             return f"{percent}%"
@@ -48,7 +48,7 @@ def target(wanted: Target) -> str:
 
 
 def current(metric: Assessed) -> str:
-    """Say the value that is held against the target, in the target's unit."""
+    """Format the current value, in the target's unit."""
     match metric.metric.target:
         case Utilization():
             return f"{metric.current.average_utilization}%"
@@ -59,39 +59,39 @@ def current(metric: Assessed) -> str:
 
 
 def comparison(metric: Assessed) -> str:
-    """Say the value beside its target: `cpu 71% > 50%`."""
+    """Format the value with its target: `cpu 71% > 50%`."""
     sign = ">" if metric.ratio > 1 else "<=" if metric.ratio < 1 else "="
     unit = " per pod" if isinstance(metric.metric.target, AverageValue) else ""
     return f"{name(metric.metric)} {current(metric)}{unit} {sign} {target(metric.metric.target)}"
 
 
 def readings(metrics: tuple[Assessed | Unread, ...]) -> str:
-    """Say all values beside their targets, or why there are none."""
+    """Format all values with their targets, or why there are none."""
     return "; ".join(comparison(each) if isinstance(each, Assessed) else loss(each) for each in metrics)
 
 
 def loss(metric: Unread) -> str:
-    """Say why a metric has no value."""
+    """Format why a metric has no value."""
     return f"{name(metric.metric)}: {metric.missing.message}"
 
 
 def thousandths(milli: int) -> str:
-    """Say thousandths as a plain decimal: 12500 is `12.5`."""
+    """Format thousandths as a plain decimal: 12500 is `12.5`."""
     return f"{Decimal(milli) / 1000:f}"
 
 
 def percent(ratio: Fraction) -> str:
-    """Say a ratio as whole percent: 3/2 is `150%`."""
+    """Format a ratio as whole percent: 3/2 is `150%`."""
     return f"{round(ratio * 100)}%"
 
 
 def seconds(span: timedelta) -> str:
-    """Say a time span in whole seconds, rounded up: `38 s`."""
+    """Format a time span in whole seconds, rounded up: `38 s`."""
     return f"{-(-span // timedelta(seconds=1))} s"
 
 
 def lasting(span: timedelta) -> str:
-    """Say a time span in its two largest units: `38 s`, `3 min 20 s`, `10 h 10 min`."""
+    """Format a time span in its two largest units: `38 s`, `3 min 20 s`, `10 h 10 min`."""
     left, said = -(-span // timedelta(seconds=1)), []
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
         count, left = divmod(left, size)

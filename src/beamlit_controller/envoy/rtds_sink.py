@@ -61,7 +61,7 @@ class RtdsSink:
     def _log_budgets(self, spec: OffloadSpec, left_out: tuple[str, ...]) -> tuple[str, ...]:
         before = self._left_out.get(spec.key, ())
         if left_out != before:
-            log.info("budget spent" if left_out else "budget begins anew", model=str(spec.key), left_out=list(left_out))
+            log.info("budget spent" if left_out else "budget reset", model=str(spec.key), left_out=list(left_out))
         self._left_out[spec.key] = left_out
         return left_out
 
