@@ -41,9 +41,10 @@ def main(
 ) -> None:
     """Watch what does not fit on this machine go to a remote, while half of the machine goes away, in about 90 s.
 
-    Starts three small model servers (one of them is the remote, behind TLS), a load that rises above what the other two
-    can serve, the controller and its gateway. On the way the local servers lose half of their slots. Exit code 0 means
-    that offloading began and ended, that the cap followed, and that no request failed.
+    Starts four small model servers (two of them are remotes, behind TLS), a load that rises above what the local two
+    can serve, the controller and its gateway. On the way the local servers lose half of their slots, and the first remote's
+    budget is spent. Exit code 0 means that offloading began and ended, that the cap followed, that the second remote answered
+    once the first one's budget was spent, and that no request failed.
 
     Parameters
     ----------
@@ -52,7 +53,7 @@ def main(
     output
         The file for the picture of the run, .png or .svg. Default: demo-run/offloading.png
     base_port
-        The first of the ports on 127.0.0.1; the others are this one + 1, 21, 22 and 363.
+        The first of the ports on 127.0.0.1; the others are this one + 1, 21, 22, 363 and 364.
     plain
         Print lines instead of a live picture, as it is done where there is no terminal.
     """

@@ -44,14 +44,16 @@ class Boot:
         self._alongside = alongside
 
     async def servers(self) -> None:
-        """Start the local model servers and the remote."""
+        """Start the local model servers and the remotes."""
         tls = ("--certificate", str(self._place.tls.certificate), "--key", str(self._place.tls.key))
         for number, port in enumerate(self._ports.local, start=1):
             await self._start(f"local-{number}", _server(port, LOCAL))
-        await self._start("remote", (*_server(self._ports.remote, REMOTE), "--path-prefix", REMOTE_PATH, *tls))
+        for name, port in self._ports.remotes.items():
+            await self._start(name, (*_server(port, REMOTE), "--path-prefix", REMOTE_PATH, *tls))
         for port in self._ports.local:
             await self._answers(f"{ports.url(port)}/health")
-        await self._answers(f"https://localhost:{self._ports.remote}{REMOTE_PATH}/health")
+        for port in self._ports.remotes.values():
+            await self._answers(f"https://localhost:{port}{REMOTE_PATH}/health")
 
     async def controller(self) -> None:
         """Start the controller, which starts the gateway, as users run it."""

@@ -12,8 +12,8 @@ STRAY = 0.25
 
 
 def shortcomings(book: Recorder) -> tuple[str, ...]:
-    """Tell what was not met, one sentence each: it began, the cap followed, it ended, no request failed. Nothing is good."""
-    return (*_began(book), *_followed(book), *_ended(book), *_failed(book))
+    """Tell what was not met, one sentence each: it began, the cap followed, the next remote took over, it ended, no request failed. Nothing is good."""
+    return (*_began(book), *_followed(book), *_passed_on(book), *_ended(book), *_failed(book))
 
 
 def _began(book: Recorder) -> tuple[str, ...]:
@@ -31,6 +31,13 @@ def _followed(book: Recorder) -> tuple[str, ...]:
     before = [cap for at, cap in caps if halved is not None and at < halved][-1:]
     if before and (last := caps[-1][1]) > before[0] * FOLLOWED:
         return (f"the cap did not follow: {before[0]:.1f} with all local slots, {last:.1f} with half of them",)
+    return ()
+
+
+def _passed_on(book: Recorder) -> tuple[str, ...]:
+    spent = [each.remote for each in book.spending[:-1] if each.is_spent]
+    if spent and book.spending[-1].requests == 0:
+        return (f"the budget of {', '.join(spent)} was spent, but {book.spending[-1].remote} answered no request",)
     return ()
 
 

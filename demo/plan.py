@@ -10,7 +10,7 @@ MODEL = "llama-3-8b"
 LOCAL_SERVERS = 2
 LOCAL = Capacity(slots=6, tokens_per_second=24, prefill_seconds=0.15)
 REMOTE = Capacity(slots=48, tokens_per_second=24, prefill_seconds=0.3)
-"""The remote has room for all, and is farther away."""
+"""A remote has room for all, and is farther away."""
 
 PROMPT = "Tell me in a few words where this request is answered, and why. " * 27
 QUESTION = Question(model=MODEL, prompt=PROMPT, tokens=32)

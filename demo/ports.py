@@ -6,7 +6,14 @@ import socket
 from dataclasses import dataclass
 
 DEFAULT_BASE = 18080
-OFFSETS = {"gateway": 0, "controller's web endpoints": 1, "local server 1": 21, "local server 2": 22, "remote": 363}
+OFFSETS = {
+    "gateway": 0,
+    "controller's web endpoints": 1,
+    "local server 1": 21,
+    "local server 2": 22,
+    "contract": 363,
+    "on-demand": 364,
+}
 HIGHEST_BASE = 65535 - max(OFFSETS.values())
 
 
@@ -32,9 +39,9 @@ class Ports:
         return self.base + OFFSETS["local server 1"], self.base + OFFSETS["local server 2"]
 
     @property
-    def remote(self) -> int:
-        """Give the port of the remote."""
-        return self.base + OFFSETS["remote"]
+    def remotes(self) -> dict[str, int]:
+        """Give the ports of the remotes, by name."""
+        return {name: self.base + OFFSETS[name] for name in ("contract", "on-demand")}
 
     def adjust(self, text: str) -> str:
         """Put these ports in the place of the default ones in an example file."""

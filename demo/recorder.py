@@ -85,6 +85,18 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
+class Spending:
+    """What the controller says that a remote answered and cost; `budget` is the used part in percent, None without one."""
+
+    remote: str
+    requests: int
+    tokens: int
+    cost: str
+    budget: int | None = None
+    is_spent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """A new cap of the requests in flight per local server, and why; None is no cap."""
 
@@ -131,6 +143,7 @@ class Recorder:
     requests: list[Request] = field(default_factory=list)
     ticks: list[Tick] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
+    spending: tuple[Spending, ...] = ()
     in_flight: int = 0
 
     @property

@@ -1,6 +1,6 @@
 """What a run showed, in tables: latency with and without offloading over the same load, who answered, what changed."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
@@ -9,7 +9,7 @@ from rich.text import Text
 
 from demo import plan as plans
 from demo.plan import Plan
-from demo.recorder import Change, Phase, Recorder, Request, Side, percentile
+from demo.recorder import Change, Phase, Recorder, Request, Side, Spending, percentile
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,7 @@ def tables(book: Recorder, plan: Plan) -> RenderableType:
         Text(same, style="bold"),
         _comparison(book, plan),
         _sides(book),
+        *_spending(book.spending),
         Text("\nHow many requests each local server may have in flight", style="bold"),
         _changes(book.changes),
     )
@@ -90,6 +91,20 @@ def _sides(book: Recorder) -> Text:
         f"Through the gateway, over the whole run: {through.requests} requests, {through.local} answered locally, "
         f"{through.remote} by the remote, {through.failed} failed."
     )
+
+
+def _spending(remotes: Sequence[Spending]) -> Iterator[RenderableType]:
+    if not remotes:
+        return
+    table = Table()
+    table.add_column("remote")
+    for title in ("requests", "tokens", "cost", "of its budget"):
+        table.add_column(title, justify="right")
+    for each in remotes:
+        used = "no budget" if each.budget is None else f"{each.budget} %{', spent' if each.is_spent else ''}"
+        table.add_row(each.remote, str(each.requests), str(each.tokens), each.cost, used)
+    yield Text("\nWhat each remote answered, as the controller accounts for it", style="bold")
+    yield table
 
 
 def _changes(changes: Iterable[Change]) -> Table:

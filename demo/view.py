@@ -9,13 +9,13 @@ from rich.text import Text
 
 from demo import bars
 from demo.bars import Axis, Levels, Stack
-from demo.recorder import Recorder, Side, Tick, smoothed
+from demo.recorder import Recorder, Side, Spending, Tick, smoothed
 
 LOCAL_COLOUR, REMOTE_COLOUR = "dodger_blue1", "dark_orange"
 LABEL_COLUMNS, FIGURE_COLUMNS = 16, 8
 GUTTER = LABEL_COLUMNS + FIGURE_COLUMNS + 1
 MARGIN = 1
-OTHER_ROWS = 18
+OTHER_ROWS = 19
 """What stands above and below the columns."""
 LEAST_ROWS, MOST_ROWS = 3, 24
 WHY_ROWS, LONG_WORD = 3, 12
@@ -37,6 +37,7 @@ def frame(book: Recorder, *, now: float, seconds: float, width: int, height: int
         *_lines(book, axis),
         Text(),
         _served(book),
+        _spending(book),
         Text(),
         _why(book, (width - LONG_WORD) * WHY_ROWS),
     )
@@ -146,6 +147,21 @@ def _served(book: Recorder) -> Text:
         (f"{book.in_flight} under way   ", "dim"),
         (f"{failed} failed", "bold red" if failed else "dim"),
     )
+
+
+def _spending(book: Recorder) -> Text:
+    """Say what each remote answered and cost, and what is left of its budget."""
+    remotes = Text("   ").join(
+        Text(f"{each.remote}: {each.requests} for {each.cost}{_used(each)}") for each in book.spending
+    )
+    remotes.no_wrap, remotes.overflow = True, "ellipsis"
+    return remotes
+
+
+def _used(spending: Spending) -> str:
+    if spending.budget is None:
+        return ""
+    return ", budget spent" if spending.is_spent else f", {spending.budget} % of its budget"
 
 
 def _why(book: Recorder, most: int) -> Text:

@@ -9,9 +9,9 @@ import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 
-from beamlit_controller.api.models_view import ModelsView, ModelView
+from beamlit_controller.api.models_view import ModelsView, ModelView, SpendingView
 from demo import recorder as account
-from demo.recorder import Change, Recorder, Side, State, Tick
+from demo.recorder import Change, Recorder, Side, Spending, State, Tick
 
 LOOK_SECONDS = 0.25
 """A tick is a second; the controller is asked more often, so that a change is shown soon."""
@@ -64,6 +64,7 @@ class Watch:
             return
         decision = model.decision
         self._state = State(decision.percentage, decision.reason, decision.message, model.verdict.ratio, decision.cap)
+        self._book.spending = tuple(map(_spending, model.spending))
         before = self._book.changes[-1].after if self._book.changes else None
         if decision.cap != before:
             self._book.changes.append(Change(self._now(), before, decision.cap, decision.reason, decision.message))
@@ -112,6 +113,14 @@ class _Seen:
     at: float
     came: int = 0
     ended: int = 0
+
+
+def _spending(seen: SpendingView) -> Spending:
+    cost = f"{seen.cost} {seen.currency}" if seen.cost is not None else "-"
+    tokens, budget = seen.input_tokens + seen.output_tokens, seen.budget
+    if budget is None:
+        return Spending(seen.name, seen.requests, tokens, cost)
+    return Spending(seen.name, seen.requests, tokens, cost, budget.percentage, budget.spent)
 
 
 def _value(page: str, name: str) -> float:

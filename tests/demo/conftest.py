@@ -9,7 +9,7 @@ import httpx2
 import pytest
 import uvicorn
 from demo.plan import Plan
-from demo.recorder import Begun, Change, Recorder, Request, Side, State, Tick
+from demo.recorder import Begun, Change, Recorder, Request, Side, Spending, State, Tick
 from starlette.types import ASGIApp
 
 from demo import plan as plans
@@ -77,6 +77,10 @@ def book(plan: Plan) -> Recorder:
         Change(32, None, 7.5, "MetricAboveTarget", "waiting 6 per pod > 2"),
         Change(50, 7.5, 3.5, "MetricAboveTarget", "waiting 4 per pod > 2"),
     ]
+    book.spending = (
+        Spending("contract", 30, 13_920, "0.031 USD", 103, is_spent=True),
+        Spending("on-demand", 10, 4_640, "0.005 USD"),
+    )
     return book
 
 

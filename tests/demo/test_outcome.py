@@ -29,6 +29,13 @@ def test_a_cap_that_did_not_follow_what_local_can_do(book: Recorder) -> None:
     assert outcome.shortcomings(book) == ("the cap did not follow: 7.5 with all local slots, 7.0 with half of them",)
 
 
+def test_a_spent_budget_after_which_the_next_remote_answered_nothing(book: Recorder) -> None:
+    contract, other = book.spending
+    book.spending = (contract, replace(other, requests=0))
+
+    assert outcome.shortcomings(book) == ("the budget of contract was spent, but on-demand answered no request",)
+
+
 def test_offloading_that_did_not_end(book: Recorder) -> None:
     book.requests = [
         replace(request, side=Side.REMOTE) if request.phase == "calm-after" else request for request in book.requests

@@ -74,7 +74,7 @@ def test_the_examples_are_adjusted_to_other_ports_and_to_the_folder_of_the_run(t
 
     settings = made.settings.read_text()
     assert {"127.0.0.1:28080", "127.0.0.1:28081", "127.0.0.1:28101", "127.0.0.1:28102"} <= set(_addresses(settings))
-    assert "host: localhost:28443" in (made.manifests / "demo.yaml").read_text()
+    assert all(f"host: localhost:{port}" in (made.manifests / "demo.yaml").read_text() for port in (28443, 28444))
     assert f"secretsDirectory: {tmp_path}/secrets" in settings
     assert (tmp_path / "secrets" / "remote-ca" / "ca.crt").read_bytes() == made.tls.ca.read_bytes()
 

@@ -64,6 +64,13 @@ def test_requests_are_counted_by_side_only_where_there_was_a_choice(book: Record
     assert "120 requests, 80 answered locally, 40 by the remote, 0 failed" in " ".join(said(book, plan).split())
 
 
+def test_each_remote_has_a_row_with_its_cost_and_its_budget(book: Recorder, plan: Plan) -> None:
+    rows = [" ".join(line.replace("│", "").split()) for line in said(book, plan).splitlines()]
+
+    assert "contract 30 13920 0.031 USD 103 %, spent" in rows
+    assert "on-demand 10 4640 0.005 USD no budget" in rows
+
+
 def test_a_run_that_was_over_at_once_has_tables_too(plan: Plan) -> None:
     assert "without offloading" in said(Recorder(capacity=8), plan)
 

@@ -39,6 +39,7 @@ def test_the_picture_says_phase_share_reason_and_who_answered(book: Recorder) ->
     assert "at most 3.5 in flight per local server, MetricAboveTarget: why" in said
     assert "120 answered locally" in said
     assert "40 by the remote" in said
+    assert "contract: 30 for 0.031 USD, budget spent   on-demand: 10 for 0.005 USD" in said
     assert "50 %" in said
     assert "60 s of about 88 s" in said
 

@@ -3,17 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import httpx2
 import pytest
-from demo.recorder import Recorder, Request, Side, State, Stopwatch
+from demo.recorder import Recorder, Request, Side, Spending, State, Stopwatch
 from demo.watch import Watch
 
 import builders
 from beamlit_controller.core import cycle
 from beamlit_controller.core.flow import Flow
-from beamlit_controller.core.spec import Behavior, Mode
+from beamlit_controller.core.ledger import Counted
+from beamlit_controller.core.price import Budget, BudgetUnit, Period, Price
+from beamlit_controller.core.spec import Behavior, Mode, RemoteBackend, Scheme
+from beamlit_controller.core.usage import Usage
 from beamlit_controller.telemetry import models
 from beamlit_controller.telemetry.models import ModelsSink
 from fakes import http
@@ -21,6 +26,15 @@ from fakes.model_server import model_server
 from waiting import eventually
 
 WITHIN = 60
+CONTRACT = RemoteBackend(
+    Scheme.HTTPS,
+    "contract.example.com",
+    443,
+    name="contract",
+    price=Price(per_request=Decimal("0.5"), currency="EUR"),
+    budget=Budget(Decimal(1), BudgetUnit.REQUESTS, Period.MONTH),
+)
+ON_DEMAND = RemoteBackend(Scheme.HTTPS, "other.example.com", 443, name="on-demand")
 
 
 class Clock:
@@ -31,12 +45,13 @@ class Clock:
 def told(*queues: int) -> bytes:
     """Give the answer of `/models` after one round for each value of a queue whose target is 10, with 20 in flight."""
     sink, previous = ModelsSink(Clock()), None
-    spec = builders.spec(behavior=Behavior(mode=Mode.ADAPTIVE))
+    spec = builders.spec(behavior=Behavior(mode=Mode.ADAPTIVE), remote=CONTRACT, next_remotes=(ON_DEMAND,))
     now = datetime.now(UTC)
     for number, queue in enumerate(queues):
         at = now + timedelta(seconds=number)
         flow = Flow(at - timedelta(minutes=2), at, in_flight=20, most_in_flight=20, served=9, sent=0, overflowed=0)
-        signals = builders.signals(builders.sample(queue, at=at), at=at, flow=flow)
+        counted = Counted({"gateway": {"contract": Usage(number, 30 * number, 10 * number)}})
+        signals = replace(builders.signals(builders.sample(queue, at=at), at=at, flow=flow), counted=counted)
         round_ = cycle.run(spec, signals, previous=previous, now=at)
         sink.record(round_)
         previous = round_.decision
@@ -67,6 +82,10 @@ async def test_reads_the_controllers_state_and_notes_when_the_cap_changed() -> N
     assert change.after == pytest.approx(20 / 3, rel=0.3)
     assert change.message.startswith("queue 15 > 10; at most ")
     assert 0 <= change.at <= WITHIN
+    assert book.spending == (
+        Spending("contract", 1, 40, "0.5 EUR", 100, is_spent=True),
+        Spending("on-demand", 0, 0, "-"),
+    )
 
 
 async def test_a_tick_has_queues_rates_and_latencies() -> None:
