@@ -250,6 +250,50 @@ def test_mistakes_elsewhere_on_the_page_do_no_harm() -> None:
     assert milli(total('broken{ 1\nqueue 3\n# TYPE queue nonsense\n\x00\nother{a="queue 4', "queue")) == 3_000
 
 
+# Pages as they are reported: the value that is on them all the same, or why there is none.
+FOUND: dict[str, tuple[str | bytes, str, int | Reason]] = {
+    "openvinotoolkit/model_server#3689: labelled as JSON": (
+        "# TYPE queue gauge\nqueue 3\n",
+        "application/json; charset=utf-8",
+        3_000,
+    ),
+    "pretix/pretix#5133: labelled as HTML": ("# TYPE queue gauge\nqueue 3\n", "text/html; charset=utf-8", 3_000),
+    "prometheus/prometheus#15485: not labelled, a comma at the end": (
+        'queue{chain="a",upstream="b",} 3.0\n',
+        "",
+        3_000,
+    ),
+    "statping/statping#572: no newline at the end": ("queue 3", TEXT, 3_000),
+    "prometheus/prometheus#6358: blanks at the end": ("queue 3   \n", TEXT, 3_000),
+    "prometheus/prometheus#6358: escaped newlines": ("# HELP queue d\\nqueue 3\\n", TEXT, Reason.NO_SERIES),
+    "AppMetrics/Prometheus#23: GAUGE": ("# TYPE queue GAUGE\nqueue 3\n\n", TEXT, 3_000),
+    "prometheus/prometheus#2983: odd characters elsewhere": (b'other{a="\xff\x00"} 1\nqueue 3\n', TEXT, 3_000),
+    "vllm-project/vllm#7188: of Python alone": ("python_info 1\n", TEXT, Reason.NO_SERIES),
+    "vllm-project/vllm#8612: empty": ("", TEXT, Reason.NO_SERIES),
+    "murtaza-nasir/whisperx-asr-service#13: JSON": ('{"queue": 3}', "application/json", Reason.MALFORMED_ANSWER),
+    "ggml-org/llama.cpp#17384: a JSON string": ('"queue 3\\n"', "application/json", Reason.MALFORMED_ANSWER),
+    "awslabs/benchmark-ai#759: a label with a dash": ('queue{job-id="b"} 3\n', TEXT, Reason.MALFORMED_ANSWER),
+    "ntimo/mailcow-prometheus-endpoint#2: no value": ("queue  \n", TEXT, Reason.MALFORMED_ANSWER),
+    "prometheus/prometheus#1990: unknown": ("queue unknown\n", TEXT, Reason.MALFORMED_ANSWER),
+    "backuppc/backuppc#403: an address in memory": ("queue ARRAY(0x55)\n", TEXT, Reason.MALFORMED_ANSWER),
+    "a proxy's page in the middle": ("queue 3\n<html>Bad gateway</html>", TEXT, 3_000),
+    "a page that was cut": ('queue{a="b"} 3\nqueue{a="c"', TEXT, Reason.MALFORMED_ANSWER),
+    "gzip without a header": (b"\x1f\x8b\x08\x00queue 3\n", TEXT, Reason.MALFORMED_ANSWER),
+    "UTF-16 of PowerShell": ("queue 3\n".encode("utf-16"), TEXT, Reason.MALFORMED_ANSWER),
+    "a path of Windows": (r'queue{model="C:\models\llama.gguf"} 3', TEXT, 3_000),
+    "a path of Windows that ends in its separator": ('queue{model="C:\\"} 3', TEXT, Reason.MALFORMED_ANSWER),
+    "printf of Windows": ("queue -nan(ind)\n", TEXT, Reason.MALFORMED_ANSWER),
+    "printf": ("queue -nan\n", TEXT, Reason.NOT_A_NUMBER),
+}
+
+
+@pytest.mark.parametrize(("page", "content_type", "expected"), FOUND.values(), ids=FOUND)
+def test_pages_as_people_report_them(page: str | bytes, content_type: str, expected: int | Reason) -> None:
+    found = total(page, "queue", content_type=content_type)
+
+    assert (found.milli if isinstance(found, Total) else found.reason) == expected
+
+
 PRIORITIES = 'queue{priority=""} 9\nqueue{priority="0"} 4\nqueue{priority="5"} 5\n'
 
 

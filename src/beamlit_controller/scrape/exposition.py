@@ -142,8 +142,11 @@ def _excerpt(page: Page) -> str:
 
 
 def _is_foreign(page: Page) -> bool:
+    """Tell whether a page is something else than metrics. Servers mislabel theirs: OpenVINO's says application/json."""
     media_type = page.content_type.partition(";")[0].strip().lower()
-    return media_type in _FOREIGN or page.body[:100].lstrip().startswith(b"<")
+    begins = page.body[:100].removeprefix(BOM_UTF8).lstrip()
+    is_json = media_type == "application/json" and begins.startswith((b"{", b"[", b'"'))
+    return is_json or media_type == "application/vnd.google.protobuf" or begins.startswith(_NO_TEXT)
 
 
 def _samples(page: Page, name: str) -> list[Sample] | Missing:
@@ -276,7 +279,8 @@ _BEFORE_EXEMPLAR = re.compile(
     rb'[^{"\s]*+\s*+(?:\{(?:[^"}]|"(?:[^"\\]|\\.)*+")*+\})?+\s*+[^\s#]++(?:\s++[^\s#]++)?+(?=\s++# \{)'
 )
 _DECADES = 20 * 365 * 86400
-_FOREIGN = frozenset({"application/json", "application/vnd.google.protobuf", "text/html"})
+_NO_TEXT = (b"<", b"\x1f\x8b", b"\xff\xfe", b"\xfe\xff")
+"""How HTML, gzip and UTF-16 begin."""
 _SHOWN = 200
 
 # The parser's time grows with the square of a line's length; and no model server has thousands of series of one name.
