@@ -146,7 +146,7 @@ async def test_a_change_that_envoy_refuses_is_told_and_over_when_it_is_taken() -
 
         await becomes(lambda: seen.condition("Ready") == ("False", "ConfigNotTaken"))
         assert seen.condition("GatewayReady") == ("False", "ConfigNotTaken")
-        assert f"has not taken {FRONT}: Envoy refused it" in seen.message("Ready")
+        assert f"has not accepted {FRONT}: Envoy refused it" in seen.message("Ready")
 
         given.configs.says = lambda has: replace(has, refused=(FRONT,))
         await becomes(lambda: seen.ready)

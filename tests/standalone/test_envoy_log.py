@@ -1,4 +1,4 @@
-"""What Envoy's log says about its end."""
+"""Finds in Envoy's log why it ended."""
 
 from pathlib import Path
 

@@ -9,7 +9,7 @@ TAKEN = "cannot bind '127.0.0.1:8080': Address already in use"
 def test_a_fault_that_only_repeats_another_in_more_words_is_not_told() -> None:
     faults = Faults(ModelKey("default", "llama"))
 
-    faults.add(Fault.REFUSED, f"Envoy has not taken lds.json: {TAKEN}; it serves on with what it had before")
+    faults.add(Fault.REFUSED, f"Envoy has not accepted lds.json: {TAKEN}; the previous configuration stays in force")
     faults.add(Fault.LISTENER, TAKEN)
     faults.add(Fault.REMOTE, "an odd page")
 

@@ -135,7 +135,7 @@ def test_the_first_of_two_models_with_one_name_wins_and_the_other_says_so(path: 
     (problem,) = read.manifests.problems
     assert (
         str(problem)
-        == "b.yaml default/llama: metadata.name: default/llama is given in a.yaml already; rename or remove one of them"
+        == "b.yaml default/llama: metadata.name: default/llama is already defined in a.yaml; rename or remove one of them"
     )
 
 
@@ -150,7 +150,7 @@ def test_of_models_that_cannot_run_side_by_side_the_first_run_and_the_others_say
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"\xff\xfe\x00", "is no UTF-8 text"), (b" " * (1024 * 1024 + 1), "larger than 1048576 bytes")],
+    [(b"\xff\xfe\x00", "is not UTF-8 text"), (b" " * (1024 * 1024 + 1), "larger than 1048576 bytes")],
 )
 def test_what_is_no_manifest_at_all_is_said(path: Path, content: bytes, said: str) -> None:
     read = folder(path)
@@ -344,9 +344,7 @@ def test_an_error_that_nobody_expected_of_a_file_is_its_problem_alone(path: Path
     read = Folder(path, kept=path.parent / "kept", parse=parse, together=together, overrides=by_hand(path))
 
     assert percentages(read) == {KEY: 50}
-    assert [str(problem) for problem in read.manifests.problems] == [
-        "b.yaml: can't be understood: RecursionError: deep"
-    ]
+    assert [str(problem) for problem in read.manifests.problems] == ["b.yaml: can't be processed: RecursionError: deep"]
 
 
 def test_a_copy_that_can_not_be_kept_is_a_problem_and_is_kept_later(path: Path) -> None:
@@ -356,7 +354,7 @@ def test_a_copy_that_can_not_be_kept_is_a_problem_and_is_kept_later(path: Path) 
 
     assert percentages(read) == {KEY: 50}
     (problem,) = read.manifests.problems
-    assert "can't be kept" in problem.message
+    assert "can't be written" in problem.message
     (path.parent / "kept").unlink()
     read.read()
 

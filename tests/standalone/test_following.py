@@ -75,7 +75,7 @@ async def test_the_same_settings_written_otherwise_are_none(tmp_path: Path) -> N
     [
         ("config:\n  standalone:\n    lisen: x\n", "lisen"),
         ("config: [\n", "YAML"),
-        (b"\xff\xfe", "is no UTF-8 text"),
+        (b"\xff\xfe", "is not UTF-8 text"),
         ("[" * 100_000, ""),
     ],
 )

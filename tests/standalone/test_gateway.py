@@ -234,7 +234,7 @@ async def test_those_that_can_not_be_stopped_are_named_and_all_others_are(tmp_pa
     await asyncio.wait((task,))
     gateways.skip_draining()
 
-    with no_descriptors(), pytest.raises(OSError, match="may be running still: default/llama"):
+    with no_descriptors(), pytest.raises(OSError, match="may still be running: default/llama"):
         await gateways.stop()
 
     for each in process.find(str(tmp_path / "default.llama" / BOOTSTRAP)):

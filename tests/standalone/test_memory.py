@@ -139,7 +139,7 @@ def test_a_decision_that_can_not_be_written_ends_no_round_and_is_written_later(t
     files.record(second)
 
     assert len(said) == 1
-    assert said[0].startswith("models/llama: the decision can't be kept for the next start: ")
+    assert said[0].startswith("models/llama: the decision can't be stored for the next start: ")
     assert files.problems == ()
     assert DecisionFiles(folder).recall(KEY) == second.decision
 

@@ -11,7 +11,7 @@ from beamlit_controller.standalone.state_folder import StateError
 def test_a_second_controller_is_refused(tmp_path: Path) -> None:
     with (
         state_folder.locked(tmp_path / "state"),
-        pytest.raises(StateError, match="another controller is running"),
+        pytest.raises(StateError, match="another controller is using"),
         state_folder.locked(tmp_path / "state"),
     ):
         pass
@@ -66,7 +66,7 @@ def test_clearing_keeps_what_is_not_ours(tmp_path: Path) -> None:
 def test_a_folder_that_everybody_can_write_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
 
-    with pytest.raises(StateError, match="can be written by everybody"), state_folder.locked(tmp_path):
+    with pytest.raises(StateError, match="is writable by everyone"), state_folder.locked(tmp_path):
         pass
 
     assert not [*tmp_path.iterdir()]

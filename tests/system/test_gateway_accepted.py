@@ -88,7 +88,7 @@ async def test_a_refused_change_is_told_and_over_when_a_good_one_comes(tmp_path:
             await eventually(lambda: gateway.ready, within=30)
             after = gateway.state["problem"]
 
-    assert f"Envoy has not taken {REFUSED[case][0]}: Filesystem config update" in problem
+    assert f"Envoy has not accepted {REFUSED[case][0]}: Filesystem config update" in problem
     assert meanwhile.line[1] == "200"
     assert after == ""
 
@@ -99,7 +99,7 @@ async def test_a_gateway_whose_routes_are_refused_at_its_start_is_not_ready(tmp_
         front = f"127.0.0.1:{free_port()}"
         gateway = Gateway(bad.key, tmp_path / "gateway", shape(local.address, front, "routes"))
         async with kept(gateway, bad) as specs:
-            ready = await _ever_ready_before(gateway, "has not taken rds-front.json")
+            ready = await _ever_ready_before(gateway, "has not accepted rds-front.json")
             specs.set(replace(bad, environment="", generation=2))
             await eventually(lambda: gateway.ready, within=30)
             answer = await client.ask(front)

@@ -278,7 +278,7 @@ async def test_stop_while_a_controller_runs_says_so_and_ends_nothing() -> None:
         code, said = await running.command("stop", f"--state-dir={running.state}")
 
         assert code == 1
-        assert "another controller is running" in said
+        assert "another controller is using" in said
         assert len(running.gateway_pids()) == 1
 
 
@@ -322,7 +322,7 @@ async def test_a_broken_manifest_leaves_the_last_good_one_in_force_also_after_a_
             good["spec"]["offloadingConfig"]["behavior"]["percentage"] = 500
             running.write(good)
             await eventually(lambda: problem(running, "spec.offloadingConfig.behavior.percentage"))
-            assert "manifest refused" in running.log
+            assert "manifest rejected" in running.log
             assert (await running.model())["decision"]["percentage"] == 50
 
             await running.kill()
@@ -486,5 +486,5 @@ async def test_a_second_controller_on_the_same_state_is_refused() -> None:
         await second.launch()
 
         assert await second.ended() == 1
-        assert "another controller is running" in running.log
+        assert "another controller is using" in running.log
         assert len(running.gateway_pids()) == 1

@@ -98,7 +98,7 @@ async def test_a_gateway_in_a_crash_loop_says_why_and_goes_with_its_manifest_alo
             await eventually(lambda: tally.total > 100, within=20)
 
         assert "in use" in said
-        assert "gateway can't stay up" in running.log
+        assert "gateway does not stay up" in running.log
         assert pids(running, "llama") == before
         assert await ready(running, "llama")
 

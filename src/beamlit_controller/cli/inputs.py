@@ -35,7 +35,7 @@ def read(path: Path) -> str:
     except OSError as error:
         fail(f"{path}: {error.strerror}")
     except UnicodeDecodeError as error:
-        fail(f"{path}: is no UTF-8 text: {error.reason} at byte {error.start}")
+        fail(f"{path}: is not UTF-8 text: {error.reason} at byte {error.start}")
 
 
 def default_state() -> Path:

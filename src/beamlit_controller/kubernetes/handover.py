@@ -149,5 +149,5 @@ def _problem(
 
 
 def _not_taken(pod: GatewayPod, files: Iterable[str], why: str) -> Missing:
-    message = f"gateway pod {pod.name} has not taken {', '.join(files)}: {why}, and what was in force before stays; its log says more"
+    message = f"gateway pod {pod.name} has not accepted {', '.join(files)}: {why}; the previous configuration stays in force, see its log"
     return Missing(Reason.CONFIG_NOT_TAKEN, message)

@@ -152,7 +152,7 @@ def _secret(file: Path) -> str | Missing:
     try:
         secret = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         return Missing(Reason.CREDENTIALS_UNREADABLE, f"can't read {file}: {why}")
     return secret or Missing(Reason.CREDENTIALS_UNREADABLE, f"expected a token or a password in {file}, it is empty")
 

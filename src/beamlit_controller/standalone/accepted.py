@@ -1,4 +1,4 @@
-"""Whether Envoy has taken the files that were written for it: a file that it refuses leaves what was in force before."""
+"""Checks whether Envoy has accepted the files written for it; if it rejects a file, the previous configuration stays in force."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from beamlit_controller.standalone.gateway_template import GatewayTemplate
 PERIOD = 0.2
 LONG_PERIOD = 5.0
 GRACE = 5.0
-"""Seconds that Envoy may take to read a file; then it has refused it."""
+"""Seconds after which a file that is not in force counts as rejected."""
 _ROUTES = re.compile(r"rds-(\w+)\.json")
 _STATS = {"cds.json": "cluster_manager.cds.version_text", "lds.json": "listener_manager.lds.version_text"}
 
@@ -41,7 +41,7 @@ def _stat(name: str) -> str | None:
 
 
 class AcceptanceCheck:
-    """Compares what one gateway was given with what it has in force. What it refused is a fault, in Envoy's words."""
+    """Compares the files given to one gateway with what it has in force. A rejected file is a fault, with Envoy's message."""
 
     def __init__(self, admin: Admin, troubles: Faults, shape: GatewayTemplate, log: Path) -> None:
         self._admin = admin
@@ -54,23 +54,23 @@ class AcceptanceCheck:
 
     @property
     def serves(self) -> bool:
-        """Tell whether this process has taken what it was given at its start, and has refused nothing since."""
+        """Tell whether this process has accepted its files at start, and has rejected none since."""
         return self._begun and not self._troubles.has(Fault.REFUSED)
 
     def files_written(self, files: Mapping[str, str]) -> None:
-        """Take note of what was written."""
+        """Record the written files."""
         given = versions(files)
         if given != self._written.value:
             self._since = envoy_log.size(self._log)
             self._written.set(given)
 
     def process_ended(self) -> None:
-        """Take note that the process has ended: the next one takes the files anew."""
+        """Record that the process has ended: the next one reads all files."""
         self._begun = False
         self._troubles.clear(Fault.REFUSED)
 
     async def run(self, specs: Latest[OffloadSpec]) -> None:
-        """Look after each change until Envoy has taken it, until cancelled."""
+        """Follow each change until Envoy has accepted it, until cancelled."""
         while True:
             given = self._written.value
             await self._until_applied(given, specs)
@@ -96,7 +96,7 @@ class AcceptanceCheck:
         self._troubles.clear(Fault.REFUSED)
 
     async def _missing(self, given: Versions) -> tuple[str, ...] | None:
-        """Give the files that are not in force; None if Envoy does not tell, which is another fault."""
+        """Give the files that are not in force; None if Envoy does not answer, which is another fault."""
         if not given:
             return ()
         try:
@@ -107,9 +107,9 @@ class AcceptanceCheck:
 
     def _said(self, missing: Sequence[str]) -> str:
         words = envoy_log.refusal(self._log, since=self._since) or envoy_log.refusal(self._log, since=0)
-        return f"Envoy has not taken {', '.join(missing)}{words and f': {words}'}; it serves on with what it had before"
+        return f"Envoy has not accepted {', '.join(missing)}{words and f': {words}'}; the previous configuration stays in force"
 
 
 def _without_folder(folders: Sequence[Path]) -> bool:
-    """Tell whether a secret is not there yet: until it comes, Envoy refuses what leads to the remote, as it should."""
+    """Tell whether a folder of secrets is missing: until it exists, Envoy rejects the configuration of the remote, as intended."""
     return not all(os.path.isdir(each) for each in folders)  # noqa: PTH112 - Path.is_dir raises where it may not look

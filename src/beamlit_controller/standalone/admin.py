@@ -1,4 +1,4 @@
-"""The little that we ask of a running Envoy, through the admin socket in its folder."""
+"""A client for the parts of Envoy's admin interface that we use, through the admin socket in its folder."""
 
 import asyncio
 import ssl
@@ -14,7 +14,7 @@ from beamlit_controller.standalone import sockets
 T = TypeVar("T")
 
 TIMEOUT = 3.0
-"""Seconds for a whole answer."""
+"""Timeout for a whole response, in seconds."""
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody; a default one for each request costs 40 ms
 
 
@@ -23,7 +23,7 @@ class AdminError(Exception):
 
 
 class Admin:
-    """The admin interface behind a Unix socket. Each request makes its own connection: Envoy and its folder come and go."""
+    """The admin interface behind a Unix socket. Each request opens its own connection, because Envoy and its folder may be replaced."""
 
     def __init__(self, socket: Path) -> None:
         self._socket = socket
@@ -34,12 +34,12 @@ class Admin:
         return self._socket.parent
 
     async def drain(self) -> None:
-        """Fail the health check, and have every connection closed after its present request."""
+        """Fail the health check, and have every connection closed after its current request."""
         await self._request("POST", "/healthcheck/fail")
         await self._request("POST", "/drain_listeners?graceful&skip_exit")
 
     async def ready(self) -> bool:
-        """Tell whether Envoy is up and its listeners are taken in."""
+        """Tell whether Envoy is up and its listeners are active."""
         try:
             await self._request("GET", "/ready")
         except AdminError:
@@ -47,11 +47,11 @@ class Admin:
         return True
 
     async def active_requests(self) -> int:
-        """Count the clients' requests in flight, streams and websockets among them."""
+        """Count the clients' requests in flight, including streams and WebSockets."""
         return await self._gauge("downstream_rq_active")
 
     async def active_connections(self) -> int:
-        """Count the clients' connections, those without a request among them."""
+        """Count the clients' connections, including idle ones."""
         return await self._gauge("downstream_cx_active")
 
     async def _gauge(self, name: str) -> int:
@@ -59,22 +59,22 @@ class Admin:
         return _read(answer, lambda page: sum(int(stat["value"]) for stat in page["stats"] if "value" in stat))
 
     async def stats(self, only: str) -> str:
-        """Give the figures whose names match, as Prometheus reads them."""
+        """Give the stats whose names match, in the Prometheus text format."""
         answer = await self._request("GET", f"/stats/prometheus?filter={quote(only)}")
         return answer.text
 
     async def config_stats(self, only: str) -> str:
-        """Give the stats whose names match as Prometheus reads them, those that are texts included."""
+        """Give the stats whose names match in the Prometheus text format, including text readouts."""
         answer = await self._request("GET", f"/stats/prometheus?text_readouts&filter={quote(only)}")
         return answer.text
 
     async def ejected(self, cluster: str) -> frozenset[str]:
-        """Give the servers of a cluster that Envoy leaves out for now, each by address and by name."""
+        """Give the endpoints of a cluster that Envoy has ejected, each by address and by name."""
         answer = await self._request("GET", "/clusters?format=json")
         return _read(answer, lambda page: frozenset(_ejected(page, cluster)))
 
     async def texts(self, only: str) -> dict[str, str]:
-        """Give the stats that are texts and whose names match."""
+        """Give the text readouts whose names match."""
         answer = await self._request("GET", f"/stats?format=json&type=TextReadouts&filter={quote(only)}")
         return _read(
             answer, lambda page: {str(stat["name"]): str(stat["value"]) for stat in page["stats"] if "name" in stat}
@@ -86,7 +86,7 @@ class Admin:
         return _read(answer, _listeners)
 
     async def refusal(self, listener: str) -> str:
-        """Say why a listener is not there; "" if Envoy has nothing to say about it."""
+        """Give Envoy's reason why a listener is missing; "" if there is none."""
         answer = await self._request("GET", "/config_dump?resource=dynamic_listeners")
         return _read(answer, lambda page: _refusal(page, listener))
 
@@ -105,11 +105,11 @@ class Admin:
 
 
 def _read(answer: httpx2.Response, take: Callable[[Any], T]) -> T:
-    """Take something from Envoy's own JSON; AdminError if it is not what Envoy writes."""
+    """Extract a value from Envoy's JSON; AdminError if it has another form."""
     try:
         return take(answer.json())
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise AdminError(f"{answer.request.url.path}: not understood: {type(error).__name__} {error}") from error
+        raise AdminError(f"{answer.request.url.path}: unexpected response: {type(error).__name__} {error}") from error
 
 
 def _listeners(page: Any) -> dict[str, str]:  # noqa: ANN401 - Envoy's own JSON

@@ -1,4 +1,4 @@
-"""How long to wait before the next try: longer with each failure, and never the same for all."""
+"""Exponential backoff with jitter."""
 
 import random
 
@@ -6,7 +6,7 @@ JITTER = 0.25
 
 
 class Backoff:
-    """Waits that double from `first` to `longest` seconds, each a quarter longer or shorter by chance."""
+    """Delays that double from `first` to `longest` seconds, with a jitter of a quarter."""
 
     def __init__(self, first: float, longest: float, *, at_once: bool = False) -> None:
         self._first = first
@@ -15,11 +15,11 @@ class Backoff:
         self._tries = 0
 
     def reset(self) -> None:
-        """Begin again with the shortest wait."""
+        """Start again with the shortest delay."""
         self._tries = 0
 
     def next(self) -> float:
-        """Give the seconds to wait after one more failure; with `at_once` the first try comes without a wait."""
+        """Give the delay in seconds after another failure; with `at_once` the first retry is immediate."""
         doubled = self._tries - (1 if self._at_once else 0)
         self._tries += 1
         if doubled < 0:

@@ -1,4 +1,4 @@
-"""The files of one gateway, written in as many steps as a change takes: old configuration goes after its last request."""
+"""Writes the files of one gateway, in as many steps as a change takes: old configuration is removed after its last request."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ LEFT_OVER = ("rds-*.json", "sds-*.json")
 
 
 class ConfigFiles:
-    """Writes the files of one gateway. What can't be written is a fault of this gateway."""
+    """Writes the files of one gateway. A file that can't be written is a fault of this gateway."""
 
     def __init__(
         self, directory: Path, shape: GatewayTemplate, *, admin: Admin, accepted: AcceptanceCheck, troubles: Faults
@@ -28,18 +28,18 @@ class ConfigFiles:
         self.settled = False
 
     def begin(self, spec: OffloadSpec) -> None:
-        """Write all that is asked for at once, for a process that is about to start. Raises OSError."""
+        """Write all desired files at once, for a process that is about to start. Raises OSError."""
         self._present = self._shape.files(spec, self._directory)
         self._directory.mkdir(parents=True, exist_ok=True)
         files.write(self._directory, self._present)
 
     def begin_successor(self, spec: OffloadSpec) -> None:
-        """Write what only a process that starts reads; the rest stays as the running one has it. Raises OSError."""
+        """Write the files that are only read at start; the others stay as the running process has them. Raises OSError."""
         asked = self._shape.files(spec, self._directory)
         files.write(self._directory, {name: text for name, text in asked.items() if name == BOOTSTRAP})
 
     def write(self, spec: OffloadSpec, *, page: str = "", anew: bool = False) -> bool:
-        """Take the next step, by what the gateway says on its page; tell whether the files could be written."""
+        """Take the next step, based on the gateway's stats page; tell whether the files could be written."""
         try:
             before = files.read(self._directory) if self._present is None else self._present
             step = self._shape.next_step(before, self._shape.files(spec, self._directory), page)
@@ -48,7 +48,7 @@ class ConfigFiles:
             self._present, self.settled = step.files, step.settled
             self._accepted.files_written(step.files)
         except Exception as error:  # noqa: BLE001 - shown, and tried again; Envoy serves on with what it has
-            self._troubles.add(Fault.FILES, f"{message_of(error)}; the gateway serves on with what it has")
+            self._troubles.add(Fault.FILES, f"{message_of(error)}; the gateway keeps its current configuration")
             return False
         self._troubles.clear(Fault.FILES)
         return True

@@ -1,4 +1,4 @@
-"""Bringing an Envoy to its end without a lost request."""
+"""Drains an Envoy without losing a request."""
 
 import asyncio
 from pathlib import Path
@@ -11,11 +11,11 @@ log = structlog.stdlib.get_logger(__name__)
 
 PERIOD = 0.5
 IDLE_SECONDS = 30.0
-"""So long connections without a request may keep it: a client closes them when it is next told to, or never."""
+"""Seconds that idle connections may delay the end: a client closes them at its next request, or never."""
 
 
 async def drain(socket: Path, *, least: float, most: float) -> None:
-    """Have connections closed after their present request, then wait until nothing is left: `least` to `most` seconds."""
+    """Have connections closed after their current request, then wait until none is left, for `least` to `most` seconds."""
     clock, admin = asyncio.get_running_loop(), Admin(socket)
     began = clock.time()
     try:

@@ -1,11 +1,11 @@
-"""What Envoy's log says about its end."""
+"""Finds in Envoy's log why it ended."""
 
 import os
 import re
 from pathlib import Path
 
 LARGEST = 4 * 1024 * 1024
-"""Bytes; a longer log is set aside when Envoy is started again."""
+"""Size in bytes above which the log is rotated when Envoy is restarted."""
 READ = 16 * 1024
 LINES = 2
 LONGEST = 400
@@ -18,7 +18,7 @@ _LAST_WORDS = re.compile(r"^exiting$")
 
 
 def rotate(path: Path) -> None:
-    """Set a long log aside, over the one that was set aside before."""
+    """Rotate a long log, replacing the previously rotated one."""
     try:
         if path.stat().st_size > LARGEST:
             path.replace(path.with_suffix(".log.old"))

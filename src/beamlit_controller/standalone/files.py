@@ -1,11 +1,11 @@
-"""Files that are there whole or not at all."""
+"""Writes files atomically."""
 
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write a file in one rename; what could only be written in part is removed. Raises OSError."""
+    """Write a file atomically, by a rename; a partially written file is removed. Raises OSError."""
     temporary = path.with_name(f".{path.name}.new")
     try:
         temporary.write_bytes(content)
@@ -16,9 +16,9 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def write(directory: Path, files: Mapping[str, str], *, anew: bool = False) -> None:
-    """Write what changed, or all anew, each file in one rename, which is also what Envoy watches for.
+    """Write the changed files, or all, each by a rename, which is also what Envoy watches for.
 
-    Raises OSError, also if the directory is not there: Envoy would watch the one that is gone.
+    Raises OSError, also if the directory is missing, because Envoy would still watch the removed one.
     """
     for name, text in files.items():
         path, content = directory / name, text.encode()
@@ -27,7 +27,7 @@ def write(directory: Path, files: Mapping[str, str], *, anew: bool = False) -> N
 
 
 def read(directory: Path) -> dict[str, str]:
-    """Give name and text of all JSON files that are there. Raises OSError and ValueError."""
+    """Give name and text of all JSON files. Raises OSError and ValueError."""
     return {path.name: path.read_text() for path in sorted(directory.glob("*.json"))}
 
 

@@ -1,8 +1,8 @@
-"""Manifests from a folder: read at the start, and again whenever anything in the folder changes.
+"""Reads manifests from a folder, at start and whenever anything in it changes.
 
-The folder is looked at by its path several times a second, so it may be a mount, be replaced as a whole, or be away for
-a moment. What a file, or the folder, had when it last could be read and was good stays in force, across restarts too,
-since a copy of each good file is kept in the state folder.
+The folder is polled by its path several times a second, so it may be a mount, be replaced as a whole, or be missing for
+a moment. The last valid content of each file stays in force, also after a restart, because a copy of each valid file is
+kept in the state folder.
 """
 
 import asyncio
@@ -27,18 +27,18 @@ log = structlog.get_logger()
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 LARGEST = 1024 * 1024
 LOOK = 0.5
-"""Seconds between two looks at the folder. Files are read once two looks have seen the same: nobody is writing then."""
+"""Seconds between two polls of the folder. Files are read once two polls see the same state, so that none is half written."""
 READ_ANYWAY = 10.0
-"""Seconds after which all files are read though nothing seems to have changed."""
+"""Seconds after which all files are read again even if nothing seems to have changed."""
 
 Parse = Callable[[str], Parsed]
 Together = Callable[[Sequence[OffloadSpec]], Sequence[Rejected]]
-"""What keeps these models, each valid, from running side by side."""
+"""Conflicts between models that are valid on their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file's good models, and what is wrong with the rest."""
+    """The valid models of one file, and the mistakes in the others."""
 
     specs: Mapping[ModelKey, OffloadSpec]
     problems: tuple[Problem, ...] = ()
@@ -53,11 +53,11 @@ class Manifests:
     problems: tuple[Problem, ...] = ()
     notices: Mapping[ModelKey, tuple[str, ...]] = field(default_factory=dict)
     known: bool = True
-    """Whether anything could be read yet, now or by an earlier run: else nobody knows which models there should be."""
+    """Whether anything has been read yet, now or by an earlier run; otherwise the set of models is unknown."""
 
 
 class Folder:
-    """A `Provider` of the specs in a folder, with what was set by hand. `kept` is where the last good copies are."""
+    """A `Provider` of the specs in a folder, with overrides. `kept` is the folder of the last valid copies."""
 
     def __init__(self, path: Path, *, kept: Path, parse: Parse, together: Together, overrides: Overrides) -> None:
         self._path = path
@@ -71,11 +71,11 @@ class Folder:
 
     @property
     def manifests(self) -> Manifests:
-        """Give what was read last."""
+        """Give the manifests read last."""
         return self._manifests.value
 
     async def run(self) -> None:
-        """Follow the folder until cancelled."""
+        """Poll the folder until cancelled."""
         seen = done = self._signature()
         since = READ_ANYWAY
         while True:
@@ -99,11 +99,11 @@ class Folder:
                 yield seen.specs
 
     def read(self) -> None:
-        """Read the folder as it is now. What can't be read is a problem, and what was read of it before stays in force."""
+        """Read the folder. A file that can't be read is a problem, and its last content stays in force."""
         try:
             after = self._read()
         except Exception as error:  # noqa: BLE001 - shown, and tried again; the models run on as they are
-            problem = Problem(str(self._path), "", f"can't be taken in: {message_of(error)}")
+            problem = Problem(str(self._path), "", f"can't be loaded: {message_of(error)}")
             after = replace(self._manifests.value, problems=(problem,))
         _say(self._manifests.value, after)
         self._manifests.set(after)
@@ -121,14 +121,14 @@ class Folder:
             paths = candidates(self._path)
         except OSError as error:
             self._files = self._files or self._copies()
-            why = f"the folder can't be read: {error.strerror or error}; what was read last stays in force"
+            why = f"the folder can't be read: {error.strerror or error}; its last content stays in force"
             return (Problem(str(self._path), "", why),)
         self._files = {path.name: self._file(path) for path in paths}
         self._drop_copies()
         return ()
 
     def _copies(self) -> dict[str, tuple[bytes | None, File]]:
-        """Give what an earlier run read last."""
+        """Give the copies of an earlier run."""
         try:
             names = sorted(path.name for path in self._kept.iterdir() if not path.name.startswith("."))
         except OSError:
@@ -136,7 +136,7 @@ class Folder:
         return {name: (None, self._last_good(name)) for name in names}
 
     def _signature(self) -> Sequence[object]:
-        """Give what changes whenever a file does, as far as that can be seen without reading."""
+        """Give a value that changes whenever a file does, as far as that can be seen without reading it."""
         return (*_stamps(self._path), *_stamps(self._overrides.folder))
 
     def _file(self, path: Path) -> tuple[bytes | None, File]:
@@ -172,12 +172,12 @@ class Folder:
             self._kept.mkdir(parents=True, exist_ok=True)
             files.replace(self._kept / name, content)
         except OSError as error:
-            self._uncopied[name] = f"a copy for the next start can't be kept: {error.strerror or error}"
+            self._uncopied[name] = f"a copy for the next start can't be written: {error.strerror or error}"
         else:
             self._uncopied.pop(name, None)
 
     def _keep_again(self, name: str, content: bytes, file: File) -> None:
-        """Keep a copy that could not be kept before, or that somebody took away."""
+        """Write a copy again that could not be written before, or that was removed."""
         if not file.problems and (name in self._uncopied or not (self._kept / name).exists()):
             self._keep(name, content)
 
@@ -210,13 +210,13 @@ def _stamp(entry: os.DirEntry[str]) -> tuple[int, ...]:
 
 
 def candidates(folder: Path) -> list[Path]:
-    """Give the files that may be manifests, those among them that can't be read too. Raises OSError for the folder."""
+    """Give the files that may be manifests, including unreadable ones. Raises OSError for the folder."""
     names = sorted(name for name in os.listdir(folder) if not name.startswith("."))  # noqa: PTH208 - names are wanted
     return [path for path in map(folder.joinpath, names) if path.suffix in SUFFIXES and _may_be_file(path)]
 
 
 def _may_be_file(path: Path) -> bool:
-    """Tell whether it is a file, or nobody can tell; one that went since it was listed is none."""
+    """Tell whether it is a file, or can't be examined; one that was removed since it was listed is none."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except OSError:
@@ -224,13 +224,13 @@ def _may_be_file(path: Path) -> bool:
 
 
 def _say(before: Manifests, after: Manifests) -> None:
-    """Log the mistakes and notices that are new, and the files that have been mended."""
+    """Log new mistakes and notices, and the files that are valid again."""
     for problem in after.problems:
         if problem not in before.problems:
-            log.warning("manifest refused", where=problem.where, field=problem.field, message=problem.message)
+            log.warning("manifest rejected", where=problem.where, field=problem.field, message=problem.message)
     for problem in before.problems:
         if problem not in after.problems:
-            log.info("manifest mended", where=problem.where, field=problem.field)
+            log.info("manifest valid again", where=problem.where, field=problem.field)
     for key, notices in after.notices.items():
         for notice in notices:
             if notice not in before.notices.get(key, ()):
@@ -241,7 +241,7 @@ def _content(path: Path) -> bytes:
     # A pipe that took a file's place would block us for ever.
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 - a descriptor
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(0, "it is no regular file", os.fspath(path))
+            raise OSError(0, "it is not a regular file", os.fspath(path))
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
         raise OSError(0, f"it is larger than {LARGEST} bytes", os.fspath(path))
@@ -252,11 +252,11 @@ def _understood(parse: Parse, name: str, content: bytes) -> File:
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
-        return File({}, (Problem(name, "", f"is no UTF-8 text: {error.reason} at byte {error.start}"),))
+        return File({}, (Problem(name, "", f"is not UTF-8 text: {error.reason} at byte {error.start}"),))
     try:
         parsed = parse(text)
     except Exception as error:  # noqa: BLE001 - one file's error must not end the others
-        return File({}, (Problem(name, "", f"can't be understood: {message_of(error)[:200]}"),))
+        return File({}, (Problem(name, "", f"can't be processed: {message_of(error)[:200]}"),))
     return File({spec.key: spec for spec in parsed.specs}, _in(name, parsed.problems), parsed.notices)
 
 
@@ -265,7 +265,7 @@ def _in(name: str, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
 
 
 def _merged(files: Mapping[str, File], together: Together) -> Manifests:
-    """Merge the files; of models that can't run side by side the first file's run, and the others say why not."""
+    """Merge the files; of conflicting models those of the first file run, and the others are reported."""
     specs: dict[ModelKey, OffloadSpec] = {}
     origin: dict[ModelKey, str] = {}
     problems: list[Problem] = []
@@ -283,14 +283,14 @@ def _merged(files: Mapping[str, File], together: Together) -> Manifests:
 def _twice(key: ModelKey, origin: Mapping[ModelKey, str]) -> tuple[Rejected, ...]:
     if key not in origin:
         return ()
-    return (Rejected("metadata.name", f"{key} is given in {origin[key]} already; rename or remove one of them"),)
+    return (Rejected("metadata.name", f"{key} is already defined in {origin[key]}; rename or remove one of them"),)
 
 
 def _apart(together: Together, specs: Sequence[OffloadSpec]) -> Sequence[Rejected]:
     try:
         return together(specs)
     except Exception as error:  # noqa: BLE001 - one model's error must not end the others
-        return (Rejected("spec", f"can't be checked beside the others: {message_of(error)[:200]}"),)
+        return (Rejected("spec", f"can't be checked together with the others: {message_of(error)[:200]}"),)
 
 
 def _notices(file: File, key: ModelKey) -> tuple[str, ...]:

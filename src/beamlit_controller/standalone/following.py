@@ -16,7 +16,7 @@ from beamlit_controller.api.settings import Settings
 log = structlog.get_logger()
 
 LOOK = 0.5
-"""Seconds between two looks at the file."""
+"""Seconds between two checks of the file."""
 
 
 class FollowedSettings:
@@ -29,7 +29,7 @@ class FollowedSettings:
 
     @property
     def problems(self) -> Sequence[Problem]:
-        """Give what is wrong with the file as it is now; the settings in force are the last good ones."""
+        """Give the mistakes in the current file; the last valid settings stay in force."""
         return self._problems
 
     async def changed(self, asked: asyncio.Event) -> None:
@@ -62,7 +62,7 @@ class FollowedSettings:
         """Log new mistakes, and when the last one has been fixed."""
         for problem in problems:
             if problem not in self._problems:
-                log.warning("settings refused", where=problem.where, field=problem.field, message=problem.message)
+                log.warning("settings rejected", where=problem.where, field=problem.field, message=problem.message)
         if self._problems and not problems:
             log.info("settings valid again", where=str(self._path))
         self._problems = problems
@@ -95,7 +95,7 @@ def _read(path: Path) -> Settings | tuple[Problem, ...]:
     except OSError as error:
         return (Problem(str(path), "", f"can't be read: {error.strerror or error}"),)
     except UnicodeDecodeError as error:
-        return (Problem(str(path), "", f"is no UTF-8 text: {error.reason} at byte {error.start}"),)
+        return (Problem(str(path), "", f"is not UTF-8 text: {error.reason} at byte {error.start}"),)
     except Exception as error:  # noqa: BLE001 - whatever is in the file, the settings in force stay
         return (Problem(str(path), "", f"can't be read: {error!r}"),)
     return (

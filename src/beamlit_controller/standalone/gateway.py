@@ -1,6 +1,6 @@
 """One worker for one model's Envoy: writes its files, starts or adopts it, restarts it when it ends, drains it before stopping it.
 
-Whatever goes wrong here is reported as this gateway's fault and tried again; no other gateway is affected.
+Every error is reported as a fault of this gateway and retried; no other gateway is affected.
 """
 
 import asyncio
@@ -33,14 +33,14 @@ log = structlog.get_logger()
 FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0
 FIRST_STEP, LONGEST_STEP = 0.1, 2.0
 STEADY = 60.0
-"""Seconds for which a gateway has to live so that its next end is again followed by an immediate restart."""
+"""Uptime in seconds after which a gateway's next end is again followed by an immediate restart."""
 DRAIN_PERIOD = 0.1
 TERM_PATIENCE = 10.0
 STOP_TRIES, LONGEST_STOP_WAIT = 10, 5.0
 
 
 class Gateway:
-    """The Envoy process of one model, in a folder of its own. It keeps serving when the controller ends."""
+    """The Envoy process of one model, in its own folder. It keeps serving when the controller ends."""
 
     def __init__(self, key: ModelKey, directory: Path, shape: GatewayTemplate) -> None:
         self._key = key
@@ -58,7 +58,7 @@ class Gateway:
 
     @property
     def state(self) -> dict[str, Any]:
-        """Tell what is known of the gateway, for people."""
+        """Give the state of the gateway, for display."""
         return {
             "pid": self._pid,
             "ready": self.ready,
@@ -71,32 +71,32 @@ class Gateway:
         }
 
     def _each_remote(self) -> dict[str, Any]:
-        """Tell how each remote is, where there are several."""
+        """Give the state of each remote, if there are several."""
         conditions = {name: asdict(known.condition) for name, known in self._probe.remotes.items() if name}
         return {"remotes": conditions} if conditions else {}
 
     @property
     def ready(self) -> bool:
-        """Tell whether the gateway answered when it was last asked, with what it was given."""
+        """Tell whether the gateway answered the last probe, and runs with its current files."""
         return self._probe.seen.ready and self._accepted.serves
 
     @property
     def faults(self) -> int:
-        """Count all that went wrong, each failed retry included."""
+        """Count all faults, including each failed retry."""
         return self._troubles.count
 
     @property
     def attempts(self) -> Mapping[str, Attempts]:
-        """Give what the gateway counted of its requests to each remote when it was last asked."""
+        """Give the counters of requests to each remote, as of the last probe."""
         return {name: known.attempts for name, known in self._probe.remotes.items()}
 
     @property
     def ejected(self) -> frozenset[str]:
-        """Give the local servers that the gateway leaves out, because they refused or failed."""
+        """Give the local servers that the gateway has ejected."""
         return self._probe.ejected
 
     async def keep(self, specs: Latest[OffloadSpec]) -> None:
-        """Keep the gateway running as the spec says, until cancelled; the process is left running then."""
+        """Keep the gateway running according to the spec, until cancelled; the process then keeps running."""
         backoff, clock = Backoff(FIRST_WAIT, LONGEST_WAIT, at_once=True), asyncio.get_running_loop()
         while True:
             seen, began = specs.value, clock.time()
@@ -110,9 +110,9 @@ class Gateway:
             await _pause(backoff.next(), specs, seen)
 
     async def stop(self, *, drain: float, hurry: asyncio.Event) -> None:
-        """Let requests in flight end, for at most `drain` seconds or until told to hurry; then end the process and its folder.
+        """Drain for at most `drain` seconds or until hurried; then end the process and remove its folder.
 
-        What the system refuses is tried again for a while; OSError says what it was.
+        Failures are retried for a while; then OSError is raised.
         """
         backoff = Backoff(FIRST_WAIT, LONGEST_STOP_WAIT)
         for attempt in range(1, STOP_TRIES + 1):
@@ -129,7 +129,7 @@ class Gateway:
     # A life of the process, from its start or adoption to its end.
 
     async def _run_process(self, specs: Latest[OffloadSpec]) -> None:
-        """Look after the process until it ends, and say why it did."""
+        """Supervise the process until it ends, and give the reason."""
         since = envoy_log.size(self._log)
         with contextlib.closing(self._succession.next(specs.value)) as incumbent:
             self._pid, self._adopted = incumbent.process.pid, incumbent.begun is Begun.ADOPTED
@@ -149,7 +149,7 @@ class Gateway:
         self._troubles.add(Fault.PROCESS, f"{why}; all of it is in {self._log}")
 
     async def _watched(self, incumbent: Incumbent, specs: Latest[OffloadSpec]) -> str | None:
-        """Give how the process ended, None if it is time for a successor."""
+        """Give how the process ended; None if a successor should start."""
         async with asyncio.TaskGroup() as group:
             work = (self._follow(specs), self._supervise(specs), self._accepted.run(specs))
             tasks = [group.create_task(each) for each in work]
@@ -164,7 +164,7 @@ class Gateway:
     # The files.
 
     async def _follow(self, specs: Latest[OffloadSpec]) -> None:
-        """Write the files now and whenever the spec changes, step by step; what can't be written is tried again."""
+        """Write the files now and whenever the spec changes, step by step; failed writes are retried."""
         backoff = Backoff(FIRST_WAIT, LONGEST_WAIT)
         while True:
             seen = specs.value
@@ -184,7 +184,7 @@ class Gateway:
                 await self._files.step(seen)
 
     async def _supervise(self, specs: Latest[OffloadSpec]) -> None:
-        """Probe the gateway, and have it try anew what it could not do, such as to listen at a taken port."""
+        """Probe the gateway, and have it retry what it could not do, such as listening on a port in use."""
         async for again in self._probe.run(specs):
             if again:
                 self._files.write(specs.value, anew=True)
@@ -226,7 +226,7 @@ async def _pause(seconds: float, specs: Latest[OffloadSpec], seen: OffloadSpec) 
 
 
 async def _within(seconds: float, hurry: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:
-    """Do the work unless it takes too long or somebody hurries; tell whether it was done."""
+    """Do the work unless it takes too long or is hurried; tell whether it was completed."""
     doing, hurried = asyncio.ensure_future(work), asyncio.ensure_future(hurry.wait())
     try:
         await asyncio.wait((doing, hurried), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""What the gateways of a machine are made of."""
+"""The template of standalone gateways."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""One Envoy per model: begun when a model appears, drained and ended when it goes."""
+"""Runs one Envoy per model: started when a model appears, drained and ended when it is removed."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -24,7 +24,7 @@ ORPHANS_DRAIN = GatewaySpec().drain.total_seconds()
 
 @dataclass(frozen=True, slots=True)
 class GatewayWorker:
-    """A gateway in work: where it reads its spec, and the task that keeps it."""
+    """A running gateway: where it reads its spec, and its task."""
 
     gateway: Gateway
     specs: Latest[OffloadSpec]
@@ -55,7 +55,7 @@ class Gateways:
                         self._kept[key] = self._begin(group, spec)
 
     async def stop(self) -> None:
-        """Drain and end every gateway, whatever happens to the others; OSError names those that could not be ended."""
+        """Drain and end every gateway, independently of each other; OSError names those that could not be ended."""
         gateways = {key: kept.gateway for key, kept in self._kept.items()}
         for key in self._left_behind() - set(gateways):
             gateways[key] = Gateway(key, self._directory(key), self._shape)
@@ -64,27 +64,27 @@ class Gateways:
         self._kept.clear()
         running = [str(key) for key, task in tasks.items() if not task.result()]
         if running:
-            raise OSError(f"gateways that could not be stopped, and may be running still: {', '.join(running)}")
+            raise OSError(f"gateways that could not be stopped, and may still be running: {', '.join(running)}")
 
     def skip_draining(self) -> None:
         """Stop waiting for requests in flight."""
         self._hurry.set()
 
     def state(self, key: ModelKey) -> dict[str, Any]:
-        """Tell what is known of a model's gateway, for people."""
+        """Give the state of a model's gateway, for display."""
         return self._kept[key].gateway.state if key in self._kept else {}
 
     def faults(self, key: ModelKey) -> int:
-        """Count what went wrong with a model's gateway, each failed retry included."""
+        """Count the faults of a model's gateway, including each failed retry."""
         return self._kept[key].gateway.faults if key in self._kept else 0
 
     def attempts(self, key: ModelKey) -> Attempts:
-        """Give what a model's gateway counted of its requests to the remotes, for what they refuse together."""
+        """Give the counters of a model's gateway for requests to the remotes, for their common 429 limit."""
         kept = self._kept.get(key)
         return remotes_health.together(kept.gateway.attempts, kept.specs.value.remotes) if kept else Attempts()
 
     def ejected(self, key: ModelKey) -> frozenset[str]:
-        """Give the local servers that a model's gateway leaves out, because they refused or failed."""
+        """Give the local servers that a model's gateway has ejected."""
         return self._kept[key].gateway.ejected if key in self._kept else frozenset()
 
     def waiting(self) -> tuple[ModelKey, ...]:
@@ -107,7 +107,7 @@ class Gateways:
             kept = self._kept.pop(key)
             self._leave(group, key, self._end(kept))
         for key in self._left_behind() - set(wanted) - set(self._leaving):
-            log.info("gateway of an earlier run stops, its model is gone", model=str(key))
+            log.info("gateway of an earlier run draining, its model is gone", model=str(key))
             self._leave(group, key, self._stopped(key, Gateway(key, self._directory(key), self._shape)))
 
     def _leave(self, group: asyncio.TaskGroup, key: ModelKey, stopping: Coroutine[Any, Any, object]) -> None:
@@ -121,7 +121,7 @@ class Gateways:
         await self._stopped(kept.specs.value.key, kept.gateway)
 
     async def _stopped(self, key: ModelKey, gateway: Gateway) -> bool:
-        """Drain and end a gateway, and tell whether that was possible. One that was not is tried again when anything changes."""
+        """Drain and end a gateway, and tell whether that succeeded. A failure is retried at the next change."""
         try:
             await gateway.stop(drain=self._drains.get(key, ORPHANS_DRAIN), hurry=self._hurry)
         except Exception as error:  # noqa: BLE001 - one gateway's error must not keep the others from being ended
@@ -136,7 +136,7 @@ class Gateways:
         except FileNotFoundError:
             return set()
         except OSError as error:
-            log.warning("gateways of an earlier run can't be looked for", error=str(error))
+            log.warning("gateways of an earlier run can't be listed", error=str(error))
             return set()
         return {ModelKey(namespace, name) for namespace, _, name in names}
 

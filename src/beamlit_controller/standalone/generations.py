@@ -1,7 +1,7 @@
-"""The processes of one gateway: the one that serves, and those before it that finish what they have begun.
+"""The Envoy processes of one gateway: the one that serves, and earlier ones that are draining.
 
-A new process takes over the listening sockets of the one before it (Envoy's hot restart), so that no connection is refused or
-reset. That one then has its connections closed after their present request, and is ended by its successor.
+A new process takes over the listening sockets of the previous one (Envoy's hot restart), so that no connection is
+refused or reset. The previous process drains its connections, and is then ended by its successor.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where shm_open(3) has it
 
 @dataclass(frozen=True, slots=True)
 class Generations:
-    """The newest process of a gateway, and those that leave."""
+    """The newest process of a gateway, and those that are draining."""
 
     current: Process
     leaving: tuple[Process, ...]
@@ -38,24 +38,24 @@ def find(argument: str) -> Generations | None:
 
 
 def epoch(running: Process) -> int | None:
-    """Give the number of this process in its line of successors, None for one that can't have a successor."""
+    """Give the restart epoch of this process; None if it can't be hot restarted."""
     return _number(running, EPOCH)
 
 
 def forget(base_id: int | None) -> None:
-    """Remove what Envoys of this id shared."""
+    """Remove the shared memory of Envoys with this base id."""
     if base_id is not None:
         with contextlib.suppress(OSError):
             (SHARED_MEMORY / f"envoy_shared_memory_{base_id * 10}").unlink()
 
 
 def base_id(running: Process) -> int | None:
-    """Give the id that the processes of a gateway share."""
+    """Give the base id that the processes of a gateway share."""
     return _number(running, BASE_ID)
 
 
 def listens(admin: Path) -> bool:
-    """Tell whether somebody listens at this socket: a process with a successor does not, even if that has failed."""
+    """Tell whether a process listens on this socket: one with a successor does not, even if the successor failed."""
     with contextlib.suppress(OSError), sockets.reachable(admin) as path, socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1)
         probe.connect(path)
@@ -64,7 +64,7 @@ def listens(admin: Path) -> bool:
 
 
 def is_same_file(running: Process, program: str) -> bool:
-    """Tell whether the process runs this program as it is now; one that can't be looked at is taken for the same."""
+    """Tell whether the process runs the currently installed program; if that can't be determined, it counts as the same."""
     try:
         return running.runs(program)
     except OSError:

@@ -1,4 +1,4 @@
-"""Who the local servers are, where no cluster tells: the endpoints of `standalone.services`."""
+"""The local servers without a cluster: the endpoints of `standalone.services`."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -19,7 +19,7 @@ class Endpoints:
         self._ejected = ejected
 
     async def snapshot_of(self, spec: OffloadSpec) -> WorkloadSnapshot:
-        """Tell the endpoints as pods; their number is the number of replicas."""
+        """Give the endpoints as pods; their number is the number of replicas."""
         down, serving = self._ejected(spec.key), self.of(spec)
         pods = tuple(_pod(name, down) for name in self.metrics_of(spec) or serving)
         served = [name not in down for name in serving or (pod.name for pod in pods)]
@@ -30,7 +30,7 @@ class Endpoints:
         return self._named(spec, spec.service.name if spec.service else None)
 
     def metrics_of(self, spec: OffloadSpec) -> tuple[str, ...]:
-        """Give the `host:port` of every endpoint that has metrics."""
+        """Give the `host:port` of every metrics endpoint."""
         return self._named(spec, spec.metric_service.name if spec.metric_service else None)
 
     def _named(self, spec: OffloadSpec, name: str | None) -> tuple[str, ...]:

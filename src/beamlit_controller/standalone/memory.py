@@ -1,6 +1,7 @@
-"""Decisions remembered in files, one a model, so that a restarted controller goes on where it stopped.
+"""Stores decisions in files, one per model, so that a restarted controller continues where it stopped.
 
-What can't be written is shown as a problem and written with the next round: it never ends a round, nor the process.
+A file that can't be written is shown as a problem and retried with the next round; it never ends a round or the
+process.
 """
 
 from collections.abc import Collection
@@ -23,16 +24,16 @@ from beamlit_controller.standalone import files
 log = structlog.get_logger()
 
 STEPS = 20
-"""A highest ratio is written again when it has grown by so small a part of the target."""
+"""A highest ratio is written again when it has grown by this fraction of the target."""
 EVERY = timedelta(minutes=1)
-"""But not more often than this."""
+"""At most this often."""
 
 _DECISION = pydantic.TypeAdapter(Decision)
 
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """What a file says, as far as it matters for whether to write again, and when it was written."""
+    """The significant content of a file, which determines whether to write it again, and when it was written."""
 
     lasting: Decision
     highest: tuple[int | None, ...]
@@ -50,21 +51,21 @@ class DecisionFiles:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Tell which decisions could not be written."""
+        """Give the decisions that could not be written."""
         return tuple(
-            Problem(str(key), "", f"the decision can't be kept for the next start: {why}")
+            Problem(str(key), "", f"the decision can't be stored for the next start: {why}")
             for key, why in self._failures.items()
         )
 
     def keep_only(self, keys: Collection[ModelKey]) -> None:
-        """Remove what is recorded of other models: they went while nobody was looking."""
+        """Remove the records of other models, which were removed while no controller was running."""
         known = {self._path(key) for key in keys}
         for path in self._folder.glob("*.json"):
             if path not in known:
                 _remove(path)
 
     def recall(self, key: ModelKey) -> Decision | None:
-        """Give the recorded decision; a file that can't be understood is none, and is said so."""
+        """Give the recorded decision; an invalid file is logged and ignored."""
         try:
             return _DECISION.validate_json(self._path(key).read_bytes())
         except FileNotFoundError:
@@ -74,7 +75,7 @@ class DecisionFiles:
             return None
 
     def record(self, cycle: Cycle) -> None:
-        """Write the decision if it says anything new."""
+        """Write the decision if it changed."""
         key, decided = cycle.spec.key, cycle.decision
         lasting, highest = _lasting(decided), _highest(decided)
         before = self._written.get(key)
@@ -99,7 +100,7 @@ class DecisionFiles:
         return True
 
     def keep_only_history(self, now: datetime) -> None:
-        """Let the next controller begin anew, the gateways being gone, and keep only what people ask for, the history, and what was spent."""
+        """Reset the record, because the gateways are gone; keep only the history, the observed demand and the ledger."""
         for path in self._folder.glob("*.json"):
             with suppress(OSError, pydantic.ValidationError):
                 last = _DECISION.validate_json(path.read_bytes())
@@ -134,7 +135,7 @@ def _remove(path: Path) -> None:
 
 
 def _lasting(decided: Decision) -> Decision:
-    """Leave out what changes from round to round and is of little use after a restart."""
+    """Leave out what changes in every round and is of little use after a restart."""
     learnt = learned.lasting(decided.learned)
     opened = ledger.lasting(decided.ledger)
     return replace(
@@ -143,6 +144,6 @@ def _lasting(decided: Decision) -> Decision:
 
 
 def _highest(decided: Decision) -> tuple[int | None, ...]:
-    """Give the highest ratios without their last digits."""
+    """Give the highest ratios, rounded."""
     seen = decided.sight.metrics if decided.sight else ()
     return tuple(None if each.highest is None else int(each.highest * STEPS) for each in seen)

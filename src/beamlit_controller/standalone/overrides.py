@@ -1,6 +1,6 @@
-"""Percentages set by hand where there is no cluster: a file for each model in the state folder, which `override` writes.
+"""Overrides without a cluster: one file per model in the state folder, written by the command `override`.
 
-They go before the annotations of a manifest, end by themselves, and outlive the controller.
+They take precedence over a manifest's annotations, expire by themselves, and outlive the controller.
 """
 
 import os
@@ -22,7 +22,7 @@ _OVERRIDE = pydantic.TypeAdapter(Override)
 
 
 class Overrides:
-    """The files. What could be read last stays in force while a file, or the folder, can't be read."""
+    """The override files. While a file or the folder can't be read, the last values stay in force."""
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         self.folder = folder
@@ -32,7 +32,7 @@ class Overrides:
     def applied_to(
         self, specs: Mapping[ModelKey, OffloadSpec]
     ) -> tuple[dict[ModelKey, OffloadSpec], tuple[Problem, ...]]:
-        """Give the specs with what was set by hand, and what could not be read."""
+        """Give the specs with overrides applied, and the files that could not be read."""
         problems: list[Problem] = []
         away = self._unreadable_folder()
         if away:
@@ -48,17 +48,17 @@ class Overrides:
         known = {path(self.folder, key) for key in keys}
         for each in self.folder.glob("*.json"):
             if each not in known:
-                log.info("override removed: there is no such model any more", file=each.name)
+                log.info("override removed, its model no longer exists", file=each.name)
                 _remove(each)
 
     def _unreadable_folder(self) -> str:
-        """Say why the folder can't be read. It is made by the first `override`: without one, only what was read can miss it."""
+        """Describe why the folder can't be read. The first `override` creates it, so it may be missing if none was ever read."""
         try:
             os.listdir(self.folder)  # noqa: PTH208 - its being readable is what counts
         except FileNotFoundError:
-            return "the folder is gone; what was set by hand stays in force" if self._last else ""
+            return "the folder is gone; the overrides stay in force" if self._last else ""
         except OSError as error:
-            return f"the folder can't be read: {error.strerror or error}; what was read last stays in force"
+            return f"the folder can't be read: {error.strerror or error}; its last content stays in force"
         return ""
 
     def _read(self, key: ModelKey) -> Iterator[Problem]:
@@ -74,7 +74,7 @@ class Overrides:
             yield Problem(file.name, "", f"override of {key} can't be read: {why}")
 
     def _lasts(self, key: ModelKey, override: Override) -> bool:
-        """Tell whether an override has not ended yet; the file of one that has is removed."""
+        """Tell whether an override is still in force; the file of an expired one is removed."""
         if override.until is None or override.until > self._clock.now():
             return True
         _remove(path(self.folder, key))
@@ -85,7 +85,7 @@ class Overrides:
 
 
 def put(folder: Path, key: ModelKey, override: Override | None) -> None:
-    """Set a percentage, or take it away. Raises OSError."""
+    """Set or clear an override. Raises OSError."""
     if override is None:
         path(folder, key).unlink(missing_ok=True)
         return

@@ -1,4 +1,4 @@
-"""What a running Envoy says of itself, asked again and again: whether it serves, where it listens, how its remote is."""
+"""Polls a running Envoy: whether it serves, where it listens, and the state of its remotes."""
 
 import asyncio
 import os
@@ -21,26 +21,26 @@ log = structlog.get_logger()
 
 PERIOD = 0.5
 QUIET_PERIOD = 2.0
-"""Seconds between two probes of a gateway that has had no request since the last one."""
+"""Seconds between probes of a gateway without requests since the last one."""
 BOOT_PERIOD = 0.1
 LOOK_EVERY = 10.0
-"""Seconds from one whole look at a gateway that is well to the next; in between only its counters are asked for."""
+"""Seconds between full probes of a healthy gateway; in between only its counters are polled."""
 BOOT = 10.0
-"""Seconds that Envoy may take until it answers; silence after that is a fault."""
+"""Seconds that Envoy may take to answer; after that it is a fault."""
 FRONT = "front"
 LOCAL = "local"
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What was last seen of a gateway: whether it serves, and the addresses of its listeners by name."""
+    """The last probe of a gateway: whether it serves, and the addresses of its listeners by name."""
 
     ready: bool = False
     listeners: tuple[tuple[str, str], ...] = ()
 
 
 class Probe:
-    """Asks one gateway's Envoy. What is wrong with its answers is a fault of this gateway, and the next probe asks again."""
+    """Probes one gateway's Envoy. An invalid response is a fault of this gateway; the next probe tries again."""
 
     def __init__(self, key: ModelKey, admin: Admin, troubles: Faults, shape: GatewayTemplate) -> None:
         self._key = key
@@ -56,12 +56,12 @@ class Probe:
         self._ejections_due = 0.0
 
     def process_ended(self) -> None:
-        """Take note that the process has ended, or is not watched any more."""
+        """Record that the process has ended, or is not watched any more."""
         self.seen, self.ejected = ProbeResult(), frozenset()
         self._troubles.clear(Fault.ADMIN, Fault.LISTENER, Fault.REMOTE)
 
     async def run(self, specs: Latest[OffloadSpec]) -> AsyncIterator[bool]:
-        """Probe until cancelled; True each time that Envoy should be given all its files again."""
+        """Probe until cancelled; yield True each time that Envoy should be given all its files again."""
         clock = asyncio.get_running_loop()
         began, due = clock.time(), 0.0
         while True:
@@ -115,10 +115,10 @@ class Probe:
         directory = self._admin.directory
         if (directory / BOOTSTRAP).exists():
             return message_of(error)
-        return f"{directory} was removed: Envoy serves on with what it has, and changes reach it after a restart"
+        return f"{directory} was removed: Envoy keeps its current configuration, and gets changes only after a restart"
 
     async def _judged(self, spec: OffloadSpec) -> bool:
-        """Find out how the remotes are from what the gateway counted, which leaves what was known if it can't be read."""
+        """Judge the remotes by the gateway's counters; if they can't be read, the last state is kept."""
         if spec.remote is None:
             self.remotes = {}
             return True
@@ -142,7 +142,7 @@ class Probe:
         return True
 
     async def _look_at_ejections(self) -> None:
-        """Ask which servers are left out; seldom while no requests come, which is when none is ejected for failing one."""
+        """Ask which servers are ejected; rarely while there are no requests, because then none is ejected."""
         now = asyncio.get_running_loop().time()
         if self._quiet and not self.ejected and now < self._ejections_due:
             return
@@ -163,7 +163,7 @@ class Probe:
                 )
 
     def _secrets_came(self, spec: OffloadSpec) -> bool:
-        """Tell whether a folder is there now that was not."""
+        """Tell whether a missing folder has appeared."""
         folders = self._shape.secrets(spec)
         gone = (each for each in folders if not os.path.isdir(each))  # noqa: PTH112 - Path.is_dir raises where it may not look
         before, self._missing = self._missing, frozenset(gone)

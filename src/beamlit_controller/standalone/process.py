@@ -1,4 +1,4 @@
-"""Processes that outlive us: orphans from their start, found again by their command line, watched by pidfd."""
+"""Processes that outlive the controller: orphaned from the start, found again by their command line, watched by pidfd."""
 
 import asyncio
 import contextlib
@@ -22,9 +22,10 @@ is its parent when it begins.
 
 
 class Process:
-    """A running process, started or adopted by us. The pidfd makes sure that no signal hits a later owner of the pid.
+    """A running process, started or adopted by us.
 
-    As a context manager it gives up watching at the end; the process runs on. Signals sent after that reach nobody.
+    The pidfd ensures that no signal reaches a later owner of the pid. As a context manager it stops watching at the
+    end; the process keeps running. Signals sent after that are ignored.
     """
 
     def __init__(self, pid: int) -> None:
@@ -33,7 +34,7 @@ class Process:
 
     @classmethod
     def start(cls, command: Sequence[str], *, directory: Path, log: Path) -> Self:
-        """Start a process that survives us, with `log` for what it prints. Raises OSError."""
+        """Start a process that survives us; its output goes to `log`. Raises OSError."""
         ours, begin = os.pipe()
         try:
             pid = _orphan(command, directory=directory, log=log, begin=ours)
@@ -52,7 +53,7 @@ class Process:
             return []
 
     def runs(self, program: Path | str) -> bool:
-        """Tell whether this very file is what runs: another one may have come to its place since. Raises OSError."""
+        """Tell whether the process runs this very file, which may have been replaced since. Raises OSError."""
         return (PROC / str(self.pid) / "exe").samefile(program)
 
     async def __aenter__(self) -> Self:
@@ -65,11 +66,11 @@ class Process:
 
     @property
     def closed(self) -> bool:
-        """Tell whether we have given up watching."""
+        """Tell whether watching has stopped."""
         return self._descriptor is None
 
     async def exited(self) -> str:
-        """Wait until the process has ended, and say how; "" if it was not our child."""
+        """Wait until the process has ended, and describe how; "" if it was not our child."""
         if self._descriptor is None:
             raise ValueError(f"process {self.pid} is not watched any more")
         descriptor, loop, ended = self._descriptor, asyncio.get_running_loop(), asyncio.Event()
@@ -87,7 +88,7 @@ class Process:
                 signal.pidfd_send_signal(self._descriptor, number)
 
     def close(self) -> None:
-        """Give up watching; the process runs on."""
+        """Stop watching; the process keeps running."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
@@ -143,7 +144,7 @@ def _reaped(descriptor: int) -> str:
 
 
 def most_descriptors() -> int:
-    """Give how many files a process that we start may have open."""
+    """Give the maximum number of open files of the processes we start."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return hard
 

@@ -1,4 +1,4 @@
-"""Unix sockets however deep their folder lies: the system allows 107 bytes of path, and state folders can be longer."""
+"""Unix sockets with long paths: the system allows 107 bytes, and paths of state folders can be longer."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def reachable(socket: Path) -> Iterator[str]:
-    """Give a short path to a socket, to be made or there already, that holds while in the context."""
+    """Give a short path to a socket, existing or not, that is valid within the context."""
     folder = os.open(socket.parent, os.O_PATH | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{folder}/{socket.name}"

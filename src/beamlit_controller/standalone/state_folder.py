@@ -1,4 +1,4 @@
-"""The state folder: one controller at a time, and where each thing lies in it."""
+"""The state folder: its layout, and a lock for one controller at a time."""
 
 import contextlib
 import fcntl
@@ -16,7 +16,7 @@ class StateError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StateFolder:
-    """The places in a state folder."""
+    """The paths in a state folder."""
 
     root: Path
 
@@ -32,7 +32,7 @@ class StateFolder:
 
     @property
     def decisions(self) -> Path:
-        """One file per model: the decision to go on from."""
+        """One file per model: the decision to continue from."""
         return self.root / "decisions"
 
     @property
@@ -42,16 +42,16 @@ class StateFolder:
 
     @property
     def overrides(self) -> Path:
-        """One file per model whose percentage was set by hand."""
+        """One file per model with an override."""
         return self.root / "overrides"
 
     @property
     def shares(self) -> Path:
-        """The socket where gateways ask for their share."""
+        """The socket of the RTDS server."""
         return self.root / "shares.sock"
 
     def clear(self) -> None:
-        """Remove what was for running, and the folders that are empty then: the history and what was set by hand stay."""
+        """Remove runtime files, and folders that are then empty; the history and overrides stay."""
         for folder in (self.gateways, self.shared_listeners, self.manifests):
             shutil.rmtree(folder, ignore_errors=True)
         for file in (self.shares, self.root / "lock"):
@@ -64,7 +64,7 @@ class StateFolder:
 
 @contextlib.contextmanager
 def locked(root: Path) -> Iterator[StateFolder]:
-    """Give the state folder to this process alone; StateError if another has it."""
+    """Lock the state folder for this process; StateError if another process has it."""
     root = root.absolute()
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -85,10 +85,10 @@ def _refuse_unsafe(root: Path) -> None:
 
 
 def unsafe(*, owner: int, mode: int, us: int) -> str:
-    """Give why a folder is none to keep state in, "" if it is: others could put in place what gateways boot from."""
+    """Give the reason why a folder is unsafe for state, "" if it is safe: others could plant files that gateways start from."""
     if owner not in (us, 0):
         return "belongs to another user"
-    return "can be written by everybody" if mode & stat.S_IWOTH else ""
+    return "is writable by everyone" if mode & stat.S_IWOTH else ""
 
 
 def _lock(descriptor: int, root: Path) -> None:
@@ -96,5 +96,5 @@ def _lock(descriptor: int, root: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise StateError(
-            f"--state-dir: another controller is running with {root}; stop it or name another folder"
+            f"--state-dir: another controller is using {root}; stop it or choose another folder"
         ) from error

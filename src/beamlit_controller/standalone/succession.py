@@ -1,4 +1,4 @@
-"""Which process serves a gateway: the one that runs, a new one, or a successor that takes over from the one that runs."""
+"""Determines which process serves a gateway: the running one, a new one, or a successor by hot restart."""
 
 import asyncio
 import signal
@@ -15,20 +15,20 @@ from beamlit_controller.standalone.generations import Generations
 from beamlit_controller.standalone.process import Process
 
 TRIES = 4
-"""How many successors a process gets that can't be asked any more, before it is ended instead."""
+"""How many successors are tried for a process that does not answer any more, before it is ended instead."""
 
 
 class Begun(StrEnum):
-    """Where the process comes from, as the log says it."""
+    """The origin of the process, as logged."""
 
     ADOPTED = "gateway adopted"
     STARTED = "gateway started"
-    SUCCESSOR = "gateway is taken over by a new process"
+    SUCCESSOR = "gateway hot restarted"
 
 
 @dataclass(frozen=True, slots=True)
 class Incumbent:
-    """The process that serves a gateway, and those before it that finish their requests."""
+    """The process that serves a gateway, and earlier ones that are draining."""
 
     process: Process
     begun: Begun
@@ -36,20 +36,20 @@ class Incumbent:
     outdated: bool = False
 
     async def replaceable(self) -> None:
-        """Wait until a successor should begin: not before those that leave have ended, for it would end them."""
+        """Wait until a successor may start: not before draining processes have ended, because it would end them."""
         for each in self.leaving:
             await each.exited()
         if not self.outdated:
             await asyncio.Event().wait()
 
     def close(self) -> None:
-        """Give up watching; the processes run on."""
+        """Stop watching; the processes keep running."""
         for each in (self.process, *self.leaving):
             each.close()
 
 
 class Succession:
-    """Finds or begins the process of one gateway. Where a successor fails, the process before it serves on."""
+    """Finds or starts the process of one gateway. If a successor fails, the previous process keeps serving."""
 
     def __init__(self, directory: Path, shape: GatewayTemplate, *, files: ConfigFiles, troubles: Faults) -> None:
         self._directory = directory
@@ -65,11 +65,11 @@ class Succession:
         return self._directory / "envoy.log"
 
     def failed(self, why: str) -> None:
-        """Take note that a successor has ended: in this controller's life no other takes over from one that serves."""
+        """Record that a successor failed: this controller starts no other successor of a serving process."""
         self._failure = why
 
     def next(self, spec: OffloadSpec) -> Incumbent:
-        """Give the process to look after now. Raises OSError."""
+        """Give the process to supervise now. Raises OSError."""
         found = generations.find(str(self._directory / BOOTSTRAP))
         if found is None:
             return self._first(spec)
@@ -94,7 +94,7 @@ class Succession:
         if self._failure:
             self._troubles.add(
                 Fault.UPGRADE,
-                f"the Envoy that is installed now could not take over, the one before it serves on: {self._failure}",
+                f"the installed Envoy could not take over, so the previous one keeps serving: {self._failure}",
             )
         return not self._failure
 
@@ -105,7 +105,7 @@ class Succession:
             return self._successor(found, spec)
         self._tries = 0
         found.current.send(signal.SIGTERM)
-        raise ProcessLookupError("no Envoy could take over from one that does not answer; that one is ended")
+        raise ProcessLookupError("no Envoy could take over from one that does not answer, so that one is ended")
 
     def _successor(self, found: Generations, spec: OffloadSpec) -> Incumbent:
         self._troubles.clear(Fault.UPGRADE)

@@ -1,4 +1,4 @@
-"""What the gateways of a machine are made of: the files, commands and Secrets of each."""
+"""Builds standalone gateways: the files, commands and Secrets of each."""
 
 import os
 from collections.abc import Callable, Collection, Sequence
