@@ -6,6 +6,7 @@ The libraries block and may hang, so they run in a thread of their own, of which
 import asyncio
 import json
 import logging
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -56,7 +57,7 @@ class CloudCredentials:
             message = f"{error.name} is not installed: install beamlit-controller[{_EXTRAS[type(self._identity)]}]"
             return Missing(Reason.CREDENTIALS_UNREADABLE, message)
         except Exception as error:  # noqa: BLE001 # three libraries, each with errors of its own and of what is below it
-            said = shown(str(error) or type(error).__name__)
+            said = shown(failed_attempt(str(error)) or type(error).__name__)
             return Missing(Reason.CREDENTIALS_UNREADABLE, f"no credentials of {self._cloud}: {said}")
 
 
@@ -143,6 +144,17 @@ def _azure(identity: AzureIdentity) -> TokenProvider:
     return lambda: _bearer(found.get_token(identity.scope).token)
 
 
+def failed_attempt(text: str) -> str:
+    """Give what failed, of a text in which Azure's library lists each credential that it tried, in order, until one failed."""
+    head, *attempts = text.split("\n\t")
+    if not attempts or not head.startswith("DefaultAzureCredential"):
+        return text
+    last = re.split(r"\n(?:Content:|To mitigate|Visit)", attempts[-1])[0]
+    if not _UNAVAILABLE.search(last):
+        return last
+    return f"none is configured of {', '.join(each.partition(':')[0] for each in attempts)}"
+
+
 def _bearer(token: str) -> Credentials:
     return Credentials(f"Bearer {token}", (token,))
 
@@ -154,6 +166,7 @@ def _in_thread(fetch: Callable[[], Credentials | Missing]) -> Future[Credentials
     return future
 
 
+_UNAVAILABLE = re.compile(r"unavailable|not found on path|not configured", re.IGNORECASE)
 _GOOGLE_SCOPES = ("https://www.googleapis.com/auth/monitoring.read",)
 _LIBRARIES = ("azure", "botocore", "google", "msal")
 _CLOUDS = {AwsIdentity: "AWS", GoogleIdentity: "Google", AzureIdentity: "Azure"}
