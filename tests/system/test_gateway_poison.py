@@ -57,3 +57,20 @@ async def test_a_few_poisoned_requests_in_a_row_do_not_send_the_share_back(tmp_p
                     await client.ask(gate.front, "/poison")
                 answer = await client.ask(gate.front)
                 assert answer.header("x-offload-served-by") == "remote"
+
+
+@pytest.mark.parametrize("policy", list(OnRemoteFailure))
+async def test_an_answer_that_is_none_is_a_failure_of_the_remote(tmp_path: Path, policy: OnRemoteFailure) -> None:
+    """Such statuses, and `101` to a request that asked for no other protocol, were passed on to clients."""
+    said = ["600 X", "999 X", "1000 X", "101 Switching Protocols"]
+
+    async def nonsense(exchange: Exchange) -> None:
+        await exchange.send_raw(f"HTTP/1.1 {exchange.request.line[1][1:].replace('-', ' ')}\r\n\r\n".encode())
+
+    async with upstream("local") as local, upstream("remote", nonsense) as remote:
+        spec = builders.spec(remote=to(remote), on_remote_failure=policy)
+        async with gateway(spec, tmp_path, local=[local], share=100) as gate:
+            answers = [await client.ask(gate.front, f"/{each.replace(' ', '-')}") for each in said]
+
+    code, side = ("200", "local") if policy is OnRemoteFailure.LOCAL else ("502", "remote")
+    assert [(answer.line[1], answer.header("x-offload-served-by")) for answer in answers] == [(code, side)] * len(said)

@@ -22,9 +22,11 @@ LEFT_OUT = "left_out"
 LOCAL_FIRST = "local_first"
 REMOTE_FIRST = "remote_first"
 
-# What the remote hop says about an answer: `CODE:GRPC-STATUS` of the remote, or what the hop has to say itself.
+# What the remote hop says about an answer: `CODE:GRPC-STATUS,UPGRADE` with what the client wanted to upgrade to, or what the
+# hop has to say itself.
 REMOTE_MARK = "x-offload-remote"
 ANSWERED = "%RESPONSE_CODE%:%RESP(GRPC-STATUS)%"
+REMOTE_ANSWERED = f"{ANSWERED},%REQ(UPGRADE)%"
 
 # The same of the local hop.
 LOCAL_MARK = "x-offload-local"

@@ -14,6 +14,7 @@ from beamlit_controller.envoy.private_names import (
     OURS,
     PRIVATE,
     QUERY,
+    QUERY_DESTINATIONS,
     QUERY_SUFFIXES,
 )
 
@@ -141,7 +142,7 @@ def filters(remote: RemoteBackend) -> list[Message]:
     forwards = remote.forward_client_authorization
     own = map(_plain, (*remote.query_to_remove, *(name for name, _ in remote.query_to_add)))
     added = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in remote.query_to_add)
-    names = dict.fromkeys((*(() if forwards else QUERY), *own))
+    names = dict.fromkeys((*(() if forwards else QUERY), *QUERY_DESTINATIONS, *own))
     listed = ", ".join(f"[{lua.text(name)}] = true" for name in names)
     said = {
         "names": listed,

@@ -44,10 +44,15 @@ def below(prefix: str) -> str:
 
 
 def resources(names: Sequence[str]) -> str:
-    """Match paths of a server's interface, whatever its version: `files`, `models/*/config`; `responses/` is only what is below."""
-    whole = "|".join(_segments(name, anything="*") for name in names if not name.endswith("/"))
+    """Match paths of a server's interface, whatever its version: `files`, `models/*/config`.
+
+    Of `responses/` it is only what is below, of `models$` only the path itself.
+    """
+    whole = "|".join(_segments(name, anything="*") for name in names if name[-1] not in "/$")
     below = "|".join(_segments(name) for name in names if name.endswith("/"))
-    return rf"{_BETWEEN}{_BASE}(?:(?:{whole}){_REST}|(?:{below}){_PARAMETERS}{_SLASH}[^?]*)"
+    alone = "|".join(_segments(name[:-1]) for name in names if name.endswith("$"))
+    rest = rf"(?:{whole}){_REST}|(?:{below}){_PARAMETERS}{_SLASH}[^?]*|(?:{alone}){_PADDING}{_ALONE}"
+    return rf"{_BETWEEN}{_BASE}(?:{rest})"
 
 
 def exactly(prefix: str) -> str:
@@ -56,6 +61,7 @@ def exactly(prefix: str) -> str:
 
 
 _REST = rf"{_PADDING}(?:{_END}[^?]*)?"
+_ALONE = rf"{_PARAMETERS}(?:{_BETWEEN}{_PADDING})?(?:(?:%3f|%23)[^?]*)?"
 
 
 def _segments(path: str, *, anything: str = "") -> str:

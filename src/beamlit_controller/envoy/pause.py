@@ -133,8 +133,11 @@ end
 function envoy_on_response(handle)
   local headers = handle:headers()
   local status = headers:get(":status")
+  local mark = headers:get("{mark}") or ""
+  -- No status that clients know, or another protocol for a request that asked for none.
+  if #status ~= 3 or status > "599" or mark == "101:," then return headers:replace(":status", "502") end
   -- What Envoy itself says here has no code in its mark.
-  if not ASKS_TO_WAIT[status] or not string.find(headers:get("{mark}") or "", "^%d") then return end
+  if not ASKS_TO_WAIT[status] or not string.find(mark, "^%d") then return end
   local now = handle:timestamp() / 1000
   local wait, is_quota = asked(headers, now, status), false
   if status == "429" and (wait == nil or wait > LONGEST) then

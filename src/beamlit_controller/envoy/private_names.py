@@ -10,8 +10,11 @@ OF_PROXIES = (
     "cf-ray",
     "cf-visitor",
     "cloudfront-",
-    "fly-client-ip",
-    "fly-forwarded-",
+    "fly-",
+    "x-fly-",
+    "akamai-",
+    "x-akamai-",
+    "do-connecting-ip",
     "x-amz-cf-",
     "x-amzn-oidc-",
     "x-amzn-mtls-",
@@ -26,7 +29,7 @@ OF_PROXIES = (
     "x-goog-authenticated-user-",
     "x-ms-client-principal",
     "x-ms-token-aad-",
-    "x-nf-client-",
+    "x-nf-",
     "x-oidc-",
     "oidc-",
     "x-okta-",
@@ -35,7 +38,10 @@ OF_PROXIES = (
     "x-real-",
     "x-remote-",
     "remote-",
+    "shib-",
     "x-shib-",
+    "x-saml-",
+    "x-istio-",
     "x-spiffe-",
     "x-sso-",
     "x-ssl-",
@@ -67,6 +73,7 @@ PRIVATE = (
     "http-client-ip",
     "proxy-client-ip",
     "x-proxyuser-ip",
+    "http-x-forwarded-for",
     "x-originating-ip",
     "x-endpoint-api-userinfo",
     "x-host",
@@ -75,6 +82,8 @@ PRIVATE = (
     # By these, some servers take a request for one with another path or method, which was not looked at.
     "x-rewrite-url",
     "x-http-destinationurl",
+    "x-override-url",
+    "x-http-host-override",
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
@@ -82,10 +91,15 @@ PRIVATE = (
 
 # By these, gateways that are used as remotes send a request, and the key that came with it, to a host of the client's choice.
 DESTINATIONS = (
-    "(?:.*-)?(?:target|upstream|destination|proxy|base|custom)-(?:url|uri|host|endpoint)",
+    (
+        "(?:.*-)?(?:api|backend|base|callback|custom|destination|endpoint|forward|proxy|redirect|target|upstream|webhook)"
+        "-(?:address|endpoint|host|server|to|uri|url)"
+    ),
+    "x-(?:backend|destination|endpoint|proxy|seldon-route|target|upstream|webhook)",
     "(?:.*-)?api-base",
-    "x-portkey-(?:config|provider)",
-    "helicone-(?:target-provider|fallbacks)",
+    "(?:.*-)?provider",
+    "x-portkey-(?:config|forward-headers)",
+    "helicone-fallbacks",
 )
 # Headers that override the model in the body.
 MODELS = (
@@ -99,70 +113,125 @@ MODELS = (
 CREDENTIALS = (
     "cookie",
     "cookie2",
-    "dpop",
-    "bearer",
-    "x-bearer",
+    "(?:x-)?dpop(?:-nonce)?",
+    "(?:x-)?bearer",
+    "sec-token-binding",
     "chatgpt-account-id",
     # What a service says of a user to the next one.
     "baggage",
     "ot-baggage-.*",
     "uberctx-.*",
     "from",
-    "openai-organization",
-    "openai-project",
-    "x-goog-user-project",
-    "x-openwebui-user-(?:id|name|email|role)",
+    "(?:openai|x-goog-user)-project",
+    # Whoever it is for whom: `x-litellm-end-user-id`, `stripe-account`, `kubeflow-userid`, `x-grafana-org-id`.
+    (
+        "(?:.*-)?(?:account|customer|employee|end-?user|org|organization|team|tenant|user|workspace)"
+        "-?(?:alias|email|groups?|id|info|ids|name|roles?)?"
+    ),
     "x-(?:auth|user)-(?:id|name|email|user|username|group|groups|role|roles)",
-    "x-(?:user|username|email|groups?|roles?|login|principal|subject)",
+    "(?:x-)?(?:caller|claims|email|eppn|groups?|identity|login|persistent-id|principal|roles?|sub|subject)",
+    "x-rh-identity",
     "x-jwt-.*",
+    "x-ms-authorization-.*",
+    "(?:.*-)?appcheck",
+    "(?:.*-)?(?:app|client)-?id",
+    "(?:.*-)?service-?account(?:-.*)?",
+    "(?:.*-)?(?:access|api|secret)-?key-?id",
+    "(?:.*-)?(?:client|peer|ssl|tls|user)-(?:.*-)?(?:cert|certificate|dn)",
+    "(?:x-)?(?:2fa|basic|certificate|license|mfa(?:-code)?|nonce|passcode|passkey|pin|sign|totp)",
+    "(?:.*-)?(?:php|j)?sess?ionid",
     "signature-input",
 )
 # By name, whoever invented it: `x-litellm-api-key`, `helicone-auth`, `ocp-apim-subscription-key`, `x-amz-security-token`.
 CREDENTIAL = (
-    "(?:.*[-_.])?(?:auth|authn|authz|authorization|authentication|token|accesstoken|idtoken|jwt|assertion|secret|password"
+    "(?:.*[-_.])?(?:auth|authn|authz|authorization|authentication|[a-z0-9]*token|jwt|assertion|[a-z0-9]*secret|[a-z0-9]*password"
     "|passwd|passphrase|pass|pwd|pat|otp|ticket|sid|sig|hmac|credentials?|signature(?:-[a-z0-9]+)?|[a-z0-9]*api[-_]?key"
-    "|(?:access|admin|anthropic|app|application|auth|baseten|client|encryption|functions|license|litellm|llm|master|modal"
-    "|openai|org|organization|private|project|provider|public|root|runpod|sas|secret|server|service|signing|ssh"
-    "|subscription|team|tenant|user|virtual)[-_]?key)"
+    "|(?:access|account|admin|anthropic|anyscale|apisix|app|application|assemblyai|auth|aws|azure|baseten|bearer"
+    "|billing|cerebras|client|cohere|customer|dashscope|databricks|deepgram|deepinfra|deepseek|developer|device|e2b"
+    "|elevenlabs|encryption|fireworks|functions|gateway|gemini|google|groq|helicone|hf|huggingface|hyperbolic|ibm"
+    "|insert|jina|kong|langfuse|langsmith|license|litellm|llm|master|minimax|mistral|modal|moonshot|ngc|novita"
+    "|nvidia|openai|openrouter|org|organization|perplexity|portkey|private|project|provider|proxy|public|qwen"
+    "|remote|replicate|root|runpod|sambanova|sas|secret|server|service|shared|signing|ssh|stability|subscription"
+    "|team|tenant|together|upstream|user|vendor|virtual|voyage|watsonx|xai|zhipu)[-_]?key)"
     "|(?:x-)?key"
 )
 
-# Compared in lower case without `-` and `_`.
+# Compared in lower case without `-` and `_`, like all below.
+QUERY_DESTINATIONS = ("apibase", "baseurl", "targeturl", "upstream", "upstreamurl")
 QUERY = (
+    "$userproject",
     "accesskeyid",
+    "accountid",
+    "appid",
     "assertion",
     "auth",
+    "authentication",
     "authkey",
     "authorization",
     "awsaccesskeyid",
     "bearer",
+    "clientid",
     "code",
     "credential",
     "credentials",
+    "developerkey",
+    "email",
     "googleaccessid",
+    "gsessionid",
     "hmac",
+    "jsessionid",
     "jwt",
     "key",
+    "license",
+    "login",
     "masterkey",
+    "nonce",
+    "oauthconsumerkey",
+    "organization",
+    "organizationid",
+    "orgid",
+    "otp",
     "pass",
+    "passphrase",
     "passwd",
     "pat",
+    "phpsessid",
+    "pin",
     "privatekey",
+    "projectkey",
     "pwd",
+    "quotauser",
+    "samlresponse",
+    "sas",
+    "serviceticket",
+    "session",
     "sessionid",
+    "sharedkey",
     "sid",
     "sig",
     "subscriptionkey",
+    "tenantid",
     "ticket",
+    "user",
+    "userid",
     "userkey",
+    "username",
+    "userproject",
     "virtualkey",
 )
 # Suffixes, because prefixes vary: `openai_api_key`, `X-Amz-Security-Token`.
 QUERY_SUFFIXES = (
     "accesskey",
+    "anthropickey",
     "apikey",
     "appkey",
     "clientassertion",
+    "functionskey",
+    "geminikey",
+    "groqkey",
+    "licensekey",
+    "mistralkey",
+    "openaikey",
     "password",
     "secret",
     "secretkey",

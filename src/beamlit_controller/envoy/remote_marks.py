@@ -13,6 +13,8 @@ REMOTE_GRPC = {401: 16, 403: 7, 429: 8, 500: 13, 503: 14}
 REFUSED = (401, 402, 403)
 THROTTLED = 429
 SERVER_ERRORS = frozenset(range(500, 600))
+# No status that HTTP knows, or another protocol for a request that asked for none.
+NONSENSE = "(?:[6-9][0-9]{2}|[0-9]{4,}):.*|101:,"
 
 
 def hop(remote: RemoteBackend) -> str:
@@ -44,4 +46,6 @@ def _failed(codes: tuple[int, ...]) -> str:
     written = [str(code) for code in codes if not (every and code in SERVER_ERRORS)]
     told = "|".join((*written, *(("5[0-9][0-9]",) if every else ())))
     grpc = "|".join(str(number) for code, number in REMOTE_GRPC.items() if code in codes)
-    return "|".join((FAILED, *((f"(?:{told}):.*",) if told else ()), *((f"200:(?:{grpc})",) if grpc else ())))
+    return "|".join(
+        (FAILED, NONSENSE, *((f"(?:{told}):.*",) if told else ()), *((f"200:(?:{grpc}),.*",) if grpc else ()))
+    )

@@ -80,7 +80,7 @@ def remote_hop(remote: RemoteBackend, max_request_bytes: int) -> Message:
         "request_headers_to_add": headers_to_set((*fixed, (local_only.OFFLOADED, "1"))),
         "request_body_buffer_limit": max_request_bytes,
         "response_headers_to_remove": [*answers, failover.LOCAL_MARK, SERVED_BY],
-        "response_headers_to_add": formatted_header(failover.REMOTE_MARK, failover.ANSWERED),
+        "response_headers_to_add": formatted_header(failover.REMOTE_MARK, failover.REMOTE_ANSWERED),
         "routes": [*spent.routes(remote), *remote_routes.table(remote, ways)],
     }
     return {"name": name, "virtual_hosts": [host]}

@@ -7,11 +7,11 @@ OpenAI, Anthropic and Gemini APIs that they speak. Each is matched at the root a
 import re
 
 from beamlit_controller.envoy import paths
+from beamlit_controller.envoy.stateful_proxies import ACCOUNTS, LITELLM
 from beamlit_controller.envoy.stateful_servers import (
-    ACCOUNTS,
-    LITELLM,
     LLAMA_CPP,
     OLLAMA,
+    OTHERS,
     RAY,
     SGLANG,
     TOKENIZER,
@@ -32,10 +32,35 @@ HEALTH = (
     "version",
     "load",
     "info",
+    "healthcheck",
+    "status",
+    "statusz",
+    "stats",
 )
 
 # Ray Serve's and the gateway's own, and what a debugger opens.
-OPERATOR = ("-", "debug", "docs", "openapi.json", "server_info", "get_server_info", "model_info", "get_model_info")
+OPERATOR = (
+    "-",
+    "admin",
+    "actuator",
+    "api-doc",
+    "debug",
+    "docs",
+    "openapi.json",
+    "pprof",
+    "redoc",
+    "server_info",
+    "get_server_info",
+    "shutdown",
+    "quitquitquit",
+    "stop",
+    "restart",
+    "reload",
+    "drain",
+    "log_level",
+    "model_info",
+    "get_model_info",
+)
 
 # Objects that one server keeps: a request about one of them means nothing to another.
 OPENAI = (
@@ -83,6 +108,7 @@ RESOURCES = (
     *OLLAMA,
     *RAY,
     *LITELLM,
+    *OTHERS,
     *ACCOUNTS,
 )
 
