@@ -42,6 +42,8 @@ class Panel:
     height: int = 8
     alarming: float | None = None
     """The value from which on it is red."""
+    needed: float | None = None
+    """The value below which it is red."""
 
 
 def render_all() -> Mapping[str, str]:
@@ -77,13 +79,13 @@ def model() -> Json:
 
 
 FLEET_PANELS = (
-    Panel("Models", "Models that are decided for.", (Query("max(beamlit_models)"),), kind="stat", width=4, height=4),
+    Panel("Models", "Models that are decided for.", (Query("max(beamlit_models)"),), kind="stat", width=3, height=4),
     Panel(
         "Offloading now",
         "Models of which the remote answered requests in the last minute.",
         (Query(f"count({SENT_BY_MODEL} > 0) or vector(0)"),),
         kind="stat",
-        width=4,
+        width=3,
         height=4,
     ),
     Panel(
@@ -106,10 +108,10 @@ FLEET_PANELS = (
     ),
     Panel(
         "With unread metrics",
-        "Models of which a metric could not be read at least once in the last five minutes. Their share or cap stays as it is.",
+        "Models of which metrics could not be read more than twice in the last five minutes. Their share or cap stays as it is.",
         (
             Query(
-                f"count(sum by (namespace, name) (increase(beamlit_source_errors_total{{{ANY}}}[5m])) > 0) or vector(0)"
+                f"count(sum by (namespace, name) (increase(beamlit_source_errors_total{{{ANY}}}[5m])) > 2) or vector(0)"
             ),
         ),
         kind="stat",
@@ -118,12 +120,22 @@ FLEET_PANELS = (
         alarming=1,
     ),
     Panel(
+        "Budgets spent",
+        "Models with a remote that is left out because its budget is spent. If it is the only one, local answers everything.",
+        (Query(f"count(max by (namespace, name) (beamlit_remote_budget_used_ratio{{{ANY}}}) >= 1) or vector(0)"),),
+        kind="stat",
+        width=3,
+        height=4,
+        alarming=1,
+    ),
+    Panel(
         "Deciding",
         "Controllers that decide: 1. With 0 nobody does, and gateways keep their last cap and share.",
         (Query("sum(beamlit_leader) or count(beamlit_models)"),),
         kind="stat",
-        width=4,
+        width=3,
         height=4,
+        needed=1,
     ),
     Panel(
         "Part of the requests that the remote answered",
@@ -253,6 +265,33 @@ MODEL_PANELS = (
         unit="reqps",
     ),
     Panel(
+        "Used of the remote's budget",
+        "In its present period, a day or a month. From 100 % on the remote is left out until the next one begins.",
+        (Query(f"max by (remote) (beamlit_remote_budget_used_ratio{{{ONE}}})", "used {{remote}}"),),
+        unit="percentunit",
+        alarming=1,
+    ),
+    Panel(
+        "Tokens of the remote, per second",
+        "As its answers tell them.",
+        (
+            Query(
+                f"max by (remote, direction) (rate(beamlit_remote_tokens_total{{{ONE}}}[$__rate_interval]))",
+                "{{direction}} {{remote}}",
+            ),
+        ),
+    ),
+    Panel(
+        "Cost of the remote, per hour",
+        "By the price in the spec; without one it is empty.",
+        (
+            Query(
+                f"max by (remote, currency) (increase(beamlit_remote_cost_total{{{ONE}}}[1h]))",
+                "{{currency}} {{remote}}",
+            ),
+        ),
+    ),
+    Panel(
         "Changes of decisions",
         "By the new reason; docs/reasons.md says what each means.",
         (Query(f"sum by (reason) (increase(beamlit_decision_changes_total{{{ONE}}}[5m]))", "{{reason}}"),),
@@ -294,6 +333,8 @@ def _placed(panels: Sequence[Panel]) -> list[Json]:
 
 def _panel(panel: Panel, number: int, place: Json) -> Json:
     steps: list[Json] = [{"color": "green", "value": None}]
+    if panel.needed is not None:
+        steps = [{"color": "red", "value": None}, {"color": "green", "value": panel.needed}]
     if panel.alarming is not None:
         steps.append({"color": "red", "value": panel.alarming})
     defaults: Json = {"unit": panel.unit, "min": 0, "thresholds": {"mode": "absolute", "steps": steps}}

@@ -41,7 +41,12 @@ def manifest(remote: str) -> dict[str, Any]:
             "serviceRef": {"name": "llama", "targetPort": 8000},
             "metricServiceRef": {"name": "llama", "targetPort": 8000},
             "offloadingConfig": {
-                "remoteBackend": {"scheme": "http", "host": remote},
+                "remoteBackend": {
+                    "scheme": "http",
+                    "host": remote,
+                    "price": {"perRequest": "0.01"},
+                    "budget": {"amount": 1000000, "per": "Day"},
+                },
                 "behavior": {"percentage": 50},
                 "metrics": [{"type": "Pods", "pods": waiting}],
             },
