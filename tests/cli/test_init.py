@@ -194,11 +194,13 @@ def test_nothing_is_written_of_what_is_refused(tmp_path: Path, changes: dict[str
 @pytest.mark.system
 def test_at_a_terminal_it_asks_for_what_is_missing_and_again_for_what_it_can_not_read(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
-    words = [COMMAND, "init", str(tmp_path / "b"), "--name", "llama"]
+    words = [COMMAND, "init", str(tmp_path / "b")]
     with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True) as asked:
         os.close(theirs)
         with os.fdopen(ours, "r+b", buffering=0) as terminal:
-            terminal.write(b"8000\n127.0.0.1:8000\nhttps://\nllamacpp\nhttps://api.example.com\nfour\n4\n")
+            terminal.write(
+                b"8000\n127.0.0.1:8000\nhttps://\n\nllamacpp\nhttps://api.example.com\nllama\ngpt-x\nfour\n4\n"
+            )
             said = b""
             while b"API key" not in said:
                 said += terminal.read(4096)
@@ -208,7 +210,10 @@ def test_at_a_terminal_it_asks_for_what_is_missing_and_again_for_what_it_can_not
     assert code == 0
     assert b"expected host:port" in said
     assert b"expected one of vllm" in said
+    assert b"this one is needed" in said
     assert b"expected a number from 1, or nothing, got 'four'" in said
+    assert written(tmp_path / "b")[1]["serviceRef"]["name"] == "llama"
+    assert written(tmp_path / "b")[1]["offloadingConfig"]["remoteBackend"]["modelName"] == "gpt-x"
     assert written(tmp_path / "b")[1]["offloadingConfig"]["preset"] == "llamacpp"
     assert written(tmp_path / "b")[1]["offloadingConfig"]["overflow"]["maxInFlightPerReplica"] == 4
     assert (tmp_path / "b/secrets/remote/api-key").read_text() == "sk-secret"
@@ -226,7 +231,7 @@ def test_at_a_terminal_it_offers_what_the_gateway_measures_for_a_server_without_
         os.close(theirs)
         with os.fdopen(ours, "r+b", buffering=0) as terminal:
             said = b""
-            terminal.write(b"\n")  # how many requests at once is not known
+            terminal.write(b"\n\n\n")  # neither a name of its own, here or there, nor how many requests at once
             while b"first byte" not in said:
                 said += terminal.read(4096)
             terminal.write(f"{typed_in}\n".encode())

@@ -24,7 +24,7 @@ def init(
     local: str = "",
     remote: str = "",
     preset: str = "",
-    name: str = "model",
+    name: str = "",
     listen: str = "",
     web_listen: str = "127.0.0.1:8081",
     in_flight: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
@@ -47,7 +47,7 @@ def init(
     preset
         Kind of the model server, such as vllm or llamacpp; none for any other that speaks HTTP.
     name
-        Name of the model.
+        Name of the model; by default "model".
     listen
         Listen address of the gateway for clients. Default: 127.0.0.1:8080, or 127.0.0.1:8090 if a model server is at the former.
     web_listen
@@ -74,10 +74,10 @@ def init(
             local=servers,
             preset=_given(preset, "--preset", _kinds(), scaffold.known_preset, asks=asks),
             remote=_given(remote, "--remote", "base URL of the remote", scaffold.known_remote, asks=asks),
-            name=name,
+            name=name or _optional(_NAME, asks=asks) or "model",
             listen=listen or scaffold.listen_beside(servers),
             web_listen=web_listen,
-            remote_model=remote_model,
+            remote_model=remote_model or _optional(_REMOTE_MODEL, asks=asks),
             most_in_flight=in_flight or _most_in_flight(asks=asks),
             first_byte=first_byte,
         )
@@ -100,7 +100,7 @@ def _new_folder(folder: Path) -> None:
 
 
 def _kinds() -> str:
-    return f"kind of the model server ({', '.join(PRESETS)}, {NO_PRESET})"
+    return f"kind of the model server ({', '.join(PRESETS)}; {NO_PRESET} if it is none of these)"
 
 
 def _servers(text: str) -> str:
@@ -110,25 +110,34 @@ def _servers(text: str) -> str:
 def _given(value: str, flag: str, what: str, read: Callable[[str], str], *, asks: bool) -> str:
     """Give the value, or ask for it until it can be read. Raises ValueError if it can't be, or is still empty."""
     while True:
-        given = value or (input(f"{what}: ").strip() if asks else "")
+        given = value or _optional(f"{what}: ", asks=asks)
         try:
-            return read(_something(given, flag, what))
+            return read(_something(given, flag, what, asks=asks))
         except ValueError as error:
             if value or not asks:
                 raise
             print(f"  {error}", file=sys.stderr)
 
 
-def _something(given: str, flag: str, what: str) -> str:
+def _something(given: str, flag: str, what: str, *, asks: bool) -> str:
     if not given:
-        raise ValueError(f"{flag}: expected the {what}, got nothing")
+        raise ValueError("this one is needed" if asks else f"{flag}: expected the {what}, got nothing")
     return given
+
+
+def _optional(question: str, *, asks: bool) -> str:
+    """Ask at a terminal; "" if nothing was answered or nobody can be asked."""
+    return input(question).strip() if asks else ""
+
+
+_NAME = "name of the model here (empty for model): "
+_REMOTE_MODEL = "the model's name at the remote (empty if it is what clients send): "
 
 
 def _most_in_flight(*, asks: bool) -> int | None:
     """Ask how many requests a server works on at once; None where that is not known."""
     what = "requests that one server works on at once, such as --parallel of llama.cpp (empty to learn it): "
-    while text := input(what).strip() if asks else "":
+    while text := _optional(what, asks=asks):
         if re.fullmatch("[1-9][0-9]{0,8}", text):
             return int(text)
         print(f"  expected a number from 1, or nothing, got {text!r}", file=sys.stderr)
@@ -137,7 +146,7 @@ def _most_in_flight(*, asks: bool) -> int | None:
 
 def _seconds(*, asks: bool) -> float | None:
     """Ask for a time to first byte; None for no limit."""
-    while text := input(_FIRST_BYTE).strip() if asks else "":
+    while text := _optional(_FIRST_BYTE, asks=asks):
         if re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?", text) and float(text):
             return float(text)
         print(f"  expected seconds such as 2 or 0.5, or nothing, got {text!r}", file=sys.stderr)
