@@ -46,6 +46,16 @@ def test_what_can_not_be_signed_with_is_refused_by_its_field(
     assert list(mistakes(aws(**config))) == [f"remoteBackend.authConfig.awsConfig.{field}"]
 
 
+@pytest.mark.parametrize("field", ["googleConfig", "serviceAccountKeyRef"])
+def test_who_has_the_key_file_of_a_service_account_is_told_what_to_use_instead(mistakes: Mistakes, field: str) -> None:
+    auth = {"type": "google", field: {"credentialsSecretRef": REF}}
+
+    (said,) = mistakes({"remoteBackend": {"host": "a.googleapis.com", "authConfig": auth}}).values()
+
+    assert "key file can't be used" in said
+    assert "workload identity" in said
+
+
 @pytest.mark.parametrize("host", ["a-aiplatform.googleapis.com", "aiplatform.googleapis.com:443"])
 def test_tokens_of_google_are_shown_to_google(read: Read, host: str) -> None:
     (spec,) = read({"remoteBackend": {"host": host, "authConfig": {"type": "google"}}}).specs

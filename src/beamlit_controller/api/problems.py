@@ -62,8 +62,15 @@ def unknown_field(name: object, known: Collection[str]) -> str:
     """Describe an unknown field."""
     if (outdated := _OUTDATED.get(str(name))) and outdated.partition(".")[0] in known:
         return f"autoscaling/v2beta1 had this field; since v2 it is {outdated}: `beamlit-controller convert FILE` rewrites it"
+    if "awsConfig" in known and str(name).startswith(("google", "serviceAccount")):
+        return _GOOGLE_KEY
     return f"no such field, {nearest(str(name), known)}"
 
+
+_GOOGLE_KEY = (
+    "no such field: a service account's key file can't be used, because Envoy makes no RSA signatures. Use type google, which takes the "
+    "service account of the machine or of workload identity, or type apiKey with an access token that a job renews in the Secret"
+)
 
 # Fields of autoscaling/v2beta1, and what they became.
 _OUTDATED = {
