@@ -70,6 +70,19 @@ def test_a_gateway_that_did_not_answer_for_a_while_is_counted_once() -> None:
     assert account.total == Usage(8, 8, 8)
 
 
+def test_a_hundred_gateways_are_counted_once_each_also_while_they_are_replaced() -> None:
+    spec = remote(budget=None)
+    accounts = opened(spec)
+
+    for generation in range(3):
+        for requests in (1, 2):
+            counts = {f"{generation}-{number}": Usage(requests) for number in range(100)}
+            accounts = spending.counted(accounts, [spec], {name: {"": each} for name, each in counts.items()}, NOW)
+
+    assert accounts[0].total == Usage(3 * 100 * 2)
+    assert len(accounts[0].seen) == 100 + spending.MOST_SILENT
+
+
 def test_money_is_exact() -> None:
     spec = remote(budget=None)
 

@@ -14,8 +14,10 @@ from beamlit_controller.core.price import Budget, BudgetUnit, UsageMode
 from beamlit_controller.core.spec import RemoteBackend
 from beamlit_controller.core.usage import NOTHING, Usage, Usages
 
-MOST_SEEN = 48
-"""Maximum number of gateways whose counters are remembered; the most recent ones are kept."""
+MOST_SILENT = 48
+"""Maximum number of gateways that did not answer whose counters are remembered; the most recent ones are kept."""
+MOST_SEEN = 256
+"""Upper bound for the gateways in a recorded account."""
 
 Readings = Mapping[str, Usages]
 """The counters of each gateway since its start, by the gateway's name."""
@@ -90,8 +92,8 @@ def _counted(account: Account | None, remote: RemoteBackend, readings: Readings,
         return _paid(_in_period(Account(remote.name, seen=tuple(read.items())), remote, now), remote, NOTHING)
     before = dict(account.seen)
     new = usage.total(usage.fresh(before.get(gateway, NOTHING), each) for gateway, each in read.items())
-    seen = tuple(({gateway: each for gateway, each in account.seen if gateway not in read} | read).items())
-    current = replace(_in_period(account, remote, now), seen=seen[-MOST_SEEN:])
+    silent = tuple((gateway, each) for gateway, each in account.seen if gateway not in read)
+    current = replace(_in_period(account, remote, now), seen=(*silent[-MOST_SILENT:], *read.items()))
     return _paid(current, remote, new)
 
 

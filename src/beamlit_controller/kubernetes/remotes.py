@@ -34,8 +34,8 @@ log = structlog.stdlib.get_logger(__name__)
 PERIOD: Final = 5.0
 SPREAD: Final = 0.8
 """The part of a period over which the models are spread."""
-MOST_ASKED: Final = 32
-"""Pods of one gateway that are asked at once."""
+MOST_ASKED: Final = 200
+"""Maximum number of gateway pods polled per model: all that it may have, twice during a rollout. The others are not accounted for."""
 
 
 @dataclass(frozen=True, slots=True)
