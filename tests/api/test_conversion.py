@@ -351,6 +351,21 @@ FOUND: dict[str, tuple[str, list[tuple[str, object]], dict[str, str]]] = {
         [("sum(x) or on() vector( 0 )", "5")],
         {},
     ),
+    "grafana/grafana#15168: a panel's query": (
+        scaled(queried('sum(rate(x{instance=~"$instance"}[$__interval]))')),
+        [('sum(rate(x{instance=~"$instance"}[$__interval]))', "5")],
+        {"spec.triggers[0].metadata.query": "$instance is a variable"},
+    ),
+    "an alert's query": (
+        scaled(queried("sum(vllm:num_requests_waiting) > 10")),
+        [("sum(vllm:num_requests_waiting) > 10", "5")],
+        {"spec.triggers[0].metadata.query": "is a filter"},
+    ),
+    "a counter": (
+        scaled(queried("vllm:generation_tokens_total")),
+        [("vllm:generation_tokens_total", "5")],
+        {"spec.triggers[0].metadata.query": "is a counter"},
+    ),
     "kserve/website: keda-autoscaler.md": (
         scaled({"type": "cpu", "metadata": {"type": "Utilization", "value": "50"}}),
         [("cpu", 50)],
@@ -400,7 +415,9 @@ def test_what_people_have_is_converted_and_what_is_lost_is_told(
     text: str, made: list[tuple[str, object]], told: dict[str, str]
 ) -> None:
     assert [named(each) for each in metrics(text)] == made
-    found = notes(text)
+    found: dict[str, str] = {}
+    for note in one(text).notes:
+        found[note.field] = found.get(note.field, "") + note.message
     assert all(said in found[field] for field, said in told.items()), found
     assert not any("vector(0)" in said for said in found.values()) or "vector" not in text
 

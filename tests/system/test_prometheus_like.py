@@ -217,6 +217,18 @@ VICTORIAMETRICS = {
         "some of vmstorage nodes are unavailable",
         VICTORIA,
     ),
+    "no storage node": Answer(
+        "VictoriaMetrics/VictoriaMetrics#1148, #11009",
+        like.error(
+            503,
+            "503",
+            "cannot fetch query results from vmstorage nodes: cannot perform search on vmstorage 10.216.0.219:8401: "
+            f"cannot obtain connection from a pool: cannot dial 10.216.0.219:8401{LONG}",
+        ),
+        Reason.QUERY_FAILED,
+        "cannot perform search on vmstorage 10.216.0.219:8401",
+        VICTORIA,
+    ),
     "too many at once": Answer(
         "VictoriaMetrics/VictoriaMetrics#5682",
         like.error(
@@ -245,14 +257,14 @@ AMAZON = {
     "in whole": Answer("AMP-APIReference-QueryMetrics", like.adding(warnings=[], infos=[]), prefix=WORKSPACE),
     "an info": Answer("AMP, as Cortex", like.adding(infos=[INFO]), prefix=WORKSPACE),
     "not signed": Answer(
-        "AWS common errors: MissingAuthenticationToken",
+        "AWS common errors: MissingAuthenticationToken, aws/amazon-managed-grafana-roadmap#61",
         like.refused(403, '{"message":"Missing Authentication Token"}', "application/json"),
         Reason.HTTP_ERROR,
         "Missing Authentication Token",
         WORKSPACE,
     ),
     "signed with another key": Answer(
-        "AWS common errors: InvalidSignatureException",
+        "AWS common errors: InvalidSignatureException, trickstercache/trickster#685",
         like.refused(
             403, '{"message":"The request signature we calculated does not match the signature you provided."}'
         ),
@@ -261,7 +273,7 @@ AMAZON = {
         WORKSPACE,
     ),
     "not allowed": Answer(
-        "kedacore/keda#5373: AccessDeniedException",
+        "kedacore/keda#5373, aws-ia/terraform-aws-eks-blueprints#709: AccessDeniedException",
         like.refused(
             403, '{"Message":"User: arn:aws:iam::1:user/u is not authorized to perform: aps:QueryMetrics on resource"}'
         ),
@@ -323,6 +335,18 @@ GOOGLE = {
         _google(429, "RESOURCE_EXHAUSTED", "Quota exceeded for quota metric 'Time series queries'"),
         Reason.HTTP_ERROR,
         "Quota exceeded for quota metric",
+        PROJECT,
+    ),
+    "too many queries in a process": Answer(
+        "GoogleCloudPlatform/prometheus-engine#885",
+        like.error(
+            429,
+            "resource_exhausted",
+            "expanding series: generic::aborted: invalid status monarch::220: Cancelled due to the number of queries whose "
+            "evaluation is blocked",
+        ),
+        Reason.QUERY_FAILED,
+        "resource_exhausted: expanding series: generic::aborted: invalid status monarch::220",
         PROJECT,
     ),
     "a query that it does not take": Answer(

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from beamlit_controller.api import policy, promql, series_remarks
 from beamlit_controller.api.problems import Notice
 from beamlit_controller.api.rules import dig
 
@@ -69,6 +70,8 @@ def _noted(trigger: Json, words: Json, field: str) -> Iterator[Notice]:
     if not is_never_empty and _text(words.get("ignoreNullValues", "true")).lower() != "false":
         said = "KEDA treats an empty result as 0; here it is a missing value, and the percentage stays. Add `or vector(0)` to get 0"
         yield Notice(f"{place}.ignoreNullValues", said)
+    for said in _of_query(_text(words.get("query", "")), by_value=trigger.get("metricType") == "Value"):
+        yield Notice(f"{place}.query", said)
     for name, said in _SETTINGS.items():
         if name in words:
             yield Notice(f"{place}.{name}", f"for all models, in the settings: {INFORMER}.prometheus.{said}")
@@ -76,6 +79,12 @@ def _noted(trigger: Json, words: Json, field: str) -> Iterator[Notice]:
         said = f"no equivalent of a TriggerAuthentication: {INFORMER}.prometheus of the settings has bearerTokenFile, basicAuth, tls, aws, google and azure"
         yield Notice(f"{field}.authenticationRef", said)
     yield from _activation(words, field)
+
+
+def _of_query(query: str, *, by_value: bool) -> Iterator[str]:
+    """Give what `check` says of the query, which is for Prometheus whatever the settings are."""
+    mistakes = [] if policy.is_series_name(query) else [*promql.mistakes(query)]
+    yield from mistakes or series_remarks.of_name(query, by_value=by_value)
 
 
 def _activation(words: Json, field: str) -> Iterator[Notice]:
