@@ -73,7 +73,7 @@ def test_the_ports_of_the_gateway_never_collide() -> None:
 
 
 def test_what_can_not_be_stood_before_is_refused_with_its_reason() -> None:
-    refused(plan(spec(), None, ()), Reason.SERVICE_NOT_FOUND, "models/llama", "not there")
+    refused(plan(spec(), None, ()), Reason.SERVICE_NOT_FOUND, "models/llama", "does not exist")
     refused(plan(spec(service=None), None, ()), Reason.SERVICE_NOT_FOUND, "spec.serviceRef")
     refused(plan(spec(), service(selector=()), ()), Reason.SERVICE_UNSUITABLE, "no selector")
     refused(plan(spec(), service(type="ExternalName"), ()), Reason.SERVICE_UNSUITABLE, "ExternalName")

@@ -45,4 +45,4 @@ async def test_an_answer_in_part_is_told_and_not_judged_by() -> None:
     found = await look("15", isPartial=True)
 
     (mistake,) = found.mistakes
-    assert "may not be whole" in mistake.message
+    assert "may be incomplete" in mistake.message

@@ -97,7 +97,7 @@ async def test_settings_with_a_mistake_are_told_and_the_last_good_ones_stay_in_f
         assert (await client.ask(running.front, "/v1/completions")).header(load.SERVED_BY) == "local"
         settle(running, good)
         await eventually(lambda: _mended(running), what="the mistake is mended")
-        assert running.log.count("starting anew") == 0
+        assert running.log.count("restarting with") == 0
 
 
 async def test_sighup_starts_anew_in_the_same_process_while_the_gateway_serves_on() -> None:

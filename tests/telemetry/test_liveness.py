@@ -31,7 +31,7 @@ def good(key: ModelKey = LLAMA) -> Cycle:
 def test_it_is_alive_without_any_model(pulse: Liveness, clock: Settable) -> None:
     clock.forward(3600)
 
-    assert pulse.alive() == Check(ok=True, text="no model to decide for")
+    assert pulse.alive() == Check(ok=True, text="no models")
 
 
 def test_it_is_alive_while_a_round_of_any_model_ended_well_within_the_bound(pulse: Liveness, clock: Settable) -> None:
@@ -40,7 +40,7 @@ def test_it_is_alive_while_a_round_of_any_model_ended_well_within_the_bound(puls
     pulse.record(good())
     clock.forward(30)
 
-    assert pulse.alive() == Check(ok=True, text="the last round that ended well was 30 s ago")
+    assert pulse.alive() == Check(ok=True, text="the last successful round was 30 s ago")
 
 
 def test_it_is_not_when_the_last_good_round_is_older(pulse: Liveness, clock: Settable) -> None:
@@ -48,9 +48,7 @@ def test_it_is_not_when_the_last_good_round_is_older(pulse: Liveness, clock: Set
     clock.forward(31)
     pulse.failed(LLAMA, RuntimeError())
 
-    assert pulse.alive() == Check(
-        ok=False, text="the last round that ended well was 31 s ago; at most 30 s are expected"
-    )
+    assert pulse.alive() == Check(ok=False, text="the last successful round was 31 s ago; at most 30 s are expected")
 
 
 def test_it_is_not_when_no_round_ever_ended_well(pulse: Liveness, clock: Settable) -> None:
@@ -62,7 +60,7 @@ def test_it_is_not_when_no_round_ever_ended_well(pulse: Liveness, clock: Settabl
     pulse.failed(LLAMA, RuntimeError())
 
     assert pulse.alive() == Check(
-        ok=False, text="no round has ended well in the 31 s since the first one began; at most 30 s are expected"
+        ok=False, text="no round has succeeded in the 31 s since the first one began; at most 30 s are expected"
     )
 
 
@@ -83,7 +81,7 @@ def test_it_is_ready_once_every_model_had_its_round(pulse: Liveness) -> None:
 
     pulse.record(good(MISTRAL))
 
-    assert pulse.ready([LLAMA, MISTRAL]) == Check(ok=True, text="2 models, all decided for")
+    assert pulse.ready([LLAMA, MISTRAL]) == Check(ok=True, text="2 models, all evaluated")
 
 
 def test_a_round_that_failed_does_not_make_it_ready(pulse: Liveness) -> None:
@@ -97,7 +95,7 @@ def test_it_is_not_ready_while_a_gateway_is_down(pulse: Liveness) -> None:
 
     check = pulse.ready([LLAMA, MISTRAL], gateways_down=[LLAMA])
 
-    assert check.text == "no evaluation has succeeded yet for models/mistral; the gateway is down of models/llama"
+    assert check.text == "no evaluation has succeeded yet for models/mistral; the gateway is down for models/llama"
 
 
 def test_of_many_models_only_some_are_named(pulse: Liveness) -> None:

@@ -40,7 +40,7 @@ async def tell(name: str, address: str, console: Console) -> int:
         case WaitingView():
             console.print(Text(f"no evaluation has succeeded yet: {printable.line(found.failure.error)}"))
         case _:
-            console.print(_table(found.changes) if found.changes else Text("the share has not changed yet"))
+            console.print(_table(found.changes) if found.changes else Text("the percentage has not changed yet"))
     return 0
 
 

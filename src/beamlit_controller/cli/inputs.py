@@ -80,5 +80,5 @@ def ended(error: Exception) -> NoReturn:
     from beamlit_controller.standalone.state_folder import StateError  # noqa: PLC0415 - only for this
 
     if not isinstance(error, StateError | OSError):
-        structlog.get_logger().error("ended by an error that nobody expected", exc_info=error)
+        structlog.get_logger().error("ended by an unexpected error", exc_info=error)
     fail(faults.message_of(error))

@@ -1,6 +1,6 @@
-"""Edge to Envoy: its configuration (pure) and the server that pushes the share (RTDS). The only importer of grpc.
+"""Envoy's configuration (pure), and the RTDS server that pushes percentages.
 
-In: an `OffloadSpec` and where its local endpoints are; then a percentage whenever it changes.
-Out: the files that Envoy boots from, and a runtime layer on every stream that asks for it.
+The only package that imports grpc. In: an `OffloadSpec` and its local endpoints; then a percentage whenever it changes.
+Out: the files that Envoy starts from and watches, and a runtime layer for every RTDS stream.
 May import: `controller`, `api`, `core`, grpc, protobuf.
 """

@@ -1,4 +1,4 @@
-"""What the gateway tells of each request: one line of JSON, and counters per side."""
+"""The access log of the gateway: one line of JSON per request, and counters per side."""
 
 from beamlit_controller.envoy.failover import REMOTE_FIRST
 from beamlit_controller.envoy.messages import Message, extension

@@ -1,4 +1,4 @@
-"""Addresses as people write them: `host:port`, `[v6]:port`, `unix:path`."""
+"""Parses addresses: `host:port`, `[v6]:port`, `unix:path`."""
 
 import ipaddress
 

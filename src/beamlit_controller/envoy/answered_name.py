@@ -1,7 +1,7 @@
-"""Puts the client's name for the model back into answers of the remote; every other byte stays as it was.
+"""Restores the client's model name in responses of the remote; every other byte is unchanged.
 
-Nothing is held back: an answer is looked at piece by piece as it comes, and of what came before only a state is kept. What can't be
-looked at, such as a compressed answer, passes as it is.
+Nothing is buffered: a response is scanned in chunks as it arrives, and only a parser state is kept. What can't be
+parsed, such as a compressed response, passes unchanged.
 """
 
 METADATA = "offload.model"

@@ -1,4 +1,4 @@
-"""Reads from answers of the remote how many tokens they are of, and leaves the numbers for the access log.
+"""Reads the token usage from responses of the remote, and sets it as metadata for the stats access logger.
 
 Answers pass as they come: of what was read only a state is kept, of at most a few kilobytes. What can't be read is counted as
 unread. Only where the gateway itself asked for the event that has the numbers is anything taken away: that event.

@@ -1,4 +1,4 @@
-"""What servers may say in their answers: nothing that Envoy would take for an order, and nothing in the name of a hop."""
+"""Removes response headers of servers that Envoy would obey, and those that mark the responses of a hop."""
 
 from beamlit_controller.envoy.messages import Message, extension, formatted_header
 

@@ -1,4 +1,4 @@
-"""What Envoy is started with: who it is, where its files lie, who tells it the share, and how it may be watched."""
+"""The bootstrap configuration: node identity, dynamic resource files, RTDS, admin and stats."""
 
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.envoy import addresses, overload, routes, tls, upstream

@@ -1,8 +1,8 @@
-"""The most requests that are at the local servers at once, as a ladder of routes of which at most two are in force.
+"""The limit of concurrent local requests, as a ladder of routes of which at most two are active.
 
-A number can't be told to Envoy's routes while they run, but for how many requests a route is in force can: there is one
-for each step of a ladder, and the RTDS server turns on the two steps around the number, each for a part of the requests.
-What is in flight therefore stays at or below the upper step.
+A route can't take a number at run time, but the fraction of requests that it matches can be set: there is one route per
+step of the ladder, and the RTDS server enables the two steps around the limit, each for a fraction of the requests. The
+number in flight therefore stays at or below the upper step.
 """
 
 from fractions import Fraction

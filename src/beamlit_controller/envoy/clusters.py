@@ -1,4 +1,4 @@
-"""Who answers requests: the model's own servers, and the remote behind its hop."""
+"""The clusters: the model's own servers, and the remote behind its hop."""
 
 from beamlit_controller.core.spec import OffloadSpec, RemoteBackend, Scheme
 from beamlit_controller.envoy import (

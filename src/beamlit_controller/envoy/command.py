@@ -1,4 +1,4 @@
-"""How Envoy is started."""
+"""The command line of Envoy."""
 
 import zlib
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The files that one gateway boots from and watches: a pure function of what the user asked for and where it stands."""
+"""Renders the files that one gateway starts from and watches: a pure function of its spec and parameters."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What a gateway's `/stats/prometheus` says of the files that it was given. Never raises, whatever the page says."""
+"""Parses from a gateway's `/stats/prometheus` which files are in force. Never raises on malformed pages."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The credential that the remote is shown: put on by Envoy inside the remote hop, from files that Envoy reads itself."""
+"""Credentials for the remote: added by Envoy inside the remote hop, from files that Envoy reads itself."""
 
 from urllib.parse import urlsplit
 

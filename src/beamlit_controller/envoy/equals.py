@@ -1,4 +1,4 @@
-"""Remotes that are equals: neighbours in the list with a weight, which share the requests for the first of them.
+"""Weighted remotes: adjacent remotes with weights, which share the requests for the first of them.
 
 The way to an equal passes over it for the part of the requests that is for those after it, as it does for an ejected remote.
 """

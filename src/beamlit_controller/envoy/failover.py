@@ -1,4 +1,4 @@
-"""Which server is tried next when one did not answer: the only place that knows how one request tries several servers.
+"""Failover: which server is tried next for a request. Only this module knows how one request tries several servers.
 
 Envoy's composite cluster gives every attempt of a request a cluster of its own, and the route's retry policy says what
 makes a next attempt. Nothing is tried again once a byte of the response has come. All attempts share one policy,

@@ -1,4 +1,4 @@
-"""Where one gateway stands: its addresses and folders, whatever started it."""
+"""The parameters of one gateway: its addresses and folders, in both modes."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Removes from requests what is not the remote's business, and from its answers what is not for our clients and proxies."""
+"""Removes headers from requests that the remote must not see, and from its responses those that clients and proxies must not see."""
 
 from urllib.parse import quote
 

@@ -1,7 +1,7 @@
-"""One remote is one thing: whatever leads to it has a name made of all that defines it.
+"""Names everything that leads to a remote after a digest of all that defines the remote.
 
-A change of the remote makes other names, so nothing that is left of the old one, such as a connection, can bring its
-credential to the new one.
+A changed remote has other names, so nothing left of the old one, such as a connection, can send its credential to the
+new one.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Where requests come in: the front for clients, the internal hop for what goes to the remote."""
+"""The listeners: the front for clients, and the internal listeners (hops) for requests to the remote."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Requests that must stay, as matches that err on the side of staying."""
+"""Route matches for local-only requests; in doubt a request stays local."""
 
 from collections.abc import Iterable, Sequence
 

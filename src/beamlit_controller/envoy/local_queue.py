@@ -1,4 +1,4 @@
-"""Streams that have not said yet who they are: each may wait only so long, and there may be only so many."""
+"""Limits for streams that have not sent their headers yet: how long each may wait, and how many there may be."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Small programs that Envoy runs for us where it has no words for something."""
+"""Lua filters for what Envoy's configuration can't express."""
 
 import string
 

@@ -1,4 +1,4 @@
-"""The order of a change: the new configuration is in force before it gets requests, and the old one goes after its last request.
+"""Orders the steps of a change: new configuration is in force before it gets requests, and old configuration is removed after its last request.
 
 Everything that leads to a remote is named after what defines the remote, so the wanted configuration can exist alongside the
 present one. Only the front's routes decide which of them gets requests, and they change in one step. The next step follows from

@@ -1,4 +1,4 @@
-"""Puts the model's name at the remote into the body of requests for the remote; every other byte stays as it was."""
+"""Replaces the model's name in the body of requests to the remote; every other byte is unchanged."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-r"""Paths as model servers read them, in regular expressions that RE2 and Python's `re` take alike.
+r"""Matches paths the way model servers read them, in regular expressions that are valid for RE2 and Python's `re`.
 
 Envoy resolves `/./`, `/../` and `\`, merges slashes and decodes letters, digits and `-._~`. What it leaves encoded, a
 server may still decode, so every other character is matched in both forms.

@@ -1,7 +1,6 @@
-"""Leaves a remote alone for as long as it asks: `Retry-After` and its kin, and quotas that are spent.
+"""Sends a remote no requests for as long as it asks: `Retry-After` and similar headers, and exhausted quotas.
 
-Each worker of a gateway keeps this in mind for itself, so nothing but Envoy is needed for it, and nothing is left of it after a
-restart. While a remote is paused its hop answers instead, and the next remote or local gets the request.
+Each worker of a gateway remembers this by itself, so it needs nothing but Envoy, and a restart forgets it. While a remote is paused its hop answers instead, and the next remote or local gets the request.
 """
 
 from beamlit_controller.core import remote_secrets

@@ -1,4 +1,4 @@
-"""Names of headers and query parameters by which clients say who they are, where they come from, and what they may."""
+"""Names of headers and query parameters that carry a client's identity, origin and credentials."""
 
 # What is said among proxies, of the client's address, and by a proxy that has authenticated the client.
 OURS = ("x-envoy-", "x-offload", "x-forwarded-")

@@ -1,4 +1,4 @@
-"""Log lines that strangers can cause: each kind at most once a minute, with how many there were, and short."""
+"""Rate-limits log lines that clients can cause: each kind at most once a minute, with a count, and short."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a remote's hop says of an answer: which of the marks mean that the remote failed, and which that it is broken."""
+"""The marks with which a remote's hop labels responses: which mean that the request failed, and which that the remote is broken."""
 
 from beamlit_controller.core.spec import REMOTE_FAILURES, RemoteBackend
 

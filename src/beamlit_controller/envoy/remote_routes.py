@@ -1,6 +1,6 @@
-"""The routes within the remote hop: the path of a request to the remote, by what it is and by the model that it names.
+"""The routes within the remote hop: they rewrite the path of a request, by prefix and by the model that it names.
 
-A route is chosen once more when the model's name has been read, where the path or a header depends on it.
+If the path or a header depends on the model, the route is selected again once the name has been read.
 """
 
 from collections.abc import Sequence

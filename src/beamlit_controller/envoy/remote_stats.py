@@ -1,4 +1,4 @@
-"""What a gateway's `/stats/prometheus` says of its requests, and of its attempts at the remote."""
+"""Parses request counters and attempts at the remote from a gateway's `/stats/prometheus`."""
 
 import re
 from collections import Counter, defaultdict

@@ -1,7 +1,7 @@
-"""Has the remote say how many tokens its answers are of, reads that, and counts it by the remote's name.
+"""Requests token usage from the remote, reads it from responses, and counts it by the remote's name.
 
-A number that is read in an answer is left as metadata of the request, which the stats access logger adds to a counter: so
-nothing is counted twice, and what a client cuts off counts as far as the remote had told it.
+The number is set as metadata of the request, which the stats access logger adds to a counter: so nothing is counted
+twice, and a request that the client aborts counts as far as the remote had reported.
 """
 
 from beamlit_controller.core.price import UsageMode

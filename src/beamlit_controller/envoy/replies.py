@@ -1,4 +1,4 @@
-"""What Envoy answers itself: marked for the chains, and in the form that clients of OpenAI's API read."""
+"""Envoy's own responses: marked for failover, and in the error format of the OpenAI API."""
 
 from beamlit_controller.envoy import failover, model_name, remote_marks, spent
 from beamlit_controller.envoy.messages import Message, headers_to_set

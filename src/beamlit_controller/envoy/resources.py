@@ -1,4 +1,4 @@
-"""Files of Envoy's resources: what they say, and the version by which Envoy tells that it has them in force."""
+"""Files of Envoy's resources: their content, and the version that Envoy reports once they are in force."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Which way each request goes: the routes of the front, and the one route of the remote hop."""
+"""The routes of the front, which decide where each request goes."""
 
 from collections.abc import Iterable, Sequence
 from functools import partial

@@ -1,4 +1,4 @@
-"""Who may ask the RTDS server, and how it shows who it is: a token per model, and a certificate that may be exchanged."""
+"""Authentication of the RTDS server: a token per model for gateways, and a certificate that can be rotated."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""The sink that puts decisions in force."""
+"""The `Sink` that pushes decisions to the gateways."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Sessions that stay on their side while the share changes."""
+"""Session stickiness: sessions stay on their side while the percentage changes."""
 
 from beamlit_controller.core.stickiness import CookieStickiness, HeaderStickiness
 from beamlit_controller.envoy import lua

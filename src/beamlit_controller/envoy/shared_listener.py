@@ -1,6 +1,6 @@
-"""A listener that several models share: an Envoy of its own, which only chooses the model and hands the request to its gateway.
+"""A listener that several models share: a separate Envoy, which only selects the model and forwards the request to its gateway.
 
-What may leave is decided by that gateway, from the request as it gets it: nothing here can send a request past its rules.
+That gateway decides whether the request may go to the remote, so its rules can't be bypassed here.
 """
 
 import json

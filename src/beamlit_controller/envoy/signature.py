@@ -1,7 +1,7 @@
 """Signs requests for a remote with AWS Signature Version 4, https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html.
 
-In the hop a first program makes sure that there are credentials, and takes the digest of the body. The second one signs behind the hop's
-router, where the path and the headers are those that the remote will see. The file of the credentials is read for each request.
+In the hop, a first filter checks that there are credentials, and computes the digest of the body. A second one, behind
+the hop's router, signs the path and headers that the remote will see. The file of the credentials is read for each request.
 """
 
 from beamlit_controller.core.remote_auth import AwsSignature

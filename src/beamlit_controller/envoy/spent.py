@@ -1,6 +1,6 @@
-"""Leaves a remote out while its budget is spent: its hop declines every request, and the next server of the chain is asked.
+"""Disables a remote while its budget is spent: its hop declines every request, and the next server of the chain is tried.
 
-What tells so is a runtime value, as the share is. A gateway that has lost its controller goes on with the last one.
+It is controlled by a runtime value, like the percentage; a gateway that has lost its controller keeps the last value.
 """
 
 from beamlit_controller.core.spec import RemoteBackend

@@ -1,4 +1,4 @@
-"""Paths that only the model's own servers can answer, or only their operator may ask: they stay by default.
+"""Paths that only the model's own servers can answer, or that only their operator may use: local-only by default.
 
 From the route tables of vLLM, SGLang, TGI, Triton and KServe, llama.cpp, Ollama, Ray Serve and LiteLLM, and of the
 OpenAI, Anthropic and Gemini APIs that they speak. Each is matched at the root and below `/v1`, `/openai`, `/api`.

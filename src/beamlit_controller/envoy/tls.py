@@ -1,4 +1,4 @@
-"""TLS to the remote and to the RTDS server: a certificate is always verified, by one CA and for one name."""
+"""TLS to the remote and to the RTDS server: certificates are always verified, against one CA and for one name."""
 
 from beamlit_controller.core.spec import RemoteBackend
 from beamlit_controller.envoy import addresses, identity

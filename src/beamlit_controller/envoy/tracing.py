@@ -1,7 +1,7 @@
-"""Traces of the gateway, sent to an OpenTelemetry collector: one span per request, which says who answered it and why.
+"""Tracing of the gateway with OpenTelemetry: one span per request, with the side that answered it and the reason.
 
-A client's trace context (W3C `traceparent`) is continued, and passed on to the server that is asked. Spans are sent in the background:
-a collector that is slow or away costs no request anything but its span.
+A client's trace context (W3C `traceparent`) is continued, and passed on to the server. Spans are sent in the
+background: a slow or missing collector only loses spans.
 """
 
 from beamlit_controller.api.settings import OtlpSettings

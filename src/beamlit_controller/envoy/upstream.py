@@ -1,4 +1,4 @@
-"""What clusters have in common: how their servers are found, what is spoken to them, and no limits by accident."""
+"""Common parts of clusters: endpoint discovery, protocol, and circuit breakers without accidental limits."""
 
 from collections.abc import Iterable, Mapping
 

@@ -1,4 +1,4 @@
-"""What a gateway's `/stats/prometheus` says of the tokens of its remotes' answers."""
+"""Parses the token usage of the remotes from a gateway's `/stats/prometheus`."""
 
 import re
 from collections import Counter, defaultdict

@@ -184,15 +184,15 @@ def _ready(known: ModelState, gateway: Condition) -> Condition:
         why = state.service.why if state.service else _UNSEEN
         return Condition("Ready", ConditionStatus.FALSE, why.reason, why.message)
     notes = "".join(f"; note: {notice}" for notice in known.model.notices)
-    return Condition("Ready", ConditionStatus.TRUE, Reason.AS_ASKED, f"all is as asked for{notes}")
+    return Condition("Ready", ConditionStatus.TRUE, Reason.AS_ASKED, f"the ModelDeployment is in effect{notes}")
 
 
-_UNSEEN = Missing(Reason.SERVICE_SWITCHING, "the Service that clients use was not seen to lead to the gateway yet")
+_UNSEEN = Missing(Reason.SERVICE_SWITCHING, "the Service that clients use does not route to the gateway yet")
 
 
 def _refused_spec(model: KnownModel) -> Condition:
     mistakes = "; ".join(map(str, model.rejected))
-    kept = "the last good one stays in force" if model.spec else "there is no earlier one to go on with"
+    kept = "the last good one stays in force" if model.spec else "there is no earlier one"
     # The end of the message says what is in force, however long the mistakes are.
     message = f"{mistakes[: LONGEST_MESSAGE - 100]} ({kept})"
     return Condition("Ready", ConditionStatus.FALSE, Reason.SPEC_INVALID, message)
@@ -234,7 +234,9 @@ def _local(local: LocalHealth) -> Condition:
 def _remote(spec: OffloadSpec | None, remote: RemoteReady | None) -> Condition:
     if spec is None or spec.remote is None:
         expected = "expected spec.offloadingConfig.remoteBackend or config.defaultRemoteBackend"
-        return Condition("RemoteReady", ConditionStatus.FALSE, Reason.NO_REMOTE, f"nothing can leave: {expected}")
+        return Condition(
+            "RemoteReady", ConditionStatus.FALSE, Reason.NO_REMOTE, f"nothing can be offloaded: {expected}"
+        )
     known = remote or remote_health.RemoteAssessment().condition
     return Condition("RemoteReady", ConditionStatus(known.status), known.reason, known.message)
 
@@ -244,9 +246,7 @@ def _autoscaler(name: str) -> Condition:
         "AutoscalerInterference",
         ConditionStatus.TRUE,
         Reason.AUTOSCALER_FOUND,
-        f"HorizontalPodAutoscaler {name} scales the same workload: what is offloaded it does not see, so it takes replicas "
-        "away and offloading may never end. Let it scale on the metric beamlit_demand_ratio, or give offloading a target of "
-        "at least 1.25 times its own",
+        f"HorizontalPodAutoscaler {name} scales the same workload, but does not see offloaded requests, so it removes replicas and offloading may never end. Let it scale on the metric beamlit_demand_ratio, or set offloading's target to at least 1.25 times its own",
     )
 
 

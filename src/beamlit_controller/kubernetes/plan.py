@@ -63,7 +63,7 @@ def _refusal(spec: OffloadSpec, service: Service | None) -> Missing | None:
         return Missing(Reason.SERVICE_NOT_FOUND, "spec.serviceRef: expected the Service that clients use, got none")
     where = f"spec.serviceRef: Service {spec.key.namespace}/{spec.service.name}"
     if service is None:
-        return Missing(Reason.SERVICE_NOT_FOUND, f"{where} is not there")
+        return Missing(Reason.SERVICE_NOT_FOUND, f"{where} does not exist")
     unsuitable = _unsuitable(spec, service)
     if not unsuitable and spec.routing is RoutingMode.TAKEOVER:
         unsuitable = next(_against_taking(spec, service), "")

@@ -150,8 +150,8 @@ def _refused(answer: HttpAnswer, document: object) -> Missing:
 
 
 _HINTS = {
-    401: "it wants credentials or a tenant; see bearerTokenFile, basicAuth, aws, google, azure and headers",
-    403: "it refuses these credentials; see bearerTokenFile, basicAuth, aws, google, azure and headers",
+    401: "it requires credentials or a tenant; see bearerTokenFile, basicAuth, aws, google, azure and headers",
+    403: "it rejects these credentials; see bearerTokenFile, basicAuth, aws, google, azure and headers",
     404: "there is no Prometheus at this address; its path ends before /api/v1",
 }
 

@@ -14,7 +14,7 @@ def incomplete(document: object) -> str | None:
     if not isinstance(document, Mapping):
         return None
     said = "; ".join(_warnings(document))
-    return f"the result may not be whole: {said}" if said else None
+    return f"the result may be incomplete: {said}" if said else None
 
 
 def _warnings(document: Mapping[object, object]) -> Iterator[str]:

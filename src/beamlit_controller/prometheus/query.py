@@ -21,13 +21,11 @@ def text(identifier: SeriesSelector, *, stale_after: timedelta) -> str | Missing
     if _SERIES_NAME.fullmatch(identifier.name):
         query = f"last_over_time({_series(identifier)}[{duration(stale_after)}])"
     elif identifier.selector:
-        message = (
-            "a selector goes with the name of a metric, and this is a PromQL query: write its labels into the query"
-        )
+        message = "a selector is only allowed with the name of a metric: write the labels into the PromQL query"
         return Missing(Reason.UNSUPPORTED_METRIC, message)
     else:
         query = identifier.name
-    return query if _is_text(query) else Missing(Reason.UNSUPPORTED_METRIC, "the metric is no UTF-8 text")
+    return query if _is_text(query) else Missing(Reason.UNSUPPORTED_METRIC, "the metric is not UTF-8 text")
 
 
 def duration(span: timedelta) -> str:

@@ -103,7 +103,7 @@ class PrometheusSource:
     def query(self, metric: MetricSpec) -> str | Missing:
         """Give the PromQL of an External metric."""
         if not isinstance(metric, ExternalMetric):
-            return Missing(Reason.UNSUPPORTED_METRIC, "Prometheus is asked for External metrics only")
+            return Missing(Reason.UNSUPPORTED_METRIC, "only External metrics are read from Prometheus")
         return queries.text(metric.metric, stale_after=self._connection.stale_after)
 
     async def history(self, key: ModelKey, query: str, span: Span) -> History | Missing:

@@ -127,7 +127,7 @@ def _said(reference: SecretKey) -> str:
 
 
 def _no_secrets(reference: SecretKey) -> Missing:
-    message = f"can't read {_said(reference)}: config.metricInformer.secretsDirectory has to say where Secrets are"
+    message = f"can't read {_said(reference)}: config.metricInformer.secretsDirectory must be set to the directory of the Secrets"
     return Missing(Reason.CREDENTIALS_UNREADABLE, message)
 
 

@@ -75,7 +75,7 @@ def quantile(seen: HistogramWindow, part: Fraction) -> QuantileValue | Missing:
     """Give the quantile of the last window, and the time that it covers."""
     (since, first), (until, last) = seen.scrapes[0], seen.scrapes[-1]
     if since == until:
-        return Missing(Reason.NO_OBSERVATIONS, "expected two scrapes within the window, there was one so far")
+        return Missing(Reason.NO_OBSERVATIONS, "only one scrape within the window so far")
     if len(last) > MOST_BUCKETS:
         return Missing(Reason.ANSWER_TOO_LARGE, f"expected at most {MOST_BUCKETS} buckets, got {len(last)}")
     before = dict(first)
@@ -94,7 +94,7 @@ def of_buckets(buckets: Counts, part: Fraction) -> Fraction | Missing:
         )
     counts = _monotonic(buckets)
     if not counts[-1][1]:
-        return Missing(Reason.NO_OBSERVATIONS, "nothing was observed within the window")
+        return Missing(Reason.NO_OBSERVATIONS, "the histogram has no observations within the window")
     rank = part * counts[-1][1]
     if counts[0][1] >= rank:
         bound = Fraction(counts[0][0])

@@ -96,7 +96,7 @@ class ScrapeSource:
         endpoints = self._endpoints(spec)
         await model.keep(endpoints)
         if not endpoints:
-            none = Missing(Reason.NO_PODS, "expected endpoints of the metricServiceRef, there are none")
+            none = Missing(Reason.NO_PODS, "metricServiceRef has no endpoints")
             return dict.fromkeys(metrics, none)
         how = accesses.access(spec.key, service, self._secrets)
         if isinstance(how, Missing):
@@ -260,8 +260,8 @@ _HEADERS = (
 _FORGOTTEN_AFTER = timedelta(minutes=10)
 _LONGEST_EXCUSE = 1024
 _HINTS = {
-    401: "it wants a credential: see metricServiceRef.bearerTokenSecretRef and basicAuth",
-    403: "it refuses the credential: see metricServiceRef.bearerTokenSecretRef and basicAuth",
+    401: "it requires a credential: see metricServiceRef.bearerTokenSecretRef and basicAuth",
+    403: "it rejects the credential: see metricServiceRef.bearerTokenSecretRef and basicAuth",
 }
 
 # uvicorn, and so vLLM, closes idle connections after 5 s: we do it first, so no request meets a closing one.

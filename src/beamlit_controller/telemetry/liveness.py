@@ -55,11 +55,11 @@ class Liveness:
     def alive(self) -> Check:
         """Tell whether a round ended well within `bound`; always if there are no models."""
         if self._expected_since is None:
-            return Check(ok=True, text="no model to decide for")
+            return Check(ok=True, text="no models")
         age = self._clock.now() - (self._beat or self._expected_since)
-        said = f"the last round that ended well was {wording.seconds(age)} ago"
+        said = f"the last successful round was {wording.seconds(age)} ago"
         if self._beat is None:
-            said = f"no round has ended well in the {wording.seconds(age)} since the first one began"
+            said = f"no round has succeeded in the {wording.seconds(age)} since the first one began"
         if age > self._bound:
             return Check(ok=False, text=f"{said}; at most {wording.seconds(self._bound)} are expected")
         return Check(ok=True, text=said)
@@ -69,9 +69,9 @@ class Liveness:
         waiting = [key for key in models if key not in self._begun]
         lacking = [
             *([f"no evaluation has succeeded yet for {_list(waiting)}"] if waiting else []),
-            *([f"the gateway is down of {_list(down)}"] if (down := list(gateways_down)) else []),
+            *([f"the gateway is down for {_list(down)}"] if (down := list(gateways_down)) else []),
         ]
-        return Check(ok=not lacking, text="; ".join(lacking) or f"{len(models)} models, all decided for")
+        return Check(ok=not lacking, text="; ".join(lacking) or f"{len(models)} models, all evaluated")
 
     def _expect(self, key: ModelKey) -> None:
         self._known.add(key)

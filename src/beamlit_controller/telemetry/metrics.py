@@ -88,7 +88,7 @@ class MetricsSink(Collector):
     def collect(self) -> Iterable[Metric]:
         """Create the series. It is called in another thread, so it works on copies."""
         models = list(self._models.items())
-        yield GaugeMetricFamily("beamlit_models", "Models that are being decided for.", value=len(models))
+        yield GaugeMetricFamily("beamlit_models", "Models that are being evaluated.", value=len(models))
         yield from _shares(models)
         yield from _metrics(models)
         yield from _counts(models)
@@ -115,7 +115,7 @@ def _source_errors(cycle: Cycle) -> Iterator[Reason]:
 def _shares(models: list[tuple[ModelKey, _ModelMetrics]]) -> Iterator[Metric]:
     percentage = GaugeMetricFamily(
         "beamlit_offload_percentage",
-        "Percentage of the requests that goes to the remote; in Adaptive mode the most that may.",
+        "Percentage of requests that go to the remote; in Adaptive mode its upper limit.",
         labels=MODEL_LABELS,
     )
     highest = GaugeMetricFamily(
@@ -125,12 +125,12 @@ def _shares(models: list[tuple[ModelKey, _ModelMetrics]]) -> Iterator[Metric]:
     )
     demand = GaugeMetricFamily(
         "beamlit_demand_ratio",
-        "What the highest ratio would be if nothing were offloaded; absent while it can't be seen.",
+        "Highest ratio if nothing were offloaded; absent while it can't be measured.",
         labels=MODEL_LABELS,
     )
     would = GaugeMetricFamily(
         "beamlit_dry_run_percentage",
-        "Percentage of requests that would go to the remote if it were no dry run.",
+        "Percentage of requests that would go to the remote without dry run.",
         labels=MODEL_LABELS,
     )
     for key, model in models:
@@ -154,7 +154,7 @@ def _metrics(models: list[tuple[ModelKey, _ModelMetrics]]) -> Iterator[Metric]:
     ratio = GaugeMetricFamily("beamlit_metric_ratio", "Current value over target.", labels=labels)
     wished = GaugeMetricFamily(
         "beamlit_metric_demand",
-        "What the value would be if nothing were offloaded, to scale on; absent while it can't be seen.",
+        "Value if nothing were offloaded, for autoscaling; absent while it can't be measured.",
         labels=labels,
     )
     for key, model in models:
@@ -206,7 +206,7 @@ def _counts(models: list[tuple[ModelKey, _ModelMetrics]]) -> Iterator[Metric]:
         "beamlit_source_errors", "Metrics, or single pods of them, that could not be read.", labels=by_reason
     )
     failed = CounterMetricFamily(
-        "beamlit_rounds_failed", "Rounds that ended in an unexpected error; the share stayed.", labels=MODEL_LABELS
+        "beamlit_rounds_failed", "Rounds that ended in an unexpected error; the percentage stayed.", labels=MODEL_LABELS
     )
     for key, model in models:
         labels = (key.namespace, key.name)

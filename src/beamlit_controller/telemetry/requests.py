@@ -24,7 +24,7 @@ def series(rows: Iterable[Row]) -> Iterator[Metric]:
 def _rates(splits: list[tuple[tuple[str, str], Split]]) -> Metric:
     family = GaugeMetricFamily(
         "beamlit_requests_per_second",
-        "Requests per second that each side answered in the last minute.",
+        "Requests per second answered by each side in the last minute.",
         labels=(*MODEL_LABELS, "side"),
     )
     for labels, split in splits:
@@ -36,7 +36,7 @@ def _rates(splits: list[tuple[tuple[str, str], Split]]) -> Metric:
 def _left(splits: list[tuple[tuple[str, str], Split]]) -> Metric:
     family = GaugeMetricFamily(
         "beamlit_sent_ratio",
-        "Part of all requests of the last minute that the remote answered, by why they left.",
+        "Fraction of all requests of the last minute that the remote answered, by reason.",
         labels=(*MODEL_LABELS, "reason"),
     )
     for labels, split in splits:
@@ -48,7 +48,7 @@ def _left(splits: list[tuple[tuple[str, str], Split]]) -> Metric:
 def _first_bytes(splits: list[tuple[tuple[str, str], Split]]) -> Metric:
     family = GaugeMetricFamily(
         "beamlit_first_byte_seconds",
-        "Mean time to the first byte of the response body in the last minute, per side; without what is always kept local.",
+        "Mean time to the first byte of the response body in the last minute, per side; local-only requests excluded.",
         labels=(*MODEL_LABELS, "side"),
     )
     for labels, split in splits:
@@ -68,7 +68,7 @@ def _in_flight(splits: list[tuple[tuple[str, str], Split]]) -> Metric:
 def _caps(rows: list[Row]) -> Metric:
     family = GaugeMetricFamily(
         "beamlit_in_flight_cap",
-        "In Adaptive mode: the most local requests in flight per ready replica; absent while there is no limit.",
+        "In Adaptive mode: maximum local requests in flight per ready replica; absent while there is no limit.",
         labels=MODEL_LABELS,
     )
     for key, cycle, _ in rows:
@@ -80,7 +80,7 @@ def _caps(rows: list[Row]) -> Metric:
 def _limits(rows: list[Row]) -> Metric:
     family = GaugeMetricFamily(
         "beamlit_local_in_flight_limit",
-        "The most local requests in flight at all ready servers together; absent while there is no limit.",
+        "Maximum local requests in flight over all ready servers; absent while there is no limit.",
         labels=MODEL_LABELS,
     )
     for key, cycle, _ in rows:

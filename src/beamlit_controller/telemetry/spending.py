@@ -27,7 +27,7 @@ def series(cycles: Iterable[tuple[ModelKey, Cycle]]) -> Iterator[Metric]:
 
 def _tokens(rows: list[Row]) -> Metric:
     family = CounterMetricFamily(
-        "beamlit_remote_tokens", "Tokens that answers of the remote told.", labels=(*LABELS, "direction")
+        "beamlit_remote_tokens", "Tokens reported by the remote.", labels=(*LABELS, "direction")
     )
     for labels, _, account, _ in rows:
         family.add_metric((*labels, "input"), account.total.input_tokens)
@@ -37,7 +37,7 @@ def _tokens(rows: list[Row]) -> Metric:
 
 def _unread(rows: list[Row]) -> Metric:
     family = CounterMetricFamily(
-        "beamlit_remote_answers_unread", "Answers of the remote whose tokens could not be read.", labels=LABELS
+        "beamlit_remote_answers_unread", "Responses of the remote whose token usage could not be read.", labels=LABELS
     )
     for labels, _, account, _ in rows:
         family.add_metric(labels, account.total.unread)
@@ -46,11 +46,11 @@ def _unread(rows: list[Row]) -> Metric:
 
 def _costs(rows: list[Row]) -> Iterator[Metric]:
     cost = CounterMetricFamily(
-        "beamlit_remote_cost", "What the remote's answers cost, by its price.", labels=(*LABELS, "currency")
+        "beamlit_remote_cost", "Cost of the remote's responses, by its price.", labels=(*LABELS, "currency")
     )
     whole = GaugeMetricFamily(
         "beamlit_cost_without_local",
-        "What the requests of both sides would have cost at this remote, by the mean cost of its answers.",
+        "Estimated cost if this remote had served the local requests as well, by the mean cost of its responses.",
         labels=(*LABELS, "currency"),
     )
     for labels, remote, account, local in rows:
@@ -64,7 +64,7 @@ def _costs(rows: list[Row]) -> Iterator[Metric]:
 
 def _budgets(rows: list[Row]) -> Metric:
     family = GaugeMetricFamily(
-        "beamlit_remote_budget_used_ratio", "Used part of the remote's budget in its present period.", labels=LABELS
+        "beamlit_remote_budget_used_ratio", "Used fraction of the remote's budget in the current period.", labels=LABELS
     )
     for labels, remote, account, _ in rows:
         if remote.budget is not None:

@@ -25,10 +25,10 @@ from beamlit_controller.telemetry.page import Handler, PageAccess
 INDEX = """\
 beamlit-controller
 
-/healthz                    200 while rounds end well
-/readyz                     200 once every model is decided for and every gateway is up
+/healthz                    200 while rounds succeed
+/readyz                     200 once every model has a decision and every gateway is up
 /metrics                    our own metrics, as text or OpenMetrics
-/models                     what was seen and decided for every model, and mistakes in manifests, as JSON
+/models                     metrics and decisions of every model, and mistakes in manifests, as JSON
 /models/NAMESPACE/NAME      the same for one model
 /models/NAMESPACE/NAME/history  its share and highest metric over the last hours
 

@@ -81,11 +81,13 @@ def _expose(exposition: Exposition, options: ClusterOptions, sources: Sources) -
     store, reconciler, shares = sources.store, sources.reconciler, sources.rtds_server
     elects = options.settings.enable_leader_election
     exposition.gauge(
-        "beamlit_leader", "Whether this replica decides.", lambda: float(sources.lease.leading.value or not elects)
+        "beamlit_leader",
+        "Whether this replica is the leader.",
+        lambda: float(sources.lease.leading.value or not elects),
     )
     exposition.gauge(
         "beamlit_gateways_connected",
-        "Gateways that listen here for the model's share.",
+        "Gateways connected to this replica's RTDS server for this model.",
         lambda: {key: shares.connected(key) for key in store.model_keys()},
     )
     exposition.gauge(
@@ -97,21 +99,25 @@ def _expose(exposition: Exposition, options: ClusterOptions, sources: Sources) -
     )
     exposition.gauge(
         "beamlit_remote_ready",
-        "Whether the remote can be used; absent until it was asked.",
+        "Whether the remote is usable; absent until a request was sent to it.",
         lambda: common.remotes_ready(
             (key, known.status) for key in store.model_keys() if (known := sources.remotes.ready(key))
         ),
     )
-    exposition.gauge("beamlit_watch_age_seconds", "Since the quietest watch last heard something.", sources.watches.age)
+    exposition.gauge(
+        "beamlit_watch_age_seconds",
+        "Seconds since the last event or response of the quietest watch.",
+        sources.watches.age,
+    )
     exposition.counter(
         "beamlit_reconcile_errors_total",
-        "Passes over a model that failed, by the API server's reason or InternalError; each is tried again.",
+        "Failed reconcile passes, by the API server's reason or InternalError; each is retried.",
         lambda: _labelled(((reason,), count) for reason, count in reconciler.failures.items()),
         labels=("reason",),
     )
     exposition.counter(
         "beamlit_objects_skipped_total",
-        "Objects that a watch saw and that could not be kept.",
+        "Watched objects that could not be parsed.",
         lambda: _labelled(sources.watches.skipped().items()),
         labels=("kind", "reason"),
     )
@@ -156,12 +162,12 @@ def _alive(pulse: Liveness, watches: Watches, lease: Lease) -> Check:
     """Tell whether anything useful was done lately. An unreachable API server is no reason to restart."""
     if lease.heard_within(REACHABLE) and watches.synced() and watches.age() > SILENT:
         return Check(
-            ok=False, text=f"a watch has heard nothing for {watches.age():.0f} s, though the API server answers"
+            ok=False, text=f"a watch has received nothing for {watches.age():.0f} s, though the API server answers"
         )
     return pulse.alive()
 
 
 def _ready(watches: Watches) -> Check:
     if not watches.synced():
-        return Check(ok=False, text="not everything has been listed yet")
-    return Check(ok=True, text="all is watched, and gateways are served")
+        return Check(ok=False, text="not all watches have synced yet")
+    return Check(ok=True, text="all watches are synced, and the RTDS server is running")

@@ -65,7 +65,7 @@ async def standalone(options: StandaloneOptions) -> None:
     """
     if await _until_stopped(options):
         return
-    log.info("starting anew with the settings as they are now; the gateways serve on")
+    log.info("restarting with the changed settings; the gateways keep serving")
     os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - what we were started as
 
 
@@ -100,9 +100,9 @@ async def _until_stopped(options: StandaloneOptions) -> bool:
         except Exception:
             if not stop.is_set():
                 raise
-            log.exception("a part ended badly while stopping")
+            log.exception("a part failed while stopping")
         if options.leave_gateways:
-            log.info("stopped; the gateways serve on with their last share")
+            log.info("stopped; the gateways keep serving with their last percentage")
         else:
             await _stop(parts, place, hurry)
     return True

@@ -81,7 +81,7 @@ def _expose(exposition: Exposition, shown: Shown) -> None:
     )
     exposition.gauge(
         "beamlit_gateways_connected",
-        "Gateways that listen for the model's share.",
+        "Gateways connected to the RTDS server for this model.",
         lambda: {key: shown.shares.connected(key) for key in shown.models},
     )
     exposition.gauge(
@@ -91,19 +91,19 @@ def _expose(exposition: Exposition, shown: Shown) -> None:
     )
     exposition.gauge(
         "beamlit_remote_ready",
-        "Whether the remote can be used; absent until it was asked.",
+        "Whether the remote is usable; absent until a request was sent to it.",
         lambda: common.remotes_ready(
             (key, shown.gateways.state(key).get("remote", {}).get("status", "")) for key in shown.models
         ),
     )
     exposition.counter(
         "beamlit_gateway_restarts_total",
-        "Times that the model's gateway ended and was started again.",
+        "Restarts of the model's gateway.",
         lambda: {key: shown.gateways.state(key).get("restarts", 0) for key in shown.models},
     )
     exposition.counter(
         "beamlit_gateway_faults_total",
-        "What went wrong with the model's gateway, each failed retry included; /models says what.",
+        "Faults of the model's gateway, including each failed retry; /models has the messages.",
         lambda: {key: shown.gateways.faults(key) for key in shown.models},
     )
 
