@@ -98,7 +98,32 @@ SECRETS = (
         "x-original-url",
     ),
 )
+# Names that nobody has listed: whose it is, and what.
+MADE_UP = tuple(
+    f"{whose}{what}"
+    for whose in ("", "x-", "X-Acme-", "acme-", "x-portkey-")
+    for what in (
+        *(
+            "api-key",
+            "Token",
+            "secret",
+            "auth",
+            "JWT",
+            "password",
+            "signature",
+            "credential",
+            "sessiontoken",
+            "openai-key",
+        ),
+        *("user-id", "tenant", "Org-Name", "account-id", "client-id", "customer-email", "workspace", "target-url"),
+    )
+)
 QUERIES = (
+    *(
+        f"{whose}{what}=hush&x=y"
+        for whose in ("", "openai_", "X-Acme-", "my%5f")
+        for what in ("api_key", "access%5Ftoken", "Secret", "signature", "password", "appKey")
+    ),
     *("key=hush", "api_key=hush", "API-KEY=hush", "%61pi_key=hush", "api%5fkey=hush", "a=b&key=hush", "key=a&key=hush"),
     *("access_token=hush&x=y", "x=1;token=hush", "key[]=hush", "Sig=hush", "x=y", "", "api-version=1&&key=hush"),
 )
@@ -126,7 +151,7 @@ def requests() -> list[Request]:
         path = draw.choice(ORIGINS) + "/" + "".join(draw.choices(PIECES, k=draw.randint(1, 7)))
         query = f"?{draw.choice(QUERIES)}" if draw.random() < QUERIED else ""
         classes = [(draw.choice(NAMES), draw.choice(CLASSES)) for _ in range(draw.choice((0, 0, 0, 1, 2)))]
-        secrets = draw.sample(SECRETS, k=draw.choice((0, 0, 1, 3)))
+        secrets = draw.sample(SECRETS + MADE_UP, k=draw.choice((0, 0, 1, 3)))
         connection = draw.choice(KEPT_HEADERS) if draw.random() < NOMINATED else ""
         made.append(Request(draw.choice(METHODS), path + query, tuple(classes), tuple(secrets), connection))
     return made
