@@ -100,7 +100,8 @@ def test_a_remote_that_is_down_says_that_local_answers_and_whether_requests_wait
 
 
 def test_a_remote_that_throttles_is_not_called_down() -> None:
-    assert seen(gateway={**UP, "remote": THROTTLED}, counted=ALL_LOCAL).state == "Remote throttles, local answers"
+    for counted in (ALL_LOCAL, SOME_LEFT):  # of the last minute, in which it still answered
+        assert seen(gateway={**UP, "remote": THROTTLED}, counted=counted).state == "Remote throttles, local answers"
 
 
 @pytest.mark.parametrize(
@@ -232,6 +233,7 @@ def test_an_override_and_a_dry_run_are_told_from_what_is_decided() -> None:
     dry = replace(FIXED, behavior=replace(FIXED.behavior, dry_run=True))
 
     assert seen(by_hand).state == "Offloading 25 % by hand"
+    assert seen(by_hand, cap=0, counted=SOME_LEFT).why.startswith("Overridden: set to 25 % by hand")
     assert (seen(dry, sample(25)).rank, seen(dry, sample(25)).state) == ("local", "Dry run, would send 50 %")
 
 

@@ -103,7 +103,8 @@ def _remote(model: ModelView, _: datetime) -> _Trouble | None:
     if known.get("status") != "False":
         return None
     reason = str(known.get("reason"))
-    state = f"Remote {_REMOTE.get(reason, 'down')}, local answers" if not sent(model) else ""
+    # It answers nothing now, whatever it still did within the last minute.
+    state = f"Remote {_REMOTE.get(reason, 'down')}, local answers"
     return _Trouble(
         "failing",
         f"{reason}: {known.get('message')}",
@@ -226,11 +227,12 @@ def _why(model: ModelView) -> str:
     left = model.traffic.left.model_dump() if model.traffic else {}
     most = max(left, key=left.__getitem__, default="") if sent(model) else ""
     beyond = {"unavailable": "local failed or refused them", "forced": "clients asked for the remote"}
-    if most == "overflow" and model.decision.cap is not None:
+    beyond["overflow"] = "above overflow.maxInFlightPerReplica"
+    if by_cap(model):
         beyond["overflow"] = f"above the cap of {model.decision.cap:.4g} in flight per replica"
-    elif most == "overflow":
-        beyond["overflow"] = "above overflow.maxInFlightPerReplica"
-    return f"{beyond[most]}; {_decided(model)}" if most in beyond else _decided(model)
+    if most not in beyond or model.decision.reason == Reason.OVERRIDDEN:
+        return _decided(model)
+    return f"{beyond[most]}; {_decided(model)}"
 
 
 def _decided(model: ModelView) -> str:
