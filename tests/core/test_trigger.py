@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from beamlit_controller.core import cycle
 from beamlit_controller.core.cycle import Cycle
-from beamlit_controller.core.metric_spec import AverageValue, PodsMetric, SeriesSelector, Utilization, Value
+from beamlit_controller.core.metric_spec import AverageValue, PodsMetric, SeriesSelector, Target, Utilization, Value
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Reading
 from beamlit_controller.core.spec import Behavior, OffloadSpec
@@ -115,6 +115,28 @@ def test_the_fractions_of_all_servers_may_add_up() -> None:
     total = replace(QUEUE, metric=SeriesSelector("vllm:kv_cache_usage_perc"), target=Value(80_000))
 
     assert told(cycle.run(spec(metrics=(total,)), signals(sample(3)), previous=None, now=NOW)).reachable
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "reachable"),
+    [
+        ("vllm:kv_cache_usage_perc", AverageValue(80_000), False),
+        ("vllm:kv_cache_usage_perc", AverageValue(600), True),
+        ('avg(vllm:kv_cache_usage_perc{namespace="a"})', Value(80_000), False),
+        ("max( sglang:token_usage )", Value(90_000), False),
+        ("avg(vllm:kv_cache_usage_perc)", Value(800), True),
+        ("100 * avg(vllm:kv_cache_usage_perc)", Value(80_000), True),
+        ("sum(vllm:kv_cache_usage_perc)", Value(80_000), True),
+        ("avg(vllm:num_requests_waiting)", Value(80_000), True),
+    ],
+)
+def test_a_fraction_in_prometheus_is_no_percentage_either(name: str, target: Target, reachable: bool) -> None:  # noqa: FBT001
+    asked = replace(QUEUE, metric=SeriesSelector(name), target=target)
+
+    found = told(cycle.run(spec(metrics=(asked,)), signals(sample(3)), previous=None, now=NOW))
+
+    assert found.reachable is reachable
+    assert reachable or "is a fraction from 0 to 1: expected a target such as 0.8" in found.message
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 _SERIES_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
 
-_PROMQL = frozenset("(){}[]<>=\"'` \t\n")
+_PROMQL = frozenset("(){}[]<>=$#\"'` \t\n")
 """What stands in queries, and in no name of a metrics API."""
 
 # As k8s.io/apimachinery's labels.Requirement checks them.

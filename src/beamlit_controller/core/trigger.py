@@ -3,6 +3,7 @@
 Observations are stored with the decision, so they survive a crash; a changed spec resets them.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -14,9 +15,11 @@ from beamlit_controller.core.metric_spec import (
     Aggregation,
     AverageValue,
     ContainerResourceMetric,
+    ExternalMetric,
     MetricSpec,
     PodsMetric,
     ResourceMetric,
+    SeriesSelector,
     Target,
     Utilization,
     Value,
@@ -46,6 +49,8 @@ FRACTIONS = frozenset(
     }
 )
 """Metrics of model servers that are from 0 to 1 for each rank, whatever their names say."""
+_ONE = re.compile(r"\s*(?:avg|max|min)\s*\(\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(?:\{[^{}]*\}\s*)?\)\s*")
+"""A query for one of several series."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +156,24 @@ def out_of_reach(spec: OffloadSpec) -> str | None:
 
 
 def _beyond(metric: MetricSpec) -> str | None:
-    if not isinstance(metric, PodsMetric) or metric.metric.name not in FRACTIONS:
+    name, most = _fraction(metric)
+    milli = metric.target.milli if isinstance(metric, PodsMetric | ExternalMetric) else 0
+    if not name or milli <= 1000 * most:
         return None
-    milli = metric.target.milli
-    if milli <= 1000 * (MOST_RANKS if metric.aggregation is Aggregation.SUM else 1):
-        return None
-    return f"{metric.metric.name} is a fraction from 0 to 1: expected a target such as 0.8, got {wording.thousandths(milli)}"
+    return f"{name} is a fraction from 0 to 1: expected a target such as 0.8, got {wording.thousandths(milli)}"
+
+
+def _fraction(metric: MetricSpec) -> tuple[str, int]:
+    """Give the fraction that a metric reads, and the highest value that its target is held against; "" for any other."""
+    match metric:
+        case PodsMetric(metric=SeriesSelector(name=name)) if name in FRACTIONS:
+            return name, MOST_RANKS if metric.aggregation is Aggregation.SUM else 1
+        case ExternalMetric(metric=SeriesSelector(name=name), target=AverageValue()) if name in FRACTIONS:
+            return name, MOST_RANKS
+        case ExternalMetric(metric=SeriesSelector(name=name)) if (one := _ONE.fullmatch(name)) and one[1] in FRACTIONS:
+            return one[1], 1
+        case _:
+            return "", 1
 
 
 def _limited(metric: MetricSpec, all_pods: Sequence[Pod], behavior: Behavior) -> str | None:
