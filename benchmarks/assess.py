@@ -34,7 +34,7 @@ def main(models: int = 10_000, pods: int = 10) -> None:
     population = [(spec(i), signals(i, pods)) for i in range(models)]
     read = rss(process)
 
-    seconds = []
+    seconds, verdicts = [], []
     for _ in range(ROUNDS):
         started = time.process_time()
         verdicts = [verdict.assess(each, seen) for each, seen in population]

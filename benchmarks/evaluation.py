@@ -76,7 +76,8 @@ async def _measure(count: int) -> dict[str, float]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
         words = (sys.executable, "-m", "benchmarks.evaluation", str(count), str(folder / "decisions"))
         process = await stack.enter_async_context(machine.running(*words, log=folder / "log", pipes=True))
-        return json.loads(await machine.line(process, within=WARM_UP + SECONDS + 60))
+        measured: dict[str, float] = json.loads(await machine.line(process, within=WARM_UP + SECONDS + 60))
+        return measured
 
 
 # The controller's process: prints its figures and ends.

@@ -4,10 +4,10 @@ import asyncio
 import platform
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from subprocess import DEVNULL
+from subprocess import DEVNULL, PIPE
 
 import psutil
 
@@ -15,11 +15,15 @@ Process = asyncio.subprocess.Process
 
 
 @asynccontextmanager
-async def running(*words: str | Path, log: Path, pipes: bool = False, **options: object) -> AsyncIterator[Process]:
+async def running(
+    *words: str | Path, log: Path, pipes: bool = False, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> AsyncIterator[Process]:
     """Run a command until the block ends; what it says on stderr goes to the log."""
-    ends = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE} if pipes else {"stdout": DEVNULL}
+    stdin, stdout = (PIPE, PIPE) if pipes else (None, DEVNULL)
     with log.open("ab") as said:
-        process = await asyncio.create_subprocess_exec(*map(str, words), stderr=said, **ends, **options)
+        process = await asyncio.create_subprocess_exec(
+            *map(str, words), stdin=stdin, stdout=stdout, stderr=said, cwd=cwd, env=env
+        )
     try:
         yield process
     except Exception as error:
@@ -85,7 +89,7 @@ def free_port() -> int:
     """Give a port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 def cpu(pid: int) -> float:

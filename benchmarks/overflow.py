@@ -7,7 +7,7 @@ each setup: first a low load, then more than local can do, then the same with ha
 import asyncio
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +74,7 @@ class _Marks:
         self._servers = servers
         self._seen: list[float] = []
 
-    def phases(self) -> Sequence[tuple[Phase, object]]:
+    def phases(self) -> Sequence[tuple[Phase, Callable[[], Awaitable[None]]]]:
         capacity = overflow_servers.per_second(TOKENS)
         return (
             (Phase("low", "low", LOW * capacity, LOW_SECONDS, offloading=True), self._mark),

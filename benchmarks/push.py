@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 
 import grpc
+from google.protobuf import json_format
 
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.envoy.rtds import RUNTIME, SERVICE, RtdsServer
@@ -137,8 +138,8 @@ async def _gateway(address: str, name: str, gateways: _Gateways, places: asyncio
 
 
 def _percentage(response: DiscoveryResponse) -> int:
-    runtime = Runtime.FromString(response.resources[0].value)
-    return int(runtime.layer["offload.percentage"]["numerator"]) // 10_000
+    layer = json_format.MessageToDict(Runtime.FromString(response.resources[0].value).layer)
+    return int(layer["offload.percentage"]["numerator"]) // 10_000
 
 
 if __name__ == "__main__":
@@ -150,3 +151,5 @@ if __name__ == "__main__":
             asyncio.run(_serve(int(wanted)))
         case ["listen", where, wanted]:
             asyncio.run(_listen(where, int(wanted)))
+        case other:
+            sys.exit(f"expected serve COUNT or listen ADDRESS COUNT, got {' '.join(other)}")

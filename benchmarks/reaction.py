@@ -124,7 +124,7 @@ async def _first(front: str, side: str, *, streak: int = 1) -> float:
 async def _listen(stack: AsyncExitStack, model: Model) -> int:
     server = await asyncio.start_server(model.serve, "127.0.0.1", 0)
     stack.callback(server.close)
-    return server.sockets[0].getsockname()[1]
+    return int(server.sockets[0].getsockname()[1])
 
 
 async def _is_ready(client: httpx2.AsyncClient, web: str) -> bool:

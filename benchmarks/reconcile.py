@@ -86,7 +86,8 @@ async def _measure(count: int) -> dict[str, float]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-")))
         words = (sys.executable, "-m", "benchmarks.reconcile", str(count), str(folder))
         process = await stack.enter_async_context(machine.running(*words, log=folder / "log", pipes=True))
-        return json.loads(await machine.line(process, within=SETTLED + 3 * SECONDS + 60))
+        measured: dict[str, float] = json.loads(await machine.line(process, within=SETTLED + 3 * SECONDS + 60))
+        return measured
 
 
 # The leader's process: prints its figures and ends.
@@ -260,13 +261,13 @@ async def _lead(count: int, folder: Path) -> None:
         AnchoredClock(),
         Sensor(sources=((readable.from_metrics_apis, metrics),), inventory=metrics),
         Quiet(),
-        Quiet(),
+        Quiet(),  # type: ignore[arg-type] # in their stead
         Meters(AnchoredClock()),
         Silent(),
-    )  # type: ignore[arg-type] # in their stead
+    )
     composed = cluster_parts.compose(given, server, store, outside)  # type: ignore[arg-type] # in its stead
     shown = replace(composed.web, sinks=(*composed.web.sinks, watched))
-    composed = replace(composed, watches=Nothing(), web=shown)
+    composed = replace(composed, watches=Nothing(), web=shown)  # type: ignore[arg-type] # in their stead
     for number in range(count):
         for path, content in _user(number):
             server.put(path, content)

@@ -75,7 +75,7 @@ async def _turn(port: int) -> list[float]:
 async def _read(port: int) -> list[float]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(REQUEST)
-    delays = []
+    delays: list[float] = []
     while len(delays) < CHUNKS:
         line = await reader.readuntil(b"\n")
         if line.startswith(b"data: "):
