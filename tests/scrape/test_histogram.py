@@ -154,15 +154,39 @@ def test_scrapes_in_quick_succession_are_remembered_in_few_steps_and_cover_the_w
     assert timedelta(seconds=580) <= found.window <= timedelta(seconds=600)
 
 
-def test_a_page_of_thousands_of_bounds_is_no_value() -> None:
-    series = [BucketSeries(frozenset({("le", str(bound))}), float(bound), Fraction(0)) for bound in range(5000)]
-    first = histogram.scraped(None, series, NOW, WINDOW)
-    second = histogram.scraped(first, series, NOW + STEP, WINDOW)
+def page_of(bounds: range) -> Page:
+    return Page("".join(f't_bucket{{le="{bound}"}} 0\n' for bound in bounds).encode(), "text/plain")
 
-    found = histogram.quantile(second, Fraction(1, 2))
+
+def test_a_page_of_thousands_of_bounds_is_no_value() -> None:
+    found = exposition.buckets(page_of(range(4_000)), SeriesSelector("t"))
 
     assert isinstance(found, Missing)
     assert found.reason is Reason.ANSWER_TOO_LARGE
+    assert isinstance(exposition.buckets(page_of(range(histogram.MOST_BUCKETS)), SeriesSelector("t")), list)
+
+
+def test_a_server_with_new_bounds_on_each_page_is_not_remembered_without_end() -> None:
+    whole: HistogramWindow | None = None
+    for number in range(50):
+        series = exposition.buckets(page_of(range(200 * number, 200 * number + 200)), SeriesSelector("t"))
+        assert not isinstance(series, Missing)
+        whole = histogram.scraped(whole, series, NOW + number * timedelta(seconds=1), WINDOW)
+
+    assert whole is not None
+    assert len(whole.scrapes) == 1
+    assert len(whole.scrapes[0][1]) == len(whole.raw) == histogram.MOST_BUCKETS
+
+
+def test_other_buckets_begin_anew() -> None:
+    """A server that was restarted with other buckets: what it counted by the old ones says nothing of the new."""
+    before = seen((0, 10), (10, 90))
+    series = [BucketSeries(frozenset({("le", str(bound))}), bound, Fraction(5)) for bound in (2.0, inf)]
+
+    found = histogram.quantile(histogram.scraped(before, series, NOW + STEP, WINDOW), Fraction(1, 2))
+
+    assert isinstance(found, Missing)
+    assert found.reason is Reason.NO_OBSERVATIONS
 
 
 @pytest.mark.parametrize("line", ['t_bucket{le="x"} 1', "t_bucket 1", 't_bucket{le="1"} -1', 't_bucket{le="NaN"} 1'])

@@ -26,7 +26,7 @@ from prometheus_client.samples import Sample
 from beamlit_controller.core.metric_spec import Aggregation, Selector, SeriesSelector
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.scrape.histogram import BucketSeries
+from beamlit_controller.scrape.histogram import MOST_BUCKETS, BucketSeries
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,11 @@ def buckets(page: Page, metric: SeriesSelector) -> list[BucketSeries] | Missing:
         return repeated
     found = [_bucket(each) for each in selected]
     broken = next((each for each in found if isinstance(each, Missing)), None)
-    return broken or [each for each in found if isinstance(each, BucketSeries)]
+    series = [each for each in found if isinstance(each, BucketSeries)]
+    count = len({each.bound for each in series})
+    if count > MOST_BUCKETS:
+        return Missing(Reason.ANSWER_TOO_LARGE, f"expected at most {MOST_BUCKETS} buckets, got {count}")
+    return broken or series
 
 
 def _bucket(sample: Sample) -> BucketSeries | Missing:

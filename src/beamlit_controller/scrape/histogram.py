@@ -48,8 +48,12 @@ class HistogramWindow:
 def scraped(
     before: HistogramWindow | None, page: Iterable[BucketSeries], at: datetime, window: timedelta
 ) -> HistogramWindow:
-    """Add a scrape. What a series had counted before it was first seen is left out."""
-    known = before or HistogramWindow({}, ())
+    """Add a scrape. What a series had counted before it was first seen is left out.
+
+    A page with other buckets begins anew: a server that was configured anew, or one that would have us remember any number.
+    """
+    page = list(page)
+    known = before if before and _bounds(before) == {each.bound for each in page} else HistogramWindow({}, ())
     totals = dict(known.scrapes[-1][1]) if known.scrapes else {}
     raw = {}
     for each in page:
@@ -61,6 +65,10 @@ def scraped(
     if len(kept) > 1 and kept[-1][0] - kept[-2][0] < window / MOST_SCRAPES:
         kept.pop()
     return HistogramWindow(raw, (*kept, (at, tuple(sorted(totals.items())))))
+
+
+def _bounds(seen: HistogramWindow) -> set[float]:
+    return {bound for bound, _ in seen.scrapes[-1][1]} if seen.scrapes else set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +84,6 @@ def quantile(seen: HistogramWindow, part: Fraction) -> QuantileValue | Missing:
     (since, first), (until, last) = seen.scrapes[0], seen.scrapes[-1]
     if since == until:
         return Missing(Reason.NO_OBSERVATIONS, "only one scrape within the window so far")
-    if len(last) > MOST_BUCKETS:
-        return Missing(Reason.ANSWER_TOO_LARGE, f"expected at most {MOST_BUCKETS} buckets, got {len(last)}")
     before = dict(first)
     value = of_buckets(tuple((bound, count - before.get(bound, 0)) for bound, count in last), part)
     return value if isinstance(value, Missing) else QuantileValue(value, until - since)
