@@ -48,7 +48,7 @@ def _known(answer: ModelsView, model: ModelView) -> Iterator[RenderableType]:
     if model.metrics:
         yield Text()
         yield _table(model.metrics)
-        yield from _losses(model.metrics)
+        yield from _losses(model.metrics, said=model.decision.message)
     yield from _section("What would change it", _points(model.outlook))
     yield from _section("What the remote costs", _points(tuple(each.text for each in model.spending)))
     yield from _trigger(model.trigger)
@@ -79,7 +79,9 @@ def _head(model: ModelView, now: datetime) -> Iterator[Text]:
     yield _line((state, style), since if seen.since else "")
     if seen.rank in fleet.NEEDS_A_PERSON:
         yield from _trouble(seen, style)
-    yield _line((decision.reason, "bold"), f"{'' if seen.since else since}: {decision.message}")
+    cause = seen.why.removesuffix(f"{decision.reason}: {decision.message}")
+    leaves = cause if cause != seen.why else ""
+    yield _line(leaves, (decision.reason, "bold"), f"{'' if seen.since else since}: {decision.message}")
     if model.traffic is not None:
         yield _line(("last minute", "bold"), f": {model.traffic.text}")
     late = (now - model.at).total_seconds() > headline.LATE
@@ -149,10 +151,14 @@ def _bar(ratio: float) -> str:
     return f"{cells[: BAR // 2]}|{cells[BAR // 2 :]}"
 
 
-def _losses(metrics: Sequence[MetricView]) -> Iterator[RenderableType]:
+def _losses(metrics: Sequence[MetricView], said: str) -> Iterator[RenderableType]:
+    """Say why values are missing: the reason of each, and its message unless that was `said` already."""
     for metric in metrics:
         if metric.missing is not None:
-            yield _loss(metric.name, metric.missing, style="red" if metric.missing.lasts else "yellow")
+            why = (
+                metric.missing.model_copy(update={"message": ""}) if metric.missing.message in said else metric.missing
+            )
+            yield _loss(metric.name, why, style="red" if why.lasts else "yellow")
         for pod in metric.pod_failures:
             if (
                 metric.missing is not None
@@ -164,7 +170,8 @@ def _losses(metrics: Sequence[MetricView]) -> Iterator[RenderableType]:
 
 
 def _loss(what: str, why: MissingView | PodFailureView, *, style: str = "red") -> RenderableType:
-    return _hanging("!", _line((f"{printable.short(what, LONGEST)}: {why.reason}", style), f": {why.message}"))
+    message = f": {why.message}" if why.message else ""
+    return _hanging("!", _line((f"{printable.short(what, LONGEST)}: {why.reason}", style), message))
 
 
 def _trigger(trigger: TriggerView | None) -> Iterator[RenderableType]:

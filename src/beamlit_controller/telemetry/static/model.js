@@ -63,11 +63,12 @@ function present(model, now) {
   const { decision } = model;
   const began = decision ? [" since ", time(decision.since, now), ` (${ago(decision.since, now)})`] : "";
   const said = decision && `${decision.reason}: ${decision.message}`;
+  const cause = said && why.endsWith(said) ? why.slice(0, -said.length) : "";
   return [
     el("p", { class: "now" }, el("span", { class: rank }, state), destination(model), since ? began : ""),
     NEEDS_A_PERSON.has(rank) && el("dl", { class: "trouble" },
       term("What is wrong", why), term("For clients", effect), term("What to do", advice)),
-    said && (said !== why || !NEEDS_A_PERSON.has(rank)) && el("p", {}, el("strong", {}, decision.reason), since ? "" : began, `: ${decision.message}`),
+    said && (said !== why || !NEEDS_A_PERSON.has(rank)) && el("p", {}, cause, el("strong", {}, decision.reason), since ? "" : began, `: ${decision.message}`),
     decision && model.enabled && !model.dryRun && (model.traffic ? counted(model) : decided(decision.percentage)),
   ].flat().filter(Boolean);
 }
