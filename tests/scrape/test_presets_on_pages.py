@@ -55,6 +55,8 @@ EXPECTED: dict[str, tuple[str, tuple[str, ...]]] = {
     "ray-serve-2.60": ("ray-serve", ("9",)),
     "ray-serve-renamed": ("ray-serve", ("9",)),
     "llamacpp-b11434": ("llamacpp", ("2",)),
+    "llamacpp-2025": ("llamacpp", ("46",)),
+    "llamacpp-2024": ("llamacpp", ("3",)),
     "dcgm-4.5.3": ("dcgm", ("80",)),
     "dcgm-4.2.3": ("dcgm", ("80",)),
     "dcgm-3.3.9": ("dcgm", ("80",)),
