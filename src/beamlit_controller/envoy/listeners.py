@@ -9,6 +9,7 @@ from beamlit_controller.envoy import (
     credentials,
     hop_headers,
     identity,
+    lua,
     model_name,
     pause,
     remote_usage,
@@ -100,7 +101,7 @@ def remote_hop(remote: RemoteBackend, place: GatewayParams, *, max_request_bytes
         name,
         place,
         filters=[
-            *pause.filters(remote, place),
+            *_watching(remote, place),
             *hop_headers.filters(remote),
             *model_name.filters(remote),
             *remote_usage.filters(remote, max_request_bytes=max_request_bytes),
@@ -114,6 +115,12 @@ def remote_hop(remote: RemoteBackend, place: GatewayParams, *, max_request_bytes
         early_header_mutation_extensions=[hop_headers.withheld(remote)],
     )
     return {"name": name, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
+
+
+def _watching(remote: RemoteBackend, place: GatewayParams) -> list[Message]:
+    """Give the HTTP filter that only watches a remote's answers, for pauses and for usage."""
+    programs = (*pause.programs(remote, place), *remote_usage.programs(remote))
+    return [lua.filter_of(lua.together(*programs))] if programs else []
 
 
 def local_hop(place: GatewayParams) -> Message:

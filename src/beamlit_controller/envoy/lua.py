@@ -14,6 +14,30 @@ def filter_of(source: str, *, name: str = "envoy.filters.http.lua") -> Message:
     )
 
 
+def together(*programs: str) -> str:
+    """Give one program of several, which costs a request only once: each sees the request, then the answer, in this order.
+
+    One that responds or waits keeps those after it from their turn, as filters do.
+    """
+    blocks = [
+        f"do\nenvoy_on_request, envoy_on_response = nil, nil\n{program.strip()}\nturns[{number}] = "
+        "{envoy_on_request, envoy_on_response}\nend\n"
+        for number, program in enumerate(programs, 1)
+    ]
+    return "".join(("local turns = {}\n", *blocks, TURNS))
+
+
+TURNS = """
+function envoy_on_request(handle)
+  for _, turn in ipairs(turns) do turn[1](handle) end
+end
+
+function envoy_on_response(handle)
+  for _, turn in ipairs(turns) do turn[2](handle) end
+end
+"""
+
+
 def text(value: str) -> str:
     """Give a literal of the program that means exactly these bytes."""
     plain = (string.ascii_letters + string.digits).encode()

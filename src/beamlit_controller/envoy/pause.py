@@ -8,7 +8,6 @@ from beamlit_controller.core.spec import RemoteBackend
 from beamlit_controller.envoy import lua, remote_marks
 from beamlit_controller.envoy.failover import REMOTE_MARK
 from beamlit_controller.envoy.gateway_params import GatewayParams
-from beamlit_controller.envoy.messages import Message
 
 METADATA = "offload.paused"
 """The metadata by which the access log tells a request that met a pause."""
@@ -153,11 +152,11 @@ end
 """
 
 
-def filters(remote: RemoteBackend, place: GatewayParams) -> list[Message]:
-    """Give the HTTP filter that keeps a remote's pauses, unless what it refuses may be about one client's own credential."""
+def programs(remote: RemoteBackend, place: GatewayParams) -> list[str]:
+    """Give the program that keeps a remote's pauses, unless what it refuses may be about one client's own credential."""
     if not remote_marks.refuses_us(remote):
         return []
     key = remote_secrets.credential(remote)
     files = f"local FILES = {{{lua.text(place.secret(key)) if key else ''}}}\n"
     program = PROGRAM.strip().replace("{metadata}", METADATA).replace("{mark}", REMOTE_MARK)
-    return [lua.filter_of(files + program)]
+    return [files + program]

@@ -94,16 +94,17 @@ end
 """
 
 
+def programs(remote: RemoteBackend) -> list[str]:
+    """Give the program that only reads the usage in answers: it may be anywhere."""
+    return [NOT_ASKED + answered_usage.READ] if remote.usage is UsageMode.READ else []
+
+
 def filters(remote: RemoteBackend, *, max_request_bytes: int) -> list[Message]:
-    """Give the HTTP filter that reads the usage in answers and, in mode Ask, has it sent: it must be the next to the remote."""
-    match remote.usage:
-        case UsageMode.IGNORE:
-            return []
-        case UsageMode.READ:
-            return [lua.filter_of(NOT_ASKED + answered_usage.READ, name=FILTER)]
-        case UsageMode.ASK:
-            asked = (json_scan.SCAN + ASKED).format(longest=32, limit=max_request_bytes)
-            return [lua.filter_of(asked + answered_usage.READ, name=FILTER)]
+    """Give the HTTP filter that also has the usage sent, in mode Ask: it must be the next to the remote."""
+    if remote.usage is not UsageMode.ASK:
+        return []
+    asked = (json_scan.SCAN + ASKED).format(longest=32, limit=max_request_bytes)
+    return [lua.filter_of(asked + answered_usage.READ, name=FILTER)]
 
 
 def counters(remote: RemoteBackend) -> list[Message]:
