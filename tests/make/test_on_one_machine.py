@@ -1,8 +1,10 @@
 """The page "On one machine", followed by somebody who has Python and nothing else: its own commands, one after the other."""
 
+import configparser
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -135,6 +137,10 @@ def test_the_page_leads_from_nothing_to_two_models_an_upgrade_and_back_to_nothin
     written = home / "my-models/settings.yaml"
     written.write_text(machine.here(written.read_text()))
     assert machine.shell(commands("Begin", 1)).count(": valid") == 2
+    assert _started(home) == [
+        *shlex.split(commands("Begin", 2).replace("my-models", f"{home}/my-models")),
+        "--leave-gateways",
+    ]
 
     with model_server(machine.ports["8000"]), model_server(machine.ports["8010"]):
         machine.shell(commands("Start with the machine", 0).replace("$PWD", str(home)))
@@ -161,6 +167,14 @@ def test_the_page_leads_from_nothing_to_two_models_an_upgrade_and_back_to_nothin
     assert machine.gateway_pids("llama") | machine.gateway_pids("embed") == set()
     assert not (home / "my-models").exists()
     assert not (home / "beamlit-venv").exists()
+
+
+def _started(home: Path) -> list[str]:
+    """Give the command that the unit runs, as it is typed."""
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.read(home / "my-models/beamlit-controller.service")
+    program, *words = shlex.split(unit["Service"]["ExecStart"])
+    return [Path(program).name, *words]
 
 
 def _add_model(machine: Machine) -> None:
