@@ -65,7 +65,9 @@ async def test_an_answer_that_is_none_is_a_failure_of_the_remote(tmp_path: Path,
     said = ["600 X", "999 X", "1000 X", "101 Switching Protocols"]
 
     async def nonsense(exchange: Exchange) -> None:
-        await exchange.send_raw(f"HTTP/1.1 {exchange.request.line[1][1:].replace('-', ' ')}\r\n\r\n".encode())
+        status = exchange.request.line[1][1:].replace("-", " ")
+        length = "" if status.startswith("101") else "content-length: 0\r\n"
+        await exchange.send_raw(f"HTTP/1.1 {status}\r\n{length}\r\n".encode())
 
     async with upstream("local") as local, upstream("remote", nonsense) as remote:
         spec = builders.spec(remote=to(remote), on_remote_failure=policy)
