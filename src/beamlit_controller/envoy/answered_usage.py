@@ -147,7 +147,7 @@ local function event_stream(drops)
 end
 
 local function read_data(stream, data)
-  if stream.json == nil and not find(data, "sage", 1, true) and find(data, "[}%]]%s*$") then return end
+  if stream.json == nil and not find(data, '"usage', 1, true) and find(data, "[}%]]%s*$") then return end
   stream.json = stream.json or json_text()
   read(stream.json, data, stream.counts)
 end
@@ -215,9 +215,18 @@ local function line_is_whole(stream, part, mark)
   return (stream.drops and line or part) .. mark
 end
 
+-- Give the length of the whole events, at the beginning of the piece, that can't have numbers: most of a stream.
+local function without_usage(stream, piece)
+  if stream.held ~= "" or stream.long or stream.json or stream.dropped or stream.after_return then return 0 end
+  local at = find(piece, '"usage', 1, true)
+  local _, ended = find(at and sub(piece, 1, at - 1) or piece, "^.*\n\r?\n")
+  return ended or 0
+end
+
 -- Give what of the piece may pass now.
 local function read_events(stream, piece)
-  local from, out = 1, {}
+  local out = {sub(piece, 1, without_usage(stream, piece))}
+  local from = #out[1] + 1
   while from <= #piece do
     local ending = find(piece, "[\r\n]", from)
     local part = sub(piece, from, (ending or #piece + 1) - 1)
