@@ -20,7 +20,18 @@ from beamlit_controller.core.traffic import Meter
 from beamlit_controller.core.verdict import Assessed, Current, Judgement, Unread, Verdict
 from benchmarks import adaptive_course, adaptive_plant
 from benchmarks.adaptive_loads import LOADS, SHIFTS
-from benchmarks.adaptive_plant import FIRST_BYTE_TARGET, START, Metric, Plant, Result, Round, Rule, Setting, exact
+from benchmarks.adaptive_plant import (
+    FIRST_BYTE_TARGET,
+    START,
+    TARGET,
+    Metric,
+    Plant,
+    Result,
+    Round,
+    Rule,
+    Setting,
+    exact,
+)
 
 METRIC = ExternalMetric(SeriesSelector("load"), Value(1000))
 ADAPTIVE = Behavior(mode=Mode.ADAPTIVE)
@@ -32,8 +43,9 @@ LOW = Fraction(9, 10)
 class Product:
     """The code that decides, as a rule of the plant."""
 
-    def __init__(self, behavior: Behavior) -> None:
+    def __init__(self, behavior: Behavior, metric: Metric | None = None) -> None:
         self._spec = OffloadSpec(ModelKey("simulated", "plant"), "plant", metrics=(METRIC,), behavior=behavior)
+        self._slope = Fraction(1, TARGET) if metric is Metric.WAITING else None
         self.last: Decision | None = None
 
     def __call__(self, seen: Round) -> Setting:
@@ -45,7 +57,7 @@ class Product:
 
     def judge(self, seen: Round) -> Verdict:
         """Hold what is known of the servers against the target."""
-        return _verdict(seen)
+        return _verdict(seen, self._slope)
 
 
 class Unmetered(Product):
@@ -88,7 +100,7 @@ RULES: dict[str, Callable[[Plant], Rule]] = {
     "Fixed, 60 %": lambda _: Product(Behavior(percentage=60)),
     "Proportional": lambda _: Product(Behavior(percentage=95, mode=Mode.PROPORTIONAL)),
     "static cap": knowing,
-    "Adaptive": lambda _: Product(ADAPTIVE),
+    "Adaptive": lambda plant: Product(ADAPTIVE, plant.metric),
 }
 
 
@@ -131,11 +143,11 @@ def table() -> Iterator[str]:
             yield f"| {metric} | {name} | {shift} | {rule} | {figures.replace('%', ' %')} |"
 
 
-def _verdict(seen: Round) -> Verdict:
+def _verdict(seen: Round, slope: Fraction | None) -> Verdict:
     if seen.ratio is None:
         return Verdict(Judgement.UNKNOWN, None, (Unread(METRIC, NOT_ASKED),))
     ratio = exact(seen.ratio)
     since, until = (START + timedelta(seconds=at) for at in (seen.since, seen.until))
     judged = Judgement.OVER if ratio > 1 else Judgement.UNDER if ratio <= LOW else Judgement.BETWEEN
-    read = Assessed(METRIC, Current(value=round(1000 * ratio)), ratio, since, until)
+    read = Assessed(METRIC, Current(value=round(1000 * ratio)), ratio, since, until, slope)
     return Verdict(judged, ratio, (read,))

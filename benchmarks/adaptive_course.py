@@ -30,6 +30,7 @@ from benchmarks.adaptive_servers import Servers
 
 SCALED_TO = 0.8
 """The demand that the autoscaler keeps, 1 being where offloading begins."""
+QUEUES = (Metric.WAITING, Metric.QUEUE)
 NEAR = 0.9
 """With less than so much of the right cap in flight, and a slot free, a request is sent away needlessly."""
 SMOOTH = 15
@@ -97,7 +98,7 @@ class _Course:
         servers, plant = self._servers, self._plant
         if not servers.any_free():
             return False
-        return plant.metric is Metric.QUEUE or servers.busy < max(1, int(NEAR * plant.right(at) * servers.ready))
+        return plant.metric in QUEUES or servers.busy < max(1, int(NEAR * plant.right(at) * servers.ready))
 
     def _leaves(self) -> bool:
         setting, draw = self._setting, self._random.random
@@ -137,7 +138,7 @@ class _Course:
     def _ratio(self, at: int) -> float:
         servers, plant = self._servers, self._plant
         match plant.metric:
-            case Metric.QUEUE:
+            case Metric.WAITING | Metric.QUEUE:
                 return servers.waiting() / servers.ready / TARGET
             case Metric.SLOTS:
                 return servers.running() / servers.ready / servers.slots / 0.9

@@ -27,8 +27,12 @@ Load = Callable[[float], float]
 
 
 class Metric(StrEnum):
-    """What is read: requests waiting per replica, slots in use, the time that requests took, or that to their first byte."""
+    """What is read: a queue, slots in use, the time that requests took, or that to their first byte.
 
+    A queue may be known to count the requests that wait on each replica, as with a preset, or be any metric that grows with them.
+    """
+
+    WAITING = "waiting"
     QUEUE = "queue"
     SLOTS = "slots"
     LATENCY = "latency"
@@ -90,7 +94,7 @@ class Plant:
         """Give the cap per replica that keeps the metric at its target: what somebody who knew would write."""
         slots = self.slots_at(at)
         match self.metric:
-            case Metric.QUEUE:
+            case Metric.WAITING | Metric.QUEUE:
                 return float(slots + TARGET)
             case Metric.SLOTS:
                 return _filling(self.first, slots) / self.first

@@ -48,7 +48,7 @@ class Played:
         return {
             "far over": (learned.far_over - right.far_over) / over,
             "needless": (learned.wasted - right.wasted) / needless,
-            "sent": 0.0 if plant.scaler else (abs(more) if plant.metric is Metric.QUEUE else more) / 0.03,
+            "sent": 0.0 if plant.scaler else (abs(more) if plant.metric in adaptive_course.QUEUES else more) / 0.03,
             "wait": learned.wait(0.95) / (2 * wait),
         }
 
@@ -79,7 +79,7 @@ def table(first: int, last: int, metrics: list[Metric]) -> Iterator[str]:
 def play(drawn: Drawn) -> Played:
     """Play one course with Adaptive and with the right cap."""
     plant = drawn.plant
-    learned = adaptive_course.run(plant, Product(ADAPTIVE))
+    learned = adaptive_course.run(plant, Product(ADAPTIVE, plant.metric))
     return Played(drawn, learned, adaptive_course.run(replace(plant, delay=0), following(plant)))
 
 

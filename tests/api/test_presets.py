@@ -8,7 +8,7 @@ import pytest
 from beamlit_controller.api import presets
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.offloading import OffloadingConfig
-from beamlit_controller.core.metric_spec import Aggregation, AverageValue, PodsMetric, SeriesSelector
+from beamlit_controller.core.metric_spec import Aggregation, AverageValue, PodsMetric, SeriesSelector, SlotsPage
 from beamlit_controller.core.spec import Mode
 
 Read = Callable[..., Parsed]
@@ -25,6 +25,16 @@ def test_every_preset_gives_metrics_and_is_told_nothing_more(read: Read, name: s
     (spec,) = parsed.specs
     assert spec.metrics == presets.PRESETS[name]
     assert not parsed.notices
+
+
+def test_a_queue_whose_server_tells_its_slots_does_so_with_a_target_of_the_user_too(read: Read) -> None:
+    own = {"metric": {"name": "llamacpp:requests_deferred"}, "target": {"type": "AverageValue", "averageValue": "3"}}
+
+    (spec,) = read({"metrics": [{"type": "Pods", "pods": own}]}, spec=HERE).specs
+
+    (metric,) = spec.metrics
+    assert isinstance(metric, PodsMetric)
+    assert metric.slots == SlotsPage("/props", "total_slots")
 
 
 @pytest.mark.parametrize("name", sorted(set(presets.PRESETS) - set(presets.WITHOUT_METRICS)))
@@ -128,7 +138,7 @@ def test_metrics_beside_a_preset_come_first_and_one_of_the_same_name_goes_before
     (spec,) = read({"preset": "vllm", "metrics": [{"type": "Pods", "pods": own}]}, spec=HERE).specs
 
     assert spec.metrics == (
-        PodsMetric(SeriesSelector("vllm:num_requests_waiting"), AverageValue(2000), Aggregation.MEAN),
+        PodsMetric(SeriesSelector("vllm:num_requests_waiting"), AverageValue(2000), Aggregation.MEAN, waiting=True),
         presets.PRESETS["vllm"][1],
     )
 

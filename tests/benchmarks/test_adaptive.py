@@ -20,7 +20,7 @@ SMALL = Plant(LOADS["step"])
 
 def played(plant: Plant) -> tuple[Result, Result]:
     """Give what Adaptive mode makes of servers, and what the cap does that is right at every moment."""
-    return adaptive_course.run(plant, Product(ADAPTIVE)), known(replace(plant, delay=0))
+    return adaptive_course.run(plant, Product(ADAPTIVE, plant.metric)), known(replace(plant, delay=0))
 
 
 def known(plant: Plant) -> Result:
@@ -29,12 +29,17 @@ def known(plant: Plant) -> Result:
 
 
 @pytest.mark.parametrize(
-    ("load", "delay"),
-    [("day", 1), ("bursts of 12 s", 15), ("bursts of 90 s", 60), ("adversary", 60)],
+    ("load", "metric", "delay"),
+    [
+        ("day", Metric.WAITING, 1),
+        ("bursts of 12 s", Metric.QUEUE, 15),
+        ("bursts of 90 s", Metric.WAITING, 60),
+        ("adversary", Metric.QUEUE, 60),
+    ],
 )
-def test_at_constant_capacity_it_is_near_a_cap_that_somebody_knew(load: str, delay: int) -> None:
+def test_at_constant_capacity_it_is_near_a_cap_that_somebody_knew(load: str, metric: Metric, delay: int) -> None:
     """A metric that is late does not show the first overload: the gateways see its backlog."""
-    plant = replace(SMALL, load=LOADS[load], delay=delay)
+    plant = replace(SMALL, load=LOADS[load], metric=metric, delay=delay)
 
     learned, right = played(plant)
 
@@ -45,11 +50,15 @@ def test_at_constant_capacity_it_is_near_a_cap_that_somebody_knew(load: str, del
 
 
 @pytest.mark.parametrize(
-    ("load", "shift", "delay"),
-    [("step", "halved", 60), ("bursts of minutes", "grown", 15), ("staircase", "halved and back", 60)],
+    ("load", "metric", "shift", "delay"),
+    [
+        ("step", Metric.QUEUE, "halved", 60),
+        ("bursts of minutes", Metric.WAITING, "grown", 15),
+        ("staircase", Metric.WAITING, "halved and back", 60),
+    ],
 )
-def test_a_capacity_that_changes_is_learned_anew(load: str, shift: str, delay: int) -> None:
-    plant = replace(SMALL, load=LOADS[load], capacity=SHIFTS[shift], delay=delay)
+def test_a_capacity_that_changes_is_learned_anew(load: str, metric: Metric, shift: str, delay: int) -> None:
+    plant = replace(SMALL, load=LOADS[load], metric=metric, capacity=SHIFTS[shift], delay=delay)
 
     learned, right = played(plant)
 
@@ -59,11 +68,15 @@ def test_a_capacity_that_changes_is_learned_anew(load: str, shift: str, delay: i
 
 
 @pytest.mark.parametrize(
-    ("replicas", "slots", "service"),
-    [(1, 1, Service.EXPONENTIAL), (8, 1, Service.TWO_KINDS), (4, 16, Service.LONG_TAIL)],
+    ("replicas", "slots", "service", "metric"),
+    [
+        (1, 1, Service.EXPONENTIAL, Metric.QUEUE),
+        (8, 1, Service.TWO_KINDS, Metric.WAITING),
+        (4, 16, Service.LONG_TAIL, Metric.QUEUE),
+    ],
 )
-def test_it_learns_for_servers_of_any_size(replicas: int, slots: int, service: Service) -> None:
-    plant = replace(SMALL, first=replicas, slots=slots, mean=replicas * slots / 6, service=service)
+def test_it_learns_for_servers_of_any_size(replicas: int, slots: int, service: Service, metric: Metric) -> None:
+    plant = replace(SMALL, first=replicas, slots=slots, mean=replicas * slots / 6, service=service, metric=metric)
 
     learned, right = played(plant)
 

@@ -2,7 +2,7 @@
 
 import itertools
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fractions import Fraction
 
 import pydantic
@@ -14,8 +14,10 @@ from beamlit_controller.core import curve, decision, learned, limits
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.learned import NOTHING, Learned, Mean, RatioSample
+from beamlit_controller.core.metric_spec import AverageValue, PodsMetric, SeriesSelector, SlotsPage
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import Behavior, Mode, OffloadSpec, OnMetricsLoss, Overflow, Override
+from beamlit_controller.core.verdict import Assessed, Verdict
 from builders import NOW, spec, verdict
 
 PERIOD = timedelta(seconds=5)
@@ -148,6 +150,43 @@ def test_a_cap_that_binds_while_nothing_waits_is_raised() -> None:
     assert last.cap > 6
 
 
+def test_what_waits_but_came_past_the_gateways_does_not_leave_less_than_one_and_the_target() -> None:
+    asked, previous = spec(behavior=ADAPTIVE), None
+    for step in range(8):
+        at = NOW + PERIOD * step
+        seen = counting(20, target=5, at=at)
+        previous = decision.decide(asked, previous, seen, at, flow=flow(0, 0, at=step), ready=2)
+
+    assert previous is not None
+    assert previous.cap == Fraction("5.76")
+
+
+def counting(waiting: int, *, target: int, at: datetime) -> Verdict:
+    """Give a verdict on a metric that counts what waits on each replica, seen at once over the last five seconds."""
+    seen = verdict(Fraction(waiting, target), at=at, age=timedelta(0), window=PERIOD)
+    (read,) = seen.metrics
+    assert isinstance(read, Assessed)
+    return replace(seen, metrics=(replace(read, slope=Fraction(1, target)),))
+
+
+def test_where_the_metric_counts_what_waits_one_sample_tells_how_many_fit() -> None:
+    """Sixteen in flight of which eight wait: eight fit, and the target lets two more in. With the capacity halved it is as quick."""
+    asked, previous = spec(behavior=ADAPTIVE), None
+    caps: list[Fraction | None] = []
+    for step, (waiting, in_flight) in enumerate([(0, 8), (0, 8), (8, 32), (8, 32), *[(5, 19)] * 6]):
+        at = NOW + PERIOD * step
+        seen = counting(waiting, target=2, at=at)
+        told = flow(in_flight, 9 if step > 4 else 0, at=step)
+        previous = decision.decide(asked, previous, seen, at, flow=told, ready=2)
+        caps.append(previous.cap)
+
+    first, last = caps[3], caps[-1]
+    assert first is not None
+    assert last is not None
+    assert 9 <= first <= 10
+    assert 6 <= last <= Fraction("6.5")
+
+
 def test_a_cap_that_does_not_bind_stays() -> None:
     first, *others = played([(4.0, 32, 0), *[(0.0, 3, 0)] * 12])
 
@@ -169,6 +208,42 @@ def test_it_begins_with_the_limit_that_the_user_wrote_and_never_goes_above_it() 
     decided = played([(0.0, 2, 0), *[(0.0, 12, 9)] * 12], asked=asked)
 
     assert {(each.percentage, each.cap) for each in decided} == {(80, Fraction(6))}
+
+
+SLOTTED = PodsMetric(SeriesSelector("waiting"), AverageValue(2000), slots=SlotsPage("/props", "total_slots"))
+
+
+def began(asked: OffloadSpec, *, slots: int | None) -> Decision:
+    """Give the first decision about servers that tell their slots, where nothing waits."""
+    return decision.decide(asked, None, verdict(0, at=NOW), NOW, flow=flow(2, 0, at=0), ready=2, slots=slots)
+
+
+def test_it_begins_with_the_slots_that_the_servers_tell_and_almost_as_many_waiting_as_the_target() -> None:
+    decided = began(spec(behavior=ADAPTIVE, metrics=(SLOTTED,)), slots=8)
+
+    assert (decided.percentage, decided.cap) == (80, Fraction("9.6"))
+    assert "from the number of slots that the servers report" in decided.message
+
+
+def test_slots_that_are_told_give_no_cap_above_the_limit_of_the_user_nor_before_the_window_has_passed() -> None:
+    engage = replace(ADAPTIVE.engage, stabilization_window=timedelta(seconds=10))
+    few = spec(behavior=ADAPTIVE, metrics=(SLOTTED,), overflow=Overflow(max_in_flight_per_replica=4))
+    patient = spec(behavior=replace(ADAPTIVE, engage=engage), metrics=(SLOTTED,))
+
+    assert began(few, slots=8).cap == 4
+    assert began(patient, slots=8).cap is None
+
+
+def test_slots_that_are_told_do_not_override_what_was_learned() -> None:
+    asked = spec(behavior=ADAPTIVE, metrics=(SLOTTED,))
+    before = began(asked, slots=8)
+    *_, lowered = played([(4.0, 20, 9)] * 3, asked=asked, previous=before, since=1)
+
+    after = decision.decide(asked, lowered, verdict(0, at=NOW), NOW + PERIOD * 4, flow=flow(8, 9, at=4), slots=8)
+
+    assert lowered.cap is not None
+    assert lowered.cap < 8
+    assert after.cap == lowered.cap
 
 
 def test_the_stabilization_window_comes_before_the_first_cap() -> None:

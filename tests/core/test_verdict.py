@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from beamlit_controller.core import verdict
 from beamlit_controller.core.metric_spec import (
+    Aggregation,
     AverageValue,
     ContainerResourceMetric,
     ExternalMetric,
@@ -111,6 +112,19 @@ def test_an_average_over_pods_is_truncated_toward_zero_before_it_is_compared() -
     assert (above.current, above.ratio) == (Current(average_value=10_000), 1)
     assert (below.current, below.ratio) == (Current(average_value=-10_000), -1)
     assert (whole.current, whole.ratio) == (Current(average_value=10_001), Fraction(10_001, 10_000))
+
+
+@pytest.mark.parametrize(("together", "expected"), [(Aggregation.SUM, "1/4"), (Aggregation.MEAN, "1/8")])
+def test_where_requests_that_wait_are_counted_one_more_is_a_part_of_the_target(
+    together: Aggregation, expected: str
+) -> None:
+    """Where the two engines of a pod have a mean, a request that waits in one of them counts half."""
+    waiting = PodsMetric(SeriesSelector("waiting"), AverageValue(4_000), together, waiting=True)
+    reading = PodSamples(tuple(replace(each, series=2) for each in pod_samples(1, 3).samples))
+
+    found = assessed(waiting, signals(reading, pods=pods(2)))
+
+    assert found.slope == Fraction(expected)
 
 
 def test_utilization_is_total_over_total_truncated_to_whole_percent() -> None:

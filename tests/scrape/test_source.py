@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 import builders
-from beamlit_controller.core.metric_spec import AverageValue, PodsMetric, Quantile, Selector, SeriesSelector
+from beamlit_controller.core.metric_spec import AverageValue, PodsMetric, Quantile, Selector, SeriesSelector, SlotsPage
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, PodSample, PodSamples, Reading
-from beamlit_controller.core.spec import MetricService, ModelKey, OffloadSpec
+from beamlit_controller.core.spec import Behavior, MetricService, Mode, ModelKey, OffloadSpec
 from beamlit_controller.scrape import source as scrape
 from beamlit_controller.scrape.source import ScrapeSource
 from fakes import http
@@ -296,6 +296,50 @@ async def test_a_quantile_is_of_what_a_server_observed_between_two_rounds() -> N
     assert isinstance(first, PodSamples)
     assert [failed.reason for _, failed in first.failures] == [Reason.NO_OBSERVATIONS]
     assert second == PodSamples((PodSample(server.address, 2500, AT + 5 * SECOND, 5 * SECOND),))
+
+
+DEFERRED = replace(metric("llamacpp:requests_deferred"), slots=SlotsPage("/props", "total_slots"))
+TELLING = replace(SPEC, metrics=(DEFERRED,), behavior=Behavior(mode=Mode.ADAPTIVE))
+
+
+def telling(slots: http.Respond) -> http.Respond:
+    """Give a server with a queue that tells its slots at another path."""
+    queue = http.page("llamacpp:requests_deferred 1\n", content_type="text/plain; version=0.0.4")
+
+    async def respond(request: http.Request, writer: asyncio.StreamWriter) -> None:
+        await (slots if request.path == "/props" else queue)(request, writer)
+
+    return respond
+
+
+async def test_servers_that_tell_their_slots_are_asked_until_they_have_told() -> None:
+    loading = telling(http.page('{"error": "loading"}', status=503))
+    four, eight = telling(http.page('{"total_slots": 4}')), telling(http.page('{"total_slots": 8}'))
+    async with servers(loading, eight) as (one, two), reader(one.address, two.address) as source:
+        first = await source.read(TELLING, DEFERRED, at=AT)
+        one.respond = four
+        others = [await source.read(TELLING, DEFERRED, at=AT + later * SECOND) for later in (1, 61, 62)]
+
+    assert [each.slots for each in (first, *others) if isinstance(each, PodSamples)] == [8, 8, 4, 4]
+    assert [sum(each.path == "/props" for each in server.requests) for server in (one, two)] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ['{"total_slots": 0}', '{"total_slots": true}', '{"total_slots": 1e9}', '{"slots": 4}', "[4]", "[" * 9999, "no"],
+)
+async def test_slots_that_are_no_positive_number_are_not_told_and_the_metric_is_read(answer: str) -> None:
+    async with servers(telling(http.page(answer))) as (server,):
+        reading = await read(server.address, spec=TELLING, asked=DEFERRED)
+
+    assert reading == PodSamples((PodSample(server.address, 1_000, AT),))
+
+
+async def test_only_for_a_cap_that_is_to_be_learned_the_slots_are_asked_for() -> None:
+    async with servers(telling(http.page('{"total_slots": 4}'))) as (server,):
+        await read(server.address, spec=replace(TELLING, behavior=Behavior()), asked=DEFERRED)
+
+    assert {each.path for each in server.requests} == {"/metrics"}
 
 
 async def test_servers_that_are_gone_are_let_go() -> None:

@@ -12,6 +12,7 @@ from beamlit_controller.core.metric_spec import (
     Requirement,
     Selector,
     SeriesSelector,
+    SlotsPage,
 )
 
 _ALL: Final = Selector()
@@ -35,6 +36,12 @@ def aggregation(name: str) -> Aggregation:
     return next((each.aggregation for each in known), Aggregation.SUM)
 
 
+def queue(name: str) -> tuple[bool, SlotsPage | None]:
+    """Tell whether a metric of this name counts requests that wait, and where its server tells its slots."""
+    known = (each for preset in PRESETS.values() for each in preset if name in _names(each))
+    return next(((each.waiting, each.slots) for each in known), (False, None))
+
+
 def is_added_up_fraction(name: str) -> bool:
     """Tell whether a metric whose series are added up is a fraction, by its name."""
     return is_fraction(name) and aggregation(name) is Aggregation.SUM
@@ -49,19 +56,32 @@ def _names(metric: PodsMetric) -> tuple[str, ...]:
     return tuple(each.name for each in (metric.metric, *metric.alternatives))
 
 
-def _sum(*names: str, milli: int) -> PodsMetric:
-    """Give a metric with one target per server, such as the requests waiting in all its engines."""
-    return _metric(names, milli, Aggregation.SUM)
+def _queue(*names: str, milli: int, slots: SlotsPage | None = None) -> PodsMetric:
+    """Give a queue with one target per server: the requests waiting in all its engines."""
+    return _metric(names, milli, Aggregation.SUM, waiting=True, slots=slots)
 
 
-def _mean(*names: str, milli: int, only: Selector = _ALL) -> PodsMetric:
-    """Give a metric with one target per engine of the server: a fraction, or an engine's queue."""
-    return _metric(names, milli, Aggregation.MEAN, only)
+def _engine_queue(*names: str, milli: int, only: Selector = _ALL) -> PodsMetric:
+    """Give a queue with one target per engine of the server."""
+    return _metric(names, milli, Aggregation.MEAN, only, waiting=True)
 
 
-def _metric(names: tuple[str, ...], milli: int, together: Aggregation, only: Selector = _ALL) -> PodsMetric:
+def _mean(*names: str, milli: int) -> PodsMetric:
+    """Give a fraction with one target per engine of the server."""
+    return _metric(names, milli, Aggregation.MEAN)
+
+
+def _metric(
+    names: tuple[str, ...],
+    milli: int,
+    together: Aggregation,
+    only: Selector = _ALL,
+    *,
+    waiting: bool = False,
+    slots: SlotsPage | None = None,
+) -> PodsMetric:
     first, *others = (SeriesSelector(name, only) for name in names)
-    return PodsMetric(first, AverageValue(milli), together, tuple(others), optional=True)
+    return PodsMetric(first, AverageValue(milli), together, tuple(others), optional=True, waiting=waiting, slots=slots)
 
 
 def _labelled(name: str, label: str, value: str, *, milli: int) -> PodsMetric:
@@ -74,34 +94,36 @@ def _labelled(name: str, label: str, value: str, *, milli: int) -> PodsMetric:
 # engine and 80 % of the memory for keys and values are where the field's routers and autoscalers begin.
 PRESETS: Final[Mapping[str, tuple[PodsMetric, ...]]] = {
     "vllm": (
-        _mean("vllm:num_requests_waiting", milli=5000),
+        _engine_queue("vllm:num_requests_waiting", milli=5000),
         _mean("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", milli=800),
     ),
     "sglang": (
-        _mean("sglang:num_queue_reqs", "sglang_num_queue_reqs", milli=5000, only=_TOTAL_OF_PRIORITIES),
+        _engine_queue("sglang:num_queue_reqs", "sglang_num_queue_reqs", milli=5000, only=_TOTAL_OF_PRIORITIES),
         _mean("sglang:token_usage", "sglang_token_usage", milli=800),
     ),
-    "tgi": (_sum("tgi_queue_size", milli=5000),),
-    "tei": (_sum("te_queue_size", milli=5000),),
-    "triton": (_sum("nv_inference_pending_request_count", milli=5000),),
+    "tgi": (_queue("tgi_queue_size", milli=5000),),
+    "tei": (_queue("te_queue_size", milli=5000),),
+    "triton": (_queue("nv_inference_pending_request_count", milli=5000),),
     "triton-trtllm": (
         _labelled("nv_trt_llm_request_metrics", "request_type", "waiting", milli=5000),
         _labelled("nv_trt_llm_kv_cache_block_metrics", "kv_cache_block_type", "fraction", milli=800),
     ),
     "trtllm": (
-        _mean("trtllm_num_requests_waiting", milli=5000),
+        _engine_queue("trtllm_num_requests_waiting", milli=5000),
         _mean("trtllm_kv_cache_utilization", milli=800),
     ),
     "nim": (
-        _mean("num_requests_waiting", "vllm:num_requests_waiting", milli=5000),
+        _engine_queue("num_requests_waiting", "vllm:num_requests_waiting", milli=5000),
         _mean("gpu_cache_usage_perc", "vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc", milli=800),
     ),
     "lmdeploy": (
-        _mean("lmdeploy:num_requests_waiting", milli=5000),
+        _engine_queue("lmdeploy:num_requests_waiting", milli=5000),
         _mean("lmdeploy:gpu_cache_usage_perc", milli=800),
     ),
-    "ray-serve": (_sum("ray_serve_deployment_queued_queries", "ray_serve_router_num_queued_requests", milli=5000),),
-    "llamacpp": (_sum("llamacpp:requests_deferred", milli=1000),),
+    "ray-serve": (
+        _metric(("ray_serve_deployment_queued_queries", "ray_serve_router_num_queued_requests"), 5000, Aggregation.SUM),
+    ),
+    "llamacpp": (_queue("llamacpp:requests_deferred", milli=1000, slots=SlotsPage("/props", "total_slots")),),
     "ollama": (),
     "dcgm": (_mean("DCGM_FI_DEV_GPU_UTIL", milli=95000),),
 }

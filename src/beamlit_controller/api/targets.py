@@ -23,7 +23,10 @@ def metric(given: metrics.MetricSpec) -> metric_spec.MetricSpec:
         aggregation = metric_spec.Aggregation(chosen) if chosen else presets.aggregation(name)
         target = AverageValue(_milli(given.pods.target.average_value))
         histogram = _quantile(given.pods.metric.histogram)
-        return metric_spec.PodsMetric(_identifier(given.pods.metric), target, aggregation, quantile=histogram)
+        identifier, (waiting, slots) = _identifier(given.pods.metric), presets.queue(name)
+        return metric_spec.PodsMetric(
+            identifier, target, aggregation, quantile=histogram, waiting=waiting and histogram is None, slots=slots
+        )
     if given.object:
         reference = given.object.described_object
         described = metric_spec.ObjectReference(reference.api_version or "v1", reference.kind, reference.name)

@@ -8,7 +8,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import curve, graded, onset
+from beamlit_controller.core import counted, curve, graded, onset
+from beamlit_controller.core.counted import GOAL, NONE
 from beamlit_controller.core.learned import (
     LEAST,
     MOST,
@@ -26,8 +27,6 @@ REST = timedelta(seconds=15)
 SHORT_REST = timedelta(seconds=5)
 FAR = Fraction(2)
 """A cap under which the metric is this far over its target is clearly wrong."""
-GOAL = Fraction(70, 100)
-NONE = Fraction(2, 100)
 FLAT = Fraction(15, 100)
 """A ratio up to this can't be distinguished from zero: it only says that more would fit."""
 NEARLY = Fraction(5, 100)
@@ -42,7 +41,7 @@ STUCK = 2
 """After so many reductions without a fall of the ratio, the cap is lowered regardless of what was believed."""
 LOUDEST = Fraction(1)
 """A ratio that is off by more than the target was believed wrongly; it isn't noise."""
-LEAST_FALL = Fraction(11, 10)
+LEAST_FALL, MOST_FALL = Fraction(11, 10), Fraction(3)
 
 
 def follow(learned: Learned, sample: RatioSample, now: datetime) -> Learned:
@@ -57,30 +56,39 @@ def follow(learned: Learned, sample: RatioSample, now: datetime) -> Learned:
         seen = curve.observed(each, learned)
         if seen is not None:
             looked = replace(learned, judged_until=each.until, pending=None if each == sample else sample)
-            return _judged(looked, each, seen, now)
+            if each.slope is not None:
+                return _by_count(looked, each, each.slope, seen, now)
+            return _judged(looked, curve.noted(looked, seen), each, seen=seen, now=now)
     fresh = learned.judged_until is None or sample.until > learned.judged_until
     return replace(learned, pending=sample if fresh else None)
 
 
-def _judged(looked: Learned, sample: RatioSample, seen: curve.Observed, now: datetime) -> Learned:
-    learned, noted = looked, curve.noted(looked, seen)
-    shown = sample.alone and graded.is_graded(learned)
+def _by_count(looked: Learned, sample: RatioSample, slope: Fraction, seen: curve.Observed, now: datetime) -> Learned:
+    """Judge by a metric that counts requests that wait: how steep it is is known, and need not be learned."""
+    noted = replace(curve.noted(looked, seen), slope=slope)
+    judged = _judged(replace(looked, slope=slope), noted, sample, seen=seen, now=now)
+    return replace(judged, slope=looked.slope)
+
+
+def _judged(learned: Learned, noted: Learned, sample: RatioSample, *, seen: curve.Observed, now: datetime) -> Learned:
+    shown = sample.alone and sample.slope is None and graded.is_graded(learned)
     if learned.cap is None:
-        return _begun(learned, graded.noted(noted, seen), seen, now, shown=shown)
-    unsettled = curve.unsettled(learned, sample, settles=_settles(learned, shown=shown))
+        return _begun(learned, graded.noted(noted, seen), seen, now, shown=shown, counts=sample.slope is not None)
+    unsettled = curve.unsettled(learned, sample, settles=_settles(learned, sample, shown=shown))
     noted = noted if unsettled or _draining(learned, seen) else graded.noted(noted, seen)
-    rests = learned.changed_at is not None and now - learned.changed_at < _rest(learned.cap, seen)
+    rest = SHORT_REST if sample.slope is not None and counted.is_idle(noted) else _rest(learned.cap, seen)
+    rests = learned.changed_at is not None and now - learned.changed_at < rest
     if shown:
         return noted if rests or unsettled or _draining(learned, seen) else _by_mean(learned.cap, noted, seen, now)
     if rests or unsettled or not seen.steady:
         return _believing(noted, seen)
-    wanted, taught = _wanted(learned.cap, replace(noted, guessed=False), seen)
+    wanted, taught = _wanted(learned.cap, replace(noted, guessed=False), seen, counts=sample.slope is not None)
     return _changed(taught, wanted, now)
 
 
-def _settles(learned: Learned, *, shown: bool) -> timedelta:
+def _settles(learned: Learned, sample: RatioSample, *, shown: bool) -> timedelta:
     """Give how long a metric needs to follow a change of the cap: as long as a request takes, but for a queue, which is empty at times."""
-    queue = learned.base is not None and learned.base <= NONE
+    queue = sample.slope is not None or (learned.base is not None and learned.base <= NONE)
     return curve.SETTLES if queue and not shown else graded.pace(learned)
 
 
@@ -90,14 +98,19 @@ def _rest(cap: Fraction, seen: curve.Observed) -> timedelta:
     return SHORT_REST if wrong else REST
 
 
-def _begun(learned: Learned, noted: Learned, seen: curve.Observed, now: datetime, *, shown: bool) -> Learned:
+def _begun(
+    learned: Learned, noted: Learned, seen: curve.Observed, now: datetime, *, shown: bool, counts: bool
+) -> Learned:
     """Give a first cap when the metric is over its target."""
     if seen.point.ratio <= 1:
         return noted
-    cap = _first(learned.calm, seen)
     if shown:
-        return _changed(noted, graded.first(cap, noted), now) if graded.is_over(noted) else noted
-    return _changed(noted, cap, now)
+        first = graded.first(_first(learned.calm, seen), noted)
+        return _changed(noted, first, now) if graded.is_over(noted) else noted
+    if learned.slope is None or not counts:
+        return _changed(noted, _first(learned.calm, seen), now)
+    full = counted.full(seen, learned.slope)
+    return _changed(replace(noted, full=full), counted.aim(full, learned.slope), now)
 
 
 def _by_mean(cap: Fraction, noted: Learned, seen: curve.Observed, now: datetime) -> Learned:
@@ -179,18 +192,25 @@ def _draining(learned: Learned, seen: curve.Observed) -> bool:
     return learned.cap is not None and seen.point.in_flight > 2 * learned.cap + 1
 
 
-def _wanted(cap: Fraction, learned: Learned, seen: curve.Observed) -> tuple[Fraction, Learned]:
-    """Give the cap that a sample suggests, and what was learned from the sample."""
+def _wanted(cap: Fraction, learned: Learned, seen: curve.Observed, *, counts: bool) -> tuple[Fraction, Learned]:
+    """Give the cap that a sample suggests, and what was learned from the sample.
+
+    A metric that counts requests that wait has no maximum at which it would say nothing: what it says is believed.
+    """
     if learned.slope is None:
         return _blindly(cap, learned, seen)
-    slope, ratio = curve.slope(learned, seen), seen.point.ratio
+    known, slope, ratio = learned.slope, curve.slope(learned, seen), seen.point.ratio
     if _idles(learned, seen):
-        return _more(cap, _fallen(learned, seen), seen, slope)
+        for_a_moment = counts and learned.full_load.ratio > FLAT
+        return (cap, learned) if for_a_moment else _more(cap, _fallen(learned, seen), seen, slope)
     learned = _believing(learned, seen)
-    aim = cap if learned.full is None else _aim(learned.full, slope)
+    aim = cap if learned.full is None else counted.aim(learned.full, slope)
     band = max(min(Fraction(15, 100) / slope, cap / 12), cap / 40)
     if ratio > 1:
         stays = aim >= cap - band or _draining(learned, seen)
+        if counts and not stays:
+            least = max(counted.aim(counted.least(known), known), cap / MOST_FALL)
+            return min(cap, max(aim, least)), replace(learned, climbs=0)
         return (cap, learned) if stays else _lowered(cap, learned, seen.point, aim)
     learned = _fallen(learned, seen)
     if seen.bound and aim > cap + band:
@@ -211,17 +231,12 @@ def _more(cap: Fraction, learned: Learned, seen: curve.Observed, slope: Fraction
         full += (least - full) / (1 if nothing else 2)
     climbs = min(learned.climbs + 1, MOST_CLIMBS) if nothing and least >= full else 0
     taught = replace(learned, full=min(MOST, rounded(full)), climbs=climbs)
-    return max(cap, _nearer(cap, _aim(full, slope), learned)), taught
+    return max(cap, _nearer(cap, counted.aim(full, slope), learned)), taught
 
 
 def _nearer(cap: Fraction, aim: Fraction, learned: Learned) -> Fraction:
     """Give the next cap on the way up to `aim`: one step higher or halfway there, whichever is more."""
     return min(aim, max(cap + _stride(cap, learned), min((cap + aim) / 2, LONGEST_RISE * cap)))
-
-
-def _aim(full: Fraction, slope: Fraction) -> Fraction:
-    """Give the number in flight that is a little below the one at which the metric is at its target."""
-    return full - min((1 - GOAL) / slope, full / 25)
 
 
 def _fallen(learned: Learned, seen: curve.Observed) -> Learned:
@@ -236,7 +251,7 @@ def _lowered(cap: Fraction, learned: Learned, point: Point, aim: Fraction) -> tu
     """
     stays = learned.over is not None and point.ratio >= learned.over * Fraction(98, 100)
     falls = min(learned.falls + 1, MOST_FALLS) if stays else 0
-    least = cap / min(max(point.ratio, LEAST_FALL) ** min(2**falls, 4), Fraction(3))
+    least = cap / min(max(point.ratio, LEAST_FALL) ** min(2**falls, 4), MOST_FALL)
     if stays and _at_maximum(cap, learned, point):
         least, falls = cap / 2, max(falls, STUCK)
     wanted = max(least if falls >= STUCK else max(least, aim), _well(learned, falls))

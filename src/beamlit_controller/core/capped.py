@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import adaptive, demand, wording
+from beamlit_controller.core import adaptive, counted, demand, wording
 from beamlit_controller.core import learned as state
 from beamlit_controller.core.decided import Decision, Restraint, Timers, moved
 from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.learned import Learned, RatioSample
+from beamlit_controller.core.metric_spec import PodsMetric
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import Behavior, OffloadSpec, OnMetricsLoss
@@ -27,10 +28,11 @@ LATE = timedelta(seconds=10)
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """The local servers: their requests as counted by the gateways, and how many are ready."""
+    """The local servers: their requests as counted by the gateways, how many are ready, and the slots of each if known."""
 
     flow: Flow | Missing
     ready: int
+    slots: int | None = None
 
 
 def decide(spec: OffloadSpec, before: Decision, verdict: Verdict, now: datetime, *, local: Local) -> Decision:
@@ -48,11 +50,20 @@ def forced(decision: Decision) -> Decision:
 
 
 def _seen(spec: OffloadSpec, learned: Learned, local: Local) -> Learned:
-    """Add what was seen; begin with the limit that the user wrote, and never go above it."""
+    """Add what was seen; begin with what the servers tell or the limit that the user wrote, and never go above that limit."""
     known = state.trusted(learned)
     if isinstance(local.flow, Flow):
         known = state.saw(known, local.flow, ready=local.ready)
+    waits = bool(spec.behavior.engage.stabilization_window)
+    if known.cap is None and local.slots is not None and not waits:
+        known = counted.told(known, local.slots, _queue(spec))
     return _limited(spec, known)
+
+
+def _queue(spec: OffloadSpec) -> Fraction:
+    """Give how many may wait in the server that tells its slots: the target of its queue."""
+    targets = (each.target.milli for each in spec.metrics if isinstance(each, PodsMetric) and each.slots is not None)
+    return Fraction(next(targets, 1000), 1000) * (1 + Fraction(spec.behavior.engage.tolerance))
 
 
 def _limited(spec: OffloadSpec, learned: Learned) -> Learned:
@@ -74,14 +85,22 @@ def _known(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime) -
         message = f"{wording.comparison(worst)}; limits the requests in flight in {left} if it stays above the target"
         return _in_force(held, behavior, now, reason=Reason.STABILIZING, message=message)
     ratio = worst.ratio / (1 + Fraction(behavior.engage.tolerance))
-    sample = RatioSample(ratio, worst.since, worst.until, alone=len(verdict.metrics) == 1)
+    sample = RatioSample(
+        ratio, worst.since, worst.until, alone=len(verdict.metrics) == 1, slope=_slope(worst, behavior)
+    )
     learned = adaptive.follow(held.learned, sample, now)
     if now - worst.until >= LATE if held.learned.cap is None else over and adaptive.stood(held.learned, sample, now):
         learned = _ahead(learned, behavior, now)
     learned = _limited(spec, learned)
     reason = Reason.METRIC_ABOVE_TARGET if over else Reason.METRIC_BELOW_TARGET
     why = wording.comparison(worst) if over else wording.readings(verdict.metrics)
-    return _in_force(replace(held, learned=learned), behavior, now, reason=reason, message=f"{why}; {_said(learned)}")
+    return _in_force(
+        replace(held, learned=learned), behavior, now, reason=reason, message=f"{why}; {_said(spec, learned)}"
+    )
+
+
+def _slope(worst: Assessed, behavior: Behavior) -> Fraction | None:
+    return None if worst.slope is None else worst.slope / (1 + Fraction(behavior.engage.tolerance))
 
 
 def _in_force(held: Decision, behavior: Behavior, now: datetime, *, reason: Reason, message: str) -> Decision:
@@ -90,11 +109,13 @@ def _in_force(held: Decision, behavior: Behavior, now: datetime, *, reason: Reas
     return replace(decided, cap=cap, shares=held.shares)
 
 
-def _said(learned: Learned) -> str:
+def _said(spec: OffloadSpec, learned: Learned) -> str:
     if learned.cap is None:
         return "nothing limits the requests in flight yet"
-    guessed = ", estimated from a backlog that the metric does not show yet" if learned.guessed else ""
-    return f"at most {float(learned.cap):.4g} requests in flight per ready replica{guessed}"
+    source = ", estimated from a backlog that the metric does not show yet" if learned.guessed else ""
+    if learned.changed_at is None and learned.cap != spec.overflow.max_in_flight_per_replica:
+        source = ", from the number of slots that the servers report"
+    return f"at most {float(learned.cap):.4g} requests in flight per ready replica{source}"
 
 
 def _unknown(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime) -> Decision:
@@ -108,7 +129,7 @@ def _unknown(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime)
     why = "; ".join(wording.loss(metric) for metric in unread)
     if unread_since is not None and now - unread_since >= behavior.metrics_loss:
         return _lost(held, behavior, why, now)
-    message = f"{why}; {_said(held.learned)} until it is read again"
+    message = f"{why}; {_said(spec, held.learned)} until it is read again"
     return _in_force(held, behavior, now, reason=Reason.METRICS_UNAVAILABLE, message=message)
 
 

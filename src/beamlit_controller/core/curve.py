@@ -37,7 +37,7 @@ def observed(sample: RatioSample, learned: Learned) -> Observed | None:
 
     None if the gateways have not told yet, or no more, what was in flight at its end.
     """
-    ended = tuple(each for each in learned.recent if sample.since <= each.until <= sample.until + GRAIN)
+    ended = _ended(sample, learned.recent)
     within = _within(sample, learned.recent)
     levels = tuple(each.in_flight for each in ended) or tuple(each.in_flight for each in within)
     if not levels:
@@ -51,6 +51,15 @@ def observed(sample: RatioSample, learned: Learned) -> Observed | None:
     steady = sample.until - sample.since >= LONG or (begun and spread <= max(Fraction(1), STEADY * max(levels)))
     point = Point(rounded(mean if pinned is None else pinned), Fraction(round(sample.ratio * 1000), 1000))
     return Observed(point, levels, steady, bound)
+
+
+def _ended(sample: RatioSample, recent: tuple[InFlightSpan, ...]) -> tuple[InFlightSpan, ...]:
+    """Give the times that end while a sample is taken, or soon after; of a moment the one that ends nearest to it, once a later one is known."""
+    ended = tuple(each for each in recent if sample.since <= each.until <= sample.until + GRAIN)
+    if not ended or sample.since < sample.until:
+        return ended
+    near = (each for each in recent if each.until >= sample.since - GRAIN)
+    return (min(near, key=lambda each: abs(each.until - sample.until)),)
 
 
 def _pinned(cap: Fraction | None, spans: tuple[InFlightSpan, ...], mean: Fraction) -> Fraction | None:

@@ -51,7 +51,8 @@ def run(
 ) -> Cycle:
     """Assess, decide, update the observed demand, and record the results."""
     judged = verdict.assess(spec, signals)
-    decided = decision.decide(spec, previous, judged, now, flow=signals.flow, ready=signals.local.ready)
+    ready, slots = signals.local.ready, signals.slots
+    decided = decision.decide(spec, previous, judged, now, flow=signals.flow, ready=ready, slots=slots)
     before = previous or decided
     decided = replace(
         decided,

@@ -37,6 +37,7 @@ def decide(
     *,
     flow: Flow | Missing = NOT_ASKED,
     ready: int = 1,
+    slots: int | None = None,
 ) -> Decision:
     """Decide the percentage of requests for the remote, and in Adaptive mode the cap of what local has in flight."""
     before = _as_sent(previous or begin(now), now, dry=spec.behavior.dry_run)
@@ -51,7 +52,7 @@ def decide(
     match spec.behavior.mode:
         case Mode.ADAPTIVE:
             before = replace(before, shortfall=None)
-            return capped.decide(spec, before, verdict, now, local=capped.Local(flow, ready))
+            return capped.decide(spec, before, verdict, now, local=capped.Local(flow, ready, slots))
         case Mode.FIXED | Mode.PROPORTIONAL:
             return shared.decide(spec, before, verdict, now)
 

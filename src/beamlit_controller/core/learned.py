@@ -9,7 +9,9 @@ from beamlit_controller.core.flow import Flow
 MEMORY = timedelta(seconds=150)
 """The greatest age of a metric."""
 GRAIN = timedelta(seconds=3)
-"""Gateway spans shorter than this are merged."""
+"""Gateway spans shorter than this are merged later."""
+FINE = 4
+"""The last spans, which stay as they are: a reading of a moment is held against what was in flight just then."""
 SPANS = 60
 """The number of gateway spans that are kept."""
 MOST_FALLS, MOST_CLIMBS = 4, 5
@@ -65,12 +67,16 @@ class Mean:
 
 @dataclass(frozen=True, slots=True)
 class RatioSample:
-    """The worst ratio of a round, and the time that it covers. `alone`: there is no other metric that could be the worst."""
+    """The worst ratio of a round, and the time that it covers. `alone`: there is no other metric that could be the worst.
+
+    `slope` is by how much one more request in flight per replica raises the ratio, where the metric counts requests that wait.
+    """
 
     ratio: Fraction
     since: datetime
     until: datetime
     alone: bool = True
+    slope: Fraction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,15 +169,15 @@ def trusted(learned: Learned) -> Learned:
 
 
 def saw(learned: Learned, flow: Flow, *, ready: int) -> Learned:
-    """Add what the gateways saw since the round before; very short spans are merged."""
+    """Add what the gateways saw since the round before; very short spans are merged once they are not among the last few."""
     if flow.until <= flow.since:
         return learned
     level = Fraction(max(0, flow.in_flight), max(1, ready))
     counts = (max(0, flow.served), max(0, flow.sent), max(0, flow.overflowed))
     span = InFlightSpan(flow.since, flow.until, level, *counts, ready=max(1, ready))
     kept = [each for each in learned.recent if flow.until - MEMORY < each.until <= flow.since]
-    if kept and kept[-1].until - kept[-1].since < GRAIN:
-        span = _joined(kept.pop(), span)
+    if len(kept) > FINE and kept[-FINE - 1].until - kept[-FINE - 1].since < GRAIN:
+        kept[-FINE - 1 : -FINE + 1] = [_joined(kept[-FINE - 1], kept[-FINE])]
     return replace(learned, recent=(*kept[-SPANS + 1 :], span))
 
 

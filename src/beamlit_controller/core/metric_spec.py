@@ -129,12 +129,21 @@ class Quantile:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotsPage:
+    """Where a server tells how many requests it works on at once: a member of the JSON object at a path beside its metrics."""
+
+    path: str
+    member: str
+
+
+@dataclass(frozen=True, slots=True)
 class PodsMetric:
     """A custom metric that every pod has.
 
     Read from the servers, `alternatives` are its names in other versions of a server: the first one on the page is
     used. An `optional` metric that no page has is ignored. With a `quantile` the name is that of a
-    histogram, whose series are added up by bucket.
+    histogram, whose series are added up by bucket. A `waiting` metric counts the requests that wait in a server, and
+    `slots` is where that server reports its number of slots.
     """
 
     metric: SeriesSelector
@@ -143,6 +152,8 @@ class PodsMetric:
     alternatives: tuple[SeriesSelector, ...] = ()
     optional: bool = False
     quantile: Quantile | None = None
+    waiting: bool = False
+    slots: SlotsPage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,10 +42,14 @@ class PodSample:
 
 @dataclass(frozen=True, slots=True)
 class PodSamples:
-    """The values of the pods that have one; `failures` says, per pod, why another has none."""
+    """The values of the pods that have one; `failures` says, per pod, why another has none.
+
+    `slots` is how many requests each server works on at once, if the servers tell.
+    """
 
     samples: tuple[PodSample, ...]
     failures: tuple[tuple[str, Missing], ...] = ()
+    slots: int | None = None
 
 
 Reading = Sample | PodSamples | Missing
@@ -117,3 +121,9 @@ class Signals:
     local: LocalHealth
     flow: Flow | Missing = NOT_ASKED
     counted: Counted = NOT_COUNTED
+
+    @property
+    def slots(self) -> int | None:
+        """Give how many requests each local server works on at once, if the servers tell."""
+        told = (each.slots for each in self.readings if isinstance(each, PodSamples))
+        return next((each for each in told if each is not None), None)

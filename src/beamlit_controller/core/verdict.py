@@ -5,13 +5,14 @@ they start, the others are overloaded. It is exact, and computed from the trunca
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from fractions import Fraction
 
 from beamlit_controller.core import pods
 from beamlit_controller.core.metric_spec import (
+    Aggregation,
     AverageValue,
     ContainerResourceMetric,
     ExternalMetric,
@@ -49,13 +50,17 @@ class Current:
 
 @dataclass(frozen=True, slots=True)
 class Assessed:
-    """One metric that could be read: `ratio` is current over target, and its samples lie between `since` and `until`."""
+    """One metric that could be read: `ratio` is current over target, and its samples lie between `since` and `until`.
+
+    `slope`, if it counts requests that wait, is by how much one more on each pod raises the ratio.
+    """
 
     metric: MetricSpec
     current: Current
     ratio: Fraction
     since: datetime
     until: datetime
+    slope: Fraction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +151,8 @@ def _assess_pods(
         return Unread(metric, counted)
     match metric:
         case PodsMetric():
-            return _average(metric, counted, milli=metric.target.milli)
+            average = _average(metric, counted, milli=metric.target.milli)
+            return replace(average, slope=_slope(metric, counted)) if metric.waiting else average
         case ResourceMetric():
             return _assess_resource(metric, counted, signals.pods, container=None)
         case ContainerResourceMetric():
@@ -210,6 +216,12 @@ def _average(
     samples = tuple(counted.values())
     average = _divide(sum(sample.milli for sample in samples), len(samples))
     return _assessed(metric, Current(average_value=average), Fraction(average, milli), samples)
+
+
+def _slope(metric: PodsMetric, counted: Mapping[str, PodSample]) -> Fraction:
+    """Give by how much one more request that waits on each pod raises the ratio: where engines have a mean, less."""
+    engines = Fraction(sum(each.series for each in counted.values()), len(counted))
+    return Fraction(1000, metric.target.milli) / (engines if metric.aggregation is Aggregation.MEAN else 1)
 
 
 def _assessed(metric: MetricSpec, current: Current, ratio: Fraction, samples: Sequence[PodSample]) -> Assessed:

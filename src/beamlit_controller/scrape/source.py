@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Collection, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 from math import ceil
@@ -19,10 +19,11 @@ from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, PodSample, PodSamples, Reading
 from beamlit_controller.core.spec import MetricService, ModelKey, OffloadSpec
 from beamlit_controller.scrape import access as accesses
-from beamlit_controller.scrape import exposition, histogram
+from beamlit_controller.scrape import exposition, histogram, slots
 from beamlit_controller.scrape.access import Access, SecretFile, Trust
 from beamlit_controller.scrape.exposition import Page, Total
 from beamlit_controller.scrape.histogram import HistogramWindow
+from beamlit_controller.scrape.slots import ToldSlots
 
 LIMIT = 8 * 1024 * 1024
 """The longest page, in decoded bytes, that is read."""
@@ -109,8 +110,25 @@ class ScrapeSource:
             tasks = [
                 group.create_task(self._values(model, endpoint, how, tuple(metrics), at)) for endpoint in endpoints
             ]
+            for endpoint in endpoints:
+                group.create_task(self._ask_for_slots(model, endpoint, spec, at))
         values = dict(zip(endpoints.values(), (task.result() for task in tasks), strict=True))
-        return {each: _samples({pod: found[each] for pod, found in values.items()}, at) for each in metrics}
+        samples = {each: _samples({pod: found[each] for pod, found in values.items()}, at) for each in metrics}
+        return {each: replace(found, slots=model.slots.fewest()) for each, found in samples.items()}
+
+    async def _ask_for_slots(self, model: "_ScrapedModel", endpoint: str, spec: OffloadSpec, at: datetime) -> None:
+        """Ask a server that has not told yet, by a connection of its own: its metrics don't wait for this answer."""
+        page, service = slots.page(spec), spec.metric_service
+        if page is None or service is None or not model.slots.is_due(endpoint, at):
+            return
+        model.slots.asked[endpoint] = at
+        how = accesses.access(spec.key, replace(service, path=page.path), self._secrets)
+        if isinstance(how, Missing):
+            return
+        async with model.new_transport() as transport:
+            answer = await self._fetch(transport, endpoint, how)
+        if isinstance(answer, Page) and (number := slots.read(answer.body, page.member)):
+            model.slots.numbers[endpoint] = number
 
     async def _values(
         self,
@@ -228,6 +246,7 @@ class _ScrapedModel:
     transports: dict[str, httpx2.AsyncHTTPTransport] = field(default_factory=dict)
     trust: Trust | None = None
     windows: dict[str, dict[PodsMetric, HistogramWindow]] = field(default_factory=dict)
+    slots: ToldSlots = field(default_factory=ToldSlots)
 
     async def rely_on(self, trust: Trust) -> None:
         """Close the connections of another TLS context."""
@@ -238,10 +257,13 @@ class _ScrapedModel:
     def transport(self, endpoint: str) -> httpx2.AsyncHTTPTransport:
         """Give a server's own transport: in a shared one, each request would check every idle connection."""
         if endpoint not in self.transports:
-            assert self.trust is not None, "relied on before"  # noqa: S101 - states the order for the type checker
-            verify = self.trust.context
-            self.transports[endpoint] = httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, limits=_LIMITS)
+            self.transports[endpoint] = self.new_transport()
         return self.transports[endpoint]
+
+    def new_transport(self) -> httpx2.AsyncHTTPTransport:
+        """Give a transport with the model's trust."""
+        assert self.trust is not None, "relied on before"  # noqa: S101 - states the order for the type checker
+        return httpx2.AsyncHTTPTransport(verify=self.trust.context, trust_env=False, limits=_LIMITS)
 
     async def keep(self, endpoints: Collection[str]) -> None:
         """Close the connections to all other servers."""
@@ -249,6 +271,7 @@ class _ScrapedModel:
             await self.transports.pop(endpoint).aclose()
         for endpoint in self.windows.keys() - set(endpoints):
             del self.windows[endpoint]
+        self.slots.keep(endpoints)
 
 
 # The text format alone is asked for: its pages are read faster, and prometheus-client renames metrics with ":" in others.

@@ -1,0 +1,52 @@
+"""How many requests a server works on at once, as it says itself on a JSON page beside its metrics."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from beamlit_controller.core.metric_spec import PodsMetric, SlotsPage
+from beamlit_controller.core.spec import Mode, OffloadSpec
+
+AGAIN = timedelta(minutes=1)
+"""How long a server is not asked again that did not tell."""
+MOST = 100_000
+
+
+@dataclass(slots=True)
+class ToldSlots:
+    """What the servers of a model have told, and when each was last asked."""
+
+    numbers: dict[str, int] = field(default_factory=dict)
+    asked: dict[str, datetime] = field(default_factory=dict)
+
+    def is_due(self, endpoint: str, at: datetime) -> bool:
+        """Tell whether a server should be asked: it has not told, and was not asked lately."""
+        return endpoint not in self.numbers and (endpoint not in self.asked or at - self.asked[endpoint] >= AGAIN)
+
+    def keep(self, endpoints: Iterable[str]) -> None:
+        """Forget all other servers."""
+        for endpoint in self.asked.keys() - set(endpoints):
+            del self.asked[endpoint]
+            self.numbers.pop(endpoint, None)
+
+    def fewest(self) -> int | None:
+        """Give the lowest number that a server has told; None if none has."""
+        return min(self.numbers.values(), default=None)
+
+
+def page(spec: OffloadSpec) -> SlotsPage | None:
+    """Give where the servers of a model tell their slots, if a cap is to be learned."""
+    if spec.behavior.mode is not Mode.ADAPTIVE:
+        return None
+    return next((each.slots for each in spec.metrics if isinstance(each, PodsMetric) and each.slots is not None), None)
+
+
+def read(body: bytes, member: str) -> int | None:
+    """Read a member of a JSON object; None if it is no positive whole number."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    number = found.get(member) if isinstance(found, dict) else None
+    return number if type(number) is int and 0 < number <= MOST else None
