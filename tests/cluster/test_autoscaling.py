@@ -1,11 +1,16 @@
-"""A real HorizontalPodAutoscaler on true demand: the replicas grow, and then the offload ends by itself."""
+"""A real HorizontalPodAutoscaler on true demand beside a learned cap: the replicas grow, and then nothing leaves any more."""
 
+import asyncio
+import random
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from fakes import http
+from fakes.http import Request
 from kube import controllers
 from kube.control_plane import ControlPlane
 from kube.metrics_api import MetricsApis
@@ -14,9 +19,9 @@ from waiting import eventually
 
 Json = dict[str, Any]
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-TARGET = 10
-LOAD = 60
-"""What waits in all, as the queue of one replica would have it: 30 for each of the first two."""
+CLIENTS, FITS, TARGET = 60, 10, 10
+"""Clients that never rest, how many requests a replica works on at once, and how many may wait for each."""
+STATS_PORT = 9902
 SETTINGS = {"metricInformer": {"periodSeconds": 1}, "allowedRemoteHosts": ["api.example.com"]}
 
 
@@ -30,8 +35,9 @@ def deployed() -> Json:
             "modelSourceRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": NAME},
             "serviceRef": {"name": NAME, "targetPort": 8000},
             "routing": {"mode": "Service"},
+            "gateway": {"replicas": 1},
             "offloadingConfig": {
-                "behavior": {"percentage": 50, "release": {"stabilizationWindowSeconds": 5}},
+                "behavior": {"mode": "Adaptive"},
                 "remoteBackend": {"scheme": "https", "host": "api.example.com"},
                 "metrics": [{"type": "External", "external": queue}],
             },
@@ -49,11 +55,13 @@ def autoscaler() -> Json:
 
 
 class Pool:
-    """The servers: what waits for each falls with the replicas, and with what is offloaded."""
+    """The servers and a gateway pod before them: with each turn every replica answers what it works on, and the gateway counts."""
 
-    def __init__(self, model: ScaledModel) -> None:
+    def __init__(self, model: ScaledModel, gateway_ip: str) -> None:
         self.model = model
-        self.shares: list[int] = []
+        self.gateway_ip = gateway_ip
+        self.most_sent = self.sent = self.in_flight = 0
+        self._answered: Counter[str] = Counter()
 
     def status(self) -> Json:
         found: Json = self.model.client.get("md", NAME, namespace=self.model.namespace).get("status") or {}
@@ -62,29 +70,48 @@ class Pool:
     def replicas(self) -> int:
         return int(self.model.client.get("deployment", NAME, namespace=self.model.namespace)["spec"]["replicas"])
 
+    async def figures(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        """Answer as the gateway pod does where it is watched."""
+        lines = (
+            f'envoy_cluster_upstream_rq_active{{envoy_cluster_name="local"}} {self.in_flight}',
+            f'envoy_offload_requests{{side="local",route="share"}} {self._answered["local"]}',
+            f'envoy_offload_requests{{side="remote",route="local",chain="remote_first"}} {self._answered["remote"]}',
+        )
+        await http.page("\n".join([*lines, ""]), x_envoy_upstream_service_time="1")(request, writer)
+
     async def turn(self, figures: str) -> bool:
-        """Let the pods be ready, the queue be what it then is, and the adapter show what the controller says."""
+        """Let all pods be ready, requests come and go, and the adapter show what the controller says; tell whether none leaves any more."""
         for pod in self.model.client.get("pods", namespace=self.model.namespace)["items"]:
-            if pod["status"]["phase"] == "Pending" and pod["metadata"]["labels"].get("app") == NAME:
-                self.model.make_ready(pod["metadata"]["name"])
-        share = (self.status().get("offloading") or {}).get("percentage", 0)
-        self.shares = [*self.shares, share] if self.shares[-1:] != [share] else self.shares
+            if pod["status"]["phase"] == "Pending":
+                self._start(pod)
+        replicas, cap = self.replicas(), (self.status().get("offloading") or {}).get("inFlightPerReplica")
+        self.in_flight = CLIENTS if cap is None else min(CLIENTS, int(float(cap) * replicas))
+        self.sent = CLIENTS - self.in_flight
+        self.most_sent = max(self.sent, self.most_sent)
+        self._answered.update(local=min(self.in_flight, FITS * replicas), remote=self.sent)
         external = self.model.values.external
-        external["queue"] = [f"{1000 * LOAD * (100 - share) // (100 * self.replicas())}m"]
+        external["queue"] = [f"{1000 * max(0, self.in_flight - FITS * replicas) // replicas}m"]
         found = re.search(
             rf'^beamlit_demand_ratio{{name="{NAME}",namespace="{self.model.namespace}"}} (\S+)', figures, re.MULTILINE
         )
         selected = f"beamlit_demand_ratio{{name={NAME}}}"
         external[selected] = [f"{float(found[1]):.3f}"] if found else []
-        return self.shares[-2:] == [50, 0]
+        return self.most_sent > 0 and self.sent == 0
+
+    def _start(self, pod: Json) -> None:
+        name, labels = pod["metadata"]["name"], pod["metadata"]["labels"]
+        if labels.get("app") != NAME:
+            address = {"podIP": self.gateway_ip, "podIPs": [{"ip": self.gateway_ip}]}
+            self.model.client.set_status("pod", name, address, namespace=self.model.namespace)
+        self.model.make_ready(name)
 
 
-async def test_replicas_grow_and_then_the_offload_ends(
+async def test_replicas_grow_and_then_nothing_leaves_any_more(
     control_plane: ControlPlane, metrics_apis: MetricsApis, rights: Path, namespace: str, tmp_path: Path
 ) -> None:
     client = control_plane.client
     model = ScaledModel(client, namespace, metrics_apis.values(namespace))
-    pool = Pool(model)
+    pool = Pool(model, f"127.77.{random.randrange(256)}.{random.randrange(1, 255)}")
     service = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -96,14 +123,13 @@ async def test_replicas_grow_and_then_the_offload_ends(
     client.apply(service, deployed(), autoscaler(), namespace=namespace)
     replica = controllers.replica(client, tmp_path, "one", SETTINGS, rights)
 
-    async with controllers.running(replica):
+    async with controllers.running(replica), http.serve(pool.figures, host=pool.gateway_ip, port=STATS_PORT):
 
         async def ended() -> bool:
             return await pool.turn(await replica.metrics())
 
-        await eventually(ended, within=180, every=0.5, what="the offload ends")
+        await eventually(ended, within=180, every=0.5, what="nothing leaves any more")
 
-    assert pool.shares == [0, 50, 0]
-    assert pool.replicas() * TARGET > LOAD
-    assert int(model.values.external["queue"][0].removesuffix("m")) < 1000 * TARGET
+    assert pool.replicas() > 2
+    assert (FITS + TARGET) * pool.replicas() >= CLIENTS
     assert "AutoscalerInterference" not in {each["type"] for each in pool.status()["conditions"]}

@@ -90,11 +90,13 @@ class Server:
 
 
 @asynccontextmanager
-async def serve(respond: Respond, *, port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
-    """Serve on 127.0.0.1, at a free port if none is given."""
+async def serve(
+    respond: Respond, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Server]:
+    """Serve on this address of the machine itself, at a free port if none is given."""
     server = Server(respond)
-    listener = await asyncio.start_server(server.converse, "127.0.0.1", port, ssl=tls, limit=1024 * 1024)
-    server.address = f"127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    listener = await asyncio.start_server(server.converse, host, port, ssl=tls, limit=1024 * 1024)
+    server.address = f"{host}:{listener.sockets[0].getsockname()[1]}"
     try:
         yield server
     finally:
