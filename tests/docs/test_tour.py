@@ -94,7 +94,7 @@ async def test_run_serves_locally_and_explain_and_override_do_what_the_tour_says
             [*without("--watch", command("explain")), f"--address=http://{running.web}"], running.folder
         )
         assert code == 0, explained
-        assert "vllm:num_requests_waiting 2 per pod <= 5" in explained
+        assert "vllm:num_requests_waiting 2 per pod <= 5" in " ".join(explained.split())
 
         code, said = await run([*command("override")[:-1], str(running.state)], running.folder)
         assert code == 0, said

@@ -16,9 +16,7 @@ from beamlit_controller.core.metric_spec import (
     GatewayMetric,
     MetricSpec,
     ObjectMetric,
-    Operator,
     PodsMetric,
-    Requirement,
     ResourceMetric,
     Selector,
     Utilization,
@@ -64,7 +62,7 @@ def plain(value: object) -> object:
 def selector(chosen: Selector) -> str:
     """Format a selector as kubectl does: `app=llama,tier in (a,b),!spot`."""
     labels = [f"{key}={value}" for key, value in chosen.match_labels]
-    return ",".join([*labels, *(_requirement(each) for each in chosen.match_expressions)])
+    return ",".join([*labels, *(each.text for each in chosen.match_expressions)])
 
 
 def selector_of(metric: MetricSpec) -> str:
@@ -117,16 +115,3 @@ def _is_pair(item: object) -> bool:
 
 def _pairs(items: tuple[tuple[str, str], ...]) -> dict[str, str]:
     return dict(items)
-
-
-def _requirement(requirement: Requirement) -> str:
-    values = ",".join(requirement.values)
-    match requirement.operator:
-        case Operator.IN:
-            return f"{requirement.key} in ({values})"
-        case Operator.NOT_IN:
-            return f"{requirement.key} notin ({values})"
-        case Operator.EXISTS:
-            return requirement.key
-        case Operator.DOES_NOT_EXIST:
-            return f"!{requirement.key}"

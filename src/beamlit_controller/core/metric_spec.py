@@ -23,6 +23,20 @@ class Requirement:
     operator: Operator
     values: tuple[str, ...] = ()
 
+    @property
+    def text(self) -> str:
+        """The requirement in the query syntax of Kubernetes: `tier in (a,b)`, `!spot`. Values are sorted."""
+        values = ",".join(sorted(self.values))
+        match self.operator:
+            case Operator.IN:
+                return f"{self.key} in ({values})"
+            case Operator.NOT_IN:
+                return f"{self.key} notin ({values})"
+            case Operator.EXISTS:
+                return self.key
+            case Operator.DOES_NOT_EXIST:
+                return f"!{self.key}"
+
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Tell whether the labels meet this requirement; `NotIn` is met by an absent label, as in Kubernetes."""
         match self.operator:

@@ -18,7 +18,7 @@ class PodSelector:
 def write(selector: Selector) -> str:
     """Format a selector, sorted by key; an empty one is ""."""
     equal = [(key, f"{key}={value}") for key, value in selector.match_labels]
-    others = [(each.key, _requirement(each)) for each in selector.match_expressions]
+    others = [(each.key, each.text) for each in selector.match_expressions]
     return _joined([*equal, *others])
 
 
@@ -75,7 +75,7 @@ def _term(text: str) -> tuple[Requirement, str]:
         requirement = Requirement(key, operator, tuple(value.strip() for value in term["values"].split(",")))
     else:
         requirement = Requirement(key, Operator.DOES_NOT_EXIST if term["absent"] else Operator.EXISTS)
-    return requirement, _requirement(requirement)
+    return requirement, requirement.text
 
 
 def _shown(text: str) -> str:
@@ -83,18 +83,6 @@ def _shown(text: str) -> str:
 
 
 _SHOWN = 100
-
-
-def _requirement(given: Requirement) -> str:
-    match given.operator:
-        case Operator.IN:
-            return f"{given.key} in ({','.join(sorted(given.values))})"
-        case Operator.NOT_IN:
-            return f"{given.key} notin ({','.join(sorted(given.values))})"
-        case Operator.EXISTS:
-            return given.key
-        case Operator.DOES_NOT_EXIST:
-            return f"!{given.key}"
 
 
 def _joined(terms: Iterable[tuple[str, str]]) -> str:
