@@ -50,7 +50,9 @@ async def test_an_applied_model_gets_its_gateway_and_is_decided_for_by_the_metri
     await eventually(lambda: ("Normal", "MetricAboveTarget") in world.events(), within=LONG)
 
 
-async def test_each_remote_of_a_list_has_a_way_by_its_name_and_its_own_secrets(world: World, one: Replica) -> None:
+async def test_each_remote_of_a_list_has_a_way_by_its_name_its_own_secrets_and_its_budget(
+    world: World, one: Replica
+) -> None:
     credentials, certificate = {"name": "aws", "key": "credentials"}, {"name": "shown", "key": "tls.crt"}
     signed = {"type": "aws", "awsConfig": {"region": "us-west-2", "credentialsSecretRef": credentials}}
     shown = {"certSecretRef": certificate, "keySecretRef": {**certificate, "key": "tls.key"}}
@@ -58,6 +60,10 @@ async def test_each_remote_of_a_list_has_a_way_by_its_name_and_its_own_secrets(w
         {"name": "contract", "host": "api.example.com", "weight": 3, "authConfig": signed},
         {"name": "fallback", "host": "api.example.com:8443", "weight": 1, "tls": shown},
     ]
+    several[0] |= {
+        "price": {"outputPerMillion": "0.60"},
+        "budget": {"amount": 50, "per": "Day", "timeZone": "Europe/Berlin"},
+    }
     given = model()
     given["spec"]["offloadingConfig"] |= {"remoteBackends": several}
     del given["spec"]["offloadingConfig"]["remoteBackend"]
@@ -69,8 +75,12 @@ async def test_each_remote_of_a_list_has_a_way_by_its_name_and_its_own_secrets(w
     mounted = {each["secret"]["secretName"]: each["secret"]["items"] for each in volumes if "secret" in each}
     assert [item["key"] for item in mounted["aws"]] == ["credentials"]
     assert [item["key"] for item in mounted["shown"]] == ["tls.crt", "tls.key"]
-    clusters = json.loads(world.get("configmap", "llama-gateway")["data"]["cds.json"])["resources"]
+    files = world.get("configmap", "llama-gateway")["data"]
+    clusters = json.loads(files["cds.json"])["resources"]
     assert {"remote-contract", "remote-fallback"} <= {each.get("alt_stat_name") for each in clusters}
+    assert [name for name in ("contract", "fallback") if f"offload.spent.{name}" in "".join(files.values())] == [
+        "contract"
+    ]
 
 
 async def test_what_the_deployment_says_of_its_pods_is_what_kubectl_waits_for(world: World, one: Replica) -> None:
