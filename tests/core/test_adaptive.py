@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pydantic
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from beamlit_controller.core import curve, decision, learned, limits
@@ -443,6 +443,7 @@ def test_in_a_dry_run_the_same_is_decided_and_nothing_is_sent(rounds: list[tuple
     assert {each.sent for each in dry} == {0}
 
 
+@example([(Fraction(101, 100), 0, 0), (Fraction(0), 0, 0), (Fraction(0), 0, 10)])
 @given(ROUNDS)
 def test_a_metric_that_is_lost_never_moves_the_cap(rounds: list[tuple[Fraction, int, int]]) -> None:
     before = played(list(rounds))[-1]

@@ -79,12 +79,13 @@ def _pinned(cap: Fraction | None, spans: tuple[InFlightSpan, ...], mean: Fractio
 def _level(limit: Fraction, served: int, overflowed: int) -> Fraction:
     """Give the mean of what is in flight where so many were finished and turned away (a birth-death process).
 
-    Where the limit lies between two numbers, the part of the requests that is judged by the higher one brings it there.
+    Where the limit lies between two numbers, the part of the requests that is judged by the higher one brings it there. Far
+    below the limit the approximation is below zero, which nothing in flight is.
     """
     whole, part = divmod(limit, 1)
     rarer = Fraction(served, served + overflowed)
     above = part / rarer
-    return whole + (above - rarer / (1 - rarer) ** 2) / (above + 1 / (1 - rarer))
+    return max(Fraction(0), whole + (above - rarer / (1 - rarer) ** 2) / (above + 1 / (1 - rarer)))
 
 
 def _within(sample: RatioSample, recent: tuple[InFlightSpan, ...]) -> tuple[InFlightSpan, ...]:
