@@ -64,7 +64,7 @@ def follow(learned: Learned, sample: RatioSample, now: datetime) -> Learned:
 
 
 def _by_count(looked: Learned, sample: RatioSample, slope: Fraction, seen: curve.Observed, now: datetime) -> Learned:
-    """Judge by a metric that counts requests that wait: how steep it is is known, and need not be learned."""
+    """Judge by a metric that counts requests that wait: its slope is known, and need not be learned."""
     noted = replace(curve.noted(looked, seen), slope=slope)
     judged = _judged(replace(looked, slope=slope), noted, sample, seen=seen, now=now)
     return replace(judged, slope=looked.slope)

@@ -99,6 +99,8 @@ def local(place: GatewayParams, *, alone: bool) -> Message:
         # A server on the same network answers at once or is gone, and the next one is waiting.
         "connect_timeout": "0.25s",
         "per_connection_buffer_limit_bytes": upstream.MOST_BUFFERED,
+        # The better of two at random. A full scan balances better, but a server that refuses has the fewest requests, so each
+        # retry would choose it again.
         "lb_policy": "RING_HASH" if place.client_ip_affinity else "LEAST_REQUEST",
         **panic,
         "circuit_breakers": upstream.UNLIMITED,

@@ -1,4 +1,4 @@
-"""Builds Builds Envoy's messages as proto3 JSON: plain dictionaries with the field names of its API."""
+"""Builds Envoy's messages as proto3 JSON: plain dictionaries with the field names of its API."""
 
 from collections.abc import Iterable
 
