@@ -85,13 +85,13 @@ def plain(seen: Round) -> Setting:
 
 
 def knowing(plant: Plant) -> Rule:
-    """Give a cap that is right for the servers as they are at the beginning, and stays."""
+    """Return a cap that is right for the servers as they are at the beginning, and stays."""
     cap = plant.right(0)
     return lambda _: Setting(100, cap)
 
 
 def following(plant: Plant) -> Rule:
-    """Give the cap that is right at every moment: nobody can know it."""
+    """Return the cap that is right at every moment: nobody can know it."""
     return lambda seen: Setting(100, plant.right(seen.at))
 
 
@@ -128,7 +128,7 @@ def main() -> None:
 
 
 def table() -> Iterator[str]:
-    """Give the figures as Markdown: each is the worst over the delays, at constant capacity and while it is halved on the way."""
+    """Yield the figures as Markdown: each is the worst over the delays, at constant capacity and while it is halved on the way."""
     yield "| metric | load | capacity | rule | far over | needless | sent | p95 wait |"
     yield "|---|---|---|---|--:|--:|--:|--:|"
     shifts = {"constant": adaptive_plant.always, "halved": SHIFTS["halved"]}

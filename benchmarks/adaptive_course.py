@@ -160,7 +160,7 @@ class _Course:
         result.caps.append(said.cap)
 
     def _seen(self, at: int, until: int) -> float | None:
-        """Give the mean of what was to be seen in the window that ends then."""
+        """Return the mean of what was to be seen in the window that ends then."""
         first, last = until - self._plant.window - at, until - at
         looks = list(itertools.islice(reversed(self._looks), -last, -first))
         return sum(looks) / len(looks) if looks else None
@@ -171,7 +171,7 @@ class _Course:
         return Flow(since, until, busy, self._servers.peak(), served, self._sent, self._overflowed)
 
     def _counted(self) -> RequestCounters:
-        """Give all that was counted; Envoy counts a request, with its time to first byte, at its end."""
+        """Return all that was counted; Envoy counts a request, with its time to first byte, at its end."""
         ended = self._servers.ended
         return RequestCounters(
             local=ended,
@@ -195,7 +195,7 @@ class _Course:
 
 
 def _mean(seen: deque[tuple[float, float]], since: float) -> float:
-    """Give the mean of the times since then, and forget the earlier ones."""
+    """Return the mean of the times since then, and forget the earlier ones."""
     while seen and seen[0][0] <= since:
         seen.popleft()
     return sum(took for _, took in seen) / len(seen) if seen else 0.0

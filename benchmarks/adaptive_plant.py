@@ -57,7 +57,7 @@ class Choice(StrEnum):
 
 
 def always(_: float) -> float:
-    """Give 1 at all times."""
+    """Return 1 at all times."""
     return 1.0
 
 
@@ -87,11 +87,11 @@ class Plant:
     """The percentage of requests that may leave."""
 
     def slots_at(self, at: float) -> int:
-        """Give the slots of one replica."""
+        """Return the slots of one replica."""
         return max(1, round(self.slots * self.capacity(at)))
 
     def right(self, at: float) -> float:
-        """Give the cap per replica that keeps the metric at its target: what somebody who knew would write."""
+        """Return the cap per replica that keeps the metric at its target: what somebody who knew would write."""
         slots = self.slots_at(at)
         match self.metric:
             case Metric.WAITING | Metric.QUEUE:
@@ -106,7 +106,7 @@ class Plant:
 
 @functools.cache
 def _filling(replicas: int, slots: int) -> float:
-    """Give the cap of all replicas under which 90 % of the slots are busy in the mean at 1.8 times what they bear (a birth-death process)."""
+    """Return the cap of all replicas under which 90 % of the slots are busy in the mean at 1.8 times what they bear (a birth-death process)."""
     servers, offered = replicas * slots, 1.8 * replicas * slots
     weights, before = [1.0], 0.0
     for level in itertools.count(1):
@@ -161,20 +161,20 @@ class Result:
 
     @property
     def sent(self) -> float:
-        """Give the fraction of all requests that went to the remote."""
+        """Return the fraction of all requests that went to the remote."""
         return self.remote / max(1, self.total)
 
     @property
     def wasted(self) -> float:
-        """Give the fraction of all requests that went to the remote while a local slot was free."""
+        """Return the fraction of all requests that went to the remote while a local slot was free."""
         return self.needless / max(1, self.total)
 
     def wait(self, part: float) -> float:
-        """Give a quantile of the seconds that local requests waited for a slot."""
+        """Return a quantile of the seconds that local requests waited for a slot."""
         ordered = sorted(self.waits)
         return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0
 
 
 def exact(ratio: float) -> Fraction:
-    """Give a ratio as a metric in thousandths would have it."""
+    """Return a ratio as a metric in thousandths would have it."""
     return Fraction(round(1000 * ratio), 1000)

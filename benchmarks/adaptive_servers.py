@@ -58,19 +58,19 @@ class Servers:
                 self._start(which, at)
 
     def any_free(self) -> bool:
-        """Tell whether a slot is free."""
+        """Return whether a slot is free."""
         return min(self._running[: self.ready]) < self.slots
 
     def waiting(self) -> int:
-        """Give how many requests wait for a slot."""
+        """Return how many requests wait for a slot."""
         return sum(map(len, self._queues[: self.ready]))
 
     def running(self) -> int:
-        """Give how many requests have a slot."""
+        """Return how many requests have a slot."""
         return sum(self._running[: self.ready])
 
     def peak(self) -> int:
-        """Give the most that was in flight since it was last asked."""
+        """Return the most that was in flight since it was last asked."""
         peak, self._peak = self._peak, self.busy
         return peak
 

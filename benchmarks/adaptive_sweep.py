@@ -40,7 +40,7 @@ class Played:
 
     @property
     def measures(self) -> dict[str, float]:
-        """Give each measure in multiples of its bound."""
+        """Return each measure in multiples of its bound."""
         plant, learned, right = self.drawn.plant, self.learned, self.right
         over, needless = (0.10, 0.05) if self.drawn.shifts else (0.05, 0.03)
         more = learned.sent - right.sent
@@ -54,7 +54,7 @@ class Played:
 
     @property
     def worst(self) -> float:
-        """Give the measure that is furthest from its bound."""
+        """Return the measure that is furthest from its bound."""
         return max(self.measures.values())
 
 

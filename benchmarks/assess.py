@@ -74,7 +74,7 @@ def signals(model: int, pods: int) -> Signals:
 
 
 def rss(process: psutil.Process) -> float:
-    """Give the resident memory in MiB."""
+    """Return the resident memory in MiB."""
     gc.collect()
     return process.memory_info().rss / 2**20
 

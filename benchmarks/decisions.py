@@ -44,7 +44,7 @@ def main(folder: Path | None = None) -> None:
 
 
 def table() -> list[str]:
-    """Give the figures as Markdown: each is the worst over the delays."""
+    """Return the figures as Markdown: each is the worst over the delays."""
     rules = "plain | Fixed | Proportional"
     measures = ("changes", "over target", "needless")
     lines = [

@@ -93,7 +93,7 @@ class _Known:
         }
 
     async def specs(self) -> AsyncIterator[Mapping[ModelKey, OffloadSpec]]:
-        """Give them once."""
+        """Yield them once."""
         yield self._specs
         await asyncio.Event().wait()
 
@@ -102,7 +102,7 @@ class _Answers:
     """A `Source` that answers after 2 to 8 ms."""
 
     async def read(self, spec: OffloadSpec, metric: MetricSpec, *, at: datetime) -> Sample:  # noqa: ARG002 - the port's signature
-        """Give a value that is seldom over the target."""
+        """Return a value that is seldom over the target."""
         await asyncio.sleep(random.uniform(0.002, 0.008))
         return Sample(12_000 if random.random() < 0.01 else random.randrange(8_000), at)
 

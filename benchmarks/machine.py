@@ -86,20 +86,20 @@ async def listening(port: int) -> None:
 
 
 def free_port() -> int:
-    """Give a port that was free a moment ago."""
+    """Return a port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def cpu(pid: int) -> float:
-    """Give the CPU seconds, user and system, that a process has used (from /proc/PID/stat, to 10 ms)."""
+    """Return the CPU seconds, user and system, that a process has used (from /proc/PID/stat, to 10 ms)."""
     times = psutil.Process(pid).cpu_times()
     return times.user + times.system
 
 
 def rss(pid: int) -> float:
-    """Give a process's resident memory in MiB."""
+    """Return a process's resident memory in MiB."""
     return psutil.Process(pid).memory_info().rss / 2**20
 
 
@@ -118,7 +118,7 @@ def described() -> str:
 
 
 def quantile(values: Iterable[float], share: float) -> float:
-    """Give the value that this share of the values does not exceed (nearest rank)."""
+    """Return the value that this share of the values does not exceed (nearest rank)."""
     ordered = sorted(values)
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 

@@ -108,7 +108,7 @@ def _print(runs: dict[str, list[Measured]], skipped: Mapping[str, str]) -> None:
 
 
 def rows(runs: Mapping[str, list[Measured]], skipped: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
-    """Give a row for each setup, also for one that could not be installed."""
+    """Yield a row for each setup, also for one that could not be installed."""
     for name, measured in runs.items():
         if measured:
             yield tuple(_row(name, measured))

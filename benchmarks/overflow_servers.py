@@ -39,7 +39,7 @@ class Servers:
                 (await client.put(f"http://127.0.0.1:{port}/slots/{slots}")).raise_for_status()
 
     async def generated(self) -> float:
-        """Give the tokens that the local servers have generated."""
+        """Return the tokens that the local servers have generated."""
         async with httpx2.AsyncClient(trust_env=False) as client:
             pages = [await client.get(f"http://127.0.0.1:{port}/metrics") for port in self.local]
         return sum(
@@ -52,7 +52,7 @@ class Servers:
 
 
 def per_second(tokens: int) -> float:
-    """Give the requests per second that the local servers can answer."""
+    """Return the requests per second that the local servers can answer."""
     return 2 * LOCAL.slots / (LOCAL.prefill_seconds + (tokens - 1) / LOCAL.tokens_per_second)
 
 

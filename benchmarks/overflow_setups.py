@@ -29,7 +29,7 @@ class Running:
     lines: int = 0
 
     def cpu(self) -> float:
-        """Give the CPU seconds that its processes have used."""
+        """Return the CPU seconds that its processes have used."""
         if self.pid is None:
             return 0.0
         processes = [psutil.Process(self.pid), *psutil.Process(self.pid).children(recursive=True)]
@@ -76,7 +76,7 @@ config:
 
 
 def product(behavior: str) -> Setup:
-    """Give the product with a behavior."""
+    """Return the product with a behavior."""
 
     @asynccontextmanager
     async def run(servers: Servers, folder: Path) -> AsyncIterator[Running]:

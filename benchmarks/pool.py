@@ -91,35 +91,35 @@ class Course:
 
     @property
     def over(self) -> float:
-        """Give the fraction of the time with the metric over its target."""
+        """Return the fraction of the time with the metric over its target."""
         return sum(ratio > 1 for ratio in self.ratios) / len(self.ratios)
 
     @property
     def offloaded(self) -> float:
-        """Give the fraction of all requests that the remote got."""
+        """Return the fraction of all requests that the remote got."""
         moved = sum(load * share / 100 for load, share in zip(self.loads, self.shares, strict=True))
         return moved / sum(self.loads)
 
     @property
     def needless(self) -> float:
-        """Give the fraction of all requests that the remote got and local could have served within its target."""
+        """Return the fraction of all requests that the remote got and local could have served within its target."""
         extra = (load * max(0, share / 100 - needed(load)) for load, share in zip(self.loads, self.shares, strict=True))
         return sum(extra) / sum(self.loads)
 
     def overshoot(self, since: int, until: int) -> int:
-        """Give how many points the share was above what was needed at most, from one second to another."""
+        """Return how many points the share was above what was needed at most, from one second to another."""
         pairs = list(zip(self.loads, self.shares, strict=True))[since // PERIOD : until // PERIOD]
         return max(share - math.ceil(100 * needed(load)) for load, share in pairs)
 
     def settled_after(self, since: int, until: int) -> int:
-        """Give the seconds from a moment until the metric was within its target for the first time, within a span."""
+        """Return the seconds from a moment until the metric was within its target for the first time, within a span."""
         span = self.ratios[since // PERIOD : until // PERIOD]
         began = next((at for at, ratio in enumerate(span) if ratio > 1), 0)
         return PERIOD * next((at for at, ratio in enumerate(span) if at > began and ratio <= 1), len(span))
 
 
 def needed(load: float) -> float:
-    """Give the fraction that has to leave for the metric to be at its target."""
+    """Return the fraction that has to leave for the metric to be at its target."""
     return max(0.0, 1 - 1 / load) if load > 0 else 0.0
 
 
@@ -150,14 +150,14 @@ def run(loop: Loop) -> Course:
 
 
 def _flow(now: datetime, load: float, share: int) -> Flow:
-    """Give what the gateways counted since the round before."""
+    """Return what the gateways counted since the round before."""
     arrived = round(load * REQUESTS * PERIOD)
     sent = round(arrived * share / 100)
     return Flow(now - timedelta(seconds=PERIOD), now, 0, 0, served=arrived - sent, sent=sent, overflowed=0)
 
 
 def _scaled_by(loop: Loop, verdict: Verdict, last: Decision | None) -> float | None:
-    """Give what the scaler reads, 1 being its target."""
+    """Return what the scaler reads, 1 being its target."""
     if loop.scaler is Scaler.NONE or verdict.ratio is None:
         return None
     demand = last.demand if last is not None and loop.scaler is Scaler.DEMAND else None
@@ -236,41 +236,41 @@ class _Lens:
 
 
 def step(high: float = 2.0, *, since: int = 600, until: int = 7200) -> Load:
-    """Give a load that is high for a while."""
+    """Return a load that is high for a while."""
     return lambda at: high if since <= at < until else 0.4
 
 
 def ramp(high: float = 2.5) -> Load:
-    """Give a load that grows for an hour and a half and shrinks again."""
+    """Return a load that grows for an hour and a half and shrinks again."""
     return lambda at: 0.4 + (high - 0.4) * max(0.0, 1 - abs(at - 5400) / 5000)
 
 
 def day(high: float = 2.0) -> Load:
-    """Give a day's course in three hours."""
+    """Return a day's course in three hours."""
     return lambda at: 0.3 + (high - 0.3) * (1 - math.cos(2 * math.pi * at / THREE_HOURS)) / 2
 
 
 def bursts(high: float = 2.5, *, every: int = 900, lasting: int = 120) -> Load:
-    """Give a load that is high for a short while, again and again."""
+    """Return a load that is high for a short while, again and again."""
     return lambda at: high if at % every < lasting and at >= every else 0.5
 
 
 def noisy(load: Load, spread: float = 0.15, seed: int = 7) -> Load:
-    """Give a load with noise around another, the same in every run."""
+    """Return a load with noise around another, the same in every run."""
     source = random.Random(seed)
     noise = [source.uniform(-spread, spread) for _ in range(THREE_HOURS // PERIOD + 1)]
     return lambda at: load(at) * (1 + noise[int(at) // PERIOD % len(noise)])
 
 
 def adversary(high: float = 2.5) -> Load:
-    """Give a load that goes away and comes back at the worst moments: for 75 s, 150 s, 300 s … by turns."""
+    """Return a load that goes away and comes back at the worst moments: for 75 s, 150 s, 300 s … by turns."""
     spans = itertools.cycle((75, 150, 300, 600, 1200))
     edges = list(itertools.takewhile(lambda at: at < THREE_HOURS, itertools.accumulate(spans)))
     return lambda at: high if sum(edge <= at for edge in edges) % 2 else 0.3
 
 
 def blip(height: float = 0.8, *, at: int = 1800) -> Load:
-    """Give a load that local bears, but for five seconds."""
+    """Return a load that local bears, but for five seconds."""
     return lambda second: 4.0 if at <= second < at + PERIOD else height
 
 

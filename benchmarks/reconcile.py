@@ -107,7 +107,7 @@ class Objects:
         return self
 
     async def get(self, path: str, query: object = ()) -> Json:
-        """Give an object, or the endpoints of a Service: always its gateway's."""
+        """Return an object, or the endpoints of a Service: always its gateway's."""
         await asyncio.sleep(0)
         if "endpointslices" in path:
             service = dict(query)["labelSelector"].partition("=")[2]  # type: ignore[call-overload] # pairs
@@ -182,12 +182,12 @@ class Metrics:
     """A source that answers after 2 to 8 ms, and an inventory."""
 
     async def read(self, spec: OffloadSpec, metric: MetricSpec, *, at: datetime) -> Sample:  # noqa: ARG002 - the port's signature
-        """Give a value that stays below the target."""
+        """Return a value that stays below the target."""
         await asyncio.sleep(random.uniform(0.002, 0.008))
         return Sample(4_000, at)
 
     async def snapshot_of(self, spec: OffloadSpec) -> WorkloadSnapshot:  # noqa: ARG002 - the port's signature
-        """Give one replica."""
+        """Return one replica."""
         return WorkloadSnapshot((), Scale(1, 1), LocalHealth(1, 1))
 
 
@@ -195,7 +195,7 @@ class Silent:
     """Gateways that do not say what they have in force."""
 
     async def of(self, _: Iterable[GatewayPod]) -> dict[str, ConfigInForce]:
-        """Give nothing."""
+        """Return nothing."""
         return {}
 
 
@@ -203,7 +203,7 @@ class Quiet:
     """Gateways that reach their model, and remotes that nobody has asked."""
 
     async def of(self, pods: Iterable[GatewayPod]) -> Collection[str]:
-        """Give all."""
+        """Return all."""
         return {pod.uid for pod in pods}
 
     async def run(self) -> None:
@@ -318,7 +318,7 @@ async def _settled(server: Objects, leading: asyncio.Task[None]) -> None:
 
 
 def _user(number: int) -> tuple[tuple[str, Json], tuple[str, Json]]:
-    """Give what a user writes for one model: a Service and a ModelDeployment."""
+    """Return what a user writes for one model: a Service and a ModelDeployment."""
     name = f"model-{number}"
     about = {"name": name, "namespace": "models"}
     ports = [{"port": 80, "targetPort": 8000}]

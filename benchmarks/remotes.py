@@ -64,7 +64,7 @@ async def main() -> None:
 
 
 def _cells(cpu: dict[str, list[float]], name: str) -> tuple[str, str]:
-    """Give the median, and the median of what it is of the first one's in the same round, as the machine has other work."""
+    """Return the median, and the median of what it is of the first one's in the same round, as the machine has other work."""
     first = next(each for each in cpu if (each in LOCAL) == (name in LOCAL))
     ratios = [one / other for one, other in zip(cpu[name], cpu[first], strict=True)]
     return f"{median(cpu[name]):.0f}", f"{median(ratios):.2f}"
@@ -91,7 +91,7 @@ def _spec(remotes: tuple[RemoteBackend, ...]) -> OffloadSpec:
 
 
 async def _rounds(folder: Path, each: Sequence[Peer], kind: str) -> dict[str, list[float]]:
-    """Give the CPU in us a request, of each peer in each round."""
+    """Return the CPU in us a request, of each peer in each round."""
     taken: dict[str, list[float]] = {peer.name: [] for peer in each}
     asked = Load(f"/v1/{kind}/completions", body=_body(), connections=16, seconds=SECONDS)
     for turn in range(ROUNDS):

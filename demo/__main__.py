@@ -139,7 +139,7 @@ def _verdict(console: Console, book: Recorder, logs: Path) -> int:
 
 
 def _folder(base_port: int) -> Path:
-    """Give the run's folder: one for each choice of ports, so that two runs don't take each other's."""
+    """Return the run's folder: one for each choice of ports, so that two runs don't take each other's."""
     return FOLDER if base_port == DEFAULT_BASE else FOLDER / str(base_port)
 
 

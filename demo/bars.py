@@ -26,7 +26,7 @@ class Axis:
     seconds: int
 
     def mean(self, ticks: Iterable[Tick], value: Callable[[Tick], float | None]) -> Levels:
-        """Give the mean of a value over the ticks of each column."""
+        """Return the mean of a value over the ticks of each column."""
         columns: list[list[float]] = [[] for _ in range(self.columns)]
         for tick in ticks:
             if (seen := value(tick)) is not None:
@@ -34,14 +34,14 @@ class Axis:
         return tuple(sum(column) / len(column) if column else None for column in columns)
 
     def figures(self) -> str:
-        """Give the seconds to write under the columns."""
+        """Return the seconds to write under the columns."""
         starts = range(0, self.columns - len("000 s"), FIGURES_APART)
         figures = "".join(f"{start * self.seconds:<{FIGURES_APART}}" for start in starts)
         return f"{figures.rstrip()} s"
 
 
 def axis(seconds: float, width: int) -> Axis:
-    """Give the finest axis on which so many seconds fit in a width."""
+    """Return the finest axis on which so many seconds fit in a width."""
     return Axis(width, max(1, -int(-seconds // width)))
 
 
@@ -93,5 +93,5 @@ def _steps(level: float, top: float, rows: int) -> int:
 
 
 def highest(series: Sequence[Levels], least: float) -> float:
-    """Give the highest of all values, or `least` if that is higher: a scale that all of them fit."""
+    """Return the highest of all values, or `least` if that is higher: a scale that all of them fit."""
     return max([least, *(level for levels in series for level in levels if level is not None)])

@@ -36,13 +36,13 @@ class ChatRequest(BaseModel):
 
     @property
     def prompt_tokens(self) -> int:
-        """Give the length of the conversation in tokens, at four characters each."""
+        """Return the length of the conversation in tokens, at four characters each."""
         characters = sum(len(message.content) for message in self.messages)
         return -(-characters // CHARACTERS_PER_TOKEN)
 
     @property
     def completion_tokens(self) -> int:
-        """Give the length of the answer in tokens."""
+        """Return the length of the answer in tokens."""
         return self.max_completion_tokens or self.max_tokens or DEFAULT_COMPLETION_TOKENS
 
 
@@ -55,20 +55,20 @@ class Answer:
     created: int = field(default_factory=lambda: int(time.time()))
 
     def whole(self, text: str) -> dict[str, Any]:
-        """Give the answer in one `chat.completion`."""
+        """Return the answer in one `chat.completion`."""
         choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "length"}
         return {**self._object("chat.completion"), "choices": [choice], "usage": self._usage()}
 
     def token(self, text: str) -> dict[str, Any]:
-        """Give the chunk of one token."""
+        """Return the chunk of one token."""
         return self._chunk({"role": "assistant", "content": text})
 
     def closing(self) -> dict[str, Any]:
-        """Give the chunk that says why the answer ends."""
+        """Return the chunk that says why the answer ends."""
         return self._chunk({}, finish_reason="length")
 
     def usage(self) -> dict[str, Any]:
-        """Give the last chunk of a stream that was asked for usage."""
+        """Return the last chunk of a stream that was asked for usage."""
         return {**self._object("chat.completion.chunk"), "choices": [], "usage": self._usage()}
 
     def _chunk(self, delta: dict[str, str], *, finish_reason: str | None = None) -> dict[str, Any]:
@@ -84,5 +84,5 @@ class Answer:
 
 
 def error(message: str, kind: str = "invalid_request_error") -> dict[str, Any]:
-    """Give the body of an error answer."""
+    """Return the body of an error answer."""
     return {"error": {"message": message, "type": kind, "param": None, "code": None}}

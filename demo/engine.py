@@ -72,7 +72,7 @@ class Engine:
             self._too_many -= 1
 
     async def generate(self, prompt_tokens: int, completion_tokens: int) -> AsyncGenerator[str, None]:
-        """Give the tokens of one answer, each when it is due; to stop early, close the iterator."""
+        """Yield the tokens of one answer, each when it is due; to stop early, close the iterator."""
         clock = asyncio.get_running_loop().time
         arrived = clock()
         async with self._slot(), self._cache(prompt_tokens) as hold:

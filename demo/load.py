@@ -33,7 +33,7 @@ class Question:
 
     @property
     def body(self) -> dict[str, Any]:
-        """Give the request's body."""
+        """Return the request's body."""
         messages = [{"role": "user", "content": self.prompt}]
         return {"model": self.model, "messages": messages, "max_tokens": self.tokens, "stream": True}
 
@@ -156,7 +156,7 @@ class _Said:
 
 @asynccontextmanager
 async def sending(book: Recorder, question: Question, now: Callable[[], float]) -> AsyncIterator[Load]:
-    """Give a load that writes in the book, with the times that `now` tells; the block's end waits for the requests under way, an error cancels them."""
+    """Provide a load that writes in the book, with the times that `now` tells; the block's end waits for the requests under way, an error cancels them."""
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
     async with (
         httpx2.AsyncClient(timeout=PATIENCE, limits=limits, trust_env=False) as client,
@@ -166,7 +166,7 @@ async def sending(book: Recorder, question: Question, now: Callable[[], float]) 
 
 
 def arrivals(phase: Phase, seed: int) -> Iterator[float]:
-    """Give the offsets, in seconds, at which requests of a phase are due: a Poisson process, the same for the same seed."""
+    """Yield the offsets, in seconds, at which requests of a phase are due: a Poisson process, the same for the same seed."""
     draw = random.Random(seed)
     offset = 0.0
     for _ in range(MOST_REQUESTS_PER_PHASE):

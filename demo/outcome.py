@@ -12,7 +12,7 @@ STRAY = 0.25
 
 
 def shortcomings(book: Recorder) -> tuple[str, ...]:
-    """Tell what was not met, one sentence each: it began, the cap followed, the next remote took over, it ended, no request failed. Nothing is good."""
+    """Return what was not met, one sentence each: it began, the cap followed, the next remote took over, it ended, no request failed. Nothing is good."""
     return (*_began(book), *_followed(book), *_passed_on(book), *_ended(book), *_failed(book))
 
 

@@ -120,12 +120,12 @@ def _shade(axes: Axes, book: Recorder) -> None:
 
 
 def halved(book: Recorder) -> list[tuple[float, float]]:
-    """Give the time from when half of the local slots were gone until the end, if it came to that."""
+    """Return the time from when half of the local slots were gone until the end, if it came to that."""
     return [(begun.at, _end(book)) for begun in book.begun if begun.phase.name == "halved"]
 
 
 def _untils(starts: list[float], book: Recorder) -> list[float]:
-    """Give the end of each span that lasts until the next one starts, the last until the run's end."""
+    """Return the end of each span that lasts until the next one starts, the last until the run's end."""
     return [*starts[1:], _end(book)][: len(starts)]
 
 

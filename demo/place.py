@@ -25,22 +25,22 @@ class Place:
 
     @property
     def manifests(self) -> Path:
-        """Give the folder of manifests."""
+        """Return the folder of manifests."""
         return self.folder / "manifests"
 
     @property
     def settings(self) -> Path:
-        """Give the settings file."""
+        """Return the settings file."""
         return self.folder / SETTINGS
 
     @property
     def state(self) -> Path:
-        """Give the folder of the controller's state."""
+        """Return the folder of the controller's state."""
         return self.folder / "state"
 
     @property
     def logs(self) -> Path:
-        """Give the folder of logs, one file per process."""
+        """Return the folder of logs, one file per process."""
         return self.folder / "logs"
 
 

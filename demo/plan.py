@@ -37,7 +37,7 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """Give the time that a run takes, about."""
+        """Return the time that a run takes, about."""
         phases = (
             self.calm_without,
             self.peak_without,
@@ -56,7 +56,7 @@ LONGEST_DRAIN_SECONDS = 60.0
 
 
 def plan(scale: float) -> Plan:
-    """Give the plan; `scale` 1 makes it about 90 s long."""
+    """Return the plan; `scale` 1 makes it about 90 s long."""
     calm, peak = CALM_LOAD * capacity(), PEAK_LOAD * capacity()
     return Plan(
         calm_without=Phase("calm-without", "low load", calm, 3 * scale, offloading=False),
@@ -71,6 +71,6 @@ def plan(scale: float) -> Plan:
 
 
 def capacity(slots: int = LOCAL.slots) -> float:
-    """Give the requests per second that all local servers together can answer with so many slots each."""
+    """Return the requests per second that all local servers together can answer with so many slots each."""
     service_seconds = LOCAL.prefill_seconds + (QUESTION.tokens - 1) / LOCAL.tokens_per_second
     return LOCAL_SERVERS * slots / service_seconds

@@ -25,22 +25,22 @@ class Ports:
 
     @property
     def gateway(self) -> int:
-        """Give the port that clients use."""
+        """Return the port that clients use."""
         return self.base + OFFSETS["gateway"]
 
     @property
     def web(self) -> int:
-        """Give the port of the controller's web endpoints."""
+        """Return the port of the controller's web endpoints."""
         return self.base + OFFSETS["controller's web endpoints"]
 
     @property
     def local(self) -> tuple[int, int]:
-        """Give the ports of the local model servers."""
+        """Return the ports of the local model servers."""
         return self.base + OFFSETS["local server 1"], self.base + OFFSETS["local server 2"]
 
     @property
     def remotes(self) -> dict[str, int]:
-        """Give the ports of the remotes, by name."""
+        """Return the ports of the remotes, by name."""
         return {name: self.base + OFFSETS[name] for name in ("contract", "on-demand")}
 
     def adjust(self, text: str) -> str:
@@ -50,12 +50,12 @@ class Ports:
 
 
 def url(port: int) -> str:
-    """Give the address of what listens on a port."""
+    """Return the address of what listens on a port."""
     return f"http://127.0.0.1:{port}"
 
 
 def taken(ports: Ports) -> tuple[tuple[str, int], ...]:
-    """Tell which ports can't be listened on now, and who needs them."""
+    """Return which ports can't be listened on now, and who needs them."""
     wanted = ((name, ports.base + offset) for name, offset in OFFSETS.items())
     return tuple((name, port) for name, port in wanted if not _free(port))
 

@@ -68,7 +68,7 @@ class Request:
 
     @property
     def ended(self) -> float:
-        """Tell when it ended."""
+        """Return when it ended."""
         return self.at + self.total
 
 
@@ -127,7 +127,7 @@ class Tick:
 
     @property
     def sent(self) -> float | None:
-        """Give the part of the answers, in percent, that the remote gave; None where nobody answered."""
+        """Return the part of the answers, in percent, that the remote gave; None where nobody answered."""
         answered = self.local + self.remote
         return 100 * self.remote / answered if answered else None
 
@@ -148,7 +148,7 @@ class Recorder:
 
     @property
     def phase(self) -> Phase | None:
-        """Give the phase that runs."""
+        """Return the phase that runs."""
         return self.begun[-1].phase if self.begun else None
 
     def served(self, side: Side) -> int:
@@ -156,12 +156,12 @@ class Recorder:
         return sum(1 for request in self.requests if request.side is side and not request.failure)
 
     def failures(self) -> tuple[Request, ...]:
-        """Give the requests that failed."""
+        """Return the requests that failed."""
         return tuple(request for request in self.requests if request.failure)
 
 
 def smoothed(ticks: Sequence[Tick]) -> list[Tick]:
-    """Give the ticks with requests per second as the mean of a few ticks around each: requests come at random."""
+    """Return the ticks with requests per second as the mean of a few ticks around each: requests come at random."""
     half = SMOOTHED_TICKS // 2
     around = (ticks[max(0, index - half) : index + half + 1] for index in range(len(ticks)))
     return [
@@ -176,7 +176,7 @@ def smoothed(ticks: Sequence[Tick]) -> list[Tick]:
 
 
 def percentile(values: Iterable[float], percent: float) -> float | None:
-    """Give the smallest value that so many percent of all values do not exceed; None of none."""
+    """Return the smallest value that so many percent of all values do not exceed; None of none."""
     ordered: Sequence[float] = sorted(values)
     if not ordered:
         return None
@@ -184,7 +184,7 @@ def percentile(values: Iterable[float], percent: float) -> float | None:
 
 
 def first_tokens(requests: Iterable[Request], since: float, until: float) -> list[float]:
-    """Give the time to first token of the requests whose first token came between two moments."""
+    """Return the time to first token of the requests whose first token came between two moments."""
     return [
         request.first_token
         for request in requests

@@ -17,7 +17,7 @@ Show = Callable[[float], None]
 
 @contextmanager
 def shown(book: Recorder, console: Console, *, seconds: float, plain: bool) -> Iterator[Show]:
-    """Give what shows the book as it is; on a terminal it is there until the block ends."""
+    """Provide what shows the book as it is; on a terminal it is there until the block ends."""
     if plain or not console.is_terminal or console.is_dumb_terminal or "CI" in os.environ:
         yield Lines(book, console).show
         return

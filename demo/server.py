@@ -75,7 +75,7 @@ def main(
 
 
 def application(model: str, capacity: Capacity, *, path_prefix: str = "") -> Starlette:
-    """Give the server as an ASGI application."""
+    """Return the server as an ASGI application."""
     endpoints = Endpoints(model, capacity)
     routes = [
         Route("/v1/chat/completions", endpoints.complete, methods=["POST"]),
@@ -130,7 +130,7 @@ class Endpoints:
         return Response(status_code=204)
 
     async def metrics(self, _: Request) -> Response:
-        """Give the metrics page in Prometheus' text format."""
+        """Return the metrics page in Prometheus' text format."""
         return Response(generate_latest(self._meters.registry), media_type=CONTENT_TYPE_LATEST)
 
     async def _events(self, answer: Answer) -> AsyncIterator[str]:

@@ -89,7 +89,7 @@ async def _halve(stage: Stage, client: httpx2.AsyncClient) -> None:
 
 @asynccontextmanager
 async def _alongside() -> AsyncIterator[Callable[[Coroutine[None, None, None]], None]]:
-    """Give what runs a task until the block ends; an error in it ends the block."""
+    """Provide what runs a task until the block ends; an error in it ends the block."""
     tasks: list[asyncio.Task[None]] = []
     async with asyncio.TaskGroup() as group:
         yield lambda work: tasks.append(group.create_task(work))

@@ -28,7 +28,7 @@ class Latencies:
 
 
 def tables(book: Recorder, plan: Plan) -> RenderableType:
-    """Give the summary."""
+    """Return the summary."""
     span, load = plan.peak_without.seconds, plan.peak.rate
     same = (
         f"The same {span:.0f} s of {load:.1f} requests/s, of which the local servers can answer {plans.capacity():.1f}"
@@ -44,7 +44,7 @@ def tables(book: Recorder, plan: Plan) -> RenderableType:
 
 
 def same_peak(book: Recorder, plan: Plan) -> tuple[tuple[Request, ...], ...]:
-    """Give the requests of the peak without offloading, of equally many seconds with it, and with half of the slots."""
+    """Return the requests of the peak without offloading, of equally many seconds with it, and with half of the slots."""
     span = plan.peak_without.seconds
     return tuple(_first(book, phase, span) for phase in (plan.peak_without, plan.peak, plan.halved))
 

@@ -48,12 +48,12 @@ CPU = ResourceMetric("cpu", Utilization(50))
 
 
 def spec(**changes: Any) -> OffloadSpec:  # noqa: ANN401 - whatever the fields of OffloadSpec take
-    """Give a spec with one External metric, `queue`, whose target is the value 10."""
+    """Return a spec with one External metric, `queue`, whose target is the value 10."""
     return replace(OffloadSpec(key=ModelKey("models", "llama"), model="llama", metrics=(QUEUE,)), **changes)
 
 
 def without_ids(files: Mapping[str, str]) -> dict[str, str]:
-    """Give Envoy's files with names of kinds alone: what a name is made of is not for golden files to say."""
+    """Return Envoy's files with names of kinds alone: what a name is made of is not for golden files to say."""
 
     def without(text: str) -> str:
         return _IN_LUA.sub("", NAMED.sub(r"\g<kind>", text))
@@ -62,7 +62,7 @@ def without_ids(files: Mapping[str, str]) -> dict[str, str]:
 
 
 def indented(text: str) -> str:
-    """Give one of Envoy's files as it can be read and compared: indented, and without its version."""
+    """Return one of Envoy's files as it can be read and compared: indented, and without its version."""
     content = {name: each for name, each in json.loads(text).items() if name != "version_info"}
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
@@ -71,24 +71,24 @@ _IN_LUA = re.compile(r"\\\\095[0-9a-f]{12}\b")
 
 
 def sample(value: Number = 5, *, at: datetime = NOW, age: timedelta = AGE, window: timedelta = WINDOW) -> Sample:
-    """Give a sample of a value in whole units; it ended `age` before `at` and covers the `window` before that."""
+    """Return a sample of a value in whole units; it ended `age` before `at` and covers the `window` before that."""
     return Sample(milli(value), at - age, window)
 
 
 def pod_samples(*values: Number, at: datetime = NOW, age: timedelta = AGE, window: timedelta = WINDOW) -> PodSamples:
-    """Give one sample, in whole units, for each of worker-0, worker-1, …"""
+    """Return one sample, in whole units, for each of worker-0, worker-1, …"""
     return PodSamples(tuple(PodSample(f"worker-{i}", milli(value), at - age, window) for i, value in enumerate(values)))
 
 
 def missing(
     reason: Reason = Reason.CONNECTION_FAILED, message: str = "prometheus:9090 refused the connection"
 ) -> Missing:
-    """Give a reading that failed."""
+    """Return a reading that failed."""
     return Missing(reason, message)
 
 
 def pod(name: str = "worker-0", **changes: Any) -> Pod:  # noqa: ANN401 - whatever the fields of Pod take
-    """Give a pod that runs, has been ready for an hour, and requests one cpu and 1 Gi of memory."""
+    """Return a pod that runs, has been ready for an hour, and requests one cpu and 1 Gi of memory."""
     base = Pod(
         name,
         ready=Ready("True", NOW - timedelta(hours=1)),
@@ -99,13 +99,13 @@ def pod(name: str = "worker-0", **changes: Any) -> Pod:  # noqa: ANN401 - whatev
 
 
 def container(name: str = "main", *, restartable: bool = False, **requests: Number) -> Container:
-    """Give a container with requests in whole units: one cpu and 1 Gi of memory if none are named."""
+    """Return a container with requests in whole units: one cpu and 1 Gi of memory if none are named."""
     wanted = requests or {"cpu": 1, "memory": 2**30}
     return Container(name, tuple((resource, milli(value)) for resource, value in wanted.items()), restartable)
 
 
 def pods(count: int = 3) -> tuple[Pod, ...]:
-    """Give worker-0, worker-1, … as `pod` makes them."""
+    """Return worker-0, worker-1, … as `pod` makes them."""
     return tuple(pod(f"worker-{i}") for i in range(count))
 
 
@@ -120,7 +120,7 @@ def signals(
     window: timedelta = WINDOW,
     **changes: Any,  # noqa: ANN401 - whatever the fields of Signals take
 ) -> Signals:
-    """Give signals with these readings; without any, one External `value`, or with `cpu` that percentage of each ready pod's one cpu."""
+    """Return signals with these readings; without any, one External `value`, or with `cpu` that percentage of each ready pod's one cpu."""
     total = ready if total is None else total
     usage = pod_samples(*[Fraction(cpu) / 100] * ready, at=at, age=age, window=window) if cpu is not None else None
     base = Signals(
@@ -141,7 +141,7 @@ def verdict(
     age: timedelta = AGE,
     window: timedelta = WINDOW,
 ) -> Verdict:
-    """Give a verdict on `queue` at a ratio, read `age` before `at`; without a ratio the metric is unread.
+    """Return a verdict on `queue` at a ratio, read `age` before `at`; without a ratio the metric is unread.
 
     Without a judgement it is the one of the default behavior: over above 1, under up to 0.9.
     """
@@ -154,7 +154,7 @@ def verdict(
 
 
 def milli(value: Number) -> int:
-    """Give a value in thousandths; it must be whole thousandths."""
+    """Return a value in thousandths; it must be whole thousandths."""
     exact = Fraction(value) * 1000
     if exact.denominator != 1:
         raise ValueError(f"expected whole thousandths, got {value}")

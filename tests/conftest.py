@@ -18,7 +18,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "patient")
 
 @pytest.fixture(scope="session", autouse=True)
 def _main_loop() -> Iterator[None]:
-    """Give the main thread a loop and close it: on 3.11 the runner of async tests makes one unasked and leaves it open."""
+    """Provide the main thread a loop and close it: on 3.11 the runner of async tests makes one unasked and leaves it open."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     yield

@@ -29,7 +29,7 @@ SOURCE = ObjectReference("apps/v1", "Deployment", "llama")
 
 
 def listed(template: str) -> st.SearchStrategy[Any]:
-    """Give answers like the template that are JSON objects, as the connection to the API server lets through."""
+    """Return answers like the template that are JSON objects, as the connection to the API server lets through."""
     return hostile.like(TEMPLATES[template]).filter(lambda given: isinstance(given, dict))
 
 

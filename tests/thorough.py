@@ -7,6 +7,6 @@ USUAL = 100
 
 
 def examples(number: int) -> int:
-    """Give the number, or the profile's if that is one for a brief look."""
+    """Return the number, or the profile's if that is one for a brief look."""
     profile = settings.default.max_examples if settings.default else USUAL
     return number if profile >= USUAL else min(number, profile)

@@ -21,7 +21,7 @@ FREE = frozenset({"nodeSelector", "affinity", "annotations", "labels", "podAnnot
 
 
 def render_all() -> Mapping[str, str]:
-    """Give every rendered file of the chart, by its path in the repository."""
+    """Return every rendered file of the chart, by its path in the repository."""
     return {
         "chart/templates/crd.yaml": template(),
         "chart/values.schema.json": json.dumps(values_schema(), indent=2) + "\n",
@@ -30,7 +30,7 @@ def render_all() -> Mapping[str, str]:
 
 
 def template() -> str:
-    """Give the CRD as a template. It stays when the chart goes: with it would go all that users wrote."""
+    """Return the CRD as a template. It stays when the chart goes: with it would go all that users wrote."""
     keep = "  annotations:\n    helm.sh/resource-policy: keep\n"
     text = crd.render().replace("metadata:\n", f"metadata:\n{keep}", 1)
     if "{{" in text:
@@ -39,7 +39,7 @@ def template() -> str:
 
 
 def values_schema() -> Schema:
-    """Give the schema of the values: `config` from the settings' own models, the rest from the values themselves."""
+    """Return the schema of the values: `config` from the settings' own models, the rest from the values themselves."""
     given = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
     described = dict(descriptions())
     properties = {name: _of_value(value, name, described) for name, value in given.items() if name != "config"}

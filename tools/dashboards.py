@@ -47,7 +47,7 @@ class Panel:
 
 
 def render_all() -> Mapping[str, str]:
-    """Give every dashboard, by its path in the repository."""
+    """Return every dashboard, by its path in the repository."""
     return {
         "chart/dashboards/fleet.json": _text(fleet()),
         "chart/dashboards/model.json": _text(model()),
@@ -55,12 +55,12 @@ def render_all() -> Mapping[str, str]:
 
 
 def queries() -> tuple[str, ...]:
-    """Give the PromQL of all panels."""
+    """Return the PromQL of all panels."""
     return tuple(query.expr for panel in (*FLEET_PANELS, *MODEL_PANELS) for query in panel.queries)
 
 
 def fleet() -> Json:
-    """Give the dashboard of all models."""
+    """Return the dashboard of all models."""
     variables = [
         _datasource(),
         _variable("namespace", "label_values(beamlit_offload_percentage, namespace)", several=True),
@@ -69,7 +69,7 @@ def fleet() -> Json:
 
 
 def model() -> Json:
-    """Give the dashboard of one model."""
+    """Return the dashboard of one model."""
     variables = [
         _datasource(),
         _variable("namespace", "label_values(beamlit_offload_percentage, namespace)"),

@@ -92,13 +92,13 @@ def main(which: str, selection: Sequence[str]) -> int:
 
 
 def checks() -> Iterator[Phase]:
-    """Give what runs no other program, on each Python, with few examples of a property."""
+    """Yield what runs no other program, on each Python, with few examples of a property."""
     yield lint(), Lane(f"tests on Python {HERE}", tests=(sys.executable, *parallel(CORES), "-m", PURE), before=BRIEF)
     yield tuple(on_other_pythons())
 
 
 def everything() -> Iterator[Phase]:
-    """Give what runs every test on this Python; `checks` has the other Pythons.
+    """Yield what runs every test on this Python; `checks` has the other Pythons.
 
     The tests on the node wait for most of the time, so the others run beside them.
     """
@@ -110,27 +110,27 @@ def everything() -> Iterator[Phase]:
 
 
 def coverage() -> Iterator[Phase]:
-    """Give what tells which lines no test runs that takes neither root nor Go."""
+    """Yield what tells which lines no test runs that takes neither root nor Go."""
     cover = ("--cov", "--cov-report=")
     yield (Lane("tests with coverage", tests=(sys.executable, *parallel(CORES), "-m", FAST, *cover)),)
     yield (Lane("coverage", ((sys.executable, "-m", "coverage", "report"),)),)
 
 
 def parallel(processes: int) -> Command:
-    """Give the options for tests in this many processes; one is pytest itself, which collects only once then."""
+    """Return the options for tests in this many processes; one is pytest itself, which collects only once then."""
     number = str(processes if processes > 1 else 0)
     return "-n", number, "--dist", "loadgroup", "--no-loadscope-reorder", *SLOWEST
 
 
 def lint() -> Lane:
-    """Give the checks of style, types and layers."""
+    """Return the checks of style, types and layers."""
     return Lane(
         "style, types and layers", (("ruff", "check"), ("ruff", "format", "--check"), ("mypy",), ("lint-imports",))
     )
 
 
 def on_other_pythons() -> Iterator[Lane]:
-    """Give the tests that run no other program, on each further Python that is supported."""
+    """Yield the tests that run no other program, on each further Python that is supported."""
     versions = pythons.supported((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     found = {version: pythons.find(version) for version in versions if version != HERE}
     present = sum(interpreter is not None for interpreter in found.values())
@@ -222,7 +222,7 @@ def _exit_code(command: Command, output: IO[str], **environment: str) -> int:
 
 
 def summary(outcomes: Iterable[Outcome], seconds: float) -> Iterator[str]:
-    """Give a line for each lane, and the total last."""
+    """Yield a line for each lane, and the total last."""
     outcomes = tuple(outcomes)
     yield from map(str, outcomes)
     total = sum((outcome.count for outcome in outcomes), Count())
@@ -230,7 +230,7 @@ def summary(outcomes: Iterable[Outcome], seconds: float) -> Iterator[str]:
 
 
 def exit_code(outcomes: Iterable[Outcome]) -> int:
-    """Give 1 if anything failed, or with CI=true if a lane could not run."""
+    """Return 1 if anything failed, or with CI=true if a lane could not run."""
     strict = os.environ.get("CI") == "true"
     return int(any(outcome.count.failed or (strict and outcome.lane.absent) for outcome in outcomes))
 

@@ -14,22 +14,22 @@ Command = tuple[str, ...]
 
 
 def supported(text: str) -> tuple[str, ...]:
-    """Give the versions that the classifiers of a pyproject.toml name."""
+    """Return the versions that the classifiers of a pyproject.toml name."""
     return tuple(re.findall(r'"Programming Language :: Python :: (\d+\.\d+)"', text))
 
 
 def find(version: str) -> Path | None:
-    """Give an interpreter of a version: the one on PATH, or one of pyenv's."""
+    """Return an interpreter of a version: the one on PATH, or one of pyenv's."""
     return next(filter(_works, _candidates(version)), None)
 
 
 def environment(version: str) -> Path:
-    """Give the interpreter of the environment for a version, which `made` makes."""
+    """Return the interpreter of the environment for a version, which `made` makes."""
     return ROOT / f".venv-{version}" / "bin" / "python"
 
 
 def made(version: str, interpreter: Path) -> Iterator[Command]:
-    """Give the commands that make the environment; none if it is there and up to date."""
+    """Yield the commands that make the environment; none if it is there and up to date."""
     python, done = str(environment(version)), environment(version).parents[1] / ".installed"
     if _is_newer(done, than=(ROOT / "requirements" / "dev.txt", ROOT / "pyproject.toml")):
         return
@@ -47,7 +47,7 @@ def _candidates(version: str) -> Iterator[Path]:
 
 
 def _works(interpreter: Path) -> bool:
-    """Tell whether it runs: pyenv puts commands on PATH that only name the versions it has."""
+    """Return whether it runs: pyenv puts commands on PATH that only name the versions it has."""
     return subprocess.run([interpreter, "-c", "import ensurepip"], capture_output=True, check=False).returncode == 0  # noqa: S603 - found on this machine
 
 

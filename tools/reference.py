@@ -13,7 +13,7 @@ from beamlit_controller.api.v1alpha1 import API_VERSION, KIND, Spec
 
 
 def render_all() -> Mapping[str, str]:
-    """Give every committed file that is rendered from the models, by its path in the repository."""
+    """Return every committed file that is rendered from the models, by its path in the repository."""
     return {
         "docs/reference/modeldeployment-crd.yaml": crd.render(),
         "docs/reference/modeldeployment.md": modeldeployment(),
@@ -22,13 +22,13 @@ def render_all() -> Mapping[str, str]:
 
 
 def modeldeployment() -> str:
-    """Give the reference of `ModelDeployment` as Markdown."""
+    """Return the reference of `ModelDeployment` as Markdown."""
     tables = [*_sections("spec", schema.of(Spec)), *_sections("status", schema.of(Status))]
     return _page(_MODELDEPLOYMENT, tables)
 
 
 def settings() -> str:
-    """Give the reference of the settings file as Markdown."""
+    """Return the reference of the settings file as Markdown."""
     sections = _sections("config", schema.of(SettingsFile)["properties"]["config"])
     return _page(_SETTINGS, (each for each in sections if not each.path.startswith("config.defaultRemoteBackend")))
 
@@ -81,7 +81,7 @@ class _Section:
 
 
 def _page(head: str, sections: Iterable[_Section]) -> str:
-    """Give a page with one table for each mapping; one that is the same as an earlier one refers to it."""
+    """Return a page with one table for each mapping; one that is the same as an earlier one refers to it."""
     shown: dict[str, str] = {}
     parts = [head]
     repeated: tuple[str, ...] = ()
@@ -97,7 +97,7 @@ def _page(head: str, sections: Iterable[_Section]) -> str:
 
 
 def _sections(path: str, node: Schema) -> Iterator[_Section]:
-    """Give a mapping and those below it, outer before inner."""
+    """Yield a mapping and those below it, outer before inner."""
     yield _Section(path, node)
     for name, each in node["properties"].items():
         inner, place = each, f"{path}.{name}"

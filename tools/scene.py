@@ -85,7 +85,7 @@ class Clock:
     at: datetime = BEGIN
 
     def now(self) -> datetime:
-        """Give the time."""
+        """Return the time."""
         return self.at
 
 

@@ -314,7 +314,7 @@ def queried(query: str, threshold: object = "5", **more: object) -> dict[str, An
 
 
 def named(metric: dict[str, Any]) -> tuple[str, object]:
-    """Give a metric's name and the value of its target."""
+    """Return a metric's name and the value of its target."""
     member = next(each for name, each in metric.items() if name != "type")
     target = member["target"]
     return member.get("name") or member["metric"]["name"], next(target[each] for each in target if each != "type")

@@ -25,7 +25,7 @@ NOT_APPLICABLE = {
 
 
 def kind(message: str) -> str:
-    """Tell which of the API server's kinds of mistake a message of ours words."""
+    """Return which of the API server's kinds of mistake a message of ours words."""
     if message.startswith("required"):
         return "FieldValueRequired"
     if message.startswith(("may not be set", "may not set both")):

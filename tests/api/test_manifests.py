@@ -156,7 +156,7 @@ def test_the_page_works_re_indented_with_those_lines_around_it(data: Path, prome
 
 
 def places(node: Any) -> Any:  # noqa: ANN401 - JSON
-    """Give every place in a tree where a value stands."""
+    """Yield every place in a tree where a value stands."""
     pairs = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, value in pairs:
         yield node, key

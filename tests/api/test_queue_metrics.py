@@ -10,7 +10,7 @@ FIELD = "spec.offloadingConfig.behavior.mode"
 
 
 def noticed(*, read: dict[str, object] | None = None, **config: object) -> list[str]:
-    """Give what is said of the mode in a manifest with this offloadingConfig."""
+    """Return what is said of the mode in a manifest with this offloadingConfig."""
     offloading = {"remoteBackend": {"scheme": "https", "host": "api.example.com"}, **config}
     manifest = {
         "apiVersion": "deployment.beamlit.com/v1alpha1",

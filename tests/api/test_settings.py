@@ -64,7 +64,7 @@ ROUTE = "standalone.sharedListeners.main.routes[0]"
 
 
 def shared(route: dict[str, Any], address: str = "127.0.0.1:1") -> dict[str, Any]:
-    """Give a listener with one route, and a model that it can lead to."""
+    """Return a listener with one route, and a model that it can lead to."""
     listed = {"main": {"address": address, "routes": [route]}}
     return {"standalone": {"listen": {"a/b": "127.0.0.1:7"}, "sharedListeners": listed}}
 
@@ -314,7 +314,7 @@ JUNK = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.t
 
 
 def places(node: Any) -> Any:  # noqa: ANN401 - JSON
-    """Give every place in a tree where a value stands."""
+    """Yield every place in a tree where a value stands."""
     pairs = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, value in pairs:
         yield node, key

@@ -19,12 +19,12 @@ SMALL = Plant(LOADS["step"])
 
 
 def played(plant: Plant) -> tuple[Result, Result]:
-    """Give what Adaptive mode makes of servers, and what the cap does that is right at every moment."""
+    """Return what Adaptive mode makes of servers, and what the cap does that is right at every moment."""
     return adaptive_course.run(plant, Product(ADAPTIVE, plant.metric)), known(replace(plant, delay=0))
 
 
 def known(plant: Plant) -> Result:
-    """Give what the right cap does: how late the metric is makes no difference to it."""
+    """Return what the right cap does: how late the metric is makes no difference to it."""
     return adaptive_course.run(plant, following(plant))
 
 

@@ -46,7 +46,7 @@ def printed_check(done: subprocess.CompletedProcess[str]) -> subprocess.Complete
 
 
 def written(folder: Path) -> tuple[dict[str, object], dict[str, object]]:
-    """Give the config and the spec."""
+    """Return the config and the spec."""
     config = yaml.safe_load((folder / "settings.yaml").read_text())["config"]
     (manifest,) = (folder / "manifests").iterdir()
     return config, yaml.safe_load(manifest.read_text())["spec"]

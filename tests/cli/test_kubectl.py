@@ -72,7 +72,7 @@ class World:
 
 
 def document() -> bytes:
-    """Give what a controller answers that has offloaded `models/llama` and taken it back."""
+    """Return what a controller answers that has offloaded `models/llama` and taken it back."""
     sink, previous = ModelsSink(Clock()), None
     whole = spec(key=ModelKey("models", "llama"), behavior=Behavior(percentage=50))
     for minute, value in enumerate((25, 1, 1, 1)):

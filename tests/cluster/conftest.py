@@ -15,14 +15,14 @@ from kube.world import World
 
 @pytest.fixture(scope="module")
 def rights(control_plane: ControlPlane, helm: Path) -> Iterator[Path]:
-    """Give a kubeconfig with the rights that the chart gives the controller."""
+    """Provide a kubeconfig with the rights that the chart gives the controller."""
     yield controllers.install(control_plane.client, helm)
     controllers.uninstall(control_plane.client)
 
 
 @pytest.fixture
 def world(control_plane: ControlPlane, metrics_apis: MetricsApis, namespace: str) -> Iterator[World]:
-    """Give a fresh namespace, with a queue that calls for nothing; no pod outlives it."""
+    """Provide a fresh namespace, with a queue that calls for nothing; no pod outlives it."""
     world = World(control_plane.client, namespace, metrics_apis.values(namespace))
     world.queue(4)
     yield world
@@ -37,13 +37,13 @@ def controller(node: Node, project_image: str) -> None:
 
 @pytest.fixture
 async def user(node: Node) -> AsyncIterator[ModelUser]:
-    """Give the user of a fresh namespace of the node."""
+    """Provide the user of a fresh namespace of the node."""
     async with a_user(node) as user:
         yield user
 
 
 @pytest.fixture
 def remote(node: Node) -> Iterator[str]:
-    """Give a remote beside the cluster."""
+    """Provide a remote beside the cluster."""
     with node.model_beside("remote", port=REMOTE_PORT) as address:
         yield address

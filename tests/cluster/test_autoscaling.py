@@ -46,7 +46,7 @@ def deployed() -> Json:
 
 
 def autoscaler() -> Json:
-    """Give the example's, for this model, and small enough for a test."""
+    """Return the example's, for this model, and small enough for a test."""
     content: Json = yaml.safe_load((EXAMPLES / "autoscaler.yaml").read_text())
     content["metadata"]["name"] = content["spec"]["scaleTargetRef"]["name"] = NAME
     content["spec"] |= {"minReplicas": 2, "maxReplicas": 10}

@@ -56,7 +56,7 @@ async def played(
 
 
 async def settled_share(traffic: Traffic, user: ModelUser, expected: float) -> float:
-    """Give the remote's percentage of many requests, measured anew while a stalled machine disturbs it.
+    """Return the remote's percentage of many requests, measured anew while a stalled machine disturbs it.
 
     Such a machine loses connections to local for a moment, and what local can't take leaves as well; or it sends fewer
     requests than asked, and the model is taken back because it is less busy.
@@ -77,7 +77,7 @@ async def settled_share(traffic: Traffic, user: ModelUser, expected: float) -> f
 
 
 async def utilizations(user: ModelUser) -> tuple[int | None, int | None]:
-    """Give what the real autoscaler sees of the cpu, and what we see."""
+    """Return what the real autoscaler sees of the cpu, and what we see."""
     theirs = ((await user.autoscaler()).get("status") or {}).get("currentMetrics") or [{}]
     ours = (await user.status()).get("currentMetrics") or [{}]
     return tuple(

@@ -70,14 +70,14 @@ AUTOSCALER = "system:serviceaccount:kube-system:horizontal-pod-autoscaler"
 
 @pytest.fixture
 async def ours(model: ScaledModel) -> AsyncIterator[Ours]:
-    """Give our view of the same model."""
+    """Provide our view of the same model."""
     async with shadow_controller.looking(model.client, model.namespace, NAME, METRICS) as looking:
         yield looking
 
 
 @pytest.fixture
 def model(control_plane: ControlPlane, metrics_apis: MetricsApis, namespace: str) -> ScaledModel:
-    """Give a model of three ready pods with every kind of metric."""
+    """Return a model of three ready pods with every kind of metric."""
     made = ScaledModel(control_plane.client, namespace, metrics_apis.values(namespace))
     made.create(METRICS, replicas=3)
     values = made.values

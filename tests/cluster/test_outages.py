@@ -54,7 +54,7 @@ async def test_rollouts_a_moved_remote_and_a_killed_leader_cost_no_request_and_n
 
 
 async def asked(entrance: str) -> bool:
-    """Tell whether a model server has answered anything."""
+    """Return whether a model server has answered anything."""
     answer = await client.get(entrance, "/metrics")
     return b"model_requests_total 0\n" not in answer.body.content
 
@@ -106,7 +106,7 @@ def refused(node: Node, resource: str, verb: str) -> Iterator[None]:
 
 
 def without(rule: Json, resource: str, verb: str) -> Iterator[Json]:
-    """Give what is left of a rule without a right that it grants."""
+    """Yield what is left of a rule without a right that it grants."""
     if resource in rule["resources"]:
         yield {**rule, "resources": [resource], "verbs": [each for each in rule["verbs"] if each != verb]}
     others = [each for each in rule["resources"] if each != resource]

@@ -40,7 +40,7 @@ def _is_established(client: Client) -> bool:
 
 
 def model(*changes: tuple[str, Any]) -> Json:
-    """Give a valid ModelDeployment, and change the fields that are named by their paths."""
+    """Return a valid ModelDeployment, and change the fields that are named by their paths."""
     whole: Json = {
         "apiVersion": "deployment.beamlit.com/v1alpha1",
         "kind": "ModelDeployment",

@@ -107,7 +107,7 @@ def _annotations(world: World) -> str:
 
 
 def _is_refused(event: Json) -> bool:
-    """Tell whether a right was missing; in a namespace that is deleted nothing can be created, whatever the rights."""
+    """Return whether a right was missing; in a namespace that is deleted nothing can be created, whatever the rights."""
     answer = event["responseStatus"]
     return answer["code"] == 403 and "being terminated" not in answer.get("message", "")
 
@@ -119,13 +119,13 @@ def _right(event: Json) -> tuple[str, str, str]:
 
 
 def _granted(right: tuple[str, str, str]) -> set[tuple[str, str, str]]:
-    """Give the ways in which a rule may grant what was asked for."""
+    """Return the ways in which a rule may grant what was asked for."""
     verb, group, resource = right
     return {right, (verb, group, "*"), (verb, "*", f"*/{resource.partition('/')[2]}")}
 
 
 def _given(client: Client) -> set[tuple[str, str, str]]:
-    """Give every right that the chart grants the controller."""
+    """Return every right that the chart grants the controller."""
     ours = "app.kubernetes.io/name=beamlit-controller"
     listed = json.loads(client.kubectl("get", "role,clusterrole", "-A", "-l", ours, "-o", "json"))["items"]
     rules = [rule for each in listed if controllers.PEOPLES not in str(each["metadata"]) for rule in each["rules"]]

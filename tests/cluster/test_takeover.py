@@ -405,7 +405,7 @@ async def killed_at_a_write(stage: Stage) -> AsyncIterator[None]:
 
 
 def is_gone(stage: Stage) -> bool:
-    """Tell whether nothing is left of the model and its gateway."""
+    """Return whether nothing is left of the model and its gateway."""
     ours = "deployment.beamlit.com/gateway"
     left = stage.client.kubectl(
         "get", "md,deployment,configmap,service,pod", "-n", stage.namespace, "-o", "name", "-l", ours

@@ -43,7 +43,7 @@ def test_the_clusters_own_roles_let_people_do_with_models_what_their_name_says(
 
 
 def verbs(client: Client, account: str, namespace: str) -> tuple[str, ...]:
-    """Give what an account may do with models."""
+    """Return what an account may do with models."""
     return tuple(verb for verb in (*READ, *WRITE) if may(client, account, verb, namespace))
 
 

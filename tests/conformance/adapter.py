@@ -77,13 +77,13 @@ def case(given: Json, defaults: Json) -> Case:
 
 
 def _selector(given: Json, defaults: Json) -> str:
-    """Give the selector of the scale. The one field with a default whose empty value says something: there is none."""
+    """Return the selector of the scale. The one field with a default whose empty value says something: there is none."""
     selector = given.get("selector")
     return (defaults.get("selector") or "") if selector is None else str(selector)
 
 
 def signals(case: Case, readings: Iterable[Reading]) -> Signals:
-    """Give the readings with the pods that the selector matches."""
+    """Return the readings with the pods that the selector matches."""
     pods = matching_pods(case)
     return Signals(case.now, tuple(readings), pods, case.scale, LocalHealth(len(pods), len(pods)))
 
@@ -121,7 +121,7 @@ def _set(given: Json, name: str) -> Any:  # noqa: ANN401 - whatever JSON has the
 
 
 def is_set(given: Json, name: str) -> bool:
-    """Tell whether a field is there and has something in it; 0 is something."""
+    """Return whether a field is there and has something in it; 0 is something."""
     return given.get(name) not in (None, "", [], {})
 
 
@@ -189,7 +189,7 @@ def reading(wanted: MetricSpec, case: Case) -> Reading:
 
 
 def without_answer(wanted: MetricSpec, case: Case) -> Case:
-    """Give the case for the metric after this one: each has a request of its own, in their order."""
+    """Return the case for the metric after this one: each has a request of its own, in their order."""
     used = _answer(wanted, case)
     return replace(case, answers=tuple(each for each in case.answers if each is not used))
 
@@ -231,7 +231,7 @@ def _items(wanted: MetricSpec, answer: Json) -> Reading:
 
 
 def matching_pods(case: Case) -> tuple[Pod, ...]:
-    """Give the pods of the cluster that are in the namespace and match the selector."""
+    """Return the pods of the cluster that are in the namespace and match the selector."""
     selector = pod_selector.parse(case.selector).selector
     return tuple(
         pods.parse(dict(each)).pod

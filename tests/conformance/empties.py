@@ -33,7 +33,7 @@ POD: Json = {
 
 
 def as_recorded(vector: Json) -> Json:
-    """Give the vector as it is."""
+    """Return the vector as it is."""
     return vector
 
 

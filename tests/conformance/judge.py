@@ -45,7 +45,7 @@ ECHO = "Kubernetes prints a quantity as it was written, here it is canonical"
 
 
 def recorded(given: Json) -> Json:
-    """Give a record without the fields that say nothing, at every depth; the elements of lists keep their places."""
+    """Return a record without the fields that say nothing, at every depth; the elements of lists keep their places."""
     return {name: _recorded(content) for name, content in given.items() if _recorded(content) not in EMPTY}
 
 
@@ -56,7 +56,7 @@ def _recorded(content: Any) -> Any:  # noqa: ANN401 - whatever JSON has there
 
 
 def unjudged(vector: Json) -> str | None:
-    """Tell why a vector of one or several metrics can't be judged."""
+    """Return why a vector of one or several metrics can't be judged."""
     if "overflow" in (vector.get("tags") or ()):
         return WRAPPED
     given = vector["in"]
@@ -64,7 +64,7 @@ def unjudged(vector: Json) -> str | None:
 
 
 def has_no_target(metric: Json) -> bool:
-    """Tell whether the part of the target that counts is 0 or below."""
+    """Return whether the part of the target that counts is 0 or below."""
     try:
         match adapter.metric(metric).target:
             case Utilization(percent):
@@ -76,13 +76,13 @@ def has_no_target(metric: Json) -> bool:
 
 
 def metric_difference(vector: Json) -> str | None:
-    """Tell why a metric is answered otherwise here, on purpose."""
+    """Return why a metric is answered otherwise here, on purpose."""
     error = recorded(vector["out"]).get("calc", {}).get("error", "")
     return NO_POD_NEEDED if error.startswith("unable to calculate ready pods") else None
 
 
 def quantity_difference(vector: Json) -> str | None:
-    """Tell why a quantity is read or printed otherwise here, on purpose."""
+    """Return why a quantity is read or printed otherwise here, on purpose."""
     text = text_of(vector)
     if adapter.is_set(vector, "error"):
         return None
@@ -98,7 +98,7 @@ def quantity_difference(vector: Json) -> str | None:
 
 
 def text_of(vector: Json) -> str:
-    """Give the text of a quantity; the empty one may be absent."""
+    """Return the text of a quantity; the empty one may be absent."""
     return vector.get("s") or ""
 
 
@@ -180,13 +180,13 @@ def check_current(outcome: Assessed | Unread, out: Json) -> None:
 
 
 def first_ratio(out: Json) -> float | str | None:
-    """Give the ratio before pods are counted in or out; a text where it is no number."""
+    """Return the ratio before pods are counted in or out; a text where it is no number."""
     ratio: float | str | None = out.get("ratio", {}).get("first")
     return ratio
 
 
 def go_rounds(outcome: Assessed, usage: int) -> int:
-    """Tell how far Go's division of a total by the replicas may be off: it is done in doubles."""
+    """Return how far Go's division of a total by the replicas may be off: it is done in doubles."""
     per_replica = (
         isinstance(outcome.metric, ObjectMetric | ExternalMetric) and outcome.current.average_value is not None
     )

@@ -94,7 +94,7 @@ def _plural(case: Case) -> str | None:
 
 
 def store(case: Case) -> Pods:
-    """Give a store of all pods of the vector's cluster."""
+    """Return a store of all pods of the vector's cluster."""
     kept = Pods()
     for each in case.cluster:
         kept.changed((each["metadata"]["namespace"], each["metadata"]["name"]), pods.parse(dict(each)))

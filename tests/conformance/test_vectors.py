@@ -171,7 +171,7 @@ def test_what_is_not_judged_or_differs_is_known(capsys: pytest.CaptureFixture[st
 
 
 def grouped(reasons: dict[str, str | None]) -> dict[str, list[str]]:
-    """Give the names by reason, without those that have none."""
+    """Return the names by reason, without those that have none."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name, reason in reasons.items():
         if reason:

@@ -162,7 +162,7 @@ def test_what_waits_but_came_past_the_gateways_does_not_leave_less_than_one_and_
 
 
 def counting(waiting: int, *, target: int, at: datetime) -> Verdict:
-    """Give a verdict on a metric that counts what waits on each replica, seen at once over the last five seconds."""
+    """Return a verdict on a metric that counts what waits on each replica, seen at once over the last five seconds."""
     seen = verdict(Fraction(waiting, target), at=at, age=timedelta(0), window=PERIOD)
     (read,) = seen.metrics
     assert isinstance(read, Assessed)
@@ -214,7 +214,7 @@ SLOTTED = PodsMetric(SeriesSelector("waiting"), AverageValue(2000), slots=SlotsP
 
 
 def began(asked: OffloadSpec, *, slots: int | None) -> Decision:
-    """Give the first decision about servers that tell their slots, where nothing waits."""
+    """Return the first decision about servers that tell their slots, where nothing waits."""
     return decision.decide(asked, None, verdict(0, at=NOW), NOW, flow=flow(2, 0, at=0), ready=2, slots=slots)
 
 

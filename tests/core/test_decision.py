@@ -359,7 +359,7 @@ def test_whatever_the_metric_does_releases_are_a_window_apart(history: list[Sign
 def closed_loop(
     load: Callable[[float], float], *, delay: float, behavior: Behavior, seconds: int = 10_800
 ) -> list[int]:
-    """Give the share every 5 s, for a metric that is the local load (1 being the target) `delay` seconds ago."""
+    """Return the share every 5 s, for a metric that is the local load (1 being the target) `delay` seconds ago."""
     play, shares = Play(spec(behavior=behavior)), [0]
     steps = int(delay / 5)
     local: list[float] = []

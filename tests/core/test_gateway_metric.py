@@ -14,7 +14,7 @@ from builders import NOW
 
 
 def meter(*counted: RequestCounters, period: float = 1.0) -> Meter:
-    """Give a meter that was told these counts, one per period, the last of them now."""
+    """Return a meter that was told these counts, one per period, the last of them now."""
     begin = NOW - timedelta(seconds=period) * (len(counted) - 1)
     seen = Meter()
     for number, each in enumerate(counted):

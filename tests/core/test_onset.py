@@ -13,7 +13,7 @@ FIVE = timedelta(seconds=5)
 
 
 def spans(*seen: tuple[int, int], ready: int = 1, sent: int = 0, overflowed: int = 0) -> tuple[InFlightSpan, ...]:
-    """Give five seconds each: what is in flight at the end, per replica, and what was finished."""
+    """Return five seconds each: what is in flight at the end, per replica, and what was finished."""
     return tuple(
         InFlightSpan(NOW + FIVE * step, NOW + FIVE * (step + 1), Fraction(in_flight), served, sent, overflowed, ready)
         for step, (in_flight, served) in enumerate(seen)

@@ -113,7 +113,7 @@ def test_each_pod_falls_into_one_group_in_the_order_given() -> None:
 
 
 def requested(*containers: Container, resource: str = "cpu", container: str | None = None, **changes: object) -> object:
-    """Give what one pod requests in whole thousandths, or the message that says why it can't be told."""
+    """Return what one pod requests in whole thousandths, or the message that says why it can't be told."""
     found = pods.requests([pod(containers=containers, **changes)], resource, container)
     return found.message if isinstance(found, Missing) else found["worker-0"]
 

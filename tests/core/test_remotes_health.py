@@ -13,7 +13,7 @@ REFUSED = Attempts((("answered", 402, 3),), servers=1)
 
 
 def condition(**attempts: Attempts) -> RemoteReady:
-    """Give the condition of both together after these attempts."""
+    """Return the condition of both together after these attempts."""
     return remotes_health.condition(remotes_health.judge((ONE, TWO), {}, attempts))
 
 

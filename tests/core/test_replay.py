@@ -26,7 +26,7 @@ HALF = Behavior(percentage=50)
 
 
 def recording(*values: float | None, rates: tuple[float, ...] = ()) -> Recording:
-    """Give a recording of one metric, in whole units, every 15 s."""
+    """Return a recording of one metric, in whole units, every 15 s."""
     times = tuple(NOW + number * STEP for number in range(len(values)))
     return Recording(times, tuple((None if value is None else round(1000 * value),) for value in values), rates)
 

@@ -22,7 +22,7 @@ def after(seconds: float) -> object:
 
 
 def fed(*rounds: dict[str, RequestCounters | None]) -> Meter:
-    """Give a meter that was fed every five seconds, the last time at `NOW`."""
+    """Return a meter that was fed every five seconds, the last time at `NOW`."""
     meter = Meter()
     for index, answers in enumerate(rounds):
         meter = traffic.fed(meter, answers, after(5 * (index + 1 - len(rounds))))

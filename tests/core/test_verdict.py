@@ -371,7 +371,7 @@ requests = st.integers(1, 10**9)
 
 
 def of_pods(values: list[int], metric: MetricSpec, request: int = 1000) -> Fraction:
-    """Give the ratio over pods that use these thousandths and each request as many of cpu."""
+    """Return the ratio over pods that use these thousandths and each request as many of cpu."""
     population = tuple(
         pod(f"worker-{i}", containers=(container(cpu=Fraction(request, 1000)),)) for i in range(len(values))
     )

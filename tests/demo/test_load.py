@@ -33,7 +33,7 @@ async def sending(book: Recorder) -> AsyncIterator[Load]:
 
 
 async def sent(respond: Respond, *, side: Side | None = None) -> Recorder:
-    """Give the account of a short phase against one server."""
+    """Return the account of a short phase against one server."""
     book = Recorder(capacity=1)
     async with http.serve(respond) as server, sending(book) as sender:
         await sender.run(phase(), Target((f"http://{server.address}",), side), seed=1)

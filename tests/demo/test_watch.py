@@ -43,7 +43,7 @@ class Clock:
 
 
 def told(*queues: int) -> bytes:
-    """Give the answer of `/models` after one round for each value of a queue whose target is 10, with 20 in flight."""
+    """Return the answer of `/models` after one round for each value of a queue whose target is 10, with 20 in flight."""
     sink, previous = ModelsSink(Clock()), None
     spec = builders.spec(behavior=Behavior(mode=Mode.ADAPTIVE), remote=CONTRACT, next_remotes=(ON_DEMAND,))
     now = datetime.now(UTC)

@@ -30,14 +30,14 @@ class Block:
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """Give the commands of a block for a shell, without comments, continued lines joined."""
+        """Return the commands of a block for a shell, without comments, continued lines joined."""
         without = re.sub(r"(^|\s+)#.*$", "", self.text.replace("\\\n", " "), flags=re.MULTILINE)
         lines = re.split(r"\n(?=\S)", without)
         return tuple(line.strip().removesuffix("&").strip() for line in lines if line.strip())
 
 
 def blocks(*languages: str) -> list[Block]:
-    """Give the blocks of these languages on all pages; all blocks if none is named."""
+    """Return the blocks of these languages on all pages; all blocks if none is named."""
     return [each for page in PAGES for each in _blocks(page) if not languages or each.language in languages]
 
 
@@ -55,5 +55,5 @@ def _blocks(page: Path) -> list[Block]:
 
 
 def prose(page: Path) -> str:
-    """Give a page without its blocks of code."""
+    """Return a page without its blocks of code."""
     return CODE.sub("", page.read_text())

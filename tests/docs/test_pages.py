@@ -54,7 +54,7 @@ def test_yaml_is_valid_as_it_stands(block: Block) -> None:
 
 
 def settings_of(page: Path) -> Settings:
-    """Give the settings that a page shows first; the defaults if it shows none."""
+    """Return the settings that a page shows first; the defaults if it shows none."""
     shown = (each.text for each in pages.blocks("yaml") if each.page == page and each.text.startswith("config:"))
     read = settings.parse(next(shown, "config: {}"))
     assert isinstance(read, Settings)
@@ -89,7 +89,7 @@ def pieces(content: dict[str, Any], given: Settings) -> tuple[object, ...]:
 
 
 def not_values(content: dict[str, Any], known: dict[str, Any], above: str = "") -> Iterator[str]:
-    """Give the paths that are no values of the chart; below an empty mapping anything goes."""
+    """Yield the paths that are no values of the chart; below an empty mapping anything goes."""
     for name, value in content.items():
         if name not in known:
             yield f"{above}{name}"
@@ -105,7 +105,7 @@ def around(spec: dict[str, Any]) -> str:
 
 
 def foreign(content: dict[str, Any]) -> list[str]:
-    """Give the fields that neither an object of Kubernetes, nor Argo CD's, nor the rules of prometheus-adapter have."""
+    """Return the fields that neither an object of Kubernetes, nor Argo CD's, nor the rules of prometheus-adapter have."""
     known = {"apiVersion", "kind", "metadata", "spec", "externalRules"}
     strange = [key for key in content if key not in known]
     spec = content.get("spec", {})
@@ -155,7 +155,7 @@ def leads(page: Path, path: str, heading: str) -> bool:
 
 
 def anchors(page: Path) -> set[str]:
-    """Give the anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -206,7 +206,7 @@ def test_fields_that_a_page_names_are_there(page: Path) -> None:
 
 
 def fields() -> set[str]:
-    """Give the path of every field of the resource and of the settings, as the reference lists them."""
+    """Return the path of every field of the resource and of the settings, as the reference lists them."""
     texts = [(ROOT / "docs" / "reference" / name).read_text() for name in ("modeldeployment.md", "settings.md")]
     found: set[str] = set()
     for text in texts:

@@ -74,7 +74,7 @@ def _on(numerators: dict[int, int]) -> dict[int, int]:
 
 
 def _judged(numerators: dict[int, int], *, first: int) -> dict[int, int]:
-    """Give how many of a million draws each step judges, as Envoy finds the route: the first that a draw is below."""
+    """Return how many of a million draws each step judges, as Envoy finds the route: the first that a draw is below."""
     judged, reached = {}, first
     for number, part in sorted(numerators.items()):
         if part > reached:

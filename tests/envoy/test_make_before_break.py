@@ -20,13 +20,13 @@ FRONT = "rds-front.json"
 
 
 def files(remote: RemoteBackend | None = A, **changes: object) -> Files:
-    """Give the files of a gateway with this remote."""
+    """Return the files of a gateway with this remote."""
     place = GatewayParams("n", "/g", "127.0.0.1:1", "127.0.0.1:2", "unix:a", "unix:s", ("10.0.0.1:8000",))
     return config.files(builders.spec(remote=remote, **changes), place)
 
 
 def has(given: Files, *, busy: RemoteBackend | None = None, **changes: object) -> ConfigInForce:
-    """Give what a gateway says that has all of this in force."""
+    """Return what a gateway says that has all of this in force."""
     told = {name: text for name, text in given.items() if name[:3] in {"cds", "lds", "rds"}}
     versions = tuple((name, json.loads(text)["version_info"]) for name, text in told.items())
     ids = frozenset({hop(busy)[-12:]}) if busy else frozenset()
@@ -51,7 +51,7 @@ def hops(given: Files) -> set[str]:
 
 
 def settled(present: Files, asked: Files, *, busy: RemoteBackend | None = None) -> Files:
-    """Give what is there after so many steps as are needed, in a gateway that takes all at once."""
+    """Return what is there after so many steps as are needed, in a gateway that takes all at once."""
     for _ in range(10):
         step = make_before_break.next_step(present, asked, [has(present, busy=busy)])
         present = step.files

@@ -40,7 +40,7 @@ class Gateway:
             return await self._call.read()
 
     async def share(self) -> dict[str, object]:
-        """Give the layer that is told next, and accept it."""
+        """Return the layer that is told next, and accept it."""
         response = await self.hears()
         await self._answer(response)
         [resource] = response.resources

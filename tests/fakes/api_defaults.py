@@ -9,7 +9,7 @@ from fakes.api_schema import SCHEMA, filled
 
 
 def fill(kind: Kind, content: Json) -> Json:
-    """Give the object as it is stored."""
+    """Return the object as it is stored."""
     whole = content if kind is ENDPOINT_SLICE else _bare(content, lists=not kind.custom)
     whole["metadata"] = _about(whole["metadata"])
     if kind is MODEL_DEPLOYMENT:

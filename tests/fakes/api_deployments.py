@@ -27,19 +27,19 @@ def keep(server: FakeApiServer, deployment: Json) -> None:
 
 
 def _spare(new: list[Json], replicas: int) -> list[Json]:
-    """Give what is too many, those that are not ready first."""
+    """Return what is too many, those that are not ready first."""
     return sorted(new, key=is_ready)[: max(0, len(new) - replicas)]
 
 
 def _outdated(old: list[Json], live: list[Json], replicas: int) -> list[Json]:
-    """Give the old ones that may go: the others that are ready have to be enough."""
+    """Return the old ones that may go: the others that are ready have to be enough."""
     unready = [pod for pod in old if not is_ready(pod)]
     may_go = max(0, sum(map(is_ready, live)) - replicas)
     return unready + [pod for pod in old if is_ready(pod)][:may_go]
 
 
 def is_ready(pod: Json) -> bool:
-    """Tell whether a pod is ready."""
+    """Return whether a pod is ready."""
     conditions = (pod.get("status") or {}).get("conditions") or ()
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 

@@ -53,7 +53,7 @@ def _present(server: FakeApiServer, service: Json) -> list[Json]:
 
 
 def _slices(server: FakeApiServer, service: Json) -> Iterator[Json]:
-    """Give one slice for each set of ports that the pods have; without pods one that is empty."""
+    """Yield one slice for each set of ports that the pods have; without pods one that is empty."""
     groups: dict[str, list[Json]] = {}
     for pod in _selected(server, service):
         groups.setdefault(json.dumps(_ports(service, pod)), []).append(_endpoint(service, pod))

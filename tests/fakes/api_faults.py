@@ -46,7 +46,7 @@ class Rule:
     every: int = 1
 
     def meets(self, asked: Asked) -> bool:
-        """Tell whether it is for a request."""
+        """Return whether it is for a request."""
         verb = asked.verb in self.verbs or "*" in self.verbs or ("write" in self.verbs and asked.writes)
         return self.left != 0 and verb and fnmatchcase(asked.path, self.path) and fnmatchcase(asked.client, self.client)
 
@@ -115,7 +115,7 @@ class Faults:
         self._crashes.clear()
 
     def take(self, asked: Asked) -> Rule | None:
-        """Give the rule that a request meets, and count it."""
+        """Return the rule that a request meets, and count it."""
         rule = self.for_(asked)
         if rule is not None:
             rule.met += 1
@@ -123,11 +123,11 @@ class Faults:
         return rule
 
     def for_(self, asked: Asked) -> Rule | None:
-        """Give the rule that a request would meet."""
+        """Return the rule that a request would meet."""
         return next((rule for rule in self.rules if rule.meets(asked)), None)
 
     def told(self, asked: Asked, line: bytes) -> tuple[bytes, ...] | None:
-        """Give what an event of a watch is told as; None if the watch breaks off instead."""
+        """Return what an event of a watch is told as; None if the watch breaks off instead."""
         rule = self.for_(asked)
         if rule is None or rule.act not in {Act.DOUBLE, Act.DROP}:
             return (line,)
@@ -137,7 +137,7 @@ class Faults:
         return None if rule.met % rule.every == 0 else (line,)
 
     def crash(self, asked: Asked) -> Crash | None:
-        """Give the crash that comes with this write, and count it."""
+        """Return the crash that comes with this write, and count it."""
         planned = next((each for each in self._crashes if fnmatchcase(asked.client, each.client)), None)
         if planned is None or not asked.writes or next(self._written) != planned.number:
             return None

@@ -25,7 +25,7 @@ class Owner:
     time: str = ""
 
     def is_same(self, manager: str, operation: str, subresource: str) -> bool:
-        """Tell whether this is that owner."""
+        """Return whether this is that owner."""
         return (self.manager, self.operation, self.subresource) == (manager, operation, subresource)
 
 
@@ -75,7 +75,7 @@ class Shape:
     atomic: frozenset[Path]
 
     def keys(self, path: Path) -> tuple[str, ...] | None:
-        """Give by what the items of the list at a path are told apart; None for a list that is one value."""
+        """Return by what the items of the list at a path are told apart; None for a list that is one value."""
         name = path[-1].removeprefix("f:") if path else ""
         if self.custom and name not in _CUSTOM:
             return None
@@ -85,29 +85,29 @@ class Shape:
 
 
 def shape(content: Json) -> Shape:
-    """Give the shape of an object as the API server has it."""
+    """Return the shape of an object as the API server has it."""
     return Shape(_is_custom(content), _ATOMIC)
 
 
 def client_shape(content: Json) -> Shape:
-    """Give the shape of an object as kubectl has it when it applies by itself."""
+    """Return the shape of an object as kubectl has it when it applies by itself."""
     return Shape(_is_custom(content), frozenset())
 
 
 def owned(content: Json, of: Shape | None = None) -> frozenset[Path]:
-    """Give the paths of all fields that somebody can own."""
+    """Return the paths of all fields that somebody can own."""
     found = _paths(content, of or shape(content))
     return frozenset(path for path in found if path[:2] not in _IDENTITY and path[:1] not in _IDENTITY)
 
 
 def changed(before: Json, after: Json) -> frozenset[Path]:
-    """Give the paths of the fields that are new or different."""
+    """Return the paths of the fields that are new or different."""
     touched = {f"f:{name}": each for name, each in after.items() if before.get(name, MISSING) != each}
     return frozenset(path for path in owned(after) if path[0] in touched and at(after, path) != at(before, path))
 
 
 def at(content: Json, path: Path) -> Any:  # noqa: ANN401 - any value
-    """Give what is at a path; the mere presence of an item of a list."""
+    """Return what is at a path; the mere presence of an item of a list."""
     of, node = shape(content), content
     for number, element in enumerate(path):
         node = _step(node, element, of.keys(path[:number]))
@@ -134,7 +134,7 @@ def merged(live: Any, applied: Any, of: Shape, path: Path = ()) -> Any:  # noqa:
 
 
 def without(content: Json, path: Path, of: Shape | None = None) -> Json:
-    """Give the object without what is at a path, and without the mappings and lists that this leaves empty."""
+    """Return the object without what is at a path, and without the mappings and lists that this leaves empty."""
     whole = deepcopy(content)
     _remove(whole, path, of or shape(content))
     return whole

@@ -20,7 +20,7 @@ class RefusedError(Exception):
         self.retry_after = retry_after
 
     def status(self) -> Json:
-        """Give it as the API server writes it."""
+        """Return it as the API server writes it."""
         about: Json = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
         return {**about, "message": self.message, "reason": self.reason, "code": self.code}
 
@@ -112,7 +112,7 @@ def address(path: str) -> Address:
 
 
 def of(content: Json, subresource: str = "") -> Address:
-    """Give the address of an object by what it says of itself."""
+    """Return the address of an object by what it says of itself."""
     about = content["metadata"]
     kind = named(content["apiVersion"], content["kind"])
     return Address(kind, about.get("namespace", "") if kind.namespaced else "", about.get("name", ""), subresource)
@@ -124,7 +124,7 @@ def named(api_version: str, kind: str) -> Kind:
 
 
 def path_of(content: Json, subresource: str = "") -> str:
-    """Give the path of an object, by what it says of itself."""
+    """Return the path of an object, by what it says of itself."""
     kind = named(content["apiVersion"], content["kind"])
     root = "apis" if "/" in content["apiVersion"] else "api"
     about = content["metadata"]
@@ -134,7 +134,7 @@ def path_of(content: Json, subresource: str = "") -> str:
 
 
 def collection_of(content: Json) -> str:
-    """Give the path of the collection that an object is in."""
+    """Return the path of the collection that an object is in."""
     return path_of(content).rpartition("/")[0]
 
 

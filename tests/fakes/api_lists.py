@@ -19,7 +19,7 @@ class Lists:
     _snapshots: dict[tuple[int, str], list[Json]] = field(default_factory=dict)
 
     def give(self, at: Address, query: Mapping[str, str]) -> Json:
-        """Give a list. Raises RefusedError."""
+        """Return a list. Raises RefusedError."""
         version, start = _began(query.get("continue", ""))
         asked = f"{at.kind.resource} {at.namespace} {query.get('labelSelector')} {query.get('fieldSelector')}"
         if version is None:
@@ -62,7 +62,7 @@ def expired(message: str) -> RefusedError:
 
 
 def told(change: Change, at: Address, test: Test) -> tuple[str, Json] | None:
-    """Give the event that a watch is told for a change, None for one that does not concern it."""
+    """Return the event that a watch is told for a change, None for one that does not concern it."""
     resource, namespace, _ = change.key
     if resource != at.kind.resource or at.namespace not in {"", namespace}:
         return None
@@ -74,7 +74,7 @@ def told(change: Change, at: Address, test: Test) -> tuple[str, Json] | None:
 
 
 def _last(change: Change, before: Json) -> Json:
-    """Give what left as it was last, with the version at which it left."""
+    """Return what left as it was last, with the version at which it left."""
     return {**before, "metadata": {**before["metadata"], "resourceVersion": str(change.version)}}
 
 
@@ -90,7 +90,7 @@ def bookmark(at: Address, version: int) -> bytes:
 
 
 def partial(content: Json) -> Json:
-    """Give an object or a list with metadata only."""
+    """Return an object or a list with metadata only."""
     if "items" not in content:
         return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": content["metadata"]}
     named = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1"}
@@ -98,7 +98,7 @@ def partial(content: Json) -> Json:
 
 
 def _item(at: Address, content: Json) -> Json:
-    """Give an object as an item: the kinds that are built in say neither kind nor version there."""
+    """Return an object as an item: the kinds that are built in say neither kind nor version there."""
     return content if at.kind.custom else {name: each for name, each in content.items() if name not in _SAID_ONCE}
 
 

@@ -19,7 +19,7 @@ class Manager:
 
 
 def updated(before: Held | None, after: Json, manager: Manager) -> tuple[Owner, ...]:
-    """Give the owners once a manager has written the object: what it changed is its own, and nobody else's."""
+    """Return the owners once a manager has written the object: what it changed is its own, and nobody else's."""
     there = before or Held({"apiVersion": after["apiVersion"]})
     changed = api_fields.changed(there.content, after)
     mine = _of(there, manager, "Update") | changed
@@ -28,7 +28,7 @@ def updated(before: Held | None, after: Json, manager: Manager) -> tuple[Owner, 
 
 
 def collisions(live: Held, wanted: Json, manager: Manager) -> tuple[tuple[Owner, Path], ...]:
-    """Give the fields that somebody else owns with another value."""
+    """Return the fields that somebody else owns with another value."""
     asked = api_fields.owned(wanted)
     return tuple(
         (owner, path)
@@ -60,7 +60,7 @@ def _named(owner: Owner, at: Address) -> str:
 
 
 def dropped(live: Held, wanted: Json, manager: Manager) -> tuple[Path, ...]:
-    """Give the fields that were applied formerly, are not any more, and that nobody else owns."""
+    """Return the fields that were applied formerly, are not any more, and that nobody else owns."""
     others = {
         path
         for each in live.owners
@@ -75,7 +75,7 @@ def dropped(live: Held, wanted: Json, manager: Manager) -> tuple[Path, ...]:
 
 
 def applied(live: Held | None, after: Json, wanted: Json, manager: Manager) -> tuple[Owner, ...]:
-    """Give the owners once an object was applied: all that is asked for is owned, and what was another's is not any more."""
+    """Return the owners once an object was applied: all that is asked for is owned, and what was another's is not any more."""
     there = live or Held({"apiVersion": after["apiVersion"]})
     asked = api_fields.owned(wanted)
     changed = api_fields.changed(there.content, after) & asked

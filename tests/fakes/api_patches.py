@@ -45,7 +45,7 @@ def three_way(last: Json, wanted: Json, live: Json) -> Json:
 
 
 def _topmost(path: Path, kept: Collection[Path]) -> Path:
-    """Give the shortest beginning of a path below which nothing is kept, empty if there is none."""
+    """Return the shortest beginning of a path below which nothing is kept, empty if there is none."""
     beginnings = (path[: number + 1] for number in range(len(path)))
     return next((each for each in beginnings if not any(other[: len(each)] == each for other in kept)), ())
 

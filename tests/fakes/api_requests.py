@@ -30,7 +30,7 @@ class Asked:
 
     @property
     def writes(self) -> bool:
-        """Tell whether it would change something."""
+        """Return whether it would change something."""
         return self.verb not in READS
 
 
@@ -95,7 +95,7 @@ def _served(group: str) -> Json:
 
 
 def _resources(path: str) -> Json | None:
-    """Give what is served below `/api/v1` or `/apis/GROUP/VERSION`, None for another path."""
+    """Return what is served below `/api/v1` or `/apis/GROUP/VERSION`, None for another path."""
     version = path.strip("/").removeprefix("apis/").removeprefix("api/")
     served = [each for each in KINDS if each.api_version == version]
     if not served:
@@ -105,7 +105,7 @@ def _resources(path: str) -> Json | None:
 
 
 def parsed(method: str, kind: str, body: bytes) -> tuple[str, Any]:
-    """Give the verb and the body of an HTTP request."""
+    """Return the verb and the body of an HTTP request."""
     verb = _PATCHES.get(kind.partition(";")[0], "merge") if method == "PATCH" else _VERBS[method]
     return verb, json.loads(body) if body else None
 

@@ -74,7 +74,7 @@ def deleted(at: Address, content: Json) -> Json:
 
 
 def written(at: Address, there: Json, content: Json) -> Json:
-    """Give the whole object with only that changed which the path may write."""
+    """Return the whole object with only that changed which the path may write."""
     match at.subresource:
         case "status":
             return {**there, **({"status": content["status"]} if "status" in content else {})}
@@ -93,7 +93,7 @@ def _without_status(content: Json) -> Json:
 
 
 def about(at: Address, there: Json, whole: Json) -> Json:
-    """Give the metadata after a write: what the server decides stays."""
+    """Return the metadata after a write: what the server decides stays."""
     before, wanted = there["metadata"], whole.get("metadata") or {}
     kept = {name: before[name] for name in _FIXED if name in before}
     given = {name: each for name, each in wanted.items() if name not in {*_FIXED, "managedFields", "resourceVersion"}}
@@ -143,7 +143,7 @@ def _renamed(at: Address, before: Json, after: Json) -> bool:
 
 
 def scale(content: Json) -> Json:
-    """Give an object as its `scale`."""
+    """Return an object as its `scale`."""
     meta = content["metadata"]
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
     selector = (content["spec"].get("selector") or {}).get("matchLabels") or {}
@@ -159,5 +159,5 @@ def scale(content: Json) -> Json:
 
 
 def is_terminating(content: Json) -> bool:
-    """Tell whether an object is on its way out."""
+    """Return whether an object is on its way out."""
     return "deletionTimestamp" in content["metadata"]

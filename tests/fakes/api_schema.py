@@ -16,7 +16,7 @@ SCHEMA: Final[Json] = crd.definition()["spec"]["versions"][0]["schema"]["openAPI
 
 
 def filled(schema: Json, value: Any, *, root: bool = True) -> Any:  # noqa: ANN401 - any value
-    """Give the value without unknown fields and with defaults."""
+    """Return the value without unknown fields and with defaults."""
     if isinstance(value, list) and "items" in schema:
         return [filled(schema["items"], each, root=False) for each in value]
     if isinstance(value, Mapping) and isinstance(schema.get("additionalProperties"), Mapping):
@@ -31,7 +31,7 @@ def filled(schema: Json, value: Any, *, root: bool = True) -> Any:  # noqa: ANN4
 
 
 def refused(content: Json) -> list[str]:
-    """Give what the API server refuses of an object, in its words."""
+    """Return what the API server refuses of an object, in its words."""
     found = list(mistakes(SCHEMA, content))
     return [*found, _UNCHECKED] if any(word in each for each in found for word in _BLOCKING) else found
 
@@ -44,7 +44,7 @@ _UNCHECKED: Final = (
 
 
 def mistakes(schema: Json, value: Any, at: str = "") -> Iterator[str]:  # noqa: ANN401 - any value
-    """Give what the API server would refuse, in its words."""
+    """Yield what the API server would refuse, in its words."""
     wrong = _type(schema, value)
     if wrong:
         told = f'{_inside(at)} must be of type {schema["type"]}: "{wrong}"'

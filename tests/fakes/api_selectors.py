@@ -9,7 +9,7 @@ Test = Callable[[Json], bool]
 
 
 def selecting(query: Mapping[str, str]) -> Test:
-    """Give what tells whether an object is asked for. Raises RefusedError."""
+    """Return what tells whether an object is asked for. Raises RefusedError."""
     tests = [*_labels(query.get("labelSelector", "")), *_fields(query.get("fieldSelector", ""))]
     return lambda content: all(test(content) for test in tests)
 

@@ -38,7 +38,7 @@ class Logged:
 
     @property
     def line(self) -> str:
-        """Give it for people."""
+        """Return it for people."""
         return f"{self.at:.3f} {self.asked.client} {self.asked.verb} {self.asked.path} {self.code}"
 
 
@@ -69,7 +69,7 @@ class FakeApiServer:
             self.act("kubectl-create", "create", "/api/v1/namespaces", about)
 
     def connect(self, client: str = "controller") -> ApiServer:
-        """Give a connection, to be used with `async with` or without. `client` names who has it: a replica, say."""
+        """Return a connection, to be used with `async with` or without. `client` names who has it: a replica, say."""
         config = KubeConfig.from_dict(_NOWHERE).get()
         assert config is not None
         server = ApiServer(config)
@@ -94,16 +94,16 @@ class FakeApiServer:
         self.store.put(api_kinds.of(content).key, {**content, "metadata": about}, ())
 
     def find(self, api_version: str, kind: str, namespace: str, name: str) -> Json | None:
-        """Give an object as it is now, None if it is not there."""
+        """Return an object as it is now, None if it is not there."""
         held = self.store.get((api_kinds.named(api_version, kind).resource, namespace, name))
         return json.loads(json.dumps(held.content)) if held is not None else None
 
     def all(self, resource: str, namespace: str = "") -> list[Json]:
-        """Give all objects of a resource such as `pods` or `deployments.apps`."""
+        """Return all objects of a resource such as `pods` or `deployments.apps`."""
         return list(self.store.of(resource, namespace))
 
     def writes(self, *, since: float = 0, client: str | None = None) -> list[Logged]:
-        """Give what clients wrote, or tried to."""
+        """Return what clients wrote, or tried to."""
         return [
             each for each in self.log if each.asked.writes and each.at >= since and client in {None, each.asked.client}
         ]

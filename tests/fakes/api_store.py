@@ -39,21 +39,21 @@ class Store:
         self._history: list[Change] = []
 
     def get(self, key: Key) -> Held | None:
-        """Give an object, if it is there."""
+        """Return an object, if it is there."""
         return self._held.get(key)
 
     def all(self) -> tuple[tuple[Key, Json], ...]:
-        """Give every object."""
+        """Return every object."""
         return tuple((key, held.content) for key, held in self._held.items())
 
     def of(self, resource: str, namespace: str = "") -> Iterator[Json]:
-        """Give the objects of a resource in the order of their names, of one namespace or of all."""
+        """Yield the objects of a resource in the order of their names, of one namespace or of all."""
         for key in sorted(self._held):
             if key[0] == resource and namespace in {"", key[1]}:
                 yield self._held[key].content
 
     def since(self, version: int) -> Iterator[Change]:
-        """Give the changes after a version."""
+        """Return the changes after a version."""
         return (change for change in self._history if change.version > version)
 
     def put(self, key: Key, content: Json, owners: tuple[Owner, ...]) -> Json:

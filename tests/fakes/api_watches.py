@@ -33,7 +33,7 @@ class Watched:
     stalled: bool = False
 
     def matches(self, path: str, client: str = "*") -> bool:
-        """Tell whether it is of a path and a client, both patterns."""
+        """Return whether it is of a path and a client, both patterns."""
         return fnmatchcase(self.asked.path, path) and fnmatchcase(self.asked.client, client)
 
 
@@ -49,7 +49,7 @@ class _Watch:
     marked: float
 
     def due(self) -> list[bytes]:
-        """Give the lines to send now."""
+        """Return the lines to send now."""
         now, server, asked = _now(), self.server, self.watched.asked
         if self.watched.stalled:
             return []
@@ -71,7 +71,7 @@ class _Watch:
         return api_lists.line(kind, api_lists.partial(content) if self.watched.asked.partial else content)
 
     def until(self) -> float:
-        """Give when to look again, whatever happens."""
+        """Return when to look again, whatever happens."""
         lag = _lag(self.server, self.watched.asked)
         late = [change.at + lag for change in self.server.store.since(self.version)]
         return min([self.ends, self.marked + BOOKMARKS, *late[:1]])

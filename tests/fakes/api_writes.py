@@ -135,7 +135,7 @@ class Writes:
 
     @staticmethod
     def _sight(at: Address, before: Held) -> Json:
-        """Give what a patch is carried out on."""
+        """Return what a patch is carried out on."""
         return api_rules.scale(before.content) if at.subresource == "scale" else before.content
 
     def _updated(self, at: Address, before: Held, content: Json, manager: str, *, whole: bool = False) -> Json:
@@ -143,7 +143,7 @@ class Writes:
         return self._keep(at, before, after, api_owners.updated(before, after, self._manager(at, manager)))
 
     def _admitted(self, at: Address, before: Held, content: Json, *, whole: bool = False) -> Json:
-        """Give what becomes of the object: only what the path may write, filled in and checked."""
+        """Return what becomes of the object: only what the path may write, filled in and checked."""
         wanted, there = content.get("metadata") or {}, before.content
         api_rules.same_object(at, there, wanted, whole=whole)
         laid = api_rules.written(at, there, content)
@@ -169,7 +169,7 @@ class Writes:
         return self.store.put(at.key, after, owners)
 
     def _grace(self, at: Address, content: Json, options: Json) -> int:
-        """Give the seconds for which a pod that runs may finish."""
+        """Return the seconds for which a pod that runs may finish."""
         spec = content.get("spec") or {}
         if at.kind is not POD or not spec.get("nodeName"):
             return 0
@@ -196,7 +196,7 @@ _UIDS = uuid.UUID(int=0)
 
 
 def _is_done(at: Address, about: Json) -> bool:
-    """Tell whether nothing keeps any more what is deleted: no finalizer, no grace."""
+    """Return whether nothing keeps any more what is deleted: no finalizer, no grace."""
     keeps = about.get("finalizers") or about.get("deletionGracePeriodSeconds") or at.kind is NAMESPACE
     return "deletionTimestamp" in about and not keeps
 

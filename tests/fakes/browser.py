@@ -70,13 +70,13 @@ class Page:
         await self.send("Page.navigate", url=url)
 
     async def evaluate(self, expression: str) -> Any:  # noqa: ANN401 - whatever JavaScript gives
-        """Give the value of an expression."""
+        """Return the value of an expression."""
         said = await self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in said, said["exceptionDetails"]
         return said["result"].get("value")
 
     async def text(self, selector: str = "body") -> str:
-        """Give the text that is to be seen in an element; "" where it is not there."""
+        """Return the text that is to be seen in an element; "" where it is not there."""
         return await self.evaluate(f"document.querySelector({json.dumps(selector)})?.innerText ?? ''")
 
     async def press(self, key: str) -> None:
@@ -95,7 +95,7 @@ class Page:
         await self.send("Emulation.setEmulatedMedia", features=[scheme])
 
     async def heard(self) -> list[tuple[str, str]]:
-        """Give role and name of everything that a screen reader has of the page."""
+        """Return role and name of everything that a screen reader has of the page."""
         tree = await self.send("Accessibility.getFullAXTree")
         return [(_said(node, "role"), _said(node, "name")) for node in tree["nodes"] if not node["ignored"]]
 

@@ -44,7 +44,7 @@ class Collector:
 
 
 def attributes(span: Span) -> dict[str, str]:
-    """Give the attributes of a span as text."""
+    """Return the attributes of a span as text."""
     return {each.key: _text(each.value) for each in span.attributes}
 
 

@@ -35,22 +35,22 @@ class Controller:
 
     @property
     def pid(self) -> int | None:
-        """Give the process that runs now."""
+        """Return the process that runs now."""
         return self._process.pid if self._process else None
 
     @property
     def manifests(self) -> Path:
-        """Give the folder of manifests."""
+        """Return the folder of manifests."""
         return self.folder / "manifests"
 
     @property
     def state(self) -> Path:
-        """Give the state folder."""
+        """Return the state folder."""
         return self.folder / "state"
 
     @property
     def log(self) -> str:
-        """Give what the controller has printed."""
+        """Return what the controller has printed."""
         return (self.folder / "log").read_text()
 
     def write(self, manifest: object, name: str = "llama.yaml") -> None:
@@ -96,12 +96,12 @@ class Controller:
             return await self._process.wait()
 
     async def answer(self) -> dict[str, Any]:
-        """Give all of `/models`."""
+        """Return all of `/models`."""
         async with httpx2.AsyncClient(trust_env=False, verify=False, timeout=60) as client:
             return (await client.get(f"http://{self.web}/models")).raise_for_status().json()
 
     async def model(self) -> dict[str, Any]:
-        """Give what is known of the one model."""
+        """Return what is known of the one model."""
         (model,) = (await self.answer())["models"]
         return model
 
@@ -114,7 +114,7 @@ class Controller:
         await eventually(reached, within=within, what=f"{percentage} % is decided")
 
     async def metric(self) -> dict[str, Any]:
-        """Give what is known of the model's first metric."""
+        """Return what is known of the model's first metric."""
         return (await self.model())["metrics"][0]
 
     async def override(self, *arguments: str) -> tuple[int, str]:
@@ -130,7 +130,7 @@ class Controller:
         return command.returncode or 0, said.decode()
 
     def gateway_pids(self) -> list[int]:
-        """Give the gateway's processes."""
+        """Return the gateway's processes."""
         found = process.find(str(self.state / "gateways" / "default.llama" / "bootstrap.json"))
         for each in found:
             each.close()

@@ -37,7 +37,7 @@ class Gateway:
 
     @property
     def front(self) -> str:
-        """Give the address that clients use."""
+        """Return the address that clients use."""
         return self.place.front
 
     async def offload(self, percentage: int) -> None:
@@ -55,7 +55,7 @@ class Gateway:
         await eventually(lambda: self._are_set(keys))
 
     async def leaves_out(self, remotes: Iterable[str]) -> bool:
-        """Tell whether these remotes, and no others, are left out because their budget is spent."""
+        """Return whether these remotes, and no others, are left out because their budget is spent."""
         entries = json.loads(await self.admin("/runtime"))["entries"]
         return {each for each in entries if each.startswith("offload.spent")} == set(map(spent.key, remotes))
 
@@ -64,12 +64,12 @@ class Gateway:
         return (await client.get(self.place.admin, path)).body.content.decode()
 
     async def stat(self, name: str) -> int:
-        """Give one of Envoy's own counters or gauges."""
+        """Return one of Envoy's own counters or gauges."""
         found = json.loads(await self.admin(f"/stats?format=json&filter=^{name.replace('.', '[.]')}$"))["stats"]
         return sum(stat["value"] for stat in found)
 
     async def requests(self) -> dict[tuple[str, str, str], int]:
-        """Give how many requests were counted, by side, route and code."""
+        """Return how many requests were counted, by side, route and code."""
         page = await client.get(self.place.stats, "/stats/prometheus?filter=offload")
         families = text_string_to_metric_families(page.body.content.decode())
         counted: Counter[tuple[str, str, str]] = Counter()
@@ -140,7 +140,7 @@ async def gateway(
 
 
 def to(server: Upstream, **changes: object) -> RemoteBackend:
-    """Give a remote that is this server."""
+    """Return a remote that is this server."""
     scheme = Scheme.HTTPS if server.tls else Scheme.HTTP
     return RemoteBackend(**{"scheme": scheme, "host": "127.0.0.1", "port": server.port, **changes})
 
@@ -155,7 +155,7 @@ def write(files: config.Files, folder: Path) -> None:
 
 
 async def ready(stats: str) -> bool:
-    """Tell whether the gateway's own listener says that it is ready."""
+    """Return whether the gateway's own listener says that it is ready."""
     try:
         return (await client.get(stats, "/ready")).line[1] == "200"
     except OSError:

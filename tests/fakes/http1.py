@@ -29,7 +29,7 @@ class Message:
     body: Body = field(default_factory=Body)
 
     def header(self, name: str) -> str | None:
-        """Give the values of a header, joined by commas; None if it is not there."""
+        """Return the values of a header, joined by commas; None if it is not there."""
         values = [value for key, value in self.headers if key == name.lower()]
         return ",".join(values) if values else None
 
@@ -57,7 +57,7 @@ async def read_body(reader: asyncio.StreamReader, head: Message, *, until_close:
 
 
 async def chunks(reader: asyncio.StreamReader):  # noqa: ANN201 - an async generator of bytes
-    """Give each chunk as it comes, as it was cut; ConnectionError if the stream ends before its last chunk."""
+    """Yield each chunk as it comes, as it was cut; ConnectionError if the stream ends before its last chunk."""
     while True:
         try:
             size = int((await reader.readuntil(b"\r\n")).split(b";")[0], 16)

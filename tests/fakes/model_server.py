@@ -16,7 +16,7 @@ class ModelServer:
 
     @property
     def address(self) -> str:
-        """Give its `host:port`."""
+        """Return its `host:port`."""
         assert self.server is not None
         return self.server.address
 

@@ -42,7 +42,7 @@ def model(
     drain_seconds: int | None = 12,
     **spec: Any,  # noqa: ANN401 - whatever a spec has
 ) -> Json:
-    """Give a ModelDeployment that offloads 50 % while the External metric `queue` is above 10."""
+    """Return a ModelDeployment that offloads 50 % while the External metric `queue` is above 10."""
     config = {
         "behavior": {"percentage": 50},
         "remoteBackend": {"scheme": "https", "host": "api.example.com"},
@@ -114,12 +114,12 @@ class Seen:
 
 
 def gateway_pods(server: FakeApiServer) -> list[Json]:
-    """Give the gateway pods."""
+    """Return the gateway pods."""
     return [each for each in server.all("pods", "models") if "-gateway-" in each["metadata"]["name"]]
 
 
 def addresses(server: FakeApiServer, name: str = "llama") -> set[str]:
-    """Give the ready endpoint addresses of a Service."""
+    """Return the ready endpoint addresses of a Service."""
     slices = server.all("endpointslices.discovery.k8s.io", "models")
     mine = [each for each in slices if each["metadata"]["labels"].get("kubernetes.io/service-name") == name]
     ready = (

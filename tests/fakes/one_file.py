@@ -6,7 +6,7 @@ from beamlit_controller.envoy import config
 
 
 def in_one(files: config.Files) -> dict[str, object]:
-    """Give a Bootstrap that holds all files itself: `--mode validate` does not look into others."""
+    """Return a Bootstrap that holds all files itself: `--mode validate` does not look into others."""
     content = {name: json.loads(text) for name, text in files.items()}
     whole = content["bootstrap.json"]
     del whole["dynamic_resources"]
@@ -39,5 +39,5 @@ def _inline_credential(credential: dict[str, object]) -> None:
 
 
 def resources(file: dict[str, list[dict[str, object]]]) -> list[dict[str, object]]:
-    """Give the resources of one file as they stand in a Bootstrap."""
+    """Return the resources of one file as they stand in a Bootstrap."""
     return [{key: value for key, value in resource.items() if key != "@type"} for resource in file["resources"]]

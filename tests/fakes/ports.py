@@ -18,7 +18,7 @@ _candidates = itertools.cycle(_order)
 
 
 def free_port() -> int:
-    """Give a port that nobody listens on, each time another, and never one that a test at the same time is given."""
+    """Return a port that nobody listens on, each time another, and never one that a test at the same time is given."""
     for port in itertools.islice(_candidates, len(_order)):
         with suppress(OSError), socket.socket() as found:
             found.bind(("127.0.0.1", port))

@@ -83,7 +83,7 @@ class Configs:
         return ConfigInForce(tuple((name, text) for name, text in versions.items() if text))
 
     def files(self, name: str = "llama", namespace: str = "models") -> Mapping[str, str]:
-        """Give what the ConfigMap of a gateway has."""
+        """Return what the ConfigMap of a gateway has."""
         found = self._server.find("v1", "ConfigMap", namespace, f"{name}-gateway")
         return (found or {}).get("data") or {}
 
@@ -110,12 +110,12 @@ class Replica:
     task: asyncio.Task[None]
 
     def percentage(self, name: str, namespace: str = "models") -> int | None:
-        """Give what its gateways are told."""
+        """Return what its gateways are told."""
         told = self.told(name, namespace)
         return told.percentage if told else None
 
     def told(self, name: str, namespace: str = "models") -> RuntimeValues | None:
-        """Give all that its gateways are told."""
+        """Return all that its gateways are told."""
         topic = self.parts.rtds_server._topics.get(f"{namespace}/{name}")  # noqa: SLF001 - nobody listens here
         return topic.share.value if topic else None
 
@@ -139,7 +139,7 @@ class World:
         self._secrets = secrets
 
     def given(self, name: str) -> ClusterOptions:
-        """Give what a replica is given."""
+        """Return what a replica is given."""
         shares = RtdsAddress("127.0.0.1:0", "controller.system.svc:18000", self._secrets)
         return ClusterOptions(self.settings, name, "system", Image("gateway:test"), shares)
 
@@ -190,7 +190,7 @@ def _is_crash(error: BaseException) -> bool:
 
 @asynccontextmanager
 async def world(server: FakeApiServer | None = None, **settings: object) -> AsyncIterator[World]:
-    """Give a world without any replica yet."""
+    """Provide a world without any replica yet."""
     with tempfile.TemporaryDirectory() as folder:
         secrets = Path(folder)
         (secrets / "ca.crt").write_text("the CA")

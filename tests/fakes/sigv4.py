@@ -21,7 +21,7 @@ class SignedRequest:
 
 
 def refusal(request: SignedRequest, *, access_key: str, secret_key: str, token: str = "") -> str:
-    """Give why a service would refuse the request, or nothing."""
+    """Return why a service would refuse the request, or nothing."""
     algorithm, _, rest = request.headers.get("authorization", "").partition(" ")
     if algorithm != "AWS4-HMAC-SHA256":
         return "Missing Authentication Token"

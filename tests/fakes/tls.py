@@ -42,7 +42,7 @@ class Authority:
         return pair
 
     def server(self, name: str, *, wants_client: bool = False, expired: bool = False) -> ssl.SSLContext:
-        """Give the TLS side of a server that is called `name`."""
+        """Return the TLS side of a server that is called `name`."""
         pair = self.issue(name, expired=expired)
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=self.cert)
         context.load_cert_chain(pair.cert, pair.key)

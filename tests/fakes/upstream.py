@@ -22,7 +22,7 @@ class Exchange:
 
     @property
     def client(self) -> str:
-        """Give the name in the certificate that the client has shown; "" for none."""
+        """Return the name in the certificate that the client has shown; "" for none."""
         shown = self._writer.get_extra_info("peercert") or {}
         return "".join(value for part in shown.get("subject", ()) for name, value in part if name == "commonName")
 
@@ -79,7 +79,7 @@ class Upstream:
 
     @property
     def address(self) -> str:
-        """Give its `host:port`."""
+        """Return its `host:port`."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     async def start(self) -> None:

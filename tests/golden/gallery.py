@@ -66,7 +66,7 @@ FLOWS = timedelta(seconds=5)
 
 
 def outcome(case: Path) -> dict[str, Json]:
-    """Give all that a case comes to; what it does not ask for is left out."""
+    """Return all that a case comes to; what it does not ask for is left out."""
     manifest = yaml.safe_load((case / "model.yaml").read_text())
     chosen = _settings(case / "settings.yaml")
     parsed = _parsed(manifest, chosen)
@@ -106,7 +106,7 @@ def _told(problem: object) -> str:
 
 
 def _played(manifest: Mapping[str, Json], rounds: list[dict[str, Json]], chosen: Settings) -> dict[str, Json]:
-    """Give each round that changes the percentage, the reason or the cap, and the status after the last."""
+    """Return each round that changes the percentage, the reason or the cap, and the status after the last."""
     shown, last = [], None
     (spec,) = _parsed(manifest, chosen).specs
     for each in rounds:
@@ -199,7 +199,7 @@ def _round(record: Cycle, second: int) -> dict[str, Json]:
 
 
 def _status(last: Cycle) -> dict[str, Json]:
-    """Give what a user reads in the status, a condition on a line."""
+    """Return what a user reads in the status, a condition on a line."""
     told = status.status(last)
     return {
         "offloading": {each: told["offloading"][each] for each in ("inForce", "percentage", "since")},

@@ -55,7 +55,7 @@ def test_the_gallery_has_a_list_of_what_it_shows() -> None:
 
 
 def said(case: str) -> str:
-    """Give the sentence that a case begins with."""
+    """Return the sentence that a case begins with."""
     first = (HERE / case / "model.yaml").read_text().splitlines()[0]
     assert first.startswith("# "), first
     assert first.endswith("."), first

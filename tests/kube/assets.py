@@ -64,12 +64,12 @@ BINARIES: Mapping[str, Binary] = {
 
 
 def need(*names: str) -> dict[str, Path]:
-    """Give the binaries by name, built if need be. Raises UnavailableError."""
+    """Return the binaries by name, built if need be. Raises UnavailableError."""
     return {name: _given(name) or _built(name) for name in names}
 
 
 def cache() -> Path:
-    """Give the folder for what takes long to make."""
+    """Return the folder for what takes long to make."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "beamlit-controller"
 

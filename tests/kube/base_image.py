@@ -29,7 +29,7 @@ def buildah(*arguments: str) -> str:
 
 
 def need() -> str:
-    """Give the name of the base image, made if need be. Raises UnavailableError."""
+    """Return the name of the base image, made if need be. Raises UnavailableError."""
     suite = platform.freedesktop_os_release()["VERSION_CODENAME"]
     made_of = f"{suite} {INCLUDED} {USELESS} {COMMANDS}"
     name = f"localhost/base:{hashlib.sha256(made_of.encode()).hexdigest()[:16]}"
@@ -54,7 +54,7 @@ def _make(name: str, suite: str) -> None:
 
 
 def _mirror(suite: str) -> str:
-    """Give the mirror that this machine installs its own packages from."""
+    """Return the mirror that this machine installs its own packages from."""
     wanted = ("--format", "$(CODENAME) $(REPO_URI)", "Created-By: Packages")
     for line in _run("apt-get", "indextargets", *wanted).splitlines():
         codename, _, mirror = line.partition(" ")

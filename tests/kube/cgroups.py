@@ -35,7 +35,7 @@ def remove(name: str) -> bool:
 
 
 def _hierarchies() -> Iterator[Path]:
-    """Give the one of version 2, or those of version 1."""
+    """Yield the one of version 2, or those of version 1."""
     if (ROOT / "cgroup.controllers").exists():
         yield ROOT
         return

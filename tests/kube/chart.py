@@ -34,7 +34,7 @@ def uninstall(node: Node) -> None:
 
 
 def said(node: Node) -> str:
-    """Give what the controller's pods have logged."""
+    """Return what the controller's pods have logged."""
     listed = node.client.kubectl(
         "logs", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=beamlit-controller", "--prefix", "--tail=60"
     )

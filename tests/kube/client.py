@@ -71,7 +71,7 @@ class Client:
         self.kubectl("rollout", "status", workload, "-n", namespace, told, within=within + 10)
 
     def api_server(self, kubeconfig: Path | None = None) -> ApiServer:
-        """Give our own connection, to be entered with `async with`."""
+        """Return our own connection, to be entered with `async with`."""
         return ApiServer(configuration(kubeconfig or self.kubeconfig))
 
     @contextmanager
@@ -110,7 +110,7 @@ class Client:
         return self.account_kubeconfig(name, namespace=namespace)
 
     def account_kubeconfig(self, name: str, *, namespace: str) -> Path:
-        """Give a kubeconfig with a token of a service account that is there."""
+        """Return a kubeconfig with a token of a service account that is there."""
         token = self.kubectl("create", "token", name, "-n", namespace).strip()
         return self._credentials.kubeconfig(f"{namespace}-{name}", server=self.server, token=token)
 

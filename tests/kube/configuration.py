@@ -81,7 +81,7 @@ METRICS: Json = {
 
 
 def kubelet(cgroup: str) -> Json:
-    """Give the kubelet's configuration; all its pods' control groups are below one."""
+    """Return the kubelet's configuration; all its pods' control groups are below one."""
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -106,7 +106,7 @@ def kubelet(cgroup: str) -> Json:
 
 
 def kube_proxy(kubeconfig: Path) -> Json:
-    """Give kube-proxy's configuration."""
+    """Return kube-proxy's configuration."""
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
@@ -122,7 +122,7 @@ def kube_proxy(kubeconfig: Path) -> Json:
 
 
 def service_to(name: str, namespace: str, *, port: int, target: int, address: str = ADDRESS) -> tuple[Json, Json]:
-    """Give a Service that leads to a process beside the cluster, and its endpoints."""
+    """Return a Service that leads to a process beside the cluster, and its endpoints."""
     meta = {"name": name, "namespace": namespace}
     labels = {"kubernetes.io/service-name": name, "endpointslice.kubernetes.io/managed-by": "tests"}
     ports = [{"name": "main", "port": port, "targetPort": target, "protocol": "TCP"}]

@@ -100,7 +100,7 @@ class ControlPlane:
         patiently(self._is_ready, within=START_SECONDS, what="the API server is ready")
 
     def asked(self, account: str) -> Iterator[dict[str, Any]]:
-        """Give what a service account (`namespace:name`) has asked of the API server, as its audit log tells."""
+        """Yield what a service account (`namespace:name`) has asked of the API server, as its audit log tells."""
         for line in self._audit.read_text().splitlines():
             event = json.loads(line)
             if event["user"]["username"] == f"system:serviceaccount:{account}":

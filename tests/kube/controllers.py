@@ -50,7 +50,7 @@ class Replica:
 
     @property
     def log(self) -> str:
-        """Give what it has printed."""
+        """Return what it has printed."""
         return (self.folder / f"{self.name}.log").read_text()
 
     async def start(self) -> None:
@@ -86,7 +86,7 @@ class Replica:
             raise
 
     async def answers(self, path: str) -> bool:
-        """Tell whether it answers 200."""
+        """Return whether it answers 200."""
         assert self._process is not None
         assert self._process.returncode is None, self.log
         async with httpx2.AsyncClient(trust_env=False, verify=False) as client:
@@ -96,24 +96,24 @@ class Replica:
                 return False
 
     def peak_mebibytes(self) -> int:
-        """Give the most memory that it ever held."""
+        """Return the most memory that it ever held."""
         assert self._process is not None
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         return int(next(line for line in status.splitlines() if line.startswith("VmHWM:")).split()[1]) // 1024
 
     async def metrics(self) -> str:
-        """Give its own metrics."""
+        """Return its own metrics."""
         async with httpx2.AsyncClient(trust_env=False, verify=False) as client:
             return (await client.get(f"http://{self.web}/metrics")).raise_for_status().text
 
     async def models(self) -> list[Json]:
-        """Give what it knows of its models."""
+        """Return what it knows of its models."""
         async with httpx2.AsyncClient(trust_env=False, verify=False) as client:
             found: list[Json] = (await client.get(f"http://{self.web}/models")).raise_for_status().json()["models"]
         return found
 
     async def leads(self) -> bool:
-        """Tell whether it is the leader."""
+        """Return whether it is the leader."""
         return "beamlit_leader 1.0" in await self.metrics()
 
 
@@ -163,7 +163,7 @@ def share_secrets(folder: Path) -> Path:
 def replica(
     client: Client, folder: Path, name: str, settings: Mapping[str, Any], kubeconfig: Path | None = None
 ) -> Replica:
-    """Give a replica, not started yet."""
+    """Return a replica, not started yet."""
     (folder / "settings.yaml").write_text(json.dumps({"config": settings}))
     web, shares = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     arguments = (

@@ -24,7 +24,7 @@ KINDS = {"control_plane": "cluster", "helm": "cluster", "takes_root": "node"}
 
 @pytest.fixture(scope="session", name="control_plane")
 def _control_plane(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """Give a control plane: the real API server, etcd and controllers, without nodes."""
+    """Provide a control plane: the real API server, etcd and controllers, without nodes."""
     with control_plane.running(
         tmp_path_factory.mktemp("control-plane"), _binaries(request.config, *control_plane.BINARIES)
     ) as plane:
@@ -33,14 +33,14 @@ def _control_plane(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
 
 @pytest.fixture(scope="session", name="metrics_apis")
 def _metrics_apis(control_plane: ControlPlane) -> Iterator[MetricsApis]:
-    """Give the metrics APIs of the control plane, with the values that tests set."""
+    """Provide the metrics APIs of the control plane, with the values that tests set."""
     with metrics_api.serving(control_plane) as apis:
         yield apis
 
 
 @pytest.fixture(scope="session")
 def helm(request: pytest.FixtureRequest) -> Path:
-    """Give helm, which is built as Kubernetes is."""
+    """Return helm, which is built as Kubernetes is."""
     return _binaries(request.config, "helm")["helm"]
 
 
@@ -53,7 +53,7 @@ def takes_root() -> None:
 
 @pytest.fixture(scope="session", name="node")
 def _node(takes_root: None, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
-    """Give a whole Kubernetes with a node that runs pods."""
+    """Provide a whole Kubernetes with a node that runs pods."""
     if absent := node.absent_packages():
         missing("node", f"there are no Debian packages {' '.join(absent)}; make test installs them")
     with node.running(
@@ -64,14 +64,14 @@ def _node(takes_root: None, request: pytest.FixtureRequest, tmp_path_factory: py
 
 @pytest.fixture
 def namespace(control_plane: ControlPlane) -> Iterator[str]:
-    """Give a fresh namespace of the control plane."""
+    """Provide a fresh namespace of the control plane."""
     with control_plane.client.namespace() as name:
         yield name
 
 
 @pytest.fixture(scope="session")
 def project_image(node: Node, request: pytest.FixtureRequest) -> str:
-    """Give the name of the project's own image, which the node has."""
+    """Return the name of the project's own image, which the node has."""
     try:
         with _speaking(request.config):
             archive = project_image_.need()
@@ -83,7 +83,7 @@ def project_image(node: Node, request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def node_namespace(node: Node) -> Iterator[str]:
-    """Give a fresh namespace of the whole cluster."""
+    """Provide a fresh namespace of the whole cluster."""
     with node.client.namespace() as name:
         yield name
 

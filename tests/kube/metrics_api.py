@@ -53,11 +53,11 @@ class Values:
 
     @property
     def at(self) -> str:
-        """Give the time that samples carry."""
+        """Return the time that samples carry."""
         return (datetime.now(UTC) - self.age).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def selected(self, selector: str) -> set[str]:
-        """Give the pods that a selector of equalities matches."""
+        """Return the pods that a selector of equalities matches."""
         wanted = dict(each.split("=", 1) for each in selector.split(",")) if selector else {}
         return {pod for pod, labels in self.labels.items() if wanted.items() <= labels.items()}
 
@@ -79,11 +79,11 @@ class MetricsApis:
         self._values: dict[str, Values] = {}
 
     def values(self, namespace: str) -> Values:
-        """Give the values of a namespace, to be changed at will."""
+        """Return the values of a namespace, to be changed at will."""
         return self._values.setdefault(namespace, Values())
 
     def requests(self, user: str, namespace: str) -> set[str]:
-        """Give what someone asked about a namespace."""
+        """Return what someone asked about a namespace."""
         return {each.target for each in self.asked if each.user == user and f"/namespaces/{namespace}/" in each.target}
 
     @contextmanager
@@ -103,7 +103,7 @@ class MetricsApis:
         self._client.kubectl("wait", condition, f"apiservice/{service}", f"--timeout={DEADLINE_SECONDS}s", within=90)
 
     def app(self) -> Starlette:
-        """Give the web application."""
+        """Return the web application."""
         custom = "/apis/custom.metrics.k8s.io/{version}/namespaces/{namespace}"
         return Starlette(
             routes=[
@@ -200,7 +200,7 @@ def serving(plane: ControlPlane) -> Iterator[MetricsApis]:
 
 
 def _registered(port: int, ca: bytes) -> Iterator[Json]:
-    """Give the objects that put the server into the API.
+    """Yield the objects that put the server into the API.
 
     The endpoints of a Service may not be on 127.0.0.1, but the name that it stands for may be.
     """

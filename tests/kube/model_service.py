@@ -12,7 +12,7 @@ PORT = 8000
 
 
 def deployment(*, replicas: int = 2, cpu: str = "100m", arguments: tuple[str, ...] = ()) -> Json:
-    """Give a Deployment; `arguments` are the model server's, such as `-burn=20ms`."""
+    """Return a Deployment; `arguments` are the model server's, such as `-burn=20ms`."""
     server = {
         "name": "server",
         "image": MODEL,
@@ -38,7 +38,7 @@ def deployment(*, replicas: int = 2, cpu: str = "100m", arguments: tuple[str, ..
 
 
 def once(name: str, *, image: str, arguments: list[str]) -> Json:
-    """Give a pod that does something once, with no more rights than the strictest policy grants."""
+    """Return a pod that does something once, with no more rights than the strictest policy grants."""
     security = {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
@@ -58,14 +58,14 @@ def once(name: str, *, image: str, arguments: list[str]) -> Json:
 
 
 def service(name: str = NAME, *, headless: bool = False) -> Json:
-    """Give a Service for its pods, on port 80."""
+    """Return a Service for its pods, on port 80."""
     ports = [{"name": "http", "port": 80, "targetPort": "http"}]
     spec = {"selector": LABELS, "ports": ports, **({"clusterIP": "None"} if headless else {})}
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
 
 
 def autoscaler(*, percent: int, replicas: int = 2) -> Json:
-    """Give an autoscaler on CPU that keeps the replicas."""
+    """Return an autoscaler on CPU that keeps the replicas."""
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": NAME}
     cpu = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": percent}}
     bounds = {"minReplicas": replicas, "maxReplicas": replicas}

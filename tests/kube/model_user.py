@@ -34,7 +34,7 @@ SOON_BACK = {"percentage": 50, "release": {"stabilizationWindowSeconds": 10}}
 
 
 def model(name: str = NAME, *, gateways: int = 2, **config: Any) -> Json:  # noqa: ANN401 - whatever an offloadingConfig has
-    """Give the users' example with where its requests go."""
+    """Return the users' example with where its requests go."""
     backend = {"scheme": "http", "host": f"{ADDRESS}:{REMOTE_PORT}"}
     return {
         "apiVersion": "deployment.beamlit.com/v1alpha1",
@@ -55,7 +55,7 @@ async def off_loop(work: Callable[[], T]) -> T:
 
 
 async def serves(address: str) -> bool:
-    """Tell whether a model is served there."""
+    """Return whether a model is served there."""
     try:
         return (await client.ask(address)).line[1] == "200"
     except (OSError, IndexError):
@@ -63,7 +63,7 @@ async def serves(address: str) -> bool:
 
 
 async def leads_to_a_gateway(address: str) -> bool:
-    """Tell whether a new connection to a model leads to a gateway. A busy node programs that a while after the endpoints say so."""
+    """Return whether a new connection to a model leads to a gateway. A busy node programs that a while after the endpoints say so."""
     try:
         return (await client.ask(address)).header(SERVED_BY) is not None
     except OSError:
@@ -72,7 +72,7 @@ async def leads_to_a_gateway(address: str) -> bool:
 
 @asynccontextmanager
 async def a_user(node: Node) -> AsyncIterator["ModelUser"]:
-    """Give the user of a fresh namespace."""
+    """Provide the user of a fresh namespace."""
     space = node.client.namespace()
     name = await off_loop(space.__enter__)
     try:
@@ -133,7 +133,7 @@ class ModelUser:
     # What they see.
 
     async def entrance(self) -> str:
-        """Give where clients find the model: its Service, which is theirs."""
+        """Return where clients find the model: its Service, which is theirs."""
         address: str = await off_loop(lambda: self.node.entrance(NAME, self.namespace))
         await eventually(lambda: serves(address), within=PATIENCE)
         return address
@@ -185,11 +185,11 @@ class ModelUser:
         return await self._get(paths.HORIZONTAL_POD_AUTOSCALERS, NAME)
 
     async def is_taken(self) -> bool:
-        """Tell whether the Service selects other pods than its user wrote."""
+        """Return whether the Service selects other pods than its user wrote."""
         return bool((await self.service())["spec"]["selector"] != model_service.LABELS)
 
     async def leads(self, *, through: bool) -> bool:
-        """Tell whether the Service leads to gateways and to nobody else, or to the model and to nobody else."""
+        """Return whether the Service leads to gateways and to nobody else, or to the model and to nobody else."""
         mine = (("labelSelector", f"kubernetes.io/service-name={NAME}"),)
         listed = await self._server.get(paths.ENDPOINT_SLICES.collection(self.namespace), mine)
         endpoints = [each for slice_ in listed["items"] for each in slice_.get("endpoints") or ()]
@@ -197,7 +197,7 @@ class ModelUser:
         return led == {through}
 
     async def nothing_left(self) -> bool:
-        """Tell whether nothing of ours is in the namespace, and the Service is as it was."""
+        """Return whether nothing of ours is in the namespace, and the Service is as it was."""
         left = await self.kubectl("get", OBJECTS, "-l", "deployment.beamlit.com/gateway", "-o", "name")
         service = await self.service()
         marks = service["metadata"].get("annotations") or {}
@@ -205,7 +205,7 @@ class ModelUser:
         return not left.strip() and as_it_was and "beamlit" not in json.dumps(list(marks))
 
     async def is_gone(self) -> bool:
-        """Tell whether the namespace is no more."""
+        """Return whether the namespace is no more."""
         try:
             await self._server.get(paths.NAMESPACES.path(None, self.namespace))
         except ApiError as error:

@@ -98,14 +98,14 @@ class Node:
         return self._outside.run(*command, within=within)
 
     def reach(self, address: str) -> str:
-        """Give an address on this machine that leads to one in there."""
+        """Return an address on this machine that leads to one in there."""
         port = free_port()
         relay = ("-m", "tests.kube.relay", str(port), str(self._room.network), address)
         self._outside.start(f"relay-{port}", sys.executable, *relay)
         return f"127.0.0.1:{port}"
 
     def entrance(self, service: str, namespace: str, *, port: int = 80) -> str:
-        """Give an address on this machine that leads to a Service, as soon as the Service leads somewhere.
+        """Return an address on this machine that leads to a Service, as soon as the Service leads somewhere.
 
         Nobody may connect earlier. What connects to a Service that kube-proxy has no rule for leaves an entry without NAT in
         the kernel's table of connections; for 120 s it swallows every later connection from the same port.
@@ -192,7 +192,7 @@ class Node:
 
 
 def absent_packages() -> list[str]:
-    """Give the Debian packages that are not installed."""
+    """Return the Debian packages that are not installed."""
     return [package for command, package in PACKAGES.items() if shutil.which(command) is None]
 
 

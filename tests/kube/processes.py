@@ -49,7 +49,7 @@ class Processes:
         return done.stdout
 
     def pid(self, name: str) -> int:
-        """Give the process id of what was started."""
+        """Return the process id of what was started."""
         return psutil.Process(self._running[name].pid).children()[0].pid
 
     def kill(self, *names: str) -> None:
@@ -77,18 +77,18 @@ class Processes:
             raise
 
     def said(self, name: str) -> str:
-        """Give the last lines of a log."""
+        """Return the last lines of a log."""
         path = self.logs / f"{name}.log"
         return f"{path}:\n" + "\n".join(path.read_text(errors="replace").splitlines()[-LAST_LINES:])
 
 
 def signed(name: str) -> str:
-    """Give a name that tells whose something is, so that it can be taken away when its maker was killed."""
+    """Return a name that tells whose something is, so that it can be taken away when its maker was killed."""
     return f"{SIGNATURE}{name}-{os.getpid()}-"
 
 
 def orphaned(path: Path) -> bool:
-    """Tell whether the process that signed something is gone."""
+    """Return whether the process that signed something is gone."""
     signature = re.match(rf"{SIGNATURE}\w+-(\d+)-", path.name)
     return bool(signature) and not psutil.pid_exists(int(signature[1]))
 

@@ -24,7 +24,7 @@ _FROM = re.compile(r"^FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", re.MULTILINE
 
 
 def need() -> Path:
-    """Give the archive of the image, built if anything in it has changed. Raises UnavailableError."""
+    """Return the archive of the image, built if anything in it has changed. Raises UnavailableError."""
     base = base_image.need()
     _forget_old_builds()
     for name in bases((ROOT / "Dockerfile").read_text()):
@@ -38,7 +38,7 @@ def need() -> Path:
 
 
 def bases(dockerfile: str) -> list[str]:
-    """Give the images that a Dockerfile begins with, but for its own stages."""
+    """Return the images that a Dockerfile begins with, but for its own stages."""
     arguments = dict(_ARGUMENT.findall(dockerfile))
     found, stages = [], set()
     for image, stage in _FROM.findall(dockerfile):
@@ -56,7 +56,7 @@ def _forget_old_builds() -> None:
 
 
 def _archive(identity: str) -> Path:
-    """Give the image as a file, and remove those that nobody can be reading any more."""
+    """Return the image as a file, and remove those that nobody can be reading any more."""
     folder = assets.cache() / "images"
     path = folder / f"project-{identity[:16]}.tar"
     if not path.exists():
@@ -71,7 +71,7 @@ def _archive(identity: str) -> Path:
 
 
 def _pip_settings() -> str:
-    """Give this machine's way to the package index, as the build's pip needs it."""
+    """Return this machine's way to the package index, as the build's pip needs it."""
     listed = subprocess.run(
         [sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True
     ).stdout

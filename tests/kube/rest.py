@@ -50,7 +50,7 @@ class Rest:
         return self._paths[kind].format(namespace=namespace) + (f"/{name}" if name else "")
 
     def _discovered(self) -> Iterator[tuple[str, str]]:
-        """Give every name of a resource and the path of its collection; of two groups the first counts, as for kubectl."""
+        """Yield every name of a resource and the path of its collection; of two groups the first counts, as for kubectl."""
         found: dict[str, str] = {}
         for root in ("/api", "/apis"):
             for group in self._request("GET", root, headers={"accept": DISCOVERY})["items"]:

@@ -39,7 +39,7 @@ class ScaledModel:
         self.wait_for_pods(replicas)
 
     def pods(self) -> list[str]:
-        """Give the names of all pods, the oldest first."""
+        """Return the names of all pods, the oldest first."""
         items = self.client.get("pods", namespace=self.namespace)["items"]
         items.sort(key=lambda pod: (pod["metadata"]["creationTimestamp"], pod["metadata"]["name"]))
         return [pod["metadata"]["name"] for pod in items]
@@ -62,12 +62,12 @@ class ScaledModel:
             self.client.patch("pod", pod, {"metadata": {"finalizers": None}}, namespace=self.namespace)
 
     def current_metrics(self) -> list[Json]:
-        """Give what the autoscaler has computed last, without the empty entries of what it could not."""
+        """Return what the autoscaler has computed last, without the empty entries of what it could not."""
         status = self.client.get("hpa", NAME, namespace=self.namespace).get("status", {})
         return [each for each in status.get("currentMetrics") or () if each["type"]]
 
     def conditions(self) -> dict[str, Json]:
-        """Give the autoscaler's conditions by type."""
+        """Return the autoscaler's conditions by type."""
         status = self.client.get("hpa", NAME, namespace=self.namespace).get("status", {})
         return {each["type"]: each for each in status.get("conditions") or ()}
 

@@ -41,7 +41,7 @@ class Ours:
         return verdict.assess(self.spec, signals)
 
     async def current_metrics(self) -> list[Json]:
-        """Give what would stand in the status."""
+        """Return what would stand in the status."""
         assessed = (await self.verdict()).metrics
         return [status.metric(each) for each in assessed if isinstance(each, Assessed)]
 

@@ -122,7 +122,7 @@ class Stage:
 
     @property
     def led_to(self) -> frozenset[str]:
-        """Give the addresses that the Service leads to."""
+        """Return the addresses that the Service leads to."""
         return frozenset().union(*self._endpoints.values())
 
     def _led(self, place: tuple[str, str], seen: frozenset[str] | None) -> None:

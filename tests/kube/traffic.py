@@ -32,7 +32,7 @@ class Traffic:
         return sum(count for (_, served_by), count in self.answered.items() if served_by == side)
 
     def share(self, since: "Counter[tuple[str, str]]") -> float:
-        """Give the percentage that the remote answered since a copy of `answered` was taken."""
+        """Return the percentage that the remote answered since a copy of `answered` was taken."""
         lately = self.answered - since
         whole = sum(lately.values())
         remote = sum(count for (_, served_by), count in lately.items() if served_by == "remote")

@@ -18,7 +18,7 @@ GATEWAY = ("deployment", "configmap", "networkpolicy", "poddisruptionbudget")
 
 
 def model(**spec: Any) -> Json:  # noqa: ANN401 - whatever a spec has
-    """Give the ModelDeployment of the fakes with a Service of its own, so that there is no takeover."""
+    """Return the ModelDeployment of the fakes with a Service of its own, so that there is no takeover."""
     return objects_of_models.model(namespace="", drain_seconds=None, **{"routing": {"mode": "Service"}, **spec})
 
 
@@ -56,7 +56,7 @@ class World:
         return {each["metadata"]["name"] for each in self.client.get(kind, namespace=self.namespace)["items"]}
 
     def versions(self) -> dict[str, str]:
-        """Give the resourceVersion of everything that is ours."""
+        """Return the resourceVersion of everything that is ours."""
         ours = "app.kubernetes.io/managed-by=beamlit-controller"
         kinds = ",".join((*GATEWAY, "service"))
         listed = self.client.kubectl("get", kinds, "-n", self.namespace, "-l", ours, "-o", _VERSIONS)
@@ -97,6 +97,6 @@ _VERSIONS = 'jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.resou
 
 
 def lease(client: Client) -> Json:
-    """Give what the replicas agree on: which of them leads."""
+    """Return what the replicas agree on: which of them leads."""
     found: Json = client.get("lease", "beamlit-controller", namespace=controllers.SYSTEM)["spec"]
     return found

@@ -35,7 +35,7 @@ def model() -> dict[str, Any]:
 
 
 def page(*, ended: int, in_flight: int) -> http.Respond:
-    """Give the stats of a gateway whose local requests took 250 ms to the first byte of their bodies."""
+    """Return the stats of a gateway whose local requests took 250 ms to the first byte of their bodies."""
     labels = 'side="local",route="local",chain="local",code="200"'
     return http.page(f"""\
 envoy_offload_requests{{{labels}}} {ended}
@@ -60,7 +60,7 @@ def pod(name: str, port: int) -> dict[str, Any]:
 
 
 def options(folder: Path, api_server: str) -> ClusterOptions:
-    """Give what a replica is given, for an API server at this address."""
+    """Return what a replica is given, for an API server at this address."""
     (folder / "token.key").write_bytes(bytes(32))
     (folder / "ca.crt").write_text("the CA")
     cluster = {"name": "c", "cluster": {"server": f"http://{api_server}"}}

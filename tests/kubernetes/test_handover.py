@@ -27,7 +27,7 @@ A, B = "a.example.com", "b.example.com"
 
 @asynccontextmanager
 async def serving(*, start: bool = True) -> AsyncIterator[tuple[World, Seen]]:
-    """Give a world in which a model leads to remote A, and is ready."""
+    """Provide a world in which a model leads to remote A, and is ready."""
     async with world() as given, Controllers(given.server).running():
         for each in (workload(), service(), to(A)):
             api_users.put(given.server, each)
@@ -39,7 +39,7 @@ async def serving(*, start: bool = True) -> AsyncIterator[tuple[World, Seen]]:
 
 
 def to(host: str) -> Any:  # noqa: ANN401 - JSON
-    """Give the model with another remote."""
+    """Return the model with another remote."""
     content = model()
     content["spec"]["offloadingConfig"]["remoteBackend"]["host"] = host
     return content
@@ -59,7 +59,7 @@ def remotes(given: World) -> set[str]:
 
 
 def still(given: World) -> Callable[[ConfigInForce], ConfigInForce]:
-    """Give pods to which no other files come."""
+    """Return pods to which no other files come."""
     before = dict(given.configs.says(_has(given)).versions)
     return lambda _: ConfigInForce(tuple(before.items()))
 

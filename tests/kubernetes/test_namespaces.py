@@ -26,7 +26,7 @@ async def taken_over(given: World) -> None:
 
 
 def annotated(given: World) -> list[tuple[float, object]]:
-    """Tell when the Namespace was written, and what."""
+    """Return when the Namespace was written, and what."""
     return [(each.at, each.asked.body["metadata"]["annotations"]) for each in given.server.writes() if is_there(each)]
 
 

@@ -26,7 +26,7 @@ LONG = 120
 
 @asynccontextmanager
 async def serving(**settings: object) -> AsyncIterator[tuple[World, Controllers]]:
-    """Give a world with a cluster's own controllers, and one workload with its Service."""
+    """Provide a world with a cluster's own controllers, and one workload with its Service."""
     async with world(**settings) as given, Controllers(given.server).running() as controllers:
         for each in (workload(), service()):
             api_users.put(given.server, each)

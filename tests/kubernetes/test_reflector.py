@@ -430,7 +430,7 @@ class World:
         self.history.append((self.version, event(kind, self.things[name])))
 
     async def _lines(self, since: int) -> AsyncIterator[str]:
-        """Tell what came since, with whatever the script has in store."""
+        """Yield what came since, with whatever the script has in store."""
         trouble, number = self._script.pop(0) if self._script else ("", 0)
         if trouble == "expired":
             yield expired()

@@ -84,7 +84,7 @@ def acts(seen: Service, **changes: Any) -> tuple[Action, Reason]:  # noqa: ANN40
 
 
 def written(seen: Service, step: TakeoverDecision, known: Observation) -> Service:
-    """Give the Service after what was decided was written on it."""
+    """Return the Service after what was decided was written on it."""
     if step.action is Action.NOTHING:
         return seen
     if step.action is Action.TAKE_OVER:

@@ -75,15 +75,15 @@ class Machine:
         return text
 
     def url(self, port: str, path: str) -> str:
-        """Give the URL that the page has with this port."""
+        """Return the URL that the page has with this port."""
         return f"http://127.0.0.1:{self.ports[port]}{path}"
 
     def serves(self, port: str) -> bool:
-        """Tell whether a request is answered here."""
+        """Return whether a request is answered here."""
         return _post(self.url(port, "/v1/completions")) == "200"
 
     def gateway_pids(self, model: str) -> set[int]:
-        """Give the gateway's processes."""
+        """Return the gateway's processes."""
         found = process.find(str(self.home / f"my-models/state/gateways/default.{model}/bootstrap.json"))
         for each in found:
             each.close()
@@ -119,14 +119,14 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 
 
 def commands(heading: str, number: int = 0) -> str:
-    """Give the commands of a block below a heading of the page."""
+    """Return the commands of a block below a heading of the page."""
     section = PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
     blocks = section.split("```sh\n")[1:]
     return blocks[number].partition("```")[0]
 
 
 def settings(heading: str) -> str:
-    """Give the settings below a heading of the page."""
+    """Return the settings below a heading of the page."""
     return PAGE.partition(f"## {heading}\n")[2].partition("```yaml\n")[2].partition("```")[0]
 
 
@@ -170,7 +170,7 @@ def test_the_page_leads_from_nothing_to_two_models_an_upgrade_and_back_to_nothin
 
 
 def _started(home: Path) -> list[str]:
-    """Give the command that the unit runs, as it is typed."""
+    """Return the command that the unit runs, as it is typed."""
     unit = configparser.ConfigParser(interpolation=None)
     unit.read(home / "my-models/beamlit-controller.service")
     program, *words = shlex.split(unit["Service"]["ExecStart"])

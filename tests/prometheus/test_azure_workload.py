@@ -30,7 +30,7 @@ MINUTE = timedelta(seconds=60)
 
 @pytest.fixture
 def workload(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str, Authority], Path]:
-    """Give what puts a pod's environment in place, as the webhook of Azure's workload identity does."""
+    """Return what puts a pod's environment in place, as the webhook of Azure's workload identity does."""
 
     def place(address: str, authority: Authority) -> Path:
         token = tmp_path / "azure-identity-token"

@@ -195,7 +195,7 @@ STS = """<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc
 
 
 def keys_of(number: int = 0, *, lasting: timedelta = timedelta(hours=1)) -> http.Respond:
-    """Give keys as the endpoints of containers and of STS do."""
+    """Return keys as the endpoints of containers and of STS do."""
     expires = f"{datetime.now(UTC) + lasting:%Y-%m-%dT%H:%M:%SZ}"
     end = str(number) if number else ""
     document = {
@@ -267,7 +267,7 @@ def service_account(folder: Path, address: str) -> Path:
 
 
 def federation(source: Callable[[Path, str], dict[str, Any]]) -> Callable[[Path, str], Path]:
-    """Give what writes the file of a workload identity federation."""
+    """Return what writes the file of a workload identity federation."""
 
     def write(folder: Path, address: str) -> Path:
         content = {
@@ -309,7 +309,7 @@ GOOGLE: dict[str, Callable[[Path, str], Path]] = {
 
 
 def issuing(*lifetimes: float) -> http.Respond:
-    """Give `token-1`, `token-2` … which last so many seconds, the last of them forever after."""
+    """Return `token-1`, `token-2` … which last so many seconds, the last of them forever after."""
     given = 0
 
     async def respond(request: Request, writer: asyncio.StreamWriter) -> None:

@@ -70,7 +70,7 @@ QUANTILES = ("0.5", "0.95", "0.999")
 
 
 def ours(series: Scrapes, part: str) -> float:
-    """Give the quantile as the controller computes it, from pages; NaN where there is none."""
+    """Return the quantile as the controller computes it, from pages; NaN where there is none."""
     seen: HistogramWindow | None = None
     for number in range(5):
         lines = [f"t_bucket{{{labels}}} {counts[number]}" for labels, counts in series.items()]
@@ -84,7 +84,7 @@ def ours(series: Scrapes, part: str) -> float:
 
 
 async def theirs(folder: Path, case: str) -> dict[str, float]:
-    """Give what the PromQL of a real Prometheus computes from the same counts."""
+    """Return what the PromQL of a real Prometheus computes from the same counts."""
     listed = [
         {"series": f"t_bucket{{{labels}}}", "values": " ".join(map(str, counts))}
         for labels, counts in CASES[case].items()
@@ -114,7 +114,7 @@ async def test_a_quantile_is_what_a_real_prometheus_computes(case: str, tmp_path
 
 
 def seen(*scrapes: tuple[float, int], window: timedelta = WINDOW) -> HistogramWindow:
-    """Give what was observed by scrapes at these seconds, each with so many requests below a second in all."""
+    """Return what was observed by scrapes at these seconds, each with so many requests below a second in all."""
     whole: HistogramWindow | None = None
     for second, count in scrapes:
         series = [BucketSeries(frozenset({("le", str(bound))}), bound, Fraction(count)) for bound in (1.0, inf)]

@@ -303,7 +303,7 @@ TELLING = replace(SPEC, metrics=(DEFERRED,), behavior=Behavior(mode=Mode.ADAPTIV
 
 
 def telling(slots: http.Respond) -> http.Respond:
-    """Give a server with a queue that tells its slots at another path."""
+    """Return a server with a queue that tells its slots at another path."""
     queue = http.page("llamacpp:requests_deferred 1\n", content_type="text/plain; version=0.0.4")
 
     async def respond(request: http.Request, writer: asyncio.StreamWriter) -> None:

@@ -32,7 +32,7 @@ def written(_: OffloadSpec, __: Path) -> Mapping[str, str]:
 def shape(
     script: str | Callable[[Path], str], *, files: Callable[[OffloadSpec, Path], Mapping[str, str]] = written
 ) -> GatewayTemplate:
-    """Give gateways that are a script of the shell."""
+    """Return gateways that are a script of the shell."""
 
     def command(_: OffloadSpec, directory: Path, __: int) -> Sequence[str]:
         return ["/bin/sh", "-c", script if isinstance(script, str) else script(directory), str(directory / BOOTSTRAP)]

@@ -80,7 +80,7 @@ VALUES = st.one_of(
 
 @st.composite
 def like(draw: st.DrawFn, template: Any, most: int = 4) -> Any:  # noqa: ANN401 - JSON
-    """Give the template with some of its parts exchanged, added to or gone."""
+    """Return the template with some of its parts exchanged, added to or gone."""
     given = deepcopy(template)
     for _ in range(draw(st.integers(1, most))):
         paths = list(_paths(given))
@@ -91,18 +91,18 @@ def like(draw: st.DrawFn, template: Any, most: int = 4) -> Any:  # noqa: ANN401 
 
 
 def objects(kind: str) -> st.SearchStrategy[Json]:
-    """Give objects of a watched kind that are odd somewhere, each with metadata that is a mapping or is not."""
+    """Return objects of a watched kind that are odd somewhere, each with metadata that is a mapping or is not."""
     return like(TEMPLATES[kind])
 
 
 def lines(kind: str) -> st.SearchStrategy[str]:
-    """Give watch events of the kind, and what is none."""
+    """Return watch events of the kind, and what is none."""
     event = like({"type": "MODIFIED", "object": TEMPLATES[kind]}).filter(lambda given: not _is_error(given))
     return event.map(json.dumps) | st.sampled_from(["", "null", "[", '{"a":' * 20_000, "x" * LARGE, '{"type": 5}'])
 
 
 def pages(lines_of_page: Sequence[str]) -> st.SearchStrategy[str]:
-    """Give pages of such lines, some of them odd."""
+    """Return pages of such lines, some of them odd."""
     odd = st.builds(_spliced, st.sampled_from(lines_of_page), st.integers(0, 200), WORDS | st.text(max_size=20))
     return st.lists(st.sampled_from(lines_of_page) | odd | WORDS, max_size=8).map("\n".join)
 

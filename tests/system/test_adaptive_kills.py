@@ -41,7 +41,7 @@ async def has_learned(running: Controller) -> bool:
 
 @asynccontextmanager
 async def overloaded() -> AsyncIterator[tuple[Server, Server, Controller, Seen]]:
-    """Give a model that has learned a cap under a load of which only a part fits."""
+    """Provide a model that has learned a cap under a load of which only a part fits."""
     async with AsyncExitStack() as stack:
         local, remote = await stack.enter_async_context(server(SLOTS)), await stack.enter_async_context(server(64))
         made = controller(manifest(remote.address), local=[local.address])

@@ -55,7 +55,7 @@ def manifest(remote: str) -> dict[str, Any]:
 
 
 def scraped(stats: str) -> str:
-    """Give the job of the gateway, with the labels that the chart's PodMonitor gives its series."""
+    """Return the job of the gateway, with the labels that the chart's PodMonitor gives its series."""
     labels = "{namespace: default, name: llama}"
     return (
         f"- job_name: gateway\n  metrics_path: /stats/prometheus\n"
@@ -65,7 +65,7 @@ def scraped(stats: str) -> str:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="asked")
 async def _asked() -> AsyncIterator[Prometheus]:
-    """Give a Prometheus that has seen a model offload under load."""
+    """Provide a Prometheus that has seen a model offload under load."""
     stats = f"127.0.0.1:{free_port()}"
     async with upstream("remote") as remote, model_server() as local:
         local.metrics |= {QUEUE: 15, **OF_A_CLUSTER}

@@ -34,7 +34,7 @@ BAD = "bad"
 
 
 def shape(local: str, front: str, case: str) -> GatewayTemplate:
-    """Give real gateways; of a spec that is marked as bad, one file is such that Envoy refuses it."""
+    """Return real gateways; of a spec that is marked as bad, one file is such that Envoy refuses it."""
     name, good, bad = REFUSED[case]
 
     def files(spec: OffloadSpec, directory: Path) -> Mapping[str, str]:
@@ -109,7 +109,7 @@ async def test_a_gateway_whose_routes_are_refused_at_its_start_is_not_ready(tmp_
 
 
 async def _ever_ready_before(gateway: Gateway, problem: str) -> bool:
-    """Tell whether the gateway was ready at any moment before it had this problem."""
+    """Return whether the gateway was ready at any moment before it had this problem."""
     seen = set()
 
     def told() -> bool:

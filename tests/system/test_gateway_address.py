@@ -88,7 +88,7 @@ def _path(draw: random.Random) -> str:
 
 
 def expected(sent: str) -> str | None:
-    """Give what the remote must read if the request leaves; None if it must not leave."""
+    """Return what the remote must read if the request leaves; None if it must not leave."""
     path, _, query = sent.partition("?")
     path = _resolved(re.sub("%76%31", "v1", path))
     if not path.startswith("/v1/"):
@@ -121,7 +121,7 @@ def _resolved(path: str) -> str:
 
 
 def is_plain(sent: str) -> bool:
-    """Tell whether nothing in the path is so odd that the request may stay for it."""
+    """Return whether nothing in the path is so odd that the request may stay for it."""
     path = sent.partition("?")[0].removeprefix("/v1")
     return sent.startswith("/v1/") and all(each in PLAIN_SEGMENTS for each in path.split("/")[1:])
 

@@ -146,7 +146,7 @@ def _events(draw: random.Random) -> Parts:
 
 
 def _cut(parts: Parts, at: int) -> Parts:
-    """Give the answer up to a byte; of a name that is cut off, the client reads all but its end."""
+    """Return the answer up to a byte; of a name that is cut off, the client reads all but its end."""
     kept: Parts = []
     for sent, read in parts:
         if at < len(sent):

@@ -93,7 +93,7 @@ def _sent(text: str, content_type: str, wrapping: str) -> Sent:
 
 
 def expected(sent: Sent) -> object:
-    """Give what the remote must read, pair by pair; None if the request must stay."""
+    """Return what the remote must read, pair by pair; None if the request must stay."""
     if sent.wrapping != "plain" or sent.content_type.lower() not in (
         "application/json",
         "application/json; charset=utf-8",

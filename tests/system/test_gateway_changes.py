@@ -134,7 +134,7 @@ async def _more_refusals(gate: Gateway, before: int) -> bool:
 
 
 def _with_unknown_field(text: str) -> str:
-    """Give the file with a field that Envoy does not know."""
+    """Return the file with a field that Envoy does not know."""
     content = json.loads(text)
     content["resources"][0]["no_such_field"] = True
     return json.dumps(content)

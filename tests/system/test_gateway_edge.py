@@ -99,7 +99,7 @@ async def _is_served(front: str) -> bool:
 
 
 def resident(pid: int) -> int:
-    """Give the most MiB of memory that the process has had, without what it maps of files: that is given back before it is too much."""
+    """Return the most MiB of memory that the process has had, without what it maps of files: that is given back before it is too much."""
     status = Path(f"/proc/{pid}/status").read_text()
     most, of_files = (int(status.partition(name)[2].split()[0]) for name in ("VmHWM:", "RssFile:"))
     return (most - of_files) // 1024

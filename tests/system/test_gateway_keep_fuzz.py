@@ -161,7 +161,7 @@ QUERIED, NOMINATED = 0.3, 0.1
 
 
 def must_stay(request: Request) -> bool:
-    """Tell whether the rules keep the request, as the strictest reader of it would say."""
+    """Return whether the rules keep the request, as the strictest reader of it would say."""
     # What `Connection` names is gone before anybody sees it, as HTTP wants it: the documented limit of header rules.
     seen = () if "x-data-class" in request.connection.lower() else request.classes
     return (
@@ -187,7 +187,7 @@ def _is_kept(segments: tuple[str, ...]) -> bool:
 
 
 def _readings(path: str) -> set[tuple[str, ...]]:
-    """Give the path as servers read it: decoded or not, once or twice, parameters taken off before or after dots are resolved."""
+    """Return the path as servers read it: decoded or not, once or twice, parameters taken off before or after dots are resolved."""
     path = re.sub(r"^[a-z]+://[^/?]*", "", path, flags=re.IGNORECASE).partition("?")[0]
     decoded = [path, unquote(path), unquote(unquote(path))]
     ends = [end for each in decoded for end in (each, re.split("[?#]", each)[0], each.rstrip(". \t"))]

@@ -38,7 +38,7 @@ def manifest(remote: str) -> dict[str, Any]:
 
 
 async def is_at_target(running: Controller) -> bool:
-    """Tell whether a cap is in force with which the time to first byte is at its target, and not zero."""
+    """Return whether a cap is in force with which the time to first byte is at its target, and not zero."""
     model, metric = await running.model(), await running.metric()
     cap = model["decision"]["cap"]
     return (

@@ -325,7 +325,7 @@ def _tls(fault: str, authority: Authority) -> ssl.SSLContext | None:
 
 
 def _remote(server: Upstream, fault: str, folder: Path, authority: Authority) -> RemoteBackend:
-    """Give the server as a remote with a key of its own, which is missing or whose address is unknown if that is the fault."""
+    """Return the server as a remote with a key of its own, which is missing or whose address is unknown if that is the fault."""
     key = "" if fault == "no key" else f"key-of-{server.name}"
     secrets.put(folder, server.name, key=key, ca=authority.cert.read_bytes())
     remote = to(server, name=server.name, auth=ApiKey(SecretKey(server.name, "key")))

@@ -131,7 +131,7 @@ async def test_the_next_remote_gets_no_signature(tmp_path: Path) -> None:
 
 
 def requests(generator: random.Random) -> Iterable[tuple[str, bytes]]:
-    """Give paths and bodies: odd characters as a client has to write them, and each length around a block of the digest."""
+    """Yield paths and bodies: odd characters as a client has to write them, and each length around a block of the digest."""
     for path in ("/", "/v1/chat/completions", "/model/openai.gpt-oss-20b-1:0/invoke", "/a//b/../c", "/~tilde_-."):
         yield path, b"{}"
     for text in ("ä/ß", "a b+c", "%41", "1:0", "'()*!$,;=@&"):
@@ -143,7 +143,7 @@ def requests(generator: random.Random) -> Iterable[tuple[str, bytes]]:
 
 
 def resigned(seen: Message, account: Credentials) -> str:
-    """Give the signature that botocore makes of this request, as of the moment that it was signed at."""
+    """Return the signature that botocore makes of this request, as of the moment that it was signed at."""
     wanted = signed_headers(seen)
     headers = {name: value for name, value in seen.headers if name in wanted}
     request = AWSRequest(seen.line[0], f"https://{seen.header('host')}{seen.line[1]}", headers, seen.body.content)
@@ -154,7 +154,7 @@ def resigned(seen: Message, account: Credentials) -> str:
 
 
 def told(seen: Message) -> str:
-    """Give the signature that came with a request."""
+    """Return the signature that came with a request."""
     return re.fullmatch(
         r"AWS4-HMAC-SHA256 Credential=\S+, SignedHeaders=\S+, Signature=(\w{64})", _authorization(seen)
     )[1]  # type: ignore[index] # the test's own

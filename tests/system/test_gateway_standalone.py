@@ -14,7 +14,7 @@ pytestmark = pytest.mark.system
 
 
 def manifest(remote: str) -> dict[str, Any]:
-    """Give a model without a metric whose full servers are relieved by a remote that wants a key."""
+    """Return a model without a metric whose full servers are relieved by a remote that wants a key."""
     key = {"secretRef": {"name": "remote", "key": "apiKey"}}
     return {
         "apiVersion": "deployment.beamlit.com/v1alpha1",

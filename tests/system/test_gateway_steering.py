@@ -135,6 +135,6 @@ async def _asked(gate: Gateway, times: int) -> list[tuple[str, str]]:
 
 
 def _ours(headers: Iterable[tuple[str, str]]) -> list[str]:
-    """Give what may never reach a client."""
+    """Return what may never reach a client."""
     marks = ("x-offload-remote", "x-offload-local", "x-envoy-")
     return [name for name, _ in headers if name.lower().startswith(marks)]

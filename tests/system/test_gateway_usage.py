@@ -70,7 +70,7 @@ _TYPES = {"json": "application/json", "packed": "application/json", "none": "app
 
 
 def _told(kind: str, parts: list[tuple[bytes, bytes]], at: int, tokens: tuple[int, int]) -> tuple[int, int] | None:
-    """Give the tokens that are told before the cut: a number once what follows it is there, in an event once its line is."""
+    """Return the tokens that are told before the cut: a number once what follows it is there, in an event once its line is."""
     length, found = 0, [0, 0]
     for sent, _ in parts:
         before, length = length, length + len(sent)
@@ -201,7 +201,7 @@ def _pieces(draw: random.Random, text: bytes) -> list[bytes]:
 
 
 async def counted(gate: Gateway) -> dict[tuple[str, ...], int]:
-    """Give the counters of tokens and of answers."""
+    """Return the counters of tokens and of answers."""
     page = await gate.admin("/stats/prometheus?filter=remote_tokens|remote_answers")
     found = re.findall(
         r'^envoy_offload_remote_(?:tokens|answers)\{[^}]*(?:direction|usage)="(\w+)"[^}]*\} (\d+)$', page, re.MULTILINE

@@ -62,7 +62,7 @@ NASTY = [
 
 
 def values(count: int = 150) -> list[str]:
-    """Give values that each try to mean something else, and as many random ones."""
+    """Return values that each try to mean something else, and as many random ones."""
     generator = random.Random(5)
     alphabet = '\\".*+?()|[]{}^$\n\r\t\x00 abé日😀'
     drawn = {"".join(generator.choices(alphabet, k=generator.randint(1, 6))) for _ in range(count)}
@@ -73,7 +73,7 @@ VALUES = values()
 
 
 def metrics() -> str:
-    """Give a page: `nasty` has one series for each value, its number, and other metrics for other questions."""
+    """Return a page: `nasty` has one series for each value, its number, and other metrics for other questions."""
     lines = [f'nasty{{v="{escaped(value)}"}} {number}' for number, value in enumerate(VALUES, 1)]
     lines += [
         'queue:waiting{model_name="llama",engine="0"} 3',

@@ -555,7 +555,7 @@ async def _read(given: PrometheusSettings) -> Sample | Missing:
 
 
 def _replayed(given: PrometheusSettings) -> str:
-    """Give why `simulate` could not replay, or nothing."""
+    """Return why `simulate` could not replay, or nothing."""
     past = Past(csv=None, prometheus=None, span=SPAN, queries={}, rate=None, replicas=None)
     try:
         done = simulation.simulate(MANIFEST, Settings(prometheus=given), past, name=None, sets=[], price=None)

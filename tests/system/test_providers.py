@@ -83,7 +83,7 @@ async def gives_a_token(exchange: Exchange) -> None:
 
 
 def recipes() -> dict[str, Block]:
-    """Give the blocks of the page by their heading; of several below one, from the second on with a number."""
+    """Return the blocks of the page by their heading; of several below one, from the second on with a number."""
     headings = [(number, line[3:]) for number, line in enumerate(PAGE.read_text().splitlines(), 1) if line[:3] == "## "]
     found: dict[str, Block] = {}
     seen: Counter[str] = Counter()

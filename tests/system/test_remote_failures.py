@@ -197,7 +197,7 @@ async def test_the_page_has_every_fault() -> None:
 
 
 def expected(one: str, two: str, *, share: int, full: bool) -> tuple[Counter[str], Seen]:
-    """Give who answers and how many requests each receives, by what the page says."""
+    """Return who answers and how many requests each receives, by what the page says."""
     seen: Counter[str] = Counter({"one": 0, "two": 0, "local": 0})
     answered: Counter[str] = Counter()
     paused: set[str] = set()

@@ -23,7 +23,7 @@ RESTARTS = 4
 
 
 def manifest(remote: str, metric: dict[str, Any], *, direct: bool = False) -> dict[str, Any]:
-    """Give a model that offloads half, and takes it back after a second of low demand."""
+    """Return a model that offloads half, and takes it back after a second of low demand."""
     behavior = {"percentage": 50, "release": {"stabilizationWindowSeconds": 1}}
     spec = {
         "serviceRef": {"name": "llama", "targetPort": 8000},

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.system
 
 
 def manifest(remote: str, name: str = "llama", **more: object) -> dict[str, Any]:
-    """Give a model that offloads nothing."""
+    """Return a model that offloads nothing."""
     offloading = {"remoteBackend": {"scheme": "http", "host": remote}, **more}
     return {
         "apiVersion": "deployment.beamlit.com/v1alpha1",

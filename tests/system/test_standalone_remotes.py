@@ -23,7 +23,7 @@ WAITING = {
 
 
 def manifest(*remotes: dict[str, Any]) -> dict[str, Any]:
-    """Give a model that offloads everything to these remotes while requests wait at local."""
+    """Return a model that offloads everything to these remotes while requests wait at local."""
     service = {"name": "llama", "targetPort": 8000}
     config = {"remoteBackends": [{"scheme": "http", **each} for each in remotes], "metrics": [WAITING]}
     return {

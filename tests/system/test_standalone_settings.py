@@ -22,7 +22,7 @@ pytestmark = pytest.mark.system
 
 
 def manifest(name: str, remote: str) -> dict[str, Any]:
-    """Give a model that serves everything locally."""
+    """Return a model that serves everything locally."""
     return {
         "apiVersion": "deployment.beamlit.com/v1alpha1",
         "kind": "ModelDeployment",

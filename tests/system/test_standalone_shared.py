@@ -62,7 +62,7 @@ class Shared:
             return await connection.post(path, body, headers=[JSON, *named])
 
     async def chosen(self, body: bytes = b"", path: str = "/v1/chat/completions", **headers: str) -> str:
-        """Tell which model's server was asked, and for what path; the status if none was."""
+        """Return which model's server was asked, and for what path; the status if none was."""
         before = len(self.llama.requests), len(self.embed.requests)
         answer = await self.ask(body, path, **headers)
         if len(self.llama.requests) > before[0]:

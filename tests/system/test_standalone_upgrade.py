@@ -38,7 +38,7 @@ class Wheel:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Give what makes Python find it before the other one."""
+        """Return what makes Python find it before the other one."""
         return {"PYTHONPATH": str(self.folder)}
 
     def upgrade(self) -> None:
@@ -68,7 +68,7 @@ def wheel(tmp_path: Path) -> Iterator[Wheel]:
 
 
 def manifest(remote: str, *, drain: int = 300) -> dict[str, Any]:
-    """Give a model that serves everything locally."""
+    """Return a model that serves everything locally."""
     return {
         "apiVersion": "deployment.beamlit.com/v1alpha1",
         "kind": "ModelDeployment",

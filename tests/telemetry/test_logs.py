@@ -47,7 +47,7 @@ def one_round(read: Signals, previous: Decision | None = None, **changes: object
 
 
 def raised(error: Exception) -> Exception:
-    """Give the error with a traceback."""
+    """Return the error with a traceback."""
     with contextlib.suppress(type(error)):
         raise error
     return error

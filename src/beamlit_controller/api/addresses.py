@@ -61,12 +61,12 @@ def parse_url(text: str, *, example: str) -> SplitResult:
 
 
 def port_of(scheme: str) -> int:
-    """Give the default port of a scheme."""
+    """Return the default port of a scheme."""
     return 443 if scheme == "https" else 80
 
 
 def refusal(host: str, allowed: Iterable[str]) -> str | None:
-    """Give the reason why a remote host is not allowed, or None.
+    """Return the reason why a remote host is not allowed, or None.
 
     Loopback and link-local hosts need an entry without `*`.
     """
@@ -130,7 +130,7 @@ def _port(text: str, lowest: int) -> int:
 
 
 def _nearby(host: str) -> str | None:
-    """Tell whether a host is loopback or link-local."""
+    """Return whether a host is loopback or link-local."""
     address = _address(host)
     if address is None:
         return _near_name(host.lower())
@@ -151,7 +151,7 @@ def _near_address(address: IPAddress) -> str | None:
 
 
 def _near_name(host: str) -> str | None:
-    """Tell whether a name is this machine, or one that only this network or cluster resolves."""
+    """Return whether a name is this machine, or one that only this network or cluster resolves."""
     labels = host.split(".")
     if labels[-1] in _LOCAL_NAMES or labels[-1].startswith("localdomain"):
         return "the name of this machine"
@@ -168,14 +168,14 @@ def _near_name(host: str) -> str | None:
 
 
 def _written_in(host: str) -> Iterator[IPAddress]:
-    """Give the IPv4 addresses contained in a name, with dots or dashes: wildcard DNS resolves to them."""
+    """Yield the IPv4 addresses contained in a name, with dots or dashes: wildcard DNS resolves to them."""
     for found in _QUAD.finditer(host):
         with suppress(ValueError):
             yield ipaddress.IPv4Address(".".join(found.groups()))
 
 
 def _embedded(address: IPAddress) -> Iterable[IPAddress]:
-    """Give the IPv4 addresses embedded in an IPv6 address: mapped, translated, compatible, 6to4, Teredo, ISATAP, NAT64."""
+    """Yield the IPv4 addresses embedded in an IPv6 address: mapped, translated, compatible, 6to4, Teredo, ISATAP, NAT64."""
     if isinstance(address, ipaddress.IPv4Address):
         return
     yield from (inner for inner in (address.ipv4_mapped, address.sixtofour, *(address.teredo or ())) if inner)

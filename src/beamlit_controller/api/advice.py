@@ -39,12 +39,12 @@ _BY_REASON: Final[Mapping[str, str]] = {
 
 
 def of(reason: str) -> str:
-    """Give the advice for a reason; "" if there is none."""
+    """Return the advice for a reason; "" if there is none."""
     return _BY_REASON.get(reason, "")
 
 
 def gateway(problem: str) -> str:
-    """Give the advice for a problem of a standalone gateway, by the system's error message."""
+    """Return the advice for a problem of a standalone gateway, by the system's error message."""
     if "Address already in use" in problem:
         return "stop the process that listens there, or change config.standalone.listen; retried every 2 s"
     if "No space left" in problem:

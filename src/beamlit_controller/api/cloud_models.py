@@ -45,7 +45,7 @@ class AzurePrometheusConfig(StrictModel):
 def identity(
     aws: AwsPrometheusConfig | None, google: GooglePrometheusConfig | None, azure: AzurePrometheusConfig | None
 ) -> CloudIdentity | None:
-    """Give the identity that was configured, if any."""
+    """Return the identity that was configured, if any."""
     if aws:
         return AwsIdentity(aws.region, aws.service)
     if google:

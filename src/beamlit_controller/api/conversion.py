@@ -103,7 +103,7 @@ def _made(content: Mapping[str, Any], metrics: list[Json], place: str, notes: li
 
 
 def _workload(given: object) -> Json | None:
-    """Give the scaled workload; the default of KEDA is a Deployment."""
+    """Return the scaled workload; the default of KEDA is a Deployment."""
     name = dig(given, ("name",)) or dig(given, ("deploymentName",))
     if not isinstance(name, str):
         return None
@@ -123,7 +123,7 @@ def _deployment(content: Mapping[str, Any], place: str) -> Conversion:
 
 
 def _mistakes(metrics: list[Json], place: str) -> Iterator[Problem]:
-    """Give what `check` will reject in the result."""
+    """Yield what `check` will reject in the result."""
     for index, metric in enumerate(metrics):
         found: tuple[Rejected, ...] = ()
         try:

@@ -15,7 +15,7 @@ _PLURAL = "modeldeployments"
 
 
 def render() -> str:
-    """Give the CRD as YAML."""
+    """Return the CRD as YAML."""
     return "# Rendered from the models by `make render`.\n" + yaml.dump(
         definition(), Dumper=_Dumper, sort_keys=False, width=120
     )
@@ -30,7 +30,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def definition() -> Schema:
-    """Give the CRD as JSON. Raises ValueError for what a structural schema can't express."""
+    """Return the CRD as JSON. Raises ValueError for what a structural schema can't express."""
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

@@ -13,14 +13,14 @@ _BEHAVIOR = "spec.offloadingConfig.behavior"
 
 
 def mode(config: OffloadingConfig) -> Mode:
-    """Give the mode that is set; by default Adaptive with a preset that has metrics, otherwise Fixed."""
+    """Return the mode that is set; by default Adaptive with a preset that has metrics, otherwise Fixed."""
     if config.behavior.mode is not None:
         return Mode(config.behavior.mode)
     return Mode.ADAPTIVE if config.preset and presets.PRESETS[config.preset] else Mode.FIXED
 
 
 def on_status(config: OffloadingConfig) -> tuple[int, ...]:
-    """Give the status codes that are set (also an empty list), by default those of the preset's server."""
+    """Return the status codes that are set (also an empty list), by default those of the preset's server."""
     if config.overflow.on_status is not None:
         return tuple(config.overflow.on_status)
     return presets.FULL.get(config.preset, ()) if config.preset else ()

@@ -59,7 +59,7 @@ class _Loader(yaml.CSafeLoader):
 
 
 def _document(number: int, node: yaml.Node | None) -> Iterator[Document | Malformed]:
-    """Give the value, or everything that is wrong with it."""
+    """Yield the value, or everything that is wrong with it."""
     if node is None:
         return
     content, mistakes = nodes.read(node)
@@ -69,7 +69,7 @@ def _document(number: int, node: yaml.Node | None) -> Iterator[Document | Malfor
 
 
 def _unfit(text: str) -> str | None:
-    """Give the reason why the text must not be composed: composing recurses as deeply as the text is nested."""
+    """Return the reason why the text must not be composed: composing recurses as deeply as the text is nested."""
     try:
         size = len(text.encode())
     except UnicodeError:

@@ -16,7 +16,7 @@ _GATEWAY = "spec.gateway"
 
 
 def mistakes(given: Mapping[str, object], bounds: GatewayBounds) -> Iterator[Rejected]:
-    """Give what the settings do not allow. What is invalid anyway is not reported again."""
+    """Yield what the settings do not allow. What is invalid anyway is not reported again."""
     yield from _image(dig(given, ("spec", "gateway", "image")), bounds)
     yield from _replicas(dig(given, ("spec", "gateway", "replicas")), bounds)
     yield from _resources(dig(given, ("spec", "gateway", "resources")), bounds)

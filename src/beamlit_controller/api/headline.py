@@ -32,7 +32,7 @@ class _Trouble:
 
 
 def of(model: ModelView, now: datetime) -> HeadlineView:
-    """Give the headline of a model."""
+    """Return the headline of a model."""
     for look in _LOOKS:
         found = look(model, now)
         if found is not None:
@@ -213,12 +213,12 @@ def _rank(model: ModelView) -> Rank:
 
 
 def by_cap(model: ModelView) -> bool:
-    """Tell whether requests leave only above the cap, so that the percentage is an upper limit."""
+    """Return whether requests leave only above the cap, so that the percentage is an upper limit."""
     return bool(model.decision.cap) and model.decision.reason != Reason.OVERRIDDEN
 
 
 def sent(model: ModelView) -> float:
-    """Give the part of the last minute's requests that the remote answered; 0 if unknown."""
+    """Return the part of the last minute's requests that the remote answered; 0 if unknown."""
     return model.traffic.sent if model.traffic else 0.0
 
 

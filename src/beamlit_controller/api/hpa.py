@@ -14,7 +14,7 @@ DEFAULT_PERCENT = 80
 
 
 def metrics(autoscaler: Mapping[str, Any]) -> list[Json]:
-    """Give all metrics of an autoscaler. Raises ValueError."""
+    """Return all metrics of an autoscaler. Raises ValueError."""
     spec = autoscaler.get("spec")
     given = dig(spec, ("metrics",))
     found = [metric(each) for each in given] if isinstance(given, list) else []
@@ -26,7 +26,7 @@ def metrics(autoscaler: Mapping[str, Any]) -> list[Json]:
 
 
 def has_metrics(autoscaler: Mapping[str, Any]) -> bool:
-    """Tell whether it names any metric; one that doesn't scales by Kubernetes' default."""
+    """Return whether it names any metric; one that doesn't scales by Kubernetes' default."""
     spec = autoscaler.get("spec")
     fields = (("metrics",), ("targetCPUUtilizationPercentage",), ("cpuUtilization", "targetPercentage"))
     return any(dig(spec, field) for field in fields) or bool(_annotated(autoscaler))

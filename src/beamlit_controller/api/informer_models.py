@@ -39,7 +39,7 @@ class ClientTlsConfig(StrictModel):
 
 
 def url_of(address: str) -> str:
-    """Give the URL without a final / of an address that is host:port or a URL. Raises ValueError."""
+    """Return the URL without a final / of an address that is host:port or a URL. Raises ValueError."""
     if "://" not in address:
         if "@" in address:
             raise ValueError("an address can't contain user and password: use basicAuth")

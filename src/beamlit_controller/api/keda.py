@@ -47,7 +47,7 @@ def trigger(given: object, field: str) -> ConvertedTrigger:
 
 
 def notes(scaled: Mapping[str, Any]) -> Iterator[Notice]:
-    """Give notes about the other fields of a ScaledObject, and where to set them here."""
+    """Yield notes about the other fields of a ScaledObject, and where to set them here."""
     spec = scaled.get("spec")
     for name, said in _ELSEWHERE.items():
         if dig(spec, tuple(name.split("."))) is not None:
@@ -82,7 +82,7 @@ def _noted(trigger: Json, words: Json, field: str) -> Iterator[Notice]:
 
 
 def _of_query(query: str, *, by_value: bool) -> Iterator[str]:
-    """Give what `check` says of the query, which is for Prometheus whatever the settings are."""
+    """Yield what `check` says of the query, which is for Prometheus whatever the settings are."""
     mistakes = [] if policy.is_series_name(query) else [*promql.mistakes(query)]
     yield from mistakes or series_remarks.of_name(query, by_value=by_value)
 

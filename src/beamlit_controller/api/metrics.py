@@ -229,7 +229,7 @@ class ExternalMetricSource(StrictModel):
 
     @property
     def chosen_target(self) -> MetricTarget:
-        """Give the target from whichever place it was written at."""
+        """Return the target from whichever place it was written at."""
         target = self.target or self.metric.target
         assert target is not None, "the rules ask for one"  # noqa: S101 - states the rule for the type checker
         return target

@@ -34,12 +34,12 @@ class StrictModel(BaseModel):
 
     @classmethod
     def fields(cls) -> tuple[str, ...]:
-        """Give the names of the fields as users write them."""
+        """Return the names of the fields as users write them."""
         return tuple(field.alias or name for name, field in cls.model_fields.items())
 
     @classmethod
     def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
-        """Give the mistakes between fields; override it where the declared rules don't suffice."""
+        """Yield the mistakes between fields; override it where the declared rules don't suffice."""
         for rule in cls.rules:
             yield from rule.mistakes(given)
 

@@ -48,7 +48,7 @@ class KnownModelState:
 
 
 def model(known: KnownModelState, now: datetime) -> ModelView:
-    """Give the view of one model."""
+    """Return the view of one model."""
     cycle, spec = known.cycle, known.cycle.spec
     local = cycle.signals.local
     changes = tuple(_change(change) for change in reversed(cycle.decision.history))

@@ -12,7 +12,7 @@ _MAX_DIGITS = 100
 
 
 def read(node: yaml.Node) -> tuple[object, tuple[str, ...]]:
-    """Give the value of a node, and the mistakes in it, each with its line."""
+    """Return the value of a node, and the mistakes in it, each with its line."""
     reader = _Reader()
     value = reader.read(node)
     if reader.too_large:
@@ -34,7 +34,7 @@ class _Reader:
     too_large: bool = False
 
     def read(self, node: yaml.Node) -> object:
-        """Give the value; None for a mistake."""
+        """Return the value; None for a mistake."""
         key = id(node)
         if key in self._open:
             self._wrong(node, "an alias may not occur inside the node that it refers to")

@@ -22,7 +22,7 @@ class Pending:
 
 
 def not_in_effect(spec: OffloadSpec) -> tuple[Notice, ...]:
-    """Give the fields that were set and have no effect outside a cluster."""
+    """Return the fields that were set and have no effect outside a cluster."""
     return tuple(
         Notice(pending.field, f"has no effect without a cluster: {pending.instead}")
         for pending in PENDING

@@ -29,7 +29,7 @@ from beamlit_controller.core.spec import Rejected
 def of_deployment(
     deployment: ModelDeployment, override_ignored: Rejected | None, settings: Settings
 ) -> Iterator[Notice]:
-    """Give the notices about a valid deployment; `override_ignored` says why its override annotations have no effect."""
+    """Yield the notices about a valid deployment; `override_ignored` says why its override annotations have no effect."""
     yield from _of_config(deployment.spec.offloading_config, override_ignored)
     yield from _names(deployment)
     yield from _in_the_clear(deployment.spec.offloading_config)

@@ -17,7 +17,7 @@ _METRICS = "spec.offloadingConfig.metrics"
 
 
 def mistakes(given: Mapping[str, object], settings: Settings) -> Iterator[Rejected]:
-    """Give what the settings do not allow. What is invalid anyway is not reported again."""
+    """Yield what the settings do not allow. What is invalid anyway is not reported again."""
     yield from _no_remote(given, settings)
     yield from _host(given, settings)
     yield from _token_url(given, settings)
@@ -26,7 +26,7 @@ def mistakes(given: Mapping[str, object], settings: Settings) -> Iterator[Reject
 
 
 def is_series_name(name: str) -> bool:
-    """Tell whether the name of an External metric is a series; every other name is a PromQL query."""
+    """Return whether the name of an External metric is a series; every other name is a PromQL query."""
     return _SERIES_NAME.fullmatch(name) is not None
 
 
@@ -54,7 +54,7 @@ def _token_url(given: Mapping[str, object], settings: Settings) -> Iterator[Reje
 
 
 def _refusal(text: object, settings: Settings, *, is_url: bool = False) -> str | None:
-    """Tell why requests may not go to this address; None if they may, or if it is none, which is told elsewhere."""
+    """Return why requests may not go to this address; None if they may, or if it is none, which is told elsewhere."""
     if not isinstance(text, str):
         return None
     try:

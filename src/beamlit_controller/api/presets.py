@@ -22,7 +22,7 @@ _TOTAL_OF_PRIORITIES: Final = Selector((), (Requirement("priority", Operator.DOE
 
 
 def metrics(preset: str, written: tuple[MetricSpec, ...]) -> tuple[MetricSpec, ...]:
-    """Give the preset's metrics, without those that the user wrote with a target of their own.
+    """Return the preset's metrics, without those that the user wrote with a target of their own.
 
     Raises KeyError for a preset that is not there.
     """
@@ -31,24 +31,24 @@ def metrics(preset: str, written: tuple[MetricSpec, ...]) -> tuple[MetricSpec, .
 
 
 def aggregation(name: str) -> Aggregation:
-    """Give the default aggregation of a metric: that of a preset that has a metric of this name, otherwise the sum."""
+    """Return the default aggregation of a metric: that of a preset that has a metric of this name, otherwise the sum."""
     known = (each for preset in PRESETS.values() for each in preset if name in _names(each))
     return next((each.aggregation for each in known), Aggregation.SUM)
 
 
 def queue(name: str) -> tuple[bool, SlotsPage | None]:
-    """Tell whether a metric of this name counts requests that wait, and where its server tells its slots."""
+    """Return whether a metric of this name counts requests that wait, and where its server tells its slots."""
     known = (each for preset in PRESETS.values() for each in preset if name in _names(each))
     return next(((each.waiting, each.slots) for each in known), (False, None))
 
 
 def is_added_up_fraction(name: str) -> bool:
-    """Tell whether a metric whose series are added up is a fraction, by its name."""
+    """Return whether a metric whose series are added up is a fraction, by its name."""
     return is_fraction(name) and aggregation(name) is Aggregation.SUM
 
 
 def is_fraction(name: str) -> bool:
-    """Tell whether a metric is a fraction or a percentage, by its name."""
+    """Return whether a metric is a fraction or a percentage, by its name."""
     return name.lower().endswith(_FRACTIONS)
 
 
@@ -57,17 +57,17 @@ def _names(metric: PodsMetric) -> tuple[str, ...]:
 
 
 def _queue(*names: str, milli: int, slots: SlotsPage | None = None) -> PodsMetric:
-    """Give a queue with one target per server: the requests waiting in all its engines."""
+    """Return a queue with one target per server: the requests waiting in all its engines."""
     return _metric(names, milli, Aggregation.SUM, waiting=True, slots=slots)
 
 
 def _engine_queue(*names: str, milli: int, only: Selector = _ALL) -> PodsMetric:
-    """Give a queue with one target per engine of the server."""
+    """Return a queue with one target per engine of the server."""
     return _metric(names, milli, Aggregation.MEAN, only, waiting=True)
 
 
 def _mean(*names: str, milli: int) -> PodsMetric:
-    """Give a fraction with one target per engine of the server."""
+    """Return a fraction with one target per engine of the server."""
     return _metric(names, milli, Aggregation.MEAN)
 
 
@@ -85,7 +85,7 @@ def _metric(
 
 
 def _labelled(name: str, label: str, value: str, *, milli: int) -> PodsMetric:
-    """Give a metric whose series are selected by a label."""
+    """Return a metric whose series are selected by a label."""
     identifier = SeriesSelector(name, Selector(((label, value),)))
     return PodsMetric(identifier, AverageValue(milli), Aggregation.MEAN, optional=True)
 

@@ -103,7 +103,7 @@ def budget_of(given: BudgetConfig | None, priced: PriceConfig | None) -> Budget 
 
 
 def usage_of(written: str | None, *, accounts: bool) -> UsageMode:
-    """Give how usage is read; with a price or budget it is also requested."""
+    """Return how usage is read; with a price or budget it is also requested."""
     if written is not None:
         return UsageMode(written)
     return UsageMode.ASK if accounts else UsageMode.READ

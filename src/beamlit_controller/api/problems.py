@@ -91,7 +91,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def like(word: str, known: Iterable[str]) -> str:
-    """Give the most similar known word; "" if none is similar."""
+    """Return the most similar known word; "" if none is similar."""
     by_lower, given = {name.lower(): name for name in known}, word.lower()[:_LONGEST_KEY]
     begun = [name for name in by_lower if len(given) >= _SHORTEST_BEGINNING and name.startswith(given)]
     close = difflib.get_close_matches(given, by_lower, n=1) or (begun if len(begun) == 1 else [])
@@ -114,7 +114,7 @@ def came(value: object) -> str:
 
 
 def kind(value: object) -> str:
-    """Give the kind of a value in a user's words."""
+    """Return the kind of a value in a user's words."""
     return _KINDS.get(type(value), "something else")
 
 

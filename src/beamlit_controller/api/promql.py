@@ -16,7 +16,7 @@ from beamlit_controller.api import promql_tree as tree
 
 
 def mistakes(query: str) -> Iterator[str]:
-    """Give what no Prometheus can parse: unfilled variables, unclosed brackets and quotes.
+    """Yield what no Prometheus can parse: unfilled variables, unclosed brackets and quotes.
 
     Each once, and not too many.
     """
@@ -42,7 +42,7 @@ def _mistakes(query: str) -> Iterator[str]:
 
 
 def notices(query: str) -> Iterator[str]:
-    """Give what a valid query may do that its author did not intend."""
+    """Yield what a valid query may do that its author did not intend."""
     if len(_STRUCTURE.findall(_STRING.sub(_blank, query))) > _MOST_STRUCTURE:
         return
     try:
@@ -86,7 +86,7 @@ def _blank(found: re.Match[str]) -> str:
 
 
 def _unclosed(plain: str) -> str | None:
-    """Give the first bracket or quote without a partner; in `plain`, strings and comments are blanks."""
+    """Return the first bracket or quote without a partner; in `plain`, strings and comments are blanks."""
     opened: list[tuple[str, int]] = []
     for place, character in enumerate(plain, start=1):
         if character in "\"'`":
@@ -102,7 +102,7 @@ def _unclosed(plain: str) -> str | None:
 
 
 def _filter(parsed: Expr) -> str | None:
-    """Give the first comparison that filters, unless `or` supplies a value instead."""
+    """Return the first comparison that filters, unless `or` supplies a value instead."""
     if isinstance(parsed, BinaryExpr):
         if str(parsed.op) == "or" and not _filter(parsed.rhs):
             return None

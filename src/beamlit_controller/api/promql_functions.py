@@ -21,12 +21,12 @@ from beamlit_controller.api import promql_tree as tree
 
 
 def remarks(parsed: Expr) -> Iterator[str]:
-    """Give the remarks, each once."""
+    """Yield the remarks, each once."""
     yield from dict.fromkeys(_remarks(parsed))
 
 
 def is_counter(name: str) -> bool:
-    """Tell whether a metric is a counter, by its name."""
+    """Return whether a metric is a counter, by its name."""
     return name.endswith("_total")
 
 
@@ -74,7 +74,7 @@ def _rate_of_a_gauge(function: str, name: str) -> Iterator[str]:
 
 
 def _instant(parsed: Expr) -> Iterator[str]:
-    """Give the names of series whose current value is used: not those of ranges, and not those that are counted."""
+    """Yield the names of series whose current value is used: not those of ranges, and not those that are counted."""
     match parsed:
         case MatrixSelector() | SubqueryExpr():
             return

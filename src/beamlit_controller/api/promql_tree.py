@@ -21,7 +21,7 @@ Labels = frozenset[str]
 
 
 def children(parsed: Expr) -> tuple[Expr, ...]:
-    """Give the direct parts of an expression."""
+    """Return the direct parts of an expression."""
     match parsed:
         case AggregateExpr() | ParenExpr() | UnaryExpr() | SubqueryExpr():
             return (parsed.expr,)
@@ -36,14 +36,14 @@ def children(parsed: Expr) -> tuple[Expr, ...]:
 
 
 def walk(parsed: Expr) -> Iterator[Expr]:
-    """Give an expression and all its parts."""
+    """Yield an expression and all its parts."""
     yield parsed
     for child in children(parsed):
         yield from walk(child)
 
 
 def labels(parsed: Expr) -> Labels | None:
-    """Give the labels that distinguish the series of a result: none for one series, None if unknown."""
+    """Return the labels that distinguish the series of a result: none for one series, None if unknown."""
     match parsed:
         case NumberLiteral() | StringLiteral():
             return frozenset()

@@ -28,7 +28,7 @@ def notices(config: OffloadingConfig) -> Iterator[Notice]:
 
 
 def is_queue(name: str) -> bool:
-    """Tell whether a metric or query is about waiting requests, judging by the words in it."""
+    """Return whether a metric or query is about waiting requests, judging by the words in it."""
     return _WORDS.search(name.lower().replace("_time", "time")) is not None
 
 

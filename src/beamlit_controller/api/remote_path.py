@@ -87,7 +87,7 @@ def in_headers(headers: Mapping[str, str], values: Mapping[str, str]) -> tuple[t
 
 
 def query_mistakes(query: Mapping[object, object]) -> Iterator[Mistake]:
-    """Give what is wrong with the names of query parameters, each blamed by its name."""
+    """Yield what is wrong with the names of query parameters, each blamed by its name."""
     seen = set[str]()
     for name in filter(_is_text, query):
         plain = _plain(str(name))
@@ -101,7 +101,7 @@ def query_mistakes(query: Mapping[object, object]) -> Iterator[Mistake]:
 
 
 def name_mistakes(given: Mapping[Any, object]) -> Iterator[Mistake]:
-    """Give the names of models that can't stand in a path, where one does."""
+    """Yield the names of models that can't stand in a path, where one does."""
     prefix = dig(given, ("path", "with")) or dig(given, ("pathPrefix",))
     if not isinstance(prefix, str) or not depends_on_model((prefix,)):
         return
@@ -117,7 +117,7 @@ def _dotted(at: tuple[str, ...], name: object) -> Iterator[Mistake]:
 
 
 def depends_on_model(texts: Iterable[str]) -> bool:
-    """Tell whether any of the texts has `$remoteModel` in it."""
+    """Return whether any of the texts has `$remoteModel` in it."""
     return any(found == REMOTE_MODEL[1:] for text in texts for found in _VARIABLE.findall(text))
 
 

@@ -75,7 +75,7 @@ def _model_names(given: remote.RemoteBackendConfig, *, model: str) -> tuple[tupl
 def _named(
     given: remote.RemoteBackendConfig, names: tuple[tuple[str, str], ...] | None, values: dict[str, str]
 ) -> Iterator[NamedAddress]:
-    """Give the address by the remote's name of a model, that of the model's own first; of one only where no name is in it."""
+    """Yield the address by the remote's name of a model, that of the model's own first; of one only where no name is in it."""
     model = values["model"]
     pairs = names or ((model, model),)
     usual = dict(pairs).get(model, pairs[0][1])

@@ -62,7 +62,7 @@ class UniqueNames:
 
 
 def name_of(host: str) -> str:
-    """Give the name of a remote that has none of its own; "" for what is no host."""
+    """Return the name of a remote that has none of its own; "" for what is no host."""
     try:
         found = addresses.parse(host, default_port=0).host
     except ValueError:
@@ -73,7 +73,7 @@ def name_of(host: str) -> str:
 def written(
     one: RemoteBackendConfig | None, several: list[NamedRemote] | None
 ) -> Iterator[tuple[str, RemoteBackendConfig]]:
-    """Give each remote of a valid manifest with the field that it was written in."""
+    """Yield each remote of a valid manifest with the field that it was written in."""
     if one is not None:
         yield f"{'.'.join(_CONFIG)}.{ONE}", one
     for index, each in enumerate(several or ()):
@@ -81,7 +81,7 @@ def written(
 
 
 def places(given: Mapping[str, object]) -> Iterator[tuple[tuple[str | int, ...], object]]:
-    """Give what may be a remote in a raw manifest, with the place of each."""
+    """Yield what may be a remote in a raw manifest, with the place of each."""
     config = dig(given, _CONFIG)
     yield (*_CONFIG, ONE), dig(config, (ONE,))
     listed = dig(config, (SEVERAL,))

@@ -25,11 +25,11 @@ class Rule(Protocol):
     """A condition between the fields of one model."""
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
-        """Give what is wrong. Fields of a wrong type are reported elsewhere."""
+        """Return what is wrong. Fields of a wrong type are reported elsewhere."""
         ...
 
     def cel(self) -> Iterator[Cel]:
-        """Give the same rule in the Common Expression Language."""
+        """Return the same rule in the Common Expression Language."""
         ...
 
 

@@ -9,7 +9,7 @@ Schema = dict[str, Any]
 
 
 def of(model: type[BaseModel]) -> Schema:
-    """Give the schema of a model. An optional field may be absent, but never null."""
+    """Return the schema of a model. An optional field may be absent, but never null."""
     given = model.model_json_schema(by_alias=True)
     return _plain(given, given.get("$defs", {}))
 
@@ -45,7 +45,7 @@ def _resolved(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mappin
 
 
 def _default(node: Mapping[str, Any]) -> object:
-    """Give a default worth showing: not of a mapping, whose fields have their own, and not an empty one."""
+    """Return a default worth showing: not of a mapping, whose fields have their own, and not an empty one."""
     default = node.get("default")
     if isinstance(default, list):
         return [_without_null(each) for each in default] or None

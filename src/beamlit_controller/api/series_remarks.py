@@ -6,7 +6,7 @@ from beamlit_controller.api import policy, presets, promql, promql_functions
 
 
 def of_name(name: str, *, by_value: bool) -> Iterator[str]:
-    """Give remarks on the name of an External metric in Prometheus; `by_value` if its sum is not divided by replicas."""
+    """Yield remarks on the name of an External metric in Prometheus; `by_value` if its sum is not divided by replicas."""
     if not policy.is_series_name(name):
         yield from promql.notices(name)
         return
@@ -16,6 +16,6 @@ def of_name(name: str, *, by_value: bool) -> Iterator[str]:
 
 
 def of_counter(name: str) -> Iterator[str]:
-    """Give a remark on a counter that is read as it is."""
+    """Yield a remark on a counter that is read as it is."""
     if promql_functions.is_counter(name):
         yield "is a counter by its name, and only rises: its rate is needed, as by a query rate(…[1m]) in Prometheus"

@@ -109,15 +109,15 @@ class StandaloneSettings:
     shared_listeners: Mapping[str, SharedListener] = field(default_factory=dict)
 
     def endpoints(self, namespace: str, service: str) -> tuple[Address, ...] | None:
-        """Give the servers of a Service; None if it is not listed."""
+        """Return the servers of a Service; None if it is not listed."""
         return self.services.get(f"{namespace}/{service}")
 
     def listener(self, key: ModelKey) -> Address | None:
-        """Give the listen address of the model's gateway; None if there is none. Port 0 is any free port."""
+        """Return the listen address of the model's gateway; None if there is none. Port 0 is any free port."""
         return self.listen if isinstance(self.listen, Address) else self.listen.get(str(key))
 
     def stats_listener(self, key: ModelKey) -> Address:
-        """Give the stats address of the model's gateway. Port 0 is any free port."""
+        """Return the stats address of the model's gateway. Port 0 is any free port."""
         if isinstance(self.stats_listen, Address):
             return self.stats_listen
         return self.stats_listen.get(str(key), _ANY_PORT)
@@ -157,7 +157,7 @@ class Settings:
     otlp: OtlpSettings | None = None
 
     def secret_file(self, key: ModelKey, secret: SecretKey) -> Path | None:
-        """Give the file of a Secret key for reading metrics; None if no directory is configured."""
+        """Return the file of a Secret key for reading metrics; None if no directory is configured."""
         if self.metric_secrets is not None:
             return Path(self.metric_secrets) / key.namespace / secret.name / secret.key
         directory = self.standalone.secrets_directory
@@ -187,7 +187,7 @@ def read(content: object) -> Settings | tuple[Rejected, ...]:
 
 
 def period(spec: OffloadSpec, settings: Settings) -> timedelta:
-    """Give the evaluation period of a model: shorter if all its metrics come from its servers or gateways directly."""
+    """Return the evaluation period of a model: shorter if all its metrics come from its servers or gateways directly."""
     direct = spec.metrics and all(
         readable.from_servers(spec, metric) or readable.from_gateways(spec, metric) for metric in spec.metrics
     )

@@ -82,7 +82,7 @@ class SharedListenerConfig(StrictModel):
 
 
 def leads_nowhere(shared: object, listen: object) -> Iterator[Mistake]:
-    """Give the routes to models that have no address of their own to be reached at, and addresses that are taken."""
+    """Yield the routes to models that have no address of their own to be reached at, and addresses that are taken."""
     known = listen if isinstance(listen, Mapping) else {}
     taken = {text: name for name, text in known.items() if isinstance(text, str)}
     for name, each in shared.items() if isinstance(shared, Mapping) else ():

@@ -22,7 +22,7 @@ def notices(listeners: Mapping[str, SharedListener]) -> Iterator[Notice]:
 
 
 def _takes_all_of(one: SharedRoute, other: SharedRoute) -> bool:
-    """Tell whether every request that matches `other` matches `one`."""
+    """Return whether every request that matches `other` matches `one`."""
     return (
         one.model in {None, other.model}
         and one.header in {None, other.header}

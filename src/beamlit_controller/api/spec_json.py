@@ -41,12 +41,12 @@ USUAL_PORTS = {"http": 80, "https": 443}
 
 
 def spec(whole: OffloadSpec) -> dict[str, object]:
-    """Give a whole spec as JSON."""
+    """Return a whole spec as JSON."""
     return _fields(whole)
 
 
 def plain(value: object) -> object:
-    """Give a value of the core as JSON: durations in seconds, decimals as text, unions with their `type`."""
+    """Return a value of the core as JSON: durations in seconds, decimals as text, unions with their `type`."""
     match value:
         case tuple():
             return _pairs(value) if value and all(_is_pair(item) for item in value) else [plain(item) for item in value]
@@ -75,7 +75,7 @@ def selector_of(metric: MetricSpec) -> str:
 
 
 def address(remote: RemoteBackend) -> str:
-    """Give the remote's URL."""
+    """Return the remote's URL."""
     host = f"[{remote.host}]" if ":" in remote.host else remote.host
     port = "" if remote.port == USUAL_PORTS[remote.scheme] else f":{remote.port}"
     return f"{remote.scheme}://{host}{port}{remote.path_prefix}"
@@ -89,7 +89,7 @@ def _fields(value: object) -> dict[str, object]:
 
 @functools.cache
 def _names(kind: type[object]) -> tuple[tuple[str, str], ...]:
-    """Give a dataclass's fields with their JSON names; cached, since `/models` asks a thousand times."""
+    """Return a dataclass's fields with their JSON names; cached, since `/models` asks a thousand times."""
     if not is_dataclass(kind):
         raise TypeError(f"expected a value of the core, got one of {kind.__name__}")
     return tuple((field.name, to_camel(field.name)) for field in fields(kind))

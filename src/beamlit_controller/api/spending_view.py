@@ -12,12 +12,12 @@ from beamlit_controller.core.spending import Account
 
 
 def status(cycle: Cycle) -> list[dict[str, Any]]:
-    """Give the entry of each remote in the status."""
+    """Return the entry of each remote in the status."""
     return [_status(view) for view in views(cycle, cycle.at)]
 
 
 def views(cycle: Cycle, now: datetime) -> Iterator[SpendingView]:
-    """Give the usage and cost of each remote."""
+    """Yield the usage and cost of each remote."""
     ledger = cycle.decision.ledger
     for remote, account in spending_text.pairs(cycle.spec, ledger):
         priced = remote.price is not None

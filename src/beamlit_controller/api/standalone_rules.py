@@ -45,7 +45,7 @@ def _notices(spec: OffloadSpec) -> Iterator[Problem]:
 
 
 def standalone_problems(spec: OffloadSpec, settings: Settings) -> tuple[Rejected, ...]:
-    """Give the reasons why the model can't run outside a cluster."""
+    """Return the reasons why the model can't run outside a cluster."""
     return (
         *_metrics(spec, settings),
         *_service(spec, settings),
@@ -56,7 +56,7 @@ def standalone_problems(spec: OffloadSpec, settings: Settings) -> tuple[Rejected
 
 
 def shared_listeners(specs: Sequence[OffloadSpec], settings: Settings) -> tuple[Rejected, ...]:
-    """Give the models whose listen address another model has: a single `listen` address is for one model."""
+    """Return the models whose listen address another model has: a single `listen` address is for one model."""
     listen, stats = settings.standalone.listen, settings.standalone.stats_listen
     enough = len(specs) > 1
     return tuple(
@@ -138,6 +138,6 @@ def _reads_files(tls: RemoteTls) -> bool:
 
 
 def _reads_secrets(spec: OffloadSpec) -> bool:
-    """Tell whether the controller itself needs a Secret, to read the servers' metrics."""
+    """Return whether the controller itself needs a Secret, to read the servers' metrics."""
     service = spec.metric_service
     return service is not None and bool(service.credential or service.tls.secrets)

@@ -36,7 +36,7 @@ Json = dict[str, Any]
 
 
 def status(cycle: Cycle) -> Json:
-    """Give the status of a model as JSON.
+    """Return the status of a model as JSON.
 
     Its conditions have no `lastTransitionTime`: the writer knows the previous ones.
     """
@@ -56,7 +56,7 @@ def status(cycle: Cycle) -> Json:
 
 
 def requests(minute: Minute, cycle: Cycle) -> Json:
-    """Give the requests of the last minute, in whole percent and as a sentence."""
+    """Return the requests of the last minute, in whole percent and as a sentence."""
     seen, limit = minutes.split(minute), minutes.limit(cycle)
     return {
         "remotePercentage": round(100 * seen.sent),
@@ -105,7 +105,7 @@ _LITTLE = 1024
 
 
 def metric(assessed: Assessed) -> Json:
-    """Give a metric's current value as a MetricStatus of autoscaling/v2."""
+    """Return a metric's current value as a MetricStatus of autoscaling/v2."""
     current = _current(assessed.current, _family(assessed.metric))
     match assessed.metric:
         case ResourceMetric(name=name):
@@ -207,7 +207,7 @@ def _family(metric: MetricSpec) -> Family:
 
 
 def _current(current: Current, family: Family) -> Json:
-    """Give the fields that the metric has; quantities are canonical."""
+    """Return the fields that the metric has; quantities are canonical."""
     values: Mapping[str, object] = {
         "value": None if current.value is None else quantity.format_milli(current.value, family),
         "averageValue": None if current.average_value is None else quantity.format_milli(current.average_value, family),

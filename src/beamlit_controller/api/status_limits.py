@@ -18,7 +18,7 @@ UNFIT: Final = _Unfit()
 
 
 def fit(value: object, schema: Schema) -> object:
-    """Give the value with long texts cut and numbers clamped; what can't be made to fit is left out.
+    """Return the value with long texts cut and numbers clamped; what can't be made to fit is left out.
 
     A mapping without one of its required fields is left out entirely; the result is `UNFIT` if nothing remains.
     """
@@ -38,7 +38,7 @@ def fit(value: object, schema: Schema) -> object:
 
 
 def _is_of(value: object, schema: Schema) -> bool:
-    """Tell whether the value has the schema's type; null never has, and a bool is not an integer."""
+    """Return whether the value has the schema's type; null never has, and a bool is not an integer."""
     wanted = _TYPES.get(schema.get("type", ""), object)
     return value is not None and isinstance(value, wanted) and not (wanted is int and isinstance(value, bool))
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 
 def message(error: BaseException) -> str:
-    """Give the message of the innermost error of the operating system, or of the innermost error of all."""
+    """Return the message of the innermost error of the operating system, or of the innermost error of all."""
     chain = tuple(_inward(error))
     for each in reversed(chain):
         if isinstance(each, OSError) and each.errno:

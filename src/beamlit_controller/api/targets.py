@@ -40,7 +40,7 @@ def metric(given: metrics.MetricSpec) -> metric_spec.MetricSpec:
 
 
 def notices(given: metrics.MetricSpec, field: str) -> Iterator[Notice]:
-    """Give notices about targets that are rounded, or target fields that have no effect."""
+    """Yield notices about targets that are rounded, or target fields that have no effect."""
     place, target = _target(given)
     counts = _counting(metric(given).target)
     for name, text in (("value", target.value), ("averageValue", target.average_value)):
@@ -97,7 +97,7 @@ def _rounded(field: str, text: str) -> Iterator[Notice]:
 
 
 def _target(given: metrics.MetricSpec) -> tuple[str, MetricTarget]:
-    """Give the target and its path below the metric."""
+    """Return the target and its path below the metric."""
     if given.external:
         beside = given.external.target is not None
         return "external.target" if beside else "external.metric.target", given.external.chosen_target

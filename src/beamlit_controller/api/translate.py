@@ -92,7 +92,7 @@ def _spec(deployment: ModelDeployment, settings: Settings) -> OffloadSpec:
 def _metrics(
     config: offloading.OffloadingConfig, *, label: str | None, namespace: str
 ) -> tuple[metric_spec.MetricSpec, ...]:
-    """Give the metrics as written, then those of the preset, so that indexes in messages refer to the manifest."""
+    """Return the metrics as written, then those of the preset, so that indexes in messages refer to the manifest."""
     written = tuple(_narrowed(targets.metric(each), label, namespace) for each in config.metrics)
     return (*written, *presets.metrics(config.preset, written)) if config.preset else written
 

@@ -79,7 +79,7 @@ class _Report:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Give the lines to print."""
+        """Return the lines to print."""
         return (*self.mistakes, *(f"note: {notice}" for notice in self.notices)) or ("valid",)
 
 
@@ -93,14 +93,14 @@ class _Against:
 
 
 def _chosen(as_settings: Sequence[Path], files: int) -> Path | None:
-    """Give the settings file among the files, if there is one."""
+    """Return the settings file among the files, if there is one."""
     if 1 < len(as_settings) < files:
         inputs.fail(f"--settings: name the one to check against; there are {', '.join(map(str, as_settings))}")
     return as_settings[0] if len(as_settings) == 1 else None
 
 
 def _asking(settings: Settings, address: str | None) -> Settings:
-    """Give settings with the Prometheus that is to be asked: a PromQL query is then a metric."""
+    """Return settings with the Prometheus that is to be asked: a PromQL query is then a metric."""
     if address is None:
         return settings
     from beamlit_controller.rehearsal import simulation  # noqa: PLC0415 - the HTTP client is slow to import
@@ -129,7 +129,7 @@ def _manifests(parsed: Parsed, asked: _Against) -> _Report:
 
 
 def _triggers(spec: OffloadSpec, asked: _Against) -> _Report:
-    """Give triggers that can never fire and, with a Prometheus, those that never would have."""
+    """Return triggers that can never fire and, with a Prometheus, those that never would have."""
     impossible = trigger.out_of_reach(spec)
     if impossible is not None:
         return _Report((f"{spec.key}: {impossible}",))
@@ -147,7 +147,7 @@ def _triggers(spec: OffloadSpec, asked: _Against) -> _Report:
 
 
 def _span(spec: OffloadSpec, since: str) -> "Span":
-    """Give steps as fine as what is looked for: being over the target for as long as the window. Raises ValueError."""
+    """Return steps as fine as what is looked for: being over the target for as long as the window. Raises ValueError."""
     from beamlit_controller.rehearsal import simulation  # noqa: PLC0415 - the HTTP client is slow to import
 
     window = spec.behavior.engage.stabilization_window or COARSE
@@ -155,7 +155,7 @@ def _span(spec: OffloadSpec, since: str) -> "Span":
 
 
 def _expanded(paths: Sequence[Path]) -> list[Path]:
-    """Give the files, and for a directory the manifests in it."""
+    """Return the files, and for a directory the manifests in it."""
     return [file for path in paths for file in (_listed(path) if path.is_dir() else [path])]
 
 

@@ -152,7 +152,7 @@ def _put(shown: RenderableType | Failed, out: Console) -> None:
 
 
 def _as_json(answer: ModelsAnswer, model: ModelView | WaitingView) -> str:
-    """Give the model's JSON, including fields unknown to this version, and all problems."""
+    """Return the model's JSON, including fields unknown to this version, and all problems."""
     raw = next(
         each
         for each in (*answer.raw["models"], *answer.raw["waiting"])

@@ -152,7 +152,7 @@ class Column:
 
     @property
     def longest(self) -> int:
-        """Give the width of its longest cell."""
+        """Return the width of its longest cell."""
         return max(len(self.title), *(cell.cell_len for cell in self.cells))
 
 
@@ -169,7 +169,7 @@ def _widths(columns: Sequence[Column], width: int) -> Iterator[int]:
 
 
 def _columns(lines: Sequence[Line], width: int) -> Iterator[Column]:
-    """Give the width of each column that fits. Columns that may be cut are served from the shortest to the longest."""
+    """Yield the width of each column that fits. Columns that may be cut are served from the shortest to the longest."""
     yield Column("MODEL", [_text(printable.short(line.name, LONGEST_NAME), "bold") for line in lines])
     yield Column("STATE", [_text(line.state, WORDS[line.rank][1]) for line in lines], whole=True)
     yield Column("FOR", [_text(line.since, "dim") for line in lines], whole=True)

@@ -108,7 +108,7 @@ def _servers(text: str) -> str:
 
 
 def _given(value: str, flag: str, what: str, read: Callable[[str], str], *, asks: bool) -> str:
-    """Give the value, or ask for it until it can be read. Raises ValueError if it can't be, or is still empty."""
+    """Return the value, or ask for it until it can be read. Raises ValueError if it can't be, or is still empty."""
     while True:
         given = value or _optional(f"{what}: ", asks=asks)
         try:
@@ -174,7 +174,7 @@ def _texts(setup: Setup, *, systemd: bool, compose: bool) -> Mapping[Path, str]:
 
 
 def _program() -> str:
-    """Give the path of this command in the environment it is installed in."""
+    """Return the path of this command in the environment it is installed in."""
     return str(Path(sys.executable).parent / "beamlit-controller")
 
 

@@ -39,7 +39,7 @@ def read(path: Path) -> str:
 
 
 def default_state() -> Path:
-    """Give the state folder of `run` where none is named."""
+    """Return the state folder of `run` where none is named."""
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(base) / "beamlit-controller"
 

@@ -48,7 +48,7 @@ class Reached:
 
     @property
     def command(self) -> Sequence[str]:
-        """Give the kubectl command line for the controller's namespace."""
+        """Return the kubectl command line for the controller's namespace."""
         context = (f"--context={self.context}",) if self.context else ()
         kubeconfig = (f"--kubeconfig={self.kubeconfig}",) if self.kubeconfig else ()
         return ("kubectl", *context, *kubeconfig, f"--namespace={self.controller_namespace}")
@@ -133,7 +133,7 @@ def _forwarded(reached: Reached) -> Iterator[int]:
 
 
 def _replica(reached: Reached) -> str:
-    """Give the pod that holds the Lease; without leader election there is only one replica."""
+    """Return the pod that holds the Lease; without leader election there is only one replica."""
     command = [*reached.command, "get", "lease", NAME, "--ignore-not-found", "--output=jsonpath={.spec.holderIdentity}"]
     try:
         asked = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 - the same

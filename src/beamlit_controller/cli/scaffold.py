@@ -38,21 +38,21 @@ class Setup:
 
     @property
     def manifests(self) -> Path:
-        """Give the folder of manifests."""
+        """Return the folder of manifests."""
         return self.folder / "manifests"
 
     @property
     def manifest(self) -> Path:
-        """Give the manifest's place."""
+        """Return the manifest's place."""
         return self.manifests / f"{self.name}.yaml"
 
     @property
     def settings(self) -> Path:
-        """Give the settings' place."""
+        """Return the settings' place."""
         return self.folder / "settings.yaml"
 
     def command(self, program: str) -> Sequence[str]:
-        """Give the command that runs what was written."""
+        """Return the command that runs what was written."""
         return (
             program,
             *("run", "--manifests", str(self.manifests), "--settings", str(self.settings)),
@@ -61,7 +61,7 @@ class Setup:
 
 
 def files(setup: Setup) -> dict[Path, str]:
-    """Give manifest and settings by their place. Raises ValueError, with every mistake, for what could not be run."""
+    """Return manifest and settings by their place. Raises ValueError, with every mistake, for what could not be run."""
     for name, ours in (("listen", setup.listen), ("web-listen", setup.web_listen)):
         if any(_same_place(ours, local(each)) for each in setup.local):
             raise ValueError(f"{name}: the model server itself is at {ours}; name another address")
@@ -85,7 +85,7 @@ def local(text: str) -> str:
 
 
 def listen_beside(servers: Sequence[str]) -> str:
-    """Give where the gateway listens by default: not where a model server is, such as llama.cpp at its usual port."""
+    """Return where the gateway listens by default: not where a model server is, such as llama.cpp at its usual port."""
     return next(each for each in LISTEN if not any(_same_place(each, local(server)) for server in servers))
 
 
@@ -215,7 +215,7 @@ def known_preset(text: str) -> str:
 
 
 def systemd(setup: Setup, program: str) -> str:
-    """Give a systemd unit, for the system or for a user."""
+    """Return a systemd unit, for the system or for a user."""
     words = (*setup.command(program), "--leave-gateways")
     command = " ".join(_unit_word(word) for word in words)
     return f"""\
@@ -244,7 +244,7 @@ WantedBy=default.target
 
 
 def compose(setup: Setup, version: str, user: str) -> str:
-    """Give a compose file. It uses the host's network, so that the addresses in the settings mean the same."""
+    """Return a compose file. It uses the host's network, so that the addresses in the settings mean the same."""
     command = json.dumps(setup.command("beamlit-controller"))
     return f"""\
 services:

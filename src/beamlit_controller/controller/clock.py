@@ -28,7 +28,7 @@ class AnchoredClock:
         self._anchored = asyncio.get_running_loop().time()
 
     def now(self) -> datetime:
-        """Give the current time, in UTC."""
+        """Return the current time, in UTC."""
         elapsed = asyncio.get_running_loop().time() - self._anchored
         now, wall = self._anchor + timedelta(seconds=elapsed), self._wall()
         if abs(wall - now) <= PARTED:

@@ -16,7 +16,7 @@ class GatewayMetrics:
         self._meters = meters
 
     async def read(self, spec: OffloadSpec, metric: MetricSpec, *, at: datetime) -> Reading:  # noqa: ARG002 - as they were counted
-        """Give the value over the last seconds."""
+        """Return the value over the last seconds."""
         if not isinstance(metric, GatewayMetric):
             return Missing(Reason.UNSUPPORTED_METRIC, "expected a Gateway metric")
         return self._meters.sample(spec.key, metric.name)

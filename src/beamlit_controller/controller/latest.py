@@ -15,7 +15,7 @@ class Latest(Generic[T]):
 
     @property
     def value(self) -> T:
-        """Give the present value."""
+        """Return the present value."""
         return self._value
 
     def set(self, value: T) -> None:

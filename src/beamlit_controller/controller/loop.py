@@ -56,7 +56,7 @@ async def run(specs: Latest[OffloadSpec], parts: LoopDependencies, *, previous: 
 
 
 def _recalled(previous: Decision | None, now: datetime) -> Decision | None:
-    """Give the decision recorded by an earlier process; None if its times are invalid."""
+    """Return the decision recorded by an earlier process; None if its times are invalid."""
     try:
         return previous and moments.clamped(previous, now)
     except (
@@ -92,7 +92,7 @@ async def _observe(spec: OffloadSpec, parts: LoopDependencies, last: Last, *, du
 
 
 def _in_step(last: Last, now: datetime) -> Decision | None:
-    """Give the last decision with its moments by the clock as it is now."""
+    """Return the last decision with its moments by the clock as it is now."""
     step = _origin(now) - last.origin
     if last.decision is None or abs(step) <= PARTED:
         return last.decision

@@ -26,7 +26,7 @@ class Meters:
         self._meters[key] = traffic.fed(self._meters.get(key, Meter()), answers, self._clock.now())
 
     def flow(self, spec: OffloadSpec) -> Flow | Missing:
-        """Give the requests since the last call for this model."""
+        """Return the requests since the last call for this model."""
         meter, by_cap = self._meters.get(spec.key, Meter()), traffic.leaves_by_cap(spec, None, "")
         seen = traffic.flow(meter, self._reported_until.get(spec.key), self._clock.now(), by_cap=by_cap)
         if isinstance(seen, Flow):
@@ -34,11 +34,11 @@ class Meters:
         return seen
 
     def minute(self, key: ModelKey) -> Minute | None:
-        """Give the requests of the last minute, if known."""
+        """Return the requests of the last minute, if known."""
         return traffic.minute(self._meters.get(key, Meter()), self._clock.now())
 
     def sample(self, key: ModelKey, figure: GatewayFigure) -> Sample | Missing:
-        """Give a metric measured by a model's gateways."""
+        """Return a metric measured by a model's gateways."""
         return gateway_metric.sample(self._meters.get(key, Meter()), figure, self._clock.now())
 
     def record(self, cycle: Cycle) -> None:

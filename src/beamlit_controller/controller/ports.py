@@ -21,7 +21,7 @@ class Clock(Protocol):
     """The time as an aware datetime. It goes back only when the wall clock was set back (`controller.clock`)."""
 
     def now(self) -> datetime:
-        """Give the current time."""
+        """Return the current time."""
         ...
 
 
@@ -54,7 +54,7 @@ class Inventory(Protocol):
     """Finds a model's servers."""
 
     async def snapshot_of(self, spec: OffloadSpec) -> WorkloadSnapshot:
-        """Give the model's pods and replicas."""
+        """Return the model's pods and replicas."""
         ...
 
 
@@ -62,7 +62,7 @@ class Flows(Protocol):
     """Provides the gateways' counts of a model's requests."""
 
     def flow(self, spec: OffloadSpec) -> Flow | Missing:
-        """Give the requests since the last call. Returns immediately, and never raises."""
+        """Return the requests since the last call. Returns immediately, and never raises."""
         ...
 
 
@@ -70,7 +70,7 @@ class UsageCounts(Protocol):
     """Provides the gateways' counts of the usage of a model's remotes."""
 
     def counted(self, key: ModelKey) -> Counted:
-        """Give the counts to add to the ledger. Returns immediately, and never raises."""
+        """Return the counts to add to the ledger. Returns immediately, and never raises."""
         ...
 
 
@@ -78,7 +78,7 @@ class Memory(Protocol):
     """The decisions recorded by an earlier process."""
 
     def recall(self, key: ModelKey) -> Decision | None:
-        """Give the last recorded decision of a model, to continue from."""
+        """Return the last recorded decision of a model, to continue from."""
         ...
 
 

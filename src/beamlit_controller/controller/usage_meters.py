@@ -44,7 +44,7 @@ class UsageMeters:
         known.requests = {gateway: counts.requests for gateway, counts in answers.items()}
 
     def counted(self, key: ModelKey) -> Counted:
-        """Give the new counts, once."""
+        """Return the new counts, once."""
         known = self._models.get(key)
         if known is None:
             return Counted()

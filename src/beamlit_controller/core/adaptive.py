@@ -87,13 +87,13 @@ def _judged(learned: Learned, noted: Learned, sample: RatioSample, *, seen: curv
 
 
 def _settles(learned: Learned, sample: RatioSample, *, shown: bool) -> timedelta:
-    """Give how long a metric needs to follow a change of the cap: as long as a request takes, but for a queue, which is empty at times."""
+    """Return how long a metric needs to follow a change of the cap: as long as a request takes, but for a queue, which is empty at times."""
     queue = sample.slope is not None or (learned.base is not None and learned.base <= NONE)
     return curve.SETTLES if queue and not shown else graded.pace(learned)
 
 
 def _rest(cap: Fraction, seen: curve.Observed) -> timedelta:
-    """Give how long a cap stays: not long if the metric is far over its target with no more in flight than the cap lets in."""
+    """Return how long a cap stays: not long if the metric is far over its target with no more in flight than the cap lets in."""
     wrong = seen.point.ratio >= FAR and seen.point.in_flight <= cap * Fraction(115, 100) + 1
     return SHORT_REST if wrong else REST
 
@@ -101,7 +101,7 @@ def _rest(cap: Fraction, seen: curve.Observed) -> timedelta:
 def _begun(
     learned: Learned, noted: Learned, seen: curve.Observed, now: datetime, *, shown: bool, counts: bool
 ) -> Learned:
-    """Give a first cap when the metric is over its target."""
+    """Return a first cap when the metric is over its target."""
     if seen.point.ratio <= 1:
         return noted
     if shown:
@@ -119,13 +119,13 @@ def _by_mean(cap: Fraction, noted: Learned, seen: curve.Observed, now: datetime)
 
 
 def stood(learned: Learned, sample: RatioSample, now: datetime) -> bool:
-    """Tell whether the cap was in force long enough to be judged by a sample."""
+    """Return whether the cap was in force long enough to be judged by a sample."""
     rests = learned.changed_at is not None and now - learned.changed_at < REST
     return not rests and not curve.unsettled(learned, sample)
 
 
 def guessed(learned: Learned, now: datetime) -> Learned:
-    """Give a cap by a backlog that the gateways see: the first one, or a lower one."""
+    """Return a cap by a backlog that the gateways see: the first one, or a lower one."""
     cap = onset.cap(learned.recent)
     if cap is not None and learned.cap is not None and learned.calm is not None:
         cap = max(cap, learned.calm.in_flight)
@@ -142,7 +142,7 @@ def _changed(learned: Learned, cap: Fraction, now: datetime) -> Learned:
 
 
 def _first(calm: Point | None, seen: curve.Observed) -> Fraction:
-    """Give the first cap: the number in flight, between the last good one and the excessive one, at which the target is expected.
+    """Return the first cap: the number in flight, between the last good one and the excessive one, at which the target is expected.
 
     A curve that is flat at first and then steep meets the target later than a straight line, but at hardly more than twice the number.
     A changing number in flight counts as more than its mean: where the curve rises, its highest values determine the ratio.
@@ -175,12 +175,12 @@ def _believing(learned: Learned, seen: curve.Observed) -> Learned:
 
 
 def _idles(learned: Learned, seen: curve.Observed) -> bool:
-    """Tell whether the ratio can't be distinguished from the one where nothing waits."""
+    """Return whether the ratio can't be distinguished from the one where nothing waits."""
     return seen.point.ratio <= max(FLAT, min(learned.base or Fraction(0), GOAL - NEARLY) + NEARLY)
 
 
 def _weight(learned: Learned, seen: curve.Observed, surprise: Fraction) -> Fraction:
-    """Give the weight of a point: the greater, the less the point fits what was believed, and the less noisy the metric is."""
+    """Return the weight of a point: the greater, the less the point fits what was believed, and the less noisy the metric is."""
     least = Fraction(1, 4) / (1 + 4 * learned.noise)
     if not seen.steady:
         return least / 2
@@ -188,12 +188,12 @@ def _weight(learned: Learned, seen: curve.Observed, surprise: Fraction) -> Fract
 
 
 def _draining(learned: Learned, seen: curve.Observed) -> bool:
-    """Tell whether far more is in flight than the cap lets in: a backlog says little about where the curve meets its target."""
+    """Return whether far more is in flight than the cap lets in: a backlog says little about where the curve meets its target."""
     return learned.cap is not None and seen.point.in_flight > 2 * learned.cap + 1
 
 
 def _wanted(cap: Fraction, learned: Learned, seen: curve.Observed, *, counts: bool) -> tuple[Fraction, Learned]:
-    """Give the cap that a sample suggests, and what was learned from the sample.
+    """Return the cap that a sample suggests, and what was learned from the sample.
 
     A metric that counts requests that wait has no maximum at which it would say nothing: what it says is believed.
     """
@@ -235,7 +235,7 @@ def _more(cap: Fraction, learned: Learned, seen: curve.Observed, slope: Fraction
 
 
 def _nearer(cap: Fraction, aim: Fraction, learned: Learned) -> Fraction:
-    """Give the next cap on the way up to `aim`: one step higher or halfway there, whichever is more."""
+    """Return the next cap on the way up to `aim`: one step higher or halfway there, whichever is more."""
     return min(aim, max(cap + _stride(cap, learned), min((cap + aim) / 2, LONGEST_RISE * cap)))
 
 
@@ -259,13 +259,13 @@ def _lowered(cap: Fraction, learned: Learned, point: Point, aim: Fraction) -> tu
 
 
 def _at_maximum(cap: Fraction, learned: Learned, point: Point) -> bool:
-    """Tell whether the ratio is just what it was under the cap before, and this one is reached: it can't rise, so it can't tell how far."""
+    """Return whether the ratio is just what it was under the cap before, and this one is reached: it can't rise, so it can't tell how far."""
     same = learned.over is not None and abs(point.ratio - learned.over) <= learned.over / 100
     return same and point.ratio <= SATURATED and point.in_flight >= cap * Fraction(85, 100)
 
 
 def _well(learned: Learned, falls: int) -> Fraction:
-    """Give a number in flight that was well before, and is believed to be until reductions to it do not suffice.
+    """Return a number in flight that was well before, and is believed to be until reductions to it do not suffice.
 
     Only with a metric that has a value at any load: it follows a change of the load late, and is noisy.
     """

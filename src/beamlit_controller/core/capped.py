@@ -61,7 +61,7 @@ def _seen(spec: OffloadSpec, learned: Learned, local: Local) -> Learned:
 
 
 def _queue(spec: OffloadSpec) -> Fraction:
-    """Give how many may wait in the server that tells its slots: the target of its queue."""
+    """Return how many may wait in the server that tells its slots: the target of its queue."""
     targets = (each.target.milli for each in spec.metrics if isinstance(each, PodsMetric) and each.slots is not None)
     return Fraction(next(targets, 1000), 1000) * (1 + Fraction(spec.behavior.engage.tolerance))
 

@@ -21,17 +21,17 @@ def told(learned: Learned, slots: int, queue: Fraction) -> Learned:
 
 
 def aim(full: Fraction, slope: Fraction) -> Fraction:
-    """Give the number in flight that is a little below the one at which the metric is at its target."""
+    """Return the number in flight that is a little below the one at which the metric is at its target."""
     return full - min((1 - GOAL) / slope, full / 25)
 
 
 def full(seen: Observed, slope: Fraction) -> Fraction:
-    """Give the number in flight at which the metric is at its target, while what is in flight grows."""
+    """Return the number in flight at which the metric is at its target, while what is in flight grows."""
     return max(least(slope), rounded(max(seen.levels) + (1 - seen.point.ratio) / slope))
 
 
 def least(slope: Fraction) -> Fraction:
-    """Give the lowest number that can be right: a server works on one at least, and as many as the target may wait.
+    """Return the lowest number that can be right: a server works on one at least, and as many as the target may wait.
 
     With fewer in flight, those that wait came past the gateways.
     """
@@ -39,5 +39,5 @@ def least(slope: Fraction) -> Fraction:
 
 
 def is_idle(noted: Learned) -> bool:
-    """Tell whether nothing waits under a cap that is reached: the queue is empty, and not only low for a moment."""
+    """Return whether nothing waits under a cap that is reached: the queue is empty, and not only low for a moment."""
     return noted.full_load.count >= SOME and noted.full_load.ratio <= NONE

@@ -54,7 +54,7 @@ def observed(sample: RatioSample, learned: Learned) -> Observed | None:
 
 
 def _ended(sample: RatioSample, recent: tuple[InFlightSpan, ...]) -> tuple[InFlightSpan, ...]:
-    """Give the times that end while a sample is taken, or soon after; of a moment the one that ends nearest to it, once a later one is known."""
+    """Return the times that end while a sample is taken, or soon after; of a moment the one that ends nearest to it, once a later one is known."""
     ended = tuple(each for each in recent if sample.since <= each.until <= sample.until + GRAIN)
     if not ended or sample.since < sample.until:
         return ended
@@ -63,7 +63,7 @@ def _ended(sample: RatioSample, recent: tuple[InFlightSpan, ...]) -> tuple[InFli
 
 
 def _pinned(cap: Fraction | None, spans: tuple[InFlightSpan, ...], mean: Fraction) -> Fraction | None:
-    """Give what was in flight in the mean under a cap that turned many away: the more came, the nearer to it.
+    """Return what was in flight in the mean under a cap that turned many away: the more came, the nearer to it.
 
     Two looks at what is in flight say it less exactly. None where they say something else.
     """
@@ -77,7 +77,7 @@ def _pinned(cap: Fraction | None, spans: tuple[InFlightSpan, ...], mean: Fractio
 
 
 def _level(limit: Fraction, served: int, overflowed: int) -> Fraction:
-    """Give the mean of what is in flight where so many were finished and turned away (a birth-death process).
+    """Return the mean of what is in flight where so many were finished and turned away (a birth-death process).
 
     Where the limit lies between two numbers, the part of the requests that is judged by the higher one brings it there. Far
     below the limit the approximation is below zero, which nothing in flight is.
@@ -89,7 +89,7 @@ def _level(limit: Fraction, served: int, overflowed: int) -> Fraction:
 
 
 def _within(sample: RatioSample, recent: tuple[InFlightSpan, ...]) -> tuple[InFlightSpan, ...]:
-    """Give the times that a sample covers a part of; a moment is part of the time that ends with it."""
+    """Return the times that a sample covers a part of; a moment is part of the time that ends with it."""
     return tuple(
         each
         for each in recent
@@ -98,7 +98,7 @@ def _within(sample: RatioSample, recent: tuple[InFlightSpan, ...]) -> tuple[InFl
 
 
 def unsettled(learned: Learned, sample: RatioSample, *, settles: timedelta = SETTLES) -> bool:
-    """Tell whether a sample may still be of the time before the last change, or of the change itself."""
+    """Return whether a sample may still be of the time before the last change, or of the change itself."""
     return learned.changed_at is not None and sample.since < learned.changed_at + max(settles, SETTLES)
 
 
@@ -112,7 +112,7 @@ def noted(learned: Learned, seen: Observed) -> Learned:
 
 
 def _sloping(learned: Learned, point: Point) -> Fraction | None:
-    """Give the slope with what two points tell that are not too near to each other.
+    """Return the slope with what two points tell that are not too near to each other.
 
     The curve is flat first and then rises: a line from where it may be flat is less steep than the rise, and can only
     make the slope steeper.
@@ -139,7 +139,7 @@ def _sloping(learned: Learned, point: Point) -> Fraction | None:
 
 
 def _calmer(calm: Point | None, point: Point) -> Point | None:
-    """Give the highest number in flight that was well; an old one counts less and less."""
+    """Return the highest number in flight that was well; an old one counts less and less."""
     if point.ratio > 1:
         return calm
     if calm is None or point.in_flight >= calm.in_flight * Fraction(9, 10):
@@ -148,7 +148,7 @@ def _calmer(calm: Point | None, point: Point) -> Point | None:
 
 
 def _base(learned: Learned, point: Point) -> Fraction | None:
-    """Give the ratio at loads that are clearly lower than the cap: rather the lower ones of it."""
+    """Return the ratio at loads that are clearly lower than the cap: rather the lower ones of it."""
     base, cap = learned.base, learned.cap
     if point.ratio > 1 or not point.in_flight or (cap is not None and point.in_flight > cap * LOW):
         return base
@@ -158,13 +158,13 @@ def _base(learned: Learned, point: Point) -> Fraction | None:
 
 
 def slope(learned: Learned, seen: Observed) -> Fraction:
-    """Give the slope: a line from nothing in flight to a point of the curve is never steeper than the curve there."""
+    """Return the slope: a line from nothing in flight to a point of the curve is never steeper than the curve there."""
     chord = seen.point.ratio / (max(seen.levels) or 1)
     return max(learned.slope or Fraction(0), chord, Fraction(1, 10_000))
 
 
 def knee(levels: tuple[Fraction, ...], waiting: Fraction) -> Fraction:
-    """Give the number in flight from which the ratio grows, if so many above it, in the mean, make the ratio that was seen."""
+    """Return the number in flight from which the ratio grows, if so many above it, in the mean, make the ratio that was seen."""
     ordered = sorted(levels, reverse=True)
     above = Fraction(0)
     for count, (level, following) in enumerate(zip(ordered, [*ordered[1:], Fraction(0)], strict=True), 1):

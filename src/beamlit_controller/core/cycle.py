@@ -26,14 +26,14 @@ class Cycle:
 
     @property
     def trigger(self) -> Trigger | None:
-        """Tell whether the metrics can make the model offload at all; None while it is disabled."""
+        """Return whether the metrics can make the model offload at all; None while it is disabled."""
         if not self.spec.enabled or self.decision.sight is None:
             return None
         return trigger.judge(self.spec, self.decision.sight, self.signals, self.verdict)
 
     @property
     def changed(self) -> bool:
-        """Tell whether the percentage or the reason changed."""
+        """Return whether the percentage or the reason changed."""
         return self.previous is None or (self.previous.percentage, self.previous.reason) != (
             self.decision.percentage,
             self.decision.reason,

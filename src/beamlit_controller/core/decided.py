@@ -77,12 +77,12 @@ class Decision:
 
     @property
     def sent(self) -> int:
-        """Give the percentage that is sent to the remote: 0 in a dry run."""
+        """Return the percentage that is sent to the remote: 0 in a dry run."""
         return 0 if self.dry else self.percentage
 
 
 def begin(now: datetime) -> Decision:
-    """Give the state before the first decision: everything is served locally."""
+    """Return the state before the first decision: everything is served locally."""
     return Decision(0, Reason.METRIC_BELOW_TARGET, "nothing has been read yet", now, (Share(now, 0),))
 
 

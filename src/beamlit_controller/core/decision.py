@@ -24,7 +24,7 @@ __all__ = ["REMEMBERED", "Change", "Decision", "Restraint", "Timers", "Trend", "
 
 
 def rested(last: Decision, now: datetime) -> Decision:
-    """Give the initial state after a stop that ended the gateways: everything local, with the history and the observed demand."""
+    """Return the initial state after a stop that ended the gateways: everything local, with the history and the observed demand."""
     stopped = moved(last, 0, now, Reason.RELEASED, "the controller was stopped")
     return replace(begin(now), history=stopped.history, sight=last.sight, ledger=ledger.stopped(last.ledger))
 

@@ -29,7 +29,7 @@ class Share:
 
 
 def local_fraction(shares: Sequence[Share], since: datetime, until: datetime) -> Fraction:
-    """Give the mean fraction of requests served locally from `since` to `until`.
+    """Return the mean fraction of requests served locally from `since` to `until`.
 
     The first share is taken to have been in force before its time too. `shares` are ordered and not empty.
     """
@@ -44,14 +44,14 @@ def local_fraction(shares: Sequence[Share], since: datetime, until: datetime) ->
 
 
 def seen(verdict: Verdict, shares: Sequence[Share]) -> Fraction | None:
-    """Give the highest demand over all metrics, where 1 is the target; None if it can't be measured in one of them."""
+    """Return the highest demand over all metrics, where 1 is the target; None if it can't be measured in one of them."""
     demands = [of(metric, shares) for metric in verdict.present]
     known = [demand for demand in demands if demand is not None]
     return max(known) if known and len(known) == len(demands) else None
 
 
 def of(metric: Assessed | Unread, shares: Sequence[Share]) -> Fraction | None:
-    """Give one metric's demand, where 1 is the target; None if it can't be measured."""
+    """Return one metric's demand, where 1 is the target; None if it can't be measured."""
     match metric:
         case Unread():
             return None
@@ -61,7 +61,7 @@ def of(metric: Assessed | Unread, shares: Sequence[Share]) -> Fraction | None:
 
 
 def under_cap(metric: Assessed, worst: Assessed | None, learned: Learned) -> Fraction | None:
-    """Give one metric's demand in Adaptive mode, where 1 is the target; None if no gateway has reported.
+    """Return one metric's demand in Adaptive mode, where 1 is the target; None if no gateway has reported.
 
     What was sent away counts. The cap holds the worst metric at its target or below, where a queue is empty, so that metric is
     as high as the cap is full: only that tells how much local could still take.

@@ -21,22 +21,22 @@ class Fixed:
 
     @property
     def backoff(self) -> ReleaseBackoff:
-        """Give how long to wait after a premature release."""
+        """Return how long to wait after a premature release."""
         return BACKOFF
 
     @property
     def highest(self) -> int:
-        """Give the share that is aimed at."""
+        """Return the share that is aimed at."""
         return self.behavior.percentage
 
     @property
     def in_steps(self) -> bool:
-        """Tell whether it is reached in more than one step."""
+        """Return whether it is reached in more than one step."""
         return self.behavior.engage.step_percentage < self.behavior.percentage
 
     @property
     def rise(self) -> int:
-        """Give the points that the share rises by in one step."""
+        """Return the points that the share rises by in one step."""
         return self.behavior.engage.step_percentage
 
     def may_rise(self, trend: Trend | None) -> bool:  # noqa: ARG002 - what the other strategy asks for
@@ -44,20 +44,20 @@ class Fixed:
         return True
 
     def raised(self, share: int, demand: Fraction, *, known: int) -> int:  # noqa: ARG002 - the other strategy needs them
-        """Give the next step, whatever demand is."""
+        """Return the next step, whatever demand is."""
         return min(share + self.rise, self.behavior.percentage)
 
     def lowered(self, share: int, demand: Fraction, *, fall: int) -> int:  # noqa: ARG002 - the other strategy needs it
-        """Give the next step down if demand is low, else the same share."""
+        """Return the next step down if demand is low, else the same share."""
         low = demand <= 1 - Fraction(self.behavior.release.tolerance)
         return max(share - self.behavior.release.step_percentage, 0) if low else share
 
     def tried(self, share: int, *, fall: int) -> int:  # noqa: ARG002 - the other strategy needs them
-        """Give the share of a trial release: nothing leaves."""
+        """Return the share of a trial release: nothing leaves."""
         return 0
 
     def between_steps(self, share: int, restraint: Restraint) -> bool:
-        """Tell whether a release in steps has begun."""
+        """Return whether a release in steps has begun."""
         match restraint.phase:
             case Phase.HELD:
                 return False
@@ -65,7 +65,7 @@ class Fixed:
                 return 0 < share < self.behavior.percentage
 
     def release_window(self, restraint: Restraint) -> timedelta:
-        """Give the time that demand has to stay low before the first step."""
+        """Return the time that demand has to stay low before the first step."""
         return restraints.patience(restraint, self.behavior)
 
     def lowers(self, target: int) -> str:  # noqa: ARG002 - the other strategy needs it

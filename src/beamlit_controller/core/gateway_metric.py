@@ -24,7 +24,7 @@ LONGEST_REQUEST = timedelta(seconds=60)
 
 
 def sample(meter: Meter, figure: GatewayFigure, now: datetime) -> Sample | Missing:
-    """Give a figure's value in its unit, and the time that it covers."""
+    """Return a figure's value in its unit, and the time that it covers."""
     seen = meter.recent
     if len(seen) < 2:  # noqa: PLR2004 - a span has two ends
         return Missing(Reason.NO_SERIES, "the gateways' request counters do not cover a few seconds yet")
@@ -51,7 +51,7 @@ def _rate(seen: tuple[CountersAt, ...]) -> Sample:
 
 
 def _first_byte(seen: tuple[CountersAt, ...]) -> Sample | Missing:
-    """Give the mean time to the first byte of local response bodies, in seconds; 0 while local has no request at all."""
+    """Return the mean time to the first byte of local response bodies, in seconds; 0 while local has no request at all."""
     since, last = _enough(seen), seen[-1].at
     counted = _between(seen, since)
     if counted.local_first_bytes:
@@ -65,7 +65,7 @@ def _first_byte(seen: tuple[CountersAt, ...]) -> Sample | Missing:
 
 
 def _enough(seen: tuple[CountersAt, ...]) -> datetime:
-    """Give the latest beginning of a window that is long enough and has enough first bytes; the first moment if none has."""
+    """Return the latest beginning of a window that is long enough and has enough first bytes; the first moment if none has."""
     last = seen[-1]
     for each in reversed(seen):
         first_bytes = last.counted.local_first_bytes - each.counted.local_first_bytes
@@ -75,7 +75,7 @@ def _enough(seen: tuple[CountersAt, ...]) -> datetime:
 
 
 def _lasting(seen: tuple[CountersAt, ...], since: datetime, ended: int) -> timedelta:
-    """Give how long a local request lasts in the mean: what is in flight, over the rate at which requests end."""
+    """Return how long a local request lasts in the mean: what is in flight, over the rate at which requests end."""
     levels = [each.counted.in_flight for each in seen if each.at >= since]
     mean = Fraction(sum(levels), len(levels))
     seconds = mean * _seconds(seen[-1].at - since) / max(1, ended)
@@ -83,7 +83,7 @@ def _lasting(seen: tuple[CountersAt, ...], since: datetime, ended: int) -> timed
 
 
 def _since(seen: tuple[CountersAt, ...], window: timedelta) -> datetime:
-    """Give the latest moment that is at least a window before the last; the first if there is none."""
+    """Return the latest moment that is at least a window before the last; the first if there is none."""
     return next((each.at for each in reversed(seen) if seen[-1].at - each.at >= window), seen[0].at)
 
 

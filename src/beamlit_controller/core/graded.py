@@ -36,7 +36,7 @@ SPARED = Fraction(9, 10)
 
 
 def pace(learned: Learned) -> timedelta:
-    """Give the time that a request takes, by what was in flight and finished lately (Little's law)."""
+    """Return the time that a request takes, by what was in flight and finished lately (Little's law)."""
     served = sum(each.served for each in learned.recent)
     held = sum(
         float(each.in_flight) * each.ready * (each.until - each.since).total_seconds() for each in learned.recent
@@ -60,7 +60,7 @@ def noted(learned: Learned, seen: Observed) -> Learned:
 
 
 def _jitter(learned: Learned, point: Point) -> Fraction:
-    """Give by how much samples differ that were taken at about the same load."""
+    """Return by how much samples differ that were taken at about the same load."""
     known, mean = learned.jitter, learned.any_load
     alike = abs(point.in_flight - mean.in_flight) <= max(Fraction(1), mean.in_flight / 2)
     if learned.latest is None or (mean.count >= SOME and not alike):
@@ -70,12 +70,12 @@ def _jitter(learned: Learned, point: Point) -> Fraction:
 
 
 def is_graded(learned: Learned) -> bool:
-    """Tell whether the metric shows every request, as far as was seen."""
+    """Return whether the metric shows every request, as far as was seen."""
     return learned.height is not None and learned.height >= GRADED
 
 
 def _height(learned: Learned, point: Point) -> Fraction | None:
-    """Give how high the metric is at a lower load, 1 being a straight line from zero."""
+    """Return how high the metric is at a lower load, 1 being a straight line from zero."""
     calm, cap = learned.calm, learned.cap
     against = calm if cap is None or (calm is not None and calm.in_flight > cap) else Point(cap, Fraction(1))
     if against is None or against.ratio < TELLING or not 0 < point.in_flight <= LOWER * against.in_flight:
@@ -88,18 +88,18 @@ def _height(learned: Learned, point: Point) -> Fraction | None:
 
 
 def is_over(learned: Learned) -> bool:
-    """Tell whether the samples over the target since the last one that was not outweigh the noise."""
+    """Return whether the samples over the target since the last one that was not outweigh the noise."""
     return learned.streak.count * (learned.streak.ratio - 1) > 2 * learned.jitter
 
 
 def first(cap: Fraction, learned: Learned) -> Fraction:
-    """Give the first cap: not much below what was well, and where a metric in proportion to the load meets its target."""
+    """Return the first cap: not much below what was well, and where a metric in proportion to the load meets its target."""
     least = Fraction(0) if learned.calm is None else learned.calm.in_flight * SPARED
     return max(min(cap, _straight(learned, learned.streak) or cap), least)
 
 
 def wanted(cap: Fraction, learned: Learned, seen: Observed) -> tuple[Fraction, Learned]:
-    """Give the cap that the mean suggests, if it is clearly off."""
+    """Return the cap that the mean suggests, if it is clearly off."""
     if not seen.bound:
         clearly = learned.streak.count >= SOME and learned.streak.ratio > 1 + 3 * _spread(learned, seen.point)
         return _lowered(cap, learned, learned.streak) if clearly else (cap, learned)
@@ -115,7 +115,7 @@ def wanted(cap: Fraction, learned: Learned, seen: Observed) -> tuple[Fraction, L
 
 
 def _spread(learned: Learned, point: Point) -> Fraction:
-    """Give by how much the samples over the target may be off: little, if one is as high as the other, as at a metric's maximum."""
+    """Return by how much the samples over the target may be off: little, if one is as high as the other, as at a metric's maximum."""
     flat = abs(point.ratio - learned.streak.ratio) <= FLAT
     return FLAT if flat else _unsure(learned.streak, learned)
 
@@ -133,7 +133,7 @@ def _lowered(cap: Fraction, learned: Learned, mean: Mean) -> tuple[Fraction, Lea
 
 
 def _between(learned: Learned, mean: Mean) -> Fraction:
-    """Give where a metric that rises ever faster meets its target at the least, by what was well before; 0 if that may be no longer true."""
+    """Return where a metric that rises ever faster meets its target at the least, by what was well before; 0 if that may be no longer true."""
     fair = learned.fair
     if learned.over is not None or fair.count < SOME or not fair.in_flight < mean.in_flight or mean.ratio <= 1:
         return Fraction(0)
@@ -141,7 +141,7 @@ def _between(learned: Learned, mean: Mean) -> Fraction:
 
 
 def _straight(learned: Learned, mean: Mean) -> Fraction | None:
-    """Give where a metric meets its target that is in proportion to the load and now at its maximum, such as slots in use."""
+    """Return where a metric meets its target that is in proportion to the load and now at its maximum, such as slots in use."""
     fair, height = learned.fair, learned.height or Fraction(0)
     if fair.count < SOME or not fair.in_flight or abs(height - 1) > STRAIGHT:
         return None
@@ -150,12 +150,12 @@ def _straight(learned: Learned, mean: Mean) -> Fraction | None:
 
 
 def _unsure(mean: Mean, learned: Learned) -> Fraction:
-    """Give by how much a mean may be off because of the noise."""
+    """Return by how much a mean may be off because of the noise."""
     return learned.jitter / _root(_apart(mean.count, learned))
 
 
 def _apart(count: int, learned: Learned) -> Fraction:
-    """Give how many of the samples tell something of their own: requests that take long are seen in several."""
+    """Return how many of the samples tell something of their own: requests that take long are seen in several."""
     lasted = learned.recent[-1].until - learned.recent[0].since if learned.recent else GRAIN
     spacing = max(GRAIN, lasted / max(1, len(learned.recent)))
     return max(

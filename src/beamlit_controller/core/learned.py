@@ -52,7 +52,7 @@ class Mean:
 
     @property
     def possible(self) -> bool:
-        """Tell whether the values are plausible; a recorded state may be corrupt."""
+        """Return whether the values are plausible; a recorded state may be corrupt."""
         return 0 <= self.count <= COUNTED and 0 <= self.ratio <= MOST and 0 <= self.in_flight <= MOST
 
     def with_(self, point: Point) -> "Mean":
@@ -155,7 +155,7 @@ def lasting(learned: Learned) -> Learned:
 
 
 def trusted(learned: Learned) -> Learned:
-    """Give the recalled state if its values are plausible, else `NOTHING`."""
+    """Return the recalled state if its values are plausible, else `NOTHING`."""
     numbers = (learned.slope, learned.over, learned.full)
     signed = (learned.off, learned.noise, learned.jitter, learned.height or Fraction(0), learned.base or Fraction(0))
     wild = max(map(abs, signed)) > MOST
@@ -199,5 +199,5 @@ def thousandths(number: Fraction) -> Fraction:
 
 
 def rounded(number: Fraction) -> Fraction:
-    """Give a number to two decimal places: what is stored stays short."""
+    """Return a number to two decimal places: what is stored stays short."""
     return Fraction(round(number * 100), 100)

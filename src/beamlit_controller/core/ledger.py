@@ -39,7 +39,7 @@ def entered(ledger: Ledger, remotes: tuple[RemoteBackend, ...], counted: Counted
 
 
 def lasting(ledger: Ledger) -> Ledger:
-    """Give what is written at once: which accounts there are, and for which period.
+    """Return what is written at once: which accounts there are, and for which period.
 
     The numbers may wait, since the gateways go on counting. An account that is not written would be opened once more after
     a restart, and all that was counted until then left out.
@@ -48,5 +48,5 @@ def lasting(ledger: Ledger) -> Ledger:
 
 
 def stopped(ledger: Ledger) -> Ledger:
-    """Give what is worth keeping when the gateways are ended: they begin to count anew."""
+    """Return what is worth keeping when the gateways are ended: they begin to count anew."""
     return replace(ledger, accounts=tuple(replace(each, seen=()) for each in ledger.accounts))

@@ -6,7 +6,7 @@ from beamlit_controller.core.spec import OffloadSpec
 
 
 def in_flight(spec: OffloadSpec, cap: Fraction | None, *, ready: int, gateways: int) -> Fraction | None:
-    """Give the most for each gateway, so that all together it is the smaller of the spec's number and the cap per ready server.
+    """Return the most for each gateway, so that all together it is the smaller of the spec's number and the cap per ready server.
 
     None where neither limits anything. All gateways together let at least one through, for something has to be tried.
     """

@@ -76,7 +76,7 @@ def saw(load: KnownLoad, flow: Flow, *, ready: int) -> KnownLoad:
 
 
 def arriving(load: KnownLoad, now: datetime) -> Fraction | None:
-    """Give how many requests arrive per second and ready replica; None if no gateway has reported lately."""
+    """Return how many requests arrive per second and ready replica; None if no gateway has reported lately."""
     return _rate(load, now - WINDOW, now, remote=True)
 
 
@@ -96,7 +96,7 @@ def learned(load: KnownLoad, verdict: Verdict, now: datetime, *, offloading_sinc
 
 
 def demand(load: KnownLoad, now: datetime) -> Fraction | None:
-    """Give the demand that the number of requests shows, 1 being the target; None where only a trial can show it."""
+    """Return the demand that the number of requests shows, 1 being the target; None where only a trial can show it."""
     rate = arriving(load, now)
     if rate is None:
         return None
@@ -110,7 +110,7 @@ def demand(load: KnownLoad, now: datetime) -> Fraction | None:
 
 
 def is_less(load: KnownLoad, now: datetime) -> bool:
-    """Tell whether clearly fewer requests arrive than when a metric was over its target."""
+    """Return whether clearly fewer requests arrive than when a metric was over its target."""
     rate = arriving(load, now)
     return rate is not None and load.over is not None and rate < load.over.rate * SAME
 
@@ -139,7 +139,7 @@ def _too_much(load: KnownLoad, ratio: Fraction, now: datetime, *, anew: bool) ->
 
 
 def _at_most(borne: LoadPoint) -> Fraction:
-    """Give the highest rate that chance may produce from the rate that local can handle."""
+    """Return the highest rate that chance may produce from the rate that local can handle."""
     requests = borne.rate * Fraction(WINDOW.total_seconds())
     return borne.rate + Fraction(math.isqrt(math.ceil(requests))) / Fraction(WINDOW.total_seconds())
 

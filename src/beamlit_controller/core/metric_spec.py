@@ -38,7 +38,7 @@ class Requirement:
                 return f"!{self.key}"
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Tell whether the labels meet this requirement; `NotIn` is met by an absent label, as in Kubernetes."""
+        """Return whether the labels meet this requirement; `NotIn` is met by an absent label, as in Kubernetes."""
         match self.operator:
             case Operator.IN:
                 return labels.get(self.key) in self.values
@@ -61,7 +61,7 @@ class Selector:
         return bool(self.match_labels or self.match_expressions)
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Tell whether all labels and all expressions match."""
+        """Return whether all labels and all expressions match."""
         return all(labels.get(key) == value for key, value in self.match_labels) and all(
             requirement.matches(labels) for requirement in self.match_expressions
         )

@@ -29,12 +29,12 @@ class Split:
 
     @property
     def sent(self) -> float:
-        """Give the fraction of all requests that went to the remote."""
+        """Return the fraction of all requests that went to the remote."""
         return sum(part for _, part in self.left)
 
 
 def split(minute: Minute) -> Split:
-    """Give the numbers of a minute; without requests all fractions are 0."""
+    """Return the numbers of a minute; without requests all fractions are 0."""
     seen, seconds = minute.counted, max(minute.span.total_seconds(), 0.001)
     whole = max(1, seen.local + seen.remote + seen.unanswered)
     return Split(
@@ -50,7 +50,7 @@ def split(minute: Minute) -> Split:
 
 
 def limit(cycle: Cycle) -> Fraction | None:
-    """Give the limit of local requests in flight over all ready servers; None if unlimited."""
+    """Return the limit of local requests in flight over all ready servers; None if unlimited."""
     spec, decided = cycle.spec, cycle.decision
     by_cap = traffic.leaves_by_cap(spec, decided.cap, decided.reason)
     cap = decided.cap if by_cap else None

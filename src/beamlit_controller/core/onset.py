@@ -43,22 +43,22 @@ class Stretch:
 
     @property
     def rate(self) -> Fraction:
-        """Give how many are finished in a second."""
+        """Return how many are finished in a second."""
         return self.served / self.seconds
 
     @property
     def pace(self) -> Fraction:
-        """Give the seconds that a request takes."""
+        """Return the seconds that a request takes."""
         return self.area / self.served
 
     @property
     def floods(self) -> bool:
-        """Tell whether clearly more came than was finished."""
+        """Return whether clearly more came than was finished."""
         return self.served + self.overflowed + self.last_level - self.first_level >= FLOOD * self.served
 
 
 def cap(recent: Sequence[InFlightSpan]) -> Fraction | None:
-    """Give the cap per replica that a backlog suggests which grows, or is held by a cap far too high; None without such a backlog."""
+    """Return the cap per replica that a backlog suggests which grows, or is held by a cap far too high; None without such a backlog."""
     if not recent or any(each.sent > each.overflowed for each in recent):
         return None
     stretches = tuple(_stretches(recent, Fraction(SHORTEST)))
@@ -79,13 +79,13 @@ def cap(recent: Sequence[InFlightSpan]) -> Fraction | None:
 
 
 def _pace(stretches: Sequence[Stretch]) -> Fraction:
-    """Give the seconds that a request takes while none waits: the median of the calm stretches, else the shortest."""
+    """Return the seconds that a request takes while none waits: the median of the calm stretches, else the shortest."""
     calm = sorted(each.pace for each in stretches if not each.floods)
     return calm[len(calm) // 2] if calm else min(each.pace for each in stretches)
 
 
 def _stretches(recent: Sequence[InFlightSpan], shortest: Fraction) -> Iterator[Stretch]:
-    """Give the stretches in which enough was finished and that are not too short, the latest first."""
+    """Yield the stretches in which enough was finished and that are not too short, the latest first."""
     seconds = area = Fraction(0)
     served, overflowed, last_level = 0, 0, recent[-1].in_flight * recent[-1].ready
     levels = (Fraction(0), *(each.in_flight * each.ready for each in recent))

@@ -7,7 +7,7 @@ from beamlit_controller.core.price import Budget, Period
 
 
 def period_start(budget: Budget, now: datetime) -> datetime:
-    """Give the beginning of the current period, in UTC."""
+    """Return the beginning of the current period, in UTC."""
     zone = ZoneInfo(budget.time_zone)
     local = now.astimezone(zone)
     match budget.per:
@@ -22,7 +22,7 @@ def period_start(budget: Budget, now: datetime) -> datetime:
 
 
 def period_end(budget: Budget, now: datetime) -> datetime:
-    """Give the beginning of the next period, in UTC."""
+    """Return the beginning of the next period, in UTC."""
     begin = period_start(budget, now)
     zone = ZoneInfo(budget.time_zone)
     local = begin.astimezone(zone)

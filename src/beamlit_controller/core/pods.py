@@ -58,7 +58,7 @@ def group(
 
 
 def requests(pods: Iterable[Pod], resource: str, container: str | None = None) -> dict[str, int] | Missing:
-    """Give what every pod, or that container in it, requests of a resource, in thousandths by pod.
+    """Return what every pod, or that container in it, requests of a resource, in thousandths by pod.
 
     One pod without a request, in any phase, makes it Missing, because a percentage would be undefined.
     """
@@ -72,7 +72,7 @@ def requests(pods: Iterable[Pod], resource: str, container: str | None = None) -
 
 
 def kept_running(pod: Pod) -> tuple[Container, ...]:
-    """Give the containers that run as long as the pod does."""
+    """Return the containers that run as long as the pod does."""
     if not pod.init_containers:
         return pod.containers
     return (*pod.containers, *(container for container in pod.init_containers if container.restartable))
@@ -84,7 +84,7 @@ _HUGE_PAGES = "hugepages-"
 
 
 def _is_starting(pod: Pod, sample: PodSample, *, now: datetime, grace: Grace) -> bool:
-    """Tell whether the cpu in this sample was used for starting, or the pod never was ready."""
+    """Return whether the cpu in this sample was used for starting, or the pod never was ready."""
     if pod.ready is None or pod.started is None:
         return True
     unready = pod.ready.status == "False"
@@ -132,7 +132,7 @@ def _of_pod(pod: Pod, resource: str) -> int | Missing:
 
 
 def _of_whole_pod(pod: Pod, resource: str) -> int | Missing:
-    """Give what a pod with requests of its own makes the scheduler reserve."""
+    """Return what a pod with requests of its own makes the scheduler reserve."""
     own = _quantity(pod.requests, resource) if _counts_for_whole_pod(resource) else None
     reserved = own if own is not None else _of_all_containers(pod, resource)
     overhead = _quantity(pod.overhead, resource)
@@ -146,7 +146,7 @@ def _of_whole_pod(pod: Pod, resource: str) -> int | Missing:
 
 
 def _of_all_containers(pod: Pod, resource: str) -> int | None:
-    """Give the most that runs at once: init containers take turns, beside the restartable ones before them."""
+    """Return the most that runs at once: init containers take turns, beside the restartable ones before them."""
     each = [_quantity(container.requests, resource) for container in (*pod.containers, *pod.init_containers)]
     if all(milli is None for milli in each):
         return None

@@ -28,7 +28,7 @@ class Countdown:
 
 
 def countdown(cycle: Cycle, now: datetime) -> Countdown:
-    """Give the pending events."""
+    """Return the pending events."""
     decided, behavior = cycle.decision, cycle.spec.behavior
     timers, offloading = decided.timers, decided.percentage > 0
     window = strategy.of(behavior).release_window(decided.restraint)

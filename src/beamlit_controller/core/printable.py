@@ -15,15 +15,15 @@ _CONTROLS_BUT_LINES = {code: said for code, said in _CONTROLS.items() if chr(cod
 
 
 def line(text: str) -> str:
-    r"""Give the text as one line: control characters are written out, as `\n`, `\x1b` or `\u202e`."""
+    r"""Return the text as one line: control characters are written out, as `\n`, `\x1b` or `\u202e`."""
     return text.translate(_CONTROLS)
 
 
 def lines(text: str) -> str:
-    """Give the text with its line breaks, all other control characters written out."""
+    """Return the text with its line breaks, all other control characters written out."""
     return text.translate(_CONTROLS_BUT_LINES)
 
 
 def short(text: str, longest: int) -> str:
-    """Give the text, cut to the given number of characters."""
+    """Return the text, cut to the given number of characters."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"

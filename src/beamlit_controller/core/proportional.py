@@ -32,12 +32,12 @@ class Proportional:
 
     @property
     def backoff(self) -> ReleaseBackoff:
-        """Give what a too early fall teaches."""
+        """Return what a too early fall teaches."""
         return BACKOFF
 
     @property
     def highest(self) -> int:
-        """Give the highest share."""
+        """Return the highest share."""
         return min(self.behavior.percentage, MOST)
 
     @property
@@ -47,7 +47,7 @@ class Proportional:
 
     @property
     def rise(self) -> int:
-        """Give the most points that the share rises by in one step."""
+        """Return the most points that the share rises by in one step."""
         step = self.behavior.engage.step_percentage
         return step if step < WHOLE else self.behavior.most_rise
 
@@ -56,20 +56,20 @@ class Proportional:
         return trend is None or not trend.falling
 
     def raised(self, share: int, demand: Fraction, *, known: int) -> int:
-        """Give the share above this one that a demand above the target wants; up to a `known` one it rises in one go."""
+        """Return the share above this one that a demand above the target wants; up to a `known` one it rises in one go."""
         wanted = math.ceil(100 * (1 - 1 / demand)) + SPARE
         step = min(max(self.rise, known - share), self.behavior.engage.step_percentage)
         return min(max(wanted, share + 1), share + step, self.highest)
 
     def lowered(self, share: int, demand: Fraction, *, fall: int) -> int:
-        """Give the share that is enough for a demand, at most `fall` below this one; the same one if that is hardly less."""
+        """Return the share that is enough for a demand, at most `fall` below this one; the same one if that is hardly less."""
         enough = _enough(demand, 1 - Fraction(self.behavior.release.tolerance))
         if enough and share - enough < FALL:
             return share
         return max(enough, share - min(fall, self.behavior.release.step_percentage))
 
     def tried(self, share: int, *, fall: int) -> int:
-        """Give the share of a trial release: a step down."""
+        """Return the share of a trial release: a step down."""
         return max(share - fall, 0)
 
     def between_steps(self, share: int, restraint: Restraint) -> bool:  # noqa: ARG002 - what the other strategy asks for
@@ -77,7 +77,7 @@ class Proportional:
         return False
 
     def release_window(self, restraint: Restraint) -> timedelta:
-        """Give the time that demand has to stay low; a fall that nothing spoke against is followed after the configured one."""
+        """Return the time that demand has to stay low; a fall that nothing spoke against is followed after the configured one."""
         match restraint.phase:
             case Phase.HELD:
                 return restraints.patience(restraint, self.behavior)
@@ -94,5 +94,5 @@ class Proportional:
 
 
 def _enough(demand: Fraction, aim: Fraction) -> int:
-    """Give the share at which the metric would be at `aim`, 1 being the target."""
+    """Return the share at which the metric would be at `aim`, 1 being the target."""
     return max(0, math.ceil(100 * (1 - aim / demand))) if demand > 0 else 0

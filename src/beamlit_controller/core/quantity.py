@@ -110,7 +110,7 @@ _GRAMMAR = re.compile(
 
 
 def _exponent(exponent: str, text: str) -> tuple[int, int, Family]:
-    """Give the nano-units of 1 with this exponent, as numerator and denominator, and its family."""
+    """Return the nano-units of 1 with this exponent, as numerator and denominator, and its family."""
     power = int(exponent)
     if abs(power) > _MAX_EXPONENT:
         raise _unreadable(text, f"an exponent lies between -{_MAX_EXPONENT} and {_MAX_EXPONENT}")
@@ -118,7 +118,7 @@ def _exponent(exponent: str, text: str) -> tuple[int, int, Family]:
 
 
 def _suffix(suffix: str, text: str) -> tuple[int, int, Family]:
-    """Give the nano-units of 1 with this suffix, as numerator and denominator, and its family."""
+    """Return the nano-units of 1 with this suffix, as numerator and denominator, and its family."""
     if suffix not in _SUFFIXES:
         near = _NEAREST.get(suffix.lower().removesuffix("b"))
         raise _unreadable(text, f"there is no suffix {suffix!r}" + (f", did you mean {near!r}?" if near else ""))
@@ -140,7 +140,7 @@ def _known(suffix: str, text: str) -> tuple[int, Family]:
 
 
 def _scaled(whole: str, fraction: str, power: int, *, numerator: int) -> int:
-    """Give nano-units, rounded away from zero. Only as many digits are computed with as can matter."""
+    """Return nano-units, rounded away from zero. Only as many digits are computed with as can matter."""
     digits = (whole + fraction).lstrip("0")
     if not digits:
         return 0

@@ -33,5 +33,5 @@ def from_metrics_apis(spec: OffloadSpec, metric: MetricSpec) -> bool:  # noqa: A
 
 
 def standalone(*, prometheus: bool) -> tuple[Readable, ...]:
-    """Give what can be read without a cluster."""
+    """Return what can be read without a cluster."""
     return (from_servers, from_gateways, *((from_prometheus,) if prometheus else ()))

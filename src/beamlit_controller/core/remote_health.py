@@ -73,7 +73,7 @@ def all_together(several: Iterable[Attempts]) -> Attempts:
 
 
 def fresh(before: Attempts, after: Attempts) -> dict[tuple[str, int], int]:
-    """Give the difference to earlier counters; those that decreased belong to a gateway that restarted."""
+    """Return the difference to earlier counters; those that decreased belong to a gateway that restarted."""
     old = {(result, code): count for result, code, count in before.counts}
     grown = {}
     for result, code, count in after.counts:

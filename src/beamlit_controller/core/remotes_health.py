@@ -23,7 +23,7 @@ def judge(remotes: Sequence[RemoteBackend], previous: Assessments, attempts: Map
 
 
 def condition(assessed: Assessments) -> RemoteReady:
-    """Give the combined condition: ready if any remote is, not ready only if none is.
+    """Return the combined condition: ready if any remote is, not ready only if none is.
 
     The reason is that of the first remote in this state; the message lists each by name.
     """
@@ -40,7 +40,7 @@ def condition(assessed: Assessments) -> RemoteReady:
 
 
 def is_known(assessed: Assessments) -> bool:
-    """Tell whether a request has gone to any of the remotes."""
+    """Return whether a request has gone to any of the remotes."""
     return any(each.condition.reason is not Reason.REMOTE_NOT_ASKED for each in assessed.values())
 
 

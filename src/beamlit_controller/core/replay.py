@@ -66,7 +66,7 @@ class Recording:
 
     @property
     def lasting(self) -> tuple[float, ...]:
-        """Give the duration of each row in seconds."""
+        """Return the duration of each row in seconds."""
         gaps = [(after - before).total_seconds() for before, after in itertools.pairwise(self.times)]
         usual = sorted(gaps)[len(gaps) // 2] if gaps else 0.0
         spans = (*(min(gap, LONGEST_ROW * usual) for gap in gaps), usual)
@@ -134,7 +134,7 @@ def rehearse(spec: OffloadSpec, recording: Recording, *, window: timedelta, plai
 
 
 def demands(spec: OffloadSpec, recording: Recording) -> tuple[float | None, ...]:
-    """Give the highest ratio of each row as it was recorded, 1 being the target."""
+    """Return the highest ratio of each row as it was recorded, 1 being the target."""
     stage = _Stage(spec, recording, timedelta(0))
     return tuple(_number(stage.recorded(row, at)) for row, at in enumerate(recording.times))
 
@@ -205,7 +205,7 @@ class _Stage:
         return Decision(percentage, reason, "", at, self._shares), seen
 
     def recorded(self, row: int, at: datetime) -> Fraction | None:
-        """Give the highest ratio without any offloading."""
+        """Return the highest ratio without any offloading."""
         return verdict.assess(self._spec, self._signals(row, at, ())).ratio
 
     def _signals(self, row: int, at: datetime, shares: Sequence[Share]) -> Signals:
@@ -228,7 +228,7 @@ class _Stage:
 
 
 def _pod(metrics: Sequence[MetricSpec], began: datetime) -> Pod:
-    """Give the one pod that stands for all: it has whatever containers and requests the metrics speak of."""
+    """Return the one pod that stands for all: it has whatever containers and requests the metrics speak of."""
     long_ago = began - timedelta(days=1)
     names = {each.container for each in metrics if isinstance(each, ContainerResourceMetric)} or {POD}
     resources = {each.name for each in metrics if isinstance(each, ResourceMetric | ContainerResourceMetric)}

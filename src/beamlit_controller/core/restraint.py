@@ -84,12 +84,12 @@ def rested(restraint: Restraint, now: datetime) -> Restraint:
 
 
 def patience(restraint: Restraint, behavior: Behavior) -> timedelta:
-    """Give the release window: the configured one, or the longer one after a premature release."""
+    """Return the release window: the configured one, or the longer one after a premature release."""
     return max(behavior.release.stabilization_window, restraint.release_window)
 
 
 def regretted(restraint: Restraint, behavior: Behavior, backoff: ReleaseBackoff, now: datetime) -> bool:
-    """Tell whether engaging now shows that the last release was premature."""
+    """Return whether engaging now shows that the last release was premature."""
     if restraint.released_at is None:
         return False
     return now - restraint.released_at <= max(2 * patience(restraint, behavior), backoff.soon)

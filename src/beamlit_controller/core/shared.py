@@ -55,21 +55,21 @@ def _known(before: Decision, verdict: Verdict, now: datetime) -> Decision:
 
 
 def _all_idle(before: Decision, verdict: Verdict) -> bool:
-    """Tell whether demand can't be measured only because little or nothing is served locally."""
+    """Return whether demand can't be measured only because little or nothing is served locally."""
     unread = [metric for metric in verdict.present if isinstance(metric, Unread)]
     offloading = before.percentage > 0 and verdict.judgement is not Judgement.OVER
     return offloading and all(metric.missing.reason in IDLE_LOOKING for metric in unread)
 
 
 def relaxed(before: Decision, asked: Strategy) -> int:
-    """Give the percentage that the demand would let this one fall to; the same one if it doesn't."""
+    """Return the percentage that the demand would let this one fall to; the same one if it doesn't."""
     if before.demand is None:
         return before.percentage
     return asked.lowered(before.percentage, before.demand, fall=before.restraint.fall)
 
 
 def returns_to(before: Decision, asked: Strategy, now: datetime) -> int:
-    """Give the share to return to in one step if the last fall turns out to have been too early; else 0."""
+    """Return the share to return to in one step if the last fall turns out to have been too early; else 0."""
     early = restraints.regretted(before.restraint, asked.behavior, asked.backoff, now)
     return before.restraint.top if early else 0
 
@@ -135,7 +135,7 @@ def _at_most(held: Decision, worst: Assessed, now: datetime) -> Decision:
 
 
 def _may_step(before: Decision, asked: Strategy, worst: Assessed, now: datetime) -> bool:
-    """Tell whether the period since the last step is over, the metric reflects the step, and the step was not enough."""
+    """Return whether the period since the last step is over, the metric reflects the step, and the step was not enough."""
     rested = now - before.since >= asked.behavior.engage.period
     return rested and _settled((worst,), before.since) and asked.may_rise(before.trend)
 
@@ -167,7 +167,7 @@ def _not_over(before: Decision, asked: Strategy, verdict: Verdict, now: datetime
 
 
 def _settled(metrics: tuple[Assessed | Unread, ...], change: datetime) -> bool:
-    """Tell whether every sample lies wholly after the change."""
+    """Return whether every sample lies wholly after the change."""
     return all(isinstance(metric, Assessed) and metric.since >= change for metric in metrics)
 
 
@@ -193,7 +193,7 @@ def _by_requests(before: Decision, verdict: Verdict, now: datetime) -> str:
 
 
 def _may_try(before: Decision, now: datetime) -> bool:
-    """Tell whether to try a release before the full wait: fewer requests arrive than when local was full, or none has failed yet."""
+    """Return whether to try a release before the full wait: fewer requests arrive than when local was full, or none has failed yet."""
     counted = loads.arriving(before.load, now) is not None
     return loads.is_less(before.load, now) or (counted and before.restraint.trial_wait == restraints.FIRST_TRIAL)
 

@@ -124,6 +124,6 @@ class Signals:
 
     @property
     def slots(self) -> int | None:
-        """Give how many requests each local server works on at once, if the servers tell."""
+        """Return how many requests each local server works on at once, if the servers tell."""
         told = (each.slots for each in self.readings if isinstance(each, PodSamples))
         return next((each for each in told if each is not None), None)

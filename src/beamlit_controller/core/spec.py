@@ -177,7 +177,7 @@ class MetricServiceTls:
 
     @property
     def secrets(self) -> tuple[SecretKey, ...]:
-        """Give the Secret keys that are needed."""
+        """Return the Secret keys that are needed."""
         return tuple(each for each in (self.ca, self.cert, self.key) if each)
 
 
@@ -267,7 +267,7 @@ class OffloadSpec:
 
     @property
     def remotes(self) -> tuple[RemoteBackend, ...]:
-        """Give the remotes in the order in which a request tries them."""
+        """Return the remotes in the order in which a request tries them."""
         return (self.remote, *self.next_remotes) if self.remote is not None else ()
 
 

@@ -64,7 +64,7 @@ def left_out(accounts: Accounts, remotes: Sequence[RemoteBackend]) -> tuple[str,
 
 
 def used(account: Account, budget: Budget) -> Decimal:
-    """Give the amount spent in the current period, in the budget's unit."""
+    """Return the amount spent in the current period, in the budget's unit."""
     match budget.unit:
         case BudgetUnit.REQUESTS:
             return Decimal(account.spent.requests)
@@ -75,7 +75,7 @@ def used(account: Account, budget: Budget) -> Decimal:
 
 
 def is_spent(account: Account, budget: Budget) -> bool:
-    """Tell whether nothing is left of the budget."""
+    """Return whether nothing is left of the budget."""
     return used(account, budget) >= budget.amount
 
 
@@ -127,7 +127,7 @@ def _paid(account: Account, remote: RemoteBackend, new: Usage) -> Account:
 
 
 def _is_possible(account: Account) -> bool:
-    """Tell whether a recorded account can have come about."""
+    """Return whether a recorded account can have come about."""
     amounts = all(each.is_finite() and each >= 0 for each in (account.cost, account.spent_cost))
     counts = (account.total, account.spent, *(each for _, each in account.seen))
     return (

@@ -24,7 +24,7 @@ class BudgetState:
 
 
 def pairs(spec: OffloadSpec, ledger: Ledger) -> Iterator[tuple[RemoteBackend, Account]]:
-    """Give each remote that has an account, with it."""
+    """Yield each remote that has an account, with it."""
     known = {each.remote: each for each in ledger.accounts}
     for remote in spec.remotes:
         if remote.name in known:
@@ -68,7 +68,7 @@ def budget_line(account: Account, budget: Budget, now: datetime) -> str:
 
 
 def percentage(account: Account, budget: Budget) -> int:
-    """Give how much of the budget is used, in whole percent, rounded down."""
+    """Return how much of the budget is used, in whole percent, rounded down."""
     return int(min(Decimal(999), 100 * spending.used(account, budget) / budget.amount))
 
 

@@ -8,7 +8,7 @@ Strategy = Fixed | Proportional
 
 
 def of(behavior: Behavior) -> Strategy:
-    """Give the strategy by which the mode decides a share; for Adaptive mode, which decides a cap, that of Fixed."""
+    """Return the strategy by which the mode decides a share; for Adaptive mode, which decides a cap, that of Fixed."""
     match behavior.mode:
         case Mode.PROPORTIONAL:
             return Proportional(behavior)

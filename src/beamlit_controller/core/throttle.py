@@ -14,7 +14,7 @@ RISE = 5
 
 
 def most(previous: int, *, percentage: int, before: Attempts, after: Attempts) -> int:
-    """Give the limit in percent, from the previous limit and the counts since then.
+    """Return the limit in percent, from the previous limit and the counts since then.
 
     It falls in proportion to the rejected part of what was sent, at most by half; it rises step by step.
     """

@@ -74,7 +74,7 @@ class Minute:
 
 
 def leaves_by_cap(spec: OffloadSpec, cap: Fraction | None, reason: str) -> bool:
-    """Tell whether requests leave only above the cap, so that the percentage is an upper limit.
+    """Return whether requests leave only above the cap, so that the percentage is an upper limit.
 
     Otherwise the percentage leaves in any case: in the other modes, with an override, or with a cap of 0.
     """
@@ -82,7 +82,7 @@ def leaves_by_cap(spec: OffloadSpec, cap: Fraction | None, reason: str) -> bool:
 
 
 def fed(meter: Meter, answers: Mapping[str, RequestCounters | None], now: datetime) -> Meter:
-    """Give the meter with the gateways' current counters, by name; None for one that did not answer.
+    """Return the meter with the gateways' current counters, by name; None for one that did not answer.
 
     Gateways that are not named are gone. Counts from before a gateway was first seen are left out; one whose counters
     decreased has restarted. If none answers, this moment is unknown.
@@ -100,7 +100,7 @@ def fed(meter: Meter, answers: Mapping[str, RequestCounters | None], now: dateti
 
 
 def flow(meter: Meter, since: datetime | None, now: datetime, *, by_cap: bool) -> Flow | Missing:
-    """Give the requests since the given moment; with `by_cap` those that left by percentage count as above the cap."""
+    """Return the requests since the given moment; with `by_cap` those that left by percentage count as above the cap."""
     if not meter.recent:
         return NOT_ASKED
     last = meter.recent[-1]
@@ -114,7 +114,7 @@ def flow(meter: Meter, since: datetime | None, now: datetime, *, by_cap: bool) -
 
 
 def minute(meter: Meter, now: datetime) -> Minute | None:
-    """Give what came of the requests in the last minute; None while that is not known."""
+    """Return what came of the requests in the last minute; None while that is not known."""
     if len(meter.recent) < 2 or now - meter.recent[-1].at > STALE:  # noqa: PLR2004 - a span has two ends
         return None
     first, last = meter.recent[0], meter.recent[-1]
@@ -123,7 +123,7 @@ def minute(meter: Meter, now: datetime) -> Minute | None:
 
 
 def _at(meter: Meter, since: datetime | None) -> CountersAt:
-    """Give the last moment that is not after this one, the first where all are."""
+    """Return the last moment that is not after this one, the first where all are."""
     earlier = [each for each in meter.recent if since is not None and each.at <= since]
     return earlier[-1] if earlier else meter.recent[0]
 
@@ -136,7 +136,7 @@ def _lately(moments: tuple[CountersAt, ...], now: datetime) -> tuple[CountersAt,
 
 
 def fresh(before: RequestCounters, after: RequestCounters) -> RequestCounters:
-    """Give the difference to earlier counts; all of the new ones if any count decreased, because then the gateway restarted."""
+    """Return the difference to earlier counts; all of the new ones if any count decreased, because then the gateway restarted."""
     fell = any(getattr(after, name) < getattr(before, name) for name in _COUNTERS)
     old = NOTHING if fell else before
     return RequestCounters(**{name: getattr(after, name) - getattr(old, name) for name in _COUNTERS})

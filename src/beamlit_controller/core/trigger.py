@@ -164,7 +164,7 @@ def _beyond(metric: MetricSpec) -> str | None:
 
 
 def _fraction(metric: MetricSpec) -> tuple[str, int]:
-    """Give the fraction that a metric reads, and the highest value that its target is held against; "" for any other."""
+    """Return the fraction that a metric reads, and the highest value that its target is held against; "" for any other."""
     match metric:
         case PodsMetric(metric=SeriesSelector(name=name)) if name in FRACTIONS:
             return name, MOST_RANKS if metric.aggregation is Aggregation.SUM else 1
@@ -188,7 +188,7 @@ def _limited(metric: MetricSpec, all_pods: Sequence[Pod], behavior: Behavior) ->
 
 
 def _most(metric: ResourceMetric | ContainerResourceMetric, all_pods: Sequence[Pod]) -> Fraction | None:
-    """Give the highest utilization that limits allow, in percent; None where something has no limit."""
+    """Return the highest utilization that limits allow, in percent; None where something has no limit."""
     requested = limit = 0
     for pod in all_pods:
         if pod.requests:

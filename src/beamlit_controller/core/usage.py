@@ -43,7 +43,7 @@ def total(several: Iterable[Usage]) -> Usage:
 
 
 def fresh(before: Usage, after: Usage) -> Usage:
-    """Give the difference to earlier counts; all of the new ones if any count decreased, because then the gateway restarted."""
+    """Return the difference to earlier counts; all of the new ones if any count decreased, because then the gateway restarted."""
     pairs = tuple(zip(astuple(before), astuple(after), strict=True))
     if any(now < then for then, now in pairs):
         return after
@@ -51,6 +51,6 @@ def fresh(before: Usage, after: Usage) -> Usage:
 
 
 def cost(used: Usage, price: Price) -> Decimal:
-    """Give what this costs, exactly."""
+    """Return what this costs, exactly."""
     tokens = used.input_tokens * price.input_per_million + used.output_tokens * price.output_per_million
     return tokens / MILLION + used.requests * price.per_request

@@ -81,13 +81,13 @@ class Verdict:
 
     @property
     def worst(self) -> Assessed | None:
-        """Give the metric with the highest ratio, if any could be read."""
+        """Return the metric with the highest ratio, if any could be read."""
         read = [each for each in self.metrics if isinstance(each, Assessed)]
         return max(read, key=lambda each: each.ratio, default=None)
 
     @property
     def present(self) -> tuple[Assessed | Unread, ...]:
-        """Give the metrics without the optional ones that this server version lacks."""
+        """Return the metrics without the optional ones that this server version lacks."""
         return tuple(each for each in self.metrics if isinstance(each, Assessed) or not _is_absent(each))
 
 
@@ -116,7 +116,7 @@ def _judge(metrics: Sequence[Assessed | Unread], highest: Fraction | None, behav
 
 
 def _is_absent(unread: Unread) -> bool:
-    """Tell whether a metric is one of several that a version of the server may lack, and this version does."""
+    """Return whether a metric is one of several that a version of the server may lack, and this version does."""
     metric = unread.metric
     return isinstance(metric, PodsMetric) and metric.optional and unread.missing.reason is Reason.NO_SERIES
 
@@ -162,7 +162,7 @@ def _assess_pods(
 def _counted(
     reading: PodSamples, all_pods: Sequence[Pod], now: datetime, *, resource: str | None, grace: Grace
 ) -> dict[str, PodSample] | Missing:
-    """Give the samples that count, by pod; also those of pods that are gone from the list."""
+    """Return the samples that count, by pod; also those of pods that are gone from the list."""
     if not reading.samples:
         return _no_values(reading)
     if not all_pods:
@@ -219,7 +219,7 @@ def _average(
 
 
 def _slope(metric: PodsMetric, counted: Mapping[str, PodSample]) -> Fraction:
-    """Give by how much one more request that waits on each pod raises the ratio: where engines have a mean, less."""
+    """Return by how much one more request that waits on each pod raises the ratio: where engines have a mean, less."""
     engines = Fraction(sum(each.series for each in counted.values()), len(counted))
     return Fraction(1000, metric.target.milli) / (engines if metric.aggregation is Aggregation.MEAN else 1)
 

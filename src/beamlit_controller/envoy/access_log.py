@@ -84,7 +84,7 @@ UNANSWERED = {
 
 
 def of_front(path: str) -> list[Message]:
-    """Give the front's access logs: counters always, a line per request if there is a file to write it to."""
+    """Return the front's access logs: counters always, a line per request if there is a file to write it to."""
     # Both, or a client could hide what is refused before the header is taken from it.
     unprobed = {"name": PROBE_HEADER, "present_match": True, "invert_match": True}
     elsewhere = {"name": ":path", "string_match": {"exact": PROBE_PATH}, "invert_match": True}
@@ -94,7 +94,7 @@ def of_front(path: str) -> list[Message]:
 
 
 def of_hop(path: str, remote: str) -> list[Message]:
-    """Give a hop's access logs: a counter always, a line for each attempt that got no answer if there is a file.
+    """Return a hop's access logs: a counter always, a line for each attempt that got no answer if there is a file.
 
     Both have the remote's name, where remotes have names.
     """

@@ -39,12 +39,12 @@ def bracketed(host: str) -> str:
 
 
 def is_unix(text: str) -> bool:
-    """Tell whether it is a unix socket."""
+    """Return whether it is a unix socket."""
     return text.startswith(UNIX)
 
 
 def is_ip(host: str) -> bool:
-    """Tell whether the host is an IP address, so that no DNS is needed."""
+    """Return whether the host is an IP address, so that no DNS is needed."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -53,7 +53,7 @@ def is_ip(host: str) -> bool:
 
 
 def is_private(text: str) -> bool:
-    """Tell whether only this machine can reach it."""
+    """Return whether only this machine can reach it."""
     if is_unix(text):
         return True
     host, _ = split(text)

@@ -11,12 +11,12 @@ HOP = "%UPSTREAM_METADATA(offload:hop)%"
 
 
 def stripped() -> list[Message]:
-    """Give the upstream filters that take away what is ours and Envoy's, before the router reads the answer."""
+    """Return the upstream filters that take away what is ours and Envoy's, before the router reads the answer."""
     return _upstream([_without(ORDERS), _without(OURS)])
 
 
 def signed(*marks: str) -> list[Message]:
-    """Give the upstream filters that take Envoy's orders away, and write before each mark which hop it came from.
+    """Return the upstream filters that take Envoy's orders away, and write before each mark which hop it came from.
 
     A chain reads the answers of hops and of servers alike: a server can write a mark, but not who it is.
     """

@@ -16,7 +16,7 @@ ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to reach 
 
 
 def bootstrap(spec: OffloadSpec, place: GatewayParams) -> Message:
-    """Give the Bootstrap. Only a restart brings a change of it into force, so it holds what hardly changes."""
+    """Return the Bootstrap. Only a restart brings a change of it into force, so it holds what hardly changes."""
     return {
         "node": {"id": place.node, "cluster": "gateways"},
         "admin": {"address": _only_ours(addresses.message(place.admin))},
@@ -145,7 +145,7 @@ def _get(path: str, cluster: str, **rewrite: object) -> Message:
 
 
 def _own_front(place: GatewayParams) -> str:
-    """Give where our own front is reached as clients reach it; "" if its port is not known, being whatever is free."""
+    """Return where our own front is reached as clients reach it; "" if its port is not known, being whatever is free."""
     host, port = addresses.split(place.front)
     return addresses.join(ANYWHERE.get(host, host), port) if port else ""
 

@@ -33,7 +33,7 @@ end
 
 
 def numerators(most: Fraction | None, *, first: int, last: int) -> dict[int, int]:
-    """Give the runtime numerator (of a million) of every route, by its number; 0 is the route that sends requests away.
+    """Return the runtime numerator (of a million) of every route, by its number; 0 is the route that sends requests away.
 
     Envoy draws one number per request and compares it with each route in turn. Those below `first` leave, those up to
     `last` are judged by the two steps around `most`, in the proportion in which it lies between them; no other request
@@ -49,25 +49,25 @@ def numerators(most: Fraction | None, *, first: int, last: int) -> dict[int, int
 
 
 def around(most: Fraction) -> tuple[int, int]:
-    """Give the step that is not above this number, and the next one; the last step twice where there is none above."""
+    """Return the step that is not above this number, and the next one; the last step twice where there is none above."""
     low = max(number for number in (0, *LADDER) if number <= most) if most > 0 else 0
     return low, next((number for number in LADDER if number > low), low)
 
 
 def key(number: int) -> str:
-    """Give the runtime key that turns the route of this number on."""
+    """Return the runtime key that turns the route of this number on."""
     return f"offload.in_flight.{number}"
 
 
 def at_first(spec: OffloadSpec, place: GatewayParams) -> dict[int, int]:
-    """Give the numerators that hold until an RTDS server tells others: the user's limit, where the servers are known."""
+    """Return the numerators that hold until an RTDS server tells others: the user's limit, where the servers are known."""
     each = spec.overflow.max_in_flight_per_replica
     known = Fraction(max(1, each * place.servers // place.gateways)) if each is not None and place.servers else None
     return numerators(known, first=0, last=_most_that_leave(spec) * PERCENT)
 
 
 def are_needed(spec: OffloadSpec) -> bool:
-    """Tell whether this spec limits, or may come to limit, what is in flight at local."""
+    """Return whether this spec limits, or may come to limit, what is in flight at local."""
     return spec.overflow.max_in_flight_per_replica is not None or spec.behavior.mode is Mode.ADAPTIVE
 
 
@@ -76,7 +76,7 @@ def _most_that_leave(spec: OffloadSpec) -> int:
 
 
 def choice(limit: int, *, free: str, full: str) -> Message:
-    """Give the plugin that chooses a cluster for each request."""
+    """Return the plugin that chooses a cluster for each request."""
     source = CHOICE.format(local_=lua.text(LOCAL), limit=limit, free=lua.text(free), full=lua.text(full))
     return {
         "extension": extension(

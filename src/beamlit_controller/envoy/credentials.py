@@ -56,7 +56,7 @@ end
 
 
 def filters(backend: RemoteBackend, place: GatewayParams) -> list[Message]:
-    """Give the HTTP filters that put the credential on; without one that can be used, the hop answers instead."""
+    """Return the HTTP filters that put the credential on; without one that can be used, the hop answers instead."""
     match backend.auth:
         case None:
             return []
@@ -73,14 +73,14 @@ def filters(backend: RemoteBackend, place: GatewayParams) -> list[Message]:
 
 
 def upstream_filters(backend: RemoteBackend, place: GatewayParams) -> Message:
-    """Give the field of HttpProtocolOptions with what has to see a request as it goes to the remote, if anything has."""
+    """Return the field of HttpProtocolOptions with what has to see a request as it goes to the remote, if anything has."""
     if not isinstance(backend.auth, AwsSignature):
         return {}
     return {"http_filters": signature.behind_router(backend.auth, place)}
 
 
 def secrets(backend: RemoteBackend, place: GatewayParams) -> dict[str, Message]:
-    """Give the SDS resources by file name. They reference secret files and never contain secrets."""
+    """Return the SDS resources by file name. They reference secret files and never contain secrets."""
     if not isinstance(backend.auth, OAuth):
         return {}
     source: Message = {"filename": place.secret(backend.auth.client_secret)}
@@ -94,7 +94,7 @@ def secrets(backend: RemoteBackend, place: GatewayParams) -> dict[str, Message]:
 
 
 def clusters(backend: RemoteBackend, place: GatewayParams) -> list[Message]:
-    """Give where tokens are asked for."""
+    """Return where tokens are asked for."""
     if isinstance(backend.auth, GoogleToken):
         return [google.cluster(backend, place)]
     if not isinstance(backend.auth, OAuth):

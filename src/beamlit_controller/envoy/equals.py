@@ -9,7 +9,7 @@ from beamlit_controller.core.spec import OffloadSpec, RemoteBackend
 
 
 def after(spec: OffloadSpec, remote: RemoteBackend) -> int:
-    """Give the weight of the equals after this remote, for which it is passed over; 0 if there are none."""
+    """Return the weight of the equals after this remote, for which it is passed over; 0 if there are none."""
     if remote.weight is None:
         return 0
     following = spec.remotes[spec.remotes.index(remote) + 1 :]
@@ -17,5 +17,5 @@ def after(spec: OffloadSpec, remote: RemoteBackend) -> int:
 
 
 def passed_over(spec: OffloadSpec) -> tuple[RemoteBackend, ...]:
-    """Give the remotes that some requests pass over although they are well."""
+    """Return the remotes that some requests pass over although they are well."""
     return tuple(remote for remote in spec.remotes if after(spec, remote))

@@ -47,17 +47,17 @@ class Chain:
 
 
 def chains(spec: OffloadSpec, *, servers: int) -> tuple[Chain, ...]:
-    """Give every chain that a route of this spec, or one that is about to be replaced by it, leads to."""
+    """Return every chain that a route of this spec, or one that is about to be replaced by it, leads to."""
     return (local_first(spec, servers=servers), remote_first(spec, servers=servers))
 
 
 def local_only(spec: OffloadSpec, *, servers: int) -> Chain:
-    """Give the chain of requests that stay: one local server, then another."""
+    """Return the chain of requests that stay: one local server, then another."""
     return Chain(LOCAL, _retry_policy(_failures(spec), retries=1, statuses=_means_full(spec, servers)))
 
 
 def local_first(spec: OffloadSpec, *, servers: int) -> Chain:
-    """Give the chain of requests that begin locally: two local servers, the remotes, and once more local if they fail.
+    """Return the chain of requests that begin locally: two local servers, the remotes, and once more local if they fail.
 
     `servers` is how many there are if that is known for sure, else 0: a single one is not asked twice in a row.
     """
@@ -68,7 +68,7 @@ def local_first(spec: OffloadSpec, *, servers: int) -> Chain:
 
 
 def remote_first(spec: OffloadSpec, *, servers: int) -> Chain:
-    """Give the chain of requests that are offloaded: the remotes, then two local servers, unless the spec forbids it.
+    """Return the chain of requests that are offloaded: the remotes, then two local servers, unless the spec forbids it.
 
     Where all fail, the remotes are asked once more: they may have been left out. Then it is local's answer.
     """
@@ -83,7 +83,7 @@ def remote_first(spec: OffloadSpec, *, servers: int) -> Chain:
 
 
 def _remotes_in_turn(spec: OffloadSpec) -> tuple[str, ...]:
-    """Give the ways to the remotes for requests that local can't answer: at first past those that are left out.
+    """Return the ways to the remotes for requests that local can't answer: at first past those that are left out.
 
     The last one is asked in any case and, where failures are not passed on, then the others, which may have been left out.
     """
@@ -97,51 +97,51 @@ def _ways(kind: str, remotes: Iterable[RemoteBackend]) -> tuple[str, ...]:
 
 
 def hop_retry_policy(spec: OffloadSpec, *, servers: int) -> Message:
-    """Give the policy within the local hop: another server, but no second wait for one that is slow."""
+    """Return the policy within the local hop: another server, but no second wait for one that is slow."""
     waits = spec.overflow.after is not None
     on = "connect-failure,refused-stream,reset-before-request" if waits else _failures(spec)
     return _retry_policy(on, retries=1, statuses=_means_full(spec, servers))
 
 
 def overflows(spec: OffloadSpec) -> bool:
-    """Tell whether a request that local did not answer may go to the remote."""
+    """Return whether a request that local did not answer may go to the remote."""
     overflow = spec.overflow
     return overflow.on_unavailable or overflow.on_reset or bool(overflow.on_status) or overflow.after is not None
 
 
 def hops_locally(spec: OffloadSpec) -> bool:
-    """Tell whether requests pass a local hop: it tells apart why no server answered, and costs what a hop costs."""
+    """Return whether requests pass a local hop: it tells apart why no server answered, and costs what a hop costs."""
     overflow = spec.overflow
     some_only = not overflow.on_unavailable and (overflow.on_reset or bool(overflow.on_status))
     return spec.remote is not None and (overflow.after is not None or some_only or _remote_may_look_full(spec))
 
 
 def comes_back(spec: OffloadSpec) -> bool:
-    """Tell whether a request for the remotes may be answered by local after all."""
+    """Return whether a request for the remotes may be answered by local after all."""
     if not spec.remotes or spec.on_remote_failure is OnRemoteFailure.LOCAL:
         return True
     return may_decline(spec.remotes[-1])
 
 
 def may_decline(remote: RemoteBackend) -> bool:
-    """Tell whether the hop may turn a request away without the remote having failed it."""
+    """Return whether the hop may turn a request away without the remote having failed it."""
     return remote.max_in_flight is not None or remote.model_names is not None or remote.budget is not None
 
 
 def is_replaced(spec: OffloadSpec, remote: RemoteBackend) -> bool:
-    """Tell whether another server answers what this remote fails: the next remote, or local. Then it may be left out for a while."""
+    """Return whether another server answers what this remote fails: the next remote, or local. Then it may be left out for a while."""
     is_last = remote == spec.remotes[-1] and not equals.passed_over(spec)
     return spec.on_remote_failure is OnRemoteFailure.LOCAL or not is_last
 
 
 def _remote_may_look_full(spec: OffloadSpec) -> bool:
-    """Tell whether a status that means "full" locally is passed on if the remote gave it, though declined requests come back."""
+    """Return whether a status that means "full" locally is passed on if the remote gave it, though declined requests come back."""
     fails = spec.on_remote_failure is OnRemoteFailure.FAIL
     return fails and bool(spec.overflow.on_status) and bool(spec.remotes) and may_decline(spec.remotes[-1])
 
 
 def _means_full(spec: OffloadSpec, servers: int) -> tuple[int, ...]:
-    """Give the statuses after which another server is asked; a single one would only be asked twice."""
+    """Return the statuses after which another server is asked; a single one would only be asked twice."""
     return () if servers == 1 else spec.overflow.on_status
 
 
@@ -150,12 +150,12 @@ def _tries(servers: int) -> int:
 
 
 def _failures(spec: OffloadSpec) -> str:
-    """Give what makes a next attempt; `reset` also covers a server that closed after it had read the request."""
+    """Return what makes a next attempt; `reset` also covers a server that closed after it had read the request."""
     return f"connect-failure,refused-stream,{'reset' if spec.overflow.on_reset else 'reset-before-request'}"
 
 
 def _marks(spec: OffloadSpec) -> list[Message]:
-    """Give the answers of the hops that make a next attempt."""
+    """Return the answers of the hops that make a next attempt."""
     local = [
         *([_full(spec.overflow.on_status)] if spec.overflow.on_status else []),
         *([UNAVAILABLE] if spec.overflow.on_unavailable else []),
@@ -170,7 +170,7 @@ def _marks(spec: OffloadSpec) -> list[Message]:
 
 
 def _of_remote(spec: OffloadSpec, remote: RemoteBackend) -> Message:
-    """Give the marks of a remote's hop that make a next attempt: a failure only where another server answers in its place."""
+    """Return the marks of a remote's hop that make a next attempt: a failure only where another server answers in its place."""
     failed = (remote_marks.WITHOUT_CREDENTIAL, remote_marks.PAUSED, remote_marks.failed_remote(remote))
     goes_on = (remote_marks.DECLINED, *(failed if is_replaced(spec, remote) else ()))
     return _marked(REMOTE_MARK, remote_marks.hop(remote), "|".join(goes_on))
@@ -185,7 +185,7 @@ def _full(statuses: tuple[int, ...]) -> str:
 
 
 def _marked(name: str, hop: str, regex: str) -> Message:
-    """Give the HeaderMatcher of a mark that this hop has made, and nobody behind it or beside it."""
+    """Return the HeaderMatcher of a mark that this hop has made, and nobody behind it or beside it."""
     return _matches(name, _signed(hop, regex))
 
 
@@ -198,7 +198,7 @@ def _matches(name: str, regex: str) -> Message:
 
 
 def _chain(kind: str, spec: OffloadSpec, members: tuple[str, ...]) -> Chain:
-    """Give the chain that tries each member once, in order; a member without a usable server is passed over.
+    """Return the chain that tries each member once, in order; a member without a usable server is passed over.
 
     It is named by its content, so that the front's routes alone decide when another one takes its place.
     """
@@ -231,7 +231,7 @@ def _chain(kind: str, spec: OffloadSpec, members: tuple[str, ...]) -> Chain:
 
 
 def _counted_as_errors(spec: OffloadSpec) -> Message:
-    """Give what counts towards ejecting a remote; it is looked for here, not at the chain's members."""
+    """Return what counts towards ejecting a remote; it is looked for here, not at the chain's members."""
     if not spec.remotes:
         return {}
     broken = (_signed(remote_marks.hop(each), remote_marks.broken_remote(each)) for each in spec.remotes)

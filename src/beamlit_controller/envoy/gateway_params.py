@@ -65,7 +65,7 @@ class GatewayParams:
         return len(self.local) if all(addresses.is_ip(addresses.split(host)[0]) for host in hosts) else 0
 
     def secret(self, key: SecretKey) -> str:
-        """Give the file of a Secret's key.
+        """Return the file of a Secret's key.
 
         In a volume of Kubernetes it is behind the link `..data`: that is exchanged in one step, and only after it come the
         links to new keys, for which nobody would look again.
@@ -73,12 +73,12 @@ class GatewayParams:
         return f"{self._folder_of(key)}/..data/{key.key}" if self.mounted else f"{self._folder_of(key)}/{key.key}"
 
     def watched_with(self, name: str, key: SecretKey) -> Message:
-        """Give the ConfigSource of a rendered file that refers to this key: read again whenever the key is exchanged."""
+        """Return the ConfigSource of a rendered file that refers to this key: read again whenever the key is exchanged."""
         source = {"path": f"{self.directory}/{name}", "watched_directory": {"path": self._folder_of(key)}}
         return {"resource_api_version": "V3", "initial_fetch_timeout": "1s", "path_config_source": source}
 
     def watched(self, name: str) -> Message:
-        """Give the ConfigSource of a rendered file: read again whenever something is renamed into its folder."""
+        """Return the ConfigSource of a rendered file: read again whenever something is renamed into its folder."""
         source = {"path": f"{self.directory}/{name}", "watched_directory": {"path": self.directory}}
         return {"resource_api_version": "V3", "path_config_source": source}
 

@@ -44,12 +44,12 @@ end
 
 
 def in_hop(backend: RemoteBackend) -> Message:
-    """Give the HTTP filter that puts a token on; without one it answers instead."""
+    """Return the HTTP filter that puts a token on; without one it answers instead."""
     return lua.filter_of(PROGRAM.replace("{cluster}", identity.named(METADATA_SERVER, backend)))
 
 
 def cluster(backend: RemoteBackend, place: GatewayParams) -> Message:
-    """Give where tokens are asked for: an address, because nothing else may answer to the name."""
+    """Return where tokens are asked for: an address, because nothing else may answer to the name."""
     name = identity.named(METADATA_SERVER, backend)
     server = upstream.server(message(place.metadata_server))
     return {

@@ -120,7 +120,7 @@ WITHOUT_QUERY: Message = {
 
 
 def withheld(remote: RemoteBackend) -> Message:
-    """Give the early header mutation that takes away what the remote shall not see, before anything reads it."""
+    """Return the early header mutation that takes away what the remote shall not see, before anything reads it."""
     # One expression for all of them: each header is looked at once.
     steering = (*DESTINATIONS, *(() if remote.model_names is None else MODELS))
     names = "|".join((*map(paths.literal, (*PRIVATE, *remote.headers_to_remove)), *steering))
@@ -135,7 +135,7 @@ def withheld(remote: RemoteBackend) -> Message:
 
 
 def filters(remote: RemoteBackend) -> list[Message]:
-    """Give the HTTP filters that take away the same of the query, of WebSocket protocols and of trailers, and answers' hints.
+    """Return the HTTP filters that take away the same of the query, of WebSocket protocols and of trailers, and answers' hints.
 
     Parameters that the remote shall have are added last, in the place of what the client said in any spelling.
     """

@@ -39,7 +39,7 @@ def _digest(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _id_of(remote: RemoteBackend) -> str:
-    """Give the remote's id. It is asked for at each mention of the remote, some twenty times for the files of a gateway."""
+    """Return the remote's id. It is asked for at each mention of the remote, some twenty times for the files of a gateway."""
     # How many requests it may have, how it is probed and when it counts as failed says nothing about who it is.
     defining = replace(remote, health_check=None, max_in_flight=None, on_status=REMOTE_FAILURES)
     removed = [hop_headers.withheld(remote), *hop_headers.filters(remote)]

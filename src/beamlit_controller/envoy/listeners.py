@@ -31,7 +31,7 @@ BODY_TIMEOUT = "300s"
 
 
 def front(spec: OffloadSpec, place: GatewayParams, *, filters: Iterable[Message] = ()) -> Message:
-    """Give the listener that clients connect to. It hardly depends on the spec: a change of it ends long streams.
+    """Return the listener that clients connect to. It hardly depends on the spec: a change of it ends long streams.
 
     `filters` come before all others.
     """
@@ -71,7 +71,7 @@ def passed_name(listen: str) -> str:
 
 
 def tcp_passthrough(listen: str) -> Message:
-    """Give the listener of a port whose connections are passed through to the model's servers, whatever they say."""
+    """Return the listener of a port whose connections are passed through to the model's servers, whatever they say."""
     proxy = extension(
         "envoy.filters.network.tcp_proxy",
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
@@ -91,7 +91,7 @@ def tcp_passthrough(listen: str) -> Message:
 
 
 def remote_hop(remote: RemoteBackend, place: GatewayParams, *, max_request_bytes: int) -> Message:
-    """Give the internal listener that makes a client's request the remote's: only what is offloaded passes it.
+    """Return the internal listener that makes a client's request the remote's: only what is offloaded passes it.
 
     It is a hop of its own because attempts of one request share their headers: changed any earlier, a request that
     falls back to local would carry there what was meant for the remote.
@@ -118,13 +118,13 @@ def remote_hop(remote: RemoteBackend, place: GatewayParams, *, max_request_bytes
 
 
 def _watching(remote: RemoteBackend, place: GatewayParams) -> list[Message]:
-    """Give the HTTP filter that only watches a remote's answers, for pauses and for usage."""
+    """Return the HTTP filter that only watches a remote's answers, for pauses and for usage."""
     programs = (*pause.programs(remote, place), *remote_usage.programs(remote))
     return [lua.filter_of(lua.together(*programs))] if programs else []
 
 
 def local_hop(place: GatewayParams) -> Message:
-    """Give the internal listener that tells why no local server answered; what passes it is as the client sent it."""
+    """Return the internal listener that tells why no local server answered; what passes it is as the client sent it."""
     manager = _connection_manager(
         LOCAL_HOP,
         place,
@@ -136,7 +136,7 @@ def local_hop(place: GatewayParams) -> Message:
 
 
 def left_out(place: GatewayParams) -> Message:
-    """Give the internal listener that answers for a remote that is ejected: the next one is asked."""
+    """Return the internal listener that answers for a remote that is ejected: the next one is asked."""
     manager = _connection_manager(LEFT_OUT, place, use_remote_address=False, generate_request_id=False)
     return {"name": LEFT_OUT, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
 

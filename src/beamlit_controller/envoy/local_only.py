@@ -16,7 +16,7 @@ OFFLOADED = "x-offload-hops"
 
 
 def predicate(rules: Sequence[RequestMatch], may_leave: Sequence[RequestMatch]) -> Message:
-    """Give the Matcher.Predicate of requests that must stay: by a rule, by default, or for not being allowed to leave."""
+    """Return the Matcher.Predicate of requests that must stay: by a rule, by default, or for not being allowed to leave."""
     # Anything else is refused by Envoy, or read in different ways.
     odd = _not(_header(":path", "[!-~]*"))
     own = [paths.below(rule.prefix) for rule in rules if isinstance(rule, PathPrefix)]

@@ -22,7 +22,7 @@ class PendingStreams(Generic[T]):
         return len(self._waiting)
 
     async def first(self, messages: AsyncIterator[T]) -> T | None:
-        """Give the first message, None if the stream ends without one. Raises TimeoutError if it takes too long."""
+        """Return the first message, None if the stream ends without one. Raises TimeoutError if it takes too long."""
         async with asyncio.timeout(self._patience) as deadline:
             self._waiting[deadline] = None
             try:

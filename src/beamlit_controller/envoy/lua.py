@@ -6,7 +6,7 @@ from beamlit_controller.envoy.messages import Message, extension
 
 
 def filter_of(source: str, *, name: str = "envoy.filters.http.lua") -> Message:
-    """Give the HTTP filter that runs this program; an error in it lets the request pass as it is."""
+    """Return the HTTP filter that runs this program; an error in it lets the request pass as it is."""
     return extension(
         name,
         "envoy.extensions.filters.http.lua.v3.Lua",
@@ -15,7 +15,7 @@ def filter_of(source: str, *, name: str = "envoy.filters.http.lua") -> Message:
 
 
 def together(*programs: str) -> str:
-    """Give one program of several, which costs a request only once: each sees the request, then the answer, in this order.
+    """Return one program of several, which costs a request only once: each sees the request, then the answer, in this order.
 
     One that responds or waits keeps those after it from their turn, as filters do.
     """
@@ -39,6 +39,6 @@ end
 
 
 def text(value: str) -> str:
-    """Give a literal of the program that means exactly these bytes."""
+    """Return a literal of the program that means exactly these bytes."""
     plain = (string.ascii_letters + string.digits).encode()
     return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03d}" for byte in value.encode()) + '"'

@@ -35,23 +35,23 @@ class _Config:
 
     @property
     def names(self) -> list[str]:
-        """Give the names that were made of what they stand for."""
+        """Return the names that were made of what they stand for."""
         return [name for name in (*self.clusters, *self.listeners) if NAMED.fullmatch(name)]
 
     @property
     def chains(self) -> dict[str, Message]:
-        """Give the first chain of each kind, which is the one that is asked for."""
+        """Return the first chain of each kind, which is the one that is asked for."""
         named = {_kind(name): content for name, content in reversed(self.clusters.items())}
         return {kind: named[kind] for kind in CHAINS if kind in named}
 
     @property
     def remotes(self) -> list[str]:
-        """Give the ids of the remotes, in order, each once."""
+        """Return the ids of the remotes, in order, each once."""
         return list(dict.fromkeys(_id(name) for name in self.names if _kind(name) not in CHAINS))
 
 
 def next_step(present: Files, wanted: Files, seen: Sequence[ConfigInForce]) -> ConfigStep:
-    """Give the files that are to follow the present ones. `seen` is what each gateway that has the present ones says."""
+    """Return the files that are to follow the present ones. `seen` is what each gateway that has the present ones says."""
     if present == wanted:
         return ConfigStep(wanted, settled=_in_force(present, seen))
     try:
@@ -79,7 +79,7 @@ def _in_force(files: Files, seen: Sequence[ConfigInForce]) -> bool:
 
 
 def _has(before: _Config, after: _Config) -> bool:
-    """Tell whether all that is wanted is present. A chain left over from before may have been redirected since."""
+    """Return whether all that is wanted is present. A chain left over from before may have been redirected since."""
     chains = {name: content for name, content in after.clusters.items() if _kind(name) in CHAINS}
     return set(after.names) <= set(before.names) and all(
         before.clusters.get(name) == content for name, content in chains.items()
@@ -87,14 +87,14 @@ def _has(before: _Config, after: _Config) -> bool:
 
 
 def _leaving(before: _Config, after: _Config, *, needed: Collection[str], busy: Collection[str]) -> list[str]:
-    """Give the remotes that are not asked for and have to stay for now, newest first."""
+    """Return the remotes that are not asked for and have to stay for now, newest first."""
     leaving = [each for each in before.remotes if each not in after.remotes and each in busy]
     newest = leaving[:MOST_LEAVING]
     return [each for each in leaving if each in newest or each in needed]
 
 
 def _old_chains(before: _Config, after: _Config, *, switched: bool) -> list[Message]:
-    """Give the chains that are no longer wanted: requests that began under the old routes may still use them for an attempt.
+    """Return the chains that are no longer wanted: requests that began under the old routes may still use them for an attempt.
 
     Once the new routes are in force, the old chains lead where the new ones do.
     """
@@ -108,7 +108,7 @@ def _old_chains(before: _Config, after: _Config, *, switched: bool) -> list[Mess
 
 
 def _files(before: _Config, after: _Config, stays: Callable[[str], bool], chains: Sequence[Message]) -> dict[str, str]:
-    """Give the files that are asked for, with what has to stay beside it, in the order to write them."""
+    """Return the files that are asked for, with what has to stay beside it, in the order to write them."""
     texts = {
         name: text for name, text in before.files.items() if name[:4] in OWN and name not in after.files and stays(name)
     }
@@ -139,7 +139,7 @@ def _parsed(files: Files) -> _Config:
 
 
 def _remotes_of(config: _Config) -> set[str]:
-    """Give the remotes that the front's routes lead to."""
+    """Return the remotes that the front's routes lead to."""
     chains = (config.clusters[name] for name in _chains_in(config.files[FRONT]) if name in config.clusters)
     members = (found for chain in chains for found in NAMED.finditer(json.dumps(chain)))
     return {found["id"] for found in members if found["kind"] not in CHAINS}
@@ -150,7 +150,7 @@ def _chains_in(text: str) -> set[str]:
 
 
 def _stays(name: str, *, leaving: Collection[str], switched: bool) -> bool:
-    """Tell whether what has this name and is not asked for has to stay for now."""
+    """Return whether what has this name and is not asked for has to stay for now."""
     found = NAMED.search(name)
     if found is None:
         return not switched

@@ -6,27 +6,27 @@ Message = dict[str, object]
 
 
 def typed(name: str, /, **fields: object) -> Message:
-    """Give a `google.protobuf.Any`: the type's full name, and its fields."""
+    """Return a `google.protobuf.Any`: the type's full name, and its fields."""
     return {"@type": f"type.googleapis.com/{name}", **fields}
 
 
 def extension(name: str, kind: str, /, **fields: object) -> Message:
-    """Give a TypedExtensionConfig: Envoy's name for the extension, the full name of its type, and its fields."""
+    """Return a TypedExtensionConfig: Envoy's name for the extension, the full name of its type, and its fields."""
     return {"name": name, "typed_config": typed(kind, **fields)}
 
 
 def headers_to_set(headers: Iterable[tuple[str, str]]) -> list[Message]:
-    """Give HeaderValueOptions that set each header to exactly this text, whatever it was before."""
+    """Return HeaderValueOptions that set each header to exactly this text, whatever it was before."""
     return [_set(name, literal(value)) for name, value in headers]
 
 
 def formatted_header(name: str, template: str) -> list[Message]:
-    """Give HeaderValueOptions that set the header to what Envoy makes of the command operators in the template."""
+    """Return HeaderValueOptions that set the header to what Envoy makes of the command operators in the template."""
     return [_set(name, template)]
 
 
 def literal(value: str) -> str:
-    """Give the text so that Envoy, which reads `%…%` as command operators, sends it as it is."""
+    """Return the text so that Envoy, which reads `%…%` as command operators, sends it as it is."""
     return value.replace("%", "%%")
 
 

@@ -123,7 +123,7 @@ DECLINED = "offload.declined"
 
 
 def filters(remote: RemoteBackend) -> list[Message]:
-    """Give the HTTP filter that replaces every top-level `model` of a JSON object, and declines other names and non-objects.
+    """Return the HTTP filter that replaces every top-level `model` of a JSON object, and declines other names and non-objects.
 
     In answers it puts the name back that the request had.
     """
@@ -144,7 +144,7 @@ def filters(remote: RemoteBackend) -> list[Message]:
 
 
 def numbers(remote: RemoteBackend) -> dict[str, int]:
-    """Give a number to each of the remote's names of models that have an address of their own."""
+    """Return a number to each of the remote's names of models that have an address of their own."""
     return {address.name: number for number, address in enumerate(remote.by_model)}
 
 
@@ -164,7 +164,7 @@ def _in_json(name: str) -> str:
 
 
 def unmapped(limit: int, unchanged: Iterable[str]) -> list[list[Message]]:
-    """Give the header matches, any of which tells that the name in a request can't be replaced, or might not be.
+    """Return the header matches, any of which tells that the name in a request can't be replaced, or might not be.
 
     The names that are `unchanged` are the same at every remote.
     """
@@ -176,7 +176,7 @@ def unmapped(limit: int, unchanged: Iterable[str]) -> list[list[Message]]:
 
 
 def unheld(limit: int) -> list[list[Message]]:
-    """Give the header matches, any of which tells that a body may be too long to be looked at in whole."""
+    """Return the header matches, any of which tells that a body may be too long to be looked at in whole."""
     length: Message = {"name": "content-length", "range_match": {"start": 0, "end": limit + 1}}
     too_long: Message = {**length, "invert_match": True}
     untold: Message = {"name": "content-length", "present_match": False}

@@ -25,7 +25,7 @@ SHORTEST_SILENCE = "15s"
 
 
 def manager(gateway: GatewaySpec, *, in_container: bool, descriptors: int = 0) -> Message:
-    """Give the OverloadManager.
+    """Return the OverloadManager.
 
     First it gives memory back and shortens idle timeouts, then it ends what holds most or sends more: streams
     of HTTP/2 by what they hold, connections of HTTP/1 by what they send. Last it answers 503 and takes no connections.
@@ -48,7 +48,7 @@ def manager(gateway: GatewaySpec, *, in_container: bool, descriptors: int = 0) -
 
 
 def heap(gateway: GatewaySpec, *, in_container: bool) -> int:
-    """Give the bytes that Envoy may use: what its container's limit leaves; outside of one and without a limit, 1 GiB."""
+    """Return the bytes that Envoy may use: what its container's limit leaves; outside of one and without a limit, 1 GiB."""
     given = [amount for which, name, amount in gateway.resources if (which, name) == ("limits", "memory")]
     limits = given or ([DEFAULT_MEMORY_LIMIT] if in_container else [])
     if not limits:
@@ -66,7 +66,7 @@ def _heap(most: int) -> Message:
 
 
 def most_connections(descriptors: int) -> int:
-    """Give how many clients may be connected at once: each may take a second descriptor, for its request's server."""
+    """Return how many clients may be connected at once: each may take a second descriptor, for its request's server."""
     return min(MOST_CONNECTIONS, max(1, (descriptors - SPARE) // 2)) if descriptors > 0 else MOST_CONNECTIONS
 
 
@@ -90,7 +90,7 @@ def _scaled(start: float, full: float, action: str, **config: Message) -> Messag
 
 
 def _impatience() -> Message:
-    """Give how long silence lasts at most when memory is short: what a stalled upload holds comes back."""
+    """Return how long silence lasts at most when memory is short: what a stalled upload holds comes back."""
     timers = ("HTTP_DOWNSTREAM_STREAM_IDLE", "HTTP_DOWNSTREAM_CONNECTION_IDLE")
     return typed(
         "envoy.config.overload.v3.ScaleTimersOverloadActionConfig",

@@ -73,7 +73,7 @@ def _segments(path: str, *, anything: str = "") -> str:
 
 
 def _pieces(text: str) -> list[str]:
-    """Give the characters; one that is percent-encoded stays whole."""
+    """Return the characters; one that is percent-encoded stays whole."""
     return re.findall(r"%[0-9A-Fa-f]{2}|.", text)
 
 
@@ -96,7 +96,7 @@ def _as_written(piece: str) -> str:
 
 
 def literal(text: str) -> str:
-    """Give a regular expression that matches exactly this text."""
+    """Return a regular expression that matches exactly this text."""
     return re.sub(r"[^A-Za-z0-9_]", _escaped, text)
 
 

@@ -153,7 +153,7 @@ end
 
 
 def programs(remote: RemoteBackend, place: GatewayParams) -> list[str]:
-    """Give the program that keeps a remote's pauses, unless what it refuses may be about one client's own credential."""
+    """Return the program that keeps a remote's pauses, unless what it refuses may be about one client's own credential."""
     if not remote_marks.refuses_us(remote):
         return []
     key = remote_secrets.credential(remote)

@@ -18,12 +18,12 @@ NONSENSE = "(?:[6-9][0-9]{2}|[0-9]{4,}):.*|101:,"
 
 
 def hop(remote: RemoteBackend) -> str:
-    """Give the name with which this remote's hop signs its marks."""
+    """Return the name with which this remote's hop signs its marks."""
     return f"remote:{remote.name}" if remote.name else "remote"
 
 
 def failed_remote(remote: RemoteBackend) -> str:
-    """Give the regular expression of the marks that tell that the remote was asked and failed."""
+    """Return the regular expression of the marks that tell that the remote was asked and failed."""
     codes = remote.on_status
     if codes == REMOTE_FAILURES and not refuses_us(remote):
         codes = tuple(code for code in codes if code not in REFUSED)
@@ -31,13 +31,13 @@ def failed_remote(remote: RemoteBackend) -> str:
 
 
 def broken_remote(remote: RemoteBackend) -> str:
-    """Give the regular expression of the marks that count towards leaving the remote out: what may be wrong with it itself."""
+    """Return the regular expression of the marks that count towards leaving the remote out: what may be wrong with it itself."""
     counted = {*(REFUSED if refuses_us(remote) else ()), THROTTLED, *SERVER_ERRORS}
     return _failed(tuple(code for code in remote.on_status if code in counted))
 
 
 def refuses_us(remote: RemoteBackend) -> bool:
-    """Tell whether what the remote refuses is about this gateway, and not about the credential of one client."""
+    """Return whether what the remote refuses is about this gateway, and not about the credential of one client."""
     return not remote.forward_client_authorization or remote.auth is not None
 
 

@@ -26,14 +26,14 @@ class RemoteWays:
 
 
 def table(remote: RemoteBackend, ways: RemoteWays) -> list[Message]:
-    """Give the routes in their order: first those of models that have an address of their own."""
+    """Return the routes in their order: first those of models that have an address of their own."""
     usual = NamedAddress("", remote.path_prefix, remote.headers_to_add)
     named = [each for address in remote.by_model for each in _of(remote, ways, address, [_names(remote, address)])]
     return [*named, *_of(remote, ways, usual, [])]
 
 
 def elsewhere(remote: RemoteBackend) -> list[Message]:
-    """Give the header matches of requests that are not below the prefix which is replaced, if one is."""
+    """Return the header matches of requests that are not below the prefix which is replaced, if one is."""
     if not remote.replaced_prefix:
         return []
     return [{"name": ":path", "string_match": {"prefix": _begin(remote)}, "invert_match": True}]
@@ -45,7 +45,7 @@ def _names(remote: RemoteBackend, address: NamedAddress) -> Message:
 
 
 def _of(remote: RemoteBackend, ways: RemoteWays, address: NamedAddress, headers: Sequence[Message]) -> list[Message]:
-    """Give the routes of upgrades, of requests with a query, and of the rest, which no program need look at."""
+    """Return the routes of upgrades, of requests with a query, and of the rest, which no program need look at."""
     more: Message = {"request_headers_to_add": headers_to_set(address.headers_to_add)} if remote.by_model else {}
     requests = _action(remote, address, ways, ways.requests)
     upgrades = _action(remote, address, ways, ways.upgrades)

@@ -92,7 +92,7 @@ def _counted(name: str, labels: Mapping[str, str], count: int) -> dict[str, int]
 
 
 def _why(route: str, chain: str) -> str:
-    """Tell why a request left, from what its route was for and which servers for; as the access log's reason does."""
+    """Return why a request left, from what its route was for and which servers for; as the access log's reason does."""
     if route in {"share", "forced"}:
         return route
     return "overflow" if chain == REMOTE_FIRST else "unavailable"

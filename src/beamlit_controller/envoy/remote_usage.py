@@ -95,12 +95,12 @@ end
 
 
 def programs(remote: RemoteBackend) -> list[str]:
-    """Give the program that only reads the usage in answers: it may be anywhere."""
+    """Return the program that only reads the usage in answers: it may be anywhere."""
     return [NOT_ASKED + answered_usage.READ] if remote.usage is UsageMode.READ else []
 
 
 def filters(remote: RemoteBackend, *, max_request_bytes: int) -> list[Message]:
-    """Give the HTTP filter that also has the usage sent, in mode Ask: it must be the next to the remote."""
+    """Return the HTTP filter that also has the usage sent, in mode Ask: it must be the next to the remote."""
     if remote.usage is not UsageMode.ASK:
         return []
     asked = (json_scan.SCAN + ASKED).format(longest=32, limit=max_request_bytes)
@@ -108,7 +108,7 @@ def filters(remote: RemoteBackend, *, max_request_bytes: int) -> list[Message]:
 
 
 def counters(remote: RemoteBackend) -> list[Message]:
-    """Give the access log that counts tokens, and answers by whether their tokens could be read."""
+    """Return the access log that counts tokens, and answers by whether their tokens could be read."""
     if remote.usage is UsageMode.IGNORE:
         return []
     named = [{"name": "remote", "value_format": remote.name}] if remote.name else []

@@ -83,7 +83,7 @@ def of_local_hop() -> Message:
 def _both(
     which: Message, headers: list[tuple[str, str]], *, text: str, side: str, **rewrite: object
 ) -> tuple[Message, Message]:
-    """Give the mappers of an answer: as JSON, and for gRPC without."""
+    """Return the mappers of an answer: as JSON, and for gRPC without."""
     error = {"message": text, "type": "gateway_error", "code": "%RESPONSE_CODE_DETAILS%", "side": side}
     plain = {"headers_to_add": headers_to_set(headers), **rewrite}
     as_json = {"body_format_override": {"json_format": {"error": error}, "content_type": "application/json"}}

@@ -13,7 +13,7 @@ _BEGINNING: Final = re.compile(r'\s*\{\s*"version_info"\s*:\s*"([0-9a-f]{16})"')
 
 
 def text(resources: Sequence[Message]) -> str:
-    """Give the text of a file with these resources, typed, each on a line. Equal resources give equal text."""
+    """Return the text of a file with these resources, typed, each on a line. Equal resources give equal text."""
     # Without `indent`, which would leave the encoder that is written in C.
     lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in resources)
     version = hashlib.sha256(lines.encode()).hexdigest()[:16]
@@ -21,13 +21,13 @@ def text(resources: Sequence[Message]) -> str:
 
 
 def version(file: str) -> str:
-    """Give the version of a file's resources, or nothing. Raises ValueError for what is no JSON object."""
+    """Return the version of a file's resources, or nothing. Raises ValueError for what is no JSON object."""
     found = _BEGINNING.match(file)
     return found[1] if found else _version_anywhere(file)
 
 
 def read(file: str) -> list[Message]:
-    """Give the resources of a file. Raises ValueError for anything but a file of resources that have names."""
+    """Return the resources of a file. Raises ValueError for anything but a file of resources that have names."""
     try:
         found = json.loads(file)["resources"]
         if all(isinstance(each["name"], str) for each in found):

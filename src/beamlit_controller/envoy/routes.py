@@ -52,7 +52,7 @@ DEFAULT_PORTS = {Scheme.HTTP: 80, Scheme.HTTPS: 443}
 
 
 def front(spec: OffloadSpec, place: GatewayParams) -> Message:
-    """Give the front's RouteConfiguration: what must stay, then the share, then the rest."""
+    """Return the front's RouteConfiguration: what must stay, then the share, then the rest."""
     host: Message = {
         "name": FRONT,
         "domains": ["*"],
@@ -67,7 +67,7 @@ def front(spec: OffloadSpec, place: GatewayParams) -> Message:
 
 
 def remote_hop(remote: RemoteBackend, max_request_bytes: int) -> Message:
-    """Give the hop's RouteConfiguration: the path, the host and the headers that the remote shall see."""
+    """Return the hop's RouteConfiguration: the path, the host and the headers that the remote shall see."""
     name = identity.named(failover.REMOTE_HOP, remote)
     fixed = () if remote.by_model else remote.headers_to_add
     ways = RemoteWays(authority(remote), identity.named(REMOTE, remote), identity.named(REMOTE_UPGRADE, remote))
@@ -87,7 +87,7 @@ def remote_hop(remote: RemoteBackend, max_request_bytes: int) -> Message:
 
 
 def local_hop(spec: OffloadSpec, place: GatewayParams) -> Message:
-    """Give the local hop's RouteConfiguration: to a local server and, in time, to another."""
+    """Return the local hop's RouteConfiguration: to a local server and, in time, to another."""
     after = spec.overflow.after
     # Envoy asks no more once the response has begun, so a stream may take as long as it likes.
     first_byte: Message = {"per_try_timeout": f"{after.total_seconds():g}s"} if after is not None else {}
@@ -104,7 +104,7 @@ def local_hop(spec: OffloadSpec, place: GatewayParams) -> Message:
 
 
 def left_out() -> Message:
-    """Give the RouteConfiguration of the hop that answers for an ejected remote: it declines."""
+    """Return the RouteConfiguration of the hop that answers for an ejected remote: it declines."""
     host: Message = {
         "name": failover.LEFT_OUT,
         "domains": ["*"],
@@ -115,13 +115,13 @@ def left_out() -> Message:
 
 
 def authority(remote: RemoteBackend) -> str:
-    """Give the remote's Host: with the port if it is not the scheme's own, in brackets if it is an IPv6 address."""
+    """Return the remote's Host: with the port if it is not the scheme's own, in brackets if it is an IPv6 address."""
     host = addresses.bracketed(remote.host)
     return host if remote.port == DEFAULT_PORTS[remote.scheme] else addresses.join(remote.host, remote.port)
 
 
 def remote_of(spec: OffloadSpec) -> RemoteBackend | None:
-    """Give the remote, if requests may leave at all."""
+    """Return the remote, if requests may leave at all."""
     return spec.remote if spec.enabled and not spec.behavior.dry_run else None
 
 
@@ -146,7 +146,7 @@ def _probe(header: Message, *, status: int, text: str) -> Message:
 
 
 def _table(spec: OffloadSpec, place: GatewayParams) -> Message:
-    """Give the routes in their order; matchers go before them where headers choose among several lists."""
+    """Return the routes in their order; matchers go before them where headers choose among several lists."""
     lists = _choices(spec, place)
     otherwise = _list(spec, place, _split(spec, place))
     if not lists:
@@ -160,12 +160,12 @@ def _action(routes: list[Message]) -> Message:
 
 
 def _list(spec: OffloadSpec, place: GatewayParams, routes: list[Message]) -> list[Message]:
-    """Give a whole list of routes: whatever chose it, probes are answered and what can't be written anew stays."""
+    """Return a whole list of routes: whatever chose it, probes are answered and what can't be written anew stays."""
     return [*probed(place.node), *_long(spec, place), *routes]
 
 
 def _choices(spec: OffloadSpec, place: GatewayParams) -> list[tuple[Message, list[Message]]]:
-    """Give the predicates and the routes they lead to, the first that matches: what must stay, is asked for, is sticky."""
+    """Return the predicates and the routes they lead to, the first that matches: what must stay, is asked for, is sticky."""
     if remote_of(spec) is None:
         return []
     kept = local_only.predicate(spec.keep_local, spec.may_leave)
@@ -196,7 +196,7 @@ def _sticky(
 
 
 def _long(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
-    """Give the routes of what stays because one of the remotes can't have it: its path or model's name can't be replaced, or it can't be signed."""
+    """Return the routes of what stays because one of the remotes can't have it: its path or model's name can't be replaced, or it can't be signed."""
     if remote_of(spec) is None:
         return []
     elsewhere = [remote_routes.elsewhere(remote) for remote in spec.remotes]
@@ -211,7 +211,7 @@ def _long(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
 
 
 def _unchanged(maps: Sequence[Iterable[tuple[str, str]]]) -> set[str]:
-    """Give the names that every one of the maps leaves as they are."""
+    """Return the names that every one of the maps leaves as they are."""
     return set.intersection(*({here for here, there in names if here == there} for names in maps))
 
 
@@ -226,7 +226,7 @@ def _split(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
 
 
 def _local(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
-    """Give the routes of what begins locally: one for each limit of what is in flight, of which two at most are in force."""
+    """Return the routes of what begins locally: one for each limit of what is in flight, of which two at most are in force."""
     chain = failover.local_first(spec, servers=place.servers)
     may_be_full = spec.overflow.on_status or spec.overflow.after is not None
     passed_on = {"filter_metadata": {"offload": {PASSED_ON: "overflow" if may_be_full else "unavailable"}}}

@@ -110,12 +110,12 @@ class RtdsServer:
         self._drop_unused(str(key))
 
     def connected(self, key: ModelKey) -> int:
-        """Tell how many gateways listen for the model's share."""
+        """Return how many gateways listen for the model's share."""
         topic = self._topics.get(str(key))
         return topic.streams if topic else 0
 
     def refusals(self, key: ModelKey) -> int:
-        """Tell how many times a gateway refused what it was told (xDS: NACK)."""
+        """Return how many times a gateway refused what it was told (xDS: NACK)."""
         topic = self._topics.get(str(key))
         return topic.refusals if topic else 0
 
@@ -248,7 +248,7 @@ def _response(name: str, setting: RuntimeValues, *, version: str) -> DiscoveryRe
 
 
 def _numerators(setting: RuntimeValues) -> dict[str, int]:
-    """Give what each runtime key is set to; without a limit to speak of, gateways keep the one they began with."""
+    """Return what each runtime key is set to; without a limit to speak of, gateways keep the one they began with."""
     left_out = {spent.key(name): spent.WHOLE for name in setting.left_out}
     share = setting.percentage * caps.PERCENT
     if setting.in_flight is None and not setting.cap_only:

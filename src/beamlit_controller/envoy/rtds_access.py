@@ -19,16 +19,16 @@ class Tokens:
     key: bytes
 
     def token_of(self, name: str) -> str:
-        """Give the token of a model, by `namespace/name`."""
+        """Return the token of a model, by `namespace/name`."""
         return hmac.new(self.key, name.encode(), hashlib.sha256).hexdigest()
 
     @staticmethod
     def is_any_token(authorization: str) -> bool:
-        """Tell whether the Authorization header shows a token at all, of whatever model."""
+        """Return whether the Authorization header shows a token at all, of whatever model."""
         return _TOKEN.fullmatch(authorization) is not None
 
     def accepts(self, name: str, authorization: str) -> bool:
-        """Tell whether the Authorization header shows the token of the model."""
+        """Return whether the Authorization header shows the token of the model."""
         return hmac.compare_digest(f"Bearer {self.token_of(name)}".encode(), authorization.encode())
 
 
@@ -40,7 +40,7 @@ class Certificate:
     key: Path
 
     def credentials(self) -> Any:  # noqa: ANN401 - of grpc, which carries no types
-        """Give the credentials for grpc. OSError if a file can't be read."""
+        """Return the credentials for grpc. OSError if a file can't be read."""
         first = self._configuration()
         return grpc.dynamic_ssl_server_credentials(first, self._present, require_client_authentication=False)
 
@@ -49,7 +49,7 @@ class Certificate:
         return grpc.ssl_server_certificate_configuration([pair])
 
     def _present(self) -> Any:  # noqa: ANN401 - the same
-        """Give the present files; while they can't be read, grpc goes on with what it had."""
+        """Return the present files; while they can't be read, grpc goes on with what it had."""
         try:
             return self._configuration()
         except OSError:

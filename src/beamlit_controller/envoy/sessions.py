@@ -34,14 +34,14 @@ end
 
 
 def filters(stickiness: HeaderStickiness | CookieStickiness | None) -> list[Message]:
-    """Give the HTTP filter that finds the session where the route can't see it: in a cookie."""
+    """Return the HTTP filter that finds the session where the route can't see it: in a cookie."""
     if not isinstance(stickiness, CookieStickiness):
         return []
     return [lua.filter_of(COOKIE.format(name=lua.text(stickiness.cookie), header=lua.text(SESSION)))]
 
 
 def header(stickiness: HeaderStickiness | CookieStickiness) -> str:
-    """Give the header that tells sessions apart."""
+    """Return the header that tells sessions apart."""
     return stickiness.header.lower() if isinstance(stickiness, HeaderStickiness) else SESSION
 
 

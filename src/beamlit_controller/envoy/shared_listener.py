@@ -62,7 +62,7 @@ end
 
 
 def files(name: ModelKey, shared: SharedListener, place: GatewayParams, *, gateways: dict[ModelKey, str]) -> Files:
-    """Give name and text of every file of the listener's Envoy; `gateways` are where the models' own gateways listen."""
+    """Return name and text of every file of the listener's Envoy; `gateways` are where the models' own gateways listen."""
     spec = OffloadSpec(name, name.name)
     models = sorted({route.to for route in shared.routes}, key=str)
     clusters = [_cluster(model, gateways[model]) for model in models]
@@ -119,7 +119,7 @@ def _table(shared: SharedListener, place: GatewayParams) -> Message:
 
 
 def _unread(names: list[str]) -> list[Message]:
-    """Give the route that a request has while its body is read: only one with a cluster lets Envoy buffer that much."""
+    """Return the route that a request has while its body is read: only one with a cluster lets Envoy buffer that much."""
     absent = {"name": MODEL, "present_match": False}
     unread = {"match": {"prefix": "/", "headers": [absent]}, "route": {"cluster": "unread"}}
     return [{"name": "unread", **unread}] if names else []

@@ -191,12 +191,12 @@ end
 
 
 def in_hop(auth: AwsSignature, place: GatewayParams) -> Message:
-    """Give the HTTP filter that answers where no credentials can be used, and takes the body's digest."""
+    """Return the HTTP filter that answers where no credentials can be used, and takes the body's digest."""
     return lua.filter_of(_account(auth, place) + SHA256 + HASH)
 
 
 def behind_router(auth: AwsSignature, place: GatewayParams) -> list[Message]:
-    """Give the upstream HTTP filters that sign each attempt."""
+    """Return the upstream HTTP filters that sign each attempt."""
     codec = extension(
         "envoy.filters.http.upstream_codec",
         "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",

@@ -12,12 +12,12 @@ WHOLE = 1_000_000
 
 
 def key(remote: str) -> str:
-    """Give the runtime key of the remote with this name."""
+    """Return the runtime key of the remote with this name."""
     return f"offload.spent.{remote}" if remote else "offload.spent"
 
 
 def routes(remote: RemoteBackend) -> list[Message]:
-    """Give the route that declines while the budget is spent, to be the first one of the hop."""
+    """Return the route that declines while the budget is spent, to be the first one of the hop."""
     if remote.budget is None:
         return []
     share: Message = {"default_value": {"numerator": 0, "denominator": "MILLION"}, "runtime_key": key(remote.name)}

@@ -117,5 +117,5 @@ PATHS = paths.resources(tuple(dict.fromkeys(RESOURCES)))
 
 
 def holds(path: str) -> bool:
-    """Tell whether this path is one of them, or below one."""
+    """Return whether this path is one of them, or below one."""
     return re.fullmatch(PATHS, path, re.IGNORECASE) is not None

@@ -14,7 +14,7 @@ SHARES_TRUST = "shares_trust"
 def transport_socket(
     name: str, backend: RemoteBackend, place: GatewayParams, *, trust: str, alpn: list[str] | None = None
 ) -> Message:
-    """Give the transport socket to who has this name; without `alpn` the cluster offers the protocols that it speaks."""
+    """Return the transport socket to who has this name; without `alpn` the cluster offers the protocols that it speaks."""
     ca, trust_kind = backend.tls.ca, trust
     trust = identity.named(trust, backend)
     source = place.watched_with(file_of(trust), ca) if ca else place.watched(file_of(trust))
@@ -32,7 +32,7 @@ def transport_socket(
 
 
 def shown(backend: RemoteBackend, place: GatewayParams) -> dict[str, Message]:
-    """Give the Secret of the certificate that the remote is shown, by the file it belongs in."""
+    """Return the Secret of the certificate that the remote is shown, by the file it belongs in."""
     cert, key = backend.tls.cert, backend.tls.key
     if cert is None or key is None:
         return {}
@@ -53,7 +53,7 @@ def _shown(backend: RemoteBackend, place: GatewayParams) -> Message:
 
 
 def trust_in(name: str, backend: RemoteBackend, place: GatewayParams, *, trust: str) -> Message:
-    """Give the Secret of what is trusted: a file of its own, so that Envoy follows when the CA's file is exchanged."""
+    """Return the Secret of what is trusted: a file of its own, so that Envoy follows when the CA's file is exchanged."""
     ca = backend.tls.ca
     names: Message = {"san_type": "IP_ADDRESS" if addresses.is_ip(name) else "DNS", "matcher": {"exact": name}}
     return {
@@ -66,7 +66,7 @@ def trust_in(name: str, backend: RemoteBackend, place: GatewayParams, *, trust: 
 
 
 def to_rtds_server(place: GatewayParams) -> Message:
-    """Give the transport socket to the RTDS server."""
+    """Return the transport socket to the RTDS server."""
     return extension(
         "envoy.transport_sockets.tls",
         "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
@@ -83,7 +83,7 @@ def to_rtds_server(place: GatewayParams) -> Message:
 
 
 def rtds_trust(place: GatewayParams) -> Message:
-    """Give the Secret of what the RTDS server is verified against, so that Envoy follows when the CA is exchanged."""
+    """Return the Secret of what the RTDS server is verified against, so that Envoy follows when the CA is exchanged."""
     return {
         "name": SHARES_TRUST,
         "validation_context": {
@@ -94,12 +94,12 @@ def rtds_trust(place: GatewayParams) -> Message:
 
 
 def file_of(trust: str) -> str:
-    """Give the name of the file that says what is trusted."""
+    """Return the name of the file that says what is trusted."""
     return f"sds-{trust}.json"
 
 
 def name_of(backend: RemoteBackend) -> str:
-    """Give the name that the remote must prove."""
+    """Return the name that the remote must prove."""
     return backend.tls.server_name or backend.host
 
 

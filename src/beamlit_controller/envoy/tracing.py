@@ -27,12 +27,12 @@ TAGS = {
 
 
 def of_front(place: GatewayParams) -> Message:
-    """Give the field of the front's connection manager that has requests traced; none if there is no collector."""
+    """Return the field of the front's connection manager that has requests traced; none if there is no collector."""
     return {"tracing": _tracing(place.otlp, place.node)} if place.otlp else {}
 
 
 def clusters(place: GatewayParams) -> list[Message]:
-    """Give the cluster that is the collector, if there is one."""
+    """Return the cluster that is the collector, if there is one."""
     return [_collector(place.otlp.address)] if place.otlp else []
 
 

@@ -17,7 +17,7 @@ AS_IT_IS: Message = {"healthy_panic_threshold": {"value": 0}, "update_merge_wind
 
 
 def limits(*, max_requests: int = MANY) -> Message:
-    """Give circuit breakers. By default Envoy allows 1,024 requests and 3 retries at a time, and would refuse most failovers."""
+    """Return circuit breakers. By default Envoy allows 1,024 requests and 3 retries at a time, and would refuse most failovers."""
     others = dict.fromkeys(("max_connections", "max_pending_requests", "max_retries"), MANY)
     return {"thresholds": [{**others, "max_requests": max_requests}]}
 
@@ -33,7 +33,7 @@ HTTP2: Message = {
 
 
 def protocols(**choice: object) -> Message:
-    """Give the typed_extension_protocol_options of one choice, such as `auto_config`."""
+    """Return the typed_extension_protocol_options of one choice, such as `auto_config`."""
     return {HTTP_OPTIONS: typed(HTTP_OPTIONS, **choice)}
 
 
@@ -47,7 +47,7 @@ def as_the_client(**options: object) -> Message:
 def hop(  # its options are those of one cluster
     name: str, *listeners: str, side: str, signs: str, remote: str = "", weights: tuple[int, ...] = (), **fields: object
 ) -> Message:
-    """Give the cluster that is a way into an internal listener, whose marks are signed with the name `signs`.
+    """Return the cluster that is a way into an internal listener, whose marks are signed with the name `signs`.
 
     A further listener is one that takes its place while it is ejected. `remote` is the remote's name, if it has one.
     With `weights` it takes its place for a part of the requests as well.
@@ -76,26 +76,26 @@ def hop(  # its options are those of one cluster
 
 
 def _share(listener: str, weight: int, marks: Mapping[str, str]) -> Message:
-    """Give the LbEndpoint of an internal listener that gets this part of the requests."""
+    """Return the LbEndpoint of an internal listener that gets this part of the requests."""
     address: Message = {"envoy_internal_address": {"server_listener_name": listener}}
     return {**server(address, marks), "load_balancing_weight": weight}
 
 
 def _place(listener: str, priority: int, marks: Mapping[str, str]) -> Message:
-    """Give the LocalityLbEndpoints of an internal listener; those of priority 0 are used first."""
+    """Return the LocalityLbEndpoints of an internal listener; those of priority 0 are used first."""
     address: Message = {"envoy_internal_address": {"server_listener_name": listener}}
     return {"lb_endpoints": [server(address, marks)], **({"priority": priority} if priority else {})}
 
 
 def discovery(servers: Iterable[str], **dns: object) -> Message:
-    """Give how the servers are found: as they are if they have addresses, else by DNS with these fields of DnsCluster."""
+    """Return how the servers are found: as they are if they have addresses, else by DNS with these fields of DnsCluster."""
     if all(addresses.is_unix(server) or addresses.is_ip(addresses.split(server)[0]) for server in servers):
         return {"type": "STATIC"}
     return {"cluster_type": extension("envoy.cluster.dns", "envoy.extensions.clusters.dns.v3.DnsCluster", **dns)}
 
 
 def absolute(host: str) -> Message:
-    """Give the field of DnsCluster by which this host is looked up as it stands.
+    """Return the field of DnsCluster by which this host is looked up as it stands.
 
     In a pod, `a.b` and even `api.example.com` are otherwise looked up as Services of the cluster first, so whoever has the
     namespace `b` or `com` would be the remote. Names that only mean something there are completed as usual.
@@ -112,11 +112,11 @@ def absolute(host: str) -> Message:
 
 
 def load_assignment(name: str, servers: Iterable[Message]) -> Message:
-    """Give a ClusterLoadAssignment with these Endpoints, all alike."""
+    """Return a ClusterLoadAssignment with these Endpoints, all alike."""
     return {"cluster_name": name, "endpoints": [{"lb_endpoints": list(servers)}]}
 
 
 def server(address: Message, marks: Mapping[str, str] | None = None) -> Message:
-    """Give an LbEndpoint with our metadata: the side that it is on and, of a hop, how that signs and the remote's name."""
+    """Return an LbEndpoint with our metadata: the side that it is on and, of a hop, how that signs and the remote's name."""
     marked: Message = {"metadata": {"filter_metadata": {"offload": {**marks}}}} if marks else {}
     return {"endpoint": {"address": address}, **marked}

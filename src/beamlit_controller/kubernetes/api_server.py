@@ -83,7 +83,7 @@ class ApiServer:
         await self._client.__aexit__(kind, error, trace)
 
     def guarded(self, allowed: Callable[[], bool]) -> Self:
-        """Give the same connection, with every write refused unless `allowed` returns true at that moment."""
+        """Return the same connection, with every write refused unless `allowed` returns true at that moment."""
         twin = copy(self)
         twin._allowed = allowed  # noqa: SLF001 - our own
         return twin

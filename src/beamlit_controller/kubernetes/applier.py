@@ -84,7 +84,7 @@ class Applier:
 
 
 def contains(live: object, desired: object) -> bool:
-    """Tell whether an object contains the desired content; fields added by the API server or others are ignored."""
+    """Return whether an object contains the desired content; fields added by the API server or others are ignored."""
     if isinstance(desired, Mapping):
         return isinstance(live, Mapping) and all(
             contains(live[key], value) if key in live else _is_empty(value) for key, value in desired.items()
@@ -99,7 +99,7 @@ def contains(live: object, desired: object) -> bool:
 
 
 def _is_empty(value: object) -> bool:
-    """Tell whether the API server drops the value when it stores the object."""
+    """Return whether the API server drops the value when it stores the object."""
     return value is None or (isinstance(value, str | list | dict) and not value)
 
 

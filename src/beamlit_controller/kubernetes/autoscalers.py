@@ -27,7 +27,7 @@ def target(content: Json) -> ObjectReference | None:
 
 
 def _said(metric: Json) -> Iterator[str]:
-    """Give the names that a metric spec mentions: the metric, and the labels of its selector."""
+    """Yield the names that a metric spec mentions: the metric, and the labels of its selector."""
     yield fields.text(metric.get("name"))
     for _, value in fields.pairs(fields.mapping(metric.get("selector")).get("matchLabels")):
         yield value
@@ -54,17 +54,17 @@ class Autoscalers:
             self._targets.setdefault(_key(namespace, seen), set()).add(name)
 
     def target(self, place: tuple[str, str]) -> ObjectReference | None:
-        """Give the target of an autoscaler as it was seen last."""
+        """Return the target of an autoscaler as it was seen last."""
         return self._names.get(place)
 
     def of(self, key: ModelKey, source: ObjectReference | None) -> str | None:
-        """Give the name of the autoscaler of a model's workload, if there is one."""
+        """Return the name of the autoscaler of a model's workload, if there is one."""
         names = self._targets.get(_key(key.namespace, source)) if source else None
         return f"{key.namespace}/{min(names)}" if names else None
 
 
 def versionless(reference: ObjectReference) -> ObjectReference:
-    """Give a workload reference without its API version, which does not distinguish workloads."""
+    """Return a workload reference without its API version, which does not distinguish workloads."""
     return replace(reference, api_version=reference.api_version.rpartition("/")[0])
 
 

@@ -65,7 +65,7 @@ class Condition:
 
 
 def status_of(known: ModelState, before: Mapping[str, Any], now: str) -> Json:
-    """Give the complete status. `before` is the current one: unchanged conditions keep their lastTransitionTime."""
+    """Return the complete status. `before` is the current one: unchanged conditions keep their lastTransitionTime."""
     decided = _decided(known, before, now)
     given = [*decided.pop("conditions", ()), *(_written(each, known.model.generation) for each in _conditions(known))]
     return {
@@ -76,7 +76,7 @@ def status_of(known: ModelState, before: Mapping[str, Any], now: str) -> Json:
 
 
 def significant_fields(content: Mapping[str, Any]) -> object:
-    """Give the part of a status whose changes are written immediately; changed numbers may wait."""
+    """Return the part of a status whose changes are written immediately; changed numbers may wait."""
     offloading = content.get("offloading") or {}
     conditions = {each["type"]: (each["status"], each["reason"]) for each in content.get("conditions") or ()}
     return (
@@ -93,7 +93,7 @@ def significant_fields(content: Mapping[str, Any]) -> object:
 
 
 def equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Tell whether two statuses are equal; conditions are compared by type, in any order."""
+    """Return whether two statuses are equal; conditions are compared by type, in any order."""
     return _unordered(one) == _unordered(other)
 
 
@@ -134,7 +134,7 @@ def _undated(condition: Mapping[str, Any]) -> Json:
 
 
 def _offloads_nothing(known: ModelState, why: Missing, before: Mapping[str, Any], now: str) -> Json:
-    """Give the decision of a model whose Service another model has taken over: nothing is offloaded."""
+    """Return the decision of a model whose Service another model has taken over: nothing is offloaded."""
     last = before.get("offloading") or {}
     same = (last.get("percentage"), last.get("reason")) == (0, why.reason.value)
     since = last["since"] if same and "since" in last else now

@@ -48,7 +48,7 @@ def gateway(
 
 
 def has_client_service(spec: OffloadSpec, seen: Snapshot) -> bool:
-    """Tell whether the Service NAME-gateway should exist and select the gateway's pods.
+    """Return whether the Service NAME-gateway should exist and select the gateway's pods.
 
     It is created with `routing.mode: Service`. An existing one selects the gateway again once a pod is ready; until
     then it selects the model's pods, or none.
@@ -59,7 +59,7 @@ def has_client_service(spec: OffloadSpec, seen: Snapshot) -> bool:
 
 
 def bypass(spec: OffloadSpec, seen: Snapshot) -> DesiredObject | None:
-    """Give the Service NAME-gateway, if it exists, with the model's own pods as its selector."""
+    """Return the Service NAME-gateway, if it exists, with the model's own pods as its selector."""
     place = seen.plan
     if not isinstance(place, Plan) or find(seen, SERVICES, gateway_objects.gateway_name(spec.key)) is None:
         return None
@@ -69,7 +69,7 @@ def bypass(spec: OffloadSpec, seen: Snapshot) -> DesiredObject | None:
 
 
 def removable(seen: Snapshot, *, keep_entrance: bool = True) -> Iterator[ManagedObject]:
-    """Give the objects that can be deleted now.
+    """Yield the objects that can be deleted now.
 
     While a gateway pod drains, it needs all others: without NAME-local it would find no local pods and send requests
     away.

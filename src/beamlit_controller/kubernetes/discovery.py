@@ -57,14 +57,14 @@ class Discovery:
         self._asked: dict[str, _CachedAnswer] = {}
 
     async def custom_metrics_version(self) -> str | Missing:
-        """Give the version of custom.metrics.k8s.io to ask. Raises ApiError."""
+        """Return the version of custom.metrics.k8s.io to ask. Raises ApiError."""
         groups = await self._groups()
         version = choose_version(groups)
         absent = f"{CUSTOM} is not served: install an adapter for custom metrics, such as prometheus-adapter"
         return version or Missing(Reason.METRICS_API_ABSENT, absent)
 
     async def serves(self, group: str) -> bool:
-        """Tell whether an API group is registered. Raises ApiError."""
+        """Return whether an API group is registered. Raises ApiError."""
         return any(each.get("name") == group for each in await self._groups())
 
     async def kind(self, api_version: str, kind: str, *, exactly: bool = False) -> Kind | Missing:

@@ -54,7 +54,7 @@ def _controller(namespace: str) -> Json:
 
 
 def _blocks(denied: Iterable[str]) -> Iterator[Json]:
-    """Give the allowed blocks: everything except the denied networks. An exception must be smaller than its block."""
+    """Yield the allowed blocks: everything except the denied networks. An exception must be smaller than its block."""
     networks = [ipaddress.ip_network(each) for each in denied]
     for everything in (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0")):
         excepted = [each for each in networks if each.version == everything.version]

@@ -13,7 +13,7 @@ class MetricEndpoints:
         self._store = store
 
     def of(self, spec: OffloadSpec) -> Mapping[str, str]:
-        """Give the pod name of each endpoint, by `host:port`."""
+        """Return the pod name of each endpoint, by `host:port`."""
         given = spec.metric_service
         service = self._store.service(spec.key.namespace, given.name) if given else None
         if given is None or service is None or not service.selector:

@@ -44,7 +44,7 @@ class StatusEvent:
 
 
 def between(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[StatusEvent]:
-    """Give the Events: a changed percentage, conditions whose status changed, and why a model is not ready.
+    """Yield the Events: a changed percentage, conditions whose status changed, and why a model is not ready.
 
     For the first status, only the last kind is reported.
     """

@@ -17,33 +17,33 @@ YEARS = range(2000, 2200)
 
 
 def mapping(given: object) -> Json:
-    """Give an object, or {}."""
+    """Return an object, or {}."""
     return given if isinstance(given, dict) else {}
 
 
 def mappings(given: object) -> Iterator[Json]:
-    """Give the objects in a list."""
+    """Return the objects in a list."""
     return (each for each in given if isinstance(each, dict)) if isinstance(given, list) else iter(())
 
 
 def texts(given: object) -> Iterator[str]:
-    """Give the strings in a list."""
+    """Return the strings in a list."""
     return (each for each in given if isinstance(each, str)) if isinstance(given, list) else iter(())
 
 
 def text(given: object, default: str = "") -> str:
-    """Give a string, or the default if it is missing or empty."""
+    """Return a string, or the default if it is missing or empty."""
     return given if isinstance(given, str) and given else default
 
 
 def whole(given: object) -> int:
-    """Give an int64, or 0."""
+    """Return an int64, or 0."""
     fits = isinstance(given, int) and not isinstance(given, bool) and abs(given) <= _LARGEST
     return int(given) if fits else 0  # type: ignore[call-overload] # `fits` says so
 
 
 def pairs(given: object) -> Pairs:
-    """Give labels or annotations as sorted pairs."""
+    """Return labels or annotations as sorted pairs."""
     return tuple(sorted((key, value) for key, value in mapping(given).items() if isinstance(value, str)))
 
 
@@ -59,12 +59,12 @@ def time(given: object) -> datetime | None:
 
 
 def sane(moment: datetime) -> datetime | None:
-    """Give a time as an aware datetime that arithmetic can handle; None for others."""
+    """Return a time as an aware datetime that arithmetic can handle; None for others."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return aware if aware.year in YEARS else None
 
 
 def annotation(about: Mapping[str, object], name: str, *, longest: int) -> str:
-    """Give an annotation of the metadata; one above `longest` characters is ignored."""
+    """Return an annotation of the metadata; one above `longest` characters is ignored."""
     value = mapping(about.get("annotations")).get(name)
     return value if isinstance(value, str) and len(value) <= longest else ""

@@ -21,7 +21,7 @@ class GatewayConfigs:
         self._read = read
 
     async def of(self, pods: Iterable[GatewayPod]) -> Mapping[str, ConfigInForce]:
-        """Give what each pod that answers has in force, by the pod's uid."""
+        """Return what each pod that answers has in force, by the pod's uid."""
         asked = [pod for pod in pods if pod.ip and pod.stats_port]
         pages = await asyncio.gather(*(self._pages.get(pod, self._path, longest=LONGEST_PAGE) for pod in asked))
         return {pod.uid: self._read(page) for pod, page in zip(asked, pages, strict=True) if page is not None}

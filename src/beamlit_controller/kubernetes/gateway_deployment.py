@@ -42,7 +42,7 @@ def deployment(  # each is a thing of its own
 
 
 def secret_keys(spec: OffloadSpec) -> tuple[SecretKey, ...]:
-    """Give the Secret keys that the gateway mounts, without duplicates, sorted."""
+    """Return the Secret keys that the gateway mounts, without duplicates, sorted."""
     found: set[SecretKey] = set()
     for remote in spec.remotes:
         found.update(remote_secrets.of(remote))

@@ -93,12 +93,12 @@ class DesiredObject:
 
 
 def gateway_name(key: ModelKey) -> str:
-    """Give the name of the gateway's objects."""
+    """Return the name of the gateway's objects."""
     return f"{key.name}-gateway"
 
 
 def local_name(key: ModelKey) -> str:
-    """Give the name of the headless Service that selects the model's own pods."""
+    """Return the name of the headless Service that selects the model's own pods."""
     return f"{key.name}-local"
 
 
@@ -151,17 +151,17 @@ def direct_service(
 
 
 def pod_selector(key: ModelKey) -> dict[str, str]:
-    """Give the labels that select the gateway's pods."""
+    """Return the labels that select the gateway's pods."""
     return {GATEWAY_LABEL: key.name}
 
 
 def pod_labels(key: ModelKey) -> dict[str, str]:
-    """Give the labels of the gateway's pods."""
+    """Return the labels of the gateway's pods."""
     return {**MANAGED, GATEWAY_LABEL: key.name}
 
 
 def config_digest(files: Mapping[str, str]) -> str:
-    """Give a digest of the files."""
+    """Return a digest of the files."""
     digest = hashlib.sha256()
     for name, text in sorted(files.items()):
         digest.update(f"{name}\0{len(text)}\0{text}".encode())

@@ -34,7 +34,7 @@ class GatewayPages:
         await self._client.__aexit__(kind, error, trace)
 
     async def get(self, pod: GatewayPod, path: str, *, longest: int = LONGEST_PAGE) -> str | None:
-        """Give the first bytes of the page at a path that begins with a slash.
+        """Return the first bytes of the page at a path that begins with a slash.
 
         None if the pod does not answer 200 within two seconds, or packs its answer although nobody asked for that.
         """

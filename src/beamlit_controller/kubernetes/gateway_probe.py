@@ -41,7 +41,7 @@ class GatewayProbe:
         await self._client.__aexit__(kind, error, trace)
 
     async def of(self, pods: Iterable[GatewayPod]) -> Collection[str]:
-        """Give the uids of the pods that reach a server of the model."""
+        """Return the uids of the pods that reach a server of the model."""
         asked = [pod for pod in pods if pod.ready and pod.ip and pod.stats_port]
         answers = await asyncio.gather(*(self._reaches(pod) for pod in asked))
         return {pod.uid for pod, reaches in zip(asked, answers, strict=True) if reaches}

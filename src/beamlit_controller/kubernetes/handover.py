@@ -35,7 +35,7 @@ class Configs(Protocol):
     """Who knows what gateway pods have in force."""
 
     async def of(self, pods: Iterable[GatewayPod]) -> Mapping[str, ConfigInForce]:
-        """Give what each pod that answers has in force, by the pod's uid."""
+        """Return what each pod that answers has in force, by the pod's uid."""
         ...
 
 
@@ -43,7 +43,7 @@ class Steps(Protocol):
     """What knows Envoy's files."""
 
     def next_step(self, present: Files, asked: Files, seen: Sequence[ConfigInForce]) -> ConfigStep:
-        """Give the files that follow the present ones."""
+        """Return the files that follow the present ones."""
         ...
 
     def missing(self, files: Files, seen: ConfigInForce) -> tuple[str, ...]:
@@ -65,7 +65,7 @@ class Progress:
 
     @property
     def again(self) -> float | None:
-        """Give the seconds until the pods are to be asked again; None if nothing is awaited."""
+        """Return the seconds until the pods are to be asked again; None if nothing is awaited."""
         if self.settled and self.looks == 0:
             return None
         return min(SOON * 1.5 ** min(self.looks, 20), LONGEST)
@@ -80,7 +80,7 @@ class Handover:
         self._steps = steps
 
     async def next(self, seen: Snapshot, before: Progress, asked: Envoy) -> tuple[Envoy, Progress]:
-        """Give what Envoy is to read now, and how far the change is. Raises ApiError."""
+        """Return what Envoy is to read now, and how far the change is. Raises ApiError."""
         after = await self._next(seen, before, asked.files)
         return replace(asked, files=after.files or asked.files), after
 
@@ -112,7 +112,7 @@ class Handover:
         )
 
     async def _recalled(self, seen: Snapshot) -> Files:
-        """Give the files that an earlier leader left in the ConfigMap; none if the ConfigMap is not ours."""
+        """Return the files that an earlier leader left in the ConfigMap; none if the ConfigMap is not ours."""
         name = gateway_objects.gateway_name(seen.key)
         if desired.find(seen, CONFIG_MAPS, name) is None:
             return {}

@@ -28,7 +28,7 @@ class Index(Generic[T]):
             self._keys.setdefault(thing, {})[key] = None
 
     def keys(self, thing: T) -> tuple[ModelKey, ...]:
-        """Give the models that depend on a thing."""
+        """Return the models that depend on a thing."""
         return tuple(self._keys.get(thing, ()))
 
     def _drop(self, thing: T, key: ModelKey) -> None:

@@ -15,7 +15,7 @@ class PodStore(Protocol):
     """Selects pods."""
 
     def select(self, namespace: str, selector: Selector) -> tuple[Pod, ...]:
-        """Give the pods of a namespace that the selector matches."""
+        """Return the pods of a namespace that the selector matches."""
         ...
 
 
@@ -27,7 +27,7 @@ class ClusterInventory:
         self._pods = pods
 
     async def snapshot_of(self, spec: OffloadSpec) -> WorkloadSnapshot:
-        """Give pods and replicas. What can't be read is Missing and affects only the metrics that need it."""
+        """Return pods and replicas. What can't be read is Missing and affects only the metrics that need it."""
         workload = await self._workloads.of(spec)
         if isinstance(workload, Missing):
             return WorkloadSnapshot(workload, workload, LocalHealth(0, 0))

@@ -29,7 +29,7 @@ AGAIN: Final = 5.0
 
 
 def config_map_data(good: LastGoodSpec | None) -> Mapping[str, str]:
-    """Give the keys to add to the ConfigMap."""
+    """Return the keys to add to the ConfigMap."""
     if good is None:
         return {}
     text = json.dumps({"generation": good.generation, "spec": good.spec}, sort_keys=True)

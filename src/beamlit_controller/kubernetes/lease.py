@@ -62,11 +62,11 @@ class Lease:
         self._heard = float("-inf")
 
     def heard_within(self, seconds: float) -> bool:
-        """Tell whether the API server responded to a request for the Lease within the last seconds."""
+        """Return whether the API server responded to a request for the Lease within the last seconds."""
         return asyncio.get_running_loop().time() - self._heard < seconds
 
     def held(self) -> bool:
-        """Tell whether the Lease is certainly ours at this moment."""
+        """Return whether the Lease is certainly ours at this moment."""
         return asyncio.get_running_loop().time() < self._until
 
     async def run(self) -> None:
@@ -172,5 +172,5 @@ class Lease:
 
 
 def _now() -> str:
-    """Give the time as a MicroTime. It is only informational."""
+    """Return the time as a MicroTime. It is only informational."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

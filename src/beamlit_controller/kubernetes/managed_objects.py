@@ -58,7 +58,7 @@ class GatewayPod:
 
 
 def parse(resource: Resource) -> Callable[[Json], ManagedObject]:
-    """Give a parser for objects of the resource."""
+    """Return a parser for objects of the resource."""
 
     def keep(content: Json) -> ManagedObject:
         about, status = fields.mapping(content.get("metadata")), fields.mapping(content.get("status"))
@@ -117,13 +117,13 @@ def _selector(content: Json) -> SelectorLabels:
 
 
 def owner(content: Json) -> str:
-    """Give the uid of the controlling owner reference, "" if there is none."""
+    """Return the uid of the controlling owner reference, "" if there is none."""
     references = fields.mappings(fields.mapping(content.get("metadata")).get("ownerReferences"))
     return next((fields.text(each.get("uid")) for each in references if each.get("controller")), "")
 
 
 def version(content: Json) -> int:
-    """Give the resourceVersion as an integer. Raises ValueError."""
+    """Return the resourceVersion as an integer. Raises ValueError."""
     text = fields.text(fields.mapping(content.get("metadata")).get("resourceVersion"))
     if not _VERSION.fullmatch(text):
         raise ValueError(f"expected a resourceVersion, got {text[:_SHOWN]!r}")
@@ -131,7 +131,7 @@ def version(content: Json) -> int:
 
 
 def digest(content: Json) -> str:
-    """Give a digest of the content that was decided, without status and server-set metadata.
+    """Return a digest of the content that was decided, without status and server-set metadata.
 
     `apiVersion` and `kind` are ignored, because items of a list do not have them.
     """
@@ -142,7 +142,7 @@ def digest(content: Json) -> str:
 
 
 def unchanged(seen: ManagedObject, *, version: int, digest: str) -> bool:
-    """Tell whether an object is still as it was applied, given the version and digest of the apply response.
+    """Return whether an object is still as it was applied, given the version and digest of the apply response.
 
     An older version means that the watch lags behind. For `METADATA_ONLY` kinds the digest is unknown, so any other
     version means that the object has to be read and compared.
@@ -170,7 +170,7 @@ class ManagedObjects:
         self._pod_keys: dict[tuple[str, str], ModelKey] = {}
 
     def changed(self, resource: Resource) -> Callable[[tuple[str, str], ManagedObject | None], None]:
-        """Give the callback for the resource's watch."""
+        """Return the callback for the resource's watch."""
 
         def take(place: tuple[str, str], seen: ManagedObject | None) -> None:
             known = self._objects.pop((resource, *place), None)
@@ -208,15 +208,15 @@ class ManagedObjects:
         self.changes.set(self.changes.value + 1)
 
     def get(self, resource: Resource, namespace: str, name: str) -> ManagedObject | None:
-        """Give an object as it was seen last."""
+        """Return an object as it was seen last."""
         return self._objects.get((resource, namespace, name))
 
     def of(self, key: ModelKey) -> tuple[ManagedObject, ...]:
-        """Give all gateway objects of a model."""
+        """Return all gateway objects of a model."""
         return tuple(self._of.get(key, {}).values())
 
     def pods(self, key: ModelKey) -> Mapping[str, GatewayPod]:
-        """Give the pods of a model's gateway, by name."""
+        """Return the pods of a model's gateway, by name."""
         return self._pods.get(key, {})
 
 

@@ -81,7 +81,7 @@ class Stored:
 
 
 def left_out(status: Mapping[str, object]) -> tuple[str, ...]:
-    """Give the names of the remotes whose budget is spent, as a status says it; whatever else is written there is none."""
+    """Return the names of the remotes whose budget is spent, as a status says it; whatever else is written there is none."""
     listed = status.get("remotes")
     remotes = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
     names = [each.get("name", "") for each in remotes if each.get("budgetSpent") is True]
@@ -152,7 +152,7 @@ class Models:
         return self._models
 
     def get(self, key: ModelKey) -> Stored | None:
-        """Give the object as it was seen last."""
+        """Return the object as it was seen last."""
         return self._stored.get(key)
 
     def changed(self, key: ModelKey, seen: Stored | None) -> None:
@@ -176,7 +176,7 @@ class Models:
             self._models[key] = self._ended(recalled, seen)
 
     def recall(self, key: ModelKey) -> Decision | None:
-        """Give the decision recorded in the status; None if there is no valid one."""
+        """Return the decision recorded in the status; None if there is no valid one."""
         record = self._stored[key].status.get("record") if key in self._stored else None
         if isinstance(record, str) and record:
             try:
@@ -201,7 +201,7 @@ class Models:
         return self._ended(model, seen)
 
     def _refused(self, before: KnownModel, seen: Stored, rejected: tuple[Rejected, ...]) -> KnownModel:
-        """Give the model with its last good spec and its current annotations."""
+        """Return the model with its last good spec and its current annotations."""
         model = KnownModel(seen.uid, None, rejected, generation=seen.generation, recalled=before.recalled)
         if before.last_good is None:
             return model

@@ -26,7 +26,7 @@ class Reaches(Protocol):
     """Checks whether gateway pods reach the model."""
 
     async def of(self, pods: Iterable[GatewayPod]) -> Collection[str]:
-        """Give the uids of the pods that reach a server of the model."""
+        """Return the uids of the pods that reach a server of the model."""
         ...
 
 
@@ -41,7 +41,7 @@ class Observer:
     async def observe(
         self, seen: Snapshot, memory: TakeoverMemory, spec: OffloadSpec, service: Service
     ) -> TakeoverMemory:
-        """Give the memory updated with the current observation and the decision."""
+        """Return the memory updated with the current observation and the decision."""
         now = asyncio.get_running_loop().time()
         memory = takeover_memory.with_pods(memory, service, seen.pods, value=seen.gateway_value, now=now)
         readable = self._readable(spec.key)
@@ -67,7 +67,7 @@ class Observer:
         return replace(memory, decision=takeover.decide(observation))
 
     def taken_over(self, seen: Snapshot, memory: TakeoverMemory, service: Service, *, version: int) -> TakeoverMemory:
-        """Give the memory after the Service was written to select the gateway."""
+        """Return the memory after the Service was written to select the gateway."""
         now, anew = asyncio.get_running_loop().time(), not takeover.is_taken_over(service, seen.gateway_value)
         return takeover_memory.taken_over(
             memory, version=version, anew=anew, readable=self._readable(seen.key), now=now
@@ -83,7 +83,7 @@ class Observer:
 
 
 def _blocked(seen: Snapshot, memory: TakeoverMemory, spec: OffloadSpec, service: Service) -> Missing | None:
-    """Give the reason why the Service must not be (or stay) taken over, if there is one."""
+    """Return the reason why the Service must not be (or stay) taken over, if there is one."""
     if not spec.enabled:
         return Missing(Reason.DISABLED, f"Service {service.name} leads straight to the model's pods")
     if spec.routing is not RoutingMode.TAKEOVER:

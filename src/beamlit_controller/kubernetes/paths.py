@@ -13,13 +13,13 @@ class Resource:
     plural: str
 
     def collection(self, namespace: str | None = None) -> str:
-        """Give the path of all objects, in one namespace or in all."""
+        """Return the path of all objects, in one namespace or in all."""
         root = "/api" if "/" not in self.api_version else "/apis"
         place = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
         return f"{root}/{self.api_version}{place}/{self.plural}"
 
     def path(self, namespace: str | None, name: str, subresource: str = "") -> str:
-        """Give the path of one object, or of a subresource of it."""
+        """Return the path of one object, or of a subresource of it."""
         one = f"{self.collection(namespace)}/{quote(name, safe='')}"
         return f"{one}/{subresource}" if subresource else one
 

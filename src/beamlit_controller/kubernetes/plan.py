@@ -71,7 +71,7 @@ def _refusal(spec: OffloadSpec, service: Service | None) -> Missing | None:
 
 
 def _unsuitable(spec: OffloadSpec, service: Service) -> str:
-    """Give the reason why no gateway can be put in front of the Service's pods; "" if one can."""
+    """Return the reason why no gateway can be put in front of the Service's pods; "" if one can."""
     if service.type == "ExternalName":
         return "is an ExternalName: expected one that selects pods"
     if service.selector_unknown:
@@ -88,7 +88,7 @@ OTHERWISE = "or routing.mode: Service, which leaves it alone"
 
 
 def _against_taking(spec: OffloadSpec, service: Service) -> Iterator[str]:
-    """Give the reason why the Service can't be taken over safely."""
+    """Yield the reason why the Service can't be taken over safely."""
     if service.headless:
         yield f"is headless, so clients choose among its pods themselves: expected one with an address, {OTHERWISE}"
     if service.local_traffic_policy:
@@ -109,14 +109,14 @@ def _against_taking(spec: OffloadSpec, service: Service) -> Iterator[str]:
 
 
 def _names(host: str, service: Service) -> bool:
-    """Tell whether a host is the Service: one of its addresses, or a name that the cluster's DNS resolves to it."""
+    """Return whether a host is the Service: one of its addresses, or a name that the cluster's DNS resolves to it."""
     labels = host.rstrip(".").lower().split(".")
     dns = [service.name, service.namespace, "svc"]
     return host in service.addresses or labels in ([service.name], dns[:2]) or labels[: len(dns)] == dns
 
 
 def _number(wanted: int | str, pods: Iterable[Mapping[str, int]], where: str) -> int | Missing:
-    """Give the number of a port; for a named port, the number that all pods agree on."""
+    """Return the number of a port; for a named port, the number that all pods agree on."""
     if isinstance(wanted, int):
         return wanted
     numbers = sorted({ports[wanted] for ports in pods if wanted in ports})
@@ -130,7 +130,7 @@ def _number(wanted: int | str, pods: Iterable[Mapping[str, int]], where: str) ->
 
 
 def _taken_ports(service: Service, front: int, pods: Iterable[Mapping[str, int]]) -> Ports | Missing:
-    """Give the gateway every port of the Service: the offloaded one, and the others as TCP passthrough."""
+    """Return the gateway every port of the Service: the offloaded one, and the others as TCP passthrough."""
     numbers: dict[int | str, int] = {}
     for port in service.ports:
         number = _number(port.target, pods, f"Service {service.name}, port {port.port}, targetPort")
@@ -168,7 +168,7 @@ def _wrong(service: Service, front: int, numbers: Mapping[int | str, int]) -> Mi
 
 
 def _twice(numbers: Mapping[int | str, int]) -> Iterator[int]:
-    """Give the ports with more than one name; a container port can have only one."""
+    """Yield the ports with more than one name; a container port can have only one."""
     named = [number for target, number in numbers.items() if isinstance(target, str)]
     yield from (number for number in named if named.count(number) > 1)
 
@@ -187,5 +187,5 @@ def _service_port(service: Service, targets: set[int | str]) -> int | None:
 
 
 def is_refused(place: Plan | Missing) -> bool:
-    """Tell whether a gateway is impossible until the Service or the spec changes, so that waiting does not help."""
+    """Return whether a gateway is impossible until the Service or the spec changes, so that waiting does not help."""
     return isinstance(place, Missing) and place.reason not in NOT_YET

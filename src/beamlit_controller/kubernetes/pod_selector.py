@@ -23,7 +23,7 @@ def write(selector: Selector) -> str:
 
 
 def of_labels(labels: Iterable[tuple[str, str]]) -> PodSelector:
-    """Give the selector for these labels."""
+    """Return the selector for these labels."""
     selector = Selector(match_labels=tuple(sorted(labels)))
     return PodSelector(write(selector), selector)
 

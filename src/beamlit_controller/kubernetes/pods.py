@@ -74,7 +74,7 @@ class Pods:
         return len(self._pods)
 
     def get(self, place: NamespacedName) -> KnownPod | None:
-        """Give a pod as it was seen last."""
+        """Return a pod as it was seen last."""
         return self._pods.get(place)
 
     def changed(self, place: NamespacedName, seen: KnownPod | None) -> None:
@@ -88,28 +88,28 @@ class Pods:
             self._pods[place] = seen
 
     def known(self, namespace: str, selector: Selector) -> tuple[KnownPod, ...]:
-        """Give the pods of a namespace that the selector matches, by name."""
+        """Return the pods of a namespace that the selector matches, by name."""
         found = (self._pods[namespace, name] for name in self._candidates(namespace, selector))
         matching = (known for known in found if selector.matches(dict(known.labels)))
         return tuple(sorted(matching, key=lambda known: known.pod.name))
 
     def select(self, namespace: str, selector: Selector) -> tuple[Pod, ...]:
-        """Give the same as values of the core."""
+        """Return the same as values of the core."""
         return tuple(known.pod for known in self.known(namespace, selector))
 
     def named_ports(self, namespace: str, selector: Selector) -> Iterator[Mapping[str, int]]:
-        """Give the named ports of each matching pod that is not terminating."""
+        """Return the named ports of each matching pod that is not terminating."""
         return (dict(known.ports) for known in self.known(namespace, selector) if not known.pod.deleting)
 
     def endpoints(self, namespace: str, selector: Selector, port: int | str) -> Iterator[tuple[str, str, int]]:
-        """Give name, address and port number of each matching pod that is ready."""
+        """Yield name, address and port number of each matching pod that is ready."""
         for known in self.known(namespace, selector):
             number = port if isinstance(port, int) else dict(known.ports).get(port)
             if known.ready and known.ip and number is not None:
                 yield known.pod.name, known.ip, number
 
     def _candidates(self, namespace: str, selector: Selector) -> Iterable[str]:
-        """Give the shortest list of pod names that contains all matches."""
+        """Return the shortest list of pod names that contains all matches."""
         pairs = [*selector.match_labels, *_single_values(selector)]
         lists = [self._by_label.get((namespace, key, value), set()) for key, value in pairs]
         return min(lists, key=len, default=self._by_namespace.get(namespace, set()))

@@ -257,7 +257,7 @@ _AS_ASKED = Missing(Reason.ROUTING_BY_SERVICE, "the gateway's own Service leads 
 
 
 def _client_service(seen: Snapshot, spec: OffloadSpec, decision: TakeoverDecision | None) -> tuple[str, str] | None:
-    """Give name and uid of the Service through which clients should reach the gateway; None if there is none."""
+    """Return name and uid of the Service through which clients should reach the gateway; None if there is none."""
     if spec.routing is RoutingMode.TAKEOVER:
         leads = decision is not None and decision.taken
         return (seen.service.name, seen.service.uid) if seen.service is not None and leads else None

@@ -87,7 +87,7 @@ class Reconciler:
             self._workers.clear()
 
     def state(self, key: ModelKey) -> GatewayState:
-        """Give the state of a model's gateway."""
+        """Return the state of a model's gateway."""
         seen = self._store.snapshot(key)
         return self._state(seen, self._workers.get(key)) if seen else GatewayState()
 
@@ -199,6 +199,6 @@ class Reconciler:
 
 
 def _backoff(failures: int) -> float:
-    """Give the seconds until the next retry: growing, with jitter."""
+    """Return the seconds until the next retry: growing, with jitter."""
     longest = min(FIRST_RETRY * 2.0 ** min(failures - 1, 10), LONGEST_RETRY)
     return longest * (0.8 + 0.4 * random.random())  # noqa: S311 - spreads retries, guards nothing

@@ -79,7 +79,7 @@ class Reflector(Generic[T]):
         await self._synced.changed_from(seen=False)
 
     def age(self) -> float:
-        """Give the seconds since the last response or event."""
+        """Return the seconds since the last response or event."""
         return asyncio.get_running_loop().time() - self._heard
 
     async def run(self) -> None:

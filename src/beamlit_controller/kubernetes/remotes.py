@@ -78,7 +78,7 @@ class _RemoteCounters:
 
     @property
     def whole(self) -> Attempts:
-        """Give the sum."""
+        """Return the sum."""
         listed = tuple((result, code, count) for (result, code), count in sorted(self.counted.items()))
         return Attempts(listed, self.servers)
 
@@ -94,7 +94,7 @@ class _ModelRemotes:
 
     @property
     def condition(self) -> RemoteReady:
-        """Give the state of all together."""
+        """Return the state of all together."""
         known = remotes_health.condition(self.judged)
         return known if self.recorded is None or remotes_health.is_known(self.judged) else self.recorded
 
@@ -134,11 +134,11 @@ class Remotes:
                 await asyncio.sleep(PERIOD)
 
     def ready(self, key: ModelKey) -> RemoteReady | None:
-        """Give the state of a model's remotes together, if known."""
+        """Return the state of a model's remotes together, if known."""
         return self._remotes[key].condition if key in self._remotes else _recorded(self._models.get(key))
 
     def percentage_limit(self, key: ModelKey) -> int:
-        """Give the highest percentage that a model's remotes accept: below 100 while the last of them answers 429."""
+        """Return the highest percentage that a model's remotes accept: below 100 while the last of them answers 429."""
         return self._remotes[key].percentage_limit if key in self._remotes else throttle.WHOLE
 
     def _wanted(self) -> Iterator[tuple[ModelKey, Sequence[RemoteBackend]]]:
@@ -199,7 +199,7 @@ class Remotes:
 
 
 def _recorded(stored: Stored | None) -> RemoteReady | None:
-    """Give the remote's state from the status that an earlier leader wrote for the same spec."""
+    """Return the remote's state from the status that an earlier leader wrote for the same spec."""
     for each in (stored.status.get("conditions") or ()) if stored else ():
         if each.get("type") == "RemoteReady" and stored and each.get("observedGeneration") == stored.generation:
             try:
@@ -214,6 +214,6 @@ def _together(remotes: _ModelRemotes, backends: Sequence[RemoteBackend]) -> Atte
 
 
 def _significant(remotes: _ModelRemotes) -> tuple[object, ...]:
-    """Give what is worth a new status: each state and its reason, but not the numbers in its message."""
+    """Return what is worth a new status: each state and its reason, but not the numbers in its message."""
     each = ((name, known.condition.status, known.condition.reason) for name, known in remotes.judged.items())
     return remotes.condition.status, remotes.condition.reason, *(each if len(remotes.judged) > 1 else ())

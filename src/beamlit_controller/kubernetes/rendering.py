@@ -22,7 +22,7 @@ class Renderer(Protocol):
         ...
 
     def render(self, spec: OffloadSpec, place: Plan) -> Envoy:
-        """Give the files. Takes milliseconds of CPU."""
+        """Return the files. Takes milliseconds of CPU."""
         ...
 
 
@@ -46,7 +46,7 @@ class Rendering:
         self._one_at_a_time = asyncio.Lock()
 
     async def objects(self, seen: Snapshot, before: Rendered, spec: OffloadSpec, place: Plan) -> GatewayObjects:
-        """Give the objects as they are to be now. Raises ApiError."""
+        """Return the objects as they are to be now. Raises ApiError."""
         asked = await self._rendered(before, spec, place)
         envoy, before.progress = await self._handover.next(seen, before.progress, asked)
         made_of = (spec, place, seen.model.last_good, envoy)
@@ -59,7 +59,7 @@ class Rendering:
         return before.objects[1]
 
     async def _rendered(self, before: Rendered, spec: OffloadSpec, place: Plan) -> Envoy:
-        """Give what Envoy is to read in the end."""
+        """Return what Envoy is to read in the end."""
         made_of = (spec, place, self._renderer.revision())
         if before.envoy is not None and before.envoy[0] == made_of:
             return before.envoy[1]

@@ -31,11 +31,11 @@ class Rounds:
         self._cycles.clear()
 
     def last(self, key: ModelKey) -> Cycle | None:
-        """Give the last cycle of a model, if there is one."""
+        """Return the last cycle of a model, if there is one."""
         return self._cycles.get(key)
 
     def readable(self, key: ModelKey) -> bool | None:
-        """Tell whether any metric of the model could be read last; None if it has no metrics or no cycle."""
+        """Return whether any metric of the model could be read last; None if it has no metrics or no cycle."""
         cycle = self._cycles.get(key)
         metrics = cycle.verdict.metrics if cycle else ()
         return any(isinstance(each, Assessed) for each in metrics) if metrics else None

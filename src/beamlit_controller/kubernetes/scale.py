@@ -43,7 +43,7 @@ class Workloads:
         self._turns: dict[ModelKey, asyncio.Lock] = {}
 
     async def of(self, spec: OffloadSpec) -> Workload | Missing:
-        """Give a model's workload; if it can't be read, Missing with what to do."""
+        """Return a model's workload; if it can't be read, Missing with what to do."""
         if spec.source is None:
             return self._behind_service(spec)
         now = asyncio.get_running_loop().time()
@@ -85,7 +85,7 @@ class Workloads:
 
 
 def path(kind: Kind, namespace: str, name: str) -> str:
-    """Give the path of the scale subresource."""
+    """Return the path of the scale subresource."""
     return f"{kind.root}/namespaces/{quote(namespace, safe='')}/{kind.plural}/{quote(name, safe='')}/scale"
 
 

@@ -45,12 +45,12 @@ NO_ANNOTATIONS: Final = SelectorAnnotations()
 
 
 def gateway_value(uid: str) -> str:
-    """Give the label value that a gateway's pods carry under every key of the Service's selector."""
+    """Return the label value that a gateway's pods carry under every key of the Service's selector."""
     return f"{PREFIX}{hashlib.sha256(uid.encode()).hexdigest()[:_DIGITS]}"
 
 
 def is_gateway_value(value: str) -> bool:
-    """Tell whether the value is one that only gateway pods carry."""
+    """Return whether the value is one that only gateway pods carry."""
     return value.startswith(PREFIX)
 
 
@@ -67,7 +67,7 @@ def read_annotations(annotations: Mapping[str, Any]) -> SelectorAnnotations:
 
 
 def recent_reverts(reverted: Iterable[datetime], now: datetime) -> tuple[datetime, ...]:
-    """Give the plausible times: not in the future, and at most one day old."""
+    """Return the plausible times: not in the future, and at most one day old."""
     return tuple(each for each in reverted if now - OLDEST <= each <= now + SKEW)
 
 
@@ -76,7 +76,7 @@ def _bounded(given: object, longest: int) -> str:
 
 
 def effective_selector(present: SelectorLabels, original: SelectorLabels) -> SelectorLabels | None:
-    """Give the selector that the user wants, None if unknown.
+    """Return the selector that the user wants, None if unknown.
 
     Keys with a gateway's value get their value from `original`; other keys were changed by somebody and count as they
     are. A selector that contains a gateway's value is never taken for the user's.
@@ -88,14 +88,14 @@ def effective_selector(present: SelectorLabels, original: SelectorLabels) -> Sel
 
 
 def taken_over_selector(selector: SelectorLabels, value: str) -> SelectorLabels:
-    """Give the selector of a Service while it is taken over."""
+    """Return the selector of a Service while it is taken over."""
     return tuple((key, value) for key, _ in selector)
 
 
 def takeover_patch(
     version: str, present: SelectorLabels, selector: SelectorLabels, noted: SelectorAnnotations, value: str
 ) -> Json:
-    """Give the merge patch that takes over a Service, conditional on its version."""
+    """Return the merge patch that takes over a Service, conditional on its version."""
     annotations = {ORIGINAL: json.dumps(dict(selector)), TAKEN_BY: noted.taken_by, REVERTED: _written(noted.reverted)}
     return _patch(version, present, taken_over_selector(selector, value), annotations)
 
@@ -103,7 +103,7 @@ def takeover_patch(
 def restore_patch(
     version: str, present: SelectorLabels, selector: SelectorLabels, reverted: Iterable[datetime] = ()
 ) -> Json:
-    """Give the merge patch that restores a Service, conditional on its version."""
+    """Return the merge patch that restores a Service, conditional on its version."""
     return _patch(version, present, selector, {ORIGINAL: None, TAKEN_BY: None, REVERTED: _written(reverted)})
 
 

@@ -71,13 +71,13 @@ async def remove_finalizer(server: ApiServer, stored: Stored) -> None:
 
 
 async def endpoints_are_gateway(server: ApiServer, namespace: str, name: str, pods: Collection[GatewayPod]) -> bool:
-    """Tell whether the Service has ready endpoints, and all of them are gateway pods."""
+    """Return whether the Service has ready endpoints, and all of them are gateway pods."""
     found = await _endpoints(server, namespace, name)
     return bool(found) and found <= {pod.ip for pod in pods if pod.ip}
 
 
 async def endpoints_exclude_gateway(server: ApiServer, namespace: str, name: str, pods: Collection[GatewayPod]) -> bool:
-    """Tell whether none of the Service's ready endpoints is a gateway pod."""
+    """Return whether none of the Service's ready endpoints is a gateway pod."""
     return not await _endpoints(server, namespace, name) & {pod.ip for pod in pods if pod.ip}
 
 

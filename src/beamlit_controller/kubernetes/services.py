@@ -133,15 +133,15 @@ class Services:
             self.changes.set(self.changes.value + 1)
 
     def get(self, namespace: str, name: str) -> Service | None:
-        """Give a Service as it was seen last."""
+        """Return a Service as it was seen last."""
         return self._services.get((namespace, name))
 
     def taken_over(self) -> tuple[Service, ...]:
-        """Give all Services that are taken over, or have our annotations."""
+        """Return all Services that are taken over, or have our annotations."""
         return tuple(each for services in self._taken.values() for each in services.values())
 
     def taken_by(self, key: ModelKey) -> tuple[Service, ...]:
-        """Give the Services whose annotation names the model."""
+        """Return the Services whose annotation names the model."""
         return tuple(self._taken.get((key.namespace, key.name), {}).values())
 
 
@@ -150,6 +150,6 @@ def _taken_by(service: Service) -> tuple[str, str]:
 
 
 def with_known_selector(service: Service, selector: Mapping[str, str]) -> Service:
-    """Give a Service whose user's selector is unknown with the one known from elsewhere."""
+    """Return a Service whose user's selector is unknown with the one known from elsewhere."""
     meant = service_patches.effective_selector(service.current_selector, tuple(sorted(selector.items())))
     return replace(service, selector=meant, selector_unknown=False) if meant else service

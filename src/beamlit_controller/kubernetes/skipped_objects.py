@@ -34,7 +34,7 @@ class Skips:
 
     @property
     def counts(self) -> Mapping[tuple[str, str], int]:
-        """Give the counts by kind and reason. An object that stays unparsable counts with every list."""
+        """Return the counts by kind and reason. An object that stays unparsable counts with every list."""
         return MappingProxyType(self._counts)
 
     def add(

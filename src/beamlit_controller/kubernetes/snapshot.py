@@ -99,7 +99,7 @@ class GatewayState:
 
 
 def absence(spec: OffloadSpec, seen: Snapshot) -> Missing | None:
-    """Give the reason if the model is to have no gateway."""
+    """Return the reason if the model is to have no gateway."""
     if not spec.enabled:
         return Missing(Reason.DISABLED, "spec.enabled is false: everything is served locally")
     if seen.older_owner is not None and spec.service is not None:
@@ -111,12 +111,12 @@ def absence(spec: OffloadSpec, seen: Snapshot) -> Missing | None:
 
 
 def in_force(seen: Snapshot) -> OffloadSpec | None:
-    """Give the spec to decide for; None if an older model takes over the same Service."""
+    """Return the spec to decide for; None if an older model takes over the same Service."""
     return seen.model.spec if seen.older_owner is None else None
 
 
 def gateway_state(seen: Snapshot, *, problem: Missing | None, service: ServiceState | None) -> GatewayState:
-    """Give the state of the gateway, from the snapshot and the result of a pass."""
+    """Return the state of the gateway, from the snapshot and the result of a pass."""
     spec = seen.model.spec
     if spec is None:
         return GatewayState(problem=problem)

@@ -131,11 +131,11 @@ class StatusWriter:
 
 
 def _before(stored: Stored, last: WrittenStatus | None) -> Mapping[str, Any]:
-    """Give the current status: the one we wrote, unless somebody else has written since."""
+    """Return the current status: the one we wrote, unless somebody else has written since."""
     ours = last is not None and (int(stored.version) < last.version or stored.status == last.returned)
     return last.status if last and ours else stored.status
 
 
 def _may_wait(asked: object, last: WrittenStatus) -> bool:
-    """Tell whether only numbers differ, and it was compared recently."""
+    """Return whether only numbers differ, and it was compared recently."""
     return asyncio.get_running_loop().time() - last.compared_at < REFRESH and asked == last.asked

@@ -56,7 +56,7 @@ class Store:
         self._by_workload: Index[tuple[str, ObjectReference]] = Index()
 
     def watches(self, server: ApiServer, namespaces: Iterable[str] = ()) -> Watches:
-        """Give all watches of the controller, connected to the caches."""
+        """Return all watches of the controller, connected to the caches."""
         watches = Watches(server, tuple(namespaces))
         watches.add(paths.MODEL_DEPLOYMENTS, keep=models.stored, changed=self.model_changed)
         watches.add(paths.SERVICES, keep=services.parse, changed=self.services.changed)
@@ -109,11 +109,11 @@ class Store:
     # What is known.
 
     def model_keys(self) -> tuple[ModelKey, ...]:
-        """Give the keys of all models."""
+        """Return the keys of all models."""
         return tuple(self.models.models)
 
     def snapshot(self, key: ModelKey) -> Snapshot | None:
-        """Give the snapshot of a model; None if it does not exist."""
+        """Return the snapshot of a model; None if it does not exist."""
         stored, model = self.models.get(key), self.models.models.get(key)
         if stored is None or model is None:
             return None
@@ -127,7 +127,7 @@ class Store:
         return common if model.spec is None else self._with_spec(common, model.spec)
 
     def service(self, namespace: str, name: str) -> Service | None:
-        """Give a Service with its user's selector; if unknown, with the selector of NAME-local."""
+        """Return a Service with its user's selector; if unknown, with the selector of NAME-local."""
         found = self.services.get(namespace, name)
         if found is None or not found.selector_unknown:
             return found
@@ -144,7 +144,7 @@ class Store:
         return self._health(spec, service)
 
     def is_removed(self, key: ModelKey) -> bool:
-        """Tell whether a gateway is removed completely, except for NAME-gateway selecting the model's pods."""
+        """Return whether a gateway is removed completely, except for NAME-gateway selecting the model's pods."""
         stored = self.models.get(key)
         entrance = (paths.SERVICES, gateway_objects.gateway_name(key))
         objects = {(each.resource, each.name) for each in self.managed_objects.of(key)}
@@ -157,7 +157,7 @@ class Store:
         )
 
     def orphans(self) -> tuple[Service, ...]:
-        """Give the Services that are taken over by no existing model, and that no model names."""
+        """Return the Services that are taken over by no existing model, and that no model names."""
         return tuple(
             each
             for each in self.services.taken_over()
@@ -244,7 +244,7 @@ def _wants_takeover(model: KnownModel) -> bool:
 
 
 def _older_owner(stored: Stored, spec: OffloadSpec, conflicting: Iterable[ConflictingModel]) -> ModelKey | None:
-    """Give the oldest of the older models that take over the same Service, if there is one."""
+    """Return the oldest of the older models that take over the same Service, if there is one."""
     if not spec.enabled or spec.routing is not RoutingMode.TAKEOVER:
         return None
     older = [
@@ -256,5 +256,5 @@ def _older_owner(stored: Stored, spec: OffloadSpec, conflicting: Iterable[Confli
 
 
 def notices(models: Mapping[ModelKey, KnownModel], key: ModelKey) -> tuple[str, ...]:
-    """Give the notices about a model's spec for its author."""
+    """Return the notices about a model's spec for its author."""
     return models[key].notices if key in models else ()

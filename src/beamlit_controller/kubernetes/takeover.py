@@ -79,24 +79,24 @@ def decide(seen: Observation) -> TakeoverDecision:
 
 
 def is_taken_over(service: Service, value: str) -> bool:
-    """Tell whether the Service selects this gateway's pods and no others."""
+    """Return whether the Service selects this gateway's pods and no others."""
     return bool(service.current_selector) and all(each == value for _, each in service.current_selector)
 
 
 def selected(pod: GatewayPod, service: Service, value: str) -> bool:
-    """Tell whether the Service would select the pod after a takeover."""
+    """Return whether the Service would select the pod after a takeover."""
     carried = dict(pod.gateway_labels)
     return all(carried.get(key) == value for key, _ in service.selector)
 
 
 def serves_ports(pod: GatewayPod, service: Service) -> bool:
-    """Tell whether the pod has every target port of the Service."""
+    """Return whether the pod has every target port of the Service."""
     names, numbers = dict(pod.ports), {number for _, number in pod.ports}
     return all(port.target in (numbers if isinstance(port.target, int) else names) for port in service.ports)
 
 
 def is_serving(pod: GatewayPod, service: Service, value: str) -> bool:
-    """Tell whether the pod would serve the Service after a takeover."""
+    """Return whether the pod would serve the Service after a takeover."""
     return pod.ready and not pod.deleting and selected(pod, service, value)
 
 
@@ -167,7 +167,7 @@ def _held_by_another(service: Service) -> Missing:
 
 
 def _reverted(seen: Observation) -> tuple[datetime, ...]:
-    """Give the times of recent reverts: writes of the original selector. A new selector is an edit, not a revert."""
+    """Return the times of recent reverts: writes of the original selector. A new selector is an edit, not a revert."""
     service, noted = seen.service, seen.service.takeover_annotations
     now = (
         (seen.now,)
@@ -216,7 +216,7 @@ def _again(seen: Observation, waits: Missing, reverted: Iterable[datetime]) -> t
 def readiness(
     service: Service, pods: Collection[GatewayPod], value: str, *, wanted: int, reached: Collection[str]
 ) -> Missing | None:
-    """Give what is missing until all gateway pods are ready, selectable, and have reached the model."""
+    """Return what is missing until all gateway pods are ready, selectable, and have reached the model."""
     staying = [pod for pod in pods if not pod.deleting]
     fit = [pod for pod in staying if is_serving(pod, service, value) and serves_ports(pod, service)]
     if len(fit) < max(wanted, 1) or any(not pod.ready for pod in staying):

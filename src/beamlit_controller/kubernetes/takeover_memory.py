@@ -64,7 +64,7 @@ def with_metrics(memory: TakeoverMemory, *, readable: bool | None, generation: i
 
 
 def metrics_lost(memory: TakeoverMemory, service: Service, *, generation: int) -> Missing | None:
-    """Give the reason if this spec's metrics became unreadable soon after the takeover."""
+    """Return the reason if this spec's metrics became unreadable soon after the takeover."""
     if memory.blamed_generation != generation:
         return None
     return Missing(

@@ -26,7 +26,7 @@ def event(line: str) -> tuple[str, Json] | None:
 
 
 def items(answer: Json) -> Sequence[object]:
-    """Give the items of a list. Raises MalformedError."""
+    """Return the items of a list. Raises MalformedError."""
     found = answer.get("items")
     if found is None:
         return []
@@ -36,18 +36,18 @@ def items(answer: Json) -> Sequence[object]:
 
 
 def following(answer: Json) -> str:
-    """Give the continue token, "" after the last chunk."""
+    """Return the continue token, "" after the last chunk."""
     return fields.text(_about(answer).get("continue"))
 
 
 def place(content: Json) -> NamespacedName | None:
-    """Give namespace and name of an object, None if it has no name."""
+    """Return namespace and name of an object, None if it has no name."""
     name = fields.text(_about(content).get("name"))
     return (fields.text(_about(content).get("namespace")), name) if name else None
 
 
 def version(content: Json) -> str:
-    """Give the resourceVersion, "" if there is none."""
+    """Return the resourceVersion, "" if there is none."""
     return fields.text(_about(content).get("resourceVersion"))
 
 

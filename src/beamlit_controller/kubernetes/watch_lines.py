@@ -37,7 +37,7 @@ class _PartialLine:
         self._extend(rest)
 
     def take(self) -> str:
-        """Give the line and start the next."""
+        """Return the line and start the next."""
         held, self.held = self.held, bytearray()
         return (held if len(held) <= self._longest else held[:SHOWN]).decode(errors="replace")
 

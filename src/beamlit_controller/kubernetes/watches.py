@@ -47,7 +47,7 @@ class Watches:
             self._reflectors.append(Reflector(self._server, collection, keep=keep, changed=changed, skips=self._skips))
 
     def skipped(self) -> Mapping[tuple[str, str], int]:
-        """Give the counts of skipped objects, by kind (plural name) and reason."""
+        """Return the counts of skipped objects, by kind (plural name) and reason."""
         return self._skips.counts
 
     async def run(self) -> None:
@@ -62,9 +62,9 @@ class Watches:
             await reflector.wait_synced()
 
     def synced(self) -> bool:
-        """Tell whether everything has been listed once."""
+        """Return whether everything has been listed once."""
         return all(reflector.synced for reflector in self._reflectors)
 
     def age(self) -> float:
-        """Give the seconds since the last response or event of the quietest watch."""
+        """Return the seconds since the last response or event of the quietest watch."""
         return max((reflector.age() for reflector in self._reflectors), default=0)

@@ -64,7 +64,7 @@ def read_range(answer: HttpAnswer, *, query: str, hide: Iterable[str] = (), limi
 
 
 def shown(text: str, *, hide: Iterable[str] = ()) -> str:
-    """Give a server's text as one short line, without our secrets."""
+    """Return a server's text as one short line, without our secrets."""
     for secret in hide:
         text = text.replace(secret, "***")
     line = " ".join("".join(character if character.isprintable() else " " for character in text).split())

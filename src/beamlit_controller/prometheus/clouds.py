@@ -36,7 +36,7 @@ class CloudCredentials:
         self._fetching: Future[Credentials | Missing] | None = None
 
     async def get(self, *, within: float) -> Credentials | Missing:
-        """Give the credentials, or why there are none. Those who ask at the same time wait for one answer."""
+        """Return the credentials, or why there are none. Those who ask at the same time wait for one answer."""
         if self._fetching is None or self._fetching.done():
             self._fetching = _in_thread(self._fetch)
         try:
@@ -62,7 +62,7 @@ class CloudCredentials:
 
 
 def provider(identity: CloudIdentity) -> TokenProvider:
-    """Give the token provider of an identity. Raises ImportError if the library is not installed."""
+    """Return the token provider of an identity. Raises ImportError if the library is not installed."""
     for library in _LIBRARIES:
         # What they warn of, with a traceback for each query, is the reason of the metric, too.
         logging.getLogger(library).setLevel(logging.CRITICAL)
@@ -113,7 +113,7 @@ def _google(identity: GoogleIdentity) -> TokenProvider:
 
 
 def _of_file(path: Path) -> "GoogleCredentials":
-    """Give the credentials of a file by its type, as Google advises: any other type could name a program to run."""
+    """Return the credentials of a file by its type, as Google advises: any other type could name a program to run."""
     from google.auth import identity_pool  # noqa: PLC0415 - an extra that not everybody has
     from google.oauth2 import service_account  # noqa: PLC0415 - the same
 
@@ -145,7 +145,7 @@ def _azure(identity: AzureIdentity) -> TokenProvider:
 
 
 def failed_attempt(text: str) -> str:
-    """Give what failed, of a text in which Azure's library lists each credential that it tried, in order, until one failed."""
+    """Return what failed, of a text in which Azure's library lists each credential that it tried, in order, until one failed."""
     head, *attempts = text.split("\n\t")
     if not attempts or not head.startswith("DefaultAzureCredential"):
         return text

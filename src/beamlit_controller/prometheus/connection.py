@@ -68,7 +68,7 @@ class Connection:
             raise ValueError("expected timeout and stale_after above 0")
 
     def asked_for(self, namespace: str) -> "Connection":
-        """Give the connection with `$namespace` replaced."""
+        """Return the connection with `$namespace` replaced."""
         headers = tuple((name, value.replace(NAMESPACE, namespace)) for name, value in self.headers)
         parameters = tuple((name, value.replace(NAMESPACE, namespace)) for name, value in self.query_parameters)
         return replace(self, headers=headers, query_parameters=parameters)
@@ -137,7 +137,7 @@ def trust(tls: TlsFiles) -> ssl.SSLContext | Missing:
 
 
 def fingerprint(tls: TlsFiles) -> tuple[tuple[int, int, int], ...]:
-    """Give a value that changes when one of the certificate files does."""
+    """Return a value that changes when one of the certificate files does."""
     return tuple(_version(file) for file in (tls.ca_file, tls.cert_file, tls.key_file) if file)
 
 

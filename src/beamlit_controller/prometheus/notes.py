@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 
 
 def incomplete(document: object) -> str | None:
-    """Give the reason why a result may be incomplete or wrong; None if it is complete."""
+    """Return the reason why a result may be incomplete or wrong; None if it is complete."""
     if not isinstance(document, Mapping):
         return None
     said = "; ".join(_warnings(document))

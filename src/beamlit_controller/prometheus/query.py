@@ -13,7 +13,7 @@ from beamlit_controller.core.signals import Missing
 
 
 def text(identifier: SeriesSelector, *, stale_after: timedelta) -> str | Missing:
-    """Give the PromQL of a metric: the query itself, or for a series its last sample within `stale_after`.
+    """Return the PromQL of a metric: the query itself, or for a series its last sample within `stale_after`.
 
     A range is used, because an instant selector would also return samples that are five minutes old. A series that has
     ended keeps its value until `stale_after`, so that a single failed scrape does not lower a sum over replicas.
@@ -79,7 +79,7 @@ def _quoted(value: str) -> str:
 
 
 def _is_text(query: str) -> bool:
-    """Tell whether the query can be encoded: a lone surrogate can't."""
+    """Return whether the query can be encoded: a lone surrogate can't."""
     try:
         query.encode()
     except UnicodeEncodeError:

@@ -15,7 +15,7 @@ class AwsSigner:
     token: str | None = field(default=None, repr=False)
 
     def headers(self, url: str, body: bytes, content_type: str) -> tuple[tuple[str, str], ...]:
-        """Give the headers of a signed POST. The URL has no query, as there is more than one way to write one."""
+        """Return the headers of a signed POST. The URL has no query, as there is more than one way to write one."""
         from botocore.auth import SigV4Auth  # noqa: PLC0415 - an extra that not everybody has
         from botocore.awsrequest import AWSRequest  # noqa: PLC0415 - the same
         from botocore.credentials import Credentials as Keys  # noqa: PLC0415 - the same

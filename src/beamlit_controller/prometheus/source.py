@@ -55,7 +55,7 @@ class Span:
 
     @property
     def times(self) -> tuple[datetime, ...]:
-        """Give the time of every step."""
+        """Return the time of every step."""
         return tuple(self.since + number * self.step for number in range((self.until - self.since) // self.step + 1))
 
 
@@ -101,7 +101,7 @@ class PrometheusSource:
         return self._located(reading) if isinstance(reading, Missing) else reading
 
     def query(self, metric: MetricSpec) -> str | Missing:
-        """Give the PromQL of an External metric."""
+        """Return the PromQL of an External metric."""
         if not isinstance(metric, ExternalMetric):
             return Missing(Reason.UNSUPPORTED_METRIC, "only External metrics are read from Prometheus")
         return queries.text(metric.metric, stale_after=self._connection.stale_after)
@@ -254,7 +254,7 @@ class _Transports:
         self._former: _Open | None = None
 
     async def present(self) -> httpx2.AsyncHTTPTransport | Missing:
-        """Give the transport for the current certificates."""
+        """Return the transport for the current certificates."""
         fingerprint = connections.fingerprint(self._connection.tls)
         if self._present and self._present.fingerprint == fingerprint:
             return self._present.transport

@@ -26,7 +26,7 @@ class Candidate:
 
 
 def read(text: str, settings: Settings, *, name: str | None, sets: list[str]) -> list[Candidate]:
-    """Give the model as written, one candidate per `--set`, and the plain rule.
+    """Return the model as written, one candidate per `--set`, and the plain rule.
 
     Raises ValueError with every mistake.
     """
@@ -77,7 +77,7 @@ def _identity(metric: MetricSpec) -> MetricSpec:
 
 
 def _steps(path: str, change: str) -> Iterator[str | int]:
-    """Give the path to a field: below spec.offloadingConfig, unless it starts with a field of spec."""
+    """Yield the path to a field: below spec.offloadingConfig, unless it starts with a field of spec."""
     names = path.removeprefix("spec.").split(".")
     first = names[0].partition("[")[0]
     yield "spec"

@@ -70,12 +70,12 @@ def needs_tokens(spec: OffloadSpec) -> Iterator[str]:
 
 
 def name_of(remote: RemoteBackend) -> str:
-    """Give the name of a remote; the only one of `remoteBackend` is called by its host."""
+    """Return the name of a remote; the only one of `remoteBackend` is called by its host."""
     return remote.name or remote.host
 
 
 def _rows(course: Replay) -> Iterator[tuple[datetime, float, float]]:
-    """Give for each sample its time, for how many seconds it counts, and the requests that leave meanwhile."""
+    """Return for each sample its time, for how many seconds it counts, and the requests that leave meanwhile."""
     recording = course.recording
     rows = zip(recording.times, recording.lasting, recording.rates, course.percentages, strict=True)
     return ((at, seconds, (rate or 0) * seconds * share / 100) for at, seconds, rate, share in rows)
@@ -134,7 +134,7 @@ class _Purse:
 
 
 def _part(spec: OffloadSpec, remote: RemoteBackend) -> float:
-    """Give the part of the requests that come by which a remote takes: it is passed over for equals after it."""
+    """Return the part of the requests that come by which a remote takes: it is passed over for equals after it."""
     others = equals.after(spec, remote)
     return 1.0 if not others else (remote.weight or 0) / ((remote.weight or 0) + others)
 

@@ -57,7 +57,7 @@ def write(done: Rehearsal, path: Path) -> None:
 
 
 def svg(done: Rehearsal) -> str:
-    """Give the chart as SVG."""
+    """Return the chart as SVG."""
     drawn = io.StringIO()
     with mpl.rc_context(STYLE):
         _figure(done).savefig(drawn, format="svg", metadata={"Date": None})
@@ -65,7 +65,7 @@ def svg(done: Rehearsal) -> str:
 
 
 def page(done: Rehearsal) -> str:
-    """Give a self-contained HTML page."""
+    """Return a self-contained HTML page."""
     title, *rest = map(html.escape, report.head(done))
     drawn = svg(done)
     rows = "\n".join(_row(row) for row in report.cells(done))
@@ -160,7 +160,7 @@ def _share(axes: Axes, played: CandidateResult, colour: str) -> None:
 
 
 def _thinned(times: Sequence[datetime], values: Sequence[float | None]) -> tuple[list[datetime], list[float]]:
-    """Give minimum and maximum of each group of neighbouring samples, in percent, with gaps for missing values."""
+    """Return minimum and maximum of each group of neighbouring samples, in percent, with gaps for missing values."""
     together = max(1, 2 * len(times) // POINTS)
     points = list(_points(times, values, together))
     return [at for at, _ in points], [value for _, value in points]

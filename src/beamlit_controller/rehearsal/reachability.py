@@ -56,7 +56,7 @@ def _skipped(spec: OffloadSpec, number: int) -> Rejected:
 
 
 async def _column(source: PrometheusSource, spec: OffloadSpec, number: int, span: Span) -> History | Rejected | None:
-    """Give the values of a metric, what is wrong with it, or None if Prometheus can't provide it."""
+    """Return the values of a metric, what is wrong with it, or None if Prometheus can't provide it."""
     metric, field = spec.metrics[number], f"{METRICS}[{number}]"
     if not isinstance(metric, ExternalMetric) or isinstance(metric.target, AverageValue):
         return None

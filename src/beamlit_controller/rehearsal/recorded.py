@@ -81,7 +81,7 @@ def _encoding(path: Path) -> str:
 
 
 def _rows(file: Iterator[str]) -> tuple[list[str], Iterator[tuple[int, list[str]]], str]:
-    """Give the header, the numbered rows, and the delimiter: from a first line `sep=;`, or from the header.
+    """Return the header, the numbered rows, and the delimiter: from a first line `sep=;`, or from the header.
 
     Comments and blank lines above the header are left out.
     """
@@ -136,7 +136,7 @@ class _Table:
     decimal_comma: bool
 
     def rows(self, rows: Iterator[tuple[int, list[str]]]) -> Iterator[_Row]:
-        """Give the rows that are not empty. Raises ValueError for one that is shorter or longer than the header."""
+        """Yield the rows that are not empty. Raises ValueError for one that is shorter or longer than the header."""
         wanted = len(self.layout.header)
         for line, cells in rows:
             place = f"{self.path}, line {line}"

@@ -35,7 +35,7 @@ class ReadingNotes:
         self.counts[text] += number
 
     def lines(self) -> Iterator[str]:
-        """Give the notes."""
+        """Yield the notes."""
         yield from self.said
         counted = (
             (number, text.format(s="" if number == 1 else "s")) for text, number in self.counts.items() if number
@@ -58,7 +58,7 @@ class Layout:
     value: int | None = None
 
     def places(self, cells: Sequence[str]) -> Iterator[Mapping[str, int]]:
-        """Give for each metric the series of a row, and the cell of each."""
+        """Yield for each metric the series of a row, and the cell of each."""
         if self.value is None:
             yield from self.columns
             return
@@ -68,7 +68,7 @@ class Layout:
             yield {", ".join(filter(None, named)): self.value} if own or len(self.metrics) == 1 else {}
 
     def chosen(self, series: Mapping[str, None], notes: ReadingNotes) -> list[frozenset[str]]:
-        """Give the series of each metric among all that were read. Raises ValueError if it has none."""
+        """Return the series of each metric among all that were read. Raises ValueError if it has none."""
         return [self._chosen(metric, number, series, notes) for number, metric in enumerate(self.metrics)]
 
     def _chosen(
@@ -116,7 +116,7 @@ def layout(header: Sequence[str], metrics: Sequence[MetricSpec], notes: ReadingN
 
 
 def together(metric: MetricSpec, values: SeriesValues, of: frozenset[str]) -> int | None:
-    """Give what the series of one time are together, in thousandths; None if none has a value.
+    """Return what the series of one time are together, in thousandths; None if none has a value.
 
     The sum of an External or Object metric; for the others the mean over servers of what each server's series are.
     """
@@ -166,7 +166,7 @@ def _how(metric: MetricSpec, series: frozenset[str]) -> str:
 
 
 def _server(series: str) -> str:
-    """Give the pod or the instance that a series is from, by its labels; "" if it doesn't tell."""
+    """Return the pod or the instance that a series is from, by its labels; "" if it doesn't tell."""
     labels = dict(_LABELS.findall(series))
     return next((labels[name] for name in _SERVERS if name in labels), "")
 
@@ -208,7 +208,7 @@ def _is_series_of(metric: MetricSpec, text: str) -> bool:
 
 
 def _may_be_any(name: str) -> bool:
-    """Tell whether a column has a general name, or one with labels or of several words, as panels give it."""
+    """Return whether a column has a general name, or one with labels or of several words, as panels give it."""
     return name.lower() in _GENERAL or not name.isidentifier()
 
 

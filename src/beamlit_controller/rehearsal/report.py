@@ -32,7 +32,7 @@ def show(done: Rehearsal) -> RenderableType:
 
 
 def head(done: Rehearsal) -> list[str]:
-    """Give the heading."""
+    """Return the heading."""
     times = done.recording.times
     metrics = ", ".join(f"{wording.name(each)} (target {wording.target(each.target)})" for each in done.spec.metrics)
     gaps = f", {100 * done.gaps:.1f} % of them incomplete" if done.gaps else ""
@@ -47,7 +47,7 @@ def head(done: Rehearsal) -> list[str]:
 
 
 def table(done: Rehearsal) -> Table:
-    """Give one row per candidate."""
+    """Return one row per candidate."""
     first, *figures = header(done)
     made = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     made.add_column(first, overflow="fold")
@@ -59,14 +59,14 @@ def table(done: Rehearsal) -> Table:
 
 
 def header(done: Rehearsal) -> list[str]:
-    """Give the column names."""
+    """Return the column names."""
     counted = ["requests moved"] if done.recording.rates else []
     priced = ["cost"] if done.price is not None else []
     return ["", "offloads (time)", "mean share", "changes", "flaps", "over target", *counted, *priced]
 
 
 def cells(done: Rehearsal) -> list[list[str]]:
-    """Give the rows: nothing offloaded, as written, each alternative, and the plain rule."""
+    """Return the rows: nothing offloaded, as written, each alternative, and the plain rule."""
     rows = [("nothing offloaded", done.alone), *((each.candidate.name, each.stats) for each in done.played)]
     return [[printable.line(name), *_cells(done, figures)] for name, figures in rows]
 
@@ -129,7 +129,7 @@ def _lines(done: Rehearsal) -> list[RenderableType]:
 
 
 def as_json(done: Rehearsal) -> str:
-    """Give the result as JSON: times in RFC 3339, durations in seconds, percentages."""
+    """Return the result as JSON: times in RFC 3339, durations in seconds, percentages."""
     times = done.recording.times
     document: dict[str, Any] = {
         "namespace": done.spec.key.namespace,

@@ -68,17 +68,17 @@ class Rehearsal:
 
     @property
     def alone(self) -> ReplayStats:
-        """Give the statistics without offloading."""
+        """Return the statistics without offloading."""
         nothing = Replay(self.recording, (0,) * len(self.demands), self.demands, ())
         return replay.stats_of(nothing)
 
     @property
     def gaps(self) -> float:
-        """Give the fraction of the samples that lack a value of any metric."""
+        """Return the fraction of the samples that lack a value of any metric."""
         return sum(None in values for values in self.recording.values) / len(self.recording.values)
 
     def cost(self, figures: ReplayStats) -> float | None:
-        """Give the cost of the requests at the remote by the price of a request that was given."""
+        """Return the cost of the requests at the remote by the price of a request that was given."""
         return None if self.price is None or figures.offloaded is None else self.price * figures.offloaded
 
 
@@ -124,7 +124,7 @@ def _without_tokens(spec: OffloadSpec, recording: Recording, tokens: MeanTokens)
 
 
 def _readable(settings: Settings, past: Past) -> Settings:
-    """Give settings that accept PromQL queries as metrics, wherever the recording comes from."""
+    """Return settings that accept PromQL queries as metrics, wherever the recording comes from."""
     if settings.prometheus is not None:
         return settings
     return replace(settings, prometheus=PrometheusSettings("") if past.csv else prometheus(settings, past.prometheus))
@@ -150,7 +150,7 @@ def _is_divided(metric: MetricSpec) -> bool:
 
 
 def prometheus(settings: Settings, address: str | None) -> PrometheusSettings:
-    """Give the connection of the settings, with another address if one is given."""
+    """Return the connection of the settings, with another address if one is given."""
     if address is None:
         if settings.prometheus is None:
             raise ValueError("expected --prometheus ADDRESS, --csv FILE, or --settings that name a Prometheus")
@@ -201,7 +201,7 @@ _LEARNED = (
 
 
 def span(since: timedelta, until: datetime | None, step: timedelta) -> Span:
-    """Give the time range that ends at `until` or now, in whole multiples of a step. Raises ValueError."""
+    """Return the time range that ends at `until` or now, in whole multiples of a step. Raises ValueError."""
     if since // step > MOST_STEPS:
         most = f"{MOST_STEPS:,} steps of {step.total_seconds():g} s"
         raise ValueError(f"--since: expected at most {most}, got {since // step:,}")

@@ -38,7 +38,7 @@ class Access:
     hide: tuple[str, ...] = ()
 
     def url(self, endpoint: str) -> str:
-        """Give the URL of a server's metrics."""
+        """Return the URL of a server's metrics."""
         return f"{self.scheme}://{endpoint}{self.target}"
 
 
@@ -51,7 +51,7 @@ class Trust:
 
 
 def access(key: ModelKey, service: MetricService, file: SecretFile) -> Access | Missing:
-    """Give the access to a model's servers, reading the credential from its file. Gives Missing if it can't be read."""
+    """Return the access to a model's servers, reading the credential from its file. Gives Missing if it can't be read."""
     authorization = _authorization(key, service, file)
     if isinstance(authorization, Missing):
         return authorization
@@ -61,7 +61,7 @@ def access(key: ModelKey, service: MetricService, file: SecretFile) -> Access | 
 
 
 def trust(key: ModelKey, service: MetricService, file: SecretFile, *, before: Trust | None) -> Trust | Missing:
-    """Give the TLS context of a model, reusing the previous one if its files have not changed."""
+    """Return the TLS context of a model, reusing the previous one if its files have not changed."""
     if service.scheme is not Scheme.HTTPS:
         return before if before and before.version == "none" else Trust(_NOBODY, "none")
     if not service.tls.secrets:

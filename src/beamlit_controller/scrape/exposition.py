@@ -86,7 +86,7 @@ def total(
 
 
 def buckets(page: Page, metric: SeriesSelector) -> list[BucketSeries] | Missing:
-    """Give the `_bucket` series of a histogram with this name."""
+    """Return the `_bucket` series of a histogram with this name."""
     selected = _selected(page, replace(metric, name=f"{metric.name}_bucket"))
     if isinstance(selected, Missing):
         return selected
@@ -115,7 +115,7 @@ def _bucket(sample: Sample) -> BucketSeries | Missing:
 
 
 def _selected(page: Page, metric: SeriesSelector) -> list[Sample] | Missing:
-    """Give the samples with this name whose labels match, at least one."""
+    """Return the samples with this name whose labels match, at least one."""
     if _is_foreign(page):
         return Missing(Reason.MALFORMED_ANSWER, f"expected metrics, got {shown(page.content_type)}: {_excerpt(page)}")
     samples = _samples(page, metric.name)
@@ -129,7 +129,7 @@ def _selected(page: Page, metric: SeriesSelector) -> list[Sample] | Missing:
 
 
 def _is_selected(selector: Selector, labels: Mapping[str, str]) -> bool:
-    """Tell whether a selector matches, where an empty label is like an absent one, as in Prometheus."""
+    """Return whether a selector matches, where an empty label is like an absent one, as in Prometheus."""
     present = {name: value for name, value in labels.items() if value}
     return all(present.get(name, "") == value for name, value in selector.match_labels) and all(
         requirement.matches(present) for requirement in selector.match_expressions
@@ -137,7 +137,7 @@ def _is_selected(selector: Selector, labels: Mapping[str, str]) -> bool:
 
 
 def shown(text: str) -> str:
-    """Give a server's text as one short line."""
+    """Return a server's text as one short line."""
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())[:_SHOWN]
 
 
@@ -146,7 +146,7 @@ def _excerpt(page: Page) -> str:
 
 
 def _is_foreign(page: Page) -> bool:
-    """Tell whether a page is something else than metrics. Servers mislabel theirs: OpenVINO's says application/json."""
+    """Return whether a page is something else than metrics. Servers mislabel theirs: OpenVINO's says application/json."""
     media_type = page.content_type.partition(";")[0].strip().lower()
     begins = page.body[:100].removeprefix(BOM_UTF8).lstrip()
     is_json = media_type == "application/json" and begins.startswith((b"{", b"[", b'"'))
@@ -179,13 +179,13 @@ def _mentions(body: bytes, name: str) -> Iterator[bytes]:
 
 
 def _may_have(line: bytes, name: str) -> bool:
-    """Tell whether a line starts with the name, or with the brace before the quoted name."""
+    """Return whether a line starts with the name, or with the brace before the quoted name."""
     written = _written(name)
     return line.startswith(b"{") or (line.startswith(written) and line[len(written) :][:1] in b" \t{")
 
 
 def _written(name: str) -> bytes:
-    """Give a name as it is on pages: quoted if it has characters other than `a-zA-Z0-9_:`."""
+    """Return a name as it is on pages: quoted if it has characters other than `a-zA-Z0-9_:`."""
     return name.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"').encode(errors="replace")
 
 
@@ -209,7 +209,7 @@ def _without_exemplar(line: bytes) -> bytes:
 
 
 def _type_with_exemplars(name: str) -> list[bytes]:
-    """Give a type for which OpenMetrics allows exemplars."""
+    """Return a type for which OpenMetrics allows exemplars."""
     for suffix, kind in (("_total", "counter"), ("_bucket", "histogram")):
         if name.endswith(suffix):
             return [f"# TYPE {name.removesuffix(suffix)} {kind}".encode()]
@@ -262,7 +262,7 @@ def _aggregate(values: list[Decimal], aggregation: Aggregation) -> Fraction:
 
 
 def _age(sample: Sample, at: datetime) -> float:
-    """Give a sample's age in seconds: 0 without a timestamp, infinite if the timestamp is out of range."""
+    """Return a sample's age in seconds: 0 without a timestamp, infinite if the timestamp is out of range."""
     try:
         return at.timestamp() - float(sample.timestamp) if sample.timestamp is not None else 0.0
     except OverflowError:
@@ -270,7 +270,7 @@ def _age(sample: Sample, at: datetime) -> float:
 
 
 def _number(value: float) -> Decimal | Missing:
-    """Give the decimal number as written, not the nearest binary fraction."""
+    """Return the decimal number as written, not the nearest binary fraction."""
     if value != value:  # noqa: PLR0124 # NaN alone differs from itself; an int of a thousand digits has no isnan
         return Missing(Reason.NOT_A_NUMBER, "the value is NaN")
     if abs(value) > sys.float_info.max:  # whole numbers come as int, of any size

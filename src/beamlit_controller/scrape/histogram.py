@@ -80,7 +80,7 @@ class QuantileValue:
 
 
 def quantile(seen: HistogramWindow, part: Fraction) -> QuantileValue | Missing:
-    """Give the quantile of the last window, and the time that it covers."""
+    """Return the quantile of the last window, and the time that it covers."""
     (since, first), (until, last) = seen.scrapes[0], seen.scrapes[-1]
     if since == until:
         return Missing(Reason.NO_OBSERVATIONS, "only one scrape within the window so far")
@@ -90,7 +90,7 @@ def quantile(seen: HistogramWindow, part: Fraction) -> QuantileValue | Missing:
 
 
 def of_buckets(buckets: Counts, part: Fraction) -> Fraction | Missing:
-    """Give the quantile of cumulative counts as Prometheus does.
+    """Return the quantile of cumulative counts as Prometheus does.
 
     In the last bucket, which has no upper bound, it is the highest bound that there is.
     """

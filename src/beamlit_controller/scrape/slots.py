@@ -21,7 +21,7 @@ class ToldSlots:
     asked: dict[str, datetime] = field(default_factory=dict)
 
     def is_due(self, endpoint: str, at: datetime) -> bool:
-        """Tell whether a server should be asked: it has not told, and was not asked lately."""
+        """Return whether a server should be asked: it has not told, and was not asked lately."""
         return endpoint not in self.numbers and (endpoint not in self.asked or at - self.asked[endpoint] >= AGAIN)
 
     def keep(self, endpoints: Iterable[str]) -> None:
@@ -31,12 +31,12 @@ class ToldSlots:
             self.numbers.pop(endpoint, None)
 
     def fewest(self) -> int | None:
-        """Give the lowest number that a server has told; None if none has."""
+        """Return the lowest number that a server has told; None if none has."""
         return min(self.numbers.values(), default=None)
 
 
 def page(spec: OffloadSpec) -> SlotsPage | None:
-    """Give where the servers of a model tell their slots, if a cap is to be learned."""
+    """Return where the servers of a model tell their slots, if a cap is to be learned."""
     if spec.behavior.mode is not Mode.ADAPTIVE:
         return None
     return next((each.slots for each in spec.metrics if isinstance(each, PodsMetric) and each.slots is not None), None)

@@ -214,7 +214,7 @@ async def _page(response: httpx2.Response, hide: tuple[str, ...]) -> Page | Miss
 
 
 async def _said(response: httpx2.Response, hide: tuple[str, ...]) -> str:
-    """Give the beginning of a server's error message, without our secrets."""
+    """Return the beginning of a server's error message, without our secrets."""
     body = bytearray()
     async with aclosing(response.aiter_bytes()) as pieces:
         async for piece in pieces:
@@ -255,13 +255,13 @@ class _ScrapedModel:
         self.trust = trust
 
     def transport(self, endpoint: str) -> httpx2.AsyncHTTPTransport:
-        """Give a server's own transport: in a shared one, each request would check every idle connection."""
+        """Return a server's own transport: in a shared one, each request would check every idle connection."""
         if endpoint not in self.transports:
             self.transports[endpoint] = self.new_transport()
         return self.transports[endpoint]
 
     def new_transport(self) -> httpx2.AsyncHTTPTransport:
-        """Give a transport with the model's trust."""
+        """Return a transport with the model's trust."""
         assert self.trust is not None, "relied on before"  # noqa: S101 - states the order for the type checker
         return httpx2.AsyncHTTPTransport(verify=self.trust.context, trust_env=False, limits=_LIMITS)
 

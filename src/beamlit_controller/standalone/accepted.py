@@ -25,7 +25,7 @@ Versions = tuple[tuple[str, str, str], ...]
 
 
 def versions(files: Mapping[str, str]) -> Versions:
-    """Give (file, stat, version) for each file of which Envoy tells the version that is in force."""
+    """Return (file, stat, version) for each file of which Envoy tells the version that is in force."""
     found = []
     for name, text in files.items():
         stat = _stat(name)
@@ -54,7 +54,7 @@ class AcceptanceCheck:
 
     @property
     def serves(self) -> bool:
-        """Tell whether this process has accepted its files at start, and has rejected none since."""
+        """Return whether this process has accepted its files at start, and has rejected none since."""
         return self._begun and not self._troubles.has(Fault.REFUSED)
 
     def files_written(self, files: Mapping[str, str]) -> None:
@@ -96,7 +96,7 @@ class AcceptanceCheck:
         self._troubles.clear(Fault.REFUSED)
 
     async def _missing(self, given: Versions) -> tuple[str, ...] | None:
-        """Give the files that are not in force; None if Envoy does not answer, which is another fault."""
+        """Return the files that are not in force; None if Envoy does not answer, which is another fault."""
         if not given:
             return ()
         try:
@@ -111,5 +111,5 @@ class AcceptanceCheck:
 
 
 def _without_folder(folders: Sequence[Path]) -> bool:
-    """Tell whether a folder of secrets is missing: until it exists, Envoy rejects the configuration of the remote, as intended."""
+    """Return whether a folder of secrets is missing: until it exists, Envoy rejects the configuration of the remote, as intended."""
     return not all(os.path.isdir(each) for each in folders)  # noqa: PTH112 - Path.is_dir raises where it may not look

@@ -30,7 +30,7 @@ class Admin:
 
     @property
     def directory(self) -> Path:
-        """Give the folder of the socket."""
+        """Return the folder of the socket."""
         return self._socket.parent
 
     async def drain(self) -> None:
@@ -39,7 +39,7 @@ class Admin:
         await self._request("POST", "/drain_listeners?graceful&skip_exit")
 
     async def ready(self) -> bool:
-        """Tell whether Envoy is up and its listeners are active."""
+        """Return whether Envoy is up and its listeners are active."""
         try:
             await self._request("GET", "/ready")
         except AdminError:
@@ -59,34 +59,34 @@ class Admin:
         return _read(answer, lambda page: sum(int(stat["value"]) for stat in page["stats"] if "value" in stat))
 
     async def stats(self, only: str) -> str:
-        """Give the stats whose names match, in the Prometheus text format."""
+        """Return the stats whose names match, in the Prometheus text format."""
         answer = await self._request("GET", f"/stats/prometheus?filter={quote(only)}")
         return answer.text
 
     async def config_stats(self, only: str) -> str:
-        """Give the stats whose names match in the Prometheus text format, including text readouts."""
+        """Return the stats whose names match in the Prometheus text format, including text readouts."""
         answer = await self._request("GET", f"/stats/prometheus?text_readouts&filter={quote(only)}")
         return answer.text
 
     async def ejected(self, cluster: str) -> frozenset[str]:
-        """Give the endpoints of a cluster that Envoy has ejected, each by address and by name."""
+        """Return the endpoints of a cluster that Envoy has ejected, each by address and by name."""
         answer = await self._request("GET", "/clusters?format=json")
         return _read(answer, lambda page: frozenset(_ejected(page, cluster)))
 
     async def texts(self, only: str) -> dict[str, str]:
-        """Give the text readouts whose names match."""
+        """Return the text readouts whose names match."""
         answer = await self._request("GET", f"/stats?format=json&type=TextReadouts&filter={quote(only)}")
         return _read(
             answer, lambda page: {str(stat["name"]): str(stat["value"]) for stat in page["stats"] if "name" in stat}
         )
 
     async def listeners(self) -> dict[str, str]:
-        """Give each listener's name and the address that it really listens on."""
+        """Return each listener's name and the address that it really listens on."""
         answer = await self._request("GET", "/listeners?format=json")
         return _read(answer, _listeners)
 
     async def refusal(self, listener: str) -> str:
-        """Give Envoy's reason why a listener is missing; "" if there is none."""
+        """Return Envoy's reason why a listener is missing; "" if there is none."""
         answer = await self._request("GET", "/config_dump?resource=dynamic_listeners")
         return _read(answer, lambda page: _refusal(page, listener))
 

@@ -19,7 +19,7 @@ class Backoff:
         self._tries = 0
 
     def next(self) -> float:
-        """Give the delay in seconds after another failure; with `at_once` the first retry is immediate."""
+        """Return the delay in seconds after another failure; with `at_once` the first retry is immediate."""
         doubled = self._tries - (1 if self._at_once else 0)
         self._tries += 1
         if doubled < 0:

@@ -27,7 +27,7 @@ def rotate(path: Path) -> None:
 
 
 def size(path: Path) -> int:
-    """Give the log's size, 0 if there is none."""
+    """Return the log's size, 0 if there is none."""
     try:
         return path.stat().st_size
     except OSError:
@@ -35,7 +35,7 @@ def size(path: Path) -> int:
 
 
 def reason(path: Path, *, since: int) -> str:
-    """Give the last severe messages written after the first `since` bytes, or the last lines if none is severe."""
+    """Return the last severe messages written after the first `since` bytes, or the last lines if none is severe."""
     lines = [line for line in _tail(path, since).splitlines() if line.strip()]
     severe = [line for line in lines if _SEVERE.search(line)]
     words = [_PREFIX.sub("", line).strip() for line in severe or lines]
@@ -44,7 +44,7 @@ def reason(path: Path, *, since: int) -> str:
 
 
 def refusal(path: Path, *, since: int) -> str:
-    """Give the last message of a refused file written after the first `since` bytes; "" if there is none."""
+    """Return the last message of a refused file written after the first `since` bytes; "" if there is none."""
     refused = [line for line in _tail(path, since).splitlines() if _REFUSED.search(line)]
     return (
         "".join(c if c.isprintable() else " " for c in _PREFIX.sub("", refused[-1]).strip())[:LONGEST]

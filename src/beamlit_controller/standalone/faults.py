@@ -33,12 +33,12 @@ class Faults:
 
     @property
     def text(self) -> str:
-        """Give all messages, without those that only repeat another with more words; "" if there are none."""
+        """Return all messages, without those that only repeat another with more words; "" if there are none."""
         told = tuple(dict.fromkeys(self._messages.values()))
         return "; ".join(each for each in told if not any(other in each for other in told if other != each))
 
     def has(self, fault: Fault) -> bool:
-        """Tell whether the gateway has this fault."""
+        """Return whether the gateway has this fault."""
         return fault in self._messages
 
     def add(self, fault: Fault, message: str) -> None:

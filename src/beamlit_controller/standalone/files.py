@@ -27,7 +27,7 @@ def write(directory: Path, files: Mapping[str, str], *, anew: bool = False) -> N
 
 
 def read(directory: Path) -> dict[str, str]:
-    """Give name and text of all JSON files. Raises OSError and ValueError."""
+    """Return name and text of all JSON files. Raises OSError and ValueError."""
     return {path.name: path.read_text() for path in sorted(directory.glob("*.json"))}
 
 

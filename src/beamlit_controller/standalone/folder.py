@@ -71,7 +71,7 @@ class Folder:
 
     @property
     def manifests(self) -> Manifests:
-        """Give the manifests read last."""
+        """Return the manifests read last."""
         return self._manifests.value
 
     async def run(self) -> None:
@@ -88,7 +88,7 @@ class Folder:
                 since = READ_ANYWAY
 
     async def specs(self) -> AsyncIterator[Mapping[ModelKey, OffloadSpec]]:
-        """Give all valid specs, now and whenever one of them changed."""
+        """Yield all valid specs, now and whenever one of them changed."""
         seen = self._manifests.value
         while not seen.known:
             seen = await self._manifests.changed_from(seen)
@@ -128,7 +128,7 @@ class Folder:
         return ()
 
     def _copies(self) -> dict[str, tuple[bytes | None, File]]:
-        """Give the copies of an earlier run."""
+        """Return the copies of an earlier run."""
         try:
             names = sorted(path.name for path in self._kept.iterdir() if not path.name.startswith("."))
         except OSError:
@@ -136,7 +136,7 @@ class Folder:
         return {name: (None, self._last_good(name)) for name in names}
 
     def _signature(self) -> Sequence[object]:
-        """Give a value that changes whenever a file does, as far as that can be seen without reading it."""
+        """Return a value that changes whenever a file does, as far as that can be seen without reading it."""
         return (*_stamps(self._path), *_stamps(self._overrides.folder))
 
     def _file(self, path: Path) -> tuple[bytes | None, File]:
@@ -210,13 +210,13 @@ def _stamp(entry: os.DirEntry[str]) -> tuple[int, ...]:
 
 
 def candidates(folder: Path) -> list[Path]:
-    """Give the files that may be manifests, including unreadable ones. Raises OSError for the folder."""
+    """Return the files that may be manifests, including unreadable ones. Raises OSError for the folder."""
     names = sorted(name for name in os.listdir(folder) if not name.startswith("."))  # noqa: PTH208 - names are wanted
     return [path for path in map(folder.joinpath, names) if path.suffix in SUFFIXES and _may_be_file(path)]
 
 
 def _may_be_file(path: Path) -> bool:
-    """Tell whether it is a file, or can't be examined; one that was removed since it was listed is none."""
+    """Return whether it is a file, or can't be examined; one that was removed since it was listed is none."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except OSError:

@@ -29,7 +29,7 @@ class FollowedSettings:
 
     @property
     def problems(self) -> Sequence[Problem]:
-        """Give the mistakes in the current file; the last valid settings stay in force."""
+        """Return the mistakes in the current file; the last valid settings stay in force."""
         return self._problems
 
     async def changed(self, asked: asyncio.Event) -> None:
@@ -70,7 +70,7 @@ class FollowedSettings:
 
 @contextlib.contextmanager
 def hangups(stop: asyncio.Event) -> Iterator[asyncio.Event]:
-    """Give an event that SIGHUP sets, unless it was sent because our terminal was closed; then `stop` is set.
+    """Provide an event that SIGHUP sets, unless it was sent because our terminal was closed; then `stop` is set.
 
     Where SIGHUP is ignored, as with nohup, it stays ignored.
     """
@@ -114,7 +114,7 @@ def _stamp(path: Path | None) -> object:
 
 
 def _has_terminal() -> bool:
-    """Tell whether this process has a controlling terminal, which it loses when the terminal is closed."""
+    """Return whether this process has a controlling terminal, which it loses when the terminal is closed."""
     try:
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC))
     except OSError:

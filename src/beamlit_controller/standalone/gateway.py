@@ -58,7 +58,7 @@ class Gateway:
 
     @property
     def state(self) -> dict[str, Any]:
-        """Give the state of the gateway, for display."""
+        """Return the state of the gateway, for display."""
         return {
             "pid": self._pid,
             "ready": self.ready,
@@ -71,13 +71,13 @@ class Gateway:
         }
 
     def _each_remote(self) -> dict[str, Any]:
-        """Give the state of each remote, if there are several."""
+        """Return the state of each remote, if there are several."""
         conditions = {name: asdict(known.condition) for name, known in self._probe.remotes.items() if name}
         return {"remotes": conditions} if conditions else {}
 
     @property
     def ready(self) -> bool:
-        """Tell whether the gateway answered the last probe, and runs with its current files."""
+        """Return whether the gateway answered the last probe, and runs with its current files."""
         return self._probe.seen.ready and self._accepted.serves
 
     @property
@@ -87,12 +87,12 @@ class Gateway:
 
     @property
     def attempts(self) -> Mapping[str, Attempts]:
-        """Give the counters of requests to each remote, as of the last probe."""
+        """Return the counters of requests to each remote, as of the last probe."""
         return {name: known.attempts for name, known in self._probe.remotes.items()}
 
     @property
     def ejected(self) -> frozenset[str]:
-        """Give the local servers that the gateway has ejected."""
+        """Return the local servers that the gateway has ejected."""
         return self._probe.ejected
 
     async def keep(self, specs: Latest[OffloadSpec]) -> None:
@@ -149,7 +149,7 @@ class Gateway:
         self._troubles.add(Fault.PROCESS, f"{why}; all of it is in {self._log}")
 
     async def _watched(self, incumbent: Incumbent, specs: Latest[OffloadSpec]) -> str | None:
-        """Give how the process ended; None if a successor should start."""
+        """Return how the process ended; None if a successor should start."""
         async with asyncio.TaskGroup() as group:
             work = (self._follow(specs), self._supervise(specs), self._accepted.run(specs))
             tasks = [group.create_task(each) for each in work]

@@ -71,7 +71,7 @@ class Gateways:
         self._hurry.set()
 
     def state(self, key: ModelKey) -> dict[str, Any]:
-        """Give the state of a model's gateway, for display."""
+        """Return the state of a model's gateway, for display."""
         return self._kept[key].gateway.state if key in self._kept else {}
 
     def faults(self, key: ModelKey) -> int:
@@ -79,12 +79,12 @@ class Gateways:
         return self._kept[key].gateway.faults if key in self._kept else 0
 
     def attempts(self, key: ModelKey) -> Attempts:
-        """Give the counters of a model's gateway for requests to the remotes, for their common 429 limit."""
+        """Return the counters of a model's gateway for requests to the remotes, for their common 429 limit."""
         kept = self._kept.get(key)
         return remotes_health.together(kept.gateway.attempts, kept.specs.value.remotes) if kept else Attempts()
 
     def ejected(self, key: ModelKey) -> frozenset[str]:
-        """Give the local servers that a model's gateway has ejected."""
+        """Return the local servers that a model's gateway has ejected."""
         return self._kept[key].gateway.ejected if key in self._kept else frozenset()
 
     def waiting(self) -> tuple[ModelKey, ...]:

@@ -26,7 +26,7 @@ class Generations:
 
 
 def find(argument: str) -> Generations | None:
-    """Give the gateway's processes, which have this argument; None if there is none. Raises OSError."""
+    """Return the gateway's processes, which have this argument; None if there is none. Raises OSError."""
     found = sorted(process.find(argument), key=lambda each: epoch(each) or 0)
     if not found:
         return None
@@ -38,7 +38,7 @@ def find(argument: str) -> Generations | None:
 
 
 def epoch(running: Process) -> int | None:
-    """Give the restart epoch of this process; None if it can't be hot restarted."""
+    """Return the restart epoch of this process; None if it can't be hot restarted."""
     return _number(running, EPOCH)
 
 
@@ -50,12 +50,12 @@ def forget(base_id: int | None) -> None:
 
 
 def base_id(running: Process) -> int | None:
-    """Give the base id that the processes of a gateway share."""
+    """Return the base id that the processes of a gateway share."""
     return _number(running, BASE_ID)
 
 
 def listens(admin: Path) -> bool:
-    """Tell whether a process listens on this socket: one with a successor does not, even if the successor failed."""
+    """Return whether a process listens on this socket: one with a successor does not, even if the successor failed."""
     with contextlib.suppress(OSError), sockets.reachable(admin) as path, socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1)
         probe.connect(path)
@@ -64,7 +64,7 @@ def listens(admin: Path) -> bool:
 
 
 def is_same_file(running: Process, program: str) -> bool:
-    """Tell whether the process runs the currently installed program; if that can't be determined, it counts as the same."""
+    """Return whether the process runs the currently installed program; if that can't be determined, it counts as the same."""
     try:
         return running.runs(program)
     except OSError:

@@ -19,18 +19,18 @@ class Endpoints:
         self._ejected = ejected
 
     async def snapshot_of(self, spec: OffloadSpec) -> WorkloadSnapshot:
-        """Give the endpoints as pods; their number is the number of replicas."""
+        """Return the endpoints as pods; their number is the number of replicas."""
         down, serving = self._ejected(spec.key), self.of(spec)
         pods = tuple(_pod(name, down) for name in self.metrics_of(spec) or serving)
         served = [name not in down for name in serving or (pod.name for pod in pods)]
         return WorkloadSnapshot(pods, Scale(len(pods), len(pods)), LocalHealth(sum(served), len(served)))
 
     def of(self, spec: OffloadSpec) -> tuple[str, ...]:
-        """Give the `host:port` of every endpoint that serves requests."""
+        """Return the `host:port` of every endpoint that serves requests."""
         return self._named(spec, spec.service.name if spec.service else None)
 
     def metrics_of(self, spec: OffloadSpec) -> tuple[str, ...]:
-        """Give the `host:port` of every metrics endpoint."""
+        """Return the `host:port` of every metrics endpoint."""
         return self._named(spec, spec.metric_service.name if spec.metric_service else None)
 
     def _named(self, spec: OffloadSpec, name: str | None) -> tuple[str, ...]:

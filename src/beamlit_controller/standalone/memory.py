@@ -51,7 +51,7 @@ class DecisionFiles:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Give the decisions that could not be written."""
+        """Return the decisions that could not be written."""
         return tuple(
             Problem(str(key), "", f"the decision can't be stored for the next start: {why}")
             for key, why in self._failures.items()
@@ -65,7 +65,7 @@ class DecisionFiles:
                 _remove(path)
 
     def recall(self, key: ModelKey) -> Decision | None:
-        """Give the recorded decision; an invalid file is logged and ignored."""
+        """Return the recorded decision; an invalid file is logged and ignored."""
         try:
             return _DECISION.validate_json(self._path(key).read_bytes())
         except FileNotFoundError:
@@ -144,6 +144,6 @@ def _lasting(decided: Decision) -> Decision:
 
 
 def _highest(decided: Decision) -> tuple[int | None, ...]:
-    """Give the highest ratios, rounded."""
+    """Return the highest ratios, rounded."""
     seen = decided.sight.metrics if decided.sight else ()
     return tuple(None if each.highest is None else int(each.highest * STEPS) for each in seen)

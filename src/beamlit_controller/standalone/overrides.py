@@ -32,7 +32,7 @@ class Overrides:
     def applied_to(
         self, specs: Mapping[ModelKey, OffloadSpec]
     ) -> tuple[dict[ModelKey, OffloadSpec], tuple[Problem, ...]]:
-        """Give the specs with overrides applied, and the files that could not be read."""
+        """Return the specs with overrides applied, and the files that could not be read."""
         problems: list[Problem] = []
         away = self._unreadable_folder()
         if away:
@@ -74,7 +74,7 @@ class Overrides:
             yield Problem(file.name, "", f"override of {key} can't be read: {why}")
 
     def _lasts(self, key: ModelKey, override: Override) -> bool:
-        """Tell whether an override is still in force; the file of an expired one is removed."""
+        """Return whether an override is still in force; the file of an expired one is removed."""
         if override.until is None or override.until > self._clock.now():
             return True
         _remove(path(self.folder, key))
@@ -94,7 +94,7 @@ def put(folder: Path, key: ModelKey, override: Override | None) -> None:
 
 
 def path(folder: Path, key: ModelKey) -> Path:
-    """Give the file of a model's override."""
+    """Return the file of a model's override."""
     return folder / f"{key.namespace}.{key.name}.json"
 
 

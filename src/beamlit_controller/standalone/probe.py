@@ -163,7 +163,7 @@ class Probe:
                 )
 
     def _secrets_came(self, spec: OffloadSpec) -> bool:
-        """Tell whether a missing folder has appeared."""
+        """Return whether a missing folder has appeared."""
         folders = self._shape.secrets(spec)
         gone = (each for each in folders if not os.path.isdir(each))  # noqa: PTH112 - Path.is_dir raises where it may not look
         before, self._missing = self._missing, frozenset(gone)

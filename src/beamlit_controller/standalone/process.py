@@ -46,14 +46,14 @@ class Process:
 
     @property
     def arguments(self) -> Sequence[str]:
-        """Give the command line; empty when the process has ended."""
+        """Return the command line; empty when the process has ended."""
         try:
             return [os.fsdecode(each) for each in (PROC / str(self.pid) / "cmdline").read_bytes().split(b"\0")[:-1]]
         except (FileNotFoundError, ProcessLookupError):
             return []
 
     def runs(self, program: Path | str) -> bool:
-        """Tell whether the process runs this very file, which may have been replaced since. Raises OSError."""
+        """Return whether the process runs this very file, which may have been replaced since. Raises OSError."""
         return (PROC / str(self.pid) / "exe").samefile(program)
 
     async def __aenter__(self) -> Self:
@@ -66,7 +66,7 @@ class Process:
 
     @property
     def closed(self) -> bool:
-        """Tell whether watching has stopped."""
+        """Return whether watching has stopped."""
         return self._descriptor is None
 
     async def exited(self) -> str:
@@ -105,7 +105,7 @@ def _orphan(command: Sequence[str], *, directory: Path, log: Path, begin: int) -
 
 
 def find(argument: str) -> list[Process]:
-    """Give the running processes of this user that have this argument, whole, on their command line. Raises OSError."""
+    """Return the running processes of this user that have this argument, whole, on their command line. Raises OSError."""
     found: list[Process] = []
     try:
         for entry in PROC.iterdir():
@@ -144,7 +144,7 @@ def _reaped(descriptor: int) -> str:
 
 
 def most_descriptors() -> int:
-    """Give the maximum number of open files of the processes we start."""
+    """Return the maximum number of open files of the processes we start."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return hard
 

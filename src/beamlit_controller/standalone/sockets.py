@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def reachable(socket: Path) -> Iterator[str]:
-    """Give a short path to a socket, existing or not, that is valid within the context."""
+    """Provide a short path to a socket, existing or not, that is valid within the context."""
     folder = os.open(socket.parent, os.O_PATH | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{folder}/{socket.name}"

@@ -85,7 +85,7 @@ def _refuse_unsafe(root: Path) -> None:
 
 
 def unsafe(*, owner: int, mode: int, us: int) -> str:
-    """Give the reason why a folder is unsafe for state, "" if it is safe: others could plant files that gateways start from."""
+    """Return the reason why a folder is unsafe for state, "" if it is safe: others could plant files that gateways start from."""
     if owner not in (us, 0):
         return "belongs to another user"
     return "is writable by everyone" if mode & stat.S_IWOTH else ""

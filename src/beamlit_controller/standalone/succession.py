@@ -61,7 +61,7 @@ class Succession:
 
     @property
     def log(self) -> Path:
-        """Give the file in which all processes of the gateway write their log."""
+        """Return the file in which all processes of the gateway write their log."""
         return self._directory / "envoy.log"
 
     def failed(self, why: str) -> None:
@@ -69,7 +69,7 @@ class Succession:
         self._failure = why
 
     def next(self, spec: OffloadSpec) -> Incumbent:
-        """Give the process to supervise now. Raises OSError."""
+        """Return the process to supervise now. Raises OSError."""
         found = generations.find(str(self._directory / BOOTSTRAP))
         if found is None:
             return self._first(spec)
@@ -99,7 +99,7 @@ class Succession:
         return not self._failure
 
     def _heir(self, found: Generations, spec: OffloadSpec) -> Incumbent:
-        """Give one whose successor has failed another one, whether it serves still or has been told to finish."""
+        """Return one whose successor has failed another one, whether it serves still or has been told to finish."""
         self._tries += 1
         if self._tries <= TRIES:
             return self._successor(found, spec)

@@ -33,7 +33,7 @@ class _Connection(H11Protocol):
 
     @property
     def is_waiting(self) -> bool:
-        """Tell whether no request is being answered."""
+        """Return whether no request is being answered."""
         return getattr(self.cycle, "response_complete", True)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it

@@ -37,7 +37,7 @@ class Exposition:
         self._add(_CallbackMetric(CounterMetricFamily, name, documentation, read, labels))
 
     async def render(self, accept: str) -> tuple[bytes, str]:
-        """Give the exposition and its content type, OpenMetrics or text depending on the Accept header."""
+        """Return the exposition and its content type, OpenMetrics or text depending on the Accept header."""
         async with self._one_at_a_time:
             for figure in self._figures:
                 figure.refresh()

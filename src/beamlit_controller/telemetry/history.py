@@ -41,7 +41,7 @@ class ShareHistory:
 
     @property
     def minutes(self) -> tuple[HistoryMinute, ...]:
-        """Give the minutes, oldest first; minutes without a round are left out."""
+        """Return the minutes, oldest first; minutes without a round are left out."""
         return tuple(self._minutes)
 
 

@@ -53,7 +53,7 @@ class Liveness:
             self._beat = self._expected_since = None
 
     def alive(self) -> Check:
-        """Tell whether a round ended well within `bound`; always if there are no models."""
+        """Return whether a round ended well within `bound`; always if there are no models."""
         if self._expected_since is None:
             return Check(ok=True, text="no models")
         age = self._clock.now() - (self._beat or self._expected_since)
@@ -65,7 +65,7 @@ class Liveness:
         return Check(ok=True, text=said)
 
     def ready(self, models: Collection[ModelKey], *, gateways_down: Iterable[ModelKey] = ()) -> Check:
-        """Tell whether each of these models has had its first round and no gateway is down."""
+        """Return whether each of these models has had its first round and no gateway is down."""
         waiting = [key for key in models if key not in self._begun]
         lacking = [
             *([f"no evaluation has succeeded yet for {_list(waiting)}"] if waiting else []),

@@ -175,7 +175,7 @@ def _metrics(models: list[tuple[ModelKey, _ModelMetrics]]) -> Iterator[Metric]:
 
 
 def _demand(cycle: Cycle, metric: Assessed) -> Fraction | None:
-    """Give what a metric would be with what was sent away, 1 being its target."""
+    """Return what a metric would be with what was sent away, 1 being its target."""
     decided = cycle.decision
     match cycle.spec.behavior.mode:
         case Mode.ADAPTIVE:
@@ -186,7 +186,7 @@ def _demand(cycle: Cycle, metric: Assessed) -> Fraction | None:
 
 
 def _figures(metric: Assessed) -> tuple[float, float]:
-    """Give current value and target as numbers, in the target's unit."""
+    """Return current value and target as numbers, in the target's unit."""
     current = metric.current
     match metric.metric.target:
         case Utilization(percent):

@@ -91,11 +91,11 @@ class ModelsSink:
         self._models.pop(key, None)
 
     def keys(self) -> Sequence[ModelKey]:
-        """Give the keys of all known models, sorted."""
+        """Return the keys of all known models, sorted."""
         return sorted(self._models)
 
     def history(self, key: ModelKey) -> HistoryView:
-        """Give the last hours of a known model."""
+        """Return the last hours of a known model."""
         known = self._models[key].history.minutes
         return HistoryView(
             minutes=tuple(
@@ -131,12 +131,12 @@ def _missing(cycle: Cycle, before: _LastRound) -> Iterator[tuple[MetricSpec, dat
 
 
 def as_json(snapshot: ModelsSnapshot) -> bytes:
-    """Give the JSON of `/models`."""
+    """Return the JSON of `/models`."""
     return view(snapshot).model_dump_json().encode()
 
 
 def one_as_json(snapshot: ModelsSnapshot) -> bytes:
-    """Give the JSON of the single model in the snapshot."""
+    """Return the JSON of the single model in the snapshot."""
     whole = view(snapshot)
     return (*whole.models, *whole.waiting)[0].model_dump_json().encode()
 

@@ -47,7 +47,7 @@ class PageAccess:
     hosts: tuple[str, ...] = ()
 
     def allows(self, host: str) -> bool:
-        """Tell whether a Host header is allowed.
+        """Return whether a Host header is allowed.
 
         A foreign page can let its own name resolve to our address (DNS rebinding); the browser then lets it read our
         responses. Its Host header reveals it.
@@ -60,17 +60,17 @@ class PageAccess:
 
 
 def wants_html(request: Request) -> bool:
-    """Tell whether the client is a browser, which accepts HTML, rather than curl."""
+    """Return whether the client is a browser, which accepts HTML, rather than curl."""
     return "text/html" in request.headers.get("accept", "")
 
 
 def index() -> Response:
-    """Give the page."""
+    """Return the page."""
     return _file(INDEX)
 
 
 def static(name: str) -> Handler:
-    """Give the handler of one of the page's files."""
+    """Return the handler of one of the page's files."""
 
     async def answer(_: Request) -> Response:
         return _file(name)
@@ -84,7 +84,7 @@ def _file(name: str) -> Response:
 
 
 def _name(host: str) -> str | None:
-    """Give the name in a Host header, in lower case and without port; None if it is invalid."""
+    """Return the name in a Host header, in lower case and without port; None if it is invalid."""
     try:
         return (urlsplit(f"//{host}").hostname or "").rstrip(".") or None
     except ValueError:

@@ -53,7 +53,7 @@ class WebEndpoints:
 
 
 def app(site: WebEndpoints) -> Starlette:
-    """Give the ASGI application. It answers GET and HEAD; an error is JSON: `{"error": …}`."""
+    """Return the ASGI application. It answers GET and HEAD; an error is JSON: `{"error": …}`."""
     pages = _Pages(site)
     return Starlette(
         routes=[
@@ -71,7 +71,7 @@ def app(site: WebEndpoints) -> Starlette:
 
 
 def bind(address: str) -> socket.socket:
-    """Give a socket that listens on `host:port`, `[::1]:port` or `:port`. Raises OSError with a description.
+    """Return a socket that listens on `host:port`, `[::1]:port` or `:port`. Raises OSError with a description.
 
     Port 0 takes any free port. Without a host, or with `::`, it listens on all IPv4 and IPv6 addresses.
     """

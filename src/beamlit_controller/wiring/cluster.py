@@ -61,7 +61,7 @@ async def _serve(options: ClusterOptions, resources: AsyncExitStack, stop: async
 def _on_every_replica(
     options: ClusterOptions, parts: ReplicaParts, listener: socket.socket
 ) -> tuple[tuple[str, Coroutine[Any, Any, None]], ...]:
-    """Give the tasks of every replica, leader or not."""
+    """Return the tasks of every replica, leader or not."""
     secrets = options.shares.secrets
     certificate = Certificate(secrets / CERTIFICATE, secrets / KEY)
     return (

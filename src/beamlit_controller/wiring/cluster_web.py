@@ -135,7 +135,7 @@ def _gateway(sources: Sources, key: ModelKey) -> dict[str, object]:
 
 
 def _problem(state: GatewayState) -> dict[str, object]:
-    """Tell what keeps the model from being as asked for; `bypassed` if clients do not go through the gateway."""
+    """Return what keeps the model from being as asked for; `bypassed` if clients do not go through the gateway."""
     service = state.service.why if state.service and not state.service.taken else None
     why = state.problem or (state.absent or service)
     if why is None or why.reason in _NO_PROBLEM:
@@ -159,7 +159,7 @@ def _problems(sources: Sources) -> Iterator[Problem]:
 
 
 def _alive(pulse: Liveness, watches: Watches, lease: Lease) -> Check:
-    """Tell whether anything useful was done lately. An unreachable API server is no reason to restart."""
+    """Return whether anything useful was done lately. An unreachable API server is no reason to restart."""
     if lease.heard_within(REACHABLE) and watches.synced() and watches.age() > SILENT:
         return Check(
             ok=False, text=f"a watch has received nothing for {watches.age():.0f} s, though the API server answers"

@@ -34,19 +34,19 @@ def sources(
 
 
 def remotes_ready(known: Iterable[tuple[ModelKey, str]]) -> dict[ModelKey, float]:
-    """Give 1 for each remote that can be used and 0 for each that can't, by the status of its condition."""
+    """Return 1 for each remote that can be used and 0 for each that can't, by the status of its condition."""
     return {key: float(status == "True") for key, status in known if status in {"True", "False"}}
 
 
 async def prometheus_source(settings: Settings, resources: AsyncExitStack) -> PrometheusSource | None:
-    """Give the source of External metrics, where they are asked of Prometheus."""
+    """Return the source of External metrics, where they are asked of Prometheus."""
     if settings.prometheus is None:
         return None
     return await resources.enter_async_context(PrometheusSource(connection(settings.prometheus)))
 
 
 def connection(given: api_settings.PrometheusSettings) -> Connection:
-    """Give how a Prometheus is spoken to."""
+    """Return how a Prometheus is spoken to."""
     tls = TlsFiles(
         _path(given.tls.ca_file), _path(given.tls.cert_file), _path(given.tls.key_file), given.tls.server_name
     )
@@ -70,7 +70,7 @@ def _path(name: str | None) -> Path | None:
 
 @contextmanager
 def signals() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
-    """Give two events: the first signal sets the one, the second the other."""
+    """Provide two events: the first signal sets the one, the second the other."""
     stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 

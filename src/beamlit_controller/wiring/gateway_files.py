@@ -46,7 +46,7 @@ class EnvoyFiles:
                 log.warning("CA not readable, the last one is used", error=str(error))
 
     def revision(self) -> str:
-        """Give the CA with which gateways verify the RTDS server; it may be rotated while we run."""
+        """Return the CA with which gateways verify the RTDS server; it may be rotated while we run."""
         return self._ca
 
     def render(self, spec: OffloadSpec, place: Plan) -> Envoy:
@@ -56,7 +56,7 @@ class EnvoyFiles:
         return Envoy(files, routes.PROBE_PATH, (routes.PROBE_HEADER, given.node))
 
     def next_step(self, present: Files, asked: Files, seen: Sequence[ConfigInForce]) -> ConfigStep:
-        """Give the files that follow the present ones, by what the gateway's pods say."""
+        """Return the files that follow the present ones, by what the gateway's pods say."""
         return make_before_break.next_step(present, asked, seen)
 
     def missing(self, files: Files, seen: ConfigInForce) -> tuple[str, ...]:

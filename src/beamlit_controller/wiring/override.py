@@ -22,7 +22,7 @@ class ManualOverride:
 
     @property
     def as_spec(self) -> Override:
-        """Give the `core.spec` value."""
+        """Return the `core.spec` value."""
         return Override(self.percentage, self.until, self.author, self.reason)
 
     def __str__(self) -> str:

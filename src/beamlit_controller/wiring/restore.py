@@ -32,7 +32,7 @@ async def services_of(server: ApiServer, namespace: str | None) -> Sequence[Said
 
 
 async def has_models(server: ApiServer, namespace: str | None) -> bool:
-    """Tell whether the CRD exists."""
+    """Return whether the CRD exists."""
     try:
         await server.get(paths.MODEL_DEPLOYMENTS.collection(namespace), (("limit", "1"),))
     except ApiError as error:
@@ -55,7 +55,7 @@ async def _given_back(server: ApiServer, service: Service) -> Said:
 
 
 def _known(service: Service, listed: Sequence[Json]) -> Service:
-    """Give the Service; if its original selector is unknown, with the selector of NAME-local."""
+    """Return the Service; if its original selector is unknown, with the selector of NAME-local."""
     if not service.selector_unknown:
         return service
     locals_ = (each for each in listed if _is_local_of(each, service))
@@ -74,7 +74,7 @@ def _is_local_of(content: Json, service: Service) -> bool:
 
 
 async def _held(server: ApiServer, namespace: str | None) -> list[Json]:
-    """Give the models with our finalizer; none if the CRD does not exist."""
+    """Return the models with our finalizer; none if the CRD does not exist."""
     try:
         listed: list[Json] = (await server.get(paths.MODEL_DEPLOYMENTS.collection(namespace)))["items"]
     except ApiError as error:

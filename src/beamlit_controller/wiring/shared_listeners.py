@@ -19,7 +19,7 @@ NAMESPACE = "listener"
 
 
 def kept(settings: Settings, folder: Path) -> Gateways:
-    """Give what keeps the listeners of these settings."""
+    """Return what keeps the listeners of these settings."""
     return Gateways(
         folder,
         GatewayTemplate(
@@ -33,14 +33,14 @@ def kept(settings: Settings, folder: Path) -> Gateways:
 
 
 async def specs(settings: Settings) -> AsyncIterator[Mapping[ModelKey, OffloadSpec]]:
-    """Give the listeners once: other settings begin a new life of the controller."""
+    """Yield the listeners once: other settings begin a new life of the controller."""
     keys = [ModelKey(NAMESPACE, name) for name in settings.standalone.shared_listeners]
     yield {key: OffloadSpec(key, key.name) for key in keys}
     await asyncio.Event().wait()
 
 
 def problems(settings: Settings, gateways: Gateways) -> Iterator[Problem]:
-    """Give what is wrong with the listeners now."""
+    """Yield what is wrong with the listeners now."""
     for name in settings.standalone.shared_listeners:
         told = gateways.state(ModelKey(NAMESPACE, name)).get("problem")
         if told:

@@ -88,7 +88,7 @@ def _gateway_parts(settings: Settings, place: StateFolder) -> GatewayParts:
 
 
 async def _until_stopped(options: StandaloneOptions) -> bool:
-    """Tell whether it is the end; else everything but the gateways has been given back, to be started anew."""
+    """Return whether it is the end; else everything but the gateways has been given back, to be started anew."""
     with state_folder.locked(options.state) as place, signals() as (stop, hurry), hangups(stop) as asked:
         parts = _gateway_parts(options.settings, place)
         until = Until(stop, asked, FollowedSettings(options.settings_file, options.settings))
@@ -181,7 +181,7 @@ async def _run(parts: Mapping[str, Coroutine[Any, Any, None]], until: Until) -> 
 
 
 def _folder(options: StandaloneOptions, place: StateFolder, overrides: Overrides) -> Folder:
-    """Give the manifests, read for the first time."""
+    """Return the manifests, read for the first time."""
     folder = Folder(
         options.manifests,
         kept=place.manifests,
@@ -194,7 +194,7 @@ def _folder(options: StandaloneOptions, place: StateFolder, overrides: Overrides
 
 
 async def _sensor(settings: Settings, parts: GatewayParts, resources: AsyncExitStack) -> Sensor:
-    """Give the sensor with its metric sources."""
+    """Return the sensor with its metric sources."""
     endpoints = local_endpoints(settings, parts.gateways.ejected)
     prometheus = await prometheus_source(settings, resources)
     scrape = await resources.enter_async_context(
@@ -209,7 +209,7 @@ async def _sensor(settings: Settings, parts: GatewayParts, resources: AsyncExitS
 
 
 async def _shares(place: StateFolder, resources: AsyncExitStack) -> RtdsServer:
-    """Give the server that tells the gateways their shares, at its socket."""
+    """Return the server that tells the gateways their shares, at its socket."""
     shares = RtdsServer()
     socket_path = resources.enter_context(sockets.reachable(place.shares))
     await resources.enter_async_context(shares.serve(f"unix:{socket_path}"))

@@ -28,7 +28,7 @@ WORKERS = min(os.cpu_count() or 1, 4)
 
 
 def template(settings: Settings, meters: Meters, used: UsageMeters) -> GatewayTemplate:
-    """Give what is the same for every gateway of these settings."""
+    """Return what is the same for every gateway of these settings."""
     return GatewayTemplate(
         files=partial(gateway_files, settings),
         command=command_of,
@@ -44,12 +44,12 @@ def template(settings: Settings, meters: Meters, used: UsageMeters) -> GatewayTe
 
 
 def next_step(present: Files, asked: Files, page: str) -> ConfigStep:
-    """Give the files that follow the present ones, by what the gateway says on its page; "" if it does not answer."""
+    """Return the files that follow the present ones, by what the gateway says on its page; "" if it does not answer."""
     return make_before_break.next_step(present, asked, [config_stats.read(page)])
 
 
 def gateway_files(settings: Settings, spec: OffloadSpec, directory: Path) -> dict[str, str]:
-    """Give a gateway's files. Its sockets are named from its own folder, where Envoy runs: no path is too long."""
+    """Return a gateway's files. Its sockets are named from its own folder, where Envoy runs: no path is too long."""
     options = settings.standalone
     place = GatewayParams(
         node=str(spec.key),
@@ -79,12 +79,12 @@ def _secret_folders(settings: Settings, spec: OffloadSpec) -> Sequence[Path]:
 def local_endpoints(
     settings: Settings, ejected: Callable[[ModelKey], Collection[str]] = lambda _: frozenset()
 ) -> Endpoints:
-    """Give the servers of each model, without those that its gateway has ejected."""
+    """Return the servers of each model, without those that its gateway has ejected."""
     return Endpoints({name: tuple(map(str, listed)) for name, listed in settings.standalone.services.items()}, ejected)
 
 
 def command_of(spec: OffloadSpec, directory: Path, epoch: int) -> Sequence[str]:
-    """Give the command line of a gateway's process, by its number in the line of successors."""
+    """Return the command line of a gateway's process, by its number in the line of successors."""
     # One that has no shared memory can't be taken over from.
     shared = os.access("/dev/shm", os.W_OK)  # noqa: S108 - where shm_open(3) has it
     restart = command.HotRestart(epoch, parent_shutdown=spec.gateway.drain) if shared else None

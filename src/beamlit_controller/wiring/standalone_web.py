@@ -43,7 +43,7 @@ class Shown:
 
     @property
     def models(self) -> Collection[ModelKey]:
-        """Give the models whose manifests are valid."""
+        """Return the models whose manifests are valid."""
         return self.folder.manifests.specs.keys()
 
 
@@ -109,7 +109,7 @@ def _expose(exposition: Exposition, shown: Shown) -> None:
 
 
 def _ready(pulse: Liveness, folder: Folder, gateways: Gateways) -> Check:
-    """Tell whether all valid models are served; mistakes in manifests are counted in the text, and in a metric."""
+    """Return whether all valid models are served; mistakes in manifests are counted in the text, and in a metric."""
     check = pulse.ready(folder.manifests.specs.keys(), gateways_down=gateways.waiting())
     mistakes = len(folder.manifests.problems)
     return Check(check.ok, f"{check.text}; mistakes in manifests: {mistakes}, see /models") if mistakes else check

@@ -23,7 +23,7 @@ _NOTHING_THERE = "uid mismatch: the provided object specified uid u, and no exis
 
 
 def owners(content: Json) -> list[tuple[str, str, str]]:
-    """Give who owns fields of an object, and which."""
+    """Return who owns fields of an object, and which."""
     return sorted(
         (each["manager"], each["operation"], json.dumps(_leaves(each["fieldsV1"]), sort_keys=True))
         for each in content["metadata"]["managedFields"]

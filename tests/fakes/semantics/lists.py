@@ -68,7 +68,7 @@ async def _selectors(world: World) -> object:
 
 
 async def _events(world: World, resource: Resource, *query: tuple[str, str], count: int) -> list[tuple[str, Json]]:
-    """Give the next events of a watch."""
+    """Return the next events of a watch."""
     events: list[tuple[str, Json]] = []
     whole = [("watch", "true"), ("timeoutSeconds", "20"), *query]
     async with world.api.stream(resource.collection(world.namespace), whole, silence=30) as lines:

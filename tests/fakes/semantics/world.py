@@ -18,7 +18,7 @@ class World:
     kubectl_apply: Callable[[Json], Awaitable[None]]
 
     def path(self, resource: Resource, name: str = "a", subresource: str = "") -> str:
-        """Give the path of an object."""
+        """Return the path of an object."""
         return resource.path(self.namespace, name, subresource)
 
     async def create(self, resource: Resource, name: str = "a", **content: Any) -> Json:  # noqa: ANN401 - its fields
@@ -61,7 +61,7 @@ class Play:
 
 
 def made(resource: Resource, name: str, **content: Any) -> Json:  # noqa: ANN401 - its fields
-    """Give an object of a good default."""
+    """Return an object of a good default."""
     about = {"name": name, **content.pop("metadata", {})}
     whole = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": about}
     return {**whole, **GOOD.get(resource, {}), **content}
@@ -97,7 +97,7 @@ GOOD: dict[Resource, Json] = {
 
 
 async def refusal(world: World, awaited: Awaitable[object]) -> tuple[int, str, str]:
-    """Give the error that came, with the namespace and what is drawn by lot left out."""
+    """Return the error that came, with the namespace and what is drawn by lot left out."""
     try:
         await awaited
     except ApiError as error:
@@ -112,7 +112,7 @@ async def let_go(world: World, resource: Resource = CONFIG_MAPS) -> None:
 
 
 def port_numbers(ports: Iterable[Json]) -> list[int]:
-    """Give the ports in order."""
+    """Return the ports in order."""
     return sorted(each["port"] for each in ports)
 
 
