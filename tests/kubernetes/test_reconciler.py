@@ -325,6 +325,32 @@ async def test_what_goes_wrong_with_one_model_is_its_condition_and_no_other_noti
         await becomes(lambda: one.ready)
 
 
+async def test_a_model_that_can_not_even_be_looked_at_keeps_no_other_from_being_served() -> None:
+    async with serving() as (given, _):
+        for each in (workload("other"), service("other")):
+            api_users.put(given.server, each)
+        replica = given.start()
+        store = replica.parts.store
+        look = store.snapshot
+
+        def broken(key: ModelKey) -> Any:  # noqa: ANN401 - as the real one
+            if key.name == "llama":
+                raise RecursionError("too deep")
+            return look(key)
+
+        for each in (model(), model("other")):
+            api_users.put(given.server, each)
+        one, other = Seen(given.server), Seen(given.server, "other")
+        await becomes(lambda: one.ready and other.ready)
+
+        store.snapshot = broken  # type: ignore[method-assign]
+        store.changes.publish(ModelKey("models", "llama"))
+
+        await becomes(lambda: replica.parts.reconciler.failures["InternalError"])
+        api_users.merge(given.server, model("other"), {"spec": {"enabled": False}})
+        await becomes(lambda: other.condition("Ready") == ("True", "Disabled"))
+
+
 async def test_in_ten_quiet_minutes_nothing_is_written() -> None:
     async with serving() as (given, _):
         given.start()

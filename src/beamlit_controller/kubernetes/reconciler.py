@@ -108,26 +108,28 @@ class Reconciler:
         """Run passes when woken or due, until the model is deleted."""
         while True:
             worker.wake.clear()
-            seen = self._store.snapshot(key)
-            if seen is None or seen.stored.uid != worker.uid:
+            wait = await self._guarded_pass(key, worker)
+            if wait is None:
                 break
-            wait = await self._guarded_pass(seen, worker)
             try:
                 async with asyncio.timeout(wait):
                     await worker.wake.wait()
             except TimeoutError:
                 continue
         del self._workers[key]
-        if seen is not None:
+        if self._store.models.get(key) is not None:
             # The same name, another object: nothing that was known of the old one counts.
             self._store.changes.publish(key)
 
-    async def _guarded_pass(self, seen: Snapshot, worker: Worker) -> float:
-        """Run one pass, and give the seconds until the next. Never raises."""
+    async def _guarded_pass(self, key: ModelKey, worker: Worker) -> float | None:
+        """Run one pass, and return the seconds until the next; None if the worker's object is gone. Never raises."""
         try:
+            seen = self._store.snapshot(key)
+            if seen is None or seen.stored.uid != worker.uid:
+                return None
             return await self._pass(seen, worker)
         except Exception as error:  # noqa: BLE001 - the one place where what nobody expected of a model ends
-            self._unexpected(seen.key, error, known=False)
+            self._unexpected(key, error, known=False)
             return _backoff(1)
 
     async def _pass(self, seen: Snapshot, worker: Worker) -> float:
