@@ -31,7 +31,7 @@ FLAT = Fraction(15, 100)
 """A ratio up to this can't be distinguished from zero: it only says that more would fit."""
 NEARLY = Fraction(5, 100)
 SATURATED = Fraction(15, 10)
-"""A metric that has a maximum has a target that is not much lower."""
+"""The highest ratio of a metric at its maximum: nobody sets the target far below that."""
 CLEARLY = Fraction(12, 10)
 FIRST_STEP = Fraction(10, 100)
 LONGEST_STEP = Fraction(25, 100)

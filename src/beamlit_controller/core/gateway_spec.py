@@ -1,4 +1,4 @@
-"""The gateway's own shape: replicas, resources, image, and how long it drains."""
+"""The gateway's deployment settings: replicas, resources, image, and how long it drains."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,7 +9,7 @@ DEFAULT_MEMORY_LIMIT = "512Mi"
 
 @dataclass(frozen=True, slots=True)
 class GatewaySpec:
-    """The gateway's own shape: `resources` as (requests or limits, resource, quantity)."""
+    """The gateway's deployment settings: `resources` as (requests or limits, resource, quantity)."""
 
     replicas: int = 2
     resources: tuple[tuple[str, str, str], ...] = ()

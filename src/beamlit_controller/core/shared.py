@@ -116,7 +116,7 @@ def _over(before: Decision, asked: Strategy, worst: Assessed, now: datetime) -> 
             return replace(
                 held,
                 reason=Reason.STABILIZING,
-                message=f"{why}; offloads in {left} if it stays above the target the target",
+                message=f"{why}; offloads in {left} if it stays above the target",
             )
     elif not _may_step(before, asked, worst, now):
         return replace(held, reason=Reason.METRIC_ABOVE_TARGET, message=f"{why}; the next step follows")

@@ -144,6 +144,7 @@ class RemoteBackend:
     query_to_remove: tuple[str, ...] = ()
     on_status: tuple[int, ...] = REMOTE_FAILURES
     usage: UsageMode = UsageMode.READ
+    # Not part of what identifies a remote (`envoy/identity.py`), so that a change of these replaces nothing in Envoy.
     price: Price | None = field(default=None, repr=False)
     budget: Budget | None = field(default=None, repr=False)
     weight: int | None = field(default=None, repr=False)

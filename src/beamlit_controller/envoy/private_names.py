@@ -123,7 +123,7 @@ CREDENTIALS = (
     "uberctx-.*",
     "from",
     "(?:openai|x-goog-user)-project",
-    # Whoever it is for whom: `x-litellm-end-user-id`, `stripe-account`, `kubeflow-userid`, `x-grafana-org-id`.
+    # On whose behalf the request is made: `x-litellm-end-user-id`, `stripe-account`, `kubeflow-userid`, `x-grafana-org-id`.
     (
         "(?:.*-)?(?:account|customer|employee|end-?user|org|organization|team|tenant|user|workspace)"
         "-?(?:alias|email|groups?|id|info|ids|name|roles?)?"

@@ -24,7 +24,7 @@ class _ThrottleState:
 
 
 class RtdsSink:
-    """Tells the RTDS server every decision; an equal one is no news there.
+    """Tells the RTDS server every decision; equal values are not sent again.
 
     Gateways share the limit of what is at local. `attempts` are those of all gateways of a model together: a remote that
     answers 429 gets less than was decided, until it takes requests again.

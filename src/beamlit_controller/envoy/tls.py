@@ -14,7 +14,7 @@ SHARES_TRUST = "shares_trust"
 def transport_socket(
     name: str, backend: RemoteBackend, place: GatewayParams, *, trust: str, alpn: list[str] | None = None
 ) -> Message:
-    """Return the transport socket to who has this name; without `alpn` the cluster offers the protocols that it speaks."""
+    """Return the transport socket for the server with this name; without `alpn` the cluster offers the protocols that it speaks."""
     ca, trust_kind = backend.tls.ca, trust
     trust = identity.named(trust, backend)
     source = place.watched_with(file_of(trust), ca) if ca else place.watched(file_of(trust))

@@ -40,7 +40,7 @@ NOT_FOUND, CONFLICT = 404, 409
 LOOK_AGAIN: Final = 300.0
 """Seconds after which a model's gateway is looked at even if nothing was heard."""
 WATCHED_EVERY: Final = 10.0
-"""The same while it is watched what taking its Service over has done."""
+"""The same while the effect of the takeover is being watched."""
 SHORTEST: Final = 0.2
 CHECKS, CHECKED_EVERY = 4, 0.1
 LONGEST_CHECK: Final = 5.0

@@ -111,7 +111,7 @@ def _addresses(content: Json) -> Iterator[str]:
 
 
 class Services:
-    """All Services. `told` is called with namespace and name of each that changed."""
+    """All Services. `notify` is called with the namespace and name of each one that changed."""
 
     def __init__(self, notify: Callable[[str, str], None]) -> None:
         self.changes: Latest[int] = Latest(0)

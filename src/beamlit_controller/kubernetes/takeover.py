@@ -35,7 +35,7 @@ class Action(Enum):
     TAKE_OVER = auto()
     RESTORE = auto()
     NOTE = auto()
-    """Only what is noted on it changes: it has been given back by somebody else."""
+    """Only the annotations change: somebody else has already restored it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from beamlit_controller.core.spending import Account
 from beamlit_controller.telemetry.exposition import MODEL_LABELS
 
 Row = tuple[tuple[str, str, str], RemoteBackend, Account, int]
-"""The labels namespace, name and remote; the remote, its account, and the answers of local meanwhile."""
+"""The labels namespace, name and remote; the remote, its account, and the responses that local servers gave in the same time."""
 LABELS = (*MODEL_LABELS, "remote")
 
 
@@ -48,7 +48,7 @@ def _costs(rows: list[Row]) -> Iterator[Metric]:
     cost = CounterMetricFamily(
         "beamlit_remote_cost", "Cost of the remote's responses, by its price.", labels=(*LABELS, "currency")
     )
-    whole = GaugeMetricFamily(
+    without_local = GaugeMetricFamily(
         "beamlit_cost_without_local",
         "Estimated cost if this remote had served the local requests as well, by the mean cost of its responses.",
         labels=(*LABELS, "currency"),
@@ -56,10 +56,10 @@ def _costs(rows: list[Row]) -> Iterator[Metric]:
     for labels, remote, account, local in rows:
         if remote.price is not None:
             cost.add_metric((*labels, account.currency), float(account.cost))
-            otherwise = spending.without_local(account, local)
-            if otherwise is not None:
-                whole.add_metric((*labels, account.currency), float(otherwise))
-    return iter((cost, whole))
+            estimate = spending.without_local(account, local)
+            if estimate is not None:
+                without_local.add_metric((*labels, account.currency), float(estimate))
+    return iter((cost, without_local))
 
 
 def _budgets(rows: list[Row]) -> Metric:

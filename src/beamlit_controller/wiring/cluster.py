@@ -70,7 +70,7 @@ def _on_every_replica(
         # In: refused models of the store. Out: their last good specs, into the store.
         ("last good specs", _synced(parts.watches, parts.last_good.run)),
         # In: statuses in the store. Out: what gateways are told.
-        ("weights", _synced(parts.watches, parts.rtds_feed.run)),
+        ("rtds", _synced(parts.watches, parts.rtds_feed.run)),
         ("rtds", _synced(parts.watches, partial(_serve_gateways, parts.rtds_server, options.shares, certificate))),
         ("web", web.run(parts.web.site, listener)),
         ("garbage", garbage.freeze_what_is_kept()),

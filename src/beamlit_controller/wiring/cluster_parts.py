@@ -45,7 +45,7 @@ from beamlit_controller.wiring import cluster_web, common, gateway_files
 from beamlit_controller.wiring.cluster_options import LEASE, TOKEN_KEY, ClusterOptions
 from beamlit_controller.wiring.cluster_web import WebParts
 from beamlit_controller.wiring.gateway_files import EnvoyFiles
-from beamlit_controller.wiring.weights import RtdsFeed
+from beamlit_controller.wiring.rtds_feed import RtdsFeed
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Restores all Services and removes all gateways, before the controller is uninstalled.
 
-It runs the reconciler with every model treated as being deleted, until nothing of any gateway is left.
+It runs the reconciler with every model treated as being deleted, until every gateway object is gone.
 """
 
 import asyncio
@@ -63,13 +63,13 @@ async def release(options: ClusterOptions, deployment: str, *, within: float) ->
 async def _restored(server: ApiServer, namespaces: Sequence[str | None]) -> None:
     """Restore the Services of models that were deleted with the CRD; everything else was garbage collected."""
     for namespace in namespaces:
-        for well, said in await restore.services_of(server, namespace):
-            (log.info if well else log.warning)("released", service=said)
+        for ok, message in await restore.services_of(server, namespace):
+            (log.info if ok else log.warning)("released", service=message)
 
 
 async def _released(options: ClusterOptions, server: ApiServer) -> None:
-    """Treat every model as being deleted, until nothing of its gateway is left."""
-    store = Store(_anywhere, Changes(), withdrawn=True)
+    """Treat every model as being deleted, until every object of its gateway is gone."""
+    store = Store(_parse_without_policy, Changes(), withdrawn=True)
     watches = store.watches(server, options.settings.namespaces)
     reconciler = _reconciler(server, store)
     async with asyncio.TaskGroup() as group:
@@ -78,7 +78,7 @@ async def _released(options: ClusterOptions, server: ApiServer) -> None:
         running = [watching, group.create_task(LastGood(server, store).run()), group.create_task(reconciler.run())]
         async with asyncio.TaskGroup() as each:
             for key in store.model_keys():
-                each.create_task(_gone(server, store, key))
+                each.create_task(_wait_until_removed(server, store, key))
         for task in running:
             task.cancel()
 
@@ -90,7 +90,7 @@ def _reconciler(server: ApiServer, store: Store) -> Reconciler:
 
 
 class NoStatus:
-    """Writes no status: the result of each model is written at its end."""
+    """Writes no status: each model's result is written when its gateway is gone."""
 
     async def report(self, seen: Snapshot, gateway: GatewayState, last: WrittenStatus | None) -> WrittenStatus | None:  # noqa: ARG002 - as the Protocol has it
         """Do nothing."""
@@ -107,21 +107,21 @@ class NoObjects:
         )
 
 
-async def _gone(server: ApiServer, store: Store, key: ModelKey) -> None:
-    """Wait until nothing of a model's gateway is left, and write that to its status."""
+async def _wait_until_removed(server: ApiServer, store: Store, key: ModelKey) -> None:
+    """Wait until every object of a model's gateway is gone, and write that to its status."""
     changes = store.changes.subscribe()
     while store.models.get(key) is not None and not store.is_removed(key):
-        # It is not only its objects that have to be gone: pods may still finish.
+        # Its pods must be gone too, and they may still be draining.
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOKS_EVERY):
                 await changes.keys()
     store.changes.unsubscribe(changes)
-    await _say_released(server, key)
+    await _write_released_status(server, key)
     log.info("released", model=str(key))
 
 
-def _anywhere(content: Mapping[str, object]) -> translate.Accepted | tuple[Rejected, ...]:
-    """Parse a model without the settings' restrictions: a remote that is not allowed any more keeps no gateway."""
+def _parse_without_policy(content: Mapping[str, object]) -> translate.Accepted | tuple[Rejected, ...]:
+    """Parse a model without the settings' restrictions: a remote that is no longer allowed must not keep a gateway from being removed."""
     spec = content.get("spec")
     options = spec if isinstance(spec, Mapping) else {}
     return translate.read({**content, "spec": {**options, "offloadingConfig": NOWHERE}}, UNBOUNDED)
@@ -132,8 +132,8 @@ NOWHERE = {"remoteBackend": {"host": "released.invalid"}}
 UNBOUNDED = Settings(gateways=GatewayBounds(images=("*",), replicas=None, resources=None))
 
 
-async def _say_released(server: ApiServer, key: ModelKey) -> None:
-    said = {
+async def _write_released_status(server: ApiServer, key: ModelKey) -> None:
+    offloading = {
         "inForce": "0%",
         "percentage": 0,
         "inFlightPerReplica": None,
@@ -142,4 +142,4 @@ async def _say_released(server: ApiServer, key: ModelKey) -> None:
     }
     path = paths.MODEL_DEPLOYMENTS.path(key.namespace, key.name, "status")
     with suppress(ApiError):  # the resource may be on its way out as well
-        await server.merge(path, {"status": {"offloading": said, "record": None}})
+        await server.merge(path, {"status": {"offloading": offloading, "record": None}})

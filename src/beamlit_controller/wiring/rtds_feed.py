@@ -40,7 +40,7 @@ class RtdsFeed:
         try:
             self._push(key)
         except Exception as error:
-            log.exception("percentage not pushed", model=str(key), error=repr(error)[:200])
+            log.exception("values not pushed", model=str(key), error=repr(error)[:200])
 
     def _push(self, key: ModelKey) -> None:
         stored = self._store.models.get(key)
