@@ -215,6 +215,23 @@ async def test_a_poisoned_model_leaves_the_others_alone() -> None:
     assert {key for key, _ in seen.failures} == {OTHER}
 
 
+async def test_a_recorded_decision_that_can_not_be_read_keeps_no_other_model_from_being_decided() -> None:
+    class Broken(Remembered):
+        def recall(self, key: ModelKey) -> Decision | None:
+            if key == OTHER:
+                raise OverflowError("too large")
+            return super().recall(key)
+
+    seen, good = Seen(), spec()
+    folder = Folder(Latest({OTHER: spec(key=OTHER), good.key: good}))
+
+    await for_seconds(30, supervisor.run(folder, parts(Queue(), seen), Broken()))
+
+    assert len(seen.of(good.key)) >= 6
+    assert len(seen.of(OTHER)) >= 6
+    assert [key for key, _ in seen.failures] == [OTHER]
+
+
 HOURS = [timedelta(hours=hours) for hours in (-100, -1, 1, 100)]
 
 

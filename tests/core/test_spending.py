@@ -160,11 +160,16 @@ def test_a_budget_is_of_requests_tokens_or_money(unit: BudgetUnit, amount: int) 
 
 
 def test_an_account_that_can_not_have_come_about_is_opened_anew() -> None:
-    wild = (Account("", cost=Decimal("NaN")), Account("", spent=Usage(-5)))
+    wild = (
+        Account("", cost=Decimal("NaN")),
+        Account("", cost=Decimal("1e99999999999")),
+        Account("", spent=Usage(-5)),
+        Account("", spent=Usage(10**4000)),
+    )
 
     opened_anew = [spending.counted((each,), [remote()], {"a": {}}, NOW)[0] for each in wild]
 
-    assert [(each.cost, each.spent) for each in opened_anew] == [(Decimal(0), NOTHING)] * 2
+    assert [(each.cost, each.spent) for each in opened_anew] == [(Decimal(0), NOTHING)] * len(wild)
 
 
 def test_a_remote_whose_tokens_are_not_read_has_no_account() -> None:

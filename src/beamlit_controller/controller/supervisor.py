@@ -11,6 +11,7 @@ from beamlit_controller.controller import loop
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.controller.loop import LoopDependencies
 from beamlit_controller.controller.ports import Memory, Provider
+from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 
 
@@ -23,7 +24,7 @@ class Running:
 
 
 async def run(provider: Provider, parts: LoopDependencies, memory: Memory) -> None:
-    """Keep one loop running for every spec of the provider, until cancelled. A loop that dies ends them all."""
+    """Keep one loop running for every spec of the provider, until cancelled."""
     async with asyncio.TaskGroup() as group:
         running: dict[ModelKey, Running] = {}
         async for specs in provider.specs():
@@ -37,8 +38,20 @@ async def run(provider: Provider, parts: LoopDependencies, memory: Memory) -> No
 
 def _begin(group: asyncio.TaskGroup, spec: OffloadSpec, parts: LoopDependencies, memory: Memory) -> Running:
     specs = Latest(spec)
-    task = group.create_task(loop.run(specs, parts, previous=memory.recall(spec.key)), name=f"model {spec.key}")
+    task = group.create_task(
+        loop.run(specs, parts, previous=_recalled(spec.key, parts, memory)), name=f"model {spec.key}"
+    )
     return Running(specs, task)
+
+
+def _recalled(key: ModelKey, parts: LoopDependencies, memory: Memory) -> Decision | None:
+    """Return the recorded decision. One that can't be read is none: its model starts anew, and no other notices."""
+    try:
+        return memory.recall(key)
+    except Exception as error:  # noqa: BLE001 - one model's unexpected error must not end the others
+        for sink in parts.sinks:
+            sink.failed(key, error)
+        return None
 
 
 async def _end(

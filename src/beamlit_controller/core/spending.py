@@ -19,6 +19,9 @@ MOST_SILENT = 48
 MOST_SEEN = 256
 """Upper bound for the gateways in a recorded account."""
 
+LARGEST = 10**18
+"""A recorded amount or count above this can't be right. It could not be added to, or shown as a metric."""
+
 Readings = Mapping[str, Usages]
 """The counters of each gateway since its start, by the gateway's name."""
 
@@ -128,8 +131,7 @@ def _paid(account: Account, remote: RemoteBackend, new: Usage) -> Account:
 
 def _is_possible(account: Account) -> bool:
     """Return whether a recorded account can have come about."""
-    amounts = all(each.is_finite() and each >= 0 for each in (account.cost, account.spent_cost))
-    counts = (account.total, account.spent, *(each for _, each in account.seen))
-    return (
-        amounts and all(number >= 0 for each in counts for number in astuple(each)) and len(account.seen) <= MOST_SEEN
-    )
+    amounts = all(each.is_finite() and 0 <= each <= LARGEST for each in (account.cost, account.spent_cost))
+    usages = (account.total, account.spent, *(each for _, each in account.seen))
+    counts = all(0 <= number <= LARGEST for each in usages for number in astuple(each))
+    return amounts and counts and len(account.seen) <= MOST_SEEN

@@ -33,14 +33,21 @@ class Orphans:
         wait = FIRST_RETRY
         while True:
             seen = changes.value
-            found = self._store.orphans()
-            failed = [service for service in found if not await self._given_back(service)]
-            wait = min(wait * 2, LONGEST_RETRY) if failed else FIRST_RETRY
+            done = await self._restore_found()
+            wait = FIRST_RETRY if done else min(wait * 2, LONGEST_RETRY)
             try:
-                async with asyncio.timeout(wait if failed else LOOK_AGAIN):
+                async with asyncio.timeout(LOOK_AGAIN if done else wait):
                     await changes.changed_from(seen)
             except TimeoutError:
                 continue
+
+    async def _restore_found(self) -> bool:
+        """Restore every orphan there is; return False if that has to be retried."""
+        try:
+            return all([await self._given_back(service) for service in self._store.orphans()])
+        except Exception as error:
+            log.exception("orphans not found", error=repr(error)[:200])
+            return False
 
     async def _given_back(self, service: Service) -> bool:
         """Restore one Service; give False if that has to be retried."""
