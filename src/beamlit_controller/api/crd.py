@@ -25,7 +25,7 @@ class _Dumper(yaml.SafeDumper):
     """A YAML dumper that writes repeated values in full instead of as aliases."""
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML's signature
-        """Take no value for an alias of another."""
+        """Write no YAML aliases."""
         return True
 
 
@@ -140,7 +140,7 @@ _COLUMNS = (
         "Maximum local requests in flight per ready replica.",
         1,
     ),
-    ("REASON", "string", ".status.offloading.reason", "Why.", 0),
+    ("REASON", "string", ".status.offloading.reason", "The reason for the current decision.", 0),
     ("LOCAL", "string", '.status.conditions[?(@.type=="LocalReady")].status', "Whether local servers are ready.", 0),
     ("REMOTE", "string", '.status.conditions[?(@.type=="RemoteReady")].status', "Whether the remote can be used.", 0),
     (

@@ -19,11 +19,11 @@ GAP = 2
 """Blanks between two columns."""
 LONGEST_METRIC = 32
 BESIDE = 7
-"""Lines of the screen that are no models: the summary, the header, what is left out, and mistakes."""
+"""Lines of the screen that are not models: the summary, the header, how many models are left out, and mistakes."""
 LEAST = 10
-"""Cells that a column leaves for each of those after it, however long it is."""
+"""The width that a column leaves for each later one, however long its cells are."""
 MOST_TOLD = 10
-"""Models that need a person of which all is said below the table."""
+"""The number of models that need attention and are described in full below the table."""
 LINES_TOLD = 4
 """Lines that it takes to say all of one."""
 REQUESTS_FROM, METRIC_FROM, REMOTE_FROM = 100, 150, 170
@@ -169,7 +169,7 @@ def _widths(columns: Sequence[Column], width: int) -> Iterator[int]:
 
 
 def _columns(lines: Sequence[Line], width: int) -> Iterator[Column]:
-    """Yield the width of each column that fits. Columns that may be cut are served from the shortest to the longest."""
+    """Yield the columns for a screen of this width."""
     yield Column("MODEL", [_text(printable.short(line.name, LONGEST_NAME), "bold") for line in lines])
     yield Column("STATE", [_text(line.state, WORDS[line.rank][1]) for line in lines], whole=True)
     yield Column("FOR", [_text(line.since, "dim") for line in lines], whole=True)

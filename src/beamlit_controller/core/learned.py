@@ -11,7 +11,7 @@ MEMORY = timedelta(seconds=150)
 GRAIN = timedelta(seconds=3)
 """Gateway spans shorter than this are merged later."""
 FINE = 4
-"""The last spans, which stay as they are: a reading of a moment is held against what was in flight just then."""
+"""The most recent spans are never merged, so that a reading of a moment can be matched to what was in flight just then."""
 SPANS = 60
 """The number of gateway spans that are kept."""
 MOST_FALLS, MOST_CLIMBS = 4, 5
@@ -92,7 +92,7 @@ class Learned:
     judged_until: datetime | None = None
     """The end of the last sample that was looked at."""
     pending: RatioSample | None = None
-    """A sample that is newer than what the gateways have told; it is judged once they have."""
+    """A sample newer than the gateways' last report; it is judged once they have reported for that time."""
     climbs: int = 0
     """Raises since the cap was last lowered."""
     over: Fraction | None = None
@@ -111,9 +111,9 @@ class Learned:
     calm: Point | None = None
     """The highest recent number in flight at which the ratio was within the target, with that ratio."""
     base: Fraction | None = None
-    """The ratio that is left where nothing waits, such as the time that a request takes on its own; None until it was within the target."""
+    """The ratio that remains when nothing is queued, such as the duration of a request on its own; None until it was within the target."""
     height: Fraction | None = None
-    """The ratio at lower loads relative to a proportional one: 1 means that the ratio is proportional to the load."""
+    """How close the curve is to a straight line through zero: 1 means that the ratio is proportional to the load."""
     latest: Fraction | None = None
     """The ratio of the last sample."""
     jitter: Fraction = Fraction(0)
@@ -133,7 +133,7 @@ NOTHING = Learned()
 
 
 def lasting(learned: Learned) -> Learned:
-    """Leave out what every round changes, and what is worth nothing after a restart."""
+    """Drop what every round changes, and what is useless after a restart."""
     return replace(
         learned,
         judged_until=None,

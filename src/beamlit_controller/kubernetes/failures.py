@@ -54,5 +54,5 @@ def unavailable(group: str, error: ApiError) -> Missing:
     said = error.message[:_SHOWN]
     return Missing(
         Reason.METRICS_API_UNAVAILABLE,
-        f"{group} is registered, but what serves it does not answer; see {service}: {said}",
+        f"{group} is registered, but its backend does not respond; see {service}: {said}",
     )
