@@ -138,7 +138,7 @@ NAMING_HEADERS = (
 
 async def test_a_request_stays_whose_path_or_query_names_a_model(tmp_path: Path) -> None:
     same = ("/v2/models/sql-lora/infer", "/v1/models/sql-lora:predict?x=1")
-    plain = ("/v1/models", "/v1/chat?models_dir=1&x=model")
+    plain = ("/v1/completions", "/v1/chat?models_dir=1&x=model")
     async with upstream("local") as local, upstream("remote") as remote:
         spec = builders.spec(remote=to(remote, model_names=NAMES))
         async with gateway(spec, tmp_path, local=[local], share=100) as gate, client.connect(gate.front) as asker:

@@ -28,16 +28,16 @@ async def test_the_access_log_tells_where_each_request_went_and_why_and_no_secre
         upstream("remote") as remote,
         gateway(builders.spec(remote=to(remote)), tmp_path, local=[local]) as gate,
     ):
-        await client.ask(gate.front, "/v1/models?key=hush", headers=secrets)
+        await client.ask(gate.front, "/v1/completions?key=hush", headers=secrets)
         await gate.offload(100)
-        await client.ask(gate.front, "/v1/models")
+        await client.ask(gate.front, "/v1/completions")
         await client.ask(gate.front, "/metrics")
         await remote.stop()
-        await client.ask(gate.front, "/v1/models")
+        await client.ask(gate.front, "/v1/completions")
         await gate.offload(0)
         await remote.start()
         await local.stop()
-        await client.ask(gate.front, "/v1/models")
+        await client.ask(gate.front, "/v1/completions")
         requests = [line for line in await gate.log(6) if "remote_failure" not in line]
         text = (tmp_path / "access.log").read_text()
 
@@ -54,7 +54,7 @@ async def test_the_access_log_tells_where_each_request_went_and_why_and_no_secre
     assert {key: first[key] for key in ("request_id", "method", "path", "protocol", "code", "bytes_sent", "flags")} == {
         "request_id": "request-1",
         "method": "POST",
-        "path": "/v1/models",
+        "path": "/v1/completions",
         "protocol": "HTTP/1.1",
         "code": 200,
         "bytes_sent": len(b"local"),

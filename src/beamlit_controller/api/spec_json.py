@@ -37,6 +37,8 @@ TYPES: Mapping[type[object], str] = {
 }
 """The names that the HPA gives to our alternatives."""
 
+OF_PRESETS = frozenset({"waiting", "slots"})
+"""Fields that only a preset sets: no manifest has them."""
 USUAL_PORTS = {"http": 80, "https": 443}
 
 
@@ -92,7 +94,7 @@ def _names(kind: type[object]) -> tuple[tuple[str, str], ...]:
     """Return a dataclass's fields with their JSON names; cached, since `/models` asks a thousand times."""
     if not is_dataclass(kind):
         raise TypeError(f"expected a value of the core, got one of {kind.__name__}")
-    return tuple((field.name, to_camel(field.name)) for field in fields(kind))
+    return tuple((field.name, to_camel(field.name)) for field in fields(kind) if field.name not in OF_PRESETS)
 
 
 def _scalar(value: object) -> str | float | bool | None:
