@@ -100,11 +100,13 @@ def checks() -> Iterator[Phase]:
 def everything() -> Iterator[Phase]:
     """Yield what runs every test on this Python; `checks` has the other Pythons.
 
-    The tests on the node wait for most of the time, so the others run beside them.
+    The tests wait for most of the time, so there is a process more than there are cores, and those on the node run beside them.
     """
     yield lint(), Lane("what tests run on", (("make", "--silent", "packages"), ("make", "--silent", "assets")))
     yield (
-        Lane(f"tests on Python {HERE}", tests=(sys.executable, *parallel(CORES), "-m", "not alone"), before=YIELDING),
+        Lane(
+            f"tests on Python {HERE}", tests=(sys.executable, *parallel(CORES + 1), "-m", "not alone"), before=YIELDING
+        ),
         Lane("tests on the node", tests=(sys.executable, *SLOWEST, "-m", "alone")),
     )
 
