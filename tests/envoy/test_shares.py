@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -31,9 +31,10 @@ class Gateway:
         self._name = name
 
     async def subscribe(self) -> None:
-        await self._call.write(
-            DiscoveryRequest(node=Node(id=f"{self._name}/gateway-0"), resource_names=[self._name], type_url=RUNTIME)
-        )
+        asked = DiscoveryRequest(node=Node(id=f"{self._name}/gateway-0"), resource_names=[self._name], type_url=RUNTIME)
+        # The server may have ended the stream already; what is read then says why.
+        with suppress(grpc.aio.AioRpcError):
+            await self._call.write(asked)
 
     async def hears(self) -> DiscoveryResponse:
         async with asyncio.timeout(60):
