@@ -1,11 +1,11 @@
 """The clusters: the model's own servers, and the remote behind its hop."""
 
+from beamlit_controller.core import equals
 from beamlit_controller.core.spec import OffloadSpec, RemoteBackend, Scheme
 from beamlit_controller.envoy import (
     addresses,
     answers,
     credentials,
-    equals,
     failover,
     identity,
     listeners,

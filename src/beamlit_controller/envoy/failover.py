@@ -8,8 +8,9 @@ so the answer has to say who gave it: the hops mark their answers with a header 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from beamlit_controller.core import equals
 from beamlit_controller.core.spec import OffloadSpec, OnRemoteFailure, RemoteBackend
-from beamlit_controller.envoy import answers, equals, identity, remote_marks, upstream
+from beamlit_controller.envoy import answers, identity, remote_marks, upstream
 from beamlit_controller.envoy.messages import Message, extension
 
 LOCAL = "local"

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from beamlit_controller.core import spending
+from beamlit_controller.core import equals, spending
 from beamlit_controller.core.price import BudgetUnit
 from beamlit_controller.core.replay import Replay
 from beamlit_controller.core.spec import OffloadSpec, RemoteBackend
 from beamlit_controller.core.spending import Account, Accounts
 from beamlit_controller.core.usage import Usage
-from beamlit_controller.envoy import equals
 
 GATEWAY = "recorded"
 

@@ -117,7 +117,7 @@ class ScrapeSource:
         return {each: replace(found, slots=model.slots.fewest()) for each, found in samples.items()}
 
     async def _ask_for_slots(self, model: "_ScrapedModel", endpoint: str, spec: OffloadSpec, at: datetime) -> None:
-        """Ask a server that has not told yet, by a connection of its own: its metrics don't wait for this answer."""
+        """Ask a server that has not told yet, beside its metrics and by a connection of its own: it takes no longer than a page may."""
         page, service = slots.page(spec), spec.metric_service
         if page is None or service is None or not model.slots.is_due(endpoint, at):
             return

@@ -3,8 +3,8 @@
 import pytest
 
 import builders
+from beamlit_controller.core import equals
 from beamlit_controller.core.spec import RemoteBackend, Scheme
-from beamlit_controller.envoy import equals
 
 
 @pytest.mark.parametrize(
