@@ -186,7 +186,7 @@ async def gateway(
     (home / "remote").mkdir()
     (home / "remote" / "apiKey").write_text("a-key")
     (home / "remote" / "credentials").write_text(AWS)
-    place = GatewayParams(
+    params = GatewayParams(
         node=str(spec.key),
         directory=str(home),
         front=f"127.0.0.1:{port}",
@@ -196,7 +196,7 @@ async def gateway(
         local=(f"127.0.0.1:{local}",),
         secrets=str(home),
     )
-    for file, text in config.files(spec, place).items():
+    for file, text in config.files(spec, params).items():
         (home / file).write_text(text)
     shares = RtdsServer()
     shares.set(spec.key, share)

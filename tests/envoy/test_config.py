@@ -45,7 +45,7 @@ daIYyrxnVw==
 -----END CERTIFICATE-----
 """
 PLAIN = RemoteBackend(Scheme.HTTP, "10.0.0.9", 8080)
-PLACE = GatewayParams(
+PARAMS = GatewayParams(
     node="models/llama",
     directory="/gateway",
     front="0.0.0.0:8080",
@@ -57,14 +57,14 @@ PLACE = GatewayParams(
 )
 
 CASES: dict[str, tuple[OffloadSpec, GatewayParams]] = {
-    "plain": (builders.spec(remote=PLAIN), PLACE),
+    "plain": (builders.spec(remote=PLAIN), PARAMS),
     "https": (
         builders.spec(
             remote=RemoteBackend(
                 Scheme.HTTPS, "10.0.0.9", 8443, tls=RemoteTls(SecretKey("remote-ca", "ca.crt"), "api.example.com")
             ),
         ),
-        PLACE,
+        PARAMS,
     ),
     "headers": (
         builders.spec(
@@ -77,7 +77,7 @@ CASES: dict[str, tuple[OffloadSpec, GatewayParams]] = {
                 forward_client_authorization=True,
             ),
         ),
-        replace(PLACE, access_log="/dev/stdout"),
+        replace(PARAMS, access_log="/dev/stdout"),
     ),
     "keep_local": (
         builders.spec(
@@ -88,7 +88,7 @@ CASES: dict[str, tuple[OffloadSpec, GatewayParams]] = {
                 PathPrefix("/internal"),
             ),
         ),
-        PLACE,
+        PARAMS,
     ),
     "failover": (
         builders.spec(
@@ -96,15 +96,15 @@ CASES: dict[str, tuple[OffloadSpec, GatewayParams]] = {
             overflow=Overflow(on_unavailable=False, on_reset=False, max_request_bytes=4096),
             on_remote_failure=OnRemoteFailure.FAIL,
         ),
-        PLACE,
+        PARAMS,
     ),
     "overflow": (
         builders.spec(remote=PLAIN, overflow=Overflow(on_status=(429, 503, 529))),
-        replace(PLACE, local=("llama-local.models.svc:8000",)),
+        replace(PARAMS, local=("llama-local.models.svc:8000",)),
     ),
     "slow": (
         builders.spec(remote=PLAIN, overflow=Overflow(on_status=(503,), after=timedelta(seconds=20))),
-        PLACE,
+        PARAMS,
     ),
     "api_key": (
         builders.spec(
@@ -112,7 +112,7 @@ CASES: dict[str, tuple[OffloadSpec, GatewayParams]] = {
                 Scheme.HTTPS, "api.example.com", 443, auth=ApiKey(SecretKey("remote", "apiKey"), "x-api-key", "")
             )
         ),
-        PLACE,
+        PARAMS,
     ),
     "oauth": (
         builders.spec(
@@ -123,7 +123,7 @@ CASES: dict[str, tuple[OffloadSpec, GatewayParams]] = {
                 auth=OAuth("client", SecretKey("remote", "secret"), "https://login.example.com/token", ("infer",)),
             )
         ),
-        PLACE,
+        PARAMS,
     ),
     "remote_limits": (
         builders.spec(
@@ -135,7 +135,7 @@ CASES: dict[str, tuple[OffloadSpec, GatewayParams]] = {
             ),
             on_remote_failure=OnRemoteFailure.FAIL,
         ),
-        replace(PLACE, gateways=2),
+        replace(PARAMS, gateways=2),
     ),
     "choices": (
         builders.spec(
@@ -145,7 +145,7 @@ CASES: dict[str, tuple[OffloadSpec, GatewayParams]] = {
             stickiness=HeaderStickiness("x-session-id"),
             allow_override=True,
         ),
-        PLACE,
+        PARAMS,
     ),
     "aws": (
         builders.spec(
@@ -156,11 +156,11 @@ CASES: dict[str, tuple[OffloadSpec, GatewayParams]] = {
                 auth=AwsSignature(SecretKey("remote", "aws"), "us-west-2", "bedrock"),
             )
         ),
-        PLACE,
+        PARAMS,
     ),
     "google": (
         builders.spec(remote=RemoteBackend(Scheme.HTTPS, "a.googleapis.com", 443, auth=GoogleToken())),
-        PLACE,
+        PARAMS,
     ),
     "client_certificate": (
         builders.spec(
@@ -171,11 +171,11 @@ CASES: dict[str, tuple[OffloadSpec, GatewayParams]] = {
                 tls=RemoteTls(cert=SecretKey("shown", "tls.crt"), key=SecretKey("shown", "tls.key")),
             )
         ),
-        PLACE,
+        PARAMS,
     ),
-    "cookie": (builders.spec(remote=PLAIN, stickiness=CookieStickiness("sid")), PLACE),
-    "cap": (builders.spec(remote=PLAIN, overflow=Overflow(max_in_flight_per_replica=16)), PLACE),
-    "model_name": (builders.spec(remote=replace(PLAIN, model_names=(("llama", 'meta/"llama"'),))), PLACE),
+    "cookie": (builders.spec(remote=PLAIN, stickiness=CookieStickiness("sid")), PARAMS),
+    "cap": (builders.spec(remote=PLAIN, overflow=Overflow(max_in_flight_per_replica=16)), PARAMS),
+    "model_name": (builders.spec(remote=replace(PLAIN, model_names=(("llama", 'meta/"llama"'),))), PARAMS),
     "address": (
         builders.spec(
             remote=replace(
@@ -190,9 +190,9 @@ CASES: dict[str, tuple[OffloadSpec, GatewayParams]] = {
                 ),
             )
         ),
-        PLACE,
+        PARAMS,
     ),
-    "no_remote": (builders.spec(), PLACE),
+    "no_remote": (builders.spec(), PARAMS),
     "names": (
         builders.spec(remote=RemoteBackend(Scheme.HTTP, "fd00::9", 80)),
         GatewayParams(
@@ -225,7 +225,7 @@ CASES: dict[str, tuple[OffloadSpec, GatewayParams]] = {
     "taken_over": (
         builders.spec(remote=PLAIN, overflow=Overflow(after=timedelta(seconds=2), max_in_flight_per_replica=4)),
         replace(
-            PLACE,
+            PARAMS,
             local=("llama-local.models.svc.cluster.local.:8000",),
             tcp_passthrough=(("0.0.0.0:8001", "llama-local.models.svc.cluster.local.:8001"),),
             client_ip_affinity=True,
@@ -236,8 +236,8 @@ CASES: dict[str, tuple[OffloadSpec, GatewayParams]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_renders(case: str) -> None:
-    spec, place = CASES[case]
-    files = builders.without_ids(config.files(spec, place))
+    spec, params = CASES[case]
+    files = builders.without_ids(config.files(spec, params))
 
     for name, text in files.items():
         assert builders.indented(text) == external_file(f"golden/{case}/{name}", format=".txt")
@@ -247,7 +247,7 @@ def test_renders(case: str) -> None:
 @pytest.mark.system
 @pytest.mark.parametrize("case", CASES)
 def test_envoy_takes_every_rendered_file(case: str, tmp_path: Path) -> None:
-    spec, place = CASES[case]
+    spec, params = CASES[case]
     authority = Authority(tmp_path)
     (tmp_path / "remote-ca").mkdir()
     (tmp_path / "remote-ca" / "ca.crt").write_bytes(authority.cert.read_bytes())
@@ -257,10 +257,10 @@ def test_envoy_takes_every_rendered_file(case: str, tmp_path: Path) -> None:
         (tmp_path / "remote" / key).symlink_to(f"..data/{key}")
     pair = authority.issue("gateway")
     secrets.put(tmp_path, "shown", **{"tls.crt": pair.cert.read_bytes(), "tls.key": pair.key.read_bytes()})
-    place = replace(place, secrets=str(tmp_path), system_ca=str(authority.cert))
+    params = replace(params, secrets=str(tmp_path), system_ca=str(authority.cert))
 
     bootstrap = tmp_path / "bootstrap.json"
-    bootstrap.write_text(json.dumps(one_file.in_one(config.files(spec, place))))
+    bootstrap.write_text(json.dumps(one_file.in_one(config.files(spec, params))))
     words = command.command(tmp_path, concurrency=1, drain=timedelta(seconds=1))
     checked = subprocess.run([*words, "--mode", "validate"], capture_output=True, text=True, check=False)
 
@@ -270,7 +270,7 @@ def test_envoy_takes_every_rendered_file(case: str, tmp_path: Path) -> None:
 
 def test_no_change_but_of_a_cookie_replaces_the_front_and_ends_its_streams() -> None:
     fronts = {
-        json.dumps(one_file.resources(json.loads(config.files(spec, PLACE)["lds.json"]))[-1])
+        json.dumps(one_file.resources(json.loads(config.files(spec, PARAMS)["lds.json"]))[-1])
         for name, (spec, _) in CASES.items()
         if name not in {"headers", "names", "cookie"}
     }

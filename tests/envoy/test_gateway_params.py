@@ -43,21 +43,21 @@ def test_refuses_what_is_no_address(text: str, expected: str) -> None:
 
 @pytest.mark.parametrize("admin", ["unix:admin.sock", "127.0.0.1:9901", "127.9.9.9:9901", "[::1]:9901"])
 def test_the_admin_interface_may_be_where_only_this_machine_reaches_it(admin: str) -> None:
-    assert _place(admin=admin).admin == admin
+    assert _params(admin=admin).admin == admin
 
 
 @pytest.mark.parametrize("admin", ["0.0.0.0:9901", "[::]:9901", "10.0.0.1:9901", "localhost:9901"])
 def test_the_admin_interface_may_be_nowhere_else(admin: str) -> None:
     with pytest.raises(ValueError, match="admin: expected a unix socket or a loopback address"):
-        _place(admin=admin)
+        _params(admin=admin)
 
 
 def test_a_place_refuses_bad_addresses_of_servers() -> None:
     with pytest.raises(ValueError, match="host:port"):
-        _place(local=("127.0.0.1:8000", "nonsense"))
+        _params(local=("127.0.0.1:8000", "nonsense"))
 
 
-def _place(**changes: object) -> GatewayParams:
+def _params(**changes: object) -> GatewayParams:
     return GatewayParams(
         **{
             "node": "models/llama",

@@ -21,8 +21,8 @@ FRONT = "rds-front.json"
 
 def files(remote: RemoteBackend | None = A, **changes: object) -> Files:
     """Return the files of a gateway with this remote."""
-    place = GatewayParams("n", "/g", "127.0.0.1:1", "127.0.0.1:2", "unix:a", "unix:s", ("10.0.0.1:8000",))
-    return config.files(builders.spec(remote=remote, **changes), place)
+    params = GatewayParams("n", "/g", "127.0.0.1:1", "127.0.0.1:2", "unix:a", "unix:s", ("10.0.0.1:8000",))
+    return config.files(builders.spec(remote=remote, **changes), params)
 
 
 def has(given: Files, *, busy: RemoteBackend | None = None, **changes: object) -> ConfigInForce:

@@ -18,7 +18,7 @@ LLAMA, EMBED, MAIN = ModelKey("default", "llama"), ModelKey("default", "embed"),
 
 def rendered(directory: Path, *routes: SharedRoute) -> dict[str, str]:
     shared = SharedListener(Address("127.0.0.1", 8088), routes)
-    place = GatewayParams(
+    params = GatewayParams(
         node=str(MAIN),
         directory=str(directory),
         front="127.0.0.1:8088",
@@ -27,7 +27,7 @@ def rendered(directory: Path, *routes: SharedRoute) -> dict[str, str]:
         shares="unix:shares.sock",
     )
     gateways = {LLAMA: "0.0.0.0:8080", EMBED: "[::1]:8082"}
-    return shared_listener.files(MAIN, shared, place, gateways=gateways)
+    return shared_listener.files(MAIN, shared, params, gateways=gateways)
 
 
 def resources(files: dict[str, str], name: str) -> list[dict[str, Any]]:

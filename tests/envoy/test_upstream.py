@@ -9,7 +9,7 @@ from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message
 
 AS_IT_STANDS, COMPLETED = True, False
-PLACE = GatewayParams(
+PARAMS = GatewayParams(
     node="models/llama",
     directory="/gateway",
     front="0.0.0.0:8080",
@@ -36,7 +36,7 @@ def test_hosts_of_remotes_and_tokens_are_not_completed_to_names_of_the_cluster(h
     auth = OAuth(token_url=f"https://{host}/token", client_id="a", client_secret=SecretKey("a", "b"))
     spec = builders.spec(remote=RemoteBackend(Scheme.HTTPS, host, 443, auth=auth))
 
-    found = {_kind(each): "'no_default_search_domain': True" in str(each) for each in clusters.all_of(spec, PLACE)}
+    found = {_kind(each): "'no_default_search_domain': True" in str(each) for each in clusters.all_of(spec, PARAMS)}
 
     assert {found[kind] for kind in ("remote", "remote_upgrade", "token_server")} == {looked_up}
     assert not found["local"]

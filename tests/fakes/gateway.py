@@ -30,7 +30,7 @@ class Gateway:
     """A gateway that runs, and the RTDS server that it listens to."""
 
     spec: OffloadSpec
-    place: GatewayParams
+    params: GatewayParams
     folder: Path
     process: asyncio.subprocess.Process
     shares: RtdsServer = field(default_factory=RtdsServer)
@@ -38,7 +38,7 @@ class Gateway:
     @property
     def front(self) -> str:
         """Return the address that clients use."""
-        return self.place.front
+        return self.params.front
 
     async def offload(self, percentage: int) -> None:
         """Set the share, and wait until it is in force."""
@@ -61,7 +61,7 @@ class Gateway:
 
     async def admin(self, path: str) -> str:
         """Ask the admin interface."""
-        return (await client.get(self.place.admin, path)).body.content.decode()
+        return (await client.get(self.params.admin, path)).body.content.decode()
 
     async def stat(self, name: str) -> int:
         """Return one of Envoy's own counters or gauges."""
@@ -70,7 +70,7 @@ class Gateway:
 
     async def requests(self) -> dict[tuple[str, str, str], int]:
         """Return how many requests were counted, by side, route and code."""
-        page = await client.get(self.place.stats, "/stats/prometheus?filter=offload")
+        page = await client.get(self.params.stats, "/stats/prometheus?filter=offload")
         families = text_string_to_metric_families(page.body.content.decode())
         counted: Counter[tuple[str, str, str]] = Counter()
         for family in families:
@@ -86,7 +86,7 @@ class Gateway:
 
     async def change(self, spec: OffloadSpec) -> None:
         """Give it the files of another spec, step by step, until nothing is left to do."""
-        asked = config.files(spec, self.place)
+        asked = config.files(spec, self.params)
         await eventually(lambda: self._changed(asked))
 
     async def _changed(self, asked: config.Files) -> bool:
@@ -122,11 +122,11 @@ async def gateway(
     share: int | None = 0,
     wait: float = 10,
     workers: int = 1,
-    **place: object,
+    **params: object,
 ) -> AsyncIterator[Gateway]:
     """Run a gateway until the block ends. Without a share there is no RTDS server either."""
     async with AsyncExitStack() as stack:
-        where = _place(spec, folder, local, **place)
+        where = _params(spec, folder, local, **params)
         write(config.files(spec, where), folder)
         shares = RtdsServer()
         if share is not None:
@@ -162,7 +162,7 @@ async def ready(stats: str) -> bool:
         return False
 
 
-def _place(spec: OffloadSpec, folder: Path, local: Iterable[Upstream | str], **changes: object) -> GatewayParams:
+def _params(spec: OffloadSpec, folder: Path, local: Iterable[Upstream | str], **changes: object) -> GatewayParams:
     return GatewayParams(
         **{
             "node": str(spec.key),

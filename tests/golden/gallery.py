@@ -49,7 +49,7 @@ from beamlit_controller.envoy import config
 from beamlit_controller.envoy.gateway_params import GatewayParams
 
 Json = Any
-PLACE = GatewayParams(
+PARAMS = GatewayParams(
     node="models/llama",
     directory="/gateway",
     front="0.0.0.0:8080",
@@ -220,7 +220,7 @@ def _current(metric: Mapping[str, Json]) -> str:
 
 def _envoy(spec: OffloadSpec, shown: Mapping[str, str]) -> dict[str, Json]:
     files = {
-        name: _resources(json.loads(text)) for name, text in builders.without_ids(config.files(spec, PLACE)).items()
+        name: _resources(json.loads(text)) for name, text in builders.without_ids(config.files(spec, PARAMS)).items()
     }
     return {label: _at(files, path.split("/")) for label, path in shown.items()}
 

@@ -158,10 +158,10 @@ SELECTORS = st.builds(
 def test_finding_pods_is_the_same_as_looking_at_all_of_them(changes: list[Any], selector: Selector) -> None:
     kept, present = Pods(), {}
     for namespace, name, labels in changes:
-        place = (namespace, name)
+        namespaced_name = (namespace, name)
         seen = None if labels is None else KnownPod(Pod(name), tuple(sorted(labels.items())))
-        kept.changed(place, seen)
-        present[place] = seen
+        kept.changed(namespaced_name, seen)
+        present[namespaced_name] = seen
 
     for namespace in ("n", "m"):
         scanned = sorted(

@@ -306,10 +306,10 @@ async def test_what_goes_wrong_with_one_model_is_its_condition_and_no_other_noti
         files = replica.parts.reconciler._gateway._rendering._renderer  # noqa: SLF001 - the one that is broken here
         render = files.render
 
-        def broken(spec: Any, place: Any) -> Any:  # noqa: ANN401 - as the real one
+        def broken(spec: Any, plan: Any) -> Any:  # noqa: ANN401 - as the real one
             if spec.key.name == "llama":
                 raise RecursionError("too deep")
-            return render(spec, place)
+            return render(spec, plan)
 
         files.render = broken
         for each in (model(), model("other")):

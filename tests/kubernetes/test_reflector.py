@@ -148,7 +148,7 @@ async def test_what_has_expired_is_listed_anew_and_what_went_meanwhile_is_told(g
         script,
         THINGS,
         keep=lambda content: str(content["value"]),
-        changed=lambda place, item: told.append((place[1], item)),
+        changed=lambda namespaced_name, item: told.append((namespaced_name[1], item)),
     )
     task = asyncio.ensure_future(reflector.run())
     await asyncio.sleep(10)
@@ -285,8 +285,8 @@ async def test_an_object_that_became_unreadable_is_dropped_unless_the_last_state
 async def test_who_fails_over_one_object_is_told_of_all_others() -> None:
     told: list[tuple[str, str | None]] = []
 
-    def changed(place: tuple[str, str], item: str | None) -> None:
-        told.append((place[1], item))
+    def changed(namespaced_name: tuple[str, str], item: str | None) -> None:
+        told.append((namespaced_name[1], item))
         if item == "bad":
             raise RecursionError("told too much")
 

@@ -39,10 +39,10 @@ def shape(local: str, front: str, case: str) -> GatewayTemplate:
 
     def files(spec: OffloadSpec, directory: Path) -> Mapping[str, str]:
         stats = f"unix:{directory}/stats.sock"
-        place = GatewayParams(
+        params = GatewayParams(
             str(spec.key), str(directory), front, stats, "unix:admin.sock", "unix:shares.sock", (local,)
         )
-        given = config.files(spec, place)
+        given = config.files(spec, params)
         if spec.environment != BAD:
             return given
         marked = given[name].replace('"version_info": "', '"version_info": "other-', 1)

@@ -182,7 +182,7 @@ async def test_a_gateway_keeps_its_cap_when_the_controller_is_gone(tmp_path: Pat
     async with upstream("local", busy) as local, upstream("remote") as remote:
         spec = builders.spec(remote=to(remote), behavior=ADAPTIVE)
         async with gateway(spec, tmp_path, local=[local], share=None) as gate:
-            async with gate.shares.serve(gate.place.shares):
+            async with gate.shares.serve(gate.params.shares):
                 await gate.cap(3, 100, by_cap=True)
             tally = await load.ask(gate.front, requests=500, connections=30)
 
@@ -226,7 +226,7 @@ async def test_when_local_is_down_the_figures_say_that_it_was(tmp_path: Path) ->
 
 async def _traffic(gate: Gateway) -> RequestCounters:
     """Read the figures as the controller does."""
-    page = await client.get(gate.place.stats, f"/stats/prometheus?filter={quote(remote_stats.FILTER)}")
+    page = await client.get(gate.params.stats, f"/stats/prometheus?filter={quote(remote_stats.FILTER)}")
     return remote_stats.traffic(page.body.content.decode())
 
 

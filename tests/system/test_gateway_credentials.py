@@ -210,8 +210,8 @@ async def test_tokens_come_over_tls_from_who_is_trusted(tmp_path: Path) -> None:
         ):
             (tmp_path / f"{side}-gateway").mkdir()
             spec = builders.spec(remote=_with_tokens(remote, issuer))
-            place = {"secrets": str(tmp_path), "system_ca": str(authority.cert)}
-            async with gateway(spec, tmp_path / f"{side}-gateway", local=[local], share=100, **place) as gate:
+            params = {"secrets": str(tmp_path), "system_ca": str(authority.cert)}
+            async with gateway(spec, tmp_path / f"{side}-gateway", local=[local], share=100, **params) as gate:
                 if side == "remote":
                     await eventually(lambda gate=gate: _served_by(gate, "remote"), within=60)
                 else:

@@ -77,10 +77,10 @@ def _shape(folder: Path, front: str, local: Upstream) -> GatewayTemplate:
     def files(spec: OffloadSpec, directory: Path) -> Mapping[str, str]:
         stats, shares = f"unix:{directory}/stats.sock", f"unix:{folder}/shares.sock"
         local_servers = (local.address,)
-        place = GatewayParams(
+        params = GatewayParams(
             str(spec.key), str(directory), front, stats, "unix:admin.sock", shares, local_servers, str(folder)
         )
-        return config.files(spec, place)
+        return config.files(spec, params)
 
     return GatewayTemplate(
         files=files,

@@ -183,7 +183,7 @@ async def test_a_request_for_another_model_stays(tmp_path: Path) -> None:
             answers = [await asker.post("/v1/chat", sent, headers=[AS_JSON]) for sent in OTHERS.values()]
             for _ in range(20):
                 await asker.post("/v1/chat", b'{"model":"llama-lora"}', headers=[AS_JSON])
-            attempts = await client.get(gate.place.stats, "/stats/prometheus?filter=remote_attempts")
+            attempts = await client.get(gate.params.stats, "/stats/prometheus?filter=remote_attempts")
             afterwards = await asker.post("/v1/chat", b'{"model":"llama"}', headers=[AS_JSON])
 
     counted = remote_stats.attempts(attempts.body.content.decode())[""].counts

@@ -209,7 +209,7 @@ async def test_a_pause_is_told_apart_in_the_stats_and_shown_as_throttling(tmp_pa
         world.one.answer = answers("429 Too Many Requests", (("retry-after", "60"),))
         for _ in range(5):
             await client.ask(world.gate.front)
-        page = await client.get(world.gate.place.stats, "/stats/prometheus?filter=offload")
+        page = await client.get(world.gate.params.stats, "/stats/prometheus?filter=offload")
         lines = await world.gate.log(9)
 
     attempts = remote_stats.attempts(page.body.content.decode())

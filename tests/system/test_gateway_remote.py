@@ -303,7 +303,7 @@ async def test_the_gateways_figures_tell_why_the_remote_fails(tmp_path: Path, ca
             backend = replace(backend, scheme=Scheme.HTTPS, tls=RemoteTls(SecretKey("remote", "ca"), NAME))
         async with gateway(builders.spec(remote=backend), tmp_path, local=[local], share=100) as gate:
             served_by = (await client.ask(gate.front)).header("x-offload-served-by")
-            page = await client.get(gate.place.stats, "/stats/prometheus")
+            page = await client.get(gate.params.stats, "/stats/prometheus")
             judged = remote_health.judge(
                 backend, RemoteAssessment(), remote_stats.attempts(page.body.content.decode())[""]
             )

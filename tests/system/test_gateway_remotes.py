@@ -220,7 +220,7 @@ async def test_a_model_that_one_remote_does_not_have_is_asked_of_the_next(tmp_pa
 async def test_the_stats_tell_the_remotes_apart(tmp_path: Path) -> None:
     async with _world(tmp_path, one="401", share=100) as world:
         await world.answers()
-        page = await client.get(world.gate.place.stats, "/stats/prometheus?filter=offload")
+        page = await client.get(world.gate.params.stats, "/stats/prometheus?filter=offload")
 
     families = {each.name: each.samples for each in text_string_to_metric_families(page.body.content.decode())}
     counted = {
@@ -256,7 +256,7 @@ async def test_the_stats_tell_why_each_remote_gets_nothing(tmp_path: Path) -> No
     async with _world(tmp_path, one="no address", two="503", share=100, check=check) as world:
         await eventually(lambda: world.two.requests)
         await world.answers()
-        page = await client.get(world.gate.place.stats, f"/stats/prometheus?filter={quote(remote_stats.FILTER)}")
+        page = await client.get(world.gate.params.stats, f"/stats/prometheus?filter={quote(remote_stats.FILTER)}")
         attempts = remote_stats.attempts(page.body.content.decode())
 
     judged = remotes_health.judge(world.gate.spec.remotes, {}, attempts)

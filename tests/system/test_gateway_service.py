@@ -91,7 +91,7 @@ async def test_another_port_is_passed_through_as_it_is(tmp_path: Path) -> None:
 
 async def test_a_gateway_tells_whether_it_reaches_the_model(tmp_path: Path) -> None:
     async def reached() -> bool:
-        return (await client.get(gate.place.stats, routes.REACH_PATH)).header(routes.REACHED) is not None
+        return (await client.get(gate.params.stats, routes.REACH_PATH)).header(routes.REACHED) is not None
 
     async with (
         upstream("local") as local,

@@ -61,13 +61,13 @@ async def test_keeps_the_last_share_while_the_share_server_is_away(tmp_path: Pat
     async with upstream("local") as local, upstream("remote") as remote:
         spec = builders.spec(remote=to(remote))
         async with gateway(spec, tmp_path, local=[local], share=None) as gate:
-            async with gate.shares.serve(gate.place.shares):
+            async with gate.shares.serve(gate.params.shares):
                 await gate.offload(100)
             await eventually(lambda: _disconnected(gate))
             away = await load.ask(gate.front, requests=200)
             gate.shares.forget(spec.key)
 
-            async with gate.shares.serve(gate.place.shares):
+            async with gate.shares.serve(gate.params.shares):
                 await eventually(lambda: gate.shares.connected(spec.key))
                 unknown = await load.ask(gate.front, requests=200)
                 await gate.offload(0)

@@ -177,9 +177,9 @@ def _authority(folder: Path, name: str) -> Authority:
     return made
 
 
-def _exchange(new: Path, place: Path) -> None:
-    shutil.copy(new, place.with_suffix(".new"))
-    place.with_suffix(".new").rename(place)
+def _exchange(new: Path, params: Path) -> None:
+    shutil.copy(new, params.with_suffix(".new"))
+    params.with_suffix(".new").rename(params)
 
 
 async def _served_by(front: str, side: str) -> bool:

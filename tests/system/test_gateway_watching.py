@@ -78,7 +78,7 @@ async def test_counts_every_request_by_side_route_and_code(tmp_path: Path) -> No
             await client.ask(gate.front)
         await client.ask(gate.front, "/metrics")
         counted = await gate.requests()
-        page = (await client.get(gate.place.stats, "/stats/prometheus")).body.content.decode()
+        page = (await client.get(gate.params.stats, "/stats/prometheus")).body.content.decode()
 
     assert counted == {
         ("local", "local", "429"): 3,
@@ -95,9 +95,9 @@ async def test_probes_are_not_counted_and_no_client_can_pass_for_one(tmp_path: P
         upstream("local") as local,
         gateway(builders.spec(), tmp_path, local=[local]) as gate,
     ):
-        probe = await client.get(gate.front, "/-/offload/ready", headers=(("x-offload-probe", gate.place.node),))
+        probe = await client.get(gate.front, "/-/offload/ready", headers=(("x-offload-probe", gate.params.node),))
         other = await client.get(gate.front, "/-/offload/ready", headers=(("x-offload-probe", "another"),))
-        disguised = await client.ask(gate.front, "/v1/models", headers=(("x-offload-probe", gate.place.node),))
+        disguised = await client.ask(gate.front, "/v1/models", headers=(("x-offload-probe", gate.params.node),))
         unmarked = await client.get(gate.front, "/-/offload/ready")
         counted = await gate.requests()
         lines = await gate.log(2)
@@ -127,8 +127,8 @@ async def test_no_client_hides_a_refused_request_from_log_and_counters(tmp_path:
 async def test_nothing_of_a_stranger_passes_the_listener_for_figures(tmp_path: Path) -> None:
     headers = (("authorization", "Bearer mine"), ("x-envoy-upstream-alt-stat-name", "odd"), ("cookie", "a=b"))
     async with upstream("local") as local, gateway(builders.spec(), tmp_path, local=[local]) as gate:
-        reached = await client.get(gate.place.stats, "/-/offload/reach", headers=headers)
-        with_query = await client.get(gate.place.stats, "/-/offload/reach?a=b", headers=headers)
+        reached = await client.get(gate.params.stats, "/-/offload/reach", headers=headers)
+        with_query = await client.get(gate.params.stats, "/-/offload/reach?a=b", headers=headers)
         [request] = local.requests
 
     assert (reached.line[1], with_query.line[1]) == ("200", "404")
@@ -142,7 +142,7 @@ async def test_strangers_may_read_the_figures_and_nothing_else(tmp_path: Path) -
         upstream("local") as local,
         gateway(builders.spec(), tmp_path, local=[local]) as gate,
     ):
-        allowed = [await _status(gate.place.stats, "GET", path) for path in ("/ready", "/stats/prometheus")]
+        allowed = [await _status(gate.params.stats, "GET", path) for path in ("/ready", "/stats/prometheus")]
         paths = (
             "/",
             "/help",
@@ -153,8 +153,8 @@ async def test_strangers_may_read_the_figures_and_nothing_else(tmp_path: Path) -
             "/stats/prometheus/",
         )
         tricks = ("/stats/prometheus/../../quitquitquit", "//quitquitquit", "/ready/../quitquitquit")
-        refused = [await _status(gate.place.stats, "GET", path) for path in (*paths, *tricks)]
-        posted = [await _status(gate.place.stats, "POST", path) for path in ("/ready", "/stats/prometheus", *paths)]
+        refused = [await _status(gate.params.stats, "GET", path) for path in (*paths, *tricks)]
+        posted = [await _status(gate.params.stats, "POST", path) for path in ("/ready", "/stats/prometheus", *paths)]
         still_there = await _status(gate.front, "GET", "/")
 
     assert allowed == ["200", "200"]
@@ -172,7 +172,7 @@ async def test_the_admin_interface_is_on_no_network(tmp_path: Path) -> None:
         listeners = await gate.admin("/listeners")
         mode = stat.S_IMODE((tmp_path / "admin.sock").stat().st_mode)
 
-    assert listening == {int(address.rpartition(":")[2]) for address in (gate.place.front, gate.place.stats)}
+    assert listening == {int(address.rpartition(":")[2]) for address in (gate.params.front, gate.params.stats)}
     assert "front" in listeners
     assert mode == 0o600
 

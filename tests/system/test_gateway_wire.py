@@ -114,8 +114,8 @@ async def test_neither_side_ever_receives_what_is_not_for_it(
                 allow_override=True,
             )
             port = local.port if local_fault != "refuses" else 9
-            place = {"secrets": str(tmp_path), "local": (f"127.0.0.1:{port}",)}
-            async with gateway(spec, folder, share=50, **place) as gate:
+            params = {"secrets": str(tmp_path), "local": (f"127.0.0.1:{port}",)}
+            async with gateway(spec, folder, share=50, **params) as gate:
                 await asyncio.gather(*(_ask(gate, *each) for each in ASKED for _ in range(4)))
 
         assert CLIENTS not in remote.received

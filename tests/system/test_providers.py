@@ -110,7 +110,7 @@ def test_each_recipe_of_the_page_is_tried() -> None:
 def test_envoy_takes_what_is_rendered_of_a_recipe(name: str, tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     secrets.put(tmp_path, "remote", apiKey="the-key")
-    place = GatewayParams(
+    params = GatewayParams(
         node="models/llama",
         directory=str(tmp_path),
         front="127.0.0.1:8000",
@@ -120,7 +120,9 @@ def test_envoy_takes_what_is_rendered_of_a_recipe(name: str, tmp_path: Path) -> 
         secrets=str(tmp_path),
         system_ca=str(authority.cert),
     )
-    (tmp_path / "bootstrap.json").write_text(json.dumps(one_file.in_one(config.files(spec_of(recipes()[name]), place))))
+    (tmp_path / "bootstrap.json").write_text(
+        json.dumps(one_file.in_one(config.files(spec_of(recipes()[name]), params)))
+    )
     words = command.command(tmp_path, concurrency=1, drain=timedelta(seconds=1))
 
     checked = subprocess.run([*words, "--mode", "validate"], capture_output=True, text=True, check=False)

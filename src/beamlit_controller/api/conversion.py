@@ -45,50 +45,50 @@ def _convert(content: object, where: str) -> Conversion:
     if not isinstance(content, Mapping):
         return Conversion(None, (Problem(where, "", f"expected a mapping, got {problems.kind(content)}"),))
     kind = content.get("kind")
-    place = f"{where} ({kind} {dig(content, ('metadata', 'name'))})"[:200]
+    named = f"{where} ({kind} {dig(content, ('metadata', 'name'))})"[:200]
     try:
         match kind:
             case "HorizontalPodAutoscaler":
-                return _autoscaler(content, place)
+                return _autoscaler(content, named)
             case "ScaledObject":
-                return _scaled(content, place)
+                return _scaled(content, named)
             case _ if kind == KIND:
-                return _deployment(content, place)
+                return _deployment(content, named)
             case _:
                 known = f"a {KIND}, a HorizontalPodAutoscaler or a ScaledObject"
                 return Conversion(None, (Problem(where, "kind", f"expected {known}, got {problems.came(kind)}"),))
     except ValueError as error:
-        return Conversion(None, (Problem(place, "", str(error)),))
+        return Conversion(None, (Problem(named, "", str(error)),))
 
 
-def _autoscaler(content: Mapping[str, Any], place: str) -> Conversion:
+def _autoscaler(content: Mapping[str, Any], where: str) -> Conversion:
     metrics = hpa.metrics(content)
     notes = [
-        Problem(place, f"spec.{name}", said)
+        Problem(where, f"spec.{name}", said)
         for name, said in _REPLICAS.items()
         if dig(content, ("spec", name)) is not None
     ]
     if not hpa.has_metrics(content):
         said = f"without metrics, Kubernetes scales by cpu at {hpa.DEFAULT_PERCENT} %: so does the result"
-        notes.append(Problem(place, "spec.metrics", said))
-    notes += (Problem(place, f"{METRICS}[{index}]", _KEDAS) for index, each in enumerate(metrics) if _is_kedas(each))
-    return _made(content, metrics, place, notes)
+        notes.append(Problem(where, "spec.metrics", said))
+    notes += (Problem(where, f"{METRICS}[{index}]", _KEDAS) for index, each in enumerate(metrics) if _is_kedas(each))
+    return _made(content, metrics, where, notes)
 
 
 def _is_kedas(metric: Mapping[str, Any]) -> bool:
     return dig(metric, ("external", "metric", "selector", "matchLabels", "scaledobject.keda.sh/name")) is not None
 
 
-def _scaled(content: Mapping[str, Any], place: str) -> Conversion:
+def _scaled(content: Mapping[str, Any], where: str) -> Conversion:
     found = list(keda.triggers(content))
-    notes = [Problem(place, each.field, each.message) for one in found for each in one.notes]
-    notes += [Problem(place, each.field, each.message) for each in keda.notes(content)]
-    return _made(content, [one.metric for one in found if one.metric], place, notes)
+    notes = [Problem(where, each.field, each.message) for one in found for each in one.notes]
+    notes += [Problem(where, each.field, each.message) for each in keda.notes(content)]
+    return _made(content, [one.metric for one in found if one.metric], where, notes)
 
 
-def _made(content: Mapping[str, Any], metrics: list[Json], place: str, notes: list[Problem]) -> Conversion:
+def _made(content: Mapping[str, Any], metrics: list[Json], where: str, notes: list[Problem]) -> Conversion:
     if not metrics:
-        return Conversion(None, (*notes, Problem(place, "spec", "none of its metrics has an equivalent here")))
+        return Conversion(None, (*notes, Problem(where, "spec", "none of its metrics has an equivalent here")))
     metadata = {name: dig(content, ("metadata", name)) for name in ("name", "namespace")}
     source = _workload(dig(content, ("spec", "scaleTargetRef")) or dig(content, ("spec", "scaleRef")))
     config = {"metrics": metrics}
@@ -98,8 +98,8 @@ def _made(content: Mapping[str, Any], metrics: list[Json], place: str, notes: li
         "metadata": {name: value for name, value in metadata.items() if value is not None},
         "spec": {**({"modelSourceRef": source} if source else {}), "offloadingConfig": config},
     }
-    missing = Problem(place, "spec.offloadingConfig.remoteBackend", "set where requests go, and spec.serviceRef")
-    return Conversion(manifest, (*notes, *_mistakes(metrics, place), missing))
+    missing = Problem(where, "spec.offloadingConfig.remoteBackend", "set where requests go, and spec.serviceRef")
+    return Conversion(manifest, (*notes, *_mistakes(metrics, where), missing))
 
 
 def _workload(given: object) -> Json | None:
@@ -111,7 +111,7 @@ def _workload(given: object) -> Json | None:
     return {"apiVersion": api_version, "kind": kind, "name": name}
 
 
-def _deployment(content: Mapping[str, Any], place: str) -> Conversion:
+def _deployment(content: Mapping[str, Any], where: str) -> Conversion:
     """Rewrite the metrics of a ModelDeployment that uses fields of older autoscaler versions."""
     given = dig(content, ("spec", "offloadingConfig", "metrics"))
     metrics = [hpa.metric(each) for each in given] if isinstance(given, list) else []
@@ -119,10 +119,10 @@ def _deployment(content: Mapping[str, Any], place: str) -> Conversion:
     if metrics:
         config = {**content["spec"]["offloadingConfig"], "metrics": metrics}
         manifest = {**manifest, "apiVersion": API_VERSION, "spec": {**content["spec"], "offloadingConfig": config}}
-    return Conversion(manifest, tuple(_mistakes(metrics, place)))
+    return Conversion(manifest, tuple(_mistakes(metrics, where)))
 
 
-def _mistakes(metrics: list[Json], place: str) -> Iterator[Problem]:
+def _mistakes(metrics: list[Json], where: str) -> Iterator[Problem]:
     """Yield what `check` will reject in the result."""
     for index, metric in enumerate(metrics):
         found: tuple[Rejected, ...] = ()
@@ -130,10 +130,10 @@ def _mistakes(metrics: list[Json], place: str) -> Iterator[Problem]:
             MetricSpec.model_validate(metric)
         except ValidationError as error:
             found = problems.rejected(error.errors(include_url=False), ("spec", "offloadingConfig", "metrics", index))
-        yield from (Problem(place, each.field, each.message) for each in found)
+        yield from (Problem(where, each.field, each.message) for each in found)
         if "beamlit_" in str(metric.get("external", "")):
             said = "it is computed from this controller's own metrics, so offloading by it would be circular"
-            yield Problem(place, f"{METRICS}[{index}]", said)
+            yield Problem(where, f"{METRICS}[{index}]", said)
 
 
 _KEDAS = "KEDA made this autoscaler, and its metrics server alone has this metric: convert the ScaledObject instead"

@@ -98,8 +98,8 @@ def _syntax(error: Exception, text: str) -> str:
     if left_out:
         return f"line {left_out}: `...` stands for what an example leaves out; remove the line"
     mark = getattr(error, "problem_mark", None)
-    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    return f"{place}not YAML: {getattr(error, 'problem', None) or getattr(error, 'reason', None) or 'unreadable'}"
+    position = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    return f"{position}not YAML: {getattr(error, 'problem', None) or getattr(error, 'reason', None) or 'unreadable'}"
 
 
 def _tabbed_lines(text: str) -> list[int]:

@@ -62,15 +62,15 @@ def _too_much(amount: object, most: str | None) -> str:
 
 
 def _secrets(given: Mapping[str, object], bounds: GatewayBounds) -> Iterator[Rejected]:
-    for place, reference in (*_of_remotes(given), *((place, dig(given, place)) for place in _OF_METRICS)):
+    for path, reference in (*_of_remotes(given), *((path, dig(given, path)) for path in _OF_METRICS)):
         name = dig(reference, ("name",))
         if isinstance(name, str) and name and not _matches(name, bounds.secrets):
-            yield Rejected(f"{problems.path(place)}.name", _refused_secret(name, bounds.secrets))
+            yield Rejected(f"{problems.path(path)}.name", _refused_secret(name, bounds.secrets))
 
 
 def _of_remotes(given: Mapping[str, object]) -> Iterator[tuple[tuple[str | int, ...], object]]:
-    for place, remote in remotes.places(given):
-        yield from (((*place, *each), dig(remote, each)) for each in _OF_REMOTE)
+    for path, remote in remotes.paths(given):
+        yield from (((*path, *each), dig(remote, each)) for each in _OF_REMOTE)
 
 
 def _refused_secret(name: str, allowed: tuple[str, ...]) -> str:

@@ -62,19 +62,19 @@ def _query(trigger: Json, words: Json) -> Json:
 
 
 def _noted(trigger: Json, words: Json, field: str) -> Iterator[Notice]:
-    place = f"{field}.metadata"
+    path = f"{field}.metadata"
     if address := words.get("serverAddress"):
         said = f"for all models, in the settings: {INFORMER} {{type: prometheus, prometheus: {{address: {_text(address)[:200]}}}}}"
-        yield Notice(f"{place}.serverAddress", said)
+        yield Notice(f"{path}.serverAddress", said)
     is_never_empty = "vector(0)" in _text(words.get("query", "")).replace(" ", "")
     if not is_never_empty and _text(words.get("ignoreNullValues", "true")).lower() != "false":
         said = "KEDA treats an empty result as 0; here it is a missing value, and the percentage stays. Add `or vector(0)` to get 0"
-        yield Notice(f"{place}.ignoreNullValues", said)
+        yield Notice(f"{path}.ignoreNullValues", said)
     for said in _of_query(_text(words.get("query", "")), by_value=trigger.get("metricType") == "Value"):
-        yield Notice(f"{place}.query", said)
+        yield Notice(f"{path}.query", said)
     for name, said in _SETTINGS.items():
         if name in words:
-            yield Notice(f"{place}.{name}", f"for all models, in the settings: {INFORMER}.prometheus.{said}")
+            yield Notice(f"{path}.{name}", f"for all models, in the settings: {INFORMER}.prometheus.{said}")
     if "authenticationRef" in trigger:
         said = f"no equivalent of a TriggerAuthentication: {INFORMER}.prometheus of the settings has bearerTokenFile, basicAuth, tls, aws, google and azure"
         yield Notice(f"{field}.authenticationRef", said)

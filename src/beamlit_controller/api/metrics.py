@@ -125,7 +125,7 @@ _PER_POD_VALUE = TargetFields(("averageValue",), none_at="averageValue")
 _ANY_VALUE = TargetFields(("value", "averageValue"), none_at="averageValue")
 _ONE_VALUE = TargetFields(("value", "averageValue"), none_at="averageValue", both_at="value", optional=True)
 _ONE_VALUE_BELOW_METRIC = TargetFields(
-    ("value", "averageValue"), none_at="averageValue", both_at="value", optional=True, place=("metric", "target")
+    ("value", "averageValue"), none_at="averageValue", both_at="value", optional=True, path=("metric", "target")
 )
 
 

@@ -49,8 +49,8 @@ def _of_config(config: offloading.OffloadingConfig, override_ignored: Rejected |
     if quantity.parse(config.behavior.release.tolerance).milli >= 1000:  # noqa: PLR2004 - thousandths
         field = "spec.offloadingConfig.behavior.release.tolerance"
         yield Notice(field, "with 1 or more, hardly any demand is low enough to release")
-    for place, remote in _remotes(config):
-        yield from _credentials_in_headers(remote, place)
+    for path, remote in _remotes(config):
+        yield from _credentials_in_headers(remote, path)
     yield from defaults.notices(config)
     yield from queue_metrics.notices(config)
     yield from _hidden(config)
@@ -60,20 +60,20 @@ def _remotes(config: offloading.OffloadingConfig) -> Iterator[tuple[str, RemoteB
     return remotes.written(config.remote_backend, config.remote_backends)
 
 
-def _credentials_in_headers(remote: RemoteBackendConfig, place: str) -> Iterator[Notice]:
+def _credentials_in_headers(remote: RemoteBackendConfig, path: str) -> Iterator[Notice]:
     for name in remote.headers_to_add:
         if name.lower() in _CREDENTIALS:
             message = "looks like a credential, which everyone who may read this resource can read"
-            yield Notice(f"{place}.headersToAdd.{name}", message)
+            yield Notice(f"{path}.headersToAdd.{name}", message)
 
 
 def _names(deployment: ModelDeployment) -> Iterator[Notice]:
     """Point out which requests are offloaded if the name that clients use is not configured."""
-    for place, remote in _remotes(deployment.spec.offloading_config):
+    for path, remote in _remotes(deployment.spec.offloading_config):
         if remote.model_name and not remote.model_names and deployment.spec.model is None:
             name = problems.came(deployment.metadata.name)
             message = f"only requests for the model {name} go to the remote; spec.model is the name that clients use, and modelNames adds others"
-            yield Notice(f"{place}.modelName", message)
+            yield Notice(f"{path}.modelName", message)
 
 
 def _aggregations(deployment: ModelDeployment) -> Iterator[Notice]:
@@ -121,12 +121,12 @@ def _hidden(config: offloading.OffloadingConfig) -> Iterator[Notice]:
 
 
 def _in_the_clear(config: offloading.OffloadingConfig) -> Iterator[Notice]:
-    for place, remote in _remotes(config):
+    for path, remote in _remotes(config):
         if remote.auth_config and remote.auth_config.type != "none" and remote.scheme == "http":
-            yield Notice(f"{place}.scheme", "with http, the credential is sent unencrypted")
+            yield Notice(f"{path}.scheme", "with http, the credential is sent unencrypted")
         oauth = remote.auth_config.oauth_config if remote.auth_config else None
         if oauth and oauth.token_url.startswith("http://"):
-            field = f"{place}.authConfig.oauthConfig.tokenUrl"
+            field = f"{path}.authConfig.oauthConfig.tokenUrl"
             yield Notice(field, "with http, the client secret is sent unencrypted")
 
 

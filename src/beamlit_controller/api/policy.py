@@ -39,18 +39,18 @@ def _no_remote(given: Mapping[str, object], settings: Settings) -> Iterator[Reje
 
 
 def _host(given: Mapping[str, object], settings: Settings) -> Iterator[Rejected]:
-    for place, remote in remotes.places(given):
+    for path, remote in remotes.paths(given):
         refusal = _refusal(dig(remote, ("host",)), settings)
         if refusal:
-            yield Rejected(problems.path((*place, "host")), refusal)
+            yield Rejected(problems.path((*path, "host")), refusal)
 
 
 def _token_url(given: Mapping[str, object], settings: Settings) -> Iterator[Rejected]:
-    for place, remote in remotes.places(given):
+    for path, remote in remotes.paths(given):
         field = ("authConfig", "oauthConfig", "tokenUrl")
         refusal = _refusal(dig(remote, field), settings, is_url=True)
         if refusal:
-            yield Rejected(problems.path((*place, *field)), refusal)
+            yield Rejected(problems.path((*path, *field)), refusal)
 
 
 def _refusal(text: object, settings: Settings, *, is_url: bool = False) -> str | None:

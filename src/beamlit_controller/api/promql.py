@@ -31,9 +31,9 @@ def mistakes(query: str) -> Iterator[str]:
 
 def _mistakes(query: str) -> Iterator[str]:
     plain = _STRING.sub(_blank, query)
-    for place in _STRING.finditer(query):
-        before = query[max(0, place.start() - _NEAR) : place.start()]
-        if before.rstrip().endswith(("=", "~")) and (variable := _IN_STRING.search(place[0])):
+    for position in _STRING.finditer(query):
+        before = query[max(0, position.start() - _NEAR) : position.start()]
+        if before.rstrip().endswith(("=", "~")) and (variable := _IN_STRING.search(position[0])):
             yield _VARIABLE.format(variable[0])
     for variable in _VARIABLES.finditer(plain):
         yield _VARIABLE.format(variable[0])
@@ -88,13 +88,13 @@ def _blank(found: re.Match[str]) -> str:
 def _unclosed(plain: str) -> str | None:
     """Return the first bracket or quote without a partner; in `plain`, strings and comments are blanks."""
     opened: list[tuple[str, int]] = []
-    for place, character in enumerate(plain, start=1):
+    for position, character in enumerate(plain, start=1):
         if character in "\"'`":
-            return f"the string that begins at character {place} is not closed"
+            return f"the string that begins at character {position} is not closed"
         if character in _CLOSING:
-            opened.append((character, place))
+            opened.append((character, position))
         elif character in _CLOSING.values() and (not opened or _CLOSING[opened.pop()[0]] != character):
-            return f"the {character} at character {place} closes nothing"
+            return f"the {character} at character {position} closes nothing"
     return f"the {opened[-1][0]} at character {opened[-1][1]} is not closed" if opened else None
 
 

@@ -80,8 +80,8 @@ def written(
         yield f"{'.'.join(_CONFIG)}.{SEVERAL}[{index}]", each
 
 
-def places(given: Mapping[str, object]) -> Iterator[tuple[tuple[str | int, ...], object]]:
-    """Yield what may be a remote in a raw manifest, with the place of each."""
+def paths(given: Mapping[str, object]) -> Iterator[tuple[tuple[str | int, ...], object]]:
+    """Yield what may be a remote in a raw manifest, with the path of each."""
     config = dig(given, _CONFIG)
     yield (*_CONFIG, ONE), dig(config, (ONE,))
     listed = dig(config, (SEVERAL,))

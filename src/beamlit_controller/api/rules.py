@@ -170,34 +170,34 @@ class TargetFields:
     fields: tuple[str, ...]
     none_at: str
     both_at: str | None = None
-    place: tuple[str, ...] = ("target",)
+    path: tuple[str, ...] = ("target",)
     optional: bool = False
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
         """Look at the target, if there is a mapping."""
-        target = dig(given, self.place)
+        target = dig(given, self.path)
         if not isinstance(target, Mapping):
             return
         there = [name for name in self.fields if target.get(name) is not None]
         wanted = " or ".join(self.fields)
         if not there:
-            yield Mistake((*self.place, self.none_at), f"required: this kind of metric needs {wanted}")
+            yield Mistake((*self.path, self.none_at), f"required: this kind of metric needs {wanted}")
         if len(there) > 1 and self.both_at:
-            yield Mistake((*self.place, self.both_at), f"may not set both {' and '.join(there)}")
+            yield Mistake((*self.path, self.both_at), f"may not set both {' and '.join(there)}")
 
     def cel(self) -> Iterator[Cel]:
         """Count the fields that are there."""
-        target = ".".join(("self", *self.place))
+        target = ".".join(("self", *self.path))
         listed = ", ".join(f"has({target}.{name})" for name in self.fields)
         bound = "== 1" if self.both_at else ">= 1"
         guard = f"!has({target}) || " if self.optional else ""
         several = "exactly one of " if self.both_at else "at least one of "
         needed = (several if len(self.fields) > 1 else "") + ", ".join(self.fields)
-        yield Cel(f"{guard}[{listed}].filter(there, there).size() {bound}", f"{'.'.join(self.place)} needs {needed}")
+        yield Cel(f"{guard}[{listed}].filter(there, there).size() {bound}", f"{'.'.join(self.path)} needs {needed}")
 
 
-def dig(given: object, place: tuple[str, ...]) -> object:
+def dig(given: object, path: tuple[str, ...]) -> object:
     """Follow a path of names through mappings; None if it ends early."""
-    for name in place:
+    for name in path:
         given = given.get(name) if isinstance(given, Mapping) else None
     return given

@@ -41,15 +41,15 @@ def metric(given: metrics.MetricSpec) -> metric_spec.MetricSpec:
 
 def notices(given: metrics.MetricSpec, field: str) -> Iterator[Notice]:
     """Yield notices about targets that are rounded, or target fields that have no effect."""
-    place, target = _target(given)
+    path, target = _target(given)
     counts = _counting(metric(given).target)
     for name, text in (("value", target.value), ("averageValue", target.average_value)):
         if text is not None and name == counts:
-            yield from _rounded(f"{field}.{place}.{name}", text)
+            yield from _rounded(f"{field}.{path}.{name}", text)
         elif text is not None:
-            yield Notice(f"{field}.{place}.{name}", f"ignored: {counts} takes precedence")
+            yield Notice(f"{field}.{path}.{name}", f"ignored: {counts} takes precedence")
     if target.average_utilization is not None and counts != "averageUtilization":
-        yield Notice(f"{field}.{place}.averageUtilization", f"ignored: {counts} takes precedence")
+        yield Notice(f"{field}.{path}.averageUtilization", f"ignored: {counts} takes precedence")
 
 
 def _quantile(given: HistogramQuantile | None) -> metric_spec.Quantile | None:

@@ -65,10 +65,10 @@ def override(
 
 def _override_here(state_dir: Path, key: ModelKey, override: Override | None) -> None:
     """Write the override to the state directory. Raises ValueError and OSError."""
-    place = StateFolder(state_dir)
-    if not place.decisions.is_dir():
+    folder = StateFolder(state_dir)
+    if not folder.decisions.is_dir():
         raise ValueError(f"--state-dir: expected the state folder of a controller that has decided, got {state_dir}")
-    known = sorted(path.stem.replace(".", "/", 1) for path in place.decisions.glob("*.json"))
+    known = sorted(path.stem.replace(".", "/", 1) for path in folder.decisions.glob("*.json"))
     if str(key) not in known:
         raise ValueError(f"{state_dir}: no model {key}; there are: {', '.join(known) or 'none'}")
-    overrides.put(place.overrides, key, override)
+    overrides.put(folder.overrides, key, override)

@@ -250,8 +250,8 @@ def _fact(name: str, value: object) -> str:
 
 def _problems(problems: Sequence[ProblemView]) -> Iterator[RenderableType]:
     for problem in problems[:SHOWN]:
-        place = ": ".join(filter(None, (problem.where, problem.field)))
-        yield _hanging("!", _line((place, "red"), f": {problem.message}"))
+        label = ": ".join(filter(None, (problem.where, problem.field)))
+        yield _hanging("!", _line((label, "red"), f": {problem.message}"))
     if len(problems) > SHOWN:
         yield _hanging(" ", Text(f"and {len(problems) - SHOWN} more"))
 

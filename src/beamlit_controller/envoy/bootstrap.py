@@ -15,11 +15,11 @@ LIMITS: Message = {"re2.max_program_size.error_level": 200_000, "re2.max_program
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to reach what is bound everywhere
 
 
-def bootstrap(spec: OffloadSpec, place: GatewayParams) -> Message:
+def bootstrap(spec: OffloadSpec, params: GatewayParams) -> Message:
     """Return the Bootstrap. Only a restart brings a change of it into force, so it holds what hardly changes."""
     return {
-        "node": {"id": place.node, "cluster": "gateways"},
-        "admin": {"address": _only_ours(addresses.message(place.admin))},
+        "node": {"id": params.node, "cluster": "gateways"},
+        "admin": {"address": _only_ours(addresses.message(params.admin))},
         "bootstrap_extensions": [
             extension(
                 "envoy.bootstrap.internal_listener",
@@ -27,21 +27,21 @@ def bootstrap(spec: OffloadSpec, place: GatewayParams) -> Message:
             )
         ],
         "dynamic_resources": {
-            "cds_config": place.watched("cds.json"),
-            "lds_config": place.watched("lds.json"),
+            "cds_config": params.watched("cds.json"),
+            "lds_config": params.watched("lds.json"),
         },
         "layered_runtime": {
             "layers": [
                 {"name": "limits", "static_layer": LIMITS},
-                {"name": "share", "rtds_layer": _share(spec.key, place)},
+                {"name": "share", "rtds_layer": _share(spec.key, params)},
             ]
         },
-        "overload_manager": overload.manager(spec.gateway, in_container=place.mounted, descriptors=place.descriptors),
+        "overload_manager": overload.manager(spec.gateway, in_container=params.mounted, descriptors=params.descriptors),
         # Without it what is scraped is up to 5 s old.
         "stats_flush_on_admin": True,
         "static_resources": {
-            "clusters": _clusters(place),
-            "listeners": [_stats(place)],
+            "clusters": _clusters(params),
+            "listeners": [_stats(params)],
         },
     }
 
@@ -55,14 +55,14 @@ def _only_ours(address: Message) -> Message:
             return address
 
 
-def _share(key: ModelKey, place: GatewayParams) -> Message:
+def _share(key: ModelKey, params: GatewayParams) -> Message:
     """Ask the RTDS server for this model's share; without an answer within a second, serve without it."""
     service = {
         "cluster_name": SHARES,
         "retry_policy": {"retry_back_off": {"base_interval": "0.5s", "max_interval": "5s"}},
     }
-    token = f"Bearer {place.shares_token}"
-    metadata = [{"key": "authorization", "value": token}] if place.shares_token else []
+    token = f"Bearer {params.shares_token}"
+    metadata = [{"key": "authorization", "value": token}] if params.shares_token else []
     return {
         "name": str(key),
         "rtds_config": {
@@ -78,16 +78,16 @@ def _share(key: ModelKey, place: GatewayParams) -> Message:
     }
 
 
-def _clusters(place: GatewayParams) -> list[Message]:
-    own_front = _own_front(place)
+def _clusters(params: GatewayParams) -> list[Message]:
+    own_front = _own_front(params)
     return [
-        _static(ADMIN, place.admin),
+        _static(ADMIN, params.admin),
         *([_static(routes.FRONT, own_front)] if own_front else []),
-        _shares(place),
+        _shares(params),
     ]
 
 
-def _stats(place: GatewayParams) -> Message:
+def _stats(params: GatewayParams) -> Message:
     """Let others watch, and nothing else: the admin interface itself can stop Envoy."""
     manager = extension(
         "envoy.filters.network.http_connection_manager",
@@ -103,14 +103,14 @@ def _stats(place: GatewayParams) -> Message:
                 {
                     "name": "all",
                     "domains": ["*"],
-                    "routes": [_get("/stats/prometheus", ADMIN), _ready(place), _reach()],
+                    "routes": [_get("/stats/prometheus", ADMIN), _ready(params), _reach()],
                 }
             ],
             # The model's servers are not known when it boots.
             "validate_clusters": False,
         },
     )
-    return {"name": "stats", "address": addresses.message(place.stats), "filter_chains": [{"filters": [manager]}]}
+    return {"name": "stats", "address": addresses.message(params.stats), "filter_chains": [{"filters": [manager]}]}
 
 
 def _no_headers() -> Message:
@@ -123,11 +123,11 @@ def _no_headers() -> Message:
     )
 
 
-def _ready(place: GatewayParams) -> Message:
+def _ready(params: GatewayParams) -> Message:
     """Answer `/ready` with what our own front answers: Envoy's is 200 even if the front could not be bound."""
-    if not _own_front(place):
+    if not _own_front(params):
         return _get("/ready", ADMIN)
-    probe = headers_to_set([(routes.PROBE_HEADER, place.node)])
+    probe = headers_to_set([(routes.PROBE_HEADER, params.node)])
     return {**_get("/ready", routes.FRONT, prefix_rewrite=routes.PROBE_PATH), "request_headers_to_add": probe}
 
 
@@ -144,18 +144,18 @@ def _get(path: str, cluster: str, **rewrite: object) -> Message:
     return {"match": {"path": path, "headers": [method]}, "route": {"cluster": cluster, **rewrite}}
 
 
-def _own_front(place: GatewayParams) -> str:
+def _own_front(params: GatewayParams) -> str:
     """Return where our own front is reached as clients reach it; "" if its port is not known, being whatever is free."""
-    host, port = addresses.split(place.front)
+    host, port = addresses.split(params.front)
     return addresses.join(ANYWHERE.get(host, host), port) if port else ""
 
 
-def _shares(place: GatewayParams) -> Message:
+def _shares(params: GatewayParams) -> Message:
     # An RTDS server that vanished without a word is noticed within 15 s, and asked again.
     http2 = {"connection_keepalive": {"interval": "10s", "timeout": "5s"}}
     speaks = upstream.protocols(explicit_http_config={"http2_protocol_options": http2})
-    secured = {"transport_socket": tls.to_rtds_server(place)} if place.shares_ca else {}
-    return {**_static(SHARES, place.shares), "typed_extension_protocol_options": speaks, **secured}
+    secured = {"transport_socket": tls.to_rtds_server(params)} if params.shares_ca else {}
+    return {**_static(SHARES, params.shares), "typed_extension_protocol_options": speaks, **secured}
 
 
 def _static(name: str, server: str) -> Message:

@@ -59,10 +59,10 @@ def key(number: int) -> str:
     return f"offload.in_flight.{number}"
 
 
-def at_first(spec: OffloadSpec, place: GatewayParams) -> dict[int, int]:
+def at_first(spec: OffloadSpec, params: GatewayParams) -> dict[int, int]:
     """Return the numerators that hold until an RTDS server tells others: the user's limit, where the servers are known."""
     each = spec.overflow.max_in_flight_per_replica
-    known = Fraction(max(1, each * place.servers // place.gateways)) if each is not None and place.servers else None
+    known = Fraction(max(1, each * params.servers // params.gateways)) if each is not None and params.servers else None
     return numerators(known, first=0, last=_most_that_leave(spec) * PERCENT)
 
 

@@ -20,16 +20,16 @@ from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, headers_to_set
 
 
-def all_of(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
+def all_of(spec: OffloadSpec, params: GatewayParams) -> list[Message]:
     """Return every cluster that a route of this spec, or one that is about to be replaced by it, leads to."""
-    chains = failover.chains(spec, servers=place.servers)
+    chains = failover.chains(spec, servers=params.servers)
     return [
-        local(place, alone=routes.remote_of(spec) is None),
+        local(params, alone=routes.remote_of(spec) is None),
         *([upstream.hop(LOCAL_HOP, LOCAL_HOP, side="local", signs="local")] if spec.remotes else []),
-        *(cluster for remote in spec.remotes for cluster in _remote_side(spec, remote, place)),
+        *(cluster for remote in spec.remotes for cluster in _remote_side(spec, remote, params)),
         *(chain.definition for chain in chains if chain.definition is not None),
-        *(_passed(*each) for each in place.tcp_passthrough),
-        *tracing.clusters(place),
+        *(_passed(*each) for each in params.tcp_passthrough),
+        *tracing.clusters(params),
     ]
 
 
@@ -54,15 +54,15 @@ def _found_by_dns(*servers: str) -> Message:
     return upstream.discovery(servers, dns_refresh_rate="1s", dns_jitter="0s", dns_lookup_family="V4_PREFERRED")
 
 
-def _remote_side(spec: OffloadSpec, backend: RemoteBackend, place: GatewayParams) -> list[Message]:
+def _remote_side(spec: OffloadSpec, backend: RemoteBackend, params: GatewayParams) -> list[Message]:
     ejections = _remote_ejections() if failover.is_replaced(spec, backend) else {}
     spare = [LEFT_OUT] if ejections and len(spec.remotes) > 1 else []
     return [
         _way(REMOTE_HOP, backend, *spare, weights=_weights(spec, backend), **ejections),
         _way(REMOTE_ANYWAY, backend),
-        remote(backend, place),
-        remote_upgrade(backend, place),
-        *credentials.clusters(backend, place),
+        remote(backend, params),
+        remote_upgrade(backend, params),
+        *credentials.clusters(backend, params),
     ]
 
 
@@ -88,20 +88,20 @@ def _way(kind: str, backend: RemoteBackend, *spare: str, weights: tuple[int, ...
     )
 
 
-def local(place: GatewayParams, *, alone: bool) -> Message:
+def local(params: GatewayParams, *, alone: bool) -> Message:
     """Return the model's own servers; `alone` tells that no other side answers when all of them fail."""
     # With nobody else to ask, a server that failed is still the best guess.
     panic: Message = {} if alone else {"common_lb_config": upstream.AS_IT_IS}
-    servers = [upstream.server(addresses.message(text), {"side": "local"}) for text in place.local]
+    servers = [upstream.server(addresses.message(text), {"side": "local"}) for text in params.local]
     return {
         "name": LOCAL,
-        **_found_by_dns(*place.local),
+        **_found_by_dns(*params.local),
         # A server on the same network answers at once or is gone, and the next one is waiting.
         "connect_timeout": "0.25s",
         "per_connection_buffer_limit_bytes": upstream.MOST_BUFFERED,
         # The better of two at random. A full scan balances better, but a server that refuses has the fewest requests, so each
         # retry would choose it again.
-        "lb_policy": "RING_HASH" if place.client_ip_affinity else "LEAST_REQUEST",
+        "lb_policy": "RING_HASH" if params.client_ip_affinity else "LEAST_REQUEST",
         **panic,
         "circuit_breakers": upstream.UNLIMITED,
         "outlier_detection": _ejections(),
@@ -114,29 +114,29 @@ def local(place: GatewayParams, *, alone: bool) -> Message:
     }
 
 
-def remote(backend: RemoteBackend, place: GatewayParams) -> Message:
+def remote(backend: RemoteBackend, params: GatewayParams) -> Message:
     """Return the remote: over TLS in what it prefers of HTTP/2 and HTTP/1.1, else in what the client speaks."""
-    signs = credentials.upstream_filters(backend, place)
+    signs = credentials.upstream_filters(backend, params)
     if backend.scheme is Scheme.HTTP:
-        return _remote(routes.REMOTE, backend, place, speaks=upstream.as_the_client(**signs))
+        return _remote(routes.REMOTE, backend, params, speaks=upstream.as_the_client(**signs))
     auto: Message = {"http_protocol_options": {}, "http2_protocol_options": upstream.HTTP2}
     either = upstream.protocols(auto_config=auto, **signs)
-    return _remote(routes.REMOTE, backend, place, speaks=either)
+    return _remote(routes.REMOTE, backend, params, speaks=either)
 
 
-def remote_upgrade(backend: RemoteBackend, place: GatewayParams) -> Message:
+def remote_upgrade(backend: RemoteBackend, params: GatewayParams) -> Message:
     """Return the remote for websockets: few servers take them over HTTP/2, so they get HTTP/1.1."""
-    signs = credentials.upstream_filters(backend, place)
+    signs = credentials.upstream_filters(backend, params)
     http1 = upstream.protocols(explicit_http_config={"http_protocol_options": {}}, **signs)
-    return _remote(routes.REMOTE_UPGRADE, backend, place, speaks=http1, alpn=["http/1.1"])
+    return _remote(routes.REMOTE_UPGRADE, backend, params, speaks=http1, alpn=["http/1.1"])
 
 
 def _remote(
-    name: str, backend: RemoteBackend, place: GatewayParams, *, speaks: Message, alpn: list[str] | None = None
+    name: str, backend: RemoteBackend, params: GatewayParams, *, speaks: Message, alpn: list[str] | None = None
 ) -> Message:
     server = addresses.join(backend.host, backend.port)
     secured: Message = (
-        {"transport_socket": tls.transport_socket(tls.name_of(backend), backend, place, trust=tls.TRUST, alpn=alpn)}
+        {"transport_socket": tls.transport_socket(tls.name_of(backend), backend, params, trust=tls.TRUST, alpn=alpn)}
         if backend.scheme is Scheme.HTTPS
         else {}
     )
@@ -154,7 +154,7 @@ def _remote(
         ),
         "connect_timeout": "2s",
         "per_connection_buffer_limit_bytes": upstream.MOST_BUFFERED,
-        "circuit_breakers": _at_most(backend.max_in_flight, gateways=place.gateways),
+        "circuit_breakers": _at_most(backend.max_in_flight, gateways=params.gateways),
         **(_probed(backend) if name == routes.REMOTE else {}),
         # What lies between forgets silent connections, and a stream may think for minutes.
         "upstream_connection_options": {"tcp_keepalive": {"keepalive_time": 60, "keepalive_interval": 10}},

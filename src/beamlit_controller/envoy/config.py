@@ -16,7 +16,7 @@ CONFIDENTIAL = "envoy.extensions.transport_sockets.tls.v3.Secret"
 ROUTES = "envoy.config.route.v3.RouteConfiguration"
 
 
-def files(spec: OffloadSpec, place: GatewayParams) -> Files:
+def files(spec: OffloadSpec, params: GatewayParams) -> Files:
     """Return name and text of every file, in the order to write them: what is referred to before what refers to it.
 
     `bootstrap.json` is read once, at start. The others are read again when one is renamed into the folder, and the old
@@ -24,32 +24,32 @@ def files(spec: OffloadSpec, place: GatewayParams) -> Files:
     even while offloading is off: only the routes say so, and requests that are under way there go on.
     """
     return {
-        "bootstrap.json": _text(bootstrap.bootstrap(spec, place)),
-        **_secrets(spec, place),
-        "cds.json": _resources(CLUSTER, clusters.all_of(spec, place)),
-        **{f"rds-{name}.json": _resources(ROUTES, [table]) for name, table in _route_tables(spec, place).items()},
-        "lds.json": _resources(LISTENER, _listeners(spec, place)),
+        "bootstrap.json": _text(bootstrap.bootstrap(spec, params)),
+        **_secrets(spec, params),
+        "cds.json": _resources(CLUSTER, clusters.all_of(spec, params)),
+        **{f"rds-{name}.json": _resources(ROUTES, [table]) for name, table in _route_tables(spec, params).items()},
+        "lds.json": _resources(LISTENER, _listeners(spec, params)),
     }
 
 
-def _secrets(spec: OffloadSpec, place: GatewayParams) -> Files:
+def _secrets(spec: OffloadSpec, params: GatewayParams) -> Files:
     found: dict[str, Message] = {}
-    if place.shares_ca:
-        found[tls.file_of(tls.SHARES_TRUST)] = tls.rtds_trust(place)
+    if params.shares_ca:
+        found[tls.file_of(tls.SHARES_TRUST)] = tls.rtds_trust(params)
     for remote in spec.remotes:
         if remote.scheme is Scheme.HTTPS:
             trust = identity.named(tls.TRUST, remote)
-            found[tls.file_of(trust)] = tls.trust_in(tls.name_of(remote), remote, place, trust=trust)
-            found |= tls.shown(remote, place)
-        found |= credentials.secrets(remote, place)
+            found[tls.file_of(trust)] = tls.trust_in(tls.name_of(remote), remote, params, trust=trust)
+            found |= tls.shown(remote, params)
+        found |= credentials.secrets(remote, params)
     return {name: _resources(CONFIDENTIAL, [secret]) for name, secret in found.items()}
 
 
-def _route_tables(spec: OffloadSpec, place: GatewayParams) -> dict[str, Message]:
+def _route_tables(spec: OffloadSpec, params: GatewayParams) -> dict[str, Message]:
     """Return the tables by name; Envoy takes one from each file."""
-    tables = {routes.FRONT: routes.front(spec, place)}
+    tables = {routes.FRONT: routes.front(spec, params)}
     if spec.remotes:
-        tables[LOCAL_HOP] = routes.local_hop(spec, place)
+        tables[LOCAL_HOP] = routes.local_hop(spec, params)
     if len(spec.remotes) > 1:
         tables[LEFT_OUT] = routes.left_out()
     for remote in spec.remotes:
@@ -58,13 +58,13 @@ def _route_tables(spec: OffloadSpec, place: GatewayParams) -> dict[str, Message]
     return tables
 
 
-def _listeners(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
-    local_hop = [listeners.local_hop(place)] if spec.remotes else []
-    left_out = [listeners.left_out(place)] if len(spec.remotes) > 1 else []
+def _listeners(spec: OffloadSpec, params: GatewayParams) -> list[Message]:
+    local_hop = [listeners.local_hop(params)] if spec.remotes else []
+    left_out = [listeners.left_out(params)] if len(spec.remotes) > 1 else []
     most = spec.overflow.max_request_bytes
-    remote_hops = (listeners.remote_hop(remote, place, max_request_bytes=most) for remote in spec.remotes)
-    tcp_passthrough = (listeners.tcp_passthrough(listen) for listen, _ in place.tcp_passthrough)
-    return [*local_hop, *left_out, *remote_hops, listeners.front(spec, place), *tcp_passthrough]
+    remote_hops = (listeners.remote_hop(remote, params, max_request_bytes=most) for remote in spec.remotes)
+    tcp_passthrough = (listeners.tcp_passthrough(listen) for listen, _ in params.tcp_passthrough)
+    return [*local_hop, *left_out, *remote_hops, listeners.front(spec, params), *tcp_passthrough]
 
 
 def _resources(kind: str, messages: list[Message]) -> str:

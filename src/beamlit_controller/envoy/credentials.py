@@ -55,54 +55,54 @@ end
 """
 
 
-def filters(backend: RemoteBackend, place: GatewayParams) -> list[Message]:
+def filters(backend: RemoteBackend, params: GatewayParams) -> list[Message]:
     """Return the HTTP filters that put the credential on; without one that can be used, the hop answers instead."""
     match backend.auth:
         case None:
             return []
         case ApiKey(secret=secret, header=header, prefix=prefix):
             written = {"header": lua.text(header.lower()), "prefix": lua.text(prefix)}
-            return [lua.filter_of(KEY.format(**written, file=lua.text(place.secret(secret))))]
+            return [lua.filter_of(KEY.format(**written, file=lua.text(params.secret(secret))))]
         case OAuth() as oauth:
-            check = CHECK.format(file=lua.text(place.secret(oauth.client_secret)))
-            return [_injector(_token(oauth, backend, place)), lua.filter_of(check)]
+            check = CHECK.format(file=lua.text(params.secret(oauth.client_secret)))
+            return [_injector(_token(oauth, backend, params)), lua.filter_of(check)]
         case AwsSignature() as aws:
-            return [signature.in_hop(aws, place)]
+            return [signature.in_hop(aws, params)]
         case GoogleToken():
             return [google.in_hop(backend)]
 
 
-def upstream_filters(backend: RemoteBackend, place: GatewayParams) -> Message:
+def upstream_filters(backend: RemoteBackend, params: GatewayParams) -> Message:
     """Return the field of HttpProtocolOptions with what has to see a request as it goes to the remote, if anything has."""
     if not isinstance(backend.auth, AwsSignature):
         return {}
-    return {"http_filters": signature.behind_router(backend.auth, place)}
+    return {"http_filters": signature.behind_router(backend.auth, params)}
 
 
-def secrets(backend: RemoteBackend, place: GatewayParams) -> dict[str, Message]:
+def secrets(backend: RemoteBackend, params: GatewayParams) -> dict[str, Message]:
     """Return the SDS resources by file name. They reference secret files and never contain secrets."""
     if not isinstance(backend.auth, OAuth):
         return {}
-    source: Message = {"filename": place.secret(backend.auth.client_secret)}
+    source: Message = {"filename": params.secret(backend.auth.client_secret)}
     name = identity.named(CREDENTIAL, backend)
     found: dict[str, Message] = {tls.file_of(name): {"name": name, "generic_secret": {"secret": source}}}
     if _secured(backend.auth):
         host = _token_host(backend.auth)
         trust = identity.named(tls.TOKEN_TRUST, backend)
-        found[tls.file_of(trust)] = tls.trust_in(host, backend, place, trust=trust)
+        found[tls.file_of(trust)] = tls.trust_in(host, backend, params, trust=trust)
     return found
 
 
-def clusters(backend: RemoteBackend, place: GatewayParams) -> list[Message]:
+def clusters(backend: RemoteBackend, params: GatewayParams) -> list[Message]:
     """Return where tokens are asked for."""
     if isinstance(backend.auth, GoogleToken):
-        return [google.cluster(backend, place)]
+        return [google.cluster(backend, params)]
     if not isinstance(backend.auth, OAuth):
         return []
     host = _token_host(backend.auth)
     server = addresses.join(host, _token_port(backend.auth))
     secured: Message = (
-        {"transport_socket": tls.transport_socket(host, backend, place, trust=tls.TOKEN_TRUST)}
+        {"transport_socket": tls.transport_socket(host, backend, params, trust=tls.TOKEN_TRUST)}
         if _secured(backend.auth)
         else {}
     )
@@ -140,7 +140,7 @@ def _injector(credential: Message) -> Message:
     )
 
 
-def _token(oauth: OAuth, backend: RemoteBackend, place: GatewayParams) -> Message:
+def _token(oauth: OAuth, backend: RemoteBackend, params: GatewayParams) -> Message:
     return extension(
         "envoy.http.injected_credentials.oauth2",
         "envoy.extensions.http.injected_credentials.oauth2.v3.OAuth2",
@@ -149,12 +149,12 @@ def _token(oauth: OAuth, backend: RemoteBackend, place: GatewayParams) -> Messag
         token_fetch_retry_interval="2s",  # noqa: S106 - a duration
         client_credentials={
             "client_id": oauth.client_id,
-            "client_secret": _reference(oauth.client_secret, backend, place),
+            "client_secret": _reference(oauth.client_secret, backend, params),
             "auth_type": "URL_ENCODED_BODY",
         },
     )
 
 
-def _reference(key: SecretKey, backend: RemoteBackend, place: GatewayParams) -> Message:
+def _reference(key: SecretKey, backend: RemoteBackend, params: GatewayParams) -> Message:
     name = identity.named(CREDENTIAL, backend)
-    return {"name": name, "sds_config": place.watched_with(tls.file_of(name), key)}
+    return {"name": name, "sds_config": params.watched_with(tls.file_of(name), key)}

@@ -48,10 +48,10 @@ def in_hop(backend: RemoteBackend) -> Message:
     return lua.filter_of(PROGRAM.replace("{cluster}", identity.named(METADATA_SERVER, backend)))
 
 
-def cluster(backend: RemoteBackend, place: GatewayParams) -> Message:
+def cluster(backend: RemoteBackend, params: GatewayParams) -> Message:
     """Return where tokens are asked for: an address, because nothing else may answer to the name."""
     name = identity.named(METADATA_SERVER, backend)
-    server = upstream.server(message(place.metadata_server))
+    server = upstream.server(message(params.metadata_server))
     return {
         "name": name,
         "alt_stat_name": identity.stat_name(METADATA_SERVER, backend),

@@ -30,17 +30,17 @@ NOBODY: Message = {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix
 BODY_TIMEOUT = "300s"
 
 
-def front(spec: OffloadSpec, place: GatewayParams, *, filters: Iterable[Message] = ()) -> Message:
+def front(spec: OffloadSpec, params: GatewayParams, *, filters: Iterable[Message] = ()) -> Message:
     """Return the listener that clients connect to. It hardly depends on the spec: a change of it ends long streams.
 
     `filters` come before all others.
     """
     manager = _connection_manager(
         routes.FRONT,
-        place,
+        params,
         filters=[*filters, *sessions.filters(spec.stickiness)],
-        access_log=access_log.of_front(place.access_log),
-        **tracing.of_front(place),
+        access_log=access_log.of_front(params.access_log),
+        **tracing.of_front(params),
         # The address of who connected is appended to x-forwarded-for; what a proxy in front of us said is believed as
         # little or as much as the model's servers believe it themselves.
         use_remote_address=True,
@@ -56,7 +56,7 @@ def front(spec: OffloadSpec, place: GatewayParams, *, filters: Iterable[Message]
     )
     return {
         "name": routes.FRONT,
-        "address": addresses.message(place.front),
+        "address": addresses.message(params.front),
         # With it a second Envoy would silently share the port instead of failing to bind.
         "enable_reuse_port": False,
         # What a client that reads slowly may leave with us.
@@ -90,7 +90,7 @@ def tcp_passthrough(listen: str) -> Message:
     }
 
 
-def remote_hop(remote: RemoteBackend, place: GatewayParams, *, max_request_bytes: int) -> Message:
+def remote_hop(remote: RemoteBackend, params: GatewayParams, *, max_request_bytes: int) -> Message:
     """Return the internal listener that makes a client's request the remote's: only what is offloaded passes it.
 
     It is a hop of its own because attempts of one request share their headers: changed any earlier, a request that
@@ -99,15 +99,15 @@ def remote_hop(remote: RemoteBackend, place: GatewayParams, *, max_request_bytes
     name = identity.named(REMOTE_HOP, remote)
     manager = _connection_manager(
         name,
-        place,
+        params,
         filters=[
-            *_watching(remote, place),
+            *_watching(remote, params),
             *hop_headers.filters(remote),
             *model_name.filters(remote),
             *remote_usage.filters(remote, max_request_bytes=max_request_bytes),
-            *credentials.filters(remote, place),
+            *credentials.filters(remote, params),
         ],
-        access_log=[*access_log.of_hop(place.access_log, remote.name), *remote_usage.counters(remote)],
+        access_log=[*access_log.of_hop(params.access_log, remote.name), *remote_usage.counters(remote)],
         use_remote_address=False,
         generate_request_id=False,
         scheme_header_transformation={"scheme_to_overwrite": remote.scheme.value},
@@ -117,17 +117,17 @@ def remote_hop(remote: RemoteBackend, place: GatewayParams, *, max_request_bytes
     return {"name": name, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
 
 
-def _watching(remote: RemoteBackend, place: GatewayParams) -> list[Message]:
+def _watching(remote: RemoteBackend, params: GatewayParams) -> list[Message]:
     """Return the HTTP filter that only watches a remote's answers, for pauses and for usage."""
-    programs = (*pause.programs(remote, place), *remote_usage.programs(remote))
+    programs = (*pause.programs(remote, params), *remote_usage.programs(remote))
     return [lua.filter_of(lua.together(*programs))] if programs else []
 
 
-def local_hop(place: GatewayParams) -> Message:
+def local_hop(params: GatewayParams) -> Message:
     """Return the internal listener that tells why no local server answered; what passes it is as the client sent it."""
     manager = _connection_manager(
         LOCAL_HOP,
-        place,
+        params,
         use_remote_address=False,
         generate_request_id=False,
         local_reply_config=replies.of_local_hop(),
@@ -135,14 +135,14 @@ def local_hop(place: GatewayParams) -> Message:
     return {"name": LOCAL_HOP, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
 
 
-def left_out(place: GatewayParams) -> Message:
+def left_out(params: GatewayParams) -> Message:
     """Return the internal listener that answers for a remote that is ejected: the next one is asked."""
-    manager = _connection_manager(LEFT_OUT, place, use_remote_address=False, generate_request_id=False)
+    manager = _connection_manager(LEFT_OUT, params, use_remote_address=False, generate_request_id=False)
     return {"name": LEFT_OUT, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
 
 
 def _connection_manager(
-    name: str, place: GatewayParams, *, filters: Iterable[Message] = (), **options: object
+    name: str, params: GatewayParams, *, filters: Iterable[Message] = (), **options: object
 ) -> Message:
     # Servers may take `x_data_class` for `x-data-class`; a rule would not.
     underscores = {"headers_with_underscores_action": "REJECT_REQUEST"} if name == routes.FRONT else {}
@@ -150,7 +150,7 @@ def _connection_manager(
         "envoy.filters.network.http_connection_manager",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix=name,
-        rds={"route_config_name": name, "config_source": place.watched(f"rds-{name}.json")},
+        rds={"route_config_name": name, "config_source": params.watched(f"rds-{name}.json")},
         http_filters=[
             *filters,
             extension(

@@ -152,11 +152,11 @@ end
 """
 
 
-def programs(remote: RemoteBackend, place: GatewayParams) -> list[str]:
+def programs(remote: RemoteBackend, params: GatewayParams) -> list[str]:
     """Return the program that keeps a remote's pauses, unless what it refuses may be about one client's own credential."""
     if not remote_marks.refuses_us(remote):
         return []
     key = remote_secrets.credential(remote)
-    files = f"local FILES = {{{lua.text(place.secret(key)) if key else ''}}}\n"
+    files = f"local FILES = {{{lua.text(params.secret(key)) if key else ''}}}\n"
     program = PROGRAM.strip().replace("{metadata}", METADATA).replace("{mark}", REMOTE_MARK)
     return [files + program]

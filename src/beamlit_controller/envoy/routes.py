@@ -51,7 +51,7 @@ SIDE = "%UPSTREAM_METADATA(offload:side)%"
 DEFAULT_PORTS = {Scheme.HTTP: 80, Scheme.HTTPS: 443}
 
 
-def front(spec: OffloadSpec, place: GatewayParams) -> Message:
+def front(spec: OffloadSpec, params: GatewayParams) -> Message:
     """Return the front's RouteConfiguration: what must stay, then the share, then the rest."""
     host: Message = {
         "name": FRONT,
@@ -61,7 +61,7 @@ def front(spec: OffloadSpec, place: GatewayParams) -> Message:
         "request_headers_to_remove": [PROBE_HEADER, OVERRIDE, sessions.SESSION, "x-envoy-external-address"],
         "response_headers_to_add": formatted_header(SERVED_BY, SIDE),
         "response_headers_to_remove": [failover.REMOTE_MARK, failover.LOCAL_MARK],
-        **_table(spec, place),
+        **_table(spec, params),
     }
     return {"name": FRONT, "virtual_hosts": [host]}
 
@@ -86,19 +86,19 @@ def remote_hop(remote: RemoteBackend, max_request_bytes: int) -> Message:
     return {"name": name, "virtual_hosts": [host]}
 
 
-def local_hop(spec: OffloadSpec, place: GatewayParams) -> Message:
+def local_hop(spec: OffloadSpec, params: GatewayParams) -> Message:
     """Return the local hop's RouteConfiguration: to a local server and, in time, to another."""
     after = spec.overflow.after
     # Envoy asks no more once the response has begun, so a stream may take as long as it likes.
     first_byte: Message = {"per_try_timeout": f"{after.total_seconds():g}s"} if after is not None else {}
-    policy = {**failover.hop_retry_policy(spec, servers=place.servers), **first_byte}
+    policy = {**failover.hop_retry_policy(spec, servers=params.servers), **first_byte}
     host: Message = {
         "name": failover.LOCAL_HOP,
         "domains": ["*"],
         "request_body_buffer_limit": spec.overflow.max_request_bytes,
         "response_headers_to_remove": [failover.REMOTE_MARK],
         "response_headers_to_add": formatted_header(failover.LOCAL_MARK, failover.ANSWERED),
-        "routes": [_route("local", {"prefix": "/"}, Chain(failover.LOCAL, policy), place)],
+        "routes": [_route("local", {"prefix": "/"}, Chain(failover.LOCAL, policy), params)],
     }
     return {"name": failover.LOCAL_HOP, "virtual_hosts": [host]}
 
@@ -145,10 +145,10 @@ def _probe(header: Message, *, status: int, text: str) -> Message:
     }
 
 
-def _table(spec: OffloadSpec, place: GatewayParams) -> Message:
+def _table(spec: OffloadSpec, params: GatewayParams) -> Message:
     """Return the routes in their order; matchers go before them where headers choose among several lists."""
-    lists = _choices(spec, place)
-    otherwise = _list(spec, place, _split(spec, place))
+    lists = _choices(spec, params)
+    otherwise = _list(spec, params, _split(spec, params))
     if not lists:
         return {"routes": otherwise}
     matchers = [{"predicate": predicate, "on_match": _action(routes)} for predicate, routes in lists]
@@ -159,43 +159,43 @@ def _action(routes: list[Message]) -> Message:
     return {"action": extension("routes", "envoy.config.route.v3.RouteList", routes=routes)}
 
 
-def _list(spec: OffloadSpec, place: GatewayParams, routes: list[Message]) -> list[Message]:
+def _list(spec: OffloadSpec, params: GatewayParams, routes: list[Message]) -> list[Message]:
     """Return a whole list of routes: whatever chose it, probes are answered and what can't be written anew stays."""
-    return [*probed(place.node), *_long(spec, place), *routes]
+    return [*probed(params.node), *_long(spec, params), *routes]
 
 
-def _choices(spec: OffloadSpec, place: GatewayParams) -> list[tuple[Message, list[Message]]]:
+def _choices(spec: OffloadSpec, params: GatewayParams) -> list[tuple[Message, list[Message]]]:
     """Return the predicates and the routes they lead to, the first that matches: what must stay, is asked for, is sticky."""
     if remote_of(spec) is None:
         return []
     kept = local_only.predicate(spec.keep_local, spec.may_leave)
     return [
-        (kept, [*probed(place.node), _stays("keep", {"prefix": "/"}, spec, place)]),
-        *(_asked_for(spec, place) if spec.allow_override else []),
-        *(_sticky(spec.stickiness, spec, place) if spec.stickiness else []),
+        (kept, [*probed(params.node), _stays("keep", {"prefix": "/"}, spec, params)]),
+        *(_asked_for(spec, params) if spec.allow_override else []),
+        *(_sticky(spec.stickiness, spec, params) if spec.stickiness else []),
     ]
 
 
-def _asked_for(spec: OffloadSpec, place: GatewayParams) -> list[tuple[Message, list[Message]]]:
-    here = _stays("forced", {"prefix": "/"}, spec, place)
-    there = _route("forced", {"prefix": "/"}, failover.remote_first(spec, servers=place.servers), place)
+def _asked_for(spec: OffloadSpec, params: GatewayParams) -> list[tuple[Message, list[Message]]]:
+    here = _stays("forced", {"prefix": "/"}, spec, params)
+    there = _route("forced", {"prefix": "/"}, failover.remote_first(spec, servers=params.servers), params)
     return [
-        (local_only.has(OVERRIDE, ["local"]), _list(spec, place, [here])),
-        (local_only.has(OVERRIDE, ["remote"]), _list(spec, place, [there])),
+        (local_only.has(OVERRIDE, ["local"]), _list(spec, params, [here])),
+        (local_only.has(OVERRIDE, ["remote"]), _list(spec, params, [there])),
     ]
 
 
 def _sticky(
-    stickiness: HeaderStickiness | CookieStickiness, spec: OffloadSpec, place: GatewayParams
+    stickiness: HeaderStickiness | CookieStickiness, spec: OffloadSpec, params: GatewayParams
 ) -> list[tuple[Message, list[Message]]]:
-    there = _route("share", {"prefix": "/"}, failover.remote_first(spec, servers=place.servers), place)
+    there = _route("share", {"prefix": "/"}, failover.remote_first(spec, servers=params.servers), params)
     return [
-        (sessions.offloaded(stickiness, SHARE), _list(spec, place, [there])),
-        (sessions.told(stickiness), _list(spec, place, _local(spec, place))),
+        (sessions.offloaded(stickiness, SHARE), _list(spec, params, [there])),
+        (sessions.told(stickiness), _list(spec, params, _local(spec, params))),
     ]
 
 
-def _long(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
+def _long(spec: OffloadSpec, params: GatewayParams) -> list[Message]:
     """Return the routes of what stays because one of the remotes can't have it: its path or model's name can't be replaced, or it can't be signed."""
     if remote_of(spec) is None:
         return []
@@ -206,7 +206,7 @@ def _long(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
     held = model_name.unheld(limit) if signs else []
     long = model_name.unmapped(limit, _unchanged(maps)) if maps else held
     return [
-        _stays("long", {"prefix": "/", "headers": headers}, spec, place) for headers in (*elsewhere, *long) if headers
+        _stays("long", {"prefix": "/", "headers": headers}, spec, params) for headers in (*elsewhere, *long) if headers
     ]
 
 
@@ -215,41 +215,41 @@ def _unchanged(maps: Sequence[Iterable[tuple[str, str]]]) -> set[str]:
     return set.intersection(*({here for here, there in names if here == there} for names in maps))
 
 
-def _split(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
+def _split(spec: OffloadSpec, params: GatewayParams) -> list[Message]:
     if remote_of(spec) is None:
-        return [_stays("local", {"prefix": "/"}, spec, place)]
+        return [_stays("local", {"prefix": "/"}, spec, params)]
     share: Message = {"prefix": "/", "runtime_fraction": SHARE}
     return [
-        _route("share", share, failover.remote_first(spec, servers=place.servers), place),
-        *_local(spec, place),
+        _route("share", share, failover.remote_first(spec, servers=params.servers), params),
+        *_local(spec, params),
     ]
 
 
-def _local(spec: OffloadSpec, place: GatewayParams) -> list[Message]:
+def _local(spec: OffloadSpec, params: GatewayParams) -> list[Message]:
     """Return the routes of what begins locally: one for each limit of what is in flight, of which two at most are in force."""
-    chain = failover.local_first(spec, servers=place.servers)
+    chain = failover.local_first(spec, servers=params.servers)
     may_be_full = spec.overflow.on_status or spec.overflow.after is not None
     passed_on = {"filter_metadata": {"offload": {PASSED_ON: "overflow" if may_be_full else "unavailable"}}}
-    free = {**_route("local", {"prefix": "/"}, chain, place), "metadata": passed_on}
+    free = {**_route("local", {"prefix": "/"}, chain, params), "metadata": passed_on}
     if not caps.are_needed(spec):
         return [free]
-    at_first = caps.at_first(spec, place)
-    full = failover.remote_first(spec, servers=place.servers).cluster
-    capped = partial(_capped, free, chain, place, full=full)
+    at_first = caps.at_first(spec, params)
+    full = failover.remote_first(spec, servers=params.servers).cluster
+    capped = partial(_capped, free, chain, params, full=full)
     return [*(capped(number, numerator=at_first[number]) for number in caps.LADDER), free]
 
 
-def _capped(free: Message, chain: Chain, place: GatewayParams, number: int, *, numerator: int, full: str) -> Message:
+def _capped(free: Message, chain: Chain, params: GatewayParams, number: int, *, numerator: int, full: str) -> Message:
     default: Message = {"numerator": numerator, "denominator": "MILLION"}
     in_force: Message = {"runtime_key": caps.key(number), "default_value": default}
     plugin = caps.choice(number, free=chain.cluster, full=full)
     action: Message = {"timeout": "0s", "retry_policy": chain.retry_policy, "inline_cluster_specifier_plugin": plugin}
-    action |= BY_CLIENT if place.client_ip_affinity else {}
+    action |= BY_CLIENT if params.client_ip_affinity else {}
     return {**free, "match": {"prefix": "/", "runtime_fraction": in_force}, "route": action}
 
 
-def _stays(name: str, match: Message, spec: OffloadSpec, place: GatewayParams) -> Message:
-    return _route(name, match, failover.local_only(spec, servers=place.servers), place)
+def _stays(name: str, match: Message, spec: OffloadSpec, params: GatewayParams) -> Message:
+    return _route(name, match, failover.local_only(spec, servers=params.servers), params)
 
 
 _LAST: Message = {"pattern": {"regex": r"^.*,\s*"}, "substitution": ""}
@@ -259,8 +259,8 @@ BY_CLIENT: Message = {
 """Local servers are chosen by who connected: the last of x-forwarded-for, which the front has added, as the hops see it too."""
 
 
-def _route(name: str, match: Message, chain: Chain, place: GatewayParams) -> Message:
+def _route(name: str, match: Message, chain: Chain, params: GatewayParams) -> Message:
     # No timeout: a completion may stream for as long as it likes; silence is bounded by stream_idle_timeout.
-    sticky = BY_CLIENT if place.client_ip_affinity else {}
+    sticky = BY_CLIENT if params.client_ip_affinity else {}
     action: Message = {"cluster": chain.cluster, "timeout": "0s", "retry_policy": chain.retry_policy, **sticky}
     return {"name": name, "match": match, "route": action}

@@ -61,16 +61,16 @@ end
 """
 
 
-def files(name: ModelKey, shared: SharedListener, place: GatewayParams, *, gateways: dict[ModelKey, str]) -> Files:
+def files(name: ModelKey, shared: SharedListener, params: GatewayParams, *, gateways: dict[ModelKey, str]) -> Files:
     """Return name and text of every file of the listener's Envoy; `gateways` are where the models' own gateways listen."""
     spec = OffloadSpec(name, name.name)
     models = sorted({route.to for route in shared.routes}, key=str)
     clusters = [_cluster(model, gateways[model]) for model in models]
     return {
-        "bootstrap.json": json.dumps(bootstrap.bootstrap(spec, place), indent=2) + "\n",
+        "bootstrap.json": json.dumps(bootstrap.bootstrap(spec, params), indent=2) + "\n",
         "cds.json": _resources(CLUSTER, clusters),
-        "rds-front.json": _resources(ROUTES, [_table(shared, place)]),
-        "lds.json": _resources(LISTENER, [listeners.front(spec, place, filters=_filters(shared))]),
+        "rds-front.json": _resources(ROUTES, [_table(shared, params)]),
+        "lds.json": _resources(LISTENER, [listeners.front(spec, params, filters=_filters(shared))]),
     }
 
 
@@ -100,7 +100,7 @@ def _filters(shared: SharedListener) -> list[Message]:
     return [lua.filter_of(program.format(longest=longest, largest=LARGEST, header=MODEL))]
 
 
-def _table(shared: SharedListener, place: GatewayParams) -> Message:
+def _table(shared: SharedListener, params: GatewayParams) -> Message:
     names = list(dict.fromkeys(route.model for route in shared.routes if route.model is not None))
     host: Message = {
         "name": routes.FRONT,
@@ -108,7 +108,7 @@ def _table(shared: SharedListener, place: GatewayParams) -> Message:
         "request_body_buffer_limit": LARGEST,
         "request_headers_to_remove": [MODEL, routes.PROBE_HEADER, "x-envoy-external-address"],
         "routes": [
-            *routes.probed(place.node),
+            *routes.probed(params.node),
             *_unread(names),
             *map(_route, shared.routes),
             *_list_of(names),

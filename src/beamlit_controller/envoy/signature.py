@@ -190,23 +190,23 @@ end
 """
 
 
-def in_hop(auth: AwsSignature, place: GatewayParams) -> Message:
+def in_hop(auth: AwsSignature, params: GatewayParams) -> Message:
     """Return the HTTP filter that answers where no credentials can be used, and takes the body's digest."""
-    return lua.filter_of(_account(auth, place) + SHA256 + HASH)
+    return lua.filter_of(_account(auth, params) + SHA256 + HASH)
 
 
-def behind_router(auth: AwsSignature, place: GatewayParams) -> list[Message]:
+def behind_router(auth: AwsSignature, params: GatewayParams) -> list[Message]:
     """Return the upstream HTTP filters that sign each attempt."""
     codec = extension(
         "envoy.filters.http.upstream_codec",
         "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
     )
-    return [lua.filter_of(_account(auth, place) + SHA256 + SIGN), codec]
+    return [lua.filter_of(_account(auth, params) + SHA256 + SIGN), codec]
 
 
-def _account(auth: AwsSignature, place: GatewayParams) -> str:
+def _account(auth: AwsSignature, params: GatewayParams) -> str:
     known = {
-        "file": place.secret(auth.credentials),
+        "file": params.secret(auth.credentials),
         "profile": auth.profile,
         "region": auth.region,
         "service": auth.service,

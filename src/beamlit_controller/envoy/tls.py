@@ -12,12 +12,12 @@ SHARES_TRUST = "shares_trust"
 
 
 def transport_socket(
-    name: str, backend: RemoteBackend, place: GatewayParams, *, trust: str, alpn: list[str] | None = None
+    name: str, backend: RemoteBackend, params: GatewayParams, *, trust: str, alpn: list[str] | None = None
 ) -> Message:
     """Return the transport socket for the server with this name; without `alpn` the cluster offers the protocols that it speaks."""
     ca, trust_kind = backend.tls.ca, trust
     trust = identity.named(trust, backend)
-    source = place.watched_with(file_of(trust), ca) if ca else place.watched(file_of(trust))
+    source = params.watched_with(file_of(trust), ca) if ca else params.watched(file_of(trust))
     return extension(
         "envoy.transport_sockets.tls",
         "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
@@ -25,70 +25,70 @@ def transport_socket(
         common_tls_context={
             "tls_params": {"tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3"},
             "alpn_protocols": alpn or [],
-            **(_shown(backend, place) if trust_kind == TRUST else {}),
+            **(_shown(backend, params) if trust_kind == TRUST else {}),
             "validation_context_sds_secret_config": {"name": trust, "sds_config": source},
         },
     )
 
 
-def shown(backend: RemoteBackend, place: GatewayParams) -> dict[str, Message]:
+def shown(backend: RemoteBackend, params: GatewayParams) -> dict[str, Message]:
     """Return the Secret of the certificate that the remote is shown, by the file it belongs in."""
     cert, key = backend.tls.cert, backend.tls.key
     if cert is None or key is None:
         return {}
     name = identity.named(SHOWN, backend)
     pair = {
-        "certificate_chain": {"filename": place.secret(cert)},
-        "private_key": {"filename": place.secret(key)},
+        "certificate_chain": {"filename": params.secret(cert)},
+        "private_key": {"filename": params.secret(key)},
     }
     return {file_of(name): {"name": name, "tls_certificate": pair}}
 
 
-def _shown(backend: RemoteBackend, place: GatewayParams) -> Message:
+def _shown(backend: RemoteBackend, params: GatewayParams) -> Message:
     if backend.tls.cert is None:
         return {}
     name = identity.named(SHOWN, backend)
-    source = place.watched_with(file_of(name), backend.tls.cert)
+    source = params.watched_with(file_of(name), backend.tls.cert)
     return {"tls_certificate_sds_secret_configs": [{"name": name, "sds_config": source}]}
 
 
-def trust_in(name: str, backend: RemoteBackend, place: GatewayParams, *, trust: str) -> Message:
+def trust_in(name: str, backend: RemoteBackend, params: GatewayParams, *, trust: str) -> Message:
     """Return the Secret of what is trusted: a file of its own, so that Envoy follows when the CA's file is exchanged."""
     ca = backend.tls.ca
     names: Message = {"san_type": "IP_ADDRESS" if addresses.is_ip(name) else "DNS", "matcher": {"exact": name}}
     return {
         "name": trust,
         "validation_context": {
-            "trusted_ca": {"filename": place.secret(ca) if ca else place.system_ca},
+            "trusted_ca": {"filename": params.secret(ca) if ca else params.system_ca},
             "match_typed_subject_alt_names": [names],
         },
     }
 
 
-def to_rtds_server(place: GatewayParams) -> Message:
+def to_rtds_server(params: GatewayParams) -> Message:
     """Return the transport socket to the RTDS server."""
     return extension(
         "envoy.transport_sockets.tls",
         "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-        sni=_share_server(place),
+        sni=_share_server(params),
         common_tls_context={
             "tls_params": {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"},
             "alpn_protocols": ["h2"],
             "validation_context_sds_secret_config": {
                 "name": SHARES_TRUST,
-                "sds_config": place.watched(file_of(SHARES_TRUST)),
+                "sds_config": params.watched(file_of(SHARES_TRUST)),
             },
         },
     )
 
 
-def rtds_trust(place: GatewayParams) -> Message:
+def rtds_trust(params: GatewayParams) -> Message:
     """Return the Secret of what the RTDS server is verified against, so that Envoy follows when the CA is exchanged."""
     return {
         "name": SHARES_TRUST,
         "validation_context": {
-            "trusted_ca": {"inline_string": place.shares_ca},
-            "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": _share_server(place)}}],
+            "trusted_ca": {"inline_string": params.shares_ca},
+            "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": _share_server(params)}}],
         },
     }
 
@@ -103,6 +103,6 @@ def name_of(backend: RemoteBackend) -> str:
     return backend.tls.server_name or backend.host
 
 
-def _share_server(place: GatewayParams) -> str:
-    host, _ = addresses.split(place.shares)
+def _share_server(params: GatewayParams) -> str:
+    host, _ = addresses.split(params.shares)
     return host.rstrip(".")

@@ -26,14 +26,14 @@ TAGS = {
 }
 
 
-def of_front(place: GatewayParams) -> Message:
+def of_front(params: GatewayParams) -> Message:
     """Return the field of the front's connection manager that has requests traced; none if there is no collector."""
-    return {"tracing": _tracing(place.otlp, place.node)} if place.otlp else {}
+    return {"tracing": _tracing(params.otlp, params.node)} if params.otlp else {}
 
 
-def clusters(place: GatewayParams) -> list[Message]:
+def clusters(params: GatewayParams) -> list[Message]:
     """Return the cluster that is the collector, if there is one."""
-    return [_collector(place.otlp.address)] if place.otlp else []
+    return [_collector(params.otlp.address)] if params.otlp else []
 
 
 def _tracing(otlp: OtlpSettings, model: str) -> Message:

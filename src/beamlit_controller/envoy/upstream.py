@@ -54,7 +54,7 @@ def hop(  # its options are those of one cluster
     """
     marks = {"side": side, "hop": signs, **({"remote": remote} if remote else {})}
     shared = [_share(each, weight, marks) for each, weight in zip(listeners, weights, strict=False)]
-    places = [_place(each, priority, marks) for priority, each in enumerate(listeners)]
+    places = [_endpoints_of(each, priority, marks) for priority, each in enumerate(listeners)]
     places[0] = {"lb_endpoints": shared} if shared else places[0]
     return {
         "name": name,
@@ -81,7 +81,7 @@ def _share(listener: str, weight: int, marks: Mapping[str, str]) -> Message:
     return {**server(address, marks), "load_balancing_weight": weight}
 
 
-def _place(listener: str, priority: int, marks: Mapping[str, str]) -> Message:
+def _endpoints_of(listener: str, priority: int, marks: Mapping[str, str]) -> Message:
     """Return the LocalityLbEndpoints of an internal listener; those of priority 0 are used first."""
     address: Message = {"envoy_internal_address": {"server_listener_name": listener}}
     return {"lb_endpoints": [server(address, marks)], **({"priority": priority} if priority else {})}

@@ -40,22 +40,22 @@ class Autoscalers:
         self._names: dict[tuple[str, str], ObjectReference] = {}
         self._targets: dict[tuple[str, str, str, str], set[str]] = {}
 
-    def changed(self, place: tuple[str, str], seen: ObjectReference | None) -> None:
+    def changed(self, namespaced_name: tuple[str, str], seen: ObjectReference | None) -> None:
         """Handle an event of the watch; None means deleted."""
-        namespace, name = place
-        before = self._names.pop(place, None)
+        namespace, name = namespaced_name
+        before = self._names.pop(namespaced_name, None)
         if before is not None:
             names = self._targets[_key(namespace, before)]
             names.discard(name)
             if not names:
                 del self._targets[_key(namespace, before)]
         if seen is not None:
-            self._names[place] = seen
+            self._names[namespaced_name] = seen
             self._targets.setdefault(_key(namespace, seen), set()).add(name)
 
-    def target(self, place: tuple[str, str]) -> ObjectReference | None:
+    def target(self, namespaced_name: tuple[str, str]) -> ObjectReference | None:
         """Return the target of an autoscaler as it was seen last."""
-        return self._names.get(place)
+        return self._names.get(namespaced_name)
 
     def of(self, key: ModelKey, source: ObjectReference | None) -> str | None:
         """Return the name of the autoscaler of a model's workload, if there is one."""

@@ -26,7 +26,7 @@ class GatewayObjects:
 def gateway(
     spec: OffloadSpec,
     owner: str,
-    place: Plan,
+    plan: Plan,
     envoy: Envoy,
     *,
     image: Image,
@@ -35,15 +35,15 @@ def gateway(
 ) -> GatewayObjects:
     """Render the objects in the order of writing: referenced objects and the NetworkPolicy first."""
     objects = (
-        gateway_objects.local_service(spec, owner, selector=place.selector, port=place.local_port),
+        gateway_objects.local_service(spec, owner, selector=plan.selector, port=plan.local_port),
         egress_policy.network_policy(spec, owner, egress=egress),
         gateway_objects.config_map(spec, owner, files=envoy.files, notes=notes),
         gateway_objects.disruption_budget(spec, owner),
         gateway_deployment.deployment(
-            spec, owner, ports=place.ports, envoy=envoy, image=image, labels=dict(place.labels)
+            spec, owner, ports=plan.ports, envoy=envoy, image=image, labels=dict(plan.labels)
         ),
     )
-    entrance = gateway_objects.gateway_service(spec, owner, ports=place.ports)
+    entrance = gateway_objects.gateway_service(spec, owner, ports=plan.ports)
     return GatewayObjects(objects, entrance, gateway_objects.config_digest(envoy.files))
 
 
@@ -60,11 +60,11 @@ def has_client_service(spec: OffloadSpec, seen: Snapshot) -> bool:
 
 def bypass(spec: OffloadSpec, seen: Snapshot) -> DesiredObject | None:
     """Return the Service NAME-gateway, if it exists, with the model's own pods as its selector."""
-    place = seen.plan
-    if not isinstance(place, Plan) or find(seen, SERVICES, gateway_objects.gateway_name(spec.key)) is None:
+    plan = seen.plan
+    if not isinstance(plan, Plan) or find(seen, SERVICES, gateway_objects.gateway_name(spec.key)) is None:
         return None
     return gateway_objects.direct_service(
-        spec, seen.stored.uid, selector=place.selector, port=place.local_port, ports=place.ports
+        spec, seen.stored.uid, selector=plan.selector, port=plan.local_port, ports=plan.ports
     )
 
 

@@ -172,12 +172,12 @@ class ManagedObjects:
     def changed(self, resource: Resource) -> Callable[[tuple[str, str], ManagedObject | None], None]:
         """Return the callback for the resource's watch."""
 
-        def take(place: tuple[str, str], seen: ManagedObject | None) -> None:
-            known = self._objects.pop((resource, *place), None)
+        def take(namespaced_name: tuple[str, str], seen: ManagedObject | None) -> None:
+            known = self._objects.pop((resource, *namespaced_name), None)
             if known is not None:
                 self._forget(known)
             if seen is not None:
-                self._objects[(resource, *place)] = seen
+                self._objects[(resource, *namespaced_name)] = seen
                 self._of.setdefault(seen.key, {})[resource, seen.name] = seen
             for key in {each.key for each in (known, seen) if each is not None}:
                 self._publish(key)
@@ -190,15 +190,15 @@ class ManagedObjects:
         if not objects:
             del self._of[known.key]
 
-    def pod_changed(self, place: tuple[str, str], seen: GatewayPod | None) -> None:
+    def pod_changed(self, namespaced_name: tuple[str, str], seen: GatewayPod | None) -> None:
         """Handle an event of the gateway pods' watch; None means deleted."""
-        key = self._pod_keys.pop(place, None)
+        key = self._pod_keys.pop(namespaced_name, None)
         if key is not None:
-            self._pods[key].pop(place[1], None)
+            self._pods[key].pop(namespaced_name[1], None)
             if not self._pods[key]:
                 del self._pods[key]
         if seen is not None:
-            self._pod_keys[place] = key = seen.key
+            self._pod_keys[namespaced_name] = key = seen.key
             self._pods.setdefault(seen.key, {})[seen.name] = seen
         if key is not None:
             self._publish(key)

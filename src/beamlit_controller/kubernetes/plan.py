@@ -34,7 +34,7 @@ NamedPorts = Iterable[Mapping[str, int]]
 """The named ports of each pod behind the Service."""
 
 NOT_YET = frozenset({Reason.NO_PODS})
-"""What says that no place can be found yet, and not that there is none."""
+"""Reasons that may go away by themselves: no plan can be made yet."""
 
 
 def plan(spec: OffloadSpec, service: Service | None, named_ports: NamedPorts, *, owner: str = "") -> Plan | Missing:
@@ -186,6 +186,6 @@ def _service_port(service: Service, targets: set[int | str]) -> int | None:
     return next((port.port for port in service.ports if port.target in targets), None)
 
 
-def is_refused(place: Plan | Missing) -> bool:
+def is_refused(planned: Plan | Missing) -> bool:
     """Return whether a gateway is impossible until the Service or the spec changes, so that waiting does not help."""
-    return isinstance(place, Missing) and place.reason not in NOT_YET
+    return isinstance(planned, Missing) and planned.reason not in NOT_YET

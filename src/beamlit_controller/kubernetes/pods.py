@@ -73,19 +73,19 @@ class Pods:
     def __len__(self) -> int:
         return len(self._pods)
 
-    def get(self, place: NamespacedName) -> KnownPod | None:
+    def get(self, namespaced_name: NamespacedName) -> KnownPod | None:
         """Return a pod as it was seen last."""
-        return self._pods.get(place)
+        return self._pods.get(namespaced_name)
 
-    def changed(self, place: NamespacedName, seen: KnownPod | None) -> None:
+    def changed(self, namespaced_name: NamespacedName, seen: KnownPod | None) -> None:
         """Handle an event of the watch; None means deleted."""
-        before = self._pods.pop(place, None)
+        before = self._pods.pop(namespaced_name, None)
         if before is not None and (seen is None or seen.labels != before.labels):
-            self._unlist(place, before)
+            self._unlist(namespaced_name, before)
         if seen is not None:
             if before is None or seen.labels != before.labels:
-                self._list(place, seen)
-            self._pods[place] = seen
+                self._list(namespaced_name, seen)
+            self._pods[namespaced_name] = seen
 
     def known(self, namespace: str, selector: Selector) -> tuple[KnownPod, ...]:
         """Return the pods of a namespace that the selector matches, by name."""
@@ -114,14 +114,14 @@ class Pods:
         lists = [self._by_label.get((namespace, key, value), set()) for key, value in pairs]
         return min(lists, key=len, default=self._by_namespace.get(namespace, set()))
 
-    def _list(self, place: NamespacedName, seen: KnownPod) -> None:
-        namespace, name = place
+    def _list(self, namespaced_name: NamespacedName, seen: KnownPod) -> None:
+        namespace, name = namespaced_name
         self._by_namespace.setdefault(namespace, set()).add(name)
         for key, value in seen.labels:
             self._by_label.setdefault((namespace, key, value), set()).add(name)
 
-    def _unlist(self, place: NamespacedName, before: KnownPod) -> None:
-        namespace, name = place
+    def _unlist(self, namespaced_name: NamespacedName, before: KnownPod) -> None:
+        namespace, name = namespaced_name
         self._by_namespace[namespace].discard(name)
         for key, value in before.labels:
             names = self._by_label[namespace, key, value]

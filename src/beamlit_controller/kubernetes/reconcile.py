@@ -51,7 +51,7 @@ END_MARGIN: Final = timedelta(seconds=60)
 class Objects(Protocol):
     """Renders a gateway's objects."""
 
-    async def objects(self, seen: Snapshot, before: Rendered, spec: OffloadSpec, place: Plan) -> GatewayObjects:
+    async def objects(self, seen: Snapshot, before: Rendered, spec: OffloadSpec, plan: Plan) -> GatewayObjects:
         """Render the objects as they should be now. Raises ApiError."""
         ...
 
@@ -196,9 +196,9 @@ class GatewayPass:
 
     # The gateway.
 
-    async def _apply(self, seen: Snapshot, state: WorkerState, spec: OffloadSpec, place: Plan) -> None:
+    async def _apply(self, seen: Snapshot, state: WorkerState, spec: OffloadSpec, plan: Plan) -> None:
         """Apply all objects of the gateway."""
-        gateway = await self._rendering.objects(seen, state.rendered, spec, place)
+        gateway = await self._rendering.objects(seen, state.rendered, spec, plan)
         wanted = [*gateway.objects, *([gateway.client_service] if desired.has_client_service(spec, seen) else [])]
         for each in wanted:
             await state.applier.ensure(each, desired.find(seen, each.resource, each.name))

@@ -134,11 +134,11 @@ class Reflector(Generic[T]):
         return version, watch_events.following(answer) or None
 
     def _replace(self, kept: Mapping[NamespacedName, T | None]) -> None:
-        for place in [each for each in self._items if kept.get(each) is None]:
-            self._put(place, None)
-        for place, item in kept.items():
-            if item is not None and self._items.get(place) != item:
-                self._put(place, item)
+        for namespaced_name in [each for each in self._items if kept.get(each) is None]:
+            self._put(namespaced_name, None)
+        for namespaced_name, item in kept.items():
+            if item is not None and self._items.get(namespaced_name) != item:
+                self._put(namespaced_name, item)
 
     # Watching.
 
@@ -197,7 +197,9 @@ class Reflector(Generic[T]):
         if kind in {"ADDED", "MODIFIED"}:
             self._put_read(self._read(content))
         elif kind == "DELETED":
-            self._put_read((place, None) if (place := watch_events.place(content)) else None)
+            self._put_read(
+                (namespaced_name, None) if (namespaced_name := watch_events.namespaced_name(content)) else None
+            )
         return True
 
     def _listen(self) -> None:
@@ -206,43 +208,43 @@ class Reflector(Generic[T]):
     # Keeping.
 
     def _read(self, given: object) -> tuple[NamespacedName, T | None] | None:
-        """Parse an object: its place and the parsed item, if any. None if it can't be identified."""
+        """Parse an object: its namespace and name, and the parsed item, if any. None if it can't be identified."""
         content = fields.mapping(given)
-        place = watch_events.place(content)
-        if place is None:
+        namespaced_name = watch_events.namespaced_name(content)
+        if namespaced_name is None:
             self.skips.add(self._collection.kind, Skip.UNNAMED, version=watch_events.version(content))
             return None
         try:
-            return place, self._keep(content)
+            return namespaced_name, self._keep(content)
         except Exception as error:  # noqa: BLE001 - whatever an object makes its parser do, it costs that object alone
-            self._skip(Skip.UNREADABLE, place, watch_events.version(content), error)
-            return place, self._items.get(place) if self._collection.keep_last else None
+            self._skip(Skip.UNREADABLE, namespaced_name, watch_events.version(content), error)
+            return namespaced_name, self._items.get(namespaced_name) if self._collection.keep_last else None
 
     def _put_read(self, read: tuple[NamespacedName, T | None] | None) -> None:
         if read is not None:
             self._put(*read)
 
-    def _put(self, place: NamespacedName, item: T | None) -> None:
-        before = self._items.pop(place, None)
+    def _put(self, namespaced_name: NamespacedName, item: T | None) -> None:
+        before = self._items.pop(namespaced_name, None)
         if item is not None:
-            self._items[place] = item
+            self._items[namespaced_name] = item
         try:
-            self._changed(place, item)
+            self._changed(namespaced_name, item)
         except Exception as error:  # noqa: BLE001 - the same: who is told of an object may fail over that object
-            self._skip(Skip.REFUSED, place, "", error)
-            self._fall_back(place, before if self._collection.keep_last else None)
+            self._skip(Skip.REFUSED, namespaced_name, "", error)
+            self._fall_back(namespaced_name, before if self._collection.keep_last else None)
         self.changes.set(self.changes.value + 1)
 
-    def _fall_back(self, place: NamespacedName, item: T | None) -> None:
+    def _fall_back(self, namespaced_name: NamespacedName, item: T | None) -> None:
         """Drop an object that can't be parsed, or keep its last state."""
-        self._items.pop(place, None)
+        self._items.pop(namespaced_name, None)
         if item is not None:
-            self._items[place] = item
+            self._items[namespaced_name] = item
         with suppress(Exception):
-            self._changed(place, item)
+            self._changed(namespaced_name, item)
 
-    def _skip(self, reason: Skip, place: NamespacedName, version: str, error: Exception) -> None:
-        self.skips.add(self._collection.kind, reason, place=place, version=version, why=repr(error))
+    def _skip(self, reason: Skip, namespaced_name: NamespacedName, version: str, error: Exception) -> None:
+        self.skips.add(self._collection.kind, reason, namespaced_name=namespaced_name, version=version, why=repr(error))
 
 
 def _refused(status: Json) -> Exception:

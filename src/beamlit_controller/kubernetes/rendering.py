@@ -21,7 +21,7 @@ class Renderer(Protocol):
         """Name what the files are made of beside spec and plan."""
         ...
 
-    def render(self, spec: OffloadSpec, place: Plan) -> Envoy:
+    def render(self, spec: OffloadSpec, plan: Plan) -> Envoy:
         """Return the files. Takes milliseconds of CPU."""
         ...
 
@@ -45,27 +45,27 @@ class Rendering:
         self._egress = egress
         self._one_at_a_time = asyncio.Lock()
 
-    async def objects(self, seen: Snapshot, before: Rendered, spec: OffloadSpec, place: Plan) -> GatewayObjects:
+    async def objects(self, seen: Snapshot, before: Rendered, spec: OffloadSpec, plan: Plan) -> GatewayObjects:
         """Return the objects as they are to be now. Raises ApiError."""
-        asked = await self._rendered(before, spec, place)
+        asked = await self._rendered(before, spec, plan)
         envoy, before.progress = await self._handover.next(seen, before.progress, asked)
-        made_of = (spec, place, seen.model.last_good, envoy)
+        made_of = (spec, plan, seen.model.last_good, envoy)
         if before.objects is None or before.objects[0] != made_of:
             notes = last_good.config_map_data(seen.model.last_good)
             made = desired.gateway(
-                spec, seen.stored.uid, place, envoy, image=self._image, notes=notes, egress=self._egress
+                spec, seen.stored.uid, plan, envoy, image=self._image, notes=notes, egress=self._egress
             )
             before.objects = (made_of, made)
         return before.objects[1]
 
-    async def _rendered(self, before: Rendered, spec: OffloadSpec, place: Plan) -> Envoy:
+    async def _rendered(self, before: Rendered, spec: OffloadSpec, plan: Plan) -> Envoy:
         """Return what Envoy is to read in the end."""
-        made_of = (spec, place, self._renderer.revision())
+        made_of = (spec, plan, self._renderer.revision())
         if before.envoy is not None and before.envoy[0] == made_of:
             return before.envoy[1]
         async with self._one_at_a_time:
             # Whoever waits for the loop comes between two models, however many are to be rendered.
             await asyncio.sleep(0)
-            envoy = self._renderer.render(spec, place)
+            envoy = self._renderer.render(spec, plan)
         before.envoy = (made_of, envoy)
         return envoy

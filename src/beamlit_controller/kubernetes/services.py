@@ -119,17 +119,17 @@ class Services:
         self._services: dict[tuple[str, str], Service] = {}
         self._taken: dict[tuple[str, str], dict[str, Service]] = {}
 
-    def changed(self, place: tuple[str, str], seen: Service | None) -> None:
+    def changed(self, namespaced_name: tuple[str, str], seen: Service | None) -> None:
         """Handle an event of the watch; None means deleted."""
-        before = self._services.pop(place, None)
+        before = self._services.pop(namespaced_name, None)
         if before is not None:
             self._taken.get(_taken_by(before), {}).pop(before.name, None)
         if seen is not None:
-            self._services[place] = seen
+            self._services[namespaced_name] = seen
             if seen.is_taken_over or seen.takeover_annotations.taken_by:
                 self._taken.setdefault(_taken_by(seen), {})[seen.name] = seen
         if seen != before:
-            self._notify(*place)
+            self._notify(*namespaced_name)
             self.changes.set(self.changes.value + 1)
 
     def get(self, namespace: str, name: str) -> Service | None:

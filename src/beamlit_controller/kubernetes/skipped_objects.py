@@ -38,11 +38,11 @@ class Skips:
         return MappingProxyType(self._counts)
 
     def add(
-        self, kind: str, reason: Skip, *, place: NamespacedName = ("", ""), version: str = "", why: str = ""
+        self, kind: str, reason: Skip, *, namespaced_name: NamespacedName = ("", ""), version: str = "", why: str = ""
     ) -> None:
         """Count a skipped object, and log it unless this version of it was logged before."""
         self._counts[kind, reason.value] += 1
-        named = (kind, reason.value, *(each[:_LONGEST_NAME] for each in (*place, version or why)))
+        named = (kind, reason.value, *(each[:_LONGEST_NAME] for each in (*namespaced_name, version or why)))
         if named in self._logged:
             return
         self._logged[named] = None

@@ -77,9 +77,9 @@ class Store:
 
     # What the watches tell.
 
-    def model_changed(self, place: NamespacedName, seen: Stored | None) -> None:
+    def model_changed(self, namespaced_name: NamespacedName, seen: Stored | None) -> None:
         """Handle an event of a ModelDeployment."""
-        key = ModelKey(*place)
+        key = ModelKey(*namespaced_name)
         before = self._service_name(key)
         self.models.changed(key, seen)
         self._model_changed(key, before)
@@ -90,20 +90,20 @@ class Store:
         self.models.remember(key, uid, good)
         self._model_changed(key, before)
 
-    def pod_changed(self, place: NamespacedName, seen: KnownPod | None) -> None:
+    def pod_changed(self, namespaced_name: NamespacedName, seen: KnownPod | None) -> None:
         """Handle an event of a pod."""
-        before = self.pods.get(place)
-        self.pods.changed(place, seen)
-        for key in sorted({*self._models_of(place[0], before), *self._models_of(place[0], seen)}):
+        before = self.pods.get(namespaced_name)
+        self.pods.changed(namespaced_name, seen)
+        for key in sorted({*self._models_of(namespaced_name[0], before), *self._models_of(namespaced_name[0], seen)}):
             self.changes.publish(key)
 
-    def autoscaler_changed(self, place: NamespacedName, seen: ObjectReference | None) -> None:
+    def autoscaler_changed(self, namespaced_name: NamespacedName, seen: ObjectReference | None) -> None:
         """Handle an event of a HorizontalPodAutoscaler."""
-        before = self._autoscalers.target(place)
-        self._autoscalers.changed(place, seen)
+        before = self._autoscalers.target(namespaced_name)
+        self._autoscalers.changed(namespaced_name, seen)
         for target in (before, seen):
             if target is not None:
-                for key in self._by_workload.keys((place[0], autoscalers.versionless(target))):
+                for key in self._by_workload.keys((namespaced_name[0], autoscalers.versionless(target))):
                     self.changes.publish(key)
 
     # What is known.

@@ -40,7 +40,7 @@ def following(answer: Json) -> str:
     return fields.text(_about(answer).get("continue"))
 
 
-def place(content: Json) -> NamespacedName | None:
+def namespaced_name(content: Json) -> NamespacedName | None:
     """Return namespace and name of an object, None if it has no name."""
     name = fields.text(_about(content).get("name"))
     return (fields.text(_about(content).get("namespace")), name) if name else None

@@ -29,10 +29,10 @@ QUESTION = ProbeRequest(routes.REACH_PATH, routes.REACHED)
 class EnvoyFiles:
     """Renders gateways' files."""
 
-    def __init__(self, given: ClusterOptions, tokens: Tokens) -> None:
-        self._given = given
+    def __init__(self, options: ClusterOptions, tokens: Tokens) -> None:
+        self._options = options
         self._tokens = tokens
-        self._ca_file = given.shares.secrets / AUTHORITY
+        self._ca_file = options.shares.secrets / AUTHORITY
         self._ca = self._ca_file.read_text()
 
     async def follow_ca(self) -> None:
@@ -49,11 +49,11 @@ class EnvoyFiles:
         """Return the CA with which gateways verify the RTDS server; it may be rotated while we run."""
         return self._ca
 
-    def render(self, spec: OffloadSpec, place: Plan) -> Envoy:
+    def render(self, spec: OffloadSpec, plan: Plan) -> Envoy:
         """Render the files of one gateway."""
-        given = self._place(spec, place)
-        files: Mapping[str, str] = config.files(spec, given)
-        return Envoy(files, routes.PROBE_PATH, (routes.PROBE_HEADER, given.node))
+        params = self._params(spec, plan)
+        files: Mapping[str, str] = config.files(spec, params)
+        return Envoy(files, routes.PROBE_PATH, (routes.PROBE_HEADER, params.node))
 
     def next_step(self, present: Files, asked: Files, seen: Sequence[ConfigInForce]) -> ConfigStep:
         """Return the files that follow the present ones, by what the gateway's pods say."""
@@ -63,25 +63,25 @@ class EnvoyFiles:
         """Name the files of which a gateway has not this version in force."""
         return config_stats.missing(files, seen)
 
-    def _place(self, spec: OffloadSpec, place: Plan) -> GatewayParams:
-        anywhere = "[::]" if place.ipv6 else "0.0.0.0"  # noqa: S104 - a pod's own addresses
-        local = f"{gateway_objects.local_name(spec.key)}.{spec.key.namespace}.svc.{self._given.domain}."
+    def _params(self, spec: OffloadSpec, plan: Plan) -> GatewayParams:
+        anywhere = "[::]" if plan.ipv6 else "0.0.0.0"  # noqa: S104 - a pod's own addresses
+        local = f"{gateway_objects.local_name(spec.key)}.{spec.key.namespace}.svc.{self._options.domain}."
         return GatewayParams(
             node=str(spec.key),
             directory=gateway_objects.CONFIG_DIRECTORY,
-            front=f"{anywhere}:{place.ports.front}",
-            stats=f"{anywhere}:{place.ports.stats}",
+            front=f"{anywhere}:{plan.ports.front}",
+            stats=f"{anywhere}:{plan.ports.stats}",
             admin=f"unix:{gateway_objects.ADMIN_SOCKET}",
-            shares=self._given.shares.reached_at,
-            local=(f"{local}:{place.local_port}",),
+            shares=self._options.shares.reached_at,
+            local=(f"{local}:{plan.local_port}",),
             tcp_passthrough=tuple(
-                (f"{anywhere}:{number}", f"{local}:{number}") for _, number in place.ports.tcp_passthrough
+                (f"{anywhere}:{number}", f"{local}:{number}") for _, number in plan.ports.tcp_passthrough
             ),
-            client_ip_affinity=place.client_ip_affinity,
+            client_ip_affinity=plan.client_ip_affinity,
             secrets=gateway_objects.SECRETS_DIRECTORY,
             mounted=True,
             gateways=spec.gateway.replicas,
-            otlp=self._given.settings.otlp,
+            otlp=self._options.settings.otlp,
             shares_ca=self._ca,
             shares_token=self._tokens.token_of(str(spec.key)),
         )

@@ -100,10 +100,10 @@ class NoStatus:
 class NoObjects:
     """No gateway is built while everything is given back."""
 
-    async def objects(self, seen: Snapshot, before: Rendered, spec: OffloadSpec, place: Plan) -> GatewayObjects:
+    async def objects(self, seen: Snapshot, before: Rendered, spec: OffloadSpec, plan: Plan) -> GatewayObjects:
         """Refuse."""
         raise NotImplementedError(
-            f"{seen.key}: no gateway is built while everything is given back: {spec}, {place}, {before}"
+            f"{seen.key}: no gateway is built while everything is given back: {spec}, {plan}, {before}"
         )
 
 

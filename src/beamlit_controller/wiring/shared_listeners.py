@@ -49,7 +49,7 @@ def problems(settings: Settings, gateways: Gateways) -> Iterator[Problem]:
 
 def _files(settings: Settings, spec: OffloadSpec, directory: Path) -> Mapping[str, str]:
     shared = settings.standalone.shared_listeners[spec.key.name]
-    place = GatewayParams(
+    params = GatewayParams(
         node=str(spec.key),
         directory=str(directory),
         front=str(shared.address),
@@ -59,4 +59,4 @@ def _files(settings: Settings, spec: OffloadSpec, directory: Path) -> Mapping[st
         descriptors=process.most_descriptors(),
     )
     gateways = {route.to: str(settings.standalone.listener(route.to)) for route in shared.routes}
-    return shared_listener.files(spec.key, shared, place, gateways=gateways)
+    return shared_listener.files(spec.key, shared, params, gateways=gateways)

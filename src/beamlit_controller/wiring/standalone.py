@@ -80,21 +80,21 @@ class GatewayParts:
     shared: Gateways
 
 
-def _gateway_parts(settings: Settings, place: StateFolder) -> GatewayParts:
+def _gateway_parts(settings: Settings, state: StateFolder) -> GatewayParts:
     clock = AnchoredClock()
     meters, used = Meters(clock), UsageMeters()
-    gateways = Gateways(place.gateways, template(settings, meters, used))
-    return GatewayParts(clock, meters, used, gateways, shared_listeners.kept(settings, place.shared_listeners))
+    gateways = Gateways(state.gateways, template(settings, meters, used))
+    return GatewayParts(clock, meters, used, gateways, shared_listeners.kept(settings, state.shared_listeners))
 
 
 async def _until_stopped(options: StandaloneOptions) -> bool:
     """Return whether it is the end; else everything but the gateways has been given back, to be started anew."""
-    with state_folder.locked(options.state) as place, signals() as (stop, hurry), hangups(stop) as asked:
-        parts = _gateway_parts(options.settings, place)
+    with state_folder.locked(options.state) as state, signals() as (stop, hurry), hangups(stop) as asked:
+        parts = _gateway_parts(options.settings, state)
         until = Until(stop, asked, FollowedSettings(options.settings_file, options.settings))
         try:
             async with AsyncExitStack() as resources:
-                await _serve(options, place, parts, resources, until)
+                await _serve(options, state, parts, resources, until)
             if not stop.is_set():
                 return False
         except Exception:
@@ -104,17 +104,17 @@ async def _until_stopped(options: StandaloneOptions) -> bool:
         if options.leave_gateways:
             log.info("stopped; the gateways keep serving with their last percentage")
         else:
-            await _stop(parts, place, hurry)
+            await _stop(parts, state, hurry)
     return True
 
 
-async def stop(state: Path) -> None:
+async def stop(directory: Path) -> None:
     """Drain and end the gateways that a controller has left serving. Raises StateError while one runs, and OSError."""
-    with state_folder.locked(state) as place, signals() as (hurry, _):
-        await _stop(_gateway_parts(Settings(), place), place, hurry)
+    with state_folder.locked(directory) as state, signals() as (hurry, _):
+        await _stop(_gateway_parts(Settings(), state), state, hurry)
 
 
-async def _stop(parts: GatewayParts, place: StateFolder, hurry: asyncio.Event) -> None:
+async def _stop(parts: GatewayParts, state: StateFolder, hurry: asyncio.Event) -> None:
     kept = (parts.shared, parts.gateways)  # a shared listener first: its requests are those of the gateways
     log.info("stopping: gateways finish the requests in flight; a signal ends them at once")
     async with asyncio.TaskGroup() as group:
@@ -125,8 +125,8 @@ async def _stop(parts: GatewayParts, place: StateFolder, hurry: asyncio.Event) -
         finally:
             for task in hurrying:
                 task.cancel()
-    DecisionFiles(place.decisions).keep_only_history(parts.clock.now())
-    place.clear()
+    DecisionFiles(state.decisions).keep_only_history(parts.clock.now())
+    state.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,19 +139,19 @@ class Until:
 
 
 async def _serve(
-    options: StandaloneOptions, place: StateFolder, parts: GatewayParts, resources: AsyncExitStack, until: Until
+    options: StandaloneOptions, state: StateFolder, parts: GatewayParts, resources: AsyncExitStack, until: Until
 ) -> None:
     """Wire the parts and run them until told to stop or to start anew. A part that dies ends them all, and leaves the gateways serving."""
     settings, gateways, shared = options.settings, parts.gateways, parts.shared
     listener = resources.enter_context(_bound(settings))
-    overrides = Overrides(place.overrides, parts.clock)
-    folder = _folder(options, place, overrides)
-    memory = DecisionFiles(place.decisions)
+    overrides = Overrides(state.overrides, parts.clock)
+    folder = _folder(options, state, overrides)
+    memory = DecisionFiles(state.decisions)
     if not folder.manifests.problems:  # else a model may only be missing until its manifest is mended
         memory.keep_only(folder.manifests.specs.keys())
         overrides.keep_only(folder.manifests.specs.keys())
     sensor = await _sensor(settings, parts, resources)
-    shares = await _shares(place, resources)
+    shares = await _shares(state, resources)
 
     def problems() -> Sequence[Problem]:
         listeners = shared_listeners.problems(settings, shared)
@@ -160,7 +160,7 @@ async def _serve(
     site = standalone_web.endpoints(settings, parts.clock, Shown(folder, gateways, parts.meters, shares, problems))
     sinks = (RtdsSink(shares, gateways.attempts), memory, *site.sinks, parts.meters, parts.used, LogSink())
     loops = LoopDependencies(sensor, sinks, parts.clock, partial(api_settings.period, settings=settings))
-    log.info("running", web=_where(listener), manifests=str(options.manifests), state=str(place.root))
+    log.info("running", web=_where(listener), manifests=str(options.manifests), state=str(state.root))
     tasks = {
         "manifests": folder.run(),
         "gateways": gateways.run(folder.specs),
@@ -180,11 +180,11 @@ async def _run(parts: Mapping[str, Coroutine[Any, Any, None]], until: Until) -> 
             task.cancel()
 
 
-def _folder(options: StandaloneOptions, place: StateFolder, overrides: Overrides) -> Folder:
+def _folder(options: StandaloneOptions, state: StateFolder, overrides: Overrides) -> Folder:
     """Return the manifests, read for the first time."""
     folder = Folder(
         options.manifests,
-        kept=place.manifests,
+        kept=state.manifests,
         parse=partial(standalone_rules.parse, settings=options.settings),
         together=partial(standalone_rules.shared_listeners, settings=options.settings),
         overrides=overrides,
@@ -208,10 +208,10 @@ async def _sensor(settings: Settings, parts: GatewayParts, resources: AsyncExitS
     return Sensor(sources=listed, inventory=endpoints, flows=parts.meters, usage=parts.used)
 
 
-async def _shares(place: StateFolder, resources: AsyncExitStack) -> RtdsServer:
+async def _shares(state: StateFolder, resources: AsyncExitStack) -> RtdsServer:
     """Return the server that tells the gateways their shares, at its socket."""
     shares = RtdsServer()
-    socket_path = resources.enter_context(sockets.reachable(place.shares))
+    socket_path = resources.enter_context(sockets.reachable(state.shares))
     await resources.enter_async_context(shares.serve(f"unix:{socket_path}"))
     return shares
 

@@ -51,7 +51,7 @@ def next_step(present: Files, asked: Files, page: str) -> ConfigStep:
 def gateway_files(settings: Settings, spec: OffloadSpec, directory: Path) -> dict[str, str]:
     """Return a gateway's files. Its sockets are named from its own folder, where Envoy runs: no path is too long."""
     options = settings.standalone
-    place = GatewayParams(
+    params = GatewayParams(
         node=str(spec.key),
         directory=str(directory),
         front=str(options.listener(spec.key)),
@@ -64,7 +64,7 @@ def gateway_files(settings: Settings, spec: OffloadSpec, directory: Path) -> dic
         descriptors=process.most_descriptors(),
         otlp=settings.otlp,
     )
-    return config.files(spec, place)
+    return config.files(spec, params)
 
 
 def _secrets(settings: Settings) -> Path:
