@@ -2,15 +2,15 @@
 
 `decide` is a pure function of what the user asked for, what was decided before, what the metrics say and the time. It
 handles what takes precedence over metrics: a disabled model, an override, a model without metrics. The rest is decided
-by mode: a cap in Adaptive mode (`core.capped`), a share in the two others (`core.shared`).
+by mode: a cap in Adaptive mode (`core.adaptive_decision`), a share in the two others (`core.share_decision`).
 """
 
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from beamlit_controller.core import capped, demand, ledger, load, shared
+from beamlit_controller.core import adaptive_decision, demand, ledger, load, share_decision
 from beamlit_controller.core import restraint as restraints
-from beamlit_controller.core.decided import REMEMBERED, Change, Decision, Timers, begin, moved
+from beamlit_controller.core.decision_state import REMEMBERED, Change, Decision, Timers, begin, moved
 from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.learned import NOTHING
 from beamlit_controller.core.reason import Reason
@@ -46,15 +46,17 @@ def decide(
         return _reset(before, now, Reason.DISABLED, "spec.enabled is false: everything is served locally")
     if spec.override is not None and _in_force(spec.override, now):
         by_hand = _by_hand(spec.override, before, now)
-        return capped.forced(by_hand) if spec.behavior.mode is Mode.ADAPTIVE else by_hand
+        return adaptive_decision.forced(by_hand) if spec.behavior.mode is Mode.ADAPTIVE else by_hand
     if not spec.metrics:
         return _reset(before, now, Reason.NO_METRICS, "no metric is given, so the percentage stays at 0")
     match spec.behavior.mode:
         case Mode.ADAPTIVE:
             before = replace(before, shortfall=None)
-            return capped.decide(spec, before, verdict, now, local=capped.Local(flow, ready, slots))
+            return adaptive_decision.decide(
+                spec, before, verdict, now, local=adaptive_decision.Local(flow, ready, slots)
+            )
         case Mode.FIXED | Mode.PROPORTIONAL:
-            return shared.decide(spec, before, verdict, now)
+            return share_decision.decide(spec, before, verdict, now)
 
 
 def _counted(before: Decision, behavior: Behavior, flow: Flow | Missing, *, ready: int) -> Decision:

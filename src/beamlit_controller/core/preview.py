@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import printable, restraint, shared, strategy, wording
+from beamlit_controller.core import printable, restraint, share_decision, strategy, wording
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.metric_spec import AverageValue, MetricSpec
 from beamlit_controller.core.reason import Reason
@@ -105,7 +105,7 @@ def _first_share(cycle: Cycle) -> str:
     asked = strategy.of(behavior)
     step = min(behavior.engage.step_percentage, asked.highest)
     if behavior.mode is Mode.PROPORTIONAL:
-        rise = max(asked.rise, shared.returns_to(cycle.decision, asked, cycle.at))
+        rise = max(asked.rise, share_decision.returns_to(cycle.decision, asked, cycle.at))
         return f"what keeps the metric at its target, {min(step, rise)} % at most at first,"
     return f"{step} %"
 
@@ -122,7 +122,7 @@ def _further(cycle: Cycle) -> Iterator[str]:
     asked = strategy.of(behavior)
     highest = asked.highest
     if percentage < highest:
-        known = shared.returns_to(cycle.decision, asked, cycle.at) - percentage
+        known = share_decision.returns_to(cycle.decision, asked, cycle.at) - percentage
         rise = max(known, asked.rise) if behavior.mode is Mode.PROPORTIONAL else highest
         step = min(percentage + min(rise, behavior.engage.step_percentage), highest)
         most = "at most " if behavior.mode is Mode.PROPORTIONAL else ""
@@ -172,7 +172,7 @@ def _fall(cycle: Cycle, left: Countdown) -> Iterator[str]:
         "can't be measured now" if decided.demand is None else f"is {wording.percent(decided.demand)} of the target now"
     )
     if left.release is not None:
-        target = shared.relaxed(decided, strategy.of(behavior))
+        target = share_decision.relaxed(decided, strategy.of(behavior))
         yield f"falls to {target} % in {wording.seconds(left.release)} if demand stays this low; it {seen}"
     else:
         window = wording.seconds(strategy.of(behavior).release_window(decided.restraint))

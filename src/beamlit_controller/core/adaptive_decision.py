@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from beamlit_controller.core import adaptive, counted, demand, wording
 from beamlit_controller.core import learned as state
-from beamlit_controller.core.decided import Decision, Restraint, Timers, moved
+from beamlit_controller.core.decision_state import Decision, Restraint, Timers, moved
 from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.learned import Learned, RatioSample
 from beamlit_controller.core.metric_spec import PodsMetric

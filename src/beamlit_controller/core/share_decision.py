@@ -14,7 +14,7 @@ from beamlit_controller.core import demand, strategy, trend, wording
 from beamlit_controller.core import load as loads
 from beamlit_controller.core import restraint as restraints
 from beamlit_controller.core import shortfall as shortfalls
-from beamlit_controller.core.decided import Decision, Timers, moved
+from beamlit_controller.core.decision_state import Decision, Timers, moved
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.restraint import Phase
 from beamlit_controller.core.spec import OffloadSpec, OnMetricsLoss
