@@ -9,7 +9,7 @@ import pytest
 
 from beamlit_controller.api.models_view import HeadlineView
 from beamlit_controller.core import cycle
-from beamlit_controller.core.learned import Learned
+from beamlit_controller.core.adaptive_state import Learned
 from beamlit_controller.core.ledger import Counted
 from beamlit_controller.core.price import Budget, BudgetUnit, Period
 from beamlit_controller.core.shortfall import Shortfall

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from beamlit_controller.core import curve, decision, learned, limits
+from beamlit_controller.core import adaptive_state, decision, limits, load_curve
+from beamlit_controller.core.adaptive_state import NOTHING, Learned, Mean, RatioSample
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.flow import Flow
-from beamlit_controller.core.learned import NOTHING, Learned, Mean, RatioSample
 from beamlit_controller.core.metric_spec import AverageValue, PodsMetric, SeriesSelector, SlotsPage
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import Behavior, Mode, OffloadSpec, OnMetricsLoss, Overflow, Override
@@ -304,7 +304,7 @@ def test_another_mode_begins_without_what_was_learned() -> None:
 
 def test_what_is_recorded_is_what_is_gone_on_from() -> None:
     before = played([(0.0, 8, 0), (4.0, 32, 0), (3.0, 26, 4), (0.0, 8, 9)])[-1]
-    kept = replace(before, learned=learned.lasting(before.learned))
+    kept = replace(before, learned=adaptive_state.lasting(before.learned))
 
     recalled = RECORDED.validate_json(RECORDED.dump_json(kept))
 
@@ -366,12 +366,13 @@ def test_times_of_requests_that_began_before_a_change_do_not_lower_the_cap_again
 def test_a_sample_whose_beginning_nobody_saw_tells_nothing_of_the_slope() -> None:
     """Started in an overload: the first sample held the last look at a growing queue, and the slope was seven times too steep for an hour."""
     ramp = flow(36, 0, at=0)
-    seen = learned.saw(NOTHING, ramp, ready=2)
+    seen = adaptive_state.saw(NOTHING, ramp, ready=2)
     sample = RatioSample(Fraction(3, 2), ramp.since, ramp.until)
 
-    alone = curve.observed(sample, seen)
-    later = curve.observed(
-        replace(sample, since=ramp.until, until=ramp.until + PERIOD), learned.saw(seen, flow(36, 0, at=1), ready=2)
+    alone = load_curve.observed(sample, seen)
+    later = load_curve.observed(
+        replace(sample, since=ramp.until, until=ramp.until + PERIOD),
+        adaptive_state.saw(seen, flow(36, 0, at=1), ready=2),
     )
 
     assert alone is not None
@@ -401,8 +402,8 @@ def test_the_cap_and_the_share_stay_within_their_bounds(rounds: list[tuple[Fract
     for decided in played(list(rounds), asked=asked):
         assert decided.percentage in {0, most}
         assert (decided.percentage == 0) == (decided.cap is None)
-        assert decided.cap is None or learned.LEAST <= decided.cap <= learned.MOST
-        assert len(decided.learned.recent) <= learned.SPANS
+        assert decided.cap is None or adaptive_state.LEAST <= decided.cap <= adaptive_state.MOST
+        assert len(decided.learned.recent) <= adaptive_state.SPANS
 
 
 @given(ROUNDS, RATIOS, RATIOS, st.integers(0, 400), st.integers(0, 50))

@@ -6,8 +6,8 @@ from fractions import Fraction
 import pytest
 
 from beamlit_controller.core import demand
+from beamlit_controller.core.adaptive_state import InFlightSpan, Learned
 from beamlit_controller.core.demand import Share
-from beamlit_controller.core.learned import InFlightSpan, Learned
 from beamlit_controller.core.verdict import Assessed
 from builders import NOW, verdict
 

@@ -8,9 +8,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import counted, curve, graded, onset
-from beamlit_controller.core.counted import GOAL, NONE
-from beamlit_controller.core.learned import (
+from beamlit_controller.core import backlog, gradual_metric, load_curve, queue_metric
+from beamlit_controller.core.adaptive_state import (
     LEAST,
     MOST,
     MOST_CLIMBS,
@@ -21,6 +20,7 @@ from beamlit_controller.core.learned import (
     RatioSample,
     rounded,
 )
+from beamlit_controller.core.queue_metric import GOAL, NONE
 
 REST = timedelta(seconds=15)
 """The least time between two changes of the cap, however fresh the metric is."""
@@ -53,30 +53,36 @@ def follow(learned: Learned, sample: RatioSample, now: datetime) -> Learned:
     for each in (sample, learned.pending):
         if each is None or (learned.judged_until is not None and each.until <= learned.judged_until):
             continue
-        seen = curve.observed(each, learned)
+        seen = load_curve.observed(each, learned)
         if seen is not None:
             looked = replace(learned, judged_until=each.until, pending=None if each == sample else sample)
             if each.slope is not None:
                 return _by_count(looked, each, each.slope, seen, now)
-            return _judged(looked, curve.noted(looked, seen), each, seen=seen, now=now)
+            return _judged(looked, load_curve.noted(looked, seen), each, seen=seen, now=now)
     fresh = learned.judged_until is None or sample.until > learned.judged_until
     return replace(learned, pending=sample if fresh else None)
 
 
-def _by_count(looked: Learned, sample: RatioSample, slope: Fraction, seen: curve.Observed, now: datetime) -> Learned:
+def _by_count(
+    looked: Learned, sample: RatioSample, slope: Fraction, seen: load_curve.Observed, now: datetime
+) -> Learned:
     """Judge by a metric that counts requests that wait: its slope is known, and need not be learned."""
-    noted = replace(curve.noted(looked, seen), slope=slope)
+    noted = replace(load_curve.noted(looked, seen), slope=slope)
     judged = _judged(replace(looked, slope=slope), noted, sample, seen=seen, now=now)
     return replace(judged, slope=looked.slope)
 
 
-def _judged(learned: Learned, noted: Learned, sample: RatioSample, *, seen: curve.Observed, now: datetime) -> Learned:
-    shown = sample.alone and sample.slope is None and graded.is_graded(learned)
+def _judged(
+    learned: Learned, noted: Learned, sample: RatioSample, *, seen: load_curve.Observed, now: datetime
+) -> Learned:
+    shown = sample.alone and sample.slope is None and gradual_metric.is_gradual(learned)
     if learned.cap is None:
-        return _begun(learned, graded.noted(noted, seen), seen, now, shown=shown, counts=sample.slope is not None)
-    unsettled = curve.unsettled(learned, sample, settles=_settles(learned, sample, shown=shown))
-    noted = noted if unsettled or _draining(learned, seen) else graded.noted(noted, seen)
-    rest = SHORT_REST if sample.slope is not None and counted.is_idle(noted) else _rest(learned.cap, seen)
+        return _begun(
+            learned, gradual_metric.noted(noted, seen), seen, now, shown=shown, counts=sample.slope is not None
+        )
+    unsettled = load_curve.unsettled(learned, sample, settles=_settles(learned, sample, shown=shown))
+    noted = noted if unsettled or _draining(learned, seen) else gradual_metric.noted(noted, seen)
+    rest = SHORT_REST if sample.slope is not None and queue_metric.is_idle(noted) else _rest(learned.cap, seen)
     rests = learned.changed_at is not None and now - learned.changed_at < rest
     if shown:
         return noted if rests or unsettled or _draining(learned, seen) else _by_mean(learned.cap, noted, seen, now)
@@ -89,44 +95,44 @@ def _judged(learned: Learned, noted: Learned, sample: RatioSample, *, seen: curv
 def _settles(learned: Learned, sample: RatioSample, *, shown: bool) -> timedelta:
     """Return how long a metric needs to follow a change of the cap: as long as a request takes, but for a queue, which is empty at times."""
     queue = sample.slope is not None or (learned.base is not None and learned.base <= NONE)
-    return curve.SETTLES if queue and not shown else graded.pace(learned)
+    return load_curve.SETTLES if queue and not shown else gradual_metric.pace(learned)
 
 
-def _rest(cap: Fraction, seen: curve.Observed) -> timedelta:
+def _rest(cap: Fraction, seen: load_curve.Observed) -> timedelta:
     """Return how long a cap stays: not long if the metric is far over its target with no more in flight than the cap lets in."""
     wrong = seen.point.ratio >= FAR and seen.point.in_flight <= cap * Fraction(115, 100) + 1
     return SHORT_REST if wrong else REST
 
 
 def _begun(
-    learned: Learned, noted: Learned, seen: curve.Observed, now: datetime, *, shown: bool, counts: bool
+    learned: Learned, noted: Learned, seen: load_curve.Observed, now: datetime, *, shown: bool, counts: bool
 ) -> Learned:
     """Return a first cap when the metric is over its target."""
     if seen.point.ratio <= 1:
         return noted
     if shown:
-        first = graded.first(_first(learned.calm, seen), noted)
-        return _changed(noted, first, now) if graded.is_over(noted) else noted
+        first = gradual_metric.first(_first(learned.calm, seen), noted)
+        return _changed(noted, first, now) if gradual_metric.is_over(noted) else noted
     if learned.slope is None or not counts:
         return _changed(noted, _first(learned.calm, seen), now)
-    full = counted.full(seen, learned.slope)
-    return _changed(replace(noted, full=full), counted.aim(full, learned.slope), now)
+    full = queue_metric.full(seen, learned.slope)
+    return _changed(replace(noted, full=full), queue_metric.aim(full, learned.slope), now)
 
 
-def _by_mean(cap: Fraction, noted: Learned, seen: curve.Observed, now: datetime) -> Learned:
-    wanted, taught = graded.wanted(cap, replace(noted, guessed=False), seen)
+def _by_mean(cap: Fraction, noted: Learned, seen: load_curve.Observed, now: datetime) -> Learned:
+    wanted, taught = gradual_metric.wanted(cap, replace(noted, guessed=False), seen)
     return _changed(taught, wanted, now)
 
 
 def stood(learned: Learned, sample: RatioSample, now: datetime) -> bool:
     """Return whether the cap was in force long enough to be judged by a sample."""
     rests = learned.changed_at is not None and now - learned.changed_at < REST
-    return not rests and not curve.unsettled(learned, sample)
+    return not rests and not load_curve.unsettled(learned, sample)
 
 
 def guessed(learned: Learned, now: datetime) -> Learned:
     """Return a cap by a backlog that the gateways see: the first one, or a lower one."""
-    cap = onset.cap(learned.recent)
+    cap = backlog.cap(learned.recent)
     if cap is not None and learned.cap is not None and learned.calm is not None:
         cap = max(cap, learned.calm.in_flight)
     if cap is None or (learned.cap is not None and learned.cap <= cap):
@@ -141,7 +147,7 @@ def _changed(learned: Learned, cap: Fraction, now: datetime) -> Learned:
     return replace(learned, cap=cap, changed_at=now, any_load=Mean(), full_load=Mean(), streak=Mean())
 
 
-def _first(calm: Point | None, seen: curve.Observed) -> Fraction:
+def _first(calm: Point | None, seen: load_curve.Observed) -> Fraction:
     """Return the first cap: the number in flight, between the last good one and the excessive one, at which the target is expected.
 
     A curve that is flat at first and then steep meets the target later than a straight line, but at hardly more than twice the number.
@@ -159,13 +165,13 @@ def _first(calm: Point | None, seen: curve.Observed) -> Fraction:
     return min(max(straight, bent), 2 * straight)
 
 
-def _believing(learned: Learned, seen: curve.Observed) -> Learned:
+def _believing(learned: Learned, seen: load_curve.Observed) -> Learned:
     """Learn from a point at how many requests in flight the curve meets the target."""
     unclear = _idles(learned, seen) or (seen.point.ratio <= 1 and not seen.bound)
     if learned.slope is None or unclear or _draining(learned, seen):
         return learned
-    slope, base = curve.slope(learned, seen), min(learned.base or Fraction(0), GOAL)
-    found = curve.knee(seen.levels, max(Fraction(0), seen.point.ratio - base) / slope) + (1 - base) / slope
+    slope, base = load_curve.slope(learned, seen), min(learned.base or Fraction(0), GOAL)
+    found = load_curve.knee(seen.levels, max(Fraction(0), seen.point.ratio - base) / slope) + (1 - base) / slope
     if learned.full is None:
         return replace(learned, full=min(MOST, rounded(found)))
     off = min(MOST, max(-MOST, rounded((learned.full - found) * slope)))
@@ -174,12 +180,12 @@ def _believing(learned: Learned, seen: curve.Observed) -> Learned:
     return replace(learned, full=min(MOST, max(LEAST, rounded(full))), off=off, noise=noise)
 
 
-def _idles(learned: Learned, seen: curve.Observed) -> bool:
+def _idles(learned: Learned, seen: load_curve.Observed) -> bool:
     """Return whether the ratio can't be distinguished from the one where nothing waits."""
     return seen.point.ratio <= max(FLAT, min(learned.base or Fraction(0), GOAL - NEARLY) + NEARLY)
 
 
-def _weight(learned: Learned, seen: curve.Observed, surprise: Fraction) -> Fraction:
+def _weight(learned: Learned, seen: load_curve.Observed, surprise: Fraction) -> Fraction:
     """Return the weight of a point: the greater, the less the point fits what was believed, and the less noisy the metric is."""
     least = Fraction(1, 4) / (1 + 4 * learned.noise)
     if not seen.steady:
@@ -187,29 +193,29 @@ def _weight(learned: Learned, seen: curve.Observed, surprise: Fraction) -> Fract
     return min(Fraction(1), max(least, surprise - 2 * learned.noise))
 
 
-def _draining(learned: Learned, seen: curve.Observed) -> bool:
+def _draining(learned: Learned, seen: load_curve.Observed) -> bool:
     """Return whether far more is in flight than the cap lets in: a backlog says little about where the curve meets its target."""
     return learned.cap is not None and seen.point.in_flight > 2 * learned.cap + 1
 
 
-def _wanted(cap: Fraction, learned: Learned, seen: curve.Observed, *, counts: bool) -> tuple[Fraction, Learned]:
+def _wanted(cap: Fraction, learned: Learned, seen: load_curve.Observed, *, counts: bool) -> tuple[Fraction, Learned]:
     """Return the cap that a sample suggests, and what was learned from the sample.
 
     A metric that counts requests that wait has no maximum at which it would say nothing: what it says is believed.
     """
     if learned.slope is None:
         return _blindly(cap, learned, seen)
-    known, slope, ratio = learned.slope, curve.slope(learned, seen), seen.point.ratio
+    known, slope, ratio = learned.slope, load_curve.slope(learned, seen), seen.point.ratio
     if _idles(learned, seen):
         for_a_moment = counts and learned.full_load.ratio > FLAT
         return (cap, learned) if for_a_moment else _more(cap, _fallen(learned, seen), seen, slope)
     learned = _believing(learned, seen)
-    aim = cap if learned.full is None else counted.aim(learned.full, slope)
+    aim = cap if learned.full is None else queue_metric.aim(learned.full, slope)
     band = max(min(Fraction(15, 100) / slope, cap / 12), cap / 40)
     if ratio > 1:
         stays = aim >= cap - band or _draining(learned, seen)
         if counts and not stays:
-            least = max(counted.aim(counted.least(known), known), cap / MOST_FALL)
+            least = max(queue_metric.aim(queue_metric.least(known), known), cap / MOST_FALL)
             return min(cap, max(aim, least)), replace(learned, climbs=0)
         return (cap, learned) if stays else _lowered(cap, learned, seen.point, aim)
     learned = _fallen(learned, seen)
@@ -218,7 +224,7 @@ def _wanted(cap: Fraction, learned: Learned, seen: curve.Observed, *, counts: bo
     return cap, learned
 
 
-def _more(cap: Fraction, learned: Learned, seen: curve.Observed, slope: Fraction) -> tuple[Fraction, Learned]:
+def _more(cap: Fraction, learned: Learned, seen: load_curve.Observed, slope: Fraction) -> tuple[Fraction, Learned]:
     """Raise a cap under which nothing waits: to where it is believed to be right, or beyond in longer and longer steps."""
     if not seen.bound or seen.point.in_flight < cap * Fraction(85, 100) - Fraction(1, 2):
         return cap, learned
@@ -231,7 +237,7 @@ def _more(cap: Fraction, learned: Learned, seen: curve.Observed, slope: Fraction
         full += (least - full) / (1 if nothing else 2)
     climbs = min(learned.climbs + 1, MOST_CLIMBS) if nothing and least >= full else 0
     taught = replace(learned, full=min(MOST, rounded(full)), climbs=climbs)
-    return max(cap, _nearer(cap, counted.aim(full, slope), learned)), taught
+    return max(cap, _nearer(cap, queue_metric.aim(full, slope), learned)), taught
 
 
 def _nearer(cap: Fraction, aim: Fraction, learned: Learned) -> Fraction:
@@ -239,7 +245,7 @@ def _nearer(cap: Fraction, aim: Fraction, learned: Learned) -> Fraction:
     return min(aim, max(cap + _stride(cap, learned), min((cap + aim) / 2, LONGEST_RISE * cap)))
 
 
-def _fallen(learned: Learned, seen: curve.Observed) -> Learned:
+def _fallen(learned: Learned, seen: load_curve.Observed) -> Learned:
     """Note that the ratio came down to the target under a cap that was limiting requests."""
     return replace(learned, over=None, falls=0) if seen.bound else learned
 
@@ -272,11 +278,11 @@ def _well(learned: Learned, falls: int) -> Fraction:
     if (learned.base or Fraction(0)) <= NONE:
         return Fraction(0)
     calm = Fraction(0) if learned.over is not None or learned.calm is None else learned.calm.in_flight
-    fair = learned.fair.in_flight if falls <= STUCK and learned.fair.count >= graded.SOME else Fraction(0)
-    return max(calm, fair) * graded.SPARED
+    fair = learned.fair.in_flight if falls <= STUCK and learned.fair.count >= gradual_metric.SOME else Fraction(0)
+    return max(calm, fair) * gradual_metric.SPARED
 
 
-def _blindly(cap: Fraction, learned: Learned, seen: curve.Observed) -> tuple[Fraction, Learned]:
+def _blindly(cap: Fraction, learned: Learned, seen: load_curve.Observed) -> tuple[Fraction, Learned]:
     """Decide by the ratio alone while the slope is not known."""
     point = seen.point
     if point.ratio > 1:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import adaptive, counted, demand, wording
-from beamlit_controller.core import learned as state
+from beamlit_controller.core import adaptive, demand, queue_metric, wording
+from beamlit_controller.core import adaptive_state as state
+from beamlit_controller.core.adaptive_state import Learned, RatioSample
 from beamlit_controller.core.decision_state import Decision, Restraint, Timers, moved
 from beamlit_controller.core.flow import Flow
-from beamlit_controller.core.learned import Learned, RatioSample
 from beamlit_controller.core.metric_spec import PodsMetric
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
@@ -56,7 +56,7 @@ def _seen(spec: OffloadSpec, learned: Learned, local: Local) -> Learned:
         known = state.saw(known, local.flow, ready=local.ready)
     waits = bool(spec.behavior.engage.stabilization_window)
     if known.cap is None and local.slots is not None and not waits:
-        known = counted.told(known, local.slots, _queue(spec))
+        known = queue_metric.told(known, local.slots, _queue(spec))
     return _limited(spec, known)
 
 

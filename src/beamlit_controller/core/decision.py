@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 from beamlit_controller.core import adaptive_decision, demand, ledger, load, share_decision
 from beamlit_controller.core import restraint as restraints
+from beamlit_controller.core.adaptive_state import NOTHING
 from beamlit_controller.core.decision_state import REMEMBERED, Change, Decision, Timers, begin, moved
 from beamlit_controller.core.flow import Flow
-from beamlit_controller.core.learned import NOTHING
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.restraint import UNRESTRAINED, Restraint
 from beamlit_controller.core.signals import NOT_ASKED, Missing

@@ -6,8 +6,8 @@ from fractions import Fraction
 
 from beamlit_controller.core import demand
 from beamlit_controller.core import restraint as restraints
+from beamlit_controller.core.adaptive_state import NOTHING, Learned
 from beamlit_controller.core.demand import Share
-from beamlit_controller.core.learned import NOTHING, Learned
 from beamlit_controller.core.ledger import EMPTY, Ledger
 from beamlit_controller.core.load import UNKNOWN, KnownLoad
 from beamlit_controller.core.reason import Reason

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core.learned import Learned
+from beamlit_controller.core.adaptive_state import Learned
 from beamlit_controller.core.verdict import Assessed, Unread, Verdict
 
 MEMORY = timedelta(minutes=3)

@@ -16,7 +16,7 @@ import structlog
 from beamlit_controller.api.status_models import IN_FLIGHT
 from beamlit_controller.api.translate import Accepted
 from beamlit_controller.controller.latest import Latest
-from beamlit_controller.core import learned, load
+from beamlit_controller.core import adaptive_state, load
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
 from beamlit_controller.kubernetes.api_server import Json
@@ -256,5 +256,7 @@ class Specs:
 
 def record(decision: Decision) -> str:
     """Serialize a decision for `.status.record`, without the values that change in every round."""
-    lasting = replace(decision, trend=None, learned=learned.lasting(decision.learned), load=load.lasting(decision.load))
+    lasting = replace(
+        decision, trend=None, learned=adaptive_state.lasting(decision.learned), load=load.lasting(decision.load)
+    )
     return _DECISION.dump_json(lasting).decode()

@@ -14,7 +14,7 @@ import pydantic
 import structlog
 
 from beamlit_controller.api.problems import Problem
-from beamlit_controller.core import decision, learned, ledger, load
+from beamlit_controller.core import adaptive_state, decision, ledger, load
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.ledger import EMPTY, Ledger
@@ -136,7 +136,7 @@ def _remove(path: Path) -> None:
 
 def _lasting(decided: Decision) -> Decision:
     """Leave out what changes in every round and is of little use after a restart."""
-    learnt = learned.lasting(decided.learned)
+    learnt = adaptive_state.lasting(decided.learned)
     opened = ledger.lasting(decided.ledger)
     return replace(
         decided, message="", demand=None, trend=None, sight=None, learned=learnt, load=load.UNKNOWN, ledger=opened

@@ -5,8 +5,8 @@ from fractions import Fraction
 
 import pytest
 
-from beamlit_controller.core import onset
-from beamlit_controller.core.learned import InFlightSpan
+from beamlit_controller.core import backlog
+from beamlit_controller.core.adaptive_state import InFlightSpan
 from builders import NOW
 
 FIVE = timedelta(seconds=5)
@@ -26,7 +26,7 @@ CALM = ((4, 20), (4, 20), (4, 20))
 def test_a_backlog_that_grows_while_no_more_is_finished_gives_a_cap_near_what_fits() -> None:
     seen = spans(*CALM, (30, 40), (70, 40), (110, 40))
 
-    cap = onset.cap(seen)
+    cap = backlog.cap(seen)
 
     assert cap is not None
     assert 8 <= cap <= 11
@@ -34,9 +34,9 @@ def test_a_backlog_that_grows_while_no_more_is_finished_gives_a_cap_near_what_fi
 
 def test_the_cap_is_per_replica() -> None:
     whole = tuple((each * 2, served) for each, served in ((30, 40), (70, 40), (110, 40)))
-    one = onset.cap(spans(*CALM, *whole))
+    one = backlog.cap(spans(*CALM, *whole))
 
-    two = onset.cap(spans((2, 20), (2, 20), (2, 20), *((level // 2, served) for level, served in whole), ready=2))
+    two = backlog.cap(spans((2, 20), (2, 20), (2, 20), *((level // 2, served) for level, served in whole), ready=2))
 
     assert one is not None
     assert two is not None
@@ -57,19 +57,19 @@ def test_the_cap_is_per_replica() -> None:
     ids=["calm", "more, and more is finished", "long requests begin", "slower requests", "too soon", "few", "nothing"],
 )
 def test_without_such_a_backlog_there_is_none(seen: tuple[tuple[int, int], ...]) -> None:
-    assert onset.cap(spans(*seen)) is None
+    assert backlog.cap(spans(*seen)) is None
 
 
 def test_where_requests_leave_already_it_says_nothing() -> None:
     seen = spans(*CALM, (30, 40), (70, 40), (110, 40), sent=1)
 
-    assert onset.cap(seen) is None
+    assert backlog.cap(seen) is None
 
 
 def test_a_backlog_that_only_a_cap_far_too_high_holds_gives_a_lower_one() -> None:
     calm, held = spans(*CALM), spans(*CALM, (60, 40), (60, 40), (60, 40), sent=40, overflowed=40)[len(CALM) :]
 
-    cap = onset.cap((*calm, *held))
+    cap = backlog.cap((*calm, *held))
 
     assert cap is not None
     assert 8 <= cap <= 11
@@ -78,4 +78,4 @@ def test_a_backlog_that_only_a_cap_far_too_high_holds_gives_a_lower_one() -> Non
 def test_what_a_cap_that_fits_holds_is_no_backlog() -> None:
     calm, held = spans(*CALM), spans(*CALM, (12, 40), (12, 40), (12, 40), sent=40, overflowed=40)[len(CALM) :]
 
-    assert onset.cap((*calm, *held)) is None
+    assert backlog.cap((*calm, *held)) is None

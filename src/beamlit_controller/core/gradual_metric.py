@@ -10,10 +10,10 @@ from datetime import timedelta
 from fractions import Fraction
 from math import isqrt
 
-from beamlit_controller.core.curve import Observed
-from beamlit_controller.core.learned import GRAIN, LEAST, MOST, MOST_FALLS, Learned, Mean, Point, thousandths
+from beamlit_controller.core.adaptive_state import GRAIN, LEAST, MOST, MOST_FALLS, Learned, Mean, Point, thousandths
+from beamlit_controller.core.load_curve import Observed
 
-GRADED = Fraction(35, 100)
+GRADUAL = Fraction(35, 100)
 """From so much of what a straight line from zero to the target has at a lower load, a metric shows every request."""
 LOWER = Fraction(60, 100)
 """A load is lower up to this part of the one that it is held against."""
@@ -69,9 +69,9 @@ def _jitter(learned: Learned, point: Point) -> Fraction:
     return min(MOST, thousandths(known + (off * Fraction(8, 10) - known) / 8))
 
 
-def is_graded(learned: Learned) -> bool:
+def is_gradual(learned: Learned) -> bool:
     """Return whether the metric shows every request, as far as was seen."""
-    return learned.height is not None and learned.height >= GRADED
+    return learned.height is not None and learned.height >= GRADUAL
 
 
 def _height(learned: Learned, point: Point) -> Fraction | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice, pairwise
 
-from beamlit_controller.core.learned import InFlightSpan, rounded
+from beamlit_controller.core.adaptive_state import InFlightSpan, rounded
 
 ENOUGH = 20
 """The least number of requests finished in a stretch that says anything."""

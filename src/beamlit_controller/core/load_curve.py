@@ -7,7 +7,16 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from fractions import Fraction
 
-from beamlit_controller.core.learned import GRAIN, MOST, InFlightSpan, Learned, Point, RatioSample, rounded, thousandths
+from beamlit_controller.core.adaptive_state import (
+    GRAIN,
+    MOST,
+    InFlightSpan,
+    Learned,
+    Point,
+    RatioSample,
+    rounded,
+    thousandths,
+)
 
 SETTLES = timedelta(seconds=3)
 """What is in flight follows a change of the cap in so much time."""

@@ -6,8 +6,8 @@ How steep such a metric is follows from its target. Of others it has to be learn
 from dataclasses import replace
 from fractions import Fraction
 
-from beamlit_controller.core.curve import Observed
-from beamlit_controller.core.learned import MOST, Learned, rounded
+from beamlit_controller.core.adaptive_state import MOST, Learned, rounded
+from beamlit_controller.core.load_curve import Observed
 
 GOAL = Fraction(70, 100)
 NONE = Fraction(2, 100)
