@@ -8,13 +8,12 @@ by mode: a cap in Adaptive mode (`core.adaptive_decision`), a share in the two o
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from beamlit_controller.core import adaptive_decision, demand, ledger, load, share_decision
-from beamlit_controller.core import restraint as restraints
+from beamlit_controller.core import adaptive_decision, demand, ledger, load, release_backoff, share_decision
 from beamlit_controller.core.adaptive_state import NOTHING
 from beamlit_controller.core.decision_state import REMEMBERED, Change, Decision, Timers, begin, moved
 from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.restraint import UNRESTRAINED, Restraint
+from beamlit_controller.core.release_backoff import UNRESTRAINED, Restraint
 from beamlit_controller.core.signals import NOT_ASKED, Missing
 from beamlit_controller.core.spec import Behavior, Mode, OffloadSpec, Override
 from beamlit_controller.core.trend import Trend
@@ -86,7 +85,7 @@ def _as_sent(before: Decision, now: datetime, *, dry: bool) -> Decision:
     """Convert a decision when dry run is switched on or off."""
     if before.dry == dry:
         return before
-    turned = replace(before, dry=dry, restraint=restraints.held(before.restraint))
+    turned = replace(before, dry=dry, restraint=release_backoff.after_other_change(before.restraint))
     return replace(turned, since=now, shares=demand.remember(before.shares, now, turned.sent), timers=Timers())
 
 

@@ -4,14 +4,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
 
-from beamlit_controller.core import demand
-from beamlit_controller.core import restraint as restraints
+from beamlit_controller.core import demand, release_backoff
 from beamlit_controller.core.adaptive_state import NOTHING, Learned
 from beamlit_controller.core.demand import Share
 from beamlit_controller.core.ledger import EMPTY, Ledger
 from beamlit_controller.core.load import UNKNOWN, KnownLoad
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.restraint import UNRESTRAINED, Restraint
+from beamlit_controller.core.release_backoff import UNRESTRAINED, Restraint
 from beamlit_controller.core.shortfall import Shortfall
 from beamlit_controller.core.trend import Trend
 from beamlit_controller.core.trigger import ObservedDemands
@@ -106,8 +105,8 @@ def moved(
 
 def _noted(held: Decision, now: datetime, *, trial: bool | None) -> Restraint:
     if trial is None:
-        return restraints.held(held.restraint)
-    return restraints.released(held.restraint, held.percentage, now, trial=trial)
+        return release_backoff.after_other_change(held.restraint)
+    return release_backoff.after_release(held.restraint, held.percentage, now, trial=trial)
 
 
 def _told(held: Decision, percentage: int, now: datetime, reason: Reason, why: str) -> Change:

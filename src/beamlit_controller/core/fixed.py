@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import restraint as restraints
-from beamlit_controller.core import wording
-from beamlit_controller.core.restraint import Phase, ReleaseBackoff, Restraint
+from beamlit_controller.core import release_backoff, wording
+from beamlit_controller.core.release_backoff import Phase, ReleaseBackoff, Restraint
 from beamlit_controller.core.spec import Behavior
 from beamlit_controller.core.trend import Trend
 
@@ -66,7 +65,7 @@ class Fixed:
 
     def release_window(self, restraint: Restraint) -> timedelta:
         """Return the time that demand has to stay low before the first step."""
-        return restraints.patience(restraint, self.behavior)
+        return release_backoff.release_window(restraint, self.behavior)
 
     def lowers(self, target: int) -> str:  # noqa: ARG002 - the other strategy needs it
         """Say what happens when demand stays low."""

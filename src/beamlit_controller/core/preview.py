@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import printable, restraint, share_decision, strategy, wording
+from beamlit_controller.core import printable, release_backoff, share_decision, strategy, wording
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.metric_spec import AverageValue, MetricSpec
 from beamlit_controller.core.reason import Reason
@@ -176,7 +176,7 @@ def _fall(cycle: Cycle, left: Countdown) -> Iterator[str]:
         yield f"falls to {target} % in {wording.seconds(left.release)} if demand stays this low; it {seen}"
     else:
         window = wording.seconds(strategy.of(behavior).release_window(decided.restraint))
-        yield f"falls when {restraint.FALL} points less are enough for {window}; demand {seen}"
+        yield f"falls when {release_backoff.FALL} points less are enough for {window}; demand {seen}"
     if left.trial_release is not None:
         tried = max(decided.percentage - decided.restraint.fall, 0)
         yield f"in {wording.seconds(left.trial_release)} a trial with {tried} % shows whether demand is still there"

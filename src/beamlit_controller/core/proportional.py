@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import restraint as restraints
-from beamlit_controller.core.restraint import FALL, QUIET, Phase, ReleaseBackoff, Restraint
+from beamlit_controller.core import release_backoff
+from beamlit_controller.core.release_backoff import FALL, QUIET, Phase, ReleaseBackoff, Restraint
 from beamlit_controller.core.spec import Behavior
 from beamlit_controller.core.trend import Trend
 
@@ -80,7 +80,7 @@ class Proportional:
         """Return the time that demand has to stay low; a fall that nothing spoke against is followed after the configured one."""
         match restraint.phase:
             case Phase.HELD:
-                return restraints.patience(restraint, self.behavior)
+                return release_backoff.release_window(restraint, self.behavior)
             case Phase.RELEASED | Phase.ON_TRIAL:
                 return self.behavior.release.stabilization_window
 

@@ -10,13 +10,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import demand, strategy, trend, wording
+from beamlit_controller.core import demand, release_backoff, strategy, trend, wording
 from beamlit_controller.core import load as loads
-from beamlit_controller.core import restraint as restraints
 from beamlit_controller.core import shortfall as shortfalls
 from beamlit_controller.core.decision_state import Decision, Timers, moved
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.restraint import Phase
+from beamlit_controller.core.release_backoff import Phase
 from beamlit_controller.core.spec import OffloadSpec, OnMetricsLoss
 from beamlit_controller.core.strategy import Strategy
 from beamlit_controller.core.verdict import Assessed, Judgement, Unread, Verdict
@@ -49,7 +48,7 @@ def _known(before: Decision, verdict: Verdict, now: datetime) -> Decision:
         load=load,
         demand=loads.demand(load, now) if seen is None and _all_idle(before, verdict) else seen,
         shortfall=before.shortfall if verdict.judgement is Judgement.OVER else None,
-        restraint=restraints.rested(before.restraint, now),
+        restraint=release_backoff.reset_if_quiet(before.restraint, now),
         trend=trend.followed(before.trend, verdict.worst),
     )
 
@@ -70,7 +69,7 @@ def relaxed(before: Decision, asked: Strategy) -> int:
 
 def returns_to(before: Decision, asked: Strategy, now: datetime) -> int:
     """Return the share to return to in one step if the last fall turns out to have been too early; else 0."""
-    early = restraints.regretted(before.restraint, asked.behavior, asked.backoff, now)
+    early = release_backoff.was_premature(before.restraint, asked.behavior, asked.backoff, now)
     return before.restraint.top if early else 0
 
 
@@ -141,9 +140,9 @@ def _may_step(before: Decision, asked: Strategy, worst: Assessed, now: datetime)
 
 
 def _raised(held: Decision, asked: Strategy, worst: Assessed, now: datetime) -> Decision:
-    early = restraints.regretted(held.restraint, asked.behavior, asked.backoff, now)
+    early = release_backoff.was_premature(held.restraint, asked.behavior, asked.backoff, now)
     load = replace(held.load, borne=None) if early else held.load
-    restraint = restraints.returned(held.restraint, asked.behavior, asked.backoff, now)
+    restraint = release_backoff.after_engaging(held.restraint, asked.behavior, asked.backoff, now)
     held = replace(held, restraint=restraint, load=load)
     demanded = demand.of(worst, held.shares) or worst.ratio
     share = asked.raised(held.percentage, demanded, known=held.restraint.top)
@@ -173,7 +172,7 @@ def _settled(metrics: tuple[Assessed | Unread, ...], change: datetime) -> bool:
 
 def _on_trial(before: Decision, asked: Strategy, now: datetime) -> bool:
     tried = before.restraint.phase is Phase.ON_TRIAL
-    return tried and restraints.regretted(before.restraint, asked.behavior, asked.backoff, now)
+    return tried and release_backoff.was_premature(before.restraint, asked.behavior, asked.backoff, now)
 
 
 def _released(before: Decision, asked: Strategy, why: str, now: datetime) -> Decision:
@@ -195,7 +194,7 @@ def _by_requests(before: Decision, verdict: Verdict, now: datetime) -> str:
 def _may_try(before: Decision, now: datetime) -> bool:
     """Return whether to try a release before the full wait: fewer requests arrive than when local was full, or none has failed yet."""
     counted = loads.arriving(before.load, now) is not None
-    return loads.is_less(before.load, now) or (counted and before.restraint.trial_wait == restraints.FIRST_TRIAL)
+    return loads.is_less(before.load, now) or (counted and before.restraint.trial_wait == release_backoff.FIRST_TRIAL)
 
 
 def _tried_soon(before: Decision, asked: Strategy, why: str, now: datetime) -> Decision:

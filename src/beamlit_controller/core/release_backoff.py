@@ -51,30 +51,30 @@ class ReleaseBackoff:
     longest: timedelta
 
 
-def held(restraint: Restraint) -> Restraint:
+def after_other_change(restraint: Restraint) -> Restraint:
     """Note a change that was no release."""
     return replace(restraint, phase=Phase.HELD)
 
 
-def released(restraint: Restraint, share: int, now: datetime, *, trial: bool) -> Restraint:
+def after_release(restraint: Restraint, share: int, now: datetime, *, trial: bool) -> Restraint:
     """Note a release from a share; those that follow one another fall further and further from the same top."""
     top = share if restraint.phase is Phase.HELD else restraint.top
     phase = Phase.ON_TRIAL if trial else Phase.RELEASED
     return replace(restraint, released_at=now, phase=phase, fall=min(restraint.fall * 2, 100), top=top)
 
 
-def returned(restraint: Restraint, behavior: Behavior, backoff: ReleaseBackoff, now: datetime) -> Restraint:
+def after_engaging(restraint: Restraint, behavior: Behavior, backoff: ReleaseBackoff, now: datetime) -> Restraint:
     """Lengthen the release window if the last release was premature; each release counts once."""
     learned = replace(restraint, released_at=None, phase=Phase.HELD, fall=FALL)
-    if not regretted(restraint, behavior, backoff, now):
+    if not was_premature(restraint, behavior, backoff, now):
         return replace(learned, top=0)
     if restraint.phase is Phase.ON_TRIAL:
         return replace(learned, trial_wait=min(restraint.trial_wait * 2, LONGEST_TRIAL_WAIT))
     longest = max(backoff.longest, behavior.release.stabilization_window)
-    return replace(learned, release_window=min(patience(restraint, behavior) * backoff.factor, longest))
+    return replace(learned, release_window=min(release_window(restraint, behavior) * backoff.factor, longest))
 
 
-def rested(restraint: Restraint, now: datetime) -> Restraint:
+def reset_if_quiet(restraint: Restraint, now: datetime) -> Restraint:
     """Reset the backoff once the last release has held for the quiet time."""
     match restraint.phase, restraint.released_at:
         case ((Phase.RELEASED | Phase.ON_TRIAL), datetime() as at) if now - at >= QUIET:
@@ -83,13 +83,13 @@ def rested(restraint: Restraint, now: datetime) -> Restraint:
             return restraint
 
 
-def patience(restraint: Restraint, behavior: Behavior) -> timedelta:
+def release_window(restraint: Restraint, behavior: Behavior) -> timedelta:
     """Return the release window: the configured one, or the longer one after a premature release."""
     return max(behavior.release.stabilization_window, restraint.release_window)
 
 
-def regretted(restraint: Restraint, behavior: Behavior, backoff: ReleaseBackoff, now: datetime) -> bool:
+def was_premature(restraint: Restraint, behavior: Behavior, backoff: ReleaseBackoff, now: datetime) -> bool:
     """Return whether engaging now shows that the last release was premature."""
     if restraint.released_at is None:
         return False
-    return now - restraint.released_at <= max(2 * patience(restraint, behavior), backoff.soon)
+    return now - restraint.released_at <= max(2 * release_window(restraint, behavior), backoff.soon)
