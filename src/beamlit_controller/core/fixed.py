@@ -38,7 +38,7 @@ class Fixed:
         """Return the points that the share rises by in one step."""
         return self.behavior.engage.step_percentage
 
-    def may_rise(self, trend: Trend | None) -> bool:  # noqa: ARG002 - what the other strategy asks for
+    def may_rise(self, trend: Trend | None) -> bool:  # noqa: ARG002 - the other strategy needs it
         """Rise however the metric moves."""
         return True
 

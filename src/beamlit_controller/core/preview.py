@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import printable, release_backoff, share_decision, strategy, wording
+from beamlit_controller.core import printable, release_backoff, share_decision, wording
+from beamlit_controller.core import strategy as strategies
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.metric_spec import AverageValue, MetricSpec
 from beamlit_controller.core.reason import Reason
@@ -31,7 +32,7 @@ def countdown(cycle: Cycle, now: datetime) -> Countdown:
     """Return the pending events."""
     decided, behavior = cycle.decision, cycle.spec.behavior
     timers, offloading = decided.timers, decided.percentage > 0
-    window = strategy.of(behavior).release_window(decided.restraint)
+    window = strategies.of(behavior).release_window(decided.restraint)
     return Countdown(
         engage=None if offloading else _left(timers.over_since, behavior.engage.stabilization_window, now),
         release=_left(timers.under_since, window, now) if offloading else None,
@@ -102,10 +103,10 @@ def _engage(cycle: Cycle, left: Countdown) -> Iterator[str]:
 
 def _first_share(cycle: Cycle) -> str:
     behavior = cycle.spec.behavior
-    asked = strategy.of(behavior)
-    step = min(behavior.engage.step_percentage, asked.highest)
+    strategy = strategies.of(behavior)
+    step = min(behavior.engage.step_percentage, strategy.highest)
     if behavior.mode is Mode.PROPORTIONAL:
-        rise = max(asked.rise, share_decision.returns_to(cycle.decision, asked, cycle.at))
+        rise = max(strategy.rise, share_decision.restored_share(cycle.decision, strategy, cycle.at))
         return f"what keeps the metric at its target, {min(step, rise)} % at most at first,"
     return f"{step} %"
 
@@ -119,11 +120,11 @@ def _limit(metric: MetricSpec, ratio: Fraction) -> str:
 
 def _further(cycle: Cycle) -> Iterator[str]:
     percentage, behavior = cycle.decision.percentage, cycle.spec.behavior
-    asked = strategy.of(behavior)
-    highest = asked.highest
+    strategy = strategies.of(behavior)
+    highest = strategy.highest
     if percentage < highest:
-        known = share_decision.returns_to(cycle.decision, asked, cycle.at) - percentage
-        rise = max(known, asked.rise) if behavior.mode is Mode.PROPORTIONAL else highest
+        known = share_decision.restored_share(cycle.decision, strategy, cycle.at) - percentage
+        rise = max(known, strategy.rise) if behavior.mode is Mode.PROPORTIONAL else highest
         step = min(percentage + min(rise, behavior.engage.step_percentage), highest)
         most = "at most " if behavior.mode is Mode.PROPORTIONAL else ""
         yield f"rises to {most}{step} % if a metric measured after the last change is over its target"
@@ -159,7 +160,7 @@ def _release(cycle: Cycle, left: Countdown) -> Iterator[str]:
     if left.release is not None:
         yield f"releases in {wording.seconds(left.release)} if {low}{steps}"
     else:
-        window = wording.seconds(strategy.of(behavior).release_window(decided.restraint))
+        window = wording.seconds(strategies.of(behavior).release_window(decided.restraint))
         seen = "can't be measured now" if decided.demand is None else f"is {wording.percent(decided.demand)} now"
         yield f"releases when {low} for {window}{steps}; it {seen}"
     if left.trial_release is not None:
@@ -172,10 +173,10 @@ def _fall(cycle: Cycle, left: Countdown) -> Iterator[str]:
         "can't be measured now" if decided.demand is None else f"is {wording.percent(decided.demand)} of the target now"
     )
     if left.release is not None:
-        target = share_decision.relaxed(decided, strategy.of(behavior))
+        target = share_decision.lowered_share(decided, strategies.of(behavior))
         yield f"falls to {target} % in {wording.seconds(left.release)} if demand stays this low; it {seen}"
     else:
-        window = wording.seconds(strategy.of(behavior).release_window(decided.restraint))
+        window = wording.seconds(strategies.of(behavior).release_window(decided.restraint))
         yield f"falls when {release_backoff.FALL} points less are enough for {window}; demand {seen}"
     if left.trial_release is not None:
         tried = max(decided.percentage - decided.restraint.fall, 0)
@@ -193,4 +194,4 @@ def _loss(cycle: Cycle, left: Countdown) -> Iterator[str]:
         case OnMetricsLoss.RELEASE:
             yield f"releases {when} (onMetricsLoss is Release)"
         case OnMetricsLoss.OFFLOAD:
-            yield f"offloads {strategy.of(behavior).highest} % {when} (onMetricsLoss is Offload)"
+            yield f"offloads {strategies.of(behavior).highest} % {when} (onMetricsLoss is Offload)"

@@ -72,7 +72,7 @@ class Proportional:
         """Return the share of a trial release: a step down."""
         return max(share - fall, 0)
 
-    def between_steps(self, share: int, restraint: Restraint) -> bool:  # noqa: ARG002 - what the other strategy asks for
+    def between_steps(self, share: int, restraint: Restraint) -> bool:  # noqa: ARG002 - the other strategy needs it
         """Tell that each step down waits for its window."""
         return False
 

@@ -10,9 +10,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import demand, release_backoff, strategy, trend, wording
+from beamlit_controller.core import demand, release_backoff, trend, wording
 from beamlit_controller.core import load as loads
 from beamlit_controller.core import shortfall as shortfalls
+from beamlit_controller.core import strategy as strategies
 from beamlit_controller.core.decision_state import Decision, Timers, moved
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.release_backoff import Phase
@@ -26,16 +27,16 @@ IDLE_LOOKING = frozenset({Reason.NO_SERIES, Reason.NOT_A_NUMBER})
 
 def decide(spec: OffloadSpec, before: Decision, verdict: Verdict, now: datetime) -> Decision:
     """Decide the share by what the metrics say together."""
-    asked = strategy.of(spec.behavior)
+    strategy = strategies.of(spec.behavior)
     before = _known(before, verdict, now)
-    before = _bounded(_after_override(before, asked, verdict, now), asked, now)
+    before = _bounded(_after_override(before, strategy, verdict, now), strategy, now)
     match verdict.judgement, verdict.worst:
         case Judgement.OVER, Assessed() as worst:
-            return _over(before, asked, worst, now)
+            return _over(before, strategy, worst, now)
         case ((Judgement.BETWEEN | Judgement.UNDER), _):
-            return _not_over(before, asked, verdict, now)
+            return _not_over(before, strategy, verdict, now)
         case _:
-            return _unknown(before, asked, verdict, now)
+            return _unknown(before, strategy, verdict, now)
 
 
 def _known(before: Decision, verdict: Verdict, now: datetime) -> Decision:
@@ -60,23 +61,23 @@ def _all_idle(before: Decision, verdict: Verdict) -> bool:
     return offloading and all(metric.missing.reason in IDLE_LOOKING for metric in unread)
 
 
-def relaxed(before: Decision, asked: Strategy) -> int:
+def lowered_share(before: Decision, strategy: Strategy) -> int:
     """Return the percentage that the demand would let this one fall to; the same one if it doesn't."""
     if before.demand is None:
         return before.percentage
-    return asked.lowered(before.percentage, before.demand, fall=before.restraint.fall)
+    return strategy.lowered(before.percentage, before.demand, fall=before.restraint.fall)
 
 
-def returns_to(before: Decision, asked: Strategy, now: datetime) -> int:
+def restored_share(before: Decision, strategy: Strategy, now: datetime) -> int:
     """Return the share to return to in one step if the last fall turns out to have been too early; else 0."""
-    early = release_backoff.was_premature(before.restraint, asked.behavior, asked.backoff, now)
+    early = release_backoff.was_premature(before.restraint, strategy.behavior, strategy.backoff, now)
     return before.restraint.top if early else 0
 
 
 # Following a changed spec, or the end of an override.
 
 
-def _after_override(before: Decision, asked: Strategy, verdict: Verdict, now: datetime) -> Decision:
+def _after_override(before: Decision, strategy: Strategy, verdict: Verdict, now: datetime) -> Decision:
     """End at once the offloading that only an override caused, unless demand is seen or a metric can't be read; then decide as usual."""
     if before.reason is not Reason.OVERRIDDEN:
         return before
@@ -84,17 +85,17 @@ def _after_override(before: Decision, asked: Strategy, verdict: Verdict, now: da
     if before.demand is None:
         quiet = verdict.judgement in {Judgement.UNDER, Judgement.BETWEEN} and _may_try(before, now)
         return moved(ended, 0, now, Reason.PROBING, ended.message, trial=True) if quiet else ended
-    low = before.demand <= 1 - Fraction(asked.behavior.release.tolerance)
+    low = before.demand <= 1 - Fraction(strategy.behavior.release.tolerance)
     return moved(ended, 0, now, Reason.METRIC_BELOW_TARGET, ended.message) if low else ended
 
 
-def _bounded(before: Decision, asked: Strategy, now: datetime) -> Decision:
+def _bounded(before: Decision, strategy: Strategy, now: datetime) -> Decision:
     """Follow a changed `percentage` while offloading; a share that changes in steps or was set by hand can only fall here."""
     if before.percentage == 0:
         return before
-    wanted = min(before.percentage, asked.highest) if asked.in_steps else asked.behavior.percentage
+    wanted = min(before.percentage, strategy.highest) if strategy.in_steps else strategy.behavior.percentage
     by_hand = bool(before.history) and before.history[-1].reason is Reason.OVERRIDDEN
-    if by_hand or asked.between_steps(before.percentage, before.restraint):
+    if by_hand or strategy.between_steps(before.percentage, before.restraint):
         wanted = min(before.percentage, wanted)
     return moved(before, wanted, now, before.reason, before.message)
 
@@ -102,14 +103,14 @@ def _bounded(before: Decision, asked: Strategy, now: datetime) -> Decision:
 # Over: engage, or take the next step.
 
 
-def _over(before: Decision, asked: Strategy, worst: Assessed, now: datetime) -> Decision:
+def _over(before: Decision, strategy: Strategy, worst: Assessed, now: datetime) -> Decision:
     over_since = before.timers.over_since or now
     held = replace(before, timers=Timers(over_since=over_since), shortfall=None)
     why = wording.comparison(worst)
-    if before.percentage >= asked.highest:
+    if before.percentage >= strategy.highest:
         return _at_most(replace(held, shortfall=before.shortfall), worst, now)
     if before.percentage == 0:
-        waited, window = now - over_since, asked.behavior.engage.stabilization_window
+        waited, window = now - over_since, strategy.behavior.engage.stabilization_window
         if waited < window:
             left = wording.seconds(window - waited)
             return replace(
@@ -117,9 +118,9 @@ def _over(before: Decision, asked: Strategy, worst: Assessed, now: datetime) -> 
                 reason=Reason.STABILIZING,
                 message=f"{why}; offloads in {left} if it stays above the target",
             )
-    elif not _may_step(before, asked, worst, now):
+    elif not _may_step(before, strategy, worst, now):
         return replace(held, reason=Reason.METRIC_ABOVE_TARGET, message=f"{why}; the next step follows")
-    return _raised(held, asked, worst, now)
+    return _raised(held, strategy, worst, now)
 
 
 def _at_most(held: Decision, worst: Assessed, now: datetime) -> Decision:
@@ -133,36 +134,36 @@ def _at_most(held: Decision, worst: Assessed, now: datetime) -> Decision:
     return replace(held, reason=Reason.METRIC_ABOVE_TARGET, message=why)
 
 
-def _may_step(before: Decision, asked: Strategy, worst: Assessed, now: datetime) -> bool:
+def _may_step(before: Decision, strategy: Strategy, worst: Assessed, now: datetime) -> bool:
     """Return whether the period since the last step is over, the metric reflects the step, and the step was not enough."""
-    rested = now - before.since >= asked.behavior.engage.period
-    return rested and _settled((worst,), before.since) and asked.may_rise(before.trend)
+    rested = now - before.since >= strategy.behavior.engage.period
+    return rested and _settled((worst,), before.since) and strategy.may_rise(before.trend)
 
 
-def _raised(held: Decision, asked: Strategy, worst: Assessed, now: datetime) -> Decision:
-    early = release_backoff.was_premature(held.restraint, asked.behavior, asked.backoff, now)
+def _raised(held: Decision, strategy: Strategy, worst: Assessed, now: datetime) -> Decision:
+    early = release_backoff.was_premature(held.restraint, strategy.behavior, strategy.backoff, now)
     load = replace(held.load, borne=None) if early else held.load
-    restraint = release_backoff.after_engaging(held.restraint, asked.behavior, asked.backoff, now)
+    restraint = release_backoff.after_engaging(held.restraint, strategy.behavior, strategy.backoff, now)
     held = replace(held, restraint=restraint, load=load)
     demanded = demand.of(worst, held.shares) or worst.ratio
-    share = asked.raised(held.percentage, demanded, known=held.restraint.top)
+    share = strategy.raised(held.percentage, demanded, known=held.restraint.top)
     return moved(held, share, now, Reason.METRIC_ABOVE_TARGET, wording.comparison(worst))
 
 
 # Not over: nothing to do, or demand decides about the release.
 
 
-def _not_over(before: Decision, asked: Strategy, verdict: Verdict, now: datetime) -> Decision:
+def _not_over(before: Decision, strategy: Strategy, verdict: Verdict, now: datetime) -> Decision:
     why = wording.readings(verdict.metrics)
     if before.percentage == 0:
-        reason = Reason.PROBING if _on_trial(before, asked, now) else Reason.METRIC_BELOW_TARGET
+        reason = Reason.PROBING if _on_trial(before, strategy, now) else Reason.METRIC_BELOW_TARGET
         return replace(before, reason=reason, message=why, timers=Timers())
     if not _settled(verdict.present, before.since):
         timers = Timers(stuck_since=before.timers.stuck_since or now)
         message = f"{why}; waiting for metrics measured after the last change"
-        return _or_trial(replace(before, timers=timers, reason=Reason.SETTLING, message=message), asked, now)
+        return _or_trial(replace(before, timers=timers, reason=Reason.SETTLING, message=message), strategy, now)
     held = replace(before, timers=replace(before.timers, unread_since=None))
-    return _released(held, asked, f"{why}{_by_requests(before, verdict, now)}", now)
+    return _released(held, strategy, f"{why}{_by_requests(before, verdict, now)}", now)
 
 
 def _settled(metrics: tuple[Assessed | Unread, ...], change: datetime) -> bool:
@@ -170,19 +171,19 @@ def _settled(metrics: tuple[Assessed | Unread, ...], change: datetime) -> bool:
     return all(isinstance(metric, Assessed) and metric.since >= change for metric in metrics)
 
 
-def _on_trial(before: Decision, asked: Strategy, now: datetime) -> bool:
+def _on_trial(before: Decision, strategy: Strategy, now: datetime) -> bool:
     tried = before.restraint.phase is Phase.ON_TRIAL
-    return tried and release_backoff.was_premature(before.restraint, asked.behavior, asked.backoff, now)
+    return tried and release_backoff.was_premature(before.restraint, strategy.behavior, strategy.backoff, now)
 
 
-def _released(before: Decision, asked: Strategy, why: str, now: datetime) -> Decision:
+def _released(before: Decision, strategy: Strategy, why: str, now: datetime) -> Decision:
     """Release if demand is low, or try a release if it is unknown but probably low."""
     if before.demand is None and _may_try(before, now):
-        return _tried_soon(before, asked, f"{why}; {loads.said(before.load, now)}", now)
-    target = relaxed(before, asked)
+        return _tried_soon(before, strategy, f"{why}; {loads.said(before.load, now)}", now)
+    target = lowered_share(before, strategy)
     if target < before.percentage:
-        return _low(before, asked, why, now, target=target)
-    return _demanded(before, asked, why, now)
+        return _low(before, strategy, why, now, target=target)
+    return _demanded(before, strategy, why, now)
 
 
 def _by_requests(before: Decision, verdict: Verdict, now: datetime) -> str:
@@ -197,18 +198,18 @@ def _may_try(before: Decision, now: datetime) -> bool:
     return loads.is_less(before.load, now) or (counted and before.restraint.trial_wait == release_backoff.FIRST_TRIAL)
 
 
-def _tried_soon(before: Decision, asked: Strategy, why: str, now: datetime) -> Decision:
+def _tried_soon(before: Decision, strategy: Strategy, why: str, now: datetime) -> Decision:
     """Try a release if there was no sign of demand for a release window."""
     under_since = before.timers.under_since or now
     timers = replace(
         before.timers, under_since=under_since, over_since=None, stuck_since=before.timers.stuck_since or now
     )
     held = replace(before, timers=timers)
-    waited, window = now - under_since, asked.release_window(before.restraint)
+    waited, window = now - under_since, strategy.release_window(before.restraint)
     if waited < window:
         message = f"{why}; a trial release in {wording.seconds(window - waited)} shows whether the local servers can handle it"
         return replace(held, reason=Reason.DEMAND_UNKNOWN, message=message)
-    tried = asked.tried(held.percentage, fall=held.restraint.fall)
+    tried = strategy.tried(held.percentage, fall=held.restraint.fall)
     return moved(
         held,
         tried,
@@ -219,49 +220,49 @@ def _tried_soon(before: Decision, asked: Strategy, why: str, now: datetime) -> D
     )
 
 
-def _low(before: Decision, asked: Strategy, why: str, now: datetime, *, target: int) -> Decision:
+def _low(before: Decision, strategy: Strategy, why: str, now: datetime, *, target: int) -> Decision:
     """Go to the target, which is lower, when demand has been low for long enough."""
     under_since = before.timers.under_since or now
     held = replace(before, timers=replace(before.timers, under_since=under_since, over_since=None))
-    stepping = asked.between_steps(before.percentage, before.restraint)
-    waited, window = now - under_since, asked.release_window(before.restraint)
+    stepping = strategy.between_steps(before.percentage, before.restraint)
+    waited, window = now - under_since, strategy.release_window(before.restraint)
     if not stepping and waited < window:
         left = wording.seconds(window - waited)
-        message = f"{why}; {asked.lowers(target)} in {left} if demand stays low"
+        message = f"{why}; {strategy.lowers(target)} in {left} if demand stays low"
         return replace(held, reason=Reason.STABILIZING, message=message)
-    if stepping and now - before.since < asked.behavior.release.period:
+    if stepping and now - before.since < strategy.behavior.release.period:
         return replace(held, reason=Reason.METRIC_BELOW_TARGET, message=f"{why}; the next step back follows")
     return moved(held, target, now, Reason.METRIC_BELOW_TARGET, why, trial=False)
 
 
-def _demanded(before: Decision, asked: Strategy, why: str, now: datetime) -> Decision:
+def _demanded(before: Decision, strategy: Strategy, why: str, now: datetime) -> Decision:
     timers = replace(before.timers, under_since=None, over_since=None, stuck_since=before.timers.stuck_since or now)
     if before.demand is None:
         reason, said = Reason.DEMAND_UNKNOWN, loads.said(before.load, now)
     else:
         reason, said = (
             Reason.DEMAND_ABOVE_TARGET,
-            asked.stays(f"demand is {wording.percent(before.demand)} of the target"),
+            strategy.stays(f"demand is {wording.percent(before.demand)} of the target"),
         )
     held = replace(before, timers=timers, reason=reason, message=f"{why}; {said}")
-    return _or_trial(held, asked, now)
+    return _or_trial(held, strategy, now)
 
 
-def _or_trial(held: Decision, asked: Strategy, now: datetime) -> Decision:
+def _or_trial(held: Decision, strategy: Strategy, now: datetime) -> Decision:
     """Release on trial, in Proportional mode by a step, when nothing else has been possible for long."""
     stuck_since, wait = held.timers.stuck_since, held.restraint.trial_wait
     if stuck_since is None or now - stuck_since < wait:
         return held
     lasting = wording.seconds(now - stuck_since)
     why = f"not over target for {lasting}: a trial release shows whether demand is still there"
-    tried = asked.tried(held.percentage, fall=held.restraint.fall)
+    tried = strategy.tried(held.percentage, fall=held.restraint.fall)
     return moved(held, tried, now, Reason.PROBING, why, trial=True)
 
 
 # Unknown: hold.
 
 
-def _unknown(before: Decision, asked: Strategy, verdict: Verdict, now: datetime) -> Decision:
+def _unknown(before: Decision, strategy: Strategy, verdict: Verdict, now: datetime) -> Decision:
     unread = tuple(metric for metric in verdict.metrics if isinstance(metric, Unread))
     nothing_read = len(unread) == len(verdict.metrics)
     idle = before.percentage > 0 and all(metric.missing.reason in IDLE_LOOKING for metric in unread)
@@ -273,23 +274,25 @@ def _unknown(before: Decision, asked: Strategy, verdict: Verdict, now: datetime)
     why = "; ".join(wording.loss(metric) for metric in unread)
     held = replace(before, timers=timers, reason=Reason.METRICS_UNAVAILABLE, message=f"{why}; the percentage stays")
     lost_for = now - timers.unread_since if timers.unread_since else timedelta(0)
-    if nothing_read and lost_for >= asked.behavior.metrics_loss:
-        held = _lost(held, asked, why, now)
+    if nothing_read and lost_for >= strategy.behavior.metrics_loss:
+        held = _lost(held, strategy, why, now)
     if not idle or held.percentage == 0:
         return held
-    counted = loads.arriving(held.load, now) is not None and asked.behavior.on_metrics_loss is not OnMetricsLoss.OFFLOAD
+    counted = (
+        loads.arriving(held.load, now) is not None and strategy.behavior.on_metrics_loss is not OnMetricsLoss.OFFLOAD
+    )
     return (
-        _released(held, asked, f"{why}{_by_requests(held, verdict, now)}", now)
+        _released(held, strategy, f"{why}{_by_requests(held, verdict, now)}", now)
         if counted
-        else _or_trial(held, asked, now)
+        else _or_trial(held, strategy, now)
     )
 
 
-def _lost(held: Decision, asked: Strategy, why: str, now: datetime) -> Decision:
-    match asked.behavior.on_metrics_loss:
+def _lost(held: Decision, strategy: Strategy, why: str, now: datetime) -> Decision:
+    match strategy.behavior.on_metrics_loss:
         case OnMetricsLoss.HOLD:
             return replace(held, reason=Reason.METRICS_LOST, message=f"{why}; onMetricsLoss is Hold")
         case OnMetricsLoss.RELEASE:
             return moved(held, 0, now, Reason.METRICS_LOST, f"{why}; onMetricsLoss is Release")
         case OnMetricsLoss.OFFLOAD:
-            return moved(held, asked.highest, now, Reason.METRICS_LOST, f"{why}; onMetricsLoss is Offload")
+            return moved(held, strategy.highest, now, Reason.METRICS_LOST, f"{why}; onMetricsLoss is Offload")
