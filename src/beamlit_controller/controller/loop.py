@@ -14,7 +14,7 @@ from beamlit_controller.controller.clock import PARTED
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.controller.ports import Clock, Sink
 from beamlit_controller.controller.sensor import Sensor
-from beamlit_controller.core import cycle, moments
+from beamlit_controller.core import clock_skew, cycle
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.spec import OffloadSpec
@@ -58,7 +58,7 @@ async def run(specs: Latest[OffloadSpec], parts: LoopDependencies, *, previous: 
 def _recalled(previous: Decision | None, now: datetime) -> Decision | None:
     """Return the decision recorded by an earlier process; None if its times are invalid."""
     try:
-        return previous and moments.clamped(previous, now)
+        return previous and clock_skew.clamped(previous, now)
     except (
         TypeError,
         ValueError,
@@ -96,7 +96,7 @@ def _in_step(last: Last, now: datetime) -> Decision | None:
     step = _origin(now) - last.origin
     if last.decision is None or abs(step) <= PARTED:
         return last.decision
-    return moments.clamped(moments.shifted(last.decision, step), now)
+    return clock_skew.clamped(clock_skew.shifted(last.decision, step), now)
 
 
 async def _wait(specs: Latest[OffloadSpec], seen: OffloadSpec, *, until: float) -> float:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beamlit_controller.core import cycle, moments
+from beamlit_controller.core import clock_skew, cycle
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
 from builders import NOW, signals, spec
@@ -30,7 +30,7 @@ def test_what_is_decided_is_the_same_by_any_clock(before: list[int], after: list
     then = NOW + PERIOD * len(before)
 
     plainly = played(after, since=then, previous=last)
-    stepped = played(after, since=then + step, previous=moments.shifted(last, step))
+    stepped = played(after, since=then + step, previous=clock_skew.shifted(last, step))
 
     assert [each.decision.percentage for each in stepped] == [each.decision.percentage for each in plainly]
     assert [each.decision.reason for each in stepped] == [each.decision.reason for each in plainly]
@@ -40,13 +40,13 @@ def test_what_is_decided_is_the_same_by_any_clock(before: list[int], after: list
 def test_moved_and_moved_back_it_is_the_same(values: list[int], step: timedelta) -> None:
     last = played(values)[-1].decision
 
-    assert moments.shifted(moments.shifted(last, step), -step) == last
+    assert clock_skew.shifted(clock_skew.shifted(last, step), -step) == last
 
 
 def test_the_history_keeps_its_times() -> None:
     last = played([20, 20])[-1].decision
 
-    moved = moments.shifted(last, timedelta(hours=1))
+    moved = clock_skew.shifted(last, timedelta(hours=1))
 
     assert moved.history == last.history
     assert moved.since == last.since + timedelta(hours=1)
@@ -57,10 +57,10 @@ def test_nothing_is_later_than_now_and_what_is_not_stays(values: list[int], back
     last = played(values)[-1].decision
     now = last.since - back
 
-    known = moments.clamped(last, now)
+    known = clock_skew.clamped(last, now)
 
     assert known.since == now
     assert max(share.at for share in known.shares) <= now
     assert all(change.at <= now for change in known.history)
-    assert moments.clamped(last, NOW + timedelta(days=1)) == last
+    assert clock_skew.clamped(last, NOW + timedelta(days=1)) == last
     assert replace(known, since=last.since).percentage == last.percentage
