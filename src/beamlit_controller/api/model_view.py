@@ -23,8 +23,7 @@ from beamlit_controller.api.models_view import (
     TriggerView,
     VerdictView,
 )
-from beamlit_controller.core import minute as minutes
-from beamlit_controller.core import preview, wording
+from beamlit_controller.core import preview, traffic_summary, wording
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Change
 from beamlit_controller.core.metric_spec import MetricSpec, PodsMetric
@@ -86,7 +85,7 @@ def model(known: KnownModelState, now: datetime) -> ModelView:
 
 
 def _traffic(minute: Minute, cycle: Cycle) -> TrafficView:
-    seen, limit = minutes.split(minute), minutes.limit(cycle)
+    seen, limit = traffic_summary.summarize(minute), traffic_summary.limit(cycle)
     return TrafficView(
         local_per_second=seen.local,
         remote_per_second=seen.remote,
@@ -98,7 +97,7 @@ def _traffic(minute: Minute, cycle: Cycle) -> TrafficView:
         in_flight_limit=_number(limit),
         local_first_byte_ms=seen.local_first_byte_ms,
         remote_first_byte_ms=seen.remote_first_byte_ms,
-        text=minutes.sentence(seen, limit),
+        text=traffic_summary.sentence(seen, limit),
     )
 
 

@@ -12,8 +12,7 @@ from typing import Any
 
 from beamlit_controller.api import schema, spending_view, status_limits
 from beamlit_controller.api.status_models import LONGEST_MESSAGE, LONGEST_RECORD, Status
-from beamlit_controller.core import minute as minutes
-from beamlit_controller.core import quantity
+from beamlit_controller.core import quantity, traffic_summary
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.metric_spec import (
@@ -57,11 +56,11 @@ def status(cycle: Cycle) -> Json:
 
 def requests(minute: Minute, cycle: Cycle) -> Json:
     """Return the requests of the last minute, in whole percent and as a sentence."""
-    seen, limit = minutes.split(minute), minutes.limit(cycle)
+    seen, limit = traffic_summary.summarize(minute), traffic_summary.limit(cycle)
     return {
         "remotePercentage": round(100 * seen.sent),
         "inFlight": seen.in_flight,
-        "message": minutes.sentence(seen, limit),
+        "message": traffic_summary.sentence(seen, limit),
     }
 
 

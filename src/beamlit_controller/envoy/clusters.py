@@ -1,6 +1,6 @@
 """The clusters: the model's own servers, and the remote behind its hop."""
 
-from beamlit_controller.core import equals
+from beamlit_controller.core import weighted_remotes
 from beamlit_controller.core.spec import OffloadSpec, RemoteBackend, Scheme
 from beamlit_controller.envoy import (
     addresses,
@@ -68,7 +68,7 @@ def _remote_side(spec: OffloadSpec, backend: RemoteBackend, params: GatewayParam
 
 def _weights(spec: OffloadSpec, backend: RemoteBackend) -> tuple[int, ...]:
     """Return the weights of a remote and of the equals after it, if there are any."""
-    others = equals.after(spec, backend)
+    others = weighted_remotes.weight_after(spec, backend)
     return (backend.weight, others) if backend.weight and others else ()
 
 

@@ -8,7 +8,7 @@ so the answer has to say who gave it: the hops mark their answers with a header 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from beamlit_controller.core import equals
+from beamlit_controller.core import weighted_remotes
 from beamlit_controller.core.spec import OffloadSpec, OnRemoteFailure, RemoteBackend
 from beamlit_controller.envoy import answers, identity, remote_marks, upstream
 from beamlit_controller.envoy.messages import Message, extension
@@ -78,7 +78,7 @@ def remote_first(spec: OffloadSpec, *, servers: int) -> Chain:
         return _chain(REMOTE_FIRST, spec, local)
     hops, anyway = (_ways(kind, spec.remotes) for kind in (REMOTE_HOP, REMOTE_ANYWAY))
     if spec.on_remote_failure is OnRemoteFailure.FAIL:
-        hops = (*hops, *_ways(REMOTE_ANYWAY, equals.passed_over(spec)))
+        hops = (*hops, *_ways(REMOTE_ANYWAY, weighted_remotes.passed_over(spec)))
     last = (*anyway, LOCAL) if spec.on_remote_failure is OnRemoteFailure.LOCAL and overflows(spec) else ()
     return _chain(REMOTE_FIRST, spec, (*hops, *local, *last))
 
@@ -89,7 +89,7 @@ def _remotes_in_turn(spec: OffloadSpec) -> tuple[str, ...]:
     The last one is asked in any case and, where failures are not passed on, then the others, which may have been left out.
     """
     first = spec.remotes[:-1]
-    again = first if spec.on_remote_failure is OnRemoteFailure.LOCAL else equals.passed_over(spec)
+    again = first if spec.on_remote_failure is OnRemoteFailure.LOCAL else weighted_remotes.passed_over(spec)
     return (*_ways(REMOTE_HOP, first), *_ways(REMOTE_ANYWAY, (*spec.remotes[-1:], *again)))
 
 
@@ -131,7 +131,7 @@ def may_decline(remote: RemoteBackend) -> bool:
 
 def is_replaced(spec: OffloadSpec, remote: RemoteBackend) -> bool:
     """Return whether another server answers what this remote fails: the next remote, or local. Then it may be left out for a while."""
-    is_last = remote == spec.remotes[-1] and not equals.passed_over(spec)
+    is_last = remote == spec.remotes[-1] and not weighted_remotes.passed_over(spec)
     return spec.on_remote_failure is OnRemoteFailure.LOCAL or not is_last
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from beamlit_controller.core import equals, spending
+from beamlit_controller.core import spending, weighted_remotes
 from beamlit_controller.core.price import BudgetUnit
 from beamlit_controller.core.replay import Replay
 from beamlit_controller.core.spec import OffloadSpec, RemoteBackend
@@ -134,7 +134,7 @@ class _Purse:
 
 def _part(spec: OffloadSpec, remote: RemoteBackend) -> float:
     """Return the part of the requests that come by which a remote takes: it is passed over for equals after it."""
-    others = equals.after(spec, remote)
+    others = weighted_remotes.weight_after(spec, remote)
     return 1.0 if not others else (remote.weight or 0) / ((remote.weight or 0) + others)
 
 

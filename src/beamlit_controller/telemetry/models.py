@@ -20,7 +20,7 @@ from beamlit_controller.api.models_view import (
 )
 from beamlit_controller.api.problems import Problem
 from beamlit_controller.controller.ports import Clock
-from beamlit_controller.core import minute as minutes
+from beamlit_controller.core import traffic_summary
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.metric_spec import MetricSpec
 from beamlit_controller.core.spec import ModelKey
@@ -77,7 +77,7 @@ class ModelsSink:
         """Keep the cycle."""
         before = self._models.get(cycle.spec.key, _LastRound())
         minute = self._surroundings.minute(cycle.spec.key)
-        before.history.record(cycle, minutes.split(minute).sent if minute else None)
+        before.history.record(cycle, traffic_summary.summarize(minute).sent if minute else None)
         missing = dict(_missing(cycle, before))
         self._models[cycle.spec.key] = _LastRound(cycle, history=before.history, missing=missing)
 

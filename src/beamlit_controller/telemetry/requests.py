@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
-from beamlit_controller.core import minute
+from beamlit_controller.core import traffic_summary
 from beamlit_controller.core.cycle import Cycle
-from beamlit_controller.core.minute import Split
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.core.traffic import Minute
+from beamlit_controller.core.traffic_summary import TrafficSummary
 from beamlit_controller.telemetry.exposition import MODEL_LABELS
 
 Row = tuple[ModelKey, Cycle, Minute | None]
@@ -17,51 +17,62 @@ Row = tuple[ModelKey, Cycle, Minute | None]
 def series(rows: Iterable[Row]) -> Iterator[Metric]:
     """Create the series; unknown values have none."""
     known = list(rows)
-    splits = [((key.namespace, key.name), minute.split(seen)) for key, _, seen in known if seen is not None]
-    return iter((_rates(splits), _left(splits), _first_bytes(splits), _in_flight(splits), _caps(known), _limits(known)))
+    summaries = [
+        ((key.namespace, key.name), traffic_summary.summarize(seen)) for key, _, seen in known if seen is not None
+    ]
+    return iter(
+        (
+            _rates(summaries),
+            _left(summaries),
+            _first_bytes(summaries),
+            _in_flight(summaries),
+            _caps(known),
+            _limits(known),
+        )
+    )
 
 
-def _rates(splits: list[tuple[tuple[str, str], Split]]) -> Metric:
+def _rates(summaries: list[tuple[tuple[str, str], TrafficSummary]]) -> Metric:
     family = GaugeMetricFamily(
         "beamlit_requests_per_second",
         "Requests per second answered by each side in the last minute.",
         labels=(*MODEL_LABELS, "side"),
     )
-    for labels, split in splits:
-        family.add_metric((*labels, "local"), split.local)
-        family.add_metric((*labels, "remote"), split.remote)
+    for labels, summary in summaries:
+        family.add_metric((*labels, "local"), summary.local)
+        family.add_metric((*labels, "remote"), summary.remote)
     return family
 
 
-def _left(splits: list[tuple[tuple[str, str], Split]]) -> Metric:
+def _left(summaries: list[tuple[tuple[str, str], TrafficSummary]]) -> Metric:
     family = GaugeMetricFamily(
         "beamlit_sent_ratio",
         "Fraction of all requests of the last minute that the remote answered, by reason.",
         labels=(*MODEL_LABELS, "reason"),
     )
-    for labels, split in splits:
-        for why, part in split.left:
+    for labels, summary in summaries:
+        for why, part in summary.left:
             family.add_metric((*labels, why), part)
     return family
 
 
-def _first_bytes(splits: list[tuple[tuple[str, str], Split]]) -> Metric:
+def _first_bytes(summaries: list[tuple[tuple[str, str], TrafficSummary]]) -> Metric:
     family = GaugeMetricFamily(
         "beamlit_first_byte_seconds",
         "Mean time to the first byte of the response body in the last minute, per side; local-only requests excluded.",
         labels=(*MODEL_LABELS, "side"),
     )
-    for labels, split in splits:
-        for side, took in (("local", split.local_first_byte_ms), ("remote", split.remote_first_byte_ms)):
+    for labels, summary in summaries:
+        for side, took in (("local", summary.local_first_byte_ms), ("remote", summary.remote_first_byte_ms)):
             if took is not None:
                 family.add_metric((*labels, side), took / 1000)
     return family
 
 
-def _in_flight(splits: list[tuple[tuple[str, str], Split]]) -> Metric:
+def _in_flight(summaries: list[tuple[tuple[str, str], TrafficSummary]]) -> Metric:
     family = GaugeMetricFamily("beamlit_local_in_flight", "Local requests in flight.", labels=MODEL_LABELS)
-    for labels, split in splits:
-        family.add_metric(labels, split.in_flight)
+    for labels, summary in summaries:
+        family.add_metric(labels, summary.in_flight)
     return family
 
 
@@ -84,7 +95,7 @@ def _limits(rows: list[Row]) -> Metric:
         labels=MODEL_LABELS,
     )
     for key, cycle, _ in rows:
-        most = minute.limit(cycle)
+        most = traffic_summary.limit(cycle)
         if most is not None:
             family.add_metric((key.namespace, key.name), float(most))
     return family

@@ -3,7 +3,7 @@
 import pytest
 
 import builders
-from beamlit_controller.core import equals
+from beamlit_controller.core import weighted_remotes
 from beamlit_controller.core.spec import RemoteBackend, Scheme
 
 
@@ -27,5 +27,7 @@ def test_a_remote_is_passed_over_for_the_neighbours_after_it_that_have_a_weight(
     )
     spec = builders.spec(remote=first, next_remotes=tuple(rest))
 
-    assert tuple(equals.after(spec, each) for each in spec.remotes) == after
-    assert equals.passed_over(spec) == tuple(each for each, others in zip(spec.remotes, after, strict=True) if others)
+    assert tuple(weighted_remotes.weight_after(spec, each) for each in spec.remotes) == after
+    assert weighted_remotes.passed_over(spec) == tuple(
+        each for each, others in zip(spec.remotes, after, strict=True) if others
+    )

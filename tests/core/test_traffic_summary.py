@@ -5,7 +5,7 @@ from datetime import timedelta
 from fractions import Fraction
 
 import builders
-from beamlit_controller.core import cycle, minute
+from beamlit_controller.core import cycle, traffic_summary
 from beamlit_controller.core.spec import Behavior, Mode, Overflow
 from beamlit_controller.core.traffic import Minute, RequestCounters
 
@@ -20,7 +20,7 @@ SEEN = RequestCounters(
     local_first_bytes=60,
     local_first_byte_ms=30_000,
 )
-SPLIT = minute.split(Minute(timedelta(seconds=50), SEEN))
+SPLIT = traffic_summary.summarize(Minute(timedelta(seconds=50), SEEN))
 
 
 def test_tells_rates_parts_and_the_time_to_the_first_byte() -> None:
@@ -31,16 +31,18 @@ def test_tells_rates_parts_and_the_time_to_the_first_byte() -> None:
 
 
 def test_says_it_in_a_sentence() -> None:
-    assert minute.sentence(SPLIT, Fraction(34, 5)) == (
+    assert traffic_summary.sentence(SPLIT, Fraction(34, 5)) == (
         "1.2/s local, 0.7/s remote: 35 % went to the remote (10 % share, 20 % overflow, 5 % unavailable); "
         "5 % unanswered; 7 of at most 6.8 in flight at local"
     )
 
 
 def test_of_no_requests_nothing_is_said_to_have_left() -> None:
-    nothing = minute.split(Minute(timedelta(0), RequestCounters()))
+    nothing = traffic_summary.summarize(Minute(timedelta(0), RequestCounters()))
 
-    assert minute.sentence(nothing, None) == "0/s local, 0/s remote: 0 % went to the remote; 0 in flight at local"
+    assert (
+        traffic_summary.sentence(nothing, None) == "0/s local, 0/s remote: 0 % went to the remote; 0 in flight at local"
+    )
 
 
 def test_the_limit_is_that_of_all_ready_servers_together() -> None:
@@ -49,5 +51,5 @@ def test_the_limit_is_that_of_all_ready_servers_together() -> None:
 
     learned = replace(played, decision=replace(played.decision, cap=Fraction(5, 2)))
 
-    assert minute.limit(learned) == Fraction(15, 2)
-    assert minute.limit(played) == 24
+    assert traffic_summary.limit(learned) == Fraction(15, 2)
+    assert traffic_summary.limit(played) == 24

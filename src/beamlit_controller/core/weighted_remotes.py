@@ -8,7 +8,7 @@ from itertools import takewhile
 from beamlit_controller.core.spec import OffloadSpec, RemoteBackend
 
 
-def after(spec: OffloadSpec, remote: RemoteBackend) -> int:
+def weight_after(spec: OffloadSpec, remote: RemoteBackend) -> int:
     """Return the weight of the equals after this remote, for which it is passed over; 0 if there are none."""
     if remote.weight is None:
         return 0
@@ -18,4 +18,4 @@ def after(spec: OffloadSpec, remote: RemoteBackend) -> int:
 
 def passed_over(spec: OffloadSpec) -> tuple[RemoteBackend, ...]:
     """Return the remotes that some requests pass over although they are well."""
-    return tuple(remote for remote in spec.remotes if after(spec, remote))
+    return tuple(remote for remote in spec.remotes if weight_after(spec, remote))

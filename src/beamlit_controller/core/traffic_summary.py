@@ -12,7 +12,7 @@ WHY = ("share", "overflow", "unavailable", "forced")
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class TrafficSummary:
     """Requests per second on each side, and the fractions of all requests that left (by reason), that were kept local and that got no response.
 
     First-byte values are the mean time to the first byte of a response body, in milliseconds; None without one.
@@ -33,11 +33,11 @@ class Split:
         return sum(part for _, part in self.left)
 
 
-def split(minute: Minute) -> Split:
+def summarize(minute: Minute) -> TrafficSummary:
     """Return the numbers of a minute; without requests all fractions are 0."""
     seen, seconds = minute.counted, max(minute.span.total_seconds(), 0.001)
     whole = max(1, seen.local + seen.remote + seen.unanswered)
-    return Split(
+    return TrafficSummary(
         local=seen.local / seconds,
         remote=seen.remote / seconds,
         left=tuple((why, getattr(seen, why) / whole) for why in WHY),
@@ -57,13 +57,13 @@ def limit(cycle: Cycle) -> Fraction | None:
     return limits.in_flight(spec, cap, ready=cycle.signals.local.ready, gateways=1)
 
 
-def sentence(split: Split, limit: Fraction | None) -> str:
+def sentence(summary: TrafficSummary, limit: Fraction | None) -> str:
     """Format as a sentence; `limit` is the maximum number of local requests in flight."""
-    why = ", ".join(f"{_percent(part)} {name}" for name, part in split.left if part)
-    sent = f"{_percent(split.sent)} went to the remote" + (f" ({why})" if why else "")
-    none = f"; {_percent(split.unanswered)} unanswered" if split.unanswered else ""
+    why = ", ".join(f"{_percent(part)} {name}" for name, part in summary.left if part)
+    sent = f"{_percent(summary.sent)} went to the remote" + (f" ({why})" if why else "")
+    none = f"; {_percent(summary.unanswered)} unanswered" if summary.unanswered else ""
     most = f" of at most {float(limit):.4g}" if limit is not None else ""
-    return f"{split.local:.3g}/s local, {split.remote:.3g}/s remote: {sent}{none}; {split.in_flight}{most} in flight at local"
+    return f"{summary.local:.3g}/s local, {summary.remote:.3g}/s remote: {sent}{none}; {summary.in_flight}{most} in flight at local"
 
 
 def _percent(part: float) -> str:
