@@ -10,7 +10,7 @@ import pytest
 from beamlit_controller.api.models_view import HeadlineView
 from beamlit_controller.core import cycle
 from beamlit_controller.core.adaptive_state import Learned
-from beamlit_controller.core.ledger import Counted
+from beamlit_controller.core.ledger import UsageReading
 from beamlit_controller.core.price import Budget, BudgetUnit, Period
 from beamlit_controller.core.shortfall import Shortfall
 from beamlit_controller.core.signals import Reading
@@ -170,7 +170,7 @@ def test_a_budget_that_is_spent_says_until_when_and_whether_requests_wait(in_fli
     sink = ModelsSink(Later(), around)  # type: ignore[arg-type]  # what is asked of it is the time
     previous = None
     for used in (Usage(), Usage(requests=9, input_tokens=150)):
-        counted = replace(signals(ready=3, total=3), readings=(), counted=Counted({"a": {"": used}}))
+        counted = replace(signals(ready=3, total=3), readings=(), usage=UsageReading({"a": {"": used}}))
         record = cycle.run(whole, counted, previous=previous, now=NOW)
         previous = record.decision
         sink.record(record)

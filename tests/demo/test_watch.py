@@ -15,7 +15,7 @@ from demo.watch import Watch
 import builders
 from beamlit_controller.core import cycle
 from beamlit_controller.core.flow import Flow
-from beamlit_controller.core.ledger import Counted
+from beamlit_controller.core.ledger import UsageReading
 from beamlit_controller.core.price import Budget, BudgetUnit, Period, Price
 from beamlit_controller.core.spec import Behavior, Mode, RemoteBackend, Scheme
 from beamlit_controller.core.usage import Usage
@@ -50,8 +50,8 @@ def told(*queues: int) -> bytes:
     for number, queue in enumerate(queues):
         at = now + timedelta(seconds=number)
         flow = Flow(at - timedelta(minutes=2), at, in_flight=20, most_in_flight=20, served=9, sent=0, overflowed=0)
-        counted = Counted({"gateway": {"contract": Usage(number, 30 * number, 10 * number)}})
-        signals = replace(builders.signals(builders.sample(queue, at=at), at=at, flow=flow), counted=counted)
+        counted = UsageReading({"gateway": {"contract": Usage(number, 30 * number, 10 * number)}})
+        signals = replace(builders.signals(builders.sample(queue, at=at), at=at, flow=flow), usage=counted)
         round_ = cycle.run(spec, signals, previous=previous, now=at)
         sink.record(round_)
         previous = round_.decision

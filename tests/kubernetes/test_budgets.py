@@ -12,7 +12,7 @@ from beamlit_controller.api import status as api_status
 from beamlit_controller.controller.usage_meters import GatewayCounts, UsageMeters
 from beamlit_controller.core import cycle
 from beamlit_controller.core.cycle import Cycle
-from beamlit_controller.core.ledger import Counted
+from beamlit_controller.core.ledger import UsageReading
 from beamlit_controller.core.price import Budget, BudgetUnit, Period, Price
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import LocalHealth, Missing
@@ -41,8 +41,8 @@ def rounds(*used: Usage) -> list[Cycle]:
     played: list[Cycle] = []
     for step, each in enumerate(used):
         now = builders.NOW + timedelta(seconds=15 * step)
-        counted = Counted({"a": {"paid": each}}, local=6 if step else 0)
-        signals = replace(builders.signals(at=now), counted=counted)
+        counted = UsageReading({"a": {"paid": each}}, local=6 if step else 0)
+        signals = replace(builders.signals(at=now), usage=counted)
         played.append(cycle.run(SPEC, signals, previous=played[-1].decision if played else None, now=now))
     return played
 
@@ -154,8 +154,8 @@ def test_what_a_gateway_said_last_is_entered_also_when_it_is_gone() -> None:
     meters.feed(KEY, {"a": GatewayCounts({"paid": Usage(2)}, RequestCounters(local=9, kept=3))})
     meters.feed(KEY, {"b": GatewayCounts({"paid": Usage(7)}, RequestCounters(local=1))})
 
-    entered, again = meters.counted(KEY), meters.counted(KEY)
+    entered, again = meters.usage(KEY), meters.usage(KEY)
     meters.forget(KEY)
 
-    assert entered == Counted({"a": {"paid": Usage(2)}, "b": {"paid": Usage(7)}}, local=3)
-    assert (again, meters.counted(KEY)) == (Counted(), Counted())
+    assert entered == UsageReading({"a": {"paid": Usage(2)}, "b": {"paid": Usage(7)}}, local=3)
+    assert (again, meters.usage(KEY)) == (UsageReading(), UsageReading())

@@ -9,7 +9,7 @@ from beamlit_controller.core import cycle
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.demand import Share
-from beamlit_controller.core.ledger import Counted
+from beamlit_controller.core.ledger import UsageReading
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import ModelKey, RemoteBackend, Scheme
 from beamlit_controller.core.usage import Usage
@@ -171,9 +171,9 @@ def spending(*tokens: int | None) -> list[Cycle]:
     cycles: list[Cycle] = []
     for step, each in enumerate(tokens):
         now = NOW + timedelta(seconds=5 * step)
-        counted = Counted({} if each is None else {"gateway": {"": Usage(1, each)}})
+        counted = UsageReading({} if each is None else {"gateway": {"": Usage(1, each)}})
         previous = cycles[-1].decision if cycles else None
-        read = replace(signals(at=now), counted=counted)
+        read = replace(signals(at=now), usage=counted)
         cycles.append(cycle.run(spec(remote=remote), read, previous=previous, now=now))
     return cycles
 

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from beamlit_controller.core import cycle
-from beamlit_controller.core.ledger import Counted
+from beamlit_controller.core.ledger import UsageReading
 from beamlit_controller.core.price import Budget, BudgetUnit, Period, Price
 from beamlit_controller.core.spec import RemoteBackend, Scheme
 from beamlit_controller.core.usage import Usage
@@ -36,8 +36,8 @@ async def test_tokens_cost_and_the_used_part_of_a_budget_are_metrics_of_each_rem
 ) -> None:
     sink, previous = MetricsSink(registry), None
     for used in (Usage(), Usage(3, 1_000, 500, 1)):
-        counted = Counted({"a": {"paid": used}}, local=used.requests * 2)
-        ran = cycle.run(spec(remote=PAID), replace(signals(), counted=counted), previous=previous, now=NOW)
+        counted = UsageReading({"a": {"paid": used}}, local=used.requests * 2)
+        ran = cycle.run(spec(remote=PAID), replace(signals(), usage=counted), previous=previous, now=NOW)
         previous = ran.decision
         sink.record(ran)
 

@@ -11,7 +11,7 @@ from typing import Protocol
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.flow import Flow
-from beamlit_controller.core.ledger import Counted
+from beamlit_controller.core.ledger import UsageReading
 from beamlit_controller.core.metric_spec import MetricSpec
 from beamlit_controller.core.signals import LocalHealth, Missing, Pod, Reading, Scale
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
@@ -69,7 +69,7 @@ class Flows(Protocol):
 class UsageCounts(Protocol):
     """Provides the gateways' counts of the usage of a model's remotes."""
 
-    def counted(self, key: ModelKey) -> Counted:
+    def usage(self, key: ModelKey) -> UsageReading:
         """Return the counts to add to the ledger. Returns immediately, and never raises."""
         ...
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from beamlit_controller.controller.ports import Flows, Inventory, Source, UsageCounts, WorkloadSnapshot
 from beamlit_controller.core import wording
-from beamlit_controller.core.ledger import Counted
+from beamlit_controller.core.ledger import UsageReading
 from beamlit_controller.core.metric_spec import MetricSpec
 from beamlit_controller.core.readable import Readable
 from beamlit_controller.core.reason import Reason
@@ -39,8 +39,8 @@ class Sensor:
             tasks = [group.create_task(self._read(spec, metric, at, deadline)) for metric in spec.metrics]
         population, readings = surveying.result(), tuple(task.result() for task in tasks)
         flow = self._flows.flow(spec) if self._flows is not None else NOT_ASKED
-        counted = self._usage.counted(spec.key) if self._usage is not None else Counted()
-        return Signals(at, readings, population.pods, population.scale, population.local, flow, counted)
+        usage = self._usage.usage(spec.key) if self._usage is not None else UsageReading()
+        return Signals(at, readings, population.pods, population.scale, population.local, flow, usage)
 
     async def _survey(self, spec: OffloadSpec, deadline: timedelta) -> WorkloadSnapshot:
         try:

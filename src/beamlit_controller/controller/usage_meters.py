@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from beamlit_controller.core import traffic
 from beamlit_controller.core.cycle import Cycle
-from beamlit_controller.core.ledger import Counted
+from beamlit_controller.core.ledger import UsageReading
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.core.traffic import RequestCounters
 from beamlit_controller.core.usage import Usages
@@ -43,14 +43,14 @@ class UsageMeters:
             known.local += max(0, new.local - new.kept)
         known.requests = {gateway: counts.requests for gateway, counts in answers.items()}
 
-    def counted(self, key: ModelKey) -> Counted:
+    def usage(self, key: ModelKey) -> UsageReading:
         """Return the new counts, once."""
         known = self._models.get(key)
         if known is None:
-            return Counted()
+            return UsageReading()
         readings, local = known.readings, known.local
         known.readings, known.local = {}, 0
-        return Counted(readings, local)
+        return UsageReading(readings, local)
 
     def record(self, cycle: Cycle) -> None:
         """Ignore rounds."""

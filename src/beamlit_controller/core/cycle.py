@@ -57,6 +57,6 @@ def run(
     decided = replace(
         decided,
         sight=trigger.observe(before.sight, spec, judged, before.shares, now),
-        ledger=ledger.entered(before.ledger, spec.remotes, signals.counted, now),
+        ledger=ledger.entered(before.ledger, spec.remotes, signals.usage, now),
     )
     return Cycle(spec, signals, judged, decided, previous, now, took, lag)

@@ -11,14 +11,14 @@ from beamlit_controller.core.usage import Usages
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class UsageReading:
     """The gateways' counters of each remote since their start, and the local requests since the last round."""
 
     readings: Mapping[str, Usages] = field(default_factory=dict)
     local: int = 0
 
 
-NOT_COUNTED = Counted()
+NO_USAGE = UsageReading()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ class Ledger:
 EMPTY = Ledger()
 
 
-def entered(ledger: Ledger, remotes: tuple[RemoteBackend, ...], counted: Counted, now: datetime) -> Ledger:
+def entered(ledger: Ledger, remotes: tuple[RemoteBackend, ...], usage: UsageReading, now: datetime) -> Ledger:
     """Add new counts."""
-    accounts = spending.counted(ledger.accounts, remotes, counted.readings, now)
-    return Ledger(accounts, max(0, ledger.local_requests) + counted.local if accounts else 0)
+    accounts = spending.counted(ledger.accounts, remotes, usage.readings, now)
+    return Ledger(accounts, max(0, ledger.local_requests) + usage.local if accounts else 0)
 
 
 def lasting(ledger: Ledger) -> Ledger:

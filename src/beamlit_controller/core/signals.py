@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from beamlit_controller.core.flow import Flow
-from beamlit_controller.core.ledger import NOT_COUNTED, Counted
+from beamlit_controller.core.ledger import NO_USAGE, UsageReading
 from beamlit_controller.core.reason import Reason
 
 
@@ -111,7 +111,7 @@ class Signals:
     """Everything read in one round: `readings` has one entry per metric of the spec, in order.
 
     Pods or a scale that can't be read are Missing, and affect only the metrics that need them. `flow` are the requests
-    since the previous round, and `counted` the usage of the remotes, both as counted by the gateways.
+    since the previous round, and `usage` that of the remotes, both as counted by the gateways.
     """
 
     at: datetime
@@ -120,7 +120,7 @@ class Signals:
     scale: Scale | Missing
     local: LocalHealth
     flow: Flow | Missing = NOT_ASKED
-    counted: Counted = NOT_COUNTED
+    usage: UsageReading = NO_USAGE
 
     @property
     def slots(self) -> int | None:

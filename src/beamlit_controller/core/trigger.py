@@ -109,7 +109,7 @@ def _named(metrics: Sequence[ObservedDemand]) -> Iterator[tuple[str, str]]:
     return ((metric.name, metric.target) for metric in metrics)
 
 
-def judge(spec: OffloadSpec, sight: ObservedDemands, signals: Signals, verdict: Verdict) -> Trigger:
+def judge(spec: OffloadSpec, observed: ObservedDemands, signals: Signals, verdict: Verdict) -> Trigger:
     """Judge whether the triggers can work, the most certain findings first."""
     now = signals.at
     if not spec.metrics:
@@ -119,24 +119,24 @@ def judge(spec: OffloadSpec, sight: ObservedDemands, signals: Signals, verdict: 
     impossible = out_of_reach(spec) or next(filter(None, limited), None)
     if impossible is not None:
         return Trigger(Reason.TARGET_OUT_OF_REACH, impossible, reachable=False)
-    since = f"since {sight.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    unseen = _unseen(sight, verdict) if now - sight.since >= PATIENCE else None
+    since = f"since {observed.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    unseen = _unseen(observed, verdict) if now - observed.since >= PATIENCE else None
     if unseen is not None:
-        others = any(each.highest is not None for each in sight.metrics)
+        others = any(each.highest is not None for each in observed.metrics)
         message = f"never read {since}: {wording.loss(unseen)}"
         return Trigger(Reason.METRIC_NEVER_SEEN, message, reachable=None if others else False)
-    return _reached(spec.behavior, sight, since, lasting=now - sight.since)
+    return _reached(spec.behavior, observed, since, lasting=now - observed.since)
 
 
-def _unseen(sight: ObservedDemands, verdict: Verdict) -> Unread | None:
-    for each, metric in zip(sight.metrics, verdict.metrics, strict=True):
+def _unseen(observed: ObservedDemands, verdict: Verdict) -> Unread | None:
+    for each, metric in zip(observed.metrics, verdict.metrics, strict=True):
         if each.highest is None and isinstance(metric, Unread):
             return metric
     return None
 
 
-def _reached(behavior: Behavior, sight: ObservedDemands, since: str, *, lasting: timedelta) -> Trigger:
-    read = [(each.highest, each.name) for each in sight.metrics if each.highest is not None]
+def _reached(behavior: Behavior, observed: ObservedDemands, since: str, *, lasting: timedelta) -> Trigger:
+    read = [(each.highest, each.name) for each in observed.metrics if each.highest is not None]
     if not read:
         return Trigger(Reason.METRIC_NEVER_SEEN, "nothing has been read yet", reachable=None)
     highest, name = max(read)
