@@ -47,12 +47,12 @@ def test_a_budget_is_overspent_by_at_most_one_evaluation_at_the_end_of_a_loaded_
             readings = {}
         if second % ROUND == 0:
             book = ledger.entered(book, (remote,), UsageReading(readings), NOW + timedelta(seconds=second))
-            out, readings = bool(spending.left_out(book.accounts, (remote,))), {}
+            out, readings = bool(spending.budget_spent(book.accounts, (remote,))), {}
 
     assert out
     assert int(budget.amount) <= sent <= int(budget.amount) + (ROUND + POLL) * RATE * TOKENS * len(GATEWAYS)
     following = ledger.entered(book, (remote,), UsageReading({}), NOW + timedelta(hours=1))
-    assert spending.left_out(following.accounts, (remote,)) == ()
+    assert spending.budget_spent(following.accounts, (remote,)) == ()
 
 
 def _plus(usage: Usage, requests: int) -> Usage:

@@ -43,7 +43,7 @@ def after(accounts: Accounts, spec: RemoteBackend, now: datetime = NOW, **seen: 
     return account
 
 
-def test_what_was_counted_before_the_account_was_opened_is_left_out() -> None:
+def test_what_was_counted_before_the_account_was_opened_is_budget_spent() -> None:
     before = opened(remote(), a=Usage(9, 900, 90))
 
     account = after(before, remote(), a=Usage(10, 1_000, 100))
@@ -116,8 +116,8 @@ def test_a_remote_is_left_out_from_the_round_in_which_its_budget_is_spent_until_
     late = spending.counted(spent, [spec], {}, NOW + timedelta(minutes=59, seconds=59))
     following = spending.counted(late, [spec], {}, NOW + timedelta(hours=1))
 
-    assert spending.left_out(spent, [spec]) == spending.left_out(late, [spec]) == ("",)
-    assert spending.left_out(following, [spec]) == ()
+    assert spending.budget_spent(spent, [spec]) == spending.budget_spent(late, [spec]) == ("",)
+    assert spending.budget_spent(following, [spec]) == ()
 
 
 def test_a_clock_that_is_set_back_gives_nothing_back_and_a_clock_that_was_years_ahead_ends_no_budget_for_years() -> (
@@ -131,8 +131,8 @@ def test_a_clock_that_is_set_back_gives_nothing_back_and_a_clock_that_was_years_
     right_again = spending.counted(ahead, [spec], {}, NOW + timedelta(minutes=1))
     following = spending.counted(right_again, [spec], {}, NOW + timedelta(hours=1))
 
-    assert spending.left_out(back, [spec]) == spending.left_out(right_again, [spec]) == ("",)
-    assert spending.left_out(following, [spec]) == ()
+    assert spending.budget_spent(back, [spec]) == spending.budget_spent(right_again, [spec]) == ("",)
+    assert spending.budget_spent(following, [spec]) == ()
 
 
 def test_a_budget_of_another_length_goes_on_with_what_was_spent_if_it_is_longer() -> None:
@@ -142,10 +142,10 @@ def test_a_budget_of_another_length_goes_on_with_what_was_spent_if_it_is_longer(
 
     longer = spending.counted(spent, [day], {}, NOW + timedelta(hours=11, minutes=59))
     following = spending.counted(longer, [day], {}, NOW + timedelta(hours=12))
-    more = spending.left_out(longer, [replace(day, budget=replace(HOURLY, amount=Decimal(2_000)))])
+    more = spending.budget_spent(longer, [replace(day, budget=replace(HOURLY, amount=Decimal(2_000)))])
 
-    assert spending.left_out(longer, [day]) == ("",)
-    assert spending.left_out(following, [day]) == more == ()
+    assert spending.budget_spent(longer, [day]) == ("",)
+    assert spending.budget_spent(following, [day]) == more == ()
 
 
 @pytest.mark.parametrize(("unit", "amount"), [(BudgetUnit.REQUESTS, 2), (BudgetUnit.TOKENS, 30), (BudgetUnit.COST, 4)])

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from prometheus_client.parser import text_string_to_metric_families
 
 from beamlit_controller.core.spec import OffloadSpec, RemoteBackend, Scheme
-from beamlit_controller.envoy import caps, command, config, config_stats, make_before_break, spent
+from beamlit_controller.envoy import budget, caps, command, config, config_stats, make_before_break
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.routes import SHARE_KEY
 from beamlit_controller.envoy.rtds import RtdsServer, RuntimeValues
@@ -57,7 +57,7 @@ class Gateway:
     async def leaves_out(self, remotes: Iterable[str]) -> bool:
         """Return whether these remotes, and no others, are left out because their budget is spent."""
         entries = json.loads(await self.admin("/runtime"))["entries"]
-        return {each for each in entries if each.startswith("offload.spent")} == set(map(spent.key, remotes))
+        return {each for each in entries if each.startswith("offload.spent")} == set(map(budget.key, remotes))
 
     async def admin(self, path: str) -> str:
         """Ask the admin interface."""

@@ -135,17 +135,17 @@ def test_a_new_leader_goes_on_with_the_recorded_ledger() -> None:
     assert decision.ledger == last.decision.ledger
 
 
-def test_every_replica_reads_from_the_status_which_remotes_are_left_out() -> None:
+def test_every_replica_reads_from_the_status_which_remotes_are_budget_spent() -> None:
     _, within, spent = map(status, rounds(NOTHING, Usage(2, 50, 10), Usage(4, 100, 20)))
 
-    assert (models.left_out(within), models.left_out(spent)) == ((), ("paid",))
+    assert (models.budget_spent(within), models.budget_spent(spent)) == ((), ("paid",))
 
 
 @pytest.mark.parametrize(
     "written", [None, 3, "paid", {}, ["paid"], [{"budgetSpent": "True"}], [{"name": 3, "budgetSpent": True}]]
 )
 def test_whatever_else_is_written_in_a_status_leaves_no_remote_out(written: object) -> None:
-    assert models.left_out({"remotes": written}) == ()
+    assert models.budget_spent({"remotes": written}) == ()
 
 
 def test_what_a_gateway_said_last_is_entered_also_when_it_is_gone() -> None:

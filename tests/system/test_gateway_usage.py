@@ -365,11 +365,11 @@ async def test_a_remote_whose_budget_is_spent_declines_and_the_next_server_is_as
         spec = builders.spec(remote=first, next_remotes=(second,), on_remote_failure=OnRemoteFailure.FAIL)
         async with gateway(spec, tmp_path, local=[local], share=100) as gate:
             found = [await _answers(gate)]
-            for left_out in (("one",), ("one", "two"), ()):
-                gate.shares.set(spec.key, RuntimeValues(100, left_out=left_out))
-                await eventually(lambda left_out=left_out: gate.leaves_out(left_out))
+            for budget_spent in (("one",), ("one", "two"), ()):
+                gate.shares.set(spec.key, RuntimeValues(100, budget_spent=budget_spent))
+                await eventually(lambda budget_spent=budget_spent: gate.leaves_out(budget_spent))
                 found.append(await _answers(gate))
-            gate.shares.set(spec.key, RuntimeValues(100, left_out=("one",)))
+            gate.shares.set(spec.key, RuntimeValues(100, budget_spent=("one",)))
             await eventually(lambda: gate.leaves_out(("one",)))
             gate.shares.forget(spec.key)  # as when the controller is gone
             found.append(await _answers(gate))

@@ -111,7 +111,7 @@ class World:
     async def _leave_out(self, names: frozenset[str]) -> None:
         """Have the gateway told that the budgets of these remotes are spent."""
         if names != self.left_out:
-            self.gate.shares.set(self.gate.spec.key, RuntimeValues(self.share or 0, left_out=tuple(sorted(names))))
+            self.gate.shares.set(self.gate.spec.key, RuntimeValues(self.share or 0, budget_spent=tuple(sorted(names))))
             await eventually(lambda: self.gate.leaves_out(names))
             self.left_out = names
 

@@ -57,7 +57,7 @@ def counted(accounts: Accounts, remotes: Sequence[RemoteBackend], readings: Read
     return tuple(_counted(known.get(remote.name), remote, readings, now) for remote in has_account)
 
 
-def left_out(accounts: Accounts, remotes: Sequence[RemoteBackend]) -> tuple[str, ...]:
+def budget_spent(accounts: Accounts, remotes: Sequence[RemoteBackend]) -> tuple[str, ...]:
     """Name the remotes whose budget is spent."""
     known = {each.remote: each for each in accounts}
     budgets = ((each.name, each.budget) for each in remotes)

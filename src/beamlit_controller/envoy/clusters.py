@@ -15,7 +15,7 @@ from beamlit_controller.envoy import (
     tracing,
     upstream,
 )
-from beamlit_controller.envoy.failover import LEFT_OUT, LOCAL, LOCAL_HOP, REMOTE_ANYWAY, REMOTE_HOP
+from beamlit_controller.envoy.failover import EJECTED, LOCAL, LOCAL_HOP, REMOTE_ANYWAY, REMOTE_HOP
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, headers_to_set
 
@@ -56,7 +56,7 @@ def _found_by_dns(*servers: str) -> Message:
 
 def _remote_side(spec: OffloadSpec, backend: RemoteBackend, params: GatewayParams) -> list[Message]:
     ejections = _remote_ejections() if failover.is_replaced(spec, backend) else {}
-    spare = [LEFT_OUT] if ejections and len(spec.remotes) > 1 else []
+    spare = [EJECTED] if ejections and len(spec.remotes) > 1 else []
     return [
         _way(REMOTE_HOP, backend, *spare, weights=_weights(spec, backend), **ejections),
         _way(REMOTE_ANYWAY, backend),

@@ -4,7 +4,7 @@ import json
 
 from beamlit_controller.core.spec import OffloadSpec, Scheme
 from beamlit_controller.envoy import bootstrap, clusters, credentials, identity, listeners, resources, routes, tls
-from beamlit_controller.envoy.failover import LEFT_OUT, LOCAL_HOP, REMOTE_HOP
+from beamlit_controller.envoy.failover import EJECTED, LOCAL_HOP, REMOTE_HOP
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, typed
 
@@ -51,7 +51,7 @@ def _route_tables(spec: OffloadSpec, params: GatewayParams) -> dict[str, Message
     if spec.remotes:
         tables[LOCAL_HOP] = routes.local_hop(spec, params)
     if len(spec.remotes) > 1:
-        tables[LEFT_OUT] = routes.left_out()
+        tables[EJECTED] = routes.ejected()
     for remote in spec.remotes:
         hop = identity.named(REMOTE_HOP, remote)
         tables[hop] = routes.remote_hop(remote, spec.overflow.max_request_bytes)
@@ -60,11 +60,11 @@ def _route_tables(spec: OffloadSpec, params: GatewayParams) -> dict[str, Message
 
 def _listeners(spec: OffloadSpec, params: GatewayParams) -> list[Message]:
     local_hop = [listeners.local_hop(params)] if spec.remotes else []
-    left_out = [listeners.left_out(params)] if len(spec.remotes) > 1 else []
+    ejected = [listeners.ejected(params)] if len(spec.remotes) > 1 else []
     most = spec.overflow.max_request_bytes
     remote_hops = (listeners.remote_hop(remote, params, max_request_bytes=most) for remote in spec.remotes)
     tcp_passthrough = (listeners.tcp_passthrough(listen) for listen, _ in params.tcp_passthrough)
-    return [*local_hop, *left_out, *remote_hops, listeners.front(spec, params), *tcp_passthrough]
+    return [*local_hop, *ejected, *remote_hops, listeners.front(spec, params), *tcp_passthrough]
 
 
 def _resources(kind: str, messages: list[Message]) -> str:

@@ -19,7 +19,7 @@ from beamlit_controller.envoy import (
     tracing,
     upstream,
 )
-from beamlit_controller.envoy.failover import LEFT_OUT, LOCAL_HOP, REMOTE_HOP
+from beamlit_controller.envoy.failover import EJECTED, LOCAL_HOP, REMOTE_HOP
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, extension
 
@@ -135,10 +135,10 @@ def local_hop(params: GatewayParams) -> Message:
     return {"name": LOCAL_HOP, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
 
 
-def left_out(params: GatewayParams) -> Message:
+def ejected(params: GatewayParams) -> Message:
     """Return the internal listener that answers for a remote that is ejected: the next one is asked."""
-    manager = _connection_manager(LEFT_OUT, params, use_remote_address=False, generate_request_id=False)
-    return {"name": LEFT_OUT, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
+    manager = _connection_manager(EJECTED, params, use_remote_address=False, generate_request_id=False)
+    return {"name": EJECTED, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
 
 
 def _connection_manager(

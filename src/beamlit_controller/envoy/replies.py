@@ -1,6 +1,6 @@
 """Envoy's own responses: marked for failover, and in the error format of the OpenAI API."""
 
-from beamlit_controller.envoy import failover, model_name, remote_marks, spent
+from beamlit_controller.envoy import budget, failover, model_name, remote_marks
 from beamlit_controller.envoy.messages import Message, headers_to_set
 
 RETRY_AFTER = "1"
@@ -47,7 +47,7 @@ def of_remote_hop() -> Message:
         ),
         (_status("EQ", 429), remote_marks.PAUSED, "the remote has asked to wait", {}),
         (
-            _status("EQ", spent.STATUS),
+            _status("EQ", budget.STATUS),
             remote_marks.DECLINED,
             "the budget of the remote is spent",
             {"status_code": 503},

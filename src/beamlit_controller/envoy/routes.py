@@ -12,6 +12,7 @@ from beamlit_controller.core.spec import (
 from beamlit_controller.core.stickiness import CookieStickiness, HeaderStickiness
 from beamlit_controller.envoy import (
     addresses,
+    budget,
     caps,
     failover,
     identity,
@@ -20,7 +21,6 @@ from beamlit_controller.envoy import (
     remote_marks,
     remote_routes,
     sessions,
-    spent,
 )
 from beamlit_controller.envoy.failover import Chain
 from beamlit_controller.envoy.gateway_params import GatewayParams
@@ -81,7 +81,7 @@ def remote_hop(remote: RemoteBackend, max_request_bytes: int) -> Message:
         "request_body_buffer_limit": max_request_bytes,
         "response_headers_to_remove": [*answers, failover.LOCAL_MARK, SERVED_BY],
         "response_headers_to_add": formatted_header(failover.REMOTE_MARK, failover.REMOTE_ANSWERED),
-        "routes": [*spent.routes(remote), *remote_routes.table(remote, ways)],
+        "routes": [*budget.routes(remote), *remote_routes.table(remote, ways)],
     }
     return {"name": name, "virtual_hosts": [host]}
 
@@ -103,15 +103,15 @@ def local_hop(spec: OffloadSpec, params: GatewayParams) -> Message:
     return {"name": failover.LOCAL_HOP, "virtual_hosts": [host]}
 
 
-def left_out() -> Message:
+def ejected() -> Message:
     """Return the RouteConfiguration of the hop that answers for an ejected remote: it declines."""
     host: Message = {
-        "name": failover.LEFT_OUT,
+        "name": failover.EJECTED,
         "domains": ["*"],
         "response_headers_to_add": headers_to_set(((failover.REMOTE_MARK, remote_marks.DECLINED),)),
         "routes": [{"name": "declined", "match": {"prefix": "/"}, "direct_response": {"status": 503}}],
     }
-    return {"name": failover.LEFT_OUT, "virtual_hosts": [host]}
+    return {"name": failover.EJECTED, "virtual_hosts": [host]}
 
 
 def authority(remote: RemoteBackend) -> str:

@@ -12,7 +12,7 @@ import structlog
 
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.spec import ModelKey
-from beamlit_controller.envoy import caps, spent
+from beamlit_controller.envoy import budget, caps
 from beamlit_controller.envoy.local_queue import PendingStreams
 from beamlit_controller.envoy.rare_filters import LONGEST, ThrottledLog
 from beamlit_controller.envoy.routes import SHARE_KEY
@@ -62,14 +62,14 @@ class Stream(Protocol):
 class RuntimeValues:
     """What holds in a gateway: the share in percent, and how many requests it may have at local at once, if that is limited.
 
-    With `cap_only` requests leave only because of that limit, and the percentage bounds how many of them may. `left_out` names
+    With `cap_only` requests leave only because of that limit, and the percentage bounds how many of them may. `budget_spent` names
     the remotes whose budget is spent.
     """
 
     percentage: int
     in_flight: Fraction | None = None
     cap_only: bool = False
-    left_out: tuple[str, ...] = ()
+    budget_spent: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -249,10 +249,10 @@ def _response(name: str, setting: RuntimeValues, *, version: str) -> DiscoveryRe
 
 def _numerators(setting: RuntimeValues) -> dict[str, int]:
     """Return what each runtime key is set to; without a limit to speak of, gateways keep the one they began with."""
-    left_out = {spent.key(name): spent.WHOLE for name in setting.left_out}
+    budget_spent = {budget.key(name): budget.WHOLE for name in setting.budget_spent}
     share = setting.percentage * caps.PERCENT
     if setting.in_flight is None and not setting.cap_only:
-        return {SHARE_KEY: share, **left_out}
+        return {SHARE_KEY: share, **budget_spent}
     first, last = (0, share) if setting.cap_only else (share, caps.WHOLE * caps.PERCENT)
     parts = caps.numerators(setting.in_flight, first=first, last=last)
-    return {SHARE_KEY: parts.pop(0), **{caps.key(number): part for number, part in parts.items()}, **left_out}
+    return {SHARE_KEY: parts.pop(0), **{caps.key(number): part for number, part in parts.items()}, **budget_spent}

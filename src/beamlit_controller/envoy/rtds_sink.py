@@ -36,7 +36,7 @@ class RtdsSink:
         self._shares = shares
         self._attempts = attempts
         self._seen: dict[ModelKey, _ThrottleState] = {}
-        self._left_out: dict[ModelKey, tuple[str, ...]] = {}
+        self._budget_spent: dict[ModelKey, tuple[str, ...]] = {}
 
     def record(self, cycle: Cycle) -> None:
         """Make the decision's percentage the model's share, and bound what is at local by what is ready there."""
@@ -46,8 +46,8 @@ class RtdsSink:
         by_cap = traffic.leaves_by_cap(spec, decided.cap, decided.reason)
         gateways = max(1, self._shares.connected(spec.key))
         in_flight = limits.in_flight(spec, decided.cap if by_cap else None, ready=ready, gateways=gateways)
-        left_out = self._log_budgets(spec, spending.left_out(decided.ledger.accounts, spec.remotes))
-        return RuntimeValues(min(decided.sent, self._most(spec.key, decided.sent)), in_flight, by_cap, left_out)
+        budget_spent = self._log_budgets(spec, spending.budget_spent(decided.ledger.accounts, spec.remotes))
+        return RuntimeValues(min(decided.sent, self._most(spec.key, decided.sent)), in_flight, by_cap, budget_spent)
 
     def failed(self, key: ModelKey, error: Exception) -> None:
         """Keep the last share."""
@@ -55,15 +55,17 @@ class RtdsSink:
     def forget(self, key: ModelKey) -> None:
         """Know the model's share no more."""
         self._seen.pop(key, None)
-        self._left_out.pop(key, None)
+        self._budget_spent.pop(key, None)
         self._shares.forget(key)
 
-    def _log_budgets(self, spec: OffloadSpec, left_out: tuple[str, ...]) -> tuple[str, ...]:
-        before = self._left_out.get(spec.key, ())
-        if left_out != before:
-            log.info("budget spent" if left_out else "budget reset", model=str(spec.key), left_out=list(left_out))
-        self._left_out[spec.key] = left_out
-        return left_out
+    def _log_budgets(self, spec: OffloadSpec, budget_spent: tuple[str, ...]) -> tuple[str, ...]:
+        before = self._budget_spent.get(spec.key, ())
+        if budget_spent != before:
+            log.info(
+                "budget spent" if budget_spent else "budget reset", model=str(spec.key), remotes=list(budget_spent)
+            )
+        self._budget_spent[spec.key] = budget_spent
+        return budget_spent
 
     def _most(self, key: ModelKey, percentage: int) -> int:
         before, attempts = self._seen.get(key, _ThrottleState()), self._attempts(key)

@@ -80,7 +80,7 @@ def significant_fields(content: Mapping[str, Any]) -> object:
     offloading = content.get("offloading") or {}
     conditions = {each["type"]: (each["status"], each["reason"]) for each in content.get("conditions") or ()}
     return (
-        models.left_out(content),
+        models.budget_spent(content),
         content.get("observedGeneration"),
         offloading.get("percentage"),
         offloading.get("reason"),

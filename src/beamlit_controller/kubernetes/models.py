@@ -75,12 +75,12 @@ class Stored:
         return str((self.status.get("offloading") or {}).get("reason") or "")
 
     @property
-    def left_out(self) -> tuple[str, ...]:
+    def budget_spent(self) -> tuple[str, ...]:
         """The recorded names of the remotes whose budget is spent."""
-        return left_out(self.status)
+        return budget_spent(self.status)
 
 
-def left_out(status: Mapping[str, object]) -> tuple[str, ...]:
+def budget_spent(status: Mapping[str, object]) -> tuple[str, ...]:
     """Return the names of the remotes whose budget is spent, as a status says it; whatever else is written there is none."""
     listed = status.get("remotes")
     remotes = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []

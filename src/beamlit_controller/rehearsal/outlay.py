@@ -119,7 +119,7 @@ class _Purse:
         counts = {name: _usage(requests, self._tokens) for name, requests in self._sent.items()}
         readings = {GATEWAY: counts if self._accounts else {}}
         self._accounts = spending.counted(self._accounts, self._spec.remotes, readings, at)
-        self._out = spending.left_out(self._accounts, self._spec.remotes)
+        self._out = spending.budget_spent(self._accounts, self._spec.remotes)
 
     def _of(self, remote: RemoteBackend, account: Account | None) -> RemoteOutlay:
         priced = account if remote.price is not None else None

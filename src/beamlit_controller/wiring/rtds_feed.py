@@ -55,7 +55,7 @@ class RtdsFeed:
             return RuntimeValues(percentage)
         by_cap = traffic.leaves_by_cap(model.spec, stored.cap, stored.reason)
         in_flight = self._in_flight(model.spec, stored.cap if by_cap else None)
-        return RuntimeValues(percentage, in_flight, by_cap, stored.left_out)
+        return RuntimeValues(percentage, in_flight, by_cap, stored.budget_spent)
 
     def _in_flight(self, spec: OffloadSpec, cap: Fraction | None) -> Fraction | None:
         gateways = sum(pod.ready for pod in self._store.managed_objects.pods(spec.key).values())
