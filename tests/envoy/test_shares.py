@@ -12,7 +12,7 @@ import structlog
 
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.envoy import caps
-from beamlit_controller.envoy.local_queue import PendingStreams
+from beamlit_controller.envoy.pending_streams import PendingStreams
 from beamlit_controller.envoy.rtds import RUNTIME, RtdsServer, RuntimeValues
 from beamlit_controller.envoy.rtds_access import Certificate, Tokens
 from beamlit_controller.envoy.rtds_pb2 import DiscoveryRequest, DiscoveryResponse, Node, Refusal, Runtime
@@ -131,14 +131,14 @@ async def test_without_a_token_a_stream_ends_before_it_has_said_anything() -> No
 
 
 async def test_who_says_nothing_is_turned_away_after_a_while() -> None:
-    shares = RtdsServer(TOKENS, waiting=PendingStreams(backoff=0.2))
+    shares = RtdsServer(TOKENS, waiting=PendingStreams(timeout=0.2))
     async with _served(shares) as address, grpc.aio.insecure_channel(address) as channel:
         assert await _code(_call(channel, f"Bearer {'0' * 64}")) is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 async def test_strangers_who_say_nothing_are_few_and_keep_no_gateway_out() -> None:
     """Streams without a first message were kept for ever: 20,000 of them took 351 MiB."""
-    waiting = PendingStreams[DiscoveryRequest](backoff=60, most=10)
+    waiting = PendingStreams[DiscoveryRequest](timeout=60, most=10)
     shares = RtdsServer(TOKENS, waiting=waiting)
     shares.set(LLAMA, 50)
     own = (("grpc.use_local_subchannel_pool", 1),)

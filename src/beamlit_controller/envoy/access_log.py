@@ -3,7 +3,7 @@
 from beamlit_controller.envoy.failover import REMOTE_FIRST
 from beamlit_controller.envoy.messages import Message, extension
 from beamlit_controller.envoy.model_name import DECLINED
-from beamlit_controller.envoy.pause import METADATA as PAUSED
+from beamlit_controller.envoy.retry_after import METADATA as PAUSED
 from beamlit_controller.envoy.routes import PASSED_ON, PROBE_HEADER, PROBE_PATH, SIDE
 
 # Why a request went where it went, from what its route was for, which servers for, and who answered. Costs as much as ten

@@ -4,12 +4,12 @@ from beamlit_controller.core import weighted_remotes
 from beamlit_controller.core.spec import OffloadSpec, RemoteBackend, Scheme
 from beamlit_controller.envoy import (
     addresses,
-    answers,
     credentials,
     failover,
     identity,
     listeners,
     remote_marks,
+    response_headers,
     routes,
     tls,
     tracing,
@@ -108,7 +108,7 @@ def local(params: GatewayParams, *, alone: bool) -> Message:
         # Servers close idle connections after 2 to 5 s, some sooner, and a request that is sent at that moment is lost: it
         # would leave although local is well. A new connection to a local server costs next to nothing.
         "typed_extension_protocol_options": upstream.as_the_client(
-            common_http_protocol_options={"idle_timeout": "0.4s"}, http_filters=answers.stripped()
+            common_http_protocol_options={"idle_timeout": "0.4s"}, http_filters=response_headers.stripped()
         ),
         "load_assignment": upstream.load_assignment(LOCAL, servers),
     }

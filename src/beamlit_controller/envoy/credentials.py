@@ -3,7 +3,7 @@
 from urllib.parse import urlsplit
 
 from beamlit_controller.core.spec import ApiKey, AwsSignature, GoogleToken, OAuth, RemoteBackend, SecretKey
-from beamlit_controller.envoy import addresses, google, identity, lua, signature, tls, upstream
+from beamlit_controller.envoy import addresses, google_token, identity, lua, sigv4, tls, upstream
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, extension
 
@@ -67,16 +67,16 @@ def filters(backend: RemoteBackend, params: GatewayParams) -> list[Message]:
             check = CHECK.format(file=lua.text(params.secret(oauth.client_secret)))
             return [_injector(_token(oauth, backend, params)), lua.filter_of(check)]
         case AwsSignature() as aws:
-            return [signature.in_hop(aws, params)]
+            return [sigv4.in_hop(aws, params)]
         case GoogleToken():
-            return [google.in_hop(backend)]
+            return [google_token.in_hop(backend)]
 
 
 def upstream_filters(backend: RemoteBackend, params: GatewayParams) -> Message:
     """Return the field of HttpProtocolOptions with what has to see a request as it goes to the remote, if anything has."""
     if not isinstance(backend.auth, AwsSignature):
         return {}
-    return {"http_filters": signature.behind_router(backend.auth, params)}
+    return {"http_filters": sigv4.behind_router(backend.auth, params)}
 
 
 def secrets(backend: RemoteBackend, params: GatewayParams) -> dict[str, Message]:
@@ -96,7 +96,7 @@ def secrets(backend: RemoteBackend, params: GatewayParams) -> dict[str, Message]
 def clusters(backend: RemoteBackend, params: GatewayParams) -> list[Message]:
     """Return where tokens are asked for."""
     if isinstance(backend.auth, GoogleToken):
-        return [google.cluster(backend, params)]
+        return [google_token.cluster(backend, params)]
     if not isinstance(backend.auth, OAuth):
         return []
     host = _token_host(backend.auth)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from beamlit_controller.core import weighted_remotes
 from beamlit_controller.core.spec import OffloadSpec, OnRemoteFailure, RemoteBackend
-from beamlit_controller.envoy import answers, identity, remote_marks, upstream
+from beamlit_controller.envoy import identity, remote_marks, response_headers, upstream
 from beamlit_controller.envoy.messages import Message, extension
 
 LOCAL = "local"
@@ -215,7 +215,7 @@ def _chain(kind: str, spec: OffloadSpec, members: tuple[str, ...]) -> Chain:
         # Retries are counted against the composite, not against its members.
         "circuit_breakers": upstream.UNLIMITED,
         "typed_extension_protocol_options": upstream.as_the_client(
-            http_filters=answers.signed(REMOTE_MARK, LOCAL_MARK), **_counted_as_errors(spec)
+            http_filters=response_headers.signed(REMOTE_MARK, LOCAL_MARK), **_counted_as_errors(spec)
         ),
     }
     policy = _retry_policy(

@@ -5,7 +5,7 @@ from urllib.parse import quote
 from beamlit_controller.core.spec import RemoteBackend
 from beamlit_controller.envoy import lua, paths
 from beamlit_controller.envoy.messages import Message, extension, typed
-from beamlit_controller.envoy.private_names import (
+from beamlit_controller.envoy.sensitive_names import (
     CREDENTIAL,
     CREDENTIALS,
     DESTINATIONS,

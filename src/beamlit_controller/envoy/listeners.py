@@ -11,9 +11,9 @@ from beamlit_controller.envoy import (
     identity,
     lua,
     model_name,
-    pause,
     remote_usage,
     replies,
+    retry_after,
     routes,
     sessions,
     tracing,
@@ -119,7 +119,7 @@ def remote_hop(remote: RemoteBackend, params: GatewayParams, *, max_request_byte
 
 def _watching(remote: RemoteBackend, params: GatewayParams) -> list[Message]:
     """Return the HTTP filter that only watches a remote's answers, for pauses and for usage."""
-    programs = (*pause.programs(remote, params), *remote_usage.programs(remote))
+    programs = (*retry_after.programs(remote, params), *remote_usage.programs(remote))
     return [lua.filter_of(lua.together(*programs))] if programs else []
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 from beamlit_controller.core.spec import RemoteBackend
-from beamlit_controller.envoy import answered_name, json_scan, lua, paths
+from beamlit_controller.envoy import json_scan, lua, paths, response_model_name
 from beamlit_controller.envoy.messages import Message
 
 JSON = r"(?i)[ \t]*application/json[ \t]*(?:;[ \t]*charset=\"?(?:utf-?8|us-ascii)\"?[ \t]*)?"
@@ -135,11 +135,11 @@ def filters(remote: RemoteBackend) -> list[Message]:
         "longest": longest,
         "unreadable": UNREADABLE,
         "number": NUMBER,
-        "metadata": answered_name.METADATA,
+        "metadata": response_model_name.METADATA,
         "declined": DECLINED,
     }
     program = NAMES + json_scan.SCAN + RENAME + json_scan.DECODED + ACT
-    restored = "" if remote.keep_remote_model_name else answered_name.RESTORE
+    restored = "" if remote.keep_remote_model_name else response_model_name.RESTORE
     return [lua.filter_of(program.format(names=listed, **known) + restored)]
 
 

@@ -6,7 +6,7 @@ twice, and a request that the client aborts counts as far as the remote had repo
 
 from beamlit_controller.core.price import UsageMode
 from beamlit_controller.core.spec import RemoteBackend
-from beamlit_controller.envoy import answered_usage, json_scan, lua
+from beamlit_controller.envoy import json_scan, lua, response_usage
 from beamlit_controller.envoy.messages import Message, extension
 
 FILTER = "offload.usage"
@@ -96,7 +96,7 @@ end
 
 def programs(remote: RemoteBackend) -> list[str]:
     """Return the program that only reads the usage in answers: it may be anywhere."""
-    return [NOT_ASKED + answered_usage.READ] if remote.usage is UsageMode.READ else []
+    return [NOT_ASKED + response_usage.READ] if remote.usage is UsageMode.READ else []
 
 
 def filters(remote: RemoteBackend, *, max_request_bytes: int) -> list[Message]:
@@ -104,7 +104,7 @@ def filters(remote: RemoteBackend, *, max_request_bytes: int) -> list[Message]:
     if remote.usage is not UsageMode.ASK:
         return []
     asked = (json_scan.SCAN + ASKED).format(longest=32, limit=max_request_bytes)
-    return [lua.filter_of(asked + answered_usage.READ, name=FILTER)]
+    return [lua.filter_of(asked + response_usage.READ, name=FILTER)]
 
 
 def counters(remote: RemoteBackend) -> list[Message]:
@@ -118,11 +118,11 @@ def counters(remote: RemoteBackend) -> list[Message]:
                 "name": "remote_tokens",
                 "tags": [{"name": "direction", "value_format": direction}, *named],
             },
-            "value_format": f"%DYNAMIC_METADATA({answered_usage.METADATA}:{direction})%",
+            "value_format": f"%DYNAMIC_METADATA({response_usage.METADATA}:{direction})%",
         }
         for direction in ("input", "output")
     ]
-    read = {"name": "usage", "value_format": f"%DYNAMIC_METADATA({answered_usage.METADATA}:answer)%"}
+    read = {"name": "usage", "value_format": f"%DYNAMIC_METADATA({response_usage.METADATA}:answer)%"}
     answers = {"stat": {"name": "remote_answers", "tags": [read, *named]}, "value_fixed": 1}
     log = extension(
         "envoy.access_loggers.stats",
@@ -136,7 +136,7 @@ def counters(remote: RemoteBackend) -> list[Message]:
 ANSWERED: Message = {
     "metadata_filter": {
         "matcher": {
-            "filter": answered_usage.METADATA,
+            "filter": response_usage.METADATA,
             "path": [{"key": "answer"}],
             "value": {"present_match": True},
         },

@@ -13,18 +13,18 @@ import structlog
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.envoy import budget, caps
-from beamlit_controller.envoy.local_queue import PendingStreams
-from beamlit_controller.envoy.rare_filters import LONGEST, ThrottledLog
+from beamlit_controller.envoy.pending_streams import PendingStreams
 from beamlit_controller.envoy.routes import SHARE_KEY
 from beamlit_controller.envoy.rtds_access import Certificate, Tokens
 from beamlit_controller.envoy.rtds_pb2 import DiscoveryRequest, DiscoveryResponse, Runtime
+from beamlit_controller.envoy.throttled_log import LONGEST, ThrottledLog
 
 log = structlog.stdlib.get_logger(__name__)
 
 RUNTIME = "type.googleapis.com/envoy.service.runtime.v3.Runtime"
 SERVICE = "envoy.service.runtime.v3.RuntimeDiscoveryService"
 
-PATIENCE = 2.0
+STOP_GRACE = 2.0
 """Seconds that streams have to end when the server does."""
 
 LONGEST_NAME = 63 + 1 + 253
@@ -135,7 +135,7 @@ class RtdsServer:
         finally:
             # Streams end by themselves first: grpc prints a traceback for each that it has to cancel.
             closing.set()
-            await server.stop(grace=PATIENCE)
+            await server.stop(grace=STOP_GRACE)
 
     def _handler(self, closing: asyncio.Event) -> grpc.GenericRpcHandler:
         async def serve_one(requests: AsyncIterator[DiscoveryRequest], stream: Any) -> None:  # noqa: ANN401 - of grpc

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from beamlit_controller.envoy.local_queue import PendingStreams
+from beamlit_controller.envoy.pending_streams import PendingStreams
 
 pytestmark = pytest.mark.looptime
 
@@ -17,7 +17,7 @@ async def after(seconds: float, *messages: str) -> AsyncIterator[str]:
 
 
 async def test_a_message_that_comes_in_time_is_given() -> None:
-    room = PendingStreams[str](backoff=5)
+    room = PendingStreams[str](timeout=5)
 
     assert await room.first(after(4, "hello", "again")) == "hello"
     assert await room.first(after(1)) is None
@@ -25,7 +25,7 @@ async def test_a_message_that_comes_in_time_is_given() -> None:
 
 
 async def test_who_says_nothing_in_time_is_given_up() -> None:
-    room = PendingStreams[str](backoff=5)
+    room = PendingStreams[str](timeout=5)
 
     with pytest.raises(TimeoutError):
         await room.first(after(6, "late"))
@@ -34,7 +34,7 @@ async def test_who_says_nothing_in_time_is_given_up() -> None:
 
 
 async def test_where_there_are_too_many_the_one_that_has_waited_longest_goes() -> None:
-    room = PendingStreams[str](backoff=1000, most=3)
+    room = PendingStreams[str](timeout=1000, most=3)
     waiting = []
     for name in "abcde":
         waiting.append(asyncio.ensure_future(room.first(after(500, name))))

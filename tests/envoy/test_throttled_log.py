@@ -2,7 +2,7 @@
 
 import structlog
 
-from beamlit_controller.envoy.rare_filters import ThrottledLog
+from beamlit_controller.envoy.throttled_log import ThrottledLog
 
 
 def test_a_kind_of_warning_is_logged_once_a_minute_with_how_many_there_were() -> None:

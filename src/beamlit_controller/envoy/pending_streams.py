@@ -6,15 +6,15 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 5.0
+TIMEOUT = 5.0
 MOST = 256
 
 
 class PendingStreams(Generic[T]):
     """Waits for first messages. Where there are too many, the one that has waited longest goes: gateways speak at once."""
 
-    def __init__(self, backoff: float = PATIENCE, most: int = MOST) -> None:
-        self._patience = backoff
+    def __init__(self, timeout: float = TIMEOUT, most: int = MOST) -> None:
+        self._timeout = timeout
         self._most = most
         self._waiting: dict[asyncio.Timeout, None] = {}
 
@@ -23,7 +23,7 @@ class PendingStreams(Generic[T]):
 
     async def first(self, messages: AsyncIterator[T]) -> T | None:
         """Return the first message, None if the stream ends without one. Raises TimeoutError if it takes too long."""
-        async with asyncio.timeout(self._patience) as deadline:
+        async with asyncio.timeout(self._timeout) as deadline:
             self._waiting[deadline] = None
             try:
                 self._make_room()
