@@ -1,7 +1,9 @@
-"""How many local requests may be in flight per ready replica, learned from a metric that is late.
+"""Adaptive mode: adjusts the cap, the number of local requests in flight per ready replica, by a metric that lags.
 
-Each sample of the metric, with the number of requests that were in flight while it was taken, is a point on the servers' curve:
-how the ratio grows with the number in flight. The cap goes to just below the number at which that curve meets the target.
+Each sample, paired with the number of requests in flight while it was taken, is a point of the load curve
+(`core.load_curve`): the ratio of the metric to its target as a function of the requests in flight. The cap is set just
+below the number at which the curve reaches the target. Samples are judged by the kind of metric: the length of a queue
+(`core.queue_metric`), a value that rises with every request (`core.gradual_metric`), or unknown.
 """
 
 from dataclasses import replace
@@ -23,32 +25,32 @@ from beamlit_controller.core.adaptive_state import (
 from beamlit_controller.core.queue_metric import GOAL, NONE
 
 REST = timedelta(seconds=15)
-"""The least time between two changes of the cap, however fresh the metric is."""
+"""The minimum time between two changes of the cap."""
 SHORT_REST = timedelta(seconds=5)
 FAR = Fraction(2)
-"""A cap under which the metric is this far over its target is clearly wrong."""
+"""A ratio from which a cap is clearly too high."""
 FLAT = Fraction(15, 100)
-"""A ratio up to this can't be distinguished from zero: it only says that more would fit."""
+"""A ratio up to this is treated as zero: it only shows that there is spare capacity."""
 NEARLY = Fraction(5, 100)
 SATURATED = Fraction(15, 10)
-"""The highest ratio of a metric at its maximum: nobody sets the target far below that."""
+"""The highest ratio that a metric at its maximum can have, since nobody sets the target far below the maximum."""
 CLEARLY = Fraction(12, 10)
 FIRST_STEP = Fraction(10, 100)
 LONGEST_STEP = Fraction(25, 100)
 LONGEST_RISE = Fraction(15, 10)
-"""A cap is raised to at most this multiple at once."""
+"""The highest factor by which the cap is raised at once."""
 STUCK = 2
-"""After so many reductions without a fall of the ratio, the cap is lowered regardless of what was believed."""
+"""After this many reductions that did not lower the ratio, the cap is lowered regardless of the estimate."""
 LOUDEST = Fraction(1)
-"""A ratio that is off by more than the target was believed wrongly; it isn't noise."""
+"""The largest deviation that counts as noise; beyond it, the estimate is wrong."""
 LEAST_FALL, MOST_FALL = Fraction(11, 10), Fraction(3)
 
 
 def follow(learned: Learned, sample: RatioSample, now: datetime) -> Learned:
-    """Learn from a sample; the result has the cap that follows.
+    """Learn from a sample, and return the state with the resulting cap.
 
-    A sample that is newer than what the gateways have told is kept until they have told what was in flight then; the one that was
-    kept before is judged instead, if it can be now.
+    A sample newer than the gateways' last report is kept until they have reported for its time. Until then the sample
+    that was kept before is judged, if that is possible by now.
     """
     for each in (sample, learned.pending):
         if each is None or (learned.judged_until is not None and each.until <= learned.judged_until):
@@ -58,7 +60,7 @@ def follow(learned: Learned, sample: RatioSample, now: datetime) -> Learned:
             looked = replace(learned, judged_until=each.until, pending=None if each == sample else sample)
             if each.slope is not None:
                 return _by_count(looked, each, each.slope, seen, now)
-            return _judged(looked, load_curve.noted(looked, seen), each, seen=seen, now=now)
+            return _judge(looked, load_curve.noted(looked, seen), each, seen=seen, now=now)
     fresh = learned.judged_until is None or sample.until > learned.judged_until
     return replace(learned, pending=sample if fresh else None)
 
@@ -66,55 +68,55 @@ def follow(learned: Learned, sample: RatioSample, now: datetime) -> Learned:
 def _by_count(
     looked: Learned, sample: RatioSample, slope: Fraction, seen: load_curve.Observed, now: datetime
 ) -> Learned:
-    """Judge by a metric that counts requests that wait: its slope is known, and need not be learned."""
+    """Judge a sample of a metric that counts waiting requests. Its slope is known and need not be learned."""
     noted = replace(load_curve.noted(looked, seen), slope=slope)
-    judged = _judged(replace(looked, slope=slope), noted, sample, seen=seen, now=now)
+    judged = _judge(replace(looked, slope=slope), noted, sample, seen=seen, now=now)
     return replace(judged, slope=looked.slope)
 
 
-def _judged(
+def _judge(
     learned: Learned, noted: Learned, sample: RatioSample, *, seen: load_curve.Observed, now: datetime
 ) -> Learned:
     shown = sample.alone and sample.slope is None and gradual_metric.is_gradual(learned)
     if learned.cap is None:
-        return _begun(
+        return _first_change(
             learned, gradual_metric.noted(noted, seen), seen, now, shown=shown, counts=sample.slope is not None
         )
     unsettled = load_curve.unsettled(learned, sample, settles=_settles(learned, sample, shown=shown))
-    noted = noted if unsettled or _draining(learned, seen) else gradual_metric.noted(noted, seen)
+    noted = noted if unsettled or _is_draining(learned, seen) else gradual_metric.noted(noted, seen)
     rest = SHORT_REST if sample.slope is not None and queue_metric.is_idle(noted) else _rest(learned.cap, seen)
     rests = learned.changed_at is not None and now - learned.changed_at < rest
     if shown:
-        return noted if rests or unsettled or _draining(learned, seen) else _by_mean(learned.cap, noted, seen, now)
+        return noted if rests or unsettled or _is_draining(learned, seen) else _by_mean(learned.cap, noted, seen, now)
     if rests or unsettled or not seen.steady:
-        return _believing(noted, seen)
-    wanted, taught = _wanted(learned.cap, replace(noted, guessed=False), seen, counts=sample.slope is not None)
+        return _update_estimate(noted, seen)
+    wanted, taught = _suggested(learned.cap, replace(noted, guessed=False), seen, counts=sample.slope is not None)
     return _changed(taught, wanted, now)
 
 
 def _settles(learned: Learned, sample: RatioSample, *, shown: bool) -> timedelta:
-    """Return how long a metric needs to follow a change of the cap: as long as a request takes, but for a queue, which is empty at times."""
+    """Return how long the metric takes to follow a change of the cap: a request's duration, or `SETTLES` for a queue."""
     queue = sample.slope is not None or (learned.base is not None and learned.base <= NONE)
     return load_curve.SETTLES if queue and not shown else gradual_metric.pace(learned)
 
 
 def _rest(cap: Fraction, seen: load_curve.Observed) -> timedelta:
-    """Return how long a cap stays: not long if the metric is far over its target with no more in flight than the cap lets in."""
+    """Return the minimum time between two changes of the cap; it is shorter if the ratio is far above the target although the cap was kept."""
     wrong = seen.point.ratio >= FAR and seen.point.in_flight <= cap * Fraction(115, 100) + 1
     return SHORT_REST if wrong else REST
 
 
-def _begun(
+def _first_change(
     learned: Learned, noted: Learned, seen: load_curve.Observed, now: datetime, *, shown: bool, counts: bool
 ) -> Learned:
-    """Return a first cap when the metric is over its target."""
+    """Set the first cap once the metric is over its target."""
     if seen.point.ratio <= 1:
         return noted
     if shown:
-        first = gradual_metric.first(_first(learned.calm, seen), noted)
+        first = gradual_metric.first(_estimate_first(learned.calm, seen), noted)
         return _changed(noted, first, now) if gradual_metric.is_over(noted) else noted
     if learned.slope is None or not counts:
-        return _changed(noted, _first(learned.calm, seen), now)
+        return _changed(noted, _estimate_first(learned.calm, seen), now)
     full = queue_metric.full(seen, learned.slope)
     return _changed(replace(noted, full=full), queue_metric.aim(full, learned.slope), now)
 
@@ -125,13 +127,13 @@ def _by_mean(cap: Fraction, noted: Learned, seen: load_curve.Observed, now: date
 
 
 def stood(learned: Learned, sample: RatioSample, now: datetime) -> bool:
-    """Return whether the cap was in force long enough to be judged by a sample."""
+    """Return whether the cap has been in force long enough for the sample to be evidence about it."""
     rests = learned.changed_at is not None and now - learned.changed_at < REST
     return not rests and not load_curve.unsettled(learned, sample)
 
 
 def guessed(learned: Learned, now: datetime) -> Learned:
-    """Return a cap by a backlog that the gateways see: the first one, or a lower one."""
+    """Set the first cap, or a lower one, by a backlog that the gateways report."""
     cap = backlog.cap(learned.recent)
     if cap is not None and learned.cap is not None and learned.calm is not None:
         cap = max(cap, learned.calm.in_flight)
@@ -147,11 +149,12 @@ def _changed(learned: Learned, cap: Fraction, now: datetime) -> Learned:
     return replace(learned, cap=cap, changed_at=now, any_load=Mean(), full_load=Mean(), streak=Mean())
 
 
-def _first(calm: Point | None, seen: load_curve.Observed) -> Fraction:
-    """Return the first cap: the number in flight, between the last good one and the excessive one, at which the target is expected.
+def _estimate_first(calm: Point | None, seen: load_curve.Observed) -> Fraction:
+    """Estimate the first cap: the number in flight, between the last good one and the excessive one, at which the target is reached.
 
-    A curve that is flat at first and then steep meets the target later than a straight line, but at hardly more than twice the number.
-    A changing number in flight counts as more than its mean: where the curve rises, its highest values determine the ratio.
+    A curve that is flat first and then steep reaches the target later than a straight line, but at no more than about
+    twice the number. If the number in flight varied, its peaks count, because they determine the ratio where the curve
+    is steep.
     """
     ratio = seen.point.ratio
     mean, most = seen.point.in_flight, max(seen.levels)
@@ -165,10 +168,10 @@ def _first(calm: Point | None, seen: load_curve.Observed) -> Fraction:
     return min(max(straight, bent), 2 * straight)
 
 
-def _believing(learned: Learned, seen: load_curve.Observed) -> Learned:
-    """Learn from a point at how many requests in flight the curve meets the target."""
-    unclear = _idles(learned, seen) or (seen.point.ratio <= 1 and not seen.bound)
-    if learned.slope is None or unclear or _draining(learned, seen):
+def _update_estimate(learned: Learned, seen: load_curve.Observed) -> Learned:
+    """Update the estimate of the number in flight at which the curve reaches the target."""
+    unclear = _is_idle(learned, seen) or (seen.point.ratio <= 1 and not seen.bound)
+    if learned.slope is None or unclear or _is_draining(learned, seen):
         return learned
     slope, base = load_curve.slope(learned, seen), min(learned.base or Fraction(0), GOAL)
     found = load_curve.knee(seen.levels, max(Fraction(0), seen.point.ratio - base) / slope) + (1 - base) / slope
@@ -180,52 +183,49 @@ def _believing(learned: Learned, seen: load_curve.Observed) -> Learned:
     return replace(learned, full=min(MOST, max(LEAST, rounded(full))), off=off, noise=noise)
 
 
-def _idles(learned: Learned, seen: load_curve.Observed) -> bool:
-    """Return whether the ratio can't be distinguished from the one where nothing waits."""
+def _is_idle(learned: Learned, seen: load_curve.Observed) -> bool:
+    """Return whether the ratio is no higher than with an empty queue."""
     return seen.point.ratio <= max(FLAT, min(learned.base or Fraction(0), GOAL - NEARLY) + NEARLY)
 
 
 def _weight(learned: Learned, seen: load_curve.Observed, surprise: Fraction) -> Fraction:
-    """Return the weight of a point: the greater, the less the point fits what was believed, and the less noisy the metric is."""
+    """Return the weight of a point: higher the more it differs from the estimate, and lower the noisier the metric is."""
     least = Fraction(1, 4) / (1 + 4 * learned.noise)
     if not seen.steady:
         return least / 2
     return min(Fraction(1), max(least, surprise - 2 * learned.noise))
 
 
-def _draining(learned: Learned, seen: load_curve.Observed) -> bool:
-    """Return whether far more is in flight than the cap lets in: a backlog says little about where the curve meets its target."""
+def _is_draining(learned: Learned, seen: load_curve.Observed) -> bool:
+    """Return whether far more is in flight than the cap allows: while a backlog drains, samples say little about the curve."""
     return learned.cap is not None and seen.point.in_flight > 2 * learned.cap + 1
 
 
-def _wanted(cap: Fraction, learned: Learned, seen: load_curve.Observed, *, counts: bool) -> tuple[Fraction, Learned]:
-    """Return the cap that a sample suggests, and what was learned from the sample.
-
-    A metric that counts requests that wait has no maximum at which it would say nothing: what it says is believed.
-    """
+def _suggested(cap: Fraction, learned: Learned, seen: load_curve.Observed, *, counts: bool) -> tuple[Fraction, Learned]:
+    """Return the cap that a sample suggests, and the updated state. A count of waiting requests has no maximum, so it is always trusted."""
     if learned.slope is None:
-        return _blindly(cap, learned, seen)
+        return _without_slope(cap, learned, seen)
     known, slope, ratio = learned.slope, load_curve.slope(learned, seen), seen.point.ratio
-    if _idles(learned, seen):
+    if _is_idle(learned, seen):
         for_a_moment = counts and learned.full_load.ratio > FLAT
-        return (cap, learned) if for_a_moment else _more(cap, _fallen(learned, seen), seen, slope)
-    learned = _believing(learned, seen)
+        return (cap, learned) if for_a_moment else _raise(cap, _reset_falls(learned, seen), seen, slope)
+    learned = _update_estimate(learned, seen)
     aim = cap if learned.full is None else queue_metric.aim(learned.full, slope)
     band = max(min(Fraction(15, 100) / slope, cap / 12), cap / 40)
     if ratio > 1:
-        stays = aim >= cap - band or _draining(learned, seen)
+        stays = aim >= cap - band or _is_draining(learned, seen)
         if counts and not stays:
             least = max(queue_metric.aim(queue_metric.least(known), known), cap / MOST_FALL)
             return min(cap, max(aim, least)), replace(learned, climbs=0)
-        return (cap, learned) if stays else _lowered(cap, learned, seen.point, aim)
-    learned = _fallen(learned, seen)
+        return (cap, learned) if stays else _lower(cap, learned, seen.point, aim)
+    learned = _reset_falls(learned, seen)
     if seen.bound and aim > cap + band:
-        return _nearer(cap, aim, learned), replace(learned, climbs=0)
+        return _step_up(cap, aim, learned), replace(learned, climbs=0)
     return cap, learned
 
 
-def _more(cap: Fraction, learned: Learned, seen: load_curve.Observed, slope: Fraction) -> tuple[Fraction, Learned]:
-    """Raise a cap under which nothing waits: to where it is believed to be right, or beyond in longer and longer steps."""
+def _raise(cap: Fraction, learned: Learned, seen: load_curve.Observed, slope: Fraction) -> tuple[Fraction, Learned]:
+    """Raise a cap under which nothing waits: up to the estimate, or beyond it in growing steps."""
     if not seen.bound or seen.point.in_flight < cap * Fraction(85, 100) - Fraction(1, 2):
         return cap, learned
     base = learned.base or Fraction(0)
@@ -237,43 +237,43 @@ def _more(cap: Fraction, learned: Learned, seen: load_curve.Observed, slope: Fra
         full += (least - full) / (1 if nothing else 2)
     climbs = min(learned.climbs + 1, MOST_CLIMBS) if nothing and least >= full else 0
     taught = replace(learned, full=min(MOST, rounded(full)), climbs=climbs)
-    return max(cap, _nearer(cap, queue_metric.aim(full, slope), learned)), taught
+    return max(cap, _step_up(cap, queue_metric.aim(full, slope), learned)), taught
 
 
-def _nearer(cap: Fraction, aim: Fraction, learned: Learned) -> Fraction:
-    """Return the next cap on the way up to `aim`: one step higher or halfway there, whichever is more."""
-    return min(aim, max(cap + _stride(cap, learned), min((cap + aim) / 2, LONGEST_RISE * cap)))
+def _step_up(cap: Fraction, aim: Fraction, learned: Learned) -> Fraction:
+    """Return the next cap on the way up to `aim`: one step or half of the distance, whichever is more."""
+    return min(aim, max(cap + _step(cap, learned), min((cap + aim) / 2, LONGEST_RISE * cap)))
 
 
-def _fallen(learned: Learned, seen: load_curve.Observed) -> Learned:
-    """Note that the ratio came down to the target under a cap that was limiting requests."""
+def _reset_falls(learned: Learned, seen: load_curve.Observed) -> Learned:
+    """Record that the ratio came down to the target under a cap that was limiting requests."""
     return replace(learned, over=None, falls=0) if seen.bound else learned
 
 
-def _lowered(cap: Fraction, learned: Learned, point: Point, aim: Fraction) -> tuple[Fraction, Learned]:
-    """Lower the cap, no further than if the ratio were proportional to it; further if the ratio did not fall, whatever was believed.
+def _lower(cap: Fraction, learned: Learned, point: Point, aim: Fraction) -> tuple[Fraction, Learned]:
+    """Lower the cap, at most in proportion to the ratio; by more if earlier reductions did not lower the ratio.
 
-    A metric that is at its maximum, such as the number of busy slots, does not fall until the cap is below what fits.
+    A metric at its maximum, such as busy slots, does not fall until the cap is below the servers' capacity.
     """
     stays = learned.over is not None and point.ratio >= learned.over * Fraction(98, 100)
     falls = min(learned.falls + 1, MOST_FALLS) if stays else 0
     least = cap / min(max(point.ratio, LEAST_FALL) ** min(2**falls, 4), MOST_FALL)
-    if stays and _at_maximum(cap, learned, point):
+    if stays and _is_at_maximum(cap, learned, point):
         least, falls = cap / 2, max(falls, STUCK)
-    wanted = max(least if falls >= STUCK else max(least, aim), _well(learned, falls))
+    wanted = max(least if falls >= STUCK else max(least, aim), _floor(learned, falls))
     return min(cap, wanted), replace(learned, climbs=0, falls=falls, over=min(point.ratio, MOST))
 
 
-def _at_maximum(cap: Fraction, learned: Learned, point: Point) -> bool:
-    """Return whether the ratio is just what it was under the cap before, and this one is reached: it can't rise, so it can't tell how far."""
+def _is_at_maximum(cap: Fraction, learned: Learned, point: Point) -> bool:
+    """Return whether the ratio is the same as under the previous cap although the cap is reached: a saturated metric."""
     same = learned.over is not None and abs(point.ratio - learned.over) <= learned.over / 100
     return same and point.ratio <= SATURATED and point.in_flight >= cap * Fraction(85, 100)
 
 
-def _well(learned: Learned, falls: int) -> Fraction:
-    """Return a number in flight that was well before, and is believed to be until reductions to it do not suffice.
+def _floor(learned: Learned, falls: int) -> Fraction:
+    """Return a number in flight that was within the target before, 0 if there is none: a floor for the first reductions.
 
-    Only with a metric that has a value at any load: it follows a change of the load late, and is noisy.
+    Only for metrics with a value at any load, which are noisy and follow a change of the load late.
     """
     if (learned.base or Fraction(0)) <= NONE:
         return Fraction(0)
@@ -282,17 +282,17 @@ def _well(learned: Learned, falls: int) -> Fraction:
     return max(calm, fair) * gradual_metric.SPARED
 
 
-def _blindly(cap: Fraction, learned: Learned, seen: load_curve.Observed) -> tuple[Fraction, Learned]:
-    """Decide by the ratio alone while the slope is not known."""
+def _without_slope(cap: Fraction, learned: Learned, seen: load_curve.Observed) -> tuple[Fraction, Learned]:
+    """Decide by the ratio alone while the slope is unknown."""
     point = seen.point
     if point.ratio > 1:
-        aim = min(cap, _first(learned.calm, seen))
-        return (cap, learned) if _draining(learned, seen) else _lowered(cap, learned, point, aim)
+        aim = min(cap, _estimate_first(learned.calm, seen))
+        return (cap, learned) if _is_draining(learned, seen) else _lower(cap, learned, point, aim)
     learned = replace(learned, over=None, falls=0)
     if not seen.bound or point.ratio >= GOAL or point.in_flight < cap * Fraction(85, 100) - Fraction(1, 2):
         return cap, learned
-    return cap + _stride(cap, learned), replace(learned, climbs=min(learned.climbs + 1, MOST_CLIMBS))
+    return cap + _step(cap, learned), replace(learned, climbs=min(learned.climbs + 1, MOST_CLIMBS))
 
 
-def _stride(cap: Fraction, learned: Learned) -> Fraction:
+def _step(cap: Fraction, learned: Learned) -> Fraction:
     return cap * min(LONGEST_STEP, FIRST_STEP * Fraction(3, 2) ** learned.climbs) + Fraction(1, 4)

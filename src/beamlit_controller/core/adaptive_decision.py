@@ -1,7 +1,7 @@
-"""The decision in Adaptive mode: the limit of local requests in flight, and the share of requests that may go to the remote above it.
+"""The decision in Adaptive mode: a cap on the local requests in flight, and the share of requests that may leave above it.
 
-The share is `percentage` as soon as there is a cap, and the requests that leave are those above the cap. If requests
-have to leave even if local could serve them (an override, lost metrics), the cap is 0.
+The share is `percentage` as soon as there is a cap, and only requests above the cap leave. If requests have to leave
+even though local could serve them (an override, lost metrics), the cap is 0.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ from beamlit_controller.core.spec import Behavior, OffloadSpec, OnMetricsLoss
 from beamlit_controller.core.verdict import Assessed, Judgement, Unread, Verdict
 
 NO_ROOM = Fraction(0)
-"""A cap of 0: every request that may leave does."""
+"""A cap of 0: all requests that may leave do."""
 LATE = timedelta(seconds=10)
-"""A sample of this age or older does not show the present."""
+"""From this age on, a sample is too old to show a backlog that is growing now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """The local servers: their requests as counted by the gateways, how many are ready, and the slots of each if known."""
+    """The local servers: their requests as counted by the gateways, the number of ready ones, and the slots of each if known."""
 
     flow: Flow | Missing
     ready: int
@@ -36,7 +36,7 @@ class Local:
 
 
 def decide(spec: OffloadSpec, before: Decision, verdict: Verdict, now: datetime, *, local: Local) -> Decision:
-    """Follow the worst metric with the cap; hold it while one can't be read."""
+    """Adjust the cap by the metric with the highest ratio; keep the cap while any metric can't be read."""
     held = replace(before, learned=_seen(spec, before.learned, local), restraint=Restraint(), trend=None)
     if verdict.judgement is Judgement.UNKNOWN:
         return _unknown(held, spec, verdict, now)
@@ -50,18 +50,18 @@ def forced(decision: Decision) -> Decision:
 
 
 def _seen(spec: OffloadSpec, learned: Learned, local: Local) -> Learned:
-    """Add what was seen; begin with what the servers tell or the limit that the user wrote, and never go above that limit."""
+    """Add the gateways' counts; start from the slots that the servers report or from the user's limit, which is never exceeded."""
     known = state.trusted(learned)
     if isinstance(local.flow, Flow):
         known = state.saw(known, local.flow, ready=local.ready)
     waits = bool(spec.behavior.engage.stabilization_window)
     if known.cap is None and local.slots is not None and not waits:
-        known = queue_metric.told(known, local.slots, _queue(spec))
+        known = queue_metric.from_slots(known, local.slots, _queue(spec))
     return _limited(spec, known)
 
 
 def _queue(spec: OffloadSpec) -> Fraction:
-    """Return how many may wait in the server that tells its slots: the target of its queue."""
+    """Return the target of the queue of the server that reports its slots: how many requests may wait in it."""
     targets = (each.target.milli for each in spec.metrics if isinstance(each, PodsMetric) and each.slots is not None)
     return Fraction(next(targets, 1000), 1000) * (1 + Fraction(spec.behavior.engage.tolerance))
 
@@ -134,7 +134,7 @@ def _unknown(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime)
 
 
 def _ahead(learned: Learned, behavior: Behavior, now: datetime) -> Learned:
-    """Let a backlog give the first cap where no metric can show it yet; a window that the user wrote is waited for all the same."""
+    """Set the first cap by a backlog before the metric shows one, unless the user configured a stabilization window."""
     return learned if behavior.engage.stabilization_window else adaptive.guessed(learned, now)
 
 

@@ -1,4 +1,4 @@
-"""What Adaptive mode has learned about a model: the cap, what it was based on, and the recent counts of the gateways."""
+"""The state of Adaptive mode for one model: the cap, the estimates it is based on, and the gateways' recent counts."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -7,13 +7,13 @@ from fractions import Fraction
 from beamlit_controller.core.flow import Flow
 
 MEMORY = timedelta(seconds=150)
-"""The greatest age of a metric."""
+"""Age up to which spans are kept, since a metric may be that late."""
 GRAIN = timedelta(seconds=3)
-"""Gateway spans shorter than this are merged later."""
+"""Spans shorter than this are merged later."""
 FINE = 4
-"""The most recent spans are never merged, so that a reading of a moment can be matched to what was in flight just then."""
+"""Number of the most recent spans that are not merged, so that an instant reading can be matched to the requests in flight at that moment."""
 SPANS = 60
-"""The number of gateway spans that are kept."""
+"""Number of spans that are kept."""
 MOST_FALLS, MOST_CLIMBS = 4, 5
 COUNTED = 24
 """The maximum weight of a mean, in samples."""
@@ -23,7 +23,7 @@ LEAST, MOST = Fraction(1, 2), Fraction(100_000)
 
 @dataclass(frozen=True, slots=True)
 class InFlightSpan:
-    """What the gateways saw in a short time: requests in flight per ready replica at its end, and counts over all replicas."""
+    """One report of the gateways: requests in flight per ready replica at its end, and counts summed over all replicas."""
 
     since: datetime
     until: datetime
@@ -36,7 +36,7 @@ class InFlightSpan:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A ratio, and how many requests were in flight per replica while it was measured."""
+    """A point of the load curve: a ratio, and the number of requests in flight per replica while it was measured."""
 
     in_flight: Fraction
     ratio: Fraction
@@ -44,7 +44,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """The mean of the last points: each counts as one of at most `COUNTED`."""
+    """A running mean of points, in which each new point weighs at least 1/`COUNTED`."""
 
     count: int = 0
     ratio: Fraction = Fraction(0)
@@ -67,9 +67,10 @@ class Mean:
 
 @dataclass(frozen=True, slots=True)
 class RatioSample:
-    """The worst ratio of a round, and the time that it covers. `alone`: there is no other metric that could be the worst.
+    """The highest ratio of a round, and the time that it covers. `alone` is true if the model has no other metric.
 
-    `slope` is by how much one more request in flight per replica raises the ratio, where the metric counts requests that wait.
+    `slope` is by how much one more request in flight per replica raises the ratio, for metrics that count waiting
+    requests.
     """
 
     ratio: Fraction
@@ -81,16 +82,16 @@ class RatioSample:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What the next cap follows from."""
+    """The state from which the next cap is derived."""
 
     cap: Fraction | None = None
     """None until the metric was over its target for the first time, unless the cap is guessed or the spec gives one."""
     guessed: bool = False
-    """The cap is from a backlog that the gateways saw, and no sample has judged it yet."""
+    """The cap follows from a backlog that the gateways reported, and no sample has confirmed it yet."""
     changed_at: datetime | None = None
     """When the cap last changed."""
     judged_until: datetime | None = None
-    """The end of the last sample that was looked at."""
+    """The end of the last sample that was judged."""
     pending: RatioSample | None = None
     """A sample newer than the gateways' last report; it is judged once they have reported for that time."""
     climbs: int = 0
@@ -98,9 +99,9 @@ class Learned:
     over: Fraction | None = None
     """The ratio at which the cap was last lowered; None once the ratio came down to the target."""
     falls: int = 0
-    """How many times in a row the ratio stayed as it was after the cap was lowered."""
+    """How many reductions in a row did not lower the ratio."""
     full: Fraction | None = None
-    """The number in flight per replica at which the metric is believed to be at its target."""
+    """The estimated number in flight per replica at which the metric is at its target."""
     off: Fraction = Fraction(0)
     """By how much the last ratio was above the expected one; negative if it was below."""
     noise: Fraction = Fraction(0)
@@ -133,7 +134,7 @@ NOTHING = Learned()
 
 
 def lasting(learned: Learned) -> Learned:
-    """Drop what every round changes, and what is useless after a restart."""
+    """Return the part worth keeping across a restart, without what changes in every round."""
     return replace(
         learned,
         judged_until=None,
@@ -169,7 +170,7 @@ def trusted(learned: Learned) -> Learned:
 
 
 def saw(learned: Learned, flow: Flow, *, ready: int) -> Learned:
-    """Add what the gateways saw since the round before; very short spans are merged once they are not among the last few."""
+    """Add the gateways' counts since the previous round. Very short spans are merged once they are older than the last few."""
     if flow.until <= flow.since:
         return learned
     level = Fraction(max(0, flow.in_flight), max(1, ready))
@@ -199,5 +200,5 @@ def thousandths(number: Fraction) -> Fraction:
 
 
 def rounded(number: Fraction) -> Fraction:
-    """Return a number to two decimal places: what is stored stays short."""
+    """Round to two decimal places, so that the recorded state stays short."""
     return Fraction(round(number * 100), 100)

@@ -1,8 +1,7 @@
-"""Detects the beginning of an overload from the gateways' counters, before a delayed metric shows it.
+"""Detects the start of an overload by the gateways' counters, before a lagging metric shows it.
 
-Little's law: the number of requests in flight is the number finished per second times the seconds that a request takes. If
-more and more are in flight but the completion rate does not grow, the servers are full, and the additional requests
-wait.
+By Little's law, the number of requests in flight is the completion rate times the duration of a request. If the number
+in flight keeps growing while the completion rate does not, the servers are saturated and the additional requests wait.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,26 +12,26 @@ from itertools import islice, pairwise
 from beamlit_controller.core.adaptive_state import InFlightSpan, rounded
 
 ENOUGH = 20
-"""The least number of requests finished in a stretch that says anything."""
+"""The minimum number of completions in a stretch."""
 SHORTEST = 5
 """The length of the shortest stretch, in seconds."""
 FASTER, SLOWER = Fraction(125, 100), Fraction(70, 100)
-"""No more are finished: the rate is between these multiples of the earlier one."""
+"""The completion rate is flat if it is between these multiples of the earlier one."""
 FLOOD = Fraction(140, 100)
-"""A flood: at least this many requests arrive for each one that is finished."""
+"""A flood: at least this many requests arrive for each completion."""
 BACKLOG = 3
-"""A backlog: at least this many times as many requests are in flight as fit."""
+"""A backlog: at least this many times the servers' capacity is in flight."""
 EXCESS = 10
-"""And at least this many more requests than fit."""
+"""And at least this many requests above the capacity."""
 SPARE, MOST_SPARE = Fraction(10, 100), Fraction(2)
-"""The part of what fits that is allowed on top, and at most so many requests per replica: what fits is known roughly."""
+"""Allowance on top of the estimated capacity: a fraction of it, and at most this many requests per replica."""
 ALSO = Fraction(150, 100)
-"""A metric that is at its target allows a little more in flight than fits without waiting."""
+"""Further requests per replica: at its target, a metric allows slightly more in flight than the capacity."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A time in which enough was finished; the levels are those of all replicas."""
+    """A time long enough to measure: in it, enough requests finished. The levels (requests in flight) are those of all replicas."""
 
     seconds: Fraction
     first_level: Fraction
@@ -43,7 +42,7 @@ class Stretch:
 
     @property
     def rate(self) -> Fraction:
-        """Return how many are finished in a second."""
+        """Return the completions per second."""
         return self.served / self.seconds
 
     @property
@@ -53,12 +52,12 @@ class Stretch:
 
     @property
     def floods(self) -> bool:
-        """Return whether clearly more came than was finished."""
+        """Return whether clearly more requests arrived than finished."""
         return self.served + self.overflowed + self.last_level - self.first_level >= FLOOD * self.served
 
 
 def cap(recent: Sequence[InFlightSpan]) -> Fraction | None:
-    """Return the cap per replica that a backlog suggests which grows, or is held by a cap far too high; None without such a backlog."""
+    """Return the cap per replica that a backlog suggests, if the backlog grows or persists under a cap that is far too high; else None."""
     if not recent or any(each.sent > each.overflowed for each in recent):
         return None
     stretches = tuple(_stretches(recent, Fraction(SHORTEST)))
@@ -79,13 +78,13 @@ def cap(recent: Sequence[InFlightSpan]) -> Fraction | None:
 
 
 def _pace(stretches: Sequence[Stretch]) -> Fraction:
-    """Return the seconds that a request takes while none waits: the median of the calm stretches, else the shortest."""
+    """Return the seconds that a request takes when none waits: the median of the calm stretches, else the shortest."""
     calm = sorted(each.pace for each in stretches if not each.floods)
     return calm[len(calm) // 2] if calm else min(each.pace for each in stretches)
 
 
 def _stretches(recent: Sequence[InFlightSpan], shortest: Fraction) -> Iterator[Stretch]:
-    """Yield the stretches in which enough was finished and that are not too short, the latest first."""
+    """Yield the stretches of at least `shortest` seconds in which enough requests finished, the latest first."""
     seconds = area = Fraction(0)
     served, overflowed, last_level = 0, 0, recent[-1].in_flight * recent[-1].ready
     levels = (Fraction(0), *(each.in_flight * each.ready for each in recent))

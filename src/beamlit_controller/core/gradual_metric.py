@@ -1,8 +1,8 @@
-"""Metrics that show every request, such as slots in use, a cache, a CPU or the time that requests take.
+"""Metrics that rise with every request, in Adaptive mode: busy slots, cache usage, CPU, or the duration of requests.
 
-A queue is empty until everything is busy, so its curve has to be learned to tell where it rises. These metrics have a value
-at any load, and a mean of it that is above or below the target by so much tells at once by how much the cap is off. A
-single sample may be far from that mean: only as many samples as outweigh the noise move the cap.
+A queue is empty until the servers are saturated, so its curve has to be learned. A gradual metric has a value at any
+load, so the ratio of its mean to the target tells directly by how much the cap is off. Single samples are noisy: the
+cap is changed only once the number of samples outweighs the noise.
 """
 
 from dataclasses import replace
@@ -14,29 +14,29 @@ from beamlit_controller.core.adaptive_state import GRAIN, LEAST, MOST, MOST_FALL
 from beamlit_controller.core.load_curve import Observed
 
 GRADUAL = Fraction(35, 100)
-"""From so much of what a straight line from zero to the target has at a lower load, a metric shows every request."""
+"""The ratio at a lower load, relative to a straight line through zero, from which a metric counts as gradual."""
 LOWER = Fraction(60, 100)
-"""A load is lower up to this part of the one that it is held against."""
+"""A load counts as lower up to this fraction of the load that it is compared with."""
 RISING, FALLING = 12, 4
-"""One of so many samples decides. A queue that is empty at a lower load says more than one that is not."""
+"""Divisors by which `height` follows higher and lower samples: an empty queue at a lower load is the stronger evidence."""
 LOUDEST = Fraction(2)
-"""A higher ratio counts as this one: a single request that takes very long says little of the others."""
+"""Higher ratios are clamped to this one: a single very long request says little about the others."""
 TELLING = Fraction(10, 100)
 AIM = Fraction(97, 100)
 BAND = Fraction(4, 100)
-"""The cap stays while the mean is this near to the aim."""
+"""The cap stays while the mean is within this distance of the aim."""
 LONGEST_RISE = Fraction(15, 10)
 LEAST_FALL = Fraction(106, 100)
 MOST_PACE = timedelta(seconds=60)
 FEW, SOME = 2, 3
 FLAT = Fraction(2, 100)
-"""Samples that differ by less are at the metric's maximum."""
+"""Samples over the target that differ by less than this are at the metric's maximum."""
 STRAIGHT = Fraction(25, 100)
 SPARED = Fraction(9, 10)
 
 
 def pace(learned: Learned) -> timedelta:
-    """Return the time that a request takes, by what was in flight and finished lately (Little's law)."""
+    """Return the duration of a request, from the requests lately in flight and finished (Little's law)."""
     served = sum(each.served for each in learned.recent)
     held = sum(
         float(each.in_flight) * each.ready * (each.until - each.since).total_seconds() for each in learned.recent
@@ -45,7 +45,7 @@ def pace(learned: Learned) -> timedelta:
 
 
 def noted(learned: Learned, seen: Observed) -> Learned:
-    """Add a sample to what is known of the metric: whether it shows every request, its noise, and its mean under this cap."""
+    """Add a sample to the statistics: whether the metric is gradual, its noise, and its mean under this cap."""
     point = replace(seen.point, ratio=min(LOUDEST, seen.point.ratio))
     return replace(
         learned,
@@ -60,7 +60,7 @@ def noted(learned: Learned, seen: Observed) -> Learned:
 
 
 def _jitter(learned: Learned, point: Point) -> Fraction:
-    """Return by how much samples differ that were taken at about the same load."""
+    """Return by how much samples taken at about the same load differ."""
     known, mean = learned.jitter, learned.any_load
     alike = abs(point.in_flight - mean.in_flight) <= max(Fraction(1), mean.in_flight / 2)
     if learned.latest is None or (mean.count >= SOME and not alike):
@@ -70,12 +70,12 @@ def _jitter(learned: Learned, point: Point) -> Fraction:
 
 
 def is_gradual(learned: Learned) -> bool:
-    """Return whether the metric shows every request, as far as was seen."""
+    """Return whether the metric rises with every request, as far as observed."""
     return learned.height is not None and learned.height >= GRADUAL
 
 
 def _height(learned: Learned, point: Point) -> Fraction | None:
-    """Return how high the metric is at a lower load, 1 being a straight line from zero."""
+    """Return the ratio at a lower load relative to a straight line through zero; 1 is proportional to the load."""
     calm, cap = learned.calm, learned.cap
     against = calm if cap is None or (calm is not None and calm.in_flight > cap) else Point(cap, Fraction(1))
     if against is None or against.ratio < TELLING or not 0 < point.in_flight <= LOWER * against.in_flight:
@@ -88,25 +88,25 @@ def _height(learned: Learned, point: Point) -> Fraction | None:
 
 
 def is_over(learned: Learned) -> bool:
-    """Return whether the samples over the target since the last one that was not outweigh the noise."""
+    """Return whether the current streak of samples over the target outweighs the noise."""
     return learned.streak.count * (learned.streak.ratio - 1) > 2 * learned.jitter
 
 
 def first(cap: Fraction, learned: Learned) -> Fraction:
-    """Return the first cap: not much below what was well, and where a metric in proportion to the load meets its target."""
+    """Return the first cap: not much below what was within the target before, and no higher than where a straight line reaches it."""
     least = Fraction(0) if learned.calm is None else learned.calm.in_flight * SPARED
-    return max(min(cap, _straight(learned, learned.streak) or cap), least)
+    return max(min(cap, _proportional(learned, learned.streak) or cap), least)
 
 
 def wanted(cap: Fraction, learned: Learned, seen: Observed) -> tuple[Fraction, Learned]:
-    """Return the cap that the mean suggests, if it is clearly off."""
+    """Return the cap that the mean suggests, and the updated state. The cap stays if the difference is within the noise."""
     if not seen.bound:
         clearly = learned.streak.count >= SOME and learned.streak.ratio > 1 + 3 * _spread(learned, seen.point)
-        return _lowered(cap, learned, learned.streak) if clearly else (cap, learned)
+        return _lower(cap, learned, learned.streak) if clearly else (cap, learned)
     mean = learned.full_load
-    unsure = max(BAND, 2 * _unsure(mean, learned))
+    unsure = max(BAND, 2 * _uncertainty(mean, learned))
     if mean.ratio > AIM + unsure and mean.count >= FEW:
-        return _lowered(cap, learned, mean)
+        return _lower(cap, learned, mean)
     taught = replace(learned, over=None, falls=0)
     if mean.ratio >= AIM - unsure:
         return cap, taught if mean.ratio <= 1 else learned
@@ -115,33 +115,33 @@ def wanted(cap: Fraction, learned: Learned, seen: Observed) -> tuple[Fraction, L
 
 
 def _spread(learned: Learned, point: Point) -> Fraction:
-    """Return by how much the samples over the target may be off: little, if one is as high as the other, as at a metric's maximum."""
+    """Return the uncertainty of the streak over the target; it is small if its samples are equal, as those of a saturated metric are."""
     flat = abs(point.ratio - learned.streak.ratio) <= FLAT
-    return FLAT if flat else _unsure(learned.streak, learned)
+    return FLAT if flat else _uncertainty(learned.streak, learned)
 
 
-def _lowered(cap: Fraction, learned: Learned, mean: Mean) -> tuple[Fraction, Learned]:
-    """Lower the cap in proportion; further if the last fall changed nothing: a metric that is at its maximum stays there."""
+def _lower(cap: Fraction, learned: Learned, mean: Mean) -> tuple[Fraction, Learned]:
+    """Lower the cap in proportion to the mean; further if the previous reduction changed nothing, as with a metric at its maximum."""
     stays = learned.over is not None and mean.ratio >= learned.over * Fraction(98, 100)
     falls = min(learned.falls + 1, MOST_FALLS) if stays else 0
     least = max(mean.ratio / AIM, LEAST_FALL) ** min(2**falls, 4)
     level = min(cap, mean.in_flight)
-    lowered = max(level / min(least, Fraction(2)), _between(learned, mean))
-    lowered = min(lowered, _straight(learned, mean) or level)
+    lowered = max(level / min(least, Fraction(2)), _interpolated(learned, mean))
+    lowered = min(lowered, _proportional(learned, mean) or level)
     taught = replace(learned, climbs=0, falls=falls, over=min(mean.ratio, MOST))
     return min(cap, max(LEAST, lowered)), taught
 
 
-def _between(learned: Learned, mean: Mean) -> Fraction:
-    """Return where a metric that rises ever faster meets its target at the least, by what was well before; 0 if that may be no longer true."""
+def _interpolated(learned: Learned, mean: Mean) -> Fraction:
+    """Return a lower bound for the number in flight at which a convex curve reaches the target, by interpolation; 0 if unknown."""
     fair = learned.fair
     if learned.over is not None or fair.count < SOME or not fair.in_flight < mean.in_flight or mean.ratio <= 1:
         return Fraction(0)
     return fair.in_flight + (1 - fair.ratio) / (mean.ratio - fair.ratio) * (mean.in_flight - fair.in_flight)
 
 
-def _straight(learned: Learned, mean: Mean) -> Fraction | None:
-    """Return where a metric meets its target that is in proportion to the load and now at its maximum, such as slots in use."""
+def _proportional(learned: Learned, mean: Mean) -> Fraction | None:
+    """Return where a metric that is proportional to the load, such as busy slots, but now at its maximum, would reach the target. None for others."""
     fair, height = learned.fair, learned.height or Fraction(0)
     if fair.count < SOME or not fair.in_flight or abs(height - 1) > STRAIGHT:
         return None
@@ -149,13 +149,13 @@ def _straight(learned: Learned, mean: Mean) -> Fraction | None:
     return 1 / chord if mean.ratio < chord * mean.in_flight * SPARED else None
 
 
-def _unsure(mean: Mean, learned: Learned) -> Fraction:
-    """Return by how much a mean may be off because of the noise."""
-    return learned.jitter / _root(_apart(mean.count, learned))
+def _uncertainty(mean: Mean, learned: Learned) -> Fraction:
+    """Return the uncertainty of a mean due to noise."""
+    return learned.jitter / _square_root(_independent(mean.count, learned))
 
 
-def _apart(count: int, learned: Learned) -> Fraction:
-    """Return how many of the samples tell something of their own: requests that take long are seen in several."""
+def _independent(count: int, learned: Learned) -> Fraction:
+    """Return the number of independent samples: a long request is seen by several samples."""
     lasted = learned.recent[-1].until - learned.recent[0].since if learned.recent else GRAIN
     spacing = max(GRAIN, lasted / max(1, len(learned.recent)))
     return max(
@@ -163,5 +163,5 @@ def _apart(count: int, learned: Learned) -> Fraction:
     )
 
 
-def _root(number: Fraction) -> Fraction:
+def _square_root(number: Fraction) -> Fraction:
     return Fraction(isqrt(round(1_000_000 * number)), 1000)

@@ -1,6 +1,6 @@
-"""The curve that servers have: how the ratio of a metric grows with what they have in flight.
+"""The servers' load curve: the ratio of a metric to its target, as a function of the number of requests in flight.
 
-Each sample, held against the requests that were in flight while it was taken, is a point of it.
+A sample of the metric, paired with the requests that were in flight while it was taken, is a point of the curve.
 """
 
 from dataclasses import dataclass, replace
@@ -19,21 +19,25 @@ from beamlit_controller.core.adaptive_state import (
 )
 
 SETTLES = timedelta(seconds=3)
-"""What is in flight follows a change of the cap in so much time."""
+"""Time in which the number in flight follows a change of the cap."""
 LONG = timedelta(seconds=15)
-"""A sample of so long counts in full, however much what was in flight differed."""
+"""A sample that covers at least this time is steady, however much the number in flight varied."""
 LOW = Fraction(70, 100)
-"""With up to this part of the cap in flight, hardly any request waits."""
+"""Up to this fraction of the cap in flight, hardly any request waits."""
 LOWERING, RAISING = 4, 16
-"""What is left where nothing waits follows one in so many samples that are lower, or higher."""
+"""`base` moves by 1/`LOWERING` of the difference towards a lower ratio, by 1/`RAISING` towards a higher one."""
 RISES = Fraction(30, 100)
 STEADY = Fraction(30, 100)
-"""In flight may differ by so much during a sample that counts in full."""
+"""The largest variation of the number in flight, as a fraction, during a steady sample."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A sample beside the requests in flight: the point of the curve, the levels it is the mean of, what they tell of it."""
+    """A sample paired with the requests in flight.
+
+    `point` is the resulting point of the curve, and `levels` are the numbers in flight that it is a mean of. `steady`
+    is true if they hardly varied, and `bound` if the cap turned requests away meanwhile.
+    """
 
     point: Point
     levels: tuple[Fraction, ...]
@@ -42,18 +46,18 @@ class Observed:
 
 
 def observed(sample: RatioSample, learned: Learned) -> Observed | None:
-    """Hold a sample against what was in flight at the ends of the times that were looked at; a short one against its surroundings.
+    """Pair a sample with the numbers in flight that the gateways reported while it was taken.
 
-    None if the gateways have not told yet, or no more, what was in flight at its end.
+    None if the gateways have not reported for that time yet, or if their report has been dropped since.
     """
-    ended = _ended(sample, learned.recent)
-    within = _within(sample, learned.recent)
+    ended = _ending_within(sample, learned.recent)
+    within = _overlapping(sample, learned.recent)
     levels = tuple(each.in_flight for each in ended) or tuple(each.in_flight for each in within)
     if not levels:
         return None
     bound = any(each.overflowed for each in within)
     mean = sum(levels, Fraction(0)) / len(levels)
-    pinned = None if unsettled(learned, sample) else _pinned(learned.cap, within, mean)
+    pinned = None if unsettled(learned, sample) else _mean_under_cap(learned.cap, within, mean)
     levels = levels if pinned is None else (pinned,)
     spread = max(levels) - min(levels)
     begun = sample.since == sample.until or any(each.until <= sample.since for each in learned.recent)
@@ -62,8 +66,8 @@ def observed(sample: RatioSample, learned: Learned) -> Observed | None:
     return Observed(point, levels, steady, bound)
 
 
-def _ended(sample: RatioSample, recent: tuple[InFlightSpan, ...]) -> tuple[InFlightSpan, ...]:
-    """Return the times that end while a sample is taken, or soon after; of a moment the one that ends nearest to it, once a later one is known."""
+def _ending_within(sample: RatioSample, recent: tuple[InFlightSpan, ...]) -> tuple[InFlightSpan, ...]:
+    """Return the spans that end during a sample or shortly after; for an instant sample the nearest one, once a later one is known."""
     ended = tuple(each for each in recent if sample.since <= each.until <= sample.until + GRAIN)
     if not ended or sample.since < sample.until:
         return ended
@@ -71,10 +75,11 @@ def _ended(sample: RatioSample, recent: tuple[InFlightSpan, ...]) -> tuple[InFli
     return (min(near, key=lambda each: abs(each.until - sample.until)),)
 
 
-def _pinned(cap: Fraction | None, spans: tuple[InFlightSpan, ...], mean: Fraction) -> Fraction | None:
-    """Return what was in flight in the mean under a cap that turned many away: the more came, the nearer to it.
+def _mean_under_cap(cap: Fraction | None, spans: tuple[InFlightSpan, ...], mean: Fraction) -> Fraction | None:
+    """Return the mean number in flight under a cap that turned many requests away, computed from the counts.
 
-    Two looks at what is in flight say it less exactly. None where they say something else.
+    This is more exact than the numbers in flight at the ends of spans. None if few were turned away, or if it
+    contradicts these numbers.
     """
     if cap is None or not spans or not all(each.overflowed for each in spans):
         return None
@@ -86,10 +91,10 @@ def _pinned(cap: Fraction | None, spans: tuple[InFlightSpan, ...], mean: Fractio
 
 
 def _level(limit: Fraction, served: int, overflowed: int) -> Fraction:
-    """Return the mean of what is in flight where so many were finished and turned away (a birth-death process).
+    """Return the mean number in flight from the numbers of requests finished and turned away at a limit (a birth-death process).
 
-    Where the limit lies between two numbers, the part of the requests that is judged by the higher one brings it there. Far
-    below the limit the approximation is below zero, which nothing in flight is.
+    A fractional limit is enforced by judging a part of the requests by the next higher integer. Far below the limit the
+    approximation is negative, so it is bounded at 0.
     """
     whole, part = divmod(limit, 1)
     rarer = Fraction(served, served + overflowed)
@@ -97,8 +102,8 @@ def _level(limit: Fraction, served: int, overflowed: int) -> Fraction:
     return max(Fraction(0), whole + (above - rarer / (1 - rarer) ** 2) / (above + 1 / (1 - rarer)))
 
 
-def _within(sample: RatioSample, recent: tuple[InFlightSpan, ...]) -> tuple[InFlightSpan, ...]:
-    """Return the times that a sample covers a part of; a moment is part of the time that ends with it."""
+def _overlapping(sample: RatioSample, recent: tuple[InFlightSpan, ...]) -> tuple[InFlightSpan, ...]:
+    """Return the spans that overlap a sample; for an instant sample also the span that ends with it."""
     return tuple(
         each
         for each in recent
@@ -107,24 +112,24 @@ def _within(sample: RatioSample, recent: tuple[InFlightSpan, ...]) -> tuple[InFl
 
 
 def unsettled(learned: Learned, sample: RatioSample, *, settles: timedelta = SETTLES) -> bool:
-    """Return whether a sample may still be of the time before the last change, or of the change itself."""
+    """Return whether a sample may cover time before the last change of the cap took effect."""
     return learned.changed_at is not None and sample.since < learned.changed_at + max(settles, SETTLES)
 
 
 def noted(learned: Learned, seen: Observed) -> Learned:
-    """Remember a steady point of the curve, and what it tells of the slope together with the one before."""
-    calm, base = _calmer(learned.calm, seen.point), _base(learned, seen.point)
+    """Record a steady point of the curve, and update the slope by it and the previous one."""
+    calm, base = _updated_calm(learned.calm, seen.point), _updated_base(learned, seen.point)
     if not seen.steady:
         return replace(learned, calm=calm, base=base)
-    steepness = _sloping(learned, seen.point)
+    steepness = _updated_slope(learned, seen.point)
     return replace(learned, last=seen.point, slope=steepness, calm=calm, base=base)
 
 
-def _sloping(learned: Learned, point: Point) -> Fraction | None:
-    """Return the slope with what two points tell that are not too near to each other.
+def _updated_slope(learned: Learned, point: Point) -> Fraction | None:
+    """Update the slope by two points that are far enough apart.
 
-    The curve is flat first and then rises: a line from where it may be flat is less steep than the rise, and can only
-    make the slope steeper.
+    The curve is flat first and then rises: a line that starts in the flat part is less steep than the rising part, so
+    such a line may only make the estimate steeper.
     """
     slope, last = learned.slope, learned.last
     if last is None:
@@ -147,8 +152,8 @@ def _sloping(learned: Learned, point: Point) -> Fraction | None:
     return Fraction(round((slope + weight * (found - slope)) * 10_000), 10_000)
 
 
-def _calmer(calm: Point | None, point: Point) -> Point | None:
-    """Return the highest number in flight that was well; an old one counts less and less."""
+def _updated_calm(calm: Point | None, point: Point) -> Point | None:
+    """Return the highest number in flight that was within the target; an old one decays."""
     if point.ratio > 1:
         return calm
     if calm is None or point.in_flight >= calm.in_flight * Fraction(9, 10):
@@ -156,8 +161,8 @@ def _calmer(calm: Point | None, point: Point) -> Point | None:
     return replace(calm, in_flight=rounded(calm.in_flight * Fraction(97, 100)))
 
 
-def _base(learned: Learned, point: Point) -> Fraction | None:
-    """Return the ratio at loads that are clearly lower than the cap: rather the lower ones of it."""
+def _updated_base(learned: Learned, point: Point) -> Fraction | None:
+    """Return the ratio at loads clearly below the cap; it follows falls faster than rises."""
     base, cap = learned.base, learned.cap
     if point.ratio > 1 or not point.in_flight or (cap is not None and point.in_flight > cap * LOW):
         return base
@@ -167,13 +172,13 @@ def _base(learned: Learned, point: Point) -> Fraction | None:
 
 
 def slope(learned: Learned, seen: Observed) -> Fraction:
-    """Return the slope: a line from nothing in flight to a point of the curve is never steeper than the curve there."""
+    """Return the slope: at least that of the line from zero to the point, because the curve is never less steep there."""
     chord = seen.point.ratio / (max(seen.levels) or 1)
     return max(learned.slope or Fraction(0), chord, Fraction(1, 10_000))
 
 
 def knee(levels: tuple[Fraction, ...], waiting: Fraction) -> Fraction:
-    """Return the number in flight from which the ratio grows, if so many above it, in the mean, make the ratio that was seen."""
+    """Return the number in flight above which requests wait, given the levels of a sample and the mean number waiting."""
     ordered = sorted(levels, reverse=True)
     above = Fraction(0)
     for count, (level, following) in enumerate(zip(ordered, [*ordered[1:], Fraction(0)], strict=True), 1):

@@ -1,6 +1,7 @@
-"""Metrics that count the requests that wait in the servers: what is in flight without those that wait, is what fits.
+"""Metrics that count the requests waiting in the servers' queues, in Adaptive mode.
 
-How steep such a metric is follows from its target. Of others it has to be learned.
+The slope of such a metric follows from its target, so it need not be learned: the capacity of the servers is the number
+of requests in flight less the number waiting.
 """
 
 from dataclasses import replace
@@ -14,30 +15,30 @@ NONE = Fraction(2, 100)
 SOME = 3
 
 
-def told(learned: Learned, slots: int, queue: Fraction) -> Learned:
-    """Begin with the cap that fits servers which tell their slots and may have so many requests waiting."""
+def from_slots(learned: Learned, slots: int, queue: Fraction) -> Learned:
+    """Start with the cap that follows from the number of slots that the servers report, and from how many requests may wait."""
     full = slots + queue
     return replace(learned, cap=rounded(aim(full, 1 / max(queue, 1 / MOST))), full=rounded(full))
 
 
 def aim(full: Fraction, slope: Fraction) -> Fraction:
-    """Return the number in flight that is a little below the one at which the metric is at its target."""
+    """Return the cap for an estimate: slightly below the number in flight at which the metric is at its target."""
     return full - min((1 - GOAL) / slope, full / 25)
 
 
 def full(seen: Observed, slope: Fraction) -> Fraction:
-    """Return the number in flight at which the metric is at its target, while what is in flight grows."""
+    """Return the number in flight at which the metric is at its target, by a sample taken while the number in flight grows."""
     return max(least(slope), rounded(max(seen.levels) + (1 - seen.point.ratio) / slope))
 
 
 def least(slope: Fraction) -> Fraction:
-    """Return the lowest number that can be right: a server works on one at least, and as many as the target may wait.
+    """Return the lower bound of the estimate: one request in progress, plus the number that may wait by the target.
 
-    With fewer in flight, those that wait came past the gateways.
+    With fewer in flight, the waiting requests must have bypassed the gateways.
     """
     return rounded(1 + 1 / slope)
 
 
 def is_idle(noted: Learned) -> bool:
-    """Return whether nothing waits under a cap that is reached: the queue is empty, and not only low for a moment."""
+    """Return whether nothing waits although the cap is reached: several samples of an empty queue, not just one."""
     return noted.full_load.count >= SOME and noted.full_load.ratio <= NONE
