@@ -1,4 +1,4 @@
-"""Adjusts the times in a decision after the clock was set, or for another machine's clock."""
+"""Adjusts the times in a decision to a clock that was set, or to the clock of another machine."""
 
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
@@ -8,12 +8,12 @@ from beamlit_controller.core.decision import Decision
 
 
 def shifted(decision: Decision, by: timedelta) -> Decision:
-    """Shift all times except the history, so that durations stay the same by the new clock."""
+    """Shift all times except those of the history, so that durations stay the same by the new clock."""
     return replace(_changed(replace(decision, history=()), lambda moment: moment + by), history=decision.history)
 
 
 def clamped(decision: Decision, now: datetime) -> Decision:
-    """Replace times in the future by now, so that no window lasts longer than configured."""
+    """Replace future times by now, so that no window lasts longer than configured."""
     return _changed(decision, lambda moment: min(moment, now))
 
 

@@ -1,4 +1,4 @@
-"""The controller's identity at a cloud whose managed Prometheus it queries. Credentials come from the cloud's own library."""
+"""The controller's identity at a cloud whose managed Prometheus it queries. The cloud's own library provides the credentials."""
 
 from dataclasses import dataclass
 

@@ -13,7 +13,7 @@ from beamlit_controller.core.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """One round of one model: its spec, signals, verdict and decision. `lag` is how late it began, `took` how long reading took."""
+    """One round of one model: its spec, signals, verdict and decision. `lag` is how late it started, `took` how long reading took."""
 
     spec: OffloadSpec
     signals: Signals

@@ -1,8 +1,8 @@
-"""The decision of a round: the share of requests for the remote, the limit of local requests in flight, and why.
+"""One decision: the share of requests for the remote, the limit of local requests in flight, and why.
 
-`decide` is a pure function of what the user asked for, what was decided before, what the metrics say and the time. It
-handles what takes precedence over metrics: a disabled model, an override, a model without metrics. The rest is decided
-by mode: a cap in Adaptive mode (`core.adaptive_decision`), a share in the two others (`core.share_decision`).
+`decide` is a pure function of the spec, the previous decision, the verdict on the metrics and the time. It handles what
+takes precedence over metrics: a disabled model, an override, a model without metrics. The rest depends on the mode:
+Adaptive mode decides a cap (`core.adaptive_decision`), the other two a share (`core.share_decision`).
 """
 
 from dataclasses import replace
@@ -38,7 +38,7 @@ def decide(
     ready: int = 1,
     slots: int | None = None,
 ) -> Decision:
-    """Decide the percentage of requests for the remote, and in Adaptive mode the cap of what local has in flight."""
+    """Decide the percentage of requests for the remote and, in Adaptive mode, the cap on local requests in flight."""
     before = _as_sent(previous or begin(now), now, dry=spec.behavior.dry_run)
     before = _counted(_in_mode(before, spec.behavior, now), spec.behavior, flow, ready=ready)
     if not spec.enabled:
@@ -59,7 +59,7 @@ def decide(
 
 
 def _counted(before: Decision, behavior: Behavior, flow: Flow | Missing, *, ready: int) -> Decision:
-    """Add the gateways' counters; in Adaptive mode they are part of what is learned."""
+    """Add the gateways' counters, from which Adaptive mode also learns."""
     if isinstance(flow, Missing) or behavior.mode is Mode.ADAPTIVE:
         return before
     return replace(before, load=load.saw(before.load, flow, ready=ready))
@@ -73,7 +73,7 @@ def _in_force(override: Override, now: datetime) -> bool:
 
 
 def _by_hand(override: Override, before: Decision, now: datetime) -> Decision:
-    """Apply an override; what was learned from the metrics starts afresh afterwards."""
+    """Apply an override. What was learned from the metrics is reset, so that it starts afresh afterwards."""
     until = f" until {override.until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if override.until else ""
     why = "".join(f", {said}" for said in (override.author and f"by {override.author}", override.reason) if said)
     message = f"set to {override.percentage} % by hand{until}{why}"
@@ -82,7 +82,7 @@ def _by_hand(override: Override, before: Decision, now: datetime) -> Decision:
 
 
 def _as_sent(before: Decision, now: datetime, *, dry: bool) -> Decision:
-    """Convert a decision when dry run is switched on or off."""
+    """Convert a decision when a dry run begins or ends."""
     if before.dry == dry:
         return before
     turned = replace(before, dry=dry, restraint=release_backoff.after_other_change(before.restraint))

@@ -1,4 +1,4 @@
-"""The decision: the percentage and the cap in force, why, and the history that the next decision needs."""
+"""The decision as a value: the percentage and cap in force, why, and the history that the next decision needs."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,9 +18,9 @@ from beamlit_controller.core.trigger import ObservedDemands
 __all__ = ["LONGEST_WHY", "REMEMBERED", "Change", "Decision", "Restraint", "Timers", "begin", "moved"]
 
 REMEMBERED = 20
-"""Changes in the history."""
+"""Maximum number of changes in the history."""
 LONGEST_WHY = 200
-"""Characters of what a change in the history says."""
+"""Maximum length of a change's message in the history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The percentage in force, why, and since when, with the history that the next decision needs.
+    """The percentage in force, why, and since when, with the state that the next decision needs.
 
-    `history` has the last changes, the latest last, and `sight` the observed demand; both are informational. With `dry`
-    it is what would be in force: nothing is sent to the remote, and `shares` are 0. In Adaptive mode `percentage` is
-    the maximum share of requests for the remote, `cap` the limit of local requests in flight per ready replica (None:
-    unlimited), and `learned` what the next cap follows from. In the other modes `load` is the arrival rate, used if
-    nothing is served locally, and `shortfall` tells whether the highest share is not enough. `ledger` has the cost of
-    the remotes.
+    `history` has the most recent changes, the latest last, and `sight` the observed demand; both are informational.
+    With `dry` it is what would be in force: nothing is sent to the remote, and `shares` are 0. In Adaptive mode
+    `percentage` is the maximum share of requests for the remote, `cap` the limit of local requests in flight per ready
+    replica (None: unlimited), and `learned` the state from which the next cap is derived. In the other modes `load` is
+    the arrival rate, which is used if nothing is served locally, and `shortfall` tells whether the highest share is too
+    low. `ledger` has the cost of the remotes.
     """
 
     percentage: int
@@ -88,7 +88,7 @@ def begin(now: datetime) -> Decision:
 def moved(
     held: Decision, percentage: int, now: datetime, reason: Reason, why: str, *, trial: bool | None = None
 ) -> Decision:
-    """Put another percentage in force; `trial` tells a release (on trial or not) from other moves."""
+    """Put another percentage in force. `trial` is None unless the move is a release; then it tells whether that is a trial."""
     said = replace(held, reason=reason, message=why)
     if percentage == held.percentage:
         return said

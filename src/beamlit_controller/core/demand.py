@@ -1,7 +1,7 @@
-"""Demand: what a metric would be if nothing were offloaded.
+"""Demand: the value that a metric would have if nothing were offloaded.
 
-Offloading lowers the metric that it is decided by. A sample is therefore divided by the local share of requests over
-the time that the sample covers, known from the shares of the last three minutes.
+Offloading lowers the very metric that triggers it. A sample is therefore divided by the fraction of requests that were
+served locally during the time it covers, which follows from the shares of the last three minutes.
 """
 
 import itertools
@@ -31,7 +31,7 @@ class Share:
 def local_fraction(shares: Sequence[Share], since: datetime, until: datetime) -> Fraction:
     """Return the mean fraction of requests served locally from `since` to `until`.
 
-    The first share is taken to have been in force before its time too. `shares` are ordered and not empty.
+    `shares` are ordered and not empty. The first one is assumed to have been in force earlier as well.
     """
     if len(shares) == 1:
         return 1 - Fraction(shares[0].percentage, 100)
@@ -44,7 +44,7 @@ def local_fraction(shares: Sequence[Share], since: datetime, until: datetime) ->
 
 
 def seen(verdict: Verdict, shares: Sequence[Share]) -> Fraction | None:
-    """Return the highest demand over all metrics, where 1 is the target; None if it can't be measured in one of them."""
+    """Return the highest demand over all metrics, where 1 is the target; None if it can't be measured for one of them."""
     demands = [of(metric, shares) for metric in verdict.present]
     known = [demand for demand in demands if demand is not None]
     return max(known) if known and len(known) == len(demands) else None
@@ -63,8 +63,9 @@ def of(metric: Assessed | Unread, shares: Sequence[Share]) -> Fraction | None:
 def under_cap(metric: Assessed, worst: Assessed | None, learned: Learned) -> Fraction | None:
     """Return one metric's demand in Adaptive mode, where 1 is the target; None if no gateway has reported.
 
-    What was sent away counts. The cap holds the worst metric at its target or below, where a queue is empty, so that metric is
-    as high as the cap is full: only that tells how much local could still take.
+    Requests that were sent away count as demand. Under a cap the metric with the highest ratio stays at or below its
+    target, and a queue stays empty. That metric therefore counts as at least the fraction of the cap in use, which
+    shows how much local could still take.
     """
     since = min(metric.since, metric.until - LATELY)
     seen = [each for each in learned.recent if each.until > since and each.since <= metric.until]
@@ -79,7 +80,7 @@ def under_cap(metric: Assessed, worst: Assessed | None, learned: Learned) -> Fra
 
 
 def remember(shares: Sequence[Share], now: datetime, percentage: int) -> tuple[Share, ...]:
-    """Add a share that comes into force now, and drop those that no sample can cover any more."""
+    """Append a share that comes into force now, and drop those that no sample can cover any more."""
     latest = (*shares, Share(now, percentage))
     horizon = now - MEMORY
     needless = sum(1 for following in latest[1:] if following.at <= horizon)

@@ -6,11 +6,11 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """The requests of a model from `since` to `until`, as counted by all its gateways.
+    """The requests of a model from `since` to `until`, summed over its gateways.
 
-    `in_flight` is how many local requests are in flight at the end, `most_in_flight` the highest number in the span.
-    `served` counts the requests that local finished, `sent` those that went to the remote for any reason, and
-    `overflowed` those of them that were above the cap.
+    `in_flight` is the number of local requests in flight at the end, `most_in_flight` the highest number in the span.
+    `served` counts requests finished locally, `sent` those that went to the remote for any reason, and `overflowed`
+    those of them that were above the cap.
     """
 
     since: datetime

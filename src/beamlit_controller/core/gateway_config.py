@@ -8,10 +8,10 @@ Files = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class ConfigInForce:
-    """What a gateway reports about its files: the version of each in force, and the files of which it rejected a version.
+    """A gateway's report about its files: the version of each that is in force, and the files of which it rejected a version.
 
-    `warming` is true while part of them is not in use yet. `busy` lists the remotes with requests in flight, by the id
-    in their names.
+    `warming` is true while a part of them is not in use yet. `busy` lists the ids of the remotes with requests in
+    flight.
     """
 
     versions: tuple[tuple[str, str], ...] = ()
@@ -26,7 +26,7 @@ UNKNOWN = ConfigInForce()
 
 @dataclass(frozen=True, slots=True)
 class ConfigStep:
-    """The files to give now. `settled` is true once the requested configuration is reached."""
+    """The files to give to the gateway now. `settled` is true once these are the requested ones."""
 
     files: Files = field(repr=False)
     settled: bool

@@ -1,7 +1,8 @@
-"""Metrics that the gateways themselves measure, computed from their request counters: nothing is read from the servers.
+"""Metrics that the gateways measure themselves, computed from their request counters. Nothing is read from the servers.
 
-Envoy counts a request, and its time to the first byte, when the request ends. A time to first byte is therefore a sample of
-requests that arrived earlier: its window begins one mean request before the first of them ended (Little's law).
+Envoy counts a request, and its time to the first byte, when the request ends. A time to first byte is therefore a
+sample of requests that arrived earlier, so its window begins one mean request duration before the first of them ended
+(Little's law).
 """
 
 from datetime import datetime, timedelta
@@ -15,16 +16,16 @@ from beamlit_controller.core.signals import Missing, Sample
 from beamlit_controller.core.traffic import CountersAt, Meter, RequestCounters
 
 WINDOW = timedelta(seconds=15)
-"""A rate and a time to first byte are means over at least this time."""
+"""Rates and times to first byte are averaged over at least this time."""
 LEVEL_WINDOW = timedelta(seconds=5)
-"""A number in flight is averaged over this time."""
+"""The number in flight is averaged over this time."""
 ENOUGH = 20
-"""A window with this many first bytes is long enough."""
+"""Number of first bytes from which a window is long enough."""
 LONGEST_REQUEST = timedelta(seconds=60)
 
 
 def sample(meter: Meter, figure: GatewayFigure, now: datetime) -> Sample | Missing:
-    """Return a figure's value in its unit, and the time that it covers."""
+    """Return a metric's value in its unit, and the time that it covers."""
     seen = meter.recent
     if len(seen) < 2:  # noqa: PLR2004 - a span has two ends
         return Missing(Reason.NO_SERIES, "the gateways' request counters do not cover a few seconds yet")
@@ -51,7 +52,7 @@ def _rate(seen: tuple[CountersAt, ...]) -> Sample:
 
 
 def _first_byte(seen: tuple[CountersAt, ...]) -> Sample | Missing:
-    """Return the mean time to the first byte of local response bodies, in seconds; 0 while local has no request at all."""
+    """Return the mean time to the first byte of local response bodies, in seconds; 0 while there are no local requests."""
     since, last = _enough(seen), seen[-1].at
     counted = _between(seen, since)
     if counted.local_first_bytes:
@@ -65,7 +66,7 @@ def _first_byte(seen: tuple[CountersAt, ...]) -> Sample | Missing:
 
 
 def _enough(seen: tuple[CountersAt, ...]) -> datetime:
-    """Return the latest beginning of a window that is long enough and has enough first bytes; the first moment if none has."""
+    """Return the latest start of a window that is long enough and has enough first bytes; the earliest time if there is none."""
     last = seen[-1]
     for each in reversed(seen):
         first_bytes = last.counted.local_first_bytes - each.counted.local_first_bytes
@@ -75,7 +76,7 @@ def _enough(seen: tuple[CountersAt, ...]) -> datetime:
 
 
 def _lasting(seen: tuple[CountersAt, ...], since: datetime, ended: int) -> timedelta:
-    """Return how long a local request lasts in the mean: what is in flight, over the rate at which requests end."""
+    """Return the mean duration of a local request: the number in flight over the completion rate."""
     levels = [each.counted.in_flight for each in seen if each.at >= since]
     mean = Fraction(sum(levels), len(levels))
     seconds = mean * _seconds(seen[-1].at - since) / max(1, ended)
@@ -83,7 +84,7 @@ def _lasting(seen: tuple[CountersAt, ...], since: datetime, ended: int) -> timed
 
 
 def _since(seen: tuple[CountersAt, ...], window: timedelta) -> datetime:
-    """Return the latest moment that is at least a window before the last; the first if there is none."""
+    """Return the latest time that is at least a window before the last one; the earliest if there is none."""
     return next((each.at for each in reversed(seen) if seen[-1].at - each.at >= window), seen[0].at)
 
 

@@ -1,4 +1,4 @@
-"""The ledger of a model: the accounts of its remotes, and the local requests in the same time."""
+"""The ledger of a model: an account per remote, and the number of local requests in the same time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,7 @@ from beamlit_controller.core.usage import Usages
 
 @dataclass(frozen=True, slots=True)
 class UsageReading:
-    """The gateways' counters of each remote since their start, and the local requests since the last round."""
+    """The cumulative counters of each remote by gateway, and the number of new local requests since the last round."""
 
     readings: Mapping[str, Usages] = field(default_factory=dict)
     local: int = 0
@@ -23,7 +23,7 @@ NO_USAGE = UsageReading()
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The accounts, and local's answers since they were opened: those of requests that could have left."""
+    """The accounts, and the number of local responses since they were opened to requests that could have left."""
 
     accounts: Accounts = ()
     local_requests: int = 0
@@ -33,20 +33,20 @@ EMPTY = Ledger()
 
 
 def entered(ledger: Ledger, remotes: tuple[RemoteBackend, ...], usage: UsageReading, now: datetime) -> Ledger:
-    """Add new counts."""
+    """Return the ledger with a new reading entered."""
     accounts = spending.counted(ledger.accounts, remotes, usage.readings, now)
     return Ledger(accounts, max(0, ledger.local_requests) + usage.local if accounts else 0)
 
 
 def lasting(ledger: Ledger) -> Ledger:
-    """Return what is written at once: which accounts there are, and for which period.
+    """Return the part that is recorded immediately: which accounts exist, and their period.
 
-    The numbers may wait, since the gateways go on counting. An account that is not written would be opened once more after
-    a restart, and all that was counted until then left out.
+    The amounts may be recorded later, because the gateways' counters are cumulative. An account that was never recorded
+    would be opened again after a restart, without everything counted until then.
     """
     return Ledger(tuple(Account(each.remote, period=each.period) for each in ledger.accounts))
 
 
 def stopped(ledger: Ledger) -> Ledger:
-    """Return what is worth keeping when the gateways are ended: they begin to count anew."""
+    """Return the ledger for after the gateways are stopped: their next counters start at 0."""
     return replace(ledger, accounts=tuple(replace(each, seen=()) for each in ledger.accounts))

@@ -1,8 +1,8 @@
-"""Estimates demand from the arrival rate and the rate that local is known to handle, where no metric can show it.
+"""Estimates demand by the arrival rate and the rate that local is known to handle, where no metric can show it.
 
 With all requests at the remote, no metric of the local servers can rise or fall, but the gateways still count requests.
-If no more arrive than local served within its target, there is no demand for offloading. If as many arrive as when a
-metric was over its target, there is. In between demand is unknown, and only a trial release can show it.
+If no more arrive than local once served within its target, there is no demand for offloading. If as many arrive as when
+a metric was over its target, there is. In between, demand is unknown, and only a trial release can show it.
 """
 
 import math
@@ -15,20 +15,20 @@ from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.verdict import Judgement, Verdict
 
 WINDOW = timedelta(seconds=30)
-"""A rate is a mean over this time; earlier arrivals say nothing about the present."""
+"""The arrival rate is averaged over this time."""
 LEAST_SEEN = timedelta(seconds=10)
-"""No rate is given for less time than this."""
+"""No rate is computed from less time than this."""
 MEMORY = timedelta(seconds=150)
 GRAIN = timedelta(seconds=3)
 """Gateway spans shorter than this are merged."""
 SAME = Fraction(80, 100)
-"""At least this part of a load that was too much counts as the same load: requests arrive at random."""
+"""An arrival rate from this fraction of an excessive one counts as the same load, because arrivals are random."""
 MORE = Fraction(102, 100)
 
 
 @dataclass(frozen=True, slots=True)
 class RequestSpan:
-    """The requests that each side finished in a time, and how many local replicas were ready."""
+    """The requests that each side finished in a time span, and the number of ready local replicas."""
 
     since: datetime
     until: datetime
@@ -39,7 +39,7 @@ class RequestSpan:
 
 @dataclass(frozen=True, slots=True)
 class LoadPoint:
-    """Requests per second and ready replica, and the highest ratio of the metrics with them."""
+    """An arrival rate per second and ready replica, and the highest ratio of the metrics at that rate."""
 
     rate: Fraction
     ratio: Fraction
@@ -47,7 +47,11 @@ class LoadPoint:
 
 @dataclass(frozen=True, slots=True)
 class KnownLoad:
-    """The last minutes; the most that local served within its target; what arrived when a metric was last over its target."""
+    """What is known of the load.
+
+    `recent` are the spans of the last minutes, `borne` is the highest load that local served within its target, and
+    `over` the load when a metric was last over its target.
+    """
 
     recent: tuple[RequestSpan, ...] = ()
     borne: LoadPoint | None = None
@@ -59,12 +63,12 @@ UNKNOWN = KnownLoad()
 
 
 def lasting(load: KnownLoad) -> KnownLoad:
-    """Leave out what is worth nothing after a restart."""
+    """Return the part worth keeping across a restart."""
     return replace(load, recent=())
 
 
 def saw(load: KnownLoad, flow: Flow, *, ready: int) -> KnownLoad:
-    """Add what the gateways counted since the round before."""
+    """Add the gateways' counts since the previous round."""
     if flow.until <= flow.since:
         return load
     span = RequestSpan(flow.since, flow.until, max(0, flow.served), max(0, flow.sent), max(1, ready))
@@ -76,12 +80,12 @@ def saw(load: KnownLoad, flow: Flow, *, ready: int) -> KnownLoad:
 
 
 def arriving(load: KnownLoad, now: datetime) -> Fraction | None:
-    """Return how many requests arrive per second and ready replica; None if no gateway has reported lately."""
+    """Return the arrival rate per second and ready replica; None if no gateway has reported lately."""
     return _rate(load, now - WINDOW, now, remote=True)
 
 
 def learned(load: KnownLoad, verdict: Verdict, now: datetime, *, offloading_since: datetime | None) -> KnownLoad:
-    """Learn from a round what local can handle and what is too much; `offloading_since` is when the share last changed, if it isn't 0."""
+    """Update what local can and can't handle. `offloading_since` is when the share last changed, None if it is 0."""
     worst = verdict.worst
     if worst is None or verdict.judgement is Judgement.UNKNOWN:
         return load
@@ -96,7 +100,7 @@ def learned(load: KnownLoad, verdict: Verdict, now: datetime, *, offloading_sinc
 
 
 def demand(load: KnownLoad, now: datetime) -> Fraction | None:
-    """Return the demand that the number of requests shows, 1 being the target; None where only a trial can show it."""
+    """Return the demand by the arrival rate, where 1 is the target; None if only a trial release can show it."""
     rate = arriving(load, now)
     if rate is None:
         return None
@@ -116,7 +120,7 @@ def is_less(load: KnownLoad, now: datetime) -> bool:
 
 
 def said(load: KnownLoad, now: datetime) -> str:
-    """Say what is known of demand by the requests alone."""
+    """Describe what the arrival rate alone shows of demand."""
     rate = arriving(load, now)
     if rate is None:
         return "too few requests are served locally to measure demand"
@@ -139,7 +143,7 @@ def _too_much(load: KnownLoad, ratio: Fraction, now: datetime, *, anew: bool) ->
 
 
 def _at_most(borne: LoadPoint) -> Fraction:
-    """Return the highest rate that chance may produce from the rate that local can handle."""
+    """Return the highest rate that may be observed by chance while the true rate is one that local can handle."""
     requests = borne.rate * Fraction(WINDOW.total_seconds())
     return borne.rate + Fraction(math.isqrt(math.ceil(requests))) / Fraction(WINDOW.total_seconds())
 

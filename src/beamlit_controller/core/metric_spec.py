@@ -1,4 +1,4 @@
-"""Metrics and their targets, as autoscaling/v2 has them, complete and valid."""
+"""Metrics and their targets, as in autoscaling/v2, as complete and valid values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Operator(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One entry of `matchExpressions`."""
+    """One requirement of a label selector's `matchExpressions`."""
 
     key: str
     operator: Operator
@@ -144,7 +144,7 @@ class Quantile:
 
 @dataclass(frozen=True, slots=True)
 class SlotsPage:
-    """Where a server tells how many requests it works on at once: a member of the JSON object at a path beside its metrics."""
+    """Where a server reports how many requests it processes concurrently: a member of the JSON object at a path beside its metrics."""
 
     path: str
     member: str
@@ -154,10 +154,10 @@ class SlotsPage:
 class PodsMetric:
     """A custom metric that every pod has.
 
-    Read from the servers, `alternatives` are its names in other versions of a server: the first one on the page is
-    used. An `optional` metric that no page has is ignored. With a `quantile` the name is that of a
-    histogram, whose series are added up by bucket. A `waiting` metric counts the requests that wait in a server, and
-    `slots` is where that server reports its number of slots.
+    If it is read from the servers, `alternatives` are its names in other versions of a server, and the first one on the
+    page is used. An `optional` metric that no page has is ignored. With a `quantile` the name is that of a histogram,
+    whose series are summed by bucket. A `waiting` metric counts the requests waiting in a server, and `slots` is where
+    that server reports its number of slots.
     """
 
     metric: SeriesSelector
@@ -188,7 +188,7 @@ class ExternalMetric:
 
 
 class GatewayFigure(StrEnum):
-    """What a gateway measures about local requests. All of these fall while requests are offloaded."""
+    """What a gateway measures of local requests. All of these fall while requests are offloaded."""
 
     IN_FLIGHT = "local_requests_in_flight"
     RATE = "local_requests_per_second"

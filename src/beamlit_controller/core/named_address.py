@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class NamedAddress:
-    """The path prefix and the headers of requests for the model that the remote calls `name`, where they depend on it."""
+    """The path prefix and headers of requests for the model that the remote calls `name`, if they depend on the model."""
 
     name: str
     path_prefix: str

@@ -1,4 +1,4 @@
-"""Selects the pods that count towards a metric, and sums their requests, by the rules of the HorizontalPodAutoscaler."""
+"""Selects the pods that count towards a metric and sums their requests, by the rules of the HorizontalPodAutoscaler."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ def group(
     now: datetime,
     grace: Grace = DEFAULT_GRACE,
 ) -> Groups:
-    """Sort the pods by whether they count. `samples` are by pod; `resource` is None for a Pods metric."""
+    """Group the pods by whether they count. `samples` are by pod; `resource` is None for a Pods metric."""
     ready: list[str] = []
     unready: list[str] = []
     missing: list[str] = []
@@ -58,9 +58,9 @@ def group(
 
 
 def requests(pods: Iterable[Pod], resource: str, container: str | None = None) -> dict[str, int] | Missing:
-    """Return what every pod, or that container in it, requests of a resource, in thousandths by pod.
+    """Return what each pod, or one container of it, requests of a resource, in thousandths by pod.
 
-    One pod without a request, in any phase, makes it Missing, because a percentage would be undefined.
+    If any pod in any phase lacks the request, the result is Missing, because the percentage would be undefined.
     """
     requested: dict[str, int] = {}
     for pod in pods:
@@ -72,19 +72,19 @@ def requests(pods: Iterable[Pod], resource: str, container: str | None = None) -
 
 
 def kept_running(pod: Pod) -> tuple[Container, ...]:
-    """Return the containers that run as long as the pod does."""
+    """Return the containers that run as long as the pod: its main and its restartable init containers."""
     if not pod.init_containers:
         return pod.containers
     return (*pod.containers, *(container for container in pod.init_containers if container.restartable))
 
 
-# The resources that count when they are requested for a pod as a whole; huge pages have their size in the name.
+# Resources that may be requested for a pod as a whole; huge pages have their size in the name.
 _POD_LEVEL = ("cpu", "memory")
 _HUGE_PAGES = "hugepages-"
 
 
 def _is_starting(pod: Pod, sample: PodSample, *, now: datetime, grace: Grace) -> bool:
-    """Return whether the cpu in this sample was used for starting, or the pod never was ready."""
+    """Return whether this cpu sample is from the pod's startup, or the pod was never ready."""
     if pod.ready is None or pod.started is None:
         return True
     unready = pod.ready.status == "False"
@@ -132,7 +132,7 @@ def _of_pod(pod: Pod, resource: str) -> int | Missing:
 
 
 def _of_whole_pod(pod: Pod, resource: str) -> int | Missing:
-    """Return what a pod with requests of its own makes the scheduler reserve."""
+    """Return what the scheduler reserves for a pod with pod-level requests."""
     own = _quantity(pod.requests, resource) if _counts_for_whole_pod(resource) else None
     reserved = own if own is not None else _of_all_containers(pod, resource)
     overhead = _quantity(pod.overhead, resource)
@@ -146,7 +146,7 @@ def _of_whole_pod(pod: Pod, resource: str) -> int | Missing:
 
 
 def _of_all_containers(pod: Pod, resource: str) -> int | None:
-    """Return the most that runs at once: init containers take turns, beside the restartable ones before them."""
+    """Return the maximum requested at once: init containers run one after another, beside the restartable ones before them."""
     each = [_quantity(container.requests, resource) for container in (*pod.containers, *pod.init_containers)]
     if all(milli is None for milli in each):
         return None

@@ -1,4 +1,4 @@
-"""Forecasts what would change the decision, and when, for whoever is on call."""
+"""Forecasts what would change the decision, and when."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ LONGEST = 60
 
 @dataclass(frozen=True, slots=True)
 class Countdown:
-    """Time until each event if nothing changes; None for events that are not pending."""
+    """The time until each event if nothing changes; None for events that are not pending."""
 
     engage: timedelta | None
     release: timedelta | None

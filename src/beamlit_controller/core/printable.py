@@ -1,6 +1,6 @@
-"""Makes foreign text safe to show: it must not control the terminal, forge a log line or fill the screen."""
+"""Makes foreign text safe to show, so that it can't control the terminal, forge a log line or flood the screen."""
 
-# What can't be seen but changes what is seen: it turns text round, joins or hides it.
+# Invisible characters that reverse, join or hide text.
 _INVISIBLE = (
     0xAD,
     0x61C,
@@ -15,12 +15,12 @@ _CONTROLS_BUT_LINES = {code: said for code, said in _CONTROLS.items() if chr(cod
 
 
 def line(text: str) -> str:
-    r"""Return the text as one line: control characters are written out, as `\n`, `\x1b` or `\u202e`."""
+    r"""Return the text as one line, with control characters escaped, such as `\n`, `\x1b` or `\u202e`."""
     return text.translate(_CONTROLS)
 
 
 def lines(text: str) -> str:
-    """Return the text with its line breaks, all other control characters written out."""
+    """Return the text with its line breaks, and with all other control characters escaped."""
     return text.translate(_CONTROLS_BUT_LINES)
 
 

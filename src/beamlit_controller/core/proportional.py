@@ -1,8 +1,8 @@
 """Proportional mode: the share that keeps a metric at its target, in whole percent, computed from the measured demand.
 
-It rises slightly beyond the computed share, so that a slowly growing load does not cause a change for every point. It
-falls carefully at first, and faster while the metric stays low: below saturation a queue is as empty as without any
-load, so only a lower share shows the difference.
+When it rises, it goes slightly beyond the computed share, so that a slowly growing load does not cause a change for
+every point. It falls carefully at first, and faster while the metric stays low: below saturation a queue is as empty as
+without load, so only a lower share shows the difference.
 """
 
 import math
@@ -17,11 +17,11 @@ from beamlit_controller.core.trend import Trend
 
 WHOLE = 100
 MOST = 95
-"""Some requests stay local, because demand could not be measured otherwise."""
+"""The highest share. Some requests stay local, because demand could not be measured otherwise."""
 SPARE = 5
-"""Points added to the wanted share when it rises."""
+"""Percentage points added to the computed share when it rises."""
 BACKOFF = ReleaseBackoff(soon=QUIET, factor=3, longest=timedelta(seconds=1800))
-"""The factor is larger than in Fixed mode: a fall goes in steps, so one that is too early costs more changes."""
+"""The factor is larger than in Fixed mode: a release goes in steps, so a premature one causes more changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Proportional:
 
     @property
     def backoff(self) -> ReleaseBackoff:
-        """Return what a too early fall teaches."""
+        """Return the backoff after a premature step down."""
         return BACKOFF
 
     @property
@@ -42,42 +42,42 @@ class Proportional:
 
     @property
     def in_steps(self) -> bool:
-        """Tell that any share up to the highest is reached step by step."""
+        """Return True: any share is reached step by step."""
         return True
 
     @property
     def rise(self) -> int:
-        """Return the most points that the share rises by in one step."""
+        """Return by how many percentage points the share may rise in one step."""
         step = self.behavior.engage.step_percentage
         return step if step < WHOLE else self.behavior.most_rise
 
     def may_rise(self, trend: Trend | None) -> bool:
-        """Rise unless the metric falls by itself: a backlog takes time to shrink."""
+        """Return whether the share may rise: not while the metric falls by itself, because a backlog takes time to drain."""
         return trend is None or not trend.falling
 
     def raised(self, share: int, demand: Fraction, *, known: int) -> int:
-        """Return the share above this one that a demand above the target wants; up to a `known` one it rises in one go."""
+        """Return the next higher share for a demand above the target. Up to the `known` share it rises in one step."""
         wanted = math.ceil(100 * (1 - 1 / demand)) + SPARE
         step = min(max(self.rise, known - share), self.behavior.engage.step_percentage)
         return min(max(wanted, share + 1), share + step, self.highest)
 
     def lowered(self, share: int, demand: Fraction, *, fall: int) -> int:
-        """Return the share that is enough for a demand, at most `fall` below this one; the same one if that is hardly less."""
+        """Return the share that suffices for the demand, lower by at most `fall`; the same share if the difference is small."""
         enough = _enough(demand, 1 - Fraction(self.behavior.release.tolerance))
         if enough and share - enough < FALL:
             return share
         return max(enough, share - min(fall, self.behavior.release.step_percentage))
 
     def tried(self, share: int, *, fall: int) -> int:
-        """Return the share of a trial release: a step down."""
+        """Return the share of a trial release: one step down."""
         return max(share - fall, 0)
 
     def between_steps(self, share: int, restraint: Restraint) -> bool:  # noqa: ARG002 - the other strategy needs it
-        """Tell that each step down waits for its window."""
+        """Return False: each step down waits for its own window."""
         return False
 
     def release_window(self, restraint: Restraint) -> timedelta:
-        """Return the time that demand has to stay low; a fall that nothing spoke against is followed after the configured one."""
+        """Return how long demand has to stay low. After a step down that was not premature, the configured window applies."""
         match restraint.phase:
             case Phase.HELD:
                 return release_backoff.release_window(restraint, self.behavior)
@@ -85,11 +85,11 @@ class Proportional:
                 return self.behavior.release.stabilization_window
 
     def lowers(self, target: int) -> str:
-        """Say what happens when demand stays low."""
+        """Describe what happens when demand stays low."""
         return f"falls to {target} %"
 
     def stays(self, demand: str) -> str:
-        """Say why the share stays."""
+        """Describe why the share stays."""
         return f"{demand}, and the share fits it"
 
 

@@ -1,4 +1,4 @@
-"""Kubernetes quantities such as `500m`, `1.5Gi` or `2e3`: read, rounded and printed as Kubernetes does, but exact at any size."""
+"""Kubernetes quantities such as `500m`, `1.5Gi` or `2e3`: parsed, rounded and printed as Kubernetes does, but exact at any size."""
 
 import re
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Family(StrEnum):
-    """The format in which a quantity was written and is printed: powers of ten, an exponent, or powers of two."""
+    """The format of a quantity: decimal suffixes, an exponent, or binary suffixes."""
 
     DECIMAL = "DecimalSI"
     EXPONENT = "DecimalExponent"
@@ -15,7 +15,7 @@ class Family(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Quantity:
-    """An amount in whole nano-units; two are equal when their amounts are, however they were written."""
+    """An amount in integer nano-units. Quantities are equal if their amounts are, whatever their format."""
 
     nano: int
     family: Family = field(default=Family.DECIMAL, compare=False)
@@ -26,7 +26,7 @@ class Quantity:
         return _divide_away_from_zero(self.nano, _NANO_PER_MILLI)
 
     def __str__(self) -> str:
-        """Print canonically: a whole number without a point, before the largest suffix of its family that allows that."""
+        """Print the canonical form: an integer before the largest suffix of its family that allows one."""
         match self.family:
             case Family.BINARY if self.nano % _NANO == 0 and abs(self.nano) >= 1024 * _NANO:
                 number, power = _factor_out(self.nano // _NANO, 1024, most=len(_BINARY_SUFFIXES) - 1)
@@ -41,7 +41,7 @@ class Quantity:
 
 
 def parse(text: str) -> Quantity:
-    """Read a quantity such as `500m`, `1.5Gi` or `2e3`; what is finer than a nano-unit is rounded away from zero.
+    """Parse a quantity such as `500m`, `1.5Gi` or `2e3`, rounding up to nano-units away from zero.
 
     The grammar is that of `resource.ParseQuantity`, but a suffix, a sign or a point alone is an error here, not 0.
     Raises ValueError with what was expected and what came.
@@ -63,10 +63,10 @@ def parse(text: str) -> Quantity:
 
 
 def stored(text: str) -> Quantity:
-    """Read a quantity as the API server stores it: of any length and exponent, at most 1e100 either way.
+    """Parse a quantity as the API server stores it: of any length and exponent, but at most 1e100 either way.
 
-    Whoever may create a pod may write `1e100` or a thousand digits, and the API server keeps them; `parse` is for what a
-    user of ours writes and refuses such amounts. Takes linear time. Raises ValueError for what is no quantity.
+    Whoever can create a pod can write `1e100` or a thousand digits, and the API server keeps them. `parse` is for what
+    our own users write, and rejects such amounts. Takes linear time. Raises ValueError if it is not a quantity.
     """
     match = _GRAMMAR.fullmatch(text)
     if not match or not (match["whole"] or match["fraction"]):
@@ -127,7 +127,7 @@ def _suffix(suffix: str, text: str) -> tuple[int, int, Family]:
 
 
 def _bounded_power(exponent: str | None) -> int:
-    """Read an exponent; beyond a million either way it makes no difference any more."""
+    """Parse an exponent; beyond a million either way, the value makes no difference."""
     digits = (exponent or "").lstrip("+-").lstrip("0")
     power = int(digits or "0") if len(digits) < _LONG_EXPONENT else 10**_LONG_EXPONENT
     return -power if (exponent or "").startswith("-") else power
@@ -140,7 +140,7 @@ def _known(suffix: str, text: str) -> tuple[int, Family]:
 
 
 def _scaled(whole: str, fraction: str, power: int, *, numerator: int) -> int:
-    """Return nano-units, rounded away from zero. Only as many digits are computed with as can matter."""
+    """Return nano-units, rounded away from zero. Only as many digits are computed as can matter."""
     digits = (whole + fraction).lstrip("0")
     if not digits:
         return 0
@@ -150,7 +150,7 @@ def _scaled(whole: str, fraction: str, power: int, *, numerator: int) -> int:
     if point < -_DIGITS:
         return 1
     kept = digits[: 2 * _DIGITS]
-    # What is cut off lies below a nano-unit: it only rounds up.
+    # The digits that are cut off are below a nano-unit, so they only round up.
     rest = int(bool(digits[2 * _DIGITS :].strip("0")))
     shift = point - len(kept)
     value = (int(kept) * 10 + rest) * numerator
@@ -162,7 +162,7 @@ def _divide_away_from_zero(dividend: int, divisor: int) -> int:
 
 
 def _factor_out(number: int, factor: int, *, most: int) -> tuple[int, int]:
-    """Divide by the factor as often as it goes without a remainder, and tell how often that was."""
+    """Divide by the factor as often as there is no remainder; return the quotient and how often that was."""
     power = 0
     while number and power < most and number % factor == 0:
         number //= factor

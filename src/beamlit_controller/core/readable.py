@@ -1,6 +1,6 @@
-"""What each metric source can read. Wiring puts these beside the sources, and validation asks the same functions.
+"""Which metrics each metric source can read. `wiring` pairs these predicates with the sources; validation uses the same ones.
 
-The first source that can read a metric does.
+The first source that can read a metric reads it.
 """
 
 from collections.abc import Callable
@@ -9,29 +9,29 @@ from beamlit_controller.core.metric_spec import ExternalMetric, GatewayMetric, M
 from beamlit_controller.core.spec import OffloadSpec
 
 Readable = Callable[[OffloadSpec, MetricSpec], bool]
-"""Tells whether a source can read a metric of a model."""
+"""Returns whether a source can read a metric of a model."""
 
 
 def from_servers(spec: OffloadSpec, metric: MetricSpec) -> bool:
-    """Pods metrics of a model with `metricServiceRef`."""
+    """Return whether it is a Pods metric of a model with `metricServiceRef`."""
     return isinstance(metric, PodsMetric) and spec.metric_service is not None
 
 
 def from_gateways(spec: OffloadSpec, metric: MetricSpec) -> bool:  # noqa: ARG001 - one signature for all
-    """Gateway metrics, in both modes."""
+    """Return whether it is a Gateway metric."""
     return isinstance(metric, GatewayMetric)
 
 
 def from_prometheus(spec: OffloadSpec, metric: MetricSpec) -> bool:  # noqa: ARG001 - one signature for all
-    """External metrics, where Prometheus is configured."""
+    """Return whether it is an External metric; for use where Prometheus is configured."""
     return isinstance(metric, ExternalMetric)
 
 
 def from_metrics_apis(spec: OffloadSpec, metric: MetricSpec) -> bool:  # noqa: ARG001 - one signature for all
-    """Every type of autoscaling/v2, in a cluster."""
+    """Return whether it is any type of autoscaling/v2; for use in a cluster."""
     return not isinstance(metric, GatewayMetric)
 
 
 def standalone(*, prometheus: bool) -> tuple[Readable, ...]:
-    """Return what can be read without a cluster."""
+    """Return the predicates of the sources that exist without a cluster."""
     return (from_servers, from_gateways, *((from_prometheus,) if prometheus else ()))

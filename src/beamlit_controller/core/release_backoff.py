@@ -1,4 +1,4 @@
-"""Backoff for releases: how long to wait before the next one, how far it may go, and when one was premature."""
+"""The backoff of releases: how long to wait before the next one, how far it may go, and which ones were premature."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -7,7 +7,7 @@ from enum import StrEnum
 from beamlit_controller.core.spec import Behavior
 
 FALL = 10
-"""First step down in Proportional mode, in points; each further step may be twice as large."""
+"""First step down in Proportional mode, in percentage points; each further step may be twice as large."""
 FIRST_TRIAL = timedelta(seconds=600)
 LONGEST_TRIAL_WAIT = timedelta(seconds=3600)
 QUIET = timedelta(seconds=900)
@@ -15,7 +15,7 @@ QUIET = timedelta(seconds=900)
 
 
 class Phase(StrEnum):
-    """What the last change of the share was."""
+    """The kind of the last change of the share."""
 
     HELD = "Held"
     """A metric, a person or the spec put the share where it is."""
@@ -27,7 +27,7 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Restraint:
-    """The last change, the time of the last release, the wait before the next, and how far the share may fall."""
+    """The last change, the time of the last release, the wait before the next one, and how far the share may fall."""
 
     released_at: datetime | None = None
     phase: Phase = Phase.HELD
@@ -44,7 +44,7 @@ UNRESTRAINED = Restraint()
 
 @dataclass(frozen=True, slots=True)
 class ReleaseBackoff:
-    """How a premature release delays the next: a return within `soon` multiplies the window by `factor`."""
+    """The backoff after a premature release: engaging again within `soon` multiplies the release window by `factor`."""
 
     soon: timedelta
     factor: int
@@ -52,19 +52,19 @@ class ReleaseBackoff:
 
 
 def after_other_change(restraint: Restraint) -> Restraint:
-    """Note a change that was no release."""
+    """Record a change that was not a release."""
     return replace(restraint, phase=Phase.HELD)
 
 
 def after_release(restraint: Restraint, share: int, now: datetime, *, trial: bool) -> Restraint:
-    """Note a release from a share; those that follow one another fall further and further from the same top."""
+    """Record a release from a share. Consecutive releases fall by increasing steps, and `top` is the share before the first."""
     top = share if restraint.phase is Phase.HELD else restraint.top
     phase = Phase.ON_TRIAL if trial else Phase.RELEASED
     return replace(restraint, released_at=now, phase=phase, fall=min(restraint.fall * 2, 100), top=top)
 
 
 def after_engaging(restraint: Restraint, behavior: Behavior, backoff: ReleaseBackoff, now: datetime) -> Restraint:
-    """Lengthen the release window if the last release was premature; each release counts once."""
+    """Record that offloading was engaged; if the last release was premature, the release window grows, once per release."""
     learned = replace(restraint, released_at=None, phase=Phase.HELD, fall=FALL)
     if not was_premature(restraint, behavior, backoff, now):
         return replace(learned, top=0)
@@ -75,7 +75,7 @@ def after_engaging(restraint: Restraint, behavior: Behavior, backoff: ReleaseBac
 
 
 def reset_if_quiet(restraint: Restraint, now: datetime) -> Restraint:
-    """Reset the backoff once the last release has held for the quiet time."""
+    """Reset the backoff once the last release has held for `QUIET`."""
     match restraint.phase, restraint.released_at:
         case ((Phase.RELEASED | Phase.ON_TRIAL), datetime() as at) if now - at >= QUIET:
             return UNRESTRAINED
@@ -84,7 +84,7 @@ def reset_if_quiet(restraint: Restraint, now: datetime) -> Restraint:
 
 
 def release_window(restraint: Restraint, behavior: Behavior) -> timedelta:
-    """Return the release window: the configured one, or the longer one after a premature release."""
+    """Return the release window: the configured one, or a longer one after a premature release."""
     return max(behavior.release.stabilization_window, restraint.release_window)
 
 

@@ -1,11 +1,11 @@
-"""How a gateway authenticates at a remote: each way is a value of its own, and Secrets are references."""
+"""How a gateway authenticates at a remote. Each method is a value of its own, and Secrets are references."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class SecretKey:
-    """A key of a Secret in the model's namespace. Never its value."""
+    """A reference to a key of a Secret in the model's namespace, never its value."""
 
     name: str
     key: str
@@ -32,7 +32,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class AwsSignature:
-    """Each request signed with AWS Signature Version 4; `credentials` is a file as `~/.aws/credentials`, with this profile."""
+    """Each request is signed with AWS Signature Version 4. `credentials` is a file like `~/.aws/credentials` that has this profile."""
 
     credentials: SecretKey
     region: str

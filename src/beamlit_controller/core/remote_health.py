@@ -1,4 +1,4 @@
-"""Judges whether the remote is usable, by the results of the requests that gateways sent there."""
+"""Judges whether a remote is usable, by the results of the requests that the gateways sent to it."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ NOTHING = Attempts()
 
 @dataclass(frozen=True, slots=True)
 class RemoteReady:
-    """The condition: True, False or Unknown, and why."""
+    """The condition RemoteReady: its status (True, False or Unknown), reason and message."""
 
     status: str
     reason: Reason
@@ -34,7 +34,7 @@ class RemoteReady:
 
 @dataclass(frozen=True, slots=True)
 class RemoteAssessment:
-    """The condition, and the counters up to which it is known."""
+    """The condition, and the counters on which it is based."""
 
     condition: RemoteReady = RemoteReady(
         "Unknown", Reason.REMOTE_NOT_ASKED, "no request has been sent to the remote yet"
@@ -43,7 +43,7 @@ class RemoteAssessment:
 
 
 def judge(remote: RemoteBackend, previous: RemoteAssessment, attempts: Attempts) -> RemoteAssessment:
-    """Judge by new attempts; without any, the last state still holds.
+    """Judge by new attempts; without any, the last state is kept.
 
     A remote that answers some requests is ready, and the message has the number of failures. Requests that were not
     sent because the limit was reached, or whose client disconnected, are ignored.
@@ -63,7 +63,7 @@ def judge(remote: RemoteBackend, previous: RemoteAssessment, attempts: Attempts)
 
 
 def all_together(several: Iterable[Attempts]) -> Attempts:
-    """Add up the attempts of several gateways."""
+    """Sum the attempts of several gateways."""
     counts: Counter[tuple[str, int]] = Counter()
     servers = 0
     for each in several:
@@ -73,7 +73,7 @@ def all_together(several: Iterable[Attempts]) -> Attempts:
 
 
 def fresh(before: Attempts, after: Attempts) -> dict[tuple[str, int], int]:
-    """Return the difference to earlier counters; those that decreased belong to a gateway that restarted."""
+    """Return the difference to earlier counters; a counter that decreased belongs to a gateway that restarted."""
     old = {(result, code): count for result, code, count in before.counts}
     grown = {}
     for result, code, count in after.counts:

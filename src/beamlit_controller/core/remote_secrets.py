@@ -5,13 +5,13 @@ from beamlit_controller.core.spec import RemoteBackend
 
 
 def of(remote: RemoteBackend) -> tuple[SecretKey, ...]:
-    """Return all of them."""
+    """Return all Secret keys of a remote."""
     found = (credential(remote), remote.tls.ca, remote.tls.cert, remote.tls.key)
     return tuple(key for key in found if key is not None)
 
 
 def credential(remote: RemoteBackend) -> SecretKey | None:
-    """Return the one that the credential comes from."""
+    """Return the Secret key of the credential, if there is one."""
     match remote.auth:
         case None | GoogleToken():
             return None

@@ -13,7 +13,7 @@ Assessments = Mapping[str, RemoteAssessment]
 
 
 def judge(remotes: Sequence[RemoteBackend], previous: Assessments, attempts: Mapping[str, Attempts]) -> Assessments:
-    """Judge each remote by its new attempts; without any, its last state still holds."""
+    """Judge each remote by its new attempts; without any, its last state is kept."""
     return {
         each.name: remote_health.judge(
             each, previous.get(each.name, RemoteAssessment()), attempts.get(each.name, NOTHING)
@@ -23,9 +23,9 @@ def judge(remotes: Sequence[RemoteBackend], previous: Assessments, attempts: Map
 
 
 def condition(assessed: Assessments) -> RemoteReady:
-    """Return the combined condition: ready if any remote is, not ready only if none is.
+    """Return the combined condition: ready if any remote is ready, not ready only if none is.
 
-    The reason is that of the first remote in this state; the message lists each by name.
+    Its reason is that of the first remote in this state; its message lists each by name.
     """
     conditions = [each.condition for each in assessed.values()]
     if len(conditions) <= 1:
@@ -45,7 +45,7 @@ def is_known(assessed: Assessments) -> bool:
 
 
 def together(attempts: Mapping[str, Attempts], remotes: Sequence[RemoteBackend]) -> Attempts:
-    """Add up the attempts at all remotes, leaving out each 429 after which another remote was asked."""
+    """Sum the attempts at all remotes, except each 429 after which another remote was tried."""
     known = [attempts.get(each.name, NOTHING) for each in remotes]
     return remote_health.all_together([*map(_without_429, known[:-1]), *known[-1:]])
 

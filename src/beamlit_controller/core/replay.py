@@ -1,8 +1,9 @@
-"""Replays recorded metrics through the code that decides live, to show what would have been decided.
+"""Replays recorded metrics through the live decision code, to show what would have been decided.
 
 The recording is taken as demand: the metrics while nothing was offloaded. What the controller would have read follows
-by inverting `core.demand`: the recorded value times the local share over the time that a sample covers. A real queue
-shrinks faster than that when requests leave, so a replay tends to offload too long rather than too short.
+by inverting `core.demand`: the recorded value times the local fraction of requests during the time that a sample
+covers. A real queue shrinks faster than that when requests leave, so a replay tends to offload too long rather than too
+short.
 """
 
 import itertools
@@ -44,10 +45,10 @@ from beamlit_controller.core.verdict import Judgement, Verdict
 FLAP = timedelta(minutes=5)
 """A change that is reversed within this time is a flap."""
 LONGEST_ROW = 10
-"""A row lasts until the next one, but at most this many usual steps; the rest of a gap in the recording is not counted."""
+"""A row lasts until the next one, but at most this many usual steps; the rest of a gap is not counted."""
 POD = "recorded"
 _REQUESTED = 1_000_000
-"""What the pod of a rehearsal requests, in thousandths: a percentage of it loses nothing."""
+"""What the simulated pod requests, in thousandths, so that percentages of it are exact."""
 _GAP = Missing(Reason.NO_SERIES, "no value was recorded at this time")
 
 
@@ -55,8 +56,8 @@ _GAP = Missing(Reason.NO_SERIES, "no value was recorded at this time")
 class Recording:
     """What was measured: for each time, in order and at least one, a value for each metric of the spec, in thousandths or None.
 
-    A value is what the target is held against (a percentage for a utilization); of an Object or External metric it is
-    what its source gives, which for averageValue is still to be divided by `replicas`. `rates` are requests per second.
+    A value is what is compared with the target (a percentage for a utilization). For averageValue of an Object or
+    External metric it is the total, which is still to be divided by `replicas`. `rates` are requests per second.
     """
 
     times: tuple[datetime, ...]
@@ -73,7 +74,7 @@ class Recording:
         return tuple(span if known else 0.0 for span, known in zip(spans, self._known(), strict=True))
 
     def _known(self) -> Iterator[bool]:
-        """Tell of each row whether it counts: of a hole with nothing in it, the first ones do."""
+        """Return for each row whether it counts; of a gap without any values, only its beginning does."""
         empty = 0
         for values in self.values:
             empty = empty + 1 if all(value is None for value in values) else 0
@@ -82,7 +83,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """The result, one value per row; `ratios` as the controller would have seen them, where 1 is the target."""
+    """The result, one value per row; `ratios` are as the controller would have seen them, where 1 is the target."""
 
     recording: Recording
     percentages: tuple[int, ...]
@@ -110,9 +111,9 @@ class ReplayStats:
 def rehearse(spec: OffloadSpec, recording: Recording, *, window: timedelta, plain: bool = False) -> Replay:
     """Decide at each time of the recording. `window` is the time that one sample covers.
 
-    It is decided as if the model were enabled, in force and in nobody's hands. With `plain` by the plain rule, for
-    comparison: the whole percentage while a metric is over its target, else nothing. In Adaptive mode, as recordings don't
-    tell what was in flight, as with a cap that has been learned: at once what the metric is above its target by.
+    The model is treated as enabled, without dry run and without an override. With `plain`, a simple rule decides, for
+    comparison: the whole percentage while a metric is over its target, else nothing. Recordings don't tell what was in
+    flight, so Adaptive mode is simulated with an ideal cap: exactly the excess above the target leaves.
     """
     behavior = replace(spec.behavior, dry_run=False)
     asked = replace(spec, enabled=True, override=None, behavior=behavior)
@@ -134,7 +135,7 @@ def rehearse(spec: OffloadSpec, recording: Recording, *, window: timedelta, plai
 
 
 def demands(spec: OffloadSpec, recording: Recording) -> tuple[float | None, ...]:
-    """Return the highest ratio of each row as it was recorded, 1 being the target."""
+    """Return the highest ratio of each row as recorded, where 1 is the target."""
     stage = _Stage(spec, recording, timedelta(0))
     return tuple(_number(stage.recorded(row, at)) for row, at in enumerate(recording.times))
 
@@ -167,7 +168,7 @@ def _takes_back(first: Change, second: Change) -> bool:
 
 
 class _Stage:
-    """One recording, read with the share that is in force."""
+    """Reads one recording as the controller would have, given the share in force."""
 
     def __init__(self, spec: OffloadSpec, recording: Recording, window: timedelta) -> None:
         self._spec = spec
@@ -179,14 +180,14 @@ class _Stage:
         self._shares: tuple[Share, ...] = ()
 
     def ruled(self, row: int, at: datetime) -> tuple[Decision, Verdict]:
-        """Decide as it is decided live."""
+        """Decide with the live code."""
         shares = self._last.shares if self._last else ()
         seen = verdict.assess(self._spec, self._signals(row, at, shares))
         self._last = decision.decide(self._spec, self._last, seen, at)
         return self._last, seen
 
     def fitted(self, row: int, at: datetime) -> tuple[Decision, Verdict]:
-        """Send what is above the target, at most the percentage."""
+        """Offload exactly what is above the target, at most the percentage."""
         seen = verdict.assess(self._spec, self._signals(row, at, ()))
         above = 1 - 1 / seen.ratio if seen.ratio is not None and seen.ratio > 1 else Fraction(0)
         percentage = min(math.ceil(100 * above), self._spec.behavior.percentage)
@@ -195,7 +196,7 @@ class _Stage:
         return Decision(percentage, reason, "", at, (Share(at, percentage),)), replace(seen, ratio=left)
 
     def plainly(self, row: int, at: datetime) -> tuple[Decision, Verdict]:
-        """Decide by the metric alone."""
+        """Decide by the simple rule."""
         seen = verdict.assess(self._spec, self._signals(row, at, self._shares))
         over = seen.judgement is Judgement.OVER
         percentage = self._spec.behavior.percentage if over else 0
@@ -205,7 +206,7 @@ class _Stage:
         return Decision(percentage, reason, "", at, self._shares), seen
 
     def recorded(self, row: int, at: datetime) -> Fraction | None:
-        """Return the highest ratio without any offloading."""
+        """Return the highest ratio without offloading."""
         return verdict.assess(self._spec, self._signals(row, at, ())).ratio
 
     def _signals(self, row: int, at: datetime, shares: Sequence[Share]) -> Signals:
@@ -228,7 +229,7 @@ class _Stage:
 
 
 def _pod(metrics: Sequence[MetricSpec], began: datetime) -> Pod:
-    """Return the one pod that stands for all: it has whatever containers and requests the metrics speak of."""
+    """Return one pod that stands for all, with the containers and requests that the metrics refer to."""
     long_ago = began - timedelta(days=1)
     names = {each.container for each in metrics if isinstance(each, ContainerResourceMetric)} or {POD}
     resources = {each.name for each in metrics if isinstance(each, ResourceMetric | ContainerResourceMetric)}
@@ -242,7 +243,7 @@ def _pod(metrics: Sequence[MetricSpec], began: datetime) -> Pod:
 
 
 def _used(metric: MetricSpec, milli: int, pod: Pod) -> int:
-    """Turn thousandths of a percent of the requests into thousandths of the resource, rounded up as they are cut later."""
+    """Convert thousandths of a percent of the requests to thousandths of the resource, rounded up because they are truncated later."""
     requesting = 1 if isinstance(metric, ContainerResourceMetric) else len(pod.containers)
     return -(-milli * requesting * _REQUESTED // 100_000)
 

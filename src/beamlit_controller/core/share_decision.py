@@ -1,9 +1,9 @@
 """The decision in Fixed and Proportional mode: the share of requests for the remote.
 
-A raw metric over its target engages; only *demand* (`core.demand`) may release, and only as seen in samples that were measured
-entirely after the last change. Where too few requests are served locally to measure demand, the requests that the gateways count show it
-(`core.load`). A metric that can't be read changes nothing. If only a trial can show whether offloading is still needed,
-a trial release is made. The two modes differ in how far the share goes (`core.strategy`).
+A raw metric over its target engages. Only *demand* (`core.demand`) can release, and only by samples that were measured
+entirely after the last change. Where too few requests are served locally to measure demand, the gateways' request
+counts show it (`core.load`). A metric that can't be read changes nothing. If nothing else can show whether offloading
+is still needed, a trial release is made. How far the share goes is up to the mode's strategy (`core.strategy`).
 """
 
 from dataclasses import replace
@@ -26,7 +26,7 @@ IDLE_LOOKING = frozenset({Reason.NO_SERIES, Reason.NOT_A_NUMBER})
 
 
 def decide(spec: OffloadSpec, before: Decision, verdict: Verdict, now: datetime) -> Decision:
-    """Decide the share by what the metrics say together."""
+    """Decide the share by the combined metrics."""
     strategy = strategies.of(spec.behavior)
     before = _known(before, verdict, now)
     before = _bounded(_after_override(before, strategy, verdict, now), strategy, now)
@@ -62,23 +62,23 @@ def _all_idle(before: Decision, verdict: Verdict) -> bool:
 
 
 def lowered_share(before: Decision, strategy: Strategy) -> int:
-    """Return the percentage that the demand would let this one fall to; the same one if it doesn't."""
+    """Return the percentage that the current demand allows; the same one if it allows no lower one."""
     if before.demand is None:
         return before.percentage
     return strategy.lowered(before.percentage, before.demand, fall=before.restraint.fall)
 
 
 def restored_share(before: Decision, strategy: Strategy, now: datetime) -> int:
-    """Return the share to return to in one step if the last fall turns out to have been too early; else 0."""
+    """Return the share that is restored in one step if the last release turns out to have been premature; else 0."""
     early = release_backoff.was_premature(before.restraint, strategy.behavior, strategy.backoff, now)
     return before.restraint.top if early else 0
 
 
-# Following a changed spec, or the end of an override.
+# A changed spec, or the end of an override.
 
 
 def _after_override(before: Decision, strategy: Strategy, verdict: Verdict, now: datetime) -> Decision:
-    """End at once the offloading that only an override caused, unless demand is seen or a metric can't be read; then decide as usual."""
+    """End offloading that only an override caused, unless demand is high or a metric can't be read."""
     if before.reason is not Reason.OVERRIDDEN:
         return before
     ended = replace(before, message="the override has ended")
@@ -90,7 +90,7 @@ def _after_override(before: Decision, strategy: Strategy, verdict: Verdict, now:
 
 
 def _bounded(before: Decision, strategy: Strategy, now: datetime) -> Decision:
-    """Follow a changed `percentage` while offloading; a share that changes in steps or was set by hand can only fall here."""
+    """Apply a changed `percentage` while offloading. A share that changes in steps, or was set by hand, can only fall here."""
     if before.percentage == 0:
         return before
     wanted = min(before.percentage, strategy.highest) if strategy.in_steps else strategy.behavior.percentage
@@ -124,7 +124,7 @@ def _over(before: Decision, strategy: Strategy, worst: Assessed, now: datetime) 
 
 
 def _at_most(held: Decision, worst: Assessed, now: datetime) -> Decision:
-    """Stay at the highest share, and say so if it is not enough."""
+    """Keep the highest share, and report if it is not enough."""
     why = wording.comparison(worst)
     seen = held.sent > 0 and _settled((worst,), held.since)
     held = replace(held, shortfall=shortfalls.followed(held.shortfall, worst.ratio, now) if seen else None)
@@ -135,7 +135,7 @@ def _at_most(held: Decision, worst: Assessed, now: datetime) -> Decision:
 
 
 def _may_step(before: Decision, strategy: Strategy, worst: Assessed, now: datetime) -> bool:
-    """Return whether the period since the last step is over, the metric reflects the step, and the step was not enough."""
+    """Return whether the next step may follow: the period is over, the metric reflects the last step, and it is not falling."""
     rested = now - before.since >= strategy.behavior.engage.period
     return rested and _settled((worst,), before.since) and strategy.may_rise(before.trend)
 
@@ -167,7 +167,7 @@ def _not_over(before: Decision, strategy: Strategy, verdict: Verdict, now: datet
 
 
 def _settled(metrics: tuple[Assessed | Unread, ...], change: datetime) -> bool:
-    """Return whether every sample lies wholly after the change."""
+    """Return whether every sample was measured entirely after the change."""
     return all(isinstance(metric, Assessed) and metric.since >= change for metric in metrics)
 
 
@@ -193,13 +193,13 @@ def _by_requests(before: Decision, verdict: Verdict, now: datetime) -> str:
 
 
 def _may_try(before: Decision, now: datetime) -> bool:
-    """Return whether to try a release before the full wait: fewer requests arrive than when local was full, or none has failed yet."""
+    """Return whether to try a release before the full wait: fewer requests arrive than when local was full, or no trial has failed yet."""
     counted = loads.arriving(before.load, now) is not None
     return loads.is_less(before.load, now) or (counted and before.restraint.trial_wait == release_backoff.FIRST_TRIAL)
 
 
 def _tried_soon(before: Decision, strategy: Strategy, why: str, now: datetime) -> Decision:
-    """Try a release if there was no sign of demand for a release window."""
+    """Try a release if there has been no sign of demand for a release window."""
     under_since = before.timers.under_since or now
     timers = replace(
         before.timers, under_since=under_since, over_since=None, stuck_since=before.timers.stuck_since or now
@@ -221,7 +221,7 @@ def _tried_soon(before: Decision, strategy: Strategy, why: str, now: datetime) -
 
 
 def _low(before: Decision, strategy: Strategy, why: str, now: datetime, *, target: int) -> Decision:
-    """Go to the target, which is lower, when demand has been low for long enough."""
+    """Lower the share to `target` once demand has been low for long enough."""
     under_since = before.timers.under_since or now
     held = replace(before, timers=replace(before.timers, under_since=under_since, over_since=None))
     stepping = strategy.between_steps(before.percentage, before.restraint)
@@ -249,7 +249,7 @@ def _demanded(before: Decision, strategy: Strategy, why: str, now: datetime) -> 
 
 
 def _or_trial(held: Decision, strategy: Strategy, now: datetime) -> Decision:
-    """Release on trial, in Proportional mode by a step, when nothing else has been possible for long."""
+    """Make a trial release (in Proportional mode by one step) if no other decision was possible for long."""
     stuck_since, wait = held.timers.stuck_since, held.restraint.trial_wait
     if stuck_since is None or now - stuck_since < wait:
         return held

@@ -1,4 +1,4 @@
-"""Detects that the highest allowed share is not enough: a metric stays over its target with it."""
+"""Detects a shortfall: a metric stays over its target although the highest allowed share is in force."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -6,9 +6,9 @@ from fractions import Fraction
 
 LASTING = timedelta(seconds=60)
 FALLING = Fraction(9, 10)
-"""A metric that has fallen below so much of what it was is on its way to its target: a backlog takes time to drain."""
+"""A metric that has fallen below this fraction of its initial ratio is approaching its target: a backlog takes time to drain."""
 FALLEN = Fraction(1, 2)
-"""The same once it was told, so that it isn't taken back for noise."""
+"""The same fraction once the shortfall has been reported, so that noise doesn't end it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Shortfall:
 
 
 def followed(before: Shortfall | None, ratio: Fraction, now: datetime) -> Shortfall:
-    """Go on with a ratio above 1 that was measured with the highest share in force."""
+    """Update the shortfall by a ratio above 1 that was measured with the highest share in force."""
     if before is None or ratio < before.ratio * (FALLEN if before.lasts else FALLING):
         return Shortfall(now, ratio)
     return replace(before, lasts=before.lasts or now - before.since >= LASTING)

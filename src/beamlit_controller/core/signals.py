@@ -1,4 +1,4 @@
-"""The signals of a round: samples, or why there are none. A failed read is a value, never an exception and never 0."""
+"""The signals of a round: samples, or why there are none. A failed read is a value, never an exception, and never 0."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One value in thousandths, for an Object or External metric: `at` is its end, `window` the time it may cover before that.
+    """One value in thousandths, for an Object or External metric. It covers at most `window` before `at`.
 
     `series` is the number of series summed.
     """
@@ -42,9 +42,9 @@ class PodSample:
 
 @dataclass(frozen=True, slots=True)
 class PodSamples:
-    """The values of the pods that have one; `failures` says, per pod, why another has none.
+    """The values of the pods that have one; `failures` has the reason of each pod without one.
 
-    `slots` is how many requests each server works on at once, if the servers tell.
+    `slots` is how many requests each server processes concurrently, if the servers report it.
     """
 
     samples: tuple[PodSample, ...]
@@ -110,8 +110,8 @@ class LocalHealth:
 class Signals:
     """Everything read in one round: `readings` has one entry per metric of the spec, in order.
 
-    Pods or a scale that can't be read are Missing, and affect only the metrics that need them. `flow` are the requests
-    since the previous round, and `usage` that of the remotes, both as counted by the gateways.
+    Pods or a scale that can't be read are Missing, which affects only the metrics that need them. `flow` has the
+    requests since the previous round, and `usage` that of the remotes, both as counted by the gateways.
     """
 
     at: datetime
@@ -124,6 +124,6 @@ class Signals:
 
     @property
     def slots(self) -> int | None:
-        """Return how many requests each local server works on at once, if the servers tell."""
+        """Return how many requests each local server processes concurrently, if the servers report it."""
         told = (each.slots for each in self.readings if isinstance(each, PodSamples))
         return next((each for each in told if each is not None), None)

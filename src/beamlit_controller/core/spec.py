@@ -1,6 +1,6 @@
 """The spec of a `ModelDeployment` as complete, valid values.
 
-`api` has parsed and validated every value and filled in the defaults. Secrets are references.
+`api` has parsed and validated everything and filled in the defaults. Secrets are references.
 """
 
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ class ModelKey:
 
 
 class Mode(StrEnum):
-    """What follows the metric: the share of requests (fixed or proportional), or the limit of local requests in flight."""
+    """What is adjusted by the metric: the share of requests (Fixed, Proportional), or the cap on local requests in flight (Adaptive)."""
 
     FIXED = "Fixed"
     PROPORTIONAL = "Proportional"
@@ -38,7 +38,7 @@ class Mode(StrEnum):
 
 
 class OnMetricsLoss(StrEnum):
-    """What to do when no metric can be read for `metrics_loss`."""
+    """What to do once no metric could be read for `metrics_loss`."""
 
     HOLD = "Hold"
     RELEASE = "Release"
@@ -75,7 +75,7 @@ class Behavior:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A percentage set by a person, until a time or until it is cleared; who set it, and why."""
+    """A percentage set by a person, until a time or until it is cleared, with author and reason."""
 
     percentage: int
     until: datetime | None = None
@@ -92,7 +92,7 @@ class Scheme(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RemoteTls:
-    """How the remote's certificate is verified: against this CA (default: the system's), for this name (default: the host).
+    """How the remote's certificate is verified: the CA (None: the system's), and the name (None: the host).
 
     `cert` and `key` are the client certificate, if any, from one Secret.
     """
@@ -119,10 +119,10 @@ REMOTE_FAILURES = (401, 402, 403, 408, 429, *range(500, 600))
 class RemoteBackend:
     """Where offloaded requests go.
 
-    `name` tells several remotes of a model apart; it is "" for the only one of `remoteBackend`. `path_prefix` replaces
-    `replaced_prefix`; both are "" or start with "/". `model_names` pairs each name that
-    requests for the remote may have with the remote's own; None means that requests for any model leave unchanged.
-    Adjacent remotes with a `weight` share requests.
+    `name` distinguishes the remotes of a model; it is "" for the only one of `remoteBackend`. `path_prefix` replaces
+    `replaced_prefix`; both are "" or start with "/". `model_names` maps each model name that a request may have to the
+    name at the remote; None means that requests for any model leave unchanged. Adjacent remotes with a `weight` share
+    requests.
     """
 
     scheme: Scheme
@@ -144,7 +144,7 @@ class RemoteBackend:
     query_to_remove: tuple[str, ...] = ()
     on_status: tuple[int, ...] = REMOTE_FAILURES
     usage: UsageMode = UsageMode.READ
-    # Not part of what identifies a remote (`envoy/identity.py`), so that a change of these replaces nothing in Envoy.
+    # These are not part of a remote's identity (`envoy/identity.py`), so changing them replaces nothing in Envoy.
     price: Price | None = field(default=None, repr=False)
     budget: Budget | None = field(default=None, repr=False)
     weight: int | None = field(default=None, repr=False)
@@ -161,7 +161,7 @@ class LocalService:
 
 @dataclass(frozen=True, slots=True)
 class BasicCredential:
-    """A user, and the key of the Secret that has the password."""
+    """A user name, and the key of the Secret that has the password."""
 
     username: str
     password: SecretKey
@@ -169,7 +169,7 @@ class BasicCredential:
 
 @dataclass(frozen=True, slots=True)
 class MetricServiceTls:
-    """How the servers' certificates are verified, as for the remote, and the client certificate with its key, if any."""
+    """How the servers' certificates are verified (as for the remote), and the client certificate, if any."""
 
     ca: SecretKey | None = None
     server_name: str | None = None
@@ -184,7 +184,7 @@ class MetricServiceTls:
 
 @dataclass(frozen=True, slots=True)
 class MetricService:
-    """Where the servers' own metrics are read, and how; `credential` is a bearer token, or a user with a password."""
+    """Where and how the servers' own metrics are read; `credential` is a bearer token, or a user name with a password."""
 
     name: str
     target_port: int | str
@@ -204,7 +204,7 @@ class RoutingMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Overflow:
-    """When single requests that local can't serve go to the remote; `after` is the time to wait for local's first byte."""
+    """When single requests that local can't serve go to the remote; `after` is how long to wait for local's first byte."""
 
     on_status: tuple[int, ...] = ()
     on_unavailable: bool = True
@@ -231,7 +231,7 @@ class HeaderMatch:
 
 @dataclass(frozen=True, slots=True)
 class PathPrefix:
-    """The beginning of a request's path; with methods, only of requests with one of them."""
+    """The prefix of a request's path; with methods, only of requests with one of them."""
 
     prefix: str
     methods: tuple[str, ...] = ()
@@ -242,7 +242,7 @@ RequestMatch = HeaderMatch | PathPrefix
 
 @dataclass(frozen=True, slots=True)
 class OffloadSpec:
-    """One `ModelDeployment`, complete. `next_remotes` take, in order, what `remote` can't serve."""
+    """One complete `ModelDeployment`. `next_remotes` are tried, in order, after `remote`."""
 
     key: ModelKey
     model: str

@@ -28,9 +28,9 @@ Readings = Mapping[str, Usages]
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A remote's account since it was first seen, and in the budget's present period, which `period` is the beginning of.
+    """A remote's usage and cost since it was first seen, and in the budget's current period, which began at `period`.
 
-    `seen` has the counts of each gateway up to which all is in the account.
+    `seen` has each gateway's counters that are already included.
     """
 
     remote: str
@@ -58,7 +58,7 @@ def counted(accounts: Accounts, remotes: Sequence[RemoteBackend], readings: Read
 
 
 def budget_spent(accounts: Accounts, remotes: Sequence[RemoteBackend]) -> tuple[str, ...]:
-    """Name the remotes whose budget is spent."""
+    """Return the names of the remotes whose budget is spent."""
     known = {each.remote: each for each in accounts}
     budgets = ((each.name, each.budget) for each in remotes)
     return tuple(
@@ -78,12 +78,12 @@ def used(account: Account, budget: Budget) -> Decimal:
 
 
 def is_spent(account: Account, budget: Budget) -> bool:
-    """Return whether nothing is left of the budget."""
+    """Return whether the budget is spent."""
     return used(account, budget) >= budget.amount
 
 
 def without_local(account: Account, local_requests: int) -> Decimal | None:
-    """Estimate the cost if this remote had served the local requests as well, from the mean cost of its requests."""
+    """Estimate what this remote would have cost if it had served the local requests as well, by the mean cost of its requests."""
     if not account.total.requests:
         return None
     return account.cost * (account.total.requests + local_requests) / account.total.requests
@@ -101,12 +101,12 @@ def _counted(account: Account | None, remote: RemoteBackend, readings: Readings,
 
 
 def _in_period(account: Account, remote: RemoteBackend, now: datetime) -> Account:
-    """Start a new period if one has begun; a clock that was set back does not."""
+    """Start a new period if one has begun; setting the clock back starts none."""
     if remote.budget is None:
         return replace(account, period="", spent=NOTHING, spent_cost=Decimal(0))
     present = periods.label(periods.period_start(remote.budget, now))
     if account.period > periods.label(periods.period_end(remote.budget, now)):
-        # Begun by a clock that was far ahead, and that may have been years.
+        # The period was begun by a clock that was far ahead, perhaps by years.
         return replace(account, period=present)
     if present <= account.period:
         return account
@@ -114,7 +114,7 @@ def _in_period(account: Account, remote: RemoteBackend, now: datetime) -> Accoun
 
 
 def _paid(account: Account, remote: RemoteBackend, new: Usage) -> Account:
-    """Add what is new, at the price of now. Amounts in another currency are not added up."""
+    """Add new usage at the current price. Amounts in another currency are not added up."""
     added = usage.cost(new, remote.price) if remote.price is not None else Decimal(0)
     currency = remote.price.currency if remote.price is not None else account.currency
     before = account.cost if currency == account.currency else Decimal(0)
@@ -130,7 +130,7 @@ def _paid(account: Account, remote: RemoteBackend, new: Usage) -> Account:
 
 
 def _is_possible(account: Account) -> bool:
-    """Return whether a recorded account can have come about."""
+    """Return whether a recorded account is plausible."""
     amounts = all(each.is_finite() and 0 <= each <= LARGEST for each in (account.cost, account.spent_cost))
     usages = (account.total, account.spent, *(each for _, each in account.seen))
     counts = all(0 <= number <= LARGEST for each in usages for number in astuple(each))

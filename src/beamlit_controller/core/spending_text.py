@@ -16,7 +16,7 @@ from beamlit_controller.core.spending import Account
 
 @dataclass(frozen=True, slots=True)
 class BudgetState:
-    """Whether the budget of any remote is spent, and the used part of each."""
+    """Whether the budget of any remote is spent, and how much of each is used."""
 
     is_spent: bool
     reason: Reason
@@ -32,7 +32,7 @@ def pairs(spec: OffloadSpec, ledger: Ledger) -> Iterator[tuple[RemoteBackend, Ac
 
 
 def budgets(spec: OffloadSpec, ledger: Ledger, now: datetime) -> BudgetState | None:
-    """Judge all budgets together; None without any."""
+    """Judge all budgets together; None if there are none."""
     told = [(each.budget, remote) for each, remote in pairs(spec, ledger) if each.budget is not None]
     if not told:
         return None
@@ -73,7 +73,7 @@ def percentage(account: Account, budget: Budget) -> int:
 
 
 def amount(number: Decimal) -> str:
-    """Write an amount with at most four decimal places, those of small amounts with as many digits."""
+    """Format an amount with at most four decimal places, or four significant digits if it is small."""
     digits = 4 if abs(number) >= Decimal("0.001") or not number else 9
     return f"{number:.{digits}f}".rstrip("0").rstrip(".")
 

@@ -1,4 +1,4 @@
-"""How the sessions of requests are identified."""
+"""How sessions are identified, so that all requests of one stay on the same side."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The interface of the two strategies, Fixed and Proportional, that determine how the share follows a metric."""
+"""The strategies of Fixed and Proportional mode, which determine how the share follows a metric."""
 
 from beamlit_controller.core.fixed import Fixed
 from beamlit_controller.core.proportional import Proportional
@@ -8,7 +8,7 @@ Strategy = Fixed | Proportional
 
 
 def of(behavior: Behavior) -> Strategy:
-    """Return the strategy by which the mode decides a share; for Adaptive mode, which decides a cap, that of Fixed."""
+    """Return the strategy of the mode; for Adaptive mode, which decides a cap rather than a share, that of Fixed."""
     match behavior.mode:
         case Mode.PROPORTIONAL:
             return Proportional(behavior)

@@ -14,9 +14,9 @@ RISE = 5
 
 
 def most(previous: int, *, percentage: int, before: Attempts, after: Attempts) -> int:
-    """Return the limit in percent, from the previous limit and the counts since then.
+    """Return the limit in percent, from the previous limit and the results since then.
 
-    It falls in proportion to the rejected part of what was sent, at most by half; it rises step by step.
+    It falls in proportion to the rejected fraction of the requests, at most by half, and rises step by step.
     """
     fresh = remote_health.fresh(before, after)
     answers = sum(count for (result, _), count in fresh.items() if result == "answered")

@@ -20,10 +20,11 @@ MOST_MOMENTS = 128
 class RequestCounters:
     """Counters of one or several gateways since their start; `in_flight` is the current number of local requests.
 
-    `local` are the requests that local finished, `kept` those of them that may not leave. The remote answered the others:
-    `share` by the percentage, `overflow` because the cap was reached, `unavailable` because local was down, failed or
-    rejected, `forced` because the client asked for it. `unanswered` got no response from either side. First bytes are those of response
-    bodies, in milliseconds, of requests that might have left: a server that streams may send its headers long before.
+    `local` counts requests finished locally, and `kept` those of them that are local-only. The others went to the
+    remote: `share` by the percentage, `overflow` because the cap was reached, `unavailable` because local was down,
+    failed or rejected, `forced` because the client requested it. `unanswered` got no response from either side. First
+    bytes are those of response bodies, in milliseconds, of requests that might have left: a streaming server may send
+    its headers long before.
     """
 
     in_flight: int = 0
@@ -41,7 +42,7 @@ class RequestCounters:
 
     @property
     def remote(self) -> int:
-        """Count the requests that the remote answered."""
+        """Return the number of requests that the remote answered."""
         return self.share + self.overflow + self.unavailable + self.forced
 
 
@@ -51,7 +52,7 @@ _COUNTERS = tuple(each.name for each in fields(RequestCounters) if each.name != 
 
 @dataclass(frozen=True, slots=True)
 class CountersAt:
-    """All that was counted up to a moment."""
+    """The cumulative counters at a moment."""
 
     at: datetime
     counted: RequestCounters
@@ -59,7 +60,7 @@ class CountersAt:
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """A model's counters: the last of each gateway, and the sums of the last minute, the latest last."""
+    """A model's counters: the last ones of each gateway, and the sums of the last minute, the latest last."""
 
     gateways: tuple[tuple[str, RequestCounters], ...] = ()
     recent: tuple[CountersAt, ...] = ()
@@ -67,7 +68,7 @@ class Meter:
 
 @dataclass(frozen=True, slots=True)
 class Minute:
-    """The requests of the last minute; `counted` covers that time only."""
+    """The requests of the last minute; `counted` covers only `span`."""
 
     span: timedelta
     counted: RequestCounters
@@ -82,10 +83,10 @@ def leaves_by_cap(spec: OffloadSpec, cap: Fraction | None, reason: str) -> bool:
 
 
 def fed(meter: Meter, answers: Mapping[str, RequestCounters | None], now: datetime) -> Meter:
-    """Return the meter with the gateways' current counters, by name; None for one that did not answer.
+    """Return the meter with the gateways' current counters, by name; None for a gateway that did not answer.
 
-    Gateways that are not named are gone. Counts from before a gateway was first seen are left out; one whose counters
-    decreased has restarted. If none answers, this moment is unknown.
+    Gateways that are not named are gone. Counts from before a gateway was first seen are ignored, and a gateway whose
+    counters decreased has restarted. If none answers, nothing is known of this moment.
     """
     if not any(answer is not None for answer in answers.values()):
         return replace(meter, gateways=tuple(each for each in meter.gateways if each[0] in answers))
@@ -100,7 +101,7 @@ def fed(meter: Meter, answers: Mapping[str, RequestCounters | None], now: dateti
 
 
 def flow(meter: Meter, since: datetime | None, now: datetime, *, by_cap: bool) -> Flow | Missing:
-    """Return the requests since the given moment; with `by_cap` those that left by percentage count as above the cap."""
+    """Return the requests since a moment; with `by_cap`, those that left by percentage count as above the cap."""
     if not meter.recent:
         return NOT_ASKED
     last = meter.recent[-1]
@@ -114,7 +115,7 @@ def flow(meter: Meter, since: datetime | None, now: datetime, *, by_cap: bool) -
 
 
 def minute(meter: Meter, now: datetime) -> Minute | None:
-    """Return what came of the requests in the last minute; None while that is not known."""
+    """Return the results of the last minute's requests; None if unknown."""
     if len(meter.recent) < 2 or now - meter.recent[-1].at > STALE:  # noqa: PLR2004 - a span has two ends
         return None
     first, last = meter.recent[0], meter.recent[-1]
@@ -123,20 +124,20 @@ def minute(meter: Meter, now: datetime) -> Minute | None:
 
 
 def _at(meter: Meter, since: datetime | None) -> CountersAt:
-    """Return the last moment that is not after this one, the first where all are."""
+    """Return the last entry that is not after a moment; the first one if all are."""
     earlier = [each for each in meter.recent if since is not None and each.at <= since]
     return earlier[-1] if earlier else meter.recent[0]
 
 
 def _lately(moments: tuple[CountersAt, ...], now: datetime) -> tuple[CountersAt, ...]:
-    """Drop what is older than a minute, but the one that its beginning lies in; and what a clock that was set back left ahead."""
+    """Drop entries older than a minute, except the one that covers its beginning, and entries in the future after the clock was set back."""
     known = tuple(each for each in moments if each.at <= now)[-MOST_MOMENTS:]
     needless = sum(1 for following in known[1:] if following.at <= now - MINUTE)
     return known[needless:]
 
 
 def fresh(before: RequestCounters, after: RequestCounters) -> RequestCounters:
-    """Return the difference to earlier counts; all of the new ones if any count decreased, because then the gateway restarted."""
+    """Return the difference to earlier counts; the new counts if any of them decreased, because then the gateway restarted."""
     fell = any(getattr(after, name) < getattr(before, name) for name in _COUNTERS)
     old = NOTHING if fell else before
     return RequestCounters(**{name: getattr(after, name) - getattr(old, name) for name in _COUNTERS})

@@ -13,9 +13,11 @@ WHY = ("share", "overflow", "unavailable", "forced")
 
 @dataclass(frozen=True, slots=True)
 class TrafficSummary:
-    """Requests per second on each side, and the fractions of all requests that left (by reason), that were kept local and that got no response.
+    """The requests of a time span: per second and side, and as fractions of all requests.
 
-    First-byte values are the mean time to the first byte of a response body, in milliseconds; None without one.
+    `left` has the fraction that went to the remote by reason, `kept` the fraction that is local-only, and `unanswered`
+    the fraction without a response. First-byte values are the mean time to the first byte of a response body in
+    milliseconds, None if there was none.
     """
 
     local: float
@@ -34,7 +36,7 @@ class TrafficSummary:
 
 
 def summarize(minute: Minute) -> TrafficSummary:
-    """Return the numbers of a minute; without requests all fractions are 0."""
+    """Summarize a minute; without requests all fractions are 0."""
     seen, seconds = minute.counted, max(minute.span.total_seconds(), 0.001)
     whole = max(1, seen.local + seen.remote + seen.unanswered)
     return TrafficSummary(
@@ -58,7 +60,7 @@ def limit(cycle: Cycle) -> Fraction | None:
 
 
 def sentence(summary: TrafficSummary, limit: Fraction | None) -> str:
-    """Format as a sentence; `limit` is the maximum number of local requests in flight."""
+    """Format a summary as a sentence; `limit` is the maximum number of local requests in flight."""
     why = ", ".join(f"{_percent(part)} {name}" for name, part in summary.left if part)
     sent = f"{_percent(summary.sent)} went to the remote" + (f" ({why})" if why else "")
     none = f"; {_percent(summary.unanswered)} unanswered" if summary.unanswered else ""

@@ -1,4 +1,4 @@
-"""Detects whether the worst metric is falling by itself, from one sample to the next."""
+"""Detects whether the metric with the highest ratio is falling by itself, from one sample to the next."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +12,7 @@ LESS = Fraction(98, 100)
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """The highest ratio of the last sample, when that sample ended, and whether it is less than the one before."""
+    """The highest ratio of the last sample, when that sample ended, and whether it is below the previous one."""
 
     ratio: Fraction
     until: datetime
@@ -20,7 +20,7 @@ class Trend:
 
 
 def followed(trend: Trend | None, worst: Assessed | None) -> Trend | None:
-    """Go on with the sample of the worst metric, if it is a new one."""
+    """Update the trend by the metric with the highest ratio, if its sample is new."""
     if worst is None:
         return trend
     if trend is None:

@@ -1,6 +1,6 @@
-"""Detects triggers that can't work: a metric that was never read, or a target beyond what its metric can be or has ever been.
+"""Detects triggers that can't work: a metric that was never read, or a target that its metric can't reach or has never reached.
 
-Observations are stored with the decision, so they survive a crash; a changed spec resets them.
+Observations are stored with the decision, so they survive a crash. A changed spec resets them.
 """
 
 import re
@@ -30,11 +30,11 @@ from beamlit_controller.core.spec import Behavior, OffloadSpec
 from beamlit_controller.core.verdict import Assessed, Unread, Verdict
 
 PATIENCE = timedelta(minutes=5)
-"""Time that a metric may take to be readable for the first time: pods start, servers load."""
+"""How long a metric may take to become readable, while pods start and servers load."""
 LONG = timedelta(days=1)
 """A target that was not reached for this long may be too high."""
 MOST_RANKS = 16
-"""A server reports its fractions per rank, and those of a pod are added up."""
+"""Servers report fractions per rank; those of a pod are summed."""
 FRACTIONS = frozenset(
     {
         "vllm:kv_cache_usage_perc",
@@ -48,9 +48,9 @@ FRACTIONS = frozenset(
         "gpu_cache_usage_perc",
     }
 )
-"""Metrics of model servers that are from 0 to 1 for each rank, whatever their names say."""
+"""Metrics of model servers that are between 0 and 1 per rank, whatever their names say."""
 _ONE = re.compile(r"\s*(?:avg|max|min)\s*\(\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(?:\{[^{}]*\}\s*)?\)\s*")
-"""A query for one of several series."""
+"""A query that reduces several series to one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class ObservedDemands:
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """Whether the metrics can make a model offload: True, False, or None while that can't be told. And why."""
+    """Whether the metrics can make a model offload, and why: `reachable` is True, False, or None if unknown."""
 
     reason: Reason
     message: str
@@ -83,7 +83,7 @@ class Trigger:
 def observe(
     before: ObservedDemands | None, spec: OffloadSpec, verdict: Verdict, shares: Sequence[Share], now: datetime
 ) -> ObservedDemands | None:
-    """Add a round. The shares determine what a metric would have been without offloading."""
+    """Add the demand of a round. The shares determine what a metric would have been without offloading."""
     if not spec.enabled:
         return before
     new = tuple(ObservedDemand(wording.name(metric), _kind(metric.target)) for metric in spec.metrics)
@@ -95,7 +95,7 @@ def observe(
 
 
 def _kind(target: Target) -> str:
-    """Identify a target as text."""
+    """Format a target as an identifier."""
     match target:
         case Utilization(percent):
             return f"{percent}%"
@@ -110,7 +110,7 @@ def _named(metrics: Sequence[ObservedDemand]) -> Iterator[tuple[str, str]]:
 
 
 def judge(spec: OffloadSpec, observed: ObservedDemands, signals: Signals, verdict: Verdict) -> Trigger:
-    """Judge whether the triggers can work, the most certain findings first."""
+    """Judge whether the triggers can work; the most certain findings take precedence."""
     now = signals.at
     if not spec.metrics:
         return Trigger(Reason.NO_METRICS, "no metric is given: no share is ever offloaded", reachable=False)
@@ -150,7 +150,7 @@ def _reached(behavior: Behavior, observed: ObservedDemands, since: str, *, lasti
 
 
 def out_of_reach(spec: OffloadSpec) -> str | None:
-    """Describe a target that no value of its metric can exceed; None if every target is possible."""
+    """Describe a target that its metric can never exceed; None if every target is possible."""
     found = [beyond for metric in spec.metrics if (beyond := _beyond(metric))]
     return "; ".join(found) or None
 
@@ -164,7 +164,7 @@ def _beyond(metric: MetricSpec) -> str | None:
 
 
 def _fraction(metric: MetricSpec) -> tuple[str, int]:
-    """Return the fraction that a metric reads, and the highest value that its target is held against; "" for any other."""
+    """Return the name of a metric that is a fraction, and the highest value that is compared with its target; "" for others."""
     match metric:
         case PodsMetric(metric=SeriesSelector(name=name)) if name in FRACTIONS:
             return name, MOST_RANKS if metric.aggregation is Aggregation.SUM else 1
@@ -177,7 +177,7 @@ def _fraction(metric: MetricSpec) -> tuple[str, int]:
 
 
 def _limited(metric: MetricSpec, all_pods: Sequence[Pod], behavior: Behavior) -> str | None:
-    """Say that the limits of the pods keep a utilization at or below its target, as they do where they are the requests."""
+    """Describe a utilization that the pods' limits keep at or below its target, such as limits equal to requests."""
     if not isinstance(metric, ResourceMetric | ContainerResourceMetric) or not isinstance(metric.target, Utilization):
         return None
     most = _most(metric, all_pods)
@@ -188,7 +188,7 @@ def _limited(metric: MetricSpec, all_pods: Sequence[Pod], behavior: Behavior) ->
 
 
 def _most(metric: ResourceMetric | ContainerResourceMetric, all_pods: Sequence[Pod]) -> Fraction | None:
-    """Return the highest utilization that limits allow, in percent; None where something has no limit."""
+    """Return the highest utilization that the limits allow, in percent; None if a container has no limit."""
     requested = limit = 0
     for pod in all_pods:
         if pod.requests:

@@ -20,7 +20,7 @@ class Usage:
 
     @property
     def tokens(self) -> int:
-        """Count the tokens of both directions."""
+        """Return the sum of input and output tokens."""
         return self.input_tokens + self.output_tokens
 
 
@@ -30,12 +30,12 @@ Usages = Mapping[str, Usage]
 
 
 def plus(one: Usage, other: Usage) -> Usage:
-    """Add up."""
+    """Return the sum of two."""
     return Usage(*(mine + others for mine, others in zip(astuple(one), astuple(other), strict=True)))
 
 
 def total(several: Iterable[Usage]) -> Usage:
-    """Add up all of them."""
+    """Return the sum of several."""
     summed = NOTHING
     for each in several:
         summed = plus(summed, each)
@@ -43,7 +43,7 @@ def total(several: Iterable[Usage]) -> Usage:
 
 
 def fresh(before: Usage, after: Usage) -> Usage:
-    """Return the difference to earlier counts; all of the new ones if any count decreased, because then the gateway restarted."""
+    """Return the difference to earlier counts; the new counts if any of them decreased, because then the gateway restarted."""
     pairs = tuple(zip(astuple(before), astuple(after), strict=True))
     if any(now < then for then, now in pairs):
         return after
@@ -51,6 +51,6 @@ def fresh(before: Usage, after: Usage) -> Usage:
 
 
 def cost(used: Usage, price: Price) -> Decimal:
-    """Return what this costs, exactly."""
+    """Return the exact cost."""
     tokens = used.input_tokens * price.input_per_million + used.output_tokens * price.output_per_million
     return tokens / MILLION + used.requests * price.per_request

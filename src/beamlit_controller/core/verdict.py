@@ -1,6 +1,6 @@
 """Compares signals with targets, as the HorizontalPodAutoscaler computes them.
 
-The ratio is the HPA's first one, over the pods that count, without its zeros for pods that are still starting: while
+The ratio is the HPA's first one, over the pods that count, without counting pods that are still starting as zero: while
 they start, the others are overloaded. It is exact, and computed from the truncated current value.
 """
 
@@ -52,7 +52,7 @@ class Current:
 class Assessed:
     """One metric that could be read: `ratio` is current over target, and its samples lie between `since` and `until`.
 
-    `slope`, if it counts requests that wait, is by how much one more on each pod raises the ratio.
+    `slope`, for a metric that counts waiting requests, is by how much one more on each pod raises the ratio.
     """
 
     metric: MetricSpec
@@ -94,7 +94,7 @@ class Verdict:
 def assess(spec: OffloadSpec, signals: Signals, grace: Grace = DEFAULT_GRACE) -> Verdict:
     """Compare every reading with its metric's target, and combine the results.
 
-    Raises TypeError for a reading that is not of its metric's kind, ValueError for one too few or too many.
+    Raises TypeError if a reading does not fit its metric's type, and ValueError if their numbers differ.
     """
     metrics = tuple(
         _assess(metric, reading, signals, grace=grace)
@@ -105,7 +105,7 @@ def assess(spec: OffloadSpec, signals: Signals, grace: Grace = DEFAULT_GRACE) ->
 
 
 def _judge(metrics: Sequence[Assessed | Unread], highest: Fraction | None, behavior: Behavior) -> Judgement:
-    """Judge OVER if any metric is above its target, UNKNOWN if one can't be read. UNDER and BETWEEN differ for people: demand releases."""
+    """Judge OVER if any metric is above its target, else UNKNOWN if one can't be read. UNDER and BETWEEN differ only for display; demand releases."""
     if highest is not None and highest > 1 + Fraction(behavior.engage.tolerance):
         return Judgement.OVER
     if highest is None or any(isinstance(metric, Unread) and not _is_absent(metric) for metric in metrics):
@@ -116,7 +116,7 @@ def _judge(metrics: Sequence[Assessed | Unread], highest: Fraction | None, behav
 
 
 def _is_absent(unread: Unread) -> bool:
-    """Return whether a metric is one of several that a version of the server may lack, and this version does."""
+    """Return whether this is an optional metric that this version of the server lacks."""
     metric = unread.metric
     return isinstance(metric, PodsMetric) and metric.optional and unread.missing.reason is Reason.NO_SERIES
 
@@ -162,7 +162,7 @@ def _assess_pods(
 def _counted(
     reading: PodSamples, all_pods: Sequence[Pod], now: datetime, *, resource: str | None, grace: Grace
 ) -> dict[str, PodSample] | Missing:
-    """Return the samples that count, by pod; also those of pods that are gone from the list."""
+    """Return the samples that count, by pod, including those of pods that are no longer listed."""
     if not reading.samples:
         return _no_values(reading)
     if not all_pods:
@@ -185,7 +185,7 @@ def _assess_resource(
         case AverageValue(milli):
             return _average(metric, counted, milli=milli)
         case Utilization(percent):
-            # A pod without a request makes the percentage undefined even if the pod does not count.
+            # A pod without a request makes the percentage undefined, even if the pod itself does not count.
             requested = pods.requests(all_pods, metric.name, container)
             return _utilization(metric, counted, requested, percent=percent)
 
@@ -219,7 +219,7 @@ def _average(
 
 
 def _slope(metric: PodsMetric, counted: Mapping[str, PodSample]) -> Fraction:
-    """Return by how much one more request that waits on each pod raises the ratio: where engines have a mean, less."""
+    """Return by how much one more waiting request on each pod raises the ratio; less for a server that averages its engines."""
     engines = Fraction(sum(each.series for each in counted.values()), len(counted))
     return Fraction(1000, metric.target.milli) / (engines if metric.aggregation is Aggregation.MEAN else 1)
 
@@ -236,7 +236,7 @@ _NO_LOCAL = Missing(Reason.NO_READY_PODS, "averageValue is per ready local repli
 def _assess_value(
     metric: ObjectMetric | ExternalMetric | GatewayMetric, sample: Sample, scale: Scale | Missing
 ) -> Assessed | Unread:
-    """Assess one value, as it is or per replica that is there."""
+    """Assess one value, as it is or divided by the number of replicas."""
     since, until = sample.at - sample.window, sample.at
     match metric.target:
         case Value(milli):
@@ -247,7 +247,7 @@ def _assess_value(
             replicas = scale.status_replicas
             if not replicas:
                 return Unread(metric, _no_replicas())
-            # Only what is shown is rounded, and up; the ratio is not.
+            # Only the displayed value is rounded (up), not the ratio.
             current = Current(average_value=-(-sample.milli // replicas))
             return Assessed(metric, current, Fraction(sample.milli, milli * replicas), since, until)
 
@@ -268,7 +268,7 @@ def _no_values(reading: PodSamples) -> Missing:
 
 
 def _none_counts(groups: Groups, reading: PodSamples) -> Missing:
-    """Describe why every pod with a value was excluded."""
+    """Describe why no pod with a value counts."""
     because = {
         "not ready yet": groups.unready,
         "without a value": groups.missing,

@@ -1,6 +1,7 @@
-"""Weighted remotes: adjacent remotes with weights, which share the requests for the first of them.
+"""Weighted remotes: adjacent remotes with a `weight`, which share the requests that reach the first of them.
 
-The way to an equal passes over it for the part of the requests that is for those after it, as it does for an ejected remote.
+In the chain of remotes, such a remote is skipped for the requests that belong to the weighted remotes after it, as an
+ejected remote is skipped for all.
 """
 
 from itertools import takewhile
@@ -9,7 +10,7 @@ from beamlit_controller.core.spec import OffloadSpec, RemoteBackend
 
 
 def weight_after(spec: OffloadSpec, remote: RemoteBackend) -> int:
-    """Return the weight of the equals after this remote, for which it is passed over; 0 if there are none."""
+    """Return the total weight of the weighted remotes directly after this one, 0 if there are none."""
     if remote.weight is None:
         return 0
     following = spec.remotes[spec.remotes.index(remote) + 1 :]
@@ -17,5 +18,5 @@ def weight_after(spec: OffloadSpec, remote: RemoteBackend) -> int:
 
 
 def passed_over(spec: OffloadSpec) -> tuple[RemoteBackend, ...]:
-    """Return the remotes that some requests pass over although they are well."""
+    """Return the remotes that some requests skip although they are healthy."""
     return tuple(remote for remote in spec.remotes if weight_after(spec, remote))

@@ -22,7 +22,7 @@ from beamlit_controller.core.verdict import Assessed, Unread
 
 
 def name(metric: MetricSpec) -> str:
-    """Name a metric as its users do."""
+    """Return the name of a metric as users know it."""
     match metric:
         case ResourceMetric():
             return metric.name
