@@ -1,4 +1,4 @@
-"""The access log of the gateway: one line of JSON per request, and counters per side."""
+"""The gateway's access logs: one line of JSON per request, and counters per side."""
 
 from beamlit_controller.envoy.failover import REMOTE_FIRST
 from beamlit_controller.envoy.messages import Message, extension
@@ -6,8 +6,8 @@ from beamlit_controller.envoy.model_name import DECLINED
 from beamlit_controller.envoy.retry_after import METADATA as PAUSED
 from beamlit_controller.envoy.routes import PASSED_ON, PROBE_HEADER, PROBE_PATH, SIDE
 
-# Why a request went where it went, from what its route was for, which servers for, and who answered. Costs as much as ten
-# header lookups. Of a request that local passed on, nothing is left to tell what local had said, but what it may have been.
+# Why the request went where it did, derived from its route, its chain and the side that answered. Costs as much as ten header
+# lookups. If local passed the request on, local's own response is not known any more; only its possible reasons are.
 REASON = (
     "%CEL(xds.route_name == 'forced' ? 'forced'"
     " : xds.route_name == 'keep' || xds.route_name == 'long' ? 'kept'"
@@ -18,13 +18,13 @@ REASON = (
     " : (xds.route_name == 'share' ? 'remote-failed' : 'local'))%"
 )
 
-# From the request's first byte to the first one of what the client was answered, whoever made that.
+# From the first byte of the request to the first byte sent to the client, whoever answered.
 FIRST_BYTE = "%COMMON_DURATION(DS_RX_BEG:DS_TX_BEG:ms)%"
 
-# To the first byte of the upstream's body. Servers that stream send their headers before the first token is there.
+# To the first byte of the upstream's body: streaming servers send their headers before the first token.
 FIRST_BODY = "%COMMON_DURATION(DS_RX_BEG:US_RX_BODY_BEG:ms)%"
 
-# Neither headers nor the query: both may carry what must not be written down.
+# Headers and query are omitted, because they may contain secrets.
 REQUEST = {
     "time": "%START_TIME%",
     "request_id": "%REQ(X-REQUEST-ID)%",
@@ -45,7 +45,7 @@ REQUEST = {
     "bytes_sent": "%BYTES_SENT%",
 }
 
-# What came of an attempt at the remote, in few words: Envoy's own hold what a certificate says of itself.
+# The result of an attempt at the remote, as one of a few words: Envoy's own text may contain parts of a certificate.
 RESULT = (
     "%CEL(response.code_details == 'via_upstream' ? 'answered'"
     " : response.code_details.startsWith('downstream') ? 'client-gone'"
@@ -84,8 +84,8 @@ UNANSWERED = {
 
 
 def of_front(path: str) -> list[Message]:
-    """Return the front's access logs: counters always, a line per request if there is a file to write it to."""
-    # Both, or a client could hide what is refused before the header is taken from it.
+    """Return the access logs of the front: always the counters, and a line per request if a file is given."""
+    # Both path and header, or a client could hide requests that are rejected before the probe's header is removed.
     unprobed = {"name": PROBE_HEADER, "present_match": True, "invert_match": True}
     elsewhere = {"name": ":path", "string_match": {"exact": PROBE_PATH}, "invert_match": True}
     either = [{"header_filter": {"header": header}} for header in (unprobed, elsewhere)]
@@ -94,21 +94,21 @@ def of_front(path: str) -> list[Message]:
 
 
 def of_hop(path: str, remote: str) -> list[Message]:
-    """Return a hop's access logs: a counter always, a line for each attempt that got no answer if there is a file.
+    """Return the access logs of a remote's hop: always a counter, and a line per failed attempt if a file is given.
 
-    Both have the remote's name, where remotes have names.
+    Both carry the remote's name, if it has one.
     """
     fields = {**REMOTE_FAILURE, **({"remote": remote} if remote else {})}
     return [_remote_counters(remote), *({**log, "filter": UNANSWERED} for log in _lines(path, fields))]
 
 
 def _counters() -> Message:
-    """Count requests and time them; Envoy's own counters charge a failover to the first cluster it tried."""
+    """Count and time requests. Envoy's own counters would attribute a failover to the first cluster it tried."""
     side = {"name": "side", "value_format": SIDE}
     labels = [
         side,
         {"name": "route", "value_format": "%ROUTE_NAME%"},
-        # Whom it was for: with the route and the side it tells what the reason of a line tells, at a tenth of the cost.
+        # With the route and the side, the chain tells the same as the reason in a log line, at a tenth of the cost.
         {"name": "chain", "value_format": "%UPSTREAM_CLUSTER%"},
         {"name": "code", "value_format": "%RESPONSE_CODE%"},
         {"name": "remote", "value_format": "%UPSTREAM_METADATA(offload:remote)%"},
@@ -133,7 +133,7 @@ def _counters() -> Message:
 
 
 def _remote_counters(remote: str) -> Message:
-    """Count attempts at a remote by what came of them."""
+    """Count attempts at a remote by their result."""
     labels = [
         {"name": "result", "value_format": RESULT},
         {"name": "code", "value_format": "%RESPONSE_CODE%"},

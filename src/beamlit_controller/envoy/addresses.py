@@ -5,11 +5,11 @@ import ipaddress
 from beamlit_controller.envoy.messages import Message
 
 UNIX = "unix:"
-LONGEST_UNIX_PATH = 107  # sun_path of unix(7) holds 108 bytes with the ending NUL
+LONGEST_UNIX_PATH = 107  # sun_path of unix(7) holds 108 bytes including the terminating NUL
 
 
 def message(text: str) -> Message:
-    """Read an address as Envoy's Address; a relative path is relative to Envoy's folder. ValueError says what is wrong."""
+    """Convert an address to Envoy's Address. A relative path is relative to Envoy's directory. Raises ValueError."""
     if is_unix(text):
         return {"pipe": {"path": _unix_path(text)}}
     host, port = split(text)
@@ -18,7 +18,7 @@ def message(text: str) -> Message:
 
 
 def split(text: str) -> tuple[str, int]:
-    """Read `host:port` or `[v6]:port`; ValueError says what is wrong with it."""
+    """Parse `host:port` or `[v6]:port`. Raises ValueError."""
     host, colon, port = text.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
     if not colon or not bare or host != bracketed(bare):
@@ -29,22 +29,22 @@ def split(text: str) -> tuple[str, int]:
 
 
 def join(host: str, port: int) -> str:
-    """Write `host:port`, with brackets around an IPv6 address."""
+    """Format `host:port`, with brackets around an IPv6 address."""
     return f"{bracketed(host)}:{port}"
 
 
 def bracketed(host: str) -> str:
-    """Write a host as it stands in a URL: an IPv6 address in brackets."""
+    """Format a host as in a URL: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
 def is_unix(text: str) -> bool:
-    """Return whether it is a unix socket."""
+    """Return whether the address is a Unix socket."""
     return text.startswith(UNIX)
 
 
 def is_ip(host: str) -> bool:
-    """Return whether the host is an IP address, so that no DNS is needed."""
+    """Return whether the host is an IP address, which needs no DNS."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -53,7 +53,7 @@ def is_ip(host: str) -> bool:
 
 
 def is_private(text: str) -> bool:
-    """Return whether only this machine can reach it."""
+    """Return whether only this machine can reach the address."""
     if is_unix(text):
         return True
     host, _ = split(text)

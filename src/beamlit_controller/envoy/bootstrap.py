@@ -9,14 +9,14 @@ from beamlit_controller.envoy.messages import Message, extension, headers_to_set
 ADMIN = "admin"
 SHARES = "shares"
 
-# Envoy refuses regular expressions of more than 100 instructions by default. Ours name what must stay, and are linear.
+# By default Envoy rejects regular expressions of more than 100 instructions. Ours match local-only requests, in linear time.
 LIMITS: Message = {"re2.max_program_size.error_level": 200_000, "re2.max_program_size.warn_level": 200_000}
 
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to reach what is bound everywhere
 
 
 def bootstrap(spec: OffloadSpec, params: GatewayParams) -> Message:
-    """Return the Bootstrap. Only a restart brings a change of it into force, so it holds what hardly changes."""
+    """Return the Bootstrap. A change of it takes effect only with a restart, so it contains what hardly changes."""
     return {
         "node": {"id": params.node, "cluster": "gateways"},
         "admin": {"address": _only_ours(addresses.message(params.admin))},
@@ -37,7 +37,7 @@ def bootstrap(spec: OffloadSpec, params: GatewayParams) -> Message:
             ]
         },
         "overload_manager": overload.manager(spec.gateway, in_container=params.mounted, descriptors=params.descriptors),
-        # Without it what is scraped is up to 5 s old.
+        # By default, scraped values are up to 5 s old.
         "stats_flush_on_admin": True,
         "static_resources": {
             "clusters": _clusters(params),
@@ -47,7 +47,7 @@ def bootstrap(spec: OffloadSpec, params: GatewayParams) -> Message:
 
 
 def _only_ours(address: Message) -> Message:
-    """Let nobody else of this machine open the socket: Envoy sets the mode of pipes, whatever the umask."""
+    """Restrict the socket to our user: Envoy sets the mode of pipes, whatever the umask."""
     match address:
         case {"pipe": dict() as pipe}:
             return {"pipe": {**pipe, "mode": 0o600}}
@@ -56,7 +56,7 @@ def _only_ours(address: Message) -> Message:
 
 
 def _share(key: ModelKey, params: GatewayParams) -> Message:
-    """Ask the RTDS server for this model's share; without an answer within a second, serve without it."""
+    """Subscribe to this model's share at the RTDS server; Envoy waits at most one second for it before it starts to serve."""
     service = {
         "cluster_name": SHARES,
         "retry_policy": {"retry_back_off": {"base_interval": "0.5s", "max_interval": "5s"}},
@@ -88,7 +88,7 @@ def _clusters(params: GatewayParams) -> list[Message]:
 
 
 def _stats(params: GatewayParams) -> Message:
-    """Let others watch, and nothing else: the admin interface itself can stop Envoy."""
+    """Return the listener for metrics and probes. It exposes nothing else, because the admin interface could stop Envoy."""
     manager = extension(
         "envoy.filters.network.http_connection_manager",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -106,7 +106,7 @@ def _stats(params: GatewayParams) -> Message:
                     "routes": [_get("/stats/prometheus", ADMIN), _ready(params), _reach()],
                 }
             ],
-            # The model's servers are not known when it boots.
+            # The model's servers are not known at startup.
             "validate_clusters": False,
         },
     )
@@ -114,7 +114,7 @@ def _stats(params: GatewayParams) -> Message:
 
 
 def _no_headers() -> Message:
-    """Take every header away: none is needed here, and none of them is for a local server."""
+    """Remove all headers: these requests need none, and none of them should reach a local server."""
     headers = {"remove_on_match": {"key_matcher": {"safe_regex": {"regex": "[^:].*"}}}}
     return extension(
         "envoy.http.early_header_mutation.header_mutation",
@@ -124,7 +124,7 @@ def _no_headers() -> Message:
 
 
 def _ready(params: GatewayParams) -> Message:
-    """Answer `/ready` with what our own front answers: Envoy's is 200 even if the front could not be bound."""
+    """Answer `/ready` with the response of our own front: Envoy's own is 200 even if the front could not be bound."""
     if not _own_front(params):
         return _get("/ready", ADMIN)
     probe = headers_to_set([(routes.PROBE_HEADER, params.node)])
@@ -132,7 +132,7 @@ def _ready(params: GatewayParams) -> Message:
 
 
 def _reach() -> Message:
-    """Ask a local server for `/`, whatever it answers: who may look here learns whether it can be reached."""
+    """Request `/` from a local server, to show whether it can be reached."""
     route = _get(routes.REACH_PATH, LOCAL, prefix_rewrite="/", timeout="2s")
     method = {"name": ":method", "string_match": {"exact": "GET"}}
     without_query = {"name": ":path", "string_match": {"exact": routes.REACH_PATH}}
@@ -145,13 +145,13 @@ def _get(path: str, cluster: str, **rewrite: object) -> Message:
 
 
 def _own_front(params: GatewayParams) -> str:
-    """Return where our own front is reached as clients reach it; "" if its port is not known, being whatever is free."""
+    """Return the address at which clients reach our front; "" if the system chooses its port."""
     host, port = addresses.split(params.front)
     return addresses.join(ANYWHERE.get(host, host), port) if port else ""
 
 
 def _shares(params: GatewayParams) -> Message:
-    # An RTDS server that vanished without a word is noticed within 15 s, and asked again.
+    # An RTDS server that vanished without closing the connection is noticed within 15 s, and Envoy reconnects.
     http2 = {"connection_keepalive": {"interval": "10s", "timeout": "5s"}}
     speaks = upstream.protocols(explicit_http_config={"http2_protocol_options": http2})
     secured = {"transport_socket": tls.to_rtds_server(params)} if params.shares_ca else {}

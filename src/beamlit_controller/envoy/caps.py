@@ -1,6 +1,6 @@
 """The limit of concurrent local requests, as a ladder of routes of which at most two are active.
 
-A route can't take a number at run time, but the fraction of requests that it matches can be set: there is one route per
+A route can't take a number at run time, but the fraction of requests that it matches can be set. There is one route per
 step of the ladder, and the RTDS server enables the two steps around the limit, each for a fraction of the requests. The
 number in flight therefore stays at or below the upper step.
 """
@@ -20,7 +20,7 @@ WHOLE = 100
 PERCENT = 10_000
 """A hundredth, in millionths."""
 
-# Envoy's workers look at the same number, and each may let one more through.
+# Envoy's workers read the same counter, and each may let one more request through.
 CHOICE = """
 function envoy_on_route(handle)
   local here = handle:getCluster({local_})
@@ -33,11 +33,11 @@ end
 
 
 def numerators(most: Fraction | None, *, first: int, last: int) -> dict[int, int]:
-    """Return the runtime numerator (of a million) of every route, by its number; 0 is the route that sends requests away.
+    """Return the runtime numerator (out of a million) of every route, by its number; route 0 sends requests away.
 
-    Envoy draws one number per request and compares it with each route in turn. Those below `first` leave, those up to
-    `last` are judged by the two steps around `most`, in the proportion in which it lies between them; no other request
-    is judged. Below the first step that means that some leave without being judged.
+    Envoy draws one random number per request and compares it with each route in turn. Requests below `first` leave.
+    Those up to `last` are judged by the two steps around `most`, in proportion to its position between them. The others
+    are not judged. Below the first step, some requests leave without being judged.
     """
     off = {0: first, **dict.fromkeys(LADDER, 0)}
     if most is None:
@@ -49,25 +49,25 @@ def numerators(most: Fraction | None, *, first: int, last: int) -> dict[int, int
 
 
 def around(most: Fraction) -> tuple[int, int]:
-    """Return the step that is not above this number, and the next one; the last step twice where there is none above."""
+    """Return the highest step that is not above the number, and the next one; twice the last step if there is no next one."""
     low = max(number for number in (0, *LADDER) if number <= most) if most > 0 else 0
     return low, next((number for number in LADDER if number > low), low)
 
 
 def key(number: int) -> str:
-    """Return the runtime key that turns the route of this number on."""
+    """Return the runtime key that enables the route of this number."""
     return f"offload.in_flight.{number}"
 
 
 def at_first(spec: OffloadSpec, params: GatewayParams) -> dict[int, int]:
-    """Return the numerators that hold until an RTDS server tells others: the user's limit, where the servers are known."""
+    """Return the numerators in force until an RTDS server sends others: the user's limit, if the servers are known."""
     each = spec.overflow.max_in_flight_per_replica
     known = Fraction(max(1, each * params.servers // params.gateways)) if each is not None and params.servers else None
     return numerators(known, first=0, last=_most_that_leave(spec) * PERCENT)
 
 
 def are_needed(spec: OffloadSpec) -> bool:
-    """Return whether this spec limits, or may come to limit, what is in flight at local."""
+    """Return whether local requests in flight are limited by this spec, or may come to be."""
     return spec.overflow.max_in_flight_per_replica is not None or spec.behavior.mode is Mode.ADAPTIVE
 
 
@@ -76,7 +76,7 @@ def _most_that_leave(spec: OffloadSpec) -> int:
 
 
 def choice(limit: int, *, free: str, full: str) -> Message:
-    """Return the plugin that chooses a cluster for each request."""
+    """Return the cluster specifier plugin that chooses a cluster for each request."""
     source = CHOICE.format(local_=lua.text(LOCAL), limit=limit, free=lua.text(free), full=lua.text(full))
     return {
         "extension": extension(

@@ -1,4 +1,4 @@
-"""The clusters: the model's own servers, and the remote behind its hop."""
+"""The clusters: the model's own servers, and each remote behind its hop."""
 
 from beamlit_controller.core import weighted_remotes
 from beamlit_controller.core.spec import OffloadSpec, RemoteBackend, Scheme
@@ -21,7 +21,7 @@ from beamlit_controller.envoy.messages import Message, headers_to_set
 
 
 def all_of(spec: OffloadSpec, params: GatewayParams) -> list[Message]:
-    """Return every cluster that a route of this spec, or one that is about to be replaced by it, leads to."""
+    """Return all clusters that the routes of this spec lead to, including those of routes it is about to replace."""
     chains = failover.chains(spec, servers=params.servers)
     return [
         local(params, alone=routes.remote_of(spec) is None),
@@ -34,7 +34,7 @@ def all_of(spec: OffloadSpec, params: GatewayParams) -> list[Message]:
 
 
 def _passed(listen: str, server: str) -> Message:
-    """Return the model's own servers behind another port, of which the gateway understands nothing."""
+    """Return the model's own servers at another port, whose traffic the gateway passes through without parsing it."""
     name = listeners.passed_name(listen)
     return {
         "name": name,
@@ -47,9 +47,10 @@ def _passed(listen: str, server: str) -> Message:
 
 
 def _found_by_dns(*servers: str) -> Message:
-    """Find each server at every address of its name, by IPv6 only if it has no other.
+    """Discover each server by its name, using IPv6 addresses only if there is no IPv4 address.
 
-    Of a name with both, such as `localhost`, each address would be taken for a server, and many servers listen on IPv4 alone.
+    Each address of a name counts as a server. A name such as `localhost` has both, but many servers listen on IPv4
+    alone.
     """
     return upstream.discovery(servers, dns_refresh_rate="1s", dns_jitter="0s", dns_lookup_family="V4_PREFERRED")
 
@@ -67,13 +68,13 @@ def _remote_side(spec: OffloadSpec, backend: RemoteBackend, params: GatewayParam
 
 
 def _weights(spec: OffloadSpec, backend: RemoteBackend) -> tuple[int, ...]:
-    """Return the weights of a remote and of the equals after it, if there are any."""
+    """Return the weights of a remote and of the weighted remotes after it; nothing if it does not share requests."""
     others = weighted_remotes.weight_after(spec, backend)
     return (backend.weight, others) if backend.weight and others else ()
 
 
 def _way(kind: str, backend: RemoteBackend, *spare: str, weights: tuple[int, ...] = (), **fields: object) -> Message:
-    """Return a cluster that leads into this remote's hop or, while that is ejected, into the spare one."""
+    """Return a cluster that leads to the remote's hop or, while that is ejected, to the `spare` listener."""
     listener = identity.named(REMOTE_HOP, backend)
     return upstream.hop(
         identity.named(kind, backend),
@@ -89,24 +90,24 @@ def _way(kind: str, backend: RemoteBackend, *spare: str, weights: tuple[int, ...
 
 
 def local(params: GatewayParams, *, alone: bool) -> Message:
-    """Return the model's own servers; `alone` tells that no other side answers when all of them fail."""
-    # With nobody else to ask, a server that failed is still the best guess.
+    """Return the model's own servers; `alone` tells that no other side can answer if all of them fail."""
+    # If there is no other server, one that failed is still the best guess.
     panic: Message = {} if alone else {"common_lb_config": upstream.AS_IT_IS}
     servers = [upstream.server(addresses.message(text), {"side": "local"}) for text in params.local]
     return {
         "name": LOCAL,
         **_found_by_dns(*params.local),
-        # A server on the same network answers at once or is gone, and the next one is waiting.
+        # A server on the same network accepts immediately or is gone, and the next one can be tried.
         "connect_timeout": "0.25s",
         "per_connection_buffer_limit_bytes": upstream.MOST_BUFFERED,
-        # The better of two at random. A full scan balances better, but a server that refuses has the fewest requests, so each
-        # retry would choose it again.
+        # The better of two random servers. A full scan balances better, but a server that refuses connections has the fewest
+        # requests, so each retry would choose it again.
         "lb_policy": "RING_HASH" if params.client_ip_affinity else "LEAST_REQUEST",
         **panic,
         "circuit_breakers": upstream.UNLIMITED,
         "outlier_detection": _ejections(),
-        # Servers close idle connections after 2 to 5 s, some sooner, and a request that is sent at that moment is lost: it
-        # would leave although local is well. A new connection to a local server costs next to nothing.
+        # Servers close idle connections after 2 to 5 s, some sooner, and a request sent at that moment is lost: it would leave
+        # although local is healthy. A new connection to a local server is cheap.
         "typed_extension_protocol_options": upstream.as_the_client(
             common_http_protocol_options={"idle_timeout": "0.4s"}, http_filters=response_headers.stripped()
         ),
@@ -115,7 +116,7 @@ def local(params: GatewayParams, *, alone: bool) -> Message:
 
 
 def remote(backend: RemoteBackend, params: GatewayParams) -> Message:
-    """Return the remote: over TLS in what it prefers of HTTP/2 and HTTP/1.1, else in what the client speaks."""
+    """Return the remote: over TLS with HTTP/2 or HTTP/1.1 by ALPN, otherwise with the client's protocol."""
     signs = credentials.upstream_filters(backend, params)
     if backend.scheme is Scheme.HTTP:
         return _remote(routes.REMOTE, backend, params, speaks=upstream.as_the_client(**signs))
@@ -125,7 +126,7 @@ def remote(backend: RemoteBackend, params: GatewayParams) -> Message:
 
 
 def remote_upgrade(backend: RemoteBackend, params: GatewayParams) -> Message:
-    """Return the remote for websockets: few servers take them over HTTP/2, so they get HTTP/1.1."""
+    """Return the remote for WebSockets, with HTTP/1.1, because few servers support them over HTTP/2."""
     signs = credentials.upstream_filters(backend, params)
     http1 = upstream.protocols(explicit_http_config={"http_protocol_options": {}}, **signs)
     return _remote(routes.REMOTE_UPGRADE, backend, params, speaks=http1, alpn=["http/1.1"])
@@ -144,7 +145,7 @@ def _remote(
     return {
         "name": own_name,
         "alt_stat_name": identity.stat_name(name, backend),
-        # One address at a time, taken anew for each connection: balancers move, and open streams should not.
+        # One address at a time, resolved again for new connections: load balancers move, and open streams must not break.
         **upstream.discovery(
             [server],
             respect_dns_ttl=True,
@@ -156,7 +157,7 @@ def _remote(
         "per_connection_buffer_limit_bytes": upstream.MOST_BUFFERED,
         "circuit_breakers": _at_most(backend.max_in_flight, gateways=params.gateways),
         **(_probed(backend) if name == routes.REMOTE else {}),
-        # What lies between forgets silent connections, and a stream may think for minutes.
+        # Middleboxes drop silent connections, and a stream may be silent for minutes.
         "upstream_connection_options": {"tcp_keepalive": {"keepalive_time": 60, "keepalive_interval": 10}},
         "typed_extension_protocol_options": speaks,
         **secured,
@@ -165,12 +166,12 @@ def _remote(
 
 
 def _at_most(requests: int | None, *, gateways: int) -> Message:
-    """Bound the requests at the remote, shared by the gateways; the hop turns away what is above it."""
+    """Limit the requests at the remote; the limit is divided among the gateways, and the hop rejects requests above it."""
     return upstream.limits(max_requests=max(1, requests // gateways)) if requests is not None else upstream.UNLIMITED
 
 
 def _probed(backend: RemoteBackend) -> Message:
-    """Ask the remote how it is, where a path for that is given; while it is not well, nothing is sent there."""
+    """Probe the remote actively, if a path is given for that; no requests are sent to it while it is unhealthy."""
     check = backend.health_check
     if check is None:
         return {}
@@ -195,7 +196,7 @@ def _probed(backend: RemoteBackend) -> Message:
 
 
 def _ejections() -> Message:
-    """Leave out, briefly, a server that can't be connected to. What a server answers never counts: full is not broken."""
+    """Eject a local server briefly if no connection to it succeeds. Responses never count: full is not broken."""
     return {
         "split_external_local_origin_errors": True,
         "consecutive_local_origin_failure": 3,
@@ -210,10 +211,10 @@ def _ejections() -> Message:
 
 
 def _remote_ejections() -> Message:
-    """Leave a remote out for 5 to 30 s, for those whom another server can answer.
+    """Eject a remote for 5 to 30 s, if another server can answer instead.
 
-    Three times in a row no answer, or 502 to 504, is enough. Other failures may be those of one client's requests: they
-    count when they are all that came of half a second in which there were ten or more.
+    Three failures in a row (no response, or 502 to 504) suffice. Other failures may be due to one client's requests, so
+    they count only if nothing else came of ten or more requests within half a second.
     """
     return {
         "common_lb_config": upstream.AS_IT_IS,

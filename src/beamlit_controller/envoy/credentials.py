@@ -1,4 +1,4 @@
-"""Credentials for the remote: added by Envoy inside the remote hop, from files that Envoy reads itself."""
+"""Credentials for the remote. Envoy adds them inside the remote hop, from files that it reads itself."""
 
 from urllib.parse import urlsplit
 
@@ -33,7 +33,7 @@ function envoy_on_request(handle)
 end
 """
 
-# Send the token only if it is well-formed and the client secret it was obtained with still exists.
+# Send the token only if it is well-formed and the client secret with which it was obtained still exists.
 CHECK = """
 local PREFIX, FILE = "Bearer ", {file}
 local function is_there()
@@ -56,7 +56,7 @@ end
 
 
 def filters(backend: RemoteBackend, params: GatewayParams) -> list[Message]:
-    """Return the HTTP filters that put the credential on; without one that can be used, the hop answers instead."""
+    """Return the HTTP filters that add the credential; without a usable one, the hop answers instead."""
     match backend.auth:
         case None:
             return []
@@ -73,14 +73,14 @@ def filters(backend: RemoteBackend, params: GatewayParams) -> list[Message]:
 
 
 def upstream_filters(backend: RemoteBackend, params: GatewayParams) -> Message:
-    """Return the field of HttpProtocolOptions with what has to see a request as it goes to the remote, if anything has."""
+    """Return the field of HttpProtocolOptions with the filters that need the final request to the remote, such as a signature."""
     if not isinstance(backend.auth, AwsSignature):
         return {}
     return {"http_filters": sigv4.behind_router(backend.auth, params)}
 
 
 def secrets(backend: RemoteBackend, params: GatewayParams) -> dict[str, Message]:
-    """Return the SDS resources by file name. They reference secret files and never contain secrets."""
+    """Return the SDS resources by file name. They reference secret files, and never contain secrets."""
     if not isinstance(backend.auth, OAuth):
         return {}
     source: Message = {"filename": params.secret(backend.auth.client_secret)}
@@ -94,7 +94,7 @@ def secrets(backend: RemoteBackend, params: GatewayParams) -> dict[str, Message]
 
 
 def clusters(backend: RemoteBackend, params: GatewayParams) -> list[Message]:
-    """Return where tokens are asked for."""
+    """Return the clusters of the token endpoints."""
     if isinstance(backend.auth, GoogleToken):
         return [google_token.cluster(backend, params)]
     if not isinstance(backend.auth, OAuth):

@@ -1,8 +1,8 @@
 """Failover: which server is tried next for a request. Only this module knows how one request tries several servers.
 
-Envoy's composite cluster gives every attempt of a request a cluster of its own, and the route's retry policy says what
-makes a next attempt. Nothing is tried again once a byte of the response has come. All attempts share one policy,
-so the answer has to say who gave it: the hops mark their answers with a header that no client sees.
+Envoy's composite cluster assigns a cluster to each attempt of a request, and the route's retry policy determines when
+there is a next attempt. Nothing is retried once a byte of the response has been received. All attempts share one
+policy, so the response has to tell who gave it: the hops mark their responses with a header that clients never see.
 """
 
 from collections.abc import Iterable
@@ -17,19 +17,19 @@ LOCAL = "local"
 LOCAL_HOP = "local_hop"
 REMOTE_HOP = "remote_hop"
 REMOTE_ANYWAY = "remote_hop_anyway"
-"""The way to the remote for requests that local can't answer: it stays open even while the remote is ejected."""
+"""The way to the remote for requests that local can't answer; it works even while the remote is ejected."""
 EJECTED = "left_out"
-"""The hop that answers for a remote that is ejected, so that each attempt of a request is at the next remote."""
+"""The hop that answers in place of an ejected remote, so that the next attempt is at the next remote."""
 LOCAL_FIRST = "local_first"
 REMOTE_FIRST = "remote_first"
 
-# What the remote hop says about an answer: `CODE:GRPC-STATUS,UPGRADE` with what the client wanted to upgrade to, or what the
-# hop has to say itself.
+# The mark of the remote hop: `CODE:GRPC-STATUS,UPGRADE` of the remote's response (the upgrade is what the client requested), or
+# a word for a response of the hop itself.
 REMOTE_MARK = "x-offload-remote"
 ANSWERED = "%RESPONSE_CODE%:%RESP(GRPC-STATUS)%"
 REMOTE_ANSWERED = f"{ANSWERED},%REQ(UPGRADE)%"
 
-# The same of the local hop.
+# The mark of the local hop.
 LOCAL_MARK = "x-offload-local"
 UNAVAILABLE = "unavailable"
 RESET = "reset"
@@ -40,7 +40,7 @@ GRPC_OF_STATUS = {429: ("resource-exhausted", 8), 503: ("unavailable", 14)}
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """The cluster to route to, the retry policy of the route, and the cluster's definition unless it is `local` itself."""
+    """The cluster to route to, the route's retry policy, and the cluster's definition, except for `local` itself."""
 
     cluster: str
     retry_policy: Message
@@ -48,19 +48,19 @@ class Chain:
 
 
 def chains(spec: OffloadSpec, *, servers: int) -> tuple[Chain, ...]:
-    """Return every chain that a route of this spec, or one that is about to be replaced by it, leads to."""
+    """Return all chains that the routes of this spec lead to, including those of routes it is about to replace."""
     return (local_first(spec, servers=servers), remote_first(spec, servers=servers))
 
 
 def local_only(spec: OffloadSpec, *, servers: int) -> Chain:
-    """Return the chain of requests that stay: one local server, then another."""
+    """Return the chain of local-only requests: one local server, then another."""
     return Chain(LOCAL, _retry_policy(_failures(spec), retries=1, statuses=_means_full(spec, servers)))
 
 
 def local_first(spec: OffloadSpec, *, servers: int) -> Chain:
-    """Return the chain of requests that begin locally: two local servers, the remotes, and once more local if they fail.
+    """Return the chain of requests that start locally: two local servers, the remotes, and local once more if these fail.
 
-    `servers` is how many there are if that is known for sure, else 0: a single one is not asked twice in a row.
+    `servers` is the number of local servers, or 0 if it is not known; a single one is not tried twice in a row.
     """
     if not spec.remotes or not overflows(spec):
         return _chain(LOCAL_FIRST, spec, (LOCAL,) * _tries(servers))
@@ -69,9 +69,9 @@ def local_first(spec: OffloadSpec, *, servers: int) -> Chain:
 
 
 def remote_first(spec: OffloadSpec, *, servers: int) -> Chain:
-    """Return the chain of requests that are offloaded: the remotes, then two local servers, unless the spec forbids it.
+    """Return the chain of offloaded requests: the remotes, then two local servers unless the spec forbids it.
 
-    Where all fail, the remotes are asked once more: they may have been left out. Then it is local's answer.
+    If all fail, the remotes are tried once more, because they may have been skipped as ejected; local has the last try.
     """
     local = (LOCAL,) * _tries(servers) if comes_back(spec) else ()
     if not spec.remotes:
@@ -84,9 +84,10 @@ def remote_first(spec: OffloadSpec, *, servers: int) -> Chain:
 
 
 def _remotes_in_turn(spec: OffloadSpec) -> tuple[str, ...]:
-    """Return the ways to the remotes for requests that local can't answer: at first past those that are left out.
+    """Return the ways to the remotes for requests that local can't answer; ejected remotes are skipped at first.
 
-    The last one is asked in any case and, where failures are not passed on, then the others, which may have been left out.
+    The last remote is tried even if it is ejected. Then the others are, if a remote's failure is not returned to the
+    client.
     """
     first = spec.remotes[:-1]
     again = first if spec.on_remote_failure is OnRemoteFailure.LOCAL else weighted_remotes.passed_over(spec)
@@ -98,7 +99,7 @@ def _ways(kind: str, remotes: Iterable[RemoteBackend]) -> tuple[str, ...]:
 
 
 def hop_retry_policy(spec: OffloadSpec, *, servers: int) -> Message:
-    """Return the policy within the local hop: another server, but no second wait for one that is slow."""
+    """Return the retry policy within the local hop: another server is tried, but not after waiting for a slow one."""
     waits = spec.overflow.after is not None
     on = "connect-failure,refused-stream,reset-before-request" if waits else _failures(spec)
     return _retry_policy(on, retries=1, statuses=_means_full(spec, servers))
@@ -111,38 +112,38 @@ def overflows(spec: OffloadSpec) -> bool:
 
 
 def hops_locally(spec: OffloadSpec) -> bool:
-    """Return whether requests pass a local hop: it tells apart why no server answered, and costs what a hop costs."""
+    """Return whether requests pass the local hop, which distinguishes why no server answered, at the cost of a hop."""
     overflow = spec.overflow
     some_only = not overflow.on_unavailable and (overflow.on_reset or bool(overflow.on_status))
     return spec.remote is not None and (overflow.after is not None or some_only or _remote_may_look_full(spec))
 
 
 def comes_back(spec: OffloadSpec) -> bool:
-    """Return whether a request for the remotes may be answered by local after all."""
+    """Return whether a request for the remotes may still be answered by local."""
     if not spec.remotes or spec.on_remote_failure is OnRemoteFailure.LOCAL:
         return True
     return may_decline(spec.remotes[-1])
 
 
 def may_decline(remote: RemoteBackend) -> bool:
-    """Return whether the hop may turn a request away without the remote having failed it."""
+    """Return whether the hop may decline a request that the remote itself did not fail."""
     return remote.max_in_flight is not None or remote.model_names is not None or remote.budget is not None
 
 
 def is_replaced(spec: OffloadSpec, remote: RemoteBackend) -> bool:
-    """Return whether another server answers what this remote fails: the next remote, or local. Then it may be left out for a while."""
+    """Return whether another server (the next remote, or local) answers when this remote fails, so that it may be ejected."""
     is_last = remote == spec.remotes[-1] and not weighted_remotes.passed_over(spec)
     return spec.on_remote_failure is OnRemoteFailure.LOCAL or not is_last
 
 
 def _remote_may_look_full(spec: OffloadSpec) -> bool:
-    """Return whether a status that means "full" locally is passed on if the remote gave it, though declined requests come back."""
+    """Return whether a status that means "full" locally is returned to the client if it came from the remote."""
     fails = spec.on_remote_failure is OnRemoteFailure.FAIL
     return fails and bool(spec.overflow.on_status) and bool(spec.remotes) and may_decline(spec.remotes[-1])
 
 
 def _means_full(spec: OffloadSpec, servers: int) -> tuple[int, ...]:
-    """Return the statuses after which another server is asked; a single one would only be asked twice."""
+    """Return the statuses after which another local server is tried; none if there is only one server."""
     return () if servers == 1 else spec.overflow.on_status
 
 
@@ -151,12 +152,12 @@ def _tries(servers: int) -> int:
 
 
 def _failures(spec: OffloadSpec) -> str:
-    """Return what makes a next attempt; `reset` also covers a server that closed after it had read the request."""
+    """Return the failures that lead to another attempt; `reset` includes a server that closed after reading the request."""
     return f"connect-failure,refused-stream,{'reset' if spec.overflow.on_reset else 'reset-before-request'}"
 
 
 def _marks(spec: OffloadSpec) -> list[Message]:
-    """Return the answers of the hops that make a next attempt."""
+    """Return the marks of the hops that lead to another attempt."""
     local = [
         *([_full(spec.overflow.on_status)] if spec.overflow.on_status else []),
         *([UNAVAILABLE] if spec.overflow.on_unavailable else []),
@@ -171,7 +172,7 @@ def _marks(spec: OffloadSpec) -> list[Message]:
 
 
 def _of_remote(spec: OffloadSpec, remote: RemoteBackend) -> Message:
-    """Return the marks of a remote's hop that make a next attempt: a failure only where another server answers in its place."""
+    """Return the marks of a remote's hop that lead to another attempt; failures only if another server answers instead."""
     failed = (remote_marks.WITHOUT_CREDENTIAL, remote_marks.PAUSED, remote_marks.failed_remote(remote))
     goes_on = (remote_marks.DECLINED, *(failed if is_replaced(spec, remote) else ()))
     return _marked(REMOTE_MARK, remote_marks.hop(remote), "|".join(goes_on))
@@ -186,7 +187,7 @@ def _full(statuses: tuple[int, ...]) -> str:
 
 
 def _marked(name: str, hop: str, regex: str) -> Message:
-    """Return the HeaderMatcher of a mark that this hop has made, and nobody behind it or beside it."""
+    """Return the HeaderMatcher of a mark that was made by this hop, and by no other hop or server."""
     return _matches(name, _signed(hop, regex))
 
 
@@ -199,9 +200,9 @@ def _matches(name: str, regex: str) -> Message:
 
 
 def _chain(kind: str, spec: OffloadSpec, members: tuple[str, ...]) -> Chain:
-    """Return the chain that tries each member once, in order; a member without a usable server is passed over.
+    """Return the chain that tries each member once, in order; members without a usable server are skipped.
 
-    It is named by its content, so that the front's routes alone decide when another one takes its place.
+    Its name is derived from its content, so that only a change of the front's routes replaces it.
     """
     content: Message = {
         "alt_stat_name": kind,
@@ -212,7 +213,7 @@ def _chain(kind: str, spec: OffloadSpec, members: tuple[str, ...]) -> Chain:
             "envoy.extensions.clusters.composite.v3.ClusterConfig",
             clusters=[{"name": member} for member in members],
         ),
-        # Retries are counted against the composite, not against its members.
+        # Envoy counts retries against the composite cluster, not against its members.
         "circuit_breakers": upstream.UNLIMITED,
         "typed_extension_protocol_options": upstream.as_the_client(
             http_filters=response_headers.signed(REMOTE_MARK, LOCAL_MARK), **_counted_as_errors(spec)
@@ -221,7 +222,7 @@ def _chain(kind: str, spec: OffloadSpec, members: tuple[str, ...]) -> Chain:
     policy = _retry_policy(
         _failures(spec),
         retries=len(members) - 1,
-        # The local hop may have given an answer itself: then the mark decides, not the status.
+        # The response may be the local hop's own, so its mark decides rather than the status.
         statuses=()
         if LOCAL_HOP in members or LOCAL not in members or _remote_may_look_full(spec)
         else spec.overflow.on_status,
@@ -232,11 +233,11 @@ def _chain(kind: str, spec: OffloadSpec, members: tuple[str, ...]) -> Chain:
 
 
 def _counted_as_errors(spec: OffloadSpec) -> Message:
-    """Return what counts towards ejecting a remote; it is looked for here, not at the chain's members."""
+    """Return what counts towards ejecting a remote. Envoy looks for it here, not at the chain's members."""
     if not spec.remotes:
         return {}
     broken = (_signed(remote_marks.hop(each), remote_marks.broken_remote(each)) for each in spec.remotes)
-    # Of several matchers all would have to match.
+    # One matcher, because several would have to match all at once.
     headers = [_matches(REMOTE_MARK, "|".join(broken))]
     return {"outlier_detection": {"error_matcher": {"http_response_headers_match": {"headers": headers}}}}
 
@@ -256,7 +257,7 @@ def _retry_policy(
         **({"retriable_status_codes": list(statuses)} if statuses else {}),
         **({"retriable_headers": marks} if marks else {}),
         "num_retries": retries,
-        # No wait: with nobody to send it to, a large body would be read and run over the buffer that it may take.
+        # No wait: meanwhile a large body would be read, with nowhere to send it, and overflow its buffer.
         "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.001s"},
         "retry_host_predicate": [
             extension(
@@ -264,6 +265,6 @@ def _retry_policy(
                 "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
             )
         ],
-        # A server that fails at once has the fewest requests, so it is picked again and again: pick until another one comes up.
+        # A server that fails immediately has the fewest requests, so it would be picked again: repeat until another one is.
         "host_selection_retry_max_attempts": 50,
     }

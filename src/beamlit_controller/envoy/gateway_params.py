@@ -10,18 +10,23 @@ from beamlit_controller.envoy.messages import Message
 
 @dataclass(frozen=True, slots=True)
 class GatewayParams:
-    """Where one gateway stands.
+    """The parameters of one gateway beside its spec.
 
-    Addresses are `host:port`, `[v6]:port` or `unix:/path`. `front` is where clients come in, `stats` where others may
-    watch; `admin` must be a unix socket or loopback. `shares` is the RTDS server. `local` are the model's servers, by
-    address or by DNS name. `directory` holds the rendered files and `secrets` the files `NAME/KEY`, as Envoy sees them;
-    `mounted` tells that they are volumes of Kubernetes.
-    `access_log` is a file, or "" for none. `gateways` is how many of them share the model's requests. `system_ca` is what
-    a remote without a CA of its own is verified against. `shares_ca` (PEM) is what the RTDS server is verified against
-    and `shares_token` what it is shown; without them it is spoken to in the clear. `tcp_passthrough` are further ports, each with
-    the servers behind it (by name), whose connections are passed through as they are. `client_ip_affinity` tells that all requests
-    from one address go to the same local server, as long as it is there. `descriptors` is how many files Envoy may have
-    open, 0 if that is not known. `otlp` is where spans are sent, None for nowhere. `metadata_server` is where Google's tokens come from.
+    Addresses are `host:port`, `[v6]:port` or `unix:/path`.
+
+    `front` is the listen address for clients, `stats` the one for metrics and probes. `admin` must be a Unix socket or
+    a loopback address. `shares` is the RTDS server, whose certificate is verified with `shares_ca` (PEM) and which gets
+    `shares_token`; without them the connection is not encrypted.
+
+    `local` are the model's servers, by address or DNS name. `directory` has the rendered files, and `secrets` the files
+    `NAME/KEY`, as Envoy sees them; `mounted` tells that they are Kubernetes volumes. `access_log` is a file, "" for
+    none. `gateways` is how many gateways share the model's requests. `system_ca` verifies a remote without a CA of its
+    own.
+
+    `tcp_passthrough` are further listen addresses, each with the servers (by name) to which connections are passed
+    through. With `client_ip_affinity` all requests of a client address go to the same local server while it exists.
+    `descriptors` is Envoy's limit of open files, 0 if unknown. `otlp` is where spans are sent, if anywhere.
+    `metadata_server` issues Google's tokens.
     """
 
     node: str
@@ -60,25 +65,25 @@ class GatewayParams:
 
     @property
     def servers(self) -> int:
-        """Count the local servers if they are told by address; 0 if DNS will tell."""
+        """Return the number of local servers if they are given by address; 0 if DNS decides."""
         hosts = [text for text in self.local if not addresses.is_unix(text)]
         return len(self.local) if all(addresses.is_ip(addresses.split(host)[0]) for host in hosts) else 0
 
     def secret(self, key: SecretKey) -> str:
         """Return the file of a Secret's key.
 
-        In a volume of Kubernetes it is behind the link `..data`: that is exchanged in one step, and only after it come the
-        links to new keys, for which nobody would look again.
+        In a Kubernetes volume this is the path through the link `..data`, which is replaced atomically. The links to
+        new keys are created after that, when Envoy would not look again.
         """
         return f"{self._folder_of(key)}/..data/{key.key}" if self.mounted else f"{self._folder_of(key)}/{key.key}"
 
     def watched_with(self, name: str, key: SecretKey) -> Message:
-        """Return the ConfigSource of a rendered file that refers to this key: read again whenever the key is exchanged."""
+        """Return the ConfigSource of a rendered file that refers to this key; it is reloaded whenever the key is replaced."""
         source = {"path": f"{self.directory}/{name}", "watched_directory": {"path": self._folder_of(key)}}
         return {"resource_api_version": "V3", "initial_fetch_timeout": "1s", "path_config_source": source}
 
     def watched(self, name: str) -> Message:
-        """Return the ConfigSource of a rendered file: read again whenever something is renamed into its folder."""
+        """Return the ConfigSource of a rendered file; it is reloaded whenever a file is renamed into its directory."""
         source = {"path": f"{self.directory}/{name}", "watched_directory": {"path": self.directory}}
         return {"resource_api_version": "V3", "path_config_source": source}
 

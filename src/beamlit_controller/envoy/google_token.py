@@ -1,7 +1,7 @@
-"""Access tokens of Google for a remote, from the metadata server of the machine or pod that the gateway runs on.
+"""Google access tokens for a remote, from the metadata server of the machine or pod that the gateway runs on.
 
-That is how Google's own libraries get those of the service account that a machine has, and of workload identity in GKE. A worker
-asks again a minute before a token ends. What a token is refused for with 401 is asked for anew.
+This is how Google's own libraries get the tokens of a machine's service account, and of workload identity in GKE. Each
+worker requests a new token a minute before the old one expires, and after a response of 401.
 """
 
 from beamlit_controller.core.spec import RemoteBackend
@@ -44,12 +44,12 @@ end
 
 
 def in_hop(backend: RemoteBackend) -> Message:
-    """Return the HTTP filter that puts a token on; without one it answers instead."""
+    """Return the HTTP filter that adds the token; if there is none, it answers instead."""
     return lua.filter_of(PROGRAM.replace("{cluster}", identity.named(METADATA_SERVER, backend)))
 
 
 def cluster(backend: RemoteBackend, params: GatewayParams) -> Message:
-    """Return where tokens are asked for: an address, because nothing else may answer to the name."""
+    """Return the cluster of the metadata server, by IP address, so that no other host can answer for its name."""
     name = identity.named(METADATA_SERVER, backend)
     server = upstream.server(message(params.metadata_server))
     return {

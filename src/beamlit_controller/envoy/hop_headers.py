@@ -1,4 +1,4 @@
-"""Removes headers from requests that the remote must not see, and from its responses those that clients and proxies must not see."""
+"""Removes request headers that the remote must not see, and response headers that clients and proxies must not see."""
 
 from urllib.parse import quote
 
@@ -78,7 +78,7 @@ function envoy_on_request(handle)
 end
 """
 
-# Orders to a proxy. (`x-accel-buffering` only tells one not to wait, as streams do.)
+# Instructions to a proxy. (`x-accel-buffering` is kept: it only disables buffering, as streams need.)
 ORDERS = (
     "x-envoy-",
     "x-accel-redirect",
@@ -94,7 +94,7 @@ ORDERS = (
     "edge-control",
 )
 
-# What browsers remember of the whole origin, which here is ours and not the remote's.
+# What browsers store for the whole origin, which is ours and not the remote's.
 OF_AN_ORIGIN = (
     "accept-ch",
     "alt-svc",
@@ -116,12 +116,12 @@ QUERY_FILTER = "offload.query"
 WITHOUT_QUERY: Message = {
     "typed_per_filter_config": {QUERY_FILTER: typed("envoy.config.route.v3.FilterConfig", disabled=True)}
 }
-"""What a route says whose requests have neither a query nor an upgrade: no program need look at them."""
+"""Disables the Lua filters on routes whose requests have neither a query nor an upgrade."""
 
 
 def withheld(remote: RemoteBackend) -> Message:
-    """Return the early header mutation that takes away what the remote shall not see, before anything reads it."""
-    # One expression for all of them: each header is looked at once.
+    """Return the early header mutation that removes what the remote must not see, before anything reads it."""
+    # One expression for all of them, so that each header is matched once.
     steering = (*DESTINATIONS, *(() if remote.model_names is None else MODELS))
     names = "|".join((*map(paths.literal, (*PRIVATE, *remote.headers_to_remove)), *steering))
     prefixes = "|".join(map(paths.literal, (*OURS, *OF_PROXIES)))
@@ -135,9 +135,9 @@ def withheld(remote: RemoteBackend) -> Message:
 
 
 def filters(remote: RemoteBackend) -> list[Message]:
-    """Return the HTTP filters that take away the same of the query, of WebSocket protocols and of trailers, and answers' hints.
+    """Return the HTTP filters that remove the same from the query, WebSocket protocols and trailers, and hints from responses.
 
-    Parameters that the remote shall have are added last, in the place of what the client said in any spelling.
+    Configured query parameters are added last, replacing the client's in any spelling.
     """
     forwards = remote.forward_client_authorization
     own = map(_plain, (*remote.query_to_remove, *(name for name, _ in remote.query_to_add)))
@@ -162,7 +162,7 @@ def _mutation(remote: RemoteBackend) -> Message:
         "envoy.filters.http.header_mutation",
         "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
         mutations={
-            # Nobody who speaks inference sends any; they would pass beside all that is taken away above.
+            # Inference clients send no trailers, and these would bypass everything that is removed above.
             "request_trailers_mutations": [_matching({"safe_regex": {"regex": ".*"}})],
             "response_mutations": orders,
             "response_trailers_mutations": [*orders, ours, *trailers, *cookies],

@@ -1,4 +1,4 @@
-"""Names everything that leads to a remote after a digest of all that defines the remote.
+"""Names everything that leads to a remote after a digest of what defines the remote.
 
 A changed remote has other names, so nothing left of the old one, such as a connection, can send its credential to the
 new one.
@@ -19,17 +19,17 @@ NAMED = re.compile(r"\b(?P<kind>[a-z]+(?:_[a-z]+)*)_(?P<id>[0-9a-f]{12})\b")
 
 
 def named(kind: str, remote: RemoteBackend) -> str:
-    """Name a part of the way to this remote by what defines the remote: its name, where it is, what is added and removed."""
+    """Return the name of a part of the way to this remote, with a digest of the remote's name, address, and changes to requests."""
     return f"{kind}_{_id_of(remote)}"
 
 
 def stat_name(kind: str, remote: RemoteBackend) -> str:
-    """Name the stats of a part of the way to this remote: alike for each change of it, and apart from the other remotes'."""
+    """Return the stats name of a part of the way to this remote: the same across changes of it, and different for each remote."""
     return f"{kind}-{remote.name}" if remote.name else kind
 
 
 def named_by_content(kind: str, content: Message) -> str:
-    """Name a resource by all that it says."""
+    """Name a resource after its content."""
     return f"{kind}_{_digest(json.dumps(content))}"
 
 
@@ -39,8 +39,8 @@ def _digest(text: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _id_of(remote: RemoteBackend) -> str:
-    """Return the remote's id. It is asked for at each mention of the remote, some twenty times for the files of a gateway."""
-    # How many requests it may have, how it is probed and when it counts as failed says nothing about who it is.
+    """Return the remote's id, cached because it is used some twenty times for the files of one gateway."""
+    # Limits, probes and failure conditions are not part of a remote's identity.
     defining = replace(remote, health_check=None, max_in_flight=None, on_status=REMOTE_FAILURES)
     removed = [hop_headers.withheld(remote), *hop_headers.filters(remote)]
     shown = f"/{remote.tls.cert}/{remote.tls.key}" if remote.tls.cert else ""

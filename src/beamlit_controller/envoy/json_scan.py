@@ -1,6 +1,6 @@
-"""Programs that find the model's name in a request: parts to be put together, in which `{` and `}` are doubled.
+"""Lua snippets that find the model's name in a request. They are format strings: `{{` and `}}` stand for braces.
 
-`longest` is the length in bytes of the longest name that is looked for.
+`longest` is the length in bytes of the longest name to find.
 """
 
 SCAN = """local find, byte, sub, char, floor = string.find, string.byte, string.sub, string.char, math.floor

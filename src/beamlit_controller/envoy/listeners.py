@@ -23,15 +23,15 @@ from beamlit_controller.envoy.failover import EJECTED, LOCAL_HOP, REMOTE_HOP
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, extension
 
-# Nobody is trusted to steer Envoy by headers; without any range it would be whoever has a private address.
+# No client may control Envoy by headers. By default, clients with a private address could.
 NOBODY: Message = {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]}
 
-# From the first byte of a request to the last one of its body, however it trickles; answers take as long as they like.
+# From the first byte of a request to the end of its body, however slowly it arrives; responses are not limited.
 BODY_TIMEOUT = "300s"
 
 
 def front(spec: OffloadSpec, params: GatewayParams, *, filters: Iterable[Message] = ()) -> Message:
-    """Return the listener that clients connect to. It hardly depends on the spec: a change of it ends long streams.
+    """Return the listener that clients connect to. It hardly depends on the spec, because a change of it ends long streams.
 
     `filters` come before all others.
     """
@@ -41,13 +41,13 @@ def front(spec: OffloadSpec, params: GatewayParams, *, filters: Iterable[Message
         filters=[*filters, *sessions.filters(spec.stickiness)],
         access_log=access_log.of_front(params.access_log),
         **tracing.of_front(params),
-        # The address of who connected is appended to x-forwarded-for; what a proxy in front of us said is believed as
-        # little or as much as the model's servers believe it themselves.
+        # The peer's address is appended to x-forwarded-for. Whether to trust the entries of a proxy in front of us is up to
+        # the model's servers.
         use_remote_address=True,
         xff_num_trusted_hops=1,
         internal_address_config=NOBODY,
         preserve_external_request_id=True,
-        # `/a/../metrics` is `/metrics`, or what must stay could be spelled so that it leaves.
+        # Normalize `/a/../metrics` to `/metrics`, or a local-only request could be spelled so that it leaves.
         normalize_path=True,
         merge_slashes=True,
         path_with_escaped_slashes_action="KEEP_UNCHANGED",
@@ -57,27 +57,27 @@ def front(spec: OffloadSpec, params: GatewayParams, *, filters: Iterable[Message
     return {
         "name": routes.FRONT,
         "address": addresses.message(params.front),
-        # With it a second Envoy would silently share the port instead of failing to bind.
+        # With SO_REUSEPORT a second Envoy would silently share the port instead of failing to bind.
         "enable_reuse_port": False,
-        # What a client that reads slowly may leave with us.
+        # Limit of what is buffered for a client that reads slowly.
         "per_connection_buffer_limit_bytes": upstream.MOST_BUFFERED,
         "filter_chains": [{"filters": [manager]}],
     }
 
 
 def passed_name(listen: str) -> str:
-    """Name the listener and the cluster of a port that is passed through."""
+    """Return the name of the listener and cluster of a passed-through port."""
     return f"passed_{addresses.split(listen)[1]}"
 
 
 def tcp_passthrough(listen: str) -> Message:
-    """Return the listener of a port whose connections are passed through to the model's servers, whatever they say."""
+    """Return the listener of a port whose connections are passed through to the model's servers as TCP."""
     proxy = extension(
         "envoy.filters.network.tcp_proxy",
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
         stat_prefix=passed_name(listen),
         cluster=passed_name(listen),
-        # Without a gateway nothing ends a connection that is silent.
+        # As without a gateway, silent connections are not closed.
         idle_timeout="0s",
         max_connect_attempts=3,
     )
@@ -91,10 +91,10 @@ def tcp_passthrough(listen: str) -> Message:
 
 
 def remote_hop(remote: RemoteBackend, params: GatewayParams, *, max_request_bytes: int) -> Message:
-    """Return the internal listener that makes a client's request the remote's: only what is offloaded passes it.
+    """Return the internal listener that turns a client's request into the remote's; only offloaded requests pass it.
 
-    It is a hop of its own because attempts of one request share their headers: changed any earlier, a request that
-    falls back to local would carry there what was meant for the remote.
+    It has to be a hop, because all attempts of a request share their headers: if they were changed before, a request
+    that falls back to local would carry there what is meant for the remote.
     """
     name = identity.named(REMOTE_HOP, remote)
     manager = _connection_manager(
@@ -118,13 +118,13 @@ def remote_hop(remote: RemoteBackend, params: GatewayParams, *, max_request_byte
 
 
 def _watching(remote: RemoteBackend, params: GatewayParams) -> list[Message]:
-    """Return the HTTP filter that only watches a remote's answers, for pauses and for usage."""
+    """Return the HTTP filter that watches the remote's responses, for Retry-After and for token usage."""
     programs = (*retry_after.programs(remote, params), *remote_usage.programs(remote))
     return [lua.filter_of(lua.together(*programs))] if programs else []
 
 
 def local_hop(params: GatewayParams) -> Message:
-    """Return the internal listener that tells why no local server answered; what passes it is as the client sent it."""
+    """Return the internal listener that marks why no local server answered; requests pass it unchanged."""
     manager = _connection_manager(
         LOCAL_HOP,
         params,
@@ -136,7 +136,7 @@ def local_hop(params: GatewayParams) -> Message:
 
 
 def ejected(params: GatewayParams) -> Message:
-    """Return the internal listener that answers for a remote that is ejected: the next one is asked."""
+    """Return the internal listener that answers in place of an ejected remote, so that the next one is tried."""
     manager = _connection_manager(EJECTED, params, use_remote_address=False, generate_request_id=False)
     return {"name": EJECTED, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
 
@@ -144,7 +144,7 @@ def ejected(params: GatewayParams) -> Message:
 def _connection_manager(
     name: str, params: GatewayParams, *, filters: Iterable[Message] = (), **options: object
 ) -> Message:
-    # Servers may take `x_data_class` for `x-data-class`; a rule would not.
+    # Servers may treat `x_data_class` as `x-data-class`, but a header rule would not match it.
     underscores = {"headers_with_underscores_action": "REJECT_REQUEST"} if name == routes.FRONT else {}
     return extension(
         "envoy.filters.network.http_connection_manager",
@@ -160,7 +160,7 @@ def _connection_manager(
             ),
         ],
         upgrade_configs=[{"upgrade_type": "websocket"}],
-        # Java's client offers h2c by default: declining is right, refusing is not.
+        # Java's client offers an upgrade to h2c by default: ignore it, rather than reject the request.
         http_protocol_options={"accept_http_10": True, "ignore_http_11_upgrade": [{"exact": "h2c"}]},
         http2_protocol_options={
             "max_concurrent_streams": 100,
@@ -170,7 +170,7 @@ def _connection_manager(
         },
         max_request_headers_kb=60,
         common_http_protocol_options={"idle_timeout": "3600s", "max_headers_count": 100, **underscores},
-        # Long answers and long silence are usual in inference: only a stream that is silent for a quarter of an hour ends.
+        # Long responses and long silence are usual in inference, so a stream ends only after 15 minutes of silence.
         stream_idle_timeout="900s",
         request_timeout=BODY_TIMEOUT if name == routes.FRONT else "0s",
         request_headers_timeout="10s",
@@ -181,7 +181,7 @@ def _connection_manager(
 
 
 def _plain_request_ids() -> Message:
-    """Leave a client's x-request-id as it is: Envoy would else write its trace decision into it."""
+    """Keep a client's x-request-id unchanged; by default Envoy encodes its trace decision in it."""
     return {
         "@type": "type.googleapis.com/envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig",
         "pack_trace_reason": False,
@@ -189,7 +189,7 @@ def _plain_request_ids() -> Message:
 
 
 def _without(*names: str, prefixes: tuple[str, ...]) -> Message:
-    """Take these headers away before anything reads them."""
+    """Remove headers with these prefixes before anything reads them."""
     by_prefix = [{"remove_on_match": {"key_matcher": {"prefix": prefix, "ignore_case": True}}} for prefix in prefixes]
     return extension(
         "envoy.http.early_header_mutation.header_mutation",

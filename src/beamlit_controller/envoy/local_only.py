@@ -1,4 +1,4 @@
-"""Route matches for local-only requests; in doubt a request stays local."""
+"""Matches local-only requests. If in doubt, a request stays local."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,17 +7,17 @@ from beamlit_controller.envoy import paths, stateful
 from beamlit_controller.envoy.messages import Message, extension
 from beamlit_controller.envoy.paths import literal
 
-# Any bytes at all, and those that can be read for sure: printable ASCII without quotes, not only blanks and commas.
+# Any bytes, and readable ones: printable ASCII without quotes, and not only blanks and commas.
 ANYTHING = r"\C*"
 READABLE = r"[ \t!#-~]*[!#-+\--~][ \t!#-~]*"
 
 OFFLOADED = "x-offload-hops"
-"""Set on what goes to a remote. If that is a gateway of ours too, it sends the request no further: no loops."""
+"""Set on requests to a remote. If that is one of our gateways, too, it keeps the request, so that there are no loops."""
 
 
 def predicate(rules: Sequence[RequestMatch], may_leave: Sequence[RequestMatch]) -> Message:
-    """Return the Matcher.Predicate of requests that must stay: by a rule, by default, or for not being allowed to leave."""
-    # Anything else is refused by Envoy, or read in different ways.
+    """Return the Matcher.Predicate of local-only requests: by a rule, by default, or because they are not allowed to leave."""
+    # Anything else is rejected by Envoy, or parsed differently by different servers.
     odd = _not(_header(":path", "[!-~]*"))
     own = [paths.below(rule.prefix) for rule in rules if isinstance(rule, PathPrefix)]
     allowed = _any([*_allowed(may_leave)]) if may_leave else _inference()
@@ -33,13 +33,13 @@ def predicate(rules: Sequence[RequestMatch], may_leave: Sequence[RequestMatch]) 
 
 
 def _kept(rules: Sequence[RequestMatch]) -> list[Message]:
-    """Match a header by any of its values, or by being unreadable."""
+    """Match requests that have one of these headers with any of its values, or unreadable."""
     wanted = _by_header(rules)
     return [predicate for name, values in wanted.items() for predicate in (has(name, values), _unreadable(name))]
 
 
 def _kept_paths(kept: Sequence[str], may_leave: Sequence[RequestMatch]) -> list[Message]:
-    """Match these paths, and what stays by default but for those paths of it that a rule names: all at once where none does."""
+    """Match these paths, and the default ones except those that a rule lets leave; a single expression if there is no such rule."""
     named = [
         paths.exactly(rule.prefix) for rule in may_leave if isinstance(rule, PathPrefix) and stateful.holds(rule.prefix)
     ]
@@ -49,7 +49,7 @@ def _kept_paths(kept: Sequence[str], may_leave: Sequence[RequestMatch]) -> list[
 
 
 def _allowed(rules: Sequence[RequestMatch]) -> Iterable[Message]:
-    """Match what may leave: a header all of whose values are allowed, or a path as it stands in the rule."""
+    """Match what may leave: a header all of whose values are allowed, or a path spelled exactly as in the rule."""
     for name, values in _by_header(rules).items():
         yield _all([_has_only(name, values), _inference()])
     for rule in rules:
@@ -59,7 +59,7 @@ def _allowed(rules: Sequence[RequestMatch]) -> Iterable[Message]:
 
 
 def _inference() -> Message:
-    """Match POST and WebSocket upgrades: inference is nothing else."""
+    """Match POST and WebSocket upgrades, the only requests that are inference."""
     upgrade = _header("upgrade", r"(?i)[ \t]*websocket[ \t]*")
     return _any([_method(("POST",)), _all([_method(("GET",)), upgrade])])
 
@@ -77,7 +77,7 @@ def _by_header(rules: Sequence[RequestMatch]) -> dict[str, list[str]]:
 
 
 def _any(predicates: list[Message]) -> Message:
-    """Match any of them; Envoy wants two for an `or`."""
+    """Match if any predicate does; Envoy requires at least two for `or`."""
     return predicates[0] if len(predicates) == 1 else {"or_matcher": {"predicate": predicates}}
 
 
@@ -90,30 +90,30 @@ def _not(predicate: Message) -> Message:
 
 
 def has(header: str, values: Iterable[str]) -> Message:
-    """Match a header with any of the values among its comma-separated ones, sent once or several times; also behind or before `;`."""
+    """Match a header with any of these values in its comma-separated list, sent once or several times, also beside `;`."""
     return _header(
         header, rf"(?i)(?:\C*[,;])?[ \t]*(?:{'|'.join(literal(value) for value in values)})[ \t]*(?:[,;]\C*)?"
     )
 
 
 def _has_only(header: str, values: Iterable[str]) -> Message:
-    """Match a header all of whose comma-separated values are among these."""
+    """Match a header whose comma-separated values are all among these."""
     one = rf"[ \t]*(?:{'|'.join(literal(value) for value in values)})[ \t]*"
     return _header(header, rf"(?i){one}(?:,{one})*")
 
 
 def _unreadable(header: str) -> Message:
-    """Match a header that is there but can't be read: empty, quoted, or with bytes that are not printable ASCII."""
+    """Match a header that is present but unreadable: empty, quoted, or with bytes other than printable ASCII."""
     return _all([_header(header, ANYTHING), _not(_header(header, READABLE))])
 
 
 def _paths(*regexes: str) -> Message:
-    """Match any of these paths, in any case and with any query."""
+    """Match any of these paths, case-insensitively and with any query."""
     return _header(":path", f"(?i)(?:{'|'.join(regexes)}){paths.QUERY}")
 
 
 def _header(name: str, regex: str) -> Message:
-    """Match all values of a header at once, as one text with commas: a RouteMatch would look at each by itself."""
+    """Match all values of a header at once, joined by commas; a RouteMatch would match each by itself."""
     value = extension("header", "envoy.type.matcher.v3.HttpRequestHeaderMatchInput", header_name=name)
     matched: Message = {"safe_regex": {"google_re2": {}, "regex": regex}}
     return {"single_predicate": {"input": value, "value_match": matched}}

@@ -6,7 +6,7 @@ from beamlit_controller.envoy.messages import Message, extension
 
 
 def filter_of(source: str, *, name: str = "envoy.filters.http.lua") -> Message:
-    """Return the HTTP filter that runs this program; an error in it lets the request pass as it is."""
+    """Return the HTTP filter that runs this program; if the program fails, the request passes unchanged."""
     return extension(
         name,
         "envoy.extensions.filters.http.lua.v3.Lua",
@@ -15,9 +15,9 @@ def filter_of(source: str, *, name: str = "envoy.filters.http.lua") -> Message:
 
 
 def together(*programs: str) -> str:
-    """Return one program of several, which costs a request only once: each sees the request, then the answer, in this order.
+    """Combine programs into one, so that a request costs only one Lua call: each sees the request, then the response, in order.
 
-    One that responds or waits keeps those after it from their turn, as filters do.
+    If one responds or waits, the following ones do not run, as with filters.
     """
     blocks = [
         f"do\nenvoy_on_request, envoy_on_response = nil, nil\n{program.strip()}\nturns[{number}] = "
@@ -39,6 +39,6 @@ end
 
 
 def text(value: str) -> str:
-    """Return a literal of the program that means exactly these bytes."""
+    """Return a Lua string literal of exactly these bytes."""
     plain = (string.ascii_letters + string.digits).encode()
     return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03d}" for byte in value.encode()) + '"'

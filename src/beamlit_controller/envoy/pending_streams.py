@@ -1,4 +1,4 @@
-"""Limits for streams that have not sent their headers yet: how long each may wait, and how many there may be."""
+"""Bounds new RTDS streams that have not sent their first message: how long each may wait, and how many there may be."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ MOST = 256
 
 
 class PendingStreams(Generic[T]):
-    """Waits for first messages. Where there are too many, the one that has waited longest goes: gateways speak at once."""
+    """Waits for the first message of each stream. If too many wait, the oldest is closed: gateways send theirs immediately."""
 
     def __init__(self, timeout: float = TIMEOUT, most: int = MOST) -> None:
         self._timeout = timeout
@@ -22,7 +22,7 @@ class PendingStreams(Generic[T]):
         return len(self._waiting)
 
     async def first(self, messages: AsyncIterator[T]) -> T | None:
-        """Return the first message, None if the stream ends without one. Raises TimeoutError if it takes too long."""
+        """Return the first message; None if the stream ends before it. Raises TimeoutError if it takes too long."""
         async with asyncio.timeout(self._timeout) as deadline:
             self._waiting[deadline] = None
             try:

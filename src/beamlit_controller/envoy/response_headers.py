@@ -1,4 +1,4 @@
-"""Removes response headers of servers that Envoy would obey, and those that mark the responses of a hop."""
+"""Removes response headers that Envoy would obey, and protects the marks of the hops from forgery by servers."""
 
 from beamlit_controller.envoy.messages import Message, extension, formatted_header
 
@@ -11,14 +11,14 @@ HOP = "%UPSTREAM_METADATA(offload:hop)%"
 
 
 def stripped() -> list[Message]:
-    """Return the upstream filters that take away what is ours and Envoy's, before the router reads the answer."""
+    """Return the upstream filters that remove Envoy's control headers and our own from responses, before the router reads them."""
     return _upstream([_without(ORDERS), _without(OURS)])
 
 
 def signed(*marks: str) -> list[Message]:
-    """Return the upstream filters that take Envoy's orders away, and write before each mark which hop it came from.
+    """Return the upstream filters that remove Envoy's control headers, and prefix each mark with the name of the hop it came from.
 
-    A chain reads the answers of hops and of servers alike: a server can write a mark, but not who it is.
+    A chain reads responses of hops and of servers alike. A server can send a mark, but can't fake this name.
     """
     signatures: list[Message] = [
         {"append": each} for mark in marks for each in formatted_header(mark, f"{HOP}/%RESP({mark})%")

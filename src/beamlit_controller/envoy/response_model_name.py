@@ -1,7 +1,7 @@
 """Restores the client's model name in responses of the remote; every other byte is unchanged.
 
-Nothing is buffered: a response is scanned in chunks as it arrives, and only a parser state is kept. What can't be
-parsed, such as a compressed response, passes unchanged.
+Nothing is buffered: each chunk is scanned as it arrives, and only the parser's state is kept. A response that can't be
+parsed, such as a compressed one, passes unchanged.
 """
 
 METADATA = "offload.model"

@@ -1,7 +1,7 @@
 """Reads the token usage from responses of the remote, and sets it as metadata for the stats access logger.
 
-Answers pass as they come: of what was read only a state is kept, of at most a few kilobytes. What can't be read is counted as
-unread. Only where the gateway itself asked for the event that has the numbers is anything taken away: that event.
+Responses are not buffered: only the parser's state is kept, a few kilobytes at most. A response without readable usage
+is counted as such. Nothing is removed, except the usage event of a stream in which the gateway itself requested it.
 """
 
 METADATA = "offload.usage"
