@@ -92,7 +92,7 @@ def _way(kind: str, backend: RemoteBackend, *spare: str, weights: tuple[int, ...
 def local(params: GatewayParams, *, alone: bool) -> Message:
     """Return the model's own servers; `alone` tells that no other side can answer if all of them fail."""
     # If there is no other server, one that failed is still the best guess.
-    panic: Message = {} if alone else {"common_lb_config": upstream.AS_IT_IS}
+    panic: Message = {} if alone else {"common_lb_config": upstream.NO_PANIC}
     servers = [upstream.server(addresses.message(text), {"side": "local"}) for text in params.local]
     return {
         "name": LOCAL,
@@ -177,7 +177,7 @@ def _probed(backend: RemoteBackend) -> Message:
         return {}
     period = f"{check.period.total_seconds():g}s"
     return {
-        "common_lb_config": upstream.AS_IT_IS,
+        "common_lb_config": upstream.NO_PANIC,
         "health_checks": [
             {
                 "interval": period,
@@ -217,7 +217,7 @@ def _remote_ejections() -> Message:
     they count only if nothing else came of ten or more requests within half a second.
     """
     return {
-        "common_lb_config": upstream.AS_IT_IS,
+        "common_lb_config": upstream.NO_PANIC,
         "outlier_detection": {
             "enforcing_consecutive_5xx": 0,
             "consecutive_gateway_failure": 3,

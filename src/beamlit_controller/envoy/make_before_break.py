@@ -1,8 +1,9 @@
-"""Orders the steps of a change: new configuration is in force before it gets requests, and old configuration is removed after its last request.
+"""Orders the steps of a configuration change: the new one is in force before it gets requests, the old one stays until its last.
 
-Everything that leads to a remote is named after what defines the remote, so the wanted configuration can exist alongside the
-present one. Only the front's routes decide which of them gets requests, and they change in one step. The next step follows from
-the present files, the wanted files and what the gateways report, so a new controller continues where the last one stopped.
+Everything that leads to a remote is named after what defines the remote, so the requested configuration can exist
+beside the present one. Only the front's routes decide which of them gets requests, and they change in one step. Each
+step follows from the present files, the requested files, and what the gateways report, so a new controller continues
+where the last one stopped.
 """
 
 import json
@@ -35,12 +36,12 @@ class _Config:
 
     @property
     def names(self) -> list[str]:
-        """Return the names that were made of what they stand for."""
+        """Return the names that are derived from content."""
         return [name for name in (*self.clusters, *self.listeners) if NAMED.fullmatch(name)]
 
     @property
     def chains(self) -> dict[str, Message]:
-        """Return the first chain of each kind, which is the one that is asked for."""
+        """Return the first chain of each kind, which is the requested one."""
         named = {_kind(name): content for name, content in reversed(self.clusters.items())}
         return {kind: named[kind] for kind in CHAINS if kind in named}
 
@@ -51,13 +52,13 @@ class _Config:
 
 
 def next_step(present: Files, wanted: Files, seen: Sequence[ConfigInForce]) -> ConfigStep:
-    """Return the files that are to follow the present ones. `seen` is what each gateway that has the present ones says."""
+    """Return the files to give next. `seen` is the report of each gateway that has the present ones."""
     if present == wanted:
         return ConfigStep(wanted, settled=_in_force(present, seen))
     try:
         before, after = _parsed(present), _parsed(wanted)
     except (KeyError, ValueError):
-        return ConfigStep(wanted, settled=True)  # nothing is there, or nothing that is of use
+        return ConfigStep(wanted, settled=True)  # there are no present files, or no usable ones
     return _followed(before, after, seen)
 
 
@@ -79,7 +80,7 @@ def _in_force(files: Files, seen: Sequence[ConfigInForce]) -> bool:
 
 
 def _has(before: _Config, after: _Config) -> bool:
-    """Return whether all that is wanted is present. A chain left over from before may have been redirected since."""
+    """Return whether everything requested is present. A chain kept from before may lead elsewhere by now."""
     chains = {name: content for name, content in after.clusters.items() if _kind(name) in CHAINS}
     return set(after.names) <= set(before.names) and all(
         before.clusters.get(name) == content for name, content in chains.items()
@@ -87,16 +88,16 @@ def _has(before: _Config, after: _Config) -> bool:
 
 
 def _leaving(before: _Config, after: _Config, *, needed: Collection[str], busy: Collection[str]) -> list[str]:
-    """Return the remotes that are not asked for and have to stay for now, newest first."""
+    """Return the remotes that are no longer requested but have to stay for now, newest first."""
     leaving = [each for each in before.remotes if each not in after.remotes and each in busy]
     newest = leaving[:MOST_LEAVING]
     return [each for each in leaving if each in newest or each in needed]
 
 
 def _old_chains(before: _Config, after: _Config, *, switched: bool) -> list[Message]:
-    """Return the chains that are no longer wanted: requests that began under the old routes may still use them for an attempt.
+    """Return the chains that are no longer requested. Requests that began under the old routes may still use them.
 
-    Once the new routes are in force, the old chains lead where the new ones do.
+    Once the new routes are in force, the old chains lead to the same servers as the new ones.
     """
     in_use = _chains_in(before.files[FRONT])
     found: list[Message] = []
@@ -108,12 +109,12 @@ def _old_chains(before: _Config, after: _Config, *, switched: bool) -> list[Mess
 
 
 def _files(before: _Config, after: _Config, stays: Callable[[str], bool], chains: Sequence[Message]) -> dict[str, str]:
-    """Return the files that are asked for, with what has to stay beside it, in the order to write them."""
+    """Return the requested files together with what has to stay, in the order to write them."""
     texts = {
         name: text for name, text in before.files.items() if name[:4] in OWN and name not in after.files and stays(name)
     }
     clusters = [each for name, each in before.clusters.items() if name not in after.clusters and stays(name)]
-    # A port is released at once: another listener may be about to use it.
+    # A port is released immediately, because another listener may be waiting for it.
     internal = {name: each for name, each in before.listeners.items() if "internal_listener" in each}
     listeners = [each for name, each in internal.items() if name not in after.listeners and stays(name)]
     files = {**after.files, **texts}
@@ -130,7 +131,7 @@ def _with(text: str, asked_for: list[Message], others: list[Message]) -> str:
 
 
 def _parsed(files: Files) -> _Config:
-    """Read the files, each of which somebody may have changed. Raises KeyError and ValueError."""
+    """Parse the files, which somebody may have edited. Raises KeyError and ValueError."""
     read = {
         name: resources.read(text) for name, text in files.items() if name in (CLUSTERS, LISTENERS) or name[:4] in OWN
     }
@@ -150,7 +151,7 @@ def _chains_in(text: str) -> set[str]:
 
 
 def _stays(name: str, *, leaving: Collection[str], switched: bool) -> bool:
-    """Return whether what has this name and is not asked for has to stay for now."""
+    """Return whether a resource that is not requested has to stay for now."""
     found = NAMED.search(name)
     if found is None:
         return not switched

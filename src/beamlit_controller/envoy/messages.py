@@ -16,17 +16,17 @@ def extension(name: str, kind: str, /, **fields: object) -> Message:
 
 
 def headers_to_set(headers: Iterable[tuple[str, str]]) -> list[Message]:
-    """Return HeaderValueOptions that set each header to exactly this text, whatever it was before."""
+    """Return HeaderValueOptions that set each header to exactly this text, replacing existing values."""
     return [_set(name, literal(value)) for name, value in headers]
 
 
 def formatted_header(name: str, template: str) -> list[Message]:
-    """Return HeaderValueOptions that set the header to what Envoy makes of the command operators in the template."""
+    """Return HeaderValueOptions that set the header to a template with Envoy's command operators."""
     return [_set(name, template)]
 
 
 def literal(value: str) -> str:
-    """Return the text so that Envoy, which reads `%…%` as command operators, sends it as it is."""
+    """Escape the text so that Envoy, which reads `%…%` as command operators, sends it unchanged."""
     return value.replace("%", "%%")
 
 

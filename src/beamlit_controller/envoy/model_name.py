@@ -125,7 +125,7 @@ DECLINED = "offload.declined"
 def filters(remote: RemoteBackend) -> list[Message]:
     """Return the HTTP filter that replaces every top-level `model` of a JSON object, and declines other names and non-objects.
 
-    In answers it puts the name back that the request had.
+    In responses it restores the name that the request had.
     """
     if remote.model_names is None:
         return []
@@ -144,7 +144,7 @@ def filters(remote: RemoteBackend) -> list[Message]:
 
 
 def numbers(remote: RemoteBackend) -> dict[str, int]:
-    """Return a number to each of the remote's names of models that have an address of their own."""
+    """Return a number for each of the remote's model names that has an address of its own."""
     return {address.name: number for number, address in enumerate(remote.by_model)}
 
 
@@ -164,7 +164,7 @@ def _in_json(name: str) -> str:
 
 
 def unmapped(limit: int, unchanged: Iterable[str]) -> list[list[Message]]:
-    """Return the header matches, any of which tells that the name in a request can't be replaced, or might not be.
+    """Return the header matches of requests whose model name can't be replaced, or might not be; any one suffices.
 
     The names that are `unchanged` are the same at every remote.
     """
@@ -176,7 +176,7 @@ def unmapped(limit: int, unchanged: Iterable[str]) -> list[list[Message]]:
 
 
 def unheld(limit: int) -> list[list[Message]]:
-    """Return the header matches, any of which tells that a body may be too long to be looked at in whole."""
+    """Return the header matches of requests whose body may be too long to be buffered; any one suffices."""
     length: Message = {"name": "content-length", "range_match": {"start": 0, "end": limit + 1}}
     too_long: Message = {**length, "invert_match": True}
     untold: Message = {"name": "content-length", "present_match": False}
@@ -185,7 +185,7 @@ def unheld(limit: int) -> list[list[Message]]:
 
 
 def _named_by_path(unchanged: Iterable[str]) -> list[Message]:
-    """Match paths that name a model, but for those of KServe and Triton with one of these names."""
+    """Match paths that name a model, except those of KServe and Triton with one of these names."""
     names = "|".join(paths.literal(name) for name in sorted(unchanged) if re.fullmatch(r"[\w.-]+", name, re.ASCII))
     named: Message = {"name": ":path", "string_match": {"safe_regex": {"regex": paths.NAMES_A_MODEL}}}
     same = {

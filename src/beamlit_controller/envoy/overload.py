@@ -6,18 +6,18 @@ from beamlit_controller.envoy.messages import Message, extension, typed
 
 DEFAULT_HEAP = 1024**3
 LEAST_SPARE = 96 * 1024**2
-"""Bytes of a container's memory limit that are no heap: code, stacks, and what comes before Envoy notices, about 1 GB/s.
+"""Bytes of a container's memory limit reserved for code, stacks, and what arrives (about 1 GB/s) before Envoy reacts.
 
 A fifth of the limit if that is more, and at most half of it.
 """
 
-# Far more than a gateway has, far fewer than would starve it.
+# Far more than a gateway needs, but not enough to exhaust its memory.
 MOST_CONNECTIONS = 50_000
 SPARE = 200
-"""Descriptors that are not connections of clients or for them: listeners, files, probes, whoever watches."""
+"""Descriptors for everything but client and upstream connections: listeners, files, probes, metrics."""
 
 
-# Streams that hold 64 KiB or more are the ones to end first.
+# 2^16: streams that hold 64 KiB or more are ended first.
 TRACKED_FROM = 16
 
 
@@ -27,8 +27,8 @@ SHORTEST_SILENCE = "15s"
 def manager(gateway: GatewaySpec, *, in_container: bool, descriptors: int = 0) -> Message:
     """Return the OverloadManager.
 
-    First it gives memory back and shortens idle timeouts, then it ends what holds most or sends more: streams
-    of HTTP/2 by what they hold, connections of HTTP/1 by what they send. Last it answers 503 and takes no connections.
+    As memory runs out, it first frees memory and shortens idle timeouts. Then it ends the largest streams (HTTP/2), or
+    connections that send more (HTTP/1). Finally it answers 503 and accepts no connections.
     """
     return {
         "refresh_interval": "0.05s",
@@ -42,13 +42,13 @@ def manager(gateway: GatewaySpec, *, in_container: bool, descriptors: int = 0) -
             _above(0.95, "envoy.overload_actions.stop_accepting_requests"),
             _above(0.98, "envoy.overload_actions.stop_accepting_connections"),
         ],
-        # Envoy can't end streams of HTTP/1 by what they hold: bodies that are under way end where they send more.
+        # Envoy can't end HTTP/1 streams by their size, so it aborts request bodies that keep arriving.
         "loadshed_points": [_above(0.90, "envoy.load_shed_points.http1_server_abort_dispatch")],
     }
 
 
 def heap(gateway: GatewaySpec, *, in_container: bool) -> int:
-    """Return the bytes that Envoy may use: what its container's limit leaves; outside of one and without a limit, 1 GiB."""
+    """Return the bytes that Envoy may use, by its container's memory limit; 1 GiB outside of a container without a limit."""
     given = [amount for which, name, amount in gateway.resources if (which, name) == ("limits", "memory")]
     limits = given or ([DEFAULT_MEMORY_LIMIT] if in_container else [])
     if not limits:
@@ -66,7 +66,7 @@ def _heap(most: int) -> Message:
 
 
 def most_connections(descriptors: int) -> int:
-    """Return how many clients may be connected at once: each may take a second descriptor, for its request's server."""
+    """Return the maximum number of client connections; each may need a second descriptor, for the upstream connection."""
     return min(MOST_CONNECTIONS, max(1, (descriptors - SPARE) // 2)) if descriptors > 0 else MOST_CONNECTIONS
 
 
@@ -84,13 +84,13 @@ def _above(part: float, action: str) -> Message:
 
 
 def _scaled(start: float, full: float, action: str, **config: Message) -> Message:
-    """Do more of it the closer the heap comes to `full`."""
+    """Apply the action gradually, fully when the heap reaches `full`."""
     scaled = {"scaling_threshold": start, "saturation_threshold": full}
     return {"name": action, "triggers": [{"name": "envoy.resource_monitors.fixed_heap", "scaled": scaled}], **config}
 
 
 def _impatience() -> Message:
-    """Return how long silence lasts at most when memory is short: what a stalled upload holds comes back."""
+    """Return the shortest idle timeouts, used when memory is short, to free what stalled uploads hold."""
     timers = ("HTTP_DOWNSTREAM_STREAM_IDLE", "HTTP_DOWNSTREAM_CONNECTION_IDLE")
     return typed(
         "envoy.config.overload.v3.ScaleTimersOverloadActionConfig",

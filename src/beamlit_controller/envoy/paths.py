@@ -1,7 +1,7 @@
-r"""Matches paths the way model servers read them, in regular expressions that are valid for RE2 and Python's `re`.
+r"""Matches paths the way model servers read them, by regular expressions that are valid for RE2 and Python's `re`.
 
-Envoy resolves `/./`, `/../` and `\`, merges slashes and decodes letters, digits and `-._~`. What it leaves encoded, a
-server may still decode, so every other character is matched in both forms.
+Envoy resolves `/./`, `/../` and `\`, merges slashes and decodes letters, digits and `-._~`. A server may still decode
+what Envoy leaves encoded, so every other character is matched in both forms.
 """
 
 import re
@@ -9,44 +9,44 @@ from collections.abc import Sequence
 
 PLAIN = re.compile(r"[A-Za-z0-9._~-]")
 
-# A slash as it may be spelled so that a server still takes it for one.
+# The spellings that servers read as a slash.
 _SLASH = r"(?:/|\x5c|%2f|%5c)"
 
-# `;` begins path parameters, which many servers take off before they route.
+# `;` begins path parameters, which many servers remove before routing.
 _PARAMETER = r"(?:;|%3b)"
 _PARAMETERS = rf"(?:{_PARAMETER}[^/?]*)?"
 _BETWEEN = rf"(?:{_SLASH}{_PARAMETERS})+"
 
 QUERY = r"(?:\?\C*)?"
 
-# What some servers take off the end of a path: dots, and blanks of any kind.
+# What some servers strip from the end of a path: dots, and any kind of blank.
 _PADDING = r"(?:\.|%2e|%20|%09|%0[a-d]|%a0|%c2%a0)*"
 
 _DOTS = r"(?:\.|%2e){1,2}"
 _EDGE = rf"(?:{_SLASH}|{_PARAMETER})"
-# A query or a fragment begins here for who decodes before splitting.
+# The start of a query or fragment for servers that decode before they split.
 _END = rf"(?:{_EDGE}|%3f|%23)"
 AMBIGUOUS = rf"[^?]*(?:{_EDGE}{_DOTS}(?:{_EDGE}[^?]*)?|%25[0-9a-f]{{2}}[^?]*|%c[01][^?]*|%u[^?]*)"
-"""Paths that servers read in different ways: a dot segment beside an encoded slash or `;`, or characters encoded twice."""
+"""Paths that servers parse differently: a dot segment beside an encoded slash or `;`, or characters encoded twice."""
 
-# In what versions and below what names the same interface is found: `/v1`, `/openai/v1`, `/api`, `/anthropic/v1` of a proxy.
+# Prefixes under which the same API is served: `/v1`, `/openai/v1`, `/api`, a proxy's `/anthropic/v1`.
 _PASSED_THROUGH = "anthropic|assemblyai|azure|azure_ai|bedrock|cohere|cursor|gemini|litellm|mistral|openai_passthrough|vertex[-_]ai|vllm"
 _BASE = rf"(?:(?:openai|api|v[0-9][a-z0-9]*|{_PASSED_THROUGH}){_PARAMETERS}{_BETWEEN})*"
 
 NAMES_A_MODEL = rf"(?i)[^?]*{_BETWEEN}(?:models?|deployments|engines){_PARAMETERS}{_BETWEEN}[^?]+{QUERY}"
-"""Paths in which a model is named as by Azure, Gemini, Bedrock, KServe and Triton, in every spelling."""
+"""Paths that name a model, as those of Azure, Gemini, Bedrock, KServe and Triton, in every spelling."""
 
 
 def below(prefix: str) -> str:
-    """Match this path and what is below it, in every spelling; to be used without case."""
+    """Match this path and everything below it, in every spelling; for case-insensitive use."""
     segments = _segments(prefix)
     return rf"{_BETWEEN}{segments}{_REST}" if segments else r"[^?]*"
 
 
 def resources(names: Sequence[str]) -> str:
-    """Match paths of a server's interface, whatever its version: `files`, `models/*/config`.
+    """Match paths of a server's API, whatever its version: `files`, `models/*/config`.
 
-    Of `responses/` it is only what is below, of `models$` only the path itself.
+    `responses/` matches only what is below, `models$` only the path itself.
     """
     whole = "|".join(_segments(name, anything="*") for name in names if name[-1] not in "/$")
     below = "|".join(_segments(name) for name in names if name.endswith("/"))
@@ -56,7 +56,7 @@ def resources(names: Sequence[str]) -> str:
 
 
 def exactly(prefix: str) -> str:
-    """Match this path and what is below it as it is written: what may leave gets no benefit of the doubt."""
+    """Match this path and everything below it, spelled exactly like this: a request that may leave must be unambiguous."""
     return rf"{''.join(_as_written(each) for each in _pieces(prefix.rstrip('/')))}(?:[/?]\C*)?"
 
 
@@ -65,7 +65,7 @@ _ALONE = rf"{_PARAMETERS}(?:{_BETWEEN}{_PADDING})?(?:(?:%3f|%23)[^?]*)?"
 
 
 def _segments(path: str, *, anything: str = "") -> str:
-    """Match these segments; `anything` is the one that stands for any."""
+    """Match these segments; `anything` matches any one segment."""
     segments = [
         "[^/?]+" if each == anything else "".join(map(_spelled, _pieces(each))) for each in path.split("/") if each
     ]
@@ -73,7 +73,7 @@ def _segments(path: str, *, anything: str = "") -> str:
 
 
 def _pieces(text: str) -> list[str]:
-    """Return the characters; one that is percent-encoded stays whole."""
+    """Split into characters, keeping percent-encoded ones together."""
     return re.findall(r"%[0-9A-Fa-f]{2}|.", text)
 
 
@@ -83,7 +83,7 @@ def _spelled(piece: str) -> str:
     return rf"(?:{literal(piece)}|%{ord(piece):02x})"
 
 
-# Envoy encodes them itself.
+# Envoy itself encodes these.
 _ENCODED = '"<>^`{|}'
 
 

@@ -1,4 +1,4 @@
-"""The marks with which a remote's hop labels responses: which mean that the request failed, and which that the remote is broken."""
+"""The marks with which a remote's hop labels responses, and which of them mean that a request failed or that the remote is broken."""
 
 from beamlit_controller.core.spec import REMOTE_FAILURES, RemoteBackend
 
@@ -7,23 +7,23 @@ DECLINED = "declined"
 WITHOUT_CREDENTIAL = "no-credential"
 PAUSED = "paused"
 
-# In gRPC the status is 200 in any case.
+# In gRPC the HTTP status is always 200.
 REMOTE_GRPC = {401: 16, 403: 7, 429: 8, 500: 13, 503: 14}
-# Where the client's own credential is sent, a refusal of our gateway can't be distinguished from a refusal of this client.
+# If the client's own credential is sent, a rejection of the gateway can't be distinguished from a rejection of the client.
 REFUSED = (401, 402, 403)
 THROTTLED = 429
 SERVER_ERRORS = frozenset(range(500, 600))
-# No status that HTTP knows, or another protocol for a request that asked for none.
+# Not an HTTP status, or an upgrade that the request did not ask for.
 NONSENSE = "(?:[6-9][0-9]{2}|[0-9]{4,}):.*|101:,"
 
 
 def hop(remote: RemoteBackend) -> str:
-    """Return the name with which this remote's hop signs its marks."""
+    """Return the name with which this remote's hop prefixes its marks."""
     return f"remote:{remote.name}" if remote.name else "remote"
 
 
 def failed_remote(remote: RemoteBackend) -> str:
-    """Return the regular expression of the marks that tell that the remote was asked and failed."""
+    """Return the regular expression of the marks of requests that the remote received and failed."""
     codes = remote.on_status
     if codes == REMOTE_FAILURES and not refuses_us(remote):
         codes = tuple(code for code in codes if code not in REFUSED)
@@ -31,13 +31,13 @@ def failed_remote(remote: RemoteBackend) -> str:
 
 
 def broken_remote(remote: RemoteBackend) -> str:
-    """Return the regular expression of the marks that count towards leaving the remote out: what may be wrong with it itself."""
+    """Return the regular expression of the marks that count towards ejecting the remote, because it may be broken."""
     counted = {*(REFUSED if refuses_us(remote) else ()), THROTTLED, *SERVER_ERRORS}
     return _failed(tuple(code for code in remote.on_status if code in counted))
 
 
 def refuses_us(remote: RemoteBackend) -> bool:
-    """Return whether what the remote refuses is about this gateway, and not about the credential of one client."""
+    """Return whether rejections by the remote concern this gateway, rather than the credential of a single client."""
     return not remote.forward_client_authorization or remote.auth is not None
 
 

@@ -1,4 +1,4 @@
-"""The routes within the remote hop: they rewrite the path of a request, by prefix and by the model that it names.
+"""The routes within the remote hop: they rewrite the path of a request, by its prefix and by the model that it names.
 
 If the path or a header depends on the model, the route is selected again once the name has been read.
 """
@@ -18,7 +18,7 @@ QUERY: Message = {"name": ":path", "string_match": {"contains": "?"}}
 
 @dataclass(frozen=True, slots=True)
 class RemoteWays:
-    """The Host that the remote shall see, and the clusters of requests and of upgrades."""
+    """The Host header for the remote, and the clusters for requests and for upgrades."""
 
     authority: str
     requests: str
@@ -26,14 +26,14 @@ class RemoteWays:
 
 
 def table(remote: RemoteBackend, ways: RemoteWays) -> list[Message]:
-    """Return the routes in their order: first those of models that have an address of their own."""
+    """Return the routes in order: first those of models that have an address of their own."""
     usual = NamedAddress("", remote.path_prefix, remote.headers_to_add)
     named = [each for address in remote.by_model for each in _of(remote, ways, address, [_names(remote, address)])]
     return [*named, *_of(remote, ways, usual, [])]
 
 
 def elsewhere(remote: RemoteBackend) -> list[Message]:
-    """Return the header matches of requests that are not below the prefix which is replaced, if one is."""
+    """Return the header matches of requests outside the prefix that is replaced, if one is."""
     if not remote.replaced_prefix:
         return []
     return [{"name": ":path", "string_match": {"prefix": _begin(remote)}, "invert_match": True}]
@@ -45,7 +45,7 @@ def _names(remote: RemoteBackend, address: NamedAddress) -> Message:
 
 
 def _of(remote: RemoteBackend, ways: RemoteWays, address: NamedAddress, headers: Sequence[Message]) -> list[Message]:
-    """Return the routes of upgrades, of requests with a query, and of the rest, which no program need look at."""
+    """Return the routes of upgrades, of requests with a query, and of all others, which bypass the Lua filters."""
     more: Message = {"request_headers_to_add": headers_to_set(address.headers_to_add)} if remote.by_model else {}
     requests = _action(remote, address, ways, ways.requests)
     upgrades = _action(remote, address, ways, ways.upgrades)

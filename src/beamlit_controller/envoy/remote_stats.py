@@ -1,4 +1,4 @@
-"""Parses request counters and attempts at the remote from a gateway's `/stats/prometheus`."""
+"""Parses request counters and attempts at the remotes from a gateway's `/stats/prometheus`."""
 
 import re
 from collections import Counter, defaultdict
@@ -21,7 +21,7 @@ LONGEST_PAGE = 1024 * 1024
 MOST_SERIES = 1000
 """More than there are results and status codes on any true page."""
 
-# A gateway's image is its user's choice: numbers are bounded, and digits are those of ASCII.
+# Users choose the gateway's image, so its pages are not trusted: numbers are bounded, and only ASCII digits count.
 _COUNTER = re.compile(
     r"^envoy_offload_remote_attempts\{([^}\n]{0,512})\} ([0-9]{1,15})(?:\.0+)?(?: -?[0-9]{1,15})?\r?$", re.MULTILINE
 )
@@ -47,9 +47,9 @@ _CODE = re.compile(r"[1-5][0-9]{2}")
 
 
 def attempts(page: str) -> dict[str, Attempts]:
-    """Read the attempts at each remote, by its name; what is not there has not been counted yet, and what is no number of a gateway is not there.
+    """Parse the attempts at each remote, by its name. Uncounted attempts and invalid numbers are omitted.
 
-    Never raises. Of a page that is longer than any true one the beginning counts.
+    Never raises. Only the beginning of an overlong page counts.
     """
     start = page[:LONGEST_PAGE]
     counts: defaultdict[str, Counter[tuple[str, int]]] = defaultdict(Counter)
@@ -67,7 +67,7 @@ def _listed(counts: Counter[tuple[str, int]]) -> tuple[tuple[str, int, int], ...
 
 
 def traffic(page: str) -> RequestCounters:
-    """Read what came of the requests of clients, and how many are in flight at local. Never raises."""
+    """Parse the results of clients' requests, and the number of local requests in flight. Never raises."""
     start = page[:LONGEST_PAGE]
     counts: Counter[str] = Counter()
     for found in islice(_SERIES.finditer(start), MOST_SERIES):
@@ -92,7 +92,7 @@ def _counted(name: str, labels: Mapping[str, str], count: int) -> dict[str, int]
 
 
 def _why(route: str, chain: str) -> str:
-    """Return why a request left, from what its route was for and which servers for; as the access log's reason does."""
+    """Return why a request left, derived from its route and chain in the same way as the access log's reason."""
     if route in {"share", "forced"}:
         return route
     return "overflow" if chain == REMOTE_FIRST else "unavailable"

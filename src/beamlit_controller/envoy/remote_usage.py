@@ -1,6 +1,6 @@
 """Requests token usage from the remote, reads it from responses, and counts it by the remote's name.
 
-The number is set as metadata of the request, which the stats access logger adds to a counter: so nothing is counted
+The number is set as metadata of the request, which the stats access logger adds to a counter. So nothing is counted
 twice, and a request that the client aborts counts as far as the remote had reported.
 """
 
@@ -11,7 +11,7 @@ from beamlit_controller.envoy.messages import Message, extension
 
 FILTER = "offload.usage"
 
-# `include_usage` is put where it is asked for; every other byte stays as it was.
+# `include_usage` is inserted into the request; every other byte is unchanged.
 ASKED = """
 -- Give the text that asks for the event with the usage; nil if it is asked for, if no stream is, or if it can't be read for sure.
 local function asking(text)
@@ -84,7 +84,7 @@ function envoy_on_request(handle)
 end
 """
 
-# Where nobody counts on the numbers, nothing of the request is changed.
+# If nothing depends on the numbers, the request is not changed.
 NOT_ASKED = """
 function envoy_on_request(handle)
   local headers = handle:headers()
@@ -95,12 +95,12 @@ end
 
 
 def programs(remote: RemoteBackend) -> list[str]:
-    """Return the program that only reads the usage in answers: it may be anywhere."""
+    """Return the program that only reads usage from responses; its position among the filters doesn't matter."""
     return [NOT_ASKED + response_usage.READ] if remote.usage is UsageMode.READ else []
 
 
 def filters(remote: RemoteBackend, *, max_request_bytes: int) -> list[Message]:
-    """Return the HTTP filter that also has the usage sent, in mode Ask: it must be the next to the remote."""
+    """Return the HTTP filter that also requests usage, with `usage: Ask`; it must be the last one before the remote."""
     if remote.usage is not UsageMode.ASK:
         return []
     asked = (json_scan.SCAN + ASKED).format(longest=32, limit=max_request_bytes)
@@ -108,7 +108,7 @@ def filters(remote: RemoteBackend, *, max_request_bytes: int) -> list[Message]:
 
 
 def counters(remote: RemoteBackend) -> list[Message]:
-    """Return the access log that counts tokens, and answers by whether their tokens could be read."""
+    """Return the access log that counts tokens, and responses by whether their usage could be read."""
     if remote.usage is UsageMode.IGNORE:
         return []
     named = [{"name": "remote", "value_format": remote.name}] if remote.name else []

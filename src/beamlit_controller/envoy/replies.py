@@ -6,7 +6,7 @@ from beamlit_controller.envoy.messages import Message, headers_to_set
 RETRY_AFTER = "1"
 """Seconds; about as long as it takes to find out that a server is back."""
 
-# In gRPC the text would become the status message.
+# In gRPC the body would become the status message.
 NOT_GRPC: Message = {
     "header_filter": {
         "header": {
@@ -18,21 +18,21 @@ NOT_GRPC: Message = {
     }
 }
 
-# Who must stay could only be answered here.
+# A local-only request has no other server.
 SIDE = "%CEL(xds.route_name == 'keep' || xds.route_name == 'long' ? 'local' : 'any')%"
 
 
 def of_front() -> Message:
-    """Tell clients for whom there is nobody that they may come again."""
+    """Tell clients to retry later if no server is available."""
     text = "no server of this model can answer now, try again"
     return {"mappers": _both(_status("EQ", 503), [("retry-after", RETRY_AFTER)], text=text, side=SIDE)}
 
 
 def of_remote_hop() -> Message:
-    """Say what came of the attempt at the remote; the first that fits."""
+    """Mark the result of the attempt at the remote; the first matching entry applies."""
     told: tuple[tuple[Message, str, str, Message], ...] = (
         (_flagged("UO"), remote_marks.DECLINED, "the remote has as many requests as it may have", {}),
-        # Envoy's 401 would tell the client that something is wrong with its own credential.
+        # Envoy's 401 would wrongly tell the client that its own credential is invalid.
         (
             _status("EQ", 401),
             remote_marks.WITHOUT_CREDENTIAL,
@@ -64,7 +64,7 @@ def of_remote_hop() -> Message:
 
 
 def of_local_hop() -> Message:
-    """Say why no local server answered."""
+    """Mark why no local server answered."""
     told = {
         failover.UNAVAILABLE: _flagged("UH", "UF"),
         failover.RESET: _flagged("UC", "UR", "UPE"),
@@ -83,7 +83,7 @@ def of_local_hop() -> Message:
 def _both(
     which: Message, headers: list[tuple[str, str]], *, text: str, side: str, **rewrite: object
 ) -> tuple[Message, Message]:
-    """Return the mappers of an answer: as JSON, and for gRPC without."""
+    """Return the mappers of a response: with a JSON body, and without one for gRPC."""
     error = {"message": text, "type": "gateway_error", "code": "%RESPONSE_CODE_DETAILS%", "side": side}
     plain = {"headers_to_add": headers_to_set(headers), **rewrite}
     as_json = {"body_format_override": {"json_format": {"error": error}, "content_type": "application/json"}}
@@ -94,7 +94,7 @@ def _both(
 
 
 def _marked(header: str, mark: str) -> list[tuple[str, str]]:
-    # A pause has said itself for how long.
+    # The response to a paused request already has a Retry-After.
     again = [] if mark == remote_marks.PAUSED else [("retry-after", RETRY_AFTER)]
     return [(header, mark), *again]
 

@@ -1,4 +1,4 @@
-"""Files of Envoy's resources: their content, and the version that Envoy reports once they are in force."""
+"""Files of Envoy resources: their content, and the version that Envoy reports once they are in force."""
 
 import hashlib
 import json
@@ -13,21 +13,21 @@ _BEGINNING: Final = re.compile(r'\s*\{\s*"version_info"\s*:\s*"([0-9a-f]{16})"')
 
 
 def text(resources: Sequence[Message]) -> str:
-    """Return the text of a file with these resources, typed, each on a line. Equal resources give equal text."""
-    # Without `indent`, which would leave the encoder that is written in C.
+    """Return the content of a file with these typed resources, one per line. Equal resources give equal text."""
+    # `indent` would disable the encoder written in C.
     lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in resources)
     version = hashlib.sha256(lines.encode()).hexdigest()[:16]
     return f'{{"version_info": "{version}", "resources": [\n{lines}\n]}}\n'
 
 
 def version(file: str) -> str:
-    """Return the version of a file's resources, or nothing. Raises ValueError for what is no JSON object."""
+    """Return the version in a file, "" if there is none. Raises ValueError if it is not a JSON object."""
     found = _BEGINNING.match(file)
     return found[1] if found else _version_anywhere(file)
 
 
 def read(file: str) -> list[Message]:
-    """Return the resources of a file. Raises ValueError for anything but a file of resources that have names."""
+    """Return the resources of a file. Raises ValueError unless it is a file of named resources."""
     try:
         found = json.loads(file)["resources"]
         if all(isinstance(each["name"], str) for each in found):

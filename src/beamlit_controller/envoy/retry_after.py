@@ -1,6 +1,7 @@
-"""Sends a remote no requests for as long as it asks: `Retry-After` and similar headers, and exhausted quotas.
+"""Sends no requests to a remote for as long as it asks: by `Retry-After` and similar headers, or by an exhausted quota.
 
-Each worker of a gateway remembers this by itself, so it needs nothing but Envoy, and a restart forgets it. While a remote is paused its hop answers instead, and the next remote or local gets the request.
+Each worker of a gateway keeps this in memory, so it needs nothing but Envoy, and is forgotten at a restart. While a
+remote is paused, its hop answers instead, and the next remote or local gets the request.
 """
 
 from beamlit_controller.core import remote_secrets
@@ -153,7 +154,7 @@ end
 
 
 def programs(remote: RemoteBackend, params: GatewayParams) -> list[str]:
-    """Return the program that keeps a remote's pauses, unless what it refuses may be about one client's own credential."""
+    """Return the program that pauses a remote; none if its rejections may be about one client's own credential."""
     if not remote_marks.refuses_us(remote):
         return []
     key = remote_secrets.credential(remote)

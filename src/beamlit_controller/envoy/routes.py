@@ -45,19 +45,19 @@ REACHED = "x-envoy-upstream-service-time"
 """The header of answers to that which a server gave, and not Envoy for want of one."""
 PROBE_HEADER = "x-offload-probe"
 
-# Which side answered is told by the endpoint itself: neither a client nor a server can claim it.
+# The side that answered, by the endpoint's metadata, which neither a client nor a server can fake.
 SIDE = "%UPSTREAM_METADATA(offload:side)%"
 
 DEFAULT_PORTS = {Scheme.HTTP: 80, Scheme.HTTPS: 443}
 
 
 def front(spec: OffloadSpec, params: GatewayParams) -> Message:
-    """Return the front's RouteConfiguration: what must stay, then the share, then the rest."""
+    """Return the front's RouteConfiguration: local-only requests first, then the share, then all others."""
     host: Message = {
         "name": FRONT,
         "domains": ["*"],
         "request_body_buffer_limit": spec.overflow.max_request_bytes,
-        # The probe's header is taken from all other requests, so that none can hide from the access log.
+        # The probe's header is removed from all other requests, so that none can hide from the access log.
         "request_headers_to_remove": [PROBE_HEADER, OVERRIDE, sessions.SESSION, "x-envoy-external-address"],
         "response_headers_to_add": formatted_header(SERVED_BY, SIDE),
         "response_headers_to_remove": [failover.REMOTE_MARK, failover.LOCAL_MARK],
@@ -67,7 +67,7 @@ def front(spec: OffloadSpec, params: GatewayParams) -> Message:
 
 
 def remote_hop(remote: RemoteBackend, max_request_bytes: int) -> Message:
-    """Return the hop's RouteConfiguration: the path, the host and the headers that the remote shall see."""
+    """Return the RouteConfiguration of a remote's hop, which sets the path, Host and headers for the remote."""
     name = identity.named(failover.REMOTE_HOP, remote)
     fixed = () if remote.by_model else remote.headers_to_add
     ways = RemoteWays(authority(remote), identity.named(REMOTE, remote), identity.named(REMOTE_UPGRADE, remote))
@@ -75,7 +75,7 @@ def remote_hop(remote: RemoteBackend, max_request_bytes: int) -> Message:
     host: Message = {
         "name": name,
         "domains": ["*"],
-        # What the client sent is taken away where the hop begins; this one Envoy itself has added since.
+        # The client's headers are removed at the beginning of the hop; this one was added by Envoy since.
         "request_headers_to_remove": ["x-forwarded-proto", *([model_name.NUMBER] if remote.by_model else [])],
         "request_headers_to_add": headers_to_set((*fixed, (local_only.OFFLOADED, "1"))),
         "request_body_buffer_limit": max_request_bytes,
@@ -87,9 +87,9 @@ def remote_hop(remote: RemoteBackend, max_request_bytes: int) -> Message:
 
 
 def local_hop(spec: OffloadSpec, params: GatewayParams) -> Message:
-    """Return the local hop's RouteConfiguration: to a local server and, in time, to another."""
+    """Return the RouteConfiguration of the local hop: to a local server and, in time, to another."""
     after = spec.overflow.after
-    # Envoy asks no more once the response has begun, so a stream may take as long as it likes.
+    # Envoy does not retry once the response has begun, so a stream may take as long as it likes.
     first_byte: Message = {"per_try_timeout": f"{after.total_seconds():g}s"} if after is not None else {}
     policy = {**failover.hop_retry_policy(spec, servers=params.servers), **first_byte}
     host: Message = {
@@ -104,7 +104,7 @@ def local_hop(spec: OffloadSpec, params: GatewayParams) -> Message:
 
 
 def ejected() -> Message:
-    """Return the RouteConfiguration of the hop that answers for an ejected remote: it declines."""
+    """Return the RouteConfiguration of the hop that answers in place of an ejected remote: it declines."""
     host: Message = {
         "name": failover.EJECTED,
         "domains": ["*"],
@@ -115,20 +115,20 @@ def ejected() -> Message:
 
 
 def authority(remote: RemoteBackend) -> str:
-    """Return the remote's Host: with the port if it is not the scheme's own, in brackets if it is an IPv6 address."""
+    """Return the remote's Host header, with the port if it is not the scheme's default."""
     host = addresses.bracketed(remote.host)
     return host if remote.port == DEFAULT_PORTS[remote.scheme] else addresses.join(remote.host, remote.port)
 
 
 def remote_of(spec: OffloadSpec) -> RemoteBackend | None:
-    """Return the remote, if requests may leave at all."""
+    """Return the first remote, if requests may leave at all."""
     return spec.remote if spec.enabled and not spec.behavior.dry_run else None
 
 
 def probed(node: str) -> list[Message]:
-    """Answer probes: that proves what Envoy's own `/ready` does not, that the front is bound and has its routes.
+    """Answer probes, to prove what Envoy's own `/ready` does not: that the front is bound and has its routes.
 
-    A probe names the node it means, for with a port that is taken it reaches another gateway.
+    A probe names its node, because on a port that is already taken it would reach another gateway.
     """
     return [
         _probe({"string_match": {"exact": node}}, status=200, text="ready\n"),
@@ -146,7 +146,7 @@ def _probe(header: Message, *, status: int, text: str) -> Message:
 
 
 def _table(spec: OffloadSpec, params: GatewayParams) -> Message:
-    """Return the routes in their order; matchers go before them where headers choose among several lists."""
+    """Return the routes in order, behind matchers if headers select one of several lists."""
     lists = _choices(spec, params)
     otherwise = _list(spec, params, _split(spec, params))
     if not lists:
@@ -160,12 +160,12 @@ def _action(routes: list[Message]) -> Message:
 
 
 def _list(spec: OffloadSpec, params: GatewayParams, routes: list[Message]) -> list[Message]:
-    """Return a whole list of routes: whatever chose it, probes are answered and what can't be written anew stays."""
+    """Return a complete list of routes, beginning with those that every list has: probes, and what can't be sent to a remote."""
     return [*probed(params.node), *_long(spec, params), *routes]
 
 
 def _choices(spec: OffloadSpec, params: GatewayParams) -> list[tuple[Message, list[Message]]]:
-    """Return the predicates and the routes they lead to, the first that matches: what must stay, is asked for, is sticky."""
+    """Return predicates and their routes, of which the first match applies: local-only, requested by header, sticky."""
     if remote_of(spec) is None:
         return []
     kept = local_only.predicate(spec.keep_local, spec.may_leave)
@@ -196,7 +196,7 @@ def _sticky(
 
 
 def _long(spec: OffloadSpec, params: GatewayParams) -> list[Message]:
-    """Return the routes of what stays because one of the remotes can't have it: its path or model's name can't be replaced, or it can't be signed."""
+    """Return the routes of requests that stay because a remote can't take them: they can't be rewritten or signed."""
     if remote_of(spec) is None:
         return []
     elsewhere = [remote_routes.elsewhere(remote) for remote in spec.remotes]
@@ -211,7 +211,7 @@ def _long(spec: OffloadSpec, params: GatewayParams) -> list[Message]:
 
 
 def _unchanged(maps: Sequence[Iterable[tuple[str, str]]]) -> set[str]:
-    """Return the names that every one of the maps leaves as they are."""
+    """Return the names that every one of the maps leaves unchanged."""
     return set.intersection(*({here for here, there in names if here == there} for names in maps))
 
 
@@ -226,7 +226,7 @@ def _split(spec: OffloadSpec, params: GatewayParams) -> list[Message]:
 
 
 def _local(spec: OffloadSpec, params: GatewayParams) -> list[Message]:
-    """Return the routes of what begins locally: one for each limit of what is in flight, of which two at most are in force."""
+    """Return the routes of requests that start locally: one per step of the cap, of which at most two are active."""
     chain = failover.local_first(spec, servers=params.servers)
     may_be_full = spec.overflow.on_status or spec.overflow.after is not None
     passed_on = {"filter_metadata": {"offload": {PASSED_ON: "overflow" if may_be_full else "unavailable"}}}

@@ -25,22 +25,22 @@ RUNTIME = "type.googleapis.com/envoy.service.runtime.v3.Runtime"
 SERVICE = "envoy.service.runtime.v3.RuntimeDiscoveryService"
 
 STOP_GRACE = 2.0
-"""Seconds that streams have to end when the server does."""
+"""Seconds that streams have to end when the server stops."""
 
 LONGEST_NAME = 63 + 1 + 253
-"""Characters of `namespace/name`."""
+"""Maximum length of `namespace/name`."""
 MOST_STREAMS = 5_000
 OPTIONS = (
-    ("grpc.so_reuseport", 0),  # a second server must fail to bind, not share the port
-    # Envoy tells all its extensions in its first message.
+    ("grpc.so_reuseport", 0),  # so that a second server fails to bind instead of sharing the port
+    # Envoy lists all its extensions in its first message.
     ("grpc.max_receive_message_length", 512 * 1024),
     ("grpc.max_metadata_size", 8 * 1024),
-    # A gateway has one stream on its connection.
+    # A gateway needs one stream per connection.
     ("grpc.max_concurrent_streams", 16),
-    # Gateways ping every 10 s; by default that is taken for an attack.
+    # Gateways ping every 10 s, which grpc treats as an attack by default.
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
-    # A gateway that vanished without a word is not counted for longer than a minute.
+    # A gateway that vanished without closing the connection is not counted for longer than a minute.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -48,7 +48,7 @@ OPTIONS = (
 
 
 class Stream(Protocol):
-    """What we use of grpc's ServicerContext."""
+    """The part of grpc's ServicerContext that is used here."""
 
     async def write(self, message: DiscoveryResponse) -> None:
         """Send a response."""
@@ -60,10 +60,10 @@ class Stream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RuntimeValues:
-    """What holds in a gateway: the share in percent, and how many requests it may have at local at once, if that is limited.
+    """What is in force at a gateway: the share in percent, and the limit of local requests in flight, if any.
 
-    With `cap_only` requests leave only because of that limit, and the percentage bounds how many of them may. `budget_spent` names
-    the remotes whose budget is spent.
+    With `cap_only`, requests leave only because of that limit, and the percentage is the maximum fraction of them that
+    may. `budget_spent` has the names of the remotes whose budget is spent.
     """
 
     percentage: int
@@ -74,7 +74,7 @@ class RuntimeValues:
 
 @dataclass(slots=True)
 class _Subscription:
-    """One model: what holds for it, None while it is not known, and who listens."""
+    """One model: its values, None while they are unknown, and the streams subscribed to it."""
 
     share: Latest[RuntimeValues | None] = field(default_factory=lambda: Latest(None))
     streams: int = 0
@@ -82,11 +82,11 @@ class _Subscription:
 
 
 class RtdsServer:
-    """The present share of every model, served to the gateways that ask for it.
+    """The current values of every model, served to the gateways that subscribe.
 
-    A gateway asks by its model's `namespace/name` and hears of no other. It is told the present share at once, and the
-    newest one whenever that changed; while a model's share is not known, nothing is said and the gateway keeps its last.
-    With `tokens` it has to show the one of its model.
+    A gateway subscribes to its model's `namespace/name` only. It gets the current values immediately, and the latest
+    ones whenever they change. While a model's values are unknown, nothing is sent and the gateway keeps its last. With
+    `tokens`, it has to present the token of its model.
     """
 
     def __init__(
@@ -98,30 +98,30 @@ class RtdsServer:
         self._seldom = ThrottledLog()
 
     def set(self, key: ModelKey, setting: RuntimeValues | int) -> None:
-        """Make this hold for the model, or this share without a limit. No update is sent if it is unchanged."""
+        """Set the values of a model, or a share without a limit. No update is sent if they are unchanged."""
         wanted = RuntimeValues(setting) if isinstance(setting, int) else setting
         if not 0 <= wanted.percentage <= caps.WHOLE:
             raise ValueError(f"{key}: expected a percentage from 0 to 100, got {wanted.percentage}")
         self._topic(str(key)).share.set(wanted)
 
     def forget(self, key: ModelKey) -> None:
-        """Forget the model's share. Gateways that still run keep the last one."""
+        """Forget a model's values. Gateways that still run keep the last ones."""
         self._topic(str(key)).share.set(None)
         self._drop_unused(str(key))
 
     def connected(self, key: ModelKey) -> int:
-        """Return how many gateways listen for the model's share."""
+        """Return the number of gateways subscribed to the model."""
         topic = self._topics.get(str(key))
         return topic.streams if topic else 0
 
     def refusals(self, key: ModelKey) -> int:
-        """Return how many times a gateway refused what it was told (xDS: NACK)."""
+        """Return how many times a gateway rejected an update (xDS: NACK)."""
         topic = self._topics.get(str(key))
         return topic.refusals if topic else 0
 
     @asynccontextmanager
     async def serve(self, address: str, certificate: Certificate | None = None) -> AsyncIterator[str]:
-        """Serve at `host:port` or `unix:/path`, and give the address; port 0 takes a free one. OSError if it can't listen."""
+        """Serve at `host:port` or `unix:/path`, and return the address; port 0 takes a free port. Raises OSError if it can't listen."""
         server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=MOST_STREAMS)
         closing = asyncio.Event()
         server.add_generic_rpc_handlers((self._handler(closing),))
@@ -152,7 +152,7 @@ class RtdsServer:
     async def _serve_one(
         self, requests: AsyncIterator[DiscoveryRequest], stream: Stream, closing: asyncio.Event, *, shown: str
     ) -> None:
-        """Serve one gateway until it goes, or we close."""
+        """Serve one gateway until it disconnects or the server closes."""
         if self._tokens is not None and not self._tokens.is_any_token(shown):
             self._seldom.warn("gateway turned away: without a token")
             await stream.abort(grpc.StatusCode.PERMISSION_DENIED, "expected the token of a model")
@@ -187,7 +187,7 @@ class RtdsServer:
         try:
             await _first_of(_push(name, topic, stream), self._listen(name, topic, requests), closing.wait())
         except* grpc.aio.InternalError:
-            # Told to a gateway that had just gone. If it is there after all, it asks again.
+            # The gateway had just disconnected. If it is still there, it subscribes again.
             log.debug("gateway could not be told", model=name, node=node)
         finally:
             topic.streams -= 1
@@ -195,7 +195,7 @@ class RtdsServer:
             log.debug("gateway disconnected", model=name, node=node)
 
     async def _listen(self, name: str, topic: _Subscription, requests: AsyncIterator[DiscoveryRequest]) -> None:
-        """Take note of refusals until the gateway goes."""
+        """Read the stream, and record rejections, until the gateway disconnects."""
         async for answer in requests:
             if answer.HasField("error_detail"):
                 topic.refusals += 1
@@ -211,7 +211,7 @@ class RtdsServer:
 
 
 async def _push(name: str, topic: _Subscription, stream: Stream) -> None:
-    """Tell the share whenever it is another than the one told last; a slow gateway hears the newest, not all of them."""
+    """Send the values whenever they differ from those sent last; a slow gateway gets the latest, not all of them."""
     told: RuntimeValues | None = None
     version = 0
     while True:
@@ -222,7 +222,7 @@ async def _push(name: str, topic: _Subscription, stream: Stream) -> None:
 
 
 async def _first_of(*work: Coroutine[Any, Any, Any]) -> None:
-    """Do all of it at once until one part is done."""
+    """Run all of these concurrently until the first one is done."""
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(part) for part in work]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -239,7 +239,7 @@ def _bind(server: Any, address: str, certificate: Certificate | None) -> int:  #
 def _response(name: str, setting: RuntimeValues, *, version: str) -> DiscoveryResponse:
     response = DiscoveryResponse(version_info=version, type_url=RUNTIME, nonce=version)
     runtime = Runtime(name=name)
-    # As Envoy's FractionalPercent; written in any other way it would silently count as 0.
+    # As Envoy's FractionalPercent; in any other format it would silently count as 0.
     runtime.layer.update(
         {key: {"numerator": part, "denominator": "MILLION"} for key, part in _numerators(setting).items()}
     )
@@ -248,7 +248,7 @@ def _response(name: str, setting: RuntimeValues, *, version: str) -> DiscoveryRe
 
 
 def _numerators(setting: RuntimeValues) -> dict[str, int]:
-    """Return what each runtime key is set to; without a limit to speak of, gateways keep the one they began with."""
+    """Return the value of each runtime key. Without a cap, the gateways keep the numerators that they started with."""
     budget_spent = {budget.key(name): budget.WHOLE for name in setting.budget_spent}
     share = setting.percentage * caps.PERCENT
     if setting.in_flight is None and not setting.cap_only:

@@ -14,7 +14,7 @@ _TOKEN = re.compile(r"Bearer [0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The tokens of all models, made of one key: a gateway knows its own and can make no other."""
+    """The tokens of all models, derived from one key: a gateway knows its own and can't derive others."""
 
     key: bytes
 
@@ -24,17 +24,17 @@ class Tokens:
 
     @staticmethod
     def is_any_token(authorization: str) -> bool:
-        """Return whether the Authorization header shows a token at all, of whatever model."""
+        """Return whether the Authorization header has the form of a token, of any model."""
         return _TOKEN.fullmatch(authorization) is not None
 
     def accepts(self, name: str, authorization: str) -> bool:
-        """Return whether the Authorization header shows the token of the model."""
+        """Return whether the Authorization header has the token of the model."""
         return hmac.compare_digest(f"Bearer {self.token_of(name)}".encode(), authorization.encode())
 
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """The server's certificate chain and key, in PEM files: what is in them counts for every new connection."""
+    """The server's certificate chain and key, in PEM files that are read for every new connection."""
 
     chain: Path
     key: Path
@@ -49,7 +49,7 @@ class Certificate:
         return grpc.ssl_server_certificate_configuration([pair])
 
     def _present(self) -> Any:  # noqa: ANN401 - the same
-        """Return the present files; while they can't be read, grpc goes on with what it had."""
+        """Return the current files; while they can't be read, grpc continues with the last ones."""
         try:
             return self._configuration()
         except OSError:

@@ -17,17 +17,17 @@ log = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _ThrottleState:
-    """The most that the remote may get, and the counters up to which that is known."""
+    """The limit of the percentage while the remote answers 429, and the counters up to which it is known."""
 
     percentage_limit: int = throttle.WHOLE
     attempts: Attempts = remote_health.NOTHING
 
 
 class RtdsSink:
-    """Tells the RTDS server every decision; equal values are not sent again.
+    """Sends every decision to the RTDS server; equal values are not sent again.
 
-    Gateways share the limit of what is at local. `attempts` are those of all gateways of a model together: a remote that
-    answers 429 gets less than was decided, until it takes requests again.
+    Gateways share the limit of local requests in flight. `attempts` are those of all gateways of a model together: a
+    remote that answers 429 gets a smaller share than decided until it accepts requests again.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class RtdsSink:
         self._budget_spent: dict[ModelKey, tuple[str, ...]] = {}
 
     def record(self, cycle: Cycle) -> None:
-        """Make the decision's percentage the model's share, and bound what is at local by what is ready there."""
+        """Set the decision's percentage and caps as the model's values, by the number of ready local servers."""
         self._shares.set(cycle.spec.key, self._setting(cycle.spec, cycle.decision, ready=cycle.signals.local.ready))
 
     def _setting(self, spec: OffloadSpec, decided: Decision, *, ready: int) -> RuntimeValues:
@@ -50,10 +50,10 @@ class RtdsSink:
         return RuntimeValues(min(decided.sent, self._most(spec.key, decided.sent)), in_flight, by_cap, budget_spent)
 
     def failed(self, key: ModelKey, error: Exception) -> None:
-        """Keep the last share."""
+        """Keep the last values."""
 
     def forget(self, key: ModelKey) -> None:
-        """Know the model's share no more."""
+        """Forget the model's values."""
         self._seen.pop(key, None)
         self._budget_spent.pop(key, None)
         self._shares.forget(key)

@@ -1,6 +1,6 @@
 """Names of headers and query parameters that carry a client's identity, origin and credentials."""
 
-# What is said among proxies, of the client's address, and by a proxy that has authenticated the client.
+# Headers among proxies: the client's address, and what an authenticating proxy adds.
 OURS = ("x-envoy-", "x-offload", "x-forwarded-")
 OF_PROXIES = (
     "cf-access-",
@@ -79,7 +79,7 @@ PRIVATE = (
     "x-host",
     "x-scope-orgid",
     "x-grafana-id",
-    # By these, some servers take a request for one with another path or method, which was not looked at.
+    # Some servers replace the request's path or method by these, which no rule has checked.
     "x-rewrite-url",
     "x-http-destinationurl",
     "x-override-url",
@@ -89,7 +89,7 @@ PRIVATE = (
     "x-method-override",
 )
 
-# By these, gateways that are used as remotes send a request, and the key that came with it, to a host of the client's choice.
+# Gateways used as remotes send the request, and the key that came with it, to a host that the client names in these.
 DESTINATIONS = (
     (
         "(?:.*-)?(?:api|backend|base|callback|custom|destination|endpoint|forward|proxy|redirect|target|upstream|webhook)"
@@ -109,7 +109,7 @@ MODELS = (
     "x-litellm-tags",
 )
 
-# The client gave them to the local side; the spec may let them pass.
+# The client's own credentials for the local side; the spec may let them pass.
 CREDENTIALS = (
     "cookie",
     "cookie2",
@@ -117,13 +117,13 @@ CREDENTIALS = (
     "(?:x-)?bearer",
     "sec-token-binding",
     "chatgpt-account-id",
-    # What a service says of a user to the next one.
+    # What one service tells the next about the user.
     "baggage",
     "ot-baggage-.*",
     "uberctx-.*",
     "from",
     "(?:openai|x-goog-user)-project",
-    # On whose behalf the request is made: `x-litellm-end-user-id`, `stripe-account`, `kubeflow-userid`, `x-grafana-org-id`.
+    # The user or account of the request: `x-litellm-end-user-id`, `stripe-account`, `kubeflow-userid`, `x-grafana-org-id`.
     (
         "(?:.*-)?(?:account|customer|employee|end-?user|org|organization|team|tenant|user|workspace)"
         "-?(?:alias|email|groups?|id|info|ids|name|roles?)?"
@@ -142,7 +142,7 @@ CREDENTIALS = (
     "(?:.*-)?(?:php|j)?sess?ionid",
     "signature-input",
 )
-# By name, whoever invented it: `x-litellm-api-key`, `helicone-auth`, `ocp-apim-subscription-key`, `x-amz-security-token`.
+# Credentials by the pattern of their names: `x-litellm-api-key`, `helicone-auth`, `ocp-apim-subscription-key`, `x-amz-security-token`.
 CREDENTIAL = (
     "(?:.*[-_.])?(?:auth|authn|authz|authorization|authentication|[a-z0-9]*token|jwt|assertion|[a-z0-9]*secret|[a-z0-9]*password"
     "|passwd|passphrase|pass|pwd|pat|otp|ticket|sid|sig|hmac|credentials?|signature(?:-[a-z0-9]+)?|[a-z0-9]*api[-_]?key"
@@ -156,7 +156,7 @@ CREDENTIAL = (
     "|(?:x-)?key"
 )
 
-# Compared in lower case without `-` and `_`, like all below.
+# Compared in lower case without `-` and `_`, like all that follow.
 QUERY_DESTINATIONS = ("apibase", "baseurl", "targeturl", "upstream", "upstreamurl")
 QUERY = (
     "$userproject",

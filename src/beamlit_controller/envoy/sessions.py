@@ -7,7 +7,7 @@ from beamlit_controller.envoy.messages import Message, extension
 SESSION = "x-offload-session"
 """The header in which a cookie's value stands while the request is in the gateway."""
 
-# Every step looks at each byte once, however long and odd the cookies are.
+# Linear time, however long and malformed the cookies are.
 COOKIE = """
 local NAME, HEADER = {name}, {header}
 local function trimmed(text, first, last)
@@ -34,19 +34,19 @@ end
 
 
 def filters(stickiness: HeaderStickiness | CookieStickiness | None) -> list[Message]:
-    """Return the HTTP filter that finds the session where the route can't see it: in a cookie."""
+    """Return the HTTP filter that copies the session from a cookie, where routes can't read it, to a header."""
     if not isinstance(stickiness, CookieStickiness):
         return []
     return [lua.filter_of(COOKIE.format(name=lua.text(stickiness.cookie), header=lua.text(SESSION)))]
 
 
 def header(stickiness: HeaderStickiness | CookieStickiness) -> str:
-    """Return the header that tells sessions apart."""
+    """Return the header that identifies the session."""
     return stickiness.header.lower() if isinstance(stickiness, HeaderStickiness) else SESSION
 
 
 def offloaded(stickiness: HeaderStickiness | CookieStickiness, share: Message) -> Message:
-    """Match the sessions below the share: the same ones as long as it stays, and more of them as it rises."""
+    """Match the sessions below the share: the same ones while it is constant, and more of them as it rises."""
     chosen = extension(
         "envoy.matching.matchers.runtime_fraction",
         "envoy.extensions.matching.input_matchers.runtime_fraction.v3.RuntimeFraction",
@@ -56,7 +56,7 @@ def offloaded(stickiness: HeaderStickiness | CookieStickiness, share: Message) -
 
 
 def told(stickiness: HeaderStickiness | CookieStickiness) -> Message:
-    """Match requests of any session."""
+    """Match requests that belong to a session."""
     anything: Message = {"safe_regex": {"google_re2": {}, "regex": r"\C+"}}
     return {"single_predicate": {"input": _input(stickiness), "value_match": anything}}
 

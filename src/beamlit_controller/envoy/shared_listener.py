@@ -1,6 +1,6 @@
-"""A listener that several models share: a separate Envoy, which only selects the model and forwards the request to its gateway.
+"""A listener that several models share: a separate Envoy that selects the model and forwards the request to its gateway.
 
-That gateway decides whether the request may go to the remote, so its rules can't be bypassed here.
+Only that gateway decides whether the request may go to the remote, so its rules can't be bypassed here.
 """
 
 import json
@@ -62,7 +62,7 @@ end
 
 
 def files(name: ModelKey, shared: SharedListener, params: GatewayParams, *, gateways: dict[ModelKey, str]) -> Files:
-    """Return name and text of every file of the listener's Envoy; `gateways` are where the models' own gateways listen."""
+    """Return name and text of every file of the listener's Envoy; `gateways` are the listen addresses of the models' gateways."""
     spec = OffloadSpec(name, name.name)
     models = sorted({route.to for route in shared.routes}, key=str)
     clusters = [_cluster(model, gateways[model]) for model in models]
@@ -119,18 +119,18 @@ def _table(shared: SharedListener, params: GatewayParams) -> Message:
 
 
 def _unread(names: list[str]) -> list[Message]:
-    """Return the route that a request has while its body is read: only one with a cluster lets Envoy buffer that much."""
+    """Return the route of a request whose body has not been read yet: Envoy buffers that much only for a route with a cluster."""
     absent = {"name": MODEL, "present_match": False}
     unread = {"match": {"prefix": "/", "headers": [absent]}, "route": {"cluster": "unread"}}
     return [{"name": "unread", **unread}] if names else []
 
 
 def _route(route: SharedRoute) -> Message:
-    # A gateway that is started again is there within a second.
+    # A restarted gateway is available again within a second.
     again = {"retry_on": "connect-failure", "num_retries": 5, "retry_back_off": {"base_interval": "0.2s"}}
     action: Message = {"cluster": str(route.to), "timeout": "0s", "retry_policy": again}
     if route.path_prefix is not None and route.strip_prefix:
-        # With its slash, and what follows; the prefix alone is the root.
+        # The prefix with its slash, and what follows; the prefix alone becomes the root.
         pattern = rf"^{paths.literal(route.path_prefix)}/?"
         action["regex_rewrite"] = {"pattern": {"regex": pattern}, "substitution": "/"}
     path: Message = {"path_separated_prefix": route.path_prefix} if route.path_prefix is not None else {"prefix": "/"}
@@ -149,7 +149,7 @@ def _headers(route: SharedRoute) -> Iterable[Message]:
 
 
 def _list_of(names: list[str]) -> list[Message]:
-    """Answer for the list of models, as clients of OpenAI's API fetch it to offer a choice."""
+    """Answer with the list of models, which clients of OpenAI's API request."""
     if not names:
         return []
     listed = [{"id": name, "object": "model", "created": 0, "owned_by": "local"} for name in names]

@@ -1,7 +1,8 @@
 """Signs requests for a remote with AWS Signature Version 4, https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html.
 
 In the hop, a first filter checks that there are credentials, and computes the digest of the body. A second one, behind
-the hop's router, signs the path and headers that the remote will see. The file of the credentials is read for each request.
+the hop's router, signs the path and headers that the remote will see. The file with the credentials is read for each
+request.
 """
 
 from beamlit_controller.core.remote_auth import AwsSignature
@@ -9,7 +10,7 @@ from beamlit_controller.envoy import lua
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, extension
 
-# One profile of a file as AWS' own tools have it. Nothing in it may end a header.
+# Parse one profile of a file in the format of AWS' own tools. Nothing in it may break out of a header.
 ACCOUNT = r"""
 local FILE, PROFILE, REGION, SERVICE = {file}, {profile}, {region}, {service}
 
@@ -191,7 +192,7 @@ end
 
 
 def in_hop(auth: AwsSignature, params: GatewayParams) -> Message:
-    """Return the HTTP filter that answers where no credentials can be used, and takes the body's digest."""
+    """Return the HTTP filter that computes the body's digest, and answers if there are no usable credentials."""
     return lua.filter_of(_account(auth, params) + SHA256 + HASH)
 
 

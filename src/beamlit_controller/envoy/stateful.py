@@ -1,7 +1,8 @@
 """Paths that only the model's own servers can answer, or that only their operator may use: local-only by default.
 
-From the route tables of vLLM, SGLang, TGI, Triton and KServe, llama.cpp, Ollama, Ray Serve and LiteLLM, and of the
-OpenAI, Anthropic and Gemini APIs that they speak. Each is matched at the root and below `/v1`, `/openai`, `/api`.
+They come from the route tables of vLLM, SGLang, TGI, Triton and KServe, llama.cpp, Ollama, Ray Serve and LiteLLM, and
+from the OpenAI, Anthropic and Gemini APIs that these servers implement. Each is matched at the root and below `/v1`,
+`/openai`, `/api`.
 """
 
 import re
@@ -38,7 +39,7 @@ HEALTH = (
     "stats",
 )
 
-# Ray Serve's and the gateway's own, and what a debugger opens.
+# Those of Ray Serve, of the gateway itself, and of debuggers.
 OPERATOR = (
     "-",
     "admin",
@@ -62,7 +63,7 @@ OPERATOR = (
     "get_model_info",
 )
 
-# Objects that one server keeps: a request about one of them means nothing to another.
+# Objects stored by one server, which no other server knows.
 OPENAI = (
     "files",
     "uploads",
@@ -117,5 +118,5 @@ PATHS = paths.resources(tuple(dict.fromkeys(RESOURCES)))
 
 
 def holds(path: str) -> bool:
-    """Return whether this path is one of them, or below one."""
+    """Return whether the path is one of these, or below one."""
     return re.fullmatch(PATHS, path, re.IGNORECASE) is not None

@@ -1,6 +1,6 @@
-"""Paths of providers and of proxies that are used as remotes: their own administration, and what belongs to an account."""
+"""Paths of providers and of proxies that are used as remotes: their administration, and what belongs to an account."""
 
-# Of providers and of those who sell several of them: their own administration.
+# The administration of providers and of aggregators.
 ACCOUNTS = (
     "keys",
     "api-keys",
@@ -33,7 +33,7 @@ ACCOUNTS = (
     "memory",
 )
 
-# Where the first word is one that others may use, the second tells.
+# Paths whose first segment others may use, too, identified by the second one.
 LITELLM = (
     "tag/daily",
     "tool/list",

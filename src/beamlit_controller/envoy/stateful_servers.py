@@ -1,4 +1,4 @@
-"""Paths of each known model server that say or change the state of that one server: its own administration."""
+"""Paths of each known model server that show or change the state of that one server."""
 
 TOKENIZER = ("tokenize", "detokenize", "chat_tokenize", "apply-template", "tokenizer_info")
 
@@ -76,7 +76,7 @@ SGLANG = (
     "get_remote_instance_transfer_engine_info",
     "parse_function_call",
     "separate_reasoning",
-    # Its router.
+    # SGLang's router.
     "add_worker",
     "remove_worker",
     "list_workers",
@@ -172,7 +172,7 @@ RAY = ("api/jobs", "api/serve", "api/cluster_status", "api/actors", "nodes/add",
 
 # TorchServe, Xinference, LocalAI, LM Studio, TensorRT-LLM, Dynamo, LMDeploy, TabbyAPI and text-generation-webui.
 OTHERS = (
-    # What is posted there registers or launches a model.
+    # A POST there registers or launches a model.
     "models$",
     "models/apply",
     "models/available",

@@ -1,4 +1,4 @@
-"""Rate-limits log lines that clients can cause: each kind at most once a minute, with a count, and short."""
+"""Rate-limits log lines that clients can trigger: each kind at most once a minute, shortened, with a count of those left out."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,7 @@ class _Kind:
 
 
 class ThrottledLog:
-    """Logs warnings of a few kinds; `clock` gives seconds."""
+    """Logs warnings of a few kinds; `clock` returns seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

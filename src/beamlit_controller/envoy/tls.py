@@ -14,14 +14,14 @@ SHARES_TRUST = "shares_trust"
 def transport_socket(
     name: str, backend: RemoteBackend, params: GatewayParams, *, trust: str, alpn: list[str] | None = None
 ) -> Message:
-    """Return the transport socket for the server with this name; without `alpn` the cluster offers the protocols that it speaks."""
+    """Return the transport socket for the server with this name; by default the cluster's protocols determine the ALPN."""
     ca, trust_kind = backend.tls.ca, trust
     trust = identity.named(trust, backend)
     source = params.watched_with(file_of(trust), ca) if ca else params.watched(file_of(trust))
     return extension(
         "envoy.transport_sockets.tls",
         "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-        sni="" if addresses.is_ip(name) else name,  # RFC 6066: no addresses in SNI
+        sni="" if addresses.is_ip(name) else name,  # RFC 6066: SNI has no IP addresses
         common_tls_context={
             "tls_params": {"tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3"},
             "alpn_protocols": alpn or [],
@@ -32,7 +32,7 @@ def transport_socket(
 
 
 def shown(backend: RemoteBackend, params: GatewayParams) -> dict[str, Message]:
-    """Return the Secret of the certificate that the remote is shown, by the file it belongs in."""
+    """Return the SDS resource of the client certificate for the remote, by the file that contains it."""
     cert, key = backend.tls.cert, backend.tls.key
     if cert is None or key is None:
         return {}
@@ -53,7 +53,7 @@ def _shown(backend: RemoteBackend, params: GatewayParams) -> Message:
 
 
 def trust_in(name: str, backend: RemoteBackend, params: GatewayParams, *, trust: str) -> Message:
-    """Return the Secret of what is trusted: a file of its own, so that Envoy follows when the CA's file is exchanged."""
+    """Return the SDS resource of the trusted CA: a file of its own, so that Envoy reloads it when the CA's file is replaced."""
     ca = backend.tls.ca
     names: Message = {"san_type": "IP_ADDRESS" if addresses.is_ip(name) else "DNS", "matcher": {"exact": name}}
     return {
@@ -83,7 +83,7 @@ def to_rtds_server(params: GatewayParams) -> Message:
 
 
 def rtds_trust(params: GatewayParams) -> Message:
-    """Return the Secret of what the RTDS server is verified against, so that Envoy follows when the CA is exchanged."""
+    """Return the SDS resource of the RTDS server's CA, so that Envoy reloads it when the CA is replaced."""
     return {
         "name": SHARES_TRUST,
         "validation_context": {
@@ -94,12 +94,12 @@ def rtds_trust(params: GatewayParams) -> Message:
 
 
 def file_of(trust: str) -> str:
-    """Return the name of the file that says what is trusted."""
+    """Return the name of the file with the trusted CA."""
     return f"sds-{trust}.json"
 
 
 def name_of(backend: RemoteBackend) -> str:
-    """Return the name that the remote must prove."""
+    """Return the name that the remote's certificate must have."""
     return backend.tls.server_name or backend.host
 
 

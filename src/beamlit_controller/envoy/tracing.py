@@ -14,7 +14,7 @@ CLUSTER = "otlp"
 SAMPLERS = "envoy.tracers.opentelemetry.samplers"
 SAMPLER_CONFIGS = "envoy.extensions.tracers.opentelemetry.samplers.v3"
 
-# Envoy's own tag has the query, which may carry a credential.
+# Envoy's own tag includes the query, which may contain a credential.
 URL = "%REQ(X-FORWARDED-PROTO)%://%REQ(:AUTHORITY)%%PATH(NQ)%"
 
 TAGS = {
@@ -27,12 +27,12 @@ TAGS = {
 
 
 def of_front(params: GatewayParams) -> Message:
-    """Return the field of the front's connection manager that has requests traced; none if there is no collector."""
+    """Return the tracing field of the front's connection manager, empty if there is no collector."""
     return {"tracing": _tracing(params.otlp, params.node)} if params.otlp else {}
 
 
 def clusters(params: GatewayParams) -> list[Message]:
-    """Return the cluster that is the collector, if there is one."""
+    """Return the cluster of the collector, if there is one."""
     return [_collector(params.otlp.address)] if params.otlp else []
 
 
@@ -54,7 +54,7 @@ def _tracing(otlp: OtlpSettings, model: str) -> Message:
 
 
 def _sampler(percentage: float) -> Message:
-    """Keep what the client keeps; of traces that begin here, this part."""
+    """Sample what the client samples, and this percentage of traces that begin here."""
     begun = extension(
         f"{SAMPLERS}.trace_id_ratio_based",
         f"{SAMPLER_CONFIGS}.TraceIdRatioBasedSamplerConfig",

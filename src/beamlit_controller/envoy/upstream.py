@@ -1,4 +1,4 @@
-"""Common parts of clusters: endpoint discovery, protocol, and circuit breakers without accidental limits."""
+"""Common parts of clusters: endpoint discovery, protocol, and circuit breakers without unintended limits."""
 
 from collections.abc import Iterable, Mapping
 
@@ -12,12 +12,12 @@ MANY = 1_000_000
 MOST_BUFFERED = 32 * 1024
 """Bytes that wait on one connection, by default 1 MiB; what may be sent again is kept beside it."""
 
-# Envoy shall see that nobody is left instead of hoping, and at once: by default it waits a second for more news.
-AS_IT_IS: Message = {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"}
+# Disable panic mode, and update immediately: by default Envoy merges updates for a second.
+NO_PANIC: Message = {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"}
 
 
 def limits(*, max_requests: int = MANY) -> Message:
-    """Return circuit breakers. By default Envoy allows 1,024 requests and 3 retries at a time, and would refuse most failovers."""
+    """Return circuit breakers. By default Envoy allows 1,024 requests and 3 retries at a time, and would reject most failovers."""
     others = dict.fromkeys(("max_connections", "max_pending_requests", "max_retries"), MANY)
     return {"thresholds": [{**others, "max_requests": max_requests}]}
 
@@ -33,12 +33,12 @@ HTTP2: Message = {
 
 
 def protocols(**choice: object) -> Message:
-    """Return the typed_extension_protocol_options of one choice, such as `auto_config`."""
+    """Return the typed_extension_protocol_options with one choice, such as `auto_config`."""
     return {HTTP_OPTIONS: typed(HTTP_OPTIONS, **choice)}
 
 
 def as_the_client(**options: object) -> Message:
-    """Speak what the client speaks: HTTP/1.1, or HTTP/2 without TLS as gRPC does."""
+    """Use the client's protocol: HTTP/1.1, or HTTP/2 without TLS as gRPC does."""
     return protocols(
         use_downstream_protocol_config={"http_protocol_options": {}, "http2_protocol_options": HTTP2}, **options
     )
@@ -47,10 +47,10 @@ def as_the_client(**options: object) -> Message:
 def hop(  # its options are those of one cluster
     name: str, *listeners: str, side: str, signs: str, remote: str = "", weights: tuple[int, ...] = (), **fields: object
 ) -> Message:
-    """Return the cluster that is a way into an internal listener, whose marks are signed with the name `signs`.
+    """Return a cluster that leads to an internal listener, whose marks are prefixed with the name `signs`.
 
-    A further listener is one that takes its place while it is ejected. `remote` is the remote's name, if it has one.
-    With `weights` it takes its place for a part of the requests as well.
+    A second listener takes its place while it is ejected and, with `weights`, for a part of the requests. `remote` is
+    the remote's name, if it has one.
     """
     marks = {"side": side, "hop": signs, **({"remote": remote} if remote else {})}
     shared = [_share(each, weight, marks) for each, weight in zip(listeners, weights, strict=False)]
@@ -76,29 +76,29 @@ def hop(  # its options are those of one cluster
 
 
 def _share(listener: str, weight: int, marks: Mapping[str, str]) -> Message:
-    """Return the LbEndpoint of an internal listener that gets this part of the requests."""
+    """Return the LbEndpoint of an internal listener that gets a part of the requests."""
     address: Message = {"envoy_internal_address": {"server_listener_name": listener}}
     return {**server(address, marks), "load_balancing_weight": weight}
 
 
 def _endpoints_of(listener: str, priority: int, marks: Mapping[str, str]) -> Message:
-    """Return the LocalityLbEndpoints of an internal listener; those of priority 0 are used first."""
+    """Return the LocalityLbEndpoints of an internal listener; those with priority 0 are used first."""
     address: Message = {"envoy_internal_address": {"server_listener_name": listener}}
     return {"lb_endpoints": [server(address, marks)], **({"priority": priority} if priority else {})}
 
 
 def discovery(servers: Iterable[str], **dns: object) -> Message:
-    """Return how the servers are found: as they are if they have addresses, else by DNS with these fields of DnsCluster."""
+    """Return how the servers are found: statically if all are addresses, else by DNS with these fields of DnsCluster."""
     if all(addresses.is_unix(server) or addresses.is_ip(addresses.split(server)[0]) for server in servers):
         return {"type": "STATIC"}
     return {"cluster_type": extension("envoy.cluster.dns", "envoy.extensions.clusters.dns.v3.DnsCluster", **dns)}
 
 
 def absolute(host: str) -> Message:
-    """Return the field of DnsCluster by which this host is looked up as it stands.
+    """Return the field of DnsCluster that looks up this host as an absolute name.
 
-    In a pod, `a.b` and even `api.example.com` are otherwise looked up as Services of the cluster first, so whoever has the
-    namespace `b` or `com` would be the remote. Names that only mean something there are completed as usual.
+    By default a pod looks up `a.b`, and even `api.example.com`, as a Service of the cluster first, so whoever has the
+    namespace `b` or `com` would become the remote. Names that are only meaningful there are completed as usual.
     """
     if "." not in host or host.endswith(".svc"):
         return {}
@@ -117,6 +117,6 @@ def load_assignment(name: str, servers: Iterable[Message]) -> Message:
 
 
 def server(address: Message, marks: Mapping[str, str] | None = None) -> Message:
-    """Return an LbEndpoint with our metadata: the side that it is on and, of a hop, how that signs and the remote's name."""
+    """Return an LbEndpoint with our metadata: its side and, for a hop, the prefix of its marks and the remote's name."""
     marked: Message = {"metadata": {"filter_metadata": {"offload": {**marks}}}} if marks else {}
     return {"endpoint": {"address": address}, **marked}

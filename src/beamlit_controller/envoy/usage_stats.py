@@ -16,7 +16,7 @@ _NAME = re.compile(r"[a-z0-9-]{0,63}")
 
 
 def usage(page: str) -> dict[str, Usage]:
-    """Read what was counted of each remote, by its name. Never raises; what is no number of a gateway is not there."""
+    """Parse the usage of each remote, by its name. Never raises; invalid numbers are omitted."""
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for found in islice(_COUNTER.finditer(page[:LONGEST_PAGE]), MOST_SERIES):
         named = dict(_LABEL.findall(found[1]))
