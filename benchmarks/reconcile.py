@@ -44,7 +44,7 @@ from beamlit_controller.kubernetes.store import Store
 from beamlit_controller.telemetry import logs
 from beamlit_controller.wiring import cluster, cluster_parts
 from beamlit_controller.wiring.cluster_options import ClusterOptions, RtdsAddress
-from beamlit_controller.wiring.cluster_parts import Surroundings
+from beamlit_controller.wiring.cluster_parts import ExternalInputs
 from benchmarks import machine
 
 Json = dict[str, Any]
@@ -257,7 +257,7 @@ async def _lead(count: int, folder: Path) -> None:
     )
     store = Store(partial(translate.read, settings=given.settings), Changes())
     server, metrics, watched = Objects(store), Metrics(), Watched()
-    outside = Surroundings(
+    outside = ExternalInputs(
         AnchoredClock(),
         Sensor(sources=((readable.from_metrics_apis, metrics),), inventory=metrics),
         Quiet(),

@@ -34,7 +34,7 @@ from beamlit_controller.kubernetes.managed_objects import GatewayPod
 from beamlit_controller.kubernetes.store import Store
 from beamlit_controller.wiring import cluster, cluster_parts
 from beamlit_controller.wiring.cluster_options import ClusterOptions, RtdsAddress
-from beamlit_controller.wiring.cluster_parts import ReplicaParts, Surroundings
+from beamlit_controller.wiring.cluster_parts import ExternalInputs, ReplicaParts
 from fakes.api_faults import CrashedError
 from fakes.api_server import FakeApiServer
 
@@ -149,7 +149,7 @@ class World:
         store = Store(partial(translate.read, settings=self.settings), Changes())
         meters = self.meters[name] = Meters(self.server.clock)
         sensor = Sensor(sources=((readable.from_metrics_apis, self.metrics),), inventory=self.metrics, flows=meters)
-        outside = Surroundings(self.server.clock, sensor, self.gateways, Remotes(), meters, self.configs)
+        outside = ExternalInputs(self.server.clock, sensor, self.gateways, Remotes(), meters, self.configs)
         return given, cluster_parts.compose(given, server, store, outside)
 
     def start(self, name: str = "one") -> Replica:

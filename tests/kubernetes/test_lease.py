@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from beamlit_controller.kubernetes.lease import Lease, Terms
+from beamlit_controller.kubernetes.lease import Lease, LeaseDurations
 from fakes.objects import Objects
 
 pytestmark = pytest.mark.looptime
@@ -23,7 +23,7 @@ async def running(*leases: Lease) -> AsyncIterator[list[asyncio.Task[None]]]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def candidate(objects: Objects, name: str, terms: Terms | None = None) -> Lease:
+def candidate(objects: Objects, name: str, terms: LeaseDurations | None = None) -> Lease:
     return Lease(objects, namespace="beamlit", name="controller", identity=name, terms=terms)
 
 

@@ -29,7 +29,7 @@ def written(_: OffloadSpec, __: Path) -> Mapping[str, str]:
     return {BOOTSTRAP: "{}"}
 
 
-def shape(
+def template(
     script: str | Callable[[Path], str], *, files: Callable[[OffloadSpec, Path], Mapping[str, str]] = written
 ) -> GatewayTemplate:
     """Return gateways that are a script of the shell."""
@@ -80,7 +80,7 @@ def no_descriptors() -> Iterator[None]:
 
 async def test_one_that_ends_at_once_again_and_again_is_ended_and_cleared_away_like_any_other(tmp_path: Path) -> None:
     """It was ended through a descriptor that had been closed already."""
-    gateway = Gateway(LLAMA, tmp_path / "default.llama", shape(DIES))
+    gateway = Gateway(LLAMA, tmp_path / "default.llama", template(DIES))
     task = asyncio.create_task(gateway.keep(Latest(OffloadSpec(LLAMA, "llama"))))
     await eventually(lambda: gateway.state["restarts"] > 1)
     task.cancel()
@@ -92,7 +92,7 @@ async def test_one_that_ends_at_once_again_and_again_is_ended_and_cleared_away_l
 
 
 async def test_why_it_can_not_stay_up_is_shown_in_the_words_of_its_own_log(tmp_path: Path) -> None:
-    gateway = Gateway(LLAMA, tmp_path / "default.llama", shape(DIES))
+    gateway = Gateway(LLAMA, tmp_path / "default.llama", template(DIES))
 
     async with kept(gateway):
         await eventually(lambda: gateway.state["problem"])
@@ -104,7 +104,7 @@ async def test_why_it_can_not_stay_up_is_shown_in_the_words_of_its_own_log(tmp_p
 
 
 async def test_a_changed_spec_is_tried_without_waiting_for_the_next_retry(tmp_path: Path) -> None:
-    gateway = Gateway(LLAMA, tmp_path / "default.llama", shape(lambda _: DIES))
+    gateway = Gateway(LLAMA, tmp_path / "default.llama", template(lambda _: DIES))
     async with kept(gateway) as specs:
         await eventually(lambda: gateway.state["restarts"] == 4)
 
@@ -117,7 +117,7 @@ async def test_a_changed_spec_is_tried_without_waiting_for_the_next_retry(tmp_pa
 async def test_files_that_can_not_be_written_are_shown_and_tried_again(tmp_path: Path) -> None:
     directory = tmp_path / "gateways" / "default.llama"
     (tmp_path / "gateways").write_text("no folder")
-    gateway = Gateway(LLAMA, directory, shape(SLEEPS))
+    gateway = Gateway(LLAMA, directory, template(SLEEPS))
 
     async with kept(gateway):
         await eventually(lambda: "Not a directory" in gateway.state["problem"])
@@ -130,7 +130,7 @@ async def test_a_folder_that_was_taken_away_is_not_made_anew_under_a_process_tha
     tmp_path: Path,
 ) -> None:
     directory = tmp_path / "default.llama"
-    gateway = Gateway(LLAMA, directory, shape(SLEEPS, files=lambda spec, _: {BOOTSTRAP: spec.model}))
+    gateway = Gateway(LLAMA, directory, template(SLEEPS, files=lambda spec, _: {BOOTSTRAP: spec.model}))
     async with kept(gateway) as specs:
         await eventually(lambda: pids(directory))
         directory.rename(tmp_path / "taken away")
@@ -148,7 +148,7 @@ async def test_what_nobody_expected_of_a_spec_is_shown_while_the_process_serves_
         return {BOOTSTRAP: spec.model}
 
     directory = tmp_path / "default.llama"
-    gateway = Gateway(LLAMA, directory, shape(SLEEPS, files=files))
+    gateway = Gateway(LLAMA, directory, template(SLEEPS, files=files))
     async with kept(gateway) as specs:
         await eventually(lambda: pids(directory))
         before = pids(directory)
@@ -164,7 +164,7 @@ async def test_what_nobody_expected_of_a_spec_is_shown_while_the_process_serves_
 
 async def test_one_that_does_not_listen_to_sigterm_is_killed(tmp_path: Path) -> None:
     directory = tmp_path / "default.llama"
-    gateway = Gateway(LLAMA, directory, shape(DEAF))
+    gateway = Gateway(LLAMA, directory, template(DEAF))
     hurry = asyncio.Event()
     hurry.set()
 
@@ -177,7 +177,7 @@ async def test_one_that_does_not_listen_to_sigterm_is_killed(tmp_path: Path) -> 
 
 async def test_a_stop_that_the_system_refuses_is_tried_again(tmp_path: Path) -> None:
     directory = tmp_path / "default.llama"
-    gateway = Gateway(LLAMA, directory, shape(SLEEPS))
+    gateway = Gateway(LLAMA, directory, template(SLEEPS))
     task = asyncio.create_task(gateway.keep(Latest(OffloadSpec(LLAMA, "llama"))))
     await eventually(lambda: pids(directory))
     task.cancel()
@@ -206,7 +206,7 @@ async def test_a_model_in_a_crash_loop_comes_and_goes_without_the_others_noticin
 
     both = {key: OffloadSpec(key, key.name) for key in (LLAMA, MISTRAL)}
     specs: Latest[Mapping[ModelKey, OffloadSpec]] = Latest(both)
-    gateways = Gateways(tmp_path, shape(script))
+    gateways = Gateways(tmp_path, template(script))
     task = asyncio.create_task(gateways.run(lambda: wanted(specs)))
     await eventually(lambda: gateways.state(LLAMA).get("restarts", 0) > 1 and pids(tmp_path / "default.mistral"))
     before = pids(tmp_path / "default.mistral")
@@ -227,7 +227,7 @@ async def test_a_model_in_a_crash_loop_comes_and_goes_without_the_others_noticin
 
 async def test_those_that_can_not_be_stopped_are_named_and_all_others_are(tmp_path: Path) -> None:
     specs: Latest[Mapping[ModelKey, OffloadSpec]] = Latest({LLAMA: OffloadSpec(LLAMA, "llama")})
-    gateways = Gateways(tmp_path, shape(SLEEPS))
+    gateways = Gateways(tmp_path, template(SLEEPS))
     task = asyncio.create_task(gateways.run(lambda: wanted(specs)))
     await eventually(lambda: pids(tmp_path / "default.llama"))
     task.cancel()

@@ -33,7 +33,7 @@ BAD = "bad"
 """The environment of specs of which Envoy shall refuse a file."""
 
 
-def shape(local: str, front: str, case: str) -> GatewayTemplate:
+def template(local: str, front: str, case: str) -> GatewayTemplate:
     """Return real gateways; of a spec that is marked as bad, one file is such that Envoy refuses it."""
     name, good, bad = REFUSED[case]
 
@@ -77,7 +77,7 @@ async def test_a_refused_change_is_told_and_over_when_a_good_one_comes(tmp_path:
     good, bad = builders.spec(), builders.spec(environment=BAD)
     async with upstream("local") as local:
         front = f"127.0.0.1:{free_port()}"
-        gateway = Gateway(good.key, tmp_path / "gateway", shape(local.address, front, case))
+        gateway = Gateway(good.key, tmp_path / "gateway", template(local.address, front, case))
         async with kept(gateway, good) as specs:
             await eventually(lambda: gateway.ready, within=30)
             specs.set(bad)
@@ -97,7 +97,7 @@ async def test_a_gateway_whose_routes_are_refused_at_its_start_is_not_ready(tmp_
     bad = builders.spec(environment=BAD)
     async with upstream("local") as local:
         front = f"127.0.0.1:{free_port()}"
-        gateway = Gateway(bad.key, tmp_path / "gateway", shape(local.address, front, "routes"))
+        gateway = Gateway(bad.key, tmp_path / "gateway", template(local.address, front, "routes"))
         async with kept(gateway, bad) as specs:
             ready = await _ever_ready_before(gateway, "has not accepted rds-front.json")
             specs.set(replace(bad, environment="", generation=2))

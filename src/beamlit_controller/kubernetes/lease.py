@@ -26,7 +26,7 @@ SOON = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class LeaseDurations:
     """Lease duration, the shorter duration for which the holder relies on it, and the retry period; in seconds."""
 
     duration: float = 15
@@ -48,7 +48,7 @@ class Lease:
     """A candidate for one Lease. `leading` tells whether it is the leader; check `held` before each write."""
 
     def __init__(
-        self, server: ApiServer, *, namespace: str, name: str, identity: str, terms: Terms | None = None
+        self, server: ApiServer, *, namespace: str, name: str, identity: str, terms: LeaseDurations | None = None
     ) -> None:
         self.leading: Latest[bool] = Latest(value=False)
         self.identity = identity
@@ -56,7 +56,7 @@ class Lease:
         self._collection = LEASES.collection(namespace)
         self._path = LEASES.path(namespace, name)
         self._name = name
-        self._terms = terms or Terms()
+        self._terms = terms or LeaseDurations()
         self._seen: _ObservedLease | None = None
         self._until = float("-inf")
         self._heard = float("-inf")

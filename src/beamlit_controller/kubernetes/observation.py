@@ -22,7 +22,7 @@ MOST_ASKED: Final = 100
 """Pods of one gateway that are asked at once whether they reach the model."""
 
 
-class Reaches(Protocol):
+class ReachabilityProbe(Protocol):
     """Checks whether gateway pods reach the model."""
 
     async def of(self, pods: Iterable[GatewayPod]) -> Collection[str]:
@@ -33,7 +33,7 @@ class Reaches(Protocol):
 class Observer:
     """Gathers the observation and decides. `readable` tells whether a model's metrics could be read last."""
 
-    def __init__(self, probe: Reaches, clock: Clock, readable: Callable[[ModelKey], bool | None]) -> None:
+    def __init__(self, probe: ReachabilityProbe, clock: Clock, readable: Callable[[ModelKey], bool | None]) -> None:
         self._probe = probe
         self._clock = clock
         self._readable = readable

@@ -43,10 +43,10 @@ def _stat(name: str) -> str | None:
 class AcceptanceCheck:
     """Compares the files given to one gateway with what it has in force. A rejected file is a fault, with Envoy's message."""
 
-    def __init__(self, admin: Admin, troubles: Faults, shape: GatewayTemplate, log: Path) -> None:
+    def __init__(self, admin: Admin, faults: Faults, template: GatewayTemplate, log: Path) -> None:
         self._admin = admin
-        self._troubles = troubles
-        self._shape = shape
+        self._faults = faults
+        self._template = template
         self._log = log
         self._since = 0
         self._begun = False
@@ -55,7 +55,7 @@ class AcceptanceCheck:
     @property
     def serves(self) -> bool:
         """Return whether this process has accepted its files at start, and has rejected none since."""
-        return self._begun and not self._troubles.has(Fault.REFUSED)
+        return self._begun and not self._faults.has(Fault.REFUSED)
 
     def files_written(self, files: Mapping[str, str]) -> None:
         """Record the written files."""
@@ -67,7 +67,7 @@ class AcceptanceCheck:
     def process_ended(self) -> None:
         """Record that the process has ended: the next one reads all files."""
         self._begun = False
-        self._troubles.clear(Fault.REFUSED)
+        self._faults.clear(Fault.REFUSED)
 
     async def run(self, specs: Latest[OffloadSpec]) -> None:
         """Follow each change until Envoy has accepted it, until cancelled."""
@@ -85,15 +85,15 @@ class AcceptanceCheck:
                 self._is_applied()
                 return
             late = clock.time() > until
-            if missing and _without_folder(self._shape.secrets(specs.value)):
+            if missing and _without_folder(self._template.secrets(specs.value)):
                 self._is_applied()
             elif missing and late:
-                self._troubles.add(Fault.REFUSED, self._said(missing))
+                self._faults.add(Fault.REFUSED, self._said(missing))
             await asyncio.sleep(LONG_PERIOD if late else PERIOD)
 
     def _is_applied(self) -> None:
         self._begun = True
-        self._troubles.clear(Fault.REFUSED)
+        self._faults.clear(Fault.REFUSED)
 
     async def _missing(self, given: Versions) -> tuple[str, ...] | None:
         """Return the files that are not in force; None if Envoy does not answer, which is another fault."""

@@ -17,46 +17,46 @@ class ConfigFiles:
     """Writes the files of one gateway. A file that can't be written is a fault of this gateway."""
 
     def __init__(
-        self, directory: Path, shape: GatewayTemplate, *, admin: Admin, accepted: AcceptanceCheck, troubles: Faults
+        self, directory: Path, template: GatewayTemplate, *, admin: Admin, accepted: AcceptanceCheck, faults: Faults
     ) -> None:
         self._directory = directory
-        self._shape = shape
+        self._template = template
         self._admin = admin
         self._accepted = accepted
-        self._troubles = troubles
+        self._faults = faults
         self._present: Files | None = None
         self.settled = False
 
     def begin(self, spec: OffloadSpec) -> None:
         """Write all desired files at once, for a process that is about to start. Raises OSError."""
-        self._present = self._shape.files(spec, self._directory)
+        self._present = self._template.files(spec, self._directory)
         self._directory.mkdir(parents=True, exist_ok=True)
         files.write(self._directory, self._present)
 
     def begin_successor(self, spec: OffloadSpec) -> None:
         """Write the files that are only read at start; the others stay as the running process has them. Raises OSError."""
-        asked = self._shape.files(spec, self._directory)
+        asked = self._template.files(spec, self._directory)
         files.write(self._directory, {name: text for name, text in asked.items() if name == BOOTSTRAP})
 
     def write(self, spec: OffloadSpec, *, page: str = "", anew: bool = False) -> bool:
         """Take the next step, based on the gateway's stats page; tell whether the files could be written."""
         try:
             before = files.read(self._directory) if self._present is None else self._present
-            step = self._shape.next_step(before, self._shape.files(spec, self._directory), page)
+            step = self._template.next_step(before, self._template.files(spec, self._directory), page)
             files.write(self._directory, step.files, anew=anew)
             files.discard(self._directory, LEFT_OVER, kept={*before, *step.files})
             self._present, self.settled = step.files, step.settled
             self._accepted.files_written(step.files)
         except Exception as error:  # noqa: BLE001 - shown, and tried again; Envoy serves on with what it has
-            self._troubles.add(Fault.FILES, f"{message_of(error)}; the gateway keeps its current configuration")
+            self._faults.add(Fault.FILES, f"{message_of(error)}; the gateway keeps its current configuration")
             return False
-        self._troubles.clear(Fault.FILES)
+        self._faults.clear(Fault.FILES)
         return True
 
     async def step(self, spec: OffloadSpec) -> bool:
         """Ask the gateway what it has in force, and take the next step."""
         try:
-            page = await self._admin.config_stats(self._shape.config_stats)
+            page = await self._admin.config_stats(self._template.config_stats)
         except AdminError:
             page = ""  # reported as another fault; without an answer nothing old is removed
         return self.write(spec, page=page)

@@ -25,8 +25,8 @@ from beamlit_controller.standalone.backoff import Backoff
 from beamlit_controller.standalone.config_files import ConfigFiles
 from beamlit_controller.standalone.faults import Fault, Faults, message_of
 from beamlit_controller.standalone.gateway_template import BOOTSTRAP, GatewayTemplate
+from beamlit_controller.standalone.launcher import Launcher, Origin, ServingProcess
 from beamlit_controller.standalone.probe import Probe
-from beamlit_controller.standalone.succession import Begun, Incumbent, Succession
 
 log = structlog.get_logger()
 
@@ -42,16 +42,16 @@ STOP_TRIES, LONGEST_STOP_WAIT = 10, 5.0
 class Gateway:
     """The Envoy process of one model, in its own folder. It keeps serving when the controller ends."""
 
-    def __init__(self, key: ModelKey, directory: Path, shape: GatewayTemplate) -> None:
+    def __init__(self, key: ModelKey, directory: Path, template: GatewayTemplate) -> None:
         self._key = key
         self._directory = directory
-        self._shape = shape
+        self._template = template
         self._admin = Admin(directory / "admin.sock")
-        self._troubles = Faults(key)
-        self._probe = Probe(key, self._admin, self._troubles, shape)
-        self._accepted = AcceptanceCheck(self._admin, self._troubles, shape, self._log)
-        self._files = ConfigFiles(directory, shape, admin=self._admin, accepted=self._accepted, troubles=self._troubles)
-        self._succession = Succession(directory, shape, files=self._files, troubles=self._troubles)
+        self._faults = Faults(key)
+        self._probe = Probe(key, self._admin, self._faults, template)
+        self._accepted = AcceptanceCheck(self._admin, self._faults, template, self._log)
+        self._files = ConfigFiles(directory, template, admin=self._admin, accepted=self._accepted, faults=self._faults)
+        self._launcher = Launcher(directory, template, files=self._files, faults=self._faults)
         self._pid: int | None = None
         self._restarts = 0
         self._adopted = False
@@ -65,7 +65,7 @@ class Gateway:
             "adopted": self._adopted,
             "restarts": self._restarts,
             "listeners": {name: address for name, address in self._probe.seen.listeners if address},
-            "problem": self._troubles.text,
+            "problem": self._faults.text,
             "remote": asdict(remotes_health.condition(self._probe.remotes)),
             **self._each_remote(),
         }
@@ -83,7 +83,7 @@ class Gateway:
     @property
     def faults(self) -> int:
         """Count all faults, including each failed retry."""
-        return self._troubles.count
+        return self._faults.count
 
     @property
     def attempts(self) -> Mapping[str, Attempts]:
@@ -104,7 +104,7 @@ class Gateway:
                 # In a task of its own: before Python 3.11.4 a TaskGroup that failed spoils the timeouts of its task.
                 await asyncio.create_task(self._run_process(specs))
             except Exception as error:  # noqa: BLE001 - one gateway's unexpected error must not end the others
-                self._troubles.add(Fault.PROCESS, message_of(error))
+                self._faults.add(Fault.PROCESS, message_of(error))
             if clock.time() - began > STEADY:
                 backoff.reset()
             await _pause(backoff.next(), specs, seen)
@@ -120,7 +120,7 @@ class Gateway:
                 await self._ended(drain, hurry)
                 break
             except OSError as error:
-                self._troubles.add(Fault.STOP, message_of(error))
+                self._faults.add(Fault.STOP, message_of(error))
                 if attempt == STOP_TRIES or hurry.is_set():
                     raise
                 await asyncio.sleep(backoff.next())
@@ -131,11 +131,11 @@ class Gateway:
     async def _run_process(self, specs: Latest[OffloadSpec]) -> None:
         """Supervise the process until it ends, and give the reason."""
         since = envoy_log.size(self._log)
-        with contextlib.closing(self._succession.next(specs.value)) as incumbent:
-            self._pid, self._adopted = incumbent.process.pid, incumbent.begun is Begun.ADOPTED
-            log.info(incumbent.begun.value, model=str(self._key), pid=self._pid)
+        with contextlib.closing(self._launcher.next(specs.value)) as serving:
+            self._pid, self._adopted = serving.process.pid, serving.origin is Origin.ADOPTED
+            log.info(serving.origin.value, model=str(self._key), pid=self._pid)
             try:
-                how = await self._watched(incumbent, specs)
+                how = await self._watched(serving, specs)
             finally:
                 self._pid = None
                 self._probe.process_ended()
@@ -144,17 +144,17 @@ class Gateway:
             return
         self._restarts += 1
         why = f"Envoy {how or 'ended'}: {envoy_log.reason(self._log, since=since) or 'nothing in its log'}"
-        if incumbent.begun is Begun.SUCCESSOR:
-            self._succession.failed(why)
-        self._troubles.add(Fault.PROCESS, f"{why}; all of it is in {self._log}")
+        if serving.origin is Origin.SUCCESSOR:
+            self._launcher.failed(why)
+        self._faults.add(Fault.PROCESS, f"{why}; all of it is in {self._log}")
 
-    async def _watched(self, incumbent: Incumbent, specs: Latest[OffloadSpec]) -> str | None:
+    async def _watched(self, serving: ServingProcess, specs: Latest[OffloadSpec]) -> str | None:
         """Return how the process ended; None if a successor should start."""
         async with asyncio.TaskGroup() as group:
             work = (self._follow(specs), self._supervise(specs), self._accepted.run(specs))
             tasks = [group.create_task(each) for each in work]
-            exited = group.create_task(incumbent.process.exited())
-            replaceable = group.create_task(incumbent.replaceable())
+            exited = group.create_task(serving.process.exited())
+            replaceable = group.create_task(serving.replaceable())
             await asyncio.wait((exited, replaceable), return_when=asyncio.FIRST_COMPLETED)
             how = exited.result() if exited.done() else None
             for task in (*tasks, exited, replaceable):

@@ -34,9 +34,9 @@ class GatewayWorker:
 class Gateways:
     """The gateways of all models, below one folder."""
 
-    def __init__(self, folder: Path, shape: GatewayTemplate) -> None:
+    def __init__(self, folder: Path, template: GatewayTemplate) -> None:
         self._folder = folder
-        self._shape = shape
+        self._template = template
         self._kept: dict[ModelKey, GatewayWorker] = {}
         self._leaving: dict[ModelKey, asyncio.Task[object]] = {}
         self._drains: dict[ModelKey, float] = {}
@@ -58,7 +58,7 @@ class Gateways:
         """Drain and end every gateway, independently of each other; OSError names those that could not be ended."""
         gateways = {key: kept.gateway for key, kept in self._kept.items()}
         for key in self._left_behind() - set(gateways):
-            gateways[key] = Gateway(key, self._directory(key), self._shape)
+            gateways[key] = Gateway(key, self._directory(key), self._template)
         async with asyncio.TaskGroup() as group:
             tasks = {key: group.create_task(self._stopped(key, gateway)) for key, gateway in gateways.items()}
         self._kept.clear()
@@ -92,7 +92,7 @@ class Gateways:
         return tuple(key for key, kept in self._kept.items() if not kept.gateway.ready)
 
     def _begin(self, group: asyncio.TaskGroup, spec: OffloadSpec) -> GatewayWorker:
-        gateway, specs = Gateway(spec.key, self._directory(spec.key), self._shape), Latest(spec)
+        gateway, specs = Gateway(spec.key, self._directory(spec.key), self._template), Latest(spec)
         task = group.create_task(self._keep(gateway, specs), name=f"gateway {spec.key}")
         return GatewayWorker(gateway, specs, task)
 
@@ -108,7 +108,7 @@ class Gateways:
             self._leave(group, key, self._end(kept))
         for key in self._left_behind() - set(wanted) - set(self._leaving):
             log.info("gateway of an earlier run draining, its model is gone", model=str(key))
-            self._leave(group, key, self._stopped(key, Gateway(key, self._directory(key), self._shape)))
+            self._leave(group, key, self._stopped(key, Gateway(key, self._directory(key), self._template)))
 
     def _leave(self, group: asyncio.TaskGroup, key: ModelKey, stopping: Coroutine[Any, Any, object]) -> None:
         task = group.create_task(stopping, name=f"gateway {key} leaves")

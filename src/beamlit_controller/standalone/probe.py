@@ -42,11 +42,11 @@ class ProbeResult:
 class Probe:
     """Probes one gateway's Envoy. An invalid response is a fault of this gateway; the next probe tries again."""
 
-    def __init__(self, key: ModelKey, admin: Admin, troubles: Faults, shape: GatewayTemplate) -> None:
+    def __init__(self, key: ModelKey, admin: Admin, faults: Faults, template: GatewayTemplate) -> None:
         self._key = key
         self._admin = admin
-        self._troubles = troubles
-        self._shape = shape
+        self._faults = faults
+        self._template = template
         self._missing: frozenset[Path] = frozenset()
         self.seen = ProbeResult()
         self.remotes: Assessments = {}
@@ -58,7 +58,7 @@ class Probe:
     def process_ended(self) -> None:
         """Record that the process has ended, or is not watched any more."""
         self.seen, self.ejected = ProbeResult(), frozenset()
-        self._troubles.clear(Fault.ADMIN, Fault.LISTENER, Fault.REMOTE)
+        self._faults.clear(Fault.ADMIN, Fault.LISTENER, Fault.REMOTE)
 
     async def run(self, specs: Latest[OffloadSpec]) -> AsyncIterator[bool]:
         """Probe until cancelled; yield True each time that Envoy should be given all its files again."""
@@ -72,15 +72,15 @@ class Probe:
             await asyncio.sleep(self._pause(booting=booting))
             if self.seen.ready and not await self._judged(specs.value):
                 due = 0.0
-            yield self._troubles.has(Fault.LISTENER) or self._secrets_came(specs.value)
+            yield self._faults.has(Fault.LISTENER) or self._secrets_came(specs.value)
 
     def _pause(self, *, booting: bool) -> float:
-        if not self.seen.ready and booting and not self._troubles.has(Fault.LISTENER):
+        if not self.seen.ready and booting and not self._faults.has(Fault.LISTENER):
             return BOOT_PERIOD
         return QUIET_PERIOD if self._quiet else PERIOD
 
     def _well(self) -> bool:
-        return self.seen.ready and not self._troubles.has(Fault.ADMIN) and not self._troubles.has(Fault.LISTENER)
+        return self.seen.ready and not self._faults.has(Fault.ADMIN) and not self._faults.has(Fault.LISTENER)
 
     def _show(self, seen: ProbeResult) -> None:
         before, self.seen = self.seen, seen
@@ -94,15 +94,15 @@ class Probe:
             seen, refusal = await self._look()
         except Exception as error:  # noqa: BLE001 - whatever it answers, it is asked again
             if not booting or not isinstance(error, AdminError):
-                self._troubles.add(Fault.ADMIN, self._silence(error))
+                self._faults.add(Fault.ADMIN, self._silence(error))
             return ProbeResult()
-        self._troubles.clear(Fault.ADMIN)
+        self._faults.clear(Fault.ADMIN)
         if seen.ready or not booting:
-            self._troubles.clear(Fault.PROCESS)
+            self._faults.clear(Fault.PROCESS)
         if refusal:
-            self._troubles.add(Fault.LISTENER, refusal)
+            self._faults.add(Fault.LISTENER, refusal)
         else:
-            self._troubles.clear(Fault.LISTENER)
+            self._faults.clear(Fault.LISTENER)
         return seen
 
     async def _look(self) -> tuple[ProbeResult, str]:
@@ -123,20 +123,20 @@ class Probe:
             self.remotes = {}
             return True
         try:
-            page = await self._admin.stats(self._shape.stats)
-            judged = remotes_health.judge(spec.remotes, self.remotes, self._shape.attempts(page))
-            counted = self._shape.traffic(page)
+            page = await self._admin.stats(self._template.stats)
+            judged = remotes_health.judge(spec.remotes, self.remotes, self._template.attempts(page))
+            counted = self._template.traffic(page)
             self._quiet, self._counted = counted == self._counted, counted
-            self._shape.seen(self._key, counted)
-            self._shape.used(self._key, page, counted)
+            self._template.seen(self._key, counted)
+            self._template.used(self._key, page, counted)
             await self._look_at_ejections()
         except AdminError:
-            self._shape.seen(self._key, None)
+            self._template.seen(self._key, None)
             return False
         except Exception as error:  # noqa: BLE001 - whatever it answers, it is asked again
-            self._troubles.add(Fault.REMOTE, message_of(error))
+            self._faults.add(Fault.REMOTE, message_of(error))
             return False
-        self._troubles.clear(Fault.REMOTE)
+        self._faults.clear(Fault.REMOTE)
         before, self.remotes = self.remotes, judged
         self._log_changes(before)
         return True
@@ -164,7 +164,7 @@ class Probe:
 
     def _secrets_came(self, spec: OffloadSpec) -> bool:
         """Return whether a missing folder has appeared."""
-        folders = self._shape.secrets(spec)
+        folders = self._template.secrets(spec)
         gone = (each for each in folders if not os.path.isdir(each))  # noqa: PTH112 - Path.is_dir raises where it may not look
         before, self._missing = self._missing, frozenset(gone)
         return bool(before.intersection(folders) - self._missing)

@@ -68,15 +68,15 @@ class ModelsSnapshot:
 class ModelsSink:
     """A `Sink` that keeps each model's last cycle in memory; the last changes are part of the decision."""
 
-    def __init__(self, clock: Clock, surroundings: ModelDetails | None = None) -> None:
+    def __init__(self, clock: Clock, details: ModelDetails | None = None) -> None:
         self._clock = clock
-        self._surroundings = surroundings or ModelDetails()
+        self._details = details or ModelDetails()
         self._models: dict[ModelKey, _LastRound] = {}
 
     def record(self, cycle: Cycle) -> None:
         """Keep the cycle."""
         before = self._models.get(cycle.spec.key, _LastRound())
-        minute = self._surroundings.minute(cycle.spec.key)
+        minute = self._details.minute(cycle.spec.key)
         before.history.record(cycle, traffic_summary.summarize(minute).sent if minute else None)
         missing = dict(_missing(cycle, before))
         self._models[cycle.spec.key] = _LastRound(cycle, history=before.history, missing=missing)
@@ -111,11 +111,11 @@ class ModelsSink:
             at=self._clock.now(),
             known=[self._known(key, model, model.cycle) for key, model in chosen if model.cycle],
             waiting=[_waiting(key, model.failure) for key, model in chosen if not model.cycle and model.failure],
-            problems=list(self._surroundings.problems()),
+            problems=list(self._details.problems()),
         )
 
     def _known(self, key: ModelKey, model: _LastRound, cycle: Cycle) -> KnownModelState:
-        around = self._surroundings
+        around = self._details
         just_missed = frozenset(metric for metric, since in model.missing.items() if cycle.at - since < LASTING)
         return KnownModelState(
             cycle, model.failure, around.gateway(key), around.notices(key), around.minute(key), just_missed

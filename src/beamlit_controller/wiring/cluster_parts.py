@@ -29,7 +29,7 @@ from beamlit_controller.kubernetes.inventory import ClusterInventory
 from beamlit_controller.kubernetes.last_good import LastGood
 from beamlit_controller.kubernetes.lease import Lease
 from beamlit_controller.kubernetes.metrics import MetricsApis
-from beamlit_controller.kubernetes.observation import Observer, Reaches
+from beamlit_controller.kubernetes.observation import Observer, ReachabilityProbe
 from beamlit_controller.kubernetes.orphans import Orphans
 from beamlit_controller.kubernetes.reconcile import GatewayPass
 from beamlit_controller.kubernetes.reconciler import Reconciler
@@ -69,12 +69,12 @@ class ReplicaParts:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ExternalInputs:
     """The inputs besides the API server: clock, metrics, and stats of gateways."""
 
     clock: Clock
     sensor: Sensor
-    reach: Reaches
+    reach: ReachabilityProbe
     remotes: Remotes
     meters: Meters
     configs: Configs
@@ -91,7 +91,7 @@ async def build(options: ClusterOptions, resources: AsyncExitStack) -> ReplicaPa
     stats = GatewayStats(path, *read, usage_stats.usage, used.feed, used.forget)
     config_path = f"/stats/prometheus?{urlencode({'text_readouts': '', 'filter': config_stats.FILTER})}"
     pages = await resources.enter_async_context(GatewayPages())
-    outside = Surroundings(
+    inputs = ExternalInputs(
         clock=clock,
         meters=meters,
         sensor=await _sensor(options, server, store, resources, meters=meters, used=used),
@@ -99,10 +99,10 @@ async def build(options: ClusterOptions, resources: AsyncExitStack) -> ReplicaPa
         remotes=Remotes(store.models, store.managed_objects, pages, stats, store.changes),
         configs=GatewayConfigs(pages, config_path, config_stats.read),
     )
-    return compose(options, server, store, outside)
+    return compose(options, server, store, inputs)
 
 
-def compose(options: ClusterOptions, server: ApiServer, store: Store, outside: Surroundings) -> ReplicaParts:
+def compose(options: ClusterOptions, server: ApiServer, store: Store, inputs: ExternalInputs) -> ReplicaParts:
     """Connect all parts to an API server, a store and the other inputs."""
     lease = Lease(server, namespace=options.namespace, name=LEASE, identity=options.identity)
     guarded = server.guarded(lease.held) if options.settings.enable_leader_election else server
@@ -110,38 +110,38 @@ def compose(options: ClusterOptions, server: ApiServer, store: Store, outside: S
     shares = RtdsServer(tokens)
     watches = store.watches(server, options.settings.namespaces)
     rounds = Rounds(store.changes)
-    observer = Observer(outside.reach, outside.clock, rounds.readable)
+    observer = Observer(inputs.reach, inputs.clock, rounds.readable)
     writer = StatusWriter(
         guarded,
-        outside.clock,
+        inputs.clock,
         rounds=rounds,
-        remotes=outside.remotes,
-        minute=outside.meters.minute,
+        remotes=inputs.remotes,
+        minute=inputs.meters.minute,
         identity=options.identity,
     )
     egress = Egress(options.settings.gateways.denied_networks, options.namespace)
     files = EnvoyFiles(options, tokens)
-    handover = Handover(server, outside.configs, files)
+    handover = Handover(server, inputs.configs, files)
     passes = GatewayPass(guarded, Rendering(files, handover, image=options.image, egress=egress), observer)
     reconciler = Reconciler(guarded, store, gateway=passes, status=writer)
     return ReplicaParts(
-        clock=outside.clock,
+        clock=inputs.clock,
         lease=lease,
         store=store,
         watches=watches,
         rtds_server=shares,
         rtds_feed=RtdsFeed(store, shares),
         last_good=LastGood(server, store),
-        sensor=outside.sensor,
+        sensor=inputs.sensor,
         rounds=rounds,
-        remotes=outside.remotes,
+        remotes=inputs.remotes,
         files=files,
         reconciler=reconciler,
         orphans=Orphans(guarded, store),
         web=cluster_web.site(
             options,
-            outside.clock,
-            cluster_web.Sources(store, reconciler, outside.remotes, shares, watches, lease, outside.meters),
+            inputs.clock,
+            cluster_web.Sources(store, reconciler, inputs.remotes, shares, watches, lease, inputs.meters),
         ),
     )
 

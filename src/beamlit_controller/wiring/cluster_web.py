@@ -59,13 +59,13 @@ def site(options: ClusterOptions, clock: Clock, sources: Sources) -> WebParts:
     exposition, metrics = Exposition(registry), MetricsSink(registry, sources.meters.minute)
     _expose(exposition, options, sources)
     store = sources.store
-    surroundings = ModelDetails(
+    details = ModelDetails(
         gateway=lambda key: _gateway(sources, key),
         notices=lambda key: notices(store.models.models, key),
         minute=sources.meters.minute,
         problems=lambda: tuple(_problems(sources)),
     )
-    shown = ModelsSink(clock, surroundings)
+    shown = ModelsSink(clock, details)
     pulse = Liveness(clock, max(common.STUCK, options.settings.period * 10))
     site = WebEndpoints(
         alive=lambda: _alive(pulse, sources.watches, sources.lease),

@@ -39,7 +39,7 @@ from beamlit_controller.telemetry.logs import LogSink
 from beamlit_controller.wiring import shared_listeners, standalone_web
 from beamlit_controller.wiring.common import prometheus_source, signals, sources
 from beamlit_controller.wiring.standalone_gateways import local_endpoints, template
-from beamlit_controller.wiring.standalone_web import Shown
+from beamlit_controller.wiring.standalone_web import StandaloneSources
 
 log = structlog.get_logger()
 
@@ -157,7 +157,9 @@ async def _serve(
         listeners = shared_listeners.problems(settings, shared)
         return (*until.settings.problems, *listeners, *folder.manifests.problems, *memory.problems)
 
-    site = standalone_web.endpoints(settings, parts.clock, Shown(folder, gateways, parts.meters, shares, problems))
+    site = standalone_web.endpoints(
+        settings, parts.clock, StandaloneSources(folder, gateways, parts.meters, shares, problems)
+    )
     sinks = (RtdsSink(shares, gateways.attempts), memory, *site.sinks, parts.meters, parts.used, LogSink())
     loops = LoopDependencies(sensor, sinks, parts.clock, partial(api_settings.period, settings=settings))
     log.info("running", web=_where(listener), manifests=str(options.manifests), state=str(state.root))

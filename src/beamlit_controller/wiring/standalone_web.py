@@ -32,7 +32,7 @@ class StandaloneWeb:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class StandaloneSources:
     """What knows what is shown."""
 
     folder: Folder
@@ -47,25 +47,25 @@ class Shown:
         return self.folder.manifests.specs.keys()
 
 
-def endpoints(settings: Settings, clock: AnchoredClock, shown: Shown) -> StandaloneWeb:
+def endpoints(settings: Settings, clock: AnchoredClock, sources: StandaloneSources) -> StandaloneWeb:
     """Connect what is shown with what knows it."""
     registry = prometheus_client.CollectorRegistry()
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # it carries no annotation
-    exposition, metrics = Exposition(registry), MetricsSink(registry, shown.meters.minute)
-    _expose(exposition, shown)
+    exposition, metrics = Exposition(registry), MetricsSink(registry, sources.meters.minute)
+    _expose(exposition, sources)
     models = ModelsSink(
         clock,
         ModelDetails(
-            gateway=lambda key: _gateway(shown.gateways, shown.shares, key),
-            notices=lambda key: shown.folder.manifests.notices.get(key, ()),
-            minute=shown.meters.minute,
-            problems=shown.problems,
+            gateway=lambda key: _gateway(sources.gateways, sources.shares, key),
+            notices=lambda key: sources.folder.manifests.notices.get(key, ()),
+            minute=sources.meters.minute,
+            problems=sources.problems,
         ),
     )
     pulse = Liveness(clock, max(common.STUCK, settings.period * 10))
     site = WebEndpoints(
         alive=pulse.alive,
-        ready=lambda: _ready(pulse, shown.folder, shown.gateways),
+        ready=lambda: _ready(pulse, sources.folder, sources.gateways),
         exposition=exposition,
         models=models,
         access=PageAccess(settings.page, (settings.standalone.web_listen.host, *settings.page_hosts)),
@@ -73,38 +73,38 @@ def endpoints(settings: Settings, clock: AnchoredClock, shown: Shown) -> Standal
     return StandaloneWeb(site, (metrics, models, pulse))
 
 
-def _expose(exposition: Exposition, shown: Shown) -> None:
+def _expose(exposition: Exposition, sources: StandaloneSources) -> None:
     exposition.gauge(
         "beamlit_manifest_problems",
         "Mistakes in manifests; the last good version of each model stays in force.",
-        lambda: len(shown.folder.manifests.problems),
+        lambda: len(sources.folder.manifests.problems),
     )
     exposition.gauge(
         "beamlit_gateways_connected",
         "Gateways connected to the RTDS server for this model.",
-        lambda: {key: shown.shares.connected(key) for key in shown.models},
+        lambda: {key: sources.shares.connected(key) for key in sources.models},
     )
     exposition.gauge(
         "beamlit_gateways_ready",
         "Whether the model's gateway serves.",
-        lambda: {key: float(bool(shown.gateways.state(key).get("ready"))) for key in shown.models},
+        lambda: {key: float(bool(sources.gateways.state(key).get("ready"))) for key in sources.models},
     )
     exposition.gauge(
         "beamlit_remote_ready",
         "Whether the remote is usable; absent until a request was sent to it.",
         lambda: common.remotes_ready(
-            (key, shown.gateways.state(key).get("remote", {}).get("status", "")) for key in shown.models
+            (key, sources.gateways.state(key).get("remote", {}).get("status", "")) for key in sources.models
         ),
     )
     exposition.counter(
         "beamlit_gateway_restarts_total",
         "Restarts of the model's gateway.",
-        lambda: {key: shown.gateways.state(key).get("restarts", 0) for key in shown.models},
+        lambda: {key: sources.gateways.state(key).get("restarts", 0) for key in sources.models},
     )
     exposition.counter(
         "beamlit_gateway_faults_total",
         "Faults of the model's gateway, including each failed retry; /models has the messages.",
-        lambda: {key: shown.gateways.faults(key) for key in shown.models},
+        lambda: {key: sources.gateways.faults(key) for key in sources.models},
     )
 
 

@@ -18,7 +18,7 @@ TRIES = 4
 """How many successors are tried for a process that does not answer any more, before it is ended instead."""
 
 
-class Begun(StrEnum):
+class Origin(StrEnum):
     """The origin of the process, as logged."""
 
     ADOPTED = "gateway adopted"
@@ -27,11 +27,11 @@ class Begun(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Incumbent:
+class ServingProcess:
     """The process that serves a gateway, and earlier ones that are draining."""
 
     process: Process
-    begun: Begun
+    origin: Origin
     leaving: tuple[Process, ...] = ()
     outdated: bool = False
 
@@ -48,14 +48,14 @@ class Incumbent:
             each.close()
 
 
-class Succession:
+class Launcher:
     """Finds or starts the process of one gateway. If a successor fails, the previous process keeps serving."""
 
-    def __init__(self, directory: Path, shape: GatewayTemplate, *, files: ConfigFiles, troubles: Faults) -> None:
+    def __init__(self, directory: Path, template: GatewayTemplate, *, files: ConfigFiles, faults: Faults) -> None:
         self._directory = directory
-        self._shape = shape
+        self._template = template
         self._files = files
-        self._troubles = troubles
+        self._faults = faults
         self._failure = ""
         self._tries = 0
 
@@ -68,37 +68,37 @@ class Succession:
         """Record that a successor failed: this controller starts no other successor of a serving process."""
         self._failure = why
 
-    def next(self, spec: OffloadSpec) -> Incumbent:
+    def next(self, spec: OffloadSpec) -> ServingProcess:
         """Return the process to supervise now. Raises OSError."""
         found = generations.find(str(self._directory / BOOTSTRAP))
         if found is None:
             return self._first(spec)
         if generations.epoch(found.current) is not None and not generations.listens(self._directory / "admin.sock"):
-            return self._heir(found, spec)
+            return self._replacement(found, spec)
         outdated = self._is_outdated(found.current, spec)
         if outdated and not found.leaving:
             return self._successor(found, spec)
-        return Incumbent(found.current, Begun.ADOPTED, found.leaving, outdated)
+        return ServingProcess(found.current, Origin.ADOPTED, found.leaving, outdated)
 
-    def _first(self, spec: OffloadSpec) -> Incumbent:
-        self._troubles.clear(Fault.UPGRADE)
+    def _first(self, spec: OffloadSpec) -> ServingProcess:
+        self._faults.clear(Fault.UPGRADE)
         self._files.begin(spec)
         (self._directory / "admin.sock").unlink(missing_ok=True)
         envoy_log.rotate(self.log)
-        return Incumbent(self._started(spec, 0), Begun.STARTED)
+        return ServingProcess(self._started(spec, 0), Origin.STARTED)
 
     def _is_outdated(self, running: Process, spec: OffloadSpec) -> bool:
-        program = self._shape.command(spec, self._directory, 0)[0]
+        program = self._template.command(spec, self._directory, 0)[0]
         if generations.epoch(running) is None or generations.is_same_file(running, program):
             return False
         if self._failure:
-            self._troubles.add(
+            self._faults.add(
                 Fault.UPGRADE,
                 f"the installed Envoy could not take over, so the previous one keeps serving: {self._failure}",
             )
         return not self._failure
 
-    def _heir(self, found: Generations, spec: OffloadSpec) -> Incumbent:
+    def _replacement(self, found: Generations, spec: OffloadSpec) -> ServingProcess:
         """Return one whose successor has failed another one, whether it serves still or has been told to finish."""
         self._tries += 1
         if self._tries <= TRIES:
@@ -107,12 +107,14 @@ class Succession:
         found.current.send(signal.SIGTERM)
         raise ProcessLookupError("no Envoy could take over from one that does not answer, so that one is ended")
 
-    def _successor(self, found: Generations, spec: OffloadSpec) -> Incumbent:
-        self._troubles.clear(Fault.UPGRADE)
+    def _successor(self, found: Generations, spec: OffloadSpec) -> ServingProcess:
+        self._faults.clear(Fault.UPGRADE)
         # The bootstrap alone: what the other files have now is what the one before has in force, and they go on from there.
         self._files.begin_successor(spec)
         started = self._started(spec, (generations.epoch(found.current) or 0) + 1)
-        return Incumbent(started, Begun.SUCCESSOR, (found.current, *found.leaving))
+        return ServingProcess(started, Origin.SUCCESSOR, (found.current, *found.leaving))
 
     def _started(self, spec: OffloadSpec, epoch: int) -> Process:
-        return Process.start(self._shape.command(spec, self._directory, epoch), directory=self._directory, log=self.log)
+        return Process.start(
+            self._template.command(spec, self._directory, epoch), directory=self._directory, log=self.log
+        )
