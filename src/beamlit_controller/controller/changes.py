@@ -15,12 +15,12 @@ class Subscription(Generic[K]):
         self._any = asyncio.Event()
 
     def add(self, key: K) -> None:
-        """Note that a key changed."""
+        """Record that a key changed."""
         self._keys[key] = None
         self._any.set()
 
     async def keys(self) -> tuple[K, ...]:
-        """Wait until at least one key changed; give all that did, the earliest first, and forget them."""
+        """Wait until at least one key changed; return all that did, the earliest first, and forget them."""
         await self._any.wait()
         self._any.clear()
         keys, self._keys = tuple(self._keys), {}
@@ -34,16 +34,16 @@ class Changes(Generic[K]):
         self._subscriptions: list[Subscription[K]] = []
 
     def publish(self, key: K) -> None:
-        """Tell every subscription that a key changed. Returns at once."""
+        """Add a changed key to every subscription. Returns immediately."""
         for each in self._subscriptions:
             each.add(key)
 
     def subscribe(self) -> Subscription[K]:
-        """Listen from now on."""
+        """Return a subscription to the changes from now on."""
         subscription: Subscription[K] = Subscription()
         self._subscriptions.append(subscription)
         return subscription
 
     def unsubscribe(self, subscription: Subscription[K]) -> None:
-        """Stop listening."""
+        """End a subscription."""
         self._subscriptions.remove(subscription)

@@ -1,4 +1,4 @@
-"""The clock for timestamps: advances evenly, and follows the wall clock if that is set."""
+"""The clock for timestamps: it advances evenly, and follows the wall clock when that is set."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,13 +13,13 @@ def _wall() -> datetime:
 
 
 class AnchoredClock:
-    """Wall-clock time that runs as evenly as the event loop's monotonic clock, and is right again after a step.
+    """Wall-clock time that runs as evenly as the event loop's monotonic clock, and is correct again after a step.
 
-    It is the wall-clock time of the last anchor, carried on by the loop's clock. As long as the two stay within a second
-    of each other, it never goes back, and the difference of two readings is the time that really passed. When they part
-    by more, because the machine slept or somebody set its clock, the wall clock is right: it is anchored anew, and may
-    go forward or back by the step. What has to last a certain time is therefore measured by the loop's clock, and
-    `controller.loop` moves the moments of a decision by each step.
+    It is the wall-clock time of the last anchor, advanced by the loop's clock. As long as the two stay within a second
+    of each other, it never goes back, and the difference of two readings is the time that really passed. If they differ
+    by more, because the machine slept or the clock was set, it is anchored to the wall clock again, and jumps by the
+    step. Durations are therefore measured by the loop's clock, and `controller.loop` shifts the times of a decision by
+    each step.
     """
 
     def __init__(self, wall: Callable[[], datetime] = _wall) -> None:

@@ -17,7 +17,7 @@ FULL_EVERY: Final = 120
 
 
 async def freeze_what_is_kept() -> None:
-    """Run until cancelled; then the garbage collector is as before."""
+    """Freeze long-lived objects periodically until cancelled, then restore the garbage collector's settings."""
     try:
         while True:
             for _ in range(FULL_EVERY):

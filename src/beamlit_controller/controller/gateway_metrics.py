@@ -10,7 +10,7 @@ from beamlit_controller.core.spec import OffloadSpec
 
 
 class GatewayMetrics:
-    """Reads from `Meters`, and so never waits."""
+    """Reads from `Meters`, so it never waits."""
 
     def __init__(self, meters: Meters) -> None:
         self._meters = meters

@@ -1,4 +1,4 @@
-"""Passes on the newest value: a slow reader gets the current one, and setting an equal value wakes nobody."""
+"""Passes on the latest value: a slow reader gets the current one, and setting an equal value wakes nobody."""
 
 import asyncio
 from typing import Generic, TypeVar
@@ -7,7 +7,7 @@ T = TypeVar("T")
 
 
 class Latest(Generic[T]):
-    """A value with one or more readers. No queue can grow: an unread value is replaced."""
+    """A value with any number of readers. No queue can grow: an unread value is replaced."""
 
     def __init__(self, value: T) -> None:
         self._value = value
@@ -15,11 +15,11 @@ class Latest(Generic[T]):
 
     @property
     def value(self) -> T:
-        """Return the present value."""
+        """Return the current value."""
         return self._value
 
     def set(self, value: T) -> None:
-        """Replace the value, and wake those who wait unless it is equal."""
+        """Replace the value, and wake waiting readers unless it is equal."""
         if value == self._value:
             return
         self._value = value
@@ -27,7 +27,7 @@ class Latest(Generic[T]):
         woken.set()
 
     async def changed_from(self, seen: T) -> T:
-        """Wait until the value differs from the one seen, and give it."""
+        """Wait until the value differs from `seen`, and return it."""
         while self._value == seen:
             await self._changed.wait()
         return self._value

@@ -1,7 +1,7 @@
 """The control loop of one model: read the spec, read the signals, decide, notify the sinks, wait.
 
-An unexpected error ends the round, not the loop: the sinks are told that it failed, the percentage stays, and the next
-round is the retry.
+An unexpected error ends the round, not the loop: the sinks are notified of the failure, the percentage stays, and the
+next round retries.
 """
 
 import asyncio
@@ -63,14 +63,14 @@ def _recalled(previous: Decision | None, now: datetime) -> Decision | None:
         TypeError,
         ValueError,
         OverflowError,
-    ):  # times without a zone, say: whoever may write a status may write those
+    ):  # for example times without a zone: anyone who may write a status may write such
         return None
 
 
 async def _round(spec: OffloadSpec, parts: LoopDependencies, last: Last, *, due: float) -> Last:
     """Run one round. An unexpected error ends here: the percentage stays, and the next round retries."""
     try:
-        # In a task of its own: before Python 3.11.4 a TaskGroup that failed leaves its task half cancelled, and timeouts in it fail.
+        # In a task of its own: before Python 3.11.4 a failed TaskGroup leaves its task half cancelled, so timeouts in it fail.
         record = await asyncio.create_task(_observe(spec, parts, last, due=due))
         for sink in parts.sinks:
             sink.record(record)
@@ -92,7 +92,7 @@ async def _observe(spec: OffloadSpec, parts: LoopDependencies, last: Last, *, du
 
 
 def _in_step(last: Last, now: datetime) -> Decision | None:
-    """Return the last decision with its moments by the clock as it is now."""
+    """Return the last decision with its times shifted to the current clock."""
     step = _origin(now) - last.origin
     if last.decision is None or abs(step) <= PARTED:
         return last.decision
@@ -100,7 +100,7 @@ def _in_step(last: Last, now: datetime) -> Decision | None:
 
 
 async def _wait(specs: Latest[OffloadSpec], seen: OffloadSpec, *, until: float) -> float:
-    """Wait for the next round, and tell when it is due: as planned, or now because the spec changed."""
+    """Wait for the next round, and return when it is due: as planned, or now because the spec changed."""
     try:
         async with asyncio.timeout_at(until):
             await specs.changed_from(seen)

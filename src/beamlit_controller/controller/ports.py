@@ -26,7 +26,7 @@ class Clock(Protocol):
 
 
 class Provider(Protocol):
-    """Where specs come from: a folder, or the API server."""
+    """Provides specs, from a folder or from the API server."""
 
     def specs(self) -> AsyncIterator[Mapping[ModelKey, OffloadSpec]]:
         """Yield all valid specs, now and after each change."""
@@ -70,7 +70,7 @@ class UsageCounts(Protocol):
     """Provides the gateways' counts of the usage of a model's remotes."""
 
     def usage(self, key: ModelKey) -> UsageReading:
-        """Return the counts to add to the ledger. Returns immediately, and never raises."""
+        """Return the new counts for the ledger. Returns immediately, and never raises."""
         ...
 
 

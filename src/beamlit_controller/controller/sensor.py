@@ -33,7 +33,7 @@ class Sensor:
         self._usage = usage
 
     async def read(self, spec: OffloadSpec, *, at: datetime, deadline: timedelta) -> Signals:
-        """Read every metric of the spec at once."""
+        """Read all metrics of the spec concurrently."""
         async with asyncio.TaskGroup() as group:
             surveying = group.create_task(self._survey(spec, deadline))
             tasks = [group.create_task(self._read(spec, metric, at, deadline)) for metric in spec.metrics]

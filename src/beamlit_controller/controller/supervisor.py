@@ -1,7 +1,4 @@
-"""Runs one loop per model, from the appearance of its spec to its removal.
-
-A loop is woken when its spec changes.
-"""
+"""Runs one loop per model, from the appearance of its spec to its removal. A loop is woken when its spec changes."""
 
 import asyncio
 from collections.abc import Mapping
@@ -45,7 +42,7 @@ def _begin(group: asyncio.TaskGroup, spec: OffloadSpec, parts: LoopDependencies,
 
 
 def _recalled(key: ModelKey, parts: LoopDependencies, memory: Memory) -> Decision | None:
-    """Return the recorded decision. One that can't be read is none: its model starts anew, and no other notices."""
+    """Return the recorded decision. If it can't be read, the model starts without one; other models are not affected."""
     try:
         return memory.recall(key)
     except Exception as error:  # noqa: BLE001 - one model's unexpected error must not end the others
@@ -57,7 +54,7 @@ def _recalled(key: ModelKey, parts: LoopDependencies, memory: Memory) -> Decisio
 async def _end(
     running: dict[ModelKey, Running], parts: LoopDependencies, *, wanted: Mapping[ModelKey, OffloadSpec]
 ) -> None:
-    """End the loops that are not wanted any more, and only then have the sinks forget their models."""
+    """End the loops that are no longer wanted, and only then let the sinks forget their models."""
     unwanted = [key for key in running if key not in wanted]
     tasks = [running[key].task for key in unwanted]
     for task in tasks:

@@ -44,7 +44,7 @@ class UsageMeters:
         known.requests = {gateway: counts.requests for gateway, counts in answers.items()}
 
     def usage(self, key: ModelKey) -> UsageReading:
-        """Return the new counts, once."""
+        """Return the new counts; they are returned only once."""
         known = self._models.get(key)
         if known is None:
             return UsageReading()

@@ -21,7 +21,7 @@ LIMIT = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """An HTTP response. `body` is decoded, and may be cut anywhere above `LIMIT`."""
+    """An HTTP response. `body` is decoded, and may be truncated beyond `LIMIT`."""
 
     status: int
     body: bytes = b""
@@ -64,7 +64,7 @@ def read_range(answer: HttpAnswer, *, query: str, hide: Iterable[str] = (), limi
 
 
 def shown(text: str, *, hide: Iterable[str] = ()) -> str:
-    """Return a server's text as one short line, without our secrets."""
+    """Return a server's text as one short line, with our secrets removed."""
     for secret in hide:
         text = text.replace(secret, "***")
     line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
@@ -94,7 +94,7 @@ def _whole(answer: HttpAnswer, limit: int) -> object | Missing:
     return document
 
 
-# The answer as a whole.
+# The response document.
 
 
 def _redirected(answer: HttpAnswer) -> Missing:
@@ -273,7 +273,7 @@ def _is_of(pair: _Pair, at: datetime, window: timedelta) -> bool:
 
 
 def _decimal(value: str) -> Decimal | None:
-    """Parse a number exactly, if a float64 could hold it; adding one with an exponent of a billion takes a gigabyte."""
+    """Parse a number exactly, if a float64 could hold it: adding one with an exponent of a billion would take a gigabyte."""
     if len(value) > _LONGEST or not _NUMBER.fullmatch(value):
         return None
     number = Decimal(value)

@@ -1,6 +1,6 @@
-"""Credentials of a cloud, by its own library. Each is an optional dependency, and imported once it is needed.
+"""Credentials of a cloud, by its own library. Each library is an optional dependency, imported when it is first needed.
 
-The libraries block and may hang, so they run in a thread of their own, of which there is at most one per Prometheus.
+The libraries block and may hang, so they run in a thread of their own, at most one per Prometheus.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class CloudCredentials:
         self._fetching: Future[Credentials | Missing] | None = None
 
     async def get(self, *, within: float) -> Credentials | Missing:
-        """Return the credentials, or why there are none. Those who ask at the same time wait for one answer."""
+        """Return the credentials, or why there are none. Concurrent callers share one request."""
         if self._fetching is None or self._fetching.done():
             self._fetching = _in_thread(self._fetch)
         try:
@@ -64,7 +64,7 @@ class CloudCredentials:
 def provider(identity: CloudIdentity) -> TokenProvider:
     """Return the token provider of an identity. Raises ImportError if the library is not installed."""
     for library in _LIBRARIES:
-        # What they warn of, with a traceback for each query, is the reason of the metric, too.
+        # Their warnings, with a traceback for each query, repeat what the metric's reason says.
         logging.getLogger(library).setLevel(logging.CRITICAL)
     match identity:
         case AwsIdentity():
@@ -113,7 +113,7 @@ def _google(identity: GoogleIdentity) -> TokenProvider:
 
 
 def _of_file(path: Path) -> "GoogleCredentials":
-    """Return the credentials of a file by its type, as Google advises: any other type could name a program to run."""
+    """Return the credentials of a file by its type, as Google advises: other types could name a program to run."""
     from google.auth import identity_pool  # noqa: PLC0415 - an extra that not everybody has
     from google.oauth2 import service_account  # noqa: PLC0415 - the same
 
@@ -145,7 +145,7 @@ def _azure(identity: AzureIdentity) -> TokenProvider:
 
 
 def failed_attempt(text: str) -> str:
-    """Return what failed, of a text in which Azure's library lists each credential that it tried, in order, until one failed."""
+    """Return the relevant failure from a text in which Azure's library lists each credential that it tried."""
     head, *attempts = text.split("\n\t")
     if not attempts or not head.startswith("DefaultAzureCredential"):
         return text
@@ -160,7 +160,7 @@ def _bearer(token: str) -> Credentials:
 
 
 def _in_thread(fetch: Callable[[], Credentials | Missing]) -> Future[Credentials | Missing]:
-    """Run in a daemon thread: one that hangs keeps neither others nor the end of the process waiting."""
+    """Run in a daemon thread: one that hangs delays neither others nor the end of the process."""
     future: Future[Credentials | Missing] = Future()
     threading.Thread(target=lambda: future.set_result(fetch()), name="cloud-credentials", daemon=True).start()
     return future

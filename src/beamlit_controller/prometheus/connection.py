@@ -1,4 +1,4 @@
-"""How to connect to a Prometheus: address, credentials, certificates. Their files are read for each use."""
+"""How to connect to a Prometheus: address, credentials, certificates. The files are read for each use."""
 
 import base64
 import re
@@ -42,7 +42,7 @@ class Connection:
 
     `address` is an http or https URL whose path is the prefix of `/api/v1/query`. `$namespace` in the value of a header
     or a query parameter is replaced by the model's namespace. `timeout` is for one query in total. A series whose
-    newest sample is older than `stale_after` has no value. Raises ValueError if it could never be used.
+    newest sample is older than `stale_after` has no value. Raises ValueError if it can never work.
     """
 
     address: str
@@ -85,7 +85,7 @@ class Connection:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The header and parameter values that may be secrets: all but the shortest."""
+        """The header and parameter values that may be secrets: all except very short ones."""
         return tuple(value for _, value in (*self.headers, *self.query_parameters) if len(value) >= _SHORTEST_SECRET)
 
     @property
@@ -96,7 +96,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """The value of the Authorization header, or what signs requests, and the secrets that must not appear in messages."""
+    """The value of the Authorization header, or the signer of requests, and the secrets that must not appear in messages."""
 
     authorization: str | None = None
     secrets: tuple[str, ...] = ()
@@ -128,7 +128,7 @@ def trust(tls: TlsFiles) -> ssl.SSLContext | Missing:
     try:
         context = ssl.create_default_context(cafile=tls.ca_file) if tls.ca_file else _system_trust()
         if tls.cert_file:
-            # Without a password OpenSSL would ask for one at the terminal, and wait.
+            # Without a password, OpenSSL would prompt for one at the terminal and block.
             context.load_cert_chain(tls.cert_file, tls.key_file, password="")
     except (OSError, ValueError) as error:
         files = ", ".join(str(file) for file in (tls.ca_file, tls.cert_file, tls.key_file) if file)

@@ -26,5 +26,5 @@ def _warnings(document: Mapping[object, object]) -> Iterator[str]:
             yield str(each)
 
 
-# The second is written when there are more notes than an answer has room for, by level.
+# The second one is written if there are more annotations of a level than a response has room for.
 _INFO = re.compile(r"\s*(PromQL info: |[0-9]+ more info annotations omitted)")

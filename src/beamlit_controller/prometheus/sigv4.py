@@ -7,7 +7,7 @@ from beamlit_controller.core.cloud_identity import AwsIdentity
 
 @dataclass(frozen=True, slots=True)
 class AwsSigner:
-    """The keys of this moment, and what they sign for."""
+    """The current keys, and the region and service that they sign for."""
 
     identity: AwsIdentity
     access_key: str

@@ -151,7 +151,7 @@ class PrometheusSource:
     ) -> HttpAnswer | Missing:
         timeout = self._connection.timeout.total_seconds()
         try:
-            async with asyncio.timeout(timeout), self._place(key):
+            async with asyncio.timeout(timeout), self._slot(key):
                 transport = await self._transports.present()
                 if isinstance(transport, Missing):
                     return transport
@@ -163,7 +163,7 @@ class PrometheusSource:
             return _failure(error, hide)
 
     @asynccontextmanager
-    async def _place(self, key: ModelKey) -> AsyncIterator[None]:
+    async def _slot(self, key: ModelKey) -> AsyncIterator[None]:
         """Wait for a slot among all queries; a model with slow queries can hold only a few slots."""
         places = self._places_of.setdefault(key, asyncio.Semaphore(_AT_ONCE_PER_MODEL))
         async with places, self._places:
@@ -193,7 +193,7 @@ def _request(
 
 
 def _extensions(connection: Connection) -> dict[str, object]:
-    # The deadline is for the exchange in whole. A handshake has a time limit of its own below it, as the client leaves
+    # The deadline is for the whole exchange. Handshakes have a shorter timeout of their own, as the client leaves
     # the socket open when it is cancelled in the middle of one.
     timeouts = {"connect": _PART_FOR_HANDSHAKE * connection.timeout.total_seconds()}
     named = {"sni_hostname": connection.tls.server_name} if connection.tls.server_name else {}
@@ -277,7 +277,10 @@ class _Transports:
 
 _HEADERS = (
     ("accept", "application/json"),
-    ("accept-encoding", "identity"),  # answers are small; what is packed all the same is unpacked up to the limit
+    (
+        "accept-encoding",
+        "identity",
+    ),  # responses are small; one that is compressed nevertheless is decompressed up to the limit
     ("user-agent", "beamlit-controller"),
 )
 _FORM = "application/x-www-form-urlencoded"
@@ -288,6 +291,6 @@ _PART_FOR_HANDSHAKE = 0.4  # once for TCP, once for TLS
 _AT_ONCE = 64
 _AT_ONCE_PER_MODEL = 4
 
-# Servers and proxies close idle connections after 5 s or more: we do it first, so no query meets a closing one.
-# Each idle connection is looked at for each query, so there are only as many as keep a steady load from reconnecting.
+# Servers and proxies close idle connections after 5 s or more. We close them earlier, so that no query uses a closing one.
+# Each query checks every idle connection, so there are only enough to keep a steady load from reconnecting.
 _LIMITS = httpx2.Limits(max_connections=_AT_ONCE, max_keepalive_connections=8, keepalive_expiry=4)

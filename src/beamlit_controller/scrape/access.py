@@ -51,7 +51,7 @@ class Trust:
 
 
 def access(key: ModelKey, service: MetricService, file: SecretFile) -> Access | Missing:
-    """Return the access to a model's servers, reading the credential from its file. Gives Missing if it can't be read."""
+    """Return the access to a model's servers, reading the credential from its file; Missing if it can't be read."""
     authorization = _authorization(key, service, file)
     if isinstance(authorization, Missing):
         return authorization
@@ -83,7 +83,7 @@ def _context(tls: MetricServiceTls, paths: Mapping[SecretKey, Path | None]) -> s
         context = ssl.create_default_context(cafile=ca) if ca else _system()
         loading = tls.cert
         if cert:
-            # Without a password OpenSSL would ask for one at the terminal, and wait.
+            # Without a password, OpenSSL would prompt for one at the terminal and block.
             context.load_cert_chain(cert, paths[tls.key] if tls.key else None, password="")
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error) or "it has no certificate"
@@ -149,5 +149,5 @@ def _system() -> ssl.SSLContext:
     return httpx2.create_ssl_context(trust_env=False)
 
 
-_NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without an authority: for plain HTTP
+_NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without a CA, for plain HTTP
 _LONGEST_SECRET = 64 * 1024

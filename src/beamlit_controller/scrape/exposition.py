@@ -57,7 +57,7 @@ def first(
     stale_after: timedelta,
     aggregation: Aggregation = Aggregation.SUM,
 ) -> Total | Missing:
-    """Aggregate the first of several alternative names that is on the page: versions of a server differ."""
+    """Aggregate the first of several alternative names that is on the page, because versions of a server differ."""
     missing = Missing(Reason.NO_SERIES, "expected a metric's name, got none")
     for number, metric in enumerate(metrics):
         found = total(page, metric, at=at, stale_after=stale_after, aggregation=aggregation)
@@ -129,7 +129,7 @@ def _selected(page: Page, metric: SeriesSelector) -> list[Sample] | Missing:
 
 
 def _is_selected(selector: Selector, labels: Mapping[str, str]) -> bool:
-    """Return whether a selector matches, where an empty label is like an absent one, as in Prometheus."""
+    """Return whether a selector matches. As in Prometheus, an empty label is like an absent one."""
     present = {name: value for name, value in labels.items() if value}
     return all(present.get(name, "") == value for name, value in selector.match_labels) and all(
         requirement.matches(present) for requirement in selector.match_expressions
@@ -146,7 +146,7 @@ def _excerpt(page: Page) -> str:
 
 
 def _is_foreign(page: Page) -> bool:
-    """Return whether a page is something else than metrics. Servers mislabel theirs: OpenVINO's says application/json."""
+    """Return whether a page is something other than metrics. The content type can't tell: OpenVINO's says application/json."""
     media_type = page.content_type.partition(";")[0].strip().lower()
     begins = page.body[:100].removeprefix(BOM_UTF8).lstrip()
     is_json = media_type == "application/json" and begins.startswith((b"{", b"[", b'"'))
@@ -185,7 +185,7 @@ def _may_have(line: bytes, name: str) -> bool:
 
 
 def _written(name: str) -> bytes:
-    """Return a name as it is on pages: quoted if it has characters other than `a-zA-Z0-9_:`."""
+    """Return a name as it is written on pages: quoted if it has characters other than `a-zA-Z0-9_:`."""
     return name.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"').encode(errors="replace")
 
 
@@ -201,7 +201,7 @@ def _parsed(page: Page, name: str, lines: list[bytes]) -> Iterator[Metric]:
 
 
 def _without_exemplar(line: bytes) -> bytes:
-    """Cut an exemplar off. Only OpenMetrics has them, but some servers send them as text/plain, too."""
+    """Remove an exemplar. Only OpenMetrics allows them, but some servers send them as text/plain, too."""
     if b" # {" not in line:
         return line
     sample = _BEFORE_EXEMPLAR.match(line)
@@ -273,7 +273,7 @@ def _number(value: float) -> Decimal | Missing:
     """Return the decimal number as written, not the nearest binary fraction."""
     if value != value:  # noqa: PLR0124 # NaN alone differs from itself; an int of a thousand digits has no isnan
         return Missing(Reason.NOT_A_NUMBER, "the value is NaN")
-    if abs(value) > sys.float_info.max:  # whole numbers come as int, of any size
+    if abs(value) > sys.float_info.max:  # integers are parsed to int, of any size
         return Missing(Reason.INFINITE, "the value is infinite, or larger than a float64 can be")
     return Decimal(repr(value))
 
@@ -287,7 +287,7 @@ _NO_TEXT = (b"<", b"\x1f\x8b", b"\xff\xfe", b"\xfe\xff")
 """How HTML, gzip and UTF-16 begin."""
 _SHOWN = 200
 
-# The parser's time grows with the square of a line's length; and no model server has thousands of series of one name.
+# The parser takes quadratic time in a line's length, and no model server has thousands of series of one name.
 _LONGEST_LINE = 16 * 1024
 _MOST_SERIES = 5_000
 _MOST_MENTIONS = 50_000

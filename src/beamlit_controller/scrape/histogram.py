@@ -1,7 +1,7 @@
 """A quantile of the observations that a histogram counted within a window, from scrapes of its `_bucket` series.
 
-It is what Prometheus computes for `histogram_quantile(q, sum by (le) (increase(NAME_bucket[window])))`: the series of one server
-are added up by `le`, a counter that fell began anew, and the value is interpolated within its bucket.
+It is what Prometheus computes for `histogram_quantile(q, sum by (le) (increase(NAME_bucket[window])))`: the series of
+one server are summed by `le`, a counter that decreased was reset, and the value is interpolated within its bucket.
 https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile
 """
 
@@ -38,7 +38,7 @@ class BucketSeries:
 class HistogramWindow:
     """What a server's histogram has counted since it was first scraped, with the scrapes of the last window.
 
-    `raw` is each series' last count as it was, to see what was added and whether it began anew.
+    `raw` is each series' last count as scraped, to compute increases and detect resets.
     """
 
     raw: Mapping[Labels, Fraction]
@@ -50,7 +50,8 @@ def scraped(
 ) -> HistogramWindow:
     """Add a scrape. What a series had counted before it was first seen is left out.
 
-    A page with other buckets begins anew: a server that was configured anew, or one that would have us remember any number.
+    A page with other buckets starts over: the server was reconfigured, or it would make us remember any number of
+    buckets.
     """
     page = list(page)
     known = before if before and _bounds(before) == {each.bound for each in page} else HistogramWindow({}, ())
@@ -92,7 +93,7 @@ def quantile(seen: HistogramWindow, part: Fraction) -> QuantileValue | Missing:
 def of_buckets(buckets: Counts, part: Fraction) -> Fraction | Missing:
     """Return the quantile of cumulative counts as Prometheus does.
 
-    In the last bucket, which has no upper bound, it is the highest bound that there is.
+    In the last bucket, which has no upper bound, it is the highest finite bound.
     """
     if len(buckets) < 2 or buckets[-1][0] != inf:  # noqa: PLR2004 - one with a bound, and the one without
         return Missing(
@@ -112,7 +113,7 @@ def of_buckets(buckets: Counts, part: Fraction) -> Fraction | Missing:
 
 
 def _monotonic(buckets: Counts) -> Counts:
-    """Raise counts that are lower than the one before: a page may be written while requests are counted."""
+    """Raise counts that are below the previous bucket's, since a page may be written while requests are counted."""
     highest, raised = Fraction(0), []
     for bound, count in buckets:
         highest = max(highest, count)

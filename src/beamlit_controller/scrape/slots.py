@@ -1,4 +1,4 @@
-"""How many requests a server works on at once, as it says itself on a JSON page beside its metrics."""
+"""Reads how many requests a server processes concurrently, from a JSON page beside its metrics."""
 
 import json
 from collections.abc import Iterable
@@ -14,14 +14,14 @@ MOST = 100_000
 
 
 @dataclass(slots=True)
-class ToldSlots:
-    """What the servers of a model have told, and when each was last asked."""
+class ReportedSlots:
+    """The number of slots that each server of a model reported, and when it was last asked."""
 
     numbers: dict[str, int] = field(default_factory=dict)
     asked: dict[str, datetime] = field(default_factory=dict)
 
     def is_due(self, endpoint: str, at: datetime) -> bool:
-        """Return whether a server should be asked: it has not told, and was not asked lately."""
+        """Return whether to ask a server: it has not reported yet, and was not asked lately."""
         return endpoint not in self.numbers and (endpoint not in self.asked or at - self.asked[endpoint] >= AGAIN)
 
     def keep(self, endpoints: Iterable[str]) -> None:
@@ -31,19 +31,19 @@ class ToldSlots:
             self.numbers.pop(endpoint, None)
 
     def fewest(self) -> int | None:
-        """Return the lowest number that a server has told; None if none has."""
+        """Return the lowest number that a server has reported; None if none has."""
         return min(self.numbers.values(), default=None)
 
 
 def page(spec: OffloadSpec) -> SlotsPage | None:
-    """Return where the servers of a model tell their slots, if a cap is to be learned."""
+    """Return the page on which a model's servers report their slots; None if the model has no cap to learn."""
     if spec.behavior.mode is not Mode.ADAPTIVE:
         return None
     return next((each.slots for each in spec.metrics if isinstance(each, PodsMetric) and each.slots is not None), None)
 
 
 def read(body: bytes, member: str) -> int | None:
-    """Read a member of a JSON object; None if it is no positive whole number."""
+    """Read a member of a JSON object; None if it is not a positive integer."""
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):

@@ -23,7 +23,7 @@ from beamlit_controller.scrape import exposition, histogram, slots
 from beamlit_controller.scrape.access import Access, SecretFile, Trust
 from beamlit_controller.scrape.exposition import Page, Total
 from beamlit_controller.scrape.histogram import HistogramWindow
-from beamlit_controller.scrape.slots import ToldSlots
+from beamlit_controller.scrape.slots import ReportedSlots
 
 LIMIT = 8 * 1024 * 1024
 """The longest page, in decoded bytes, that is read."""
@@ -32,10 +32,10 @@ LIMIT = 8 * 1024 * 1024
 class ScrapeSource:
     """Scrapes the servers; used as `async with`. It follows no redirect and ignores proxy settings.
 
-    `endpoints` gives a model's servers as `host:port` → pod name. A server that has not answered completely within
-    `timeout` has no sample. A series whose timestamp is older than `stale_after` has no value. `secrets` gives the file
-    of a Secret key; the files are read each round, so they can be rotated. Each page is fetched once per round, however
-    many metrics need it.
+    `endpoints` returns a model's servers as a mapping of `host:port` to pod name. A server that has not answered
+    completely within `timeout` has no sample. A series whose timestamp is older than `stale_after` has no value.
+    `secrets` returns the file of a Secret key; the files are read each round, so they can be rotated. Each page is
+    fetched once per round, however many metrics need it.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class ScrapeSource:
         return {each: replace(found, slots=model.slots.fewest()) for each, found in samples.items()}
 
     async def _ask_for_slots(self, model: "_ScrapedModel", endpoint: str, spec: OffloadSpec, at: datetime) -> None:
-        """Ask a server that has not told yet, beside its metrics and by a connection of its own: it takes no longer than a page may."""
+        """Ask a server for its slots if it has not reported them, over a connection of its own and within the timeout of a page."""
         page, service = slots.page(spec), spec.metric_service
         if page is None or service is None or not model.slots.is_due(endpoint, at):
             return
@@ -177,7 +177,7 @@ class ScrapeSource:
 def _quantile(
     page: Page, metric: PodsMetric, wanted: Quantile, at: datetime, windows: dict[PodsMetric, HistogramWindow]
 ) -> Total | Missing:
-    """Add the page to what the histogram observed before, and compute the quantile of the last window."""
+    """Add the page to the histogram's earlier observations, and compute the quantile of the last window."""
     series = exposition.buckets(page, metric.metric)
     if isinstance(series, Missing):
         return series
@@ -214,7 +214,7 @@ async def _page(response: httpx2.Response, hide: tuple[str, ...]) -> Page | Miss
 
 
 async def _said(response: httpx2.Response, hide: tuple[str, ...]) -> str:
-    """Return the beginning of a server's error message, without our secrets."""
+    """Return the beginning of a server's error message, with our secrets removed."""
     body = bytearray()
     async with aclosing(response.aiter_bytes()) as pieces:
         async for piece in pieces:
@@ -246,7 +246,7 @@ class _ScrapedModel:
     transports: dict[str, httpx2.AsyncHTTPTransport] = field(default_factory=dict)
     trust: Trust | None = None
     windows: dict[str, dict[PodsMetric, HistogramWindow]] = field(default_factory=dict)
-    slots: ToldSlots = field(default_factory=ToldSlots)
+    slots: ReportedSlots = field(default_factory=ReportedSlots)
 
     async def rely_on(self, trust: Trust) -> None:
         """Close the connections of another TLS context."""
@@ -274,10 +274,10 @@ class _ScrapedModel:
         self.slots.keep(endpoints)
 
 
-# The text format alone is asked for: its pages are read faster, and prometheus-client renames metrics with ":" in others.
+# Only the text format is requested: it is parsed faster, and in others prometheus-client renames metrics with ":".
 _HEADERS = (
     ("accept", "text/plain;version=0.0.4,*/*;q=0.1"),
-    ("accept-encoding", "identity"),  # what is packed all the same is unpacked up to the limit
+    ("accept-encoding", "identity"),  # a response that is compressed nevertheless is decompressed up to the limit
     ("user-agent", "beamlit-controller"),
 )
 _FORGOTTEN_AFTER = timedelta(minutes=10)
@@ -287,5 +287,5 @@ _HINTS = {
     403: "it rejects the credential: see metricServiceRef.bearerTokenSecretRef and basicAuth",
 }
 
-# uvicorn, and so vLLM, closes idle connections after 5 s: we do it first, so no request meets a closing one.
+# uvicorn, and so vLLM, closes idle connections after 5 s. We close them earlier, so that no request uses a closing one.
 _LIMITS = httpx2.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=4)

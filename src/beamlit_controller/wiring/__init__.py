@@ -1,5 +1,5 @@
-"""The composition roots: the parts of each mode, built, connected and run. No other package except `cli` imports it.
+"""The composition roots: they build, connect and run the parts of each mode. Only `cli` imports this package.
 
-`standalone.py` and `cluster_parts.py` (`build`) show what is connected to what; `common.py` is shared, including
-`sources`, the list of what reads each type of metric.
+`standalone.py` (`_serve`) and `cluster_parts.py` (`build`) show what is connected to what. `common.py` is shared,
+including `sources`, the list of what reads each type of metric.
 """

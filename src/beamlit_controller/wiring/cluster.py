@@ -1,7 +1,4 @@
-"""Runs the cluster mode: the tasks of every replica, and the tasks of the leader.
-
-`cluster_parts` connects the parts.
-"""
+"""Runs the cluster mode: the tasks of every replica, and those of the leader. `cluster_parts` connects the parts."""
 
 import asyncio
 import socket
@@ -50,7 +47,7 @@ async def _serve(options: ClusterOptions, resources: AsyncExitStack, stop: async
         leading = group.create_task(while_leading(parts.lease, leads) if election else leads(), name="leader")
         log.info("running", identity=options.identity, namespaces=list(options.settings.namespaces) or "all")
         await stop.wait()
-        # First nobody decides any more, then the lease may go.
+        # Deciding must have stopped before the Lease is released.
         for tasks in ([leading], election, serving):
             for task in tasks:
                 task.cancel()
@@ -69,7 +66,7 @@ def _on_every_replica(
         ("watches", parts.watches.run()),
         # In: refused models of the store. Out: their last good specs, into the store.
         ("last good specs", _synced(parts.watches, parts.last_good.run)),
-        # In: statuses in the store. Out: what gateways are told.
+        # In: statuses in the store. Out: runtime values for the gateways.
         ("rtds", _synced(parts.watches, parts.rtds_feed.run)),
         ("rtds", _synced(parts.watches, partial(_serve_gateways, parts.rtds_server, options.shares, certificate))),
         ("web", web.run(parts.web.site, listener)),
@@ -78,7 +75,7 @@ def _on_every_replica(
 
 
 async def lead(options: ClusterOptions, parts: ReplicaParts) -> None:
-    """Decide, write statuses and reconcile until this replica is not the leader any more."""
+    """Decide, write statuses and reconcile until this replica is no longer the leader."""
     log.info("became leader", identity=options.identity)
     await parts.watches.wait_synced()
     parts.rounds.clear()
@@ -89,13 +86,13 @@ async def lead(options: ClusterOptions, parts: ReplicaParts) -> None:
         async with asyncio.TaskGroup() as group:
             # In: specs in force, from the store. Out: rounds, which are changes of their models.
             group.create_task(supervisor.run(parts.store.specs, loops, parts.store.models), name="models")
-            # In: the CA's file. Out: what gateways verify the RTDS server with, by their next pass.
+            # In: the CA's file. Out: the CA in the gateways' files, with their next pass.
             group.create_task(parts.files.follow_ca(), name="CA")
             # In: changes. Out: gateways, Services, statuses.
             group.create_task(parts.reconciler.run(), name="reconciler")
-            # In: stats of gateways. Out: how the remotes are, as changes of their models.
+            # In: the gateways' stats. Out: the state of the remotes, as changes of their models.
             group.create_task(parts.remotes.run(), name="remotes")
-            # In: Services that nobody has. Out: those Services, given back.
+            # In: Services taken over by no existing model. Out: these Services, restored.
             group.create_task(parts.orphans.run(), name="orphans")
     finally:
         for key in parts.store.model_keys():
@@ -105,7 +102,7 @@ async def lead(options: ClusterOptions, parts: ReplicaParts) -> None:
 
 
 async def while_leading(lease: Lease, lead: Callable[[], Awaitable[None]]) -> None:
-    """Lead whenever this replica holds the Lease."""
+    """Run `lead` whenever this replica holds the Lease."""
     while True:
         await lease.leading.changed_from(seen=False)
         async with asyncio.TaskGroup() as group:

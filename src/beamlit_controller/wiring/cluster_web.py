@@ -135,7 +135,7 @@ def _gateway(sources: Sources, key: ModelKey) -> dict[str, object]:
 
 
 def _problem(state: GatewayState) -> dict[str, object]:
-    """Return what keeps the model from being as asked for; `bypassed` if clients do not go through the gateway."""
+    """Return the problem that keeps the model from its desired state; `bypassed` if clients do not go through the gateway."""
     service = state.service.why if state.service and not state.service.taken else None
     why = state.problem or (state.absent or service)
     if why is None or why.reason in _NO_PROBLEM:
@@ -148,7 +148,7 @@ _NO_PROBLEM = {Reason.DISABLED, Reason.ROUTING_BY_SERVICE, Reason.SERVICE_SWITCH
 
 
 def _problems(sources: Sources) -> Iterator[Problem]:
-    """Tell the mistakes in resources, and which ModelDeployments wait for another one to give a Service back."""
+    """Return the mistakes in resources, and the ModelDeployments that wait for another one to release a Service."""
     for key, known in tuple(sources.store.models.models.items()):
         yield from (Problem(str(key), each.field, each.message) for each in known.rejected)
         if known.override_ignored is not None:
@@ -159,7 +159,7 @@ def _problems(sources: Sources) -> Iterator[Problem]:
 
 
 def _alive(pulse: Liveness, watches: Watches, lease: Lease) -> Check:
-    """Return whether anything useful was done lately. An unreachable API server is no reason to restart."""
+    """Return whether any task made progress lately. An unreachable API server is no reason to restart."""
     if lease.heard_within(REACHABLE) and watches.synced() and watches.age() > SILENT:
         return Check(
             ok=False, text=f"a watch has received nothing for {watches.age():.0f} s, though the API server answers"

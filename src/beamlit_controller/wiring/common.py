@@ -1,4 +1,4 @@
-"""What both modes are wired with: where metrics are read, when a controller is unhealthy, and the signals that stop it."""
+"""What both modes share: the list of metric sources, the metrics of remotes, the Prometheus connection, and signal handling."""
 
 import asyncio
 import signal
@@ -23,7 +23,7 @@ STUCK = timedelta(seconds=60)
 def sources(
     *, scrape: Source, gateways: Source, prometheus: Source | None, metrics_apis: Source | None = None
 ) -> Sources:
-    """List all metric sources, each with what it can read. None is a source that is not configured, or not in this mode."""
+    """List all metric sources, each with the predicate for what it can read. None is a source that is not available."""
     listed = (
         (readable.from_servers, scrape),
         (readable.from_gateways, gateways),
@@ -34,19 +34,19 @@ def sources(
 
 
 def remotes_ready(known: Iterable[tuple[ModelKey, str]]) -> dict[ModelKey, float]:
-    """Return 1 for each remote that can be used and 0 for each that can't, by the status of its condition."""
+    """Return 1 for each usable remote and 0 for each that is not, by the status of its condition."""
     return {key: float(status == "True") for key, status in known if status in {"True", "False"}}
 
 
 async def prometheus_source(settings: Settings, resources: AsyncExitStack) -> PrometheusSource | None:
-    """Return the source of External metrics, where they are asked of Prometheus."""
+    """Return the source of External metrics, if they are read from Prometheus."""
     if settings.prometheus is None:
         return None
     return await resources.enter_async_context(PrometheusSource(connection(settings.prometheus)))
 
 
 def connection(given: api_settings.PrometheusSettings) -> Connection:
-    """Return how a Prometheus is spoken to."""
+    """Convert the settings of a Prometheus to its connection."""
     tls = TlsFiles(
         _path(given.tls.ca_file), _path(given.tls.cert_file), _path(given.tls.key_file), given.tls.server_name
     )
@@ -70,7 +70,7 @@ def _path(name: str | None) -> Path | None:
 
 @contextmanager
 def signals() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
-    """Provide two events: the first signal sets the one, the second the other."""
+    """Provide two events: the first signal sets the first one, the second signal the second one."""
     stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 

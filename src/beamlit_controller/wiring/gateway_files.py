@@ -27,7 +27,7 @@ QUESTION = ProbeRequest(routes.REACH_PATH, routes.REACHED)
 
 
 class EnvoyFiles:
-    """Renders gateways' files."""
+    """Renders the files of gateways."""
 
     def __init__(self, options: ClusterOptions, tokens: Tokens) -> None:
         self._options = options
@@ -36,17 +36,17 @@ class EnvoyFiles:
         self._ca = self._ca_file.read_text()
 
     async def follow_ca(self) -> None:
-        """Read the CA again and again, until cancelled. While its file can't be read, the last one is used."""
+        """Read the CA periodically, until cancelled. While its file can't be read, the last CA is used."""
         while True:
             await asyncio.sleep(CA_PERIOD)
             try:
-                # A file on a busy disk can take a second to open, and every model waits for this loop.
+                # In a thread: a file on a busy disk can take a second to open, and would block the event loop.
                 self._ca = await asyncio.to_thread(self._ca_file.read_text)
             except (OSError, ValueError) as error:
                 log.warning("CA not readable, the last one is used", error=str(error))
 
     def revision(self) -> str:
-        """Return the CA with which gateways verify the RTDS server; it may be rotated while we run."""
+        """Return the CA with which gateways verify the RTDS server; it may be rotated at run time."""
         return self._ca
 
     def render(self, spec: OffloadSpec, plan: Plan) -> Envoy:
@@ -56,11 +56,11 @@ class EnvoyFiles:
         return Envoy(files, routes.PROBE_PATH, (routes.PROBE_HEADER, params.node))
 
     def next_step(self, present: Files, asked: Files, seen: Sequence[ConfigInForce]) -> ConfigStep:
-        """Return the files that follow the present ones, by what the gateway's pods say."""
+        """Return the files to give next, by what the gateway's pods report."""
         return make_before_break.next_step(present, asked, seen)
 
     def missing(self, files: Files, seen: ConfigInForce) -> tuple[str, ...]:
-        """Name the files of which a gateway has not this version in force."""
+        """Return the names of the files whose current version a gateway does not have in force."""
         return config_stats.missing(files, seen)
 
     def _params(self, spec: OffloadSpec, plan: Plan) -> GatewayParams:

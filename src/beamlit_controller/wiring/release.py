@@ -90,7 +90,7 @@ def _reconciler(server: ApiServer, store: Store) -> Reconciler:
 
 
 class NoStatus:
-    """Writes no status: each model's result is written when its gateway is gone."""
+    """Writes no status: each model's result is written once its gateway is gone."""
 
     async def report(self, seen: Snapshot, gateway: GatewayState, last: WrittenStatus | None) -> WrittenStatus | None:  # noqa: ARG002 - as the Protocol has it
         """Do nothing."""
@@ -98,10 +98,10 @@ class NoStatus:
 
 
 class NoObjects:
-    """No gateway is built while everything is given back."""
+    """Builds no gateway, because all of them are being removed."""
 
     async def objects(self, seen: Snapshot, before: Rendered, spec: OffloadSpec, plan: Plan) -> GatewayObjects:
-        """Refuse."""
+        """Raise NotImplementedError."""
         raise NotImplementedError(
             f"{seen.key}: no gateway is built while everything is given back: {spec}, {plan}, {before}"
         )
@@ -111,7 +111,7 @@ async def _wait_until_removed(server: ApiServer, store: Store, key: ModelKey) ->
     """Wait until every object of a model's gateway is gone, and write that to its status."""
     changes = store.changes.subscribe()
     while store.models.get(key) is not None and not store.is_removed(key):
-        # Its pods must be gone too, and they may still be draining.
+        # Its pods must be gone, too, and may still be draining.
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOKS_EVERY):
                 await changes.keys()
@@ -121,7 +121,7 @@ async def _wait_until_removed(server: ApiServer, store: Store, key: ModelKey) ->
 
 
 def _parse_without_policy(content: Mapping[str, object]) -> translate.Accepted | tuple[Rejected, ...]:
-    """Parse a model without the settings' restrictions: a remote that is no longer allowed must not keep a gateway from being removed."""
+    """Parse a model without the settings' restrictions, so that a remote that is no longer allowed does not block the removal."""
     spec = content.get("spec")
     options = spec if isinstance(spec, Mapping) else {}
     return translate.read({**content, "spec": {**options, "offloadingConfig": NOWHERE}}, UNBOUNDED)
@@ -141,5 +141,5 @@ async def _write_released_status(server: ApiServer, key: ModelKey) -> None:
         "message": "the controller was uninstalled",
     }
     path = paths.MODEL_DEPLOYMENTS.path(key.namespace, key.name, "status")
-    with suppress(ApiError):  # the resource may be on its way out as well
+    with suppress(ApiError):  # the resource may be being deleted as well
         await server.merge(path, {"status": {"offloading": offloading, "record": None}})

@@ -14,7 +14,7 @@ Said = tuple[bool, str]
 
 
 async def restore(namespace: str | None, kubeconfig: Path | None = None) -> Sequence[Said]:
-    """Restore every taken-over Service of a namespace, or of all; give the result for each. Raises ApiError.
+    """Restore every taken-over Service of a namespace, or of all; return the result for each. Raises ApiError.
 
     The finalizers are removed as well, because no controller would remove them.
     """

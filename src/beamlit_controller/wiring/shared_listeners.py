@@ -1,4 +1,4 @@
-"""The listeners that several models share: each is an Envoy, kept as a gateway is kept."""
+"""The listeners that several models share: each is an Envoy of its own, run like a gateway."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -19,7 +19,7 @@ NAMESPACE = "listener"
 
 
 def kept(settings: Settings, folder: Path) -> Gateways:
-    """Return what keeps the listeners of these settings."""
+    """Return the `Gateways` that run the listeners of these settings."""
     return Gateways(
         folder,
         GatewayTemplate(
@@ -33,14 +33,14 @@ def kept(settings: Settings, folder: Path) -> Gateways:
 
 
 async def specs(settings: Settings) -> AsyncIterator[Mapping[ModelKey, OffloadSpec]]:
-    """Yield the listeners once: other settings begin a new life of the controller."""
+    """Yield the listeners once: changed settings restart the controller."""
     keys = [ModelKey(NAMESPACE, name) for name in settings.standalone.shared_listeners]
     yield {key: OffloadSpec(key, key.name) for key in keys}
     await asyncio.Event().wait()
 
 
 def problems(settings: Settings, gateways: Gateways) -> Iterator[Problem]:
-    """Yield what is wrong with the listeners now."""
+    """Yield the current problems of the listeners."""
     for name in settings.standalone.shared_listeners:
         told = gateways.state(ModelKey(NAMESPACE, name)).get("problem")
         if told:

@@ -1,4 +1,4 @@
-"""The standalone mode, wired and run. Read `_serve` to see what talks to what."""
+"""Builds and runs the standalone mode. Read `_serve` to see what is connected to what."""
 
 import asyncio
 import os
@@ -46,7 +46,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class StandaloneOptions:
-    """What `run` is given on a machine without a cluster. With `leave_gateways` they serve on after SIGTERM."""
+    """The options of `run`. With `leave_gateways`, the gateways keep serving after SIGTERM."""
 
     settings: Settings
     manifests: Path
@@ -56,12 +56,11 @@ class StandaloneOptions:
 
 
 async def standalone(options: StandaloneOptions) -> None:
-    """Run until SIGTERM or SIGINT; then drain, end the gateways and leave nothing behind, unless they are to be left serving.
+    """Run until SIGTERM or SIGINT; then drain and end the gateways and clean up, or leave them serving if requested.
 
-    A second signal ends the wait for requests in flight.
-
-    Other settings, and SIGHUP, start this program anew in the same process: the gateways serve on and are adopted.
-    A part that dies before ends the process, and leaves the gateways serving for the next one. Raises StateError and OSError.
+    A second signal ends the wait for requests in flight. Changed settings, and SIGHUP, restart the controller within
+    the same process; the gateways keep serving and are adopted. A task that fails ends the process, and leaves the
+    gateways serving for the next one. Raises StateError and OSError.
     """
     if await _until_stopped(options):
         return
@@ -71,7 +70,7 @@ async def standalone(options: StandaloneOptions) -> None:
 
 @dataclass(frozen=True, slots=True)
 class GatewayParts:
-    """What runs the gateways and what they tell, until all is stopped."""
+    """The parts that survive a restart of the controller within the process: the gateways and their counters."""
 
     clock: AnchoredClock
     meters: Meters
@@ -88,7 +87,7 @@ def _gateway_parts(settings: Settings, state: StateFolder) -> GatewayParts:
 
 
 async def _until_stopped(options: StandaloneOptions) -> bool:
-    """Return whether it is the end; else everything but the gateways has been given back, to be started anew."""
+    """Run once; return whether to end. Otherwise everything except the gateways has been closed, to be started again."""
     with state_folder.locked(options.state) as state, signals() as (stop, hurry), hangups(stop) as asked:
         parts = _gateway_parts(options.settings, state)
         until = Until(stop, asked, FollowedSettings(options.settings_file, options.settings))
@@ -109,13 +108,13 @@ async def _until_stopped(options: StandaloneOptions) -> bool:
 
 
 async def stop(directory: Path) -> None:
-    """Drain and end the gateways that a controller has left serving. Raises StateError while one runs, and OSError."""
+    """Drain and end the gateways that a controller has left serving. Raises StateError while a controller runs, and OSError."""
     with state_folder.locked(directory) as state, signals() as (hurry, _):
         await _stop(_gateway_parts(Settings(), state), state, hurry)
 
 
 async def _stop(parts: GatewayParts, state: StateFolder, hurry: asyncio.Event) -> None:
-    kept = (parts.shared, parts.gateways)  # a shared listener first: its requests are those of the gateways
+    kept = (parts.shared, parts.gateways)  # shared listeners first, because their requests go on to the gateways
     log.info("stopping: gateways finish the requests in flight; a signal ends them at once")
     async with asyncio.TaskGroup() as group:
         hurrying = [group.create_task(_then(hurry, each.skip_draining)) for each in kept]
@@ -131,7 +130,7 @@ async def _stop(parts: GatewayParts, state: StateFolder, hurry: asyncio.Event) -
 
 @dataclass(frozen=True, slots=True)
 class Until:
-    """What ends serving: being told to stop, or a reason to start anew."""
+    """What ends serving: a signal to stop, or a reason to restart."""
 
     stop: asyncio.Event
     reload_requested: asyncio.Event
@@ -141,13 +140,13 @@ class Until:
 async def _serve(
     options: StandaloneOptions, state: StateFolder, parts: GatewayParts, resources: AsyncExitStack, until: Until
 ) -> None:
-    """Wire the parts and run them until told to stop or to start anew. A part that dies ends them all, and leaves the gateways serving."""
+    """Connect the parts and run them until stop or restart. A task that fails ends all of them, and leaves the gateways serving."""
     settings, gateways, shared = options.settings, parts.gateways, parts.shared
     listener = resources.enter_context(_bound(settings))
     overrides = Overrides(state.overrides, parts.clock)
     folder = _folder(options, state, overrides)
     memory = DecisionFiles(state.decisions)
-    if not folder.manifests.problems:  # else a model may only be missing until its manifest is mended
+    if not folder.manifests.problems:  # otherwise a model may be missing only until its manifest is fixed
         memory.keep_only(folder.manifests.specs.keys())
         overrides.keep_only(folder.manifests.specs.keys())
     sensor = await _sensor(settings, parts, resources)
@@ -183,7 +182,7 @@ async def _run(parts: Mapping[str, Coroutine[Any, Any, None]], until: Until) -> 
 
 
 def _folder(options: StandaloneOptions, state: StateFolder, overrides: Overrides) -> Folder:
-    """Return the manifests, read for the first time."""
+    """Return the manifests, already read once."""
     folder = Folder(
         options.manifests,
         kept=state.manifests,
@@ -211,7 +210,7 @@ async def _sensor(settings: Settings, parts: GatewayParts, resources: AsyncExitS
 
 
 async def _shares(state: StateFolder, resources: AsyncExitStack) -> RtdsServer:
-    """Return the server that tells the gateways their shares, at its socket."""
+    """Return the RTDS server, listening on its socket."""
     shares = RtdsServer()
     socket_path = resources.enter_context(sockets.reachable(state.shares))
     await resources.enter_async_context(shares.serve(f"unix:{socket_path}"))

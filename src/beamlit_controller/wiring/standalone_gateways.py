@@ -44,12 +44,12 @@ def template(settings: Settings, meters: Meters, used: UsageMeters) -> GatewayTe
 
 
 def next_step(present: Files, asked: Files, page: str) -> ConfigStep:
-    """Return the files that follow the present ones, by what the gateway says on its page; "" if it does not answer."""
+    """Return the files to give next, by the gateway's stats page; "" if it does not answer."""
     return make_before_break.next_step(present, asked, [config_stats.read(page)])
 
 
 def gateway_files(settings: Settings, spec: OffloadSpec, directory: Path) -> dict[str, str]:
-    """Return a gateway's files. Its sockets are named from its own folder, where Envoy runs: no path is too long."""
+    """Return a gateway's files. Sockets are relative to its own folder, where Envoy runs, so that no path is too long."""
     options = settings.standalone
     params = GatewayParams(
         node=str(spec.key),
@@ -79,13 +79,13 @@ def _secret_folders(settings: Settings, spec: OffloadSpec) -> Sequence[Path]:
 def local_endpoints(
     settings: Settings, ejected: Callable[[ModelKey], Collection[str]] = lambda _: frozenset()
 ) -> Endpoints:
-    """Return the servers of each model, without those that its gateway has ejected."""
+    """Return the servers of each model, except those that its gateway has ejected."""
     return Endpoints({name: tuple(map(str, listed)) for name, listed in settings.standalone.services.items()}, ejected)
 
 
 def command_of(spec: OffloadSpec, directory: Path, epoch: int) -> Sequence[str]:
-    """Return the command line of a gateway's process, by its number in the line of successors."""
-    # One that has no shared memory can't be taken over from.
+    """Return the command line of a gateway's process with this restart epoch."""
+    # Without shared memory, no other process can take over from it.
     shared = os.access("/dev/shm", os.W_OK)  # noqa: S108 - where shm_open(3) has it
     restart = command.HotRestart(epoch, parent_shutdown=spec.gateway.drain) if shared else None
     return command.command(directory, concurrency=WORKERS, hot_restart=restart)

@@ -1,4 +1,4 @@
-"""What the controller of a machine shows of itself: health, metrics and models."""
+"""The web endpoints of the standalone controller: health, metrics and models."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class StandaloneWeb:
 
 @dataclass(frozen=True, slots=True)
 class StandaloneSources:
-    """What knows what is shown."""
+    """The parts that the endpoints read."""
 
     folder: Folder
     gateways: Gateways
@@ -48,7 +48,7 @@ class StandaloneSources:
 
 
 def endpoints(settings: Settings, clock: AnchoredClock, sources: StandaloneSources) -> StandaloneWeb:
-    """Connect what is shown with what knows it."""
+    """Build the endpoints and connect them to their sources."""
     registry = prometheus_client.CollectorRegistry()
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # it carries no annotation
     exposition, metrics = Exposition(registry), MetricsSink(registry, sources.meters.minute)
