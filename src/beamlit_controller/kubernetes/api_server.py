@@ -35,8 +35,8 @@ TOO_LARGE: Final = "AnswerTooLarge"
 class ApiError(Exception):
     """The API server rejected a request or did not answer.
 
-    `code` is the HTTP status, 0 if there was no response; `reason` is the one of its Status object (`Conflict`,
-    `NotFound`, …); `retry_after` is in seconds, if the server sent it.
+    `code` is the HTTP status, 0 if there was no response. `reason` is that of the Status object (`Conflict`,
+    `NotFound`, …). `retry_after` is in seconds, if the server sent it.
     """
 
     def __init__(self, code: int, reason: str, message: str, retry_after: float | None = None) -> None:
@@ -83,13 +83,13 @@ class ApiServer:
         await self._client.__aexit__(kind, error, trace)
 
     def guarded(self, allowed: Callable[[], bool]) -> Self:
-        """Return the same connection, with every write refused unless `allowed` returns true at that moment."""
+        """Return the same connection, on which each write fails unless `allowed` returns true at that moment."""
         twin = copy(self)
         twin._allowed = allowed  # noqa: SLF001 - our own
         return twin
 
     async def get(self, path: str, query: Query = (), *, most: int = LONGEST, metadata_only: bool = False) -> Json:
-        """Get an object or a list: at most so many bytes, and only its metadata if that is enough."""
+        """Get an object or a list of at most `most` bytes; with `metadata_only`, only the metadata."""
         accept = _ONLY_METADATA.format("PartialObjectMetadataList") if metadata_only else _JSON
         return await self._exchange("GET", path, query, accept=accept, most=most)
 
@@ -127,9 +127,9 @@ class ApiServer:
     async def stream(
         self, path: str, query: Query, *, silence: float, metadata_only: bool = False
     ) -> AsyncIterator[AsyncIterator[str]]:
-        """Open a watch and give its lines; ApiError when nothing came for `silence` seconds, or the connection broke.
+        """Open a watch and yield its lines. Raises ApiError if nothing came for `silence` seconds, or if the connection broke.
 
-        Of a line that is too long only the beginning is given.
+        Only the beginning of an overlong line is yielded.
         """
         timeout = httpx2.Timeout(self._timeout, read=silence)
         accept = _ONLY_METADATA.format("PartialObjectMetadata") if metadata_only else _JSON
@@ -174,7 +174,7 @@ class ApiServer:
 _MANAGED: Query = (("fieldManager", FIELD_MANAGER),)
 _JSON = "application/json"
 _ONLY_METADATA = "application/json;as={};g=meta.k8s.io;v=v1,application/json"
-# A megabyte of one letter is a kilobyte compressed: it would be there whole before it could be counted.
+# A megabyte of one letter compresses to a kilobyte, so decompressed data must be bounded as well.
 _PLAIN = {"accept-encoding": "identity"}
 
 
@@ -203,7 +203,7 @@ async def _up_to(response: httpx2.Response, most: int) -> bytes:
 
 @asynccontextmanager
 async def _mapped() -> AsyncIterator[None]:
-    """Turn what the HTTP client raises into an ApiError."""
+    """Convert exceptions of the HTTP client to ApiError."""
     try:
         yield
     except TimeoutError as error:

@@ -32,14 +32,14 @@ class Applied:
 
 @dataclass(slots=True)
 class Applier:
-    """Applies the objects of one model and remembers what it applied. An empty one costs one read per object."""
+    """Applies the objects of one model and remembers what it applied. A new applier first reads each object once."""
 
     server: ApiServer
     owner: str
     applied: dict[str, Applied] = field(default_factory=dict)
 
     async def ensure(self, desired: DesiredObject, seen: ManagedObject | None) -> None:
-        """Make the object match; `seen` is what the watch shows. Raises ApiError and NameTakenError."""
+        """Apply the object unless it is up to date; `seen` is its state in the watch cache. Raises ApiError and NameTakenError."""
         before = self.applied.get(desired.path)
         if before and seen and before.desired == desired.digest and _is_as_left(seen, before):
             return
@@ -58,7 +58,7 @@ class Applier:
                 raise
 
     async def _ensured(self, desired: DesiredObject, attempts: int) -> Json:
-        """Apply over the live version unless it matches. Never writes an object with another owner."""
+        """Apply the object over its live version unless that matches. An object with another owner is never written."""
         live = await self._live(desired)
         if live is not None and managed_objects.owner(live) != self.owner:
             raise NameTakenError(

@@ -54,7 +54,7 @@ class Autoscalers:
             self._targets.setdefault(_key(namespace, seen), set()).add(name)
 
     def target(self, namespaced_name: tuple[str, str]) -> ObjectReference | None:
-        """Return the target of an autoscaler as it was seen last."""
+        """Return the target of an autoscaler, as last seen."""
         return self._names.get(namespaced_name)
 
     def of(self, key: ModelKey, source: ObjectReference | None) -> str | None:

@@ -32,8 +32,8 @@ LONGEST_MESSAGE: Final = 32768
 class ModelState:
     """Everything known about a model.
 
-    `autoscaler` names the autoscaler of the same workload. `percentage_limit` is the highest percentage that the remote accepts
-    while it answers 429. `minute` are the requests of the last minute.
+    `autoscaler` is the name of an autoscaler of the same workload. `percentage_limit` is the highest percentage that
+    the remote accepts while it answers 429. `minute` has the requests of the last minute.
     """
 
     model: KnownModel
@@ -86,7 +86,7 @@ def significant_fields(content: Mapping[str, Any]) -> object:
         offloading.get("reason"),
         offloading.get("atMost"),
         offloading.get("inFlightPerReplica"),
-        # An account that is not written would be opened once more by the next leader, without what was counted until then.
+        # An account that was never written would be opened again by the next leader, without everything counted until then.
         [each["name"] for each in content.get("remotes") or ()],
         conditions,
     )
@@ -101,7 +101,7 @@ def _unordered(content: Mapping[str, Any]) -> Json:
     return {**content, "conditions": {each["type"]: each for each in content.get("conditions") or ()}}
 
 
-# What was decided.
+# The decision.
 
 
 def _decided(known: ModelState, before: Mapping[str, Any], now: str) -> Json:
@@ -109,7 +109,7 @@ def _decided(known: ModelState, before: Mapping[str, Any], now: str) -> Json:
     if absent is not None and absent.reason is Reason.SERVICE_HELD:
         return _offloads_nothing(known, absent, before, now)
     if known.cycle is None:
-        # What was decided before this process began stays in force until it decides anew.
+        # An earlier process's decision stays in force until this one decides.
         kept = {name: before[name] for name in ("model", "offloading", "remotes", "record") if name in before}
         conditions = [_undated(each) for each in before.get("conditions") or () if each["type"] in _OF_DECISIONS]
         return {**kept, "currentMetrics": before.get("currentMetrics") or [], "conditions": conditions}
@@ -124,7 +124,7 @@ _OF_DECISIONS = ("Offloading", "MetricsAvailable", "TriggerReachable", "BudgetSp
 
 
 def _throttled(offloading: Mapping[str, Any], most: int) -> Json:
-    """Say what the remote takes while it answers 429: a share above that is not in force."""
+    """Report the limit while the remote answers 429: a share above it is not in force."""
     above = offloading["inForce"] == f"{offloading['percentage']}%" and offloading["percentage"] > most
     return {**offloading, "atMost": most, **({"inForce": f"{most}%"} if above else {})}
 
@@ -144,7 +144,7 @@ def _offloads_nothing(known: ModelState, why: Missing, before: Mapping[str, Any]
     return {"offloading": offloading, "currentMetrics": [], "conditions": said}
 
 
-# What is so.
+# The conditions.
 
 
 def _conditions(known: ModelState) -> Iterator[Condition]:
@@ -193,7 +193,7 @@ _UNSEEN = Missing(Reason.SERVICE_SWITCHING, "the Service that clients use does n
 def _refused_spec(model: KnownModel) -> Condition:
     mistakes = "; ".join(map(str, model.rejected))
     kept = "the last good one stays in force" if model.spec else "there is no earlier one"
-    # The end of the message says what is in force, however long the mistakes are.
+    # The end of the message tells what is in force, so only the mistakes are shortened.
     message = f"{mistakes[: LONGEST_MESSAGE - 100]} ({kept})"
     return Condition("Ready", ConditionStatus.FALSE, Reason.SPEC_INVALID, message)
 
@@ -268,7 +268,7 @@ def _trigger(found: Trigger) -> Condition:
     return Condition("TriggerReachable", state, found.reason, found.message)
 
 
-# How it is written.
+# Serialization.
 
 
 def _written(condition: Condition, generation: int) -> Json:

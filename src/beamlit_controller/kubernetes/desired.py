@@ -71,8 +71,8 @@ def bypass(spec: OffloadSpec, seen: Snapshot) -> DesiredObject | None:
 def removable(seen: Snapshot, *, keep_entrance: bool = True) -> Iterator[ManagedObject]:
     """Yield the objects that can be deleted now.
 
-    While a gateway pod drains, it needs all others: without NAME-local it would find no local pods and send requests
-    away.
+    While a gateway pod drains, it needs all other objects: without NAME-local it would find no local pods, and would
+    send requests to the remote.
     """
     entrance = (SERVICES, gateway_objects.gateway_name(seen.key))
     for each in seen.objects:
@@ -82,5 +82,5 @@ def removable(seen: Snapshot, *, keep_entrance: bool = True) -> Iterator[Managed
 
 
 def find(seen: Snapshot, resource: object, name: str) -> ManagedObject | None:
-    """Find an object of the gateway among those that the watches show."""
+    """Find an object of the gateway in the watch cache."""
     return next((each for each in seen.objects if each.resource is resource and each.name == name), None)

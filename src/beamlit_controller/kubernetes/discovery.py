@@ -57,7 +57,7 @@ class Discovery:
         self._asked: dict[str, _CachedAnswer] = {}
 
     async def custom_metrics_version(self) -> str | Missing:
-        """Return the version of custom.metrics.k8s.io to ask. Raises ApiError."""
+        """Return the version of custom.metrics.k8s.io to use. Raises ApiError."""
         groups = await self._groups()
         version = choose_version(groups)
         absent = f"{CUSTOM} is not served: install an adapter for custom metrics, such as prometheus-adapter"
@@ -68,10 +68,7 @@ class Discovery:
         return any(each.get("name") == group for each in await self._groups())
 
     async def kind(self, api_version: str, kind: str, *, exactly: bool = False) -> Kind | Missing:
-        """Find a kind by its group; `exactly` in the version that is given, else in the one that the server prefers.
-
-        Raises ApiError.
-        """
+        """Find a kind by its group, with `exactly` in the given version, else in the server's preferred one. Raises ApiError."""
         group, _, version = api_version.rpartition("/")
         version = version if exactly or not group else await self._preferred(group)
         root = f"/apis/{group}/{version}" if group else "/api/v1"

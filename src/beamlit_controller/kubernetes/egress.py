@@ -39,9 +39,9 @@ def network_policy(spec: OffloadSpec, owner: str, *, egress: Egress) -> DesiredO
 def _rules(egress: Egress) -> list[Json]:
     blocks = [{"ipBlock": block} for block in _blocks(egress.denied)]
     return [
-        # Wherever the resolver is: node-local caches of DNS have link-local addresses.
+        # To any resolver: node-local DNS caches have link-local addresses.
         {"ports": [{"protocol": protocol, "port": DNS} for protocol in ("UDP", "TCP")]},
-        # Some network plugins match pods by selectors only, never by their addresses. Without blocks there is no more.
+        # Some network plugins match pods by selectors only, never by address.
         {"to": [{"podSelector": {}}, _controller(egress.controller), *blocks]},
     ]
 

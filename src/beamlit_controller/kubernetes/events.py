@@ -62,7 +62,7 @@ def between(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Statu
 
 
 def _leave(offloading: Mapping[str, Any]) -> str:
-    """Say what goes to the remote: a share, or what a cap leaves no room for."""
+    """Describe what goes to the remote: a share, or the requests above a cap."""
     cap, percentage = offloading.get("inFlightPerReplica", "0"), offloading["percentage"]
     if cap == "0":
         return f"{percentage}% of the requests go to the remote"

@@ -1,4 +1,4 @@
-"""What the pods of a gateway have in force: each is asked for its own stats."""
+"""Reads from each gateway pod's own stats which configuration it has in force."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +13,7 @@ LONGEST_PAGE: Final = 256 * 1024
 
 
 class GatewayConfigs:
-    """Asks gateway pods at this path, and reads their pages."""
+    """Requests this path from gateway pods, and parses their pages."""
 
     def __init__(self, pages: GatewayPages, path: str, read: Callable[[str], ConfigInForce]) -> None:
         self._pages = pages
@@ -21,7 +21,7 @@ class GatewayConfigs:
         self._read = read
 
     async def of(self, pods: Iterable[GatewayPod]) -> Mapping[str, ConfigInForce]:
-        """Return what each pod that answers has in force, by the pod's uid."""
+        """Return the configuration in force of each pod that answers, by the pod's uid."""
         asked = [pod for pod in pods if pod.ip and pod.stats_port]
         pages = await asyncio.gather(*(self._pages.get(pod, self._path, longest=LONGEST_PAGE) for pod in asked))
         return {pod.uid: self._read(page) for pod, page in zip(asked, pages, strict=True) if page is not None}

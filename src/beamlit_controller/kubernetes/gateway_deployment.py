@@ -57,7 +57,7 @@ def _deployment(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image, lab
     return {
         "replicas": spec.gateway.replicas,
         "selector": {"matchLabels": selector},
-        # The next one is ready before the last one goes.
+        # A new pod is ready before an old one is removed.
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
         "template": {
             "metadata": {
@@ -72,7 +72,7 @@ def _deployment(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image, lab
 def _pod(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image) -> Json:
     sysctls = [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}] if _least(ports) < _UNPRIVILEGED else []
     return {
-        # The default account needs no object of ours, and no token of it is mounted.
+        # The default account needs no object of ours, and its token is not mounted.
         "serviceAccountName": "default",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -132,7 +132,7 @@ def _container(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image) -> J
             *({**({"name": name} if name else {}), "containerPort": number} for name, number in ports.tcp_passthrough),
         ],
         "readinessProbe": {
-            # Through the front itself: Envoy's own /ready is 200 even when that could not be bound.
+            # Through the front: Envoy's own /ready is 200 even if the front could not be bound.
             "httpGet": {
                 "path": envoy.probe_path,
                 "port": ports.front,

@@ -1,4 +1,4 @@
-"""Pages of gateway pods, each bounded in time and length: a pod that is silent or odd delays and fills nobody else."""
+"""Requests pages from gateway pods, each bounded in time and size, so that a silent or faulty pod affects no other."""
 
 import asyncio
 from contextlib import aclosing
@@ -34,9 +34,10 @@ class GatewayPages:
         await self._client.__aexit__(kind, error, trace)
 
     async def get(self, pod: GatewayPod, path: str, *, longest: int = LONGEST_PAGE) -> str | None:
-        """Return the first bytes of the page at a path that begins with a slash.
+        """Return the first `longest` bytes of the page at a path that begins with a slash.
 
-        None if the pod does not answer 200 within two seconds, or packs its answer although nobody asked for that.
+        None if the pod does not answer 200 within two seconds, or if the response is compressed although that was not
+        requested.
         """
         host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
         try:

@@ -1,6 +1,6 @@
-"""What a gateway's ConfigMap holds next: whether a change proceeds depends on what the gateway's pods have in force.
+"""Decides what a gateway's ConfigMap contains next: a change proceeds by what the gateway's pods have in force.
 
-The pods are asked while a change is under way, and otherwise only if one has not yet confirmed the present files.
+The pods are asked while a change is in progress, and otherwise only if one has not yet confirmed the present files.
 """
 
 import asyncio
@@ -32,28 +32,28 @@ LATE_AFTER: Final = 180.0
 
 
 class Configs(Protocol):
-    """Who knows what gateway pods have in force."""
+    """Reads the configuration in force from gateway pods."""
 
     async def of(self, pods: Iterable[GatewayPod]) -> Mapping[str, ConfigInForce]:
-        """Return what each pod that answers has in force, by the pod's uid."""
+        """Return the configuration in force of each pod that answers, by the pod's uid."""
         ...
 
 
 class Steps(Protocol):
-    """What knows Envoy's files."""
+    """Knows Envoy's files."""
 
     def next_step(self, present: Files, asked: Files, seen: Sequence[ConfigInForce]) -> ConfigStep:
-        """Return the files that follow the present ones."""
+        """Return the files to give next, by what the gateway reports."""
         ...
 
     def missing(self, files: Files, seen: ConfigInForce) -> tuple[str, ...]:
-        """Name the files of which a gateway has not this version in force."""
+        """Return the names of the files whose current version a gateway does not have in force."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a change is. `files` are those of the ConfigMap, since `began`; `pods` are those that have them in force."""
+    """The progress of a change. `files` are those of the ConfigMap, in it since `began`; `pods` have them in force."""
 
     files: Files | None = field(default=None, repr=False)
     asked: Files | None = field(default=None, repr=False)
@@ -65,14 +65,14 @@ class Progress:
 
     @property
     def again(self) -> float | None:
-        """Return the seconds until the pods are to be asked again; None if nothing is awaited."""
+        """Return the seconds until the pods are asked again; None if nothing is awaited."""
         if self.settled and self.looks == 0:
             return None
         return min(SOON * 1.5 ** min(self.looks, 20), LONGEST)
 
 
 class Handover:
-    """Takes the next step of a change, by what the pods say."""
+    """Takes the next step of a change, by what the pods report."""
 
     def __init__(self, server: ApiServer, configs: Configs, steps: Steps) -> None:
         self._server = server
@@ -80,7 +80,7 @@ class Handover:
         self._steps = steps
 
     async def next(self, seen: Snapshot, before: Progress, asked: Envoy) -> tuple[Envoy, Progress]:
-        """Return what Envoy is to read now, and how far the change is. Raises ApiError."""
+        """Return the files that Envoy is to read now, and the progress of the change. Raises ApiError."""
         after = await self._next(seen, before, asked.files)
         return replace(asked, files=after.files or asked.files), after
 
@@ -91,7 +91,7 @@ class Handover:
         present = await self._recalled(seen) if before.files is None else before.files
         says = await self._configs.of(islice(pods, MOST_ASKED)) if present else {}
         now = asyncio.get_running_loop().time()
-        # A pod that can't be asked must not keep all others from the wanted files.
+        # A pod that does not answer must not keep the others from the requested files.
         patient = before.files is None or now - before.began < LATE_AFTER
         heard = [pod for pod in pods if _has_requests(pod, says) and (patient or pod.uid in says)]
         step = self._steps.next_step(present, asked, [says.get(pod.uid, UNKNOWN) for pod in heard])
@@ -138,7 +138,7 @@ def _size(files: Files) -> int:
 def _problem(
     missing: Mapping[GatewayPod, Collection[str]], says: Mapping[str, ConfigInForce], *, waited: float
 ) -> Missing | None:
-    """Say what a pod that answers has not taken, and why."""
+    """Describe what a pod that answers has not taken over, and why."""
     for pod, files in missing.items():
         refused = [name for name in files if name in says.get(pod.uid, UNKNOWN).refused]
         if refused and waited >= REFUSED_AFTER:

@@ -9,7 +9,7 @@ T = TypeVar("T", bound=Hashable)
 
 
 class Index(Generic[T]):
-    """The models of each thing, and the things of each model."""
+    """The models that depend on each thing, and the things that each model depends on."""
 
     def __init__(self) -> None:
         self._keys: dict[T, dict[ModelKey, None]] = {}

@@ -27,7 +27,7 @@ SOON = 0.1
 
 @dataclass(frozen=True, slots=True)
 class LeaseDurations:
-    """Lease duration, the shorter duration for which the holder relies on it, and the retry period; in seconds."""
+    """The Lease's duration, the shorter duration for which its holder relies on it, and the retry period; in seconds."""
 
     duration: float = 15
     trust: float = 10
@@ -36,7 +36,7 @@ class LeaseDurations:
 
 @dataclass(frozen=True, slots=True)
 class _ObservedLease:
-    """The Lease as seen last, and when that version was first seen."""
+    """The Lease as last seen, and when that version was first seen."""
 
     version: str
     holder: str
@@ -66,7 +66,7 @@ class Lease:
         return asyncio.get_running_loop().time() - self._heard < seconds
 
     def held(self) -> bool:
-        """Return whether the Lease is certainly ours at this moment."""
+        """Return whether this replica certainly holds the Lease at this moment."""
         return asyncio.get_running_loop().time() < self._until
 
     async def run(self) -> None:

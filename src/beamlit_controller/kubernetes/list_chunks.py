@@ -15,7 +15,7 @@ GONE = 410
 
 
 class Server(Protocol):
-    """The requests needed here."""
+    """The requests that are needed here."""
 
     async def get(self, path: str, query: Query = (), *, most: int, metadata_only: bool) -> Json:
         """Get a list; raises ApiError with the reason `AnswerTooLarge` above `most` bytes."""
@@ -77,6 +77,6 @@ class Chunks:
     async def _get(self, limit: int, following: str) -> Json:
         given = self._collection
         query = [*given.query, ("limit", str(limit)), *([("continue", following)] if following else [])]
-        # One object alone can't be cut, but etcd bounds it.
+        # A single object can't be split, but etcd limits its size.
         most = MOST_BYTES if limit > 1 else LONGEST
         return await self._server.get(given.path, query, most=most, metadata_only=given.metadata_only)

@@ -131,7 +131,7 @@ def version(content: Json) -> int:
 
 
 def digest(content: Json) -> str:
-    """Return a digest of the content that was decided, without status and server-set metadata.
+    """Return a digest of the desired content, without status and server-set metadata.
 
     `apiVersion` and `kind` are ignored, because items of a list do not have them.
     """
@@ -159,7 +159,7 @@ _SHOWN = 40
 
 
 class ManagedObjects:
-    """All gateway objects and pods. `told` is called with the key of each model that something changed for."""
+    """All gateway objects and pods. `notify` is called with the key of each model whose objects or pods changed."""
 
     def __init__(self, notify: Callable[[ModelKey], None]) -> None:
         self.changes: Latest[int] = Latest(0)
@@ -208,7 +208,7 @@ class ManagedObjects:
         self.changes.set(self.changes.value + 1)
 
     def get(self, resource: Resource, namespace: str, name: str) -> ManagedObject | None:
-        """Return an object as it was seen last."""
+        """Return an object as last seen."""
         return self._objects.get((resource, namespace, name))
 
     def of(self, key: ModelKey) -> tuple[ManagedObject, ...]:

@@ -43,7 +43,7 @@ class MetricsApis:
         self._server = server
         self._discovery = discovery
         self._workloads = workloads
-        # Each API has places of its own: one that hangs takes none from the others.
+        # Each API has a limit of its own, so that one that hangs does not block the others.
         self._places = {group: asyncio.Semaphore(AT_ONCE) for group in (RESOURCE, CUSTOM, EXTERNAL)}
         self._lists: dict[tuple[str, str], _Shared] = {}
 
@@ -128,14 +128,14 @@ class MetricsApis:
     # external.metrics.k8s.io
 
     async def _external(self, spec: OffloadSpec, metric: SeriesSelector) -> Reading:
-        name = metric.name.lower()  # as client-go does, which has the name in the place of a resource
+        name = metric.name.lower()  # as client-go, which passes the name as a resource, does
         path = f"/apis/{EXTERNAL}/v1beta1/namespaces/{_segment(spec.key.namespace)}/{_segment(name)}"
         selector = pod_selector.write(metric.selector)
         query = (("labelSelector", selector),) if selector else ()
         answer = await self._ask(path, query, Right("list", EXTERNAL, name))
         return answer if isinstance(answer, Missing) else metrics_answers.external(answer)
 
-    # Asking.
+    # Requests.
 
     async def _ask(self, path: str, query: Query, right: Right) -> Json | Missing:
         try:

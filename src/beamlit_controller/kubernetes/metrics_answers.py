@@ -67,7 +67,7 @@ def _read(answer: Json, which: str, read: Callable[[Sequence[Json]], Reading]) -
 
 
 def _usage(item: Json, name: str, container: str | None) -> PodSample | None:
-    """Return the usage of a pod; None if a container that counts, or all of them, lack the resource."""
+    """Return the usage of a pod; None if a container that counts lacks the resource, or all of them do."""
     pod = _name(item["metadata"])
     each = [entry.get("usage") or {} for entry in item.get("containers") or () if container in {None, entry["name"]}]
     if not each or any(name not in usage for usage in each):

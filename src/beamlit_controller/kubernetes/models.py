@@ -58,7 +58,7 @@ class Stored:
 
     @property
     def percentage(self) -> int | None:
-        """The recorded percentage in force: the decision, or less while the remote answers 429. None if none."""
+        """The recorded percentage in force: the decision, or less while the remote answers 429. None if there is none."""
         offloading = self.status.get("offloading") or {}
         percentage, most = offloading.get("percentage"), offloading.get("atMost", WHOLE)
         return min(percentage, most) if isinstance(percentage, int) and 0 <= percentage <= WHOLE else None
@@ -81,7 +81,7 @@ class Stored:
 
 
 def budget_spent(status: Mapping[str, object]) -> tuple[str, ...]:
-    """Return the names of the remotes whose budget is spent, as a status says it; whatever else is written there is none."""
+    """Return the names of the remotes whose budget is spent, by a status; invalid entries are ignored."""
     listed = status.get("remotes")
     remotes = [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
     names = [each.get("name", "") for each in remotes if each.get("budgetSpent") is True]
@@ -152,7 +152,7 @@ class Models:
         return self._models
 
     def get(self, key: ModelKey) -> Stored | None:
-        """Return the object as it was seen last."""
+        """Return the object as last seen."""
         return self._stored.get(key)
 
     def changed(self, key: ModelKey, seen: Stored | None) -> None:
@@ -219,7 +219,7 @@ class Models:
         return replace(model, spec=replace(model.spec, enabled=False) if model.spec else None, deleting=True)
 
     def _understood(self, content: Json) -> Accepted | tuple[Rejected, ...]:
-        """Parse and validate an object; an unexpected error in that is reported like a mistake in the object."""
+        """Parse and validate an object; an unexpected error is reported like a mistake in the object."""
         try:
             return self._read(content)
         except Exception as error:

@@ -1,7 +1,7 @@
-"""A namespace that is being deleted, once a model's last gateway pod in it is gone.
+"""Speeds up the deletion of a namespace once a model's last gateway pod in it is gone.
 
-The namespace controller deletes the pods first, and looks again after half of their longest grace period, however soon they
-are gone. A change of the Namespace has it look within seconds
+The namespace controller deletes the pods first, and looks again after half of their longest grace period, however soon
+they are gone. A change of the Namespace makes it look within seconds
 (docs/decisions/0019-a-namespace-does-not-wait-for-pods-that-are-gone.md).
 """
 
@@ -24,9 +24,9 @@ FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
 
 
 async def had_pods(server: ApiServer, seen: Snapshot, *, before: bool) -> bool:
-    """Annotate the Namespace if it is being deleted and the gateway's last pod is gone; give `before` of the next pass.
+    """Annotate the Namespace if it is being deleted and the gateway's last pod is gone; return `before` for the next pass.
 
-    Whatever the API server refuses costs the namespace time, and the model nothing.
+    Errors of the API server only delay the deletion; the model is not affected.
     """
     if seen.pods or not before:
         return bool(seen.pods)
@@ -34,7 +34,7 @@ async def had_pods(server: ApiServer, seen: Snapshot, *, before: bool) -> bool:
         await _annotate(server, seen.key)
     except ApiError as error:
         log.debug("namespace not annotated", model=str(seen.key), code=error.code, error=error.message)
-        return error.code not in {FORBIDDEN, NOT_FOUND, CONFLICT}  # the others are tried again
+        return error.code not in {FORBIDDEN, NOT_FOUND, CONFLICT}  # other errors are retried
     return False
 
 
@@ -43,6 +43,6 @@ async def _annotate(server: ApiServer, key: ModelKey) -> None:
     about = fields.mapping((await server.get(path)).get("metadata"))
     if about.get("deletionTimestamp") is None:
         return
-    # With the uid no other namespace of the name is meant.
+    # The uid excludes another namespace with the same name.
     await server.merge(path, {"metadata": {"uid": about.get("uid"), "annotations": {GATEWAY_GONE: key.name}}})
     log.info("last gateway pod gone", model=str(key))

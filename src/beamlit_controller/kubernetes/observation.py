@@ -31,7 +31,7 @@ class ReachabilityProbe(Protocol):
 
 
 class Observer:
-    """Gathers the observation and decides. `readable` tells whether a model's metrics could be read last."""
+    """Gathers the observation and decides. `readable` returns whether a model's metrics could be read in the last round."""
 
     def __init__(self, probe: ReachabilityProbe, clock: Clock, readable: Callable[[ModelKey], bool | None]) -> None:
         self._probe = probe

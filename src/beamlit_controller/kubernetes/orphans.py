@@ -1,6 +1,6 @@
 """Restores Services that are taken over by a model that no longer exists.
 
-That happens if somebody removes the finalizer by hand. A Service that can't be restored doesn't block the others.
+This happens if somebody removes the finalizer by hand. A Service that can't be restored doesn't block the others.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ class Orphans:
                 continue
 
     async def _restore_found(self) -> bool:
-        """Restore every orphan there is; return False if that has to be retried."""
+        """Restore all orphans; return False if that has to be retried."""
         try:
             return all([await self._given_back(service) for service in self._store.orphans()])
         except Exception as error:
@@ -50,7 +50,7 @@ class Orphans:
             return False
 
     async def _given_back(self, service: Service) -> bool:
-        """Restore one Service; give False if that has to be retried."""
+        """Restore one Service; return False if that has to be retried."""
         name = f"{service.namespace}/{service.name}"
         try:
             await service_switch.restore_all(self._server, [service], "nobody has it any more")

@@ -16,9 +16,9 @@ STATS_PORT = 9902
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How the gateway is placed: the labels and port of the model's pods, and its own ports.
+    """How the gateway fits in: the labels and port of the model's pods, and its own ports.
 
-    With `client_ip_affinity` all requests of one client go to the same pod. `labels` are extra labels of the gateway's
+    With `client_ip_affinity` all requests of a client go to the same pod. `labels` are extra labels of the gateway's
     pods.
     """
 
@@ -38,7 +38,7 @@ NOT_YET = frozenset({Reason.NO_PODS})
 
 
 def plan(spec: OffloadSpec, service: Service | None, named_ports: NamedPorts, *, owner: str = "") -> Plan | Missing:
-    """Plan the gateway. `owner` is the model's uid. Gives Missing if that is not possible."""
+    """Plan the gateway; Missing if that is not possible. `owner` is the model's uid."""
     refusal = _refusal(spec, service)
     if refusal is not None or service is None or spec.service is None:
         return refusal or Missing(Reason.SERVICE_NOT_FOUND, "spec.serviceRef: expected the Service that clients use")
@@ -47,7 +47,7 @@ def plan(spec: OffloadSpec, service: Service | None, named_ports: NamedPorts, *,
     port = _number(wanted, pods, "spec.serviceRef.targetPort")
     if isinstance(port, Missing):
         return port
-    # They are there in any case, so that to change the mode starts no pod anew.
+    # They exist in either mode, so that a change of the mode restarts no pod.
     labels = service_patches.taken_over_selector(service.selector, service_patches.gateway_value(owner))
     if spec.routing is RoutingMode.SERVICE:
         ports = Ports(front=port, stats=_free({port}), service=_service_port(service, {wanted, port}) or port)
@@ -130,7 +130,7 @@ def _number(wanted: int | str, pods: Iterable[Mapping[str, int]], where: str) ->
 
 
 def _taken_ports(service: Service, front: int, pods: Iterable[Mapping[str, int]]) -> Ports | Missing:
-    """Return the gateway every port of the Service: the offloaded one, and the others as TCP passthrough."""
+    """Return the gateway's ports: the offloaded one, and every other port of the Service as TCP passthrough."""
     numbers: dict[int | str, int] = {}
     for port in service.ports:
         number = _number(port.target, pods, f"Service {service.name}, port {port.port}, targetPort")

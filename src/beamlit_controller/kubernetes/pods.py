@@ -74,7 +74,7 @@ class Pods:
         return len(self._pods)
 
     def get(self, namespaced_name: NamespacedName) -> KnownPod | None:
-        """Return a pod as it was seen last."""
+        """Return a pod as last seen."""
         return self._pods.get(namespaced_name)
 
     def changed(self, namespaced_name: NamespacedName, seen: KnownPod | None) -> None:
@@ -94,7 +94,7 @@ class Pods:
         return tuple(sorted(matching, key=lambda known: known.pod.name))
 
     def select(self, namespace: str, selector: Selector) -> tuple[Pod, ...]:
-        """Return the same as values of the core."""
+        """Return the same pods as `core` values."""
         return tuple(known.pod for known in self.known(namespace, selector))
 
     def named_ports(self, namespace: str, selector: Selector) -> Iterator[Mapping[str, int]]:

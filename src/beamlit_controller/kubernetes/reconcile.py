@@ -52,7 +52,7 @@ class Objects(Protocol):
     """Renders a gateway's objects."""
 
     async def objects(self, seen: Snapshot, before: Rendered, spec: OffloadSpec, plan: Plan) -> GatewayObjects:
-        """Render the objects as they should be now. Raises ApiError."""
+        """Render the desired objects. Raises ApiError."""
         ...
 
 
@@ -60,8 +60,8 @@ class Objects(Protocol):
 class WorkerState:
     """What a worker remembers: the current `problem`, and where the clients' `service` was seen to route.
 
-    `confirmed` is the uid of the Service whose endpoints were last seen to be the gateway's; `checks` counts the
-    checks since then. `had_pods` is what `namespaces.had_pods` returned last.
+    `confirmed` is the uid of the Service whose endpoints were last seen to be the gateway's, and `checks` counts the
+    checks since then. `had_pods` is the last result of `namespaces.had_pods`.
     """
 
     applier: Applier
@@ -83,7 +83,7 @@ class GatewayPass:
         self._observer = observer
 
     async def run(self, seen: Snapshot, state: WorkerState) -> float:
-        """Do what can be done now; give the seconds until the next pass. Raises ApiError and NameTakenError."""
+        """Do what can be done now; return the seconds until the next pass. Raises ApiError and NameTakenError."""
         state.problem = None
         state.had_pods = await namespaces.had_pods(self._server, seen, before=state.had_pods)
         spec = seen.model.spec
@@ -97,7 +97,7 @@ class GatewayPass:
         if snapshot.absence(spec, seen) is not None:
             return await self._remove(seen, state, spec, decision)
         if isinstance(seen.plan, Missing):
-            # What is there goes on as it is: a Service that was deleted by mistake comes back.
+            # Existing objects stay as they are: a Service that was deleted by mistake will come back.
             state.problem = seen.plan
             return await self._confirm(seen, state, spec, decision)
         await self._apply(seen, state, spec, seen.plan)
@@ -120,7 +120,7 @@ class GatewayPass:
     # The Service that clients use.
 
     async def _decide(self, seen: Snapshot, state: WorkerState, spec: OffloadSpec) -> TakeoverDecision | None:
-        """Decide about the Service. None if there is none, or if the watch lags behind our own write."""
+        """Decide about the Service. None if there is none, or if the watch cache is older than our own write."""
         service = seen.service
         if service is None:
             missing = Missing(Reason.SERVICE_NOT_FOUND, "there is no Service to lead through the gateway")
@@ -214,7 +214,7 @@ class GatewayPass:
             try:
                 await self._server.merge(PODS.path(seen.key.namespace, pod.name), {"metadata": about})
             except ApiError as error:
-                # It has changed or gone meanwhile: its next event wakes us.
+                # It has changed or been deleted meanwhile; its next event triggers another pass.
                 if error.code not in {NOT_FOUND, CONFLICT}:
                     raise
 
@@ -226,9 +226,7 @@ class GatewayPass:
             state.problem = decision.why
             return _until_next(state)
         if seen.service is not None and decision is None:
-            return (
-                LOOK_AGAIN  # what was seen of the Service is older than what was written on it: the news will wake us
-            )
+            return LOOK_AGAIN  # the watch cache is older than our write; the next event triggers another pass
         if not await self._is_bypassed(seen, spec):
             return SHORTEST
         direct = desired.bypass(spec, seen)

@@ -118,7 +118,7 @@ class Reconciler:
                 continue
         del self._workers[key]
         if self._store.models.get(key) is not None:
-            # The same name, another object: nothing that was known of the old one counts.
+            # A new object with the same name: the old one's state does not apply.
             self._store.changes.publish(key)
 
     async def _guarded_pass(self, key: ModelKey, worker: Worker) -> float | None:
@@ -134,7 +134,7 @@ class Reconciler:
 
     async def _pass(self, seen: Snapshot, worker: Worker) -> float:
         if seen.model.awaits_recall:
-            return LOOK_AGAIN  # until it is known whether there is a last good spec, nothing true can be said
+            return LOOK_AGAIN  # nothing can be reported until it is known whether there is a last good spec
         now = asyncio.get_running_loop().time()
         if worker.last_inputs != seen.inputs or now >= worker.next_pass_at:
             worker.last_inputs = seen.inputs
@@ -167,7 +167,7 @@ class Reconciler:
     def _refused(self, key: ModelKey, worker: Worker, error: ApiError, before: Missing | None) -> float:
         worker.failures += 1
         if error.code == CONFLICT:
-            # Somebody was quicker: what they wrote will wake us.
+            # A concurrent write won; its event triggers another pass.
             worker.state.problem = before
             return _backoff(worker.failures)
         worker.state.problem = Missing(Reason.API_REFUSED, f"the API server refused: {error.message}"[:SHOWN])

@@ -97,13 +97,13 @@ class Reflector(Generic[T]):
                 failure = None
             except Exception as error:  # noqa: BLE001 - whatever breaks one watch, the others go on
                 failure = error
-            # Something was heard in between: this is a new trouble, not the old one going on.
+            # There was a response in between, so this is a new failure.
             wait = FIRST_WAIT if self._heard > heard else min(wait * 2, LONGEST_WAIT)
             await self._pause(failure, wait)
 
     async def _pause(self, failure: Exception | None, wait: float) -> None:
         if failure is None:
-            # A version that has expired is nobody's trouble, but never a reason to ask without end.
+            # An expired version is no failure, but repeated ones must not cause endless requests.
             await asyncio.sleep(_spread(FIRST_WAIT))
             return
         asked = getattr(failure, "retry_after", None) or 0.0
@@ -152,7 +152,7 @@ class Reflector(Generic[T]):
                     began = clock.time()
                     await self._watch()
                     if clock.time() - began < FIRST_WAIT:
-                        # A server that ends every stream at once is asked once a second.
+                        # If the server ends every stream immediately, reconnect once a second.
                         await asyncio.sleep(_spread(FIRST_WAIT))
 
     async def _watch(self) -> None:
@@ -192,7 +192,7 @@ class Reflector(Generic[T]):
         kind, content = event
         if kind == "ERROR":
             raise _refused(content)
-        # The next stream goes on after this event, whatever becomes of its object.
+        # The next stream resumes after this event, even if its object can't be parsed.
         self._version = watch_events.version(content) or self._version
         if kind in {"ADDED", "MODIFIED"}:
             self._put_read(self._read(content))

@@ -62,16 +62,16 @@ class _Answer:
 
 @dataclass(slots=True)
 class _RemoteCounters:
-    """What was counted of one remote: the last counters per pod, and the sum of what was new of them."""
+    """The counters of one remote: the last ones per pod, and the sum of all increases."""
 
     pods: dict[str, Attempts] = field(default_factory=dict)
     counted: Counter[tuple[str, int]] = field(default_factory=Counter)
     servers: int = 0
 
     def add(self, known: Mapping[str, Attempts]) -> None:
-        """Add what is new in the pods' answers."""
+        """Add the increases since the pods' last responses."""
         for uid, attempts in known.items():
-            # What a pod had counted before it was first seen belongs to an earlier leader's time.
+            # What a pod had counted before it was first seen was added by an earlier leader.
             self.counted.update(remote_health.fresh(self.pods.get(uid, attempts), attempts))
         self.pods = {uid: self.pods[uid] for uid in self.pods if uid in known} | dict(known)
         self.servers = max((each.servers for each in known.values()), default=0)
@@ -85,7 +85,7 @@ class _RemoteCounters:
 
 @dataclass(slots=True)
 class _ModelRemotes:
-    """What is known of a model's remotes, by name: counters, and states. `recorded` applies until a request has gone there."""
+    """What is known of a model's remotes, by name: counters and states. `recorded` applies until a request has gone there."""
 
     recorded: RemoteReady | None
     counters: dict[str, _RemoteCounters] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class _ModelRemotes:
 
     @property
     def condition(self) -> RemoteReady:
-        """Return the state of all together."""
+        """Return the combined state."""
         known = remotes_health.condition(self.judged)
         return known if self.recorded is None or remotes_health.is_known(self.judged) else self.recorded
 
@@ -128,13 +128,13 @@ class Remotes:
                     self._stats.forget(gone)
                 self._remotes = {key: remote for key, remote in self._remotes.items() if key in wanted}
                 for key, backends in wanted.items():
-                    if key not in self._asking:  # one that is slow is not asked again meanwhile
+                    if key not in self._asking:  # a slow one is not asked again meanwhile
                         self._asking.add(key)
                         group.create_task(self._guarded_look(key, backends), name=f"stats {key}")
                 await asyncio.sleep(PERIOD)
 
     def ready(self, key: ModelKey) -> RemoteReady | None:
-        """Return the state of a model's remotes together, if known."""
+        """Return the combined state of a model's remotes, if known."""
         return self._remotes[key].condition if key in self._remotes else _recorded(self._models.get(key))
 
     def percentage_limit(self, key: ModelKey) -> int:

@@ -1,4 +1,4 @@
-"""The objects of one gateway with what Envoy is to read now; made anew only when something that they are made of changed."""
+"""Renders the objects of one gateway with its current Envoy files; only when one of their inputs changed."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -15,20 +15,20 @@ from beamlit_controller.kubernetes.snapshot import Snapshot
 
 
 class Renderer(Protocol):
-    """What gives Envoy's files. `revision` names all that they are made of beside spec and plan."""
+    """Renders Envoy's files. `revision` identifies all inputs besides spec and plan."""
 
     def revision(self) -> str:
-        """Name what the files are made of beside spec and plan."""
+        """Return an identifier of all inputs besides spec and plan."""
         ...
 
     def render(self, spec: OffloadSpec, plan: Plan) -> Envoy:
-        """Return the files. Takes milliseconds of CPU."""
+        """Render the files. Takes milliseconds of CPU."""
         ...
 
 
 @dataclass(slots=True)
 class Rendered:
-    """What was rendered last for one model, and how far the change to it is."""
+    """What was last rendered for one model, and the progress of the change to it."""
 
     envoy: tuple[object, Envoy] | None = None
     objects: tuple[object, GatewayObjects] | None = None
@@ -36,7 +36,7 @@ class Rendered:
 
 
 class Rendering:
-    """Gives gateways' objects, one model at a time."""
+    """Renders the objects of gateways, one model at a time."""
 
     def __init__(self, renderer: Renderer, handover: Handover, *, image: Image, egress: Egress) -> None:
         self._renderer = renderer
@@ -46,7 +46,7 @@ class Rendering:
         self._one_at_a_time = asyncio.Lock()
 
     async def objects(self, seen: Snapshot, before: Rendered, spec: OffloadSpec, plan: Plan) -> GatewayObjects:
-        """Return the objects as they are to be now. Raises ApiError."""
+        """Return the desired objects. Raises ApiError."""
         asked = await self._rendered(before, spec, plan)
         envoy, before.progress = await self._handover.next(seen, before.progress, asked)
         made_of = (spec, plan, seen.model.last_good, envoy)
@@ -59,12 +59,12 @@ class Rendering:
         return before.objects[1]
 
     async def _rendered(self, before: Rendered, spec: OffloadSpec, plan: Plan) -> Envoy:
-        """Return what Envoy is to read in the end."""
+        """Return the files that Envoy is to read in the end."""
         made_of = (spec, plan, self._renderer.revision())
         if before.envoy is not None and before.envoy[0] == made_of:
             return before.envoy[1]
         async with self._one_at_a_time:
-            # Whoever waits for the loop comes between two models, however many are to be rendered.
+            # Yield to other tasks between two models, however many have to be rendered.
             await asyncio.sleep(0)
             envoy = self._renderer.render(spec, plan)
         before.envoy = (made_of, envoy)

@@ -35,7 +35,7 @@ class Rounds:
         return self._cycles.get(key)
 
     def readable(self, key: ModelKey) -> bool | None:
-        """Return whether any metric of the model could be read last; None if it has no metrics or no cycle."""
+        """Return whether any metric of the model could be read in the last round; None if it has no metrics or no cycle."""
         cycle = self._cycles.get(key)
         metrics = cycle.verdict.metrics if cycle else ()
         return any(isinstance(each, Assessed) for each in metrics) if metrics else None

@@ -97,7 +97,7 @@ def _port(given: Json) -> ServicePort | None:
     number = fields.whole(given.get("port"))
     if not number:
         return None
-    # The API server writes the default; 0 is what an ExternalName has.
+    # The API server writes the default; an ExternalName has 0.
     target = fields.text(given.get("targetPort")) or fields.whole(given.get("targetPort")) or number
     return ServicePort(fields.text(given.get("name")), number, target, fields.text(given.get("protocol"), "TCP"))
 
@@ -133,7 +133,7 @@ class Services:
             self.changes.set(self.changes.value + 1)
 
     def get(self, namespace: str, name: str) -> Service | None:
-        """Return a Service as it was seen last."""
+        """Return a Service as last seen."""
         return self._services.get((namespace, name))
 
     def taken_over(self) -> tuple[Service, ...]:

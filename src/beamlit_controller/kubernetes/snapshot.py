@@ -87,7 +87,7 @@ class ServiceState:
 class GatewayState:
     """The state of a gateway: desired and ready pods, the current problem, and the clients' Service.
 
-    `takeover` tells whether that Service is the user's own. `absent` is the reason if there is to be no gateway.
+    `takeover` tells whether that Service is the user's own. `absent` is the reason if there should be no gateway.
     """
 
     desired_replicas: int = 0
@@ -99,7 +99,7 @@ class GatewayState:
 
 
 def absence(spec: OffloadSpec, seen: Snapshot) -> Missing | None:
-    """Return the reason if the model is to have no gateway."""
+    """Return the reason if the model should have no gateway."""
     if not spec.enabled:
         return Missing(Reason.DISABLED, "spec.enabled is false: everything is served locally")
     if seen.older_owner is not None and spec.service is not None:

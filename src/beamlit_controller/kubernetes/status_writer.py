@@ -37,9 +37,9 @@ FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
 
 @dataclass(frozen=True, slots=True)
 class WrittenStatus:
-    """The last written status, what the API server returned for it (with defaults), and when it was written or found equal.
+    """The last written status, the API server's response to it (with defaults), and when it was written or found equal.
 
-    `asked` is what was significant of it before it was cut to what the CRD allows. Times are monotonic.
+    `asked` is its significant part before it was cut to what the CRD allows. Times are monotonic.
     """
 
     version: int
@@ -104,7 +104,7 @@ class StatusWriter:
         except ApiError as error:
             if error.code != CONFLICT:
                 raise
-            # Its author, or the API server, was quicker than our watch. Whether we still lead is asked at each write.
+            # The object changed before our watch noticed. Each write checks whether we still lead.
             live = await self._server.get(MODEL_DEPLOYMENTS.path(key.namespace, key.name))
             if live["metadata"]["uid"] != stored.uid:
                 raise
@@ -125,7 +125,7 @@ class StatusWriter:
         try:
             await self._server.create(EVENTS.collection(stored.key.namespace), content)
         except ApiError as error:
-            # In a namespace that is being deleted nothing can be created, and nobody reads there any more.
+            # Nothing can be created in a namespace that is being deleted.
             say = log.debug if error.code in {FORBIDDEN, NOT_FOUND} and "terminat" in error.message else log.warning
             say("event not created", model=str(stored.key), reason=event.reason, error=error.message[:200])
 

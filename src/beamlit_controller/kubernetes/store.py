@@ -75,7 +75,7 @@ class Store:
             )
         return watches
 
-    # What the watches tell.
+    # Events of the watches.
 
     def model_changed(self, namespaced_name: NamespacedName, seen: Stored | None) -> None:
         """Handle an event of a ModelDeployment."""
@@ -106,7 +106,7 @@ class Store:
                 for key in self._by_workload.keys((namespaced_name[0], autoscalers.versionless(target))):
                     self.changes.publish(key)
 
-    # What is known.
+    # Queries.
 
     def model_keys(self) -> tuple[ModelKey, ...]:
         """Return the keys of all models."""
@@ -166,7 +166,7 @@ class Store:
             and not self._by_service.keys((each.namespace, each.name))
         )
 
-    # Who is concerned.
+    # The models that an event concerns.
 
     def _model_changed(self, key: ModelKey, service_before: str | None) -> None:
         model = self.models.models.get(key)
@@ -206,7 +206,7 @@ class Store:
         model = self.models.models.get(key)
         return model.spec.service.name if model and model.spec and model.spec.service else None
 
-    # Of one model.
+    # One model.
 
     def _with_spec(self, common: Snapshot, spec: OffloadSpec) -> Snapshot:
         namespace = spec.key.namespace

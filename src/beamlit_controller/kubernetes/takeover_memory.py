@@ -43,7 +43,7 @@ class TakeoverMemory:
 def with_pods(
     memory: TakeoverMemory, service: Service, pods: Collection[GatewayPod], *, value: str, now: float
 ) -> TakeoverMemory:
-    """Record since when no gateway pod of a taken-over Service is ready, or since when one is again."""
+    """Record since when no gateway pod of a taken-over Service is ready, or since when one is ready again."""
     held = takeover.is_taken_over(service, value)
     down, up = memory.unready_since, memory.ready_since
     ready = any(takeover.is_serving(pod, service, value) for pod in pods)
@@ -80,7 +80,7 @@ def taken_over(
     """Record that the Service was taken over; `anew` tells that it did not select the gateway before."""
     if not anew:
         return replace(memory, written_version=version)
-    # Only metrics that could be read before can be lost by it.
+    # The takeover can only have broken metrics that were readable before.
     return replace(memory, written_version=version, taken_at=now if readable else None, unreadable_since=None)
 
 

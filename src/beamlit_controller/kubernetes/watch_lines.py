@@ -7,10 +7,10 @@ SHOWN = 1024
 
 
 async def read(pieces: AsyncGenerator[bytes, None], *, longest: int) -> AsyncIterator[str]:
-    """Yield the lines of a stream, which end with a line feed only.
+    """Yield the lines of a stream. Only a line feed ends a line.
 
-    An object may contain other line separators, such as U+0085, unescaped. Of a line above `longest` bytes only the
-    beginning is kept in memory and given.
+    An object may contain other line separators, such as U+0085, unescaped. Of a line longer than `longest` bytes, only
+    the beginning is kept in memory and yielded.
     """
     line = _PartialLine(longest)
     async with aclosing(pieces):
@@ -29,7 +29,7 @@ class _PartialLine:
         self._longest = longest
 
     def add(self, piece: bytes) -> Iterator[str]:
-        """Add received bytes, and give the completed lines."""
+        """Add received bytes, and return the completed lines."""
         *complete, rest = piece.split(b"\n")
         for part in complete:
             self._extend(part)

@@ -1,4 +1,4 @@
-"""Checks whether Envoy has accepted the files written for it; if it rejects a file, the previous configuration stays in force."""
+"""Checks whether Envoy has accepted its files. If it rejects one, the previous configuration stays in force."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ Versions = tuple[tuple[str, str, str], ...]
 
 
 def versions(files: Mapping[str, str]) -> Versions:
-    """Return (file, stat, version) for each file of which Envoy tells the version that is in force."""
+    """Return (file, stat, version) for each file whose version in force Envoy reports."""
     found = []
     for name, text in files.items():
         stat = _stat(name)
@@ -41,7 +41,7 @@ def _stat(name: str) -> str | None:
 
 
 class AcceptanceCheck:
-    """Compares the files given to one gateway with what it has in force. A rejected file is a fault, with Envoy's message."""
+    """Compares the files written for one gateway with what it has in force. A rejected file is a fault, with Envoy's message."""
 
     def __init__(self, admin: Admin, faults: Faults, template: GatewayTemplate, log: Path) -> None:
         self._admin = admin
@@ -54,7 +54,7 @@ class AcceptanceCheck:
 
     @property
     def serves(self) -> bool:
-        """Return whether this process has accepted its files at start, and has rejected none since."""
+        """Return whether this process accepted its files at start, and has rejected none since."""
         return self._begun and not self._faults.has(Fault.REFUSED)
 
     def files_written(self, files: Mapping[str, str]) -> None:
@@ -65,12 +65,12 @@ class AcceptanceCheck:
             self._written.set(given)
 
     def process_ended(self) -> None:
-        """Record that the process has ended: the next one reads all files."""
+        """Record that the process has ended; the next one reads all files."""
         self._begun = False
         self._faults.clear(Fault.REFUSED)
 
     async def run(self, specs: Latest[OffloadSpec]) -> None:
-        """Follow each change until Envoy has accepted it, until cancelled."""
+        """Check each change until Envoy has accepted it, until cancelled."""
         while True:
             given = self._written.value
             await self._until_applied(given, specs)
@@ -96,7 +96,7 @@ class AcceptanceCheck:
         self._faults.clear(Fault.REFUSED)
 
     async def _missing(self, given: Versions) -> tuple[str, ...] | None:
-        """Return the files that are not in force; None if Envoy does not answer, which is another fault."""
+        """Return the files that are not in force; None if Envoy does not answer, which is a fault of its own."""
         if not given:
             return ()
         try:
@@ -111,5 +111,5 @@ class AcceptanceCheck:
 
 
 def _without_folder(folders: Sequence[Path]) -> bool:
-    """Return whether a folder of secrets is missing: until it exists, Envoy rejects the configuration of the remote, as intended."""
+    """Return whether a folder of Secrets is missing: until it exists, Envoy rejects the remote's configuration, as intended."""
     return not all(os.path.isdir(each) for each in folders)  # noqa: PTH112 - Path.is_dir raises where it may not look

@@ -1,4 +1,4 @@
-"""A client for the parts of Envoy's admin interface that we use, through the admin socket in its folder."""
+"""A client for Envoy's admin interface, through the Unix socket in the gateway's folder."""
 
 import asyncio
 import ssl
@@ -15,11 +15,13 @@ T = TypeVar("T")
 
 TIMEOUT = 3.0
 """Timeout for a whole response, in seconds."""
-_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody; a default one for each request costs 40 ms
+_NO_TLS = ssl.SSLContext(
+    ssl.PROTOCOL_TLS_CLIENT
+)  # trusts no CA; creating a default context for each request would cost 40 ms
 
 
 class AdminError(Exception):
-    """Envoy's admin socket gave no usable answer."""
+    """Envoy's admin interface gave no usable response."""
 
 
 class Admin:
@@ -34,7 +36,7 @@ class Admin:
         return self._socket.parent
 
     async def drain(self) -> None:
-        """Fail the health check, and have every connection closed after its current request."""
+        """Fail the health check, and close every connection after its current request."""
         await self._request("POST", "/healthcheck/fail")
         await self._request("POST", "/drain_listeners?graceful&skip_exit")
 
@@ -81,7 +83,7 @@ class Admin:
         )
 
     async def listeners(self) -> dict[str, str]:
-        """Return each listener's name and the address that it really listens on."""
+        """Return each listener's name and the address that it is actually bound to."""
         answer = await self._request("GET", "/listeners?format=json")
         return _read(answer, _listeners)
 
@@ -105,7 +107,7 @@ class Admin:
 
 
 def _read(answer: httpx2.Response, take: Callable[[Any], T]) -> T:
-    """Extract a value from Envoy's JSON; AdminError if it has another form."""
+    """Extract a value from Envoy's JSON. Raises AdminError if it has another format."""
     try:
         return take(answer.json())
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
@@ -126,7 +128,7 @@ def _ejected(page: Any, cluster: str) -> Iterator[str]:  # noqa: ANN401 - Envoy'
         (out if host.get("health_status", {}).get("failed_outlier_check") else serving).update(
             (_address(host["address"]), name)
         )
-    # A name may have several addresses: it is out once all of them are.
+    # A name may have several addresses; it is ejected once all of them are.
     yield from out - serving
 
 

@@ -28,18 +28,18 @@ class ConfigFiles:
         self.settled = False
 
     def begin(self, spec: OffloadSpec) -> None:
-        """Write all desired files at once, for a process that is about to start. Raises OSError."""
+        """Write all requested files at once, for a process that is about to start. Raises OSError."""
         self._present = self._template.files(spec, self._directory)
         self._directory.mkdir(parents=True, exist_ok=True)
         files.write(self._directory, self._present)
 
     def begin_successor(self, spec: OffloadSpec) -> None:
-        """Write the files that are only read at start; the others stay as the running process has them. Raises OSError."""
+        """Write only the files that are read at start; the others stay as the running process has them. Raises OSError."""
         asked = self._template.files(spec, self._directory)
         files.write(self._directory, {name: text for name, text in asked.items() if name == BOOTSTRAP})
 
     def write(self, spec: OffloadSpec, *, page: str = "", anew: bool = False) -> bool:
-        """Take the next step, based on the gateway's stats page; tell whether the files could be written."""
+        """Take the next step, by the gateway's stats page; return whether the files could be written."""
         try:
             before = files.read(self._directory) if self._present is None else self._present
             step = self._template.next_step(before, self._template.files(spec, self._directory), page)
@@ -54,9 +54,9 @@ class ConfigFiles:
         return True
 
     async def step(self, spec: OffloadSpec) -> bool:
-        """Ask the gateway what it has in force, and take the next step."""
+        """Read the gateway's stats page, and take the next step."""
         try:
             page = await self._admin.config_stats(self._template.config_stats)
         except AdminError:
-            page = ""  # reported as another fault; without an answer nothing old is removed
+            page = ""  # reported as another fault; without a page, nothing old is removed
         return self.write(spec, page=page)

@@ -15,7 +15,7 @@ IDLE_SECONDS = 30.0
 
 
 async def drain(socket: Path, *, least: float, most: float) -> None:
-    """Have connections closed after their current request, then wait until none is left, for `least` to `most` seconds."""
+    """Close connections after their current request, then wait until none is left, for `least` to `most` seconds."""
     clock, admin = asyncio.get_running_loop(), Admin(socket)
     began = clock.time()
     try:
@@ -25,7 +25,7 @@ async def drain(socket: Path, *, least: float, most: float) -> None:
                 return
             await asyncio.sleep(PERIOD)
     except AdminError as error:
-        # Nobody is there to be drained.
+        # Envoy is not running, so there is nothing to drain.
         log.warning("gateway not drained", error=str(error))
 
 

@@ -1,4 +1,4 @@
-"""Finds in Envoy's log why it ended."""
+"""Finds the reason in Envoy's log why it ended."""
 
 import os
 import re
@@ -44,7 +44,7 @@ def reason(path: Path, *, since: int) -> str:
 
 
 def refusal(path: Path, *, since: int) -> str:
-    """Return the last message of a refused file written after the first `since` bytes; "" if there is none."""
+    """Return the last message about a rejected file, written after the first `since` bytes; "" if there is none."""
     refused = [line for line in _tail(path, since).splitlines() if _REFUSED.search(line)]
     return (
         "".join(c if c.isprintable() else " " for c in _PREFIX.sub("", refused[-1]).strip())[:LONGEST]

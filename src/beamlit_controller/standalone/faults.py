@@ -11,7 +11,7 @@ log = structlog.get_logger()
 
 
 class Fault(StrEnum):
-    """Kinds of faults, as logged."""
+    """The kinds of faults, as logged."""
 
     FILES = "gateway files not written"
     PROCESS = "gateway does not stay up"
@@ -33,7 +33,7 @@ class Faults:
 
     @property
     def text(self) -> str:
-        """Return all messages, without those that only repeat another with more words; "" if there are none."""
+        """Return all messages, except those that another one contains; "" if there are none."""
         told = tuple(dict.fromkeys(self._messages.values()))
         return "; ".join(each for each in told if not any(other in each for other in told if other != each))
 

@@ -32,7 +32,7 @@ def read(directory: Path) -> dict[str, str]:
 
 
 def discard(directory: Path, patterns: Iterable[str], *, kept: Collection[str]) -> None:
-    """Remove the files of these names that are not kept, if possible."""
+    """Remove the files that match the patterns and are not kept, if possible."""
     for path in (path for pattern in patterns for path in directory.glob(pattern)):
         if path.name not in kept:
             _discard(path)

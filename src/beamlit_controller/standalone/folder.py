@@ -47,7 +47,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Manifests:
-    """All that the folder holds."""
+    """The content of the folder."""
 
     specs: Mapping[ModelKey, OffloadSpec]
     problems: tuple[Problem, ...] = ()
@@ -71,7 +71,7 @@ class Folder:
 
     @property
     def manifests(self) -> Manifests:
-        """Return the manifests read last."""
+        """Return the manifests as last read."""
         return self._manifests.value
 
     async def run(self) -> None:
@@ -136,7 +136,7 @@ class Folder:
         return {name: (None, self._last_good(name)) for name in names}
 
     def _signature(self) -> Sequence[object]:
-        """Return a value that changes whenever a file does, as far as that can be seen without reading it."""
+        """Return a value that changes whenever a file does, as far as can be seen without reading it."""
         return (*_stamps(self._path), *_stamps(self._overrides.folder))
 
     def _file(self, path: Path) -> tuple[bytes | None, File]:
@@ -177,7 +177,7 @@ class Folder:
             self._uncopied.pop(name, None)
 
     def _keep_again(self, name: str, content: bytes, file: File) -> None:
-        """Write a copy again that could not be written before, or that was removed."""
+        """Write a copy again that could not be written before, or was removed."""
         if not file.problems and (name in self._uncopied or not (self._kept / name).exists()):
             self._keep(name, content)
 
@@ -238,7 +238,7 @@ def _say(before: Manifests, after: Manifests) -> None:
 
 
 def _content(path: Path) -> bytes:
-    # A pipe that took a file's place would block us for ever.
+    # Reading a pipe that replaced a file would block forever.
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 - a descriptor
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(0, "it is not a regular file", os.fspath(path))
@@ -265,7 +265,7 @@ def _in(name: str, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
 
 
 def _merged(files: Mapping[str, File], together: Together) -> Manifests:
-    """Merge the files; of conflicting models those of the first file run, and the others are reported."""
+    """Merge the files. Of models with conflicts, those of the first file run, and the others are reported."""
     specs: dict[ModelKey, OffloadSpec] = {}
     origin: dict[ModelKey, str] = {}
     problems: list[Problem] = []

@@ -20,7 +20,7 @@ LOOK = 0.5
 
 
 class FollowedSettings:
-    """Polls the settings file and reports when its content differs from the settings in force. Without a path it never changes."""
+    """Polls the settings file and reports when it differs from the settings in force. Without a path it never changes."""
 
     def __init__(self, path: Path | None, in_force: Settings) -> None:
         self._path = path
@@ -59,7 +59,7 @@ class FollowedSettings:
         return False
 
     def _say(self, problems: tuple[Problem, ...]) -> None:
-        """Log new mistakes, and when the last one has been fixed."""
+        """Log new mistakes, and when the last one is fixed."""
         for problem in problems:
             if problem not in self._problems:
                 log.warning("settings rejected", where=problem.where, field=problem.field, message=problem.message)
@@ -70,9 +70,9 @@ class FollowedSettings:
 
 @contextlib.contextmanager
 def hangups(stop: asyncio.Event) -> Iterator[asyncio.Event]:
-    """Provide an event that SIGHUP sets, unless it was sent because our terminal was closed; then `stop` is set.
+    """Provide an event that SIGHUP sets. If it was sent because our terminal was closed, it sets `stop` instead.
 
-    Where SIGHUP is ignored, as with nohup, it stays ignored.
+    If SIGHUP is ignored, as with nohup, it stays ignored.
     """
     asked, loop, had_terminal = asyncio.Event(), asyncio.get_running_loop(), _has_terminal()
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:

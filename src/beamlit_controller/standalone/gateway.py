@@ -1,4 +1,4 @@
-"""One worker for one model's Envoy: writes its files, starts or adopts it, restarts it when it ends, drains it before stopping it.
+"""One worker per model's Envoy: it writes the files, starts or adopts the process, restarts it when it ends, and drains it.
 
 Every error is reported as a fault of this gateway and retried; no other gateway is affected.
 """
@@ -101,7 +101,7 @@ class Gateway:
         while True:
             seen, began = specs.value, clock.time()
             try:
-                # In a task of its own: before Python 3.11.4 a TaskGroup that failed spoils the timeouts of its task.
+                # In a task of its own: before Python 3.11.4 a failed TaskGroup breaks timeouts in its task.
                 await asyncio.create_task(self._run_process(specs))
             except Exception as error:  # noqa: BLE001 - one gateway's unexpected error must not end the others
                 self._faults.add(Fault.PROCESS, message_of(error))
@@ -110,7 +110,7 @@ class Gateway:
             await _pause(backoff.next(), specs, seen)
 
     async def stop(self, *, drain: float, hurry: asyncio.Event) -> None:
-        """Drain for at most `drain` seconds or until hurried; then end the process and remove its folder.
+        """Drain for at most `drain` seconds or until `hurry` is set; then end the process and remove its folder.
 
         Failures are retried for a while; then OSError is raised.
         """
@@ -126,10 +126,10 @@ class Gateway:
                 await asyncio.sleep(backoff.next())
         shutil.rmtree(self._directory, ignore_errors=True)
 
-    # A life of the process, from its start or adoption to its end.
+    # The process, from its start or adoption to its end.
 
     async def _run_process(self, specs: Latest[OffloadSpec]) -> None:
-        """Supervise the process until it ends, and give the reason."""
+        """Supervise the process until it ends, and return the reason."""
         since = envoy_log.size(self._log)
         with contextlib.closing(self._launcher.next(specs.value)) as serving:
             self._pid, self._adopted = serving.process.pid, serving.origin is Origin.ADOPTED
@@ -176,7 +176,7 @@ class Gateway:
                 await _pause(backoff.next(), specs, seen)
 
     async def _settled(self, specs: Latest[OffloadSpec], seen: OffloadSpec) -> None:
-        """Take the further steps until there are none, or the spec changes."""
+        """Take the remaining steps until there are none, or the spec changes."""
         backoff = Backoff(FIRST_STEP, LONGEST_STEP)
         while specs.value == seen and not self._files.settled:
             await _pause(backoff.next(), specs, seen)
@@ -184,12 +184,12 @@ class Gateway:
                 await self._files.step(seen)
 
     async def _supervise(self, specs: Latest[OffloadSpec]) -> None:
-        """Probe the gateway, and have it retry what it could not do, such as listening on a port in use."""
+        """Probe the gateway, and let it retry what failed, such as binding a port in use."""
         async for again in self._probe.run(specs):
             if again:
                 self._files.write(specs.value, anew=True)
 
-    # The end.
+    # Stopping.
 
     async def _ended(self, drain: float, hurry: asyncio.Event) -> None:
         """End all processes of this gateway; normally it is one. Raises OSError."""
@@ -204,7 +204,7 @@ class Gateway:
                 generations.forget(base_id)
 
     async def _drained(self) -> None:
-        with contextlib.suppress(AdminError):  # one that does not answer has nothing to drain
+        with contextlib.suppress(AdminError):  # it does not answer, so there is nothing to drain
             await self._admin.drain()
             while await self._admin.active_requests() > 0:  # noqa: ASYNC110 - another process's state has no event
                 await asyncio.sleep(DRAIN_PERIOD)
@@ -219,14 +219,14 @@ class Gateway:
 
 
 async def _pause(seconds: float, specs: Latest[OffloadSpec], seen: OffloadSpec) -> None:
-    """Wait this long, or until the spec changes: a new spec may solve the problem."""
+    """Wait for these seconds, or until the spec changes, which may solve the problem."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await specs.changed_from(seen)
 
 
 async def _within(seconds: float, hurry: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:
-    """Do the work unless it takes too long or is hurried; tell whether it was completed."""
+    """Run `work` until it is done, takes too long or `hurry` is set; return whether it was completed."""
     doing, hurried = asyncio.ensure_future(work), asyncio.ensure_future(hurry.wait())
     try:
         await asyncio.wait((doing, hurried), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

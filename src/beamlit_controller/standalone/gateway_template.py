@@ -15,14 +15,15 @@ BOOTSTRAP = "bootstrap.json"
 
 @dataclass(frozen=True, slots=True)
 class GatewayTemplate:
-    """What a gateway is made of: its files by name, and its command line, with the path of `bootstrap.json` as one argument.
+    """How to make a gateway: its files by name, and its command line, with the path of `bootstrap.json` as one argument.
 
-    The command's number is 0 for a process of its own, else it takes over from the running one with the number before.
+    The command's number is the restart epoch: 0 for a new process, else the process takes over from the one with the
+    previous number.
 
-    `stats` names what is read of the gateway's counts, `attempts` and `traffic` understand it, and `seen` is told what came
-    of the requests, or None for a gateway that does not answer; `used` is given the page of one that does. `config_stats` names what is read of its configuration, and
-    `next_step` gives the files that follow the present ones on the way to those asked for, by that page. `secrets` are the
-    folders without which Envoy refuses what leads to the remote: it can't watch what is not there.
+    `stats` selects the gateway's counters, `attempts` and `traffic` parse them, and `seen` receives the parsed
+    requests, or None for a gateway that does not answer; `used` receives the page of one that does. `config_stats`
+    selects the stats about its configuration, and `next_step` returns the files to give next, by that page. `secrets`
+    are the folders without which Envoy rejects the remote's configuration, because it can't watch a missing folder.
     """
 
     files: Callable[[OffloadSpec, Path], Mapping[str, str]]

@@ -24,7 +24,7 @@ ORPHANS_DRAIN = GatewaySpec().drain.total_seconds()
 
 @dataclass(frozen=True, slots=True)
 class GatewayWorker:
-    """A running gateway: where it reads its spec, and its task."""
+    """A running gateway: the latest spec, and its task."""
 
     gateway: Gateway
     specs: Latest[OffloadSpec]
@@ -43,7 +43,7 @@ class Gateways:
         self._hurry = asyncio.Event()
 
     async def run(self, specs: Callable[[], AsyncIterator[Mapping[ModelKey, OffloadSpec]]]) -> None:
-        """Keep a gateway for every spec, until cancelled; the processes are left running then."""
+        """Keep a gateway for every spec, until cancelled; the processes then keep running."""
         async with asyncio.TaskGroup() as group:
             async for wanted in specs():
                 self._end_unwanted(group, wanted)
@@ -55,7 +55,7 @@ class Gateways:
                         self._kept[key] = self._begin(group, spec)
 
     async def stop(self) -> None:
-        """Drain and end every gateway, independently of each other; OSError names those that could not be ended."""
+        """Drain and end every gateway, independently of each other. Raises OSError with those that could not be ended."""
         gateways = {key: kept.gateway for key, kept in self._kept.items()}
         for key in self._left_behind() - set(gateways):
             gateways[key] = Gateway(key, self._directory(key), self._template)
@@ -88,7 +88,7 @@ class Gateways:
         return self._kept[key].gateway.ejected if key in self._kept else frozenset()
 
     def waiting(self) -> tuple[ModelKey, ...]:
-        """Name the models whose gateway does not answer."""
+        """Return the names of the models whose gateway does not answer."""
         return tuple(key for key, kept in self._kept.items() if not kept.gateway.ready)
 
     def _begin(self, group: asyncio.TaskGroup, spec: OffloadSpec) -> GatewayWorker:
@@ -99,7 +99,7 @@ class Gateways:
     async def _keep(self, gateway: Gateway, specs: Latest[OffloadSpec]) -> None:
         leaving = self._leaving.get(specs.value.key)
         if leaving is not None:
-            await asyncio.wait((leaving,))  # the same model came back: its old process has the address still
+            await asyncio.wait((leaving,))  # the same model came back, but its old process still has the address
         await gateway.keep(specs)
 
     def _end_unwanted(self, group: asyncio.TaskGroup, wanted: Mapping[ModelKey, OffloadSpec]) -> None:
@@ -121,7 +121,7 @@ class Gateways:
         await self._stopped(kept.specs.value.key, kept.gateway)
 
     async def _stopped(self, key: ModelKey, gateway: Gateway) -> bool:
-        """Drain and end a gateway, and tell whether that succeeded. A failure is retried at the next change."""
+        """Drain and end a gateway, and return whether that succeeded. A failure is retried at the next change."""
         try:
             await gateway.stop(drain=self._drains.get(key, ORPHANS_DRAIN), hurry=self._hurry)
         except Exception as error:  # noqa: BLE001 - one gateway's error must not keep the others from being ended
@@ -130,7 +130,7 @@ class Gateways:
         return True
 
     def _left_behind(self) -> set[ModelKey]:
-        """Name the models that have a folder: an earlier controller's, or ours."""
+        """Return the models that have a folder, from this controller or an earlier one."""
         try:
             names = [path.name.partition(".") for path in self._folder.iterdir() if path.is_dir()]
         except FileNotFoundError:

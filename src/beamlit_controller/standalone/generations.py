@@ -26,7 +26,7 @@ class Generations:
 
 
 def find(argument: str) -> Generations | None:
-    """Return the gateway's processes, which have this argument; None if there is none. Raises OSError."""
+    """Return the gateway's processes, identified by this argument; None if there are none. Raises OSError."""
     found = sorted(process.find(argument), key=lambda each: epoch(each) or 0)
     if not found:
         return None
@@ -64,7 +64,7 @@ def listens(admin: Path) -> bool:
 
 
 def is_same_file(running: Process, program: str) -> bool:
-    """Return whether the process runs the currently installed program; if that can't be determined, it counts as the same."""
+    """Return whether the process runs the currently installed program; True if that can't be determined."""
     try:
         return running.runs(program)
     except OSError:

@@ -1,4 +1,4 @@
-"""Determines which process serves a gateway: the running one, a new one, or a successor by hot restart."""
+"""Determines which process serves a gateway: the running one, a new one, or a successor by Envoy's hot restart."""
 
 import asyncio
 import signal
@@ -61,11 +61,11 @@ class Launcher:
 
     @property
     def log(self) -> Path:
-        """Return the file in which all processes of the gateway write their log."""
+        """Return the log file of all processes of the gateway."""
         return self._directory / "envoy.log"
 
     def failed(self, why: str) -> None:
-        """Record that a successor failed: this controller starts no other successor of a serving process."""
+        """Record that a successor failed, so that this controller starts no other one beside a serving process."""
         self._failure = why
 
     def next(self, spec: OffloadSpec) -> ServingProcess:
@@ -99,7 +99,7 @@ class Launcher:
         return not self._failure
 
     def _replacement(self, found: Generations, spec: OffloadSpec) -> ServingProcess:
-        """Return one whose successor has failed another one, whether it serves still or has been told to finish."""
+        """Start another successor if one has failed; after a few attempts, end the process that no longer listens."""
         self._tries += 1
         if self._tries <= TRIES:
             return self._successor(found, spec)
@@ -109,7 +109,7 @@ class Launcher:
 
     def _successor(self, found: Generations, spec: OffloadSpec) -> ServingProcess:
         self._faults.clear(Fault.UPGRADE)
-        # The bootstrap alone: what the other files have now is what the one before has in force, and they go on from there.
+        # Only the bootstrap: the other files are those that the previous process has in force, and change from there.
         self._files.begin_successor(spec)
         started = self._started(spec, (generations.epoch(found.current) or 0) + 1)
         return ServingProcess(started, Origin.SUCCESSOR, (found.current, *found.leaving))

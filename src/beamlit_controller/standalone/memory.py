@@ -58,7 +58,7 @@ class DecisionFiles:
         )
 
     def keep_only(self, keys: Collection[ModelKey]) -> None:
-        """Remove the records of other models, which were removed while no controller was running."""
+        """Remove the records of all other models, which were removed while no controller was running."""
         known = {self._path(key) for key in keys}
         for path in self._folder.glob("*.json"):
             if path not in known:
@@ -110,7 +110,7 @@ class DecisionFiles:
                     path.unlink()
 
     def failed(self, key: ModelKey, error: Exception) -> None:
-        """Keep what is recorded."""
+        """Keep the record."""
 
     def forget(self, key: ModelKey) -> None:
         """Remove the model's file."""

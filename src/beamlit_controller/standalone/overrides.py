@@ -44,7 +44,7 @@ class Overrides:
         return {key: self._applied_to(key, spec) for key, spec in specs.items()}, tuple(problems)
 
     def keep_only(self, keys: Collection[ModelKey]) -> None:
-        """Remove those of other models."""
+        """Remove the overrides of all other models."""
         known = {path(self.folder, key) for key in keys}
         for each in self.folder.glob("*.json"):
             if each not in known:
@@ -52,7 +52,7 @@ class Overrides:
                 _remove(each)
 
     def _unreadable_folder(self) -> str:
-        """Describe why the folder can't be read. The first `override` creates it, so it may be missing if none was ever read."""
+        """Describe why the folder can't be read; a missing one is normal until `override` was used."""
         try:
             os.listdir(self.folder)  # noqa: PTH208 - its being readable is what counts
         except FileNotFoundError:

@@ -56,12 +56,12 @@ class Probe:
         self._ejections_due = 0.0
 
     def process_ended(self) -> None:
-        """Record that the process has ended, or is not watched any more."""
+        """Record that the process has ended, or is no longer watched."""
         self.seen, self.ejected = ProbeResult(), frozenset()
         self._faults.clear(Fault.ADMIN, Fault.LISTENER, Fault.REMOTE)
 
     async def run(self, specs: Latest[OffloadSpec]) -> AsyncIterator[bool]:
-        """Probe until cancelled; yield True each time that Envoy should be given all its files again."""
+        """Probe until cancelled; yield True each time that Envoy should get all its files again."""
         clock = asyncio.get_running_loop()
         began, due = clock.time(), 0.0
         while True:

@@ -22,10 +22,10 @@ is its parent when it begins.
 
 
 class Process:
-    """A running process, started or adopted by us.
+    """A running process, started or adopted.
 
-    The pidfd ensures that no signal reaches a later owner of the pid. As a context manager it stops watching at the
-    end; the process keeps running. Signals sent after that are ignored.
+    The pidfd ensures that no signal reaches a later owner of the pid. Leaving the context manager stops watching; the
+    process keeps running. Signals sent after that are ignored.
     """
 
     def __init__(self, pid: int) -> None:
@@ -34,7 +34,7 @@ class Process:
 
     @classmethod
     def start(cls, command: Sequence[str], *, directory: Path, log: Path) -> Self:
-        """Start a process that survives us; its output goes to `log`. Raises OSError."""
+        """Start a process that survives this one; its output goes to `log`. Raises OSError."""
         ours, begin = os.pipe()
         try:
             pid = _orphan(command, directory=directory, log=log, begin=ours)
@@ -82,7 +82,7 @@ class Process:
         return _reaped(descriptor)
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal; a process that has ended, or that is not watched any more, gets none."""
+        """Send a signal; ignored if the process has ended or is no longer watched."""
         if self._descriptor is not None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._descriptor, number)
@@ -95,8 +95,8 @@ class Process:
 
 
 def _orphan(command: Sequence[str], *, directory: Path, log: Path, begin: int) -> int:
-    """Have the shell start it, to begin when the other end of the pipe is closed; give its pid."""
-    log.open("ab").close()  # so that an error is ours, and not a line of the shell
+    """Let a shell start the process, which waits until the other end of the pipe is closed; return its pid."""
+    log.open("ab").close()  # so that an error is raised here, instead of printed by the shell
     line = ("/bin/sh", "-c", ORPHAN, "sh", str(log.absolute()), *command)
     shell = subprocess.run(  # noqa: S603 - our own command line
         line, cwd=directory, stdin=begin, stdout=subprocess.PIPE, start_new_session=True, check=True
@@ -105,14 +105,14 @@ def _orphan(command: Sequence[str], *, directory: Path, log: Path, begin: int) -
 
 
 def find(argument: str) -> list[Process]:
-    """Return the running processes of this user that have this argument, whole, on their command line. Raises OSError."""
+    """Return this user's running processes that have this exact argument on their command line. Raises OSError."""
     found: list[Process] = []
     try:
         for entry in PROC.iterdir():
             if entry.name.isdigit() and _has(entry, argument):
                 with contextlib.suppress(ProcessLookupError):
                     process = Process(int(entry.name))
-                    # The pid may have changed hands before the pidfd was open: look again now that it can't.
+                    # The pid may have been reused before the pidfd was opened; check again now that it can't be.
                     if _has(entry, argument):
                         found.append(process)
                     else:
@@ -150,7 +150,7 @@ def most_descriptors() -> int:
 
 
 def _raise_descriptors(pid: int) -> None:
-    """Let the process open as many files as it is allowed to: shells and services give 1,024, a connection takes two."""
+    """Raise the limit of open files to the maximum: shells and services set 1,024, and a connection takes two."""
     hard = most_descriptors()
     with contextlib.suppress(ProcessLookupError, PermissionError):
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,4 +1,4 @@
-"""Unix sockets with long paths: the system allows 107 bytes, and paths of state folders can be longer."""
+"""Unix sockets with long paths: the system allows 107 bytes, but paths of state folders can be longer."""
 
 import contextlib
 import os

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class StateError(Exception):
-    """The state folder can't be used; the message says why and what to do."""
+    """The state folder can't be used; the message tells why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class StateFolder:
 
 @contextlib.contextmanager
 def locked(root: Path) -> Iterator[StateFolder]:
-    """Lock the state folder for this process; StateError if another process has it."""
+    """Lock the state folder for this process. Raises StateError if another process has locked it."""
     root = root.absolute()
     try:
         root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -85,7 +85,7 @@ def _refuse_unsafe(root: Path) -> None:
 
 
 def unsafe(*, owner: int, mode: int, us: int) -> str:
-    """Return the reason why a folder is unsafe for state, "" if it is safe: others could plant files that gateways start from."""
+    """Return why a folder is unsafe for state, because others could plant files that gateways start from; "" if it is safe."""
     if owner not in (us, 0):
         return "belongs to another user"
     return "is writable by everyone" if mode & stat.S_IWOTH else ""

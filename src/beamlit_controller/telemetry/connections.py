@@ -1,4 +1,4 @@
-"""Bounds the connections to the web endpoints: how many there are, and how long a request may take to arrive."""
+"""Bounds the connections to the web endpoints: their number, and how long a request may take to arrive."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -15,14 +15,14 @@ REQUEST_TIMEOUT = 10.0
 
 
 def bounded(config: Config, *, request_timeout: float) -> None:
-    """Let connections of this server end when no request arrives on them in time, or when there are too many."""
+    """Close connections of this server if no request arrives on them in time, or if there are too many."""
     config.load()
     made: Callable[..., asyncio.Protocol] = partial(_Connection, request_timeout=request_timeout)
     config.http_protocol_class = made  # type: ignore[assignment] # uvicorn only calls it
 
 
 class _Connection(H11Protocol):
-    """A connection of uvicorn's, which by itself waits for ever for the first request."""
+    """A connection of uvicorn's; by default it waits forever for the first request."""
 
     def __init__(
         self, config: Config, server_state: ServerState, *args: object, request_timeout: float, **options: object
@@ -33,7 +33,7 @@ class _Connection(H11Protocol):
 
     @property
     def is_waiting(self) -> bool:
-        """Return whether no request is being answered."""
+        """Return whether no request is in progress."""
         return getattr(self.cycle, "response_complete", True)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
@@ -56,8 +56,8 @@ class _Connection(H11Protocol):
 
 
 def _make_room(others: Iterable[_Connection]) -> None:
-    """End the connection that has waited longest for a request, else the oldest request, if there are too many."""
+    """If there are too many connections, close the one that has waited longest for a request, else that with the oldest request."""
     present = [each for each in others if not each.transport.is_closing()]
     if len(present) >= MOST:
-        # What a client has not read would keep a connection open that is only closed.
+        # Abort: a mere close would wait for the client to read what was sent.
         min(present, key=lambda each: (not each.is_waiting, each.waits_since)).transport.abort()

@@ -21,7 +21,7 @@ Read = Callable[[], Values]
 
 
 class Exposition:
-    """Everything in the registry, and values read from other parts at each scrape."""
+    """All metrics of the registry, and values read from other parts at each scrape."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
@@ -49,7 +49,7 @@ class Exposition:
 
 
 class _CallbackMetric(Collector):
-    """A metric whose value another part keeps, as read at the last refresh."""
+    """A metric whose value belongs to another part, as read at the last refresh."""
 
     def __init__(
         self,
@@ -82,6 +82,6 @@ class _CallbackMetric(Collector):
 def _rendered(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
     try:
         encode, content_type = choose_encoder(accept)
-    except (TypeError, ValueError):  # a version in the header that is none
+    except (TypeError, ValueError):  # the header has an invalid version
         encode, content_type = generate_latest, CONTENT_TYPE_PLAIN_0_0_4
     return encode(registry), content_type

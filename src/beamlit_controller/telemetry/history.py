@@ -12,9 +12,9 @@ MINUTES = 360
 
 @dataclass(frozen=True, slots=True)
 class HistoryMinute:
-    """One minute: the percentage at its end, its highest ratio of any metric, and the part of the requests that left.
+    """One minute: the percentage at its end, its highest ratio of any metric, and the fraction of requests that left.
 
-    What could not be read or counted is None.
+    Unknown values are None.
     """
 
     begin: datetime

@@ -1,4 +1,4 @@
-"""The liveness and readiness of the controller: whether rounds end well, and whether every model has a gateway."""
+"""The liveness and readiness of the controller: whether rounds succeed, and whether every model has a gateway."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ class Check:
 
 
 class Liveness:
-    """Keeps when any round last ended well, and which models have had a round.
+    """Records when a round last succeeded, and which models have had a round.
 
-    If no round has ended well for `bound`, the controller is considered stuck. `bound` should be several periods.
+    If no round has succeeded for `bound`, the controller is considered stuck. `bound` should be several periods.
     """
 
     def __init__(self, clock: Clock, bound: timedelta) -> None:
@@ -36,13 +36,13 @@ class Liveness:
         self._known: set[ModelKey] = set()
 
     def record(self, cycle: Cycle) -> None:
-        """Record a round that ended well."""
+        """Record a successful round."""
         self._expect(cycle.spec.key)
         self._begun.add(cycle.spec.key)
         self._beat = self._clock.now()
 
     def failed(self, key: ModelKey, error: Exception) -> None:  # noqa: ARG002 - the port's signature; logs tell the error
-        """Record that a model had a round, which failed."""
+        """Record that the model had a round, which failed."""
         self._expect(key)
 
     def forget(self, key: ModelKey) -> None:
@@ -53,7 +53,7 @@ class Liveness:
             self._beat = self._expected_since = None
 
     def alive(self) -> Check:
-        """Return whether a round ended well within `bound`; always if there are no models."""
+        """Return whether a round succeeded within `bound`; always True without models."""
         if self._expected_since is None:
             return Check(ok=True, text="no models")
         age = self._clock.now() - (self._beat or self._expected_since)
@@ -65,7 +65,7 @@ class Liveness:
         return Check(ok=True, text=said)
 
     def ready(self, models: Collection[ModelKey], *, gateways_down: Iterable[ModelKey] = ()) -> Check:
-        """Return whether each of these models has had its first round and no gateway is down."""
+        """Return whether each of these models has had its first round, and no gateway is down."""
         waiting = [key for key in models if key not in self._begun]
         lacking = [
             *([f"no evaluation has succeeded yet for {_list(waiting)}"] if waiting else []),

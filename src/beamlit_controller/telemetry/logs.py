@@ -22,9 +22,9 @@ Level = Literal["debug", "info", "warning", "error"]
 
 
 def configure(level: Level, json: bool | None = None) -> None:  # noqa: FBT001 - `configure("info", json=True)` reads well
-    """Send all logs to stderr: our own from `level` on, those of libraries from warning on.
+    """Send all logs to stderr: our own from `level`, those of libraries from warning.
 
-    `json` chooses JSON lines; by default they are used unless stderr is a terminal. Every record is one line, except
+    `json` selects JSON lines; by default they are used unless stderr is a terminal. Every record is one line, except
     for tracebacks at a terminal. Control characters are escaped.
     """
     as_json = not sys.stderr.isatty() if json is None else json

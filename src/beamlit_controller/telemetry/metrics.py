@@ -31,7 +31,7 @@ DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0,
 
 @dataclass(slots=True)
 class _ModelMetrics:
-    """What is kept of one model. `readable` is false after a failed round, when its last readings are outdated."""
+    """The state kept for one model. `readable` is false after a failed round, when its last readings are outdated."""
 
     cycle: Cycle | None = None
     minute: Minute | None = None
@@ -86,7 +86,7 @@ class MetricsSink(Collector):
         self._models.pop(key, None)
 
     def collect(self) -> Iterable[Metric]:
-        """Create the series. It is called in another thread, so it works on copies."""
+        """Create the series. It runs in another thread, so it works on copies."""
         models = list(self._models.items())
         yield GaugeMetricFamily("beamlit_models", "Models that are being evaluated.", value=len(models))
         yield from _shares(models)
@@ -175,7 +175,7 @@ def _metrics(models: list[tuple[ModelKey, _ModelMetrics]]) -> Iterator[Metric]:
 
 
 def _demand(cycle: Cycle, metric: Assessed) -> Fraction | None:
-    """Return what a metric would be with what was sent away, 1 being its target."""
+    """Return what a metric would be without offloading, where 1 is its target."""
     decided = cycle.decision
     match cycle.spec.behavior.mode:
         case Mode.ADAPTIVE:

@@ -35,7 +35,7 @@ NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class ModelDetails:
-    """Where the rest is read: gateway state, notices for the author, requests, and problems in manifests.
+    """Where the other details come from: gateway state, notices, requests, and problems in manifests.
 
     All are called on the event loop. The gateway state is a mapping, {} if there is none.
     """
@@ -57,7 +57,7 @@ class _LastRound:
 
 @dataclass(frozen=True, slots=True)
 class ModelsSnapshot:
-    """Everything at one moment, as values that another thread can turn into JSON."""
+    """The state of all models at one moment, as values that another thread can serialize."""
 
     at: datetime
     known: Sequence[KnownModelState]

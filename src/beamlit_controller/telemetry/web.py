@@ -117,7 +117,7 @@ class _Server(uvicorn.Server):
     async def main_loop(self) -> None:
         try:
             while not self.should_exit:
-                await self.on_tick(0)  # renews the date that answers carry
+                await self.on_tick(0)  # updates the Date header of responses
                 await asyncio.sleep(TICK)
         except asyncio.CancelledError:
             await self.shutdown()
