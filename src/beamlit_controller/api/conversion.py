@@ -123,7 +123,7 @@ def _deployment(content: Mapping[str, Any], where: str) -> Conversion:
 
 
 def _mistakes(metrics: list[Json], where: str) -> Iterator[Problem]:
-    """Yield what `check` will reject in the result."""
+    """Yield what `check` would reject in the result."""
     for index, metric in enumerate(metrics):
         found: tuple[Rejected, ...] = ()
         try:

@@ -27,7 +27,10 @@ def on_status(config: OffloadingConfig) -> tuple[int, ...]:
 
 
 def notices(config: OffloadingConfig) -> Iterator[Notice]:
-    """Report fields without effect in Adaptive mode, and whether the preset chose it. Values equal to a default are skipped: the API server may have filled them in."""
+    """Report fields without effect in Adaptive mode, and whether the preset implies that mode.
+
+    Values equal to a default are skipped, because the API server may have filled them in.
+    """
     if mode(config) is not Mode.ADAPTIVE:
         return
     implied = "" if config.behavior.mode else ", which preset implies; mode: Fixed or Proportional obeys it"

@@ -1,4 +1,4 @@
-"""Parses YAML text to plain values, one per document, and describes every error in words that users understand.
+"""Parses YAML text to plain values, one per document, and describes every error in terms that users understand.
 
 Values are read as by Kubernetes' own tools: YAML 1.1 without timestamps, base-60 numbers and custom tags, and without
 duplicate keys. Size, depth and alias expansion are limited.
@@ -59,7 +59,7 @@ class _Loader(yaml.CSafeLoader):
 
 
 def _document(number: int, node: yaml.Node | None) -> Iterator[Document | Malformed]:
-    """Yield the value, or everything that is wrong with it."""
+    """Yield the value, or all mistakes in it."""
     if node is None:
         return
     content, mistakes = nodes.read(node)
@@ -69,7 +69,7 @@ def _document(number: int, node: yaml.Node | None) -> Iterator[Document | Malfor
 
 
 def _unfit(text: str) -> str | None:
-    """Return the reason why the text must not be composed: composing recurses as deeply as the text is nested."""
+    """Return why the text must not be composed (composing recurses as deeply as the text is nested); None if it may be."""
     try:
         size = len(text.encode())
     except UnicodeError:
@@ -83,7 +83,7 @@ def _unfit(text: str) -> str | None:
             if depth > _MAX_DEPTH:
                 return f"nested deeper than {_MAX_DEPTH} levels"
     except yaml.YAMLError:
-        return None  # told in its place, behind the documents before it
+        return None  # reported later, in the order of the documents
     return None
 
 

@@ -16,7 +16,7 @@ _GATEWAY = "spec.gateway"
 
 
 def mistakes(given: Mapping[str, object], bounds: GatewayBounds) -> Iterator[Rejected]:
-    """Yield what the settings do not allow. What is invalid anyway is not reported again."""
+    """Yield what the settings do not allow. Other mistakes are reported elsewhere."""
     yield from _image(dig(given, ("spec", "gateway", "image")), bounds)
     yield from _replicas(dig(given, ("spec", "gateway", "replicas")), bounds)
     yield from _resources(dig(given, ("spec", "gateway", "resources")), bounds)
@@ -56,7 +56,7 @@ def _not_listed(name: object, most: Iterable[str]) -> str:
 def _too_much(amount: object, most: str | None) -> str:
     try:
         larger = isinstance(amount, str) and quantity.parse(amount).nano > quantity.parse(most or "0").nano
-    except ValueError:  # told by the resource's own rules
+    except ValueError:  # reported by the resource's own rules
         return ""
     return f"expected at most {most}, by config.maxGatewayResources, got {problems.came(amount)}" if larger else ""
 

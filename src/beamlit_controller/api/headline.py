@@ -1,6 +1,6 @@
 """Summarizes one model: where requests are served, what is wrong, the effect on clients, and what to do.
 
-The page, `top` and `explain` show the same words.
+The page, `top` and `explain` show the same text.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -47,7 +47,7 @@ def of(model: ModelView, now: datetime) -> HeadlineView:
     return HeadlineView(rank=_rank(model), state=_state(model), why=_why(model), since=model.decision.since)
 
 
-# What can be wrong, the worst first.
+# Possible problems, the worst first.
 
 
 def _round(model: ModelView, now: datetime) -> _Trouble | None:
@@ -103,7 +103,7 @@ def _remote(model: ModelView, _: datetime) -> _Trouble | None:
     if known.get("status") != "False":
         return None
     reason = str(known.get("reason"))
-    # It answers nothing now, whatever it still did within the last minute.
+    # It answers nothing now, even if it did within the last minute.
     state = f"Remote {_REMOTE.get(reason, 'down')}, local answers"
     return _Trouble(
         "failing",
@@ -181,7 +181,7 @@ _LOOKS: Final[tuple[Callable[[ModelView, datetime], _Trouble | None], ...]] = (
 )
 
 
-# What is served where.
+# Where requests are served.
 
 
 def _state(model: ModelView) -> str:
@@ -218,12 +218,12 @@ def by_cap(model: ModelView) -> bool:
 
 
 def sent(model: ModelView) -> float:
-    """Return the part of the last minute's requests that the remote answered; 0 if unknown."""
+    """Return the fraction of the last minute's requests that the remote answered; 0 if unknown."""
     return model.traffic.sent if model.traffic else 0.0
 
 
 def _why(model: ModelView) -> str:
-    """Say why requests left, where that is not the decision itself, and what was decided."""
+    """Describe why requests left, if the decision itself doesn't tell, and the decision."""
     left = model.traffic.left.model_dump() if model.traffic else {}
     most = max(left, key=left.__getitem__, default="") if sent(model) else ""
     beyond = {"unavailable": "local failed or refused them", "forced": "clients asked for the remote"}
@@ -239,7 +239,7 @@ def _decided(model: ModelView) -> str:
     return f"{model.decision.reason}: {model.decision.message}"
 
 
-# Parts.
+# Helpers.
 
 
 def _and_they_wait(model: ModelView) -> str:
@@ -248,7 +248,7 @@ def _and_they_wait(model: ModelView) -> str:
 
 
 def _waiting(model: ModelView) -> str:
-    """Name the metric that is farthest over its target, or what is in flight above the cap; "" if nothing waits."""
+    """Return the metric that is farthest over its target, or the number in flight above the cap; "" if nothing waits."""
     worst = max(_read(model), key=lambda metric: metric.ratio or 0, default=None)
     if worst is not None and (worst.ratio or 0) > 1:
         return f"{worst.name} {worst.value} of {worst.target}"

@@ -18,7 +18,7 @@ def _below_one(text: str) -> str:
 
 
 class HistogramQuantile(StrictModel):
-    """Which quantile of a histogram, and over which time."""
+    """The quantile of a histogram, over a time window."""
 
     quantile: Annotated[PositiveQuantity, AfterValidator(_below_one)] = Field(
         description="Quantile between 0 and 1, with up to three decimals: 0.95 is the 95th percentile."
@@ -29,10 +29,10 @@ class HistogramQuantile(StrictModel):
 
 
 class HistogramAddsUp:
-    """The series of a histogram are added up by bucket, and nothing else."""
+    """The series of a histogram are summed by bucket; there is no other aggregation."""
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
-        """Blame the aggregation, and the name of a part."""
+        """Report the aggregation, and a name with a suffix such as `_bucket`."""
         if given.get("histogram") is None:
             return
         if given.get("aggregation") is not None:
@@ -42,7 +42,7 @@ class HistogramAddsUp:
             yield Mistake(("name",), f"expected the histogram's name, without {name[name.rindex('_') :]}, got {name}")
 
     def cel(self) -> Iterator[Cel]:
-        """Look at both."""
+        """Check both."""
         yield Cel(
             "!has(self.histogram) || !has(self.aggregation)", "aggregation may not be set together with histogram"
         )

@@ -26,7 +26,7 @@ def metrics(autoscaler: Mapping[str, Any]) -> list[Json]:
 
 
 def has_metrics(autoscaler: Mapping[str, Any]) -> bool:
-    """Return whether it names any metric; one that doesn't scales by Kubernetes' default."""
+    """Return whether it has any metric; without one, Kubernetes' default applies."""
     spec = autoscaler.get("spec")
     fields = (("metrics",), ("targetCPUUtilizationPercentage",), ("cpuUtilization", "targetPercentage"))
     return any(dig(spec, field) for field in fields) or bool(_annotated(autoscaler))
@@ -58,7 +58,7 @@ def _annotated(autoscaler: Mapping[str, Any]) -> list[object]:
 
 
 def _source(member: str, given: Mapping[str, Any]) -> Json:
-    """Move the fields of v2beta1 to their places in v2."""
+    """Move the fields of v2beta1 to where v2 has them."""
     source = {name: value for name, value in given.items() if name not in _OLD}
     if member == "object" and isinstance(given.get("target"), Mapping) and "kind" in given["target"]:
         source["describedObject"] = source.pop("target")
@@ -73,7 +73,7 @@ def _source(member: str, given: Mapping[str, Any]) -> Json:
 
 def _targets(given: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     found = [(new, given[old]) for old, new in _TARGETS.items() if old in given]
-    # v2beta1 writes both for an Object metric, and then the average counts.
+    # v2beta1 may have both for an Object metric; then the average counts.
     chosen = next((each for each in found if each[0] != "value"), found[0] if found else None)
     if chosen:
         yield from _target(*chosen).items()

@@ -39,7 +39,7 @@ class ClientTlsConfig(StrictModel):
 
 
 def url_of(address: str) -> str:
-    """Return the URL without a final / of an address that is host:port or a URL. Raises ValueError."""
+    """Return the URL of an address that is host:port or a URL, without a trailing slash. Raises ValueError."""
     if "://" not in address:
         if "@" in address:
             raise ValueError("an address can't contain user and password: use basicAuth")
@@ -109,7 +109,7 @@ class PrometheusConfig(StrictModel):
 
     @classmethod
     def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
-        """Add the headers, the parameters, and tls without https."""
+        """Check the headers, the parameters, and tls without https."""
         yield from super().mistakes(given)
         for name, value in _pairs(given.get("headers")):
             mistake = _CREDENTIAL if name.lower() == "authorization" else scalars.header_mistake(name, value)
@@ -151,7 +151,7 @@ class MetricInformer(StrictModel):
 
     @classmethod
     def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
-        """Add that prometheus needs its address, and an answer before the next question."""
+        """Check that prometheus has its address, and that its timeout is shorter than the period."""
         yield from super().mistakes(given)
         if given.get("type") == "prometheus" and "prometheus" not in given:
             yield Mistake(("prometheus",), "required with type prometheus: prometheus.address says where it is")

@@ -82,7 +82,7 @@ def _noted(trigger: Json, words: Json, field: str) -> Iterator[Notice]:
 
 
 def _of_query(query: str, *, by_value: bool) -> Iterator[str]:
-    """Yield what `check` says of the query, which is for Prometheus whatever the settings are."""
+    """Yield what `check` says about the query; KEDA's queries are always for Prometheus."""
     mistakes = [] if policy.is_series_name(query) else [*promql.mistakes(query)]
     yield from mistakes or series_remarks.of_name(query, by_value=by_value)
 

@@ -76,7 +76,7 @@ def _not_ours(content: Mapping[object, object]) -> Iterator[Rejected]:
 
 
 def _fragment(content: Mapping[object, object]) -> Iterator[Rejected]:
-    """Yield which lines are missing above a fragment of a manifest, such as documentation shows."""
+    """Yield the lines that are missing above a fragment of a manifest, such as an example in documentation."""
     header = f"apiVersion: {API_VERSION}, kind: {KIND}, metadata: {{name: …}}"
     keys = [key for key in content if isinstance(key, str)]
     if "config" in keys:

@@ -1,6 +1,6 @@
 """`metrics` as users write them: MetricSpec of autoscaling/v2, with the same validation and field paths.
 
-`targets.py` turns a valid entry into a `core.metric_spec` value.
+`targets.py` translates a valid entry to a `core.metric_spec` value.
 """
 
 import re
@@ -28,7 +28,7 @@ class LabelSelectorRequirement(StrictModel):
 
     @classmethod
     def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
-        """Hold the values against the operator."""
+        """Check the values against the operator."""
         operator, values = given.get("operator"), given.get("values")
         if operator in ("In", "NotIn") and not values:
             yield Mistake(("values",), f"required with operator {operator}")
@@ -184,7 +184,7 @@ class ObjectMetricSource(StrictModel):
 
     @classmethod
     def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
-        """Add that here, alone among the sources, `type` chooses the field; the HPA accepts others and never computes."""
+        """Check that `type` matches the field. The HPA accepts other types, but never computes such a metric."""
         yield from super().mistakes(given)
         target = dig(given, ("target",))
         if not isinstance(target, Mapping) or not ({"value", "averageValue"} & target.keys()):
@@ -198,10 +198,10 @@ class ObjectMetricSource(StrictModel):
 
 
 class _TargetBesideOrBelow:
-    """One of the two places has the target."""
+    """The target is given in one of two fields."""
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
-        """Blame the second place when both are used."""
+        """Report the second one if both are used."""
         beside, below = dig(given, ("target",)) is not None, dig(given, ("metric", "target")) is not None
         if beside and below:
             yield Mistake(
@@ -211,7 +211,7 @@ class _TargetBesideOrBelow:
             yield Mistake(("target",), "required, but not given")
 
     def cel(self) -> Iterator[Cel]:
-        """Compare whether they are there."""
+        """Check that not both are present."""
         yield Cel(
             "has(self.target) != has(self.metric.target)",
             "target may be set either next to metric or below it, not both",
@@ -229,7 +229,7 @@ class ExternalMetricSource(StrictModel):
 
     @property
     def chosen_target(self) -> MetricTarget:
-        """Return the target from whichever place it was written at."""
+        """Return the target from the field in which it is given."""
         target = self.target or self.metric.target
         assert target is not None, "the rules ask for one"  # noqa: S101 - states the rule for the type checker
         return target
@@ -244,15 +244,15 @@ class GatewayMetricIdentifier(StrictModel):
 
 
 class _NoAverageOfTimes:
-    """A time is not divided by the replicas."""
+    """A time can't be divided by the number of replicas."""
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
-        """Blame the target field."""
+        """Report the target field."""
         if dig(given, ("metric", "name")) == _TIME and dig(given, ("target", "averageValue")) is not None:
             yield Mistake(("target", "averageValue"), f"{_TIME} is a mean already: use type Value with value")
 
     def cel(self) -> Iterator[Cel]:
-        """Look at both."""
+        """Check metric and target."""
         yield Cel(
             f"self.metric.name != '{_TIME}' || !has(self.target.averageValue)", f"{_TIME} accepts only target.value"
         )

@@ -1,7 +1,7 @@
-"""The base class of everything users write: strict, without unknown fields, reporting every mistake at once.
+"""The base class of everything users write: strict, without unknown fields, reporting all mistakes at once.
 
-Pydantic stops at the first failing stage of a model: cross-field rules are not checked while a field is invalid. So
-each model checks unknown fields, empty fields and its rules on the raw input, and adds pydantic's own errors.
+Pydantic stops at the first failing stage of a model: cross-field rules are not checked while a field is invalid.
+Therefore each model checks unknown fields, empty fields and its rules on the raw input, and adds pydantic's own errors.
 """
 
 from collections.abc import Iterator, Mapping

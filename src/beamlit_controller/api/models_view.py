@@ -37,7 +37,7 @@ class PodFailureView(View):
 
 
 class MetricView(View):
-    """One metric: `value` and `target` as text; `value` is None and `missing` set if it could not be read."""
+    """One metric: `value` and `target` as text. If it could not be read, `value` is None and `missing` has the reason."""
 
     name: str
     selector: str
@@ -151,7 +151,8 @@ class TrafficView(View):
 class HeadlineView(View):
     """Summary of the model: where requests are served and why, the effect on clients, and what to do.
 
-    `since` is when the decision began that the state is of; None if the state is of something else, such as the remote.
+    `since` is when the decision that the state describes began; None if it describes something else, such as the
+    remote.
     """
 
     rank: Rank
@@ -170,7 +171,7 @@ class RemoteView(View):
 
 
 class BudgetView(View):
-    """How much of a remote's budget is used in the present period, which ends at `ends`."""
+    """How much of a remote's budget is used in the current period, which ends at `ends`."""
 
     amount: str
     used: str
@@ -182,9 +183,10 @@ class BudgetView(View):
 
 
 class SpendingView(View):
-    """What a remote answered, and what that cost by its price; amounts are decimal numbers.
+    """What a remote answered, and what that cost at its price; amounts are decimal numbers.
 
-    `unread` are answers whose tokens could not be read. `without_local` is what the requests of both sides would have cost.
+    `unread` counts responses whose usage could not be read. `without_local` is what the requests of both sides would
+    have cost.
     """
 
     name: str
@@ -243,7 +245,7 @@ class WaitingView(View):
 
 
 class ProblemView(View):
-    """One mistake of a user: the file or object, and the field."""
+    """One mistake of a user, with the file or object and the field."""
 
     where: str
     field: str
@@ -251,7 +253,7 @@ class ProblemView(View):
 
 
 class MinuteView(View):
-    """One minute: the percentage at its end, its highest ratio, and the part of the requests that the remote answered."""
+    """One minute: the percentage at its end, its highest ratio, and the fraction of requests that the remote answered."""
 
     begin: datetime
     percentage: int

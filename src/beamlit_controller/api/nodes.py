@@ -24,7 +24,7 @@ def read(node: yaml.Node) -> tuple[object, tuple[str, ...]]:
 class _Reader:
     """Converts nodes and collects mistakes.
 
-    An alias gives the same value again, and counts each time towards the size.
+    An alias yields the same value again, and counts each time towards the size.
     """
 
     mistakes: list[str] = field(default_factory=list)

@@ -1,6 +1,7 @@
-"""What `check` and `status` point out in a valid `ModelDeployment`: fields that have no effect, or not the one that was meant.
+"""What `check` and `status` point out in a valid `ModelDeployment`: fields that have no effect, or an unintended one.
 
-A notice is no mistake: the deployment is used as it is. A new notice is a function here, or beside the field that it is about.
+A notice is not a mistake: the deployment is used as it is. A new notice is a function here, or in the module of its
+field.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,7 +30,7 @@ from beamlit_controller.core.spec import Rejected
 def of_deployment(
     deployment: ModelDeployment, override_ignored: Rejected | None, settings: Settings
 ) -> Iterator[Notice]:
-    """Yield the notices about a valid deployment; `override_ignored` says why its override annotations have no effect."""
+    """Yield the notices about a valid deployment; `override_ignored` is why its override annotations have no effect."""
     yield from _of_config(deployment.spec.offloading_config, override_ignored)
     yield from _names(deployment)
     yield from _in_the_clear(deployment.spec.offloading_config)
@@ -96,7 +97,7 @@ def _adds_up_a_fraction(identifier: PodsMetricIdentifier) -> bool:
 
 
 def _queries(deployment: ModelDeployment, settings: Settings) -> Iterator[Notice]:
-    """Point out surprising results of PromQL queries, and of series that are read as they are."""
+    """Point out surprising results of PromQL queries, and of counters that are read directly."""
     straight = deployment.spec.metric_service_ref is not None
     for index, metric in enumerate(deployment.spec.offloading_config.metrics):
         field = f"spec.offloadingConfig.metrics[{index}]"
@@ -110,7 +111,7 @@ def _queries(deployment: ModelDeployment, settings: Settings) -> Iterator[Notice
 
 
 def _hidden(config: offloading.OffloadingConfig) -> Iterator[Notice]:
-    """Point out what a header rule can't guarantee: HTTP drops a header that the client names in `Connection`."""
+    """Point out that header rules can be bypassed: HTTP drops a header that the client lists in `Connection`."""
     told = {rule.header.lower() for rule in config.may_leave if rule.header}
     for index, rule in enumerate(config.keep_local):
         if rule.header and rule.header.lower() not in told:
@@ -134,7 +135,7 @@ _CREDENTIALS = frozenset({"x-api-key", "api-key", "cookie", "x-auth-token"})
 
 
 def _annotations(annotations: Mapping[str, str]) -> Iterator[Notice]:
-    """Point out annotations without effect. They are not mistakes, or a leftover annotation would keep an old override in force."""
+    """Point out annotations without effect. They are not mistakes: otherwise a leftover annotation would block changes of the spec."""
     for name in annotations:
         if name.startswith(ANNOTATIONS) and name not in metadata.OVERRIDES:
             hint = problems.nearest(name, metadata.OVERRIDES)

@@ -195,7 +195,7 @@ class OffloadingConfig(StrictModel):
 
     @classmethod
     def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
-        """Add the rules for requests, where they are too many for Envoy."""
+        """Check the size of the request rules, which Envoy limits."""
         yield from super().mistakes(given)
         yield from request_rules.too_long(given, "keepLocal")
         yield from request_rules.too_long(given, "mayLeave")

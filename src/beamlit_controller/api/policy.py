@@ -17,7 +17,7 @@ _METRICS = "spec.offloadingConfig.metrics"
 
 
 def mistakes(given: Mapping[str, object], settings: Settings) -> Iterator[Rejected]:
-    """Yield what the settings do not allow. What is invalid anyway is not reported again."""
+    """Yield what the settings do not allow. Other mistakes are reported elsewhere."""
     yield from _no_remote(given, settings)
     yield from _host(given, settings)
     yield from _token_url(given, settings)
@@ -54,7 +54,7 @@ def _token_url(given: Mapping[str, object], settings: Settings) -> Iterator[Reje
 
 
 def _refusal(text: object, settings: Settings, *, is_url: bool = False) -> str | None:
-    """Return why requests may not go to this address; None if they may, or if it is none, which is told elsewhere."""
+    """Return why requests may not go to this address; None if they may, or if it is invalid, which is reported elsewhere."""
     if not isinstance(text, str):
         return None
     try:

@@ -17,33 +17,33 @@ from beamlit_controller.core.metric_spec import (
 
 _ALL: Final = Selector()
 
-# SGLang's --enable-priority-scheduling adds a series for each priority to that of the total, whose priority is empty.
+# SGLang's --enable-priority-scheduling adds a series per priority beside the total, whose priority is empty.
 _TOTAL_OF_PRIORITIES: Final = Selector((), (Requirement("priority", Operator.DOES_NOT_EXIST),))
 
 
 def metrics(preset: str, written: tuple[MetricSpec, ...]) -> tuple[MetricSpec, ...]:
-    """Return the preset's metrics, without those that the user wrote with a target of their own.
+    """Return the preset's metrics, except those for which the user wrote a target.
 
-    Raises KeyError for a preset that is not there.
+    Raises KeyError if there is no such preset.
     """
     names = {metric.metric.name for metric in written if isinstance(metric, PodsMetric)}
     return tuple(metric for metric in PRESETS[preset] if not names & set(_names(metric)))
 
 
 def aggregation(name: str) -> Aggregation:
-    """Return the default aggregation of a metric: that of a preset that has a metric of this name, otherwise the sum."""
+    """Return the default aggregation of a metric: that of the preset with a metric of this name, otherwise the sum."""
     known = (each for preset in PRESETS.values() for each in preset if name in _names(each))
     return next((each.aggregation for each in known), Aggregation.SUM)
 
 
 def queue(name: str) -> tuple[bool, SlotsPage | None]:
-    """Return whether a metric of this name counts requests that wait, and where its server tells its slots."""
+    """Return whether a metric of this name counts waiting requests, and where its server reports its slots."""
     known = (each for preset in PRESETS.values() for each in preset if name in _names(each))
     return next(((each.waiting, each.slots) for each in known), (False, None))
 
 
 def is_added_up_fraction(name: str) -> bool:
-    """Return whether a metric whose series are added up is a fraction, by its name."""
+    """Return whether a metric is a fraction whose series are summed, by its name."""
     return is_fraction(name) and aggregation(name) is Aggregation.SUM
 
 
@@ -57,17 +57,17 @@ def _names(metric: PodsMetric) -> tuple[str, ...]:
 
 
 def _queue(*names: str, milli: int, slots: SlotsPage | None = None) -> PodsMetric:
-    """Return a queue with one target per server: the requests waiting in all its engines."""
+    """Return a queue metric with one target per server, for the requests waiting in all its engines."""
     return _metric(names, milli, Aggregation.SUM, waiting=True, slots=slots)
 
 
 def _engine_queue(*names: str, milli: int, only: Selector = _ALL) -> PodsMetric:
-    """Return a queue with one target per engine of the server."""
+    """Return a queue metric with one target per engine of the server."""
     return _metric(names, milli, Aggregation.MEAN, only, waiting=True)
 
 
 def _mean(*names: str, milli: int) -> PodsMetric:
-    """Return a fraction with one target per engine of the server."""
+    """Return a fraction metric with one target per engine of the server."""
     return _metric(names, milli, Aggregation.MEAN)
 
 
@@ -90,8 +90,8 @@ def _labelled(name: str, label: str, value: str, *, milli: int) -> PodsMetric:
     return PodsMetric(identifier, AverageValue(milli), Aggregation.MEAN, optional=True)
 
 
-# Names as the servers' own code has them, the newest first. A queue is what tells saturation first; 5 waiting requests per
-# engine and 80 % of the memory for keys and values are where the field's routers and autoscalers begin.
+# Names as in the servers' own code, the newest first. A queue shows saturation first. 5 waiting requests per engine and
+# 80 % of the KV cache are the defaults of common inference routers and autoscalers.
 PRESETS: Final[Mapping[str, tuple[PodsMetric, ...]]] = {
     "vllm": (
         _engine_queue("vllm:num_requests_waiting", milli=5000),
@@ -133,7 +133,7 @@ WITHOUT_METRICS: Final = tuple(name for name, measured in PRESETS.items() if not
 GAUGES: Final = frozenset(name for measured in PRESETS.values() for metric in measured for name in _names(metric))
 """Names of the presets' metrics, none of which is a counter."""
 
-# What the servers answer, before the first token, to a request that they don't queue. Many queue without end unless told otherwise.
+# The status with which a server rejects a request instead of queueing it. By default many queue without limit.
 FULL: Final[Mapping[str, tuple[int, ...]]] = {
     "vllm": (503,),
     "sglang": (503,),

@@ -56,27 +56,27 @@ class CostNeedsPrice:
     """A budget in currency needs a price."""
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
-        """Blame the price that is missing."""
+        """Report the missing price."""
         budget = given.get("budget")
         if isinstance(budget, Mapping) and budget.get("unit") == "Cost" and given.get("price") is None:
             yield Mistake(("price",), "required together with budget.unit Cost")
 
     def cel(self) -> Iterator[Cel]:
-        """Look for the unit."""
+        """Check the unit."""
         cost = "has(self.budget) && has(self.budget.unit) && self.budget.unit == 'Cost'"
         yield Cel(f"!({cost}) || has(self.price)", "price: required together with budget.unit Cost")
 
 
 class AccountNeedsUsage:
-    """Without counted tokens there can be neither a price nor a budget."""
+    """A price or budget requires that tokens are counted."""
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
-        """Blame the usage."""
+        """Report `usage`."""
         if given.get("usage") == "Ignore" and (given.get("price") is not None or given.get("budget") is not None):
             yield Mistake(("usage",), "may not be Ignore with price or budget: nothing would be counted")
 
     def cel(self) -> Iterator[Cel]:
-        """Compare it with what is there."""
+        """Check it against price and budget."""
         ignored = "has(self.usage) && self.usage == 'Ignore'"
         message = "usage: may not be Ignore with price or budget"
         yield Cel(f"!({ignored}) || (!has(self.price) && !has(self.budget))", message)

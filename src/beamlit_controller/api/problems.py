@@ -1,4 +1,4 @@
-"""Mistakes and notices: their location, and their wording. Turns pydantic's errors into ours."""
+"""Mistakes and notices: their location and wording. Converts pydantic's errors."""
 
 import difflib
 import json
@@ -72,7 +72,7 @@ _GOOGLE_KEY = (
     "service account of the machine or of workload identity, or type apiKey with an access token that a job renews in the Secret"
 )
 
-# Fields of autoscaling/v2beta1, and what they became.
+# Fields of autoscaling/v2beta1, and their successors.
 _OUTDATED = {
     "metricName": "metric.name",
     "metricSelector": "metric.selector",
@@ -99,7 +99,7 @@ def like(word: str, known: Iterable[str]) -> str:
 
 
 def came(value: object) -> str:
-    """Show the given value; of long or composed values only the kind, so that no secret is repeated at length."""
+    """Format the given value; for a long or composed value only its kind, so that no secret is repeated at length."""
     match value:
         case bool():
             return json.dumps(value)
@@ -114,7 +114,7 @@ def came(value: object) -> str:
 
 
 def kind(value: object) -> str:
-    """Return the kind of a value in a user's words."""
+    """Return the kind of a value in terms that users know."""
     return _KINDS.get(type(value), "something else")
 
 
@@ -156,7 +156,7 @@ def _one_of(given: object, context: Context) -> str:
 
 
 def _shown(location: Iterable[str | int]) -> tuple[str | int, ...]:
-    """Remove what pydantic adds to the location for the key of a mapping."""
+    """Remove what pydantic adds to the location of a mapping's key."""
     return tuple(part for part in location if part != "[key]")
 
 

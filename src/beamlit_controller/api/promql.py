@@ -1,7 +1,7 @@
-"""Checks PromQL queries without a server: mistakes that no server accepts, and notices about surprising results.
+"""Checks PromQL queries without a server: mistakes that every server rejects, and notices about surprising results.
 
-The parser implements Prometheus' grammar. VictoriaMetrics accepts more, so a query that the parser rejects is only a
-notice: the server has the last word.
+The parser implements Prometheus' grammar. VictoriaMetrics accepts more, so a query that the parser rejects only causes
+a notice: the server decides.
 """
 
 import re
@@ -16,10 +16,7 @@ from beamlit_controller.api import promql_tree as tree
 
 
 def mistakes(query: str) -> Iterator[str]:
-    """Yield what no Prometheus can parse: unfilled variables, unclosed brackets and quotes.
-
-    Each once, and not too many.
-    """
+    """Yield what no Prometheus can parse: unfilled variables, unclosed brackets and quotes. Each once, up to a limit."""
     found: set[str] = set()
     for mistake in _mistakes(query):
         if mistake not in found:
@@ -57,7 +54,7 @@ def notices(query: str) -> Iterator[str]:
 
 
 def _if_name(query: str) -> str:
-    """Say how to write a name that is not one of Prometheus' usual ones."""
+    """Explain how to write a name that is not a classic Prometheus name."""
     name = query.strip()
     return f'. A metric with this name is written {{"{name}"}}' if _NAME_OF_OTHERS.fullmatch(name) else ""
 
@@ -76,11 +73,11 @@ def _remarks(parsed: Expr) -> Iterator[str]:
         yield "may return several series, which are summed; make the aggregation explicit with sum(…), max(…) or avg(…)"
 
 
-# In the text alone.
+# Checks of the text.
 
 
 def _blank(found: re.Match[str]) -> str:
-    """Replace a string or comment by blanks; of an unclosed string keep the quote."""
+    """Replace a string or comment by blanks; of an unclosed string, keep the quote."""
     opened, closed = found[1] or found[3], found[2] or found[4]
     return " " * len(found[0]) if closed or not opened else opened.ljust(len(found[0]))
 
@@ -98,7 +95,7 @@ def _unclosed(plain: str) -> str | None:
     return f"the {opened[-1][0]} at character {opened[-1][1]} is not closed" if opened else None
 
 
-# In what was parsed.
+# Checks of the parsed query.
 
 
 def _filter(parsed: Expr) -> str | None:
@@ -117,16 +114,16 @@ _NEAR: Final = 20
 _CLOSING: Final = {"(": ")", "[": "]", "{": "}"}
 _COMPARISONS: Final = frozenset({">", "<", ">=", "<=", "==", "!="})
 
-# Names as other products have them: OpenTelemetry, Google, Datadog, Amazon. Prometheus 3 takes any name in quotes.
+# Names as in other products: OpenTelemetry, Google, Datadog, Amazon. Prometheus 3 accepts any name in quotes.
 _NAME_OF_OTHERS: Final = re.compile(r"[A-Za-z_][\w:.|/@-]*\w")
 _DASHES: Final = re.compile(r"[A-Za-z_][\w:]*(?:-[A-Za-z_][\w:]*)+")
 
 _VARIABLE: Final = "{} is a variable of a dashboard or template, which is not replaced here: write its value"
-# One that is not closed is read to its end, or else each quote in it would be looked at as the beginning of another.
+# An unclosed string extends to the end; otherwise each quote in it would be tried as the start of another (quadratic time).
 _STRING: Final = re.compile(r"""(["'])(?:\\.|(?!\1)[^\\])*(\1)?|(`)[^`]*(`)?|#[^\n]*""", re.DOTALL)
 _VARIABLES: Final = re.compile(r"\$\{?\w*\}?|\[\[|\{\{|<<")
 _IN_STRING: Final = re.compile(r"\$\{?[A-Za-z_]\w*\}?|\[\[\w+\]\]|\{\{|<<")
 
-# The parser calls itself, and a stack that overflows ends the process: on one of 512 KiB that takes more than twice as much.
+# The parser is recursive, and a stack overflow would end the process; a stack of 512 KiB allows more than twice this depth.
 _STRUCTURE: Final = re.compile(r"[-+*/%^(\[<>@]|[=!]=|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
 _MOST_STRUCTURE: Final = 100

@@ -1,4 +1,4 @@
-"""Remarks on PromQL functions that are valid, and don't give what is usually meant: counters, histograms, ranges."""
+"""Remarks on valid PromQL whose result is usually not what was intended: counters, histograms, ranges."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -74,7 +74,7 @@ def _rate_of_a_gauge(function: str, name: str) -> Iterator[str]:
 
 
 def _instant(parsed: Expr) -> Iterator[str]:
-    """Yield the names of series whose current value is used: not those of ranges, and not those that are counted."""
+    """Yield the names of series whose current value is used, outside of ranges and counts."""
     match parsed:
         case MatrixSelector() | SubqueryExpr():
             return

@@ -1,4 +1,4 @@
-"""Looks at the parts of a parsed PromQL query, and tells which labels distinguish the series of its result."""
+"""Inspects a parsed PromQL query, and determines which labels distinguish the series of its result."""
 
 from collections.abc import Iterator
 from typing import Final

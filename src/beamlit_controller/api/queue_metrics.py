@@ -1,4 +1,4 @@
-"""Warns about queue metrics in Fixed and Proportional mode: a queue is empty until local is full, and by then requests already wait."""
+"""Warns about queue metrics in Fixed and Proportional mode: a queue is empty until local is full, and by then requests wait."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _WORDS = re.compile(r"(?:^|[^a-z])(?:queue[sd]?|queueing|waiting|pending|deferre
 
 
 def notices(config: OffloadingConfig) -> Iterator[Notice]:
-    """Warn that requests wait in the queue, if nothing limits how many local has in flight."""
+    """Warn that requests wait in the queue if nothing limits the local requests in flight."""
     mode, cap = defaults.mode(config), config.overflow.max_in_flight_per_replica
     if mode is Mode.ADAPTIVE or cap is not None or config.behavior.percentage == 0:
         return
@@ -28,7 +28,7 @@ def notices(config: OffloadingConfig) -> Iterator[Notice]:
 
 
 def is_queue(name: str) -> bool:
-    """Return whether a metric or query is about waiting requests, judging by the words in it."""
+    """Return whether a metric or query seems to count waiting requests, judging by its words."""
     return _WORDS.search(name.lower().replace("_time", "time")) is not None
 
 

@@ -103,7 +103,7 @@ def _server_name(text: str) -> str:
 
 
 class TlsConfig(StrictModel):
-    """How the remote's certificate is verified, which can't be turned off, and which one it is shown."""
+    """How the remote's certificate is verified (which can't be turned off), and the client certificate for it."""
 
     rules: ClassVar[tuple[Rule, ...]] = (Together("certSecretRef", "keySecretRef"), OfOneSecret())
 
@@ -228,7 +228,7 @@ class RemoteBackendConfig(StrictModel):
 
     @classmethod
     def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
-        """Add the headers, each blamed by its name."""
+        """Check the headers, each reported under its name."""
         yield from super().mistakes(given)
         names = dig(given, ("modelNames",))
         if isinstance(names, Mapping) and "" in names:
@@ -247,7 +247,7 @@ class RemoteBackendConfig(StrictModel):
             seen.add(name.lower())
 
 
-# Envoy refuses more than 16 KiB in one header, and servers more than a few KiB in all.
+# Envoy rejects more than 16 KiB in one header, and servers more than a few KiB in total.
 _LONGEST_HEADER = 8192
 
 

@@ -60,12 +60,12 @@ class OnePath:
     """`path` and `pathPrefix` are alternatives; the API server fills in `/` for the latter."""
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
-        """Blame `pathPrefix`."""
+        """Report `pathPrefix`."""
         if "path" in given and given.get("pathPrefix", "/") != "/":
             yield Mistake(("pathPrefix",), "may not be set together with path: path.with has the whole prefix")
 
     def cel(self) -> Iterator[Cel]:
-        """Compare with the default."""
+        """Compare it with its default."""
         yield Cel("!has(self.path) || self.pathPrefix == '/'", "pathPrefix may not be set together with path")
 
 
@@ -80,14 +80,14 @@ def in_path(prefix: str, values: Mapping[str, str]) -> str:
 
 
 def in_headers(headers: Mapping[str, str], values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Replace the variables in the values of headers, percent-encoded where a name is not of printable ASCII."""
+    """Replace the variables in the values of headers; a name that is not printable ASCII is percent-encoded."""
     return tuple(
         (name, _VARIABLE.sub(lambda found: _printable(values[found[1]]), text)) for name, text in headers.items()
     )
 
 
 def query_mistakes(query: Mapping[object, object]) -> Iterator[Mistake]:
-    """Yield what is wrong with the names of query parameters, each blamed by its name."""
+    """Yield the mistakes in the names of query parameters, each reported under its name."""
     seen = set[str]()
     for name in filter(_is_text, query):
         plain = _plain(str(name))
@@ -101,7 +101,7 @@ def query_mistakes(query: Mapping[object, object]) -> Iterator[Mistake]:
 
 
 def name_mistakes(given: Mapping[Any, object]) -> Iterator[Mistake]:
-    """Yield the names of models that can't stand in a path, where one does."""
+    """Yield the names of models that can't be part of a path, if a path contains them."""
     prefix = dig(given, ("path", "with")) or dig(given, ("pathPrefix",))
     if not isinstance(prefix, str) or not depends_on_model((prefix,)):
         return
@@ -117,7 +117,7 @@ def _dotted(at: tuple[str, ...], name: object) -> Iterator[Mistake]:
 
 
 def depends_on_model(texts: Iterable[str]) -> bool:
-    """Return whether any of the texts has `$remoteModel` in it."""
+    """Return whether any of the texts contains `$remoteModel`."""
     return any(found == REMOTE_MODEL[1:] for text in texts for found in _VARIABLE.findall(text))
 
 

@@ -9,10 +9,10 @@ _GOOGLE = r"[a-z0-9.-]+\.googleapis\.com(:443)?"
 
 
 class TlsNeedsHttps:
-    """`tls` needs scheme https; with http it would promise a verification that does not happen."""
+    """`tls` requires scheme https; with http it would promise a verification that does not happen."""
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
-        """Blame `tls`."""
+        """Report `tls`."""
         if given.get("scheme") == "http" and "tls" in given:
             yield Mistake(("tls",), "may not be set with scheme http: nothing is encrypted there")
 
@@ -25,7 +25,7 @@ class OfOneSecret:
     """A certificate and its key must be in one Secret, so that both are rotated atomically."""
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
-        """Blame the key."""
+        """Report the key."""
         cert, key = dig(given, ("certSecretRef", "name")), dig(given, ("keySecretRef", "name"))
         if isinstance(cert, str) and isinstance(key, str) and cert != key:
             yield Mistake(("keySecretRef", "name"), f"expected the Secret of certSecretRef, {cert}, got {key}")
@@ -39,10 +39,10 @@ class OfOneSecret:
 
 
 class GoogleForGoogle:
-    """A token of type google is sent only to Google's APIs: it may grant everything that the gateway's service account can do."""
+    """A token of type google is only sent to Google's APIs, because it may grant everything that the gateway's service account can do."""
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
-        """Blame the type."""
+        """Report the type."""
         host, scheme = given.get("host"), given.get("scheme", "https")
         if dig(given, ("authConfig", "type")) != "google" or not isinstance(host, str):
             return
@@ -53,7 +53,7 @@ class GoogleForGoogle:
             yield Mistake(("authConfig", "type"), message)
 
     def cel(self) -> Iterator[Cel]:
-        """Hold the host against the pattern."""
+        """Match the host against the pattern."""
         pattern = _GOOGLE.replace("\\", "\\\\")
         yield Cel(
             "!has(self.authConfig) || self.authConfig.type != 'google'"

@@ -17,7 +17,7 @@ from beamlit_controller.core.spec import Scheme
 def backends(
     config: OffloadingConfig, defaults: Sequence[RemoteBackendConfig], *, workspace: str, model: str
 ) -> tuple[spec.RemoteBackend, ...]:
-    """Translate a model's remotes, or those of the settings, in order. The only one of `remoteBackend` has no name."""
+    """Translate a model's remotes, or the default ones of the settings, in order. The only one of `remoteBackend` has no name."""
     own = config.remote_backends if config.remote_backend is None else [config.remote_backend]
     given = defaults if own is None else own
     return tuple(
@@ -65,7 +65,7 @@ def backend(given: remote.RemoteBackendConfig, *, workspace: str, model: str) ->
 
 
 def _model_names(given: remote.RemoteBackendConfig, *, model: str) -> tuple[tuple[str, str], ...] | None:
-    """Pair the names that may leave with those at the remote; the model's own leaves as it is unless it is mapped."""
+    """Map the names that may leave to those at the remote; the model's own name is unchanged unless it is mapped."""
     if given.model_name is None and not given.model_names:
         return None
     named = {model: given.model_name or model, **given.model_names}
@@ -75,7 +75,7 @@ def _model_names(given: remote.RemoteBackendConfig, *, model: str) -> tuple[tupl
 def _named(
     given: remote.RemoteBackendConfig, names: tuple[tuple[str, str], ...] | None, values: dict[str, str]
 ) -> Iterator[NamedAddress]:
-    """Yield the address by the remote's name of a model, that of the model's own first; of one only where no name is in it."""
+    """Yield the address for each model name at the remote, the model's own first; a single one if no address contains the name."""
     model = values["model"]
     pairs = names or ((model, model),)
     usual = dict(pairs).get(model, pairs[0][1])

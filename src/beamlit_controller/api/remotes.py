@@ -36,12 +36,12 @@ Remotes = Annotated[list[NamedRemote], Field(min_length=1, max_length=MOST)]
 
 @dataclass(frozen=True, slots=True)
 class UniqueNames:
-    """No two of the remotes in a field have the same name, whether it is written or follows from the host."""
+    """No two remotes in a field have the same name, whether it is written or derived from the host."""
 
     field: str = SEVERAL
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
-        """Blame the later one."""
+        """Report the later one."""
         listed = given.get(self.field)
         seen: dict[str, int] = {}
         for index, each in enumerate(listed[:MOST] if isinstance(listed, list) else ()):
@@ -55,14 +55,14 @@ class UniqueNames:
                 seen[name] = index
 
     def cel(self) -> Iterator[Cel]:
-        """Compare the names that are written."""
+        """Compare the written names."""
         listed = f"self.{self.field}"
         own = f"{listed}.all(a, !has(a.name) || {listed}.exists_one(b, has(b.name) && b.name == a.name))"
         yield Cel(f"!has({listed}) || {own}", f"each of {self.field} needs a unique name")
 
 
 def name_of(host: str) -> str:
-    """Return the name of a remote that has none of its own; "" for what is no host."""
+    """Return the default name of a remote, derived from its host; "" if that is invalid."""
     try:
         found = addresses.parse(host, default_port=0).host
     except ValueError:
@@ -73,7 +73,7 @@ def name_of(host: str) -> str:
 def written(
     one: RemoteBackendConfig | None, several: list[NamedRemote] | None
 ) -> Iterator[tuple[str, RemoteBackendConfig]]:
-    """Yield each remote of a valid manifest with the field that it was written in."""
+    """Yield each remote of a valid manifest with its field."""
     if one is not None:
         yield f"{'.'.join(_CONFIG)}.{ONE}", one
     for index, each in enumerate(several or ()):
@@ -81,7 +81,7 @@ def written(
 
 
 def paths(given: Mapping[str, object]) -> Iterator[tuple[tuple[str | int, ...], object]]:
-    """Yield what may be a remote in a raw manifest, with the path of each."""
+    """Yield each remote in a raw manifest that may be invalid, with its path."""
     config = dig(given, _CONFIG)
     yield (*_CONFIG, ONE), dig(config, (ONE,))
     listed = dig(config, (SEVERAL,))

@@ -53,12 +53,12 @@ class _MethodsNeedPath:
     """`methods` need a path: a rule by header never allows more methods."""
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
-        """Blame `methods`."""
+        """Report `methods`."""
         if "methods" in given and "pathPrefix" not in given:
             yield Mistake(("methods",), "only allowed with pathPrefix: a header rule never allows more requests")
 
     def cel(self) -> Iterator[Cel]:
-        """Look whether the path is there."""
+        """Check that the path is present."""
         yield Cel("!has(self.methods) || self.methods.size() == 0 || has(self.pathPrefix)", "methods need pathPrefix")
 
 
@@ -78,7 +78,7 @@ class Requests(StrictModel):
 
     @classmethod
     def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
-        """Blame a lone `value` once: it asks for a header, not for one of header and pathPrefix."""
+        """Report a lone `value` once: it lacks a header, so don't also ask for one of header and pathPrefix."""
         found = tuple(super().mistakes(given))
         lone_value = "value" in given and "header" not in given and "pathPrefix" not in given
         yield from (mistake for mistake in found if not (lone_value and mistake.at == ()))

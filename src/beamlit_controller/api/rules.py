@@ -7,7 +7,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """What is wrong, and where below the model that has the rule."""
+    """A mistake, and its path below the model that has the rule."""
 
     at: tuple[str | int, ...]
     message: str
@@ -25,7 +25,7 @@ class Rule(Protocol):
     """A condition between the fields of one model."""
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
-        """Return what is wrong. Fields of a wrong type are reported elsewhere."""
+        """Return the mistakes. Fields of a wrong type are reported elsewhere."""
         ...
 
     def cel(self) -> Iterator[Cel]:
@@ -40,7 +40,7 @@ class ExactlyOne:
     names: tuple[str, ...]
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
-        """Blame the model when none is set, the later fields when several are."""
+        """Report the model if none is set, the later fields if several are."""
         there = [name for name in self.names if name in given]
         if not there:
             yield Mistake((), f"required: one of {', '.join(self.names)}")
@@ -48,7 +48,7 @@ class ExactlyOne:
             yield Mistake((name,), f"may not be set together with {there[0]}: exactly one of {', '.join(self.names)}")
 
     def cel(self) -> Iterator[Cel]:
-        """Count the fields that are there."""
+        """Count the fields that are present."""
         listed = ", ".join(f"has(self.{name})" for name in self.names)
         yield Cel(f"[{listed}].filter(there, there).size() == 1", f"exactly one of {', '.join(self.names)}")
 
@@ -60,13 +60,13 @@ class AtMostOne:
     names: tuple[str, ...]
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
-        """Blame all but the first."""
+        """Report all but the first."""
         there = [name for name in self.names if name in given]
         for name in there[1:]:
             yield Mistake((name,), f"may not be set together with {there[0]}: at most one of {', '.join(self.names)}")
 
     def cel(self) -> Iterator[Cel]:
-        """Count the fields that are there."""
+        """Count the fields that are present."""
         listed = ", ".join(f"has(self.{name})" for name in self.names)
         yield Cel(f"[{listed}].filter(there, there).size() <= 1", f"at most one of {', '.join(self.names)}")
 
@@ -79,13 +79,13 @@ class Together:
     other: str
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
-        """Blame the one that is missing."""
+        """Report the one that is missing."""
         for there, missing in ((self.one, self.other), (self.other, self.one)):
             if there in given and missing not in given:
                 yield Mistake((missing,), f"required together with {there}")
 
     def cel(self) -> Iterator[Cel]:
-        """Compare whether they are there."""
+        """Check that both or none are present."""
         yield Cel(
             f"has(self.{self.one}) == has(self.{self.other})", f"{self.one} and {self.other} must be set together"
         )
@@ -93,7 +93,7 @@ class Together:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """A field of a member asks for a field beside that member, but for some of its values; `why` tells what for."""
+    """A field of a member requires a field beside that member, except for some of its values; `why` tells what for."""
 
     member: str
     asking: str
@@ -102,14 +102,14 @@ class Beside:
     unless: tuple[str, ...] = ()
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
-        """Blame the field that is missing."""
+        """Report the missing field."""
         member = given.get(self.member)
         asking = member.get(self.asking) if isinstance(member, Mapping) else None
         if asking is not None and asking not in self.unless and self.needed not in given:
             yield Mistake((self.needed,), self._message())
 
     def cel(self) -> Iterator[Cel]:
-        """Look whether the one is there, and then the other."""
+        """Check the first field, and then the other."""
         field = f"self.{self.member}.{self.asking}"
         asked = f"has(self.{self.member}) && has({field})"
         asked += "".join(f" && {field} != '{value}'" for value in self.unless)
@@ -121,28 +121,28 @@ class Beside:
 
 @dataclass(frozen=True, slots=True)
 class Immutable:
-    """The field keeps its first value; only the API server knows it."""
+    """The field keeps its first value; only the API server can check that."""
 
     name: str
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:  # noqa: ARG002 - the protocol's signature
-        """Find none: a manifest alone has no past."""
+        """Return none: a manifest alone has no previous value."""
         yield from ()
 
     def cel(self) -> Iterator[Cel]:
-        """Compare it with what it was (a transition rule: it is looked at in updates only)."""
+        """Compare it with its previous value (a transition rule, which is only evaluated in updates)."""
         message = f"{self.name} can't be changed: delete the resource and create another"
         yield Cel(f"self.{self.name} == oldSelf.{self.name}", message)
 
 
 @dataclass(frozen=True, slots=True)
 class MemberOfType:
-    """`type` names the one member that is set (or none, for a type that has none); the pairs are (type, member)."""
+    """`type` names the one member that is set (or none, for a type without a member); the pairs are (type, member)."""
 
     pairs: tuple[tuple[str, str | None], ...]
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
-        """Blame the member that is missing and the ones that don't belong; without a known type, say nothing."""
+        """Report the missing member and those that don't belong; nothing if the type is unknown."""
         members = [member for _, member in self.pairs if member]
         for kind, own in self.pairs:
             if kind != given.get("type"):
@@ -154,7 +154,7 @@ class MemberOfType:
                     yield Mistake((member,), f"may not be set with type {kind}" + (f", only {own}" if own else ""))
 
     def cel(self) -> Iterator[Cel]:
-        """Hold each member against the type."""
+        """Check each member against the type."""
         for kind, member in self.pairs:
             if member:
                 yield Cel(
@@ -165,7 +165,7 @@ class MemberOfType:
 
 @dataclass(frozen=True, slots=True)
 class TargetFields:
-    """The target has one of the fields; `none_at` and `both_at` are blamed as the HPA does, without `both_at` all may be set."""
+    """The target has one of the fields. Mistakes are reported at `none_at` and `both_at`, as by the HPA; without `both_at`, all may be set."""
 
     fields: tuple[str, ...]
     none_at: str
@@ -174,7 +174,7 @@ class TargetFields:
     optional: bool = False
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:
-        """Look at the target, if there is a mapping."""
+        """Check the target, if it is a mapping."""
         target = dig(given, self.path)
         if not isinstance(target, Mapping):
             return
@@ -186,7 +186,7 @@ class TargetFields:
             yield Mistake((*self.path, self.both_at), f"may not set both {' and '.join(there)}")
 
     def cel(self) -> Iterator[Cel]:
-        """Count the fields that are there."""
+        """Count the fields that are present."""
         target = ".".join(("self", *self.path))
         listed = ", ".join(f"has({target}.{name})" for name in self.fields)
         bound = "== 1" if self.both_at else ">= 1"

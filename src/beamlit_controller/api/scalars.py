@@ -49,7 +49,7 @@ Quantity = Annotated[_Quantity, AfterValidator(_not_negative), WithJsonSchema(_Q
 
 
 def matching(pattern: str, wanted: str, *, longest: int = 253) -> list[Any]:
-    """Return the annotations of a text that fully matches a pattern; `wanted` describes what is expected."""
+    """Return the annotations for text that fully matches a pattern; `wanted` describes what is expected."""
     compiled = re.compile(pattern, re.ASCII)
 
     def check(text: str) -> str:
@@ -126,7 +126,7 @@ AtLeastOne = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 def header_mistake(name: str, value: str) -> str | None:
-    """Return the reason why a header can't be added, or None. It never contains the value, which may be a secret."""
+    """Return why a header can't be added, or None. It never contains the value, which may be a secret."""
     if name.startswith(":"):
         return "a pseudo-header is set by host and pathPrefix, not here"
     if not _TOKEN.fullmatch(name):
@@ -163,7 +163,7 @@ _NOT_TO_ADD: Mapping[str, str] = {
 
 
 def unmatchable_header(name: str) -> str | None:
-    """Return the reason why a rule can't match this header, or None."""
+    """Return why a rule can't match this header, or None."""
     lower = name.lower()
     if "_" in lower:
         return "the gateway refuses requests with _ in the name of a header, so this would never match"
@@ -175,7 +175,7 @@ def unmatchable_header(name: str) -> str | None:
 
 
 def _remote_host(text: str) -> str:
-    """Check `host[:port]`; for everything else that is often written there, say which field it belongs in."""
+    """Check `host[:port]`. For other common mistakes, name the field in which the value belongs."""
     scheme, found, rest = text.partition("://")
     if found:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Converts the models to a plain schema tree for the CRD: references inlined, null and titles removed."""
+"""Converts the models to a plain schema tree for the CRD, with references inlined, null and titles removed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +21,7 @@ def _plain(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Schema:
     schema = first | {key: value for key, value in node.items() if key not in _LEFT_OUT}
     for key in _BY_NAME.intersection(node):
         schema[key] = {name: _plain(each, definitions) for name, each in node[key].items()}
-    # False closes a mapping; Kubernetes does that by itself, to every mapping with properties.
+    # False would forbid other fields; Kubernetes prunes them anyway, from every mapping with properties.
     if isinstance(node.get("additionalProperties"), Mapping):
         schema["additionalProperties"] = _plain(node["additionalProperties"], definitions)
     if "items" in node:
@@ -45,7 +45,7 @@ def _resolved(node: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mappin
 
 
 def _default(node: Mapping[str, Any]) -> object:
-    """Return a default worth showing: not of a mapping, whose fields have their own, and not an empty one."""
+    """Return a default worth showing: not for a mapping, whose fields have their own, and not an empty one."""
     default = node.get("default")
     if isinstance(default, list):
         return [_without_null(each) for each in default] or None

@@ -65,7 +65,7 @@ class PrometheusSettings:
 
 @dataclass(frozen=True, slots=True)
 class OtlpSettings:
-    """The OpenTelemetry collector (`host:port`), the part of new traces that it gets in percent, and `service.name`."""
+    """The OpenTelemetry collector (`host:port`), the percentage of new traces to sample, and `service.name`."""
 
     address: str
     sample_percentage: float
@@ -78,7 +78,7 @@ _WEB = Address("127.0.0.1", 8081)
 
 @dataclass(frozen=True, slots=True)
 class SharedRoute:
-    """Which requests of a shared listener go to a model; None is whatever the request has."""
+    """Which requests of a shared listener go to a model; None matches any request."""
 
     to: ModelKey
     model: str | None = None
@@ -90,7 +90,7 @@ class SharedRoute:
 
 @dataclass(frozen=True, slots=True)
 class SharedListener:
-    """An address that several models share, and its routes, of which the first that matches is taken."""
+    """An address that several models share, and its routes, of which the first match applies."""
 
     address: Address
     routes: tuple[SharedRoute, ...]
@@ -165,7 +165,7 @@ class Settings:
 
 
 def parse(text: str) -> Settings | tuple[Rejected, ...]:
-    """Parse a settings file, or give all its mistakes. An empty file means all defaults."""
+    """Parse a settings file, or return all its mistakes. An empty file means all defaults."""
     loaded = list(documents.load(text))
     unreadable = tuple(Rejected("", each.message) for each in loaded if isinstance(each, Malformed))
     if unreadable:
@@ -177,7 +177,7 @@ def parse(text: str) -> Settings | tuple[Rejected, ...]:
 
 
 def read(content: object) -> Settings | tuple[Rejected, ...]:
-    """Validate settings parsed from YAML or JSON, or give all their mistakes."""
+    """Validate settings parsed from YAML or JSON, or return all their mistakes."""
     if isinstance(content, Mapping) and content.get("kind") == "ModelDeployment":
         return (Rejected("", "this is a ModelDeployment; a settings file begins with `config:`"),)
     try:
@@ -187,7 +187,7 @@ def read(content: object) -> Settings | tuple[Rejected, ...]:
 
 
 def period(spec: OffloadSpec, settings: Settings) -> timedelta:
-    """Return the evaluation period of a model: shorter if all its metrics come from its servers or gateways directly."""
+    """Return the evaluation period of a model; it is shorter if all its metrics come directly from its servers or gateways."""
     direct = spec.metrics and all(
         readable.from_servers(spec, metric) or readable.from_gateways(spec, metric) for metric in spec.metrics
     )

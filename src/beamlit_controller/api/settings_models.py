@@ -79,7 +79,7 @@ class StandaloneConfig(StrictModel):
 
     @classmethod
     def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
-        """Add the names of Services, and all about listeners."""
+        """Check the names of Services, and the listeners."""
         yield from super().mistakes(given)
         services = given.get("services")
         for name in services if isinstance(services, Mapping) else ():

@@ -62,7 +62,7 @@ class SharedRouteConfig(StrictModel):
 
     @classmethod
     def mistakes(cls, given: Mapping[Any, object]) -> Iterator[Mistake]:
-        """Add that there must be something to take off."""
+        """Check that there is a prefix to remove."""
         yield from super().mistakes(given)
         if given.get("stripPrefix") is True and "pathPrefix" not in given:
             yield Mistake(("stripPrefix",), "needs pathPrefix")
@@ -82,7 +82,7 @@ class SharedListenerConfig(StrictModel):
 
 
 def leads_nowhere(shared: object, listen: object) -> Iterator[Mistake]:
-    """Yield the routes to models that have no address of their own to be reached at, and addresses that are taken."""
+    """Yield the routes to models without a listen address of their own, and addresses that are already taken."""
     known = listen if isinstance(listen, Mapping) else {}
     taken = {text: name for name, text in known.items() if isinstance(text, str)}
     for name, each in shared.items() if isinstance(shared, Mapping) else ():

@@ -43,7 +43,7 @@ USUAL_PORTS = {"http": 80, "https": 443}
 
 
 def spec(whole: OffloadSpec) -> dict[str, object]:
-    """Return a whole spec as JSON."""
+    """Return a complete spec as JSON."""
     return _fields(whole)
 
 
@@ -91,7 +91,7 @@ def _fields(value: object) -> dict[str, object]:
 
 @functools.cache
 def _names(kind: type[object]) -> tuple[tuple[str, str], ...]:
-    """Return a dataclass's fields with their JSON names; cached, since `/models` asks a thousand times."""
+    """Return a dataclass's fields with their JSON names; cached, because `/models` needs them a thousand times."""
     if not is_dataclass(kind):
         raise TypeError(f"expected a value of the core, got one of {kind.__name__}")
     return tuple((field.name, to_camel(field.name)) for field in fields(kind) if field.name not in OF_PRESETS)

@@ -1,4 +1,4 @@
-"""Checks what a model needs to run outside a cluster; what only a cluster offers is rejected, with the alternative."""
+"""Checks what a model needs to run outside a cluster. What only a cluster offers is rejected, with the alternative."""
 
 from collections.abc import Iterator, Sequence
 
@@ -56,7 +56,7 @@ def standalone_problems(spec: OffloadSpec, settings: Settings) -> tuple[Rejected
 
 
 def shared_listeners(specs: Sequence[OffloadSpec], settings: Settings) -> tuple[Rejected, ...]:
-    """Return the models whose listen address another model has: a single `listen` address is for one model."""
+    """Return the models whose listen address belongs to another model: a single `listen` address is for one model."""
     listen, stats = settings.standalone.listen, settings.standalone.stats_listen
     enough = len(specs) > 1
     return tuple(
@@ -77,7 +77,7 @@ def _metrics(spec: OffloadSpec, settings: Settings) -> Iterator[Rejected]:
 
 
 def _instead(metric: MetricSpec) -> str:
-    """Say what to do about a metric that no source can read here."""
+    """Return what to do about a metric that no source can read here."""
     match metric:
         case ResourceMetric() | ContainerResourceMetric():
             return f"resources such as cpu and memory are read from the Kubernetes metrics API, which needs a cluster; {_INSTEAD}"

@@ -68,7 +68,8 @@ def bounded(status: Mapping[str, object]) -> Json:
     """Cut a status to what the CRD allows. Call it last.
 
     The API server would reject a status that is too large, and the decision would never come into force. Messages are
-    cut; a record that is too long first loses what no decision depends on, then what is missed least after a restart.
+    cut. A record that is too long first loses what no decision depends on, then what is least important after a
+    restart.
     """
     record = status.get("record")
     short = {**status, "record": _short(record)} if isinstance(record, str) else status
@@ -145,7 +146,7 @@ _MOST_IN_FLIGHT = 999_999_999
 
 
 def in_force(decision: Decision) -> str:
-    """Say in a word what is in force: a share of the requests, or a cap above which they leave."""
+    """Return in a word what is in force: a share of the requests, or a cap above which they leave."""
     if decision.dry:
         return "dry run"
     return f"cap {float(decision.cap):.4g}" if decision.cap else f"{decision.sent}%"
@@ -159,7 +160,7 @@ def instant(moment: datetime) -> str:
 def _offloads(decision: Decision) -> tuple[str, Reason, str]:
     if not decision.sent or not decision.cap:
         return "True" if decision.sent else "False", decision.reason, _said(decision)
-    # Below a cap nothing leaves: what the gateways saw tells whether anything did.
+    # Nothing leaves below a cap, so the gateways' counts tell whether anything did.
     if not decision.learned.recent:
         return (
             "Unknown",

@@ -1,4 +1,4 @@
-"""Translates `metrics` to `core.metric_spec` values: which target field counts, and its value in thousandths."""
+"""Translates `metrics` to `core.metric_spec` values: which target field applies, and its value in thousandths."""
 
 from collections.abc import Iterator
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Translates a `ModelDeployment` to a complete and valid `core.spec.OffloadSpec`, or gives all its mistakes.
+"""Translates a `ModelDeployment` to a complete and valid `core.spec.OffloadSpec`, or returns all its mistakes.
 
 `read` is the entry point for objects of both modes. A new field is translated here, in the function of its section.
 """
@@ -46,7 +46,7 @@ class Accepted:
 
 
 def read(content: Mapping[str, object], settings: Settings) -> Accepted | tuple[Rejected, ...]:
-    """Validate an object parsed from YAML or JSON; give its spec or all its mistakes. `status` is not read."""
+    """Validate an object parsed from YAML or JSON; return its spec or all its mistakes. `status` is not read."""
     given = {key: value for key, value in content.items() if key != "status"}
     against_settings = tuple(policy.mistakes(given, settings))
     try:

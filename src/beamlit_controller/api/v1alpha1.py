@@ -1,7 +1,7 @@
 """`ModelDeployment` of deployment.beamlit.com/v1alpha1, as users write it.
 
-Each class is an object of the manifest and each field one of its fields, in snake_case. `crd.py` renders the CRD from the
-types, defaults, descriptions and `rules`; `translate.py` turns a valid manifest into `core.spec.OffloadSpec`.
+Each class is an object of the manifest and each field one of its fields, in snake_case. `crd.py` renders the CRD from
+types, defaults, descriptions and `rules`; `translate.py` translates a valid manifest to `core.spec.OffloadSpec`.
 """
 
 from typing import Annotated, Final, Literal
@@ -30,7 +30,7 @@ class ModelSourceRef(StrictModel):
 
 
 class ServiceRef(StrictModel):
-    """The Service that clients use. Its name is immutable, because a takeover has to be undone on the same Service."""
+    """The Service that clients use. Its name is immutable, because a takeover has to be reverted on the same Service."""
 
     rules = (Immutable("name"),)
 

@@ -85,7 +85,7 @@ class _Report:
 
 @dataclass(frozen=True, slots=True)
 class _Against:
-    """What manifests are checked against; `past` tells whether its Prometheus is asked as well, as far back as `since`."""
+    """What manifests are checked against; with `past`, also the history in Prometheus, as far back as `since`."""
 
     settings: Settings
     past: bool
@@ -100,7 +100,7 @@ def _chosen(as_settings: Sequence[Path], files: int) -> Path | None:
 
 
 def _asking(settings: Settings, address: str | None) -> Settings:
-    """Return settings with the Prometheus that is to be asked: a PromQL query is then a metric."""
+    """Return settings with the Prometheus to query, so that a PromQL query counts as a metric."""
     if address is None:
         return settings
     from beamlit_controller.rehearsal import simulation  # noqa: PLC0415 - the HTTP client is slow to import
@@ -147,7 +147,7 @@ def _triggers(spec: OffloadSpec, asked: _Against) -> _Report:
 
 
 def _span(spec: OffloadSpec, since: str) -> "Span":
-    """Return steps as fine as what is looked for: being over the target for as long as the window. Raises ValueError."""
+    """Return a time range whose steps are fine enough to detect a metric over its target for a full window. Raises ValueError."""
     from beamlit_controller.rehearsal import simulation  # noqa: PLC0415 - the HTTP client is slow to import
 
     window = spec.behavior.engage.stabilization_window or COARSE

@@ -79,7 +79,7 @@ def cluster(  # each is a thing of its own, and all but two have a default
 
 
 def _domain(resolv_conf: Path) -> str:
-    """Find the cluster's DNS domain: the kubelet writes `svc.DOMAIN` to the search list; `cluster.local` by default."""
+    """Return the cluster's DNS domain, from the kubelet's search entry `svc.DOMAIN`; by default `cluster.local`."""
     try:
         text = resolv_conf.read_text(encoding="utf-8")
     except OSError:

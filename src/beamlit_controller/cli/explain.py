@@ -73,10 +73,10 @@ def explain(
 async def report(
     name: str, address: str, output: Output = "table", *, watch: bool = False, console: Console | None = None
 ) -> int:
-    """Print the model `name` or `namespace/name` of the controller at `address`, and give the exit code.
+    """Print the model `name` or `namespace/name` of the controller at `address`, and return the exit code.
 
-    0 if it was printed, 1 if the controller could not be asked, 2 if the name is unknown or names several models.
-    `watch` goes on until interrupted, through times when the controller does not answer.
+    0 if it was printed, 1 if the controller did not answer, 2 if the name is unknown or ambiguous. With `watch` it
+    continues until interrupted, even while the controller does not answer.
     """
     out = console or Console()
     async with httpx2.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
@@ -91,7 +91,7 @@ async def fetch(client: httpx2.AsyncClient, address: str) -> ModelsAnswer | Fail
     """Get /models from a running controller."""
     url = f"{address.rstrip('/') if '://' in address else f'http://{address}'}/models"
     try:
-        _ = urlsplit(url).port  # raises what the client would only find out while connecting
+        _ = urlsplit(url).port  # raises errors that the client would only detect while connecting
         response = await client.get(url)
     except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError, ValueError) as error:
         return Failed(

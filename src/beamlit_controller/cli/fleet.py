@@ -184,7 +184,7 @@ def _columns(lines: Sequence[Line], width: int) -> Iterator[Column]:
 
 
 def _told(lines: Sequence[Line], most: int) -> Iterator[RenderableType]:
-    """Say in whole what the table cuts of the models that need a person, and what to do."""
+    """Write out in full what the table cuts for models that need attention, with advice."""
     for line in [each for each in lines if each.rank in NEEDS_A_PERSON][: max(most, 0)]:
         yield Text()
         yield Text.assemble((printable.line(line.name), "bold"), ": ", (printable.line(line.why), WORDS[line.rank][1]))

@@ -108,7 +108,7 @@ def _servers(text: str) -> str:
 
 
 def _given(value: str, flag: str, what: str, read: Callable[[str], str], *, asks: bool) -> str:
-    """Return the value, or ask for it until it can be read. Raises ValueError if it can't be, or is still empty."""
+    """Return the value, or ask until it is valid. Raises ValueError if it is invalid and nobody can be asked."""
     while True:
         given = value or _optional(f"{what}: ", asks=asks)
         try:
@@ -126,7 +126,7 @@ def _something(given: str, flag: str, what: str, *, asks: bool) -> str:
 
 
 def _optional(question: str, *, asks: bool) -> str:
-    """Ask at a terminal; "" if nothing was answered or nobody can be asked."""
+    """Ask at a terminal; "" without an answer or a terminal."""
     return input(question).strip() if asks else ""
 
 
@@ -135,7 +135,7 @@ _REMOTE_MODEL = "the model's name at the remote (empty if it is what clients sen
 
 
 def _most_in_flight(*, asks: bool) -> int | None:
-    """Ask how many requests a server works on at once; None where that is not known."""
+    """Ask how many requests a server processes concurrently; None if unknown."""
     what = "requests that one server works on at once, such as --parallel of llama.cpp (empty to learn it): "
     while text := _optional(what, asks=asks):
         if re.fullmatch("[1-9][0-9]{0,8}", text):

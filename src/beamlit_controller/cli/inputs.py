@@ -1,4 +1,4 @@
-"""What commands share: reading files, running until done, and ending with one line that says what is wrong."""
+"""What commands share: reading files, running until done, and reporting an error in one line."""
 
 import asyncio
 import os
@@ -39,7 +39,7 @@ def read(path: Path) -> str:
 
 
 def default_state() -> Path:
-    """Return the state folder of `run` where none is named."""
+    """Return the default state folder of `run`."""
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(base) / "beamlit-controller"
 
@@ -75,7 +75,7 @@ def fail(message: str) -> NoReturn:
 
 
 def ended(error: Exception) -> NoReturn:
-    """Say in one line what ended the controller; what nobody expected has its traceback in the log."""
+    """Describe in one line what ended the controller; the traceback of an unexpected error is in the log."""
     from beamlit_controller.standalone import faults  # noqa: PLC0415 - only for this
     from beamlit_controller.standalone.state_folder import StateError  # noqa: PLC0415 - only for this
 

@@ -119,7 +119,7 @@ def _run(command: Sequence[str], reached: Reached) -> None:
 
 @contextmanager
 def _forwarded(reached: Reached) -> Iterator[int]:
-    """Forward a free local port to the leader, and give the port."""
+    """Forward a free local port to the leader, and provide the port."""
     command = [*reached.command, "port-forward", _replica(reached), f":{PORT}"]
     try:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)  # noqa: S603 - kubectl, with options of its user

@@ -1,4 +1,4 @@
-"""What a command prints, and whoever reads it."""
+"""Output of commands to readers that may end early."""
 
 import os
 import signal
@@ -9,13 +9,13 @@ from contextlib import contextmanager
 
 @contextmanager
 def to_reader() -> Iterator[None]:
-    """End as SIGPIPE would, without a traceback, if the reader of the output ends first, such as `head`."""
+    """End like SIGPIPE would, without a traceback, if the reader of the output (such as `head`) ends first."""
     try:
         try:
             yield
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        # What is still buffered would fail again when Python ends.
+        # Flushing the buffered rest would fail again when Python exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)

@@ -1,4 +1,4 @@
-"""What `init` writes: manifest, settings, systemd unit and compose file, as text. They are read back before they are given."""
+"""The text that `init` writes: manifest, settings, systemd unit and compose file. It is validated before it is returned."""
 
 import json
 import re
@@ -22,7 +22,7 @@ SECONDS = 330
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a user wants served, as it was typed; `folder` is absolute."""
+    """The user's answers, as typed; `folder` is absolute."""
 
     folder: Path
     local: Sequence[str]
@@ -43,16 +43,16 @@ class Setup:
 
     @property
     def manifest(self) -> Path:
-        """Return the manifest's place."""
+        """Return the path of the manifest."""
         return self.manifests / f"{self.name}.yaml"
 
     @property
     def settings(self) -> Path:
-        """Return the settings' place."""
+        """Return the path of the settings."""
         return self.folder / "settings.yaml"
 
     def command(self, program: str) -> Sequence[str]:
-        """Return the command that runs what was written."""
+        """Return the command line that runs the setup."""
         return (
             program,
             *("run", "--manifests", str(self.manifests), "--settings", str(self.settings)),
@@ -61,7 +61,7 @@ class Setup:
 
 
 def files(setup: Setup) -> dict[Path, str]:
-    """Return manifest and settings by their place. Raises ValueError, with every mistake, for what could not be run."""
+    """Return manifest and settings by path. Raises ValueError with all mistakes if they could not be run."""
     for name, ours in (("listen", setup.listen), ("web-listen", setup.web_listen)):
         if any(_same_place(ours, local(each)) for each in setup.local):
             raise ValueError(f"{name}: the model server itself is at {ours}; name another address")
@@ -77,7 +77,7 @@ def files(setup: Setup) -> dict[Path, str]:
 
 
 def local(text: str) -> str:
-    """Read a local server's host:port, also from a URL that was pasted. Raises ValueError."""
+    """Parse a local server's host:port, or a pasted URL. Raises ValueError."""
     given = text.strip()
     if given.startswith("https://"):
         raise ValueError(f"local servers are spoken to over http, got {given}")
@@ -85,7 +85,7 @@ def local(text: str) -> str:
 
 
 def listen_beside(servers: Sequence[str]) -> str:
-    """Return where the gateway listens by default: not where a model server is, such as llama.cpp at its usual port."""
+    """Return the gateway's default listen address, avoiding the ports of the model servers, such as llama.cpp's default."""
     return next(each for each in LISTEN if not any(_same_place(each, local(server)) for server in servers))
 
 
@@ -187,7 +187,7 @@ def _when(setup: Setup) -> Iterator[str]:
 
 
 def _remote(text: str) -> Mapping[str, str]:
-    """Read the remote's URL as fields of remoteBackend. A final /v1 is what clients send anyway."""
+    """Convert the remote's URL to fields of remoteBackend. A final /v1 is dropped, because clients send it."""
     given = text.strip() if "://" in text else f"https://{text.strip()}"
     url = addresses.parse_url(given, example="https://api.example.com")
     if "@" in url.netloc:
@@ -211,7 +211,7 @@ def known_preset(text: str) -> str:
     return text
 
 
-# How it is started with the machine.
+# Starting at boot.
 
 
 def systemd(setup: Setup, program: str) -> str:
@@ -273,5 +273,5 @@ def _indented(lines: Iterator[str], by: int) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Write text as YAML, of which JSON is a part."""
+    """Format text as YAML, of which JSON is a subset."""
     return json.dumps(text)

@@ -1,4 +1,4 @@
-"""The screen of `explain`: one model at a glance, for somebody on call."""
+"""The screen of `explain`: one model at a glance."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -56,7 +56,7 @@ def _known(answer: ModelsView, model: ModelView) -> Iterator[RenderableType]:
     yield from _section("Gateway", [_gateway(model.gateway)] if model.gateway else ())
     yield from _section("Notices", _points(model.notices))
     yield from _section("Mistakes in manifests", _problems(answer.problems))
-    # The longest comes last: a screen that is too short loses the oldest changes.
+    # The longest section comes last, so that a short screen only loses the oldest changes.
     yield from _section("Last changes", _changes(model, answer.at))
 
 
@@ -68,7 +68,7 @@ def _waiting(answer: ModelsView, model: WaitingView) -> Iterator[RenderableType]
     yield from _section("Mistakes in manifests", _problems(answer.problems))
 
 
-# What is, and why.
+# The state, and why.
 
 
 def _head(model: ModelView, now: datetime) -> Iterator[Text]:
@@ -89,7 +89,7 @@ def _head(model: ModelView, now: datetime) -> Iterator[Text]:
 
 
 def _trouble(seen: HeadlineView, style: str) -> Iterator[Text]:
-    if seen.rank != "blind" and not seen.since:  # what else is wrong is said by the decision and below the metrics
+    if seen.rank != "blind" and not seen.since:  # other problems are shown with the decision and below the metrics
         yield _line((seen.why, style))
     if seen.effect:
         yield _line(("means", "bold"), f": {seen.effect}")
@@ -116,7 +116,7 @@ def _facts(model: ModelView) -> str:
     return took + ready + (", demand can't be seen" if demand is None else f", demand {demand:.0%} of the target")
 
 
-# What was read.
+# The metrics.
 
 
 def _table(metrics: Sequence[MetricView]) -> Table:
@@ -165,7 +165,7 @@ def _losses(metrics: Sequence[MetricView], said: str) -> Iterator[RenderableType
                 and pod.reason == metric.missing.reason
                 and pod.message in metric.missing.message
             ):
-                continue  # said already
+                continue  # shown already
             yield _loss(f"{metric.name} without {pod.pod}", pod)
 
 
@@ -183,7 +183,7 @@ def _trigger(trigger: TriggerView | None) -> Iterator[RenderableType]:
     yield _hanging("!", _line((trigger.reason, style), f": {trigger.message}"))
 
 
-# What else there is to know.
+# Further sections.
 
 
 def _section(title: str, body: Iterable[RenderableType]) -> Iterator[RenderableType]:
@@ -218,7 +218,7 @@ def _share(model: ModelView, change: ChangeView) -> str:
 
 
 def _remotes(model: ModelView) -> Iterator[RenderableType]:
-    """Describe each remote, and how it is where the gateway tells that."""
+    """Describe each remote, with its state if the gateway reports it."""
     gateway = model.gateway or {}
     conditions = gateway.get("remotes") if model.remotes else {"": gateway.get("remote")}
     only = RemoteView(name="", address=model.remote or "")
@@ -256,7 +256,7 @@ def _problems(problems: Sequence[ProblemView]) -> Iterator[RenderableType]:
         yield _hanging(" ", Text(f"and {len(problems) - SHOWN} more"))
 
 
-# Words.
+# Formatting.
 
 
 def _hanging(mark: str, text: Text) -> Table:

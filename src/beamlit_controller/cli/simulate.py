@@ -119,7 +119,7 @@ def _query(text: str) -> tuple[str, str]:
 
 
 def _pictures(paths: Sequence[Path]) -> Sequence[Path]:
-    """Check before the simulation whether the pictures can be drawn. Raises ValueError."""
+    """Check before the simulation whether the pictures can be written. Raises ValueError."""
     for path in paths:
         if path.suffix not in PICTURES:
             raise ValueError(f"--picture: expected a name that ends in {', '.join(PICTURES)}, got {path}")

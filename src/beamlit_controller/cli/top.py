@@ -33,7 +33,7 @@ def top(*, address: str = "http://127.0.0.1:8081", once: bool = False) -> None:
 
 
 async def look(address: str, console: Console, *, once: bool = False) -> int:
-    """Show the table, and give the exit code: 1 with `once` if the controller did not answer."""
+    """Show the table, and return the exit code: with `once`, 1 if the controller did not answer."""
     async with httpx2.AsyncClient(timeout=explain.TIMEOUT, trust_env=False) as client:
         if once or not console.is_terminal:
             return _printed(await explain.fetch(client, address), console)

@@ -28,7 +28,7 @@ class Candidate:
 def read(text: str, settings: Settings, *, name: str | None, sets: list[str]) -> list[Candidate]:
     """Return the model as written, one candidate per `--set`, and the plain rule.
 
-    Raises ValueError with every mistake.
+    Raises ValueError with all mistakes.
     """
     parsed = manifests.parse(text, settings=settings)
     specs = [spec for spec in parsed.specs if name in {None, str(spec.key), spec.key.name}]
@@ -50,7 +50,7 @@ def _content(text: str, key: ModelKey) -> Mapping[str, Any]:
         place = (dig(content, ("metadata", "namespace")) or "default", dig(content, ("metadata", "name")))
         if place == (key.namespace, key.name) and isinstance(content, dict):
             return content
-    raise ValueError(f"{key}: not found")  # it was parsed from there
+    raise ValueError(f"{key}: not found")  # it was parsed from the same text
 
 
 def _changed(content: Mapping[str, Any], change: str, settings: Settings, before: OffloadSpec) -> OffloadSpec:
@@ -77,7 +77,7 @@ def _identity(metric: MetricSpec) -> MetricSpec:
 
 
 def _steps(path: str, change: str) -> Iterator[str | int]:
-    """Yield the path to a field: below spec.offloadingConfig, unless it starts with a field of spec."""
+    """Yield the steps to a field: below spec.offloadingConfig, unless the path starts with a field of spec."""
     names = path.removeprefix("spec.").split(".")
     first = names[0].partition("[")[0]
     yield "spec"

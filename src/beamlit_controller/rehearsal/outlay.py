@@ -1,7 +1,7 @@
-"""Who would have answered what left: the remotes in order, each while its budget lasts, and what that costs at their prices.
+"""Computes which remote would have answered each offloaded request, and at what cost: in order, each while its budget lasts.
 
-Accounts are kept by the code that keeps them live, from counts as a gateway would have had them. They are looked at once
-per sample, so a budget is overspent by at most what one sample sends.
+The live code keeps the accounts, with counts as a gateway would have reported them. They are updated once per sample,
+so a budget is exceeded by at most what one sample sends.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ GATEWAY = "recorded"
 
 @dataclass(frozen=True, slots=True)
 class MeanTokens:
-    """How many tokens a request has, in the mean."""
+    """The mean number of tokens of a request."""
 
     input: Decimal = Decimal(0)
     output: Decimal = Decimal(0)
@@ -43,14 +43,14 @@ class RemoteOutlay:
 
 @dataclass(frozen=True, slots=True)
 class Outlay:
-    """Each remote in order, and the requests that would have stayed local because no budget was left for them."""
+    """The remotes in order, and the number of requests that would have stayed local because no budget was left."""
 
     remotes: tuple[RemoteOutlay, ...]
     kept: float
 
 
 def of(spec: OffloadSpec, course: Replay, tokens: MeanTokens) -> Outlay | None:
-    """Send what left to the remotes; None if nobody recorded how many requests there were."""
+    """Send the offloaded requests to the remotes; None if the number of requests was not recorded."""
     if not course.recording.rates or not spec.remotes:
         return None
     played = _Purse(spec, tokens)
@@ -60,7 +60,7 @@ def of(spec: OffloadSpec, course: Replay, tokens: MeanTokens) -> Outlay | None:
 
 
 def needs_tokens(spec: OffloadSpec) -> Iterator[str]:
-    """Name the remotes whose cost or budget depends on how many tokens a request has."""
+    """Return the names of the remotes whose cost or budget depends on the number of tokens."""
     for remote in spec.remotes:
         price, budget = remote.price, remote.budget
         by_tokens = price is not None and (price.input_per_million or price.output_per_million)
@@ -74,14 +74,14 @@ def name_of(remote: RemoteBackend) -> str:
 
 
 def _rows(course: Replay) -> Iterator[tuple[datetime, float, float]]:
-    """Return for each sample its time, for how many seconds it counts, and the requests that leave meanwhile."""
+    """Return for each sample its time, the seconds that it counts for, and the requests that leave in that time."""
     recording = course.recording
     rows = zip(recording.times, recording.lasting, recording.rates, course.percentages, strict=True)
     return ((at, seconds, (rate or 0) * seconds * share / 100) for at, seconds, rate, share in rows)
 
 
 class _Purse:
-    """What was sent to each remote so far, and the accounts of it."""
+    """The requests sent to each remote so far, and the remotes' accounts."""
 
     def __init__(self, spec: OffloadSpec, tokens: MeanTokens) -> None:
         self._spec = spec
@@ -94,7 +94,7 @@ class _Purse:
         self._is_new = True
 
     def send(self, at: datetime, seconds: float, requests: float) -> None:
-        """Send the requests of a sample to the remotes whose budgets are not spent when it begins."""
+        """Send the requests of a sample to the remotes whose budgets are not spent at its beginning."""
         if self._is_new or self._out:
             self._enter(at)
         for name in self._out:
@@ -109,13 +109,13 @@ class _Purse:
         self._is_new = requests > 0
 
     def outlay(self, at: datetime) -> Outlay:
-        """Sum up."""
+        """Return the totals."""
         self._enter(at)
         known = {each.remote: each for each in self._accounts}
         return Outlay(tuple(self._of(each, known.get(each.name)) for each in self._spec.remotes), self._kept)
 
     def _enter(self, at: datetime) -> None:
-        # An account is opened with the first reading, which is of nothing.
+        # An account is opened with the first reading, which has no usage.
         counts = {name: _usage(requests, self._tokens) for name, requests in self._sent.items()}
         readings = {GATEWAY: counts if self._accounts else {}}
         self._accounts = spending.counted(self._accounts, self._spec.remotes, readings, at)
@@ -133,7 +133,7 @@ class _Purse:
 
 
 def _part(spec: OffloadSpec, remote: RemoteBackend) -> float:
-    """Return the part of the requests that come by which a remote takes: it is passed over for equals after it."""
+    """Return the fraction that a remote takes of the requests that reach it; the rest is for the weighted remotes after it."""
     others = weighted_remotes.weight_after(spec, remote)
     return 1.0 if not others else (remote.weight or 0) / ((remote.weight or 0) + others)
 

@@ -1,4 +1,4 @@
-"""Checks against the history in a Prometheus whether triggers can fire: `check --prometheus`."""
+"""Checks against the history in a Prometheus whether triggers can fire, for `check --prometheus`."""
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace

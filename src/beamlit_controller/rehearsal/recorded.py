@@ -1,7 +1,7 @@
 """Reads a recording from a CSV file: a column `time`, one per metric, and optionally the requests per second.
 
 Exports of other tools are accepted, too: Grafana panels with series as columns or as rows, times in milliseconds or
-without zone, newest row first. How the file was interpreted is reported.
+without time zone, newest row first. How the file was interpreted is reported.
 """
 
 import csv
@@ -108,7 +108,7 @@ def _ordered(samples: list[_RecordedRow], notes: ReadingNotes) -> list[_Recorded
 
 
 def _merged(samples: list[_RecordedRow], notes: ReadingNotes) -> list[_RecordedRow]:
-    """Put the rows of one time together; of several values of one series, the last counts."""
+    """Merge the rows of the same time; of several values of one series, the last counts."""
     merged: dict[datetime, _RecordedRow] = {}
     for each in samples:
         before = merged.get(each.at)
@@ -136,7 +136,7 @@ class _Table:
     decimal_comma: bool
 
     def rows(self, rows: Iterator[tuple[int, list[str]]]) -> Iterator[_Row]:
-        """Yield the rows that are not empty. Raises ValueError for one that is shorter or longer than the header."""
+        """Yield the rows that are not empty. Raises ValueError if one is shorter or longer than the header."""
         wanted = len(self.layout.header)
         for line, cells in rows:
             place = f"{self.path}, line {line}"

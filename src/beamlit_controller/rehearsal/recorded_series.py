@@ -1,6 +1,6 @@
-"""Which cells of a recorded file are series of which metric, and what the series of one time are together.
+"""Maps the columns of a recorded file to the series of each metric, and aggregates the series of one time.
 
-A file has a column for each series, or a row: then other columns beside its value tell which series it is.
+A file has one column per series, or one row per series with further columns that identify it.
 """
 
 import re
@@ -45,9 +45,9 @@ class ReadingNotes:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What the columns of a file are: times, rates, and for each metric its series, or a value with its series' name.
+    """The meaning of a file's columns: time, rate, and for each metric its series, or a value with its series' name.
 
-    `value` is None where each series has a column of its own.
+    `value` is None if each series has a column of its own.
     """
 
     header: Sequence[str]
@@ -92,7 +92,7 @@ class Layout:
 
 
 def layout(header: Sequence[str], metrics: Sequence[MetricSpec], notes: ReadingNotes) -> Layout:
-    """Find the times, the rate and the series in the first line. Raises ValueError."""
+    """Find the columns of times, rate and series in the header. Raises ValueError."""
     if header and not header[-1]:
         header = header[:-1]
     lowered = [_IN_BRACKETS.sub("", name.lower()) for name in header]
@@ -116,9 +116,10 @@ def layout(header: Sequence[str], metrics: Sequence[MetricSpec], notes: ReadingN
 
 
 def together(metric: MetricSpec, values: SeriesValues, of: frozenset[str]) -> int | None:
-    """Return what the series of one time are together, in thousandths; None if none has a value.
+    """Aggregate the series of one time, in thousandths; None if none has a value.
 
-    The sum of an External or Object metric; for the others the mean over servers of what each server's series are.
+    The result is the sum for an External or Object metric; for others, the mean over servers of each server's
+    aggregate.
     """
     known = {series: value for series, value in values.items() if value is not None and series in of}
     if not known:
@@ -166,7 +167,7 @@ def _how(metric: MetricSpec, series: frozenset[str]) -> str:
 
 
 def _server(series: str) -> str:
-    """Return the pod or the instance that a series is from, by its labels; "" if it doesn't tell."""
+    """Return the pod or instance of a series, by its labels; "" if unknown."""
     labels = dict(_LABELS.findall(series))
     return next((labels[name] for name in _SERVERS if name in labels), "")
 
@@ -174,7 +175,7 @@ def _server(series: str) -> str:
 def _columns(
     header: Sequence[str], others: Sequence[int], metric: MetricSpec, number: int, count: int
 ) -> Mapping[str, int]:
-    """Find the columns of a metric: by its names, by the names of its series, or the only ones that there are."""
+    """Find the columns of a metric: by its names, by the names of its series, or because there are no others."""
     for exact in (f"metrics[{number}]", *_names(metric)):
         if exact in header:
             return {exact: header.index(exact)}
@@ -190,7 +191,7 @@ def _columns(
 def _told(
     found: Sequence[Mapping[str, int]], header: Sequence[str], metrics: Sequence[MetricSpec], notes: ReadingNotes
 ) -> Sequence[Mapping[str, int]]:
-    """Tell of columns that don't have the metric's name."""
+    """Note the columns that don't have the metric's name."""
     for number, (metric, columns) in enumerate(zip(metrics, found, strict=True)):
         place = next(iter(columns.values()))
         if header[place] != f"metrics[{number}]" and not _is_series_of(metric, header[place]):
@@ -208,7 +209,7 @@ def _is_series_of(metric: MetricSpec, text: str) -> bool:
 
 
 def _may_be_any(name: str) -> bool:
-    """Return whether a column has a general name, or one with labels or of several words, as panels give it."""
+    """Return whether a column's name is generic, or has labels or several words, as in exports of panels."""
     return name.lower() in _GENERAL or not name.isidentifier()
 
 

@@ -86,7 +86,7 @@ def _cells(done: Rehearsal, figures: ReplayStats) -> list[str]:
 
 
 def _remotes(done: Rehearsal) -> Iterator[RenderableType]:
-    """List what each remote would have answered, if there is more to say than how many requests left."""
+    """List what each remote would have answered, if there are several, or prices or budgets."""
     rows = [row for each in done.played for row in _outlay_cells(each)]
     if not rows or not (len(done.spec.remotes) > 1 or any(each.price or each.budget for each in done.spec.remotes)):
         return

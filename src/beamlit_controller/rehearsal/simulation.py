@@ -46,7 +46,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class CandidateResult:
-    """One candidate and its result; `outlay` is None if nobody recorded how many requests there were."""
+    """One candidate and its result; `outlay` is None if the number of requests was not recorded."""
 
     candidate: Candidate
     replay: Replay
@@ -78,7 +78,7 @@ class Rehearsal:
         return sum(None in values for values in self.recording.values) / len(self.recording.values)
 
     def cost(self, figures: ReplayStats) -> float | None:
-        """Return the cost of the requests at the remote by the price of a request that was given."""
+        """Return the cost of the requests at the remote, by the given price per request."""
         return None if self.price is None or figures.offloaded is None else self.price * figures.offloaded
 
 
@@ -113,7 +113,7 @@ def simulate(
 
 
 def _without_tokens(spec: OffloadSpec, recording: Recording, tokens: MeanTokens) -> Iterator[str]:
-    """Say which remotes' prices and budgets are left out because nobody said how many tokens a request has."""
+    """Note which remotes' prices and budgets are ignored because the number of tokens per request was not given."""
     named = [*outlay.needs_tokens(spec)] if recording.rates and tokens == NO_TOKENS else []
     if named:
         names = ", ".join(named)

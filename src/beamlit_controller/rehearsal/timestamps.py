@@ -1,4 +1,4 @@
-"""Parses times of recordings: RFC 3339, the same with a blank or without zone, or a Unix time in any unit."""
+"""Parses times of recordings: RFC 3339, also with a blank or without time zone, or a Unix time in any unit."""
 
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
