@@ -30,7 +30,7 @@ def test_without_a_way_to_the_api_server_it_says_so(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 1
-    assert "beamlit-controller: no way to the API server" in done.stderr
+    assert "beamlit-controller: can't connect to the API server" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -48,7 +48,7 @@ def test_to_release_without_a_way_to_the_api_server_is_an_error_too() -> None:
     done = run("release", "--namespace=somewhere")
 
     assert done.returncode == 1
-    assert "no way to the API server" in done.stderr
+    assert "can't connect to the API server" in done.stderr
 
 
 def test_a_gateway_that_is_not_there_is_drained_at_once(tmp_path: Path) -> None:

@@ -264,7 +264,7 @@ def test_a_model_that_never_had_a_round_says_how_the_last_one_ended() -> None:
 
     assert shown(world) == snapshot("""\
 models/llama
-NO ROUND HAS ENDED WELL YET  the last one ended 3 s ago
+NO ROUND HAS SUCCEEDED YET  the last one ended 3 s ago
 KeyError('unexpected')\
 """)
 

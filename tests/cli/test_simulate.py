@@ -198,11 +198,11 @@ def test_empty_cells_and_seconds_since_1970_are_understood(tmp_path: Path) -> No
 EXPORTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "Grafana": (
         '"Time","Value"\n2026-06-01 12:00:00,20\n2026-06-01 12:00:15,\n2026-06-01 12:00:30,3\n',
-        ("the column Value was taken for", "without a zone"),
+        ("the column Value was taken for", "without a time zone"),
     ),
     "Grafana, with the series' name": (
         f'"Time","{METRIC}{{pod=""a"", job=""b""}}"\n2026-06-01 12:00:00,20\n2026-06-01 12:00:15,\n2026-06-01 12:00:30,3\n',
-        ("without a zone",),
+        ("without a time zone",),
     ),
     "Grafana, two series": (
         f'"Time","{METRIC}{{pod=""a""}}","{METRIC}{{pod=""b""}}"\n2026-06-01 12:00:00,15,5\n2026-06-01 12:00:15,,\n2026-06-01 12:00:30,3,\n',
@@ -214,7 +214,7 @@ EXPORTS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "Grafana, for Excel": (
         f'sep=,\r\n"Time","{METRIC}"\r\n2026-06-01 12:00:00.000,20\r\n2026-06-01 12:00:15.000,\r\n2026-06-01 12:00:30.000,3\r\n',
-        ("without a zone",),
+        ("without a time zone",),
     ),
     "Grafana's API": (
         f"Time,{METRIC}\n1780315200000,20\n1780315215000,\n1780315230000,3\n",
@@ -237,11 +237,11 @@ EXPORTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "infinite": (f"time,{METRIC}\n1780315200,20\n1780315215,+Inf\n1780315230,3\n", ("1 cell held no number",)),
     "newest first": (
         f"time,{METRIC}\n1780315230,3\n1780315215,\n1780315200,20\n",
-        ("the newest row stands first",),
+        ("the newest row comes first",),
     ),
     "in no order": (
         f"time,{METRIC}\n1780315215,\n1780315230,3\n1780315200,20\n",
-        ("sorted by their times",),
+        ("sorted by time",),
     ),
     "a time twice": (
         f"time,{METRIC}\n1780315200,99\n1780315200,20\n1780315215,\n1780315230,3\n",
@@ -275,7 +275,7 @@ def test_what_was_made_of_a_file_is_shown(tmp_path: Path) -> None:
     shown = commands.typed("simulate", PROMETHEUS, "--csv", path)
 
     assert shown.returncode == 0, shown.stderr
-    assert "The file: times without a zone were taken for UTC." in shown.stdout
+    assert "The file: times without a time zone were read as UTC." in shown.stdout
     assert simulated("--csv", path)["notes"]
 
 
@@ -317,7 +317,7 @@ def test_what_is_wrong_with_a_file_is_said_with_its_place(tmp_path: Path, lines:
         (["--tokens", "800"], "--tokens: expected INPUT/OUTPUT, such as 800/150, got '800'"),
         (["--since", "a week"], "--since: expected a time such as 90s"),
         (["--since", "999999d"], "--since: expected at most 500,000 steps"),
-        (["--until", "0001-01-02T00:00:00Z"], "--since: expected a time that a calendar has"),
+        (["--until", "0001-01-02T00:00:00Z"], "--since: expected a valid date"),
         (["--step", "0s"], "--step: expected a time such as 90s"),
         (["--until", "today"], "RFC 3339"),
         (["--picture", "drawing.pdf"], "--picture: expected a name that ends in .png, .svg, .html"),

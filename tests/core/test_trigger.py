@@ -152,7 +152,8 @@ def test_limits_keep_a_utilization_down(limit: int | None, percent: int, reachab
 
     assert found.reachable is reachable
     assert (
-        reachable or found.message == "cpu can't be above 100% of what is requested, for the limits; its target is 100%"
+        reachable
+        or found.message == "cpu can't be above 100% of what is requested, because of the limits; its target is 100%"
     )
 
 

@@ -182,7 +182,7 @@ def test_a_model_is_not_ready_before_its_service_was_seen_to_lead_to_the_gateway
 
 
 def test_a_service_that_can_not_be_given_back_is_taken_and_says_who_refused_it() -> None:
-    refused = Missing(Reason.API_REFUSED, "it can't be given back: the API server refused: forbidden")
+    refused = Missing(Reason.API_REFUSED, "it can't be restored: the API server refused: forbidden")
     service = ServiceState(taken=True, why=refused)
     given = status(known(gateway=GatewayState(desired_replicas=2, ready_replicas=2, service=service, takeover=True)))
 

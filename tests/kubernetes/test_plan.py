@@ -78,7 +78,7 @@ def test_what_can_not_be_stood_before_is_refused_with_its_reason() -> None:
     refused(plan(spec(), service(selector=()), ()), Reason.SERVICE_UNSUITABLE, "no selector")
     refused(plan(spec(), service(type="ExternalName"), ()), Reason.SERVICE_UNSUITABLE, "ExternalName")
     ours = service(selector=(("app.kubernetes.io/managed-by", "beamlit-controller"),))
-    refused(plan(spec(), ours, ()), Reason.SERVICE_UNSUITABLE, "round")
+    refused(plan(spec(), ours, ()), Reason.SERVICE_UNSUITABLE, "loop")
 
 
 def taking(service: Service, *pods: dict[str, int], target_port: int | str = 8000, **changes: Any) -> Plan | Missing:  # noqa: ANN401 - as `spec`

@@ -283,7 +283,9 @@ def test_a_mistake_in_the_query_is_shown() -> None:
 
     refused = read(document, 400)
 
-    assert refused == Missing(Reason.QUERY_FAILED, 'Prometheus refused, bad_data: 1:5: parse error: unexpected ")"')
+    assert refused == Missing(
+        Reason.QUERY_FAILED, 'Prometheus rejected the query (bad_data): 1:5: parse error: unexpected ")"'
+    )
 
 
 def test_a_redirect_says_where_to_but_not_the_whole_address() -> None:

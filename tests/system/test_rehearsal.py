@@ -140,7 +140,7 @@ async def test_triggers_that_could_never_have_worked_are_told_before_anything_is
         f"note: {metrics}: the highest in 1 d was 16% of the target: nothing would have been offloaded",
     )
     assert said["no query"][0] == 1
-    assert "Prometheus refused, bad_data" in said["no query"][1]
+    assert "Prometheus rejected the query (bad_data)" in said["no query"][1]
     assert said["not closed"][0] == 1
     assert "the ( at character 4 is not closed" in said["not closed"][1]
     assert said["too patient"] == (0, "valid")

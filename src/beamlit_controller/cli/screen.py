@@ -63,7 +63,7 @@ def _known(answer: ModelsView, model: ModelView) -> Iterator[RenderableType]:
 def _waiting(answer: ModelsView, model: WaitingView) -> Iterator[RenderableType]:
     failure = model.failure
     yield _line((f"{model.namespace}/{model.name}", "bold"))
-    yield _line(("NO ROUND HAS ENDED WELL YET", "bold red"), f"  the last one ended {_ago(failure.at, answer.at)}")
+    yield _line(("NO ROUND HAS SUCCEEDED YET", "bold red"), f"  the last one ended {_ago(failure.at, answer.at)}")
     yield _line(failure.error)
     yield from _section("Mistakes in manifests", _problems(answer.problems))
 

@@ -184,7 +184,7 @@ def _limited(metric: MetricSpec, all_pods: Sequence[Pod], behavior: Behavior) ->
     if most is None or most > metric.target.percent * (1 + Fraction(behavior.engage.tolerance)):
         return None
     name = wording.name(metric)
-    return f"{name} can't be above {int(most)}% of what is requested, for the limits; its target is {metric.target.percent}%"
+    return f"{name} can't be above {int(most)}% of what is requested, because of the limits; its target is {metric.target.percent}%"
 
 
 def _most(metric: ResourceMetric | ContainerResourceMetric, all_pods: Sequence[Pod]) -> Fraction | None:

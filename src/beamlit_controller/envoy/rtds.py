@@ -154,14 +154,14 @@ class RtdsServer:
     ) -> None:
         """Serve one gateway until it disconnects or the server closes."""
         if self._tokens is not None and not self._tokens.is_any_token(shown):
-            self._seldom.warn("gateway turned away: without a token")
+            self._seldom.warn("gateway rejected: no token")
             await stream.abort(grpc.StatusCode.PERMISSION_DENIED, "expected the token of a model")
         subscription = await self._first(requests, stream)
         if subscription is None or not subscription.resource_names:
             return
         name, node = subscription.resource_names[0], subscription.node.id[:LONGEST]
         if len(name) > LONGEST_NAME or (self._tokens is not None and not self._tokens.accepts(name, shown)):
-            self._seldom.warn("gateway turned away: not the token of this model", model=name, node=node)
+            self._seldom.warn("gateway rejected: not the token of this model", model=name, node=node)
             await stream.abort(grpc.StatusCode.PERMISSION_DENIED, "expected the token of this model")
         await self._serve_model(name, requests, stream, closing, node=node)
 
@@ -169,8 +169,8 @@ class RtdsServer:
         try:
             return await self._waiting.first(requests)
         except TimeoutError:
-            self._seldom.warn("gateway turned away: it said nothing")
-            await stream.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "expected the model's name at once")
+            self._seldom.warn("gateway rejected: no first message")
+            await stream.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "expected the model's name in the first message")
 
     async def _serve_model(
         self,
@@ -188,7 +188,7 @@ class RtdsServer:
             await _first_of(_push(name, topic, stream), self._listen(name, topic, requests), closing.wait())
         except* grpc.aio.InternalError:
             # The gateway had just disconnected. If it is still there, it subscribes again.
-            log.debug("gateway could not be told", model=name, node=node)
+            log.debug("gateway disconnected before the update", model=name, node=node)
         finally:
             topic.streams -= 1
             self._drop_unused(name)
@@ -199,7 +199,7 @@ class RtdsServer:
         async for answer in requests:
             if answer.HasField("error_detail"):
                 topic.refusals += 1
-                self._seldom.warn("gateway refused its share", model=name, message=answer.error_detail.message)
+                self._seldom.warn("gateway rejected an update", model=name, message=answer.error_detail.message)
 
     def _topic(self, name: str) -> _Subscription:
         return self._topics.setdefault(name, _Subscription())

@@ -53,9 +53,9 @@ def configuration(kubeconfig: Path | None = None) -> SingleConfig:
         found = KubeConfig.from_file(kubeconfig) if kubeconfig else KubeConfig.from_env()
         single = found.get()
     except (ConfigError, OSError, ValueError, KeyError) as error:
-        raise ApiError(0, "ConfigError", f"no way to the API server: {error}") from error
+        raise ApiError(0, "ConfigError", f"can't connect to the API server: {error}") from error
     if single is None:
-        raise ApiError(0, "ConfigError", "no way to the API server: the kubeconfig has no current context")
+        raise ApiError(0, "ConfigError", "can't connect to the API server: the kubeconfig has no current context")
     return single
 
 

@@ -62,7 +62,7 @@ class Applier:
         live = await self._live(desired)
         if live is not None and managed_objects.owner(live) != self.owner:
             raise NameTakenError(
-                f"{desired.resource.kind} {desired.namespace}/{desired.name} is there already and belongs to somebody else: "
+                f"{desired.resource.kind} {desired.namespace}/{desired.name} already exists and has another owner: "
                 "rename it or the ModelDeployment"
             )
         if live is not None and contains(live, desired.content):

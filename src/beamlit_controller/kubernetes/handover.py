@@ -144,7 +144,7 @@ def _problem(
         if refused and waited >= REFUSED_AFTER:
             return _not_taken(pod, refused, "Envoy refused it")
         if files and pod.uid in says and waited >= LATE_AFTER:
-            return _not_taken(pod, files, "it is not there after three minutes")
+            return _not_taken(pod, files, "it was not loaded within three minutes")
     return None
 
 

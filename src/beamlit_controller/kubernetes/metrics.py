@@ -52,7 +52,7 @@ class MetricsApis:
         try:
             return await self._read(spec, metric)
         except ApiError as error:
-            return failures.missing(error, doing="asking what the API server serves")
+            return failures.missing(error, doing="API discovery")
 
     async def _read(self, spec: OffloadSpec, metric: MetricSpec) -> Reading:
         match metric:

@@ -63,7 +63,7 @@ def _read(answer: Json, which: str, read: Callable[[Sequence[Json]], Reading]) -
         return read(items)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         said = f"{error!r}"[:_SHOWN]
-        return Missing(Reason.MALFORMED_ANSWER, f"the {which} metrics API answered what is no list of values: {said}")
+        return Missing(Reason.MALFORMED_ANSWER, f"the {which} metrics API did not answer with a list of values: {said}")
 
 
 def _usage(item: Json, name: str, container: str | None) -> PodSample | None:

@@ -85,7 +85,7 @@ class Observer:
 def _blocked(seen: Snapshot, memory: TakeoverMemory, spec: OffloadSpec, service: Service) -> Missing | None:
     """Return the reason why the Service must not be (or stay) taken over, if there is one."""
     if not spec.enabled:
-        return Missing(Reason.DISABLED, f"Service {service.name} leads straight to the model's pods")
+        return Missing(Reason.DISABLED, f"Service {service.name} selects the model's pods directly")
     if spec.routing is not RoutingMode.TAKEOVER:
         return Missing(Reason.ROUTING_BY_SERVICE, f"spec.routing.mode is {spec.routing}: the Service is left alone")
     if isinstance(seen.plan, Missing) and plan.is_refused(seen.plan):

@@ -80,7 +80,7 @@ def _unsuitable(spec: OffloadSpec, service: Service) -> str:
         return "has no selector: expected one that selects pods"
     if service.pod_selector.matches(gateway_objects.pod_labels(spec.key)):
         selector = ",".join(f"{key}={value}" for key, value in service.selector)
-        return f"selects {selector}, which gateways have too: requests would go round"
+        return f"selects {selector}, which gateways have too: requests would loop"
     return ""
 
 
@@ -105,7 +105,7 @@ def _against_taking(spec: OffloadSpec, service: Service) -> Iterator[str]:
         yield f"selects by {gateway_objects.GATEWAY_LABEL}, a label of ours: expected another one, {OTHERWISE}"
     itself = next((remote.host for remote in spec.remotes if _names(remote.host, service)), None)
     if itself is not None:
-        yield f"is the remote itself ({itself}): requests would go round; expected another remote"
+        yield f"is the remote itself ({itself}): requests would loop; expected another remote"
 
 
 def _names(host: str, service: Service) -> bool:

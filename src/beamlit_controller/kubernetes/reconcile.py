@@ -142,7 +142,7 @@ class GatewayPass:
             version = await service_switch.restore(self._server, seen.service, reverted=decision.reverted)
         except ApiError as error:
             if decision.action is Action.RESTORE and error.code != CONFLICT:
-                state.service = ServiceState(taken=True, why=_refused("it can't be given back", error))
+                state.service = ServiceState(taken=True, why=_refused("it can't be restored", error))
             raise
         state.takeover = takeover_memory.restored(state.takeover, version=version)
         state.service, state.confirmed = ServiceState(taken=False, why=decision.why), ""

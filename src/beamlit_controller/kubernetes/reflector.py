@@ -172,15 +172,15 @@ class Reflector(Generic[T]):
                 await self._take_all(lines)
         except ApiError as error:
             if error.code == GONE:
-                raise ExpiredError("the version to go on from has expired") from error
+                raise ExpiredError("the resourceVersion to resume from has expired") from error
             if opened and error.reason == "Timeout":
-                raise SilentError("it was silent for too long") from error
+                raise SilentError("it sent nothing for too long") from error
             raise
 
     async def _take_all(self, lines: AsyncIterator[str]) -> None:
         understood = [self._take(line) async for line in lines]
         if understood and not any(understood):
-            raise MalformedError("expected watch events, got none among what came")
+            raise MalformedError("expected watch events, got none in the response")
 
     def _take(self, line: str) -> bool:
         """Handle one event; False if it is not an event. An object that can't be parsed is skipped."""
@@ -251,7 +251,7 @@ def _refused(status: Json) -> Exception:
     """Interpret the Status of an ERROR event."""
     code = fields.whole(status.get("code"))
     if code == GONE:
-        return ExpiredError("the version to go on from has expired")
+        return ExpiredError("the resourceVersion to resume from has expired")
     return ApiError(code, fields.text(status.get("reason")), fields.text(status.get("message"))[:_SHOWN])
 
 

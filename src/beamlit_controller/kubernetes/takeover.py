@@ -114,7 +114,7 @@ def _while_taken_over(seen: Observation) -> TakeoverDecision:
         )
     if any(is_serving(pod, service, seen.gateway_value) and not serves_ports(pod, service) for pod in pods):
         why = Missing(
-            Reason.GATEWAY_STARTING, "given back: a pod of the gateway does not serve all ports of the Service yet"
+            Reason.GATEWAY_STARTING, "restored: a pod of the gateway does not serve all ports of the Service yet"
         )
         return TakeoverDecision(Action.RESTORE, taken=False, why=why, reverted=service.takeover_annotations.reverted)
     failed = _failed(seen)
@@ -183,8 +183,8 @@ def _contested(service: Service, reverted: tuple[datetime, ...]) -> Missing | No
     until = min(reverted[-MAX_REVERTS:]) + REVERT_WINDOW
     return Missing(
         Reason.SERVICE_CONTESTED,
-        f"others have written back the selector of Service {service.name} {len(reverted)} times within an hour, so it is "
-        f"left as they write it until {until:%H:%M} UTC: have them ignore spec.selector, then remove the annotation "
+        f"other writers reverted the selector of Service {service.name} {len(reverted)} times within an hour, so it is "
+        f"left as they write it until {until:%H:%M} UTC: configure them to ignore spec.selector, then remove the annotation "
         f"{service_patches.REVERTED}",
     )
 
@@ -192,9 +192,7 @@ def _contested(service: Service, reverted: tuple[datetime, ...]) -> Missing | No
 def _failed(seen: Observation) -> Missing | None:
     if seen.unready_for is None:
         return None
-    return Missing(
-        Reason.GATEWAY_LOST, f"no pod of the gateway is ready since {seen.unready_for.total_seconds():.0f} s"
-    )
+    return Missing(Reason.GATEWAY_LOST, f"no gateway pod has been ready for {seen.unready_for.total_seconds():.0f} s")
 
 
 def _recovering(seen: Observation) -> Missing | None:
@@ -228,6 +226,6 @@ def readiness(
         return Missing(
             Reason.PODS_NOT_REACHED,
             f"{', '.join(far)} has not reached a ready pod of the model yet: none is ready, or a NetworkPolicy or a mesh "
-            "forbids the way to it, or the controller's to the gateway",
+            "blocks traffic to it, or from the controller to the gateway",
         )
     return None

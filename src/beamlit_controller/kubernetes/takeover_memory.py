@@ -69,8 +69,8 @@ def metrics_lost(memory: TakeoverMemory, service: Service, *, generation: int) -
         return None
     return Missing(
         Reason.TRIGGERS_UNREADABLE,
-        f"since Service {service.name} had been taken over no metric could be read, so it was given back: "
-        "read them elsewhere than through this Service; it is tried again when the spec changes",
+        f"no metric could be read after Service {service.name} was taken over, so it was restored: do not read metrics "
+        "through this Service; the takeover is retried when the spec changes",
     )
 
 

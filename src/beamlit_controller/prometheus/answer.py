@@ -120,12 +120,12 @@ def _document(body: bytes) -> object | Missing:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     document = dict(pairs)
     if len(document) != len(pairs):
-        raise ValueError("a key stands twice in one object")
+        raise ValueError("a key occurs twice in one object")
     return document
 
 
 def _no_constant(constant: str) -> object:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not valid JSON")
 
 
 def _excerpt(body: bytes) -> str:
@@ -141,11 +141,11 @@ def _refused(answer: HttpAnswer, document: object) -> Missing:
         case {"status": "error", "errorType": "timeout", "error": str(error)}:
             return Missing(Reason.TIMED_OUT, f"Prometheus gave up: {error}")
         case {"status": "error", "errorType": str(kind), "error": str(error)}:
-            return Missing(Reason.QUERY_FAILED, f"Prometheus refused, {kind}: {error}")
+            return Missing(Reason.QUERY_FAILED, f"Prometheus rejected the query ({kind}): {error}")
         case _:
             hint, said = _HINTS.get(answer.status), _excerpt(answer.body).strip()
             told = f"it says: {said}" if hint and said else said
-            why = "; ".join(filter(None, (hint, told))) or "no more is said"
+            why = "; ".join(filter(None, (hint, told))) or "without a message"
             return Missing(Reason.HTTP_ERROR, f"expected status 200, got {answer.status}: {why}")
 
 
@@ -255,7 +255,9 @@ def _sum(pairs: list[_Pair | Missing], *, at: datetime, window: timedelta) -> _S
 
 def _number(pair: _Pair, at: datetime, window: timedelta) -> Decimal | Missing:
     if not _is_of(pair, at, window):
-        message = f"asked for the time {at.timestamp():.3f}, answered for {str(pair.time)[:20]}; is a cache between?"
+        message = (
+            f"asked for the time {at.timestamp():.3f}, answered for {str(pair.time)[:20]}; is there a cache in between?"
+        )
         return Missing(Reason.STALE, message)
     match pair.value.lower():
         case "nan":

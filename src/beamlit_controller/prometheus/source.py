@@ -158,7 +158,7 @@ class PrometheusSource:
                 async with aclosing(await transport.handle_async_request(request)) as response:
                     return await _answer(response, limit)
         except TimeoutError:
-            return Missing(Reason.TIMED_OUT, f"no whole answer within {timeout:g} s")
+            return Missing(Reason.TIMED_OUT, f"no complete response within {timeout:g} s")
         except (httpx2.HTTPError, OSError) as error:
             return _failure(error, hide)
 

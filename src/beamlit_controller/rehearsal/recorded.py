@@ -103,7 +103,7 @@ def _ordered(samples: list[_RecordedRow], notes: ReadingNotes) -> list[_Recorded
     if times == sorted(times):
         return samples
     newest_first = times == sorted(times, reverse=True)
-    notes.say("the newest row stands first: read from its end" if newest_first else "rows were sorted by their times")
+    notes.say("the newest row comes first, so the rows were reversed" if newest_first else "rows were sorted by time")
     return samples[::-1] if newest_first else sorted(samples, key=lambda each: each.at)
 
 
@@ -164,9 +164,7 @@ class _Table:
     def _parsed(self, row: _Row, column: int, parse: Callable[[str], T]) -> T | None:
         text = row.cells[column].strip()
         if text.lower() in MISSING:
-            self.notes.count(
-                bool(text), "cell{s} held no number (NaN, null and the like): taken for values that were not there"
-            )
+            self.notes.count(bool(text), "cell{s} held no number (NaN, null and the like): read as missing values")
             return None
         try:
             return parse(text)
@@ -181,7 +179,7 @@ class _Table:
 
     def _number(self, text: str) -> Decimal:
         if self.decimal_comma and text.count(",") == 1 and "." not in text:
-            self.notes.say("a comma in a number was taken for its decimal point")
+            self.notes.say("a comma in a number was read as its decimal point")
             text = text.replace(",", ".")
         return _number(text)
 

@@ -19,8 +19,8 @@ from beamlit_controller.rehearsal.simulation import _LEARNED, CandidateResult, R
 LATEST = 20
 """Changes that the table names."""
 ASSUMED = (
-    "Taken for granted: nothing was offloaded while this was recorded, and a metric follows the local share of the "
-    "requests. It is decided once per sample."
+    "Assumptions: nothing was offloaded during the recording, and a metric is proportional to the local share of the "
+    "requests. There is one decision per sample."
 )
 
 
@@ -91,7 +91,7 @@ def _remotes(done: Rehearsal) -> Iterator[RenderableType]:
     if not rows or not (len(done.spec.remotes) > 1 or any(each.price or each.budget for each in done.spec.remotes)):
         return
     made = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    made.add_column("who answers what leaves", overflow="fold")
+    made.add_column("offloaded to", overflow="fold")
     for column in ("requests", "cost", "out of budget\n(time)"):
         made.add_column(column, justify="right", no_wrap=True)
     for row in rows:

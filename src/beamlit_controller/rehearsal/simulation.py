@@ -195,8 +195,8 @@ def _per_second(milli: int | None) -> float | None:
 
 
 _LEARNED = (
-    "Adaptive: as with a cap that has been learned, and a metric that grows with the load. A recording doesn't tell what was "
-    "in flight, so neither how long learning takes nor what a queue hides can be known."
+    "Adaptive: assumes a learned cap, and a metric that grows with the load. A recording doesn't tell what was in flight, so "
+    "neither the time that learning takes nor the load that an empty queue hides is known."
 )
 
 
@@ -210,4 +210,4 @@ def span(since: timedelta, until: datetime | None, step: timedelta) -> Span:
         last = datetime.fromtimestamp(end.timestamp() // step.total_seconds() * step.total_seconds(), UTC)
         return Span(last - since // step * step, last, step)
     except OverflowError:
-        raise ValueError(f"--since: expected a time that a calendar has, got {since} before {end}") from None
+        raise ValueError(f"--since: expected a valid date, got {since} before {end}") from None

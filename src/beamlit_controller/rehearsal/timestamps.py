@@ -5,7 +5,7 @@ from decimal import Decimal, InvalidOperation
 
 from beamlit_controller.api import scalars
 
-UNZONED = "times without a zone were taken for UTC"
+UNZONED = "times without a time zone were read as UTC"
 
 
 def parse(text: str) -> tuple[datetime, str]:
@@ -34,7 +34,7 @@ def _in_utc(read: datetime) -> datetime:
     try:
         return read.astimezone(UTC)
     except OverflowError:
-        raise ValueError(f"expected a time that a calendar has in UTC, got {read.isoformat()}") from None
+        raise ValueError(f"expected a valid date in UTC, got {read.isoformat()}") from None
 
 
 def _number(text: str) -> Decimal | None:
@@ -49,7 +49,7 @@ def _seconds(number: Decimal) -> tuple[Decimal, str]:
     """Choose the unit by magnitude: in seconds, 10^11 would be the year 5138."""
     for least, per_second, name in _UNITS:
         if number >= least:
-            return number / per_second, f"times were taken for {name} since 1970"
+            return number / per_second, f"times were read as {name} since 1970"
     return number, ""
 
 

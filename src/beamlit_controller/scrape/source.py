@@ -163,7 +163,7 @@ class ScrapeSource:
                 async with aclosing(await transport.handle_async_request(request)) as response:
                     return await _page(response, how.hide)
         except (TimeoutError, httpx2.TimeoutException):
-            return Missing(Reason.TIMED_OUT, f"no whole page within {timeout:g} s")
+            return Missing(Reason.TIMED_OUT, f"no complete page within {timeout:g} s")
         except httpx2.DecodingError as error:
             return Missing(Reason.MALFORMED_ANSWER, f"the page's encoding is broken: {error}")
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:

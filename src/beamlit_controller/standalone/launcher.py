@@ -105,7 +105,7 @@ class Launcher:
             return self._successor(found, spec)
         self._tries = 0
         found.current.send(signal.SIGTERM)
-        raise ProcessLookupError("no Envoy could take over from one that does not answer, so that one is ended")
+        raise ProcessLookupError("no Envoy could take over from one that does not answer, so it is terminated")
 
     def _successor(self, found: Generations, spec: OffloadSpec) -> ServingProcess:
         self._faults.clear(Fault.UPGRADE)

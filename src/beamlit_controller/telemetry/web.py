@@ -211,4 +211,4 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _broken(_: Request, error: Exception) -> Response:
-    return _error(500, f"unexpected: {type(error).__name__}; the log has more")
+    return _error(500, f"unexpected: {type(error).__name__}; see the log")
