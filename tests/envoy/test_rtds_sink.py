@@ -19,9 +19,9 @@ class Told(RtdsServer):
         super().__init__()
         self.settings: list[RuntimeValues | int] = []
 
-    def set(self, key: ModelKey, setting: RuntimeValues | int) -> None:
-        self.settings.append(setting)
-        super().set(key, setting)
+    def set(self, key: ModelKey, values: RuntimeValues | int) -> None:
+        self.settings.append(values)
+        super().set(key, values)
 
 
 def round_of(spec: object, **signals: object) -> cycle.Cycle:

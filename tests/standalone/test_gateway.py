@@ -62,9 +62,9 @@ async def kept(gateway: Gateway, key: ModelKey = LLAMA) -> AsyncIterator[Latest[
     finally:
         task.cancel()
         await asyncio.wait((task,))
-        hurry = asyncio.Event()
-        hurry.set()
-        await gateway.stop(drain=0, hurry=hurry)
+        stop_now = asyncio.Event()
+        stop_now.set()
+        await gateway.stop(drain=0, stop_now=stop_now)
 
 
 @contextmanager
@@ -86,7 +86,7 @@ async def test_one_that_ends_at_once_again_and_again_is_ended_and_cleared_away_l
     task.cancel()
     await asyncio.wait((task,))
 
-    await gateway.stop(drain=1, hurry=asyncio.Event())
+    await gateway.stop(drain=1, stop_now=asyncio.Event())
 
     assert not (tmp_path / "default.llama").exists()
 
@@ -165,12 +165,12 @@ async def test_what_nobody_expected_of_a_spec_is_shown_while_the_process_serves_
 async def test_one_that_does_not_listen_to_sigterm_is_killed(tmp_path: Path) -> None:
     directory = tmp_path / "default.llama"
     gateway = Gateway(LLAMA, directory, template(DEAF))
-    hurry = asyncio.Event()
-    hurry.set()
+    stop_now = asyncio.Event()
+    stop_now.set()
 
     async with kept(gateway):
         await eventually(lambda: pids(directory))
-    await gateway.stop(drain=10, hurry=hurry)
+    await gateway.stop(drain=10, stop_now=stop_now)
 
     assert pids(directory) == []
 
@@ -184,7 +184,7 @@ async def test_a_stop_that_the_system_refuses_is_tried_again(tmp_path: Path) -> 
     await asyncio.wait((task,))
 
     with no_descriptors():
-        stopping = asyncio.create_task(gateway.stop(drain=0, hurry=asyncio.Event()))
+        stopping = asyncio.create_task(gateway.stop(drain=0, stop_now=asyncio.Event()))
         await eventually(lambda: "Too many open files" in gateway.state["problem"])
     await asyncio.wait_for(stopping, 20)
 

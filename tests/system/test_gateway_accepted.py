@@ -67,9 +67,9 @@ async def kept(gateway: Gateway, spec: OffloadSpec) -> AsyncIterator[Latest[Offl
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        hurry = asyncio.Event()
-        hurry.set()
-        await gateway.stop(drain=0, hurry=hurry)
+        stop_now = asyncio.Event()
+        stop_now.set()
+        await gateway.stop(drain=0, stop_now=stop_now)
 
 
 @pytest.mark.parametrize("case", REFUSED)

@@ -68,9 +68,9 @@ async def kept(
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            hurry = asyncio.Event()
-            hurry.set()
-            await gateway.stop(drain=0, hurry=hurry)
+            stop_now = asyncio.Event()
+            stop_now.set()
+            await gateway.stop(drain=0, stop_now=stop_now)
 
 
 def _shape(folder: Path, front: str, local: Upstream) -> GatewayTemplate:

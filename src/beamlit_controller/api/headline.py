@@ -23,7 +23,7 @@ NO_ANSWER: Final = "clients of its address get no response"
 
 
 @dataclass(frozen=True, slots=True)
-class _Trouble:
+class _Finding:
     rank: Rank
     why: str
     state: str = ""
@@ -50,33 +50,33 @@ def of(model: ModelView, now: datetime) -> HeadlineView:
 # Possible problems, the worst first.
 
 
-def _round(model: ModelView, now: datetime) -> _Trouble | None:
+def _round(model: ModelView, now: datetime) -> _Finding | None:
     if model.failure:
         why, effect = (
             f"the last round failed: {model.failure.error}",
             f"{KEEPS}; values are from the last good round",
         )
-        return _Trouble("failing", why, effect=effect, advice=advice.BUG)
+        return _Finding("failing", why, effect=effect, advice=advice.BUG)
     late = (now - model.at).total_seconds()
     if late > LATE:
-        return _Trouble("failing", f"no round for {span(late)}", effect=KEEPS, advice=advice.LATE)
+        return _Finding("failing", f"no round for {span(late)}", effect=KEEPS, advice=advice.LATE)
     return None
 
 
-def _gateway(model: ModelView, _: datetime) -> _Trouble | None:
+def _gateway(model: ModelView, _: datetime) -> _Finding | None:
     known = model.gateway or {}
     problem, ready, wanted = str(known.get("problem") or ""), known.get("ready"), known.get("wanted")
     if known.get("bypassed"):
-        return _Trouble("failing", problem, "Bypassed, all local", STRAIGHT, _gateway_advice(known))
+        return _Finding("failing", problem, "Bypassed, all local", STRAIGHT, _gateway_advice(known))
     if ready is not None and not ready and wanted != 0:
         effect = NO_ANSWER if wanted is None else f"{STRAIGHT}; with routing.mode Service they get no answer"
-        return _Trouble(
+        return _Finding(
             "failing", problem or "the gateway is not ready", "Gateway down", effect, _gateway_advice(known)
         )
     if problem:
-        return _Trouble("failing", problem, advice=_gateway_advice(known))
+        return _Finding("failing", problem, advice=_gateway_advice(known))
     if known.get("connected") is False and wanted != 0:
-        return _Trouble("failing", "the gateway is not connected", effect=KEEPS, advice=advice.NOT_CONNECTED)
+        return _Finding("failing", "the gateway is not connected", effect=KEEPS, advice=advice.NOT_CONNECTED)
     return None
 
 
@@ -84,7 +84,7 @@ def _gateway_advice(known: Mapping[str, object]) -> str:
     return advice.of(str(known.get("reason") or "")) or advice.gateway(str(known.get("problem") or ""))
 
 
-def _local(model: ModelView, _: datetime) -> _Trouble | None:
+def _local(model: ModelView, _: datetime) -> _Finding | None:
     unavailable = model.traffic.left.unavailable if model.traffic else 0
     if (model.local.ready and unavailable < ALMOST_ALL) or not model.local.total:
         return None
@@ -94,22 +94,22 @@ def _local(model: ModelView, _: datetime) -> _Trouble | None:
         why = "no local server answers"
     if model.remote is None or remote.get("status") == "False":
         also = f"; {remote['reason']}: {remote['message']}" if remote else ""
-        return _Trouble("failing", why + also, "Down", "clients get 503", advice.LOCAL)
-    return _Trouble("failing", why, "Local down, remote answers", "every request goes to the remote", advice.LOCAL)
+        return _Finding("failing", why + also, "Down", "clients get 503", advice.LOCAL)
+    return _Finding("failing", why, "Local down, remote answers", "every request goes to the remote", advice.LOCAL)
 
 
-def _remote(model: ModelView, _: datetime) -> _Trouble | None:
+def _remote(model: ModelView, _: datetime) -> _Finding | None:
     known = _remote_condition(model)
     if known.get("status") != "False":
         return None
     reason = str(known.get("reason"))
     # It answers nothing now, even if it did within the last minute.
     state = f"Remote {_REMOTE.get(reason, 'down')}, local answers"
-    return _Trouble(
+    return _Finding(
         "failing",
         f"{reason}: {known.get('message')}",
         state,
-        f"local takes every request{_and_they_wait(model)}",
+        f"local takes every request{_waiting_clause(model)}",
         advice.of(reason),
     )
 
@@ -123,28 +123,28 @@ _REMOTE: Final[Mapping[str, str]] = {
 """What the remote does, where it is not simply down."""
 
 
-def _disabled(model: ModelView, _: datetime) -> _Trouble | None:
-    return None if model.enabled else _Trouble("disabled", _decided(model), "Disabled, all local")
+def _disabled(model: ModelView, _: datetime) -> _Finding | None:
+    return None if model.enabled else _Finding("disabled", _decided(model), "Disabled, all local")
 
 
-def _budget(model: ModelView, _: datetime) -> _Trouble | None:
+def _budget(model: ModelView, _: datetime) -> _Finding | None:
     spent = [each.budget for each in model.spending if each.budget and each.budget.spent]
     if not spent or len(spent) < len(model.remotes):
         return None
     first = min(spent, key=lambda budget: budget.ends)
     unit = "" if first.unit == "Cost" else f" {first.unit.lower()}"
     why = f"{Reason.BUDGET_SPENT}: {first.used} of {first.amount}{unit} per {first.per.lower()} used"
-    effect = f"local takes every request until {first.ends.astimezone(UTC):%Y-%m-%d %H:%MZ}{_and_they_wait(model)}"
-    return _Trouble("short", why, "Budget spent, local answers", effect, advice.of(Reason.BUDGET_SPENT))
+    effect = f"local takes every request until {first.ends.astimezone(UTC):%Y-%m-%d %H:%MZ}{_waiting_clause(model)}"
+    return _Finding("short", why, "Budget spent, local answers", effect, advice.of(Reason.BUDGET_SPENT))
 
 
-def _metrics(model: ModelView, _: datetime) -> _Trouble | None:
+def _metrics(model: ModelView, _: datetime) -> _Finding | None:
     missing = [metric for metric in model.metrics if metric.missing and metric.missing.lasts]
     if not missing or missing[0].missing is None:
         return None
     why = f"{missing[0].missing.reason}: {missing[0].name}: {missing[0].missing.message}"
     lost = "metrics lost" if len(missing) == len(model.metrics) else "a metric lost"
-    return _Trouble("blind", why, f"{_state(model)}, {lost}", _without_metrics(model), advice.METRIC)
+    return _Finding("blind", why, f"{_state(model)}, {lost}", _without_metrics(model), advice.METRIC)
 
 
 def _without_metrics(model: ModelView) -> str:
@@ -162,14 +162,14 @@ def _without_metrics(model: ModelView) -> str:
     )
 
 
-def _shortage(model: ModelView, _: datetime) -> _Trouble | None:
+def _shortage(model: ModelView, _: datetime) -> _Finding | None:
     if model.decision.enough:
         return None
     effect = f"requests wait at local: {_waiting(model) or 'the metric is over its target'}"
-    return _Trouble("short", _decided(model), f"{_state(model)}, not enough", effect, advice.SHORT)
+    return _Finding("short", _decided(model), f"{_state(model)}, not enough", effect, advice.SHORT)
 
 
-_LOOKS: Final[tuple[Callable[[ModelView, datetime], _Trouble | None], ...]] = (
+_LOOKS: Final[tuple[Callable[[ModelView, datetime], _Finding | None], ...]] = (
     _round,
     _gateway,
     _local,
@@ -242,7 +242,7 @@ def _decided(model: ModelView) -> str:
 # Helpers.
 
 
-def _and_they_wait(model: ModelView) -> str:
+def _waiting_clause(model: ModelView) -> str:
     waiting = _waiting(model)
     return f", and they wait: {waiting}" if waiting else ""
 

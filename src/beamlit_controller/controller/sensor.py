@@ -35,14 +35,14 @@ class Sensor:
     async def read(self, spec: OffloadSpec, *, at: datetime, deadline: timedelta) -> Signals:
         """Read all metrics of the spec concurrently."""
         async with asyncio.TaskGroup() as group:
-            surveying = group.create_task(self._survey(spec, deadline))
+            surveying = group.create_task(self._snapshot(spec, deadline))
             tasks = [group.create_task(self._read(spec, metric, at, deadline)) for metric in spec.metrics]
         population, readings = surveying.result(), tuple(task.result() for task in tasks)
         flow = self._flows.flow(spec) if self._flows is not None else NOT_ASKED
         usage = self._usage.usage(spec.key) if self._usage is not None else UsageReading()
         return Signals(at, readings, population.pods, population.scale, population.local, flow, usage)
 
-    async def _survey(self, spec: OffloadSpec, deadline: timedelta) -> WorkloadSnapshot:
+    async def _snapshot(self, spec: OffloadSpec, deadline: timedelta) -> WorkloadSnapshot:
         try:
             async with asyncio.timeout(deadline.total_seconds()):
                 return await self._inventory.snapshot_of(spec)

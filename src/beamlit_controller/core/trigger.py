@@ -29,7 +29,7 @@ from beamlit_controller.core.signals import Missing, Pod, Signals
 from beamlit_controller.core.spec import Behavior, OffloadSpec
 from beamlit_controller.core.verdict import Assessed, Unread, Verdict
 
-PATIENCE = timedelta(minutes=5)
+STARTUP_GRACE = timedelta(minutes=5)
 """How long a metric may take to become readable, while pods start and servers load."""
 LONG = timedelta(days=1)
 """A target that was not reached for this long may be too high."""
@@ -120,7 +120,7 @@ def judge(spec: OffloadSpec, observed: ObservedDemands, signals: Signals, verdic
     if impossible is not None:
         return Trigger(Reason.TARGET_OUT_OF_REACH, impossible, reachable=False)
     since = f"since {observed.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    unseen = _unseen(observed, verdict) if now - observed.since >= PATIENCE else None
+    unseen = _unseen(observed, verdict) if now - observed.since >= STARTUP_GRACE else None
     if unseen is not None:
         others = any(each.highest is not None for each in observed.metrics)
         message = f"never read {since}: {wording.loss(unseen)}"

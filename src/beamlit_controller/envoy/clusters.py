@@ -28,14 +28,14 @@ def all_of(spec: OffloadSpec, params: GatewayParams) -> list[Message]:
         *([upstream.hop(LOCAL_HOP, LOCAL_HOP, side="local", signs="local")] if spec.remotes else []),
         *(cluster for remote in spec.remotes for cluster in _remote_side(spec, remote, params)),
         *(chain.definition for chain in chains if chain.definition is not None),
-        *(_passed(*each) for each in params.tcp_passthrough),
+        *(_tcp_passthrough(*each) for each in params.tcp_passthrough),
         *tracing.clusters(params),
     ]
 
 
-def _passed(listen: str, server: str) -> Message:
+def _tcp_passthrough(listen: str, server: str) -> Message:
     """Return the model's own servers at another port, whose traffic the gateway passes through without parsing it."""
-    name = listeners.passed_name(listen)
+    name = listeners.passthrough_name(listen)
     return {
         "name": name,
         **_found_by_dns(server),
@@ -59,8 +59,8 @@ def _remote_side(spec: OffloadSpec, backend: RemoteBackend, params: GatewayParam
     ejections = _remote_ejections() if failover.is_replaced(spec, backend) else {}
     spare = [EJECTED] if ejections and len(spec.remotes) > 1 else []
     return [
-        _way(REMOTE_HOP, backend, *spare, weights=_weights(spec, backend), **ejections),
-        _way(REMOTE_ANYWAY, backend),
+        _hop_cluster(REMOTE_HOP, backend, *spare, weights=_weights(spec, backend), **ejections),
+        _hop_cluster(REMOTE_ANYWAY, backend),
         remote(backend, params),
         remote_upgrade(backend, params),
         *credentials.clusters(backend, params),
@@ -73,7 +73,9 @@ def _weights(spec: OffloadSpec, backend: RemoteBackend) -> tuple[int, ...]:
     return (backend.weight, others) if backend.weight and others else ()
 
 
-def _way(kind: str, backend: RemoteBackend, *spare: str, weights: tuple[int, ...] = (), **fields: object) -> Message:
+def _hop_cluster(
+    kind: str, backend: RemoteBackend, *spare: str, weights: tuple[int, ...] = (), **fields: object
+) -> Message:
     """Return a cluster that leads to the remote's hop or, while that is ejected, to the `spare` listener."""
     listener = identity.named(REMOTE_HOP, backend)
     return upstream.hop(

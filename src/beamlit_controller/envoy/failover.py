@@ -76,9 +76,9 @@ def remote_first(spec: OffloadSpec, *, servers: int) -> Chain:
     local = (LOCAL,) * _tries(servers) if comes_back(spec) else ()
     if not spec.remotes:
         return _chain(REMOTE_FIRST, spec, local)
-    hops, anyway = (_ways(kind, spec.remotes) for kind in (REMOTE_HOP, REMOTE_ANYWAY))
+    hops, anyway = (_hop_names(kind, spec.remotes) for kind in (REMOTE_HOP, REMOTE_ANYWAY))
     if spec.on_remote_failure is OnRemoteFailure.FAIL:
-        hops = (*hops, *_ways(REMOTE_ANYWAY, weighted_remotes.passed_over(spec)))
+        hops = (*hops, *_hop_names(REMOTE_ANYWAY, weighted_remotes.passed_over(spec)))
     last = (*anyway, LOCAL) if spec.on_remote_failure is OnRemoteFailure.LOCAL and overflows(spec) else ()
     return _chain(REMOTE_FIRST, spec, (*hops, *local, *last))
 
@@ -91,10 +91,10 @@ def _remotes_in_turn(spec: OffloadSpec) -> tuple[str, ...]:
     """
     first = spec.remotes[:-1]
     again = first if spec.on_remote_failure is OnRemoteFailure.LOCAL else weighted_remotes.passed_over(spec)
-    return (*_ways(REMOTE_HOP, first), *_ways(REMOTE_ANYWAY, (*spec.remotes[-1:], *again)))
+    return (*_hop_names(REMOTE_HOP, first), *_hop_names(REMOTE_ANYWAY, (*spec.remotes[-1:], *again)))
 
 
-def _ways(kind: str, remotes: Iterable[RemoteBackend]) -> tuple[str, ...]:
+def _hop_names(kind: str, remotes: Iterable[RemoteBackend]) -> tuple[str, ...]:
     return tuple(identity.named(kind, remote) for remote in remotes)
 
 

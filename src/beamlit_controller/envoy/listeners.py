@@ -65,7 +65,7 @@ def front(spec: OffloadSpec, params: GatewayParams, *, filters: Iterable[Message
     }
 
 
-def passed_name(listen: str) -> str:
+def passthrough_name(listen: str) -> str:
     """Return the name of the listener and cluster of a passed-through port."""
     return f"passed_{addresses.split(listen)[1]}"
 
@@ -75,14 +75,14 @@ def tcp_passthrough(listen: str) -> Message:
     proxy = extension(
         "envoy.filters.network.tcp_proxy",
         "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
-        stat_prefix=passed_name(listen),
-        cluster=passed_name(listen),
+        stat_prefix=passthrough_name(listen),
+        cluster=passthrough_name(listen),
         # As without a gateway, silent connections are not closed.
         idle_timeout="0s",
         max_connect_attempts=3,
     )
     return {
-        "name": passed_name(listen),
+        "name": passthrough_name(listen),
         "address": addresses.message(listen),
         "enable_reuse_port": False,
         "per_connection_buffer_limit_bytes": upstream.MOST_BUFFERED,

@@ -36,7 +36,7 @@ def manager(gateway: GatewaySpec, *, in_container: bool, descriptors: int = 0) -
         "buffer_factory_config": {"minimum_account_to_track_power_of_two": TRACKED_FROM},
         "actions": [
             _above(0.80, "envoy.overload_actions.shrink_heap"),
-            _scaled(0.80, 0.88, "envoy.overload_actions.reduce_timeouts", typed_config=_impatience()),
+            _scaled(0.80, 0.88, "envoy.overload_actions.reduce_timeouts", typed_config=_shortest_timeouts()),
             _scaled(0.85, 0.95, "envoy.overload_actions.reset_high_memory_stream"),
             _above(0.90, "envoy.overload_actions.disable_http_keepalive"),
             _above(0.95, "envoy.overload_actions.stop_accepting_requests"),
@@ -89,7 +89,7 @@ def _scaled(start: float, full: float, action: str, **config: Message) -> Messag
     return {"name": action, "triggers": [{"name": "envoy.resource_monitors.fixed_heap", "scaled": scaled}], **config}
 
 
-def _impatience() -> Message:
+def _shortest_timeouts() -> Message:
     """Return the shortest idle timeouts, used when memory is short, to free what stalled uploads hold."""
     timers = ("HTTP_DOWNSTREAM_STREAM_IDLE", "HTTP_DOWNSTREAM_CONNECTION_IDLE")
     return typed(

@@ -76,7 +76,7 @@ class RuntimeValues:
 class _Subscription:
     """One model: its values, None while they are unknown, and the streams subscribed to it."""
 
-    share: Latest[RuntimeValues | None] = field(default_factory=lambda: Latest(None))
+    values: Latest[RuntimeValues | None] = field(default_factory=lambda: Latest(None))
     streams: int = 0
     refusals: int = 0
 
@@ -92,32 +92,32 @@ class RtdsServer:
     def __init__(
         self, tokens: Tokens | None = None, *, waiting: PendingStreams[DiscoveryRequest] | None = None
     ) -> None:
-        self._topics: dict[str, _Subscription] = {}
+        self._subscriptions: dict[str, _Subscription] = {}
         self._tokens = tokens
         self._waiting = PendingStreams[DiscoveryRequest]() if waiting is None else waiting
-        self._seldom = ThrottledLog()
+        self._throttled_log = ThrottledLog()
 
-    def set(self, key: ModelKey, setting: RuntimeValues | int) -> None:
+    def set(self, key: ModelKey, values: RuntimeValues | int) -> None:
         """Set the values of a model, or a share without a limit. No update is sent if they are unchanged."""
-        wanted = RuntimeValues(setting) if isinstance(setting, int) else setting
+        wanted = RuntimeValues(values) if isinstance(values, int) else values
         if not 0 <= wanted.percentage <= caps.WHOLE:
             raise ValueError(f"{key}: expected a percentage from 0 to 100, got {wanted.percentage}")
-        self._topic(str(key)).share.set(wanted)
+        self._subscription(str(key)).values.set(wanted)
 
     def forget(self, key: ModelKey) -> None:
         """Forget a model's values. Gateways that still run keep the last ones."""
-        self._topic(str(key)).share.set(None)
+        self._subscription(str(key)).values.set(None)
         self._drop_unused(str(key))
 
     def connected(self, key: ModelKey) -> int:
         """Return the number of gateways subscribed to the model."""
-        topic = self._topics.get(str(key))
-        return topic.streams if topic else 0
+        subscription = self._subscriptions.get(str(key))
+        return subscription.streams if subscription else 0
 
     def refusals(self, key: ModelKey) -> int:
         """Return how many times a gateway rejected an update (xDS: NACK)."""
-        topic = self._topics.get(str(key))
-        return topic.refusals if topic else 0
+        subscription = self._subscriptions.get(str(key))
+        return subscription.refusals if subscription else 0
 
     @asynccontextmanager
     async def serve(self, address: str, certificate: Certificate | None = None) -> AsyncIterator[str]:
@@ -154,14 +154,14 @@ class RtdsServer:
     ) -> None:
         """Serve one gateway until it disconnects or the server closes."""
         if self._tokens is not None and not self._tokens.is_any_token(shown):
-            self._seldom.warn("gateway rejected: no token")
+            self._throttled_log.warn("gateway rejected: no token")
             await stream.abort(grpc.StatusCode.PERMISSION_DENIED, "expected the token of a model")
         subscription = await self._first(requests, stream)
         if subscription is None or not subscription.resource_names:
             return
         name, node = subscription.resource_names[0], subscription.node.id[:LONGEST]
         if len(name) > LONGEST_NAME or (self._tokens is not None and not self._tokens.accepts(name, shown)):
-            self._seldom.warn("gateway rejected: not the token of this model", model=name, node=node)
+            self._throttled_log.warn("gateway rejected: not the token of this model", model=name, node=node)
             await stream.abort(grpc.StatusCode.PERMISSION_DENIED, "expected the token of this model")
         await self._serve_model(name, requests, stream, closing, node=node)
 
@@ -169,7 +169,7 @@ class RtdsServer:
         try:
             return await self._waiting.first(requests)
         except TimeoutError:
-            self._seldom.warn("gateway rejected: no first message")
+            self._throttled_log.warn("gateway rejected: no first message")
             await stream.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "expected the model's name in the first message")
 
     async def _serve_model(
@@ -181,44 +181,46 @@ class RtdsServer:
         *,
         node: str,
     ) -> None:
-        topic = self._topic(name)
-        topic.streams += 1
+        subscription = self._subscription(name)
+        subscription.streams += 1
         log.debug("gateway connected", model=name, node=node)
         try:
-            await _first_of(_push(name, topic, stream), self._listen(name, topic, requests), closing.wait())
+            await _first_of(
+                _push(name, subscription, stream), self._listen(name, subscription, requests), closing.wait()
+            )
         except* grpc.aio.InternalError:
             # The gateway had just disconnected. If it is still there, it subscribes again.
             log.debug("gateway disconnected before the update", model=name, node=node)
         finally:
-            topic.streams -= 1
+            subscription.streams -= 1
             self._drop_unused(name)
             log.debug("gateway disconnected", model=name, node=node)
 
-    async def _listen(self, name: str, topic: _Subscription, requests: AsyncIterator[DiscoveryRequest]) -> None:
+    async def _listen(self, name: str, subscription: _Subscription, requests: AsyncIterator[DiscoveryRequest]) -> None:
         """Read the stream, and record rejections, until the gateway disconnects."""
         async for answer in requests:
             if answer.HasField("error_detail"):
-                topic.refusals += 1
-                self._seldom.warn("gateway rejected an update", model=name, message=answer.error_detail.message)
+                subscription.refusals += 1
+                self._throttled_log.warn("gateway rejected an update", model=name, message=answer.error_detail.message)
 
-    def _topic(self, name: str) -> _Subscription:
-        return self._topics.setdefault(name, _Subscription())
+    def _subscription(self, name: str) -> _Subscription:
+        return self._subscriptions.setdefault(name, _Subscription())
 
     def _drop_unused(self, name: str) -> None:
-        topic = self._topics[name]
-        if topic.share.value is None and not topic.streams:
-            del self._topics[name]
+        subscription = self._subscriptions[name]
+        if subscription.values.value is None and not subscription.streams:
+            del self._subscriptions[name]
 
 
-async def _push(name: str, topic: _Subscription, stream: Stream) -> None:
+async def _push(name: str, subscription: _Subscription, stream: Stream) -> None:
     """Send the values whenever they differ from those sent last; a slow gateway gets the latest, not all of them."""
-    told: RuntimeValues | None = None
+    sent: RuntimeValues | None = None
     version = 0
     while True:
-        told = await topic.share.changed_from(told)
-        if told is not None:
+        sent = await subscription.values.changed_from(sent)
+        if sent is not None:
             version += 1
-            await stream.write(_response(name, told, version=str(version)))
+            await stream.write(_response(name, sent, version=str(version)))
 
 
 async def _first_of(*work: Coroutine[Any, Any, Any]) -> None:
@@ -236,23 +238,23 @@ def _bind(server: Any, address: str, certificate: Certificate | None) -> int:  #
     return int(server.add_secure_port(address, certificate.credentials()))
 
 
-def _response(name: str, setting: RuntimeValues, *, version: str) -> DiscoveryResponse:
+def _response(name: str, values: RuntimeValues, *, version: str) -> DiscoveryResponse:
     response = DiscoveryResponse(version_info=version, type_url=RUNTIME, nonce=version)
     runtime = Runtime(name=name)
     # As Envoy's FractionalPercent; in any other format it would silently count as 0.
     runtime.layer.update(
-        {key: {"numerator": part, "denominator": "MILLION"} for key, part in _numerators(setting).items()}
+        {key: {"numerator": part, "denominator": "MILLION"} for key, part in _numerators(values).items()}
     )
     response.resources.add(type_url=RUNTIME, value=runtime.SerializeToString())
     return response
 
 
-def _numerators(setting: RuntimeValues) -> dict[str, int]:
+def _numerators(values: RuntimeValues) -> dict[str, int]:
     """Return the value of each runtime key. Without a cap, the gateways keep the numerators that they started with."""
-    budget_spent = {budget.key(name): budget.WHOLE for name in setting.budget_spent}
-    share = setting.percentage * caps.PERCENT
-    if setting.in_flight is None and not setting.cap_only:
+    budget_spent = {budget.key(name): budget.WHOLE for name in values.budget_spent}
+    share = values.percentage * caps.PERCENT
+    if values.in_flight is None and not values.cap_only:
         return {SHARE_KEY: share, **budget_spent}
-    first, last = (0, share) if setting.cap_only else (share, caps.WHOLE * caps.PERCENT)
-    parts = caps.numerators(setting.in_flight, first=first, last=last)
+    first, last = (0, share) if values.cap_only else (share, caps.WHOLE * caps.PERCENT)
+    parts = caps.numerators(values.in_flight, first=first, last=last)
     return {SHARE_KEY: parts.pop(0), **{caps.key(number): part for number, part in parts.items()}, **budget_spent}

@@ -40,9 +40,9 @@ class RtdsSink:
 
     def record(self, cycle: Cycle) -> None:
         """Set the decision's percentage and caps as the model's values, by the number of ready local servers."""
-        self._shares.set(cycle.spec.key, self._setting(cycle.spec, cycle.decision, ready=cycle.signals.local.ready))
+        self._shares.set(cycle.spec.key, self._values(cycle.spec, cycle.decision, ready=cycle.signals.local.ready))
 
-    def _setting(self, spec: OffloadSpec, decided: Decision, *, ready: int) -> RuntimeValues:
+    def _values(self, spec: OffloadSpec, decided: Decision, *, ready: int) -> RuntimeValues:
         by_cap = traffic.leaves_by_cap(spec, decided.cap, decided.reason)
         gateways = max(1, self._shares.connected(spec.key))
         in_flight = limits.in_flight(spec, decided.cap if by_cap else None, ready=ready, gateways=gateways)

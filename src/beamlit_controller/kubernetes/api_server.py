@@ -224,13 +224,13 @@ def _refusal(code: int, body: bytes, headers: Mapping[str, str]) -> ApiError:
     except (ValueError, AttributeError, RecursionError):
         reason, message = "", body[:_SHOWN].decode(errors="replace").strip()
     said = message[:_LONGEST_MESSAGE] or f"HTTP {code}"
-    return ApiError(code, reason[:_SHOWN], said, _patience(headers.get("retry-after", "")))
+    return ApiError(code, reason[:_SHOWN], said, _retry_after(headers.get("retry-after", "")))
 
 
-def _patience(after: str) -> float | None:
+def _retry_after(after: str) -> float | None:
     """Parse a Retry-After header, limited to a few minutes."""
     seconds = after.isascii() and after.isdecimal() and len(after) < _LONGEST_SECONDS
-    return min(float(after), _LONGEST_PATIENCE) if seconds else None
+    return min(float(after), _LONGEST_RETRY_AFTER) if seconds else None
 
 
 def _parsed(body: bytes) -> Json:
@@ -247,4 +247,4 @@ _SHOWN = 200
 _LONGEST_REFUSAL = 64 * 1024
 _LONGEST_MESSAGE = 4096
 _LONGEST_SECONDS = 10
-_LONGEST_PATIENCE = 300.0
+_LONGEST_RETRY_AFTER = 300.0

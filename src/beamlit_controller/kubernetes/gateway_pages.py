@@ -9,7 +9,7 @@ import httpx2
 
 from beamlit_controller.kubernetes.managed_objects import GatewayPod
 
-PATIENCE: Final = 2.0
+TIMEOUT: Final = 2.0
 LONGEST_PAGE: Final = 1024 * 1024
 """Bytes of a page that are read; the rest is left."""
 PLAIN: Final = {"accept-encoding": "identity"}
@@ -21,7 +21,7 @@ class GatewayPages:
     def __init__(self) -> None:
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=200)
         self._client = httpx2.AsyncClient(
-            headers=PLAIN, trust_env=False, timeout=PATIENCE, follow_redirects=False, limits=limits
+            headers=PLAIN, trust_env=False, timeout=TIMEOUT, follow_redirects=False, limits=limits
         )
 
     async def __aenter__(self) -> Self:
@@ -41,7 +41,7 @@ class GatewayPages:
         """
         host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT):
                 request = self._client.build_request("GET", f"http://{host}:{pod.stats_port}{path}")
                 async with aclosing(await self._client.send(request, stream=True)) as response:
                     is_page = response.status_code == httpx2.codes.OK and "content-encoding" not in response.headers

@@ -13,7 +13,7 @@ import httpx2
 
 from beamlit_controller.kubernetes.managed_objects import GatewayPod
 
-PATIENCE = 2.0
+TIMEOUT = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class GatewayProbe:
 
     def __init__(self, question: ProbeRequest) -> None:
         self._question = question
-        self._client = httpx2.AsyncClient(trust_env=False, timeout=PATIENCE, follow_redirects=False)
+        self._client = httpx2.AsyncClient(trust_env=False, timeout=TIMEOUT, follow_redirects=False)
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
@@ -50,7 +50,7 @@ class GatewayProbe:
         host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
         url = f"http://{host}:{pod.stats_port}{self._question.path}"
         try:
-            async with asyncio.timeout(PATIENCE), self._client.stream("GET", url) as answer:
+            async with asyncio.timeout(TIMEOUT), self._client.stream("GET", url) as answer:
                 return self._question.header in answer.headers
         except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError):
             return False

@@ -44,12 +44,12 @@ class Orphans:
     async def _restore_found(self) -> bool:
         """Restore all orphans; return False if that has to be retried."""
         try:
-            return all([await self._given_back(service) for service in self._store.orphans()])
+            return all([await self._restore_one(service) for service in self._store.orphans()])
         except Exception as error:
             log.exception("orphans not found", error=repr(error)[:200])
             return False
 
-    async def _given_back(self, service: Service) -> bool:
+    async def _restore_one(self, service: Service) -> bool:
         """Restore one Service; return False if that has to be retried."""
         name = f"{service.namespace}/{service.name}"
         try:

@@ -53,7 +53,7 @@ def of(spec: OffloadSpec, course: Replay, tokens: MeanTokens) -> Outlay | None:
     """Send the offloaded requests to the remotes; None if the number of requests was not recorded."""
     if not course.recording.rates or not spec.remotes:
         return None
-    played = _Purse(spec, tokens)
+    played = _Allocation(spec, tokens)
     for at, seconds, requests in _rows(course):
         played.send(at, seconds, requests)
     return played.outlay(course.recording.times[-1])
@@ -80,7 +80,7 @@ def _rows(course: Replay) -> Iterator[tuple[datetime, float, float]]:
     return ((at, seconds, (rate or 0) * seconds * share / 100) for at, seconds, rate, share in rows)
 
 
-class _Purse:
+class _Allocation:
     """The requests sent to each remote so far, and the remotes' accounts."""
 
     def __init__(self, spec: OffloadSpec, tokens: MeanTokens) -> None:

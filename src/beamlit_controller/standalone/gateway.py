@@ -35,7 +35,7 @@ FIRST_STEP, LONGEST_STEP = 0.1, 2.0
 STEADY = 60.0
 """Uptime in seconds after which a gateway's next end is again followed by an immediate restart."""
 DRAIN_PERIOD = 0.1
-TERM_PATIENCE = 10.0
+TERM_GRACE = 10.0
 STOP_TRIES, LONGEST_STOP_WAIT = 10, 5.0
 
 
@@ -109,19 +109,19 @@ class Gateway:
                 backoff.reset()
             await _pause(backoff.next(), specs, seen)
 
-    async def stop(self, *, drain: float, hurry: asyncio.Event) -> None:
-        """Drain for at most `drain` seconds or until `hurry` is set; then end the process and remove its folder.
+    async def stop(self, *, drain: float, stop_now: asyncio.Event) -> None:
+        """Drain for at most `drain` seconds or until `stop_now` is set; then end the process and remove its folder.
 
         Failures are retried for a while; then OSError is raised.
         """
         backoff = Backoff(FIRST_WAIT, LONGEST_STOP_WAIT)
         for attempt in range(1, STOP_TRIES + 1):
             try:
-                await self._ended(drain, hurry)
+                await self._ended(drain, stop_now)
                 break
             except OSError as error:
                 self._faults.add(Fault.STOP, message_of(error))
-                if attempt == STOP_TRIES or hurry.is_set():
+                if attempt == STOP_TRIES or stop_now.is_set():
                     raise
                 await asyncio.sleep(backoff.next())
         shutil.rmtree(self._directory, ignore_errors=True)
@@ -191,16 +191,16 @@ class Gateway:
 
     # Stopping.
 
-    async def _ended(self, drain: float, hurry: asyncio.Event) -> None:
+    async def _ended(self, drain: float, stop_now: asyncio.Event) -> None:
         """End all processes of this gateway; normally it is one. Raises OSError."""
         for running in process.find(self._mark):
             async with running:
-                await _within(drain, hurry, self._drained())
+                await _within(drain, stop_now, self._drained())
                 base_id = generations.base_id(running)
                 running.send(signal.SIGTERM)
-                if not await _within(TERM_PATIENCE, hurry, running.exited()):
+                if not await _within(TERM_GRACE, stop_now, running.exited()):
                     running.send(signal.SIGKILL)
-                    await asyncio.wait_for(running.exited(), TERM_PATIENCE)
+                    await asyncio.wait_for(running.exited(), TERM_GRACE)
                 generations.forget(base_id)
 
     async def _drained(self) -> None:
@@ -225,13 +225,13 @@ async def _pause(seconds: float, specs: Latest[OffloadSpec], seen: OffloadSpec) 
             await specs.changed_from(seen)
 
 
-async def _within(seconds: float, hurry: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:
-    """Run `work` until it is done, takes too long or `hurry` is set; return whether it was completed."""
-    doing, hurried = asyncio.ensure_future(work), asyncio.ensure_future(hurry.wait())
+async def _within(seconds: float, stop_now: asyncio.Event, work: Coroutine[Any, Any, object]) -> bool:
+    """Run `work` until it is done, takes too long or `stop_now` is set; return whether it was completed."""
+    doing, interrupted = asyncio.ensure_future(work), asyncio.ensure_future(stop_now.wait())
     try:
-        await asyncio.wait((doing, hurried), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((doing, interrupted), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         return doing.done() and not doing.cancelled()
     finally:
-        for task in (doing, hurried):
+        for task in (doing, interrupted):
             task.cancel()
-        await asyncio.gather(doing, hurried, return_exceptions=True)
+        await asyncio.gather(doing, interrupted, return_exceptions=True)

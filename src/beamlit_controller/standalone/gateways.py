@@ -40,7 +40,7 @@ class Gateways:
         self._kept: dict[ModelKey, GatewayWorker] = {}
         self._leaving: dict[ModelKey, asyncio.Task[object]] = {}
         self._drains: dict[ModelKey, float] = {}
-        self._hurry = asyncio.Event()
+        self._stop_now = asyncio.Event()
 
     async def run(self, specs: Callable[[], AsyncIterator[Mapping[ModelKey, OffloadSpec]]]) -> None:
         """Keep a gateway for every spec, until cancelled; the processes then keep running."""
@@ -68,7 +68,7 @@ class Gateways:
 
     def skip_draining(self) -> None:
         """Stop waiting for requests in flight."""
-        self._hurry.set()
+        self._stop_now.set()
 
     def state(self, key: ModelKey) -> dict[str, Any]:
         """Return the state of a model's gateway, for display."""
@@ -123,7 +123,7 @@ class Gateways:
     async def _stopped(self, key: ModelKey, gateway: Gateway) -> bool:
         """Drain and end a gateway, and return whether that succeeded. A failure is retried at the next change."""
         try:
-            await gateway.stop(drain=self._drains.get(key, ORPHANS_DRAIN), hurry=self._hurry)
+            await gateway.stop(drain=self._drains.get(key, ORPHANS_DRAIN), stop_now=self._stop_now)
         except Exception as error:  # noqa: BLE001 - one gateway's error must not keep the others from being ended
             log.error("gateway could not be stopped", model=str(key), error=message_of(error))  # noqa: TRY400 - the message says all
             return False

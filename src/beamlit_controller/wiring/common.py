@@ -71,16 +71,16 @@ def _path(name: str | None) -> Path | None:
 @contextmanager
 def signals() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
     """Provide two events: the first signal sets the first one, the second signal the second one."""
-    stop, hurry = asyncio.Event(), asyncio.Event()
+    stop, stop_now = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def received() -> None:
-        (hurry if stop.is_set() else stop).set()
+        (stop_now if stop.is_set() else stop).set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, received)
     try:
-        yield stop, hurry
+        yield stop, stop_now
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)

@@ -20,7 +20,7 @@ async def restore(namespace: str | None, kubeconfig: Path | None = None) -> Sequ
     """
     async with ApiServer(api_server.configuration(kubeconfig)) as server:
         said = await services_of(server, namespace)
-        return [*said, *[await _freed(server, each) for each in await _held(server, namespace)]]
+        return [*said, *[await _remove_finalizer(server, each) for each in await _with_finalizer(server, namespace)]]
 
 
 async def services_of(server: ApiServer, namespace: str | None) -> Sequence[Said]:
@@ -28,7 +28,7 @@ async def services_of(server: ApiServer, namespace: str | None) -> Sequence[Said
     listed = (await server.get(paths.SERVICES.collection(namespace)))["items"]
     found = [services.parse(each) for each in listed]
     taken = [each for each in found if each.is_taken_over or each.takeover_annotations.taken_by]
-    return [await _given_back(server, _known(each, listed)) for each in taken]
+    return [await _restore_one(server, _with_known_selector(each, listed)) for each in taken]
 
 
 async def has_models(server: ApiServer, namespace: str | None) -> bool:
@@ -42,7 +42,7 @@ async def has_models(server: ApiServer, namespace: str | None) -> bool:
     return True
 
 
-async def _given_back(server: ApiServer, service: Service) -> Said:
+async def _restore_one(server: ApiServer, service: Service) -> Said:
     name = f"Service {service.namespace}/{service.name}"
     if service.selector_unknown:
         return False, f"{name}: its original selector is unknown: set its spec.selector"
@@ -54,7 +54,7 @@ async def _given_back(server: ApiServer, service: Service) -> Said:
     return True, f"{name} selects {','.join(f'{key}={value}' for key, value in service.selector)}"
 
 
-def _known(service: Service, listed: Sequence[Json]) -> Service:
+def _with_known_selector(service: Service, listed: Sequence[Json]) -> Service:
     """Return the Service; if its original selector is unknown, with the selector of NAME-local."""
     if not service.selector_unknown:
         return service
@@ -73,7 +73,7 @@ def _is_local_of(content: Json, service: Service) -> bool:
     )
 
 
-async def _held(server: ApiServer, namespace: str | None) -> list[Json]:
+async def _with_finalizer(server: ApiServer, namespace: str | None) -> list[Json]:
     """Return the models with our finalizer; none if the CRD does not exist."""
     try:
         listed: list[Json] = (await server.get(paths.MODEL_DEPLOYMENTS.collection(namespace)))["items"]
@@ -88,7 +88,7 @@ def _finalizers(content: Json) -> Iterator[str]:
     yield from content["metadata"].get("finalizers") or ()
 
 
-async def _freed(server: ApiServer, model: Json) -> Said:
+async def _remove_finalizer(server: ApiServer, model: Json) -> Said:
     about = model["metadata"]
     left = [each for each in _finalizers(model) if each != models.FINALIZER]
     change = {"resourceVersion": about["resourceVersion"], "finalizers": left}

@@ -47,9 +47,9 @@ class RtdsFeed:
         if stored is None:
             self._shares.forget(key)
         elif stored.percentage is not None:
-            self._shares.set(key, self._setting(stored, stored.percentage))
+            self._shares.set(key, self._values(stored, stored.percentage))
 
-    def _setting(self, stored: Stored, percentage: int) -> RuntimeValues:
+    def _values(self, stored: Stored, percentage: int) -> RuntimeValues:
         model = self._store.models.models.get(stored.key)
         if model is None or model.spec is None:
             return RuntimeValues(percentage)

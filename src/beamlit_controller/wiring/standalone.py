@@ -88,7 +88,7 @@ def _gateway_parts(settings: Settings, state: StateFolder) -> GatewayParts:
 
 async def _until_stopped(options: StandaloneOptions) -> bool:
     """Run once; return whether to end. Otherwise everything except the gateways has been closed, to be started again."""
-    with state_folder.locked(options.state) as state, signals() as (stop, hurry), hangups(stop) as asked:
+    with state_folder.locked(options.state) as state, signals() as (stop, stop_now), hangups(stop) as asked:
         parts = _gateway_parts(options.settings, state)
         until = Until(stop, asked, FollowedSettings(options.settings_file, options.settings))
         try:
@@ -103,26 +103,26 @@ async def _until_stopped(options: StandaloneOptions) -> bool:
         if options.leave_gateways:
             log.info("stopped; the gateways keep serving with their last percentage")
         else:
-            await _stop(parts, state, hurry)
+            await _stop(parts, state, stop_now)
     return True
 
 
 async def stop(directory: Path) -> None:
     """Drain and end the gateways that a controller has left serving. Raises StateError while a controller runs, and OSError."""
-    with state_folder.locked(directory) as state, signals() as (hurry, _):
-        await _stop(_gateway_parts(Settings(), state), state, hurry)
+    with state_folder.locked(directory) as state, signals() as (stop_now, _):
+        await _stop(_gateway_parts(Settings(), state), state, stop_now)
 
 
-async def _stop(parts: GatewayParts, state: StateFolder, hurry: asyncio.Event) -> None:
+async def _stop(parts: GatewayParts, state: StateFolder, stop_now: asyncio.Event) -> None:
     kept = (parts.shared, parts.gateways)  # shared listeners first, because their requests go on to the gateways
     log.info("stopping: gateways finish the requests in flight; a signal ends them at once")
     async with asyncio.TaskGroup() as group:
-        hurrying = [group.create_task(_then(hurry, each.skip_draining)) for each in kept]
+        interrupting = [group.create_task(_then(stop_now, each.skip_draining)) for each in kept]
         try:
             for each in kept:
                 await each.stop()
         finally:
-            for task in hurrying:
+            for task in interrupting:
                 task.cancel()
     DecisionFiles(state.decisions).keep_only_history(parts.clock.now())
     state.clear()
