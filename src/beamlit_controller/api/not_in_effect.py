@@ -14,11 +14,11 @@ from beamlit_controller.core.spec import (
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A field that has an effect only in a cluster; `asked` tells whether it differs from its default."""
+    """A field that has an effect only in a cluster; `set_by_user` tells whether it differs from its default."""
 
     field: str
     instead: str
-    asked: Callable[[OffloadSpec], bool]
+    set_by_user: Callable[[OffloadSpec], bool]
 
 
 def not_in_effect(spec: OffloadSpec) -> tuple[Notice, ...]:
@@ -26,7 +26,7 @@ def not_in_effect(spec: OffloadSpec) -> tuple[Notice, ...]:
     return tuple(
         Notice(pending.field, f"has no effect without a cluster: {pending.instead}")
         for pending in PENDING
-        if pending.asked(spec)
+        if pending.set_by_user(spec)
     )
 
 

@@ -111,9 +111,9 @@ class Beside:
     def cel(self) -> Iterator[Cel]:
         """Check the first field, and then the other."""
         field = f"self.{self.member}.{self.asking}"
-        asked = f"has(self.{self.member}) && has({field})"
-        asked += "".join(f" && {field} != '{value}'" for value in self.unless)
-        yield Cel(f"!({asked}) || has(self.{self.needed})", f"{self.needed}: {self._message()}")
+        condition = f"has(self.{self.member}) && has({field})"
+        condition += "".join(f" && {field} != '{value}'" for value in self.unless)
+        yield Cel(f"!({condition}) || has(self.{self.needed})", f"{self.needed}: {self._message()}")
 
     def _message(self) -> str:
         return f"required together with {self.member}.{self.asking}: {self.why}"

@@ -198,9 +198,9 @@ def _settings(config: settings_models.Config) -> Settings:
     informer = config.metric_informer
     period = timedelta(seconds=informer.period_seconds or informer_models.DEFAULT_PERIOD_SECONDS)
     direct = timedelta(seconds=informer.period_seconds or informer_models.DIRECT_PERIOD_SECONDS)
-    asked = informer.prometheus if informer.type == "prometheus" else None
+    configured = informer.prometheus if informer.type == "prometheus" else None
     return Settings(
-        prometheus=_prometheus(asked, period) if asked else None,
+        prometheus=_prometheus(configured, period) if configured else None,
         period=period,
         direct_period=direct,
         default_remotes=_default_remotes(config),

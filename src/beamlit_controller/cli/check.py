@@ -54,17 +54,17 @@ def check(
         inputs.fail(f"{wanted}; got {', '.join(map(str, files)) or 'none'}")
     as_settings = [path for path, text in texts.items() if _is_settings(text)]
     settings = settings or _chosen(as_settings, len(texts))
-    asked = _Against(_asking(inputs.settings(settings), prometheus), prometheus is not None, since)
+    against = _Against(_asking(inputs.settings(settings), prometheus), prometheus is not None, since)
     read = standalone_rules.parse if standalone else api_manifests.parse
-    parsed = {path: read(text, settings=asked.settings) for path, text in texts.items() if path not in as_settings}
+    parsed = {path: read(text, settings=against.settings) for path, text in texts.items() if path not in as_settings}
     mistakes = 0
     for path, text in texts.items():
-        found = _manifests(parsed[path], asked) if path in parsed else _settings(text)
+        found = _manifests(parsed[path], against) if path in parsed else _settings(text)
         mistakes += len(found.mistakes)
         for line in found.lines:
             print(f"{path}: {line}")
     specs = [spec for each in parsed.values() for spec in each.specs]
-    for refused in standalone_rules.shared_listeners(specs, asked.settings) if standalone else ():
+    for refused in standalone_rules.shared_listeners(specs, against.settings) if standalone else ():
         mistakes += 1
         print(f"{settings}: {refused}")
     sys.exit(1 if mistakes else 0)
@@ -118,27 +118,27 @@ def _settings(text: str) -> _Report:
     return _Report(notices=tuple(map(str, shared_routes.notices(given.standalone.shared_listeners))))
 
 
-def _manifests(parsed: Parsed, asked: _Against) -> _Report:
+def _manifests(parsed: Parsed, against: _Against) -> _Report:
     if not parsed.specs and not parsed.problems:
         return _Report(("expected a ModelDeployment, got nothing",))
-    triggers = [_triggers(spec, asked) for spec in parsed.specs]
+    triggers = [_triggers(spec, against) for spec in parsed.specs]
     return _Report(
         (*map(str, parsed.problems), *(each for found in triggers for each in found.mistakes)),
         (*map(str, parsed.notices), *(each for found in triggers for each in found.notices)),
     )
 
 
-def _triggers(spec: OffloadSpec, asked: _Against) -> _Report:
+def _triggers(spec: OffloadSpec, against: _Against) -> _Report:
     """Return triggers that can never fire and, with a Prometheus, those that never would have."""
     impossible = trigger.out_of_reach(spec)
     if impossible is not None:
         return _Report((f"{spec.key}: {impossible}",))
-    if not asked.past or asked.settings.prometheus is None:
+    if not against.past or against.settings.prometheus is None:
         return _Report()
     from beamlit_controller.rehearsal import reachability  # noqa: PLC0415 - the HTTP client is slow to import
 
     try:
-        found = asyncio.run(reachability.look(spec, asked.settings.prometheus, _span(spec, asked.since)))
+        found = asyncio.run(reachability.look(spec, against.settings.prometheus, _span(spec, against.since)))
     except ValueError as error:
         return _Report((str(error),))
     return _Report(

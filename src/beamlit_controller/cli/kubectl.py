@@ -136,12 +136,12 @@ def _replica(reached: Reached) -> str:
     """Return the pod that holds the Lease; without leader election there is only one replica."""
     command = [*reached.command, "get", "lease", NAME, "--ignore-not-found", "--output=jsonpath={.spec.holderIdentity}"]
     try:
-        asked = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 - the same
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603 - the same
     except OSError as error:
         sys.exit(f"kubectl offload: kubectl can't be run: {error.strerror}")
-    if asked.returncode:
-        sys.exit(asked.returncode)
-    return f"pod/{asked.stdout.strip()}" if asked.stdout.strip() else f"deployment/{NAME}"
+    if done.returncode:
+        sys.exit(done.returncode)
+    return f"pod/{done.stdout.strip()}" if done.stdout.strip() else f"deployment/{NAME}"
 
 
 def _port(process: subprocess.Popen[str]) -> int:

@@ -116,9 +116,9 @@ def rehearse(spec: OffloadSpec, recording: Recording, *, window: timedelta, plai
     flight, so Adaptive mode is simulated with an ideal cap: exactly the excess above the target leaves.
     """
     behavior = replace(spec.behavior, dry_run=False)
-    asked = replace(spec, enabled=True, override=None, behavior=behavior)
-    stage = _Stage(asked, recording, window)
-    fitted = asked.behavior.mode is Mode.ADAPTIVE
+    replayed = replace(spec, enabled=True, override=None, behavior=behavior)
+    stage = _Stage(replayed, recording, window)
+    fitted = replayed.behavior.mode is Mode.ADAPTIVE
     decide = stage.plainly if plain else stage.fitted if fitted else stage.ruled
     percentages: list[int] = []
     ratios: list[Fraction | None] = []

@@ -61,13 +61,13 @@ def command(
     ]
 
 
-def _hot_restart(directory: Path | str, asked: HotRestart | None) -> tuple[str, ...]:
-    if asked is None:
+def _hot_restart(directory: Path | str, hot_restart: HotRestart | None) -> tuple[str, ...]:
+    if hot_restart is None:
         # By default Envoy ends when its parent process does.
         return ("--disable-hot-restart",)
     return (
-        *("--base-id", str(zlib.crc32(str(directory).encode()) % BASE_IDS), "--restart-epoch", str(asked.epoch)),
+        *("--base-id", str(zlib.crc32(str(directory).encode()) % BASE_IDS), "--restart-epoch", str(hot_restart.epoch)),
         # In the gateway's directory, where Envoy runs. At the default path, every user could request the listening sockets.
         *("--socket-path", "hot"),
-        *("--parent-shutdown-time-s", str(round(asked.parent_shutdown.total_seconds()))),
+        *("--parent-shutdown-time-s", str(round(hot_restart.parent_shutdown.total_seconds()))),
     )

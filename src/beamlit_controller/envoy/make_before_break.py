@@ -51,14 +51,14 @@ class _Config:
         return list(dict.fromkeys(_id(name) for name in self.names if _kind(name) not in CHAINS))
 
 
-def next_step(present: Files, wanted: Files, seen: Sequence[ConfigInForce]) -> ConfigStep:
+def next_step(present: Files, requested: Files, seen: Sequence[ConfigInForce]) -> ConfigStep:
     """Return the files to give next. `seen` is the report of each gateway that has the present ones."""
-    if present == wanted:
-        return ConfigStep(wanted, settled=_in_force(present, seen))
+    if present == requested:
+        return ConfigStep(requested, settled=_in_force(present, seen))
     try:
-        before, after = _parsed(present), _parsed(wanted)
+        before, after = _parsed(present), _parsed(requested)
     except (KeyError, ValueError):
-        return ConfigStep(wanted, settled=True)  # there are no present files, or no usable ones
+        return ConfigStep(requested, settled=True)  # there are no present files, or no usable ones
     return _followed(before, after, seen)
 
 

@@ -103,8 +103,8 @@ def filters(remote: RemoteBackend, *, max_request_bytes: int) -> list[Message]:
     """Return the HTTP filter that also requests usage, with `usage: Ask`; it must be the last one before the remote."""
     if remote.usage is not UsageMode.ASK:
         return []
-    asked = (json_scan.SCAN + ASKED).format(longest=32, limit=max_request_bytes)
-    return [lua.filter_of(asked + response_usage.READ, name=FILTER)]
+    program = (json_scan.SCAN + ASKED).format(longest=32, limit=max_request_bytes)
+    return [lua.filter_of(program + response_usage.READ, name=FILTER)]
 
 
 def counters(remote: RemoteBackend) -> list[Message]:

@@ -54,7 +54,7 @@ class Discovery:
 
     def __init__(self, server: ApiServer) -> None:
         self._server = server
-        self._asked: dict[str, _CachedAnswer] = {}
+        self._cache: dict[str, _CachedAnswer] = {}
 
     async def custom_metrics_version(self) -> str | Missing:
         """Return the version of custom.metrics.k8s.io to use. Raises ApiError."""
@@ -99,17 +99,17 @@ class Discovery:
 
     async def _get(self, path: str, lasting: float) -> Json:
         """Get a path from the cache or the server. A slow or failing path does not block the others."""
-        if path not in self._asked and len(self._asked) >= REMEMBERED:
-            self._asked = {each: asked for each, asked in self._asked.items() if asked.turn.locked()}
-        asked = self._asked.setdefault(path, _CachedAnswer())
-        async with asked.turn:
-            age = asyncio.get_running_loop().time() - asked.at
-            if age > (FAILED_SECONDS if isinstance(asked.value, ApiError) else lasting):
-                asked.value = await self._answer(path)
-                asked.at = asyncio.get_running_loop().time()
-            if isinstance(asked.value, ApiError):
-                raise asked.value
-            return asked.value
+        if path not in self._cache and len(self._cache) >= REMEMBERED:
+            self._cache = {each: cached for each, cached in self._cache.items() if cached.turn.locked()}
+        cached = self._cache.setdefault(path, _CachedAnswer())
+        async with cached.turn:
+            age = asyncio.get_running_loop().time() - cached.at
+            if age > (FAILED_SECONDS if isinstance(cached.value, ApiError) else lasting):
+                cached.value = await self._answer(path)
+                cached.at = asyncio.get_running_loop().time()
+            if isinstance(cached.value, ApiError):
+                raise cached.value
+            return cached.value
 
     async def _answer(self, path: str) -> Json | ApiError:
         try:

@@ -22,6 +22,6 @@ class GatewayConfigs:
 
     async def of(self, pods: Iterable[GatewayPod]) -> Mapping[str, ConfigInForce]:
         """Return the configuration in force of each pod that answers, by the pod's uid."""
-        asked = [pod for pod in pods if pod.ip and pod.stats_port]
-        pages = await asyncio.gather(*(self._pages.get(pod, self._path, longest=LONGEST_PAGE) for pod in asked))
-        return {pod.uid: self._read(page) for pod, page in zip(asked, pages, strict=True) if page is not None}
+        polled = [pod for pod in pods if pod.ip and pod.stats_port]
+        pages = await asyncio.gather(*(self._pages.get(pod, self._path, longest=LONGEST_PAGE) for pod in polled))
+        return {pod.uid: self._read(page) for pod, page in zip(polled, pages, strict=True) if page is not None}

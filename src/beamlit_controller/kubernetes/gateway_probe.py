@@ -42,9 +42,9 @@ class GatewayProbe:
 
     async def of(self, pods: Iterable[GatewayPod]) -> Collection[str]:
         """Return the uids of the pods that reach a server of the model."""
-        asked = [pod for pod in pods if pod.ready and pod.ip and pod.stats_port]
-        answers = await asyncio.gather(*(self._reaches(pod) for pod in asked))
-        return {pod.uid for pod, reaches in zip(asked, answers, strict=True) if reaches}
+        probed = [pod for pod in pods if pod.ready and pod.ip and pod.stats_port]
+        answers = await asyncio.gather(*(self._reaches(pod) for pod in probed))
+        return {pod.uid for pod, reaches in zip(probed, answers, strict=True) if reaches}
 
     async def _reaches(self, pod: GatewayPod) -> bool:
         host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip

@@ -42,7 +42,7 @@ class Configs(Protocol):
 class Steps(Protocol):
     """Knows Envoy's files."""
 
-    def next_step(self, present: Files, asked: Files, seen: Sequence[ConfigInForce]) -> ConfigStep:
+    def next_step(self, present: Files, requested: Files, seen: Sequence[ConfigInForce]) -> ConfigStep:
         """Return the files to give next, by what the gateway reports."""
         ...
 
@@ -56,7 +56,7 @@ class Progress:
     """The progress of a change. `files` are those of the ConfigMap, in it since `began`; `pods` have them in force."""
 
     files: Files | None = field(default=None, repr=False)
-    asked: Files | None = field(default=None, repr=False)
+    requested: Files | None = field(default=None, repr=False)
     settled: bool = False
     began: float = 0.0
     looks: int = 0
@@ -79,14 +79,14 @@ class Handover:
         self._configs = configs
         self._steps = steps
 
-    async def next(self, seen: Snapshot, before: Progress, asked: Envoy) -> tuple[Envoy, Progress]:
+    async def next(self, seen: Snapshot, before: Progress, requested: Envoy) -> tuple[Envoy, Progress]:
         """Return the files that Envoy is to read now, and the progress of the change. Raises ApiError."""
-        after = await self._next(seen, before, asked.files)
-        return replace(asked, files=after.files or asked.files), after
+        after = await self._next(seen, before, requested.files)
+        return replace(requested, files=after.files or requested.files), after
 
-    async def _next(self, seen: Snapshot, before: Progress, asked: Files) -> Progress:
+    async def _next(self, seen: Snapshot, before: Progress, requested: Files) -> Progress:
         pods = [pod for pod in seen.pods if not pod.deleting and pod.ip]
-        if before.settled and before.asked == asked and before.pods >= {pod.uid for pod in pods}:
+        if before.settled and before.requested == requested and before.pods >= {pod.uid for pod in pods}:
             return before
         present = await self._recalled(seen) if before.files is None else before.files
         says = await self._configs.of(islice(pods, MOST_ASKED)) if present else {}
@@ -94,16 +94,16 @@ class Handover:
         # A pod that does not answer must not keep the others from the requested files.
         patient = before.files is None or now - before.began < LATE_AFTER
         heard = [pod for pod in pods if _has_requests(pod, says) and (patient or pod.uid in says)]
-        step = self._steps.next_step(present, asked, [says.get(pod.uid, UNKNOWN) for pod in heard])
+        step = self._steps.next_step(present, requested, [says.get(pod.uid, UNKNOWN) for pod in heard])
         if _size(step.files) > LARGEST:
-            step = ConfigStep(asked, settled=True)
+            step = ConfigStep(requested, settled=True)
         is_new = step.files != before.files
         missing = {pod: self._steps.missing(step.files, says.get(pod.uid, UNKNOWN)) for pod in pods}
         began = now if is_new else before.began
         waits = is_new or any(missing.values())
         return Progress(
             files=step.files,
-            asked=asked,
+            requested=requested,
             settled=step.settled,
             began=began,
             looks=0 if not waits and step.settled else 1 if is_new else before.looks + 1,

@@ -106,10 +106,10 @@ class Reflector(Generic[T]):
             # An expired version is no failure, but repeated ones must not cause endless requests.
             await asyncio.sleep(_spread(FIRST_WAIT))
             return
-        asked = getattr(failure, "retry_after", None) or 0.0
+        retry_after = getattr(failure, "retry_after", None) or 0.0
         said = str(failure) or type(failure).__name__
-        log.warning("watch broken", path=self._collection.path, error=said, again_in_seconds=max(wait, asked))
-        await asyncio.sleep(max(_spread(wait), asked))
+        log.warning("watch broken", path=self._collection.path, error=said, again_in_seconds=max(wait, retry_after))
+        await asyncio.sleep(max(_spread(wait), retry_after))
 
     # Listing.
 

@@ -47,8 +47,8 @@ class Rendering:
 
     async def objects(self, seen: Snapshot, before: Rendered, spec: OffloadSpec, plan: Plan) -> GatewayObjects:
         """Return the desired objects. Raises ApiError."""
-        asked = await self._rendered(before, spec, plan)
-        envoy, before.progress = await self._handover.next(seen, before.progress, asked)
+        requested = await self._rendered(before, spec, plan)
+        envoy, before.progress = await self._handover.next(seen, before.progress, requested)
         made_of = (spec, plan, seen.model.last_good, envoy)
         if before.objects is None or before.objects[0] != made_of:
             notes = last_good.config_map_data(seen.model.last_good)

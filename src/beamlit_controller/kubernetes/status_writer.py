@@ -39,11 +39,11 @@ FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
 class WrittenStatus:
     """The last written status, the API server's response to it (with defaults), and when it was written or found equal.
 
-    `asked` is its significant part before it was cut to what the CRD allows. Times are monotonic.
+    `significant` is its significant part before it was cut to what the CRD allows. Times are monotonic.
     """
 
     version: int
-    asked: object
+    significant: object
     status: Json
     returned: Json
     compared_at: float
@@ -73,13 +73,13 @@ class StatusWriter:
         """Write the status unless it is equal or may wait; give the last written one. Raises ApiError."""
         stored, before = seen.stored, _before(seen.stored, last)
         complete = conditions.status_of(self._known(seen, gateway), before, instant(self._clock.now()))
-        asked = conditions.significant_fields(complete)
-        if last is not None and before is last.status and _may_wait(asked, last):
+        significant = conditions.significant_fields(complete)
+        if last is not None and before is last.status and _may_wait(significant, last):
             return last
         wanted = api_status.bounded(complete)
         if conditions.equal(before, wanted):
             return replace(last, compared_at=asyncio.get_running_loop().time()) if last else None
-        made = await self._applied(stored, wanted, asked, last)
+        made = await self._applied(stored, wanted, significant, last)
         for event in events.between(before, wanted):
             await self._create_event(stored, event)
         return made
@@ -96,7 +96,9 @@ class StatusWriter:
             minute=self._minute(seen.key),
         )
 
-    async def _applied(self, stored: Stored, wanted: Json, asked: object, last: WrittenStatus | None) -> WrittenStatus:
+    async def _applied(
+        self, stored: Stored, wanted: Json, significant: object, last: WrittenStatus | None
+    ) -> WrittenStatus:
         key = stored.key
         version = str(last.version) if last and int(stored.version) < last.version else stored.version
         try:
@@ -110,7 +112,9 @@ class StatusWriter:
                 raise
             made = await self._apply_over(stored, live["metadata"]["resourceVersion"], wanted)
         now = asyncio.get_running_loop().time()
-        return WrittenStatus(int(made["metadata"]["resourceVersion"]), asked, wanted, made.get("status") or {}, now)
+        return WrittenStatus(
+            int(made["metadata"]["resourceVersion"]), significant, wanted, made.get("status") or {}, now
+        )
 
     async def _apply_over(self, stored: Stored, version: str, wanted: Json) -> Json:
         key = stored.key
@@ -136,6 +140,6 @@ def _before(stored: Stored, last: WrittenStatus | None) -> Mapping[str, Any]:
     return last.status if last and ours else stored.status
 
 
-def _may_wait(asked: object, last: WrittenStatus) -> bool:
+def _may_wait(significant: object, last: WrittenStatus) -> bool:
     """Return whether only numbers differ, and it was compared recently."""
-    return asyncio.get_running_loop().time() - last.compared_at < REFRESH and asked == last.asked
+    return asyncio.get_running_loop().time() - last.compared_at < REFRESH and significant == last.significant

@@ -88,9 +88,9 @@ class PrometheusSource:
         credentials = await self._credentials()
         if isinstance(credentials, Missing):
             return credentials
-        asked = {"query": query, "time": f"{at.timestamp():.3f}"}
+        parameters = {"query": query, "time": f"{at.timestamp():.3f}"}
         connection = self._connection.asked_for(spec.key.namespace)
-        request = _request(connection, connection.url, credentials, asked)
+        request = _request(connection, connection.url, credentials, parameters)
         hide = (*credentials.secrets, *connection.secrets)
         answer = await self._exchange(spec.key, request, hide)
         if isinstance(answer, HttpAnswer):
@@ -120,13 +120,13 @@ class PrometheusSource:
         series = 1
         nothing = Missing(Reason.NO_SERIES, f"there is no series for {query}")
         for piece in span.pieces(_STEPS_AT_ONCE):
-            asked = {
+            parameters = {
                 "query": query,
                 "start": f"{piece.since.timestamp():.3f}",
                 "end": f"{piece.until.timestamp():.3f}",
                 "step": f"{piece.step.total_seconds():.3f}",
             }
-            request = _request(connection, connection.range_url, credentials, asked)
+            request = _request(connection, connection.range_url, credentials, parameters)
             answer = await self._exchange(key, request, hide, limit=_LONGEST_HISTORY)
             found = (
                 answers.read_range(answer, query=query, hide=hide, limit=_LONGEST_HISTORY)
@@ -174,21 +174,21 @@ class PrometheusSource:
 
 
 def _request(
-    connection: Connection, url: httpx2.URL, credentials: Credentials, asked: dict[str, str]
+    connection: Connection, url: httpx2.URL, credentials: Credentials, parameters: dict[str, str]
 ) -> httpx2.Request:
     headers = [*_HEADERS, *connection.headers]
     if credentials.authorization:
         headers.append(("authorization", credentials.authorization))
-    asked = {**asked, "timeout": queries.duration(connection.timeout)}
+    parameters = {**parameters, "timeout": queries.duration(connection.timeout)}
     extensions = _extensions(connection)
     if credentials.signer:
-        form = urlencode((*connection.query_parameters, *asked.items())).encode()
+        form = urlencode((*connection.query_parameters, *parameters.items())).encode()
         headers += (("content-type", _FORM), *credentials.signer.headers(str(url), form, _FORM))
         return httpx2.Request("POST", url, headers=headers, content=form, extensions=extensions)
-    if len(asked["query"].encode()) > _LONGEST_IN_URL:
+    if len(parameters["query"].encode()) > _LONGEST_IN_URL:
         url = url.copy_with(params=connection.query_parameters)
-        return httpx2.Request("POST", url, headers=headers, data=asked, extensions=extensions)
-    url = url.copy_with(params=(*connection.query_parameters, *asked.items()))
+        return httpx2.Request("POST", url, headers=headers, data=parameters, extensions=extensions)
+    url = url.copy_with(params=(*connection.query_parameters, *parameters.items()))
     return httpx2.Request("GET", url, headers=headers, extensions=extensions)
 
 

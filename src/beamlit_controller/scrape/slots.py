@@ -18,16 +18,16 @@ class ReportedSlots:
     """The number of slots that each server of a model reported, and when it was last asked."""
 
     numbers: dict[str, int] = field(default_factory=dict)
-    asked: dict[str, datetime] = field(default_factory=dict)
+    asked_at: dict[str, datetime] = field(default_factory=dict)
 
     def is_due(self, endpoint: str, at: datetime) -> bool:
         """Return whether to ask a server: it has not reported yet, and was not asked lately."""
-        return endpoint not in self.numbers and (endpoint not in self.asked or at - self.asked[endpoint] >= AGAIN)
+        return endpoint not in self.numbers and (endpoint not in self.asked_at or at - self.asked_at[endpoint] >= AGAIN)
 
     def keep(self, endpoints: Iterable[str]) -> None:
         """Forget all other servers."""
-        for endpoint in self.asked.keys() - set(endpoints):
-            del self.asked[endpoint]
+        for endpoint in self.asked_at.keys() - set(endpoints):
+            del self.asked_at[endpoint]
             self.numbers.pop(endpoint, None)
 
     def fewest(self) -> int | None:

@@ -121,7 +121,7 @@ class ScrapeSource:
         page, service = slots.page(spec), spec.metric_service
         if page is None or service is None or not model.slots.is_due(endpoint, at):
             return
-        model.slots.asked[endpoint] = at
+        model.slots.asked_at[endpoint] = at
         how = accesses.access(spec.key, replace(service, path=page.path), self._secrets)
         if isinstance(how, Missing):
             return

@@ -35,8 +35,8 @@ class ConfigFiles:
 
     def begin_successor(self, spec: OffloadSpec) -> None:
         """Write only the files that are read at start; the others stay as the running process has them. Raises OSError."""
-        asked = self._template.files(spec, self._directory)
-        files.write(self._directory, {name: text for name, text in asked.items() if name == BOOTSTRAP})
+        requested = self._template.files(spec, self._directory)
+        files.write(self._directory, {name: text for name, text in requested.items() if name == BOOTSTRAP})
 
     def write(self, spec: OffloadSpec, *, page: str = "", anew: bool = False) -> bool:
         """Take the next step, by the gateway's stats page; return whether the files could be written."""

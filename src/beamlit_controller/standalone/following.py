@@ -32,29 +32,29 @@ class FollowedSettings:
         """Return the mistakes in the current file; the last valid settings stay in force."""
         return self._problems
 
-    async def changed(self, asked: asyncio.Event) -> None:
+    async def changed(self, reload: asyncio.Event) -> None:
         """Wait for changed, valid settings, or for an explicit request (SIGHUP) while the file is valid."""
         seen = done = _stamp(self._path)
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK):
-                    await asked.wait()
+                    await reload.wait()
             before, seen = seen, _stamp(self._path)
             settled = seen == before and seen != done
-            if not (asked.is_set() or settled):
+            if not (reload.is_set() or settled):
                 continue
             done = seen
-            if self._requires_restart(asked=asked.is_set()):
+            if self._requires_restart(reload=reload.is_set()):
                 return
-            asked.clear()
+            reload.clear()
 
-    def _requires_restart(self, *, asked: bool) -> bool:
+    def _requires_restart(self, *, reload: bool) -> bool:
         if self._path is None:
-            return asked
+            return reload
         found = _read(self._path)
         if isinstance(found, Settings):
             self._say(())
-            return asked or found != self._in_force
+            return reload or found != self._in_force
         self._say(found)
         return False
 
@@ -74,17 +74,17 @@ def hangups(stop: asyncio.Event) -> Iterator[asyncio.Event]:
 
     If SIGHUP is ignored, as with nohup, it stays ignored.
     """
-    asked, loop, had_terminal = asyncio.Event(), asyncio.get_running_loop(), _has_terminal()
+    reload, loop, had_terminal = asyncio.Event(), asyncio.get_running_loop(), _has_terminal()
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        yield asked
+        yield reload
         return
 
     def received() -> None:
-        (stop if had_terminal and not _has_terminal() else asked).set()
+        (stop if had_terminal and not _has_terminal() else reload).set()
 
     loop.add_signal_handler(signal.SIGHUP, received)
     try:
-        yield asked
+        yield reload
     finally:
         loop.remove_signal_handler(signal.SIGHUP)
 

@@ -35,6 +35,6 @@ class GatewayTemplate:
     seen: Callable[[ModelKey, RequestCounters | None], None] = lambda _key, _counted: None
     used: Callable[[ModelKey, str, RequestCounters], None] = lambda _key, _page, _counted: None
     config_stats: str = "version_text$"
-    next_step: Callable[[Files, Files, str], ConfigStep] = lambda _present, asked, _page: ConfigStep(
-        asked, settled=True
+    next_step: Callable[[Files, Files, str], ConfigStep] = lambda _present, requested, _page: ConfigStep(
+        requested, settled=True
     )

@@ -55,9 +55,9 @@ class EnvoyFiles:
         files: Mapping[str, str] = config.files(spec, params)
         return Envoy(files, routes.PROBE_PATH, (routes.PROBE_HEADER, params.node))
 
-    def next_step(self, present: Files, asked: Files, seen: Sequence[ConfigInForce]) -> ConfigStep:
+    def next_step(self, present: Files, requested: Files, seen: Sequence[ConfigInForce]) -> ConfigStep:
         """Return the files to give next, by what the gateway's pods report."""
-        return make_before_break.next_step(present, asked, seen)
+        return make_before_break.next_step(present, requested, seen)
 
     def missing(self, files: Files, seen: ConfigInForce) -> tuple[str, ...]:
         """Return the names of the files whose current version a gateway does not have in force."""

@@ -88,9 +88,9 @@ def _gateway_parts(settings: Settings, state: StateFolder) -> GatewayParts:
 
 async def _until_stopped(options: StandaloneOptions) -> bool:
     """Run once; return whether to end. Otherwise everything except the gateways has been closed, to be started again."""
-    with state_folder.locked(options.state) as state, signals() as (stop, stop_now), hangups(stop) as asked:
+    with state_folder.locked(options.state) as state, signals() as (stop, stop_now), hangups(stop) as reload:
         parts = _gateway_parts(options.settings, state)
-        until = Until(stop, asked, FollowedSettings(options.settings_file, options.settings))
+        until = Until(stop, reload, FollowedSettings(options.settings_file, options.settings))
         try:
             async with AsyncExitStack() as resources:
                 await _serve(options, state, parts, resources, until)

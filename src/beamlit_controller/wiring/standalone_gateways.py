@@ -43,9 +43,9 @@ def template(settings: Settings, meters: Meters, used: UsageMeters) -> GatewayTe
     )
 
 
-def next_step(present: Files, asked: Files, page: str) -> ConfigStep:
+def next_step(present: Files, requested: Files, page: str) -> ConfigStep:
     """Return the files to give next, by the gateway's stats page; "" if it does not answer."""
-    return make_before_break.next_step(present, asked, [config_stats.read(page)])
+    return make_before_break.next_step(present, requested, [config_stats.read(page)])
 
 
 def gateway_files(settings: Settings, spec: OffloadSpec, directory: Path) -> dict[str, str]:
