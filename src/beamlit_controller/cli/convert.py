@@ -23,7 +23,7 @@ def convert(file: Path) -> None:
 
 
 def _converted(path: Path, text: str) -> int:
-    """Print the converted documents, and give the exit code: 1 if one could not be converted."""
+    """Print the converted documents, and return the exit code: 1 if one could not be converted."""
     made = list(conversion.convert(text))
     for each in made:
         for note in each.notes:

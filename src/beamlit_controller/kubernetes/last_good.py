@@ -80,7 +80,7 @@ class LastGood:
             return False
 
     async def _recall(self, key: ModelKey) -> bool:
-        """Read the model's last good spec if it is needed; give False if that has to be retried."""
+        """Read the model's last good spec if it is needed; return False if that has to be retried."""
         model = self._store.models.models.get(key)
         if model is None or not model.awaits_recall:
             return True

@@ -175,7 +175,7 @@ def _ports(spec: Json) -> tuple[tuple[str, int], ...]:
 
 
 def _once(value: T) -> T:
-    """Intern a value: give the first of all equal values, so that the others can be freed."""
+    """Intern a value: return the first of all equal values, so that the others can be freed."""
     first: T = _first(value)
     return first
 

@@ -57,7 +57,7 @@ class Reports(Protocol):
     """Reports a model's state."""
 
     async def report(self, seen: Snapshot, gateway: GatewayState, last: WrittenStatus | None) -> WrittenStatus | None:
-        """Write the status unless it is unchanged; give the last written one. Raises ApiError."""
+        """Write the status unless it is unchanged; return the last written one. Raises ApiError."""
         ...
 
 
@@ -147,7 +147,7 @@ class Reconciler:
         return max(SHORTEST, (worker.next_pass_at if retry is None else min(worker.next_pass_at, retry)) - now)
 
     async def _reconcile_gateway(self, seen: Snapshot, worker: Worker) -> float:
-        """Reconcile gateway and Service; give the seconds until they are due again."""
+        """Reconcile gateway and Service; return the seconds until they are due again."""
         before = worker.state.problem
         try:
             again = await self._gateway.run(seen, worker.state)
@@ -177,7 +177,7 @@ class Reconciler:
         return max(_backoff(worker.failures), error.retry_after or 0.0)
 
     async def _write_status(self, seen: Snapshot, worker: Worker) -> float | None:
-        """Write the status; give the time at which a failed write is retried, else None."""
+        """Write the status; return the time at which a failed write is retried, else None."""
         try:
             worker.status = await self._status.report(seen, self._state(seen, worker), worker.status)
         except ApiError as error:

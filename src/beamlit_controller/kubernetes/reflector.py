@@ -123,7 +123,7 @@ class Reflector(Generic[T]):
         self._synced.set(True)
 
     def _take_chunk(self, answer: Json, kept: dict[NamespacedName, T | None]) -> tuple[str, str | None]:
-        """Parse a chunk, so that its JSON can be freed; give the version and the continue token."""
+        """Parse a chunk, so that its JSON can be freed; return the version and the continue token."""
         for each in watch_events.items(answer):
             read = self._read(each)
             if read is not None:

@@ -23,7 +23,7 @@ NOT_FOUND, CONFLICT, INVALID = 404, 409, 422
 
 
 async def take_over(server: ApiServer, stored: Stored, service: Service, *, reverted: Collection[datetime]) -> int:
-    """Make the Service select the gateway's pods; give its new version."""
+    """Make the Service select the gateway's pods; return its new version."""
     if not stored.has_finalizer:
         await _add_finalizer(server, stored)
     value = service_patches.gateway_value(stored.uid)
@@ -33,7 +33,7 @@ async def take_over(server: ApiServer, stored: Stored, service: Service, *, reve
 
 
 async def restore(server: ApiServer, service: Service, *, reverted: Collection[datetime] = ()) -> int:
-    """Restore the selector that its user wrote; give its new version."""
+    """Restore the selector that its user wrote; return its new version."""
     patch = service_patches.restore_patch(service.version, service.current_selector, service.selector, reverted)
     return await _write(server, service, patch)
 

@@ -39,7 +39,8 @@ FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
 class WrittenStatus:
     """The last written status, the API server's response to it (with defaults), and when it was written or found equal.
 
-    `significant` is its significant part before it was cut to what the CRD allows. Times are monotonic.
+    `significant` is the part whose changes are written immediately, before it was cut to what the CRD allows. Times are
+    monotonic.
     """
 
     version: int
@@ -70,7 +71,7 @@ class StatusWriter:
         self._identity = identity
 
     async def report(self, seen: Snapshot, gateway: GatewayState, last: WrittenStatus | None) -> WrittenStatus | None:
-        """Write the status unless it is equal or may wait; give the last written one. Raises ApiError."""
+        """Write the status unless it is equal or may wait; return the last written one. Raises ApiError."""
         stored, before = seen.stored, _before(seen.stored, last)
         complete = conditions.status_of(self._known(seen, gateway), before, instant(self._clock.now()))
         significant = conditions.significant_fields(complete)

@@ -46,7 +46,7 @@ class Span:
     step: timedelta
 
     def pieces(self, steps: int) -> Iterator["Span"]:
-        """Split it into ranges of at most so many steps."""
+        """Split it into ranges of at most `steps` steps."""
         since = self.since
         while since <= self.until:
             until = min(since + (steps - 1) * self.step, self.until)

@@ -29,11 +29,11 @@ class Exposition:
         self._one_at_a_time = asyncio.Lock()
 
     def gauge(self, name: str, documentation: str, read: Read, *, labels: Sequence[str] = MODEL_LABELS) -> None:
-        """Add a gauge; `read` gives its value at every scrape, on the event loop."""
+        """Add a gauge; `read` returns its value at every scrape, on the event loop."""
         self._add(_CallbackMetric(GaugeMetricFamily, name, documentation, read, labels))
 
     def counter(self, name: str, documentation: str, read: Read, *, labels: Sequence[str] = MODEL_LABELS) -> None:
-        """Add a counter; `read` gives its value at every scrape, on the event loop."""
+        """Add a counter; `read` returns its value at every scrape, on the event loop."""
         self._add(_CallbackMetric(CounterMetricFamily, name, documentation, read, labels))
 
     async def render(self, accept: str) -> tuple[bytes, str]:
