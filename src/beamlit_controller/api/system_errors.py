@@ -9,9 +9,7 @@ def message(error: BaseException) -> str:
     chain = tuple(_inward(error))
     for each in reversed(chain):
         if isinstance(each, OSError) and each.errno:
-            return (
-                os.strerror(each.errno) if each.errno > 0 else each.strerror or str(each)
-            )  # negative: errors of getaddrinfo
+            return os.strerror(each.errno) if each.errno > 0 else each.strerror or str(each)  # negative: getaddrinfo
     return str(chain[-1]) or type(chain[-1]).__name__
 
 

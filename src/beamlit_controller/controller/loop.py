@@ -59,11 +59,8 @@ def _recalled(previous: Decision | None, now: datetime) -> Decision | None:
     """Return the decision recorded by an earlier process; None if its times are invalid."""
     try:
         return previous and clock_skew.clamped(previous, now)
-    except (
-        TypeError,
-        ValueError,
-        OverflowError,
-    ):  # for example times without a zone: anyone who may write a status may write such
+    except (TypeError, ValueError, OverflowError):
+        # For example times without a zone: anyone who may write a status may write such.
         return None
 
 
