@@ -9,8 +9,11 @@ HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 MANY = 1_000_000
 
-MOST_BUFFERED = 32 * 1024
-"""Bytes that wait on one connection, by default 1 MiB; what may be sent again is kept beside it."""
+MOST_BUFFERED = 128 * 1024
+"""Bytes that wait on one connection, by default 1 MiB; what may be sent again is kept beside it.
+
+With the 32 KiB that Envoy advises at the edge, a body of 64 KiB costs twice the CPU: reading pauses and resumes on both sides.
+"""
 
 # Disable panic mode, and update immediately: by default Envoy merges updates for a second.
 NO_PANIC: Message = {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"}
