@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from beamlit_controller.cli.main import COMMANDS
 from docs import pages
 from docs.pages import ROOT
 
@@ -43,7 +44,9 @@ def text(page: Path) -> str:
 
 def names(prose: str) -> list[tuple[str, str]]:
     """Return the functions, classes and constants that are named with their file."""
-    after = [(file, name) for file, listed in AFTER.findall(prose) for name in re.findall(r"\w+", listed) if name != "and"]
+    after = [
+        (file, name) for file, listed in AFTER.findall(prose) for name in re.findall(r"\w+", listed) if name != "and"
+    ]
     return after + [(file, name) for name, file in BEFORE.findall(prose)]
 
 
@@ -70,3 +73,14 @@ def named_by(node: ast.AST) -> list[str]:
             return [name]
         case _:
             return []
+
+
+@pytest.mark.parametrize(
+    "package", sorted(path.parent for path in SOURCE.glob("*/__init__.py")), ids=lambda path: path.name
+)
+def test_a_package_says_what_each_of_its_modules_does(package: Path) -> None:
+    said = ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or ""
+    modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
+    commands = modules & set(COMMANDS) if package.name == "cli" else set()
+
+    assert modules - commands - set(re.findall(r"`(\w+)`", said)) == set()
