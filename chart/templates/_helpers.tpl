@@ -40,55 +40,55 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
-{{- /* What the controller may do with the models' objects, wherever they are. Secrets are not among it. */}}
+{{- /* What the controller may do with the models' objects in their namespaces. It can't read Secrets. */}}
 {{- define "beamlit.rules" -}}
-# The resource: watched by every replica. While its Service is taken over it has a finalizer.
+# ModelDeployments: every replica watches them. While a Service is taken over its model has a finalizer.
 - apiGroups: [deployment.beamlit.com]
   resources: [modeldeployments]
   verbs: [get, list, watch, patch]
-# What was decided is recorded in the status.
+# Decisions are recorded in the status.
 - apiGroups: [deployment.beamlit.com]
   resources: [modeldeployments/status]
   verbs: [patch]
-# The gateway's objects name the model as their owner, and block its deletion until they are gone.
+# The gateway's objects have an owner reference to the model with blockOwnerDeletion.
 - apiGroups: [deployment.beamlit.com]
   resources: [modeldeployments/finalizers]
   verbs: [update]
-# Which pods serve a model, and how they are; a gateway's pods are annotated so that a new configuration is seen at once.
+# The pods of models. The gateway's pods are annotated, so that the kubelet updates their files at once.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch, patch]
 {{- if .Values.admissionPolicies.enabled }}
-# One that is being deleted is annotated once the last gateway pod is gone; an admission policy allows nothing else.
+# A namespace that is being deleted is annotated once its last gateway pod is gone. An admission policy allows nothing else.
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [get, patch]
 {{- end }}
-# The Services that clients use are taken over and given back; a gateway has a ConfigMap and Services of its own.
+# The clients' Services are taken over and restored. A gateway has a ConfigMap and Services of its own.
 - apiGroups: [""]
   resources: [services, configmaps]
   verbs: [get, list, watch, create, patch, delete]
-# Whom a Service leads to, before and after it was taken over.
+# The endpoints of a Service, before and after a takeover.
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
   verbs: [list]
-# The gateways themselves.
+# The gateways.
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, patch, delete]
-# Where a gateway may connect to is bounded.
+# The addresses that a gateway can connect to are restricted.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch, delete]
-# While nodes are drained, a gateway keeps a pod.
+# A gateway keeps a pod while nodes are drained.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
-# An autoscaler on the same workload is warned of.
+# Autoscalers of the same workload are reported.
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [list, watch]
-# Replicas and selector of modelSourceRef, whatever has a scale.
+# Replicas and selector of modelSourceRef, from any scale subresource.
 - apiGroups: ["*"]
   resources: ["*/scale"]
   verbs: [get]
@@ -104,7 +104,7 @@ capabilities: {drop: [ALL]}
 - apiGroups: [external.metrics.k8s.io]
   resources: ["*"]
   verbs: [list]
-# Changes are told as Events.
+# Events.
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]
@@ -115,7 +115,7 @@ helm.sh/hook: pre-delete
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
 
-{{/* The annotation that leads from an alert to its section of docs/monitoring.md. */}}
+{{/* The annotation that links an alert to its section of docs/monitoring.md. */}}
 {{- define "beamlit.runbook" -}}
 {{- with (index . 0).Values.prometheusRule.runbookUrl -}}
 runbook_url: {{ printf "%s#%s" . (index $ 1) | quote }}

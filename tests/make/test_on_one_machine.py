@@ -133,12 +133,12 @@ def settings(heading: str) -> str:
 def test_the_page_leads_from_nothing_to_two_models_an_upgrade_and_back_to_nothing(machine: Machine) -> None:
     home, tally = machine.home, Tally()
     machine.shell(commands("Install"))
-    machine.shell(commands("Begin", 0).replace(" init my-models", " init my-models --systemd"))
+    machine.shell(commands("Get started", 0).replace(" init my-models", " init my-models --systemd"))
     written = home / "my-models/settings.yaml"
     written.write_text(machine.here(written.read_text()))
-    assert machine.shell(commands("Begin", 1)).count(": valid") == 2
+    assert machine.shell(commands("Get started", 1)).count(": valid") == 2
     assert _started(home) == [
-        *shlex.split(commands("Begin", 2).replace("my-models", f"{home}/my-models")),
+        *shlex.split(commands("Get started", 2).replace("my-models", f"{home}/my-models")),
         "--leave-gateways",
     ]
 

@@ -1,4 +1,4 @@
-"""The composition roots: the parts of each mode, built, connected and run. No other package except `cli` imports it.
+"""The composition roots: they build, connect and run the parts of each mode. Only `cli` imports this package.
 
 `common`          what both modes share, such as `sources`, the list of what reads each type of metric
 `standalone`      builds and runs the standalone mode (`_serve`); `standalone_gateways`: its gateways; `standalone_web`: its web
