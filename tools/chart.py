@@ -44,7 +44,7 @@ def values_schema() -> Schema:
     described = dict(descriptions())
     properties = {name: _of_value(value, name, described) for name, value in given.items() if name != "config"}
     config = closed(schema.of(Config))
-    anything = {"description": "What charts share.", "type": "object"}
+    anything = {"description": "Values shared with other charts.", "type": "object"}
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Values of beamlit-controller",

@@ -50,7 +50,7 @@ spec: …
 Unknown fields, empty fields and values of the wrong type are errors; all errors in a file are reported at once.
 Two annotations set the percentage manually: `{OVERRIDE}: "25"`, and
 `{OVERRIDE_UNTIL}` with the time (RFC 3339) at which the override ends. `{OVERRIDE_AUTHOR}` and
-`{OVERRIDE_REASON}` are shown beside it.
+`{OVERRIDE_REASON}` are shown next to it.
 """
 _SETTINGS = f"""# Settings
 
@@ -67,7 +67,7 @@ config:
 ```
 
 `defaultRemoteBackend` is written like [`remoteBackend`](modeldeployment.md#specoffloadingconfigremotebackend) of a
-`ModelDeployment`, and `defaultRemoteBackends` like `remoteBackends`. Their hosts are chosen by the operator and need not be among
+`ModelDeployment`, and `defaultRemoteBackends` like `remoteBackends`. The operator chooses these hosts, so they need not be listed in
 `allowedRemoteHosts`.
 """
 
