@@ -4,42 +4,42 @@ In: YAML or JSON that somebody wrote. Out: `core.spec` values, or every mistake 
 May import: `core`, pydantic, a YAML parser. No I/O: callers read the files.
 
 Entry points
-    `manifests`       YAML text to specs
-    `translate`       one object to an `OffloadSpec`, or all its mistakes
-    `settings`        the settings file to `Settings`
-    `crd`             the CustomResourceDefinition, rendered from the models; `schema` prepares it
+- `manifests`: YAML text to specs
+- `translate`: one object to an `OffloadSpec`, or all its mistakes
+- `settings`: the settings file to `Settings`
+- `crd`: the CustomResourceDefinition, rendered from the models; `schema` prepares it
 
 The resource, as users write it
-    `v1alpha1`        `ModelDeployment` and `spec`; `metadata`: name and annotations
-    `offloading`      `offloadingConfig`
-    `metrics`         `metrics`; `histograms`: quantiles; `metric_service`: `metricServiceRef`
-    `remote`          one remote; `remotes`: several; `remote_path`: its path and variables; `price`: its price and budget
-    `request_rules`   `keepLocal` and `mayLeave`
-    `presets`         metrics, targets and status codes of known servers; `defaults`: what a preset implies
-    `model`           the base class; `scalars`, `durations`, `addresses`: types of values
-    `documents`, `nodes`  YAML to plain values
+- `v1alpha1`: `ModelDeployment` and `spec`; `metadata`: name and annotations
+- `offloading`: `offloadingConfig`
+- `metrics`: `metrics`; `histograms`: quantiles; `metric_service`: `metricServiceRef`
+- `remote`: one remote; `remotes`: several; `remote_path`: its path and variables; `price`: its price and budget
+- `request_rules`: `keepLocal` and `mayLeave`
+- `presets`: metrics, targets and status codes of known servers; `defaults`: what a preset implies
+- `model`: the base class; `scalars`, `durations`, `addresses`: types of values
+- `documents`, `nodes`: YAML to plain values
 
 The settings, as users write them
-    `settings_models` the file; `informer_models`: `metricInformer`; `cloud_models`: credentials of clouds
-    `gateway_bounds`  limits for gateways in a cluster
-    `shared_listener_models`, `shared_routes`  listeners that several models share
+- `settings_models`: the file; `informer_models`: `metricInformer`; `cloud_models`: credentials of clouds
+- `gateway_bounds`: limits for gateways in a cluster
+- `shared_listener_models`, `shared_routes`: listeners that several models share
 
 Translation to `core`
-    `targets`         metrics; `remote_translation`: remotes
+- `targets`: metrics; `remote_translation`: remotes
 
 Validation
-    `rules`           rules between fields, checked here and rendered as CEL; `remote_rules`: a remote's
-    `policy`          against the settings; `gateway_policy`: gateway and Secrets; `standalone_rules`: without a cluster
-    `problems`        mistakes and notices, in words
-    `notices`         fields without effect, or not the intended one; `not_in_effect`: those without a cluster
-    `queue_metrics`, `series_remarks`, `promql`, `promql_functions`, `promql_tree`  metrics and queries with surprising results
+- `rules`: rules between fields, checked here and rendered as CEL; `remote_rules`: a remote's
+- `policy`: against the settings; `gateway_policy`: gateway and Secrets; `standalone_rules`: without a cluster
+- `problems`: mistakes and notices, in words
+- `notices`: fields without effect, or not the intended one; `not_in_effect`: those without a cluster
+- `queue_metrics`, `series_remarks`, `promql`, `promql_functions`, `promql_tree`: metrics and queries with surprising results
 
 What users read
-    `status`          `.status` from a cycle; `status_models`: its schema; `status_limits` cuts it to the schema
-    `models_view`     the JSON of `/models`; `model_view` and `spending_view` build it, `spec_json` writes a spec
-    `headline`        one model in a sentence; `policy_text`: its policy in sentences; `advice`: what to do
-    `system_errors`   the system's message in an HTTP client's error
+- `status`: `.status` from a cycle; `status_models`: its schema; `status_limits` cuts it to the schema
+- `models_view`: the JSON of `/models`; `model_view` and `spending_view` build it, `spec_json` writes a spec
+- `headline`: one model in a sentence; `policy_text`: its policy in sentences; `advice`: what to do
+- `system_errors`: the system's message in an HTTP client's error
 
 Conversion of autoscalers
-    `conversion`      the command `convert`; `hpa` and `keda` read the metrics
+- `conversion`: the command `convert`; `hpa` and `keda` read the metrics
 """

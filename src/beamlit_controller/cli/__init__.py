@@ -5,7 +5,7 @@ May import: everything below it. Packages that are slow to import are imported b
 
 `main` lists all commands; the module of a command has its name. `kubectl` is the plugin `kubectl offload`. Shared:
 
-    `inputs`          reads files, and ends with one line that says what is wrong; `output`: prints
-    `scaffold`        what `init` writes
-    `screen`          the screen of `explain`; `fleet`: the table of `top`
+- `inputs`: reads files, and ends with one line that says what is wrong; `output`: prints
+- `scaffold`: what `init` writes
+- `screen`: the screen of `explain`; `fleet`: the table of `top`
 """

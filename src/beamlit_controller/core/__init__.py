@@ -5,50 +5,50 @@ Out: a `Verdict` (signals compared with targets), a `Decision` (percentage, cap 
 May import: the standard library without I/O, clocks or asyncio. No third party, no other package of ours.
 
 A round
-    `cycle`           runs the stages in order
-    `verdict`         compares each metric with its target; `pods` selects the pods that count, as the HPA does
-    `decision`        what takes precedence over metrics; otherwise it calls `shared` or `capped`, by mode
-    `decided`         the `Decision` itself, with its history; `moments` shifts its times when the clock was set
+- `cycle`: runs the stages in order
+- `verdict`: compares each metric with its target; `pods` selects the pods that count, as the HPA does
+- `decision`: what takes precedence over metrics; otherwise it calls `share_decision` or `adaptive_decision`, by mode
+- `decision_state`: the `Decision` itself, with its history; `clock_skew` shifts its times when the clock was set
 
 The share (Fixed and Proportional mode)
-    `shared`          engages, holds and releases
-    `strategy`        `fixed` or `proportional`: how far the share rises and falls
-    `demand`          the value that a metric would have if nothing were offloaded
-    `load`            demand from the arrival rate, where no metric can show it
-    `restraint`       backoff after a premature release
-    `trend`           whether the metric is falling by itself
-    `shortfall`       whether the highest allowed share is not enough
+- `share_decision`: engages, holds and releases
+- `strategy`: `fixed` or `proportional`: how far the share rises and falls
+- `demand`: the value that a metric would have if nothing were offloaded
+- `load`: demand from the arrival rate, where no metric can show it
+- `release_backoff`: backoff after a premature release
+- `trend`: whether the metric is falling by itself
+- `shortfall`: whether the highest allowed share is not enough
 
 The cap (Adaptive mode)
-    `capped`          holds, follows or gives up the cap
-    `adaptive`        moves the cap with each sample
-    `curve`           pairs samples with requests in flight, and learns how the ratio grows with them
-    `counted`         metrics that count waiting requests; `graded`: metrics with a value at any load
-    `onset`           detects an overload before a late metric shows it
-    `learned`         what has been learned so far, as a value
-    `limits`          divides the cap among the gateways
+- `adaptive_decision`: holds, follows or gives up the cap
+- `adaptive`: moves the cap with each sample
+- `load_curve`: pairs samples with requests in flight, and learns how the ratio grows with them
+- `queue_metric`: metrics that count waiting requests; `gradual_metric`: metrics with a value at any load
+- `backlog`: detects an overload before a late metric shows it
+- `adaptive_state`: what has been learned so far, as a value
+- `limits`: divides the cap among the gateways
 
 Input
-    `spec`            `OffloadSpec`, the spec as complete, valid values; parts of it: `metric_spec`, `gateway_spec`, `remote_auth`,
-                      `named_address`, `stickiness`, `price`, `cloud_identity`
-    `signals`         samples, or `Missing` with a reason
-    `readable`        which metric source can read which metric
-    `reason`          all reasons
-    `quantity`        Kubernetes quantities
+- `spec`: `OffloadSpec`, the spec as complete, valid values; parts of it: `metric_spec`, `gateway_spec`, `remote_auth`,
+  `named_address`, `stickiness`, `price`, `cloud_identity`
+- `signals`: samples, or `Missing` with a reason
+- `readable`: which metric source can read which metric
+- `reason`: all reasons
+- `quantity`: Kubernetes quantities
 
 Gateways and remotes
-    `traffic`, `flow` the gateways' request counters; `minute`: the last minute in numbers and words
-    `gateway_metric`  metrics computed from these counters
-    `gateway_config`  the configuration that a gateway has in force
-    `remote_health`   whether one remote is usable; `remotes_health`: all of a model's
-    `remote_secrets`  the Secret keys that a remote needs
-    `throttle`        limits the percentage while the remote answers 429
-    `equals`          remotes with weights
-    `usage`, `ledger`, `spending`, `periods`, `spending_text`  tokens, cost and budgets
+- `traffic`, `flow`: the gateways' request counters; `traffic_summary`: the last minute in numbers and words
+- `gateway_metric`: metrics computed from these counters
+- `gateway_config`: the configuration that a gateway has in force
+- `remote_health`: whether one remote is usable; `remotes_health`: all of a model's
+- `remote_secrets`: the Secret keys that a remote needs
+- `throttle`: limits the percentage while the remote answers 429
+- `weighted_remotes`: remotes with weights
+- `usage`, `ledger`, `spending`, `periods`, `spending_text`: tokens, cost and budgets
 
 Explaining
-    `preview`         what would change the decision, and when
-    `trigger`         metrics that can never reach their target
-    `wording`         values and targets for people; `printable` makes foreign text safe to show
-    `replay`          decides again on recorded metrics
+- `preview`: what would change the decision, and when
+- `trigger`: metrics that can never reach their target
+- `wording`: values and targets for people; `printable` makes foreign text safe to show
+- `replay`: decides again on recorded metrics
 """

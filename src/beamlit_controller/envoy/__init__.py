@@ -10,34 +10,35 @@ with the servers that a request tries in order. A *mark* is a response header wi
 happened.
 
 The files
-    `config`          renders all files of a gateway; `gateway_params`: its addresses and folders
-    `bootstrap`       what Envoy starts from; `command`: its command line
-    `listeners`       the front and the hops (internal listeners)
-    `routes`          which requests go where; `clusters`, `upstream`: the servers
-    `failover`        which server is tried next
-    `caps`            the cap, as routes of which at most two are active
-    `sessions`        session stickiness
-    `local_only`      requests that never leave, by path (`stateful`, `stateful_servers`, `stateful_proxies`, `paths`) or header
-    `replies`         Envoy's own error responses; `answers`: response headers of servers that Envoy would obey
-    `overload`, `local_queue`  limits on connections, memory and waiting streams
-    `access_log`      the access log and the request counters; `rare_filters` rate-limits Envoy's log; `tracing`: OpenTelemetry
-    `shared_listener` a listener that several models share
+- `config`: renders all files of a gateway; `gateway_params`: its addresses and folders
+- `bootstrap`: what Envoy starts from; `command`: its command line
+- `listeners`: the front and the hops (internal listeners)
+- `routes`: which requests go where; `clusters`, `upstream`: the servers
+- `failover`: which server is tried next
+- `caps`: the cap, as routes of which at most two are active
+- `sessions`: session stickiness
+- `local_only`: requests that never leave, by path (`stateful`, `stateful_servers`, `stateful_proxies`, `paths`) or header
+- `replies`: Envoy's own error responses; `response_headers`: response headers of servers that Envoy would obey
+- `overload`, `pending_streams`: limits on connections, memory and waiting streams
+- `access_log`: the access log and the request counters; `throttled_log` rate-limits Envoy's log; `tracing`: OpenTelemetry
+- `shared_listener`: a listener that several models share
 
 The remote hop
-    `remote_routes`   the path; `hop_headers`, `private_names`: the headers; `model_name`, `answered_name`, `json_scan`: the model's name
-    `credentials`     the credential; `signature`: AWS; `google`: Google; `tls`: certificates
-    `remote_usage`, `answered_usage`  token usage
-    `remote_marks`    marks on responses that tell why a remote failed
-    `pause`           obeys `Retry-After`; `spent`: budgets
+- `remote_routes`: the path; `hop_headers`, `sensitive_names`: the headers
+- `model_name`, `response_model_name`, `json_scan`: the model's name
+- `credentials`: the credential; `sigv4`: AWS; `google_token`: Google; `tls`: certificates
+- `remote_usage`, `response_usage`: token usage
+- `remote_marks`: marks on responses that tell why a remote failed
+- `retry_after`: obeys `Retry-After`; `budget`: budgets
 
 Changing the files
-    `make_before_break`  the order of the steps; `identity`: names that change with the remote
-    `resources`       versions of files
+- `make_before_break`: the order of the steps; `identity`: names that change with the remote
+- `resources`: versions of files
 
 Talking to Envoy
-    `rtds`            the RTDS server; `rtds_sink` feeds it standalone; `rtds_access`: tokens and certificate; `rtds_pb2`: the protocol
-    `remote_stats`, `usage_stats`, `config_stats`  parse a gateway's stats
+- `rtds`: the RTDS server; `rtds_sink` feeds it standalone; `rtds_access`: tokens and certificate; `rtds_pb2`: the protocol
+- `remote_stats`, `usage_stats`, `config_stats`: parse a gateway's stats
 
 Building blocks
-    `messages`, `lua`, `addresses`
+- `messages`, `lua`, `addresses`
 """

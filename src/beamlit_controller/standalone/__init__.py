@@ -4,17 +4,17 @@ In: a folder of manifests, a settings file, a state folder. Out: specs, supervis
 May import: `controller`, `api`, `core`, the HTTP client.
 
 Input
-    `folder`          the manifests; `following`: the settings file; `overrides`: written by the command `override`
-    `inventory`       the local servers
+- `folder`: the manifests; `following`: the settings file; `overrides`: written by the command `override`
+- `inventory`: the local servers
 
 Gateways
-    `gateways`        one worker per model; `gateway`: the worker; `gateway_template`: what all gateways have in common
-    `process`         processes that outlive the controller; `succession`, `generations`: hot restart
-    `config_files`    writes Envoy's files; `accepted` checks that Envoy has accepted them
-    `probe`           polls a running Envoy; `admin`: its admin interface; `envoy_log`: its log
-    `drain`           drains an Envoy
-    `faults`          what keeps a gateway from following its spec; `backoff`: retries
+- `gateways`: one worker per model; `gateway`: the worker; `gateway_template`: what all gateways have in common
+- `process`: processes that outlive the controller; `launcher`, `generations`: hot restart
+- `config_files`: writes Envoy's files; `accepted` checks that Envoy has accepted them
+- `probe`: polls a running Envoy; `admin`: its admin interface; `envoy_log`: its log
+- `drain`: drains an Envoy
+- `faults`: what keeps a gateway from following its spec; `backoff`: retries
 
 State
-    `state_folder`    the layout and the lock; `memory`: recorded decisions; `files`: atomic writes; `sockets`: long paths
+- `state_folder`: the layout and the lock; `memory`: recorded decisions; `files`: atomic writes; `sockets`: long paths
 """
