@@ -116,8 +116,8 @@ class Replica:
 
     def told(self, name: str, namespace: str = "models") -> RuntimeValues | None:
         """Return all that its gateways are told."""
-        topic = self.parts.rtds_server._topics.get(f"{namespace}/{name}")  # noqa: SLF001 - nobody listens here
-        return topic.share.value if topic else None
+        subscription = self.parts.rtds_server._subscriptions.get(f"{namespace}/{name}")  # noqa: SLF001 - nobody listens here
+        return subscription.values.value if subscription else None
 
     async def end(self) -> None:
         """End it as a kill does: nothing of it goes on."""
