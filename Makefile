@@ -10,29 +10,29 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Compiled once, not by each of the processes that the tests start; containers often set this.
 unexport PYTHONDONTWRITEBYTECODE
 
-help: ## Show what can be made
+help: ## List the targets
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## Watch a model being offloaded and taken back, in about 90 s
 	@$(BIN)/python -m demo
 
-check: $(INSTALLED) ## Run lint, types, layers and the tests that run no other program, on each Python
+check: $(INSTALLED) ## Run lint, types, layers and the tests that start no other program, on each Python
 	@$(BIN)/python -m tools.lanes check $(PYTEST)
 
 test: $(INSTALLED) ## Run lint, types, layers and every test
 	@$(BIN)/python -m tools.lanes test $(PYTEST)
 
-coverage: $(INSTALLED) ## Tell which lines no test runs that takes neither root nor Go
+coverage: $(INSTALLED) ## List the lines that no test runs, of the tests that need neither root nor Go
 	@$(BIN)/python -m tools.lanes coverage $(PYTEST)
 
-packages: ## Install the Debian packages of the tests, or say the one line that does
+packages: ## Install the Debian packages of the tests, or print the command that does
 	@tools/debian prometheus chromium
 	@[ "$$(id -u)" != 0 ] || tools/debian $(NODE)
 
-assets: $(INSTALLED) ## Build the Kubernetes of the tests, once, outside the checkout (a cold machine takes 20 min)
+assets: $(INSTALLED) ## Build the Kubernetes for the tests, once, outside the checkout (20 min with cold caches)
 	@$(BIN)/python -m tests.kube.assets
 
-cluster: assets ## Run the Kubernetes of the tests to try things on, until Ctrl-C (takes root)
+cluster: assets ## Run the Kubernetes of the tests to try things on, until Ctrl-C (needs root)
 	@tools/debian $(NODE)
 	@PYTHONPATH=tests $(BIN)/python -m kube $(CLUSTER)
 
@@ -42,17 +42,17 @@ lint: $(INSTALLED) ## Check style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(INSTALLED) ## Measure, as ratios against peers in the same run
+bench: $(INSTALLED) ## Run the benchmarks: ratios to peers in the same run
 	@tools/debian wrk nginx-light haproxy
 	$(BIN)/python -m benchmarks
 
 docs: $(INSTALLED) ## Build the documentation site into build/site, warnings as errors
 	@$(BIN)/python -m tools.site
 
-render: $(INSTALLED) ## Render again what is rendered: CRD, reference, protocol, golden files
+render: $(INSTALLED) ## Render the generated files again: CRD, reference, protocol, golden files
 	$(BIN)/python -m tools.render
 
-pictures: $(INSTALLED) ## Draw the pictures of the page and of top again, for the documentation
+pictures: $(INSTALLED) ## Take the documentation's screenshots of the page and of top again
 	@tools/debian chromium
 	@PYTHONPATH=tests TZ=UTC $(BIN)/python -m tools.pictures
 
@@ -62,7 +62,7 @@ lock: $(INSTALLED) ## Resolve the dependencies again and pin them by hash
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --group build -o requirements/build.txt
 	UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links --group build --group dev --group demo pyproject.toml -o requirements/dev.txt
 
-clean: ## Remove what was made here
+clean: ## Remove everything that make has created here
 	rm -rf build .venv .venv-* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* .lanes demo-run
 
 $(INSTALLED): requirements/dev.txt pyproject.toml

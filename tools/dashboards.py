@@ -79,10 +79,17 @@ def model() -> Json:
 
 
 FLEET_PANELS = (
-    Panel("Models", "Models that are decided for.", (Query("max(beamlit_models)"),), kind="stat", width=3, height=4),
+    Panel(
+        "Models",
+        "Models that the controller decides for.",
+        (Query("max(beamlit_models)"),),
+        kind="stat",
+        width=3,
+        height=4,
+    ),
     Panel(
         "Offloading now",
-        "Models of which the remote answered requests in the last minute.",
+        "Models whose remote answered requests in the last minute.",
         (Query(f"count({SENT_BY_MODEL} > 0) or vector(0)"),),
         kind="stat",
         width=3,
@@ -90,7 +97,7 @@ FLEET_PANELS = (
     ),
     Panel(
         "Remotes that fail",
-        "Models whose remote can't be used: local answers everything. The model's page says why.",
+        "Models whose remote can't be used; local servers serve everything. The model's dashboard shows why.",
         (Query(f"count(max by (namespace, name) (beamlit_remote_ready{{{ANY}}}) == 0) or vector(0)"),),
         kind="stat",
         width=4,
@@ -99,7 +106,7 @@ FLEET_PANELS = (
     ),
     Panel(
         "Without a gateway",
-        "Models whose gateway does not serve. Their clients get no answer, or go straight to the local pods.",
+        "Models whose gateway is not ready. Their clients get no response, or reach the local pods directly.",
         (Query(f"count(max by (namespace, name) (beamlit_gateways_ready{{{ANY}}}) == 0) or vector(0)"),),
         kind="stat",
         width=4,
@@ -107,8 +114,8 @@ FLEET_PANELS = (
         alarming=1,
     ),
     Panel(
-        "With unread metrics",
-        "Models of which metrics could not be read more than twice in the last five minutes. Their share or cap stays as it is.",
+        "Metrics unreadable",
+        "Models whose metrics could not be read more than twice in the last five minutes. Their share or cap stays.",
         (
             Query(
                 f"count(sum by (namespace, name) (increase(beamlit_source_errors_total{{{ANY}}}[5m])) > 2) or vector(0)"
@@ -121,7 +128,7 @@ FLEET_PANELS = (
     ),
     Panel(
         "Budgets spent",
-        "Models with a remote that is left out because its budget is spent. If it is the only one, local answers everything.",
+        "Models with a remote that is skipped because its budget is spent. If it is the only remote, local servers serve everything.",
         (Query(f"count(max by (namespace, name) (beamlit_remote_budget_used_ratio{{{ANY}}}) >= 1) or vector(0)"),),
         kind="stat",
         width=3,
@@ -129,8 +136,8 @@ FLEET_PANELS = (
         alarming=1,
     ),
     Panel(
-        "Deciding",
-        "Controllers that decide: 1. With 0 nobody does, and gateways keep their last cap and share.",
+        "Leaders",
+        "Controllers that decide; must be 1. With 0, gateways keep their last cap and share.",
         (Query("sum(beamlit_leader) or count(beamlit_models)"),),
         kind="stat",
         width=3,
@@ -138,27 +145,27 @@ FLEET_PANELS = (
         needed=1,
     ),
     Panel(
-        "Part of the requests that the remote answered",
-        "Of all requests of the last minute, by model, for whatever reason they left.",
+        "Requests answered by the remote",
+        "Fraction of all requests of the last minute, by model, whatever the reason for offloading.",
         (Query(SENT_BY_MODEL, "{{namespace}}/{{name}}"),),
         unit="percentunit",
     ),
     Panel(
         "Highest metric, in percent of its target",
-        "Above 100 % local is full: requests leave, or wait where none may leave.",
+        "Above 100 % local is full: requests are offloaded or, if that is not allowed, wait.",
         (Query(f"max by (namespace, name) (beamlit_highest_metric_ratio{{{ANY}}})", "{{namespace}}/{{name}}"),),
         unit="percentunit",
         alarming=1,
     ),
     Panel(
         "Requests by the side that answered",
-        "As the gateways count them: local servers, the remote, or the gateway itself.",
+        "As counted by the gateways: local servers, the remote, or the gateway itself.",
         (Query(f"sum by (side) (rate(envoy_offload_requests{{{ANY}}}[$__rate_interval]))", "{{side}}"),),
         unit="reqps",
     ),
     Panel(
-        "Answers with a 5xx",
-        "By model and by the side that gave them.",
+        "5xx responses",
+        "By model and by the side that answered.",
         (
             Query(
                 f'sum by (namespace, name, side) (rate(envoy_offload_requests{{{ANY}, code=~"5.."}}[$__rate_interval])) > 0',
@@ -169,12 +176,12 @@ FLEET_PANELS = (
     ),
     Panel(
         "Changes of decisions",
-        "By the new reason; docs/reasons.md says what each means.",
+        "By the new reason; docs/reasons.md explains each reason.",
         (Query(f"sum by (reason) (increase(beamlit_decision_changes_total{{{ANY}}}[5m]))", "{{reason}}"),),
     ),
     Panel(
-        "How late rounds begin",
-        "The 99th percentile over all models. A controller that has too little CPU is late.",
+        "Delay of rounds",
+        "99th percentile over all models. It rises if the controller has too little CPU.",
         (
             Query(
                 "histogram_quantile(0.99, sum by (le) (rate(beamlit_evaluation_lag_seconds_bucket[$__rate_interval])))",
@@ -187,14 +194,14 @@ FLEET_PANELS = (
 
 MODEL_PANELS = (
     Panel(
-        "Part of the requests that the remote answered, by why",
-        "Of the last minute. share: by the percentage; overflow: above the cap; unavailable: local was down, failed or refused; forced: its client asked.",
+        "Requests answered by the remote, by reason",
+        "Fraction of the last minute. share: by the percentage; overflow: above the cap; unavailable: local was down, failed or refused; forced: requested by the client.",
         (Query(f"max by (reason) (beamlit_sent_ratio{{{ONE}}})", "{{reason}}"),),
         unit="percentunit",
     ),
     Panel(
-        "Decided: the share, or the most that may leave",
-        "With a cap (Adaptive mode) only requests above it leave, and this is the most of all requests that may. In a dry run, what would be.",
+        "Decision: the share, or its upper limit",
+        "With a cap (Adaptive mode) only requests above it leave, and this is the maximum percentage that may. In a dry run, the decision is not in force.",
         (
             Query(f"max(beamlit_offload_percentage{{{ONE}}})", "decided"),
             Query(f"max(beamlit_dry_run_percentage{{{ONE}}})", "dry run"),
@@ -213,13 +220,13 @@ MODEL_PANELS = (
     ),
     Panel(
         "Requests by the side that answered",
-        "As the gateways count them: local servers, the remote, or the gateway itself.",
+        "As counted by the gateways: local servers, the remote, or the gateway itself.",
         (Query(f"sum by (side) (rate(envoy_offload_requests{{{ONE}}}[$__rate_interval]))", "{{side}}"),),
         unit="reqps",
     ),
     Panel(
-        "Time to the first byte, p95",
-        "Of the body, by the side that answered.",
+        "Time to first byte, p95",
+        "First byte of the body, by the side that answered.",
         (
             Query(
                 f"histogram_quantile(0.95, sum by (side, le) (rate(envoy_offload_first_body_ms_bucket{{{ONE}}}"
@@ -230,8 +237,8 @@ MODEL_PANELS = (
         unit="ms",
     ),
     Panel(
-        "Local requests in flight, and the most that may be",
-        "Of all servers and gateways together. Far above the limit: the remote fails, or nothing more may leave, and requests wait.",
+        "Local requests in flight, and their limit",
+        "All servers and gateways together. If it is far above the limit, the remote fails or no more requests may leave, and requests wait.",
         (
             Query(f"max(beamlit_local_in_flight{{{ONE}}})", "in flight"),
             Query(f"max(beamlit_local_in_flight_limit{{{ONE}}})", "limit"),
@@ -239,11 +246,11 @@ MODEL_PANELS = (
     ),
     Panel(
         "The learned cap",
-        "In Adaptive mode: the most local requests in flight per ready replica. It falls when prompts grow or hardware slows down.",
+        "In Adaptive mode: the maximum number of local requests in flight per ready replica. It falls when prompts grow or hardware slows down.",
         (Query(f"max(beamlit_in_flight_cap{{{ONE}}})", "cap per replica"),),
     ),
     Panel(
-        "Answers with a 4xx or 5xx",
+        "4xx and 5xx responses",
         "By side and code.",
         (
             Query(
@@ -255,7 +262,7 @@ MODEL_PANELS = (
     ),
     Panel(
         "Attempts at the remote",
-        "By what came of them. Only answered is good, and of those 2xx; see the answers with a 4xx or 5xx.",
+        "By result. Answered means that the remote responded, possibly with 4xx or 5xx.",
         (
             Query(
                 f"sum by (result) (rate(envoy_offload_remote_attempts{{{ONE}}}[$__rate_interval]))",
@@ -265,15 +272,15 @@ MODEL_PANELS = (
         unit="reqps",
     ),
     Panel(
-        "Used of the remote's budget",
-        "In its present period, a day or a month. From 100 % on the remote is left out until the next one begins.",
+        "Used budget of the remote",
+        "In the current period. At 100 % the remote is skipped until the next period starts.",
         (Query(f"max by (remote) (beamlit_remote_budget_used_ratio{{{ONE}}})", "used {{remote}}"),),
         unit="percentunit",
         alarming=1,
     ),
     Panel(
         "Tokens of the remote, per second",
-        "As its answers tell them.",
+        "As reported in its responses.",
         (
             Query(
                 f"max by (remote, direction) (rate(beamlit_remote_tokens_total{{{ONE}}}[$__rate_interval]))",
@@ -283,7 +290,7 @@ MODEL_PANELS = (
     ),
     Panel(
         "Cost of the remote, per hour",
-        "By the price in the spec; without one it is empty.",
+        "By the price in the spec; empty without a price.",
         (
             Query(
                 f"max by (remote, currency) (increase(beamlit_remote_cost_total{{{ONE}}}[1h]))",
@@ -293,12 +300,12 @@ MODEL_PANELS = (
     ),
     Panel(
         "Changes of decisions",
-        "By the new reason; docs/reasons.md says what each means.",
+        "By the new reason; docs/reasons.md explains each reason.",
         (Query(f"sum by (reason) (increase(beamlit_decision_changes_total{{{ONE}}}[5m]))", "{{reason}}"),),
     ),
     Panel(
         "Metrics that could not be read",
-        "By reason; docs/reasons.md says what to do. The share or cap stays as it is meanwhile.",
+        "By reason; docs/reasons.md says what to do. Meanwhile the share or cap stays.",
         (Query(f"sum by (reason) (increase(beamlit_source_errors_total{{{ONE}}}[5m]))", "{{reason}}"),),
     ),
 )
