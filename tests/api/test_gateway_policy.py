@@ -69,6 +69,8 @@ GOOD: list[dict[str, Any]] = [
     {"replicas": 10},
     {"image": ""},
     {"resources": {"limits": {"cpu": "4", "memory": "4096Mi"}, "requests": {"cpu": "4000m"}}},
+    {"resources": {"limits": {"memory": "64Mi"}, "requests": {"memory": "65536Ki"}}},
+    {"resources": {"limits": {"cpu": 0}}},
 ]
 
 
@@ -93,6 +95,15 @@ def test_a_gateway_within_the_bounds_is_accepted(mistakes: Mistakes, gateway: di
             'expected at most 4, by config.maxGatewayResources, got "4001m"',
         ),
         ({"resources": {"limits": {"memory": "5e9"}}}, "resources.limits.memory", "expected at most 4Gi"),
+        *(
+            ({"resources": {"limits": {"memory": amount}}}, "resources.limits.memory", f'at least 64Mi, got "{amount}"')
+            for amount in ("0", "1", "1n", "100k", "63Mi")
+        ),
+        (
+            {"resources": {"limits": {"cpu": "500m"}, "requests": {"cpu": 1}}},
+            "resources.requests.cpu",
+            "expected at most the limit, 500m, got 1",
+        ),
     ],
     ids=str,
 )

@@ -18,6 +18,7 @@ LIMITED = (("limits", "memory", "1G"),)
         # The container has a limit even where the spec has none.
         ((), True, 512 * 1024**2 - 512 * 1024**2 // 5),
         ((("limits", "cpu", "2"),), True, 512 * 1024**2 - 512 * 1024**2 // 5),
+        ((("requests", "memory", "1Gi"),), True, 1024**3 - 1024**3 // 5),
         ((("limits", "memory", "192Mi"),), True, 96 * 1024**2),
         ((("limits", "memory", "100Mi"),), True, 50 * 1024**2),
     ],

@@ -98,6 +98,29 @@ def test_only_what_is_read_at_start_rolls_the_pods() -> None:
     assert deployment(SPEC, envoy=bootstrap).content != deployment(SPEC).content
 
 
+@pytest.mark.parametrize(
+    ("given", "requests", "limits"),
+    [
+        ((), ("25m", "48Mi"), (None, "512Mi")),
+        ((("limits", "cpu", "10m"),), ("10m", "48Mi"), ("10m", "512Mi")),
+        ((("limits", "cpu", "0"),), ("0", "48Mi"), ("0", "512Mi")),
+        ((("requests", "memory", "1Gi"),), ("25m", "1Gi"), (None, "1Gi")),
+        ((("requests", "memory", "100Mi"), ("limits", "cpu", "2.5")), ("25m", "100Mi"), ("2500m", "512Mi")),
+        ((("limits", "memory", "64Mi"),), ("25m", "48Mi"), (None, "64Mi")),
+    ],
+)
+def test_a_default_contradicts_nothing_that_the_spec_says(
+    given: tuple[tuple[str, str, str], ...], requests: tuple[str, str], limits: tuple[str | None, str]
+) -> None:
+    """The API server refuses a pod that requests more than its limit."""
+    spec = replace(SPEC, gateway=GatewaySpec(resources=given))
+    (container,) = deployment(spec).content["spec"]["template"]["spec"]["containers"]
+    asked, allowed = container["resources"]["requests"], container["resources"]["limits"]
+
+    assert (asked["cpu"], asked["memory"]) == requests
+    assert (allowed.get("cpu"), allowed["memory"]) == limits
+
+
 def test_no_selector_of_a_model_matches_the_gateways_pods() -> None:
     for selector in (("app", "llama"), ("app.kubernetes.io/name", "llama"), ("app.kubernetes.io/instance", "llama")):
         assert not Selector((selector,)).matches(gateway_objects.pod_labels(ModelKey("models", "llama")))

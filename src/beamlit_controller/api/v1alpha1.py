@@ -9,12 +9,13 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field
 
 from beamlit_controller.api import presets
+from beamlit_controller.api.container_resources import Resources
 from beamlit_controller.api.metadata import ObjectMeta
 from beamlit_controller.api.metric_service import MetricServiceRef
 from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.offloading import OffloadingConfig
 from beamlit_controller.api.rules import Beside, Immutable
-from beamlit_controller.api.scalars import ApiVersion, DnsLabel, DnsName, Kind, Port, Quantity, Word
+from beamlit_controller.api.scalars import ApiVersion, DnsLabel, DnsName, Kind, Port, Word
 
 GROUP: Final = "deployment.beamlit.com"
 API_VERSION: Final = f"{GROUP}/v1alpha1"
@@ -45,17 +46,6 @@ class Routing(StrictModel):
         default="Takeover",
         description="Takeover: the Service of serviceRef is pointed at the gateway, and restored when the takeover ends. "
         "Service: that Service stays unchanged, and clients use a new Service, NAME-gateway.",
-    )
-
-
-class Resources(StrictModel):
-    """Requests and limits of the gateway's container."""
-
-    requests: dict[str, Quantity] = Field(
-        default={}, max_length=20, description="Requests by resource name, such as cpu or memory."
-    )
-    limits: dict[str, Quantity] = Field(
-        default={}, max_length=20, description="Limits by resource name, such as cpu or memory."
     )
 
 

@@ -1,7 +1,7 @@
 """Envoy's overload manager: connection and memory limits."""
 
 from beamlit_controller.core import quantity
-from beamlit_controller.core.gateway_spec import DEFAULT_MEMORY_LIMIT, GatewaySpec
+from beamlit_controller.core.gateway_spec import GatewaySpec
 from beamlit_controller.envoy.messages import Message, extension, typed
 
 DEFAULT_HEAP = 1024**3
@@ -49,11 +49,10 @@ def manager(gateway: GatewaySpec, *, in_container: bool, descriptors: int = 0) -
 
 def heap(gateway: GatewaySpec, *, in_container: bool) -> int:
     """Return the bytes that Envoy may use, by its container's memory limit; 1 GiB outside of a container without a limit."""
-    given = [amount for which, name, amount in gateway.resources if (which, name) == ("limits", "memory")]
-    limits = given or ([DEFAULT_MEMORY_LIMIT] if in_container else [])
-    if not limits:
+    given = gateway.container_memory_limit if in_container else gateway.amount("limits", "memory")
+    if given is None:
         return DEFAULT_HEAP
-    limit = quantity.parse(limits[0]).milli // 1000
+    limit = quantity.parse(given).milli // 1000
     return limit - min(max(limit // 5, LEAST_SPARE), limit // 2)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from beamlit_controller.core import quantity, remote_secrets
-from beamlit_controller.core.gateway_spec import DEFAULT_MEMORY_LIMIT
+from beamlit_controller.core.gateway_spec import GatewaySpec
 from beamlit_controller.core.spec import OffloadSpec, SecretKey
 from beamlit_controller.kubernetes import gateway_objects
 from beamlit_controller.kubernetes.gateway_objects import (
@@ -29,7 +29,6 @@ LEAST_DRAIN: Final = 12
 _UNPRIVILEGED: Final = 1024
 _REQUESTS: Final = {"cpu": "25m", "memory": "48Mi"}
 """Somewhat more than a gateway uses under light load (4m, 20Mi)."""
-_LIMITS: Final = {"memory": DEFAULT_MEMORY_LIMIT}
 
 
 def deployment(  # each is a thing of its own
@@ -143,7 +142,7 @@ def _container(spec: OffloadSpec, ports: Ports, envoy: Envoy, image: Image) -> J
         },
         "livenessProbe": {"tcpSocket": {"port": ports.stats}, "periodSeconds": 10, "failureThreshold": 6},
         "lifecycle": {"preStop": {"exec": {"command": _drain_command(spec)}}},
-        "resources": _resources(spec),
+        "resources": _resources(spec.gateway),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -162,11 +161,17 @@ def _drain_seconds(spec: OffloadSpec) -> int:
     return max(round(spec.gateway.drain.total_seconds()), LEAST_DRAIN)
 
 
-def _resources(spec: OffloadSpec) -> Json:
-    given: dict[str, dict[str, str]] = {"requests": dict(_REQUESTS), "limits": dict(_LIMITS)}
-    for which, resource, amount in spec.gateway.resources:
-        given[which][resource] = str(quantity.parse(amount))  # as the API server writes it back
-    return given
+def _resources(gateway: GatewaySpec) -> Json:
+    """Return the spec's amounts beside our defaults; a default request is never more than the limit."""
+    limits = {"memory": gateway.container_memory_limit}
+    given: dict[str, dict[str, str]] = {"requests": dict(_REQUESTS), "limits": limits}
+    for which, resource, amount in gateway.resources:
+        given[which][resource] = amount
+    for resource in _REQUESTS:
+        if gateway.amount("requests", resource) is None and resource in limits:
+            given["requests"][resource] = min(_REQUESTS[resource], limits[resource], key=quantity.parse)
+    # As the API server writes them back.
+    return {which: {name: str(quantity.parse(text)) for name, text in of.items()} for which, of in given.items()}
 
 
 def _secret_volumes(spec: OffloadSpec) -> list[Json]:
