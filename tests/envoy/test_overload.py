@@ -37,3 +37,10 @@ def test_takes_no_more_connections_than_there_are_descriptors_for_both_sides(
     descriptors: int, connections: int
 ) -> None:
     assert overload.most_connections(descriptors) == connections
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "idle"), [(0, "3600s"), (1_048_576, "3600s"), (20_200, "3600s"), (1024, "120s")]
+)
+def test_idle_connections_go_sooner_where_there_can_be_few(descriptors: int, idle: str) -> None:
+    assert overload.longest_idle(descriptors) == idle

@@ -9,6 +9,7 @@ import pytest
 import builders
 from beamlit_controller.core.gateway_spec import GatewaySpec
 from beamlit_controller.core.spec import Overflow
+from beamlit_controller.envoy import overload
 from fakes import client
 from fakes.gateway import gateway, to
 from fakes.trouble import says
@@ -59,18 +60,30 @@ async def test_a_gateway_knows_how_much_of_its_memory_it_uses(tmp_path: Path) ->
     assert "stop_accepting_requests.active: 0" in actions
 
 
-async def test_a_client_that_never_ends_its_head_is_let_go(tmp_path: Path) -> None:
+async def test_clients_that_do_not_get_to_a_request_are_let_go_and_keep_out_nobody_who_watches(tmp_path: Path) -> None:
+    """Connections on which nothing was said stayed for an hour, and those that watch were counted among them."""
     async with (
         upstream("local") as local,
-        gateway(builders.spec(), tmp_path, local=[local]) as gate,
-        client.connect(gate.front) as slow,
+        gateway(builders.spec(), tmp_path, local=[local], descriptors=overload.SPARE + 20) as gate,
+        AsyncExitStack() as stack,
         asyncio.timeout(60),
     ):
+        slow = await stack.enter_async_context(client.connect(gate.front))
         await slow.send(b"GET / HTTP/1.1\r\nhost: model.test\r\n")
+        silent = [await stack.enter_async_context(client.connect(gate.front)) for _ in range(30)]
+        refused = f"listener.{gate.front.replace(':', '_')}.downstream_global_cx_overflow"
+        await eventually(lambda: gate.stat(refused))
+
+        assert not await _is_served(gate.front)
+        assert (await client.get(gate.place.stats, "/stats/prometheus?filter=offload")).line[1] == "200"
+
         answer = await slow.head()
+        ends = await asyncio.gather(*(each.reader.read() for each in silent), return_exceptions=True)
+        await eventually(lambda: _is_served(gate.front), what="others are served")
 
     assert answer.line[1] == "408"
-    assert local.connections == 0
+    assert all(end == b"" or isinstance(end, ConnectionError) for end in ends)
+    assert local.connections == 1
 
 
 async def test_stalled_uploads_stay_below_the_memory_limit_and_others_are_served(tmp_path: Path) -> None:

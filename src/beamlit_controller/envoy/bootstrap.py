@@ -9,8 +9,15 @@ from beamlit_controller.envoy.messages import Message, extension, headers_to_set
 ADMIN = "admin"
 SHARES = "shares"
 
-# By default Envoy rejects regular expressions of more than 100 instructions. Ours match local-only requests, in linear time.
-LIMITS: Message = {"re2.max_program_size.error_level": 200_000, "re2.max_program_size.warn_level": 200_000}
+STATS = "stats"
+
+LIMITS: Message = {
+    # By default Envoy rejects regular expressions of more than 100 instructions. Ours match local-only requests, in linear time.
+    "re2.max_program_size.error_level": 200_000,
+    "re2.max_program_size.warn_level": 200_000,
+    # Of probes and scrapes, which `overload.most_connections` does not count.
+    f"envoy.resource_limits.listener.{STATS}.connection_limit": 100,
+}
 
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - where to reach what is bound everywhere
 
@@ -19,7 +26,8 @@ def bootstrap(spec: OffloadSpec, params: GatewayParams) -> Message:
     """Return the Bootstrap. A change of it takes effect only with a restart, so it contains what hardly changes."""
     return {
         "node": {"id": params.node, "cluster": "gateways"},
-        "admin": {"address": _only_ours(addresses.message(params.admin))},
+        # The controller gets in, however many clients are connected.
+        "admin": {"address": _only_ours(addresses.message(params.admin)), "ignore_global_conn_limit": True},
         "bootstrap_extensions": [
             extension(
                 "envoy.bootstrap.internal_listener",
@@ -92,13 +100,14 @@ def _stats(params: GatewayParams) -> Message:
     manager = extension(
         "envoy.filters.network.http_connection_manager",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        stat_prefix="stats",
+        stat_prefix=STATS,
+        common_http_protocol_options={"idle_timeout": "120s"},
         request_headers_timeout="10s",
         request_timeout="10s",
         early_header_mutation_extensions=[_no_headers()],
         http_filters=[extension("envoy.filters.http.router", "envoy.extensions.filters.http.router.v3.Router")],
         route_config={
-            "name": "stats",
+            "name": STATS,
             "virtual_hosts": [
                 {
                     "name": "all",
@@ -110,7 +119,13 @@ def _stats(params: GatewayParams) -> Message:
             "validate_clusters": False,
         },
     )
-    return {"name": "stats", "address": addresses.message(params.stats), "filter_chains": [{"filters": [manager]}]}
+    return {
+        "name": STATS,
+        "address": addresses.message(params.stats),
+        "ignore_global_conn_limit": True,
+        **overload.first_byte_in_time(),
+        "filter_chains": [{"filters": [manager]}],
+    }
 
 
 def _no_headers() -> Message:

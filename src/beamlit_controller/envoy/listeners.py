@@ -11,6 +11,7 @@ from beamlit_controller.envoy import (
     identity,
     lua,
     model_name,
+    overload,
     remote_usage,
     replies,
     retry_after,
@@ -61,6 +62,7 @@ def front(spec: OffloadSpec, params: GatewayParams, *, filters: Iterable[Message
         "enable_reuse_port": False,
         # Limit of what is buffered for a client that reads slowly.
         "per_connection_buffer_limit_bytes": upstream.MOST_BUFFERED,
+        **overload.first_byte_in_time(),
         "filter_chains": [{"filters": [manager]}],
     }
 
@@ -144,8 +146,13 @@ def ejected(params: GatewayParams) -> Message:
 def _connection_manager(
     name: str, params: GatewayParams, *, filters: Iterable[Message] = (), **options: object
 ) -> Message:
-    # Servers may treat `x_data_class` as `x-data-class`, but a header rule would not match it.
-    underscores = {"headers_with_underscores_action": "REJECT_REQUEST"} if name == routes.FRONT else {}
+    is_front = name == routes.FRONT
+    common: Message = {
+        "idle_timeout": overload.longest_idle(params.descriptors if is_front else 0),
+        "max_headers_count": 100,
+        # Servers may treat `x_data_class` as `x-data-class`, but a header rule would not match it.
+        **({"headers_with_underscores_action": "REJECT_REQUEST"} if is_front else {}),
+    }
     return extension(
         "envoy.filters.network.http_connection_manager",
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -169,10 +176,10 @@ def _connection_manager(
             "initial_connection_window_size": 1024 * 1024,
         },
         max_request_headers_kb=60,
-        common_http_protocol_options={"idle_timeout": "3600s", "max_headers_count": 100, **underscores},
+        common_http_protocol_options=common,
         # Long responses and long silence are usual in inference, so a stream ends only after 15 minutes of silence.
         stream_idle_timeout="900s",
-        request_timeout=BODY_TIMEOUT if name == routes.FRONT else "0s",
+        request_timeout=BODY_TIMEOUT if is_front else "0s",
         request_headers_timeout="10s",
         server_header_transformation="PASS_THROUGH",
         request_id_extension={"typed_config": _plain_request_ids()},

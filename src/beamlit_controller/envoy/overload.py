@@ -16,6 +16,9 @@ MOST_CONNECTIONS = 50_000
 SPARE = 200
 """Descriptors for everything but client and upstream connections: listeners, files, probes, metrics."""
 
+FEW_CONNECTIONS = 10_000
+FIRST_BYTE = "10s"
+IDLE, IDLE_OF_FEW = "3600s", "120s"
 
 # 2^16: streams that hold 64 KiB or more are ended first.
 TRACKED_FROM = 16
@@ -67,6 +70,23 @@ def _heap(most: int) -> Message:
 def most_connections(descriptors: int) -> int:
     """Return the maximum number of client connections; each may need a second descriptor, for the upstream connection."""
     return min(MOST_CONNECTIONS, max(1, (descriptors - SPARE) // 2)) if descriptors > 0 else MOST_CONNECTIONS
+
+
+def longest_idle(descriptors: int) -> str:
+    """Return how long a connection of a client may wait for a next request: less where there can't be many."""
+    return IDLE_OF_FEW if most_connections(descriptors) < FEW_CONNECTIONS else IDLE
+
+
+def first_byte_in_time() -> Message:
+    """Return the fields of a Listener by which a connection ends that says nothing at first.
+
+    Whatever its first bytes are, the inspector has seen enough. Envoy's other timeouts begin with a request.
+    """
+    inspector = extension(
+        "envoy.filters.listener.tls_inspector",
+        "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
+    )
+    return {"listener_filters": [inspector], "listener_filters_timeout": FIRST_BYTE}
 
 
 def _connections(descriptors: int) -> Message:
