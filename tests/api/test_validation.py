@@ -245,6 +245,13 @@ def test_stickiness_is_by_header_or_by_cookie(mistakes: Mistakes, stickiness: di
 
 
 @pytest.mark.parametrize(
+    "header", ["session_id", "x-envoy-session", "X-Offload-Session", "Connection", "cookie", "host"]
+)
+def test_a_header_that_the_gateway_never_sees_tells_no_session(mistakes: Mistakes, header: str) -> None:
+    assert list(mistakes({"stickiness": {"header": header}})) == ["stickiness.header"]
+
+
+@pytest.mark.parametrize(
     "port", [0, 65536, -1, True, 1.5, "80", "", "UPPER", "a--b", "-a", "0123456789abcdef", "1-2", None, []]
 )
 def test_a_target_port_is_a_port_or_a_name(mistakes: Mistakes, port: object) -> None:

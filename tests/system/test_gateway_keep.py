@@ -89,6 +89,8 @@ STAYS = (
     "/v1/models",
     "/models/",
     "/v1/models;a=b",
+    "/v1/chat/completions;jsessionid=a",
+    "/v1/chat%3Bkey=a/completions",
     "/v1/model/load",
     "/v1/lora/unload",
     "/v1/internal/model/load",

@@ -90,6 +90,11 @@ OTHERS = {
     "in a key with the sign of kelvin": b'{"model":"llama","fallbac\\u212as":["gpt-5"]}',
     "in what a proxy adds to the body": b'{"model":"llama","extra_body":{"model":"gpt-5"}}',
     "in a configuration": b'{"user_config":{"model_list":[{"model_name":"gpt-5"}]},"model":"llama"}',
+    "in an identifier beside it": b'{"model":"llama","model_id":"gpt-5"}',
+    "in one of other letters": b'{"model":"llama","modelU\\u0072i":"gpt://gpt-5"}',
+    "in a deployment": b'{"model":"llama","deployment-id":"gpt-5"}',
+    "in an adapter": b'{"model":"llama","lora_path":"sql"}',
+    "by another address": b'{"model":"llama","api_base":"https://evil.example"}',
     "with half a surrogate": b'{"model":"llama\\ud83d"}',
     "very long": b'{"model":"%s"}' % (b"llama" * 20_000),
 }

@@ -263,8 +263,22 @@ async def test_what_is_forwarded_by_choice_passes_but_for_what_proxies_and_the_u
     assert seen.line[1] == "/?key=mine"
 
 
+PROTOCOLS = {
+    "realtime, openai-insecure-api-key.hush, openai-beta.realtime-v1, openai-organization.hush": (
+        "realtime, openai-beta.realtime-v1"
+    ),
+    # What follows the name of a key is the key.
+    "token, hush": None,
+    "realtime, Bearer, hush, graphql-transport-ws": "realtime, graphql-transport-ws",
+    "access_token,auth-hush,json": "json",
+    "base64url.bearer.authorization.k8s.io.hush, v5.channel.k8s.io": "v5.channel.k8s.io",
+    "chat, 9f86d081884c7d659a2feaa0hush": "chat",
+    "chat, AbCdEfGhIjKlMnOpQrStUhush": "chat",
+    "mqttv3.1, v12.stomp, graphql-ws": "mqttv3.1, v12.stomp, graphql-ws",
+}
+
+
 async def test_keys_in_websocket_protocols_stay(tmp_path: Path) -> None:
-    protocols = "realtime, openai-insecure-api-key.hush, openai-beta.realtime-v1, openai-organization.hush"
     upgrade = (
         ("connection", "upgrade"),
         ("upgrade", "websocket"),
@@ -276,11 +290,11 @@ async def test_keys_in_websocket_protocols_stay(tmp_path: Path) -> None:
         upstream("remote") as remote,
         gateway(builders.spec(remote=to(remote)), tmp_path, local=[local], share=100) as gate,
     ):
-        await client.get(gate.front, "/v1/realtime", headers=(*upgrade, ("sec-websocket-protocol", protocols)))
+        for protocols in PROTOCOLS:
+            await client.get(gate.front, "/v1/realtime", headers=(*upgrade, ("sec-websocket-protocol", protocols)))
 
-    [seen] = remote.requests
-    assert seen.header("sec-websocket-protocol") == "realtime, openai-beta.realtime-v1"
-    assert seen.header("sec-websocket-key") == "x"
+    assert [seen.header("sec-websocket-protocol") for seen in remote.requests] == [*PROTOCOLS.values()]
+    assert {seen.header("sec-websocket-key") for seen in remote.requests} == {"x"}
 
 
 async def test_the_remote_gives_no_orders(tmp_path: Path) -> None:

@@ -138,6 +138,10 @@ def requests(generator: random.Random) -> Iterable[tuple[str, bytes]]:
         if text != "%41":  # what is encoded twice stays local
             yield f"/model/{quote(text, safe='')}/invoke", b"{}"
         yield f"/?{urlencode({text: text, 'b': '', 'a': '2'}, quote_via=quote)}", b"{}"
+    for many in (2, 3, 700):
+        names = [f"p{number % 300}" for number in range(many)]
+        generator.shuffle(names)
+        yield f"/?{'&'.join(f'{name}={generator.randrange(9)}' for name in names)}", b"{}"
     for length in (*range(130), 1000, 65_535, 200_000):
         yield "/", generator.randbytes(length)
 

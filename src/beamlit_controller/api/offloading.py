@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from beamlit_controller.api import request_rules
 from beamlit_controller.api.metrics import MetricSpec
@@ -118,7 +118,9 @@ class Stickiness(StrictModel):
     """How requests of one session are recognized, so that all of them stay local or all go to the remote."""
 
     rules: ClassVar[tuple[Rule, ...]] = (ExactlyOne(("header", "cookie")),)
-    header: Token | None = Field(default=None, description="The request header that identifies a session.")
+    header: Annotated[Token, AfterValidator(request_rules.matchable_header)] | None = Field(
+        default=None, description="The request header that identifies a session."
+    )
     cookie: Token | None = Field(default=None, description="The cookie that identifies a session.")
 
 

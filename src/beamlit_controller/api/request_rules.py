@@ -22,7 +22,8 @@ def _comparable(value: str) -> str:
     return value
 
 
-def _matchable_header(name: str) -> str:
+def matchable_header(name: str) -> str:
+    """Check that the gateway sees this header as clients send it; reject what it removes or refuses."""
     reason = scalars.unmatchable_header(name)
     if reason:
         raise ValueError(reason)
@@ -66,7 +67,7 @@ class Requests(StrictModel):
     """Requests that match a header or the beginning of their path."""
 
     rules: ClassVar[tuple[Rule, ...]] = (ExactlyOne(("header", "pathPrefix")), Together("header", "value"))
-    header: Annotated[Token, AfterValidator(_matchable_header)] | None = Field(
+    header: Annotated[Token, AfterValidator(matchable_header)] | None = Field(
         default=None, description="Name of a request header."
     )
     value: Annotated[Word, AfterValidator(_comparable)] | None = Field(

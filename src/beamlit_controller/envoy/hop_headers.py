@@ -50,13 +50,29 @@ local function without(query)
   return string.sub(table.concat(kept), 2)
 end
 
+-- Names of protocols are short, in lower case, and have few digits.
 local function harmless(protocol)
   local lower = string.lower(protocol)
-  if #lower > 64 or string.sub(lower, 1, 2) == "ey" then return false end
+  local _, digits = string.gsub(lower, "%d", "")
+  if #lower > 64 or digits > 4 or string.sub(lower, 1, 2) == "ey" then return false end
+  if #lower >= 20 and lower ~= protocol then return false end
   for _, word in ipairs(SECRET) do
     if string.find(lower, word, 1, true) then return false end
   end
   return true
+end
+
+-- Give the protocols without keys: `token, KEY` names one and then has it.
+local function without_keys(headers)
+  local kept, is_named = {{}}, false
+  for index = 0, headers:getNumValues(PROTOCOL) - 1 do
+    for protocol in string.gmatch(headers:getAtIndex(PROTOCOL, index), "[^%s,]+") do
+      local is_kept = harmless(protocol) and not is_named
+      if is_kept then kept[#kept + 1] = protocol end
+      is_named = not is_kept and not is_named and string.find(protocol, "^[%a_-]+$") ~= nil
+    end
+  end
+  return kept
 end
 
 function envoy_on_request(handle)
@@ -65,16 +81,10 @@ function envoy_on_request(handle)
   local kept = without(query)
   if ADDED ~= "" then kept = kept == "" and ADDED or kept .. "&" .. ADDED end
   headers:replace(":path", kept == "" and path or path .. "?" .. kept)
-  local protocols = headers:get(PROTOCOL)
-  if protocols == nil or FORWARDS then return end
-  local kept = {{}}
-  for index = 0, headers:getNumValues(PROTOCOL) - 1 do
-    for protocol in string.gmatch(headers:getAtIndex(PROTOCOL, index), "[^%s,]+") do
-      if harmless(protocol) then kept[#kept + 1] = protocol end
-    end
-  end
+  if headers:get(PROTOCOL) == nil or FORWARDS then return end
+  local protocols = without_keys(headers)
   headers:remove(PROTOCOL)
-  if #kept > 0 then headers:add(PROTOCOL, table.concat(kept, ", ")) end
+  if #protocols > 0 then headers:add(PROTOCOL, table.concat(protocols, ", ")) end
 end
 """
 

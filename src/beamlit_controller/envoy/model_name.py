@@ -21,10 +21,19 @@ NAMES = """
 local NAMES = {{{names}}}
 """
 
-RENAME = """-- Keys by which some providers and proxies take other models than the one in `model`.
-local OTHERS = {{models = true, fallbacks = true, context_window_fallbacks = true, content_policy_fallbacks = true,
-  context_window_fallback_dict = true, user_config = true, model_list = true, extra_body = true,
-  custom_llm_provider = true}}
+CHOICES = (
+    *("model_id", "model_name", "model_uri", "target_model", "deployment", "deployment_id", "deployment_name"),
+    *("engine", "engine_id", "adapter", "adapter_id", "lora", "lora_id", "lora_name", "lora_path", "lora_request"),
+)
+"""Keys and parameters by which some servers and providers take another model, or an adapter to it, than the one in `model`."""
+
+ORDERS = (
+    *("models", "fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "context_window_fallback_dict"),
+    *("user_config", "model_list", "extra_body", "custom_llm_provider", "api_base", "base_url", "preset"),
+)
+"""Keys by which proxies and those who sell several providers' models take other models, or ask elsewhere."""
+
+RENAME = """local OTHERS = {{{others}}}
 
 -- Give the text with another name and what is known of the last one, which counts as parsers have it; or nil if it names
 -- another model or is nothing that can be read for sure.
@@ -44,9 +53,8 @@ end
 
 """
 
-ACT = """-- Parameters by which some servers take another model; `model[]` and the like are read as `model`.
-local OTHER_PARAMETERS = {{model = true, modelid = true, modelname = true, deployment = true,
-  deploymentid = true, engine = true}}
+ACT = """-- By their letters; `model[]` and the like are read as `model`.
+local OTHER_PARAMETERS = {{{parameters}}}
 
 -- The same of a path with a query, as the WebSockets of some interfaces have it.
 local function redirected(path)
@@ -137,10 +145,21 @@ def filters(remote: RemoteBackend) -> list[Message]:
         "number": NUMBER,
         "metadata": response_model_name.METADATA,
         "declined": DECLINED,
+        "others": _keys(each for name in (*CHOICES, *ORDERS) for each in _spellings(name)),
+        "parameters": _keys(name.replace("_", "") for name in ("model", *CHOICES)),
     }
     program = NAMES + json_scan.SCAN + RENAME + json_scan.DECODED + ACT
     restored = "" if remote.keep_remote_model_name else response_model_name.RESTORE
     return [lua.filter_of(program.format(names=listed, **known) + restored)]
+
+
+def _spellings(key: str) -> tuple[str, ...]:
+    return key, key.replace("_", ""), key.replace("_", "-")
+
+
+def _keys(names: Iterable[str]) -> str:
+    """Return the fields of a Lua table with these keys."""
+    return ", ".join(f"[{lua.text(name)}] = true" for name in dict.fromkeys(names))
 
 
 def numbers(remote: RemoteBackend) -> dict[str, int]:

@@ -26,15 +26,19 @@ _DOTS = r"(?:\.|%2e){1,2}"
 _EDGE = rf"(?:{_SLASH}|{_PARAMETER})"
 # The start of a query or fragment for servers that decode before they split.
 _END = rf"(?:{_EDGE}|%3f|%23)"
-AMBIGUOUS = rf"[^?]*(?:{_EDGE}{_DOTS}(?:{_EDGE}[^?]*)?|%25[0-9a-f]{{2}}[^?]*|%c[01][^?]*|%u[^?]*)"
-"""Paths that servers parse differently: a dot segment beside an encoded slash or `;`, or characters encoded twice."""
+AMBIGUOUS = rf"[^?]*(?:{_SLASH}{_DOTS}(?:{_SLASH}[^?]*)?|(?:{_PARAMETER}|%25[0-9a-f]{{2}}|%c[01]|%u)[^?]*)"
+"""Paths that servers parse differently: a dot segment beside an encoded slash, characters encoded twice, or parameters.
+
+Parameters can be credentials, too, such as `;jsessionid=…`.
+"""
 
 # Prefixes under which the same API is served: `/v1`, `/openai/v1`, `/api`, a proxy's `/anthropic/v1`.
 _PASSED_THROUGH = "anthropic|assemblyai|azure|azure_ai|bedrock|cohere|cursor|gemini|litellm|mistral|openai_passthrough|vertex[-_]ai|vllm"
 _BASE = rf"(?:(?:openai|api|v[0-9][a-z0-9]*|{_PASSED_THROUGH}){_PARAMETERS}{_BETWEEN})*"
 
-NAMES_A_MODEL = rf"(?i)[^?]*{_BETWEEN}(?:models?|deployments|engines){_PARAMETERS}{_BETWEEN}[^?]+{QUERY}"
-"""Paths that name a model, as those of Azure, Gemini, Bedrock, KServe and Triton, in every spelling."""
+_NAMING = rf"models?|deployments|engines|functions|serving[-_]endpoints|ai{_BETWEEN}run"
+NAMES_A_MODEL = rf"(?i)[^?]*{_BETWEEN}(?:{_NAMING}){_PARAMETERS}{_BETWEEN}[^?]+{QUERY}"
+"""Paths that name a model, as those of Azure, Gemini, Bedrock, KServe, Triton, Databricks, NVIDIA and Cloudflare, in every spelling."""
 
 
 def below(prefix: str) -> str:
