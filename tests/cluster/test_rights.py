@@ -138,15 +138,17 @@ def _given(client: Client) -> set[tuple[str, str, str]]:
     }
 
 
-async def test_everything_is_given_back_also_of_a_model_whose_remote_is_refused_by_now(
+async def test_everything_is_given_back_also_of_a_model_that_is_mistaken_by_now(
     world: World, rights: Path, tmp_path: Path
 ) -> None:
+    """Its remote is refused by the settings, and its override is no percentage."""
     world.queue(14)
     replica = controllers.replica(world.client, tmp_path, "last", SETTINGS, rights)
     async with controllers.running(replica):
         world.apply(SERVICE, model())
         await world.complete()
         await world.reaches(50)
+        world.patch({"metadata": {"annotations": {"offloading.beamlit.com/override": "150"}}})
 
     forbidding = tmp_path / "forbidding.yaml"
     forbidding.write_text("config: {allowedRemoteHosts: [other.example]}")
