@@ -58,6 +58,10 @@ SECRETS = (
     "x-original-url",
     "x-http-method-override",
     "x-groq-key",
+    "fastly-key",
+    "x-session-key",
+    "x.api.key",
+    "x-verification-code",
     "dashscope-key",
     "clientsecret",
     "apitoken",
@@ -156,6 +160,9 @@ ELSEWHERE = (
     "x-webhook-url",
     "x-override-url",
     "x-http-host-override",
+    "x-matched-path",
+    "x-script-name",
+    "x-middleware-rewrite",
     "x-ai-gateway-provider",
     "x-portkey-forward-headers",
 )
@@ -213,6 +220,11 @@ async def test_credentials_and_where_else_to_send_them_stay_whatever_they_are_ca
         ("/v1/chat?userId=hush&%24userProject=hush&client_id=hush&state=1", "/v1/chat?state=1"),
         ("/v1/chat?groq-key=hush&passphrase=hush&PHPSESSID=hush&base_url=hush&x=1", "/v1/chat?x=1"),
         ("/v1/chat?a=1?key=hush&b=c?d", "/v1/chat?a=1&b=c?d"),
+        ("/v1/chat?api.key=hush&api_key[0]=hush&key%00=hush&deepgram-key=hush&max_tokens=1", "/v1/chat?max_tokens=1"),
+        (
+            "/v1/chat?apiKeys=hush&cookie=hush&accessCode=hush&hotkey=1&turkey=2&a[1]=3",
+            "/v1/chat?hotkey=1&turkey=2&a[1]=3",
+        ),
     ],
 )
 async def test_credentials_in_the_query_stay_and_the_rest_is_untouched(tmp_path: Path, sent: str, arrives: str) -> None:

@@ -135,8 +135,8 @@ def requests(generator: random.Random) -> Iterable[tuple[str, bytes]]:
     for path in ("/", "/v1/chat/completions", "/model/openai.gpt-oss-20b-1:0/invoke", "/a//b/../c", "/~tilde_-."):
         yield path, b"{}"
     for text in ("ä/ß", "a b+c", "%41", "1:0", "'()*!$,;=@&"):
-        if text != "%41":  # what is encoded twice stays local
-            yield f"/model/{quote(text, safe='')}/invoke", b"{}"
+        if text != "%41":  # what is encoded twice stays local, and so do parameters of a path
+            yield f"/model/{quote(text.replace(';', ''), safe='')}/invoke", b"{}"
         yield f"/?{urlencode({text: text, 'b': '', 'a': '2'}, quote_via=quote)}", b"{}"
     for many in (2, 3, 700):
         names = [f"p{number % 300}" for number in range(many)]

@@ -1,5 +1,6 @@
 """Removes request headers that the remote must not see, and response headers that clients and proxies must not see."""
 
+import re
 from urllib.parse import quote
 
 from beamlit_controller.core.spec import RemoteBackend
@@ -9,6 +10,7 @@ from beamlit_controller.envoy.sensitive_names import (
     CREDENTIAL,
     CREDENTIALS,
     DESTINATIONS,
+    KEYS_OF,
     MODELS,
     OF_PROXIES,
     OURS,
@@ -23,12 +25,13 @@ local REMOVED = {{{names}}}
 local ADDED = {added}
 local FORWARDS = {forwards}
 local SUFFIXES = {{{suffixes}}}
+local OWNERS, LONGEST = {{{owners}}}, {longest}
 local PROTOCOL = "sec-websocket-protocol"
 local SECRET = {{"bearer", "token", "key", "auth", "jwt", "secret", "organization", "project"}}
 
 local function plain(name)
   name = string.gsub(name, "%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)
-  return (string.gsub(string.lower(name), "[-_+%s%[%]]", ""))
+  return (string.gsub(string.gsub(string.lower(name), "%[%d*%]", ""), "[^%w$]", ""))
 end
 
 local function is_removed(name)
@@ -36,6 +39,10 @@ local function is_removed(name)
   if FORWARDS then return false end
   for _, suffix in ipairs(SUFFIXES) do
     if string.sub(name, -#suffix) == suffix then return true end
+  end
+  if string.sub(name, -3) ~= "key" then return false end
+  for length = 1, LONGEST do
+    if OWNERS[string.sub(name, -3 - length, -4)] then return true end
   end
   return false
 end
@@ -153,9 +160,10 @@ def filters(remote: RemoteBackend) -> list[Message]:
     own = map(_plain, (*remote.query_to_remove, *(name for name, _ in remote.query_to_add)))
     added = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in remote.query_to_add)
     names = dict.fromkeys((*(() if forwards else QUERY), *QUERY_DESTINATIONS, *own))
-    listed = ", ".join(f"[{lua.text(name)}] = true" for name in names)
     said = {
-        "names": listed,
+        "names": lua.keys(names),
+        "owners": lua.keys(KEYS_OF.split("|")),
+        "longest": max(map(len, KEYS_OF.split("|"))),
         "added": lua.text(added),
         "forwards": "true" if forwards else "false",
         "suffixes": ", ".join(lua.text(suffix) for suffix in QUERY_SUFFIXES),
@@ -185,4 +193,4 @@ def _matching(matcher: Message) -> Message:
 
 
 def _plain(name: str) -> str:
-    return name.lower().translate({ord(each): None for each in "-_+[] "})
+    return re.sub(r"[^a-z0-9$]", "", re.sub(r"\[[0-9]*\]", "", name.lower()))

@@ -1,6 +1,7 @@
 """Lua filters for what Envoy's configuration can't express."""
 
 import string
+from collections.abc import Iterable
 
 from beamlit_controller.envoy.messages import Message, extension
 
@@ -36,6 +37,11 @@ function envoy_on_response(handle)
   for _, turn in ipairs(turns) do turn[2](handle) end
 end
 """
+
+
+def keys(names: Iterable[str]) -> str:
+    """Return the fields of a table that has these keys."""
+    return ", ".join(f"[{text(name)}] = true" for name in dict.fromkeys(names))
 
 
 def text(value: str) -> str:

@@ -145,8 +145,8 @@ def filters(remote: RemoteBackend) -> list[Message]:
         "number": NUMBER,
         "metadata": response_model_name.METADATA,
         "declined": DECLINED,
-        "others": _keys(each for name in (*CHOICES, *ORDERS) for each in _spellings(name)),
-        "parameters": _keys(name.replace("_", "") for name in ("model", *CHOICES)),
+        "others": lua.keys(each for name in (*CHOICES, *ORDERS) for each in _spellings(name)),
+        "parameters": lua.keys(name.replace("_", "") for name in ("model", *CHOICES)),
     }
     program = NAMES + json_scan.SCAN + RENAME + json_scan.DECODED + ACT
     restored = "" if remote.keep_remote_model_name else response_model_name.RESTORE
@@ -155,11 +155,6 @@ def filters(remote: RemoteBackend) -> list[Message]:
 
 def _spellings(key: str) -> tuple[str, ...]:
     return key, key.replace("_", ""), key.replace("_", "-")
-
-
-def _keys(names: Iterable[str]) -> str:
-    """Return the fields of a Lua table with these keys."""
-    return ", ".join(f"[{lua.text(name)}] = true" for name in dict.fromkeys(names))
 
 
 def numbers(remote: RemoteBackend) -> dict[str, int]:

@@ -26,15 +26,17 @@ _DOTS = r"(?:\.|%2e){1,2}"
 _EDGE = rf"(?:{_SLASH}|{_PARAMETER})"
 # The start of a query or fragment for servers that decode before they split.
 _END = rf"(?:{_EDGE}|%3f|%23)"
-AMBIGUOUS = rf"[^?]*(?:{_SLASH}{_DOTS}(?:{_SLASH}[^?]*)?|(?:{_PARAMETER}|%25[0-9a-f]{{2}}|%c[01]|%u)[^?]*)"
-"""Paths that servers parse differently: a dot segment beside an encoded slash, characters encoded twice, or parameters.
+# Control characters, and what some decoders take for ASCII.
+_ODD = r"%[01][0-9a-f]|%7f|%25[0-9a-f]{2}|%c[01]|%e0%[89]|%f0%8|%u"
+AMBIGUOUS = rf"[^?]*(?:{_SLASH}{_DOTS}(?:{_SLASH}[^?]*)?|(?:{_PARAMETER}|{_ODD})[^?]*)"
+"""Paths that servers parse differently: a dot segment beside an encoded slash, characters encoded oddly or twice, or parameters.
 
 Parameters can be credentials, too, such as `;jsessionid=…`.
 """
 
 # Prefixes under which the same API is served: `/v1`, `/openai/v1`, `/api`, a proxy's `/anthropic/v1`.
 _PASSED_THROUGH = "anthropic|assemblyai|azure|azure_ai|bedrock|cohere|cursor|gemini|litellm|mistral|openai_passthrough|vertex[-_]ai|vllm"
-_BASE = rf"(?:(?:openai|api|v[0-9][a-z0-9]*|{_PASSED_THROUGH}){_PARAMETERS}{_BETWEEN})*"
+_BASE = rf"(?:(?:openai|api|v[0-9][a-z0-9._-]*|{_PASSED_THROUGH}){_PARAMETERS}{_BETWEEN})*"
 
 _NAMING = rf"models?|deployments|engines|functions|serving[-_]endpoints|ai{_BETWEEN}run"
 NAMES_A_MODEL = rf"(?i)[^?]*{_BETWEEN}(?:{_NAMING}){_PARAMETERS}{_BETWEEN}[^?]+{QUERY}"

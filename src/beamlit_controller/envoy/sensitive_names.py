@@ -41,7 +41,9 @@ OF_PROXIES = (
     "shib-",
     "x-shib-",
     "x-saml-",
+    "x-invoke-",
     "x-istio-",
+    "x-middleware-",
     "x-spiffe-",
     "x-sso-",
     "x-ssl-",
@@ -87,6 +89,11 @@ PRIVATE = (
     "x-http-method",
     "x-http-method-override",
     "x-method-override",
+    "x-matched-path",
+    "x-ms-original-url",
+    "x-request-uri",
+    "x-script-name",
+    "x-waws-unencoded-url",
 )
 
 # Gateways used as remotes send the request, and the key that came with it, to a host that the client names in these.
@@ -142,21 +149,27 @@ CREDENTIALS = (
     "(?:.*-)?(?:php|j)?sess?ionid",
     "signature-input",
 )
+KEYS_OF = (
+    "access|account|admin|anthropic|anyscale|apisix|app|application|assemblyai|auth|aws|azure|baseten|"
+    "bearer|billing|cerebras|client|cohere|customer|dashscope|databricks|deepgram|deepinfra|deepseek|"
+    "developer|device|e2b|elevenlabs|encryption|fastly|fireworks|functions|gateway|gemini|google|groq|"
+    "helicone|hf|huggingface|hyperbolic|ibm|insert|jina|kong|langfuse|langsmith|license|litellm|llm|"
+    "master|minimax|mistral|modal|moonshot|ngc|novita|nvidia|openai|openrouter|org|organization|"
+    "perplexity|portkey|private|project|provider|proxy|public|qwen|remote|replicate|root|runpod|"
+    "sambanova|sas|secret|server|service|session|shared|signing|ssh|stability|subscription|team|tenant|"
+    "together|upstream|user|vendor|virtual|voyage|watsonx|xai|zhipu"
+)
+"""Whose keys, or what they open: `x-groq-key`, `gateway_key`."""
+
 # Credentials by the pattern of their names: `x-litellm-api-key`, `helicone-auth`, `ocp-apim-subscription-key`, `x-amz-security-token`.
 CREDENTIAL = (
     "(?:.*[-_.])?(?:auth|authn|authz|authorization|authentication|[a-z0-9]*token|jwt|assertion|[a-z0-9]*secret|[a-z0-9]*password"
-    "|passwd|passphrase|pass|pwd|pat|otp|ticket|sid|sig|hmac|credentials?|signature(?:-[a-z0-9]+)?|[a-z0-9]*api[-_]?key"
-    "|(?:access|account|admin|anthropic|anyscale|apisix|app|application|assemblyai|auth|aws|azure|baseten|bearer"
-    "|billing|cerebras|client|cohere|customer|dashscope|databricks|deepgram|deepinfra|deepseek|developer|device|e2b"
-    "|elevenlabs|encryption|fireworks|functions|gateway|gemini|google|groq|helicone|hf|huggingface|hyperbolic|ibm"
-    "|insert|jina|kong|langfuse|langsmith|license|litellm|llm|master|minimax|mistral|modal|moonshot|ngc|novita"
-    "|nvidia|openai|openrouter|org|organization|perplexity|portkey|private|project|provider|proxy|public|qwen"
-    "|remote|replicate|root|runpod|sambanova|sas|secret|server|service|shared|signing|ssh|stability|subscription"
-    "|team|tenant|together|upstream|user|vendor|virtual|voyage|watsonx|xai|zhipu)[-_]?key)"
+    "|passwd|passphrase|pass|pwd|pat|otp|ticket|sid|sig|hmac|credentials?|signature(?:-[a-z0-9]+)?|[a-z0-9]*api[-_.]?keys?"
+    f"|(?:access|login|security|verification)[-_.]?code|(?:{KEYS_OF})[-_.]?key)"
     "|(?:x-)?key"
 )
 
-# Compared in lower case without `-` and `_`, like all that follow.
+# Compared by their letters and digits in lower case, like all that follow.
 QUERY_DESTINATIONS = ("apibase", "baseurl", "targeturl", "upstream", "upstreamurl")
 QUERY = (
     "$userproject",
@@ -172,6 +185,7 @@ QUERY = (
     "bearer",
     "clientid",
     "code",
+    "cookie",
     "credential",
     "credentials",
     "developerkey",
@@ -221,23 +235,16 @@ QUERY = (
 )
 # Suffixes, because prefixes vary: `openai_api_key`, `X-Amz-Security-Token`.
 QUERY_SUFFIXES = (
-    "accesskey",
-    "anthropickey",
-    "apikey",
-    "appkey",
-    "clientassertion",
-    "functionskey",
-    "geminikey",
-    "groqkey",
-    "licensekey",
-    "mistralkey",
-    "openaikey",
-    "password",
-    "secret",
-    "secretkey",
-    "signature",
-    "subscriptionkey",
-    "token",
-    "xamzcredential",
-    "xgoogcredential",
+    *(
+        "apikey",
+        "apikeys",
+        "clientassertion",
+        "password",
+        "secret",
+        "signature",
+        "token",
+        "xamzcredential",
+        "xgoogcredential",
+    ),
+    *("accesscode", "logincode", "passcode", "securitycode", "verificationcode"),
 )
