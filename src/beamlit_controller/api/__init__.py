@@ -11,7 +11,7 @@ Entry points
 
 The resource, as users write it
 - `v1alpha1`: `ModelDeployment` and `spec`; `metadata`: name and annotations
-- `offloading`: `offloadingConfig`
+- `offloading`: `offloadingConfig`; `container_resources`: `gateway.resources`
 - `metrics`: `metrics`; `histograms`: quantiles; `metric_service`: `metricServiceRef`
 - `remote`: one remote; `remotes`: several; `remote_path`: its path and variables; `price`: its price and budget
 - `request_rules`: `keepLocal` and `mayLeave`

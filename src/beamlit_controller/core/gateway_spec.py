@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
 
 from beamlit_controller.core import quantity
 
-DEFAULT_MEMORY_LIMIT: Final = "512Mi"
+DEFAULT_MEMORY_LIMIT = "512Mi"
 """The memory limit of a gateway's container in a cluster where the spec neither gives one nor requests more."""
-LEAST_MEMORY_LIMIT: Final = "64Mi"
+LEAST_MEMORY_LIMIT = "64Mi"
 """With less, Envoy's heap would be too small to serve."""
 
 
