@@ -9,7 +9,8 @@ Input
 
 Gateways
 - `gateways`: one worker per model; `gateway`: the worker; `gateway_template`: what all gateways have in common
-- `process`: processes that outlive the controller; `launcher`, `generations`: hot restart
+- `process`: processes that outlive the controller; `generations`: the processes of one gateway
+- `launcher`: adopts the running Envoy, or starts one, as a successor by hot restart if another is installed
 - `config_files`: writes Envoy's files; `accepted` checks that Envoy has accepted them
 - `probe`: polls a running Envoy; `admin`: its admin interface; `envoy_log`: its log
 - `drain`: drains an Envoy
