@@ -47,40 +47,40 @@ def gateway(
     return GatewayObjects(objects, entrance, gateway_objects.config_digest(envoy.files))
 
 
-def has_client_service(spec: OffloadSpec, seen: Snapshot) -> bool:
+def has_client_service(spec: OffloadSpec, snapshot: Snapshot) -> bool:
     """Return whether the Service NAME-gateway should exist and select the gateway's pods.
 
     It is created with `routing.mode: Service`. An existing one selects the gateway again once a pod is ready; until
     then it selects the model's pods, or none.
     """
-    if find(seen, SERVICES, gateway_objects.gateway_name(spec.key)) is None:
+    if find(snapshot, SERVICES, gateway_objects.gateway_name(spec.key)) is None:
         return spec.routing is RoutingMode.SERVICE
-    return any(pod.ready and not pod.deleting for pod in seen.pods)
+    return any(pod.ready and not pod.deleting for pod in snapshot.pods)
 
 
-def bypass(spec: OffloadSpec, seen: Snapshot) -> DesiredObject | None:
+def bypass(spec: OffloadSpec, snapshot: Snapshot) -> DesiredObject | None:
     """Return the Service NAME-gateway, if it exists, with the model's own pods as its selector."""
-    plan = seen.plan
-    if not isinstance(plan, Plan) or find(seen, SERVICES, gateway_objects.gateway_name(spec.key)) is None:
+    plan = snapshot.plan
+    if not isinstance(plan, Plan) or find(snapshot, SERVICES, gateway_objects.gateway_name(spec.key)) is None:
         return None
     return gateway_objects.direct_service(
-        spec, seen.stored.uid, selector=plan.selector, port=plan.local_port, ports=plan.ports
+        spec, snapshot.stored.uid, selector=plan.selector, port=plan.local_port, ports=plan.ports
     )
 
 
-def removable(seen: Snapshot, *, keep_entrance: bool = True) -> Iterator[ManagedObject]:
+def removable(snapshot: Snapshot, *, keep_entrance: bool = True) -> Iterator[ManagedObject]:
     """Yield the objects that can be deleted now.
 
     While a gateway pod drains, it needs all other objects: without NAME-local it would find no local pods, and would
     send requests to the remote.
     """
-    entrance = (SERVICES, gateway_objects.gateway_name(seen.key))
-    for each in seen.objects:
+    entrance = (SERVICES, gateway_objects.gateway_name(snapshot.key))
+    for each in snapshot.objects:
         kept = keep_entrance and (each.resource, each.name) == entrance
-        if each.owner == seen.stored.uid and not kept and (each.resource is DEPLOYMENTS or not seen.pods):
+        if each.owner == snapshot.stored.uid and not kept and (each.resource is DEPLOYMENTS or not snapshot.pods):
             yield each
 
 
-def find(seen: Snapshot, resource: object, name: str) -> ManagedObject | None:
+def find(snapshot: Snapshot, resource: object, name: str) -> ManagedObject | None:
     """Find an object of the gateway in the watch cache."""
-    return next((each for each in seen.objects if each.resource is resource and each.name == name), None)
+    return next((each for each in snapshot.objects if each.resource is resource and each.name == name), None)

@@ -79,16 +79,16 @@ class Handover:
         self._configs = configs
         self._steps = steps
 
-    async def next(self, seen: Snapshot, before: Progress, requested: Envoy) -> tuple[Envoy, Progress]:
+    async def next(self, snapshot: Snapshot, before: Progress, requested: Envoy) -> tuple[Envoy, Progress]:
         """Return the files that Envoy is to read now, and the progress of the change. Raises ApiError."""
-        after = await self._next(seen, before, requested.files)
+        after = await self._next(snapshot, before, requested.files)
         return replace(requested, files=after.files or requested.files), after
 
-    async def _next(self, seen: Snapshot, before: Progress, requested: Files) -> Progress:
-        pods = [pod for pod in seen.pods if not pod.deleting and pod.ip]
+    async def _next(self, snapshot: Snapshot, before: Progress, requested: Files) -> Progress:
+        pods = [pod for pod in snapshot.pods if not pod.deleting and pod.ip]
         if before.settled and before.requested == requested and before.pods >= {pod.uid for pod in pods}:
             return before
-        present = await self._recalled(seen) if before.files is None else before.files
+        present = await self._recalled(snapshot) if before.files is None else before.files
         says = await self._configs.of(islice(pods, MOST_ASKED)) if present else {}
         now = asyncio.get_running_loop().time()
         # A pod that does not answer must not keep the others from the requested files.
@@ -111,19 +111,19 @@ class Handover:
             problem=_problem(missing, says, waited=now - began),
         )
 
-    async def _recalled(self, seen: Snapshot) -> Files:
+    async def _recalled(self, snapshot: Snapshot) -> Files:
         """Return the files that an earlier leader left in the ConfigMap; none if the ConfigMap is not ours."""
-        name = gateway_objects.gateway_name(seen.key)
-        if desired.find(seen, CONFIG_MAPS, name) is None:
+        name = gateway_objects.gateway_name(snapshot.key)
+        if desired.find(snapshot, CONFIG_MAPS, name) is None:
             return {}
         try:
-            content = await self._server.get(CONFIG_MAPS.path(seen.key.namespace, name))
+            content = await self._server.get(CONFIG_MAPS.path(snapshot.key.namespace, name))
         except ApiError as error:
             if error.code != NOT_FOUND:
                 raise
             return {}
         data = fields.mapping(content.get("data"))
-        is_ours = managed_objects.owner(content) == seen.stored.uid
+        is_ours = managed_objects.owner(content) == snapshot.stored.uid
         return {name: text for name, text in data.items() if isinstance(text, str)} if is_ours else {}
 
 

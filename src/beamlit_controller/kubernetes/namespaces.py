@@ -23,17 +23,17 @@ GATEWAY_GONE: Final = f"{DOMAIN}/gateway-gone"
 FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
 
 
-async def had_pods(server: ApiServer, seen: Snapshot, *, before: bool) -> bool:
+async def had_pods(server: ApiServer, snapshot: Snapshot, *, before: bool) -> bool:
     """Annotate the Namespace if it is being deleted and the gateway's last pod is gone; return `before` for the next pass.
 
     Errors of the API server only delay the deletion; the model is not affected.
     """
-    if seen.pods or not before:
-        return bool(seen.pods)
+    if snapshot.pods or not before:
+        return bool(snapshot.pods)
     try:
-        await _annotate(server, seen.key)
+        await _annotate(server, snapshot.key)
     except ApiError as error:
-        log.debug("namespace not annotated", model=str(seen.key), code=error.code, error=error.message)
+        log.debug("namespace not annotated", model=str(snapshot.key), code=error.code, error=error.message)
         return error.code not in {FORBIDDEN, NOT_FOUND, CONFLICT}  # other errors are retried
     return False
 

@@ -11,7 +11,8 @@ from beamlit_controller.controller.ports import Clock
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, RoutingMode
-from beamlit_controller.kubernetes import plan, service_patches, snapshot, takeover, takeover_memory
+from beamlit_controller.kubernetes import plan, service_patches, takeover, takeover_memory
+from beamlit_controller.kubernetes import snapshot as snapshots
 from beamlit_controller.kubernetes.managed_objects import GatewayPod
 from beamlit_controller.kubernetes.services import Service
 from beamlit_controller.kubernetes.snapshot import Snapshot
@@ -39,26 +40,28 @@ class Observer:
         self._readable = readable
 
     async def observe(
-        self, seen: Snapshot, memory: TakeoverMemory, spec: OffloadSpec, service: Service
+        self, snapshot: Snapshot, memory: TakeoverMemory, spec: OffloadSpec, service: Service
     ) -> TakeoverMemory:
         """Return the memory updated with the current observation and the decision."""
         now = asyncio.get_running_loop().time()
-        memory = takeover_memory.with_pods(memory, service, seen.pods, value=seen.gateway_value, now=now)
+        memory = takeover_memory.with_pods(memory, service, snapshot.pods, value=snapshot.gateway_value, now=now)
         readable = self._readable(spec.key)
         memory = takeover_memory.with_metrics(memory, readable=readable, generation=spec.generation, now=now)
-        blocked = _blocked(seen, memory, spec, service)
-        waits = seen.plan if isinstance(seen.plan, Missing) and blocked is None else None
-        if waits is None and blocked is None and not takeover.is_taken_over(service, seen.gateway_value):
-            memory = await self._probe_pods(seen, memory, service)
+        blocked = _blocked(snapshot, memory, spec, service)
+        waits = snapshot.plan if isinstance(snapshot.plan, Missing) and blocked is None else None
+        if waits is None and blocked is None and not takeover.is_taken_over(service, snapshot.gateway_value):
+            memory = await self._probe_pods(snapshot, memory, service)
             wanted = spec.gateway.replicas
-            waits = takeover.readiness(service, seen.pods, seen.gateway_value, wanted=wanted, reached=memory.reached_by)
+            waits = takeover.readiness(
+                service, snapshot.pods, snapshot.gateway_value, wanted=wanted, reached=memory.reached_by
+            )
         observation = Observation(
             service=service,
             key=spec.key.name,
-            gateway_value=seen.gateway_value,
-            pods=seen.pods,
+            gateway_value=snapshot.gateway_value,
+            pods=snapshot.pods,
             now=self._clock.now(),
-            other_values={service_patches.gateway_value(each.uid) for each in seen.conflicting},
+            other_values={service_patches.gateway_value(each.uid) for each in snapshot.conflicting},
             blocked=blocked,
             pending=waits,
             unready_for=_since(memory.unready_since, now),
@@ -66,31 +69,35 @@ class Observer:
         )
         return replace(memory, decision=takeover.decide(observation))
 
-    def taken_over(self, seen: Snapshot, memory: TakeoverMemory, service: Service, *, version: int) -> TakeoverMemory:
+    def taken_over(
+        self, snapshot: Snapshot, memory: TakeoverMemory, service: Service, *, version: int
+    ) -> TakeoverMemory:
         """Return the memory after the Service was written to select the gateway."""
-        now, anew = asyncio.get_running_loop().time(), not takeover.is_taken_over(service, seen.gateway_value)
+        now, anew = asyncio.get_running_loop().time(), not takeover.is_taken_over(service, snapshot.gateway_value)
         return takeover_memory.taken_over(
-            memory, version=version, anew=anew, readable=self._readable(seen.key), now=now
+            memory, version=version, anew=anew, readable=self._readable(snapshot.key), now=now
         )
 
-    async def _probe_pods(self, seen: Snapshot, memory: TakeoverMemory, service: Service) -> TakeoverMemory:
+    async def _probe_pods(self, snapshot: Snapshot, memory: TakeoverMemory, service: Service) -> TakeoverMemory:
         """Probe the serving pods that have not reached the model yet."""
-        known = memory.reached_by & {pod.uid for pod in seen.pods}
+        known = memory.reached_by & {pod.uid for pod in snapshot.pods}
         up = (
-            pod for pod in seen.pods if takeover.is_serving(pod, service, seen.gateway_value) and pod.uid not in known
+            pod
+            for pod in snapshot.pods
+            if takeover.is_serving(pod, service, snapshot.gateway_value) and pod.uid not in known
         )
         return replace(memory, reached_by=known | set(await self._probe.of(islice(up, MOST_ASKED))))
 
 
-def _blocked(seen: Snapshot, memory: TakeoverMemory, spec: OffloadSpec, service: Service) -> Missing | None:
+def _blocked(snapshot: Snapshot, memory: TakeoverMemory, spec: OffloadSpec, service: Service) -> Missing | None:
     """Return the reason why the Service must not be (or stay) taken over, if there is one."""
     if not spec.enabled:
         return Missing(Reason.DISABLED, f"Service {service.name} selects the model's pods directly")
     if spec.routing is not RoutingMode.TAKEOVER:
         return Missing(Reason.ROUTING_BY_SERVICE, f"spec.routing.mode is {spec.routing}: the Service is left alone")
-    if isinstance(seen.plan, Missing) and plan.is_refused(seen.plan):
-        return seen.plan
-    absent = snapshot.absence(spec, seen)
+    if isinstance(snapshot.plan, Missing) and plan.is_refused(snapshot.plan):
+        return snapshot.plan
+    absent = snapshots.absence(spec, snapshot)
     return absent or takeover_memory.metrics_lost(memory, service, generation=spec.generation)
 
 

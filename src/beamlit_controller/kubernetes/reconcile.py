@@ -19,9 +19,9 @@ from beamlit_controller.kubernetes import (
     gateway_objects,
     namespaces,
     service_switch,
-    snapshot,
     takeover_memory,
 )
+from beamlit_controller.kubernetes import snapshot as snapshots
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
 from beamlit_controller.kubernetes.applier import Applier
 from beamlit_controller.kubernetes.desired import GatewayObjects
@@ -51,7 +51,7 @@ END_MARGIN: Final = timedelta(seconds=60)
 class Objects(Protocol):
     """Renders a gateway's objects."""
 
-    async def objects(self, seen: Snapshot, before: Rendered, spec: OffloadSpec, plan: Plan) -> GatewayObjects:
+    async def objects(self, snapshot: Snapshot, before: Rendered, spec: OffloadSpec, plan: Plan) -> GatewayObjects:
         """Render the desired objects. Raises ApiError."""
         ...
 
@@ -82,64 +82,66 @@ class GatewayPass:
         self._rendering = rendering
         self._observer = observer
 
-    async def run(self, seen: Snapshot, state: WorkerState) -> float:
+    async def run(self, snapshot: Snapshot, state: WorkerState) -> float:
         """Do what can be done now; return the seconds until the next pass. Raises ApiError and NameTakenError."""
         state.problem = None
-        state.had_pods = await namespaces.had_pods(self._server, seen, before=state.had_pods)
-        spec = seen.model.spec
+        state.had_pods = await namespaces.had_pods(self._server, snapshot, before=state.had_pods)
+        spec = snapshot.model.spec
         if spec is None:
-            return await self._without_spec(seen, state)
-        others = [each for each in seen.taken_over if seen.service is None or each.name != seen.service.name]
+            return await self._without_spec(snapshot, state)
+        others = [
+            each for each in snapshot.taken_over if snapshot.service is None or each.name != snapshot.service.name
+        ]
         await service_switch.restore_all(self._server, others, "its model has another Service")
-        decision = await self._decide(seen, state, spec)
+        decision = await self._decide(snapshot, state, spec)
         if decision is not None and decision.action in {Action.RESTORE, Action.NOTE}:
-            await self._restore(seen, state, decision)
-        if snapshot.absence(spec, seen) is not None:
-            return await self._remove(seen, state, spec, decision)
-        if isinstance(seen.plan, Missing):
+            await self._restore(snapshot, state, decision)
+        if snapshots.absence(spec, snapshot) is not None:
+            return await self._remove(snapshot, state, spec, decision)
+        if isinstance(snapshot.plan, Missing):
             # Existing objects stay as they are: a Service that was deleted by mistake will come back.
-            state.problem = seen.plan
-            return await self._confirm(seen, state, spec, decision)
-        await self._apply(seen, state, spec, seen.plan)
+            state.problem = snapshot.plan
+            return await self._confirm(snapshot, state, spec, decision)
+        await self._apply(snapshot, state, spec, snapshot.plan)
         if decision is not None and decision.action is Action.TAKE_OVER:
-            await self._take_over(seen, state, decision)
+            await self._take_over(snapshot, state, decision)
         elif decision is not None and not decision.taken:
-            await service_switch.remove_finalizer(self._server, seen.stored)
+            await service_switch.remove_finalizer(self._server, snapshot.stored)
         again = state.rendered.progress.again
-        return min(await self._confirm(seen, state, spec, decision), again or LOOK_AGAIN)
+        return min(await self._confirm(snapshot, state, spec, decision), again or LOOK_AGAIN)
 
-    async def _without_spec(self, seen: Snapshot, state: WorkerState) -> float:
+    async def _without_spec(self, snapshot: Snapshot, state: WorkerState) -> float:
         """Clean up a deleted model that never had a valid spec; leave one that is not deleted alone."""
-        if seen.model.deleting:
-            await service_switch.restore_all(self._server, seen.taken_over, "its model is deleted")
-            for each in desired.removable(seen):
+        if snapshot.model.deleting:
+            await service_switch.restore_all(self._server, snapshot.taken_over, "its model is deleted")
+            for each in desired.removable(snapshot):
                 await state.applier.delete(each)
-            await service_switch.remove_finalizer(self._server, seen.stored)
+            await service_switch.remove_finalizer(self._server, snapshot.stored)
         return LOOK_AGAIN
 
     # The Service that clients use.
 
-    async def _decide(self, seen: Snapshot, state: WorkerState, spec: OffloadSpec) -> TakeoverDecision | None:
+    async def _decide(self, snapshot: Snapshot, state: WorkerState, spec: OffloadSpec) -> TakeoverDecision | None:
         """Decide about the Service. None if there is none, or if the watch cache is older than our own write."""
-        service = seen.service
+        service = snapshot.service
         if service is None:
             missing = Missing(Reason.SERVICE_NOT_FOUND, "there is no Service to lead through the gateway")
             state.service = ServiceState(taken=False, why=missing)
             return None
         if int(service.version or 0) < state.takeover.written_version:
             return None
-        state.takeover = await self._observer.observe(seen, state.takeover, spec, service)
+        state.takeover = await self._observer.observe(snapshot, state.takeover, spec, service)
         decision = state.takeover.decision
         left_alone = decision is not None and not decision.taken and decision.action in {Action.NOTHING, Action.NOTE}
         if decision is not None and left_alone and spec.routing is RoutingMode.TAKEOVER:
             state.service = ServiceState(taken=False, why=decision.why)
         return decision
 
-    async def _restore(self, seen: Snapshot, state: WorkerState, decision: TakeoverDecision) -> None:
-        if seen.service is None:
+    async def _restore(self, snapshot: Snapshot, state: WorkerState, decision: TakeoverDecision) -> None:
+        if snapshot.service is None:
             return
         try:
-            version = await service_switch.restore(self._server, seen.service, reverted=decision.reverted)
+            version = await service_switch.restore(self._server, snapshot.service, reverted=decision.reverted)
         except ApiError as error:
             if decision.action is Action.RESTORE and error.code != CONFLICT:
                 state.service = ServiceState(taken=True, why=_refused("it can't be restored", error))
@@ -148,33 +150,36 @@ class GatewayPass:
         state.service, state.confirmed = ServiceState(taken=False, why=decision.why), ""
         if decision.action is Action.RESTORE:
             log.info(
-                "service restored", model=str(seen.key), service=seen.service.name, reason=decision.why.reason.value
+                "service restored",
+                model=str(snapshot.key),
+                service=snapshot.service.name,
+                reason=decision.why.reason.value,
             )
 
-    async def _take_over(self, seen: Snapshot, state: WorkerState, decision: TakeoverDecision) -> None:
-        if seen.service is None:
+    async def _take_over(self, snapshot: Snapshot, state: WorkerState, decision: TakeoverDecision) -> None:
+        if snapshot.service is None:
             return
         try:
             version = await service_switch.take_over(
-                self._server, seen.stored, seen.service, reverted=decision.reverted
+                self._server, snapshot.stored, snapshot.service, reverted=decision.reverted
             )
         except ApiError as error:
             if error.code != CONFLICT:
-                held = state.confirmed == seen.service.uid
+                held = state.confirmed == snapshot.service.uid
                 state.service = ServiceState(taken=held, why=_refused("it can't be taken over", error))
             raise
-        state.takeover = self._observer.taken_over(seen, state.takeover, seen.service, version=version)
-        log.info("service taken over", model=str(seen.key), service=seen.service.name)
+        state.takeover = self._observer.taken_over(snapshot, state.takeover, snapshot.service, version=version)
+        log.info("service taken over", model=str(snapshot.key), service=snapshot.service.name)
 
     async def _confirm(
-        self, seen: Snapshot, state: WorkerState, spec: OffloadSpec, decision: TakeoverDecision | None
+        self, snapshot: Snapshot, state: WorkerState, spec: OffloadSpec, decision: TakeoverDecision | None
     ) -> float:
         """Check the Service's endpoints, and report that it routes through the gateway only once it does."""
-        where = _client_service(seen, spec, decision)
+        where = _client_service(snapshot, spec, decision)
         if where is None:
             return _until_next(state)
         name, uid = where
-        if state.confirmed != uid and await self._endpoints_are_gateway(seen, name):
+        if state.confirmed != uid and await self._endpoints_are_gateway(snapshot, name):
             state.confirmed, state.checks = uid, 0
         if state.confirmed == uid:
             why = decision.why if decision and spec.routing is RoutingMode.TAKEOVER else _AS_ASKED
@@ -185,81 +190,83 @@ class GatewayPass:
         state.service = ServiceState(taken=False, why=Missing(Reason.SERVICE_SWITCHING, message))
         return min(SHORTEST * 2.0 ** min(state.checks, 10), LONGEST_CHECK)
 
-    async def _endpoints_are_gateway(self, seen: Snapshot, name: str) -> bool:
-        if not any(pod.ready for pod in seen.pods):
+    async def _endpoints_are_gateway(self, snapshot: Snapshot, name: str) -> bool:
+        if not any(pod.ready for pod in snapshot.pods):
             return False
         for check in range(CHECKS):
             await asyncio.sleep(CHECKED_EVERY if check else 0)
-            if await service_switch.endpoints_are_gateway(self._server, seen.key.namespace, name, seen.pods):
+            if await service_switch.endpoints_are_gateway(self._server, snapshot.key.namespace, name, snapshot.pods):
                 return True
         return False
 
     # The gateway.
 
-    async def _apply(self, seen: Snapshot, state: WorkerState, spec: OffloadSpec, plan: Plan) -> None:
+    async def _apply(self, snapshot: Snapshot, state: WorkerState, spec: OffloadSpec, plan: Plan) -> None:
         """Apply all objects of the gateway."""
-        gateway = await self._rendering.objects(seen, state.rendered, spec, plan)
-        wanted = [*gateway.objects, *([gateway.client_service] if desired.has_client_service(spec, seen) else [])]
+        gateway = await self._rendering.objects(snapshot, state.rendered, spec, plan)
+        wanted = [*gateway.objects, *([gateway.client_service] if desired.has_client_service(spec, snapshot) else [])]
         for each in wanted:
-            await state.applier.ensure(each, desired.find(seen, each.resource, each.name))
-        await self._annotate_pods(seen, gateway.config)
+            await state.applier.ensure(each, desired.find(snapshot, each.resource, each.name))
+        await self._annotate_pods(snapshot, gateway.config)
         state.problem = state.rendered.progress.problem
 
-    async def _annotate_pods(self, seen: Snapshot, config: str) -> None:
+    async def _annotate_pods(self, snapshot: Snapshot, config: str) -> None:
         """Annotate pods that have an older configuration, so that the kubelet updates their files immediately."""
-        for pod in seen.pods:
+        for pod in snapshot.pods:
             if pod.deleting or pod.config == config:
                 continue
             about = {"annotations": {CONFIG_ANNOTATION: config}, "resourceVersion": pod.version}
             try:
-                await self._server.merge(PODS.path(seen.key.namespace, pod.name), {"metadata": about})
+                await self._server.merge(PODS.path(snapshot.key.namespace, pod.name), {"metadata": about})
             except ApiError as error:
                 # It has changed or been deleted meanwhile; its next event triggers another pass.
                 if error.code not in {NOT_FOUND, CONFLICT}:
                     raise
 
     async def _remove(
-        self, seen: Snapshot, state: WorkerState, spec: OffloadSpec, decision: TakeoverDecision | None
+        self, snapshot: Snapshot, state: WorkerState, spec: OffloadSpec, decision: TakeoverDecision | None
     ) -> float:
         """Remove the gateway once no client is routed to it any more."""
         if decision is not None and decision.taken:
             state.problem = decision.why
             return _until_next(state)
-        if seen.service is not None and decision is None:
+        if snapshot.service is not None and decision is None:
             return LOOK_AGAIN  # the watch cache is older than our write; the next event triggers another pass
-        if not await self._is_bypassed(seen, spec):
+        if not await self._is_bypassed(snapshot, spec):
             return SHORTEST
-        direct = desired.bypass(spec, seen)
+        direct = desired.bypass(spec, snapshot)
         if direct is not None:
-            await state.applier.ensure(direct, desired.find(seen, direct.resource, direct.name))
+            await state.applier.ensure(direct, desired.find(snapshot, direct.resource, direct.name))
         state.rendered = Rendered()
-        for each in desired.removable(seen):
+        for each in desired.removable(snapshot):
             await state.applier.delete(each)
         now = asyncio.get_running_loop().time()
-        state.takeover = takeover_memory.draining(state.takeover, seen.pods, now=now)
+        state.takeover = takeover_memory.draining(state.takeover, snapshot.pods, now=now)
         began = state.takeover.draining_since
         longest = (spec.gateway.drain + END_MARGIN).total_seconds()
         if began is None or now - began > longest:
-            await service_switch.remove_finalizer(self._server, seen.stored)
+            await service_switch.remove_finalizer(self._server, snapshot.stored)
             return LOOK_AGAIN
         return max(SHORTEST, longest - (now - began))
 
-    async def _is_bypassed(self, seen: Snapshot, spec: OffloadSpec) -> bool:
-        service = seen.service
-        if spec.routing is not RoutingMode.TAKEOVER or service is None or not seen.pods:
+    async def _is_bypassed(self, snapshot: Snapshot, spec: OffloadSpec) -> bool:
+        service = snapshot.service
+        if spec.routing is not RoutingMode.TAKEOVER or service is None or not snapshot.pods:
             return True
-        return await service_switch.endpoints_exclude_gateway(self._server, seen.key.namespace, service.name, seen.pods)
+        return await service_switch.endpoints_exclude_gateway(
+            self._server, snapshot.key.namespace, service.name, snapshot.pods
+        )
 
 
 _AS_ASKED = Missing(Reason.ROUTING_BY_SERVICE, "the gateway's own Service leads to it")
 
 
-def _client_service(seen: Snapshot, spec: OffloadSpec, decision: TakeoverDecision | None) -> tuple[str, str] | None:
+def _client_service(snapshot: Snapshot, spec: OffloadSpec, decision: TakeoverDecision | None) -> tuple[str, str] | None:
     """Return name and uid of the Service through which clients should reach the gateway; None if there is none."""
     if spec.routing is RoutingMode.TAKEOVER:
         leads = decision is not None and decision.taken
-        return (seen.service.name, seen.service.uid) if seen.service is not None and leads else None
-    own = desired.find(seen, SERVICES, gateway_objects.gateway_name(spec.key))
+        return (snapshot.service.name, snapshot.service.uid) if snapshot.service is not None and leads else None
+    own = desired.find(snapshot, SERVICES, gateway_objects.gateway_name(spec.key))
     return (own.name, own.uid) if own is not None else None
 
 

@@ -20,7 +20,7 @@ import structlog
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import ModelKey
-from beamlit_controller.kubernetes import snapshot
+from beamlit_controller.kubernetes import snapshot as snapshots
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
 from beamlit_controller.kubernetes.applier import Applier, NameTakenError
 from beamlit_controller.kubernetes.reconcile import GatewayPass, WorkerState
@@ -56,7 +56,9 @@ class Worker:
 class Reports(Protocol):
     """Reports a model's state."""
 
-    async def report(self, seen: Snapshot, gateway: GatewayState, last: WrittenStatus | None) -> WrittenStatus | None:
+    async def report(
+        self, snapshot: Snapshot, gateway: GatewayState, last: WrittenStatus | None
+    ) -> WrittenStatus | None:
         """Write the status unless it is unchanged; return the last written one. Raises ApiError."""
         ...
 
@@ -88,8 +90,8 @@ class Reconciler:
 
     def state(self, key: ModelKey) -> GatewayState:
         """Return the state of a model's gateway."""
-        seen = self._store.snapshot(key)
-        return self._state(seen, self._workers.get(key)) if seen else GatewayState()
+        snapshot = self._store.snapshot(key)
+        return self._state(snapshot, self._workers.get(key)) if snapshot else GatewayState()
 
     def _wake(self, group: asyncio.TaskGroup, key: ModelKey) -> None:
         worker = self._workers.get(key)
@@ -124,41 +126,41 @@ class Reconciler:
     async def _guarded_pass(self, key: ModelKey, worker: Worker) -> float | None:
         """Run one pass, and return the seconds until the next; None if the worker's object is gone. Never raises."""
         try:
-            seen = self._store.snapshot(key)
-            if seen is None or seen.stored.uid != worker.uid:
+            snapshot = self._store.snapshot(key)
+            if snapshot is None or snapshot.stored.uid != worker.uid:
                 return None
-            return await self._pass(seen, worker)
+            return await self._pass(snapshot, worker)
         except Exception as error:  # noqa: BLE001 - the one place where what nobody expected of a model ends
             self._unexpected(key, error, known=False)
             return _backoff(1)
 
-    async def _pass(self, seen: Snapshot, worker: Worker) -> float:
-        if seen.model.awaits_recall:
+    async def _pass(self, snapshot: Snapshot, worker: Worker) -> float:
+        if snapshot.model.awaits_recall:
             return LOOK_AGAIN  # nothing can be reported until it is known whether there is a last good spec
         now = asyncio.get_running_loop().time()
-        if worker.last_inputs != seen.inputs or now >= worker.next_pass_at:
-            worker.last_inputs = seen.inputs
-            worker.next_pass_at = now + await self._reconcile_gateway(seen, worker)
+        if worker.last_inputs != snapshot.inputs or now >= worker.next_pass_at:
+            worker.last_inputs = snapshot.inputs
+            worker.next_pass_at = now + await self._reconcile_gateway(snapshot, worker)
         now = asyncio.get_running_loop().time()
         if worker.status_retry is None or now >= worker.status_retry:
-            worker.status_retry = await self._write_status(seen, worker)
+            worker.status_retry = await self._write_status(snapshot, worker)
         retry = worker.status_retry
         now = asyncio.get_running_loop().time()
         return max(SHORTEST, (worker.next_pass_at if retry is None else min(worker.next_pass_at, retry)) - now)
 
-    async def _reconcile_gateway(self, seen: Snapshot, worker: Worker) -> float:
+    async def _reconcile_gateway(self, snapshot: Snapshot, worker: Worker) -> float:
         """Reconcile gateway and Service; return the seconds until they are due again."""
         before = worker.state.problem
         try:
-            again = await self._gateway.run(seen, worker.state)
+            again = await self._gateway.run(snapshot, worker.state)
         except NameTakenError as error:
             worker.state.problem = Missing(Reason.NAME_TAKEN, str(error))
             return NAME_TAKEN_RETRY
         except ApiError as error:
-            return self._refused(seen.key, worker, error, before)
+            return self._refused(snapshot.key, worker, error, before)
         except Exception as error:  # noqa: BLE001 - it becomes the model's condition
             worker.state.problem = Missing(Reason.INTERNAL_ERROR, f"unexpected: {error!r}"[:SHOWN])
-            self._unexpected(seen.key, error, known=worker.state.problem == before)
+            self._unexpected(snapshot.key, error, known=worker.state.problem == before)
             worker.failures += 1
             return _backoff(worker.failures)
         worker.failures = 0
@@ -176,23 +178,23 @@ class Reconciler:
         self.failures[error.reason or "Unknown"] += 1
         return max(_backoff(worker.failures), error.retry_after or 0.0)
 
-    async def _write_status(self, seen: Snapshot, worker: Worker) -> float | None:
+    async def _write_status(self, snapshot: Snapshot, worker: Worker) -> float | None:
         """Write the status; return the time at which a failed write is retried, else None."""
         try:
-            worker.status = await self._status.report(seen, self._state(seen, worker), worker.status)
+            worker.status = await self._status.report(snapshot, self._state(snapshot, worker), worker.status)
         except ApiError as error:
             worker.status_failures += 1
             if error.code != NOT_FOUND:
                 self.failures[error.reason or "Unknown"] += 1
-                log.warning("status not written", model=str(seen.key), code=error.code, error=error.message[:SHOWN])
+                log.warning("status not written", model=str(snapshot.key), code=error.code, error=error.message[:SHOWN])
             return asyncio.get_running_loop().time() + _backoff(worker.status_failures)
         worker.status_failures = 0
         return None
 
     @staticmethod
-    def _state(seen: Snapshot, worker: Worker | None) -> GatewayState:
+    def _state(snapshot: Snapshot, worker: Worker | None) -> GatewayState:
         problem, service = (worker.state.problem, worker.state.service) if worker else (None, None)
-        return snapshot.gateway_state(seen, problem=problem, service=service)
+        return snapshots.gateway_state(snapshot, problem=problem, service=service)
 
     def _unexpected(self, key: ModelKey, error: Exception, *, known: bool) -> None:
         """Count an unexpected error, and log its traceback once."""

@@ -45,15 +45,15 @@ class Rendering:
         self._egress = egress
         self._one_at_a_time = asyncio.Lock()
 
-    async def objects(self, seen: Snapshot, before: Rendered, spec: OffloadSpec, plan: Plan) -> GatewayObjects:
+    async def objects(self, snapshot: Snapshot, before: Rendered, spec: OffloadSpec, plan: Plan) -> GatewayObjects:
         """Return the desired objects. Raises ApiError."""
         requested = await self._rendered(before, spec, plan)
-        envoy, before.progress = await self._handover.next(seen, before.progress, requested)
-        made_of = (spec, plan, seen.model.last_good, envoy)
+        envoy, before.progress = await self._handover.next(snapshot, before.progress, requested)
+        made_of = (spec, plan, snapshot.model.last_good, envoy)
         if before.objects is None or before.objects[0] != made_of:
-            notes = last_good.config_map_data(seen.model.last_good)
+            notes = last_good.config_map_data(snapshot.model.last_good)
             made = desired.gateway(
-                spec, seen.stored.uid, plan, envoy, image=self._image, notes=notes, egress=self._egress
+                spec, snapshot.stored.uid, plan, envoy, image=self._image, notes=notes, egress=self._egress
             )
             before.objects = (made_of, made)
         return before.objects[1]

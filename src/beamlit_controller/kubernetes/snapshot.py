@@ -98,31 +98,31 @@ class GatewayState:
     absent: Missing | None = None
 
 
-def absence(spec: OffloadSpec, seen: Snapshot) -> Missing | None:
+def absence(spec: OffloadSpec, snapshot: Snapshot) -> Missing | None:
     """Return the reason if the model should have no gateway."""
     if not spec.enabled:
         return Missing(Reason.DISABLED, "spec.enabled is false: everything is served locally")
-    if seen.older_owner is not None and spec.service is not None:
+    if snapshot.older_owner is not None and spec.service is not None:
         message = (
-            f"Service {spec.service.name} is taken over by ModelDeployment {seen.older_owner.name}, which is older"
+            f"Service {spec.service.name} is taken over by ModelDeployment {snapshot.older_owner.name}, which is older"
         )
         return Missing(Reason.SERVICE_HELD, message)
     return None
 
 
-def in_force(seen: Snapshot) -> OffloadSpec | None:
+def in_force(snapshot: Snapshot) -> OffloadSpec | None:
     """Return the spec to decide for; None if an older model takes over the same Service."""
-    return seen.model.spec if seen.older_owner is None else None
+    return snapshot.model.spec if snapshot.older_owner is None else None
 
 
-def gateway_state(seen: Snapshot, *, problem: Missing | None, service: ServiceState | None) -> GatewayState:
+def gateway_state(snapshot: Snapshot, *, problem: Missing | None, service: ServiceState | None) -> GatewayState:
     """Return the state of the gateway, from the snapshot and the result of a pass."""
-    spec = seen.model.spec
+    spec = snapshot.model.spec
     if spec is None:
         return GatewayState(problem=problem)
-    absent = absence(spec, seen)
-    name = gateway_objects.gateway_name(seen.key)
-    deployment = next((each for each in seen.objects if each.resource is DEPLOYMENTS and each.name == name), None)
+    absent = absence(spec, snapshot)
+    name = gateway_objects.gateway_name(snapshot.key)
+    deployment = next((each for each in snapshot.objects if each.resource is DEPLOYMENTS and each.name == name), None)
     return GatewayState(
         desired_replicas=0 if absent else spec.gateway.replicas,
         ready_replicas=deployment.ready if deployment else 0,

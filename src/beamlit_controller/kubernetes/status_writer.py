@@ -70,10 +70,12 @@ class StatusWriter:
         self._minute = minute
         self._identity = identity
 
-    async def report(self, seen: Snapshot, gateway: GatewayState, last: WrittenStatus | None) -> WrittenStatus | None:
+    async def report(
+        self, snapshot: Snapshot, gateway: GatewayState, last: WrittenStatus | None
+    ) -> WrittenStatus | None:
         """Write the status unless it is equal or may wait; return the last written one. Raises ApiError."""
-        stored, before = seen.stored, _before(seen.stored, last)
-        complete = conditions.status_of(self._known(seen, gateway), before, instant(self._clock.now()))
+        stored, before = snapshot.stored, _before(snapshot.stored, last)
+        complete = conditions.status_of(self._known(snapshot, gateway), before, instant(self._clock.now()))
         significant = conditions.significant_fields(complete)
         if last is not None and before is last.status and _may_wait(significant, last):
             return last
@@ -85,16 +87,16 @@ class StatusWriter:
             await self._create_event(stored, event)
         return made
 
-    def _known(self, seen: Snapshot, gateway: GatewayState) -> ModelState:
+    def _known(self, snapshot: Snapshot, gateway: GatewayState) -> ModelState:
         return ModelState(
-            model=seen.model,
+            model=snapshot.model,
             gateway=gateway,
-            local=seen.local,
-            autoscaler=seen.autoscaler,
-            cycle=self._rounds.last(seen.key),
-            remote=self._remotes.ready(seen.key),
-            percentage_limit=self._remotes.percentage_limit(seen.key),
-            minute=self._minute(seen.key),
+            local=snapshot.local,
+            autoscaler=snapshot.autoscaler,
+            cycle=self._rounds.last(snapshot.key),
+            remote=self._remotes.ready(snapshot.key),
+            percentage_limit=self._remotes.percentage_limit(snapshot.key),
+            minute=self._minute(snapshot.key),
         )
 
     async def _applied(

@@ -21,8 +21,8 @@ from beamlit_controller.kubernetes import (
     plan,
     pods,
     services,
-    snapshot,
 )
+from beamlit_controller.kubernetes import snapshot as snapshots
 from beamlit_controller.kubernetes.api_server import ApiServer
 from beamlit_controller.kubernetes.autoscalers import Autoscalers
 from beamlit_controller.kubernetes.index import Index
@@ -200,7 +200,7 @@ class Store:
 
     def _publish_spec(self, key: ModelKey) -> None:
         found = self.snapshot(key)
-        self.specs.put(key, snapshot.in_force(found) if found else None)
+        self.specs.put(key, snapshots.in_force(found) if found else None)
 
     def _service_name(self, key: ModelKey) -> str | None:
         model = self.models.models.get(key)

@@ -73,9 +73,13 @@ class TakeoverDecision:
     reverted: tuple[datetime, ...] = ()
 
 
-def decide(seen: Observation) -> TakeoverDecision:
+def decide(observation: Observation) -> TakeoverDecision:
     """Decide what to write to the Service."""
-    return _while_taken_over(seen) if is_taken_over(seen.service, seen.gateway_value) else _while_not_taken_over(seen)
+    return (
+        _while_taken_over(observation)
+        if is_taken_over(observation.service, observation.gateway_value)
+        else _while_not_taken_over(observation)
+    )
 
 
 def is_taken_over(service: Service, value: str) -> bool:
@@ -100,37 +104,38 @@ def is_serving(pod: GatewayPod, service: Service, value: str) -> bool:
     return pod.ready and not pod.deleting and selected(pod, service, value)
 
 
-def _while_taken_over(seen: Observation) -> TakeoverDecision:
+def _while_taken_over(observation: Observation) -> TakeoverDecision:
     """Decide for a Service that selects the gateway."""
-    service, pods = seen.service, seen.pods
+    service, pods = observation.service, observation.pods
     if service.selector_unknown:
         unknown = (
             f"Service {service.name} selects the gateway, and its original selector is unknown: set its spec.selector"
         )
         return TakeoverDecision(Action.NOTHING, taken=True, why=Missing(Reason.SERVICE_UNSUITABLE, unknown))
-    if seen.blocked is not None:
+    if observation.blocked is not None:
         return TakeoverDecision(
-            Action.RESTORE, taken=False, why=seen.blocked, reverted=service.takeover_annotations.reverted
+            Action.RESTORE, taken=False, why=observation.blocked, reverted=service.takeover_annotations.reverted
         )
-    if any(is_serving(pod, service, seen.gateway_value) and not serves_ports(pod, service) for pod in pods):
+    if any(is_serving(pod, service, observation.gateway_value) and not serves_ports(pod, service) for pod in pods):
         why = Missing(
             Reason.GATEWAY_STARTING, "restored: a pod of the gateway does not serve all ports of the Service yet"
         )
         return TakeoverDecision(Action.RESTORE, taken=False, why=why, reverted=service.takeover_annotations.reverted)
-    failed = _failed(seen)
-    if failed is not None and seen.unready_for is not None:
+    failed = _failed(observation)
+    if failed is not None and observation.unready_for is not None:
         grace = UNREADY_GRACE if pods else NO_PODS_GRACE
-        if seen.unready_for >= grace:
+        if observation.unready_for >= grace:
             return TakeoverDecision(
                 Action.RESTORE, taken=False, why=failed, reverted=service.takeover_annotations.reverted
             )
-        return TakeoverDecision(Action.NOTHING, taken=True, why=failed, requeue_after=grace - seen.unready_for)
+        return TakeoverDecision(Action.NOTHING, taken=True, why=failed, requeue_after=grace - observation.unready_for)
     why = Missing(
         Reason.SERVICE_TAKEN,
         f"Service {service.name} routes through the gateway; existing connections are not affected",
     )
     noted = (
-        service.takeover_annotations.original == service.selector and service.takeover_annotations.taken_by == seen.key
+        service.takeover_annotations.original == service.selector
+        and service.takeover_annotations.taken_by == observation.key
     )
     return TakeoverDecision(
         Action.NOTHING if noted else Action.TAKE_OVER,
@@ -140,17 +145,23 @@ def _while_taken_over(seen: Observation) -> TakeoverDecision:
     )
 
 
-def _while_not_taken_over(seen: Observation) -> TakeoverDecision:
+def _while_not_taken_over(observation: Observation) -> TakeoverDecision:
     """Decide for a Service that does not select the gateway."""
-    service = seen.service
-    if any(value in seen.other_values for _, value in service.current_selector):
-        return TakeoverDecision(Action.NOTHING, taken=False, why=seen.blocked or _held_by_another(service))
-    reverted = _reverted(seen)
-    waits = seen.blocked or _contested(service, reverted) or _failed(seen) or seen.pending or _recovering(seen)
+    service = observation.service
+    if any(value in observation.other_values for _, value in service.current_selector):
+        return TakeoverDecision(Action.NOTHING, taken=False, why=observation.blocked or _held_by_another(service))
+    reverted = _reverted(observation)
+    waits = (
+        observation.blocked
+        or _contested(service, reverted)
+        or _failed(observation)
+        or observation.pending
+        or _recovering(observation)
+    )
     if waits is None:
         why = Missing(Reason.SERVICE_TAKEN, f"Service {service.name} routes through the gateway")
         return TakeoverDecision(Action.TAKE_OVER, taken=True, why=why, reverted=reverted)
-    again = _again(seen, waits, reverted)
+    again = _again(observation, waits, reverted)
     if service.is_taken_over:
         act = Action.NOTHING if service.selector_unknown else Action.RESTORE
     else:
@@ -166,15 +177,17 @@ def _held_by_another(service: Service) -> Missing:
     return Missing(Reason.SERVICE_HELD, f"Service {service.name} is still taken over by another ModelDeployment")
 
 
-def _reverted(seen: Observation) -> tuple[datetime, ...]:
+def _reverted(observation: Observation) -> tuple[datetime, ...]:
     """Return the times of recent reverts: writes of the original selector. A new selector is an edit, not a revert."""
-    service, noted = seen.service, seen.service.takeover_annotations
+    service, noted = observation.service, observation.service.takeover_annotations
     now = (
-        (seen.now,)
+        (observation.now,)
         if noted.taken_by and not service.is_taken_over and service.current_selector == noted.original
         else ()
     )
-    return tuple(each for each in (*noted.reverted, *now) if seen.now - REVERT_WINDOW < each <= seen.now + SKEW)
+    return tuple(
+        each for each in (*noted.reverted, *now) if observation.now - REVERT_WINDOW < each <= observation.now + SKEW
+    )
 
 
 def _contested(service: Service, reverted: tuple[datetime, ...]) -> Missing | None:
@@ -189,26 +202,28 @@ def _contested(service: Service, reverted: tuple[datetime, ...]) -> Missing | No
     )
 
 
-def _failed(seen: Observation) -> Missing | None:
-    if seen.unready_for is None:
+def _failed(observation: Observation) -> Missing | None:
+    if observation.unready_for is None:
         return None
-    return Missing(Reason.GATEWAY_LOST, f"no gateway pod has been ready for {seen.unready_for.total_seconds():.0f} s")
+    return Missing(
+        Reason.GATEWAY_LOST, f"no gateway pod has been ready for {observation.unready_for.total_seconds():.0f} s"
+    )
 
 
-def _recovering(seen: Observation) -> Missing | None:
-    if seen.ready_for is None or seen.ready_for >= RECOVERY:
+def _recovering(observation: Observation) -> Missing | None:
+    if observation.ready_for is None or observation.ready_for >= RECOVERY:
         return None
-    ready, wanted = seen.ready_for.total_seconds(), RECOVERY.total_seconds()
+    ready, wanted = observation.ready_for.total_seconds(), RECOVERY.total_seconds()
     message = f"the gateway failed and has been ready again for {ready:.0f} s; takes over after {wanted:.0f} s"
     return Missing(Reason.GATEWAY_LOST, message)
 
 
-def _again(seen: Observation, waits: Missing, reverted: Iterable[datetime]) -> timedelta | None:
+def _again(observation: Observation, waits: Missing, reverted: Iterable[datetime]) -> timedelta | None:
     if waits.reason is Reason.SERVICE_CONTESTED:
-        return max(min(tuple(reverted)[-MAX_REVERTS:]) + REVERT_WINDOW - seen.now, timedelta(seconds=1))
-    if seen.blocked is None and seen.pending is None and seen.ready_for is not None:
-        return RECOVERY - seen.ready_for
-    return timedelta(seconds=1) if seen.blocked is None else None
+        return max(min(tuple(reverted)[-MAX_REVERTS:]) + REVERT_WINDOW - observation.now, timedelta(seconds=1))
+    if observation.blocked is None and observation.pending is None and observation.ready_for is not None:
+        return RECOVERY - observation.ready_for
+    return timedelta(seconds=1) if observation.blocked is None else None
 
 
 def readiness(

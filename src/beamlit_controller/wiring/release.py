@@ -92,7 +92,12 @@ def _reconciler(server: ApiServer, store: Store) -> Reconciler:
 class NoStatus:
     """Writes no status: each model's result is written once its gateway is gone."""
 
-    async def report(self, seen: Snapshot, gateway: GatewayState, last: WrittenStatus | None) -> WrittenStatus | None:  # noqa: ARG002 - as the Protocol has it
+    async def report(
+        self,
+        snapshot: Snapshot,  # noqa: ARG002 - as the Protocol has it
+        gateway: GatewayState,  # noqa: ARG002 - the same
+        last: WrittenStatus | None,
+    ) -> WrittenStatus | None:
         """Do nothing."""
         return last
 
@@ -100,10 +105,10 @@ class NoStatus:
 class NoObjects:
     """Builds no gateway, because all of them are being removed."""
 
-    async def objects(self, seen: Snapshot, before: Rendered, spec: OffloadSpec, plan: Plan) -> GatewayObjects:
+    async def objects(self, snapshot: Snapshot, before: Rendered, spec: OffloadSpec, plan: Plan) -> GatewayObjects:
         """Raise NotImplementedError."""
         raise NotImplementedError(
-            f"{seen.key}: no gateway is built while everything is given back: {spec}, {plan}, {before}"
+            f"{snapshot.key}: no gateway is built while all gateways are removed: {spec}, {plan}, {before}"
         )
 
 
