@@ -34,23 +34,23 @@ class LoopDependencies:
 
 
 @dataclass(frozen=True, slots=True)
-class Last:
+class LastDecision:
     """The last decision, and the wall-clock time that corresponded to 0 of the loop's clock when it was made."""
 
     decision: Decision | None
     origin: datetime
 
 
-async def run(specs: Latest[OffloadSpec], parts: LoopDependencies, *, previous: Decision | None) -> None:
+async def run(specs: Latest[OffloadSpec], dependencies: LoopDependencies, *, previous: Decision | None) -> None:
     """Decide for one model in every period, and immediately when its spec changes, until cancelled."""
-    now = parts.clock.now()
-    last = Last(_recalled(previous, now), _origin(now))
+    now = dependencies.clock.now()
+    last = LastDecision(_recalled(previous, now), _origin(now))
     due = _seconds()
     spread = random.random()  # noqa: S311 - spreads models over the period, guards nothing
     while True:
         spec = specs.value
-        last = await _round(spec, parts, last, due=due)
-        due = max(due + parts.period(spec).total_seconds() * spread, _seconds())
+        last = await _round(spec, dependencies, last, due=due)
+        due = max(due + dependencies.period(spec).total_seconds() * spread, _seconds())
         spread = 1.0
         due = await _wait(specs, spec, until=due)
 
@@ -64,31 +64,33 @@ def _recalled(previous: Decision | None, now: datetime) -> Decision | None:
         return None
 
 
-async def _round(spec: OffloadSpec, parts: LoopDependencies, last: Last, *, due: float) -> Last:
+async def _round(spec: OffloadSpec, dependencies: LoopDependencies, last: LastDecision, *, due: float) -> LastDecision:
     """Run one round. An unexpected error ends here: the percentage stays, and the next round retries."""
     try:
         # In a task of its own: before Python 3.11.4 a failed TaskGroup leaves its task half cancelled, so timeouts in it fail.
-        record = await asyncio.create_task(_observe(spec, parts, last, due=due))
-        for sink in parts.sinks:
+        record = await asyncio.create_task(_observe(spec, dependencies, last, due=due))
+        for sink in dependencies.sinks:
             sink.record(record)
     except Exception as error:  # noqa: BLE001 - the one place where a model's unexpected error must not end the others
-        for sink in parts.sinks:
+        for sink in dependencies.sinks:
             sink.failed(spec.key, error)
         return last
-    return Last(record.decision, _origin(record.at))
+    return LastDecision(record.decision, _origin(record.at))
 
 
-async def _observe(spec: OffloadSpec, parts: LoopDependencies, last: Last, *, due: float) -> Cycle:
+async def _observe(spec: OffloadSpec, dependencies: LoopDependencies, last: LastDecision, *, due: float) -> Cycle:
     began = _seconds()
-    signals = await parts.sensor.read(spec, at=parts.clock.now(), deadline=parts.period(spec) * DEADLINE)
-    now, took, lag = parts.clock.now(), _seconds() - began, began - due
+    signals = await dependencies.sensor.read(
+        spec, at=dependencies.clock.now(), deadline=dependencies.period(spec) * DEADLINE
+    )
+    now, took, lag = dependencies.clock.now(), _seconds() - began, began - due
     previous = _in_step(last, now)
     return cycle.run(
         spec, signals, previous=previous, now=now, took=timedelta(seconds=took), lag=timedelta(seconds=lag)
     )
 
 
-def _in_step(last: Last, now: datetime) -> Decision | None:
+def _in_step(last: LastDecision, now: datetime) -> Decision | None:
     """Return the last decision with its times shifted to the current clock."""
     step = _origin(now) - last.origin
     if last.decision is None or abs(step) <= PARTED:

@@ -20,39 +20,39 @@ class Running:
     task: asyncio.Task[None]
 
 
-async def run(provider: Provider, parts: LoopDependencies, memory: Memory) -> None:
+async def run(provider: Provider, dependencies: LoopDependencies, memory: Memory) -> None:
     """Keep one loop running for every spec of the provider, until cancelled."""
     async with asyncio.TaskGroup() as group:
         running: dict[ModelKey, Running] = {}
         async for specs in provider.specs():
-            await _end(running, parts, wanted=specs)
+            await _end(running, dependencies, wanted=specs)
             for key, spec in specs.items():
                 if key in running:
                     running[key].specs.set(spec)
                 else:
-                    running[key] = _begin(group, spec, parts, memory)
+                    running[key] = _begin(group, spec, dependencies, memory)
 
 
-def _begin(group: asyncio.TaskGroup, spec: OffloadSpec, parts: LoopDependencies, memory: Memory) -> Running:
+def _begin(group: asyncio.TaskGroup, spec: OffloadSpec, dependencies: LoopDependencies, memory: Memory) -> Running:
     specs = Latest(spec)
     task = group.create_task(
-        loop.run(specs, parts, previous=_recalled(spec.key, parts, memory)), name=f"model {spec.key}"
+        loop.run(specs, dependencies, previous=_recalled(spec.key, dependencies, memory)), name=f"model {spec.key}"
     )
     return Running(specs, task)
 
 
-def _recalled(key: ModelKey, parts: LoopDependencies, memory: Memory) -> Decision | None:
+def _recalled(key: ModelKey, dependencies: LoopDependencies, memory: Memory) -> Decision | None:
     """Return the recorded decision. If it can't be read, the model starts without one; other models are not affected."""
     try:
         return memory.recall(key)
     except Exception as error:  # noqa: BLE001 - one model's unexpected error must not end the others
-        for sink in parts.sinks:
+        for sink in dependencies.sinks:
             sink.failed(key, error)
         return None
 
 
 async def _end(
-    running: dict[ModelKey, Running], parts: LoopDependencies, *, wanted: Mapping[ModelKey, OffloadSpec]
+    running: dict[ModelKey, Running], dependencies: LoopDependencies, *, wanted: Mapping[ModelKey, OffloadSpec]
 ) -> None:
     """End the loops that are no longer wanted, and only then let the sinks forget their models."""
     unwanted = [key for key in running if key not in wanted]
@@ -62,5 +62,5 @@ async def _end(
     await asyncio.gather(*tasks, return_exceptions=True)
     for key in unwanted:
         del running[key]
-        for sink in parts.sinks:
+        for sink in dependencies.sinks:
             sink.forget(key)
