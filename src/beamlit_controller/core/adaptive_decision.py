@@ -37,11 +37,11 @@ class Local:
 
 def decide(spec: OffloadSpec, before: Decision, verdict: Verdict, now: datetime, *, local: Local) -> Decision:
     """Adjust the cap by the metric with the highest ratio; keep the cap while any metric can't be read."""
-    held = replace(before, learned=_seen(spec, before.learned, local), restraint=Restraint(), trend=None)
+    held = replace(before, learned=_with_counts(spec, before.learned, local), restraint=Restraint(), trend=None)
     if verdict.judgement is Judgement.UNKNOWN:
-        return _unknown(held, spec, verdict, now)
+        return _unreadable(held, spec, verdict, now)
     held = replace(held, timers=replace(held.timers, unread_since=None, under_since=None, stuck_since=None))
-    return _known(held, spec, verdict, now)
+    return _by_metric(held, spec, verdict, now)
 
 
 def forced(decision: Decision) -> Decision:
@@ -49,7 +49,7 @@ def forced(decision: Decision) -> Decision:
     return replace(decision, cap=NO_ROOM)
 
 
-def _seen(spec: OffloadSpec, learned: Learned, local: Local) -> Learned:
+def _with_counts(spec: OffloadSpec, learned: Learned, local: Local) -> Learned:
     """Add the gateways' counts; start from the slots that the servers report or from the user's limit, which is never exceeded."""
     known = state.trusted(learned)
     if isinstance(local.flow, Flow):
@@ -72,7 +72,7 @@ def _limited(spec: OffloadSpec, learned: Learned) -> Learned:
     return replace(learned, cap=Fraction(most)) if above and most is not None else learned
 
 
-def _known(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime) -> Decision:
+def _by_metric(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime) -> Decision:
     behavior, worst = spec.behavior, _worst(verdict.metrics)
     over = verdict.judgement is Judgement.OVER
     over_since = (held.timers.over_since or now) if over else None
@@ -90,12 +90,12 @@ def _known(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime) -
     )
     learned = adaptive.follow(held.learned, sample, now)
     if now - worst.until >= LATE if held.learned.cap is None else over and adaptive.stood(held.learned, sample, now):
-        learned = _ahead(learned, behavior, now)
+        learned = _by_backlog(learned, behavior, now)
     learned = _limited(spec, learned)
     reason = Reason.METRIC_ABOVE_TARGET if over else Reason.METRIC_BELOW_TARGET
     why = wording.comparison(worst) if over else wording.readings(verdict.metrics)
     return _in_force(
-        replace(held, learned=learned), behavior, now, reason=reason, message=f"{why}; {_said(spec, learned)}"
+        replace(held, learned=learned), behavior, now, reason=reason, message=f"{why}; {_describe(spec, learned)}"
     )
 
 
@@ -109,7 +109,7 @@ def _in_force(held: Decision, behavior: Behavior, now: datetime, *, reason: Reas
     return replace(decided, cap=cap, shares=held.shares)
 
 
-def _said(spec: OffloadSpec, learned: Learned) -> str:
+def _describe(spec: OffloadSpec, learned: Learned) -> str:
     if learned.cap is None:
         return "nothing limits the requests in flight yet"
     source = ", estimated from a backlog that the metric does not show yet" if learned.guessed else ""
@@ -118,22 +118,22 @@ def _said(spec: OffloadSpec, learned: Learned) -> str:
     return f"at most {float(learned.cap):.4g} requests in flight per ready replica{source}"
 
 
-def _unknown(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime) -> Decision:
+def _unreadable(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime) -> Decision:
     behavior = spec.behavior
     unread = tuple(metric for metric in verdict.metrics if isinstance(metric, Unread))
     nothing_read = len(unread) == len(verdict.metrics)
     unread_since = (held.timers.unread_since or now) if nothing_read else None
     held = replace(held, timers=Timers(unread_since=unread_since), demand=None)
     if held.learned.cap is None and held.learned.judged_until is None and held.learned.pending is None:
-        held = replace(held, learned=_limited(spec, _ahead(held.learned, behavior, now)))
+        held = replace(held, learned=_limited(spec, _by_backlog(held.learned, behavior, now)))
     why = "; ".join(wording.loss(metric) for metric in unread)
     if unread_since is not None and now - unread_since >= behavior.metrics_loss:
         return _lost(held, behavior, why, now)
-    message = f"{why}; {_said(spec, held.learned)} until it is read again"
+    message = f"{why}; {_describe(spec, held.learned)} until it is read again"
     return _in_force(held, behavior, now, reason=Reason.METRICS_UNAVAILABLE, message=message)
 
 
-def _ahead(learned: Learned, behavior: Behavior, now: datetime) -> Learned:
+def _by_backlog(learned: Learned, behavior: Behavior, now: datetime) -> Learned:
     """Set the first cap by a backlog before the metric shows one, unless the user configured a stabilization window."""
     return learned if behavior.engage.stabilization_window else adaptive.guessed(learned, now)
 

@@ -22,8 +22,8 @@ from beamlit_controller.core.verdict import Verdict
 __all__ = ["REMEMBERED", "Change", "Decision", "Restraint", "Timers", "Trend", "begin", "decide"]
 
 
-def rested(last: Decision, now: datetime) -> Decision:
-    """Return the initial state after a stop that ended the gateways: everything local, with the history and the observed demand."""
+def after_stop(last: Decision, now: datetime) -> Decision:
+    """Return the initial state after the gateways were stopped: everything local, with the history, observed demand and ledger kept."""
     stopped = moved(last, 0, now, Reason.RELEASED, "the controller was stopped")
     return replace(begin(now), history=stopped.history, sight=last.sight, ledger=ledger.stopped(last.ledger))
 
@@ -39,12 +39,12 @@ def decide(
     slots: int | None = None,
 ) -> Decision:
     """Decide the percentage of requests for the remote and, in Adaptive mode, the cap on local requests in flight."""
-    before = _as_sent(previous or begin(now), now, dry=spec.behavior.dry_run)
-    before = _counted(_in_mode(before, spec.behavior, now), spec.behavior, flow, ready=ready)
+    before = _in_dry_run(previous or begin(now), now, dry=spec.behavior.dry_run)
+    before = _with_counts(_in_current_mode(before, spec.behavior, now), spec.behavior, flow, ready=ready)
     if not spec.enabled:
         return _reset(before, now, Reason.DISABLED, "spec.enabled is false: everything is served locally")
-    if spec.override is not None and _in_force(spec.override, now):
-        by_hand = _by_hand(spec.override, before, now)
+    if spec.override is not None and _is_active(spec.override, now):
+        by_hand = _overridden(spec.override, before, now)
         return adaptive_decision.forced(by_hand) if spec.behavior.mode is Mode.ADAPTIVE else by_hand
     if not spec.metrics:
         return _reset(before, now, Reason.NO_METRICS, "no metric is given, so the percentage stays at 0")
@@ -58,21 +58,21 @@ def decide(
             return share_decision.decide(spec, before, verdict, now)
 
 
-def _counted(before: Decision, behavior: Behavior, flow: Flow | Missing, *, ready: int) -> Decision:
-    """Add the gateways' counters, from which Adaptive mode also learns."""
+def _with_counts(before: Decision, behavior: Behavior, flow: Flow | Missing, *, ready: int) -> Decision:
+    """Add the gateways' counts to the known load; Adaptive mode keeps counts of its own."""
     if isinstance(flow, Missing) or behavior.mode is Mode.ADAPTIVE:
         return before
     return replace(before, load=load.saw(before.load, flow, ready=ready))
 
 
-# By hand, or dry.
+# Overrides and dry run.
 
 
-def _in_force(override: Override, now: datetime) -> bool:
+def _is_active(override: Override, now: datetime) -> bool:
     return override.until is None or now < override.until
 
 
-def _by_hand(override: Override, before: Decision, now: datetime) -> Decision:
+def _overridden(override: Override, before: Decision, now: datetime) -> Decision:
     """Apply an override. What was learned from the metrics is reset, so that it starts afresh afterwards."""
     until = f" until {override.until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if override.until else ""
     why = "".join(f", {said}" for said in (override.author and f"by {override.author}", override.reason) if said)
@@ -81,7 +81,7 @@ def _by_hand(override: Override, before: Decision, now: datetime) -> Decision:
     return replace(overridden, timers=Timers(), restraint=UNRESTRAINED, demand=None, shortfall=None)
 
 
-def _as_sent(before: Decision, now: datetime, *, dry: bool) -> Decision:
+def _in_dry_run(before: Decision, now: datetime, *, dry: bool) -> Decision:
     """Convert a decision when a dry run begins or ends."""
     if before.dry == dry:
         return before
@@ -89,10 +89,10 @@ def _as_sent(before: Decision, now: datetime, *, dry: bool) -> Decision:
     return replace(turned, since=now, shares=demand.remember(before.shares, now, turned.sent), timers=Timers())
 
 
-# Following a changed spec.
+# A changed spec.
 
 
-def _in_mode(before: Decision, behavior: Behavior, now: datetime) -> Decision:
+def _in_current_mode(before: Decision, behavior: Behavior, now: datetime) -> Decision:
     """Discard the Adaptive state in the other modes."""
     if behavior.mode is Mode.ADAPTIVE or (before.cap is None and before.learned == NOTHING):
         return before

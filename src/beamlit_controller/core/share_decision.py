@@ -28,18 +28,18 @@ IDLE_LOOKING = frozenset({Reason.NO_SERIES, Reason.NOT_A_NUMBER})
 def decide(spec: OffloadSpec, before: Decision, verdict: Verdict, now: datetime) -> Decision:
     """Decide the share by the combined metrics."""
     strategy = strategies.of(spec.behavior)
-    before = _known(before, verdict, now)
-    before = _bounded(_after_override(before, strategy, verdict, now), strategy, now)
+    before = _measured(before, verdict, now)
+    before = _within_spec(_after_override(before, strategy, verdict, now), strategy, now)
     match verdict.judgement, verdict.worst:
         case Judgement.OVER, Assessed() as worst:
-            return _over(before, strategy, worst, now)
+            return _when_over(before, strategy, worst, now)
         case ((Judgement.BETWEEN | Judgement.UNDER), _):
-            return _not_over(before, strategy, verdict, now)
+            return _when_not_over(before, strategy, verdict, now)
         case _:
-            return _unknown(before, strategy, verdict, now)
+            return _unreadable(before, strategy, verdict, now)
 
 
-def _known(before: Decision, verdict: Verdict, now: datetime) -> Decision:
+def _measured(before: Decision, verdict: Verdict, now: datetime) -> Decision:
     """Update demand, load and the trend of the metric from this round."""
     since = before.since if before.sent else None
     load = loads.learned(before.load, verdict, now, offloading_since=since)
@@ -89,7 +89,7 @@ def _after_override(before: Decision, strategy: Strategy, verdict: Verdict, now:
     return moved(ended, 0, now, Reason.METRIC_BELOW_TARGET, ended.message) if low else ended
 
 
-def _bounded(before: Decision, strategy: Strategy, now: datetime) -> Decision:
+def _within_spec(before: Decision, strategy: Strategy, now: datetime) -> Decision:
     """Apply a changed `percentage` while offloading. A share that changes in steps, or was set by hand, can only fall here."""
     if before.percentage == 0:
         return before
@@ -103,12 +103,12 @@ def _bounded(before: Decision, strategy: Strategy, now: datetime) -> Decision:
 # Over: engage, or take the next step.
 
 
-def _over(before: Decision, strategy: Strategy, worst: Assessed, now: datetime) -> Decision:
+def _when_over(before: Decision, strategy: Strategy, worst: Assessed, now: datetime) -> Decision:
     over_since = before.timers.over_since or now
     held = replace(before, timers=Timers(over_since=over_since), shortfall=None)
     why = wording.comparison(worst)
     if before.percentage >= strategy.highest:
-        return _at_most(replace(held, shortfall=before.shortfall), worst, now)
+        return _at_highest(replace(held, shortfall=before.shortfall), worst, now)
     if before.percentage == 0:
         waited, window = now - over_since, strategy.behavior.engage.stabilization_window
         if waited < window:
@@ -123,7 +123,7 @@ def _over(before: Decision, strategy: Strategy, worst: Assessed, now: datetime) 
     return _raised(held, strategy, worst, now)
 
 
-def _at_most(held: Decision, worst: Assessed, now: datetime) -> Decision:
+def _at_highest(held: Decision, worst: Assessed, now: datetime) -> Decision:
     """Keep the highest share, and report if it is not enough."""
     why = wording.comparison(worst)
     seen = held.sent > 0 and _settled((worst,), held.since)
@@ -153,7 +153,7 @@ def _raised(held: Decision, strategy: Strategy, worst: Assessed, now: datetime) 
 # Not over: nothing to do, or demand decides about the release.
 
 
-def _not_over(before: Decision, strategy: Strategy, verdict: Verdict, now: datetime) -> Decision:
+def _when_not_over(before: Decision, strategy: Strategy, verdict: Verdict, now: datetime) -> Decision:
     why = wording.readings(verdict.metrics)
     if before.percentage == 0:
         reason = Reason.PROBING if _on_trial(before, strategy, now) else Reason.METRIC_BELOW_TARGET
@@ -161,9 +161,9 @@ def _not_over(before: Decision, strategy: Strategy, verdict: Verdict, now: datet
     if not _settled(verdict.present, before.since):
         timers = Timers(stuck_since=before.timers.stuck_since or now)
         message = f"{why}; waiting for metrics measured after the last change"
-        return _or_trial(replace(before, timers=timers, reason=Reason.SETTLING, message=message), strategy, now)
+        return _try_if_stuck(replace(before, timers=timers, reason=Reason.SETTLING, message=message), strategy, now)
     held = replace(before, timers=replace(before.timers, unread_since=None))
-    return _released(held, strategy, f"{why}{_by_requests(before, verdict, now)}", now)
+    return _release_or_try(held, strategy, f"{why}{_by_requests(before, verdict, now)}", now)
 
 
 def _settled(metrics: tuple[Assessed | Unread, ...], change: datetime) -> bool:
@@ -176,14 +176,14 @@ def _on_trial(before: Decision, strategy: Strategy, now: datetime) -> bool:
     return tried and release_backoff.was_premature(before.restraint, strategy.behavior, strategy.backoff, now)
 
 
-def _released(before: Decision, strategy: Strategy, why: str, now: datetime) -> Decision:
+def _release_or_try(before: Decision, strategy: Strategy, why: str, now: datetime) -> Decision:
     """Release if demand is low, or try a release if it is unknown but probably low."""
     if before.demand is None and _may_try(before, now):
-        return _tried_soon(before, strategy, f"{why}; {loads.said(before.load, now)}", now)
+        return _try_soon(before, strategy, f"{why}; {loads.said(before.load, now)}", now)
     target = lowered_share(before, strategy)
     if target < before.percentage:
-        return _low(before, strategy, why, now, target=target)
-    return _demanded(before, strategy, why, now)
+        return _lower(before, strategy, why, now, target=target)
+    return _hold(before, strategy, why, now)
 
 
 def _by_requests(before: Decision, verdict: Verdict, now: datetime) -> str:
@@ -198,7 +198,7 @@ def _may_try(before: Decision, now: datetime) -> bool:
     return loads.is_less(before.load, now) or (counted and before.restraint.trial_wait == release_backoff.FIRST_TRIAL)
 
 
-def _tried_soon(before: Decision, strategy: Strategy, why: str, now: datetime) -> Decision:
+def _try_soon(before: Decision, strategy: Strategy, why: str, now: datetime) -> Decision:
     """Try a release if there has been no sign of demand for a release window."""
     under_since = before.timers.under_since or now
     timers = replace(
@@ -220,7 +220,7 @@ def _tried_soon(before: Decision, strategy: Strategy, why: str, now: datetime) -
     )
 
 
-def _low(before: Decision, strategy: Strategy, why: str, now: datetime, *, target: int) -> Decision:
+def _lower(before: Decision, strategy: Strategy, why: str, now: datetime, *, target: int) -> Decision:
     """Lower the share to `target` once demand has been low for long enough."""
     under_since = before.timers.under_since or now
     held = replace(before, timers=replace(before.timers, under_since=under_since, over_since=None))
@@ -235,7 +235,7 @@ def _low(before: Decision, strategy: Strategy, why: str, now: datetime, *, targe
     return moved(held, target, now, Reason.METRIC_BELOW_TARGET, why, trial=False)
 
 
-def _demanded(before: Decision, strategy: Strategy, why: str, now: datetime) -> Decision:
+def _hold(before: Decision, strategy: Strategy, why: str, now: datetime) -> Decision:
     timers = replace(before.timers, under_since=None, over_since=None, stuck_since=before.timers.stuck_since or now)
     if before.demand is None:
         reason, said = Reason.DEMAND_UNKNOWN, loads.said(before.load, now)
@@ -245,10 +245,10 @@ def _demanded(before: Decision, strategy: Strategy, why: str, now: datetime) -> 
             strategy.stays(f"demand is {wording.percent(before.demand)} of the target"),
         )
     held = replace(before, timers=timers, reason=reason, message=f"{why}; {said}")
-    return _or_trial(held, strategy, now)
+    return _try_if_stuck(held, strategy, now)
 
 
-def _or_trial(held: Decision, strategy: Strategy, now: datetime) -> Decision:
+def _try_if_stuck(held: Decision, strategy: Strategy, now: datetime) -> Decision:
     """Make a trial release (in Proportional mode by one step) if no other decision was possible for long."""
     stuck_since, wait = held.timers.stuck_since, held.restraint.trial_wait
     if stuck_since is None or now - stuck_since < wait:
@@ -262,7 +262,7 @@ def _or_trial(held: Decision, strategy: Strategy, now: datetime) -> Decision:
 # Unknown: hold.
 
 
-def _unknown(before: Decision, strategy: Strategy, verdict: Verdict, now: datetime) -> Decision:
+def _unreadable(before: Decision, strategy: Strategy, verdict: Verdict, now: datetime) -> Decision:
     unread = tuple(metric for metric in verdict.metrics if isinstance(metric, Unread))
     nothing_read = len(unread) == len(verdict.metrics)
     idle = before.percentage > 0 and all(metric.missing.reason in IDLE_LOOKING for metric in unread)
@@ -282,9 +282,9 @@ def _unknown(before: Decision, strategy: Strategy, verdict: Verdict, now: dateti
         loads.arriving(held.load, now) is not None and strategy.behavior.on_metrics_loss is not OnMetricsLoss.OFFLOAD
     )
     return (
-        _released(held, strategy, f"{why}{_by_requests(held, verdict, now)}", now)
+        _release_or_try(held, strategy, f"{why}{_by_requests(held, verdict, now)}", now)
         if counted
-        else _or_trial(held, strategy, now)
+        else _try_if_stuck(held, strategy, now)
     )
 
 

@@ -105,7 +105,7 @@ class DecisionFiles:
             with suppress(OSError, pydantic.ValidationError):
                 last = _DECISION.validate_json(path.read_bytes())
                 if last.history or last.ledger != EMPTY:
-                    _write(path, decision.rested(last, now))
+                    _write(path, decision.after_stop(last, now))
                 else:
                     path.unlink()
 
