@@ -6,12 +6,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from beamlit_controller.api import documents, hpa, keda, problems
-from beamlit_controller.api.documents import Document
+from beamlit_controller.api import hpa, keda, problems, yaml_documents
 from beamlit_controller.api.metrics import MetricSpec
 from beamlit_controller.api.problems import Problem
 from beamlit_controller.api.rules import dig
 from beamlit_controller.api.v1alpha1 import API_VERSION, KIND
+from beamlit_controller.api.yaml_documents import Document
 from beamlit_controller.core.spec import Rejected
 
 Json = dict[str, Any]
@@ -28,7 +28,7 @@ class Conversion:
 
 def convert(text: str) -> Iterator[Conversion]:
     """Convert each document of a text. Never raises: an error is a note."""
-    for document in documents.load(text):
+    for document in yaml_documents.load(text):
         if not isinstance(document, Document):
             yield Conversion(None, (Problem(f"document {document.number}", "", document.message),))
             continue

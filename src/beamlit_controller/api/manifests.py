@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from beamlit_controller.api import documents, problems, translate
-from beamlit_controller.api.documents import Document, Malformed
+from beamlit_controller.api import problems, translate, yaml_documents
 from beamlit_controller.api.offloading import OffloadingConfig
 from beamlit_controller.api.problems import Problem
 from beamlit_controller.api.rules import dig
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.api.translate import Accepted
 from beamlit_controller.api.v1alpha1 import API_VERSION, GROUP, KIND, Spec
+from beamlit_controller.api.yaml_documents import Document, Malformed
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
 
 
@@ -27,7 +27,7 @@ def parse(text: str, *, settings: Settings) -> Parsed:
     """Parse every document of the text. Never raises: a document becomes a spec or a problem."""
     accepted: dict[ModelKey, Accepted] = {}
     found: list[Problem] = []
-    for document in documents.load(text):
+    for document in yaml_documents.load(text):
         outcome = _read(document, settings)
         if not isinstance(outcome, Accepted):
             where = _where(document)

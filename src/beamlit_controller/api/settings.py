@@ -13,16 +13,16 @@ from pydantic import ValidationError
 from beamlit_controller.api import (
     addresses,
     cloud_models,
-    documents,
     gateway_bounds,
     informer_models,
     problems,
     settings_models,
+    yaml_documents,
 )
 from beamlit_controller.api.addresses import Address
-from beamlit_controller.api.documents import Malformed
 from beamlit_controller.api.remote import RemoteBackendConfig
 from beamlit_controller.api.shared_listener_models import SharedRouteConfig
+from beamlit_controller.api.yaml_documents import Malformed
 from beamlit_controller.core import readable
 from beamlit_controller.core.cloud_identity import CloudIdentity
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected, SecretKey
@@ -166,7 +166,7 @@ class Settings:
 
 def parse(text: str) -> Settings | tuple[Rejected, ...]:
     """Parse a settings file, or return all its mistakes. An empty file means all defaults."""
-    loaded = list(documents.load(text))
+    loaded = list(yaml_documents.load(text))
     unreadable = tuple(Rejected("", each.message) for each in loaded if isinstance(each, Malformed))
     if unreadable:
         return unreadable

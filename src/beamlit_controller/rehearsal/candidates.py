@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, MutableMapping, MutableSequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from beamlit_controller.api import documents, manifests
-from beamlit_controller.api.documents import Document
+from beamlit_controller.api import manifests, yaml_documents
 from beamlit_controller.api.rules import dig
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.api.v1alpha1 import Spec
+from beamlit_controller.api.yaml_documents import Document
 from beamlit_controller.core.metric_spec import MetricSpec
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 
@@ -45,7 +45,7 @@ def read(text: str, settings: Settings, *, name: str | None, sets: list[str]) ->
 
 
 def _content(text: str, key: ModelKey) -> Mapping[str, Any]:
-    for document in documents.load(text):
+    for document in yaml_documents.load(text):
         content = document.content if isinstance(document, Document) else None
         place = (dig(content, ("metadata", "namespace")) or "default", dig(content, ("metadata", "name")))
         if place == (key.namespace, key.name) and isinstance(content, dict):
@@ -120,7 +120,7 @@ def _value(text: str, change: str) -> object:
     """Parse a value; null removes the field."""
     if text.strip() == "null":
         return None
-    (document, *_) = [*documents.load(text or '""'), None]
+    (document, *_) = [*yaml_documents.load(text or '""'), None]
     if not isinstance(document, Document):
         raise ValueError(f"--set {change}: expected a value, got {text!r}")  # noqa: TRY004 - a user's mistake
     return document.content

@@ -1,17 +1,17 @@
 import pytest
 
-from beamlit_controller.api import documents
-from beamlit_controller.api.documents import Document, Malformed
+from beamlit_controller.api import yaml_documents
+from beamlit_controller.api.yaml_documents import Document, Malformed
 
 
 def content(text: str) -> object:
-    (only,) = documents.load(text)
+    (only,) = yaml_documents.load(text)
     assert isinstance(only, Document), only
     return only.content
 
 
 def complaint(text: str) -> str:
-    *_, last = documents.load(text)
+    *_, last = yaml_documents.load(text)
     assert isinstance(last, Malformed), last
     return last.message
 
@@ -38,14 +38,14 @@ def test_reads_yaml_as_the_tools_of_kubernetes_do(text: str, expected: object) -
 
 
 def test_numbers_the_documents_and_leaves_out_empty_ones() -> None:
-    assert list(documents.load("---\n---\na: 1\n---\n# nothing\n---\nb: 2\n")) == [
+    assert list(yaml_documents.load("---\n---\na: 1\n---\n# nothing\n---\nb: 2\n")) == [
         Document(2, {"a": 1}),
         Document(4, {"b": 2}),
     ]
 
 
 def test_gives_the_documents_before_one_that_is_no_yaml() -> None:
-    good, bad = documents.load("a: 1\n---\nb: [\n---\nc: 3")
+    good, bad = yaml_documents.load("a: 1\n---\nb: [\n---\nc: 3")
 
     assert good == Document(1, {"a": 1})
     assert isinstance(bad, Malformed)
@@ -77,7 +77,7 @@ def test_says_what_is_wrong(text: str, part: str) -> None:
 
 
 def test_tells_several_mistakes_of_a_document_at_once() -> None:
-    lines = [each.message for each in documents.load("a: 1\na: 2\nb: !x y") if isinstance(each, Malformed)]
+    lines = [each.message for each in yaml_documents.load("a: 1\na: 2\nb: !x y") if isinstance(each, Malformed)]
 
     assert len(lines) == 2
 
@@ -95,13 +95,13 @@ def test_says_that_an_ellipsis_stands_for_something_left_out() -> None:
 
 
 def test_refuses_a_text_over_the_size_cap() -> None:
-    assert "larger than 1048576 bytes" in complaint("a" * (documents.MAX_BYTES + 1))
-    assert content("a" * documents.MAX_BYTES) == "a" * documents.MAX_BYTES
+    assert "larger than 1048576 bytes" in complaint("a" * (yaml_documents.MAX_BYTES + 1))
+    assert content("a" * yaml_documents.MAX_BYTES) == "a" * yaml_documents.MAX_BYTES
 
 
 @pytest.mark.parametrize("piece", ["[", "{a: ", "- ", "? ", "[{a: ["])
 def test_refuses_what_is_nested_too_deep_before_composing_it(piece: str) -> None:
-    assert "nested deeper" in complaint(piece * (documents.MAX_BYTES // len(piece)))
+    assert "nested deeper" in complaint(piece * (yaml_documents.MAX_BYTES // len(piece)))
 
 
 def test_refuses_aliases_that_unfold_to_very_much() -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from beamlit_controller.api import nodes
+from beamlit_controller.api import yaml_nodes
 
 MAX_BYTES = 2**20
 _MAX_DEPTH = 100
@@ -62,7 +62,7 @@ def _document(number: int, node: yaml.Node | None) -> Iterator[Document | Malfor
     """Yield the value, or all mistakes in it."""
     if node is None:
         return
-    content, mistakes = nodes.read(node)
+    content, mistakes = yaml_nodes.read(node)
     yield from (Malformed(number, mistake) for mistake in mistakes)
     if content is not None and not mistakes:
         yield Document(number, content)
