@@ -6,10 +6,10 @@ from typing import Protocol
 
 from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.kubernetes import desired, last_good
+from beamlit_controller.kubernetes.config_rollout import ConfigRollout, Progress
 from beamlit_controller.kubernetes.desired import GatewayObjects
 from beamlit_controller.kubernetes.egress import Egress
 from beamlit_controller.kubernetes.gateway_objects import Envoy, Image
-from beamlit_controller.kubernetes.handover import Handover, Progress
 from beamlit_controller.kubernetes.plan import Plan
 from beamlit_controller.kubernetes.snapshot import Snapshot
 
@@ -38,9 +38,9 @@ class Rendered:
 class Rendering:
     """Renders the objects of gateways, one model at a time."""
 
-    def __init__(self, renderer: Renderer, handover: Handover, *, image: Image, egress: Egress) -> None:
+    def __init__(self, renderer: Renderer, rollout: ConfigRollout, *, image: Image, egress: Egress) -> None:
         self._renderer = renderer
-        self._handover = handover
+        self._rollout = rollout
         self._image = image
         self._egress = egress
         self._one_at_a_time = asyncio.Lock()
@@ -48,7 +48,7 @@ class Rendering:
     async def objects(self, snapshot: Snapshot, before: Rendered, spec: OffloadSpec, plan: Plan) -> GatewayObjects:
         """Return the desired objects. Raises ApiError."""
         requested = await self._rendered(before, spec, plan)
-        envoy, before.progress = await self._handover.next(snapshot, before.progress, requested)
+        envoy, before.progress = await self._rollout.next(snapshot, before.progress, requested)
         made_of = (spec, plan, snapshot.model.last_good, envoy)
         if before.objects is None or before.objects[0] != made_of:
             notes = last_good.config_map_data(snapshot.model.last_good)

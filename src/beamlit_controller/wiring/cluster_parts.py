@@ -18,13 +18,13 @@ from beamlit_controller.envoy.rtds import RtdsServer
 from beamlit_controller.envoy.rtds_access import Tokens
 from beamlit_controller.kubernetes import api_server
 from beamlit_controller.kubernetes.api_server import ApiServer
+from beamlit_controller.kubernetes.config_rollout import ConfigRollout, Configs
 from beamlit_controller.kubernetes.discovery import Discovery
 from beamlit_controller.kubernetes.egress import Egress
 from beamlit_controller.kubernetes.endpoints import MetricEndpoints
 from beamlit_controller.kubernetes.gateway_configs import GatewayConfigs
 from beamlit_controller.kubernetes.gateway_pages import GatewayPages
 from beamlit_controller.kubernetes.gateway_probe import GatewayProbe
-from beamlit_controller.kubernetes.handover import Configs, Handover
 from beamlit_controller.kubernetes.inventory import ClusterInventory
 from beamlit_controller.kubernetes.last_good import LastGood
 from beamlit_controller.kubernetes.lease import Lease
@@ -121,8 +121,8 @@ def compose(options: ClusterOptions, server: ApiServer, store: Store, inputs: Ex
     )
     egress = Egress(options.settings.gateways.denied_networks, options.namespace)
     files = EnvoyFiles(options, tokens)
-    handover = Handover(server, inputs.configs, files)
-    passes = GatewayPass(guarded, Rendering(files, handover, image=options.image, egress=egress), observer)
+    rollout = ConfigRollout(server, inputs.configs, files)
+    passes = GatewayPass(guarded, Rendering(files, rollout, image=options.image, egress=egress), observer)
     reconciler = Reconciler(guarded, store, gateway=passes, status=writer)
     return ReplicaParts(
         clock=inputs.clock,

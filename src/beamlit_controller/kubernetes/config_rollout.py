@@ -71,7 +71,7 @@ class Progress:
         return min(SOON * 1.5 ** min(self.looks, 20), LONGEST)
 
 
-class Handover:
+class ConfigRollout:
     """Takes the next step of a change, by what the pods report."""
 
     def __init__(self, server: ApiServer, configs: Configs, steps: Steps) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from beamlit_controller.core.gateway_config import ConfigInForce, ConfigStep, Files
 from beamlit_controller.core.spec import ModelKey
+from beamlit_controller.kubernetes.config_rollout import LARGEST, ConfigRollout, Progress
 from beamlit_controller.kubernetes.gateway_objects import Envoy
-from beamlit_controller.kubernetes.handover import LARGEST, Handover, Progress
 from fakes import api_users
 from fakes.api_controllers import Controllers
 from fakes.objects_of_models import Seen, model, service, workload
@@ -188,10 +188,10 @@ class TooLarge:
 async def test_what_a_config_map_can_not_hold_is_changed_in_one_step() -> None:
     async with serving() as (given, _):
         snapshot = given.replicas[0].parts.store.snapshot(ModelKey("models", "llama"))
-        handover = Handover(given.server.connect("two"), given.configs, TooLarge())
+        rollout = ConfigRollout(given.server.connect("two"), given.configs, TooLarge())
         asked = Envoy({"cds.json": "new"}, "/ready", ("x-probe", "y"))
 
-        envoy, progress = await handover.next(snapshot, Progress(), asked)
+        envoy, progress = await rollout.next(snapshot, Progress(), asked)
 
     assert envoy == asked
     assert progress.settled
