@@ -15,7 +15,7 @@ from beamlit_controller.cli import inputs
 from beamlit_controller.cli.inputs import SettingsFile
 from beamlit_controller.prometheus.source import Span
 from beamlit_controller.rehearsal import simulation
-from beamlit_controller.rehearsal.outlay import NO_TOKENS, MeanTokens
+from beamlit_controller.rehearsal.remote_costs import NO_TOKENS, MeanTokens
 from beamlit_controller.rehearsal.report import as_json, show
 from beamlit_controller.rehearsal.simulation import Output, Past, Rehearsal
 

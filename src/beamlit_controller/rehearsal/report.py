@@ -87,7 +87,7 @@ def _cells(done: Rehearsal, figures: ReplayStats) -> list[str]:
 
 def _remotes(done: Rehearsal) -> Iterator[RenderableType]:
     """List what each remote would have answered, if there are several, or prices or budgets."""
-    rows = [row for each in done.played for row in _outlay_cells(each)]
+    rows = [row for each in done.played for row in _cost_cells(each)]
     if not rows or not (len(done.spec.remotes) > 1 or any(each.price or each.budget for each in done.spec.remotes)):
         return
     made = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
@@ -100,17 +100,17 @@ def _remotes(done: Rehearsal) -> Iterator[RenderableType]:
     yield Text()
 
 
-def _outlay_cells(played: CandidateResult) -> Iterator[tuple[str, str, str, str]]:
-    if played.outlay is None:
+def _cost_cells(played: CandidateResult) -> Iterator[tuple[str, str, str, str]]:
+    if played.costs is None:
         return
     whole = played.stats.seconds or 1.0
     name = printable.line(played.candidate.name)
-    for each in played.outlay.remotes:
+    for each in played.costs.remotes:
         cost = "" if each.cost is None else f"{spending_text.amount(each.cost)} {each.currency}"
         out = f"{100 * each.spent_seconds / whole:.1f} %" if each.spent_seconds else ""
         yield f"{name}: {printable.line(each.name)}", f"{each.requests:,.0f}", cost, out
-    if played.outlay.kept >= 1:
-        yield f"{name}: local, as no budget was left", f"{played.outlay.kept:,.0f}", "", ""
+    if played.costs.kept >= 1:
+        yield f"{name}: local, as no budget was left", f"{played.costs.kept:,.0f}", "", ""
 
 
 def _lines(done: Rehearsal) -> list[RenderableType]:
@@ -145,7 +145,7 @@ def as_json(done: Rehearsal) -> str:
                     "name": each.candidate.name,
                     **_numbers(done, each.stats),
                     "shares": [_change(change) for change in each.replay.changes],
-                    **_outlay(each),
+                    **_costs(each),
                 }
                 for each in done.played
             ),
@@ -160,13 +160,13 @@ def _numbers(done: Rehearsal, figures: ReplayStats) -> dict[str, Any]:
     return {**asdict(figures), "cost": done.cost(figures)}
 
 
-def _outlay(played: CandidateResult) -> dict[str, Any]:
-    if played.outlay is None:
+def _costs(played: CandidateResult) -> dict[str, Any]:
+    if played.costs is None:
         return {}
     remotes = [
-        {**asdict(each), "cost": None if each.cost is None else float(each.cost)} for each in played.outlay.remotes
+        {**asdict(each), "cost": None if each.cost is None else float(each.cost)} for each in played.costs.remotes
     ]
-    return {"remotes": remotes, "kept": played.outlay.kept}
+    return {"remotes": remotes, "kept": played.costs.kept}
 
 
 def _change(change: Change) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from beamlit_controller.core.replay import Recording, Replay, ReplayStats
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.prometheus.source import PrometheusSource, Span
-from beamlit_controller.rehearsal import candidates, outlay, recorded
+from beamlit_controller.rehearsal import candidates, recorded, remote_costs
 from beamlit_controller.rehearsal.candidates import Candidate
-from beamlit_controller.rehearsal.outlay import NO_TOKENS, MeanTokens, Outlay
 from beamlit_controller.rehearsal.recorded import Recorded
+from beamlit_controller.rehearsal.remote_costs import NO_TOKENS, MeanTokens, RemoteCosts
 from beamlit_controller.wiring import common
 
 POD_WINDOW = timedelta(seconds=30)
@@ -46,12 +46,12 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class CandidateResult:
-    """One candidate and its result; `outlay` is None if the number of requests was not recorded."""
+    """One candidate and its result; `costs` is None if the number of requests was not recorded."""
 
     candidate: Candidate
     replay: Replay
     stats: ReplayStats
-    outlay: Outlay | None = None
+    costs: RemoteCosts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def simulate(
     played = []
     for candidate in listed:
         course = replay.rehearse(candidate.spec, recording, window=window, plain=candidate.plain)
-        spent = outlay.of(candidate.spec, course, tokens)
+        spent = remote_costs.of(candidate.spec, course, tokens)
         played.append(CandidateResult(candidate, course, replay.stats_of(course), spent))
     demands = replay.demands(spec, recording)
     hints = tuple(_without_tokens(spec, recording, tokens))
@@ -114,7 +114,7 @@ def simulate(
 
 def _without_tokens(spec: OffloadSpec, recording: Recording, tokens: MeanTokens) -> Iterator[str]:
     """Note which remotes' prices and budgets are ignored because the number of tokens per request was not given."""
-    named = [*outlay.needs_tokens(spec)] if recording.rates and tokens == NO_TOKENS else []
+    named = [*remote_costs.needs_tokens(spec)] if recording.rates and tokens == NO_TOKENS else []
     if named:
         names = ", ".join(named)
         yield f"Prices and budgets by tokens count nothing ({names}): give the mean of a request as --tokens INPUT/OUTPUT."

@@ -31,7 +31,7 @@ NO_TOKENS = MeanTokens()
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteOutlay:
+class RemoteCost:
     """What one remote would have answered and cost, and for how many seconds its budget would have been spent."""
 
     name: str
@@ -42,21 +42,21 @@ class RemoteOutlay:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlay:
+class RemoteCosts:
     """The remotes in order, and the number of requests that would have stayed local because no budget was left."""
 
-    remotes: tuple[RemoteOutlay, ...]
+    remotes: tuple[RemoteCost, ...]
     kept: float
 
 
-def of(spec: OffloadSpec, course: Replay, tokens: MeanTokens) -> Outlay | None:
+def of(spec: OffloadSpec, course: Replay, tokens: MeanTokens) -> RemoteCosts | None:
     """Send the offloaded requests to the remotes; None if the number of requests was not recorded."""
     if not course.recording.rates or not spec.remotes:
         return None
     played = _Allocation(spec, tokens)
     for at, seconds, requests in _rows(course):
         played.send(at, seconds, requests)
-    return played.outlay(course.recording.times[-1])
+    return played.costs(course.recording.times[-1])
 
 
 def needs_tokens(spec: OffloadSpec) -> Iterator[str]:
@@ -108,11 +108,11 @@ class _Allocation:
         self._kept += left
         self._is_new = requests > 0
 
-    def outlay(self, at: datetime) -> Outlay:
+    def costs(self, at: datetime) -> RemoteCosts:
         """Return the totals."""
         self._enter(at)
         known = {each.remote: each for each in self._accounts}
-        return Outlay(tuple(self._of(each, known.get(each.name)) for each in self._spec.remotes), self._kept)
+        return RemoteCosts(tuple(self._of(each, known.get(each.name)) for each in self._spec.remotes), self._kept)
 
     def _enter(self, at: datetime) -> None:
         # An account is opened with the first reading, which has no usage.
@@ -121,9 +121,9 @@ class _Allocation:
         self._accounts = spending.counted(self._accounts, self._spec.remotes, readings, at)
         self._out = spending.budget_spent(self._accounts, self._spec.remotes)
 
-    def _of(self, remote: RemoteBackend, account: Account | None) -> RemoteOutlay:
+    def _of(self, remote: RemoteBackend, account: Account | None) -> RemoteCost:
         priced = account if remote.price is not None else None
-        return RemoteOutlay(
+        return RemoteCost(
             name=name_of(remote),
             requests=self._sent[remote.name],
             cost=priced.cost if priced else None,

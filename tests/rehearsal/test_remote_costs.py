@@ -10,8 +10,8 @@ import builders
 from beamlit_controller.core.price import Budget, BudgetUnit, Period, Price
 from beamlit_controller.core.replay import Recording, Replay
 from beamlit_controller.core.spec import RemoteBackend, Scheme
-from beamlit_controller.rehearsal import outlay
-from beamlit_controller.rehearsal.outlay import NO_TOKENS, MeanTokens, Outlay
+from beamlit_controller.rehearsal import remote_costs
+from beamlit_controller.rehearsal.remote_costs import NO_TOKENS, MeanTokens, RemoteCosts
 from builders import NOW
 
 PAID = RemoteBackend(
@@ -22,14 +22,14 @@ HOURLY = Budget(Decimal(900), BudgetUnit.REQUESTS, Period.HOUR)
 STEP = 15
 
 
-def played(*remotes: RemoteBackend, tokens: MeanTokens = NO_TOKENS, share: int = 50, hours: int = 2) -> Outlay:
+def played(*remotes: RemoteBackend, tokens: MeanTokens = NO_TOKENS, share: int = 50, hours: int = 2) -> RemoteCosts:
     """Play hours of 10 requests a second, of which half leave: 75 in each sample."""
     first, *others = remotes
     spec = builders.spec(remote=first, next_remotes=tuple(others))
     rows = hours * 3_600 // STEP
     times = tuple(NOW + number * timedelta(seconds=STEP) for number in range(rows))
     recording = Recording(times, ((16_000,),) * rows, (10.0,) * rows)
-    found = outlay.of(spec, Replay(recording, (share,) * rows, (1.6,) * rows, ()), tokens)
+    found = remote_costs.of(spec, Replay(recording, (share,) * rows, (1.6,) * rows, ()), tokens)
     assert found is not None
     return found
 
@@ -79,15 +79,15 @@ def test_equals_share_by_weight_and_the_next_one_takes_what_a_spent_one_can_not(
 def test_without_requests_or_remotes_there_is_nothing_to_tell() -> None:
     recording = Recording((NOW,), ((16_000,),))
 
-    assert outlay.of(builders.spec(remote=PAID), Replay(recording, (50,), (1.6,), ()), NO_TOKENS) is None
+    assert remote_costs.of(builders.spec(remote=PAID), Replay(recording, (50,), (1.6,), ()), NO_TOKENS) is None
     counted = replace(recording, rates=(10.0,))
-    assert outlay.of(builders.spec(remote=None), Replay(counted, (50,), (1.6,), ()), NO_TOKENS) is None
+    assert remote_costs.of(builders.spec(remote=None), Replay(counted, (50,), (1.6,), ()), NO_TOKENS) is None
 
 
 def test_who_needs_to_know_tokens_is_named() -> None:
     by_tokens = replace(PAID, name="", price=Price(input_per_million=Decimal(1)))
     budget = replace(FREE, budget=Budget(Decimal(1), BudgetUnit.TOKENS, Period.DAY))
 
-    assert [*outlay.needs_tokens(builders.spec(remote=PAID, next_remotes=(FREE,)))] == []
-    assert [*outlay.needs_tokens(builders.spec(remote=by_tokens))] == ["paid.example.com"]
-    assert [*outlay.needs_tokens(builders.spec(remote=FREE, next_remotes=(budget,)))] == ["free"]
+    assert [*remote_costs.needs_tokens(builders.spec(remote=PAID, next_remotes=(FREE,)))] == []
+    assert [*remote_costs.needs_tokens(builders.spec(remote=by_tokens))] == ["paid.example.com"]
+    assert [*remote_costs.needs_tokens(builders.spec(remote=FREE, next_remotes=(budget,)))] == ["free"]
