@@ -30,8 +30,8 @@ from beamlit_controller.core.signals import Sample
 from beamlit_controller.core.spec import LocalService, ModelKey, OffloadSpec
 from beamlit_controller.envoy.rtds import RtdsServer
 from beamlit_controller.envoy.rtds_sink import RtdsSink
+from beamlit_controller.standalone.decision_files import DecisionFiles
 from beamlit_controller.standalone.inventory import Endpoints
-from beamlit_controller.standalone.memory import DecisionFiles
 from beamlit_controller.telemetry import logs
 from beamlit_controller.telemetry.liveness import Liveness
 from beamlit_controller.telemetry.logs import LogSink

@@ -28,10 +28,10 @@ from beamlit_controller.envoy.rtds import RtdsServer
 from beamlit_controller.envoy.rtds_sink import RtdsSink
 from beamlit_controller.scrape.source import ScrapeSource
 from beamlit_controller.standalone import sockets, state_folder
+from beamlit_controller.standalone.decision_files import DecisionFiles
 from beamlit_controller.standalone.folder import Folder
 from beamlit_controller.standalone.following import FollowedSettings, hangups
 from beamlit_controller.standalone.gateways import Gateways
-from beamlit_controller.standalone.memory import DecisionFiles
 from beamlit_controller.standalone.overrides import Overrides
 from beamlit_controller.standalone.state_folder import StateFolder
 from beamlit_controller.telemetry import web

@@ -13,7 +13,7 @@ from beamlit_controller.core.ledger import UsageReading
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import ModelKey, RemoteBackend, Scheme
 from beamlit_controller.core.usage import Usage
-from beamlit_controller.standalone.memory import DecisionFiles
+from beamlit_controller.standalone.decision_files import DecisionFiles
 from builders import NOW, signals, spec
 
 KEY = ModelKey("models", "llama")
