@@ -24,7 +24,7 @@ from typing import Any
 
 from beamlit_controller.api import translate
 from beamlit_controller.api.settings import Settings
-from beamlit_controller.controller import garbage
+from beamlit_controller.controller import garbage_collection
 from beamlit_controller.controller.changes import Changes
 from beamlit_controller.controller.clock import AnchoredClock
 from beamlit_controller.controller.meters import Meters
@@ -271,7 +271,7 @@ async def _lead(count: int, folder: Path) -> None:
     for number in range(count):
         for path, content in _user(number):
             server.put(path, content)
-    beside = [asyncio.create_task(each) for each in (watched.stalled(), garbage.freeze_what_is_kept())]
+    beside = [asyncio.create_task(each) for each in (watched.stalled(), garbage_collection.freeze_what_is_kept())]
     began = time.perf_counter()
     leading = asyncio.create_task(cluster.lead(given, composed))
     await _settled(server, leading)

@@ -9,11 +9,11 @@ from beamlit_controller.envoy import (
     credentials,
     hop_headers,
     identity,
+    local_replies,
     lua,
     model_name,
     overload,
     remote_usage,
-    replies,
     retry_after,
     routes,
     sessions,
@@ -53,7 +53,7 @@ def front(spec: OffloadSpec, params: GatewayParams, *, filters: Iterable[Message
         merge_slashes=True,
         path_with_escaped_slashes_action="KEEP_UNCHANGED",
         early_header_mutation_extensions=[_without(sessions.SESSION, prefixes=("x-envoy-",))],
-        local_reply_config=replies.of_front(),
+        local_reply_config=local_replies.of_front(),
     )
     return {
         "name": routes.FRONT,
@@ -113,7 +113,7 @@ def remote_hop(remote: RemoteBackend, params: GatewayParams, *, max_request_byte
         use_remote_address=False,
         generate_request_id=False,
         scheme_header_transformation={"scheme_to_overwrite": remote.scheme.value},
-        local_reply_config=replies.of_remote_hop(),
+        local_reply_config=local_replies.of_remote_hop(),
         early_header_mutation_extensions=[hop_headers.withheld(remote)],
     )
     return {"name": name, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
@@ -132,7 +132,7 @@ def local_hop(params: GatewayParams) -> Message:
         params,
         use_remote_address=False,
         generate_request_id=False,
-        local_reply_config=replies.of_local_hop(),
+        local_reply_config=local_replies.of_local_hop(),
     )
     return {"name": LOCAL_HOP, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from beamlit_controller.core.gateway_config import Files
 from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.standalone import files
-from beamlit_controller.standalone.accepted import AcceptanceCheck
+from beamlit_controller.standalone.acceptance import AcceptanceCheck
 from beamlit_controller.standalone.admin import Admin, AdminError
 from beamlit_controller.standalone.faults import Fault, Faults, message_of
 from beamlit_controller.standalone.gateway_template import BOOTSTRAP, GatewayTemplate

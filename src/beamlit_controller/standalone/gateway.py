@@ -18,8 +18,8 @@ from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core import remotes_health
 from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
-from beamlit_controller.standalone import envoy_log, generations, process
-from beamlit_controller.standalone.accepted import AcceptanceCheck
+from beamlit_controller.standalone import envoy_log, envoy_processes, process
+from beamlit_controller.standalone.acceptance import AcceptanceCheck
 from beamlit_controller.standalone.admin import Admin, AdminError
 from beamlit_controller.standalone.backoff import Backoff
 from beamlit_controller.standalone.config_files import ConfigFiles
@@ -196,12 +196,12 @@ class Gateway:
         for running in process.find(self._mark):
             async with running:
                 await _within(drain, stop_now, self._drained())
-                base_id = generations.base_id(running)
+                base_id = envoy_processes.base_id(running)
                 running.send(signal.SIGTERM)
                 if not await _within(TERM_GRACE, stop_now, running.exited()):
                     running.send(signal.SIGKILL)
                     await asyncio.wait_for(running.exited(), TERM_GRACE)
-                generations.forget(base_id)
+                envoy_processes.forget(base_id)
 
     async def _drained(self) -> None:
         with contextlib.suppress(AdminError):  # it does not answer, so there is nothing to drain

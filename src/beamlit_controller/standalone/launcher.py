@@ -7,11 +7,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from beamlit_controller.core.spec import OffloadSpec
-from beamlit_controller.standalone import envoy_log, generations
+from beamlit_controller.standalone import envoy_log, envoy_processes
 from beamlit_controller.standalone.config_files import ConfigFiles
+from beamlit_controller.standalone.envoy_processes import EnvoyProcesses
 from beamlit_controller.standalone.faults import Fault, Faults
 from beamlit_controller.standalone.gateway_template import BOOTSTRAP, GatewayTemplate
-from beamlit_controller.standalone.generations import Generations
 from beamlit_controller.standalone.process import Process
 
 TRIES = 4
@@ -70,10 +70,12 @@ class Launcher:
 
     def next(self, spec: OffloadSpec) -> ServingProcess:
         """Return the process to supervise now. Raises OSError."""
-        found = generations.find(str(self._directory / BOOTSTRAP))
+        found = envoy_processes.find(str(self._directory / BOOTSTRAP))
         if found is None:
             return self._first(spec)
-        if generations.epoch(found.current) is not None and not generations.listens(self._directory / "admin.sock"):
+        if envoy_processes.epoch(found.current) is not None and not envoy_processes.listens(
+            self._directory / "admin.sock"
+        ):
             return self._replacement(found, spec)
         outdated = self._is_outdated(found.current, spec)
         if outdated and not found.leaving:
@@ -89,7 +91,7 @@ class Launcher:
 
     def _is_outdated(self, running: Process, spec: OffloadSpec) -> bool:
         program = self._template.command(spec, self._directory, 0)[0]
-        if generations.epoch(running) is None or generations.is_same_file(running, program):
+        if envoy_processes.epoch(running) is None or envoy_processes.is_same_file(running, program):
             return False
         if self._failure:
             self._faults.add(
@@ -98,7 +100,7 @@ class Launcher:
             )
         return not self._failure
 
-    def _replacement(self, found: Generations, spec: OffloadSpec) -> ServingProcess:
+    def _replacement(self, found: EnvoyProcesses, spec: OffloadSpec) -> ServingProcess:
         """Start another successor if one has failed; after a few attempts, end the process that no longer listens."""
         self._tries += 1
         if self._tries <= TRIES:
@@ -107,11 +109,11 @@ class Launcher:
         found.current.send(signal.SIGTERM)
         raise ProcessLookupError("no Envoy could take over from one that does not answer, so it is terminated")
 
-    def _successor(self, found: Generations, spec: OffloadSpec) -> ServingProcess:
+    def _successor(self, found: EnvoyProcesses, spec: OffloadSpec) -> ServingProcess:
         self._faults.clear(Fault.UPGRADE)
         # Only the bootstrap: the other files are those that the previous process has in force, and change from there.
         self._files.begin_successor(spec)
-        started = self._started(spec, (generations.epoch(found.current) or 0) + 1)
+        started = self._started(spec, (envoy_processes.epoch(found.current) or 0) + 1)
         return ServingProcess(started, Origin.SUCCESSOR, (found.current, *found.leaving))
 
     def _started(self, spec: OffloadSpec, epoch: int) -> Process:

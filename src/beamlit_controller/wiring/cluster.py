@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from beamlit_controller.api import settings as api_settings
-from beamlit_controller.controller import garbage, supervisor
+from beamlit_controller.controller import garbage_collection, supervisor
 from beamlit_controller.controller.loop import LoopDependencies
 from beamlit_controller.envoy.rtds import RtdsServer
 from beamlit_controller.envoy.rtds_access import Certificate
@@ -70,7 +70,7 @@ def _on_every_replica(
         ("rtds", _synced(parts.watches, parts.rtds_feed.run)),
         ("rtds", _synced(parts.watches, partial(_serve_gateways, parts.rtds_server, options.shares, certificate))),
         ("web", web.run(parts.web.site, listener)),
-        ("garbage", garbage.freeze_what_is_kept()),
+        ("garbage", garbage_collection.freeze_what_is_kept()),
     )
 
 

@@ -30,9 +30,9 @@ from beamlit_controller.scrape.source import ScrapeSource
 from beamlit_controller.standalone import sockets, state_folder
 from beamlit_controller.standalone.decision_files import DecisionFiles
 from beamlit_controller.standalone.folder import Folder
-from beamlit_controller.standalone.following import FollowedSettings, hangups
 from beamlit_controller.standalone.gateways import Gateways
 from beamlit_controller.standalone.overrides import Overrides
+from beamlit_controller.standalone.settings_watch import SettingsWatch, hangups
 from beamlit_controller.standalone.state_folder import StateFolder
 from beamlit_controller.telemetry import web
 from beamlit_controller.telemetry.logs import LogSink
@@ -90,7 +90,7 @@ async def _until_stopped(options: StandaloneOptions) -> bool:
     """Run once; return whether to end. Otherwise everything except the gateways has been closed, to be started again."""
     with state_folder.locked(options.state) as state, signals() as (stop, stop_now), hangups(stop) as reload:
         parts = _gateway_parts(options.settings, state)
-        until = Until(stop, reload, FollowedSettings(options.settings_file, options.settings))
+        until = Until(stop, reload, SettingsWatch(options.settings_file, options.settings))
         try:
             async with AsyncExitStack() as resources:
                 await _serve(options, state, parts, resources, until)
@@ -134,7 +134,7 @@ class Until:
 
     stop: asyncio.Event
     reload_requested: asyncio.Event
-    settings: FollowedSettings
+    settings: SettingsWatch
 
 
 async def _serve(

@@ -19,7 +19,7 @@ LOOK = 0.5
 """Seconds between two checks of the file."""
 
 
-class FollowedSettings:
+class SettingsWatch:
     """Polls the settings file and reports when it differs from the settings in force. Without a path it never changes."""
 
     def __init__(self, path: Path | None, in_force: Settings) -> None:

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from beamlit_controller.controller import garbage
+from beamlit_controller.controller import garbage_collection
 
-HOUR = garbage.PERIOD * garbage.FULL_EVERY
+HOUR = garbage_collection.PERIOD * garbage_collection.FULL_EVERY
 pytestmark = pytest.mark.looptime
 
 
@@ -23,7 +23,7 @@ class Node:
 
 @asynccontextmanager
 async def freezing() -> AsyncIterator[None]:
-    task = asyncio.create_task(garbage.freeze_what_is_kept())
+    task = asyncio.create_task(garbage_collection.freeze_what_is_kept())
     yield
     task.cancel()
     await asyncio.wait([task])
@@ -33,7 +33,7 @@ async def test_what_is_kept_is_passed_over() -> None:
     kept = Node()
 
     async with freezing():
-        await asyncio.sleep(garbage.PERIOD + 1)
+        await asyncio.sleep(garbage_collection.PERIOD + 1)
         looked_at = gc.get_objects()
 
     assert all(each is not kept for each in looked_at)
@@ -44,7 +44,7 @@ async def test_a_cycle_that_was_frozen_is_freed_within_an_hour() -> None:
     seen = weakref.ref(kept)
 
     async with freezing():
-        await asyncio.sleep(garbage.PERIOD + 1)
+        await asyncio.sleep(garbage_collection.PERIOD + 1)
         del kept
         await asyncio.sleep(HOUR)
 
@@ -53,6 +53,6 @@ async def test_a_cycle_that_was_frozen_is_freed_within_an_hour() -> None:
 
 async def test_nothing_is_frozen_in_the_end() -> None:
     async with freezing():
-        await asyncio.sleep(garbage.PERIOD + 1)
+        await asyncio.sleep(garbage_collection.PERIOD + 1)
 
     assert gc.get_freeze_count() == 0

@@ -18,14 +18,14 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where shm_open(3) has it
 
 
 @dataclass(frozen=True, slots=True)
-class Generations:
+class EnvoyProcesses:
     """The newest process of a gateway, and those that are draining."""
 
     current: Process
     leaving: tuple[Process, ...]
 
 
-def find(argument: str) -> Generations | None:
+def find(argument: str) -> EnvoyProcesses | None:
     """Return the gateway's processes, identified by this argument; None if there are none. Raises OSError."""
     found = sorted(process.find(argument), key=lambda each: epoch(each) or 0)
     if not found:
@@ -34,7 +34,7 @@ def find(argument: str) -> Generations | None:
     for each in older:
         if epoch(each) == epoch(current):
             each.send(signal.SIGTERM)
-    return Generations(current, tuple(older))
+    return EnvoyProcesses(current, tuple(older))
 
 
 def epoch(running: Process) -> int | None:

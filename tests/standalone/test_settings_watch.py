@@ -10,7 +10,7 @@ import pytest
 
 from beamlit_controller.api import settings as api_settings
 from beamlit_controller.api.settings import Settings
-from beamlit_controller.standalone.following import FollowedSettings
+from beamlit_controller.standalone.settings_watch import SettingsWatch
 
 pytestmark = pytest.mark.looptime
 
@@ -23,7 +23,7 @@ class Followed:
     """A file that is followed."""
 
     path: Path
-    file: FollowedSettings
+    file: SettingsWatch
     asked: asyncio.Event
     task: asyncio.Task[None]
 
@@ -48,7 +48,7 @@ def written(path: Path) -> Path:
 async def followed(path: Path) -> AsyncIterator[Followed]:
     in_force, asked = api_settings.parse(GOOD), asyncio.Event()
     assert isinstance(in_force, Settings)
-    file = FollowedSettings(written(path), in_force)
+    file = SettingsWatch(written(path), in_force)
     task = asyncio.create_task(file.changed(asked))
     await asyncio.sleep(5)
     yield Followed(path, file, asked, task)
