@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
-from beamlit_controller.cli import fleet
+from beamlit_controller.cli import top_table
 from beamlit_controller.telemetry import models, web
 from beamlit_controller.telemetry.exposition import Exposition
 from beamlit_controller.telemetry.liveness import Check
@@ -49,7 +49,7 @@ def main() -> None:
 
 def _top(world: World) -> str:
     console = Console(width=COLUMNS, file=io.StringIO(), record=True, force_terminal=True, color_system="truecolor")
-    console.print(fleet.show(models.view(world.models.snapshot()), COLUMNS, LINES))
+    console.print(top_table.show(models.view(world.models.snapshot()), COLUMNS, LINES))
     drawn = console.export_svg(theme=MONOKAI, code_format=FRAME, unique_id="top")
     return "\n".join(line.rstrip() for line in drawn.splitlines()) + "\n"
 

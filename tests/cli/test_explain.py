@@ -14,7 +14,7 @@ from rich.console import Console
 
 from beamlit_controller.api.models_view import ModelsView
 from beamlit_controller.api.problems import Problem
-from beamlit_controller.cli import screen
+from beamlit_controller.cli import explain_screen
 from beamlit_controller.cli.explain import Failed, pick, report
 from beamlit_controller.core import cycle
 from beamlit_controller.core.metric_spec import ExternalMetric, Selector, SeriesSelector, Value
@@ -98,7 +98,7 @@ def shown(world: World, name: str = "llama", width: int = 100) -> str:
     model = pick(world.view, name)
     assert not isinstance(model, Failed)
     console = Console(width=width, file=io.StringIO(), color_system=None, force_terminal=False)
-    console.print(screen.show(world.view, model))
+    console.print(explain_screen.show(world.view, model))
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
 
 

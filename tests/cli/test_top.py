@@ -13,7 +13,7 @@ from rich.console import Console
 
 from beamlit_controller.api.models_view import LeftView
 from beamlit_controller.api.problems import Problem
-from beamlit_controller.cli import fleet, top
+from beamlit_controller.cli import top, top_table
 from beamlit_controller.core import cycle
 from beamlit_controller.core.signals import Reading
 from beamlit_controller.core.spec import Behavior, ModelKey, OffloadSpec, RemoteBackend, Scheme
@@ -61,7 +61,7 @@ class Fleet:
 
 def shown(fleet_: Fleet, width: int = 150, height: int | None = None) -> list[str]:
     console = Console(width=width, file=io.StringIO(), color_system=None, force_terminal=False)
-    console.print(fleet.show(models.view(fleet_.sink.snapshot()), width, height))
+    console.print(top_table.show(models.view(fleet_.sink.snapshot()), width, height))
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
@@ -153,7 +153,7 @@ def test_what_leaves_without_a_decision_is_shown_where_gateways_count_it() -> No
     counted = view.model_copy(update={"models": (view.models[0].model_copy(update={"traffic": traffic}),)})
 
     console_ = console(terminal=False)
-    console_.print(fleet.show(counted, 130))
+    console_.print(top_table.show(counted, 130))
 
     screen = console_.file.getvalue()
     assert "1 offloading" in screen

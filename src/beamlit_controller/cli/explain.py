@@ -16,7 +16,7 @@ from rich.text import Text
 
 from beamlit_controller.api import system_errors
 from beamlit_controller.api.models_view import ModelsView, ModelView, WaitingView
-from beamlit_controller.cli import screen
+from beamlit_controller.cli import explain_screen
 from beamlit_controller.core import printable
 
 TIMEOUT = 5.0
@@ -124,7 +124,7 @@ async def _look(client: httpx2.AsyncClient, name: str, address: str, *, output: 
     model = pick(answer.view, name)
     if isinstance(model, Failed):
         return model
-    return _as_json(answer, model) if output == "json" else screen.show(answer.view, model)
+    return _as_json(answer, model) if output == "json" else explain_screen.show(answer.view, model)
 
 
 async def _watch(client: httpx2.AsyncClient, name: str, address: str, *, output: Output, out: Console) -> int:

@@ -8,7 +8,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from beamlit_controller.cli import explain, fleet
+from beamlit_controller.cli import explain, top_table
 from beamlit_controller.cli.explain import Failed, ModelsAnswer
 from beamlit_controller.core import printable
 
@@ -47,11 +47,11 @@ def _printed(answer: ModelsAnswer | Failed, console: Console) -> int:
     if isinstance(answer, Failed):
         Console(stderr=True).print(Text(printable.line(answer.message)), soft_wrap=True)
         return answer.code
-    console.print(fleet.show(answer.view, console.width))
+    console.print(top_table.show(answer.view, console.width))
     return 0
 
 
 def _screen(answer: ModelsAnswer | Failed, console: Console) -> RenderableType:
     if isinstance(answer, Failed):
         return Text(printable.line(answer.message), "bold red")
-    return fleet.show(answer.view, console.width, console.height)
+    return top_table.show(answer.view, console.width, console.height)

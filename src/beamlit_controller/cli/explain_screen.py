@@ -22,7 +22,7 @@ from beamlit_controller.api.models_view import (
     TriggerView,
     WaitingView,
 )
-from beamlit_controller.cli import fleet
+from beamlit_controller.cli import top_table
 from beamlit_controller.core import printable
 from beamlit_controller.core.reason import Reason
 
@@ -74,10 +74,10 @@ def _waiting(answer: ModelsView, model: WaitingView) -> Iterator[RenderableType]
 def _head(model: ModelView, now: datetime) -> Iterator[Text]:
     decision, seen = model.decision, headline.of(model, now)
     yield _line((f"{model.namespace}/{model.name}", "bold"), (f"  model {model.model}", "dim"))
-    state, style = f"{seen.state.upper()}{_destination(model)}", fleet.WORDS[seen.rank][1]
+    state, style = f"{seen.state.upper()}{_destination(model)}", top_table.WORDS[seen.rank][1]
     since = f" since {_time(decision.since, now)}, {_ago(decision.since, now)}"
     yield _line((state, style), since if seen.since else "")
-    if seen.rank in fleet.NEEDS_A_PERSON:
+    if seen.rank in top_table.NEEDS_A_PERSON:
         yield from _trouble(seen, style)
     cause = seen.why.removesuffix(f"{decision.reason}: {decision.message}")
     leaves = cause if cause != seen.why else ""
