@@ -17,7 +17,7 @@ The resource, as users write it
 - `request_rules`: `keepLocal` and `mayLeave`
 - `presets`: metrics, targets and status codes of known servers; `defaults`: what a preset implies
 - `model`: the base class; `scalars`, `durations`, `addresses`: types of values
-- `documents`, `nodes`: YAML to plain values
+- `yaml_documents`, `yaml_nodes`: YAML to plain values
 
 The settings, as users write them
 - `settings_models`: the file; `informer_models`: `metricInformer`; `cloud_models`: credentials of clouds

@@ -16,7 +16,7 @@ The user's Service
 The gateway
 - `plan`: how a gateway fits between a Service and its pods (pure)
 - `desired`: its desired objects (pure): `gateway_objects`, `gateway_deployment`, `egress`
-- `rendering`: renders them when an input changed; `handover`: which files Envoy reads next
+- `rendering`: renders them when an input changed; `config_rollout`: which files Envoy reads next
 - `applier`: applies the objects that differ
 - `gateway_configs`, `gateway_pages`: ask the gateway's pods for their stats
 - `namespaces`: namespaces that are being deleted
