@@ -156,7 +156,7 @@ def test_no_file_is_overwritten_and_nothing_is_written_beside_it(tmp_path: Path)
         ({"local": ("127.0.0.1:8081",)}, "web-listen: the model server itself is at 127.0.0.1:8081"),
         ({"listen": "0.0.0.0:8081"}, "listen: the same address as web-listen"),
         ({"remote": "ftp://example.com"}, "expected a URL that begins with http:// or https://"),
-        ({"remote": "https://user:secret@example.com"}, "remote: a URL with a user or password is refused"),
+        ({"remote": "https://user:secret@example.com"}, "remote: a URL with a user or password is not accepted"),
         ({"remote": "http://"}, "expected"),
         ({"remote": 'https://example.com/"]\n#'}, "expected|characters"),
         ({"name": "Not a name"}, "expected"),

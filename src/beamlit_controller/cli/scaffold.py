@@ -68,7 +68,7 @@ def files(setup: Setup) -> dict[Path, str]:
     if _same_place(setup.listen, setup.web_listen):
         raise ValueError(f"listen: the same address as web-listen, {setup.web_listen}; name another one")
     if setup.first_byte is not None and PRESETS.get(setup.preset):
-        raise ValueError(f"first-byte: the preset {setup.preset} has metrics of its own; leave one of the two out")
+        raise ValueError(f"first-byte: the preset {setup.preset} has metrics of its own; remove one of the two")
     settings, manifest = _settings(setup), _manifest(setup)
     mistakes = list(_mistakes(settings, manifest))
     if mistakes:
@@ -123,7 +123,7 @@ config:
       default/{setup.name}: [{servers}] # the model servers
     listen:
       default/{setup.name}: {_quoted(setup.listen)} # clients send their requests here
-    webListen: {_quoted(setup.web_listen)} # the page, /metrics, and what explain and top ask
+    webListen: {_quoted(setup.web_listen)} # page, /metrics, explain and top
     secretsDirectory: {_quoted(str(setup.folder / "secrets"))} # a Secret's key is the file secrets/NAME/KEY
 """
 
@@ -136,7 +136,7 @@ def _manifest(setup: Setup) -> str:
         f"\n  metricServiceRef: {_service(setup)} # the servers' own /metrics" if setup.preset != NO_PRESET else ""
     )
     return f"""\
-# Local first; what local servers have no room for goes to the remote. Followed while the controller runs: edit it at will.
+# Local first; requests for which local has no capacity go to the remote. Changes take effect while the controller runs.
 apiVersion: deployment.beamlit.com/v1alpha1
 kind: ModelDeployment
 metadata:
@@ -169,21 +169,21 @@ def _when(setup: Setup) -> Iterator[str]:
     yield "overflow:"
     if setup.most_in_flight is not None:
         yield f"  maxInFlightPerReplica: {setup.most_in_flight} # requests at once per local server; excess ones go to the remote"
-    yield "  onStatus: [429, 503] # what a local server turns away goes to the remote"
+    yield "  onStatus: [429, 503] # requests that a local server rejects go to the remote"
     if setup.preset != NO_PRESET:
         yield f"preset: {setup.preset} # metrics and targets that fit the server"
     if not PRESETS.get(setup.preset) and setup.first_byte is not None:
         yield "metrics:"
-        yield "  - type: Gateway # measured by the gateway: the server needs no metrics of its own"
+        yield "  - type: Gateway # measured by the gateway, so the server needs no metrics"
         yield "    gateway:"
         yield f"      metric: {{name: {FIRST_BYTE}}}"
         yield f'      target: {{type: Value, value: "{setup.first_byte:g}"}} # seconds until local responses begin'
     if PRESETS.get(setup.preset) or setup.first_byte is not None:
         yield "behavior:"
-        yield "  mode: Adaptive # local takes as many requests as keep the metric at its target, and the excess leaves at once"
-        yield "  percentage: 100 # the most of all requests that may leave; the others stay and wait"
+        yield "  mode: Adaptive # local gets as many requests as keep the metric at its target; the excess leaves immediately"
+        yield "  percentage: 100 # upper limit of the offloaded share; requests above it wait locally"
     else:
-        yield "behavior: {percentage: 0} # no metric moves a share of the requests"
+        yield "behavior: {percentage: 0} # metrics offload no share of the requests"
 
 
 def _remote(text: str) -> Mapping[str, str]:
@@ -191,7 +191,7 @@ def _remote(text: str) -> Mapping[str, str]:
     given = text.strip() if "://" in text else f"https://{text.strip()}"
     url = addresses.parse_url(given, example="https://api.example.com")
     if "@" in url.netloc:
-        raise ValueError("remote: a URL with a user or password is refused; give the API key apart")
+        raise ValueError("remote: a URL with a user or password is not accepted; give the API key separately")
     path = re.sub(r"/v1$", "", url.path.rstrip("/"))
     fields = {"scheme": url.scheme, "host": url.netloc}
     return fields | ({"pathPrefix": path} if path else {})

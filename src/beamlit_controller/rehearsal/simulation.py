@@ -134,7 +134,7 @@ def _recording(spec: OffloadSpec, settings: Settings, past: Past) -> Recorded:
     divided = [metric for metric in spec.metrics if _is_divided(metric)]
     if divided and past.replicas is None:
         name = wording.name(divided[0])
-        raise ValueError(f"--replicas: {name} is held against an average per replica: say of how many")
+        raise ValueError(f"--replicas: {name} is compared with an average per replica: give their number")
     names = {known for at, metric in enumerate(spec.metrics) for known in (wording.name(metric), f"metrics[{at}]")}
     unknown = sorted(past.queries.keys() - names)
     if unknown:
