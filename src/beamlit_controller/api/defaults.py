@@ -8,7 +8,7 @@ from beamlit_controller.api.problems import Notice
 from beamlit_controller.core.spec import Mode
 
 FILLED_IN = 100
-"""`engage.stepPercentage` as earlier definitions of the resource had the API server fill it in."""
+"""The `engage.stepPercentage` that the API server filled in by earlier versions of the CRD."""
 _BEHAVIOR = "spec.offloadingConfig.behavior"
 
 

@@ -120,7 +120,7 @@ _REMOTE: Final[Mapping[str, str]] = {
     Reason.CREDENTIALS_UNREADABLE: "without a key",
     Reason.REMOTE_FAILS: "fails",
 }
-"""What the remote does, where it is not simply down."""
+"""The state of the remote in a word, by reason; others are "down"."""
 
 
 def _disabled(model: ModelView, _: datetime) -> _Finding | None:

@@ -8,9 +8,9 @@ from beamlit_controller.api.rules import dig
 
 Json = dict[str, Any]
 ALPHA = "autoscaling.alpha.kubernetes.io/metrics"
-"""The annotation in which autoscaling/v1 keeps what it has no fields for."""
+"""The annotation in which autoscaling/v1 stores what it has no fields for."""
 DEFAULT_PERCENT = 80
-"""The CPU utilization that Kubernetes takes for the target of an autoscaler without metrics."""
+"""The CPU utilization that Kubernetes uses as the target of an autoscaler without metrics."""
 
 
 def metrics(autoscaler: Mapping[str, Any]) -> list[Json]:

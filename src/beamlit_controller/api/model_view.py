@@ -43,7 +43,7 @@ class KnownModelState:
     notices: Sequence[str]
     minute: Minute | None = None
     just_missed: Collection[MetricSpec] = ()
-    """Metrics that could be read until a moment ago."""
+    """Metrics that could be read until shortly before."""
 
 
 def model(known: KnownModelState, now: datetime) -> ModelView:

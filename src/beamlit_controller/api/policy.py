@@ -160,7 +160,7 @@ def _mapping(value: object) -> Mapping[str, object]:
 _SERIES_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
 
 _PROMQL = frozenset("(){}[]<>=$#\"'` \t\n")
-"""What stands in queries, and in no name of a metrics API."""
+"""Characters and words that only occur in queries, not in metric names."""
 
 # As k8s.io/apimachinery's labels.Requirement checks them.
 _NAME = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"

@@ -18,7 +18,7 @@ from beamlit_controller.core.spec import (
 from beamlit_controller.core.stickiness import CookieStickiness
 
 LONGEST = 120
-"""Characters of a name or query that a sentence repeats."""
+"""Maximum length of a name or query in a sentence."""
 WHOLE = 100
 
 

@@ -98,7 +98,7 @@ class LeavingRequests(Requests):
 
 
 LONGEST_RULES = 8192
-"""Characters of all rules of one list: Envoy refuses regular expressions that are too large."""
+"""Maximum total length of the rules of a list: Envoy rejects regular expressions that are too large."""
 
 
 def too_long(given: Mapping[Any, object], field: str) -> Iterator[Mistake]:

@@ -35,10 +35,10 @@ TYPES: Mapping[type[object], str] = {
     AverageValue: "AverageValue",
     Value: "Value",
 }
-"""The names that the HPA gives to our alternatives."""
+"""The HPA's names of the alternatives."""
 
 OF_PRESETS = frozenset({"waiting", "slots"})
-"""Fields that only a preset sets: no manifest has them."""
+"""Fields that only a preset sets, so they are not in manifests."""
 USUAL_PORTS = {"http": 80, "https": 443}
 
 

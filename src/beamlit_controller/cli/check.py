@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from beamlit_controller.prometheus.source import Span
 
 FINE, COARSE = timedelta(seconds=5), timedelta(minutes=1)
-"""Between two samples of a history that is checked."""
+"""Bounds of the time between two samples of a history."""
 
 
 def check(

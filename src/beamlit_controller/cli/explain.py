@@ -21,9 +21,9 @@ from beamlit_controller.core import printable
 
 TIMEOUT = 5.0
 EVERY = 1.0
-"""Seconds between two looks when watching."""
+"""Seconds between two updates with --watch."""
 NAMED = 30
-"""Names that a message lists."""
+"""Maximum number of names in a message."""
 
 Output = Literal["table", "json"]
 

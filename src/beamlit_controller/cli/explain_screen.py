@@ -29,9 +29,9 @@ from beamlit_controller.core.reason import Reason
 BAR = 10
 """Cells of a ratio's bar; its left half is full when the target is reached."""
 LONGEST = 100
-"""Characters of a name, or of a past reason, before it is cut."""
+"""Length to which a name, or a past reason, is cut."""
 SHOWN = 5
-"""Problems that are shown; `/models` has more."""
+"""Number of problems shown; `/models` has all."""
 TOLD_ELSEWHERE = {"remote", "remotes", "problem", "reason", "bypassed"}
 DOUBTFUL = {"MetricNeverSeen", "TargetNeverReached", "TargetOutOfReach"}
 STATES = {"over": "bold yellow", "between": "cyan", "under": "green", "unreadable": "bold red"}

@@ -17,7 +17,7 @@ from beamlit_controller.cli import main as everything
 from beamlit_controller.cli import output
 
 NAME: Final = "beamlit-controller"
-"""The name of the lease that the replica that decides holds, and of the Deployment."""
+"""The name of the leader's Lease, and of the controller's Deployment."""
 PORT: Final = 8081
 
 app = cyclopts.App(

@@ -26,7 +26,7 @@ COMMANDS: Final = {
     "history": "Print the last changes of a model's percentage, latest first, with their reasons.",
     "completion": "Print the completion script of a shell.",
 }
-"""What each command does, for the overview: the module of its name has the rest."""
+"""What each command does, for the overview; the module of the same name has the full help."""
 
 app = cyclopts.App(
     name="beamlit-controller",

@@ -17,7 +17,7 @@ NO_PRESET = "none"
 FIRST_BYTE = GatewayFigure.FIRST_BYTE.value
 KEY = Path("secrets/remote/api-key")
 SECONDS = 330
-"""How long a stop may take: gateways finish the requests in flight, for at most 300 s by default."""
+"""Timeout of a stop: by default, gateways finish the requests in flight for at most 300 s."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from beamlit_controller.cli.explain import Failed, ModelsAnswer
 from beamlit_controller.core import printable
 
 EVERY = 1.0
-"""Seconds between two looks."""
+"""Seconds between two updates."""
 
 
 def top(*, address: str = "http://127.0.0.1:8081", once: bool = False) -> None:

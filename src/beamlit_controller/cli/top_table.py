@@ -19,15 +19,15 @@ GAP = 2
 """Blanks between two columns."""
 LONGEST_METRIC = 32
 BESIDE = 7
-"""Lines of the screen that are not models: the summary, the header, how many models are left out, and mistakes."""
+"""Number of lines besides the models: the summary, the header, how many models don't fit, and mistakes."""
 LEAST = 10
 """The width that a column leaves for each later one, however long its cells are."""
 MOST_TOLD = 10
-"""The number of models that need attention and are described in full below the table."""
+"""Number of models needing attention that are described in full below the table."""
 LINES_TOLD = 4
-"""Lines that it takes to say all of one."""
+"""Lines that such a description takes."""
 REQUESTS_FROM, METRIC_FROM, REMOTE_FROM = 100, 150, 170
-"""Columns of the terminal from which on there is room for the requests, the metric and the remote."""
+"""Terminal widths from which the columns for requests, the metric and the remote are shown."""
 
 
 WORDS: Mapping[Rank, tuple[str, str]] = {
@@ -38,7 +38,7 @@ WORDS: Mapping[Rank, tuple[str, str]] = {
     "local": ("local", "green"),
     "disabled": ("disabled", "magenta"),
 }
-"""How a rank is called and shown, the most urgent first."""
+"""Label and style of each rank, the most urgent first."""
 ORDER = tuple(WORDS)
 NEEDS_A_PERSON = frozenset(ORDER[:3])
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 PARTED = timedelta(seconds=1)
-"""Maximum difference between the wall clock and the loop's clock before we anchor again."""
+"""Maximum difference between the wall clock and the loop's clock; beyond it, the clock is anchored again."""
 
 
 def _wall() -> datetime:

@@ -20,7 +20,7 @@ from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.spec import OffloadSpec
 
 DEADLINE = 0.8
-"""The fraction of a period that reading may take, so that a slow source does not delay the next round."""
+"""Fraction of a period that reading may take, so that a slow source does not delay the next round."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from beamlit_controller.core.verdict import Assessed, Judgement, Unread, Verdict
 NO_ROOM = Fraction(0)
 """A cap of 0: all requests that may leave do."""
 LATE = timedelta(seconds=10)
-"""From this age on, a sample is too old to show a backlog that is growing now."""
+"""Age from which a sample is too old to show a backlog that is growing now."""
 
 
 @dataclass(frozen=True, slots=True)

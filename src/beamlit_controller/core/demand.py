@@ -15,7 +15,7 @@ from beamlit_controller.core.verdict import Assessed, Unread, Verdict
 
 MEMORY = timedelta(minutes=3)
 LATELY = timedelta(seconds=30)
-"""Counts over a shorter time are too noisy."""
+"""Minimum time over which requests are counted: over a shorter time, counts are too noisy."""
 LEAST_LOCAL = Fraction(5, 100)
 """Below this local fraction, a local metric does not show demand."""
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from beamlit_controller.core import quantity
 
 DEFAULT_MEMORY_LIMIT = "512Mi"
-"""The memory limit of a gateway's container in a cluster where the spec neither gives one nor requests more."""
+"""The memory limit of a gateway's container in a cluster, unless the spec has one or requests more."""
 LEAST_MEMORY_LIMIT = "64Mi"
 """With less, Envoy's heap would be too small to serve."""
 

@@ -15,7 +15,7 @@ from beamlit_controller.core.verdict import Judgement
 
 WHOLE = 100
 LONGEST = 60
-"""Characters of a query that a sentence repeats."""
+"""Maximum length of a query in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ _TOO_MUCH = _NANO * 10**100
 
 _LONG_EXPONENT = 7
 _DIGITS = 110
-"""Digits before or after the point beyond which an amount is more than 1e100, or less than a nano-unit."""
+"""Number of digits before or after the point beyond which an amount exceeds 1e100, or is below a nano-unit."""
 
 _DECIMAL_SUFFIXES = ("n", "u", "m", "", "k", "M", "G", "T", "P", "E")
 _BINARY_SUFFIXES = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")

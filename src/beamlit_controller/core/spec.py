@@ -67,7 +67,7 @@ class Behavior:
     engage: Ramp = Ramp(timedelta(0), Decimal(0), 100, timedelta(seconds=15))
     release: Ramp = Ramp(timedelta(seconds=60), Decimal("0.1"), 100, timedelta(seconds=15))
     most_rise: int = MOST_RISE
-    """Maximum points per step up in Proportional mode if `engage.step_percentage` is 100."""
+    """Maximum percentage points per step up in Proportional mode if `engage.step_percentage` is 100."""
     on_metrics_loss: OnMetricsLoss = OnMetricsLoss.HOLD
     metrics_loss: timedelta = timedelta(seconds=60)
     dry_run: bool = False

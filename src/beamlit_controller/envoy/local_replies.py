@@ -4,7 +4,7 @@ from beamlit_controller.envoy import budget, failover, model_name, remote_marks
 from beamlit_controller.envoy.messages import Message, headers_to_set
 
 RETRY_AFTER = "1"
-"""Seconds; about as long as it takes to find out that a server is back."""
+"""Seconds; about as long as it takes to detect that a server is back."""
 
 # In gRPC the body would become the status message.
 NOT_GRPC: Message = {

@@ -20,10 +20,10 @@ from beamlit_controller.envoy.messages import Message
 CLUSTERS, LISTENERS, FRONT = "cds.json", "lds.json", f"rds-{routes.FRONT}.json"
 CHAINS = (failover.LOCAL_FIRST, failover.REMOTE_FIRST)
 _CHAINS = tuple(re.compile(rf"{kind}_[0-9a-f]{{12}}\b") for kind in CHAINS)
-"""One for each kind: a pattern that begins with fixed text is found many times quicker than a choice."""
+"""One pattern per kind: a pattern that begins with fixed text is matched many times faster than an alternation."""
 OWN = ("rds-", "sds-")
 MOST_LEAVING = 4
-"""Remotes, and chains of each kind, that may be left over at once: a ConfigMap holds 1 MiB. The oldest go first."""
+"""Maximum number of old remotes, and of old chains of each kind, that stay: a ConfigMap holds 1 MiB. The oldest are removed first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from beamlit_controller.envoy.messages import Message
 JSON = r"(?i)[ \t]*application/json[ \t]*(?:;[ \t]*charset=\"?(?:utf-?8|us-ascii)\"?[ \t]*)?"
 
 KSERVE = r"/v[12]/models/(?:{names})(?::[a-z]+|(?:/versions/[0-9]+)?/[a-z_]+)(?:\?\C*)?"
-"""Paths of requests by which KServe and Triton are asked of one of the names."""
+"""Paths of KServe and Triton that name a model."""
 
 # A scan, not a parser: re-serialized JSON would have different whitespace, a different order, and different large numbers.
 NAMES = """
@@ -25,13 +25,13 @@ CHOICES = (
     *("model_id", "model_name", "model_uri", "target_model", "deployment", "deployment_id", "deployment_name"),
     *("engine", "engine_id", "adapter", "adapter_id", "lora", "lora_id", "lora_name", "lora_path", "lora_request"),
 )
-"""Keys and parameters by which some servers and providers take another model, or an adapter to it, than the one in `model`."""
+"""Keys and parameters by which some servers and providers select another model or adapter than the one in `model`."""
 
 ORDERS = (
     *("models", "fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "context_window_fallback_dict"),
     *("user_config", "model_list", "extra_body", "custom_llm_provider", "api_base", "base_url", "preset"),
 )
-"""Keys by which proxies and those who sell several providers' models take other models, or ask elsewhere."""
+"""Keys by which proxies and aggregators use other models, or send the request elsewhere."""
 
 RENAME = """local OTHERS = {{{others}}}
 
@@ -120,14 +120,14 @@ end
 
 
 NUMBER = "x-offload-model"
-"""The header by which the hop tells itself which model a request names; no client can send it, and it does not leave."""
+"""The internal header with the number of the model that a request names; clients can't send it, and it is not sent to the remote."""
 
 UNREADABLE = 421
-"""The status by which the hop tells itself that it declines the request."""
+"""The internal status of a request that the hop declines because its model name can't be replaced."""
 
 
 DECLINED = "offload.declined"
-"""The metadata by which the access log tells a request that was declined from one without a credential."""
+"""The metadata by which the access log distinguishes a declined request from one without a credential."""
 
 
 def filters(remote: RemoteBackend) -> list[Message]:

@@ -15,11 +15,11 @@ FILTER = (
     "offload[.](remote_attempts|remote_tokens|remote_answers|requests|first_body_ms)"
     "|^cluster[.](remote(-[a-z0-9-]+)?[.]membership_total|local[.]upstream_rq_(active|pending_active))"
 )
-"""The `filter` of the page that has all that is read here."""
+"""The `filter` parameter for the page with the stats that are parsed here."""
 
 LONGEST_PAGE = 1024 * 1024
 MOST_SERIES = 1000
-"""More than there are results and status codes on any true page."""
+"""Maximum number of series; more than a genuine page has results and status codes."""
 
 # Users choose the gateway's image, so its pages are not trusted: numbers are bounded, and only ASCII digits count.
 _COUNTER = re.compile(
@@ -41,7 +41,7 @@ _IN_FLIGHT = re.compile(
 _FIRST_BYTES = {"first_body_ms_sum": "first_byte_ms", "first_body_ms_count": "first_bytes"}
 _LABEL = re.compile(r'([a-z_]{1,64})="([^"]{0,128})"')
 RESULTS = frozenset(re.findall(r"[?:] '([a-z-]+)'", RESULT))
-"""All that a gateway of ours counts; whatever else a page has would only grow what is kept of it."""
+"""The results that our gateways count. Others are ignored, because they would take memory."""
 _NAME = re.compile(r"[a-z0-9-]{0,63}")
 _CODE = re.compile(r"[1-5][0-9]{2}")
 

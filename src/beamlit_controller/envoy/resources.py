@@ -9,7 +9,7 @@ from typing import Final
 from beamlit_controller.envoy.messages import Message
 
 _BEGINNING: Final = re.compile(r'\s*\{\s*"version_info"\s*:\s*"([0-9a-f]{16})"')
-"""Of a file of ours, so that its version is known without reading all of it."""
+"""The beginning of one of our files, which has the version, so that the rest need not be parsed."""
 
 
 def text(resources: Sequence[Message]) -> str:

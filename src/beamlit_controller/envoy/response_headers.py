@@ -4,10 +4,10 @@ from beamlit_controller.envoy.messages import Message, extension, formatted_head
 
 OURS = "x-offload"
 ORDERS = "x-envoy-"
-"""Such as `x-envoy-ratelimited`, which stops retries, and `x-envoy-immediate-health-check-fail`."""
+"""Headers that control Envoy, such as `x-envoy-ratelimited`, which stops retries, and `x-envoy-immediate-health-check-fail`."""
 
 HOP = "%UPSTREAM_METADATA(offload:hop)%"
-"""The hop that was asked, by the endpoint's own metadata; `-` if it was a server itself."""
+"""The hop that answered, by the endpoint's metadata; `-` if it was a server."""
 
 
 def stripped() -> list[Message]:

@@ -5,7 +5,7 @@ parsed, such as a compressed one, passes unchanged.
 """
 
 METADATA = "offload.model"
-"""Where the request's side of the filter leaves the name for the answer's."""
+"""The metadata with which the filter passes the name from the request to the response."""
 
 RESTORE = r"""
 local ANSWER = {

@@ -5,7 +5,7 @@ is counted as such. Nothing is removed, except the usage event of a stream in wh
 """
 
 METADATA = "offload.usage"
-"""Where the numbers are left: `input` and `output`, `answer` (`read` or `unread`), and `drops` while the event is ours."""
+"""The metadata with the result: `input` and `output`, `answer` (`read` or `unread`), and `drops` if the gateway requested the event."""
 
 READ = r"""
 local find, byte, sub = string.find, string.byte, string.sub

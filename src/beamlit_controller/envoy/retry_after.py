@@ -11,7 +11,7 @@ from beamlit_controller.envoy.failover import REMOTE_MARK
 from beamlit_controller.envoy.gateway_params import GatewayParams
 
 METADATA = "offload.paused"
-"""The metadata by which the access log tells a request that met a pause."""
+"""The metadata by which the access log recognizes a request to a paused remote."""
 
 PROGRAM = r"""
 -- Seconds: the longest pause, the longest one of a quota, and the pause of a quota of which nobody says when it ends.

@@ -36,13 +36,13 @@ SHARE_KEY = "offload.percentage"
 SHARE: Message = {"default_value": {"numerator": 0, "denominator": "MILLION"}, "runtime_key": SHARE_KEY}
 OVERRIDE = "x-offload"
 PASSED_ON = "passed_on"
-"""The metadata of a route: what it may have been that local said of a request which the remote then answered."""
+"""The metadata of a route with the possible reasons why local passed a request on that the remote then answered."""
 SERVED_BY = "x-offload-served-by"
 PROBE_PATH = "/-/offload/ready"
 REACH_PATH = "/-/offload/reach"
-"""Where a gateway is asked, at its port for figures, to ask a local server for anything."""
+"""The path at the stats port that makes the gateway send a request to a local server."""
 REACHED = "x-envoy-upstream-service-time"
-"""The header of answers to that which a server gave, and not Envoy for want of one."""
+"""The header of a response to that request which came from a server, and not from Envoy."""
 PROBE_HEADER = "x-offload-probe"
 
 # The side that answered, by the endpoint's metadata, which neither a client nor a server can fake.
@@ -256,7 +256,7 @@ _LAST: Message = {"pattern": {"regex": r"^.*,\s*"}, "substitution": ""}
 BY_CLIENT: Message = {
     "hash_policy": [{"header": {"header_name": "x-forwarded-for", "regex_rewrite": _LAST}, "terminal": True}]
 }
-"""Local servers are chosen by who connected: the last of x-forwarded-for, which the front has added, as the hops see it too."""
+"""Selects local servers by the client's address: the last of x-forwarded-for, which the front appends, so that hops see it, too."""
 
 
 def _route(name: str, match: Message, chain: Chain, params: GatewayParams) -> Message:

@@ -159,7 +159,7 @@ KEYS_OF = (
     "sambanova|sas|secret|server|service|session|shared|signing|ssh|stability|subscription|team|tenant|"
     "together|upstream|user|vendor|virtual|voyage|watsonx|xai|zhipu"
 )
-"""Whose keys, or what they open: `x-groq-key`, `gateway_key`."""
+"""Names of owners or purposes in front of `key`: `x-groq-key`, `gateway_key`."""
 
 # Credentials by the pattern of their names: `x-litellm-api-key`, `helicone-auth`, `ocp-apim-subscription-key`, `x-amz-security-token`.
 CREDENTIAL = (

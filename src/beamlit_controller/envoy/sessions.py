@@ -5,7 +5,7 @@ from beamlit_controller.envoy import lua
 from beamlit_controller.envoy.messages import Message, extension
 
 SESSION = "x-offload-session"
-"""The header in which a cookie's value stands while the request is in the gateway."""
+"""The internal header that has the cookie's value within the gateway."""
 
 # Linear time, however long and malformed the cookies are.
 COOKIE = """

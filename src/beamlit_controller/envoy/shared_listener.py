@@ -14,9 +14,9 @@ from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, typed
 
 MODEL = "x-offload-model"
-"""The header in which the name that was found travels from the program to the routes, and no further."""
+"""The internal header that has the model's name for the routes; it is not sent any further."""
 LARGEST = 32 * 1024 * 1024
-"""Bytes of a body that is read for the model's name; a longer one has none."""
+"""Maximum size in bytes of a body that is read for the model's name; a longer one names none."""
 
 CHOOSE = """
 local LARGEST = {largest}

@@ -114,7 +114,7 @@ RESOURCES = (
 )
 
 PATHS = paths.resources(tuple(dict.fromkeys(RESOURCES)))
-"""The regular expression of all of them, to be used without case."""
+"""The regular expression of all of them, for case-insensitive use."""
 
 
 def holds(path: str) -> bool:

@@ -10,9 +10,10 @@ HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 MANY = 1_000_000
 
 MOST_BUFFERED = 128 * 1024
-"""Bytes that wait on one connection, by default 1 MiB; what may be sent again is kept beside it.
+"""Maximum number of bytes buffered per connection, 1 MiB by default; what may be retried is buffered separately.
 
-With the 32 KiB that Envoy advises at the edge, a body of 64 KiB costs twice the CPU: reading pauses and resumes on both sides.
+With the 32 KiB that Envoy recommends at the edge, a body of 64 KiB costs twice the CPU, because reading pauses and
+resumes on both sides.
 """
 
 # Disable panic mode, and update immediately: by default Envoy merges updates for a second.
@@ -32,7 +33,7 @@ HTTP2: Message = {
     "initial_stream_window_size": 64 * 1024,
     "initial_connection_window_size": 1024 * 1024,
 }
-"""What a server may send before the client has read it; by default 16 MiB of each stream would wait here."""
+"""Limits what a server may send before the client has read it; by default 16 MiB per stream would be buffered here."""
 
 
 def protocols(**choice: object) -> Message:

@@ -27,9 +27,9 @@ Query = Sequence[tuple[str, str]]
 FIELD_MANAGER: Final = "beamlit-controller"
 
 LONGEST: Final = 16 * 1024 * 1024
-"""The most bytes of an answer, or of one event. An object has less: etcd takes 1.5 MB, and escapes in JSON are 6 for 1."""
+"""Maximum size in bytes of a response, or of one event. Objects are smaller: etcd accepts 1.5 MB, and JSON escapes expand 6 to 1."""
 TOO_LARGE: Final = "AnswerTooLarge"
-"""The `reason` of an answer with more bytes than was allowed."""
+"""The `reason` of the error for a response that is too large."""
 
 
 class ApiError(Exception):

@@ -12,7 +12,7 @@ from beamlit_controller.kubernetes import fields
 from beamlit_controller.kubernetes.api_server import Json
 
 ON_DEMAND = ("beamlit_demand_ratio", "beamlit_metric_demand")
-"""Our own series. An autoscaler that has one of them sees what is offloaded: of several metrics the highest counts."""
+"""Our own series. An autoscaler that uses one of them sees offloaded requests, because the highest of several metrics counts."""
 
 
 def target(content: Json) -> ObjectReference | None:

@@ -21,14 +21,14 @@ from beamlit_controller.kubernetes.snapshot import Snapshot
 
 NOT_FOUND: Final = 404
 MOST_ASKED: Final = 100
-"""Pods of one gateway that are asked at once."""
+"""Number of pods of one gateway that are polled concurrently."""
 SOON, LONGEST = 1.0, 30.0
 LARGEST: Final = 700 * 1024
-"""The most bytes of files with which old and new coexist for a time: a ConfigMap holds 1 MiB, including the last good spec."""
+"""Maximum size of files with which old and new configuration coexist: a ConfigMap holds 1 MiB, including the last good spec."""
 REFUSED_AFTER: Final = 15.0
-"""Seconds after which a file that is not in force in a pod counts as refused, if the pod has refused a version of it."""
+"""Seconds after which a file that is not in force in a pod counts as rejected, if the pod has rejected a version of it."""
 LATE_AFTER: Final = 180.0
-"""The same for a file of which it has refused none: a kubelet brings files within two minutes."""
+"""Seconds after which it counts as rejected otherwise: the kubelet updates files within two minutes."""
 
 
 class Configs(Protocol):

@@ -17,7 +17,7 @@ KNOWN_CUSTOM_VERSIONS = ("v1beta2", "v1beta1")
 FRESH_SECONDS = 30.0
 LASTING_SECONDS = 600.0
 FAILED_SECONDS = 0.5
-"""All who waited for an answer share its failure; who comes later asks again."""
+"""How long a failure is cached: everyone who waited for the response shares it, later callers ask again."""
 REMEMBERED = 256
 
 

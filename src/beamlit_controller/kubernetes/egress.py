@@ -13,7 +13,7 @@ from beamlit_controller.kubernetes.paths import NETWORK_POLICIES
 Json = dict[str, Any]
 
 CONTROLLER: Final = {"app.kubernetes.io/name": "beamlit-controller"}
-"""The label of the controller's pods, as the chart writes it."""
+"""The label of the controller's pods in the chart."""
 DNS: Final = 53
 
 

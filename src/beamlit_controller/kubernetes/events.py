@@ -26,11 +26,11 @@ BAD_WHEN_FALSE: Final = frozenset(
         "TriggerReachable",
     }
 )
-"""What is worth a warning when it is not so."""
+"""Conditions whose change to False is a warning."""
 ON_THE_WAY: Final = frozenset(
     {Reason.GATEWAY_STARTING, Reason.SERVICE_SWITCHING, Reason.PODS_NOT_REACHED, Reason.SERVICE_TAKEN, Reason.NO_PODS}
 )
-"""Why a model is not ready yet, without anything being wrong."""
+"""Reasons for not being ready yet without anything being wrong."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ Pairs = tuple[tuple[str, str], ...]
 _LARGEST = 2**63 - 1
 _LONGEST_TIME = 64
 YEARS = range(2000, 2200)
-"""Times of other years are mistakes: nothing that is computed from them makes sense, and it may overflow."""
+"""Years outside this range are mistakes: nothing computed from them is meaningful, and it may overflow."""
 
 
 def mapping(given: object) -> Json:

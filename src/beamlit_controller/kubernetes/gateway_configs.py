@@ -9,7 +9,7 @@ from beamlit_controller.kubernetes.gateway_pages import GatewayPages
 from beamlit_controller.kubernetes.managed_objects import GatewayPod
 
 LONGEST_PAGE: Final = 256 * 1024
-"""Of every pod of a gateway, and there may be a hundred; a true page has a few KiB."""
+"""Maximum size of each pod's page; there may be a hundred pods, and a genuine page has a few KiB."""
 
 
 class GatewayConfigs:

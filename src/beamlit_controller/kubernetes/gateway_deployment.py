@@ -25,10 +25,10 @@ Json = dict[str, Any]
 
 USER: Final = 65532
 LEAST_DRAIN: Final = 12
-"""Seconds that a gateway goes on serving after it was told to stop: so long may it take until nobody sends to it any more."""
+"""Seconds that a gateway keeps serving after it was told to stop, until no client sends to it any more."""
 _UNPRIVILEGED: Final = 1024
 _REQUESTS: Final = {"cpu": "25m", "memory": "48Mi"}
-"""Somewhat more than a gateway uses under light load (4m, 20Mi)."""
+"""Slightly more than a gateway uses under light load (4m, 20Mi)."""
 
 
 def deployment(  # each is a thing of its own

@@ -27,9 +27,9 @@ GATEWAY_LABEL: Final = f"{DOMAIN}/gateway"
 MANAGED: Final = {"app.kubernetes.io/managed-by": "beamlit-controller"}
 MANAGED_SELECTOR: Final = "app.kubernetes.io/managed-by=beamlit-controller"
 POD_SELECTOR: Final = GATEWAY_LABEL
-"""What finds the gateways' pods. Their other labels may be those by which the users' Services select."""
+"""The label that selects the gateways' pods. Their other labels may match the selectors of users' Services."""
 STATS_NAME: Final = "offload-stats"
-"""The name of the port with the figures; a user's Service may have one called stats."""
+"""The name of the stats port; it is unusual because a user's Service may have a port called stats."""
 CONFIG_ANNOTATION: Final = f"{DOMAIN}/config"
 APPLIED_ANNOTATION: Final = f"{DOMAIN}/applied"
 RESTART_ANNOTATION: Final = f"{DOMAIN}/restart-for"
@@ -40,7 +40,7 @@ SECRETS_DIRECTORY: Final = "/etc/gateway-secrets"
 ADMIN_SOCKET: Final = f"{RUN_DIRECTORY}/admin.sock"
 
 RESOURCES: Final = (CONFIG_MAPS, DEPLOYMENTS, NETWORK_POLICIES, POD_DISRUPTION_BUDGETS, SERVICES)
-"""What a gateway is made of."""
+"""The kinds of objects that make a gateway."""
 
 
 @dataclass(frozen=True, slots=True)

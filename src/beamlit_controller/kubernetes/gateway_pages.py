@@ -11,7 +11,7 @@ from beamlit_controller.kubernetes.managed_objects import GatewayPod
 
 TIMEOUT: Final = 2.0
 LONGEST_PAGE: Final = 1024 * 1024
-"""Bytes of a page that are read; the rest is left."""
+"""Maximum number of bytes that are read of a page."""
 PLAIN: Final = {"accept-encoding": "identity"}
 
 

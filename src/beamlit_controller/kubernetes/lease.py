@@ -22,7 +22,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 
 SOON = 0.1
-"""Seconds within which a lease that ran out is noticed; the fence knows at once."""
+"""Seconds within which an expired Lease is noticed; the fence detects it immediately."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 
 METADATA_ONLY = frozenset({CONFIG_MAPS})
-"""Kinds that are watched without their content: anybody may write a ConfigMap of 1 MB with our label."""
+"""Kinds that are watched without their content, because anyone may create a ConfigMap of 1 MB with our label."""
 
 
 @dataclass(frozen=True, slots=True)

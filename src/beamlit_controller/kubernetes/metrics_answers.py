@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 LONGEST_WINDOW = timedelta(days=1)
 DEFAULT_WINDOW = timedelta(seconds=60)
-"""What the HPA takes for the window of a custom or external metric that names none."""
+"""The window that the HPA assumes for a custom or external metric without one."""
 
 
 def resource(answer: Json, name: str, container: str | None) -> Reading:

@@ -27,7 +27,7 @@ log = structlog.stdlib.get_logger(__name__)
 Read = Callable[[Mapping[str, object]], Accepted | tuple[Rejected, ...]]
 
 FINALIZER: Final = f"{DOMAIN}/give-back"
-"""It is on a model as long as its Service is taken over."""
+"""Present on a model while its Service is taken over."""
 WHOLE: Final = 100
 
 _CAP: Final = re.compile(IN_FLIGHT)

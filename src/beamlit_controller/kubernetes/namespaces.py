@@ -19,7 +19,7 @@ from beamlit_controller.kubernetes.snapshot import Snapshot
 log = structlog.stdlib.get_logger(__name__)
 
 GATEWAY_GONE: Final = f"{DOMAIN}/gateway-gone"
-"""It names the model whose last gateway pod is gone."""
+"""The annotation; its value is the model whose last gateway pod is gone."""
 FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
 
 

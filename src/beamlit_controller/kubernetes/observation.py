@@ -20,7 +20,7 @@ from beamlit_controller.kubernetes.takeover import Observation
 from beamlit_controller.kubernetes.takeover_memory import TakeoverMemory
 
 MOST_ASKED: Final = 100
-"""Pods of one gateway that are asked at once whether they reach the model."""
+"""Number of pods of one gateway that are probed concurrently."""
 
 
 class ReachabilityProbe(Protocol):

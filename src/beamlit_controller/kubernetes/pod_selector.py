@@ -53,7 +53,7 @@ def _split(text: str) -> Iterator[str]:
 
 
 LONGEST = 8 * 1024
-"""Characters: selectors are asked for in a URL, and API servers and proxies take no longer ones."""
+"""Maximum length: selectors are part of a URL, whose length API servers and proxies limit."""
 _MARKS = re.compile(r"[(),]")
 _TERM = re.compile(
     r"(?P<absent>!)?\s*(?P<key>[A-Za-z0-9]([\w./-]*\w)?)\s*"

@@ -38,14 +38,14 @@ log = structlog.stdlib.get_logger(__name__)
 
 NOT_FOUND, CONFLICT = 404, 409
 LOOK_AGAIN: Final = 300.0
-"""Seconds after which a model's gateway is looked at even if nothing was heard."""
+"""Seconds after which a model's gateway is checked even if no event arrived."""
 WATCHED_EVERY: Final = 10.0
-"""The same while the effect of the takeover is being watched."""
+"""Seconds between checks while the effect of a takeover is being observed."""
 SHORTEST: Final = 0.2
 CHECKS, CHECKED_EVERY = 4, 0.1
 LONGEST_CHECK: Final = 5.0
 END_MARGIN: Final = timedelta(seconds=60)
-"""How much longer than it may drain a pod of a gateway may take to go."""
+"""How long after its drain time a gateway pod may take to disappear."""
 
 
 class Objects(Protocol):

@@ -28,7 +28,7 @@ log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 SILENCE = 75.0
-"""Bookmarks come every minute: a watch that says nothing for longer is dead, whatever TCP thinks."""
+"""Bookmarks come every minute, so a watch that is silent for longer is dead, even if the TCP connection is open."""
 WATCH_SECONDS = 300
 RELIST_SECONDS = 600.0
 FIRST_WAIT, LONGEST_WAIT = 1.0, 10.0

@@ -33,9 +33,9 @@ log = structlog.stdlib.get_logger(__name__)
 
 PERIOD: Final = 5.0
 SPREAD: Final = 0.8
-"""The part of a period over which the models are spread."""
+"""The fraction of a period over which polling the models is spread."""
 MOST_ASKED: Final = 200
-"""Maximum number of gateway pods polled per model: all that it may have, twice during a rollout. The others are not accounted for."""
+"""Maximum number of gateway pods polled per model: twice the maximum number of replicas, for a rollout. Others are not counted."""
 
 
 @dataclass(frozen=True, slots=True)

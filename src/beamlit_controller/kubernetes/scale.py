@@ -19,7 +19,7 @@ from beamlit_controller.kubernetes.services import Service
 Json = dict[str, Any]
 
 FRESH_SECONDS = 0.8
-"""An answer this young serves all metrics of a round, and not the next round."""
+"""How long a response is reused: for all metrics of a round, but not for the next round."""
 FORGOTTEN_SECONDS = 600.0
 SOURCE = "spec.modelSourceRef"
 

@@ -25,7 +25,7 @@ PREFIX: Final = "beamlit-gateway-"
 _DIGITS = 16
 
 LONGEST_SELECTOR = 32 * 1024
-"""Characters: far more than the labels of any Service."""
+"""Maximum length, far above that of any genuine selector."""
 LONGEST_NAME = 253
 LONGEST_TIMES = 1024
 MOST_TIMES = 32

@@ -16,13 +16,13 @@ class Skip(StrEnum):
     """Why an object was skipped."""
 
     UNDECODABLE = "Undecodable"
-    """The event is no JSON, nested too deeply or too long: nobody knows which object it was about."""
+    """The event is not JSON, nested too deeply or too long, so its object is unknown."""
     UNNAMED = "Unnamed"
     """It has no name."""
     UNREADABLE = "Unreadable"
-    """What it holds can't be read."""
+    """Its content can't be parsed."""
     REFUSED = "Refused"
-    """It was read, but whoever was told of it failed."""
+    """It was parsed, but a subscriber failed."""
 
 
 class Skips:

@@ -31,7 +31,7 @@ from beamlit_controller.kubernetes.snapshot import GatewayState, Snapshot
 log = structlog.stdlib.get_logger(__name__)
 
 REFRESH: Final = 30.0
-"""Seconds between two writes of nothing but figures."""
+"""Seconds between two writes of mere numbers."""
 FORBIDDEN, NOT_FOUND, CONFLICT = 403, 404, 409
 
 

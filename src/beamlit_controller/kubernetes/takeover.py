@@ -16,16 +16,16 @@ from beamlit_controller.kubernetes.managed_objects import GatewayPod
 from beamlit_controller.kubernetes.services import Service
 
 UNREADY_GRACE = timedelta(seconds=10)
-"""How long no pod of the gateway may be ready before its Service is given back."""
+"""How long all gateway pods may be unready before the Service is restored."""
 NO_PODS_GRACE = timedelta(seconds=2)
-"""The same where there is no pod that could become ready again."""
+"""The same if there is no pod that could become ready again."""
 RECOVERY = timedelta(seconds=30)
 """How long the gateway must be ready before a Service restored because it failed is taken over again."""
 MAX_REVERTS = 3
 REVERT_WINDOW = timedelta(hours=1)
-"""After so many reverts in so long, the Service is left to whoever writes it."""
+"""After `MAX_REVERTS` reverts within this time, the Service is left as others write it."""
 SKEW = timedelta(minutes=5)
-"""A revert noted further ahead of our clock than this was not noted by any controller, and does not count."""
+"""A recorded revert that is further in the future than this was not written by a controller, and is ignored."""
 
 
 class Action(Enum):
@@ -35,7 +35,7 @@ class Action(Enum):
     TAKE_OVER = auto()
     RESTORE = auto()
     NOTE = auto()
-    """Only the annotations change: somebody else has already restored it."""
+    """Only the annotations change, because the selector has already been restored by somebody else."""
 
 
 @dataclass(frozen=True, slots=True)

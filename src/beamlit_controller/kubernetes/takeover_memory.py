@@ -17,7 +17,7 @@ from beamlit_controller.kubernetes.takeover import TakeoverDecision
 
 UNREADABLE: Final = 60.0
 BLAMED: Final = 120.0
-"""Metrics that can't be read any more within so many seconds after a Service was taken, and stay so, are the taking's fault."""
+"""If metrics become unreadable within this many seconds after a takeover, and stay so, the takeover is blamed."""
 
 
 @dataclass(frozen=True, slots=True)

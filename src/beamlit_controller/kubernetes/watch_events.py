@@ -8,7 +8,7 @@ from beamlit_controller.kubernetes import fields
 
 Json = dict[str, Any]
 NamespacedName = tuple[str, str]
-"""Namespace (empty for what has none) and name."""
+"""Namespace ("" for cluster-scoped objects) and name."""
 
 
 class MalformedError(Exception):

@@ -15,7 +15,7 @@ NamespacedName = tuple[str, str]
 
 
 _KEEP_LAST = frozenset({MODEL_DEPLOYMENTS})
-"""A ModelDeployment that can't be read any more is not taken for deleted: its gateway serves clients."""
+"""A ModelDeployment that can't be parsed any more is not treated as deleted, because its gateway serves clients."""
 
 
 class Watches:

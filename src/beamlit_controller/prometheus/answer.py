@@ -16,7 +16,7 @@ from beamlit_controller.core.signals import Missing, Sample
 from beamlit_controller.prometheus import notes
 
 LIMIT = 1024 * 1024
-"""The longest body, in decoded bytes, that is read."""
+"""Maximum size in bytes of a decompressed body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +289,7 @@ def _milli(value: Decimal) -> int:
 
 _SHOWN = 300
 _LATEST = 2**37
-"""Seconds since 1970 that a calendar has."""
+"""The latest Unix time that is a valid date."""
 _EXCERPT = 4096
 
 # A float64 needs at most 326 characters and an exponent of 324; sums of such numbers are exact in 1,500 digits.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from google.auth.credentials import Credentials as GoogleCredentials
 
 TokenProvider = Callable[[], Credentials]
-"""Gives the credentials of this moment; blocks while they are fetched, and raises what its library raises."""
+"""Returns the current credentials; blocks while they are fetched, and raises the library's exceptions."""
 
 
 class CloudCredentials:

@@ -25,9 +25,9 @@ SHARES = ("#eb6834", "#2a78d6", "#7a4fb5", "#2e8b57")
 GREY, GRID = "#6b6a66", "#e4e3df"
 INCHES_WIDE, INCHES_OF_METRIC, INCHES_OF_SHARE, DOTS_PER_INCH = 11.0, 3.2, 1.5, 150
 POINTS = 1500
-"""More than so many would fall on the same dots: of each group the least and the most are drawn."""
+"""Maximum number of points: of more, the lowest and highest of each group are drawn."""
 HIGHEST = 400
-"""Percent of the target that are drawn at most."""
+"""Highest percentage of the target that is drawn."""
 LONGEST_TITLE = 120
 STYLE: dict[RcKeyType, Any] = {
     "font.size": 10,

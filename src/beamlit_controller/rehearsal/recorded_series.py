@@ -14,7 +14,7 @@ from beamlit_controller.core import wording
 from beamlit_controller.core.metric_spec import Aggregation, ExternalMetric, MetricSpec, ObjectMetric, PodsMetric
 
 SeriesValues = Mapping[str, int | None]
-"""By series, in thousandths; None where there is no value."""
+"""Values by series, in thousandths; None if missing."""
 
 RATE: Final = "requests"
 
@@ -227,5 +227,5 @@ _GENERAL: Final = frozenset({*_VALUES, "metric", "series", "a"})
 _SERVERS: Final = ("pod", "instance", "pod_name", "kubernetes_pod_name", "hostname")
 _LABELS: Final = re.compile(r'(?<!\w)(\w+)="([^"]*)"')
 _IN_BRACKETS: Final = re.compile(r" ?[\[(][A-Za-z0-9/+:-]{1,40}[\])]$")
-"""A unit or a zone behind a name, such as `Date (UTC)`."""
+"""A unit or time zone after a name, such as `Date (UTC)`."""
 _SHOWN: Final = 200

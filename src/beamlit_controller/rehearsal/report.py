@@ -17,7 +17,7 @@ from beamlit_controller.core.spec import Mode
 from beamlit_controller.rehearsal.simulation import _LEARNED, CandidateResult, Rehearsal
 
 LATEST = 20
-"""Changes that the table names."""
+"""Number of changes in the table."""
 ASSUMED = (
     "Assumptions: nothing was offloaded during the recording, and a metric is proportional to the local share of the "
     "requests. There is one decision per sample."

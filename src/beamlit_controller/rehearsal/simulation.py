@@ -24,9 +24,9 @@ from beamlit_controller.rehearsal.remote_costs import NO_TOKENS, MeanTokens, Rem
 from beamlit_controller.wiring import common
 
 POD_WINDOW = timedelta(seconds=30)
-"""What a sample of the Kubernetes metrics APIs covers."""
+"""The time that a sample of the Kubernetes metrics APIs covers."""
 TIMEOUT = timedelta(seconds=60)
-"""For one query of a history."""
+"""Timeout of one query."""
 MOST_STEPS = 500_000
 
 Output = Literal["table", "json"]

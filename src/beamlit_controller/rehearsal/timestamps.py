@@ -54,7 +54,7 @@ def _seconds(number: Decimal) -> tuple[Decimal, str]:
 
 
 _LONGEST = 30
-"""Digits before the decimal point: dividing a number with an exponent of a billion overflows."""
+"""Maximum number of digits before the decimal point: dividing a number with an exponent of a billion overflows."""
 _UNITS = (
     (10**17, 10**9, "nanoseconds"),
     (10**14, 10**6, "microseconds"),

@@ -24,7 +24,7 @@ from beamlit_controller.core.spec import (
 )
 
 SecretFile = Callable[[ModelKey, SecretKey], Path | None]
-"""The file that has a key of a Secret in the model's namespace; None where Secrets are not at hand."""
+"""Returns the file of a key of a Secret in the model's namespace; None if no directory of Secrets is configured."""
 
 
 @dataclass(frozen=True, slots=True)

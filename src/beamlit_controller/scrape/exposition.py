@@ -284,7 +284,7 @@ _BEFORE_EXEMPLAR = re.compile(
 )
 _DECADES = 20 * 365 * 86400
 _NO_TEXT = (b"<", b"\x1f\x8b", b"\xff\xfe", b"\xfe\xff")
-"""How HTML, gzip and UTF-16 begin."""
+"""The first bytes of HTML, gzip and UTF-16."""
 _SHOWN = 200
 
 # The parser takes quadratic time in a line's length, and no model server has thousands of series of one name.

@@ -16,12 +16,12 @@ from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 
 Labels = frozenset[tuple[str, str]]
-"""The labels of one `_bucket` series, `le` among them."""
+"""The labels of one `_bucket` series, including `le`."""
 Counts = tuple[tuple[float, Fraction], ...]
 """Cumulative counts by the upper bound of their bucket, in order."""
 
 MOST_SCRAPES = 60
-"""A window is remembered in so many steps."""
+"""Maximum number of scrapes remembered per window."""
 MOST_BUCKETS = 200
 
 

@@ -9,7 +9,7 @@ from beamlit_controller.core.metric_spec import PodsMetric, SlotsPage
 from beamlit_controller.core.spec import Mode, OffloadSpec
 
 AGAIN = timedelta(minutes=1)
-"""How long a server is not asked again that did not tell."""
+"""How long to wait before asking a server again that has not reported its slots."""
 MOST = 100_000
 
 

@@ -26,7 +26,7 @@ from beamlit_controller.scrape.histogram import HistogramWindow
 from beamlit_controller.scrape.slots import ReportedSlots
 
 LIMIT = 8 * 1024 * 1024
-"""The longest page, in decoded bytes, that is read."""
+"""Maximum size in bytes of a decompressed page."""
 
 
 class ScrapeSource:

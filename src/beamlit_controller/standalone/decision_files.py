@@ -26,7 +26,7 @@ log = structlog.get_logger()
 STEPS = 20
 """A highest ratio is written again when it has grown by this fraction of the target."""
 EVERY = timedelta(minutes=1)
-"""At most this often."""
+"""Minimum time between such writes."""
 
 _DECISION = pydantic.TypeAdapter(Decision)
 

@@ -9,9 +9,9 @@ LARGEST = 4 * 1024 * 1024
 READ = 16 * 1024
 LINES = 2
 LONGEST = 400
-"""Characters of the reason."""
+"""Maximum length of the reason."""
 _SEVERE = re.compile(r"\[(?:critical|error)\](?!\[(?:backtrace|envoy_bug)\])(?!.*goo\.gle/debug)")
-"""Not the stack, nor what repeats an error in protobuf's words, which are others each time."""
+"""Severe messages, except stack traces and repetitions of an error as protobuf text, which differs each time."""
 _PREFIX = re.compile(r"^(?:\[[^\]]*\]\s*){1,5}")
 _REFUSED = re.compile(r"update (?:rejected|failure): ")
 _LAST_WORDS = re.compile(r"^exiting$")

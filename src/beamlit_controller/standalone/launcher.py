@@ -15,7 +15,7 @@ from beamlit_controller.standalone.gateway_template import BOOTSTRAP, GatewayTem
 from beamlit_controller.standalone.process import Process
 
 TRIES = 4
-"""How many successors are tried for a process that does not answer any more, before it is ended instead."""
+"""How many successors are tried for a process that no longer answers, before it is terminated."""
 
 
 class Origin(StrEnum):

@@ -9,7 +9,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 MOST = 100
-"""Connections at a time. The controller needs file descriptors for much else, and may have only 256."""
+"""Maximum number of connections. The controller needs file descriptors for other purposes, and may have only 256."""
 REQUEST_TIMEOUT = 10.0
 """Seconds from the first byte of a connection or request to the end of its headers."""
 

@@ -17,7 +17,7 @@ MODEL_LABELS = ("namespace", "name")
 
 Values = float | Mapping[ModelKey, float] | Mapping[tuple[str, ...], float]
 Read = Callable[[], Values]
-"""One figure, or one per model or per other labels."""
+"""Returns one number, or one per model or other labels."""
 
 
 class Exposition:

@@ -7,7 +7,7 @@ from datetime import datetime
 from beamlit_controller.core.cycle import Cycle
 
 MINUTES = 360
-"""So many minutes are kept. At a thousand models that is some tens of megabytes."""
+"""Number of minutes kept. With a thousand models this takes some tens of megabytes."""
 
 
 @dataclass(frozen=True, slots=True)

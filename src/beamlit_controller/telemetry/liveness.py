@@ -10,7 +10,7 @@ from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.spec import ModelKey
 
 NAMED = 5
-"""Models that a sentence names before it only counts."""
+"""Maximum number of models named in a sentence; the rest are counted."""
 
 
 @dataclass(frozen=True, slots=True)

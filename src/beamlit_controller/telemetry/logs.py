@@ -17,7 +17,7 @@ from beamlit_controller.core.verdict import Unread
 
 OURS = "beamlit_controller"
 TOLD = frozenset({Reason.OVERRIDDEN, Reason.DISABLED, Reason.METRICS_LOST})
-"""Reasons that are told when they begin and end, also where the share stays; others come and go with the metrics."""
+"""Reasons whose beginning and end are logged even if the share stays; others come and go with the metrics."""
 Level = Literal["debug", "info", "warning", "error"]
 
 

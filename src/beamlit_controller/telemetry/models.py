@@ -29,7 +29,7 @@ from beamlit_controller.core.verdict import Assessed, Unread
 from beamlit_controller.telemetry.history import ShareHistory
 
 LASTING: Final = timedelta(seconds=10)
-"""How long a metric that could be read has to be unreadable, from the first miss to the last, to be called lost."""
+"""How long a metric has to be unreadable, from the first failure to the last, to be reported as lost."""
 NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -52,7 +52,7 @@ class _LastRound:
     failure: FailureView | None = None
     history: ShareHistory = field(default_factory=ShareHistory)
     missing: Mapping[MetricSpec, datetime] = field(default_factory=dict)
-    """The metrics that could not be read, each with the time of the first miss; NEVER if it has not been read at all."""
+    """The unreadable metrics, each with the time of the first failure; NEVER if it has never been read."""
 
 
 @dataclass(frozen=True, slots=True)

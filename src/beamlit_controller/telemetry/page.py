@@ -34,7 +34,7 @@ NOT_PUBLIC: Final = (
     *("localhost", "*.localhost", "*.local", "*.lan", "*.internal", "*.home.arpa"),
     *("*.svc", "*.svc.cluster.local"),
 )
-"""Names that no public DNS has, so that no foreign page can be called so."""
+"""Names that are not in public DNS, so no foreign page can have one."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 

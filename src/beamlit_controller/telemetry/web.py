@@ -35,10 +35,10 @@ beamlit-controller
 A browser gets a page here that shows all of it, unless config.page.enabled is false.
 """
 TICK = 1.0
-"""Seconds; uvicorn itself wakes ten times as often, which is most of what an idle controller would cost."""
+"""Seconds between wake-ups; uvicorn's own loop wakes ten times as often, which would be most of an idle controller's load."""
 LONGEST_HOST = 100
 GRACE = 2
-"""Seconds that answers under way get when we end."""
+"""Seconds that responses in progress may take at shutdown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from beamlit_controller.wiring.cluster_options import ClusterOptions
 
 REACHABLE = 30.0
 SILENT = 240.0
-"""With the API server answering the lease, a watch that heard nothing for so many seconds is stuck."""
+"""A watch that has received nothing for this many seconds is stuck, if the API server answers requests for the Lease."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from beamlit_controller.prometheus.connection import Connection, HttpBasicAuth, 
 from beamlit_controller.prometheus.source import PrometheusSource
 
 STUCK = timedelta(seconds=60)
-"""Without a round that ended well for so long, and for ten periods, the controller calls itself unhealthy."""
+"""Without a successful round for this time, and for ten periods, the controller is unhealthy."""
 
 
 def sources(

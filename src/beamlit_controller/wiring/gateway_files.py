@@ -20,10 +20,10 @@ from beamlit_controller.wiring.cluster_options import AUTHORITY, ClusterOptions
 log = structlog.stdlib.get_logger(__name__)
 
 CA_PERIOD: Final = 10.0
-"""Seconds between two looks at the CA's file, which the kubelet renews within a minute or two."""
+"""Seconds between reads of the CA's file, which the kubelet updates within a minute or two."""
 
 QUESTION = ProbeRequest(routes.REACH_PATH, routes.REACHED)
-"""What a gateway is asked to learn whether it reaches the model."""
+"""The request with which a gateway is probed whether it reaches the model."""
 
 
 class EnvoyFiles:

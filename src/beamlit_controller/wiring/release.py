@@ -133,7 +133,7 @@ def _parse_without_policy(content: Mapping[str, object]) -> translate.Accepted |
 
 
 NOWHERE = {"remoteBackend": {"host": "released.invalid"}}
-"""A remote as every spec has to have one; nothing is sent there."""
+"""A placeholder remote, because every spec must have one; nothing is sent there."""
 UNBOUNDED = Settings(gateways=GatewayBounds(images=("*",), replicas=None, resources=None))
 
 

@@ -10,7 +10,7 @@ from beamlit_controller.kubernetes.services import Service
 
 NOT_FOUND = 404
 Said = tuple[bool, str]
-"""Whether it went well, and what to tell."""
+"""Whether it succeeded, and the message."""
 
 
 async def restore(namespace: str | None, kubeconfig: Path | None = None) -> Sequence[Said]:
