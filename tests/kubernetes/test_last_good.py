@@ -45,7 +45,7 @@ async def test_an_answer_that_nobody_foresaw_holds_up_no_other_model_and_is_aske
         store.model_changed(("models", name), models.stored(refused(name)))
 
     def recalled(name: str) -> bool:
-        return not store.models.models[ModelKey("models", name)].awaits_recall
+        return not store.models.models[ModelKey("models", name)].awaits_last_good
 
     search = asyncio.ensure_future(LastGood(Faulty("first", 3), store).run())  # type: ignore[arg-type] # in its stead
 

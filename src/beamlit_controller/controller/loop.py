@@ -46,7 +46,7 @@ async def run(specs: Latest[OffloadSpec], dependencies: LoopDependencies, *, pre
     now = dependencies.clock.now()
     last = LastDecision(_recalled(previous, now), _origin(now))
     due = _seconds()
-    spread = random.random()  # noqa: S311 - spreads models over the period, guards nothing
+    spread = random.random()  # noqa: S311 - jitter, not security
     while True:
         spec = specs.value
         last = await _round(spec, dependencies, last, due=due)
@@ -71,7 +71,7 @@ async def _round(spec: OffloadSpec, dependencies: LoopDependencies, last: LastDe
         record = await asyncio.create_task(_observe(spec, dependencies, last, due=due))
         for sink in dependencies.sinks:
             sink.record(record)
-    except Exception as error:  # noqa: BLE001 - the one place where a model's unexpected error must not end the others
+    except Exception as error:  # noqa: BLE001 - an unexpected error of one model ends neither its loop nor the others
         for sink in dependencies.sinks:
             sink.failed(spec.key, error)
         return last

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why a decision was made, or why a value is missing."""
+    """Why a decision was made, a value is missing, or a condition is as it is."""
 
     # Why the percentage was decided.
     METRIC_ABOVE_TARGET = "MetricAboveTarget"

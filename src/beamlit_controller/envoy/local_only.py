@@ -1,9 +1,9 @@
-"""Matches local-only requests. If in doubt, a request stays local."""
+"""Matches local-only requests, by the built-in paths (`local_paths`) and the rules of the spec. If in doubt, a request stays local."""
 
 from collections.abc import Iterable, Sequence
 
 from beamlit_controller.core.spec import HeaderMatch, PathPrefix, RequestMatch
-from beamlit_controller.envoy import paths, stateful
+from beamlit_controller.envoy import local_paths, paths
 from beamlit_controller.envoy.messages import Message, extension
 from beamlit_controller.envoy.paths import literal
 
@@ -41,11 +41,13 @@ def _kept(rules: Sequence[RequestMatch]) -> list[Message]:
 def _kept_paths(kept: Sequence[str], may_leave: Sequence[RequestMatch]) -> list[Message]:
     """Match these paths, and the default ones except those that a rule lets leave; a single expression if there is no such rule."""
     named = [
-        paths.exactly(rule.prefix) for rule in may_leave if isinstance(rule, PathPrefix) and stateful.holds(rule.prefix)
+        paths.exactly(rule.prefix)
+        for rule in may_leave
+        if isinstance(rule, PathPrefix) and local_paths.holds(rule.prefix)
     ]
     if not named:
-        return [_paths(*kept, stateful.PATHS)]
-    return [_paths(*kept), _all([_paths(stateful.PATHS), _not(_header(":path", "|".join(named)))])]
+        return [_paths(*kept, local_paths.PATHS)]
+    return [_paths(*kept), _all([_paths(local_paths.PATHS), _not(_header(":path", "|".join(named)))])]
 
 
 def _allowed(rules: Sequence[RequestMatch]) -> Iterable[Message]:

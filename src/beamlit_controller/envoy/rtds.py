@@ -1,4 +1,4 @@
-"""The RTDS server: pushes its model's share to every gateway as a runtime value, whenever it changes (xDS, state of the world)."""
+"""The RTDS server: pushes its model's share, cap and spent budgets to every gateway as runtime values, whenever they change (xDS, state of the world)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine

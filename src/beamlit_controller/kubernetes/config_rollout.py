@@ -88,7 +88,7 @@ class ConfigRollout:
         pods = [pod for pod in snapshot.pods if not pod.deleting and pod.ip]
         if before.settled and before.requested == requested and before.pods >= {pod.uid for pod in pods}:
             return before
-        present = await self._recalled(snapshot) if before.files is None else before.files
+        present = await self._present_files(snapshot) if before.files is None else before.files
         says = await self._configs.of(islice(pods, MOST_ASKED)) if present else {}
         now = asyncio.get_running_loop().time()
         # A pod that does not answer must not keep the others from the requested files.
@@ -111,7 +111,7 @@ class ConfigRollout:
             problem=_problem(missing, says, waited=now - began),
         )
 
-    async def _recalled(self, snapshot: Snapshot) -> Files:
+    async def _present_files(self, snapshot: Snapshot) -> Files:
         """Return the files that an earlier leader left in the ConfigMap; none if the ConfigMap is not ours."""
         name = gateway_objects.gateway_name(snapshot.key)
         if desired.find(snapshot, CONFIG_MAPS, name) is None:

@@ -82,7 +82,7 @@ class LastGood:
     async def _recall(self, key: ModelKey) -> bool:
         """Read the model's last good spec if it is needed; return False if that has to be retried."""
         model = self._store.models.models.get(key)
-        if model is None or not model.awaits_recall:
+        if model is None or not model.awaits_last_good:
             return True
         try:
             content = await self._server.get(CONFIG_MAPS.path(key.namespace, gateway_objects.gateway_name(key)))

@@ -83,7 +83,7 @@ class Lease:
 
     async def _pause(self) -> None:
         """Wait for the next attempt; if the Lease expires in the meantime, stop leading immediately."""
-        wait = self._terms.retry * (1 + 0.2 * random.random())  # noqa: S311 - spreads the candidates, guards nothing
+        wait = self._terms.retry * (1 + 0.2 * random.random())  # noqa: S311 - jitter, not security
         left = self._until - asyncio.get_running_loop().time()
         if self.leading.value and left < wait:
             await asyncio.sleep(max(left, SOON))

@@ -117,7 +117,7 @@ class KnownModel:
     """The validated state of a ModelDeployment.
 
     `spec` is the spec in force, None if none was ever valid; `last_good` is the text it was parsed from. `rejected` are the
-    mistakes in the current spec. `recalled` tells whether the stored last good spec has been looked up.
+    mistakes in the current spec. `last_good_read` tells whether the stored last good spec has been looked up.
     """
 
     uid: str
@@ -128,12 +128,12 @@ class KnownModel:
     deleting: bool = False
     last_good: LastGoodSpec | None = None
     override_ignored: Rejected | None = None
-    recalled: bool = False
+    last_good_read: bool = False
 
     @property
-    def awaits_recall(self) -> bool:
+    def awaits_last_good(self) -> bool:
         """Whether a stored last good spec may exist and has not been looked up yet."""
-        return self.spec is None and bool(self.rejected) and not self.recalled
+        return self.spec is None and bool(self.rejected) and not self.last_good_read
 
 
 class Models:
@@ -171,9 +171,9 @@ class Models:
     def remember(self, key: ModelKey, uid: str, good: LastGoodSpec | None) -> None:
         """Put the stored last good spec in force, or record that there is none."""
         model, seen = self._models.get(key), self._stored.get(key)
-        if model is not None and seen is not None and model.uid == uid and model.awaits_recall:
-            recalled = self._refused(replace(model, last_good=good, recalled=True), seen, model.rejected)
-            self._models[key] = self._ended(recalled, seen)
+        if model is not None and seen is not None and model.uid == uid and model.awaits_last_good:
+            refused = self._refused(replace(model, last_good=good, last_good_read=True), seen, model.rejected)
+            self._models[key] = self._ended(refused, seen)
 
     def recall(self, key: ModelKey) -> Decision | None:
         """Return the decision recorded in the status; None if there is no valid one."""
@@ -202,7 +202,7 @@ class Models:
 
     def _refused(self, before: KnownModel, seen: Stored, rejected: tuple[Rejected, ...]) -> KnownModel:
         """Return the model with its last good spec and its current annotations."""
-        model = KnownModel(seen.uid, None, rejected, generation=seen.generation, recalled=before.recalled)
+        model = KnownModel(seen.uid, None, rejected, generation=seen.generation, last_good_read=before.last_good_read)
         if before.last_good is None:
             return model
         about = {**seen.content["metadata"], "generation": before.last_good.generation}

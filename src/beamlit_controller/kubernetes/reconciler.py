@@ -130,12 +130,12 @@ class Reconciler:
             if snapshot is None or snapshot.stored.uid != worker.uid:
                 return None
             return await self._pass(snapshot, worker)
-        except Exception as error:  # noqa: BLE001 - the one place where what nobody expected of a model ends
+        except Exception as error:  # noqa: BLE001 - last net: an unexpected error of one model must not end its worker
             self._unexpected(key, error, known=False)
             return _backoff(1)
 
     async def _pass(self, snapshot: Snapshot, worker: Worker) -> float:
-        if snapshot.model.awaits_recall:
+        if snapshot.model.awaits_last_good:
             return LOOK_AGAIN  # nothing can be reported until it is known whether there is a last good spec
         now = asyncio.get_running_loop().time()
         if worker.last_inputs != snapshot.inputs or now >= worker.next_pass_at:
@@ -205,4 +205,4 @@ class Reconciler:
 def _backoff(failures: int) -> float:
     """Return the seconds until the next retry: growing, with jitter."""
     longest = min(FIRST_RETRY * 2.0 ** min(failures - 1, 10), LONGEST_RETRY)
-    return longest * (0.8 + 0.4 * random.random())  # noqa: S311 - spreads retries, guards nothing
+    return longest * (0.8 + 0.4 * random.random())  # noqa: S311 - jitter, not security

@@ -257,7 +257,7 @@ def _refused(status: Json) -> Exception:
 
 def _spread(seconds: float) -> float:
     """Add jitter, so that replicas and watches do not relist at the same time."""
-    return seconds * (0.8 + 0.4 * random.random())  # noqa: S311 - guards nothing
+    return seconds * (0.8 + 0.4 * random.random())  # noqa: S311 - jitter, not security
 
 
 _SHOWN = 200

@@ -149,7 +149,7 @@ class Remotes:
     async def _guarded_look(self, key: ModelKey, backends: Sequence[RemoteBackend]) -> None:
         """Poll one model, at a random time within the period. Never raises."""
         try:
-            await asyncio.sleep(PERIOD * SPREAD * random.random())  # noqa: S311 - spreads requests, guards nothing
+            await asyncio.sleep(PERIOD * SPREAD * random.random())  # noqa: S311 - jitter, not security
             await self.look(key, backends)
         except Exception as error:  # noqa: BLE001 - what one gateway says must not end the others' turn
             self.failures += 1

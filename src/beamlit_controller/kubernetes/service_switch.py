@@ -2,7 +2,8 @@
 
 To take over: add the finalizer to the ModelDeployment, so that the Service is restored before the model is gone; patch
 the Service, conditional on its version; check its endpoints until they are the gateway's pods. Restoring is the reverse:
-patch the Service back, check that its endpoints exclude the gateway, remove the finalizer. Every function raises ApiError.
+patch the Service back, check that its endpoints exclude the gateway, remove the finalizer. Every function raises ApiError,
+also for a write without the Lease: `server` is the guarded connection that `wiring.cluster_parts.compose` makes.
 """
 
 from collections.abc import Collection, Iterator

@@ -25,4 +25,4 @@ class Backoff:
         if doubled < 0:
             return 0.0
         wait = min(self._first * 2.0 ** min(doubled, 30), self._longest)
-        return wait * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads retries, guards nothing
+        return wait * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - jitter, not security

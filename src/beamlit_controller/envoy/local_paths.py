@@ -8,8 +8,8 @@ from the OpenAI, Anthropic and Gemini APIs that these servers implement. Each is
 import re
 
 from beamlit_controller.envoy import paths
-from beamlit_controller.envoy.stateful_proxies import ACCOUNTS, LITELLM
-from beamlit_controller.envoy.stateful_servers import (
+from beamlit_controller.envoy.local_paths_proxies import ACCOUNTS, LITELLM
+from beamlit_controller.envoy.local_paths_servers import (
     LLAMA_CPP,
     OLLAMA,
     OTHERS,
