@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beamlit_controller.core import periods, spending
+from beamlit_controller.core import budget_periods, spending
 from beamlit_controller.core.price import Budget, BudgetUnit, Period, Price, UsageMode
 from beamlit_controller.core.spec import RemoteBackend, Scheme
 from beamlit_controller.core.spending import Account, Accounts
@@ -260,12 +260,12 @@ def test_periods_follow_each_other_without_gaps_and_never_backwards(
 ) -> None:
     budget = Budget(Decimal(1), BudgetUnit.REQUESTS, per, zone)
 
-    begin, end = periods.period_start(budget, now), periods.period_end(budget, now)
+    begin, end = budget_periods.period_start(budget, now), budget_periods.period_end(budget, now)
 
     assert begin <= now
     assert begin < end
-    assert periods.period_start(budget, begin) == begin
-    assert periods.period_start(budget, now + timedelta(seconds=seconds)) >= begin
+    assert budget_periods.period_start(budget, begin) == begin
+    assert budget_periods.period_start(budget, now + timedelta(seconds=seconds)) >= begin
 
 
 @pytest.mark.parametrize(
@@ -292,8 +292,8 @@ def test_periods_begin_by_the_clock_of_their_zone(per: Period, zone: str, now: s
     at = datetime.fromisoformat(now).replace(tzinfo=UTC)
 
     assert (
-        f"{periods.period_start(budget, at):%Y-%m-%dT%H:%M}",
-        f"{periods.period_end(budget, at):%Y-%m-%dT%H:%M}",
+        f"{budget_periods.period_start(budget, at):%Y-%m-%dT%H:%M}",
+        f"{budget_periods.period_end(budget, at):%Y-%m-%dT%H:%M}",
     ) == (
         began,
         ends,

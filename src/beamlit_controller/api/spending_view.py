@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from beamlit_controller.api.models_view import BudgetView, SpendingView
-from beamlit_controller.core import periods, spending, spending_text
+from beamlit_controller.core import budget_periods, spending, spending_text
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.price import Budget
 from beamlit_controller.core.spending import Account
@@ -44,7 +44,7 @@ def _budget(account: Account, budget: Budget, now: datetime) -> BudgetView:
         per=budget.per.value,
         percentage=spending_text.percentage(account, budget),
         spent=spending.is_spent(account, budget),
-        ends=periods.period_end(budget, now),
+        ends=budget_periods.period_end(budget, now),
     )
 
 

@@ -10,7 +10,7 @@ from beamlit_controller.cli import inputs
 from beamlit_controller.cli.inputs import Format, Level
 
 
-def cluster(  # each is a thing of its own, and all but two have a default
+def cluster(  # each is a separate option, and all but two have a default
     *,
     settings: Path,
     shares_address: Annotated[str, Parameter(env_var="SHARES_ADDRESS")],

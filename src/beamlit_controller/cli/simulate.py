@@ -22,7 +22,7 @@ from beamlit_controller.rehearsal.simulation import Output, Past, Rehearsal
 PICTURES = (".png", ".svg", ".html")
 
 
-def simulate(  # each is a thing of its own, and all but the file have a default
+def simulate(  # each is a separate option, and all but the file have a default
     file: Path,
     *,
     name: str | None = None,

@@ -44,7 +44,7 @@ Gateways and remotes
 - `remote_secrets`: the Secret keys that a remote needs
 - `throttle`: limits the percentage while the remote answers 429
 - `weighted_remotes`: remotes with weights
-- `usage`, `ledger`, `spending`, `periods`, `spending_text`: tokens, cost and budgets
+- `usage`, `ledger`, `spending`, `budget_periods`, `spending_text`: tokens, cost and budgets
 
 Explaining
 - `preview`: what would change the decision, and when

@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from beamlit_controller.core import periods, usage
+from beamlit_controller.core import budget_periods, usage
 from beamlit_controller.core.price import Budget, BudgetUnit, UsageMode
 from beamlit_controller.core.spec import RemoteBackend
 from beamlit_controller.core.usage import NOTHING, Usage, Usages
@@ -104,8 +104,8 @@ def _in_period(account: Account, remote: RemoteBackend, now: datetime) -> Accoun
     """Start a new period if one has begun; setting the clock back starts none."""
     if remote.budget is None:
         return replace(account, period="", spent=NOTHING, spent_cost=Decimal(0))
-    present = periods.label(periods.period_start(remote.budget, now))
-    if account.period > periods.label(periods.period_end(remote.budget, now)):
+    present = budget_periods.label(budget_periods.period_start(remote.budget, now))
+    if account.period > budget_periods.label(budget_periods.period_end(remote.budget, now)):
         # The period was begun by a clock that was far ahead, perhaps by years.
         return replace(account, period=present)
     if present <= account.period:

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from beamlit_controller.core import periods, spending
+from beamlit_controller.core import budget_periods, spending
 from beamlit_controller.core.ledger import Ledger
 from beamlit_controller.core.price import Budget, BudgetUnit
 from beamlit_controller.core.reason import Reason
@@ -59,7 +59,7 @@ def budget_line(account: Account, budget: Budget, now: datetime) -> str:
     """Format the used part of a budget, and when it is reset."""
     used = spending.used(account, budget)
     unit = account.currency if budget.unit is BudgetUnit.COST else budget.unit.value.lower()
-    until = periods.period_end(budget, now).astimezone(ZoneInfo(budget.time_zone))
+    until = budget_periods.period_end(budget, now).astimezone(ZoneInfo(budget.time_zone))
     state = "spent, no requests to the remote until" if spending.is_spent(account, budget) else "resets at"
     return (
         f"{amount(used)} of {amount(budget.amount)} {unit} per {budget.per.value.lower()} used "

@@ -40,7 +40,8 @@ def _digest(text: str) -> str:
 @lru_cache(maxsize=1024)
 def _id_of(remote: RemoteBackend) -> str:
     """Return the remote's id, cached because it is used some twenty times for the files of one gateway."""
-    # Limits, probes and failure conditions are not part of a remote's identity.
+    # Limits, probes and failure conditions are not part of a remote's identity. The repr has the names of classes and fields: to
+    # rename one gives every remote another identity, and so replaces its hop when the controller is upgraded.
     defining = replace(remote, health_check=None, max_in_flight=None, on_status=REMOTE_FAILURES)
     removed = [hop_headers.withheld(remote), *hop_headers.filters(remote)]
     shown = f"/{remote.tls.cert}/{remote.tls.key}" if remote.tls.cert else ""

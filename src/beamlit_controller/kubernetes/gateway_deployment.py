@@ -31,7 +31,7 @@ _REQUESTS: Final = {"cpu": "25m", "memory": "48Mi"}
 """Slightly more than a gateway uses under light load (4m, 20Mi)."""
 
 
-def deployment(  # each is a thing of its own
+def deployment(  # each is a separate input
     spec: OffloadSpec, owner: str, *, ports: Ports, envoy: Envoy, image: Image, labels: Mapping[str, str]
 ) -> DesiredObject:
     """Render the Deployment. `labels` are extra pod labels that a taken-over Service selects."""
