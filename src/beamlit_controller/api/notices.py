@@ -112,9 +112,9 @@ def _queries(deployment: ModelDeployment, settings: Settings) -> Iterator[Notice
 
 def _hidden(config: offloading.OffloadingConfig) -> Iterator[Notice]:
     """Point out that header rules can be bypassed: HTTP drops a header that the client lists in `Connection`."""
-    told = {rule.header.lower() for rule in config.may_leave if rule.header}
+    listed = {rule.header.lower() for rule in config.may_leave if rule.header}
     for index, rule in enumerate(config.keep_local):
-        if rule.header and rule.header.lower() not in told:
+        if rule.header and rule.header.lower() not in listed:
             yield Notice(
                 f"spec.offloadingConfig.keepLocal[{index}].header",
                 "a hostile client can hide a header; if that matters, list the permitted values in mayLeave",

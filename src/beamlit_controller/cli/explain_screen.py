@@ -32,7 +32,7 @@ LONGEST = 100
 """Length to which a name, or a past reason, is cut."""
 SHOWN = 5
 """Number of problems shown; `/models` has all."""
-TOLD_ELSEWHERE = {"remote", "remotes", "problem", "reason", "bypassed"}
+SHOWN_ELSEWHERE = {"remote", "remotes", "problem", "reason", "bypassed"}
 DOUBTFUL = {"MetricNeverSeen", "TargetNeverReached", "TargetOutOfReach"}
 STATES = {"over": "bold yellow", "between": "cyan", "under": "green", "unreadable": "bold red"}
 
@@ -232,8 +232,8 @@ def _remotes(model: ModelView) -> Iterator[RenderableType]:
 
 
 def _gateway(facts: Mapping[str, object]) -> RenderableType:
-    told = ((name, value) for name, value in facts.items() if name not in TOLD_ELSEWHERE)
-    said = ", ".join(_fact(name, value) for name, value in told if value is not None and value != "")
+    shown = ((name, value) for name, value in facts.items() if name not in SHOWN_ELSEWHERE)
+    said = ", ".join(_fact(name, value) for name, value in shown if value is not None and value != "")
     down = False in {facts.get("ready"), facts.get("connected")}
     return _hanging(" ", _line((said, "bold red" if down else "")))
 

@@ -22,9 +22,9 @@ BESIDE = 7
 """Number of lines besides the models: the summary, the header, how many models don't fit, and mistakes."""
 LEAST = 10
 """The width that a column leaves for each later one, however long its cells are."""
-MOST_TOLD = 10
+MOST_DETAILED = 10
 """Number of models needing attention that are described in full below the table."""
-LINES_TOLD = 4
+DETAIL_LINES = 4
 """Lines that such a description takes."""
 REQUESTS_FROM, METRIC_FROM, REMOTE_FROM = 100, 150, 170
 """Terminal widths from which the columns for requests, the metric and the remote are shown."""
@@ -63,9 +63,9 @@ def show(answer: ModelsView, width: int, height: int | None = None) -> Renderabl
     """Render all models; those beyond `height` lines are only counted."""
     lines = sorted(_lines(answer), key=lambda line: (ORDER.index(line.rank), line.name))
     room = len(lines) if height is None else max(height - BESIDE, 1)
-    spare = MOST_TOLD if height is None else (room - len(lines)) // LINES_TOLD
+    spare = MOST_DETAILED if height is None else (room - len(lines)) // DETAIL_LINES
     return Group(
-        _summary(answer, lines), Text(), *_body(lines, width, room=room), *_told(lines, spare), *_mistakes(answer)
+        _summary(answer, lines), Text(), *_body(lines, width, room=room), *_details(lines, spare), *_mistakes(answer)
     )
 
 
@@ -183,7 +183,7 @@ def _columns(lines: Sequence[Line], width: int) -> Iterator[Column]:
     yield Column("WHY", [_text(line.why, WORDS[line.rank][1] if line.rank in NEEDS_A_PERSON else "") for line in lines])
 
 
-def _told(lines: Sequence[Line], most: int) -> Iterator[RenderableType]:
+def _details(lines: Sequence[Line], most: int) -> Iterator[RenderableType]:
     """Write out in full what the table cuts for models that need attention, with advice."""
     for line in [each for each in lines if each.rank in NEEDS_A_PERSON][: max(most, 0)]:
         yield Text()

@@ -99,7 +99,7 @@ def moved(
         shares=demand.remember(held.shares, now, 0 if held.dry else percentage),
         timers=replace(held.timers, under_since=None, stuck_since=None),
         restraint=_noted(held, now, trial=trial),
-        history=(*held.history, _told(held, percentage, now, reason, why))[-REMEMBERED:],
+        history=(*held.history, _change_of(held, percentage, now, reason, why))[-REMEMBERED:],
     )
 
 
@@ -109,6 +109,6 @@ def _noted(held: Decision, now: datetime, *, trial: bool | None) -> Restraint:
     return release_backoff.after_release(held.restraint, held.percentage, now, trial=trial)
 
 
-def _told(held: Decision, percentage: int, now: datetime, reason: Reason, why: str) -> Change:
+def _change_of(held: Decision, percentage: int, now: datetime, reason: Reason, why: str) -> Change:
     said = why if len(why) <= LONGEST_WHY else f"{why[:LONGEST_WHY]}…"
     return Change(now, held.percentage, percentage, reason, said)

@@ -188,8 +188,8 @@ def _release_or_try(before: Decision, strategy: Strategy, why: str, now: datetim
 
 def _by_requests(before: Decision, verdict: Verdict, now: datetime) -> str:
     """Describe demand as shown by the number of requests, if that is the only evidence."""
-    told = before.demand is not None and demand.seen(verdict, before.shares) is None
-    return f"; {loads.said(before.load, now)}" if told else ""
+    by_requests = before.demand is not None and demand.seen(verdict, before.shares) is None
+    return f"; {loads.said(before.load, now)}" if by_requests else ""
 
 
 def _may_try(before: Decision, now: datetime) -> bool:

@@ -125,5 +125,5 @@ class Signals:
     @property
     def slots(self) -> int | None:
         """Return how many requests each local server processes concurrently, if the servers report it."""
-        told = (each.slots for each in self.readings if isinstance(each, PodSamples))
-        return next((each for each in told if each is not None), None)
+        reported = (each.slots for each in self.readings if isinstance(each, PodSamples))
+        return next((each for each in reported if each is not None), None)

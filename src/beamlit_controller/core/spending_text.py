@@ -33,11 +33,11 @@ def pairs(spec: OffloadSpec, ledger: Ledger) -> Iterator[tuple[RemoteBackend, Ac
 
 def budgets(spec: OffloadSpec, ledger: Ledger, now: datetime) -> BudgetState | None:
     """Judge all budgets together; None if there are none."""
-    told = [(each.budget, remote) for each, remote in pairs(spec, ledger) if each.budget is not None]
-    if not told:
+    judged = [(each.budget, remote) for each, remote in pairs(spec, ledger) if each.budget is not None]
+    if not judged:
         return None
-    is_spent = any(spending.is_spent(account, budget) for budget, account in told)
-    message = "; ".join(_named(account.remote, budget_line(account, budget, now)) for budget, account in told)
+    is_spent = any(spending.is_spent(account, budget) for budget, account in judged)
+    message = "; ".join(_named(account.remote, budget_line(account, budget, now)) for budget, account in judged)
     return BudgetState(is_spent, Reason.BUDGET_SPENT if is_spent else Reason.WITHIN_BUDGET, message)
 
 

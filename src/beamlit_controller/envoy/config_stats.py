@@ -45,7 +45,9 @@ def read(page: str) -> ConfigInForce:
 def missing(files: Mapping[str, str], seen: ConfigInForce) -> tuple[str, ...]:
     """Return the names of the files whose current version the gateway does not have in force."""
     known = dict(seen.versions)
-    return tuple(name for name, text in files.items() if _is_told(name) and known.get(name) != resources.version(text))
+    return tuple(
+        name for name, text in files.items() if _is_reported(name) and known.get(name) != resources.version(text)
+    )
 
 
 def _file(name: str, labels: Mapping[str, str]) -> str:
@@ -55,5 +57,5 @@ def _file(name: str, labels: Mapping[str, str]) -> str:
     return _FILES.get(what, "")
 
 
-def _is_told(name: str) -> bool:
+def _is_reported(name: str) -> bool:
     return name in _FILES.values() or name.startswith("rds-")

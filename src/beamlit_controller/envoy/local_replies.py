@@ -30,7 +30,7 @@ def of_front() -> Message:
 
 def of_remote_hop() -> Message:
     """Mark the result of the attempt at the remote; the first matching entry applies."""
-    told: tuple[tuple[Message, str, str, Message], ...] = (
+    mapped: tuple[tuple[Message, str, str, Message], ...] = (
         (_flagged("UO"), remote_marks.DECLINED, "the remote has as many requests as it may have", {}),
         # Envoy's 401 would wrongly tell the client that its own credential is invalid.
         (
@@ -57,7 +57,7 @@ def of_remote_hop() -> Message:
     return {
         "mappers": [
             mapper
-            for which, mark, text, rewrite in told
+            for which, mark, text, rewrite in mapped
             for mapper in _both(which, _marked(failover.REMOTE_MARK, mark), text=text, side="remote", **rewrite)
         ]
     }
@@ -65,7 +65,7 @@ def of_remote_hop() -> Message:
 
 def of_local_hop() -> Message:
     """Mark why no local server answered."""
-    told = {
+    mapped = {
         failover.UNAVAILABLE: _flagged("UH", "UF"),
         failover.RESET: _flagged("UC", "UR", "UPE"),
         failover.SLOW: _flagged("UT"),
@@ -74,7 +74,7 @@ def of_local_hop() -> Message:
     return {
         "mappers": [
             mapper
-            for mark, which in told.items()
+            for mark, which in mapped.items()
             for mapper in _both(which, _marked(failover.LOCAL_MARK, mark), text=text, side="local")
         ]
     }

@@ -44,8 +44,8 @@ def refuses_us(remote: RemoteBackend) -> bool:
 def _failed(codes: tuple[int, ...]) -> str:
     every = SERVER_ERRORS.issubset(codes)
     written = [str(code) for code in codes if not (every and code in SERVER_ERRORS)]
-    told = "|".join((*written, *(("5[0-9][0-9]",) if every else ())))
+    pattern = "|".join((*written, *(("5[0-9][0-9]",) if every else ())))
     grpc = "|".join(str(number) for code, number in REMOTE_GRPC.items() if code in codes)
     return "|".join(
-        (FAILED, NONSENSE, *((f"(?:{told}):.*",) if told else ()), *((f"200:(?:{grpc}),.*",) if grpc else ()))
+        (FAILED, NONSENSE, *((f"(?:{pattern}):.*",) if pattern else ()), *((f"200:(?:{grpc}),.*",) if grpc else ()))
     )

@@ -191,7 +191,7 @@ def _sticky(
     there = _route("share", {"prefix": "/"}, failover.remote_first(spec, servers=params.servers), params)
     return [
         (sessions.offloaded(stickiness, SHARE), _list(spec, params, [there])),
-        (sessions.told(stickiness), _list(spec, params, _local(spec, params))),
+        (sessions.has_session(stickiness), _list(spec, params, _local(spec, params))),
     ]
 
 

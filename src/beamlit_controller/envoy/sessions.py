@@ -55,7 +55,7 @@ def offloaded(stickiness: HeaderStickiness | CookieStickiness, share: Message) -
     return {"single_predicate": {"input": _input(stickiness), "custom_match": chosen}}
 
 
-def told(stickiness: HeaderStickiness | CookieStickiness) -> Message:
+def has_session(stickiness: HeaderStickiness | CookieStickiness) -> Message:
     """Match requests that belong to a session."""
     anything: Message = {"safe_regex": {"google_re2": {}, "regex": r"\C+"}}
     return {"single_predicate": {"input": _input(stickiness), "value_match": anything}}

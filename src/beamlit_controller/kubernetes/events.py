@@ -55,7 +55,7 @@ def between(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Statu
         yield StatusEvent("Offload" if percentage else "Release", offloading["reason"], note)
     known = {each["type"]: (each["status"], each["reason"]) for each in before.get("conditions") or ()}
     for condition in now.get("conditions") or ():
-        if _is_told(condition, known.get(condition["type"])):
+        if _is_reported(condition, known.get(condition["type"])):
             kind, state = condition["type"], condition["status"]
             bad = (kind in BAD_WHEN_FALSE) == (state == "False")
             yield StatusEvent(kind, condition["reason"], f"{kind} is {state}: {condition['message']}", warning=bad)
@@ -95,7 +95,7 @@ def content(event: StatusEvent, stored: Stored, *, identity: str, now: datetime)
     }
 
 
-def _is_told(condition: Mapping[str, Any], known: tuple[str, str] | None) -> bool:
+def _is_reported(condition: Mapping[str, Any], known: tuple[str, str] | None) -> bool:
     kind, now = condition["type"], (condition["status"], condition["reason"])
     if kind == "Offloading" or known == now:
         return False

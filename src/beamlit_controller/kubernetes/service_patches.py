@@ -107,9 +107,9 @@ def restore_patch(
     return _patch(version, present, selector, {ORIGINAL: None, TAKEN_BY: None, REVERTED: _written(reverted)})
 
 
-def _patch(version: str, present: SelectorLabels, wanted: SelectorLabels, annotations: Json) -> Json:
-    gone: dict[str, str | None] = {key: None for key, _ in present if key not in dict(wanted)}
-    selector = gone | dict(wanted) if present != wanted else {}
+def _patch(version: str, present: SelectorLabels, desired: SelectorLabels, annotations: Json) -> Json:
+    gone: dict[str, str | None] = {key: None for key, _ in present if key not in dict(desired)}
+    selector = gone | dict(desired) if present != desired else {}
     about = {"resourceVersion": version, "annotations": annotations}
     return {"metadata": about, **({"spec": {"selector": selector}} if selector else {})}
 

@@ -79,11 +79,11 @@ class StatusWriter:
         significant = conditions.significant_fields(complete)
         if last is not None and before is last.status and _may_wait(significant, last):
             return last
-        wanted = api_status.bounded(complete)
-        if conditions.equal(before, wanted):
+        desired = api_status.bounded(complete)
+        if conditions.equal(before, desired):
             return replace(last, compared_at=asyncio.get_running_loop().time()) if last else None
-        made = await self._applied(stored, wanted, significant, last)
-        for event in events.between(before, wanted):
+        made = await self._applied(stored, desired, significant, last)
+        for event in events.between(before, desired):
             await self._create_event(stored, event)
         return made
 
@@ -100,12 +100,12 @@ class StatusWriter:
         )
 
     async def _applied(
-        self, stored: Stored, wanted: Json, significant: object, last: WrittenStatus | None
+        self, stored: Stored, desired: Json, significant: object, last: WrittenStatus | None
     ) -> WrittenStatus:
         key = stored.key
         version = str(last.version) if last and int(stored.version) < last.version else stored.version
         try:
-            made = await self._apply_over(stored, version, wanted)
+            made = await self._apply_over(stored, version, desired)
         except ApiError as error:
             if error.code != CONFLICT:
                 raise
@@ -113,18 +113,18 @@ class StatusWriter:
             live = await self._server.get(MODEL_DEPLOYMENTS.path(key.namespace, key.name))
             if live["metadata"]["uid"] != stored.uid:
                 raise
-            made = await self._apply_over(stored, live["metadata"]["resourceVersion"], wanted)
+            made = await self._apply_over(stored, live["metadata"]["resourceVersion"], desired)
         now = asyncio.get_running_loop().time()
         return WrittenStatus(
-            int(made["metadata"]["resourceVersion"]), significant, wanted, made.get("status") or {}, now
+            int(made["metadata"]["resourceVersion"]), significant, desired, made.get("status") or {}, now
         )
 
-    async def _apply_over(self, stored: Stored, version: str, wanted: Json) -> Json:
+    async def _apply_over(self, stored: Stored, version: str, desired: Json) -> Json:
         key = stored.key
         about = {"name": key.name, "namespace": key.namespace, "resourceVersion": version}
         content = {"apiVersion": MODEL_DEPLOYMENTS.api_version, "kind": MODEL_DEPLOYMENTS.kind, "metadata": about}
         path = MODEL_DEPLOYMENTS.path(key.namespace, key.name, "status")
-        return await self._server.apply(path, {**content, "status": wanted})
+        return await self._server.apply(path, {**content, "status": desired})
 
     async def _create_event(self, stored: Stored, event: StatusEvent) -> None:
         """Create an Event. Events are informational: a failure is logged, not retried."""

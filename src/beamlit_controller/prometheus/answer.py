@@ -144,8 +144,8 @@ def _refused(answer: HttpAnswer, document: object) -> Missing:
             return Missing(Reason.QUERY_FAILED, f"Prometheus rejected the query ({kind}): {error}")
         case _:
             hint, said = _HINTS.get(answer.status), _excerpt(answer.body).strip()
-            told = f"it says: {said}" if hint and said else said
-            why = "; ".join(filter(None, (hint, told))) or "without a message"
+            detail = f"it says: {said}" if hint and said else said
+            why = "; ".join(filter(None, (hint, detail))) or "without a message"
             return Missing(Reason.HTTP_ERROR, f"expected status 200, got {answer.status}: {why}")
 
 

@@ -35,11 +35,11 @@ async def look(spec: OffloadSpec, given: PrometheusSettings, span: Span) -> Find
     mistakes = tuple(column for column in columns if isinstance(column, Rejected))
     known = {number: column for number, column in enumerate(columns) if isinstance(column, History)}
     skipped = tuple(_skipped(spec, number) for number, column in enumerate(columns) if column is None)
-    told = (*skipped, *(_added_up(spec, number, each.series) for number, each in known.items() if each.series > 1))
+    notes = (*skipped, *(_added_up(spec, number, each.series) for number, each in known.items() if each.series > 1))
     if mistakes or not known:
-        return Findings(mistakes, told)
+        return Findings(mistakes, notes)
     tried = replace(spec, metrics=tuple(spec.metrics[number] for number in known))
-    return _rehearsed(tried, tuple(each.values for each in known.values()), given.stale_after, span, told)
+    return _rehearsed(tried, tuple(each.values for each in known.values()), given.stale_after, span, notes)
 
 
 def _added_up(spec: OffloadSpec, number: int, series: int) -> Rejected:

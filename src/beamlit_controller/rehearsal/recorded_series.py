@@ -108,7 +108,7 @@ def layout(header: Sequence[str], metrics: Sequence[MetricSpec], notes: ReadingN
     )
     values = [at for at in others if lowered[at] in _VALUES]
     if all(found):
-        return Layout(header, metrics, time, rate, _told(found, header, metrics, notes))
+        return Layout(header, metrics, time, rate, _note_other_names(found, header, metrics, notes))
     if len(values) == 1 and len(others) > 1 and not any(found):
         return Layout(header, metrics, time, rate, (), values[0])
     missing = next(number for number, each in enumerate(found) if not each)
@@ -188,7 +188,7 @@ def _columns(
     return {}
 
 
-def _told(
+def _note_other_names(
     found: Sequence[Mapping[str, int]], header: Sequence[str], metrics: Sequence[MetricSpec], notes: ReadingNotes
 ) -> Sequence[Mapping[str, int]]:
     """Note the columns that don't have the metric's name."""

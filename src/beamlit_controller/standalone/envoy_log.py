@@ -39,8 +39,8 @@ def reason(path: Path, *, since: int) -> str:
     lines = [line for line in _tail(path, since).splitlines() if line.strip()]
     severe = [line for line in lines if _SEVERE.search(line)]
     words = [_PREFIX.sub("", line).strip() for line in severe or lines]
-    told = dict.fromkeys(word for word in words if word and not _LAST_WORDS.match(word))
-    return "; ".join("".join(c if c.isprintable() else " " for c in each) for each in list(told)[-LINES:])[:LONGEST]
+    found = dict.fromkeys(word for word in words if word and not _LAST_WORDS.match(word))
+    return "; ".join("".join(c if c.isprintable() else " " for c in each) for each in list(found)[-LINES:])[:LONGEST]
 
 
 def refusal(path: Path, *, since: int) -> str:

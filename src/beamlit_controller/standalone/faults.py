@@ -34,8 +34,8 @@ class Faults:
     @property
     def text(self) -> str:
         """Return all messages, except those that another one contains; "" if there are none."""
-        told = tuple(dict.fromkeys(self._messages.values()))
-        return "; ".join(each for each in told if not any(other in each for other in told if other != each))
+        messages = tuple(dict.fromkeys(self._messages.values()))
+        return "; ".join(each for each in messages if not any(other in each for other in messages if other != each))
 
     def has(self, fault: Fault) -> bool:
         """Return whether the gateway has this fault."""

@@ -16,7 +16,7 @@ from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.core.verdict import Unread
 
 OURS = "beamlit_controller"
-TOLD = frozenset({Reason.OVERRIDDEN, Reason.DISABLED, Reason.METRICS_LOST})
+NOTEWORTHY = frozenset({Reason.OVERRIDDEN, Reason.DISABLED, Reason.METRICS_LOST})
 """Reasons whose beginning and end are logged even if the share stays; others come and go with the metrics."""
 Level = Literal["debug", "info", "warning", "error"]
 
@@ -85,9 +85,9 @@ class LogSink:
     def _log_decision(self, cycle: Cycle) -> None:
         decision, before = cycle.decision, cycle.previous
         moved = before is None or before.percentage != decision.percentage
-        told = moved or not TOLD.isdisjoint({decision.reason, before.reason if before else decision.reason})
+        noteworthy = moved or not NOTEWORTHY.isdisjoint({decision.reason, before.reason if before else decision.reason})
         self._log.log(
-            logging.INFO if told else logging.DEBUG,
+            logging.INFO if noteworthy else logging.DEBUG,
             "decision changed" if moved else "reason changed",
             model=str(cycle.spec.key),
             percentage=decision.percentage,

@@ -42,9 +42,9 @@ async def specs(settings: Settings) -> AsyncIterator[Mapping[ModelKey, OffloadSp
 def problems(settings: Settings, gateways: Gateways) -> Iterator[Problem]:
     """Yield the current problems of the listeners."""
     for name in settings.standalone.shared_listeners:
-        told = gateways.state(ModelKey(NAMESPACE, name)).get("problem")
-        if told:
-            yield Problem("settings", f"config.standalone.sharedListeners.{name}", str(told))
+        problem = gateways.state(ModelKey(NAMESPACE, name)).get("problem")
+        if problem:
+            yield Problem("settings", f"config.standalone.sharedListeners.{name}", str(problem))
 
 
 def _files(settings: Settings, spec: OffloadSpec, directory: Path) -> Mapping[str, str]:
