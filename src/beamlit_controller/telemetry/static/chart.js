@@ -1,4 +1,4 @@
-// Lines over time as SVG, as wide as there is room, with the same in words for who can't see them.
+// A line chart over time as SVG, as wide as its container, with a text alternative.
 
 import { el, percent } from "./dom.js";
 
@@ -64,7 +64,7 @@ function gridLine(value, scale, width) {
   ];
 }
 
-// A step per point: a value holds until the next one is known.
+// One step per point: a value holds until the next one.
 function path(points, scale, filled) {
   let drawn = "";
   points.forEach(([at, value], index) => {

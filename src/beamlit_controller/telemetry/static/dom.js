@@ -1,4 +1,4 @@
-// Elements from values. Text is only ever text: nothing here reads HTML.
+// Creates elements from values. Text is always set as text, never parsed as HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
 const DRAWN = new Set(["svg", "rect", "line", "path", "text", "g"]);
@@ -12,7 +12,7 @@ export function el(tag, attributes = {}, ...children) {
   return made;
 }
 
-// Make the children of `place` equal to the given ones, and leave alone what is equal: focus and reading position stay.
+// Make the children of `place` equal to the given ones. Equal children are kept, so that focus and scroll position stay.
 export function show(place, ...children) {
   const wanted = children.flat(Infinity).filter(Boolean);
   const there = [...place.childNodes];
@@ -59,7 +59,7 @@ export function list(sentences) {
   return el("ul", {}, sentences.map((each) => el("li", {}, each)));
 }
 
-// Words.
+// Formatting.
 
 export function ago(moment, now) {
   return `${span((new Date(now) - new Date(moment)) / 1000)} ago`;

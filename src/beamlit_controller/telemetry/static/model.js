@@ -1,4 +1,4 @@
-// One model: what is served where and why, for a person who was just woken.
+// One model: where its requests are served, and why.
 
 import { ratio, share } from "./chart.js";
 import { ago, el, list, percent, span, table, time } from "./dom.js";
@@ -7,16 +7,16 @@ export function key(model) {
   return `${model.namespace}/${model.name}`;
 }
 
-// How much a model needs a person, the most first.
+// How urgently a model needs attention, the most urgent first.
 export const RANKS = { failing: "failing", blind: "without metrics", short: "not enough", offloading: "offloading", local: "local", disabled: "disabled" };
 const NEEDS_A_PERSON = new Set(["failing", "blind", "short"]);
 
-// The controller says it in words; a model that is only waiting for its first round has none.
+// The controller provides the text; a model that waits for its first round has none.
 export function headline(model) {
   return model.headline ?? { rank: "failing", state: "No round yet", why: model.failure.error, effect: "", advice: "" };
 }
 
-// The percentage of the last minute's requests that the remote answered, for whatever reason; 0 where nobody counted.
+// The percentage of the last minute's requests that the remote answered, for any reason; 0 if unknown.
 function left(model) {
   return Math.round((model.traffic?.sent ?? 0) * 100);
 }
@@ -56,7 +56,7 @@ export function details(model, minutes, { now, width }) {
   ];
 }
 
-// What is, and why.
+// The state, and why.
 
 function present(model, now) {
   const { rank, state, why, effect, advice, since } = headline(model);
@@ -98,7 +98,7 @@ function split(percentage, words) {
   ];
 }
 
-// What was read.
+// The metrics.
 
 function metrics(model) {
   if (!model.metrics.length) return el("p", { class: "faint" }, "No metrics.");
@@ -136,7 +136,7 @@ function said(metric) {
   return lost ? `${metric.state}, without ${lost} of its replicas` : metric.state;
 }
 
-// What surrounds it.
+// Servers, gateway and remotes.
 
 function part(title, sentences) {
   return sentences?.length ? el("div", {}, el("h3", {}, title), list(sentences)) : null;
@@ -169,7 +169,7 @@ function changes(model, now) {
 
 const TOLD_ELSEWHERE = new Set(["remote", "remotes", "problem", "reason", "bypassed"]);
 
-// Under a cap the percentage only bounds what leaves.
+// With a cap, the percentage is only an upper limit.
 function most(model, change) {
   return model.decision.cap && change.percentage && change.reason !== "Overridden" ? "at most " : "";
 }

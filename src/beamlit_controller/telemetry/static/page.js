@@ -1,4 +1,4 @@
-// The page: asks for /models again and again, and shows all models and the chosen one.
+// The page: polls /models, and shows all models and the selected one.
 
 import { ago, el, show, span, table } from "./dom.js";
 import { RANKS, details, headline, highest, host, key } from "./model.js";
@@ -42,7 +42,7 @@ function everything() {
   return seen.answer ? [...seen.answer.waiting, ...seen.answer.models] : [];
 }
 
-// The model that the address names; where there is only one, that one.
+// The model in the URL, or the only one.
 function chosen() {
   const models = everything();
   const name = decodeURIComponent(location.hash.slice(1));
@@ -61,7 +61,7 @@ function draw() {
   show(at("model"), model ? details(model, minutes, { now, width }) : everything().length ? el("p", { class: "faint" }, "Choose a model to see more of it.") : null);
 }
 
-// Announced by screen readers when it changes, so it has no clock in it.
+// Screen readers announce every change, so it contains no time.
 function drawState(now) {
   const counts = Object.entries(RANKS).map(([name, word]) => [everything().filter((model) => headline(model).rank === name).length, name, word]);
   const shown = counts.filter(([count]) => count).map(([count, name, word], index) => [index ? ", " : " ", el("span", { class: name }, `${count} ${word}`)]);
