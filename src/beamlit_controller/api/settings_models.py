@@ -71,7 +71,9 @@ class StandaloneConfig(StrictModel):
         description="Listeners that several models share, by name; each request is routed to one of the models.",
     )
     secrets_directory: Word | None = Field(
-        default=None, description="Directory of the Secrets: a Secret's key is the file DIRECTORY/NAME/KEY."
+        default=None,
+        description="Directory of the Secrets: a Secret's key is the file DIRECTORY/NAME/KEY. Without it, credentials of remotes "
+        "are read below `secrets` in the working directory; certificates and `metricServiceRef` require it.",
     )
     access_log: Annotated[str, Field(max_length=4096)] = Field(
         default="", description="Access log of the gateways, such as /dev/stdout; off by default."
