@@ -1,7 +1,9 @@
 """What a gateway does with clients that ask for too much, and how little of it reaches anybody."""
 
 import asyncio
+import socket
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from beamlit_controller.envoy import overload
 from fakes import client
 from fakes.gateway import gateway, to
 from fakes.trouble import says
-from fakes.upstream import upstream
+from fakes.upstream import Exchange, upstream
 from waiting import eventually
 
 pytestmark = pytest.mark.system
@@ -101,6 +103,49 @@ async def test_stalled_uploads_stay_below_the_memory_limit_and_others_are_served
         most = resident(gate.process.pid)
 
     assert most < limit
+
+
+@pytest.mark.parametrize("share", [0, 100])
+async def test_answers_that_nobody_reads_stay_below_the_memory_limit(tmp_path: Path, share: int) -> None:
+    """Of each answer from the remote 1.6 MB waited in the gateway."""
+    limit = 64
+    spec = builders.spec(gateway=GatewaySpec(resources=(("limits", "memory", f"{limit}Mi"),)))
+    long = Long()
+    async with upstream("local", long) as local, upstream("remote", long) as remote, AsyncExitStack() as stack:
+        gate = await stack.enter_async_context(
+            gateway(replace(spec, remote=to(remote)), tmp_path, local=[local], share=share)
+        )
+        for _ in range(60):
+            asker = await stack.enter_async_context(client.connect(gate.front))
+            asker.writer.transport.pause_reading()
+            asker.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            await asker.send_head("POST / HTTP/1.1", [("content-length", "0")])
+
+        await eventually(long.waits, every=0.5, what="nothing more is taken")
+        most = resident(gate.process.pid)
+
+    assert most < limit
+
+
+class Long:
+    """Gives answers of more megabytes than the system keeps for a socket, and tells when nothing of them was taken for a while."""
+
+    def __init__(self) -> None:
+        self._sent = self._before = 0
+
+    async def __call__(self, exchange: Exchange) -> None:
+        await exchange.begin(length=PIECES * PIECE)
+        for _ in range(PIECES):
+            await exchange.send_raw(bytes(PIECE))
+            self._sent += 1
+
+    def waits(self) -> bool:
+        waits = self._sent == self._before > 0
+        self._before = self._sent
+        return waits
+
+
+PIECE, PIECES = 64 * 1024, 256
 
 
 async def _is_served(front: str) -> bool:

@@ -91,6 +91,7 @@ STAYS = (
     "/v1/models;a=b",
     "/v1/chat/completions;jsessionid=a",
     "/v1/chat%0a/completions",
+    "/v1/chat%ff",
     "/x/%E0%80%AE%E0%80%AE/metrics",
     "/v1.0/files",
     "/v1-beta/files",

@@ -94,6 +94,7 @@ OTHERS = {
     "in one of other letters": b'{"model":"llama","modelU\\u0072i":"gpt://gpt-5"}',
     "in a deployment": b'{"model":"llama","deployment-id":"gpt-5"}',
     "in an adapter": b'{"model":"llama","lora_path":"sql"}',
+    "in a key that ends early": b'{"model":"llama","model\\u0000":"gpt-5"}',
     "by another address": b'{"model":"llama","api_base":"https://evil.example"}',
     "with half a surrogate": b'{"model":"llama\\ud83d"}',
     "very long": b'{"model":"%s"}' % (b"llama" * 20_000),

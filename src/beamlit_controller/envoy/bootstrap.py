@@ -32,6 +32,7 @@ def bootstrap(spec: OffloadSpec, params: GatewayParams) -> Message:
             extension(
                 "envoy.bootstrap.internal_listener",
                 "envoy.extensions.bootstrap.internal_listener.v3.InternalListener",
+                buffer_size_kb=upstream.MOST_BUFFERED // 1024,
             )
         ],
         "dynamic_resources": {

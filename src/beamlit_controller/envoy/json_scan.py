@@ -32,7 +32,8 @@ end
 -- Some parsers take keys in any case; Go's also takes the long s and the sign of kelvin for s and k.
 local function plain(key)
   if #key > 180 then return "" end
-  local lower = string.lower(meaning(key))
+  -- For some a string ends at a zero.
+  local lower = string.lower(string.match(meaning(key), "^[^%z]*"))
   if find(lower, "^[%w_]*$") then return lower end
   return (string.gsub(string.gsub(lower, "\\197\\191", "s"), "\\226\\132\\170", "k"))
 end

@@ -116,7 +116,7 @@ def remote_hop(remote: RemoteBackend, params: GatewayParams, *, max_request_byte
         local_reply_config=local_replies.of_remote_hop(),
         early_header_mutation_extensions=[hop_headers.withheld(remote)],
     )
-    return {"name": name, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
+    return _internal(name, manager)
 
 
 def _watching(remote: RemoteBackend, params: GatewayParams) -> list[Message]:
@@ -134,13 +134,23 @@ def local_hop(params: GatewayParams) -> Message:
         generate_request_id=False,
         local_reply_config=local_replies.of_local_hop(),
     )
-    return {"name": LOCAL_HOP, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
+    return _internal(LOCAL_HOP, manager)
 
 
 def ejected(params: GatewayParams) -> Message:
     """Return the internal listener that answers in place of an ejected remote, so that the next one is tried."""
     manager = _connection_manager(EJECTED, params, use_remote_address=False, generate_request_id=False)
-    return {"name": EJECTED, "internal_listener": {}, "filter_chains": [{"filters": [manager]}]}
+    return _internal(EJECTED, manager)
+
+
+def _internal(name: str, manager: Message) -> Message:
+    return {
+        "name": name,
+        "internal_listener": {},
+        # As at the front, for a client that reads slowly.
+        "per_connection_buffer_limit_bytes": upstream.MOST_BUFFERED,
+        "filter_chains": [{"filters": [manager]}],
+    }
 
 
 def _connection_manager(

@@ -27,7 +27,7 @@ _EDGE = rf"(?:{_SLASH}|{_PARAMETER})"
 # The start of a query or fragment for servers that decode before they split.
 _END = rf"(?:{_EDGE}|%3f|%23)"
 # Control characters, and what some decoders take for ASCII.
-_ODD = r"%[01][0-9a-f]|%7f|%25[0-9a-f]{2}|%c[01]|%e0%[89]|%f0%8|%u"
+_ODD = r"%[01][0-9a-f]|%7f|%25[0-9a-f]{2}|%c[01]|%e0%[89]|%f0%8|%f[5-9a-f]|%u"
 AMBIGUOUS = rf"[^?]*(?:{_SLASH}{_DOTS}(?:{_SLASH}[^?]*)?|(?:{_PARAMETER}|{_ODD})[^?]*)"
 """Paths that servers parse differently: a dot segment beside an encoded slash, characters encoded oddly or twice, or parameters.
 

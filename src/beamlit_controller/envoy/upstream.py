@@ -64,6 +64,7 @@ def hop(  # its options are those of one cluster
         "name": name,
         "type": "STATIC",
         "connect_timeout": "1s",
+        "per_connection_buffer_limit_bytes": MOST_BUFFERED,
         "circuit_breakers": UNLIMITED,
         "typed_extension_protocol_options": as_the_client(),
         "transport_socket": extension(
