@@ -77,7 +77,7 @@ async def test_clients_that_do_not_get_to_a_request_are_let_go_and_keep_out_nobo
         await eventually(lambda: gate.stat(refused))
 
         assert not await _is_served(gate.front)
-        assert (await client.get(gate.place.stats, "/stats/prometheus?filter=offload")).line[1] == "200"
+        assert (await client.get(gate.params.stats, "/stats/prometheus?filter=offload")).line[1] == "200"
 
         answer = await slow.head()
         ends = await asyncio.gather(*(each.reader.read() for each in silent), return_exceptions=True)
