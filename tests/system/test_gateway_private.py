@@ -322,6 +322,12 @@ async def test_the_remote_gives_no_orders(tmp_path: Path) -> None:
             "alt-svc",
             "x-litespeed-location",
             "surrogate-control",
+            "reporting-endpoints",
+            "speculation-rules",
+            "critical-ch",
+            "origin-agent-cluster",
+            "cdn-cache-control",
+            "proxy-authenticate",
         )
         told = ((name, "/secret") for name in (*names, *origin))
         await exchange.respond(b"remote", headers=(*told, *marks))

@@ -111,20 +111,30 @@ ORDERS = (
     "edge-control",
 )
 
-# What browsers store for the whole origin, which is ours and not the remote's.
+# What browsers, and caches in front of us, store or do for the whole origin, which is ours and not the remote's.
 OF_AN_ORIGIN = (
     "accept-ch",
+    "activate-storage-access",
     "alt-svc",
+    "cdn-cache-control",
     "clear-site-data",
+    "cloudflare-cdn-cache-control",
+    "critical-ch",
     "expect-ct",
     "nel",
+    "netlify-cdn-cache-control",
+    "origin-agent-cluster",
+    "proxy-authenticate",
     "public-key-pins",
     "public-key-pins-report-only",
     "report-to",
+    "reporting-endpoints",
     "service-worker-allowed",
     "set-cookie2",
     "set-login",
+    "speculation-rules",
     "strict-transport-security",
+    "vercel-cdn-cache-control",
 )
 
 QUERY_FILTER = "offload.query"

@@ -102,10 +102,5 @@ def _as_written(piece: str) -> str:
 
 
 def literal(text: str) -> str:
-    """Return a regular expression that matches exactly this text."""
-    return re.sub(r"[^A-Za-z0-9_]", _escaped, text)
-
-
-def _escaped(found: re.Match[str]) -> str:
-    number = ord(found.group())
-    return rf"\x{number:02x}" if number <= 0xFF else rf"\x{{{number:x}}}"  # noqa: PLR2004 - two digits
+    """Return a regular expression that matches exactly this text, in UTF-8: Envoy matches bytes."""
+    return re.sub(r"[^A-Za-z0-9_]", lambda found: "".join(rf"\x{byte:02x}" for byte in found[0].encode()), text)
