@@ -66,7 +66,7 @@ class Gateways:
         return {pod.uid for pod in pods} if self.reach else set()
 
 
-class Configs:
+class ConfigReader:
     """What gateway pods have in force: all that their ConfigMap says, unless a test says else."""
 
     def __init__(self, server: FakeApiServer) -> None:
@@ -132,7 +132,7 @@ class World:
         self.server = server
         self.metrics = Metrics()
         self.gateways = Gateways()
-        self.configs = Configs(server)
+        self.configs = ConfigReader(server)
         self.replicas: list[Replica] = []
         self.meters: dict[str, Meters] = {}
         self.settings = settings

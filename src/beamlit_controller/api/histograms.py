@@ -28,7 +28,7 @@ class HistogramQuantile(StrictModel):
     )
 
 
-class HistogramAddsUp:
+class NoAggregationWithHistogram:
     """The series of a histogram are summed by bucket; there is no other aggregation."""
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 from beamlit_controller.api import addresses, scalars
 from beamlit_controller.api.cloud_models import AwsPrometheusConfig, AzurePrometheusConfig, GooglePrometheusConfig
 from beamlit_controller.api.model import StrictModel
-from beamlit_controller.api.rules import AtMostOne, Mistake, Rule, Together, dig
+from beamlit_controller.api.rules import AllOrNone, AtMostOne, Mistake, Rule, dig
 from beamlit_controller.api.scalars import Word
 
 EXAMPLE_ADDRESS = "my-local-prom:9090 or https://prometheus.example.com/prefix"
@@ -26,7 +26,7 @@ class BasicAuthConfig(StrictModel):
 class ClientTlsConfig(StrictModel):
     """How the server's certificate is verified, and the client certificate."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (Together("certFile", "keyFile"),)
+    rules: ClassVar[tuple[Rule, ...]] = (AllOrNone("certFile", "keyFile"),)
     ca_file: Word | None = Field(
         default=None,
         description="CA certificates that the server is verified against, in PEM; by default the system's.",

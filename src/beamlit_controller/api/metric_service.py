@@ -8,7 +8,7 @@ from beamlit_controller.api import addresses
 from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.remote import SecretKeySelector
 from beamlit_controller.api.remote_rules import TlsNeedsHttps
-from beamlit_controller.api.rules import AtMostOne, Rule, Together
+from beamlit_controller.api.rules import AllOrNone, AtMostOne, Rule
 from beamlit_controller.api.scalars import DnsLabel, Port, RequestPath, Word
 
 
@@ -22,7 +22,7 @@ class MetricBasicAuth(StrictModel):
 class MetricTls(StrictModel):
     """How the servers' certificates are verified, and the client certificate. Verification can't be turned off."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (Together("certSecretRef", "keySecretRef"),)
+    rules: ClassVar[tuple[Rule, ...]] = (AllOrNone("certSecretRef", "keySecretRef"),)
 
     ca_secret_ref: SecretKeySelector | None = Field(
         default=None,

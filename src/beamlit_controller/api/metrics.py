@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from beamlit_controller.api.histograms import HistogramAddsUp, HistogramQuantile
+from beamlit_controller.api.histograms import HistogramQuantile, NoAggregationWithHistogram
 from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.rules import Cel, MemberOfType, Mistake, Rule, TargetFields, dig
 from beamlit_controller.api.scalars import ApiVersion, DnsLabel, Kind, PositiveQuantity, QueryText, Word
@@ -82,7 +82,7 @@ class MetricIdentifier(StrictModel):
 class PodsMetricIdentifier(MetricIdentifier):
     """The name of a metric that describes each pod, and a selector for its series."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (HistogramAddsUp(),)
+    rules: ClassVar[tuple[Rule, ...]] = (NoAggregationWithHistogram(),)
     aggregation: Literal["Sum", "Mean", "Max", "Min"] | None = Field(
         default=None,
         description="How several series of one server, such as one per rank, are combined. Sum by "

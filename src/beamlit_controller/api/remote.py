@@ -9,8 +9,8 @@ from beamlit_controller.api import addresses, remote_path, scalars
 from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.price import AccountNeedsUsage, BudgetConfig, CostNeedsPrice, PriceConfig
 from beamlit_controller.api.remote_path import AddedPrefix, OnePath, PathConfig
-from beamlit_controller.api.remote_rules import GoogleForGoogle, OfOneSecret, TlsNeedsHttps
-from beamlit_controller.api.rules import MemberOfType, Mistake, Rule, Together, dig
+from beamlit_controller.api.remote_rules import GoogleForGoogle, SameSecret, TlsNeedsHttps
+from beamlit_controller.api.rules import AllOrNone, MemberOfType, Mistake, Rule, dig
 from beamlit_controller.api.scalars import AtLeastOne, DnsName, RemoteHost, RequestPath, SecretKeyName, Token, Word
 
 
@@ -105,7 +105,7 @@ def _server_name(text: str) -> str:
 class TlsConfig(StrictModel):
     """How the remote's certificate is verified (which can't be turned off), and the client certificate for it."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (Together("certSecretRef", "keySecretRef"), OfOneSecret())
+    rules: ClassVar[tuple[Rule, ...]] = (AllOrNone("certSecretRef", "keySecretRef"), SameSecret())
 
     ca_secret_ref: SecretKeySelector | None = Field(
         default=None,

@@ -21,7 +21,7 @@ class TlsNeedsHttps:
         yield Cel("!has(self.tls) || self.scheme == 'https'", "tls needs scheme https")
 
 
-class OfOneSecret:
+class SameSecret:
     """A certificate and its key must be in one Secret, so that both are rotated atomically."""
 
     def mistakes(self, given: Mapping[str, object]) -> Iterator[Mistake]:

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from beamlit_controller.api import problems, scalars
 from beamlit_controller.api.model import StrictModel
-from beamlit_controller.api.rules import Cel, ExactlyOne, Mistake, Rule, Together
+from beamlit_controller.api.rules import AllOrNone, Cel, ExactlyOne, Mistake, Rule
 from beamlit_controller.api.scalars import RequestPath, Token, Word
 
 Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
@@ -66,7 +66,7 @@ class _MethodsNeedPath:
 class Requests(StrictModel):
     """Requests that match a header or the beginning of their path."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (ExactlyOne(("header", "pathPrefix")), Together("header", "value"))
+    rules: ClassVar[tuple[Rule, ...]] = (ExactlyOne(("header", "pathPrefix")), AllOrNone("header", "value"))
     header: Annotated[Token, AfterValidator(matchable_header)] | None = Field(
         default=None, description="Name of a request header."
     )

@@ -72,7 +72,7 @@ class AtMostOne:
 
 
 @dataclass(frozen=True, slots=True)
-class Together:
+class AllOrNone:
     """Both fields are set, or neither."""
 
     one: str
@@ -92,7 +92,7 @@ class Together:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class RequiresSibling:
     """A field of a member requires a field beside that member, except for some of its values; `why` tells what for."""
 
     member: str

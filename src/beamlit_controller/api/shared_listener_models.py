@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from beamlit_controller.api import addresses, scalars
 from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.request_rules import matchable_path
-from beamlit_controller.api.rules import Mistake, Rule, Together
+from beamlit_controller.api.rules import AllOrNone, Mistake, Rule
 from beamlit_controller.api.scalars import RequestPath, Token, Word
 
 _ModelKey = Annotated[
@@ -39,7 +39,7 @@ def _prefix(text: str) -> str:
 class SharedRouteConfig(StrictModel):
     """Requests that go to a model: those that match all given fields, or every request if none is given."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (Together("header", "value"),)
+    rules: ClassVar[tuple[Rule, ...]] = (AllOrNone("header", "value"),)
 
     to: _ModelKey = Field(
         description="The model, as `namespace/name` of its ModelDeployment. `listen` must have its address."

@@ -14,7 +14,7 @@ from beamlit_controller.api.metadata import ObjectMeta
 from beamlit_controller.api.metric_service import MetricServiceRef
 from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.offloading import OffloadingConfig
-from beamlit_controller.api.rules import Beside, Immutable
+from beamlit_controller.api.rules import Immutable, RequiresSibling
 from beamlit_controller.api.scalars import ApiVersion, DnsLabel, DnsName, Kind, Port, Word
 
 GROUP: Final = "deployment.beamlit.com"
@@ -84,7 +84,7 @@ class Spec(StrictModel):
     """The model, its workload and Services, and when its requests are offloaded."""
 
     rules = (
-        Beside(
+        RequiresSibling(
             "offloadingConfig",
             "preset",
             "metricServiceRef",

@@ -31,7 +31,7 @@ LATE_AFTER: Final = 180.0
 """Seconds after which it counts as rejected otherwise: the kubelet updates files within two minutes."""
 
 
-class Configs(Protocol):
+class ConfigReader(Protocol):
     """Reads the configuration in force from gateway pods."""
 
     async def of(self, pods: Iterable[GatewayPod]) -> Mapping[str, ConfigInForce]:
@@ -39,7 +39,7 @@ class Configs(Protocol):
         ...
 
 
-class Steps(Protocol):
+class ConfigSteps(Protocol):
     """Knows Envoy's files."""
 
     def next_step(self, present: Files, requested: Files, seen: Sequence[ConfigInForce]) -> ConfigStep:
@@ -74,7 +74,7 @@ class Progress:
 class ConfigRollout:
     """Takes the next step of a change, by what the pods report."""
 
-    def __init__(self, server: ApiServer, configs: Configs, steps: Steps) -> None:
+    def __init__(self, server: ApiServer, configs: ConfigReader, steps: ConfigSteps) -> None:
         self._server = server
         self._configs = configs
         self._steps = steps

@@ -22,7 +22,7 @@ _SHOWN = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Right:
+class RbacRule:
     """The RBAC rule that a request needs."""
 
     verb: str
@@ -30,7 +30,7 @@ class Right:
     resource: str
 
 
-def missing(error: ApiError, *, doing: str, right: Right | None = None) -> Missing:
+def missing(error: ApiError, *, doing: str, right: RbacRule | None = None) -> Missing:
     """Describe a failed request; for a 403, name the missing RBAC rule."""
     said = error.message[:_SHOWN]
     if error.code == FORBIDDEN and right is not None:

@@ -25,7 +25,7 @@ from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.kubernetes import failures, metrics_answers, pod_selector
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer, Query
 from beamlit_controller.kubernetes.discovery import CUSTOM, Discovery
-from beamlit_controller.kubernetes.failures import NOT_FOUND, UNAVAILABLE, Right
+from beamlit_controller.kubernetes.failures import NOT_FOUND, UNAVAILABLE, RbacRule
 from beamlit_controller.kubernetes.scale import FRESH_SECONDS, Workloads
 
 Json = dict[str, Any]
@@ -85,7 +85,7 @@ class MetricsApis:
             self._lists = {each: shared for each, shared in self._lists.items() if shared.turn.locked()}
         shared = self._lists.setdefault(key, _Shared())
         path = f"/apis/{RESOURCE}/v1beta1/namespaces/{_segment(namespace)}/pods"
-        right = Right("list", RESOURCE, "pods")
+        right = RbacRule("list", RESOURCE, "pods")
         return await shared.get(lambda: self._ask(path, (("labelSelector", selector),), right))
 
     # custom.metrics.k8s.io
@@ -99,7 +99,7 @@ class MetricsApis:
             return root
         path = f"{root}/pods/%2A/{_segment(metric.name)}"
         query = (("labelSelector", workload.pods.text), *_metric_selector(metric))
-        answer = await self._ask(path, query, Right("get", CUSTOM, f"pods/{metric.name}"))
+        answer = await self._ask(path, query, RbacRule("get", CUSTOM, f"pods/{metric.name}"))
         return answer if isinstance(answer, Missing) else metrics_answers.pods(answer)
 
     async def _object(self, spec: OffloadSpec, metric: ObjectMetric) -> Reading:
@@ -116,7 +116,7 @@ class MetricsApis:
                 return kind
             path = f"{root}/{_segment(kind.resource)}/{_segment(described.name)}/{_segment(name)}"
             resource = f"{kind.resource}/{name}"
-        answer = await self._ask(path, _metric_selector(metric.metric), Right("get", CUSTOM, resource))
+        answer = await self._ask(path, _metric_selector(metric.metric), RbacRule("get", CUSTOM, resource))
         return answer if isinstance(answer, Missing) else metrics_answers.one_object(answer)
 
     async def _custom(self, spec: OffloadSpec) -> str | Missing:
@@ -132,19 +132,19 @@ class MetricsApis:
         path = f"/apis/{EXTERNAL}/v1beta1/namespaces/{_segment(spec.key.namespace)}/{_segment(name)}"
         selector = pod_selector.write(metric.selector)
         query = (("labelSelector", selector),) if selector else ()
-        answer = await self._ask(path, query, Right("list", EXTERNAL, name))
+        answer = await self._ask(path, query, RbacRule("list", EXTERNAL, name))
         return answer if isinstance(answer, Missing) else metrics_answers.external(answer)
 
     # Requests.
 
-    async def _ask(self, path: str, query: Query, right: Right) -> Json | Missing:
+    async def _ask(self, path: str, query: Query, right: RbacRule) -> Json | Missing:
         try:
             async with self._places[right.group]:
                 return await self._server.get(path, query)
         except ApiError as error:
             return await self._failure(error, right)
 
-    async def _failure(self, error: ApiError, right: Right) -> Missing:
+    async def _failure(self, error: ApiError, right: RbacRule) -> Missing:
         """Distinguish an API that is not installed from a metric that it lacks."""
         if error.code == UNAVAILABLE:
             return failures.unavailable(right.group, error)

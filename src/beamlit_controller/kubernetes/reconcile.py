@@ -48,7 +48,7 @@ END_MARGIN: Final = timedelta(seconds=60)
 """How long after its drain time a gateway pod may take to disappear."""
 
 
-class Objects(Protocol):
+class ObjectRenderer(Protocol):
     """Renders a gateway's objects."""
 
     async def objects(self, snapshot: Snapshot, before: Rendered, spec: OffloadSpec, plan: Plan) -> GatewayObjects:
@@ -77,7 +77,7 @@ class WorkerState:
 class GatewayPass:
     """Reconciles one model's gateway and Service, as far as currently possible."""
 
-    def __init__(self, server: ApiServer, rendering: Objects, observer: Observer) -> None:
+    def __init__(self, server: ApiServer, rendering: ObjectRenderer, observer: Observer) -> None:
         self._server = server
         self._rendering = rendering
         self._observer = observer

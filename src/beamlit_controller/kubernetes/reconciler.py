@@ -53,7 +53,7 @@ class Worker:
     status_failures: int = 0
 
 
-class Reports(Protocol):
+class StatusReporter(Protocol):
     """Reports a model's state."""
 
     async def report(
@@ -66,7 +66,7 @@ class Reports(Protocol):
 class Reconciler:
     """Reconciles all models while this replica is the leader."""
 
-    def __init__(self, server: ApiServer, store: Store, *, gateway: GatewayPass, status: Reports) -> None:
+    def __init__(self, server: ApiServer, store: Store, *, gateway: GatewayPass, status: StatusReporter) -> None:
         self.failures: Counter[str] = Counter()
         self._server = server
         self._store = store

@@ -32,7 +32,7 @@ READ_ANYWAY = 10.0
 """Seconds after which all files are read again even if nothing seems to have changed."""
 
 Parse = Callable[[str], Parsed]
-Together = Callable[[Sequence[OffloadSpec]], Sequence[Rejected]]
+ConflictCheck = Callable[[Sequence[OffloadSpec]], Sequence[Rejected]]
 """Conflicts between models that are valid on their own."""
 
 
@@ -59,7 +59,7 @@ class Manifests:
 class Folder:
     """A `Provider` of the specs in a folder, with overrides. `kept` is the folder of the last valid copies."""
 
-    def __init__(self, path: Path, *, kept: Path, parse: Parse, together: Together, overrides: Overrides) -> None:
+    def __init__(self, path: Path, *, kept: Path, parse: Parse, together: ConflictCheck, overrides: Overrides) -> None:
         self._path = path
         self._overrides = overrides
         self._kept = kept
@@ -264,7 +264,7 @@ def _in(name: str, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
     return tuple(Problem(f"{name} {each.where}".strip(), each.field, each.message) for each in problems)
 
 
-def _merged(files: Mapping[str, File], together: Together) -> Manifests:
+def _merged(files: Mapping[str, File], together: ConflictCheck) -> Manifests:
     """Merge the files. Of models with conflicts, those of the first file run, and the others are reported."""
     specs: dict[ModelKey, OffloadSpec] = {}
     origin: dict[ModelKey, str] = {}
@@ -286,7 +286,7 @@ def _twice(key: ModelKey, origin: Mapping[ModelKey, str]) -> tuple[Rejected, ...
     return (Rejected("metadata.name", f"{key} is already defined in {origin[key]}; rename or remove one of them"),)
 
 
-def _apart(together: Together, specs: Sequence[OffloadSpec]) -> Sequence[Rejected]:
+def _apart(together: ConflictCheck, specs: Sequence[OffloadSpec]) -> Sequence[Rejected]:
     try:
         return together(specs)
     except Exception as error:  # noqa: BLE001 - one model's error must not end the others

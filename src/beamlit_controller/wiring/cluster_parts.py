@@ -18,7 +18,7 @@ from beamlit_controller.envoy.rtds import RtdsServer
 from beamlit_controller.envoy.rtds_access import Tokens
 from beamlit_controller.kubernetes import api_server
 from beamlit_controller.kubernetes.api_server import ApiServer
-from beamlit_controller.kubernetes.config_rollout import ConfigRollout, Configs
+from beamlit_controller.kubernetes.config_rollout import ConfigReader, ConfigRollout
 from beamlit_controller.kubernetes.discovery import Discovery
 from beamlit_controller.kubernetes.egress import Egress
 from beamlit_controller.kubernetes.endpoints import MetricEndpoints
@@ -77,7 +77,7 @@ class ExternalInputs:
     reach: ReachabilityProbe
     remotes: Remotes
     meters: Meters
-    configs: Configs
+    configs: ConfigReader
 
 
 async def build(options: ClusterOptions, resources: AsyncExitStack) -> ReplicaParts:

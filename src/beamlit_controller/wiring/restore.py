@@ -9,11 +9,11 @@ from beamlit_controller.kubernetes.api_server import ApiError, ApiServer, Json
 from beamlit_controller.kubernetes.services import Service
 
 NOT_FOUND = 404
-Said = tuple[bool, str]
+Result = tuple[bool, str]
 """Whether it succeeded, and the message."""
 
 
-async def restore(namespace: str | None, kubeconfig: Path | None = None) -> Sequence[Said]:
+async def restore(namespace: str | None, kubeconfig: Path | None = None) -> Sequence[Result]:
     """Restore every taken-over Service of a namespace, or of all; return the result for each. Raises ApiError.
 
     The finalizers are removed as well, because no controller would remove them.
@@ -23,7 +23,7 @@ async def restore(namespace: str | None, kubeconfig: Path | None = None) -> Sequ
         return [*said, *[await _remove_finalizer(server, each) for each in await _with_finalizer(server, namespace)]]
 
 
-async def services_of(server: ApiServer, namespace: str | None) -> Sequence[Said]:
+async def services_of(server: ApiServer, namespace: str | None) -> Sequence[Result]:
     """Restore the Services only, not the finalizers."""
     listed = (await server.get(paths.SERVICES.collection(namespace)))["items"]
     found = [services.parse(each) for each in listed]
@@ -42,7 +42,7 @@ async def has_models(server: ApiServer, namespace: str | None) -> bool:
     return True
 
 
-async def _restore_one(server: ApiServer, service: Service) -> Said:
+async def _restore_one(server: ApiServer, service: Service) -> Result:
     name = f"Service {service.namespace}/{service.name}"
     if service.selector_unknown:
         return False, f"{name}: its original selector is unknown: set its spec.selector"
@@ -88,7 +88,7 @@ def _finalizers(content: Json) -> Iterator[str]:
     yield from content["metadata"].get("finalizers") or ()
 
 
-async def _remove_finalizer(server: ApiServer, model: Json) -> Said:
+async def _remove_finalizer(server: ApiServer, model: Json) -> Result:
     about = model["metadata"]
     left = [each for each in _finalizers(model) if each != models.FINALIZER]
     change = {"resourceVersion": about["resourceVersion"], "finalizers": left}

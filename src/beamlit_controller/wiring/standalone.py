@@ -90,10 +90,10 @@ async def _until_stopped(options: StandaloneOptions) -> bool:
     """Run once; return whether to end. Otherwise everything except the gateways has been closed, to be started again."""
     with state_folder.locked(options.state) as state, signals() as (stop, stop_now), hangups(stop) as reload:
         parts = _gateway_parts(options.settings, state)
-        until = Until(stop, reload, SettingsWatch(options.settings_file, options.settings))
+        stops = StopConditions(stop, reload, SettingsWatch(options.settings_file, options.settings))
         try:
             async with AsyncExitStack() as resources:
-                await _serve(options, state, parts, resources, until)
+                await _serve(options, state, parts, resources, stops)
             if not stop.is_set():
                 return False
         except Exception:
@@ -129,7 +129,7 @@ async def _stop(parts: GatewayParts, state: StateFolder, stop_now: asyncio.Event
 
 
 @dataclass(frozen=True, slots=True)
-class Until:
+class StopConditions:
     """What ends serving: a signal to stop, or a reason to restart."""
 
     stop: asyncio.Event
@@ -138,7 +138,11 @@ class Until:
 
 
 async def _serve(
-    options: StandaloneOptions, state: StateFolder, parts: GatewayParts, resources: AsyncExitStack, until: Until
+    options: StandaloneOptions,
+    state: StateFolder,
+    parts: GatewayParts,
+    resources: AsyncExitStack,
+    stops: StopConditions,
 ) -> None:
     """Connect the parts and run them until stop or restart. A task that fails ends all of them, and leaves the gateways serving."""
     settings, gateways, shared = options.settings, parts.gateways, parts.shared
@@ -154,7 +158,7 @@ async def _serve(
 
     def problems() -> Sequence[Problem]:
         listeners = shared_listeners.problems(settings, shared)
-        return (*until.settings.problems, *listeners, *folder.manifests.problems, *memory.problems)
+        return (*stops.settings.problems, *listeners, *folder.manifests.problems, *memory.problems)
 
     site = standalone_web.endpoints(
         settings, parts.clock, StandaloneSources(folder, gateways, parts.meters, shares, problems)
@@ -169,13 +173,13 @@ async def _serve(
         "models": supervisor.run(folder, loops, memory),
         "web": web.run(site.site, listener),
     }
-    await _run(tasks, until)
+    await _run(tasks, stops)
 
 
-async def _run(parts: Mapping[str, Coroutine[Any, Any, None]], until: Until) -> None:
+async def _run(parts: Mapping[str, Coroutine[Any, Any, None]], stops: StopConditions) -> None:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(part, name=name) for name, part in parts.items()]
-        ends = [group.create_task(until.stop.wait()), group.create_task(until.settings.changed(until.reload_requested))]
+        ends = [group.create_task(stops.stop.wait()), group.create_task(stops.settings.changed(stops.reload_requested))]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for task in (*tasks, *ends):
             task.cancel()
