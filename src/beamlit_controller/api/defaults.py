@@ -1,4 +1,7 @@
-"""Defaults that a preset implies: the mode, and the status codes with which its server signals that it is full."""
+"""Defaults that a preset implies: the mode, and the status codes with which its server signals that it is full.
+
+They can't be in the CRD, because they depend on another field.
+"""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,8 @@
-"""Cross-field rules, declared once: checked here, and rendered as CEL for the API server."""
+"""Cross-field rules, declared once: checked here, and rendered as CEL for the API server.
+
+A model lists its rules in `rules`. Each has `mistakes`, which checks a raw mapping, and `cel`, which returns the same
+condition for the CRD.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,8 @@
-"""Fixed mode: the share is `percentage`, reached at once or in steps."""
+"""Fixed mode: the share is `percentage`, reached at once or in steps.
+
+It falls to 0, at once or in steps, when demand has stayed low for the release window. A premature release doubles that
+window (`core.release_backoff`).
+"""
 
 from dataclasses import dataclass
 from datetime import timedelta

@@ -1,4 +1,8 @@
-"""The backoff of releases: how long to wait before the next one, how far it may go, and which ones were premature."""
+"""The backoff of releases: how long to wait before the next one, how far it may go, and which ones were premature.
+
+A release was premature if a metric exceeds its target again soon after it. Then the next release waits longer, and the
+share before the release is restored in one step. After a quiet time the backoff is reset.
+"""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta

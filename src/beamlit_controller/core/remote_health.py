@@ -1,4 +1,8 @@
-"""Judges whether a remote is usable, by the results of the requests that the gateways sent to it."""
+"""Judges whether a remote is usable, by the results of the requests that the gateways sent to it.
+
+Only new results count, so without requests the last state is kept. One answered request is enough to be ready;
+otherwise the reason is that of most failures.
+"""
 
 from collections import Counter
 from collections.abc import Iterable

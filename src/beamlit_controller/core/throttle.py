@@ -1,4 +1,8 @@
-"""Limits the percentage while the remote answers 429, and raises the limit again afterwards."""
+"""Limits the percentage while the remote answers 429, and raises the limit again afterwards.
+
+The limit falls at once and rises by a few points per round, like the congestion window of TCP. It is in force beside
+the decision, which stays as it is.
+"""
 
 from beamlit_controller.core import remote_health
 from beamlit_controller.core.remote_health import THROTTLED, Attempts

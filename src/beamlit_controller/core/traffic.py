@@ -1,4 +1,8 @@
-"""Sums the gateways' request counters of a model, and derives the requests of the last minute."""
+"""Sums the gateways' request counters of a model, and derives the requests of the last minute.
+
+Counters are cumulative per gateway. `fed` turns them into increases, so that a gateway that restarts, joins or leaves
+does not distort the sums.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace

@@ -1,4 +1,8 @@
-"""The clusters: the model's own servers, and each remote behind its hop."""
+"""The clusters: the model's own servers, and each remote behind its hop.
+
+A chain of `envoy.failover` has as members `local`, the local hop, and two clusters per remote: one skips the remote
+while it is ejected, the other never does. Both lead to the remote's hop, whose routes lead to the remote itself.
+"""
 
 from beamlit_controller.core import weighted_remotes
 from beamlit_controller.core.spec import OffloadSpec, RemoteBackend, Scheme

@@ -1,4 +1,8 @@
-"""Removes request headers that the remote must not see, and response headers that clients and proxies must not see."""
+"""Removes request headers that the remote must not see, and response headers that clients and proxies must not see.
+
+On the way to the remote it removes our own headers, those of proxies, the client's identity and credentials, and what
+could redirect the request, also from the query. From responses it removes instructions to proxies and browsers.
+"""
 
 import re
 from urllib.parse import quote

@@ -1,4 +1,8 @@
-"""The listeners: the front for clients, and the internal listeners (hops) for requests to the remote."""
+"""The listeners: the front for clients, and the internal listeners (hops) for requests to the remote.
+
+The front accepts, bounds and normalizes requests, and routes them by `envoy.routes`. A remote's hop turns a request
+into one for the remote: it removes what the remote must not see, replaces the model's name, and adds the credential.
+"""
 
 from collections.abc import Iterable
 

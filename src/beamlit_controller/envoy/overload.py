@@ -1,4 +1,8 @@
-"""Envoy's overload manager: connection and memory limits."""
+"""Envoy's overload manager: connection and memory limits.
+
+Envoy's heap is bounded by the container's memory limit. Before it is exhausted, Envoy degrades in steps, so that it is
+not killed with all its streams.
+"""
 
 from beamlit_controller.core import quantity
 from beamlit_controller.core.gateway_spec import GatewaySpec

@@ -1,4 +1,9 @@
-"""The routes of the front, which decide where each request goes."""
+"""The routes of the front, which decide where each request goes.
+
+Matchers come first: local-only requests, the `x-offload` header, sessions. Then a route with a runtime fraction sends
+the share to the chain `remote_first`. All other requests start locally, in `local_first`, unless the cap sends them
+away (`envoy.caps`).
+"""
 
 from collections.abc import Iterable, Sequence
 from functools import partial

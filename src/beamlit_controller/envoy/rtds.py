@@ -1,4 +1,8 @@
-"""The RTDS server: pushes its model's share, cap and spent budgets to every gateway as runtime values, whenever they change (xDS, state of the world)."""
+"""The RTDS server: pushes runtime values to the gateways whenever they change (xDS, state of the world).
+
+The values are the model's share, its cap, and the remotes whose budget is spent. A gateway opens one stream for its
+model. If the stream breaks, it keeps the last values and reconnects.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine

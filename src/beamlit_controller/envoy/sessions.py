@@ -1,4 +1,7 @@
-"""Session stickiness: sessions stay on their side while the percentage changes."""
+"""Session stickiness: sessions stay on their side while the percentage changes.
+
+Envoy hashes the session and compares the hash with the share, so no state is kept.
+"""
 
 from beamlit_controller.core.stickiness import CookieStickiness, HeaderStickiness
 from beamlit_controller.envoy import lua

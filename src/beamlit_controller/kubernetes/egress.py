@@ -1,4 +1,8 @@
-"""The NetworkPolicy that restricts the addresses a gateway can connect to. Pure."""
+"""The NetworkPolicy that restricts the addresses a gateway can connect to. Pure.
+
+It allows everything except the denied networks; DNS, pods in the model's namespace and the controller are always
+allowed.
+"""
 
 import ipaddress
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,7 @@
-"""Gathers the input of a takeover decision: Service, gateway pods, reachability, metrics, and durations."""
+"""Gathers the input of a takeover decision: Service, gateway pods, reachability, metrics, and durations.
+
+The decision itself is `takeover.decide`. What has to be remembered between passes is in `takeover_memory`.
+"""
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable

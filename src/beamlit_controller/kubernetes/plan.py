@@ -1,4 +1,7 @@
-"""Decides how a gateway fits between a Service and its pods: selector, ports, labels; or why it can't. Pure."""
+"""Decides how a gateway fits between a Service and its pods: selector, ports, labels; or why it can't. Pure.
+
+`plan` returns `Missing` for a Service in front of which a gateway would lose requests or loop, such as a headless one.
+"""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,8 @@
-"""The scale subresource of a model's workload: its number of replicas, and the selector of its pods."""
+"""The scale subresource of a model's workload: its number of replicas, and the selector of its pods.
+
+The workload is `modelSourceRef`, anything with a scale subresource. Without it, the pods are those behind the model's
+Service.
+"""
 
 import asyncio
 from collections.abc import Callable

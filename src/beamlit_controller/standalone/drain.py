@@ -1,4 +1,8 @@
-"""Drains an Envoy without losing a request."""
+"""Drains an Envoy without losing a request.
+
+Envoy closes each connection after its current request. The end is waited for, but idle connections delay it for a short
+time only.
+"""
 
 import asyncio
 from pathlib import Path

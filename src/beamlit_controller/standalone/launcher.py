@@ -1,4 +1,8 @@
-"""Determines which process serves a gateway: the running one, a new one, or a successor by Envoy's hot restart."""
+"""Determines which process serves a gateway: the running one, a new one, or a successor by Envoy's hot restart.
+
+A running process is adopted. If another Envoy is installed than the one that runs, a successor takes over its sockets;
+a process that no longer listens gets one as well.
+"""
 
 import asyncio
 import signal

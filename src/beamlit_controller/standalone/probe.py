@@ -1,4 +1,7 @@
-"""Polls a running Envoy: whether it serves, where it listens, and the state of its remotes."""
+"""Polls a running Envoy: whether it serves, where it listens, and the state of its remotes.
+
+It also reads the request counters for decisions, and which local servers are ejected.
+"""
 
 import asyncio
 import os

@@ -1,4 +1,7 @@
-"""Processes that outlive the controller: orphaned from the start, found again by their command line, watched by pidfd."""
+"""Processes that outlive the controller: orphaned from the start, found again by their command line, watched by pidfd.
+
+A gateway therefore keeps serving when the controller ends or crashes, and the next controller adopts it.
+"""
 
 import asyncio
 import contextlib

@@ -1,4 +1,7 @@
-"""Bounds the connections to the web endpoints: their number, and how long a request may take to arrive."""
+"""Bounds the connections to the web endpoints: their number, and how long a request may take to arrive.
+
+By default uvicorn waits forever, so that idle clients could use up all file descriptors.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterable
