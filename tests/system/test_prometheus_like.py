@@ -146,7 +146,7 @@ MIMIR = {
         "grafana/mimir#4518, pkg/api/error/error.go",
         like.error(429, "too_many_requests", "too many outstanding requests"),
         Reason.QUERY_FAILED,
-        "too_many_requests: too many outstanding requests",
+        "(too_many_requests): too many outstanding requests",
         "/prometheus",
     ),
     "too large": Answer(
@@ -186,7 +186,7 @@ CORTEX = {
         "pkg/util/api/response.go: ErrServer",
         like.error(500, "server_error", "rpc error: code = Unavailable desc = ingesters"),
         Reason.QUERY_FAILED,
-        "server_error: rpc error",
+        "(server_error): rpc error",
     ),
     "a gateway's time-out": Answer(
         "pkg/util/api/response.go: StatusGatewayTimeout",
@@ -346,7 +346,7 @@ GOOGLE = {
             "evaluation is blocked",
         ),
         Reason.QUERY_FAILED,
-        "resource_exhausted: expanding series: generic::aborted: invalid status monarch::220",
+        "(resource_exhausted): expanding series: generic::aborted: invalid status monarch::220",
         PROJECT,
     ),
     "a query that it does not take": Answer(
