@@ -358,7 +358,7 @@ def test_an_average_of_one_value_wants_the_replicas(tmp_path: Path) -> None:
     )
     recorded = written(tmp_path, [30, 50])
 
-    assert "--replicas: my_custom_metric_in_prom is held against an average per replica" in refused(
+    assert "--replicas: my_custom_metric_in_prom is compared with an average per replica" in refused(
         "--csv", recorded, manifest=manifest
     )
     assert simulated("--csv", recorded, "--replicas", "4", manifest=manifest)["courses"][0]["over"] == 15
