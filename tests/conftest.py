@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-pytest_plugins = ["kube.fixtures"]
+pytest_plugins = ["kube.fixtures", "sharing_out"]
 
 # Machines are shared: how long an example takes says nothing.
 hypothesis.settings.register_profile("patient", deadline=None)
@@ -19,6 +20,12 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "patient")
 # Under nohup SIGHUP is ignored, and what the tests start would ignore it as well; a handler is not inherited.
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)
+
+
+def pytest_collection_finish() -> None:
+    """Keep the collector of garbage from going through thousands of collected tests again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -92,20 +92,20 @@ def main(which: str, selection: Sequence[str]) -> int:
 
 
 def checks() -> Iterator[Phase]:
-    """Yield what runs no other program, on each Python, with few examples of a property."""
-    yield lint(), Lane(f"tests on Python {HERE}", tests=(sys.executable, *parallel(CORES), "-m", PURE), before=BRIEF)
-    yield tuple(on_other_pythons())
+    """Yield what runs no other program, on all Pythons at once, with few examples of a property; some of it waits."""
+    here = Lane(f"tests on Python {HERE}", tests=(sys.executable, *parallel(CORES), "-m", PURE), before=BRIEF)
+    yield lint(), here, *on_other_pythons()
 
 
 def everything() -> Iterator[Phase]:
     """Yield what runs every test on this Python; `checks` has the other Pythons.
 
-    The tests wait for most of the time, so there is a process more than there are cores, and those on the node run beside them.
+    The tests wait for most of the time, so there are two processes more than cores, and those on the node run beside them.
     """
     yield lint(), Lane("what tests run on", (("make", "--silent", "packages"), ("make", "--silent", "assets")))
     yield (
         Lane(
-            f"tests on Python {HERE}", tests=(sys.executable, *parallel(CORES + 1), "-m", "not alone"), before=YIELDING
+            f"tests on Python {HERE}", tests=(sys.executable, *parallel(CORES + 2), "-m", "not alone"), before=YIELDING
         ),
         Lane("tests on the node", tests=(sys.executable, *SLOWEST, "-m", "alone")),
     )
@@ -119,9 +119,8 @@ def coverage() -> Iterator[Phase]:
 
 
 def parallel(processes: int) -> Command:
-    """Return the options for tests in this many processes; one is pytest itself, which collects only once then."""
-    number = str(processes if processes > 1 else 0)
-    return "-n", number, "--dist", "loadgroup", "--no-loadscope-reorder", *SLOWEST
+    """Return the options for tests in this many processes."""
+    return "-n", str(processes), *SLOWEST
 
 
 def lint() -> Lane:
@@ -134,20 +133,17 @@ def lint() -> Lane:
 def on_other_pythons() -> Iterator[Lane]:
     """Yield the tests that run no other program, on each further Python that is supported."""
     versions = pythons.supported((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    found = {version: pythons.find(version) for version in versions if version != HERE}
-    present = sum(interpreter is not None for interpreter in found.values())
-    for version, interpreter in found.items():
-        yield _on(version, interpreter, CORES // max(present, 1))
+    for version in versions:
+        if version != HERE:
+            yield _on(version, pythons.find(version))
 
 
-def _on(version: str, interpreter: Path | None, processes: int) -> Lane:
+def _on(version: str, interpreter: Path | None) -> Lane:
     name = f"tests on Python {version}"
     if interpreter is None:
         return Lane(name, absent=f"there is no Python {version} here")
     python = str(pythons.environment(version))
-    return Lane(
-        name, tuple(pythons.made(version, interpreter)), (python, *parallel(processes), "-m", PURE), before=BRIEF
-    )
+    return Lane(name, tuple(pythons.made(version, interpreter)), (python, *parallel(CORES), "-m", PURE), before=BRIEF)
 
 
 LANES = {"check": checks, "test": everything, "coverage": coverage}

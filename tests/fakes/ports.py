@@ -9,10 +9,13 @@ from typing import Final
 
 RANGE: Final = range(15_000, 32_000)
 """Below what the system gives to outgoing connections, which would else be faster than who is to listen."""
-WORKERS: Final = 8
+LANES: Final = 4
+WORKERS: Final = 6
+"""In each lane."""
 
-_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) + 2 * int(os.environ.get("LANE", "0"))
-_order = list(RANGE[_worker % WORKERS :: WORKERS])
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % WORKERS
+_lane = int(os.environ.get("LANE", "0")) % LANES
+_order = list(RANGE[WORKERS * _lane + _worker :: LANES * WORKERS])
 random.shuffle(_order)
 _candidates = itertools.cycle(_order)
 

@@ -95,8 +95,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture, marker in KINDS.items():
             if fixture in asked:
                 item.add_marker(marker)
-        if "node" in asked:
-            item.add_marker(pytest.mark.xdist_group("node"))  # one node is enough of them
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

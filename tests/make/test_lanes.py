@@ -10,8 +10,6 @@ import pytest
 from tools import lanes, pythons
 from tools.lanes import Count, Lane, Outcome
 
-pytestmark = pytest.mark.long
-
 pytestmark = pytest.mark.system
 
 
