@@ -12,7 +12,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 CLUSTER: Final = "tests/cluster/"
-HALF: Final = f"{CLUSTER}test_n"
+HALF: Final = f"{CLUSTER}test_s"
 """Where the files of the cluster are divided, by name; both parts take about as long."""
 WHOLE: Final = frozenset(
     f"tests/{name}.py"
