@@ -39,7 +39,11 @@ def unit(nodeid: str) -> str:
 
 
 class Scheduler(LoadScopeScheduling):
-    """Hands whole units to processes, large ones first."""
+    """Hands whole units to processes, in the order of their tests."""
+
+    def __init__(self, config: pytest.Config, log: Producer | None = None) -> None:
+        config.option.loadscopereorder = False
+        super().__init__(config, log)
 
     def _split_scope(self, nodeid: str) -> str:
         return unit(nodeid)

@@ -30,12 +30,12 @@ PLAIN_SEGMENTS = (
     "embeddings",
     "v1",
     "a%20b",
-    "x;y",
     "%3Fq",
     "%23f",
     "%C3%A9",
 )
 ODD_SEGMENTS = (
+    "x;y",
     "..",
     ".",
     "%2e%2e",
