@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-pytest_plugins = ["kube.fixtures", "sharing_out"]
+pytest_plugins = ["sharing_out", "kube.fixtures"]
 
 # Machines are shared: how long an example takes says nothing.
 hypothesis.settings.register_profile("patient", deadline=None)

@@ -13,15 +13,15 @@ pytestmark = pytest.mark.long
 
 DELAYS = (0, 15, 30, 60)
 PAIRS = ((0, Scaler.NONE), (60, Scaler.DEMAND), (0, Scaler.DEMAND), (60, Scaler.NONE))
-"""Delay and scaler of the long loops: each load plays two of them, so that all four are played; properties look between."""
+"""Delay and scaler of the long loops, by turns, so that all four are played; properties look between."""
 LASTING = ("step", "ramp", "day", "day with noise")
 HOSTILE = ("bursts", "adversary")
 
 
 def courses(behavior: Behavior, loads: tuple[str, ...]) -> Iterator[tuple[str, Course]]:
     """Run every kind of metric and load, with and without delay and scaler."""
-    for kind, (place, load), which in itertools.product(Kind, enumerate(loads), (0, 1)):
-        delay, scaler = PAIRS[2 * (place % 2) + which]
+    for (turn, kind), (place, load) in itertools.product(enumerate(Kind), enumerate(loads)):
+        delay, scaler = PAIRS[(turn + place) % len(PAIRS)]
         course = pool.run(Loop(kind, LOADS[load], behavior, delay, scaler))
         yield f"{kind} {load} delay {delay} scaled by {scaler}", course
 

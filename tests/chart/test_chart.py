@@ -1,9 +1,11 @@
 """The chart through the real helm: what it installs, what it refuses, and that what is rendered of it is up to date."""
 
+import copy
 import json
 import re
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +51,14 @@ def run(helm: Path, command: str, values: Json | None = None) -> subprocess.Comp
 
 
 def template(helm: Path, values: Json | None = None) -> list[Json]:
-    done = run(helm, "template", values)
+    return copy.deepcopy(_rendered(helm, json.dumps(values or {})))
+
+
+@cache
+def _rendered(helm: Path, values: str) -> list[Json]:
+    done = run(helm, "template", json.loads(values))
     assert done.returncode == 0, done.stderr
-    return [each for each in yaml.safe_load_all(done.stdout) if each]
+    return [each for each in yaml.load_all(done.stdout, yaml.CSafeLoader) if each]
 
 
 def of(kind: str, objects: list[Json]) -> list[Json]:
