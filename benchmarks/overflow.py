@@ -16,7 +16,8 @@ from demo.recorder import Phase
 from benchmarks import machine, overflow_servers
 from benchmarks.overflow_load import TOKENS, Outcome, play
 from benchmarks.overflow_servers import Servers
-from benchmarks.overflow_setups import SETUPS, NotInstalledError, Setup
+from benchmarks.overflow_setups import SETUPS, Setup
+from benchmarks.packages import NotInstalledError
 
 ROUNDS = int(os.environ.get("OVERFLOW_ROUNDS", "1"))
 LOW, HIGH = 0.5, 1.6

@@ -13,9 +13,9 @@ from demo.engine import Capacity
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks import machine
+from benchmarks.packages import ROOT
 from demo import certificates
 
-ROOT = Path(__file__).parents[1]
 MODEL = "llama"
 TOKENS = "vllm:generation_tokens_total"
 LOCAL = Capacity(slots=6, tokens_per_second=6, prefill_seconds=0.15)

