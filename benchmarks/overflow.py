@@ -1,11 +1,13 @@
-"""Twice the load that local can bear, and half of local gone on the way: who keeps local full and nobody waiting.
+"""More load than local can bear, and half of local gone on the way: who keeps local full and nobody waiting.
 
 Model servers with few slots and a queue, a remote that has room for all, and the same requests at the same moments before
-each setup: first a low load, then more than local can do, then the same with half of its slots.
+each setup: first a low load, then more than local can do, then the same with half of local. The servers are the demo's; with
+`OVERFLOW_SERVERS=llama`, a real llama.cpp.
 """
 
 import asyncio
 import os
+import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +15,15 @@ from pathlib import Path
 
 from demo.recorder import Phase
 
-from benchmarks import machine, overflow_servers
+from benchmarks import machine
+from benchmarks.overflow_llama import LLAMA
 from benchmarks.overflow_load import TOKENS, Outcome, play
-from benchmarks.overflow_servers import Servers
+from benchmarks.overflow_servers import DEMO, Kind, Servers
 from benchmarks.overflow_setups import SETUPS, Setup
 from benchmarks.packages import NotInstalledError
 
+KINDS = {"demo": DEMO, "llama": LLAMA}
+SERVERS = os.environ.get("OVERFLOW_SERVERS", "demo")
 ROUNDS = int(os.environ.get("OVERFLOW_ROUNDS", "1"))
 LOW, HIGH = 0.5, 1.6
 LOW_SECONDS, HIGH_SECONDS, HALVED_SECONDS = 6, 32, 32
@@ -35,13 +40,30 @@ class Measured:
 
     outcomes: tuple[Outcome, ...]
     local_tokens: tuple[float, float]
-    """Before the slots were halved, and after."""
+    """Before local was halved, and after."""
     cpu: float
     lines: int
 
 
 def main() -> None:
-    """Run all setups in turn, as many rounds as asked for, every other one in reverse order."""
+    """Compare the setups on the servers that were asked for."""
+    if SERVERS not in KINDS:
+        sys.exit(f"expected OVERFLOW_SERVERS to be one of {', '.join(KINDS)}, got {SERVERS}")
+    compare(KINDS[SERVERS])
+
+
+def compare(kind: Kind) -> None:
+    """Run all setups before these servers, and print what was measured."""
+    try:
+        capacity = asyncio.run(kind.per_second())
+    except NotInstalledError as error:
+        print(f"Overflow, {kind.name} servers: skipped, as {error}", flush=True)
+    else:
+        _print(kind, capacity, *_rounds(kind, capacity))
+
+
+def _rounds(kind: Kind, capacity: float) -> tuple[dict[str, list[Measured]], dict[str, str]]:
+    """Run all setups in turn, as many rounds as asked for, every other one in reverse order; also say why some were skipped."""
     runs: dict[str, list[Measured]] = {name: [] for name in SETUPS}
     skipped: dict[str, str] = {}
     for number in range(ROUNDS):
@@ -49,20 +71,20 @@ def main() -> None:
             if name in skipped:
                 continue
             try:
-                runs[name].append(asyncio.run(_measured(setup, seed=number)))
+                runs[name].append(asyncio.run(_measured(kind, setup, capacity, seed=number)))
             except NotInstalledError as error:
                 skipped[name] = str(error)
                 print(f"{name}: skipped, as {error}", flush=True)
-    _print(runs, skipped)
+    return runs, skipped
 
 
-async def _measured(setup: Setup, *, seed: int) -> Measured:
+async def _measured(kind: Kind, setup: Setup, capacity: float, *, seed: int) -> Measured:
     with tempfile.TemporaryDirectory(prefix="benchmark-") as text:
         folder = Path(text)
         own = folder / "setup"
         own.mkdir()
-        async with overflow_servers.demo(folder) as servers, setup(servers, own) as running:
-            marks = _Marks(servers)
+        async with kind.run(folder) as servers, setup(servers, own) as running:
+            marks = _Marks(servers, capacity)
             used = running.cpu()
             outcomes = await play(running.target, marks.phases(), seed=seed * 10, patience=PATIENCE_SECONDS)
             return Measured(outcomes, await marks.tokens(), running.cpu() - used, running.lines)
@@ -71,12 +93,13 @@ async def _measured(setup: Setup, *, seed: int) -> Measured:
 class _Marks:
     """The course of a run, and how much local had generated at its turns."""
 
-    def __init__(self, servers: Servers) -> None:
+    def __init__(self, servers: Servers, capacity: float) -> None:
         self._servers = servers
+        self._capacity = capacity
         self._seen: list[float] = []
 
     def phases(self) -> Sequence[tuple[Phase, Callable[[], Awaitable[None]]]]:
-        capacity = overflow_servers.per_second(TOKENS)
+        capacity = self._capacity
         return (
             (Phase("low", "low", LOW * capacity, LOW_SECONDS, offloading=True), self._mark),
             (Phase("high", "high", HIGH * capacity, HIGH_SECONDS, offloading=True), self._nothing),
@@ -95,14 +118,13 @@ class _Marks:
 
     async def _halve(self) -> None:
         await self._mark()
-        await self._servers.resize(self._servers.slots // 2)
+        await self._servers.halve()
 
 
-def _print(runs: dict[str, list[Measured]], skipped: Mapping[str, str]) -> None:
-    capacity = overflow_servers.per_second(TOKENS)
+def _print(kind: Kind, capacity: float, runs: dict[str, list[Measured]], skipped: Mapping[str, str]) -> None:
     title = (
-        f"Overflow: {HIGH:g} times what local can answer ({capacity:.1f} requests/s) for {HIGH_SECONDS} s, then "
-        f"{HALVED_SECONDS} s more with half of its slots (time to first token; {ROUNDS} rounds together)"
+        f"Overflow, {kind.name} servers: {HIGH:g} times what local can answer ({capacity:.1f} requests/s) for "
+        f"{HIGH_SECONDS} s, then {HALVED_SECONDS} s more {kind.halved} (time to first token; {ROUNDS} rounds together)"
     )
     machine.table(title, HEAD, tuple(rows(runs, skipped)))
     print("A request that was unanswered at the end counts with the time that it had waited.", flush=True)

@@ -16,7 +16,7 @@ from demo import load
 
 TIMEOUT = httpx2.Timeout(30, read=120, pool=None)
 TOKENS = 8
-WORDS = "a model serves its own machines first and what does not fit goes elsewhere at once "
+WORDS = "a model serves its own machines first and what does not fit goes elsewhere at once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class _Sender:
         headers = {"authorization": f"Bearer {self._target.key}"} if self._target.key else {}
         body = {
             "model": self._target.model,
-            "messages": [{"role": "user", "content": f"{self._sent} " + WORDS * 3}],
+            "messages": [{"role": "user", "content": f"{self._sent} " + WORDS}],
             "max_tokens": TOKENS,
             "stream": True,
             "ignore_eos": True,

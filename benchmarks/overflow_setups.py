@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 
 import psutil
 
@@ -57,11 +58,7 @@ spec:
       host: localhost:{remote}
       tls: {{caSecretRef: {{name: remote-ca, key: ca.crt}}}}
     behavior: {behavior}
-    metrics:
-      - type: Pods
-        pods:
-          metric: {{name: "vllm:num_requests_waiting"}}
-          target: {{type: AverageValue, averageValue: 1}}
+{metrics}
 """
 SETTINGS = """
 config:
@@ -74,6 +71,11 @@ config:
 """
 
 
+def manifest_of(servers: Servers, behavior: str) -> str:
+    """Return the model with a behavior, and with the metric that its servers call for."""
+    return MANIFEST.format(remote=servers.remote, behavior=behavior, metrics=indent(servers.metrics.strip(), "    "))
+
+
 def product(behavior: str) -> Setup:
     """Return the product with a behavior."""
 
@@ -81,7 +83,7 @@ def product(behavior: str) -> Setup:
     async def run(servers: Servers, folder: Path) -> AsyncIterator[Running]:
         front, web = machine.free_port(), machine.free_port()
         local = ", ".join(f'"127.0.0.1:{port}"' for port in servers.local)
-        manifest = MANIFEST.format(remote=servers.remote, behavior=behavior)
+        manifest = manifest_of(servers, behavior)
         settings = SETTINGS.format(local=local, front=front, web=web, folder=folder)
         (folder / "manifests").mkdir()
         (folder / "manifests" / "llama.yaml").write_text(manifest)
