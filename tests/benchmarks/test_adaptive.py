@@ -11,7 +11,7 @@ from benchmarks.adaptive import ADAPTIVE, Product, Unmetered, following
 from benchmarks.adaptive_loads import LOADS, SHIFTS
 from benchmarks.adaptive_plant import Metric, Plant, Result, Service
 
-from benchmarks import adaptive_course
+from benchmarks import adaptive_course, adaptive_sweep
 
 pytestmark = pytest.mark.long
 
@@ -103,6 +103,23 @@ def test_few_slots_teach_it_without_hunting(load: str, slots: int, delay: int) -
     assert learned.far_over <= 0.05
     assert learned.wasted <= 0.03
     assert learned.changes <= 30
+
+
+@pytest.mark.parametrize(
+    ("number", "metric"),
+    [
+        (35, Metric.WAITING),
+        (21, Metric.WAITING),
+        (0, Metric.QUEUE),
+        (74, Metric.SLOTS),
+        (82, Metric.LATENCY),
+        (81, Metric.FIRST_BYTE),
+        (52, Metric.FIRST_BYTE),
+    ],
+)
+def test_random_servers_that_were_once_learned_wrongly_are_within_the_bounds(number: int, metric: Metric) -> None:
+    """Capacity that was found late, slots and first bytes that were taken for another kind of metric, and first caps far off."""
+    assert adaptive_sweep.play(adaptive_sweep.drawn(number, [metric])).worst <= 1
 
 
 def test_the_time_that_even_requests_take_teaches_it_too() -> None:

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from beamlit_controller.core import adaptive, decision, gradual_metric
+from beamlit_controller.core import adaptive, decision, metric_kind
 from beamlit_controller.core.adaptive_state import RatioSample
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.flow import Flow
@@ -42,8 +42,8 @@ def test_a_metric_with_a_value_at_any_load_is_told_from_a_queue() -> None:
 
     slots, waiting = played(CALM)[-1], played(queue)[-1]
 
-    assert gradual_metric.is_gradual(slots.learned)
-    assert not gradual_metric.is_gradual(waiting.learned)
+    assert metric_kind.is_gradual(slots.learned)
+    assert not metric_kind.is_gradual(waiting.learned)
 
 
 def test_one_sample_of_a_noisy_metric_gives_no_cap() -> None:

@@ -10,16 +10,16 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import backlog, gradual_metric, load_curve, queue_metric
+from beamlit_controller.core import backlog, first_cap, gradual_metric, load_curve, metric_kind, queue_metric
 from beamlit_controller.core.adaptive_state import (
     LEAST,
     MOST,
     MOST_CLIMBS,
     MOST_FALLS,
     Learned,
-    Mean,
     Point,
     RatioSample,
+    changed,
     rounded,
 )
 from beamlit_controller.core.queue_metric import GOAL, NONE
@@ -32,9 +32,6 @@ FAR = Fraction(2)
 FLAT = Fraction(15, 100)
 """A ratio up to this is treated as zero: it only shows that there is spare capacity."""
 NEARLY = Fraction(5, 100)
-SATURATED = Fraction(15, 10)
-"""The highest ratio that a metric at its maximum can have, since nobody sets the target far below the maximum."""
-CLEARLY = Fraction(12, 10)
 FIRST_STEP = Fraction(10, 100)
 LONGEST_STEP = Fraction(25, 100)
 LONGEST_RISE = Fraction(15, 10)
@@ -77,21 +74,27 @@ def _by_count(
 def _judge(
     learned: Learned, noted: Learned, sample: RatioSample, *, seen: load_curve.Observed, now: datetime
 ) -> Learned:
-    shown = sample.alone and sample.slope is None and gradual_metric.is_gradual(learned)
+    learned = metric_kind.with_maximum(learned, seen.point)
+    noted = replace(noted, height=learned.height, maximum=learned.maximum)
+    shown = sample.alone and sample.slope is None and metric_kind.is_gradual(learned)
+    counts = sample.slope is not None
     if learned.cap is None:
-        return _first_change(
-            learned, gradual_metric.noted(noted, seen), seen, now, shown=shown, counts=sample.slope is not None
-        )
+        noisy = shown or (sample.alone and not counts and (noted.base or Fraction(0)) > NONE)
+        return first_cap.begun(learned, gradual_metric.noted(noted, seen), seen, now, noisy=noisy, counts=counts)
     unsettled = load_curve.unsettled(learned, sample, settles=_settles(learned, sample, shown=shown))
-    noted = noted if unsettled or _is_draining(learned, seen) else gradual_metric.noted(noted, seen)
-    rest = SHORT_REST if sample.slope is not None and queue_metric.is_idle(noted) else _rest(learned.cap, seen)
+    if not unsettled and not _is_draining(learned, seen):
+        noted = queue_metric.noted(gradual_metric.noted(noted, seen), seen)
+    rest = SHORT_REST if counts and queue_metric.is_idle(noted) else _rest(learned.cap, seen)
     rests = learned.changed_at is not None and now - learned.changed_at < rest
     if shown:
         return noted if rests or unsettled or _is_draining(learned, seen) else _by_mean(learned.cap, noted, seen, now)
+    if unsettled and learned.rough:
+        estimated = _update_estimate(noted, seen, drains=True)
+        return first_cap.corrected(learned, estimated, seen, now, counted=sample.slope)
     if rests or unsettled or not seen.steady:
         return _update_estimate(noted, seen)
-    wanted, taught = _suggested(learned.cap, replace(noted, guessed=False), seen, counts=sample.slope is not None)
-    return _changed(taught, wanted, now)
+    wanted, taught = _suggested(learned.cap, replace(noted, guessed=False), seen, counts=counts, slots=sample.slots)
+    return changed(taught, wanted, now)
 
 
 def _settles(learned: Learned, sample: RatioSample, *, shown: bool) -> timedelta:
@@ -106,24 +109,9 @@ def _rest(cap: Fraction, seen: load_curve.Observed) -> timedelta:
     return SHORT_REST if wrong else REST
 
 
-def _first_change(
-    learned: Learned, noted: Learned, seen: load_curve.Observed, now: datetime, *, shown: bool, counts: bool
-) -> Learned:
-    """Set the first cap once the metric is over its target."""
-    if seen.point.ratio <= 1:
-        return noted
-    if shown:
-        first = gradual_metric.first(_estimate_first(learned.calm, seen), noted)
-        return _changed(noted, first, now) if gradual_metric.is_over(noted) else noted
-    if learned.slope is None or not counts:
-        return _changed(noted, _estimate_first(learned.calm, seen), now)
-    full = queue_metric.full(seen, learned.slope)
-    return _changed(replace(noted, full=full), queue_metric.aim(full, learned.slope), now)
-
-
 def _by_mean(cap: Fraction, noted: Learned, seen: load_curve.Observed, now: datetime) -> Learned:
     wanted, taught = gradual_metric.wanted(cap, replace(noted, guessed=False), seen)
-    return _changed(taught, wanted, now)
+    return changed(taught, wanted, now)
 
 
 def stood(learned: Learned, sample: RatioSample, now: datetime) -> bool:
@@ -132,46 +120,22 @@ def stood(learned: Learned, sample: RatioSample, now: datetime) -> bool:
     return not rests and not load_curve.unsettled(learned, sample)
 
 
-def guessed(learned: Learned, now: datetime) -> Learned:
-    """Set the first cap, or a lower one, by a backlog that the gateways report."""
+def guessed(learned: Learned, now: datetime, *, slots: int | None = None) -> Learned:
+    """Set the first cap, or a lower one, by a backlog that the gateways report; no slot that the servers report stays free."""
     cap = backlog.cap(learned.recent)
+    if cap is not None and slots is not None:
+        cap = max(cap, Fraction(slots))
     if cap is not None and learned.cap is not None and learned.calm is not None:
         cap = max(cap, learned.calm.in_flight)
     if cap is None or (learned.cap is not None and learned.cap <= cap):
         return learned
-    return replace(_changed(learned, cap, now), guessed=True)
+    return replace(changed(learned, cap, now), guessed=True)
 
 
-def _changed(learned: Learned, cap: Fraction, now: datetime) -> Learned:
-    cap = min(MOST, max(LEAST, rounded(cap)))
-    if cap == learned.cap:
-        return learned
-    return replace(learned, cap=cap, changed_at=now, any_load=Mean(), full_load=Mean(), streak=Mean())
-
-
-def _estimate_first(calm: Point | None, seen: load_curve.Observed) -> Fraction:
-    """Estimate the first cap: the number in flight, between the last good one and the excessive one, at which the target is reached.
-
-    A curve that is flat first and then steep reaches the target later than a straight line, but at no more than about
-    twice the number. If the number in flight varied, its peaks count, because they determine the ratio where the curve
-    is steep.
-    """
-    ratio = seen.point.ratio
-    mean, most = seen.point.in_flight, max(seen.levels)
-    most = mean if seen.steady else mean + (most - mean) / 3
-    root = Fraction(round(1000 * float(ratio) ** (1 / 3)), 1000)
-    if calm is None or calm.in_flight >= most or calm.ratio >= ratio:
-        return most / root
-    part = (1 - calm.ratio) / (ratio - calm.ratio)
-    straight = calm.in_flight + part * (most - calm.in_flight)
-    bent = most / root if ratio > CLEARLY else straight
-    return min(max(straight, bent), 2 * straight)
-
-
-def _update_estimate(learned: Learned, seen: load_curve.Observed) -> Learned:
+def _update_estimate(learned: Learned, seen: load_curve.Observed, *, drains: bool = False) -> Learned:
     """Update the estimate of the number in flight at which the curve reaches the target."""
     unclear = _is_idle(learned, seen) or (seen.point.ratio <= 1 and not seen.bound)
-    if learned.slope is None or unclear or _is_draining(learned, seen):
+    if learned.slope is None or unclear or (_is_draining(learned, seen) and not drains):
         return learned
     slope, base = load_curve.slope(learned, seen), min(learned.base or Fraction(0), GOAL)
     found = load_curve.knee(seen.levels, max(Fraction(0), seen.point.ratio - base) / slope) + (1 - base) / slope
@@ -201,13 +165,15 @@ def _is_draining(learned: Learned, seen: load_curve.Observed) -> bool:
     return learned.cap is not None and seen.point.in_flight > 2 * learned.cap + 1
 
 
-def _suggested(cap: Fraction, learned: Learned, seen: load_curve.Observed, *, counts: bool) -> tuple[Fraction, Learned]:
+def _suggested(
+    cap: Fraction, learned: Learned, seen: load_curve.Observed, *, counts: bool, slots: int | None
+) -> tuple[Fraction, Learned]:
     """Return the cap that a sample suggests, and the updated state. A count of waiting requests has no maximum, so it is always trusted."""
     if learned.slope is None:
         return _without_slope(cap, learned, seen)
     known, slope, ratio = learned.slope, load_curve.slope(learned, seen), seen.point.ratio
     if _is_idle(learned, seen):
-        for_a_moment = counts and learned.full_load.ratio > FLAT
+        for_a_moment = counts and learned.full_load.ratio > FLAT and not queue_metric.is_idle(learned)
         return (cap, learned) if for_a_moment else _raise(cap, _reset_falls(learned, seen), seen, slope)
     learned = _update_estimate(learned, seen)
     aim = cap if learned.full is None else queue_metric.aim(learned.full, slope)
@@ -216,6 +182,7 @@ def _suggested(cap: Fraction, learned: Learned, seen: load_curve.Observed, *, co
         stays = aim >= cap - band or _is_draining(learned, seen)
         if counts and not stays:
             least = max(queue_metric.aim(queue_metric.least(known), known), cap / MOST_FALL)
+            least = max(least, queue_metric.slots_in_use(learned, slots))
             return min(cap, max(aim, least)), replace(learned, climbs=0)
         return (cap, learned) if stays else _lower(cap, learned, seen.point, aim)
     learned = _reset_falls(learned, seen)
@@ -258,7 +225,7 @@ def _lower(cap: Fraction, learned: Learned, point: Point, aim: Fraction) -> tupl
     stays = learned.over is not None and point.ratio >= learned.over * Fraction(98, 100)
     falls = min(learned.falls + 1, MOST_FALLS) if stays else 0
     least = cap / min(max(point.ratio, LEAST_FALL) ** min(2**falls, 4), MOST_FALL)
-    if stays and _is_at_maximum(cap, learned, point):
+    if _is_at_maximum(cap, learned, point):
         least, falls = cap / 2, max(falls, STUCK)
     wanted = max(least if falls >= STUCK else max(least, aim), _floor(learned, falls))
     return min(cap, wanted), replace(learned, climbs=0, falls=falls, over=min(point.ratio, MOST))
@@ -267,7 +234,11 @@ def _lower(cap: Fraction, learned: Learned, point: Point, aim: Fraction) -> tupl
 def _is_at_maximum(cap: Fraction, learned: Learned, point: Point) -> bool:
     """Return whether the ratio is the same as under the previous cap although the cap is reached: a saturated metric."""
     same = learned.over is not None and abs(point.ratio - learned.over) <= learned.over / 100
-    return same and point.ratio <= SATURATED and point.in_flight >= cap * Fraction(85, 100)
+    return (
+        (same or metric_kind.is_at_maximum(learned, point))
+        and point.ratio <= metric_kind.SATURATED
+        and point.in_flight >= cap * Fraction(85, 100)
+    )
 
 
 def _floor(learned: Learned, falls: int) -> Fraction:
@@ -278,15 +249,15 @@ def _floor(learned: Learned, falls: int) -> Fraction:
     if (learned.base or Fraction(0)) <= NONE:
         return Fraction(0)
     calm = Fraction(0) if learned.over is not None or learned.calm is None else learned.calm.in_flight
-    fair = learned.fair.in_flight if falls <= STUCK and learned.fair.count >= gradual_metric.SOME else Fraction(0)
-    return max(calm, fair) * gradual_metric.SPARED
+    fair = learned.fair.in_flight if falls <= STUCK and learned.fair.count >= metric_kind.SOME else Fraction(0)
+    return max(calm, fair) * metric_kind.SPARED
 
 
 def _without_slope(cap: Fraction, learned: Learned, seen: load_curve.Observed) -> tuple[Fraction, Learned]:
     """Decide by the ratio alone while the slope is unknown."""
     point = seen.point
     if point.ratio > 1:
-        aim = min(cap, _estimate_first(learned.calm, seen))
+        aim = min(cap, first_cap.estimated(learned.calm, seen))
         return (cap, learned) if _is_draining(learned, seen) else _lower(cap, learned, point, aim)
     learned = replace(learned, over=None, falls=0)
     if not seen.bound or point.ratio >= GOAL or point.in_flight < cap * Fraction(85, 100) - Fraction(1, 2):

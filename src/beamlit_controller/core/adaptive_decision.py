@@ -41,7 +41,7 @@ def decide(spec: OffloadSpec, before: Decision, verdict: Verdict, now: datetime,
     if verdict.judgement is Judgement.UNKNOWN:
         return _unreadable(held, spec, verdict, now)
     held = replace(held, timers=replace(held.timers, unread_since=None, under_since=None, stuck_since=None))
-    return _by_metric(held, spec, verdict, now)
+    return _by_metric(held, spec, verdict, now, slots=local.slots)
 
 
 def forced(decision: Decision) -> Decision:
@@ -72,7 +72,7 @@ def _limited(spec: OffloadSpec, learned: Learned) -> Learned:
     return replace(learned, cap=Fraction(most)) if above and most is not None else learned
 
 
-def _by_metric(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime) -> Decision:
+def _by_metric(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime, *, slots: int | None) -> Decision:
     behavior, worst = spec.behavior, _worst(verdict.metrics)
     over = verdict.judgement is Judgement.OVER
     over_since = (held.timers.over_since or now) if over else None
@@ -86,11 +86,13 @@ def _by_metric(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetim
         return _in_force(held, behavior, now, reason=Reason.STABILIZING, message=message)
     ratio = worst.ratio / (1 + Fraction(behavior.engage.tolerance))
     sample = RatioSample(
-        ratio, worst.since, worst.until, alone=len(verdict.metrics) == 1, slope=_slope(worst, behavior)
+        ratio, worst.since, worst.until, alone=len(verdict.metrics) == 1, slope=_slope(worst, behavior), slots=slots
     )
     learned = adaptive.follow(held.learned, sample, now)
     if now - worst.until >= LATE if held.learned.cap is None else over and adaptive.stood(held.learned, sample, now):
-        learned = _by_backlog(learned, behavior, now)
+        learned = _by_backlog(learned, behavior, now, slots=slots)
+    if slots is not None and learned.cap is not None:
+        learned = replace(learned, cap=min(learned.cap, slots + _queue(spec)))
     learned = _limited(spec, learned)
     reason = Reason.METRIC_ABOVE_TARGET if over else Reason.METRIC_BELOW_TARGET
     why = wording.comparison(worst) if over else wording.readings(verdict.metrics)
@@ -133,9 +135,9 @@ def _unreadable(held: Decision, spec: OffloadSpec, verdict: Verdict, now: dateti
     return _in_force(held, behavior, now, reason=Reason.METRICS_UNAVAILABLE, message=message)
 
 
-def _by_backlog(learned: Learned, behavior: Behavior, now: datetime) -> Learned:
+def _by_backlog(learned: Learned, behavior: Behavior, now: datetime, *, slots: int | None = None) -> Learned:
     """Set the first cap by a backlog before the metric shows one, unless the user configured a stabilization window."""
-    return learned if behavior.engage.stabilization_window else adaptive.guessed(learned, now)
+    return learned if behavior.engage.stabilization_window else adaptive.guessed(learned, now, slots=slots)
 
 
 def _lost(held: Decision, behavior: Behavior, why: str, now: datetime) -> Decision:

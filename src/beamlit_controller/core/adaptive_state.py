@@ -70,7 +70,7 @@ class RatioSample:
     """The highest ratio of a round, and the time that it covers. `alone` is true if the model has no other metric.
 
     `slope` is by how much one more request in flight per replica raises the ratio, for metrics that count waiting
-    requests.
+    requests. `slots` is the number of slots of each server, if they report it.
     """
 
     ratio: Fraction
@@ -78,6 +78,7 @@ class RatioSample:
     until: datetime
     alone: bool = True
     slope: Fraction | None = None
+    slots: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,8 @@ class Learned:
     """None until the metric was over its target for the first time, unless the cap is guessed or the spec gives one."""
     guessed: bool = False
     """The cap follows from a backlog that the gateways reported, and no sample has confirmed it yet."""
+    rough: bool = False
+    """The cap is the first one: samples from before it may still correct it."""
     changed_at: datetime | None = None
     """When the cap last changed."""
     judged_until: datetime | None = None
@@ -115,6 +118,8 @@ class Learned:
     """The ratio that remains when nothing is queued, such as the duration of a request on its own; None until it was within the target."""
     height: Fraction | None = None
     """How close the curve is to a straight line through zero: 1 means that the ratio is proportional to the load."""
+    maximum: Fraction | None = None
+    """The highest ratio that the metric can have, such as that of all slots in use; None if it is not known to have one."""
     latest: Fraction | None = None
     """The ratio of the last sample."""
     jitter: Fraction = Fraction(0)
@@ -124,6 +129,8 @@ class Learned:
     """The mean of the samples since the cap last changed: all, and those during which the cap was reached."""
     streak: Mean = Mean()
     """The mean of the samples over the target since the last one that was not."""
+    idle: int = 0
+    """How many samples in a row found nothing waiting although the cap was reached."""
     fair: Mean = Mean()
     """The mean of the last samples within the target that are not near zero, under any cap."""
     recent: tuple[InFlightSpan, ...] = ()
@@ -150,14 +157,24 @@ def lasting(learned: Learned) -> Learned:
         any_load=Mean(),
         full_load=Mean(),
         streak=Mean(),
+        idle=0,
         fair=Mean(),
         recent=(),
     )
 
 
+def changed(learned: Learned, cap: Fraction, now: datetime) -> Learned:
+    """Set the cap, and begin the means anew if it is another one."""
+    cap = min(MOST, max(LEAST, rounded(cap)))
+    if cap == learned.cap:
+        return learned
+    begun = replace(learned, any_load=Mean(), full_load=Mean(), streak=Mean(), idle=0)
+    return replace(begun, cap=cap, rough=learned.cap is None, changed_at=now)
+
+
 def trusted(learned: Learned) -> Learned:
     """Return the recalled state if its values are plausible, else `NOTHING`."""
-    numbers = (learned.slope, learned.over, learned.full)
+    numbers = (learned.slope, learned.over, learned.full, learned.maximum)
     signed = (learned.off, learned.noise, learned.jitter, learned.height or Fraction(0), learned.base or Fraction(0))
     wild = max(map(abs, signed)) > MOST
     possible = all(number is None or 0 < number <= 2 * MOST for number in numbers)
@@ -165,6 +182,7 @@ def trusted(learned: Learned) -> Learned:
     counted = counted and all(
         each.possible for each in (learned.any_load, learned.full_load, learned.streak, learned.fair)
     )
+    counted = counted and 0 <= learned.idle <= COUNTED
     within = learned.cap is None or LEAST <= learned.cap <= MOST
     return learned if possible and not wild and counted and within and len(learned.recent) <= SPANS else NOTHING
 

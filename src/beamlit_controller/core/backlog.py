@@ -51,6 +51,11 @@ class Stretch:
         return self.area / self.served
 
     @property
+    def least_pace(self) -> Fraction:
+        """Return the seconds that a request takes, counting half of those that are still in flight: lower than `pace` while their number grows."""
+        return self.area / (self.served + max(Fraction(0), self.last_level - self.first_level) / 2)
+
+    @property
     def floods(self) -> bool:
         """Return whether clearly more requests arrived than finished."""
         return self.served + self.overflowed + self.last_level - self.first_level >= FLOOD * self.served
@@ -63,8 +68,8 @@ def cap(recent: Sequence[InFlightSpan]) -> Fraction | None:
     stretches = tuple(_stretches(recent, Fraction(SHORTEST)))
     if len(stretches) < 2:  # noqa: PLR2004 - one is held against the other
         return None
-    pace = _pace(stretches)
-    compared = tuple(islice(_stretches(recent, max(Fraction(SHORTEST), pace)), 2))
+    pace, at_most = _pace(stretches)
+    compared = tuple(islice(_stretches(recent, max(Fraction(SHORTEST), (pace + at_most) / 2)), 2))
     if len(compared) < 2:  # noqa: PLR2004 - one is held against the other
         return None
     latest, earlier = compared
@@ -77,10 +82,16 @@ def cap(recent: Sequence[InFlightSpan]) -> Fraction | None:
     return rounded(each + min(SPARE * each, MOST_SPARE) + ALSO)
 
 
-def _pace(stretches: Sequence[Stretch]) -> Fraction:
-    """Return the seconds that a request takes when none waits: the median of the calm stretches, else the shortest."""
+def _pace(stretches: Sequence[Stretch]) -> tuple[Fraction, Fraction]:
+    """Return the seconds that a request takes when none waits, and the most that it may take.
+
+    That is the median of the calm stretches. If there was none, the number in flight has been growing since the first
+    request, and the pace lies between two bounds.
+    """
     calm = sorted(each.pace for each in stretches if not each.floods)
-    return calm[len(calm) // 2] if calm else min(each.pace for each in stretches)
+    if calm:
+        return calm[len(calm) // 2], calm[len(calm) // 2]
+    return min(each.least_pace for each in stretches), min(each.pace for each in stretches)
 
 
 def _stretches(recent: Sequence[InFlightSpan], shortest: Fraction) -> Iterator[Stretch]:

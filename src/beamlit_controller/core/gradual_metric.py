@@ -10,29 +10,22 @@ from datetime import timedelta
 from fractions import Fraction
 from math import isqrt
 
+from beamlit_controller.core import metric_kind
 from beamlit_controller.core.adaptive_state import GRAIN, LEAST, MOST, MOST_FALLS, Learned, Mean, Point, thousandths
 from beamlit_controller.core.load_curve import Observed
+from beamlit_controller.core.metric_kind import FLAT, SOME, SPARED, STRAIGHT, TELLING
 
-GRADUAL = Fraction(35, 100)
-"""The ratio at a lower load, relative to a straight line through zero, from which a metric counts as gradual."""
-LOWER = Fraction(60, 100)
-"""A load counts as lower up to this fraction of the load that it is compared with."""
-RISING, FALLING = 12, 4
-"""Divisors by which `height` follows higher and lower samples: an empty queue at a lower load is the stronger evidence."""
 LOUDEST = Fraction(2)
 """Higher ratios are clamped to this one: a single very long request says little about the others."""
-TELLING = Fraction(10, 100)
 AIM = Fraction(97, 100)
 BAND = Fraction(4, 100)
 """The cap stays while the mean is within this distance of the aim."""
 LONGEST_RISE = Fraction(15, 10)
 LEAST_FALL = Fraction(106, 100)
 MOST_PACE = timedelta(seconds=60)
-FEW, SOME = 2, 3
-FLAT = Fraction(2, 100)
-"""Samples over the target that differ by less than this are at the metric's maximum."""
-STRAIGHT = Fraction(25, 100)
-SPARED = Fraction(9, 10)
+FEW = 2
+STUCK = 2
+"""After this many reductions that did not lower the mean, the cap may fall below what was within the target before."""
 
 
 def pace(learned: Learned) -> timedelta:
@@ -49,7 +42,7 @@ def noted(learned: Learned, seen: Observed) -> Learned:
     point = replace(seen.point, ratio=min(LOUDEST, seen.point.ratio))
     return replace(
         learned,
-        height=_height(learned, point),
+        height=metric_kind.height(learned, point, bound=seen.bound),
         latest=point.ratio,
         jitter=_jitter(learned, point),
         any_load=learned.any_load.with_(point),
@@ -65,26 +58,11 @@ def _jitter(learned: Learned, point: Point) -> Fraction:
     alike = abs(point.in_flight - mean.in_flight) <= max(Fraction(1), mean.in_flight / 2)
     if learned.latest is None or (mean.count >= SOME and not alike):
         return known
-    off = abs(point.ratio - (mean.ratio if mean.count >= SOME else learned.latest))
-    return min(MOST, thousandths(known + (off * Fraction(8, 10) - known) / 8))
-
-
-def is_gradual(learned: Learned) -> bool:
-    """Return whether the metric rises with every request, as far as observed."""
-    return learned.height is not None and learned.height >= GRADUAL
-
-
-def _height(learned: Learned, point: Point) -> Fraction | None:
-    """Return the ratio at a lower load relative to a straight line through zero; 1 is proportional to the load."""
-    calm, cap = learned.calm, learned.cap
-    against = calm if cap is None or (calm is not None and calm.in_flight > cap) else Point(cap, Fraction(1))
-    if against is None or against.ratio < TELLING or not 0 < point.in_flight <= LOWER * against.in_flight:
-        return learned.height
-    if point.ratio > 1:
-        return learned.height
-    height = min(Fraction(3, 2), (point.ratio / point.in_flight) / (against.ratio / against.in_flight))
-    known = learned.height or Fraction(0)
-    return thousandths(known + (height - known) / (RISING if height > known else FALLING))
+    if mean.count < SOME or not mean.in_flight:
+        off = abs(point.ratio - (mean.ratio if mean.count >= SOME else learned.latest))
+    else:
+        off = min(abs(point.ratio - mean.ratio), abs(point.ratio - mean.ratio * point.in_flight / mean.in_flight))
+    return min(MOST, thousandths(known + (off * Fraction(10, 8) - known) / 8))
 
 
 def is_over(learned: Learned) -> bool:
@@ -127,9 +105,16 @@ def _lower(cap: Fraction, learned: Learned, mean: Mean) -> tuple[Fraction, Learn
     least = max(mean.ratio / AIM, LEAST_FALL) ** min(2**falls, 4)
     level = min(cap, mean.in_flight)
     lowered = max(level / min(least, Fraction(2)), _interpolated(learned, mean))
-    lowered = min(lowered, _proportional(learned, mean) or level)
+    lowered = max(min(lowered, _proportional(learned, mean) or level), _floor(learned, mean, falls))
     taught = replace(learned, climbs=0, falls=falls, over=min(mean.ratio, MOST))
     return min(cap, max(LEAST, lowered)), taught
+
+
+def _floor(learned: Learned, mean: Mean, falls: int) -> Fraction:
+    """Return a number in flight that was within the target before: a floor for the first reductions, unless the metric is at its maximum."""
+    known = falls <= STUCK and learned.fair.count >= SOME
+    at_maximum = metric_kind.is_at_maximum(learned, Point(mean.in_flight, mean.ratio))
+    return learned.fair.in_flight * SPARED if known and not at_maximum else Fraction(0)
 
 
 def _interpolated(learned: Learned, mean: Mean) -> Fraction:

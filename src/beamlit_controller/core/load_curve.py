@@ -57,10 +57,11 @@ def observed(sample: RatioSample, learned: Learned) -> Observed | None:
         return None
     bound = any(each.overflowed for each in within)
     mean = sum(levels, Fraction(0)) / len(levels)
-    pinned = None if unsettled(learned, sample) else _mean_under_cap(learned.cap, within, mean)
+    instant = sample.since == sample.until
+    pinned = None if instant or unsettled(learned, sample) else _mean_under_cap(learned.cap, within, mean)
     levels = levels if pinned is None else (pinned,)
     spread = max(levels) - min(levels)
-    begun = sample.since == sample.until or any(each.until <= sample.since for each in learned.recent)
+    begun = instant or any(each.until <= sample.since for each in learned.recent)
     steady = sample.until - sample.since >= LONG or (begun and spread <= max(Fraction(1), STEADY * max(levels)))
     point = Point(rounded(mean if pinned is None else pinned), Fraction(round(sample.ratio * 1000), 1000))
     return Observed(point, levels, steady, bound)

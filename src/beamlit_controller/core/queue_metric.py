@@ -7,10 +7,10 @@ of requests in flight less the number waiting.
 from dataclasses import replace
 from fractions import Fraction
 
-from beamlit_controller.core.adaptive_state import MOST, Learned, rounded
+from beamlit_controller.core.adaptive_state import COUNTED, MOST, Learned, rounded
 from beamlit_controller.core.load_curve import Observed
 
-GOAL = Fraction(70, 100)
+GOAL = Fraction(85, 100)
 NONE = Fraction(2, 100)
 SOME = 3
 
@@ -19,6 +19,15 @@ def from_slots(learned: Learned, slots: int, queue: Fraction) -> Learned:
     """Start with the cap that follows from the number of slots that the servers report, and from how many requests may wait."""
     full = slots + queue
     return replace(learned, cap=rounded(aim(full, 1 / max(queue, 1 / MOST))), full=rounded(full))
+
+
+def slots_in_use(learned: Learned, slots: int | None) -> Fraction:
+    """Return the number of slots that the servers report: no single sample leaves one free.
+
+    0 once several samples in a row showed too long a queue, since requests then come past the gateways.
+    """
+    shown = learned.full_load.count >= SOME and learned.full_load.ratio > 1
+    return Fraction(0 if slots is None or shown else slots)
 
 
 def aim(full: Fraction, slope: Fraction) -> Fraction:
@@ -39,6 +48,13 @@ def least(slope: Fraction) -> Fraction:
     return rounded(1 + 1 / slope)
 
 
+def noted(learned: Learned, seen: Observed) -> Learned:
+    """Count how many samples in a row found nothing waiting although the cap was reached."""
+    if seen.point.ratio > NONE:
+        return replace(learned, idle=0)
+    return replace(learned, idle=min(learned.idle + 1, COUNTED)) if seen.bound else learned
+
+
 def is_idle(noted: Learned) -> bool:
     """Return whether nothing waits although the cap is reached: several samples of an empty queue, not just one."""
-    return noted.full_load.count >= SOME and noted.full_load.ratio <= NONE
+    return noted.idle >= SOME

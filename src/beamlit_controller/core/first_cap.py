@@ -1,0 +1,76 @@
+"""The first cap in Adaptive mode: from the sample that shows the metric over its target, and what was within it before.
+
+It is a rough estimate. The samples that were under way when it was set still show the load curve and correct it.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from fractions import Fraction
+
+from beamlit_controller.core import gradual_metric, metric_kind, queue_metric
+from beamlit_controller.core.adaptive_state import Learned, Point, changed
+from beamlit_controller.core.load_curve import Observed
+from beamlit_controller.core.metric_kind import NONE
+
+CLEARLY = Fraction(12, 10)
+AGREEING = Fraction(50, 100)
+"""Two samples agree about the curve if the second one differs from the expected ratio by no more than this."""
+ALIKE = Fraction(1, 12)
+"""The first cap stays if it differs from the corrected one by no more than this fraction."""
+
+
+def begun(learned: Learned, noted: Learned, seen: Observed, now: datetime, *, noisy: bool, counts: bool) -> Learned:
+    """Set the first cap once the metric is over its target; a noisy metric has to be so beyond its noise."""
+    if seen.point.ratio <= 1:
+        return noted
+    if noisy:
+        over = gradual_metric.is_over(noted) or metric_kind.is_at_maximum(noted, seen.point)
+        return changed(noted, gradual_metric.first(estimated(learned.calm, seen), noted), now) if over else noted
+    if learned.slope is None or not counts:
+        return changed(noted, estimated(learned.calm, seen), now)
+    full = queue_metric.full(seen, learned.slope)
+    return changed(replace(noted, full=full), queue_metric.aim(full, learned.slope), now)
+
+
+def corrected(learned: Learned, noted: Learned, seen: Observed, now: datetime, *, counted: Fraction | None) -> Learned:
+    """Correct the first cap, once, by a sample that was under way when it was set: the load curve does not depend on the cap.
+
+    Only a queue is judged so, as other metrics follow the load late. Within its target, as many fit as were in flight.
+    Over it, the curve tells how many fit, if its slope is known (`counted`) or two samples agree about it.
+    """
+    if learned.cap is None or (counted is None and (noted.base is None or noted.base > NONE)):
+        return noted
+    cap, in_flight = learned.cap, seen.point.in_flight
+    wanted = max(cap, in_flight) if seen.point.ratio <= 1 else _on_curve(learned, noted, counted)
+    if wanted is None or wanted > max(cap, in_flight) or abs(wanted - cap) <= ALIKE * cap:
+        return noted
+    return replace(changed(noted, wanted, now), rough=False)
+
+
+def _on_curve(learned: Learned, noted: Learned, counted: Fraction | None) -> Fraction | None:
+    """Return the cap that the curve tells; None if it is not known well enough."""
+    if noted.slope is None or noted.full is None:
+        return None
+    if counted is None and (learned.full is None or abs(noted.off) > AGREEING):
+        return None
+    full = noted.full if counted is None else max(noted.full, queue_metric.least(counted))
+    return queue_metric.aim(full, noted.slope)
+
+
+def estimated(calm: Point | None, seen: Observed) -> Fraction:
+    """Estimate the first cap: the number in flight, between the last good one and the excessive one, at which the target is reached.
+
+    A curve that is flat first and then steep reaches the target later than a straight line, but at no more than about
+    twice the number. If the number in flight varied, its peaks count, because they determine the ratio where the curve
+    is steep.
+    """
+    ratio = seen.point.ratio
+    mean, most = seen.point.in_flight, max(seen.levels)
+    most = mean if seen.steady else mean + (most - mean) / 3
+    root = Fraction(round(1000 * float(ratio) ** (1 / 3)), 1000)
+    if calm is None or calm.in_flight >= most or calm.ratio >= ratio:
+        return most / root
+    part = (1 - calm.ratio) / (ratio - calm.ratio)
+    straight = calm.in_flight + part * (most - calm.in_flight)
+    bent = most / root if ratio > CLEARLY else straight
+    return min(max(straight, bent), 2 * straight)
