@@ -22,7 +22,8 @@ from beamlit_controller.core.adaptive_state import (
     changed,
     rounded,
 )
-from beamlit_controller.core.queue_metric import GOAL, NONE
+from beamlit_controller.core.metric_kind import NONE
+from beamlit_controller.core.queue_metric import GOAL
 
 REST = timedelta(seconds=15)
 """The minimum time between two changes of the cap."""

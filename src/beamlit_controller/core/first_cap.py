@@ -44,7 +44,7 @@ def corrected(learned: Learned, noted: Learned, seen: Observed, now: datetime, *
     wanted = max(cap, in_flight) if seen.point.ratio <= 1 else _on_curve(learned, noted, counted)
     if wanted is None or wanted > max(cap, in_flight) or abs(wanted - cap) <= ALIKE * cap:
         return noted
-    return replace(changed(noted, wanted, now), rough=False)
+    return replace(changed(noted, wanted, now), rough=False, guessed=False)
 
 
 def _on_curve(learned: Learned, noted: Learned, counted: Fraction | None) -> Fraction | None:

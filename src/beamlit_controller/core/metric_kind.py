@@ -18,6 +18,7 @@ RISING, FALLING = 12, 4
 TELLING = Fraction(10, 100)
 """The ratio from which a metric counts as having a value at any load."""
 NONE = Fraction(2, 100)
+"""A ratio up to this means that nothing waits."""
 SATURATED = Fraction(15, 10)
 """The highest ratio that a metric at its maximum can have, since nobody sets the target far below the maximum."""
 FLAT = Fraction(2, 100)
@@ -29,7 +30,9 @@ STRAIGHT = Fraction(25, 100)
 STEEP = Fraction(2)
 """A metric is steep if its ratio over the target is above a straight line through zero by more than this factor."""
 SPARED = Fraction(9, 10)
+"""The part of a number in flight, or of a ratio, that counts as clearly as much."""
 SOME = 3
+"""The number of samples from which a mean says something."""
 
 
 def is_gradual(learned: Learned) -> bool:

@@ -9,10 +9,10 @@ from fractions import Fraction
 
 from beamlit_controller.core.adaptive_state import COUNTED, MOST, Learned, rounded
 from beamlit_controller.core.load_curve import Observed
+from beamlit_controller.core.metric_kind import NONE, SOME
 
 GOAL = Fraction(85, 100)
-NONE = Fraction(2, 100)
-SOME = 3
+"""The ratio that the cap aims at."""
 
 
 def from_slots(learned: Learned, slots: int, queue: Fraction) -> Learned:
