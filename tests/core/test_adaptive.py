@@ -304,6 +304,21 @@ def test_the_slots_that_are_told_bound_what_a_single_sample_teaches(waiting: int
     assert all(each.cap is not None and 8 <= each.cap <= 10 for each in decided[:3])
 
 
+@pytest.mark.parametrize(("most", "slots"), [(None, 8), (10, None)])
+def test_a_cap_at_its_bound_is_not_recorded_anew_whenever_nothing_waits(most: int | None, slots: int | None) -> None:
+    """A raise that the bound undoes would be written to the status every few seconds."""
+    asked = spec(behavior=ADAPTIVE, metrics=(SLOTTED,), overflow=Overflow(max_in_flight_per_replica=most))
+    decided = [began(asked, slots=slots)]
+    for step in range(1, 40):
+        at = NOW + PERIOD * step
+        seen, told = counting(0, target=2, at=at), flow(20, 9, at=step)
+        decided.append(decision.decide(asked, decided[-1], seen, at, flow=told, ready=2, slots=slots))
+
+    recorded = [adaptive_state.lasting(each.learned) for each in decided[10:]]
+    assert decided[-1].cap == 10
+    assert all(each == recorded[0] for each in recorded)
+
+
 def test_requests_that_come_past_the_gateways_may_take_slots() -> None:
     asked = spec(behavior=ADAPTIVE, metrics=(SLOTTED,))
     decided = [began(asked, slots=8)]

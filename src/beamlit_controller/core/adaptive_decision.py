@@ -57,7 +57,7 @@ def _with_counts(spec: OffloadSpec, learned: Learned, local: Local) -> Learned:
     waits = bool(spec.behavior.engage.stabilization_window)
     if known.cap is None and local.slots is not None and not waits:
         known = queue_metric.from_slots(known, local.slots, _queue(spec))
-    return _limited(spec, known)
+    return _limited(spec, known, known)
 
 
 def _queue(spec: OffloadSpec) -> Fraction:
@@ -66,10 +66,13 @@ def _queue(spec: OffloadSpec) -> Fraction:
     return Fraction(next(targets, 1000), 1000) * (1 + Fraction(spec.behavior.engage.tolerance))
 
 
-def _limited(spec: OffloadSpec, learned: Learned) -> Learned:
+def _limited(spec: OffloadSpec, learned: Learned, before: Learned) -> Learned:
     most = spec.overflow.max_in_flight_per_replica
-    above = most is not None and (learned.cap is None or learned.cap > most)
-    return replace(learned, cap=Fraction(most)) if above and most is not None else learned
+    if most is None:
+        return learned
+    return (
+        replace(learned, cap=Fraction(most)) if learned.cap is None else state.bounded(learned, Fraction(most), before)
+    )
 
 
 def _by_metric(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime, *, slots: int | None) -> Decision:
@@ -92,8 +95,8 @@ def _by_metric(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetim
     if now - worst.until >= LATE if held.learned.cap is None else over and adaptive.stood(held.learned, sample, now):
         learned = _by_backlog(learned, behavior, now, slots=slots)
     if slots is not None and learned.cap is not None:
-        learned = replace(learned, cap=min(learned.cap, slots + _queue(spec)))
-    learned = _limited(spec, learned)
+        learned = state.bounded(learned, slots + _queue(spec), held.learned)
+    learned = _limited(spec, learned, held.learned)
     reason = Reason.METRIC_ABOVE_TARGET if over else Reason.METRIC_BELOW_TARGET
     why = wording.comparison(worst) if over else wording.readings(verdict.metrics)
     return _in_force(
@@ -127,7 +130,7 @@ def _unreadable(held: Decision, spec: OffloadSpec, verdict: Verdict, now: dateti
     unread_since = (held.timers.unread_since or now) if nothing_read else None
     held = replace(held, timers=Timers(unread_since=unread_since), demand=None)
     if held.learned.cap is None and held.learned.judged_until is None and held.learned.pending is None:
-        held = replace(held, learned=_limited(spec, _by_backlog(held.learned, behavior, now)))
+        held = replace(held, learned=_limited(spec, _by_backlog(held.learned, behavior, now), held.learned))
     why = "; ".join(wording.loss(metric) for metric in unread)
     if unread_since is not None and now - unread_since >= behavior.metrics_loss:
         return _lost(held, behavior, why, now)

@@ -172,6 +172,17 @@ def changed(learned: Learned, cap: Fraction, now: datetime) -> Learned:
     return replace(begun, cap=cap, rough=learned.cap is None, changed_at=now)
 
 
+def bounded(learned: Learned, most: Fraction, before: Learned) -> Learned:
+    """Bound the cap. A raise beyond a bound that was reached before is no change: nothing of it is kept or recorded."""
+    if learned.cap is None or learned.cap <= most:
+        return learned
+    if before.cap != most:
+        return replace(learned, cap=most)
+    undone = replace(learned, cap=most, changed_at=before.changed_at, rough=before.rough, guessed=before.guessed)
+    undone = replace(undone, full=before.full, climbs=before.climbs, idle=before.idle)
+    return replace(undone, any_load=before.any_load, full_load=before.full_load, streak=before.streak)
+
+
 def trusted(learned: Learned) -> Learned:
     """Return the recalled state if its values are plausible, else `NOTHING`."""
     numbers = (learned.slope, learned.over, learned.full, learned.maximum)
