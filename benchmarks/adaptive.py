@@ -32,6 +32,7 @@ from benchmarks.adaptive_plant import (
     Setting,
     exact,
 )
+from benchmarks.adaptive_right import right
 
 METRIC = ExternalMetric(SeriesSelector("load"), Value(1000))
 ADAPTIVE = Behavior(mode=Mode.ADAPTIVE)
@@ -86,13 +87,13 @@ def plain(seen: Round) -> Setting:
 
 def knowing(plant: Plant) -> Rule:
     """Return a cap that is right for the servers as they are at the beginning, and stays."""
-    cap = plant.right(0)
+    cap = right(plant, 0)
     return lambda _: Setting(100, cap)
 
 
 def following(plant: Plant) -> Rule:
     """Return the cap that is right at every moment: nobody can know it."""
-    return lambda seen: Setting(100, plant.right(seen.at))
+    return lambda seen: Setting(100, right(plant, seen.at))
 
 
 RULES: dict[str, Callable[[Plant], Rule]] = {

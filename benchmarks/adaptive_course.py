@@ -13,32 +13,27 @@ from datetime import timedelta
 
 from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.traffic import RequestCounters
+from benchmarks import adaptive_servers
 from benchmarks.adaptive_plant import (
-    FIRST_BYTE_TARGET,
-    SLOWER,
+    QUEUES,
     START,
-    TARGET,
-    Metric,
     Plant,
     Result,
     Round,
     Rule,
-    Service,
     Setting,
 )
-from benchmarks.adaptive_servers import Servers
+from benchmarks.adaptive_right import right
+from benchmarks.adaptive_servers import Servers, taking
 
 SCALED_TO = 0.8
 """The demand that the autoscaler keeps, 1 being where offloading begins."""
-QUEUES = (Metric.WAITING, Metric.QUEUE)
 NEAR = 0.9
 """With less than so much of the right cap in flight, and a slot free, a request is sent away needlessly."""
 SMOOTH = 15
 """Seconds that the metric is averaged over to tell whether it was over its target."""
 MEMORY = 200
 """Seconds for which the metric is kept."""
-SPREAD = 1.2
-"""The standard deviation of the logarithm of a request's time, where a few take very long."""
 
 
 def run(plant: Plant, rule: Rule) -> Result:
@@ -90,7 +85,7 @@ class _Course:
                 self._result.remote += 1
                 self._result.needless += self._has_room(at)
             else:
-                self._servers.take(at, self._taking())
+                self._servers.take(at, taking(self._plant.service, self._plant.mean, self._random))
             at += gap(rate)
         self._servers.finish(ends_at)
 
@@ -98,7 +93,7 @@ class _Course:
         servers, plant = self._servers, self._plant
         if not servers.any_free():
             return False
-        return plant.metric in QUEUES or servers.busy < max(1, int(NEAR * plant.right(at) * servers.ready))
+        return plant.metric in QUEUES or servers.busy < max(1, int(NEAR * right(plant, at) * servers.ready))
 
     def _leaves(self) -> bool:
         setting, draw = self._setting, self._random.random
@@ -111,20 +106,9 @@ class _Course:
         self._overflowed += full
         return full
 
-    def _taking(self) -> float:
-        mean, draw = self._plant.mean, self._random
-        match self._plant.service:
-            case Service.EXPONENTIAL:
-                return draw.expovariate(1 / mean)
-            case Service.EVEN:
-                return mean * draw.uniform(0.8, 1.2)
-            case Service.TWO_KINDS:
-                return draw.expovariate(1 / (mean * (4.0 if draw.random() < 0.2 else 0.25)))
-            case Service.LONG_TAIL:
-                return mean * draw.lognormvariate(-SPREAD * SPREAD / 2, SPREAD)
-
     def _tick(self, at: int) -> None:
-        ratio, result = self._ratio(at), self._result
+        result = self._result
+        ratio = adaptive_servers.ratio(self._servers, self._plant, at)
         self._looks.append(ratio)
         result.ratios.append(ratio)
         result.far_over += ratio > 2
@@ -134,18 +118,6 @@ class _Course:
             self._scale(at)
         if at % self._plant.period == 0:
             self._ask(at)
-
-    def _ratio(self, at: int) -> float:
-        servers, plant = self._servers, self._plant
-        match plant.metric:
-            case Metric.WAITING | Metric.QUEUE:
-                return servers.waiting() / servers.ready / TARGET
-            case Metric.SLOTS:
-                return servers.running() / servers.ready / servers.slots / 0.9
-            case Metric.LATENCY:
-                return _mean(servers.took, at - max(10, plant.mean)) / (SLOWER * plant.mean)
-            case Metric.FIRST_BYTE:
-                return _mean(servers.first_bytes, at - SMOOTH) / FIRST_BYTE_TARGET
 
     def _ask(self, at: int) -> None:
         plant, result = self._plant, self._result
@@ -192,10 +164,3 @@ class _Course:
             self._starting.extend([at + 120.0] * (self._wishes[-1] - have))
         elif max(self._wishes) < have:
             del self._starting[max(self._wishes) - first :]
-
-
-def _mean(seen: deque[tuple[float, float]], since: float) -> float:
-    """Return the mean of the times since then, and forget the earlier ones."""
-    while seen and seen[0][0] <= since:
-        seen.popleft()
-    return sum(took for _, took in seen) / len(seen) if seen else 0.0

@@ -1,7 +1,5 @@
 """Model servers, the requests that come, what a rule is asked and what came of it: the values of the closed loop."""
 
-import functools
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -37,6 +35,9 @@ class Metric(StrEnum):
     SLOTS = "slots"
     LATENCY = "latency"
     FIRST_BYTE = "first byte"
+
+
+QUEUES = (Metric.WAITING, Metric.QUEUE)
 
 
 class Service(StrEnum):
@@ -89,33 +90,6 @@ class Plant:
     def slots_at(self, at: float) -> int:
         """Return the slots of one replica."""
         return max(1, round(self.slots * self.capacity(at)))
-
-    def right(self, at: float) -> float:
-        """Return the cap per replica that keeps the metric at its target: what somebody who knew would write."""
-        slots = self.slots_at(at)
-        match self.metric:
-            case Metric.WAITING | Metric.QUEUE:
-                return float(slots + TARGET)
-            case Metric.SLOTS:
-                return _filling(self.first, slots) / self.first
-            case Metric.LATENCY:
-                return SLOWER * slots
-            case Metric.FIRST_BYTE:
-                return slots + (FIRST_BYTE_TARGET - PREFILL) * slots / self.mean
-
-
-@functools.cache
-def _filling(replicas: int, slots: int) -> float:
-    """Return the cap of all replicas under which 90 % of the slots are busy in the mean at 1.8 times what they bear (a birth-death process)."""
-    servers, offered = replicas * slots, 1.8 * replicas * slots
-    weights, before = [1.0], 0.0
-    for level in itertools.count(1):
-        weights.append(weights[-1] * offered / min(level, servers))
-        busy = sum(min(each, servers) * weight for each, weight in enumerate(weights)) / sum(weights) / servers
-        if busy >= FULL:
-            return level - 1 + (FULL - before) / (busy - before)
-        before = busy
-    raise AssertionError
 
 
 @dataclass(frozen=True, slots=True)

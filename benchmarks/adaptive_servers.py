@@ -4,7 +4,25 @@ import heapq
 import random
 from collections import deque
 
-from benchmarks.adaptive_plant import PREFILL, Choice
+from benchmarks.adaptive_plant import FIRST_BYTE_TARGET, FULL, PREFILL, SLOWER, TARGET, Choice, Metric, Plant, Service
+
+SMOOTH = 15
+"""Seconds that times to first byte are averaged over."""
+SPREAD = 1.2
+"""The standard deviation of the logarithm of a request's time, where a few take very long."""
+
+
+def taking(service: Service, mean: float, draw: random.Random) -> float:
+    """Draw how many seconds a request takes."""
+    match service:
+        case Service.EXPONENTIAL:
+            return draw.expovariate(1 / mean)
+        case Service.EVEN:
+            return mean * draw.uniform(0.8, 1.2)
+        case Service.TWO_KINDS:
+            return draw.expovariate(1 / (mean * (4.0 if draw.random() < 0.2 else 0.25)))
+        case Service.LONG_TAIL:
+            return mean * draw.lognormvariate(-SPREAD * SPREAD / 2, SPREAD)
 
 
 class Servers:
@@ -97,3 +115,23 @@ class Servers:
             self.waits.append(waited)
             self.first_bytes.append((at, waited + PREFILL))
             heapq.heappush(self._ends, (at + taking, which, came, waited))
+
+
+def ratio(servers: Servers, plant: Plant, at: float) -> float:
+    """Return what the plant's metric is now, in multiples of its target."""
+    match plant.metric:
+        case Metric.WAITING | Metric.QUEUE:
+            return servers.waiting() / servers.ready / TARGET
+        case Metric.SLOTS:
+            return servers.running() / servers.ready / servers.slots / FULL
+        case Metric.LATENCY:
+            return _mean(servers.took, at - max(10, plant.mean)) / (SLOWER * plant.mean)
+        case Metric.FIRST_BYTE:
+            return _mean(servers.first_bytes, at - SMOOTH) / FIRST_BYTE_TARGET
+
+
+def _mean(seen: deque[tuple[float, float]], since: float) -> float:
+    """Return the mean of the times since then, and forget the earlier ones."""
+    while seen and seen[0][0] <= since:
+        seen.popleft()
+    return sum(took for _, took in seen) / len(seen) if seen else 0.0

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from benchmarks import adaptive_course
 from benchmarks.adaptive import ADAPTIVE, Product, following
 from benchmarks.adaptive_loads import SHIFTS, adversary, bursts, halved, ramp, stairs, step
-from benchmarks.adaptive_plant import Choice, Load, Metric, Plant, Result, Service, always
+from benchmarks.adaptive_plant import QUEUES, Choice, Load, Metric, Plant, Result, Service, always
 
 WORST = 10
 LONGEST = 30.0
@@ -48,7 +48,7 @@ class Played:
         return {
             "far over": (learned.far_over - right.far_over) / over,
             "needless": (learned.wasted - right.wasted) / needless,
-            "sent": 0.0 if plant.scaler else (abs(more) if plant.metric in adaptive_course.QUEUES else more) / 0.03,
+            "sent": 0.0 if plant.scaler else (abs(more) if plant.metric in QUEUES else more) / 0.03,
             "wait": learned.wait(0.95) / (2 * wait),
         }
 
