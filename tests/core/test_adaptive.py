@@ -210,6 +210,19 @@ def test_added_capacity_is_found_within_a_few_samples_however_long_the_queue_was
     assert after > before
 
 
+def test_a_cap_under_which_nothing_waits_is_raised_whatever_was_estimated() -> None:
+    """A sample that was paired with the wrong number in flight gave a slope and an estimate that kept the cap for good."""
+    before = played([(4.0, 32, 0)])[-1]
+    wrong = replace(before.learned, cap=Fraction(12), slope=Fraction(6), full=Fraction(12), base=Fraction(0))
+    decided = replace(before, cap=Fraction(12), learned=wrong)
+
+    for step in range(1, 40):
+        (decided,) = played([(0.0, int(2 * (decided.cap or 0)), 9)], previous=decided, since=step)
+
+    assert decided.cap is not None
+    assert decided.cap >= 24
+
+
 def test_one_empty_queue_does_not_raise_a_cap_under_which_some_wait() -> None:
     full = [(0, 8, 0), (8, 32, 0), (8, 32, 0), *[(1, 19, 9)] * 12]
 

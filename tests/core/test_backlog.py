@@ -26,21 +26,22 @@ CALM = ((4, 20), (4, 20), (4, 20))
 def test_a_backlog_that_grows_while_no_more_is_finished_gives_a_cap_near_what_fits() -> None:
     seen = spans(*CALM, (30, 40), (70, 40), (110, 40))
 
-    cap = backlog.cap(seen)
+    found = backlog.found(seen)
 
-    assert cap is not None
-    assert 8 <= cap <= 11
+    assert found is not None
+    assert 8 <= found.cap <= 11
 
 
 def test_the_cap_is_per_replica() -> None:
     whole = tuple((each * 2, served) for each, served in ((30, 40), (70, 40), (110, 40)))
-    one = backlog.cap(spans(*CALM, *whole))
+    one = backlog.found(spans(*CALM, *whole))
 
-    two = backlog.cap(spans((2, 20), (2, 20), (2, 20), *((level // 2, served) for level, served in whole), ready=2))
+    two = backlog.found(spans((2, 20), (2, 20), (2, 20), *((level // 2, served) for level, served in whole), ready=2))
 
     assert one is not None
     assert two is not None
-    assert abs(two - one / 2) <= 1
+    assert abs(two.cap - one.cap / 2) <= 1
+    assert one.rate == 2 * two.rate == 8
 
 
 @pytest.mark.parametrize(
@@ -57,25 +58,44 @@ def test_the_cap_is_per_replica() -> None:
     ids=["calm", "more, and more is finished", "long requests begin", "slower requests", "too soon", "few", "nothing"],
 )
 def test_without_such_a_backlog_there_is_none(seen: tuple[tuple[int, int], ...]) -> None:
-    assert backlog.cap(spans(*seen)) is None
+    assert backlog.found(spans(*seen)) is None
 
 
 def test_where_requests_leave_already_it_says_nothing() -> None:
     seen = spans(*CALM, (30, 40), (70, 40), (110, 40), sent=1)
 
-    assert backlog.cap(seen) is None
+    assert backlog.found(seen) is None
 
 
 def test_a_backlog_that_only_a_cap_far_too_high_holds_gives_a_lower_one() -> None:
     calm, held = spans(*CALM), spans(*CALM, (60, 40), (60, 40), (60, 40), sent=40, overflowed=40)[len(CALM) :]
 
-    cap = backlog.cap((*calm, *held))
+    found = backlog.found((*calm, *held))
 
-    assert cap is not None
-    assert 8 <= cap <= 11
+    assert found is not None
+    assert 8 <= found.cap <= 11
 
 
 def test_what_a_cap_that_fits_holds_is_no_backlog() -> None:
     calm, held = spans(*CALM), spans(*CALM, (12, 40), (12, 40), (12, 40), sent=40, overflowed=40)[len(CALM) :]
 
-    assert backlog.cap((*calm, *held)) is None
+    assert backlog.found((*calm, *held)) is None
+
+
+@pytest.mark.parametrize(("served", "wanted"), [(20, Fraction(8)), (5, Fraction(16)), (36, None)])
+def test_a_cap_under_which_fewer_end_than_during_the_backlog_is_corrected_by_as_much(
+    served: int, wanted: Fraction | None
+) -> None:
+    """Forty requests ended in five seconds during the backlog. At most four times the cap, since the rate may be too high."""
+    since = spans(*CALM)[-1].until
+    held = spans(*CALM, *[(4, served)] * 4, sent=9, overflowed=9)
+
+    assert backlog.corrected(held, Fraction(4), Fraction(8), since) == wanted
+
+
+@pytest.mark.parametrize(("level", "overflowed"), [(40, 9), (4, 0)], ids=["it drains", "it is not reached"])
+def test_a_cap_that_is_not_what_limits_the_requests_is_not_corrected(level: int, overflowed: int) -> None:
+    since = spans(*CALM)[-1].until
+    held = spans(*CALM, *[(level, 20)] * 4, sent=overflowed, overflowed=overflowed)
+
+    assert backlog.corrected(held, Fraction(4), Fraction(8), since) is None

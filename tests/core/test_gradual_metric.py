@@ -5,10 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 
-import pytest
-
-from beamlit_controller.core import adaptive, decision, metric_kind
-from beamlit_controller.core.adaptive_state import RatioSample
+from beamlit_controller.core import decision, metric_kind
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.spec import Behavior, Mode
@@ -19,11 +16,13 @@ CALM = [(ratio, in_flight, 0) for ratio, in_flight in ((0.9, 14), *[(0.3, 5), (0
 """Slots in use: half as many in flight are half of the ratio."""
 
 
-def played(rounds: Iterable[tuple[float, int, int]]) -> list[Decision]:
+def played(
+    rounds: Iterable[tuple[float, int, int]], *, previous: Decision | None = None, since: int = 0
+) -> list[Decision]:
     """Decide round by round: a ratio that covers the last five seconds, what two replicas have in flight then, and what overflowed."""
-    asked, previous = spec(behavior=Behavior(percentage=80, mode=Mode.ADAPTIVE)), None
+    asked = spec(behavior=Behavior(percentage=80, mode=Mode.ADAPTIVE))
     decisions: list[Decision] = []
-    for step, (ratio, in_flight, overflowed) in enumerate(rounds):
+    for step, (ratio, in_flight, overflowed) in enumerate(rounds, since):
         at = NOW + PERIOD * step
         flow = Flow(at - PERIOD, at, in_flight, in_flight, 10, overflowed, overflowed)
         seen = verdict(ratio, at=at, age=timedelta(0), window=PERIOD)
@@ -52,19 +51,6 @@ def test_one_sample_of_a_noisy_metric_gives_no_cap() -> None:
     decided = played([*CALM, *noisy, (1.1, 10, 0), (0.6, 10, 0)])
 
     assert {each.cap for each in decided} == {None}
-
-
-@pytest.mark.parametrize("alone", [True, False])
-def test_beside_a_queue_the_worst_of_both_counts_like_a_queue(*, alone: bool) -> None:
-    """A cache that has room says nothing of the queue that comes next: a cap in proportion to it would be far too high."""
-    noisy = [(ratio, 10, 0) for ratio in (0.9, 0.4, 0.8, 0.3) * 4]
-    before = played([*CALM, *noisy, (1.1, 10, 0)])[-1]
-
-    over = replace(before.learned, judged_until=before.learned.judged_until and before.learned.judged_until - PERIOD)
-    until = before.learned.recent[-1].until
-    after = adaptive.follow(over, RatioSample(Fraction(11, 10), until - PERIOD, until, alone=alone), until)
-
-    assert (after.cap is None) == alone
 
 
 def test_samples_that_outweigh_the_noise_give_the_first_cap_near_what_was_well() -> None:
@@ -114,3 +100,33 @@ def test_samples_at_the_maximum_of_a_metric_lower_a_cap_that_is_not_reached() ->
     after = played([*begun, *noisy, *[(1.11, 12, 0)] * 8])[-1]
 
     assert cap(after) < cap(before)
+
+
+LEVELS = (0.3, 0.5, 0.7, 0.9, 0.6, 0.4)
+
+
+def level(ratio: float, overflowed: int = 0, *, fit: int = 20) -> tuple[float, int, int]:
+    """Return a round of a metric that is proportional to the number in flight, and at its target with so many."""
+    return ratio, round(ratio * fit), overflowed
+
+
+def test_a_metric_proportional_to_the_number_in_flight_tells_how_many_fit() -> None:
+    """The cap was learned too high; below the target the metric shows that ten fit per replica."""
+    calm = played([level(ratio) for ratio in LEVELS * 3 for _ in range(6)])
+    before = replace(calm[-1], cap=Fraction(16), percentage=80)
+    before = replace(before, learned=replace(before.learned, cap=Fraction(16), changed_at=NOW))
+
+    decided = played([(1.02, 31, 9)] * 12, previous=before, since=len(calm))
+
+    assert decided[-1].learned.by_level.off <= Fraction(1, 10)
+    assert cap(decided[-1]) <= 12
+
+
+def test_servers_that_change_are_noticed_however_long_they_were_as_before() -> None:
+    """The mean of many samples would hide the added capacity for minutes."""
+    begun = [*CALM, *[(1.1, 20, 0)] * 6]
+    before = played([*begun, *[(0.97, 15, 9)] * 60])
+
+    after = played([(0.6, 15, 9)] * 8, previous=before[-1], since=len(before))
+
+    assert cap(after[-1]) > cap(before[-1])

@@ -21,11 +21,13 @@ The share (Fixed and Proportional mode)
 
 The cap (Adaptive mode)
 - `adaptive_decision`: holds, follows or gives up the cap
+- `lowest_cap`: with several metrics, learns a cap from each; the lowest is in force
 - `adaptive`: moves the cap with each sample
 - `first_cap`: sets it, and corrects it once
 - `load_curve`: pairs samples with requests in flight, and learns how the ratio grows with them
 - `metric_kind`: whether a metric is a queue or has a value at any load, and its maximum
-- `queue_metric`: metrics that count waiting requests; `gradual_metric`: metrics with a value at any load
+- `queue_metric`: metrics that count waiting requests; `gradual_metric`: metrics with a value at any load;
+  `duration_metric`: metrics proportional to the duration of requests
 - `backlog`: detects an overload before a late metric shows it
 - `adaptive_state`: what has been learned so far, as a value
 - `limits`: divides the cap among the gateways

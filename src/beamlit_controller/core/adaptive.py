@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import backlog, first_cap, gradual_metric, load_curve, metric_kind, queue_metric
+from beamlit_controller.core import duration_metric, first_cap, gradual_metric, load_curve, metric_kind, queue_metric
 from beamlit_controller.core.adaptive_state import (
     LEAST,
     MOST,
@@ -77,10 +77,15 @@ def _judge(
 ) -> Learned:
     learned = metric_kind.with_maximum(learned, seen.point)
     noted = replace(noted, height=learned.height, maximum=learned.maximum)
-    shown = sample.alone and sample.slope is None and metric_kind.is_gradual(learned)
+    shown = sample.slope is None and metric_kind.is_gradual(learned)
     counts = sample.slope is not None
+    if not counts and not sample.waited and _is_stable(learned, sample, seen):
+        noted = duration_metric.noted(noted, sample, seen)
+    timed = _by_duration(learned, noted, sample, now)
+    if timed is not None:
+        return timed
     if learned.cap is None:
-        noisy = shown or (sample.alone and not counts and (noted.base or Fraction(0)) > NONE)
+        noisy = shown or (not counts and (noted.base or Fraction(0)) > NONE)
         return first_cap.begun(learned, gradual_metric.noted(noted, seen), seen, now, noisy=noisy, counts=counts)
     unsettled = load_curve.unsettled(learned, sample, settles=_settles(learned, sample, shown=shown))
     if not unsettled and not _is_draining(learned, seen):
@@ -110,6 +115,28 @@ def _rest(cap: Fraction, seen: load_curve.Observed) -> timedelta:
     return SHORT_REST if wrong else REST
 
 
+def _is_stable(learned: Learned, sample: RatioSample, seen: load_curve.Observed) -> bool:
+    """Return whether a sample covers no time in which the number in flight was still following a change of the cap."""
+    return not load_curve.unsettled(learned, sample, settles=gradual_metric.pace(learned)) and not _is_draining(
+        learned, seen
+    )
+
+
+def _by_duration(learned: Learned, noted: Learned, sample: RatioSample, now: datetime) -> Learned | None:
+    """Set the cap by the duration that corresponds to the target. None if the metric is of another kind, or too few requests ended.
+
+    Over the target nothing else lowers the cap: requests that take long end last, so what is known of them is too high.
+    """
+    cap, over = learned.cap, sample.ratio > 1
+    if not learned.is_duration or (cap is None and not over):
+        return None
+    wanted = duration_metric.first(noted) if cap is None else duration_metric.wanted(noted, cap, sample.ratio)
+    if wanted is None:
+        return noted if cap is not None and over else None
+    waits = cap is not None and not stood(learned, sample, now)
+    return noted if waits else changed(replace(noted, guessed=False), wanted, now)
+
+
 def _by_mean(cap: Fraction, noted: Learned, seen: load_curve.Observed, now: datetime) -> Learned:
     wanted, taught = gradual_metric.wanted(cap, replace(noted, guessed=False), seen)
     return changed(taught, wanted, now)
@@ -119,18 +146,6 @@ def stood(learned: Learned, sample: RatioSample, now: datetime) -> bool:
     """Return whether the cap has been in force long enough for the sample to be evidence about it."""
     rests = learned.changed_at is not None and now - learned.changed_at < REST
     return not rests and not load_curve.unsettled(learned, sample)
-
-
-def guessed(learned: Learned, now: datetime, *, slots: int | None = None) -> Learned:
-    """Set the first cap, or a lower one, by a backlog that the gateways report; no slot that the servers report stays free."""
-    cap = backlog.cap(learned.recent)
-    if cap is not None and slots is not None:
-        cap = max(cap, Fraction(slots))
-    if cap is not None and learned.cap is not None and learned.calm is not None:
-        cap = max(cap, learned.calm.in_flight)
-    if cap is None or (learned.cap is not None and learned.cap <= cap):
-        return learned
-    return replace(changed(learned, cap, now), guessed=True)
 
 
 def _update_estimate(learned: Learned, seen: load_curve.Observed, *, drains: bool = False) -> Learned:
@@ -200,6 +215,8 @@ def _raise(cap: Fraction, learned: Learned, seen: load_curve.Observed, slope: Fr
     nothing = seen.point.ratio <= base + NONE
     first = 2 if base <= NONE else 1
     least = seen.point.in_flight + (first * 2**learned.climbs if nothing else 1) / slope
+    if nothing and queue_metric.is_idle(learned):
+        least = max(least, cap + _step(cap, learned))
     full = least if learned.full is None else learned.full
     if least > full:
         full += (least - full) / (1 if nothing else 2)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import adaptive, demand, queue_metric, wording
+from beamlit_controller.core import adaptive, demand, first_cap, lowest_cap, queue_metric, wording
 from beamlit_controller.core import adaptive_state as state
 from beamlit_controller.core.adaptive_state import Learned, RatioSample
 from beamlit_controller.core.decision_state import Decision, Restraint, Timers, moved
 from beamlit_controller.core.flow import Flow
-from beamlit_controller.core.metric_spec import PodsMetric
+from beamlit_controller.core.metric_spec import GatewayMetric, PodsMetric
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import Behavior, OffloadSpec, OnMetricsLoss
@@ -37,7 +37,9 @@ class Local:
 
 def decide(spec: OffloadSpec, before: Decision, verdict: Verdict, now: datetime, *, local: Local) -> Decision:
     """Adjust the cap by the metric with the highest ratio; keep the cap while any metric can't be read."""
-    held = replace(before, learned=_with_counts(spec, before.learned, local), restraint=Restraint(), trend=None)
+    by_metric = tuple(state.trusted(each) for each in before.by_metric)
+    held = replace(before, learned=_with_counts(spec, before.learned, local), by_metric=by_metric)
+    held = replace(held, restraint=Restraint(), trend=None)
     if verdict.judgement is Judgement.UNKNOWN:
         return _unreadable(held, spec, verdict, now)
     held = replace(held, timers=replace(held.timers, unread_since=None, under_since=None, stuck_since=None))
@@ -87,25 +89,50 @@ def _by_metric(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetim
         left = wording.seconds(window - (now - over_since))
         message = f"{wording.comparison(worst)}; limits the requests in flight in {left} if it stays above the target"
         return _in_force(held, behavior, now, reason=Reason.STABILIZING, message=message)
-    ratio = worst.ratio / (1 + Fraction(behavior.engage.tolerance))
-    sample = RatioSample(
-        ratio, worst.since, worst.until, alone=len(verdict.metrics) == 1, slope=_slope(worst, behavior), slots=slots
-    )
-    learned = adaptive.follow(held.learned, sample, now)
-    if now - worst.until >= LATE if held.learned.cap is None else over and adaptive.stood(held.learned, sample, now):
-        learned = _by_backlog(learned, behavior, now, slots=slots)
-    if slots is not None and learned.cap is not None:
-        learned = state.bounded(learned, slots + _queue(spec), held.learned)
-    learned = _limited(spec, learned, held.learned)
+    rule = _Rule(spec, worst, now, over=over, slots=slots)
+    samples = [rule.sample(each) if isinstance(each, Assessed) else None for each in verdict.metrics]
+    learned, by_metric = lowest_cap.follow(held.learned, held.by_metric, samples, rule.learned, now)
     reason = Reason.METRIC_ABOVE_TARGET if over else Reason.METRIC_BELOW_TARGET
     why = wording.comparison(worst) if over else wording.readings(verdict.metrics)
     return _in_force(
-        replace(held, learned=learned), behavior, now, reason=reason, message=f"{why}; {_describe(spec, learned)}"
+        replace(held, learned=learned, by_metric=by_metric),
+        behavior,
+        now,
+        reason=reason,
+        message=f"{why}; {_describe(spec, learned)}",
     )
 
 
-def _slope(worst: Assessed, behavior: Behavior) -> Fraction | None:
-    return None if worst.slope is None else worst.slope / (1 + Fraction(behavior.engage.tolerance))
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """How a round's samples are judged. The worst metric is the one with the highest ratio."""
+
+    spec: OffloadSpec
+    worst: Assessed
+    now: datetime
+    over: bool
+    slots: int | None
+
+    def sample(self, read: Assessed) -> RatioSample:
+        """Return the sample of a metric, in multiples of the target that it has with the tolerance."""
+        target = 1 + Fraction(self.spec.behavior.engage.tolerance)
+        slope = None if read.slope is None else read.slope / target
+        waited, worst = isinstance(read.metric, GatewayMetric), read is self.worst
+        return RatioSample(
+            read.ratio / target, read.since, read.until, slope=slope, slots=self.slots, waited=waited, worst=worst
+        )
+
+    def learned(self, known: Learned, sample: RatioSample) -> Learned:
+        """Learn from a sample; the worst metric may also be behind a backlog that it does not show yet."""
+        learned, late = adaptive.follow(known, sample, self.now), self.now - sample.until >= LATE
+        stood = self.over and adaptive.stood(known, sample, self.now)
+        if sample.worst and (late if known.cap is None else stood):
+            learned = _by_backlog(learned, self.spec.behavior, self.now, slots=self.slots)
+        if sample.ratio <= 1:
+            learned = first_cap.reconsidered(learned, self.now)
+        if self.slots is not None and learned.cap is not None:
+            learned = state.bounded(learned, self.slots + _queue(self.spec), known)
+        return _limited(self.spec, learned, known)
 
 
 def _in_force(held: Decision, behavior: Behavior, now: datetime, *, reason: Reason, message: str) -> Decision:
@@ -140,7 +167,7 @@ def _unreadable(held: Decision, spec: OffloadSpec, verdict: Verdict, now: dateti
 
 def _by_backlog(learned: Learned, behavior: Behavior, now: datetime, *, slots: int | None = None) -> Learned:
     """Set the first cap by a backlog before the metric shows one, unless the user configured a stabilization window."""
-    return learned if behavior.engage.stabilization_window else adaptive.guessed(learned, now, slots=slots)
+    return learned if behavior.engage.stabilization_window else first_cap.guessed(learned, now, slots=slots)
 
 
 def _lost(held: Decision, behavior: Behavior, why: str, now: datetime) -> Decision:

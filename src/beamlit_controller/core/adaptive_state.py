@@ -17,6 +17,8 @@ SPANS = 60
 MOST_FALLS, MOST_CLIMBS = 4, 5
 COUNTED = 24
 """The maximum weight of a mean, in samples."""
+PROPORTIONAL = 8
+"""The maximum weight of a proportion, in samples."""
 LEAST, MOST = Fraction(1, 2), Fraction(100_000)
 """The bounds of a cap."""
 
@@ -66,19 +68,48 @@ class Mean:
 
 
 @dataclass(frozen=True, slots=True)
+class Proportion:
+    """How a quantity relates to the ratio: its value at a ratio of 1, and by how much samples differ from that, as a fraction."""
+
+    count: int = 0
+    value: Fraction = Fraction(0)
+    off: Fraction = Fraction(0)
+
+    @property
+    def possible(self) -> bool:
+        """Return whether the values are plausible; a recorded state may be corrupt."""
+        return 0 <= self.count <= COUNTED and 0 <= self.value <= MOST and 0 <= self.off <= 1
+
+    def with_(self, quantity: Fraction, ratio: Fraction, *, least: Fraction, most: int = COUNTED) -> "Proportion":
+        """Add a sample. A ratio up to `least` is not proportional to anything. A sample weighs at least 1/`most`."""
+        count = min(self.count + 1, COUNTED)
+        if ratio <= least:
+            return Proportion(count, self.value, self._off(Fraction(1), count))
+        found = min(MOST, quantity / ratio)
+        value = self.value or found
+        off = abs(found - value) / (max(found, value) or 1)
+        return Proportion(count, thousandths(value + (found - value) / min(count, most)), self._off(off, count))
+
+    def _off(self, off: Fraction, count: int) -> Fraction:
+        return thousandths(self.off + (off - self.off) / min(count, PROPORTIONAL))
+
+
+@dataclass(frozen=True, slots=True)
 class RatioSample:
-    """The highest ratio of a round, and the time that it covers. `alone` is true if the model has no other metric.
+    """The ratio of a metric to its target, and the time that it covers. `worst` is true if no other metric has a higher one.
 
     `slope` is by how much one more request in flight per replica raises the ratio, for metrics that count waiting
-    requests. `slots` is the number of slots of each server, if they report it.
+    requests. `slots` is the number of slots of each server, if they report it. `waited` is true if the metric is known to
+    be the time that requests wait, not how long they take.
     """
 
     ratio: Fraction
     since: datetime
     until: datetime
-    alone: bool = True
     slope: Fraction | None = None
     slots: int | None = None
+    waited: bool = False
+    worst: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +120,8 @@ class Learned:
     """None until the metric was over its target for the first time, unless the cap is guessed or the spec gives one."""
     guessed: bool = False
     """The cap follows from a backlog that the gateways reported, and no sample has confirmed it yet."""
+    rate: Fraction | None = None
+    """The completions per second and replica during that backlog."""
     rough: bool = False
     """The cap is the first one: samples from before it may still correct it."""
     changed_at: datetime | None = None
@@ -127,12 +160,22 @@ class Learned:
     any_load: Mean = Mean()
     full_load: Mean = Mean()
     """The mean of the samples since the cap last changed: all, and those during which the cap was reached."""
+    apart: Mean = Mean()
+    """The mean of the last samples in a row that differ from `full_load` on the same side."""
     streak: Mean = Mean()
     """The mean of the samples over the target since the last one that was not."""
     idle: int = 0
     """How many samples in a row found nothing waiting although the cap was reached."""
     fair: Mean = Mean()
     """The mean of the last samples within the target that are not near zero, under any cap."""
+    is_duration: bool = False
+    """The metric is proportional to the duration of requests, and to nothing else."""
+    by_duration: Proportion = Proportion()
+    """The duration of requests, in seconds, at which the metric is at its target."""
+    by_level: Proportion = Proportion()
+    """The number in flight per replica at which the metric is at its target, if it were proportional to it."""
+    by_nothing: Proportion = Proportion()
+    """By how much the ratio varies by itself."""
     recent: tuple[InFlightSpan, ...] = ()
 
 
@@ -156,9 +199,14 @@ def lasting(learned: Learned) -> Learned:
         jitter=Fraction(0),
         any_load=Mean(),
         full_load=Mean(),
+        apart=Mean(),
         streak=Mean(),
         idle=0,
         fair=Mean(),
+        is_duration=False,
+        by_duration=Proportion(),
+        by_level=Proportion(),
+        by_nothing=Proportion(),
         recent=(),
     )
 
@@ -168,7 +216,7 @@ def changed(learned: Learned, cap: Fraction, now: datetime) -> Learned:
     cap = min(MOST, max(LEAST, rounded(cap)))
     if cap == learned.cap:
         return learned
-    begun = replace(learned, any_load=Mean(), full_load=Mean(), streak=Mean(), idle=0)
+    begun = replace(learned, any_load=Mean(), full_load=Mean(), apart=Mean(), streak=Mean(), idle=0)
     return replace(begun, cap=cap, rough=learned.cap is None, changed_at=now)
 
 
@@ -180,19 +228,22 @@ def bounded(learned: Learned, most: Fraction, before: Learned) -> Learned:
         return replace(learned, cap=most)
     undone = replace(learned, cap=most, changed_at=before.changed_at, rough=before.rough, guessed=before.guessed)
     undone = replace(undone, full=before.full, climbs=before.climbs, idle=before.idle)
-    return replace(undone, any_load=before.any_load, full_load=before.full_load, streak=before.streak)
+    return replace(
+        undone, any_load=before.any_load, full_load=before.full_load, apart=before.apart, streak=before.streak
+    )
 
 
 def trusted(learned: Learned) -> Learned:
     """Return the recalled state if its values are plausible, else `NOTHING`."""
-    numbers = (learned.slope, learned.over, learned.full, learned.maximum)
+    numbers = (learned.rate, learned.slope, learned.over, learned.full, learned.maximum)
     signed = (learned.off, learned.noise, learned.jitter, learned.height or Fraction(0), learned.base or Fraction(0))
     wild = max(map(abs, signed)) > MOST
     possible = all(number is None or 0 < number <= 2 * MOST for number in numbers)
     counted = 0 <= learned.climbs <= MOST_CLIMBS and 0 <= learned.falls <= MOST_FALLS
     counted = counted and all(
-        each.possible for each in (learned.any_load, learned.full_load, learned.streak, learned.fair)
+        each.possible for each in (learned.any_load, learned.full_load, learned.apart, learned.streak, learned.fair)
     )
+    counted = counted and all(each.possible for each in (learned.by_duration, learned.by_level, learned.by_nothing))
     counted = counted and 0 <= learned.idle <= COUNTED
     within = learned.cap is None or LEAST <= learned.cap <= MOST
     return learned if possible and not wild and counted and within and len(learned.recent) <= SPANS else NOTHING

@@ -6,10 +6,11 @@ in flight keeps growing while the completion rate does not, the servers are satu
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from fractions import Fraction
 from itertools import islice, pairwise
 
-from beamlit_controller.core.adaptive_state import InFlightSpan, rounded
+from beamlit_controller.core.adaptive_state import InFlightSpan, rounded, thousandths
 
 ENOUGH = 20
 """The minimum number of completions in a stretch."""
@@ -25,6 +26,9 @@ EXCESS = 10
 """And at least this many requests above the capacity."""
 SPARE, MOST_SPARE = Fraction(10, 100), Fraction(2)
 """Allowance on top of the estimated capacity: a fraction of it, and at most this many requests per replica."""
+SATURATED = Fraction(80, 100)
+"""The servers are saturated from this fraction of the completion rate during the backlog."""
+MOST_RISE = Fraction(4)
 ALSO = Fraction(150, 100)
 """Further requests per replica: at its target, a metric allows slightly more in flight than the capacity."""
 
@@ -61,8 +65,16 @@ class Stretch:
         return self.served + self.overflowed + self.last_level - self.first_level >= FLOOD * self.served
 
 
-def cap(recent: Sequence[InFlightSpan]) -> Fraction | None:
-    """Return the cap per replica that a backlog suggests, if the backlog grows or persists under a cap that is far too high; else None."""
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """The cap per replica that a backlog suggests, and the completions per second and replica that it was estimated from."""
+
+    cap: Fraction
+    rate: Fraction
+
+
+def found(recent: Sequence[InFlightSpan]) -> Backlog | None:
+    """Return a backlog if there is one that grows or persists under a cap that is far too high; else None."""
     if not recent or any(each.sent > each.overflowed for each in recent):
         return None
     stretches = tuple(_stretches(recent, Fraction(SHORTEST)))
@@ -79,7 +91,28 @@ def cap(recent: Sequence[InFlightSpan]) -> Fraction | None:
     if not (flat and full and earlier.floods and latest.floods):
         return None
     each = fit / recent[-1].ready
-    return rounded(each + min(SPARE * each, MOST_SPARE) + ALSO)
+    cap = rounded(each + min(SPARE * each, MOST_SPARE) + ALSO)
+    return Backlog(cap, thousandths(latest.rate / recent[-1].ready))
+
+
+def corrected(recent: Sequence[InFlightSpan], cap: Fraction, rate: Fraction, since: datetime) -> Fraction | None:
+    """Return a higher cap if fewer requests end under this one than during the backlog: slots are free. None if as many do.
+
+    The completion rate grows with the number in flight until the servers are saturated, so it is lower in proportion, and
+    more slowly where requests share the servers' capacity.
+    """
+    seconds, ended = Fraction(0), 0
+    for span in reversed(recent):
+        if span.since < since or span.in_flight > cap * Fraction(115, 100) + 1:
+            break
+        if not span.overflowed:
+            break
+        seconds += Fraction((span.until - span.since).total_seconds())
+        ended += span.served
+    if ended < ENOUGH or seconds < SHORTEST:
+        return None
+    under = ended / seconds / recent[-1].ready
+    return rounded(cap * min(MOST_RISE, rate / under)) if under < SATURATED * rate else None
 
 
 def _pace(stretches: Sequence[Stretch]) -> tuple[Fraction, Fraction]:

@@ -1,13 +1,14 @@
 """The first cap in Adaptive mode: from the sample that shows the metric over its target, and what was within it before.
 
-It is a rough estimate. The samples that were under way when it was set still show the load curve and correct it.
+It is a rough estimate. The samples that were under way when it was set still show the load curve and correct it. Before a
+late metric shows anything, a backlog that the gateways report gives a cap, which their counts may correct too.
 """
 
 from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
 
-from beamlit_controller.core import gradual_metric, metric_kind, queue_metric
+from beamlit_controller.core import backlog, gradual_metric, metric_kind, queue_metric
 from beamlit_controller.core.adaptive_state import Learned, Point, changed
 from beamlit_controller.core.load_curve import Observed
 from beamlit_controller.core.metric_kind import NONE
@@ -30,6 +31,30 @@ def begun(learned: Learned, noted: Learned, seen: Observed, now: datetime, *, no
         return changed(noted, estimated(learned.calm, seen), now)
     full = queue_metric.full(seen, learned.slope)
     return changed(replace(noted, full=full), queue_metric.aim(full, learned.slope), now)
+
+
+def guessed(learned: Learned, now: datetime, *, slots: int | None = None) -> Learned:
+    """Set the first cap, or a lower one, by a backlog that the gateways report; no slot that the servers report stays free."""
+    found = backlog.found(learned.recent)
+    if found is None:
+        return learned
+    cap = found.cap if slots is None else max(found.cap, Fraction(slots))
+    if learned.cap is not None and learned.calm is not None:
+        cap = max(cap, learned.calm.in_flight)
+    if learned.cap is not None and learned.cap <= cap:
+        return learned
+    return replace(changed(learned, cap, now), guessed=True, rate=found.rate)
+
+
+def reconsidered(learned: Learned, now: datetime) -> Learned:
+    """Raise a cap that was set by a backlog, and that no sample has confirmed, if fewer requests end under it than before.
+
+    Once, since the rate during a backlog is too high if short requests ended first.
+    """
+    if not learned.guessed or learned.cap is None or learned.rate is None or learned.changed_at is None:
+        return learned
+    cap = backlog.corrected(learned.recent, learned.cap, learned.rate, learned.changed_at)
+    return learned if cap is None else replace(changed(learned, cap, now), rough=learned.rough, rate=None)
 
 
 def corrected(learned: Learned, noted: Learned, seen: Observed, now: datetime, *, counted: Fraction | None) -> Learned:

@@ -22,8 +22,14 @@ BAND = Fraction(4, 100)
 """The cap stays while the mean is within this distance of the aim."""
 LONGEST_RISE = Fraction(15, 10)
 LEAST_FALL = Fraction(106, 100)
-MOST_PACE = timedelta(seconds=60)
+MOST_PACE = timedelta(seconds=120)
 FEW = 2
+KNOWN = 8
+"""The number of samples from which a metric may count as proportional to the number in flight."""
+CLOSE, CLOSER = Fraction(15, 100), Fraction(60, 100)
+"""It is if samples differ from that by no more than `CLOSE`, and by no more than `CLOSER` of the difference to anything else."""
+FARTHER = Fraction(12, 100)
+"""The cap follows at once if it is off by more than this fraction."""
 STUCK = 2
 """After this many reductions that did not lower the mean, the cap may fall below what was within the target before."""
 
@@ -40,16 +46,31 @@ def pace(learned: Learned) -> timedelta:
 def noted(learned: Learned, seen: Observed) -> Learned:
     """Add a sample to the statistics: whether the metric is gradual, its noise, and its mean under this cap."""
     point = replace(seen.point, ratio=min(LOUDEST, seen.point.ratio))
+    apart = _apart(learned, point) if seen.bound else learned.apart
+    full_load = learned.full_load.with_(point) if seen.bound else learned.full_load
+    if apart.count >= SOME:
+        apart, full_load = Mean(), apart
     return replace(
         learned,
         height=metric_kind.height(learned, point, bound=seen.bound),
         latest=point.ratio,
-        jitter=_jitter(learned, point),
+        jitter=learned.jitter if apart.count else _jitter(learned, point),
         any_load=learned.any_load.with_(point),
-        full_load=learned.full_load.with_(point) if seen.bound else learned.full_load,
+        full_load=full_load,
+        apart=apart,
         streak=learned.streak.with_(point) if point.ratio > 1 else Mean(),
         fair=learned.fair.with_(point) if TELLING <= point.ratio <= 1 else learned.fair,
     )
+
+
+def _apart(learned: Learned, point: Point) -> Mean:
+    """Count the samples in a row that differ from the mean by more than the noise: the servers changed."""
+    mean, apart = learned.full_load, learned.apart
+    off = point.ratio - mean.ratio
+    if mean.count < 2 * SOME or abs(off) <= max(2 * BAND, 3 * learned.jitter):
+        return Mean()
+    same = apart.count and (apart.ratio > mean.ratio) == (off > 0)
+    return apart.with_(point) if same else Mean().with_(point)
 
 
 def _jitter(learned: Learned, point: Point) -> Fraction:
@@ -82,6 +103,9 @@ def wanted(cap: Fraction, learned: Learned, seen: Observed) -> tuple[Fraction, L
         clearly = learned.streak.count >= SOME and learned.streak.ratio > 1 + 3 * _spread(learned, seen.point)
         return _lower(cap, learned, learned.streak) if clearly else (cap, learned)
     mean = learned.full_load
+    level = _level(cap, learned)
+    if level is not None and mean.count >= FEW and abs(level - cap) > cap * FARTHER:
+        return max(cap / 2, min(cap * LONGEST_RISE, level)), replace(learned, over=None, falls=0)
     unsure = max(BAND, 2 * _uncertainty(mean, learned))
     if mean.ratio > AIM + unsure and mean.count >= FEW:
         return _lower(cap, learned, mean)
@@ -90,6 +114,19 @@ def wanted(cap: Fraction, learned: Learned, seen: Observed) -> tuple[Fraction, L
         return cap, taught if mean.ratio <= 1 else learned
     rise = LONGEST_RISE if not mean.ratio else min(LONGEST_RISE, AIM / mean.ratio)
     return max(cap, min(cap, mean.in_flight + Fraction(1, 2)) * rise), taught
+
+
+def _level(cap: Fraction, learned: Learned) -> Fraction | None:
+    """Return the cap for a metric that is proportional to the number in flight; None for others.
+
+    The mean number in flight is slightly lower than the cap.
+    """
+    known, others = learned.by_level, (learned.by_duration, learned.by_nothing)
+    if known.count < KNOWN or known.off > CLOSE or any(known.off > CLOSER * each.off for each in others):
+        return None
+    mean = learned.full_load
+    below = min(max(Fraction(0), cap - mean.in_flight), cap / 10 + Fraction(1, 2))
+    return known.value * AIM + below
 
 
 def _spread(learned: Learned, point: Point) -> Fraction:

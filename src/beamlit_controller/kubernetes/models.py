@@ -256,7 +256,7 @@ class Specs:
 
 def record(decision: Decision) -> str:
     """Serialize a decision for `.status.record`, without the values that change in every round."""
-    lasting = replace(
-        decision, trend=None, learned=adaptive_state.lasting(decision.learned), load=load.lasting(decision.load)
-    )
+    learned = adaptive_state.lasting(decision.learned)
+    by_metric = tuple(adaptive_state.lasting(each) for each in decision.by_metric)
+    lasting = replace(decision, trend=None, learned=learned, by_metric=by_metric, load=load.lasting(decision.load))
     return _DECISION.dump_json(lasting).decode()

@@ -136,11 +136,10 @@ def _remove(path: Path) -> None:
 
 def _lasting(decided: Decision) -> Decision:
     """Leave out what changes in every round and is of little use after a restart."""
-    learnt = adaptive_state.lasting(decided.learned)
-    opened = ledger.lasting(decided.ledger)
-    return replace(
-        decided, message="", demand=None, trend=None, sight=None, learned=learnt, load=load.UNKNOWN, ledger=opened
-    )
+    kept = replace(decided, message="", demand=None, trend=None, sight=None, load=load.UNKNOWN)
+    by_metric = tuple(adaptive_state.lasting(each) for each in decided.by_metric)
+    learnt, opened = adaptive_state.lasting(decided.learned), ledger.lasting(decided.ledger)
+    return replace(kept, learned=learnt, by_metric=by_metric, ledger=opened)
 
 
 def _highest(decided: Decision) -> tuple[int | None, ...]:
