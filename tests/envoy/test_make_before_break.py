@@ -169,7 +169,7 @@ def test_many_changes_that_are_taken_leave_little_behind() -> None:
         present = settled(present, files(replace(B, port=port)))
 
     assert hops(present) == {hop(replace(B, port=1007))}
-    assert len(json.loads(present["cds.json"])["resources"]) < 10 + 2 * MOST_LEAVING
+    assert len(json.loads(present["cds.json"])["resources"]) < 12 + 2 * MOST_LEAVING
 
 
 def test_files_that_are_not_ours_are_replaced_at_once() -> None:

@@ -105,8 +105,10 @@ TRAFFIC = """\
 envoy_cluster_upstream_rq_active{envoy_cluster_name="local"} 3
 envoy_cluster_upstream_rq_active{envoy_cluster_name="remote"} 70
 envoy_cluster_upstream_rq_pending_active{envoy_cluster_name="local"} 1
+envoy_cluster_upstream_rq_active{envoy_cluster_name="local_anyway"} 5
+envoy_cluster_upstream_rq_pending_active{envoy_cluster_name="local_anyway"} 2
 envoy_offload_requests{chain="local_first",code="200",route="local",side="local"} 10
-envoy_offload_requests{chain="local",code="200",route="keep",side="local"} 2
+envoy_offload_requests{chain="local_only",code="200",route="keep",side="local"} 2
 envoy_offload_requests{chain="remote_first",code="200",route="share",side="remote"} 5
 envoy_offload_requests{chain="remote_first",code="200",route="local",side="remote"} 7
 envoy_offload_requests{chain="local_first",code="200",route="local",side="remote"} 4
@@ -126,7 +128,7 @@ envoy_offload_first_body_ms_count{side="remote",route="share"} 7
 
 def test_reads_which_side_answered_and_why_the_others_left() -> None:
     assert remote_stats.traffic(TRAFFIC) == RequestCounters(
-        in_flight=4,
+        in_flight=11,
         local=12,
         kept=2,
         share=5,

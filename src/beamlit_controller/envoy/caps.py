@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from beamlit_controller.core.spec import Mode, OffloadSpec
 from beamlit_controller.envoy import lua
-from beamlit_controller.envoy.failover import LOCAL
+from beamlit_controller.envoy.failover import LOCAL, LOCAL_ANYWAY
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, extension
 
@@ -23,8 +23,8 @@ PERCENT = 10_000
 # Envoy's workers read the same counter, and each may let one more request through.
 CHOICE = """
 function envoy_on_route(handle)
-  local here = handle:getCluster({local_})
-  if here:numRequests() + here:numPendingRequests() >= {limit} then
+  local here, kept = handle:getCluster({local_}), handle:getCluster({anyway})
+  if here:numRequests() + here:numPendingRequests() + kept:numRequests() + kept:numPendingRequests() >= {limit} then
     return {full}
   end
   return {free}
@@ -77,7 +77,8 @@ def _most_that_leave(spec: OffloadSpec) -> int:
 
 def choice(limit: int, *, free: str, full: str) -> Message:
     """Return the cluster specifier plugin that chooses a cluster for each request."""
-    source = CHOICE.format(local_=lua.text(LOCAL), limit=limit, free=lua.text(free), full=lua.text(full))
+    here, anyway = lua.text(LOCAL), lua.text(LOCAL_ANYWAY)
+    source = CHOICE.format(local_=here, anyway=anyway, limit=limit, free=lua.text(free), full=lua.text(full))
     return {
         "extension": extension(
             "envoy.router.cluster_specifier_plugin.lua",

@@ -19,7 +19,7 @@ from beamlit_controller.envoy import (
     tracing,
     upstream,
 )
-from beamlit_controller.envoy.failover import EJECTED, LOCAL, LOCAL_HOP, REMOTE_ANYWAY, REMOTE_HOP
+from beamlit_controller.envoy.failover import EJECTED, LOCAL, LOCAL_ANYWAY, LOCAL_HOP, REMOTE_ANYWAY, REMOTE_HOP
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, headers_to_set
 
@@ -29,7 +29,11 @@ def all_of(spec: OffloadSpec, params: GatewayParams) -> list[Message]:
     chains = failover.chains(spec, servers=params.servers)
     return [
         local(params, alone=routes.remote_of(spec) is None),
-        *([upstream.hop(LOCAL_HOP, LOCAL_HOP, side="local", signs="local")] if spec.remotes else []),
+        *(
+            [local_anyway(params), upstream.hop(LOCAL_HOP, LOCAL_HOP, side="local", signs="local")]
+            if spec.remotes
+            else []
+        ),
         *(cluster for remote in spec.remotes for cluster in _remote_side(spec, remote, params)),
         *(chain.definition for chain in chains if chain.definition is not None),
         *(_tcp_passthrough(*each) for each in params.tcp_passthrough),
@@ -99,9 +103,18 @@ def local(params: GatewayParams, *, alone: bool) -> Message:
     """Return the model's own servers; `alone` tells that no other side can answer if all of them fail."""
     # If there is no other server, one that failed is still the best guess.
     panic: Message = {} if alone else {"common_lb_config": upstream.NO_PANIC}
+    return _local(LOCAL, params, panic=panic, ejections={"outlier_detection": _ejections()})
+
+
+def local_anyway(params: GatewayParams) -> Message:
+    """Return the same servers for requests that must stay, which get them even while all of them are ejected."""
+    return _local(LOCAL_ANYWAY, params, panic={}, ejections={})
+
+
+def _local(name: str, params: GatewayParams, *, panic: Message, ejections: Message) -> Message:
     servers = [upstream.server(addresses.message(text), {"side": "local"}) for text in params.local]
     return {
-        "name": LOCAL,
+        "name": name,
         **_found_by_dns(*params.local),
         # A server on the same network accepts immediately or is gone, and the next one can be tried.
         "connect_timeout": "0.25s",
@@ -111,13 +124,13 @@ def local(params: GatewayParams, *, alone: bool) -> Message:
         "lb_policy": "RING_HASH" if params.client_ip_affinity else "LEAST_REQUEST",
         **panic,
         "circuit_breakers": upstream.UNLIMITED,
-        "outlier_detection": _ejections(),
+        **ejections,
         # Servers close idle connections after 2 to 5 s, some sooner, and a request sent at that moment is lost: it would leave
         # although local is healthy. A new connection to a local server is cheap.
         "typed_extension_protocol_options": upstream.as_the_client(
             common_http_protocol_options={"idle_timeout": "0.4s"}, http_filters=response_headers.stripped()
         ),
-        "load_assignment": upstream.load_assignment(LOCAL, servers),
+        "load_assignment": upstream.load_assignment(name, servers),
     }
 
 
@@ -202,7 +215,10 @@ def _probed(backend: RemoteBackend) -> Message:
 
 
 def _ejections() -> Message:
-    """Eject a local server briefly if no connection to it succeeds. Responses never count: full is not broken."""
+    """Eject a local server briefly if no connection to it succeeds. Responses never count: full is not broken.
+
+    Envoy counts a response in time that did not come, and a connection that broke off, like one that was refused.
+    """
     return {
         "split_external_local_origin_errors": True,
         "consecutive_local_origin_failure": 3,

@@ -14,12 +14,15 @@ from beamlit_controller.envoy import identity, remote_marks, response_headers, u
 from beamlit_controller.envoy.messages import Message, extension
 
 LOCAL = "local"
+LOCAL_ANYWAY = "local_anyway"
+"""The same servers for requests that nobody else can answer, once all of them are ejected."""
 LOCAL_HOP = "local_hop"
 REMOTE_HOP = "remote_hop"
 REMOTE_ANYWAY = "remote_hop_anyway"
 """The way to the remote for requests that local can't answer; it works even while the remote is ejected."""
 EJECTED = "left_out"
 """The hop that answers in place of an ejected remote, so that the next attempt is at the next remote."""
+LOCAL_ONLY = "local_only"
 LOCAL_FIRST = "local_first"
 REMOTE_FIRST = "remote_first"
 
@@ -49,12 +52,27 @@ class Chain:
 
 def chains(spec: OffloadSpec, *, servers: int) -> tuple[Chain, ...]:
     """Return all chains that the routes of this spec lead to, including those of routes it is about to replace."""
-    return (local_first(spec, servers=servers), remote_first(spec, servers=servers))
+    kept = (local_only(spec, servers=servers),) if spec.remotes else ()
+    return (*kept, local_first(spec, servers=servers), remote_first(spec, servers=servers))
+
+
+def all_local(spec: OffloadSpec, *, servers: int) -> Chain:
+    """Return the chain of all requests while none may leave: one local server, then another."""
+    return Chain(LOCAL, _two_servers(spec, servers))
 
 
 def local_only(spec: OffloadSpec, *, servers: int) -> Chain:
-    """Return the chain of local-only requests: one local server, then another."""
-    return Chain(LOCAL, _retry_policy(_failures(spec), retries=1, statuses=_means_full(spec, servers)))
+    """Return the chain of requests that must stay while others may leave: as `all_local`, even if all servers are ejected.
+
+    Servers may be ejected because they were slow or broke off other requests, and nobody else can answer these.
+    """
+    # The last member is not for a third attempt: it takes the place of the others while they are skipped.
+    members = (LOCAL, LOCAL, LOCAL_ANYWAY)
+    return _named(LOCAL_ONLY, members, _two_servers(spec, servers), http_filters=response_headers.stripped())
+
+
+def _two_servers(spec: OffloadSpec, servers: int) -> Message:
+    return _retry_policy(_failures(spec), retries=1, statuses=_means_full(spec, servers))
 
 
 def local_first(spec: OffloadSpec, *, servers: int) -> Chain:
@@ -200,7 +218,22 @@ def _matches(name: str, regex: str) -> Message:
 
 
 def _chain(kind: str, spec: OffloadSpec, members: tuple[str, ...]) -> Chain:
-    """Return the chain that tries each member once, in order; members without a usable server are skipped.
+    """Return the chain that tries each member once, in order."""
+    policy = _retry_policy(
+        _failures(spec),
+        retries=len(members) - 1,
+        # The response may be the local hop's own, so its mark decides rather than the status.
+        statuses=()
+        if LOCAL_HOP in members or LOCAL not in members or _remote_may_look_full(spec)
+        else spec.overflow.on_status,
+        marks=_marks(spec),
+    )
+    signed = response_headers.signed(REMOTE_MARK, LOCAL_MARK)
+    return _named(kind, members, policy, http_filters=signed, **_counted_as_errors(spec))
+
+
+def _named(kind: str, members: tuple[str, ...], policy: Message, **options: object) -> Chain:
+    """Return the chain with these members, of which those without a usable server are skipped.
 
     Its name is derived from its content, so that only a change of the front's routes replaces it.
     """
@@ -215,19 +248,8 @@ def _chain(kind: str, spec: OffloadSpec, members: tuple[str, ...]) -> Chain:
         ),
         # Envoy counts retries against the composite cluster, not against its members.
         "circuit_breakers": upstream.UNLIMITED,
-        "typed_extension_protocol_options": upstream.as_the_client(
-            http_filters=response_headers.signed(REMOTE_MARK, LOCAL_MARK), **_counted_as_errors(spec)
-        ),
+        "typed_extension_protocol_options": upstream.as_the_client(**options),
     }
-    policy = _retry_policy(
-        _failures(spec),
-        retries=len(members) - 1,
-        # The response may be the local hop's own, so its mark decides rather than the status.
-        statuses=()
-        if LOCAL_HOP in members or LOCAL not in members or _remote_may_look_full(spec)
-        else spec.overflow.on_status,
-        marks=_marks(spec),
-    )
     name = identity.named_by_content(kind, content)
     return Chain(name, policy, {"name": name, **content})
 

@@ -18,7 +18,7 @@ from beamlit_controller.envoy.identity import NAMED
 from beamlit_controller.envoy.messages import Message
 
 CLUSTERS, LISTENERS, FRONT = "cds.json", "lds.json", f"rds-{routes.FRONT}.json"
-CHAINS = (failover.LOCAL_FIRST, failover.REMOTE_FIRST)
+CHAINS = (failover.LOCAL_ONLY, failover.LOCAL_FIRST, failover.REMOTE_FIRST)
 _CHAINS = tuple(re.compile(rf"{kind}_[0-9a-f]{{12}}\b") for kind in CHAINS)
 """One pattern per kind: a pattern that begins with fixed text is matched many times faster than an alternation."""
 OWN = ("rds-", "sds-")

@@ -8,12 +8,12 @@ from itertools import islice
 from beamlit_controller.core.remote_health import Attempts
 from beamlit_controller.core.traffic import RequestCounters
 from beamlit_controller.envoy.access_log import RESULT
-from beamlit_controller.envoy.failover import LOCAL, REMOTE_FIRST
+from beamlit_controller.envoy.failover import LOCAL, LOCAL_ANYWAY, REMOTE_FIRST
 from beamlit_controller.envoy.routes import REMOTE
 
 FILTER = (
     "offload[.](remote_attempts|remote_tokens|remote_answers|requests|first_body_ms)"
-    "|^cluster[.](remote(-[a-z0-9-]+)?[.]membership_total|local[.]upstream_rq_(active|pending_active))"
+    "|^cluster[.](remote(-[a-z0-9-]+)?[.]membership_total|local(_anyway)?[.]upstream_rq_(active|pending_active))"
 )
 """The `filter` parameter for the page with the stats that are parsed here."""
 
@@ -35,7 +35,8 @@ _SERIES = re.compile(
     re.MULTILINE,
 )
 _IN_FLIGHT = re.compile(
-    rf'^envoy_cluster_upstream_rq_(?:active|pending_active)\{{envoy_cluster_name="{LOCAL}"\}} ([0-9]{{1,9}})\r?$',
+    rf'^envoy_cluster_upstream_rq_(?:active|pending_active)\{{envoy_cluster_name="(?:{LOCAL}|{LOCAL_ANYWAY})"\}}'
+    r" ([0-9]{1,9})\r?$",
     re.MULTILINE,
 )
 _FIRST_BYTES = {"first_body_ms_sum": "first_byte_ms", "first_body_ms_count": "first_bytes"}
@@ -72,7 +73,7 @@ def traffic(page: str) -> RequestCounters:
     counts: Counter[str] = Counter()
     for found in islice(_SERIES.finditer(start), MOST_SERIES):
         counts.update(_counted(found[1], dict(_LABEL.findall(found[2])), int(found[3])))
-    in_flight = sum(int(found[1]) for found in islice(_IN_FLIGHT.finditer(start), 2))
+    in_flight = sum(int(found[1]) for found in islice(_IN_FLIGHT.finditer(start), 4))
     return RequestCounters(in_flight=in_flight, **counts)
 
 

@@ -222,7 +222,7 @@ def _unchanged(maps: Sequence[Iterable[tuple[str, str]]]) -> set[str]:
 
 def _split(spec: OffloadSpec, params: GatewayParams) -> list[Message]:
     if remote_of(spec) is None:
-        return [_stays("local", {"prefix": "/"}, spec, params)]
+        return [_route("local", {"prefix": "/"}, failover.all_local(spec, servers=params.servers), params)]
     share: Message = {"prefix": "/", "runtime_fraction": SHARE}
     return [
         _route("share", share, failover.remote_first(spec, servers=params.servers), params),
