@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from beamlit_controller.core import adaptive_state, decision, limits, load_curve
-from beamlit_controller.core.adaptive_state import NOTHING, Learned, Mean, RatioSample
+from beamlit_controller.core.adaptive_state import NOTHING, Learned, Mean, Proportion, RatioSample
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.metric_spec import AverageValue, PodsMetric, SeriesSelector, SlotsPage
@@ -429,6 +429,11 @@ def test_what_is_recorded_is_what_is_gone_on_from() -> None:
         Learned(cap=Fraction(4), height=Fraction(-(10**30))),
         Learned(cap=Fraction(4), full_load=Mean(count=-1)),
         Learned(cap=Fraction(4), streak=Mean(1, ratio=Fraction(10**30))),
+        Learned(cap=Fraction(4), apart=Mean(-1)),
+        Learned(cap=Fraction(4), rate=Fraction(-1)),
+        Learned(cap=Fraction(4), by_duration=Proportion(1, value=Fraction(10**30))),
+        Learned(cap=Fraction(4), by_level=Proportion(1, off=Fraction(2))),
+        Learned(cap=Fraction(4), by_nothing=Proportion(10**9)),
     ],
 )
 def test_a_recalled_state_that_can_not_be_true_is_dropped(hostile: Learned) -> None:

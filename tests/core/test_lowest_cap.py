@@ -6,12 +6,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beamlit_controller.core import decision
-from beamlit_controller.core.adaptive_state import NOTHING
+from beamlit_controller.core import adaptive_state, decision
+from beamlit_controller.core.adaptive_state import NOTHING, Learned
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.metric_spec import ExternalMetric, SeriesSelector, Value
@@ -21,6 +22,7 @@ from beamlit_controller.core.spec import Behavior, Mode
 from beamlit_controller.core.verdict import Assessed, Current, Judgement, Unread, Verdict
 from builders import NOW, spec
 
+RECORDED = pydantic.TypeAdapter(Decision)
 PERIOD = timedelta(seconds=5)
 QUEUE, CACHE = (ExternalMetric(SeriesSelector(name), Value(1000)) for name in ("queue", "cache"))
 ASKED = spec(behavior=Behavior(mode=Mode.ADAPTIVE), metrics=(QUEUE, CACHE))
@@ -109,6 +111,26 @@ def test_a_metric_that_can_not_be_read_keeps_what_it_taught(unread: int) -> None
 
     assert after.by_metric[unread] == before.by_metric[unread]
     assert after.cap is not None
+
+
+def test_a_recalled_state_that_can_not_be_true_is_dropped() -> None:
+    wild = Learned(cap=Fraction(-1))
+    before = replace(decision.begin(NOW), cap=Fraction(8), by_metric=(wild, Learned(cap=Fraction(8))))
+
+    after = played([(0.5, 0.5, 4, 0)], previous=before)[-1]
+
+    assert [each.cap for each in after.by_metric] == [None, 8]
+
+
+def test_what_each_metric_taught_is_gone_on_from() -> None:
+    decided = played([*[(0.0, 0.5, 8, 0)] * 4, *[(4.0, 1.4, 16, 0)] * 8])[-1]
+    by_metric = tuple(adaptive_state.lasting(each) for each in decided.by_metric)
+    kept = replace(decided, learned=adaptive_state.lasting(decided.learned), by_metric=by_metric)
+
+    recalled = RECORDED.validate_json(RECORDED.dump_json(kept))
+
+    assert recalled == kept
+    assert [each.cap for each in recalled.by_metric] == [each.cap for each in decided.by_metric]
 
 
 def test_with_other_metrics_the_cap_in_force_stays_until_they_teach_another() -> None:
