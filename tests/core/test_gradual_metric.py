@@ -130,3 +130,15 @@ def test_servers_that_change_are_noticed_however_long_they_were_as_before() -> N
     after = played([(0.6, 15, 9)] * 8, previous=before[-1], since=len(before))
 
     assert cap(after[-1]) > cap(before[-1])
+
+
+def test_a_queue_under_a_cap_far_too_high_stays_a_queue() -> None:
+    """What waits at 60 to 85 % of that cap is no value at any load: only eight fit, and the slope is known."""
+    queue = [(0.0, 10, 0), (0.0, 14, 0)] * 4
+    before = played(queue)[-1]
+    wrong = replace(before.learned, cap=Fraction(16), full=Fraction(8), slope=Fraction(1, 2))
+    before = replace(before, cap=Fraction(16), learned=wrong, percentage=80)
+
+    decided = played([(0.9, 20, 0), (0.8, 19, 0)] * 20, previous=before, since=len(queue))
+
+    assert not any(metric_kind.is_gradual(each.learned) for each in decided)

@@ -28,6 +28,8 @@ KNOWN = 8
 """The number of samples from which a metric may count as proportional to the number in flight."""
 CLOSE, CLOSER = Fraction(15, 100), Fraction(60, 100)
 """It is if samples differ from that by no more than `CLOSE`, and by no more than `CLOSER` of the difference to anything else."""
+CHANGED = 4
+"""After so many samples in a row that differ from the mean on the same side, the servers changed."""
 FARTHER = Fraction(12, 100)
 """The cap follows at once if it is off by more than this fraction."""
 STUCK = 2
@@ -48,7 +50,7 @@ def noted(learned: Learned, seen: Observed) -> Learned:
     point = replace(seen.point, ratio=min(LOUDEST, seen.point.ratio))
     apart = _apart(learned, point) if seen.bound else learned.apart
     full_load = learned.full_load.with_(point) if seen.bound else learned.full_load
-    if apart.count >= SOME:
+    if apart.count >= CHANGED:
         apart, full_load = Mean(), apart
     return replace(
         learned,

@@ -22,6 +22,8 @@ SETTLES = timedelta(seconds=3)
 """Time in which the number in flight follows a change of the cap."""
 LONG = timedelta(seconds=15)
 """A sample that covers at least this time is steady, however much the number in flight varied."""
+EMPTY = Fraction(30, 100)
+"""A metric whose value at low loads is no higher may be a queue, and its estimate is known."""
 LOW = Fraction(70, 100)
 """Up to this fraction of the cap in flight, hardly any request waits."""
 LOWERING, RAISING = 4, 16
@@ -162,9 +164,16 @@ def _updated_calm(calm: Point | None, point: Point) -> Point | None:
     return replace(calm, in_flight=rounded(calm.in_flight * Fraction(97, 100)))
 
 
+def fits(learned: Learned) -> Fraction | None:
+    """Return how many fit as far as known: the cap, or fewer if a curve that is empty at low loads reaches the target before."""
+    cap, full = learned.cap, learned.full
+    steep = learned.slope is not None and learned.base is not None and learned.base <= EMPTY
+    return cap if cap is None or full is None or not steep else min(cap, full)
+
+
 def _updated_base(learned: Learned, point: Point) -> Fraction | None:
     """Return the ratio at loads clearly below the cap; it follows falls faster than rises."""
-    base, cap = learned.base, learned.cap
+    base, cap = learned.base, fits(learned)
     if point.ratio > 1 or not point.in_flight or (cap is not None and point.in_flight > cap * LOW):
         return base
     if base is None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from beamlit_controller.core.adaptive_state import Learned, Point, thousandths
+from beamlit_controller.core.load_curve import fits
 
 GRADUAL = Fraction(60, 100)
 """The ratio at a slightly lower load, relative to a straight line through zero, from which a metric counts as gradual."""
@@ -72,7 +73,7 @@ def height(learned: Learned, point: Point, *, bound: bool) -> Fraction | None:
     """
     if bound and _is_steep(learned, point):
         return Fraction(0)
-    calm, cap = learned.calm, learned.cap
+    calm, cap = learned.calm, fits(learned)
     against = calm if cap is None or (calm is not None and calm.in_flight > cap) else Point(cap, Fraction(1))
     if against is None or against.ratio < TELLING or not point.in_flight or point.ratio > 1:
         return learned.height
