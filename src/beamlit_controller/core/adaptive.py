@@ -89,7 +89,7 @@ def _judge(
         return first_cap.begun(learned, gradual_metric.noted(noted, seen), seen, now, noisy=noisy, counts=counts)
     unsettled = load_curve.unsettled(learned, sample, settles=_settles(learned, sample, shown=shown))
     if not unsettled and not _is_draining(learned, seen):
-        noted = queue_metric.noted(gradual_metric.noted(noted, seen), seen)
+        noted = queue_metric.noted(gradual_metric.noted(noted, seen, counts=counts), seen)
     rest = SHORT_REST if counts and queue_metric.is_idle(noted) else _rest(learned.cap, seen)
     rests = learned.changed_at is not None and now - learned.changed_at < rest
     if shown:
@@ -190,7 +190,7 @@ def _suggested(
     known, slope, ratio = learned.slope, load_curve.slope(learned, seen), seen.point.ratio
     if _is_idle(learned, seen):
         for_a_moment = counts and learned.full_load.ratio > FLAT and not queue_metric.is_idle(learned)
-        return (cap, learned) if for_a_moment else _raise(cap, _reset_falls(learned, seen), seen, slope)
+        return (cap, learned) if for_a_moment else _raise(cap, _reset_falls(learned, seen), seen, slope, exact=counts)
     learned = _update_estimate(learned, seen)
     aim = cap if learned.full is None else queue_metric.aim(learned.full, slope)
     band = max(min(Fraction(15, 100) / slope, cap / 12), cap / 40)
@@ -207,15 +207,20 @@ def _suggested(
     return cap, learned
 
 
-def _raise(cap: Fraction, learned: Learned, seen: load_curve.Observed, slope: Fraction) -> tuple[Fraction, Learned]:
-    """Raise a cap under which nothing waits: up to the estimate, or beyond it in growing steps."""
+def _raise(
+    cap: Fraction, learned: Learned, seen: load_curve.Observed, slope: Fraction, *, exact: bool
+) -> tuple[Fraction, Learned]:
+    """Raise a cap under which nothing waits: up to the estimate, or beyond it in growing steps.
+
+    If the slope was learned, it may be wrong (not `exact`), and keeps the cap no longer than a few samples.
+    """
     if not seen.bound or seen.point.in_flight < cap * Fraction(85, 100) - Fraction(1, 2):
         return cap, learned
     base = learned.base or Fraction(0)
     nothing = seen.point.ratio <= base + NONE
     first = 2 if base <= NONE else 1
     least = seen.point.in_flight + (first * 2**learned.climbs if nothing else 1) / slope
-    if nothing and queue_metric.is_idle(learned):
+    if nothing and not exact and queue_metric.is_idle(learned):
         least = max(least, cap + _step(cap, learned))
     full = least if learned.full is None else learned.full
     if least > full:

@@ -45,10 +45,13 @@ def pace(learned: Learned) -> timedelta:
     return min(MOST_PACE, timedelta(seconds=held / served)) if served else timedelta(0)
 
 
-def noted(learned: Learned, seen: Observed) -> Learned:
-    """Add a sample to the statistics: whether the metric is gradual, its noise, and its mean under this cap."""
+def noted(learned: Learned, seen: Observed, *, counts: bool = False) -> Learned:
+    """Add a sample to the statistics: whether the metric is gradual, its noise, and its mean under this cap.
+
+    A metric that `counts` waiting requests is empty for a while now and then, so a few such samples show no other servers.
+    """
     point = replace(seen.point, ratio=min(LOUDEST, seen.point.ratio))
-    apart = _apart(learned, point) if seen.bound else learned.apart
+    apart = _apart(learned, point) if seen.bound and not counts else learned.apart
     full_load = learned.full_load.with_(point) if seen.bound else learned.full_load
     if apart.count >= CHANGED:
         apart, full_load = Mean(), apart
