@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from beamlit_controller.core import adaptive_state, decision, duration_metric
+from beamlit_controller.core import adaptive_state, clock_skew, decision, duration_metric
 from beamlit_controller.core.adaptive_state import InFlightSpan, Proportion
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.flow import Flow
@@ -76,6 +76,18 @@ def test_without_enough_requests_no_duration_is_known(spans: tuple[InFlightSpan,
     until = spans[-1].until if spans else NOW
 
     assert duration_metric.duration(spans, until - PERIOD, until) is None
+
+
+def test_spans_that_a_clock_that_was_set_made_empty_end_no_round() -> None:
+    """Recorded times in the future become the present one, all the same."""
+    before = played(rounds(RISING))[-1]
+    assert before.learned.is_duration
+    early = NOW + PERIOD
+    clamped = clock_skew.clamped(before, early)
+
+    assert duration_metric.duration(clamped.learned.recent, early - PERIOD, early) is None
+    assert duration_metric.wanted(clamped.learned, Fraction(1), Fraction(1)) is None
+    assert duration_metric.first(clamped.learned) is None
 
 
 def test_a_proportion_tells_its_value_at_the_target_and_how_far_samples_are_from_it() -> None:

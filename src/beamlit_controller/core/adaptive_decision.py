@@ -14,7 +14,7 @@ from beamlit_controller.core import adaptive_state as state
 from beamlit_controller.core.adaptive_state import Learned, RatioSample
 from beamlit_controller.core.decision_state import Decision, Restraint, Timers, moved
 from beamlit_controller.core.flow import Flow
-from beamlit_controller.core.metric_spec import GatewayMetric, PodsMetric
+from beamlit_controller.core.metric_spec import GatewayFigure, GatewayMetric, PodsMetric
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import Behavior, OffloadSpec, OnMetricsLoss
@@ -117,7 +117,8 @@ class _Rule:
         """Return the sample of a metric, in multiples of the target that it has with the tolerance."""
         target = 1 + Fraction(self.spec.behavior.engage.tolerance)
         slope = None if read.slope is None else read.slope / target
-        waited, worst = isinstance(read.metric, GatewayMetric), read is self.worst
+        waited = isinstance(read.metric, GatewayMetric) and read.metric.name is GatewayFigure.FIRST_BYTE
+        worst = read is self.worst
         return RatioSample(
             read.ratio / target, read.since, read.until, slope=slope, slots=self.slots, waited=waited, worst=worst
         )

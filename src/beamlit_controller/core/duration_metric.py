@@ -45,7 +45,7 @@ LONGEST_RISE, MOST_FALL = Fraction(15, 10), Fraction(2)
 def noted(learned: Learned, sample: RatioSample, seen: Observed) -> Learned:
     """Compare a sample with the duration of the requests that ended meanwhile, and with the number in flight."""
     lasted = duration(learned.recent, sample.since, sample.until)
-    if lasted is None or not seen.point.in_flight or (seen.point.ratio > FAR and not learned.is_duration):
+    if not lasted or not seen.point.in_flight or (seen.point.ratio > FAR and not learned.is_duration):
         return learned
     ratio = seen.point.ratio
     one = learned.by_duration.with_(lasted, ratio, least=NONE)
@@ -115,7 +115,7 @@ def _busy(learned: Learned, cap: Fraction | None) -> _Busy | None:
             short = _found(learned, spans, seconds, area, ended)
         if seconds >= LONG and ended >= ENOUGH:
             break
-    if ended < ENOUGH:
+    if ended < ENOUGH or not seconds:
         return None
     found = _found(learned, spans, seconds, area, ended)
     changed = short is not None and abs(short.rate - found.rate) > found.rate * DIFFERENT / isqrt(short.ended)
@@ -157,7 +157,7 @@ def duration(
 def _at(times: Sequence[float], counts: Sequence[float], time: float) -> float:
     """Return a count at a time, between those that are known."""
     for (since, low), (until, high) in pairwise(zip(times, counts, strict=True)):
-        if since <= time <= until:
+        if since <= time < until:
             return low + (high - low) * (time - since) / (until - since)
     return float(counts[0] if time < times[0] else counts[-1])
 
