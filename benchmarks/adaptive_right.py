@@ -12,9 +12,9 @@ from benchmarks.adaptive_servers import Servers, taking
 
 OVERLOAD = 1.8
 """The load, in multiples of what the servers bear, under which caps are compared."""
-REQUESTS, SHORTEST = 40, 600
-"""How long a cap is played: for so many times a request's time, and at least so many seconds; a fourth more for it to settle."""
-HALVINGS = 8
+REQUESTS, SHORTEST, ENDED = 40, 600, 2000
+"""How long a cap is played: for so many times a request's time, at least so many seconds and requests; a fourth more for it to settle."""
+HALVINGS = 10
 KNOTS = 8
 """Caps are found for so many numbers of slots between none and all; those between are interpolated."""
 
@@ -27,17 +27,18 @@ def right(plant: Plant, at: float) -> float:
     slots = plant.slots_at(at)
     if plant.metric in QUEUES:
         return float(slots + TARGET)
+    ready = max(1, round(plant.first * plant.replicas(at)))
     grain = max(1, round(plant.slots / KNOTS))
     below = max(1, slots // grain * grain)
-    lower = _found(_alike(plant, below))
+    lower = _found(_alike(plant, ready, below))
     if below == slots:
         return lower
-    return lower + (slots - below) / grain * (_found(_alike(plant, below + grain)) - lower)
+    return lower + (slots - below) / grain * (_found(_alike(plant, ready, below + grain)) - lower)
 
 
-def _alike(plant: Plant, slots: int) -> Plant:
-    """Return the plant without what makes no difference to the cap."""
-    kept = Plant(always, first=plant.first, slots=slots, mean=plant.mean, service=plant.service)
+def _alike(plant: Plant, ready: int, slots: int) -> Plant:
+    """Return the plant as it is at a time, without what makes no difference to the cap."""
+    kept = Plant(always, first=ready, slots=slots, mean=plant.mean, service=plant.service)
     return replace(kept, choice=plant.choice, metric=plant.metric)
 
 
@@ -58,7 +59,7 @@ def _mean_ratio(plant: Plant, cap: float) -> float:
     draw = random.Random(plant.seed)
     servers = Servers(plant.choice, draw)
     servers.resize(plant.first, plant.slots, 0)
-    lasting = round(max(SHORTEST, REQUESTS * plant.mean))
+    lasting = round(max(SHORTEST, REQUESTS * plant.mean, ENDED * plant.mean / (plant.first * plant.slots)))
     rate = OVERLOAD * plant.first * plant.slots / plant.mean
     whole, part = divmod(cap * plant.first, 1)
     ratios: deque[float] = deque(maxlen=lasting)
