@@ -142,3 +142,16 @@ def test_a_queue_under_a_cap_far_too_high_stays_a_queue() -> None:
     decided = played([(0.9, 20, 0), (0.8, 19, 0)] * 20, previous=before, since=len(queue))
 
     assert not any(metric_kind.is_gradual(each.learned) for each in decided)
+
+
+def test_a_ratio_far_over_the_target_shows_that_a_metric_is_steep_even_if_it_is_clamped_for_means() -> None:
+    """Some requests wait below the target as well; a cap that was far too high shows how steep the curve is."""
+    busy = [(0.3, 30, 0), (0.9, 31, 0), (0.4, 29, 0)] * 4
+    before = played(busy)[-1]
+    wrong = replace(before.learned, cap=Fraction(22), changed_at=NOW)
+    before = replace(before, cap=Fraction(22), learned=wrong, percentage=80)
+
+    decided = played([(12.0, 44, 9)] * 2, previous=before, since=len(busy))
+
+    assert decided[-1].learned.height == 0
+    assert not metric_kind.is_gradual(decided[-1].learned)

@@ -106,7 +106,9 @@ def _judge(
 def _settles(learned: Learned, sample: RatioSample, *, shown: bool) -> timedelta:
     """Return how long the metric takes to follow a change of the cap: a request's duration, or `SETTLES` for a queue."""
     queue = sample.slope is not None or (learned.base is not None and learned.base <= NONE)
-    return load_curve.SETTLES if queue and not shown else gradual_metric.pace(learned)
+    if queue and not shown:
+        return load_curve.SETTLES
+    return gradual_metric.pace(learned) / (4 if metric_kind.is_steep(learned) else 1)
 
 
 def _rest(cap: Fraction, seen: load_curve.Observed) -> timedelta:
@@ -217,7 +219,7 @@ def _raise(
     if not seen.bound or seen.point.in_flight < cap * Fraction(85, 100) - Fraction(1, 2):
         return cap, learned
     base = learned.base or Fraction(0)
-    nothing = seen.point.ratio <= base + NONE
+    nothing = seen.point.ratio <= metric_kind.idle(learned)
     first = 2 if base <= NONE else 1
     least = seen.point.in_flight + (first * 2**learned.climbs if nothing else 1) / slope
     if nothing and not exact and queue_metric.is_idle(learned):
@@ -250,7 +252,8 @@ def _lower(cap: Fraction, learned: Learned, point: Point, aim: Fraction) -> tupl
     least = cap / min(max(point.ratio, LEAST_FALL) ** min(2**falls, 4), MOST_FALL)
     if _is_at_maximum(cap, learned, point):
         least, falls = cap / 2, max(falls, STUCK)
-    wanted = max(least if falls >= STUCK else max(least, aim), _floor(learned, falls))
+    stuck = falls >= STUCK and not metric_kind.is_steep(learned)
+    wanted = max(least if stuck else max(least, aim), _floor(learned, point.ratio, falls))
     return min(cap, wanted), replace(learned, climbs=0, falls=falls, over=min(point.ratio, MOST))
 
 
@@ -264,12 +267,12 @@ def _is_at_maximum(cap: Fraction, learned: Learned, point: Point) -> bool:
     )
 
 
-def _floor(learned: Learned, falls: int) -> Fraction:
+def _floor(learned: Learned, ratio: Fraction, falls: int) -> Fraction:
     """Return a number in flight that was within the target before, 0 if there is none: a floor for the first reductions.
 
     Only for metrics with a value at any load, which are noisy and follow a change of the load late.
     """
-    if (learned.base or Fraction(0)) <= NONE:
+    if (learned.base or Fraction(0)) <= NONE or (ratio >= FAR and falls and load_curve.is_known(learned)):
         return Fraction(0)
     calm = Fraction(0) if learned.over is not None or learned.calm is None else learned.calm.in_flight
     fair = learned.fair.in_flight if falls <= STUCK and learned.fair.count >= metric_kind.SOME else Fraction(0)

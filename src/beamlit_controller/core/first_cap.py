@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
 
-from beamlit_controller.core import backlog, gradual_metric, metric_kind, queue_metric
+from beamlit_controller.core import backlog, gradual_metric, load_curve, metric_kind, queue_metric
 from beamlit_controller.core.adaptive_state import Learned, Point, changed
 from beamlit_controller.core.load_curve import Observed
 from beamlit_controller.core.metric_kind import NONE
@@ -41,7 +41,7 @@ def guessed(learned: Learned, now: datetime, *, slots: int | None = None) -> Lea
     cap = found.cap if slots is None else max(found.cap, Fraction(slots))
     if learned.cap is not None and learned.calm is not None:
         cap = max(cap, learned.calm.in_flight)
-    if learned.cap is not None and learned.cap <= cap:
+    if learned.cap is not None and (learned.cap <= cap or load_curve.is_known(learned)):
         return learned
     return replace(changed(learned, cap, now), guessed=True, rate=found.rate)
 

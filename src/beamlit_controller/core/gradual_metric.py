@@ -57,7 +57,7 @@ def noted(learned: Learned, seen: Observed, *, counts: bool = False) -> Learned:
         apart, full_load = Mean(), apart
     return replace(
         learned,
-        height=metric_kind.height(learned, point, bound=seen.bound),
+        height=metric_kind.height(learned, seen.point, bound=seen.bound),
         latest=point.ratio,
         jitter=learned.jitter if apart.count else _jitter(learned, point),
         any_load=learned.any_load.with_(point),

@@ -171,9 +171,16 @@ def fits(learned: Learned) -> Fraction | None:
     return cap if cap is None or full is None or not steep else min(cap, full)
 
 
+def is_known(learned: Learned) -> bool:
+    """Return whether the curve of a metric that is empty at low loads was learned, so that a sample over the target tells how many fit."""
+    return learned.full is not None and learned.slope is not None and learned.base is not None and learned.base <= EMPTY
+
+
 def _updated_base(learned: Learned, point: Point) -> Fraction | None:
     """Return the ratio at loads clearly below the cap; it follows falls faster than rises."""
     base, cap = learned.base, fits(learned)
+    if base is None and learned.height == 0 and point.ratio <= EMPTY:
+        return point.ratio
     if point.ratio > 1 or not point.in_flight or (cap is not None and point.in_flight > cap * LOW):
         return base
     if base is None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from beamlit_controller.core.adaptive_state import Learned, Point, thousandths
-from beamlit_controller.core.load_curve import fits
+from beamlit_controller.core.load_curve import fits, is_known
 
 GRADUAL = Fraction(60, 100)
 """The ratio at a slightly lower load, relative to a straight line through zero, from which a metric counts as gradual."""
@@ -28,6 +28,8 @@ SAME, DIFFERENT = Fraction(5, 1000), Fraction(10, 100)
 """Two samples show a maximum if they differ by no more than `SAME`, and their numbers in flight by `DIFFERENT`, a fraction."""
 STRAIGHT = Fraction(25, 100)
 """A metric is proportional to the load if its height differs from 1 by no more than this."""
+FLAT_FIRST = Fraction(30, 100)
+"""The height up to which a metric is flat first and then steep."""
 STEEP = Fraction(2)
 """A metric is steep if its ratio over the target is above a straight line through zero by more than this factor."""
 SPARED = Fraction(9, 10)
@@ -41,6 +43,17 @@ def is_gradual(learned: Learned) -> bool:
     if learned.height is None:
         return learned.base is not None and learned.base > TELLING
     return learned.height >= GRADUAL and (learned.base is None or learned.base > NONE)
+
+
+def is_steep(learned: Learned) -> bool:
+    """Return whether the metric is steep once the servers are saturated, and its curve is known."""
+    return learned.height is not None and learned.height <= FLAT_FIRST and is_known(learned)
+
+
+def idle(learned: Learned) -> Fraction:
+    """Return the ratio up to which nothing waits: hardly more than at low loads."""
+    base = learned.base or Fraction(0)
+    return base + max(NONE, base / 4)
 
 
 def with_maximum(learned: Learned, point: Point) -> Learned:
@@ -71,7 +84,7 @@ def height(learned: Learned, point: Point, *, bound: bool) -> Fraction | None:
     A metric that is flat first and then steep, such as the time to first byte, is far below the line there, and far
     above it over the target. `bound` is true if the cap was reached: only then the ratio belongs to this load.
     """
-    if bound and _is_steep(learned, point):
+    if (bound or _is_reached(learned, point)) and _is_steep(learned, point):
         return Fraction(0)
     calm, cap = learned.calm, fits(learned)
     against = calm if cap is None or (calm is not None and calm.in_flight > cap) else Point(cap, Fraction(1))
@@ -84,6 +97,11 @@ def height(learned: Learned, point: Point, *, bound: bool) -> Fraction | None:
         return _followed(learned, found) if abs(found - 1) <= STRAIGHT else learned.height
     is_flat = against is calm and 2 * found > 1 + against.in_flight / point.in_flight
     return learned.height if is_flat else _followed(learned, found)
+
+
+def _is_reached(learned: Learned, point: Point) -> bool:
+    """Return whether as many requests are in flight as the cap allows."""
+    return learned.cap is not None and abs(point.in_flight - learned.cap) <= learned.cap * DIFFERENT
 
 
 def _is_steep(learned: Learned, point: Point) -> bool:

@@ -7,6 +7,7 @@ of requests in flight less the number waiting.
 from dataclasses import replace
 from fractions import Fraction
 
+from beamlit_controller.core import metric_kind
 from beamlit_controller.core.adaptive_state import COUNTED, MOST, Learned, rounded
 from beamlit_controller.core.load_curve import Observed
 from beamlit_controller.core.metric_kind import NONE, SOME
@@ -50,7 +51,7 @@ def least(slope: Fraction) -> Fraction:
 
 def noted(learned: Learned, seen: Observed) -> Learned:
     """Count how many samples in a row found nothing waiting although the cap was reached."""
-    if seen.point.ratio > NONE:
+    if seen.point.ratio > (metric_kind.idle(learned) if metric_kind.is_steep(learned) else NONE):
         return replace(learned, idle=0)
     return replace(learned, idle=min(learned.idle + 1, COUNTED)) if seen.bound else learned
 
