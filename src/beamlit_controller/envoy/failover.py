@@ -116,11 +116,15 @@ def _hop_names(kind: str, remotes: Iterable[RemoteBackend]) -> tuple[str, ...]:
     return tuple(identity.named(kind, remote) for remote in remotes)
 
 
-def hop_retry_policy(spec: OffloadSpec, *, servers: int) -> Message:
-    """Return the retry policy within the local hop: another server is tried, but not after waiting for a slow one."""
+def in_local_hop(spec: OffloadSpec, *, servers: int) -> Chain:
+    """Return the chain within the local hop: another server is tried, but not after waiting for a slow one.
+
+    Ejected servers are skipped only if the request then goes to the remote.
+    """
     waits = spec.overflow.after is not None
     on = "connect-failure,refused-stream,reset-before-request" if waits else _failures(spec)
-    return _retry_policy(on, retries=1, statuses=_means_full(spec, servers))
+    cluster = LOCAL if spec.overflow.on_unavailable else local_only(spec, servers=servers).cluster
+    return Chain(cluster, _retry_policy(on, retries=1, statuses=_means_full(spec, servers)))
 
 
 def overflows(spec: OffloadSpec) -> bool:
@@ -218,7 +222,9 @@ def _matches(name: str, regex: str) -> Message:
 
 
 def _chain(kind: str, spec: OffloadSpec, members: tuple[str, ...]) -> Chain:
-    """Return the chain that tries each member once, in order."""
+    """Return the chain that tries each member once, in order. If local is the last, it is tried even if all servers are ejected."""
+    # As in `local_only`, this member is not for another attempt.
+    anyway = (LOCAL_ANYWAY,) if spec.remotes and members[-1] == LOCAL else ()
     policy = _retry_policy(
         _failures(spec),
         retries=len(members) - 1,
@@ -229,7 +235,7 @@ def _chain(kind: str, spec: OffloadSpec, members: tuple[str, ...]) -> Chain:
         marks=_marks(spec),
     )
     signed = response_headers.signed(REMOTE_MARK, LOCAL_MARK)
-    return _named(kind, members, policy, http_filters=signed, **_counted_as_errors(spec))
+    return _named(kind, (*members, *anyway), policy, http_filters=signed, **_counted_as_errors(spec))
 
 
 def _named(kind: str, members: tuple[str, ...], policy: Message, **options: object) -> Chain:
