@@ -1,6 +1,7 @@
 """The chains, for every combination of settings that decide who is tried next."""
 
 import itertools
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -37,12 +38,24 @@ def test_a_chain_that_ends_at_local_ends_where_no_server_is_ejected(servers: int
 def test_ejected_servers_take_the_place_of_the_last_attempt_and_get_none_of_their_own(servers: int) -> None:
     for spec in SPECS:
         for chain in (failover.local_first(spec, servers=servers), failover.remote_first(spec, servers=servers)):
-            *others, last = members(chain)
-            ends_locally = last == LOCAL_ANYWAY
+            others = [each for each in members(chain) if each != LOCAL_ANYWAY]
+            ejected = members(chain)[len(others) :]
 
-            assert LOCAL_ANYWAY not in others
-            assert not ends_locally or others[-1] == LOCAL
-            assert attempts(chain) == len(others) + (not ends_locally)
+            assert attempts(chain) == len(others)
+            assert set(ejected) == ({LOCAL_ANYWAY} if others[-1] == LOCAL else set())
+
+
+@pytest.mark.parametrize("servers", SERVERS)
+def test_a_route_with_a_cap_has_the_attempts_of_the_longer_of_its_chains(servers: int) -> None:
+    """A request above the cap got the remote's failure if one that starts locally is not tried again."""
+    for spec in SPECS:
+        capped = failover.local_first_under_a_cap(spec, servers=servers)
+        below, above = failover.local_first(spec, servers=servers), failover.remote_first(spec, servers=servers)
+
+        assert replace(capped, retry_policy=below.retry_policy) == below
+        assert attempts(capped) == max(attempts(below), attempts(above))
+        # Beyond its members a chain has nobody to ask, and the last response would be lost.
+        assert attempts(capped) <= len(members(below))
 
 
 @pytest.mark.parametrize("servers", SERVERS)

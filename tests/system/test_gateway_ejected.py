@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -29,7 +31,7 @@ pytestmark = pytest.mark.system
 
 T = TypeVar("T")
 
-FAILS, STAYS, LEAVES = "/v1/files/fails", "/v1/files", "/v1/chat"
+FAILS, SLOW, STAYS, LEAVES = "/v1/files/fails", "/v1/files/slow", "/v1/files", "/v1/chat"
 AFTER = timedelta(seconds=60)
 NOT_FOR_UNAVAILABILITY = {
     "for nothing": Overflow(on_unavailable=False, on_reset=False),
@@ -66,7 +68,7 @@ async def test_a_request_at_a_server_that_is_ejected_counts_as_in_flight(tmp_pat
     async def answer(exchange: Exchange) -> None:
         if exchange.request.line[1] == FAILS:
             return await closes(exchange)
-        if exchange.request.line[1] == f"{STAYS}/slow":
+        if exchange.request.line[1] == SLOW:
             await may_end.wait()
         return await exchange.respond(b"local")
 
@@ -75,8 +77,8 @@ async def test_a_request_at_a_server_that_is_ejected_counts_as_in_flight(tmp_pat
         async with gateway(spec, tmp_path, local=[local]) as gate:
             await gate.cap(1)
             await eventually(lambda: _gets_ejected(gate, FAILS))
-            stays = asyncio.create_task(client.ask(gate.front, f"{STAYS}/slow"))
-            await eventually(lambda: local.requests[-1].line[1] == f"{STAYS}/slow")
+            stays = asyncio.create_task(client.ask(gate.front, SLOW))
+            await eventually(lambda: local.requests[-1].line[1] == SLOW)
             await eventually(lambda: _is_back(gate))
             await eventually(lambda: _has_in_flight(gate, 1))
             meanwhile = (await client.ask(gate.front, LEAVES)).body.content
@@ -116,6 +118,34 @@ async def test_what_the_remote_does_not_answer_is_answered_by_a_server_that_is_e
         async with gateway(spec, tmp_path, local=[local], share=share) as gate:
             answered = await _while_ejected(gate, lambda: client.ask(gate.front, LEAVES))
 
+    assert (answered.line[1], answered.body.content) == ("200", b"local")
+
+
+@pytest.mark.parametrize("servers", [1, 2])
+@pytest.mark.parametrize("overflow", [Overflow(), Overflow(after=AFTER), Overflow(on_unavailable=False)])
+async def test_above_the_cap_too_the_remotes_failure_is_answered_by_a_server_that_is_ejected(
+    tmp_path: Path, overflow: Overflow, servers: int
+) -> None:
+    may_end = asyncio.Event()
+
+    async def answer(exchange: Exchange) -> None:
+        if exchange.request.line[1] == SLOW:
+            await may_end.wait()
+        await breaks_off_what_fails(exchange)
+
+    async with AsyncExitStack() as stack:
+        local = [await stack.enter_async_context(upstream("local", answer)) for _ in range(servers)]
+        remote = await stack.enter_async_context(upstream("remote", says(503)))
+        spec = builders.spec(remote=to(remote), overflow=replace(overflow, max_in_flight_per_replica=1))
+        gate = await stack.enter_async_context(gateway(spec, tmp_path, local=local))
+        await gate.cap(1)
+        slow = asyncio.create_task(client.ask(gate.front, SLOW))
+        await eventually(lambda: any(each.requests for each in local))
+        answered = await _while_ejected(gate, lambda: client.ask(gate.front, LEAVES), servers=servers)
+        may_end.set()
+        await slow
+
+    assert remote.requests
     assert (answered.line[1], answered.body.content) == ("200", b"local")
 
 
@@ -222,19 +252,19 @@ def _manifest(remote: str) -> dict[str, Any]:
     }
 
 
-async def _while_ejected(gate: Gateway, ask: Callable[[], Awaitable[T]]) -> T:
-    return await _while_ejected_at(gate.front, gate.params.admin, ask)
+async def _while_ejected(gate: Gateway, ask: Callable[[], Awaitable[T]], *, servers: int = 1) -> T:
+    return await _while_ejected_at(gate.front, gate.params.admin, ask, servers=servers)
 
 
-async def _while_ejected_at(front: str, admin: str, ask: Callable[[], Awaitable[T]]) -> T:
-    """Return the answer to what is asked while the local server is ejected, from beginning to end."""
+async def _while_ejected_at(front: str, admin: str, ask: Callable[[], Awaitable[T]], *, servers: int = 1) -> T:
+    """Return the answer to what is asked while all local servers are ejected, from beginning to end."""
     answers: list[T] = []
 
     async def asked() -> bool:
-        await asyncio.gather(*(client.ask(front, FAILS) for _ in range(8)), return_exceptions=True)
-        if await _is_ejected(admin):
+        await asyncio.gather(*(client.ask(front, FAILS) for _ in range(8 * servers)), return_exceptions=True)
+        if await _ejected(admin) == servers:
             answers.append(await ask())
-        return bool(answers) and await _is_ejected(admin)
+        return bool(answers) and await _ejected(admin) == servers
 
     await eventually(asked)
     return answers[-1]
@@ -268,16 +298,17 @@ async def _gets_ejected(gate: Gateway, path: str) -> bool:
 
 
 async def _is_decided(gate: Gateway, asking: list[asyncio.Task[Message]]) -> bool:
-    return await _is_ejected(gate.params.admin) or all(each.done() for each in asking)
+    return not await _is_back(gate) or all(each.done() for each in asking)
 
 
 async def _is_back(gate: Gateway) -> bool:
-    return not await _is_ejected(gate.params.admin)
+    return not await _ejected(gate.params.admin)
 
 
-async def _is_ejected(admin: str) -> bool:
+async def _ejected(admin: str) -> int:
+    """Return how many local servers are ejected."""
     page = await client.get(admin, f"/stats?filter={quote('^cluster[.]local[.]outlier_detection[.]ejections_active$')}")
-    return not page.body.content.decode().strip().endswith(": 0")
+    return int(page.body.content.decode().rpartition(":")[2])
 
 
 async def _has_in_flight(gate: Gateway, number: int) -> bool:

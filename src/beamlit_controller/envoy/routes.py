@@ -240,6 +240,7 @@ def _local(spec: OffloadSpec, params: GatewayParams) -> list[Message]:
     free = {**_route("local", {"prefix": "/"}, chain, params), "metadata": passed_on}
     if not caps.are_needed(spec):
         return [free]
+    chain = failover.local_first_under_a_cap(spec, servers=params.servers)
     at_first = caps.at_first(spec, params)
     full = failover.remote_first(spec, servers=params.servers).cluster
     capped = partial(_capped, free, chain, params, full=full)
