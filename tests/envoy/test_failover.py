@@ -1,6 +1,8 @@
 """The chains, for every combination of settings that decide who is tried next."""
 
 import itertools
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,10 +12,11 @@ import builders
 from beamlit_controller.core.spec import OnRemoteFailure, Overflow, RemoteBackend, Scheme
 from beamlit_controller.envoy import failover
 from beamlit_controller.envoy.failover import LOCAL, LOCAL_ANYWAY, LOCAL_HOP, Chain
+from beamlit_controller.envoy.identity import NAMED
 
 REMOTE = RemoteBackend(Scheme.HTTP, "10.0.0.9", 8080)
 FULL = RemoteBackend(Scheme.HTTP, "10.0.0.9", 8080, max_in_flight=8)
-REMOTES = ((REMOTE,), (FULL,), (REMOTE, FULL, REMOTE))
+REMOTES = ((REMOTE,), (FULL,), (REMOTE, replace(FULL, host="10.0.0.8"), replace(REMOTE, host="10.0.0.7")))
 OVERFLOWS = [
     Overflow(on_status=on_status, on_unavailable=on_unavailable, on_reset=on_reset, after=after)
     for on_status, on_unavailable, on_reset, after in itertools.product(
@@ -78,6 +81,28 @@ def test_a_request_that_may_not_leave_for_unavailability_ends_at_a_local_server(
             assert failover.hops_locally(spec) == (first[0] == LOCAL_HOP) == failover.overflows(spec)
 
 
+@pytest.mark.parametrize("servers", SERVERS)
+def test_whoever_fails_local_has_the_last_attempt_even_if_it_is_ejected(servers: int) -> None:
+    for spec in SPECS:
+        for chain in (failover.local_first(spec, servers=servers), failover.remote_first(spec, servers=servers)):
+            asked = tried(chain, skipped={LOCAL})
+
+            assert (asked[-1] == LOCAL_ANYWAY) == (tried(chain)[-1] == LOCAL)
+            assert asked.count(LOCAL_ANYWAY) <= tried(chain).count(LOCAL)
+
+
+@pytest.mark.parametrize(("skipped", "most"), [(set(), 2), ({LOCAL}, 4), ({LOCAL, LOCAL_ANYWAY}, 4)])
+@pytest.mark.parametrize("servers", SERVERS)
+def test_a_remote_that_fails_gets_a_request_twice_or_in_place_of_local_four_times(
+    servers: int, skipped: set[str], most: int
+) -> None:
+    for spec in SPECS:
+        for chain in (failover.local_first(spec, servers=servers), failover.remote_first(spec, servers=servers)):
+            remotes = Counter(found["id"] for name in tried(chain, skipped) if (found := NAMED.fullmatch(name)))
+
+            assert max(remotes.values(), default=0) <= most
+
+
 def test_without_a_remote_there_is_no_second_way_to_the_servers() -> None:
     for chain in failover.chains(builders.spec(), servers=2):
         assert set(members(chain)) == {LOCAL}
@@ -88,6 +113,13 @@ def members(chain: Chain) -> list[str]:
     assert chain.definition is not None
     clusters = chain.definition["cluster_type"]["typed_config"]["clusters"]
     return [each["name"] for each in clusters]
+
+
+def tried(chain: Chain, skipped: Collection[str] = ()) -> list[str]:
+    """Return the clusters that a request tries if each fails it: for the n-th attempt the n-th, or the next that is not skipped."""
+    clusters = members(chain)
+    usable = ([each for each in clusters[number:] if each not in skipped] for number in range(attempts(chain)))
+    return [each[0] for each in usable if each]
 
 
 def attempts(chain: Chain) -> int:
