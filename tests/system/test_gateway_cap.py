@@ -108,6 +108,30 @@ async def test_above_the_cap_local_answers_what_the_remote_fails(tmp_path: Path)
     assert tally.answered == {("200", "local"): 200}
 
 
+async def test_above_the_cap_the_only_server_answers_what_the_remote_fails_also_if_nothing_else_leaves(
+    tmp_path: Path,
+) -> None:
+    """It got the remote's failure, because a request that starts at the only server is not tried again."""
+    may_end = asyncio.Event()
+
+    async def answer(exchange: Exchange) -> None:
+        if exchange.request.line[1] == "/slow":
+            await may_end.wait()
+        await exchange.respond(b"local")
+
+    async with upstream("local", answer) as local, upstream("remote", says(503)) as remote:
+        overflow = Overflow(on_unavailable=False, on_reset=False, max_in_flight_per_replica=1)
+        async with gateway(builders.spec(remote=to(remote), overflow=overflow), tmp_path, local=[local]) as gate:
+            await gate.cap(1)
+            slow = asyncio.create_task(client.ask(gate.front, "/slow"))
+            await eventually(lambda: local.requests)
+            answered = await client.ask(gate.front)
+            may_end.set()
+            await slow
+
+    assert (answered.line[1], answered.body.content, len(remote.requests)) == ("200", b"local", 1)
+
+
 async def test_what_was_sent_away_for_the_cap_is_called_overflow(tmp_path: Path) -> None:
     async with upstream("local", takes(1, b"local")) as local, upstream("remote") as remote:
         spec = builders.spec(remote=to(remote), overflow=Overflow(max_in_flight_per_replica=1))

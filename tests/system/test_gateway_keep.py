@@ -1,21 +1,15 @@
 """Requests that must stay: at a share of 100 %, however they are spelled, and when no local server can take them."""
 
-import asyncio
-from datetime import timedelta
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 
 import builders
-from beamlit_controller.core.spec import HeaderMatch, Overflow, PathPrefix
-from beamlit_controller.envoy import remote_stats
+from beamlit_controller.core.spec import HeaderMatch, PathPrefix
 from fakes import client
 from fakes.gateway import Gateway, gateway, to
-from fakes.http1 import Message
-from fakes.trouble import breaks_off, closes, hangs
-from fakes.upstream import Answer, Exchange, upstream
-from waiting import eventually
+from fakes.trouble import closes
+from fakes.upstream import upstream
 
 pytestmark = pytest.mark.system
 
@@ -305,50 +299,6 @@ async def test_a_request_that_must_stay_is_refused_rather_than_sent_away(tmp_pat
     assert len(remote.requests) == 1
 
 
-@pytest.mark.parametrize("fails", [hangs, breaks_off, closes])
-async def test_a_request_that_must_stay_is_answered_by_a_server_that_is_ejected(tmp_path: Path, fails: Answer) -> None:
-    """It got 503 for a second after three requests in a row had been too slow, although it would have been answered."""
-
-    async def answer(exchange: Exchange) -> None:
-        await (exchange.respond(b"local") if exchange.request.line[1] == "/metrics" else fails(exchange))
-
-    async with upstream("local", answer) as local, upstream("remote") as remote:
-        spec = builders.spec(remote=to(remote), overflow=Overflow(after=timedelta(seconds=0.5)))
-        async with gateway(spec, tmp_path, local=[local]) as gate:
-            await eventually(lambda: _gets_ejected(gate, "/v1/chat"))
-            answers = [await client.ask(gate.front, "/metrics") for _ in range(10)]
-
-    assert {(each.line[1], each.body.content) for each in answers} == {("200", b"local")}
-
-
-async def test_a_request_at_a_server_that_is_ejected_counts_as_in_flight(tmp_path: Path) -> None:
-    may_end = asyncio.Event()
-
-    async def answer(exchange: Exchange) -> None:
-        if exchange.request.line[1] == "/metrics/fails":
-            return await closes(exchange)
-        if exchange.request.line[1] == "/metrics/slow":
-            await may_end.wait()
-        return await exchange.respond(b"local")
-
-    async with upstream("local", answer) as local, upstream("remote") as remote:
-        spec = builders.spec(remote=to(remote), overflow=Overflow(max_in_flight_per_replica=1))
-        async with gateway(spec, tmp_path, local=[local]) as gate:
-            await gate.cap(1)
-            await eventually(lambda: _gets_ejected(gate, "/metrics/fails"))
-            stays = asyncio.create_task(client.ask(gate.front, "/metrics/slow"))
-            await eventually(lambda: local.requests[-1].line[1] == "/metrics/slow")
-            await eventually(lambda: _is_back(gate))
-            await eventually(lambda: _has_in_flight(gate, 1))
-            meanwhile = await _side(gate, "/v1/chat")
-            may_end.set()
-            kept = await stays
-            await eventually(lambda: _has_in_flight(gate, 0))
-            afterwards = await _side(gate, "/v1/chat")
-
-    assert (meanwhile, kept.body.content, afterwards) == ("remote", b"local", "local")
-
-
 async def test_a_request_that_must_stay_tries_another_local_server(tmp_path: Path) -> None:
     async with (
         upstream("bad", closes) as bad,
@@ -363,32 +313,6 @@ async def test_a_request_that_must_stay_tries_another_local_server(tmp_path: Pat
     assert bad.requests
     assert remote.connections == 0
     assert counted == {("local", "keep", "200"): 50}
-
-
-async def _gets_ejected(gate: Gateway, path: str) -> bool:
-    """Send some requests that the local server fails all at once, and return whether it is ejected for that."""
-    asking = [asyncio.create_task(client.ask(gate.front, path)) for _ in range(8)]
-    try:
-        # It may be back by the time that Envoy has closed the connections of all of them.
-        await eventually(lambda: _is_decided(gate, asking))
-        return not await _is_back(gate)
-    finally:
-        for each in asking:
-            each.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
-
-
-async def _is_decided(gate: Gateway, asking: list[asyncio.Task[Message]]) -> bool:
-    return not await _is_back(gate) or all(each.done() for each in asking)
-
-
-async def _is_back(gate: Gateway) -> bool:
-    return not await gate.stat("cluster.local.outlier_detection.ejections_active")
-
-
-async def _has_in_flight(gate: Gateway, number: int) -> bool:
-    page = await client.get(gate.params.stats, f"/stats/prometheus?filter={quote(remote_stats.FILTER)}")
-    return remote_stats.traffic(page.body.content.decode()).in_flight == number
 
 
 async def _side(gate: Gateway, path: str, *headers: tuple[str, str]) -> str | None:

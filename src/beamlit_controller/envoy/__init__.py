@@ -14,7 +14,7 @@ The files
 - `bootstrap`: what Envoy starts from; `command`: its command line
 - `listeners`: the front and the hops (internal listeners)
 - `routes`: which requests go where; `clusters`, `upstream`: the servers
-- `failover`: which server is tried next
+- `failover`: which server is tried next; `retries`: after which responses
 - `caps`: the cap, as routes of which at most two are active
 - `sessions`: session stickiness
 - `local_only`: requests that never leave, by path (`local_paths`, `local_paths_servers`, `local_paths_proxies`, `paths`) or header

@@ -6,11 +6,11 @@ policy, so the response has to tell who gave it: the hops mark their responses w
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from beamlit_controller.core import weighted_remotes
 from beamlit_controller.core.spec import OffloadSpec, OnRemoteFailure, RemoteBackend
-from beamlit_controller.envoy import identity, remote_marks, response_headers, upstream
+from beamlit_controller.envoy import identity, remote_marks, response_headers, retries, upstream
 from beamlit_controller.envoy.messages import Message, extension
 
 LOCAL = "local"
@@ -37,8 +37,6 @@ LOCAL_MARK = "x-offload-local"
 UNAVAILABLE = "unavailable"
 RESET = "reset"
 SLOW = "slow"
-
-GRPC_OF_STATUS = {429: ("resource-exhausted", 8), 503: ("unavailable", 14)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ def local_only(spec: OffloadSpec, *, servers: int) -> Chain:
 
 
 def _two_servers(spec: OffloadSpec, servers: int) -> Message:
-    return _retry_policy(_failures(spec), retries=1, statuses=_means_full(spec, servers))
+    return retries.policy(_failures(spec), retries=1, statuses=_means_full(spec, servers))
 
 
 def local_first(spec: OffloadSpec, *, servers: int) -> Chain:
@@ -80,10 +78,13 @@ def local_first(spec: OffloadSpec, *, servers: int) -> Chain:
 
     `servers` is the number of local servers, or 0 if it is not known; a single one is not tried twice in a row.
     """
-    if not spec.remotes or not overflows(spec):
-        return _chain(LOCAL_FIRST, spec, (LOCAL,) * _tries(servers))
-    begin = (LOCAL_HOP,) if hops_locally(spec) else (LOCAL,) * _tries(servers)
-    return _chain(LOCAL_FIRST, spec, (*begin, *_remotes_in_turn(spec), *((LOCAL,) if comes_back(spec) else ())))
+    return _chain(LOCAL_FIRST, spec, _local_first(spec, servers), most=_attempts_under_a_cap(spec, servers))
+
+
+def local_first_under_a_cap(spec: OffloadSpec, *, servers: int) -> Chain:
+    """Return `local_first` for a route that leads to `remote_first` above the cap: a route has one policy for all its clusters."""
+    chain = local_first(spec, servers=servers)
+    return replace(chain, retry_policy={**chain.retry_policy, "num_retries": _attempts_under_a_cap(spec, servers) - 1})
 
 
 def remote_first(spec: OffloadSpec, *, servers: int) -> Chain:
@@ -91,14 +92,29 @@ def remote_first(spec: OffloadSpec, *, servers: int) -> Chain:
 
     If all fail, the remotes are tried once more, because they may have been skipped as ejected; local has the last try.
     """
+    return _chain(REMOTE_FIRST, spec, _remote_first(spec, servers))
+
+
+def _attempts_under_a_cap(spec: OffloadSpec, servers: int) -> int:
+    return max(len(_local_first(spec, servers)), len(_remote_first(spec, servers)))
+
+
+def _local_first(spec: OffloadSpec, servers: int) -> tuple[str, ...]:
+    if not spec.remotes or not overflows(spec):
+        return (LOCAL,) * _tries(servers)
+    begin = (LOCAL_HOP,) if hops_locally(spec) else (LOCAL,) * _tries(servers)
+    return (*begin, *_remotes_in_turn(spec), *((LOCAL,) if comes_back(spec) else ()))
+
+
+def _remote_first(spec: OffloadSpec, servers: int) -> tuple[str, ...]:
     local = (LOCAL,) * _tries(servers) if comes_back(spec) else ()
     if not spec.remotes:
-        return _chain(REMOTE_FIRST, spec, local)
+        return local
     hops, anyway = (_hop_names(kind, spec.remotes) for kind in (REMOTE_HOP, REMOTE_ANYWAY))
     if spec.on_remote_failure is OnRemoteFailure.FAIL:
         hops = (*hops, *_hop_names(REMOTE_ANYWAY, weighted_remotes.passed_over(spec)))
     last = (*anyway, LOCAL) if spec.on_remote_failure is OnRemoteFailure.LOCAL and overflows(spec) else ()
-    return _chain(REMOTE_FIRST, spec, (*hops, *local, *last))
+    return (*hops, *local, *last)
 
 
 def _remotes_in_turn(spec: OffloadSpec) -> tuple[str, ...]:
@@ -116,11 +132,15 @@ def _hop_names(kind: str, remotes: Iterable[RemoteBackend]) -> tuple[str, ...]:
     return tuple(identity.named(kind, remote) for remote in remotes)
 
 
-def hop_retry_policy(spec: OffloadSpec, *, servers: int) -> Message:
-    """Return the retry policy within the local hop: another server is tried, but not after waiting for a slow one."""
+def in_local_hop(spec: OffloadSpec, *, servers: int) -> Chain:
+    """Return the chain within the local hop: another server is tried, but not after waiting for a slow one.
+
+    Ejected servers are skipped only if the request then goes to the remote.
+    """
     waits = spec.overflow.after is not None
     on = "connect-failure,refused-stream,reset-before-request" if waits else _failures(spec)
-    return _retry_policy(on, retries=1, statuses=_means_full(spec, servers))
+    cluster = LOCAL if spec.overflow.on_unavailable else local_only(spec, servers=servers).cluster
+    return Chain(cluster, retries.policy(on, retries=1, statuses=_means_full(spec, servers)))
 
 
 def overflows(spec: OffloadSpec) -> bool:
@@ -199,7 +219,7 @@ def _of_remote(spec: OffloadSpec, remote: RemoteBackend) -> Message:
 def _full(statuses: tuple[int, ...]) -> str:
     codes, grpc = (
         "|".join(map(str, statuses)),
-        [str(GRPC_OF_STATUS[each][1]) for each in statuses if each in GRPC_OF_STATUS],
+        [str(retries.GRPC_OF_STATUS[each][1]) for each in statuses if each in retries.GRPC_OF_STATUS],
     )
     return f"(?:{codes}):.*" + (f"|200:(?:{'|'.join(grpc)})" if grpc else "")
 
@@ -217,9 +237,14 @@ def _matches(name: str, regex: str) -> Message:
     return {"name": name, "string_match": {"safe_regex": {"regex": regex}}}
 
 
-def _chain(kind: str, spec: OffloadSpec, members: tuple[str, ...]) -> Chain:
-    """Return the chain that tries each member once, in order."""
-    policy = _retry_policy(
+def _chain(kind: str, spec: OffloadSpec, members: tuple[str, ...], *, most: int = 0) -> Chain:
+    """Return the chain that tries each member once, in order. If local is the last, it is tried even if all servers are ejected.
+
+    `most` is the number of attempts that a route to it may ask for; without a member for each, the last response would be lost.
+    """
+    # As in `local_only`, this member gets an attempt of its own only where `most` is larger.
+    anyway = (LOCAL_ANYWAY,) * max(1, most - len(members)) if spec.remotes and members[-1] == LOCAL else ()
+    policy = retries.policy(
         _failures(spec),
         retries=len(members) - 1,
         # The response may be the local hop's own, so its mark decides rather than the status.
@@ -229,7 +254,7 @@ def _chain(kind: str, spec: OffloadSpec, members: tuple[str, ...]) -> Chain:
         marks=_marks(spec),
     )
     signed = response_headers.signed(REMOTE_MARK, LOCAL_MARK)
-    return _named(kind, members, policy, http_filters=signed, **_counted_as_errors(spec))
+    return _named(kind, (*members, *anyway), policy, http_filters=signed, **_counted_as_errors(spec))
 
 
 def _named(kind: str, members: tuple[str, ...], policy: Message, **options: object) -> Chain:
@@ -262,31 +287,3 @@ def _counted_as_errors(spec: OffloadSpec) -> Message:
     # One matcher, because several would have to match all at once.
     headers = [_matches(REMOTE_MARK, "|".join(broken))]
     return {"outlier_detection": {"error_matcher": {"http_response_headers_match": {"headers": headers}}}}
-
-
-def _retry_policy(
-    on: str, *, retries: int, statuses: tuple[int, ...] = (), marks: list[Message] | None = None
-) -> Message:
-    grpc = [GRPC_OF_STATUS[status][0] for status in statuses if status in GRPC_OF_STATUS]
-    conditions = [
-        on,
-        *(["retriable-status-codes"] if statuses else []),
-        *grpc,
-        *(["retriable-headers"] if marks else []),
-    ]
-    return {
-        "retry_on": ",".join(conditions),
-        **({"retriable_status_codes": list(statuses)} if statuses else {}),
-        **({"retriable_headers": marks} if marks else {}),
-        "num_retries": retries,
-        # No wait: meanwhile a large body would be read, with nowhere to send it, and overflow its buffer.
-        "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.001s"},
-        "retry_host_predicate": [
-            extension(
-                "envoy.retry_host_predicates.previous_hosts",
-                "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
-            )
-        ],
-        # A server that fails immediately has the fewest requests, so it would be picked again: repeat until another one is.
-        "host_selection_retry_max_attempts": 50,
-    }

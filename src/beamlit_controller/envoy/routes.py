@@ -6,6 +6,7 @@ away (`envoy.caps`).
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from beamlit_controller.core.spec import (
@@ -96,14 +97,15 @@ def local_hop(spec: OffloadSpec, params: GatewayParams) -> Message:
     after = spec.overflow.after
     # Envoy does not retry once the response has begun, so a stream may take as long as it likes.
     first_byte: Message = {"per_try_timeout": f"{after.total_seconds():g}s"} if after is not None else {}
-    policy = {**failover.hop_retry_policy(spec, servers=params.servers), **first_byte}
+    chain = failover.in_local_hop(spec, servers=params.servers)
+    chain = replace(chain, retry_policy={**chain.retry_policy, **first_byte})
     host: Message = {
         "name": failover.LOCAL_HOP,
         "domains": ["*"],
         "request_body_buffer_limit": spec.overflow.max_request_bytes,
         "response_headers_to_remove": [failover.REMOTE_MARK],
         "response_headers_to_add": formatted_header(failover.LOCAL_MARK, failover.ANSWERED),
-        "routes": [_route("local", {"prefix": "/"}, Chain(failover.LOCAL, policy), params)],
+        "routes": [_route("local", {"prefix": "/"}, chain, params)],
     }
     return {"name": failover.LOCAL_HOP, "virtual_hosts": [host]}
 
@@ -238,6 +240,7 @@ def _local(spec: OffloadSpec, params: GatewayParams) -> list[Message]:
     free = {**_route("local", {"prefix": "/"}, chain, params), "metadata": passed_on}
     if not caps.are_needed(spec):
         return [free]
+    chain = failover.local_first_under_a_cap(spec, servers=params.servers)
     at_first = caps.at_first(spec, params)
     full = failover.remote_first(spec, servers=params.servers).cluster
     capped = partial(_capped, free, chain, params, full=full)
