@@ -158,6 +158,68 @@ def test_a_service_that_another_writer_contests_says_what_to_configure() -> None
     assert "ignore spec.selector" in contested.advice
 
 
+def with_usage(whole: OffloadSpec, used: Mapping[str, Usage], *, gateway: Mapping[str, object] = UP) -> HeadlineView:
+    """Return the headline after a minute in which some requests left, and each remote had this usage."""
+    minute = Minute(timedelta(seconds=60), SOME_LEFT)
+    sink = ModelsSink(Later(), ModelDetails(gateway=lambda _: gateway, minute=lambda _: minute))  # type: ignore[arg-type]
+    previous = None
+    for usages in ({name: Usage() for name in used}, used):
+        counted = replace(signals(sample(5), ready=3, total=3), usage=UsageReading({"a": usages}))
+        record = cycle.run(whole, counted, previous=previous, now=NOW)
+        previous = record.decision
+        sink.record(record)
+    told = models.view(sink.snapshot()).models[0].headline
+    assert told is not None
+    return told
+
+
+MANY, FEW = Usage(requests=9), Usage(requests=1)
+CONTRACT, ON_DEMAND = (
+    RemoteBackend(
+        Scheme.HTTPS, f"{name}.example.com", 443, name=name, budget=Budget(Decimal(5), BudgetUnit.REQUESTS, Period.DAY)
+    )
+    for name in ("contract", "on-demand")
+)
+BOTH = replace(FIXED, remote=CONTRACT, next_remotes=(ON_DEMAND,))
+
+
+@pytest.mark.parametrize(
+    ("contract", "on_demand", "to"),
+    [
+        (FEW, FEW, "contract.example.com, then on-demand.example.com"),
+        (MANY, FEW, "on-demand.example.com"),
+        (FEW, MANY, "contract.example.com"),
+        (MANY, MANY, ""),
+    ],
+)
+def test_a_remote_whose_budget_is_spent_is_not_named_as_where_requests_go(
+    contract: Usage, on_demand: Usage, to: str
+) -> None:
+    """It was named first, although nothing went there."""
+    assert with_usage(BOTH, {"contract": contract, "on-demand": on_demand}).to == to
+
+
+def test_neither_is_one_that_fails() -> None:
+    gateway = {**UP, "remotes": {"contract": REFUSED}}
+
+    assert with_usage(BOTH, {"contract": FEW, "on-demand": FEW}, gateway=gateway).to == "on-demand.example.com"
+
+
+def test_several_budgets_that_are_spent_are_told_by_the_names_of_their_remotes() -> None:
+    told = with_usage(BOTH, {"contract": MANY, "on-demand": MANY})
+
+    assert told.state == "Budget spent, local answers"
+    assert told.why == ("BudgetSpent: contract: 9 of 5 requests per day used; on-demand: 9 of 5 requests per day used")
+
+
+def test_where_requests_go_is_said_only_if_they_do() -> None:
+    assert seen(FIXED, counted=ALL_LOCAL).to == ""
+    assert seen(FIXED, sample(25), counted=ALL_LOCAL).to == "api.example.com"
+    assert seen(ADAPTIVE, cap=8, counted=SOME_LEFT).to == "api.example.com"
+    assert seen(ADAPTIVE, cap=8, counted=SOME_LEFT, gateway={**UP, "remote": REFUSED}).to == ""
+    assert seen(spec(), sample(25)).to == "nowhere: there is no remote backend"
+
+
 @pytest.mark.parametrize(
     ("in_flight", "waits"), [(2, ""), (9, ", and they wait: 9 in flight, the cap is 6")], ids=["room", "full"]
 )

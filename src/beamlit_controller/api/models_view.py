@@ -151,7 +151,7 @@ class TrafficView(View):
 class HeadlineView(View):
     """Summary of the model: where requests are served and why, the effect on clients, and what to do.
 
-    `since` is when the decision that the state describes began; None if it describes something else, such as the
+    `to` has the hosts of the remotes that requests go to now, in order; "" if none leave. `since` is when the decision that the state describes began; None if it describes something else, such as the
     remote.
     """
 
@@ -160,6 +160,7 @@ class HeadlineView(View):
     why: str
     effect: str = ""
     advice: str = ""
+    to: str = ""
     since: datetime | None = None
 
 

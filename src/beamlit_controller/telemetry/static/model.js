@@ -59,13 +59,13 @@ export function details(model, minutes, { now, width }) {
 // The state, and why.
 
 function present(model, now) {
-  const { rank, state, why, effect, advice, since } = headline(model);
+  const { rank, state, why, effect, advice, to, since } = headline(model);
   const { decision } = model;
   const began = decision ? [" since ", time(decision.since, now), ` (${ago(decision.since, now)})`] : "";
   const said = decision && `${decision.reason}: ${decision.message}`;
   const cause = said && why.endsWith(said) ? why.slice(0, -said.length) : "";
   return [
-    el("p", { class: "now" }, el("span", { class: rank }, state), destination(model), since ? began : ""),
+    el("p", { class: "now" }, el("span", { class: rank }, state), to ? ` to ${to}` : "", since ? began : ""),
     NEEDS_A_PERSON.has(rank) && el("dl", { class: "trouble" },
       term("What is wrong", why), term("For clients", effect), term("What to do", advice)),
     said && (said !== why || !NEEDS_A_PERSON.has(rank)) && el("p", {}, cause, el("strong", {}, decision.reason), since ? "" : began, `: ${decision.message}`),
@@ -75,10 +75,6 @@ function present(model, now) {
 
 function term(name, words) {
   return words ? [el("dt", {}, name), el("dd", {}, words)] : null;
-}
-
-function destination(model) {
-  return headline(model).rank === "offloading" || left(model) ? ` to ${host(model.remote)}` : "";
 }
 
 function decided(percentage) {
@@ -146,9 +142,15 @@ function remote(model) {
   const known = model.gateway?.remote;
   if (!model.remote) return null;
   const style = known?.status === "False" ? "failing" : null;
-  if (model.remotes?.length) return remotes(model.remotes, model.gateway?.remotes ?? {});
+  if (model.remotes?.length) return remotes(model.remotes, { ...model.gateway?.remotes, ...spent(model) });
   return el("div", {}, el("h3", {}, "The remote"), el("p", {}, model.remote),
     known ? el("p", { class: style }, el("strong", {}, String(known.reason)), `: ${known.message}`) : null);
+}
+
+// The remotes that get no requests because their budget is spent, by name.
+function spent(model) {
+  const known = (model.spending ?? []).filter((each) => each.budget?.spent);
+  return Object.fromEntries(known.map(({ name, budget }) => [name, { reason: "BudgetSpent", message: `${budget.percentage} % of its budget used` }]));
 }
 
 function remotes(listed, conditions) {
