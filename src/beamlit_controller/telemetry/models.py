@@ -20,7 +20,7 @@ from beamlit_controller.api.models_view import (
 )
 from beamlit_controller.api.problems import Problem
 from beamlit_controller.controller.ports import Clock
-from beamlit_controller.core import traffic_summary
+from beamlit_controller.core import spending, traffic_summary
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.metric_spec import MetricSpec
 from beamlit_controller.core.spec import ModelKey
@@ -93,6 +93,12 @@ class ModelsSink:
     def keys(self) -> Sequence[ModelKey]:
         """Return the keys of all known models, sorted."""
         return sorted(self._models)
+
+    def budget_spent(self, key: ModelKey) -> tuple[str, ...]:
+        """Return the names of a model's remotes whose budget is spent, as of its last round."""
+        last = self._models.get(key)
+        cycle = last.cycle if last else None
+        return spending.budget_spent(cycle.decision.ledger.accounts, cycle.spec.remotes) if cycle else ()
 
     def history(self, key: ModelKey) -> HistoryView:
         """Return the last hours of a known model."""
