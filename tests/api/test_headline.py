@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
@@ -86,6 +87,35 @@ def test_a_model_that_is_well_says_where_requests_go_and_why() -> None:
 
 def test_under_a_cap_from_which_nothing_left_it_is_local_although_everything_might_leave() -> None:
     assert seen(ADAPTIVE, cap=8, counted=ALL_LOCAL).state == "Local"
+
+
+def test_under_a_cap_it_says_since_when_requests_leave_and_not_since_when_there_is_a_cap() -> None:
+    """A model that had been offloading for a minute was shown to have done so for as long as it had had a cap: for days."""
+    second, clock, counted = timedelta(seconds=1), Later(0), ALL_LOCAL
+    around = ModelDetails(gateway=lambda _: UP, minute=lambda _: Minute(60 * second, counted))
+    sink = ModelsSink(clock, around)  # type: ignore[arg-type]  # what is asked of it is the time
+    record = cycle.run(ADAPTIVE, signals(sample(5), ready=3, total=3), previous=None, now=NOW)
+    capped = replace(record.decision, cap=Fraction(8), percentage=100)
+    told = []
+    for step, counted in enumerate((ALL_LOCAL, SOME_LEFT, SOME_LEFT, ALL_LOCAL, ALL_LOCAL)):  # noqa: B007 - what the gateways count
+        clock.at = NOW + step * second
+        sink.record(replace(record, decision=capped, at=clock.at))
+        told.append(models.view(sink.snapshot()).models[0].headline)
+
+    assert [each and (each.state, each.since) for each in told] == [
+        ("Local", None),  # it may have begun before the controller
+        ("Offloading 30 %", NOW + second),
+        ("Offloading 30 %", NOW + second),
+        ("Local", NOW + 3 * second),
+        ("Local", NOW + 3 * second),
+    ]
+
+
+def test_what_leaves_without_a_decision_is_no_older_than_what_is_counted() -> None:
+    by_share, beside = seen(FIXED, sample(25), counted=SOME_LEFT), seen(FIXED, counted=SOME_LEFT)
+
+    assert (by_share.state, by_share.since) == ("Offloading 50 %", NOW)
+    assert (beside.state, beside.since) == ("Offloading 30 %", None)
 
 
 def test_a_remote_that_is_down_says_that_local_answers_and_whether_requests_wait() -> None:

@@ -164,8 +164,7 @@ LOCAL, A METRIC LOST
 means: nothing is offloaded, however full local is
 to do: check the source of the metric; meanwhile, `beamlit-controller override` can set the
 percentage
-MetricsUnavailable since 12:01:00Z, 2 min 1 s ago: queue: no series queue{team="search"} in the last
-300 s; the percentage stays
+MetricsUnavailable: queue: no series queue{team="search"} in the last 300 s; the percentage stays
 decided 1 s ago, reading took 12 ms, 2 of 3 local endpoints ready, demand can't be seen
 
 METRIC                                             VALUE  TARGET  RATIO            AGE  STATE

@@ -149,7 +149,7 @@ def test_what_servers_answer_does_not_steer_the_terminal() -> None:
 def test_what_leaves_without_a_decision_is_shown_where_gateways_count_it() -> None:
     view = models.view(Fleet().add("llama").sink.snapshot())
     left = LeftView(share=0, overflow=0.447, unavailable=0, forced=0)
-    traffic = SimpleNamespace(sent=0.447, left=left, local_per_second=2.2, remote_per_second=1.84)
+    traffic = SimpleNamespace(sent=0.447, left=left, local_per_second=2.2, remote_per_second=1.84, since=None)
     counted = view.model_copy(update={"models": (view.models[0].model_copy(update={"traffic": traffic}),)})
 
     console_ = console(terminal=False)

@@ -247,7 +247,7 @@ async def test_what_leaves_without_a_decision_is_shown_where_gateways_count_it(c
 
         shown = await tab.text("#model")
 
-    assert "Offloading 45 % to api.example.com since" in shown
+    assert "Offloading 45 % to api.example.com\n" in shown
     assert "In the last minute 2.2/s local, 1.8/s remote: 45 % went to the remote (45 % overflow)" in shown
 
 

@@ -45,10 +45,9 @@ def of(model: ModelView, now: datetime) -> HeadlineView:
                 effect=found.effect,
                 advice=found.advice,
                 to="" if found.stays else _to(model),
-                since=model.decision.since if found.rank == "disabled" or found.why == _decided(model) else None,
+                since=_since(model) if found.rank == "disabled" or found.why == _decided(model) else None,
             )
-    since = model.decision.since
-    return HeadlineView(rank=_rank(model), state=_state(model), why=_why(model), to=_to(model), since=since)
+    return HeadlineView(rank=_rank(model), state=_state(model), why=_why(model), to=_to(model), since=_since(model))
 
 
 # Possible problems, the worst first.
@@ -202,6 +201,18 @@ def _state(model: ModelView) -> str:
     if part >= ALMOST_ALL:
         return "Remote answers all"
     return f"Offloading {100 * part:.2g} %" if part else "Local"
+
+
+def _since(model: ModelView) -> datetime | None:
+    """Return when the state began; None if it began before the controller could see it.
+
+    Under a cap the decision stays the same for as long as there is a cap, so only the counts tell.
+    """
+    decided, counted = model.decision, model.traffic.since if model.traffic else None
+    by_decision = not model.enabled or model.dry_run or decided.reason == Reason.OVERRIDDEN
+    if by_decision or (decided.percentage and not by_cap(model)):
+        return decided.since
+    return counted if by_cap(model) or sent(model) else max(decided.since, counted or decided.since)
 
 
 def _dry_run(model: ModelView) -> str:

@@ -74,13 +74,12 @@ def _head(model: ModelView, now: datetime) -> Iterator[Text]:
     decision, seen = model.decision, headline.of(model, now)
     yield _line((f"{model.namespace}/{model.name}", "bold"), (f"  model {model.model}", "dim"))
     state, style = f"{seen.state.upper()}{seen.to and f' → {seen.to}'}", top_table.WORDS[seen.rank][1]
-    since = f" since {_time(decision.since, now)}, {_ago(decision.since, now)}"
-    yield _line((state, style), since if seen.since else "")
+    yield _line((state, style), f" since {_time(seen.since, now)}, {_ago(seen.since, now)}" if seen.since else "")
     if seen.rank in top_table.NEEDS_A_PERSON:
         yield from _trouble(seen, style)
     cause = seen.why.removesuffix(f"{decision.reason}: {decision.message}")
     leaves = cause if cause != seen.why else ""
-    yield _line(leaves, (decision.reason, "bold"), f"{'' if seen.since else since}: {decision.message}")
+    yield _line(leaves, (decision.reason, "bold"), f": {decision.message}")
     if model.traffic is not None:
         yield _line(("last minute", "bold"), f": {model.traffic.text}")
     late = (now - model.at).total_seconds() > headline.LATE

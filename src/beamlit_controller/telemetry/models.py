@@ -46,6 +46,14 @@ class ModelDetails:
     minute: Callable[[ModelKey], Minute | None] = lambda _: None
 
 
+@dataclass(frozen=True, slots=True)
+class _Leaving:
+    """Whether the remote answered any request of the last minute, and since when; None if the controller has not seen it begin."""
+
+    leaves: bool
+    since: datetime | None = None
+
+
 @dataclass(slots=True)
 class _LastRound:
     cycle: Cycle | None = None
@@ -53,6 +61,7 @@ class _LastRound:
     history: ShareHistory = field(default_factory=ShareHistory)
     missing: Mapping[MetricSpec, datetime] = field(default_factory=dict)
     """The unreadable metrics, each with the time of the first failure; NEVER if it has never been read."""
+    leaving: _Leaving | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +87,8 @@ class ModelsSink:
         before = self._models.get(cycle.spec.key, _LastRound())
         minute = self._details.minute(cycle.spec.key)
         before.history.record(cycle, traffic_summary.summarize(minute).sent if minute else None)
-        missing = dict(_missing(cycle, before))
-        self._models[cycle.spec.key] = _LastRound(cycle, history=before.history, missing=missing)
+        missing, leaving = dict(_missing(cycle, before)), _leaving(before.leaving, minute, cycle.at)
+        self._models[cycle.spec.key] = _LastRound(cycle, history=before.history, missing=missing, leaving=leaving)
 
     def failed(self, key: ModelKey, error: Exception) -> None:
         """Keep the error next to the last cycle."""
@@ -124,8 +133,23 @@ class ModelsSink:
         around = self._details
         just_missed = frozenset(metric for metric, since in model.missing.items() if cycle.at - since < LASTING)
         return KnownModelState(
-            cycle, model.failure, around.gateway(key), around.notices(key), around.minute(key), just_missed
+            cycle,
+            model.failure,
+            around.gateway(key),
+            around.notices(key),
+            around.minute(key),
+            just_missed,
+            model.leaving.since if model.leaving else None,
         )
+
+
+def _leaving(before: _Leaving | None, minute: Minute | None, now: datetime) -> _Leaving | None:
+    if minute is None:
+        return before
+    leaves = minute.counted.remote > 0
+    if before is None:
+        return _Leaving(leaves)
+    return before if before.leaves == leaves else _Leaving(leaves, now)
 
 
 def _missing(cycle: Cycle, before: _LastRound) -> Iterator[tuple[MetricSpec, datetime]]:

@@ -61,14 +61,14 @@ export function details(model, minutes, { now, width }) {
 function present(model, now) {
   const { rank, state, why, effect, advice, to, since } = headline(model);
   const { decision } = model;
-  const began = decision ? [" since ", time(decision.since, now), ` (${ago(decision.since, now)})`] : "";
+  const began = since ? [" since ", time(since, now), ` (${ago(since, now)})`] : "";
   const said = decision && `${decision.reason}: ${decision.message}`;
   const cause = said && why.endsWith(said) ? why.slice(0, -said.length) : "";
   return [
-    el("p", { class: "now" }, el("span", { class: rank }, state), to ? ` to ${to}` : "", since ? began : ""),
+    el("p", { class: "now" }, el("span", { class: rank }, state), to ? ` to ${to}` : "", began),
     NEEDS_A_PERSON.has(rank) && el("dl", { class: "trouble" },
       term("What is wrong", why), term("For clients", effect), term("What to do", advice)),
-    said && (said !== why || !NEEDS_A_PERSON.has(rank)) && el("p", {}, cause, el("strong", {}, decision.reason), since ? "" : began, `: ${decision.message}`),
+    said && (said !== why || !NEEDS_A_PERSON.has(rank)) && el("p", {}, cause, el("strong", {}, decision.reason), `: ${decision.message}`),
     decision && model.enabled && !model.dryRun && (model.traffic ? counted(model) : decided(decision.percentage)),
   ].flat().filter(Boolean);
 }
