@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import adaptive, demand, first_cap, lowest_cap, queue_metric, wording
+from beamlit_controller.core import adaptive, demand, first_cap, lowest_cap, printable, queue_metric, wording
 from beamlit_controller.core import adaptive_state as state
 from beamlit_controller.core.adaptive_state import Learned, RatioSample
 from beamlit_controller.core.decision_state import Decision, Restraint, Timers, moved
@@ -24,6 +24,8 @@ NO_ROOM = Fraction(0)
 """A cap of 0: all requests that may leave do."""
 LATE = timedelta(seconds=10)
 """Age from which a sample is too old to show a backlog that is growing now."""
+LONGEST_NAME = 60
+"""Maximum length of a metric's name in the description of the cap, such as a query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +96,8 @@ def _by_metric(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetim
     learned, by_metric = lowest_cap.follow(held.learned, held.by_metric, samples, rule.learned, now)
     reason = Reason.METRIC_ABOVE_TARGET if over else Reason.METRIC_BELOW_TARGET
     why = wording.comparison(worst) if over else wording.readings(verdict.metrics)
-    return _in_force(
-        replace(held, learned=learned, by_metric=by_metric),
-        behavior,
-        now,
-        reason=reason,
-        message=f"{why}; {_describe(spec, learned)}",
-    )
+    held = replace(held, learned=learned, by_metric=by_metric)
+    return _in_force(held, behavior, now, reason=reason, message=f"{why}; {_describe(spec, held)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +139,24 @@ def _in_force(held: Decision, behavior: Behavior, now: datetime, *, reason: Reas
     return replace(decided, cap=cap, shares=held.shares)
 
 
-def _describe(spec: OffloadSpec, learned: Learned) -> str:
+def _describe(spec: OffloadSpec, held: Decision) -> str:
+    learned = held.learned
     if learned.cap is None:
         return "nothing limits the requests in flight yet"
-    source = ", estimated from a backlog that the metric does not show yet" if learned.guessed else ""
+    source = _metric_of_cap(spec, held)
+    if learned.guessed:
+        source = ", estimated from a backlog that the metric does not show yet"
     if learned.changed_at is None and learned.cap != spec.overflow.max_in_flight_per_replica:
         source = ", from the number of slots that the servers report"
     return f"at most {float(learned.cap):.4g} requests in flight per ready replica{source}"
+
+
+def _metric_of_cap(spec: OffloadSpec, held: Decision) -> str:
+    """Name the one of several metrics whose cap is in force; "" if it is not the cap of exactly one."""
+    lowest = [index for index, own in enumerate(held.by_metric) if own.cap == held.learned.cap]
+    if len(lowest) != 1 or len(held.by_metric) != len(spec.metrics):
+        return ""
+    return f", the cap of {printable.short(wording.name(spec.metrics[lowest[0]]), LONGEST_NAME)}"
 
 
 def _unreadable(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime) -> Decision:
@@ -162,7 +170,7 @@ def _unreadable(held: Decision, spec: OffloadSpec, verdict: Verdict, now: dateti
     why = "; ".join(wording.loss(metric) for metric in unread)
     if unread_since is not None and now - unread_since >= behavior.metrics_loss:
         return _lost(held, behavior, why, now)
-    message = f"{why}; {_describe(spec, held.learned)} until it is read again"
+    message = f"{why}; {_describe(spec, held)} until it is read again"
     return _in_force(held, behavior, now, reason=Reason.METRICS_UNAVAILABLE, message=message)
 
 
