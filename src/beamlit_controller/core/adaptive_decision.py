@@ -25,7 +25,7 @@ NO_ROOM = Fraction(0)
 LATE = timedelta(seconds=10)
 """Age from which a sample is too old to show a backlog that is growing now."""
 LONGEST_NAME = 60
-"""Maximum length of a metric's name in the description of the cap, such as a query."""
+"""Maximum length of the name by which a metric's state is known, such as a query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,7 @@ def _by_metric(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetim
         left = wording.seconds(window - (now - over_since))
         message = f"{wording.comparison(worst)}; limits the requests in flight in {left} if it stays above the target"
         return _in_force(held, behavior, now, reason=Reason.STABILIZING, message=message)
+    held = _for_metrics(held, spec)
     rule = _Rule(spec, worst, now, over=over, slots=slots)
     samples = [rule.sample(each) if isinstance(each, Assessed) else None for each in verdict.metrics]
     learned, by_metric = lowest_cap.follow(held.learned, held.by_metric, samples, rule.learned, now)
@@ -98,6 +99,13 @@ def _by_metric(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetim
     why = wording.comparison(worst) if over else wording.readings(verdict.metrics)
     held = replace(held, learned=learned, by_metric=by_metric)
     return _in_force(held, behavior, now, reason=reason, message=f"{why}; {_describe(spec, held)}")
+
+
+def _for_metrics(held: Decision, spec: OffloadSpec) -> Decision:
+    """Adopt the metrics of the spec, which may have changed."""
+    names = tuple(printable.short(wording.name(each), LONGEST_NAME) for each in spec.metrics)
+    learned, by_metric = lowest_cap.matched(held.learned, held.by_metric, held.learned_from, names)
+    return replace(held, learned=learned, by_metric=by_metric, learned_from=names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +151,7 @@ def _describe(spec: OffloadSpec, held: Decision) -> str:
     learned = held.learned
     if learned.cap is None:
         return "nothing limits the requests in flight yet"
-    source = _metric_of_cap(spec, held)
+    source = _metric_of_cap(held)
     if learned.guessed:
         source = ", estimated from a backlog that the metric does not show yet"
     if learned.changed_at is None and learned.cap != spec.overflow.max_in_flight_per_replica:
@@ -151,12 +159,11 @@ def _describe(spec: OffloadSpec, held: Decision) -> str:
     return f"at most {float(learned.cap):.4g} requests in flight per ready replica{source}"
 
 
-def _metric_of_cap(spec: OffloadSpec, held: Decision) -> str:
+def _metric_of_cap(held: Decision) -> str:
     """Name the one of several metrics whose cap is in force; "" if it is not the cap of exactly one."""
-    lowest = [index for index, own in enumerate(held.by_metric) if own.cap == held.learned.cap]
-    if len(lowest) != 1 or len(held.by_metric) != len(spec.metrics):
-        return ""
-    return f", the cap of {printable.short(wording.name(spec.metrics[lowest[0]]), LONGEST_NAME)}"
+    of_metrics = zip(held.learned_from, held.by_metric, strict=False)
+    lowest = [name for name, own in of_metrics if own.cap == held.learned.cap]
+    return f", the cap of {lowest[0]}" if len(lowest) == 1 else ""
 
 
 def _unreadable(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime) -> Decision:
