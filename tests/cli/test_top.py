@@ -161,6 +161,20 @@ def test_what_leaves_without_a_decision_is_shown_where_gateways_count_it() -> No
     assert "2.2 + 1.8" in screen
 
 
+def test_the_remote_is_the_first_one_that_requests_can_go_to() -> None:
+    two = RemoteBackend(Scheme.HTTPS, "two.example.com", 443, name="two")
+    several = replace(LLAMA, remote=replace(two, host="one.example.com", name="one"), next_remotes=(two,))
+    fails = {"one": {"status": "False", "reason": "RemoteFails", "message": "503 for 12 of 12 requests"}}
+    world = Fleet().add("both", whole=several).add("second", whole=several, remotes=fails)
+    world.add("none", whole=replace(LLAMA, remote=None))
+
+    lines = shown(world, 170)
+
+    begin = next(line.index("REMOTE") for line in lines if line.startswith("MODEL"))
+    remotes = {name: line[begin:].split()[0] for line in lines for name in named([line])}
+    assert remotes == {"both": "one.example.com", "second": "two.example.com", "none": "-"}
+
+
 def test_no_models_are_said_to_be_none() -> None:
     assert shown(Fleet())[2] == "no models"
 

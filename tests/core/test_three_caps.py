@@ -129,6 +129,19 @@ def test_while_one_of_three_can_not_be_read_the_cap_does_not_rise(unread: str, l
     assert all(later is not None and earlier is not None and later <= earlier for earlier, later in pairwise(in_force))
 
 
+def test_metrics_that_can_not_be_read_are_told_as_many() -> None:
+    targets = Targets()
+    before = list(played(targets.metrics, RISING[:42]))[-1]
+
+    one, two = (
+        next(played(targets.metrics, [3], previous=before, since=42, unread=unread))
+        for unread in (["queue"], ["queue", "busy"])
+    )
+
+    assert one.message.endswith(" until it is read again")
+    assert two.message.endswith(" until they are read again")
+
+
 @pytest.mark.parametrize(
     ("kept", "lowest"), [(("queue", "duration"), "queue"), (("queue",), "queue"), (("duration",), "duration")]
 )

@@ -15,6 +15,11 @@ def hosts(model: ModelView) -> str:
     return ", then ".join(urlsplit(address).netloc for address in _usable(model))
 
 
+def first_host(model: ModelView) -> str:
+    """Return the host of the first remote that requests can go to now; "" if there is none."""
+    return next((urlsplit(address).netloc for address in _usable(model)), "")
+
+
 def spent(model: ModelView) -> Mapping[str, BudgetView]:
     """Return the budgets that are spent, by the name of the remote."""
     return {each.name: each.budget for each in model.spending if each.budget and each.budget.spent}

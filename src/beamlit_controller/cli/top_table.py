@@ -99,7 +99,7 @@ def _line(model: ModelView, now: datetime) -> Line:
         todo="; ".join(filter(None, (seen.effect, seen.advice and f"to do: {seen.advice}"))),
         metric=_metric(worst) if worst else "-",
         ready=f"{model.local.ready}/{model.local.total}",
-        remote=destination.hosts(model) or "none" if model.remote else "-",
+        remote=destination.first_host(model) or "-",
         since=headline.span((now - seen.since).total_seconds()) if seen.since else "-",
         requests=_requests(model),
     )

@@ -177,7 +177,8 @@ def _unreadable(held: Decision, spec: OffloadSpec, verdict: Verdict, now: dateti
     why = "; ".join(wording.loss(metric) for metric in unread)
     if unread_since is not None and now - unread_since >= behavior.metrics_loss:
         return _lost(held, behavior, why, now)
-    message = f"{why}; {_describe(spec, held)} until it is read again"
+    until = "it is" if len(unread) == 1 else "they are"
+    message = f"{why}; {_describe(spec, held)} until {until} read again"
     return _in_force(held, behavior, now, reason=Reason.METRICS_UNAVAILABLE, message=message)
 
 
