@@ -51,6 +51,7 @@ export function details(model, minutes, { now, width }) {
       part("The policy", model.policy),
       remote(model),
       part("Notices", model.notices)),
+    model.remotes?.length ? remotes(model) : null,
     changes(model, now),
     gateway(model.gateway),
   ];
@@ -140,9 +141,8 @@ function part(title, sentences) {
 
 function remote(model) {
   const known = model.gateway?.remote;
-  if (!model.remote) return null;
+  if (!model.remote || model.remotes?.length) return null;
   const style = known?.status === "False" ? "failing" : null;
-  if (model.remotes?.length) return remotes(model.remotes, { ...model.gateway?.remotes, ...spent(model) });
   return el("div", {}, el("h3", {}, "The remote"), el("p", {}, model.remote),
     known ? el("p", { class: style }, el("strong", {}, String(known.reason)), `: ${known.message}`) : null);
 }
@@ -153,8 +153,10 @@ function spent(model) {
   return Object.fromEntries(known.map(({ name, budget }) => [name, { reason: "BudgetSpent", message: `${budget.percentage} % of its budget used` }]));
 }
 
-function remotes(listed, conditions) {
-  const rows = listed.map(({ name, address }) => {
+// Several remotes, in the whole width: their addresses are long.
+function remotes(model) {
+  const conditions = { ...model.gateway?.remotes, ...spent(model) };
+  const rows = model.remotes.map(({ name, address }) => {
     const known = conditions[name];
     return { cells: [name, address, known ? [el("strong", {}, String(known.reason)), `: ${known.message}`] : "-"] };
   });
