@@ -21,7 +21,9 @@ TITLE = "Local full, and only what does not fit leaves"
 SMALL = 8
 """Points, the size of what is written above the picture."""
 WRAPPED = 9
-"""Letters in a line of a phase's name."""
+"""Letters in a line of a phase's name, if the phase is wide enough."""
+ACROSS = 130
+"""Letters that fit side by side across the picture."""
 NARROW = 0.04
 """A phase that takes less of the width than this has no room for its name."""
 STYLE: dict[RcKeyType, Any] = {
@@ -135,11 +137,16 @@ def _phases(axes: Axes, book: Recorder) -> None:
     spans = [(begun.phase, begun.at, end) for begun, end in zip(book.begun, ends, strict=True)]
     for phase, since, until in spans:
         if until - since > NARROW * _end(book):
-            _above(axes, textwrap.fill(phase.title, WRAPPED), (since + until) / 2, rows=0.4)
+            _above(axes, wrapped(phase.title, (until - since) / _end(book)), (since + until) / 2, rows=0.4)
     for offloading, title in ((False, "without offloading"), (True, "with offloading")):
         of_side = [(since, until) for phase, since, until in spans if phase.offloading is offloading]
         if of_side:
             _above(axes, title, (of_side[0][0] + of_side[-1][1]) / 2, rows=3.4, weight="bold")
+
+
+def wrapped(title: str, part: float) -> str:
+    """Return a phase's name in lines that fit above it; `part` is the part of the picture's width that it takes."""
+    return textwrap.fill(title, min(WRAPPED, int(part * ACROSS)), break_long_words=False)
 
 
 def _above(axes: Axes, text: str, at: float, *, rows: float, weight: str = "normal") -> None:

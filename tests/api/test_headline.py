@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
@@ -88,6 +89,35 @@ def test_under_a_cap_from_which_nothing_left_it_is_local_although_everything_mig
     assert seen(ADAPTIVE, cap=8, counted=ALL_LOCAL).state == "Local"
 
 
+def test_under_a_cap_it_says_since_when_requests_leave_and_not_since_when_there_is_a_cap() -> None:
+    """A model that had been offloading for a minute was shown to have done so for as long as it had had a cap: for days."""
+    second, clock, counted = timedelta(seconds=1), Later(0), ALL_LOCAL
+    around = ModelDetails(gateway=lambda _: UP, minute=lambda _: Minute(60 * second, counted))
+    sink = ModelsSink(clock, around)  # type: ignore[arg-type]  # what is asked of it is the time
+    record = cycle.run(ADAPTIVE, signals(sample(5), ready=3, total=3), previous=None, now=NOW)
+    capped = replace(record.decision, cap=Fraction(8), percentage=100)
+    told = []
+    for step, counted in enumerate((ALL_LOCAL, SOME_LEFT, SOME_LEFT, ALL_LOCAL, ALL_LOCAL)):  # noqa: B007 - what the gateways count
+        clock.at = NOW + step * second
+        sink.record(replace(record, decision=capped, at=clock.at))
+        told.append(models.view(sink.snapshot()).models[0].headline)
+
+    assert [each and (each.state, each.since) for each in told] == [
+        ("Local", None),  # it may have begun before the controller
+        ("Offloading 30 %", NOW + second),
+        ("Offloading 30 %", NOW + second),
+        ("Local", NOW + 3 * second),
+        ("Local", NOW + 3 * second),
+    ]
+
+
+def test_what_leaves_without_a_decision_is_no_older_than_what_is_counted() -> None:
+    by_share, beside = seen(FIXED, sample(25), counted=SOME_LEFT), seen(FIXED, counted=SOME_LEFT)
+
+    assert (by_share.state, by_share.since) == ("Offloading 50 %", NOW)
+    assert (beside.state, beside.since) == ("Offloading 30 %", None)
+
+
 def test_a_remote_that_is_down_says_that_local_answers_and_whether_requests_wait() -> None:
     calm = seen(FIXED, gateway={**UP, "remote": REFUSED}, counted=ALL_LOCAL)
     full = seen(FIXED, sample(25), gateway={**UP, "remote": REFUSED}, counted=ALL_LOCAL)
@@ -156,6 +186,68 @@ def test_a_service_that_another_writer_contests_says_what_to_configure() -> None
     assert (contested.rank, contested.state) == ("failing", "Bypassed, all local")
     assert contested.effect == "clients reach the local pods directly, and nothing is offloaded"
     assert "ignore spec.selector" in contested.advice
+
+
+def with_usage(whole: OffloadSpec, used: Mapping[str, Usage], *, gateway: Mapping[str, object] = UP) -> HeadlineView:
+    """Return the headline after a minute in which some requests left, and each remote had this usage."""
+    minute = Minute(timedelta(seconds=60), SOME_LEFT)
+    sink = ModelsSink(Later(), ModelDetails(gateway=lambda _: gateway, minute=lambda _: minute))  # type: ignore[arg-type]
+    previous = None
+    for usages in ({name: Usage() for name in used}, used):
+        counted = replace(signals(sample(5), ready=3, total=3), usage=UsageReading({"a": usages}))
+        record = cycle.run(whole, counted, previous=previous, now=NOW)
+        previous = record.decision
+        sink.record(record)
+    told = models.view(sink.snapshot()).models[0].headline
+    assert told is not None
+    return told
+
+
+MANY, FEW = Usage(requests=9), Usage(requests=1)
+CONTRACT, ON_DEMAND = (
+    RemoteBackend(
+        Scheme.HTTPS, f"{name}.example.com", 443, name=name, budget=Budget(Decimal(5), BudgetUnit.REQUESTS, Period.DAY)
+    )
+    for name in ("contract", "on-demand")
+)
+BOTH = replace(FIXED, remote=CONTRACT, next_remotes=(ON_DEMAND,))
+
+
+@pytest.mark.parametrize(
+    ("contract", "on_demand", "to"),
+    [
+        (FEW, FEW, "contract.example.com, then on-demand.example.com"),
+        (MANY, FEW, "on-demand.example.com"),
+        (FEW, MANY, "contract.example.com"),
+        (MANY, MANY, ""),
+    ],
+)
+def test_a_remote_whose_budget_is_spent_is_not_named_as_where_requests_go(
+    contract: Usage, on_demand: Usage, to: str
+) -> None:
+    """It was named first, although nothing went there."""
+    assert with_usage(BOTH, {"contract": contract, "on-demand": on_demand}).to == to
+
+
+def test_neither_is_one_that_fails() -> None:
+    gateway = {**UP, "remotes": {"contract": REFUSED}}
+
+    assert with_usage(BOTH, {"contract": FEW, "on-demand": FEW}, gateway=gateway).to == "on-demand.example.com"
+
+
+def test_several_budgets_that_are_spent_are_told_by_the_names_of_their_remotes() -> None:
+    told = with_usage(BOTH, {"contract": MANY, "on-demand": MANY})
+
+    assert told.state == "Budget spent, local answers"
+    assert told.why == ("BudgetSpent: contract: 9 of 5 requests per day used; on-demand: 9 of 5 requests per day used")
+
+
+def test_where_requests_go_is_said_only_if_they_do() -> None:
+    assert seen(FIXED, counted=ALL_LOCAL).to == ""
+    assert seen(FIXED, sample(25), counted=ALL_LOCAL).to == "api.example.com"
+    assert seen(ADAPTIVE, cap=8, counted=SOME_LEFT).to == "api.example.com"
+    assert seen(ADAPTIVE, cap=8, counted=SOME_LEFT, gateway={**UP, "remote": REFUSED}).to == ""
+    assert seen(spec(), sample(25)).to == "nowhere: there is no remote backend"
 
 
 @pytest.mark.parametrize(

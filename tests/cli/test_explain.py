@@ -17,11 +17,14 @@ from beamlit_controller.api.problems import Problem
 from beamlit_controller.cli import explain_screen
 from beamlit_controller.cli.explain import Failed, pick, report
 from beamlit_controller.core import cycle
+from beamlit_controller.core.ledger import UsageReading
 from beamlit_controller.core.metric_spec import ExternalMetric, Selector, SeriesSelector, Value
+from beamlit_controller.core.price import Budget, BudgetUnit, Period
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import PodSamples, Reading
 from beamlit_controller.core.spec import Behavior, ModelKey, OffloadSpec, Ramp, RemoteBackend, Scheme
 from beamlit_controller.core.traffic import Minute, RequestCounters
+from beamlit_controller.core.usage import Usage
 from beamlit_controller.telemetry import models
 from beamlit_controller.telemetry.models import ModelDetails, ModelsSink
 from builders import CPU, NOW, QUEUE, RUNNING, missing, pod_samples, sample, signals, spec
@@ -161,8 +164,7 @@ LOCAL, A METRIC LOST
 means: nothing is offloaded, however full local is
 to do: check the source of the metric; meanwhile, `beamlit-controller override` can set the
 percentage
-MetricsUnavailable since 12:01:00Z, 2 min 1 s ago: queue: no series queue{team="search"} in the last
-300 s; the percentage stays
+MetricsUnavailable: queue: no series queue{team="search"} in the last 300 s; the percentage stays
 decided 1 s ago, reading took 12 ms, 2 of 3 local endpoints ready, demand can't be seen
 
 METRIC                                             VALUE  TARGET  RATIO            AGE  STATE
@@ -495,11 +497,36 @@ def test_each_of_several_remotes_is_shown_by_name_with_its_state() -> None:
 
     lines = shown(world).splitlines()
 
-    assert lines[1].startswith("OFFLOADING 50 % → one.example.com, then two.example.com since ")
+    assert lines[1].startswith("OFFLOADING 50 % → two.example.com since ")
     begin = lines.index("Remotes, in order")
     assert lines[begin + 1 : begin + 3] == [
         "  - one  https://one.example.com  RemoteRefusesCredential: one.example.com answers 402",
         "  - two  https://two.example.com",
+    ]
+
+
+def test_a_remote_whose_budget_is_spent_says_so_instead_of_how_it_answered_last() -> None:
+    """It said that the remote answers, for as long as nothing was sent there."""
+    budget = Budget(Decimal(5), BudgetUnit.REQUESTS, Period.DAY)
+    one, two = (
+        RemoteBackend(Scheme.HTTPS, f"{name}.example.com", 443, name=name, budget=budget) for name in ("one", "two")
+    )
+    answers = {"status": "True", "reason": "RemoteAnswers", "message": "answered the last requests: 4 of 4"}
+    world = World(gateway={"ready": True, "remotes": {"one": answers, "two": answers}})
+    whole, previous = replace(LLAMA, remote=one, next_remotes=(two,)), None
+    for used in (0, 9):
+        usage = UsageReading({"gateway": {"one": Usage(requests=used), "two": Usage()}})
+        record = cycle.run(whole, replace(signals(sample(25)), usage=usage), previous=previous, now=NOW)
+        previous = record.decision
+        world.sink.record(record)
+
+    lines = shown(world).splitlines()
+
+    assert lines[1].startswith("OFFLOADING 50 % → two.example.com since ")
+    begin = lines.index("Remotes, in order")
+    assert lines[begin + 1 : begin + 3] == [
+        "  - one  https://one.example.com  BudgetSpent: 9 of 5 requests per day used",
+        "  - two  https://two.example.com  RemoteAnswers: answered the last requests: 4 of 4",
     ]
 
 

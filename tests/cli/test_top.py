@@ -149,7 +149,7 @@ def test_what_servers_answer_does_not_steer_the_terminal() -> None:
 def test_what_leaves_without_a_decision_is_shown_where_gateways_count_it() -> None:
     view = models.view(Fleet().add("llama").sink.snapshot())
     left = LeftView(share=0, overflow=0.447, unavailable=0, forced=0)
-    traffic = SimpleNamespace(sent=0.447, left=left, local_per_second=2.2, remote_per_second=1.84)
+    traffic = SimpleNamespace(sent=0.447, left=left, local_per_second=2.2, remote_per_second=1.84, since=None)
     counted = view.model_copy(update={"models": (view.models[0].model_copy(update={"traffic": traffic}),)})
 
     console_ = console(terminal=False)
@@ -159,6 +159,20 @@ def test_what_leaves_without_a_decision_is_shown_where_gateways_count_it() -> No
     assert "1 offloading" in screen
     assert "OFFLOADING 45 %" in screen
     assert "2.2 + 1.8" in screen
+
+
+def test_the_remote_is_the_first_one_that_requests_can_go_to() -> None:
+    two = RemoteBackend(Scheme.HTTPS, "two.example.com", 443, name="two")
+    several = replace(LLAMA, remote=replace(two, host="one.example.com", name="one"), next_remotes=(two,))
+    fails = {"one": {"status": "False", "reason": "RemoteFails", "message": "503 for 12 of 12 requests"}}
+    world = Fleet().add("both", whole=several).add("second", whole=several, remotes=fails)
+    world.add("none", whole=replace(LLAMA, remote=None))
+
+    lines = shown(world, 170)
+
+    begin = next(line.index("REMOTE") for line in lines if line.startswith("MODEL"))
+    remotes = {name: line[begin:].split()[0] for line in lines for name in named([line])}
+    assert remotes == {"both": "one.example.com", "second": "two.example.com", "none": "-"}
 
 
 def test_no_models_are_said_to_be_none() -> None:

@@ -18,7 +18,7 @@ from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.metric_spec import ExternalMetric, SeriesSelector, Value
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.core.spec import Behavior, Mode
+from beamlit_controller.core.spec import Behavior, Mode, Overflow
 from beamlit_controller.core.verdict import Assessed, Current, Judgement, Unread, Verdict
 from builders import NOW, spec
 
@@ -99,6 +99,29 @@ def test_nothing_that_one_metric_teaches_is_applied_to_another() -> None:
     assert queue.cap is not None
     assert cache.cap is None
     assert cache.full is None
+
+
+def test_the_metric_whose_cap_is_in_force_is_named() -> None:
+    """With several metrics, all of them below their targets, nobody could tell which one kept requests from local."""
+    filling: list[Seen] = [*[(0.0, 0.5, 4, 0), (0.0, 0.75, 6, 0)] * 8, *[(4.0, 1.25, 16, 0)] * 4]
+
+    decided = played([*filling, *[(0.5, 1.0, 8, 9)] * 30])[-1]
+
+    queue, cache = decided.by_metric
+    assert queue.cap != cache.cap
+    name = "queue" if decided.cap == queue.cap else "cache"
+    assert decided.message.endswith(f" requests in flight per ready replica, the cap of {name}")
+
+
+def test_a_cap_that_is_not_of_one_metric_alone_is_not_ascribed_to_any() -> None:
+    limited = replace(ASKED, overflow=Overflow(max_in_flight_per_replica=8))
+    read = (_read(QUEUE, 0.5, NOW, SLOPE), _read(CACHE, 0.5, NOW, None))
+
+    at_the_limit = decision.decide(limited, None, _verdict(read), NOW)
+    alone = decision.decide(replace(limited, metrics=(QUEUE,)), None, _verdict(read[:1]), NOW)
+
+    assert at_the_limit.message.endswith("; at most 8 requests in flight per ready replica")
+    assert alone.message.endswith("; at most 8 requests in flight per ready replica")
 
 
 @pytest.mark.parametrize("unread", [0, 1])

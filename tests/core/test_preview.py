@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
@@ -54,14 +55,61 @@ def test_so_does_one_that_may_offload_nothing() -> None:
     assert sentences(after((0, 5), behavior=Behavior(percentage=0))) == ("nothing, while behavior.percentage is 0",)
 
 
+ADAPTIVE = Behavior(mode=Mode.ADAPTIVE)
+CAPPED = Overflow(max_in_flight_per_replica=4)
+FALLS = "the cap falls when queue > 10"
+
+
+def learned(record: Cycle) -> Cycle:
+    """Return the round with a cap that is lower than the one of the spec."""
+    return replace(record, decision=replace(record.decision, cap=Fraction(3)))
+
+
 def test_a_learned_cap_falls_and_rises_and_is_not_released() -> None:
-    adaptive = Behavior(percentage=80, mode=Mode.ADAPTIVE)
-    begun = after((0, 5), behavior=adaptive, overflow=Overflow(max_in_flight_per_replica=4))
+    begun = after((0, 5), behavior=replace(ADAPTIVE, percentage=80), overflow=CAPPED)
 
     assert begun.decision.cap == 4
-    assert sentences(begun) == (
-        "the cap falls when queue > 10",
-        "it rises when requests are offloaded although the metrics are low",
+    assert sentences(learned(begun)) == (FALLS, "it rises when requests are offloaded although the metrics are low")
+    assert sentences(begun) == (FALLS, "it does not rise above overflow.maxInFlightPerReplica, which is 4")
+
+
+def test_a_cap_does_not_rise_while_any_metric_can_not_be_read() -> None:
+    """It was said to rise and to fall by metrics that nobody could read."""
+    some = spec(behavior=ADAPTIVE, metrics=(QUEUE, RUNNING), overflow=CAPPED)
+    one_read = cycle.run(some, signals(sample(5), missing()), previous=None, now=NOW)
+    none_read = after((0, 5), (5, missing()), behavior=ADAPTIVE, overflow=CAPPED)
+
+    assert sentences(one_read) == (
+        "the cap falls when queue > 10 or vllm:num_requests_running > 10 per pod",
+        "it does not rise until every metric can be read: vllm:num_requests_running",
+    )
+    assert sentences(none_read) == ("stays unchanged while no metric can be read (onMetricsLoss is Hold)",)
+
+
+def test_a_cap_of_nothing_says_what_ends_it() -> None:
+    policy = replace(ADAPTIVE, on_metrics_loss=OnMetricsLoss.OFFLOAD)
+    lost = after((0, 5), (5, missing()), (70, missing()), behavior=policy, overflow=CAPPED)
+
+    assert lost.decision.cap == 0
+    assert sentences(lost)[0] == "a cap limits the requests in flight again when the metrics can be read"
+
+
+def test_without_a_cap_it_says_when_there_will_be_one_and_that_only_what_is_above_leaves() -> None:
+    """It was said to offload all requests, and to do so in 0 s."""
+    engage = replace(ADAPTIVE.engage, stabilization_window=30 * SECOND, tolerance=Decimal("0.2"))
+    waits = replace(ADAPTIVE, engage=engage)
+
+    assert sentences(after((0, 5), behavior=ADAPTIVE)) == (
+        "limits the requests in flight when queue > 10; requests above the limit go to the remote",
+    )
+    assert sentences(after((0, 5), behavior=replace(waits, percentage=80))) == (
+        "limits the requests in flight when queue > 120% of 10 for 30 s; requests above the limit, at most 80 % of all, go to the remote",
+    )
+    assert sentences(after((0, 25), behavior=ADAPTIVE)) == (
+        "limits the requests in flight with the next samples if a metric stays above its target; requests above the limit go to the remote",
+    )
+    assert sentences(after((0, 25), behavior=waits), later=10) == (
+        "limits the requests in flight in 20 s if a metric stays above its target; requests above the limit go to the remote",
     )
 
 

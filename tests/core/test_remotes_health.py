@@ -40,10 +40,25 @@ def test_a_remote_that_nobody_has_asked_yet_may_be_ready() -> None:
     assert "two: no request has been sent to the remote yet" in said.message
 
 
+def test_a_remote_whose_budget_is_spent_does_not_count_unless_none_is_left() -> None:
+    """It was ready for as long as nothing was sent there, while the other one was down and everything waited at local."""
+    known = remotes_health.judge((ONE, TWO), {}, {"one": GOOD, "two": REFUSED})
+
+    left, none = remotes_health.condition(known, ("one",)), remotes_health.condition(known, ("one", "two"))
+
+    assert (left.status, left.reason) == ("False", Reason.REMOTE_REFUSES_CREDENTIAL)
+    assert left.message == (
+        "one: its budget is spent; two: two.example.com answers 402; 3 of the last 3 requests failed"
+    )
+    assert none == remotes_health.condition(known)
+    assert remotes_health.condition(known, ("two",)).status == "True"
+
+
 def test_a_single_remote_is_told_as_it_is() -> None:
     assessed = remotes_health.judge((ONLY,), {}, {"": GOOD})
 
     assert remotes_health.condition(assessed) == assessed[""].condition
+    assert remotes_health.condition(assessed, ("",)) == assessed[""].condition
     assert remotes_health.condition({}) == RemoteAssessment().condition
 
 

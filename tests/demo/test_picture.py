@@ -34,3 +34,8 @@ def test_shades_the_time_since_half_of_the_slots_were_gone(book: Recorder) -> No
 
 def test_shades_nothing_where_no_slot_was_taken() -> None:
     assert picture.halved(Recorder(capacity=8)) == []
+
+
+def test_the_name_of_a_short_phase_does_not_run_into_the_next_one() -> None:
+    assert picture.wrapped("low load", 4 / 90) == "low\nload"
+    assert picture.wrapped("low load again", 9 / 90) == "low load\nagain"

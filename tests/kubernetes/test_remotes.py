@@ -41,9 +41,17 @@ class World:
         self.changed = self.changes.subscribe()
         self.owned = ManagedObjects(lambda _: None)
         self.models = Models(lambda _: Accepted(SPEC))
+        self._status: dict[str, object] = {"offloading": {"percentage": percentage}}
+        self._store()
+
+    def spent(self, name: str) -> None:
+        """Write into the status that the budget of a remote is spent."""
+        self._status["remotes"] = [{"name": name, "budgetSpent": True}]
+        self._store()
+
+    def _store(self) -> None:
         about = {"namespace": "models", "name": "llama", "uid": "u", "resourceVersion": "1"}
-        status = {"offloading": {"percentage": percentage}}
-        self.models.changed(KEY, models.stored({"metadata": about, "status": status}))
+        self.models.changed(KEY, models.stored({"metadata": about, "status": self._status}))
 
     async def pod(self, name: str, page: http.Respond) -> http.Server:
         server = await self._stack.enter_async_context(http.serve(page))
@@ -115,6 +123,23 @@ async def test_a_pod_that_does_not_answer_leaves_what_was_known() -> None:
             await look()
 
         assert remotes.ready(KEY) == known
+
+
+async def test_a_remote_whose_budget_is_spent_by_the_status_does_not_make_the_model_ready() -> None:
+    one, two = (RemoteBackend(Scheme.HTTPS, f"{name}.example.com", 443, name=name) for name in ("one", "two"))
+    async with running() as (world, remotes, look):
+        pod = await world.pod("one", http.page("answered 200 0 one\nanswered 401 0 two"))
+        await look(one, two)
+        pod.respond = http.page("answered 200 7 one\nanswered 401 2 two")
+        await look(one, two)
+        before = remotes.ready(KEY)
+
+        world.spent("one")
+
+        after = remotes.ready(KEY)
+        assert before is not None
+        assert after is not None
+        assert (before.status, after.status, after.reason.value) == ("True", "False", "RemoteRefusesCredential")
 
 
 async def test_a_remote_that_answers_429_gets_less() -> None:

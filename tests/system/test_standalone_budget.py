@@ -57,7 +57,8 @@ async def test_a_spent_budget_sends_requests_to_the_next_remote_and_outlives_a_k
                 await eventually(lambda: len(two.requests) > 20, within=30)
             after = len(one.requests)
             await eventually(lambda: _has_all(running, "paid", after))
-            first_account, _ = (await running.model())["spending"]
+            model = await running.model()
+            first_account, _ = model["spending"]
             page = (await _get(f"http://{running.web}/metrics")).text
             log = running.log
 
@@ -77,6 +78,8 @@ async def test_a_spent_budget_sends_requests_to_the_next_remote_and_outlives_a_k
     assert (first_account["inputTokens"], first_account["outputTokens"]) == (30 * after, 10 * after)
     assert float(first_account["cost"]) == pytest.approx(after * (30 * 10 + 10 * 20) / 1e6 + after * 0.001)
     assert first_account["budget"]["spent"] is True
+    assert model["headline"]["to"] == two.address
+    assert model["gateway"]["remote"]["message"].startswith("paid: its budget is spent; free: ")
     assert (
         f'beamlit_remote_tokens_total{{direction="input",name="llama",namespace="default",remote="paid"}} {30 * after}.0'
         in page

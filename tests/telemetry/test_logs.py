@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from fractions import Fraction
 
 import pytest
 import structlog
@@ -15,7 +16,7 @@ from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Signals
-from beamlit_controller.core.spec import Behavior, ModelKey, Override
+from beamlit_controller.core.spec import Behavior, Mode, ModelKey, Override
 from beamlit_controller.telemetry import logs
 from beamlit_controller.telemetry.logs import LogSink
 from builders import CPU, NOW, QUEUE, missing, pod_samples, sample, signals, spec
@@ -98,6 +99,20 @@ def test_rounds_that_change_nothing_are_not_logged(capsys: pytest.CaptureFixture
         sink.record(one_round(signals(value=20 + second, at=NOW + second * SECOND), first.decision))
 
     assert lines(capsys) == []
+
+
+def test_a_cap_that_is_clearly_another_one_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    """The share stays the same under a cap, so nothing told when the cap had fallen, and why."""
+    logs.configure("info", json=True)
+    sink = LogSink()
+    first = one_round(signals(value=5), behavior=Behavior(mode=Mode.ADAPTIVE))
+
+    for cap in (None, 10, "10.5", 8, "8.5", 7, 6, 0, 6):
+        decided = replace(first.decision, cap=None if cap is None else Fraction(cap), message=f"at most {cap}")
+        sink.record(replace(first, decision=decided, previous=first.decision))
+
+    caps = [(line["previous"], line["cap"], line["message"]) for line in lines(capsys)]
+    assert caps == [(10, 8, "at most 8"), (8, 6, "at most 6")]
 
 
 def test_another_reason_for_the_same_percentage_is_logged_for_debugging_as_what_it_is(

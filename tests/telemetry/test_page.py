@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import httpx2
@@ -13,11 +14,15 @@ from prometheus_client import CollectorRegistry
 
 from beamlit_controller.api.problems import Problem
 from beamlit_controller.controller.ports import Clock
-from beamlit_controller.core import cycle
+from beamlit_controller.core import budget_periods, cycle
 from beamlit_controller.core.decision import Decision
+from beamlit_controller.core.ledger import Ledger
 from beamlit_controller.core.metric_spec import ExternalMetric, SeriesSelector, Value
+from beamlit_controller.core.price import Budget, BudgetUnit, Period
 from beamlit_controller.core.spec import Behavior, ModelKey, OffloadSpec, RemoteBackend, Scheme
+from beamlit_controller.core.spending import Account
 from beamlit_controller.core.traffic import Minute, RequestCounters
+from beamlit_controller.core.usage import Usage
 from beamlit_controller.telemetry import page, web
 from beamlit_controller.telemetry.exposition import Exposition
 from beamlit_controller.telemetry.liveness import Check
@@ -234,7 +239,36 @@ async def test_it_shows_each_of_several_remotes_by_name_with_its_state(clock: Cl
             "https://two.example.com",
         ):
             assert words in shown
+        narrow, whole = [
+            await tab.evaluate(f"document.querySelector('{each}').clientWidth")
+            for each in ("#model tbody tr:has(strong) td", "#model")
+        ]
+        assert narrow > whole / 8, "the address of a remote had the width of eight letters"
         assert tab.complaints == []
+
+
+@pytest.mark.system
+async def test_a_remote_whose_budget_is_spent_says_so_in_place_of_its_last_answers(
+    clock: Clock, tmp_path: Path
+) -> None:
+    budget = Budget(Decimal(5), BudgetUnit.REQUESTS, Period.DAY)
+    one = RemoteBackend(Scheme.HTTPS, "one.example.com", 443, name="one", budget=budget)
+    two = RemoteBackend(Scheme.HTTPS, "two.example.com", 443, name="two")
+    answers = {"status": "True", "reason": "RemoteAnswers", "message": "4 of 4"}
+    known = {"llama": {"problem": "", "remotes": {"one": answers, "two": answers}}}
+    async with serving(clock, gateways=known) as controller, browser(tmp_path) as tab:
+        previous = controller.tell("llama", 25, whole := replace(LLAMA, remote=one, next_remotes=(two,)))
+        today = budget_periods.label(budget_periods.period_start(budget, previous.since))
+        spent = replace(previous, ledger=Ledger((Account("one", period=today, spent=Usage(requests=6)),)))
+        controller.tell("llama", 25, whole, spent)
+
+        await tab.open(f"{controller.url}/#models%2Fllama")
+        await eventually(lambda: tab.text("#model h2"), what="the model is shown")
+
+        shown = await tab.text("#model")
+        assert "Offloading 50 % to two.example.com since" in shown
+        assert "BudgetSpent: 120 % of its budget used" in shown
+        assert shown.count("RemoteAnswers: 4 of 4") == 1
 
 
 @pytest.mark.system
@@ -247,7 +281,7 @@ async def test_what_leaves_without_a_decision_is_shown_where_gateways_count_it(c
 
         shown = await tab.text("#model")
 
-    assert "Offloading 45 % to api.example.com since" in shown
+    assert "Offloading 45 % to api.example.com\n" in shown
     assert "In the last minute 2.2/s local, 1.8/s remote: 45 % went to the remote (45 % overflow)" in shown
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from beamlit_controller.api import advice
+from beamlit_controller.api import advice, destination
 from beamlit_controller.api.models_view import HeadlineView, MetricView, ModelView, Rank
 from beamlit_controller.core.reason import Reason
 
@@ -29,6 +29,8 @@ class _Finding:
     state: str = ""
     effect: str = ""
     advice: str = ""
+    stays: bool = False
+    """Nothing goes to the remote now, even if something did within the last minute."""
 
 
 def of(model: ModelView, now: datetime) -> HeadlineView:
@@ -42,9 +44,10 @@ def of(model: ModelView, now: datetime) -> HeadlineView:
                 why=found.why,
                 effect=found.effect,
                 advice=found.advice,
-                since=model.decision.since if found.rank == "disabled" or found.why == _decided(model) else None,
+                to="" if found.stays else _to(model),
+                since=_since(model) if found.rank == "disabled" or found.why == _decided(model) else None,
             )
-    return HeadlineView(rank=_rank(model), state=_state(model), why=_why(model), since=model.decision.since)
+    return HeadlineView(rank=_rank(model), state=_state(model), why=_why(model), to=_to(model), since=_since(model))
 
 
 # Possible problems, the worst first.
@@ -67,12 +70,11 @@ def _gateway(model: ModelView, _: datetime) -> _Finding | None:
     known = model.gateway or {}
     problem, ready, wanted = str(known.get("problem") or ""), known.get("ready"), known.get("wanted")
     if known.get("bypassed"):
-        return _Finding("failing", problem, "Bypassed, all local", STRAIGHT, _gateway_advice(known))
+        return _Finding("failing", problem, "Bypassed, all local", STRAIGHT, _gateway_advice(known), stays=True)
     if ready is not None and not ready and wanted != 0:
         effect = NO_ANSWER if wanted is None else f"{STRAIGHT}; with routing.mode Service they get no answer"
-        return _Finding(
-            "failing", problem or "the gateway is not ready", "Gateway down", effect, _gateway_advice(known)
-        )
+        why = problem or "the gateway is not ready"
+        return _Finding("failing", why, "Gateway down", effect, _gateway_advice(known), stays=True)
     if problem:
         return _Finding("failing", problem, advice=_gateway_advice(known))
     if known.get("connected") is False and wanted != 0:
@@ -94,7 +96,7 @@ def _local(model: ModelView, _: datetime) -> _Finding | None:
         why = "no local server answers"
     if model.remote is None or remote.get("status") == "False":
         also = f"; {remote['reason']}: {remote['message']}" if remote else ""
-        return _Finding("failing", why + also, "Down", "clients get 503", advice.LOCAL)
+        return _Finding("failing", why + also, "Down", "clients get 503", advice.LOCAL, stays=True)
     return _Finding("failing", why, "Local down, remote answers", "every request goes to the remote", advice.LOCAL)
 
 
@@ -111,6 +113,7 @@ def _remote(model: ModelView, _: datetime) -> _Finding | None:
         state,
         f"local takes every request{_waiting_clause(model)}",
         advice.of(reason),
+        stays=True,
     )
 
 
@@ -124,18 +127,18 @@ _REMOTE: Final[Mapping[str, str]] = {
 
 
 def _disabled(model: ModelView, _: datetime) -> _Finding | None:
-    return None if model.enabled else _Finding("disabled", _decided(model), "Disabled, all local")
+    return None if model.enabled else _Finding("disabled", _decided(model), "Disabled, all local", stays=True)
 
 
 def _budget(model: ModelView, _: datetime) -> _Finding | None:
-    spent = [each.budget for each in model.spending if each.budget and each.budget.spent]
+    spent = destination.spent(model)
     if not spent or len(spent) < len(model.remotes):
         return None
-    first = min(spent, key=lambda budget: budget.ends)
-    unit = "" if first.unit == "Cost" else f" {first.unit.lower()}"
-    why = f"{Reason.BUDGET_SPENT}: {first.used} of {first.amount}{unit} per {first.per.lower()} used"
-    effect = f"local takes every request until {first.ends.astimezone(UTC):%Y-%m-%d %H:%MZ}{_waiting_clause(model)}"
-    return _Finding("short", why, "Budget spent, local answers", effect, advice.of(Reason.BUDGET_SPENT))
+    used = "; ".join(f"{name and f'{name}: '}{destination.used(budget)}" for name, budget in spent.items())
+    until = min(budget.ends for budget in spent.values()).astimezone(UTC)
+    effect = f"local takes every request until {until:%Y-%m-%d %H:%MZ}{_waiting_clause(model)}"
+    why, todo = f"{Reason.BUDGET_SPENT}: {used}", advice.of(Reason.BUDGET_SPENT)
+    return _Finding("short", why, "Budget spent, local answers", effect, todo, stays=True)
 
 
 def _metrics(model: ModelView, _: datetime) -> _Finding | None:
@@ -200,11 +203,29 @@ def _state(model: ModelView) -> str:
     return f"Offloading {100 * part:.2g} %" if part else "Local"
 
 
+def _since(model: ModelView) -> datetime | None:
+    """Return when the state began; None if it began before the controller could see it.
+
+    Under a cap the decision stays the same for as long as there is a cap, so only the counts tell.
+    """
+    decided, counted = model.decision, model.traffic.since if model.traffic else None
+    by_decision = not model.enabled or model.dry_run or decided.reason == Reason.OVERRIDDEN
+    if by_decision or (decided.percentage and not by_cap(model)):
+        return decided.since
+    return counted if by_cap(model) or sent(model) else max(decided.since, counted or decided.since)
+
+
 def _dry_run(model: ModelView) -> str:
     decided = model.decision
     if by_cap(model):
         return f"Dry run, would cap at {decided.cap:.4g}"
     return f"Dry run, would send {decided.percentage} %" if decided.percentage else "Dry run, local"
+
+
+def _to(model: ModelView) -> str:
+    """Return the hosts that requests go to; "" if none leave."""
+    by_share = model.decision.percentage and not by_cap(model)
+    return destination.hosts(model) if by_share or sent(model) else ""
 
 
 def _rank(model: ModelView) -> Rank:

@@ -44,6 +44,8 @@ class KnownModelState:
     minute: Minute | None = None
     just_missed: Collection[MetricSpec] = ()
     """Metrics that could be read until shortly before."""
+    leaving_since: datetime | None = None
+    """When the remote began to answer some of the requests, or none; None if unknown."""
 
 
 def model(known: KnownModelState, now: datetime) -> ModelView:
@@ -68,7 +70,7 @@ def model(known: KnownModelState, now: datetime) -> ModelView:
         timers=_timers(cycle, now),
         outlook=preview.sentences(cycle, now),
         trigger=_trigger(cycle),
-        traffic=_traffic(known.minute, cycle) if known.minute else None,
+        traffic=_traffic(known.minute, known) if known.minute else None,
         last_change=changes[0] if changes else None,
         changes=changes,
         failure=known.failure,
@@ -84,8 +86,8 @@ def model(known: KnownModelState, now: datetime) -> ModelView:
     return shown.model_copy(update={"headline": headline.of(shown, now)})
 
 
-def _traffic(minute: Minute, cycle: Cycle) -> TrafficView:
-    seen, limit = traffic_summary.summarize(minute), traffic_summary.limit(cycle)
+def _traffic(minute: Minute, known: KnownModelState) -> TrafficView:
+    seen, limit = traffic_summary.summarize(minute), traffic_summary.limit(known.cycle)
     return TrafficView(
         local_per_second=seen.local,
         remote_per_second=seen.remote,
@@ -98,6 +100,7 @@ def _traffic(minute: Minute, cycle: Cycle) -> TrafficView:
         local_first_byte_ms=seen.local_first_byte_ms,
         remote_first_byte_ms=seen.remote_first_byte_ms,
         text=traffic_summary.sentence(seen, limit),
+        since=known.leaving_since,
     )
 
 

@@ -133,6 +133,7 @@ class TrafficView(View):
     """The requests of the last minute, as counted by the gateways.
 
     Fractions are of all requests. `in_flight_limit` is None without a cap; first-byte times are None without requests.
+    `since` is when the remote began to answer some of the requests, or none; None if the controller has not seen that.
     """
 
     local_per_second: float
@@ -146,13 +147,14 @@ class TrafficView(View):
     local_first_byte_ms: float | None
     remote_first_byte_ms: float | None
     text: str
+    since: datetime | None = None
 
 
 class HeadlineView(View):
     """Summary of the model: where requests are served and why, the effect on clients, and what to do.
 
-    `since` is when the decision that the state describes began; None if it describes something else, such as the
-    remote.
+    `to` has the hosts of the remotes that requests go to now, in order; "" if none leave. `since` is when
+    the state began; None if that is unknown, or if the state describes something else, such as the remote.
     """
 
     rank: Rank
@@ -160,6 +162,7 @@ class HeadlineView(View):
     why: str
     effect: str = ""
     advice: str = ""
+    to: str = ""
     since: datetime | None = None
 
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from urllib.parse import urlsplit
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from beamlit_controller.api import headline
+from beamlit_controller.api import destination, headline
 from beamlit_controller.api.models_view import (
     ChangeView,
     HeadlineView,
@@ -74,14 +73,13 @@ def _waiting(answer: ModelsView, model: WaitingView) -> Iterator[RenderableType]
 def _head(model: ModelView, now: datetime) -> Iterator[Text]:
     decision, seen = model.decision, headline.of(model, now)
     yield _line((f"{model.namespace}/{model.name}", "bold"), (f"  model {model.model}", "dim"))
-    state, style = f"{seen.state.upper()}{_destination(model)}", top_table.WORDS[seen.rank][1]
-    since = f" since {_time(decision.since, now)}, {_ago(decision.since, now)}"
-    yield _line((state, style), since if seen.since else "")
+    state, style = f"{seen.state.upper()}{seen.to and f' → {seen.to}'}", top_table.WORDS[seen.rank][1]
+    yield _line((state, style), f" since {_time(seen.since, now)}, {_ago(seen.since, now)}" if seen.since else "")
     if seen.rank in top_table.NEEDS_A_PERSON:
         yield from _trouble(seen, style)
     cause = seen.why.removesuffix(f"{decision.reason}: {decision.message}")
     leaves = cause if cause != seen.why else ""
-    yield _line(leaves, (decision.reason, "bold"), f"{'' if seen.since else since}: {decision.message}")
+    yield _line(leaves, (decision.reason, "bold"), f": {decision.message}")
     if model.traffic is not None:
         yield _line(("last minute", "bold"), f": {model.traffic.text}")
     late = (now - model.at).total_seconds() > headline.LATE
@@ -95,16 +93,6 @@ def _trouble(seen: HeadlineView, style: str) -> Iterator[Text]:
         yield _line(("means", "bold"), f": {seen.effect}")
     if seen.advice:
         yield _line(("to do", "bold"), f": {seen.advice}")
-
-
-def _destination(model: ModelView) -> str:
-    by_share = model.decision.percentage and not headline.by_cap(model) and not headline.sent(model)
-    return f" → {_host(model)}" if headline.sent(model) or by_share else ""
-
-
-def _host(model: ModelView) -> str:
-    addresses = [each.address for each in model.remotes] or ([model.remote] if model.remote else [])
-    return ", then ".join(urlsplit(each).netloc for each in addresses) or "nowhere: there is no remote backend"
 
 
 def _facts(model: ModelView) -> str:
@@ -218,14 +206,16 @@ def _share(model: ModelView, change: ChangeView) -> str:
 
 
 def _remotes(model: ModelView) -> Iterator[RenderableType]:
-    """Describe each remote, with its state if the gateway reports it."""
-    gateway = model.gateway or {}
+    """Describe each remote, with its state if the gateway reports it, or that its budget is spent."""
+    gateway, spent = model.gateway or {}, destination.spent(model)
     conditions = gateway.get("remotes") if model.remotes else {"": gateway.get("remote")}
     only = RemoteView(name="", address=model.remote or "")
     for each in model.remotes or ((only,) if gateway.get("remote") and model.remote else ()):
         known = conditions.get(each.name) if isinstance(conditions, Mapping) else None
         reason, message = (known.get("reason"), known.get("message")) if isinstance(known, Mapping) else ("", "")
         style = "bold red" if isinstance(known, Mapping) and known.get("status") == "False" else "bold"
+        if each.name in spent:
+            reason, message, style = Reason.BUDGET_SPENT, destination.used(spent[each.name]), "bold red"
         state = ((f"  {reason}", style), f": {message}") if reason else ()
         name = ((each.name, "bold"), "  ") if each.name else ()
         yield _hanging("-", _line(*name, each.address, *state))

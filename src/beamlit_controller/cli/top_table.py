@@ -4,13 +4,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import urlsplit
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from beamlit_controller.api import advice, headline
+from beamlit_controller.api import advice, destination, headline
 from beamlit_controller.api.models_view import MetricView, ModelsView, ModelView, Rank, WaitingView
 from beamlit_controller.core import printable
 
@@ -100,7 +99,7 @@ def _line(model: ModelView, now: datetime) -> Line:
         todo="; ".join(filter(None, (seen.effect, seen.advice and f"to do: {seen.advice}"))),
         metric=_metric(worst) if worst else "-",
         ready=f"{model.local.ready}/{model.local.total}",
-        remote=urlsplit(model.remote).netloc if model.remote else "-",
+        remote=destination.first_host(model) or "-",
         since=headline.span((now - seen.since).total_seconds()) if seen.since else "-",
         requests=_requests(model),
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import adaptive, demand, first_cap, lowest_cap, queue_metric, wording
+from beamlit_controller.core import adaptive, demand, first_cap, lowest_cap, printable, queue_metric, wording
 from beamlit_controller.core import adaptive_state as state
 from beamlit_controller.core.adaptive_state import Learned, RatioSample
 from beamlit_controller.core.decision_state import Decision, Restraint, Timers, moved
@@ -24,6 +24,8 @@ NO_ROOM = Fraction(0)
 """A cap of 0: all requests that may leave do."""
 LATE = timedelta(seconds=10)
 """Age from which a sample is too old to show a backlog that is growing now."""
+LONGEST_NAME = 60
+"""Maximum length of the name by which a metric's state is known, such as a query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +91,21 @@ def _by_metric(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetim
         left = wording.seconds(window - (now - over_since))
         message = f"{wording.comparison(worst)}; limits the requests in flight in {left} if it stays above the target"
         return _in_force(held, behavior, now, reason=Reason.STABILIZING, message=message)
+    held = _for_metrics(held, spec)
     rule = _Rule(spec, worst, now, over=over, slots=slots)
     samples = [rule.sample(each) if isinstance(each, Assessed) else None for each in verdict.metrics]
     learned, by_metric = lowest_cap.follow(held.learned, held.by_metric, samples, rule.learned, now)
     reason = Reason.METRIC_ABOVE_TARGET if over else Reason.METRIC_BELOW_TARGET
     why = wording.comparison(worst) if over else wording.readings(verdict.metrics)
-    return _in_force(
-        replace(held, learned=learned, by_metric=by_metric),
-        behavior,
-        now,
-        reason=reason,
-        message=f"{why}; {_describe(spec, learned)}",
-    )
+    held = replace(held, learned=learned, by_metric=by_metric)
+    return _in_force(held, behavior, now, reason=reason, message=f"{why}; {_describe(spec, held)}")
+
+
+def _for_metrics(held: Decision, spec: OffloadSpec) -> Decision:
+    """Adopt the metrics of the spec, which may have changed."""
+    names = tuple(printable.short(wording.name(each), LONGEST_NAME) for each in spec.metrics)
+    learned, by_metric = lowest_cap.matched(held.learned, held.by_metric, held.learned_from, names)
+    return replace(held, learned=learned, by_metric=by_metric, learned_from=names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +147,23 @@ def _in_force(held: Decision, behavior: Behavior, now: datetime, *, reason: Reas
     return replace(decided, cap=cap, shares=held.shares)
 
 
-def _describe(spec: OffloadSpec, learned: Learned) -> str:
+def _describe(spec: OffloadSpec, held: Decision) -> str:
+    learned = held.learned
     if learned.cap is None:
         return "nothing limits the requests in flight yet"
-    source = ", estimated from a backlog that the metric does not show yet" if learned.guessed else ""
+    source = _metric_of_cap(held)
+    if learned.guessed:
+        source = ", estimated from a backlog that the metric does not show yet"
     if learned.changed_at is None and learned.cap != spec.overflow.max_in_flight_per_replica:
         source = ", from the number of slots that the servers report"
     return f"at most {float(learned.cap):.4g} requests in flight per ready replica{source}"
+
+
+def _metric_of_cap(held: Decision) -> str:
+    """Name the one of several metrics whose cap is in force; "" if it is not the cap of exactly one."""
+    of_metrics = zip(held.learned_from, held.by_metric, strict=False)
+    lowest = [name for name, own in of_metrics if own.cap == held.learned.cap]
+    return f", the cap of {lowest[0]}" if len(lowest) == 1 else ""
 
 
 def _unreadable(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime) -> Decision:
@@ -162,7 +177,8 @@ def _unreadable(held: Decision, spec: OffloadSpec, verdict: Verdict, now: dateti
     why = "; ".join(wording.loss(metric) for metric in unread)
     if unread_since is not None and now - unread_since >= behavior.metrics_loss:
         return _lost(held, behavior, why, now)
-    message = f"{why}; {_describe(spec, held.learned)} until it is read again"
+    until = "it is" if len(unread) == 1 else "they are"
+    message = f"{why}; {_describe(spec, held)} until {until} read again"
     return _in_force(held, behavior, now, reason=Reason.METRICS_UNAVAILABLE, message=message)
 
 

@@ -52,9 +52,8 @@ class Decision:
     With `dry` it is what would be in force: nothing is sent to the remote, and `shares` are 0. In Adaptive mode
     `percentage` is the maximum share of requests for the remote, `cap` the limit of local requests in flight per ready
     replica (None: unlimited), and `learned` the state from which the next cap is derived; with several metrics, `by_metric` has the state of
-    each. In the other modes `load` is
-    the arrival rate, which is used if nothing is served locally, and `shortfall` tells whether the highest share is too
-    low. `ledger` has the cost of the remotes.
+    each. `learned_from` has their names. In the other modes `load` is the arrival rate, which is used if nothing is
+    served locally, and `shortfall` tells whether the highest share is too low. `ledger` has the cost of the remotes.
     """
 
     percentage: int
@@ -72,6 +71,7 @@ class Decision:
     cap: Fraction | None = None
     learned: Learned = NOTHING
     by_metric: tuple[Learned, ...] = ()
+    learned_from: tuple[str, ...] = ()
     load: KnownLoad = UNKNOWN
     shortfall: Shortfall | None = None
     ledger: Ledger = EMPTY

@@ -35,6 +35,26 @@ def follow(
     return replace(lowest, recent=common.recent, changed_at=changed_at), judged
 
 
+def matched(
+    common: Learned, owned: tuple[Learned, ...], before: Sequence[str], metrics: Sequence[str]
+) -> tuple[Learned, tuple[Learned, ...]]:
+    """Return the states for the metrics of the spec, by name; `before` are the metrics that they were learned from.
+
+    What was learned from a metric that stays is kept. The cap in force stays until the metrics teach another.
+    """
+    if tuple(before) == tuple(metrics) or (not before and len(owned) in {0, len(metrics)}):
+        return common, owned
+    known = dict(zip(before, owned if len(before) > 1 else (common,), strict=False))
+    found = tuple(known.get(name) or _begun(common) for name in metrics)
+    if min(found, key=_limit).cap != common.cap:  # the metric whose cap is in force is gone
+        found = tuple(_resumed(each, common) for each in found)
+    return (replace(found[0], recent=common.recent), ()) if len(found) == 1 else (common, found)
+
+
+def _resumed(own: Learned, common: Learned) -> Learned:
+    return replace(own, cap=common.cap, changed_at=common.changed_at)
+
+
 def _begun(common: Learned) -> Learned:
     """Return the state of a metric from which nothing was learned yet: the cap in force is its own."""
     kept = replace(NOTHING, cap=common.cap, full=common.full, changed_at=common.changed_at)

@@ -11,7 +11,7 @@ from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.metric_spec import AverageValue, MetricSpec
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import Mode, OnMetricsLoss, Overflow, Override
-from beamlit_controller.core.verdict import Judgement
+from beamlit_controller.core.verdict import Judgement, Unread
 
 WHOLE = 100
 LONGEST = 60
@@ -63,8 +63,8 @@ def _without_metrics(overflow: Overflow) -> Iterator[str]:
 
 
 def _next(cycle: Cycle, left: Countdown) -> Iterator[str]:
-    if cycle.spec.behavior.mode is Mode.ADAPTIVE and cycle.decision.cap:
-        yield from _capped(cycle)
+    if cycle.spec.behavior.mode is Mode.ADAPTIVE:
+        yield from _uncapped(cycle, left) if cycle.decision.cap is None else _capped(cycle)
     elif cycle.decision.percentage > 0:
         yield from _further(cycle)
         yield from _release(cycle, left)
@@ -72,11 +72,41 @@ def _next(cycle: Cycle, left: Countdown) -> Iterator[str]:
         yield from _engage(cycle, left)
 
 
+def _uncapped(cycle: Cycle, left: Countdown) -> Iterator[str]:
+    """Adaptive mode offloads nothing until there is a cap, and then only requests above it."""
+    behavior = cycle.spec.behavior
+    window = behavior.engage.stabilization_window
+    if cycle.verdict.judgement is Judgement.OVER:
+        when = f"in {wording.seconds(left.engage)}" if left.engage else "with the next samples"
+        when += " if a metric stays above its target"
+    else:
+        when = f"when {_limits(cycle, 1 + Fraction(behavior.engage.tolerance))}"
+        when += f" for {wording.seconds(window)}" if window else ""
+    most = "" if behavior.percentage == WHOLE else f", at most {behavior.percentage} % of all,"
+    yield f"limits the requests in flight {when}; requests above the limit{most} go to the remote"
+
+
 def _capped(cycle: Cycle) -> Iterator[str]:
     """Adaptive mode has no release: while local stays below the cap, nothing is offloaded."""
-    limits = " or ".join(_limit(metric, Fraction(1)) for metric in cycle.spec.metrics)
-    yield f"the cap falls when {limits}"
-    yield "it rises when requests are offloaded although the metrics are low"
+    verdict, most = cycle.verdict, cycle.spec.overflow.max_in_flight_per_replica
+    unread = [wording.name(each.metric) for each in verdict.metrics if isinstance(each, Unread)]
+    if cycle.decision.cap == 0:
+        yield "a cap limits the requests in flight again when the metrics can be read"
+        return
+    if len(unread) == len(verdict.metrics):
+        return
+    yield f"the cap falls when {_limits(cycle, 1 + Fraction(cycle.spec.behavior.engage.tolerance))}"
+    if unread:
+        names = ", ".join(printable.short(each, LONGEST) for each in unread)
+        yield f"it does not rise until every metric can be read: {names}"
+    elif most is not None and cycle.decision.cap is not None and cycle.decision.cap >= most:
+        yield f"it does not rise above overflow.maxInFlightPerReplica, which is {most}"
+    else:
+        yield "it rises when requests are offloaded although the metrics are low"
+
+
+def _limits(cycle: Cycle, ratio: Fraction) -> str:
+    return " or ".join(_limit(metric, ratio) for metric in cycle.spec.metrics)
 
 
 def _ends(override: Override, now: datetime) -> str:
@@ -95,7 +125,7 @@ def _engage(cycle: Cycle, left: Countdown) -> Iterator[str]:
     if left.engage is not None:
         yield f"offloads {share} in {wording.seconds(left.engage)} if a metric stays over its target"
         return
-    limits = " or ".join(_limit(metric, 1 + Fraction(engage.tolerance)) for metric in cycle.spec.metrics)
+    limits = _limits(cycle, 1 + Fraction(engage.tolerance))
     window = engage.stabilization_window
     lasting = f" for {wording.seconds(window)}" if window else ""
     yield f"offloads {share} when {limits}{lasting}"

@@ -1,6 +1,6 @@
 """Judges whether a model's remotes are usable: each by name, and all of them in one condition."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from beamlit_controller.core import remote_health
@@ -10,6 +10,7 @@ from beamlit_controller.core.spec import RemoteBackend
 
 Assessments = Mapping[str, RemoteAssessment]
 """The state of each remote by name, in the order in which they are tried."""
+SPENT = "its budget is spent"
 
 
 def judge(remotes: Sequence[RemoteBackend], previous: Assessments, attempts: Mapping[str, Attempts]) -> Assessments:
@@ -22,21 +23,22 @@ def judge(remotes: Sequence[RemoteBackend], previous: Assessments, attempts: Map
     }
 
 
-def condition(assessed: Assessments) -> RemoteReady:
+def condition(assessed: Assessments, spent: Collection[str] = ()) -> RemoteReady:
     """Return the combined condition: ready if any remote is ready, not ready only if none is.
 
-    Its reason is that of the first remote in this state; its message lists each by name.
+    Remotes whose budget is spent get no requests, so they do not count, unless all are `spent`. The reason is that of
+    the first remote in this state; the message lists each by name.
     """
-    conditions = [each.condition for each in assessed.values()]
-    if len(conditions) <= 1:
+    counting = {name: each for name, each in assessed.items() if name not in spent} or assessed
+    conditions = [each.condition for each in counting.values()]
+    if len(assessed) <= 1:
         return conditions[0] if conditions else RemoteAssessment().condition
     status = next(
         (status for status in ("True", "Unknown") if any(each.status == status for each in conditions)), "False"
     )
     reason = next(each.reason for each in conditions if each.status == status)
-    return RemoteReady(
-        status, reason, "; ".join(f"{name}: {each.condition.message}" for name, each in assessed.items())
-    )
+    listed = (f"{name}: {each.condition.message if name in counting else SPENT}" for name, each in assessed.items())
+    return RemoteReady(status, reason, "; ".join(listed))
 
 
 def is_known(assessed: Assessments) -> bool:

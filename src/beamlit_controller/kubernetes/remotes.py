@@ -9,7 +9,7 @@ does not forget what the last one knew.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -92,10 +92,9 @@ class _ModelRemotes:
     judged: Assessments = field(default_factory=dict)
     percentage_limit: int = throttle.WHOLE
 
-    @property
-    def condition(self) -> RemoteReady:
-        """Return the combined state."""
-        known = remotes_health.condition(self.judged)
+    def condition(self, spent: Collection[str]) -> RemoteReady:
+        """Return the combined state; `spent` are the remotes whose budget is spent."""
+        known = remotes_health.condition(self.judged, spent)
         return known if self.recorded is None or remotes_health.is_known(self.judged) else self.recorded
 
 
@@ -135,7 +134,8 @@ class Remotes:
 
     def ready(self, key: ModelKey) -> RemoteReady | None:
         """Return the combined state of a model's remotes, if known."""
-        return self._remotes[key].condition if key in self._remotes else _recorded(self._models.get(key))
+        stored = self._models.get(key)
+        return self._remotes[key].condition(_spent(stored)) if key in self._remotes else _recorded(stored)
 
     def percentage_limit(self, key: ModelKey) -> int:
         """Return the highest percentage that a model's remotes accept: below 100 while the last of them answers 429."""
@@ -177,14 +177,14 @@ class Remotes:
     def _judge(
         self, key: ModelKey, remotes: _ModelRemotes, backends: Sequence[RemoteBackend], before: Attempts
     ) -> None:
-        said, most = _significant(remotes), remotes.percentage_limit
+        stored = self._models.get(key)
+        said, most = _significant(remotes, _spent(stored)), remotes.percentage_limit
         wholes = {name: counters.whole for name, counters in remotes.counters.items()}
         remotes.judged = remotes_health.judge(backends, remotes.judged, wholes)
-        stored = self._models.get(key)
         percentage = (stored.percentage if stored else None) or 0
         after = remotes_health.together(wholes, backends)
         remotes.percentage_limit = throttle.most(most, percentage=percentage, before=before, after=after)
-        if (said, most) != (_significant(remotes), remotes.percentage_limit):
+        if (said, most) != (_significant(remotes, _spent(stored)), remotes.percentage_limit):
             self._changes.publish(key)
 
     async def _ask(self, pod: GatewayPod) -> _Answer | None:
@@ -213,7 +213,12 @@ def _together(remotes: _ModelRemotes, backends: Sequence[RemoteBackend]) -> Atte
     return remotes_health.together({name: counters.whole for name, counters in remotes.counters.items()}, backends)
 
 
-def _significant(remotes: _ModelRemotes) -> tuple[object, ...]:
+def _spent(stored: Stored | None) -> Collection[str]:
+    return stored.budget_spent if stored else ()
+
+
+def _significant(remotes: _ModelRemotes, spent: Collection[str]) -> tuple[object, ...]:
     """Return what is worth a new status: each state and its reason, but not the numbers in its message."""
+    whole = remotes.condition(spent)
     each = ((name, known.condition.status, known.condition.reason) for name, known in remotes.judged.items())
-    return remotes.condition.status, remotes.condition.reason, *(each if len(remotes.judged) > 1 else ())
+    return whole.status, whole.reason, *(each if len(remotes.judged) > 1 else ())

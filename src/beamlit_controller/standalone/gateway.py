@@ -8,15 +8,14 @@ import contextlib
 import shutil
 import signal
 from collections.abc import Coroutine, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from beamlit_controller.controller.latest import Latest
-from beamlit_controller.core import remotes_health
 from beamlit_controller.core.remote_health import Attempts
+from beamlit_controller.core.remotes_health import Assessments
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.standalone import envoy_log, envoy_processes, process
 from beamlit_controller.standalone.acceptance import AcceptanceCheck
@@ -58,7 +57,7 @@ class Gateway:
 
     @property
     def state(self) -> dict[str, Any]:
-        """Return the state of the gateway, for display."""
+        """Return the state of the gateway without its remotes, for display."""
         return {
             "pid": self._pid,
             "ready": self.ready,
@@ -66,14 +65,12 @@ class Gateway:
             "restarts": self._restarts,
             "listeners": {name: address for name, address in self._probe.seen.listeners if address},
             "problem": self._faults.text,
-            "remote": asdict(remotes_health.condition(self._probe.remotes)),
-            **self._each_remote(),
         }
 
-    def _each_remote(self) -> dict[str, Any]:
-        """Return the state of each remote, if there are several."""
-        conditions = {name: asdict(known.condition) for name, known in self._probe.remotes.items() if name}
-        return {"remotes": conditions} if conditions else {}
+    @property
+    def remotes(self) -> Assessments:
+        """Return the state of each remote, as of the last probe."""
+        return self._probe.remotes
 
     @property
     def ready(self) -> bool:

@@ -1,8 +1,8 @@
 """Runs one Envoy per model: started when a model appears, drained and ended when it is removed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core import remotes_health
 from beamlit_controller.core.gateway_spec import GatewaySpec
 from beamlit_controller.core.remote_health import Attempts
+from beamlit_controller.core.remotes_health import Assessments
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.standalone.faults import message_of
 from beamlit_controller.standalone.gateway import Gateway
@@ -70,9 +71,10 @@ class Gateways:
         """Stop waiting for requests in flight."""
         self._stop_now.set()
 
-    def state(self, key: ModelKey) -> dict[str, Any]:
-        """Return the state of a model's gateway, for display."""
-        return self._kept[key].gateway.state if key in self._kept else {}
+    def state(self, key: ModelKey, spent: Collection[str] = ()) -> dict[str, Any]:
+        """Return the state of a model's gateway and of its remotes, for display; `spent` are those whose budget is spent."""
+        kept = self._kept.get(key)
+        return {**kept.gateway.state, **_remotes(kept.gateway.remotes, spent)} if kept else {}
 
     def faults(self, key: ModelKey) -> int:
         """Count the faults of a model's gateway, including each failed retry."""
@@ -142,3 +144,9 @@ class Gateways:
 
     def _directory(self, key: ModelKey) -> Path:
         return self._folder / f"{key.namespace}.{key.name}"
+
+
+def _remotes(assessed: Assessments, spent: Collection[str]) -> dict[str, Any]:
+    """Return the combined state of the remotes, and that of each by name if there are several."""
+    each = {name: asdict(known.condition) for name, known in assessed.items() if name}
+    return {"remote": asdict(remotes_health.condition(assessed, spent)), **({"remotes": each} if each else {})}

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from fractions import Fraction
 from typing import Literal
 
 import structlog
@@ -18,6 +19,8 @@ from beamlit_controller.core.verdict import Unread
 OURS = "beamlit_controller"
 NOTEWORTHY = frozenset({Reason.OVERRIDDEN, Reason.DISABLED, Reason.METRICS_LOST})
 """Reasons whose beginning and end are logged even if the share stays; others come and go with the metrics."""
+CLEARLY = Fraction(20, 100)
+"""Fraction by which a cap has to differ from the last one that was logged; smaller steps are frequent."""
 Level = Literal["debug", "info", "warning", "error"]
 
 
@@ -51,18 +54,20 @@ def configure(level: Level, json: bool | None = None) -> None:  # noqa: FBT001 -
 
 
 class LogSink:
-    """Logs changes: decisions, metrics that become unreadable or readable, rounds that fail or recover."""
+    """Logs changes: decisions, caps, metrics that become unreadable or readable, rounds that fail or recover."""
 
     def __init__(self) -> None:
         self._log: structlog.stdlib.BoundLogger = structlog.get_logger(OURS)
         self._missing: dict[ModelKey, dict[MetricSpec, Missing]] = {}
         self._failures: dict[ModelKey, str] = {}
+        self._caps: dict[ModelKey, Fraction] = {}
 
     def record(self, cycle: Cycle) -> None:
         """Log what changed in this round."""
         key = cycle.spec.key
         if cycle.changed:
             self._log_decision(cycle)
+        self._log_cap(cycle)
         missing = {each.metric: each.missing for each in cycle.verdict.metrics if isinstance(each, Unread)}
         if missing or key in self._missing:
             self._log_metrics(cycle, missing)
@@ -80,6 +85,7 @@ class LogSink:
         """Log that the model was removed."""
         self._missing.pop(key, None)
         self._failures.pop(key, None)
+        self._caps.pop(key, None)
         self._log.info("model removed", model=str(key))
 
     def _log_decision(self, cycle: Cycle) -> None:
@@ -96,6 +102,19 @@ class LogSink:
             message=decision.message,
             **({"dry_run": True} if cycle.spec.behavior.dry_run else {}),
         )
+
+    def _log_cap(self, cycle: Cycle) -> None:
+        """Log a cap that is clearly another one. The message of a changed decision has the first cap."""
+        key, decision = cycle.spec.key, cycle.decision
+        cap, before = decision.cap, self._caps.get(key)
+        if not cap:
+            self._caps.pop(key, None)
+        elif before is None:
+            self._caps[key] = cap
+        elif abs(cap - before) >= CLEARLY * before:
+            self._caps[key] = cap
+            said = {"reason": str(decision.reason), "message": decision.message}
+            self._log.info("cap changed", model=str(key), cap=float(cap), previous=float(before), **said)
 
     def _log_metrics(self, cycle: Cycle, missing: dict[MetricSpec, Missing]) -> None:
         key = cycle.spec.key

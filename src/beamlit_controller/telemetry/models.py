@@ -20,7 +20,7 @@ from beamlit_controller.api.models_view import (
 )
 from beamlit_controller.api.problems import Problem
 from beamlit_controller.controller.ports import Clock
-from beamlit_controller.core import traffic_summary
+from beamlit_controller.core import spending, traffic_summary
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.metric_spec import MetricSpec
 from beamlit_controller.core.spec import ModelKey
@@ -46,6 +46,14 @@ class ModelDetails:
     minute: Callable[[ModelKey], Minute | None] = lambda _: None
 
 
+@dataclass(frozen=True, slots=True)
+class _Leaving:
+    """Whether the remote answered any request of the last minute, and since when; None if the controller has not seen it begin."""
+
+    leaves: bool
+    since: datetime | None = None
+
+
 @dataclass(slots=True)
 class _LastRound:
     cycle: Cycle | None = None
@@ -53,6 +61,7 @@ class _LastRound:
     history: ShareHistory = field(default_factory=ShareHistory)
     missing: Mapping[MetricSpec, datetime] = field(default_factory=dict)
     """The unreadable metrics, each with the time of the first failure; NEVER if it has never been read."""
+    leaving: _Leaving | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +87,8 @@ class ModelsSink:
         before = self._models.get(cycle.spec.key, _LastRound())
         minute = self._details.minute(cycle.spec.key)
         before.history.record(cycle, traffic_summary.summarize(minute).sent if minute else None)
-        missing = dict(_missing(cycle, before))
-        self._models[cycle.spec.key] = _LastRound(cycle, history=before.history, missing=missing)
+        missing, leaving = dict(_missing(cycle, before)), _leaving(before.leaving, minute, cycle.at)
+        self._models[cycle.spec.key] = _LastRound(cycle, history=before.history, missing=missing, leaving=leaving)
 
     def failed(self, key: ModelKey, error: Exception) -> None:
         """Keep the error next to the last cycle."""
@@ -93,6 +102,12 @@ class ModelsSink:
     def keys(self) -> Sequence[ModelKey]:
         """Return the keys of all known models, sorted."""
         return sorted(self._models)
+
+    def budget_spent(self, key: ModelKey) -> tuple[str, ...]:
+        """Return the names of a model's remotes whose budget is spent, as of its last round."""
+        last = self._models.get(key)
+        cycle = last.cycle if last else None
+        return spending.budget_spent(cycle.decision.ledger.accounts, cycle.spec.remotes) if cycle else ()
 
     def history(self, key: ModelKey) -> HistoryView:
         """Return the last hours of a known model."""
@@ -118,8 +133,23 @@ class ModelsSink:
         around = self._details
         just_missed = frozenset(metric for metric, since in model.missing.items() if cycle.at - since < LASTING)
         return KnownModelState(
-            cycle, model.failure, around.gateway(key), around.notices(key), around.minute(key), just_missed
+            cycle,
+            model.failure,
+            around.gateway(key),
+            around.notices(key),
+            around.minute(key),
+            just_missed,
+            model.leaving.since if model.leaving else None,
         )
+
+
+def _leaving(before: _Leaving | None, minute: Minute | None, now: datetime) -> _Leaving | None:
+    if minute is None:
+        return before
+    leaves = minute.counted.remote > 0
+    if before is None:
+        return _Leaving(leaves)
+    return before if before.leaves == leaves else _Leaving(leaves, now)
 
 
 def _missing(cycle: Cycle, before: _LastRound) -> Iterator[tuple[MetricSpec, datetime]]:

@@ -52,16 +52,16 @@ def endpoints(settings: Settings, clock: AnchoredClock, sources: StandaloneSourc
     registry = prometheus_client.CollectorRegistry()
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # it carries no annotation
     exposition, metrics = Exposition(registry), MetricsSink(registry, sources.meters.minute)
-    _expose(exposition, sources)
     models = ModelsSink(
         clock,
         ModelDetails(
-            gateway=lambda key: _gateway(sources.gateways, sources.shares, key),
+            gateway=lambda key: _gateway(sources, models, key),
             notices=lambda key: sources.folder.manifests.notices.get(key, ()),
             minute=sources.meters.minute,
             problems=sources.problems,
         ),
     )
+    _expose(exposition, sources, models)
     pulse = Liveness(clock, max(common.STUCK, settings.period * 10))
     site = WebEndpoints(
         alive=pulse.alive,
@@ -73,7 +73,7 @@ def endpoints(settings: Settings, clock: AnchoredClock, sources: StandaloneSourc
     return StandaloneWeb(site, (metrics, models, pulse))
 
 
-def _expose(exposition: Exposition, sources: StandaloneSources) -> None:
+def _expose(exposition: Exposition, sources: StandaloneSources, models: ModelsSink) -> None:
     exposition.gauge(
         "beamlit_manifest_problems",
         "Mistakes in manifests; the last good version of each model stays in force.",
@@ -93,7 +93,7 @@ def _expose(exposition: Exposition, sources: StandaloneSources) -> None:
         "beamlit_remote_ready",
         "Whether the remote is usable; absent until a request was sent to it.",
         lambda: common.remotes_ready(
-            (key, sources.gateways.state(key).get("remote", {}).get("status", "")) for key in sources.models
+            (key, _gateway(sources, models, key).get("remote", {}).get("status", "")) for key in sources.models
         ),
     )
     exposition.counter(
@@ -115,6 +115,6 @@ def _ready(pulse: Liveness, folder: Folder, gateways: Gateways) -> Check:
     return Check(check.ok, f"{check.text}; mistakes in manifests: {mistakes}, see /models") if mistakes else check
 
 
-def _gateway(gateways: Gateways, shares: RtdsServer, key: ModelKey) -> dict[str, Any]:
-    known = gateways.state(key)
-    return {**known, "connected": shares.connected(key) > 0} if known else {}
+def _gateway(sources: StandaloneSources, models: ModelsSink, key: ModelKey) -> dict[str, Any]:
+    known = sources.gateways.state(key, models.budget_spent(key))
+    return {**known, "connected": sources.shares.connected(key) > 0} if known else {}

@@ -51,6 +51,7 @@ export function details(model, minutes, { now, width }) {
       part("The policy", model.policy),
       remote(model),
       part("Notices", model.notices)),
+    model.remotes?.length ? remotes(model) : null,
     changes(model, now),
     gateway(model.gateway),
   ];
@@ -59,26 +60,22 @@ export function details(model, minutes, { now, width }) {
 // The state, and why.
 
 function present(model, now) {
-  const { rank, state, why, effect, advice, since } = headline(model);
+  const { rank, state, why, effect, advice, to, since } = headline(model);
   const { decision } = model;
-  const began = decision ? [" since ", time(decision.since, now), ` (${ago(decision.since, now)})`] : "";
+  const began = since ? [" since ", time(since, now), ` (${ago(since, now)})`] : "";
   const said = decision && `${decision.reason}: ${decision.message}`;
   const cause = said && why.endsWith(said) ? why.slice(0, -said.length) : "";
   return [
-    el("p", { class: "now" }, el("span", { class: rank }, state), destination(model), since ? began : ""),
+    el("p", { class: "now" }, el("span", { class: rank }, state), to ? ` to ${to}` : "", began),
     NEEDS_A_PERSON.has(rank) && el("dl", { class: "trouble" },
       term("What is wrong", why), term("For clients", effect), term("What to do", advice)),
-    said && (said !== why || !NEEDS_A_PERSON.has(rank)) && el("p", {}, cause, el("strong", {}, decision.reason), since ? "" : began, `: ${decision.message}`),
+    said && (said !== why || !NEEDS_A_PERSON.has(rank)) && el("p", {}, cause, el("strong", {}, decision.reason), `: ${decision.message}`),
     decision && model.enabled && !model.dryRun && (model.traffic ? counted(model) : decided(decision.percentage)),
   ].flat().filter(Boolean);
 }
 
 function term(name, words) {
   return words ? [el("dt", {}, name), el("dd", {}, words)] : null;
-}
-
-function destination(model) {
-  return headline(model).rank === "offloading" || left(model) ? ` to ${host(model.remote)}` : "";
 }
 
 function decided(percentage) {
@@ -144,15 +141,22 @@ function part(title, sentences) {
 
 function remote(model) {
   const known = model.gateway?.remote;
-  if (!model.remote) return null;
+  if (!model.remote || model.remotes?.length) return null;
   const style = known?.status === "False" ? "failing" : null;
-  if (model.remotes?.length) return remotes(model.remotes, model.gateway?.remotes ?? {});
   return el("div", {}, el("h3", {}, "The remote"), el("p", {}, model.remote),
     known ? el("p", { class: style }, el("strong", {}, String(known.reason)), `: ${known.message}`) : null);
 }
 
-function remotes(listed, conditions) {
-  const rows = listed.map(({ name, address }) => {
+// The remotes that get no requests because their budget is spent, by name.
+function spent(model) {
+  const known = (model.spending ?? []).filter((each) => each.budget?.spent);
+  return Object.fromEntries(known.map(({ name, budget }) => [name, { reason: "BudgetSpent", message: `${budget.percentage} % of its budget used` }]));
+}
+
+// Several remotes, in the whole width: their addresses are long.
+function remotes(model) {
+  const conditions = { ...model.gateway?.remotes, ...spent(model) };
+  const rows = model.remotes.map(({ name, address }) => {
     const known = conditions[name];
     return { cells: [name, address, known ? [el("strong", {}, String(known.reason)), `: ${known.message}`] : "-"] };
   });

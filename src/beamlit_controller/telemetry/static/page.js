@@ -92,10 +92,10 @@ function fleet(now) {
 function row(model, now) {
   const name = key(model);
   const link = el("a", { href: `#${encodeURIComponent(name)}`, "aria-current": model === chosen() ? "true" : null }, name);
-  const { rank, state, why } = headline(model);
+  const { rank, state, why, to, since } = headline(model);
   const stands = el("span", { class: rank }, state);
   const known = model.decision
-    ? [headline(model).since ? ago(model.decision.since, now).replace(" ago", "") : "–", `${model.local.ready} of ${model.local.total}`, highest(model), host(model.remote)]
+    ? [since ? ago(since, now).replace(" ago", "") : "–", `${model.local.ready} of ${model.local.total}`, highest(model), to || host(model.remote)]
     : ["–", "–", "–", "–"];
   return { cells: [link, stands, ...known, why], class: model === chosen() ? "chosen" : null };
 }
