@@ -251,6 +251,17 @@ def test_a_cap_that_does_not_bind_stays() -> None:
     assert {each.cap for each in others} == {first.cap}
 
 
+def test_a_cap_that_nothing_may_leave_above_is_not_lowered() -> None:
+    """The remote is down or its budget spent: the metric is over its target because more than the cap is in flight."""
+    learned = played([(0.0, 8, 0), (4.0, 32, 0), *[(0.8, 14, 9)] * 12])
+    before = learned[-1].cap
+    assert before is not None
+
+    decided = played([(3.0, int(3 * before) + 2, 0)] * 40, previous=learned[-1], since=len(learned))
+
+    assert {each.cap for each in decided} == {before}
+
+
 def test_a_sample_from_before_the_last_change_changes_nothing() -> None:
     before = played([(4.0, 32, 0)])[-1]
     old = verdict(4, at=NOW + PERIOD, age=PERIOD / 2, window=PERIOD)

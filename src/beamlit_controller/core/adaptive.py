@@ -30,6 +30,8 @@ REST = timedelta(seconds=15)
 SHORT_REST = timedelta(seconds=5)
 FAR = Fraction(2)
 """A ratio from which a cap is clearly too high."""
+DRAINING = Fraction(13, 10)
+"""A multiple of the cap that is in flight only while the cap is not enforced."""
 FLAT = Fraction(15, 100)
 """A ratio up to this is treated as zero: it only shows that there is spare capacity."""
 NEARLY = Fraction(5, 100)
@@ -179,8 +181,8 @@ def _weight(learned: Learned, seen: load_curve.Observed, surprise: Fraction) -> 
 
 
 def _is_draining(learned: Learned, seen: load_curve.Observed) -> bool:
-    """Return whether far more is in flight than the cap allows: while a backlog drains, samples say little about the curve."""
-    return learned.cap is not None and seen.point.in_flight > 2 * learned.cap + 1
+    """Return whether far more is in flight than the cap allows: a backlog drains, or nothing can leave. Such samples say little about the cap."""
+    return learned.cap is not None and seen.point.in_flight > DRAINING * learned.cap + 1
 
 
 def _suggested(
