@@ -98,6 +98,21 @@ def following(plant: Plant) -> Rule:
     return lambda seen: Setting(100, right(plant, seen.at))
 
 
+def following_late(plant: Plant) -> Rule:
+    """Return the cap that was right when the metric was measured, from the first sample over the target on.
+
+    That is the best that a rule can do if it has the metric as its only source, and infers the right cap from every sample.
+    """
+    engaged = False
+
+    def rule(seen: Round) -> Setting:
+        nonlocal engaged
+        engaged = engaged or (seen.ratio is not None and seen.ratio > 1)
+        return Setting(100, right(plant, max(0.0, seen.since))) if engaged else Setting()
+
+    return rule
+
+
 RULES: dict[str, Callable[[Plant], Rule]] = {
     "plain rule": lambda _: plain,
     "Fixed, 60 %": lambda _: Product(Behavior(percentage=60)),

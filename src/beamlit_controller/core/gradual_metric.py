@@ -18,7 +18,7 @@ from beamlit_controller.core.metric_kind import FLAT, SOME, SPARED, STRAIGHT, TE
 LOUDEST = Fraction(2)
 """Higher ratios are clamped to this one: a single very long request says little about the others."""
 AIM = Fraction(97, 100)
-BAND = Fraction(4, 100)
+BAND = Fraction(3, 100)
 """The cap stays while the mean is within this distance of the aim."""
 LONGEST_RISE = Fraction(15, 10)
 LEAST_FALL = Fraction(106, 100)
