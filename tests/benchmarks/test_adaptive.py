@@ -110,6 +110,8 @@ def test_few_slots_teach_it_without_hunting(load: str, slots: int, delay: int) -
     [
         (35, Metric.WAITING),
         (21, Metric.WAITING),
+        (160, Metric.WAITING),
+        (192, Metric.WAITING),
         (0, Metric.QUEUE),
         (95, Metric.QUEUE),
         (92, Metric.QUEUE),

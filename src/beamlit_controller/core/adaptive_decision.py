@@ -131,7 +131,7 @@ class _Rule:
     def learned(self, known: Learned, sample: RatioSample) -> Learned:
         """Learn from a sample; the worst metric may also be behind a backlog that it does not show yet."""
         learned, late = adaptive.follow(known, sample, self.now), self.now - sample.until >= LATE
-        stood = self.over and adaptive.stood(known, sample, self.now)
+        stood = self.over and sample.slope is None and adaptive.stood(known, sample, self.now)
         if sample.worst and (late if known.cap is None else stood):
             learned = _by_backlog(learned, self.spec.behavior, self.now, slots=self.slots)
         if sample.ratio <= 1:
@@ -172,14 +172,21 @@ def _unreadable(held: Decision, spec: OffloadSpec, verdict: Verdict, now: dateti
     nothing_read = len(unread) == len(verdict.metrics)
     unread_since = (held.timers.unread_since or now) if nothing_read else None
     held = replace(held, timers=Timers(unread_since=unread_since), demand=None)
-    if held.learned.cap is None and held.learned.judged_until is None and held.learned.pending is None:
-        held = replace(held, learned=_limited(spec, _by_backlog(held.learned, behavior, now), held.learned))
+    if held.learned.judged_until is None and held.learned.pending is None:
+        held = replace(held, learned=_limited(spec, _never_read(held.learned, behavior, now), held.learned))
     why = "; ".join(wording.loss(metric) for metric in unread)
     if unread_since is not None and now - unread_since >= behavior.metrics_loss:
         return _lost(held, behavior, why, now)
     until = "it is" if len(unread) == 1 else "they are"
     message = f"{why}; {_describe(spec, held)} until {until} read again"
     return _in_force(held, behavior, now, reason=Reason.METRICS_UNAVAILABLE, message=message)
+
+
+def _never_read(learned: Learned, behavior: Behavior, now: datetime) -> Learned:
+    """Set the first cap, or correct it, by a backlog: no metric was read since the servers started."""
+    if learned.cap is None:
+        return _by_backlog(learned, behavior, now)
+    return first_cap.reconsidered(learned, now)
 
 
 def _by_backlog(learned: Learned, behavior: Behavior, now: datetime, *, slots: int | None = None) -> Learned:
