@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from urllib.parse import quote
 
+import grpc
 import pytest
 
 import builders
@@ -240,6 +241,26 @@ async def test_a_request_that_the_gateway_rejects_is_served_by_nobody_and_does_n
     assert (rejected.line[1], rejected.header(SERVED_BY)) == ("400", NOBODY)
     assert {(each[0], each[2]) for each in requests} == {(NOBODY, "400")}
     assert counted == RequestCounters()
+
+
+@pytest.mark.parametrize("policy", list(OnRemoteFailure))
+async def test_a_grpc_call_that_nobody_answers_is_unanswered_and_is_not_charged(
+    tmp_path: Path, policy: OnRemoteFailure
+) -> None:
+    """Its HTTP status is 200 in any case."""
+    async with (
+        _gateway(tmp_path, [None], policy=policy, share=100, budget=BUDGET) as gate,
+        grpc.aio.insecure_channel(gate.front) as channel,
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await channel.unary_unary("/inference/infer")(b"")
+        counted, used = await _counted(gate), usage_stats.usage(await _page(gate))
+        requests = await gate.requests()
+
+    assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert {(each[0], each[2]) for each in requests} == {(NOBODY, "200")}
+    assert counted == RequestCounters(unanswered=1)
+    assert not any(each.requests for each in used.values())
 
 
 @asynccontextmanager
