@@ -196,6 +196,13 @@ def test_a_remote_that_is_down_does_not_hide_requests_without_an_answer() -> Non
     assert all_fail.effect.endswith("; 100 % of the requests of the last minute got no answer")
 
 
+def test_what_local_failed_is_said_of_the_last_minute_and_not_of_now() -> None:
+    """It stood there for most of a minute after local was back."""
+    told = seen(FIXED, counted=RequestCounters(local=30, unavailable=30))
+
+    assert told.why.startswith("local failed or refused them in the last minute; ")
+
+
 def test_a_model_that_was_scaled_to_none_is_not_a_failure() -> None:
     none = signals(sample(5), ready=0, total=0)
     sink = ModelsSink(Later(), ModelDetails(gateway=lambda _: UP))  # type: ignore[arg-type]

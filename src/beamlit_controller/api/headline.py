@@ -266,7 +266,7 @@ def _why(model: ModelView) -> str:
     left = model.traffic.left.model_dump() if model.traffic else {}
     most = max(left, key=left.__getitem__, default="") if sent(model) else ""
     beyond = {
-        "unavailable": "local failed or refused them",
+        "unavailable": "local failed or refused them in the last minute",
         "forced": "clients asked for the remote",
     }
     beyond["overflow"] = "above overflow.maxInFlightPerReplica"
