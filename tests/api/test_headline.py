@@ -15,7 +15,16 @@ from beamlit_controller.core.ledger import UsageReading
 from beamlit_controller.core.price import Budget, BudgetUnit, Period
 from beamlit_controller.core.shortfall import Shortfall
 from beamlit_controller.core.signals import Reading
-from beamlit_controller.core.spec import Behavior, Mode, OffloadSpec, Overflow, Override, RemoteBackend, Scheme
+from beamlit_controller.core.spec import (
+    Behavior,
+    Mode,
+    OffloadSpec,
+    OnRemoteFailure,
+    Overflow,
+    Override,
+    RemoteBackend,
+    Scheme,
+)
 from beamlit_controller.core.traffic import Minute, RequestCounters
 from beamlit_controller.core.usage import Usage
 from beamlit_controller.telemetry import models
@@ -152,6 +161,48 @@ def test_servers_that_refuse_everything_are_down_before_their_readiness_says_so(
     assert seen(counted=ALL_LEFT).state == "Local down, remote answers"
 
 
+def test_a_model_that_nobody_answers_is_down_whatever_its_servers_say_of_themselves() -> None:
+    """It was said that the remote answered, and where the remote's state was not known yet, that all was well."""
+    nobody, some = RequestCounters(unanswered=9), RequestCounters(unavailable=6, unanswered=3)
+    spent = replace(ON_DEMAND, name="")
+
+    assert (seen(counted=nobody).state, seen(counted=nobody).effect) == ("Down", "clients get 503")
+    assert seen(counted=nobody).why == "no local server answered in the last minute"
+    assert seen(counted=nobody, gateway={**UP, "remote": REFUSED}).why == (
+        "no local server answered in the last minute; ConnectionFailed: api.example.com refused the connection"
+    )
+    assert (seen(counted=nobody, ready=0).state, seen(counted=nobody, ready=0).to) == ("Down", "")
+    assert seen(counted=some, ready=0).effect == (
+        "every request goes to the remote; 33.3 % of the requests of the last minute got no answer"
+    )
+    assert with_usage(replace(FIXED, remote=spent), {"": MANY}, ready=0).state == "Down"
+
+
+def test_a_remote_that_is_down_does_not_hide_requests_without_an_answer() -> None:
+    """It was said that local answered them."""
+    gateway, counted = {**UP, "remote": REFUSED}, RequestCounters(local=30, unanswered=30)
+    fails = replace(FIXED, on_remote_failure=OnRemoteFailure.FAIL)
+    whole = replace(fails, behavior=Behavior(percentage=100))
+    told, returned, all_fail = (
+        seen(FIXED, gateway=gateway, counted=counted),
+        seen(fails, gateway=gateway, counted=ALL_LOCAL),
+        seen(whole, sample(25), gateway=gateway, counted=RequestCounters(unanswered=9)),
+    )
+
+    assert (told.state, told.effect) == ("Remote down", "50 % of the requests of the last minute got no answer")
+    assert (returned.state, returned.effect) == ("Remote down", "a request that goes to the remote gets its failure")
+    assert all_fail.state == "Remote down"  # local may be well
+    assert seen(fails, gateway=gateway, counted=RequestCounters(unanswered=9)).state == "Down"
+    assert all_fail.effect.endswith("; 100 % of the requests of the last minute got no answer")
+
+
+def test_what_local_failed_is_said_of_the_last_minute_and_not_of_now() -> None:
+    """It stood there for most of a minute after local was back."""
+    told = seen(FIXED, counted=RequestCounters(local=30, unavailable=30))
+
+    assert told.why.startswith("local failed or refused them in the last minute; ")
+
+
 def test_a_model_that_was_scaled_to_none_is_not_a_failure() -> None:
     none = signals(sample(5), ready=0, total=0)
     sink = ModelsSink(Later(), ModelDetails(gateway=lambda _: UP))  # type: ignore[arg-type]
@@ -188,13 +239,15 @@ def test_a_service_that_another_writer_contests_says_what_to_configure() -> None
     assert "ignore spec.selector" in contested.advice
 
 
-def with_usage(whole: OffloadSpec, used: Mapping[str, Usage], *, gateway: Mapping[str, object] = UP) -> HeadlineView:
+def with_usage(
+    whole: OffloadSpec, used: Mapping[str, Usage], *, gateway: Mapping[str, object] = UP, ready: int = 3
+) -> HeadlineView:
     """Return the headline after a minute in which some requests left, and each remote had this usage."""
     minute = Minute(timedelta(seconds=60), SOME_LEFT)
     sink = ModelsSink(Later(), ModelDetails(gateway=lambda _: gateway, minute=lambda _: minute))  # type: ignore[arg-type]
     previous = None
     for usages in ({name: Usage() for name in used}, used):
-        counted = replace(signals(sample(5), ready=3, total=3), usage=UsageReading({"a": usages}))
+        counted = replace(signals(sample(5), ready=ready, total=3), usage=UsageReading({"a": usages}))
         record = cycle.run(whole, counted, previous=previous, now=NOW)
         previous = record.decision
         sink.record(record)

@@ -90,7 +90,7 @@ def test_every_model_is_a_line_and_those_that_need_a_person_come_first() -> None
             "models/e-off     DISABLED, ALL LOCAL          3 s  3/3    Disabled: spec.enabled is false: everything is served local…",
             "",
             "models/d-remote: RemoteFails: 503 for 12 of 12 requests",
-            "  local takes every request; to do: check the remote; meanwhile, requests are served locally",
+            "  local takes every request; to do: check the remote",
             "",
             "models/f-down: the gateway is not connected",
             "  the gateway keeps its last cap and percentage; to do: it reconnects automatically; otherwise check its log and, in a",
@@ -149,7 +149,9 @@ def test_what_servers_answer_does_not_steer_the_terminal() -> None:
 def test_what_leaves_without_a_decision_is_shown_where_gateways_count_it() -> None:
     view = models.view(Fleet().add("llama").sink.snapshot())
     left = LeftView(share=0, overflow=0.447, unavailable=0, forced=0)
-    traffic = SimpleNamespace(sent=0.447, left=left, local_per_second=2.2, remote_per_second=1.84, since=None)
+    traffic = SimpleNamespace(
+        sent=0.447, unanswered=0, left=left, local_per_second=2.2, remote_per_second=1.84, since=None
+    )
     counted = view.model_copy(update={"models": (view.models[0].model_copy(update={"traffic": traffic}),)})
 
     console_ = console(terminal=False)

@@ -40,6 +40,18 @@ def test_gateways_are_added_up_and_what_they_counted_before_is_left_out() -> Non
     )
 
 
+def test_a_request_that_nobody_answered_is_demand_that_local_did_not_serve() -> None:
+    meter = fed(
+        {"one": RequestCounters(local=100)},
+        {"one": RequestCounters(local=110, overflow=4, unanswered=6)},
+    )
+
+    seen = traffic.flow(meter, None, NOW, by_cap=True)
+
+    assert isinstance(seen, Flow)
+    assert (seen.served, seen.sent, seen.overflowed) == (10, 10, 4)
+
+
 def test_a_gateway_that_began_anew_is_counted_from_its_beginning() -> None:
     meter = fed({"one": RequestCounters(local=100, share=5)}, {"one": RequestCounters(local=3, share=6)})
 

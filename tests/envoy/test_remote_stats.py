@@ -113,7 +113,14 @@ envoy_offload_requests{chain="remote_first",code="200",route="share",side="remot
 envoy_offload_requests{chain="remote_first",code="200",route="local",side="remote"} 7
 envoy_offload_requests{chain="local_first",code="200",route="local",side="remote"} 4
 envoy_offload_requests{chain="remote_first",code="200",route="forced",side="remote"} 1
-envoy_offload_requests{chain="local_first",code="503",route="local",side="-"} 6
+envoy_offload_requests{chain="local_first",code="503",route="local",side="none"} 4
+envoy_offload_requests{chain="local_only",code="503",route="keep",side="none"} 1
+envoy_offload_requests{chain="remote_first",code="429",route="share",side="none"} 1
+envoy_offload_requests{chain="-",code="503",route="-",side="-"} 2
+envoy_offload_requests{chain="-",code="400",route="-",side="none"} 20
+envoy_offload_requests{chain="local_first",code="408",route="local",side="none"} 30
+envoy_offload_requests{chain="-",code="0",route="local",side="-"} 40
+envoy_offload_requests{chain="local_first",code="0",route="local",side="local"} 3
 envoy_offload_first_byte_ms_bucket{side="local",le="0.5"} 0
 envoy_offload_first_byte_ms_sum{side="local"} 1234.5258396123213060491252690554
 envoy_offload_first_byte_ms_count{side="local"} 12
@@ -121,6 +128,8 @@ envoy_offload_first_body_ms_sum{side="local",route="local"} 9000.525839612321306
 envoy_offload_first_body_ms_count{side="local",route="local"} 10
 envoy_offload_first_body_ms_sum{side="local",route="keep"} 4
 envoy_offload_first_body_ms_count{side="local",route="keep"} 2
+envoy_offload_first_body_ms_sum{side="none",route="share"} 50
+envoy_offload_first_body_ms_count{side="none",route="share"} 5
 envoy_offload_first_body_ms_sum{side="remote",route="share"} 700
 envoy_offload_first_body_ms_count{side="remote",route="share"} 7
 """
@@ -129,13 +138,13 @@ envoy_offload_first_body_ms_count{side="remote",route="share"} 7
 def test_reads_which_side_answered_and_why_the_others_left() -> None:
     assert remote_stats.traffic(TRAFFIC) == RequestCounters(
         in_flight=11,
-        local=12,
+        local=15,
         kept=2,
         share=5,
         overflow=7,
         unavailable=4,
         forced=1,
-        unanswered=6,
+        unanswered=8,
         local_first_bytes=10,
         local_first_byte_ms=9000,
         remote_first_bytes=7,

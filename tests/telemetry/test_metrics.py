@@ -296,16 +296,19 @@ async def test_whatever_else_is_asked_for_gets_the_text_format(
 async def test_what_came_of_the_requests_is_told_per_side_and_by_why_they_left(registry: CollectorRegistry) -> None:
     seen = Minute(
         timedelta(seconds=50),
-        RequestCounters(in_flight=3, local=75, overflow=25, remote_first_bytes=5, remote_first_byte_ms=10_000),
+        RequestCounters(
+            in_flight=3, local=65, overflow=25, unanswered=10, remote_first_bytes=5, remote_first_byte_ms=10_000
+        ),
     )
     sink = MetricsSink(registry, lambda _: seen)
     sink.record(one_round(signals(value=2)))
 
     scraped = await scrape(registry)
 
-    assert scraped.get("beamlit_requests_per_second", MODEL | {"side": "local"}) == 1.5
+    assert scraped.get("beamlit_requests_per_second", MODEL | {"side": "local"}) == 1.3
     assert scraped.get("beamlit_requests_per_second", MODEL | {"side": "remote"}) == 0.5
     assert scraped.get("beamlit_sent_ratio", MODEL | {"reason": "overflow"}) == 0.25
+    assert scraped.get("beamlit_unanswered_ratio", MODEL) == 0.1
     assert scraped.get("beamlit_first_byte_seconds", MODEL | {"side": "remote"}) == 2
     assert scraped.get("beamlit_first_byte_seconds", MODEL | {"side": "local"}) is None
     assert scraped.get("beamlit_local_in_flight", MODEL) == 3

@@ -286,6 +286,23 @@ async def test_what_leaves_without_a_decision_is_shown_where_gateways_count_it(c
 
 
 @pytest.mark.system
+async def test_what_nobody_answered_is_drawn_for_no_side(clock: Clock, tmp_path: Path) -> None:
+    """The bar showed it as answered by local."""
+    seen = Minute(timedelta(seconds=60), RequestCounters(local=40, overflow=20, unanswered=40))
+    async with serving(clock, minute=seen) as controller, browser(tmp_path) as tab:
+        controller.tell("llama")
+        await tab.open(controller.url)
+        await eventually(lambda: tab.text("#model h2"), what="the model is shown")
+
+        shown = await tab.text("#model")
+        drawn = "[...document.querySelectorAll('#model svg.bar rect')].map((each) => each.getAttribute('width'))"
+        whole, local, remote = await tab.evaluate(drawn)
+
+    assert "20 % went to the remote (20 % overflow); 40 % unanswered" in shown
+    assert (whole, local, remote) == ("100", "40", "20")
+
+
+@pytest.mark.system
 async def test_while_the_remote_fails_it_says_what_that_means_and_what_to_do(clock: Clock, tmp_path: Path) -> None:
     remote = {"status": "False", "reason": "ConnectionFailed", "message": "api.example.com refused the connection"}
     seen = Minute(timedelta(seconds=60), RequestCounters(in_flight=4, local=132))

@@ -24,7 +24,7 @@ _BY_REASON: Final[Mapping[str, str]] = {
     Reason.REMOTE_CERTIFICATE_UNTRUSTED: "set remoteBackend.tls.caSecretRef to its CA",
     Reason.REMOTE_REFUSES_CREDENTIAL: "renew the key in the Secret; it is reloaded at once",
     Reason.REMOTE_THROTTLES: "fewer requests are sent until it accepts them again; raise the limit at the provider, or set remoteBackend.maxInFlight",
-    Reason.REMOTE_FAILS: "check the remote; meanwhile, requests are served locally",
+    Reason.REMOTE_FAILS: "check the remote",
     Reason.REMOTE_RESETS: "check the remote, and that it expects this scheme and path",
     Reason.CONFIG_NOT_TAKEN: "fix the spec according to Envoy's message; the last good configuration stays in force",
     Reason.BUDGET_SPENT: "raise budget.amount, add a remote (remoteBackends), or add local servers",

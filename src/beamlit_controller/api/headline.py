@@ -3,13 +3,13 @@
 The page, `top` and `explain` show the same text.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from beamlit_controller.api import advice, destination
-from beamlit_controller.api.models_view import HeadlineView, MetricView, ModelView, Rank
+from beamlit_controller.api import advice, destination, effects
+from beamlit_controller.api.models_view import HeadlineView, ModelView, Rank
 from beamlit_controller.core.reason import Reason
 
 LATE: Final = 60
@@ -88,16 +88,21 @@ def _gateway_advice(known: Mapping[str, object]) -> str:
 
 def _local(model: ModelView, _: datetime) -> _Finding | None:
     unavailable = model.traffic.left.unavailable if model.traffic else 0
-    if (model.local.ready and unavailable < ALMOST_ALL) or not model.local.total:
+    unanswered = model.traffic.unanswered if model.traffic else 0
+    if (model.local.ready and unavailable + unanswered < ALMOST_ALL) or not model.local.total:
         return None
+    if model.local.ready and unanswered and _all_start_at_remote(model) and _returns_failures(model):
+        return None  # local may be well
     remote = _remote_condition(model)
     why = f"{model.local.ready} of {model.local.total} local servers ready"
     if model.local.ready:
-        why = "no local server answers"
-    if model.remote is None or remote.get("status") == "False":
-        also = f"; {remote['reason']}: {remote['message']}" if remote else ""
-        return _Finding("failing", why + also, "Down", "clients get 503", advice.LOCAL, stays=True)
-    return _Finding("failing", why, "Local down, remote answers", "every request goes to the remote", advice.LOCAL)
+        why = "no local server answered in the last minute"
+    if remote.get("status") == "False":
+        why = f"{why}; {remote['reason']}: {remote['message']}"
+    if model.remote is None or remote.get("status") == "False" or _all_spent(model) or unanswered >= ALMOST_ALL:
+        return _Finding("failing", why, "Down", "clients get 503", advice.LOCAL, stays=True)
+    effect = f"every request goes to the remote{effects.and_unanswered(model)}"
+    return _Finding("failing", why, "Local down, remote answers", effect, advice.LOCAL)
 
 
 def _remote(model: ModelView, _: datetime) -> _Finding | None:
@@ -105,16 +110,24 @@ def _remote(model: ModelView, _: datetime) -> _Finding | None:
     if known.get("status") != "False":
         return None
     reason = str(known.get("reason"))
+    why, state = f"{reason}: {known.get('message')}", f"Remote {_REMOTE.get(reason, 'down')}"
     # It answers nothing now, even if it did within the last minute.
-    state = f"Remote {_REMOTE.get(reason, 'down')}, local answers"
-    return _Finding(
-        "failing",
-        f"{reason}: {known.get('message')}",
-        state,
-        f"local takes every request{_waiting_clause(model)}",
-        advice.of(reason),
-        stays=True,
-    )
+    none = effects.unanswered(model)
+    if _returns_failures(model):
+        effect = f"a request that goes to the remote gets its failure{none and f'; {none}'}"
+        return _Finding("failing", why, state, effect, advice.of(reason), stays=True)
+    if none:
+        return _Finding("failing", why, state, none, advice.of(reason), stays=True)
+    effect = f"local takes every request{effects.and_they_wait(model)}"
+    return _Finding("failing", why, f"{state}, local answers", effect, advice.of(reason), stays=True)
+
+
+def _returns_failures(model: ModelView) -> bool:
+    return model.spec.get("onRemoteFailure") == "Fail"
+
+
+def _all_start_at_remote(model: ModelView) -> bool:
+    return model.decision.percentage == 100 and not by_cap(model)  # noqa: PLR2004 - the whole
 
 
 _REMOTE: Final[Mapping[str, str]] = {
@@ -132,13 +145,18 @@ def _disabled(model: ModelView, _: datetime) -> _Finding | None:
 
 def _budget(model: ModelView, _: datetime) -> _Finding | None:
     spent = destination.spent(model)
-    if not spent or len(spent) < len(model.remotes):
+    if not _all_spent(model):
         return None
     used = "; ".join(f"{name and f'{name}: '}{destination.used(budget)}" for name, budget in spent.items())
     until = min(budget.ends for budget in spent.values()).astimezone(UTC)
-    effect = f"local takes every request until {until:%Y-%m-%d %H:%MZ}{_waiting_clause(model)}"
+    effect = f"local takes every request until {until:%Y-%m-%d %H:%MZ}{effects.and_they_wait(model)}"
     why, todo = f"{Reason.BUDGET_SPENT}: {used}", advice.of(Reason.BUDGET_SPENT)
     return _Finding("short", why, "Budget spent, local answers", effect, todo, stays=True)
+
+
+def _all_spent(model: ModelView) -> bool:
+    spent = destination.spent(model)
+    return bool(spent) and len(spent) >= len(model.remotes)
 
 
 def _metrics(model: ModelView, _: datetime) -> _Finding | None:
@@ -168,7 +186,7 @@ def _without_metrics(model: ModelView) -> str:
 def _shortage(model: ModelView, _: datetime) -> _Finding | None:
     if model.decision.enough:
         return None
-    effect = f"requests wait at local: {_waiting(model) or 'the metric is over its target'}"
+    effect = f"requests wait at local: {effects.waiting(model) or 'the metric is over its target'}"
     return _Finding("short", _decided(model), f"{_state(model)}, not enough", effect, advice.SHORT)
 
 
@@ -247,7 +265,10 @@ def _why(model: ModelView) -> str:
     """Describe why requests left, if the decision itself doesn't tell, and the decision."""
     left = model.traffic.left.model_dump() if model.traffic else {}
     most = max(left, key=left.__getitem__, default="") if sent(model) else ""
-    beyond = {"unavailable": "local failed or refused them", "forced": "clients asked for the remote"}
+    beyond = {
+        "unavailable": "local failed or refused them in the last minute",
+        "forced": "clients asked for the remote",
+    }
     beyond["overflow"] = "above overflow.maxInFlightPerReplica"
     if by_cap(model):
         beyond["overflow"] = f"above the cap of {model.decision.cap:.4g} in flight per replica"
@@ -261,26 +282,6 @@ def _decided(model: ModelView) -> str:
 
 
 # Helpers.
-
-
-def _waiting_clause(model: ModelView) -> str:
-    waiting = _waiting(model)
-    return f", and they wait: {waiting}" if waiting else ""
-
-
-def _waiting(model: ModelView) -> str:
-    """Return the metric that is farthest over its target, or the number in flight above the cap; "" if nothing waits."""
-    worst = max(_read(model), key=lambda metric: metric.ratio or 0, default=None)
-    if worst is not None and (worst.ratio or 0) > 1:
-        return f"{worst.name} {worst.value} of {worst.target}"
-    seen = model.traffic
-    if seen is None or seen.in_flight_limit is None or seen.in_flight <= seen.in_flight_limit:
-        return ""
-    return f"{seen.in_flight} in flight, the cap is {seen.in_flight_limit:.4g}"
-
-
-def _read(model: ModelView) -> Iterator[MetricView]:
-    return (metric for metric in model.metrics if metric.ratio is not None)
 
 
 def _remote_condition(model: ModelView) -> Mapping[str, object]:

@@ -9,8 +9,8 @@ class Flow:
     """The requests of a model from `since` to `until`, summed over its gateways.
 
     `in_flight` is the number of local requests in flight at the end, `most_in_flight` the highest number in the span.
-    `served` counts requests finished locally, `sent` those that went to the remote for any reason, and `overflowed`
-    those of them that were above the cap.
+    `served` counts requests finished locally, and `sent` those that were not: the remote answered them, for any reason, or
+    nobody did, which is demand as well. `overflowed` are those that the remote answered because they were above the cap.
     """
 
     since: datetime

@@ -26,7 +26,8 @@ class RequestCounters:
 
     `local` counts requests finished locally, and `kept` those of them that are local-only. The others went to the
     remote: `share` by the percentage, `overflow` because the cap was reached, `unavailable` because local was down,
-    failed or rejected, `forced` because the client requested it. `unanswered` got no response from either side. First
+    failed or rejected, `forced` because the client requested it. `unanswered` got no response from either side; invalid
+    requests do not count. A request whose client left before the response counts for the side that it waited for. First
     bytes are those of response bodies, in milliseconds, of requests that might have left: a streaming server may send
     its headers long before.
     """
@@ -115,7 +116,8 @@ def flow(meter: Meter, since: datetime | None, now: datetime, *, by_cap: bool) -
     seen = fresh(begin.counted, last.counted)
     levels = [each.counted.in_flight for each in meter.recent if each.at > begin.at] or [last.counted.in_flight]
     overflowed = seen.overflow + (seen.share if by_cap else 0)
-    return Flow(begin.at, last.at, last.counted.in_flight, max(levels), seen.local, seen.remote, overflowed)
+    sent = seen.remote + seen.unanswered
+    return Flow(begin.at, last.at, last.counted.in_flight, max(levels), seen.local, sent, overflowed)
 
 
 def minute(meter: Meter, now: datetime) -> Minute | None:

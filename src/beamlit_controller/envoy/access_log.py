@@ -3,6 +3,7 @@
 from beamlit_controller.envoy.failover import REMOTE_FIRST
 from beamlit_controller.envoy.messages import Message, extension
 from beamlit_controller.envoy.model_name import DECLINED
+from beamlit_controller.envoy.response_headers import NOBODY, SERVED_BY
 from beamlit_controller.envoy.retry_after import METADATA as PAUSED
 from beamlit_controller.envoy.routes import PASSED_ON, PROBE_HEADER, PROBE_PATH, SIDE
 
@@ -11,6 +12,7 @@ from beamlit_controller.envoy.routes import PASSED_ON, PROBE_HEADER, PROBE_PATH,
 REASON = (
     "%CEL(xds.route_name == 'forced' ? 'forced'"
     " : xds.route_name == 'keep' || xds.route_name == 'long' ? 'kept'"
+    f" : '{SERVED_BY}' in response.headers && response.headers['{SERVED_BY}'] == '{NOBODY}' ? 'unanswered'"
     " : xds.upstream_host_metadata.filter_metadata['offload']['side'] == 'remote'"
     " ? (xds.route_name == 'share' ? 'share'"
     f" : xds.cluster_name.startsWith('{REMOTE_FIRST}') ? 'overflow'"

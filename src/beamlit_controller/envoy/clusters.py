@@ -112,7 +112,9 @@ def local_anyway(params: GatewayParams) -> Message:
 
 
 def _local(name: str, params: GatewayParams, *, panic: Message, ejections: Message) -> Message:
-    servers = [upstream.server(addresses.message(text), {"side": "local"}) for text in params.local]
+    servers = [
+        upstream.server(addresses.message(text), {"side": "local", "served_by": "local"}) for text in params.local
+    ]
     return {
         "name": name,
         **_found_by_dns(*params.local),

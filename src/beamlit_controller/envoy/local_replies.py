@@ -1,7 +1,8 @@
-"""Envoy's own responses: marked for failover, and in the error format of the OpenAI API."""
+"""Envoy's own responses: marked for failover, and in the error format of the OpenAI API. No side has served them."""
 
 from beamlit_controller.envoy import budget, failover, model_name, remote_marks
 from beamlit_controller.envoy.messages import Message, headers_to_set
+from beamlit_controller.envoy.response_headers import NOBODY, SERVED_BY
 
 RETRY_AFTER = "1"
 """Seconds; about as long as it takes to detect that a server is back."""
@@ -18,6 +19,8 @@ NOT_GRPC: Message = {
     }
 }
 
+UNSERVED = (SERVED_BY, NOBODY)
+
 # A local-only request has no other server.
 SIDE = "%CEL(xds.route_name == 'keep' || xds.route_name == 'long' ? 'local' : 'any')%"
 
@@ -25,7 +28,8 @@ SIDE = "%CEL(xds.route_name == 'keep' || xds.route_name == 'long' ? 'local' : 'a
 def of_front() -> Message:
     """Tell clients to retry later if no server is available."""
     text = "no server of this model can answer now, try again"
-    return {"mappers": _both(_status("EQ", 503), [("retry-after", RETRY_AFTER)], text=text, side=SIDE)}
+    unavailable = _both(_status("EQ", 503), [("retry-after", RETRY_AFTER), UNSERVED], text=text, side=SIDE)
+    return {"mappers": [*unavailable, _UNEXPECTED]}
 
 
 def of_remote_hop() -> Message:
@@ -77,6 +81,7 @@ def of_local_hop() -> Message:
             for mark, which in mapped.items()
             for mapper in _both(which, _marked(failover.LOCAL_MARK, mark), text=text, side="local")
         ]
+        + [_UNEXPECTED]
     }
 
 
@@ -96,7 +101,7 @@ def _both(
 def _marked(header: str, mark: str) -> list[tuple[str, str]]:
     # The response to a paused request already has a Retry-After.
     again = [] if mark == remote_marks.PAUSED else [("retry-after", RETRY_AFTER)]
-    return [(header, mark), *again]
+    return [(header, mark), UNSERVED, *again]
 
 
 def _flagged(*flags: str) -> Message:
@@ -106,3 +111,7 @@ def _flagged(*flags: str) -> Message:
 def _status(comparison: str, status: int) -> Message:
     value = {"runtime_key": "offload.none", "default_value": status}
     return {"status_code_filter": {"comparison": {"op": comparison, "value": value}}}
+
+
+# Any other response that Envoy generates.
+_UNEXPECTED: Message = {"filter": _status("GE", 400), "headers_to_add": headers_to_set([UNSERVED])}

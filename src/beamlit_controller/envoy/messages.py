@@ -1,5 +1,6 @@
 """Builds Envoy's messages as proto3 JSON: plain dictionaries with the field names of its API."""
 
+import json
 from collections.abc import Iterable
 
 Message = dict[str, object]
@@ -23,6 +24,12 @@ def headers_to_set(headers: Iterable[tuple[str, str]]) -> list[Message]:
 def formatted_header(name: str, template: str) -> list[Message]:
     """Return HeaderValueOptions that set the header to a template with Envoy's command operators."""
     return [_set(name, template)]
+
+
+def coalesced(*operators: tuple[str, str]) -> str:
+    """Return the template of the first of these command operators, each with its parameter, that has a value."""
+    named = [{"command": command, "param": param} for command, param in operators]
+    return f"%COALESCE({json.dumps({'operators': named}, separators=(',', ':'))})%"
 
 
 def literal(value: str) -> str:

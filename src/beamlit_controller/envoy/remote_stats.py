@@ -45,6 +45,8 @@ RESULTS = frozenset(re.findall(r"[?:] '([a-z-]+)'", RESULT))
 """The results that our gateways count. Others are ignored, because they would take memory."""
 _NAME = re.compile(r"[a-z0-9-]{0,63}")
 _CODE = re.compile(r"[1-5][0-9]{2}")
+_REJECTED = re.compile(r"0|4(?!29)[0-9]{2}")
+"""The statuses of invalid requests. 429 is the gateway's response while a remote has asked to wait."""
 
 
 def attempts(page: str) -> dict[str, Attempts]:
@@ -89,7 +91,9 @@ def _counted(name: str, labels: Mapping[str, str], count: int) -> dict[str, int]
         case "remote":
             return {_why(labels.get("route", ""), labels.get("chain", "")): count}
         case _:
-            return {"unanswered": count}
+            # The gateway has rejected the request, or the client has left before any server was asked.
+            rejected = _REJECTED.fullmatch(labels.get("code", ""))
+            return {} if rejected else {"unanswered": count}
 
 
 def _why(route: str, chain: str) -> str:

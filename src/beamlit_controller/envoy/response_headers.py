@@ -1,6 +1,6 @@
-"""Removes response headers that Envoy would obey, and protects the marks of the hops from forgery by servers."""
+"""Removes response headers that Envoy would obey, tells which side answered, and protects that and the hops' marks from forgery."""
 
-from beamlit_controller.envoy.messages import Message, extension, formatted_header
+from beamlit_controller.envoy.messages import Message, coalesced, extension, formatted_header
 
 OURS = "x-offload"
 ORDERS = "x-envoy-"
@@ -9,10 +9,22 @@ ORDERS = "x-envoy-"
 HOP = "%UPSTREAM_METADATA(offload:hop)%"
 """The hop that answered, by the endpoint's metadata; `-` if it was a server."""
 
+SERVED_BY = "x-offload-served-by"
+"""The header that tells clients, the access log and the counters which side answered."""
+NOBODY = "none"
+"""The side of a response that Envoy generated, because no server answered."""
+
+# By the endpoint's metadata, which no server can fake. Endpoints that are hops have none: a hop itself tells whether a server
+# answered it.
+_SERVED_BY = coalesced(("UPSTREAM_METADATA", "offload:served_by"), ("RESP", SERVED_BY))
+
 
 def stripped() -> list[Message]:
-    """Return the upstream filters that remove Envoy's control headers and our own from responses, before the router reads them."""
-    return _upstream([_without(ORDERS), _without(OURS)])
+    """Return the upstream filters that remove Envoy's control headers and our own from responses, before the router reads them.
+
+    Then they tell which side answered.
+    """
+    return _upstream([_without(ORDERS), _without(OURS), *_served_by()])
 
 
 def signed(*marks: str) -> list[Message]:
@@ -23,7 +35,11 @@ def signed(*marks: str) -> list[Message]:
     signatures: list[Message] = [
         {"append": each} for mark in marks for each in formatted_header(mark, f"{HOP}/%RESP({mark})%")
     ]
-    return _upstream([_without(ORDERS), *signatures])
+    return _upstream([_without(ORDERS), *signatures, *_served_by()])
+
+
+def _served_by() -> list[Message]:
+    return [{"append": each} for each in formatted_header(SERVED_BY, _SERVED_BY)]
 
 
 def _upstream(answers: list[Message]) -> list[Message]:

@@ -31,8 +31,9 @@ from beamlit_controller.envoy import (
 from beamlit_controller.envoy.failover import Chain
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.hop_headers import OF_AN_ORIGIN
-from beamlit_controller.envoy.messages import Message, extension, formatted_header, headers_to_set
+from beamlit_controller.envoy.messages import Message, coalesced, extension, formatted_header, headers_to_set
 from beamlit_controller.envoy.remote_routes import RemoteWays
+from beamlit_controller.envoy.response_headers import NOBODY, SERVED_BY
 
 FRONT = "front"
 REMOTE = "remote"
@@ -43,7 +44,6 @@ SHARE: Message = {"default_value": {"numerator": 0, "denominator": "MILLION"}, "
 OVERRIDE = "x-offload"
 PASSED_ON = "passed_on"
 """The metadata of a route with the possible reasons why local passed a request on that the remote then answered."""
-SERVED_BY = "x-offload-served-by"
 PROBE_PATH = "/-/offload/ready"
 REACH_PATH = "/-/offload/reach"
 """The path at the stats port that makes the gateway send a request to a local server."""
@@ -51,8 +51,8 @@ REACHED = "x-envoy-upstream-service-time"
 """The header of a response to that request which came from a server, and not from Envoy."""
 PROBE_HEADER = "x-offload-probe"
 
-# The side that answered, by the endpoint's metadata, which neither a client nor a server can fake.
-SIDE = "%UPSTREAM_METADATA(offload:side)%"
+# The side that answered. Without any response, because the client has left, the side that was to answer.
+SIDE = coalesced(("RESP", SERVED_BY), ("UPSTREAM_METADATA", "offload:side"))
 
 DEFAULT_PORTS = {Scheme.HTTP: 80, Scheme.HTTPS: 443}
 
@@ -65,7 +65,6 @@ def front(spec: OffloadSpec, params: GatewayParams) -> Message:
         "request_body_buffer_limit": spec.overflow.max_request_bytes,
         # The probe's header is removed from all other requests, so that none can hide from the access log.
         "request_headers_to_remove": [PROBE_HEADER, OVERRIDE, sessions.SESSION, "x-envoy-external-address"],
-        "response_headers_to_add": formatted_header(SERVED_BY, SIDE),
         "response_headers_to_remove": [failover.REMOTE_MARK, failover.LOCAL_MARK],
         **_table(spec, params),
     }
@@ -86,7 +85,10 @@ def remote_hop(remote: RemoteBackend, max_request_bytes: int) -> Message:
         "request_headers_to_add": headers_to_set((*fixed, (local_only.OFFLOADED, "1"))),
         "request_body_buffer_limit": max_request_bytes,
         "response_headers_to_remove": [*answers, failover.LOCAL_MARK, SERVED_BY],
-        "response_headers_to_add": formatted_header(failover.REMOTE_MARK, failover.REMOTE_ANSWERED),
+        "response_headers_to_add": [
+            *formatted_header(failover.REMOTE_MARK, failover.REMOTE_ANSWERED),
+            *headers_to_set(((SERVED_BY, "remote"),)),
+        ],
         "routes": [*budget.routes(remote), *remote_routes.table(remote, ways)],
     }
     return {"name": name, "virtual_hosts": [host]}
@@ -115,7 +117,7 @@ def ejected() -> Message:
     host: Message = {
         "name": failover.EJECTED,
         "domains": ["*"],
-        "response_headers_to_add": headers_to_set(((failover.REMOTE_MARK, remote_marks.DECLINED),)),
+        "response_headers_to_add": headers_to_set(((failover.REMOTE_MARK, remote_marks.DECLINED), (SERVED_BY, NOBODY))),
         "routes": [{"name": "declined", "match": {"prefix": "/"}, "direct_response": {"status": 503}}],
     }
     return {"name": failover.EJECTED, "virtual_hosts": [host]}

@@ -24,6 +24,7 @@ def series(rows: Iterable[Row]) -> Iterator[Metric]:
         (
             _rates(summaries),
             _left(summaries),
+            _unanswered(summaries),
             _first_bytes(summaries),
             _in_flight(summaries),
             _caps(known),
@@ -53,6 +54,17 @@ def _left(summaries: list[tuple[tuple[str, str], TrafficSummary]]) -> Metric:
     for labels, summary in summaries:
         for why, part in summary.left:
             family.add_metric((*labels, why), part)
+    return family
+
+
+def _unanswered(summaries: list[tuple[tuple[str, str], TrafficSummary]]) -> Metric:
+    family = GaugeMetricFamily(
+        "beamlit_unanswered_ratio",
+        "Fraction of all requests of the last minute that neither side answered; the gateway's own error was returned.",
+        labels=MODEL_LABELS,
+    )
+    for labels, summary in summaries:
+        family.add_metric(labels, summary.unanswered)
     return family
 
 

@@ -83,13 +83,15 @@ function decided(percentage) {
 }
 
 function counted(model) {
-  return split(left(model), `In the last minute ${model.traffic.text}`);
+  return split(left(model), `In the last minute ${model.traffic.text}`, Math.round(model.traffic.unanswered * 100));
 }
 
-function split(percentage, words) {
+// A bar of the local, the unanswered and the remote part.
+function split(percentage, words, unanswered = 0) {
   return [
     el("svg", { class: "bar", viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" },
-      el("rect", { class: "fill-local", width: 100 - percentage, height: 8 }),
+      el("rect", { class: "fill-none", width: 100, height: 8 }),
+      el("rect", { class: "fill-local", width: Math.max(100 - percentage - unanswered, 0), height: 8 }),
       el("rect", { class: "fill-remote", x: 100 - percentage, width: percentage, height: 8 })),
     el("p", { class: "faint" }, words),
   ];
