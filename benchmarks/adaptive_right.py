@@ -7,7 +7,7 @@ from dataclasses import replace
 from statistics import fmean
 
 from benchmarks import adaptive_servers
-from benchmarks.adaptive_plant import QUEUES, TARGET, Choice, Plant, always
+from benchmarks.adaptive_plant import QUEUES, TARGET, Plant, always
 from benchmarks.adaptive_servers import Servers, taking
 
 OVERLOAD = 1.8
@@ -20,12 +20,12 @@ KNOTS = 8
 
 
 def right(plant: Plant, at: float) -> float:
-    """Return the cap per replica under which the metric is at its target in the mean, found by playing caps under a steady overload.
+    """Return the cap per replica: every slot and as many as may wait, or under which another metric is at its target in the mean.
 
-    For a queue that is every slot and as many as may wait, unless requests wait at one replica while another has a free slot.
+    The latter is found by playing caps under a steady overload.
     """
     slots = plant.slots_at(at)
-    if plant.metric in QUEUES and plant.choice is Choice.LEAST:
+    if plant.metric in QUEUES:
         return float(slots + TARGET)
     ready = max(1, round(plant.first * plant.replicas(at)))
     grain = max(1, round(plant.slots / KNOTS))
