@@ -85,6 +85,17 @@ def test_it_learns_for_servers_of_any_size(replicas: int, slots: int, service: S
     assert abs(learned.sent - right.sent) <= 0.03
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_queue_under_a_steady_overload_is_not_taken_for_a_duration(seed: int) -> None:
+    """All samples are alike then, so the ratio seems to be proportional to anything, the time of requests included."""
+    plant = Plant(LOADS["ramp"], metric=Metric.QUEUE, delay=60, seed=seed)
+
+    learned = adaptive_course.run(plant, Product(ADAPTIVE))
+
+    assert learned.far_over <= 0.02
+    assert learned.wasted <= 0.01
+
+
 def test_slots_in_use_teach_it_too() -> None:
     plant = replace(SMALL, load=LOADS["day"], metric=Metric.SLOTS, delay=60)
 

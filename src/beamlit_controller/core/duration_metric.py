@@ -14,7 +14,7 @@ from math import isqrt
 
 from beamlit_controller.core.adaptive_state import InFlightSpan, Learned, RatioSample, thousandths
 from beamlit_controller.core.load_curve import Observed
-from beamlit_controller.core.metric_kind import NONE, TELLING
+from beamlit_controller.core.metric_kind import NONE, TELLING, is_gradual
 
 ENOUGH = 8
 """Completions from which the mean duration is known."""
@@ -56,7 +56,7 @@ def noted(learned: Learned, sample: RatioSample, seen: Observed) -> Learned:
     is_duration = one.count >= KNOWN and one.off <= CLOSE and one.off < CLOSER * min(other.off, none.off)
     if learned.is_duration:
         is_duration = one.off <= CLOSE or (one.off <= APART and one.off < other.off)
-    is_duration = is_duration and learned.base is not None and learned.base > TELLING
+    is_duration = is_duration and learned.base is not None and learned.base > TELLING and is_gradual(learned)
     return replace(learned, by_duration=one, by_level=other, by_nothing=none, is_duration=is_duration)
 
 
