@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from beamlit_controller.core import decision
+from beamlit_controller.core import decision, lowest_cap
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.metric_spec import ExternalMetric, SeriesSelector, Value
@@ -200,3 +200,15 @@ def test_a_metric_in_the_place_of_another_learns_anew() -> None:
     assert first.cap == before[-1].cap
     assert first.by_metric[1].base is None
     assert first.learned_from == ("queue", "duration")
+
+
+def test_what_metrics_of_the_same_name_taught_is_not_applied_to_each_other() -> None:
+    """Names are recorded cut, so two long queries that begin alike have the same: they learn anew once the list changes."""
+    before = list(played(Targets().metrics, RISING))[-1]
+    alike = ("queue", "sum(rate(…", "sum(rate(…")
+
+    common, found = lowest_cap.matched(before.learned, before.by_metric, alike, alike[1:])
+
+    assert common == before.learned
+    assert [each.cap for each in found] == [before.cap] * 2
+    assert [each.last for each in found] == [None] * 2

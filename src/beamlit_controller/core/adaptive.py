@@ -272,7 +272,8 @@ def _is_at_maximum(cap: Fraction, learned: Learned, point: Point) -> bool:
 def _floor(learned: Learned, ratio: Fraction, falls: int) -> Fraction:
     """Return a number in flight that was within the target before, 0 if there is none: a floor for the first reductions.
 
-    Only for metrics with a value at any load, which are noisy and follow a change of the load late.
+    Only for metrics with a value at any load, which are noisy and follow a change of the load late. Far over the target for
+    the second time, a curve that is known tells more.
     """
     if (learned.base or Fraction(0)) <= NONE or (ratio >= FAR and falls and load_curve.is_known(learned)):
         return Fraction(0)

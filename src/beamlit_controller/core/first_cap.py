@@ -34,7 +34,10 @@ def begun(learned: Learned, noted: Learned, seen: Observed, now: datetime, *, no
 
 
 def guessed(learned: Learned, now: datetime, *, slots: int | None = None) -> Learned:
-    """Set the first cap, or a lower one, by a backlog that the gateways report; no slot that the servers report stays free."""
+    """Set the first cap, or a lower one, by a backlog that the gateways report; no slot that the servers report stays free.
+
+    A cap stays once the curve is known, since each sample then tells more than the backlog.
+    """
     found = backlog.found(learned.recent)
     if found is None:
         return learned

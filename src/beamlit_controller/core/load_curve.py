@@ -167,8 +167,7 @@ def _updated_calm(calm: Point | None, point: Point) -> Point | None:
 def fits(learned: Learned) -> Fraction | None:
     """Return how many fit as far as known: the cap, or fewer if a curve that is empty at low loads reaches the target before."""
     cap, full = learned.cap, learned.full
-    steep = learned.slope is not None and learned.base is not None and learned.base <= EMPTY
-    return cap if cap is None or full is None or not steep else min(cap, full)
+    return cap if cap is None or full is None or not is_known(learned) else min(cap, full)
 
 
 def is_known(learned: Learned) -> bool:

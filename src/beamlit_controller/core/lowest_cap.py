@@ -40,15 +40,22 @@ def matched(
 ) -> tuple[Learned, tuple[Learned, ...]]:
     """Return the states for the metrics of the spec, by name; `before` are the metrics that they were learned from.
 
-    What was learned from a metric that stays is kept. The cap in force stays until the metrics teach another.
+    What was learned from a metric that stays is kept, unless another one has the same name. The cap in force stays until the
+    metrics teach another.
     """
     if tuple(before) == tuple(metrics) or (not before and len(owned) in {0, len(metrics)}):
         return common, owned
-    known = dict(zip(before, owned if len(before) > 1 else (common,), strict=False))
+    states = owned if len(before) > 1 else (common,)
+    known = {name: own for name, own in zip(before, states, strict=False) if _is_alone(name, before, metrics)}
     found = tuple(known.get(name) or _begun(common) for name in metrics)
     if min(found, key=_limit).cap != common.cap:  # the metric whose cap is in force is gone
         found = tuple(_resumed(each, common) for each in found)
     return (replace(found[0], recent=common.recent), ()) if len(found) == 1 else (common, found)
+
+
+def _is_alone(name: str, *lists: Sequence[str]) -> bool:
+    """Return whether a name means one metric: names are cut, and the same series may be read twice with different selectors."""
+    return all(names.count(name) <= 1 for names in lists)
 
 
 def _resumed(own: Learned, common: Learned) -> Learned:
