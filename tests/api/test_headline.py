@@ -282,6 +282,31 @@ def test_a_remote_whose_budget_is_spent_is_not_named_as_where_requests_go(
     assert with_usage(BOTH, {"contract": contract, "on-demand": on_demand}).to == to
 
 
+@pytest.mark.parametrize(
+    ("weights", "fails", "to"),
+    [
+        ((3, 1, None), "", "one.example.com and two.example.com by weight, then three.example.com"),
+        ((3, 1, 1), "", "one.example.com, two.example.com and three.example.com by weight"),
+        ((3, 1, 1), "two", "one.example.com and three.example.com by weight"),
+        ((3, 1, None), "two", "one.example.com, then three.example.com"),
+        ((1, None, 1), "two", "one.example.com, then three.example.com"),
+    ],
+)
+def test_remotes_that_share_requests_are_not_said_to_be_asked_one_after_the_other(
+    weights: tuple[int | None, ...], fails: str, to: str
+) -> None:
+    """The arrow of explain said "one, then two"."""
+    first, *rest = (
+        replace(REMOTE, host=f"{name}.example.com", name=name, weight=weight)
+        for name, weight in zip(("one", "two", "three"), weights, strict=True)
+    )
+    told = seen(
+        replace(FIXED, remote=first, next_remotes=tuple(rest)), sample(25), gateway={**UP, "remotes": {fails: REFUSED}}
+    )
+
+    assert told.to == to
+
+
 def test_neither_is_one_that_fails() -> None:
     gateway = {**UP, "remotes": {"contract": REFUSED}}
 

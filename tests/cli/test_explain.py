@@ -505,6 +505,23 @@ def test_each_of_several_remotes_is_shown_by_name_with_its_state() -> None:
     ]
 
 
+def test_remotes_that_share_requests_are_shown_with_their_weights() -> None:
+    one, two = (
+        RemoteBackend(Scheme.HTTPS, f"{name}.example.com", 443, name=name, weight=weight)
+        for name, weight in (("one", 3), ("two", 1))
+    )
+    world = World().rounds(replace(LLAMA, remote=one, next_remotes=(two,)), (sample(25),))
+
+    lines = shown(world).splitlines()
+
+    assert lines[1].startswith("OFFLOADING 50 % → one.example.com and two.example.com by weight since ")
+    begin = lines.index("Remotes")
+    assert lines[begin + 1 : begin + 3] == [
+        "  - one (weight 3)  https://one.example.com",
+        "  - two (weight 1)  https://two.example.com",
+    ]
+
+
 def test_a_remote_whose_budget_is_spent_says_so_instead_of_how_it_answered_last() -> None:
     """It said that the remote answers, for as long as nothing was sent there."""
     budget = Budget(Decimal(5), BudgetUnit.REQUESTS, Period.DAY)

@@ -78,7 +78,9 @@ def model(known: KnownModelState, now: datetime) -> ModelView:
         notices=tuple(known.notices),
         policy=policy_text.sentences(spec),
         remotes=tuple(
-            RemoteView(name=each.name, address=spec_json.address(each)) for each in spec.remotes if each.name
+            RemoteView(name=each.name, address=spec_json.address(each), weight=each.weight)
+            for each in spec.remotes
+            if each.name
         ),
         spending=tuple(spending_view.views(cycle, now)),
         spec=spec_json.spec(spec),

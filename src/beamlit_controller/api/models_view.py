@@ -167,10 +167,11 @@ class HeadlineView(View):
 
 
 class RemoteView(View):
-    """One of several remotes: its name and URL."""
+    """One of several remotes: its name, URL and weight. Adjacent remotes with weights share requests."""
 
     name: str
     address: str
+    weight: int | None = None
 
 
 class BudgetView(View):

@@ -51,7 +51,7 @@ def _known(answer: ModelsView, model: ModelView) -> Iterator[RenderableType]:
     yield from _section("What would change it", _points(model.outlook))
     yield from _section("What the remote costs", _points(tuple(each.text for each in model.spending)))
     yield from _trigger(model.trigger)
-    yield from _section("Remotes, in order" if model.remotes else "Remote", _remotes(model))
+    yield from _section(_title(model.remotes), _remotes(model))
     yield from _section("Gateway", [_gateway(model.gateway)] if model.gateway else ())
     yield from _section("Notices", _points(model.notices))
     yield from _section("Mistakes in manifests", _problems(answer.problems))
@@ -205,6 +205,12 @@ def _share(model: ModelView, change: ChangeView) -> str:
     return f"{change.previous} → {most}{change.percentage} %"
 
 
+def _title(remotes: Sequence[RemoteView]) -> str:
+    if any(each.weight is not None for each in remotes):
+        return "Remotes"
+    return "Remotes, in order" if remotes else "Remote"
+
+
 def _remotes(model: ModelView) -> Iterator[RenderableType]:
     """Describe each remote, with its state if the gateway reports it, or that its budget is spent."""
     gateway, spent = model.gateway or {}, destination.spent(model)
@@ -217,7 +223,8 @@ def _remotes(model: ModelView) -> Iterator[RenderableType]:
         if each.name in spent:
             reason, message, style = Reason.BUDGET_SPENT, destination.used(spent[each.name]), "bold red"
         state = ((f"  {reason}", style), f": {message}") if reason else ()
-        name = ((each.name, "bold"), "  ") if each.name else ()
+        weight = f" (weight {each.weight})" if each.weight is not None else ""
+        name = ((each.name, "bold"), f"{weight}  ") if each.name else ()
         yield _hanging("-", _line(*name, each.address, *state))
 
 

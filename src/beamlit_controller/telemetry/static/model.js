@@ -158,11 +158,12 @@ function spent(model) {
 // Several remotes, in the whole width: their addresses are long.
 function remotes(model) {
   const conditions = { ...model.gateway?.remotes, ...spent(model) };
-  const rows = model.remotes.map(({ name, address }) => {
+  const rows = model.remotes.map(({ name, address, weight }) => {
     const known = conditions[name];
-    return { cells: [name, address, known ? [el("strong", {}, String(known.reason)), `: ${known.message}`] : "-"] };
+    return { cells: [weight ? `${name} (weight ${weight})` : name, address, known ? [el("strong", {}, String(known.reason)), `: ${known.message}`] : "-"] };
   });
-  return table("The remotes, in order", ["Name", "Address", "State"], rows);
+  const title = model.remotes.some(({ weight }) => weight) ? "The remotes" : "The remotes, in order";
+  return table(title, ["Name", "Address", "State"], rows);
 }
 
 function changes(model, now) {
