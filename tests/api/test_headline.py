@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import pytest
 
+import builders
 from beamlit_controller.api.models_view import HeadlineView
 from beamlit_controller.core import cycle
 from beamlit_controller.core.adaptive_state import Learned
@@ -58,13 +59,13 @@ def seen(
     whole: OffloadSpec = FIXED,
     *readings: Reading,
     gateway: Mapping[str, object] = UP,
-    counted: RequestCounters | None = None,
+    counted: RequestCounters | Minute | None = None,
     ready: int = 3,
     cap: int | None = None,
     short: bool = False,
     later: float = 1,
 ) -> HeadlineView:
-    minute = Minute(timedelta(seconds=60), counted) if counted else None
+    minute = Minute(timedelta(seconds=60), counted) if isinstance(counted, RequestCounters) else counted
     around = ModelDetails(gateway=lambda _: gateway, minute=lambda _: minute)
     sink = ModelsSink(Later(later), around)  # type: ignore[arg-type]  # what is asked of it is the time
     record = cycle.run(whole, signals(*(readings or (sample(5),)), ready=ready, total=3), previous=None, now=NOW)
@@ -201,6 +202,60 @@ def test_what_local_failed_is_said_of_the_last_minute_and_not_of_now() -> None:
     told = seen(FIXED, counted=RequestCounters(local=30, unavailable=30))
 
     assert told.why.startswith("local failed or refused them in the last minute; ")
+
+
+def changed(before: RequestCounters, now: RequestCounters) -> Minute:
+    """Return a minute of which the last quarter was different."""
+    return builders.minute(*(before,) * 9, *(now,) * 3)
+
+
+ALL_REMOTE, NOBODY = RequestCounters(unavailable=30), RequestCounters(unanswered=30)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "state", "to"),
+    [
+        (ALL_LOCAL, ALL_REMOTE, "Local down, remote answers", "api.example.com"),
+        (
+            RequestCounters(local=15, share=15),
+            RequestCounters(unavailable=15, share=15),
+            "Local down, remote answers",
+            "api.example.com",
+        ),
+        (ALL_LOCAL, SOME_LEFT, "Offloading 30 %", "api.example.com"),
+        (ALL_REMOTE, NOBODY, "Down", ""),
+        (NOBODY, ALL_REMOTE, "Local down, remote answers", "api.example.com"),
+        (NOBODY, ALL_LOCAL, "Local", ""),
+        (ALL_REMOTE, ALL_LOCAL, "Local", ""),
+        (SOME_LEFT, ALL_LOCAL, "Local", ""),
+        (ALL_LOCAL, RequestCounters(local=29, unanswered=1), "Local", ""),
+    ],
+)
+def test_it_says_what_is_true_now_and_not_what_was_in_the_minute(
+    before: RequestCounters, now: RequestCounters, state: str, to: str
+) -> None:
+    """It took most of a minute until it said that local, or nobody, answered, and as long until it did not say so any more."""
+    told = seen(counted=changed(before, now))
+
+    assert (told.state, told.to) == (state, to)
+
+
+def test_it_names_the_time_that_it_is_about() -> None:
+    some = RequestCounters(unavailable=15, unanswered=15)
+
+    assert seen(counted=changed(ALL_LOCAL, NOBODY)).why == "no local server answered in the last 10 s"
+    assert seen(counted=changed(ALL_LOCAL, some)).effect.endswith(
+        "; 50 % of the requests of the last 10 s got no answer"
+    )
+    assert seen(counted=changed(ALL_LOCAL, RequestCounters(local=15, unavailable=15))).why.startswith(
+        "local failed or refused them in the last 10 s; "
+    )
+
+
+def test_what_clients_sent_to_the_remote_does_not_tell_how_local_is() -> None:
+    by_clients = RequestCounters(forced=40, share=9, unavailable=0)
+
+    assert seen(counted=by_clients).state == "Remote answers all"
 
 
 def test_a_model_that_was_scaled_to_none_is_not_a_failure() -> None:
@@ -355,12 +410,14 @@ def test_a_budget_that_is_spent_says_until_when_and_whether_requests_wait(in_fli
 
 def test_lost_metrics_say_whose_and_what_stays() -> None:
     nothing = seen(FIXED, missing())
+    failed = seen(FIXED, missing(), counted=RequestCounters(local=30, unavailable=30))
     capped = seen(ADAPTIVE, missing(), cap=8)
     both = replace(FIXED, metrics=(QUEUE, QUEUE))
 
     assert (nothing.rank, nothing.state) == ("blind", "Local, metrics lost")
     assert nothing.why.startswith("ConnectionFailed: queue: ")
     assert nothing.effect == "nothing is offloaded, however full local is"
+    assert failed.effect == "only what local fails or refuses is offloaded, however full local is"
     assert capped.effect == "the cap stays at 8 requests in flight per replica"
     one_of_two = seen(both, sample(25), missing())
     assert (one_of_two.state, one_of_two.effect) == ("Offloading 50 %, a metric lost", "the other metrics decide")

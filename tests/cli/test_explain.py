@@ -27,7 +27,7 @@ from beamlit_controller.core.traffic import Minute, RequestCounters
 from beamlit_controller.core.usage import Usage
 from beamlit_controller.telemetry import models
 from beamlit_controller.telemetry.models import ModelDetails, ModelsSink
-from builders import CPU, NOW, QUEUE, RUNNING, missing, pod_samples, sample, signals, spec
+from builders import CPU, NOW, QUEUE, RUNNING, minute, missing, pod_samples, sample, signals, spec
 from fakes import http
 from waiting import eventually
 
@@ -564,3 +564,18 @@ def test_where_requests_really_went_is_said_and_not_only_the_share(seen: Request
 
     assert lines[1].partition(" since ")[0] == state
     assert any(line.startswith("last minute: ") for line in lines)
+
+
+def test_requests_that_are_answered_in_another_way_than_before_are_shown_beside_those_of_the_minute() -> None:
+    """Beside LOCAL DOWN it was shown only that most requests of the last minute had gone to local."""
+    counted = minute(*(RequestCounters(local=30),) * 9, *(RequestCounters(unavailable=30),) * 3)
+    world = World(minute=counted)
+    world.rounds(LLAMA, (sample(2),))
+
+    lines = shown(world).splitlines()
+
+    assert lines[1].startswith("LOCAL DOWN, REMOTE ANSWERS")
+    assert [line.partition(":")[0] for line in lines if line.startswith("last ")] == ["last 10 s", "last minute"]
+    assert (
+        "last 10 s: 0/s local, 6/s remote: 100 % went to the remote (100 % unavailable); 0 in flight at local" in lines
+    )

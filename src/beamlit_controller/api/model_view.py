@@ -10,6 +10,7 @@ from beamlit_controller.api.models_view import (
     ChangeView,
     DecisionView,
     FailureView,
+    LatestView,
     LeftView,
     LocalView,
     MetricState,
@@ -23,7 +24,7 @@ from beamlit_controller.api.models_view import (
     TriggerView,
     VerdictView,
 )
-from beamlit_controller.core import preview, traffic_summary, wording
+from beamlit_controller.core import preview, traffic_change, traffic_summary, wording
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Change
 from beamlit_controller.core.metric_spec import MetricSpec, PodsMetric
@@ -103,6 +104,23 @@ def _traffic(minute: Minute, known: KnownModelState) -> TrafficView:
         remote_first_byte_ms=seen.remote_first_byte_ms,
         text=traffic_summary.sentence(seen, limit),
         since=known.leaving_since,
+        latest=_latest(minute, limit),
+    )
+
+
+def _latest(minute: Minute, limit: Fraction | None) -> LatestView | None:
+    found = traffic_change.latest(minute)
+    if found is minute:
+        return None
+    seen = traffic_summary.summarize(found)
+    return LatestView(
+        seconds=found.span.total_seconds(),
+        local_per_second=seen.local,
+        remote_per_second=seen.remote,
+        sent=seen.sent,
+        left=LeftView(**dict(seen.left)),
+        unanswered=seen.unanswered,
+        text=traffic_summary.sentence(seen, limit),
     )
 
 

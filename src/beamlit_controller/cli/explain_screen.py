@@ -18,6 +18,7 @@ from beamlit_controller.api.models_view import (
     PodFailureView,
     ProblemView,
     RemoteView,
+    TrafficView,
     TriggerView,
     WaitingView,
 )
@@ -81,9 +82,16 @@ def _head(model: ModelView, now: datetime) -> Iterator[Text]:
     leaves = cause if cause != seen.why else ""
     yield _line(leaves, (decision.reason, "bold"), f": {decision.message}")
     if model.traffic is not None:
-        yield _line(("last minute", "bold"), f": {model.traffic.text}")
+        yield from _requests(model.traffic)
     late = (now - model.at).total_seconds() > headline.LATE
     yield _line((f"decided {_ago(model.at, now)}", "bold yellow" if late else "dim"), (_facts(model), "dim"))
+
+
+def _requests(traffic: TrafficView) -> Iterator[Text]:
+    """Show the requests since they have been answered as they are now, if that began within the minute, and those of the minute."""
+    if traffic.latest is not None:
+        yield _line((f"last {traffic.latest.seconds:.0f} s", "bold"), f": {traffic.latest.text}")
+    yield _line(("last minute", "bold"), f": {traffic.text}")
 
 
 def _trouble(seen: HeadlineView, style: str) -> Iterator[Text]:
