@@ -147,7 +147,7 @@ def test_a_remote_that_throttles_is_not_called_down() -> None:
 @pytest.mark.parametrize(
     ("gateway", "state", "effect"),
     [
-        (UP, "Local down, remote answers", "every request goes to the remote"),
+        (UP, "Local down, remote answers", "requests that may leave go to the remote, others get 503"),
         ({**UP, "remote": REFUSED}, "Down", "clients get 503"),
     ],
 )
@@ -174,7 +174,7 @@ def test_a_model_that_nobody_answers_is_down_whatever_its_servers_say_of_themsel
     )
     assert (seen(counted=nobody, ready=0).state, seen(counted=nobody, ready=0).to) == ("Down", "")
     assert seen(counted=some, ready=0).effect == (
-        "every request goes to the remote; 33.3 % of the requests of the last minute got no answer"
+        "requests that may leave go to the remote, others get 503; 33.3 % of the requests of the last minute got no answer"
     )
     assert with_usage(replace(FIXED, remote=spent), {"": MANY}, ready=0).state == "Down"
 
@@ -238,6 +238,33 @@ def test_it_says_what_is_true_now_and_not_what_was_in_the_minute(
     told = seen(counted=changed(before, now))
 
     assert (told.state, told.to) == (state, to)
+
+
+@pytest.mark.parametrize(
+    ("counted", "state"),
+    [
+        (RequestCounters(local=50, overflow=40, unanswered=10), "Offloading 40 %, some unanswered"),
+        (RequestCounters(local=20, unanswered=3), "Local, some unanswered"),
+        (RequestCounters(local=9, unanswered=2), "Local"),
+        (RequestCounters(local=600, unanswered=9), "Local"),
+    ],
+)
+def test_requests_without_an_answer_are_a_problem_unless_they_are_single_ones(
+    counted: RequestCounters, state: str
+) -> None:
+    """While both sides answered some requests, it looked well however many got no answer."""
+    told = seen(counted=counted)
+
+    assert told.state == state
+    if "unanswered" in state:
+        assert (told.rank, told.effect) == ("failing", "clients get 503 for these")
+        assert told.why.endswith("% of the requests of the last minute got no answer")
+
+
+def test_two_requests_without_an_answer_are_no_problem_right_after_the_start_either() -> None:
+    begun = Minute(timedelta(seconds=5), RequestCounters(local=9, unanswered=2))
+
+    assert seen(counted=begun).state == "Local"
 
 
 def test_it_names_the_time_that_it_is_about() -> None:

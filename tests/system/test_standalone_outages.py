@@ -37,7 +37,8 @@ async def test_the_headline_follows_what_dies_and_what_comes_back_and_does_not_w
         local_again = await _says(running, "Local", sent=0, unanswered=True)
 
     assert down["headline"]["to"] == ""
-    assert (back["headline"]["effect"], back["headline"]["to"]) == ("every request goes to the remote", remote.address)
+    assert back["headline"]["effect"] == "requests that may leave go to the remote, others get 503"
+    assert back["headline"]["to"] == remote.address
     assert local_again["headline"]["to"] == ""
 
 

@@ -18,6 +18,8 @@ KEEPS: Final = "the gateway keeps its last cap and percentage"
 
 STRAIGHT: Final = "clients reach the local pods directly, and nothing is offloaded"
 NO_ANSWER: Final = "clients of its address get no response"
+ALL_LEAVE: Final = "requests that may leave go to the remote, others get 503"
+SOME_503: Final = "clients get 503 for these"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ def _local(model: ModelView, _: datetime) -> _Finding | None:
         why = f"{why}; {remote['reason']}: {remote['message']}"
     if model.remote is None or remote.get("status") == "False" or _all_spent(model) or unanswered >= recent.ALMOST_ALL:
         return _Finding("failing", why, "Down", "clients get 503", advice.LOCAL, stays=True)
-    effect = f"every request goes to the remote{effects.and_unanswered(model)}"
+    effect = f"{ALL_LEAVE}{effects.and_unanswered(model)}"
     return _Finding("failing", why, "Local down, remote answers", effect, advice.LOCAL)
 
 
@@ -116,6 +118,12 @@ def _remote(model: ModelView, _: datetime) -> _Finding | None:
         return _Finding("failing", why, state, none, advice.of(reason), stays=True)
     effect = f"local takes every request{effects.and_they_wait(model)}"
     return _Finding("failing", why, f"{state}, local answers", effect, advice.of(reason), stays=True)
+
+
+def _unanswered(model: ModelView, _: datetime) -> _Finding | None:
+    if not recent.some_unanswered(model):
+        return None
+    return _Finding("failing", effects.unanswered(model), f"{_state(model)}, some unanswered", SOME_503, advice.LOCAL)
 
 
 def _returns_failures(model: ModelView) -> bool:
@@ -190,6 +198,7 @@ _LOOKS: Final[tuple[Callable[[ModelView, datetime], _Finding | None], ...]] = (
     _gateway,
     _local,
     _remote,
+    _unanswered,
     _disabled,
     _budget,
     _metrics,

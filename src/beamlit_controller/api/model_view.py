@@ -104,6 +104,7 @@ def _traffic(minute: Minute, known: KnownModelState) -> TrafficView:
         remote_first_byte_ms=seen.remote_first_byte_ms,
         text=traffic_summary.sentence(seen, limit),
         since=known.leaving_since,
+        seconds=minute.span.total_seconds(),
         latest=_latest(minute, limit),
     )
 

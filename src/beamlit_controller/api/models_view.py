@@ -145,7 +145,7 @@ class LatestView(View):
 
 
 class TrafficView(View):
-    """The requests of the last minute, as counted by the gateways.
+    """The requests of the last minute, as counted by the gateways; `seconds` is shorter if they were not asked for as long.
 
     Fractions are of all requests. `in_flight_limit` is None without a cap; first-byte times are None without requests.
     `since` is when the remote began to answer some of the requests, or none; None if the controller has not seen that.
@@ -164,6 +164,7 @@ class TrafficView(View):
     remote_first_byte_ms: float | None
     text: str
     since: datetime | None = None
+    seconds: float = 60
     latest: LatestView | None = None
 
 

@@ -4,9 +4,11 @@ from typing import Final
 
 from beamlit_controller.api.models_view import LatestView, ModelView
 
-MINUTE: Final = 60.0
 ALMOST_ALL: Final = 0.995
 """Fraction of requests that is reported as all of them."""
+SOME: Final = 0.05
+FEW: Final = 3
+"""Fraction and number of requests without an answer from which they are reported as a problem."""
 
 
 def requests(model: ModelView) -> LatestView | None:
@@ -17,7 +19,7 @@ def requests(model: ModelView) -> LatestView | None:
     if seen.latest is not None:
         return seen.latest
     return LatestView(
-        seconds=MINUTE,
+        seconds=seen.seconds,
         local_per_second=seen.local_per_second,
         remote_per_second=seen.remote_per_second,
         sent=seen.sent,
@@ -43,6 +45,15 @@ def unanswered(model: ModelView) -> float:
     """Return the fraction of the requests that nobody answers; 0 if unknown."""
     seen = requests(model)
     return seen.unanswered if seen else 0.0
+
+
+def some_unanswered(model: ModelView) -> bool:
+    """Return whether so many requests get no answer that it is no accident: a twentieth of them, and at least three."""
+    seen = requests(model)
+    if seen is None or seen.unanswered < SOME:
+        return False
+    answered = (seen.local_per_second + seen.remote_per_second) * seen.seconds
+    return seen.unanswered >= ALMOST_ALL or answered * seen.unanswered / (1 - seen.unanswered) >= FEW - 0.5
 
 
 def local_fails(model: ModelView) -> bool:
