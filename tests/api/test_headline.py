@@ -95,6 +95,13 @@ def test_a_model_that_is_well_says_where_requests_go_and_why() -> None:
     assert not local.advice + by_share.advice + by_cap.advice
 
 
+def test_servers_that_are_not_ready_are_a_cause_of_what_exceeds_the_cap() -> None:
+    """With half of the servers dead, the headline only said that three quarters of the requests were above the cap."""
+    told = seen(ADAPTIVE, cap=8, counted=SOME_LEFT, ready=2)
+
+    assert told.why.startswith("above the cap of 8 in flight per replica, 2 of 3 ready; MetricBelowTarget: ")
+
+
 def test_under_a_cap_from_which_nothing_left_it_is_local_although_everything_might_leave() -> None:
     assert seen(ADAPTIVE, cap=8, counted=ALL_LOCAL).state == "Local"
 

@@ -271,7 +271,8 @@ def _why(model: ModelView) -> str:
     }
     beyond["overflow"] = "above overflow.maxInFlightPerReplica"
     if by_cap(model):
-        beyond["overflow"] = f"above the cap of {model.decision.cap:.4g} in flight per replica"
+        few = f", {model.local.ready} of {model.local.total} ready" if model.local.ready < model.local.total else ""
+        beyond["overflow"] = f"above the cap of {model.decision.cap:.4g} in flight per replica{few}"
     if most not in beyond or model.decision.reason == Reason.OVERRIDDEN:
         return _decided(model)
     return f"{beyond[most]}; {_decided(model)}"
