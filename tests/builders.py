@@ -3,12 +3,14 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import accumulate
 from typing import Any
 
+from beamlit_controller.core import traffic
 from beamlit_controller.core.metric_spec import (
     AverageValue,
     ExternalMetric,
@@ -33,6 +35,7 @@ from beamlit_controller.core.signals import (
     Signals,
 )
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
+from beamlit_controller.core.traffic import CountersAt, Minute, RequestCounters
 from beamlit_controller.core.verdict import Assessed, Current, Judgement, Unread, Verdict
 from beamlit_controller.envoy.identity import NAMED
 
@@ -165,3 +168,16 @@ def _judgement(ratio: Fraction) -> Judgement:
     if ratio > 1:
         return Judgement.OVER
     return Judgement.UNDER if ratio <= Fraction(9, 10) else Judgement.BETWEEN
+
+
+def plus(one: RequestCounters, other: RequestCounters) -> RequestCounters:
+    """Add up what was counted."""
+    names = (each.name for each in fields(RequestCounters))
+    return RequestCounters(**{name: getattr(one, name) + getattr(other, name) for name in names})
+
+
+def minute(*reports: RequestCounters, every: timedelta = timedelta(seconds=5)) -> Minute:
+    """Return the last minute until `NOW`, from reports of what the gateways counted since the report before."""
+    sums = tuple(accumulate((RequestCounters(), *reports), plus))
+    moments = (CountersAt(NOW + every * (index + 1 - len(sums)), counted) for index, counted in enumerate(sums))
+    return traffic.between(tuple(each for each in moments if each.at >= NOW - traffic.MINUTE))

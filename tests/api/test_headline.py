@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import pytest
 
+import builders
 from beamlit_controller.api.models_view import HeadlineView
 from beamlit_controller.core import cycle
 from beamlit_controller.core.adaptive_state import Learned
@@ -58,13 +59,13 @@ def seen(
     whole: OffloadSpec = FIXED,
     *readings: Reading,
     gateway: Mapping[str, object] = UP,
-    counted: RequestCounters | None = None,
+    counted: RequestCounters | Minute | None = None,
     ready: int = 3,
     cap: int | None = None,
     short: bool = False,
     later: float = 1,
 ) -> HeadlineView:
-    minute = Minute(timedelta(seconds=60), counted) if counted else None
+    minute = Minute(timedelta(seconds=60), counted) if isinstance(counted, RequestCounters) else counted
     around = ModelDetails(gateway=lambda _: gateway, minute=lambda _: minute)
     sink = ModelsSink(Later(later), around)  # type: ignore[arg-type]  # what is asked of it is the time
     record = cycle.run(whole, signals(*(readings or (sample(5),)), ready=ready, total=3), previous=None, now=NOW)
@@ -92,6 +93,13 @@ def test_a_model_that_is_well_says_where_requests_go_and_why() -> None:
     assert (by_cap.rank, by_cap.state) == ("offloading", "Offloading 30 %")
     assert by_cap.why.startswith("above the cap of 8 in flight per replica; MetricBelowTarget: queue 5 <= 10")
     assert not local.advice + by_share.advice + by_cap.advice
+
+
+def test_servers_that_are_not_ready_are_a_cause_of_what_exceeds_the_cap() -> None:
+    """With half of the servers dead, the headline only said that three quarters of the requests were above the cap."""
+    told = seen(ADAPTIVE, cap=8, counted=SOME_LEFT, ready=2)
+
+    assert told.why.startswith("above the cap of 8 in flight per replica, 2 of 3 ready; MetricBelowTarget: ")
 
 
 def test_under_a_cap_from_which_nothing_left_it_is_local_although_everything_might_leave() -> None:
@@ -146,7 +154,7 @@ def test_a_remote_that_throttles_is_not_called_down() -> None:
 @pytest.mark.parametrize(
     ("gateway", "state", "effect"),
     [
-        (UP, "Local down, remote answers", "every request goes to the remote"),
+        (UP, "Local down, remote answers", "requests that may leave go to the remote, others get 503"),
         ({**UP, "remote": REFUSED}, "Down", "clients get 503"),
     ],
 )
@@ -173,7 +181,7 @@ def test_a_model_that_nobody_answers_is_down_whatever_its_servers_say_of_themsel
     )
     assert (seen(counted=nobody, ready=0).state, seen(counted=nobody, ready=0).to) == ("Down", "")
     assert seen(counted=some, ready=0).effect == (
-        "every request goes to the remote; 33.3 % of the requests of the last minute got no answer"
+        "requests that may leave go to the remote, others get 503; 33.3 % of the requests of the last minute got no answer"
     )
     assert with_usage(replace(FIXED, remote=spent), {"": MANY}, ready=0).state == "Down"
 
@@ -201,6 +209,87 @@ def test_what_local_failed_is_said_of_the_last_minute_and_not_of_now() -> None:
     told = seen(FIXED, counted=RequestCounters(local=30, unavailable=30))
 
     assert told.why.startswith("local failed or refused them in the last minute; ")
+
+
+def changed(before: RequestCounters, now: RequestCounters) -> Minute:
+    """Return a minute of which the last quarter was different."""
+    return builders.minute(*(before,) * 9, *(now,) * 3)
+
+
+ALL_REMOTE, NOBODY = RequestCounters(unavailable=30), RequestCounters(unanswered=30)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "state", "to"),
+    [
+        (ALL_LOCAL, ALL_REMOTE, "Local down, remote answers", "api.example.com"),
+        (
+            RequestCounters(local=15, share=15),
+            RequestCounters(unavailable=15, share=15),
+            "Local down, remote answers",
+            "api.example.com",
+        ),
+        (ALL_LOCAL, SOME_LEFT, "Offloading 30 %", "api.example.com"),
+        (ALL_REMOTE, NOBODY, "Down", ""),
+        (NOBODY, ALL_REMOTE, "Local down, remote answers", "api.example.com"),
+        (NOBODY, ALL_LOCAL, "Local", ""),
+        (ALL_REMOTE, ALL_LOCAL, "Local", ""),
+        (SOME_LEFT, ALL_LOCAL, "Local", ""),
+        (ALL_LOCAL, RequestCounters(local=29, unanswered=1), "Local", ""),
+    ],
+)
+def test_it_says_what_is_true_now_and_not_what_was_in_the_minute(
+    before: RequestCounters, now: RequestCounters, state: str, to: str
+) -> None:
+    """It took most of a minute until it said that local, or nobody, answered, and as long until it did not say so any more."""
+    told = seen(counted=changed(before, now))
+
+    assert (told.state, told.to) == (state, to)
+
+
+@pytest.mark.parametrize(
+    ("counted", "state"),
+    [
+        (RequestCounters(local=50, overflow=40, unanswered=10), "Offloading 40 %, some unanswered"),
+        (RequestCounters(local=20, unanswered=3), "Local, some unanswered"),
+        (RequestCounters(local=9, unanswered=2), "Local"),
+        (RequestCounters(local=600, unanswered=9), "Local"),
+    ],
+)
+def test_requests_without_an_answer_are_a_problem_unless_they_are_single_ones(
+    counted: RequestCounters, state: str
+) -> None:
+    """While both sides answered some requests, it looked well however many got no answer."""
+    told = seen(counted=counted)
+
+    assert told.state == state
+    if "unanswered" in state:
+        assert (told.rank, told.effect) == ("failing", "clients get 503 for these")
+        assert told.why.endswith("% of the requests of the last minute got no answer")
+
+
+def test_two_requests_without_an_answer_are_no_problem_right_after_the_start_either() -> None:
+    begun = Minute(timedelta(seconds=5), RequestCounters(local=9, unanswered=2))
+
+    assert seen(counted=begun).state == "Local"
+
+
+def test_it_names_the_time_that_it_is_about() -> None:
+    some = RequestCounters(unavailable=15, unanswered=15)
+
+    assert seen(counted=changed(ALL_LOCAL, NOBODY)).why == "no local server answered in the last 10 s"
+    assert seen(counted=changed(ALL_LOCAL, some)).effect.endswith(
+        "; 50 % of the requests of the last 10 s got no answer"
+    )
+    assert seen(counted=changed(ALL_LOCAL, RequestCounters(local=15, unavailable=15))).why.startswith(
+        "local failed or refused them in the last 10 s; "
+    )
+
+
+def test_what_clients_sent_to_the_remote_does_not_tell_how_local_is() -> None:
+    by_clients = RequestCounters(forced=40, share=9, unavailable=0)
+
+    assert seen(counted=by_clients).state == "Remote answers all"
 
 
 def test_a_model_that_was_scaled_to_none_is_not_a_failure() -> None:
@@ -282,6 +371,31 @@ def test_a_remote_whose_budget_is_spent_is_not_named_as_where_requests_go(
     assert with_usage(BOTH, {"contract": contract, "on-demand": on_demand}).to == to
 
 
+@pytest.mark.parametrize(
+    ("weights", "fails", "to"),
+    [
+        ((3, 1, None), "", "one.example.com and two.example.com by weight, then three.example.com"),
+        ((3, 1, 1), "", "one.example.com, two.example.com and three.example.com by weight"),
+        ((3, 1, 1), "two", "one.example.com and three.example.com by weight"),
+        ((3, 1, None), "two", "one.example.com, then three.example.com"),
+        ((1, None, 1), "two", "one.example.com, then three.example.com"),
+    ],
+)
+def test_remotes_that_share_requests_are_not_said_to_be_asked_one_after_the_other(
+    weights: tuple[int | None, ...], fails: str, to: str
+) -> None:
+    """The arrow of explain said "one, then two"."""
+    first, *rest = (
+        replace(REMOTE, host=f"{name}.example.com", name=name, weight=weight)
+        for name, weight in zip(("one", "two", "three"), weights, strict=True)
+    )
+    told = seen(
+        replace(FIXED, remote=first, next_remotes=tuple(rest)), sample(25), gateway={**UP, "remotes": {fails: REFUSED}}
+    )
+
+    assert told.to == to
+
+
 def test_neither_is_one_that_fails() -> None:
     gateway = {**UP, "remotes": {"contract": REFUSED}}
 
@@ -330,12 +444,14 @@ def test_a_budget_that_is_spent_says_until_when_and_whether_requests_wait(in_fli
 
 def test_lost_metrics_say_whose_and_what_stays() -> None:
     nothing = seen(FIXED, missing())
+    failed = seen(FIXED, missing(), counted=RequestCounters(local=30, unavailable=30))
     capped = seen(ADAPTIVE, missing(), cap=8)
     both = replace(FIXED, metrics=(QUEUE, QUEUE))
 
     assert (nothing.rank, nothing.state) == ("blind", "Local, metrics lost")
     assert nothing.why.startswith("ConnectionFailed: queue: ")
     assert nothing.effect == "nothing is offloaded, however full local is"
+    assert failed.effect == "only what local fails or refuses is offloaded, however full local is"
     assert capped.effect == "the cap stays at 8 requests in flight per replica"
     one_of_two = seen(both, sample(25), missing())
     assert (one_of_two.state, one_of_two.effect) == ("Offloading 50 %, a metric lost", "the other metrics decide")

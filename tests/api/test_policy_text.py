@@ -113,8 +113,13 @@ def test_whatever_else_was_asked_for_is_a_sentence(whole: OffloadSpec, sentence:
 
 
 def test_remotes_that_share_requests_are_told_with_their_weights() -> None:
+    """It also said that requests go to the first one that can serve them."""
     first, second = (replace(REMOTE, name=name, weight=weight) for name, weight in (("one", 3), ("two", 1)))
+    last = replace(REMOTE, name="three")
 
-    told = list(policy_text.sentences(replace(LLAMA, remote=first, next_remotes=(second,))))
+    told = list(policy_text.sentences(replace(LLAMA, remote=first, next_remotes=(second, last))))
 
-    assert "Adjacent remotes share requests by weight: one 3, two 1." in told
+    order = [each for each in told if "weight" in each or "first of" in each]
+    assert order == [
+        "Offloaded requests go to one (weight 3) and two (weight 1), then to three; a request that one fails goes to another."
+    ]

@@ -31,8 +31,9 @@ from beamlit_controller.core.metric_spec import (
     Value,
 )
 from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.traffic import RequestCounters
 from beamlit_controller.core.verdict import Assessed, Current, Judgement, Unread, Verdict
-from builders import CPU, NOW, QUEUE, missing, signals, spec, verdict
+from builders import CPU, NOW, QUEUE, minute, missing, signals, spec, verdict
 
 SELECTOR = Selector((("a", "b"),), (Requirement("c", Operator.EXISTS), Requirement("d", Operator.IN, ("e",))))
 SELECTED = {
@@ -296,3 +297,14 @@ def test_whatever_stands_in_a_status_it_is_bounded_without_an_error(any_status: 
     once = status.bounded(any_status)
 
     assert repr(status.bounded(once)) == repr(once)
+
+
+def test_the_requests_are_those_of_the_present_and_not_of_the_whole_minute() -> None:
+    """A status that is written every 30 s at most was about requests of up to 90 s before."""
+    counted = minute(*(RequestCounters(local=30),) * 9, *(RequestCounters(unavailable=30),) * 3)
+    record = core_cycle.run(spec(), signals(missing()), previous=None, now=NOW)
+
+    requests = status.requests(counted, record)
+
+    assert requests["remotePercentage"] == 100
+    assert requests["message"].startswith("0/s local, 6/s remote: 100 % went to the remote (100 % unavailable)")

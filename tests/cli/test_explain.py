@@ -27,7 +27,7 @@ from beamlit_controller.core.traffic import Minute, RequestCounters
 from beamlit_controller.core.usage import Usage
 from beamlit_controller.telemetry import models
 from beamlit_controller.telemetry.models import ModelDetails, ModelsSink
-from builders import CPU, NOW, QUEUE, RUNNING, missing, pod_samples, sample, signals, spec
+from builders import CPU, NOW, QUEUE, RUNNING, minute, missing, pod_samples, sample, signals, spec
 from fakes import http
 from waiting import eventually
 
@@ -505,6 +505,23 @@ def test_each_of_several_remotes_is_shown_by_name_with_its_state() -> None:
     ]
 
 
+def test_remotes_that_share_requests_are_shown_with_their_weights() -> None:
+    one, two = (
+        RemoteBackend(Scheme.HTTPS, f"{name}.example.com", 443, name=name, weight=weight)
+        for name, weight in (("one", 3), ("two", 1))
+    )
+    world = World().rounds(replace(LLAMA, remote=one, next_remotes=(two,)), (sample(25),))
+
+    lines = shown(world).splitlines()
+
+    assert lines[1].startswith("OFFLOADING 50 % → one.example.com and two.example.com by weight since ")
+    begin = lines.index("Remotes")
+    assert lines[begin + 1 : begin + 3] == [
+        "  - one (weight 3)  https://one.example.com",
+        "  - two (weight 1)  https://two.example.com",
+    ]
+
+
 def test_a_remote_whose_budget_is_spent_says_so_instead_of_how_it_answered_last() -> None:
     """It said that the remote answers, for as long as nothing was sent there."""
     budget = Budget(Decimal(5), BudgetUnit.REQUESTS, Period.DAY)
@@ -547,3 +564,18 @@ def test_where_requests_really_went_is_said_and_not_only_the_share(seen: Request
 
     assert lines[1].partition(" since ")[0] == state
     assert any(line.startswith("last minute: ") for line in lines)
+
+
+def test_requests_that_are_answered_in_another_way_than_before_are_shown_beside_those_of_the_minute() -> None:
+    """Beside LOCAL DOWN it was shown only that most requests of the last minute had gone to local."""
+    counted = minute(*(RequestCounters(local=30),) * 9, *(RequestCounters(unavailable=30),) * 3)
+    world = World(minute=counted)
+    world.rounds(LLAMA, (sample(2),))
+
+    lines = shown(world).splitlines()
+
+    assert lines[1].startswith("LOCAL DOWN, REMOTE ANSWERS")
+    assert [line.partition(":")[0] for line in lines if line.startswith("last ")] == ["last 10 s", "last minute"]
+    assert (
+        "last 10 s: 0/s local, 6/s remote: 100 % went to the remote (100 % unavailable); 0 in flight at local" in lines
+    )

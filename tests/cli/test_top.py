@@ -5,13 +5,12 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from types import SimpleNamespace
 
 import pytest
 from inline_snapshot import snapshot
 from rich.console import Console
 
-from beamlit_controller.api.models_view import LeftView
+from beamlit_controller.api.models_view import LeftView, TrafficView
 from beamlit_controller.api.problems import Problem
 from beamlit_controller.cli import top, top_table
 from beamlit_controller.core import cycle
@@ -149,8 +148,18 @@ def test_what_servers_answer_does_not_steer_the_terminal() -> None:
 def test_what_leaves_without_a_decision_is_shown_where_gateways_count_it() -> None:
     view = models.view(Fleet().add("llama").sink.snapshot())
     left = LeftView(share=0, overflow=0.447, unavailable=0, forced=0)
-    traffic = SimpleNamespace(
-        sent=0.447, unanswered=0, left=left, local_per_second=2.2, remote_per_second=1.84, since=None
+    traffic = TrafficView(
+        local_per_second=2.2,
+        remote_per_second=1.84,
+        sent=0.447,
+        left=left,
+        kept=0,
+        unanswered=0,
+        in_flight=0,
+        in_flight_limit=None,
+        local_first_byte_ms=None,
+        remote_first_byte_ms=None,
+        text="",
     )
     counted = view.model_copy(update={"models": (view.models[0].model_copy(update={"traffic": traffic}),)})
 

@@ -31,3 +31,19 @@ def test_a_remote_is_passed_over_for_the_neighbours_after_it_that_have_a_weight(
     assert weighted_remotes.passed_over(spec) == tuple(
         each for each, others in zip(spec.remotes, after, strict=True) if others
     )
+
+
+@pytest.mark.parametrize(
+    ("weights", "groups"),
+    [
+        ((None,), [(0,)]),
+        ((None, None), [(0,), (1,)]),
+        ((2, 3, 5), [(0, 1, 2)]),
+        ((1, None, 1), [(0,), (1,), (2,)]),
+        ((1, 1, None, None, 2, 3), [(0, 1), (2,), (3,), (4, 5)]),
+    ],
+)
+def test_adjacent_remotes_with_weights_are_a_group(
+    weights: tuple[int | None, ...], groups: list[tuple[int, ...]]
+) -> None:
+    assert list(weighted_remotes.groups(weights)) == groups

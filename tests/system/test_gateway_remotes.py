@@ -251,6 +251,24 @@ async def test_equals_share_requests_by_their_weights_and_take_over_what_one_fai
     assert (world.local.connections > 0) == (policy is OnRemoteFailure.LOCAL)
 
 
+@pytest.mark.parametrize("policy", list(OnRemoteFailure))
+@pytest.mark.parametrize("local", ["refused", "closes", "503"])
+async def test_what_local_can_not_answer_is_shared_as_well_even_if_no_local_server_is_usable(
+    tmp_path: Path, local: str, policy: OnRemoteFailure
+) -> None:
+    """While the only local server was ejected, the first remote got all requests, whatever its weight."""
+    async with _world(tmp_path, local=local, weights=(1, 3), policy=policy) as world:
+        shared = [await world.answers() for _ in range(4)]
+        world.two.answer = says(503)
+        without_two = await world.answers()
+
+    counted = Counter(name for answers in shared for (_, name), count in answers.items() for _ in range(count))
+    assert abs(counted[b"two"] - 60) <= 2
+    assert counted[b"one"] + counted[b"two"] == 80
+    if policy is OnRemoteFailure.LOCAL:
+        assert without_two == {("200", b"one"): REQUESTS}
+
+
 async def test_the_stats_tell_why_each_remote_gets_nothing(tmp_path: Path) -> None:
     check = HealthCheck("/health", timedelta(seconds=1))
     async with _world(tmp_path, one="no address", two="503", share=100, check=check) as world:

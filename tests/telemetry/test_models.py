@@ -281,8 +281,8 @@ def test_several_remotes_are_told_by_name_in_their_order(clock: Settable) -> Non
     told(sink, signals(), remote=one, next_remotes=(two,))
 
     assert only(sink)["remotes"] == [
-        {"name": "one", "address": "https://one.example.com/v1"},
-        {"name": "two", "address": "http://10.0.0.8:8000"},
+        {"name": "one", "address": "https://one.example.com/v1", "weight": None},
+        {"name": "two", "address": "http://10.0.0.8:8000", "weight": None},
     ]
 
 

@@ -29,7 +29,7 @@ from beamlit_controller.telemetry.liveness import Check
 from beamlit_controller.telemetry.models import ModelDetails, ModelsSink
 from beamlit_controller.telemetry.page import PageAccess
 from beamlit_controller.telemetry.web import WebEndpoints
-from builders import NOW, QUEUE, missing, sample, signals, spec
+from builders import NOW, QUEUE, minute, missing, sample, signals, spec
 from fakes.browser import browser
 from waiting import eventually
 
@@ -300,6 +300,22 @@ async def test_what_nobody_answered_is_drawn_for_no_side(clock: Clock, tmp_path:
 
     assert "20 % went to the remote (20 % overflow); 40 % unanswered" in shown
     assert (whole, local, remote) == ("100", "40", "20")
+
+
+@pytest.mark.system
+async def test_what_is_true_now_is_drawn_and_not_what_was_in_the_minute(clock: Clock, tmp_path: Path) -> None:
+    seen = minute(*(RequestCounters(local=30),) * 9, *(RequestCounters(unavailable=30),) * 3)
+    async with serving(clock, minute=seen) as controller, browser(tmp_path) as tab:
+        controller.tell("llama")
+        await tab.open(controller.url)
+        await eventually(lambda: tab.text("#model h2"), what="the model is shown")
+
+        shown = await tab.text("#model")
+        drawn = "[...document.querySelectorAll('#model svg.bar rect')].map((each) => each.getAttribute('width'))"
+        _, local, remote = await tab.evaluate(drawn)
+
+    assert "In the last 10 s 0/s local, 6/s remote: 100 % went to the remote" in shown
+    assert (local, remote) == ("0", "100")
 
 
 @pytest.mark.system

@@ -37,7 +37,8 @@ Validation
 What users read
 - `status`: `.status` from a cycle; `status_models`: its schema; `status_limits` cuts it to the schema
 - `models_view`: the JSON of `/models`; `model_view` and `spending_view` build it, `spec_json` writes a spec
-- `headline`: one model in a sentence; `effects`: what clients notice; `destination`: which remotes requests can go to now
+- `headline`: one model in a sentence; `recent`: how requests are answered now; `effects`: what clients notice; `destination`: which remotes
+  requests can go to now
 - `policy_text`: the policy of a model in sentences; `advice`: what to do
 - `system_errors`: the system's message in an HTTP client's error
 

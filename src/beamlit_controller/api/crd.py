@@ -130,7 +130,7 @@ _COLUMNS = (
         "REMOTE%",
         "integer",
         ".status.requests.remotePercentage",
-        "Percentage of requests that the remote answered in the last minute.",
+        "Percentage of the latest requests that the remote answered.",
         0,
     ),
     (

@@ -1,5 +1,6 @@
 """Describes what clients of a model notice: which requests wait, and how many got no answer."""
 
+from beamlit_controller.api import recent
 from beamlit_controller.api.models_view import ModelView
 
 
@@ -22,9 +23,9 @@ def and_they_wait(model: ModelView) -> str:
 
 
 def unanswered(model: ModelView) -> str:
-    """Return how many requests of the last minute nobody answered; "" if there were none."""
-    part = model.traffic.unanswered if model.traffic else 0
-    return f"{100 * part:.3g} % of the requests of the last minute got no answer" if part else ""
+    """Return how many of the requests nobody answers; "" if there are none."""
+    part = recent.unanswered(model)
+    return f"{100 * part:.3g} % of the requests of {recent.period(model)} got no answer" if part else ""
 
 
 def and_unanswered(model: ModelView) -> str:

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from beamlit_controller.api import advice, destination, effects
+from beamlit_controller.api import advice, destination, effects, recent
 from beamlit_controller.api.models_view import HeadlineView, ModelView, Rank
 from beamlit_controller.core.reason import Reason
 
 LATE: Final = 60
 """Age in seconds from which a round is reported as late."""
-ALMOST_ALL: Final = 0.995
-"""Fraction of requests that is reported as all of them."""
 KEEPS: Final = "the gateway keeps its last cap and percentage"
 
 STRAIGHT: Final = "clients reach the local pods directly, and nothing is offloaded"
 NO_ANSWER: Final = "clients of its address get no response"
+ALL_LEAVE: Final = "requests that may leave go to the remote, others get 503"
+SOME_503: Final = "clients get 503 for these"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class _Finding:
     effect: str = ""
     advice: str = ""
     stays: bool = False
-    """Nothing goes to the remote now, even if something did within the last minute."""
+    """Nothing goes to the remote now, even if something did shortly before."""
 
 
 def of(model: ModelView, now: datetime) -> HeadlineView:
@@ -87,21 +87,20 @@ def _gateway_advice(known: Mapping[str, object]) -> str:
 
 
 def _local(model: ModelView, _: datetime) -> _Finding | None:
-    unavailable = model.traffic.left.unavailable if model.traffic else 0
-    unanswered = model.traffic.unanswered if model.traffic else 0
-    if (model.local.ready and unavailable + unanswered < ALMOST_ALL) or not model.local.total:
+    unanswered = recent.unanswered(model)
+    if (model.local.ready and not recent.local_fails(model)) or not model.local.total:
         return None
     if model.local.ready and unanswered and _all_start_at_remote(model) and _returns_failures(model):
         return None  # local may be well
     remote = _remote_condition(model)
     why = f"{model.local.ready} of {model.local.total} local servers ready"
     if model.local.ready:
-        why = "no local server answered in the last minute"
+        why = f"no local server answered in {recent.period(model)}"
     if remote.get("status") == "False":
         why = f"{why}; {remote['reason']}: {remote['message']}"
-    if model.remote is None or remote.get("status") == "False" or _all_spent(model) or unanswered >= ALMOST_ALL:
+    if model.remote is None or remote.get("status") == "False" or _all_spent(model) or unanswered >= recent.ALMOST_ALL:
         return _Finding("failing", why, "Down", "clients get 503", advice.LOCAL, stays=True)
-    effect = f"every request goes to the remote{effects.and_unanswered(model)}"
+    effect = f"{ALL_LEAVE}{effects.and_unanswered(model)}"
     return _Finding("failing", why, "Local down, remote answers", effect, advice.LOCAL)
 
 
@@ -111,7 +110,6 @@ def _remote(model: ModelView, _: datetime) -> _Finding | None:
         return None
     reason = str(known.get("reason"))
     why, state = f"{reason}: {known.get('message')}", f"Remote {_REMOTE.get(reason, 'down')}"
-    # It answers nothing now, even if it did within the last minute.
     none = effects.unanswered(model)
     if _returns_failures(model):
         effect = f"a request that goes to the remote gets its failure{none and f'; {none}'}"
@@ -120,6 +118,12 @@ def _remote(model: ModelView, _: datetime) -> _Finding | None:
         return _Finding("failing", why, state, none, advice.of(reason), stays=True)
     effect = f"local takes every request{effects.and_they_wait(model)}"
     return _Finding("failing", why, f"{state}, local answers", effect, advice.of(reason), stays=True)
+
+
+def _unanswered(model: ModelView, _: datetime) -> _Finding | None:
+    if not recent.some_unanswered(model):
+        return None
+    return _Finding("failing", effects.unanswered(model), f"{_state(model)}, some unanswered", SOME_503, advice.LOCAL)
 
 
 def _returns_failures(model: ModelView) -> bool:
@@ -176,11 +180,10 @@ def _without_metrics(model: ModelView) -> str:
         return "none during the override"
     if decided.cap is not None:
         return f"the cap stays at {decided.cap:.4g} requests in flight per replica"
-    return (
-        f"{decided.percentage} % of the requests are offloaded"
-        if decided.percentage
-        else "nothing is offloaded, however full local is"
-    )
+    if decided.percentage:
+        return f"{decided.percentage} % of the requests are offloaded"
+    only = "only what local fails or refuses" if recent.sent(model) else "nothing"
+    return f"{only} is offloaded, however full local is"
 
 
 def _shortage(model: ModelView, _: datetime) -> _Finding | None:
@@ -195,6 +198,7 @@ _LOOKS: Final[tuple[Callable[[ModelView, datetime], _Finding | None], ...]] = (
     _gateway,
     _local,
     _remote,
+    _unanswered,
     _disabled,
     _budget,
     _metrics,
@@ -215,8 +219,8 @@ def _state(model: ModelView) -> str:
         return f"Offloading {decided.percentage} % by hand" if decided.percentage else "Local by hand"
     if decided.percentage and not by_cap(model):
         return f"Offloading {decided.percentage} %"
-    part = sent(model)
-    if part >= ALMOST_ALL:
+    part = recent.sent(model)
+    if part >= recent.ALMOST_ALL:
         return "Remote answers all"
     return f"Offloading {100 * part:.2g} %" if part else "Local"
 
@@ -230,7 +234,7 @@ def _since(model: ModelView) -> datetime | None:
     by_decision = not model.enabled or model.dry_run or decided.reason == Reason.OVERRIDDEN
     if by_decision or (decided.percentage and not by_cap(model)):
         return decided.since
-    return counted if by_cap(model) or sent(model) else max(decided.since, counted or decided.since)
+    return counted if by_cap(model) or recent.sent(model) else max(decided.since, counted or decided.since)
 
 
 def _dry_run(model: ModelView) -> str:
@@ -243,12 +247,12 @@ def _dry_run(model: ModelView) -> str:
 def _to(model: ModelView) -> str:
     """Return the hosts that requests go to; "" if none leave."""
     by_share = model.decision.percentage and not by_cap(model)
-    return destination.hosts(model) if by_share or sent(model) else ""
+    return destination.hosts(model) if by_share or recent.sent(model) else ""
 
 
 def _rank(model: ModelView) -> Rank:
     by_share = model.decision.percentage and not by_cap(model) and not model.dry_run
-    return "offloading" if by_share or sent(model) else "local"
+    return "offloading" if by_share or recent.sent(model) else "local"
 
 
 def by_cap(model: ModelView) -> bool:
@@ -256,22 +260,19 @@ def by_cap(model: ModelView) -> bool:
     return bool(model.decision.cap) and model.decision.reason != Reason.OVERRIDDEN
 
 
-def sent(model: ModelView) -> float:
-    """Return the fraction of the last minute's requests that the remote answered; 0 if unknown."""
-    return model.traffic.sent if model.traffic else 0.0
-
-
 def _why(model: ModelView) -> str:
     """Describe why requests left, if the decision itself doesn't tell, and the decision."""
-    left = model.traffic.left.model_dump() if model.traffic else {}
-    most = max(left, key=left.__getitem__, default="") if sent(model) else ""
+    seen = recent.requests(model)
+    left = seen.left.model_dump() if seen else {}
+    most = max(left, key=left.__getitem__, default="") if recent.sent(model) else ""
     beyond = {
-        "unavailable": "local failed or refused them in the last minute",
+        "unavailable": f"local failed or refused them in {recent.period(model)}",
         "forced": "clients asked for the remote",
     }
     beyond["overflow"] = "above overflow.maxInFlightPerReplica"
     if by_cap(model):
-        beyond["overflow"] = f"above the cap of {model.decision.cap:.4g} in flight per replica"
+        few = f", {model.local.ready} of {model.local.total} ready" if model.local.ready < model.local.total else ""
+        beyond["overflow"] = f"above the cap of {model.decision.cap:.4g} in flight per replica{few}"
     if most not in beyond or model.decision.reason == Reason.OVERRIDDEN:
         return _decided(model)
     return f"{beyond[most]}; {_decided(model)}"

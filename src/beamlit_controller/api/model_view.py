@@ -10,6 +10,7 @@ from beamlit_controller.api.models_view import (
     ChangeView,
     DecisionView,
     FailureView,
+    LatestView,
     LeftView,
     LocalView,
     MetricState,
@@ -23,7 +24,7 @@ from beamlit_controller.api.models_view import (
     TriggerView,
     VerdictView,
 )
-from beamlit_controller.core import preview, traffic_summary, wording
+from beamlit_controller.core import preview, traffic_change, traffic_summary, wording
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Change
 from beamlit_controller.core.metric_spec import MetricSpec, PodsMetric
@@ -78,7 +79,9 @@ def model(known: KnownModelState, now: datetime) -> ModelView:
         notices=tuple(known.notices),
         policy=policy_text.sentences(spec),
         remotes=tuple(
-            RemoteView(name=each.name, address=spec_json.address(each)) for each in spec.remotes if each.name
+            RemoteView(name=each.name, address=spec_json.address(each), weight=each.weight)
+            for each in spec.remotes
+            if each.name
         ),
         spending=tuple(spending_view.views(cycle, now)),
         spec=spec_json.spec(spec),
@@ -101,6 +104,24 @@ def _traffic(minute: Minute, known: KnownModelState) -> TrafficView:
         remote_first_byte_ms=seen.remote_first_byte_ms,
         text=traffic_summary.sentence(seen, limit),
         since=known.leaving_since,
+        seconds=minute.span.total_seconds(),
+        latest=_latest(minute, limit),
+    )
+
+
+def _latest(minute: Minute, limit: Fraction | None) -> LatestView | None:
+    found = traffic_change.latest(minute)
+    if found is minute:
+        return None
+    seen = traffic_summary.summarize(found)
+    return LatestView(
+        seconds=found.span.total_seconds(),
+        local_per_second=seen.local,
+        remote_per_second=seen.remote,
+        sent=seen.sent,
+        left=LeftView(**dict(seen.left)),
+        unanswered=seen.unanswered,
+        text=traffic_summary.sentence(seen, limit),
     )
 
 

@@ -129,11 +129,27 @@ class LeftView(View):
     forced: float
 
 
+class LatestView(View):
+    """The requests of the last `seconds`: since the way in which they are answered changed, less than a minute ago.
+
+    Fractions are of all requests.
+    """
+
+    seconds: float
+    local_per_second: float
+    remote_per_second: float
+    sent: float
+    left: LeftView
+    unanswered: float
+    text: str
+
+
 class TrafficView(View):
-    """The requests of the last minute, as counted by the gateways.
+    """The requests of the last minute, as counted by the gateways; `seconds` is shorter if they were not asked for as long.
 
     Fractions are of all requests. `in_flight_limit` is None without a cap; first-byte times are None without requests.
     `since` is when the remote began to answer some of the requests, or none; None if the controller has not seen that.
+    `latest` is what is true now; it is None if nothing changed within the minute.
     """
 
     local_per_second: float
@@ -148,6 +164,8 @@ class TrafficView(View):
     remote_first_byte_ms: float | None
     text: str
     since: datetime | None = None
+    seconds: float = 60
+    latest: LatestView | None = None
 
 
 class HeadlineView(View):
@@ -167,10 +185,11 @@ class HeadlineView(View):
 
 
 class RemoteView(View):
-    """One of several remotes: its name and URL."""
+    """One of several remotes: its name, URL and weight. Adjacent remotes with weights share requests."""
 
     name: str
     address: str
+    weight: int | None = None
 
 
 class BudgetView(View):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from fractions import Fraction
 
-from beamlit_controller.core import printable, wording
+from beamlit_controller.core import printable, weighted_remotes, wording
 from beamlit_controller.core.metric_spec import AverageValue, MetricSpec
 from beamlit_controller.core.spec import (
     Behavior,
@@ -116,14 +116,19 @@ def _overflow(overflow: Overflow) -> Iterator[str]:
 
 
 def _remotes(remotes: tuple[RemoteBackend, ...]) -> Iterator[str]:
-    if len(remotes) > 1:
+    if any(remote.weight is not None for remote in remotes):
+        groups = weighted_remotes.groups([each.weight for each in remotes])
+        chain = ", then to ".join(" and ".join(_weighted(remotes[index]) for index in group) for group in groups)
+        yield f"Offloaded requests go to {chain}; a request that one fails goes to another."
+    elif len(remotes) > 1:
         yield f"Offloaded requests go to the first of {', '.join(remote.name for remote in remotes)} that can serve them."
-    weights = ", ".join(f"{remote.name} {remote.weight}" for remote in remotes if remote.weight is not None)
-    if weights:
-        yield f"Adjacent remotes share requests by weight: {weights}."
     for remote in remotes:
         if remote.max_in_flight is not None:
             yield f"Send at most {remote.max_in_flight} requests at once to {remote.name or 'the remote'} per gateway."
+
+
+def _weighted(remote: RemoteBackend) -> str:
+    return remote.name if remote.weight is None else f"{remote.name} (weight {remote.weight})"
 
 
 def _rest(spec: OffloadSpec) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from beamlit_controller.api import schema, spending_view, status_limits
 from beamlit_controller.api.status_models import LONGEST_MESSAGE, LONGEST_RECORD, Status
-from beamlit_controller.core import quantity, traffic_summary
+from beamlit_controller.core import quantity, traffic_change, traffic_summary
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.metric_spec import (
@@ -55,8 +55,8 @@ def status(cycle: Cycle) -> Json:
 
 
 def requests(minute: Minute, cycle: Cycle) -> Json:
-    """Return the requests of the last minute, in whole percent and as a sentence."""
-    seen, limit = traffic_summary.summarize(minute), traffic_summary.limit(cycle)
+    """Return the requests since they have been answered as they are now, in whole percent and as a sentence."""
+    seen, limit = traffic_summary.summarize(traffic_change.latest(minute)), traffic_summary.limit(cycle)
     return {
         "remotePercentage": round(100 * seen.sent),
         "inFlight": seen.in_flight,

@@ -46,7 +46,7 @@ class Offloading(StrictModel):
 
 
 class RecentRequests(StrictModel):
-    """The requests of the last minute, as counted by the gateways."""
+    """The latest requests, as counted by the gateways: since the way in which they are answered changed, at most of a minute."""
 
     remote_percentage: int = Field(
         ge=0, le=100, description="Percentage of the requests that the remote answered, for any reason."
@@ -175,7 +175,10 @@ class Status(StrictModel):
     )
     model: str | None = Field(default=None, max_length=1024, description="Name of the model.")
     offloading: Offloading | None = Field(default=None, description="The decision in force.")
-    requests: RecentRequests | None = Field(default=None, description="The requests of the last minute.")
+    requests: RecentRequests | None = Field(
+        default=None,
+        description="The latest requests: since the way in which they are answered changed, at most of a minute. Written every 30 s at most.",
+    )
     remotes: list[RemoteSpending] = Field(
         default=[], max_length=8, description="Requests, tokens and cost of each remote."
     )

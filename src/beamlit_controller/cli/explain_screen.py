@@ -18,6 +18,7 @@ from beamlit_controller.api.models_view import (
     PodFailureView,
     ProblemView,
     RemoteView,
+    TrafficView,
     TriggerView,
     WaitingView,
 )
@@ -51,7 +52,7 @@ def _known(answer: ModelsView, model: ModelView) -> Iterator[RenderableType]:
     yield from _section("What would change it", _points(model.outlook))
     yield from _section("What the remote costs", _points(tuple(each.text for each in model.spending)))
     yield from _trigger(model.trigger)
-    yield from _section("Remotes, in order" if model.remotes else "Remote", _remotes(model))
+    yield from _section(_title(model.remotes), _remotes(model))
     yield from _section("Gateway", [_gateway(model.gateway)] if model.gateway else ())
     yield from _section("Notices", _points(model.notices))
     yield from _section("Mistakes in manifests", _problems(answer.problems))
@@ -81,9 +82,16 @@ def _head(model: ModelView, now: datetime) -> Iterator[Text]:
     leaves = cause if cause != seen.why else ""
     yield _line(leaves, (decision.reason, "bold"), f": {decision.message}")
     if model.traffic is not None:
-        yield _line(("last minute", "bold"), f": {model.traffic.text}")
+        yield from _requests(model.traffic)
     late = (now - model.at).total_seconds() > headline.LATE
     yield _line((f"decided {_ago(model.at, now)}", "bold yellow" if late else "dim"), (_facts(model), "dim"))
+
+
+def _requests(traffic: TrafficView) -> Iterator[Text]:
+    """Show the requests since they have been answered as they are now, if that began within the minute, and those of the minute."""
+    if traffic.latest is not None:
+        yield _line((f"last {traffic.latest.seconds:.0f} s", "bold"), f": {traffic.latest.text}")
+    yield _line(("last minute", "bold"), f": {traffic.text}")
 
 
 def _trouble(seen: HeadlineView, style: str) -> Iterator[Text]:
@@ -205,6 +213,12 @@ def _share(model: ModelView, change: ChangeView) -> str:
     return f"{change.previous} → {most}{change.percentage} %"
 
 
+def _title(remotes: Sequence[RemoteView]) -> str:
+    if any(each.weight is not None for each in remotes):
+        return "Remotes"
+    return "Remotes, in order" if remotes else "Remote"
+
+
 def _remotes(model: ModelView) -> Iterator[RenderableType]:
     """Describe each remote, with its state if the gateway reports it, or that its budget is spent."""
     gateway, spent = model.gateway or {}, destination.spent(model)
@@ -217,7 +231,8 @@ def _remotes(model: ModelView) -> Iterator[RenderableType]:
         if each.name in spent:
             reason, message, style = Reason.BUDGET_SPENT, destination.used(spent[each.name]), "bold red"
         state = ((f"  {reason}", style), f": {message}") if reason else ()
-        name = ((each.name, "bold"), "  ") if each.name else ()
+        weight = f" (weight {each.weight})" if each.weight is not None else ""
+        name = ((each.name, "bold"), f"{weight}  ") if each.name else ()
         yield _hanging("-", _line(*name, each.address, *state))
 
 

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from beamlit_controller.api import advice, destination, headline
+from beamlit_controller.api import advice, destination, headline, recent
 from beamlit_controller.api.models_view import MetricView, ModelsView, ModelView, Rank, WaitingView
 from beamlit_controller.core import printable
 
@@ -106,8 +106,8 @@ def _line(model: ModelView, now: datetime) -> Line:
 
 
 def _requests(model: ModelView) -> str:
-    traffic = model.traffic
-    return f"{traffic.local_per_second:.1f} + {traffic.remote_per_second:.1f}" if traffic else "-"
+    seen = recent.requests(model)
+    return f"{seen.local_per_second:.1f} + {seen.remote_per_second:.1f}" if seen else "-"
 
 
 def _metric(metric: MetricView) -> str:

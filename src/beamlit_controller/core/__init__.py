@@ -41,7 +41,8 @@ Input
 - `quantity`: Kubernetes quantities
 
 Gateways and remotes
-- `traffic`, `flow`: the gateways' request counters; `traffic_summary`: the last minute in numbers and words
+- `traffic`, `flow`: the gateways' request counters; `traffic_change`: since when requests are answered as they are now;
+  `traffic_summary`: the last minute in numbers and words
 - `gateway_metric`: metrics computed from these counters
 - `gateway_config`: the configuration that a gateway has in force
 - `remote_health`: whether one remote is usable; `remotes_health`: all of a model's

@@ -5,7 +5,7 @@ does not distort the sums.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
@@ -73,10 +73,11 @@ class Meter:
 
 @dataclass(frozen=True, slots=True)
 class Minute:
-    """The requests of the last minute; `counted` covers only `span`."""
+    """The requests of the last minute or of a part of it; `counted` covers `span`. `moments` are the sums from which it was taken."""
 
     span: timedelta
     counted: RequestCounters
+    moments: tuple[CountersAt, ...] = field(default=(), compare=False)
 
 
 def leaves_by_cap(spec: OffloadSpec, cap: Fraction | None, reason: str) -> bool:
@@ -124,9 +125,14 @@ def minute(meter: Meter, now: datetime) -> Minute | None:
     """Return the results of the last minute's requests; None if unknown."""
     if len(meter.recent) < 2 or now - meter.recent[-1].at > STALE:  # noqa: PLR2004 - a span has two ends
         return None
-    first, last = meter.recent[0], meter.recent[-1]
+    return between(meter.recent)
+
+
+def between(moments: tuple[CountersAt, ...]) -> Minute:
+    """Return the requests from the first of these moments to the last one."""
+    first, last = moments[0], moments[-1]
     counted = replace(fresh(first.counted, last.counted), in_flight=last.counted.in_flight)
-    return Minute(last.at - first.at, counted)
+    return Minute(last.at - first.at, counted, moments)
 
 
 def _at(meter: Meter, since: datetime | None) -> CountersAt:

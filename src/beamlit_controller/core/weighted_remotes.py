@@ -4,7 +4,8 @@ In the chain of remotes, such a remote is skipped for the requests that belong t
 ejected remote is skipped for all.
 """
 
-from itertools import takewhile
+from collections.abc import Iterator, Sequence
+from itertools import count, groupby, takewhile
 
 from beamlit_controller.core.spec import OffloadSpec, RemoteBackend
 
@@ -20,3 +21,11 @@ def weight_after(spec: OffloadSpec, remote: RemoteBackend) -> int:
 def passed_over(spec: OffloadSpec) -> tuple[RemoteBackend, ...]:
     """Return the remotes that some requests skip although they are healthy."""
     return tuple(remote for remote in spec.remotes if weight_after(spec, remote))
+
+
+def groups(weights: Sequence[int | None]) -> Iterator[tuple[int, ...]]:
+    """Yield the indexes of the remotes that share requests, and each remote without a weight alone, in the order in which they are tried."""
+    alone = count(1)
+    keys = (0 if weight is not None else next(alone) for weight in weights)
+    for _, members in groupby(enumerate(keys), key=lambda each: each[1]):
+        yield tuple(index for index, _ in members)

@@ -150,10 +150,17 @@ def overflows(spec: OffloadSpec) -> bool:
 
 
 def hops_locally(spec: OffloadSpec) -> bool:
-    """Return whether requests pass the local hop, which distinguishes why no server answered, at the cost of a hop."""
+    """Return whether requests pass the local hop, which distinguishes why no server answered, at the cost of a hop.
+
+    Weighted remotes need it as well: without a usable local server, Envoy skips that member of the chain for the first
+    attempt but not for the second one, which then goes to the same remote as the first and not to the one after it.
+    """
     overflow = spec.overflow
     some_only = not overflow.on_unavailable and (overflow.on_reset or bool(overflow.on_status))
-    return spec.remote is not None and (overflow.after is not None or some_only or _remote_may_look_full(spec))
+    shared = bool(weighted_remotes.passed_over(spec))
+    return spec.remote is not None and (
+        overflow.after is not None or some_only or shared or _remote_may_look_full(spec)
+    )
 
 
 def comes_back(spec: OffloadSpec) -> bool:

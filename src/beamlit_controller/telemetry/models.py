@@ -20,7 +20,7 @@ from beamlit_controller.api.models_view import (
 )
 from beamlit_controller.api.problems import Problem
 from beamlit_controller.controller.ports import Clock
-from beamlit_controller.core import spending, traffic_summary
+from beamlit_controller.core import spending, traffic_change, traffic_summary
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.metric_spec import MetricSpec
 from beamlit_controller.core.spec import ModelKey
@@ -48,7 +48,7 @@ class ModelDetails:
 
 @dataclass(frozen=True, slots=True)
 class _Leaving:
-    """Whether the remote answered any request of the last minute, and since when; None if the controller has not seen it begin."""
+    """Whether the remote answers any requests, and since when; None if the controller has not seen it begin."""
 
     leaves: bool
     since: datetime | None = None
@@ -146,7 +146,7 @@ class ModelsSink:
 def _leaving(before: _Leaving | None, minute: Minute | None, now: datetime) -> _Leaving | None:
     if minute is None:
         return before
-    leaves = minute.counted.remote > 0
+    leaves = traffic_change.latest(minute).counted.remote > 0
     if before is None:
         return _Leaving(leaves)
     return before if before.leaves == leaves else _Leaving(leaves, now)

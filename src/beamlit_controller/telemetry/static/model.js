@@ -16,11 +16,6 @@ export function headline(model) {
   return model.headline ?? { rank: "failing", state: "No round yet", why: model.failure.error, effect: "", advice: "" };
 }
 
-// The percentage of the last minute's requests that the remote answered, for any reason; 0 if unknown.
-function left(model) {
-  return Math.round((model.traffic?.sent ?? 0) * 100);
-}
-
 export function highest(model) {
   const read = (model.metrics ?? []).filter((metric) => metric.ratio !== null);
   const metric = read.reduce((most, each) => (most && most.ratio >= each.ratio ? most : each), null);
@@ -82,8 +77,12 @@ function decided(percentage) {
   return split(percentage, `By decision ${100 - percentage} % of the requests go to local servers first, ${percentage} % to the remote.`);
 }
 
-function counted(model) {
-  return split(left(model), `In the last minute ${model.traffic.text}`, Math.round(model.traffic.unanswered * 100));
+// The requests since they have been answered as they are now, at most those of the last minute.
+function counted({ traffic }) {
+  const { latest } = traffic;
+  const { sent, unanswered, text } = latest ?? traffic;
+  const when = latest ? `the last ${Math.round(latest.seconds)} s` : "the last minute";
+  return split(Math.round(sent * 100), `In ${when} ${text}`, Math.round(unanswered * 100));
 }
 
 // A bar of the local, the unanswered and the remote part.
@@ -158,11 +157,12 @@ function spent(model) {
 // Several remotes, in the whole width: their addresses are long.
 function remotes(model) {
   const conditions = { ...model.gateway?.remotes, ...spent(model) };
-  const rows = model.remotes.map(({ name, address }) => {
+  const rows = model.remotes.map(({ name, address, weight }) => {
     const known = conditions[name];
-    return { cells: [name, address, known ? [el("strong", {}, String(known.reason)), `: ${known.message}`] : "-"] };
+    return { cells: [weight ? `${name} (weight ${weight})` : name, address, known ? [el("strong", {}, String(known.reason)), `: ${known.message}`] : "-"] };
   });
-  return table("The remotes, in order", ["Name", "Address", "State"], rows);
+  const title = model.remotes.some(({ weight }) => weight) ? "The remotes" : "The remotes, in order";
+  return table(title, ["Name", "Address", "State"], rows);
 }
 
 function changes(model, now) {
