@@ -35,7 +35,6 @@ from benchmarks.adaptive_plant import (
 from benchmarks.adaptive_right import right
 
 METRIC = ExternalMetric(SeriesSelector("load"), Value(1000))
-FIRST_BYTE = GatewayMetric(GatewayFigure.FIRST_BYTE, Value(1000))
 ADAPTIVE = Behavior(mode=Mode.ADAPTIVE)
 DELAYS = (1, 15, 45, 60)
 PLAYED = os.environ.get("ADAPTIVE_LOADS", "step")
@@ -48,7 +47,6 @@ class Product:
     def __init__(self, behavior: Behavior, metric: Metric | None = None) -> None:
         self._spec = OffloadSpec(ModelKey("simulated", "plant"), "plant", metrics=(METRIC,), behavior=behavior)
         self._slope = Fraction(1, TARGET) if metric is Metric.WAITING else None
-        self._metric = FIRST_BYTE if metric is Metric.FIRST_BYTE else METRIC
         self.last: Decision | None = None
 
     def __call__(self, seen: Round) -> Setting:
@@ -60,7 +58,7 @@ class Product:
 
     def judge(self, seen: Round) -> Verdict:
         """Hold what is known of the servers against the target."""
-        return _verdict(seen, self._metric, self._slope)
+        return _verdict(seen, self._slope)
 
 
 class Unmetered(Product):
@@ -80,6 +78,11 @@ class Unmetered(Product):
         health = LocalHealth(seen.ready, seen.ready)
         signals = Signals(now, (read,), (), Scale(seen.ready, seen.ready), health)
         return verdict.assess(self._metered, signals)
+
+
+def learning(plant: Plant) -> Rule:
+    """Return Adaptive mode with the plant's metric."""
+    return Unmetered(ADAPTIVE) if plant.metric is Metric.FIRST_BYTE else Product(ADAPTIVE, plant.metric)
 
 
 def plain(seen: Round) -> Setting:
@@ -118,7 +121,7 @@ RULES: dict[str, Callable[[Plant], Rule]] = {
     "Fixed, 60 %": lambda _: Product(Behavior(percentage=60)),
     "Proportional": lambda _: Product(Behavior(percentage=95, mode=Mode.PROPORTIONAL)),
     "static cap": knowing,
-    "Adaptive": lambda plant: Product(ADAPTIVE, plant.metric),
+    "Adaptive": learning,
 }
 
 
@@ -161,11 +164,11 @@ def table() -> Iterator[str]:
             yield f"| {metric} | {name} | {shift} | {rule} | {figures.replace('%', ' %')} |"
 
 
-def _verdict(seen: Round, metric: ExternalMetric | GatewayMetric, slope: Fraction | None) -> Verdict:
+def _verdict(seen: Round, slope: Fraction | None) -> Verdict:
     if seen.ratio is None:
-        return Verdict(Judgement.UNKNOWN, None, (Unread(metric, NOT_ASKED),))
+        return Verdict(Judgement.UNKNOWN, None, (Unread(METRIC, NOT_ASKED),))
     ratio = exact(seen.ratio)
     since, until = (START + timedelta(seconds=at) for at in (seen.since, seen.until))
     judged = Judgement.OVER if ratio > 1 else Judgement.UNDER if ratio <= LOW else Judgement.BETWEEN
-    read = Assessed(metric, Current(value=round(1000 * ratio)), ratio, since, until, slope)
+    read = Assessed(METRIC, Current(value=round(1000 * ratio)), ratio, since, until, slope)
     return Verdict(judged, ratio, (read,))

@@ -27,7 +27,8 @@ Load = Callable[[float], float]
 class Metric(StrEnum):
     """What is read: a queue, slots in use, the time that requests took, or that to their first byte.
 
-    A queue may be known to count the requests that wait on each replica, as with a preset, or be any metric that grows with them.
+    A queue may be known to count the requests that wait on each replica, as with a preset, or be any metric that grows with them. The time
+    to first byte is counted by the gateways when a request ends, or is a query's result, of which only the value is known.
     """
 
     WAITING = "waiting"
@@ -35,6 +36,7 @@ class Metric(StrEnum):
     SLOTS = "slots"
     LATENCY = "latency"
     FIRST_BYTE = "first byte"
+    FIRST_BYTE_QUERY = "first byte by query"
 
 
 QUEUES = (Metric.WAITING, Metric.QUEUE)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from benchmarks import adaptive_course
-from benchmarks.adaptive import ADAPTIVE, Product, following, following_late
+from benchmarks.adaptive import following, following_late, learning
 from benchmarks.adaptive_loads import SHIFTS, adversary, bursts, halved, ramp, stairs, step
 from benchmarks.adaptive_plant import QUEUES, Choice, Load, Metric, Plant, Result, Service, always
 
@@ -91,7 +91,7 @@ def table(first: int, last: int, metrics: list[Metric]) -> Iterator[str]:
 def play(drawn: Drawn) -> Played:
     """Play one course with Adaptive and with the right cap."""
     plant = drawn.plant
-    learned = adaptive_course.run(plant, Product(ADAPTIVE, plant.metric))
+    learned = adaptive_course.run(plant, learning(plant))
     return Played(drawn, learned, adaptive_course.run(replace(plant, delay=0), following(plant)))
 
 
@@ -122,6 +122,8 @@ def drawn(number: int, metrics: list[Metric]) -> Drawn:
         scaler=draw.random() < 0.1,
         seed=number,
     )
+    if plant.metric is Metric.FIRST_BYTE:
+        plant = replace(plant, delay=0)
     described = f"{plant.metric}, {plant.delay} s late, over {plant.window} s, every {plant.period} s; "
     described += (
         f"{first} x {slots}, {plant.mean:.1f} s {plant.service}, {plant.choice}; {load_words}; {shift}, {replicas}"

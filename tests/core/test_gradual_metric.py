@@ -5,9 +5,13 @@ from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import decision, metric_kind
+import pytest
+
+from beamlit_controller.core import decision, gradual_metric, metric_kind
+from beamlit_controller.core.adaptive_state import Learned, Mean, Point
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.flow import Flow
+from beamlit_controller.core.load_curve import Observed
 from beamlit_controller.core.spec import Behavior, Mode
 from builders import NOW, spec, verdict
 
@@ -155,3 +159,14 @@ def test_a_ratio_far_over_the_target_shows_that_a_metric_is_steep_even_if_it_is_
 
     assert decided[-1].learned.height == 0
     assert not metric_kind.is_gradual(decided[-1].learned)
+
+
+@pytest.mark.parametrize(("height", "raised"), [(Fraction(1), True), (Fraction(3, 2), False)])
+def test_slots_in_use_are_kept_at_their_target_and_a_duration_just_below(height: Fraction, *, raised: bool) -> None:
+    """Near the maximum a few percent less in use are many requests less in flight; a duration may rise far above its target."""
+    under_cap = Mean(24, Fraction(95, 100), Fraction(10))
+    seen = Observed(Point(Fraction(10), Fraction(95, 100)), (Fraction(10),), steady=True, bound=True)
+
+    wanted, _ = gradual_metric.wanted(Fraction(10), Learned(height=height, full_load=under_cap), seen)
+
+    assert (wanted > 10) is raised

@@ -27,7 +27,8 @@ The cap (Adaptive mode)
 - `load_curve`: pairs samples with requests in flight, and learns how the ratio grows with them
 - `metric_kind`: whether a metric is a queue or has a value at any load, and its maximum
 - `queue_metric`: metrics that count waiting requests; `gradual_metric`: metrics with a value at any load;
-  `duration_metric`: metrics proportional to the duration of requests
+  `duration_metric`: metrics proportional to the duration of requests; `first_byte_metric`: the gateways' time to first byte
+- `estimate`: how many in flight bring the metric to its target, updated by each sample
 - `backlog`: detects an overload before a late metric shows it
 - `adaptive_state`: what has been learned so far, as a value
 - `limits`: divides the cap among the gateways

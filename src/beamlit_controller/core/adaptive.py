@@ -10,9 +10,17 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import duration_metric, first_cap, gradual_metric, load_curve, metric_kind, queue_metric
+from beamlit_controller.core import (
+    duration_metric,
+    estimate,
+    first_byte_metric,
+    first_cap,
+    gradual_metric,
+    load_curve,
+    metric_kind,
+    queue_metric,
+)
 from beamlit_controller.core.adaptive_state import (
-    LEAST,
     MOST,
     MOST_CLIMBS,
     MOST_FALLS,
@@ -30,19 +38,12 @@ REST = timedelta(seconds=15)
 SHORT_REST = timedelta(seconds=5)
 FAR = Fraction(2)
 """A ratio from which a cap is clearly too high."""
-DRAINING = Fraction(13, 10)
-"""A multiple of the cap that is in flight only while the cap is not enforced."""
-FLAT = Fraction(15, 100)
-"""A ratio up to this is treated as zero: it only shows that there is spare capacity."""
-NEARLY = Fraction(5, 100)
 FIRST_STEP = Fraction(10, 100)
 LONGEST_STEP = Fraction(25, 100)
 LONGEST_RISE = Fraction(15, 10)
 """The highest factor by which the cap is raised at once."""
 STUCK = 2
 """After this many reductions that did not lower the ratio, the cap is lowered regardless of the estimate."""
-LOUDEST = Fraction(1)
-"""The largest deviation that counts as noise; beyond it, the estimate is wrong."""
 LEAST_FALL, MOST_FALL = Fraction(11, 10), Fraction(3)
 
 
@@ -55,11 +56,12 @@ def follow(learned: Learned, sample: RatioSample, now: datetime) -> Learned:
     for each in (sample, learned.pending):
         if each is None or (learned.judged_until is not None and each.until <= learned.judged_until):
             continue
-        seen = load_curve.observed(each, learned)
+        counted = first_byte_metric.counted(each, learned)
+        seen = load_curve.observed(counted, learned)
         if seen is not None:
             looked = replace(learned, judged_until=each.until, pending=None if each == sample else sample)
-            if each.slope is not None:
-                return _by_count(looked, each, each.slope, seen, now)
+            if counted.slope is not None:
+                return _by_count(looked, counted, counted.slope, seen, now)
             return _judge(looked, load_curve.noted(looked, seen), each, seen=seen, now=now)
     fresh = learned.judged_until is None or sample.until > learned.judged_until
     return replace(learned, pending=sample if fresh else None)
@@ -68,8 +70,8 @@ def follow(learned: Learned, sample: RatioSample, now: datetime) -> Learned:
 def _by_count(
     looked: Learned, sample: RatioSample, slope: Fraction, seen: load_curve.Observed, now: datetime
 ) -> Learned:
-    """Judge a sample of a metric that counts waiting requests. Its slope is known and need not be learned."""
-    noted = replace(load_curve.noted(looked, seen), slope=slope)
+    """Judge a sample of a metric that tells how many requests wait. Its slope is known and need not be learned."""
+    noted = first_byte_metric.noted(replace(load_curve.noted(looked, seen), slope=slope), sample, seen)
     judged = _judge(replace(looked, slope=slope), noted, sample, seen=seen, now=now)
     return replace(judged, slope=looked.slope)
 
@@ -81,7 +83,7 @@ def _judge(
     noted = replace(noted, height=learned.height, maximum=learned.maximum)
     shown = sample.slope is None and metric_kind.is_gradual(learned)
     counts = sample.slope is not None
-    if not counts and not sample.waited and _is_stable(learned, sample, seen):
+    if not counts and sample.waited is None and _is_stable(learned, sample, seen):
         noted = duration_metric.noted(noted, sample, seen)
     timed = _by_duration(learned, noted, sample, now)
     if timed is not None:
@@ -90,18 +92,20 @@ def _judge(
         noisy = shown or (not counts and (noted.base or Fraction(0)) > NONE)
         return first_cap.begun(learned, gradual_metric.noted(noted, seen), seen, now, noisy=noisy, counts=counts)
     unsettled = load_curve.unsettled(learned, sample, settles=_settles(learned, sample, shown=shown))
-    if not unsettled and not _is_draining(learned, seen):
-        noted = queue_metric.noted(gradual_metric.noted(noted, seen, counts=counts), seen)
+    drains = estimate.is_draining(learned, seen)
+    if not unsettled and not drains:
+        noted = queue_metric.noted(gradual_metric.noted(noted, seen, counts=counts), sample, seen)
     rest = SHORT_REST if counts and queue_metric.is_idle(noted) else _rest(learned.cap, seen)
     rests = learned.changed_at is not None and now - learned.changed_at < rest
     if shown:
-        return noted if rests or unsettled or _is_draining(learned, seen) else _by_mean(learned.cap, noted, seen, now)
+        return noted if rests or unsettled or drains else _by_mean(learned.cap, noted, seen, now)
     if unsettled and learned.rough:
-        estimated = _update_estimate(noted, seen, drains=True)
+        estimated = estimate.updated(noted, seen, drains=True)
         return first_cap.corrected(learned, estimated, seen, now, counted=sample.slope)
-    if rests or unsettled or not seen.steady:
-        return _update_estimate(noted, seen)
-    wanted, taught = _suggested(learned.cap, replace(noted, guessed=False), seen, counts=counts, slots=sample.slots)
+    outdated = first_byte_metric.is_outdated(sample, seen, learned.cap)
+    if rests or unsettled or outdated or not seen.steady:
+        return noted if outdated else estimate.updated(noted, seen)
+    wanted, taught = _suggested(learned.cap, replace(noted, guessed=False), sample, seen)
     return changed(taught, wanted, now)
 
 
@@ -121,9 +125,8 @@ def _rest(cap: Fraction, seen: load_curve.Observed) -> timedelta:
 
 def _is_stable(learned: Learned, sample: RatioSample, seen: load_curve.Observed) -> bool:
     """Return whether a sample covers no time in which the number in flight was still following a change of the cap."""
-    return not load_curve.unsettled(learned, sample, settles=gradual_metric.pace(learned)) and not _is_draining(
-        learned, seen
-    )
+    unsettled = load_curve.unsettled(learned, sample, settles=gradual_metric.pace(learned))
+    return not unsettled and not estimate.is_draining(learned, seen)
 
 
 def _by_duration(learned: Learned, noted: Learned, sample: RatioSample, now: datetime) -> Learned | None:
@@ -152,58 +155,24 @@ def stood(learned: Learned, sample: RatioSample, now: datetime) -> bool:
     return not rests and not load_curve.unsettled(learned, sample)
 
 
-def _update_estimate(learned: Learned, seen: load_curve.Observed, *, drains: bool = False) -> Learned:
-    """Update the estimate of the number in flight at which the curve reaches the target."""
-    unclear = _is_idle(learned, seen) or (seen.point.ratio <= 1 and not seen.bound)
-    if learned.slope is None or unclear or (_is_draining(learned, seen) and not drains):
-        return learned
-    slope, base = load_curve.slope(learned, seen), min(learned.base or Fraction(0), GOAL)
-    found = load_curve.knee(seen.levels, max(Fraction(0), seen.point.ratio - base) / slope) + (1 - base) / slope
-    if learned.full is None:
-        return replace(learned, full=min(MOST, rounded(found)))
-    off = min(MOST, max(-MOST, rounded((learned.full - found) * slope)))
-    full = learned.full + _weight(learned, seen, abs(off)) * (found - learned.full)
-    noise = rounded(learned.noise + (min(LOUDEST, abs(off - learned.off)) - learned.noise) / 8)
-    return replace(learned, full=min(MOST, max(LEAST, rounded(full))), off=off, noise=noise)
-
-
-def _is_idle(learned: Learned, seen: load_curve.Observed) -> bool:
-    """Return whether the ratio is no higher than with an empty queue."""
-    return seen.point.ratio <= max(FLAT, min(learned.base or Fraction(0), GOAL - NEARLY) + NEARLY)
-
-
-def _weight(learned: Learned, seen: load_curve.Observed, surprise: Fraction) -> Fraction:
-    """Return the weight of a point: higher the more it differs from the estimate, and lower the noisier the metric is."""
-    least = Fraction(1, 4) / (1 + 4 * learned.noise)
-    if not seen.steady:
-        return least / 2
-    return min(Fraction(1), max(least, surprise - 2 * learned.noise))
-
-
-def _is_draining(learned: Learned, seen: load_curve.Observed) -> bool:
-    """Return whether far more is in flight than the cap allows: a backlog drains, or nothing can leave. Such samples say little about the cap."""
-    return learned.cap is not None and seen.point.in_flight > DRAINING * learned.cap + 1
-
-
 def _suggested(
-    cap: Fraction, learned: Learned, seen: load_curve.Observed, *, counts: bool, slots: int | None
+    cap: Fraction, learned: Learned, sample: RatioSample, seen: load_curve.Observed
 ) -> tuple[Fraction, Learned]:
     """Return the cap that a sample suggests, and the updated state. A count of waiting requests has no maximum, so it is always trusted."""
+    counts = sample.slope is not None
     if learned.slope is None:
         return _without_slope(cap, learned, seen)
     known, slope, ratio = learned.slope, load_curve.slope(learned, seen), seen.point.ratio
-    if _is_idle(learned, seen):
-        for_a_moment = counts and learned.full_load.ratio > FLAT and not queue_metric.is_idle(learned)
-        return (cap, learned) if for_a_moment else _raise(cap, _reset_falls(learned, seen), seen, slope, exact=counts)
-    learned = _update_estimate(learned, seen)
+    if estimate.is_idle(learned, seen):
+        for_a_moment = counts and learned.full_load.ratio > estimate.idle(learned) and not queue_metric.is_idle(learned)
+        return (cap, learned) if for_a_moment else _raise(cap, _reset_falls(learned, seen), sample, seen, slope)
+    learned = estimate.updated(learned, seen)
     aim = cap if learned.full is None else queue_metric.aim(learned.full, slope)
     band = max(min(Fraction(15, 100) / slope, cap / 12), cap / 40)
     if ratio > 1:
-        stays = aim >= cap - band or _is_draining(learned, seen)
+        stays = aim >= cap - band or estimate.is_draining(learned, seen)
         if counts and not stays:
-            least = max(queue_metric.aim(queue_metric.least(known), known), cap / MOST_FALL)
-            least = max(least, queue_metric.slots_in_use(learned, slots))
-            return min(cap, max(aim, least)), replace(learned, climbs=0)
+            return min(cap, max(aim, _least(cap, learned, sample, known))), replace(learned, climbs=0)
         return (cap, learned) if stays else _lower(cap, learned, seen.point, aim)
     learned = _reset_falls(learned, seen)
     if seen.bound and aim > cap + band:
@@ -211,12 +180,20 @@ def _suggested(
     return cap, learned
 
 
+def _least(cap: Fraction, learned: Learned, sample: RatioSample, slope: Fraction) -> Fraction:
+    """Return the lowest cap that a sample over the target may lead to, given how steep the metric is."""
+    if sample.waited is not None:
+        return cap / first_byte_metric.MOST_FALL
+    least = max(queue_metric.aim(queue_metric.least(slope), slope), cap / MOST_FALL)
+    return max(least, queue_metric.slots_in_use(learned, sample.slots))
+
+
 def _raise(
-    cap: Fraction, learned: Learned, seen: load_curve.Observed, slope: Fraction, *, exact: bool
+    cap: Fraction, learned: Learned, sample: RatioSample, seen: load_curve.Observed, slope: Fraction
 ) -> tuple[Fraction, Learned]:
     """Raise a cap under which nothing waits: up to the estimate, or beyond it in growing steps.
 
-    If the slope was learned, it may be wrong (not `exact`), and keeps the cap no longer than a few samples.
+    Unless the metric is a count, the slope may be wrong, and keeps the cap no longer than a few samples.
     """
     if not seen.bound or seen.point.in_flight < cap * Fraction(85, 100) - Fraction(1, 2):
         return cap, learned
@@ -224,8 +201,8 @@ def _raise(
     nothing = seen.point.ratio <= metric_kind.idle(learned)
     first = 2 if base <= NONE else 1
     least = seen.point.in_flight + (first * 2**learned.climbs if nothing else 1) / slope
-    if nothing and not exact and queue_metric.is_idle(learned):
-        least = max(least, cap + _step(cap, learned))
+    if nothing and queue_metric.is_idle(learned) and (sample.slope is None or sample.waited is not None):
+        least = max(least, cap + _step(cap, learned) / (1 if sample.waited is None else 2))
     full = least if learned.full is None else learned.full
     if least > full:
         full += (least - full) / (1 if nothing else 2)
@@ -287,7 +264,7 @@ def _without_slope(cap: Fraction, learned: Learned, seen: load_curve.Observed) -
     point = seen.point
     if point.ratio > 1:
         aim = min(cap, first_cap.estimated(learned.calm, seen))
-        return (cap, learned) if _is_draining(learned, seen) else _lower(cap, learned, point, aim)
+        return (cap, learned) if estimate.is_draining(learned, seen) else _lower(cap, learned, point, aim)
     learned = replace(learned, over=None, falls=0)
     if not seen.bound or point.ratio >= GOAL or point.in_flight < cap * Fraction(85, 100) - Fraction(1, 2):
         return cap, learned

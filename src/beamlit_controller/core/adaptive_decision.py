@@ -122,7 +122,9 @@ class _Rule:
         """Return the sample of a metric, in multiples of the target that it has with the tolerance."""
         target = 1 + Fraction(self.spec.behavior.engage.tolerance)
         slope = None if read.slope is None else read.slope / target
-        waited = isinstance(read.metric, GatewayMetric) and read.metric.name is GatewayFigure.FIRST_BYTE
+        waited = None
+        if isinstance(read.metric, GatewayMetric) and read.metric.name is GatewayFigure.FIRST_BYTE:
+            waited = Fraction(read.metric.target.milli, 1000) * target
         worst = read is self.worst
         return RatioSample(
             read.ratio / target, read.since, read.until, slope=slope, slots=self.slots, waited=waited, worst=worst
@@ -131,7 +133,7 @@ class _Rule:
     def learned(self, known: Learned, sample: RatioSample) -> Learned:
         """Learn from a sample; the worst metric may also be behind a backlog that it does not show yet."""
         learned, late = adaptive.follow(known, sample, self.now), self.now - sample.until >= LATE
-        stood = self.over and sample.slope is None and adaptive.stood(known, sample, self.now)
+        stood = self.over and sample.slope is None and sample.waited is None and adaptive.stood(known, sample, self.now)
         if sample.worst and (late if known.cap is None else stood):
             learned = _by_backlog(learned, self.spec.behavior, self.now, slots=self.slots)
         if sample.ratio <= 1:

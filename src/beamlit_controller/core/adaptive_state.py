@@ -99,8 +99,8 @@ class RatioSample:
     """The ratio of a metric to its target, and the time that it covers. `worst` is true if no other metric has a higher one.
 
     `slope` is by how much one more request in flight per replica raises the ratio, for metrics that count waiting
-    requests. `slots` is the number of slots of each server, if they report it. `waited` is true if the metric is known to
-    be the time that requests wait, not how long they take.
+    requests. `slots` is the number of slots of each server, if they report it. `waited` is the target in seconds if the metric
+    is the time to first byte as measured by the gateways, else None.
     """
 
     ratio: Fraction
@@ -108,7 +108,7 @@ class RatioSample:
     until: datetime
     slope: Fraction | None = None
     slots: int | None = None
-    waited: bool = False
+    waited: Fraction | None = None
     worst: bool = True
 
 

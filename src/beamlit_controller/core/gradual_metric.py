@@ -111,14 +111,20 @@ def wanted(cap: Fraction, learned: Learned, seen: Observed) -> tuple[Fraction, L
     level = _level(cap, learned)
     if level is not None and mean.count >= FEW and abs(level - cap) > cap * FARTHER:
         return max(cap / 2, min(cap * LONGEST_RISE, level)), replace(learned, over=None, falls=0)
-    unsure = max(BAND, 2 * _uncertainty(mean, learned))
-    if mean.ratio > AIM + unsure and mean.count >= FEW:
+    unsure, aim = max(BAND, 2 * _uncertainty(mean, learned)), _aim(learned)
+    if mean.ratio > aim + unsure and mean.count >= FEW:
         return _lower(cap, learned, mean)
     taught = replace(learned, over=None, falls=0)
-    if mean.ratio >= AIM - unsure:
+    if mean.ratio >= aim - unsure:
         return cap, taught if mean.ratio <= 1 else learned
-    rise = LONGEST_RISE if not mean.ratio else min(LONGEST_RISE, AIM / mean.ratio)
+    rise = LONGEST_RISE if not mean.ratio else min(LONGEST_RISE, aim / mean.ratio)
     return max(cap, min(cap, mean.in_flight + Fraction(1, 2)) * rise), taught
+
+
+def _aim(learned: Learned) -> Fraction:
+    """Return the ratio that the cap aims at: the target itself if the metric can hardly exceed it, else slightly less."""
+    straight = learned.height is not None and abs(learned.height - 1) <= STRAIGHT
+    return Fraction(1) if straight or learned.maximum is not None else AIM
 
 
 def _level(cap: Fraction, learned: Learned) -> Fraction | None:
@@ -131,7 +137,7 @@ def _level(cap: Fraction, learned: Learned) -> Fraction | None:
         return None
     mean = learned.full_load
     below = min(max(Fraction(0), cap - mean.in_flight), cap / 10 + Fraction(1, 2))
-    return known.value * AIM + below
+    return known.value * _aim(learned) + below
 
 
 def _spread(learned: Learned, point: Point) -> Fraction:
@@ -144,7 +150,7 @@ def _lower(cap: Fraction, learned: Learned, mean: Mean) -> tuple[Fraction, Learn
     """Lower the cap in proportion to the mean; further if the previous reduction changed nothing, as with a metric at its maximum."""
     stays = learned.over is not None and mean.ratio >= learned.over * Fraction(98, 100)
     falls = min(learned.falls + 1, MOST_FALLS) if stays else 0
-    least = max(mean.ratio / AIM, LEAST_FALL) ** min(2**falls, 4)
+    least = max(mean.ratio / _aim(learned), LEAST_FALL) ** min(2**falls, 4)
     level = min(cap, mean.in_flight)
     lowered = max(level / min(least, Fraction(2)), _interpolated(learned, mean))
     lowered = max(min(lowered, _proportional(learned, mean) or level), _floor(learned, mean, falls))

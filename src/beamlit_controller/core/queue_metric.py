@@ -8,7 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from beamlit_controller.core import metric_kind
-from beamlit_controller.core.adaptive_state import COUNTED, MOST, Learned, rounded
+from beamlit_controller.core.adaptive_state import COUNTED, MOST, Learned, RatioSample, rounded
 from beamlit_controller.core.load_curve import Observed
 from beamlit_controller.core.metric_kind import NONE, SOME
 
@@ -49,9 +49,10 @@ def least(slope: Fraction) -> Fraction:
     return rounded(1 + 1 / slope)
 
 
-def noted(learned: Learned, seen: Observed) -> Learned:
+def noted(learned: Learned, sample: RatioSample, seen: Observed) -> Learned:
     """Count how many samples in a row found nothing waiting although the cap was reached."""
-    if seen.point.ratio > (metric_kind.idle(learned) if metric_kind.is_steep(learned) else NONE):
+    has_base = sample.waited is not None or metric_kind.is_steep(learned)
+    if seen.point.ratio > (metric_kind.idle(learned) if has_base else NONE):
         return replace(learned, idle=0)
     return replace(learned, idle=min(learned.idle + 1, COUNTED)) if seen.bound else learned
 

@@ -1,0 +1,57 @@
+"""The time to first byte, in Adaptive mode, as the gateways measure it: in seconds, so its curve need not be learned.
+
+By Little's law, as many requests wait as are completed in the time that each of them waits. A sample is therefore judged
+like a count of waiting requests, by the slope that follows from the completion rate. What a request waited depends on the
+number in flight when it arrived, so a sample belongs to a time that is earlier by the wait.
+"""
+
+from dataclasses import replace
+from datetime import timedelta
+from fractions import Fraction
+
+from beamlit_controller.core.adaptive_state import Learned, RatioSample
+from beamlit_controller.core.load_curve import Observed
+from beamlit_controller.core.metric_kind import NONE
+
+ENOUGH = 4
+"""Completions from which their rate is known."""
+REACHED, SPARE = Fraction(85, 100), Fraction(1, 2)
+"""The cap counts as reached from this fraction of it less this number of requests."""
+MOST_FALL = Fraction(3, 2)
+"""The cap is divided by this at most: requests that waited before the previous change may still be among those that end."""
+
+
+def counted(sample: RatioSample, learned: Learned) -> RatioSample:
+    """Return the sample with its slope, for the time at which its requests arrived. Unchanged if too few were completed, or for other metrics."""
+    if sample.waited is None:
+        return sample
+    wait = timedelta(seconds=float(max(Fraction(0), sample.ratio - (learned.base or Fraction(0))) * sample.waited))
+    rate = _completions(sample, learned, wait)
+    if rate is None:
+        return sample
+    return replace(sample, since=sample.since - wait, until=sample.until - wait, slope=1 / (rate * sample.waited))
+
+
+def _completions(sample: RatioSample, learned: Learned, wait: timedelta) -> Fraction | None:
+    """Return the completions per second and replica while the requests of a sample waited; of a longer time if they were too few."""
+    seconds, served = Fraction(0), 0
+    for span in reversed(learned.recent):
+        if span.since >= sample.until:
+            continue
+        if span.until <= sample.since - wait and served >= ENOUGH:
+            break
+        seconds, served = seconds + Fraction((span.until - span.since).total_seconds()), served + span.served
+    return served / seconds / learned.recent[-1].ready if served >= ENOUGH else None
+
+
+def noted(learned: Learned, sample: RatioSample, seen: Observed) -> Learned:
+    """Note the lowest ratio as the one without waiting: the cap may be reached from the first sample on."""
+    ratio = seen.point.ratio
+    if sample.waited is None or not NONE < ratio <= 1:
+        return learned
+    return replace(learned, base=ratio if learned.base is None else min(learned.base, ratio))
+
+
+def is_outdated(sample: RatioSample, seen: Observed, cap: Fraction) -> bool:
+    """Return whether requests waited long though the cap was never reached: they arrived earlier than the others of the sample."""
+    return sample.waited is not None and sample.ratio > 1 and max(seen.levels) < REACHED * cap - SPARE

@@ -1,0 +1,115 @@
+"""The gateways' time to first byte in Adaptive mode: the counts tell how many requests wait, and since when."""
+
+from dataclasses import replace
+from datetime import timedelta
+from fractions import Fraction
+
+import pytest
+
+from beamlit_controller.core import adaptive, first_byte_metric
+from beamlit_controller.core.adaptive_state import InFlightSpan, Learned, RatioSample
+from beamlit_controller.core.load_curve import Observed, Point
+from builders import NOW
+
+PERIOD = timedelta(seconds=5)
+SLOTS = 8
+"""Each of two servers has eight slots, and a request takes four seconds: two are completed per second and server."""
+
+
+def spans(level: int, *, count: int = 24, served: int = 20, overflowed: int = 0) -> tuple[InFlightSpan, ...]:
+    return tuple(
+        InFlightSpan(NOW + PERIOD * at, NOW + PERIOD * (at + 1), Fraction(level), served, 0, overflowed, ready=2)
+        for at in range(count)
+    )
+
+
+def sample(ratio: Fraction | int, *, waited: Fraction | None = Fraction(1), at: int = 24) -> RatioSample:
+    until = NOW + PERIOD * at
+    return RatioSample(Fraction(ratio), until - 3 * PERIOD, until, waited=waited)
+
+
+def test_one_more_request_waits_as_long_as_it_takes_to_complete_one() -> None:
+    """Two per second: half a second more, which is a quarter of a target of two seconds."""
+    counted = first_byte_metric.counted(sample(2, waited=Fraction(2)), Learned(recent=spans(12)))
+
+    assert counted.slope == Fraction(1, 4)
+
+
+def test_requests_that_waited_arrived_earlier() -> None:
+    """Three seconds passed until their first bytes; of these a half passes without waiting too."""
+    read = sample(3)
+    counted = first_byte_metric.counted(read, Learned(recent=spans(12), base=Fraction(1, 2)))
+
+    assert read.since - counted.since == read.until - counted.until == timedelta(seconds=2.5)
+
+
+@pytest.mark.parametrize(
+    ("read", "learned"),
+    [
+        pytest.param(sample(2), Learned(), id="nothing counted"),
+        pytest.param(sample(2), Learned(recent=spans(12, served=0)), id="none completed"),
+        pytest.param(sample(2, waited=None), Learned(recent=spans(12)), id="another metric"),
+    ],
+)
+def test_a_sample_of_which_the_counts_tell_nothing_stays_as_it_is(read: RatioSample, learned: Learned) -> None:
+    assert first_byte_metric.counted(read, learned) == read
+
+
+def test_completions_are_counted_further_back_if_they_were_few() -> None:
+    """In the last 25 seconds one period's completions: two fifths of a request per second and server."""
+    few = Learned(recent=(*spans(12, count=20), *(replace(each, served=0) for each in spans(12)[20:])))
+
+    assert first_byte_metric.counted(sample(Fraction(1, 2)), few).slope == Fraction(5, 2)
+
+
+def observed(ratio: Fraction | int, *levels: int) -> Observed:
+    mean = Fraction(sum(levels), len(levels))
+    return Observed(Point(mean, Fraction(ratio)), tuple(map(Fraction, levels)), steady=True, bound=False)
+
+
+def test_a_long_wait_under_a_cap_that_is_never_reached_is_an_old_one() -> None:
+    assert first_byte_metric.is_outdated(sample(2), observed(2, 9, 9), Fraction(12))
+
+
+@pytest.mark.parametrize(("ratio", "levels"), [(2, (12, 12)), (2, (3, 12)), (1, (9, 9)), (Fraction(3, 2), (10, 10))])
+def test_under_a_cap_that_is_reached_or_within_the_target_it_is_not(ratio: Fraction, levels: tuple[int, ...]) -> None:
+    assert not first_byte_metric.is_outdated(sample(ratio), observed(ratio, *levels), Fraction(12))
+
+
+@pytest.mark.parametrize(
+    ("before", "ratio", "base"),
+    [
+        (None, Fraction(3, 10), Fraction(3, 10)),
+        (Fraction(1, 2), Fraction(3, 10), Fraction(3, 10)),
+        (Fraction(1, 10), Fraction(3, 10), Fraction(1, 10)),
+        (None, Fraction(2), None),
+        (Fraction(1, 2), Fraction(0), Fraction(1, 2)),
+    ],
+)
+def test_the_lowest_ratio_is_that_without_waiting(
+    before: Fraction | None, ratio: Fraction, base: Fraction | None
+) -> None:
+    """It is 0 without requests, and a sample over the target tells nothing of it."""
+    assert first_byte_metric.noted(Learned(base=before), sample(ratio), observed(ratio, 8)).base == base
+
+
+def test_the_first_sample_over_the_target_tells_how_many_fit() -> None:
+    """Twelve in flight, of which four wait for two seconds. One second is the target: two may wait."""
+    begun = adaptive.follow(Learned(recent=spans(12)), sample(2), NOW + PERIOD * 24)
+
+    assert begun.cap == pytest.approx(SLOTS + 2, abs=0.5)
+
+
+def test_an_old_wait_does_not_lower_the_cap() -> None:
+    """A backlog is gone, but the requests that waited in it end only now."""
+    learned = Learned(cap=Fraction(10), full=Fraction(10), changed_at=NOW - PERIOD * 24, recent=spans(4))
+
+    assert adaptive.follow(learned, sample(9), NOW + PERIOD * 24).cap == 10
+
+
+def test_the_cap_falls_in_small_steps_while_old_waits_may_be_among_the_new_ones() -> None:
+    learned = Learned(
+        cap=Fraction(12), full=Fraction(12), changed_at=NOW - PERIOD * 24, recent=spans(12, overflowed=20)
+    )
+
+    assert adaptive.follow(learned, sample(9), NOW + PERIOD * 24).cap == 8
