@@ -83,9 +83,8 @@ def _by_metric(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetim
     behavior, worst = spec.behavior, _worst(verdict.metrics)
     over = verdict.judgement is Judgement.OVER
     over_since = (held.timers.over_since or now) if over else None
-    held = replace(
-        held, timers=replace(held.timers, over_since=over_since), demand=demand.under_cap(worst, worst, held.learned)
-    )
+    seen = demand.highest_under_cap(verdict.metrics, held.learned, held.by_metric, now)
+    held = replace(held, timers=replace(held.timers, over_since=over_since), demand=seen)
     window = behavior.engage.stabilization_window
     if over_since is not None and held.learned.cap is None and now - over_since < window:
         left = wording.seconds(window - (now - over_since))
