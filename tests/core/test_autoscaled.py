@@ -169,6 +169,27 @@ def test_replicas_that_become_ready_do_not_bring_more(names: Sequence[str]) -> N
     assert max(each.replicas for each in moments) == asked
 
 
+@pytest.mark.parametrize("unread", ["queue", "busy"])
+def test_replicas_come_although_one_metric_can_not_be_read_but_none_goes(unread: str) -> None:
+    """The cap does not rise then, but it shows the demand: as long as the metric was lost, requests left and no replica came."""
+    lost_at = BEGINS + 2 * PERIOD
+
+    moments = list(played(("queue", "busy"), unread=lambda at: [unread] if at >= lost_at else []))
+
+    lost = [each for each in moments if each.at >= lost_at]
+    assert lost[0].sent > 0
+    assert not any(each.sent for each in lost if each.at > BEGINS + 4 * STARTS)
+    assert all(later.replicas >= earlier.replicas for earlier, later in pairwise(lost))
+    assert all(each.demand is None or each.demand > 1 for each in lost)
+    assert settled(moments, until=LASTS).demand is None
+
+
+def test_once_the_metric_can_be_read_again_replicas_go() -> None:
+    moments = list(played(("queue", "busy"), unread=lambda at: ["busy"] if BEGINS < at < ENDS else []))
+
+    assert settled(moments, until=LASTS).replicas == LEAST
+
+
 def test_when_the_other_metric_is_the_higher_one_replicas_follow_it() -> None:
     """Requests take more of the cache from the middle of the load on, so that fewer fit, and it is the cache that says so."""
     grown_at = (BEGINS + ENDS) // 2
