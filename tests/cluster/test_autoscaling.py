@@ -1,4 +1,7 @@
-"""A real HorizontalPodAutoscaler on true demand beside a learned cap: the replicas grow, and then nothing leaves any more."""
+"""A real HorizontalPodAutoscaler on true demand beside a learned cap: the replicas grow, and then nothing leaves any more.
+
+The model has two metrics. The one that the cap was learned from can't be read while requests leave.
+"""
 
 import asyncio
 import random
@@ -27,6 +30,7 @@ SETTINGS = {"metricInformer": {"periodSeconds": 1}, "allowedRemoteHosts": ["api.
 
 def deployed() -> Json:
     queue = {"metric": {"name": "queue"}, "target": {"type": "Value", "value": TARGET}}
+    busy = {"metric": {"name": "busy"}, "target": {"type": "Value", "value": 2}}
     return {
         "apiVersion": "deployment.beamlit.com/v1alpha1",
         "kind": "ModelDeployment",
@@ -39,7 +43,7 @@ def deployed() -> Json:
             "offloadingConfig": {
                 "behavior": {"mode": "Adaptive"},
                 "remoteBackend": {"scheme": "https", "host": "api.example.com"},
-                "metrics": [{"type": "External", "external": queue}],
+                "metrics": [{"type": "External", "external": each} for each in (queue, busy)],
             },
         },
     }
@@ -61,6 +65,7 @@ class Pool:
         self.model = model
         self.gateway_ip = gateway_ip
         self.most_sent = self.sent = self.in_flight = 0
+        self.unread = False
         self._answered: Counter[str] = Counter()
 
     def status(self) -> Json:
@@ -80,22 +85,29 @@ class Pool:
         await http.page("\n".join([*lines, ""]), x_envoy_upstream_service_time="1")(request, writer)
 
     async def turn(self, figures: str) -> bool:
-        """Let all pods be ready, requests come and go, and the adapter show what the controller says; tell whether none leaves any more."""
+        """Let all pods be ready and requests come and go; tell whether none leaves any more.
+
+        The adapter shows what the controller says once requests leave and it has found that it can't read the queue.
+        """
         for pod in self.model.client.get("pods", namespace=self.model.namespace)["items"]:
             if pod["status"]["phase"] == "Pending":
                 self._start(pod)
-        replicas, cap = self.replicas(), (self.status().get("offloading") or {}).get("inFlightPerReplica")
+        offloading = self.status().get("offloading") or {}
+        replicas, cap = self.replicas(), offloading.get("inFlightPerReplica")
         self.in_flight = CLIENTS if cap is None else min(CLIENTS, int(float(cap) * replicas))
         self.sent = CLIENTS - self.in_flight
         self.most_sent = max(self.sent, self.most_sent)
         self._answered.update(local=min(self.in_flight, FITS * replicas), remote=self.sent)
         external = self.model.values.external
-        external["queue"] = [f"{1000 * max(0, self.in_flight - FITS * replicas) // replicas}m"]
+        waiting = max(0, self.in_flight - FITS * replicas)
+        external["queue"] = [] if self.sent else [f"{1000 * waiting // replicas}m"]
+        external["busy"] = [f"{1000 * (self.in_flight - waiting) // (FITS * replicas)}m"]
         found = re.search(
             rf'^beamlit_demand_ratio{{name="{NAME}",namespace="{self.model.namespace}"}} (\S+)', figures, re.MULTILINE
         )
         selected = f"beamlit_demand_ratio{{name={NAME}}}"
-        external[selected] = [f"{float(found[1]):.3f}"] if found else []
+        external[selected] = [f"{float(found[1]):.3f}"] if found and self.unread else []
+        self.unread = self.unread or (self.sent > 0 and offloading.get("reason") == "MetricsUnavailable")
         return self.most_sent > 0 and self.sent == 0
 
     def _start(self, pod: Json) -> None:

@@ -83,9 +83,8 @@ def _by_metric(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetim
     behavior, worst = spec.behavior, _worst(verdict.metrics)
     over = verdict.judgement is Judgement.OVER
     over_since = (held.timers.over_since or now) if over else None
-    held = replace(
-        held, timers=replace(held.timers, over_since=over_since), demand=demand.under_cap(worst, worst, held.learned)
-    )
+    seen = demand.highest_under_cap(verdict.metrics, held.learned, held.by_metric, now)
+    held = replace(held, timers=replace(held.timers, over_since=over_since), demand=seen)
     window = behavior.engage.stabilization_window
     if over_since is not None and held.learned.cap is None and now - over_since < window:
         left = wording.seconds(window - (now - over_since))
@@ -173,7 +172,10 @@ def _unreadable(held: Decision, spec: OffloadSpec, verdict: Verdict, now: dateti
     unread = tuple(metric for metric in verdict.metrics if isinstance(metric, Unread))
     nothing_read = len(unread) == len(verdict.metrics)
     unread_since = (held.timers.unread_since or now) if nothing_read else None
-    held = replace(held, timers=Timers(unread_since=unread_since), demand=None)
+    least = demand.highest_under_cap(verdict.metrics, held.learned, held.by_metric, now)
+    # Without all metrics, demand is at least this: enough to add replicas, but not to remove any.
+    high = least if least is not None and least > 1 else None
+    held = replace(held, timers=Timers(unread_since=unread_since), demand=high)
     if held.learned.judged_until is None and held.learned.pending is None:
         held = replace(held, learned=_limited(spec, _never_read(held.learned, behavior, now), held.learned))
     why = "; ".join(wording.loss(metric) for metric in unread)

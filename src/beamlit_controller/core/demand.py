@@ -1,16 +1,17 @@
 """Demand: the value that a metric would have if nothing were offloaded.
 
 Offloading lowers the very metric that triggers it. A sample is therefore divided by the fraction of requests that were
-served locally during the time it covers, which follows from the shares of the last three minutes.
+served locally during the time it covers, which follows from the shares of the last three minutes. In Adaptive mode a cap
+keeps the metric at its target, so demand is the use of the cap and what was sent away, as the gateways count it.
 """
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core.adaptive_state import Learned
+from beamlit_controller.core.adaptive_state import InFlightSpan, Learned
 from beamlit_controller.core.verdict import Assessed, Unread, Verdict
 
 MEMORY = timedelta(minutes=3)
@@ -60,23 +61,55 @@ def of(metric: Assessed | Unread, shares: Sequence[Share]) -> Fraction | None:
             return metric.ratio / local if local >= LEAST_LOCAL else None
 
 
-def under_cap(metric: Assessed, worst: Assessed | None, learned: Learned) -> Fraction | None:
-    """Return one metric's demand in Adaptive mode, where 1 is the target; None if no gateway has reported.
+def under_caps(
+    metrics: Sequence[Assessed | Unread], learned: Learned, by_metric: Sequence[Learned], now: datetime
+) -> tuple[Fraction | None, ...]:
+    """Return each metric's demand in Adaptive mode, where 1 is the target; None if it can't be measured.
 
-    Requests that were sent away count as demand. Under a cap the metric with the highest ratio stays at or below its
-    target, and a queue stays empty. That metric therefore counts as at least the fraction of the cap in use, which
-    shows how much local could still take.
+    `by_metric` is what was learned from each of several metrics.
     """
-    since = min(metric.since, metric.until - LATELY)
-    seen = [each for each in learned.recent if each.until > since and each.since <= metric.until]
-    served, sent = sum(each.served for each in seen), sum(each.sent for each in seen)
-    if not served:
+    owned = _owned(metrics, learned, by_metric)
+    return tuple(_under_cap(each, own, learned.recent, now) for each, own in zip(metrics, owned, strict=True))
+
+
+def highest_under_cap(
+    metrics: Sequence[Assessed | Unread], learned: Learned, by_metric: Sequence[Learned], now: datetime
+) -> Fraction | None:
+    """Return the highest demand over the metrics that can be read, counting the use of the cap in force; None if no gateway has reported."""
+    in_force = [replace(own, cap=learned.cap) for own in _owned(metrics, learned, by_metric)]
+    return max((each for each in under_caps(metrics, learned, in_force, now) if each is not None), default=None)
+
+
+def _owned(metrics: Sequence[Assessed | Unread], learned: Learned, by_metric: Sequence[Learned]) -> tuple[Learned, ...]:
+    return tuple(by_metric) if len(by_metric) == len(metrics) else (learned,) * len(metrics)
+
+
+def _under_cap(
+    metric: Assessed | Unread, own: Learned, recent: Sequence[InFlightSpan], now: datetime
+) -> Fraction | None:
+    """Return the fraction of its cap in use, with what was sent away, or the metric's ratio if that is higher.
+
+    Under a cap a metric stays at or below its target, and a queue stays empty. By how much it is above its target all the
+    same is added. The duration of requests is about the same at any load, so that it is within its target tells nothing.
+    """
+    lately = [each for each in recent if each.until > now - LATELY]
+    served, sent = sum(each.served for each in lately), sum(each.sent for each in lately)
+    if isinstance(metric, Unread) or not served:
         return None
-    ratio = metric.ratio
-    if metric == worst and learned.cap:
-        level = sum((each.in_flight for each in seen), Fraction(0)) / len(seen)
-        ratio = max(ratio, min(level / learned.cap, Fraction(1)))
-    return ratio * (served + sent) / served
+    ratio = metric.ratio * _replicas(recent, metric) / lately[-1].ready
+    if own.cap is None:
+        return ratio * (served + sent) / served
+    in_use = sum((min(each.in_flight / own.cap, Fraction(1)) * each.ready for each in lately), start=Fraction(0))
+    offered = in_use / len(lately) / lately[-1].ready * (served + sent) / served
+    shown = Fraction(0) if own.is_duration and metric.ratio <= 1 else ratio
+    return max(shown, offered + max(Fraction(0), shown - 1))
+
+
+def _replicas(recent: Sequence[InFlightSpan], metric: Assessed) -> Fraction:
+    """Return how many replicas were ready while a sample was taken: others may have become ready since."""
+    since, until = metric.since, metric.until
+    during = [each.ready for each in recent if each.since < until and (each.until > since or each.until == until)]
+    return Fraction(sum(during), len(during)) if during else Fraction(recent[-1].ready)
 
 
 def remember(shares: Sequence[Share], now: datetime, percentage: int) -> tuple[Share, ...]:

@@ -161,28 +161,31 @@ def _metrics(models: list[tuple[ModelKey, _ModelMetrics]]) -> Iterator[Metric]:
         cycle = model.cycle
         if cycle is None or not model.readable:
             continue
-        for index, metric in enumerate(cycle.verdict.metrics):
+        for index, (metric, seen) in enumerate(zip(cycle.verdict.metrics, _demands(cycle), strict=True)):
             if isinstance(metric, Assessed):
                 row = (key.namespace, key.name, printable.short(wording.name(metric.metric), LONGEST_LABEL), str(index))
                 current, wanted = _figures(metric)
                 value.add_metric(row, current)
                 target.add_metric(row, wanted)
                 ratio.add_metric(row, float(metric.ratio))
-                seen = _demand(cycle, metric)
                 if seen is not None:
                     wished.add_metric(row, float(seen) * wanted)
     return iter((value, target, ratio, wished))
 
 
-def _demand(cycle: Cycle, metric: Assessed) -> Fraction | None:
-    """Return what a metric would be without offloading, where 1 is its target."""
-    decided = cycle.decision
+def _demands(cycle: Cycle) -> tuple[Fraction | None, ...]:
+    """Return what each metric would be without offloading, where 1 is its target."""
+    decided, metrics = cycle.decision, cycle.verdict.metrics
     match cycle.spec.behavior.mode:
         case Mode.ADAPTIVE:
-            return demand.under_cap(metric, cycle.verdict.worst, decided.learned)
+            return demand.under_caps(metrics, decided.learned, decided.by_metric, cycle.at)
         case Mode.FIXED | Mode.PROPORTIONAL:
-            seen = demand.of(metric, decided.shares)
-            return decided.demand if seen is None and metric == cycle.verdict.worst else seen
+            seen = (demand.of(each, decided.shares) for each in metrics)
+            worst = cycle.verdict.worst
+            return tuple(
+                decided.demand if found is None and each == worst else found
+                for each, found in zip(metrics, seen, strict=True)
+            )
 
 
 def _figures(metric: Assessed) -> tuple[float, float]:
