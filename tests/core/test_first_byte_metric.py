@@ -107,9 +107,23 @@ def test_an_old_wait_does_not_lower_the_cap() -> None:
     assert adaptive.follow(learned, sample(9), NOW + PERIOD * 24).cap == 10
 
 
-def test_the_cap_falls_in_small_steps_while_old_waits_may_be_among_the_new_ones() -> None:
-    learned = Learned(
-        cap=Fraction(12), full=Fraction(12), changed_at=NOW - PERIOD * 24, recent=spans(12, overflowed=20)
+@pytest.mark.parametrize(("full", "cap"), [(12, 8), (4, 4)])
+def test_the_cap_falls_in_small_steps_unless_earlier_samples_told_the_same(full: int, cap: int) -> None:
+    """Ten of twelve wait for five seconds, so four fit if one second is the target. But old waits may be among these."""
+    under = Learned(cap=Fraction(12), changed_at=NOW - PERIOD * 24, recent=spans(12, overflowed=20))
+
+    fallen = adaptive.follow(replace(under, full=Fraction(full)), sample(5), NOW + PERIOD * 24)
+
+    assert fallen.cap == pytest.approx(cap, abs=0.2)
+
+
+def test_the_first_cap_is_no_higher_than_without_the_counts() -> None:
+    """While more and more arrive, those that ended arrived when fewer were in flight."""
+    rising = tuple(replace(each, in_flight=Fraction(4 + at)) for at, each in enumerate(spans(4)))
+    counted, other = (
+        adaptive.follow(Learned(recent=rising), read, NOW + PERIOD * 24) for read in (sample(2), sample(2, waited=None))
     )
 
-    assert adaptive.follow(learned, sample(9), NOW + PERIOD * 24).cap == 8
+    assert counted.cap is not None
+    assert other.cap is not None
+    assert counted.cap <= other.cap

@@ -90,7 +90,7 @@ def _judge(
         return timed
     if learned.cap is None:
         noisy = shown or (not counts and (noted.base or Fraction(0)) > NONE)
-        return first_cap.begun(learned, gradual_metric.noted(noted, seen), seen, now, noisy=noisy, counts=counts)
+        return first_cap.begun(learned, gradual_metric.noted(noted, seen), sample, seen, now, noisy=noisy)
     unsettled = load_curve.unsettled(learned, sample, settles=_settles(learned, sample, shown=shown))
     drains = estimate.is_draining(learned, seen)
     if not unsettled and not drains:
@@ -183,7 +183,7 @@ def _suggested(
 def _least(cap: Fraction, learned: Learned, sample: RatioSample, slope: Fraction) -> Fraction:
     """Return the lowest cap that a sample over the target may lead to, given how steep the metric is."""
     if sample.waited is not None:
-        return cap / first_byte_metric.MOST_FALL
+        return cap / (MOST_FALL if first_byte_metric.is_confirmed(learned) else first_byte_metric.MOST_FALL)
     least = max(queue_metric.aim(queue_metric.least(slope), slope), cap / MOST_FALL)
     return max(least, queue_metric.slots_in_use(learned, sample.slots))
 

@@ -18,7 +18,9 @@ ENOUGH = 4
 REACHED, SPARE = Fraction(85, 100), Fraction(1, 2)
 """The cap counts as reached from this fraction of it less this number of requests."""
 MOST_FALL = Fraction(3, 2)
-"""The cap is divided by this at most: requests that waited before the previous change may still be among those that end."""
+"""The cap is divided by this at most, unless the estimate is confirmed: requests that waited before the previous change may be among those that end."""
+CONFIRMED = Fraction(1, 2)
+"""The estimate is confirmed by a sample whose ratio differs from the expected one by no more than this."""
 
 
 def counted(sample: RatioSample, learned: Learned) -> RatioSample:
@@ -50,6 +52,11 @@ def noted(learned: Learned, sample: RatioSample, seen: Observed) -> Learned:
     if sample.waited is None or not NONE < ratio <= 1:
         return learned
     return replace(learned, base=ratio if learned.base is None else min(learned.base, ratio))
+
+
+def is_confirmed(learned: Learned) -> bool:
+    """Return whether the last sample agrees with what the ones before it told."""
+    return abs(learned.off) <= CONFIRMED
 
 
 def is_outdated(sample: RatioSample, seen: Observed, cap: Fraction) -> bool:

@@ -9,7 +9,7 @@ from datetime import datetime
 from fractions import Fraction
 
 from beamlit_controller.core import backlog, gradual_metric, load_curve, metric_kind, queue_metric
-from beamlit_controller.core.adaptive_state import Learned, Point, changed
+from beamlit_controller.core.adaptive_state import Learned, Point, RatioSample, changed, rounded
 from beamlit_controller.core.load_curve import Observed
 from beamlit_controller.core.metric_kind import NONE
 
@@ -20,17 +20,23 @@ ALIKE = Fraction(1, 12)
 """The first cap stays if it differs from the corrected one by no more than this fraction."""
 
 
-def begun(learned: Learned, noted: Learned, seen: Observed, now: datetime, *, noisy: bool, counts: bool) -> Learned:
+def begun(
+    learned: Learned, noted: Learned, sample: RatioSample, seen: Observed, now: datetime, *, noisy: bool
+) -> Learned:
     """Set the first cap once the metric is over its target; a noisy metric has to be so beyond its noise."""
     if seen.point.ratio <= 1:
         return noted
     if noisy:
         over = gradual_metric.is_over(noted) or metric_kind.is_at_maximum(noted, seen.point)
         return changed(noted, gradual_metric.first(estimated(learned.calm, seen), noted), now) if over else noted
-    if learned.slope is None or not counts:
+    if learned.slope is None or sample.slope is None:
         return changed(noted, estimated(learned.calm, seen), now)
     full = queue_metric.full(seen, learned.slope)
-    return changed(replace(noted, full=full), queue_metric.aim(full, learned.slope), now)
+    cap = queue_metric.aim(full, learned.slope)
+    if sample.waited is not None:  # those that ended by now arrived when fewer were in flight
+        cap = min(cap, rounded(estimated(learned.calm, seen)))
+        full = min(full, cap)
+    return changed(replace(noted, full=full), cap, now)
 
 
 def guessed(learned: Learned, now: datetime, *, slots: int | None = None) -> Learned:
