@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from beamlit_controller.core import adaptive, first_byte_metric
+from beamlit_controller.core import adaptive, adaptive_state, first_byte_metric
 from beamlit_controller.core.adaptive_state import InFlightSpan, Learned, RatioSample
 from beamlit_controller.core.load_curve import Observed, Point
 from builders import NOW
@@ -41,6 +41,20 @@ def test_requests_that_waited_arrived_earlier() -> None:
     counted = first_byte_metric.counted(read, Learned(recent=spans(12), base=Fraction(1, 2)))
 
     assert read.since - counted.since == read.until - counted.until == timedelta(seconds=2.5)
+
+
+def test_a_wait_of_centuries_is_no_longer_than_what_is_remembered() -> None:
+    """Whatever a gateway reports, it must not end the rounds of its model: there is no time so long ago."""
+    read = sample(10**12)
+
+    assert read.until - first_byte_metric.counted(read, Learned(recent=spans(12))).until == adaptive_state.MEMORY
+
+
+def test_counts_of_an_empty_time_tell_nothing() -> None:
+    """The clock may be set between two reports."""
+    empty = tuple(replace(each, until=each.since) for each in spans(12))
+
+    assert first_byte_metric.counted(sample(2), Learned(recent=empty)) == sample(2)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 
-from beamlit_controller.core.adaptive_state import Learned, RatioSample
+from beamlit_controller.core.adaptive_state import MEMORY, Learned, RatioSample
 from beamlit_controller.core.load_curve import Observed
 from beamlit_controller.core.metric_kind import NONE
 
@@ -27,7 +27,8 @@ def counted(sample: RatioSample, learned: Learned) -> RatioSample:
     """Return the sample with its slope, for the time at which its requests arrived. Unchanged if too few were completed, or for other metrics."""
     if sample.waited is None:
         return sample
-    wait = timedelta(seconds=float(max(Fraction(0), sample.ratio - (learned.base or Fraction(0))) * sample.waited))
+    seconds = max(Fraction(0), sample.ratio - (learned.base or Fraction(0))) * sample.waited
+    wait = timedelta(seconds=min(float(seconds), MEMORY.total_seconds()))
     rate = _completions(sample, learned, wait)
     if rate is None:
         return sample
@@ -43,7 +44,7 @@ def _completions(sample: RatioSample, learned: Learned, wait: timedelta) -> Frac
         if span.until <= sample.since - wait and served >= ENOUGH:
             break
         seconds, served = seconds + Fraction((span.until - span.since).total_seconds()), served + span.served
-    return served / seconds / learned.recent[-1].ready if served >= ENOUGH else None
+    return served / seconds / learned.recent[-1].ready if served >= ENOUGH and seconds else None
 
 
 def noted(learned: Learned, sample: RatioSample, seen: Observed) -> Learned:
