@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from fractions import Fraction
 from itertools import pairwise
 
 import pytest
 
-from beamlit_controller.core import decision
+from beamlit_controller.core import adaptive_state, decision
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.metric_spec import ExternalMetric, SeriesSelector, Value
@@ -91,6 +91,7 @@ def played(
     load: Callable[[int], int] = lambda at: HIGH if BEGINS <= at < ENDS else LOW,
     unread: Callable[[int], Sequence[str]] = lambda at: (),
     per_request: Callable[[int], Fraction] = lambda at: Fraction(8, 100),
+    restarted_at: int | None = None,
 ) -> Iterator[Moment]:
     """Play what comes of metrics of these names."""
     metrics = tuple(ExternalMetric(SeriesSelector(name), Value(round(1000 * TARGETS[name]))) for name in names)
@@ -106,11 +107,18 @@ def played(
             for each in metrics
         )
         now = NOW + timedelta(seconds=at)
+        decided = _recorded(decided) if at == restarted_at else decided
         flow = Flow(now - timedelta(seconds=PERIOD), now, level, level, served, sent, sent)
         decided = decision.decide(whole, decided, _verdict(read), now, flow=flow, ready=ready)
         if at % SYNC == 0:
             scaler.look(at, decided.demand)
         yield Moment(at, ready, scaler.replicas, sent, decided)
+
+
+def _recorded(decided: Decision) -> Decision:
+    """Return what a controller that starts finds of a decision."""
+    by_metric = tuple(adaptive_state.lasting(each) for each in decided.by_metric)
+    return replace(decided, learned=adaptive_state.lasting(decided.learned), by_metric=by_metric)
 
 
 def _read(each: ExternalMetric, current: Fraction, at: int, *, unread: Sequence[str]) -> Assessed | Unread:
@@ -167,6 +175,14 @@ def test_replicas_that_become_ready_do_not_bring_more(names: Sequence[str]) -> N
     asked = settled(moments, until=BEGINS + STARTS).replicas
     assert asked > LEAST
     assert max(each.replicas for each in moments) == asked
+
+
+@pytest.mark.parametrize("restarted_at", [BEGINS + 600, ENDS - PERIOD, ENDS + 60])
+def test_replicas_go_with_the_load_although_the_controller_restarted(restarted_at: int) -> None:
+    """It had forgotten that one of the metrics is a duration, which is nearly the same at any load, and replicas stayed for it."""
+    moments = list(played(("queue", "duration"), restarted_at=restarted_at))
+
+    assert settled(moments, until=LASTS).replicas == LEAST
 
 
 @pytest.mark.parametrize("unread", ["queue", "busy"])
