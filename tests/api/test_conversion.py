@@ -289,8 +289,9 @@ def test_what_check_would_refuse_is_told() -> None:
     assert any("spec.offloadingConfig.metrics[0].external.target.value" in field for field in notes(unfilled))
 
 
-def test_the_controllers_own_metrics_are_no_reason_to_offload() -> None:
-    own = KEDA.replace("avg(cache)", "max(beamlit_demand_ratio)")
+@pytest.mark.parametrize("series", ["beamlit_demand_ratio", "beamlit_demand_replicas"])
+def test_the_controllers_own_metrics_are_no_reason_to_offload(series: str) -> None:
+    own = KEDA.replace("avg(cache)", f"max({series})")
 
     assert "circular" in notes(own)["spec.offloadingConfig.metrics[1]"]
 

@@ -38,7 +38,7 @@ def test_every_example_is_tried() -> None:
 @pytest.mark.system
 async def test_keda_is_shown_a_query_that_prometheus_answers() -> None:
     keda = yaml.safe_load((EXAMPLES / "keda.yaml").read_text())
-    page = http.page('beamlit_demand_ratio{namespace="models",name="llama"} 1.6\n')
+    page = http.page('beamlit_demand_replicas{namespace="models",name="llama"} 3.2\n')
     async with http.serve(page) as exporter, prometheus(scrape=[exporter.address]) as server:
         query = keda["spec"]["triggers"][0]["metadata"]["query"]
         await server.scraped(query)

@@ -103,9 +103,11 @@ class Pool:
         external["queue"] = [] if self.sent else [f"{1000 * waiting // replicas}m"]
         external["busy"] = [f"{1000 * (self.in_flight - waiting) // (FITS * replicas)}m"]
         found = re.search(
-            rf'^beamlit_demand_ratio{{name="{NAME}",namespace="{self.model.namespace}"}} (\S+)', figures, re.MULTILINE
+            rf'^beamlit_demand_replicas{{name="{NAME}",namespace="{self.model.namespace}"}} (\S+)',
+            figures,
+            re.MULTILINE,
         )
-        selected = f"beamlit_demand_ratio{{name={NAME}}}"
+        selected = f"beamlit_demand_replicas{{name={NAME}}}"
         external[selected] = [f"{float(found[1]):.3f}"] if found and self.unread else []
         self.unread = self.unread or (self.sent > 0 and offloading.get("reason") == "MetricsUnavailable")
         return self.most_sent > 0 and self.sent == 0

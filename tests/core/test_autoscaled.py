@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from fractions import Fraction
 from itertools import pairwise
 
 import pytest
 
-from beamlit_controller.core import decision
+from beamlit_controller.core import adaptive_state, decision, demand
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.metric_spec import ExternalMetric, SeriesSelector, Value
@@ -49,8 +49,9 @@ class Moment:
 
 @dataclass
 class Autoscaler:
-    """The HorizontalPodAutoscaler with an External metric of type Value."""
+    """The HorizontalPodAutoscaler with an External metric of type Value on demand as a ratio, or of type AverageValue on demand in replicas."""
 
+    in_replicas: bool = False
     replicas: int = LEAST
     begun: tuple[int, ...] = (-STARTS,) * LEAST
     wanted: tuple[tuple[int, int], ...] = ()
@@ -61,8 +62,9 @@ class Autoscaler:
     def look(self, at: int, demand: Fraction | None) -> None:
         if demand is None:
             return
-        usage = demand / SCALED_TO
-        wanted = self.replicas if abs(usage - 1) <= Fraction(1, 10) else math.ceil(self.ready(at) * usage)
+        usage = demand / SCALED_TO / (self.replicas if self.in_replicas else 1)
+        counted = self.replicas if self.in_replicas else self.ready(at)
+        wanted = self.replicas if abs(usage - 1) <= Fraction(1, 10) else math.ceil(counted * usage)
         wanted = max(LEAST, min(MOST, wanted, max(2 * self.replicas, self.replicas + 4)))
         self.wanted = (*(each for each in self.wanted if each[0] > at - CALM), (at, wanted))
         highest = max(each for _, each in self.wanted)
@@ -91,11 +93,15 @@ def played(
     load: Callable[[int], int] = lambda at: HIGH if BEGINS <= at < ENDS else LOW,
     unread: Callable[[int], Sequence[str]] = lambda at: (),
     per_request: Callable[[int], Fraction] = lambda at: Fraction(8, 100),
+    restarted_at: int | None = None,
+    in_replicas: bool = False,
+    delay: int = 0,
 ) -> Iterator[Moment]:
-    """Play what comes of metrics of these names."""
+    """Play what comes of metrics of these names. The autoscaler reads demand as it was `delay` seconds ago."""
     metrics = tuple(ExternalMetric(SeriesSelector(name), Value(round(1000 * TARGETS[name]))) for name in names)
     whole = spec(behavior=Behavior(mode=Mode.ADAPTIVE), metrics=metrics)
-    scaler, decided = Autoscaler(), decision.begin(NOW)
+    scaler, decided = Autoscaler(in_replicas), decision.begin(NOW)
+    published: dict[int, Fraction | None] = {}
     for at in range(0, LASTS, PERIOD):
         ready, offered = scaler.ready(at), load(at)
         level = offered if decided.cap is None else min(offered, round(decided.cap * ready))
@@ -106,11 +112,20 @@ def played(
             for each in metrics
         )
         now = NOW + timedelta(seconds=at)
+        decided = _recorded(decided) if at == restarted_at else decided
         flow = Flow(now - timedelta(seconds=PERIOD), now, level, level, served, sent, sent)
         decided = decision.decide(whole, decided, _verdict(read), now, flow=flow, ready=ready)
+        replicas = demand.replicas(decided.demand, decided.learned.recent, ready=ready)
+        published[at] = replicas if in_replicas else decided.demand
         if at % SYNC == 0:
-            scaler.look(at, decided.demand)
+            scaler.look(at, published.get(at - delay))
         yield Moment(at, ready, scaler.replicas, sent, decided)
+
+
+def _recorded(decided: Decision) -> Decision:
+    """Return what a controller that starts finds of a decision."""
+    by_metric = tuple(adaptive_state.lasting(each) for each in decided.by_metric)
+    return replace(decided, learned=adaptive_state.lasting(decided.learned), by_metric=by_metric)
 
 
 def _read(each: ExternalMetric, current: Fraction, at: int, *, unread: Sequence[str]) -> Assessed | Unread:
@@ -167,6 +182,29 @@ def test_replicas_that_become_ready_do_not_bring_more(names: Sequence[str]) -> N
     asked = settled(moments, until=BEGINS + STARTS).replicas
     assert asked > LEAST
     assert max(each.replicas for each in moments) == asked
+
+
+@pytest.mark.parametrize("names", PAIRS, ids="-".join)
+def test_demand_in_replicas_brings_no_more_of_them_however_late_it_is_read(names: Sequence[str]) -> None:
+    """What an autoscaler read of the ratio from before the last replicas were ready, it multiplied by all that were ready by then."""
+    at_once = list(played(names, in_replicas=True))
+    late = list(played(names, in_replicas=True, delay=30))
+    by_ratio = list(played(names, delay=30))
+
+    asked, most = max(each.replicas for each in at_once), max(each.replicas for each in late)
+    assert most == asked
+    assert most * 3 < max(each.replicas for each in by_ratio) * 2
+    assert sum(each.sent for each in late) <= sum(each.sent for each in by_ratio)
+    assert settled(late, until=ENDS).sent == 0
+    assert settled(late, until=LASTS).replicas == LEAST
+
+
+@pytest.mark.parametrize("restarted_at", [BEGINS + 600, ENDS - PERIOD, ENDS + 60])
+def test_replicas_go_with_the_load_although_the_controller_restarted(restarted_at: int) -> None:
+    """It had forgotten that one of the metrics is a duration, which is nearly the same at any load, and replicas stayed for it."""
+    moments = list(played(("queue", "duration"), restarted_at=restarted_at))
+
+    assert settled(moments, until=LASTS).replicas == LEAST
 
 
 @pytest.mark.parametrize("unread", ["queue", "busy"])

@@ -143,3 +143,14 @@ def test_that_requests_take_no_longer_than_they_may_is_no_demand(ratio: float, e
 @pytest.mark.parametrize("known", [learned(), learned(span(8, 20, 20, ago=MINUTE))])
 def test_demand_under_a_cap_is_not_known_while_no_gateway_tells(known: Learned) -> None:
     assert demand.highest_under_cap([seen(0.5)], known, (), NOW) is None
+
+
+def test_demand_in_replicas_counts_those_that_it_refers_to() -> None:
+    """They may be fewer than those that are ready now, if no gateway has reported since."""
+    assert demand.replicas(Fraction(3, 2), (span(8, 20, 20, ready=2),), ready=6) == 3
+    assert demand.replicas(Fraction(3, 2), (), ready=6) == 9
+
+
+@pytest.mark.parametrize(("ratio", "ready"), [(None, 6), (Fraction(3, 2), 0)])
+def test_demand_in_replicas_is_not_known_without_a_ratio_or_a_replica(ratio: Fraction | None, ready: int) -> None:
+    assert demand.replicas(ratio, (span(8, 20, 20),), ready=ready) is None

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
@@ -159,3 +160,48 @@ def test_what_changes_with_every_sample_is_not_recorded() -> None:
     lasting = [adaptive_state.lasting(each.learned) for each in played(rounds([4, 5] * 12))]
 
     assert all(each == lasting[-1] for each in lasting)
+
+
+def restarted(decided: Decision, **changes: Any) -> Decision:  # noqa: ANN401 - whatever the fields of Learned take
+    return replace(decided, learned=replace(adaptive_state.lasting(decided.learned), **changes))
+
+
+def test_that_a_metric_is_a_duration_outlives_a_restart() -> None:
+    """A calm load can not show it again."""
+    before = restarted(played(rounds(RISING))[-1])
+
+    after = played(rounds([3, 4] * 20), previous=before, since=len(RISING))
+
+    assert before.learned.by_duration == Proportion()
+    assert all(each.learned.is_duration for each in after)
+
+
+def test_the_cap_follows_a_duration_again_once_enough_samples_came_after_a_restart() -> None:
+    before = restarted(played(rounds(RISING))[-1])
+    assert before.cap is not None
+
+    halved = rounds([int(before.cap)] * 16, slots=SLOTS // 2)
+    decided = played(halved, previous=before, since=len(RISING))[-1]
+
+    assert decided.learned.is_duration
+    assert decided.cap is not None
+    assert 6 <= decided.cap <= 9
+
+
+def test_a_metric_that_is_no_duration_any_more_after_a_restart_is_not_taken_for_one_for_long() -> None:
+    before = restarted(played(rounds(RISING))[-1])
+    levels = [2, 4, 6, 8] * 6
+    slots = [(level, ended, Fraction(level, SLOTS)) for level, ended, _ in rounds(levels)]
+    queue = [(level, ended, Fraction(max(0, level - 6), 4)) for level, ended, _ in rounds(levels)]
+
+    for seen in (slots, queue):
+        assert not played(seen, previous=before, since=len(RISING))[-1].learned.is_duration
+
+
+@pytest.mark.parametrize("recorded", [Proportion(), Proportion(24), Proportion(1, Fraction(1, 1000))])
+def test_a_recorded_duration_without_a_proportion_does_not_move_the_cap(recorded: Proportion) -> None:
+    before = restarted(played(rounds(RISING))[-1], by_duration=recorded)
+
+    after = played(rounds([15] * 3), previous=before, since=len(RISING))
+
+    assert {each.cap for each in after} == {before.cap}

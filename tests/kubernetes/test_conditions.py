@@ -104,7 +104,7 @@ def test_an_autoscaler_on_the_same_workload_is_warned_of_with_what_to_do() -> No
     warned = of("AutoscalerInterference", status(known(autoscaler="models/llama")))
 
     assert warned["status"] == "True"
-    for word in ("models/llama", "beamlit_demand_ratio", "1.25"):
+    for word in ("models/llama", "beamlit_demand_replicas", "1.25"):
         assert word in warned["message"]
     assert "AutoscalerInterference" not in [each["type"] for each in status(known())["conditions"]]
 

@@ -73,6 +73,7 @@ async def test_a_round_is_shown_as_percentage_ratios_values_and_targets(
     assert scraped.get("beamlit_offload_percentage", MODEL) == 50
     assert scraped.get("beamlit_highest_metric_ratio", MODEL) == 1.25
     assert scraped.get("beamlit_demand_ratio", MODEL) == 1.25
+    assert scraped.get("beamlit_demand_replicas", MODEL) == 3.75
     assert scraped.get("beamlit_metric_value", QUEUE_LABELS) == 12.5
     assert scraped.get("beamlit_metric_target", QUEUE_LABELS) == 10
     assert scraped.get("beamlit_metric_ratio", QUEUE_LABELS) == 1.25
@@ -103,6 +104,7 @@ async def test_demand_under_a_cap_counts_what_was_sent_away(registry: CollectorR
 
     assert scraped.get("beamlit_metric_demand", QUEUE_LABELS) == 20
     assert scraped.get("beamlit_demand_ratio", MODEL) == 2
+    assert scraped.get("beamlit_demand_replicas", MODEL) == 6
     assert scraped.get("beamlit_local_in_flight_limit", MODEL) == 12
 
 
@@ -137,6 +139,7 @@ async def test_a_metric_that_can_not_be_read_has_no_series_and_counts_as_a_sourc
     }
     assert scraped.get("beamlit_highest_metric_ratio", MODEL) == 0.2
     assert scraped.get("beamlit_demand_ratio", MODEL) is None
+    assert scraped.get("beamlit_demand_replicas", MODEL) is None
     assert scraped.get("beamlit_source_errors_total", MODEL | {"reason": "ConnectionFailed"}) == 1
 
 

@@ -22,6 +22,7 @@ The share (Fixed and Proportional mode)
 The cap (Adaptive mode)
 - `adaptive_decision`: holds, follows or gives up the cap
 - `lowest_cap`: with several metrics, learns a cap from each; the lowest is in force
+- `metric_names`: distinct names by which the state of each metric is recorded
 - `adaptive`: moves the cap with each sample
 - `first_cap`: sets it, and corrects it once
 - `load_curve`: pairs samples with requests in flight, and learns how the ratio grows with them

@@ -135,7 +135,7 @@ def _by_duration(learned: Learned, noted: Learned, sample: RatioSample, now: dat
     Over the target nothing else lowers the cap: requests that take long end last, so what is known of them is too high.
     """
     cap, over = learned.cap, sample.ratio > 1
-    if not learned.is_duration or (cap is None and not over):
+    if not duration_metric.is_measured(learned) or (cap is None and not over):
         return None
     wanted = duration_metric.first(noted) if cap is None else duration_metric.wanted(noted, cap, sample.ratio)
     if wanted is None:

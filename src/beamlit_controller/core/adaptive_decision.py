@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import adaptive, demand, first_cap, lowest_cap, printable, queue_metric, wording
+from beamlit_controller.core import adaptive, demand, first_cap, lowest_cap, metric_names, queue_metric, wording
 from beamlit_controller.core import adaptive_state as state
 from beamlit_controller.core.adaptive_state import Learned, RatioSample
 from beamlit_controller.core.decision_state import Decision, Restraint, Timers, moved
@@ -24,8 +24,6 @@ NO_ROOM = Fraction(0)
 """A cap of 0: all requests that may leave do."""
 LATE = timedelta(seconds=10)
 """Age from which a sample is too old to show a backlog that is growing now."""
-LONGEST_NAME = 60
-"""Maximum length of the name by which a metric's state is known, such as a query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +100,9 @@ def _by_metric(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetim
 
 def _for_metrics(held: Decision, spec: OffloadSpec) -> Decision:
     """Adopt the metrics of the spec, which may have changed."""
-    names = tuple(printable.short(wording.name(each), LONGEST_NAME) for each in spec.metrics)
-    learned, by_metric = lowest_cap.matched(held.learned, held.by_metric, held.learned_from, names)
+    before = metric_names.upgraded(held.learned_from, spec.metrics)
+    names = metric_names.of(spec.metrics, before)
+    learned, by_metric = lowest_cap.matched(held.learned, held.by_metric, before, names)
     return replace(held, learned=learned, by_metric=by_metric, learned_from=names)
 
 
@@ -164,7 +163,7 @@ def _metric_of_cap(held: Decision) -> str:
     """Name the one of several metrics whose cap is in force; "" if it is not the cap of exactly one."""
     of_metrics = zip(held.learned_from, held.by_metric, strict=False)
     lowest = [name for name, own in of_metrics if own.cap == held.learned.cap]
-    return f", the cap of {lowest[0]}" if len(lowest) == 1 else ""
+    return f", the cap of {metric_names.shown(lowest[0])}" if len(lowest) == 1 else ""
 
 
 def _unreadable(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime) -> Decision:

@@ -169,7 +169,7 @@ class Learned:
     fair: Mean = Mean()
     """The mean of the last samples within the target that are not near zero, under any cap."""
     is_duration: bool = False
-    """The metric is proportional to the duration of requests, and to nothing else."""
+    """The metric is proportional to the duration of requests, and to nothing else. After a restart the proportion is measured again."""
     by_duration: Proportion = Proportion()
     """The duration of requests, in seconds, at which the metric is at its target."""
     by_level: Proportion = Proportion()
@@ -203,7 +203,6 @@ def lasting(learned: Learned) -> Learned:
         streak=Mean(),
         idle=0,
         fair=Mean(),
-        is_duration=False,
         by_duration=Proportion(),
         by_level=Proportion(),
         by_nothing=Proportion(),

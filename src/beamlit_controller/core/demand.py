@@ -80,6 +80,17 @@ def highest_under_cap(
     return max((each for each in under_caps(metrics, learned, in_force, now) if each is not None), default=None)
 
 
+def replicas(demand: Fraction | None, recent: Sequence[InFlightSpan], *, ready: int) -> Fraction | None:
+    """Return demand in replicas instead of as a ratio to those that are ready; None if it is not known, or none is ready.
+
+    An autoscaler multiplies a ratio by the replicas that are ready when it reads it, which may be more than those that it
+    refers to: in Adaptive mode those of the gateways' last report.
+    """
+    if demand is None or not ready:
+        return None
+    return demand * (recent[-1].ready if recent else ready)
+
+
 def _owned(metrics: Sequence[Assessed | Unread], learned: Learned, by_metric: Sequence[Learned]) -> tuple[Learned, ...]:
     return tuple(by_metric) if len(by_metric) == len(metrics) else (learned,) * len(metrics)
 

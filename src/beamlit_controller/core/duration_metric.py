@@ -55,9 +55,21 @@ def noted(learned: Learned, sample: RatioSample, seen: Observed) -> Learned:
     none = learned.by_nothing.with_(Fraction(1), ratio, least=NONE)
     is_duration = one.count >= KNOWN and one.off <= CLOSE and one.off < CLOSER * min(other.off, none.off)
     if learned.is_duration:
-        is_duration = one.off <= CLOSE or (one.off <= APART and one.off < other.off)
-    is_duration = is_duration and learned.base is not None and learned.base > TELLING and is_gradual(learned)
+        is_duration = one.count < KNOWN or one.off <= CLOSE or (one.off <= APART and one.off < other.off)
+    is_duration = is_duration and _has_value_at_any_load(learned)
     return replace(learned, by_duration=one, by_level=other, by_nothing=none, is_duration=is_duration)
+
+
+def _has_value_at_any_load(learned: Learned) -> bool:
+    """Return whether the metric is not a queue. After a restart that is unknown until it was read at a low load again."""
+    if learned.base is None:
+        return learned.is_duration
+    return learned.base > TELLING and is_gradual(learned)
+
+
+def is_measured(learned: Learned) -> bool:
+    """Return whether the metric is a duration, and it is known which one corresponds to the target."""
+    return learned.is_duration and learned.by_duration.count >= KNOWN and learned.by_duration.value > 0
 
 
 def first(learned: Learned) -> Fraction | None:

@@ -54,7 +54,7 @@ def matched(
 
 
 def _is_alone(name: str, *lists: Sequence[str]) -> bool:
-    """Return whether a name means one metric: names are cut, and the same series may be read twice with different selectors."""
+    """Return whether a name means one metric: the same metric may be given twice, and earlier versions recorded equal names."""
     return all(names.count(name) <= 1 for names in lists)
 
 

@@ -11,7 +11,7 @@ from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.kubernetes import fields
 from beamlit_controller.kubernetes.api_server import Json
 
-ON_DEMAND = ("beamlit_demand_ratio", "beamlit_metric_demand")
+ON_DEMAND = ("beamlit_demand_replicas", "beamlit_demand_ratio", "beamlit_metric_demand")
 """Our own series. An autoscaler that uses one of them sees offloaded requests, because the highest of several metrics counts."""
 
 

@@ -246,7 +246,7 @@ def _autoscaler(name: str) -> Condition:
         "AutoscalerInterference",
         ConditionStatus.TRUE,
         Reason.AUTOSCALER_FOUND,
-        f"HorizontalPodAutoscaler {name} scales the same workload, but does not see offloaded requests, so it removes replicas and offloading may never end. Let it scale on the metric beamlit_demand_ratio, or set offloading's target to at least 1.25 times its own",
+        f"HorizontalPodAutoscaler {name} scales the same workload, but does not see offloaded requests, so it removes replicas and offloading may never end. Let it scale on the metric beamlit_demand_replicas, or set offloading's target to at least 1.25 times its own",
     )
 
 

@@ -123,9 +123,14 @@ def _shares(models: list[tuple[ModelKey, _ModelMetrics]]) -> Iterator[Metric]:
         "Highest ratio of current value to target over all metrics.",
         labels=MODEL_LABELS,
     )
-    demand = GaugeMetricFamily(
+    ratio = GaugeMetricFamily(
         "beamlit_demand_ratio",
         "Highest ratio if nothing were offloaded; absent while it can't be measured.",
+        labels=MODEL_LABELS,
+    )
+    replicas = GaugeMetricFamily(
+        "beamlit_demand_replicas",
+        "Ready replicas with which that ratio would be 1, for autoscaling; absent while it can't be measured.",
         labels=MODEL_LABELS,
     )
     would = GaugeMetricFamily(
@@ -143,8 +148,16 @@ def _shares(models: list[tuple[ModelKey, _ModelMetrics]]) -> Iterator[Metric]:
         if model.readable and cycle.verdict.ratio is not None:
             highest.add_metric(labels, float(cycle.verdict.ratio))
         if model.readable and cycle.decision.demand is not None:
-            demand.add_metric(labels, float(cycle.decision.demand))
-    return iter((percentage, would, highest, demand))
+            ratio.add_metric(labels, float(cycle.decision.demand))
+        in_replicas = _in_replicas(cycle)
+        if model.readable and in_replicas is not None:
+            replicas.add_metric(labels, float(in_replicas))
+    return iter((percentage, would, highest, ratio, replicas))
+
+
+def _in_replicas(cycle: Cycle) -> Fraction | None:
+    decided = cycle.decision
+    return demand.replicas(decided.demand, decided.learned.recent, ready=cycle.signals.local.ready)
 
 
 def _metrics(models: list[tuple[ModelKey, _ModelMetrics]]) -> Iterator[Metric]:
