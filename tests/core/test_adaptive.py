@@ -136,6 +136,13 @@ def test_a_backlog_that_a_late_metric_can_not_show_yet_gives_a_first_cap(ratio: 
     assert "estimated from a backlog" in last.message
 
 
+def test_a_metric_that_is_slightly_late_gives_a_first_cap_too_if_a_calm_time_showed_how_long_requests_take() -> None:
+    *_, last = flooded(0.9, late=timedelta(seconds=4))
+
+    assert last.cap is not None
+    assert 6 <= last.cap <= 40
+
+
 def test_a_metric_that_is_not_late_is_waited_for_whatever_backlog_there_is() -> None:
     decided = flooded(0.9, late=timedelta(0))
 

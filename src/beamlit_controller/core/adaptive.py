@@ -92,6 +92,8 @@ def _judge(
         noisy = shown or (not counts and (noted.base or Fraction(0)) > NONE)
         return first_cap.begun(learned, gradual_metric.noted(noted, seen), sample, seen, now, noisy=noisy)
     unsettled = load_curve.unsettled(learned, sample, settles=_settles(learned, sample, shown=shown))
+    if not counts and (learned.base or Fraction(0)) > NONE:
+        unsettled = unsettled or load_curve.shows_backlog(learned, sample)
     drains = estimate.is_draining(learned, seen)
     if not unsettled and not drains:
         noted = queue_metric.noted(gradual_metric.noted(noted, seen, counts=counts), sample, seen)
@@ -170,7 +172,7 @@ def _suggested(
     aim = cap if learned.full is None else queue_metric.aim(learned.full, slope)
     band = max(min(Fraction(15, 100) / slope, cap / 12), cap / 40)
     if ratio > 1:
-        stays = aim >= cap - band or estimate.is_draining(learned, seen)
+        stays = aim >= cap - band or estimate.is_draining(learned, seen) or _by_chance(cap, learned, seen.point)
         if counts and not stays:
             return min(cap, max(aim, _least(cap, learned, sample, known))), replace(learned, climbs=0)
         return (cap, learned) if stays else _lower(cap, learned, seen.point, aim)
@@ -195,7 +197,7 @@ def _raise(
 
     Unless the metric is a count, the slope may be wrong, and keeps the cap no longer than a few samples.
     """
-    if not seen.bound or seen.point.in_flight < cap * Fraction(85, 100) - Fraction(1, 2):
+    if not seen.bound or not _is_reached(cap, seen.point):
         return cap, learned
     base = learned.base or Fraction(0)
     nothing = seen.point.ratio <= metric_kind.idle(learned)
@@ -227,13 +229,23 @@ def _lower(cap: Fraction, learned: Learned, point: Point, aim: Fraction) -> tupl
     A metric at its maximum, such as busy slots, does not fall until the cap is below the servers' capacity.
     """
     stays = learned.over is not None and point.ratio >= learned.over * Fraction(98, 100)
-    falls = min(learned.falls + 1, MOST_FALLS) if stays else 0
+    falls = min(learned.falls + _is_reached(cap, point), MOST_FALLS) if stays else 0
     least = cap / min(max(point.ratio, LEAST_FALL) ** min(2**falls, 4), MOST_FALL)
     if _is_at_maximum(cap, learned, point):
         least, falls = cap / 2, max(falls, STUCK)
     stuck = falls >= STUCK and not metric_kind.is_steep(learned)
     wanted = max(least if stuck else max(least, aim), _floor(learned, point.ratio, falls))
     return min(cap, wanted), replace(learned, climbs=0, falls=falls, over=min(point.ratio, MOST))
+
+
+def _by_chance(cap: Fraction, learned: Learned, point: Point) -> bool:
+    """Return whether a noisy metric may be over the target by chance: it is not for long, and the cap is not reached."""
+    noisy = (learned.base or Fraction(0)) > NONE
+    return noisy and not _is_reached(cap, point) and not gradual_metric.is_over(learned)
+
+
+def _is_reached(cap: Fraction, point: Point) -> bool:
+    return point.in_flight >= cap * Fraction(85, 100) - Fraction(1, 2)
 
 
 def _is_at_maximum(cap: Fraction, learned: Learned, point: Point) -> bool:
@@ -266,7 +278,7 @@ def _without_slope(cap: Fraction, learned: Learned, seen: load_curve.Observed) -
         aim = min(cap, first_cap.estimated(learned.calm, seen))
         return (cap, learned) if estimate.is_draining(learned, seen) else _lower(cap, learned, point, aim)
     learned = replace(learned, over=None, falls=0)
-    if not seen.bound or point.ratio >= GOAL or point.in_flight < cap * Fraction(85, 100) - Fraction(1, 2):
+    if not seen.bound or point.ratio >= GOAL or not _is_reached(cap, point):
         return cap, learned
     return cap + _step(cap, learned), replace(learned, climbs=min(learned.climbs + 1, MOST_CLIMBS))
 

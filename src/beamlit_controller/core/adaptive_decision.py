@@ -12,6 +12,7 @@ from fractions import Fraction
 from beamlit_controller.core import adaptive, demand, first_cap, lowest_cap, metric_names, queue_metric, wording
 from beamlit_controller.core import adaptive_state as state
 from beamlit_controller.core.adaptive_state import Learned, RatioSample
+from beamlit_controller.core.backlog import FIRST, FIRST_AFTER_CALM, LOWER, Evidence
 from beamlit_controller.core.decision_state import Decision, Restraint, Timers, moved
 from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.metric_spec import GatewayFigure, GatewayMetric, PodsMetric
@@ -22,8 +23,8 @@ from beamlit_controller.core.verdict import Assessed, Judgement, Unread, Verdict
 
 NO_ROOM = Fraction(0)
 """A cap of 0: all requests that may leave do."""
-LATE = timedelta(seconds=10)
-"""Age from which a sample is too old to show a backlog that is growing now."""
+LATE, RATHER_LATE = timedelta(seconds=10), timedelta(seconds=3)
+"""Ages from which a sample is too old to show a backlog that is growing now: in any case, and after a calm time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +131,24 @@ class _Rule:
 
     def learned(self, known: Learned, sample: RatioSample) -> Learned:
         """Learn from a sample; the worst metric may also be behind a backlog that it does not show yet."""
-        learned, late = adaptive.follow(known, sample, self.now), self.now - sample.until >= LATE
-        stood = self.over and sample.slope is None and sample.waited is None and adaptive.stood(known, sample, self.now)
-        if sample.worst and (late if known.cap is None else stood):
-            learned = _by_backlog(learned, self.spec.behavior, self.now, slots=self.slots)
+        learned, evidence = adaptive.follow(known, sample, self.now), self._evidence(known, sample)
+        if evidence is not None:
+            learned = _by_backlog(learned, self.spec.behavior, self.now, slots=self.slots, evidence=evidence)
         if sample.ratio <= 1:
             learned = first_cap.reconsidered(learned, self.now)
         if self.slots is not None and learned.cap is not None:
             learned = state.bounded(learned, self.slots + _queue(self.spec), known)
         return _limited(self.spec, learned, known)
+
+    def _evidence(self, known: Learned, sample: RatioSample) -> Evidence | None:
+        """Return what a backlog has to show to set the cap before the metric does; None if the metric tells more."""
+        if not sample.worst:
+            return None
+        if known.cap is not None:
+            counts = sample.slope is not None or sample.waited is not None
+            return LOWER if self.over and not counts and adaptive.stood(known, sample, self.now) else None
+        age = self.now - sample.until
+        return FIRST if age >= LATE else FIRST_AFTER_CALM if age >= RATHER_LATE else None
 
 
 def _in_force(held: Decision, behavior: Behavior, now: datetime, *, reason: Reason, message: str) -> Decision:
@@ -192,9 +202,13 @@ def _never_read(learned: Learned, behavior: Behavior, now: datetime) -> Learned:
     return first_cap.reconsidered(learned, now)
 
 
-def _by_backlog(learned: Learned, behavior: Behavior, now: datetime, *, slots: int | None = None) -> Learned:
+def _by_backlog(
+    learned: Learned, behavior: Behavior, now: datetime, *, slots: int | None = None, evidence: Evidence = FIRST
+) -> Learned:
     """Set the first cap by a backlog before the metric shows one, unless the user configured a stabilization window."""
-    return learned if behavior.engage.stabilization_window else first_cap.guessed(learned, now, slots=slots)
+    if behavior.engage.stabilization_window:
+        return learned
+    return first_cap.guessed(learned, now, slots=slots, evidence=evidence)
 
 
 def _lost(held: Decision, behavior: Behavior, why: str, now: datetime) -> Decision:

@@ -5,7 +5,7 @@ in flight keeps growing while the completion rate does not, the servers are satu
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
 from itertools import islice, pairwise
@@ -13,11 +13,9 @@ from itertools import islice, pairwise
 from beamlit_controller.core.adaptive_state import InFlightSpan, rounded, thousandths
 
 ENOUGH = 20
-"""The minimum number of completions in a stretch."""
+"""The minimum number of completions under a cap from which it is corrected."""
 SHORTEST = 5
-"""The length of the shortest stretch, in seconds."""
-FASTER, SLOWER = Fraction(125, 100), Fraction(70, 100)
-"""The completion rate is flat if it is between these multiples of the earlier one."""
+"""The minimum time under a cap after which it is corrected, in seconds."""
 FLOOD = Fraction(140, 100)
 """A flood: at least this many requests arrive for each completion."""
 BACKLOG = 3
@@ -31,6 +29,30 @@ SATURATED = Fraction(80, 100)
 MOST_RISE = Fraction(4)
 ALSO = Fraction(150, 100)
 """Further requests per replica: at its target, a metric allows slightly more in flight than the capacity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What has to be observed before a backlog is believed.
+
+    The completion rate is compared in two consecutive stretches of at least `shortest` seconds and `ended` completions. It is
+    flat if the later rate is between `slower` and `faster` times the earlier one. `calm` is true if a time before the backlog
+    has to show how long a request takes.
+    """
+
+    shortest: Fraction
+    ended: int
+    slower: Fraction
+    faster: Fraction
+    calm: bool = False
+
+
+FIRST = Evidence(Fraction(2), 12, Fraction(60, 100), Fraction(140, 100))
+"""For a first cap: a growing backlog costs more than a cap that is slightly off."""
+FIRST_AFTER_CALM = replace(FIRST, calm=True)
+"""For a first cap where the metric is hardly late and may soon tell more."""
+LOWER = Evidence(Fraction(5), 20, Fraction(70, 100), Fraction(125, 100))
+"""For lowering a cap that is in force."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +95,20 @@ class Backlog:
     rate: Fraction
 
 
-def found(recent: Sequence[InFlightSpan]) -> Backlog | None:
+def found(recent: Sequence[InFlightSpan], evidence: Evidence) -> Backlog | None:
     """Return a backlog if there is one that grows or persists under a cap that is far too high; else None."""
     if not recent or any(each.sent > each.overflowed for each in recent):
         return None
-    stretches = tuple(_stretches(recent, Fraction(SHORTEST)))
-    if len(stretches) < 2:  # noqa: PLR2004 - one is held against the other
+    stretches = tuple(_stretches(recent, evidence, evidence.shortest))
+    if len(stretches) < 2 or (evidence.calm and all(each.floods for each in stretches)):  # noqa: PLR2004 - one is held against the other
         return None
     pace, at_most = _pace(stretches)
-    compared = tuple(islice(_stretches(recent, max(Fraction(SHORTEST), (pace + at_most) / 2)), 2))
+    compared = tuple(islice(_stretches(recent, evidence, max(evidence.shortest, (pace + at_most) / 2)), 2))
     if len(compared) < 2:  # noqa: PLR2004 - one is held against the other
         return None
     latest, earlier = compared
     fit = latest.rate * pace
-    flat = SLOWER * earlier.rate <= latest.rate <= FASTER * earlier.rate
+    flat = evidence.slower * earlier.rate <= latest.rate <= evidence.faster * earlier.rate
     full = latest.last_level >= max(BACKLOG * fit, fit + EXCESS)
     if not (flat and full and earlier.floods and latest.floods):
         return None
@@ -127,7 +149,7 @@ def _pace(stretches: Sequence[Stretch]) -> tuple[Fraction, Fraction]:
     return min(each.least_pace for each in stretches), min(each.pace for each in stretches)
 
 
-def _stretches(recent: Sequence[InFlightSpan], shortest: Fraction) -> Iterator[Stretch]:
+def _stretches(recent: Sequence[InFlightSpan], evidence: Evidence, shortest: Fraction) -> Iterator[Stretch]:
     """Yield the stretches of at least `shortest` seconds in which enough requests finished, the latest first."""
     seconds = area = Fraction(0)
     served, overflowed, last_level = 0, 0, recent[-1].in_flight * recent[-1].ready
@@ -136,7 +158,7 @@ def _stretches(recent: Sequence[InFlightSpan], shortest: Fraction) -> Iterator[S
         lasted = Fraction((span.until - span.since).total_seconds())
         seconds, served, overflowed = seconds + lasted, served + span.served, overflowed + span.overflowed
         area += lasted * (first_level + level) / 2
-        if served >= ENOUGH and seconds >= shortest:
+        if served >= evidence.ended and seconds >= shortest:
             yield Stretch(seconds, first_level, last_level, area, served, overflowed)
             seconds, area, last_level = Fraction(0), Fraction(0), first_level
             served, overflowed = 0, 0

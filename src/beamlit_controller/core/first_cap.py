@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from beamlit_controller.core import backlog, gradual_metric, load_curve, metric_kind, queue_metric
 from beamlit_controller.core.adaptive_state import Learned, Point, RatioSample, changed, rounded
+from beamlit_controller.core.backlog import Evidence
 from beamlit_controller.core.load_curve import Observed
 from beamlit_controller.core.metric_kind import NONE
 
@@ -39,12 +40,14 @@ def begun(
     return changed(replace(noted, full=full), cap, now)
 
 
-def guessed(learned: Learned, now: datetime, *, slots: int | None = None) -> Learned:
+def guessed(
+    learned: Learned, now: datetime, *, slots: int | None = None, evidence: Evidence = backlog.FIRST
+) -> Learned:
     """Set the first cap, or a lower one, by a backlog that the gateways report; no slot that the servers report stays free.
 
     A cap stays once the curve is known, since each sample then tells more than the backlog.
     """
-    found = backlog.found(learned.recent)
+    found = backlog.found(learned.recent, evidence)
     if found is None:
         return learned
     cap = found.cap if slots is None else max(found.cap, Fraction(slots))

@@ -20,6 +20,10 @@ from beamlit_controller.core.adaptive_state import (
 
 SETTLES = timedelta(seconds=3)
 """Time in which the number in flight follows a change of the cap."""
+BACKLOG = 2
+"""A backlog: more than so many times the cap is in flight when the cap changes."""
+TRAILS = timedelta(seconds=5)
+"""Time that a mean over recent requests trails behind them."""
 LONG = timedelta(seconds=15)
 """A sample that covers at least this time is steady, however much the number in flight varied."""
 EMPTY = Fraction(30, 100)
@@ -117,6 +121,28 @@ def _overlapping(sample: RatioSample, recent: tuple[InFlightSpan, ...]) -> tuple
 def unsettled(learned: Learned, sample: RatioSample, *, settles: timedelta = SETTLES) -> bool:
     """Return whether a sample may cover time before the last change of the cap took effect."""
     return learned.changed_at is not None and sample.since < learned.changed_at + max(settles, SETTLES)
+
+
+def shows_backlog(learned: Learned, sample: RatioSample) -> bool:
+    """Return whether a sample of a metric other than a queue may still include requests that waited before the cap changed.
+
+    Requests that waited in a backlog take long, and a mean over the recent ones shows that for a while after the last of them.
+    """
+    since, ahead = learned.changed_at, Fraction(0)
+    if since is None or learned.cap is None or not learned.recent or learned.recent[0].until > since:
+        return False
+    for each in learned.recent:
+        if each.until < since:
+            continue
+        if not ahead:
+            ahead = each.in_flight * each.ready
+            if each.in_flight <= BACKLOG * learned.cap + 1:
+                return False
+            continue
+        ahead -= each.served
+        if ahead <= 0:
+            return sample.since < each.until + TRAILS
+    return True
 
 
 def noted(learned: Learned, seen: Observed) -> Learned:
