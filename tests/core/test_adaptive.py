@@ -112,7 +112,7 @@ def test_a_first_cap_does_not_follow_from_what_was_in_flight_before_the_load_cam
     assert caps[3] >= 8
 
 
-def flooded(ratio: float | None, *, late: timedelta) -> list[Decision]:
+def flooded(ratio: float | None, *, late: timedelta, window: timedelta = PERIOD) -> list[Decision]:
     """Decide while far more comes than is finished, and a metric that is late still says what was before."""
     asked, previous = spec(behavior=ADAPTIVE), None
     decisions: list[Decision] = []
@@ -120,7 +120,7 @@ def flooded(ratio: float | None, *, late: timedelta) -> list[Decision]:
         at = NOW + PERIOD * step
         told = flow(in_flight, 0, at=step, served=20 if in_flight == 8 else 80)
         previous = decision.decide(
-            asked, previous, verdict(ratio, at=at, age=late, window=PERIOD), at, flow=told, ready=2
+            asked, previous, verdict(ratio, at=at, age=late, window=window), at, flow=told, ready=2
         )
         decisions.append(previous)
     return decisions
@@ -136,8 +136,12 @@ def test_a_backlog_that_a_late_metric_can_not_show_yet_gives_a_first_cap(ratio: 
     assert "estimated from a backlog" in last.message
 
 
-def test_a_metric_that_is_slightly_late_gives_a_first_cap_too_if_a_calm_time_showed_how_long_requests_take() -> None:
-    *_, last = flooded(0.9, late=timedelta(seconds=4))
+@pytest.mark.parametrize(("late", "window"), [(4, 5), (0, 60)], ids=["late", "from any time of the last minute"])
+def test_a_metric_that_may_be_late_gives_a_first_cap_if_a_calm_time_showed_how_long_requests_take(
+    late: int, window: int
+) -> None:
+    """The value of a query may be as old as the last scrape of any of its series."""
+    *_, last = flooded(0.9, late=timedelta(seconds=late), window=timedelta(seconds=window))
 
     assert last.cap is not None
     assert 6 <= last.cap <= 40

@@ -24,7 +24,10 @@ from beamlit_controller.core.verdict import Assessed, Judgement, Unread, Verdict
 NO_ROOM = Fraction(0)
 """A cap of 0: all requests that may leave do."""
 LATE, RATHER_LATE = timedelta(seconds=10), timedelta(seconds=3)
-"""Ages from which a sample is too old to show a backlog that is growing now: in any case, and after a calm time."""
+"""Ages from which a sample is too old to show a backlog that is growing now: in any case, and after a calm time.
+
+After a calm time that also holds for one that began `LATE` ago: the value of a query may be from any time since then.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +150,10 @@ class _Rule:
         if known.cap is not None:
             counts = sample.slope is not None or sample.waited is not None
             return LOWER if self.over and not counts and adaptive.stood(known, sample, self.now) else None
-        age = self.now - sample.until
-        return FIRST if age >= LATE else FIRST_AFTER_CALM if age >= RATHER_LATE else None
+        if self.now - sample.until >= LATE:
+            return FIRST
+        may_be_late = self.now - sample.until >= RATHER_LATE or self.now - sample.since >= LATE
+        return FIRST_AFTER_CALM if may_be_late else None
 
 
 def _in_force(held: Decision, behavior: Behavior, now: datetime, *, reason: Reason, message: str) -> Decision:

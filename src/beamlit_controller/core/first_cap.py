@@ -103,7 +103,7 @@ def estimated(calm: Point | None, seen: Observed) -> Fraction:
     """
     ratio = seen.point.ratio
     mean, most = seen.point.in_flight, max(seen.levels)
-    most = mean if seen.steady else mean + (most - mean) / 3
+    most = mean if seen.steady and most <= 2 * mean else mean + (most - mean) / 3
     root = Fraction(round(1000 * float(ratio) ** (1 / 3)), 1000)
     if calm is None or calm.in_flight >= most or calm.ratio >= ratio:
         return most / root
