@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import decision, gateway_metric, traffic, verdict
+from beamlit_controller.core import decision, gateway_metric, traffic, value_age, verdict
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.metric_spec import ExternalMetric, GatewayFigure, GatewayMetric, SeriesSelector, Value
 from beamlit_controller.core.signals import NOT_ASKED, LocalHealth, Scale, Signals
 from beamlit_controller.core.spec import Behavior, Mode, ModelKey, OffloadSpec
 from beamlit_controller.core.traffic import Meter
+from beamlit_controller.core.value_age import ValueAge
 from beamlit_controller.core.verdict import Assessed, Current, Judgement, Unread, Verdict
 from benchmarks import adaptive_course, adaptive_plant
 from benchmarks.adaptive_loads import LOADS, SHIFTS
@@ -48,11 +49,13 @@ class Product:
         self._spec = OffloadSpec(ModelKey("simulated", "plant"), "plant", metrics=(METRIC,), behavior=behavior)
         self._slope = Fraction(1, TARGET) if metric is Metric.WAITING else None
         self.last: Decision | None = None
+        self._ages: tuple[ValueAge, ...] = ()
 
     def __call__(self, seen: Round) -> Setting:
         """Decide, and give what is in force."""
         now = START + timedelta(seconds=seen.at)
-        self.last = decision.decide(self._spec, self.last, self.judge(seen), now, flow=seen.flow, ready=seen.ready)
+        judged, self._ages = value_age.dated(self.judge(seen), self._ages, now)
+        self.last = decision.decide(self._spec, self.last, judged, now, flow=seen.flow, ready=seen.ready)
         cap, demand = self.last.cap, self.last.demand
         return Setting(self.last.sent, None if cap is None else float(cap), None if demand is None else float(demand))
 
@@ -111,7 +114,8 @@ def following_late(plant: Plant) -> Rule:
     def rule(seen: Round) -> Setting:
         nonlocal engaged
         engaged = engaged or (seen.ratio is not None and seen.ratio > 1)
-        return Setting(100, right(plant, max(0.0, seen.since))) if engaged else Setting()
+        since = seen.at - plant.scrape if seen.undated else seen.since
+        return Setting(100, right(plant, max(0.0, since))) if engaged else Setting()
 
     return rule
 
@@ -170,5 +174,5 @@ def _verdict(seen: Round, slope: Fraction | None) -> Verdict:
     ratio = exact(seen.ratio)
     since, until = (START + timedelta(seconds=at) for at in (seen.since, seen.until))
     judged = Judgement.OVER if ratio > 1 else Judgement.UNDER if ratio <= LOW else Judgement.BETWEEN
-    read = Assessed(METRIC, Current(value=round(1000 * ratio)), ratio, since, until, slope)
+    read = Assessed(METRIC, Current(value=round(1000 * ratio)), ratio, since, until, slope, seen.undated)
     return Verdict(judged, ratio, (read,))

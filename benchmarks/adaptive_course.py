@@ -10,6 +10,7 @@ import random
 from collections import deque
 from dataclasses import replace
 from datetime import timedelta
+from statistics import fmean
 
 from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.traffic import RequestCounters
@@ -30,8 +31,12 @@ SCALED_TO = 0.8
 """The demand that the autoscaler keeps, 1 being where offloading begins."""
 NEAR = 0.9
 """With less than so much of the right cap in flight, and a slot free, a request is sent away needlessly."""
+APART = 7
+"""Seconds from the scrape of one replica to that of the next."""
 SMOOTH = 15
 """Seconds that the metric is averaged over to tell whether it was over its target."""
+STALE_AFTER = 90
+"""The age in seconds up to which a query returns a value."""
 MEMORY = 200
 """Seconds for which the metric is kept."""
 
@@ -51,7 +56,7 @@ class _Course:
         self._servers = Servers(plant.choice, self._random)
         self._setting = Setting()
         self._result = Result(waits=self._servers.waits)
-        self._looks: deque[float] = deque(maxlen=MEMORY)
+        self._looks: deque[tuple[float, ...]] = deque(maxlen=MEMORY)
         self._sent = self._overflowed = self._told = 0
         self._began = 0
         self._starting: list[float] = []
@@ -109,7 +114,7 @@ class _Course:
     def _tick(self, at: int) -> None:
         result = self._result
         ratio = adaptive_servers.ratio(self._servers, self._plant, at)
-        self._looks.append(ratio)
+        self._looks.append(adaptive_servers.ratios(self._servers, self._plant, ratio))
         result.ratios.append(ratio)
         result.far_over += ratio > 2
         lately = result.ratios[-SMOOTH:]
@@ -121,21 +126,30 @@ class _Course:
 
     def _ask(self, at: int) -> None:
         plant, result = self._plant, self._result
-        until = (at - plant.delay) // plant.window * plant.window
-        seen = self._seen(at, until)
+        since, until, seen = self._scraped(at) if plant.scrape else self._seen(at)
         flow, counted = self._flow(at), self._counted()
         self._began, self._told = at, self._servers.ended
         self._sent = self._overflowed = 0
-        said = self._rule(Round(at, seen, until - plant.window, until, flow, self._servers.ready, counted))
+        ready, undated = self._servers.ready, plant.scrape > 0
+        said = self._rule(Round(at, seen, since, until, flow, ready, counted, undated))
         result.changes += said.cap != self._setting.cap
         self._setting = replace(said, share=min(said.share, plant.most))
         result.caps.append(said.cap)
 
-    def _seen(self, at: int, until: int) -> float | None:
-        """Return the mean of what was to be seen in the window that ends then."""
-        first, last = until - self._plant.window - at, until - at
-        looks = list(itertools.islice(reversed(self._looks), -last, -first))
-        return sum(looks) / len(looks) if looks else None
+    def _seen(self, at: int) -> tuple[float, float, float | None]:
+        """Return the latest window that is known, and the mean of what was to be seen in it."""
+        until = (at - self._plant.delay) // self._plant.window * self._plant.window
+        since = until - self._plant.window
+        ratios = list(itertools.islice(reversed(self._result.ratios), at - until, at - since))
+        return since, until, sum(ratios) / len(ratios) if ratios else None
+
+    def _scraped(self, at: int) -> tuple[float, float, float | None]:
+        """Return the time that a query's value may be from, and the mean of what was last scraped of each replica."""
+        every, seed = self._plant.scrape, self._plant.seed
+        ages = ((at - seed - APART * which) % every for which in range(self._servers.ready))
+        known = [(self._looks[-1 - age], which) for which, age in enumerate(ages) if age < len(self._looks)]
+        values = [looks[which % len(looks)] for looks, which in known]
+        return at - STALE_AFTER, at, fmean(values) if values else None
 
     def _flow(self, at: int) -> Flow:
         since, until = (START + timedelta(seconds=each) for each in (self._began, at))

@@ -68,7 +68,8 @@ def always(_: float) -> float:
 class Plant:
     """Servers, the requests that come, and how late the metric is seen. `load` is in multiples of what the first replicas bear.
 
-    `capacity` scales the slots and `replicas` how many of the first replicas there are, over time.
+    `capacity` scales the slots and `replicas` how many of the first replicas there are, over time. A metric is a mean over `window`, known
+    `delay` seconds late. With `scrape`, it is what a query returns of the last scrape, so many seconds apart, whose age nobody tells.
     """
 
     load: Load
@@ -81,6 +82,7 @@ class Plant:
     delay: int = 15
     window: int = 5
     period: int = 5
+    scrape: int = 0
     capacity: Load = always
     replicas: Load = always
     scaler: bool = False
@@ -105,7 +107,10 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What a rule is told. `ratio` is 1 at the target; None while nothing was seen. `counted` is all that the gateway has counted."""
+    """What a rule is told. `ratio` is 1 at the target; None while nothing was seen. `counted` is all that the gateway has counted.
+
+    An `undated` ratio may be from any time since `since`.
+    """
 
     at: float
     ratio: float | None
@@ -114,6 +119,7 @@ class Round:
     flow: Flow
     ready: int
     counted: RequestCounters
+    undated: bool = False
 
 
 Rule = Callable[[Round], Setting]

@@ -79,13 +79,13 @@ class Servers:
         """Return whether a slot is free."""
         return min(self._running[: self.ready]) < self.slots
 
-    def waiting(self) -> int:
-        """Return how many requests wait for a slot."""
-        return sum(map(len, self._queues[: self.ready]))
+    def waiting_on_each(self) -> tuple[int, ...]:
+        """Return how many requests wait for a slot on each replica."""
+        return tuple(map(len, self._queues[: self.ready]))
 
-    def running(self) -> int:
-        """Return how many requests have a slot."""
-        return sum(self._running[: self.ready])
+    def running_on_each(self) -> tuple[int, ...]:
+        """Return how many requests have a slot on each replica."""
+        return tuple(self._running[: self.ready])
 
     def peak(self) -> int:
         """Return the most that was in flight since it was last asked."""
@@ -121,13 +121,24 @@ def ratio(servers: Servers, plant: Plant, at: float) -> float:
     """Return what the plant's metric is now, in multiples of its target."""
     match plant.metric:
         case Metric.WAITING | Metric.QUEUE:
-            return servers.waiting() / servers.ready / TARGET
+            return sum(servers.waiting_on_each()) / servers.ready / TARGET
         case Metric.SLOTS:
-            return servers.running() / servers.ready / servers.slots / FULL
+            return sum(servers.running_on_each()) / servers.ready / servers.slots / FULL
         case Metric.LATENCY:
             return _mean(servers.took, at - max(10, plant.mean)) / (SLOWER * plant.mean)
         case Metric.FIRST_BYTE | Metric.FIRST_BYTE_QUERY:
             return _mean(servers.first_bytes, at - SMOOTH) / FIRST_BYTE_TARGET
+
+
+def ratios(servers: Servers, plant: Plant, ratio: float) -> tuple[float, ...]:
+    """Return what the plant's metric is on each replica; only the ratio where no replica has a value of its own."""
+    match plant.metric:
+        case Metric.WAITING | Metric.QUEUE:
+            return tuple(waiting / TARGET for waiting in servers.waiting_on_each())
+        case Metric.SLOTS:
+            return tuple(running / servers.slots / FULL for running in servers.running_on_each())
+        case _:
+            return (ratio,)
 
 
 def _mean(seen: deque[tuple[float, float]], since: float) -> float:

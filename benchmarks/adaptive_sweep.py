@@ -1,12 +1,13 @@
 """Adaptive mode on random servers under random loads: the ten courses in which it is furthest from its bounds.
 
-`python -m benchmarks.adaptive_sweep [FROM TO [METRICS]]` plays the courses with these numbers, for metrics such as `queue,slots`.
+`python -m benchmarks.adaptive_sweep [FROM TO [METRICS [scraped]]]` plays the courses with these numbers, for metrics such as `queue,slots`;
+`scraped` as a query returns them, whose values are of an unknown age.
 """
 
 import math
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from benchmarks import adaptive_course
@@ -70,12 +71,13 @@ class Played:
 def main(words: list[str]) -> None:
     first, last = (int(words[0]), int(words[1])) if len(words) > 1 else (0, 40)
     metrics = [Metric(each.replace("_", " ")) for each in words[2].split(",")] if len(words) > 2 else list(Metric)
-    print("\n".join(table(first, last, metrics)), flush=True)
+    turned = scraped if "scraped" in words[3:] else lambda given: given
+    print("\n".join(table([turned(drawn(number, metrics)) for number in range(first, last)])), flush=True)
 
 
-def table(first: int, last: int, metrics: list[Metric]) -> Iterator[str]:
+def table(courses: Sequence[Drawn]) -> Iterator[str]:
     """Play the courses, and give the worst of them and how many are outside as Markdown."""
-    played = [_with_late(play(drawn(number, metrics))) for number in range(first, last)]
+    played = [_with_late(play(each)) for each in courses]
     yield "| course | far over | needless | sent | sent, right cap | p95 wait | p95 wait, right cap |"
     yield "|---|--:|--:|--:|--:|--:|--:|"
     for each in sorted(played, key=lambda one: -one.worst)[:WORST]:
@@ -130,6 +132,13 @@ def drawn(number: int, metrics: list[Metric]) -> Drawn:
     )
     described += ", autoscaler" if plant.scaler else ""
     return Drawn(number, plant, described, (shift, replicas) != ("none", "same"))
+
+
+def scraped(given: Drawn) -> Drawn:
+    """Return a plant whose metric is read by a query."""
+    every = random.Random(-given.number).choice((5, 15, 15, 30, 60))
+    plant = replace(given.plant, delay=0, period=5, scrape=every)
+    return replace(given, plant=plant, words=f"scraped every {every} s: {given.words}")
 
 
 def _load(draw: random.Random) -> tuple[str, Load]:

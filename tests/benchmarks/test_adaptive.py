@@ -147,6 +147,22 @@ def test_random_servers_that_were_once_learned_wrongly_are_within_the_bounds(num
     assert adaptive_sweep.play(adaptive_sweep.drawn(number, [metric])).worst <= 1
 
 
+@pytest.mark.parametrize(
+    ("number", "metric"),
+    [
+        (16, Metric.QUEUE),
+        (97, Metric.QUEUE),
+        (38, Metric.SLOTS),
+        (46, Metric.SLOTS),
+        (18, Metric.LATENCY),
+        (1, Metric.LATENCY),
+    ],
+)
+def test_a_query_whose_value_is_of_an_unknown_age_teaches_it_too(number: int, metric: Metric) -> None:
+    """Each replica is scraped by itself, every 5 to 60 s, and the query is evaluated every 5 s."""
+    assert adaptive_sweep.play(adaptive_sweep.scraped(adaptive_sweep.drawn(number, [metric]))).worst <= 1
+
+
 def test_the_time_that_even_requests_take_teaches_it_too() -> None:
     plant = replace(SMALL, metric=Metric.LATENCY, service=Service.EVEN)
 

@@ -66,6 +66,19 @@ def test_external_values_are_summed_and_both_names_of_the_window_are_read() -> N
     assert (reading.milli, reading.window) == (6500, timedelta(seconds=60))
 
 
+def test_a_value_without_a_window_may_have_the_time_of_a_query() -> None:
+    """Adapters stamp it so: a value with a window was measured over that."""
+    without = metrics_answers.external({"items": [value(1, windowSeconds=10), value(2)]})
+    with_one = metrics_answers.external({"items": [value(1, windowSeconds=10), value(2, window=0)]})
+    of_pods = metrics_answers.pods({"items": [value(1)]})
+
+    assert isinstance(without, Sample)
+    assert isinstance(with_one, Sample)
+    assert isinstance(of_pods, PodSamples)
+    assert (without.undated, with_one.undated) == (True, False)
+    assert [each.undated for each in of_pods.samples] == [True]
+
+
 def test_an_object_has_one_value() -> None:
     assert isinstance(metrics_answers.one_object({"items": [value()]}), Sample)
     refused = metrics_answers.one_object({"items": [value(), value()]})

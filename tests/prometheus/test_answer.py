@@ -48,11 +48,18 @@ def reason(body: object, status: int = 200) -> Reason:
 
 
 def test_a_series_is_its_value() -> None:
-    assert read(vector("12.5")) == Sample(12_500, AT, WINDOW)
+    assert read(vector("12.5")) == Sample(12_500, AT, WINDOW, undated=True)
+
+
+def test_a_mean_may_be_as_much_older_as_it_covers() -> None:
+    reading = answer.read(HttpAnswer(200, json.dumps(vector("1")).encode()), query="rate(x[5m])", at=AT, window=WINDOW)
+
+    covered = timedelta(minutes=5)
+    assert reading == Sample(1_000, AT, WINDOW + covered, undated=True, averaged=covered)
 
 
 def test_several_series_are_their_sum_and_it_is_told_how_many_they_were() -> None:
-    assert read(vector("1", "2.5", "-0.5")) == Sample(3_000, AT, WINDOW, series=3)
+    assert read(vector("1", "2.5", "-0.5")) == Sample(3_000, AT, WINDOW, series=3, undated=True)
 
 
 def test_a_scalar_is_one_value() -> None:

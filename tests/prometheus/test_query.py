@@ -150,3 +150,31 @@ def alternatives(pattern: str) -> list[str]:
                 assert character not in ".+*?()[]{}^$"
                 found[-1] += character
     return found
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [
+        ("sum(vllm:num_requests_waiting)", 0),
+        ("rate(x_sum[1m]) / rate(x_count[1m])", 60),
+        ("sum(rate(x[5m])) / sum(rate(y[90s]))", 300),
+        ("max_over_time(rate(x[1m])[10m:30s])", 600),
+        ("rate(x[ 1h30m ])", 5400),
+        ("rate(x[1500ms])", 1.5),
+        ("rate(x[300])", 300),
+        ("last_over_time(x[90s])", 0),
+        ("sum(last_over_time (x{a='b'}[2m])) / avg_over_time(y[30s])", 30),
+        ("rate(x[10y])", 86_400),
+        ("rate(x[999999999999y])", 86_400),
+        ("rate(x[])[:", 0),
+        ("rate(x[$__rate_interval])", 0),
+        ("[" * 10_000, 0),
+    ],
+)
+def test_the_longest_range_is_what_a_query_averages_over(asked: str, seconds: float) -> None:
+    assert query.averaged(asked) == timedelta(seconds=seconds)
+
+
+@given(st.text(alphabet="last_over_time([]0123456789.msh ", max_size=200))
+def test_any_query_has_a_range_of_at_most_a_day(asked: str) -> None:
+    assert timedelta(0) <= query.averaged(asked) <= timedelta(days=1)

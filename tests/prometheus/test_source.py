@@ -70,7 +70,7 @@ async def test_asks_for_the_metric_at_the_time_of_the_round() -> None:
     async with http.serve(GOOD) as server:
         reading = await read(server.address, metric(model="llama"), query_parameters=(("dedup", "true"),))
 
-    assert reading == Sample(12_500, AT, timedelta(seconds=90))
+    assert reading == Sample(12_500, AT, timedelta(seconds=90), undated=True)
     (request,) = server.requests
     assert (request.method, request.path) == ("GET", "/api/v1/query")
     assert request.asked == {
@@ -173,7 +173,7 @@ async def test_returns_no_cookies() -> None:
 )
 async def test_reads_the_value(respond: http.Respond, milli: int, series: int) -> None:
     async with http.serve(respond) as server:
-        assert await read(server.address) == Sample(milli, AT, timedelta(seconds=90), series)
+        assert await read(server.address) == Sample(milli, AT, timedelta(seconds=90), series, undated=True)
 
 
 # Answers without one: the reason is told, and nothing is raised.

@@ -7,6 +7,7 @@ May import: the standard library without I/O, clocks or asyncio. No third party,
 A round
 - `cycle`: runs the stages in order
 - `verdict`: compares each metric with its target; `pods` selects the pods that count, as the HPA does
+- `value_age`: how old the value of a query is, learned from when it changes
 - `decision`: what takes precedence over metrics; otherwise it calls `share_decision` or `adaptive_decision`, by mode
 - `decision_state`: the `Decision` itself, with its history; `clock_skew` shifts its times when the clock was set
 

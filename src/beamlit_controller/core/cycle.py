@@ -1,13 +1,13 @@
 """Runs the stages of a round in order, and records their results.
 
-The stages are `verdict.assess`, `decision.decide`, and updates of the observed demand and the ledger. The resulting
+The stages are `verdict.assess`, `value_age.dated`, `decision.decide`, and updates of the observed demand and the ledger. The resulting
 `Cycle` is what all sinks receive, so the status, logs, metrics and `/models` tell the same.
 """
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from beamlit_controller.core import decision, ledger, trigger, verdict
+from beamlit_controller.core import decision, ledger, trigger, value_age, verdict
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.signals import Signals
 from beamlit_controller.core.spec import OffloadSpec
@@ -54,7 +54,8 @@ def run(
     lag: timedelta = timedelta(0),
 ) -> Cycle:
     """Assess, decide, update the observed demand, and record the results."""
-    judged = verdict.assess(spec, signals)
+    ages = previous.ages if previous else ()
+    judged, ages = value_age.dated(verdict.assess(spec, signals), ages, now)
     ready, slots = signals.local.ready, signals.slots
     decided = decision.decide(spec, previous, judged, now, flow=signals.flow, ready=ready, slots=slots)
     before = previous or decided
@@ -62,5 +63,6 @@ def run(
         decided,
         sight=trigger.observe(before.sight, spec, judged, before.shares, now),
         ledger=ledger.entered(before.ledger, spec.remotes, signals.usage, now),
+        ages=ages,
     )
     return Cycle(spec, signals, judged, decided, previous, now, took, lag)

@@ -14,6 +14,7 @@ from beamlit_controller.core.release_backoff import UNRESTRAINED, Restraint
 from beamlit_controller.core.shortfall import Shortfall
 from beamlit_controller.core.trend import Trend
 from beamlit_controller.core.trigger import ObservedDemands
+from beamlit_controller.core.value_age import ValueAge
 
 __all__ = ["LONGEST_WHY", "REMEMBERED", "Change", "Decision", "Restraint", "Timers", "begin", "moved"]
 
@@ -53,7 +54,8 @@ class Decision:
     `percentage` is the maximum share of requests for the remote, `cap` the limit of local requests in flight per ready
     replica (None: unlimited), and `learned` the state from which the next cap is derived; with several metrics, `by_metric` has the state of
     each. `learned_from` has their names. In the other modes `load` is the arrival rate, which is used if nothing is
-    served locally, and `shortfall` tells whether the highest share is too low. `ledger` has the cost of the remotes.
+    served locally, and `shortfall` tells whether the highest share is too low. `ledger` has the cost of the remotes, and
+    `ages` tells when the values of queries changed.
     """
 
     percentage: int
@@ -75,6 +77,7 @@ class Decision:
     load: KnownLoad = UNKNOWN
     shortfall: Shortfall | None = None
     ledger: Ledger = EMPTY
+    ages: tuple[ValueAge, ...] = ()
 
     @property
     def sent(self) -> int:

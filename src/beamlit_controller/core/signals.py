@@ -20,24 +20,28 @@ class Missing:
 class Sample:
     """One value in thousandths, for an Object or External metric. It covers at most `window` before `at`.
 
-    `series` is the number of series summed.
+    `series` is the number of series summed. An `undated` value is that of a query, which was evaluated at `at`: when in
+    `window` the samples were scraped is not known. The query averages them over the time `averaged`.
     """
 
     milli: int
     at: datetime
     window: timedelta = timedelta(0)
     series: int = 1
+    undated: bool = False
+    averaged: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
 class PodSample:
-    """One pod's value in thousandths; `series` is how many of its series were aggregated."""
+    """One pod's value in thousandths; `series` is how many of its series were aggregated, and `undated` is as in `Sample`."""
 
     pod: str
     milli: int
     at: datetime
     window: timedelta = timedelta(0)
     series: int = field(default=1, compare=False)
+    undated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ they start, the others are overloaded. It is exact, and computed from the trunca
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from fractions import Fraction
 
@@ -52,7 +52,8 @@ class Current:
 class Assessed:
     """One metric that could be read: `ratio` is current over target, and its samples lie between `since` and `until`.
 
-    `slope`, for a metric that counts waiting requests, is by how much one more on each pod raises the ratio.
+    `slope`, for a metric that counts waiting requests, is by how much one more on each pod raises the ratio. `undated` and
+    `averaged` are as in `Sample`.
     """
 
     metric: MetricSpec
@@ -61,6 +62,8 @@ class Assessed:
     since: datetime
     until: datetime
     slope: Fraction | None = None
+    undated: bool = False
+    averaged: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,9 +230,12 @@ def _slope(metric: PodsMetric, counted: Mapping[str, PodSample]) -> Fraction:
 def _assessed(metric: MetricSpec, current: Current, ratio: Fraction, samples: Sequence[PodSample]) -> Assessed:
     since = min(sample.at - sample.window for sample in samples)
     until = max(sample.at for sample in samples)
-    return Assessed(metric, current, ratio, since, until)
+    return Assessed(metric, current, ratio, since, until, undated=any(sample.undated for sample in samples))
 
 
+_NO_REPLICAS = Missing(
+    Reason.NO_REPLICAS, "averageValue is per replica, and there are none (status.replicas is 0): use value instead"
+)
 _NO_LOCAL = Missing(Reason.NO_READY_PODS, "averageValue is per ready local replica, and none is ready")
 
 
@@ -237,19 +243,20 @@ def _assess_value(
     metric: ObjectMetric | ExternalMetric | GatewayMetric, sample: Sample, scale: Scale | Missing
 ) -> Assessed | Unread:
     """Assess one value, as it is or divided by the number of replicas."""
-    since, until = sample.at - sample.window, sample.at
+    since, current = sample.at - sample.window, Current(value=sample.milli)
+    read = Assessed(metric, current, Fraction(0), since, sample.at, undated=sample.undated, averaged=sample.averaged)
     match metric.target:
         case Value(milli):
-            return Assessed(metric, Current(value=sample.milli), Fraction(sample.milli, milli), since, until)
+            return replace(read, ratio=Fraction(sample.milli, milli))
         case AverageValue() if isinstance(scale, Missing):
             return Unread(metric, scale)
         case AverageValue(milli):
             replicas = scale.status_replicas
             if not replicas:
-                return Unread(metric, _no_replicas())
+                return Unread(metric, _NO_REPLICAS)
             # Only the displayed value is rounded (up), not the ratio.
             current = Current(average_value=-(-sample.milli // replicas))
-            return Assessed(metric, current, Fraction(sample.milli, milli * replicas), since, until)
+            return replace(read, current=current, ratio=Fraction(sample.milli, milli * replicas))
 
 
 def _divide(dividend: int, divisor: int) -> int:
@@ -290,10 +297,4 @@ def _nothing_reserved(resource: str, known: Sequence[PodSample]) -> Missing:
         Reason.NO_REQUESTS,
         f"averageUtilization needs pods that request {resource}; {_some([sample.pod for sample in known])} request 0: "
         "set resources.requests, or use averageValue",
-    )
-
-
-def _no_replicas() -> Missing:
-    return Missing(
-        Reason.NO_REPLICAS, "averageValue is per replica, and there are none (status.replicas is 0): use value instead"
     )

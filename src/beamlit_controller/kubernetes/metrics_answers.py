@@ -77,12 +77,18 @@ def _usage(item: Json, name: str, container: str | None) -> PodSample | None:
 
 
 def _of_pod(name: str, item: Json) -> PodSample:
-    return PodSample(name, _milli(item["value"]), _time(item["timestamp"]), _window(item))
+    return PodSample(name, _milli(item["value"]), _time(item["timestamp"]), _window(item), undated=_is_undated(item))
 
 
 def _sum(items: Sequence[Json]) -> Sample:
     until = max(_time(item["timestamp"]) for item in items)
-    return Sample(sum(_milli(item["value"]) for item in items), until, max(_window(item) for item in items))
+    window, undated = max(_window(item) for item in items), any(map(_is_undated, items))
+    return Sample(sum(_milli(item["value"]) for item in items), until, window, undated=undated)
+
+
+def _is_undated(item: Json) -> bool:
+    """Return whether the time of a value may be that of a query: adapters don't know when its samples were scraped."""
+    return item.get("windowSeconds", item.get("window")) is None
 
 
 def _window(item: Json) -> timedelta:

@@ -258,5 +258,7 @@ def record(decision: Decision) -> str:
     """Serialize a decision for `.status.record`, without the values that change in every round."""
     learned = adaptive_state.lasting(decision.learned)
     by_metric = tuple(adaptive_state.lasting(each) for each in decision.by_metric)
-    lasting = replace(decision, trend=None, learned=learned, by_metric=by_metric, load=load.lasting(decision.load))
-    return _DECISION.dump_json(lasting).decode()
+    kept = replace(
+        decision, trend=None, learned=learned, by_metric=by_metric, load=load.lasting(decision.load), ages=()
+    )
+    return _DECISION.dump_json(kept).decode()

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, Sample
 from beamlit_controller.prometheus import notes
+from beamlit_controller.prometheus import query as queries
 
 LIMIT = 1024 * 1024
 """Maximum size in bytes of a decompressed body."""
@@ -33,13 +34,13 @@ def read(
 ) -> Sample | Missing:
     """Parse the response to an instant query at `at`: the sum of the vector's values, or the scalar.
 
-    The sample may be anywhere in `window` before `at`. For a series that is known; for a query or a scalar, Prometheus
-    doesn't tell how old the samples are that it used. `hide` are secrets that are removed from messages.
+    The sample may be anywhere in `window` before `at`. `hide` are secrets that are removed from messages.
     """
     value = _value(answer, query=query, at=at, window=window)
     if isinstance(value, Missing):
         return replace(value, message=shown(value.message, hide=hide))
-    return Sample(_milli(value.total), at, window, value.series)
+    averaged = queries.averaged(query)
+    return Sample(_milli(value.total), at, window + averaged, value.series, undated=True, averaged=averaged)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,20 @@ def text(identifier: SeriesSelector, *, stale_after: timedelta) -> str | Missing
     return query if _is_text(query) else Missing(Reason.UNSUPPORTED_METRIC, "the metric is not UTF-8 text")
 
 
+def averaged(query: str) -> timedelta:
+    """Return the time that a query averages its samples over: its longest range, such as `[5m]`, at most a day.
+
+    A range that only finds the last sample is left out.
+    """
+    ranges = (_seconds(each[1]) for each in _RANGE.finditer(_LAST.sub("", query)))
+    return timedelta(seconds=min(max(ranges, default=0.0), _LONGEST_RANGE))
+
+
+def _seconds(duration: str) -> float:
+    """Return a PromQL duration in seconds: `1h30m`, or a number of seconds."""
+    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(duration))
+
+
 def duration(span: timedelta) -> str:
     """Format a duration for PromQL: `90s`, or `1500ms` if the seconds are not whole."""
     milliseconds = max(1, round(span / timedelta(milliseconds=1)))
@@ -88,6 +102,11 @@ def _is_text(query: str) -> bool:
 
 
 _SERIES_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_LAST = re.compile(r"\b(?:last|ts_of_last)_over_time\s*\([^\[\]]{0,500}\[[^\]]*\]")
+_RANGE = re.compile(r"\[\s*([0-9.a-z]{1,30})")
+_PART = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|[smhdwy]?)")
+_UNITS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_536_000}
+_LONGEST_RANGE = 86_400
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _REGEX_SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
 _STRING_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F)} | {ord('"'): '\\"', ord("\\"): "\\\\"}

@@ -124,7 +124,7 @@ class DecisionFiles:
 
 def _write(path: Path, decided: Decision) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.replace(path, _DECISION.dump_json(replace(decided, load=load.lasting(decided.load))))
+    files.replace(path, _DECISION.dump_json(replace(decided, load=load.lasting(decided.load), ages=())))
 
 
 def _remove(path: Path) -> None:
@@ -136,7 +136,7 @@ def _remove(path: Path) -> None:
 
 def _lasting(decided: Decision) -> Decision:
     """Leave out what changes in every round and is of little use after a restart."""
-    kept = replace(decided, message="", demand=None, trend=None, sight=None, load=load.UNKNOWN)
+    kept = replace(decided, message="", demand=None, trend=None, sight=None, load=load.UNKNOWN, ages=())
     by_metric = tuple(adaptive_state.lasting(each) for each in decided.by_metric)
     learnt, opened = adaptive_state.lasting(decided.learned), ledger.lasting(decided.ledger)
     return replace(kept, learned=learnt, by_metric=by_metric, ledger=opened)
