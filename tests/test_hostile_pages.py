@@ -14,7 +14,7 @@ from beamlit_controller.core.signals import Missing, PodSamples, Sample
 from beamlit_controller.envoy import remote_stats
 from beamlit_controller.kubernetes import discovery, fields, metrics_answers, scale
 from beamlit_controller.prometheus import answer as prometheus
-from beamlit_controller.prometheus.answer import HttpAnswer
+from beamlit_controller.prometheus.http_answer import HttpAnswer
 from beamlit_controller.scrape import exposition
 from beamlit_controller.scrape.exposition import Page, Total
 from builders import NOW

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, Sample
-from beamlit_controller.prometheus import answer
-from beamlit_controller.prometheus.answer import HttpAnswer, Range
+from beamlit_controller.prometheus import answer, http_answer
+from beamlit_controller.prometheus.answer import Range
+from beamlit_controller.prometheus.http_answer import HttpAnswer
 
 AT = datetime(2026, 6, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 WINDOW = timedelta(seconds=90)
@@ -49,6 +50,67 @@ def reason(body: object, status: int = 200) -> Reason:
 
 def test_a_series_is_its_value() -> None:
     assert read(vector("12.5")) == Sample(12_500, AT, WINDOW, undated=True)
+
+
+def with_times(*times: object, name: str = "queue") -> dict[str, object]:
+    """Return a response with values 1, 2, …, and the times of their samples in seconds before `AT`."""
+    named = {"__name__": name} if name else {}
+    whole = [{"metric": {**named, "pod": f"p{i}"}, "value": [AT.timestamp(), f"{i + 1}"]} for i, _ in enumerate(times)]
+    for i, ago in enumerate(times):
+        if ago is not None:
+            text = f"{AT.timestamp() - ago:.3f}" if isinstance(ago, int | float) else ago
+            labels = {"pod": f"p{i}", "beamlit_sample_time": "true"}
+            whole.append({"metric": labels, "value": [AT.timestamp(), text]})
+    return success(whole[::-1])
+
+
+@pytest.mark.parametrize("name", ["queue", ""])
+@pytest.mark.parametrize(
+    ("times", "latest", "oldest"),
+    [
+        ((12,), 12, 12),
+        ((12, 40.5), 12, 40.5),
+        ((0, 90), 0, 90),
+        ((12, None), 12, 90),
+        ((12, "NaN"), 12, 90),
+        ((12, "soon"), 12, 90),
+        ((12, "1" * 500), 12, 90),
+        ((12, "1e300"), 0, 12),
+        ((-5, 12), 0, 12),
+        ((1000, 12), 12, 90),
+    ],
+    ids=["one", "two", "bounds", "ended", "NaN", "no number", "long", "far future", "future", "past"],
+)
+def test_the_times_of_the_samples_date_a_sum(
+    times: tuple[float | str | None, ...], latest: float, oldest: float, name: str
+) -> None:
+    """What is not a time within the window may be as old as a value can be."""
+    at, window = AT - timedelta(seconds=latest), timedelta(seconds=oldest - latest)
+
+    reading = read(with_times(*times, name=name))
+
+    assert reading == Sample(sum(range(1, len(times) + 1)) * 1000, at, window, series=len(times))
+
+
+def test_without_any_time_a_sum_is_undated() -> None:
+    assert read(with_times(None, None)) == Sample(3_000, AT, WINDOW, series=2, undated=True)
+
+
+def test_times_alone_are_no_series() -> None:
+    times = with_times(12)
+    data = times["data"]
+    assert isinstance(data, dict)
+    data["result"] = data["result"][:1]
+
+    assert reason(times) is Reason.NO_SERIES
+
+
+@pytest.mark.parametrize("label", [["a"], {"a": []}, None, 1], ids=str)
+def test_labels_that_are_no_text_do_not_matter(label: object) -> None:
+    one = {"metric": {"pod": label}, "value": [AT.timestamp(), "1"]}
+    time = {"metric": {"pod": label, "beamlit_sample_time": label}, "value": [AT.timestamp(), f"{AT.timestamp():.3f}"]}
+
+    assert read(success([one, time])) == Sample(1_000, AT, timedelta(0))
 
 
 def test_a_mean_may_be_as_much_older_as_it_covers() -> None:
@@ -307,10 +369,10 @@ def test_a_redirect_says_where_to_but_not_the_whole_address() -> None:
 
 
 def test_a_long_body_is_too_large_even_if_it_begins_well() -> None:
-    body = json.dumps(vector("1")).encode() + b" " * answer.LIMIT
+    body = json.dumps(vector("1")).encode() + b" " * http_answer.LIMIT
 
     assert reason(body) is Reason.ANSWER_TOO_LARGE
-    assert milli(body[: answer.LIMIT]) == 1_000
+    assert milli(body[: http_answer.LIMIT]) == 1_000
 
 
 def test_messages_are_short_on_one_line_and_keep_secrets() -> None:
@@ -381,7 +443,7 @@ def test_the_rounding_agrees_with_decimal_arithmetic() -> None:
     assert milli(vector("0.3")) == int(Decimal("0.3") * 1000)
 
 
-def ranged(body: object, status: int = 200, *, limit: int = answer.LIMIT) -> Range | Missing:
+def ranged(body: object, status: int = 200, *, limit: int = http_answer.LIMIT) -> Range | Missing:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     return answer.read_range(HttpAnswer(status, content), query=QUERY, limit=limit)
 

@@ -55,9 +55,9 @@ async def read(address: str, asked: ExternalMetric = QUEUE, **connection: Any) -
         return await source.read(SPEC, asked, at=AT)
 
 
-async def missing(respond: http.Respond, **connection: Any) -> Missing:  # noqa: ANN401 - whatever the fields of Connection take
+async def missing(respond: http.Respond, asked: ExternalMetric = QUEUE, **connection: Any) -> Missing:  # noqa: ANN401 - whatever the fields of Connection take
     async with http.serve(respond) as server:
-        reading = await read(server.address, **connection)
+        reading = await read(server.address, asked, **connection)
     assert isinstance(reading, Missing), reading
     assert server.address in reading.message
     return reading
@@ -75,7 +75,8 @@ async def test_asks_for_the_metric_at_the_time_of_the_round() -> None:
     assert (request.method, request.path) == ("GET", "/api/v1/query")
     assert request.asked == {
         "dedup": "true",
-        "query": 'last_over_time(queue{model="llama"}[90s])',
+        "query": 'last_over_time(queue{model="llama"}[90s])'
+        ' or label_replace(timestamp(queue{model="llama"}), "beamlit_sample_time", "true", "", "")',
         "time": f"{AT.timestamp():.3f}",
         "timeout": "60s",
     }
@@ -346,8 +347,10 @@ async def test_a_server_that_repeats_our_credentials_does_not_get_them_shown(tmp
     file.write_text("s3cret")
     echo = http.echo(status=500)
 
-    by_token = await missing(echo, bearer_token_file=file, headers=(("x-api-key", "k3y-k3y-k3y"),))
-    by_password = await missing(echo, basic_auth=HttpBasicAuth("me", file), query_parameters=(("key", "p4rameter"),))
+    by_token = await missing(echo, metric("1+1"), bearer_token_file=file, headers=(("x-api-key", "k3y-k3y-k3y"),))
+    by_password = await missing(
+        echo, metric("1+1"), basic_auth=HttpBasicAuth("me", file), query_parameters=(("key", "p4rameter"),)
+    )
 
     for found in (by_token, by_password):
         assert "***" in found.message

@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
 SPEC = builders.spec()
 SECOND = timedelta(seconds=1)
 PATIENT = timedelta(seconds=60)
+BEGAN = datetime.now(UTC)
 NASTY = [
     "",
     "plain",
@@ -82,7 +83,7 @@ def metrics() -> str:
         "not_a_number NaN",
         "endless +Inf",
         "on 5",
-        f"old 1 {int(datetime.now(UTC).timestamp() * 1000) - 60_000}",
+        f"old 1 {int(BEGAN.timestamp() * 1000) - 60_000}",
     ]
     return "\n".join(lines) + "\n"
 
@@ -214,6 +215,20 @@ async def test_a_sample_older_than_stale_after_is_no_value(server: Prometheus) -
     assert milli(await ask(server, "old", stale_after=timedelta(minutes=10))) == 1_000
     assert reason(await ask(server, "old", stale_after=5 * SECOND)) is Reason.NO_SERIES
     assert milli(await ask(server, "old{}")) == 1_000  # a query, whose age nobody knows
+
+
+async def test_a_series_is_as_old_as_its_sample(server: Prometheus) -> None:
+    old, new = await ask(server, "old", stale_after=timedelta(hours=1)), await ask(server, "queue:waiting")
+    by_query = await ask(server, "sum(queue:waiting)")
+
+    assert isinstance(old, Sample)
+    assert isinstance(new, Sample)
+    assert isinstance(by_query, Sample)
+    assert abs(old.at - (BEGAN - 60 * SECOND)) < SECOND / 100
+    assert (old.undated, old.window) == (False, timedelta(0))
+    assert BEGAN - SECOND <= new.at <= datetime.now(UTC)
+    assert (new.undated, new.series) == (False, 3)
+    assert by_query.undated
 
 
 async def test_an_address_that_is_no_prometheus_says_so(server: Prometheus) -> None:

@@ -3,30 +3,17 @@
 A response that is not exactly what was requested is `Missing`, never 0.
 """
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_UP, Context, Decimal, FloatOperation, Inexact, InvalidOperation, Overflow
-from urllib.parse import urlsplit
 
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, Sample
-from beamlit_controller.prometheus import notes
+from beamlit_controller.prometheus import http_answer, notes, sample_times
 from beamlit_controller.prometheus import query as queries
-
-LIMIT = 1024 * 1024
-"""Maximum size in bytes of a decompressed body."""
-
-
-@dataclass(frozen=True, slots=True)
-class HttpAnswer:
-    """An HTTP response. `body` is decoded, and may be truncated beyond `LIMIT`."""
-
-    status: int
-    body: bytes = b""
-    location: str = ""
+from beamlit_controller.prometheus.http_answer import HttpAnswer
 
 
 def read(
@@ -34,11 +21,15 @@ def read(
 ) -> Sample | Missing:
     """Parse the response to an instant query at `at`: the sum of the vector's values, or the scalar.
 
-    The sample may be anywhere in `window` before `at`. `hide` are secrets that are removed from messages.
+    The sample is from when the oldest series was scraped until the latest was, if the response has these times
+    (`sample_times`), else from anywhere in `window` before `at`. `hide` are secrets that are removed from messages.
     """
     value = _value(answer, query=query, at=at, window=window)
     if isinstance(value, Missing):
-        return replace(value, message=shown(value.message, hide=hide))
+        return replace(value, message=http_answer.shown(value.message, hide=hide))
+    if value.ages:
+        latest = min(value.ages)
+        return Sample(_milli(value.total), at - latest, max(value.ages) - latest, value.series)
     averaged = queries.averaged(query)
     return Sample(_milli(value.total), at, window + averaged, value.series, undated=True, averaged=averaged)
 
@@ -54,110 +45,26 @@ class Range:
     series: int = 1
 
 
-def read_range(answer: HttpAnswer, *, query: str, hide: Iterable[str] = (), limit: int = LIMIT) -> Range | Missing:
+def read_range(
+    answer: HttpAnswer, *, query: str, hide: Iterable[str] = (), limit: int = http_answer.LIMIT
+) -> Range | Missing:
     """Parse the response to a range query. `hide` are secrets that are removed from messages."""
-    document = _whole(answer, limit)
+    document = http_answer.whole(answer, limit)
     totals = document if isinstance(document, Missing) else _totals(document, query=query)
     if isinstance(totals, Missing):
-        return replace(totals, message=shown(totals.message, hide=hide))
+        return replace(totals, message=http_answer.shown(totals.message, hide=hide))
     sums = {time: None if total is None else _milli(total) for time, (total, _) in totals.items()}
     return Range(sums, max((series for _, series in totals.values()), default=1))
 
 
-def shown(text: str, *, hide: Iterable[str] = ()) -> str:
-    """Return a server's text as one short line, with our secrets removed."""
-    for secret in hide:
-        text = text.replace(secret, "***")
-    line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
-    return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
-
-
 def _value(answer: HttpAnswer, *, query: str, at: datetime, window: timedelta) -> "_Sum | Missing":
-    document = _whole(answer, LIMIT)
+    document = http_answer.whole(answer, http_answer.LIMIT)
     if isinstance(document, Missing):
         return document
     total = _total(document, query=query, at=at, window=window)
     if isinstance(total, Missing) and total.reason is Reason.MALFORMED_ANSWER:
-        return replace(total, message=f"{total.message}: {_excerpt(answer.body)}")
+        return replace(total, message=f"{total.message}: {http_answer.excerpt(answer.body)}")
     return total
-
-
-def _whole(answer: HttpAnswer, limit: int) -> object | Missing:
-    """Parse the body as a complete response document."""
-    if 300 <= answer.status < 400:  # noqa: PLR2004 # the class of redirects, RFC 9110 section 15.4
-        return _redirected(answer)
-    if len(answer.body) > limit:
-        message = f"status {answer.status} and more than {limit} bytes: aggregate in the query"
-        return Missing(Reason.ANSWER_TOO_LARGE, message)
-    document = _document(answer.body)
-    if answer.status != 200 or _status(document) == "error":  # noqa: PLR2004 # OK
-        return _refused(answer, document)
-    return document
-
-
-# The response document.
-
-
-def _redirected(answer: HttpAnswer) -> Missing:
-    try:
-        target = urlsplit(answer.location).hostname or "another path"
-    except ValueError:
-        target = "nowhere"
-    message = f"answered {answer.status} towards {target}: redirects are never followed, give the final address"
-    return Missing(Reason.REDIRECTED, message)
-
-
-def _document(body: bytes) -> object | Missing:
-    try:
-        document: object = json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_no_constant)
-    except RecursionError:
-        return Missing(Reason.MALFORMED_ANSWER, "expected JSON of Prometheus, got JSON nested too deeply")
-    except ValueError as error:
-        message = f"expected JSON of Prometheus ({error}), got: {_excerpt(body) or 'nothing'}"
-        return Missing(Reason.MALFORMED_ANSWER, message)
-    return document
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise ValueError("a key occurs twice in one object")
-    return document
-
-
-def _no_constant(constant: str) -> object:
-    raise ValueError(f"{constant} is not valid JSON")
-
-
-def _excerpt(body: bytes) -> str:
-    return body[:_EXCERPT].decode(errors="replace")
-
-
-def _status(document: object) -> object:
-    return document.get("status") if isinstance(document, dict) else None
-
-
-def _refused(answer: HttpAnswer, document: object) -> Missing:
-    match document:
-        case {"status": "error", "errorType": "timeout", "error": str(error)}:
-            return Missing(Reason.TIMED_OUT, f"Prometheus gave up: {error}")
-        case {"status": "error", "errorType": str(kind), "error": str(error)}:
-            return Missing(Reason.QUERY_FAILED, f"Prometheus rejected the query ({kind}): {error}")
-        case _:
-            hint, said = _HINTS.get(answer.status), _excerpt(answer.body).strip()
-            detail = f"it says: {said}" if hint and said else said
-            why = "; ".join(filter(None, (hint, detail))) or "without a message"
-            return Missing(Reason.HTTP_ERROR, f"expected status 200, got {answer.status}: {why}")
-
-
-_HINTS = {
-    401: "it requires credentials or a tenant; see bearerTokenFile, basicAuth, aws, google, azure and headers",
-    403: "it rejects these credentials; see bearerTokenFile, basicAuth, aws, google, azure and headers",
-    404: "there is no Prometheus at this address; its path ends before /api/v1",
-}
-
-
-# The result in it.
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,20 +77,24 @@ class _Pair:
 
 @dataclass(frozen=True, slots=True)
 class _Sum:
-    """The sum of several series, and their number."""
+    """The sum of several series, their number, and how old each value is, if that is known."""
 
     total: Decimal
     series: int
+    ages: tuple[timedelta, ...] = ()
 
 
 def _total(document: object, *, query: str, at: datetime, window: timedelta) -> _Sum | Missing:
     if incomplete := notes.incomplete(document):
         return Missing(Reason.QUERY_WARNINGS, incomplete)
     match document:
-        case {"status": "success", "data": {"resultType": "vector", "result": []}}:
-            return Missing(Reason.NO_SERIES, f"there is no series for {query}")
         case {"status": "success", "data": {"resultType": "vector", "result": [*series]}}:
-            return _sum([_pair_of_series(each) for each in series], at=at, window=window)
+            values, times = sample_times.split(series)
+            if not values:
+                return Missing(Reason.NO_SERIES, f"there is no series for {query}")
+            total = _sum([_pair_of_series(each) for each in values], at=at, window=window)
+            ages = tuple(_age(each, at, window) for each in times) if any(times) else ()
+            return total if isinstance(total, Missing) else replace(total, ages=ages)
         case {"status": "success", "data": {"resultType": "scalar", "result": pair}}:
             return _sum([_pair(pair)], at=at, window=window)
         case {"status": "success", "data": {"resultType": "matrix" | "string" as kind}}:
@@ -254,6 +165,16 @@ def _sum(pairs: list[_Pair | Missing], *, at: datetime, window: timedelta) -> _S
     return _Sum(total, len(pairs))
 
 
+def _age(series: object | None, at: datetime, window: timedelta) -> timedelta:
+    """Return how old a value is by the time of its sample; the longest that it may be if that is not known."""
+    pair = _pair_of_series(series)
+    time = None if isinstance(pair, Missing) else _decimal(pair.value)
+    if time is None:
+        return window
+    earliest, latest = Decimal((at - window).timestamp()), Decimal(at.timestamp())
+    return timedelta(seconds=float(latest - min(max(time, earliest), latest)))
+
+
 def _number(pair: _Pair, at: datetime, window: timedelta) -> Decimal | Missing:
     if not _is_of(pair, at, window):
         message = (
@@ -288,10 +209,8 @@ def _milli(value: Decimal) -> int:
     return int(_EXACT.scaleb(value, 3).to_integral_value(ROUND_UP, _EXACT))
 
 
-_SHOWN = 300
 _LATEST = 2**37
 """The latest Unix time that is a valid date."""
-_EXCERPT = 4096
 
 # A float64 needs at most 326 characters and an exponent of 324; sums of such numbers are exact in 1,500 digits.
 _LONGEST = 400

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from beamlit_controller.core.cloud_identity import AwsIdentity, AzureIdentity, CloudIdentity, GoogleIdentity
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
-from beamlit_controller.prometheus.answer import shown
 from beamlit_controller.prometheus.connection import Credentials
+from beamlit_controller.prometheus.http_answer import shown
 from beamlit_controller.prometheus.sigv4 import AwsSigner
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from beamlit_controller.core.metric_spec import Operator, Requirement, Selector, SeriesSelector
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
+from beamlit_controller.prometheus import sample_times
 
 
 def text(identifier: SeriesSelector, *, stale_after: timedelta) -> str | Missing:
@@ -18,7 +19,7 @@ def text(identifier: SeriesSelector, *, stale_after: timedelta) -> str | Missing
     A range is used, because an instant selector would also return samples that are five minutes old. A series that has
     ended keeps its value until `stale_after`, so that a single failed scrape does not lower a sum over replicas.
     """
-    if _SERIES_NAME.fullmatch(identifier.name):
+    if is_series(identifier):
         query = f"last_over_time({_series(identifier)}[{duration(stale_after)}])"
     elif identifier.selector:
         message = "a selector is only allowed with the name of a metric: write the labels into the PromQL query"
@@ -26,6 +27,16 @@ def text(identifier: SeriesSelector, *, stale_after: timedelta) -> str | Missing
     else:
         query = identifier.name
     return query if _is_text(query) else Missing(Reason.UNSUPPORTED_METRIC, "the metric is not UTF-8 text")
+
+
+def with_times(identifier: SeriesSelector, query: str) -> str:
+    """Return the query of a metric, for a series together with the times of its samples."""
+    return sample_times.query(query, _series(identifier)) if is_series(identifier) else query
+
+
+def is_series(identifier: SeriesSelector) -> bool:
+    """Return whether a metric is given by the name of a series, not by a query."""
+    return bool(_SERIES_NAME.fullmatch(identifier.name))
 
 
 def averaged(query: str) -> timedelta:

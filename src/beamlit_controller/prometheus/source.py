@@ -20,10 +20,11 @@ from beamlit_controller.core.signals import Missing, Reading
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.prometheus import answer as answers
 from beamlit_controller.prometheus import connection as connections
+from beamlit_controller.prometheus import http_answer
 from beamlit_controller.prometheus import query as queries
-from beamlit_controller.prometheus.answer import HttpAnswer
 from beamlit_controller.prometheus.clouds import CloudCredentials
 from beamlit_controller.prometheus.connection import Connection, Credentials
+from beamlit_controller.prometheus.http_answer import HttpAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,8 @@ class PrometheusSource:
         credentials = await self._credentials()
         if isinstance(credentials, Missing):
             return credentials
-        parameters = {"query": query, "time": f"{at.timestamp():.3f}"}
+        asked = queries.with_times(metric.metric, query) if isinstance(metric, ExternalMetric) else query
+        parameters = {"query": asked, "time": f"{at.timestamp():.3f}"}
         connection = self._connection.asked_for(spec.key.namespace)
         request = _request(connection, connection.url, credentials, parameters)
         hide = (*credentials.secrets, *connection.secrets)
@@ -147,7 +149,7 @@ class PrometheusSource:
         return self._located(found) if isinstance(found, Missing) else found
 
     async def _exchange(
-        self, key: ModelKey, request: httpx2.Request, hide: tuple[str, ...], *, limit: int = answers.LIMIT
+        self, key: ModelKey, request: httpx2.Request, hide: tuple[str, ...], *, limit: int = http_answer.LIMIT
     ) -> HttpAnswer | Missing:
         timeout = self._connection.timeout.total_seconds()
         try:
@@ -214,17 +216,17 @@ async def _answer(response: httpx2.Response, limit: int) -> HttpAnswer:
 
 
 def _failure(error: Exception, hide: tuple[str, ...]) -> Missing:
-    said = answers.shown(str(error), hide=hide)
+    said = http_answer.shown(str(error), hide=hide)
     if isinstance(error, httpx2.TimeoutException):
         return Missing(Reason.TIMED_OUT, "can't connect in time")
     if broken := _tls_error(error):
-        return Missing(Reason.TLS_FAILED, answers.shown(broken.reason or str(broken)) + _verification(broken))
+        return Missing(Reason.TLS_FAILED, http_answer.shown(broken.reason or str(broken)) + _verification(broken))
     if isinstance(error, httpx2.DecodingError):
         return Missing(Reason.MALFORMED_ANSWER, f"the body's encoding is broken: {said}")
     if isinstance(error, httpx2.LocalProtocolError):
         return Missing(Reason.CONNECTION_FAILED, "the request can't be sent as HTTP")
     if isinstance(error, httpx2.ConnectError):
-        why = answers.shown(system_errors.message(error), hide=hide)
+        why = http_answer.shown(system_errors.message(error), hide=hide)
         return Missing(Reason.CONNECTION_FAILED, f"can't connect: {why}")
     return Missing(Reason.CONNECTION_FAILED, f"the connection broke: {said or type(error).__name__}")
 
