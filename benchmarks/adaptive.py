@@ -54,7 +54,7 @@ class Product:
     def __call__(self, seen: Round) -> Setting:
         """Decide, and give what is in force."""
         now = START + timedelta(seconds=seen.at)
-        judged, self._ages = value_age.dated(self.judge(seen), self._ages, now)
+        judged, self._ages = value_age.dated(self.judge(seen), self._ages, now, ready=seen.ready)
         self.last = decision.decide(self._spec, self.last, judged, now, flow=seen.flow, ready=seen.ready)
         cap, demand = self.last.cap, self.last.demand
         return Setting(self.last.sent, None if cap is None else float(cap), None if demand is None else float(demand))
@@ -174,5 +174,6 @@ def _verdict(seen: Round, slope: Fraction | None) -> Verdict:
     ratio = exact(seen.ratio)
     since, until = (START + timedelta(seconds=at) for at in (seen.since, seen.until))
     judged = Judgement.OVER if ratio > 1 else Judgement.UNDER if ratio <= LOW else Judgement.BETWEEN
-    read = Assessed(METRIC, Current(value=round(1000 * ratio)), ratio, since, until, slope, seen.undated)
+    milli = round(1000 * ratio)
+    read = Assessed(METRIC, Current(value=milli), ratio, since, until, slope, milli=milli, undated=seen.undated)
     return Verdict(judged, ratio, (read,))

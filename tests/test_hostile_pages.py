@@ -14,6 +14,7 @@ from beamlit_controller.core.signals import Missing, PodSamples, Sample
 from beamlit_controller.envoy import remote_stats
 from beamlit_controller.kubernetes import discovery, fields, metrics_answers, scale
 from beamlit_controller.prometheus import answer as prometheus
+from beamlit_controller.prometheus.answer import Question
 from beamlit_controller.prometheus.http_answer import HttpAnswer
 from beamlit_controller.scrape import exposition
 from beamlit_controller.scrape.exposition import Page, Total
@@ -90,14 +91,14 @@ def test_api_groups(answer: dict[str, Any]) -> None:
 def test_answers_of_prometheus(document: Any, status: int) -> None:  # noqa: ANN401 - JSON
     answer = HttpAnswer(status, json.dumps(document).encode())
 
-    assert isinstance(prometheus.read(answer, query="up", at=NOW, window=MINUTE), Sample | Missing)
+    assert isinstance(prometheus.read(answer, Question("up", NOW, MINUTE, times=True)), Sample | Missing)
     assert isinstance(prometheus.read_range(answer, query="up"), prometheus.Range | Missing)
 
 
 @EXAMPLES
 @given(st.binary(max_size=500) | st.sampled_from([b"[" * 100_000, b'{"a":' * 50_000, b"", b"\xff"]))
 def test_answers_of_what_is_no_prometheus(body: bytes) -> None:
-    assert isinstance(prometheus.read(HttpAnswer(200, body), query="up", at=NOW, window=MINUTE), Missing)
+    assert isinstance(prometheus.read(HttpAnswer(200, body), Question("up", NOW, MINUTE)), Missing)
 
 
 STATS = (

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, Sample
 from beamlit_controller.prometheus import answer, http_answer
-from beamlit_controller.prometheus.answer import Range
+from beamlit_controller.prometheus.answer import Question, Range
 from beamlit_controller.prometheus.http_answer import HttpAnswer
 
 AT = datetime(2026, 6, 1, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -25,7 +25,7 @@ QUERY = "last_over_time(queue[90s])"
 
 def read(body: object, status: int = 200, *, location: str = "", hide: tuple[str, ...] = ()) -> Sample | Missing:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return answer.read(HttpAnswer(status, content, location), query=QUERY, at=AT, window=WINDOW, hide=hide)
+    return answer.read(HttpAnswer(status, content, location), Question(QUERY, AT, WINDOW), hide=hide)
 
 
 def success(result: object, kind: str = "vector", **more: object) -> dict[str, object]:
@@ -64,6 +64,12 @@ def with_times(*times: object, name: str = "queue") -> dict[str, object]:
     return success(whole[::-1])
 
 
+def dated(body: object, averaged: timedelta = timedelta(0)) -> Sample | Missing:
+    """Read a response to a query that also asked for times."""
+    question = Question(QUERY, AT, WINDOW, averaged=averaged, times=True)
+    return answer.read(HttpAnswer(200, json.dumps(body).encode()), question)
+
+
 @pytest.mark.parametrize("name", ["queue", ""])
 @pytest.mark.parametrize(
     ("times", "latest", "oldest"),
@@ -87,13 +93,33 @@ def test_the_times_of_the_samples_date_a_sum(
     """What is not a time within the window may be as old as a value can be."""
     at, window = AT - timedelta(seconds=latest), timedelta(seconds=oldest - latest)
 
-    reading = read(with_times(*times, name=name))
+    reading = dated(with_times(*times, name=name))
 
     assert reading == Sample(sum(range(1, len(times) + 1)) * 1000, at, window, series=len(times))
 
 
-def test_without_any_time_a_sum_is_undated() -> None:
-    assert read(with_times(None, None)) == Sample(3_000, AT, WINDOW, series=2, undated=True)
+def test_a_sum_of_series_that_have_ended_is_as_old_as_it_may_be() -> None:
+    """It gets no newer while the servers can't be scraped."""
+    assert dated(with_times(None, None)) == Sample(3_000, AT - WINDOW, timedelta(0), series=2)
+
+
+def test_the_mean_of_a_recording_rule_covers_time_before_its_evaluation() -> None:
+    covered = timedelta(minutes=5)
+
+    assert dated(with_times(12, 40), averaged=covered) == Sample(
+        3_000, AT - timedelta(seconds=12), timedelta(seconds=28) + covered, series=2
+    )
+
+
+def test_a_label_of_another_meaning_is_a_series() -> None:
+    named = {"metric": {"beamlit_sample_time": "x"}, "value": [AT.timestamp(), "7"]}
+    body = with_times(12)
+    data = body["data"]
+    assert isinstance(data, dict)
+    data["result"].append(named)
+
+    assert dated(body) == Sample(8_000, AT - timedelta(seconds=12), timedelta(seconds=78), series=2)
+    assert milli(success([named])) == 7_000
 
 
 def test_times_alone_are_no_series() -> None:
@@ -102,22 +128,34 @@ def test_times_alone_are_no_series() -> None:
     assert isinstance(data, dict)
     data["result"] = data["result"][:1]
 
-    assert reason(times) is Reason.NO_SERIES
+    reading = dated(times)
+
+    assert isinstance(reading, Missing)
+    assert reading.reason is Reason.NO_SERIES
 
 
 @pytest.mark.parametrize("label", [["a"], {"a": []}, None, 1], ids=str)
 def test_labels_that_are_no_text_do_not_matter(label: object) -> None:
     one = {"metric": {"pod": label}, "value": [AT.timestamp(), "1"]}
-    time = {"metric": {"pod": label, "beamlit_sample_time": label}, "value": [AT.timestamp(), f"{AT.timestamp():.3f}"]}
+    labels = {"pod": label, "beamlit_sample_time": "true"}
+    time = {"metric": labels, "value": [AT.timestamp(), f"{AT.timestamp():.3f}"]}
 
-    assert read(success([one, time])) == Sample(1_000, AT, timedelta(0))
+    assert dated(success([one, time])) == Sample(1_000, AT, timedelta(0))
 
 
 def test_a_mean_may_be_as_much_older_as_it_covers() -> None:
-    reading = answer.read(HttpAnswer(200, json.dumps(vector("1")).encode()), query="rate(x[5m])", at=AT, window=WINDOW)
-
     covered = timedelta(minutes=5)
+    body = json.dumps(vector("1")).encode()
+
+    reading = answer.read(HttpAnswer(200, body), Question("rate(x[5m])", AT, WINDOW, averaged=covered))
+
     assert reading == Sample(1_000, AT, WINDOW + covered, undated=True, averaged=covered)
+
+
+def test_a_query_that_covers_an_unknown_time_is_from_any_moment_in_the_window() -> None:
+    body = json.dumps(vector("1")).encode()
+
+    assert answer.read(HttpAnswer(200, body), Question("odd", AT, WINDOW, averaged=None)) == Sample(1_000, AT, WINDOW)
 
 
 def test_several_series_are_their_sum_and_it_is_told_how_many_they_were() -> None:

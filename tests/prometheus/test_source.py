@@ -70,7 +70,7 @@ async def test_asks_for_the_metric_at_the_time_of_the_round() -> None:
     async with http.serve(GOOD) as server:
         reading = await read(server.address, metric(model="llama"), query_parameters=(("dedup", "true"),))
 
-    assert reading == Sample(12_500, AT, timedelta(seconds=90), undated=True)
+    assert reading == Sample(12_500, AT - timedelta(seconds=90))
     (request,) = server.requests
     assert (request.method, request.path) == ("GET", "/api/v1/query")
     assert request.asked == {
@@ -165,16 +165,23 @@ async def test_returns_no_cookies() -> None:
     ("respond", "milli", "series"),
     [
         (http.json(vector("1", "2", "0.5")), 3_500, 3),
-        (http.json(result([AT.timestamp(), "4"], "scalar")), 4_000, 1),
         (http.json(vector("1", infos=["PromQL info"])), 1_000, 1),
         (http.zipped(json.dumps(vector("7")).encode()), 7_000, 1),
         (http.drip(json.dumps(vector("3")).encode(), interval=0), 3_000, 1),
     ],
-    ids=["vector", "scalar", "infos", "gzip", "bytewise"],
+    ids=["vector", "infos", "gzip", "bytewise"],
 )
 async def test_reads_the_value(respond: http.Respond, milli: int, series: int) -> None:
     async with http.serve(respond) as server:
-        assert await read(server.address) == Sample(milli, AT, timedelta(seconds=90), series, undated=True)
+        assert await read(server.address) == Sample(milli, AT - timedelta(seconds=90), series=series)
+
+
+async def test_the_value_of_a_query_is_undated() -> None:
+    async with http.serve(http.json(result([AT.timestamp(), "4"], "scalar"))) as server:
+        value = await read(server.address, metric("scalar(sum(rate(x[1m])))"))
+
+    covered = timedelta(minutes=1)
+    assert value == Sample(4_000, AT, timedelta(seconds=90) + covered, undated=True, averaged=covered)
 
 
 # Answers without one: the reason is told, and nothing is raised.

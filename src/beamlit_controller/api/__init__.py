@@ -33,6 +33,7 @@ Validation
 - `problems`: mistakes and notices, in words
 - `notices`: fields without effect, or not the intended one; `not_in_effect`: those without a cluster
 - `queue_metrics`, `series_remarks`, `promql`, `promql_functions`, `promql_tree`: metrics and queries with surprising results
+- `promql_ranges`: how much time a query covers
 
 What users read
 - `status`: `.status` from a cycle; `status_models`: its schema; `status_limits` cuts it to the schema

@@ -40,7 +40,7 @@ def _mistakes(query: str) -> Iterator[str]:
 
 def notices(query: str) -> Iterator[str]:
     """Yield what a valid query may do that its author did not intend."""
-    if len(_STRUCTURE.findall(_STRING.sub(_blank, query))) > _MOST_STRUCTURE:
+    if not is_small(query):
         return
     try:
         parsed = promql_parser.parse(query)
@@ -51,6 +51,11 @@ def notices(query: str) -> Iterator[str]:
         yield f"is read as a subtraction{_if_name(query)}"
     yield from _remarks(parsed)
     yield from promql_functions.remarks(parsed)
+
+
+def is_small(query: str) -> bool:
+    """Return whether a query may be parsed: the parser is recursive, and a stack overflow would end the process."""
+    return len(_STRUCTURE.findall(_STRING.sub(_blank, query))) <= _MOST_STRUCTURE
 
 
 def _if_name(query: str) -> str:
@@ -124,6 +129,6 @@ _STRING: Final = re.compile(r"""(["'])(?:\\.|(?!\1)[^\\])*(\1)?|(`)[^`]*(`)?|#[^
 _VARIABLES: Final = re.compile(r"\$\{?\w*\}?|\[\[|\{\{|<<")
 _IN_STRING: Final = re.compile(r"\$\{?[A-Za-z_]\w*\}?|\[\[\w+\]\]|\{\{|<<")
 
-# The parser is recursive, and a stack overflow would end the process; a stack of 512 KiB allows more than twice this depth.
+# A stack of 512 KiB allows more than twice this depth.
 _STRUCTURE: Final = re.compile(r"[-+*/%^(\[<>@]|[=!]=|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
 _MOST_STRUCTURE: Final = 100

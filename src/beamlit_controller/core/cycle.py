@@ -1,6 +1,7 @@
 """Runs the stages of a round in order, and records their results.
 
-The stages are `verdict.assess`, `value_age.dated`, `decision.decide`, and updates of the observed demand and the ledger. The resulting
+The stages are `verdict.assess`, `value_age.dated`,
+`decision.decide`, and updates of the observed demand and the ledger. The resulting
 `Cycle` is what all sinks receive, so the status, logs, metrics and `/models` tell the same.
 """
 
@@ -55,8 +56,8 @@ def run(
 ) -> Cycle:
     """Assess, decide, update the observed demand, and record the results."""
     ages = previous.ages if previous else ()
-    judged, ages = value_age.dated(verdict.assess(spec, signals), ages, now)
     ready, slots = signals.local.ready, signals.slots
+    judged, ages = value_age.dated(verdict.assess(spec, signals), ages, signals.at, ready=ready)
     decided = decision.decide(spec, previous, judged, now, flow=signals.flow, ready=ready, slots=slots)
     before = previous or decided
     decided = replace(

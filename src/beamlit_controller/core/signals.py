@@ -20,8 +20,8 @@ class Missing:
 class Sample:
     """One value in thousandths, for an Object or External metric. It covers at most `window` before `at`.
 
-    `series` is the number of series summed. An `undated` value is that of a query, which was evaluated at `at`: when in
-    `window` the samples were scraped is not known. The query averages them over the time `averaged`.
+    `series` is the number of series summed. An `undated` value is that of a query, which was evaluated at `at`: it is not
+    known when within `window` its samples were scraped. The query covers the time `averaged` before each.
     """
 
     milli: int

@@ -50,10 +50,9 @@ class Current:
 
 @dataclass(frozen=True, slots=True)
 class Assessed:
-    """One metric that could be read: `ratio` is current over target, and its samples lie between `since` and `until`.
+    """One metric that could be read: `ratio` is current over target, and its samples, in sum `milli`, lie between `since` and `until`.
 
-    `slope`, for a metric that counts waiting requests, is by how much one more on each pod raises the ratio. `undated` and
-    `averaged` are as in `Sample`.
+    `slope`, for a metric that counts waiting requests, is by how much one more on each pod raises the ratio. The rest is as in `Sample`.
     """
 
     metric: MetricSpec
@@ -62,6 +61,7 @@ class Assessed:
     since: datetime
     until: datetime
     slope: Fraction | None = None
+    milli: int = 0
     undated: bool = False
     averaged: timedelta = timedelta(0)
 
@@ -228,9 +228,9 @@ def _slope(metric: PodsMetric, counted: Mapping[str, PodSample]) -> Fraction:
 
 
 def _assessed(metric: MetricSpec, current: Current, ratio: Fraction, samples: Sequence[PodSample]) -> Assessed:
-    since = min(sample.at - sample.window for sample in samples)
-    until = max(sample.at for sample in samples)
-    return Assessed(metric, current, ratio, since, until, undated=any(sample.undated for sample in samples))
+    since, until = min(sample.at - sample.window for sample in samples), max(sample.at for sample in samples)
+    milli, undated = sum(sample.milli for sample in samples), any(sample.undated for sample in samples)
+    return Assessed(metric, current, ratio, since, until, None, milli, undated)
 
 
 _NO_REPLICAS = Missing(
@@ -244,7 +244,7 @@ def _assess_value(
 ) -> Assessed | Unread:
     """Assess one value, as it is or divided by the number of replicas."""
     since, current = sample.at - sample.window, Current(value=sample.milli)
-    read = Assessed(metric, current, Fraction(0), since, sample.at, undated=sample.undated, averaged=sample.averaged)
+    read = Assessed(metric, current, Fraction(0), since, sample.at, None, sample.milli, sample.undated, sample.averaged)
     match metric.target:
         case Value(milli):
             return replace(read, ratio=Fraction(sample.milli, milli))

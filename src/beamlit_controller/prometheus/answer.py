@@ -12,26 +12,37 @@ from decimal import ROUND_UP, Context, Decimal, FloatOperation, Inexact, Invalid
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, Sample
 from beamlit_controller.prometheus import http_answer, notes, sample_times
-from beamlit_controller.prometheus import query as queries
 from beamlit_controller.prometheus.http_answer import HttpAnswer
 
 
-def read(
-    answer: HttpAnswer, *, query: str, at: datetime, window: timedelta, hide: Iterable[str] = ()
-) -> Sample | Missing:
-    """Parse the response to an instant query at `at`: the sum of the vector's values, or the scalar.
+@dataclass(frozen=True, slots=True)
+class Question:
+    """An instant query at a time. With `times` it also asks when the samples were scraped (`sample_times`).
 
-    The sample is from when the oldest series was scraped until the latest was, if the response has these times
-    (`sample_times`), else from anywhere in `window` before `at`. `hide` are secrets that are removed from messages.
+    A sample may be at most `window` old, and covers the time `averaged` before it; None if that is not known.
     """
-    value = _value(answer, query=query, at=at, window=window)
+
+    query: str
+    at: datetime
+    window: timedelta
+    averaged: timedelta | None = timedelta(0)
+    times: bool = False
+
+
+def read(answer: HttpAnswer, question: Question, *, hide: Iterable[str] = ()) -> Sample | Missing:
+    """Parse the response to an instant query: the sum of the vector's values, or the scalar.
+
+    The sample is from when the oldest series was scraped until the latest was, if that is known, else from anywhere in
+    the window. `hide` are secrets that are removed from messages.
+    """
+    value = _value(answer, question)
     if isinstance(value, Missing):
         return replace(value, message=http_answer.shown(value.message, hide=hide))
-    if value.ages:
-        latest = min(value.ages)
-        return Sample(_milli(value.total), at - latest, max(value.ages) - latest, value.series)
-    averaged = queries.averaged(query)
-    return Sample(_milli(value.total), at, window + averaged, value.series, undated=True, averaged=averaged)
+    averaged = question.averaged or timedelta(0)
+    latest, oldest = (min(value.ages), max(value.ages)) if value.ages else (timedelta(0), question.window)
+    undated = not question.times and question.averaged is not None
+    sample = Sample(_milli(value.total), question.at - latest, oldest - latest + averaged, value.series)
+    return replace(sample, undated=undated, averaged=averaged if undated else timedelta(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +68,11 @@ def read_range(
     return Range(sums, max((series for _, series in totals.values()), default=1))
 
 
-def _value(answer: HttpAnswer, *, query: str, at: datetime, window: timedelta) -> "_Sum | Missing":
+def _value(answer: HttpAnswer, question: Question) -> "_Sum | Missing":
     document = http_answer.whole(answer, http_answer.LIMIT)
     if isinstance(document, Missing):
         return document
-    total = _total(document, query=query, at=at, window=window)
+    total = _total(document, question)
     if isinstance(total, Missing) and total.reason is Reason.MALFORMED_ANSWER:
         return replace(total, message=f"{total.message}: {http_answer.excerpt(answer.body)}")
     return total
@@ -84,16 +95,17 @@ class _Sum:
     ages: tuple[timedelta, ...] = ()
 
 
-def _total(document: object, *, query: str, at: datetime, window: timedelta) -> _Sum | Missing:
+def _total(document: object, question: Question) -> _Sum | Missing:
+    at, window = question.at, question.window
     if incomplete := notes.incomplete(document):
         return Missing(Reason.QUERY_WARNINGS, incomplete)
     match document:
         case {"status": "success", "data": {"resultType": "vector", "result": [*series]}}:
-            values, times = sample_times.split(series)
+            values, times = sample_times.split(series) if question.times else (series, [])
             if not values:
-                return Missing(Reason.NO_SERIES, f"there is no series for {query}")
+                return Missing(Reason.NO_SERIES, f"there is no series for {question.query}")
             total = _sum([_pair_of_series(each) for each in values], at=at, window=window)
-            ages = tuple(_age(each, at, window) for each in times) if any(times) else ()
+            ages = tuple(_age(each, at, window) for each in times)
             return total if isinstance(total, Missing) else replace(total, ages=ages)
         case {"status": "success", "data": {"resultType": "scalar", "result": pair}}:
             return _sum([_pair(pair)], at=at, window=window)

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 
-LIMIT = 1024 * 1024
-"""Maximum size in bytes of a decompressed body."""
+LIMIT = 2 * 1024 * 1024
+"""Maximum size in bytes of a decompressed body: a series has its value and the time of its sample."""
 
 
 @dataclass(frozen=True, slots=True)

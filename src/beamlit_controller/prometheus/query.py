@@ -7,6 +7,7 @@ any other UTF-8 name can be written as a query: `{"my.metric"}` (Prometheus 3).
 import re
 from datetime import timedelta
 
+from beamlit_controller.api import promql_ranges
 from beamlit_controller.core.metric_spec import Operator, Requirement, Selector, SeriesSelector
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
@@ -39,18 +40,15 @@ def is_series(identifier: SeriesSelector) -> bool:
     return bool(_SERIES_NAME.fullmatch(identifier.name))
 
 
-def averaged(query: str) -> timedelta:
-    """Return the time that a query averages its samples over: its longest range, such as `[5m]`, at most a day.
+def averaged(identifier: SeriesSelector) -> timedelta | None:
+    """Return the time that a metric covers before each sample; None if the query can't be parsed.
 
-    A range that only finds the last sample is left out.
+    The name of a recording rule tells by convention: `job:latency:mean5m`.
     """
-    ranges = (_seconds(each[1]) for each in _RANGE.finditer(_LAST.sub("", query)))
-    return timedelta(seconds=min(max(ranges, default=0.0), _LONGEST_RANGE))
-
-
-def _seconds(duration: str) -> float:
-    """Return a PromQL duration in seconds: `1h30m`, or a number of seconds."""
-    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(duration))
+    if not is_series(identifier):
+        return promql_ranges.covered(identifier.name)
+    operation = _OPERATION.search(identifier.name)
+    return promql_ranges.covered(f"rate(x[{operation[1]}])") if operation else timedelta(0)
 
 
 def duration(span: timedelta) -> str:
@@ -113,11 +111,7 @@ def _is_text(query: str) -> bool:
 
 
 _SERIES_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-_LAST = re.compile(r"\b(?:last|ts_of_last)_over_time\s*\([^\[\]]{0,500}\[[^\]]*\]")
-_RANGE = re.compile(r"\[\s*([0-9.a-z]{1,30})")
-_PART = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|[smhdwy]?)")
-_UNITS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_536_000}
-_LONGEST_RANGE = 86_400
+_OPERATION = re.compile(r":[^:]*:[^:]*?(?<![0-9])([0-9]{1,6}(?:ms|[smhd]))$")
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _REGEX_SPECIAL = re.compile(r"[\\.+*?()|\[\]{}^$]")
 _STRING_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F)} | {ord('"'): '\\"', ord("\\"): "\\\\"}

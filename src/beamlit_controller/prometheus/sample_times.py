@@ -8,11 +8,12 @@ import json
 from collections.abc import Sequence
 
 LABEL = "beamlit_sample_time"
+_TIME = "true"
 
 
 def query(values: str, selector: str) -> str:
     """Return a query for values, and for the times of the samples of a selector."""
-    return f'{values} or label_replace(timestamp({selector}), "{LABEL}", "true", "", "")'
+    return f'{values} or label_replace(timestamp({selector}), "{LABEL}", "{_TIME}", "", "")'
 
 
 def split(series: Sequence[object]) -> tuple[list[object], list[object | None]]:
@@ -21,7 +22,7 @@ def split(series: Sequence[object]) -> tuple[list[object], list[object | None]]:
     times: dict[str, object] = {}
     for each in series:
         match each:
-            case {"metric": {"beamlit_sample_time": _} as labels}:
+            case {"metric": {} as labels} if labels.get(LABEL) == _TIME:
                 times[_identity(labels)] = each
             case {"metric": {} as labels}:
                 values.append((_identity(labels), each))

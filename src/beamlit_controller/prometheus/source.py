@@ -22,6 +22,7 @@ from beamlit_controller.prometheus import answer as answers
 from beamlit_controller.prometheus import connection as connections
 from beamlit_controller.prometheus import http_answer
 from beamlit_controller.prometheus import query as queries
+from beamlit_controller.prometheus.answer import Question
 from beamlit_controller.prometheus.clouds import CloudCredentials
 from beamlit_controller.prometheus.connection import Connection, Credentials
 from beamlit_controller.prometheus.http_answer import HttpAnswer
@@ -83,29 +84,29 @@ class PrometheusSource:
 
     async def read(self, spec: OffloadSpec, metric: MetricSpec, *, at: datetime) -> Reading:
         """Query an External metric as of `at`; a `Missing` names the address and contains no credentials."""
-        query = self.query(metric)
+        if not isinstance(metric, ExternalMetric):
+            return _UNSUPPORTED
+        series, stale_after = metric.metric, self._connection.stale_after
+        query = queries.text(series, stale_after=stale_after)
         if isinstance(query, Missing):
             return query
         credentials = await self._credentials()
         if isinstance(credentials, Missing):
             return credentials
-        asked = queries.with_times(metric.metric, query) if isinstance(metric, ExternalMetric) else query
-        parameters = {"query": asked, "time": f"{at.timestamp():.3f}"}
+        parameters = {"query": queries.with_times(series, query), "time": f"{at.timestamp():.3f}"}
         connection = self._connection.asked_for(spec.key.namespace)
         request = _request(connection, connection.url, credentials, parameters)
         hide = (*credentials.secrets, *connection.secrets)
         answer = await self._exchange(spec.key, request, hide)
-        if isinstance(answer, HttpAnswer):
-            window = self._connection.stale_after
-            reading = answers.read(answer, query=query, at=at, window=window, hide=hide)
-        else:
-            reading = answer
+        times, averaged = queries.is_series(series), queries.averaged(series)
+        question = Question(query, at, stale_after, averaged=averaged, times=times)
+        reading = answers.read(answer, question, hide=hide) if isinstance(answer, HttpAnswer) else answer
         return self._located(reading) if isinstance(reading, Missing) else reading
 
     def query(self, metric: MetricSpec) -> str | Missing:
         """Return the PromQL of an External metric."""
         if not isinstance(metric, ExternalMetric):
-            return Missing(Reason.UNSUPPORTED_METRIC, "only External metrics are read from Prometheus")
+            return _UNSUPPORTED
         return queries.text(metric.metric, stale_after=self._connection.stale_after)
 
     async def history(self, key: ModelKey, query: str, span: Span) -> History | Missing:
@@ -285,6 +286,7 @@ _HEADERS = (
     ),  # responses are small; one that is compressed nevertheless is decompressed up to the limit
     ("user-agent", "beamlit-controller"),
 )
+_UNSUPPORTED = Missing(Reason.UNSUPPORTED_METRIC, "only External metrics are read from Prometheus")
 _FORM = "application/x-www-form-urlencoded"
 _LONGEST_IN_URL = 2048
 _STEPS_AT_ONCE = 10_000
