@@ -89,7 +89,7 @@ class PrometheusConfig(StrictModel):
     )
     stale_after_seconds: Annotated[int, Field(ge=1, le=86400)] = Field(
         default=90,
-        description="Seconds without a new sample after which a series has no value. Must exceed Prometheus' scrape interval.",
+        description="Seconds without a new sample after which a series has no value. Must exceed Prometheus' scrape interval. The value of a query counts as no older than that either.",
     )
     query_parameters: dict[str, str] = Field(
         default={},
