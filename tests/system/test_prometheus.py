@@ -23,7 +23,6 @@ pytestmark = [pytest.mark.system, pytest.mark.asyncio(loop_scope="module")]
 SPEC = builders.spec()
 SECOND = timedelta(seconds=1)
 PATIENT = timedelta(seconds=60)
-BEGAN = datetime.now(UTC)
 NASTY = [
     "",
     "plain",
@@ -83,7 +82,7 @@ def metrics() -> str:
         "not_a_number NaN",
         "endless +Inf",
         "on 5",
-        f"old 1 {int(BEGAN.timestamp() * 1000) - 60_000}",
+        f"old 1 {int(datetime.now(UTC).timestamp() * 1000) - 60_000}",
     ]
     return "\n".join(lines) + "\n"
 
@@ -219,15 +218,18 @@ async def test_a_sample_older_than_stale_after_is_no_value(server: Prometheus) -
 
 async def test_a_series_is_as_old_as_its_sample(server: Prometheus) -> None:
     old, new = await ask(server, "old", stale_after=timedelta(hours=1)), await ask(server, "queue:waiting")
+    exposed = datetime.fromtimestamp(milli(await ask(server, "timestamp(old)")) / 1000, UTC)
+    scraped = datetime.fromtimestamp(milli(await ask(server, "min(timestamp(queue:waiting))")) / 1000, UTC)
     by_query = await ask(server, "sum(queue:waiting)")
 
     assert isinstance(old, Sample)
     assert isinstance(new, Sample)
     assert isinstance(by_query, Sample)
-    assert abs(old.at - (BEGAN - 60 * SECOND)) < SECOND / 100
+    assert abs(old.at - exposed) < SECOND / 100
     assert (old.undated, old.window) == (False, timedelta(0))
-    assert BEGAN - SECOND <= new.at <= datetime.now(UTC)
-    assert (new.undated, new.series) == (False, 3)
+    assert datetime.now(UTC) - old.at >= 60 * SECOND
+    assert (new.undated, new.series, new.window) == (False, 3, timedelta(0))
+    assert scraped - PATIENT <= new.at <= scraped + SECOND / 100
     assert by_query.undated
 
 
