@@ -147,6 +147,20 @@ def test_a_metric_that_may_be_late_gives_a_first_cap_if_a_calm_time_showed_how_l
     assert 6 <= last.cap <= 40
 
 
+def test_a_noisy_metric_over_its_target_is_believed_at_once_if_there_is_a_backlog_too() -> None:
+    asked, previous = spec(behavior=ADAPTIVE), None
+    seen = [(0.5, 8), (0.9, 8), (0.4, 8), (0.8, 8), (0.4, 60), (1.05, 140), (1.05, 220)]
+    for step, (ratio, in_flight) in enumerate(seen):
+        at = NOW + PERIOD * step
+        told = flow(in_flight, 0, at=step, served=20 if in_flight == 8 else 80)
+        read = verdict(ratio, at=at, age=timedelta(0), window=PERIOD)
+        previous = decision.decide(asked, previous, read, at, flow=told, ready=2)
+
+    assert previous is not None
+    assert previous.cap is not None
+    assert 6 <= previous.cap <= 40
+
+
 def test_a_metric_that_is_not_late_is_waited_for_whatever_backlog_there_is() -> None:
     decided = flooded(0.9, late=timedelta(0))
 

@@ -26,7 +26,8 @@ NO_ROOM = Fraction(0)
 LATE, RATHER_LATE = timedelta(seconds=10), timedelta(seconds=3)
 """Ages from which a sample is too old to show a backlog that is growing now: in any case, and after a calm time.
 
-After a calm time that also holds for one that began `LATE` ago: the value of a query may be from any time since then.
+After a calm time that also holds for one that began `LATE` ago: the value of a query may be from any time since then. If a
+sample is over its target, the backlog tells that this is not by chance.
 """
 
 
@@ -153,7 +154,7 @@ class _Rule:
         if self.now - sample.until >= LATE:
             return FIRST
         may_be_late = self.now - sample.until >= RATHER_LATE or self.now - sample.since >= LATE
-        return FIRST_AFTER_CALM if may_be_late else None
+        return FIRST_AFTER_CALM if self.over or may_be_late else None
 
 
 def _in_force(held: Decision, behavior: Behavior, now: datetime, *, reason: Reason, message: str) -> Decision:
