@@ -171,6 +171,12 @@ def test_what_is_valid_but_seldom_meant_is_told_and_not_refused(query: str, said
 Shape = Callable[[int], str]
 
 
+@pytest.mark.parametrize("query", ["rate(x[1e400])", "x offset 1e400", "max_over_time(x[5m:1e400])"])
+def test_a_number_with_which_the_parser_panics_is_a_notice(query: str) -> None:
+    """A panic is no `Exception`: it ended the command, and would have ended the controller."""
+    assert any("can't be parsed" in notice for notice in promql.notices(query))
+
+
 def test_the_same_mistake_is_told_once_and_not_too_many_of_them() -> None:
     assert len([*promql.mistakes("sum(rate(x[$__interval]) / rate(y[$__interval]))")]) == 1
     assert len([*promql.mistakes("+".join(f"$v{number}" for number in range(1000)))]) == 5

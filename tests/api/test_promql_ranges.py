@@ -37,7 +37,8 @@ def test_the_ranges_of_a_query_add_up_along_its_longest_path(query: str, seconds
 
 
 @pytest.mark.parametrize(
-    "query", ["", "rate(x[])", "rate(x[$__rate_interval])", "(" * 50_000, "-" * 50_000, "x[999999999999y]"]
+    "query",
+    ["", "rate(x[])", "rate(x[$__rate_interval])", "(" * 50_000, "-" * 50_000, "x[999999999999y]", "rate(x[1e400])"],
 )
 def test_nothing_is_known_of_what_cannot_be_parsed(query: str) -> None:
     assert promql_ranges.covered(query) is None

@@ -43,7 +43,7 @@ def notices(query: str) -> Iterator[str]:
     if not is_small(query):
         return
     try:
-        parsed = promql_parser.parse(query)
+        parsed = parse(query)
     except ValueError as error:
         yield f"can't be parsed as PromQL ({error}); `check --prometheus ADDRESS` asks the server itself{_if_name(query)}"
         return
@@ -56,6 +56,20 @@ def notices(query: str) -> Iterator[str]:
 def is_small(query: str) -> bool:
     """Return whether a query may be parsed: the parser is recursive, and a stack overflow would end the process."""
     return len(_STRUCTURE.findall(_STRING.sub(_blank, query))) <= _MOST_STRUCTURE
+
+
+def parse(query: str) -> Expr:
+    """Parse a small query. Raises ValueError.
+
+    The parser is written in Rust, and panics where a number is out of range, as in `x[1e400]`: that is no `Exception`, and
+    would end more than what concerns this query.
+    """
+    try:
+        return promql_parser.parse(query)
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(f"the parser failed: {error}") from None
 
 
 def _if_name(query: str) -> str:

@@ -3,7 +3,6 @@
 from datetime import timedelta
 from functools import lru_cache
 
-import promql_parser
 from promql_parser import Call, Expr, MatrixSelector, SubqueryExpr, VectorSelector
 
 from beamlit_controller.api import promql
@@ -20,7 +19,7 @@ def covered(query: str) -> timedelta | None:
     if not promql.is_small(query):
         return None
     try:
-        return min(_covered(promql_parser.parse(query)), LONGEST)
+        return min(_covered(promql.parse(query)), LONGEST)
     except (ValueError, OverflowError):
         return None
 

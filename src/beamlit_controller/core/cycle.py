@@ -1,8 +1,7 @@
 """Runs the stages of a round in order, and records their results.
 
-The stages are `verdict.assess`, `value_age.dated`,
-`decision.decide`, and updates of the observed demand and the ledger. The resulting
-`Cycle` is what all sinks receive, so the status, logs, metrics and `/models` tell the same.
+The stages are `verdict.assess`, `value_age.dated`, `decision.decide`, and updates of the observed demand and the ledger.
+The resulting `Cycle` is what all sinks receive, so the status, logs, metrics and `/models` tell the same.
 """
 
 from dataclasses import dataclass, replace
