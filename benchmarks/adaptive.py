@@ -36,6 +36,8 @@ from benchmarks.adaptive_plant import (
 from benchmarks.adaptive_right import right
 
 METRIC = ExternalMetric(SeriesSelector("load"), Value(1000))
+NAMED = replace(METRIC, first_byte=Fraction(1))
+"""The same if the target of a time to first byte, in seconds, is 1."""
 ADAPTIVE = Behavior(mode=Mode.ADAPTIVE)
 DELAYS = (1, 15, 45, 60)
 PLAYED = os.environ.get("ADAPTIVE_LOADS", "step")
@@ -46,7 +48,8 @@ class Product:
     """The code that decides, as a rule of the plant."""
 
     def __init__(self, behavior: Behavior, metric: Metric | None = None) -> None:
-        self._spec = OffloadSpec(ModelKey("simulated", "plant"), "plant", metrics=(METRIC,), behavior=behavior)
+        self._metric = NAMED if metric is Metric.FIRST_BYTE_NAMED else METRIC
+        self._spec = OffloadSpec(ModelKey("simulated", "plant"), "plant", metrics=(self._metric,), behavior=behavior)
         self._slope = Fraction(1, TARGET) if metric is Metric.WAITING else None
         self.last: Decision | None = None
         self._ages: tuple[ValueAge, ...] = ()
@@ -61,7 +64,7 @@ class Product:
 
     def judge(self, seen: Round) -> Verdict:
         """Hold what is known of the servers against the target."""
-        return _verdict(seen, self._slope)
+        return _verdict(seen, self._metric, self._slope)
 
 
 class Unmetered(Product):
@@ -168,12 +171,12 @@ def table() -> Iterator[str]:
             yield f"| {metric} | {name} | {shift} | {rule} | {figures.replace('%', ' %')} |"
 
 
-def _verdict(seen: Round, slope: Fraction | None) -> Verdict:
+def _verdict(seen: Round, metric: ExternalMetric, slope: Fraction | None) -> Verdict:
     if seen.ratio is None:
-        return Verdict(Judgement.UNKNOWN, None, (Unread(METRIC, NOT_ASKED),))
+        return Verdict(Judgement.UNKNOWN, None, (Unread(metric, NOT_ASKED),))
     ratio = exact(seen.ratio)
     since, until = (START + timedelta(seconds=at) for at in (seen.since, seen.until))
     judged = Judgement.OVER if ratio > 1 else Judgement.UNDER if ratio <= LOW else Judgement.BETWEEN
     milli = round(1000 * ratio)
-    read = Assessed(METRIC, Current(value=milli), ratio, since, until, slope, milli=milli, undated=seen.undated)
+    read = Assessed(metric, Current(value=milli), ratio, since, until, slope, milli=milli, undated=seen.undated)
     return Verdict(judged, ratio, (read,))

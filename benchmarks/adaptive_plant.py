@@ -28,7 +28,7 @@ class Metric(StrEnum):
     """What is read: a queue, slots in use, the time that requests took, or that to their first byte.
 
     A queue may be known to count the requests that wait on each replica, as with a preset, or be any metric that grows with them. The time
-    to first byte is counted by the gateways when a request ends, or is a query's result, of which only the value is known.
+    to first byte is counted by the gateways when a request ends, or is a query's result; a query's name may tell that it is one, in seconds.
     """
 
     WAITING = "waiting"
@@ -37,6 +37,7 @@ class Metric(StrEnum):
     LATENCY = "latency"
     FIRST_BYTE = "first byte"
     FIRST_BYTE_QUERY = "first byte by query"
+    FIRST_BYTE_NAMED = "first byte by name"
 
 
 QUEUES = (Metric.WAITING, Metric.QUEUE)

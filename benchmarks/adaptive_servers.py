@@ -126,7 +126,7 @@ def ratio(servers: Servers, plant: Plant, at: float) -> float:
             return sum(servers.running_on_each()) / servers.ready / servers.slots / FULL
         case Metric.LATENCY:
             return _mean(servers.took, at - max(10, plant.mean)) / (SLOWER * plant.mean)
-        case Metric.FIRST_BYTE | Metric.FIRST_BYTE_QUERY:
+        case Metric.FIRST_BYTE | Metric.FIRST_BYTE_QUERY | Metric.FIRST_BYTE_NAMED:
             return _mean(servers.first_bytes, at - SMOOTH) / FIRST_BYTE_TARGET
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -56,6 +57,32 @@ def test_a_histogram_is_read_as_a_quantile_over_a_window(read: Read) -> None:
     assert isinstance(metric, metric_spec.PodsMetric)
     assert metric.quantile == metric_spec.Quantile(950, timedelta(seconds=30))
     assert wording.name(metric) == "p95 of ttft_seconds"
+
+
+def described(name: str) -> dict[str, Any]:
+    metric = object_metric(type="Value", value=2)
+    metric["object"]["metric"]["name"] = name
+    return metric
+
+
+@pytest.mark.parametrize(
+    ("metric", "unit"),
+    [
+        (quantile("vllm:time_to_first_token_seconds"), 1),
+        (quantile("vllm:e2e_request_latency_seconds"), None),
+        (described("chat_ttft_milliseconds"), Fraction(1, 1000)),
+        (described("chat_queue_length"), None),
+        (external("chat_ttft_seconds", type="Value", value=2), 1),
+        (external("chat_queue_length", type="Value", value=2), None),
+    ],
+)
+def test_a_time_to_the_first_token_is_known_by_its_name(
+    read: Read, metric: dict[str, Any], unit: Fraction | None
+) -> None:
+    translated = only(read({"metrics": [metric]}, spec=SCRAPED))
+
+    assert isinstance(translated, metric_spec.PodsMetric | metric_spec.ObjectMetric | metric_spec.ExternalMetric)
+    assert translated.first_byte == unit
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,9 @@ def test_few_slots_teach_it_without_hunting(load: str, slots: int, delay: int) -
         (133, Metric.FIRST_BYTE),
         (81, Metric.FIRST_BYTE_QUERY),
         (52, Metric.FIRST_BYTE_QUERY),
+        (38, Metric.FIRST_BYTE_NAMED),
+        (51, Metric.FIRST_BYTE_NAMED),
+        (69, Metric.FIRST_BYTE_NAMED),
     ],
 )
 def test_random_servers_that_were_once_learned_wrongly_are_within_the_bounds(number: int, metric: Metric) -> None:
@@ -156,6 +159,8 @@ def test_random_servers_that_were_once_learned_wrongly_are_within_the_bounds(num
         (46, Metric.SLOTS),
         (18, Metric.LATENCY),
         (1, Metric.LATENCY),
+        (54, Metric.FIRST_BYTE_NAMED),
+        (81, Metric.FIRST_BYTE_NAMED),
     ],
 )
 def test_a_query_whose_value_is_of_an_unknown_age_teaches_it_too(number: int, metric: Metric) -> None:

@@ -9,8 +9,21 @@ import pytest
 from beamlit_controller.core import adaptive, adaptive_state, first_byte_metric
 from beamlit_controller.core.adaptive_state import InFlightSpan, Learned, RatioSample
 from beamlit_controller.core.load_curve import Observed, Point
+from beamlit_controller.core.metric_spec import (
+    AverageValue,
+    ExternalMetric,
+    GatewayFigure,
+    GatewayMetric,
+    MetricSpec,
+    ObjectMetric,
+    ObjectReference,
+    PodsMetric,
+    SeriesSelector,
+    Value,
+)
 from builders import NOW
 
+NAME = SeriesSelector("ttft_seconds")
 PERIOD = timedelta(seconds=5)
 SLOTS = 8
 """Each of two servers has eight slots, and a request takes four seconds: two are completed per second and server."""
@@ -26,6 +39,25 @@ def spans(level: int, *, count: int = 24, served: int = 20, overflowed: int = 0)
 def sample(ratio: Fraction | int, *, waited: Fraction | None = Fraction(1), at: int = 24) -> RatioSample:
     until = NOW + PERIOD * at
     return RatioSample(Fraction(ratio), until - 3 * PERIOD, until, waited=waited)
+
+
+@pytest.mark.parametrize(
+    ("metric", "seconds"),
+    [
+        (GatewayMetric(GatewayFigure.FIRST_BYTE, Value(1500)), Fraction(3, 2)),
+        (GatewayMetric(GatewayFigure.IN_FLIGHT, Value(1500)), None),
+        (ExternalMetric(NAME, Value(1500), Fraction(1)), Fraction(3, 2)),
+        (ExternalMetric(NAME, Value(1_500_000), Fraction(1, 1000)), Fraction(3, 2)),
+        (ExternalMetric(NAME, AverageValue(1500), Fraction(1)), None),
+        (ExternalMetric(NAME, Value(1500)), None),
+        (ObjectMetric(NAME, ObjectReference("v1", "Service", "llama"), Value(1500), Fraction(1)), Fraction(3, 2)),
+        (PodsMetric(NAME, AverageValue(1500), first_byte=Fraction(1)), Fraction(3, 2)),
+        (PodsMetric(NAME, AverageValue(1500)), None),
+    ],
+)
+def test_the_target_of_a_time_to_first_byte_is_in_seconds(metric: MetricSpec, seconds: Fraction | None) -> None:
+    """The average of a value over the replicas is not the time that anybody waited."""
+    assert first_byte_metric.target(metric) == seconds
 
 
 def test_one_more_request_waits_as_long_as_it_takes_to_complete_one() -> None:
@@ -129,6 +161,46 @@ def test_the_cap_falls_in_small_steps_unless_earlier_samples_told_the_same(full:
     fallen = adaptive.follow(replace(under, full=Fraction(full)), sample(5), NOW + PERIOD * 24)
 
     assert fallen.cap == pytest.approx(cap, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "few"),
+    [(Fraction(21, 100), True), (Fraction(42, 100), True), (Fraction(43, 100), False), (Fraction(51, 100), False)],
+)
+def test_nothing_waits_if_few_do_though_the_time_varies(ratio: Fraction, *, few: bool) -> None:
+    """Of 16 in flight, 0.64 would be 4 %: 0.32 s if two are completed per second. The time was 0.1 s at its lowest."""
+    learned = Learned(recent=spans(16), base=Fraction(1, 10))
+    read = first_byte_metric.counted(sample(ratio), learned)
+
+    assert first_byte_metric.hardly_waits(read, observed(ratio, 16), learned) is few
+
+
+@pytest.mark.parametrize(
+    "read", [replace(sample(Fraction(1, 5)), at_end=True), sample(Fraction(1, 5), waited=None)], ids=["at end", "other"]
+)
+def test_a_time_of_requests_that_arrived_long_ago_does_not_show_that_few_wait_now(read: RatioSample) -> None:
+    learned = Learned(recent=spans(16), base=Fraction(1, 10))
+
+    assert not first_byte_metric.hardly_waits(
+        first_byte_metric.counted(read, learned), observed(Fraction(1, 5), 16), learned
+    )
+
+
+def test_a_cap_under_which_few_wait_rises_although_the_time_was_lower_once() -> None:
+    """Sixteen are in flight, and 0.2 s pass, for the third time. Once it was 0.1 s."""
+    held = Learned(
+        cap=Fraction(16),
+        full=Fraction(16),
+        base=Fraction(1, 10),
+        idle=2,
+        changed_at=NOW - PERIOD * 24,
+        recent=spans(16, overflowed=20),
+    )
+
+    risen = adaptive.follow(held, sample(Fraction(1, 5)), NOW + PERIOD * 24)
+
+    assert risen.cap is not None
+    assert risen.cap > 17
 
 
 def test_the_first_cap_is_no_higher_than_without_the_counts() -> None:

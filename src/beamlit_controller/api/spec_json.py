@@ -37,8 +37,8 @@ TYPES: Mapping[type[object], str] = {
 }
 """The HPA's names of the alternatives."""
 
-OF_PRESETS = frozenset({"waiting", "slots"})
-"""Fields that only a preset sets, so they are not in manifests."""
+DERIVED = frozenset({"waiting", "slots", "first_byte"})
+"""Fields that follow from a metric's name, so they are not in manifests."""
 USUAL_PORTS = {"http": 80, "https": 443}
 
 
@@ -94,7 +94,7 @@ def _names(kind: type[object]) -> tuple[tuple[str, str], ...]:
     """Return a dataclass's fields with their JSON names; cached, because `/models` needs them a thousand times."""
     if not is_dataclass(kind):
         raise TypeError(f"expected a value of the core, got one of {kind.__name__}")
-    return tuple((field.name, to_camel(field.name)) for field in fields(kind) if field.name not in OF_PRESETS)
+    return tuple((field.name, to_camel(field.name)) for field in fields(kind) if field.name not in DERIVED)
 
 
 def _scalar(value: object) -> str | float | bool | None:

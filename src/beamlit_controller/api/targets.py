@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import timedelta
 
-from beamlit_controller.api import metrics, presets
+from beamlit_controller.api import first_byte_queries, metrics, presets
 from beamlit_controller.api.histograms import HistogramQuantile
 from beamlit_controller.api.metrics import MetricTarget
 from beamlit_controller.api.problems import Notice
@@ -25,14 +25,26 @@ def metric(given: metrics.MetricSpec) -> metric_spec.MetricSpec:
         histogram = _quantile(given.pods.metric.histogram)
         identifier, (waiting, slots) = _identifier(given.pods.metric), presets.queue(name)
         return metric_spec.PodsMetric(
-            identifier, target, aggregation, quantile=histogram, waiting=waiting and histogram is None, slots=slots
+            identifier,
+            target,
+            aggregation,
+            quantile=histogram,
+            waiting=waiting and histogram is None,
+            slots=slots,
+            first_byte=first_byte_queries.unit_of_name(name),
         )
     if given.object:
         reference = given.object.described_object
         described = metric_spec.ObjectReference(reference.api_version or "v1", reference.kind, reference.name)
-        return metric_spec.ObjectMetric(_identifier(given.object.metric), described, _by_type(given.object.target))
+        first_byte = first_byte_queries.unit_of_name(given.object.metric.name)
+        return metric_spec.ObjectMetric(
+            _identifier(given.object.metric), described, _by_type(given.object.target), first_byte
+        )
     if given.external:
-        return metric_spec.ExternalMetric(_identifier(given.external.metric), _total(given.external.chosen_target))
+        first_byte = first_byte_queries.unit(given.external.metric.name)
+        return metric_spec.ExternalMetric(
+            _identifier(given.external.metric), _total(given.external.chosen_target), first_byte
+        )
     if given.gateway:
         figure = metric_spec.GatewayFigure(given.gateway.metric.name)
         return metric_spec.GatewayMetric(figure, _total(given.gateway.target))

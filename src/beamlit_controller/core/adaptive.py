@@ -165,7 +165,7 @@ def _suggested(
     if learned.slope is None:
         return _without_slope(cap, learned, seen)
     known, slope, ratio = learned.slope, load_curve.slope(learned, seen), seen.point.ratio
-    if estimate.is_idle(learned, seen):
+    if estimate.is_idle(learned, seen) or first_byte_metric.hardly_waits(sample, seen, learned):
         for_a_moment = counts and learned.full_load.ratio > estimate.idle(learned) and not queue_metric.is_idle(learned)
         return (cap, learned) if for_a_moment else _raise(cap, _reset_falls(learned, seen), sample, seen, slope)
     learned = estimate.updated(learned, seen)
@@ -200,7 +200,7 @@ def _raise(
     if not seen.bound or not _is_reached(cap, seen.point):
         return cap, learned
     base = learned.base or Fraction(0)
-    nothing = seen.point.ratio <= metric_kind.idle(learned)
+    nothing = seen.point.ratio <= metric_kind.idle(learned) or first_byte_metric.hardly_waits(sample, seen, learned)
     first = 2 if base <= NONE else 1
     least = seen.point.in_flight + (first * 2**learned.climbs if nothing else 1) / slope
     if nothing and queue_metric.is_idle(learned) and (sample.slope is None or sample.waited is not None):

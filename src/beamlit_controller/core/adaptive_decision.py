@@ -9,13 +9,22 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from beamlit_controller.core import adaptive, demand, first_cap, lowest_cap, metric_names, queue_metric, wording
+from beamlit_controller.core import (
+    adaptive,
+    demand,
+    first_byte_metric,
+    first_cap,
+    lowest_cap,
+    metric_names,
+    queue_metric,
+    wording,
+)
 from beamlit_controller.core import adaptive_state as state
 from beamlit_controller.core.adaptive_state import Learned, RatioSample
 from beamlit_controller.core.backlog import FIRST, FIRST_AFTER_CALM, LOWER, Evidence
 from beamlit_controller.core.decision_state import Decision, Restraint, Timers, moved
 from beamlit_controller.core.flow import Flow
-from beamlit_controller.core.metric_spec import GatewayFigure, GatewayMetric, PodsMetric
+from beamlit_controller.core.metric_spec import GatewayMetric, PodsMetric
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import Behavior, OffloadSpec, OnMetricsLoss
@@ -125,12 +134,19 @@ class _Rule:
         """Return the sample of a metric, in multiples of the target that it has with the tolerance."""
         target = 1 + Fraction(self.spec.behavior.engage.tolerance)
         slope = None if read.slope is None else read.slope / target
-        waited = None
-        if isinstance(read.metric, GatewayMetric) and read.metric.name is GatewayFigure.FIRST_BYTE:
-            waited = Fraction(read.metric.target.milli, 1000) * target
+        seconds = first_byte_metric.target(read.metric)
+        waited = None if seconds is None else seconds * target
         worst = read is self.worst
+        at_end = isinstance(read.metric, GatewayMetric)
         return RatioSample(
-            read.ratio / target, read.since, read.until, slope=slope, slots=self.slots, waited=waited, worst=worst
+            read.ratio / target,
+            read.since,
+            read.until,
+            slope=slope,
+            slots=self.slots,
+            waited=waited,
+            at_end=at_end,
+            worst=worst,
         )
 
     def learned(self, known: Learned, sample: RatioSample) -> Learned:

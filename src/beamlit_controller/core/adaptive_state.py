@@ -100,7 +100,7 @@ class RatioSample:
 
     `slope` is by how much one more request in flight per replica raises the ratio, for metrics that count waiting
     requests. `slots` is the number of slots of each server, if they report it. `waited` is the target in seconds if the metric
-    is the time to first byte as measured by the gateways, else None.
+    is a time to first byte, else None; `at_end` is true if it is counted when requests end, as the gateways do.
     """
 
     ratio: Fraction
@@ -109,6 +109,7 @@ class RatioSample:
     slope: Fraction | None = None
     slots: int | None = None
     waited: Fraction | None = None
+    at_end: bool = False
     worst: bool = True
 
 

@@ -1,4 +1,4 @@
-"""The time to first byte, in Adaptive mode, as the gateways measure it: in seconds, so its curve need not be learned.
+"""The time to first byte, in Adaptive mode, as the gateways or the servers measure it: in seconds, so its curve need not be learned.
 
 By Little's law, as many requests wait as are completed in the time that each of them waits. A sample is therefore judged
 like a count of waiting requests, by the slope that follows from the completion rate. What a request waited depends on the
@@ -12,15 +12,40 @@ from fractions import Fraction
 from beamlit_controller.core.adaptive_state import MEMORY, Learned, RatioSample
 from beamlit_controller.core.load_curve import Observed
 from beamlit_controller.core.metric_kind import NONE
+from beamlit_controller.core.metric_spec import (
+    AverageValue,
+    ExternalMetric,
+    GatewayFigure,
+    GatewayMetric,
+    MetricSpec,
+    ObjectMetric,
+    PodsMetric,
+    Value,
+)
 
 ENOUGH = 4
 """Completions from which their rate is known."""
 REACHED, SPARE = Fraction(85, 100), Fraction(1, 2)
 """The cap counts as reached from this fraction of it less this number of requests."""
+FEW, FAIR = Fraction(4, 100), Fraction(1, 2)
+"""Hardly anything waits: at most this fraction of what is in flight, with a ratio up to this."""
 MOST_FALL = Fraction(3, 2)
 """The cap is divided by this at most, unless the estimate is confirmed: requests that waited before the previous change may be among those that end."""
 CONFIRMED = Fraction(1, 2)
 """The estimate is confirmed by a sample whose ratio differs from the expected one by no more than this."""
+
+
+def target(metric: MetricSpec) -> Fraction | None:
+    """Return the target of a time to first byte in seconds; None for other metrics, and for a value that is divided by the replicas."""
+    match metric:
+        case GatewayMetric(name=GatewayFigure.FIRST_BYTE, target=Value(milli)):
+            return Fraction(milli, 1000)
+        case PodsMetric(first_byte=unit, target=AverageValue(milli)) if unit is not None:
+            return unit * milli / 1000
+        case ObjectMetric(first_byte=unit, target=Value(milli)) | ExternalMetric(first_byte=unit, target=Value(milli)):
+            return None if unit is None else unit * milli / 1000
+        case _:
+            return None
 
 
 def counted(sample: RatioSample, learned: Learned) -> RatioSample:
@@ -53,6 +78,16 @@ def noted(learned: Learned, sample: RatioSample, seen: Observed) -> Learned:
     if sample.waited is None or not NONE < ratio <= 1:
         return learned
     return replace(learned, base=ratio if learned.base is None else min(learned.base, ratio))
+
+
+def hardly_waits(sample: RatioSample, seen: Observed, learned: Learned) -> bool:
+    """Return whether fewer requests wait than `FEW` of those in flight: the time may vary by itself, and by more than a queue does.
+
+    Not for what the gateways count: that is of requests that arrived long ago.
+    """
+    if sample.waited is None or sample.slope is None or sample.at_end or seen.point.ratio > FAIR:
+        return False
+    return seen.point.ratio - (learned.base or Fraction(0)) <= FEW * seen.point.in_flight * sample.slope
 
 
 def is_confirmed(learned: Learned) -> bool:

@@ -15,6 +15,7 @@ from beamlit_controller.core.metric_spec import MetricSpec
 LONGEST = 60
 """Maximum length of a name, such as a query, without its digest."""
 DIGITS = 8
+_NOT_READ = frozenset({"target", "first_byte"})
 _DIGEST = re.compile(rf" #[0-9a-f]{{{DIGITS}}}$")
 
 
@@ -43,5 +44,5 @@ def _plain(metric: MetricSpec) -> str:
 
 def _digest(metric: MetricSpec) -> str:
     """Return a digest of what a metric reads. Its target is left out: what was learned is kept when only that is edited."""
-    reads = [(each.name, getattr(metric, each.name)) for each in fields(metric) if each.name != "target"]
+    reads = [(each.name, getattr(metric, each.name)) for each in fields(metric) if each.name not in _NOT_READ]
     return hashlib.sha256(repr(reads).encode()).hexdigest()[:DIGITS]

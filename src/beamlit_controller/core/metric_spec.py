@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from fractions import Fraction
 
 
 class Operator(StrEnum):
@@ -157,7 +158,7 @@ class PodsMetric:
     If it is read from the servers, `alternatives` are its names in other versions of a server, and the first one on the
     page is used. An `optional` metric that no page has is ignored. With a `quantile` the name is that of a histogram,
     whose series are summed by bucket. A `waiting` metric counts the requests waiting in a server, and `slots` is where
-    that server reports its number of slots.
+    that server reports its number of slots. `first_byte` is as in an `ExternalMetric`.
     """
 
     metric: SeriesSelector
@@ -168,23 +169,29 @@ class PodsMetric:
     quantile: Quantile | None = None
     waiting: bool = False
     slots: SlotsPage | None = None
+    first_byte: Fraction | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectMetric:
-    """A custom metric of one other object."""
+    """A custom metric of one other object. `first_byte` is as in an `ExternalMetric`."""
 
     metric: SeriesSelector
     described_object: ObjectReference
     target: Value | AverageValue
+    first_byte: Fraction | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ExternalMetric:
-    """A metric without a Kubernetes object: read from Prometheus or the external metrics API."""
+    """A metric without a Kubernetes object: read from Prometheus or the external metrics API.
+
+    If it is known to be a time to the first token or byte, `first_byte` is the seconds of one unit.
+    """
 
     metric: SeriesSelector
     target: Value | AverageValue
+    first_byte: Fraction | None = None
 
 
 class GatewayFigure(StrEnum):

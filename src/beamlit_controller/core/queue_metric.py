@@ -7,7 +7,7 @@ of requests in flight less the number waiting.
 from dataclasses import replace
 from fractions import Fraction
 
-from beamlit_controller.core import metric_kind
+from beamlit_controller.core import first_byte_metric, metric_kind
 from beamlit_controller.core.adaptive_state import COUNTED, MOST, Learned, RatioSample, rounded
 from beamlit_controller.core.load_curve import Observed
 from beamlit_controller.core.metric_kind import NONE, SOME
@@ -52,7 +52,8 @@ def least(slope: Fraction) -> Fraction:
 def noted(learned: Learned, sample: RatioSample, seen: Observed) -> Learned:
     """Count how many samples in a row found nothing waiting although the cap was reached."""
     has_base = sample.waited is not None or metric_kind.is_steep(learned)
-    if seen.point.ratio > (metric_kind.idle(learned) if has_base else NONE):
+    waits = seen.point.ratio > (metric_kind.idle(learned) if has_base else NONE)
+    if waits and not first_byte_metric.hardly_waits(sample, seen, learned):
         return replace(learned, idle=0)
     return replace(learned, idle=min(learned.idle + 1, COUNTED)) if seen.bound else learned
 
