@@ -146,6 +146,31 @@ def test_the_first_sample_over_the_target_tells_how_many_fit() -> None:
     assert begun.cap == pytest.approx(SLOTS + 2, abs=0.5)
 
 
+def test_a_time_over_the_target_with_nothing_in_flight_leaves_a_state_that_is_kept() -> None:
+    """Requests may come past the gateways, and a mean over minutes outlasts the requests. An estimate of 0 would discard all that was learned."""
+    begun = adaptive.follow(Learned(recent=spans(0, served=2)), sample(3), NOW + PERIOD * 24)
+
+    assert begun.cap is not None
+    assert adaptive_state.trusted(begun) == begun
+
+
+@pytest.mark.parametrize(("at_end", "stays"), [(False, True), (True, False)])
+def test_a_quantile_of_a_time_with_a_backlog_does_not_correct_the_first_cap(*, at_end: bool, stays: bool) -> None:
+    """It is that of the requests that waited longest, of which the mean number in flight tells nothing."""
+    first = Learned(
+        cap=Fraction(12),
+        full=Fraction(12),
+        base=Fraction(1, 10),
+        rough=True,
+        changed_at=NOW + PERIOD * 23,
+        recent=spans(12),
+    )
+
+    after = adaptive.follow(first, replace(sample(5), at_end=at_end), NOW + PERIOD * 24)
+
+    assert (after.cap == first.cap) is stays
+
+
 def test_an_old_wait_does_not_lower_the_cap() -> None:
     """A backlog is gone, but the requests that waited in it end only now."""
     learned = Learned(cap=Fraction(10), full=Fraction(10), changed_at=NOW - PERIOD * 24, recent=spans(4))

@@ -1,6 +1,7 @@
 """Recognizes metrics and queries for the time to the first token or byte, by the names of their series, which tell the unit too.
 
-In Adaptive mode such a metric is judged by how many requests wait, which follows from its unit and the gateways' counts.
+In Adaptive mode such a metric is judged by how many requests wait, which follows from its unit and the gateways' counts. A
+query is recognized only in the usual forms: taken for a time by mistake, another value would lead to a wrong cap.
 """
 
 import re
@@ -8,7 +9,17 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
-from promql_parser import AggregateExpr, BinaryExpr, Call, Expr, MatrixSelector, ParenExpr, SubqueryExpr, VectorSelector
+from promql_parser import (
+    AggregateExpr,
+    BinaryExpr,
+    Call,
+    Expr,
+    MatrixSelector,
+    NumberLiteral,
+    ParenExpr,
+    SubqueryExpr,
+    VectorSelector,
+)
 
 from beamlit_controller.api import promql
 from beamlit_controller.api import promql_tree as tree
@@ -16,89 +27,107 @@ from beamlit_controller.api import promql_tree as tree
 
 @lru_cache(maxsize=256)
 def unit(query: str) -> Fraction | None:
-    """Return the seconds of one unit of a query's value; None if that is not a time to the first token or byte, or is scaled."""
+    """Return the seconds of one unit of a query's value, or of a metric; None if that is not known to be a time to the first token or byte."""
+    if _ONLY_NAME.fullmatch(query):
+        return unit_of_name(query)
     if not promql.is_small(query):
         return None
     try:
-        return _unit(promql.parse(query))
+        parsed = promql.parse(query)
+        is_one = isinstance(parsed, VectorSelector) or tree.labels(parsed) == frozenset()
+        return _unit(parsed) if is_one else None
     except ValueError:
         return None
 
 
 def unit_of_name(name: str) -> Fraction | None:
     """Return the seconds of one unit of a metric; None if its name is not that of a time to the first token or byte."""
-    found = None if name.endswith(_OF_HISTOGRAMS) else _NAME.search(name)
+    found = _NAME.search(name)
     return _SECONDS[found[1]] if found else None
 
 
 def _unit(parsed: Expr) -> Fraction | None:
+    parsed = _unwrapped(parsed)
     match parsed:
         case VectorSelector():
             return unit_of_name(parsed.name or "")
-        case MatrixSelector():
-            return _unit(parsed.vector_selector)
-        case BinaryExpr() if str(parsed.op) == "/":
-            return _unit_of_mean(parsed)
+        case AggregateExpr() if str(parsed.op) in _AGGREGATIONS:
+            return _unit(parsed.expr)
+        case Call() if parsed.func.name in _OVER_TIME:
+            return _unit(parsed.args[-1])
         case Call() if parsed.func.name in _OF_HISTOGRAM:
-            return _unit_of_all(parsed.args[-1], "_bucket") or _unit_of_all(parsed.args[-1], "")
-        case ParenExpr() | SubqueryExpr() | AggregateExpr() | BinaryExpr() | Call() if _keeps_unit(parsed):
-            return next(filter(None, map(_unit, tree.children(parsed))), None)
+            read = _observed(parsed.args[-1], "_bucket") or _observed(parsed.args[-1], "")
+            return unit_of_name(read[-1]) if read else None
+        case BinaryExpr() if str(parsed.op) == "/":
+            read, number = _observed(parsed.lhs, "_sum"), _observed(parsed.rhs, "_count")
+            return unit_of_name(read[-1]) if read and read == number else None
         case _:
             return None
 
 
-def _keeps_unit(parsed: Expr) -> bool:
-    """Return whether a value has the unit of what it is computed from."""
+def _unwrapped(parsed: Expr) -> Expr:
+    """Return the expression without what keeps its value: parentheses, limits, filters, and a number where there is none."""
     match parsed:
-        case AggregateExpr() | BinaryExpr():
-            return str(parsed.op) in _KEPT_BY
-        case Call():
-            return parsed.func.name in _KEPT_BY
+        case ParenExpr() | SubqueryExpr():
+            return _unwrapped(parsed.expr)
+        case MatrixSelector():
+            return parsed.vector_selector
+        case Call() if parsed.func.name in _KEEPS_FIRST:
+            return _unwrapped(parsed.args[0])
+        case BinaryExpr() if str(parsed.op) == "or" and _is_number(parsed.rhs):
+            return _unwrapped(parsed.lhs)
+        case BinaryExpr() if str(parsed.op) in _FILTERS and _is_number(parsed.rhs):
+            returns_bool = parsed.modifier is not None and parsed.modifier.return_bool
+            return parsed if returns_bool else _unwrapped(parsed.lhs)
         case _:
+            return parsed
+
+
+def _is_number(parsed: Expr) -> bool:
+    match parsed:
+        case NumberLiteral():
             return True
+        case ParenExpr():
+            return _is_number(parsed.expr)
+        case Call():
+            return parsed.func.name == "vector" and _is_number(parsed.args[0])
+        case _:
+            return False
 
 
-def _unit_of_mean(parsed: BinaryExpr) -> Fraction | None:
-    """Return the unit of the sum of a histogram's observations, divided by their number."""
-    arithmetic = any(isinstance(each, BinaryExpr) and str(each.op) not in _KEPT_BY for each in tree.walk(parsed.lhs))
-    one, other = _unit_of_all(parsed.lhs, "_sum"), _unit_of_all(parsed.rhs, "_count")
-    return one if one == other and not arithmetic else None
-
-
-def _unit_of_all(parsed: Expr, suffix: str) -> Fraction | None:
-    """Return the unit of all series that an expression reads, whose names end so; None if they differ."""
-    names = [each.name or "" for each in tree.walk(parsed) if isinstance(each, VectorSelector)]
-    units = {unit_of_name(each.removesuffix(suffix)) if each.endswith(suffix) else None for each in names}
-    return units.pop() if len(units) == 1 else None
+def _observed(parsed: Expr, suffix: str) -> tuple[str, ...] | None:
+    """Return what is computed of a histogram's counter, from outside to inside, and its name without the suffix at the end."""
+    parsed = _unwrapped(parsed)
+    match parsed:
+        case AggregateExpr() if str(parsed.op) in {"sum", "avg"}:
+            inner = _observed(parsed.expr, suffix)
+            return (str(parsed.op), *inner) if inner else None
+        case Call(args=[MatrixSelector() as counter]) if parsed.func.name in _OF_COUNTERS:
+            name = counter.vector_selector.name or ""
+            stem = (parsed.func.name, str(counter.range), name.removesuffix(suffix))
+            return stem if name.endswith(suffix) else None
+        case _:
+            return None
 
 
 _SECONDS: Final = {
     "seconds": Fraction(1),
-    "ms": Fraction(1, 1000),
     "milliseconds": Fraction(1, 1000),
-    "us": Fraction(1, 1_000_000),
+    "ms": Fraction(1, 1000),
     "microseconds": Fraction(1, 1_000_000),
+    "us": Fraction(1, 1_000_000),
 }
 _NAME: Final = re.compile(
-    r"(?:^|[_:.])(?:time_to_first_(?:token|byte|chunk)|first_(?:token|byte|chunk)|ttft|ttfb)_(?:\w+_)?"
-    rf"({'|'.join(_SECONDS)})(?:$|[_:.])"
+    rf"(?:^|[_:.])(?<!predicted_)(?:time_to_first_(?:token|byte)|ttft|ttfb)_({'|'.join(_SECONDS)})"
+    r"(?:[_:.](?:p\d+|avg|mean|median|max|min)(?:[_:.]?\d+[smh])?)?$"
 )
-"""vLLM, SGLang, LMDeploy and others: `vllm:time_to_first_token_seconds`; recording rules: `job:ttft_seconds:p95`."""
-_OF_HISTOGRAMS: Final = ("_bucket", "_sum", "_count", "_total", "_created")
+"""As of vLLM, SGLang and LMDeploy, or of a recording rule: `vllm:time_to_first_token_seconds`, `job:ttft_seconds:p95_5m`."""
+_ONLY_NAME: Final = re.compile(r"[\w:.]{1,256}")
 _OF_HISTOGRAM: Final = frozenset({"histogram_quantile", "histogram_avg"})
-_KEPT_BY: Final = frozenset(
-    {"avg", "max", "min", "quantile", "topk", "bottomk", "or", "and", "unless", ">", "<", ">=", "<=", "==", "!="}
-    | {"avg_over_time", "max_over_time", "min_over_time", "quantile_over_time", "last_over_time"}
-    | {
-        "clamp",
-        "clamp_max",
-        "clamp_min",
-        "scalar",
-        "vector",
-        "sort",
-        "sort_desc",
-        "label_replace",
-        "label_join",
-        "round",
-    }
+_OF_COUNTERS: Final = frozenset({"rate", "irate", "increase"})
+_AGGREGATIONS: Final = frozenset({"avg", "max", "min", "quantile"})
+_OVER_TIME: Final = frozenset(
+    {"avg_over_time", "max_over_time", "min_over_time", "quantile_over_time", "last_over_time"}
 )
+_KEEPS_FIRST: Final = frozenset({"clamp", "clamp_max", "clamp_min", "round", "label_replace", "label_join"})
+_FILTERS: Final = frozenset({">", "<", ">=", "<=", "==", "!="})

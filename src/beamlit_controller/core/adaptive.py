@@ -92,7 +92,8 @@ def _judge(
         noisy = shown or (not counts and (noted.base or Fraction(0)) > NONE)
         return first_cap.begun(learned, gradual_metric.noted(noted, seen), sample, seen, now, noisy=noisy)
     unsettled = load_curve.unsettled(learned, sample, settles=_settles(learned, sample, shown=shown))
-    if not counts and (learned.base or Fraction(0)) > NONE:
+    trails = not counts or (sample.waited is not None and not sample.at_end)
+    if trails and (learned.base or Fraction(0)) > NONE:
         unsettled = unsettled or load_curve.shows_backlog(learned, sample)
     drains = estimate.is_draining(learned, seen)
     if not unsettled and not drains:
@@ -103,7 +104,7 @@ def _judge(
         return noted if rests or unsettled or drains else _by_mean(learned.cap, noted, seen, now)
     if unsettled and learned.rough:
         estimated = estimate.updated(noted, seen, drains=True)
-        return first_cap.corrected(learned, estimated, seen, now, counted=sample.slope)
+        return first_cap.corrected(learned, estimated, seen, now, counted=None if trails else sample.slope)
     outdated = first_byte_metric.is_outdated(sample, seen, learned.cap)
     if rests or unsettled or outdated or not seen.steady:
         return noted if outdated else estimate.updated(noted, seen)

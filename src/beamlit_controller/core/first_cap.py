@@ -9,7 +9,7 @@ from datetime import datetime
 from fractions import Fraction
 
 from beamlit_controller.core import backlog, gradual_metric, load_curve, metric_kind, queue_metric
-from beamlit_controller.core.adaptive_state import Learned, Point, RatioSample, changed, rounded
+from beamlit_controller.core.adaptive_state import LEAST, Learned, Point, RatioSample, changed, rounded
 from beamlit_controller.core.backlog import Evidence
 from beamlit_controller.core.load_curve import Observed
 from beamlit_controller.core.metric_kind import NONE
@@ -36,7 +36,7 @@ def begun(
     cap = queue_metric.aim(full, learned.slope)
     if sample.waited is not None:  # those that ended by now arrived when fewer were in flight
         cap = min(cap, rounded(estimated(learned.calm, seen)))
-        full = min(full, cap)
+        full = max(LEAST, min(full, cap))
     return changed(replace(noted, full=full), cap, now)
 
 
