@@ -171,10 +171,43 @@ def test_what_is_valid_but_seldom_meant_is_told_and_not_refused(query: str, said
 Shape = Callable[[int], str]
 
 
-@pytest.mark.parametrize("query", ["rate(x[1e400])", "x offset 1e400", "max_over_time(x[5m:1e400])"])
-def test_a_number_with_which_the_parser_panics_is_a_notice(query: str) -> None:
-    """A panic is no `Exception`: it ended the command, and would have ended the controller."""
-    assert any("can't be parsed" in notice for notice in promql.notices(query))
+@pytest.mark.parametrize(
+    "query",
+    [
+        "rate(x[1e400])",
+        "x offset 1e400",
+        "x offset -1e+20",
+        "x OFFSET Inf",
+        "max_over_time(x[5m:1e400])",
+        "x[ 18446744073709551615 ]",
+        "x[1e19]",
+    ],
+)
+def test_a_duration_with_which_the_parser_would_panic_is_a_notice(
+    query: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A panic is no `Exception`: it ended the command, and would have ended the controller. It writes a stack trace, too."""
+    assert any("is out of range" in notice for notice in promql.notices(query))
+    assert not capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "query", ["x > 1e400", "x[1e3]", "x offset 1e2", 'x{a="[1e400]"}', "job:1e400:sum", "x @ 1e18"]
+)
+def test_other_large_numbers_and_usual_durations_are_parsed(query: str) -> None:
+    assert promql.parse(query)
+
+
+def test_another_panic_of_the_parser_is_a_notice(monkeypatch: pytest.MonkeyPatch) -> None:
+    class PanicException(BaseException):
+        """Named as that of PyO3, which can't be imported."""
+
+    def panic(_: str) -> None:
+        raise PanicException("unreachable")
+
+    monkeypatch.setattr(promql.promql_parser, "parse", panic)
+
+    assert any("the parser failed: unreachable" in notice for notice in promql.notices("x"))
 
 
 def test_the_same_mistake_is_told_once_and_not_too_many_of_them() -> None:

@@ -13,6 +13,7 @@ from promql_parser import BinaryExpr, Expr, SubqueryExpr, VectorSelector
 
 from beamlit_controller.api import promql_functions
 from beamlit_controller.api import promql_tree as tree
+from beamlit_controller.core import printable
 
 
 def mistakes(query: str) -> Iterator[str]:
@@ -61,9 +62,13 @@ def is_small(query: str) -> bool:
 def parse(query: str) -> Expr:
     """Parse a small query. Raises ValueError.
 
-    The parser is written in Rust, and panics where a number is out of range, as in `x[1e400]`: that is no `Exception`, and
-    would end more than what concerns this query.
+    The parser is written in Rust, and panics where a duration is out of range, as in `x[1e400]`: that is no `Exception`, would
+    end more than what concerns this query, and writes a stack trace to the log.
     """
+    for duration in _DURATIONS.finditer(_STRING.sub(_blank, query)):
+        for number in _NUMBERS.finditer(duration[0]):
+            if not float(number[0]) < _LONGEST_SECONDS:
+                raise ValueError(f"the duration {printable.short(number[0], _NEAR)} is out of range")
     try:
         return promql_parser.parse(query)
     except BaseException as error:
@@ -141,6 +146,10 @@ _VARIABLE: Final = "{} is a variable of a dashboard or template, which is not re
 # An unclosed string extends to the end; otherwise each quote in it would be tried as the start of another (quadratic time).
 _STRING: Final = re.compile(r"""(["'])(?:\\.|(?!\1)[^\\])*(\1)?|(`)[^`]*(`)?|#[^\n]*""", re.DOTALL)
 _VARIABLES: Final = re.compile(r"\$\{?\w*\}?|\[\[|\{\{|<<")
+# In brackets and after `offset`. A number without a unit is in seconds.
+_DURATIONS: Final = re.compile(r"\[[^\]]*\]|\boffset\b\s*[-+]?\s*[\w.]+(?:\+\d+)?", re.IGNORECASE)
+_NUMBERS: Final = re.compile(r"\b(?:\d[\d.]*e\+?\d+|\d{15,}|inf|nan)\b", re.IGNORECASE)
+_LONGEST_SECONDS: Final = 1e15
 _IN_STRING: Final = re.compile(r"\$\{?[A-Za-z_]\w*\}?|\[\[\w+\]\]|\{\{|<<")
 
 # A stack of 512 KiB allows more than twice this depth.
