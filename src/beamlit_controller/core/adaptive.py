@@ -21,6 +21,7 @@ from beamlit_controller.core import (
     queue_metric,
 )
 from beamlit_controller.core.adaptive_state import (
+    LEAST,
     MOST,
     MOST_CLIMBS,
     MOST_FALLS,
@@ -210,7 +211,7 @@ def _raise(
     if least > full:
         full += (least - full) / (1 if nothing else 2)
     climbs = min(learned.climbs + 1, MOST_CLIMBS) if nothing and least >= full else 0
-    taught = replace(learned, full=min(MOST, rounded(full)), climbs=climbs)
+    taught = replace(learned, full=min(MOST, max(LEAST, rounded(full))), climbs=climbs)
     return max(cap, _step_up(cap, queue_metric.aim(full, slope), learned)), taught
 
 

@@ -131,7 +131,7 @@ class _Rule:
     slots: int | None
 
     def sample(self, read: Assessed) -> RatioSample:
-        """Return the sample of a metric, in multiples of the target that it has with the tolerance."""
+        """Return the sample of a metric, in multiples of the target that it has with the tolerance; a negative value counts as 0."""
         target = 1 + Fraction(self.spec.behavior.engage.tolerance)
         slope = None if read.slope is None else read.slope / target
         seconds = first_byte_metric.target(read.metric)
@@ -139,7 +139,7 @@ class _Rule:
         worst = read is self.worst
         at_end = isinstance(read.metric, GatewayMetric)
         return RatioSample(
-            read.ratio / target,
+            max(Fraction(0), read.ratio) / target,
             read.since,
             read.until,
             slope=slope,

@@ -28,7 +28,7 @@ def updated(learned: Learned, seen: load_curve.Observed, *, drains: bool = False
     slope, base = load_curve.slope(learned, seen), min(learned.base or Fraction(0), GOAL)
     found = load_curve.knee(seen.levels, max(Fraction(0), seen.point.ratio - base) / slope) + (1 - base) / slope
     if learned.full is None:
-        return replace(learned, full=min(MOST, rounded(found)))
+        return replace(learned, full=min(MOST, max(LEAST, rounded(found))))
     off = min(MOST, max(-MOST, rounded((learned.full - found) * slope)))
     full = learned.full + _weight(learned, seen, abs(off)) * (found - learned.full)
     noise = rounded(learned.noise + (min(LOUDEST, abs(off - learned.off)) - learned.noise) / 8)
