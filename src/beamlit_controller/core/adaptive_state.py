@@ -186,6 +186,8 @@ NOTHING = Learned()
 
 def lasting(learned: Learned) -> Learned:
     """Return the part worth keeping across a restart, without what changes in every round."""
+    if learned is NOTHING:
+        return learned
     return replace(
         learned,
         judged_until=None,

@@ -136,10 +136,18 @@ def _remove(path: Path) -> None:
 
 def _lasting(decided: Decision) -> Decision:
     """Leave out what changes in every round and is of little use after a restart."""
-    kept = replace(decided, message="", demand=None, trend=None, sight=None, load=load.UNKNOWN, ages=())
-    by_metric = tuple(adaptive_state.lasting(each) for each in decided.by_metric)
-    learnt, opened = adaptive_state.lasting(decided.learned), ledger.lasting(decided.ledger)
-    return replace(kept, learned=learnt, by_metric=by_metric, ledger=opened)
+    return replace(
+        decided,
+        message="",
+        demand=None,
+        trend=None,
+        sight=None,
+        load=load.UNKNOWN,
+        ages=(),
+        learned=adaptive_state.lasting(decided.learned),
+        by_metric=tuple(map(adaptive_state.lasting, decided.by_metric)),
+        ledger=ledger.lasting(decided.ledger),
+    )
 
 
 def _highest(decided: Decision) -> tuple[int | None, ...]:
