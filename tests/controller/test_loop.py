@@ -267,6 +267,24 @@ async def test_a_window_lasts_as_long_as_it_should_though_the_clock_is_set_withi
     assert timedelta(seconds=30) <= engaged - step - NOW <= timedelta(seconds=36)
 
 
+async def test_a_window_lasts_as_long_as_it_should_though_each_round_is_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time that passes between a decision and the end of its round is no step of the clock."""
+    now, held = asyncio.get_running_loop().time, [0.0]
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now() + sum(held))
+
+    class Slow(Seen):
+        def record(self, cycle: Cycle) -> None:
+            super().record(cycle)
+            held.append(2.0)
+
+    seen = Slow()
+
+    await for_seconds(60, loop.run(Latest(spec(behavior=PATIENT)), parts(Queue(value=20), seen), previous=None))
+
+    engaged = next(cycle.at for cycle in seen.cycles if cycle.decision.percentage == 100)
+    assert timedelta(seconds=30) <= engaged - NOW <= timedelta(seconds=38)
+
+
 async def test_a_recorded_decision_whose_times_make_no_sense_is_decided_anew_and_ends_nothing() -> None:
     seen = Seen()
     naive = replace(decision.begin(NOW), since=datetime(2026, 1, 1))  # noqa: DTZ001 - a time without a zone is the point

@@ -35,7 +35,11 @@ class LoopDependencies:
 
 @dataclass(frozen=True, slots=True)
 class LastDecision:
-    """The last decision, and the wall-clock time that corresponded to 0 of the loop's clock when it was made."""
+    """The last decision, and the wall-clock time that corresponded to 0 of the loop's clock when it was made.
+
+    The two clocks are read together, before anything else can run: on a busy machine, seconds may pass until the round
+    is over, and they are not a step of the clock.
+    """
 
     decision: Decision | None
     origin: datetime
@@ -68,31 +72,35 @@ async def _round(spec: OffloadSpec, dependencies: LoopDependencies, last: LastDe
     """Run one round. An unexpected error ends here: the percentage stays, and the next round retries."""
     try:
         # In a task of its own: before Python 3.11.4 a failed TaskGroup leaves its task half cancelled, so timeouts in it fail.
-        record = await asyncio.create_task(_observe(spec, dependencies, last, due=due))
+        record, origin = await asyncio.create_task(_observe(spec, dependencies, last, due=due))
         for sink in dependencies.sinks:
             sink.record(record)
     except Exception as error:  # noqa: BLE001 - an unexpected error of one model ends neither its loop nor the others
         for sink in dependencies.sinks:
             sink.failed(spec.key, error)
         return last
-    return LastDecision(record.decision, _origin(record.at))
+    return LastDecision(record.decision, origin)
 
 
-async def _observe(spec: OffloadSpec, dependencies: LoopDependencies, last: LastDecision, *, due: float) -> Cycle:
+async def _observe(
+    spec: OffloadSpec, dependencies: LoopDependencies, last: LastDecision, *, due: float
+) -> tuple[Cycle, datetime]:
+    """Return the round, and the wall-clock time that corresponds to 0 of the loop's clock."""
     began = _seconds()
     signals = await dependencies.sensor.read(
         spec, at=dependencies.clock.now(), deadline=dependencies.period(spec) * DEADLINE
     )
-    now, took, lag = dependencies.clock.now(), _seconds() - began, began - due
-    previous = _in_step(last, now)
+    now = dependencies.clock.now()
+    origin, took, lag = _origin(now), _seconds() - began, began - due
+    previous = _in_step(last, origin, now)
     return cycle.run(
         spec, signals, previous=previous, now=now, took=timedelta(seconds=took), lag=timedelta(seconds=lag)
-    )
+    ), origin
 
 
-def _in_step(last: LastDecision, now: datetime) -> Decision | None:
+def _in_step(last: LastDecision, origin: datetime, now: datetime) -> Decision | None:
     """Return the last decision with its times shifted to the current clock."""
-    step = _origin(now) - last.origin
+    step = origin - last.origin
     if last.decision is None or abs(step) <= PARTED:
         return last.decision
     return clock_skew.clamped(clock_skew.shifted(last.decision, step), now)
