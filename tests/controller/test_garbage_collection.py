@@ -51,8 +51,28 @@ async def test_a_cycle_that_was_frozen_is_freed_within_an_hour() -> None:
     assert seen() is None
 
 
-async def test_nothing_is_frozen_in_the_end() -> None:
+async def test_rounds_that_replace_what_is_kept_cause_no_full_collection() -> None:
+    kept, collected = [Node() for _ in range(20_000)], list[int]()
+
+    def note(_phase: str, about: dict[str, int]) -> None:
+        collected.append(about["generation"])
+
+    async with freezing():
+        await asyncio.sleep(garbage_collection.PERIOD + 1)
+        gc.callbacks.append(note)
+        for _ in range(10):
+            kept = [Node() for _ in kept]
+        gc.callbacks.remove(note)
+
+    assert 1 in collected
+    assert 2 not in collected
+
+
+async def test_in_the_end_nothing_is_frozen_and_the_collector_is_set_as_before() -> None:
+    thresholds = gc.get_threshold()
+
     async with freezing():
         await asyncio.sleep(garbage_collection.PERIOD + 1)
 
     assert gc.get_freeze_count() == 0
+    assert gc.get_threshold() == thresholds

@@ -267,7 +267,9 @@ async def test_a_window_lasts_as_long_as_it_should_though_the_clock_is_set_withi
     assert timedelta(seconds=30) <= engaged - step - NOW <= timedelta(seconds=36)
 
 
-async def test_a_window_lasts_as_long_as_it_should_though_each_round_is_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_window_lasts_as_long_as_it_should_though_each_round_is_held_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Time that passes between a decision and the end of its round is no step of the clock."""
     now, held = asyncio.get_running_loop().time, [0.0]
     monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now() + sum(held))

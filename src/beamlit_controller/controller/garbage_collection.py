@@ -1,8 +1,9 @@
 """Keeps garbage collection pauses short with any number of models.
 
 A full collection visits every live object and blocks everything else: a third of a second with a thousand models.
-Long-lived objects are therefore frozen, so that collections skip them. Reference counting still frees nearly all of
-them; reference cycles wait for the hourly full collection.
+Long-lived objects are therefore frozen, so that collections skip them, and full collections are left to this module:
+each round replaces the state of its model, so soon most of what is kept is not frozen. Reference counting still frees
+nearly all of it; reference cycles wait for the hourly full collection.
 """
 
 import asyncio
@@ -15,9 +16,14 @@ PERIOD: Final = 30.0
 FULL_EVERY: Final = 120
 """Periods between full collections: an hour."""
 
+SELDOM: Final = 1_000
+"""Collections of the middle generation before one of the oldest, instead of 10."""
+
 
 async def freeze_what_is_kept() -> None:
     """Freeze long-lived objects periodically until cancelled, then restore the garbage collector's settings."""
+    youngest, middle, oldest = gc.get_threshold()
+    gc.set_threshold(youngest, middle, SELDOM)
     try:
         while True:
             for _ in range(FULL_EVERY):
@@ -28,4 +34,5 @@ async def freeze_what_is_kept() -> None:
             gc.collect()
             gc.freeze()
     finally:
+        gc.set_threshold(youngest, middle, oldest)
         gc.unfreeze()
