@@ -52,7 +52,13 @@ export function table(caption, titles, rows) {
 }
 
 function tableCell(cell, title, at) {
-  return at === 0 ? el("th", { scope: "row" }, cell) : el("td", { "data-label": title }, cell);
+  const shown = typeof cell === "string" ? wrappable(cell) : cell;
+  return at === 0 ? el("th", { scope: "row" }, shown) : el("td", { "data-label": title }, shown);
+}
+
+// Let the names of metrics and hosts wrap between their parts, rather than after any letter. Numbers stay whole.
+function wrappable(text) {
+  return text.split(/(?<=[_:./])(?=[A-Za-z])/).flatMap((part, at) => (at === 0 ? [part] : [el("wbr"), part]));
 }
 
 export function list(sentences) {
