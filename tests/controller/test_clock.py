@@ -60,6 +60,22 @@ async def test_after_a_step_it_runs_evenly_again() -> None:
     assert clock.now() - stepped == timedelta(seconds=5)
 
 
+@pytest.mark.looptime
+async def test_its_origin_is_that_of_the_loops_clock_and_moves_only_by_steps() -> None:
+    wall = Wall()
+    clock = AnchoredClock(wall)
+    wall.time = NOW + timedelta(seconds=5)
+    await asyncio.sleep(5)
+    before = clock.origin
+
+    slewed = clock.now(), clock.origin
+    wall.time += timedelta(hours=8)
+    stepped = clock.now(), clock.origin
+
+    assert slewed == (NOW + timedelta(seconds=5), before)
+    assert stepped == (slewed[0] + timedelta(hours=8), before + timedelta(hours=8))
+
+
 @given(st.lists(st.tuples(st.floats(0, 1e5), st.floats(-1e6, 1e6) | st.floats(-1, 1)), max_size=20))
 def test_it_is_never_further_from_the_wall_clock_than_it_may_be(steps: list[tuple[float, float]]) -> None:
     """Whatever happens to the two, it is near the wall clock, and near the even one unless they parted."""

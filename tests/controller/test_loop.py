@@ -287,6 +287,29 @@ async def test_a_window_lasts_as_long_as_it_should_though_each_round_is_held_up(
     assert timedelta(seconds=30) <= engaged - NOW <= timedelta(seconds=38)
 
 
+async def test_models_are_not_decided_all_at_once_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All are late when the process goes on, and then each keeps its own time again, without making up for lost rounds."""
+    now, paused = asyncio.get_running_loop().time, [0.0]
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now() + sum(paused))
+    seen = Seen()
+    models = [spec(key=ModelKey("models", f"model-{number}")) for number in range(100)]
+
+    async def pause() -> None:
+        await asyncio.sleep(31)
+        paused.append(18.0)
+
+    loops = (loop.run(Latest(model), parts(Queue(), seen), previous=None) for model in models)
+    await for_seconds(31 + 18 + 2 * PERIOD.total_seconds(), *loops, pause())
+
+    began = NOW + timedelta(seconds=31 + 18)
+    late = [cycle for cycle in seen.cycles if began <= cycle.at < began + timedelta(milliseconds=100)]
+    after = [cycle for cycle in seen.cycles if cycle.at >= began + timedelta(milliseconds=100)]
+    seconds = [sum(1 for cycle in after if int((cycle.at - began).total_seconds()) == second) for second in range(10)]
+    assert len(models) <= len(late) <= 115
+    assert len(after) <= 2 * len(models)
+    assert max(seconds) <= 50
+
+
 async def test_a_recorded_decision_whose_times_make_no_sense_is_decided_anew_and_ends_nothing() -> None:
     seen = Seen()
     naive = replace(decision.begin(NOW), since=datetime(2026, 1, 1))  # noqa: DTZ001 - a time without a zone is the point

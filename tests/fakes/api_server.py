@@ -45,6 +45,8 @@ class Logged:
 class VirtualClock:
     """The time of the loop, as a clock that the controller can be given."""
 
+    origin = BEGAN
+
     def now(self) -> datetime:
         """Tell the time."""
         return BEGAN + timedelta(seconds=asyncio.get_running_loop().time())

@@ -18,14 +18,18 @@ class AnchoredClock:
     It is the wall-clock time of the last anchor, advanced by the loop's clock. As long as the two stay within a second
     of each other, it never goes back, and the difference of two readings is the time that really passed. If they differ
     by more, because the machine slept or the clock was set, it is anchored to the wall clock again, and jumps by the
-    step. Durations are therefore measured by the loop's clock, and `controller.loop` shifts the times of a decision by
-    each step.
+    step. Durations are therefore measured by the loop's clock, and what keeps times shifts them when `origin` changes.
     """
 
     def __init__(self, wall: Callable[[], datetime] = _wall) -> None:
         self._wall = wall
         self._anchor = wall()
         self._anchored = asyncio.get_running_loop().time()
+
+    @property
+    def origin(self) -> datetime:
+        """Return the time at 0 of the event loop's clock, as of the last `now()`. Only a step changes it."""
+        return self._anchor - timedelta(seconds=self._anchored)
 
     def now(self) -> datetime:
         """Return the current time, in UTC."""

@@ -10,9 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from beamlit_controller.controller.clock import PARTED
 from beamlit_controller.controller.latest import Latest
-from beamlit_controller.controller.ports import Clock, Sink
+from beamlit_controller.controller.ports import Sink, SteadyClock
 from beamlit_controller.controller.sensor import Sensor
 from beamlit_controller.core import clock_skew, cycle
 from beamlit_controller.core.cycle import Cycle
@@ -29,17 +28,13 @@ class LoopDependencies:
 
     sensor: Sensor
     sinks: Sequence[Sink]
-    clock: Clock
+    clock: SteadyClock
     period: Callable[[OffloadSpec], timedelta]
 
 
 @dataclass(frozen=True, slots=True)
 class LastDecision:
-    """The last decision, and the wall-clock time that corresponded to 0 of the loop's clock when it was made.
-
-    The two clocks are read together, before anything else can run: on a busy machine, seconds may pass until the round
-    is over, and they are not a step of the clock.
-    """
+    """The last decision, and the origin of the clock by which it was made."""
 
     decision: Decision | None
     origin: datetime
@@ -48,13 +43,14 @@ class LastDecision:
 async def run(specs: Latest[OffloadSpec], dependencies: LoopDependencies, *, previous: Decision | None) -> None:
     """Decide for one model in every period, and immediately when its spec changes, until cancelled."""
     now = dependencies.clock.now()
-    last = LastDecision(_recalled(previous, now), _origin(now))
+    last = LastDecision(_recalled(previous, now), dependencies.clock.origin)
     due = _seconds()
     spread = random.random()  # noqa: S311 - jitter, not security
     while True:
-        spec = specs.value
+        spec, began = specs.value, _seconds()
         last = await _round(spec, dependencies, last, due=due)
-        due = max(due + dependencies.period(spec).total_seconds() * spread, _seconds())
+        period = dependencies.period(spec).total_seconds()
+        due = _following(due - period * (1 - spread), period, began=began)
         spread = 1.0
         due = await _wait(specs, spec, until=due)
 
@@ -85,13 +81,13 @@ async def _round(spec: OffloadSpec, dependencies: LoopDependencies, last: LastDe
 async def _observe(
     spec: OffloadSpec, dependencies: LoopDependencies, last: LastDecision, *, due: float
 ) -> tuple[Cycle, datetime]:
-    """Return the round, and the wall-clock time that corresponds to 0 of the loop's clock."""
+    """Return the round, and the origin of the clock by which it was decided."""
     began = _seconds()
     signals = await dependencies.sensor.read(
         spec, at=dependencies.clock.now(), deadline=dependencies.period(spec) * DEADLINE
     )
     now = dependencies.clock.now()
-    origin, took, lag = _origin(now), _seconds() - began, began - due
+    origin, took, lag = dependencies.clock.origin, _seconds() - began, began - due
     previous = _in_step(last, origin, now)
     return cycle.run(
         spec, signals, previous=previous, now=now, took=timedelta(seconds=took), lag=timedelta(seconds=lag)
@@ -101,7 +97,7 @@ async def _observe(
 def _in_step(last: LastDecision, origin: datetime, now: datetime) -> Decision | None:
     """Return the last decision with its times shifted to the current clock."""
     step = origin - last.origin
-    if last.decision is None or abs(step) <= PARTED:
+    if last.decision is None or not step:
         return last.decision
     return clock_skew.clamped(clock_skew.shifted(last.decision, step), now)
 
@@ -116,9 +112,15 @@ async def _wait(specs: Latest[OffloadSpec], seen: OffloadSpec, *, until: float) 
     return _seconds()
 
 
+def _following(due: float, period: float, *, began: float) -> float:
+    """Return when the round after one that was due, and began later, is due.
+
+    The loops of the models keep apart from each other also after the process was paused: rounds that were missed are
+    skipped, and one that is late does not delay those after it.
+    """
+    missed = (began - due) // period
+    return due + period * (1 + max(0, missed))
+
+
 def _seconds() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _origin(now: datetime) -> datetime:
-    return now - timedelta(seconds=_seconds())

@@ -25,6 +25,15 @@ class Clock(Protocol):
         ...
 
 
+class SteadyClock(Clock, Protocol):
+    """A clock that advances with the event loop's, except when it is set."""
+
+    @property
+    def origin(self) -> datetime:
+        """Return the time at 0 of the event loop's clock, as of the last `now()`. Only a clock that is set changes it."""
+        ...
+
+
 class Provider(Protocol):
     """Provides specs, from a folder or from the API server."""
 

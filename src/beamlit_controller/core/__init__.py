@@ -9,7 +9,7 @@ A round
 - `verdict`: compares each metric with its target; `pods` selects the pods that count, as the HPA does
 - `value_age`: how old the value of a query is, learned from when it changes
 - `decision`: what takes precedence over metrics; otherwise it calls `share_decision` or `adaptive_decision`, by mode
-- `decision_state`: the `Decision` itself, with its history; `clock_skew` shifts its times when the clock was set
+- `decision_state`: the `Decision` itself, with its history; `clock_skew` adjusts its times, and those of signals, when the clock was set
 
 The share (Fixed and Proportional mode)
 - `share_decision`: engages, holds and releases

@@ -7,7 +7,7 @@ The resulting `Cycle` is what all sinks receive, so the status, logs, metrics an
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from beamlit_controller.core import decision, ledger, trigger, value_age, verdict
+from beamlit_controller.core import clock_skew, decision, ledger, trigger, value_age, verdict
 from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.signals import Signals
 from beamlit_controller.core.spec import OffloadSpec
@@ -54,6 +54,7 @@ def run(
     lag: timedelta = timedelta(0),
 ) -> Cycle:
     """Assess, decide, update the observed demand, and record the results."""
+    signals = clock_skew.bounded(signals, now)
     ages = previous.ages if previous else ()
     ready, slots = signals.local.ready, signals.slots
     judged, ages = value_age.dated(verdict.assess(spec, signals), ages, signals.at, ready=ready)

@@ -106,6 +106,11 @@ def fed(meter: Meter, answers: Mapping[str, RequestCounters | None], now: dateti
     return Meter(tuple(known.items()), _lately((*meter.recent, CountersAt(now, total)), now))
 
 
+def shifted(meter: Meter, step: timedelta) -> Meter:
+    """Return the meter with its times shifted by a step of the clock."""
+    return replace(meter, recent=tuple(replace(each, at=each.at + step) for each in meter.recent))
+
+
 def flow(meter: Meter, since: datetime | None, now: datetime, *, by_cap: bool) -> Flow | Missing:
     """Return the requests since a moment; with `by_cap`, those that left by percentage count as above the cap."""
     if not meter.recent:

@@ -10,7 +10,7 @@ from beamlit_controller.controller.changes import Changes
 from beamlit_controller.controller.clock import AnchoredClock
 from beamlit_controller.controller.gateway_metrics import GatewayMetrics
 from beamlit_controller.controller.meters import Meters
-from beamlit_controller.controller.ports import Clock
+from beamlit_controller.controller.ports import SteadyClock
 from beamlit_controller.controller.sensor import Sensor
 from beamlit_controller.controller.usage_meters import UsageMeters
 from beamlit_controller.envoy import config_stats, remote_stats, usage_stats
@@ -52,7 +52,7 @@ from beamlit_controller.wiring.rtds_feed import RtdsFeed
 class ReplicaParts:
     """Everything that runs in a replica."""
 
-    clock: Clock
+    clock: SteadyClock
     lease: Lease
     store: Store
     watches: Watches
@@ -72,7 +72,7 @@ class ReplicaParts:
 class ExternalInputs:
     """The inputs besides the API server: clock, metrics, and stats of gateways."""
 
-    clock: Clock
+    clock: SteadyClock
     sensor: Sensor
     reach: ReachabilityProbe
     remotes: Remotes
