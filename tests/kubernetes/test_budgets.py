@@ -148,6 +148,20 @@ def test_whatever_else_is_written_in_a_status_leaves_no_remote_out(written: obje
     assert models.budget_spent({"remotes": written}) == ()
 
 
+def test_what_a_gateway_counted_while_it_did_not_answer_is_entered_when_it_does_again() -> None:
+    meters = UsageMeters()
+    meters.feed(KEY, {"a": GatewayCounts({}, RequestCounters(local=1_000))})
+    meters.feed(KEY, {"a": None})
+    meters.feed(KEY, {"a": GatewayCounts({}, RequestCounters(local=2_000))})
+
+    again = meters.usage(KEY)
+    meters.feed(KEY, {})
+    meters.feed(KEY, {"a": GatewayCounts({}, RequestCounters(local=9_000))})
+
+    assert again == UsageReading({"a": {}}, local=1_000)
+    assert meters.usage(KEY).local == 0
+
+
 def test_what_a_gateway_said_last_is_entered_also_when_it_is_gone() -> None:
     meters = UsageMeters()
     meters.feed(KEY, {"a": GatewayCounts({"paid": Usage(1)}, RequestCounters(local=5, kept=2))})

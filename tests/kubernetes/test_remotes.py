@@ -125,6 +125,21 @@ async def test_a_pod_that_does_not_answer_leaves_what_was_known() -> None:
         assert remotes.ready(KEY) == known
 
 
+async def test_what_a_pod_counted_while_it_did_not_answer_counts_when_it_does_again() -> None:
+    async with running() as (world, remotes, look):
+        pod = await world.pod("one", http.page("answered 200 3"))
+        await look()
+        pod.respond = http.hang_up
+        await look()
+        pod.respond = http.page("answered 200 3\nanswered 500 4")
+
+        await look()
+
+        condition = remotes.ready(KEY)
+        assert condition is not None
+        assert (condition.status, condition.reason.value) == ("False", "RemoteFails")
+
+
 async def test_a_remote_whose_budget_is_spent_by_the_status_does_not_make_the_model_ready() -> None:
     one, two = (RemoteBackend(Scheme.HTTPS, f"{name}.example.com", 443, name=name) for name in ("one", "two"))
     async with running() as (world, remotes, look):

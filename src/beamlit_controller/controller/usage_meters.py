@@ -34,14 +34,19 @@ class UsageMeters:
     def __init__(self) -> None:
         self._models: dict[ModelKey, _Unentered] = {}
 
-    def feed(self, key: ModelKey, answers: Mapping[str, GatewayCounts]) -> None:
-        """Record the counters of the gateways that answered; the last ones stay valid when a gateway is gone."""
+    def feed(self, key: ModelKey, answers: Mapping[str, GatewayCounts | None]) -> None:
+        """Record the counters of a model's gateways, by name; None for one that did not answer.
+
+        Gateways that are not named are gone; the usage that they reported last stays valid.
+        """
         known = self._models.setdefault(key, _Unentered())
         for gateway, counts in answers.items():
-            known.readings[gateway] = counts.remotes
-            new = traffic.fresh(known.requests.get(gateway, counts.requests), counts.requests)
-            known.local += max(0, new.local - new.kept)
-        known.requests = {gateway: counts.requests for gateway, counts in answers.items()}
+            if counts is not None:
+                known.readings[gateway] = counts.remotes
+                new = traffic.fresh(known.requests.get(gateway, counts.requests), counts.requests)
+                known.local += max(0, new.local - new.kept)
+                known.requests[gateway] = counts.requests
+        known.requests = {gateway: last for gateway, last in known.requests.items() if gateway in answers}
 
     def usage(self, key: ModelKey) -> UsageReading:
         """Return the new counts; they are returned only once."""

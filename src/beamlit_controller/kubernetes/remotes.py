@@ -47,7 +47,7 @@ class GatewayStats:
     traffic: Callable[[str], RequestCounters] = lambda _: traffic.NOTHING
     seen: Callable[[ModelKey, Mapping[str, RequestCounters | None]], None] = lambda _key, _answers: None
     usage: Callable[[str], Usages] = lambda _: {}
-    used: Callable[[ModelKey, Mapping[str, GatewayCounts]], None] = lambda _key, _answers: None
+    used: Callable[[ModelKey, Mapping[str, GatewayCounts | None]], None] = lambda _key, _answers: None
     forget: Callable[[ModelKey], None] = lambda _key: None
 
 
@@ -68,12 +68,12 @@ class _RemoteCounters:
     counted: Counter[tuple[str, int]] = field(default_factory=Counter)
     servers: int = 0
 
-    def add(self, known: Mapping[str, Attempts]) -> None:
-        """Add the increases since the pods' last responses."""
+    def add(self, known: Mapping[str, Attempts], existing: Collection[str]) -> None:
+        """Add the increases since the pods' last responses. An existing pod that did not answer is added when it does."""
         for uid, attempts in known.items():
             # What a pod had counted before it was first seen was added by an earlier leader.
             self.counted.update(remote_health.fresh(self.pods.get(uid, attempts), attempts))
-        self.pods = {uid: self.pods[uid] for uid in self.pods if uid in known} | dict(known)
+        self.pods = {uid: last for uid, last in self.pods.items() if uid in existing} | dict(known)
         self.servers = max((each.servers for each in known.values()), default=0)
 
     @property
@@ -159,19 +159,25 @@ class Remotes:
 
     async def look(self, key: ModelKey, backends: Sequence[RemoteBackend]) -> None:
         """Poll the model's gateway pods, and derive the state from new counts."""
-        ready = (pod for pod in self._owned.pods(key).values() if pod.ready and pod.ip and pod.stats_port)
+        existing = list(self._owned.pods(key).values())
+        ready = (pod for pod in existing if pod.ready and pod.ip and pod.stats_port)
         pods = list(islice(ready, MOST_ASKED))
         answers = await asyncio.gather(*(self._ask(pod) for pod in pods))
         known = {pod.uid: answer.attempts for pod, answer in zip(pods, answers, strict=True) if answer is not None}
         counted = {pod.uid: answer.counted if answer else None for pod, answer in zip(pods, answers, strict=True)}
         self._stats.seen(key, counted)
-        answered = [(pod, answer) for pod, answer in zip(pods, answers, strict=True) if answer is not None]
-        self._stats.used(key, {pod.uid[:8]: GatewayCounts(answer.used, answer.counted) for pod, answer in answered})
+        used = {pod.uid[:8]: None for pod in existing} | {
+            pod.uid[:8]: GatewayCounts(answer.used, answer.counted)
+            for pod, answer in zip(pods, answers, strict=True)
+            if answer is not None
+        }
+        self._stats.used(key, used)
         remotes = self._remotes.setdefault(key, _ModelRemotes(_recorded(self._models.get(key))))
         remotes.counters = {each.name: remotes.counters.get(each.name, _RemoteCounters()) for each in backends}
         before = _together(remotes, backends)
+        uids = {pod.uid for pod in existing}
         for name, counters in remotes.counters.items():
-            counters.add({uid: attempts.get(name, remote_health.NOTHING) for uid, attempts in known.items()})
+            counters.add({uid: attempts.get(name, remote_health.NOTHING) for uid, attempts in known.items()}, uids)
         self._judge(key, remotes, backends, before)
 
     def _judge(
