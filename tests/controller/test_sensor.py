@@ -1,5 +1,6 @@
 """Which source reads a metric: the first that can."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +14,8 @@ from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import LocalHealth, Missing, Reading, Scale
 from beamlit_controller.core.spec import MetricService, OffloadSpec
 from beamlit_controller.wiring import common
-from builders import CPU, NOW, QUEUE, RUNNING, missing, pods, spec
+from builders import CPU, NOW, QUEUE, RUNNING, missing, pods, sample, spec
+from fakes.hold_up import hold_up
 
 
 @dataclass
@@ -68,3 +70,32 @@ async def test_without_a_cluster_there_is_a_metric_that_no_source_reads() -> Non
     (reading,) = await read(given, prometheus=PROMETHEUS, metrics_apis=None)
 
     assert reading.reason is Reason.UNSUPPORTED_METRIC
+
+
+class HeldUp:
+    """A source and an inventory whose answers have come when the loop is held up past the deadline."""
+
+    async def read(self, spec: OffloadSpec, metric: MetricSpec, *, at: datetime) -> Reading:
+        await self._answered()
+        return sample(5)
+
+    async def snapshot_of(self, spec: OffloadSpec) -> WorkloadSnapshot:
+        await self._answered()
+        return await NoPods().snapshot_of(spec)
+
+    async def _answered(self) -> None:
+        loop = asyncio.get_running_loop()
+        answer = loop.create_future()
+        loop.call_soon(loop.call_soon, answer.set_result, None)
+        loop.call_soon(hold_up, 3)
+        await answer
+
+
+async def test_what_has_come_while_the_loop_was_held_up_is_no_timeout() -> None:
+    held_up = HeldUp()
+    sensor = Sensor(sources=((lambda *_: True, held_up),), inventory=held_up)
+
+    signals = await sensor.read(spec(metrics=(QUEUE,)), at=NOW, deadline=timedelta(seconds=1))
+
+    assert signals.readings == (sample(5),)
+    assert signals.pods == ()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from beamlit_controller.envoy.pending_streams import PendingStreams
+from fakes.hold_up import hold_up
 
 pytestmark = pytest.mark.looptime
 
@@ -43,3 +44,16 @@ async def test_where_there_are_too_many_the_one_that_has_waited_longest_goes() -
     results = await asyncio.gather(*waiting, return_exceptions=True)
 
     assert [each if isinstance(each, str) else type(each) for each in results] == [TimeoutError, TimeoutError, *"cde"]
+
+
+async def test_a_message_that_came_while_the_loop_was_held_up_came_in_time() -> None:
+    room, loop = PendingStreams[str](timeout=5), asyncio.get_running_loop()
+    came = loop.create_future()
+
+    async def messages() -> AsyncIterator[str]:
+        yield await came
+
+    loop.call_soon(loop.call_soon, came.set_result, "hello")
+    loop.call_soon(hold_up, 6)
+
+    assert await room.first(messages()) == "hello"

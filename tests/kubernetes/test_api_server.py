@@ -17,7 +17,7 @@ from beamlit_controller.kubernetes.list_chunks import Collection
 from beamlit_controller.kubernetes.managed_objects import ManagedObject
 from beamlit_controller.kubernetes.paths import CONFIG_MAPS
 from beamlit_controller.kubernetes.reflector import Reflector
-from fakes import http
+from fakes import hold_up, http
 
 
 @asynccontextmanager
@@ -150,3 +150,8 @@ async def _listed(reflector: Reflector[ManagedObject]) -> list[ManagedObject]:
 
 def test_the_bound_of_an_answer_leaves_room_for_any_object() -> None:
     assert LONGEST >= 6 * 1_500_000
+
+
+async def test_an_answer_that_came_while_the_loop_was_held_up_is_read() -> None:
+    async with connected(hold_up.after(http.json({"kind": "Lease"}), 6)) as (client, _):
+        assert await client.get("/") == {"kind": "Lease"}

@@ -5,7 +5,7 @@ import pytest
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.kubernetes.gateway_pages import GatewayPages
 from beamlit_controller.kubernetes.managed_objects import GatewayPod
-from fakes import http
+from fakes import hold_up, http
 
 
 def pod(port: int, ip: str = "127.0.0.1") -> GatewayPod:
@@ -47,3 +47,7 @@ async def test_whatever_is_no_page_is_none(answer: http.Respond) -> None:
 async def test_an_odd_address_is_none(ip: str) -> None:
     async with GatewayPages() as pages:
         assert await pages.get(pod(1, ip), "/stats") is None
+
+
+async def test_a_page_that_came_while_the_loop_was_held_up_is_given() -> None:
+    assert await asked(hold_up.after(http.page("all of it"), 3)) == "all of it"

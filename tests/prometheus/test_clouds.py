@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -19,9 +20,10 @@ from beamlit_controller.core.metric_spec import ExternalMetric, SeriesSelector, 
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, Reading, Sample
 from beamlit_controller.prometheus import clouds
-from beamlit_controller.prometheus.connection import Connection
+from beamlit_controller.prometheus.clouds import CloudCredentials
+from beamlit_controller.prometheus.connection import Connection, Credentials
 from beamlit_controller.prometheus.source import PrometheusSource, Span
-from fakes import http, sigv4
+from fakes import hold_up, http, sigv4
 from fakes.http import Request
 from fakes.sigv4 import SignedRequest
 
@@ -470,3 +472,19 @@ async def test_while_a_cloud_is_silent_there_is_one_thread_and_no_more(tmp_path:
         for _ in range(5):
             assert isinstance(await credentials.get(within=0.2), Missing)
         assert tokens.connections == 1
+
+
+async def test_credentials_that_came_while_the_loop_was_held_up_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, asked = asyncio.get_running_loop(), threading.Event()
+    monkeypatch.setattr(clouds, "provider", lambda _: lambda: asked.wait() and Credentials("Bearer token"))
+
+    def fetched() -> None:
+        asked.set()
+        for thread in threading.enumerate():
+            if thread.name == "cloud-credentials":
+                thread.join()
+        hold_up.hold_up(60)
+
+    loop.call_soon(fetched)
+
+    assert await CloudCredentials(AWS).get(within=5) == Credentials("Bearer token")

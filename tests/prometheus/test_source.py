@@ -21,7 +21,7 @@ from beamlit_controller.core.signals import Missing, Reading, Sample
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.prometheus.connection import Connection, HttpBasicAuth, TlsFiles
 from beamlit_controller.prometheus.source import PrometheusSource
-from fakes import http
+from fakes import hold_up, http
 from fakes.tls import Authority
 from waiting import eventually
 
@@ -574,3 +574,8 @@ async def test_models_of_each_namespace_ask_as_their_own() -> None:
 
     assert [each.headers["x-scope-orgid"] for each in server.requests] == ["team-models", "team-research"]
     assert [each.asked["namespace"] for each in server.requests] == ["models", "research"]
+
+
+async def test_an_answer_that_came_while_the_loop_was_held_up_is_read() -> None:
+    async with http.serve(hold_up.after(GOOD, 6)) as server:
+        assert isinstance(await read(server.address, timeout=LATE), Sample)

@@ -17,7 +17,7 @@ from beamlit_controller.core.signals import Missing, PodSample, PodSamples, Read
 from beamlit_controller.core.spec import Behavior, MetricService, Mode, ModelKey, OffloadSpec
 from beamlit_controller.scrape import source as scrape
 from beamlit_controller.scrape.source import ScrapeSource
-from fakes import http
+from fakes import hold_up, http
 from waiting import eventually
 
 AT = builders.NOW
@@ -361,3 +361,11 @@ async def test_models_that_are_gone_are_let_go() -> None:
         await source.read(new, WAITING, at=AT + timedelta(hours=1))
 
         await eventually(lambda: server.open_connections == 1)
+
+
+async def test_a_page_that_came_while_the_loop_was_held_up_is_read() -> None:
+    async with servers(hold_up.after(GOOD, 6)) as (server,):
+        reading = await read(server.address, timeout=LATE)
+
+    assert isinstance(reading, PodSamples)
+    assert not reading.failures

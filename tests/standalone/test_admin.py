@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from beamlit_controller.standalone.admin import Admin, AdminError
+from fakes import hold_up, http
 
 ODD = ["", "{", "[]", "3", '{"listener_statuses": 3}', '{"listener_statuses": [{"name": {}}]}', "[" * 100_000]
 
@@ -79,3 +80,10 @@ async def test_a_name_is_ejected_once_all_its_addresses_are(tmp_path: Path) -> N
 
     assert one == {"[::1]:80"}
     assert both == {"[::1]:80", "10.0.0.1:80", "a.lan:80"}
+
+
+async def test_an_answer_that_came_while_the_loop_was_held_up_is_read(tmp_path: Path) -> None:
+    held_up = hold_up.after(http.json({"listener_statuses": []}), 4)
+
+    async with await asyncio.start_unix_server(http.Server(held_up).converse, tmp_path / "admin.sock"):
+        assert await Admin(tmp_path / "admin.sock").listeners() == {}

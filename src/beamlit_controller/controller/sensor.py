@@ -3,6 +3,7 @@
 import asyncio
 from datetime import datetime, timedelta
 
+from beamlit_controller.controller.deadline import Deadline
 from beamlit_controller.controller.ports import Flows, Inventory, Source, UsageCounts, WorkloadSnapshot
 from beamlit_controller.core import wording
 from beamlit_controller.core.ledger import UsageReading
@@ -44,7 +45,7 @@ class Sensor:
 
     async def _snapshot(self, spec: OffloadSpec, deadline: timedelta) -> WorkloadSnapshot:
         try:
-            async with asyncio.timeout(deadline.total_seconds()):
+            async with Deadline(deadline.total_seconds()):
                 return await self._inventory.snapshot_of(spec)
         except TimeoutError:
             unknown = Missing(
@@ -57,7 +58,7 @@ class Sensor:
         if source is None:
             return Missing(Reason.UNSUPPORTED_METRIC, "there is no source for this metric without a cluster")
         try:
-            async with asyncio.timeout(deadline.total_seconds()):
+            async with Deadline(deadline.total_seconds()):
                 return await source.read(spec, metric, at=at)
         except TimeoutError:
             message = f"no answer for {wording.name(metric)} within {deadline.total_seconds():g} s"

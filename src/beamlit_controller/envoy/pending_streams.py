@@ -1,8 +1,9 @@
 """Bounds new RTDS streams that have not sent their first message: how long each may wait, and how many there may be."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Generic, TypeVar
+
+from beamlit_controller.controller.deadline import Deadline
 
 T = TypeVar("T")
 
@@ -16,14 +17,14 @@ class PendingStreams(Generic[T]):
     def __init__(self, timeout: float = TIMEOUT, most: int = MOST) -> None:
         self._timeout = timeout
         self._most = most
-        self._waiting: dict[asyncio.Timeout, None] = {}
+        self._waiting: dict[Deadline, None] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     async def first(self, messages: AsyncIterator[T]) -> T | None:
         """Return the first message; None if the stream ends before it. Raises TimeoutError if it takes too long."""
-        async with asyncio.timeout(self._timeout) as deadline:
+        async with Deadline(self._timeout) as deadline:
             self._waiting[deadline] = None
             try:
                 self._make_room()
@@ -35,4 +36,4 @@ class PendingStreams(Generic[T]):
         if len(self._waiting) > self._most:
             oldest = next(iter(self._waiting))
             del self._waiting[oldest]
-            oldest.reschedule(asyncio.get_running_loop().time())
+            oldest.expire()

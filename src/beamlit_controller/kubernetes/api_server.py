@@ -4,7 +4,6 @@ lightkube finds the API server and authenticates (in-cluster or kubeconfig, toke
 client certificates). Objects stay JSON: the few fields that are needed are parsed where they are used.
 """
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -19,6 +18,7 @@ from lightkube.config.client_adapter import AsyncClient, ConnectionParams
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.core.exceptions import ConfigError
 
+from beamlit_controller.controller.deadline import Deadline
 from beamlit_controller.kubernetes import watch_lines
 
 Json = dict[str, Any]
@@ -156,10 +156,12 @@ class ApiServer:
             raise ApiError(0, "NotLeading", f"{method} {path}: not written, another replica may lead")
         body = None if content is None else json.dumps(content).encode()
         headers = {"accept": accept, **_PLAIN, **({"content-type": kind} if body else {})}
-        request = self._client.build_request(method, self._url(path, query), content=body, headers=headers)
+        request = self._client.build_request(
+            method, self._url(path, query), content=body, headers=headers, timeout=None
+        )
         async with (
             _mapped(),
-            asyncio.timeout(self._timeout),
+            Deadline(self._timeout),
             aclosing(await self._client.send(request, stream=True)) as response,
         ):
             if response.is_error or response.is_redirect:

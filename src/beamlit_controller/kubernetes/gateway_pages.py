@@ -1,12 +1,12 @@
 """Requests pages from gateway pods, each bounded in time and size, so that a silent or faulty pod affects no other."""
 
-import asyncio
 from contextlib import aclosing
 from types import TracebackType
 from typing import Final, Self
 
 import httpx2
 
+from beamlit_controller.controller.deadline import Deadline
 from beamlit_controller.kubernetes.managed_objects import GatewayPod
 
 TIMEOUT: Final = 2.0
@@ -20,8 +20,9 @@ class GatewayPages:
 
     def __init__(self) -> None:
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=200)
+        # Each request has a Deadline instead of the client's timeouts.
         self._client = httpx2.AsyncClient(
-            headers=PLAIN, trust_env=False, timeout=TIMEOUT, follow_redirects=False, limits=limits
+            headers=PLAIN, trust_env=False, timeout=None, follow_redirects=False, limits=limits
         )
 
     async def __aenter__(self) -> Self:
@@ -41,7 +42,7 @@ class GatewayPages:
         """
         host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
         try:
-            async with asyncio.timeout(TIMEOUT):
+            async with Deadline(TIMEOUT):
                 request = self._client.build_request("GET", f"http://{host}:{pod.stats_port}{path}")
                 async with aclosing(await self._client.send(request, stream=True)) as response:
                     is_page = response.status_code == httpx2.codes.OK and "content-encoding" not in response.headers

@@ -11,6 +11,7 @@ from typing import Self
 
 import httpx2
 
+from beamlit_controller.controller.deadline import Deadline
 from beamlit_controller.kubernetes.managed_objects import GatewayPod
 
 TIMEOUT = 2.0
@@ -29,7 +30,8 @@ class GatewayProbe:
 
     def __init__(self, question: ProbeRequest) -> None:
         self._question = question
-        self._client = httpx2.AsyncClient(trust_env=False, timeout=TIMEOUT, follow_redirects=False)
+        # Each request has a Deadline instead of the client's timeouts.
+        self._client = httpx2.AsyncClient(trust_env=False, timeout=None, follow_redirects=False)
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
@@ -50,7 +52,7 @@ class GatewayProbe:
         host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
         url = f"http://{host}:{pod.stats_port}{self._question.path}"
         try:
-            async with asyncio.timeout(TIMEOUT), self._client.stream("GET", url) as answer:
+            async with Deadline(TIMEOUT), self._client.stream("GET", url) as answer:
                 return self._question.header in answer.headers
         except (TimeoutError, httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError):
             return False

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from beamlit_controller.controller.deadline import Deadline
 from beamlit_controller.core.cloud_identity import AwsIdentity, AzureIdentity, CloudIdentity, GoogleIdentity
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
@@ -40,7 +41,7 @@ class CloudCredentials:
         if self._fetching is None or self._fetching.done():
             self._fetching = _in_thread(self._fetch)
         try:
-            async with asyncio.timeout(within):
+            async with Deadline(within):
                 return await asyncio.shield(asyncio.wrap_future(self._fetching))
         except TimeoutError:
             return Missing(Reason.CREDENTIALS_UNREADABLE, f"no credentials of {self._cloud} within {within:g} s")

@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 import httpx2
 
 from beamlit_controller.api import system_errors
+from beamlit_controller.controller.deadline import Deadline
 from beamlit_controller.core.metric_spec import ExternalMetric, MetricSpec
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, Reading
@@ -154,7 +155,7 @@ class PrometheusSource:
     ) -> HttpAnswer | Missing:
         timeout = self._connection.timeout.total_seconds()
         try:
-            async with asyncio.timeout(timeout), self._slot(key):
+            async with Deadline(timeout), self._slot(key):
                 transport = await self._transports.present()
                 if isinstance(transport, Missing):
                     return transport
@@ -280,10 +281,7 @@ class _Transports:
 
 _HEADERS = (
     ("accept", "application/json"),
-    (
-        "accept-encoding",
-        "identity",
-    ),  # responses are small; one that is compressed nevertheless is decompressed up to the limit
+    ("accept-encoding", "identity"),  # a response that is compressed nevertheless is decompressed up to the limit
     ("user-agent", "beamlit-controller"),
 )
 _UNSUPPORTED = Missing(Reason.UNSUPPORTED_METRIC, "only External metrics are read from Prometheus")

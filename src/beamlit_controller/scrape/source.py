@@ -14,6 +14,7 @@ from typing import Self
 import httpx2
 
 from beamlit_controller.api import system_errors
+from beamlit_controller.controller.deadline import Deadline
 from beamlit_controller.core.metric_spec import MetricSpec, PodsMetric, Quantile
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, PodSample, PodSamples, Reading
@@ -156,7 +157,7 @@ class ScrapeSource:
     async def _fetch(self, transport: httpx2.AsyncHTTPTransport, endpoint: str, how: Access) -> Page | Missing:
         timeout = self._timeout.total_seconds()
         try:
-            async with asyncio.timeout(timeout):
+            async with Deadline(timeout):
                 named = {"sni_hostname": how.server_name} if how.server_name else {}
                 headers = (*_HEADERS, *how.headers)
                 request = httpx2.Request("GET", how.url(endpoint), headers=headers, extensions=named)

@@ -1,6 +1,5 @@
 """A client for Envoy's admin interface, through the Unix socket in the gateway's folder."""
 
-import asyncio
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ from urllib.parse import quote
 
 import httpx2
 
+from beamlit_controller.controller.deadline import Deadline
 from beamlit_controller.standalone import sockets
 
 T = TypeVar("T")
@@ -96,9 +96,10 @@ class Admin:
         try:
             with sockets.reachable(self._socket) as short:
                 transport = httpx2.AsyncHTTPTransport(uds=short, verify=_NO_TLS, trust_env=False)
+                # The client's own timeouts would discard a response that came while the event loop was held up.
                 async with (
-                    asyncio.timeout(TIMEOUT),
-                    httpx2.AsyncClient(transport=transport, timeout=TIMEOUT, trust_env=False) as client,
+                    Deadline(TIMEOUT),
+                    httpx2.AsyncClient(transport=transport, timeout=None, trust_env=False) as client,
                 ):
                     answer = await client.request(method, f"http://admin{path}")
                     return answer.raise_for_status()
