@@ -22,7 +22,11 @@ class ReportedSlots:
 
     def is_due(self, endpoint: str, at: datetime) -> bool:
         """Return whether to ask a server: it has not reported yet, and was not asked lately."""
-        return endpoint not in self.numbers and (endpoint not in self.asked_at or at - self.asked_at[endpoint] >= AGAIN)
+        if endpoint in self.numbers:
+            return False
+        asked_at = self.asked_at.get(endpoint)
+        # A time in the future is from before the clock was set back.
+        return asked_at is None or not timedelta(0) <= at - asked_at < AGAIN
 
     def keep(self, endpoints: Iterable[str]) -> None:
         """Forget all other servers."""
