@@ -32,13 +32,25 @@ def test_a_minute_without_any_value_has_no_ratio() -> None:
     assert history.minutes == (HistoryMinute(NOW, 0, None),)
 
 
-def test_a_clock_that_was_set_back_makes_no_second_line() -> None:
+def test_a_clock_that_went_back_a_little_makes_no_second_line() -> None:
     history = ShareHistory()
 
     told(history, NOW, 5)
-    told(history, NOW - 3600 * SECOND, 25)
+    told(history, NOW - 60 * SECOND, 25)
 
     assert history.minutes == (HistoryMinute(NOW, 100, 2.5),)
+
+
+def test_minutes_of_a_clock_that_was_ahead_are_dropped_once_it_is_right() -> None:
+    history = ShareHistory()
+
+    told(history, NOW)
+    for ahead in (1, 2, 60, 365 * 24 * 60):
+        told(history, NOW + ahead * 60 * SECOND, 25)
+    told(history, NOW + 60 * SECOND)
+    told(history, NOW + 120 * SECOND)
+
+    assert [each.begin for each in history.minutes] == [NOW, NOW + 60 * SECOND, NOW + 120 * SECOND]
 
 
 def test_only_the_last_hours_are_kept() -> None:

@@ -2,12 +2,14 @@
 
 from collections import deque
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from beamlit_controller.core.cycle import Cycle
 
 MINUTES = 360
 """Number of minutes kept. With a thousand models this takes some tens of megabytes."""
+STEP = timedelta(minutes=1)
+"""How far the clock may go back before the minutes that are then in the future are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,15 @@ class ShareHistory:
         self._minutes: deque[HistoryMinute] = deque(maxlen=MINUTES)
 
     def record(self, cycle: Cycle, sent: float | None = None) -> None:
-        """Add a round to its minute; if the clock was set back, to the last minute."""
+        """Add a round to its minute; if the clock went back a little, to the last minute.
+
+        After a larger step, such as after a start with a clock that was ahead, the minutes in the future are dropped.
+        """
         ratio = None if cycle.verdict.ratio is None else float(cycle.verdict.ratio)
         now = HistoryMinute(cycle.at.replace(second=0, microsecond=0), cycle.decision.percentage, ratio, sent)
+        if self._minutes and self._minutes[-1].begin - now.begin > STEP:
+            while self._minutes and self._minutes[-1].begin > now.begin:
+                self._minutes.pop()
         last = self._minutes[-1] if self._minutes else None
         if last is not None and now.begin <= last.begin:
             self._minutes[-1] = replace(now, begin=last.begin, ratio=_highest(last.ratio, ratio))
