@@ -128,7 +128,7 @@ class _Lags:
 async def _control(count: int, decisions: Path) -> None:
     clock, lags, memory = AnchoredClock(), _Lags(), DecisionFiles(decisions)
     answers, endpoints = _Answers(), Endpoints({"models/llama": ("127.0.0.1:8000", "127.0.0.1:8001")})
-    pulse, models = Liveness(clock, timedelta(minutes=1)), ModelsSink(clock)
+    pulse, models = Liveness(timedelta(minutes=1)), ModelsSink(clock)
     metrics = MetricsSink(prometheus_client.CollectorRegistry())
     sinks = (RtdsSink(RtdsServer()), memory, metrics, models, pulse, LogSink(), lags)
     parts = LoopDependencies(

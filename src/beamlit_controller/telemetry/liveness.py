@@ -1,10 +1,10 @@
 """The liveness and readiness of the controller: whether rounds succeed, and whether every model has a gateway."""
 
+import asyncio
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from beamlit_controller.controller.ports import Clock
 from beamlit_controller.core import wording
 from beamlit_controller.core.cycle import Cycle
 from beamlit_controller.core.spec import ModelKey
@@ -24,14 +24,15 @@ class Check:
 class Liveness:
     """Records when a round last succeeded, and which models have had a round.
 
-    If no round has succeeded for `bound`, the controller is considered stuck. `bound` should be several periods.
+    If no round has succeeded for `bound`, the controller is considered stuck. `bound` should be several periods. It is
+    measured by the event loop's monotonic clock: a step of the wall clock neither fails the check nor hides a stuck
+    controller.
     """
 
-    def __init__(self, clock: Clock, bound: timedelta) -> None:
-        self._clock = clock
+    def __init__(self, bound: timedelta) -> None:
         self._bound = bound
-        self._beat: datetime | None = None
-        self._expected_since: datetime | None = None
+        self._beat: float | None = None
+        self._expected_since: float | None = None
         self._begun: set[ModelKey] = set()
         self._known: set[ModelKey] = set()
 
@@ -39,7 +40,7 @@ class Liveness:
         """Record a successful round."""
         self._expect(cycle.spec.key)
         self._begun.add(cycle.spec.key)
-        self._beat = self._clock.now()
+        self._beat = _now()
 
     def failed(self, key: ModelKey, error: Exception) -> None:  # noqa: ARG002 - the port's signature; logs tell the error
         """Record that the model had a round, which failed."""
@@ -56,7 +57,7 @@ class Liveness:
         """Return whether a round succeeded within `bound`; always True without models."""
         if self._expected_since is None:
             return Check(ok=True, text="no models")
-        age = self._clock.now() - (self._beat or self._expected_since)
+        age = timedelta(seconds=_now() - (self._expected_since if self._beat is None else self._beat))
         said = f"the last successful round was {wording.seconds(age)} ago"
         if self._beat is None:
             said = f"no round has succeeded in the {wording.seconds(age)} since the first one began"
@@ -75,7 +76,12 @@ class Liveness:
 
     def _expect(self, key: ModelKey) -> None:
         self._known.add(key)
-        self._expected_since = self._expected_since or self._clock.now()
+        if self._expected_since is None:
+            self._expected_since = _now()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _list(keys: Collection[ModelKey]) -> str:

@@ -66,7 +66,7 @@ def site(options: ClusterOptions, clock: Clock, sources: Sources) -> WebParts:
         problems=lambda: tuple(_problems(sources)),
     )
     shown = ModelsSink(clock, details)
-    pulse = Liveness(clock, max(common.STUCK, options.settings.period * 10))
+    pulse = Liveness(max(common.STUCK, options.settings.period * 10))
     site = WebEndpoints(
         alive=lambda: _alive(pulse, sources.watches, sources.lease),
         ready=lambda: _ready(sources.watches),

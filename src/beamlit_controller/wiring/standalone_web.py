@@ -62,7 +62,7 @@ def endpoints(settings: Settings, clock: AnchoredClock, sources: StandaloneSourc
         ),
     )
     _expose(exposition, sources, models)
-    pulse = Liveness(clock, max(common.STUCK, settings.period * 10))
+    pulse = Liveness(max(common.STUCK, settings.period * 10))
     site = WebEndpoints(
         alive=pulse.alive,
         ready=lambda: _ready(pulse, sources.folder, sources.gateways),
