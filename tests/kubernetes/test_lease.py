@@ -1,11 +1,13 @@
 """Leader election: one leader at a time, a new one soon, and a fence that a frozen leader can't jump."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
+from beamlit_controller.kubernetes import lease as leases
 from beamlit_controller.kubernetes.lease import Lease, LeaseDurations
 from fakes.objects import Objects
 
@@ -128,3 +130,26 @@ async def test_a_lease_of_an_unknown_holder_is_waited_for_by_our_own_clock() -> 
         await one.leading.changed_from(seen=False)
 
         assert 15 <= asyncio.get_running_loop().time() - began <= 20
+
+
+async def test_a_leader_whose_machine_was_suspended_knows_as_soon_as_it_wakes_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The loop's clock stood still meanwhile, so by that clock the lease was held."""
+    objects = Objects()
+    one = candidate(objects, "one")
+    async with running(one):
+        await one.leading.changed_from(seen=False)
+
+        monkeypatch.setattr(leases, "suspended", lambda: 60.0)
+
+        assert not one.held()
+
+
+def test_suspensions_are_what_the_two_clocks_differ_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    clocks = {time.CLOCK_BOOTTIME: 100.0, time.CLOCK_MONOTONIC: 40.0}
+    monkeypatch.setattr(leases.time, "clock_gettime", clocks.__getitem__)
+
+    assert leases.suspended() == 60
+    monkeypatch.delattr(leases.time, "CLOCK_BOOTTIME")
+    assert leases.suspended() == 0

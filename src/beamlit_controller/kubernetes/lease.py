@@ -1,12 +1,15 @@
 """Leader election with a coordination.k8s.io Lease, as in client-go, and a fence for the leader's writes.
 
-All times are monotonic times of this process, so clocks of different machines are never compared. A candidate considers
-the Lease held for its full duration after it last saw it change. The holder counts from the time it *sent* the renewal,
-and for a shorter duration, so a leader that was suspended notices that it lost the Lease before it writes.
+All times are times of this machine's own monotonic clock, so clocks of different machines are never compared. A candidate
+considers the Lease held for its full duration after it last saw it change. The holder counts from the time it *sent* the
+renewal, and for a shorter duration, so a leader that was held up notices that it lost the Lease before it writes. This
+includes a process that was stopped and, on Linux, a machine that was suspended; but not a virtual machine whose clocks
+stood still. For this case every write is conditional on the observed `resourceVersion`.
 """
 
 import asyncio
 import random
+import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,6 +17,7 @@ from typing import Any
 
 import structlog
 
+from beamlit_controller.controller.deadline import Deadline
 from beamlit_controller.controller.latest import Latest
 from beamlit_controller.kubernetes.api_server import ApiError, ApiServer, Json
 from beamlit_controller.kubernetes.paths import LEASES
@@ -67,7 +71,7 @@ class Lease:
 
     def held(self) -> bool:
         """Return whether this replica certainly holds the Lease at this moment."""
-        return asyncio.get_running_loop().time() < self._until
+        return _elapsed() < self._until
 
     async def run(self) -> None:
         """Acquire and renew the Lease until cancelled, then release it so that another replica need not wait."""
@@ -84,7 +88,7 @@ class Lease:
     async def _pause(self) -> None:
         """Wait for the next attempt; if the Lease expires in the meantime, stop leading immediately."""
         wait = self._terms.retry * (1 + 0.2 * random.random())  # noqa: S311 - jitter, not security
-        left = self._until - asyncio.get_running_loop().time()
+        left = self._until - _elapsed()
         if self.leading.value and left < wait:
             await asyncio.sleep(max(left, SOON))
             self.leading.set(self.held())
@@ -92,9 +96,9 @@ class Lease:
         await asyncio.sleep(wait)
 
     async def _try(self) -> None:
-        began = asyncio.get_running_loop().time()
+        began = _elapsed()
         try:
-            async with asyncio.timeout(self._terms.trust / 2):
+            async with Deadline(self._terms.trust / 2):
                 taken = await self._take(began)
         except (ApiError, TimeoutError) as error:
             log.warning(
@@ -125,7 +129,7 @@ class Lease:
             if error.code == 409:  # noqa: PLR2004 - Conflict: another candidate was faster
                 return False
             raise
-        self._look(lease, asyncio.get_running_loop().time())
+        self._look(lease, _elapsed())
         return True
 
     def _look(self, lease: Json, now: float) -> _ObservedLease:
@@ -169,6 +173,18 @@ class Lease:
                     given_up = {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
                     await self._server.replace(self._path, {**lease, "spec": {**lease["spec"], **given_up}})
                     log.info("lease released", lease=self._name)
+
+
+def suspended() -> float:
+    """Return for how many seconds this machine was suspended since it booted; 0 where the system doesn't count them."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def _elapsed() -> float:
+    """Return the event loop's time, advanced by the time of suspensions, during which the loop's clock stands still."""
+    return asyncio.get_running_loop().time() + suspended()
 
 
 def _now() -> str:
