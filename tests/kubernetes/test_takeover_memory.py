@@ -7,7 +7,7 @@ from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.kubernetes import service_patches, services, takeover_memory
 from beamlit_controller.kubernetes.managed_objects import GatewayPod
 from beamlit_controller.kubernetes.services import Service
-from beamlit_controller.kubernetes.takeover_memory import TakeoverMemory
+from beamlit_controller.kubernetes.takeover_memory import LastRead, TakeoverMemory
 
 VALUE = service_patches.gateway_value("u1")
 POD = GatewayPod(
@@ -35,7 +35,7 @@ HELD, FREE = service(VALUE), service("llama")
 
 
 def with_metrics(memory: TakeoverMemory, at: float, *, readable: bool, generation: int = 1) -> TakeoverMemory:
-    return takeover_memory.with_metrics(memory, readable=readable, generation=generation, now=at)
+    return takeover_memory.with_metrics(memory, read=LastRead(readable, at), generation=generation)
 
 
 def with_pods(memory: TakeoverMemory, seen: Service, pod: GatewayPod, at: float) -> TakeoverMemory:
@@ -88,6 +88,18 @@ def test_metrics_that_can_be_read_again_or_are_lost_much_later_are_no_fault_of_i
     much_later = with_metrics(with_metrics(again, 300, readable=False), 400, readable=False)
 
     assert takeover_memory.metrics_lost(much_later, HELD, generation=1) is None
+
+
+def test_a_round_that_failed_before_the_process_was_paused_is_no_fault_of_it_however_long_the_pause() -> None:
+    taken = takeover_memory.taken_over(TakeoverMemory(), version=2, anew=True, readable=True, now=0)
+
+    passes = taken
+    for _ in range(3):  # the last round stays that before the pause
+        passes = with_metrics(passes, 9, readable=False)
+    without_a_round = takeover_memory.with_metrics(passes, read=None, generation=1)
+
+    assert with_metrics(without_a_round, 83, readable=True).blamed_generation is None
+    assert with_metrics(without_a_round, 83, readable=False).blamed_generation == 1
 
 
 def test_metrics_that_could_not_be_read_before_are_no_fault_of_it() -> None:

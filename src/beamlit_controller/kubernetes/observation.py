@@ -20,7 +20,7 @@ from beamlit_controller.kubernetes.managed_objects import GatewayPod
 from beamlit_controller.kubernetes.services import Service
 from beamlit_controller.kubernetes.snapshot import Snapshot
 from beamlit_controller.kubernetes.takeover import Observation
-from beamlit_controller.kubernetes.takeover_memory import TakeoverMemory
+from beamlit_controller.kubernetes.takeover_memory import LastRead, TakeoverMemory
 
 MOST_ASKED: Final = 100
 """Number of pods of one gateway that are probed concurrently."""
@@ -35,12 +35,14 @@ class ReachabilityProbe(Protocol):
 
 
 class Observer:
-    """Gathers the observation and decides. `readable` returns whether a model's metrics could be read in the last round."""
+    """Gathers the observation and decides. `last_read` returns whether a model's metrics could be read in the last round."""
 
-    def __init__(self, probe: ReachabilityProbe, clock: Clock, readable: Callable[[ModelKey], bool | None]) -> None:
+    def __init__(
+        self, probe: ReachabilityProbe, clock: Clock, last_read: Callable[[ModelKey], LastRead | None]
+    ) -> None:
         self._probe = probe
         self._clock = clock
-        self._readable = readable
+        self._last_read = last_read
 
     async def observe(
         self, snapshot: Snapshot, memory: TakeoverMemory, spec: OffloadSpec, service: Service
@@ -48,8 +50,7 @@ class Observer:
         """Return the memory updated with the current observation and the decision."""
         now = asyncio.get_running_loop().time()
         memory = takeover_memory.with_pods(memory, service, snapshot.pods, value=snapshot.gateway_value, now=now)
-        readable = self._readable(spec.key)
-        memory = takeover_memory.with_metrics(memory, readable=readable, generation=spec.generation, now=now)
+        memory = takeover_memory.with_metrics(memory, read=self._last_read(spec.key), generation=spec.generation)
         blocked = _blocked(snapshot, memory, spec, service)
         waits = snapshot.plan if isinstance(snapshot.plan, Missing) and blocked is None else None
         if waits is None and blocked is None and not takeover.is_taken_over(service, snapshot.gateway_value):
@@ -77,8 +78,9 @@ class Observer:
     ) -> TakeoverMemory:
         """Return the memory after the Service was written to select the gateway."""
         now, anew = asyncio.get_running_loop().time(), not takeover.is_taken_over(service, snapshot.gateway_value)
+        read = self._last_read(snapshot.key)
         return takeover_memory.taken_over(
-            memory, version=version, anew=anew, readable=self._readable(snapshot.key), now=now
+            memory, version=version, anew=anew, readable=read is not None and read.readable, now=now
         )
 
     async def _probe_pods(self, snapshot: Snapshot, memory: TakeoverMemory, service: Service) -> TakeoverMemory:

@@ -17,7 +17,16 @@ from beamlit_controller.kubernetes.takeover import TakeoverDecision
 
 UNREADABLE: Final = 60.0
 BLAMED: Final = 120.0
-"""If metrics become unreadable within this many seconds after a takeover, and stay so, the takeover is blamed."""
+"""If metrics become unreadable within `BLAMED` seconds after a takeover, and rounds still can't read any `UNREADABLE` seconds later,
+the takeover is blamed."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastRead:
+    """Whether any metric could be read in the last round, and when that round was, in seconds of the monotonic clock."""
+
+    readable: bool
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +63,15 @@ def with_pods(
     return replace(memory, unready_since=down, ready_since=None if held else up)
 
 
-def with_metrics(memory: TakeoverMemory, *, readable: bool | None, generation: int, now: float) -> TakeoverMemory:
-    """Record whether metrics are still readable after the takeover, and the generation if they are not."""
-    if memory.taken_at is None:
+def with_metrics(memory: TakeoverMemory, *, read: LastRead | None, generation: int) -> TakeoverMemory:
+    """Record whether metrics are still readable after the takeover, and the generation if they are not.
+
+    Only rounds count: without any, because the process was paused, nothing is known to be unreadable for longer.
+    """
+    if memory.taken_at is None or read is None:
         return memory
-    since = None if readable else memory.unreadable_since if memory.unreadable_since is not None else now
-    blamed = since is not None and since - memory.taken_at < BLAMED and now - since >= UNREADABLE
+    since = None if read.readable else memory.unreadable_since if memory.unreadable_since is not None else read.at
+    blamed = since is not None and since - memory.taken_at < BLAMED and read.at - since >= UNREADABLE
     return replace(memory, unreadable_since=since, blamed_generation=generation if blamed else memory.blamed_generation)
 
 
@@ -74,9 +86,7 @@ def metrics_lost(memory: TakeoverMemory, service: Service, *, generation: int) -
     )
 
 
-def taken_over(
-    memory: TakeoverMemory, *, version: int, anew: bool, readable: bool | None, now: float
-) -> TakeoverMemory:
+def taken_over(memory: TakeoverMemory, *, version: int, anew: bool, readable: bool, now: float) -> TakeoverMemory:
     """Record that the Service was taken over; `anew` tells that it did not select the gateway before."""
     if not anew:
         return replace(memory, written_version=version)

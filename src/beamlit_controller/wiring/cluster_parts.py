@@ -110,7 +110,7 @@ def compose(options: ClusterOptions, server: ApiServer, store: Store, inputs: Ex
     shares = RtdsServer(tokens)
     watches = store.watches(server, options.settings.namespaces)
     rounds = Rounds(store.changes)
-    observer = Observer(inputs.reach, inputs.clock, rounds.readable)
+    observer = Observer(inputs.reach, inputs.clock, rounds.last_read)
     writer = StatusWriter(
         guarded,
         inputs.clock,
