@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,10 +12,15 @@ from typing import Any
 import httpx2
 import pytest
 
-from beamlit_controller.standalone.admin import Admin, AdminError
+from beamlit_controller.standalone.admin import Admin, AdminError, NotRunningError, answered
 from fakes import hold_up, http
 
 ODD = ["", "{", "[]", "3", '{"listener_statuses": 3}', '{"listener_statuses": [{"name": {}}]}', "[" * 100_000]
+
+
+async def silent_for_too_long(_: http.Request, __: asyncio.StreamWriter) -> None:
+    hold_up.hold_up(4)
+    await asyncio.Event().wait()
 
 
 @asynccontextmanager
@@ -60,9 +66,38 @@ async def test_asking_loads_no_certificates(tmp_path: Path, monkeypatch: pytest.
     assert contexts[0] is contexts[1]
 
 
-async def test_a_socket_that_is_not_there_is_an_admin_error(tmp_path: Path) -> None:
-    with pytest.raises(AdminError):
-        await Admin(tmp_path / "gone" / "admin.sock").listeners()
+async def test_envoy_is_not_running_where_nothing_can_be_connected_to(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as left_behind:
+        left_behind.bind(str(tmp_path / "left.sock"))
+
+    for path in ("gone/admin.sock", "gone.sock", "left.sock"):
+        with pytest.raises(NotRunningError):
+            await Admin(tmp_path / path).listeners()
+
+
+@pytest.mark.parametrize("answer", [http.page(status=503), http.hang_up, silent_for_too_long])
+async def test_whatever_is_connected_to_is_running(answer: http.Respond, tmp_path: Path) -> None:
+    async with await asyncio.start_unix_server(http.Server(answer).converse, tmp_path / "admin.sock"):
+        with pytest.raises(AdminError) as raised:
+            await Admin(tmp_path / "admin.sock").listeners()
+
+    assert not isinstance(raised.value, NotRunningError)
+
+
+@pytest.mark.looptime
+async def test_a_request_is_repeated_until_it_is_answered_or_envoy_is_not_running() -> None:
+    outcomes: list[AdminError | int] = [AdminError("slow"), AdminError("odd"), 3, AdminError("slow"), NotRunningError()]
+
+    async def ask() -> int:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, AdminError):
+            raise outcome
+        return outcome
+
+    assert await answered(ask, period=2) == 3
+    assert asyncio.get_running_loop().time() == 4
+    with pytest.raises(NotRunningError):
+        await answered(ask, period=2)
 
 
 async def test_a_name_is_ejected_once_all_its_addresses_are(tmp_path: Path) -> None:

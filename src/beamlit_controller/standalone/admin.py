@@ -1,15 +1,19 @@
 """A client for Envoy's admin interface, through the Unix socket in the gateway's folder."""
 
+import asyncio
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx2
+import structlog
 
 from beamlit_controller.controller.deadline import Deadline
 from beamlit_controller.standalone import sockets
+
+log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -22,6 +26,10 @@ _NO_TLS = ssl.SSLContext(
 
 class AdminError(Exception):
     """Envoy's admin interface gave no usable response."""
+
+
+class NotRunningError(AdminError):
+    """Nothing listens on the admin socket: Envoy is not running. A slow or odd response is no proof of that."""
 
 
 class Admin:
@@ -104,7 +112,23 @@ class Admin:
                     answer = await client.request(method, f"http://admin{path}")
                     return answer.raise_for_status()
         except (httpx2.HTTPError, OSError) as error:
-            raise AdminError(f"{method} {path}: {type(error).__name__} {error}") from error
+            kind = NotRunningError if isinstance(error, httpx2.ConnectError | FileNotFoundError) else AdminError
+            raise kind(f"{method} {path}: {type(error).__name__} {error}") from error
+
+
+async def answered(ask: Callable[[], Awaitable[T]], *, period: float) -> T:
+    """Repeat a request every `period` seconds until it is answered. Raises NotRunningError once Envoy is not running."""
+    failed = False
+    while True:
+        try:
+            return await ask()
+        except NotRunningError:
+            raise
+        except AdminError as error:
+            if not failed:
+                log.warning("gateway does not answer", error=str(error))
+            failed = True
+        await asyncio.sleep(period)
 
 
 def _read(answer: httpx2.Response, take: Callable[[Any], T]) -> T:

@@ -19,7 +19,7 @@ from beamlit_controller.core.remotes_health import Assessments
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.standalone import envoy_log, envoy_processes, process
 from beamlit_controller.standalone.acceptance import AcceptanceCheck
-from beamlit_controller.standalone.admin import Admin, AdminError
+from beamlit_controller.standalone.admin import Admin, NotRunningError, answered
 from beamlit_controller.standalone.backoff import Backoff
 from beamlit_controller.standalone.config_files import ConfigFiles
 from beamlit_controller.standalone.faults import Fault, Faults, message_of
@@ -201,9 +201,9 @@ class Gateway:
                 envoy_processes.forget(base_id)
 
     async def _drained(self) -> None:
-        with contextlib.suppress(AdminError):  # it does not answer, so there is nothing to drain
-            await self._admin.drain()
-            while await self._admin.active_requests() > 0:  # noqa: ASYNC110 - another process's state has no event
+        with contextlib.suppress(NotRunningError):  # it does not run, so there is nothing to drain
+            await answered(self._admin.drain, period=DRAIN_PERIOD)
+            while await answered(self._admin.active_requests, period=DRAIN_PERIOD) > 0:  # noqa: ASYNC110 - another process's state has no event
                 await asyncio.sleep(DRAIN_PERIOD)
 
     @property
