@@ -18,7 +18,7 @@ from beamlit_controller.api.settings import Settings
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Override, Rejected
 from beamlit_controller.standalone import overrides
 from beamlit_controller.standalone.folder import Folder
-from beamlit_controller.standalone.overrides import Overrides
+from beamlit_controller.standalone.overrides import KEPT, Overrides
 from waiting import eventually
 
 LATER = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
@@ -201,7 +201,32 @@ def test_what_was_set_by_hand_and_has_ended_leaves_the_manifest_in_force(path: P
     read.read()
 
     assert read.manifests.specs[KEY].override == Override(10)
-    assert list(hands.iterdir()) == []
+
+
+def test_what_was_set_by_hand_is_in_force_again_once_a_clock_that_was_ahead_is_right(path: Path) -> None:
+    clock = Now()
+    hand, spec, override = by_hand(path, clock), OffloadSpec(KEY, "llama"), Override(25, LATER)
+    overrides.put(hand.folder, KEY, override)
+
+    def in_force() -> Override | None:
+        return hand.applied_to({KEY: spec})[0][KEY].override
+
+    clock.time = LATER + KEPT
+    ahead = in_force()
+    clock.time = LATER - timedelta(seconds=1)
+
+    assert (ahead, in_force()) == (None, override)
+
+
+def test_what_was_set_by_hand_and_ended_long_ago_is_removed(path: Path) -> None:
+    clock = Now()
+    hand = by_hand(path, clock)
+    overrides.put(hand.folder, KEY, Override(25, LATER))
+
+    clock.time = LATER + KEPT + timedelta(seconds=1)
+    hand.applied_to({KEY: OffloadSpec(KEY, "llama")})
+
+    assert list(hand.folder.iterdir()) == []
 
 
 @pytest.mark.parametrize(

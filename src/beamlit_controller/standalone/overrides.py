@@ -6,7 +6,9 @@ They take precedence over a manifest's annotations, expire by themselves, and ou
 import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 import pydantic
 import structlog
@@ -18,6 +20,9 @@ from beamlit_controller.standalone import files
 
 log = structlog.get_logger()
 
+KEPT: Final = timedelta(days=7)
+"""How long the file of an expired override is kept: a clock that is ahead by less, even for a moment, must not end it for good. Nor may
+a clock that is set back bring back an override that nobody remembers, so it is not kept for ever."""
 _OVERRIDE = pydantic.TypeAdapter(Override)
 
 
@@ -74,10 +79,12 @@ class Overrides:
             yield Problem(file.name, "", f"override of {key} can't be read: {why}")
 
     def _lasts(self, key: ModelKey, override: Override) -> bool:
-        """Return whether an override is still in force; the file of an expired one is removed."""
-        if override.until is None or override.until > self._clock.now():
+        """Return whether an override is still in force; the file of one that expired long ago is removed."""
+        now = self._clock.now()
+        if override.until is None or override.until > now:
             return True
-        _remove(path(self.folder, key))
+        if now - override.until > KEPT:
+            _remove(path(self.folder, key))
         return False
 
     def _applied_to(self, key: ModelKey, spec: OffloadSpec) -> OffloadSpec:
