@@ -199,7 +199,7 @@ def _raise(
 
     Unless the metric is a count, the slope may be wrong, and keeps the cap no longer than a few samples.
     """
-    if not seen.bound or not _is_reached(cap, seen.point):
+    if not seen.bound or not _has_reached(cap, seen):
         return cap, learned
     base = learned.base or Fraction(0)
     nothing = seen.point.ratio <= metric_kind.idle(learned) or first_byte_metric.hardly_waits(sample, seen, learned)
@@ -207,6 +207,8 @@ def _raise(
     least = seen.point.in_flight + (first * 2**learned.climbs if nothing else 1) / slope
     if nothing and queue_metric.is_idle(learned) and (sample.slope is None or sample.waited is not None):
         least = max(least, cap + _step(cap, learned) / (1 if sample.waited is None else 2))
+    if not _is_reached(cap, seen.point):
+        least = max(least, cap + _step(cap, learned) / 2)
     full = least if learned.full is None else learned.full
     if least > full:
         full += (least - full) / (1 if nothing else 2)
@@ -250,6 +252,15 @@ def _is_reached(cap: Fraction, point: Point) -> bool:
     return point.in_flight >= cap * Fraction(85, 100) - Fraction(1, 2)
 
 
+def _has_reached(cap: Fraction, seen: load_curve.Observed) -> bool:
+    return _is_reached(cap, seen.point) or _has_peaked_idle(seen)
+
+
+def _has_peaked_idle(seen: load_curve.Observed) -> bool:
+    """Return whether nothing waited although the cap was reached, in bursts that are shorter than the sample."""
+    return seen.peaked and seen.point.ratio <= NONE
+
+
 def _is_at_maximum(cap: Fraction, learned: Learned, point: Point) -> bool:
     """Return whether the ratio is the same as under the previous cap although the cap is reached: a saturated metric."""
     same = learned.over is not None and abs(point.ratio - learned.over) <= learned.over / 100
@@ -280,7 +291,7 @@ def _without_slope(cap: Fraction, learned: Learned, seen: load_curve.Observed) -
         aim = min(cap, first_cap.estimated(learned.calm, seen))
         return (cap, learned) if estimate.is_draining(learned, seen) else _lower(cap, learned, point, aim)
     learned = replace(learned, over=None, falls=0)
-    if not seen.bound or point.ratio >= GOAL or not _is_reached(cap, point):
+    if not seen.bound or point.ratio >= GOAL or not _has_reached(cap, seen):
         return cap, learned
     return cap + _step(cap, learned), replace(learned, climbs=min(learned.climbs + 1, MOST_CLIMBS))
 

@@ -73,11 +73,14 @@ def corrected(learned: Learned, noted: Learned, seen: Observed, now: datetime, *
     """Correct the first cap, once, by a sample that was under way when it was set: the load curve does not depend on the cap.
 
     Only a queue is judged so, as other metrics follow the load late. Within its target, as many fit as were in flight.
-    Over it, the curve tells how many fit, if its slope is known (`counted`) or two samples agree about it.
+    Over it, the curve tells how many fit, if its slope is known (`counted`) or two samples agree about it. But while a
+    backlog grew by more than the cap, as many waited as were in flight, within what the counts are exact.
     """
     if learned.cap is None or (counted is None and (noted.base is None or noted.base > NONE)):
         return noted
     cap, in_flight = learned.cap, seen.point.in_flight
+    if counted is not None and seen.point.ratio > 1 and max(seen.levels) - min(seen.levels) > cap:
+        return noted
     wanted = max(cap, in_flight) if seen.point.ratio <= 1 else _on_curve(learned, noted, counted)
     if wanted is None or wanted > max(cap, in_flight) or abs(wanted - cap) <= ALIKE * cap:
         return noted

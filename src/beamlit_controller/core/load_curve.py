@@ -33,6 +33,8 @@ LOW = Fraction(70, 100)
 LOWERING, RAISING = 4, 16
 """`base` moves by 1/`LOWERING` of the difference towards a lower ratio, by 1/`RAISING` towards a higher one."""
 RISES = Fraction(30, 100)
+PEAKED = Fraction(10, 100)
+"""The part of the requests that was turned away, above which the number in flight was at the cap for a while."""
 STEADY = Fraction(30, 100)
 """The largest variation of the number in flight, as a fraction, during a steady sample."""
 
@@ -42,13 +44,15 @@ class Observed:
     """A sample paired with the requests in flight.
 
     `point` is the resulting point of the curve, and `levels` are the numbers in flight that it is a mean of. `steady`
-    is true if they hardly varied, and `bound` if the cap turned requests away meanwhile.
+    is true if they hardly varied, and `bound` if the cap turned requests away meanwhile. It `peaked` if that happened
+    often enough for the cap to have been reached for a part of the sample, however low the mean is.
     """
 
     point: Point
     levels: tuple[Fraction, ...]
     steady: bool
     bound: bool
+    peaked: bool = False
 
 
 def observed(sample: RatioSample, learned: Learned) -> Observed | None:
@@ -70,7 +74,14 @@ def observed(sample: RatioSample, learned: Learned) -> Observed | None:
     begun = instant or any(each.until <= sample.since for each in learned.recent)
     steady = sample.until - sample.since >= LONG or (begun and spread <= max(Fraction(1), STEADY * max(levels)))
     point = Point(rounded(mean if pinned is None else pinned), Fraction(round(sample.ratio * 1000), 1000))
-    return Observed(point, levels, steady, bound)
+    return Observed(point, levels, steady, bound, _has_peaked(sample, within))
+
+
+def _has_peaked(sample: RatioSample, spans: tuple[InFlightSpan, ...]) -> bool:
+    """Return whether a part of the requests in the spans that a sample covers wholly was turned away: that part of the time the cap was reached."""
+    covered = [each for each in spans if sample.since <= each.since and each.until <= sample.until]
+    overflowed, served = sum(each.overflowed for each in covered), sum(each.served for each in covered)
+    return overflowed > PEAKED * (overflowed + served)
 
 
 def _ending_within(sample: RatioSample, recent: tuple[InFlightSpan, ...]) -> tuple[InFlightSpan, ...]:
