@@ -16,6 +16,7 @@ from beamlit_controller.core.decision import Decision
 from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.metric_spec import AverageValue, PodsMetric, SeriesSelector, SlotsPage
 from beamlit_controller.core.reason import Reason
+from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import Behavior, Mode, OffloadSpec, OnMetricsLoss, Overflow, Override
 from beamlit_controller.core.verdict import Assessed, Verdict
 from builders import NOW, spec, verdict
@@ -301,6 +302,20 @@ def test_a_cap_that_is_reached_in_bursts_while_nothing_waits_is_raised(overflowe
     assert decided.cap is not None
     assert (decided.cap > 2 * first.cap) is rises
     assert (decided.cap > first.cap) is rises
+
+
+def test_over_the_target_the_message_says_that_no_gateway_reports_counts() -> None:
+    lost = Missing(Reason.TIMED_OUT, "no gateway has reported stats for 35 s")
+
+    over, within = (
+        decision.decide(spec(behavior=ADAPTIVE), None, verdict(ratio), NOW, flow=lost, ready=2) for ratio in (4, 0.5)
+    )
+
+    assert (
+        over.message
+        == "queue 40 > 10; nothing limits the requests in flight yet; no gateway reports its request counts"
+    )
+    assert "no gateway" not in within.message
 
 
 def test_a_cap_that_does_not_bind_stays() -> None:

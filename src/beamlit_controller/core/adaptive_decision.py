@@ -57,7 +57,7 @@ def decide(spec: OffloadSpec, before: Decision, verdict: Verdict, now: datetime,
     if verdict.judgement is Judgement.UNKNOWN:
         return _unreadable(held, spec, verdict, now)
     held = replace(held, timers=replace(held.timers, unread_since=None, under_since=None, stuck_since=None))
-    return _by_metric(held, spec, verdict, now, slots=local.slots)
+    return _by_metric(held, spec, verdict, now, local=local)
 
 
 def forced(decision: Decision) -> Decision:
@@ -91,7 +91,7 @@ def _limited(spec: OffloadSpec, learned: Learned, before: Learned) -> Learned:
     )
 
 
-def _by_metric(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime, *, slots: int | None) -> Decision:
+def _by_metric(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetime, *, local: Local) -> Decision:
     behavior, worst = spec.behavior, _worst(verdict.metrics)
     over = verdict.judgement is Judgement.OVER
     over_since = (held.timers.over_since or now) if over else None
@@ -103,13 +103,15 @@ def _by_metric(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetim
         message = f"{wording.comparison(worst)}; limits the requests in flight in {left} if it stays above the target"
         return _in_force(held, behavior, now, reason=Reason.STABILIZING, message=message)
     held = _for_metrics(held, spec)
-    rule = _Rule(spec, worst, now, over=over, slots=slots)
+    rule = _Rule(spec, worst, now, over=over, slots=local.slots)
     samples = [rule.sample(each) if isinstance(each, Assessed) else None for each in verdict.metrics]
     learned, by_metric = lowest_cap.follow(held.learned, held.by_metric, samples, rule.learned, now)
     reason = Reason.METRIC_ABOVE_TARGET if over else Reason.METRIC_BELOW_TARGET
     why = wording.comparison(worst) if over else wording.readings(verdict.metrics)
     held = replace(held, learned=learned, by_metric=by_metric)
-    return _in_force(held, behavior, now, reason=reason, message=f"{why}; {_describe(spec, held)}")
+    # Without them nothing can be learned, however far the metric is over its target.
+    lacks = "; no gateway reports its request counts" if over and isinstance(local.flow, Missing) else ""
+    return _in_force(held, behavior, now, reason=reason, message=f"{why}; {_describe(spec, held)}{lacks}")
 
 
 def _for_metrics(held: Decision, spec: OffloadSpec) -> Decision:
