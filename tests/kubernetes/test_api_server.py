@@ -31,6 +31,17 @@ async def connected(respond: http.Respond) -> AsyncIterator[tuple[ApiServer, Any
             yield client, server
 
 
+async def test_a_tls_handshake_that_is_not_answered_ends_and_leaves_no_socket_open() -> None:
+    async with http.serve(http.page("{}")) as server:
+        config = KubeConfig.from_one(
+            cluster=Cluster(server=f"https://{server.address}", insecure=True), user=User()
+        ).get()
+        assert config is not None
+        async with ApiServer(config, timeout=1) as client:
+            with pytest.raises(ApiError, match="ConnectTimeout"):
+                await client.get("/api/v1/namespaces/default")
+
+
 async def pieces(*given: bytes) -> Any:  # noqa: ANN401 - an async generator
     for piece in given:
         yield piece

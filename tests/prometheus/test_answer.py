@@ -95,7 +95,8 @@ def test_the_times_of_the_samples_date_a_sum(
 
     reading = dated(with_times(*times, name=name))
 
-    assert reading == Sample(sum(range(1, len(times) + 1)) * 1000, at, window, series=len(times))
+    total = sum(range(1, len(times) + 1)) * 1000
+    assert reading == Sample(total, at, window, series=len(times), scattered=oldest > latest)
 
 
 def test_a_sum_of_series_that_have_ended_is_as_old_as_it_may_be() -> None:
@@ -118,7 +119,7 @@ def test_a_label_of_another_meaning_is_a_series() -> None:
     assert isinstance(data, dict)
     data["result"].append(named)
 
-    assert dated(body) == Sample(8_000, AT - timedelta(seconds=12), timedelta(seconds=78), series=2)
+    assert dated(body) == Sample(8_000, AT - timedelta(seconds=12), timedelta(seconds=78), series=2, scattered=True)
     assert milli(success([named])) == 7_000
 
 

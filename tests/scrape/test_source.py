@@ -1,6 +1,7 @@
 """Model servers that have metrics, and every way in which one may not, over real sockets."""
 
 import asyncio
+import gc
 import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,7 +15,7 @@ import builders
 from beamlit_controller.core.metric_spec import AverageValue, PodsMetric, Quantile, Selector, SeriesSelector, SlotsPage
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, PodSample, PodSamples, Reading
-from beamlit_controller.core.spec import Behavior, MetricService, Mode, ModelKey, OffloadSpec
+from beamlit_controller.core.spec import Behavior, MetricService, Mode, ModelKey, OffloadSpec, Scheme
 from beamlit_controller.scrape import source as scrape
 from beamlit_controller.scrape.source import ScrapeSource
 from fakes import hold_up, http
@@ -107,6 +108,21 @@ async def test_other_metrics_are_not_for_it() -> None:
         readings = [await source.read(SPEC, builders.QUEUE, at=AT), await source.read(without, WAITING, at=AT)]
 
     assert [reading.reason for reading in readings if isinstance(reading, Missing)] == [Reason.UNSUPPORTED_METRIC] * 2
+
+
+async def test_a_tls_handshake_that_is_not_answered_ends_and_leaves_no_socket_open() -> None:
+    secured = replace(SPEC, metric_service=MetricService("llama", 8000, scheme=Scheme.HTTPS))
+    async with servers(GOOD) as (server,):
+        gc.disable()  # it would close the socket sooner or later
+        try:
+            reading = await read(server.address, spec=secured, timeout=timedelta(seconds=1))
+            await eventually(lambda: not server.open_connections)
+        finally:
+            gc.enable()
+
+    assert isinstance(reading, PodSamples)
+    ((_, failure),) = reading.failures
+    assert failure.reason is Reason.TIMED_OUT
 
 
 async def test_a_model_without_servers_has_no_pods() -> None:

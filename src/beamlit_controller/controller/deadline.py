@@ -4,6 +4,8 @@ import asyncio
 from types import TracebackType
 from typing import Final, Self
 
+HANDSHAKE: Final = 0.4
+"""Part of a deadline that a TCP or a TLS handshake may take. The HTTP client leaves the socket open if it is cancelled in one of them."""
 LATE: Final = 0.02
 """Seconds after which a timer is late: the loop was held up, or the process was paused."""
 STEPS: Final = 5

@@ -1,9 +1,10 @@
 """Keeps garbage collection pauses short with any number of models.
 
 A full collection visits every live object and blocks everything else: a third of a second with a thousand models.
-Long-lived objects are therefore frozen, so that collections skip them, and full collections are left to this module:
-each round replaces the state of its model, so soon most of what is kept is not frozen. Reference counting still frees
-nearly all of it; reference cycles wait for the hourly full collection.
+Long-lived objects are therefore frozen, so that collections skip them. Each round replaces the state of its model, so
+soon most of what is kept is not frozen: the interpreter would collect it every few seconds, so this is left to this module
+too. Reference counting still frees nearly all of it. Reference cycles wait for the collection before the next freeze, or,
+if they were frozen before they became garbage, for the hourly one of everything.
 """
 
 import asyncio
@@ -21,14 +22,14 @@ SELDOM: Final = 1_000
 
 
 async def freeze_what_is_kept() -> None:
-    """Freeze long-lived objects periodically until cancelled, then restore the garbage collector's settings."""
+    """Collect what is garbage and freeze the rest periodically until cancelled, then restore the garbage collector's settings."""
     youngest, middle, oldest = gc.get_threshold()
     gc.set_threshold(youngest, middle, SELDOM)
     try:
         while True:
             for _ in range(FULL_EVERY):
                 await asyncio.sleep(PERIOD)
-                gc.collect(1)
+                gc.collect()
                 gc.freeze()
             gc.unfreeze()
             gc.collect()

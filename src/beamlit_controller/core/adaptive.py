@@ -105,7 +105,8 @@ def _judge(
         return noted if rests or unsettled or drains else _by_mean(learned.cap, noted, seen, now)
     if unsettled and learned.rough:
         estimated = estimate.updated(noted, seen, drains=True)
-        return first_cap.corrected(learned, estimated, seen, now, counted=None if trails else sample.slope)
+        counted = None if trails else sample.slope
+        return first_cap.corrected(learned, estimated, seen, now, sample=sample, counted=counted)
     outdated = first_byte_metric.is_outdated(sample, seen, learned.cap)
     if rests or unsettled or outdated or not seen.steady:
         return noted if outdated else estimate.updated(noted, seen)
@@ -253,12 +254,8 @@ def _is_reached(cap: Fraction, point: Point) -> bool:
 
 
 def _has_reached(cap: Fraction, seen: load_curve.Observed) -> bool:
-    return _is_reached(cap, seen.point) or _has_peaked_idle(seen)
-
-
-def _has_peaked_idle(seen: load_curve.Observed) -> bool:
-    """Return whether nothing waited although the cap was reached, in bursts that are shorter than the sample."""
-    return seen.peaked and seen.point.ratio <= NONE
+    """Return whether the cap was reached, perhaps in bursts that are shorter than the sample, under which nothing waited."""
+    return _is_reached(cap, seen.point) or (seen.peaked and seen.point.ratio <= NONE)
 
 
 def _is_at_maximum(cap: Fraction, learned: Learned, point: Point) -> bool:

@@ -148,6 +148,7 @@ class _Rule:
             slots=self.slots,
             waited=waited,
             at_end=at_end,
+            scattered=read.scattered,
             worst=worst,
         )
 

@@ -101,6 +101,7 @@ class RatioSample:
     `slope` is by how much one more request in flight per replica raises the ratio, for metrics that count waiting
     requests. `slots` is the number of slots of each server, if they report it. `waited` is the target in seconds if the metric
     is a time to first byte, else None; `at_end` is true if it is counted when requests end, as the gateways do.
+    A `scattered` sample is not a mean over that time, but of moments in it.
     """
 
     ratio: Fraction
@@ -110,6 +111,7 @@ class RatioSample:
     slots: int | None = None
     waited: Fraction | None = None
     at_end: bool = False
+    scattered: bool = False
     worst: bool = True
 
 

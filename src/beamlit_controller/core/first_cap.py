@@ -69,7 +69,9 @@ def reconsidered(learned: Learned, now: datetime) -> Learned:
     return learned if cap is None else replace(changed(learned, cap, now), rough=learned.rough, rate=None)
 
 
-def corrected(learned: Learned, noted: Learned, seen: Observed, now: datetime, *, counted: Fraction | None) -> Learned:
+def corrected(
+    learned: Learned, noted: Learned, seen: Observed, now: datetime, *, sample: RatioSample, counted: Fraction | None
+) -> Learned:
     """Correct the first cap, once, by a sample that was under way when it was set: the load curve does not depend on the cap.
 
     Only a queue is judged so, as other metrics follow the load late. Within its target, as many fit as were in flight.
@@ -79,7 +81,8 @@ def corrected(learned: Learned, noted: Learned, seen: Observed, now: datetime, *
     if learned.cap is None or (counted is None and (noted.base is None or noted.base > NONE)):
         return noted
     cap, in_flight = learned.cap, seen.point.in_flight
-    if counted is not None and seen.point.ratio > 1 and max(seen.levels) - min(seen.levels) > cap:
+    grew = sample.waited is None and max(seen.levels) - min(seen.levels) > cap
+    if counted is not None and grew and seen.point.ratio > 1:
         return noted
     wanted = max(cap, in_flight) if seen.point.ratio <= 1 else _on_curve(learned, noted, counted)
     if wanted is None or wanted > max(cap, in_flight) or abs(wanted - cap) <= ALIKE * cap:

@@ -78,7 +78,12 @@ def observed(sample: RatioSample, learned: Learned) -> Observed | None:
 
 
 def _has_peaked(sample: RatioSample, spans: tuple[InFlightSpan, ...]) -> bool:
-    """Return whether a part of the requests in the spans that a sample covers wholly was turned away: that part of the time the cap was reached."""
+    """Return whether a part of the requests in the spans that a sample covers wholly was turned away: that part of the time the cap was reached.
+
+    False for a sample that is not a mean over its time: a gauge is read at one moment, a time to first byte when requests end.
+    """
+    if sample.scattered or sample.waited is not None:
+        return False
     covered = [each for each in spans if sample.since <= each.since and each.until <= sample.until]
     overflowed, served = sum(each.overflowed for each in covered), sum(each.served for each in covered)
     return overflowed > PEAKED * (overflowed + served)

@@ -21,7 +21,8 @@ class Sample:
     """One value in thousandths, for an Object or External metric. It covers at most `window` before `at`.
 
     `series` is the number of series summed. An `undated` value is that of a query, which was evaluated at `at`: it is not
-    known when within `window` its samples were scraped. The query covers the time `averaged` before each.
+    known when within `window` its samples were scraped. The query covers the time `averaged` before each. If it is
+    `scattered`, it is no mean over the window: its series are each of one moment within it.
     """
 
     milli: int
@@ -30,6 +31,7 @@ class Sample:
     series: int = 1
     undated: bool = False
     averaged: timedelta = timedelta(0)
+    scattered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

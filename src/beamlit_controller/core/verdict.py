@@ -64,6 +64,7 @@ class Assessed:
     milli: int = 0
     undated: bool = False
     averaged: timedelta = timedelta(0)
+    scattered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +231,8 @@ def _slope(metric: PodsMetric, counted: Mapping[str, PodSample]) -> Fraction:
 def _assessed(metric: MetricSpec, current: Current, ratio: Fraction, samples: Sequence[PodSample]) -> Assessed:
     since, until = min(sample.at - sample.window for sample in samples), max(sample.at for sample in samples)
     milli, undated = sum(sample.milli for sample in samples), any(sample.undated for sample in samples)
-    return Assessed(metric, current, ratio, since, until, None, milli, undated)
+    scattered = undated or not min(sample.window for sample in samples)
+    return Assessed(metric, current, ratio, since, until, None, milli, undated, scattered=scattered)
 
 
 _NO_REPLICAS = Missing(
@@ -244,18 +246,17 @@ def _assess_value(
 ) -> Assessed | Unread:
     """Assess one value, as it is or divided by the number of replicas."""
     since, current = sample.at - sample.window, Current(value=sample.milli)
-    read = Assessed(metric, current, Fraction(0), since, sample.at, None, sample.milli, sample.undated, sample.averaged)
+    told = sample.milli, sample.undated, sample.averaged, sample.undated or sample.scattered
+    read = Assessed(metric, current, Fraction(0), since, sample.at, None, *told)
     match metric.target:
         case Value(milli):
             return replace(read, ratio=Fraction(sample.milli, milli))
         case AverageValue() if isinstance(scale, Missing):
             return Unread(metric, scale)
         case AverageValue(milli):
-            replicas = scale.status_replicas
-            if not replicas:
+            if not (replicas := scale.status_replicas):
                 return Unread(metric, _NO_REPLICAS)
-            # Only the displayed value is rounded (up), not the ratio.
-            current = Current(average_value=-(-sample.milli // replicas))
+            current = Current(average_value=-(-sample.milli // replicas))  # only what is displayed is rounded (up)
             return replace(read, current=current, ratio=Fraction(sample.milli, milli * replicas))
 
 
@@ -269,9 +270,8 @@ def _no_values(reading: PodSamples) -> Missing:
     if not reading.failures:
         return Missing(Reason.NO_SERIES, "expected a value of each pod, got an empty list")
     (pod, first), *others = reading.failures
-    if not others:
-        return Missing(first.reason, f"{pod}: {first.message}")
-    return Missing(first.reason, f"none of {len(reading.failures)} pods has a value; {pod}: {first.message}")
+    none = f"none of {len(reading.failures)} pods has a value; " if others else ""
+    return Missing(first.reason, f"{none}{pod}: {first.message}")
 
 
 def _none_counts(groups: Groups, reading: PodSamples) -> Missing:

@@ -18,7 +18,7 @@ from lightkube.config.client_adapter import AsyncClient, ConnectionParams
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.core.exceptions import ConfigError
 
-from beamlit_controller.controller.deadline import Deadline
+from beamlit_controller.controller.deadline import HANDSHAKE, Deadline
 from beamlit_controller.kubernetes import watch_lines
 
 Json = dict[str, Any]
@@ -156,8 +156,9 @@ class ApiServer:
             raise ApiError(0, "NotLeading", f"{method} {path}: not written, another replica may lead")
         body = None if content is None else json.dumps(content).encode()
         headers = {"accept": accept, **_PLAIN, **({"content-type": kind} if body else {})}
+        timeout = httpx2.Timeout(None, connect=HANDSHAKE * self._timeout)
         request = self._client.build_request(
-            method, self._url(path, query), content=body, headers=headers, timeout=None
+            method, self._url(path, query), content=body, headers=headers, timeout=timeout
         )
         async with (
             _mapped(),

@@ -42,7 +42,8 @@ def read(answer: HttpAnswer, question: Question, *, hide: Iterable[str] = ()) ->
     latest, oldest = (min(value.ages), max(value.ages)) if value.ages else (timedelta(0), question.window)
     undated = not question.times and question.averaged is not None
     sample = Sample(_milli(value.total), question.at - latest, oldest - latest + averaged, value.series)
-    return replace(sample, undated=undated, averaged=averaged if undated else timedelta(0))
+    scattered = bool(value.ages) and not averaged and latest < oldest
+    return replace(sample, undated=undated, averaged=averaged if undated else timedelta(0), scattered=scattered)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 import httpx2
 
 from beamlit_controller.api import system_errors
-from beamlit_controller.controller.deadline import Deadline
+from beamlit_controller.controller.deadline import HANDSHAKE, Deadline
 from beamlit_controller.core.metric_spec import ExternalMetric, MetricSpec
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, Reading
@@ -199,7 +199,7 @@ def _request(
 def _extensions(connection: Connection) -> dict[str, object]:
     # The deadline is for the whole exchange. Handshakes have a shorter timeout of their own, as the client leaves
     # the socket open when it is cancelled in the middle of one.
-    timeouts = {"connect": _PART_FOR_HANDSHAKE * connection.timeout.total_seconds()}
+    timeouts = {"connect": HANDSHAKE * connection.timeout.total_seconds()}
     named = {"sni_hostname": connection.tls.server_name} if connection.tls.server_name else {}
     return {"timeout": timeouts, **named}
 
@@ -289,7 +289,6 @@ _FORM = "application/x-www-form-urlencoded"
 _LONGEST_IN_URL = 2048
 _STEPS_AT_ONCE = 10_000
 _LONGEST_HISTORY = 64 * 1024 * 1024
-_PART_FOR_HANDSHAKE = 0.4  # once for TCP, once for TLS
 _AT_ONCE = 64
 _AT_ONCE_PER_MODEL = 4
 

@@ -14,7 +14,7 @@ from typing import Self
 import httpx2
 
 from beamlit_controller.api import system_errors
-from beamlit_controller.controller.deadline import Deadline
+from beamlit_controller.controller.deadline import HANDSHAKE, Deadline
 from beamlit_controller.core.metric_spec import MetricSpec, PodsMetric, Quantile
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, PodSample, PodSamples, Reading
@@ -158,9 +158,11 @@ class ScrapeSource:
         timeout = self._timeout.total_seconds()
         try:
             async with Deadline(timeout):
-                named = {"sni_hostname": how.server_name} if how.server_name else {}
+                extensions: dict[str, object] = {"timeout": {"connect": HANDSHAKE * timeout}}
+                if how.server_name:
+                    extensions["sni_hostname"] = how.server_name
                 headers = (*_HEADERS, *how.headers)
-                request = httpx2.Request("GET", how.url(endpoint), headers=headers, extensions=named)
+                request = httpx2.Request("GET", how.url(endpoint), headers=headers, extensions=extensions)
                 async with aclosing(await transport.handle_async_request(request)) as response:
                     return await _page(response, how.hide)
         except (TimeoutError, httpx2.TimeoutException):

@@ -58,7 +58,8 @@ function tableCell(cell, title, at) {
 
 // Let the names of metrics and hosts wrap between their parts, rather than after any letter. Numbers stay whole.
 function wrappable(text) {
-  return text.split(/(?<=[_:./])(?=[A-Za-z])/).flatMap((part, at) => (at === 0 ? [part] : [el("wbr"), part]));
+  const parts = text.replace(/[_:./](?=[A-Za-z])/g, "$&\n").split("\n");
+  return parts.flatMap((part, at) => (at === 0 ? [part] : [el("wbr"), part]));
 }
 
 export function list(sentences) {
