@@ -77,9 +77,11 @@ async def test_envoy_is_not_running_where_nothing_can_be_connected_to(tmp_path: 
 
 @pytest.mark.parametrize("answer", [http.page(status=503), http.hang_up, silent_for_too_long])
 async def test_whatever_is_connected_to_is_running(answer: http.Respond, tmp_path: Path) -> None:
-    async with await asyncio.start_unix_server(http.Server(answer).converse, tmp_path / "admin.sock"):
+    server = http.Server(answer)
+    async with await asyncio.start_unix_server(server.converse, tmp_path / "admin.sock"):
         with pytest.raises(AdminError) as raised:
             await Admin(tmp_path / "admin.sock").listeners()
+        await server.close()
 
     assert not isinstance(raised.value, NotRunningError)
 
