@@ -5,11 +5,13 @@ from collections.abc import Iterator
 
 
 def message(error: BaseException) -> str:
-    """Return the message of the innermost error of the operating system, or of the innermost error of all."""
+    """Return the message of the innermost error of the operating system, or `timed out`, or that of the innermost error of all."""
     chain = tuple(_inward(error))
     for each in reversed(chain):
         if isinstance(each, OSError) and each.errno:
             return os.strerror(each.errno) if each.errno > 0 else each.strerror or str(each)  # negative: getaddrinfo
+    if any(isinstance(each, TimeoutError) for each in chain):  # its cause is how the client was cancelled
+        return "timed out"
     return str(chain[-1]) or type(chain[-1]).__name__
 
 
