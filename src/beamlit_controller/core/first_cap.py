@@ -75,8 +75,9 @@ def corrected(
     """Correct the first cap, once, by a sample that was under way when it was set: the load curve does not depend on the cap.
 
     Only a queue is judged so, as other metrics follow the load late. Within its target, as many fit as were in flight.
-    Over it, the curve tells how many fit, if its slope is known (`counted`) or two samples agree about it. But while a
-    backlog grew by more than the cap, as many waited as were in flight, within what the counts are exact.
+    Over it, the curve tells how many fit, if its slope is known (`counted`) or two samples agree about it. It does not
+    while a backlog grew by more than the cap: nearly all that were in flight waited, and the counts are not exact enough
+    to tell how many did not.
     """
     if learned.cap is None or (counted is None and (noted.base is None or noted.base > NONE)):
         return noted

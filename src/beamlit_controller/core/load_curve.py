@@ -78,7 +78,7 @@ def observed(sample: RatioSample, learned: Learned) -> Observed | None:
 
 
 def _has_peaked(sample: RatioSample, spans: tuple[InFlightSpan, ...]) -> bool:
-    """Return whether a part of the requests in the spans that a sample covers wholly was turned away: that part of the time the cap was reached.
+    """Return whether, in the spans that a sample covers completely, enough requests were turned away for the cap to have been reached for a while.
 
     False for a sample that is not a mean over its time: a gauge is read at one moment, a time to first byte when requests end.
     """
