@@ -73,10 +73,9 @@ async def test_clients_that_do_not_get_to_a_request_are_let_go_and_keep_out_nobo
         slow = await stack.enter_async_context(client.connect(gate.front))
         await slow.send(b"GET / HTTP/1.1\r\nhost: model.test\r\n")
         silent = [await stack.enter_async_context(client.connect(gate.front)) for _ in range(30)]
-        refused = f"listener.{gate.front.replace(':', '_')}.downstream_global_cx_overflow"
-        await eventually(lambda: gate.stat(refused))
+        # They stay for 10 s at most, which may have passed when a busy machine gets here: the counter tells that others were refused.
+        await eventually(lambda: gate.stat(f"listener.{gate.front.replace(':', '_')}.downstream_global_cx_overflow"))
 
-        assert not await _is_served(gate.front)
         assert (await client.get(gate.params.stats, "/stats/prometheus?filter=offload")).line[1] == "200"
 
         answer = await slow.head()
