@@ -94,6 +94,20 @@ def test_a_cap_of_nothing_says_what_ends_it() -> None:
     assert sentences(lost)[0] == "a cap limits the requests in flight again when the metrics can be read"
 
 
+def test_a_share_for_lack_of_counts_says_what_ends_it() -> None:
+    previous = None
+    for second in (0, 35):
+        read = replace(signals(sample(40, at=NOW + second * SECOND)), flow=missing())
+        over = cycle.run(spec(behavior=ADAPTIVE), read, previous=previous, now=NOW + second * SECOND)
+        previous = over.decision
+
+    assert over.decision.cap == 0
+    assert sentences(over) == (
+        "a cap limits the requests in flight once a gateway reports its request counts",
+        "releases when demand stays at 90% of the target or less for 60 s; it is 400% now",
+    )
+
+
 def test_without_a_cap_it_says_when_there_will_be_one_and_that_only_what_is_above_leaves() -> None:
     """It was said to offload all requests, and to do so in 0 s."""
     engage = replace(ADAPTIVE.engage, stabilization_window=30 * SECOND, tolerance=Decimal("0.2"))

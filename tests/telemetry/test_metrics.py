@@ -108,6 +108,25 @@ async def test_demand_under_a_cap_counts_what_was_sent_away(registry: CollectorR
     assert scraped.get("beamlit_local_in_flight_limit", MODEL) == 12
 
 
+async def test_demand_counts_a_share_that_leaves_for_lack_of_the_gateways_counts(
+    registry: CollectorRegistry, sink: MetricsSink
+) -> None:
+    """An autoscaler would remove replicas as soon as the share relieves them."""
+    adaptive = Behavior(percentage=50, mode=Mode.ADAPTIVE)
+    previous = None
+    for seconds, value in ((0, 20), (35, 20), (120, 8)):
+        read = replace(signals(value=value, at=NOW + seconds * SECOND), flow=missing())
+        record = one_round(read, previous, behavior=adaptive)
+        previous = record.decision
+        sink.record(record)
+
+    scraped = await scrape(registry)
+
+    assert scraped.get("beamlit_offload_percentage", MODEL) == 50
+    assert scraped.get("beamlit_metric_demand", QUEUE_LABELS) == 16
+    assert scraped.get("beamlit_demand_ratio", MODEL) == 1.6
+
+
 async def test_values_are_in_the_unit_of_their_target(registry: CollectorRegistry, sink: MetricsSink) -> None:
     sink.record(one_round(signals(pod_samples("0.7", "0.8", "0.6"), pod_samples(1, 2, 3)), metrics=(CPU, RUNNING)))
 

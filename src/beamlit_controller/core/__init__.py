@@ -21,7 +21,7 @@ The share (Fixed and Proportional mode)
 - `shortfall`: whether the highest allowed share is not enough
 
 The cap (Adaptive mode)
-- `adaptive_decision`: holds, follows or gives up the cap
+- `adaptive_decision`: holds, follows or gives up the cap; `uncounted`: a share instead, if no gateway reports its counts
 - `lowest_cap`: with several metrics, learns a cap from each; the lowest is in force
 - `metric_names`: distinct names by which the state of each metric is recorded
 - `adaptive`: moves the cap with each sample

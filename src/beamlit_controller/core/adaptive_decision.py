@@ -23,6 +23,7 @@ from beamlit_controller.core import adaptive_state as state
 from beamlit_controller.core.adaptive_state import Learned, RatioSample
 from beamlit_controller.core.backlog import FIRST, FIRST_AFTER_CALM, LOWER, Evidence
 from beamlit_controller.core.decision_state import Decision, Restraint, Timers, moved
+from beamlit_controller.core.demand import Share
 from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.metric_spec import GatewayMetric, PodsMetric
 from beamlit_controller.core.reason import Reason
@@ -109,7 +110,7 @@ def _by_metric(held: Decision, spec: OffloadSpec, verdict: Verdict, now: datetim
     reason = Reason.METRIC_ABOVE_TARGET if over else Reason.METRIC_BELOW_TARGET
     why = wording.comparison(worst) if over else wording.readings(verdict.metrics)
     held = replace(held, learned=learned, by_metric=by_metric)
-    # Without them nothing can be learned, however far the metric is over its target.
+    # Without them nothing can be learned, however far the metric is over its target; see `core.uncounted`.
     lacks = "; no gateway reports its request counts" if over and isinstance(local.flow, Missing) else ""
     return _in_force(held, behavior, now, reason=reason, message=f"{why}; {_describe(spec, held)}{lacks}")
 
@@ -179,7 +180,12 @@ class _Rule:
 def _in_force(held: Decision, behavior: Behavior, now: datetime, *, reason: Reason, message: str) -> Decision:
     cap = held.learned.cap
     decided = moved(held, 0 if cap is None else behavior.percentage, now, reason, message)
-    return replace(decided, cap=cap, shares=held.shares)
+    return replace(decided, cap=cap, shares=_shares(held, now))
+
+
+def _shares(held: Decision, now: datetime) -> tuple[Share, ...]:
+    """Return the shares in force. What leaves above a cap is no share; one that was forced before has ended."""
+    return demand.remember(held.shares, now, 0) if held.shares[-1].percentage else held.shares
 
 
 def _describe(spec: OffloadSpec, held: Decision) -> str:
@@ -237,13 +243,13 @@ def _by_backlog(
 
 
 def _lost(held: Decision, behavior: Behavior, why: str, now: datetime) -> Decision:
-    message, shares = f"{why}; onMetricsLoss is {behavior.on_metrics_loss.value}", held.shares
+    message = f"{why}; onMetricsLoss is {behavior.on_metrics_loss.value}"
     match behavior.on_metrics_loss:
         case OnMetricsLoss.HOLD:
             return _in_force(held, behavior, now, reason=Reason.METRICS_LOST, message=message)
         case OnMetricsLoss.RELEASE:
             released = moved(held, 0, now, Reason.METRICS_LOST, message)
-            return replace(released, cap=None, shares=shares)
+            return replace(released, cap=None, shares=_shares(held, now))
         case OnMetricsLoss.OFFLOAD:
             return forced(moved(held, behavior.percentage, now, Reason.METRICS_LOST, message))
 

@@ -2,13 +2,14 @@
 
 `decide` is a pure function of the spec, the previous decision, the verdict on the metrics and the time. It handles what
 takes precedence over metrics: a disabled model, an override, a model without metrics. The rest depends on the mode:
-Adaptive mode decides a cap (`core.adaptive_decision`), the other two a share (`core.share_decision`).
+Adaptive mode decides a cap (`core.adaptive_decision`), the other two a share (`core.share_decision`), and so does Adaptive
+mode if no gateway reports its request counts (`core.uncounted`).
 """
 
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from beamlit_controller.core import adaptive_decision, demand, ledger, load, release_backoff, share_decision
+from beamlit_controller.core import adaptive_decision, demand, ledger, load, release_backoff, share_decision, uncounted
 from beamlit_controller.core.adaptive_state import NOTHING
 from beamlit_controller.core.decision_state import REMEMBERED, Change, Decision, Timers, begin, moved
 from beamlit_controller.core.flow import Flow
@@ -50,6 +51,8 @@ def decide(
         return _reset(before, now, Reason.NO_METRICS, "no metric is given, so the percentage stays at 0")
     match spec.behavior.mode:
         case Mode.ADAPTIVE:
+            if uncounted.applies(spec, before, verdict, now, flow=flow):
+                return uncounted.decide(spec, before, verdict, now)
             before = replace(before, shortfall=None)
             return adaptive_decision.decide(
                 spec, before, verdict, now, local=adaptive_decision.Local(flow, ready, slots)

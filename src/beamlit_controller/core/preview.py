@@ -64,7 +64,7 @@ def _without_metrics(overflow: Overflow) -> Iterator[str]:
 
 def _next(cycle: Cycle, left: Countdown) -> Iterator[str]:
     if cycle.spec.behavior.mode is Mode.ADAPTIVE:
-        yield from _uncapped(cycle, left) if cycle.decision.cap is None else _capped(cycle)
+        yield from _uncapped(cycle, left) if cycle.decision.cap is None else _capped(cycle, left)
     elif cycle.decision.percentage > 0:
         yield from _further(cycle)
         yield from _release(cycle, left)
@@ -86,12 +86,16 @@ def _uncapped(cycle: Cycle, left: Countdown) -> Iterator[str]:
     yield f"limits the requests in flight {when}; requests above the limit{most} go to the remote"
 
 
-def _capped(cycle: Cycle) -> Iterator[str]:
-    """Adaptive mode has no release: while local stays below the cap, nothing is offloaded."""
+def _capped(cycle: Cycle, left: Countdown) -> Iterator[str]:
+    """Adaptive mode has no release: while local stays below the cap, nothing is offloaded. Only a share is released."""
     verdict, most = cycle.verdict, cycle.spec.overflow.max_in_flight_per_replica
     unread = [wording.name(each.metric) for each in verdict.metrics if isinstance(each, Unread)]
     if cycle.decision.cap == 0:
-        yield "a cap limits the requests in flight again when the metrics can be read"
+        if unread:
+            yield "a cap limits the requests in flight again when the metrics can be read"
+        else:
+            yield "a cap limits the requests in flight once a gateway reports its request counts"
+            yield from _release(cycle, left)
         return
     if len(unread) == len(verdict.metrics):
         return

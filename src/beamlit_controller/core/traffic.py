@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from beamlit_controller.core.flow import Flow
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.signals import NOT_ASKED, Missing
+from beamlit_controller.core.signals import Missing
 from beamlit_controller.core.spec import Mode, OffloadSpec
 
 MINUTE = timedelta(seconds=60)
@@ -114,7 +114,7 @@ def shifted(meter: Meter, step: timedelta) -> Meter:
 def flow(meter: Meter, since: datetime | None, now: datetime, *, by_cap: bool) -> Flow | Missing:
     """Return the requests since a moment; with `by_cap`, those that left by percentage count as above the cap."""
     if not meter.recent:
-        return NOT_ASKED
+        return Missing(Reason.NO_SERIES, "no gateway has reported stats yet")
     last = meter.recent[-1]
     if now - last.at > STALE:
         return Missing(Reason.TIMED_OUT, f"no gateway has reported stats for {(now - last.at).total_seconds():.0f} s")

@@ -190,9 +190,9 @@ def _demands(cycle: Cycle) -> tuple[Fraction | None, ...]:
     """Return what each metric would be without offloading, where 1 is its target."""
     decided, metrics = cycle.decision, cycle.verdict.metrics
     match cycle.spec.behavior.mode:
-        case Mode.ADAPTIVE:
+        case Mode.ADAPTIVE if decided.cap != 0:
             return demand.under_caps(metrics, decided.learned, decided.by_metric, cycle.at)
-        case Mode.FIXED | Mode.PROPORTIONAL:
+        case Mode.FIXED | Mode.PROPORTIONAL | Mode.ADAPTIVE:
             seen = (demand.of(each, decided.shares) for each in metrics)
             worst = cycle.verdict.worst
             return tuple(
