@@ -141,3 +141,14 @@ def test_a_cap_that_is_not_what_limits_the_requests_is_not_corrected(level: int,
     held = spans(*CALM, *[(level, 20)] * 4, sent=overflowed, overflowed=overflowed)
 
     assert backlog.corrected(held, Fraction(4), Fraction(8), since) is None
+
+
+def test_equal_requests_that_have_not_ended_yet_are_no_backlog() -> None:
+    """For the duration of a request after a step of the load, as many end as arrived before, however many slots are free."""
+    calm = ((16, 10),) * 6
+    rising = ((16, 10), (40, 10), (80, 10), (120, 10))
+
+    seen = spans(*calm, *rising)
+
+    assert backlog.found(seen, backlog.FIRST) is None
+    assert backlog.found(spans(*calm, *rising, (160, 10), (200, 10)), backlog.FIRST) is not None

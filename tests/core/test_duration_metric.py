@@ -79,6 +79,19 @@ def test_without_enough_requests_no_duration_is_known(spans: tuple[InFlightSpan,
     assert duration_metric.duration(spans, until - PERIOD, until) is None
 
 
+@pytest.mark.parametrize(("ratio", "falls"), [("0.9", False), ("1.1", True)])
+def test_a_cap_falls_only_over_the_target(ratio: str, falls: bool) -> None:  # noqa: FBT001 - a case of the table
+    """While a backlog drains or few requests come, fewer end than the servers could finish."""
+    before = played(rounds(RISING))[-1].learned
+    assert before.cap is not None
+    slow = replace(before, changed_at=NOW, recent=steady(16, 10, overflowed=20))
+
+    wanted = duration_metric.wanted(slow, before.cap, Fraction(ratio))
+
+    assert wanted is not None
+    assert (wanted < before.cap) is falls
+
+
 def test_spans_that_a_clock_that_was_set_made_empty_end_no_round() -> None:
     """Recorded times in the future become the present one, all the same."""
     before = played(rounds(RISING))[-1]

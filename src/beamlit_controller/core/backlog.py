@@ -82,9 +82,14 @@ class Stretch:
         return self.area / (self.served + max(Fraction(0), self.last_level - self.first_level) / 2)
 
     @property
+    def arrived(self) -> Fraction:
+        """Return how many requests arrived."""
+        return self.served + self.overflowed + self.last_level - self.first_level
+
+    @property
     def floods(self) -> bool:
         """Return whether clearly more requests arrived than finished."""
-        return self.served + self.overflowed + self.last_level - self.first_level >= FLOOD * self.served
+        return self.arrived >= FLOOD * self.served
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,7 @@ def found(recent: Sequence[InFlightSpan], evidence: Evidence) -> Backlog | None:
     fit = latest.rate * pace
     flat = evidence.slower * earlier.rate <= latest.rate <= evidence.faster * earlier.rate
     full = latest.last_level >= max(BACKLOG * fit, fit + EXCESS)
-    if not (flat and full and earlier.floods and latest.floods):
+    if not (flat and full and earlier.floods and latest.floods) or _is_young(stretches, earlier, latest, pace):
         return None
     each = fit / recent[-1].ready
     cap = rounded(each + min(SPARE * each, MOST_SPARE) + ALSO)
@@ -135,6 +140,18 @@ def corrected(recent: Sequence[InFlightSpan], cap: Fraction, rate: Fraction, sin
         return None
     under = ended / seconds / recent[-1].ready
     return rounded(cap * min(MOST_RISE, rate / under)) if under < SATURATED * rate else None
+
+
+def _is_young(stretches: Sequence[Stretch], earlier: Stretch, latest: Stretch, pace: Fraction) -> bool:
+    """Return whether the flood began less than a request's duration before the latest stretch.
+
+    Requests of equal durations then end at the rate at which they arrived before the flood, however many slots are free.
+    """
+    calm = sorted(each.arrived / each.seconds for each in stretches if not each.floods)
+    if not calm:
+        return False
+    before, now = calm[len(calm) // 2], latest.arrived / latest.seconds
+    return earlier.arrived - before * earlier.seconds < (now - before) * pace
 
 
 def _pace(stretches: Sequence[Stretch]) -> tuple[Fraction, Fraction]:

@@ -94,6 +94,8 @@ def wanted(learned: Learned, cap: Fraction, ratio: Fraction) -> Fraction | None:
     found = busy.rate * lasting
     if ratio <= 1 and found > cap + band:
         return min(cap * LONGEST_RISE, found)
+    if ratio <= 1:
+        return cap
     found = max(found, busy.level * lasting / busy.lasted)
     return max(cap / MOST_FALL, found) if found < cap - band else cap
 

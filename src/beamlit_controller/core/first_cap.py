@@ -55,7 +55,10 @@ def guessed(
         cap = max(cap, learned.calm.in_flight)
     if learned.cap is not None and (learned.cap <= cap or load_curve.is_known(learned)):
         return learned
-    return replace(changed(learned, cap, now), guessed=True, rate=found.rate)
+    rate = (
+        found.rate if learned.cap is None else None
+    )  # fewer completions than before show nothing if the capacity fell
+    return replace(changed(learned, cap, now), guessed=True, rate=rate)
 
 
 def reconsidered(learned: Learned, now: datetime) -> Learned:
@@ -114,7 +117,10 @@ def estimated(calm: Point | None, seen: Observed) -> Fraction:
     root = Fraction(round(1000 * float(ratio) ** (1 / 3)), 1000)
     if calm is None or calm.in_flight >= most or calm.ratio >= ratio:
         return most / root
-    part = (1 - calm.ratio) / (ratio - calm.ratio)
-    straight = calm.in_flight + part * (most - calm.in_flight)
-    bent = most / root if ratio > CLEARLY else straight
+    straight = _straight(calm, most, ratio)
+    bent = min(most / root, _straight(calm, most, CLEARLY)) if ratio > CLEARLY else straight
     return min(max(straight, bent), 2 * straight)
+
+
+def _straight(calm: Point, most: Fraction, ratio: Fraction) -> Fraction:
+    return calm.in_flight + (1 - calm.ratio) / (ratio - calm.ratio) * (most - calm.in_flight)
