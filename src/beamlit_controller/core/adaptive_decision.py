@@ -216,8 +216,8 @@ def _unreadable(held: Decision, spec: OffloadSpec, verdict: Verdict, now: dateti
     # Without all metrics, demand is at least this: enough to add replicas, but not to remove any.
     high = least if least is not None and least > 1 else None
     held = replace(held, timers=Timers(unread_since=unread_since), demand=high)
-    if held.learned.judged_until is None and held.learned.pending is None:
-        held = replace(held, learned=_limited(spec, _never_read(held.learned, behavior, now), held.learned))
+    if nothing_read or (held.learned.judged_until is None and held.learned.pending is None):
+        held = _by_counts(held, spec, now)
     why = "; ".join(wording.loss(metric) for metric in unread)
     if unread_since is not None and now - unread_since >= behavior.metrics_loss:
         return _lost(held, behavior, why, now)
@@ -226,11 +226,15 @@ def _unreadable(held: Decision, spec: OffloadSpec, verdict: Verdict, now: dateti
     return _in_force(held, behavior, now, reason=Reason.METRICS_UNAVAILABLE, message=message)
 
 
-def _never_read(learned: Learned, behavior: Behavior, now: datetime) -> Learned:
-    """Set the first cap, or correct it, by a backlog: no metric was read since the servers started."""
-    if learned.cap is None:
-        return _by_backlog(learned, behavior, now)
-    return first_cap.reconsidered(learned, now)
+def _by_counts(held: Decision, spec: OffloadSpec, now: datetime) -> Decision:
+    """Set the first cap, or correct it, by a backlog that the gateways report, since no metric can show it. A cap that was learned stays."""
+    before = held.learned
+    begins = before.cap is None
+    learned = _by_backlog(before, spec.behavior, now) if begins else first_cap.reconsidered(before, now)
+    learned = _limited(spec, learned, before)
+    if learned.cap == before.cap:
+        return held
+    return replace(held, learned=learned, by_metric=lowest_cap.resumed(held.by_metric, learned))
 
 
 def _by_backlog(

@@ -49,7 +49,7 @@ def matched(
     known = {name: own for name, own in zip(before, states, strict=False) if _is_alone(name, before, metrics)}
     found = tuple(known.get(name) or _begun(common) for name in metrics)
     if min(found, key=_limit).cap != common.cap:  # the metric whose cap is in force is gone
-        found = tuple(_resumed(each, common) for each in found)
+        found = resumed(found, common)
     return (replace(found[0], recent=common.recent), ()) if len(found) == 1 else (common, found)
 
 
@@ -58,8 +58,12 @@ def _is_alone(name: str, *lists: Sequence[str]) -> bool:
     return all(names.count(name) <= 1 for names in lists)
 
 
-def _resumed(own: Learned, common: Learned) -> Learned:
-    return replace(own, cap=common.cap, changed_at=common.changed_at)
+def resumed(owned: tuple[Learned, ...], common: Learned) -> tuple[Learned, ...]:
+    """Return the states of the metrics with the cap in force, which follows from none of them."""
+    return tuple(
+        replace(own, cap=common.cap, changed_at=common.changed_at, guessed=common.guessed, rough=common.rough)
+        for own in owned
+    )
 
 
 def _begun(common: Learned) -> Learned:
