@@ -601,6 +601,7 @@ def test_the_cap_and_the_share_stay_within_their_bounds(rounds: list[tuple[Fract
         assert len(decided.learned.recent) <= adaptive_state.SPANS
 
 
+@example([(Fraction(0), 0, 0)], Fraction(107, 100), Fraction(121, 100), 3, 0)
 @given(ROUNDS, RATIOS, RATIOS, st.integers(0, 400), st.integers(0, 50))
 def test_a_higher_ratio_never_gives_a_higher_cap(
     rounds: list[tuple[Fraction, int, int]], one: Fraction, other: Fraction, in_flight: int, overflowed: int
@@ -642,12 +643,41 @@ def test_in_a_dry_run_the_same_is_decided_and_nothing_is_sent(rounds: list[tuple
 
 @example([(Fraction(101, 100), 0, 0), (Fraction(0), 0, 0), (Fraction(0), 0, 10)])
 @given(ROUNDS)
-def test_a_metric_that_is_lost_never_moves_the_cap(rounds: list[tuple[Fraction, int, int]]) -> None:
+def test_a_metric_that_is_lost_never_moves_a_cap_that_was_learned(rounds: list[tuple[Fraction, int, int]]) -> None:
+    """Without one, the gateways' counts may give it."""
     before = played(list(rounds))[-1]
 
     lost = played([(None, 400, 50)] * 20, previous=before, since=len(rounds))
 
-    assert {each.cap for each in lost} == {before.cap}
+    caps = [each.cap for each in lost]
+    guessed = before.cap is None or before.learned.guessed
+    assert (
+        all(later == cap for cap, later in itertools.pairwise(caps) if cap is not None)
+        if guessed
+        else set(caps) == {before.cap}
+    )
+
+
+@pytest.mark.parametrize("metrics", [1, 2])
+def test_an_overload_that_begins_as_the_metrics_are_lost_is_limited(metrics: int) -> None:
+    """One value that was read at a low load switched the gateways' evidence off, and nothing left until the metric was back."""
+    asked = spec(behavior=ADAPTIVE, metrics=spec().metrics * metrics)
+    decided: Decision | None = None
+    caps: list[Fraction | None] = []
+    for step in range(25):
+        at, cap = NOW + PERIOD * step, None if decided is None else decided.cap
+        in_flight = 8 if step < 6 else 8 + 40 * (step - 5) if cap is None else int(2 * cap)
+        away = 0 if cap is None else 40
+        told = Flow(at - PERIOD, at, in_flight, in_flight, 20, away, away)
+        seen = verdict(0.1 if step < 6 else 0.9 if step == 24 else None, at=at, age=timedelta(0), window=PERIOD)
+        seen = replace(seen, metrics=seen.metrics * metrics)
+        decided = decision.decide(asked, decided, seen, at, flow=told, ready=2)
+        caps.append(decided.cap)
+
+    assert caps[5] is None
+    assert caps[-2] is not None
+    assert 4 <= caps[-2] <= 12
+    assert caps[-1] == caps[-2]
 
 
 @pytest.mark.parametrize(("ratio", "at_least"), [(2.5, 10), (1.5, 15)])

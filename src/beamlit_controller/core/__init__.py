@@ -30,6 +30,7 @@ The cap (Adaptive mode)
 - `metric_kind`: whether a metric is a queue or has a value at any load, and its maximum
 - `queue_metric`: metrics that count waiting requests; `gradual_metric`: metrics with a value at any load;
   `duration_metric`: metrics proportional to the duration of requests; `first_byte_metric`: the gateways' time to first byte
+- `raises`, `climb`: raises of the cap that have no effect, because the metric can't reach its target
 - `estimate`: how many in flight bring the metric to its target, updated by each sample
 - `backlog`: detects an overload before a late metric shows it
 - `adaptive_state`: what has been learned so far, as a value

@@ -19,6 +19,7 @@ from beamlit_controller.core import (
     load_curve,
     metric_kind,
     queue_metric,
+    raises,
 )
 from beamlit_controller.core.adaptive_state import (
     LEAST,
@@ -51,8 +52,7 @@ LEAST_FALL, MOST_FALL = Fraction(11, 10), Fraction(3)
 def follow(learned: Learned, sample: RatioSample, now: datetime) -> Learned:
     """Learn from a sample, and return the state with the resulting cap.
 
-    A sample newer than the gateways' last report is kept until they have reported for its time. Until then the sample
-    that was kept before is judged, if that is possible by now.
+    A sample newer than the gateways' last report is kept until they have reported for its time, and judged then.
     """
     for each in (sample, learned.pending):
         if each is None or (learned.judged_until is not None and each.until <= learned.judged_until):
@@ -101,8 +101,10 @@ def _judge(
         noted = queue_metric.noted(gradual_metric.noted(noted, seen, counts=counts), sample, seen)
     rest = SHORT_REST if counts and queue_metric.is_idle(noted) else _rest(learned.cap, seen)
     rests = learned.changed_at is not None and now - learned.changed_at < rest
+    kept = replace(noted, guessed=False)
     if shown:
-        return noted if rests or unsettled or drains else _by_mean(learned.cap, noted, seen, now)
+        found = None if rests or unsettled or drains else gradual_metric.wanted(learned.cap, kept, seen)
+        return noted if found is None else _changed(learned.cap, found, now)
     if unsettled and learned.rough:
         estimated = estimate.updated(noted, seen, drains=True)
         counted = None if trails else sample.slope
@@ -110,8 +112,8 @@ def _judge(
     outdated = first_byte_metric.is_outdated(sample, seen, learned.cap)
     if rests or unsettled or outdated or not seen.steady:
         return noted if outdated else estimate.updated(noted, seen)
-    wanted, taught = _suggested(learned.cap, replace(noted, guessed=False), sample, seen)
-    return changed(taught, wanted, now)
+    wanted, taught = _suggested(learned.cap, kept, sample, seen)
+    return changed(taught, wanted, now) if counts else _changed(learned.cap, (wanted, taught), now)
 
 
 def _settles(learned: Learned, sample: RatioSample, *, shown: bool) -> timedelta:
@@ -149,8 +151,9 @@ def _by_duration(learned: Learned, noted: Learned, sample: RatioSample, now: dat
     return noted if waits else changed(replace(noted, guessed=False), wanted, now)
 
 
-def _by_mean(cap: Fraction, noted: Learned, seen: load_curve.Observed, now: datetime) -> Learned:
-    wanted, taught = gradual_metric.wanted(cap, replace(noted, guessed=False), seen)
+def _changed(cap: Fraction, found: tuple[Fraction, Learned], now: datetime) -> Learned:
+    """Change the cap to the one that was found, unless raises have no effect."""
+    wanted, taught = raises.effective(cap, *found, now)
     return changed(taught, wanted, now)
 
 

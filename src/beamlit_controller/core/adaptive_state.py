@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
+from beamlit_controller.core.climb import Climb
 from beamlit_controller.core.flow import Flow
 
 MEMORY = timedelta(seconds=150)
@@ -171,6 +172,8 @@ class Learned:
     """How many samples in a row found nothing waiting although the cap was reached."""
     fair: Mean = Mean()
     """The mean of the last samples within the target that are not near zero, under any cap."""
+    climb: Climb | None = None
+    """Where the raises of the cap began; None while the metric is at its target."""
     is_duration: bool = False
     """The metric is proportional to the duration of requests, and to nothing else. After a restart the proportion is measured again."""
     by_duration: Proportion = Proportion()
@@ -208,6 +211,7 @@ def lasting(learned: Learned) -> Learned:
         streak=Mean(),
         idle=0,
         fair=Mean(),
+        climb=None,
         by_duration=Proportion(),
         by_level=Proportion(),
         by_nothing=Proportion(),

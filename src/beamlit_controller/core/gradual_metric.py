@@ -11,7 +11,16 @@ from fractions import Fraction
 from math import isqrt
 
 from beamlit_controller.core import metric_kind
-from beamlit_controller.core.adaptive_state import GRAIN, LEAST, MOST, MOST_FALLS, Learned, Mean, Point, thousandths
+from beamlit_controller.core.adaptive_state import (
+    GRAIN,
+    LEAST,
+    MOST,
+    MOST_FALLS,
+    Learned,
+    Mean,
+    Point,
+    thousandths,
+)
 from beamlit_controller.core.load_curve import Observed
 from beamlit_controller.core.metric_kind import FLAT, SOME, SPARED, STRAIGHT, TELLING
 
@@ -111,7 +120,7 @@ def wanted(cap: Fraction, learned: Learned, seen: Observed) -> tuple[Fraction, L
     level = _level(cap, learned)
     if level is not None and mean.count >= FEW and abs(level - cap) > cap * FARTHER:
         return max(cap / 2, min(cap * LONGEST_RISE, level)), replace(learned, over=None, falls=0)
-    unsure, aim = max(BAND, 2 * _uncertainty(mean, learned)), _aim(learned)
+    unsure, aim = max(BAND, 2 * uncertainty(mean, learned)), _aim(learned)
     if mean.ratio > aim + unsure and mean.count >= FEW:
         return _lower(cap, learned, mean)
     taught = replace(learned, over=None, falls=0)
@@ -123,8 +132,12 @@ def wanted(cap: Fraction, learned: Learned, seen: Observed) -> tuple[Fraction, L
 
 def _aim(learned: Learned) -> Fraction:
     """Return the ratio that the cap aims at: the target itself if the metric can hardly exceed it, else slightly less."""
-    straight = learned.height is not None and abs(learned.height - 1) <= STRAIGHT
-    return Fraction(1) if straight or learned.maximum is not None else AIM
+    return Fraction(1) if is_straight(learned) or learned.maximum is not None else AIM
+
+
+def is_straight(learned: Learned) -> bool:
+    """Return whether the metric is proportional to the load, until it reaches its maximum."""
+    return learned.height is not None and abs(learned.height - 1) <= STRAIGHT
 
 
 def _level(cap: Fraction, learned: Learned) -> Fraction | None:
@@ -143,7 +156,7 @@ def _level(cap: Fraction, learned: Learned) -> Fraction | None:
 def _spread(learned: Learned, point: Point) -> Fraction:
     """Return the uncertainty of the streak over the target; it is small if its samples are equal, as those of a saturated metric are."""
     flat = abs(point.ratio - learned.streak.ratio) <= FLAT
-    return FLAT if flat else _uncertainty(learned.streak, learned)
+    return FLAT if flat else uncertainty(learned.streak, learned)
 
 
 def _lower(cap: Fraction, learned: Learned, mean: Mean) -> tuple[Fraction, Learned]:
@@ -182,7 +195,7 @@ def _proportional(learned: Learned, mean: Mean) -> Fraction | None:
     return 1 / chord if mean.ratio < chord * mean.in_flight * SPARED else None
 
 
-def _uncertainty(mean: Mean, learned: Learned) -> Fraction:
+def uncertainty(mean: Mean, learned: Learned) -> Fraction:
     """Return the uncertainty of a mean due to noise."""
     return learned.jitter / _square_root(_independent(mean.count, learned))
 
