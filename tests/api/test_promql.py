@@ -3,10 +3,12 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
+import promql_parser
 import pytest
 
-from beamlit_controller.api import promql
+from beamlit_controller.api import first_byte_queries, promql, promql_ranges
 
 # Nothing to say: each gives one series at all times, or nobody could know better.
 GOOD = {
@@ -196,6 +198,58 @@ def test_a_duration_with_which_the_parser_would_panic_is_a_notice(
 )
 def test_other_large_numbers_and_usual_durations_are_parsed(query: str) -> None:
     assert promql.parse(query)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        'sum(x{a=~"("})',
+        'sum(x{a!~"("})',
+        "sum(x{a=~'('})",
+        "sum(x{a=~`(`})",
+        'sum(x{a = "b" or b\n=~\t"("})',
+        'sum({"x", "a"=~"("})',
+        'sum({"=~", a=~"("})',
+        'sum(x{a=~# a comment\n"("})',
+        'sum(x{a="\\"",b=~"("})',
+        "sum(x{a='\"', b=~'(', c='\"'})",
+        # A comment of Prometheus ends with a carriage return as well.
+        'sum(x # "\r{a=~"("})',
+    ],
+)
+def test_no_regular_expression_is_compiled(query: str) -> None:
+    """Each took up to 5 MiB. A query of 700 of them, 16 kB long, ended the process, and so the controller of all models."""
+    assert isinstance(promql.parse(query), promql_parser.AggregateExpr)
+    assert not [*promql.notices(query)]
+    assert promql_ranges.covered(query) == timedelta(0)
+
+
+def test_a_query_for_the_first_byte_is_recognized_whatever_its_matchers_are() -> None:
+    query = 'max(vllm:time_to_first_token_seconds{pod=~"("})'
+
+    assert first_byte_queries.unit(query) == 1
+
+
+HUGE = {
+    "blanks after offset": "x offset" + " " * 1_000_000 + "!",
+    "blanks after the sign of an offset": "x offset -" + " " * 1_000_000 + "!",
+    "dots in a duration": "x[" + "1." * 500_000 + "]",
+    "digits in a duration": "x[" + "1" * 1_000_000 + "y]",
+    "open brackets": "[" * 1_000_000,
+    "offsets": "offset " * 150_000,
+}
+
+
+@pytest.mark.parametrize("query", HUGE.values(), ids=HUGE)
+def test_durations_are_looked_for_in_linear_time(query: str) -> None:
+    """It was quadratic: 6 s for the 16,000 characters that a query may have, so hours for these."""
+    with pytest.raises(ValueError, match=r"."):
+        promql.parse(query)
+
+
+def test_a_query_longer_than_a_metric_may_be_is_not_parsed() -> None:
+    assert promql.is_small("x" * 16_384)
+    assert not promql.is_small("x" * 16_385)
 
 
 def test_another_panic_of_the_parser_is_a_notice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,21 +56,23 @@ def notices(query: str) -> Iterator[str]:
 
 def is_small(query: str) -> bool:
     """Return whether a query may be parsed: the parser is recursive, and a stack overflow would end the process."""
-    return len(_STRUCTURE.findall(_STRING.sub(_blank, query))) <= _MOST_STRUCTURE
+    return len(query) <= _LONGEST and len(_STRUCTURE.findall(_STRING.sub(_blank, query))) <= _MOST_STRUCTURE
 
 
 def parse(query: str) -> Expr:
-    """Parse a small query. Raises ValueError.
+    """Parse a small query, with each regular expression as an equality. Raises ValueError.
 
     The parser is written in Rust, and panics where a duration is out of range, as in `x[1e400]`: that is no `Exception`, would
-    end more than what concerns this query, and writes a stack trace to the log.
+    end more than what concerns this query, and writes a stack trace to the log. It compiles the regular expressions, which
+    takes megabytes for each, and ends the process when there is no more memory. Prometheus checks them.
     """
     for duration in _DURATIONS.finditer(_STRING.sub(_blank, query)):
         for number in _NUMBERS.finditer(duration[0]):
             if not float(number[0]) < _LONGEST_SECONDS:
                 raise ValueError(f"the duration {printable.short(number[0], _NEAR)} is out of range")
     try:
-        return promql_parser.parse(query)
+        # Also within strings and comments, so that nothing depends on where the parser sees their ends.
+        return promql_parser.parse(query.replace("=~", "= ").replace("!~", "!="))
     except BaseException as error:
         if type(error).__name__ != "PanicException":
             raise
@@ -144,14 +146,16 @@ _DASHES: Final = re.compile(r"[A-Za-z_][\w:]*(?:-[A-Za-z_][\w:]*)+")
 
 _VARIABLE: Final = "{} is a variable of a dashboard or template, which is not replaced here: write its value"
 # An unclosed string extends to the end; otherwise each quote in it would be tried as the start of another (quadratic time).
-_STRING: Final = re.compile(r"""(["'])(?:\\.|(?!\1)[^\\])*(\1)?|(`)[^`]*(`)?|#[^\n]*""", re.DOTALL)
+_STRING: Final = re.compile(r"""(["'])(?:\\.|(?!\1)[^\\])*+(\1)?|(`)[^`]*+(`)?|#[^\n]*+""", re.DOTALL)
 _VARIABLES: Final = re.compile(r"\$\{?\w*\}?|\[\[|\{\{|<<")
 # In brackets and after `offset`. A number without a unit is in seconds.
-_DURATIONS: Final = re.compile(r"\[[^\]]*\]|\boffset\b\s*[-+]?\s*[\w.]+(?:\+\d+)?", re.IGNORECASE)
-_NUMBERS: Final = re.compile(r"\b(?:\d[\d.]*e\+?\d+|\d{15,}|inf|nan)\b", re.IGNORECASE)
+# Both in linear time: a repetition gives nothing back, and a number is tried only at its beginning.
+_DURATIONS: Final = re.compile(r"\[[^\[\]]*+\]|\boffset\b\s*+[-+]?\s*+[\w.]++(?:\+\d++)?", re.IGNORECASE)
+_NUMBERS: Final = re.compile(r"(?<![\w.])\.?(?:\d[\d.]*+e\+?\d++|\d{15,}+|inf|nan)\b", re.IGNORECASE)
 _LONGEST_SECONDS: Final = 1e15
 _IN_STRING: Final = re.compile(r"\$\{?[A-Za-z_]\w*\}?|\[\[\w+\]\]|\{\{|<<")
 
 # A stack of 512 KiB allows more than twice this depth.
 _STRUCTURE: Final = re.compile(r"[-+*/%^(\[<>@]|[=!]=|\b(?:and|or|unless|atan2)\b", re.IGNORECASE)
 _MOST_STRUCTURE: Final = 100
+_LONGEST: Final = 16_384
