@@ -17,7 +17,8 @@ from beamlit_controller.prometheus import answer as prometheus
 from beamlit_controller.prometheus.answer import Question
 from beamlit_controller.prometheus.http_answer import HttpAnswer
 from beamlit_controller.scrape import exposition
-from beamlit_controller.scrape.exposition import Page, Total
+from beamlit_controller.scrape.exposition import Total
+from beamlit_controller.scrape.page import Page
 from builders import NOW
 from strategies import hostile
 from strategies.templates import TEMPLATES

@@ -16,7 +16,8 @@ from beamlit_controller.core.metric_spec import Aggregation, Operator, Requireme
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.scrape import exposition
-from beamlit_controller.scrape.exposition import Page, Total
+from beamlit_controller.scrape.exposition import Total
+from beamlit_controller.scrape.page import Page
 
 AT = builders.NOW
 SECONDS = int(AT.timestamp())

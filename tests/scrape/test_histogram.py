@@ -14,8 +14,8 @@ from beamlit_controller.core.metric_spec import SeriesSelector
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing
 from beamlit_controller.scrape import exposition, histogram
-from beamlit_controller.scrape.exposition import Page
 from beamlit_controller.scrape.histogram import BucketSeries, HistogramWindow, QuantileValue
+from beamlit_controller.scrape.page import Page
 from builders import NOW
 
 WINDOW = timedelta(seconds=60)

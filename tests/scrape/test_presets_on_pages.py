@@ -10,7 +10,8 @@ import builders
 from beamlit_controller.api.presets import PRESETS, WITHOUT_METRICS
 from beamlit_controller.core.metric_spec import PodsMetric
 from beamlit_controller.scrape import exposition
-from beamlit_controller.scrape.exposition import Page, Total
+from beamlit_controller.scrape.exposition import Total
+from beamlit_controller.scrape.page import Page
 
 PAGES = Path(__file__).parent / "pages"
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import gzip
 import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,11 +13,12 @@ from typing import Any
 import pytest
 
 import builders
+from beamlit_controller.controller.held_bytes import HeldBytes
 from beamlit_controller.core.metric_spec import AverageValue, PodsMetric, Quantile, Selector, SeriesSelector, SlotsPage
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, PodSample, PodSamples, Reading
 from beamlit_controller.core.spec import Behavior, MetricService, Mode, ModelKey, OffloadSpec, Scheme
-from beamlit_controller.scrape import source as scrape
+from beamlit_controller.scrape import fetch
 from beamlit_controller.scrape.source import ScrapeSource
 from fakes import hold_up, http
 from waiting import eventually
@@ -146,7 +148,10 @@ BAD: dict[str, tuple[http.Respond, Reason]] = {
     "large": (http.huge(9 * 1024**2), Reason.ANSWER_TOO_LARGE),
     "endless": (http.endless(), Reason.ANSWER_TOO_LARGE),
     "gzip bomb": (http.bomb(128 * 1024**2), Reason.ANSWER_TOO_LARGE),
+    "gzip bomb in one piece": (http.zipped(bytes(64 * 1024**2)), Reason.ANSWER_TOO_LARGE),
     "broken gzip": (http.page(b"certainly not gzip", content_encoding="gzip"), Reason.MALFORMED_ANSWER),
+    "half of a gzip": (http.page(gzip.compress(bytes(1000))[:-9], content_encoding="gzip"), Reason.MALFORMED_ANSWER),
+    "another encoding": (http.page("vllm:num_requests_waiting 1\n", content_encoding="br"), Reason.MALFORMED_ANSWER),
     "slow": (http.drip(b" " * 1000, interval=0.05), Reason.TIMED_OUT),
     "silent": (http.silence, Reason.TIMED_OUT),
     "hung up": (http.hang_up, Reason.CONNECTION_FAILED),
@@ -214,7 +219,7 @@ async def test_dead_servers_do_not_spoil_what_others_answer() -> None:
     assert [missing.reason for _, missing in reading.failures] == [Reason.TIMED_OUT] * 20
 
 
-@pytest.mark.parametrize("kind", ["endless", "gzip bomb"])
+@pytest.mark.parametrize("kind", ["endless", "gzip bomb", "gzip bomb in one piece"])
 async def test_memory_stays_small_whatever_comes(kind: str) -> None:
     respond, _ = BAD[kind]
     async with servers(GOOD) as (server,), reader(server.address) as source:
@@ -227,7 +232,59 @@ async def test_memory_stays_small_whatever_comes(kind: str) -> None:
         finally:
             tracemalloc.stop()
 
-    assert peak < 3 * scrape.LIMIT
+    assert peak < 3 * fetch.LIMIT
+
+
+async def test_what_one_model_sends_together_is_bounded_and_leaves_room_for_the_others() -> None:
+    """60 servers that sent 8 MiB each, from 8 kB of gzip, and then nothing took 600 MiB."""
+    held, over = HeldBytes(1_000), asyncio.Event()
+
+    async def stall(request: http.Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(http.head(200, {"content-length": "401"}) + b"#" * 400)
+        await over.wait()
+        writer.write(b"\n")
+
+    async def answer_after_it(request: http.Request, writer: asyncio.StreamWriter) -> None:
+        await eventually(lambda: held.total == 400)
+        await http.page(b"vllm:num_requests_waiting 3\n".ljust(150, b"\n"))(request, writer)
+
+    other_spec = replace(SPEC, key=ModelKey("another", "model"))
+    async with (
+        servers(stall, answer_after_it) as (stalled, more),
+        servers(answer_after_it) as (other,),
+        reader(stalled.address, more.address, held=held) as source,
+        reader(other.address, held=held) as other_source,
+        asyncio.TaskGroup() as group,
+    ):
+        reading = group.create_task(source.read(SPEC, WAITING, at=AT))
+        of_other = await other_source.read(other_spec, WAITING, at=AT)
+        await eventually(lambda: bool(more.requests) and not more.open_connections)
+        over.set()
+        of_one = await reading
+
+    assert isinstance(of_other, PodSamples)
+    assert [sample.milli for sample in of_other.samples] == [3_000]
+    assert isinstance(of_one, PodSamples)
+    assert {pod: missing.reason for pod, missing in of_one.failures} == {
+        stalled.address: Reason.NO_SERIES,
+        more.address: Reason.ANSWER_TOO_LARGE,
+    }
+    assert held.total == 0
+
+
+async def test_the_pages_of_a_model_are_parsed_up_to_a_size_and_those_of_others_still_are() -> None:
+    """A page that takes 0.1 s to parse, of each of many servers, would leave no time for the other models."""
+    series = "".join(f'queue{{a="{number}",b="{"x" * 200}"}} 1\n' for number in range(1_000))
+    other_spec = replace(SPEC, key=ModelKey("another", "model"))
+    async with servers(*[http.page(series)] * 16) as asked, reader(*(server.address for server in asked)) as source:
+        reading = await source.read(SPEC, metric("queue"), at=AT)
+        of_other = await source.read(other_spec, metric("queue"), at=AT)
+        next_round = await source.read(SPEC, metric("queue"), at=AT + SECOND)
+
+    for each in (reading, of_other, next_round):
+        assert isinstance(each, PodSamples)
+        assert 9 <= len(each.samples) <= 11
+        assert {missing.reason for _, missing in each.failures} == {Reason.ANSWER_TOO_LARGE}
 
 
 # One request a round.
@@ -342,7 +399,16 @@ async def test_servers_that_tell_their_slots_are_asked_until_they_have_told() ->
 
 @pytest.mark.parametrize(
     "answer",
-    ['{"total_slots": 0}', '{"total_slots": true}', '{"total_slots": 1e9}', '{"slots": 4}', "[4]", "[" * 9999, "no"],
+    [
+        '{"total_slots": 4}'.ljust(300_000),
+        '{"total_slots": 0}',
+        '{"total_slots": true}',
+        '{"total_slots": 1e9}',
+        '{"slots": 4}',
+        "[4]",
+        "[" * 9999,
+        "no",
+    ],
 )
 async def test_slots_that_are_no_positive_number_are_not_told_and_the_metric_is_read(answer: str) -> None:
     async with servers(telling(http.page(answer))) as (server,):

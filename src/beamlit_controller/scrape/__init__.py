@@ -3,7 +3,8 @@
 In: endpoints and a Pods metric. Out: one `PodSample` per server that answered; the others are listed with the reason.
 May import: `controller`, `api`, `core`, the HTTP client and the parser of the exposition formats.
 
-- `source`: fetches the pages
-- `access`: URL, credential and TLS
-- `exposition`: finds the metric on a page; `histogram`: a quantile; `slots`: the slots that a server reports
+- `source`: reads all metrics of a model in a round
+- `fetch`: fetches one page; `access`: URL, credential and TLS
+- `page`: finds the samples of one name on a page; `exposition`: aggregates them; `histogram`: a quantile; `slots`: the slots that a
+  server reports
 """

@@ -11,6 +11,8 @@ from beamlit_controller.core.spec import Mode, OffloadSpec
 AGAIN = timedelta(minutes=1)
 """How long to wait before asking a server again that has not reported its slots."""
 MOST = 100_000
+LARGEST = 256 * 1024
+"""Maximum size in bytes of the page."""
 
 
 @dataclass(slots=True)

@@ -1,9 +1,7 @@
 """The `Source` of Pods metrics that scrapes the model servers, all servers concurrently, each page once per round."""
 
 import asyncio
-import ssl
 from collections.abc import Callable, Collection, Mapping
-from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -13,21 +11,19 @@ from typing import Self
 
 import httpx2
 
-from beamlit_controller.api import system_errors
-from beamlit_controller.controller.deadline import HANDSHAKE, Deadline
+from beamlit_controller.controller.held_bytes import HeldBytes
 from beamlit_controller.core.metric_spec import MetricSpec, PodsMetric, Quantile
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.signals import Missing, PodSample, PodSamples, Reading
 from beamlit_controller.core.spec import MetricService, ModelKey, OffloadSpec
 from beamlit_controller.scrape import access as accesses
-from beamlit_controller.scrape import exposition, histogram, slots
+from beamlit_controller.scrape import exposition, fetch, histogram, slots
 from beamlit_controller.scrape.access import Access, SecretFile, Trust
-from beamlit_controller.scrape.exposition import Page, Total
+from beamlit_controller.scrape.exposition import Total
+from beamlit_controller.scrape.fetch import Bounds
 from beamlit_controller.scrape.histogram import HistogramWindow
+from beamlit_controller.scrape.page import Page, ParsingBudget
 from beamlit_controller.scrape.slots import ReportedSlots
-
-LIMIT = 8 * 1024 * 1024
-"""Maximum size in bytes of a decompressed page."""
 
 
 class ScrapeSource:
@@ -35,6 +31,7 @@ class ScrapeSource:
 
     `endpoints` returns a model's servers as a mapping of `host:port` to pod name. A server that has not answered
     completely within `timeout` has no sample. A series whose timestamp is older than `stale_after` has no value.
+    `held` limits the memory of all pages that are being read.
     `secrets` returns the file of a Secret key; the files are read each round, so they can be rotated. Each page is
     fetched once per round, however many metrics need it.
     """
@@ -46,11 +43,13 @@ class ScrapeSource:
         secrets: SecretFile = lambda _key, _secret: None,
         timeout: timedelta = timedelta(milliseconds=600),
         stale_after: timedelta = timedelta(seconds=90),
+        held: HeldBytes | None = None,
     ) -> None:
         self._endpoints = endpoints
         self._secrets = secrets
         self._timeout = timeout
         self._stale_after = stale_after
+        self._held = held or HeldBytes()
         self._models: dict[ModelKey, _ScrapedModel] = {}
 
     async def __aenter__(self) -> Self:
@@ -77,7 +76,7 @@ class ScrapeSource:
 
     async def _model(self, key: ModelKey, at: datetime) -> "_ScrapedModel":
         if key not in self._models:
-            self._models[key] = _ScrapedModel(seen=at)
+            self._models[key] = _ScrapedModel(key, seen=at)
             await self._forget_before(at - _FORGOTTEN_AFTER)
         model = self._models[key]
         model.seen = at
@@ -107,6 +106,7 @@ class ScrapeSource:
         if isinstance(trust, Missing):
             return dict.fromkeys(metrics, trust)
         await model.rely_on(trust)
+        model.budget = ParsingBudget(_PARSED_PER_ROUND + len(endpoints) * _PARSED_PER_SERVER)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self._values(model, endpoint, how, tuple(metrics), at)) for endpoint in endpoints
@@ -127,9 +127,10 @@ class ScrapeSource:
         if isinstance(how, Missing):
             return
         async with model.new_transport() as transport:
-            answer = await self._fetch(transport, endpoint, how)
-        if isinstance(answer, Page) and (number := slots.read(answer.body, page.member)):
-            model.slots.numbers[endpoint] = number
+            with self._held.of(model.key) as held:
+                answer = await fetch.page(transport, endpoint, how, Bounds(self._timeout, held, slots.LARGEST))
+                if isinstance(answer, Page) and (number := slots.read(answer.body, page.member)):
+                    model.slots.numbers[endpoint] = number
 
     async def _values(
         self,
@@ -139,95 +140,58 @@ class ScrapeSource:
         metrics: tuple[PodsMetric, ...],
         at: datetime,
     ) -> Mapping[PodsMetric, Total | Missing]:
-        page = await self._fetch(model.transport(endpoint), endpoint, how)
-        if isinstance(page, Missing):
-            return dict.fromkeys(metrics, page)
+        with self._held.of(model.key) as held:
+            page = await fetch.page(model.transport(endpoint), endpoint, how, Bounds(self._timeout, held))
+            if isinstance(page, Missing):
+                return dict.fromkeys(metrics, page)
+            async with model.parsing:
+                return await self._totals(model, endpoint, page, metrics, at)
+
+    async def _totals(
+        self, model: "_ScrapedModel", endpoint: str, page: Page, metrics: tuple[PodsMetric, ...], at: datetime
+    ) -> Mapping[PodsMetric, Total | Missing]:
+        """Read all metrics from a page. The event loop goes on after each large step."""
         before = model.windows.get(endpoint, {})
         windows = model.windows[endpoint] = {each: seen for each, seen in before.items() if each in metrics}
-        return {each: self._total(page, each, at, windows) for each in metrics}
+        found: dict[PodsMetric, Total | Missing] = {}
+        for each in metrics:
+            found[each] = self._total(page, each, at, windows, model.budget)
+            if model.budget.ends_step():
+                await asyncio.sleep(0)
+        return found
 
     def _total(
-        self, page: Page, metric: PodsMetric, at: datetime, windows: dict[PodsMetric, HistogramWindow]
+        self,
+        page: Page,
+        metric: PodsMetric,
+        at: datetime,
+        windows: dict[PodsMetric, HistogramWindow],
+        budget: ParsingBudget,
     ) -> Total | Missing:
         if metric.quantile is not None:
-            return _quantile(page, metric, metric.quantile, at, windows)
+            return _quantile(page, metric, metric.quantile, at, windows=windows, budget=budget)
         names = (metric.metric, *metric.alternatives)
-        return exposition.first(page, names, at=at, stale_after=self._stale_after, aggregation=metric.aggregation)
-
-    async def _fetch(self, transport: httpx2.AsyncHTTPTransport, endpoint: str, how: Access) -> Page | Missing:
-        timeout = self._timeout.total_seconds()
-        try:
-            async with Deadline(timeout):
-                extensions: dict[str, object] = {"timeout": {"connect": HANDSHAKE * timeout}}
-                if how.server_name:
-                    extensions["sni_hostname"] = how.server_name
-                headers = (*_HEADERS, *how.headers)
-                request = httpx2.Request("GET", how.url(endpoint), headers=headers, extensions=extensions)
-                async with aclosing(await transport.handle_async_request(request)) as response:
-                    return await _page(response, how.hide)
-        except (TimeoutError, httpx2.TimeoutException):
-            return Missing(Reason.TIMED_OUT, f"no complete page within {timeout:g} s")
-        except httpx2.DecodingError as error:
-            return Missing(Reason.MALFORMED_ANSWER, f"the page's encoding is broken: {error}")
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-            if broken := _tls_error(error):
-                return Missing(
-                    Reason.TLS_FAILED, exposition.shown(broken.reason or str(broken)) + _verification(broken)
-                )
-            return Missing(Reason.CONNECTION_FAILED, exposition.shown(system_errors.message(error)))
+        return exposition.first(
+            page, names, at=at, stale_after=self._stale_after, aggregation=metric.aggregation, budget=budget
+        )
 
 
 def _quantile(
-    page: Page, metric: PodsMetric, wanted: Quantile, at: datetime, windows: dict[PodsMetric, HistogramWindow]
+    page: Page,
+    metric: PodsMetric,
+    wanted: Quantile,
+    at: datetime,
+    *,
+    windows: dict[PodsMetric, HistogramWindow],
+    budget: ParsingBudget,
 ) -> Total | Missing:
     """Add the page to the histogram's earlier observations, and compute the quantile of the last window."""
-    series = exposition.buckets(page, metric.metric)
+    series = exposition.buckets(page, metric.metric, budget)
     if isinstance(series, Missing):
         return series
     windows[metric] = histogram.scraped(windows.get(metric), series, at, wanted.window)
     found = histogram.quantile(windows[metric], Fraction(wanted.milli, 1000))
     return found if isinstance(found, Missing) else Total(ceil(1000 * found.value), found.window)
-
-
-def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
-    while error is not None and not isinstance(error, ssl.SSLError):
-        error = error.__cause__ or error.__context__
-    return error
-
-
-def _verification(error: ssl.SSLError) -> str:
-    return f": {error.verify_message}" if isinstance(error, ssl.SSLCertVerificationError) else ""
-
-
-async def _page(response: httpx2.Response, hide: tuple[str, ...]) -> Page | Missing:
-    if 300 <= response.status_code < 400:  # noqa: PLR2004 # the class of redirects, RFC 9110 section 15.4
-        return Missing(Reason.REDIRECTED, f"answered {response.status_code}: redirects are never followed")
-    if response.status_code != 200:  # noqa: PLR2004 # OK
-        hint = _HINTS.get(response.status_code, "")
-        said = await _said(response, hide)
-        why = "".join(f"; {each}" for each in (hint, f"it says: {said}" if said else "") if each)
-        return Missing(Reason.HTTP_ERROR, f"expected status 200, got {response.status_code}{why}")
-    body = bytearray()
-    async with aclosing(response.aiter_bytes()) as pieces:
-        async for piece in pieces:
-            body += piece
-            if len(body) > LIMIT:
-                return Missing(Reason.ANSWER_TOO_LARGE, f"expected at most {LIMIT} bytes, and more came")
-    return Page(bytes(body), response.headers.get("content-type", ""))
-
-
-async def _said(response: httpx2.Response, hide: tuple[str, ...]) -> str:
-    """Return the beginning of a server's error message, with our secrets removed."""
-    body = bytearray()
-    async with aclosing(response.aiter_bytes()) as pieces:
-        async for piece in pieces:
-            body += piece[:_LONGEST_EXCUSE]
-            if len(body) >= _LONGEST_EXCUSE:
-                break
-    text = body.decode(errors="replace")
-    for secret in hide:
-        text = text.replace(secret, "***")
-    return exposition.shown(text[: _LONGEST_EXCUSE // 2])
 
 
 def _samples(values: Mapping[str, Total | Missing], at: datetime) -> PodSamples:
@@ -242,6 +206,7 @@ def _samples(values: Mapping[str, Total | Missing], at: datetime) -> PodSamples:
 class _ScrapedModel:
     """What is kept of a model: the readings of the last round, and a connection to each server."""
 
+    key: ModelKey
     seen: datetime
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     round: tuple[OffloadSpec, datetime] | None = None
@@ -249,6 +214,8 @@ class _ScrapedModel:
     transports: dict[str, httpx2.AsyncHTTPTransport] = field(default_factory=dict)
     trust: Trust | None = None
     windows: dict[str, dict[PodsMetric, HistogramWindow]] = field(default_factory=dict)
+    budget: ParsingBudget = field(default_factory=lambda: ParsingBudget(_PARSED_PER_ROUND))
+    parsing: asyncio.Lock = field(default_factory=asyncio.Lock)
     slots: ReportedSlots = field(default_factory=ReportedSlots)
 
     async def rely_on(self, trust: Trust) -> None:
@@ -277,18 +244,10 @@ class _ScrapedModel:
         self.slots.keep(endpoints)
 
 
-# Only the text format is requested: it is parsed faster, and in others prometheus-client renames metrics with ":".
-_HEADERS = (
-    ("accept", "text/plain;version=0.0.4,*/*;q=0.1"),
-    ("accept-encoding", "identity"),  # a response that is compressed nevertheless is decompressed up to the limit
-    ("user-agent", "beamlit-controller"),
-)
 _FORGOTTEN_AFTER = timedelta(minutes=10)
-_LONGEST_EXCUSE = 1024
-_HINTS = {
-    401: "it requires a credential: see metricServiceRef.bearerTokenSecretRef and basicAuth",
-    403: "it rejects the credential: see metricServiceRef.bearerTokenSecretRef and basicAuth",
-}
+_PARSED_PER_ROUND = 2 * 1024 * 1024
+_PARSED_PER_SERVER = 16 * 1024
+"""Added for each server."""
 
 # uvicorn, and so vLLM, closes idle connections after 5 s. We close them earlier, so that no request uses a closing one.
 _LIMITS = httpx2.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=4)

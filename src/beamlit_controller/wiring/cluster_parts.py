@@ -9,6 +9,7 @@ from beamlit_controller.api import translate
 from beamlit_controller.controller.changes import Changes
 from beamlit_controller.controller.clock import AnchoredClock
 from beamlit_controller.controller.gateway_metrics import GatewayMetrics
+from beamlit_controller.controller.held_bytes import HeldBytes
 from beamlit_controller.controller.meters import Meters
 from beamlit_controller.controller.ports import SteadyClock
 from beamlit_controller.controller.sensor import Sensor
@@ -90,11 +91,12 @@ async def build(options: ClusterOptions, resources: AsyncExitStack) -> ReplicaPa
     read = remote_stats.attempts, remote_stats.traffic, meters.feed
     stats = GatewayStats(path, *read, usage_stats.usage, used.feed, used.forget)
     config_path = f"/stats/prometheus?{urlencode({'text_readouts': '', 'filter': config_stats.FILTER})}"
+    held = HeldBytes()
     pages = await resources.enter_async_context(GatewayPages())
     inputs = ExternalInputs(
         clock=clock,
         meters=meters,
-        sensor=await _sensor(options, server, store, resources, meters=meters, used=used),
+        sensor=await _sensor(options, server, store, resources, meters=meters, used=used, held=held),
         reach=await resources.enter_async_context(GatewayProbe(gateway_files.QUESTION)),
         remotes=Remotes(store.models, store.managed_objects, pages, stats, store.changes),
         configs=GatewayConfigs(pages, config_path, config_stats.read),
@@ -154,6 +156,7 @@ async def _sensor(
     *,
     meters: Meters,
     used: UsageMeters,
+    held: HeldBytes,
 ) -> Sensor:
     """Build the sensor with its metric sources."""
     settings = options.settings
@@ -161,7 +164,7 @@ async def _sensor(
     workloads = Workloads(server, discovery, store.service)
     endpoints = MetricEndpoints(store)
     scrape = await resources.enter_async_context(
-        ScrapeSource(endpoints.of, secrets=settings.secret_file, timeout=settings.direct_period * 0.6)
+        ScrapeSource(endpoints.of, secrets=settings.secret_file, timeout=settings.direct_period * 0.6, held=held)
     )
     prometheus = await common.prometheus_source(settings, resources)
     apis = MetricsApis(server, discovery, workloads)
