@@ -35,6 +35,13 @@ ODD = (
 )
 
 
+def test_a_label_is_only_its_whole_name() -> None:
+    line = 'envoy_offload_remote_tokens{direction="input",of_remote="one",remote="two"} 1\n'
+    other = 'envoy_offload_remote_tokens{direction="input",remote="two",of_remote="one"} 1\n'
+
+    assert usage_stats.usage(line + other) == {"two": Usage(input_tokens=2)}
+
+
 @pytest.mark.parametrize("line", ODD)
 def test_what_is_no_number_of_a_gateway_is_not_there(line: str) -> None:
     assert usage_stats.usage(line + "\n") == {}

@@ -2,6 +2,7 @@
 
 import pytest
 
+from beamlit_controller.controller.held_bytes import HeldBytes
 from beamlit_controller.core.spec import ModelKey
 from beamlit_controller.kubernetes.gateway_pages import GatewayPages
 from beamlit_controller.kubernetes.managed_objects import GatewayPod
@@ -41,6 +42,18 @@ async def test_a_page_is_given_as_far_as_it_may_reach() -> None:
 )
 async def test_whatever_is_no_page_is_none(answer: http.Respond) -> None:
     assert await asked(answer) is None
+
+
+async def test_pages_share_a_bound_of_memory() -> None:
+    """200 pods of each model with a page of 1 MiB that does not end would fill the memory."""
+    async with (
+        http.serve(http.page(b"x" * 501)) as large,
+        http.serve(http.page(b"x" * 500)) as small,
+        GatewayPages(HeldBytes(1_000)) as pages,
+    ):
+        found = [await pages.get(pod(server.port), "/stats") for server in (small, large, small)]
+
+    assert found == ["x" * 500, None, "x" * 500]
 
 
 @pytest.mark.parametrize("ip", ["", "::::", "300.1.1.1", "a b", "[::1]"])

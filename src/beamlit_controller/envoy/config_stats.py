@@ -15,11 +15,11 @@ FILTER = (
 )
 """The `filter` parameter for the page with the stats that are parsed here, together with `text_readouts`."""
 
-LONGEST_PAGE = 1024 * 1024
+LONGEST_PAGE = 256 * 1024
 MOST_SERIES = 1000
 
 _SERIES = re.compile(r"^envoy_([a-z_]{1,64})\{([^}\n]{0,512})\} ([0-9]{1,15})\r?$", re.MULTILINE)
-_LABEL = re.compile(r'([a-z_]{1,64})="([^"]{0,128})"')
+_LABEL = re.compile(r'(?<![a-z_])([a-z_]{1,64}+)="([^"]{0,128}+)"')
 _FILES = {"cluster_manager_cds": "cds.json", "listener_manager_lds": "lds.json"}
 _WARMING = {"cluster_manager_warming_clusters", "listener_manager_total_listeners_warming"}
 _ACTIVE = "http_downstream_rq_active"

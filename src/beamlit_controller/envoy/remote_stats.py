@@ -17,7 +17,7 @@ FILTER = (
 )
 """The `filter` parameter for the page with the stats that are parsed here."""
 
-LONGEST_PAGE = 1024 * 1024
+LONGEST_PAGE = 256 * 1024
 MOST_SERIES = 1000
 """Maximum number of series; more than a genuine page has results and status codes."""
 
@@ -40,7 +40,7 @@ _IN_FLIGHT = re.compile(
     re.MULTILINE,
 )
 _FIRST_BYTES = {"first_body_ms_sum": "first_byte_ms", "first_body_ms_count": "first_bytes"}
-_LABEL = re.compile(r'([a-z_]{1,64})="([^"]{0,128})"')
+_LABEL = re.compile(r'(?<![a-z_])([a-z_]{1,64}+)="([^"]{0,128}+)"')
 RESULTS = frozenset(re.findall(r"[?:] '([a-z-]+)'", RESULT))
 """The results that our gateways count. Others are ignored, because they would take memory."""
 _NAME = re.compile(r"[a-z0-9-]{0,63}")

@@ -11,7 +11,7 @@ _COUNTER = re.compile(
     r"^envoy_offload_remote_(?:tokens|answers)\{([^}\n]{0,512})\} ([0-9]{1,15})(?:\.0+)?(?: -?[0-9]{1,15})?\r?$",
     re.MULTILINE,
 )
-_LABEL = re.compile(r'(direction|usage|remote)="([^"]{0,128})"')
+_LABEL = re.compile(r'(?<![a-z_])(direction|usage|remote)="([^"]{0,128}+)"')
 _NAME = re.compile(r"[a-z0-9-]{0,63}")
 
 

@@ -2,14 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
 
 from beamlit_controller.core.gateway_config import ConfigInForce
 from beamlit_controller.kubernetes.gateway_pages import GatewayPages
 from beamlit_controller.kubernetes.managed_objects import GatewayPod
-
-LONGEST_PAGE: Final = 256 * 1024
-"""Maximum size of each pod's page; there may be a hundred pods, and a genuine page has a few KiB."""
 
 
 class GatewayConfigs:
@@ -23,5 +19,10 @@ class GatewayConfigs:
     async def of(self, pods: Iterable[GatewayPod]) -> Mapping[str, ConfigInForce]:
         """Return the configuration in force of each pod that answers, by the pod's uid."""
         polled = [pod for pod in pods if pod.ip and pod.stats_port]
-        pages = await asyncio.gather(*(self._pages.get(pod, self._path, longest=LONGEST_PAGE) for pod in polled))
-        return {pod.uid: self._read(page) for pod, page in zip(polled, pages, strict=True) if page is not None}
+        configs = await asyncio.gather(*map(self._config, polled))
+        return {pod.uid: config for pod, config in zip(polled, configs, strict=True) if config is not None}
+
+    async def _config(self, pod: GatewayPod) -> ConfigInForce | None:
+        """Parse a page as soon as it is there, so that the pages of all pods are not held at once."""
+        page = await self._pages.get(pod, self._path)
+        return None if page is None else self._read(page)

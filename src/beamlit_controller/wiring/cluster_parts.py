@@ -92,7 +92,7 @@ async def build(options: ClusterOptions, resources: AsyncExitStack) -> ReplicaPa
     stats = GatewayStats(path, *read, usage_stats.usage, used.feed, used.forget)
     config_path = f"/stats/prometheus?{urlencode({'text_readouts': '', 'filter': config_stats.FILTER})}"
     held = HeldBytes()
-    pages = await resources.enter_async_context(GatewayPages())
+    pages = await resources.enter_async_context(GatewayPages(held))
     inputs = ExternalInputs(
         clock=clock,
         meters=meters,
