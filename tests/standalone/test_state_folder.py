@@ -1,5 +1,7 @@
 """One controller at a time in a state folder."""
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -73,15 +75,21 @@ def test_a_folder_that_everybody_can_write_is_refused_and_left_as_it_is(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("owner", "mode", "safe"),
+    ("owner", "group", "mode", "safe"),
     [
-        (1000, 0o700, True),
-        (1000, 0o755, True),
-        (0, 0o2775, True),
-        (1001, 0o700, False),
-        (1000, 0o757, False),
-        (0, 0o1777, False),
+        (1000, 1000, 0o700, True),
+        (1000, 1000, 0o755, True),
+        (1000, 1000, 0o775, True),
+        (0, 1000, 0o2775, True),
+        (1000, 100, 0o755, True),
+        (1001, 1000, 0o700, False),
+        (1000, 1000, 0o757, False),
+        (0, 0, 0o1777, False),
+        (1000, 100, 0o775, False),
+        (0, 0, 0o2775, False),
     ],
 )
-def test_state_is_kept_where_no_other_user_can_put_files(owner: int, mode: int, *, safe: bool) -> None:
-    assert (state_folder.unsafe(owner=owner, mode=mode, us=1000) == "") is safe
+def test_state_is_kept_where_no_other_user_can_put_files(owner: int, group: int, mode: int, *, safe: bool) -> None:
+    folder = os.stat_result((stat.S_IFDIR | mode, 0, 0, 2, owner, group, 0, 0, 0, 0))
+
+    assert (state_folder.unsafe(folder, user=1000, group=1000) == "") is safe

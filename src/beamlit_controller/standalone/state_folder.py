@@ -78,17 +78,22 @@ def locked(root: Path) -> Iterator[StateFolder]:
 
 
 def _refuse_unsafe(root: Path) -> None:
-    about = root.stat()
-    reason = unsafe(owner=about.st_uid, mode=about.st_mode, us=os.geteuid())
+    reason = unsafe(root.stat(), user=os.geteuid(), group=os.getegid())
     if reason:
         raise StateError(f"--state-dir: {root} {reason}; name a folder of your own")
 
 
-def unsafe(*, owner: int, mode: int, us: int) -> str:
-    """Return why a folder is unsafe for state, because others could plant files that gateways start from; "" if it is safe."""
-    if owner not in (us, 0):
+def unsafe(folder: os.stat_result, *, user: int, group: int) -> str:
+    """Return why a folder is unsafe for state, because others could plant files that gateways start from; "" if it is safe.
+
+    Where each user has a group of their own, folders are made writable for it.
+    """
+    if folder.st_uid not in (user, 0):
         return "belongs to another user"
-    return "is writable by everyone" if mode & stat.S_IWOTH else ""
+    if folder.st_mode & stat.S_IWOTH:
+        return "is writable by everyone"
+    of_others = folder.st_mode & stat.S_IWGRP and folder.st_gid != group
+    return f"is writable by group {folder.st_gid}, which is not your primary one" if of_others else ""
 
 
 def _lock(descriptor: int, root: Path) -> None:
