@@ -51,3 +51,14 @@ def test_what_was_refused_is_not_held() -> None:
         assert held.total == 0
         assert holding.take(50)
         assert held.total == 50
+
+
+def test_each_owner_gets_the_floor_whatever_the_others_hold() -> None:
+    held = HeldBytes(1_000, floor=100)
+
+    assert held.add("a", 500)
+    assert held.add("b", 250)
+    assert held.add("c", 125)
+    assert held.add("d", 100)
+    assert not held.add("d", 1)
+    assert held.add("e", 100)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import tracemalloc
 from datetime import timedelta
 from fractions import Fraction
 from math import inf, nan
@@ -176,6 +177,36 @@ def test_a_server_with_new_bounds_on_each_page_is_not_remembered_without_end() -
     assert whole is not None
     assert len(whole.scrapes) == 1
     assert len(whole.scrapes[0][1]) == len(whole.raw) == histogram.MOST_BUCKETS
+
+
+def test_labels_are_not_remembered_however_long_they_are() -> None:
+    lines = "".join(f't_bucket{{a="{"x" * 4_000}",le="{bound}"}} 7\n' for bound in range(50))
+    series = exposition.buckets(Page(lines.encode()), SeriesSelector("t"))
+    assert not isinstance(series, Missing)
+
+    whole = histogram.scraped(None, series, NOW, WINDOW)
+
+    assert all(len(name) <= 16 for name in whole.raw)
+    assert whole.size < 50 * 1_000
+
+
+def test_the_size_of_a_window_is_about_that_in_memory() -> None:
+    tracemalloc.start()
+    try:
+        whole: HistogramWindow | None = None
+        for second in range(60):
+            series = [
+                BucketSeries(frozenset({("le", str(bound))}), float(bound), Fraction(10**6 + 7 * second + bound))
+                for bound in range(200)
+            ]
+            whole = histogram.scraped(whole, series, NOW + timedelta(seconds=second), WINDOW)
+        series = []
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert whole is not None
+    assert size < whole.size < 2 * size
 
 
 def test_other_buckets_begin_anew() -> None:

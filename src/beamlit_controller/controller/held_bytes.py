@@ -1,4 +1,4 @@
-"""Limits the memory of responses that are being received or read, over all models and edges of the process."""
+"""Limits the memory of what foreign servers send, such as responses that are being read, over all models and edges."""
 
 from collections import Counter
 from collections.abc import Hashable
@@ -12,11 +12,12 @@ LIMIT: Final = 128 * 1024 * 1024
 class HeldBytes:
     """Counts the bytes that each owner holds. An owner may hold at most as many as it leaves free for others.
 
-    One owner alone gets half of the limit, two get a third each, and so on.
+    One owner alone gets half of the limit, two get a third each, and so on. Each gets `floor`, even beyond the limit.
     """
 
-    def __init__(self, limit: int = LIMIT) -> None:
+    def __init__(self, limit: int = LIMIT, *, floor: int = 0) -> None:
         self._limit = limit
+        self._floor = floor
         self._held: Counter[Hashable] = Counter()
 
     @property
@@ -30,7 +31,7 @@ class HeldBytes:
 
     def add(self, owner: Hashable, size: int) -> bool:
         """Return whether the owner may hold so many more bytes; if so, they are counted."""
-        allowed = self._held[owner] + size <= self._limit - self.total - size
+        allowed = self._held[owner] + size <= max(self._floor, self._limit - self.total - size)
         self._held[owner] += size if allowed else 0
         return allowed
 

@@ -5,6 +5,6 @@ May import: `controller`, `api`, `core`, the HTTP client and the parser of the e
 
 - `source`: reads all metrics of a model in a round
 - `fetch`: fetches one page; `access`: URL, credential and TLS
-- `page`: finds the samples of one name on a page; `exposition`: aggregates them; `histogram`: a quantile; `slots`: the slots that a
-  server reports
+- `page`: finds the samples of one name on a page; `exposition`: aggregates them; `slots`: the slots that a server reports
+- `histogram`: a quantile of the last scrapes; `windows`: the scrapes of all servers
 """

@@ -5,6 +5,7 @@ one server are summed by `le`, a counter that decreased was reset, and the value
 https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,6 +24,7 @@ Counts = tuple[tuple[float, Fraction], ...]
 MOST_SCRAPES = 60
 """Maximum number of scrapes remembered per window."""
 MOST_BUCKETS = 200
+_PER_SERIES, _PER_COUNT = 120, 140
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,22 @@ class BucketSeries:
 class HistogramWindow:
     """What a server's histogram has counted since it was first scraped, with the scrapes of the last window.
 
-    `raw` is each series' last count as scraped, to compute increases and detect resets.
+    `raw` is each series' last count as scraped, by a digest of its labels, to compute increases and detect resets.
     """
 
-    raw: Mapping[Labels, Fraction]
+    raw: Mapping[bytes, Fraction]
     scrapes: tuple[tuple[datetime, Counts], ...]
+
+    @property
+    def size(self) -> int:
+        """Return about how many bytes of memory it takes, rather more than less."""
+        counts = self.scrapes[-1][1] if self.scrapes else ()
+        raw = sum(_PER_SERIES + _size(count) for count in self.raw.values())
+        return raw + len(self.scrapes) * sum(_size(count) for _, count in counts)
+
+
+def _size(count: Fraction) -> int:
+    return _PER_COUNT + (count.numerator.bit_length() + count.denominator.bit_length()) // 8
 
 
 def scraped(
@@ -58,14 +71,20 @@ def scraped(
     totals = dict(known.scrapes[-1][1]) if known.scrapes else {}
     raw = {}
     for each in page:
-        raw[each.labels] = each.count
-        last = known.raw.get(each.labels, each.count)
+        digest = _digest(each.labels)
+        raw[digest] = each.count
+        last = known.raw.get(digest, each.count)
         added = each.count - last if each.count >= last else each.count
         totals[each.bound] = totals.get(each.bound, Fraction(0)) + added
     kept = [each for each in known.scrapes if at - window <= each[0] < at]
     if len(kept) > 1 and kept[-1][0] - kept[-2][0] < window / MOST_SCRAPES:
         kept.pop()
     return HistogramWindow(raw, (*kept, (at, tuple(sorted(totals.items())))))
+
+
+def _digest(labels: Labels) -> bytes:
+    """Return 16 bytes for labels, which may be long."""
+    return hashlib.blake2b(repr(sorted(labels)).encode(errors="surrogatepass"), digest_size=16).digest()
 
 
 def _bounds(seen: HistogramWindow) -> set[float]:

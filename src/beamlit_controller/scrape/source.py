@@ -21,9 +21,9 @@ from beamlit_controller.scrape import exposition, fetch, histogram, slots
 from beamlit_controller.scrape.access import Access, SecretFile, Trust
 from beamlit_controller.scrape.exposition import Total
 from beamlit_controller.scrape.fetch import Bounds
-from beamlit_controller.scrape.histogram import HistogramWindow
 from beamlit_controller.scrape.page import Page, ParsingBudget
 from beamlit_controller.scrape.slots import ReportedSlots
+from beamlit_controller.scrape.windows import Windows
 
 
 class ScrapeSource:
@@ -50,6 +50,7 @@ class ScrapeSource:
         self._timeout = timeout
         self._stale_after = stale_after
         self._held = held or HeldBytes()
+        self._remembered = HeldBytes(floor=_REMEMBERED_ANYWAY)
         self._models: dict[ModelKey, _ScrapedModel] = {}
 
     async def __aenter__(self) -> Self:
@@ -76,7 +77,7 @@ class ScrapeSource:
 
     async def _model(self, key: ModelKey, at: datetime) -> "_ScrapedModel":
         if key not in self._models:
-            self._models[key] = _ScrapedModel(key, seen=at)
+            self._models[key] = _ScrapedModel(key, Windows(self._remembered, key), seen=at)
             await self._forget_before(at - _FORGOTTEN_AFTER)
         model = self._models[key]
         model.seen = at
@@ -151,46 +152,36 @@ class ScrapeSource:
         self, model: "_ScrapedModel", endpoint: str, page: Page, metrics: tuple[PodsMetric, ...], at: datetime
     ) -> Mapping[PodsMetric, Total | Missing]:
         """Read all metrics from a page. The event loop goes on after each large step."""
-        before = model.windows.get(endpoint, {})
-        windows = model.windows[endpoint] = {each: seen for each, seen in before.items() if each in metrics}
+        model.windows.keep_metrics(endpoint, metrics)
         found: dict[PodsMetric, Total | Missing] = {}
         for each in metrics:
-            found[each] = self._total(page, each, at, windows, model.budget)
+            found[each] = self._total(model, endpoint, page, each, at)
             if model.budget.ends_step():
                 await asyncio.sleep(0)
         return found
 
     def _total(
-        self,
-        page: Page,
-        metric: PodsMetric,
-        at: datetime,
-        windows: dict[PodsMetric, HistogramWindow],
-        budget: ParsingBudget,
+        self, model: "_ScrapedModel", endpoint: str, page: Page, metric: PodsMetric, at: datetime
     ) -> Total | Missing:
         if metric.quantile is not None:
-            return _quantile(page, metric, metric.quantile, at, windows=windows, budget=budget)
+            return _quantile(model, endpoint, page, metric, wanted=metric.quantile, at=at)
         names = (metric.metric, *metric.alternatives)
         return exposition.first(
-            page, names, at=at, stale_after=self._stale_after, aggregation=metric.aggregation, budget=budget
+            page, names, at=at, stale_after=self._stale_after, aggregation=metric.aggregation, budget=model.budget
         )
 
 
 def _quantile(
-    page: Page,
-    metric: PodsMetric,
-    wanted: Quantile,
-    at: datetime,
-    *,
-    windows: dict[PodsMetric, HistogramWindow],
-    budget: ParsingBudget,
+    model: "_ScrapedModel", endpoint: str, page: Page, metric: PodsMetric, *, wanted: Quantile, at: datetime
 ) -> Total | Missing:
     """Add the page to the histogram's earlier observations, and compute the quantile of the last window."""
-    series = exposition.buckets(page, metric.metric, budget)
+    series = exposition.buckets(page, metric.metric, model.budget)
     if isinstance(series, Missing):
         return series
-    windows[metric] = histogram.scraped(windows.get(metric), series, at, wanted.window)
-    found = histogram.quantile(windows[metric], Fraction(wanted.milli, 1000))
+    window = histogram.scraped(model.windows.get(endpoint, metric), series, at, wanted.window)
+    if not model.windows.put(endpoint, metric, window):
+        return _TOO_MANY_COUNTS
+    found = histogram.quantile(window, Fraction(wanted.milli, 1000))
     return found if isinstance(found, Missing) else Total(ceil(1000 * found.value), found.window)
 
 
@@ -207,13 +198,13 @@ class _ScrapedModel:
     """What is kept of a model: the readings of the last round, and a connection to each server."""
 
     key: ModelKey
+    windows: Windows
     seen: datetime
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     round: tuple[OffloadSpec, datetime] | None = None
     readings: Mapping[PodsMetric, Reading] = field(default_factory=dict)
     transports: dict[str, httpx2.AsyncHTTPTransport] = field(default_factory=dict)
     trust: Trust | None = None
-    windows: dict[str, dict[PodsMetric, HistogramWindow]] = field(default_factory=dict)
     budget: ParsingBudget = field(default_factory=lambda: ParsingBudget(_PARSED_PER_ROUND))
     parsing: asyncio.Lock = field(default_factory=asyncio.Lock)
     slots: ReportedSlots = field(default_factory=ReportedSlots)
@@ -239,8 +230,7 @@ class _ScrapedModel:
         """Close the connections to all other servers."""
         for endpoint in self.transports.keys() - set(endpoints):
             await self.transports.pop(endpoint).aclose()
-        for endpoint in self.windows.keys() - set(endpoints):
-            del self.windows[endpoint]
+        self.windows.keep(endpoints)
         self.slots.keep(endpoints)
 
 
@@ -248,6 +238,11 @@ _FORGOTTEN_AFTER = timedelta(minutes=10)
 _PARSED_PER_ROUND = 2 * 1024 * 1024
 _PARSED_PER_SERVER = 16 * 1024
 """Added for each server."""
+_REMEMBERED_ANYWAY = 1024 * 1024
+"""Number of bytes that the histogram windows of each model may take, however many models there are."""
+_TOO_MANY_COUNTS = Missing(
+    Reason.ANSWER_TOO_LARGE, "the histograms of the model's servers take too much memory together: use fewer buckets"
+)
 
 # uvicorn, and so vLLM, closes idle connections after 5 s. We close them earlier, so that no request uses a closing one.
 _LIMITS = httpx2.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=4)
