@@ -144,6 +144,8 @@ BAD: dict[str, tuple[http.Respond, Reason]] = {
     "HTML": (http.page("<html>Log in</html>", content_type="text/html"), Reason.MALFORMED_ANSWER),
     "404": (http.page(status=404), Reason.HTTP_ERROR),
     "503": (http.page("vllm:num_requests_waiting 1\n", status=503), Reason.HTTP_ERROR),
+    "503 in another encoding": (http.page("busy", status=503, content_encoding="br"), Reason.HTTP_ERROR),
+    "503 in broken gzip": (http.page("busy", status=503, content_encoding="gzip"), Reason.HTTP_ERROR),
     "redirect": (http.redirect("http://127.0.0.1:1/metrics"), Reason.REDIRECTED),
     "large": (http.huge(9 * 1024**2), Reason.ANSWER_TOO_LARGE),
     "endless": (http.endless(), Reason.ANSWER_TOO_LARGE),

@@ -3,7 +3,7 @@
 import ssl
 import zlib
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -70,15 +70,18 @@ def _verification(error: ssl.SSLError) -> str:
 async def _page(response: httpx2.Response, hide: tuple[str, ...], bounds: Bounds) -> Page | Missing:
     if 300 <= response.status_code < 400:  # noqa: PLR2004 # the class of redirects, RFC 9110 section 15.4
         return Missing(Reason.REDIRECTED, f"answered {response.status_code}: redirects are never followed")
-    encoding = response.headers.get("content-encoding", "").strip().lower()
-    if encoding not in _ENCODINGS:
-        return Missing(Reason.MALFORMED_ANSWER, f"expected no encoding or gzip, got {pages.shown(encoding)}")
     if response.status_code != 200:  # noqa: PLR2004 # OK
         hint = _HINTS.get(response.status_code, "")
         said = await _said(response, hide)
         why = "".join(f"; {each}" for each in (hint, f"it says: {said}" if said else "") if each)
         return Missing(Reason.HTTP_ERROR, f"expected status 200, got {response.status_code}{why}")
+    if _encoding(response) not in _ENCODINGS:
+        return Missing(Reason.MALFORMED_ANSWER, f"expected no encoding or gzip, got {pages.shown(_encoding(response))}")
     return await _content(response, bounds)
+
+
+def _encoding(response: httpx2.Response) -> str:
+    return response.headers.get("content-encoding", "").strip().lower()
 
 
 async def _content(response: httpx2.Response, bounds: Bounds) -> Page | Missing:
@@ -96,11 +99,12 @@ async def _content(response: httpx2.Response, bounds: Bounds) -> Page | Missing:
 async def _said(response: httpx2.Response, hide: tuple[str, ...]) -> str:
     """Return the beginning of a server's error message, with our secrets removed."""
     body = bytearray()
-    async with aclosing(_decoded(response)) as pieces:
-        async for piece in pieces:
-            body += piece[:_LONGEST_EXCUSE]
-            if len(body) >= _LONGEST_EXCUSE:
-                break
+    with suppress(zlib.error):
+        async with aclosing(_decoded(response)) as pieces:
+            async for piece in pieces:
+                body += piece[:_LONGEST_EXCUSE]
+                if len(body) >= _LONGEST_EXCUSE:
+                    break
     text = body.decode(errors="replace")
     for secret in hide:
         text = text.replace(secret, "***")
@@ -109,9 +113,7 @@ async def _said(response: httpx2.Response, hide: tuple[str, ...]) -> str:
 
 async def _decoded(response: httpx2.Response) -> AsyncGenerator[bytes]:
     """Yield the body in small pieces, however much a compressed byte expands to. Raises zlib.error."""
-    decoder = (
-        zlib.decompressobj(_GZIP) if response.headers.get("content-encoding", "").strip().lower() in _ZIPPED else None
-    )
+    decoder = zlib.decompressobj(_GZIP) if _encoding(response) in _ZIPPED else None
     async with aclosing(response.aiter_raw()) as received:
         async for raw in received:
             for piece in _expanded(decoder, raw) if decoder else (raw,):

@@ -70,7 +70,8 @@ def _lines(page: Page, name: str, budget: ParsingBudget) -> list[bytes] | Missin
     mentions = list(islice(_mentions(page.body, name), _MOST_MENTIONS + 1))
     lines = [line for line in mentions if _may_have(line.lstrip(), name)]
     if len(mentions) > _MOST_MENTIONS or len(lines) > _MOST_SERIES:
-        return Missing(Reason.ANSWER_TOO_LARGE, f"expected at most {_MOST_SERIES} series of this name")
+        most = f"{_MOST_SERIES} series of this name, and {_MOST_MENTIONS} lines that mention it"
+        return Missing(Reason.ANSWER_TOO_LARGE, f"expected at most {most}")
     if any(len(line) > _LONGEST_LINE for line in lines):
         return Missing(Reason.MALFORMED_ANSWER, f"expected lines of at most {_LONGEST_LINE} bytes")
     size = sum(map(len, lines))
