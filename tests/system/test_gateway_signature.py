@@ -40,8 +40,9 @@ UNUSABLE = {
 
 async def test_what_the_remote_receives_is_signed_as_aws_signs_it(tmp_path: Path) -> None:
     generator = random.Random(20)
-    async with _world(tmp_path) as (remote, gate), client.connect(gate.front) as asker:
-        own = [("content-type", "application/json"), ("x-amz-target", "a   b ")]
+    own = [("content-type", "application/json")]
+    fixed = {"headers_to_add": (("x-amz-target", "a   b"),)}
+    async with _world(tmp_path, **fixed) as (remote, gate), client.connect(gate.front) as asker:
         served = [
             (path, (await asker.post(path, body, headers=own)).body.content) for path, body in requests(generator)
         ]
@@ -107,6 +108,31 @@ async def test_a_client_can_neither_sign_nor_choose_the_moment(tmp_path: Path) -
     assert told(seen) == resigned(seen, ACCOUNT)
     assert not {*forged.values()} & {value for _, value in seen.headers}
     assert abs((moment(seen) - datetime.now(UTC)).total_seconds()) < 60
+
+
+async def test_only_options_of_a_request_leave_and_no_header_of_aws_own_protocols(tmp_path: Path) -> None:
+    theirs = {"x-amz-target": "Bedrock.DeleteGuardrail", "X-Amz-Foo": "a", "x-amz-content-sha256": "0"}
+    options = {"x-amzn-bedrock-guardrailidentifier": "g", "x-amzn-bedrock-performanceconfig-latency": "optimized"}
+    async with _world(tmp_path) as (remote, gate), client.connect(gate.front) as asker:
+        await asker.post("/", b"a prompt", headers=(theirs | options).items())
+
+    [seen] = remote.requests
+    assert told(seen) == resigned(seen, ACCOUNT)
+    assert {name for name, _ in seen.headers if name.startswith("x-amz")} == {
+        "x-amz-content-sha256",
+        "x-amz-date",
+        *options,
+    }
+    assert seen.header("x-amz-content-sha256") != "0"
+
+
+async def test_long_blanks_are_signed_as_aws_signs_them(tmp_path: Path) -> None:
+    """A run of 58,000 blanks within a header that is signed froze a worker for 8 s."""
+    async with _world(tmp_path) as (remote, gate), client.connect(gate.front) as asker:
+        answer = await asker.post("/", b"{}", headers=[("content-type", f"a{' ' * 58_000}b")])
+
+    assert answer.body.content == b"remote"
+    assert told(remote.requests[0]) == resigned(remote.requests[0], ACCOUNT)
 
 
 async def test_a_body_that_can_not_be_signed_stays_local(tmp_path: Path) -> None:

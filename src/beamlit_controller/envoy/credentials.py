@@ -20,7 +20,7 @@ local function key()
   if file == nil then return "" end
   local content = file:read(MOST)
   file:close()
-  return string.match(content or "", "^%s*(.-)%s*$")
+  return trimmed(content or "")
 end
 function envoy_on_request(handle)
   local headers, found = handle:headers(), key()
@@ -46,7 +46,7 @@ function envoy_on_request(handle)
   local headers = handle:headers()
   local value = headers:get("authorization")
   if value == nil then return end
-  local token = string.match(string.sub(value, #PREFIX + 1), "^%s*(.-)%s*$")
+  local token = trimmed(value, #PREFIX + 1)
   if token == "" or string.find(token, "[%c\\128-\\255]") or not is_there() then
     headers:remove("authorization")
     handle:respond({{[":status"] = "401"}}, "the credential for the remote can't be used\\n")
@@ -62,9 +62,9 @@ def filters(backend: RemoteBackend, params: GatewayParams) -> list[Message]:
             return []
         case ApiKey(secret=secret, header=header, prefix=prefix):
             written = {"header": lua.text(header.lower()), "prefix": lua.text(prefix)}
-            return [lua.filter_of(KEY.format(**written, file=lua.text(params.secret(secret))))]
+            return [lua.filter_of((lua.TRIMMED + KEY).format(**written, file=lua.text(params.secret(secret))))]
         case OAuth() as oauth:
-            check = CHECK.format(file=lua.text(params.secret(oauth.client_secret)))
+            check = (lua.TRIMMED + CHECK).format(file=lua.text(params.secret(oauth.client_secret)))
             return [_injector(_token(oauth, backend, params)), lua.filter_of(check)]
         case AwsSignature() as aws:
             return [sigv4.in_hop(aws, params)]

@@ -7,7 +7,7 @@ could redirect the request, also from the query. From responses it removes instr
 import re
 from urllib.parse import quote
 
-from beamlit_controller.core.spec import RemoteBackend
+from beamlit_controller.core.spec import AwsSignature, RemoteBackend
 from beamlit_controller.envoy import lua, paths
 from beamlit_controller.envoy.messages import Message, extension, typed
 from beamlit_controller.envoy.sensitive_names import (
@@ -141,6 +141,12 @@ OF_AN_ORIGIN = (
     "vercel-cdn-cache-control",
 )
 
+AWS = "x-amz-"
+"""Headers of AWS' own protocols. The signature would vouch for a client's, one of which selects the operation (`x-amz-target`).
+
+Options of Bedrock and SageMaker for a request are called `x-amzn-…`.
+"""
+
 QUERY_FILTER = "offload.query"
 
 
@@ -155,7 +161,8 @@ def withheld(remote: RemoteBackend) -> Message:
     # One expression for all of them, so that each header is matched once.
     steering = (*DESTINATIONS, *(() if remote.model_names is None else MODELS))
     names = "|".join((*map(paths.literal, (*PRIVATE, *remote.headers_to_remove)), *steering))
-    prefixes = "|".join(map(paths.literal, (*OURS, *OF_PROXIES)))
+    signed = (AWS,) if isinstance(remote.auth, AwsSignature) else ()
+    prefixes = "|".join(map(paths.literal, (*OURS, *OF_PROXIES, *signed)))
     credentials = "" if remote.forward_client_authorization else f"|{'|'.join(CREDENTIALS)}|{CREDENTIAL}"
     withheld: Message = {"safe_regex": {"regex": f"(?i)(?:{names}|(?:{prefixes}).*{credentials})"}}
     return extension(

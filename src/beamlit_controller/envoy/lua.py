@@ -39,6 +39,18 @@ end
 """
 
 
+TRIMMED = """
+-- Give the text without the blanks at both ends, in linear time: a pattern with a blank run at its end is tried from each blank.
+local function trimmed(text, first, last)
+  first, last = string.find(text, "%S", first or 1), last or #text
+  if first == nil then return "" end
+  while last >= first and string.find(text, "^%s", last) do last = last - 1 end
+  return string.sub(text, first, last)
+end
+"""
+"""A snippet for programs and format strings alike."""
+
+
 def keys(names: Iterable[str]) -> str:
     """Return the fields of a table that has these keys."""
     return ", ".join(f"[{text(name)}] = true" for name in dict.fromkeys(names))

@@ -13,11 +13,6 @@ SESSION = "x-offload-session"
 # Linear time, however long and malformed the cookies are.
 COOKIE = """
 local NAME, HEADER = {name}, {header}
-local function trimmed(text, first, last)
-  while first <= last and string.find(text, "^%s", first) do first = first + 1 end
-  while last >= first and string.find(text, "^%s", last) do last = last - 1 end
-  return string.sub(text, first, last)
-end
 function envoy_on_request(handle)
   local cookies = handle:headers():get("cookie")
   if cookies == nil then return end
@@ -40,7 +35,7 @@ def filters(stickiness: HeaderStickiness | CookieStickiness | None) -> list[Mess
     """Return the HTTP filter that copies the session from a cookie, where routes can't read it, to a header."""
     if not isinstance(stickiness, CookieStickiness):
         return []
-    return [lua.filter_of(COOKIE.format(name=lua.text(stickiness.cookie), header=lua.text(SESSION)))]
+    return [lua.filter_of((lua.TRIMMED + COOKIE).format(name=lua.text(stickiness.cookie), header=lua.text(SESSION)))]
 
 
 def header(stickiness: HeaderStickiness | CookieStickiness) -> str:

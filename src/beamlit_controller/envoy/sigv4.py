@@ -21,7 +21,8 @@ local function account()
   file:close()
   local found, section = {}, nil
   for line in string.gmatch(content, "[^\r\n]+") do
-    section = string.match(line, "^%s*%[%s*(.-)%s*%]%s*$") or section
+    local inner = string.match(trimmed(line), "^%[(.*)%]$")
+    section = inner and trimmed(inner) or section
     local name, value = string.match(line, "^%s*([%w_]+)%s*=%s*(%S+)%s*$")
     if section == PROFILE and name ~= nil then found[string.lower(name)] = value end
   end
@@ -167,7 +168,7 @@ local function signed(headers)
   local values = {host = headers:get(":authority")}
   for name, value in pairs(headers) do
     if name == "content-type" or string.sub(name, 1, 6) == "x-amz-" then
-      value = string.gsub(string.match(value, "^%s*(.-)%s*$"), "%s+", " ")
+      value = string.gsub(trimmed(value), "%s+", " ")
       values[name] = values[name] and values[name] .. "," .. value or value
     end
   end
@@ -233,7 +234,7 @@ def _account(auth: AwsSignature, params: GatewayParams) -> str:
         "region": auth.region,
         "service": auth.service,
     }
-    program = ACCOUNT
+    program = lua.TRIMMED + ACCOUNT
     for name, value in known.items():
         program = program.replace(f"{{{name}}}", lua.text(value))
     return program
