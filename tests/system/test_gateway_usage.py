@@ -295,7 +295,40 @@ BODIES = (
     (b'{"messages":[{"content":"\\"stream\\":true"}]}', None, True),
     (b'{"stream":true', None, True),
     (b'[{"stream":true}]', None, True),
-    (b'{"stream":true,"stream_options":7}', None, True),
+    (b'{"stream":true,"stream_options":7}', b'{"stream":true,"stream_options":{"include_usage":true}}', False),
+    # What a client can do so that its tokens are not told. Some parsers take the first of two keys, and some the last one.
+    (
+        b'{"stream":true,"STREAM":false}',
+        b'{"stream_options":{"include_usage":true},"stream":true,"STREAM":false}',
+        False,
+    ),
+    (
+        b'{"stream":true,"stream":false}',
+        b'{"stream_options":{"include_usage":true},"stream":true,"stream":false}',
+        False,
+    ),
+    (b'{"str\\u0065am":true}', b'{"stream_options":{"include_usage":true},"str\\u0065am":true}', False),
+    (
+        b'{"stream":true,"stream_options":{"include_usage":0 , "a": [1,{"include_usage":2}]} }',
+        b'{"stream":true,"stream_options":{"include_usage":true , "a": [1,{"include_usage":2}]} }',
+        False,
+    ),
+    (
+        b'{"stream":true,"stream_options":{"include_usage":true,"include_usage":"tru,e}"}}',
+        b'{"stream":true,"stream_options":{"include_usage":true,"include_usage":true}}',
+        False,
+    ),
+    (
+        b'{"stream_options":{"include_usage":[{"a":1},2]},"stream":true,"stream_options":{}}',
+        b'{"stream_options":{"include_usage":true},"stream":true,"stream_options":{"include_usage":true}}',
+        False,
+    ),
+    (
+        b'{"stream":true,"STREAM_OPTIONS":{"include_usage":true}}',
+        b'{"stream_options":{"include_usage":true},"stream":true,"STREAM_OPTIONS":{"include_usage":true}}',
+        False,
+    ),
+    (b'{"STREAM":true}', None, True),
 )
 
 

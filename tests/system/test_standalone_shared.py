@@ -117,6 +117,23 @@ async def test_the_model_is_chosen_by_path_host_header_or_the_name_in_the_body()
         )
 
 
+async def test_a_name_behind_large_strings_is_found_and_one_behind_endless_tokens_is_not() -> None:
+    """A body of 31 MiB of `[],` blocked the listener for 6 s, for all of its models."""
+    size = 24 * 2**20
+    image = b'{"url": "data:image/png;base64,' + b"iVBORw0K" * (size // 8) + b'"}'
+    escaped = b'"' + b'say \\"hi\\", then \\\\ and more ' * 40_000 + b'"'
+    async with shared() as models:
+        for large in (image, escaped, b"[" + b"1234, " * 150_000 + b"0]"):
+            assert await models.chosen(b'{"x": %s, "model": "llama-3"}' % large) == "llama /v1/chat/completions"
+        for unit in (b"[],", b",", b'{"":0},', b" ", b"7"):
+            endless = unit * (size // len(unit))
+            assert await models.chosen(b'{"x": [%s0], "model": "llama-3"}' % endless) == "404", unit
+            assert await models.chosen(b'{"model": "llama-3", "x": [%s0]}' % endless) == "llama /v1/chat/completions"
+        for inside in (b'\\"', b"\\\\"):
+            endless = b'"' + inside * (size // 2) + b'"'
+            assert await models.chosen(b'{"x": %s, "model": "llama-3"}' % endless) == "404", inside
+
+
 async def test_what_names_no_model_for_sure_is_refused_in_words() -> None:
     async with shared() as models:
         for body in (
@@ -128,6 +145,9 @@ async def test_what_names_no_model_for_sure_is_refused_in_words() -> None:
             b'["model", "llama-3"]',
             b'{"model": ["llama-3"]}',
             b'{"model": "llama-3"',
+            b'{"model": "llama-3"} {"model": "llama-3"}',
+            b'{"model": "llama-3" "llama-3"}',
+            b'{"model": }',
             b'{"model": "llama-3\\n"}',
             b"\xff{",
         ):

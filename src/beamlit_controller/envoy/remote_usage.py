@@ -13,59 +13,67 @@ FILTER = "offload.usage"
 
 # `include_usage` is inserted into the request; every other byte is unchanged.
 ASKED = """
--- Give the text that asks for the event with the usage; nil if it is asked for, if no stream is, or if it can't be read for sure.
+local ANYTHING = {{'^[^{{}}%[%]",]*', '^[^{{}}%[%]"]*'}}
+local ASKS = '"include_usage":true'
+
+-- Put into `edits` what makes this value of `stream_options` ask for the usage.
+local function ask(text, first, last, edits)
+  if byte(text, first) ~= 123 then
+    edits[#edits + 1] = {{first, last, "{{" .. ASKS .. "}}"}}
+    return
+  end
+  local is_there = false
+  walk(text, first, ANYTHING, function(key, after, upto)
+    if meaning(key) ~= "include_usage" then return true end
+    is_there = true
+    local from, to = value(text, after, upto)
+    if from ~= nil and sub(text, from, to) ~= "true" then edits[#edits + 1] = {{from, to, "true"}} end
+    return true
+  end)
+  if not is_there then
+    local comma = find(text, "^%s*}}", first + 1) and "" or ","
+    edits[#edits + 1] = {{first + 1, first, ASKS .. comma}}
+  end
+end
+
+local function edited(text, edits)
+  local kept, pieces = 1, {{}}
+  for _, edit in ipairs(edits) do
+    pieces[#pieces + 1] = sub(text, kept, edit[1] - 1) .. edit[3]
+    kept = edit[2] + 1
+  end
+  pieces[#pieces + 1] = sub(text, kept)
+  return table.concat(pieces)
+end
+
+-- Give the text that asks for the event with the usage; nil if it is asked for, if no stream is, or if it can't be read. Keys count
+-- as they are written, and each of them, because of several with the same name a parser may take any.
 local function asking(text)
+  work = 0
   local _, opening = find(text, "^%s*{{")
   if opening == nil then return nil end
-  local depth, is_key, from, streams, options, option = 0, false, 1, false, nil, nil
-  local in_options = false
-  while true do
-    local _, passed = find(text, '^[^{{}}%[%]",]*', from)
-    local mark = passed + 1
-    local kind = byte(text, mark)
-    if kind == nil then break end
-    from = mark + 1
-    if kind == 34 then
-      local last = string_end(text, from)
-      if last == nil then return nil end
-      from = last + 1
-      local _, before = find(text, "^%s*:%s*", from)
-      local key = is_key and before and plain(sub(text, mark + 1, last - 1))
-      if depth == 1 and key == "stream" then streams = sub(text, before + 1, before + 4) == "true" end
-      if depth == 1 and key == "stream_options" then
-        options, option, in_options = before + 1, nil, byte(text, before + 1) == 123
-      end
-      if depth == 2 and key == "include_usage" then option = before + 1 end
-      is_key = false
-    elseif kind == 123 or kind == 91 then
-      depth = depth + 1
-      is_key = kind == 123 and (depth == 1 or (depth == 2 and in_options))
-    elseif kind == 125 or kind == 93 then
-      depth = depth - 1
-      if depth == 1 then in_options = false end
-    else
-      is_key = depth == 1 or (depth == 2 and in_options)
+  local streams, has_options, edits = false, false, {{}}
+  local ending = walk(text, opening, ANYTHING, function(key, after, last)
+    local name = #key <= 180 and meaning(key)
+    local first, final = value(text, after, last)
+    if first == nil then return true end
+    if name == "stream" and sub(text, first, final) == "true" then streams = true end
+    if name == "stream_options" then
+      has_options = true
+      ask(text, first, final, edits)
     end
-  end
-  if depth ~= 0 or not streams then return nil end
-  if options == nil then return sub(text, 1, opening) .. '"stream_options":{{"include_usage":true}},' .. sub(text, opening + 1) end
-  if sub(text, options, options + 3) == "null" then
-    return sub(text, 1, options - 1) .. '{{"include_usage":true}}' .. sub(text, options + 4)
-  end
-  if byte(text, options) ~= 123 then return nil end
-  if option == nil then
-    local comma = find(text, "^%s*}}", options + 1) and "" or ","
-    return sub(text, 1, options) .. '"include_usage":true' .. comma .. sub(text, options + 1)
-  end
-  local length = sub(text, option, option + 4) == "false" and 5 or sub(text, option, option + 3) == "null" and 4
-  return length and sub(text, 1, option - 1) .. "true" .. sub(text, option + length) or nil
+    return true
+  end)
+  if ending == nil or not streams then return nil end
+  if not has_options then edits[1] = {{opening + 1, opening, '"stream_options":{{' .. ASKS .. "}},"}} end
+  return #edits > 0 and edited(text, edits) or nil
 end
 
 local function may_ask(headers)
   local length = tonumber(headers:get("content-length") or "")
   local path = string.match(headers:get(":path"), "^[^?]*")
   return length ~= nil and length > 0 and length <= {limit} and headers:get("content-encoding") == nil
-    and find(path, "/completions$") ~= nil and find(string.lower(headers:get("content-type") or ""), "json", 1, true) ~= nil
+    and find(path, "/completions/*$") ~= nil and find(string.lower(headers:get("content-type") or ""), "json", 1, true) ~= nil
 end
 
 function envoy_on_request(handle)

@@ -21,7 +21,8 @@ LARGEST = 32 * 1024 * 1024
 CHOOSE = """
 local LARGEST = {largest}
 
--- Give the one name that the text has; nil if it has none, or several, or is nothing that can be read for sure.
+-- Give the one name that the text has; nil if it has none, or several, or is nothing that can be read for sure. Of a text that is too
+-- much work, the name that was found until then counts.
 local function named(text)
   local name = nil
   local is_read = read_names(text, {{}}, function(found)
@@ -29,7 +30,7 @@ local function named(text)
     name = found
     return not differs
   end)
-  return is_read and name or nil
+  return (is_read or work > MOST_WORK) and name or nil
 end
 
 local function asked(path)
