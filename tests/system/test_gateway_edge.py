@@ -4,6 +4,7 @@ import asyncio
 import socket
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,54 @@ async def test_a_head_beyond_the_limits_is_refused_at_the_front(tmp_path: Path, 
 
     assert (refused.line[1], fine.line[1]) == ("431", "200")
     assert (len(local.requests), remote.connections) == (1, 0)
+
+
+# Local requests pass a hop of their own, too, where another server is tried after a time.
+WAYS = {"to the remote": (100, Overflow()), "through the local hop": (0, Overflow(after=timedelta(seconds=20)))}
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_head_that_passes_the_front_passes_every_hop(tmp_path: Path, way: str) -> None:
+    """The last one or two headers within the limit of the front were beyond that of the hop, where headers are added."""
+    share, overflow = WAYS[way]
+    heads = [
+        *([(f"x-{number}", "a") for number in range(many)] for many in range(92, 101)),
+        *([("x-1", "a" * 30_000), ("x-2", "a" * more)] for more in range(30_900, 31_440, 20)),
+    ]
+    async with upstream("remote") as remote, upstream("local") as local:
+        spec = builders.spec(remote=to(remote), overflow=overflow)
+        async with gateway(spec, tmp_path, local=[local], share=share) as gate:
+            got = [await client.ask(gate.front, headers=head) for head in heads]
+
+    served = "remote" if share else "local"
+    assert {(each.line[1], each.header("x-offload-served-by")) for each in got} == {("200", served), ("431", "none")}
+    # With `host` and `content-length` there are a hundred.
+    assert [each.line[1] for each in got[:9]] == [*["200"] * 7, "431", "431"]
+    assert len((remote if share else local).requests) == sum(each.line[1] == "200" for each in got)
+    assert len((local if share else remote).requests) == 0
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_the_head_of_a_response_that_a_server_may_send_passes_every_hop(tmp_path: Path, way: str) -> None:
+    share, overflow = WAYS[way]
+    heads = [
+        *([(f"x-{number}", "a") for number in range(many)] for many in range(92, 100)),
+        *([("x-1", "a" * 30_000), ("x-2", "a" * more)] for more in range(30_900, 31_380, 20)),
+    ]
+    left = iter(heads)
+
+    async def answers(exchange: Exchange) -> None:
+        await exchange.respond(b"", headers=next(left))
+
+    async with upstream("server", answers) as server, upstream("other") as other:
+        remote, local = (server, other) if share else (other, server)
+        spec = builders.spec(remote=to(remote), overflow=overflow)
+        async with gateway(spec, tmp_path, local=[local], share=share) as gate:
+            got = [await client.ask(gate.front) for _ in heads]
+
+    assert {(each.line[1], each.header("x-offload-served-by")) for each in got} == {
+        ("200", "remote" if share else "local")
+    }
 
 
 @pytest.mark.parametrize("size", [900_000, 1024 * 1024])

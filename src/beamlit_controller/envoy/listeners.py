@@ -35,6 +35,10 @@ NOBODY: Message = {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix
 BODY_TIMEOUT = "300s"
 
 
+MOST_HEADERS = 100
+MOST_KIB_OF_HEADERS = 60
+
+
 def front(spec: OffloadSpec, params: GatewayParams, *, filters: Iterable[Message] = ()) -> Message:
     """Return the listener that clients connect to. It hardly depends on the spec, because a change of it ends long streams.
 
@@ -163,7 +167,7 @@ def _connection_manager(
     is_front = name == routes.FRONT
     common: Message = {
         "idle_timeout": overload.longest_idle(params.descriptors if is_front else 0),
-        "max_headers_count": 100,
+        "max_headers_count": MOST_HEADERS if is_front else upstream.MOST_HEADERS_IN_HOP,
         # Servers may treat `x_data_class` as `x-data-class`, but a header rule would not match it.
         **({"headers_with_underscores_action": "REJECT_REQUEST"} if is_front else {}),
     }
@@ -189,7 +193,7 @@ def _connection_manager(
             "initial_stream_window_size": 64 * 1024,
             "initial_connection_window_size": 1024 * 1024,
         },
-        max_request_headers_kb=60,
+        max_request_headers_kb=MOST_KIB_OF_HEADERS if is_front else upstream.MOST_KIB_OF_HEADERS_IN_HOP,
         common_http_protocol_options=common,
         # Long responses and long silence are usual in inference, so a stream ends only after 15 minutes of silence.
         stream_idle_timeout="900s",

@@ -16,6 +16,10 @@ With the 32 KiB that Envoy recommends at the edge, a body of 64 KiB costs twice 
 resumes on both sides.
 """
 
+MOST_HEADERS_IN_HOP = 128
+MOST_KIB_OF_HEADERS_IN_HOP = 72
+"""Limits of what passes a hop: more than at the front and at servers (100, 60 KiB), because headers are added on the way."""
+
 # Disable panic mode, and update immediately: by default Envoy merges updates for a second.
 NO_PANIC: Message = {"healthy_panic_threshold": {"value": 0}, "update_merge_window": "0s"}
 
@@ -66,7 +70,12 @@ def hop(  # its options are those of one cluster
         "connect_timeout": "1s",
         "per_connection_buffer_limit_bytes": MOST_BUFFERED,
         "circuit_breakers": UNLIMITED,
-        "typed_extension_protocol_options": as_the_client(),
+        "typed_extension_protocol_options": as_the_client(
+            common_http_protocol_options={
+                "max_headers_count": MOST_HEADERS_IN_HOP,
+                "max_response_headers_kb": MOST_KIB_OF_HEADERS_IN_HOP,
+            }
+        ),
         "transport_socket": extension(
             "envoy.transport_sockets.internal_upstream",
             "envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport",
