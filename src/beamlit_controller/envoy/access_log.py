@@ -51,6 +51,7 @@ REQUEST = {
 RESULT = (
     "%CEL(response.code_details == 'via_upstream' ? 'answered'"
     " : response.code_details.startsWith('downstream') ? 'client-gone'"
+    " : response.code_details == 'websocket_handshake_unsuccessful' ? 'declined'"
     " : response.code_details.startsWith('no_healthy') ? 'no-server'"
     " : response.code_details.contains('SAN_matcher') ? 'tls-name'"
     " : response.code_details.contains('has_expired') ? 'tls-expired'"

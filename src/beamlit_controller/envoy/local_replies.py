@@ -1,7 +1,7 @@
 """Envoy's own responses: marked for failover, and in the error format of the OpenAI API. No side has served them."""
 
 from beamlit_controller.envoy import budget, failover, model_name, remote_marks
-from beamlit_controller.envoy.messages import Message, headers_to_set
+from beamlit_controller.envoy.messages import Message, extension, headers_to_set
 from beamlit_controller.envoy.response_headers import NOBODY, SERVED_BY
 
 RETRY_AFTER = "1"
@@ -19,6 +19,14 @@ NOT_GRPC: Message = {
     }
 }
 
+NOT_SWITCHED: Message = {
+    "extension_filter": extension(
+        "envoy.access_loggers.extension_filters.cel",
+        "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+        expression="response.code_details == 'websocket_handshake_unsuccessful'",
+    )
+}
+
 UNSERVED = (SERVED_BY, NOBODY)
 
 # A local-only request has no other server.
@@ -29,7 +37,8 @@ def of_front() -> Message:
     """Tell clients to retry later if no server is available."""
     text = "no server of this model can answer now, try again"
     unavailable = _both(_status("EQ", 503), [("retry-after", RETRY_AFTER), UNSERVED], text=text, side=SIDE)
-    return {"mappers": [*unavailable, _UNEXPECTED]}
+    not_switched = _not_switched(UNSERVED, side=SIDE)
+    return {"mappers": [*not_switched, *unavailable, _UNEXPECTED]}
 
 
 def of_remote_hop() -> Message:
@@ -58,11 +67,15 @@ def of_remote_hop() -> Message:
         ),
         (_status("GE", 400), remote_marks.FAILED, "the remote could not be asked, or did not answer", {}),
     )
+    not_switched = _not_switched((failover.REMOTE_MARK, remote_marks.NOT_SWITCHED), UNSERVED, side="remote")
     return {
         "mappers": [
-            mapper
-            for which, mark, text, rewrite in mapped
-            for mapper in _both(which, _marked(failover.REMOTE_MARK, mark), text=text, side="remote", **rewrite)
+            *not_switched,
+            *(
+                mapper
+                for which, mark, text, rewrite in mapped
+                for mapper in _both(which, _marked(failover.REMOTE_MARK, mark), text=text, side="remote", **rewrite)
+            ),
         ]
     }
 
@@ -77,12 +90,20 @@ def of_local_hop() -> Message:
     text = "no local server answered"
     return {
         "mappers": [
-            mapper
-            for mark, which in mapped.items()
-            for mapper in _both(which, _marked(failover.LOCAL_MARK, mark), text=text, side="local")
+            *_not_switched((failover.LOCAL_MARK, remote_marks.NOT_SWITCHED), UNSERVED, side="local"),
+            *(
+                mapper
+                for mark, which in mapped.items()
+                for mapper in _both(which, _marked(failover.LOCAL_MARK, mark), text=text, side="local")
+            ),
+            _UNEXPECTED,
         ]
-        + [_UNEXPECTED]
     }
+
+
+def _not_switched(*headers: tuple[str, str], side: str) -> tuple[Message, Message]:
+    """Return the mappers for a server that answered an upgrade with 2xx or 3xx: Envoy drops the body, and no client expects that."""
+    return _both(NOT_SWITCHED, [*headers], text="the server did not switch protocols", side=side, status_code=502)
 
 
 def _both(

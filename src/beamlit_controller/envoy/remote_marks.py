@@ -6,6 +6,8 @@ FAILED = "failed"
 DECLINED = "declined"
 WITHOUT_CREDENTIAL = "no-credential"
 PAUSED = "paused"
+NOT_SWITCHED = "not-switched"
+"""The server answered an upgrade with 2xx or 3xx: no failure, or one client could take a remote away from others."""
 
 # In gRPC the HTTP status is always 200.
 REMOTE_GRPC = {401: 16, 403: 7, 429: 8, 500: 13, 503: 14}
