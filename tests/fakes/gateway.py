@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -122,12 +122,13 @@ async def gateway(
     share: int | None = 0,
     wait: float = 10,
     workers: int = 1,
+    edited: Callable[[str], str] = str,
     **params: object,
 ) -> AsyncIterator[Gateway]:
-    """Run a gateway until the block ends. Without a share there is no RTDS server either."""
+    """Run a gateway until the block ends, with `edited` files. Without a share there is no RTDS server either."""
     async with AsyncExitStack() as stack:
         where = _params(spec, folder, local, **params)
-        write(config.files(spec, where), folder)
+        write({name: edited(text) for name, text in config.files(spec, where).items()}, folder)
         shares = RtdsServer()
         if share is not None:
             shares.set(spec.key, share)

@@ -1,11 +1,13 @@
 """A remote that asks to wait is left alone until then, and nobody notices whom another server can answer."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,15 +16,17 @@ import builders
 from beamlit_controller.core import remotes_health
 from beamlit_controller.core.reason import Reason
 from beamlit_controller.core.spec import ApiKey, OnRemoteFailure, Overflow, SecretKey
-from beamlit_controller.envoy import remote_stats
+from beamlit_controller.envoy import remote_stats, retry_after
 from fakes import client, load, secrets
 from fakes.gateway import Gateway, gateway, to
+from fakes.http1 import chunk
 from fakes.upstream import Exchange, Upstream, tells, upstream
 from waiting import eventually
 
 pytestmark = pytest.mark.system
 
 Headers = tuple[tuple[str, str], ...]
+AS_JSON: Headers = (("content-type", "application/json; charset=UTF-8"),)
 DATE = "Wed, 01 Jul 2026 10:00:00 GMT"
 OPENAI = {"message": "You exceeded your current quota.", "type": "insufficient_quota", "code": "insufficient_quota"}
 GEMINI = {
@@ -66,9 +70,22 @@ BY_BODY: dict[str, tuple[object, Headers, int]] = {
     "a quota that is spent": ({"error": OPENAI}, (), 60),
     "a delay within the error": ({"error": GEMINI}, (), 35),
     "a delay in words": ({"error": {"message": GROQ}}, (), 475),
-    "a quota of the day": ({"error": {"message": GROQ}}, (("retry-after", "7200"),), 7200),
+    "a quota for hours": ({"error": {"code": 429, "type": "quota_exceeded"}}, (("retry-after", "7200"),), 7200),
+    "a quota for hours, in words": ({"error": {**OPENAI, "message": "try again in 2h"}}, (), 7200),
     "a quota for longer than a day": ({"error": OPENAI}, (("retry-after", "1000000"),), 86400),
     "no quota, for long": ({"error": {"message": "slow down"}}, (("retry-after", "7200"),), 600),
+}
+# Of an error, a client can influence its text, and what it refers to.
+LOOKING_LIKE_A_QUOTA: dict[str, object] = {
+    "words": {"error": {"message": "your prompt: insufficient_quota, daily, tokens per day (TPD)", "code": "too_long"}},
+    "JSON in words": {"error": {"message": '{"error":{"code":"insufficient_quota"}}", "code": "insufficient_quota"'}},
+    "keys elsewhere": {
+        "code": "insufficient_quota",
+        "error": {"param": {"code": "insufficient_quota", "type": OPENAI}},
+    },
+    "a part of a code": {"error": {"code": "insufficient_quota_or_so", "type": ["insufficient_quota"]}},
+    "no object": {"error": "insufficient_quota"},
+    "a list": [{"error": OPENAI}],
 }
 ODD: dict[str, Headers] = {
     "nothing": (),
@@ -114,8 +131,117 @@ class World:
 
 @pytest.fixture
 async def failing(tmp_path: Path) -> AsyncIterator[World]:
-    async with _world(tmp_path, policy=OnRemoteFailure.FAIL) as world:
+    """Return a world in which the first pause is as long as any."""
+    async with _world(tmp_path, policy=OnRemoteFailure.FAIL, first=10**6) as world:
         yield world
+
+
+@pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Service Unavailable", "529 Overloaded"])
+async def test_the_first_pause_is_short(tmp_path: Path, status: str) -> None:
+    """One client's request that alone was refused paused the remote for everybody for ten minutes."""
+    asks: dict[str, tuple[Headers, bytes]] = {
+        "59": ((("retry-after", "59"),), b""),
+        "60": ((("retry-after", "3600"),), b""),
+        "9": ((("retry-after-ms", "8500"),), b""),
+    }
+    if status.startswith("429"):
+        asks["10"] = (requests_reset("9m0s"), b"")
+        asks["4"] = (requests_reset("4s"), b"")
+    async with _world(tmp_path, policy=OnRemoteFailure.FAIL) as world:
+        told = [await world.told(headers, body, status) for headers, body in asks.values()]
+
+    assert told == [*asks]
+
+
+@pytest.mark.parametrize("name", BY_BODY)
+async def test_the_first_pause_is_short_whatever_an_error_says(tmp_path: Path, name: str) -> None:
+    error, headers, _ = BY_BODY[name]
+    async with _world(tmp_path, policy=OnRemoteFailure.FAIL) as world:
+        told = await world.told((*headers, *AS_JSON), json.dumps(error).encode())
+
+    assert told == ("60" if headers else "10")
+
+
+async def test_a_remote_that_refuses_again_is_paused_for_twice_as_long_until_it_answers(tmp_path: Path) -> None:
+    async with _world(tmp_path, policy=OnRemoteFailure.FAIL, first=1) as world:
+        world.one.answer = answers("429 Too Many Requests", requests_reset("3s"))
+        again = [await _next_pause(world) for _ in range(3)]
+        world.one.answer = tells("one")
+        await eventually(lambda: _answers(world, "one"))
+        world.one.answer = answers("429 Too Many Requests", requests_reset("3s"))
+        anew = await _next_pause(world)
+
+    # A slow machine may see the last second of a pause only.
+    assert [most - told in {0, 1} for most, told in zip((1, 2, 3, 1), (*again, anew), strict=True)] == [True] * 4
+    assert (again[2], anew) == (3, 1)
+
+
+async def test_one_clients_odd_request_takes_the_remote_from_others_for_seconds(tmp_path: Path) -> None:
+    async def refuses_long_ones(exchange: Exchange) -> None:
+        if len(exchange.request.body.content) > 1000:
+            too_large = requests_reset("9m0s")
+            await exchange.respond(b"{}", status="429 Too Many Requests", headers=(*too_large, *AS_JSON))
+        else:
+            await exchange.respond(b"one")
+
+    async with _world(tmp_path, first=1) as world, client.connect(world.gate.front) as odd:
+        world.one.answer = refuses_long_ones
+        for _ in range(3):
+            await odd.post("/", b"x" * 2000)
+            await eventually(lambda: _answers(world, "one"))
+        refused = await odd.post("/", b"x" * 2000)
+
+    assert refused.body.content == b"local"
+
+
+async def test_requests_that_were_sent_before_a_pause_do_not_make_the_next_one_longer(tmp_path: Path) -> None:
+    may_answer = asyncio.Event()
+
+    async def refuses_late(exchange: Exchange) -> None:
+        if exchange.request.line[1] == "/late":
+            await may_answer.wait()
+        await exchange.respond(status="429 Too Many Requests", headers=requests_reset("9m0s"))
+
+    async with _world(tmp_path, policy=OnRemoteFailure.FAIL) as world:
+        world.one.answer = refuses_late
+        late = [asyncio.create_task(client.ask(world.gate.front, "/late")) for _ in range(5)]
+        await eventually(lambda: len(world.one.requests) == 5)
+        await client.ask(world.gate.front)
+        may_answer.set()
+        await asyncio.gather(*late)
+        paused = await client.ask(world.gate.front)
+
+    assert int(paused.header("retry-after") or 0) in range(1, 11)
+
+
+@pytest.mark.parametrize("name", LOOKING_LIKE_A_QUOTA)
+async def test_only_the_code_of_an_error_makes_a_quota(failing: World, name: str) -> None:
+    text = json.dumps(LOOKING_LIKE_A_QUOTA[name]).encode()
+
+    without, for_long = [await failing.told((*asks, *AS_JSON), text) for asks in ((), (("retry-after", "7200"),))]
+
+    assert (without, for_long) == (None, "600")
+
+
+@pytest.mark.parametrize("framing", ["chunked", "no length, no end"])
+async def test_nobody_waits_for_an_error_without_end(tmp_path: Path, framing: str) -> None:
+    """The client waited for up to 15 minutes, because the error was held back until its end."""
+    head = b"HTTP/1.1 429 No\r\ncontent-type: application/json\r\n"
+    length = b"transfer-encoding: chunked\r\n\r\n" if framing == "chunked" else b"\r\n"
+    error = json.dumps({"error": {**GEMINI, "x": "x" * 1000}}).encode()
+    piece = chunk(error[:-1]) if framing == "chunked" else error[:-1]
+
+    async def never_ends(exchange: Exchange) -> None:
+        await exchange.send_raw(head + length + piece)
+        await exchange.gone()
+
+    async with _world(tmp_path) as world:
+        world.one.answer = never_ends
+        first = await client.ask(world.gate.front)
+        second = await client.ask(world.gate.front)
+
+    assert (first.body.content, second.body.content) == (b"local", b"local")
+    assert len(world.one.requests) == 1
 
 
 async def test_a_remote_is_left_alone_for_as_long_as_its_headers_ask(failing: World) -> None:
@@ -127,9 +253,8 @@ async def test_a_remote_is_left_alone_for_as_long_as_its_headers_ask(failing: Wo
 @pytest.mark.parametrize("name", BY_BODY)
 async def test_a_remote_is_left_alone_for_as_long_as_its_error_says(failing: World, name: str) -> None:
     error, headers, seconds = BY_BODY[name]
-    as_json = ("content-type", "application/json; charset=UTF-8")
 
-    told = await failing.told((*headers, as_json), json.dumps(error, indent=1).encode())
+    told = await failing.told((*headers, *AS_JSON), json.dumps(error, indent=1).encode())
 
     assert told == str(seconds)
 
@@ -219,8 +344,26 @@ async def test_a_pause_is_told_apart_in_the_stats_and_shown_as_throttling(tmp_pa
     assert [line["result"] for line in lines if "remote_failure" in line] == ["paused"] * 4
 
 
+async def _next_pause(world: World) -> int:
+    """Ask until the remote is asked once more: for how long is it left alone then?"""
+    before = len(world.one.requests)
+    await eventually(lambda: _asked_since(world, before))
+    return int((await client.ask(world.gate.front)).header("retry-after") or 0)
+
+
+async def _asked_since(world: World, before: int) -> bool:
+    await client.ask(world.gate.front)
+    return len(world.one.requests) > before
+
+
 async def _answers(world: World, name: str) -> bool:
     return (await client.ask(world.gate.front)).body.content == name.encode()
+
+
+def _with_first(seconds: int | None, text: str) -> str:
+    """Return the file with another length of the first pause."""
+    usual = f"local FIRST, FIRST_ASKED = {retry_after.FIRST}, {retry_after.FIRST_ASKED}"
+    return text if seconds is None else text.replace(usual, f"local FIRST, FIRST_ASKED = {seconds}, {seconds}")
 
 
 def answers(status: str, headers: Headers = (), body: bytes = b""):  # noqa: ANN201 - an Answer
@@ -237,6 +380,7 @@ async def _world(
     policy: OnRemoteFailure = OnRemoteFailure.LOCAL,
     share: int = 100,
     forwards: bool = False,
+    first: int | None = None,
 ) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
         one, local = [await stack.enter_async_context(upstream(name)) for name in ("one", "local")]
@@ -248,5 +392,7 @@ async def _world(
             overflow=Overflow(on_status=(503,)),
             on_remote_failure=policy,
         )
-        gate = await stack.enter_async_context(gateway(spec, folder, local=[local], share=share))
+        gate = await stack.enter_async_context(
+            gateway(spec, folder, local=[local], share=share, edited=partial(_with_first, first))
+        )
         yield World(one, local, gate, folder)

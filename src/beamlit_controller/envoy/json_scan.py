@@ -61,6 +61,8 @@ end
 -- more. The second one is for deeper levels, where a comma means nothing.
 local STRICT = {{"^[:%s%d.etrufalsn+%-E]*", "^[:,%s%d.etrufalsn+%-E]*"}}
 
+local ANYTHING = {{'^[^{{}}%[%]",]*', '^[^{{}}%[%]"]*'}}
+
 -- Walk through the object that begins here. Tell `member` the key of each of its members and where it goes on after the key and
 -- ends; it gives whether to go on. Give where the object ends; nil if it does not, or if it is too much work.
 local function walk(text, from, others, member)

@@ -13,7 +13,6 @@ FILTER = "offload.usage"
 
 # `include_usage` is inserted into the request; every other byte is unchanged.
 ASKED = """
-local ANYTHING = {{'^[^{{}}%[%]",]*', '^[^{{}}%[%]"]*'}}
 local ASKS = '"include_usage":true'
 
 -- Put into `edits` what makes this value of `stream_options` ask for the usage.

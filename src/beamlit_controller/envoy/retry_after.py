@@ -6,22 +6,29 @@ remote is paused, its hop answers instead, and the next remote or local gets the
 
 from beamlit_controller.core import remote_secrets
 from beamlit_controller.core.spec import RemoteBackend
-from beamlit_controller.envoy import lua, remote_marks
+from beamlit_controller.envoy import json_scan, lua, remote_marks
 from beamlit_controller.envoy.failover import REMOTE_MARK
 from beamlit_controller.envoy.gateway_params import GatewayParams
 
 METADATA = "offload.paused"
 """The metadata by which the access log recognizes a request to a paused remote."""
+SENT = "offload.sent"
+"""The metadata that tells the response of a request after which pause that was sent."""
+
+FIRST, FIRST_ASKED = 10, 60
+"""Longest first pause in seconds: of any remote, and of one that asks for it by `Retry-After`."""
 
 PROGRAM = r"""
 -- Seconds: the longest pause, the longest one of a quota, and the pause of a quota of which nobody says when it ends.
-local LONGEST, LONGEST_OF_QUOTA, UNTOLD = 600, 86400, 60
+local LONGEST_PAUSE, LONGEST_OF_QUOTA, UNTOLD = 600, 86400, 60
+local FIRST, FIRST_ASKED = {first}, {first_asked}
 local ASKS_TO_WAIT = {["429"] = true, ["503"] = true, ["529"] = true}
 local UNITS = {h = 3600, m = 60, s = 1, ms = 0.001}
-local QUOTAS = {"insufficient_quota", "perday", "per[%s_-]day", "%(tpd%)", "%(rpd%)", "daily"}
+local QUOTAS = {['"insufficient_quota"'] = true, ['"quota_exceeded"'] = true, ['"billing_hard_limit_reached"'] = true}
 local MONTHS = {Jan = 1, Feb = 2, Mar = 3, Apr = 4, May = 5, Jun = 6, Jul = 7, Aug = 8, Sep = 9, Oct = 10, Nov = 11, Dec = 12}
 
-local pause, looked = nil, 0
+-- The last pause, until a request that was sent after it succeeds: when it ends, its length, and what the next one is doubled from.
+local last, looked = nil, 0
 
 local function credential()
   local read = {}
@@ -86,47 +93,105 @@ local function resets(headers, now)
   return spent or first
 end
 
+-- Give the seconds, and the longest first pause for them.
 local function asked(headers, now, status)
   local precise = number(headers:get("retry-after-ms"))
-  if precise ~= nil then return precise / 1000 end
+  if precise ~= nil then return precise / 1000, FIRST_ASKED end
   local told = headers:get("retry-after")
   local at = date(told)
-  if at ~= nil then return at - (date(headers:get("date")) or now) end
-  return number(told) or (status == "429" and resets(headers, now) or nil)
+  if at ~= nil then return at - (date(headers:get("date")) or now), FIRST_ASKED end
+  if number(told) ~= nil then return number(told), FIRST_ASKED end
+  return status == "429" and resets(headers, now) or nil, FIRST
 end
 
--- What an error says of itself: when to come again, and whether it is a quota that is spent.
-local function in_words(text)
-  local lower = string.lower(text)
-  local told = string.match(text, '"retryDelay"%s*:%s*"([%d%.]+s)"') or string.match(lower, "try again in ([%d%.hms]*[hms])")
-  for _, words in ipairs(QUOTAS) do
-    if string.find(lower, words) then return duration(told), true end
+-- Only by its code or type: a client can influence what else an error says.
+local function is_quota(text)
+  local _, opening = find(text, "^%s*{")
+  local found = false
+  local function code(key, after, upto)
+    local first, final = value(text, after, upto)
+    found = found or ((key == "code" or key == "type") and first ~= nil and QUOTAS[sub(text, first, final)] == true)
+    return true
   end
-  return duration(told), false
+  local function member(key, after, upto)
+    local first = value(text, after, upto)
+    if key == "error" and first ~= nil and byte(text, first) == 123 then walk(text, first, ANYTHING, code) end
+    return true
+  end
+  work = 0
+  if opening ~= nil then walk(text, opening, ANYTHING, member) end
+  return found
 end
 
--- At most one body in a second is held back for this, so a flood of them needs no memory.
-local function body(handle, headers, now)
-  local length = tonumber(headers:get("content-length") or "0")
+-- When to come again, as an error says in its body.
+local function in_words(text)
+  local told = string.match(text, '"retryDelay"%s*:%s*"([%d%.]+s)"')
+  return duration(told or string.match(string.lower(text), "try again in ([%d%.hms]*[hms])"))
+end
+
+-- One client's request may be all that a remote refuses, so the first pause is short. If a request that was sent after the last
+-- one is refused, too, the next one is twice as long, up to what the remote asks for.
+local function wait(handle, seconds, now, first)
+  local sent = handle:streamInfo():dynamicMetadata():get("{sent}")
+  local is_refused_again = last ~= nil and sent ~= nil and sent["after"] == last.number
+  local most = math.max(first, last and (is_refused_again and 2 * last.length or last.length) or 0)
+  local whole = math.min(seconds, most)
+  if whole <= 0 or (last ~= nil and now + whole <= last.till) then return end
+  last = {
+    till = now + whole,
+    whole = whole,
+    length = (last ~= nil and not is_refused_again) and last.length or whole,
+    number = last and last.number + 1 or 1,
+    credential = credential(),
+  }
+end
+
+-- At most one error in a second is read, so a flood of them needs no memory.
+local function is_readable(headers, now)
   local kind = string.lower(headers:get("content-type") or "")
+  local length = tonumber(headers:get("content-length") or "0")
   local plain = (headers:get("content-encoding") or "identity") == "identity"
-  if length == nil or length > 65536 or not plain or not string.find(kind, "json", 1, true) then return "" end
-  if math.abs(now - looked) < 1 then return "" end
+  if not plain or length == nil or length > 65536 or not find(kind, "json", 1, true) then return false end
+  if math.abs(now - looked) < 1 then return false end
   looked = now
-  local held = handle:body()
-  return held and held:getBytes(0, math.min(held:length(), 65536)) or ""
+  return true
+end
+
+local function wait_as_told(handle, text, asks, now, first)
+  local is_quota = is_quota(text)
+  local seconds = asks or in_words(text) or (is_quota and UNTOLD or 0)
+  wait(handle, math.min(seconds, is_quota and LONGEST_OF_QUOTA or LONGEST_PAUSE), now, first)
+end
+
+-- A short error is held back until it is whole. Nobody knows when one without a length ends, so of that only counts what comes
+-- before the next server is asked, which is mostly all of it.
+local function read_error(handle, headers, asks, now, first)
+  if headers:get("content-length") ~= nil then
+    local held = handle:body()
+    return wait_as_told(handle, held and held:getBytes(0, held:length()) or "", asks, now, first)
+  end
+  if asks ~= nil then wait_as_told(handle, "", asks, now, first) end
+  local text = ""
+  for chunk in handle:bodyChunks() do
+    text = text .. chunk:getBytes(0, chunk:length())
+    if #text > 65536 then return end
+    wait_as_told(handle, text, asks, now, first)
+  end
 end
 
 function envoy_on_request(handle)
-  if pause == nil then return end
-  local left = pause.till - handle:timestamp() / 1000
-  -- With another credential it is another account. A clock that was set back must not make a pause longer.
-  if left <= 0 or left > pause.whole or credential() ~= pause.credential then
-    pause = nil
-    return
+  if last == nil then return end
+  local left = last.till - handle:timestamp() / 1000
+  if left > 0 then
+    -- With another credential it is another account. A clock that was set back must not make a pause longer.
+    if left > last.whole or credential() ~= last.credential then
+      last = nil
+      return
+    end
+    handle:streamInfo():dynamicMetadata():set("{metadata}", "paused", true)
+    return handle:respond({[":status"] = "429", ["retry-after"] = tostring(math.ceil(left))}, "the remote has asked to wait\n")
   end
-  handle:streamInfo():dynamicMetadata():set("{metadata}", "paused", true)
-  handle:respond({[":status"] = "429", ["retry-after"] = tostring(math.ceil(left))}, "the remote has asked to wait\n")
+  handle:streamInfo():dynamicMetadata():set("{sent}", "after", last.number)
 end
 
 function envoy_on_response(handle)
@@ -135,20 +200,18 @@ function envoy_on_response(handle)
   local mark = headers:get("{mark}") or ""
   -- No status that clients know, or another protocol for a request that asked for none.
   if #status ~= 3 or status > "599" or mark == "101:," then return headers:replace(":status", "502") end
+  if last ~= nil and find(mark, "^2%d%d:0?,") then
+    local sent = handle:streamInfo():dynamicMetadata():get("{sent}")
+    if sent ~= nil and sent["after"] == last.number then last = nil end
+  end
   -- What Envoy itself says here has no code in its mark.
-  if not ASKS_TO_WAIT[status] or not string.find(mark, "^%d") then return end
+  if not ASKS_TO_WAIT[status] or not find(mark, "^%d") then return end
   local now = handle:timestamp() / 1000
-  local wait, is_quota = asked(headers, now, status), false
-  if status == "429" and (wait == nil or wait > LONGEST) then
-    local told
-    told, is_quota = in_words(body(handle, headers, now))
-    wait = wait or told or (is_quota and UNTOLD or nil)
+  local asks, first = asked(headers, now, status)
+  if status == "429" and (asks == nil or asks > LONGEST_PAUSE) and is_readable(headers, now) then
+    return read_error(handle, headers, asks, now, first)
   end
-  if wait == nil or wait <= 0 then return end
-  wait = math.min(wait, is_quota and LONGEST_OF_QUOTA or LONGEST)
-  if pause == nil or now + wait > pause.till then
-    pause = {till = now + wait, whole = wait, credential = credential()}
-  end
+  wait(handle, math.min(asks or 0, LONGEST_PAUSE), now, first)
 end
 """
 
@@ -159,5 +222,8 @@ def programs(remote: RemoteBackend, params: GatewayParams) -> list[str]:
         return []
     key = remote_secrets.credential(remote)
     files = f"local FILES = {{{lua.text(params.secret(key)) if key else ''}}}\n"
-    program = PROGRAM.strip().replace("{metadata}", METADATA).replace("{mark}", REMOTE_MARK)
-    return [files + program]
+    known = {"metadata": METADATA, "sent": SENT, "mark": REMOTE_MARK, "first": FIRST, "first_asked": FIRST_ASKED}
+    program = PROGRAM.strip()
+    for name, value in known.items():
+        program = program.replace(f"{{{name}}}", str(value))
+    return [json_scan.SCAN.format(longest=0) + files + program]
