@@ -114,6 +114,35 @@ STAYS = (
     "/v1/accounts/a/models",
     "/v1beta/tuningJobs",
     "/async-invoke",
+    # Where providers give out credentials, and where an account is administered.
+    "/v1alpha/auth_tokens",
+    "/v1/auth/grant",
+    "/v1/single-use-token/realtime_scribe",
+    "/v3/token",
+    "/v1/tokens",
+    "/sts/v1.0/issueToken",
+    "/cognitive/sts/v1.0/ISSUETOKEN?a=b",
+    "/v1/realtime/client_secrets",
+    "/v1/anything/client%5Fsecrets",
+    "/v1/anything%2Fapi-keys",
+    "/v1/x/access_tokens;a=b",
+    "/v1/serviceAccounts/a:generateAccessToken",
+    "/v1/serviceAccounts/a%3AsignJwt",
+    "/some/depth/oauth2/token/",
+    "/oauth/authorize",
+    "/v1/organizations/o/users",
+    "/manage/v1/projects/p/keys",
+    "/v1/billing/x",
+    "/foo/Invites",
+    "/v1/webhooks",
+    "/v1/webhooks/default/secret",
+    "/v1/deployments",
+    "/openai/deployments/",
+    "/v1/predictions",
+    "/v1/predictions/p/cancel",
+    "/v1/models/owner/name/predictions",
+    "/v1/deployments/owner/name/predictions",
+    "/v1/convai/agents/create",
 )
 LEAVES = (
     "/",
@@ -148,6 +177,24 @@ LEAVES = (
     "/generate",
     "/completion",
     "/invocations",
+    # Names of credentials within other words, and of accounts above a model.
+    "/v1/token-classification",
+    "/v1/tokenizers",
+    "/v1/secretary",
+    "/v1/authors",
+    "/v1beta/models/gemini:countTokens",
+    "/v1/deploymentsfoo",
+    "/predictions/resnet",
+    "/model/anthropic.claude-v2:1/converse-stream",
+    "/client/v4/accounts/a/ai/run/@cf/llama",
+    "/orgs/o/inference/chat/completions",
+    "/ml/v1/deployments/d/text/generation",
+    "/serving-endpoints/llama/invocations",
+    "/v1/listen",
+    "/v1/text-to-speech/voice",
+    "/v2/transcript",
+    "/v2/chat",
+    "/v1/realtime",
 )
 METHODS = ("GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", "PURGE")
 
@@ -267,10 +314,13 @@ async def test_a_rule_lets_other_methods_and_a_path_that_stays_by_default_leave(
                 (await client.get(gate.front, path)).header("x-offload-served-by")
                 for path in ("/v1/models", "/v1/files")
             ]
+            keys = await _side(gate, "/v1/files/api-keys"), await _side(gate, "/v1/chat/tokens")
             unnamed = [await _side(gate, path) for path in ("/v1/batches", "/v2/x", "/v1/chat/..%2f..%2fx")]
             other = (await client.get(gate.front, "/v1/chat")).header("x-offload-served-by")
 
     assert named == got == ["remote", "remote"]
+    # Named is `/v1/files`, with all that is below it, and not everything below `/v1`.
+    assert keys == ("remote", "local")
     assert [*unnamed, other] == ["local"] * 4
 
 

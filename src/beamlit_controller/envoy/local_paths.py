@@ -2,13 +2,14 @@
 
 They come from the route tables of vLLM, SGLang, TGI, Triton and KServe, llama.cpp, Ollama, Ray Serve and LiteLLM, and
 from the OpenAI, Anthropic and Gemini APIs that these servers implement. Each is matched at the root and below `/v1`,
-`/openai`, `/api`.
+`/openai`, `/api`; what names credentials is matched anywhere in a path.
 """
 
 import re
 
 from beamlit_controller.envoy import paths
-from beamlit_controller.envoy.local_paths_proxies import ACCOUNTS, LITELLM
+from beamlit_controller.envoy.local_paths_accounts import ACCOUNTS, SEGMENTS
+from beamlit_controller.envoy.local_paths_proxies import LITELLM
 from beamlit_controller.envoy.local_paths_servers import (
     LLAMA_CPP,
     OLLAMA,
@@ -113,7 +114,7 @@ RESOURCES = (
     *ACCOUNTS,
 )
 
-PATHS = paths.resources(tuple(dict.fromkeys(RESOURCES)))
+PATHS = f"{paths.resources(tuple(dict.fromkeys(RESOURCES)))}|{paths.with_segment(SEGMENTS)}"
 """The regular expression of all of them, for case-insensitive use."""
 
 

@@ -1,37 +1,4 @@
-"""Paths of providers and of proxies that are used as remotes: their administration, and what belongs to an account."""
-
-# The administration of providers and of aggregators.
-ACCOUNTS = (
-    "keys",
-    "api-keys",
-    "auth/keys",
-    "me",
-    "users",
-    "usage",
-    "dashboard",
-    "credits",
-    "accounts",
-    "audio/voices",
-    "audio/voice_consents",
-    "datasets",
-    "endpoints",
-    "connectors",
-    "libraries",
-    "embed-jobs",
-    "finetuning",
-    "trainings",
-    "operations",
-    "tuningJobs",
-    "customJobs",
-    "batchPredictionJobs",
-    "custom-models",
-    "model-customization-jobs",
-    "model-import-job",
-    "model-invocation-job",
-    "provisioned-model-throughput",
-    "async-invoke",
-    "memory",
-)
+"""Paths of proxies that are used as remotes: their administration."""
 
 # Paths whose first segment others may use, too, identified by the second one.
 LITELLM = (

@@ -61,6 +61,11 @@ def resources(names: Sequence[str]) -> str:
     return rf"{_BETWEEN}{_BASE}(?:{rest})"
 
 
+def with_segment(regex: str) -> str:
+    """Match paths one of whose segments matches this expression, at whatever depth."""
+    return rf"[^?]*{_BETWEEN}(?:{regex}){_REST}"
+
+
 def exactly(prefix: str) -> str:
     """Match this path and everything below it, spelled exactly like this: a request that may leave must be unambiguous."""
     return rf"{''.join(_as_written(each) for each in _pieces(prefix.rstrip('/')))}(?:[/?]\C*)?"
