@@ -159,6 +159,35 @@ def test_a_budget_is_of_requests_tokens_or_money(unit: BudgetUnit, amount: int) 
     assert not spending.is_spent(account, replace(exactly, amount=Decimal(amount) + Decimal("0.01")))
 
 
+def test_an_unread_request_costs_the_mean_of_those_that_were_read() -> None:
+    """A client that left before the usage came, or kept it from being told, got its tokens for nothing."""
+    spec = remote(price=Price(Decimal(10**6), Decimal(10**6), Decimal(1)))
+    before = (after(opened(spec), spec, a=Usage(4, 400, 40)),)
+
+    account = after(before, spec, a=Usage(7, 400, 40, 3))
+
+    assert account.total == Usage(7, 400, 40, 3)
+    assert account.spent.tokens == 440 + 3 * 110
+    assert account.cost == account.spent_cost == 440 + 3 * 110 + 7
+
+
+def test_the_mean_is_that_of_all_requests_that_were_ever_read_and_is_rounded_up() -> None:
+    spec = remote()
+    yesterday = (replace(after(opened(spec), spec, a=Usage(3, 100, 10)), spent=NOTHING),)
+
+    account = after(yesterday, spec, a=Usage(4, 100, 10, 1))
+
+    assert account.spent == Usage(1, 34, 4, 1)
+
+
+def test_nothing_is_assumed_while_no_request_was_read() -> None:
+    spec = remote()
+
+    account = after(opened(spec), spec, a=Usage(5, 0, 0, 5))
+
+    assert (account.spent, account.cost) == (Usage(5, 0, 0, 5), Decimal("0.005"))
+
+
 def test_an_account_that_can_not_have_come_about_is_opened_anew() -> None:
     wild = (
         Account("", cost=Decimal("NaN")),
@@ -232,7 +261,8 @@ def test_all_that_gateways_count_is_counted_once_however_seldom_they_are_asked(
     once = after(seldom, spec, **counters)
 
     assert often[0].total == once.total == _all(each for _, each in grown)
-    assert often[0].cost == once.cost
+    # What is assumed for unread requests follows from the mean at that time.
+    assert often[0].cost == once.cost or once.total.unread
 
 
 def _plus(one: Usage, other: Usage) -> Usage:

@@ -11,6 +11,7 @@ PAGE = """\
 # TYPE envoy_offload_remote_answers counter
 envoy_offload_remote_answers{remote="one",usage="read"} 12
 envoy_offload_remote_answers{remote="one",usage="unread"} 2
+envoy_offload_remote_answers{remote="one",usage="gone"} 3
 envoy_offload_remote_answers{usage="unread"} 1
 # TYPE envoy_offload_remote_tokens counter
 envoy_offload_remote_tokens{direction="input",remote="one"} 3400
@@ -20,7 +21,7 @@ envoy_offload_remote_tokens{direction="output",remote="one"} 560
 
 def test_reads_requests_and_tokens_of_each_remote() -> None:
     assert usage_stats.usage(PAGE) == {
-        "one": Usage(requests=14, input_tokens=3400, output_tokens=560, unread=2),
+        "one": Usage(requests=17, input_tokens=3400, output_tokens=560, unread=5),
         "": Usage(requests=1, unread=1),
     }
 

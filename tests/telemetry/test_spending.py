@@ -50,8 +50,8 @@ async def test_tokens_cost_and_the_used_part_of_a_budget_are_metrics_of_each_rem
             f'beamlit_remote_tokens_total{{direction="input",{labels}}} 1000.0',
             f'beamlit_remote_tokens_total{{direction="output",{labels}}} 500.0',
             f"beamlit_remote_answers_unread_total{{{labels}}} 1.0",
-            f'beamlit_remote_cost_total{{currency="EUR",{labels}}} 0.77',
-            f'beamlit_cost_without_local{{currency="EUR",{labels}}} 2.31',
+            f'beamlit_remote_cost_total{{currency="EUR",{labels}}} 0.78',
+            f'beamlit_cost_without_local{{currency="EUR",{labels}}} 2.34',
             f"beamlit_remote_budget_used_ratio{{{labels}}} 0.75",
         ]
     )

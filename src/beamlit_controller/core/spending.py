@@ -30,7 +30,8 @@ Readings = Mapping[str, Usages]
 class Account:
     """A remote's usage and cost since it was first seen, and in the budget's current period, which began at `period`.
 
-    `seen` has each gateway's counters that are already included.
+    What is spent, and the cost, include tokens that are assumed for requests whose usage could not be read. `seen` has each
+    gateway's counters that are already included.
     """
 
     remote: str
@@ -114,17 +115,22 @@ def _in_period(account: Account, remote: RemoteBackend, now: datetime) -> Accoun
 
 
 def _paid(account: Account, remote: RemoteBackend, new: Usage) -> Account:
-    """Add new usage at the current price. Amounts in another currency are not added up."""
-    added = usage.cost(new, remote.price) if remote.price is not None else Decimal(0)
+    """Add new usage at the current price. Amounts in another currency are not added up.
+
+    Cost and budget include what is assumed for unread requests; the total is what the remote has reported.
+    """
+    total = usage.plus(account.total, new)
+    charged = usage.plus(new, usage.assumed(new, total))
+    added = usage.cost(charged, remote.price) if remote.price is not None else Decimal(0)
     currency = remote.price.currency if remote.price is not None else account.currency
     before = account.cost if currency == account.currency else Decimal(0)
     in_period = remote.budget is not None
     return replace(
         account,
-        total=usage.plus(account.total, new),
+        total=total,
         cost=before + added,
         currency=currency,
-        spent=usage.plus(account.spent, new) if in_period else NOTHING,
+        spent=usage.plus(account.spent, charged) if in_period else NOTHING,
         spent_cost=account.spent_cost + added if in_period else Decimal(0),
     )
 

@@ -11,7 +11,7 @@ MILLION = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Answered requests, the tokens that the responses reported, and the number of responses without readable usage."""
+    """Requests, the tokens that their responses reported, and the number of requests of which none could be read."""
 
     requests: int = 0
     input_tokens: int = 0
@@ -48,6 +48,15 @@ def fresh(before: Usage, after: Usage) -> Usage:
     if any(now < then for then, now in pairs):
         return after
     return Usage(*(now - then for then, now in pairs))
+
+
+def assumed(new: Usage, known: Usage) -> Usage:
+    """Return the tokens to assume for the unread requests: each takes the mean of those that were read, rounded up; 0 if none was."""
+    read = known.requests - known.unread
+    if read <= 0:
+        return NOTHING
+    tokens = (-(-each * new.unread // read) for each in (known.input_tokens, known.output_tokens))
+    return Usage(0, *tokens)
 
 
 def cost(used: Usage, price: Price) -> Decimal:

@@ -1,7 +1,8 @@
 """Requests token usage from the remote, reads it from responses, and counts it by the remote's name.
 
 The number is set as metadata of the request, which the stats access logger adds to a counter. So nothing is counted
-twice, and a request that the client aborts counts as far as the remote had reported.
+twice, and a request that the client aborts counts as far as the remote had reported; as `gone` if the client left
+after it was sent and before the response.
 """
 
 from beamlit_controller.core.price import UsageMode
@@ -78,11 +79,12 @@ end
 function envoy_on_request(handle)
   local headers = handle:headers()
   if headers:get(":method") ~= "POST" or headers:get("upgrade") ~= nil then return end
-  handle:streamInfo():dynamicMetadata():set("offload.usage", "asked", true)
   -- A compressed answer can't be read.
   headers:replace("accept-encoding", "identity")
-  if not may_ask(headers) then return end
+  if not may_ask(headers) then return sent_whole(handle) end
+  handle:streamInfo():dynamicMetadata():set("offload.usage", "asked", true)
   local body = handle:body()
+  sent(handle)
   if body == nil then return end
   local is_read, text = pcall(asking, body:getBytes(0, body:length()))
   if not is_read or text == nil then return end
@@ -96,14 +98,14 @@ NOT_ASKED = """
 function envoy_on_request(handle)
   local headers = handle:headers()
   if headers:get(":method") ~= "POST" or headers:get("upgrade") ~= nil then return end
-  handle:streamInfo():dynamicMetadata():set("offload.usage", "asked", true)
+  sent_whole(handle)
 end
 """
 
 
 def programs(remote: RemoteBackend) -> list[str]:
     """Return the program that only reads usage from responses; its position among the filters doesn't matter."""
-    return [NOT_ASKED + response_usage.READ] if remote.usage is UsageMode.READ else []
+    return [response_usage.SENT + NOT_ASKED + response_usage.READ] if remote.usage is UsageMode.READ else []
 
 
 def filters(remote: RemoteBackend, *, max_request_bytes: int) -> list[Message]:
@@ -111,7 +113,7 @@ def filters(remote: RemoteBackend, *, max_request_bytes: int) -> list[Message]:
     if remote.usage is not UsageMode.ASK:
         return []
     program = (json_scan.SCAN + ASKED).format(longest=32, limit=max_request_bytes)
-    return [lua.filter_of(program + response_usage.READ, name=FILTER)]
+    return [lua.filter_of(response_usage.SENT + program + response_usage.READ, name=FILTER)]
 
 
 def counters(remote: RemoteBackend) -> list[Message]:
@@ -145,7 +147,7 @@ ANSWERED: Message = {
         "matcher": {
             "filter": response_usage.METADATA,
             "path": [{"key": "answer"}],
-            "value": {"present_match": True},
+            "value": {"string_match": {"safe_regex": {"regex": "|".join(response_usage.COUNTED)}}},
         },
         "match_if_key_not_found": False,
     }

@@ -5,7 +5,26 @@ is counted as such. Nothing is removed, except the usage event of a stream in wh
 """
 
 METADATA = "offload.usage"
-"""The metadata with the result: `input` and `output`, `answer` (`read` or `unread`), and `drops` if the gateway requested the event."""
+"""The metadata with the result: `input` and `output`, `answer` (see `COUNTED`), and `drops` if the gateway requested the event."""
+COUNTED = ("read", "unread", "gone")
+"""Requests that count, by their `answer`: its usage was read or not, or the client left before it."""
+
+SENT = """
+-- Count this request from now on, even if its client leaves before the response.
+local function sent(handle)
+  local metadata = handle:streamInfo():dynamicMetadata()
+  metadata:set("offload.usage", "answer", "gone")
+  metadata:set("offload.usage", "input", 0)
+  metadata:set("offload.usage", "output", 0)
+end
+
+-- The same once its body is there; each piece of it passes as it comes.
+local function sent_whole(handle)
+  handle:streamInfo():dynamicMetadata():set("offload.usage", "asked", true)
+  for _ in handle:bodyChunks() do end
+  sent(handle)
+end
+"""
 
 READ = r"""
 local find, byte, sub = string.find, string.byte, string.sub
@@ -264,9 +283,11 @@ function envoy_on_response(handle)
   local metadata = handle:streamInfo():dynamicMetadata()
   local asked = metadata:get("offload.usage")
   local headers = handle:headers()
-  if asked == nil or sub(headers:get(":status"), 1, 1) ~= "2" then return end
+  if asked == nil then return end
   -- To a gRPC call, Envoy's own error has the status 200, too.
-  if headers:get("x-offload-served-by") == "none" then return end
+  if sub(headers:get(":status"), 1, 1) ~= "2" or headers:get("x-offload-served-by") == "none" then
+    return metadata:set("offload.usage", "answer", "none")
+  end
   metadata:set("offload.usage", "answer", "unread")
   metadata:set("offload.usage", "input", 0)
   metadata:set("offload.usage", "output", 0)

@@ -27,4 +27,5 @@ def usage(page: str) -> dict[str, Usage]:
 
 
 def _usage(counts: Counter[str]) -> Usage:
-    return Usage(counts["read"] + counts["unread"], counts["input"], counts["output"], counts["unread"])
+    unread = counts["unread"] + counts["gone"]
+    return Usage(counts["read"] + unread, counts["input"], counts["output"], unread)

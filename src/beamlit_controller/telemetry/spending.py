@@ -37,7 +37,7 @@ def _tokens(rows: list[Row]) -> Metric:
 
 def _unread(rows: list[Row]) -> Metric:
     family = CounterMetricFamily(
-        "beamlit_remote_answers_unread", "Responses of the remote whose token usage could not be read.", labels=LABELS
+        "beamlit_remote_answers_unread", "Requests to the remote whose token usage could not be read.", labels=LABELS
     )
     for labels, _, account, _ in rows:
         family.add_metric(labels, account.total.unread)
@@ -46,7 +46,7 @@ def _unread(rows: list[Row]) -> Metric:
 
 def _costs(rows: list[Row]) -> Iterator[Metric]:
     cost = CounterMetricFamily(
-        "beamlit_remote_cost", "Cost of the remote's responses, by its price.", labels=(*LABELS, "currency")
+        "beamlit_remote_cost", "Cost of the requests to the remote, by its price.", labels=(*LABELS, "currency")
     )
     without_local = GaugeMetricFamily(
         "beamlit_cost_without_local",
