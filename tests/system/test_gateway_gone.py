@@ -8,7 +8,7 @@ import pytest
 import builders
 from beamlit_controller.core.price import UsageMode
 from beamlit_controller.core.spec import ApiKey, SecretKey
-from beamlit_controller.envoy import usage_stats
+from beamlit_controller.envoy import remote_stats, usage_stats
 from fakes import client
 from fakes.client import Client
 from fakes.gateway import Gateway, gateway, to
@@ -62,8 +62,10 @@ async def test_a_request_counts_once_it_is_sent_also_if_its_client_leaves_before
             for asker in askers:
                 asker.abort()
             await eventually(lambda: _are(gate, {"gone": 3}))
-            found = usage_stats.usage(await gate.admin("/stats/prometheus?filter=offload"))
+            page = await gate.admin("/stats/prometheus?filter=offload")
 
+    found = usage_stats.usage(page)
+    assert remote_stats.attempts(page)[""].counts == (("client-gone", 0, 3),)
     assert (found[""].requests, found[""].unread, found[""].tokens) == (3, 3, 0)
 
 

@@ -239,7 +239,10 @@ async def test_nobody_waits_for_an_error_without_end(tmp_path: Path, framing: st
         world.one.answer = never_ends
         first = await client.ask(world.gate.front)
         second = await client.ask(world.gate.front)
+        page = await client.get(world.gate.params.stats, "/stats/prometheus?filter=offload")
 
+    attempts = remote_stats.attempts(page.body.content.decode())["one"]
+    assert attempts.counts == (("answered", 429, 1), ("paused", 429, 1))
     assert (first.body.content, second.body.content) == (b"local", b"local")
     assert len(world.one.requests) == 1
 

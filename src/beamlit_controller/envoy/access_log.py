@@ -51,7 +51,7 @@ REQUEST = {
 RESULT = (
     "%CEL(response.code_details == 'via_upstream' ? 'answered'"
     # An error that goes on after its head is not read to its end, because the next server is asked.
-    " : response.code_details.startsWith('downstream') ? (response.code >= 400 ? 'answered' : 'client-gone')"
+    " : response.code_details.startsWith('downstream') ? (has(response.code) && response.code >= 400 ? 'answered' : 'client-gone')"
     " : response.code_details == 'websocket_handshake_unsuccessful' ? 'declined'"
     " : response.code_details.startsWith('no_healthy') ? 'no-server'"
     " : response.code_details.contains('SAN_matcher') ? 'tls-name'"
