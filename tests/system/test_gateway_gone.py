@@ -98,10 +98,19 @@ async def test_a_request_that_the_remote_fails_or_does_not_get_does_not_count(tm
                 assert await counts(gate) == {}
         (tmp_path / "statuses").mkdir()
         async with gateway(builders.spec(remote=to(remote)), tmp_path / "statuses", local=[local], share=100) as gate:
+            remote.answer = _refuses_in_pieces
+            await client.ask(gate.front, PATH)
             for status in REASONS:
                 remote.answer = says(status)
                 await client.ask(gate.front, PATH)
             assert await counts(gate) == {}
+
+
+async def _refuses_in_pieces(exchange: Exchange) -> None:
+    """Refuse with an error whose end nobody waits for, because the next server is asked."""
+    head = b"HTTP/1.1 429 No\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+    await exchange.send_raw(head + chunk(b"{"))
+    await exchange.gone()
 
 
 async def _are(gate: Gateway, expected: dict[str, int]) -> bool:

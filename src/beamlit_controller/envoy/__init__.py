@@ -17,7 +17,8 @@ The files
 - `failover`: which server is tried next; `retries`: after which responses
 - `caps`: the cap, as routes of which at most two are active
 - `sessions`: session stickiness
-- `local_only`: requests that never leave, by path (`local_paths`, `local_paths_accounts`, `local_paths_proxies`, `local_paths_servers`, `paths`) or header
+- `local_only`: requests that never leave, by header or by path (`local_paths`, `local_paths_accounts`, `local_paths_proxies`,
+  `local_paths_servers`, `paths`)
 - `local_replies`: Envoy's own error responses; `response_headers`: response headers of servers that Envoy would obey
 - `overload`, `pending_streams`: limits on connections, memory and waiting streams
 - `access_log`: the access log and the request counters; `throttled_log` rate-limits Envoy's log; `tracing`: OpenTelemetry

@@ -38,7 +38,7 @@ def of_front() -> Message:
     text = "no server of this model can answer now, try again"
     unavailable = _both(_status("EQ", 503), [("retry-after", RETRY_AFTER), UNSERVED], text=text, side=SIDE)
     not_switched = _not_switched(UNSERVED, side=SIDE)
-    return {"mappers": [*not_switched, *unavailable, _UNEXPECTED]}
+    return {"mappers": [*unavailable, _UNEXPECTED, *not_switched]}
 
 
 def of_remote_hop() -> Message:
@@ -70,12 +70,12 @@ def of_remote_hop() -> Message:
     not_switched = _not_switched((failover.REMOTE_MARK, remote_marks.NOT_SWITCHED), UNSERVED, side="remote")
     return {
         "mappers": [
-            *not_switched,
             *(
                 mapper
                 for which, mark, text, rewrite in mapped
                 for mapper in _both(which, _marked(failover.REMOTE_MARK, mark), text=text, side="remote", **rewrite)
             ),
+            *not_switched,
         ]
     }
 
@@ -90,13 +90,13 @@ def of_local_hop() -> Message:
     text = "no local server answered"
     return {
         "mappers": [
-            *_not_switched((failover.LOCAL_MARK, remote_marks.NOT_SWITCHED), UNSERVED, side="local"),
             *(
                 mapper
                 for mark, which in mapped.items()
                 for mapper in _both(which, _marked(failover.LOCAL_MARK, mark), text=text, side="local")
             ),
             _UNEXPECTED,
+            *_not_switched((failover.LOCAL_MARK, remote_marks.NOT_SWITCHED), UNSERVED, side="local"),
         ]
     }
 

@@ -139,10 +139,10 @@ def counters(remote: RemoteBackend) -> list[Message]:
         stats_scope={"prefix": "offload"},
         counters=[*tokens, answers],
     )
-    return [{**log, "filter": ANSWERED}]
+    return [{**log, "filter": COUNTED}]
 
 
-ANSWERED: Message = {
+_SENT: Message = {
     "metadata_filter": {
         "matcher": {
             "filter": response_usage.METADATA,
@@ -152,3 +152,10 @@ ANSWERED: Message = {
         "match_if_key_not_found": False,
     }
 }
+# Or no status at all, because the client left before it.
+_BELOW_300: Message = {
+    "status_code_filter": {
+        "comparison": {"op": "LE", "value": {"runtime_key": "offload.none", "default_value": 299}},
+    }
+}
+COUNTED: Message = {"and_filter": {"filters": [_SENT, _BELOW_300]}}

@@ -283,11 +283,9 @@ function envoy_on_response(handle)
   local metadata = handle:streamInfo():dynamicMetadata()
   local asked = metadata:get("offload.usage")
   local headers = handle:headers()
-  if asked == nil then return end
+  if asked == nil or sub(headers:get(":status"), 1, 1) ~= "2" then return end
   -- To a gRPC call, Envoy's own error has the status 200, too.
-  if sub(headers:get(":status"), 1, 1) ~= "2" or headers:get("x-offload-served-by") == "none" then
-    return metadata:set("offload.usage", "answer", "none")
-  end
+  if headers:get("x-offload-served-by") == "none" then return metadata:set("offload.usage", "answer", "none") end
   metadata:set("offload.usage", "answer", "unread")
   metadata:set("offload.usage", "input", 0)
   metadata:set("offload.usage", "output", 0)

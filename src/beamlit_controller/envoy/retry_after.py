@@ -171,10 +171,10 @@ local function read_error(handle, headers, asks, now, first)
     return wait_as_told(handle, held and held:getBytes(0, held:length()) or "", asks, now, first)
   end
   if asks ~= nil then wait_as_told(handle, "", asks, now, first) end
-  local text = ""
+  local text, pieces = "", 0
   for chunk in handle:bodyChunks() do
-    text = text .. chunk:getBytes(0, chunk:length())
-    if #text > 65536 then return end
+    text, pieces = text .. chunk:getBytes(0, chunk:length()), pieces + 1
+    if #text > 65536 or pieces > 8 then return end
     wait_as_told(handle, text, asks, now, first)
   end
 end
