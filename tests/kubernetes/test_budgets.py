@@ -79,7 +79,7 @@ def test_the_status_says_what_each_remote_answered_and_cost_and_how_much_of_its_
         "currency": "USD",
         "budgetPercentage": 60,
         "budgetSpent": False,
-        "message": "paid: 2 requests answered: 50 input tokens, 10 output tokens; 1 USD, about 4 USD without local; "
+        "message": "paid: 2 requests: 50 input tokens, 10 output tokens; 1 USD, about 4 USD without local; "
         "60 of 100 tokens per day used (60 %); resets at 2026-06-02 00:00 Europe/Berlin",
     }
     assert (free["name"], "cost" in free, "budgetSpent" in free) == ("free", False, False)

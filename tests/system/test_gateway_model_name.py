@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import builders
+from beamlit_controller.core.price import UsageMode
 from beamlit_controller.core.spec import Overflow
 from beamlit_controller.envoy import remote_stats
 from fakes import client, load
@@ -247,6 +248,28 @@ async def test_local_reads_the_clients_name_also_when_the_remote_was_asked_first
 
     assert remote.requests[0].body.content == b'{"model":%s}' % THERE
     assert local.requests[0].body.content == b'{"model":"llama"}'
+
+
+async def test_a_body_that_takes_too_long_to_read_stays(tmp_path: Path) -> None:
+    """Reading 1 MiB of brackets and commas blocked a worker for a third of a second."""
+    limit = 8 * 2**20
+    sent = {
+        "an image": b'{"x": "%s", "model": "llama"}' % (b"iVBORw0K" * (limit // 8 - 10)),
+        "a conversation": b'{"x": [%s], "model": "llama"}'
+        % b", ".join([b'{"role": "user", "content": "hi"}'] * 20_000),
+        "brackets": b'{"model": "llama", "x": [%s0]}' % (b"[]," * 1_000_000),
+        "numbers": b'{"model": "llama", "x": [%s0]}' % (b"1," * 3_000_000),
+    }
+    async with upstream("local") as local, upstream("remote") as remote:
+        asks = to(remote, model_names=NAMES, usage=UsageMode.ASK)
+        spec = builders.spec(remote=asks, overflow=Overflow(max_request_bytes=limit))
+        async with gateway(spec, tmp_path, local=[local], share=100) as gate, client.connect(gate.front) as asker:
+            got = {
+                name: (await asker.post("/v1/chat/completions", body, headers=[AS_JSON])).body.content
+                for name, body in sent.items()
+            }
+
+    assert got == {"an image": b"remote", "a conversation": b"remote", "brackets": b"local", "numbers": b"local"}
 
 
 async def test_a_long_body_stays_and_is_never_refused_for_its_length(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def sentence(remote: RemoteBackend, account: Account, local_requests: int, now: 
     total = account.total
     unread = f", {total.unread} of them without readable tokens" if total.unread else ""
     parts = [
-        f"{total.requests} requests answered{unread}: {total.input_tokens} input tokens, {total.output_tokens} output tokens"
+        f"{total.requests} requests{unread}: {total.input_tokens} input tokens, {total.output_tokens} output tokens"
     ]
     if remote.price is not None:
         parts.append(f"{amount(account.cost)} {account.currency}{_otherwise(account, local_requests)}")
