@@ -12,6 +12,23 @@ from beamlit_controller.envoy.messages import Message, extension
 
 FILTER = "offload.usage"
 
+SENT = """
+-- Count this request from now on, even if its client leaves before the response.
+local function sent(handle)
+  local metadata = handle:streamInfo():dynamicMetadata()
+  metadata:set("offload.usage", "answer", "gone")
+  metadata:set("offload.usage", "input", 0)
+  metadata:set("offload.usage", "output", 0)
+end
+
+-- The same once its body is there; each piece of it passes as it comes.
+local function sent_whole(handle)
+  handle:streamInfo():dynamicMetadata():set("offload.usage", "asked", true)
+  for _ in handle:bodyChunks() do end
+  sent(handle)
+end
+"""
+
 # `include_usage` is inserted into the request; every other byte is unchanged.
 ASKED = """
 local ASKS = '"include_usage":true'
@@ -105,7 +122,7 @@ end
 
 def programs(remote: RemoteBackend) -> list[str]:
     """Return the program that only reads usage from responses; its position among the filters doesn't matter."""
-    return [response_usage.SENT + NOT_ASKED + response_usage.READ] if remote.usage is UsageMode.READ else []
+    return [SENT + NOT_ASKED + response_usage.READ] if remote.usage is UsageMode.READ else []
 
 
 def filters(remote: RemoteBackend, *, max_request_bytes: int) -> list[Message]:
@@ -113,7 +130,7 @@ def filters(remote: RemoteBackend, *, max_request_bytes: int) -> list[Message]:
     if remote.usage is not UsageMode.ASK:
         return []
     program = (json_scan.SCAN + ASKED).format(longest=32, limit=max_request_bytes)
-    return [lua.filter_of(response_usage.SENT + program + response_usage.READ, name=FILTER)]
+    return [lua.filter_of(SENT + program + response_usage.READ, name=FILTER)]
 
 
 def counters(remote: RemoteBackend) -> list[Message]:

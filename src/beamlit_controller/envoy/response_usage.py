@@ -9,23 +9,6 @@ METADATA = "offload.usage"
 COUNTED = ("read", "unread", "gone")
 """Requests that count, by their `answer`: its usage was read or not, or the client left before it."""
 
-SENT = """
--- Count this request from now on, even if its client leaves before the response.
-local function sent(handle)
-  local metadata = handle:streamInfo():dynamicMetadata()
-  metadata:set("offload.usage", "answer", "gone")
-  metadata:set("offload.usage", "input", 0)
-  metadata:set("offload.usage", "output", 0)
-end
-
--- The same once its body is there; each piece of it passes as it comes.
-local function sent_whole(handle)
-  handle:streamInfo():dynamicMetadata():set("offload.usage", "asked", true)
-  for _ in handle:bodyChunks() do end
-  sent(handle)
-end
-"""
-
 READ = r"""
 local find, byte, sub = string.find, string.byte, string.sub
 local MOST_HELD = 4096
