@@ -1,21 +1,38 @@
 """The settings file, followed, in virtual time."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from beamlit_controller.api import settings as api_settings
 from beamlit_controller.api.settings import Settings
+from beamlit_controller.core.spec import Rejected
 from beamlit_controller.standalone.settings_watch import SettingsWatch
 
 pytestmark = pytest.mark.looptime
 
 GOOD = "config:\n  standalone:\n    listen: 127.0.0.1:8000\n"
 OTHER = "config:\n  standalone:\n    listen: 127.0.0.1:9000\n"
+
+
+IN_USE = Rejected("config.standalone.webListen", "Address already in use")
+
+
+@dataclass
+class Machine:
+    """What the machine has against any settings."""
+
+    objections: Sequence[Rejected] = ()
+    tried: list[Settings] = field(default_factory=list)
+
+    async def trial(self, settings: Settings) -> Sequence[Rejected]:
+        """Try these settings."""
+        self.tried.append(settings)
+        return self.objections
 
 
 @dataclass
@@ -45,10 +62,10 @@ def written(path: Path) -> Path:
 
 
 @asynccontextmanager
-async def followed(path: Path) -> AsyncIterator[Followed]:
+async def followed(path: Path, machine: Machine | None = None) -> AsyncIterator[Followed]:
     in_force, asked = api_settings.parse(GOOD), asyncio.Event()
     assert isinstance(in_force, Settings)
-    file = SettingsWatch(written(path), in_force)
+    file = SettingsWatch(written(path), in_force, (machine or Machine()).trial)
     task = asyncio.create_task(file.changed(asked))
     await asyncio.sleep(5)
     yield Followed(path, file, asked, task)
@@ -118,3 +135,40 @@ async def test_who_asks_gets_a_new_start_unless_the_settings_are_wrong(tmp_path:
         await asyncio.sleep(5)
 
         assert it.task.done()
+
+
+async def test_settings_that_can_not_work_here_are_told_and_change_nothing(tmp_path: Path) -> None:
+    """The controller restarted with an address in use, and ended there."""
+    machine = Machine((IN_USE,))
+    async with followed(tmp_path / "settings.yaml", machine) as it:
+        await it.write(OTHER)
+
+        assert it.messages == ["config.standalone.webListen: Address already in use"]
+        assert not it.task.done()
+        await it.write(GOOD)
+
+        assert not it.file.problems
+        assert not it.task.done()
+
+
+async def test_settings_that_could_not_work_are_tried_again_and_put_in_force_once_they_can(tmp_path: Path) -> None:
+    machine = Machine((IN_USE,))
+    async with followed(tmp_path / "settings.yaml", machine) as it:
+        await it.write(OTHER)
+        await asyncio.sleep(20)
+        assert not it.task.done()
+        assert 2 < len(machine.tried) < 10
+
+        machine.objections = ()
+        await asyncio.sleep(20)
+
+        assert it.task.done()
+
+
+async def test_who_asks_gets_no_new_start_where_the_present_settings_can_no_longer_work(tmp_path: Path) -> None:
+    async with followed(tmp_path / "settings.yaml", Machine((IN_USE,))) as it:
+        it.asked.set()
+        await asyncio.sleep(5)
+
+        assert it.messages == ["config.standalone.webListen: Address already in use"]
+        assert not it.task.done()

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import signal
+import socket
 from contextlib import suppress
 from typing import Any
 
@@ -98,6 +99,30 @@ async def test_settings_with_a_mistake_are_told_and_the_last_good_ones_stay_in_f
         settle(running, good)
         await eventually(lambda: _mended(running), what="the mistake is mended")
         assert running.log.count("restarting with") == 0
+
+
+async def test_a_web_address_in_use_is_told_and_the_controller_runs_on_until_it_is_free() -> None:
+    """It ended with exit code 1."""
+    async with (
+        upstream("remote") as remote,
+        model_server() as local,
+        controller(manifest("llama", remote.address), local=[local.address]) as running,
+    ):
+        settings = settings_of(running)
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = "{}:{}".format(*taken.getsockname())
+            settings["config"]["standalone"]["webListen"] = address
+
+            settle(running, settings)
+
+            await eventually(lambda: _problems(running), what="the mistake is told")
+            (problem,) = await _problems(running)
+            assert problem["field"] == "config.standalone.webListen"
+            assert problem["message"] == f"cannot listen on {address}: Address already in use"
+            assert running.log.count("restarting with") == 0
+
+        running.web = address
+        await eventually(lambda: _is_up(running, "llama"), what="the new address answers")
 
 
 async def test_sighup_starts_anew_in_the_same_process_while_the_gateway_serves_on() -> None:

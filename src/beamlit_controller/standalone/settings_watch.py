@@ -1,10 +1,10 @@
-"""Watches the settings file: valid changes restart the controller, invalid ones are reported and ignored."""
+"""Watches the settings file: changes restart the controller; those that are invalid or can't work are reported and ignored."""
 
 import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 import structlog
@@ -12,51 +12,72 @@ import structlog
 from beamlit_controller.api import settings as api_settings
 from beamlit_controller.api.problems import Problem
 from beamlit_controller.api.settings import Settings
+from beamlit_controller.core.spec import Rejected
 
 log = structlog.get_logger()
 
 LOOK = 0.5
 """Seconds between two checks of the file."""
+TRY_AGAIN = 5.0
+"""Seconds after which valid settings that could not work are tried again: a port may be free by then."""
+
+Trial = Callable[[Settings], Awaitable[Sequence[Rejected]]]
+"""Returns why valid settings can't work on this machine."""
+
+
+async def _works(_: Settings) -> Sequence[Rejected]:
+    return ()
 
 
 class SettingsWatch:
-    """Polls the settings file and reports when it differs from the settings in force. Without a path it never changes."""
+    """Polls the settings file and reports when it differs from the settings in force. Without a path it never changes.
 
-    def __init__(self, path: Path | None, in_force: Settings) -> None:
+    Settings for which `trial` returns problems are not put in force.
+    """
+
+    def __init__(self, path: Path | None, in_force: Settings, trial: Trial = _works) -> None:
         self._path = path
         self._in_force = in_force
+        self._trial = trial
         self._problems: tuple[Problem, ...] = ()
+        self._due: float | None = None
 
     @property
     def problems(self) -> Sequence[Problem]:
-        """Return the mistakes in the current file; the last valid settings stay in force."""
+        """Return the mistakes in the current file; the last good settings stay in force."""
         return self._problems
 
     async def changed(self, reload: asyncio.Event) -> None:
-        """Wait for changed, valid settings, or for an explicit request (SIGHUP) while the file is valid."""
+        """Wait for changed settings that work, or for an explicit request (SIGHUP) while the file has such settings."""
         seen = done = _stamp(self._path)
+        clock = asyncio.get_running_loop()
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK):
                     await reload.wait()
             before, seen = seen, _stamp(self._path)
             settled = seen == before and seen != done
-            if not (reload.is_set() or settled):
+            due = self._due is not None and clock.time() >= self._due
+            if not (reload.is_set() or settled or due):
                 continue
             done = seen
-            if self._requires_restart(reload=reload.is_set()):
+            if await self._requires_restart(reload=reload.is_set()):
                 return
             reload.clear()
 
-    def _requires_restart(self, *, reload: bool) -> bool:
+    async def _requires_restart(self, *, reload: bool) -> bool:
         if self._path is None:
             return reload
         found = _read(self._path)
         if isinstance(found, Settings):
-            self._say(())
-            return reload or found != self._in_force
-        self._say(found)
-        return False
+            requested = reload or found != self._in_force
+            failed = await self._trial(found) if requested else ()
+            problems = tuple(Problem(str(self._path), each.field, each.message) for each in failed)
+        else:
+            requested, failed, problems = False, (), found
+        self._due = asyncio.get_running_loop().time() + TRY_AGAIN if failed else None
+        self._say(problems)
+        return requested and not problems
 
     def _say(self, problems: tuple[Problem, ...]) -> None:
         """Log new mistakes, and when the last one is fixed."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -84,7 +85,7 @@ def bind(address: str) -> socket.socket:
         )[0]
         return socket.create_server((str(target[0]), port), family=family)
     except OSError as error:
-        raise OSError(error.errno, f"cannot listen on {address}: {error.strerror or error}") from error
+        raise OSError(error.errno, f"cannot listen on {address}: {_why(error)}") from error
 
 
 async def run(
@@ -188,6 +189,11 @@ def _parsed(address: str) -> tuple[str, int]:
     if not colon or bare_ipv6 or not (port.isascii() and port.isdigit()) or int(port) > 65535:  # noqa: PLR2004 - the last port
         raise OSError(f"cannot listen on {address!r}: expected host:port, [IPv6]:port or :port")
     return host, int(port)
+
+
+def _why(error: OSError) -> str:
+    # Python appends the address to the system's message; the codes of name resolution are negative.
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
 
 
 def _checked(check: Check) -> Response:

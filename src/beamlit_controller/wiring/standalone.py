@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -36,7 +36,7 @@ from beamlit_controller.standalone.settings_watch import SettingsWatch, hangups
 from beamlit_controller.standalone.state_folder import StateFolder
 from beamlit_controller.telemetry import web
 from beamlit_controller.telemetry.logs import LogSink
-from beamlit_controller.wiring import shared_listeners, standalone_web
+from beamlit_controller.wiring import settings_trial, shared_listeners, standalone_web
 from beamlit_controller.wiring.common import prometheus_source, signals, sources
 from beamlit_controller.wiring.standalone_gateways import local_endpoints, template
 from beamlit_controller.wiring.standalone_web import StandaloneSources
@@ -90,7 +90,7 @@ async def _until_stopped(options: StandaloneOptions) -> bool:
     """Run once; return whether to end. Otherwise everything except the gateways has been closed, to be started again."""
     with state_folder.locked(options.state) as state, signals() as (stop, stop_now), hangups(stop) as reload:
         parts = _gateway_parts(options.settings, state)
-        stops = StopConditions(stop, reload, SettingsWatch(options.settings_file, options.settings))
+        stops = StopConditions(stop, reload)
         try:
             async with AsyncExitStack() as resources:
                 await _serve(options, state, parts, resources, stops)
@@ -130,11 +130,10 @@ async def _stop(parts: GatewayParts, state: StateFolder, stop_now: asyncio.Event
 
 @dataclass(frozen=True, slots=True)
 class StopConditions:
-    """What ends serving: a signal to stop, or a reason to restart."""
+    """The signals that end serving: to stop, or to restart."""
 
     stop: asyncio.Event
     reload_requested: asyncio.Event
-    settings: SettingsWatch
 
 
 async def _serve(
@@ -147,6 +146,7 @@ async def _serve(
     """Connect the parts and run them until stop or restart. A task that fails ends all of them, and leaves the gateways serving."""
     settings, gateways, shared = options.settings, parts.gateways, parts.shared
     listener = resources.enter_context(_bound(settings))
+    watch = SettingsWatch(options.settings_file, settings, partial(settings_trial.problems, listener=listener))
     overrides = Overrides(state.overrides, parts.clock)
     folder = _folder(options, state, overrides)
     memory = DecisionFiles(state.decisions)
@@ -158,7 +158,7 @@ async def _serve(
 
     def problems() -> Sequence[Problem]:
         listeners = shared_listeners.problems(settings, shared)
-        return (*stops.settings.problems, *listeners, *folder.manifests.problems, *memory.problems)
+        return (*watch.problems, *listeners, *folder.manifests.problems, *memory.problems)
 
     site = standalone_web.endpoints(
         settings, parts.clock, StandaloneSources(folder, gateways, parts.meters, shares, problems)
@@ -173,13 +173,14 @@ async def _serve(
         "models": supervisor.run(folder, loops, memory),
         "web": web.run(site.site, listener),
     }
-    await _run(tasks, stops)
+    await _run(tasks, until=(stops.stop.wait(), watch.changed(stops.reload_requested)))
 
 
-async def _run(parts: Mapping[str, Coroutine[Any, Any, None]], stops: StopConditions) -> None:
+async def _run(parts: Mapping[str, Coroutine[Any, Any, None]], *, until: Iterable[Coroutine[Any, Any, object]]) -> None:
+    """Run all parts until the first of `until` is done. A part that fails ends all of them."""
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(part, name=name) for name, part in parts.items()]
-        ends = [group.create_task(stops.stop.wait()), group.create_task(stops.settings.changed(stops.reload_requested))]
+        ends = [group.create_task(each) for each in until]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for task in (*tasks, *ends):
             task.cancel()
@@ -225,7 +226,7 @@ def _bound(settings: Settings) -> socket.socket:
     try:
         return web.bind(str(settings.standalone.web_listen))
     except OSError as error:
-        raise OSError(error.errno, f"config.standalone.webListen: {error.strerror or error}") from error
+        raise OSError(f"config.standalone.webListen: {error.strerror or error}") from error
 
 
 def _where(listener: Any) -> str:  # noqa: ANN401 - a socket
