@@ -602,6 +602,37 @@ def test_an_override_that_ends_raises_nothing_that_no_metric_asks_for() -> None:
         assert [change.percentage for change in ended.history] in ([25], [25, 0])
 
 
+def test_an_override_that_ends_leaves_nothing_where_no_metric_can_be_read() -> None:
+    """80 % by hand became 50 %, and stayed without limit, though no metric had ever asked for any."""
+    play = Play(replace(HALF, override=Override(80, NOW + timedelta(seconds=60))))
+    play.hold(None, 55)
+
+    ended = play.read(None)
+
+    assert (ended.percentage, ended.reason) == (0, Reason.METRICS_UNAVAILABLE)
+    assert (ended.history[-1].previous, ended.history[-1].message) == (80, "the override has ended")
+    assert play.hold(None, 3600).percentage == 0
+
+
+shares_by_hand = st.lists(st.integers(0, 100), min_size=1, max_size=3)
+
+
+@given(behaviors, st.sampled_from([Mode.FIXED, Mode.PROPORTIONAL]), histories, shares_by_hand)
+def test_overrides_that_end_restore_the_share_before_them_while_no_metric_can_be_read(
+    behavior: Behavior, mode: Mode, history: list[Signal], by_hand: list[int]
+) -> None:
+    play = Play(spec(behavior=replace(behavior, mode=mode)))
+    before = [play.read(ratio) for ratio in history][-1]
+    asked = play.spec
+
+    for percentage in by_hand:
+        play.spec = replace(asked, override=Override(percentage))
+        play.read(None)
+    play.spec = asked
+
+    assert play.hold(None, 30).percentage == before.percentage
+
+
 def test_an_override_that_ends_is_followed_up_by_a_metric_that_is_over() -> None:
     play = Play(replace(HALF, override=Override(25, NOW + timedelta(seconds=60))))
     play.hold(2, 60)

@@ -80,8 +80,16 @@ def _overridden(override: Override, before: Decision, now: datetime) -> Decision
     until = f" until {override.until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if override.until else ""
     why = "".join(f", {said}" for said in (override.author and f"by {override.author}", override.reason) if said)
     message = f"set to {override.percentage} % by hand{until}{why}"
+    again = before.reason is Reason.OVERRIDDEN
     overridden = moved(before, override.percentage, now, Reason.OVERRIDDEN, message)
-    return replace(overridden, timers=Timers(), restraint=UNRESTRAINED, demand=None, shortfall=None)
+    return replace(
+        overridden,
+        timers=Timers(),
+        restraint=UNRESTRAINED,
+        demand=None,
+        shortfall=None,
+        before_override=before.before_override if again else before.percentage,
+    )
 
 
 def _in_dry_run(before: Decision, now: datetime, *, dry: bool) -> Decision:
@@ -113,4 +121,5 @@ def _reset(before: Decision, now: datetime, reason: Reason, why: str) -> Decisio
         cap=None,
         learned=NOTHING,
         by_metric=(),
+        before_override=None,
     )

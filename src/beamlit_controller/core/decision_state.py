@@ -55,7 +55,7 @@ class Decision:
     replica (None: unlimited), and `learned` the state from which the next cap is derived; with several metrics, `by_metric` has the state of
     each. `learned_from` has their names. In the other modes `load` is the arrival rate, which is used if nothing is
     served locally, and `shortfall` tells whether the highest share is too low. `ledger` has the cost of the remotes, and
-    `ages` tells when the values of queries changed.
+    `ages` tells when the values of queries changed. During an override, `before_override` is the percentage before it.
     """
 
     percentage: int
@@ -78,6 +78,7 @@ class Decision:
     shortfall: Shortfall | None = None
     ledger: Ledger = EMPTY
     ages: tuple[ValueAge, ...] = ()
+    before_override: int | None = None
 
     @property
     def sent(self) -> int:

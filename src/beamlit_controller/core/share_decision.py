@@ -78,15 +78,18 @@ def restored_share(before: Decision, strategy: Strategy, now: datetime) -> int:
 
 
 def _after_override(before: Decision, strategy: Strategy, verdict: Verdict, now: datetime) -> Decision:
-    """End offloading that only an override caused, unless demand is high or a metric can't be read."""
+    """End offloading that only an override caused, unless demand is high; the share before it returns if demand can't be read."""
     if before.reason is not Reason.OVERRIDDEN:
         return before
-    ended = replace(before, message="the override has ended")
-    if before.demand is None:
-        quiet = verdict.judgement in {Judgement.UNDER, Judgement.BETWEEN} and _may_try(before, now)
-        return moved(ended, 0, now, Reason.PROBING, ended.message, trial=True) if quiet else ended
-    low = before.demand <= 1 - Fraction(strategy.behavior.release.tolerance)
-    return moved(ended, 0, now, Reason.METRIC_BELOW_TARGET, ended.message) if low else ended
+    ended = replace(before, message="the override has ended", before_override=None)
+    if before.demand is not None:
+        low = before.demand <= 1 - Fraction(strategy.behavior.release.tolerance)
+        return moved(ended, 0, now, Reason.METRIC_BELOW_TARGET, ended.message) if low else ended
+    if verdict.judgement is Judgement.UNKNOWN:
+        share = before.percentage if before.before_override is None else before.before_override
+        return moved(ended, share, now, Reason.METRICS_UNAVAILABLE, ended.message)
+    quiet = verdict.judgement is not Judgement.OVER and _may_try(before, now)
+    return moved(ended, 0, now, Reason.PROBING, ended.message, trial=True) if quiet else ended
 
 
 def _within_spec(before: Decision, strategy: Strategy, now: datetime) -> Decision:
@@ -255,8 +258,7 @@ def _try_if_stuck(held: Decision, strategy: Strategy, now: datetime) -> Decision
         return held
     lasting = wording.seconds(now - stuck_since)
     why = f"not over target for {lasting}: a trial release shows whether demand is still there"
-    tried = strategy.tried(held.percentage, fall=held.restraint.fall)
-    return moved(held, tried, now, Reason.PROBING, why, trial=True)
+    return moved(held, strategy.tried(held.percentage, fall=held.restraint.fall), now, Reason.PROBING, why, trial=True)
 
 
 # Unknown: hold.
