@@ -111,7 +111,7 @@ def test_check_without_a_file_to_read_says_so(tmp_path: Path) -> None:
     checked = commands.typed("check", tmp_path / "none.yaml")
 
     assert checked.returncode == 1
-    assert "No such file" in checked.stderr
+    assert checked.stdout == f"{tmp_path / 'none.yaml'}: No such file or directory\n"
 
 
 def test_render_envoy_prints_every_file() -> None:
@@ -229,7 +229,7 @@ def test_check_without_anything_to_check_says_so(tmp_path: Path) -> None:
 
     assert (nothing.returncode, empty.returncode) == (1, 1)
     assert "expected manifests, folders of them, or settings files; got none" in nothing.stderr
-    assert str(tmp_path) in empty.stderr
+    assert empty.stdout == f"{tmp_path}: holds no manifests: expected files that end with .json, .yaml, .yml\n"
 
 
 def test_check_takes_of_a_folder_what_run_takes(tmp_path: Path) -> None:

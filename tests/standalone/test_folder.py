@@ -18,6 +18,7 @@ from beamlit_controller.api.settings import Settings
 from beamlit_controller.core.spec import ModelKey, OffloadSpec, Override, Rejected
 from beamlit_controller.standalone import overrides
 from beamlit_controller.standalone.folder import Folder
+from beamlit_controller.standalone.merging import ORIGINS
 from beamlit_controller.standalone.overrides import KEPT, Overrides
 from waiting import eventually
 
@@ -137,6 +138,57 @@ def test_the_first_of_two_models_with_one_name_wins_and_the_other_says_so(path: 
         str(problem)
         == "b.yaml default/llama: metadata.name: default/llama is already defined in a.yaml; rename or remove one of them"
     )
+
+
+def test_a_copy_of_a_manifest_changes_nothing_whatever_its_name(path: Path) -> None:
+    """A new file that sorted first replaced the policy in force."""
+    read = folder(path)
+    (path / "b.yaml").write_text(manifest(50))
+    assert percentages(read) == {KEY: 50}
+
+    (path / "a.yaml").write_text(manifest(20))
+
+    assert percentages(read) == {KEY: 50}
+    (problem,) = read.manifests.problems
+    assert (problem.where, problem.field) == ("a.yaml default/llama", "metadata.name")
+    assert "already defined in b.yaml" in problem.message
+    assert percentages(folder(path)) == {KEY: 50}
+
+
+def test_a_copy_takes_over_once_the_file_in_force_is_gone(path: Path) -> None:
+    read = folder(path)
+    (path / "b.yaml").write_text(manifest(50))
+    read.read()
+    (path / "a.yaml").write_text(manifest(20))
+    read.read()
+    (path / "b.yaml").unlink()
+
+    assert percentages(read) == {KEY: 20}
+    assert not read.manifests.problems
+    (path / "b.yaml").write_text(manifest(50))
+    assert percentages(read) == {KEY: 20}
+
+
+@pytest.mark.parametrize("record", [b"\xff", b"[]", b'[["default", "llama", "gone.yaml"]]', b'{"x": 1}'])
+def test_without_a_usable_record_of_what_was_in_force_the_first_file_counts(path: Path, record: bytes) -> None:
+    (path / "a.yaml").write_text(manifest(50))
+    (path / "b.yaml").write_text(manifest(20))
+    percentages(folder(path))
+    (path.parent / "kept" / ORIGINS).write_bytes(record)
+
+    assert percentages(folder(path)) == {KEY: 50}
+
+
+def test_a_new_model_displaces_none_that_runs_where_both_can_not_run(path: Path) -> None:
+    read = folder(path)
+    for name in ("b", "c"):
+        (path / f"{name}.yml").write_text(manifest(name=name))
+    read.read()
+
+    (path / "a.yml").write_text(manifest(name="a"))
+
+    assert [key.name for key in percentages(read)] == ["b", "c"]
+    assert [str(problem) for problem in read.manifests.problems] == ["a.yml default/a: config: two are enough"]
 
 
 def test_of_models_that_cannot_run_side_by_side_the_first_run_and_the_others_say_why(path: Path) -> None:

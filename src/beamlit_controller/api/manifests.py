@@ -69,10 +69,14 @@ def _not_ours(content: Mapping[object, object]) -> Iterator[Rejected]:
     elif kind == "List":
         yield Rejected("kind", f"a List is not supported; write each {KIND} as a separate document, divided by ---")
     elif isinstance(kind, str) and kind != KIND:
-        hint = problems.like(kind, [KIND])
+        hint = _CONVERT if kind in _CONVERTIBLE else problems.like(kind, [KIND])
         yield Rejected("kind", f"expected {KIND}, got {problems.came(kind)}" + (f"; {hint}" if hint else ""))
     elif isinstance(version, str) and version != API_VERSION and version.startswith(f"{GROUP}/"):
         yield Rejected("apiVersion", f"expected {API_VERSION}, got {problems.came(version)}")
+
+
+_CONVERTIBLE = frozenset({"HorizontalPodAutoscaler", "ScaledObject"})
+_CONVERT = f"`beamlit-controller convert FILE` prints a {KIND} for it"
 
 
 def _fragment(content: Mapping[object, object]) -> Iterator[Rejected]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,12 +12,15 @@ from beamlit_controller.api import durations, shared_routes, standalone_rules
 from beamlit_controller.api import manifests as api_manifests
 from beamlit_controller.api import settings as api_settings
 from beamlit_controller.api.manifests import Parsed
-from beamlit_controller.api.settings import Settings
+from beamlit_controller.api.remote import RemoteBackendConfig
+from beamlit_controller.api.settings import GatewayBounds, PrometheusSettings, Settings
 from beamlit_controller.cli import inputs
 from beamlit_controller.cli.inputs import SettingsFile
 from beamlit_controller.core import trigger
 from beamlit_controller.core.spec import OffloadSpec
-from beamlit_controller.standalone.folder import candidates
+from beamlit_controller.standalone import merging
+from beamlit_controller.standalone.folder import SUFFIXES, candidates
+from beamlit_controller.standalone.merging import File
 
 if TYPE_CHECKING:
     from beamlit_controller.prometheus.source import Span
@@ -48,26 +51,27 @@ def check(
     since
         Length of the time range to look at, such as 24h or 7d.
     """
-    texts = {path: inputs.read(path) for path in _expanded(files)}
-    if not texts:
-        wanted = "expected manifests, folders of them, or settings files"
-        inputs.fail(f"{wanted}; got {', '.join(map(str, files)) or 'none'}")
+    sources = {path: _content(path) for path in _expanded(files)}
+    if not sources:
+        inputs.fail("expected manifests, folders of them, or settings files; got none")
+    texts = {path: content for path, content in sources.items() if isinstance(content, str)}
     as_settings = [path for path, text in texts.items() if _is_settings(text)]
-    settings = settings or _chosen(as_settings, len(texts))
-    against = _Against(_asking(inputs.settings(settings), prometheus), prometheus is not None, since)
-    read = standalone_rules.parse if standalone else api_manifests.parse
+    chosen = settings or _chosen(as_settings, len(texts))
+    given = _chosen_settings(chosen)
+    against = _Against(_asking(_or_permissive(given), prometheus), prometheus is not None, since)
+    read = standalone_rules.parse if standalone and isinstance(given, Settings) else api_manifests.parse
     parsed = {path: read(text, settings=against.settings) for path, text in texts.items() if path not in as_settings}
-    mistakes = 0
-    for path, text in texts.items():
-        found = _manifests(parsed[path], against) if path in parsed else _settings(text)
-        mistakes += len(found.mistakes)
-        for line in found.lines:
+    reports = {path: content for path, content in sources.items() if isinstance(content, _Report)}
+    reports |= {path: _settings(texts[path]) for path in as_settings}
+    reports |= {path: _manifests(each, against) for path, each in parsed.items()}
+    if chosen is not None and isinstance(given, _Report):
+        reports[chosen] = given if parsed else replace(given, notices=())
+    if standalone:
+        reports = _together(reports, parsed, against.settings, chosen)
+    for path in dict.fromkeys((*sources, *reports)):
+        for line in reports[path].lines:
             print(f"{path}: {line}")
-    specs = [spec for each in parsed.values() for spec in each.specs]
-    for refused in standalone_rules.shared_listeners(specs, against.settings) if standalone else ():
-        mistakes += 1
-        print(f"{settings}: {refused}")
-    sys.exit(1 if mistakes else 0)
+    sys.exit(1 if any(report.mistakes for report in reports.values()) else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,10 @@ class _Report:
     def lines(self) -> tuple[str, ...]:
         """Return the lines to print."""
         return (*self.mistakes, *(f"note: {notice}" for notice in self.notices)) or ("valid",)
+
+    def plus(self, *mistakes: str) -> "_Report":
+        """Return the report with more mistakes."""
+        return replace(self, mistakes=(*self.mistakes, *mistakes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +105,31 @@ def _chosen(as_settings: Sequence[Path], files: int) -> Path | None:
     if 1 < len(as_settings) < files:
         inputs.fail(f"--settings: name the one to check against; there are {', '.join(map(str, as_settings))}")
     return as_settings[0] if len(as_settings) == 1 else None
+
+
+def _chosen_settings(path: Path | None) -> "Settings | _Report":
+    """Return the settings to check against, or their mistakes."""
+    if path is None:
+        return Settings()
+    content = _content(path)
+    if isinstance(content, _Report):
+        return content
+    given = api_settings.parse(content)
+    if isinstance(given, Settings):
+        return given
+    return _Report(tuple(map(str, given)), ("the manifests were checked without these settings",))
+
+
+def _or_permissive(given: "Settings | _Report") -> Settings:
+    """Return the settings; if they have mistakes, some that reject nothing that valid ones may allow."""
+    if isinstance(given, Settings):
+        return given
+    return Settings(
+        prometheus=PrometheusSettings("http://unknown.invalid"),
+        default_remotes=(RemoteBackendConfig(host="unknown.invalid"),),
+        allowed_remote_hosts=("*", "localhost", "127.0.0.1", "::1"),
+        gateways=GatewayBounds(images=("*",), replicas=None, resources=None),
+    )
 
 
 def _asking(settings: Settings, address: str | None) -> Settings:
@@ -154,16 +187,47 @@ def _span(spec: OffloadSpec, since: str) -> "Span":
     return simulation.span(durations.read(since, "--since"), None, min(max(window, FINE), COARSE))
 
 
+def _together(
+    reports: Mapping[Path, _Report], parsed: Mapping[Path, Parsed], settings: Settings, chosen: Path | None
+) -> dict[Path, _Report]:
+    """Add what `run` rejects because of another model: one of the same name in its folder, or at the same address."""
+    told = dict(reports)
+    for folder in dict.fromkeys(path.parent for path in parsed):
+        read = {
+            path.name: {spec.key: spec for spec in each.specs} for path, each in parsed.items() if path.parent == folder
+        }
+        files = {name: File(read[name]) for name in sorted(read)}
+        for name, refused in merging.conflicts(files):
+            told[folder / name] = told[folder / name].plus(str(refused))
+    models = {spec.key: spec for each in parsed.values() for spec in each.specs}
+    refusals = standalone_rules.shared_listeners(tuple(models.values()), settings)
+    if chosen is not None and refusals:
+        told[chosen] = told.get(chosen, _Report()).plus(*map(str, refusals))
+    return told
+
+
 def _expanded(paths: Sequence[Path]) -> list[Path]:
-    """Return the files, and for a directory the manifests in it."""
-    return [file for path in paths for file in (_listed(path) if path.is_dir() else [path])]
+    """Return the files, and for a folder the manifests in it; a folder without any stands for itself."""
+    return [file for path in paths for file in (_listed(path) or [path] if path.is_dir() else [path])]
 
 
 def _listed(folder: Path) -> list[Path]:
     try:
         return candidates(folder)
+    except OSError:
+        return []
+
+
+def _content(path: Path) -> str | _Report:
+    """Return the text of a file, or why there is none."""
+    try:
+        if path.is_dir() and not candidates(path):
+            return _Report((f"holds no manifests: expected files that end with {', '.join(sorted(SUFFIXES))}",))
+        return path.read_text(encoding="utf-8")
     except OSError as error:
-        inputs.fail(f"{folder}: {error.strerror}")
+        return _Report((error.strerror or str(error),))
+    except UnicodeDecodeError as error:
+        return _Report((f"is not UTF-8 text: {error.reason} at byte {error.start}",))
 
 
 def _is_settings(text: str) -> bool:

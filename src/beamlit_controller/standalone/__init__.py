@@ -4,7 +4,8 @@ In: a folder of manifests, a settings file, a state folder. Out: specs, supervis
 May import: `controller`, `api`, `core`, the HTTP client.
 
 Input
-- `folder`: the manifests; `settings_watch`: the settings file; `overrides`: written by the command `override`
+- `folder`: the manifests; `merging`: which of them are in force; `settings_watch`: the settings file
+- `overrides`: written by the command `override`
 - `inventory`: the local servers
 
 Gateways

@@ -2,14 +2,14 @@
 
 The folder is polled by its path several times a second, so it may be a mount, be replaced as a whole, or be missing for
 a moment. The last valid content of each file stays in force, also after a restart, because a copy of each valid file is
-kept in the state folder.
+kept in the state folder. If several files define a model, the file that is in force stays in force.
 """
 
 import asyncio
 import os
 import stat
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -17,9 +17,10 @@ import structlog
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.problems import Problem
 from beamlit_controller.controller.latest import Latest
-from beamlit_controller.core.spec import ModelKey, OffloadSpec, Rejected
-from beamlit_controller.standalone import files
+from beamlit_controller.core.spec import ModelKey, OffloadSpec
+from beamlit_controller.standalone import files, merging
 from beamlit_controller.standalone.faults import message_of
+from beamlit_controller.standalone.merging import ConflictCheck, File, Manifests
 from beamlit_controller.standalone.overrides import Overrides
 
 log = structlog.get_logger()
@@ -32,28 +33,6 @@ READ_ANYWAY = 10.0
 """Seconds after which all files are read again even if nothing seems to have changed."""
 
 Parse = Callable[[str], Parsed]
-ConflictCheck = Callable[[Sequence[OffloadSpec]], Sequence[Rejected]]
-"""Conflicts between models that are valid on their own."""
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """The valid models of one file, and the mistakes in the others."""
-
-    specs: Mapping[ModelKey, OffloadSpec]
-    problems: tuple[Problem, ...] = ()
-    notices: tuple[Problem, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Manifests:
-    """The content of the folder."""
-
-    specs: Mapping[ModelKey, OffloadSpec]
-    problems: tuple[Problem, ...] = ()
-    notices: Mapping[ModelKey, tuple[str, ...]] = field(default_factory=dict)
-    known: bool = True
-    """Whether anything has been read yet, now or by an earlier run; otherwise the set of models is unknown."""
 
 
 class Folder:
@@ -68,6 +47,7 @@ class Folder:
         self._files: dict[str, tuple[bytes | None, File]] = {}
         self._manifests = Latest(Manifests({}, known=False))
         self._uncopied: dict[str, str] = {}
+        self._origins = merging.read_origins(kept)
 
     @property
     def manifests(self) -> Manifests:
@@ -110,7 +90,10 @@ class Folder:
 
     def _read(self) -> Manifests:
         problems = self._read_files()
-        merged = _merged({name: file for name, (_, file) in self._files.items()}, self._together)
+        merged = merging.merged({name: file for name, (_, file) in self._files.items()}, self._together, self._origins)
+        if merged.origins != self._origins:
+            self._origins = merged.origins
+            merging.write_origins(self._kept, merged.origins)
         specs, unread = self._overrides.applied_to(merged.specs)
         copies = (Problem(name, "", why) for name, why in self._uncopied.items())
         known = self._manifests.value.known or bool(self._files) or not problems
@@ -185,7 +168,7 @@ class Folder:
         self._uncopied = {name: why for name, why in self._uncopied.items() if name in self._files}
         try:
             for copy in self._kept.iterdir():
-                if copy.name not in self._files:
+                if copy.name not in {*self._files, merging.ORIGINS}:
                     copy.unlink(missing_ok=True)
         except FileNotFoundError:
             return
@@ -262,36 +245,3 @@ def _understood(parse: Parse, name: str, content: bytes) -> File:
 
 def _in(name: str, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
     return tuple(Problem(f"{name} {each.where}".strip(), each.field, each.message) for each in problems)
-
-
-def _merged(files: Mapping[str, File], together: ConflictCheck) -> Manifests:
-    """Merge the files. Of models with conflicts, those of the first file run, and the others are reported."""
-    specs: dict[ModelKey, OffloadSpec] = {}
-    origin: dict[ModelKey, str] = {}
-    problems: list[Problem] = []
-    for name, file in files.items():
-        problems += file.problems
-        for key, spec in file.specs.items():
-            refused = _twice(key, origin) or _apart(together, [*specs.values(), spec])
-            if refused:
-                problems += (Problem(f"{name} {key}", each.field, each.message) for each in refused)
-            else:
-                specs[key], origin[key] = spec, name
-    return Manifests(specs, tuple(problems), {key: _notices(files[name], key) for key, name in origin.items()})
-
-
-def _twice(key: ModelKey, origin: Mapping[ModelKey, str]) -> tuple[Rejected, ...]:
-    if key not in origin:
-        return ()
-    return (Rejected("metadata.name", f"{key} is already defined in {origin[key]}; rename or remove one of them"),)
-
-
-def _apart(together: ConflictCheck, specs: Sequence[OffloadSpec]) -> Sequence[Rejected]:
-    try:
-        return together(specs)
-    except Exception as error:  # noqa: BLE001 - one model's error must not end the others
-        return (Rejected("spec", f"can't be checked together with the others: {message_of(error)[:200]}"),)
-
-
-def _notices(file: File, key: ModelKey) -> tuple[str, ...]:
-    return tuple(f"{notice.field}: {notice.message}" for notice in file.notices if notice.where == str(key))
