@@ -2,6 +2,7 @@
 
 import asyncio
 import shlex
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from docs.pages import ROOT
 from fakes import client
 from fakes.controller import COMMAND, Controller, controller
 from fakes.model_server import model_server
+from fakes.prometheus import prometheus
 from waiting import eventually
 
 README = ROOT / "README.md"
@@ -100,6 +102,31 @@ async def test_run_serves_locally_and_explain_and_override_do_what_the_tour_says
         assert code == 0, said
         await running.reaches(25)
         assert "a rehearsal" in (await running.model())["decision"]["message"]
+
+
+@pytest.mark.system
+async def test_simulate_replays_the_model_of_the_tour_as_it_says(tmp_path: Path) -> None:
+    """The preset has two metrics, and the tour had a query for one of them."""
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "manifests" / "llama.yaml").write_text(block("apiVersion"))
+    asked = command("simulate")
+    async with prometheus(history=recent("vllm:num_requests_waiting", "vllm:kv_cache_usage_perc")) as server:
+        asked[asked.index("--prometheus") + 1] = server.address
+
+        code, said = await run(asked, tmp_path)
+
+    assert code == 0, said
+    assert "as written" in said
+    assert "behavior.percentage=30" in said
+
+
+def recent(*names: str) -> str:
+    """Return the last 10 minutes of these metrics."""
+    now = int(datetime.now(UTC).timestamp())
+    series = (
+        "\n".join([f"# TYPE {name} gauge", *(f"{name} 0.5 {at}" for at in range(now - 600, now, 15))]) for name in names
+    )
+    return "\n".join([*series, "# EOF\n"])
 
 
 def without(option: str, arguments: list[str]) -> list[str]:
