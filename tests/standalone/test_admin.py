@@ -102,21 +102,20 @@ async def test_a_request_is_repeated_until_it_is_answered_or_envoy_is_not_runnin
         await answered(ask, period=2)
 
 
-async def test_a_name_is_ejected_once_all_its_addresses_are(tmp_path: Path) -> None:
-    def host(address: str, *, out: bool) -> dict[str, object]:
-        where = {"socket_address": {"address": address, "port_value": 80}}
-        return {"hostname": "a.lan", "address": where, "health_status": {"failed_outlier_check": True} if out else {}}
+async def test_endpoints_are_told_with_what_became_of_them(tmp_path: Path) -> None:
+    def host(address: str, **more: object) -> dict[str, object]:
+        return {"hostname": "a.lan", "address": {"socket_address": {"address": address, "port_value": 80}}, **more}
 
-    async def ejected(folder: Path, *hosts: object) -> frozenset[str]:
-        body = json.dumps({"cluster_statuses": [{"name": "local", "host_statuses": hosts}]})
-        async with answering(folder, body) as admin:
-            return await admin.ejected("local")
+    failed = [{"name": "cx_connect_fail", "value": "3"}, {"name": "cx_active", "type": "GAUGE"}]
+    hosts = [host("::1", health_status={"failed_outlier_check": True}), host("10.0.0.1", stats=failed)]
+    other = {"name": "other", "host_statuses": [host("10.0.0.2")]}
 
-    one = await ejected(tmp_path, host("::1", out=True), host("10.0.0.1", out=False))
-    both = await ejected(tmp_path, host("::1", out=True), host("10.0.0.1", out=True))
+    body = json.dumps({"cluster_statuses": [other, {"name": "local", "host_statuses": hosts}]})
+    async with answering(tmp_path, body) as admin:
+        one, two = await admin.endpoints("local")
 
-    assert one == {"[::1]:80"}
-    assert both == {"[::1]:80", "10.0.0.1:80", "a.lan:80"}
+    assert (one.address, one.name, one.ejected, one.failed_connections) == ("[::1]:80", "a.lan:80", True, 0)
+    assert (two.address, two.name, two.ejected, two.failed_connections) == ("10.0.0.1:80", "a.lan:80", False, 3)
 
 
 async def test_an_answer_that_came_while_the_loop_was_held_up_is_read(tmp_path: Path) -> None:

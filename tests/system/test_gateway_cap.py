@@ -13,6 +13,7 @@ from beamlit_controller.core.traffic import RequestCounters
 from beamlit_controller.envoy import caps, remote_stats
 from beamlit_controller.envoy.rtds import RuntimeValues
 from beamlit_controller.standalone.admin import Admin
+from beamlit_controller.standalone.endpoint_health import EndpointHealth
 from fakes import client, load
 from fakes.gateway import Gateway, gateway, to
 from fakes.ports import free_port
@@ -259,7 +260,7 @@ async def _is_idle(gate: Gateway) -> bool:
     return seen.local == 1 and seen.in_flight == 0
 
 
-async def test_a_server_that_refuses_is_told_as_ejected_and_the_others_are_not(tmp_path: Path) -> None:
+async def test_a_server_that_refuses_is_told_as_down_and_the_others_are_not(tmp_path: Path) -> None:
     """By name, too: `localhost` was a second server at ::1, where few listen, and counted as down with it."""
     dead = f"localhost:{free_port()}"
     async with upstream("local") as local, upstream("remote") as remote:
@@ -270,14 +271,14 @@ async def test_a_server_that_refuses_is_told_as_ejected_and_the_others_are_not(t
             load.asking(gate.front, connections=4) as tally,
         ):
             admin = Admin(tmp_path / "admin.sock")
-            await eventually(lambda: _is_ejected(admin, dead))
-            ejected = await admin.ejected("local")
+            await eventually(lambda: _is_down(admin, dead))
+            down = await EndpointHealth().look(await admin.endpoints("local"))
             hosts = await gate.stat("cluster.local.membership_total")
 
-    assert alive not in ejected
+    assert alive not in down
     assert hosts == 2
     assert tally.total == tally.good
 
 
-async def _is_ejected(admin: Admin, server: str) -> bool:
-    return server in await admin.ejected("local")
+async def _is_down(admin: Admin, server: str) -> bool:
+    return server in await EndpointHealth().look(await admin.endpoints("local"))

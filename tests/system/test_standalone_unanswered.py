@@ -33,12 +33,14 @@ async def test_with_both_sides_down_everything_that_is_shown_says_that_nobody_an
 
         await eventually(lambda: _unanswered(running), what="the requests are shown as unanswered")
         await eventually(lambda: _is_down(running), what="the model is shown as down")
+        await eventually(lambda: _none_is_ready(running), what="the local server is shown as not ready")
         model, metrics = await running.model(), await _metrics(running)
         _, explained = await running.command("explain", "llama", f"--address=http://{running.web}")
 
     assert {(each.line[1], each.header(SERVED_BY)) for each in answers} == {("503", NOBODY)}
     assert (model["traffic"]["sent"], model["traffic"]["localPerSecond"], model["headline"]["to"]) == (0, 0, "")
     assert model["headline"]["effect"] == "clients get 503"
+    assert model["headline"]["why"].startswith("0 of 1 local servers ready")
     assert [each["requests"] for each in model["spending"]] == [0]
     assert metrics[UNANSWERED] == 1
     assert {value for (name, _), value in metrics.items() if name == "beamlit_sent_ratio"} == {0}
@@ -74,6 +76,10 @@ async def _unanswered(running: Controller) -> bool:
 
 async def _is_down(running: Controller) -> bool:
     return bool((await running.model())["headline"]["state"] == "Down")
+
+
+async def _none_is_ready(running: Controller) -> bool:
+    return bool((await running.model())["local"]["ready"] == 0)
 
 
 async def _metrics(running: Controller) -> dict[tuple[str, str], float]:

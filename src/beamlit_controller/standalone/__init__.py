@@ -13,7 +13,8 @@ Gateways
 - `process`: processes that outlive the controller; `envoy_processes`: the processes of one gateway
 - `launcher`: adopts the running Envoy, or starts one, as a successor by hot restart if another is installed
 - `config_files`: writes Envoy's files; `acceptance` checks that Envoy has accepted them
-- `probe`: polls a running Envoy; `admin`: its admin interface; `envoy_log`: its log
+- `probe`: polls a running Envoy; `endpoint_health`: which local servers are down
+- `admin`: its admin interface; `envoy_log`: its log
 - `drain`: drains an Envoy
 - `faults`: what keeps a gateway from following its spec; `backoff`: retries
 

@@ -12,6 +12,7 @@ import structlog
 
 from beamlit_controller.controller.deadline import Deadline
 from beamlit_controller.standalone import sockets
+from beamlit_controller.standalone.endpoint_health import EndpointStatus
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -78,10 +79,10 @@ class Admin:
         answer = await self._request("GET", f"/stats/prometheus?text_readouts&filter={quote(only)}")
         return answer.text
 
-    async def ejected(self, cluster: str) -> frozenset[str]:
-        """Return the endpoints of a cluster that Envoy has ejected, each by address and by name."""
+    async def endpoints(self, cluster: str) -> tuple[EndpointStatus, ...]:
+        """Return the endpoints of a cluster; a name with several addresses is several endpoints."""
         answer = await self._request("GET", "/clusters?format=json")
-        return _read(answer, lambda page: frozenset(_ejected(page, cluster)))
+        return _read(answer, lambda page: tuple(_endpoints(page, cluster)))
 
     async def texts(self, only: str) -> dict[str, str]:
         """Return the text readouts whose names match."""
@@ -144,17 +145,18 @@ def _listeners(page: Any) -> dict[str, str]:  # noqa: ANN401 - Envoy's own JSON
     return {listener["name"]: _address(listener["local_address"]) for listener in statuses}
 
 
-def _ejected(page: Any, cluster: str) -> Iterator[str]:  # noqa: ANN401 - Envoy's own JSON
+def _endpoints(page: Any, cluster: str) -> Iterator[EndpointStatus]:  # noqa: ANN401 - Envoy's own JSON
     clusters = (each for each in page.get("cluster_statuses", []) if each.get("name") == cluster)
-    serving: set[str] = set()
-    out: set[str] = set()
     for host in (host for each in clusters for host in each.get("host_statuses", [])):
-        name = f"{host.get('hostname', '')}:{host['address'].get('socket_address', {}).get('port_value', '')}"
-        (out if host.get("health_status", {}).get("failed_outlier_check") else serving).update(
-            (_address(host["address"]), name)
+        socket = host["address"].get("socket_address", {})
+        counts = {stat.get("name"): stat.get("value", 0) for stat in host.get("stats", [])}
+        yield EndpointStatus(
+            ip=str(socket.get("address", "")),
+            host=str(host.get("hostname", "")),
+            port=int(socket.get("port_value", 0)),
+            ejected=bool(host.get("health_status", {}).get("failed_outlier_check")),
+            failed_connections=int(counts.get("cx_connect_fail", 0)),
         )
-    # A name may have several addresses; it is ejected once all of them are.
-    yield from out - serving
 
 
 def _refusal(page: Any, listener: str) -> str:  # noqa: ANN401 - Envoy's own JSON

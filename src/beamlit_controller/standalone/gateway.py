@@ -88,9 +88,9 @@ class Gateway:
         return {name: known.attempts for name, known in self._probe.remotes.items()}
 
     @property
-    def ejected(self) -> frozenset[str]:
-        """Return the local servers that the gateway has ejected."""
-        return self._probe.ejected
+    def down(self) -> frozenset[str]:
+        """Return the local servers that refuse connections, or that the gateway has ejected."""
+        return self._probe.down
 
     async def keep(self, specs: Latest[OffloadSpec]) -> None:
         """Keep the gateway running according to the spec, until cancelled; the process then keeps running."""

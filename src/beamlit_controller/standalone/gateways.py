@@ -85,9 +85,9 @@ class Gateways:
         kept = self._kept.get(key)
         return remotes_health.together(kept.gateway.attempts, kept.specs.value.remotes) if kept else Attempts()
 
-    def ejected(self, key: ModelKey) -> frozenset[str]:
-        """Return the local servers that a model's gateway has ejected."""
-        return self._kept[key].gateway.ejected if key in self._kept else frozenset()
+    def down(self, key: ModelKey) -> frozenset[str]:
+        """Return the local servers that refuse connections, or that the model's gateway has ejected."""
+        return self._kept[key].gateway.down if key in self._kept else frozenset()
 
     def waiting(self) -> tuple[ModelKey, ...]:
         """Return the names of the models whose gateway does not answer."""

@@ -8,19 +8,22 @@ from beamlit_controller.core.spec import ModelKey, OffloadSpec
 
 
 class Endpoints:
-    """An `Inventory` of the settings' endpoints: each is a running pod, ready unless the gateway ejected it."""
+    """An `Inventory` of the settings' endpoints: each is a running pod, ready unless it is down.
+
+    `down` returns the `host:port` of those that refuse connections, or that the gateway has ejected.
+    """
 
     def __init__(
         self,
         services: Mapping[str, Sequence[str]],
-        ejected: Callable[[ModelKey], Collection[str]] = lambda _: frozenset(),
+        down: Callable[[ModelKey], Collection[str]] = lambda _: frozenset(),
     ) -> None:
         self._services = services
-        self._ejected = ejected
+        self._down = down
 
     async def snapshot_of(self, spec: OffloadSpec) -> WorkloadSnapshot:
         """Return the endpoints as pods; their number is the number of replicas."""
-        down, serving = self._ejected(spec.key), self.of(spec)
+        down, serving = self._down(spec.key), self.of(spec)
         pods = tuple(_pod(name, down) for name in self.metrics_of(spec) or serving)
         served = [name not in down for name in serving or (pod.name for pod in pods)]
         return WorkloadSnapshot(pods, Scale(len(pods), len(pods)), LocalHealth(sum(served), len(served)))

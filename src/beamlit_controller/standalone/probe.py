@@ -1,6 +1,6 @@
 """Polls a running Envoy: whether it serves, where it listens, and the state of its remotes.
 
-It also reads the request counters for decisions, and which local servers are ejected.
+It also reads the request counters for decisions, and which local servers are down.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from beamlit_controller.core.remote_health import RemoteAssessment
 from beamlit_controller.core.remotes_health import Assessments
 from beamlit_controller.core.spec import ModelKey, OffloadSpec
 from beamlit_controller.standalone.admin import Admin, AdminError
+from beamlit_controller.standalone.endpoint_health import EndpointHealth
 from beamlit_controller.standalone.faults import Fault, Faults, message_of
 from beamlit_controller.standalone.gateway_template import BOOTSTRAP, GatewayTemplate
 
@@ -53,14 +54,15 @@ class Probe:
         self._missing: frozenset[Path] = frozenset()
         self.seen = ProbeResult()
         self.remotes: Assessments = {}
-        self.ejected: frozenset[str] = frozenset()
+        self.down: frozenset[str] = frozenset()
+        self._health = EndpointHealth()
         self._counted = traffic.NOTHING
         self._quiet = False
-        self._ejections_due = 0.0
+        self._endpoints_due = 0.0
 
     def process_ended(self) -> None:
         """Record that the process has ended, or is no longer watched."""
-        self.seen, self.ejected = ProbeResult(), frozenset()
+        self.seen, self.down, self._health = ProbeResult(), frozenset(), EndpointHealth()
         self._faults.clear(Fault.ADMIN, Fault.LISTENER, Fault.REMOTE)
 
     async def run(self, specs: Latest[OffloadSpec]) -> AsyncIterator[bool]:
@@ -132,7 +134,7 @@ class Probe:
             self._quiet, self._counted = counted == self._counted, counted
             self._template.seen(self._key, counted)
             self._template.used(self._key, page, counted)
-            await self._look_at_ejections()
+            await self._look_at_endpoints()
         except AdminError:
             self._template.seen(self._key, None)
             return False
@@ -144,13 +146,13 @@ class Probe:
         self._log_changes(before)
         return True
 
-    async def _look_at_ejections(self) -> None:
-        """Ask which servers are ejected; rarely while there are no requests, because then none is ejected."""
+    async def _look_at_endpoints(self) -> None:
+        """Look which servers are down; rarely while there are no requests, because then nothing tells."""
         now = asyncio.get_running_loop().time()
-        if self._quiet and not self.ejected and now < self._ejections_due:
+        if self._quiet and not self.down and now < self._endpoints_due:
             return
-        self.ejected = await self._admin.ejected(LOCAL)
-        self._ejections_due = now + LOOK_EVERY
+        self.down = await self._health.look(await self._admin.endpoints(LOCAL))
+        self._endpoints_due = now + LOOK_EVERY
 
     def _log_changes(self, before: Assessments) -> None:
         for name, judged in self.remotes.items():

@@ -201,7 +201,7 @@ def _folder(options: StandaloneOptions, state: StateFolder, overrides: Overrides
 
 async def _sensor(settings: Settings, parts: GatewayParts, resources: AsyncExitStack) -> Sensor:
     """Return the sensor with its metric sources."""
-    endpoints = local_endpoints(settings, parts.gateways.ejected)
+    endpoints = local_endpoints(settings, parts.gateways.down)
     prometheus = await prometheus_source(settings, resources)
     scrape = await resources.enter_async_context(
         ScrapeSource(

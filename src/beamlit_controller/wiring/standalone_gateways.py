@@ -77,10 +77,10 @@ def _secret_folders(settings: Settings, spec: OffloadSpec) -> Sequence[Path]:
 
 
 def local_endpoints(
-    settings: Settings, ejected: Callable[[ModelKey], Collection[str]] = lambda _: frozenset()
+    settings: Settings, down: Callable[[ModelKey], Collection[str]] = lambda _: frozenset()
 ) -> Endpoints:
-    """Return the servers of each model, except those that its gateway has ejected."""
-    return Endpoints({name: tuple(map(str, listed)) for name, listed in settings.standalone.services.items()}, ejected)
+    """Return the servers of each model; those that are down are not ready."""
+    return Endpoints({name: tuple(map(str, listed)) for name, listed in settings.standalone.services.items()}, down)
 
 
 def command_of(spec: OffloadSpec, directory: Path, epoch: int) -> Sequence[str]:
