@@ -29,6 +29,11 @@ def written(_: OffloadSpec, __: Path) -> Mapping[str, str]:
     return {BOOTSTRAP: "{}"}
 
 
+def changing(spec: OffloadSpec, _: Path) -> Mapping[str, str]:
+    """Return a file that changes with the spec."""
+    return {BOOTSTRAP: "{}", "other.json": spec.model}
+
+
 def template(
     script: str | Callable[[Path], str], *, files: Callable[[OffloadSpec, Path], Mapping[str, str]] = written
 ) -> GatewayTemplate:
@@ -130,7 +135,7 @@ async def test_a_folder_that_was_taken_away_is_not_made_anew_under_a_process_tha
     tmp_path: Path,
 ) -> None:
     directory = tmp_path / "default.llama"
-    gateway = Gateway(LLAMA, directory, template(SLEEPS, files=lambda spec, _: {BOOTSTRAP: spec.model}))
+    gateway = Gateway(LLAMA, directory, template(SLEEPS, files=changing))
     async with kept(gateway) as specs:
         await eventually(lambda: pids(directory))
         directory.rename(tmp_path / "taken away")
@@ -141,11 +146,27 @@ async def test_a_folder_that_was_taken_away_is_not_made_anew_under_a_process_tha
         assert not directory.exists()
 
 
+async def test_what_needs_a_new_process_is_told_where_none_can_take_over(tmp_path: Path) -> None:
+    """A changed bootstrap was written, and never read."""
+    directory = tmp_path / "default.llama"
+    gateway = Gateway(LLAMA, directory, template(SLEEPS, files=lambda spec, _: {BOOTSTRAP: spec.model}))
+    async with kept(gateway) as specs:
+        await eventually(lambda: pids(directory))
+        before = pids(directory)
+
+        specs.set(OffloadSpec(LLAMA, "another"))
+        await eventually(lambda: "the previous one keeps serving" in gateway.state["problem"])
+
+        assert pids(directory) == before
+        specs.set(OffloadSpec(LLAMA, "llama"))
+        await eventually(lambda: not gateway.state["problem"])
+
+
 async def test_what_nobody_expected_of_a_spec_is_shown_while_the_process_serves_on(tmp_path: Path) -> None:
     def files(spec: OffloadSpec, _: Path) -> Mapping[str, str]:
         if spec.model == "bad":
             raise ZeroDivisionError("unheard of")
-        return {BOOTSTRAP: spec.model}
+        return changing(spec, _)
 
     directory = tmp_path / "default.llama"
     gateway = Gateway(LLAMA, directory, template(SLEEPS, files=files))
@@ -158,7 +179,7 @@ async def test_what_nobody_expected_of_a_spec_is_shown_while_the_process_serves_
         specs.set(OffloadSpec(LLAMA, "good"))
         await eventually(lambda: gateway.state["problem"] == "")
 
-        assert (directory / BOOTSTRAP).read_text() == "good"
+        assert (directory / "other.json").read_text() == "good"
         assert pids(directory) == before
 
 

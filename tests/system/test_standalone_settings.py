@@ -125,6 +125,52 @@ async def test_a_web_address_in_use_is_told_and_the_controller_runs_on_until_it_
         await eventually(lambda: _is_up(running, "llama"), what="the new address answers")
 
 
+async def test_a_changed_stats_address_is_served_by_a_new_envoy_without_a_lost_request() -> None:
+    """An adopted gateway kept its bootstrap, so the new address was never served, and nothing said so."""
+    async with (
+        upstream("remote") as remote,
+        model_server() as local,
+        controller(manifest("llama", remote.address), local=[local.address]) as running,
+        load.asking(running.front, connections=4) as tally,
+    ):
+        settings, address = settings_of(running), f"127.0.0.1:{free_port()}"
+        settings["config"]["standalone"]["statsListen"] = address
+
+        settle(running, settings)
+
+        await eventually(lambda: _answers(f"http://{address}/ready"), what="the new address answers")
+        await eventually(lambda: _is_up(running, "llama"))
+        before = tally.total
+        await eventually(lambda: tally.total > before)
+
+    assert tally.failed == []
+    assert tally.good == tally.total
+
+
+async def test_a_stats_address_in_use_is_told_and_the_gateway_serves_on_until_it_is_free() -> None:
+    async with (
+        upstream("remote") as remote,
+        model_server() as local,
+        controller(manifest("llama", remote.address), local=[local.address]) as running,
+        load.asking(running.front, connections=4) as tally,
+    ):
+        settings, gateways = settings_of(running), running.gateway_pids()
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = "{}:{}".format(*taken.getsockname())
+            settings["config"]["standalone"]["statsListen"] = address
+
+            settle(running, settings)
+
+            why = f"config.standalone.statsListen: cannot listen on {address}: Address already in use"
+            await eventually(lambda: _problem(running, why), what="the mistake is told")
+            assert running.gateway_pids() == gateways
+
+        await eventually(lambda: _answers(f"http://{address}/ready"), what="the new address answers")
+        assert not await _problem(running, why)
+
+    assert tally.failed == []
+
+
 async def test_sighup_starts_anew_in_the_same_process_while_the_gateway_serves_on() -> None:
     async with (
         upstream("remote") as remote,
@@ -175,6 +221,18 @@ async def test_closing_the_terminal_ends_it_as_sigterm_does() -> None:
 async def _is_up(running: Controller, name: str) -> bool:
     known = (await models(running)).get(name, {})
     return bool((known.get("gateway") or {}).get("ready"))
+
+
+async def _problem(running: Controller, words: str) -> bool:
+    known = (await models(running)).get("llama", {})
+    return words in ((known.get("gateway") or {}).get("problem") or "")
+
+
+async def _answers(url: str) -> bool:
+    async with httpx2.AsyncClient(trust_env=False, verify=False) as web:
+        with suppress(httpx2.HTTPError):
+            return (await web.get(url)).status_code == httpx2.codes.OK
+    return False
 
 
 async def _problems(running: Controller) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ Input
 Gateways
 - `gateways`: one worker per model; `gateway`: the worker; `gateway_template`: what all gateways have in common
 - `process`: processes that outlive the controller; `envoy_processes`: the processes of one gateway
-- `launcher`: adopts the running Envoy, or starts one, as a successor by hot restart if another is installed
+- `launcher`: adopts the running Envoy, or starts one, as a successor by hot restart if another is installed or its bootstrap changed
 - `config_files`: writes Envoy's files; `acceptance` checks that Envoy has accepted them
 - `probe`: polls a running Envoy; `endpoint_health`: which local servers are down
 - `admin`: its admin interface; `envoy_log`: its log

@@ -151,7 +151,7 @@ class Gateway:
             work = (self._follow(specs), self._supervise(specs), self._accepted.run(specs))
             tasks = [group.create_task(each) for each in work]
             exited = group.create_task(serving.process.exited())
-            replaceable = group.create_task(serving.replaceable())
+            replaceable = group.create_task(self._launcher.replaceable(serving, specs))
             await asyncio.wait((exited, replaceable), return_when=asyncio.FIRST_COMPLETED)
             how = exited.result() if exited.done() else None
             for task in (*tasks, exited, replaceable):

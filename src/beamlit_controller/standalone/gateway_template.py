@@ -24,6 +24,7 @@ class GatewayTemplate:
     requests, or None for a gateway that does not answer; `used` receives the page of one that does. `config_stats`
     selects the stats about its configuration, and `next_step` returns the files to give next, by that page. `secrets`
     are the folders without which Envoy rejects the remote's configuration, because it can't watch a missing folder.
+    `refusal` returns why a new process could not start beside the running one; "" if nothing is known to prevent it.
     """
 
     files: Callable[[OffloadSpec, Path], Mapping[str, str]]
@@ -35,6 +36,7 @@ class GatewayTemplate:
     seen: Callable[[ModelKey, RequestCounters | None], None] = lambda _key, _counted: None
     used: Callable[[ModelKey, str, RequestCounters], None] = lambda _key, _page, _counted: None
     config_stats: str = "version_text$"
+    refusal: Callable[[OffloadSpec], str] = lambda _: ""
     next_step: Callable[[Files, Files, str], ConfigStep] = lambda _present, requested, _page: ConfigStep(
         requested, settled=True
     )

@@ -1,15 +1,17 @@
 """Determines which process serves a gateway: the running one, a new one, or a successor by Envoy's hot restart.
 
-A running process is adopted. If another Envoy is installed than the one that runs, a successor takes over its sockets;
-a process that no longer listens gets one as well.
+A running process is adopted. If another Envoy is installed than the one that runs, or its bootstrap configuration has
+changed, a successor takes over its sockets; a process that no longer listens gets one as well.
 """
 
 import asyncio
 import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from beamlit_controller.controller.latest import Latest
 from beamlit_controller.core.spec import OffloadSpec
 from beamlit_controller.standalone import envoy_log, envoy_processes
 from beamlit_controller.standalone.config_files import ConfigFiles
@@ -20,6 +22,11 @@ from beamlit_controller.standalone.process import Process
 
 TRIES = 4
 """How many successors are tried for a process that no longer answers, before it is terminated."""
+
+
+TRY_AGAIN = 2.0
+"""Seconds after which a successor that could not start is tried again."""
+NOT_RESTARTABLE = "it was started without shared memory (/dev/shm); the next start applies the changes"
 
 
 class Origin(StrEnum):
@@ -39,12 +46,10 @@ class ServingProcess:
     leaving: tuple[Process, ...] = ()
     outdated: bool = False
 
-    async def replaceable(self) -> None:
-        """Wait until a successor may start: not before draining processes have ended, because it would end them."""
+    async def alone(self) -> None:
+        """Wait until no process is draining: a successor would end it."""
         for each in self.leaving:
             await each.exited()
-        if not self.outdated:
-            await asyncio.Event().wait()
 
     def close(self) -> None:
         """Stop watching; the processes keep running."""
@@ -71,6 +76,7 @@ class Launcher:
     def failed(self, why: str) -> None:
         """Record that a successor failed, so that this controller starts no other one beside a serving process."""
         self._failure = why
+        self._files.successor_failed()
 
     def next(self, spec: OffloadSpec) -> ServingProcess:
         """Return the process to supervise now. Raises OSError."""
@@ -86,6 +92,18 @@ class Launcher:
             return self._successor(found, spec)
         return ServingProcess(found.current, Origin.ADOPTED, found.leaving, outdated)
 
+    async def replaceable(self, serving: ServingProcess, specs: Latest[OffloadSpec]) -> None:
+        """Wait until a successor of the serving process is due and may start."""
+        outdated, seen = serving.outdated, specs.value
+        while not outdated:
+            refused = self._faults.has(Fault.UPGRADE) and not self._failure
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TRY_AGAIN if refused else None):
+                    await specs.changed_from(seen)
+            seen = specs.value
+            outdated = self._is_outdated(serving.process, seen)
+        await serving.alone()
+
     def _first(self, spec: OffloadSpec) -> ServingProcess:
         self._faults.clear(Fault.UPGRADE)
         self._files.begin(spec)
@@ -94,15 +112,19 @@ class Launcher:
         return ServingProcess(self._started(spec, 0), Origin.STARTED)
 
     def _is_outdated(self, running: Process, spec: OffloadSpec) -> bool:
+        """Return whether a successor should take over; a fault tells why none can."""
         program = self._template.command(spec, self._directory, 0)[0]
-        if envoy_processes.epoch(running) is None or envoy_processes.is_same_file(running, program):
+        restartable = envoy_processes.epoch(running) is not None
+        upgraded = restartable and not envoy_processes.is_same_file(running, program)
+        if not upgraded and not self._files.bootstrap_changed(spec):
+            self._faults.clear(Fault.UPGRADE)
             return False
-        if self._failure:
+        why = self._failure or ("" if restartable else NOT_RESTARTABLE) or self._template.refusal(spec)
+        if why:
             self._faults.add(
-                Fault.UPGRADE,
-                f"the installed Envoy could not take over, so the previous one keeps serving: {self._failure}",
+                Fault.UPGRADE, f"a new Envoy could not take over, so the previous one keeps serving: {why}"
             )
-        return not self._failure
+        return not why
 
     def _replacement(self, found: EnvoyProcesses, spec: OffloadSpec) -> ServingProcess:
         """Start another successor if one has failed; after a few attempts, end the process that no longer listens."""

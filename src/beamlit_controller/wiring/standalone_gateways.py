@@ -1,6 +1,7 @@
 """Builds standalone gateways: the files, commands and Secrets of each."""
 
 import os
+import socket
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,7 @@ def template(settings: Settings, meters: Meters, used: UsageMeters) -> GatewayTe
         traffic=remote_stats.traffic,
         seen=lambda key, counted: meters.feed(key, {"gateway": counted}),
         used=lambda key, page, counted: used.feed(key, {"gateway": GatewayCounts(usage_stats.usage(page), counted)}),
+        refusal=partial(_stats_refusal, settings),
         config_stats=config_stats.FILTER,
         next_step=next_step,
     )
@@ -65,6 +67,20 @@ def gateway_files(settings: Settings, spec: OffloadSpec, directory: Path) -> dic
         otlp=settings.otlp,
     )
     return config.files(spec, params)
+
+
+def _stats_refusal(settings: Settings, spec: OffloadSpec) -> str:
+    """Return why a new process could not listen on the stats address; without it, Envoy does not start."""
+    address = settings.standalone.stats_listener(spec.key)
+    try:
+        # Envoy resolves no names for its listeners either.
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        with socket.socket(found[0][0], socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # as Envoys do, so that ours are not in the way
+            probe.bind(found[0][4])
+    except OSError as error:
+        return f"config.standalone.statsListen: cannot listen on {address}: {error.strerror or error}"
+    return ""
 
 
 def _secrets(settings: Settings) -> Path:
