@@ -217,11 +217,11 @@ def test_addresses_that_are_refused(address: str, part: str) -> None:
         ({"standalone": {"listen": "8080"}}, "standalone.listen", "the port is missing"),
         ({"standalone": {"listen": 8080}}, "standalone.listen", "expected host:port"),
         ({"standalone": {"listen": {"a/b": 1}}}, "standalone.listen[a/b]", "expected host:port, got a number"),
-        ({"standalone": {"listen": {"b": "a:1"}}}, "standalone.listen.b", "namespace/name"),
+        ({"standalone": {"listen": {"b": "127.0.0.1:1"}}}, "standalone.listen.b", "namespace/name"),
         (
             {"standalone": {"listen": {"a/b": "127.0.0.1:1", "a/c": "127.0.0.1:1"}}},
             "standalone.listen[a/c]",
-            "the same address as a/b",
+            "127.0.0.1:1 is taken by listen[a/b]; each listener needs an address of its own",
         ),
         (
             {"standalone": {"sharedListeners": {"main": {"address": "127.0.0.1:1", "routes": [{"to": "a/b"}]}}}},
@@ -237,8 +237,26 @@ def test_addresses_that_are_refused(address: str, part: str) -> None:
         (
             shared({"to": "a/b"}, "127.0.0.1:7"),
             "standalone.sharedListeners.main.address",
-            "the same address as that of a/b",
+            "127.0.0.1:7 is taken by listen[a/b]",
         ),
+        ({"standalone": {"listen": "127.0.0.1:8081"}}, "standalone.listen", "127.0.0.1:8081 is taken by webListen"),
+        (
+            {"standalone": {"listen": "0.0.0.0:80", "statsListen": "127.0.0.1:80"}},
+            "standalone.statsListen",
+            "127.0.0.1:80 is taken by listen",
+        ),
+        (
+            {"standalone": {"statsListen": {"a/b": "127.0.0.1:9"}, "webListen": "localhost:9"}},
+            "standalone.statsListen[a/b]",
+            "is taken by webListen",
+        ),
+        (
+            {"standalone": {"listen": "localhost:80"}},
+            "standalone.listen",
+            'expected an IP address and a port, such as 127.0.0.1:8000, got "localhost:80"',
+        ),
+        ({"standalone": {"statsListen": {"a/b": "host.lan:0"}}}, "standalone.statsListen[a/b]", "an IP address"),
+        (shared({"to": "a/b"}, "host.lan:80"), "standalone.sharedListeners.main.address", "an IP address"),
         ({"standalone": {"webListen": ":1"}}, "standalone.webListen", "expected a host name"),
         ({"standalone": {"statsListen": "a:65536"}}, "standalone.statsListen", "from 0 to 65535"),
     ],

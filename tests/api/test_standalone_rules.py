@@ -91,6 +91,46 @@ def test_the_gateway_has_to_listen_somewhere(refused: Callable[..., dict[str, st
     }
 
 
+@pytest.mark.parametrize(
+    ("listen", "server"),
+    [
+        (Address("127.0.0.1", 8001), Address("127.0.0.1", 8001)),
+        (Address("0.0.0.0", 8001), Address("127.0.0.1", 8001)),
+        (Address("::", 8001), Address("localhost", 8001)),
+        ({"models/llama": Address("10.0.0.1", 8001)}, Address("10.0.0.1", 8001)),
+    ],
+)
+def test_a_gateway_can_not_be_its_own_server(
+    refused: Callable[..., dict[str, str]], listen: Address, server: Address
+) -> None:
+    """It was called valid, and the gateway could not listen."""
+    services = {"models/llama": (Address("127.0.0.1", 7000), server), "models/other": (server,)}
+    settings = Settings(standalone=replace(SERVERS, services=services, listen=listen))
+
+    found = refused(settings=settings, **SERVICE)
+
+    assert list(found) == ["serviceRef"]
+    assert f"{server} in config.standalone.services[models/llama] is taken by config.standalone.listen" in str(found)
+
+
+@pytest.mark.parametrize("field", ["stats_listen", "web_listen"])
+def test_nor_can_the_pages_of_the_gateway_and_of_the_controller(
+    refused: Callable[..., dict[str, str]], field: str
+) -> None:
+    standalone = replace(SERVERS, **{field: Address("0.0.0.0", 8001)})
+
+    assert (
+        "is taken by config.standalone." in refused(settings=Settings(standalone=standalone), **SERVICE)["serviceRef"]
+    )
+
+
+def test_a_server_on_another_machine_may_have_the_port_of_the_gateway(refused: Callable[..., dict[str, str]]) -> None:
+    for host in ("10.0.0.7", "gpu-7.lan", "::2"):
+        services = {"models/llama": (Address(host, 8001),)}
+        standalone = replace(SERVERS, services=services, listen=Address("0.0.0.0", 8001))
+        assert not refused(settings=Settings(standalone=standalone), **SERVICE)
+
+
 def test_a_secret_needs_a_directory(refused: Callable[..., dict[str, str]]) -> None:
     remote = {"host": "a.b", "tls": {"caSecretRef": {"name": "ca", "key": "ca.crt"}}}
     somewhere = Settings(standalone=replace(SERVERS, secrets_directory="/secrets"))

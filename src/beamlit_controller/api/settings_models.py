@@ -9,7 +9,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema
 
-from beamlit_controller.api import addresses, gateway_bounds, problems, shared_listener_models
+from beamlit_controller.api import addresses, gateway_bounds, listen_addresses, problems, shared_listener_models
+from beamlit_controller.api.addresses import Address
 from beamlit_controller.api.gateway_bounds import ImagePattern, Network, SecretPattern
 from beamlit_controller.api.informer_models import MetricInformer
 from beamlit_controller.api.model import StrictModel
@@ -89,6 +90,7 @@ class StandaloneConfig(StrictModel):
         for field in ("listen", "statsListen"):
             if field in given:
                 yield from _listeners(field, given[field])
+        yield from _in_the_way(given)
         yield from shared_listener_models.leads_nowhere(given.get("sharedListeners"), given.get("listen"))
 
 
@@ -102,22 +104,43 @@ def _listeners(field: str, given: object) -> Iterator[Mistake]:
             yield from _bad_name(field, name)
         if isinstance(text, str):
             try:
-                addresses.parse(text, lowest_port=0)
+                listen_addresses.parse(text)
             except ValueError as error:
                 yield Mistake((field,) if name is None else (field, str(name)), str(error))
         elif name is not None:
             yield Mistake((field, str(name)), f"expected host:port, got {problems.kind(text)}")
-    if isinstance(given, Mapping):
-        yield from _shared(field, given)
 
 
-def _shared(field: str, given: Mapping[Any, object]) -> Iterator[Mistake]:
-    first: dict[object, object] = {}
-    for name, text in given.items():
-        if isinstance(text, str) and not text.endswith(":0"):
-            if text in first:
-                yield Mistake((field, str(name)), f"the same address as {first[text]}; each model needs its own")
-            first.setdefault(text, name)
+def _in_the_way(given: Mapping[Any, object]) -> Iterator[Mistake]:
+    """Yield listeners whose address is taken by an earlier one."""
+    known: list[tuple[tuple[str, ...], Address]] = []
+    for path, text in _all_listeners(given):
+        try:
+            address = addresses.parse(text, lowest_port=0)
+        except ValueError:
+            continue
+        first = next((earlier for earlier, taken in known if listen_addresses.overlap(taken, address)), None)
+        if first is not None:
+            yield Mistake(
+                path, f"{address} is taken by {problems.path(first)}; each listener needs an address of its own"
+            )
+        known.append((path, address))
+
+
+def _all_listeners(given: Mapping[Any, object]) -> Iterator[tuple[tuple[str, ...], str]]:
+    web = given.get("webListen", StandaloneConfig.model_fields["web_listen"].default)
+    if isinstance(web, str):
+        yield ("webListen",), web
+    for field in ("listen", "statsListen"):
+        listed = given.get(field)
+        for name, text in listed.items() if isinstance(listed, Mapping) else [("", listed)]:
+            if isinstance(text, str):
+                yield (field, *([str(name)] if name else [])), text
+    shared = given.get("sharedListeners")
+    for name, listener in shared.items() if isinstance(shared, Mapping) else ():
+        text = listener.get("address") if isinstance(listener, Mapping) else None
+        if isinstance(text, str):
+            yield ("sharedListeners", str(name), "address"), text
 
 
 def _bad_name(field: str, name: object) -> Iterator[Mistake]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from beamlit_controller.api import addresses, scalars
+from beamlit_controller.api import addresses, listen_addresses, scalars
 from beamlit_controller.api.model import StrictModel
 from beamlit_controller.api.request_rules import matchable_path
 from beamlit_controller.api.rules import AllOrNone, Mistake, Rule
@@ -22,6 +22,7 @@ _ModelKey = Annotated[
 
 def _address(text: str) -> str:
     addresses.parse(text)
+    listen_addresses.parse(text)
     return text
 
 
@@ -82,15 +83,10 @@ class SharedListenerConfig(StrictModel):
 
 
 def leads_nowhere(shared: object, listen: object) -> Iterator[Mistake]:
-    """Yield the routes to models without a listen address of their own, and addresses that are already taken."""
+    """Yield the routes to models without a listen address of their own."""
     known = listen if isinstance(listen, Mapping) else {}
-    taken = {text: name for name, text in known.items() if isinstance(text, str)}
     for name, each in shared.items() if isinstance(shared, Mapping) else ():
         given = each if isinstance(each, Mapping) else {}
-        if isinstance(given.get("address"), str) and given["address"] in taken:
-            yield Mistake(
-                ("sharedListeners", str(name), "address"), f"the same address as that of {taken[given['address']]}"
-            )
         routes = given.get("routes")
         for index, route in enumerate(routes if isinstance(routes, list) else ()):
             to = route.get("to") if isinstance(route, Mapping) else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from beamlit_controller.api import manifests, not_in_effect
+from beamlit_controller.api import listen_addresses, manifests, not_in_effect
 from beamlit_controller.api.addresses import Address
 from beamlit_controller.api.manifests import Parsed
 from beamlit_controller.api.problems import Problem, like
@@ -114,8 +114,17 @@ def _listed(field: str, namespace: str, name: str, settings: Settings) -> Iterat
 
 
 def _listener(spec: OffloadSpec, settings: Settings) -> Iterator[Rejected]:
-    if settings.standalone.listener(spec.key) is None:
+    address = settings.standalone.listener(spec.key)
+    if address is None:
         yield Rejected("metadata.name", f"config.standalone.listen has no address for {spec.key}")
+        return
+    stats, web = settings.standalone.stats_listener(spec.key), settings.standalone.web_listen
+    name = spec.service.name if spec.service else ""
+    for server in settings.standalone.endpoints(spec.key.namespace, name) or ():
+        for field, own in (("listen", address), ("statsListen", stats), ("webListen", web)):
+            if listen_addresses.leads_to(server, own):
+                service = f"config.standalone.services[{spec.key.namespace}/{name}]"
+                yield Rejected("spec.serviceRef", f"{server} in {service} is taken by config.standalone.{field}, {own}")
 
 
 def _secrets(spec: OffloadSpec, settings: Settings) -> Iterator[Rejected]:
