@@ -170,7 +170,17 @@ def test_fields_of_a_target_that_are_not_looked_at_are_told(read: Read) -> None:
         (resource(type="Utilization", averageUtilization="50"), "resource.target.averageUtilization", "whole number"),
         (resource(type="AverageValue", averageValue="-1"), "resource.target.averageValue", "must be positive"),
         (resource(type="AverageValue", averageValue="5 Gi"), "resource.target.averageValue", "expected a quantity"),
-        (pods(type="Value", value=3), "pods.target.averageValue", "required"),
+        (pods(type="Value", value=3), "pods.target.averageValue", "needs averageValue, got value"),
+        (
+            resource(type="Value", value="1"),
+            "resource.target.averageUtilization",
+            "needs averageValue or averageUtilization, got value",
+        ),
+        (
+            external(type="Utilization", averageUtilization=50),
+            "external.target.averageValue",
+            "needs value or averageValue, got averageUtilization",
+        ),
         (object_metric(type="Value", averageValue=3), "object.target.value", "required for an Object metric"),
         (object_metric(type="AverageValue", value=3), "object.target.averageValue", "required for an Object metric"),
         (object_metric(type="Utilization", value=3), "object.target.type", "expected Value or AverageValue"),

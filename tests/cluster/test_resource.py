@@ -321,6 +321,21 @@ def test_a_rule_between_fields_lets_the_good_in_and_refuses_the_bad(client: Clie
         refused(client, namespace, each, "Invalid value" if rule == "target" else "")
 
 
+def external(value: object) -> Json:
+    return model((f"{CONFIG}.metrics", [metric("External", metric={"name": "a"}, target=target(value=value))]))
+
+
+@pytest.mark.parametrize("value", [1, 10, "0.5", ".5", "500m", "10.50", "1e-3", "+2Ki"], ids=repr)
+def test_a_target_above_0_is_let_in(client: Client, namespace: str, value: object) -> None:
+    accepted(client, namespace, external(value))
+
+
+@pytest.mark.parametrize("value", [0, -3, "0", "-3", "0.0", "-500m", "0e3", "0Ki"], ids=repr)
+def test_a_target_of_0_or_less_is_refused(client: Client, namespace: str, value: object) -> None:
+    """The API server took it, and only the status said that it was rejected."""
+    refused(client, namespace, external(value), "target.value: Invalid value")
+
+
 def test_every_rule_of_the_resource_is_among_them() -> None:
     texts = {each["message"] for each in _rules(crd.definition())}
 

@@ -95,6 +95,14 @@ def test_without_a_remote_it_says_what_to_write() -> None:
     assert "spec.offloadingConfig.remoteBackend" in remote["message"]
 
 
+def test_the_remote_of_a_spec_that_was_never_valid_is_unknown() -> None:
+    """It was said to be missing, though it was given."""
+    mistakes = (Rejected("spec.model", "expected a name"),)
+    remote = of("RemoteReady", status(known(model=KnownModel("u1", None, mistakes), cycle=None)))
+
+    assert (remote["status"], remote["reason"]) == ("Unknown", "SpecInvalid")
+
+
 def test_local_pods_that_are_not_ready_differ_from_none() -> None:
     assert of("LocalReady", status(known(local=LocalHealth(0, 3))))["reason"] == "NoReadyPods"
     assert of("LocalReady", status(known(local=LocalHealth(0, 0))))["reason"] == "NoPods"

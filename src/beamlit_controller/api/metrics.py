@@ -208,13 +208,13 @@ class _TargetBesideOrBelow:
                 ("metric", "target"), "may not be set together with external.target: write the target in one place"
             )
         if not beside and not below:
-            yield Mistake(("target",), "required, but not given")
+            yield Mistake(("target",), "required, here or below metric")
 
     def cel(self) -> Iterator[Cel]:
         """Check that not both are present."""
         yield Cel(
             "has(self.target) != has(self.metric.target)",
-            "target may be set either next to metric or below it, not both",
+            "target is required, in exactly one place: next to metric or below it",
         )
 
 

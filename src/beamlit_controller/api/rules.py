@@ -185,7 +185,9 @@ class TargetFields:
         there = [name for name in self.fields if target.get(name) is not None]
         wanted = " or ".join(self.fields)
         if not there:
-            yield Mistake((*self.path, self.none_at), f"required: this kind of metric needs {wanted}")
+            instead = ", ".join(name for name in _TARGET_FIELDS if target.get(name) is not None)
+            got = f", got {instead}" if instead else ""
+            yield Mistake((*self.path, self.none_at), f"required: this kind of metric needs {wanted}{got}")
         if len(there) > 1 and self.both_at:
             yield Mistake((*self.path, self.both_at), f"may not set both {' and '.join(there)}")
 
@@ -198,6 +200,9 @@ class TargetFields:
         several = "exactly one of " if self.both_at else "at least one of "
         needed = (several if len(self.fields) > 1 else "") + ", ".join(self.fields)
         yield Cel(f"{guard}[{listed}].filter(there, there).size() {bound}", f"{'.'.join(self.path)} needs {needed}")
+
+
+_TARGET_FIELDS = ("value", "averageValue", "averageUtilization")
 
 
 def dig(given: object, path: tuple[str, ...]) -> object:

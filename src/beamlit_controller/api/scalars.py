@@ -10,9 +10,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from beamlit_controller.api import addresses, problems
 from beamlit_controller.core import quantity
 
-QUANTITY_PATTERN: Final = (
-    r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(([KMGTPE]i)|[numkMGTPE]|[eE][+-]?[0-9]+)?$"  # what `quantity.parse` reads
-)
+_SUFFIX: Final = r"(([KMGTPE]i)|[numkMGTPE]|[eE][+-]?[0-9]+)?"
+QUANTITY_PATTERN: Final = rf"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+){_SUFFIX}$"  # what `quantity.parse` reads
+POSITIVE_PATTERN: Final = rf"^[+]?([0-9]*[1-9][0-9]*(\.[0-9]*)?|[0-9]*\.[0-9]*[1-9][0-9]*){_SUFFIX}$"
 
 
 def _quantity(given: object) -> str:
@@ -42,8 +42,9 @@ _QUANTITY_SCHEMA = {
     "anyOf": [{"type": "integer"}, {"type": "string"}],
     "pattern": QUANTITY_PATTERN,
 }
+_POSITIVE_SCHEMA = {**_QUANTITY_SCHEMA, "minimum": 1, "pattern": POSITIVE_PATTERN}
 _Quantity = Annotated[str, BeforeValidator(_quantity)]
-PositiveQuantity = Annotated[_Quantity, AfterValidator(_positive), WithJsonSchema(_QUANTITY_SCHEMA)]
+PositiveQuantity = Annotated[_Quantity, AfterValidator(_positive), WithJsonSchema(_POSITIVE_SCHEMA)]
 SignedQuantity = Annotated[_Quantity, WithJsonSchema(_QUANTITY_SCHEMA)]
 Quantity = Annotated[_Quantity, AfterValidator(_not_negative), WithJsonSchema(_QUANTITY_SCHEMA)]
 

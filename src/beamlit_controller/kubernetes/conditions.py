@@ -232,7 +232,10 @@ def _local(local: LocalHealth) -> Condition:
 
 
 def _remote(spec: OffloadSpec | None, remote: RemoteReady | None) -> Condition:
-    if spec is None or spec.remote is None:
+    if spec is None:
+        message = "unknown until the spec is valid; Ready says what to fix"
+        return Condition("RemoteReady", ConditionStatus.UNKNOWN, Reason.SPEC_INVALID, message)
+    if spec.remote is None:
         expected = "expected spec.offloadingConfig.remoteBackend or config.defaultRemoteBackend"
         return Condition(
             "RemoteReady", ConditionStatus.FALSE, Reason.NO_REMOTE, f"nothing can be offloaded: {expected}"
