@@ -498,6 +498,16 @@ def test_an_override_and_a_dry_run_are_told_from_what_is_decided() -> None:
     assert (seen(dry, sample(25)).rank, seen(dry, sample(25)).state) == ("local", "Dry run, would send 50 %")
 
 
+def test_an_override_whose_metrics_are_lost_says_what_stays_and_what_to_do_until_it_ends() -> None:
+    """It said `none during the override`, and to use an override meanwhile."""
+    by_hand = replace(FIXED, override=Override(percentage=25, until=None, author="ana", reason="a rehearsal"))
+
+    lost = seen(by_hand, missing())
+
+    assert (lost.rank, lost.effect) == ("blind", "the override keeps 25 %")
+    assert lost.advice == "check the source of the metric before the override ends"
+
+
 def test_rounds_that_stopped_are_worse_than_all_that_they_last_said() -> None:
     late = seen(FIXED, missing(), later=90)
 

@@ -183,7 +183,7 @@ What would change it
 Notices
   - spec.offloadingConfig.stickiness: accepted, not in effect yet
 
-Mistakes in manifests
+Mistakes in manifests and settings
   ! mistral.yaml models/mistral: spec.modle: no such field, did you mean model?\
 """)
 
@@ -397,7 +397,7 @@ async def test_a_controller_that_is_not_there_ends_with_1_and_what_was_tried(
     [
         (http.json({"error": "unexpected"}, status=500), 'got status 500: {"error": "unexpected"}'),
         (http.page("<html>Grafana</html>"), "expected a beamlit-controller at"),
-        (http.json({"models": "none"}), "expected a beamlit-controller at"),
+        (http.json({"models": "none"}), "got another server's response: at: Field required"),
         (http.json([]), "expected a beamlit-controller at"),
         (http.redirect("http://elsewhere.example/"), "got status 302"),
         (http.hang_up, "no answer from"),
@@ -416,11 +416,17 @@ async def test_whatever_else_answers_ends_with_1_in_words(
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("address", ["not an address", "http://", "127.0.0.1:99999", "ftp://127.0.0.1:1"])
+@pytest.mark.parametrize("address", ["not an address", "http://", "127.0.0.1:99999"])
 async def test_an_address_that_is_none_ends_with_1_in_words(address: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert await report("llama", address, console=Printed().console) == 1
 
     assert capsys.readouterr().err.startswith("no answer from ")
+
+
+async def test_an_address_of_another_scheme_is_refused_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert await report("llama", "htp://127.0.0.1:1", console=Printed().console) == 1
+
+    assert capsys.readouterr().err == "--address: expected host:port or http://host:port, got htp://127.0.0.1:1\n"
 
 
 async def watched(printed: Printed, output: str, see: Callable[[World, http.Server], Awaitable[None]]) -> None:

@@ -147,6 +147,26 @@ def test_no_file_is_overwritten_and_nothing_is_written_beside_it(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"local": "127.0.0.1"}, '--local: expected host:port, got "127.0.0.1": the port is missing'),
+        ({"name": "Llama3"}, "--name: expected a name of at most 55 lower-case letters, digits and '-', got 'Llama3'"),
+        ({"preset": "vlm"}, "--preset: expected one of"),
+        ({"remote": "ftp://x"}, "--remote: expected a URL"),
+        ({"listen": "8080"}, "--listen: expected host:port"),
+        ({"web_listen": "8080"}, "--web-listen: expected host:port"),
+        ({"remote_key": "/nonexistent"}, "--remote-key: can't read /nonexistent: No such file or directory"),
+    ],
+)
+def test_a_flag_that_is_wrong_is_named(tmp_path: Path, flags: dict[str, str], message: str) -> None:
+    done = init(tmp_path / "a", **flags)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"beamlit-controller: {message}")
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"local": ("127.0.0.1",)}, "expected host:port, got"),
@@ -154,7 +174,7 @@ def test_no_file_is_overwritten_and_nothing_is_written_beside_it(tmp_path: Path)
         ({"local": ("127.0.0.1:8080",)}, "listen: the model server itself is at 127.0.0.1:8080; name another address"),
         ({"local": ("localhost:8080",)}, "listen: the model server itself is at 127.0.0.1:8080; name another address"),
         ({"local": ("127.0.0.1:8081",)}, "web-listen: the model server itself is at 127.0.0.1:8081"),
-        ({"listen": "0.0.0.0:8081"}, "listen: the same address as web-listen"),
+        ({"listen": "0.0.0.0:8081"}, "--listen: the same address as --web-listen"),
         ({"remote": "ftp://example.com"}, "expected a URL that begins with http:// or https://"),
         ({"remote": "https://user:secret@example.com"}, "remote: a URL with a user or password is not accepted"),
         ({"remote": "http://"}, "expected"),

@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import pwd
 import subprocess
 from pathlib import Path
 
@@ -240,6 +241,18 @@ def test_check_takes_of_a_folder_what_run_takes(tmp_path: Path) -> None:
     checked = commands.typed("check", tmp_path)
 
     assert (checked.returncode, checked.stdout) == (0, f"{tmp_path / 'a.yaml'}: valid\n")
+
+
+def test_an_override_without_a_name_in_the_environment_has_that_of_the_user(tmp_path: Path) -> None:
+    """It was said to be by hand, and by nobody."""
+    (tmp_path / "decisions").mkdir()
+    (tmp_path / "decisions" / "default.llama.json").touch()
+    without = {name: value for name, value in os.environ.items() if name != "USER"}
+
+    done = commands.typed("override", "llama", "25%", "--state-dir", tmp_path, environment=without)
+
+    (file,) = (tmp_path / "overrides").iterdir()
+    assert (done.returncode, json.loads(file.read_bytes())["author"]) == (0, pwd.getpwuid(os.getuid()).pw_name)
 
 
 def test_run_says_in_one_line_why_it_can_not_run(tmp_path: Path) -> None:

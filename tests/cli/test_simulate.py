@@ -54,6 +54,21 @@ def refused(*arguments: object, manifest: Path = PROMETHEUS) -> str:
     return ran.stderr
 
 
+def test_a_file_that_is_not_there_is_named_without_the_numbers_of_the_system(tmp_path: Path) -> None:
+    assert refused("--csv", tmp_path / "none.csv") == (
+        f"beamlit-controller: {tmp_path / 'none.csv'}: No such file or directory\n"
+    )
+
+
+def test_a_manifest_with_mistakes_is_named(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("spec: {}\n")
+
+    told = refused("--csv", written(tmp_path), manifest=bad)
+
+    assert all(line.removeprefix("beamlit-controller: ").startswith(f"{bad}: ") for line in told.splitlines())
+
+
 def test_a_recording_is_rehearsed_beside_other_values(tmp_path: Path) -> None:
     recorded = written(tmp_path, rate=10)
     proportional = "behavior.mode=Proportional,behavior.percentage=90"
@@ -346,7 +361,7 @@ def test_a_model_without_metrics_has_nothing_to_rehearse(tmp_path: Path) -> None
     bare = tmp_path / "bare.yaml"
     bare.write_text(yaml.safe_dump(content))
 
-    assert "it has no metrics" in refused("--csv", written(tmp_path), manifest=bare)
+    assert f"{bare}: default/llama has no metrics" in refused("--csv", written(tmp_path), manifest=bare)
 
 
 def test_an_average_of_one_value_wants_the_replicas(tmp_path: Path) -> None:

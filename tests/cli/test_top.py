@@ -15,7 +15,7 @@ from beamlit_controller.api.problems import Problem
 from beamlit_controller.cli import top, top_table
 from beamlit_controller.core import cycle
 from beamlit_controller.core.signals import Reading
-from beamlit_controller.core.spec import Behavior, ModelKey, OffloadSpec, RemoteBackend, Scheme
+from beamlit_controller.core.spec import Behavior, ModelKey, OffloadSpec, Override, RemoteBackend, Scheme
 from beamlit_controller.telemetry import models
 from beamlit_controller.telemetry.models import ModelDetails, ModelsSink
 from builders import NOW, missing, sample, signals, spec
@@ -68,6 +68,17 @@ def named(lines: Sequence[str]) -> list[str]:
     return [line.split()[0].removeprefix("models/") for line in lines if line.startswith("models/")]
 
 
+def test_an_override_is_written_in_full_below_the_table() -> None:
+    """The table cut its end, its reason and its author."""
+    by_hand = replace(LLAMA, override=Override(25, NOW + timedelta(hours=1), "ada", "a rehearsal"))
+
+    lines = shown(Fleet().add("a-local").add("b-hand", whole=by_hand), 80)
+
+    told = " ".join(lines[lines.index("") :])
+    assert "models/b-hand: Overridden: set to 25 % by hand until 2026-06-01 13:00:00 UTC, by ada, a rehearsal" in told
+    assert "models/a-local:" not in told
+
+
 def test_every_model_is_a_line_and_those_that_need_a_person_come_first() -> None:
     remote = {"status": "False", "reason": "RemoteFails", "message": "503 for 12 of 12 requests"}
     world = Fleet(later=3, problems=[Problem("phi.yaml models/phi", "spec.modle", "no such field")])
@@ -102,7 +113,7 @@ def test_every_model_is_a_line_and_those_that_need_a_person_come_first() -> None
             "  nothing is offloaded, however full local is; to do: check the source of the metric; meanwhile, `beamlit-controller",
             "override` can set the percentage",
             "",
-            "1 mistake in manifests, the first in phi.yaml models/phi: spec.modle; explain shows them",
+            "1 mistake, the first in phi.yaml models/phi: spec.modle; explain shows them",
         ]
     )
 

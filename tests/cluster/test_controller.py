@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from beamlit_controller.kubernetes.api_server import ApiError
+from beamlit_controller.wiring import override as overriding
 from fakes.controller import COMMAND
 from kube import controllers
 from kube.control_plane import ControlPlane
@@ -235,6 +237,8 @@ async def test_a_person_overrides_the_metrics_and_takes_it_back(world: World, ri
     assert (await override("250%"))[0] == 1
     assert (await override("25", "--for=soon"))[0] == 1
     assert (await override())[0] == 1
+    with pytest.raises(ApiError, match=f"there is no ModelDeployment nobody in namespace {world.namespace}"):
+        await overriding.override(world.namespace, "nobody", None, world.client.kubeconfig)
 
 
 async def test_an_autoscaler_on_the_same_workload_is_warned_of(world: World, one: Replica) -> None:

@@ -53,6 +53,14 @@ def test_names_the_cause(count: tuple[str, int, int], reason: Reason, words: str
     assert condition.message.endswith("1 of the last 1 requests failed")
 
 
+def test_names_the_file_of_a_credential_where_secrets_are_files() -> None:
+    judged_here = remote_health.judge(
+        REMOTE, RemoteAssessment(), attempts(("credential", 503, 1)), secret_name=lambda key: f"/s/{key.name}/{key.key}"
+    )
+
+    assert judged_here.condition.message.startswith("/s/remote/apiKey: missing, empty, or not valid in a header; ")
+
+
 def test_tells_an_unknown_address_from_a_failed_check() -> None:
     condition = judged(("no-server", 503, 1), servers=0).condition
 

@@ -106,6 +106,14 @@ async def test_an_exchanged_token_counts_in_the_next_round(secrets: Secrets) -> 
     assert [request.headers["authorization"] for request in server.requests] == ["Bearer one", "Bearer two"]
 
 
+async def test_a_credential_that_is_missing_is_told_with_its_path(secrets: Secrets) -> None:
+    async with http.serve(PAGE) as server:
+        missing = failure(await read(secrets, server.address, replace(PLAIN, credential=TOKEN)))
+
+    path = secrets.file(SPEC.key, TOKEN)
+    assert missing.message == f"can't read key token of Secret key ({path}): No such file or directory"
+
+
 @pytest.mark.parametrize("content", [None, "", "two\nlines", "\x00", "ümläut", b"\xff"])
 async def test_a_token_that_can_not_be_sent_is_told_without_being_shown(
     secrets: Secrets, content: str | bytes | None

@@ -558,7 +558,9 @@ def _replayed(given: PrometheusSettings) -> str:
     """Return why `simulate` could not replay, or nothing."""
     past = Past(csv=None, prometheus=None, span=SPAN, queries={}, rate=None, replicas=None)
     try:
-        done = simulation.simulate(MANIFEST, Settings(prometheus=given), past, name=None, sets=[], price=None)
+        done = simulation.simulate(
+            "llama.yaml", MANIFEST, Settings(prometheus=given), past, name=None, sets=[], price=None
+        )
     except ValueError as error:
         return str(error)
     assert set(done.recording.values) == {(20_000,)}

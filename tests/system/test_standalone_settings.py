@@ -95,6 +95,8 @@ async def test_settings_with_a_mistake_are_told_and_the_last_good_ones_stay_in_f
         (problem,) = await _problems(running)
         assert problem["where"].endswith("settings.yaml")
         assert "lisen" in problem["field"] + problem["message"]
+        said = "1 model, evaluated; mistakes in manifests and settings: 1, see /models\n"
+        assert await _readiness(running) == said
         assert (await client.ask(running.front, "/v1/completions")).header(load.SERVED_BY) == "local"
         settle(running, good)
         await eventually(lambda: _mended(running), what="the mistake is mended")
@@ -237,6 +239,11 @@ async def _answers(url: str) -> bool:
 
 async def _problems(running: Controller) -> list[dict[str, Any]]:
     return (await running.answer())["problems"]
+
+
+async def _readiness(running: Controller) -> str:
+    async with httpx2.AsyncClient(trust_env=False, verify=False) as web:
+        return (await web.get(f"http://{running.web}/readyz")).text
 
 
 async def _mended(running: Controller) -> bool:

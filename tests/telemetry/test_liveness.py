@@ -79,6 +79,7 @@ async def test_it_is_ready_once_every_model_had_its_round(pulse: Liveness) -> No
     pulse.record(good(MISTRAL))
 
     assert pulse.ready([LLAMA, MISTRAL]) == Check(ok=True, text="2 models, all evaluated")
+    assert pulse.ready([LLAMA]) == Check(ok=True, text="1 model, evaluated")
 
 
 async def test_a_round_that_failed_does_not_make_it_ready(pulse: Liveness) -> None:

@@ -10,6 +10,7 @@ LATE: Final = "check the controller's CPU limit and log"
 NOT_CONNECTED: Final = "it reconnects automatically; otherwise check its log and, in a cluster, NetworkPolicies"
 LOCAL: Final = "start the local servers, or check why they reject or fail requests"
 METRIC: Final = "check the source of the metric; meanwhile, `beamlit-controller override` can set the percentage"
+METRIC_LATER: Final = "check the source of the metric before the override ends"
 SHORT: Final = "raise behavior.percentage, or use behavior.mode Adaptive, which offloads requests that would wait"
 
 _BY_REASON: Final[Mapping[str, str]] = {

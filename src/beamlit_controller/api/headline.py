@@ -169,7 +169,8 @@ def _metrics(model: ModelView, _: datetime) -> _Finding | None:
         return None
     why = f"{missing[0].missing.reason}: {missing[0].name}: {missing[0].missing.message}"
     lost = "metrics lost" if len(missing) == len(model.metrics) else "a metric lost"
-    return _Finding("blind", why, f"{_state(model)}, {lost}", _without_metrics(model), advice.METRIC)
+    todo = advice.METRIC_LATER if model.decision.reason == Reason.OVERRIDDEN else advice.METRIC
+    return _Finding("blind", why, f"{_state(model)}, {lost}", _without_metrics(model), todo)
 
 
 def _without_metrics(model: ModelView) -> str:
@@ -177,7 +178,7 @@ def _without_metrics(model: ModelView) -> str:
     if any(not metric.missing for metric in model.metrics) and model.verdict.judgement != "unknown":
         return "the other metrics decide"
     if decided.reason == Reason.OVERRIDDEN:
-        return "none during the override"
+        return f"the override keeps {decided.percentage} %"
     if decided.cap is not None:
         return f"the cap stays at {decided.cap:.4g} requests in flight per replica"
     if decided.percentage:

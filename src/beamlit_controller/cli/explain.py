@@ -89,6 +89,8 @@ async def report(
 
 async def fetch(client: httpx2.AsyncClient, address: str) -> ModelsAnswer | Failed:
     """Get /models from a running controller."""
+    if "://" in address and not address.startswith(("http://", "https://")):
+        return Failed(f"--address: expected host:port or http://host:port, got {address}", 1)
     url = f"{address.rstrip('/') if '://' in address else f'http://{address}'}/models"
     try:
         _ = urlsplit(url).port  # raises errors that the client would only detect while connecting
@@ -102,8 +104,12 @@ async def fetch(client: httpx2.AsyncClient, address: str) -> ModelsAnswer | Fail
         return Failed(f"expected the models from {url}, got status {response.status_code}: {response.text[:200]}", 1)
     try:
         return ModelsAnswer(response.json(), ModelsView.model_validate_json(response.content))
-    except (ValidationError, ValueError) as error:
-        return Failed(f"expected a beamlit-controller at {url}, got something else: {str(error).splitlines()[0]}", 1)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except ValueError:
+        why = "the response is no JSON"
+    return Failed(f"expected a beamlit-controller at {url}, got another server's response: {why}", 1)
 
 
 def pick(view: ModelsView, name: str) -> ModelView | WaitingView | Failed:

@@ -55,7 +55,7 @@ def _known(answer: ModelsView, model: ModelView) -> Iterator[RenderableType]:
     yield from _section(_title(model.remotes), _remotes(model))
     yield from _section("Gateway", [_gateway(model.gateway)] if model.gateway else ())
     yield from _section("Notices", _points(model.notices))
-    yield from _section("Mistakes in manifests", _problems(answer.problems))
+    yield from _section("Mistakes in manifests and settings", _problems(answer.problems))
     # The longest section comes last, so that a short screen only loses the oldest changes.
     yield from _section("Last changes", _changes(model, answer.at))
 
@@ -65,7 +65,7 @@ def _waiting(answer: ModelsView, model: WaitingView) -> Iterator[RenderableType]
     yield _line((f"{model.namespace}/{model.name}", "bold"))
     yield _line(("NO ROUND HAS SUCCEEDED YET", "bold red"), f"  the last one ended {_ago(failure.at, answer.at)}")
     yield _line(failure.error)
-    yield from _section("Mistakes in manifests", _problems(answer.problems))
+    yield from _section("Mistakes in manifests and settings", _problems(answer.problems))
 
 
 # The state, and why.

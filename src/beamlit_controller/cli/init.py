@@ -74,9 +74,9 @@ def init(
             local=servers,
             preset=_given(preset, "--preset", _kinds(), scaffold.known_preset, asks=asks),
             remote=_given(remote, "--remote", "base URL of the remote", scaffold.known_remote, asks=asks),
-            name=name or _optional(_NAME, asks=asks) or "model",
-            listen=listen or scaffold.listen_beside(servers),
-            web_listen=web_listen,
+            name=_given(name, "--name", _NAME, scaffold.known_name, asks=asks, default="model"),
+            listen=scaffold.listener("--listen", listen) if listen else scaffold.listen_beside(servers),
+            web_listen=scaffold.listener("--web-listen", web_listen),
             remote_model=remote_model or _optional(_REMOTE_MODEL, asks=asks),
             most_in_flight=in_flight or _most_in_flight(asks=asks),
             first_byte=first_byte,
@@ -88,7 +88,9 @@ def init(
         _write(setup, _texts(setup, systemd=systemd, compose=compose), key)
     except EOFError:
         _fail("the answers ended before the questions; nothing was written")
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        _fail(f"{error.filename or folder}: {error.strerror or error}")
+    except ValueError as error:
         _fail(str(error))
     _say(setup, systemd=systemd, compose=compose)
 
@@ -107,21 +109,23 @@ def _servers(text: str) -> str:
     return ",".join(map(scaffold.local, text.split(",")))
 
 
-def _given(value: str, flag: str, what: str, read: Callable[[str], str], *, asks: bool) -> str:
-    """Return the value, or ask until it is valid. Raises ValueError if it is invalid and nobody can be asked."""
+def _given(
+    value: str, flag: str, what: str, read: Callable[[str], str], *, asks: bool, default: str | None = None
+) -> str:
+    """Return the value, or ask until it is valid. Raises ValueError with the flag if it is invalid and nobody can be asked."""
     while True:
-        given = value or _optional(f"{what}: ", asks=asks)
+        given = value or _optional(f"{what}: ", asks=asks) or default
         try:
-            return read(_something(given, flag, what, asks=asks))
+            return read(_something(given, what, asks=asks))
         except ValueError as error:
             if value or not asks:
-                raise
+                raise ValueError(f"{flag}: {error}") from error
             print(f"  {error}", file=sys.stderr)
 
 
-def _something(given: str, flag: str, what: str, *, asks: bool) -> str:
+def _something(given: str | None, what: str, *, asks: bool) -> str:
     if not given:
-        raise ValueError("this one is needed" if asks else f"{flag}: expected the {what}, got nothing")
+        raise ValueError("this one is needed" if asks else f"expected the {what}, got nothing")
     return given
 
 
@@ -130,7 +134,7 @@ def _optional(question: str, *, asks: bool) -> str:
     return input(question).strip() if asks else ""
 
 
-_NAME = "name of the model here (empty for model): "
+_NAME = "name of the model here (empty for model)"
 _REMOTE_MODEL = "the model's name at the remote (empty if it is what clients send): "
 
 
@@ -157,9 +161,13 @@ _FIRST_BYTE = "the server has no metrics: seconds to the first byte above which 
 
 
 def _key(file: Path | None, *, asks: bool) -> str:
-    """Read the API key of the remote from its file, or ask for it; "" for none. Raises OSError."""
+    """Read the API key of the remote from its file, or ask for it; "" for none. Raises ValueError."""
     if file is not None:
-        return file.read_text(encoding="utf-8").strip()
+        try:
+            return file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise ValueError(f"--remote-key: can't read {file}: {why}") from error
     return getpass.getpass("API key of the remote (empty for none): ").strip() if asks else ""
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pwd
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -36,6 +37,14 @@ def read(path: Path) -> str:
         fail(f"{path}: {error.strerror}")
     except UnicodeDecodeError as error:
         fail(f"{path}: is not UTF-8 text: {error.reason} at byte {error.start}")
+
+
+def user() -> str:
+    """Return the name of the user who runs the command, or the number if the user has no name."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"user {os.getuid()}"
 
 
 def default_state() -> Path:

@@ -39,7 +39,7 @@ def override(
     reason
         Reason, shown next to the percentage.
     author
-        Author of the override; by default $USER.
+        Author of the override; by default $USER, or the name of this user.
     clear
         Remove the override, so that the metrics decide again.
     kubeconfig
@@ -53,7 +53,8 @@ def override(
     if clear == bool(percentage):
         inputs.fail("expected a percentage or --clear, and not both")
     try:
-        wanted = None if clear else overriding.manual_override(percentage, lasting, author=author, reason=reason)
+        by = author or inputs.user()
+        wanted = None if clear else overriding.manual_override(percentage, lasting, author=by, reason=reason)
         if state_dir is not None:
             _override_here(state_dir, ModelKey(namespace, name), wanted.as_spec if wanted else None)
         else:

@@ -62,13 +62,13 @@ class Setup:
 
 def files(setup: Setup) -> dict[Path, str]:
     """Return manifest and settings by path. Raises ValueError with all mistakes if they could not be run."""
-    for name, ours in (("listen", setup.listen), ("web-listen", setup.web_listen)):
+    for name, ours in (("--listen", setup.listen), ("--web-listen", setup.web_listen)):
         if any(_same_place(ours, local(each)) for each in setup.local):
             raise ValueError(f"{name}: the model server itself is at {ours}; name another address")
     if _same_place(setup.listen, setup.web_listen):
-        raise ValueError(f"listen: the same address as web-listen, {setup.web_listen}; name another one")
+        raise ValueError(f"--listen: the same address as --web-listen, {setup.web_listen}; name another one")
     if setup.first_byte is not None and PRESETS.get(setup.preset):
-        raise ValueError(f"first-byte: the preset {setup.preset} has metrics of its own; remove one of the two")
+        raise ValueError(f"--first-byte: the preset {setup.preset} has metrics of its own; remove one of the two")
     settings, manifest = _settings(setup), _manifest(setup)
     mistakes = list(_mistakes(settings, manifest))
     if mistakes:
@@ -82,6 +82,21 @@ def local(text: str) -> str:
     if given.startswith("https://"):
         raise ValueError(f"local servers are spoken to over http, got {given}")
     return str(addresses.parse(urlsplit(given).netloc if given.startswith("http://") else given))
+
+
+def listener(flag: str, text: str) -> str:
+    """Check a listen address. Raises ValueError with the flag."""
+    try:
+        return str(addresses.parse(text, lowest_port=0))
+    except ValueError as error:
+        raise ValueError(f"{flag}: {error}") from error
+
+
+def known_name(text: str) -> str:
+    """Check the model's name. Raises ValueError."""
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,53}[a-z0-9])?", text, re.ASCII):
+        raise ValueError(f"expected a name of at most 55 lower-case letters, digits and '-', got {text!r}")
+    return text
 
 
 def listen_beside(servers: Sequence[str]) -> str:

@@ -86,9 +86,11 @@ def simulate(  # each is a separate option, and all but the file have a default
         chosen = inputs.settings(settings)
         given, sets = inputs.read(file), alternatives or []
         mean = _tokens(tokens) if tokens is not None else NO_TOKENS
-        done = simulation.simulate(given, chosen, past, name=name, sets=sets, price=price, tokens=mean)
+        done = simulation.simulate(str(file), given, chosen, past, name=name, sets=sets, price=price, tokens=mean)
         put(done, output, pictures)
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        inputs.fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+    except ValueError as error:
         inputs.fail(str(error))
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from beamlit_controller.api import advice, destination, headline, recent
 from beamlit_controller.api.models_view import MetricView, ModelsView, ModelView, Rank, WaitingView
 from beamlit_controller.core import printable
+from beamlit_controller.core.reason import Reason
 
 LONGEST_NAME = 40
 GAP = 2
@@ -22,7 +23,7 @@ BESIDE = 7
 LEAST = 10
 """The width that a column leaves for each later one, however long its cells are."""
 MOST_DETAILED = 10
-"""Number of models needing attention that are described in full below the table."""
+"""Number of models needing attention, or with an override, that are described in full below the table."""
 DETAIL_LINES = 4
 """Lines that such a description takes."""
 REQUESTS_FROM, METRIC_FROM, REMOTE_FROM = 100, 150, 170
@@ -56,6 +57,7 @@ class Line:
     remote: str = "-"
     since: str = "-"
     requests: str = "-"
+    by_hand: bool = False
 
 
 def show(answer: ModelsView, width: int, height: int | None = None) -> RenderableType:
@@ -102,6 +104,7 @@ def _line(model: ModelView, now: datetime) -> Line:
         remote=destination.first_host(model) or "-",
         since=headline.span((now - seen.since).total_seconds()) if seen.since else "-",
         requests=_requests(model),
+        by_hand=model.decision.reason == Reason.OVERRIDDEN,
     )
 
 
@@ -183,8 +186,8 @@ def _columns(lines: Sequence[Line], width: int) -> Iterator[Column]:
 
 
 def _details(lines: Sequence[Line], most: int) -> Iterator[RenderableType]:
-    """Write out in full what the table cuts for models that need attention, with advice."""
-    for line in [each for each in lines if each.rank in NEEDS_A_PERSON][: max(most, 0)]:
+    """Write out in full what the table cuts for models that need attention, with advice, and for those with an override."""
+    for line in [each for each in lines if each.rank in NEEDS_A_PERSON or each.by_hand][: max(most, 0)]:
         yield Text()
         yield Text.assemble((printable.line(line.name), "bold"), ": ", (printable.line(line.why), WORDS[line.rank][1]))
         if line.todo:
@@ -195,7 +198,7 @@ def _mistakes(answer: ModelsView) -> Iterator[RenderableType]:
     if answer.problems:
         count = len(answer.problems)
         first = ": ".join(filter(None, (answer.problems[0].where, answer.problems[0].field)))
-        said = f"{count} mistake{'' if count == 1 else 's'} in manifests, the first in {first}; explain shows them"
+        said = f"{count} mistake{'' if count == 1 else 's'}, the first in {first}; explain shows them"
         yield Text()
         yield Text(printable.line(said), "bold red", no_wrap=True, overflow="ellipsis")
 

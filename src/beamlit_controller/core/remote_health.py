@@ -5,11 +5,11 @@ otherwise the reason is that of most failures.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.spec import ApiKey, AwsSignature, GoogleToken, OAuth, RemoteBackend
+from beamlit_controller.core.spec import ApiKey, AwsSignature, GoogleToken, OAuth, RemoteBackend, SecretKey
 
 UNAUTHORIZED = (401, 402, 403)
 THROTTLED = 429
@@ -46,8 +46,19 @@ class RemoteAssessment:
     attempts: Attempts = NOTHING
 
 
-def judge(remote: RemoteBackend, previous: RemoteAssessment, attempts: Attempts) -> RemoteAssessment:
-    """Judge by new attempts; without any, the last state is kept.
+SecretName = Callable[[SecretKey], str]
+"""Tells users where the key of a Secret is."""
+
+
+def in_cluster(key: SecretKey) -> str:
+    """Name the key of a Secret in the model's namespace."""
+    return f"Secret {key.name}, key {key.key}"
+
+
+def judge(
+    remote: RemoteBackend, previous: RemoteAssessment, attempts: Attempts, *, secret_name: SecretName = in_cluster
+) -> RemoteAssessment:
+    """Judge by new attempts; without any, the last state is kept. Messages name Secrets by `secret_name`.
 
     A remote that answers some requests is ready, and the message has the number of failures. Requests that were not
     sent because the limit was reached, or whose client disconnected, are ignored.
@@ -63,7 +74,7 @@ def judge(remote: RemoteBackend, previous: RemoteAssessment, attempts: Attempts)
             failures[(cause, code if result in {"answered", "paused"} else 0)] += count
     if not good and not failures:
         return RemoteAssessment(previous.condition, attempts)
-    return RemoteAssessment(_condition(remote, good, failures), attempts)
+    return RemoteAssessment(_condition(remote, good, failures, secret_name), attempts)
 
 
 def all_together(several: Iterable[Attempts]) -> Attempts:
@@ -115,21 +126,23 @@ _CAUSES = {
 }
 
 
-def _condition(remote: RemoteBackend, good: int, failures: Counter[tuple[Reason, int]]) -> RemoteReady:
+def _condition(
+    remote: RemoteBackend, good: int, failures: Counter[tuple[Reason, int]], secret_name: SecretName
+) -> RemoteReady:
     failed = failures.total()
     if not failed:
         return RemoteReady("True", Reason.REMOTE_ANSWERS, f"{remote.host} answered the last requests: {good} of {good}")
     (cause, code), _ = failures.most_common(1)[0]
     counted = f"{failed} of the last {good + failed} requests failed"
-    message = f"{_words(remote, cause, code)}; {counted}"
+    message = f"{_words(remote, cause, code, secret_name)}; {counted}"
     if good:
         return RemoteReady("True", Reason.REMOTE_ANSWERS, message)
     return RemoteReady("False", cause, message)
 
 
-def _words(remote: RemoteBackend, cause: Reason, code: int) -> str:
+def _words(remote: RemoteBackend, cause: Reason, code: int, secret_name: SecretName) -> str:
     if cause is Reason.CREDENTIALS_UNREADABLE:
-        return _no_credential(remote)
+        return _no_credential(remote, secret_name)
     name = remote.tls.server_name or remote.host
     return _WORDS.get(cause, "{host} answers {code}").format(host=remote.host, name=name, code=code)
 
@@ -147,14 +160,14 @@ _WORDS = {
 }
 
 
-def _no_credential(remote: RemoteBackend) -> str:
+def _no_credential(remote: RemoteBackend, secret_name: SecretName) -> str:
     match remote.auth:
         case ApiKey(secret=key):
-            return f"Secret {key.name}, key {key.key}: missing, empty, or not valid in a header"
+            return f"{secret_name(key)}: missing, empty, or not valid in a header"
         case OAuth(client_secret=key, token_url=url):
-            return f"no token from {url}: it does not answer, or Secret {key.name}, key {key.key} is missing, empty or wrong"
+            return f"no token from {url}: it does not answer, or {secret_name(key)} is missing, empty or wrong"
         case AwsSignature(credentials=key, profile=profile):
-            return f"Secret {key.name}, key {key.key}: missing, or without an access key of profile {profile}"
+            return f"{secret_name(key)}: missing, or without an access key of profile {profile}"
         case GoogleToken():
             return "no token from Google's metadata server: there is none, or the gateway can't reach it"
         case None:

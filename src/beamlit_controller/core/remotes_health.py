@@ -5,7 +5,14 @@ from dataclasses import replace
 
 from beamlit_controller.core import remote_health
 from beamlit_controller.core.reason import Reason
-from beamlit_controller.core.remote_health import NOTHING, THROTTLED, Attempts, RemoteAssessment, RemoteReady
+from beamlit_controller.core.remote_health import (
+    NOTHING,
+    THROTTLED,
+    Attempts,
+    RemoteAssessment,
+    RemoteReady,
+    SecretName,
+)
 from beamlit_controller.core.spec import RemoteBackend
 
 Assessments = Mapping[str, RemoteAssessment]
@@ -13,11 +20,20 @@ Assessments = Mapping[str, RemoteAssessment]
 SPENT = "its budget is spent"
 
 
-def judge(remotes: Sequence[RemoteBackend], previous: Assessments, attempts: Mapping[str, Attempts]) -> Assessments:
-    """Judge each remote by its new attempts; without any, its last state is kept."""
+def judge(
+    remotes: Sequence[RemoteBackend],
+    previous: Assessments,
+    attempts: Mapping[str, Attempts],
+    *,
+    secret_name: SecretName = remote_health.in_cluster,
+) -> Assessments:
+    """Judge each remote by its new attempts; without any, its last state is kept. Messages name Secrets by `secret_name`."""
     return {
         each.name: remote_health.judge(
-            each, previous.get(each.name, RemoteAssessment()), attempts.get(each.name, NOTHING)
+            each,
+            previous.get(each.name, RemoteAssessment()),
+            attempts.get(each.name, NOTHING),
+            secret_name=secret_name,
         )
         for each in remotes
     }

@@ -25,7 +25,7 @@ class Candidate:
     plain: bool = False
 
 
-def read(text: str, settings: Settings, *, name: str | None, sets: list[str]) -> list[Candidate]:
+def read(source: str, text: str, settings: Settings, *, name: str | None, sets: list[str]) -> list[Candidate]:
     """Return the model as written, one candidate per `--set`, and the plain rule.
 
     Raises ValueError with all mistakes.
@@ -35,10 +35,10 @@ def read(text: str, settings: Settings, *, name: str | None, sets: list[str]) ->
     if len(specs) != 1:
         valid = ", ".join(str(spec.key) for spec in parsed.specs) or "none"
         wanted = f"expected one valid model{f' {name}' if name else ''}; valid are: {valid}"
-        raise ValueError("\n".join([*map(str, parsed.problems), wanted]))
+        raise ValueError("\n".join(f"{source}: {each}" for each in (*parsed.problems, wanted)))
     (spec,) = specs
     if not spec.metrics:
-        raise ValueError(f"{spec.key}: it has no metrics, so there is nothing to decide by")
+        raise ValueError(f"{source}: {spec.key} has no metrics, so there is nothing to decide by")
     content = _content(text, spec.key)
     others = [Candidate(change, _changed(content, change, settings, spec)) for change in sets]
     return [Candidate("as written", spec), *others, Candidate("plain rule", spec, plain=True)]

@@ -83,6 +83,7 @@ class Rehearsal:
 
 
 def simulate(
+    source: str,
     text: str,
     settings: Settings,
     past: Past,
@@ -92,8 +93,8 @@ def simulate(
     price: float | None,
     tokens: MeanTokens = NO_TOKENS,
 ) -> Rehearsal:
-    """Rehearse a model. Raises ValueError and OSError."""
-    listed = candidates.read(text, _readable(settings, past), name=name, sets=sets)
+    """Rehearse a model of the manifest `text`; messages name its `source`. Raises ValueError and OSError."""
+    listed = candidates.read(source, text, _readable(settings, past), name=name, sets=sets)
     spec = listed[0].spec
     made = _recording(spec, settings, past)
     recording = made.recording

@@ -116,9 +116,9 @@ def _secret(key: ModelKey, reference: SecretKey, file: SecretFile) -> str | Miss
             secret = opened.read(_LONGEST_SECRET).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        return Missing(Reason.CREDENTIALS_UNREADABLE, f"can't read {_said(reference)}: {why}")
+        return Missing(Reason.CREDENTIALS_UNREADABLE, f"can't read {_said(reference)} ({path}): {why}")
     return secret or Missing(
-        Reason.CREDENTIALS_UNREADABLE, f"expected a token or a password in {_said(reference)}, it is empty"
+        Reason.CREDENTIALS_UNREADABLE, f"expected a token or a password in {_said(reference)} ({path}), it is empty"
     )
 
 

@@ -129,7 +129,9 @@ class Probe:
             return True
         try:
             page = await self._admin.stats(self._template.stats)
-            judged = remotes_health.judge(spec.remotes, self.remotes, self._template.attempts(page))
+            judged = remotes_health.judge(
+                spec.remotes, self.remotes, self._template.attempts(page), secret_name=self._template.secret_name
+            )
             counted = self._template.traffic(page)
             self._quiet, self._counted = counted == self._counted, counted
             self._template.seen(self._key, counted)

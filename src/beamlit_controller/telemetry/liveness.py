@@ -72,12 +72,16 @@ class Liveness:
             *([f"no evaluation has succeeded yet for {_list(waiting)}"] if waiting else []),
             *([f"the gateway is down for {_list(down)}"] if (down := list(gateways_down)) else []),
         ]
-        return Check(ok=not lacking, text="; ".join(lacking) or f"{len(models)} models, all evaluated")
+        return Check(ok=not lacking, text="; ".join(lacking) or _evaluated(len(models)))
 
     def _expect(self, key: ModelKey) -> None:
         self._known.add(key)
         if self._expected_since is None:
             self._expected_since = _now()
+
+
+def _evaluated(models: int) -> str:
+    return "1 model, evaluated" if models == 1 else f"{models} models, all evaluated"
 
 
 def _now() -> float:

@@ -35,7 +35,7 @@ NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class ModelDetails:
-    """Where the other details come from: gateway state, notices, requests, and problems in manifests.
+    """Where the other details come from: gateway state, notices, requests, and problems in manifests and settings.
 
     All are called on the event loop. The gateway state is a mapping, {} if there is none.
     """

@@ -29,7 +29,7 @@ beamlit-controller
 /healthz                    200 while rounds succeed
 /readyz                     200 once every model has a decision and every gateway is up
 /metrics                    our own metrics, as text or OpenMetrics
-/models                     metrics and decisions of every model, and mistakes in manifests, as JSON
+/models                     metrics and decisions of every model, and mistakes in manifests and settings, as JSON
 /models/NAMESPACE/NAME      the same for one model
 /models/NAMESPACE/NAME/history  its share and highest metric over the last hours
 

@@ -8,7 +8,7 @@ from beamlit_controller.api import durations, metadata
 from beamlit_controller.api.metadata import LONGEST_WORD, OVERRIDE, OVERRIDE_AUTHOR, OVERRIDE_REASON, OVERRIDE_UNTIL
 from beamlit_controller.core.spec import Override
 from beamlit_controller.kubernetes import api_server, paths
-from beamlit_controller.kubernetes.api_server import ApiServer
+from beamlit_controller.kubernetes.api_server import ApiError, ApiServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,4 +53,13 @@ async def override(namespace: str, name: str, wanted: ManualOverride | None, kub
     }
     async with ApiServer(api_server.configuration(kubeconfig)) as server:
         path = paths.MODEL_DEPLOYMENTS.path(namespace, name)
-        await server.merge(path, {"metadata": {"annotations": annotations}})
+        try:
+            await server.merge(path, {"metadata": {"annotations": annotations}})
+        except ApiError as error:
+            if error.code != _NOT_FOUND:
+                raise
+            message = f"--namespace: there is no ModelDeployment {name} in namespace {namespace}"
+            raise ApiError(error.code, error.reason, message) from error
+
+
+_NOT_FOUND = 404

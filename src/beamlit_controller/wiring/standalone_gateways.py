@@ -39,6 +39,7 @@ def template(settings: Settings, meters: Meters, used: UsageMeters) -> GatewayTe
         traffic=remote_stats.traffic,
         seen=lambda key, counted: meters.feed(key, {"gateway": counted}),
         used=lambda key, page, counted: used.feed(key, {"gateway": GatewayCounts(usage_stats.usage(page), counted)}),
+        secret_name=lambda secret: str(_secrets(settings) / secret.name / secret.key),
         refusal=partial(_stats_refusal, settings),
         config_stats=config_stats.FILTER,
         next_step=next_step,

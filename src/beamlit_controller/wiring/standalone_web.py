@@ -65,7 +65,7 @@ def endpoints(settings: Settings, clock: AnchoredClock, sources: StandaloneSourc
     pulse = Liveness(max(common.STUCK, settings.period * 10))
     site = WebEndpoints(
         alive=pulse.alive,
-        ready=lambda: _ready(pulse, sources.folder, sources.gateways),
+        ready=lambda: _ready(pulse, sources),
         exposition=exposition,
         models=models,
         access=PageAccess(settings.page, (settings.standalone.web_listen.host, *settings.page_hosts)),
@@ -108,11 +108,12 @@ def _expose(exposition: Exposition, sources: StandaloneSources, models: ModelsSi
     )
 
 
-def _ready(pulse: Liveness, folder: Folder, gateways: Gateways) -> Check:
-    """Return whether all valid models are served; mistakes in manifests are counted in the text, and in a metric."""
-    check = pulse.ready(folder.manifests.specs.keys(), gateways_down=gateways.waiting())
-    mistakes = len(folder.manifests.problems)
-    return Check(check.ok, f"{check.text}; mistakes in manifests: {mistakes}, see /models") if mistakes else check
+def _ready(pulse: Liveness, sources: StandaloneSources) -> Check:
+    """Return whether all valid models are served; the text has the number of mistakes in manifests and settings."""
+    check = pulse.ready(sources.models, gateways_down=sources.gateways.waiting())
+    mistakes = len(sources.problems())
+    said = f"{check.text}; mistakes in manifests and settings: {mistakes}, see /models"
+    return Check(check.ok, said) if mistakes else check
 
 
 def _gateway(sources: StandaloneSources, models: ModelsSink, key: ModelKey) -> dict[str, Any]:

@@ -76,7 +76,7 @@ function drawState(now) {
 function problems(found) {
   if (!found.length) return null;
   const shown = found.slice(0, 20).map((each) => el("li", {}, `${[each.where, each.field].filter(Boolean).join(": ")}: ${each.message}`));
-  return [el("h2", { class: "failing" }, "Mistakes in manifests"), el("ul", {}, shown), found.length > 20 && `and ${found.length - 20} more`].filter(Boolean);
+  return [el("h2", { class: "failing" }, "Mistakes in manifests and settings"), el("ul", {}, shown), found.length > 20 && `and ${found.length - 20} more`].filter(Boolean);
 }
 
 function fleet(now) {
