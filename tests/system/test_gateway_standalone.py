@@ -50,7 +50,7 @@ async def test_a_secret_that_comes_later_turns_the_remote_on_and_what_is_wrong_i
             await eventually(lambda: _remote(running, "RemoteAnswers"), within=60)
 
     assert without.line[1] == "503"
-    assert "Secret remote, key apiKey" in shown
+    assert f"{tmp_path}/secrets/remote/apiKey: missing, empty" in shown
     assert remote.requests[-1].header("authorization") == "Bearer good"
 
 
