@@ -120,3 +120,29 @@ def test_an_override_beats_it_and_then_the_metric_decides() -> None:
 
     assert (overridden.percentage, overridden.cap) == (10, 0)
     assert last.percentage == 80
+
+
+def test_a_premature_release_is_remembered_as_in_fixed_mode() -> None:
+    """The backoff was lost at each release, so the share went up and down for ever, each time 30 s late."""
+    fixed, uncounted = 0, 0
+    for mode in (Mode.FIXED, Mode.ADAPTIVE):
+        asked, previous, over = spec(behavior=replace(ADAPTIVE, mode=mode)), None, 0
+        for step in range(720):
+            at, ratio = NOW + PERIOD * step, 4.0 if previous is None or previous.percentage == 0 else 0.1
+            seen = verdict(ratio, at=at, age=timedelta(0), window=PERIOD)
+            previous = decision.decide(asked, previous, seen, at, flow=LOST, ready=2)
+            over += ratio > 1
+        fixed, uncounted = (over, 0) if mode is Mode.FIXED else (fixed, over)
+
+    assert uncounted <= 2 * fixed + 8
+
+
+def test_the_share_of_adaptive_mode_is_not_restored_in_another_mode_after_an_override() -> None:
+    """With a cap it is only the maximum that may leave."""
+    known = played([0.0, *[4.0] * 3], counted=32)[-1]
+    by_hand = Override(0, until=NOW + PERIOD * 6)
+    for mode, step in ((Mode.ADAPTIVE, 4), (Mode.FIXED, 5), (Mode.FIXED, 6), (Mode.FIXED, 7)):
+        asked = spec(behavior=replace(ADAPTIVE, mode=mode), override=by_hand)
+        known = played([None], asked=asked, previous=known, since=step)[-1]
+
+    assert known.percentage == 0

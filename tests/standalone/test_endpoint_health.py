@@ -1,7 +1,9 @@
 """Which local servers are down, by what Envoy tells of them and by a connection to those that failed. With real sockets."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -62,3 +64,23 @@ async def test_a_name_is_down_once_all_its_addresses_are(listening: int) -> None
 
     assert one == {f"[::1]:{listening}"}
     assert both == {f"{IP}:{listening}", f"a.lan:{listening}", "[::1]:1", "a.lan:1"}
+
+
+async def test_a_server_that_is_too_busy_to_accept_in_time_is_not_down() -> None:
+    """Its queue of connections is full, as under load. Only one that was down stays so until it accepts."""
+    health = EndpointHealth()
+    with socket.socket() as busy, ExitStack() as waiting:
+        busy.bind((IP, 0))
+        busy.listen(0)
+        port = busy.getsockname()[1]
+        for _ in range(4):
+            client = waiting.enter_context(socket.socket())
+            client.settimeout(0)
+            client.connect_ex((IP, port))
+
+        first = await health.look([status(port, failed=1)])
+        ejected = await health.look([status(port, failed=3, ejected=True)])
+        then = await health.look([status(port, failed=3)])
+
+    assert first == frozenset()
+    assert ejected == then == {f"{IP}:{port}"}

@@ -172,3 +172,17 @@ async def test_who_asks_gets_no_new_start_where_the_present_settings_can_no_long
 
         assert it.messages == ["config.standalone.webListen: Address already in use"]
         assert not it.task.done()
+
+
+async def test_a_new_start_that_could_not_work_is_tried_again(tmp_path: Path) -> None:
+    """It was forgotten, and the settings were reported as valid again."""
+    machine = Machine((IN_USE,))
+    async with followed(tmp_path / "settings.yaml", machine) as it:
+        it.asked.set()
+        await asyncio.sleep(20)
+        assert it.messages == ["config.standalone.webListen: Address already in use"]
+
+        machine.objections = ()
+        await asyncio.sleep(20)
+
+        assert it.task.done()

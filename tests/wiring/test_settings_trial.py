@@ -50,3 +50,10 @@ async def test_a_host_that_is_none_of_this_machine_is_named(listener: socket.soc
 
     assert said.startswith("config.standalone.webListen: cannot listen on 192.0.2.1:")
     assert said.endswith(": Cannot assign requested address")
+
+
+async def test_the_port_of_the_controller_is_not_free_at_an_address_of_another_program(listener: socket.socket) -> None:
+    with socket.create_server(("127.0.0.2", port_of(listener))):
+        (said,) = await tried({"webListen": f"127.0.0.2:{port_of(listener)}"}, listener)
+
+    assert said.endswith(": Address already in use")

@@ -39,7 +39,7 @@ def leads_to(server: Address, listener: Address) -> bool:
         return any(ip.is_loopback or ip.is_unspecified for ip in ips)
     if _ANY in at:
         return any(ip.version == 4 and (ip.is_loopback or ip.is_unspecified) for ip in ips)  # noqa: PLR2004 - IPv4
-    return bool(at & ips)
+    return bool(ips) and ips <= at
 
 
 def _ips(host: str) -> frozenset[IPAddress]:

@@ -111,7 +111,7 @@ def _chosen_settings(path: Path | None) -> "Settings | _Report":
     """Return the settings to check against, or their mistakes."""
     if path is None:
         return Settings()
-    content = _content(path)
+    content = _text(path)
     if isinstance(content, _Report):
         return content
     given = api_settings.parse(content)
@@ -219,10 +219,14 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _content(path: Path) -> str | _Report:
-    """Return the text of a file, or why there is none."""
+    """Return the text of a file, or why there is none; of a folder, what it lacks."""
+    if path.is_dir() and not candidates(path):
+        return _Report((f"holds no manifests: expected files that end with {', '.join(sorted(SUFFIXES))}",))
+    return _text(path)
+
+
+def _text(path: Path) -> str | _Report:
     try:
-        if path.is_dir() and not candidates(path):
-            return _Report((f"holds no manifests: expected files that end with {', '.join(sorted(SUFFIXES))}",))
         return path.read_text(encoding="utf-8")
     except OSError as error:
         return _Report((error.strerror or str(error),))

@@ -54,7 +54,8 @@ def decide(spec: OffloadSpec, before: Decision, verdict: Verdict, now: datetime,
     """Adjust the cap by the metric with the highest ratio; keep the cap while any metric can't be read."""
     by_metric = tuple(state.trusted(each) for each in before.by_metric)
     held = replace(before, learned=_with_counts(spec, before.learned, local), by_metric=by_metric)
-    held = replace(held, restraint=Restraint(), trend=None)
+    shares = isinstance(local.flow, Missing) and held.learned.cap is None  # see `core.uncounted`
+    held = replace(held, restraint=held.restraint if shares else Restraint(), trend=None)
     if verdict.judgement is Judgement.UNKNOWN:
         return _unreadable(held, spec, verdict, now)
     held = replace(held, timers=replace(held.timers, unread_since=None, under_since=None, stuck_since=None))

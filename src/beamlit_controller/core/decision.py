@@ -108,7 +108,7 @@ def _in_current_mode(before: Decision, behavior: Behavior, now: datetime) -> Dec
     if behavior.mode is Mode.ADAPTIVE or (before.cap is None and before.learned == NOTHING):
         return before
     left = moved(before, 0, now, before.reason, "behavior.mode is no longer Adaptive")
-    return replace(left, cap=None, learned=NOTHING, by_metric=())
+    return replace(left, cap=None, learned=NOTHING, by_metric=(), before_override=0)
 
 
 def _reset(before: Decision, now: datetime, reason: Reason, why: str) -> Decision:

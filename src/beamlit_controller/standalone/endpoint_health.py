@@ -6,7 +6,6 @@ that Envoy could not connect to, or had ejected, therefore stays down until it a
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from beamlit_controller.controller.deadline import Deadline
@@ -50,7 +49,7 @@ class EndpointHealth:
         suspects = [each for each in endpoints if not each.ejected and self._is_suspect(each)]
         ejected = {each.address for each in endpoints if each.ejected}
         self._failed = {each.address: each.failed_connections for each in endpoints}
-        self._down = frozenset(ejected | await _refusing(suspects))
+        self._down = frozenset(ejected | await _unreachable(suspects, self._down))
         up = {each.name for each in endpoints if each.address not in self._down}
         # A name may have several addresses; it is down once all of them are.
         return self._down | {each.name for each in endpoints if each.name not in up}
@@ -60,17 +59,28 @@ class EndpointHealth:
         return endpoint.address in self._down or endpoint.failed_connections > failed_before
 
 
-async def _refusing(endpoints: Sequence[EndpointStatus]) -> set[str]:
+async def _unreachable(endpoints: Sequence[EndpointStatus], down: frozenset[str]) -> set[str]:
+    """Return the addresses that refuse connections, and those that accept none in time and were `down` before.
+
+    A server that is busy may accept late, without being down.
+    """
     slots = asyncio.Semaphore(MOST_AT_ONCE)
     accepts = await asyncio.gather(*(_accepts(each, slots) for each in endpoints))
-    return {each.address for each, accepted in zip(endpoints, accepts, strict=True) if not accepted}
+    found = zip(endpoints, accepts, strict=True)
+    return {
+        each.address for each, accepted in found if accepted is False or (accepted is None and each.address in down)
+    }
 
 
-async def _accepts(endpoint: EndpointStatus, slots: asyncio.Semaphore) -> bool:
+async def _accepts(endpoint: EndpointStatus, slots: asyncio.Semaphore) -> bool | None:
+    """Return whether an endpoint accepts connections; None if it did not say so in time."""
     async with slots:
-        with suppress(OSError):  # a TimeoutError is one, too
+        try:
             async with Deadline(TIMEOUT):
                 _, writer = await asyncio.open_connection(endpoint.ip, endpoint.port)
-            writer.close()
-            return True
-    return False
+        except TimeoutError:
+            return None
+        except OSError:
+            return False
+        writer.close()
+        return True

@@ -105,6 +105,7 @@ class Launcher:
         await serving.alone()
 
     def _first(self, spec: OffloadSpec) -> ServingProcess:
+        self._failure = ""
         self._faults.clear(Fault.UPGRADE)
         self._files.begin(spec)
         (self._directory / "admin.sock").unlink(missing_ok=True)

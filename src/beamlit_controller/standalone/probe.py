@@ -125,7 +125,7 @@ class Probe:
     async def _judged(self, spec: OffloadSpec) -> bool:
         """Judge the remotes by the gateway's counters; if they can't be read, the last state is kept."""
         if spec.remote is None:
-            self.remotes = {}
+            self.remotes, self.down, self._health = {}, frozenset(), EndpointHealth()
             return True
         try:
             page = await self._admin.stats(self._template.stats)

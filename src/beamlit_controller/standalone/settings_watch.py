@@ -41,6 +41,7 @@ class SettingsWatch:
         self._trial = trial
         self._problems: tuple[Problem, ...] = ()
         self._due: float | None = None
+        self._asked = False
 
     @property
     def problems(self) -> Sequence[Problem]:
@@ -61,9 +62,10 @@ class SettingsWatch:
             if not (reload.is_set() or settled or due):
                 continue
             done = seen
-            if await self._requires_restart(reload=reload.is_set()):
-                return
+            asked = reload.is_set() or (due and self._asked)
             reload.clear()
+            if await self._requires_restart(reload=asked):
+                return
 
     async def _requires_restart(self, *, reload: bool) -> bool:
         if self._path is None:
@@ -76,6 +78,7 @@ class SettingsWatch:
         else:
             requested, failed, problems = False, (), found
         self._due = asyncio.get_running_loop().time() + TRY_AGAIN if failed else None
+        self._asked = reload and bool(failed)
         self._say(problems)
         return requested and not problems
 

@@ -8,6 +8,8 @@ import errno
 import socket
 from collections.abc import Iterator, Sequence
 
+from beamlit_controller.api import listen_addresses
+from beamlit_controller.api.addresses import Address
 from beamlit_controller.api.settings import Settings
 from beamlit_controller.core.spec import Rejected
 from beamlit_controller.telemetry import web
@@ -20,12 +22,11 @@ async def problems(settings: Settings, *, listener: socket.socket) -> Sequence[R
 
 
 def _web(settings: Settings, listener: socket.socket) -> Iterator[Rejected]:
-    address = settings.standalone.web_listen
-    own_port = address.port == listener.getsockname()[1]
+    address, own = settings.standalone.web_listen, Address(*listener.getsockname()[:2])
     try:
         web.bind(str(address)).close()
     except OSError as error:
-        if not (own_port and error.errno == errno.EADDRINUSE):
+        if not (listen_addresses.overlap(own, address) and error.errno == errno.EADDRINUSE):
             yield Rejected("config.standalone.webListen", error.strerror or str(error))
 
 
