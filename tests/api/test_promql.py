@@ -319,3 +319,8 @@ def test_a_long_query_of_many_labels_is_still_looked_at() -> None:
     labels = ",".join(f'label_{number}=~"value-{number}"' for number in range(300))
 
     assert any("is a filter" in notice for notice in promql.notices(f"sum(queue{{{labels}}}) > 1"))
+
+
+@pytest.mark.parametrize("query", ['{job!~"|x"}', 'sum({namespace!~"^$"})', 'x{job!~""}'])
+def test_a_selector_of_which_one_matcher_excludes_nothing_written_is_valid(query: str) -> None:
+    assert promql.parse(query)

@@ -247,7 +247,7 @@ async def test_what_one_model_sends_together_is_bounded_and_leaves_room_for_the_
         writer.write(b"\n")
 
     async def answer_after_it(request: http.Request, writer: asyncio.StreamWriter) -> None:
-        await eventually(lambda: held.total == 400)
+        await eventually(lambda: held.total == 400 or over.is_set())
         await http.page(b"vllm:num_requests_waiting 3\n".ljust(150, b"\n"))(request, writer)
 
     other_spec = replace(SPEC, key=ModelKey("another", "model"))
@@ -260,18 +260,53 @@ async def test_what_one_model_sends_together_is_bounded_and_leaves_room_for_the_
     ):
         reading = group.create_task(source.read(SPEC, WAITING, at=AT))
         of_other = await other_source.read(other_spec, WAITING, at=AT)
-        await eventually(lambda: bool(more.requests) and not more.open_connections)
+        await eventually(lambda: len(more.requests) > 1)
         over.set()
         of_one = await reading
 
     assert isinstance(of_other, PodSamples)
     assert [sample.milli for sample in of_other.samples] == [3_000]
     assert isinstance(of_one, PodSamples)
-    assert {pod: missing.reason for pod, missing in of_one.failures} == {
-        stalled.address: Reason.NO_SERIES,
-        more.address: Reason.ANSWER_TOO_LARGE,
-    }
+    assert [(sample.pod, sample.milli) for sample in of_one.samples] == [(more.address, 3_000)]
+    assert {pod: missing.reason for pod, missing in of_one.failures} == {stalled.address: Reason.NO_SERIES}
     assert held.total == 0
+
+
+async def test_pages_that_have_no_room_together_are_read_one_after_the_other() -> None:
+    """Each gave its bytes back only after all had been refused, so none of 100 pages was read."""
+    large = http.page(b"vllm:num_requests_waiting 3\n".ljust(400, b"\n"))
+    async with servers(*[large] * 12) as several:
+        reading = await read(*(each.address for each in several), held=HeldBytes(1_000))
+
+    assert isinstance(reading, PodSamples)
+    assert len(reading.samples) == 12
+
+
+async def test_without_room_until_the_timeout_only_that_page_is_missing() -> None:
+    held = HeldBytes(1_000)
+    with held.of("others") as others:
+        assert others.take(500)
+        async with servers(http.page(b"#" * 400), GOOD) as (large, small):
+            reading = await read(large.address, small.address, held=held, timeout=SECOND)
+
+    assert isinstance(reading, PodSamples)
+    assert {pod: missing.reason for pod, missing in reading.failures} == {large.address: Reason.ANSWER_TOO_LARGE}
+
+
+async def test_what_follows_a_compressed_page_is_not_read() -> None:
+    """It was kept without being counted, until the timeout."""
+    zipped = gzip.compress(b"vllm:num_requests_waiting 3\n")
+
+    async def more(request: http.Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(http.head(200, {"transfer-encoding": "chunked", "content-encoding": "gzip"}))
+        writer.write(b"%x\r\n%s\r\n" % (len(zipped), zipped))
+        await http.endless()(request, writer)
+
+    async with servers(more) as (server,):
+        reading = await read(server.address)
+
+    assert isinstance(reading, PodSamples)
+    assert [sample.milli for sample in reading.samples] == [3_000]
 
 
 async def test_the_pages_of_a_model_are_parsed_up_to_a_size_and_those_of_others_still_are() -> None:

@@ -214,3 +214,30 @@ def test_what_was_spent_outlives_a_stop_that_ends_the_gateways(tmp_path: Path) -
     assert recalled is not None
     (account,) = recalled.ledger.accounts
     assert (account.total, account.seen) == (Usage(0, 70), ())
+
+
+def test_at_the_end_the_ledger_is_written_as_it_is(tmp_path: Path) -> None:
+    """The next controller may find counters that have begun anew: what was charged within the last minute was forgotten."""
+    files = DecisionFiles(tmp_path)
+    first, second = played("5.1", "5.1")
+    charged = replace(second.decision, ledger=replace(second.decision.ledger, local_requests=7))
+    files.record(first)
+    files.record(replace(second, decision=charged))
+
+    before = DecisionFiles(tmp_path).recall(KEY)
+    files.flush()
+
+    after = DecisionFiles(tmp_path).recall(KEY)
+    assert before is not None
+    assert after is not None
+    assert (before.ledger.local_requests, after.ledger.local_requests) == (0, 7)
+
+
+def test_nothing_is_written_at_the_end_for_a_removed_model(tmp_path: Path) -> None:
+    files = DecisionFiles(tmp_path)
+    files.record(played(5)[0])
+    files.forget(KEY)
+
+    files.flush()
+
+    assert DecisionFiles(tmp_path).recall(KEY) is None

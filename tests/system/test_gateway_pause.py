@@ -19,7 +19,7 @@ from beamlit_controller.core.spec import ApiKey, OnRemoteFailure, Overflow, Secr
 from beamlit_controller.envoy import remote_stats, retry_after
 from fakes import client, load, secrets
 from fakes.gateway import Gateway, gateway, to
-from fakes.http1 import chunk
+from fakes.http1 import Message, chunk
 from fakes.upstream import Exchange, Upstream, tells, upstream
 from waiting import eventually
 
@@ -212,6 +212,41 @@ async def test_requests_that_were_sent_before_a_pause_do_not_make_the_next_one_l
         paused = await client.ask(world.gate.front)
 
     assert int(paused.header("retry-after") or 0) in range(1, 11)
+
+
+async def test_a_response_to_a_request_from_before_a_pause_does_not_end_it(tmp_path: Path) -> None:
+    """Pauses were numbered from 1 again once one was forgotten, so a late response ended a later pause."""
+    may_answer = asyncio.Event()
+
+    async def answer(exchange: Exchange) -> None:
+        path = exchange.request.line[1]
+        if path in {"/short", "/long"}:
+            reset = requests_reset("1s" if path == "/short" else "9m0s")
+            await exchange.respond(status="429 Too Many Requests", headers=reset)
+            return
+        if path == "/late":
+            await may_answer.wait()
+        await exchange.respond(b"one")
+
+    late: list[asyncio.Task[Message]] = []
+
+    def is_sent(world: World) -> bool:
+        """Return whether a request got to the remote after the pause; if the last one did not, send another."""
+        if len(world.one.requests) == 1 and (not late or late[-1].done()):
+            late.append(asyncio.create_task(client.ask(world.gate.front, "/late")))
+        return len(world.one.requests) > 1
+
+    async with _world(tmp_path, policy=OnRemoteFailure.FAIL) as world:
+        world.one.answer = answer
+        await client.ask(world.gate.front, "/short")
+        await eventually(lambda: is_sent(world))
+        assert (await client.ask(world.gate.front)).body.content == b"one"
+        await client.ask(world.gate.front, "/long")
+        may_answer.set()
+        answered, paused = await late[-1], await client.ask(world.gate.front)
+
+    assert answered.body.content == b"one"
+    assert paused.line[1] == "429"
 
 
 @pytest.mark.parametrize("name", LOOKING_LIKE_A_QUOTA)

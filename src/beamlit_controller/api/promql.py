@@ -72,11 +72,22 @@ def parse(query: str) -> Expr:
                 raise ValueError(f"the duration {printable.short(number[0], _NEAR)} is out of range")
     try:
         # Also within strings and comments, so that nothing depends on where the parser sees their ends.
-        return promql_parser.parse(query.replace("=~", "= ").replace("!~", "!="))
+        return _parsed(query)
     except BaseException as error:
         if type(error).__name__ != "PanicException":
             raise
         raise ValueError(f"the parser failed: {error}") from None
+
+
+def _parsed(query: str) -> Expr:
+    equal = query.replace("=~", "= ")
+    try:
+        return promql_parser.parse(equal.replace("!~", "!="))
+    except ValueError:
+        # A selector needs a matcher that does not match "". As an inequality this may be none, as in {job!~"|x"}.
+        if "!~" not in query:
+            raise
+        return promql_parser.parse(equal.replace("!~", "= "))
 
 
 def _if_name(query: str) -> str:

@@ -32,7 +32,8 @@ class HeldBytes:
     def add(self, owner: Hashable, size: int) -> bool:
         """Return whether the owner may hold so many more bytes; if so, they are counted."""
         allowed = self._held[owner] + size <= max(self._floor, self._limit - self.total - size)
-        self._held[owner] += size if allowed else 0
+        if allowed:
+            self._held[owner] += size
         return allowed
 
     def release(self, owner: Hashable, size: int) -> None:
@@ -56,7 +57,12 @@ class Holding:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Release all that is held."""
         self._held.release(self._owner, self._size)
+        self._size = 0
 
     def take(self, size: int) -> bool:
         """Return whether so many more bytes may be held; if so, they are."""

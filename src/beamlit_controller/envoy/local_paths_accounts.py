@@ -80,7 +80,7 @@ ACCOUNTS = (
     "deployments/*/*/predictions",
     "hardware",
     "convai",
-    "studio",
+    "studio/podcasts",
     "voices/add",
     "service-catalog",
     "audio/voices",

@@ -28,7 +28,7 @@ local QUOTAS = {['"insufficient_quota"'] = true, ['"quota_exceeded"'] = true, ['
 local MONTHS = {Jan = 1, Feb = 2, Mar = 3, Apr = 4, May = 5, Jun = 6, Jul = 7, Aug = 8, Sep = 9, Oct = 10, Nov = 11, Dec = 12}
 
 -- The last pause, until a request that was sent after it succeeds: when it ends, its length, and what the next one is doubled from.
-local last, looked = nil, 0
+local last, looked, pauses = nil, 0, 0
 
 local function credential()
   local read = {}
@@ -137,11 +137,12 @@ local function wait(handle, seconds, now, first)
   local most = math.max(first, last and (is_refused_again and 2 * last.length or last.length) or 0)
   local whole = math.min(seconds, most)
   if whole <= 0 or (last ~= nil and now + whole <= last.till) then return end
+  pauses = pauses + 1
   last = {
     till = now + whole,
     whole = whole,
     length = (last ~= nil and not is_refused_again) and last.length or whole,
-    number = last and last.number + 1 or 1,
+    number = pauses,
     credential = credential(),
   }
 end

@@ -91,7 +91,8 @@ async def _content(response: httpx2.Response, bounds: Bounds) -> Page | Missing:
             if len(body) + len(piece) > bounds.size:
                 return Missing(Reason.ANSWER_TOO_LARGE, f"expected at most {bounds.size} bytes, and more came")
             if not bounds.held.take(len(piece)):
-                return _NO_ROOM
+                bounds.held.give_back()
+                return NO_ROOM
             body += piece
     return Page(bytes(body), response.headers.get("content-type", ""))
 
@@ -118,6 +119,8 @@ async def _decoded(response: httpx2.Response) -> AsyncGenerator[bytes]:
         async for raw in received:
             for piece in _expanded(decoder, raw) if decoder else (raw,):
                 yield piece
+            if decoder and decoder.eof:
+                break  # what follows is no part of the page
     if decoder and not decoder.eof:
         raise zlib.error("it ends early")
 
@@ -142,7 +145,7 @@ _ENCODINGS = frozenset({"", "identity", *_ZIPPED})
 _GZIP = 31
 _PIECE = 64 * 1024
 _LONGEST_EXCUSE = 1024
-_NO_ROOM = Missing(
+NO_ROOM = Missing(
     Reason.ANSWER_TOO_LARGE, "the pages of the model's servers that are being read take too much memory together"
 )
 _HINTS = {

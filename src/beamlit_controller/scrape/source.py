@@ -142,11 +142,26 @@ class ScrapeSource:
         at: datetime,
     ) -> Mapping[PodsMetric, Total | Missing]:
         with self._held.of(model.key) as held:
-            page = await fetch.page(model.transport(endpoint), endpoint, how, Bounds(self._timeout, held))
+            bounds = Bounds(self._timeout, held)
+            page = await fetch.page(model.transport(endpoint), endpoint, how, bounds)
+            if page == fetch.NO_ROOM:
+                page = await self._again(model, endpoint, how, bounds)
             if isinstance(page, Missing):
                 return dict.fromkeys(metrics, page)
             async with model.parsing:
                 return await self._totals(model, endpoint, page, metrics, at)
+
+    async def _again(self, model: "_ScrapedModel", endpoint: str, how: Access, bounds: Bounds) -> Page | Missing:
+        """Fetch a page for which there was no room among those of the model, one after the other, and for a limited time in all."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._timeout.total_seconds()
+        page: Page | Missing = fetch.NO_ROOM
+        async with model.again:
+            while page == fetch.NO_ROOM and loop.time() < until:
+                page = await fetch.page(model.transport(endpoint), endpoint, how, bounds)
+                if page == fetch.NO_ROOM:
+                    await asyncio.sleep(_ROOM_AFTER)
+        return page
 
     async def _totals(
         self, model: "_ScrapedModel", endpoint: str, page: Page, metrics: tuple[PodsMetric, ...], at: datetime
@@ -207,6 +222,7 @@ class _ScrapedModel:
     trust: Trust | None = None
     budget: ParsingBudget = field(default_factory=lambda: ParsingBudget(_PARSED_PER_ROUND))
     parsing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    again: asyncio.Lock = field(default_factory=asyncio.Lock)
     slots: ReportedSlots = field(default_factory=ReportedSlots)
 
     async def rely_on(self, trust: Trust) -> None:
@@ -236,8 +252,10 @@ class _ScrapedModel:
 
 _FORGOTTEN_AFTER = timedelta(minutes=10)
 _PARSED_PER_ROUND = 2 * 1024 * 1024
-_PARSED_PER_SERVER = 16 * 1024
+_PARSED_PER_SERVER = 32 * 1024
 """Added for each server."""
+_ROOM_AFTER = 0.02
+"""Seconds after which a page is fetched again for which there was no room."""
 _REMEMBERED_ANYWAY = 1024 * 1024
 """Number of bytes that the histogram windows of each model may take, however many models there are."""
 _TOO_MANY_COUNTS = Missing(

@@ -48,6 +48,7 @@ class DecisionFiles:
         self._folder = folder
         self._written: dict[ModelKey, _Written] = {}
         self._failures: dict[ModelKey, str] = {}
+        self._latest: dict[ModelKey, Decision] = {}
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -77,6 +78,7 @@ class DecisionFiles:
     def record(self, cycle: Cycle) -> None:
         """Write the decision if it changed."""
         key, decided = cycle.spec.key, cycle.decision
+        self._latest[key] = decided
         lasting, highest = _lasting(decided), _highest(decided)
         before = self._written.get(key)
         if before is not None and before.lasting == lasting:
@@ -85,6 +87,13 @@ class DecisionFiles:
                 return
         if self._wrote(key, decided):
             self._written[key] = _Written(lasting, highest, decided.ledger, cycle.at)
+
+    def flush(self) -> None:
+        """Write all decisions as they are now: the counters from which a ledger follows may begin anew with the next controller."""
+        for key, decided in self._latest.items():
+            written = self._written.get(key)
+            if written is None or written.ledger != decided.ledger:
+                self._wrote(key, decided)
 
     def _wrote(self, key: ModelKey, decided: Decision) -> bool:
         try:
@@ -114,6 +123,7 @@ class DecisionFiles:
 
     def forget(self, key: ModelKey) -> None:
         """Remove the model's file."""
+        self._latest.pop(key, None)
         self._written.pop(key, None)
         self._failures.pop(key, None)
         _remove(self._path(key))

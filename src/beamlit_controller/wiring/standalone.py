@@ -150,6 +150,7 @@ async def _serve(
     overrides = Overrides(state.overrides, parts.clock)
     folder = _folder(options, state, overrides)
     memory = DecisionFiles(state.decisions)
+    resources.callback(memory.flush)
     if not folder.manifests.problems:  # otherwise a model may be missing only until its manifest is fixed
         memory.keep_only(folder.manifests.specs.keys())
         overrides.keep_only(folder.manifests.specs.keys())
