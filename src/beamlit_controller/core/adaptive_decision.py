@@ -195,7 +195,7 @@ def _describe(spec: OffloadSpec, held: Decision) -> str:
         return "nothing limits the requests in flight yet"
     source = _metric_of_cap(held)
     if learned.guessed:
-        source = ", estimated from a backlog that the metric does not show yet"
+        source = ", estimated from a backlog at the gateways"
     if learned.changed_at is None and learned.cap != spec.overflow.max_in_flight_per_replica:
         source = ", from the number of slots that the servers report"
     return f"at most {float(learned.cap):.4g} requests in flight per ready replica{source}"
