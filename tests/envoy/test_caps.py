@@ -16,6 +16,7 @@ def test_steps_are_never_more_than_a_fourth_apart_above_four() -> None:
 
     assert caps.LADDER[:9] == (1, 2, 3, 4, 5, 6, 7, 8, 10)
     assert all(low < high <= low * 1.25 for low, high in pairs)
+    assert all(high <= low * 1.125 for low, high in pairs if 64 <= low < 1024)
 
 
 @pytest.mark.parametrize(

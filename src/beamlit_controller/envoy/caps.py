@@ -13,8 +13,18 @@ from beamlit_controller.envoy.failover import LOCAL, LOCAL_ANYWAY
 from beamlit_controller.envoy.gateway_params import GatewayParams
 from beamlit_controller.envoy.messages import Message, extension
 
-LADDER: tuple[int, ...] = (*range(1, 8), *(part * 2**power for power in range(1, 10) for part in range(4, 8)), 4096)
-"""The steps: each is at most a fourth above the previous one."""
+LADDER: tuple[int, ...] = (
+    *range(1, 8),
+    *(part * 2**power for power in range(1, 4) for part in range(4, 8)),
+    *(part * 2**power for power in range(3, 7) for part in range(8, 16)),
+    *(part * 2**power for power in range(8, 10) for part in range(4, 8)),
+    4096,
+)
+"""The steps: each is at most a fourth above the previous one, and from 64 to 1024 an eighth.
+
+Servers with many slots are common there, and the queue that a target allows is a small part of what is in flight. Each
+step costs a Lua state per worker, about 60 KiB.
+"""
 
 WHOLE = 100
 PERCENT = 10_000
