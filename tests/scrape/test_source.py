@@ -422,7 +422,7 @@ def telling(slots: http.Respond) -> http.Respond:
     return respond
 
 
-async def test_servers_that_tell_their_slots_are_asked_until_they_have_told() -> None:
+async def test_servers_are_asked_for_their_slots_once_a_minute() -> None:
     loading = telling(http.page('{"error": "loading"}', status=503))
     four, eight = telling(http.page('{"total_slots": 4}')), telling(http.page('{"total_slots": 8}'))
     async with servers(loading, eight) as (one, two), reader(one.address, two.address) as source:
@@ -431,7 +431,29 @@ async def test_servers_that_tell_their_slots_are_asked_until_they_have_told() ->
         others = [await source.read(TELLING, DEFERRED, at=AT + later * SECOND) for later in (1, 61, 62)]
 
     assert [each.slots for each in (first, *others) if isinstance(each, PodSamples)] == [8, 8, 4, 4]
-    assert [sum(each.path == "/props" for each in server.requests) for server in (one, two)] == [2, 1]
+    assert [sum(each.path == "/props" for each in server.requests) for server in (one, two)] == [2, 2]
+
+
+async def test_a_server_that_was_restarted_with_other_slots_is_asked_again() -> None:
+    four, eight = telling(http.page('{"total_slots": 4}')), telling(http.page('{"total_slots": 8}'))
+    async with servers(four) as (server,), reader(server.address) as source:
+        before = await source.read(TELLING, DEFERRED, at=AT)
+        server.respond = eight
+        soon, later = [await source.read(TELLING, DEFERRED, at=AT + after * SECOND) for after in (1, 60)]
+
+    assert [each.slots for each in (before, soon, later) if isinstance(each, PodSamples)] == [4, 4, 8]
+
+
+async def test_after_a_server_did_not_answer_it_is_asked_for_its_slots_at_once() -> None:
+    four, eight = telling(http.page('{"total_slots": 4}')), telling(http.page('{"total_slots": 8}'))
+    async with servers(four) as (server,), reader(server.address) as source:
+        await source.read(TELLING, DEFERRED, at=AT)
+        server.respond = http.page("loading", status=503)
+        down = await source.read(TELLING, DEFERRED, at=AT + SECOND)
+        server.respond = eight
+        up = await source.read(TELLING, DEFERRED, at=AT + 2 * SECOND)
+
+    assert [each.slots for each in (down, up) if isinstance(each, PodSamples)] == [None, 8]
 
 
 @pytest.mark.parametrize(

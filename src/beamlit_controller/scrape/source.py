@@ -110,28 +110,43 @@ class ScrapeSource:
         model.budget = ParsingBudget(_PARSED_PER_ROUND + len(endpoints) * _PARSED_PER_SERVER)
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self._values(model, endpoint, how, tuple(metrics), at)) for endpoint in endpoints
+                group.create_task(self._server(model, endpoint, spec, how, tuple(metrics), at=at))
+                for endpoint in endpoints
             ]
-            for endpoint in endpoints:
-                group.create_task(self._ask_for_slots(model, endpoint, spec, at))
         values = dict(zip(endpoints.values(), (task.result() for task in tasks), strict=True))
         samples = {each: _samples({pod: found[each] for pod, found in values.items()}, at) for each in metrics}
         return {each: replace(found, slots=model.slots.fewest()) for each, found in samples.items()}
 
+    async def _server(
+        self,
+        model: "_ScrapedModel",
+        endpoint: str,
+        spec: OffloadSpec,
+        how: Access,
+        metrics: tuple[PodsMetric, ...],
+        *,
+        at: datetime,
+    ) -> Mapping[PodsMetric, Total | Missing]:
+        """Read the metrics of a server, and its slots if they are due."""
+        values = await self._values(model, endpoint, how, metrics, at)
+        await self._ask_for_slots(model, endpoint, spec, at)
+        return values
+
     async def _ask_for_slots(self, model: "_ScrapedModel", endpoint: str, spec: OffloadSpec, at: datetime) -> None:
-        """Ask a server for its slots if it has not reported them, over a connection of its own and within the timeout of a page."""
+        """Ask a server for its slots if it was not asked lately, over a connection of its own and within the timeout of a page."""
         page, service = slots.page(spec), spec.metric_service
         if page is None or service is None or not model.slots.is_due(endpoint, at):
             return
         model.slots.asked_at[endpoint] = at
-        how = accesses.access(spec.key, replace(service, path=page.path), self._secrets)
+        path = slots.path_of(page, service.path)
+        how = accesses.access(spec.key, replace(service, path=path), self._secrets)
         if isinstance(how, Missing):
             return
         async with model.new_transport() as transport:
             with self._held.of(model.key) as held:
                 answer = await fetch.page(transport, endpoint, how, Bounds(self._timeout, held, slots.LARGEST))
-                if isinstance(answer, Page) and (number := slots.read(answer.body, page.member)):
-                    model.slots.numbers[endpoint] = number
+                number = slots.read(answer.body, page.member) if isinstance(answer, Page) else None
+                model.slots.report(endpoint, number, at)
 
     async def _values(
         self,
@@ -146,6 +161,7 @@ class ScrapeSource:
             page = await fetch.page(model.transport(endpoint), endpoint, how, bounds)
             if page == fetch.NO_ROOM:
                 page = await self._again(model, endpoint, how, bounds)
+            model.slots.note(endpoint, answers=not isinstance(page, Missing))
             if isinstance(page, Missing):
                 return dict.fromkeys(metrics, page)
             async with model.parsing:
